@@ -1,0 +1,180 @@
+//! What a person is told when something ends badly: what was being done to what, the cause, what
+//! was seen, what state the machine is in, and what to do next. Every layer makes these directly;
+//! there is nothing to translate on the way up.
+
+use std::fmt;
+
+/// How a command ends, as a script sees it. Documented in `docs/USAGE.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Exit {
+    /// Done, or nothing to do.
+    Done = 0,
+    /// It failed, or the answer was no.
+    Failed = 1,
+    /// Wrong usage, no terminal to ask at, or root needed.
+    Usage = 2,
+    /// `plan`: there are changes to make.
+    Pending = 3,
+    /// It works, but not as it should.
+    Degraded = 4,
+    /// Refused, to keep the machine safe.
+    Refused = 5,
+    /// The CA did not answer; the machine itself is fine.
+    Unreachable = 6,
+}
+
+/// The first word of the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heading {
+    Error,
+    Refused,
+    RolledBack,
+}
+
+/// A failure, in the form in which it is shown.
+#[derive(Clone, Debug)]
+pub struct Error {
+    heading: Heading,
+    exit: Exit,
+    message: String,
+    notes: Vec<(&'static str, String)>,
+}
+
+/// The result of nearly everything here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Something failed: `message` says what was being done, to what.
+    #[must_use]
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(Heading::Error, Exit::Failed, message)
+    }
+
+    /// The command was wrong, or cannot be carried out from here.
+    #[must_use]
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Heading::Error, Exit::Usage, message)
+    }
+
+    /// It could be done, and is not, because it is not safe or not granted.
+    #[must_use]
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::new(Heading::Refused, Exit::Refused, message)
+    }
+
+    /// The CA cannot be reached.
+    #[must_use]
+    pub fn unreachable(message: impl Into<String>) -> Self {
+        Self::new(Heading::Error, Exit::Unreachable, message)
+    }
+
+    /// The machine was changed, and has been put back.
+    #[must_use]
+    pub fn rolled_back(message: impl Into<String>) -> Self {
+        Self::new(Heading::RolledBack, Exit::Failed, message)
+    }
+
+    fn new(heading: Heading, exit: Exit, message: impl Into<String>) -> Self {
+        Self { heading, exit, message: message.into(), notes: Vec::new() }
+    }
+
+    /// Adds why.
+    #[must_use]
+    pub fn cause(self, text: impl fmt::Display) -> Self {
+        self.note("cause", text)
+    }
+
+    /// Adds what was observed.
+    #[must_use]
+    pub fn seen(self, text: impl fmt::Display) -> Self {
+        self.note("seen", text)
+    }
+
+    /// Adds what state the machine is in now.
+    #[must_use]
+    pub fn state(self, text: impl fmt::Display) -> Self {
+        self.note("state", text)
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn next(self, text: impl fmt::Display) -> Self {
+        self.note("next", text)
+    }
+
+    fn note(mut self, label: &'static str, text: impl fmt::Display) -> Self {
+        self.notes.push((label, text.to_string()));
+        self
+    }
+
+    /// The same failure, after the machine has been put back: `state` says how.
+    #[must_use]
+    pub fn into_rolled_back(mut self, state: impl fmt::Display) -> Self {
+        self.heading = Heading::RolledBack;
+        self.exit = Exit::Failed;
+        self.notes.retain(|(label, _)| *label != "state");
+        self.state(state)
+    }
+
+    /// The exit code that goes with it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// The first line, without its heading.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The labelled lines below the first: `cause`, `seen`, `state`, `next`.
+    pub fn notes(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.notes.iter().map(|(label, text)| (*label, text.as_str()))
+    }
+
+    /// The heading as it is printed: `error`, `refused`, `rolled back`.
+    #[must_use]
+    pub fn heading(&self) -> &'static str {
+        match self.heading {
+            Heading::Error => "error",
+            Heading::Refused => "refused",
+            Heading::RolledBack => "rolled back",
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.heading(), self.message)?;
+        for (label, text) in &self.notes {
+            let label = format!("{label}:");
+            let mut lines = text.lines();
+            write!(f, "\n{label:<7}{}", lines.next().unwrap_or_default())?;
+            for line in lines {
+                write!(f, "\n       {line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_lines_its_notes_up() {
+        let error = Error::failed("the CA refused").cause("first\nsecond").next("set the clock");
+        assert_eq!(error.to_string(), "error: the CA refused\ncause: first\n       second\nnext:  set the clock");
+    }
+
+    #[test]
+    fn rolling_back_replaces_the_state() {
+        let error = Error::refused("no").state("untouched").into_rolled_back("as before");
+        assert_eq!(error.to_string(), "rolled back: no\nstate: as before");
+        assert_eq!(error.exit(), Exit::Failed);
+    }
+}

@@ -1,0 +1,1 @@
+//! The sshd guard: nobody is locked out.

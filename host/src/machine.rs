@@ -1,0 +1,7 @@
+//! The machine: its facts, files, programs and services. The only modules that touch it.
+
+pub mod exec;
+pub mod files;
+pub mod path;
+pub mod private;
+pub mod sshd;

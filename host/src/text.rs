@@ -1,0 +1,50 @@
+//! Text from elsewhere — a guest, sshd, a file, the CA — before a person or a log sees it.
+
+/// `text` with everything that could move a cursor, hide something or forge a line made visible:
+/// control characters (newlines too), and the Unicode characters that reorder or hide text
+/// (Trojan Source, CVE-2021-42574).
+#[must_use]
+pub fn neutral(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        let hidden = matches!(character,
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
+        if character.is_control() || hidden {
+            out.extend(character.escape_default());
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
+/// [`neutral`] line by line: newlines stay, a carriage return before one goes.
+#[must_use]
+pub fn neutral_lines(text: &str) -> String {
+    text.lines().map(neutral).collect::<Vec<_>>().join("\n")
+}
+
+/// A count with its noun: `1 file`, `3 files`.
+#[must_use]
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_moves_a_cursor_survives() {
+        for (raw, shown) in [
+            ("plain ü 漢", "plain ü 漢"),
+            ("\x1b[2Jgone", "\\u{1b}[2Jgone"),
+            ("a\nb\r", "a\\nb\\r"),
+            ("\u{202e}txt", "\\u{202e}txt"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+        ] {
+            assert_eq!(neutral(raw), shown);
+        }
+        assert_eq!(neutral_lines("a\r\nb\x07"), "a\nb\\u{7}");
+    }
+}

@@ -1,0 +1,1 @@
+//! Changes all of it or nothing: lock, journal, commit, roll back, undo.
