@@ -8,19 +8,35 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Exit {
     /// Done, or nothing to do.
-    Done = 0,
+    Done,
     /// It failed, or the answer was no.
-    Failed = 1,
+    Failed,
     /// Wrong usage, no terminal to ask at, or root needed.
-    Usage = 2,
+    Usage,
     /// `plan`: there are changes to make.
-    Pending = 3,
+    Pending,
     /// It works, but not as it should.
-    Degraded = 4,
+    Degraded,
     /// Refused, to keep the machine safe.
-    Refused = 5,
+    Refused,
     /// The CA did not answer; the machine itself is fine.
-    Unreachable = 6,
+    Unreachable,
+}
+
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Pending => 3,
+            Self::Degraded => 4,
+            Self::Refused => 5,
+            Self::Unreachable => 6,
+        }
+    }
 }
 
 /// The first word of the message.
@@ -29,6 +45,7 @@ enum Heading {
     Error,
     Refused,
     RolledBack,
+    Quiet,
 }
 
 /// A failure, in the form in which it is shown.
@@ -72,6 +89,18 @@ impl Error {
     #[must_use]
     pub fn rolled_back(message: impl Into<String>) -> Self {
         Self::new(Heading::RolledBack, Exit::Failed, message)
+    }
+
+    /// The end of a command that has nothing to say: its reader went away, or the answer was no.
+    #[must_use]
+    pub fn quiet(exit: Exit) -> Self {
+        Self::new(Heading::Quiet, exit, "")
+    }
+
+    /// Whether there is nothing to say.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.heading == Heading::Quiet
     }
 
     fn new(heading: Heading, exit: Exit, message: impl Into<String>) -> Self {
@@ -140,6 +169,7 @@ impl Error {
             Heading::Error => "error",
             Heading::Refused => "refused",
             Heading::RolledBack => "rolled back",
+            Heading::Quiet => "",
         }
     }
 }

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `warded` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    warded::cli::main()
+}

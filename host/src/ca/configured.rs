@@ -1,0 +1,56 @@
+//! The CA that the operator chose, opened when it is first needed.
+
+use super::{CaError, CertificateAuthority, local::LocalAuthority};
+use std::{
+    cell::OnceCell,
+    path::{Path, PathBuf},
+};
+
+/// Which CA, if any.
+pub struct Authority {
+    directory: Option<PathBuf>,
+    opened: OnceCell<Box<dyn CertificateAuthority>>,
+}
+
+impl Authority {
+    /// None: what needs one says how to get one.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { directory: None, opened: OnceCell::new() }
+    }
+
+    /// A local CA.
+    #[must_use]
+    pub fn local(directory: &Path) -> Self {
+        Self { directory: Some(directory.to_owned()), opened: OnceCell::new() }
+    }
+
+    /// Opens it, once.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be opened.
+    pub fn open(&self) -> Result<&dyn CertificateAuthority, CaError> {
+        if let Some(authority) = self.opened.get() {
+            return Ok(authority.as_ref());
+        }
+        let Some(directory) = &self.directory else {
+            return Err(CaError::Refused {
+                ca: "this machine".to_owned(),
+                cause: "no certificate authority is configured".to_owned(),
+                next: "name one with --ca DIR or `ca = \"DIR\"` in the configuration; `warded ca init DIR` makes one".to_owned(),
+            });
+        };
+        let opened = LocalAuthority::open(directory).map_err(|error| CaError::Unreachable {
+            ca: format!("the local CA in {}", directory.display()),
+            cause: error.message().to_owned(),
+            next: "name the right directory with --ca DIR".to_owned(),
+        })?;
+        Ok(self.opened.get_or_init(|| Box::new(opened)).as_ref())
+    }
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Authority").field(&self.directory).finish()
+    }
+}

@@ -1,0 +1,107 @@
+//! Capabilities: one file per WIT interface. Each function turns its arguments into an operation
+//! and gives it to the broker; nothing is decided or done here.
+
+mod authority;
+mod files;
+mod keys;
+mod log;
+mod machine;
+mod services;
+mod sshd;
+
+use crate::{
+    broker::Broker,
+    error::Error,
+    machine::path::AbsolutePath,
+    operation::{Failure, Operation, Session},
+    runtime::{bindings::warded::host::types, limits, watch::Clock},
+};
+use wasmtime::{StoreLimits, component::ResourceTable};
+
+/// What a guest gets: a result, or a trap.
+type Answer<T> = wasmtime::Result<Result<T, types::Error>>;
+
+/// The store's data: everything that the capabilities of one run share.
+pub struct State<'a> {
+    broker: Broker<'a>,
+    session: Session,
+    handles: ResourceTable,
+    limits: StoreLimits,
+    clock: Clock,
+    calls: usize,
+}
+
+impl<'a> State<'a> {
+    pub(crate) fn new(broker: Broker<'a>, session: Session, clock: Clock) -> Self {
+        let mut handles = ResourceTable::new();
+        handles.set_max_capacity(limits::HANDLES);
+        Self { broker, session, handles, limits: limits::store(), clock, calls: 0 }
+    }
+
+    pub(crate) fn limits(&mut self) -> &mut StoreLimits {
+        &mut self.limits
+    }
+
+    pub(crate) fn into_session(self) -> Session {
+        self.session
+    }
+
+    /// Gives an operation to the broker. A denial traps; a failure goes to the guest.
+    fn perform<O: Operation>(&mut self, operation: O) -> Answer<O::Output> {
+        let _in_call = self.clock.enter(operation.need().capability());
+        self.calls += 1;
+        if self.calls > limits::CALLS {
+            return Err(stopped(&format!("it made more than {} calls", limits::CALLS)));
+        }
+        let outcome = self.broker.perform(operation, &mut self.session)?;
+        if self.session.changes.staged_bytes() > limits::STAGED_BYTES {
+            return Err(stopped(&format!("it staged more than {} MiB", limits::STAGED_BYTES >> 20)));
+        }
+        Ok(outcome.map_err(types::Error::from))
+    }
+
+    /// An argument as what it should be, or the failure that the guest gets; on record either way.
+    fn parse<T>(&mut self, capability: &'static str, code: &'static str, argument: &str, parsed: Result<T, String>) -> Answer<T> {
+        match parsed {
+            Ok(value) => Ok(Ok(value)),
+            Err(why) => {
+                let failure = Failure::new(code, why);
+                self.broker.reject(capability, argument, &failure)?;
+                Ok(Err(failure.into()))
+            }
+        }
+    }
+
+    fn path(&mut self, capability: &'static str, path: &str) -> Answer<AbsolutePath> {
+        self.parse(capability, "invalid-path", path, path.parse())
+    }
+
+    /// A new handle.
+    fn hold<T: Send + 'static>(&mut self, value: T) -> wasmtime::Result<wasmtime::component::Resource<T>> {
+        self.handles.push(value).map_err(|error| match error {
+            wasmtime::component::ResourceTableError::Full => stopped(&format!("it holds more than {} handles", limits::HANDLES)),
+            other => other.into(),
+        })
+    }
+}
+
+/// A limit that this host keeps.
+fn stopped(what: &str) -> wasmtime::Error {
+    Error::refused(format!("the procedure was stopped: {what}"))
+        .state("nothing was changed")
+        .next("this is a fault of the component; tell whoever made it")
+        .into()
+}
+
+/// `?` for an inner result: gives the guest its error.
+macro_rules! answer {
+    ($outcome:expr) => {
+        match $outcome? {
+            Ok(value) => value,
+            Err(error) => return Ok(Err(error)),
+        }
+    };
+}
+use answer;
+
+impl types::Host for State<'_> {}

@@ -1,0 +1,27 @@
+//! `warded:host/log`.
+
+use super::{State, stopped};
+use crate::{
+    error::Error,
+    operation::{message::Say, session::Level},
+    runtime::{bindings::warded::host::log::Host, limits},
+};
+
+impl Host for State<'_> {
+    fn info(&mut self, message: String) -> wasmtime::Result<()> {
+        self.say(Level::Info, message)
+    }
+
+    fn warn(&mut self, message: String) -> wasmtime::Result<()> {
+        self.say(Level::Warn, message)
+    }
+}
+
+impl State<'_> {
+    fn say(&mut self, level: Level, text: String) -> wasmtime::Result<()> {
+        if self.session.messages.len() >= limits::LOG_LINES {
+            return Err(stopped(&format!("it said more than {} lines", limits::LOG_LINES)));
+        }
+        self.perform(Say { level, text })?.map_err(|error| Error::failed("a message was lost").cause(error.message).into())
+    }
+}

@@ -1,0 +1,14 @@
+//! `warded:host/sshd`.
+
+use super::{Answer, State};
+use crate::{
+    operation::sshd::EffectiveValues,
+    runtime::bindings::warded::host::{sshd::Host, types::Setting},
+};
+
+impl Host for State<'_> {
+    fn effective(&mut self, keyword: String, connection: Vec<Setting>) -> Answer<Vec<String>> {
+        let connection = connection.into_iter().map(|Setting { name, value }| (name, value)).collect();
+        self.perform(EffectiveValues { keyword, connection })
+    }
+}

@@ -1,0 +1,170 @@
+//! The change set: what a procedure wants changed, as plain data. Nothing in it has happened.
+
+pub mod review;
+pub mod staged;
+
+use crate::{
+    ca::{Certificate, Kind, Principals},
+    digest::Digest,
+    machine::{
+        files::{FileError, Place, PlaceKey, Snapshot},
+        path::AbsolutePath,
+    },
+    policy::name::Name,
+};
+use ssh_key::PublicKey;
+use staged::{After, Staged};
+use std::collections::BTreeMap;
+
+/// Which certificate request, in the order asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestId(usize);
+
+/// A certificate that the CA will be asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The private key's path.
+    pub key: AbsolutePath,
+    /// Its public half.
+    pub public: PublicKey,
+    /// Host or user.
+    pub kind: Kind,
+    /// The names.
+    pub principals: Principals,
+    /// What it succeeds, if anything.
+    pub current: Option<Certificate>,
+}
+
+/// Everything a procedure staged, and everything it looked at.
+#[derive(Debug, Default)]
+pub struct ChangeSet {
+    staged: Vec<Staged>,
+    requests: Vec<Request>,
+    reloads: Vec<Name>,
+    reads: BTreeMap<PlaceKey, (Place, Option<(Digest, u64)>)>,
+}
+
+impl ChangeSet {
+    /// What is at a place, staged changes seen; and notes that the run depends on it.
+    ///
+    /// # Errors
+    /// What is there cannot be read as a file, or is a certificate still to be issued.
+    pub fn read(&mut self, place: &Place) -> Result<Option<Vec<u8>>, FileError> {
+        if let Some(staged) = self.staged.iter().find(|staged| staged.place.key() == place.key()) {
+            return match &staged.after {
+                After::Removed => Ok(None),
+                After::Bytes { contents, .. } => Ok(Some(contents.clone())),
+                After::Certificate { .. } | After::PrivateKey { .. } => Err(FileError::new(
+                    "pending",
+                    format!("{}: its contents are not known before the review", staged.path),
+                )),
+            };
+        }
+        Ok(self.look(place)?.map(|snapshot| snapshot.contents.to_vec()))
+    }
+
+    /// What is on the machine at a place, staged changes not seen; noted as read.
+    ///
+    /// # Errors
+    /// What is there cannot be read as a file.
+    pub fn look(&mut self, place: &Place) -> Result<Option<Snapshot>, FileError> {
+        let snapshot = place.snapshot()?;
+        let seen = snapshot.as_ref().map(|snapshot| (snapshot.digest, snapshot.inode));
+        self.reads.entry(place.key()).or_insert_with(|| (place.clone(), seen));
+        Ok(snapshot)
+    }
+
+    /// Stages one change. A later one at the same place replaces an earlier one; one that makes no
+    /// difference to the machine is dropped. True where the machine will differ.
+    ///
+    /// # Errors
+    /// What is there now cannot be read as a file.
+    pub fn stage(&mut self, path: AbsolutePath, place: Place, after: After, grant: String) -> Result<bool, FileError> {
+        let before = self.look(&place)?;
+        let differs = after.differs_from(before.as_ref());
+        self.staged.retain(|staged| staged.place.key() != place.key());
+        if differs {
+            self.staged.push(Staged { path, place, before, after, grant });
+        }
+        Ok(differs)
+    }
+
+    /// Adds a request, or gives the one that asks for just the same.
+    pub fn request(&mut self, request: Request) -> RequestId {
+        let same = |other: &Request| {
+            other.public.key_data() == request.public.key_data()
+                && other.kind == request.kind
+                && other.principals == request.principals
+                && other.current.as_ref().map(Certificate::serial) == request.current.as_ref().map(Certificate::serial)
+        };
+        let id = self.requests.iter().position(same).unwrap_or(self.requests.len());
+        if id == self.requests.len() {
+            self.requests.push(request);
+        }
+        RequestId(id)
+    }
+
+    /// Queues a reload, once.
+    pub fn reload(&mut self, service: Name) {
+        if !self.reloads.contains(&service) {
+            self.reloads.push(service);
+        }
+    }
+
+    /// Names staged in a directory, and names removed from it.
+    pub fn names_in(&self, directory: &Place) -> impl Iterator<Item = (&str, bool)> {
+        let of = directory.key();
+        self.staged.iter().filter_map(move |staged| {
+            let key = staged.place.key();
+            key.same_directory(&of).then(|| (staged.place.name(), !matches!(staged.after, After::Removed)))
+        })
+    }
+
+    /// Whether there is nothing to do. Requests that nothing writes, and reloads of what has not
+    /// changed, are nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.staged.is_empty()
+    }
+
+    /// How many bytes are staged.
+    #[must_use]
+    pub fn staged_bytes(&self) -> usize {
+        let bytes = |staged: &Staged| match &staged.after {
+            After::Bytes { contents, .. } => contents.len(),
+            After::Removed | After::Certificate { .. } | After::PrivateKey { .. } => 0,
+        };
+        self.staged.iter().map(bytes).sum()
+    }
+
+    /// The staged changes, in the order in which they were first asked for.
+    #[must_use]
+    pub fn staged(&self) -> &[Staged] {
+        &self.staged
+    }
+
+    /// The requests that a staged certificate waits for.
+    pub fn requests(&self) -> impl Iterator<Item = (RequestId, &Request)> {
+        let used = |id: RequestId| {
+            self.staged.iter().any(|staged| matches!(&staged.after, After::Certificate { request, .. } if *request == id))
+        };
+        self.requests.iter().enumerate().map(|(index, request)| (RequestId(index), request)).filter(move |(id, _)| used(*id))
+    }
+
+    /// One request.
+    #[must_use]
+    pub fn request_of(&self, id: RequestId) -> Option<&Request> {
+        self.requests.get(id.0)
+    }
+
+    /// The services to reload, in order.
+    #[must_use]
+    pub fn reloads(&self) -> &[Name] {
+        &self.reloads
+    }
+
+    /// What was read, and as what.
+    pub fn reads(&self) -> impl Iterator<Item = &(Place, Option<(Digest, u64)>)> {
+        self.reads.values()
+    }
+}

@@ -1,0 +1,84 @@
+//! One staged change.
+
+use super::RequestId;
+use crate::machine::{
+    files::{Place, Snapshot},
+    path::AbsolutePath,
+};
+use zeroize::Zeroizing;
+
+/// The permission bits of a file that a procedure does not choose a mode for (files.wit).
+pub const DEFAULT_MODE: u32 = 0o644;
+
+/// A change to one file.
+#[derive(Debug)]
+pub struct Staged {
+    /// The path as the procedure gave it.
+    pub path: AbsolutePath,
+    /// Where that is.
+    pub place: Place,
+    /// What is there now.
+    pub before: Option<Snapshot>,
+    /// What should be there.
+    pub after: After,
+    /// The grant that allows it.
+    pub grant: String,
+}
+
+/// What a file should become.
+pub enum After {
+    /// No file.
+    Removed,
+    /// These bytes. No mode: as now, or [`DEFAULT_MODE`].
+    Bytes {
+        /// The contents.
+        contents: Vec<u8>,
+        /// Permission bits.
+        mode: Option<u32>,
+    },
+    /// The certificate that the CA will answer a request with.
+    Certificate {
+        /// Which request.
+        request: RequestId,
+    },
+    /// A private key made by the host. It exists nowhere else.
+    PrivateKey {
+        /// OpenSSH's format.
+        text: Zeroizing<String>,
+    },
+}
+
+impl After {
+    /// Whether this is something else than what is there.
+    #[must_use]
+    pub fn differs_from(&self, before: Option<&Snapshot>) -> bool {
+        match (self, before) {
+            (Self::Removed, before) => before.is_some(),
+            (Self::Bytes { contents, mode }, Some(before)) => {
+                before.contents.as_slice() != contents.as_slice() || mode.is_some_and(|mode| mode != before.mode)
+            }
+            (Self::Bytes { .. }, None) | (Self::Certificate { .. } | Self::PrivateKey { .. }, _) => true,
+        }
+    }
+
+    /// The permission bits of the result.
+    #[must_use]
+    pub fn mode(&self, before: Option<&Snapshot>) -> u32 {
+        match self {
+            Self::PrivateKey { .. } => 0o600,
+            Self::Bytes { mode: Some(mode), .. } => *mode,
+            Self::Bytes { .. } | Self::Certificate { .. } | Self::Removed => before.map_or(DEFAULT_MODE, |before| before.mode),
+        }
+    }
+}
+
+impl std::fmt::Debug for After {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Removed => "removed",
+            Self::Bytes { .. } => "bytes",
+            Self::Certificate { .. } => "certificate",
+            Self::PrivateKey { .. } => "private key",
+        })
+    }
+}

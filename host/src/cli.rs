@@ -1,0 +1,126 @@
+//! The command line: one command, one file. Each says what it does, and leaves the doing to others.
+
+mod apply;
+mod audit;
+mod ca;
+mod completions;
+mod demo;
+pub mod output;
+mod policy;
+pub mod progress;
+mod renew;
+mod report;
+mod status;
+mod undo;
+
+use crate::{
+    context::{Context, Options},
+    error::Exit,
+};
+use clap::{Args, Parser, Subcommand};
+use output::Output;
+use std::{path::PathBuf, process::ExitCode};
+
+/// SSH certificates on every machine, by sandboxed procedures that are planned, proved and undone.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// Warded's configuration file
+    #[arg(long, global = true, env = "WARDED_CONFIG", value_name = "FILE", help_heading = "Where things are")]
+    config: Option<PathBuf>,
+    /// Directory of state, journal and audit
+    #[arg(long, global = true, env = "WARDED_STATE", value_name = "DIR", help_heading = "Where things are")]
+    state: Option<PathBuf>,
+    /// Directory of your own policies
+    #[arg(long, global = true, env = "WARDED_POLICIES", value_name = "DIR", help_heading = "Where things are")]
+    policies: Option<PathBuf>,
+    /// sshd's main configuration file
+    #[arg(long, global = true, env = "WARDED_SSHD_CONFIG", value_name = "FILE", help_heading = "Where things are")]
+    sshd_config: Option<PathBuf>,
+    /// The sshd program, if it is not the one that runs or the one in PATH
+    #[arg(long, global = true, env = "WARDED_SSHD", value_name = "FILE", help_heading = "Where things are")]
+    sshd: Option<PathBuf>,
+    /// Directory of a local CA
+    #[arg(long, global = true, env = "WARDED_CA", value_name = "DIR", help_heading = "Where things are")]
+    ca: Option<PathBuf>,
+    /// Print one JSON object instead of words
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show what a procedure would change, and change nothing
+    Plan(apply::Plan),
+    /// Run a procedure: show, ask, prove, change, prove again
+    Apply(apply::Apply),
+    /// Renew what is due, as this machine was enrolled
+    Renew(renew::Renew),
+    /// Show this machine's certificates and whether they are served
+    Status(status::Status),
+    /// Take the last run back, byte for byte; again: the one before
+    Undo(undo::Undo),
+    /// What procedures asked for, and what was done
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// Which procedures there are, and what they may do
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// A certificate authority in a directory
+    #[command(subcommand)]
+    Ca(ca::Ca),
+    /// Show everything on a private sshd, without changing this machine
+    Demo(demo::Demo),
+    /// Print completions for a shell
+    Completions(completions::Completions),
+}
+
+/// Runs the command line and gives its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Cli { global, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap prints its own messages, to stdout for --help. Its exit code for wrong usage is ours: 2.
+            drop(error.print());
+            return ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { Exit::Done.code() });
+        }
+    };
+    let output = Output::new(global.json);
+    let options = Options {
+        config: global.config,
+        state: global.state,
+        policies: global.policies,
+        sshd_config: global.sshd_config,
+        sshd: global.sshd,
+        ca: global.ca,
+    };
+    let open = || Context::open(&options);
+    let ended = match command {
+        Command::Plan(command) => open().and_then(|context| command.run(&context, output)),
+        Command::Apply(command) => open().and_then(|context| command.run(&context, output)),
+        Command::Renew(command) => open().and_then(|context| command.run(&context, output)),
+        Command::Status(command) => open().and_then(|context| command.run(&context, output)),
+        Command::Undo(command) => open().and_then(|context| command.run(&context, output)),
+        Command::Audit(command) => open().and_then(|context| command.run(&context, output)),
+        Command::Policy(command) => open().and_then(|context| command.run(&context, output)),
+        Command::Ca(command) => command.run(output),
+        Command::Demo(command) => command.run(&options, output),
+        Command::Completions(command) => command.run(output),
+    };
+    match ended {
+        Ok(exit) => ExitCode::from(exit.code()),
+        Err(error) => {
+            output.failure(&error);
+            ExitCode::from(error.exit().code())
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What a command prints: words on a terminal, or one JSON object on a clean stdout.
+
+use crate::error::{Error, Exit, Result};
+use serde::Serialize;
+use std::{
+    env,
+    io::{self, IsTerminal as _, Write as _},
+};
+
+/// Where a command's words go.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    /// One JSON object instead of words.
+    pub json: bool,
+    colour: bool,
+}
+
+/// How a word is set off on a terminal.
+#[derive(Clone, Copy, Debug)]
+pub enum Style {
+    /// New, good.
+    Green,
+    /// Gone, bad.
+    Red,
+    /// To look into.
+    Yellow,
+    /// Beside the point.
+    Dim,
+}
+
+impl Output {
+    /// Output as asked for: `NO_COLOR` (no-color.org) and what is no terminal get no colour.
+    #[must_use]
+    pub fn new(json: bool) -> Self {
+        let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self { json, colour: !json && !no_colour && !dumb && io::stdout().is_terminal() }
+    }
+
+    /// Prints a line for a person; nothing where JSON is asked for.
+    ///
+    /// # Errors
+    /// stdout cannot be written; a reader that went away is [`Error::quiet`].
+    pub fn line(self, text: impl AsRef<str>) -> Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        written(writeln!(io::stdout(), "{}", text.as_ref()))
+    }
+
+    /// Prints the one JSON object of a command; nothing where words are asked for.
+    ///
+    /// # Errors
+    /// As [`Output::line`].
+    pub fn object(self, object: &impl Serialize) -> Result<()> {
+        if !self.json {
+            return Ok(());
+        }
+        let text = serde_json::to_string_pretty(object).map_err(|error| Error::failed("cannot write JSON").cause(error))?;
+        written(writeln!(io::stdout(), "{text}"))
+    }
+
+    /// Says something beside the result, on stderr. What cannot be said there is not worth failing.
+    pub fn note(self, text: impl AsRef<str>) {
+        drop(writeln!(io::stderr(), "{}", text.as_ref()));
+    }
+
+    /// A word, set off if colour is wanted.
+    #[must_use]
+    pub fn paint(self, style: Style, text: &str) -> String {
+        if !self.colour {
+            return text.to_owned();
+        }
+        let code = match style {
+            Style::Green => 32,
+            Style::Red => 31,
+            Style::Yellow => 33,
+            Style::Dim => 2,
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+
+    /// Reports how a command failed: on stderr, and as an object where JSON is asked for.
+    pub fn failure(self, error: &Error) {
+        if error.is_quiet() {
+            return;
+        }
+        if self.json {
+            drop(self.object(&Failure {
+                schema: "warded.error/1",
+                kind: error.heading(),
+                exit: error.exit().code(),
+                message: error.message(),
+                notes: error.notes().map(|(label, text)| Note { label, text }).collect(),
+            }));
+        }
+        self.note(error.to_string());
+    }
+}
+
+#[derive(Serialize)]
+struct Failure<'a> {
+    schema: &'static str,
+    kind: &'static str,
+    exit: u8,
+    message: &'a str,
+    notes: Vec<Note<'a>>,
+}
+
+#[derive(Serialize)]
+struct Note<'a> {
+    label: &'static str,
+    text: &'a str,
+}
+
+fn written(result: io::Result<()>) -> Result<()> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Error::quiet(Exit::Done)),
+        Err(error) => Err(Error::failed("cannot write to stdout").cause(error)),
+    }
+}
+
+/// Asks a question at the terminal. True for yes.
+///
+/// # Errors
+/// There is no terminal to ask at.
+pub fn confirm(question: &str) -> Result<bool> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(Error::usage("there is no terminal to ask at").state("nothing was changed").next("say yes beforehand with --yes"));
+    }
+    drop(write!(io::stderr(), "{question} [y/N] "));
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(|error| Error::failed("cannot read the answer").cause(error))?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}

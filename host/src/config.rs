@@ -1,0 +1,108 @@
+//! Warded's own configuration file, and where its files are.
+
+use crate::{
+    error::{Error, Result},
+    machine::path::AbsolutePath,
+};
+use serde::Deserialize;
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+/// The file, as it is written. Every key can be left out.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// The directory of a local CA (`warded ca init`).
+    pub ca: Option<AbsolutePath>,
+    /// sshd's main configuration file.
+    pub sshd_config: Option<AbsolutePath>,
+    /// The sshd program.
+    pub sshd: Option<AbsolutePath>,
+    /// Policies of the administrator's.
+    pub policies: Option<AbsolutePath>,
+    /// State, journal and audit.
+    pub state: Option<AbsolutePath>,
+    /// Percent of a certificate's life after which it is renewed: 10 to 70.
+    pub renew_after: Option<u8>,
+}
+
+impl Config {
+    /// Reads the file at `path`, or the default one, which need not be there.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not valid: with line and column.
+    pub fn load(path: Option<&Path>) -> Result<Self> {
+        let file = path.map_or_else(default_file, Path::to_owned);
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(Error::usage(format!("cannot read the configuration {}", file.display())).cause(error)),
+        };
+        Self::parse(&text, &file)
+    }
+
+    fn parse(text: &str, file: &Path) -> Result<Self> {
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            let before = text.get(..offset).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            Error::usage(format!("{}:{line}:{column}: {}", file.display(), crate::text::neutral(error.message())))
+                .next("docs/USAGE.md describes the configuration")
+        })?;
+        if config.renew_after.is_some_and(|percent| !(10..=70).contains(&percent)) {
+            return Err(Error::usage(format!("{}: renew-after is a percentage from 10 to 70", file.display()))
+                .cause("what is due later than that may lapse before it has been renewed"));
+        }
+        Ok(config)
+    }
+}
+
+/// Whether this process may change the system's files.
+#[must_use]
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// `/etc/warded/config.toml` for root, below `$XDG_CONFIG_HOME` for a user.
+#[must_use]
+pub fn default_file() -> PathBuf {
+    default_directory().join("config.toml")
+}
+
+/// Where the configuration file and the policies are, unless said otherwise.
+#[must_use]
+pub fn default_directory() -> PathBuf {
+    if is_root() { PathBuf::from("/etc/warded") } else { xdg("XDG_CONFIG_HOME", ".config") }
+}
+
+/// `/var/lib/warded` for root, below `$XDG_STATE_HOME` for a user.
+#[must_use]
+pub fn default_state() -> PathBuf {
+    if is_root() { PathBuf::from("/var/lib/warded") } else { xdg("XDG_STATE_HOME", ".local/state") }
+}
+
+/// A directory of the XDG Base Directory Specification, which ignores relative values.
+fn xdg(variable: &str, otherwise: &str) -> PathBuf {
+    let set = env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
+    set.unwrap_or_else(|| home().join(otherwise)).join("warded")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_have_a_place() {
+        for (text, place) in
+            [("ca = 'x'", "c.toml:1:6"), ("\ncolour = 1", "c.toml:2:1"), ("renew-after = 300", "c.toml:1:15"), ("renew-after = 99", "c.toml: ")]
+        {
+            let error = Config::parse(text, Path::new("c.toml")).unwrap_err();
+            assert!(error.message().starts_with(place), "{text}: {error}");
+        }
+        assert_eq!(Config::parse("renew-after = 60\nca = '/ca'", Path::new("c")).unwrap().renew_after, Some(60));
+    }
+}

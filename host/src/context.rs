@@ -1,0 +1,156 @@
+//! Everything a command works on, found once: configuration, state, audit, facts, places.
+
+use crate::{
+    audit::Log,
+    ca::Authority,
+    config::{self, Config},
+    error::{Error, Result},
+    machine::{facts::Facts, files::Root, path::AbsolutePath, private::StateDir},
+    policy::{condition, pattern::Places, store},
+};
+use std::path::{Path, PathBuf, absolute};
+
+/// Where the operator says that things are; what is none comes from the configuration file, and
+/// else from the defaults.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The configuration file.
+    pub config: Option<PathBuf>,
+    /// The state directory.
+    pub state: Option<PathBuf>,
+    /// The directory of policies.
+    pub policies: Option<PathBuf>,
+    /// sshd's main configuration file.
+    pub sshd_config: Option<PathBuf>,
+    /// The sshd program.
+    pub sshd: Option<PathBuf>,
+    /// The directory of a local CA.
+    pub ca: Option<PathBuf>,
+}
+
+/// What a command works on.
+#[derive(Debug)]
+pub struct Context {
+    /// State, journal, enrolment.
+    pub state: StateDir,
+    /// The audit log.
+    pub log: Log,
+    /// The machine's files.
+    pub root: Root,
+    /// The machine's facts.
+    pub facts: Facts,
+    /// What `{sshd}` and `{home}` stand for.
+    pub places: Places,
+    /// The CA that the operator chose.
+    pub authority: Authority,
+    /// The sshd program that the operator named.
+    pub sshd_binary: Option<PathBuf>,
+    /// Percent of a certificate's life after which it is due.
+    pub renew_after: u8,
+    /// Directory of the administrator's policies.
+    pub policies: PathBuf,
+    /// What no grant covers.
+    pub protected: Vec<AbsolutePath>,
+}
+
+/// The share of a certificate's life after which it is renewed, unless told otherwise: half.
+const RENEW_AFTER: u8 = 50;
+const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
+
+impl Context {
+    /// Finds everything.
+    ///
+    /// # Errors
+    /// The configuration is not valid, or the state directory cannot be used.
+    pub fn open(options: &Options) -> Result<Self> {
+        let config = Config::load(options.config.as_deref())?;
+        let config_file = options.config.clone().unwrap_or_else(config::default_file);
+        let beside_config = || config_file.parent().unwrap_or(Path::new("/")).join("policies");
+        let choose = |flag: &Option<PathBuf>, configured: &Option<AbsolutePath>| -> Result<Option<AbsolutePath>> {
+            flag.as_deref().map(operators_path).transpose().map(|path| path.or_else(|| configured.clone()))
+        };
+        let given = |path: Option<AbsolutePath>| path.map(|path| path.as_path().to_owned());
+
+        let state = given(choose(&options.state, &config.state)?).unwrap_or_else(config::default_state);
+        let policies = given(choose(&options.policies, &config.policies)?).unwrap_or_else(beside_config);
+        let ca = choose(&options.ca, &config.ca)?;
+        let sshd_config = match choose(&options.sshd_config, &config.sshd_config)? {
+            Some(path) => path,
+            None => operators_path(Path::new(SSHD_CONFIG))?,
+        };
+        let facts = Facts::read(Path::new("/"));
+        let home = facts.home.as_deref().and_then(|home| home.parse().ok());
+        let state = StateDir::open(&state)?;
+        let own = [Some(state.path().to_owned()), Some(policies.clone()), Some(config_file), std::env::current_exe().ok()];
+        let protected = own
+            .into_iter()
+            .flatten()
+            .chain(ca.as_ref().map(|ca| ca.as_path().to_owned()))
+            .chain([PathBuf::from("/etc/warded"), PathBuf::from("/var/lib/warded")])
+            .flat_map(|path| [path.canonicalize().ok(), absolute(path).ok()])
+            .flatten()
+            .filter_map(|path| AbsolutePath::try_from(path.as_path()).ok())
+            .collect();
+        Ok(Self {
+            log: Log::open(&state.path().join("audit"))?,
+            state,
+            root: Root::ambient().map_err(|error| Error::failed("cannot open the root directory").cause(error))?,
+            places: Places { sshd_config, home },
+            facts,
+            authority: ca.map_or(Authority::none(), |ca| Authority::local(ca.as_path())),
+            sshd_binary: given(choose(&options.sshd, &config.sshd)?),
+            renew_after: config.renew_after.unwrap_or(RENEW_AFTER),
+            policies,
+            protected,
+        })
+    }
+
+    /// All policies.
+    ///
+    /// # Errors
+    /// As [`store::load`].
+    pub fn policies(&self) -> Result<Vec<store::Granting>> {
+        store::load(&self.policies)
+    }
+
+    /// Refuses what only root can do, before anything is tried: this sshd's files are root's.
+    ///
+    /// # Errors
+    /// Usage: this is not root, and the files are.
+    pub fn may_change(&self, what: &str) -> Result<()> {
+        let file = self.places.sshd_config.as_path();
+        if config::is_root() || !file.starts_with("/etc") {
+            return Ok(());
+        }
+        Err(Error::usage(format!("{what} needs root: {} and the keys beside it are root's", file.display()))
+            .state("nothing was changed")
+            .next("run it with sudo"))
+    }
+}
+
+/// A path of the operator's: relative ones are against the working directory.
+fn operators_path(path: &Path) -> Result<AbsolutePath> {
+    let wrong = |why: String| Error::usage(format!("{} cannot be used as a path", path.display())).cause(why);
+    let path = absolute(path).map_err(|error| wrong(error.to_string()))?;
+    // `x/../y` is fine from an operator; links are resolved later, with care.
+    let path: PathBuf = if path.components().any(|part| part == std::path::Component::ParentDir) {
+        path.canonicalize().map_err(|error| wrong(error.to_string()))?
+    } else {
+        path.components().collect()
+    };
+    AbsolutePath::try_from(path.as_path()).map_err(wrong)
+}
+
+impl condition::Machine for Context {
+    fn init(&self) -> &str {
+        self.facts.init.as_str()
+    }
+
+    fn os(&self) -> &str {
+        &self.facts.os_id
+    }
+
+    fn exists(&self, path: &AbsolutePath) -> bool {
+        path.as_path().symlink_metadata().is_ok()
+    }
+}

@@ -1,0 +1,87 @@
+//! Services: told to read their configuration again, never restarted.
+
+use super::{
+    exec::{self, Program, Signal},
+    sshd::Sshd,
+};
+use crate::{
+    error::{Error, Result},
+    policy::{
+        file::{Direct, Service},
+        name::{Name, UnitName},
+    },
+};
+use serde::Serialize;
+
+/// How a reload was carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "how")]
+pub enum Reloaded {
+    /// systemd reloaded the unit.
+    Unit {
+        /// Its name.
+        unit: String,
+    },
+    /// The process was sent SIGHUP.
+    Signalled {
+        /// Its id.
+        pid: i32,
+    },
+    /// Nothing runs: what starts next reads the new configuration.
+    NotRunning,
+}
+
+impl std::fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unit { unit } => write!(f, "systemd reloaded {unit}"),
+            Self::Signalled { pid } => write!(f, "SIGHUP to process {pid}"),
+            Self::NotRunning => f.write_str("it is not running"),
+        }
+    }
+}
+
+/// Reloads a service: through systemd where that manages the running process, else by signal.
+///
+/// # Errors
+/// The reload failed, or nothing says how to reach the service here.
+pub fn reload(name: &Name, service: &Service, systemd: bool, sshd: Option<&Sshd>) -> Result<Reloaded> {
+    let listener = sshd.and_then(Sshd::listener_now);
+    let unit = listener.as_ref().and_then(|listener| listener.unit.as_deref());
+    if let Some(unit) = service.systemd.iter().find(|candidate| Some(candidate.as_str()) == unit) {
+        return reload_unit(unit);
+    }
+    match (service.direct, listener) {
+        (Some(Direct::Sshd), Some(listener)) => {
+            exec::signal(listener.pid, Signal::HUP).map_err(|error| {
+                Error::failed(format!("cannot tell {name} to reload: SIGHUP to process {}", listener.pid)).cause(error)
+            })?;
+            Ok(Reloaded::Signalled { pid: listener.pid })
+        }
+        (Some(Direct::Sshd), None) => Ok(Reloaded::NotRunning),
+        (None, _) if systemd => match service.systemd.iter().find(|unit| is_active(unit)) {
+            Some(unit) => reload_unit(unit),
+            None => Ok(Reloaded::NotRunning),
+        },
+        (None, _) => Err(Error::failed(format!("the policy does not say how to reload {name} on this machine"))),
+    }
+}
+
+fn is_active(unit: &UnitName) -> bool {
+    systemctl(["is-active", "--quiet", unit.as_str()]).is_ok_and(|output| output.succeeded())
+}
+
+fn reload_unit(unit: &UnitName) -> Result<Reloaded> {
+    let output = systemctl(["reload", unit.as_str()])?;
+    if output.succeeded() {
+        return Ok(Reloaded::Unit { unit: unit.as_str().to_owned() });
+    }
+    Err(Error::failed(format!("systemd could not reload {}", unit.as_str()))
+        .cause(crate::text::neutral_lines(output.stderr.trim()))
+        .next(format!("journalctl -u {} -n 20", unit.as_str())))
+}
+
+fn systemctl<const N: usize>(arguments: [&str; N]) -> Result<exec::Output> {
+    let program = exec::find("systemctl").ok_or_else(|| Error::failed("there is no systemctl on this machine"))?;
+    Program::new(program).args(arguments).run()
+}

@@ -1,0 +1,69 @@
+//! Operations: what a guest can ask for, each with what it needs, reads or stages. None changes
+//! the machine: changes are staged, and carried out after the review.
+
+pub mod authority;
+pub mod fact;
+pub mod file;
+pub mod key;
+pub mod message;
+pub mod service;
+pub mod session;
+pub mod sshd;
+
+pub use session::Session;
+
+use crate::{broker::Granted, machine::files::FileError, policy::need::Need};
+use std::fmt;
+
+/// A typed effect that a guest can request.
+pub trait Operation: Sized {
+    /// What the guest gets.
+    type Output;
+
+    /// What it needs, for the policy and the audit.
+    fn need(&self) -> Need;
+
+    /// Carries it out. Only the broker has what this takes.
+    ///
+    /// # Errors
+    /// An ordinary failure, which the guest sees.
+    fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<Self::Output, Failure>;
+}
+
+/// An ordinary failure, as the guest sees it: the record `error` of types.wit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// A stable word that wit/ documents.
+    pub code: &'static str,
+    /// One sentence.
+    pub message: String,
+    /// What it is about.
+    pub details: Vec<(String, String)>,
+}
+
+impl Failure {
+    /// A failure.
+    #[must_use]
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), details: Vec::new() }
+    }
+
+    /// Adds what it is about.
+    #[must_use]
+    pub fn about(mut self, name: &str, value: impl fmt::Display) -> Self {
+        self.details.push((name.to_owned(), value.to_string()));
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::new(error.code, error.message)
+    }
+}

@@ -1,0 +1,142 @@
+//! `authority.*`: certificates are asked for after the review, by the host.
+
+use super::{Failure, Operation, Session, key::KeyPair};
+use crate::{
+    broker::Granted,
+    ca::{self, Certificate, Kind, Principals},
+    change_set::{Request, RequestId, staged::After},
+    machine::path::AbsolutePath,
+    policy::need::Need,
+};
+use ssh_key::PublicKey;
+
+/// The CA's public keys of a kind.
+#[derive(Debug)]
+pub struct Roots(pub Kind);
+
+impl Operation for Roots {
+    type Output = Vec<PublicKey>;
+
+    fn need(&self) -> Need {
+        Need::Roots(self.0)
+    }
+
+    fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<Self::Output, Failure> {
+        Ok(session.certificate_authority()?.roots(granted.operation().0)?)
+    }
+}
+
+/// The certificate in a file.
+#[derive(Debug)]
+pub struct Read(pub AbsolutePath);
+
+impl Operation for Read {
+    type Output = Option<Certificate>;
+
+    fn need(&self) -> Need {
+        Need::ReadCertificate(self.0.clone())
+    }
+
+    fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<Self::Output, Failure> {
+        let path = &granted.operation().0;
+        let Some(place) = session.place(path, granted.literal())? else { return Ok(None) };
+        let Some(there) = session.changes.look(&place)? else { return Ok(None) };
+        let certificate = ca::certificate::parse(&there.contents)
+            .map_err(|error| Failure::new("not-a-certificate", format!("{path}: {error}")).about("path", path))?;
+        Ok(Some(certificate))
+    }
+}
+
+/// A certificate for a key.
+#[derive(Debug)]
+pub struct Issue {
+    /// The key.
+    pub key: KeyPair,
+    /// Host or user.
+    pub kind: Kind,
+    /// The names; the broker has seen that the operator confirmed them.
+    pub principals: Principals,
+}
+
+impl Operation for Issue {
+    type Output = RequestId;
+
+    fn need(&self) -> Need {
+        Need::Issue(self.kind, self.principals.clone())
+    }
+
+    fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<RequestId, Failure> {
+        let Self { key, kind, principals } = granted.operation();
+        let KeyPair { path, public } = key.clone();
+        Ok(session.changes.request(Request { key: path, public, kind: *kind, principals: principals.clone(), current: None }))
+    }
+}
+
+/// A successor with the same names.
+#[derive(Debug)]
+pub struct Renew {
+    /// The key.
+    pub key: KeyPair,
+    /// What is succeeded.
+    pub current: Certificate,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its names.
+    pub principals: Principals,
+}
+
+impl Operation for Renew {
+    type Output = RequestId;
+
+    fn need(&self) -> Need {
+        Need::Renew(self.kind, self.principals.clone())
+    }
+
+    fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<RequestId, Failure> {
+        let Self { key, current, kind, principals } = granted.operation();
+        let failure = |code, message: String| Err(Failure::new(code, message).about("path", &key.path));
+        if current.key().key_data() != key.public.key_data() {
+            return failure("not-a-certificate", format!("the certificate beside {} is for another key", key.path));
+        }
+        if let Some(principal) = principals.iter().find(|name| !session.circumstances.confirmed.contains(name.as_str())) {
+            return failure("unconfirmed", format!("{principal} is not a name that the operator confirmed for this machine"));
+        }
+        let roots = session.certificate_authority()?.roots(*kind)?;
+        if !roots.iter().any(|root| root.key_data() == current.signer().key_data()) {
+            return failure("foreign", format!("the certificate beside {} was signed by another CA", key.path));
+        }
+        let KeyPair { path, public } = key.clone();
+        let current = Some(current.clone());
+        Ok(session.changes.request(Request { key: path, public, kind: *kind, principals: principals.clone(), current }))
+    }
+}
+
+/// Stages a certificate file.
+#[derive(Debug)]
+pub struct Write {
+    /// Where.
+    pub path: AbsolutePath,
+    /// The request whose answer it will hold.
+    pub request: RequestId,
+}
+
+impl Operation for Write {
+    type Output = bool;
+
+    fn need(&self) -> Need {
+        Need::WriteCertificate(self.path.clone())
+    }
+
+    fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<bool, Failure> {
+        let Self { path, request } = granted.operation();
+        let place = session.existing_place(path, granted.literal())?;
+        let after = After::Certificate { request: *request };
+        Ok(session.changes.stage(path.clone(), place, after, granted.grant().to_owned())?)
+    }
+}
+
+impl From<ca::CaError> for Failure {
+    fn from(error: ca::CaError) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}

@@ -1,0 +1,208 @@
+//! `files.*`.
+
+use super::{Failure, Operation, Session};
+use crate::{
+    broker::Granted,
+    change_set::staged::After,
+    machine::{files::Place, path::AbsolutePath},
+    policy::{need::Need, pattern::Pattern},
+};
+use std::collections::BTreeSet;
+
+/// Reads a file.
+#[derive(Debug)]
+pub struct Read(pub AbsolutePath);
+
+impl Operation for Read {
+    type Output = Option<Vec<u8>>;
+
+    fn need(&self) -> Need {
+        Need::ReadFile(self.0.clone())
+    }
+
+    fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<Self::Output, Failure> {
+        let path = &granted.operation().0;
+        let Some(place) = session.place(path, granted.literal())? else { return Ok(None) };
+        match session.changes.read(&place)? {
+            Some(contents) if holds_private_key(&contents) => {
+                Err(Failure::new("private-key", format!("{path} holds a private key")).about("path", path))
+            }
+            contents => Ok(contents),
+        }
+    }
+}
+
+/// Lists what may be read in a directory.
+#[derive(Debug)]
+pub struct List {
+    /// Which directory.
+    pub directory: AbsolutePath,
+    /// What the procedure may read: the names it gets to see.
+    pub readable: Vec<Pattern>,
+}
+
+impl Operation for List {
+    type Output = Option<Vec<String>>;
+
+    fn need(&self) -> Need {
+        Need::ListDirectory(self.directory.clone())
+    }
+
+    fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<Self::Output, Failure> {
+        let Self { directory: path, readable } = granted.operation();
+        // A place is a directory and a name in it: any name will do.
+        let inside = path.join("-").map_err(|why| Failure::new("invalid-path", why))?;
+        let Some(place) = session.place(&inside, granted.literal())? else { return Ok(None) };
+        let mut names: BTreeSet<String> = place.list()?.into_iter().collect();
+        for (name, there) in session.changes.names_in(&place) {
+            if there {
+                names.insert(name.to_owned());
+            } else {
+                names.remove(name);
+            }
+        }
+        names.retain(|name| path.join(name).is_ok_and(|file| readable.iter().any(|pattern| pattern.covers(&file, &session.circumstances.places).is_some())));
+        Ok(Some(names.into_iter().collect()))
+    }
+}
+
+/// Stages a file.
+#[derive(Debug)]
+pub struct Write {
+    /// Where.
+    pub path: AbsolutePath,
+    /// What.
+    pub contents: Vec<u8>,
+    /// Permission bits; none keeps them.
+    pub mode: Option<u32>,
+}
+
+impl Operation for Write {
+    type Output = bool;
+
+    fn need(&self) -> Need {
+        Need::WriteFile(self.path.clone())
+    }
+
+    fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<bool, Failure> {
+        let Self { path, contents, mode } = granted.operation();
+        if mode.is_some_and(|mode| mode & !0o777 != 0) {
+            return Err(Failure::new("io", format!("{path}: a mode has permission bits only")).about("path", path));
+        }
+        let place = session.existing_place(path, granted.literal())?;
+        only_our_block(session, path, &place, contents)?;
+        let after = After::Bytes { contents: contents.clone(), mode: *mode };
+        Ok(session.changes.stage(path.clone(), place, after, granted.grant().to_owned())?)
+    }
+}
+
+/// Stages the removal of a file.
+#[derive(Debug)]
+pub struct Remove(pub AbsolutePath);
+
+impl Operation for Remove {
+    type Output = bool;
+
+    fn need(&self) -> Need {
+        Need::RemoveFile(self.0.clone())
+    }
+
+    fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<bool, Failure> {
+        let path = &granted.operation().0;
+        let Some(place) = session.place(path, granted.literal())? else { return Ok(false) };
+        only_our_block(session, path, &place, b"")?;
+        Ok(session.changes.stage(path.clone(), place, After::Removed, granted.grant().to_owned())?)
+    }
+}
+
+/// The main configuration file of sshd may only change inside our marked block.
+fn only_our_block(session: &mut Session, path: &AbsolutePath, place: &Place, after: &[u8]) -> Result<(), Failure> {
+    let main = session.circumstances.places.sshd_config.clone();
+    let is_main = match session.root.place(&main, main.segments().count())? {
+        Some(main) => main.key() == place.key(),
+        None => false,
+    };
+    if !is_main {
+        return Ok(());
+    }
+    let before = session.changes.look(place)?.map(|snapshot| snapshot.contents.to_vec()).unwrap_or_default();
+    match (outside_block(&before), outside_block(after)) {
+        (Some(before), Some(after)) if before == after => Ok(()),
+        _ => Err(Failure::new("unmarked-change", format!("{path}: only what stands between `{BEGIN}` and `{END}` may change"))
+            .about("path", path)),
+    }
+}
+
+const BEGIN: &str = "# BEGIN warded";
+const END: &str = "# END warded";
+
+/// The lines outside our marked block; none where the marks are not one pair at most.
+fn outside_block(contents: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut outside = Vec::new();
+    let (mut inside, mut blocks) = (false, 0);
+    for line in contents.split_inclusive(|byte| *byte == b'\n') {
+        match line.trim_ascii() {
+            mark if mark == BEGIN.as_bytes() && !inside => {
+                inside = true;
+                blocks += 1;
+            }
+            mark if mark == END.as_bytes() && inside => inside = false,
+            mark if mark == BEGIN.as_bytes() || mark == END.as_bytes() => return None,
+            _ if inside => {}
+            _ => outside.push(line),
+        }
+    }
+    (!inside && blocks <= 1).then_some(outside)
+}
+
+/// Whether bytes hold a private key in any format that SSH or TLS programs write: PEM of any kind
+/// (RFC 7468; OpenSSH's too), PuTTY's.
+fn holds_private_key(contents: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(contents);
+    let pem = text.match_indices("-----BEGIN ").any(|(at, mark)| {
+        let label = text.get(at + mark.len()..).unwrap_or_default();
+        label.split("-----").next().is_some_and(|label| label.contains("PRIVATE KEY") || label.contains("PRIVATE-KEY"))
+    });
+    pem || text.contains("PuTTY-User-Key-File")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_block_may_differ() {
+        let same = |a: &str, b: &str| {
+            let (a, b) = (outside_block(a.as_bytes()), outside_block(b.as_bytes()));
+            a.is_some() && a == b
+        };
+        assert!(same("a\nb\n", "a\n# BEGIN warded\nx\n# END warded\nb\n"));
+        assert!(same("a\r\n# BEGIN warded\r\nx\r\n# END warded\r\n", "a\r\n"));
+        for bad in [
+            "a\nc\n",
+            "a\nb",
+            "a\n# BEGIN warded\nb\n",
+            "# END warded\na\nb\n",
+            "a\n# BEGIN warded\n# BEGIN warded\n# END warded\nb\n",
+            "# BEGIN warded\n# END warded\na\n# BEGIN warded\n# END warded\nb\n",
+        ] {
+            assert!(!same("a\nb\n", bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn private_keys_are_recognised() {
+        for key in [
+            "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA",
+            "x\n-----BEGIN RSA PRIVATE KEY-----",
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----",
+            "-----BEGIN PRIVATE KEY-----",
+            "PuTTY-User-Key-File-3: ssh-ed25519",
+        ] {
+            assert!(holds_private_key(key.as_bytes()), "{key}");
+        }
+        for other in ["ssh-ed25519 AAAA", "-----BEGIN CERTIFICATE-----", "", "a -----BEGIN x----- PRIVATE KEY"] {
+            assert!(!holds_private_key(other.as_bytes()), "{other}");
+        }
+    }
+}

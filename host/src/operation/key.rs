@@ -1,0 +1,116 @@
+//! `keys.*`: the private half never leaves the host.
+
+use super::{Failure, Operation, Session};
+use crate::{
+    broker::Granted,
+    change_set::staged::After,
+    machine::{
+        files::Place,
+        keys::{self, GeneratedKey},
+        path::AbsolutePath,
+    },
+    policy::need::Need,
+};
+use ssh_key::PublicKey;
+
+/// A key pair, as a guest holds it.
+#[derive(Clone, Debug)]
+pub struct KeyPair {
+    /// The private key's path.
+    pub path: AbsolutePath,
+    /// The public half.
+    pub public: PublicKey,
+}
+
+/// The host keys that sshd uses.
+#[derive(Debug)]
+pub struct HostKeys;
+
+impl Operation for HostKeys {
+    type Output = Vec<KeyPair>;
+
+    fn need(&self) -> Need {
+        Need::HostKeys
+    }
+
+    fn execute(_: &Granted<Self>, session: &mut Session) -> Result<Self::Output, Failure> {
+        let paths = session.effective(&[])?.host_keys.clone();
+        let mut pairs = Vec::new();
+        for path in paths {
+            let path = AbsolutePath::try_from(path.as_path()).map_err(|why| Failure::new("invalid-path", why))?;
+            if let Some(pair) = open(session, &path, path.segments().count())? {
+                pairs.push(pair);
+            }
+        }
+        Ok(pairs)
+    }
+}
+
+/// The key pair at a path.
+#[derive(Debug)]
+pub struct Open(pub AbsolutePath);
+
+impl Operation for Open {
+    type Output = Option<KeyPair>;
+
+    fn need(&self) -> Need {
+        Need::OpenKey(self.0.clone())
+    }
+
+    fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<Self::Output, Failure> {
+        open(session, &granted.operation().0, granted.literal())
+    }
+}
+
+/// The key pair at a path, made where there is none.
+#[derive(Debug)]
+pub struct Ensure {
+    /// The private key's path.
+    pub path: AbsolutePath,
+    /// The algorithm's name in SSH.
+    pub algorithm: String,
+}
+
+impl Operation for Ensure {
+    type Output = KeyPair;
+
+    fn need(&self) -> Need {
+        Need::EnsureKey(self.path.clone())
+    }
+
+    fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<KeyPair, Failure> {
+        let Self { path, algorithm } = granted.operation();
+        let wrong = |message: String| Failure::new("algorithm", message).about("path", path);
+        if let Some(pair) = open(session, path, granted.literal())? {
+            let there = pair.public.algorithm();
+            return if there.as_str() == algorithm.as_str() { Ok(pair) } else { Err(wrong(format!("{path} is a key of the algorithm {there}"))) };
+        }
+        let GeneratedKey { private, public, public_line } =
+            keys::generate(algorithm, &session.facts.hostname).map_err(|error| wrong(error.to_string()))?;
+        let grant = granted.grant().to_owned();
+        let place = session.existing_place(path, granted.literal())?;
+        session.changes.stage(path.clone(), place.clone(), After::PrivateKey { text: private }, grant.clone())?;
+        let (public_path, public_place) = beside(path, &place, ".pub")?;
+        let after = After::Bytes { contents: public_line.into_bytes(), mode: Some(0o644) };
+        session.changes.stage(public_path, public_place, after, grant)?;
+        session.circumstances.keys.insert(path.clone());
+        Ok(KeyPair { path: path.clone(), public })
+    }
+}
+
+/// `KEY` with something after its name, in the same directory.
+fn beside(path: &AbsolutePath, place: &Place, suffix: &str) -> Result<(AbsolutePath, Place), Failure> {
+    let path = format!("{path}{suffix}").parse().map_err(|why: String| Failure::new("invalid-path", why))?;
+    Ok((path, place.sibling(&format!("{}{suffix}", place.name()))))
+}
+
+fn open(session: &mut Session, path: &AbsolutePath, literal: usize) -> Result<Option<KeyPair>, Failure> {
+    let Some(place) = session.place(path, literal)? else { return Ok(None) };
+    let Some(private) = session.changes.look(&place)? else { return Ok(None) };
+    let (_, public_place) = beside(path, &place, ".pub")?;
+    let public = session.changes.look(&public_place)?;
+    let public = keys::public_of(&private.contents, public.as_ref().map(|public| public.contents.as_slice()))
+        .map_err(|error| Failure::new("not-a-key", format!("{path}: {error}")).about("path", path))?;
+    session.circumstances.keys.insert(path.clone());
+    Ok(Some(KeyPair { path: path.clone(), public }))
+}

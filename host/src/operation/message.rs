@@ -1,0 +1,37 @@
+//! `log.*`.
+
+use super::{
+    Failure, Operation, Session,
+    session::{Level, Message},
+};
+use crate::{broker::Granted, policy::need::Need, text::neutral};
+
+/// The longest line a guest can say, in characters; the rest is cut.
+const LONGEST: usize = 1000;
+
+/// Says something to the operator.
+#[derive(Debug)]
+pub struct Say {
+    /// How loud.
+    pub level: Level,
+    /// What; raw, as the guest gave it.
+    pub text: String,
+}
+
+impl Operation for Say {
+    type Output = ();
+
+    fn need(&self) -> Need {
+        match self.level {
+            Level::Info => Need::Inform,
+            Level::Warn => Need::Warn,
+        }
+    }
+
+    fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<(), Failure> {
+        let Self { level, text } = granted.operation();
+        let text = neutral(&text.chars().take(LONGEST).collect::<String>());
+        session.messages.push(Message { level: *level, text });
+        Ok(())
+    }
+}

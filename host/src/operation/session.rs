@@ -1,0 +1,163 @@
+//! What the operations of one run work on.
+
+use super::Failure;
+use crate::{
+    ca::{Authority, CertificateAuthority},
+    change_set::ChangeSet,
+    machine::{
+        facts::Facts,
+        files::{Place, Root},
+        path::AbsolutePath,
+        sshd::{Effective, Sshd},
+    },
+    policy::{authorize::Circumstances, name::Name},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+/// How loud a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Worth knowing.
+    Info,
+    /// To look into.
+    Warn,
+}
+
+/// What a procedure said, neutralised.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Message {
+    /// How loud.
+    pub level: Level,
+    /// What.
+    pub text: String,
+}
+
+/// When certificates are renewed.
+#[derive(Clone, Debug)]
+pub struct Renewal {
+    /// Percent of a certificate's life after which it is due.
+    pub after_percent: u8,
+    /// Spreads machines over the time that follows.
+    pub machine_id: String,
+    /// Everything is due.
+    pub force: bool,
+    /// The time, in seconds since 1970.
+    pub now: u64,
+}
+
+/// One run's state: the machine it reads, and the change set it builds.
+#[derive(Debug)]
+pub struct Session {
+    /// What the policy's decisions depend on.
+    pub circumstances: Circumstances,
+    /// What has been staged and read.
+    pub changes: ChangeSet,
+    /// What the procedure said.
+    pub messages: Vec<Message>,
+    /// The machine's files.
+    pub root: Root,
+    /// The machine's facts.
+    pub facts: Facts,
+    /// The CA.
+    pub authority: Authority,
+    /// When certificates are due.
+    pub renewal: Renewal,
+    /// The services that the policy names.
+    pub services: BTreeSet<Name>,
+    /// The sshd binary that the operator named.
+    pub sshd_binary: Option<PathBuf>,
+    sshd: Option<Option<Sshd>>,
+    effective: BTreeMap<Vec<(String, String)>, Effective>,
+}
+
+impl Session {
+    /// A session in which nothing has been asked yet.
+    #[expect(clippy::too_many_arguments, reason = "each is a different part of the machine, and there is one caller")]
+    #[must_use]
+    pub fn new(
+        circumstances: Circumstances,
+        root: Root,
+        facts: Facts,
+        authority: Authority,
+        renewal: Renewal,
+        services: BTreeSet<Name>,
+        sshd_binary: Option<PathBuf>,
+    ) -> Self {
+        Self {
+            circumstances,
+            changes: ChangeSet::default(),
+            messages: Vec::new(),
+            root,
+            facts,
+            authority,
+            renewal,
+            services,
+            sshd_binary,
+            sshd: None,
+            effective: BTreeMap::new(),
+        }
+    }
+
+    /// The place that a granted path stands for.
+    ///
+    /// # Errors
+    /// The way there cannot be trusted, or leads to what no grant covers.
+    pub fn place(&self, path: &AbsolutePath, literal: usize) -> Result<Option<Place>, Failure> {
+        let Some(place) = self.root.place(path, literal)? else { return Ok(None) };
+        let resolved = place.resolved();
+        match self.circumstances.protected.iter().find(|own| resolved.starts_with(own.as_path())) {
+            None => Ok(Some(place)),
+            Some(own) => Err(Failure::new("untrusted-path", format!("{path} leads into {own}, which no grant covers"))),
+        }
+    }
+
+    /// [`Session::place`], of which the directory has to be there.
+    ///
+    /// # Errors
+    /// As [`Session::place`], or there is no such directory.
+    pub fn existing_place(&self, path: &AbsolutePath, literal: usize) -> Result<Place, Failure> {
+        self.place(path, literal)?
+            .ok_or_else(|| Failure::new("io", format!("{path}: its directory does not exist")).about("path", path))
+    }
+
+    /// The CA, opened when it is first needed.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be opened.
+    pub fn certificate_authority(&self) -> Result<&dyn CertificateAuthority, Failure> {
+        self.authority.open().map_err(|error| Failure::new("unreachable", error.to_string()))
+    }
+
+    /// This machine's sshd, looked for once.
+    ///
+    /// # Errors
+    /// There is none, or its configuration is not valid as it is.
+    pub fn sshd(&mut self) -> Result<&Sshd, Failure> {
+        if self.sshd.is_none() {
+            let found = Sshd::find(&self.circumstances.places.sshd_config, self.sshd_binary.as_deref())
+                .map_err(|error| Failure::new("invalid-configuration", error.to_string()))?;
+            self.sshd = Some(found);
+        }
+        self.sshd.as_ref().and_then(Option::as_ref).ok_or_else(|| Failure::new("no-sshd", "there is no sshd on this machine"))
+    }
+
+    /// The effective configuration for a connection, asked of sshd once.
+    ///
+    /// # Errors
+    /// As [`Session::sshd`].
+    pub fn effective(&mut self, connection: &[(String, String)]) -> Result<&Effective, Failure> {
+        if !self.effective.contains_key(connection) {
+            let config = self.circumstances.places.sshd_config.clone();
+            let effective = self
+                .sshd()?
+                .effective(config.as_path(), connection, &[])
+                .map_err(|error| Failure::new("invalid-configuration", error.to_string()))?;
+            self.effective.insert(connection.to_vec(), effective);
+        }
+        self.effective.get(connection).ok_or_else(|| Failure::new("no-sshd", "sshd did not answer"))
+    }
+}

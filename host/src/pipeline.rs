@@ -1,0 +1,108 @@
+//! From a procedure to a changed machine: one stage a line. Whatever is changed, is changed here.
+//!
+//! Nothing is touched before the journal; from then on a failure is rolled back.
+
+pub mod certify;
+pub mod plan;
+pub mod prove;
+pub mod settle;
+pub mod work;
+
+pub use plan::{Planned, Request, plan};
+pub use work::Work;
+
+use crate::{
+    audit::EventKind,
+    broker::Identity,
+    ca::Certificate,
+    cli::progress::Progress,
+    context::Context,
+    enrolment::Enrolment,
+    error::{Error, Result},
+    guard::{Proof, Verified},
+    transaction::Transaction,
+};
+use prove::Guard;
+
+/// What a run that was carried out did.
+#[derive(Debug)]
+pub struct Done {
+    /// Its number: `warded undo` takes the newest back.
+    pub run: u64,
+    /// The certificates that came from the CA.
+    pub certificates: Vec<Certificate>,
+    /// What was proved before anything was touched; none where there is no sshd.
+    pub proof: Option<Proof>,
+    /// What was seen afterwards; none where there is no sshd.
+    pub verified: Option<Verified>,
+    /// How each service was reloaded.
+    pub reloads: Vec<(String, crate::machine::services::Reloaded)>,
+}
+
+/// Carries out what was reviewed.
+///
+/// # Errors
+/// Before the journal: nothing was changed. After it: everything was put back, and the error says
+/// so; or it could not all be put back, and the error says what is left to do.
+pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, enrolment: Option<&Enrolment>, progress: &Progress) -> Result<Done> {
+    let record = |kind, detail: &str| context.log.append_synced(&identity.event(kind).detail(detail));
+    let unchanged = |error: Error| -> Error {
+        // A log that cannot be written must not hide why the run failed.
+        drop(record(EventKind::Ended, &format!("{}: {}", error.heading(), error.message())));
+        error
+    };
+
+    progress.stage("looking at sshd as it is");
+    let guard = Guard::baseline(context, &work).map_err(unchanged)?;
+    progress.stage("checking the result");
+    guard.check(&work).map_err(unchanged)?;
+    progress.stage("asking the CA");
+    let certificates = certify::fill_in(context, identity, &mut work).map_err(unchanged)?;
+    progress.stage("proving the result");
+    let proof = guard.prove(&work, &certificates).map_err(unchanged)?;
+
+    record(EventKind::Intent, &work.describe())?;
+    let mut transaction = Transaction::begin(&context.state, &work.run_identity(identity)?, work.changes()?, work.reads(), &work.reload_names()).map_err(unchanged)?;
+    let run = transaction.run();
+
+    progress.stage("changing");
+    let outcome = transaction.commit().and_then(|()| {
+        progress.stage("reloading");
+        let reloads = settle::reload(context, identity, &guard, &work)?;
+        progress.stage("proving it live");
+        let verified = guard.verify(&work, &certificates)?;
+        if let Some(enrolment) = enrolment {
+            enrolment.save(&context.state)?;
+        }
+        transaction.keep()?;
+        Ok((reloads, verified))
+    });
+    match outcome {
+        Ok((reloads, verified)) => {
+            record(EventKind::Ended, "kept")?;
+            Ok(Done { run, certificates, proof, verified, reloads })
+        }
+        Err(error) => {
+            progress.stage("taking it back");
+            let state = take_back(context, identity, &guard, &work, &mut transaction);
+            let error = match state {
+                Ok(state) => error.into_rolled_back(state),
+                Err(failed) => error.into_rolled_back(format!("not all could be put back: {failed}")),
+            };
+            Err(unchanged(error))
+        }
+    }
+}
+
+/// Files first, then the reload, then a look whether everything is as before.
+fn take_back(context: &Context, identity: &Identity, guard: &Guard, work: &Work, transaction: &mut Transaction) -> Result<String> {
+    let restored = transaction.roll_back()?;
+    let reloaded = if restored.committed() { !settle::reload(context, identity, guard, work)?.is_empty() } else { false };
+    let mut state = vec![restored.to_string()];
+    if reloaded {
+        guard.verify_as_before()?;
+        state.push("sshd reloaded".to_owned());
+        state.push("checked".to_owned());
+    }
+    Ok(format!("as before ({})", state.join(", ")))
+}

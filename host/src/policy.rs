@@ -1,0 +1,12 @@
+//! Policies: which procedures a component has, and what each of them may do.
+//!
+//! A policy is plain data. Nothing here touches the machine or runs a component.
+
+pub mod authorize;
+pub mod condition;
+pub mod file;
+pub mod name;
+pub mod need;
+pub mod pattern;
+pub mod setting;
+pub mod store;

@@ -1,0 +1,176 @@
+//! The decision: does a procedure's policy grant a need? Pure, and deny by default.
+
+use super::{
+    file::{Action, Authority, CertificateGrant, KeyGrant, LogLevel, Procedure, ServiceOperation},
+    need::Need,
+    pattern::{Pattern, Places},
+};
+use crate::{
+    ca::{Kind, Principals},
+    machine::path::AbsolutePath,
+};
+use std::collections::BTreeSet;
+
+/// What the decision depends on besides the policy.
+#[derive(Clone, Debug)]
+pub struct Circumstances {
+    /// What `{sshd}` and `{home}` stand for.
+    pub places: Places,
+    /// Directories and files that no grant covers: Warded's own, a CA's.
+    pub protected: Vec<AbsolutePath>,
+    /// The names that the operator confirmed for this machine.
+    pub confirmed: BTreeSet<String>,
+    /// Private keys the procedure was given handles to, in this run.
+    pub keys: BTreeSet<AbsolutePath>,
+}
+
+/// The grant that answered a need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permit {
+    /// The grant, as the policy has it.
+    pub grant: String,
+    /// For paths: how many segments the policy wrote out.
+    pub literal: usize,
+}
+
+/// Why a need was denied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// What was wrong, where it is more than a missing grant.
+    pub reason: Option<String>,
+    /// The line that would grant it, where any could.
+    pub grant: Option<String>,
+}
+
+impl Circumstances {
+    /// Whether something lies within what no grant covers.
+    #[must_use]
+    pub fn is_protected(&self, path: &AbsolutePath) -> bool {
+        self.protected.iter().any(|own| path.is_within(own))
+    }
+}
+
+/// Decides.
+///
+/// # Errors
+/// The denial.
+pub fn authorize(procedure: &Procedure, circumstances: &Circumstances, need: &Need) -> Result<Permit, Denial> {
+    let decision = Decision { procedure, circumstances };
+    let permit = match need {
+        Need::Fact(name) => procedure.facts.contains(name).then(|| plain(format!("facts {name}"))),
+        Need::ReadFile(path) => decision.file(path, [("files.read", &procedure.files.read), ("files.write", &procedure.files.write)])?,
+        Need::WriteFile(path) | Need::RemoveFile(path) => decision.file(path, [("files.write", &procedure.files.write)])?,
+        Need::ListDirectory(path) => decision.directory(path)?,
+        Need::HostKeys => procedure.keys.contains(&KeyGrant::SshdHostKeys).then(|| plain("keys sshd-host-keys")),
+        Need::OpenKey(path) | Need::EnsureKey(path) => decision.key(path)?,
+        Need::ReadCertificate(path) => match decision.certificate(path)? {
+            None => decision.file(path, [("files.read", &procedure.files.read)])?,
+            permit => permit,
+        },
+        Need::WriteCertificate(path) => decision.certificate(path)?,
+        Need::Roots(kind) => decision.authority(Action::Roots, *kind),
+        Need::Issue(kind, principals) => decision.issue(*kind, principals)?,
+        Need::Renew(kind, _) => decision.authority(Action::Renew, *kind),
+        Need::Effective(_) => procedure.sshd.effective.then(|| plain("sshd.effective")),
+        Need::Reload(service) => procedure
+            .services
+            .iter()
+            .any(|(name, operations)| name.as_str() == service && operations.contains(&ServiceOperation::Reload))
+            .then(|| plain(format!("services.{service} reload"))),
+        Need::Inform => procedure.log.contains(&LogLevel::Info).then(|| plain("log info")),
+        Need::Warn => procedure.log.contains(&LogLevel::Warn).then(|| plain("log warn")),
+    };
+    permit.ok_or_else(|| Denial { reason: None, grant: Some(need.grant()) })
+}
+
+fn plain(grant: impl Into<String>) -> Permit {
+    Permit { grant: grant.into(), literal: 0 }
+}
+
+struct Decision<'a> {
+    procedure: &'a Procedure,
+    circumstances: &'a Circumstances,
+}
+
+impl Decision<'_> {
+    fn file<const N: usize>(&self, path: &AbsolutePath, lists: [(&str, &Vec<Pattern>); N]) -> Result<Option<Permit>, Denial> {
+        self.unprotected(path)?;
+        Ok(lists.into_iter().find_map(|(name, patterns)| self.covered(path, name, patterns)))
+    }
+
+    /// The permit with the longest part written out, so that a wildcard beside it narrows nothing.
+    fn covered<'p>(&self, path: &AbsolutePath, list: &str, patterns: impl IntoIterator<Item = &'p Pattern>) -> Option<Permit> {
+        patterns
+            .into_iter()
+            .filter_map(|pattern| {
+                let literal = pattern.covers(path, &self.circumstances.places)?;
+                Some(Permit { grant: format!("{list} {pattern}"), literal })
+            })
+            .max_by_key(|permit| permit.literal)
+    }
+
+    fn directory(&self, path: &AbsolutePath) -> Result<Option<Permit>, Denial> {
+        self.unprotected(path)?;
+        let files = &self.procedure.files;
+        Ok(files.read.iter().chain(&files.write).find_map(|pattern| {
+            let directory = pattern.directory(&self.circumstances.places)?;
+            (directory == *path).then(|| Permit { grant: format!("files.read {pattern}"), literal: path.segments().count() })
+        }))
+    }
+
+    fn key(&self, path: &AbsolutePath) -> Result<Option<Permit>, Denial> {
+        self.unprotected(path)?;
+        Ok(self.covered(
+            path,
+            "keys",
+            self.procedure.keys.iter().filter_map(|grant| match grant {
+                KeyGrant::At(pattern) => Some(pattern),
+                KeyGrant::SshdHostKeys => None,
+            }),
+        ))
+    }
+
+    fn certificate(&self, path: &AbsolutePath) -> Result<Option<Permit>, Denial> {
+        self.unprotected(path)?;
+        let beside = self.procedure.certificates.contains(&CertificateGrant::BesideKey)
+            && self.circumstances.keys.iter().any(|key| path.as_str().strip_suffix("-cert.pub") == Some(key.as_str()));
+        if beside {
+            // The path of a key that sshd or the operator named is as good as written out.
+            return Ok(Some(Permit { grant: "certificates beside-key".to_owned(), literal: path.segments().count() }));
+        }
+        Ok(self.covered(
+            path,
+            "certificates",
+            self.procedure.certificates.iter().filter_map(|grant| match grant {
+                CertificateGrant::At(pattern) => Some(pattern),
+                CertificateGrant::BesideKey => None,
+            }),
+        ))
+    }
+
+    fn authority(&self, action: Action, kind: Kind) -> Option<Permit> {
+        let wanted = Authority { action, kind };
+        self.procedure.authority.contains(&wanted).then(|| plain(format!("authority {wanted}")))
+    }
+
+    /// A grant to ask the CA is never a grant to choose the names: those the operator confirms.
+    fn issue(&self, kind: Kind, principals: &Principals) -> Result<Option<Permit>, Denial> {
+        let Some(permit) = self.authority(Action::Issue, kind) else { return Ok(None) };
+        match principals.iter().find(|principal| !self.circumstances.confirmed.contains(principal.as_str())) {
+            None => Ok(Some(permit)),
+            Some(principal) => Err(Denial {
+                reason: Some(format!("{principal} is not a name that the operator confirmed for this machine")),
+                grant: None,
+            }),
+        }
+    }
+
+    fn unprotected(&self, path: &AbsolutePath) -> Result<(), Denial> {
+        match self.circumstances.protected.iter().find(|own| path.is_within(own)) {
+            None => Ok(()),
+            Some(own) => {
+                Err(Denial { reason: Some(format!("{own} is Warded's own or a CA's: no grant covers it")), grant: None })
+            }
+        }
+    }
+}

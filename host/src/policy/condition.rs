@@ -1,0 +1,98 @@
+//! `when` and `unless`: on which machines a policy is offered.
+
+use crate::machine::path::AbsolutePath;
+use serde::Deserialize;
+
+/// What conditions are asked about; the machine answers.
+pub trait Machine {
+    /// The init system: `systemd`, `openrc`, `sysv`, `none`.
+    fn init(&self) -> &str;
+    /// `ID` of os-release(5).
+    fn os(&self) -> &str;
+    /// Whether something is at a path.
+    fn exists(&self, path: &AbsolutePath) -> bool;
+}
+
+/// A condition: everything that it names has to hold.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Condition {
+    /// The init system is this one.
+    pub init: Option<Init>,
+    /// The operating system is this one (`ID` of os-release(5)).
+    pub os: Option<String>,
+    /// There is something at this path.
+    pub path: Option<AbsolutePath>,
+}
+
+/// The init systems a policy can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// systemd.
+    Systemd,
+    /// OpenRC.
+    Openrc,
+    /// SysV scripts.
+    Sysv,
+    /// None that manages services, as in most containers.
+    None,
+}
+
+impl Init {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Systemd => "systemd",
+            Self::Openrc => "openrc",
+            Self::Sysv => "sysv",
+            Self::None => "none",
+        }
+    }
+}
+
+impl Condition {
+    /// Whether all of it holds.
+    pub fn holds(&self, machine: &dyn Machine) -> bool {
+        self.init.is_none_or(|init| init.name() == machine.init())
+            && self.os.as_ref().is_none_or(|os| os == machine.os())
+            && self.path.as_ref().is_none_or(|path| machine.exists(path))
+    }
+
+    /// Whether it names nothing, and so would always hold.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.init.is_none() && self.os.is_none() && self.path.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Debian;
+    impl Machine for Debian {
+        fn init(&self) -> &str {
+            "systemd"
+        }
+        fn os(&self) -> &str {
+            "debian"
+        }
+        fn exists(&self, path: &AbsolutePath) -> bool {
+            path.as_str() == "/etc/e-smith"
+        }
+    }
+
+    #[test]
+    fn every_part_has_to_hold() {
+        for (text, holds) in [
+            ("init = 'systemd'", true),
+            ("init = 'none'", false),
+            ("os = 'debian'", true),
+            ("init = 'systemd'\nos = 'alpine'", false),
+            ("path = '/etc/e-smith'", true),
+            ("path = '/usr/bin/midclt'", false),
+        ] {
+            assert_eq!(toml::from_str::<Condition>(text).unwrap().holds(&Debian), holds, "{text}");
+        }
+    }
+}

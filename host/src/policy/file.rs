@@ -1,0 +1,324 @@
+//! The policy file: its schema, and reading it strictly. `docs/POLICIES.md` describes it.
+
+use super::{
+    condition::{Condition, Machine},
+    name::{Keyword, Name, UnitName},
+    pattern::Pattern,
+    setting::{Declaration, Type},
+};
+use crate::{
+    ca::Kind,
+    digest::Digest,
+    error::{Error, Result},
+};
+use serde::Deserialize;
+use std::{collections::BTreeMap, fmt};
+
+/// A policy. Without `component` it is a request: what a component asks for, embedded in it. With
+/// it, it is a grant to the component of that digest and no other.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Policy {
+    /// What the policy is called.
+    pub name: Name,
+    /// Its version, for people.
+    #[serde(default)]
+    pub version: String,
+    /// What it is for, in a line.
+    #[serde(default)]
+    pub summary: String,
+    /// The digest of the component it grants to.
+    pub component: Option<Digest>,
+    /// One of these has to hold (none given: always).
+    #[serde(default)]
+    pub when: Vec<Condition>,
+    /// None of these may hold.
+    #[serde(default)]
+    pub unless: Vec<Condition>,
+    /// The services that grants can name.
+    #[serde(default, rename = "service")]
+    pub services: BTreeMap<Name, Service>,
+    /// The procedures, each with its grants.
+    #[serde(rename = "procedure")]
+    pub procedures: BTreeMap<Name, Procedure>,
+}
+
+/// What a service is called under each init system.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// Units, the first that is there counts.
+    #[serde(default)]
+    pub systemd: Vec<UnitName>,
+    /// How to reach it where nothing manages it.
+    pub direct: Option<Direct>,
+}
+
+/// A process that is told to reload by a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direct {
+    /// The sshd whose `PidFile` names the process: SIGHUP (sshd(8)).
+    Sshd,
+}
+
+/// What one procedure is, and may do. An absent grant is a denial.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Procedure {
+    /// What it does, in a line.
+    pub summary: String,
+    /// The procedure that `warded renew` runs once this one has been applied.
+    pub renewal: Option<Name>,
+    /// What the operator may tell it.
+    #[serde(default)]
+    pub settings: BTreeMap<Name, Declaration>,
+    /// Facts it may ask for.
+    #[serde(default)]
+    pub facts: Vec<String>,
+    /// What it may ask of the CA.
+    #[serde(default)]
+    pub authority: Vec<Authority>,
+    /// Key pairs it may use, never see.
+    #[serde(default)]
+    pub keys: Vec<KeyGrant>,
+    /// Where it may put certificates, and read them.
+    #[serde(default)]
+    pub certificates: Vec<CertificateGrant>,
+    /// Files.
+    #[serde(default)]
+    pub files: Files,
+    /// sshd's configuration.
+    #[serde(default)]
+    pub sshd: Sshd,
+    /// What it may have done to which service.
+    #[serde(default)]
+    pub services: BTreeMap<Name, Vec<ServiceOperation>>,
+    /// How it may speak.
+    #[serde(default)]
+    pub log: Vec<LogLevel>,
+}
+
+/// Grants on files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    /// May be read.
+    #[serde(default)]
+    pub read: Vec<Pattern>,
+    /// May be read, written and removed.
+    #[serde(default)]
+    pub write: Vec<Pattern>,
+}
+
+/// Grants on sshd's configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sshd {
+    /// May ask sshd for its effective configuration.
+    #[serde(default)]
+    pub effective: bool,
+    /// All that may differ in the effective configuration after it, for any user.
+    #[serde(default)]
+    pub keywords: Vec<Keyword>,
+}
+
+/// `"issue host"`, `"renew user"`, `"roots host"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Authority {
+    /// What is asked.
+    pub action: Action,
+    /// Of which kind.
+    pub kind: Kind,
+}
+
+/// What can be asked of a CA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Its public keys.
+    Roots,
+    /// A certificate.
+    Issue,
+    /// A successor.
+    Renew,
+}
+
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let action = match self.action {
+            Action::Roots => "roots",
+            Action::Issue => "issue",
+            Action::Renew => "renew",
+        };
+        write!(f, "{action} {}", self.kind)
+    }
+}
+
+impl TryFrom<String> for Authority {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let (action, kind) = text.split_once(' ').unwrap_or((&text, ""));
+        let action = match action {
+            "roots" => Some(Action::Roots),
+            "issue" => Some(Action::Issue),
+            "renew" => Some(Action::Renew),
+            _ => None,
+        };
+        let kind = match kind {
+            "host" => Some(Kind::Host),
+            "user" => Some(Kind::User),
+            _ => None,
+        };
+        action.zip(kind).map(|(action, kind)| Self { action, kind }).ok_or_else(|| {
+            format!("unknown request {:?} (roots, issue or renew, then host or user: \"renew host\")", crate::text::neutral(&text))
+        })
+    }
+}
+
+/// Key pairs a procedure may use.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum KeyGrant {
+    /// `sshd-host-keys`: whatever sshd uses, nothing else.
+    SshdHostKeys,
+    /// The private key's path.
+    At(Pattern),
+}
+
+impl TryFrom<String> for KeyGrant {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        if text == "sshd-host-keys" { Ok(Self::SshdHostKeys) } else { text.parse().map(Self::At) }
+    }
+}
+
+/// Where certificates may be.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum CertificateGrant {
+    /// `beside-key`: `KEY-cert.pub` for every key that the procedure was given a handle to.
+    BesideKey,
+    /// The certificate's path.
+    At(Pattern),
+}
+
+impl TryFrom<String> for CertificateGrant {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        if text == "beside-key" { Ok(Self::BesideKey) } else { text.parse().map(Self::At) }
+    }
+}
+
+/// What can be done to a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServiceOperation {
+    /// Read its configuration again, without ending sessions.
+    Reload,
+}
+
+/// How a procedure may speak to the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Worth knowing.
+    Info,
+    /// To look into.
+    Warn,
+}
+
+impl Policy {
+    /// Reads a policy file. `origin` names it in errors, which say the line and column.
+    ///
+    /// # Errors
+    /// Anything that is not exactly the schema, or contradicts itself: usage.
+    pub fn parse(text: &str, origin: &str) -> Result<Self> {
+        let at = |offset: Option<usize>| match offset {
+            Some(offset) => {
+                let before = text.get(..offset).unwrap_or_default();
+                let line = before.matches('\n').count() + 1;
+                let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+                format!("{origin}:{line}:{column}")
+            }
+            None => origin.to_owned(),
+        };
+        let policy: Self = toml::from_str(text).map_err(|error| {
+            let place = at(error.span().map(|span| span.start));
+            Error::usage(format!("{place}: {}", crate::text::neutral(error.message())))
+                .next("docs/POLICIES.md describes every key of a policy file")
+        })?;
+        policy.check().map_err(|(what, why)| {
+            Error::usage(format!("{}: {why}", at(text.find(&what)))).next("docs/POLICIES.md describes every key of a policy file")
+        })?;
+        Ok(policy)
+    }
+
+    /// What the schema cannot say. An error names the text to point at, and what is wrong.
+    fn check(&self) -> Result<(), (String, String)> {
+        if self.procedures.is_empty() {
+            return Err(("procedure".to_owned(), "a policy needs at least one [procedure.NAME]".to_owned()));
+        }
+        if self.when.iter().chain(&self.unless).any(Condition::is_empty) {
+            return Err(("when".to_owned(), "a condition has to name something".to_owned()));
+        }
+        for (name, procedure) in &self.procedures {
+            let header = format!("[procedure.{name}]");
+            if let Some(renewal) = procedure.renewal.as_ref().filter(|renewal| !self.procedures.contains_key(renewal)) {
+                return Err((header, format!("renewal of {name} names {renewal}, and there is no [procedure.{renewal}]")));
+            }
+            if let Some(service) = procedure.services.keys().find(|service| !self.services.contains_key(service)) {
+                return Err((header, format!("procedure {name} names the service {service}, and there is no [service.{service}]")));
+            }
+            for (setting, declaration) in &procedure.settings {
+                if (declaration.kind == Type::Choice) == declaration.values.is_empty() {
+                    return Err((header, format!("setting {setting} of {name}: `values` belongs to the type \"choice\", and only there")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the policy is meant for this machine.
+    pub fn applies(&self, machine: &dyn Machine) -> bool {
+        (self.when.is_empty() || self.when.iter().any(|condition| condition.holds(machine)))
+            && !self.unless.iter().any(|condition| condition.holds(machine))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = "name = 'x'\n[service.ssh]\nsystemd = ['ssh.service']\n[procedure.do-it]\nsummary = 's'\n";
+
+    #[test]
+    fn errors_name_line_and_column() {
+        for (more, place, what) in [
+            ("services.ssh = ['reboot']", "p.toml:6:17", "unknown variant `reboot`"),
+            ("services.cron = ['reload']", "p.toml:4:1", "names the service cron"),
+            ("renewal = 'other'", "p.toml:4:1", "no [procedure.other]"),
+            ("file.read = []", "p.toml:6:1", "unknown field `file`"),
+            ("authority = ['sign host']", "p.toml:6:14", "unknown request"),
+            ("files.read = ['/etc/../x']", "p.toml:6:15", "`..`"),
+            ("files.read = ['{nowhere}/x']", "p.toml:6:15", "unknown place"),
+            ("sshd.keywords = ['Host Key']", "p.toml:6:18", "not a keyword"),
+            ("settings.a = { type = 'choice', help = 'h' }", "p.toml:4:1", "`values`"),
+            ("settings.a = { type = 'text', help = 'h' }", "p.toml:6:23", "unknown variant `text`"),
+            ("log = ['debug']", "p.toml:6:8", "unknown variant"),
+            ("summary = 's'", "p.toml:6:1", "duplicate key"),
+        ] {
+            let error = Policy::parse(&format!("{SMALL}{more}\n"), "p.toml").unwrap_err();
+            assert!(error.message().starts_with(&format!("{place}: ")), "{more}: {error}");
+            assert!(error.message().contains(what), "{more}: {error}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_granted_unless_written() {
+        let policy = Policy::parse(SMALL, "p.toml").unwrap();
+        let procedure = policy.procedures.values().next().unwrap();
+        assert!(procedure.files.write.is_empty() && procedure.authority.is_empty() && procedure.log.is_empty());
+        assert!(!procedure.sshd.effective && procedure.services.is_empty() && procedure.facts.is_empty());
+    }
+}

@@ -1,0 +1,206 @@
+//! Path patterns: `/etc/ssh/ssh_host_*_key`, `{sshd}/sshd_config.d/50-warded.conf`.
+//!
+//! `*` stands for any characters within one segment. A pattern may begin with a place that the
+//! operator or the host gives: never the guest.
+
+use crate::machine::path::AbsolutePath;
+use serde::Deserialize;
+use std::{fmt, str::FromStr};
+
+/// A place that the operator or the host gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlaceName {
+    /// `{sshd}`: the directory of sshd's main configuration file.
+    Sshd,
+    /// `{sshd-config}`: that file itself.
+    SshdConfig,
+    /// `{home}`: the home directory of the user who runs the procedure.
+    Home,
+}
+
+/// What the places stand for on this machine.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// sshd's main configuration file.
+    pub sshd_config: AbsolutePath,
+    /// The user's home directory, where he has one.
+    pub home: Option<AbsolutePath>,
+}
+
+impl Places {
+    fn of(&self, name: PlaceName) -> Option<AbsolutePath> {
+        match name {
+            PlaceName::Sshd => self.sshd_config.parent(),
+            PlaceName::SshdConfig => Some(self.sshd_config.clone()),
+            PlaceName::Home => self.home.clone(),
+        }
+    }
+}
+
+/// A pattern for absolute paths.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Pattern {
+    place: Option<PlaceName>,
+    segments: Vec<String>,
+}
+
+impl Pattern {
+    /// Whether the pattern covers a path. If so: how many of the path's first segments are written
+    /// out in it (a place counts as written out); those the host may resolve itself.
+    #[must_use]
+    pub fn covers(&self, path: &AbsolutePath, places: &Places) -> Option<usize> {
+        let base = match self.place {
+            Some(place) => Some(places.of(place)?),
+            None => None,
+        };
+        let base = base.as_ref().map_or_else(Vec::new, |base| base.segments().collect());
+        let path: Vec<&str> = path.segments().collect();
+        let rest = path.strip_prefix(base.as_slice())?;
+        let same_length = rest.len() == self.segments.len();
+        let all = rest.iter().zip(&self.segments).all(|(segment, pattern)| segment_matches(pattern, segment));
+        if !same_length || !all {
+            return None;
+        }
+        let literal = self.segments.iter().take_while(|pattern| !pattern.contains('*')).count();
+        Some(base.len() + literal)
+    }
+
+    /// The directory whose entries the pattern names, where that is written out.
+    #[must_use]
+    pub fn directory(&self, places: &Places) -> Option<AbsolutePath> {
+        let (_, directories) = self.segments.split_last()?;
+        if directories.iter().any(|segment| segment.contains('*')) {
+            return None;
+        }
+        let base = match self.place {
+            Some(place) => places.of(place)?.as_str().to_owned(),
+            None => String::new(),
+        };
+        format!("{base}/{}", directories.join("/")).trim_end_matches('/').parse().ok()
+    }
+}
+
+/// Whether `text` matches `pattern`, in which `*` stands for any characters. Iterative, so that no
+/// pattern makes it slow: at worst quadratic in a file name's length.
+fn segment_matches(pattern: &str, text: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let first = pieces.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let mut pieces: Vec<&str> = pieces.collect();
+    let Some(last) = pieces.pop() else { return rest.is_empty() };
+    for piece in pieces {
+        match rest.find(piece) {
+            Some(at) => rest = rest.get(at + piece.len()..).unwrap_or_default(),
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+impl FromStr for Pattern {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (place, rest) = if let Some(inner) = text.strip_prefix('{') {
+            let (name, rest) = inner.split_once('}').ok_or("a place is written {name}")?;
+            let place = match name {
+                "sshd" => PlaceName::Sshd,
+                "sshd-config" => PlaceName::SshdConfig,
+                "home" => PlaceName::Home,
+                _ => return Err(format!("unknown place {{{name}}} (one of: {{sshd}}, {{sshd-config}}, {{home}})")),
+            };
+            (Some(place), rest)
+        } else {
+            (None, text)
+        };
+        if place == Some(PlaceName::SshdConfig) {
+            return if rest.is_empty() {
+                Ok(Self { place, segments: Vec::new() })
+            } else {
+                Err("{sshd-config} is a file: nothing can follow it".to_owned())
+            };
+        }
+        if rest.contains(['{', '}', '?', '[', ']', '\\']) {
+            return Err(format!("{text:?}: only `*` is special in a pattern, and a place can only come first"));
+        }
+        let path: AbsolutePath = rest.parse().map_err(|why| format!("not a path pattern: {why}"))?;
+        let segments: Vec<String> = path.segments().map(str::to_owned).collect();
+        if segments.iter().any(|segment| segment.contains("**")) {
+            return Err(format!("{text:?}: `**` is not a pattern; `*` stays within one segment"));
+        }
+        if place.is_none() && segments.first().is_some_and(|first| first.contains('*')) {
+            return Err(format!("{text:?}: the first directory has to be written out"));
+        }
+        Ok(Self { place, segments })
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Some(PlaceName::Sshd) => f.write_str("{sshd}")?,
+            Some(PlaceName::SshdConfig) => f.write_str("{sshd-config}")?,
+            Some(PlaceName::Home) => f.write_str("{home}")?,
+            None => {}
+        }
+        self.segments.iter().try_for_each(|segment| write!(f, "/{segment}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places() -> Places {
+        Places {
+            sshd_config: "/etc/ssh/sshd_config".parse().unwrap(),
+            home: Some("/root".parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn what_a_pattern_covers() {
+        for (pattern, path, literal) in [
+            ("/etc/x", "/etc/x", Some(2)),
+            ("/etc/x", "/etc/x/y", None),
+            ("/etc/*.conf", "/etc/a.conf", Some(1)),
+            ("/etc/*.conf", "/etc/a/b.conf", None),
+            ("/etc/*/b", "/etc/a/b", Some(1)),
+            ("{sshd}/ssh_host_*_key", "/etc/ssh/ssh_host_rsa_key", Some(2)),
+            ("{sshd}/ssh_host_*_key", "/etc/ssh/ssh_host_rsa_key.pub", None),
+            ("{sshd}/ssh_host_*_key", "/etc/sshx/ssh_host_rsa_key", None),
+            ("{sshd-config}", "/etc/ssh/sshd_config", Some(3)),
+            ("{sshd-config}", "/etc/ssh/ssh_config", None),
+            ("{home}/.ssh/known_hosts", "/root/.ssh/known_hosts", Some(3)),
+            ("/a/x*y*z", "/a/xyz", Some(1)),
+            ("/a/x*y*z", "/a/x-y-y-z", Some(1)),
+            ("/a/x*y*z", "/a/xz", None),
+            ("/a/*ab", "/a/aab", Some(1)),
+            ("/a/a*a", "/a/a", None),
+        ] {
+            let pattern: Pattern = pattern.parse().unwrap();
+            assert_eq!(pattern.covers(&path.parse().unwrap(), &places()), literal, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_pattern() {
+        for bad in ["", "etc", "/etc/../x", "/etc/**", "/*", "/*/x", "{root}/x", "{sshd", "{sshd-config}/x", "/a/{home}", "/a/[b]", "/a/b/", "{sshd}"] {
+            assert!(bad.parse::<Pattern>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_prints_as_it_was_written() {
+        for text in ["/etc/*.conf", "{sshd}/a", "{sshd-config}", "{home}/.ssh/x"] {
+            assert_eq!(text.parse::<Pattern>().unwrap().to_string(), text);
+        }
+    }
+}

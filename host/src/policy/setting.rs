@@ -1,0 +1,121 @@
+//! Settings: what the operator may tell a procedure, and of which type.
+
+use super::name::Name;
+use crate::{
+    ca::{Kind, Principals},
+    error::{Error, Result},
+};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// One value that the operator gave, or an enrolment remembers.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setting {
+    /// Which setting.
+    pub name: Name,
+    /// Its value, in the form the procedure gets it.
+    pub value: String,
+}
+
+/// How a policy declares a setting.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Declaration {
+    /// What it is for, in a few words.
+    pub help: String,
+    /// The type.
+    #[serde(rename = "type")]
+    pub kind: Type,
+    /// Whether it may be given more than once.
+    #[serde(default)]
+    pub many: bool,
+    /// Whether it must be given.
+    #[serde(default)]
+    pub required: bool,
+    /// The value where none is given.
+    pub default: Option<String>,
+    /// What a `choice` chooses from.
+    #[serde(default)]
+    pub values: Vec<String>,
+}
+
+/// The types of settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Type {
+    /// Any text of one line.
+    String,
+    /// A name of a machine that certificates are asked for. Giving it confirms it.
+    Principal,
+    /// A whole number.
+    Integer,
+    /// `true` or `false`.
+    Boolean,
+    /// One of `values`.
+    Choice,
+}
+
+/// Checks what was given against what is declared, and adds defaults. The order of values that
+/// repeat is kept.
+///
+/// # Errors
+/// A setting that is not declared, missing, repeated, or of the wrong type: usage.
+pub fn resolve(procedure: &Name, declared: &BTreeMap<Name, Declaration>, given: &[Setting]) -> Result<Vec<Setting>> {
+    let mut resolved = Vec::new();
+    for setting in given {
+        let Some(declaration) = declared.get(&setting.name) else {
+            let names: Vec<&str> = declared.keys().map(Name::as_str).collect();
+            let known = if names.is_empty() { "it has none".to_owned() } else { format!("one of: {}", names.join(", ")) };
+            return Err(Error::usage(format!("{procedure} has no setting {}", setting.name)).next(known));
+        };
+        let value = declaration.check(&setting.value).map_err(|why| {
+            Error::usage(format!("setting {} of {procedure}: {why}", setting.name)).next(&declaration.help)
+        })?;
+        let setting = Setting { name: setting.name.clone(), value };
+        if resolved.contains(&setting) {
+            continue;
+        }
+        if !declaration.many && resolved.iter().any(|other| other.name == setting.name) {
+            return Err(Error::usage(format!("setting {} of {procedure} is given twice", setting.name)));
+        }
+        resolved.push(setting);
+    }
+    for (name, declaration) in declared {
+        if resolved.iter().any(|setting| setting.name == *name) {
+            continue;
+        }
+        if let Some(default) = &declaration.default {
+            resolved.push(Setting { name: name.clone(), value: default.clone() });
+        } else if declaration.required {
+            return Err(Error::usage(format!("{procedure} needs the setting {name}: {}", declaration.help))
+                .next(format!("--set {name}=…")));
+        }
+    }
+    Ok(resolved)
+}
+
+impl Declaration {
+    /// The value in its canonical form.
+    fn check(&self, value: &str) -> Result<String, String> {
+        if value.len() > 64 * 1024 || value.chars().any(|character| character.is_control() && character != '\t') {
+            return Err("too long, or with a control character".to_owned());
+        }
+        match self.kind {
+            Type::String => Ok(value.to_owned()),
+            Type::Principal => Ok(Principals::parse(Kind::Host, [value])
+                .map_err(|why| why.to_string())?
+                .iter()
+                .map(ToString::to_string)
+                .collect()),
+            Type::Integer => value.parse::<i64>().map(|number| number.to_string()).map_err(|_| format!("{value:?} is not a whole number")),
+            Type::Boolean => match value {
+                "true" | "yes" => Ok("true".to_owned()),
+                "false" | "no" => Ok("false".to_owned()),
+                _ => Err(format!("{value:?} is neither true nor false")),
+            },
+            Type::Choice if self.values.iter().any(|choice| choice == value) => Ok(value.to_owned()),
+            Type::Choice => Err(format!("{value:?} is not one of: {}", self.values.join(", "))),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Where policies come from: the binary, and a directory of the administrator's.
+
+use super::{condition::Machine, file::Policy, name::Name};
+use crate::{
+    digest::Digest,
+    error::{Error, Result},
+};
+use std::{
+    borrow::Cow,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A policy together with the component that it grants to; the digest has been checked.
+#[derive(Clone, Debug)]
+pub struct Granting {
+    /// The policy.
+    pub policy: Policy,
+    /// The digest of the component.
+    pub digest: Digest,
+    /// Where it came from.
+    pub origin: Origin,
+    /// The component.
+    pub component: Cow<'static, [u8]>,
+    /// The same, compiled when this binary was built.
+    pub precompiled: Option<&'static [u8]>,
+}
+
+/// Where a policy came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Part of this binary.
+    Bundled,
+    /// A file, next to which its component lies.
+    File(PathBuf),
+}
+
+struct Bundled {
+    policy: &'static str,
+    component: &'static [u8],
+    precompiled: &'static [u8],
+}
+
+macro_rules! bundled {
+    ($name:literal) => {
+        Bundled {
+            policy: include_str!(concat!("../../../policies/", $name, ".toml")),
+            component: include_bytes!(concat!("../../../policies/", $name, ".wasm")),
+            precompiled: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".cwasm")),
+        }
+    };
+}
+
+/// What is offered on every machine.
+const OFFERED: [Bundled; 1] = [bundled!("unix")];
+/// What only `warded demo` runs.
+const DEMO: Bundled = bundled!("demo");
+
+/// The component of the demonstration: a guest that writes what it is told to.
+///
+/// # Errors
+/// Never, in a binary that passed its tests.
+pub fn demo() -> Result<Granting> {
+    DEMO.load()
+}
+
+/// All policies: those of the binary, and those in `directory`, if it is there.
+///
+/// # Errors
+/// A policy file that cannot be read, is not valid, takes a bundled name, or whose component is
+/// missing or another than the one it was accepted for.
+pub fn load(directory: &Path) -> Result<Vec<Granting>> {
+    let mut all = OFFERED.iter().map(Bundled::load).collect::<Result<Vec<_>>>()?;
+    let mut files: Vec<PathBuf> = match fs::read_dir(directory) {
+        Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(Error::failed(format!("cannot read the policies in {}", directory.display())).cause(error)),
+    };
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    for file in files {
+        let granting = load_file(&file)?;
+        if all.iter().any(|other| other.policy.name == granting.policy.name) {
+            return Err(Error::usage(format!("{}: the name {} is taken", file.display(), granting.policy.name))
+                .next("give the policy another name; those of the binary are reserved"));
+        }
+        all.push(granting);
+    }
+    Ok(all)
+}
+
+fn load_file(file: &Path) -> Result<Granting> {
+    let unreadable = |what: &Path, error: std::io::Error| Error::failed(format!("cannot read {}", what.display())).cause(error);
+    let text = fs::read_to_string(file).map_err(|error| unreadable(file, error))?;
+    let policy = Policy::parse(&text, &file.display().to_string())?;
+    let wasm = file.with_extension("wasm");
+    let component = fs::read(&wasm).map_err(|error| unreadable(&wasm, error))?;
+    bind(policy, Origin::File(file.to_owned()), Cow::Owned(component), None)
+}
+
+/// Binds a policy to the bytes it grants to: grants hold for one digest.
+fn bind(policy: Policy, origin: Origin, component: Cow<'static, [u8]>, precompiled: Option<&'static [u8]>) -> Result<Granting> {
+    let digest = Digest::of(&component);
+    match policy.component {
+        Some(accepted) if accepted == digest => Ok(Granting { policy, digest, origin, component, precompiled }),
+        Some(accepted) => Err(Error::refused(format!("the component of policy {} is not the one that was accepted", policy.name))
+            .cause(format!("accepted: {accepted}\nthere is: {digest}"))
+            .next("review the component and accept it again, or put the accepted one back")),
+        None => Err(Error::usage(format!("policy {} does not say which component it grants to", policy.name))
+            .next(format!("if it is meant for this one, add: component = \"{digest}\""))),
+    }
+}
+
+impl Bundled {
+    fn load(&self) -> Result<Granting> {
+        let policy = Policy::parse(self.policy, "a bundled policy")?;
+        bind(policy, Origin::Bundled, Cow::Borrowed(self.component), Some(self.precompiled))
+    }
+}
+
+/// The one policy that offers a procedure on this machine.
+///
+/// # Errors
+/// None does, or more than one and `name` does not choose.
+pub fn choose<'a>(all: &'a [Granting], procedure: &str, name: Option<&Name>, machine: &dyn Machine) -> Result<&'a Granting> {
+    let offers = |granting: &&Granting| granting.policy.procedures.keys().any(|offered| offered.as_str() == procedure);
+    if let Some(name) = name {
+        let granting = all.iter().find(|granting| granting.policy.name == *name).ok_or_else(|| {
+            Error::usage(format!("there is no policy {name}")).next("`warded policy list` shows those there are")
+        })?;
+        return Some(granting).filter(offers).ok_or_else(|| {
+            Error::usage(format!("policy {name} has no procedure {procedure}")).next(format!("it has: {}", procedures([granting])))
+        });
+    }
+    let here: Vec<&Granting> = all.iter().filter(|granting| granting.policy.applies(machine)).collect();
+    let offering: Vec<&Granting> = here.iter().copied().filter(offers).collect();
+    match offering.as_slice() {
+        [one] => Ok(one),
+        [] if here.is_empty() => Err(Error::usage("no policy is meant for this machine")
+            .cause(format!("its init system is {:?} and its operating system {:?}", machine.init(), machine.os()))
+            .next("`warded policy list` shows what there is; name one with --policy if you are sure")),
+        [] => Err(Error::usage(format!("no policy for this machine has a procedure {procedure}"))
+            .next(format!("there are: {}", procedures(here)))),
+        many => {
+            let names: Vec<String> = many.iter().map(|granting| granting.policy.name.to_string()).collect();
+            Err(Error::usage(format!("more than one policy for this machine has a procedure {procedure}"))
+                .next(format!("choose one with --policy: {}", names.join(", "))))
+        }
+    }
+}
+
+fn procedures<'a>(policies: impl IntoIterator<Item = &'a Granting>) -> String {
+    let names: Vec<&str> =
+        policies.into_iter().flat_map(|granting| granting.policy.procedures.keys().map(Name::as_str)).collect();
+    names.join(", ")
+}

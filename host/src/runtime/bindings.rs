@@ -1,0 +1,15 @@
+//! What wasmtime makes of `wit/`.
+#![expect(missing_docs, reason = "generated, with the documentation of wit/")]
+#![expect(unreachable_pub, reason = "generated")]
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    world: "capabilities",
+    imports: { default: trappable },
+    require_store_data_send: false,
+    with: {
+        "warded:host/keys.key-pair": crate::operation::key::KeyPair,
+        "warded:host/authority.certificate": crate::ca::Certificate,
+        "warded:host/authority.issued": crate::change_set::RequestId,
+    },
+});

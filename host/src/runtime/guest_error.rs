@@ -1,0 +1,63 @@
+//! How a guest ended, when it did not end well: in words that say which limit, which failure.
+
+use super::{bindings::warded::host::types, limits};
+use crate::{
+    error::Error,
+    operation::Failure,
+    policy::name::Name,
+    text::{neutral, neutral_lines},
+};
+use wasmtime::Trap;
+
+/// A failure, as a guest gets it.
+impl From<Failure> for types::Error {
+    fn from(failure: Failure) -> Self {
+        let details = failure.details.into_iter().map(|(name, value)| types::Setting { name, value }).collect();
+        Self { code: failure.code.to_owned(), message: failure.message, details }
+    }
+}
+
+/// A failure that the procedure ended with: its own words, neutralised.
+pub(super) fn ended_with(procedure: &Name, error: &types::Error) -> Error {
+    let mut ended = Error::failed(format!("{procedure} gave up ({}): {}", short(&error.code), short(&error.message)));
+    for types::Setting { name, value } in &error.details {
+        // A procedure that knows what to do next says so in a detail of that name.
+        ended = if name == "next" { ended.next(short(value)) } else { ended.seen(format!("{}: {}", short(name), short(value))) };
+    }
+    ended.state("nothing was changed")
+}
+
+/// A trap: a denial or a failure of the host comes through as it is, the rest is explained.
+pub(super) fn trapped(procedure: &Name, error: &wasmtime::Error) -> Error {
+    if let Some(own) = error.downcast_ref::<Error>() {
+        return own.clone();
+    }
+    let limit = |what: &str| {
+        Error::refused(format!("{procedure} was stopped: {what}"))
+            .state("nothing was changed")
+            .next("this is a fault of the component; tell whoever made it")
+    };
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => limit(&format!("it computed for more than {} s", limits::GUEST_TIME.as_secs())),
+        Some(Trap::StackOverflow) => limit("it called itself too deeply (512 KiB of stack)"),
+        Some(Trap::UnreachableCodeReached) => limit("it panicked"),
+        Some(trap) => limit(&neutral_lines(&trap.to_string())),
+        None => {
+            let text = format!("{error:#}");
+            let text = neutral(&text.chars().take(400).collect::<String>());
+            if text.contains("forcing trap when growing memory") {
+                limit(&format!("it wanted more than {} MiB of memory", limits::MEMORY_BYTES >> 20))
+            } else if text.contains("forcing trap when growing table") {
+                limit(&format!("it wanted a table of more than {} elements", limits::TABLE_ELEMENTS))
+            } else if text.contains("fuel") {
+                limit(&format!("it passed more than {} MiB in one call", limits::CALL_BYTES >> 20))
+            } else {
+                limit(&text)
+            }
+        }
+    }
+}
+
+fn short(text: &str) -> String {
+    neutral(&text.chars().take(500).collect::<String>())
+}

@@ -1,0 +1,94 @@
+//! One run of one procedure: the guest runs once, and what it leaves is a change set.
+
+use super::{
+    bindings::{Capabilities, warded::host::types},
+    engine, guest_error, imports, limits, precompiled, procedures,
+    watch::{Clock, EPOCHS, Watch},
+};
+use crate::{
+    broker::Broker,
+    capability::State,
+    error::{Error, Result},
+    operation::Session,
+    policy::{name::Name, setting::Setting, store::Granting},
+};
+use wasmtime::{
+    Engine, Store,
+    component::{self, HasSelf, Linker},
+};
+
+/// A component that can be run.
+pub struct Component {
+    engine: Engine,
+    component: component::Component,
+}
+
+impl Component {
+    /// Loads the component of a policy: the machine code made with this binary where there is
+    /// some, else it is compiled now.
+    ///
+    /// # Errors
+    /// It is no component, imports what no procedure gets, or has other procedures than its policy.
+    pub fn load(granting: &Granting) -> Result<Self> {
+        let engine = Engine::new(&engine::config())
+            .map_err(|error| Error::failed("cannot start the WebAssembly engine").cause(format!("{error:#}")))?;
+        let loaded = granting.precompiled.and_then(|code| precompiled::load(&engine, code));
+        let component = match loaded {
+            // Its imports were checked when it was built: what it was made from is what the digest names.
+            Some(component) => component,
+            None => {
+                imports::only_ours(&granting.component)?;
+                component::Component::new(&engine, &granting.component)
+                    .map_err(|error| Error::refused("the component cannot be compiled").cause(crate::text::neutral(&format!("{error:#}"))))?
+            }
+        };
+        procedures::check(&engine, &component, granting)?;
+        Ok(Self { engine, component })
+    }
+}
+
+impl std::fmt::Debug for Component {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Component")
+    }
+}
+
+/// Runs a procedure. All it did is in the session that comes back.
+///
+/// # Errors
+/// A denial, an exceeded limit, a trap, or the failure that the procedure ended with. Nothing has
+/// been changed in any of these.
+pub fn run<'a>(
+    component: &Component,
+    procedure: &Name,
+    settings: &[Setting],
+    broker: Broker<'a>,
+    session: Session,
+    overdue: impl Fn(&'static str) + Send + 'static,
+) -> Result<Session> {
+    let clock = Clock::default();
+    let mut linker: Linker<State<'a>> = Linker::new(&component.engine);
+    let broken = |error: wasmtime::Error| Error::refused("the component does not fit this version of Warded").cause(format!("{error:#}"));
+    Capabilities::add_to_linker::<_, HasSelf<State<'a>>>(&mut linker, |state| state).map_err(broken)?;
+
+    let mut store = Store::new(&component.engine, State::new(broker, session, clock.clone()));
+    store.limiter(|state| state.limits());
+    store.set_epoch_deadline(EPOCHS);
+    store.set_hostcall_fuel(limits::CALL_BYTES);
+    let _watch = Watch::start(component.engine.clone(), clock, overdue);
+
+    let instance = linker.instantiate(&mut store, &component.component).map_err(|error| {
+        if error.downcast_ref::<wasmtime::Trap>().is_some() { guest_error::trapped(procedure, &error) } else { broken(error) }
+    })?;
+    let function = instance
+        .get_typed_func::<(Vec<types::Setting>,), (std::result::Result<(), types::Error>,)>(&mut store, procedure.as_str())
+        .map_err(broken)?;
+    let settings = settings.iter().map(|setting| types::Setting { name: setting.name.to_string(), value: setting.value.clone() });
+    let ended = function.call(&mut store, (settings.collect(),));
+    let session = store.into_data().into_session();
+    match ended {
+        Ok((Ok(()),)) => Ok(session),
+        Ok((Err(error),)) => Err(guest_error::ended_with(procedure, &error)),
+        Err(error) => Err(guest_error::trapped(procedure, &error)),
+    }
+}

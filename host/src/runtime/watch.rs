@@ -1,0 +1,85 @@
+//! Time: a thread that stops a guest which computes for too long, and ends the process when one
+//! host call does not come back (a file system that hangs, say). All of that is before the journal,
+//! so there is nothing to take back.
+
+use super::limits::{GUEST_TIME, HOST_CALL_TIME};
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{RecvTimeoutError, Sender, channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+use wasmtime::Engine;
+
+/// How often time is looked at.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Epochs that a guest has: one passes each tick in which it computes.
+#[expect(clippy::as_conversions, reason = "a thousand fits")]
+pub(super) const EPOCHS: u64 = (GUEST_TIME.as_millis() / TICK.as_millis()) as u64;
+
+/// Which host call is under way, and since when.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Clock(Arc<Mutex<Option<(&'static str, Instant)>>>);
+
+impl Clock {
+    /// A host call begins. It ends when the result is dropped.
+    pub(super) fn enter(&self, capability: &'static str) -> InCall {
+        self.set(Some((capability, Instant::now())));
+        InCall(self.clone())
+    }
+
+    fn set(&self, call: Option<(&'static str, Instant)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = call;
+    }
+
+    fn call(&self) -> Option<(&'static str, Instant)> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Marks a host call as under way.
+#[derive(Debug)]
+pub(super) struct InCall(Clock);
+
+impl Drop for InCall {
+    fn drop(&mut self) {
+        self.0.set(None);
+    }
+}
+
+/// The thread. Ends when dropped.
+#[derive(Debug)]
+pub(super) struct Watch {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Starts watching. `overdue` is told which call did not come back, and must end the process.
+    pub(super) fn start(engine: Engine, clock: Clock, overdue: impl Fn(&'static str) + Send + 'static) -> Self {
+        let (stop, stopped) = channel();
+        let thread = thread::spawn(move || {
+            while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                match clock.call() {
+                    None => engine.increment_epoch(),
+                    Some((capability, since)) if since.elapsed() > HOST_CALL_TIME => overdue(capability),
+                    Some(_) => {}
+                }
+            }
+        });
+        Self { stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // It only waits and counts: it cannot have panicked.
+            thread.join().unwrap_or_default();
+        }
+    }
+}
