@@ -1,0 +1,17 @@
+//! What a guest of Warded is written with.
+//!
+//! The modules [`authority`], [`files`], [`keys`], [`log`], [`machine`], [`services`] and [`sshd`]
+//! are the host's capabilities, as documented in `wit/`. A component imports only the functions
+//! that its code calls. The rest of this crate is what several guests need, and decides over plain
+//! data, so that it is tested without a sandbox.
+
+mod bindings;
+pub mod certificate;
+mod error;
+pub mod principal;
+mod settings;
+pub mod sshd_config;
+
+pub use bindings::warded::host::types::{Error, Setting};
+pub use bindings::warded::host::{authority, files, keys, log, machine, services, sshd, types};
+pub use settings::Settings;

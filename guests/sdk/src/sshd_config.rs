@@ -1,0 +1,199 @@
+//! Putting Warded's lines into sshd's configuration, in a way that keeps everything else as it is:
+//! a drop-in where sshd reads one outside every `Match`, else a marked block in the main file.
+//!
+//! What is decided over plain bytes is in `block`, `include` and `line`.
+
+mod block;
+mod include;
+mod line;
+
+use crate::{Error, files, machine};
+
+pub use block::{BEGIN, END};
+
+/// The name of Warded's drop-in, in `sshd_config.d` beside the main file.
+const DROP_IN: &str = "sshd_config.d/50-warded.conf";
+
+/// Warded's own lines in sshd's configuration, and where they are or will be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnLines {
+    place: Place,
+    path: String,
+    /// The file's bytes; none: there is no such file.
+    contents: Option<Vec<u8>>,
+}
+
+/// Where Warded's lines are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In a file of their own.
+    DropIn,
+    /// Between two marks in the main file.
+    Block,
+}
+
+/// What has to be done to a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Edit {
+    Nothing,
+    Write(Vec<u8>),
+    Remove,
+}
+
+impl OwnLines {
+    /// Finds the lines, or the place for them. Needs the facts `sshd.config` and `sshd.directory`,
+    /// and to read the main file and the drop-in.
+    ///
+    /// # Errors
+    /// `no-sshd` where this machine has no sshd configuration, `broken-block` where our marks in
+    /// it are not a pair, and the errors of `files`.
+    pub fn find() -> Result<Self, Error> {
+        let main_path = fact("sshd.config")?;
+        let directory = fact("sshd.directory")?;
+        let main = files::read(&main_path)?.ok_or_else(|| no_sshd(&format!("{main_path} does not exist")))?;
+        if block::find(&main).map_err(|broken| broken.in_file(&main_path))?.is_none()
+            && include::reads_outside_match(&main, &drop_in_path(&directory))
+            && files::list(&format!("{directory}/sshd_config.d"))?.is_some()
+        {
+            let path = drop_in_path(&directory);
+            let contents = files::read(&path)?;
+            return Ok(Self { place: Place::DropIn, path, contents });
+        }
+        Ok(Self { place: Place::Block, path: main_path, contents: Some(main) })
+    }
+
+    /// The arguments of a keyword in our lines as they are now, one entry a line.
+    #[must_use]
+    pub fn values(&self, keyword: &str) -> Vec<String> {
+        line::values(self.text(), keyword)
+    }
+
+    /// Makes `lines` our lines, below a comment that says whose they are; with no lines at all,
+    /// takes ours out. True: the result will differ from what is there.
+    ///
+    /// # Errors
+    /// `broken-block`, and the errors of `files`.
+    pub fn set(&self, comment: &str, lines: &[String]) -> Result<bool, Error> {
+        match self.edit(comment, lines)? {
+            Edit::Nothing => Ok(false),
+            Edit::Write(contents) => files::write(&self.path, &contents, None),
+            Edit::Remove => files::remove(&self.path),
+        }
+    }
+
+    fn edit(&self, comment: &str, lines: &[String]) -> Result<Edit, Error> {
+        let wanted: Vec<&str> = std::iter::once(comment).chain(lines.iter().map(String::as_str)).collect();
+        let now = self.contents.as_deref();
+        let next = match self.place {
+            Place::DropIn if lines.is_empty() => None,
+            Place::DropIn => Some(wanted.iter().flat_map(|line| [line.as_bytes(), b"\n"]).flatten().copied().collect()),
+            Place::Block if lines.is_empty() => {
+                Some(block::without(now.unwrap_or_default()).map_err(|broken| broken.in_file(&self.path))?)
+            }
+            Place::Block => {
+                Some(block::with(now.unwrap_or_default(), &wanted).map_err(|broken| broken.in_file(&self.path))?)
+            }
+        };
+        Ok(match next {
+            next if next.as_deref() == now => Edit::Nothing,
+            Some(contents) => Edit::Write(contents),
+            None => Edit::Remove,
+        })
+    }
+
+    fn text(&self) -> &[u8] {
+        let contents = self.contents.as_deref().unwrap_or_default();
+        match self.place {
+            Place::DropIn => contents,
+            Place::Block => {
+                block::find(contents).ok().flatten().and_then(|range| contents.get(range)).unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// A line of sshd's configuration with a path as its argument, quoted where it has to be.
+///
+/// # Errors
+/// `invalid-path` where no quoting makes sshd of every version read the path back: OpenSSH takes
+/// a backslash literally before 8.7, and as an escape since.
+pub fn path_line(keyword: &str, path: &str) -> Result<String, Error> {
+    if !path.starts_with('/') || path.contains(['"', '\\']) || path.contains(char::is_control) {
+        return Err(Error::new("invalid-path", format!("sshd's configuration cannot name the file `{path}`."))
+            .about("path", path));
+    }
+    if path.contains([' ', '\'', '#', '=']) {
+        return Ok(format!("{keyword} \"{path}\""));
+    }
+    Ok(format!("{keyword} {path}"))
+}
+
+fn drop_in_path(directory: &str) -> String {
+    format!("{directory}/{DROP_IN}")
+}
+
+fn fact(name: &str) -> Result<String, Error> {
+    machine::fact(name).ok_or_else(|| no_sshd("no sshd was found"))
+}
+
+fn no_sshd(why: &str) -> Error {
+    Error::new("no-sshd", format!("This machine's SSH server cannot be set up: {why}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMENT: &str = "# Managed by Warded.";
+
+    fn drop_in(contents: Option<&str>) -> OwnLines {
+        let contents = contents.map(|text| text.as_bytes().to_vec());
+        OwnLines { place: Place::DropIn, path: "/d".to_owned(), contents }
+    }
+
+    fn main_file(contents: &str) -> OwnLines {
+        OwnLines { place: Place::Block, path: "/c".to_owned(), contents: Some(contents.as_bytes().to_vec()) }
+    }
+
+    fn lines(lines: &[&str]) -> Vec<String> {
+        lines.iter().map(|line| (*line).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_drop_in_is_written_once() {
+        let wanted = lines(&["HostCertificate /k-cert.pub"]);
+        let text = "# Managed by Warded.\nHostCertificate /k-cert.pub\n";
+        assert_eq!(drop_in(None).edit(COMMENT, &wanted).unwrap(), Edit::Write(text.into()));
+        assert_eq!(drop_in(Some("old\n")).edit(COMMENT, &wanted).unwrap(), Edit::Write(text.into()));
+        assert_eq!(drop_in(Some(text)).edit(COMMENT, &wanted).unwrap(), Edit::Nothing);
+        assert_eq!(drop_in(Some(text)).edit(COMMENT, &[]).unwrap(), Edit::Remove);
+        assert_eq!(drop_in(None).edit(COMMENT, &[]).unwrap(), Edit::Nothing);
+    }
+
+    #[test]
+    fn a_block_is_written_once_and_taken_out() {
+        let wanted = lines(&["HostCertificate /k-cert.pub"]);
+        let text = "Port 22\n# BEGIN warded\n# Managed by Warded.\nHostCertificate /k-cert.pub\n# END warded\n";
+        assert_eq!(main_file("Port 22\n").edit(COMMENT, &wanted).unwrap(), Edit::Write(text.into()));
+        assert_eq!(main_file(text).edit(COMMENT, &wanted).unwrap(), Edit::Nothing);
+        assert_eq!(main_file(text).edit(COMMENT, &[]).unwrap(), Edit::Write("Port 22\n".into()));
+        assert_eq!(main_file("Port 22\n").edit(COMMENT, &[]).unwrap(), Edit::Nothing);
+    }
+
+    #[test]
+    fn our_values_are_those_of_our_lines_only() {
+        let block = "HostCertificate /theirs\n# BEGIN warded\nHostCertificate /a\nhostcertificate=\"/b c\"\n# END warded\nHostCertificate /d\n";
+        assert_eq!(main_file(block).values("HostCertificate"), ["/a", "/b c"]);
+        assert_eq!(drop_in(Some("HostCertificate /a # x\n#HostCertificate /b\n")).values("hostcertificate"), ["/a"]);
+        assert!(drop_in(None).values("hostcertificate").is_empty());
+    }
+
+    #[test]
+    fn paths_are_quoted_where_needed() {
+        assert_eq!(path_line("HostCertificate", "/etc/ssh/k").unwrap(), "HostCertificate /etc/ssh/k");
+        assert_eq!(path_line("HostCertificate", "/a b#c/k").unwrap(), "HostCertificate \"/a b#c/k\"");
+        for path in ["k", "/a\"b", "/a\\b", "/a\nb", "/a\tb"] {
+            assert_eq!(path_line("HostCertificate", path).unwrap_err().code, "invalid-path", "{path:?}");
+        }
+    }
+}

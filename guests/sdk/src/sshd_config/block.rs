@@ -1,0 +1,203 @@
+//! Warded's marked block in sshd's main file.
+//!
+//! It stands before the first `Match`, where every keyword holds for everybody. A block that opens
+//! with `Match all` could stand anywhere, but it would also change what follows it, which is not
+//! ours. Only whole lines are put in or taken out, so taking the block out gives back every byte.
+
+use super::line;
+use crate::Error;
+use std::ops::Range;
+
+/// The line that opens the block.
+pub const BEGIN: &str = "# BEGIN warded";
+/// The line that closes it.
+pub const END: &str = "# END warded";
+
+/// Our marks in the file are not one pair in order, so what lies between them is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BrokenBlock;
+
+impl BrokenBlock {
+    /// As the error of a procedure.
+    pub(super) fn in_file(&self, path: &str) -> Error {
+        Error::new(
+            "broken-block",
+            format!(
+                "{path} does not have one line `{BEGIN}` with one line `{END}` after it: \
+                 put them right, or take both out with what Warded wrote between them."
+            ),
+        )
+        .about("path", path)
+    }
+}
+
+/// Where the block is, its marks included; none: there is none.
+pub(super) fn find(text: &[u8]) -> Result<Option<Range<usize>>, BrokenBlock> {
+    let mut begin = None;
+    let mut found = None;
+    for range in line_ranges(text) {
+        let line = text.get(range.clone()).unwrap_or_default().trim_ascii();
+        if line == BEGIN.as_bytes() {
+            if begin.is_some() {
+                return Err(BrokenBlock);
+            }
+            begin = Some(range.start);
+        } else if line == END.as_bytes() {
+            if found.is_some() {
+                return Err(BrokenBlock);
+            }
+            found = Some(begin.ok_or(BrokenBlock)?..range.end);
+        }
+    }
+    match (begin, found) {
+        (Some(_), None) => Err(BrokenBlock),
+        (_, found) => Ok(found),
+    }
+}
+
+/// The text with a block of these lines: in place of the one that is there, else before the first
+/// `Match`. A block that a `Match` now precedes is moved.
+pub(super) fn with(text: &[u8], lines: &[&str]) -> Result<Vec<u8>, BrokenBlock> {
+    let first_match = first_match(text);
+    match find(text)? {
+        Some(range) if first_match.is_none_or(|first| range.start < first) => {
+            let terminated = text.get(range.clone()).is_some_and(|block| block.ends_with(b"\n"));
+            let mut block = render(text, lines);
+            if !terminated {
+                block.truncate(block.trim_ascii_end().len());
+            }
+            Ok(splice(text, range, &block))
+        }
+        Some(_) => with(&without(text)?, lines),
+        None => {
+            let at = first_match.unwrap_or_else(|| end_of_lines(text));
+            Ok(splice(text, at..at, &render(text, lines)))
+        }
+    }
+}
+
+/// The text without the block.
+pub(super) fn without(text: &[u8]) -> Result<Vec<u8>, BrokenBlock> {
+    Ok(match find(text)? {
+        Some(range) => splice(text, range, b""),
+        None => text.to_vec(),
+    })
+}
+
+/// Where the first `Match` line begins.
+fn first_match(text: &[u8]) -> Option<usize> {
+    line_ranges(text)
+        .find(|range| text.get(range.clone()).and_then(line::keyword).as_deref() == Some("match"))
+        .map(|range| range.start)
+}
+
+/// The end of the last line that is ended. Before a last line without an end, rather than after
+/// it: to end that line would be a change outside the block, and a block without an end would be
+/// spoiled by the next line that somebody appends.
+fn end_of_lines(text: &[u8]) -> usize {
+    text.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1)
+}
+
+/// The block, with the line endings of the text's first line.
+fn render(text: &[u8], lines: &[&str]) -> Vec<u8> {
+    let first = line::lines(text).next().unwrap_or_default();
+    let ending = if first.ends_with(b"\r\n") { "\r\n" } else { "\n" };
+    let mut block = Vec::new();
+    for line in std::iter::once(BEGIN).chain(lines.iter().copied()).chain(std::iter::once(END)) {
+        block.extend_from_slice(line.as_bytes());
+        block.extend_from_slice(ending.as_bytes());
+    }
+    block
+}
+
+fn splice(text: &[u8], range: Range<usize>, between: &[u8]) -> Vec<u8> {
+    let before = text.get(..range.start).unwrap_or_default();
+    let after = text.get(range.end..).unwrap_or_default();
+    [before, between, after].concat()
+}
+
+fn line_ranges(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    line::lines(text).scan(0, |offset, line| {
+        let start = *offset;
+        *offset += line.len();
+        Some(start..*offset)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(bytes: &[u8]) -> String {
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+
+    fn check(before: &str, after: &str) {
+        let made = with(before.as_bytes(), &["X 1"]).unwrap();
+        assert_eq!(text(&made), after);
+        assert_eq!(text(&with(&made, &["X 1"]).unwrap()), after, "a second time");
+        assert_eq!(text(&without(&made).unwrap()), before, "taken out");
+        let other = with(&made, &["Y 1", "Y 2"]).unwrap();
+        assert_eq!(text(&without(&other).unwrap()), before, "changed and taken out");
+    }
+
+    #[test]
+    fn a_block_is_put_where_it_holds_for_everybody_and_comes_out_byte_for_byte() {
+        const B: &str = "# BEGIN warded\nX 1\n# END warded\n";
+        check("", B);
+        check("Port 22\n", &format!("Port 22\n{B}"));
+        check("Port 22\n\n", &format!("Port 22\n\n{B}"));
+        check("Port 22", &format!("{B}Port 22"));
+        check("Port 22\nUsePAM yes", &format!("Port 22\n{B}UsePAM yes"));
+        check("Port 22\nMatch User a\n X\n", &format!("Port 22\n{B}Match User a\n X\n"));
+        check("Match User a\n X\n", &format!("{B}Match User a\n X\n"));
+        check("a\n\tmatch=all\nMatch all\n", &format!("a\n{B}\tmatch=all\nMatch all\n"));
+        check("a\n\"Match\" all", &format!("a\n{B}\"Match\" all"));
+        check("#Match all\n", &format!("#Match all\n{B}"));
+        check("\u{feff}Port 22\n", &format!("\u{feff}Port 22\n{B}"));
+        check("a\r\nb\r\n", "a\r\nb\r\n# BEGIN warded\r\nX 1\r\n# END warded\r\n");
+        check("a\r\nb", "a\r\n# BEGIN warded\r\nX 1\r\n# END warded\r\nb");
+        check("\n", &format!("\n{B}"));
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_are_kept() {
+        let before = b"# caf\xe9\nPort 22\nMatch all\n\xff\n";
+        let made = with(before, &["X"]).unwrap();
+        assert_eq!(made, b"# caf\xe9\nPort 22\n# BEGIN warded\nX\n# END warded\nMatch all\n\xff\n");
+        assert_eq!(without(&made).unwrap(), before);
+    }
+
+    #[test]
+    fn a_block_stays_where_it_is_unless_a_match_now_precedes_it() {
+        let cases = [
+            ("a\n# BEGIN warded\nOld\n# END warded\nb\n", "a\n# BEGIN warded\nX 1\n# END warded\nb\n"),
+            ("a\n# BEGIN warded \r\nOld\n  # END warded\t\nb\n", "a\n# BEGIN warded\nX 1\n# END warded\nb\n"),
+            ("a\n# BEGIN warded\nX 1\n# END warded", "a\n# BEGIN warded\nX 1\n# END warded"),
+            (
+                "Match all\nb\n# BEGIN warded\nOld\n# END warded\nc\n",
+                "# BEGIN warded\nX 1\n# END warded\nMatch all\nb\nc\n",
+            ),
+        ];
+        for (before, after) in cases {
+            assert_eq!(text(&with(before.as_bytes(), &["X 1"]).unwrap()), after, "{before:?}");
+            assert_eq!(text(&with(after.as_bytes(), &["X 1"]).unwrap()), after, "again {before:?}");
+        }
+    }
+
+    #[test]
+    fn marks_that_are_not_a_pair_are_refused() {
+        for text in [
+            "# BEGIN warded\nX\n",
+            "X\n# END warded\n",
+            "# END warded\n# BEGIN warded\n",
+            "# BEGIN warded\n# BEGIN warded\n# END warded\n",
+            "# BEGIN warded\n# END warded\n# END warded\n",
+            "# BEGIN warded\n# END warded\n# BEGIN warded\n# END warded\n",
+        ] {
+            assert_eq!(find(text.as_bytes()), Err(BrokenBlock), "{text:?}");
+            assert_eq!(with(text.as_bytes(), &["X"]), Err(BrokenBlock), "{text:?}");
+            assert_eq!(without(text.as_bytes()), Err(BrokenBlock), "{text:?}");
+        }
+    }
+}

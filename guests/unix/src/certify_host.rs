@@ -1,0 +1,151 @@
+//! `certify-host`: a certificate for every host key that sshd uses, and a `HostCertificate` line
+//! for each.
+//!
+//! Every key, and never a `HostKey` line: one such line takes the default host keys away, and a
+//! certificate for only some keys sends clients that have pinned another one into "REMOTE HOST
+//! IDENTIFICATION HAS CHANGED".
+
+use crate::host_key::{Present, is_good};
+use warded_guest::authority::{self, Kind};
+use warded_guest::certificate::{Offer, certificate_path, offer};
+use warded_guest::keys::{self, KeyPair};
+use warded_guest::principal::host_principals;
+use warded_guest::sshd_config::{self, OwnLines};
+use warded_guest::{Error, Settings, log, machine, services, sshd};
+
+/// The comment above our lines.
+const COMMENT: &str = "# Managed by Warded (policy unix, certify-host). `warded undo` takes it out.";
+
+/// Where sshd looks for host keys that no `HostKey` line names.
+const DEFAULT_DIRECTORY: &str = "/etc/ssh";
+
+/// The default host keys, by file name and algorithm.
+const DEFAULT_KEYS: [(&str, &str); 3] = [
+    ("ssh_host_rsa_key", "ssh-rsa"),
+    ("ssh_host_ecdsa_key", "ecdsa-sha2-nistp256"),
+    ("ssh_host_ed25519_key", "ssh-ed25519"),
+];
+
+pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
+    let principals = host_principals(settings.all("principal"))?;
+    let mut certificates = Vec::new();
+    let mut changed = false;
+    for key in offered(host_keys()?)? {
+        let path = certificate_path(&key);
+        if !has_good_certificate(&key, &path, &principals)? {
+            let certificate = authority::issue(&key, Kind::Host, &principals)?;
+            changed |= authority::write(&path, &certificate)?;
+        }
+        certificates.push(path);
+    }
+    let own = OwnLines::find()?;
+    let lines = lines(&certificates, &own.values("HostCertificate"), &sshd::effective("hostcertificate", &[])?)?;
+    changed |= own.set(COMMENT, &lines)?;
+    if changed { services::reload("ssh") } else { Ok(()) }
+}
+
+/// The host keys that sshd uses; where it has none, the default ones, which are made.
+fn host_keys() -> Result<Vec<KeyPair>, Error> {
+    let keys = keys::host_keys()?;
+    if !keys.is_empty() {
+        return Ok(keys);
+    }
+    let directory = machine::fact("sshd.directory").unwrap_or_default();
+    if directory != DEFAULT_DIRECTORY {
+        return Err(Error::new(
+            "no-host-key",
+            format!(
+                "sshd has no host key, and does not look for any in {directory} by itself: \
+                 make them with `ssh-keygen`, and name each with a `HostKey` line."
+            ),
+        ));
+    }
+    DEFAULT_KEYS.iter().map(|(name, algorithm)| keys::ensure(&format!("{directory}/{name}"), algorithm)).collect()
+}
+
+/// Those of the keys that sshd offers to clients. A certificate that it would hide is an error:
+/// sshd itself would not say a word.
+fn offered(keys: Vec<KeyPair>) -> Result<Vec<KeyPair>, Error> {
+    let algorithms = sshd::effective("hostkeyalgorithms", &[])?;
+    let mut offered = Vec::new();
+    for key in keys {
+        match offer(&algorithms, &key.algorithm()) {
+            Offer::Certified => offered.push(key),
+            Offer::Hidden(lacking) => return Err(hidden(&key.path(), &lacking)),
+            Offer::Nothing => {
+                log::info(&format!("{} is left out: HostKeyAlgorithms keeps sshd from offering it.", key.path()));
+            }
+        }
+    }
+    if offered.is_empty() {
+        return Err(Error::new("no-host-key", "HostKeyAlgorithms keeps sshd from offering any of its host keys."));
+    }
+    Ok(offered)
+}
+
+fn hidden(key: &str, lacking: &[String]) -> Error {
+    let names = lacking.join(",");
+    let message =
+        format!("HostKeyAlgorithms lets sshd offer the key {key}, but would hide its certificate: add {names} to it.");
+    Error::new("hidden-certificate", message)
+        .about("keyword", "HostKeyAlgorithms")
+        .about("key", key)
+        .about("names", names)
+}
+
+fn has_good_certificate(key: &KeyPair, path: &str, principals: &[String]) -> Result<bool, Error> {
+    match authority::read(path) {
+        Ok(None) => Ok(false),
+        Ok(Some(certificate)) => Ok(is_good(&Present::from(&certificate), &key.public_key(), principals)),
+        Err(error) if error.code == "not-a-certificate" => {
+            log::warn(&format!("{path} is no certificate, and is replaced by one."));
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Our lines: one for each certificate that nobody else's line names already. `own` are the paths
+/// in our lines now, `effective` all those that sshd has. A line that is ours stays ours.
+fn lines(certificates: &[String], own: &[String], effective: &[String]) -> Result<Vec<String>, Error> {
+    certificates
+        .iter()
+        .filter(|path| own.contains(path) || !effective.contains(path))
+        .map(|path| sshd_config::path_line("HostCertificate", path))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(paths: &[&str]) -> Vec<String> {
+        paths.iter().map(|path| (*path).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_line_that_somebody_else_wrote_is_not_repeated() {
+        let cases: &[(&[&str], &[&str], &[&str])] = &[
+            // Our lines, what sshd has, the lines we then want.
+            (&[], &[], &["HostCertificate /a", "HostCertificate /b"]),
+            (&[], &["/a"], &["HostCertificate /b"]),
+            (&["/a", "/b"], &["/a", "/b"], &["HostCertificate /a", "HostCertificate /b"]),
+            (&["/b"], &["/a", "/b"], &["HostCertificate /b"]),
+            (&["/old"], &["/old"], &["HostCertificate /a", "HostCertificate /b"]),
+            (&[], &["/a", "/b", "/c"], &[]),
+        ];
+        for (own, effective, expected) in cases {
+            let lines = lines(&paths(&["/a", "/b"]), &paths(own), &paths(effective)).unwrap();
+            assert_eq!(lines, *expected, "{own:?} {effective:?}");
+        }
+    }
+
+    #[test]
+    fn a_hidden_certificate_says_what_to_add_where() {
+        let error = hidden("/etc/ssh/ssh_host_ed25519_key", &paths(&["ssh-ed25519-cert-v01@openssh.com"]));
+        assert_eq!(error.code, "hidden-certificate");
+        for word in ["HostKeyAlgorithms", "/etc/ssh/ssh_host_ed25519_key", "ssh-ed25519-cert-v01@openssh.com"] {
+            assert!(error.message.contains(word), "{word}: {}", error.message);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What is to be done about one host key, decided over plain data.
+
+use warded_guest::certificate::same_key;
+use warded_guest::{authority, principal};
+
+/// A certificate that lies beside a host key, as far as decisions need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Present {
+    /// The key that it certifies.
+    pub(crate) public_key: String,
+    /// The names it holds for.
+    pub(crate) principals: Vec<String>,
+    /// Whether it certifies a machine.
+    pub(crate) is_host: bool,
+    /// Whether it should be renewed now.
+    pub(crate) is_due: bool,
+}
+
+impl From<&authority::Certificate> for Present {
+    fn from(certificate: &authority::Certificate) -> Self {
+        Self {
+            public_key: certificate.public_key(),
+            principals: certificate.principals(),
+            is_host: certificate.kind() == authority::Kind::Host,
+            is_due: certificate.due(),
+        }
+    }
+}
+
+/// What a renewal does about one host key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// It has a good certificate that is not due.
+    Keep,
+    /// Its certificate is due.
+    Renew,
+    /// It has no certificate of its own, and the names for one are known.
+    Issue,
+    /// It has no certificate, and no names are known: nobody certified it.
+    Uncertified,
+    /// Its certificate is for another key, and no names for a new one are known.
+    Replaced,
+    /// Its certificate is one that should not be there.
+    Odd(&'static str),
+}
+
+/// Whether a certificate is what certifying that key for those names would give.
+pub(crate) fn is_good(present: &Present, public_key: &str, principals: &[String]) -> bool {
+    present.is_host
+        && !present.is_due
+        && same_key(&present.public_key, public_key)
+        && principal::same(&present.principals, principals)
+}
+
+/// What to do at a renewal. `named`: names for a new certificate are known.
+pub(crate) fn renewal(present: Option<&Present>, public_key: &str, named: bool) -> Renewal {
+    match present {
+        None if named => Renewal::Issue,
+        None => Renewal::Uncertified,
+        Some(present) if !same_key(&present.public_key, public_key) => {
+            if named {
+                Renewal::Issue
+            } else {
+                Renewal::Replaced
+            }
+        }
+        Some(present) if !present.is_host => Renewal::Odd("it is a user certificate"),
+        // Renewed as it is, it would go on holding for every machine.
+        Some(present) if present.principals.is_empty() => Renewal::Odd("it names no machine"),
+        Some(present) if present.is_due => Renewal::Renew,
+        Some(_) => Renewal::Keep,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "ssh-ed25519 AAAA";
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn good() -> Present {
+        Present { public_key: KEY.to_owned(), principals: names(&["web", "web.example"]), is_host: true, is_due: false }
+    }
+
+    #[test]
+    fn a_certificate_is_kept_only_where_a_new_one_would_say_the_same() {
+        let wanted = names(&["web.example", "web"]);
+        assert!(is_good(&good(), KEY, &wanted));
+        assert!(!is_good(&good(), KEY, &names(&["web"])));
+        assert!(!is_good(&good(), "ssh-ed25519 AAAB", &wanted));
+        assert!(!is_good(&Present { is_host: false, ..good() }, KEY, &wanted));
+        assert!(!is_good(&Present { is_due: true, ..good() }, KEY, &wanted));
+        assert!(!is_good(&Present { principals: Vec::new(), ..good() }, KEY, &wanted));
+    }
+
+    #[test]
+    fn what_a_renewal_does() {
+        let other = || Present { public_key: "ssh-ed25519 AAAB".to_owned(), ..good() };
+        let cases = [
+            (None, false, Renewal::Uncertified),
+            (None, true, Renewal::Issue),
+            (Some(good()), false, Renewal::Keep),
+            (Some(good()), true, Renewal::Keep),
+            (Some(Present { is_due: true, ..good() }), false, Renewal::Renew),
+            (Some(Present { is_due: true, ..good() }), true, Renewal::Renew),
+            (Some(other()), false, Renewal::Replaced),
+            (Some(other()), true, Renewal::Issue),
+            (Some(Present { is_host: false, ..good() }), true, Renewal::Odd("it is a user certificate")),
+            (Some(Present { principals: Vec::new(), ..good() }), true, Renewal::Odd("it names no machine")),
+        ];
+        for (present, named, expected) in cases {
+            assert_eq!(renewal(present.as_ref(), KEY, named), expected, "{present:?} {named}");
+        }
+    }
+}

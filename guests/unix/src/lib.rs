@@ -1,0 +1,8 @@
+//! The guest `unix`: certificates for the SSH host keys of a Unix machine with OpenSSH.
+//!
+//! One file per procedure. What they may do is in `policy.toml`.
+
+mod certify_host;
+mod host_key;
+mod renew_host;
+mod world;

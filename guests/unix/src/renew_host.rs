@@ -1,0 +1,68 @@
+//! `renew-host`: a new certificate for every host key whose certificate is due, or whose key was
+//! replaced. One key's odd certificate never keeps the others from being renewed.
+
+use crate::host_key::{Present, Renewal, renewal};
+use warded_guest::authority::{self, Certificate, Kind};
+use warded_guest::certificate::certificate_path;
+use warded_guest::keys::{self, KeyPair};
+use warded_guest::principal::host_principals;
+use warded_guest::{Error, Settings, log, services};
+
+pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
+    let principals = match settings.all("principal").as_slice() {
+        [] => Vec::new(),
+        names => host_principals(names.iter().copied())?,
+    };
+    let mut changed = false;
+    for key in keys::host_keys()? {
+        changed |= renew(&key, &principals)?;
+    }
+    if changed { services::reload("ssh") } else { Ok(()) }
+}
+
+/// Stages a certificate for one key where it needs one. True: the machine will differ.
+fn renew(key: &KeyPair, principals: &[String]) -> Result<bool, Error> {
+    let path = certificate_path(key);
+    let current = match authority::read(&path) {
+        Err(error) if error.code == "not-a-certificate" => {
+            log::warn(&format!("{path} is left as it is, for it is no certificate. {NEXT}"));
+            return Ok(false);
+        }
+        read => read?,
+    };
+    let present = current.as_ref().map(Present::from);
+    match (renewal(present.as_ref(), &key.public_key(), !principals.is_empty()), current) {
+        (Renewal::Renew, Some(current)) => renew_current(key, &path, &current),
+        (Renewal::Issue, _) => {
+            log::info(&format!("{} has no certificate of its own, and gets one.", key.path()));
+            authority::write(&path, &authority::issue(key, Kind::Host, principals)?)
+        }
+        (Renewal::Keep | Renewal::Renew, _) => Ok(false),
+        (Renewal::Uncertified, _) => {
+            log::info(&format!("{} has no certificate. {NEXT}", key.path()));
+            Ok(false)
+        }
+        (Renewal::Replaced, _) => {
+            log::warn(&format!("{path} is for another key than {}, which was replaced. {NEXT}", key.path()));
+            Ok(false)
+        }
+        (Renewal::Odd(why), _) => {
+            log::warn(&format!("{path} is not renewed: {why}. {NEXT}"));
+            Ok(false)
+        }
+    }
+}
+
+/// What a person does about a key that a renewal leaves alone.
+const NEXT: &str = "To certify it: `warded apply certify-host`.";
+
+fn renew_current(key: &KeyPair, path: &str, current: &Certificate) -> Result<bool, Error> {
+    match authority::renew(key, current) {
+        Ok(certificate) => authority::write(path, &certificate),
+        Err(error) if error.code == "foreign" => {
+            log::warn(&format!("{path} is not renewed: {}", error.message));
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
