@@ -4,7 +4,7 @@
 //! that no policy grants does not compile. Each call is on record before it is carried out.
 
 use crate::{
-    audit::{Event, EventKind, Log},
+    audit::{Event, Kind as EventKind, Log},
     digest::Digest,
     error::{Error, Result},
     operation::{Failure, Operation, Session},
@@ -59,11 +59,12 @@ impl Identity {
     /// An audit event of this run.
     #[must_use]
     pub fn event(&self, kind: EventKind) -> Event {
-        Event::new(kind)
-            .run(self.run.unwrap_or_default())
-            .policy(self.policy.as_str())
-            .component(self.component)
-            .procedure(self.procedure.as_str())
+        Event {
+            policy: self.policy.to_string(),
+            component: Some(self.component),
+            procedure: self.procedure.to_string(),
+            ..Event::new(self.run.unwrap_or_default(), kind)
+        }
     }
 }
 

@@ -2,13 +2,17 @@
 
 use crate::{
     audit::Log,
-    ca::Authority,
+    ca::configured::Authority,
     config::{self, Config},
     error::{Error, Result},
     machine::{facts::Facts, files::Root, path::AbsolutePath, private::StateDir},
     policy::{condition, pattern::Places, store},
 };
-use std::path::{Path, PathBuf, absolute};
+use std::{
+    path::{Path, PathBuf, absolute},
+    rc::Rc,
+    sync::Arc,
+};
 
 /// Where the operator says that things are; what is none comes from the configuration file, and
 /// else from the defaults.
@@ -34,7 +38,7 @@ pub struct Context {
     /// State, journal, enrolment.
     pub state: StateDir,
     /// The audit log.
-    pub log: Log,
+    pub log: Arc<Log>,
     /// The machine's files.
     pub root: Root,
     /// The machine's facts.
@@ -42,7 +46,7 @@ pub struct Context {
     /// What `{sshd}` and `{home}` stand for.
     pub places: Places,
     /// The CA that the operator chose.
-    pub authority: Authority,
+    pub authority: Rc<Authority>,
     /// The sshd program that the operator named.
     pub sshd_binary: Option<PathBuf>,
     /// Percent of a certificate's life after which it is due.
@@ -92,12 +96,12 @@ impl Context {
             .filter_map(|path| AbsolutePath::try_from(path.as_path()).ok())
             .collect();
         Ok(Self {
-            log: Log::open(&state.path().join("audit"))?,
+            log: Arc::new(Log::open(&state.path().join("audit"))?),
             state,
             root: Root::ambient().map_err(|error| Error::failed("cannot open the root directory").cause(error))?,
             places: Places { sshd_config, home },
             facts,
-            authority: ca.map_or(Authority::none(), |ca| Authority::local(ca.as_path())),
+            authority: Rc::new(ca.map_or_else(Authority::none, |ca| Authority::local(ca.as_path()))),
             sshd_binary: given(choose(&options.sshd, &config.sshd)?),
             renew_after: config.renew_after.unwrap_or(RENEW_AFTER),
             policies,

@@ -12,7 +12,7 @@ pub use plan::{Planned, Request, plan};
 pub use work::Work;
 
 use crate::{
-    audit::EventKind,
+    audit::Kind as EventKind,
     broker::Identity,
     ca::Certificate,
     cli::progress::Progress,
@@ -20,6 +20,7 @@ use crate::{
     enrolment::Enrolment,
     error::{Error, Result},
     guard::{Proof, Verified},
+    policy::{file::Service, name::Name, store::Granting},
     transaction::Transaction,
 };
 use prove::Guard;
@@ -53,7 +54,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, enrolme
     };
 
     progress.stage("looking at sshd as it is");
-    let guard = Guard::baseline(context, &work).map_err(unchanged)?;
+    let guard = Guard::baseline(context).map_err(unchanged)?;
     progress.stage("checking the result");
     guard.check(&work).map_err(unchanged)?;
     progress.stage("asking the CA");
@@ -62,15 +63,15 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, enrolme
     let proof = guard.prove(&work, &certificates).map_err(unchanged)?;
 
     record(EventKind::Intent, &work.describe())?;
-    let mut transaction = Transaction::begin(&context.state, &work.run_identity(identity)?, work.changes()?, work.reads(), &work.reload_names()).map_err(unchanged)?;
-    let run = transaction.run();
+    let mut transaction = Transaction::begin(&context.root, &context.state, &work.run_identity(identity)?, work.changes()?, work.reads(), &work.reload_names()).map_err(unchanged)?;
+    let run = transaction.journal().run.run;
 
     progress.stage("changing");
     let outcome = transaction.commit().and_then(|()| {
         progress.stage("reloading");
         let reloads = settle::reload(context, identity, &guard, &work)?;
         progress.stage("proving it live");
-        let verified = guard.verify(&work, &certificates)?;
+        let verified = guard.verify(&certificates)?;
         if let Some(enrolment) = enrolment {
             enrolment.save(&context.state)?;
         }
@@ -97,12 +98,27 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, enrolme
 /// Files first, then the reload, then a look whether everything is as before.
 fn take_back(context: &Context, identity: &Identity, guard: &Guard, work: &Work, transaction: &mut Transaction) -> Result<String> {
     let restored = transaction.roll_back()?;
-    let reloaded = if restored.committed() { !settle::reload(context, identity, guard, work)?.is_empty() } else { false };
+    let reloaded = if !restored.restored.is_empty() { !settle::reload(context, identity, guard, work)?.is_empty() } else { false };
     let mut state = vec![restored.to_string()];
     if reloaded {
         guard.verify_as_before()?;
-        state.push("sshd reloaded".to_owned());
-        state.push("checked".to_owned());
+        state.push("sshd reloaded, checked".to_owned());
     }
     Ok(format!("as before ({})", state.join(", ")))
+}
+
+/// How the services that a journal names are reached: as their policy says.
+#[must_use]
+pub fn services_of(policies: &[Granting], policy: &Name, names: &[String]) -> Vec<(Name, Service)> {
+    let Some(granting) = policies.iter().find(|granting| granting.policy.name == *policy) else { return Vec::new() };
+    let services = &granting.policy.services;
+    names.iter().filter_map(|name| services.iter().find(|(known, _)| known.as_str() == name)).map(|(name, service)| (name.clone(), service.clone())).collect()
+}
+
+impl Done {
+    /// What was seen live, one line a certificate: for programs.
+    #[must_use]
+    pub fn served(&self) -> Vec<String> {
+        self.certificates.iter().map(|certificate| certificate.serial().to_string()).filter(|_| self.verified.is_some()).collect()
+    }
 }

@@ -19,7 +19,7 @@ impl Operation for Fact {
         Ok(match granted.operation().0.as_str() {
             "os.id" => Some(session.facts.os_id.clone()),
             "os.version" => Some(session.facts.os_version.clone()),
-            "init" => Some(session.facts.init.to_string()),
+            "init" => Some(session.facts.init.as_str().to_owned()),
             "hostname" => Some(session.facts.hostname.clone()),
             "home" => session.circumstances.places.home.as_ref().map(ToString::to_string),
             "sshd.config" => Some(sshd_config.to_string()),

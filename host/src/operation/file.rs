@@ -4,7 +4,7 @@ use super::{Failure, Operation, Session};
 use crate::{
     broker::Granted,
     change_set::staged::After,
-    machine::{files::Place, path::AbsolutePath},
+    machine::{files::Place, keys::holds_private_key, path::AbsolutePath},
     policy::{need::Need, pattern::Pattern},
 };
 use std::collections::BTreeSet;
@@ -155,17 +155,6 @@ fn outside_block(contents: &[u8]) -> Option<Vec<&[u8]>> {
     (!inside && blocks <= 1).then_some(outside)
 }
 
-/// Whether bytes hold a private key in any format that SSH or TLS programs write: PEM of any kind
-/// (RFC 7468; OpenSSH's too), PuTTY's.
-fn holds_private_key(contents: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(contents);
-    let pem = text.match_indices("-----BEGIN ").any(|(at, mark)| {
-        let label = text.get(at + mark.len()..).unwrap_or_default();
-        label.split("-----").next().is_some_and(|label| label.contains("PRIVATE KEY") || label.contains("PRIVATE-KEY"))
-    });
-    pem || text.contains("PuTTY-User-Key-File")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,22 +176,6 @@ mod tests {
             "# BEGIN warded\n# END warded\na\n# BEGIN warded\n# END warded\nb\n",
         ] {
             assert!(!same("a\nb\n", bad), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn private_keys_are_recognised() {
-        for key in [
-            "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA",
-            "x\n-----BEGIN RSA PRIVATE KEY-----",
-            "-----BEGIN ENCRYPTED PRIVATE KEY-----",
-            "-----BEGIN PRIVATE KEY-----",
-            "PuTTY-User-Key-File-3: ssh-ed25519",
-        ] {
-            assert!(holds_private_key(key.as_bytes()), "{key}");
-        }
-        for other in ["ssh-ed25519 AAAA", "-----BEGIN CERTIFICATE-----", "", "a -----BEGIN x----- PRIVATE KEY"] {
-            assert!(!holds_private_key(other.as_bytes()), "{other}");
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     change_set::staged::After,
     machine::{
         files::Place,
-        keys::{self, GeneratedKey},
+        keys::{self, NewKey},
         path::AbsolutePath,
     },
     policy::need::Need,
@@ -85,8 +85,11 @@ impl Operation for Ensure {
             let there = pair.public.algorithm();
             return if there.as_str() == algorithm.as_str() { Ok(pair) } else { Err(wrong(format!("{path} is a key of the algorithm {there}"))) };
         }
-        let GeneratedKey { private, public, public_line } =
-            keys::generate(algorithm, &session.facts.hostname).map_err(|error| wrong(error.to_string()))?;
+        // The comment that `ssh-keygen -A` writes.
+        let comment = format!("root@{}", session.facts.hostname);
+        let made = keys::generate(algorithm, &comment).map_err(|error| wrong(error.to_string()))?;
+        let public_line = made.public_file().map_err(|error| wrong(error.to_string()))?;
+        let NewKey { private, public } = made;
         let grant = granted.grant().to_owned();
         let place = session.existing_place(path, granted.literal())?;
         session.changes.stage(path.clone(), place.clone(), After::PrivateKey { text: private }, grant.clone())?;

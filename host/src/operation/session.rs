@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::{
-    ca::{Authority, CertificateAuthority},
+    ca::{CertificateAuthority, configured::Authority},
     change_set::ChangeSet,
     machine::{
         facts::Facts,
@@ -15,6 +15,7 @@ use crate::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
+    rc::Rc,
 };
 
 /// How loud a message is.
@@ -63,7 +64,7 @@ pub struct Session {
     /// The machine's facts.
     pub facts: Facts,
     /// The CA.
-    pub authority: Authority,
+    pub authority: Rc<Authority>,
     /// When certificates are due.
     pub renewal: Renewal,
     /// The services that the policy names.
@@ -82,7 +83,7 @@ impl Session {
         circumstances: Circumstances,
         root: Root,
         facts: Facts,
-        authority: Authority,
+        authority: Rc<Authority>,
         renewal: Renewal,
         services: BTreeSet<Name>,
         sshd_binary: Option<PathBuf>,
@@ -129,7 +130,7 @@ impl Session {
     /// # Errors
     /// There is none, or it cannot be opened.
     pub fn certificate_authority(&self) -> Result<&dyn CertificateAuthority, Failure> {
-        self.authority.open().map_err(|error| Failure::new("unreachable", error.to_string()))
+        Ok(self.authority.open()?)
     }
 
     /// This machine's sshd, looked for once.

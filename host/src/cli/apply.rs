@@ -1,0 +1,153 @@
+//! `warded plan` and `warded apply`.
+
+use super::{
+    output::{Output, confirm},
+    progress::Progress,
+    report::{self, DoneObject, PlanObject},
+};
+use crate::{
+    audit::{Event, Kind},
+    context::Context,
+    enrolment::Enrolment,
+    error::{Error, Exit, Result},
+    pipeline::{self, Planned, Request, Work},
+    policy::{name::Name, setting::Setting, store},
+    text::count,
+    transaction,
+};
+use clap::Args;
+use std::collections::BTreeSet;
+
+#[derive(Debug, Args)]
+pub(super) struct Plan {
+    #[command(flatten)]
+    procedure: ProcedureArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Apply {
+    #[command(flatten)]
+    procedure: ProcedureArgs,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// Which procedure, with which settings.
+#[derive(Debug, Args)]
+struct ProcedureArgs {
+    /// The procedure, as `warded policy list` shows them
+    procedure: Name,
+    /// A setting; may be given more than once
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_setting)]
+    set: Vec<Setting>,
+    /// The policy, where more than one has the procedure
+    #[arg(long, value_name = "NAME")]
+    policy: Option<Name>,
+}
+
+fn parse_setting(text: &str) -> Result<Setting, String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok(Setting { name: name.parse()?, value: value.to_owned() })
+}
+
+impl Plan {
+    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        if let Some(journal) = transaction::interrupted(&context.state)? {
+            output.note(format!("note: {} was interrupted; the next command that changes something finishes it", journal.run));
+        }
+        let policies = context.policies()?;
+        let planned = self.procedure.plan(context, &policies, output, None)?;
+        let review = planned.review();
+        let pending = !planned.session.changes.is_empty();
+        report::header(output, context, planned.granting)?;
+        report::review(output, &review)?;
+        report::messages(output, &planned.session.messages)?;
+        if pending {
+            output.line(format!("{} would change {}. Nothing has been changed.", planned.identity.procedure, count(review.files.len(), "file")))?;
+        } else {
+            output.line("Nothing to do.")?;
+        }
+        output.object(&PlanObject::new(&planned, &review))?;
+        Ok(if pending { Exit::Pending } else { Exit::Done })
+    }
+}
+
+impl Apply {
+    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        let procedure = &self.procedure.procedure;
+        context.may_change(&format!("apply {procedure}"))?;
+        recover(context, output)?;
+        let policies = context.policies()?;
+        let run = transaction::next_run(&context.state)?;
+        let planned = self.procedure.plan(context, &policies, output, Some(run))?;
+        let review = planned.review();
+        report::header(output, context, planned.granting)?;
+        report::review(output, &review)?;
+        report::messages(output, &planned.session.messages)?;
+        let enrolment = planned.enrolment();
+        let messages = planned.session.messages.clone();
+        let identity = planned.identity.clone();
+        let changes = planned.session.changes.staged().len();
+        if changes == 0 {
+            if let Some(enrolment) = enrolment {
+                let known = Enrolment::load(&context.state)?;
+                if !known.is_some_and(|known| known.same_as(&enrolment)) {
+                    enrolment.save(&context.state)?;
+                }
+            }
+            output.line("Nothing to do.")?;
+            output.object(&DoneObject::nothing("warded.apply/1", procedure.as_str(), &messages))?;
+            return Ok(Exit::Done);
+        }
+        let question = format!("Apply {}{}?", count(changes, "change"), reloading(&review.reloads));
+        if !self.yes && !confirm(&question)? {
+            output.note("Nothing was changed.");
+            return Err(Error::quiet(Exit::Failed));
+        }
+        let progress = Progress::new(output.json);
+        let done = pipeline::carry_out(context, &identity, Work::of(planned), enrolment.as_ref(), &progress)?;
+        drop(progress);
+        for line in done.lines() {
+            output.line(line)?;
+        }
+        output.line(format!("Take it back with: warded undo  (run {})", done.run))?;
+        output.object(&DoneObject::new("warded.apply/1", procedure.as_str(), &review, &messages, &done))?;
+        Ok(Exit::Done)
+    }
+}
+
+impl ProcedureArgs {
+    /// Runs the procedure, with the enrolment's settings where it is the renewal and none are given.
+    fn plan<'a>(&self, context: &Context, policies: &'a [store::Granting], output: Output, run: Option<u64>) -> Result<Planned<'a>> {
+        let granting = store::choose(policies, self.procedure.as_str(), self.policy.as_ref(), context)?;
+        let mut settings = self.set.clone();
+        let mut confirmed = BTreeSet::new();
+        if let Some(enrolment) = Enrolment::load(&context.state)?
+            && enrolment.procedure == self.procedure
+            && enrolment.policy == granting.policy.name
+            && enrolment.component == granting.digest
+        {
+            confirmed = enrolment.principals;
+            if settings.is_empty() {
+                settings = enrolment.settings;
+            }
+        }
+        let progress = Progress::new(output.json);
+        progress.stage("running the procedure");
+        pipeline::plan(context, Request { granting, procedure: self.procedure.clone(), settings, confirmed, force: false, run })
+    }
+}
+
+fn reloading(reloads: &[String]) -> String {
+    if reloads.is_empty() { String::new() } else { format!(" and reload {}", reloads.join(", ")) }
+}
+
+/// Finishes what an interrupted run left, before anything else is changed.
+pub(super) fn recover(context: &Context, output: Output) -> Result<()> {
+    let Some(recovered) = transaction::recover(&context.state, &context.root)? else { return Ok(()) };
+    let event = Event::new(recovered.run.run, Kind::Result);
+    context.log.append_synced(&event.detail(&recovered.rolled_back.to_string()))?;
+    output.note(format!("{} had been interrupted: {}", recovered.run, recovered.rolled_back));
+    Ok(())
+}

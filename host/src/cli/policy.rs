@@ -1,0 +1,177 @@
+//! `warded policy list` and `warded policy show`.
+
+use super::output::{Output, Style};
+use crate::{
+    context::Context,
+    error::{Error, Exit, Result},
+    policy::{
+        file::{CertificateGrant, KeyGrant, Procedure},
+        name::Name,
+        store::{Granting, Origin},
+    },
+};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PolicyCommand {
+    /// The policies there are, and their procedures
+    List,
+    /// What each procedure of a policy may do
+    Show(Show),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// The policy
+    name: Name,
+}
+
+#[derive(Serialize)]
+struct PolicyObject<'a> {
+    name: &'a str,
+    version: &'a str,
+    summary: &'a str,
+    component: String,
+    origin: String,
+    applies: bool,
+    procedures: Vec<ProcedureObject<'a>>,
+}
+
+#[derive(Serialize)]
+struct ProcedureObject<'a> {
+    name: &'a str,
+    summary: &'a str,
+    settings: Vec<SettingObject<'a>>,
+    grants: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct SettingObject<'a> {
+    name: &'a str,
+    help: &'a str,
+    many: bool,
+    required: bool,
+}
+
+impl PolicyCommand {
+    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        let policies = context.policies()?;
+        match self {
+            Self::List => list(context, &policies, output),
+            Self::Show(show) => show.run(context, &policies, output),
+        }
+    }
+}
+
+fn list(context: &Context, policies: &[Granting], output: Output) -> Result<Exit> {
+    let objects: Vec<PolicyObject<'_>> = policies.iter().map(|granting| object(context, granting)).collect();
+    for policy in &objects {
+        let here = if policy.applies { "for this machine" } else { "for other machines" };
+        let about = format!("{} · {here}", policy.origin);
+        output.line(format!("{} {}  {}", policy.name, policy.version, output.paint(Style::Dim, &about)))?;
+        for procedure in &policy.procedures {
+            output.line(format!("  {:16} {}", procedure.name, procedure.summary))?;
+        }
+    }
+    output.object(&serde_json::json!({ "schema": "warded.policy-list/1", "policies": objects }))?;
+    Ok(Exit::Done)
+}
+
+impl Show {
+    fn run(&self, context: &Context, policies: &[Granting], output: Output) -> Result<Exit> {
+        let granting = policies.iter().find(|granting| granting.policy.name == self.name).ok_or_else(|| {
+            Error::usage(format!("there is no policy {}", self.name)).next("`warded policy list` shows those there are")
+        })?;
+        let policy = object(context, granting);
+        output.line(format!("{} {} · {} · {}", policy.name, policy.version, policy.component, policy.origin))?;
+        output.line(policy.summary)?;
+        for procedure in &policy.procedures {
+            output.line("")?;
+            output.line(format!("{}: {}", procedure.name, procedure.summary))?;
+            for setting in &procedure.settings {
+                let needed = if setting.required { ", needed" } else { "" };
+                let many = if setting.many { ", may be repeated" } else { "" };
+                output.line(format!("  --set {}=…  {}{needed}{many}", setting.name, setting.help))?;
+            }
+            for grant in &procedure.grants {
+                output.line(format!("  may  {grant}"))?;
+            }
+        }
+        output.object(&serde_json::json!({ "schema": "warded.policy-show/1", "policy": policy }))?;
+        Ok(Exit::Done)
+    }
+}
+
+fn object<'a>(context: &Context, granting: &'a Granting) -> PolicyObject<'a> {
+    let policy = &granting.policy;
+    let procedures = policy.procedures.iter().map(|(name, procedure)| ProcedureObject {
+        name: name.as_str(),
+        summary: &procedure.summary,
+        settings: settings(procedure),
+        grants: grants(procedure),
+    });
+    PolicyObject {
+        name: policy.name.as_str(),
+        version: &policy.version,
+        summary: &policy.summary,
+        component: granting.digest.to_string(),
+        origin: match &granting.origin {
+            Origin::Bundled => "bundled".to_owned(),
+            Origin::File(file) => file.display().to_string(),
+        },
+        applies: policy.applies(context),
+        procedures: procedures.collect(),
+    }
+}
+
+fn settings(procedure: &Procedure) -> Vec<SettingObject<'_>> {
+    procedure
+        .settings
+        .iter()
+        .map(|(name, declared)| SettingObject {
+            name: name.as_str(),
+            help: &declared.help,
+            many: declared.many,
+            required: declared.required,
+        })
+        .collect()
+}
+
+/// Every grant, in a few words each.
+fn grants(procedure: &Procedure) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut add = |what: &str, list: Vec<String>| {
+        if !list.is_empty() {
+            all.push(format!("{what}: {}", list.join(", ")));
+        }
+    };
+    add("know facts", procedure.facts.clone());
+    add("read files", procedure.files.read.iter().map(ToString::to_string).collect());
+    add("write files", procedure.files.write.iter().map(ToString::to_string).collect());
+    let keys = procedure.keys.iter().map(|grant| match grant {
+        KeyGrant::SshdHostKeys => "whatever host keys sshd uses".to_owned(),
+        KeyGrant::At(pattern) => pattern.to_string(),
+    });
+    add("use keys, never see them", keys.collect());
+    let certificates = procedure.certificates.iter().map(|grant| match grant {
+        CertificateGrant::BesideKey => "beside those keys".to_owned(),
+        CertificateGrant::At(pattern) => pattern.to_string(),
+    });
+    add("write certificates", certificates.collect());
+    add("ask the CA, for names that you confirm", procedure.authority.iter().map(ToString::to_string).collect());
+    if procedure.sshd.effective {
+        all.push("read sshd's effective configuration".to_owned());
+    }
+    let keywords: Vec<String> = procedure.sshd.keywords.iter().map(|keyword| keyword.as_str().to_owned()).collect();
+    if !keywords.is_empty() {
+        all.push(format!("change these keywords of sshd: {}", keywords.join(", ")));
+    }
+    for name in procedure.services.keys() {
+        all.push(format!("have a service reloaded: {name}"));
+    }
+    if !procedure.log.is_empty() {
+        all.push("tell you something".to_owned());
+    }
+    all
+}

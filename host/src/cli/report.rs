@@ -1,0 +1,187 @@
+//! How plans and results are shown: the same facts as in JSON.
+
+use super::output::{Output, Style};
+use crate::{
+    ca::Certificate,
+    change_set::review::{Action, Review},
+    context::Context,
+    error::Result,
+    machine::sshd::Sshd,
+    operation::session::{Level, Message},
+    pipeline::{Done, Planned},
+    policy::store::{Granting, Origin},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use ssh_key::HashAlg;
+
+/// A line that says what machine this is, and which policy is at work.
+pub(super) fn header(output: Output, context: &Context, granting: &Granting) -> Result<()> {
+    let facts = &context.facts;
+    let sshd = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref()).ok().flatten();
+    let sshd = sshd.map_or_else(|| "no sshd".to_owned(), |sshd| format!("OpenSSH {}", sshd.version));
+    let policy = &granting.policy;
+    let origin = match &granting.origin {
+        Origin::Bundled => "bundled".to_owned(),
+        Origin::File(file) => file.display().to_string(),
+    };
+    let line = format!("{} · {sshd} · init {} · policy {} {} ({origin})", facts.os_name, facts.init.as_str(), policy.name, policy.version);
+    output.line(output.paint(Style::Dim, &line))
+}
+
+/// What would change.
+pub(super) fn review(output: Output, review: &Review) -> Result<()> {
+    let width = review.files.iter().map(|file| file.path.chars().count()).max().unwrap_or_default().min(60);
+    for file in &review.files {
+        let (sign, style) = match file.action {
+            Action::Add => ("+", Style::Green),
+            Action::Change => ("~", Style::Yellow),
+            Action::Remove => ("-", Style::Red),
+        };
+        let mode = file.mode.as_ref().filter(|mode| mode.as_str() != "0644").map(|mode| format!("mode {mode}")).unwrap_or_default();
+        let what: Vec<&str> = [file.what.as_str(), mode.as_str()].into_iter().filter(|text| !text.is_empty()).collect();
+        let line = format!("{} {:width$}   {}", output.paint(style, sign), file.path, what.join(" · "));
+        output.line(line.trim_end())?;
+        for line in &file.diff {
+            let style = match line.chars().next() {
+                Some('+') => Style::Green,
+                Some('-') => Style::Red,
+                _ => Style::Dim,
+            };
+            output.line(format!("    {}", output.paint(style, line)))?;
+        }
+    }
+    for service in &review.reloads {
+        output.line(format!("> reload {service}"))?;
+    }
+    Ok(())
+}
+
+/// What the procedure said.
+pub(super) fn messages(output: Output, messages: &[Message]) -> Result<()> {
+    for Message { level, text } in messages {
+        let label = match level {
+            Level::Info => "note:",
+            Level::Warn => &output.paint(Style::Yellow, "warning:"),
+        };
+        output.line(format!("{label} {text}"))?;
+    }
+    Ok(())
+}
+
+/// A plan as an object.
+#[derive(Serialize)]
+pub(super) struct PlanObject<'a> {
+    schema: &'static str,
+    policy: &'a str,
+    version: &'a str,
+    component: String,
+    procedure: &'a str,
+    pending: bool,
+    #[serde(flatten)]
+    review: &'a Review,
+    messages: &'a [Message],
+}
+
+impl<'a> PlanObject<'a> {
+    pub(super) fn new(planned: &'a Planned<'_>, review: &'a Review) -> Self {
+        Self {
+            schema: "warded.plan/1",
+            policy: planned.identity.policy.as_str(),
+            version: &planned.granting.policy.version,
+            component: planned.identity.component.to_string(),
+            procedure: planned.identity.procedure.as_str(),
+            pending: !planned.session.changes.is_empty(),
+            review,
+            messages: &planned.session.messages,
+        }
+    }
+}
+
+/// A certificate as an object.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct CertificateObject {
+    algorithm: String,
+    key: String,
+    /// As text: JSON's numbers are not exact above 2^53.
+    serial: String,
+    key_id: String,
+    principals: Vec<String>,
+    valid_after: Option<Timestamp>,
+    valid_before: Option<Timestamp>,
+    signer: String,
+}
+
+impl From<&Certificate> for CertificateObject {
+    fn from(certificate: &Certificate) -> Self {
+        Self {
+            algorithm: certificate.algorithm().to_owned(),
+            key: certificate.key().fingerprint(HashAlg::Sha256).to_string(),
+            serial: certificate.serial().to_string(),
+            key_id: crate::text::neutral(certificate.key_id()),
+            principals: certificate.principals().iter().map(|name| crate::text::neutral(name)).collect(),
+            valid_after: time(certificate.valid_after()),
+            valid_before: time(certificate.valid_before()),
+            signer: certificate.signer_fingerprint(),
+        }
+    }
+}
+
+/// What an apply, a renewal or an undo did, as an object.
+#[derive(Serialize)]
+pub(super) struct DoneObject<'a> {
+    schema: &'static str,
+    procedure: &'a str,
+    /// None: there was nothing to do.
+    run: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    review: Option<&'a Review>,
+    certificates: Vec<CertificateObject>,
+    reloads: Vec<ReloadObject>,
+    served: Vec<String>,
+    messages: &'a [Message],
+}
+
+#[derive(Serialize)]
+struct ReloadObject {
+    service: String,
+    #[serde(flatten)]
+    how: crate::machine::services::Reloaded,
+}
+
+impl<'a> DoneObject<'a> {
+    pub(super) fn nothing(schema: &'static str, procedure: &'a str, messages: &'a [Message]) -> Self {
+        Self { schema, procedure, run: None, review: None, certificates: Vec::new(), reloads: Vec::new(), served: Vec::new(), messages }
+    }
+
+    pub(super) fn new(schema: &'static str, procedure: &'a str, review: &'a Review, messages: &'a [Message], done: &Done) -> Self {
+        let reloads = done.reloads.iter().map(|(service, how)| ReloadObject { service: service.clone(), how: how.clone() });
+        Self {
+            schema,
+            procedure,
+            run: Some(done.run),
+            review: Some(review),
+            certificates: done.certificates.iter().map(CertificateObject::from).collect(),
+            reloads: reloads.collect(),
+            served: done.served(),
+            messages,
+        }
+    }
+}
+
+/// Until when a certificate holds, and how long that is from now.
+pub(super) fn until(certificate: &Certificate) -> String {
+    let Some(end) = time(certificate.valid_before()) else { return "without end".to_owned() };
+    let left = end.duration_since(Timestamp::now()).as_hours();
+    let left = match left {
+        ..0 => "expired".to_owned(),
+        0..72 => format!("{left} hours"),
+        _ => format!("{} days", left / 24),
+    };
+    format!("until {} ({left})", end.strftime("%Y-%m-%d"))
+}
+
+/// A time as certificates have it; none: no bound.
+pub(super) fn time(seconds: u64) -> Option<Timestamp> {
+    i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok())
+}

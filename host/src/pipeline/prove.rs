@@ -1,0 +1,89 @@
+//! The guard, as a run uses it: nobody is locked out, whatever the policy says.
+
+use super::Work;
+use crate::{
+    ca::{Certificate, placeholder},
+    context::Context,
+    error::{Error, Result},
+    guard::{Baseline, Candidate, Proof, Verified, live},
+    machine::sshd::Sshd,
+};
+use ssh_key::PublicKey;
+
+/// The guard of one run; without an sshd there is nobody to lock out.
+#[derive(Debug)]
+pub struct Guard(Option<Watched>);
+
+#[derive(Debug)]
+struct Watched {
+    sshd: Sshd,
+    baseline: Baseline,
+}
+
+impl Guard {
+    /// Looks at sshd as it is.
+    ///
+    /// # Errors
+    /// Its configuration is broken already, or what it offers cannot be told: refused.
+    pub fn baseline(context: &Context) -> Result<Self> {
+        let Some(sshd) = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())? else { return Ok(Self(None)) };
+        let baseline = Baseline::take(&sshd)?;
+        Ok(Self(Some(Watched { sshd, baseline })))
+    }
+
+    /// The sshd that is watched.
+    #[must_use]
+    pub fn sshd(&self) -> Option<&Sshd> {
+        self.0.as_ref().map(|watched| &watched.sshd)
+    }
+
+    /// Checks the result before the CA is asked: a stand-in is in each certificate's place.
+    ///
+    /// # Errors
+    /// Refused: what would be wrong with it.
+    pub fn check(&self, work: &Work) -> Result<()> {
+        let Some(Watched { sshd, baseline }) = &self.0 else { return Ok(()) };
+        let result = work.result(|request| placeholder::host_certificate(&request.public, &request.principals))?;
+        Candidate::build(sshd, &result)?.check(sshd, baseline, work.keywords().as_deref())
+    }
+
+    /// Proves the result, certificates and all, by handshakes over a pipe.
+    ///
+    /// # Errors
+    /// Refused: who could not connect, and why.
+    pub fn prove(&self, work: &Work, certificates: &[Certificate]) -> Result<Option<Proof>> {
+        let Some(Watched { sshd, baseline }) = &self.0 else { return Ok(None) };
+        let result = work.result(|_| Err(Error::failed("a certificate was not issued")))?;
+        let candidate = Candidate::build(sshd, &result)?;
+        // What the CA returned has not been checked in its place yet.
+        candidate.check(sshd, baseline, work.keywords().as_deref())?;
+        candidate.prove(sshd, baseline, certificates, &signers(certificates)).map(Some)
+    }
+
+    /// Sees what is served, once sshd has been told.
+    ///
+    /// # Errors
+    /// Something that was served before is not, or a certificate is not the one on disk.
+    pub fn verify(&self, certificates: &[Certificate]) -> Result<Option<Verified>> {
+        let Some(Watched { sshd, baseline }) = &self.0 else { return Ok(None) };
+        live::verify(sshd, baseline, certificates).map(Some)
+    }
+
+    /// Sees that what was served before still is.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn verify_as_before(&self) -> Result<()> {
+        self.verify(&[]).map(drop)
+    }
+}
+
+fn signers(certificates: &[Certificate]) -> Vec<PublicKey> {
+    let mut signers: Vec<PublicKey> = Vec::new();
+    for certificate in certificates {
+        if !signers.iter().any(|known| known.key_data() == certificate.signer().key_data()) {
+            signers.push(certificate.signer().clone());
+        }
+    }
+    signers
+}

@@ -1,0 +1,192 @@
+//! What is to be carried out: the reviewed change set, its certificates filled in on the way.
+
+use super::Planned;
+use crate::{
+    broker::Identity,
+    ca::Certificate,
+    change_set::{ChangeSet, Request, RequestId, staged::After},
+    error::{Error, Result},
+    policy::{
+        file::Service,
+        name::{Keyword, Name},
+    },
+    text::count,
+    transaction::{FileChange, NewFile, Order, ReadSet, RunIdentity, Undo},
+};
+use jiff::Timestamp;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// Changes on their way to the machine. Its files are those that were reviewed; none can be added.
+#[derive(Debug)]
+pub struct Work {
+    source: Source,
+    certificates: BTreeMap<RequestId, Certificate>,
+    /// Services to reload, with how the policy says they are reached.
+    pub reloads: Vec<(Name, Service)>,
+    keywords: Option<Vec<Keyword>>,
+    undoes: Option<u64>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Staged(ChangeSet),
+    Undo(Vec<FileChange>),
+}
+
+impl Work {
+    /// The work that a plan amounts to.
+    #[must_use]
+    pub fn of(planned: Planned<'_>) -> Self {
+        let services = &planned.granting.policy.services;
+        let changes = planned.session.changes;
+        Self {
+            reloads: changes.reloads().iter().filter_map(|name| Some((name.clone(), services.get(name)?.clone()))).collect(),
+            keywords: Some(planned.procedure.sshd.keywords.clone()),
+            source: Source::Staged(changes),
+            certificates: BTreeMap::new(),
+            undoes: None,
+        }
+    }
+
+    /// The work of taking a run back.
+    #[must_use]
+    pub fn undoing(undo: Undo, reloads: Vec<(Name, Service)>) -> Self {
+        let source = Source::Undo(undo.changes);
+        Self { source, certificates: BTreeMap::new(), reloads, keywords: None, undoes: Some(undo.run.run) }
+    }
+
+    /// The certificates that have to be asked for.
+    #[must_use]
+    pub fn requests(&self) -> Vec<(RequestId, Request)> {
+        match &self.source {
+            Source::Staged(changes) => changes.requests().map(|(id, request)| (id, request.clone())).collect(),
+            Source::Undo(_) => Vec::new(),
+        }
+    }
+
+    /// Fills a certificate in.
+    pub fn fill(&mut self, request: RequestId, certificate: Certificate) {
+        self.certificates.insert(request, certificate);
+    }
+
+    /// Every file as it will be, by its real path; none: it goes. `pending` stands in for
+    /// certificates that have not been issued yet.
+    ///
+    /// # Errors
+    /// What `pending` returns.
+    pub fn result(&self, pending: impl Fn(&Request) -> Result<Certificate>) -> Result<BTreeMap<PathBuf, Option<Vec<u8>>>> {
+        match &self.source {
+            Source::Undo(changes) => Ok(changes
+                .iter()
+                .map(|change| (change.place.resolved(), change.after.as_ref().map(|after| after.contents.to_vec())))
+                .collect()),
+            Source::Staged(changes) => changes
+                .staged()
+                .iter()
+                .map(|staged| {
+                    let contents = match &staged.after {
+                        After::Removed => None,
+                        After::Bytes { contents, .. } => Some(contents.clone()),
+                        After::PrivateKey { text } => Some(text.as_bytes().to_vec()),
+                        After::Certificate { request } => Some(match self.certificates.get(request) {
+                            Some(certificate) => certificate.to_file().into_bytes(),
+                            None => {
+                                let request = changes.request_of(*request).ok_or_else(nameless)?;
+                                pending(request)?.to_file().into_bytes()
+                            }
+                        }),
+                    };
+                    Ok((staged.place.resolved(), contents))
+                })
+                .collect(),
+        }
+    }
+
+    /// The changes, complete.
+    ///
+    /// # Errors
+    /// A certificate is missing.
+    pub fn changes(&self) -> Result<Vec<FileChange>> {
+        let changes = match &self.source {
+            Source::Undo(changes) => return Ok(changes.clone()),
+            Source::Staged(changes) => changes,
+        };
+        changes
+            .staged()
+            .iter()
+            .map(|staged| {
+                let mode = staged.after.mode(staged.before.as_ref());
+                let (after, order) = match &staged.after {
+                    After::Removed => (None, order_of_removal(staged.path.as_path())),
+                    After::Bytes { contents, .. } => (Some(NewFile::new(contents.clone(), mode)), Order::WriteOther),
+                    After::PrivateKey { text } => (Some(NewFile::new(text.as_bytes().to_vec(), mode)), Order::WriteKey),
+                    After::Certificate { request } => {
+                        let certificate = self.certificates.get(request).ok_or_else(nameless)?;
+                        (Some(NewFile::new(certificate.to_file().into_bytes(), mode)), Order::WriteCertificate)
+                    }
+                };
+                let (path, place, before) = (staged.path.clone(), staged.place.clone(), staged.before.clone());
+                Ok(FileChange { path, place, before, after, order, scratch: None })
+            })
+            .collect()
+    }
+
+    /// What the run depended on.
+    #[must_use]
+    pub fn reads(&self) -> ReadSet {
+        match &self.source {
+            Source::Staged(changes) => changes.reads().cloned().collect(),
+            Source::Undo(_) => Vec::new(),
+        }
+    }
+
+    /// What may differ in sshd's effective configuration; none: an undo may bring back what was.
+    #[must_use]
+    pub fn keywords(&self) -> Option<Vec<String>> {
+        self.keywords.as_ref().map(|keywords| keywords.iter().map(|keyword| keyword.as_str().to_owned()).collect())
+    }
+
+    /// The names of the services, for the journal.
+    #[must_use]
+    pub fn reload_names(&self) -> Vec<String> {
+        self.reloads.iter().map(|(name, _)| name.to_string()).collect()
+    }
+
+    /// The run as the journal names it.
+    ///
+    /// # Errors
+    /// It was planned as one that changes nothing.
+    pub fn run_identity(&self, identity: &Identity) -> Result<RunIdentity> {
+        let run = identity.run.ok_or_else(|| Error::failed("a run without a number cannot change anything"))?;
+        Ok(RunIdentity {
+            run,
+            policy: identity.policy.to_string(),
+            component: identity.component,
+            procedure: identity.procedure.to_string(),
+            started: Timestamp::now(),
+            undoes: self.undoes,
+        })
+    }
+
+    /// In a few words, for the record.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let paths: Vec<String> = match &self.source {
+            Source::Staged(changes) => changes.staged().iter().map(|staged| staged.path.to_string()).collect(),
+            Source::Undo(changes) => changes.iter().map(|change| change.path.to_string()).collect(),
+        };
+        format!("change {}: {}; reload: {}", count(paths.len(), "file"), paths.join(" "), self.reload_names().join(" "))
+    }
+}
+
+/// What a configuration may name goes after the configuration.
+fn order_of_removal(path: &Path) -> Order {
+    if path.to_str().is_some_and(|path| path.ends_with("-cert.pub")) { Order::RemoveCertificate } else { Order::RemoveOther }
+}
+
+fn nameless() -> Error {
+    Error::failed("a certificate was staged that nobody asked for")
+}
