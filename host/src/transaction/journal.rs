@@ -13,6 +13,7 @@ use crate::{
         path::AbsolutePath,
         private::{StateDir, StateLock},
     },
+    text,
 };
 use serde::{Deserialize, Serialize};
 use std::{thread, time::Duration};
@@ -288,12 +289,15 @@ pub(super) fn numbers(state: &StateDir) -> Result<Vec<u64>> {
 
 fn read(directory: &StateDir) -> Result<Option<Journal>> {
     let Some(bytes) = directory.read(FILE)? else { return Ok(None) };
-    let path = directory.path().join(FILE);
-    let journal: Journal = serde_json::from_slice(&bytes).map_err(|error| {
-        Error::failed(format!("the journal {} cannot be read", path.display()))
-            .cause(error)
+    let unreadable = |cause: String| {
+        Error::failed(format!("the journal {} cannot be read", directory.path().join(FILE).display()))
+            .cause(cause)
             .next("if another version of Warded wrote it, use that one; the old files are in old/ beside it")
-    })?;
+    };
+    let journal: Journal = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    if journal.schema != SCHEMA {
+        return Err(unreadable(format!("its schema is {}, not {SCHEMA}", text::neutral(&journal.schema))));
+    }
     Ok(Some(journal))
 }
 

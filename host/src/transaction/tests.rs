@@ -1,6 +1,7 @@
 //! The whole mechanism on real directories, on a disk and in memory.
 
 mod crash;
+mod full_disk;
 mod interference;
 mod property;
 mod undo;
@@ -19,6 +20,12 @@ use std::{
 /// A file as a person would compare it.
 type Seen = (Vec<u8>, u32, u32, u32, Option<Vec<u8>>);
 type Tree = BTreeMap<String, Seen>;
+
+/// Where to try it: on a disk and in memory, or where `WARDED_TEST_BASES` says (`/a:/b`).
+fn bases() -> Vec<String> {
+    let named = std::env::var("WARDED_TEST_BASES").unwrap_or_else(|_| "/tmp:/dev/shm".to_owned());
+    named.split(':').map(str::to_owned).collect()
+}
 
 /// Directories to change files in, and a state directory.
 struct Machine {
@@ -43,9 +50,9 @@ impl Machine {
     /// Does it on a disk, in memory, and as on a file system that cannot exchange.
     fn everywhere(test: impl Fn(&Self)) {
         for without_flags in [false, true] {
-            for base in ["/tmp", "/dev/shm"] {
+            for base in bases() {
                 pretend::set_without_flags(without_flags);
-                test(&Self::new(base));
+                test(&Self::new(&base));
                 pretend::set_without_flags(false);
             }
         }
@@ -121,7 +128,7 @@ impl Machine {
             for entry in fs::read_dir(self.path(directory)).unwrap() {
                 let path = entry.unwrap().path();
                 let found = path.symlink_metadata().unwrap();
-                let mut value = vec![0; 100];
+                let mut value = [0; 100];
                 let attribute = rustix::fs::lgetxattr(&path, "user.test", &mut value[..]).ok();
                 let attribute = attribute.map(|length| value[..length].to_vec());
                 let contents = fs::read(&path).unwrap_or_default();

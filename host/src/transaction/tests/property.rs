@@ -60,10 +60,10 @@ proptest! {
 
     #[test]
     fn exactly_old_or_exactly_new(
-        tree in trees(), edits in edits(), stop in 1_usize..30, base in select(vec!["/tmp", "/dev/shm"]), without_flags: bool,
+        tree in trees(), edits in edits(), stop in 1_usize..30, base in select(bases()), without_flags: bool,
     ) {
         pretend::set_without_flags(without_flags);
-        let machine = Machine::new(base);
+        let machine = Machine::new(&base);
         let changes = prepare(&machine, &tree, &edits);
         let old = machine.tree();
         let new = expected(&old, &edits);
