@@ -1,1 +1,232 @@
-//! Changes all of it or nothing: lock, journal, commit, roll back, undo.
+//! Changes all of it or nothing: lock, preconditions, journal, commit, keep or roll back; later
+//! undo. Which changes, and whether they are any good, is decided before and after.
+//!
+//! Everything that needs room on a disk is written and synced before the first exchange. From
+//! then on each step is a rename, and the journal on disk alone says how to take it back: a
+//! process may be killed anywhere.
+
+mod commit;
+mod interruption;
+mod journal;
+mod lock;
+mod precondition;
+mod recover;
+mod retain;
+mod roll_back;
+mod temporary;
+mod undo;
+
+pub use journal::{Entry, Journal, State, Version};
+pub use recover::{Recovered, interrupted, recover, roll_back_run};
+pub use roll_back::{LeftAlone, RolledBack};
+pub use undo::{Edited, Undo, UndoError, undo_changes};
+
+use crate::{
+    digest::Digest,
+    error::{Error, Result},
+    machine::{
+        files::{Metadata, Place, Root, Snapshot},
+        path::AbsolutePath,
+        private::StateDir,
+    },
+};
+use journal::Run;
+use lock::Locks;
+use serde::{Deserialize, Serialize};
+use std::{fmt, path::PathBuf};
+use temporary::Prepared;
+use zeroize::Zeroizing;
+
+/// One file that is to change.
+#[derive(Clone, Debug)]
+pub struct FileChange {
+    /// The path as it was asked for; messages show this one.
+    pub path: AbsolutePath,
+    /// Where the file is, or will be.
+    pub place: Place,
+    /// The file that the change was computed from; none: there was none.
+    pub before: Option<Snapshot>,
+    /// The file that is to be there; none: it is removed.
+    pub after: Option<NewFile>,
+    /// When among the other changes.
+    pub order: Order,
+    /// Another directory of the same file system for the temporary file, where whatever lies
+    /// beside the file itself is used.
+    pub scratch: Option<PathBuf>,
+}
+
+/// A file that is to be there.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewFile {
+    /// All of it; wiped from memory afterwards, because it may be a private key.
+    pub contents: Zeroizing<Vec<u8>>,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Its owner and attributes; none: those of the file that it replaces, else the creator's.
+    pub metadata: Option<Metadata>,
+}
+
+impl NewFile {
+    /// A file with the owner and attributes of the one that it replaces.
+    #[must_use]
+    pub fn new(contents: Vec<u8>, mode: u32) -> Self {
+        Self { contents: Zeroizing::new(contents), mode, metadata: None }
+    }
+}
+
+impl fmt::Debug for NewFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NewFile({} mode {:o})", Digest::of(&self.contents), self.mode)
+    }
+}
+
+/// The order of a commit, such that sshd starts after every prefix of it: what a configuration
+/// names is there before the configuration, and goes after it. Directories are synced in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// A private or public key.
+    WriteKey,
+    /// A certificate, which belongs to a key.
+    WriteCertificate,
+    /// A configuration file, which may name both, and everything else.
+    WriteOther,
+    /// The same, to go.
+    RemoveOther,
+    /// A certificate, to go.
+    RemoveCertificate,
+    /// A key, to go.
+    RemoveKey,
+}
+
+/// Which run it is, for the journal and for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunIdentity {
+    /// Its number in this state directory.
+    pub run: u64,
+    /// The policy's name.
+    pub policy: String,
+    /// The component that ran.
+    pub component: Digest,
+    /// The procedure that ran.
+    pub procedure: String,
+    /// When it started.
+    pub started: jiff::Timestamp,
+    /// The run that this one takes back, if it is an undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<u64>,
+}
+
+impl fmt::Display for RunIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "run {} ({} {}, {})", self.run, self.policy, self.procedure, self.started.strftime("%F %T UTC"))
+    }
+}
+
+/// What else the changes were computed from: digest and inode of each file that was read; none
+/// where there was no file.
+pub type ReadSet = Vec<(Place, Option<(Digest, u64)>)>;
+
+/// A set of changes that is ready to be made, or has been made and can be taken back. Dropping it
+/// takes nothing back: the journal says what is to be done, and [`recover`] does it.
+#[must_use]
+#[derive(Debug)]
+pub struct Transaction {
+    root: Root,
+    state: StateDir,
+    run: Run,
+    changes: Vec<Prepared>,
+    reads: ReadSet,
+    _locks: Locks,
+}
+
+impl Transaction {
+    /// Gets everything ready and changes no file: locks the directories, compares every file with
+    /// what the changes were computed from, writes journal and new files, and syncs them.
+    /// `reloads` are the services to reload if this has to be taken back.
+    ///
+    /// # Errors
+    /// Refused: another run has the directories, something has changed, an earlier run was
+    /// interrupted, or a file cannot be replaced. Failed: anything else, such as a full disk.
+    pub fn begin(
+        root: &Root,
+        state: &StateDir,
+        run: &RunIdentity,
+        changes: Vec<FileChange>,
+        reads: ReadSet,
+        reloads: &[String],
+    ) -> Result<Self> {
+        recover::refuse_interrupted(state)?;
+        let mut changes = temporary::plan(root, run.run, changes)?;
+        let locks = Locks::take(changes.iter().flat_map(Prepared::places))?;
+        precondition::check_directories(root, &changes)?;
+        precondition::check_reads(&reads)?;
+        for change in &mut changes {
+            precondition::check(change)?;
+            precondition::check_replaceable(change)?;
+            change.metadata = change.change.place.metadata()?;
+        }
+        let journal = Journal::new(run, &changes, reloads);
+        let run = Run::create(state, journal, &changes)?;
+        let mut transaction = Self { root: root.clone(), state: state.clone(), run, changes, reads, _locks: locks };
+        interruption::point("journal written");
+        match temporary::write_all(&transaction.changes) {
+            Ok(()) => Ok(transaction),
+            // Nothing has been exchanged, so this only removes what was just written.
+            Err(error) => Err(match roll_back::roll_back(root, &mut transaction.run) {
+                Ok(_) => error.state("nothing was changed"),
+                Err(second) => error
+                    .state(format!("nothing was changed, but temporary files are left: {}", second.message()))
+                    .next("warded recover"),
+            }),
+        }
+    }
+
+    /// Makes the changes, in order. After an error the caller rolls back.
+    ///
+    /// # Errors
+    /// Refused: something was changed by somebody else since. Failed: anything else.
+    pub fn commit(&mut self) -> Result<()> {
+        precondition::check_reads(&self.reads)?;
+        self.run.advance(State::Committing)?;
+        commit::commit(&self.changes)
+    }
+
+    /// Makes the changes final, and removes the temporary files. What could not be removed
+    /// because somebody has written to it is named.
+    ///
+    /// # Errors
+    /// When the journal cannot be written: then nothing is final, and the caller rolls back.
+    pub fn keep(&mut self) -> Result<Vec<LeftAlone>> {
+        if self.run.journal().state != State::Committing {
+            return Err(Error::failed(format!("{} has made no changes to keep", self.run.journal().run)));
+        }
+        if let Err(error) = self.run.advance(State::Kept) {
+            // Renamed but not synced is kept: a power cut may take it back, but then as a whole.
+            if self.run.state_on_disk()? != Some(State::Kept) {
+                return Err(error);
+            }
+        }
+        interruption::point("kept");
+        let left = roll_back::tidy(&self.root, &self.run)?;
+        retain::prune(&self.state)?;
+        Ok(left)
+    }
+
+    /// Takes back whatever has been changed, from the journal alone.
+    ///
+    /// # Errors
+    /// When a file could not be put back; the others have been. [`recover`] tries again.
+    pub fn roll_back(&mut self) -> Result<RolledBack> {
+        roll_back::roll_back(&self.root, &mut self.run)
+    }
+
+    /// The journal as it is on disk.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        self.run.journal()
+    }
+}
+
+#[cfg(test)]
+mod tests;

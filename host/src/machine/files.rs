@@ -1,1 +1,269 @@
-//! (being written)
+//! Live files: where they are, what they hold, and the few ways in which they change. Every
+//! access to a file that Warded does not own goes through here. What changes when, and how it
+//! is taken back, is decided in `transaction`.
+
+mod change;
+mod metadata;
+mod snapshot;
+mod walk;
+
+#[cfg(test)]
+pub(crate) use change::pretend;
+pub(crate) use change::{DirectoryLock, Step};
+pub use metadata::Metadata;
+pub use snapshot::{MAX_BYTES, Snapshot};
+
+use super::path::AbsolutePath;
+use crate::{error::Error, text};
+use cap_std::{ambient_authority, fs::Dir};
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use walk::{Last, walk};
+
+/// Why a file cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct FileError {
+    /// A stable word: `invalid-path`, `untrusted-path`, `not-a-file`, `too-large`, `io`.
+    pub code: &'static str,
+    /// One sentence for a person.
+    pub message: String,
+}
+
+impl FileError {
+    fn new(code: &'static str, path: impl AsRef<Path>, why: impl fmt::Display) -> Self {
+        Self { code, message: format!("{}: {why}", text::neutral(&path.as_ref().to_string_lossy())) }
+    }
+
+    fn invalid(path: impl AsRef<Path>, why: impl fmt::Display) -> Self {
+        Self::new("invalid-path", path, why)
+    }
+
+    fn untrusted(path: impl AsRef<Path>, why: impl fmt::Display) -> Self {
+        Self::new("untrusted-path", path, why)
+    }
+
+    fn not_a_file(path: impl AsRef<Path>, why: impl fmt::Display) -> Self {
+        Self::new("not-a-file", path, why)
+    }
+
+    fn io(path: impl AsRef<Path>, error: impl Into<io::Error>) -> Self {
+        Self::new("io", path, error.into())
+    }
+}
+
+impl From<FileError> for Error {
+    fn from(error: FileError) -> Self {
+        if error.code == "untrusted-path" { Self::refused(error.message) } else { Self::failed(error.message) }
+    }
+}
+
+/// The file system, from `/` on.
+#[derive(Clone, Debug)]
+pub struct Root(Arc<Dir>);
+
+impl Root {
+    /// Opens `/`. The one function that turns what this process could do anyway into a value.
+    ///
+    /// # Errors
+    /// When `/` cannot be opened.
+    pub fn ambient() -> io::Result<Self> {
+        Ok(Self(Arc::new(Dir::open_ambient_dir("/", ambient_authority())?)))
+    }
+
+    /// Finds the directory that `path` is in; none where it, or a directory on the way, does not
+    /// exist.
+    ///
+    /// The first `literal` segments were written out by whoever granted the path. Links among
+    /// them are followed anywhere, provided that every directory and link on the way belongs to
+    /// root or to us and nobody else can write it (in a sticky directory such as `/tmp`: provided
+    /// that what is taken from it belongs to root or to us). Below them, links lead only within.
+    /// If the whole path is literal, a link in the last place is followed under the same rule and
+    /// the place is its target's: an edit goes there and the link stays. Otherwise a link in the
+    /// last place is refused.
+    ///
+    /// # Errors
+    /// `untrusted-path`, `not-a-file` (something on the way is not a directory), `invalid-path`
+    /// (a link leads to a path that is none), `io`.
+    pub fn place(&self, path: &AbsolutePath, literal: usize) -> Result<Option<Place>, FileError> {
+        let segments: Vec<&str> = path.segments().collect();
+        if literal >= segments.len() {
+            let Some(found) = walk(&self.0, segments, Last::File)? else { return Ok(None) };
+            return Ok(Some(Place { directory: Arc::new(found.directory), name: found.name }));
+        }
+        let (trusted, rest) = segments.split_at(literal);
+        let Some((name, between)) = rest.split_last() else { return Ok(None) };
+        let Some(base) = self.directory(trusted)? else { return Ok(None) };
+        let Some(directory) = base.below(between)? else { return Ok(None) };
+        let place = Place { directory: Arc::new(directory), name: (*name).to_owned() };
+        place.refuse_link()?;
+        Ok(Some(place))
+    }
+
+    /// Finds a place again that was found before, from what [`Place::whereabouts`] wrote down.
+    ///
+    /// # Errors
+    /// As [`Root::place`].
+    pub fn find(&self, at: &Whereabouts, name: &str) -> Result<Option<Place>, FileError> {
+        let segments: Vec<&str> = at.directory.split('/').filter(|segment| !segment.is_empty()).collect();
+        let (trusted, rest) = segments.split_at(at.trusted.min(segments.len()));
+        let Some(base) = self.directory(trusted)? else { return Ok(None) };
+        let Some(directory) = base.below(rest)? else { return Ok(None) };
+        Ok(Some(Place { directory: Arc::new(directory), name: name.to_owned() }))
+    }
+
+    /// A place in the directory `path`, for the file `name`; none where there is no such
+    /// directory. The whole path is trusted as if it were literal.
+    ///
+    /// # Errors
+    /// As [`Root::place`].
+    pub fn within(&self, path: &Path, name: &str) -> Result<Option<Place>, FileError> {
+        let text = path.to_str().filter(|text| text.starts_with('/'));
+        let directory = text.ok_or_else(|| FileError::invalid(path, "not an absolute path in UTF-8"))?.to_owned();
+        self.find(&Whereabouts { directory, trusted: usize::MAX }, name)
+    }
+
+    fn directory(&self, segments: &[&str]) -> Result<Option<Directory>, FileError> {
+        Ok(walk(&self.0, segments.to_vec(), Last::Directory)?.map(|found| found.directory))
+    }
+}
+
+/// An open directory, with the path that led to it when no link was left in it.
+#[derive(Debug)]
+struct Directory {
+    handle: Dir,
+    path: PathBuf,
+    /// How many of the path's segments only root and we can change.
+    trusted: usize,
+    device: u64,
+    inode: u64,
+}
+
+impl Directory {
+    /// A directory below this one; links lead only within it.
+    fn below(self, segments: &[&str]) -> Result<Option<Self>, FileError> {
+        if segments.is_empty() {
+            return Ok(Some(self));
+        }
+        let relative = segments.join("/");
+        let shown = self.path.join(&relative);
+        let failed = |error: io::Error| match Errno::from_io_error(&error) {
+            Some(Errno::NOENT) => Ok(None),
+            Some(Errno::NOTDIR) => Err(FileError::not_a_file(&shown, "something on the way is not a directory")),
+            Some(Errno::LOOP) => Err(FileError::untrusted(&shown, "too many links")),
+            Some(_) => Err(FileError::io(&shown, error)),
+            // cap-std's own refusal has no number of the operating system's.
+            None => Err(FileError::untrusted(&shown, "a link leads out of what was granted")),
+        };
+        let resolved = match self.handle.canonicalize(&relative) {
+            Ok(resolved) => resolved,
+            Err(error) => return failed(error),
+        };
+        let opened = match self.handle.open_dir(&resolved) {
+            Ok(opened) => opened,
+            Err(error) => return failed(error),
+        };
+        Self::open(&opened, self.path.join(resolved), self.trusted).map(Some)
+    }
+
+    /// Opens for reading what is so far only a handle, so that it can be listed and synced.
+    fn open(at: impl rustix::fd::AsFd, path: PathBuf, trusted: usize) -> Result<Self, FileError> {
+        if path.to_str().is_none_or(|text| text.chars().any(char::is_control)) {
+            return Err(FileError::invalid(&path, "not UTF-8, or it has a control character"));
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(at, ".", flags, Mode::empty()).map_err(|error| FileError::io(&path, error))?;
+        let found = rustix::fs::fstat(&opened).map_err(|error| FileError::io(&path, error))?;
+        let handle = Dir::from_std_file(fs::File::from(opened));
+        Ok(Self { handle, path, trusted, device: found.st_dev, inode: found.st_ino })
+    }
+}
+
+/// Where a file is, or would be: an open directory and a name in it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    directory: Arc<Directory>,
+    name: String,
+}
+
+/// Which file it is, whatever path led to it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PlaceKey {
+    /// The file system that the directory is on.
+    pub device: u64,
+    /// The directory.
+    pub inode: u64,
+    /// The name in it.
+    pub name: String,
+}
+
+/// How to find a directory again in another process.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Whereabouts {
+    /// Its path, without links.
+    pub directory: String,
+    /// How many of the path's segments only root and we could change.
+    pub trusted: usize,
+}
+
+impl Place {
+    /// The path, with all links resolved.
+    #[must_use]
+    pub fn resolved(&self) -> PathBuf {
+        self.directory.path.join(&self.name)
+    }
+
+    /// Which file it is, whatever path led to it.
+    #[must_use]
+    pub fn key(&self) -> PlaceKey {
+        PlaceKey { device: self.directory.device, inode: self.directory.inode, name: self.name.clone() }
+    }
+
+    /// The name in its directory.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> &Dir {
+        &self.directory.handle
+    }
+
+    /// How to find the directory again in another process.
+    #[must_use]
+    pub fn whereabouts(&self) -> Whereabouts {
+        Whereabouts { directory: self.directory.path.to_string_lossy().into_owned(), trusted: self.directory.trusted }
+    }
+
+    /// Another name in the same directory.
+    #[must_use]
+    pub fn sibling(&self, name: &str) -> Self {
+        Self { directory: Arc::clone(&self.directory), name: name.to_owned() }
+    }
+
+    /// The names in the directory, sorted; names that are not UTF-8 are left out.
+    ///
+    /// # Errors
+    /// `io`: the directory cannot be read.
+    pub fn list(&self) -> Result<Vec<String>, FileError> {
+        let failed = |error| FileError::io(&self.directory.path, error);
+        let mut names = Vec::new();
+        for entry in self.directory.handle.entries().map_err(failed)? {
+            names.extend(entry.map_err(failed)?.file_name().into_string().ok());
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+}
+
+#[cfg(test)]
+mod tests;

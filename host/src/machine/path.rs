@@ -21,8 +21,9 @@ impl AbsolutePath {
     }
 
     /// Its segments: `/a/b` is `a`, `b`.
+    #[must_use]
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
-        self.0.split('/').skip(1)
+        self.0.get(1..).unwrap_or_default().split('/')
     }
 
     /// The last segment.

@@ -1,1 +1,315 @@
-//! (being written)
+//! Warded's own directories and files: state, journal, audit. Not for anything that another
+//! program reads; that is `files.rs`.
+
+use crate::error::{Error, Result};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Component, Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+use zeroize::Zeroizing;
+
+/// A directory that only its owner can look into, and that holds nothing but Warded's files.
+#[derive(Clone, Debug)]
+pub struct StateDir {
+    path: PathBuf,
+}
+
+/// The lock of such a directory, held until it is dropped.
+#[derive(Debug)]
+pub struct StateLock {
+    _directory: File,
+}
+
+impl StateDir {
+    /// Opens a directory, and makes it and its parents where they are missing.
+    ///
+    /// # Errors
+    /// When it cannot be made, belongs to somebody else, or others can write it; for root also
+    /// when others can write a directory above it.
+    pub fn open(path: &Path) -> Result<Self> {
+        if !path.is_absolute() {
+            return Err(Error::usage(format!("the state directory {} is not an absolute path", path.display())));
+        }
+        let failed = |error| Self::failed("make", path, &error);
+        for missing in path.ancestors().take_while(|above| !above.exists()).collect::<Vec<_>>().into_iter().rev() {
+            match DirBuilder::new().mode(0o700).create(missing) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+                Ok(()) | Err(_) => missing.parent().map_or(Ok(()), sync).map_err(failed)?,
+            }
+        }
+        let directory = Self { path: path.canonicalize().map_err(|error| Self::failed("open", path, &error))? };
+        directory.check()?;
+        Ok(directory)
+    }
+
+    /// Opens a directory; none where there is none. Makes nothing.
+    ///
+    /// # Errors
+    /// As [`StateDir::open`].
+    pub fn find(path: &Path) -> Result<Option<Self>> {
+        match path.symlink_metadata() {
+            Ok(_) => Self::open(path).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Self::failed("open", path, &error)),
+        }
+    }
+
+    /// Where it is, without links.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A directory in this one, made where it is missing; `name` may have several segments.
+    ///
+    /// # Errors
+    /// As [`StateDir::open`].
+    pub fn sub(&self, name: &str) -> Result<Self> {
+        Self::open(&self.at(name)?)
+    }
+
+    /// A directory in this one; none where there is none.
+    ///
+    /// # Errors
+    /// As [`StateDir::open`].
+    pub fn find_sub(&self, name: &str) -> Result<Option<Self>> {
+        Self::find(&self.at(name)?)
+    }
+
+    /// Puts a file in place whole, or not at all, and syncs it and the directory.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn write(&self, name: &str, bytes: &[u8], mode: u32) -> Result<()> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let path = self.at(name)?;
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let new = self.at(&format!(".new-{}-{count}", std::process::id()))?;
+        let written = (|| {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            file.write_all(bytes)?;
+            file.set_permissions(Permissions::from_mode(mode))?;
+            file.sync_all()?;
+            fs::rename(&new, &path)?;
+            sync(&self.path)
+        })();
+        written.map_err(|error| {
+            // The first failure is the one to tell.
+            let _nothing_to_add = fs::remove_file(&new);
+            Self::failed("write", &path, &error)
+        })
+    }
+
+    /// A file's bytes; none where there is no such file.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        let path = self.at(name)?;
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Self::failed("read", &path, &error)),
+        };
+        let read = (|| {
+            let length = usize::try_from(file.metadata()?.len()).unwrap_or_default();
+            let mut bytes = Zeroizing::new(Vec::with_capacity(length + 1));
+            file.read_to_end(&mut bytes)?;
+            Ok(bytes)
+        })();
+        read.map(Some).map_err(|error: io::Error| Self::failed("read", &path, &error))
+    }
+
+    /// The names in it, sorted; without files that are still being written.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let listed = fs::read_dir(&self.path).and_then(|entries| {
+            entries.map(|entry| Ok(entry?.file_name().into_string().ok())).collect::<io::Result<Vec<_>>>()
+        });
+        let mut names: Vec<String> =
+            listed.map_err(|error| Self::failed("read", &self.path, &error))?.into_iter().flatten().collect();
+        names.retain(|name| !name.starts_with(".new-"));
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Renames a file over another and syncs the directory: needs no room on the disk.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let (from, to) = (self.at(from)?, self.at(to)?);
+        fs::rename(&from, &to).and_then(|()| sync(&self.path)).map_err(|error| Self::failed("write", &to, &error))
+    }
+
+    /// Removes a file, or a directory with all that is in it; fine where there is none.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let path = self.at(name)?;
+        let removed = match path.symlink_metadata() {
+            Ok(found) if found.is_dir() => fs::remove_dir_all(&path),
+            Ok(_) => fs::remove_file(&path),
+            Err(error) => Err(error),
+        };
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Self::failed("remove", &path, &error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Removes a directory in this one if nothing is in it.
+    ///
+    /// # Errors
+    /// When that fails for another reason.
+    pub fn remove_if_empty(&self, name: &str) -> Result<()> {
+        let path = self.at(name)?;
+        match fs::remove_dir(&path) {
+            Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
+                Err(Self::failed("remove", &path, &error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Locks it; none where another process, or another part of this one, has it locked.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    pub fn try_lock(&self) -> Result<Option<StateLock>> {
+        self.try_flock(FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// Whether it is locked. Does not keep anybody else from asking the same.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    pub fn is_locked(&self) -> Result<bool> {
+        Ok(self.try_flock(FlockOperation::NonBlockingLockShared)?.is_none())
+    }
+
+    fn try_flock(&self, operation: FlockOperation) -> Result<Option<StateLock>> {
+        let failed = |error: io::Error| Self::failed("lock", &self.path, &error);
+        let directory = File::open(&self.path).map_err(failed)?;
+        match flock(&directory, operation) {
+            Ok(()) => Ok(Some(StateLock { _directory: directory })),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    fn at(&self, name: &str) -> Result<PathBuf> {
+        let mut parts = Path::new(name).components().peekable();
+        if parts.peek().is_none() || parts.any(|part| !matches!(part, Component::Normal(_))) {
+            return Err(Error::failed(format!("{name:?} is not a name in {}", self.path.display())));
+        }
+        Ok(self.path.join(name))
+    }
+
+    fn check(&self) -> Result<()> {
+        let look = |path: &Path| path.metadata().map_err(|error| Self::failed("open", path, &error));
+        let refused = |path: &Path, why: &str| {
+            Err(Error::refused(format!("Warded's files in {} are not safe there", self.path.display()))
+                .cause(format!("{}: {why}", path.display()))
+                .next("correct the owner or the mode, or name another place"))
+        };
+        let (found, user) = (look(&self.path)?, rustix::process::geteuid().as_raw());
+        if !found.is_dir() {
+            return refused(&self.path, "not a directory");
+        }
+        if found.uid() != user {
+            return refused(&self.path, "it belongs to somebody else");
+        }
+        if found.mode() & 0o022 != 0 {
+            return refused(&self.path, "others can write it");
+        }
+        if found.mode() & 0o077 != 0 {
+            let tightened = fs::set_permissions(&self.path, Permissions::from_mode(0o700));
+            tightened.map_err(|error| Self::failed("close", &self.path, &error))?;
+        }
+        // A user's own directories may be open to a group of one; root's have no excuse.
+        for above in self.path.ancestors().skip(1).take_while(|_| user == 0) {
+            let found = look(above)?;
+            if found.uid() != 0 || (found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0) {
+                return refused(above, "somebody else could change this directory");
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(verb: &str, path: &Path, error: &io::Error) -> Error {
+        let failed = Error::failed(format!("could not {verb} {}", path.display())).cause(error);
+        if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            failed.next("make room on that disk")
+        } else if error.kind() == io::ErrorKind::PermissionDenied {
+            failed.next("run it as the owner of that directory")
+        } else {
+            failed
+        }
+    }
+}
+
+/// Makes names in a directory last.
+fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_private_whole_and_found_again() {
+        let scratch = tempfile::tempdir().unwrap();
+        assert!(StateDir::find(&scratch.path().join("a/b")).unwrap().is_none());
+        let state = StateDir::open(&scratch.path().join("a/b")).unwrap();
+        state.write("x", b"1", 0o600).unwrap();
+        state.write("x", b"2", 0o644).unwrap();
+        assert_eq!(state.read("x").unwrap().unwrap().as_slice(), b"2");
+        assert_eq!(state.path().join("x").metadata().unwrap().mode() & 0o777, 0o644);
+        assert_eq!(state.path().metadata().unwrap().mode() & 0o777, 0o700);
+        state.sub("runs/3").unwrap().write("y", b"", 0o600).unwrap();
+        assert_eq!(state.names().unwrap(), ["runs", "x"]);
+        state.remove_if_empty("runs").unwrap();
+        assert!(state.find_sub("runs/3").unwrap().is_some());
+        state.remove("runs").unwrap();
+        state.remove("x").unwrap();
+        state.remove("x").unwrap();
+        assert!(state.read("x").unwrap().is_none() && state.names().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_name_stays_inside_and_an_open_directory_is_refused() {
+        let scratch = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&scratch.path().join("s")).unwrap();
+        for name in ["", ".", "..", "/etc/x", "a/../../x"] {
+            assert!(state.read(name).is_err(), "{name:?}");
+        }
+        fs::set_permissions(state.path(), Permissions::from_mode(0o755)).unwrap();
+        StateDir::open(state.path()).unwrap();
+        assert_eq!(state.path().metadata().unwrap().mode() & 0o777, 0o700);
+        fs::set_permissions(state.path(), Permissions::from_mode(0o770)).unwrap();
+        assert_eq!(StateDir::open(state.path()).unwrap_err().exit(), crate::error::Exit::Refused);
+        assert!(StateDir::open(Path::new("relative")).is_err());
+    }
+
+    #[test]
+    fn one_lock_at_a_time() {
+        let scratch = tempfile::tempdir().unwrap();
+        let state = StateDir::open(scratch.path()).unwrap();
+        let held = state.try_lock().unwrap().unwrap();
+        assert!(state.try_lock().unwrap().is_none());
+        drop(held);
+        assert!(state.try_lock().unwrap().is_some());
+    }
+}

@@ -1,0 +1,170 @@
+//! Following a path that its author wrote out, link by link, where only root and we could have
+//! laid the links. Not for paths that a guest may choose a part of: those stay below a directory.
+
+use super::{Directory, FileError};
+use cap_std::fs::Dir;
+use rustix::{
+    fd::OwnedFd,
+    fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat},
+    io::Errno,
+};
+use std::{collections::VecDeque, path::PathBuf};
+
+/// As many links as Linux follows.
+const MAX_LINKS: u8 = 40;
+const STICKY: u32 = 0o1000;
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// What the last segment of a path names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Last {
+    /// A file, which need not exist; a link is followed.
+    File,
+    /// A directory.
+    Directory,
+}
+
+/// Where a walk ended.
+pub(super) struct Found {
+    pub(super) directory: Directory,
+    /// Empty after [`Last::Directory`].
+    pub(super) name: String,
+}
+
+struct Step {
+    handle: OwnedFd,
+    found: Stat,
+    name: String,
+}
+
+struct Walk {
+    /// The directories from `/` down to here: `..` leads back to the one before.
+    steps: Vec<Step>,
+    pending: VecDeque<String>,
+    links: u8,
+}
+
+/// Walks down from `/`; none where a directory on the way does not exist.
+pub(super) fn walk(slash: &Dir, segments: Vec<&str>, last: Last) -> Result<Option<Found>, FileError> {
+    let handle = openat(slash, ".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| FileError::io("/", error))?;
+    let mut walk = Walk { steps: Vec::new(), pending: segments.into_iter().map(str::to_owned).collect(), links: 0 };
+    walk.enter(handle, String::new())?;
+    while let Some(segment) = walk.pending.pop_front() {
+        match segment.as_str() {
+            "." | "" => continue,
+            ".." => {
+                walk.up();
+                continue;
+            }
+            _ => {}
+        }
+        let is_file = last == Last::File && walk.pending.is_empty();
+        let shown = walk.path().join(&segment);
+        let here = walk.here()?;
+        let found = match statat(&here.handle, segment.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => found,
+            Err(Errno::NOENT) if is_file => return walk.end(segment).map(Some),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(FileError::io(&shown, error)),
+        };
+        if here.found.st_mode & STICKY != 0 && here.found.st_mode & WRITABLE_BY_OTHERS != 0 && !is_ours(&found) {
+            return Err(FileError::untrusted(&shown, "somebody else's, in a directory that everybody can write"));
+        }
+        match FileType::from_raw_mode(found.st_mode) {
+            FileType::Symlink => walk.follow(&segment, &found)?,
+            FileType::Directory if !is_file => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let handle = openat(&here.handle, segment.as_str(), flags, Mode::empty())
+                    .map_err(|error| FileError::io(&shown, error))?;
+                walk.enter(handle, segment)?;
+            }
+            FileType::RegularFile
+            | FileType::Directory
+            | FileType::Fifo
+            | FileType::Socket
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Unknown => {
+                // What it is matters to whoever opens it; here only a directory could lead on.
+                return if is_file {
+                    walk.end(segment).map(Some)
+                } else {
+                    Err(FileError::not_a_file(&shown, "not a directory"))
+                };
+            }
+        }
+    }
+    match last {
+        Last::File => Err(FileError::not_a_file(walk.path(), "a directory")),
+        Last::Directory => walk.end(String::new()).map(Some),
+    }
+}
+
+impl Walk {
+    fn path(&self) -> PathBuf {
+        let mut path = PathBuf::from("/");
+        path.extend(self.steps.iter().map(|step| step.name.as_str()).filter(|name| !name.is_empty()));
+        path
+    }
+
+    fn here(&self) -> Result<&Step, FileError> {
+        self.steps.last().ok_or_else(|| FileError::untrusted("/", "not open"))
+    }
+
+    fn up(&mut self) {
+        if self.steps.len() > 1 {
+            self.steps.pop();
+        }
+    }
+
+    /// Goes into a directory, if only root and we can change what is in it.
+    fn enter(&mut self, handle: OwnedFd, name: String) -> Result<(), FileError> {
+        let path = self.path().join(&name);
+        let found = fstat(&handle).map_err(|error| FileError::io(&path, error))?;
+        if !is_ours(&found) {
+            return Err(FileError::untrusted(path, "this directory belongs to somebody else"));
+        }
+        if found.st_mode & WRITABLE_BY_OTHERS != 0 && found.st_mode & STICKY == 0 {
+            return Err(FileError::untrusted(path, "others can write this directory"));
+        }
+        self.steps.push(Step { handle, found, name });
+        Ok(())
+    }
+
+    fn follow(&mut self, segment: &str, found: &Stat) -> Result<(), FileError> {
+        let shown = self.path().join(segment);
+        if !is_ours(found) {
+            return Err(FileError::untrusted(shown, "this link belongs to somebody else"));
+        }
+        self.links += 1;
+        if self.links > MAX_LINKS {
+            return Err(FileError::untrusted(shown, "too many links"));
+        }
+        let target = readlinkat(&self.here()?.handle, segment, Vec::new()).map_err(|e| FileError::io(&shown, e))?;
+        let target = target.into_string().map_err(|_| FileError::invalid(&shown, "the link's target is not UTF-8"))?;
+        if target.chars().any(char::is_control) {
+            return Err(FileError::invalid(shown, "the link's target has a control character"));
+        }
+        if target.starts_with('/') {
+            self.steps.truncate(1);
+        }
+        // A slash at the end says that the target is a directory, as `.` does.
+        let end = target.ends_with('/').then(|| ".".to_owned());
+        let segments = target.split('/').filter(|part| !part.is_empty()).map(str::to_owned).chain(end);
+        for (index, part) in segments.enumerate() {
+            self.pending.insert(index, part);
+        }
+        Ok(())
+    }
+
+    fn end(&self, name: String) -> Result<Found, FileError> {
+        let trusted = self.steps.len().saturating_sub(1);
+        let directory = Directory::open(&self.here()?.handle, self.path(), trusted)?;
+        Ok(Found { directory, name })
+    }
+}
+
+fn is_ours(found: &Stat) -> bool {
+    found.st_uid == 0 || found.st_uid == rustix::process::geteuid().as_raw()
+}

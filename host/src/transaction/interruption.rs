@@ -1,0 +1,40 @@
+//! Marks between steps, where a test can stop the process or act as somebody else. In the
+//! program they are nothing.
+
+/// A moment between two steps.
+#[cfg(not(test))]
+pub(super) const fn point(_name: &'static str) {}
+
+#[cfg(test)]
+pub(super) use for_tests::point;
+
+#[cfg(test)]
+pub(super) mod for_tests {
+    use std::cell::RefCell;
+
+    type Hook = Box<dyn FnMut(&'static str, usize)>;
+
+    thread_local! {
+        static HOOK: RefCell<(usize, Option<Hook>)> = const { RefCell::new((0, None)) };
+    }
+
+    pub(in crate::transaction) fn point(name: &'static str) {
+        let (count, hook) = HOOK.with_borrow_mut(|(count, hook)| {
+            *count += 1;
+            (*count, hook.take())
+        });
+        if let Some(mut hook) = hook {
+            hook(name, count);
+            HOOK.with_borrow_mut(|(_, place)| *place = Some(hook));
+        }
+    }
+
+    /// Calls `hook` with name and number (from 1) of each point that this thread passes.
+    pub(in crate::transaction) fn set(hook: impl FnMut(&'static str, usize) + 'static) {
+        HOOK.with_borrow_mut(|place| *place = (0, Some(Box::new(hook))));
+    }
+
+    pub(in crate::transaction) fn clear() {
+        HOOK.with_borrow_mut(|place| *place = (0, None));
+    }
+}

@@ -1,0 +1,313 @@
+//! The journal of a run, `runs/N/journal.json`, with copies of the old and the new files beside
+//! it: all that is needed to take the run back, by any process, at any time.
+//!
+//! Every later state of the journal is written out before the first file changes, so that a
+//! change of state is a rename and needs no room on the disk.
+
+use super::{FileChange, Order, RunIdentity, interruption, temporary::Prepared};
+use crate::{
+    digest::Digest,
+    error::{Error, Result},
+    machine::{
+        files::{Metadata, Place, Root, Whereabouts},
+        path::AbsolutePath,
+        private::{StateDir, StateLock},
+    },
+    text,
+};
+use serde::{Deserialize, Serialize};
+use std::{thread, time::Duration};
+use zeroize::Zeroizing;
+
+const SCHEMA: &str = "warded.journal/1";
+const FILE: &str = "journal.json";
+/// The directory of all runs.
+pub(super) const RUNS: &str = "runs";
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Nothing has changed; temporary files may be there.
+    Prepared,
+    /// Some of the changes may have been made.
+    Committing,
+    /// All changes have been made, for good.
+    Kept,
+    /// All changes have been taken back.
+    RolledBack,
+}
+
+impl State {
+    const ALL: [Self; 4] = [Self::Prepared, Self::Committing, Self::Kept, Self::RolledBack];
+
+    /// Where this state of the journal waits until it holds.
+    fn file(self) -> &'static str {
+        match self {
+            Self::Prepared => FILE,
+            Self::Committing => "journal.committing",
+            Self::Kept => "journal.kept",
+            Self::RolledBack => "journal.rolled-back",
+        }
+    }
+}
+
+/// What a run changes, and how far it has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Journal {
+    schema: String,
+    /// Which run it is.
+    pub run: RunIdentity,
+    /// How far it has come.
+    pub state: State,
+    /// The services to reload if it is taken back.
+    pub reloads: Vec<String>,
+    /// What it changes, in the order of the commit.
+    pub entries: Vec<Entry>,
+}
+
+/// One file that a run changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// The path as it was asked for.
+    pub path: AbsolutePath,
+    /// Where the file is.
+    pub at: Whereabouts,
+    /// Its name there.
+    pub name: String,
+    /// Where the temporary file is.
+    pub temporary_at: Whereabouts,
+    /// Its name there.
+    pub temporary: String,
+    /// When among the other changes.
+    pub order: Order,
+    /// What was there; none: nothing. A copy is in `old/`.
+    pub before: Option<Version>,
+    /// What is to be there; none: nothing. A copy is in `new/`.
+    pub after: Option<Version>,
+}
+
+/// A file as it was, or is to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Version {
+    /// The digest of its contents.
+    pub digest: Digest,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Which file it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inode: Option<u64>,
+    /// Its owner and attributes; none: its creator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Metadata>,
+}
+
+impl Journal {
+    pub(super) fn new(run: &RunIdentity, changes: &[Prepared], reloads: &[String]) -> Self {
+        let entries = changes.iter().map(Entry::new).collect();
+        Self { schema: SCHEMA.to_owned(), run: run.clone(), state: State::Prepared, reloads: reloads.to_vec(), entries }
+    }
+
+    /// Whether the run has ended, one way or the other.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self.state, State::Kept | State::RolledBack)
+    }
+
+    fn in_state(&self, state: State) -> Result<Vec<u8>> {
+        let journal = Self { state, ..self.clone() };
+        serde_json::to_vec_pretty(&journal).map_err(|error| Error::failed("could not write the journal").cause(error))
+    }
+}
+
+impl Entry {
+    fn new(prepared: &Prepared) -> Self {
+        let FileChange { path, place, order, .. } = &prepared.change;
+        Self {
+            path: path.clone(),
+            at: place.whereabouts(),
+            name: place.name().to_owned(),
+            temporary_at: prepared.temporary.whereabouts(),
+            temporary: prepared.temporary.name().to_owned(),
+            order: *order,
+            before: prepared.old_version(),
+            after: prepared.new_version(),
+        }
+    }
+
+    /// Finds the file's place and the temporary file's again; none where a directory is gone.
+    pub(super) fn places(&self, root: &Root) -> Result<Option<(Place, Place)>> {
+        Ok(root.find(&self.at, &self.name)?.zip(root.find(&self.temporary_at, &self.temporary)?))
+    }
+}
+
+/// The directory of one run, locked while somebody works on it.
+#[derive(Debug)]
+pub(super) struct Run {
+    directory: StateDir,
+    journal: Journal,
+    _lock: Option<StateLock>,
+}
+
+impl Run {
+    /// Writes everything that a later state needs, and the journal itself last.
+    pub(super) fn create(state: &StateDir, journal: Journal, changes: &[Prepared]) -> Result<Self> {
+        let number = journal.run.run;
+        let directory = state.sub(&format!("{RUNS}/{number}"))?;
+        let lock = lock(&directory, number)?;
+        if directory.read(FILE)?.is_some() {
+            return Err(Error::failed(format!("there has been a run {number} already")));
+        }
+        let run = Self { directory, journal, _lock: Some(lock) };
+        let written = run.write(changes);
+        if written.is_err() {
+            run.remove_copies()?;
+            run.remove_pending()?;
+        }
+        written.map(|()| run)
+    }
+
+    /// Opens a run for working on it; none where there is no journal (it had not begun).
+    pub(super) fn open(state: &StateDir, number: u64) -> Result<Option<Self>> {
+        let Some(directory) = state.find_sub(&format!("{RUNS}/{number}"))? else { return Ok(None) };
+        let lock = lock(&directory, number)?;
+        Ok(read(&directory)?.map(|journal| Self { directory, journal, _lock: Some(lock) }))
+    }
+
+    /// Opens a run for looking at it.
+    pub(super) fn look(state: &StateDir, number: u64) -> Result<Option<Self>> {
+        let Some(directory) = state.find_sub(&format!("{RUNS}/{number}"))? else { return Ok(None) };
+        Ok(read(&directory)?.map(|journal| Self { directory, journal, _lock: None }))
+    }
+
+    /// The journal.
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The journal, without its directory.
+    pub(super) fn into_journal(self) -> Journal {
+        self.journal
+    }
+
+    /// Whether another process works on it.
+    pub(super) fn is_running(&self) -> Result<bool> {
+        self.directory.is_locked()
+    }
+
+    /// Puts the journal into a later state. Needs no room on the disk.
+    pub(super) fn advance(&mut self, state: State) -> Result<()> {
+        self.directory.rename(state.file(), FILE)?;
+        self.journal.state = state;
+        interruption::point("journal advanced");
+        Ok(())
+    }
+
+    /// A file as it was before, from its copy.
+    pub(super) fn old(&self, index: usize) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        self.directory.read(&format!("old/{index}"))
+    }
+
+    /// A file as the run left it, from its copy.
+    pub(super) fn left(&self, index: usize) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        self.directory.read(&format!("new/{index}"))
+    }
+
+    /// Whether temporary files may still be there.
+    pub(super) fn is_untidy(&self) -> Result<bool> {
+        let names = self.directory.names()?;
+        Ok(names.iter().any(|name| name != FILE && State::ALL.iter().any(|state| state.file() == name)))
+    }
+
+    /// Removes the states that will not come: the sign that nothing is left to tidy.
+    pub(super) fn remove_pending(&self) -> Result<()> {
+        let pending = State::ALL.iter().filter(|state| state.file() != FILE);
+        pending.copied().try_for_each(|state| self.directory.remove(state.file()))
+    }
+
+    /// Removes the copies of old and new files, which may be private keys.
+    pub(super) fn remove_copies(&self) -> Result<()> {
+        self.directory.remove("old")?;
+        self.directory.remove("new")
+    }
+
+    /// Removes what a run has left that was interrupted before it had a journal.
+    pub(super) fn discard_unbegun(state: &StateDir, number: u64) -> Result<()> {
+        let name = format!("{RUNS}/{number}");
+        let Some(directory) = state.find_sub(&name)? else { return Ok(()) };
+        let Some(_lock) = directory.try_lock()? else { return Ok(()) };
+        if directory.read(FILE)?.is_none() {
+            for waste in ["old", "new"].into_iter().chain(State::ALL.map(State::file)) {
+                directory.remove(waste)?;
+            }
+            state.remove_if_empty(&name)?;
+        }
+        Ok(())
+    }
+
+    /// The state as it is on disk, which may be further than this process knows.
+    pub(super) fn state_on_disk(&self) -> Result<Option<State>> {
+        Ok(read(&self.directory)?.map(|journal| journal.state))
+    }
+
+    /// Removes all that belongs to a run that has ended.
+    pub(super) fn remove(self, state: &StateDir) -> Result<()> {
+        self.remove_copies()?;
+        self.remove_pending()?;
+        self.directory.remove(FILE)?;
+        state.remove_if_empty(&format!("{RUNS}/{}", self.journal.run.run))
+    }
+
+    fn write(&self, changes: &[Prepared]) -> Result<()> {
+        let (old, new) = (self.directory.sub("old")?, self.directory.sub("new")?);
+        for (index, change) in changes.iter().enumerate() {
+            if let Some(before) = &change.change.before {
+                old.write(&index.to_string(), &before.contents, 0o600)?;
+            }
+            if let Some(after) = &change.change.after {
+                new.write(&index.to_string(), &after.contents, 0o600)?;
+            }
+        }
+        interruption::point("copies written");
+        for state in State::ALL.into_iter().rev() {
+            self.directory.write(state.file(), &self.journal.in_state(state)?, 0o600)?;
+        }
+        Ok(())
+    }
+}
+
+/// The numbers of all runs, newest first.
+pub(super) fn numbers(state: &StateDir) -> Result<Vec<u64>> {
+    let Some(runs) = state.find_sub(RUNS)? else { return Ok(Vec::new()) };
+    let mut numbers: Vec<u64> = runs.names()?.iter().filter_map(|name| name.parse().ok()).collect();
+    numbers.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(numbers)
+}
+
+fn read(directory: &StateDir) -> Result<Option<Journal>> {
+    let Some(bytes) = directory.read(FILE)? else { return Ok(None) };
+    let unreadable = |cause: String| {
+        Error::failed(format!("the journal {} cannot be read", directory.path().join(FILE).display()))
+            .cause(cause)
+            .next("if another version of Warded wrote it, use that one; the old files are in old/ beside it")
+    };
+    let journal: Journal = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    if journal.schema != SCHEMA {
+        return Err(unreadable(format!("its schema is {}, not {SCHEMA}", text::neutral(&journal.schema))));
+    }
+    Ok(Some(journal))
+}
+
+/// Locks a run. Whoever only asks whether it is locked is in the way for a moment.
+fn lock(directory: &StateDir, number: u64) -> Result<StateLock> {
+    for _ in 0..20 {
+        if let Some(lock) = directory.try_lock()? {
+            return Ok(lock);
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Err(Error::refused(format!("run {number} is still at work")).next("wait until it has ended, then run this again"))
+}

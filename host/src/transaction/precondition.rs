@@ -1,0 +1,94 @@
+//! Is everything still as it was when the changes were computed? Asked under the lock, and of
+//! each file once more right before it changes.
+
+use super::{ReadSet, temporary::Prepared};
+use crate::{
+    error::{Error, Result},
+    machine::files::{Place, Root, Snapshot},
+    text,
+};
+use std::fmt;
+
+/// The file itself is as it was read.
+pub(super) fn check(change: &Prepared) -> Result<()> {
+    let as_read = match read(&change.change.place)? {
+        Seen::File(found) => change.change.before.as_ref().is_some_and(|before| is_same(before, &found)),
+        Seen::Nothing => change.change.before.is_none(),
+        Seen::Other => false,
+    };
+    if as_read { Ok(()) } else { Err(changed(change.path())) }
+}
+
+/// Everything else that was read is as it was.
+pub(super) fn check_reads(reads: &ReadSet) -> Result<()> {
+    for (place, expected) in reads {
+        let as_read = match read(place)? {
+            Seen::File(found) => *expected == Some((found.digest, found.inode)),
+            Seen::Nothing => expected.is_none(),
+            Seen::Other => false,
+        };
+        if !as_read {
+            return Err(changed(text::neutral(&place.resolved().to_string_lossy())));
+        }
+    }
+    Ok(())
+}
+
+/// The directories are still the ones that their paths lead to.
+pub(super) fn check_directories(root: &Root, changes: &[Prepared]) -> Result<()> {
+    for change in changes {
+        for place in change.places() {
+            let again = root.find(&place.whereabouts(), place.name())?;
+            if again.is_none_or(|again| again.key() != place.key()) {
+                return Err(changed(text::neutral(&place.whereabouts().directory)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Nothing that can be seen beforehand stands in the way of the exchange.
+pub(super) fn check_replaceable(change: &Prepared) -> Result<()> {
+    let refused = |why: &str| {
+        Err(Error::refused(format!("{} cannot be replaced", change.path()))
+            .cause(why)
+            .state("nothing was changed")
+            .next("make it replaceable, then run this again"))
+    };
+    if let Some(why) = change.change.place.obstacle()? {
+        return refused(why);
+    }
+    if change.temporary.key().device != change.change.place.key().device {
+        return refused("the directory for its temporary file is on another file system");
+    }
+    Ok(())
+}
+
+/// What is said when somebody else was faster.
+pub(super) fn changed(what: impl fmt::Display) -> Error {
+    Error::refused(format!("{what} changed since it was read"))
+        .cause("somebody else wrote, replaced or removed it in the meantime")
+        .next("look at it, then run this again: it starts from what is there then")
+}
+
+enum Seen {
+    Nothing,
+    File(Snapshot),
+    /// Not even a regular file.
+    Other,
+}
+
+fn read(place: &Place) -> Result<Seen> {
+    match place.snapshot() {
+        Ok(Some(found)) => Ok(Seen::File(found)),
+        Ok(None) => Ok(Seen::Nothing),
+        Err(error) if error.code == "io" => Err(error.into()),
+        Err(_) => Ok(Seen::Other),
+    }
+}
+
+/// Permissions count as well: a new file with yesterday's would take a `chmod` back.
+fn is_same(before: &Snapshot, found: &Snapshot) -> bool {
+    let parts = |file: &Snapshot| (file.digest, file.inode, file.mode, file.uid, file.gid);
+    parts(before) == parts(found)
+}

@@ -1,0 +1,254 @@
+//! Taking a run back, from its journal alone: by the process that made the changes, by a
+//! watchdog, or at the next boot. A file is touched only if its bytes are the journal's.
+
+use super::{
+    commit, interruption,
+    journal::{Entry, Run, State, Version},
+};
+use crate::{
+    error::{Error, Result},
+    machine::{
+        files::{Place, Root, Snapshot, Step},
+        path::AbsolutePath,
+    },
+    text,
+};
+use std::{collections::BTreeMap, io};
+
+/// What was taken back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RolledBack {
+    /// The files that are as before again, in the order in which that happened.
+    pub restored: Vec<AbsolutePath>,
+    /// What is not as before, because somebody else has changed it.
+    pub left_alone: Vec<LeftAlone>,
+    /// The services to reload, if anything was restored.
+    pub reloads: Vec<String>,
+}
+
+/// A file that was not touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftAlone {
+    /// The path, as it was asked for; of a temporary file, where it is.
+    pub path: AbsolutePath,
+    /// Why not.
+    pub why: String,
+}
+
+/// Takes back what the run has changed, in reverse order, and removes its temporary files.
+pub(super) fn roll_back(root: &Root, run: &mut Run) -> Result<RolledBack> {
+    match run.journal().state {
+        State::Prepared | State::Committing => {}
+        State::RolledBack => return Ok(RolledBack::default()),
+        State::Kept => return Err(Error::failed(format!("{} was kept already", run.journal().run)).next("warded undo")),
+    }
+    let mut done = RolledBack::default();
+    let mut failures = Vec::new();
+    let entries: Vec<(usize, &Entry)> = run.journal().entries.iter().enumerate().rev().collect();
+    for group in entries.chunk_by(|a, b| a.1.order == b.1.order) {
+        let mut directories = BTreeMap::new();
+        for (index, entry) in group {
+            match restore(root, run, *index, entry, &mut directories) {
+                Ok(Outcome::AsBefore) => {}
+                Ok(Outcome::Restored) => done.restored.push(entry.path.clone()),
+                Ok(Outcome::LeftAlone(why)) => done.left_alone.push(LeftAlone { path: entry.path.clone(), why }),
+                Err(error) => failures.push(error),
+            }
+            interruption::point("restored");
+        }
+        let synced = directories.into_values().try_for_each(|place: Place| place.sync_directory());
+        failures.extend(synced.err().map(|error| Error::failed("could not sync a directory").cause(error)));
+    }
+    // The first is told; all of them will be met again by the next attempt.
+    if let Some(first) = failures.into_iter().next() {
+        return Err(first.next("run `warded recover`"));
+    }
+    if !done.restored.is_empty() {
+        done.reloads.clone_from(&run.journal().reloads);
+    }
+    run.advance(State::RolledBack)?;
+    interruption::point("rolled back");
+    done.left_alone.extend(tidy(root, run)?);
+    Ok(done)
+}
+
+/// Removes the temporary files of a run that has ended, and copies that are of no more use; says
+/// which files it could not remove.
+pub(super) fn tidy(root: &Root, run: &Run) -> Result<Vec<LeftAlone>> {
+    let mut left = Vec::new();
+    for (index, entry) in run.journal().entries.iter().enumerate() {
+        let Some(temporary) = root.find(&entry.temporary_at, &entry.temporary)? else { continue };
+        if is_disposable(run, index, &temporary)? {
+            temporary.remove().map_err(|error| {
+                Error::failed(format!("could not remove {}", temporary.resolved().display())).cause(error)
+            })?;
+        } else if let Ok(path) = AbsolutePath::try_from(temporary.resolved().as_path()) {
+            let why = format!("somebody wrote to {} while it was replaced; this is what they wrote", entry.path);
+            left.push(LeftAlone { path, why });
+        }
+        interruption::point("tidied");
+    }
+    if run.journal().state == State::RolledBack {
+        run.remove_copies()?;
+    }
+    run.remove_pending()?;
+    Ok(left)
+}
+
+enum Outcome {
+    /// It had not been changed.
+    AsBefore,
+    Restored,
+    LeftAlone(String),
+}
+
+/// What is at an entry's place now.
+enum Found {
+    Nothing,
+    Old,
+    New,
+    Other,
+}
+
+fn restore(
+    root: &Root,
+    run: &Run,
+    index: usize,
+    entry: &Entry,
+    directories: &mut BTreeMap<(u64, u64), Place>,
+) -> Result<Outcome> {
+    let Some((target, temporary)) = entry.places(root)? else {
+        return Ok(Outcome::LeftAlone("its directory is gone".to_owned()));
+    };
+    let outcome = match (&entry.before, &entry.after, look(&target, entry)?) {
+        (Some(_), _, Found::Old) | (None, _, Found::Nothing) => return Ok(Outcome::AsBefore),
+        (Some(before), Some(after), Found::New) => {
+            make_old(run, index, before, &target, &temporary)?;
+            exchange_back(after, &target, &temporary)
+        }
+        (Some(before), None, Found::Nothing) => {
+            make_old(run, index, before, &target, &temporary)?;
+            commit::move_to_free(&temporary, &target).map(|()| Outcome::Restored)
+        }
+        (None, Some(after), Found::New) => {
+            dispose(run, index, &temporary)?;
+            take_out(after, &target, &temporary)
+        }
+        (_, _, Found::Nothing) => return Ok(Outcome::LeftAlone("somebody else removed it".to_owned())),
+        (_, _, Found::Old | Found::New | Found::Other) => {
+            return Ok(Outcome::LeftAlone("somebody else changed it".to_owned()));
+        }
+    };
+    for place in [target, temporary] {
+        directories.insert((place.key().device, place.key().inode), place);
+    }
+    outcome.map_err(|error| Error::failed(format!("could not put {} back", entry.path)).cause(error))
+}
+
+fn look(target: &Place, entry: &Entry) -> Result<Found> {
+    let found = match target.snapshot() {
+        Ok(Some(found)) => found,
+        Ok(None) => return Ok(Found::Nothing),
+        Err(error) if error.code == "io" => return Err(error.into()),
+        Err(_) => return Ok(Found::Other),
+    };
+    let is = |version: &Option<Version>| version.as_ref().is_some_and(|version| version.digest == found.digest);
+    let is_old_inode = entry.before.as_ref().is_some_and(|before| before.inode == Some(found.inode));
+    Ok(match (is(&entry.before), is(&entry.after)) {
+        // Only mode or owner differ: which of the two it is, the inode says.
+        (true, true) if is_old_inode => Found::Old,
+        (_, true) => Found::New,
+        (true, false) => Found::Old,
+        (false, false) => Found::Other,
+    })
+}
+
+/// Makes sure that the old file is in the temporary place: it is after an exchange; otherwise it
+/// is written from its copy.
+fn make_old(run: &Run, index: usize, before: &Version, target: &Place, temporary: &Place) -> Result<()> {
+    if is_complete(before, temporary)? {
+        return Ok(());
+    }
+    let inode = temporary.inode()?;
+    if inode.is_some() {
+        if is_disposable(run, index, temporary)? {
+            dispose(run, index, temporary)?;
+        } else if inode == before.inode {
+            // The old file itself, which somebody had open and wrote to: theirs goes back.
+            return Ok(());
+        } else {
+            return Err(in_the_way(temporary));
+        }
+    }
+    let contents = run.old(index)?.ok_or_else(|| Error::failed("the copy of the old file is missing"))?;
+    temporary
+        .create(&contents, before.mode, before.metadata.as_ref(), target)
+        .map_err(|error| Error::failed(format!("could not write {}", temporary.resolved().display())).cause(error))?;
+    interruption::point("old file written");
+    Ok(())
+}
+
+fn is_complete(before: &Version, temporary: &Place) -> Result<bool> {
+    let Ok(Some(found)) = temporary.snapshot() else { return Ok(false) };
+    let same = before.inode == Some(found.inode) && before.digest == found.digest && before.mode == found.mode;
+    Ok(same && temporary.metadata()? == before.metadata)
+}
+
+fn exchange_back(after: &Version, target: &Place, temporary: &Place) -> io::Result<Outcome> {
+    let old = temporary.inode().map_err(io::Error::other)?;
+    match temporary.exchange(target)? {
+        Step::Unsupported => temporary.move_over(target).map(|()| Outcome::Restored),
+        Step::Taken if is_version(after, temporary) => Ok(Outcome::Restored),
+        Step::Taken => {
+            commit::put_back(temporary, target, old)?;
+            Ok(Outcome::LeftAlone("somebody else changed it at this very moment".to_owned()))
+        }
+    }
+}
+
+fn take_out(after: &Version, target: &Place, temporary: &Place) -> io::Result<Outcome> {
+    commit::move_to_free(target, temporary)?;
+    if is_version(after, temporary) {
+        return Ok(Outcome::Restored);
+    }
+    commit::move_to_free(temporary, target)?;
+    Ok(Outcome::LeftAlone("somebody else changed it at this very moment".to_owned()))
+}
+
+fn is_version(version: &Version, place: &Place) -> bool {
+    place.snapshot().is_ok_and(|found| found.is_some_and(|found| found.digest == version.digest))
+}
+
+/// Removes what an interrupted run has left in the temporary place.
+fn dispose(run: &Run, index: usize, temporary: &Place) -> Result<()> {
+    if temporary.inode()?.is_none() {
+        return Ok(());
+    }
+    if !is_disposable(run, index, temporary)? {
+        return Err(in_the_way(temporary));
+    }
+    temporary
+        .remove()
+        .map_err(|error| Error::failed(format!("could not remove {}", temporary.resolved().display())).cause(error))
+}
+
+/// Whether the temporary file is the journal's old or new one, or the beginning of one that was
+/// being written: then nothing of anybody else's is lost with it.
+fn is_disposable(run: &Run, index: usize, temporary: &Place) -> Result<bool> {
+    let found: Snapshot = match temporary.snapshot() {
+        Ok(Some(found)) => found,
+        Ok(None) => return Ok(true),
+        Err(error) if error.code == "io" => return Err(error.into()),
+        Err(_) => return Ok(false),
+    };
+    let begins = |copy: Option<zeroize::Zeroizing<Vec<u8>>>| copy.is_some_and(|copy| copy.starts_with(&found.contents));
+    Ok(begins(run.old(index)?) || begins(run.left(index)?))
+}
+
+fn in_the_way(temporary: &Place) -> Error {
+    Error::failed(format!(
+        "{} is in the way, and not of this run",
+        text::neutral(&temporary.resolved().to_string_lossy())
+    ))
+    .next("move it away, then run `warded recover`")
+}

@@ -1,0 +1,130 @@
+//! New files beside the ones that they will replace: complete, with owner, mode and attributes,
+//! and synced, so that what is left to do is a rename.
+
+use super::{FileChange, interruption, journal::Version};
+use crate::{
+    error::{Error, Result},
+    machine::files::{Metadata, Place, Root},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
+};
+
+/// Linux's NAME_MAX.
+const MAX_NAME: usize = 255;
+
+/// A change, and where its new file waits; after the exchange the old one is there.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) change: FileChange,
+    pub(super) temporary: Place,
+    /// Owner and attributes of the file that is there now; read under the lock.
+    pub(super) metadata: Option<Metadata>,
+}
+
+impl Prepared {
+    /// The path as it was asked for.
+    pub(super) fn path(&self) -> impl fmt::Display + '_ {
+        &self.change.path
+    }
+
+    /// Both places: the file's and the temporary file's.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
+        [&self.change.place, &self.temporary].into_iter()
+    }
+
+    /// What was there, for the journal.
+    pub(super) fn old_version(&self) -> Option<Version> {
+        self.change.before.as_ref().map(|before| Version {
+            digest: before.digest,
+            mode: before.mode,
+            inode: Some(before.inode),
+            metadata: self.metadata.clone(),
+        })
+    }
+
+    /// What will be there, for the journal.
+    pub(super) fn new_version(&self) -> Option<Version> {
+        self.change.after.as_ref().map(|after| Version {
+            digest: crate::digest::Digest::of(&after.contents),
+            mode: after.mode,
+            inode: None,
+            metadata: after.metadata.clone().or_else(|| self.metadata.clone()),
+        })
+    }
+}
+
+/// Puts the changes in order and gives each a name for its temporary file. That begins with a
+/// dot, because sshd's `Include …/*.conf` and most others do not see those.
+pub(super) fn plan(root: &Root, run: u64, changes: Vec<FileChange>) -> Result<Vec<Prepared>> {
+    let mut changes: Vec<FileChange> =
+        changes.into_iter().filter(|change| change.before.is_some() || change.after.is_some()).collect();
+    changes.sort_by_key(|change| change.order);
+    let mut seen = BTreeSet::new();
+    let mut planned = Vec::new();
+    for (index, change) in changes.into_iter().enumerate() {
+        if !seen.insert(change.place.key()) {
+            return Err(Error::failed(format!("{} is changed twice in one run", change.path)));
+        }
+        let beside = match &change.scratch {
+            None => change.place.clone(),
+            Some(directory) => root.within(directory, change.place.name())?.ok_or_else(|| {
+                Error::failed(format!("the directory for temporary files {} does not exist", directory.display()))
+            })?,
+        };
+        let temporary = free_name(&beside, run, index)?;
+        planned.push(Prepared { change, temporary, metadata: None });
+    }
+    Ok(planned)
+}
+
+/// Writes every new file and syncs it and its directory.
+pub(super) fn write_all(changes: &[Prepared]) -> Result<()> {
+    let mut directories = BTreeMap::new();
+    for change in changes {
+        let Some(after) = &change.change.after else { continue };
+        let metadata = after.metadata.as_ref().or(change.metadata.as_ref());
+        let written = change.temporary.create(&after.contents, after.mode, metadata, &change.change.place);
+        written.map_err(|error| failed(change, &error))?;
+        let key = change.temporary.key();
+        directories.insert((key.device, key.inode), change);
+        interruption::point("temporary written");
+    }
+    for change in directories.into_values() {
+        change.temporary.sync_directory().map_err(|error| failed(change, &error))?;
+    }
+    interruption::point("prepared");
+    Ok(())
+}
+
+fn free_name(beside: &Place, run: u64, index: usize) -> Result<Place> {
+    for attempt in 0_u32..100 {
+        let suffix = match attempt {
+            0 => format!(".warded-{run}-{index}"),
+            _ => format!(".warded-{run}-{index}-{attempt}"),
+        };
+        let mut name = format!(".{}", beside.name());
+        while name.len() + suffix.len() > MAX_NAME {
+            name.pop();
+        }
+        let place = beside.sibling(&format!("{name}{suffix}"));
+        // Left by a run with another state directory: its business.
+        if place.inode()?.is_none() {
+            return Ok(place);
+        }
+    }
+    Err(Error::failed(format!("{}: too many temporary files of earlier runs", beside.resolved().display()))
+        .next("recover or remove what earlier runs have left (.NAME.warded-…)"))
+}
+
+fn failed(change: &Prepared, error: &io::Error) -> Error {
+    let failed = Error::failed(format!("could not write the new {}", change.path())).cause(error);
+    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        failed.next("make room on that disk")
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        failed.next("run it as a user who may write there")
+    } else {
+        failed
+    }
+}

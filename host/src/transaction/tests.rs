@@ -1,0 +1,289 @@
+//! The whole mechanism on real directories, on a disk and in memory.
+
+mod crash;
+mod full_disk;
+mod interference;
+mod property;
+mod undo;
+
+use super::*;
+use crate::machine::files::{MAX_BYTES, pretend};
+use interruption::for_tests;
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::Path,
+};
+
+/// A file as a person would compare it.
+type Seen = (Vec<u8>, u32, u32, u32, Option<Vec<u8>>);
+type Tree = BTreeMap<String, Seen>;
+
+/// Where to try it: on a disk and in memory, or where `WARDED_TEST_BASES` says (`/a:/b`).
+fn bases() -> Vec<String> {
+    let named = std::env::var("WARDED_TEST_BASES").unwrap_or_else(|_| "/tmp:/dev/shm".to_owned());
+    named.split(':').map(str::to_owned).collect()
+}
+
+/// Directories to change files in, and a state directory.
+struct Machine {
+    root: Root,
+    state: StateDir,
+    live: PathBuf,
+    next: std::cell::Cell<u64>,
+    _scratch: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new(base: &str) -> Self {
+        let scratch = tempfile::tempdir_in(base).unwrap();
+        let live = scratch.path().join("live");
+        for directory in ["d", "e"] {
+            fs::create_dir_all(live.join(directory)).unwrap();
+        }
+        let state = StateDir::open(&scratch.path().join("state")).unwrap();
+        Self { root: Root::ambient().unwrap(), state, live, next: std::cell::Cell::new(1), _scratch: scratch }
+    }
+
+    /// Does it on a disk, in memory, and as on a file system that cannot exchange.
+    fn everywhere(test: impl Fn(&Self)) {
+        for without_flags in [false, true] {
+            for base in bases() {
+                pretend::set_without_flags(without_flags);
+                test(&Self::new(&base));
+                pretend::set_without_flags(false);
+            }
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.live.join(name)
+    }
+
+    fn put(&self, name: &str, contents: &[u8], mode: u32) {
+        fs::write(self.path(name), contents).unwrap();
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn place(&self, name: &str) -> Place {
+        let path: AbsolutePath = self.path(name).to_str().unwrap().parse().unwrap();
+        self.root.place(&path, usize::MAX).unwrap().unwrap()
+    }
+
+    fn change(&self, name: &str, after: Option<(&[u8], u32)>, order: Order) -> FileChange {
+        let place = self.place(name);
+        FileChange {
+            path: self.path(name).to_str().unwrap().parse().unwrap(),
+            before: place.snapshot().unwrap(),
+            place,
+            after: after.map(|(contents, mode)| NewFile::new(contents.to_vec(), mode)),
+            order,
+            scratch: None,
+        }
+    }
+
+    fn identity(&self) -> RunIdentity {
+        let run = self.next.get();
+        self.next.set(run + 1);
+        RunIdentity {
+            run,
+            policy: "unix".into(),
+            component: Digest::of(b"component"),
+            procedure: "certify-host".into(),
+            started: jiff::Timestamp::UNIX_EPOCH,
+            undoes: None,
+        }
+    }
+
+    fn begin(&self, changes: Vec<FileChange>) -> Result<Transaction> {
+        Transaction::begin(&self.root, &self.state, &self.identity(), changes, Vec::new(), &["ssh".to_owned()])
+    }
+
+    fn apply(&self, changes: Vec<FileChange>) {
+        let mut transaction = self.begin(changes).unwrap();
+        transaction.commit().unwrap();
+        assert_eq!(transaction.keep().unwrap(), []);
+    }
+
+    fn undo(&self) -> bool {
+        let Some(undo) = undo_changes(&self.state, &self.root).unwrap() else { return false };
+        let identity = RunIdentity { undoes: Some(undo.run.run), ..self.identity() };
+        let mut transaction =
+            Transaction::begin(&self.root, &self.state, &identity, undo.changes, Vec::new(), &undo.reloads).unwrap();
+        transaction.commit().unwrap();
+        assert_eq!(transaction.keep().unwrap(), []);
+        true
+    }
+
+    fn recover(&self) -> Result<Option<Recovered>> {
+        recover(&self.state, &self.root)
+    }
+
+    /// Everything below the live directory, temporary files too.
+    fn tree(&self) -> Tree {
+        let mut tree = Tree::new();
+        for directory in ["d", "e"] {
+            for entry in fs::read_dir(self.path(directory)).unwrap() {
+                let path = entry.unwrap().path();
+                let found = path.symlink_metadata().unwrap();
+                let mut value = [0; 100];
+                let attribute = rustix::fs::lgetxattr(&path, "user.test", &mut value[..]).ok();
+                let attribute = attribute.map(|length| value[..length].to_vec());
+                let contents = fs::read(&path).unwrap_or_default();
+                let name = path.strip_prefix(&self.live).unwrap().to_str().unwrap().to_owned();
+                tree.insert(name, (contents, found.mode(), found.uid(), found.gid(), attribute));
+            }
+        }
+        tree
+    }
+}
+
+/// Three files of a host's set-up: a new certificate, a changed configuration, a file to go.
+fn example(machine: &Machine) -> Vec<FileChange> {
+    machine.put("d/conf", b"old configuration", 0o640);
+    machine.put("d/gone", b"to be removed", 0o600);
+    machine.put("e/key", b"old key", 0o600);
+    vec![
+        machine.change("d/gone", None, Order::RemoveCertificate),
+        machine.change("d/conf", Some((b"new configuration", 0o644)), Order::WriteOther),
+        machine.change("d/cert", Some((b"certificate", 0o644)), Order::WriteCertificate),
+        machine.change("e/key", Some((b"old key", 0o400)), Order::WriteKey),
+    ]
+}
+
+/// Runs `act`, and stops it for good at the numbered point, as SIGKILL would; says whether it was.
+fn kill_at(number: usize, act: impl FnOnce()) -> bool {
+    for_tests::set(move |_, count| {
+        if count == number {
+            resume_unwind(Box::new("killed"));
+        }
+    });
+    let killed = catch_unwind(AssertUnwindSafe(act)).is_err();
+    for_tests::clear();
+    killed
+}
+
+#[test]
+fn all_of_it_or_nothing() {
+    Machine::everywhere(|machine| {
+        let changes = example(machine);
+        let before = machine.tree();
+        let mut transaction = machine.begin(changes.clone()).unwrap();
+        assert_eq!(transaction.journal().state, State::Prepared);
+        transaction.commit().unwrap();
+        assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"new configuration");
+        let done = transaction.roll_back().unwrap();
+        assert_eq!((done.restored.len(), done.left_alone.len(), done.reloads.len()), (4, 0, 1));
+        assert_eq!(transaction.roll_back().unwrap(), RolledBack::default());
+        drop(transaction);
+        assert_eq!(machine.tree(), before);
+
+        machine.apply(example(machine));
+        let after = machine.tree();
+        assert_eq!(after.keys().collect::<Vec<_>>(), ["d/cert", "d/conf", "e/key"]);
+        assert_eq!((after["d/conf"].1 & 0o7777, after["e/key"].1 & 0o7777), (0o644, 0o400));
+        assert!(interrupted(&machine.state).unwrap().is_none() && machine.recover().unwrap().is_none());
+    });
+}
+
+#[test]
+fn owner_mode_and_attributes_are_kept() {
+    Machine::everywhere(|machine| {
+        machine.put("d/x", b"old", 0o640);
+        rustix::fs::setxattr(machine.path("d/x"), "user.test", b"label", rustix::fs::XattrFlags::empty()).unwrap();
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(machine.path("d/x"), Some(1234), Some(4321)).unwrap();
+            fs::set_permissions(machine.path("d/x"), fs::Permissions::from_mode(0o6640)).unwrap();
+        }
+        let before = machine.tree();
+        let mode = machine.place("d/x").snapshot().unwrap().unwrap().mode;
+        machine.apply(vec![machine.change("d/x", Some((b"new", mode)), Order::WriteOther)]);
+        let mut expected = before.clone();
+        expected.get_mut("d/x").unwrap().0 = b"new".to_vec();
+        assert_eq!(machine.tree(), expected);
+        // Also when it has to be made again from nothing.
+        machine.apply(vec![machine.change("d/x", None, Order::RemoveOther)]);
+        assert!(machine.tree().is_empty());
+        assert!(machine.undo() && machine.undo() && !machine.undo());
+        assert_eq!(machine.tree(), before);
+    });
+}
+
+#[test]
+fn an_edit_goes_through_a_link() {
+    Machine::everywhere(|machine| {
+        machine.put("e/target", b"old", 0o600);
+        std::os::unix::fs::symlink("../e/target", machine.path("d/link")).unwrap();
+        machine.apply(vec![machine.change("d/link", Some((b"new", 0o600)), Order::WriteOther)]);
+        assert_eq!(fs::read_link(machine.path("d/link")).unwrap(), Path::new("../e/target"));
+        assert_eq!(fs::read(machine.path("e/target")).unwrap(), b"new");
+        assert!(machine.undo());
+        assert_eq!(fs::read(machine.path("d/link")).unwrap(), b"old");
+    });
+}
+
+#[test]
+fn temporary_files_are_hidden_and_may_be_elsewhere() {
+    Machine::everywhere(|machine| {
+        let long = format!("d/{}", "n".repeat(255));
+        machine.put(&long, b"old", 0o600);
+        let mut change = machine.change(&long, Some((b"new", 0o600)), Order::WriteOther);
+        change.scratch = Some(machine.path("e"));
+        let mut created = machine.change("d/x.conf", Some((b"x", 0o644)), Order::WriteOther);
+        created.scratch = Some(machine.path("e"));
+        let mut transaction = machine.begin(vec![change.clone(), created]).unwrap();
+        let names: Vec<_> = machine.tree().into_keys().filter(|name| name.starts_with("e/")).collect();
+        assert!(names.len() == 2 && names.iter().all(|name| name.starts_with("e/.") && name.contains(".warded-")));
+        transaction.commit().unwrap();
+        assert_eq!(transaction.keep().unwrap(), []);
+        assert_eq!(machine.tree().keys().collect::<Vec<_>>(), [long.as_str(), "d/x.conf"]);
+        drop(transaction);
+        assert!(machine.undo());
+        change.scratch = Some(machine.path("no such directory"));
+        assert!(machine.begin(vec![change]).unwrap_err().message().contains("does not exist"));
+    });
+    let machine = Machine::new("/tmp");
+    let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+    let mut change = machine.change("d/x", Some((b"x", 0o644)), Order::WriteOther);
+    change.scratch = Some(elsewhere.path().to_owned());
+    let error = machine.begin(vec![change]).unwrap_err().to_string();
+    assert!(error.contains("another file system"), "{error}");
+}
+
+#[test]
+fn one_run_at_a_time_in_a_directory() {
+    Machine::everywhere(|machine| {
+        let other_state = StateDir::open(&machine.live.join("../other-state")).unwrap();
+        let change = machine.change("d/x", Some((b"x", 0o644)), Order::WriteOther);
+        let elsewhere = machine.change("e/x", Some((b"x", 0o644)), Order::WriteOther);
+        let first = machine.begin(vec![change.clone()]).unwrap();
+        let begin = |change| {
+            Transaction::begin(&machine.root, &other_state, &machine.identity(), vec![change], Vec::new(), &[])
+        };
+        let error = begin(change.clone()).unwrap_err();
+        assert!(error.to_string().contains("is being changed by another run"), "{error}");
+        assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+        // A run that is still at work is not an interrupted one.
+        assert!(interrupted(&machine.state).unwrap().is_none());
+        assert!(roll_back_run(&machine.state, &machine.root, first.journal().run.run).is_err());
+        let mut second = begin(elsewhere).unwrap();
+        second.roll_back().unwrap();
+        drop(first);
+        assert!(interrupted(&machine.state).unwrap().is_some());
+        assert!(machine.begin(vec![change.clone()]).unwrap_err().to_string().contains("warded recover"));
+        machine.recover().unwrap().unwrap();
+        machine.apply(vec![change]);
+    });
+}
+
+#[test]
+fn nothing_is_written_twice_or_too_large() {
+    let machine = Machine::new("/tmp");
+    let change = machine.change("d/x", Some((b"x", 0o644)), Order::WriteOther);
+    assert!(machine.begin(vec![change.clone(), change]).is_err());
+    fs::write(machine.path("d/large"), vec![0; usize::try_from(MAX_BYTES).unwrap() + 1]).unwrap();
+    assert_eq!(machine.place("d/large").snapshot().unwrap_err().code, "too-large");
+    machine.begin(Vec::new()).unwrap().commit().unwrap();
+}

@@ -1,0 +1,123 @@
+//! Stopped after any step: what is left is exactly the old tree or exactly the new one.
+
+use super::*;
+
+/// The number of points at which `example` can be stopped, counted by stopping at each.
+fn run(machine: &Machine, changes: Vec<FileChange>) {
+    let mut transaction = machine.begin(changes).unwrap();
+    transaction.commit().unwrap();
+    transaction.keep().unwrap();
+}
+
+#[test]
+fn recovery_after_any_step_gives_old_or_new() {
+    Machine::everywhere(|machine| {
+        let mut steps = 0;
+        let mut seen = (0, 0);
+        for number in 1.. {
+            for name in ["d/cert", "d/conf", "d/gone", "e/key"] {
+                let _absent = fs::remove_file(machine.path(name));
+            }
+            let changes = example(machine);
+            let old = machine.tree();
+            if !kill_at(number, || run(machine, changes)) {
+                steps = number;
+                break;
+            }
+            let pending = interrupted(&machine.state).unwrap();
+            let recovered = machine.recover().unwrap();
+            assert_eq!(recovered.is_some(), pending.is_some());
+            let tree = machine.tree();
+            if tree == old {
+                seen.0 += 1;
+            } else {
+                assert_eq!(tree.keys().collect::<Vec<_>>(), ["d/cert", "d/conf", "e/key"], "point {number}");
+                assert_eq!(tree["d/conf"].0, b"new configuration");
+                assert_eq!(tree["e/key"].1 & 0o777, 0o400);
+                seen.1 += 1;
+            }
+            assert!(interrupted(&machine.state).unwrap().is_none());
+            assert!(machine.recover().unwrap().is_none());
+        }
+        assert!(steps > 20 && seen.0 > 10 && seen.1 > 3, "{steps} {seen:?}");
+    });
+}
+
+#[test]
+fn recovery_may_itself_be_stopped_anywhere() {
+    Machine::everywhere(|machine| {
+        // After the whole commit there is most to take back.
+        for number in 1.. {
+            for name in ["d/cert", "d/conf", "d/gone", "e/key"] {
+                let _absent = fs::remove_file(machine.path(name));
+            }
+            let changes = example(machine);
+            let old = machine.tree();
+            let mut transaction = machine.begin(changes).unwrap();
+            transaction.commit().unwrap();
+            drop(transaction);
+            let killed = kill_at(number, || {
+                machine.recover().unwrap();
+            });
+            machine.recover().unwrap();
+            assert_eq!(machine.tree(), old, "point {number}");
+            assert!(interrupted(&machine.state).unwrap().is_none());
+            if !killed {
+                assert!(number > 8);
+                break;
+            }
+        }
+    });
+}
+
+#[test]
+fn recovery_needs_nothing_but_the_journal() {
+    Machine::everywhere(|machine| {
+        let changes = example(machine);
+        let old = machine.tree();
+        let mut transaction = machine.begin(changes).unwrap();
+        transaction.commit().unwrap();
+        drop(transaction);
+        // Even where the old files beside are lost.
+        for name in machine.tree().into_keys().filter(|name| name.contains(".warded-")) {
+            fs::remove_file(machine.path(&name)).unwrap();
+        }
+        let recovered = machine.recover().unwrap().unwrap();
+        assert_eq!(recovered.rolled_back.reloads, ["ssh"]);
+        assert_eq!(machine.tree(), old);
+    });
+}
+
+#[test]
+fn a_half_written_temporary_file_is_replaced() {
+    Machine::everywhere(|machine| {
+        machine.put("d/x", b"old contents", 0o640);
+        let old = machine.tree();
+        let mut transaction =
+            machine.begin(vec![machine.change("d/x", Some((b"new", 0o600)), Order::WriteOther)]).unwrap();
+        transaction.commit().unwrap();
+        let name = transaction.journal().entries[0].temporary.clone();
+        drop(transaction);
+        let _absent = fs::remove_file(machine.path("d").join(&name));
+        fs::write(machine.path("d").join(&name), b"old con").unwrap();
+        machine.recover().unwrap().unwrap();
+        assert_eq!(machine.tree(), old);
+    });
+}
+
+#[test]
+fn a_journal_of_another_version_stops_everything() {
+    let machine = Machine::new("/tmp");
+    let changes = example(&machine);
+    let mut transaction = machine.begin(changes.clone()).unwrap();
+    transaction.commit().unwrap();
+    drop(transaction);
+    let runs = machine.state.sub("runs/1").unwrap();
+    let journal = String::from_utf8(runs.read("journal.json").unwrap().unwrap().to_vec()).unwrap();
+    runs.write("journal.json", journal.replace("warded.journal/1", "warded.journal/2").as_bytes(), 0o600).unwrap();
+    assert!(machine.recover().is_err() && machine.begin(changes.clone()).is_err());
+    runs.write("journal.json", b"{", 0o600).unwrap();
+    assert!(machine.recover().is_err() && interrupted(&machine.state).is_err() && machine.begin(changes).is_err());
+    runs.write("journal.json", journal.as_bytes(), 0o600).unwrap();
+    machine.recover().unwrap().unwrap();
+}
