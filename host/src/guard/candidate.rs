@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 /// A staged configuration, ready to be run.
 #[derive(Debug)]
 pub struct Candidate {
+    /// The sshd as it is.
+    pub(super) original: Sshd,
     /// The sshd, its arguments leading to the copies.
     pub(super) sshd: Sshd,
     /// Its files as they would be, by their real names.
@@ -55,6 +57,7 @@ impl Candidate {
             let private = copies.config(&file.path).unwrap_or_default().to_owned();
             write(&scratch, &private, &copies.rewritten(file, overlay))?;
         }
+        let original = sshd.clone();
         let mut sshd = sshd.clone();
         let with_host_keys = default_keys(&sshd, &tree, overlay)?;
         sshd.arguments.extend(with_host_keys);
@@ -62,7 +65,7 @@ impl Candidate {
             *argument = copies.argument(argument, overlay);
         }
         let config = copies.config(sshd.config.as_path()).unwrap_or_default().into();
-        Ok(Self { sshd, tree, staged: staged.clone(), config, names: copies.names, _scratch: scratch })
+        Ok(Self { original, sshd, tree, staged: staged.clone(), config, names: copies.names, _scratch: scratch })
     }
 
     /// The private copy of the main file, for `sshd -f`.

@@ -23,13 +23,14 @@ impl Candidate {
     ///
     /// # Errors
     /// With the first of these that does not hold.
-    pub fn check(&self, sshd: &Sshd, baseline: &Baseline, granted: &[String]) -> Result<()> {
+    pub fn check(&self, baseline: &Baseline, granted: &[String]) -> Result<()> {
         let granted = Granted(granted);
         self.check_lines(baseline, granted)?;
+        let sshd = &self.original;
         let _held = sshd.hold()?;
         let (tested, effective) = both(|| self.test(), || self.effective(&[]))?;
         check_words(&baseline.tested, &tested)?;
-        self.check_effects(sshd, baseline, &effective, granted)?;
+        self.check_effects(baseline, &effective, granted)?;
         self.check_host_keys(baseline, &effective)?;
         check_addresses(sshd, &effective)?;
         self.check_files(baseline, &effective)
@@ -54,8 +55,9 @@ impl Candidate {
         Ok(())
     }
 
-    fn check_effects(&self, sshd: &Sshd, baseline: &Baseline, all: &Effective, granted: Granted<'_>) -> Result<()> {
+    fn check_effects(&self, baseline: &Baseline, all: &Effective, granted: Granted<'_>) -> Result<()> {
         refuse_effects(&baseline.effective, all, "everybody", granted)?;
+        let sshd = &self.original;
         let mut wanted: Vec<_> = baseline.connections.iter().map(|(connection, _)| connection.clone()).collect();
         let new = connections::connections(&self.tree, &baseline.users);
         wanted.extend(new.into_iter().filter(|one| !baseline.connections.iter().any(|(known, _)| known == one)));

@@ -108,7 +108,7 @@ fn complete(fields: Connection, user: &str) -> Connection {
 
 /// Something that a pattern matches (also what a negated one excludes).
 fn example(pattern: &str) -> String {
-    pattern.trim_start_matches('!').replace('*', "1").replace('?', "1")
+    pattern.trim_start_matches('!').replace(['*', '?'], "1")
 }
 
 /// The first address of a network.

@@ -2,7 +2,7 @@
 //! certificates, CA keys, revoked keys. `sshd -t` has exit status 0 for every fault found here.
 
 use super::includes::Overlay;
-use crate::machine::sshd::Effective;
+use crate::{machine::sshd::Effective, text};
 use ssh_key::{Algorithm, Certificate, HashAlg, PublicKey, certificate::CertType};
 use std::path::Path;
 
@@ -34,7 +34,7 @@ pub fn problems(effective: &Effective, overlay: Overlay<'_>, host_keys: &[Public
 }
 
 fn told(what: &str, path: &str, result: Result<(), String>) -> Option<String> {
-    result.err().map(|problem| format!("the {what} {path} {problem}"))
+    result.err().map(|problem| text::neutral(&format!("the {what} {path} {problem}")))
 }
 
 fn host_certificate(contents: &std::io::Result<Vec<u8>>, host_keys: &[PublicKey], now: u64) -> Result<(), String> {

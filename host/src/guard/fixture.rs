@@ -55,10 +55,22 @@ impl PrivateSshd {
 
     /// Starts it, and waits until it answers.
     pub(super) fn start(&mut self) {
+        self.start_with(&find("sshd").unwrap(), &[]);
+    }
+
+    pub(super) fn start_with(&mut self, binary: &Path, arguments: &[&str]) {
+        self.run(binary, arguments, "127.0.0.1");
+    }
+
+    pub(super) fn start_at(&mut self, address: &str) {
+        self.run(&find("sshd").unwrap(), &[], address);
+    }
+
+    fn run(&mut self, binary: &Path, arguments: &[&str], address: &str) {
         let log = self.directory.join("log");
-        let program = Program::new(find("sshd").unwrap()).args(["-D", "-E"]).arg(log).arg("-f").arg(&self.main);
+        let program = Program::new(binary).args(["-D", "-E"]).arg(log).arg("-f").arg(&self.main).args(arguments);
         self.child = Some(program.spawn().unwrap());
-        self.wait();
+        self.wait(address);
     }
 
     pub(super) fn started() -> Self {
@@ -76,9 +88,9 @@ impl PrivateSshd {
         self.child = None;
     }
 
-    fn wait(&self) {
+    fn wait(&self, address: &str) {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while TcpStream::connect((address, self.port)).is_err() {
             assert!(
                 Instant::now() < deadline,
                 "{}",
@@ -141,7 +153,7 @@ impl PrivateSshd {
         let mut staged = Staged::new();
         for (key, certificate) in certificates {
             let path = self.path(&format!("{key}-cert.pub"));
-            lines.push_str(&format!("HostCertificate {path}\n"));
+            lines.push_str(&["HostCertificate ", &path, "\n"].concat());
             staged.insert(path.into(), Some(certificate.to_openssh().unwrap().into_bytes()));
         }
         staged.insert(self.drop_in(), Some(lines.into_bytes()));
@@ -159,7 +171,7 @@ impl PrivateSshd {
         let baseline = Baseline::take(&sshd).unwrap();
         let granted: Vec<_> = granted.iter().map(|&one| one.to_owned()).collect();
         let candidate = Candidate::build(&sshd, staged);
-        let result = candidate.and_then(|candidate| candidate.check(&sshd, &baseline, &granted));
+        let result = candidate.and_then(|candidate| candidate.check(&baseline, &granted));
         result.err().map(|error| error.to_string()).unwrap_or_default()
     }
 

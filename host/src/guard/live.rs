@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    machine::sshd::Sshd,
+    machine::sshd::{Listener, Sshd},
     text,
 };
 use ssh_key::{Certificate, HashAlg, PublicKey};
@@ -22,6 +22,9 @@ use std::{
 
 /// How long a reload may take to show.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a reload may take to begin; SIGHUP itself takes 3 to 40 ms.
+const SETTLE: Duration = Duration::from_millis(600);
 
 /// What the listener was seen to serve.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,12 +58,10 @@ pub fn verify_within(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate], p
     let mut verified = Verified { live: true, ..Verified::default() };
     let keys = baseline.offered.iter().flat_map(|offered| &offered.keys).map(Expected::Key);
     let mut pending: Vec<_> = expect.iter().map(Expected::Certificate).chain(keys).collect();
+    await_reload(sshd, SETTLE.min(patience));
     let mut pause = Duration::from_millis(20);
     loop {
-        let fault = match round(sshd, baseline, &mut pending, &mut verified)? {
-            None => return Ok(verified),
-            Some(fault) => fault,
-        };
+        let Some(fault) = round(sshd, baseline, &mut pending, &mut verified)? else { return Ok(verified) };
         if Instant::now() + pause >= deadline {
             return Err(fault);
         }
@@ -78,6 +79,24 @@ pub fn served(sshd: &Sshd) -> Result<Option<Offered>> {
     let users = connections::users();
     let user = users.last().map_or("root", String::as_str);
     Prober::new(&client, sshd, user)?.map(|mut prober| prober.survey(true)).transpose()
+}
+
+/// Waits until the listener has started anew: its sockets are new ones then. Before that it answers
+/// as it did before the change, and to ask would prove nothing. When nothing was reloaded, or
+/// systemd holds the sockets, this only passes the time.
+fn await_reload(sshd: &Sshd, limit: Duration) {
+    let inodes = |listener: Option<&Listener>| -> Vec<u64> {
+        let sockets = listener.iter().filter_map(|listener| listener.sockets.as_ref()).flatten();
+        sockets.map(|socket| socket.inode).collect()
+    };
+    let (before, started) = (inodes(sshd.listener.as_ref()), Instant::now());
+    while started.elapsed() < limit {
+        let after = inodes(sshd.listener_now().as_ref());
+        if !after.is_empty() && after.iter().all(|inode| !before.contains(inode)) {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Something that has to be seen.

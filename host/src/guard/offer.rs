@@ -8,11 +8,11 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    machine::sshd::Sshd,
+    machine::sshd::{Sshd, effective::major_minor},
 };
 use std::{
-    collections::VecDeque,
     net::SocketAddr,
+    sync::PoisonError,
     thread,
     time::{Duration, Instant},
 };
@@ -59,8 +59,8 @@ pub struct Prober<'a> {
     user: String,
     /// Whether connections can come from addresses of our choice.
     fresh: bool,
-    /// When the last connections from our own address were made.
-    recent: VecDeque<Instant>,
+    /// Whether this sshd counts what an address does (since 9.8).
+    counts: bool,
 }
 
 impl<'a> Prober<'a> {
@@ -83,7 +83,8 @@ impl<'a> Prober<'a> {
             Error::refused(format!("sshd (process {}) runs, but listens nowhere", listener.pid))
                 .next("find out why with `ss -tlnp`, and reload sshd")
         })?;
-        Ok(Some(Self { client, target, user: user.to_owned(), fresh: true, recent: VecDeque::new() }))
+        let counts = major_minor(&sshd.version).is_none_or(|version| version >= (9, 8));
+        Ok(Some(Self { client, target, user: user.to_owned(), fresh: true, counts }))
     }
 
     /// Where it asks.
@@ -106,11 +107,14 @@ impl<'a> Prober<'a> {
             }
         }
         self.fresh = false;
-        while self.recent.len() >= BURST {
-            let Some(oldest) = self.recent.pop_front() else { break };
-            thread::sleep(WINDOW.saturating_sub(oldest.elapsed()));
+        if self.counts {
+            let mut recent = self.client.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            while recent.len() >= BURST {
+                let Some(oldest) = recent.pop_front() else { break };
+                thread::sleep(WINDOW.saturating_sub(oldest.elapsed()));
+            }
+            recent.push_back(Instant::now());
         }
-        self.recent.push_back(Instant::now());
         let (seen, _) = self.client.exchange(&Route::Network(self.target, None), &attempt)?;
         Ok(seen)
     }

@@ -65,18 +65,12 @@ impl Candidate {
     ///
     /// # Errors
     /// With the first of these that does not hold, and why.
-    pub fn prove(
-        &self,
-        sshd: &Sshd,
-        baseline: &Baseline,
-        expect: &[Certificate],
-        authorities: &[PublicKey],
-    ) -> Result<Proof> {
-        let _held = sshd.hold()?;
+    pub fn prove(&self, baseline: &Baseline, expect: &[Certificate], authorities: &[PublicKey]) -> Result<Proof> {
+        let _held = self.original.hold()?;
         let effective = self.effective(&[])?;
         let keys = baseline::public_keys(&effective, Overlay(&self.staged));
         let keys: Vec<_> = keys.into_iter().filter(|key| is_needed(key, baseline)).collect();
-        let stage = Stage::new(self, sshd, baseline, &effective, authorities)?;
+        let stage = Stage::new(self, baseline, &effective, authorities)?;
         // The logins first: they take longest.
         let tasks: Vec<_> = baseline
             .users
@@ -125,7 +119,6 @@ struct Stage<'a> {
 impl<'a> Stage<'a> {
     fn new(
         candidate: &'a Candidate,
-        sshd: &Sshd,
         baseline: &'a Baseline,
         effective: &'a Effective,
         authorities: &'a [PublicKey],
@@ -145,7 +138,7 @@ impl<'a> Stage<'a> {
             effective,
             authorities,
             candidate: command(&candidate.sshd, candidate.config(), &authorized),
-            today: command(sshd, sshd.config.as_path(), &authorized),
+            today: command(&candidate.original, candidate.original.config.as_path(), &authorized),
             identity,
             token,
             _private: private,

@@ -29,9 +29,9 @@ fn a_whole_run_goes_through() {
     assert_eq!(baseline.offered.as_ref().unwrap().keys.len(), 3);
     let candidate = Candidate::build(&sshd, &staged).unwrap();
     lap("build");
-    candidate.check(&sshd, &baseline, &granted).unwrap();
+    candidate.check(&baseline, &granted).unwrap();
     lap("check");
-    let proof = candidate.prove(&sshd, &baseline, &certificates, &[private.key("ca")]).unwrap();
+    let proof = candidate.prove(&baseline, &certificates, &[private.key("ca")]).unwrap();
     lap("prove");
     assert_eq!((proof.certificates.as_slice(), proof.keys.len()), (&[100, 101, 102][..], 3));
     assert_eq!(proof.logins.len() + proof.not_proved.len(), baseline.users.len());
@@ -128,7 +128,7 @@ fn proved(private: &PrivateSshd, staged: &Staged, certificates: &[ssh_key::Certi
     let sshd = private.found();
     let baseline = Baseline::take(&sshd).unwrap();
     let candidate = Candidate::build(&sshd, staged).unwrap();
-    let result = candidate.prove(&sshd, &baseline, certificates, &[private.key("ca")]);
+    let result = candidate.prove(&baseline, certificates, &[private.key("ca")]);
     result.map_or_else(|error| error.to_string(), |proof| format!("{proof:?}"))
 }
 
@@ -188,9 +188,9 @@ fn a_listener_that_shuts_out_the_network_is_seen_and_recovers() {
     let baseline = Baseline::take(&sshd).unwrap();
     let candidate = Candidate::build(&sshd, &staged).unwrap();
     let granted = ["HostCertificate".to_owned(), "PerSourceMaxStartups".to_owned()];
-    candidate.check(&sshd, &baseline, &granted).unwrap();
+    candidate.check(&baseline, &granted).unwrap();
     let all = std::slice::from_ref(&certificate);
-    candidate.prove(&sshd, &baseline, all, &[private.key("ca")]).unwrap();
+    candidate.prove(&baseline, all, &[private.key("ca")]).unwrap();
     private.commit(&staged);
     private.reload();
     let told = live::verify_within(&sshd, &baseline, all, Duration::from_secs(2)).unwrap_err();
@@ -239,4 +239,57 @@ fn several_ports_and_addresses_are_kept() {
     let staged = Staged::from([(private.main.clone(), Some(text.into_bytes()))]);
     let told = private.checked(&staged, &["Port", "ListenAddress"]);
     assert!(told.contains("a reload would close 127.0.0."), "{told}");
+}
+
+#[test]
+fn an_sshd_that_is_installed_nowhere_is_found_by_its_listener() {
+    let mut private = PrivateSshd::new();
+    let copy = private.directory.join("bin");
+    std::fs::create_dir(&copy).unwrap();
+    let copy = copy.join("sshd");
+    std::fs::copy(crate::machine::exec::find("sshd").unwrap(), &copy).unwrap();
+    private.start_with(&copy, &["-o", "ClientAliveInterval=77"]);
+    let sshd = private.found();
+    assert_eq!(sshd.binary, copy);
+    assert_eq!(sshd.arguments, ["-o", "ClientAliveInterval=77"]);
+    assert!(sshd.listener.as_ref().unwrap().unit.is_none());
+    let pid = std::fs::read_to_string(sshd.pid_file().unwrap()).unwrap();
+    assert_eq!(pid.trim(), sshd.listener.as_ref().unwrap().pid.to_string());
+    let baseline = Baseline::take(&sshd).unwrap();
+    assert_eq!(baseline.effective.values("clientaliveinterval"), ["77"]);
+}
+
+#[test]
+fn a_listener_that_does_not_answer_stops_the_run() {
+    let mut private = PrivateSshd::new();
+    let text = std::fs::read_to_string(&private.main).unwrap();
+    std::fs::write(&private.main, format!("PerSourceMaxStartups 0\n{text}")).unwrap();
+    private.start();
+    let told = Baseline::take(&private.found()).unwrap_err().to_string();
+    assert!(told.starts_with("refused: sshd at 127.0.0.1") && told.contains("cannot be asked"), "{told}");
+}
+
+#[test]
+fn a_listener_on_ipv6_only_is_asked_from_its_own_address() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        return;
+    }
+    let mut private = PrivateSshd::new();
+    let text = std::fs::read_to_string(&private.main).unwrap();
+    std::fs::write(&private.main, text.replace("ListenAddress 127.0.0.1", "ListenAddress ::1")).unwrap();
+    private.start_at("::1");
+    let offered = served(&private.found()).unwrap().unwrap();
+    assert_eq!((offered.keys.len(), offered.certificates.len()), (3, 0));
+}
+
+#[test]
+fn a_staged_host_key_is_used_by_the_candidate() {
+    let private = PrivateSshd::started();
+    let sshd = private.found();
+    let baseline = Baseline::take(&sshd).unwrap();
+    let (_, key) = crate::machine::sshd::host_key::throw_away().unwrap();
+    let staged = Staged::from([(private.path("ed25519").into(), Some(key.to_vec()))]);
+    let candidate = Candidate::build(&sshd, &staged).unwrap();
+    let told = candidate.check(&baseline, &[]).unwrap_err().to_string();
+    assert!(told.contains("no longer offer its ssh-ed25519 host key"), "{told}");
 }

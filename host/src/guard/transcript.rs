@@ -197,13 +197,13 @@ mod tests {
 
     #[test]
     fn a_banner_cannot_forge_what_came_before() {
-        let seen = Transcript::parse(&format!(
+        let seen = Transcript::parse(
             "debug1: Server host key: ssh-rsa SHA256:a\ndebug1: Host 'a' is known and matches the RSA host key.\n\
              debug1: SSH2_MSG_SERVICE_ACCEPT received\n\
              debug1: Server host key: ssh-rsa SHA256:b\n\
              debug1: Server host certificate: x SHA256:c, serial 1 ID \"i\" CA t SHA256:d valid forever\n\
-             debug1: Host 'a' is known and matches the RSA-CERT host certificate.\n"
-        ));
+             debug1: Host 'a' is known and matches the RSA-CERT host certificate.\n",
+        );
         assert_eq!(seen.key, Some(("ssh-rsa".into(), "SHA256:a".into())));
         assert!(seen.certificate.is_none() && !seen.by_certificate);
     }

@@ -1,5 +1,6 @@
 //! What `sshd -T` prints, and the words of `sshd -t`, as values that can be compared.
 
+use crate::text;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -113,7 +114,7 @@ pub fn canonical(keyword: &str) -> String {
 #[must_use]
 pub fn words(stderr: &str) -> Vec<String> {
     let mut lines: Vec<_> =
-        stderr.lines().map(|line| placeless(line.trim()).to_owned()).filter(|line| !line.is_empty()).collect();
+        stderr.lines().map(|line| text::neutral(placeless(line.trim()))).filter(|line| !line.is_empty()).collect();
     lines.sort();
     lines
 }
@@ -136,6 +137,14 @@ pub fn version(text: &str) -> Option<String> {
     let version: String =
         rest.chars().take_while(|character| character.is_ascii_alphanumeric() || *character == '.').collect();
     (!version.is_empty()).then_some(version)
+}
+
+/// Major and minor number of a version: `9.2p1` is (9, 2).
+#[must_use]
+pub fn major_minor(version: &str) -> Option<(u32, u32)> {
+    let (major, rest) = version.split_once('.')?;
+    let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -180,12 +189,14 @@ mod tests {
 
     #[test]
     fn versions_are_found() {
-        for (text, expected) in [
+        for (said, expected) in [
             ("OpenSSH_9.2, OpenSSL 3.0.19", Some("9.2")),
             ("unknown option -- V\nOpenSSH_8.4p1 Debian-5, OpenSSL", Some("8.4p1")),
             ("Sun_SSH", None),
         ] {
-            assert_eq!(version(text).as_deref(), expected);
+            assert_eq!(version(said).as_deref(), expected);
         }
+        assert_eq!(major_minor("9.2p1"), Some((9, 2)));
+        assert_eq!(major_minor("10.0"), Some((10, 0)));
     }
 }
