@@ -4,4 +4,5 @@ pub mod exec;
 pub mod files;
 pub mod path;
 pub mod private;
+pub mod scratch;
 pub mod sshd;

@@ -1,1 +1,202 @@
-//! (being written)
+//! The sshd that runs with one configuration file: its binary, its listener, and what `sshd -t` and
+//! `sshd -T` say of that configuration or of another. Nothing here changes or judges anything:
+//! `guard` does.
+
+pub mod arguments;
+pub mod effective;
+pub mod host_key;
+pub mod listener;
+pub mod sockets;
+
+use crate::{
+    error::{Error, Result},
+    machine::{
+        exec::{self, Output, Program},
+        path::AbsolutePath,
+        scratch::{PrivsepDirectory, Scratch},
+    },
+    text,
+};
+pub use effective::{Effective, words as sshd_words};
+pub use listener::{Listener, is_running};
+pub use sockets::Socket;
+use std::path::{Path, PathBuf};
+
+/// The configuration file that every packaged OpenSSH has compiled in.
+pub const DEFAULT_CONFIG: &str = "/etc/ssh/sshd_config";
+const NO_KEYS: &str = "no hostkeys available";
+const NO_PRIVSEP: &str = "Missing privilege separation directory: ";
+
+/// An sshd, found.
+#[derive(Clone, Debug)]
+pub struct Sshd {
+    /// The program.
+    pub binary: PathBuf,
+    /// Its main configuration file.
+    pub config: AbsolutePath,
+    /// What its listener was started with, but for what says how to run (`-D`, `-f FILE`, …).
+    pub arguments: Vec<String>,
+    /// Its version: `9.2p1`, or `9.2` where it does not tell more.
+    pub version: String,
+    /// The process that accepts connections; none with socket activation or when it is stopped.
+    pub listener: Option<Listener>,
+    /// The directory that it misses, and that has to be there whenever it is run.
+    privsep: Option<PathBuf>,
+}
+
+/// What `sshd -t` says of a configuration that it accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tested {
+    /// Its warnings, without paths and numbers of lines, sorted; the same one may come twice.
+    pub words: Vec<String>,
+    /// Whether it has no host key that it can use, which would keep it from starting.
+    pub without_keys: bool,
+}
+
+impl Sshd {
+    /// Finds the sshd of a configuration file. `binary` is what the operator named; else it is the
+    /// listener's own program, else the one that is installed. None: there is no sshd here.
+    ///
+    /// # Errors
+    /// When the binary named, or a configuration file other than the default, does not exist.
+    pub fn find(config: &AbsolutePath, binary: Option<&Path>) -> Result<Option<Self>> {
+        if let Some(binary) = binary.filter(|binary| !binary.is_absolute() || !binary.is_file()) {
+            return Err(Error::usage(format!("{}: no such program", binary.display()))
+                .next("name sshd's binary by its absolute path"));
+        }
+        let scan = listener::scan(config.as_path());
+        let installed = || exec::find("sshd");
+        let path = binary.map(Path::to_owned).or_else(|| scan.first()?.binary.clone()).or_else(installed);
+        let Some(path) = path else { return Ok(None) };
+        if !config.as_path().is_file() {
+            if config.as_str() == DEFAULT_CONFIG && scan.is_empty() {
+                return Ok(None);
+            }
+            return Err(Error::failed(format!("{config}: no such file"))
+                .cause("this should be sshd's main configuration file")
+                .next("name it with --sshd-config FILE"));
+        }
+        let version = version(&path)?;
+        let mut sshd = Self {
+            binary: path,
+            config: config.clone(),
+            arguments: Vec::new(),
+            version,
+            listener: None,
+            privsep: None,
+        };
+        sshd.privsep = sshd.missing_directory()?;
+        sshd.listener = sshd.choose(scan);
+        if let Some(listener) = &sshd.listener {
+            sshd.arguments.clone_from(&listener.arguments);
+        }
+        Ok(Some(sshd))
+    }
+
+    /// Looks for the listener again: after a restart it is another process.
+    #[must_use]
+    pub fn listener_now(&self) -> Option<Listener> {
+        self.choose(listener::scan(self.config.as_path()))
+    }
+
+    /// The file in which the listener leaves its process id; none if it leaves none.
+    #[must_use]
+    pub fn pid_file(&self) -> Option<PathBuf> {
+        let effective = self.effective(self.config.as_path(), &[], &[]).ok()?;
+        effective.path("pidfile")
+    }
+
+    /// What sshd makes of a configuration file (`sshd -T`): for nobody in particular, or for one
+    /// `connection` (`user`, `host`, `addr`, …). `extra` are more arguments for sshd. A
+    /// configuration without any usable host key is read all the same.
+    ///
+    /// # Errors
+    /// When sshd does not accept it: with sshd's own words.
+    pub fn effective(&self, config: &Path, connection: &[(String, String)], extra: &[String]) -> Result<Effective> {
+        let mut arguments = extra.to_vec();
+        if !connection.is_empty() {
+            let list: Vec<_> = connection.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            arguments.extend(["-C".to_owned(), list.join(",")]);
+        }
+        let (output, without_keys) = self.run("-T", config, &arguments)?;
+        if !output.succeeded() {
+            return Err(not_accepted(config, &output));
+        }
+        let mut effective = Effective::parse(&output.stdout);
+        if without_keys {
+            effective.forget_host_keys();
+        }
+        Ok(effective)
+    }
+
+    /// Whether sshd would start with a configuration file (`sshd -t`), and its warnings.
+    ///
+    /// # Errors
+    /// When it would not: with sshd's own words.
+    pub fn test(&self, config: &Path, extra: &[String]) -> Result<Tested> {
+        let (output, without_keys) = self.run("-t", config, extra)?;
+        if !output.succeeded() {
+            return Err(not_accepted(config, &output));
+        }
+        Ok(Tested { words: effective::words(&output.stderr), without_keys })
+    }
+
+    /// Keeps the directory in being that sshd needs and the machine does not have just now.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn hold(&self) -> Result<Option<PrivsepDirectory>> {
+        self.privsep.as_deref().map_or(Ok(None), PrivsepDirectory::hold)
+    }
+
+    /// Runs sshd on a configuration file; when no host key can be used, once more with one of ours.
+    fn run(&self, mode: &str, config: &Path, extra: &[String]) -> Result<(Output, bool)> {
+        let _held = self.hold()?;
+        let program = Program::new(&self.binary).arg(mode).arg("-f").arg(config).args(&self.arguments).args(extra);
+        let output = program.run()?;
+        if output.succeeded() || !output.stderr.contains(NO_KEYS) {
+            return Ok((output, false));
+        }
+        let scratch = Scratch::private()?;
+        let key = scratch.write("key", &host_key::throw_away()?.1, 0o600)?;
+        let mut output = program.arg("-h").arg(&key).run()?;
+        output.stdout = output.stdout.replace(&format!("hostkey {}\n", key.display()), "");
+        Ok((output, true))
+    }
+
+    /// The directory that sshd says it misses.
+    fn missing_directory(&self) -> Result<Option<PathBuf>> {
+        let output = Program::new(&self.binary).arg("-t").arg("-f").arg(self.config.as_path()).run()?;
+        let named = output.stderr.lines().find_map(|line| line.trim_end().strip_prefix(NO_PRIVSEP));
+        Ok(named.map(PathBuf::from))
+    }
+
+    /// Of the listeners with this configuration, the one whose id is in its own PidFile; the oldest
+    /// if none is.
+    fn choose(&self, mut scan: Vec<Listener>) -> Option<Listener> {
+        if scan.len() > 1 {
+            let named = self.pid_file().and_then(|path| std::fs::read_to_string(path).ok());
+            let named: Option<i32> = named.and_then(|text| text.trim().parse().ok());
+            if let Some(index) = scan.iter().position(|listener| Some(listener.pid) == named) {
+                return Some(scan.swap_remove(index));
+            }
+        }
+        scan.into_iter().next()
+    }
+}
+
+/// The version that a program of OpenSSH names; before 9.2 sshd does so only in its usage text.
+fn version(binary: &Path) -> Result<String> {
+    let output = Program::new(binary).arg("-V").run()?;
+    let text = format!("{}\n{}", output.stderr, output.stdout);
+    Ok(effective::version(&text).unwrap_or_else(|| "unknown".to_owned()))
+}
+
+fn not_accepted(config: &Path, output: &Output) -> Error {
+    let words = text::neutral_lines(output.stderr.trim());
+    let words = if words.is_empty() { output.ending() } else { words };
+    Error::refused(format!("sshd does not accept {}", config.display())).cause(words)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+//! A configuration that is not in place yet, as sshd can be asked about it: a private copy in which
+//! every path of a staged file leads to a private copy of that file.
+
+use super::{
+    directive::with_arguments,
+    includes::{ConfigFile, Overlay, Staged, Tree},
+};
+use crate::{
+    error::{Error, Result},
+    machine::{
+        scratch::Scratch,
+        sshd::{Effective, Sshd, Tested, sshd_words},
+    },
+};
+use std::path::{Path, PathBuf};
+
+/// A staged configuration, ready to be run.
+#[derive(Debug)]
+pub struct Candidate {
+    /// The sshd as it is.
+    pub(super) original: Sshd,
+    /// The sshd, its arguments leading to the copies.
+    pub(super) sshd: Sshd,
+    /// Its files as they would be, by their real names.
+    pub(super) tree: Tree,
+    /// The files that would be different.
+    pub(super) staged: Staged,
+    /// The copy of the main file.
+    config: PathBuf,
+    /// Private paths and the real ones they stand for.
+    names: Vec<(String, String)>,
+    /// Removed with the candidate.
+    _scratch: Scratch,
+}
+
+impl Candidate {
+    /// Makes the copies. `staged` are the files that would be different, by resolved path, whatever
+    /// they are: configuration, keys, certificates (a placeholder for one that is not issued yet).
+    ///
+    /// # Errors
+    /// When the configuration cannot be read, or the copies cannot be written.
+    pub fn build(sshd: &Sshd, staged: &Staged) -> Result<Self> {
+        let overlay = Overlay(staged);
+        let tree = Tree::read(sshd.config.as_path(), overlay)?;
+        let scratch = Scratch::private()?;
+        let mut copies = Copies { names: Vec::new(), private: scratch.path().display().to_string() };
+        for file in &tree.files {
+            copies.add(&file.path);
+        }
+        for (path, contents) in staged {
+            let private = copies.add(path);
+            if let Some(contents) = contents {
+                write(&scratch, &private, contents)?;
+            }
+        }
+        for file in &tree.files {
+            let private = copies.config(&file.path).unwrap_or_default().to_owned();
+            write(&scratch, &private, &copies.rewritten(file, overlay))?;
+        }
+        let original = sshd.clone();
+        let mut sshd = sshd.clone();
+        let with_host_keys = default_keys(&sshd, &tree, overlay)?;
+        sshd.arguments.extend(with_host_keys);
+        for argument in &mut sshd.arguments {
+            *argument = copies.argument(argument, overlay);
+        }
+        let config = copies.config(sshd.config.as_path()).unwrap_or_default().into();
+        Ok(Self { original, sshd, tree, staged: staged.clone(), config, names: copies.names, _scratch: scratch })
+    }
+
+    /// The private copy of the main file, for `sshd -f`.
+    #[must_use]
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// A text of sshd's with the real paths for the private ones.
+    #[must_use]
+    pub fn real_names(&self, text: &str) -> String {
+        self.names.iter().fold(text.to_owned(), |text, (private, real)| text.replace(private, real))
+    }
+
+    /// What sshd makes of it, with the real paths: as [`Sshd::effective`].
+    ///
+    /// # Errors
+    /// When sshd does not accept it.
+    pub fn effective(&self, connection: &[(String, String)]) -> Result<Effective> {
+        let effective = self.sshd.effective(&self.config, connection, &[]).map_err(|error| self.told(&error))?;
+        Ok(effective.renamed(|value| self.real_names(value)))
+    }
+
+    /// Whether sshd would start with it, and its warnings with the real paths.
+    ///
+    /// # Errors
+    /// When it would not: with sshd's own words.
+    pub fn test(&self) -> Result<Tested> {
+        let mut tested = self.sshd.test(&self.config, &[]).map_err(|error| self.told(&error))?;
+        tested.words = sshd_words(&self.real_names(&tested.words.join("\n")));
+        Ok(tested)
+    }
+
+    /// An error of the copy's, told of the real files.
+    fn told(&self, error: &Error) -> Error {
+        let message = format!("sshd would not accept {} as it would be", self.sshd.config);
+        let told = Error::refused(message);
+        let told = error.notes().fold(told, |told, (label, text)| match label {
+            "cause" => told.cause(self.real_names(text)),
+            _ => told,
+        });
+        told.state("nothing was changed")
+    }
+}
+
+/// The private copies: numbered directories, so that no private path is the beginning of another.
+struct Copies {
+    names: Vec<(String, String)>,
+    private: String,
+}
+
+impl Copies {
+    /// The private path for a real one.
+    fn add(&mut self, real: &Path) -> String {
+        let name = real.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        // Only what cannot confuse a parser; the name is there for people who read along.
+        let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        let name = if plain { name } else { "file".to_owned() };
+        let path = format!("{}/{:04}-{name}", self.private, self.names.len());
+        self.names.push((path.clone(), real.display().to_string()));
+        path
+    }
+
+    /// The copy of a configuration file: those were added first.
+    fn config(&self, real: &Path) -> Option<&str> {
+        let real = real.display().to_string();
+        self.names.iter().find(|(_, name)| *name == real).map(|(private, _)| private.as_str())
+    }
+
+    /// The copy of a staged file that a path means.
+    fn staged(&self, text: &str, overlay: Overlay<'_>) -> Option<String> {
+        let path = Path::new(text);
+        let (key, _) = path.is_absolute().then(|| overlay.staged(path))??;
+        let key = key.display().to_string();
+        self.names.iter().rev().find(|(_, name)| *name == key).map(|(private, _)| private.clone())
+    }
+
+    /// A file with its paths leading to the copies; line by line, so that numbers stay.
+    fn rewritten(&self, file: &ConfigFile, overlay: Overlay<'_>) -> Vec<u8> {
+        let mut lines: Vec<_> = file.contents.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        for (number, directive) in file.directives() {
+            let mut replaced = Vec::new();
+            for (index, argument) in directive.arguments.iter().enumerate() {
+                if let Some(paths) = file.includes.get(&(number, index)) {
+                    let copy =
+                        |path: &PathBuf| self.config(path).map_or_else(|| path.display().to_string(), str::to_owned);
+                    let mut copies: Vec<_> = paths.iter().map(copy).collect();
+                    if copies.is_empty() {
+                        copies.push(format!("{}/none-*", self.private));
+                    }
+                    replaced.push((argument.span.clone(), copies));
+                } else if let Some(copy) = self.staged(&argument.text, overlay) {
+                    replaced.push((argument.span.clone(), vec![copy]));
+                }
+            }
+            if let Some(line) = lines.get_mut(number - 1).filter(|_| !replaced.is_empty()) {
+                *line = with_arguments(line, &replaced);
+            }
+        }
+        lines.join(&b'\n')
+    }
+
+    /// An argument of sshd's: a path, or `Keyword=path`, or `Keyword path`.
+    fn argument(&self, text: &str, overlay: Overlay<'_>) -> String {
+        if let Some(copy) = self.staged(text, overlay) {
+            return copy;
+        }
+        let copy = text
+            .split_once(['=', ' '])
+            .and_then(|(keyword, path)| Some(format!("{keyword}={}", self.staged(path.trim(), overlay)?)));
+        copy.unwrap_or_else(|| text.to_owned())
+    }
+}
+
+/// When sshd falls back on its default host keys and one of those is staged: all of them as
+/// arguments, because no line of the configuration names them.
+fn default_keys(sshd: &Sshd, tree: &Tree, overlay: Overlay<'_>) -> Result<Vec<String>> {
+    let named = tree.directives().any(|(_, _, directive)| directive.keyword == "hostkey")
+        || sshd.arguments.iter().any(|argument| argument == "-h" || argument.to_lowercase().starts_with("hostkey"));
+    if named || overlay.0.is_empty() {
+        return Ok(Vec::new());
+    }
+    let effective = sshd.effective(sshd.config.as_path(), &[], &[])?;
+    let defaults = effective.values("hostkey");
+    if !defaults.iter().any(|path| overlay.staged(Path::new(path)).is_some()) {
+        return Ok(Vec::new());
+    }
+    let there = |path: &&String| {
+        overlay.staged(Path::new(path)).map_or_else(|| Path::new(path).exists(), |(_, contents)| contents.is_some())
+    };
+    Ok(defaults.iter().filter(there).flat_map(|path| ["-h".to_owned(), path.clone()]).collect())
+}
+
+fn write(scratch: &Scratch, path: &str, contents: &[u8]) -> Result<()> {
+    let name = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    // sshd ignores a private key that others can read; for anything else 0600 does as well.
+    scratch.write(name, contents, 0o600).map(|_| ())
+}

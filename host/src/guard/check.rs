@@ -1,0 +1,159 @@
+//! Whether a candidate may be put in place, as far as sshd itself and its files can tell: before
+//! the CA is asked, and before any handshake.
+
+use super::{
+    Candidate,
+    baseline::{self, Baseline},
+    both, connections, files,
+    includes::{ConfigFile, Overlay},
+    keywords::{self, Granted},
+    on_two_threads,
+};
+use crate::{
+    error::{Error, Result},
+    machine::sshd::{Effective, Sshd, Tested},
+};
+use ssh_key::HashAlg;
+use std::net::SocketAddr;
+
+impl Candidate {
+    /// Checks the candidate against what is so now: sshd accepts it without a new word; only
+    /// `granted` keywords differ, in its lines and for every connection; every host key and address
+    /// that is live stays; no file that it names is newly wrong.
+    ///
+    /// # Errors
+    /// With the first of these that does not hold.
+    pub fn check(&self, baseline: &Baseline, granted: &[String]) -> Result<()> {
+        let granted = Granted(granted);
+        self.check_lines(baseline, granted)?;
+        let sshd = &self.original;
+        let _held = sshd.hold()?;
+        let (tested, effective) = both(|| self.test(), || self.effective(&[]))?;
+        check_words(&baseline.tested, &tested)?;
+        self.check_effects(baseline, &effective, granted)?;
+        self.check_host_keys(baseline, &effective)?;
+        check_addresses(sshd, &effective)?;
+        self.check_files(baseline, &effective)
+    }
+
+    fn check_lines(&self, baseline: &Baseline, granted: Granted<'_>) -> Result<()> {
+        let overlay = Overlay(&self.staged);
+        for (path, contents) in &self.staged {
+            let is_it = |file: &ConfigFile| overlay.staged(&file.path).is_some_and(|(key, _)| key == path);
+            // A file that goes is in the tree as it was, one that comes in the tree as it would be.
+            if !self.tree.files.iter().chain(&baseline.tree.files).any(is_it) {
+                continue;
+            }
+            let old = std::fs::read(path).unwrap_or_default();
+            if let Some(first) = keywords::not_granted(&old, contents.as_deref().unwrap_or_default(), granted).first() {
+                let place = format!("{} line {}", path.display(), first.line);
+                return Err(Error::refused(format!("{place} {}, which is not granted", first.what))
+                    .cause(grants(granted))
+                    .state("nothing was changed"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_effects(&self, baseline: &Baseline, all: &Effective, granted: Granted<'_>) -> Result<()> {
+        refuse_effects(&baseline.effective, all, "everybody", granted)?;
+        let sshd = &self.original;
+        let mut wanted: Vec<_> = baseline.connections.iter().map(|(connection, _)| connection.clone()).collect();
+        let new = connections::connections(&self.tree, &baseline.users);
+        wanted.extend(new.into_iter().filter(|one| !baseline.connections.iter().any(|(known, _)| known == one)));
+        on_two_threads(&wanted, |connection| {
+            let known =
+                baseline.connections.iter().find(|(one, _)| one == connection).map(|(_, effective)| effective.clone());
+            let before = known.map_or_else(|| sshd.effective(sshd.config.as_path(), connection, &[]), Ok)?;
+            let whom: Vec<_> = connection.iter().map(|(field, value)| format!("{field} {value}")).collect();
+            refuse_effects(&before, &self.effective(connection)?, &whom.join(", "), granted)
+        })
+        .map(|_| ())
+    }
+
+    fn check_host_keys(&self, baseline: &Baseline, effective: &Effective) -> Result<()> {
+        let keys = baseline::public_keys(effective, Overlay(&self.staged));
+        let has = |print: &str| keys.iter().any(|key| key.fingerprint(HashAlg::Sha256).to_string() == print);
+        for key in baseline.offered.iter().flat_map(|offered| &offered.keys) {
+            if !keys.is_empty() && !has(&key.fingerprint) {
+                return Err(Error::refused(format!("sshd would no longer offer its {} host key", key.key_type))
+                    .cause("every client that knows it would warn of a changed identity, and refuse")
+                    .seen(format!("offered now: {}", key.fingerprint))
+                    .state("nothing was changed")
+                    .next("look for a changed HostKey line, or key file, that sshd was not told of"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_files(&self, baseline: &Baseline, effective: &Effective) -> Result<()> {
+        let overlay = Overlay(&self.staged);
+        let keys = baseline::public_keys(effective, overlay);
+        let mut known = baseline.problems.clone();
+        let mut new = files::problems(effective, overlay, &keys, baseline::now());
+        new.retain(|problem| {
+            known.iter().position(|one| one == problem).map(|index| known.swap_remove(index)).is_none()
+        });
+        match new.first() {
+            None => Ok(()),
+            Some(problem) => Err(Error::refused(problem.clone())
+                .cause("sshd itself says nothing about it")
+                .state("nothing was changed")),
+        }
+    }
+}
+
+fn check_words(before: &Tested, after: &Tested) -> Result<()> {
+    if after.without_keys && !before.without_keys {
+        return Err(Error::refused("sshd would not start: it would have no host key that it can use")
+            .state("nothing was changed"));
+    }
+    let mut known = before.words.clone();
+    let mut new = after.words.clone();
+    new.retain(|line| known.iter().position(|one| one == line).map(|index| known.swap_remove(index)).is_none());
+    if new.is_empty() {
+        return Ok(());
+    }
+    Err(Error::refused("sshd would accept the configuration, but complain")
+        .cause(new.join("\n"))
+        .state("nothing was changed"))
+}
+
+fn refuse_effects(before: &Effective, after: &Effective, whom: &str, granted: Granted<'_>) -> Result<()> {
+    let found = keywords::effects(before, after, granted);
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(Error::refused(format!("sshd's configuration would change beyond what is granted (for {whom})"))
+        .cause(grants(granted))
+        .seen(found.join("\n"))
+        .state("nothing was changed"))
+}
+
+fn grants(granted: Granted<'_>) -> String {
+    match granted.0 {
+        [] => "no sshd keyword is granted".to_owned(),
+        keywords => format!("granted: {}", keywords.join(", ")),
+    }
+}
+
+/// Every address that is live must be in the candidate: our reload would switch on what somebody
+/// else has left unfinished. Those that systemd holds are not sshd's to give up.
+fn check_addresses(sshd: &Sshd, effective: &Effective) -> Result<()> {
+    let sockets = sshd.listener.iter().filter_map(|listener| listener.sockets.as_ref()).flatten();
+    for socket in sockets.filter(|socket| !socket.inherited) {
+        let covers = |address: SocketAddr| {
+            let any = address.ip().is_unspecified() && address.is_ipv4() == socket.address.is_ipv4();
+            address.port() == socket.address.port() && (any || address.ip() == socket.address.ip())
+        };
+        if !effective.addresses().any(covers) {
+            let configured: Vec<_> = effective.addresses().map(|address| address.to_string()).collect();
+            return Err(Error::refused(format!("a reload would close {}, where sshd listens now", socket.address))
+                .cause("the configuration was changed and sshd has not read it yet")
+                .seen(format!("configured: {}", configured.join(", ")))
+                .state("nothing was changed")
+                .next("finish or take back that change, reload sshd, and try again"));
+        }
+    }
+    Ok(())
+}

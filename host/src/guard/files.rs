@@ -1,0 +1,205 @@
+//! The files that a configuration names and that sshd reads without a word when they are wrong:
+//! certificates, CA keys, revoked keys. `sshd -t` has exit status 0 for every fault found here.
+
+use super::includes::Overlay;
+use crate::{machine::sshd::Effective, text};
+use ssh_key::{Algorithm, Certificate, HashAlg, PublicKey, certificate::CertType};
+use std::path::Path;
+
+/// What is wrong with a file's contents, as the rest of a sentence.
+type Check = fn(&std::io::Result<Vec<u8>>) -> Result<(), String>;
+
+/// How a key revocation list begins (PROTOCOL.krl).
+const KRL_MAGIC: &[u8] = b"SSHKRL\n\0";
+
+/// What is wrong with the files that a configuration names, at a time in seconds since 1970; sorted.
+/// `host_keys` are the public keys that sshd has.
+#[must_use]
+pub fn problems(effective: &Effective, overlay: Overlay<'_>, host_keys: &[PublicKey], now: u64) -> Vec<String> {
+    let mut found: Vec<_> = effective
+        .values("hostcertificate")
+        .iter()
+        .filter_map(|path| {
+            told("host certificate", path, host_certificate(&overlay.read(Path::new(path)), host_keys, now))
+        })
+        .collect();
+    let lists: [(&str, &str, Check); 2] =
+        [("trustedusercakeys", "list of user CA keys", authorities), ("revokedkeys", "list of revoked keys", revoked)];
+    for (keyword, what, check) in lists {
+        let named = effective.values(keyword).iter().filter(|value| *value != "none");
+        found.extend(named.filter_map(|path| told(what, path, check(&overlay.read(Path::new(path))))));
+    }
+    found.sort();
+    found
+}
+
+fn told(what: &str, path: &str, result: Result<(), String>) -> Option<String> {
+    result.err().map(|problem| text::neutral(&format!("the {what} {path} {problem}")))
+}
+
+fn host_certificate(contents: &std::io::Result<Vec<u8>>, host_keys: &[PublicKey], now: u64) -> Result<(), String> {
+    let text = read(contents)?;
+    if text.trim().is_empty() {
+        return Err("is empty".to_owned());
+    }
+    let certificate =
+        Certificate::from_openssh(text.trim()).map_err(|error| format!("is not a certificate ({error})"))?;
+    check_certificate(&certificate, host_keys, now)
+}
+
+fn check_certificate(certificate: &Certificate, host_keys: &[PublicKey], now: u64) -> Result<(), String> {
+    let wrong = |problem: &str| Err(problem.to_owned());
+    if certificate.cert_type() != CertType::Host {
+        return wrong("is a user certificate: no client takes it for a host");
+    }
+    if !host_keys.is_empty() && !host_keys.iter().any(|key| key.key_data() == certificate.public_key()) {
+        return wrong("is for a key that is none of sshd's host keys");
+    }
+    if certificate.valid_principals().is_empty() {
+        return wrong("names no principal: older clients would take it for every host, newer ones for none");
+    }
+    if now >= certificate.valid_before() {
+        return Err(format!("expired at {}", date(certificate.valid_before())));
+    }
+    if now < certificate.valid_after() {
+        return Err(format!("is not valid before {}: is this machine's clock right?", date(certificate.valid_after())));
+    }
+    if certificate.critical_options().iter().next().is_some() {
+        return wrong("has critical options: no client accepts those in a host certificate");
+    }
+    // SHA-1: refused by clients since OpenSSH 8.2.
+    if matches!(certificate.signature().algorithm(), Algorithm::Rsa { hash: None } | Algorithm::Dsa) {
+        return wrong("is signed with a disallowed algorithm (SHA-1): the CA should sign with rsa-sha2-512");
+    }
+    let signer = certificate.signature_key().fingerprint(HashAlg::Sha256);
+    certificate
+        .validate_at(now, [&signer])
+        .map_err(|_| "does not verify: its signature is not its CA's, or the file is damaged".to_owned())
+}
+
+/// A point in time, for a message: not how long ago, which would make the same problem another one
+/// a minute later.
+fn date(seconds: u64) -> String {
+    let timestamp = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    timestamp.map_or_else(|| seconds.to_string(), |timestamp| timestamp.to_string())
+}
+
+/// One line that does not parse, and sshd takes none of the keys.
+fn authorities(contents: &std::io::Result<Vec<u8>>) -> Result<(), String> {
+    for (index, line) in read(contents)?.lines().enumerate() {
+        let line = line.trim();
+        if !line.is_empty() && !line.starts_with('#') && PublicKey::from_openssh(line).is_err() {
+            return Err(format!("has no key in line {}: sshd would then accept no user certificate", index + 1));
+        }
+    }
+    Ok(())
+}
+
+/// A file that cannot be read refuses every public key login, plain keys too. An empty one is fine.
+fn revoked(contents: &std::io::Result<Vec<u8>>) -> Result<(), String> {
+    let lock_out = "sshd would then refuse every public key";
+    let bytes = contents.as_ref().map_err(|error| format!("cannot be read ({error}): {lock_out}"))?;
+    if bytes.starts_with(KRL_MAGIC) {
+        // Version, number, date, flags, reserved, comment: what every list has at least.
+        return if bytes.len() >= 44 { Ok(()) } else { Err(format!("is cut off: {lock_out}")) };
+    }
+    authorities(&Ok(bytes.clone())).map_err(|_| format!("is neither a revocation list nor a list of keys: {lock_out}"))
+}
+
+fn read(contents: &std::io::Result<Vec<u8>>) -> Result<String, String> {
+    let bytes = contents.as_ref().map_err(|error| format!("cannot be read ({error})"))?;
+    String::from_utf8(bytes.clone()).map_err(|_| "is not text".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::sshd::host_key;
+    use ssh_key::{PrivateKey, certificate::Builder, rand_core::OsRng};
+
+    const NOW: u64 = 1_800_000_000;
+
+    struct Made {
+        ca: PrivateKey,
+        host: PrivateKey,
+    }
+
+    impl Made {
+        fn new() -> Self {
+            Self { ca: host_key::throw_away().unwrap().0, host: host_key::throw_away().unwrap().0 }
+        }
+        fn certificate(&self, kind: CertType, option: Option<&str>) -> Vec<u8> {
+            let window = (NOW - 60, NOW + 3600);
+            let key = self.host.public_key();
+            let mut builder = Builder::new_with_random_nonce(&mut OsRng, key, window.0, window.1).unwrap();
+            builder.cert_type(kind).unwrap().valid_principal("a.example").unwrap();
+            if let Some(option) = option {
+                builder.critical_option(option, "").unwrap();
+            }
+            builder.sign(&self.ca).unwrap().to_openssh().unwrap().into_bytes()
+        }
+        fn problem(&self, contents: &[u8], now: u64) -> String {
+            let result = host_certificate(&Ok(contents.to_vec()), &[self.host.public_key().clone()], now);
+            result.err().unwrap_or_default()
+        }
+    }
+
+    #[test]
+    fn what_sshd_is_silent_about_is_found() {
+        let made = Made::new();
+        let good = made.certificate(CertType::Host, None);
+        assert_eq!(made.problem(&good, NOW), "");
+        assert!(made.problem(&good, NOW + 7200).starts_with("expired at 2027-01-15T09:00:00Z"));
+        assert!(made.problem(&good, NOW - 61).starts_with("is not valid before 2027-01-15T07:59:00Z"));
+        assert!(Made::new().problem(&good, NOW).contains("none of sshd's host keys"));
+        let user = made.certificate(CertType::User, None);
+        assert!(made.problem(&user, NOW).starts_with("is a user certificate"));
+        let bound = made.certificate(CertType::Host, Some("x"));
+        assert!(made.problem(&bound, NOW).starts_with("has critical options"));
+        let mut builder =
+            Builder::new_with_random_nonce(&mut OsRng, made.host.public_key(), NOW - 60, NOW + 60).unwrap();
+        builder.cert_type(CertType::Host).unwrap().all_principals_valid().unwrap();
+        let any = builder.sign(&made.ca).unwrap().to_openssh().unwrap();
+        assert!(made.problem(any.as_bytes(), NOW).starts_with("names no principal"));
+        for (contents, start) in
+            [(&b""[..], "is empty"), (b"\xff\xfe", "is not text"), (b"garbage", "is not a certificate")]
+        {
+            assert!(made.problem(contents, NOW).starts_with(start), "{contents:?}");
+        }
+        let key = made.host.public_key().to_openssh().unwrap();
+        assert!(made.problem(key.as_bytes(), NOW).starts_with("is not a certificate"));
+        let mut damaged = Certificate::from_openssh(std::str::from_utf8(&good).unwrap()).unwrap().to_bytes().unwrap();
+        let last = damaged.len() - 1;
+        damaged[last] ^= 1;
+        let damaged = Certificate::from_bytes(&damaged).unwrap().to_openssh().unwrap();
+        assert!(made.problem(damaged.as_bytes(), NOW).starts_with("does not verify"));
+    }
+
+    #[test]
+    fn lists_of_keys_are_read() {
+        let key = Made::new().ca.public_key().to_openssh().unwrap();
+        let missing = || Err(std::io::ErrorKind::NotFound.into());
+        let krl = [KRL_MAGIC, &[0; 36]].concat();
+        for (contents, trusted, revocation) in [
+            (format!("# CA\n\n{key}\n").into_bytes(), true, true),
+            (Vec::new(), true, true),
+            (format!("garbage\n{key}\n").into_bytes(), false, false),
+            (krl, false, true),
+            (KRL_MAGIC.to_vec(), false, false),
+        ] {
+            let shown = String::from_utf8_lossy(&contents).into_owned();
+            assert_eq!(authorities(&Ok(contents.clone())).is_ok(), trusted, "{shown}");
+            assert_eq!(revoked(&Ok(contents)).is_ok(), revocation, "{shown}");
+        }
+        assert!(authorities(&missing()).is_err() && revoked(&missing()).is_err());
+    }
+
+    #[test]
+    fn only_named_files_count() {
+        let effective =
+            Effective::parse("trustedusercakeys none\nrevokedkeys /no/such/list\nhostcertificate /no/such-cert.pub\n");
+        let found = problems(&effective, Overlay(&super::super::includes::Staged::new()), &[], NOW);
+        assert_eq!(found.len(), 2);
+        assert!(found[1].starts_with("the list of revoked keys /no/such/list cannot be read"), "{found:?}");
+    }
+}

@@ -1,0 +1,195 @@
+//! A private sshd for tests: own keys, own port, on loopback, ended by its process id.
+
+use super::{Baseline, Candidate, includes::Staged};
+use crate::machine::{
+    exec::{Child, Program, Signal, find, signal},
+    scratch::PrivsepDirectory,
+    sshd::Sshd,
+};
+use ssh_key::{Certificate, PublicKey};
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+/// Its files, and the process if it runs.
+pub(super) struct PrivateSshd {
+    pub(super) directory: PathBuf,
+    pub(super) port: u16,
+    pub(super) main: PathBuf,
+    child: Option<Child>,
+    _held: Option<PrivsepDirectory>,
+    _scratch: tempfile::TempDir,
+}
+
+impl PrivateSshd {
+    /// One that is configured, with the three usual host keys and a drop-in directory, not started.
+    pub(super) fn new() -> Self {
+        let held = PrivsepDirectory::hold(Path::new("/run/sshd")).unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = fs::canonicalize(scratch.path()).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let at = directory.display().to_string();
+        fs::create_dir(directory.join("conf.d")).unwrap();
+        for (name, kind) in
+            [("rsa", "rsa"), ("ecdsa", "ecdsa"), ("ed25519", "ed25519"), ("ca", "ed25519"), ("other_ca", "ed25519")]
+        {
+            keygen(&["-t", kind, "-N", "", "-C", name, "-f", &format!("{at}/{name}")]);
+        }
+        let main = directory.join("daemon.conf");
+        let pam = if rustix::process::geteuid().is_root() { "UsePAM no\n" } else { "" };
+        fs::write(
+            &main,
+            format!(
+                "Include {at}/conf.d/*.conf\nPort {port}\nListenAddress 127.0.0.1\nPidFile {at}/pid\n{pam}\
+             HostKey {at}/rsa\nHostKey {at}/ecdsa\nHostKey {at}/ed25519\nStrictModes no\n\
+             Match User nobody\n  X11Forwarding no\n"
+            ),
+        )
+        .unwrap();
+        Self { directory, port, main, child: None, _held: held, _scratch: scratch }
+    }
+
+    /// Starts it, and waits until it answers.
+    pub(super) fn start(&mut self) {
+        self.start_with(&find("sshd").unwrap(), &[]);
+    }
+
+    pub(super) fn start_with(&mut self, binary: &Path, arguments: &[&str]) {
+        self.run(binary, arguments, "127.0.0.1");
+    }
+
+    pub(super) fn start_at(&mut self, address: &str) {
+        self.run(&find("sshd").unwrap(), &[], address);
+    }
+
+    fn run(&mut self, binary: &Path, arguments: &[&str], address: &str) {
+        let log = self.directory.join("log");
+        let program = Program::new(binary).args(["-D", "-E"]).arg(log).arg("-f").arg(&self.main).args(arguments);
+        self.child = Some(program.spawn().unwrap());
+        self.wait(address);
+    }
+
+    pub(super) fn started() -> Self {
+        let mut sshd = Self::new();
+        sshd.start();
+        sshd
+    }
+
+    /// Reloads it, as `systemctl reload` would.
+    pub(super) fn reload(&mut self) {
+        signal(self.child.as_ref().unwrap().pid(), Signal::Hangup).unwrap();
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.child = None;
+    }
+
+    fn wait(&self, address: &str) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect((address, self.port)).is_err() {
+            assert!(
+                Instant::now() < deadline,
+                "{}",
+                fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub(super) fn found(&self) -> Sshd {
+        Sshd::find(&self.main.as_path().try_into().unwrap(), None).unwrap().unwrap()
+    }
+
+    pub(super) fn path(&self, name: &str) -> String {
+        self.directory.join(name).display().to_string()
+    }
+
+    pub(super) fn drop_in(&self) -> PathBuf {
+        self.directory.join("conf.d/50-warded.conf")
+    }
+
+    pub(super) fn key(&self, name: &str) -> PublicKey {
+        PublicKey::read_openssh_file(&self.directory.join(format!("{name}.pub"))).unwrap()
+    }
+
+    /// A certificate for a host key: `extra` are arguments for ssh-keygen.
+    pub(super) fn certificate(&self, key: &str, serial: u64, extra: &[&str]) -> Certificate {
+        let copy = tempfile::tempdir_in(&self.directory).unwrap();
+        let public = copy.path().join("k.pub");
+        fs::copy(self.directory.join(format!("{key}.pub")), &public).unwrap();
+        let ca = if extra.contains(&"OTHER") { self.path("other_ca") } else { self.path("ca") };
+        let mut arguments = vec!["-s", &ca, "-I", "test"];
+        let serial = serial.to_string();
+        arguments.extend(["-z", &serial]);
+        for word in extra {
+            match *word {
+                "OTHER" => {}
+                "USER" => arguments.retain(|one| *one != "-h"),
+                word => arguments.push(word),
+            }
+        }
+        if !extra.contains(&"USER") {
+            arguments.push("-h");
+        }
+        if !extra.contains(&"-n") && !extra.contains(&"ANY") {
+            arguments.extend(["-n", "a.example,b.example"]);
+        }
+        arguments.retain(|one| *one != "ANY");
+        if !extra.contains(&"-V") {
+            arguments.extend(["-V", "-1m:+1h"]);
+        }
+        arguments.push(public.to_str().unwrap());
+        keygen(&arguments);
+        Certificate::read_file(&copy.path().join("k-cert.pub")).unwrap()
+    }
+
+    /// The staged files of a good change: a drop-in, and a certificate for each of these keys.
+    pub(super) fn staged(&self, certificates: &[(&str, &Certificate)]) -> Staged {
+        let mut lines = String::new();
+        let mut staged = Staged::new();
+        for (key, certificate) in certificates {
+            let path = self.path(&format!("{key}-cert.pub"));
+            lines.push_str(&["HostCertificate ", &path, "\n"].concat());
+            staged.insert(path.into(), Some(certificate.to_openssh().unwrap().into_bytes()));
+        }
+        staged.insert(self.drop_in(), Some(lines.into_bytes()));
+        staged
+    }
+
+    /// The staged files of a drop-in with this text.
+    pub(super) fn drop_in_with(&self, text: &str) -> Staged {
+        Staged::from([(self.drop_in(), Some(text.as_bytes().to_vec()))])
+    }
+
+    /// Builds and checks; the error's text, or nothing.
+    pub(super) fn checked(&self, staged: &Staged, granted: &[&str]) -> String {
+        let sshd = self.found();
+        let baseline = Baseline::take(&sshd).unwrap();
+        let granted: Vec<_> = granted.iter().map(|&one| one.to_owned()).collect();
+        let candidate = Candidate::build(&sshd, staged);
+        let result = candidate.and_then(|candidate| candidate.check(&baseline, &granted));
+        result.err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    /// Puts staged files in place.
+    pub(super) fn commit(&self, staged: &Staged) {
+        for (path, contents) in staged {
+            match contents {
+                Some(contents) => fs::write(path, contents).unwrap(),
+                None => fs::remove_file(path).unwrap(),
+            }
+            if path.extension().is_none() {
+                fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+            }
+        }
+    }
+}
+
+fn keygen(arguments: &[&str]) {
+    let output = Program::new(find("ssh-keygen").unwrap()).arg("-q").args(arguments).run().unwrap();
+    assert!(output.succeeded(), "{arguments:?}: {}", output.stderr);
+}

@@ -1,0 +1,224 @@
+//! sshd's configuration as a tree: the main file and whatever its `Include` lines name, nested, read
+//! as they are on the machine or as they would be with some files exchanged.
+
+use super::{
+    directive::Directive,
+    glob::{is_pattern, matches},
+};
+use crate::error::{Error, Result};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Component, Path, PathBuf},
+};
+
+/// What a relative `Include` is relative to, whatever the main file is called (SSHDIR).
+const SSHD_DIRECTORY: &str = "/etc/ssh";
+/// More files than any real configuration has.
+const MAX_FILES: usize = 1000;
+
+/// The files that would be different, by their resolved paths; none: removed.
+pub type Staged = BTreeMap<PathBuf, Option<Vec<u8>>>;
+
+/// The machine's files with the staged ones in their places. Only reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Overlay<'a>(pub &'a Staged);
+
+impl Overlay<'_> {
+    /// The staged file that a path means, if it means one, through whatever links.
+    #[must_use]
+    pub fn staged(&self, path: &Path) -> Option<(&Path, Option<&[u8]>)> {
+        let found =
+            |path: &Path| self.0.get_key_value(path).map(|(key, contents)| (key.as_path(), contents.as_deref()));
+        found(path).or_else(|| found(&fs::canonicalize(path).ok()?)).or_else(|| {
+            let (parent, name) = (path.parent()?, path.file_name()?);
+            found(&fs::canonicalize(parent).ok()?.join(name))
+        })
+    }
+
+    /// The contents of a file.
+    ///
+    /// # Errors
+    /// As reading it; not found if it is staged to be removed.
+    pub fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        match self.staged(path) {
+            Some((_, Some(contents))) => Ok(contents.to_vec()),
+            Some((_, None)) => Err(std::io::ErrorKind::NotFound.into()),
+            None => fs::read(path),
+        }
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.staged(path).map_or_else(|| path.exists(), |(_, contents)| contents.is_some())
+    }
+
+    fn names(&self, directory: &Path) -> Vec<String> {
+        let real = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+        let entries = fs::read_dir(directory).into_iter().flatten();
+        let mut names: Vec<_> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        let staged = self.0.keys().filter(|path| path.parent() == Some(&real));
+        names.extend(staged.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())));
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The files that an argument of `Include` names, in sshd's order.
+    #[must_use]
+    pub fn expand(&self, pattern: &str) -> Vec<PathBuf> {
+        let pattern = Path::new(SSHD_DIRECTORY).join(pattern);
+        let mut found = vec![PathBuf::new()];
+        for component in pattern.components() {
+            let segment = component.as_os_str().to_string_lossy();
+            if !matches!(component, Component::Normal(_)) || !is_pattern(&segment) {
+                found.iter_mut().for_each(|path| path.push(component));
+                continue;
+            }
+            let below = |path: PathBuf| {
+                let names = self.names(&path).into_iter().filter(|name| matches(&segment, name));
+                names.map(|name| path.join(name)).collect::<Vec<_>>()
+            };
+            found = found.into_iter().flat_map(below).collect();
+        }
+        found.retain(|path| self.exists(path));
+        found.sort();
+        found
+    }
+}
+
+/// One file of the configuration.
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    /// Where it is, as the configuration names it.
+    pub path: PathBuf,
+    /// Its bytes.
+    pub contents: Vec<u8>,
+    /// For each argument of an `Include` line (by line from 1, and by its place in it): the files.
+    pub includes: BTreeMap<(usize, usize), Vec<PathBuf>>,
+}
+
+impl ConfigFile {
+    /// Its lines that say something, with their numbers from 1.
+    pub fn directives(&self) -> impl Iterator<Item = (usize, Directive)> {
+        directives(&self.contents)
+    }
+}
+
+/// The directives of a file's bytes, with the numbers of their lines from 1.
+pub fn directives(contents: &[u8]) -> impl Iterator<Item = (usize, Directive)> {
+    let lines = contents.split(|byte| *byte == b'\n').enumerate();
+    lines.filter_map(|(index, line)| Some((index + 1, Directive::parse(line)?)))
+}
+
+/// A whole configuration.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    /// Its files, the main file first, each once.
+    pub files: Vec<ConfigFile>,
+}
+
+impl Tree {
+    /// Reads a main file and all that it includes. A file that cannot be read is left out: what
+    /// that means is for sshd to say.
+    ///
+    /// # Errors
+    /// When the main file cannot be read, or it includes without end.
+    pub fn read(main: &Path, overlay: Overlay<'_>) -> Result<Self> {
+        let contents = overlay
+            .read(main)
+            .map_err(|error| Error::failed(format!("cannot read {}", main.display())).cause(error))?;
+        let mut tree = Self { files: vec![ConfigFile { path: main.to_owned(), contents, includes: BTreeMap::new() }] };
+        let mut next = 0;
+        while let Some(file) = tree.files.get(next) {
+            let mut includes = BTreeMap::new();
+            for (line, directive) in file.directives().filter(|(_, directive)| directive.keyword == "include") {
+                for (index, argument) in directive.arguments.iter().enumerate() {
+                    includes.insert((line, index), overlay.expand(&argument.text));
+                }
+            }
+            for path in includes.values().flatten() {
+                if tree.find(path).is_none()
+                    && let Ok(contents) = overlay.read(path)
+                {
+                    tree.files.push(ConfigFile { path: path.clone(), contents, includes: BTreeMap::new() });
+                }
+            }
+            if tree.files.len() > MAX_FILES {
+                return Err(Error::failed(format!("{} includes more than {MAX_FILES} files", main.display())));
+            }
+            if let Some(file) = tree.files.get_mut(next) {
+                file.includes = includes;
+            }
+            next += 1;
+        }
+        Ok(tree)
+    }
+
+    /// The index of a file.
+    #[must_use]
+    pub fn find(&self, path: &Path) -> Option<usize> {
+        self.files.iter().position(|file| file.path == path)
+    }
+
+    /// Every line that says something: its file, its number, and what it says.
+    pub fn directives(&self) -> impl Iterator<Item = (&Path, usize, Directive)> {
+        self.files.iter().flat_map(|file| file.directives().map(|(line, what)| (file.path.as_path(), line, what)))
+    }
+
+    /// Where a keyword first stands: `/etc/ssh/sshd_config line 12`.
+    #[must_use]
+    pub fn place_of(&self, keyword: &str) -> Option<String> {
+        let (path, line, _) =
+            self.directives().find(|(_, _, directive)| directive.keyword.eq_ignore_ascii_case(keyword))?;
+        Some(format!("{} line {line}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(paths: &[PathBuf], below: &Path) -> Vec<String> {
+        paths.iter().map(|path| path.strip_prefix(below).unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn includes_are_read_with_the_staged_files_in_place() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = fs::canonicalize(scratch.path()).unwrap();
+        let config = at.join("main.conf");
+        fs::create_dir(at.join("d")).unwrap();
+        for (name, text) in
+            [("d/20-b.conf", "Include DIR/e.conf\n"), ("d/10-a.conf", "X\n"), ("e.conf", "Port 1\n"), ("d/.h.conf", "")]
+        {
+            fs::write(at.join(name), text.replace("DIR", at.to_str().unwrap())).unwrap();
+        }
+        std::os::unix::fs::symlink(at.join("d"), at.join("link")).unwrap();
+        fs::write(&config, format!("Include {0}/link/*.conf {0}/none\n", at.display())).unwrap();
+        let staged: Staged =
+            [(at.join("d/15-new.conf"), Some(b"HostKey /k\n".to_vec())), (at.join("d/10-a.conf"), None)].into();
+        let tree = Tree::read(&config, Overlay(&staged)).unwrap();
+        let paths: Vec<_> = tree.files.iter().map(|file| file.path.clone()).collect();
+        assert_eq!(names(&paths, &at), ["main.conf", "link/15-new.conf", "link/20-b.conf", "e.conf"]);
+        assert_eq!(names(&tree.files[0].includes[&(1, 0)], &at), ["link/15-new.conf", "link/20-b.conf"]);
+        assert!(tree.files[0].includes[&(1, 1)].is_empty());
+        assert_eq!(tree.place_of("Port"), Some(format!("{} line 1", at.join("e.conf").display())));
+        let plain = Tree::read(&config, Overlay(&Staged::new())).unwrap();
+        assert_eq!(plain.files.len(), 4);
+        assert!(Tree::read(&at.join("missing"), Overlay(&staged)).is_err());
+    }
+
+    #[test]
+    fn a_file_that_includes_itself_is_read_once() {
+        let scratch = tempfile::tempdir().unwrap();
+        let config = scratch.path().join("c");
+        fs::write(&config, format!("Include {}\n", config.display())).unwrap();
+        assert_eq!(Tree::read(&config, Overlay(&Staged::new())).unwrap().files.len(), 1);
+    }
+
+    #[test]
+    fn a_relative_include_is_below_etc_ssh() {
+        let staged = Staged::from([(PathBuf::from("/etc/ssh/zz-warded-test"), Some(Vec::new()))]);
+        assert_eq!(Overlay(&staged).expand("zz-warded-test"), [PathBuf::from("/etc/ssh/zz-warded-test")]);
+    }
+}

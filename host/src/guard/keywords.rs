@@ -1,0 +1,108 @@
+//! Which of sshd's keywords a change touches: in its lines, and in what `sshd -T` makes of them.
+//! Both are looked at: a line inside a `Match` shows in `sshd -T` only for those whom it matches.
+
+use super::{directive::Directive, includes::directives};
+use crate::{
+    machine::sshd::{Effective, effective::canonical},
+    text,
+};
+use similar::{Algorithm, DiffTag, capture_diff_slices};
+
+/// The keywords that may change.
+#[derive(Clone, Copy, Debug)]
+pub struct Granted<'a>(pub &'a [String]);
+
+impl Granted<'_> {
+    /// Whether a keyword is among them, in any spelling.
+    #[must_use]
+    pub fn has(self, keyword: &str) -> bool {
+        self.0.iter().any(|granted| canonical(granted) == canonical(keyword))
+    }
+}
+
+/// A change that is not granted: the line of the new file if it has one, and what is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotGranted {
+    /// The number of the line, in the new text for a line that is added, in the old for one that goes.
+    pub line: usize,
+    /// The line, or what is wrong with it.
+    pub what: String,
+}
+
+/// The lines between two texts of a configuration file that come or go without a grant for their
+/// keyword. `Match all` is free; any other `Match` is never granted: what stands below it could not
+/// be seen for everybody.
+#[must_use]
+pub fn not_granted(old: &[u8], new: &[u8], granted: Granted<'_>) -> Vec<NotGranted> {
+    let (old, new): (Vec<_>, Vec<_>) = (directives(old).collect(), directives(new).collect());
+    let words = |lines: &[(usize, Directive)]| lines.iter().map(|(_, one)| one.normal()).collect::<Vec<_>>();
+    let mut found = Vec::new();
+    for operation in capture_diff_slices(Algorithm::Myers, &words(&old), &words(&new)) {
+        let (tag, before, after) = operation.as_tag_tuple();
+        if tag == DiffTag::Equal {
+            continue;
+        }
+        for (verb, lines) in [("removes", old.get(before)), ("has", new.get(after))] {
+            for (line, directive) in lines.unwrap_or_default() {
+                if !directive.is_match_all() && (directive.keyword == "match" || !granted.has(&directive.keyword)) {
+                    let what = format!("{verb} `{}`", text::neutral(&directive.normal()));
+                    found.push(NotGranted { line: *line, what });
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The keywords that differ between two effective configurations without a grant, in words.
+#[must_use]
+pub fn effects(before: &Effective, after: &Effective, granted: Granted<'_>) -> Vec<String> {
+    let shown = |values: &[String]| match values {
+        [] => "nothing".to_owned(),
+        values => text::neutral(&values.join(", ")),
+    };
+    let differences = before.differences(after).into_iter().filter(|one| !granted.has(&one.keyword));
+    differences.map(|one| format!("{}: {} → {}", one.keyword, shown(&one.before), shown(&one.after))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_need_a_grant() {
+        let keywords = ["HostCertificate".to_owned(), "ChallengeResponseAuthentication".to_owned()];
+        let old = "Port 22\n# note\nMatch User bob\n  ForceCommand x\n";
+        for (new, expected) in [
+            (old, vec![]),
+            ("Port 22\n# other note\n\n\nMatch  User bob\nForceCommand \"x\"\n", vec![]),
+            ("HostCertificate /a\nPort 22\nMatch User bob\n  ForceCommand x\n", vec![]),
+            ("Match all\nhostcertificate /a\nPort 22\nMatch User bob\n  ForceCommand x\n", vec![]),
+            ("KbdInteractiveAuthentication no\nPort 22\nMatch User bob\n  ForceCommand x\n", vec![]),
+            ("DenyUsers *\nPort 22\nMatch User bob\n  ForceCommand x\n", vec![(1, "has `denyusers \"*\"`")]),
+            (
+                "Port 22\nMatch User bob\n  ForceCommand x\nMatch User root\n HostCertificate /a\n",
+                vec![(4, "has `match \"User\" \"root\"`")],
+            ),
+            ("Match User bob\n  ForceCommand x\n", vec![(1, "removes `port \"22\"`")]),
+            ("Port 22\nForceCommand x\n", vec![(3, "removes `match \"User\" \"bob\"`")]),
+            (
+                "Port 23\nMatch User bob\n  ForceCommand x\n",
+                vec![(1, "removes `port \"22\"`"), (1, "has `port \"23\"`")],
+            ),
+        ] {
+            let found = not_granted(old.as_bytes(), new.as_bytes(), Granted(&keywords));
+            let found: Vec<_> = found.iter().map(|one| (one.line, one.what.as_str())).collect();
+            assert_eq!(found, expected, "{new}");
+        }
+    }
+
+    #[test]
+    fn effects_need_a_grant() {
+        let before = Effective::parse("port 22\nusepam yes\n");
+        let after = Effective::parse("port 22\nusepam no\nhostcertificate /a\n");
+        let keywords = ["hostcertificate".to_owned()];
+        assert_eq!(effects(&before, &after, Granted(&keywords)), ["usepam: yes → no"]);
+        assert_eq!(effects(&before, &after, Granted(&[])), ["hostcertificate: nothing → /a", "usepam: yes → no"]);
+    }
+}

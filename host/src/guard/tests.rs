@@ -1,0 +1,295 @@
+//! The guard against a real sshd and a real client.
+
+use super::{Baseline, Candidate, fixture::PrivateSshd, includes::Staged, live, served};
+use std::time::{Duration, Instant};
+
+const GRANTED: [&str; 1] = ["HostCertificate"];
+
+#[test]
+fn a_whole_run_goes_through() {
+    let mut private = PrivateSshd::started();
+    let keys = ["rsa", "ecdsa", "ed25519"];
+    let certificates: Vec<_> =
+        keys.iter().zip(100..).map(|(key, serial)| private.certificate(key, serial, &[])).collect();
+    let pairs: Vec<_> = keys.into_iter().zip(&certificates).collect();
+    let staged = private.staged(&pairs);
+    let granted = GRANTED.map(str::to_owned);
+    let mut times = Vec::new();
+    let mut clock = Instant::now();
+    let mut lap = |name: &str| {
+        times.push(format!("{name} {} ms", clock.elapsed().as_millis()));
+        clock = Instant::now();
+    };
+
+    let sshd = private.found();
+    lap("find");
+    assert_eq!(sshd.listener.as_ref().unwrap().sockets.as_ref().unwrap().len(), 1);
+    let baseline = Baseline::take(&sshd).unwrap();
+    lap("baseline");
+    assert_eq!(baseline.offered.as_ref().unwrap().keys.len(), 3);
+    let candidate = Candidate::build(&sshd, &staged).unwrap();
+    lap("build");
+    candidate.check(&baseline, &granted).unwrap();
+    lap("check");
+    let proof = candidate.prove(&baseline, &certificates, &[private.key("ca")]).unwrap();
+    lap("prove");
+    assert_eq!((proof.certificates.as_slice(), proof.keys.len()), (&[100, 101, 102][..], 3));
+    assert_eq!(proof.logins.len() + proof.not_proved.len(), baseline.users.len());
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(proof.logins, ["root"]);
+    }
+    private.commit(&staged);
+    private.reload();
+    lap("(commit)");
+    let verified = live::verify(&sshd, &baseline, &certificates).unwrap();
+    lap("verify");
+    assert_eq!((verified.certificates.len(), verified.keys.len(), verified.live), (3, 3, true));
+    let offered = served(&sshd).unwrap().unwrap();
+    lap("served");
+    assert_eq!((offered.certificates.len(), offered.keys.len()), (3, 3));
+    assert_eq!(offered.certificates[0].seen.principals, ["a.example", "b.example"]);
+    eprintln!("{}", times.join(", "));
+
+    // Taking it back is a change like any other.
+    let back = Staged::from([(private.drop_in(), None)]);
+    assert_eq!(private.checked(&back, &GRANTED), "");
+    assert!(private.checked(&back, &[]).contains("50-warded.conf line 1 removes"));
+}
+
+#[test]
+fn a_broken_line_is_told_in_its_real_place() {
+    let private = PrivateSshd::started();
+    let told = private.checked(&private.drop_in_with("# a\n\nHostCertifcate /x\n"), &["HostCertifcate"]);
+    let place = format!("{}: line 3: Bad configuration option: HostCertifcate", private.drop_in().display());
+    assert!(told.contains(&place), "{told}");
+    assert!(!told.contains("/warded-"), "{told}");
+}
+
+#[test]
+fn keywords_that_are_not_granted_are_refused() {
+    let private = PrivateSshd::started();
+    for (text, seen) in [
+        ("DenyUsers *\n", "line 1 has `denyusers"),
+        ("HostCertificate /x\nForceCommand /bin/false\n", "line 2 has `forcecommand"),
+        ("Match User root\n  DenyUsers root\n", "line 1 has `match"),
+        ("Match all\nAuthorizedKeysCommand /usr/bin/id\n", "line 2 has `authorizedkeyscommand"),
+        ("HostKey /x\n", "line 1 has `hostkey"),
+        ("Include /etc/ssh/moduli\n", "line 1 has `include"),
+    ] {
+        let told = private.checked(&private.drop_in_with(text), &GRANTED);
+        assert!(told.contains(seen) && told.contains("granted: HostCertificate"), "{text}: {told}");
+    }
+}
+
+#[test]
+fn what_an_include_brings_in_counts() {
+    let private = PrivateSshd::started();
+    std::fs::write(private.path("extra"), "DenyUsers nobody\nMatch User nobody\nPasswordAuthentication no\n").unwrap();
+    let text = format!("Include {}\n", private.path("extra"));
+    let told = private.checked(&private.drop_in_with(&text), &["Include"]);
+    assert!(told.contains("denyusers: nothing → nobody") || told.contains("passwordauthentication"), "{told}");
+    let told = private.checked(&private.drop_in_with(&text), &["Include", "DenyUsers"]);
+    assert!(told.contains("user nobody") && told.contains("passwordauthentication: yes → no"), "{told}");
+}
+
+#[test]
+fn files_that_sshd_is_silent_about_are_refused() {
+    let private = PrivateSshd::started();
+    let certificate = |extra: &[&str]| private.staged(&[("ed25519", &private.certificate("ed25519", 7, extra))]);
+    let foreign = private.staged(&[("ed25519", &private.certificate("ca", 7, &[]))]);
+    for (staged, seen) in [
+        (
+            private.drop_in_with(&format!("HostCertificate {}\n", private.path("none"))),
+            "Could not load host certificate",
+        ),
+        (foreign, "No matching private key for certificate"),
+        (certificate(&["-V", "20200101:20200102"]), "expired at 2020-01-02"),
+        (certificate(&["-V", "+1h:+2h"]), "is not valid before"),
+        (certificate(&["USER"]), "is a user certificate"),
+        (certificate(&["ANY"]), "names no principal"),
+        (certificate(&["-O", "critical:x=y"]), "critical options"),
+        (certificate(&[]), ""),
+        (certificate(&["OTHER"]), ""),
+    ] {
+        let told = private.checked(&staged, &GRANTED);
+        assert!(told.contains(seen) && told.is_empty() == seen.is_empty(), "{seen}: {told}");
+        assert!(!told.contains("/warded-"), "{told}");
+    }
+    let revoked = format!("RevokedKeys {}\n", private.path("no-list"));
+    let told = private.checked(&private.drop_in_with(&revoked), &["RevokedKeys"]);
+    assert!(told.contains("refuse every public key"), "{told}");
+    let mut trusted = private.drop_in_with(&format!("TrustedUserCAKeys {}\n", private.path("user_ca")));
+    trusted.insert(private.path("user_ca").into(), Some(b"garbage\n".to_vec()));
+    assert!(private.checked(&trusted, &["TrustedUserCAKeys"]).contains("no key in line 1"));
+}
+
+/// Builds and proves without checking: what only a handshake shows.
+fn proved(private: &PrivateSshd, staged: &Staged, certificates: &[ssh_key::Certificate]) -> String {
+    let sshd = private.found();
+    let baseline = Baseline::take(&sshd).unwrap();
+    let candidate = Candidate::build(&sshd, staged).unwrap();
+    let result = candidate.prove(&baseline, certificates, &[private.key("ca")]);
+    result.map_or_else(|error| error.to_string(), |proof| format!("{proof:?}"))
+}
+
+#[test]
+fn handshakes_show_what_configurations_hide() {
+    let mut private = PrivateSshd::new();
+    let certificate = private.certificate("ed25519", 9, &[]);
+    let staged = private.staged(&[("ed25519", &certificate)]);
+    let place = private.drop_in();
+    let with = |text: &str| {
+        let mut staged = staged.clone();
+        let drop_in = staged.get_mut(&place).unwrap().as_mut().unwrap();
+        drop_in.extend_from_slice(text.as_bytes());
+        staged
+    };
+    // Without a listener, too.
+    for start in [false, true] {
+        if start {
+            private.start();
+        }
+        let all = std::slice::from_ref(&certificate);
+        let hidden = proved(&private, &with("HostKeyAlgorithms ssh-ed25519,ecdsa-sha2-nistp256,rsa-sha2-512\n"), all);
+        let place = format!("HostKeyAlgorithms ({} line 2) does not list its type", private.drop_in().display());
+        assert!(hidden.contains(&place), "{hidden}");
+        let foreign = private.certificate("ed25519", 9, &["OTHER"]);
+        let told = proved(&private, &private.staged(&[("ed25519", &foreign)]), &[foreign]);
+        assert!(told.contains("a client that trusts the CA would not accept sshd"), "{told}");
+        let older = private.certificate("ed25519", 8, &[]);
+        let told = proved(&private, &staged, &[older]);
+        assert!(told.contains("another certificate") && told.contains("serial 9"), "{told}");
+        let told = proved(&private, &with("HostKeyAlgorithms ssh-ed25519,ssh-ed25519-cert-v01@openssh.com\n"), all);
+        assert!(
+            told.contains("rsa host key could not connect") || told.contains("ecdsa-sha2-nistp256 host key"),
+            "{told}"
+        );
+        if rustix::process::geteuid().is_root() {
+            let told = proved(&private, &with("DenyUsers root\n"), all);
+            assert!(told.contains("root could not log in any more") && told.contains("DenyUsers"), "{told}");
+            let told = proved(&private, &with("ForceCommand /bin/false\n"), all);
+            assert!(told.contains("root could not run a command"), "{told}");
+            let told = proved(&private, &with("Match User root\nMaxAuthTries 0\n"), all);
+            assert!(told.contains("root could not log in"), "{told}");
+        }
+        assert!(proved(&private, &staged, all).contains("certificates: [9]"));
+    }
+}
+
+#[test]
+fn a_listener_that_shuts_out_the_network_is_seen_and_recovers() {
+    let mut private = PrivateSshd::started();
+    let certificate = private.certificate("ed25519", 11, &[]);
+    let mut staged = private.staged(&[("ed25519", &certificate)]);
+    let good = staged.clone();
+    let drop_in = staged.get_mut(&private.drop_in()).unwrap().as_mut().unwrap();
+    drop_in.extend_from_slice(b"PerSourceMaxStartups 0\n");
+    let sshd = private.found();
+    let baseline = Baseline::take(&sshd).unwrap();
+    let candidate = Candidate::build(&sshd, &staged).unwrap();
+    let granted = ["HostCertificate".to_owned(), "PerSourceMaxStartups".to_owned()];
+    candidate.check(&baseline, &granted).unwrap();
+    let all = std::slice::from_ref(&certificate);
+    candidate.prove(&baseline, all, &[private.key("ca")]).unwrap();
+    private.commit(&staged);
+    private.reload();
+    let told = live::verify_within(&sshd, &baseline, all, Duration::from_secs(2)).unwrap_err();
+    assert!(told.to_string().contains("does not serve the new certificate"), "{told}");
+    private.commit(&good);
+    private.reload();
+    assert_eq!(live::verify(&sshd, &baseline, all).unwrap().certificates, [11]);
+    // A renewal that sshd has not been told of, and a listener that is gone.
+    let newer = private.certificate("ed25519", 12, &[]);
+    let told = live::verify_within(&sshd, &baseline, &[newer], Duration::from_millis(300)).unwrap_err();
+    assert!(told.to_string().contains("serial 11 instead of 12"), "{told}");
+    private.stop();
+    let told = live::verify_within(&sshd, &baseline, all, Duration::from_millis(300)).unwrap_err();
+    assert!(told.to_string().contains("does not listen any more"), "{told}");
+}
+
+#[test]
+fn an_unfinished_edit_of_somebody_else_is_not_switched_on() {
+    let private = PrivateSshd::started();
+    let text = std::fs::read_to_string(&private.main).unwrap();
+    let certificate = private.certificate("ed25519", 7, &[]);
+    let staged = private.staged(&[("ed25519", &certificate)]);
+    std::fs::write(&private.main, text.replace(&format!("Port {}", private.port), "Port 1")).unwrap();
+    assert!(private.checked(&staged, &GRANTED).contains("a reload would close 127.0.0.1"));
+    std::fs::write(&private.main, text.replace(&format!("HostKey {}\n", private.path("rsa")), "")).unwrap();
+    assert!(private.checked(&staged, &GRANTED).contains("no longer offer its ssh-rsa host key"));
+    std::fs::write(&private.main, &text).unwrap();
+    assert_eq!(private.checked(&staged, &GRANTED), "");
+    std::fs::write(&private.main, format!("Foo bar\n{text}")).unwrap();
+    let told = Baseline::take(&private.found()).unwrap_err().to_string();
+    assert!(told.contains("is broken already") && told.contains("line 1: Bad configuration option: Foo"), "{told}");
+}
+
+#[test]
+fn several_ports_and_addresses_are_kept() {
+    let mut private = PrivateSshd::new();
+    let text = std::fs::read_to_string(&private.main).unwrap();
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listen = format!("Port {other}\nListenAddress 127.0.0.1\nListenAddress 127.0.0.9\n");
+    std::fs::write(&private.main, text.replace("ListenAddress 127.0.0.1\n", &listen)).unwrap();
+    private.start();
+    let sshd = private.found();
+    assert_eq!(sshd.listener.as_ref().unwrap().sockets.as_ref().unwrap().len(), 4);
+    let baseline = Baseline::take(&sshd).unwrap();
+    assert_eq!(live::verify(&sshd, &baseline, &[]).unwrap().keys.len(), 3);
+    let staged = Staged::from([(private.main.clone(), Some(text.into_bytes()))]);
+    let told = private.checked(&staged, &["Port", "ListenAddress"]);
+    assert!(told.contains("a reload would close 127.0.0."), "{told}");
+}
+
+#[test]
+fn an_sshd_that_is_installed_nowhere_is_found_by_its_listener() {
+    let mut private = PrivateSshd::new();
+    let copy = private.directory.join("bin");
+    std::fs::create_dir(&copy).unwrap();
+    let copy = copy.join("sshd");
+    std::fs::copy(crate::machine::exec::find("sshd").unwrap(), &copy).unwrap();
+    private.start_with(&copy, &["-o", "ClientAliveInterval=77"]);
+    let sshd = private.found();
+    assert_eq!(sshd.binary, copy);
+    assert_eq!(sshd.arguments, ["-o", "ClientAliveInterval=77"]);
+    assert!(sshd.listener.as_ref().unwrap().unit.is_none());
+    let pid = std::fs::read_to_string(sshd.pid_file().unwrap()).unwrap();
+    assert_eq!(pid.trim(), sshd.listener.as_ref().unwrap().pid.to_string());
+    let baseline = Baseline::take(&sshd).unwrap();
+    assert_eq!(baseline.effective.values("clientaliveinterval"), ["77"]);
+}
+
+#[test]
+fn a_listener_that_does_not_answer_stops_the_run() {
+    let mut private = PrivateSshd::new();
+    let text = std::fs::read_to_string(&private.main).unwrap();
+    std::fs::write(&private.main, format!("PerSourceMaxStartups 0\n{text}")).unwrap();
+    private.start();
+    let told = Baseline::take(&private.found()).unwrap_err().to_string();
+    assert!(told.starts_with("refused: sshd at 127.0.0.1") && told.contains("cannot be asked"), "{told}");
+}
+
+#[test]
+fn a_listener_on_ipv6_only_is_asked_from_its_own_address() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        return;
+    }
+    let mut private = PrivateSshd::new();
+    let text = std::fs::read_to_string(&private.main).unwrap();
+    std::fs::write(&private.main, text.replace("ListenAddress 127.0.0.1", "ListenAddress ::1")).unwrap();
+    private.start_at("::1");
+    let offered = served(&private.found()).unwrap().unwrap();
+    assert_eq!((offered.keys.len(), offered.certificates.len()), (3, 0));
+}
+
+#[test]
+fn a_staged_host_key_is_used_by_the_candidate() {
+    let private = PrivateSshd::started();
+    let sshd = private.found();
+    let baseline = Baseline::take(&sshd).unwrap();
+    let (_, key) = crate::machine::sshd::host_key::throw_away().unwrap();
+    let staged = Staged::from([(private.path("ed25519").into(), Some(key.to_vec()))]);
+    let candidate = Candidate::build(&sshd, &staged).unwrap();
+    let told = candidate.check(&baseline, &[]).unwrap_err().to_string();
+    assert!(told.contains("no longer offer its ssh-ed25519 host key"), "{told}");
+}

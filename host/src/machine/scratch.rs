@@ -1,0 +1,162 @@
+//! Directories that live only as long as a run: the private one of a candidate configuration, and
+//! sshd's own empty one under /run where no service has made it. Live files are `files.rs`.
+
+use crate::error::{Error, Result};
+use std::{
+    collections::BTreeMap,
+    fs::{self, OpenOptions, Permissions},
+    io::Write,
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+/// A temporary directory, removed with all that is in it when this is dropped.
+#[derive(Debug)]
+pub struct Scratch {
+    directory: tempfile::TempDir,
+}
+
+impl Scratch {
+    /// A directory that only we can enter (0700).
+    ///
+    /// # Errors
+    /// When no safe place for it exists, or it cannot be made.
+    pub fn private() -> Result<Self> {
+        Self::with_mode(0o700)
+    }
+
+    /// A directory that everybody can pass through but nobody can list (0711): for a file that sshd
+    /// reads as the user who logs in.
+    ///
+    /// # Errors
+    /// As [`Scratch::private`].
+    pub fn passable() -> Result<Self> {
+        Self::with_mode(0o711)
+    }
+
+    fn with_mode(mode: u32) -> Result<Self> {
+        let wrong = |error: std::io::Error| Error::failed("cannot make a temporary directory").cause(error);
+        let directory = tempfile::Builder::new().prefix("warded-").tempdir_in(parent()?).map_err(wrong)?;
+        // Exactly this mode, whatever the umask.
+        fs::set_permissions(directory.path(), Permissions::from_mode(mode)).map_err(wrong)?;
+        Ok(Self { directory })
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Writes a new file with exactly this mode, and says where it is.
+    ///
+    /// # Errors
+    /// When it cannot be written, or exists.
+    pub fn write(&self, name: &str, contents: &[u8], mode: u32) -> Result<PathBuf> {
+        let path = self.path().join(name);
+        let write = || {
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            file.write_all(contents)?;
+            file.set_permissions(Permissions::from_mode(mode))
+        };
+        write().map_err(|error| Error::failed(format!("cannot write {}", path.display())).cause(error))?;
+        Ok(path)
+    }
+}
+
+/// Where temporary directories go. Root does not follow TMPDIR: whoever owns that directory could
+/// exchange ours, and with it a configuration that sshd is about to be run with.
+fn parent() -> Result<PathBuf> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(std::env::temp_dir());
+    }
+    let safe = |path: &&&str| {
+        fs::metadata(path).is_ok_and(|metadata| {
+            metadata.is_dir() && metadata.uid() == 0 && (metadata.mode() & 0o1000 != 0 || metadata.mode() & 0o022 == 0)
+        })
+    };
+    ["/tmp", "/var/tmp", "/run", "/root"].iter().find(safe).map(PathBuf::from).ok_or_else(|| {
+        Error::failed("cannot make a temporary directory")
+            .cause("/tmp, /var/tmp, /run and /root are missing, or others could exchange what is in them")
+            .next("chown root /tmp && chmod 1777 /tmp")
+    })
+}
+
+/// How many hold each directory that we made. Ours to remove when the last lets go.
+static HELD: Mutex<BTreeMap<PathBuf, usize>> = Mutex::new(BTreeMap::new());
+
+/// Keeps sshd's privilege separation directory in being while this lives. sshd refuses even `-t`
+/// without it, and under socket activation nothing makes it before the first connection.
+#[derive(Debug)]
+#[must_use]
+pub struct PrivsepDirectory(PathBuf);
+
+impl PrivsepDirectory {
+    /// Makes the directory (0755) if it is missing, directly under /run or /var/run, and we are
+    /// root; gives nothing if there is nothing to keep.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn hold(path: &Path) -> Result<Option<Self>> {
+        let parent = path.parent().unwrap_or(path);
+        if !rustix::process::geteuid().is_root() || ![Path::new("/run"), Path::new("/var/run")].contains(&parent) {
+            return Ok(None);
+        }
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = held.get_mut(path) {
+            *count += 1;
+            return Ok(Some(Self(path.to_owned())));
+        }
+        let wrong = |error| Error::failed(format!("cannot make {}, which sshd needs", path.display())).cause(error);
+        match fs::create_dir(path) {
+            Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o755)).map_err(wrong)?,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(None),
+            Err(error) => return Err(wrong(error)),
+        }
+        held.insert(path.to_owned(), 1);
+        Ok(Some(Self(path.to_owned())))
+    }
+}
+
+impl Drop for PrivsepDirectory {
+    fn drop(&mut self) {
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = held.get(&self.0).copied().unwrap_or(1).saturating_sub(1);
+        if left > 0 {
+            held.insert(self.0.clone(), left);
+            return;
+        }
+        held.remove(&self.0);
+        // A service may have started meanwhile and count on it: an empty directory that stays does
+        // no harm, one that goes shuts every connection out.
+        if !crate::machine::sshd::is_running() {
+            fs::remove_dir(&self.0).ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scratch_directory_is_private_and_goes() {
+        let scratch = Scratch::private().unwrap();
+        let path = scratch.write("key", b"secret", 0o600).unwrap();
+        assert_eq!(fs::metadata(scratch.path()).unwrap().mode() & 0o7777, 0o700);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        assert!(scratch.write("key", b"again", 0o600).is_err());
+        let directory = scratch.path().to_owned();
+        drop(scratch);
+        assert!(!directory.exists());
+        assert_eq!(fs::metadata(Scratch::passable().unwrap().path()).unwrap().mode() & 0o7777, 0o711);
+    }
+
+    #[test]
+    fn only_directories_directly_under_run_are_made() {
+        for path in ["/etc/sshd", "/run/a/sshd", "/var/empty", "/"] {
+            assert!(PrivsepDirectory::hold(Path::new(path)).unwrap().is_none(), "{path}");
+        }
+    }
+}

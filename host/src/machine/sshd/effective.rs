@@ -1,0 +1,202 @@
+//! What `sshd -T` prints, and the words of `sshd -t`, as values that can be compared.
+
+use crate::text;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+/// sshd's effective configuration, for all or for one connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effective {
+    values: BTreeMap<String, Vec<String>>,
+    /// The private host key files that it would use, without those defaults that do not exist.
+    pub host_keys: Vec<PathBuf>,
+}
+
+/// A keyword whose value differs between two configurations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The keyword, in lower case, by its current name.
+    pub keyword: String,
+    /// Its values before.
+    pub before: Vec<String>,
+    /// Its values after.
+    pub after: Vec<String>,
+}
+
+impl Effective {
+    /// Reads the output of `sshd -T`.
+    #[must_use]
+    pub fn parse(stdout: &str) -> Self {
+        let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for line in stdout.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
+            let (keyword, value) = line.split_once(' ').unwrap_or((line, ""));
+            values.entry(keyword.to_lowercase()).or_default().push(value.to_owned());
+        }
+        // The three default host keys are printed whether they exist or not.
+        let mut host_keys: Vec<PathBuf> = Vec::new();
+        if let Some(named) = values.get_mut("hostkey") {
+            named.retain(|path| Path::new(path).exists());
+            host_keys.extend(named.iter().map(PathBuf::from));
+        }
+        Self { values, host_keys }
+    }
+
+    /// The values of a keyword in any spelling; several where it accumulates (`HostKey`).
+    #[must_use]
+    pub fn values(&self, keyword: &str) -> &[String] {
+        self.values.get(&canonical(keyword)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The one path that a keyword names; none for `none`.
+    #[must_use]
+    pub fn path(&self, keyword: &str) -> Option<PathBuf> {
+        self.values(keyword).first().filter(|value| value.starts_with('/')).map(PathBuf::from)
+    }
+
+    /// The addresses it would listen on.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.values("listenaddress").iter().filter_map(|value| value.split(' ').next()?.parse().ok())
+    }
+
+    /// Every value passed through `name`: a candidate's private paths become the real ones.
+    #[must_use]
+    pub fn renamed(mut self, name: impl Fn(&str) -> String) -> Self {
+        for value in self.values.values_mut().flatten() {
+            *value = name(value);
+        }
+        self
+    }
+
+    /// The keywords whose values are not the same in `after`.
+    #[must_use]
+    pub fn differences(&self, after: &Self) -> Vec<Difference> {
+        let keywords: BTreeSet<_> = self.values.keys().chain(after.values.keys()).collect();
+        let difference = |keyword: &String| {
+            let (before, after) = (self.values(keyword), after.values(keyword));
+            (before != after).then(|| Difference {
+                keyword: keyword.clone(),
+                before: before.to_vec(),
+                after: after.to_vec(),
+            })
+        };
+        keywords.into_iter().filter_map(difference).collect()
+    }
+
+    pub(super) fn forget_host_keys(&mut self) {
+        self.values.remove("hostkey");
+        self.host_keys.clear();
+    }
+}
+
+/// A keyword as `sshd -T` spells it: lower case, and old names replaced (servconf.c, keywords[]).
+#[must_use]
+pub fn canonical(keyword: &str) -> String {
+    let keyword = keyword.to_lowercase();
+    let current = match keyword.as_str() {
+        "challengeresponseauthentication" | "skeyauthentication" => "kbdinteractiveauthentication",
+        "pubkeyacceptedkeytypes" => "pubkeyacceptedalgorithms",
+        "hostbasedacceptedkeytypes" => "hostbasedacceptedalgorithms",
+        "hostdsakey" => "hostkey",
+        "keepalive" => "tcpkeepalive",
+        "dsaauthentication" => "pubkeyauthentication",
+        "verifyreversemapping" | "reversemappingcheck" => "usedns",
+        "authorizedkeysfile2" => "authorizedkeysfile",
+        _ => return keyword,
+    };
+    current.to_owned()
+}
+
+/// What sshd says on standard error, line by line, without the place (`FILE line 3: `), which
+/// moves when a line is inserted above; sorted.
+#[must_use]
+pub fn words(stderr: &str) -> Vec<String> {
+    let mut lines: Vec<_> =
+        stderr.lines().map(|line| text::neutral(placeless(line.trim()))).filter(|line| !line.is_empty()).collect();
+    lines.sort();
+    lines
+}
+
+/// A line without the place it speaks of: `FILE line 3: ` or `FILE: line 3: `.
+fn placeless(line: &str) -> &str {
+    let stripped = || {
+        let (before, rest) = line.split_once(" line ")?;
+        let (number, words) = rest.split_once(": ")?;
+        let numbered = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        (before.starts_with('/') && numbered).then_some(words)
+    };
+    stripped().unwrap_or(line)
+}
+
+/// The version in a text of OpenSSH: `OpenSSH_9.2p1 Debian-2, …` is `9.2p1`.
+#[must_use]
+pub fn version(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("OpenSSH_")?;
+    let version: String =
+        rest.chars().take_while(|character| character.is_ascii_alphanumeric() || *character == '.').collect();
+    (!version.is_empty()).then_some(version)
+}
+
+/// Major and minor number of a version: `9.2p1` is (9, 2).
+#[must_use]
+pub fn major_minor(version: &str) -> Option<(u32, u32)> {
+    let (major, rest) = version.split_once('.')?;
+    let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_accumulate_and_compare() {
+        let before = Effective::parse(
+            "port 22\nhostkey /\nhostkey /nonexistent\nhostkey /dev\nusepam no\nlistenaddress [::]:22\nlistenaddress 0.0.0.0:22 rdomain x\n",
+        );
+        assert_eq!(before.values("HostKey"), ["/", "/dev"]);
+        assert_eq!(
+            before.addresses().map(|address| address.to_string()).collect::<Vec<_>>(),
+            ["[::]:22", "0.0.0.0:22"]
+        );
+        let after = Effective::parse("port 22\nhostkey /\nusepam no\ndenyusers x\n");
+        let keywords: Vec<_> = before.differences(&after).into_iter().map(|one| one.keyword).collect();
+        assert_eq!(keywords, ["denyusers", "hostkey", "listenaddress"]);
+        assert!(before.differences(&before).is_empty());
+        assert_eq!(Effective::parse("pubkeyacceptedalgorithms x\n").values("PubkeyAcceptedKeyTypes"), ["x"]);
+        assert_eq!(Effective::parse("revokedkeys none\n").path("RevokedKeys"), None);
+        assert_eq!(Effective::parse("revokedkeys /k\n").path("RevokedKeys"), Some("/k".into()));
+    }
+
+    #[test]
+    fn words_have_no_place() {
+        for (line, expected) in [
+            ("/etc/ssh/sshd_config line 12: Deprecated option X\r", "Deprecated option X"),
+            ("/etc/ssh/a.conf: line 1: Bad configuration option: Foo", "Bad configuration option: Foo"),
+            (
+                "Could not load host certificate \"/x\": No such file",
+                "Could not load host certificate \"/x\": No such file",
+            ),
+            ("a line 3: b", "a line 3: b"),
+            ("/a line x: b", "/a line x: b"),
+        ] {
+            assert_eq!(words(line), [expected]);
+        }
+        assert_eq!(words("b\r\n\na\r\nb"), ["a", "b", "b"]);
+    }
+
+    #[test]
+    fn versions_are_found() {
+        for (said, expected) in [
+            ("OpenSSH_9.2, OpenSSL 3.0.19", Some("9.2")),
+            ("unknown option -- V\nOpenSSH_8.4p1 Debian-5, OpenSSL", Some("8.4p1")),
+            ("Sun_SSH", None),
+        ] {
+            assert_eq!(version(said).as_deref(), expected);
+        }
+        assert_eq!(major_minor("9.2p1"), Some((9, 2)));
+        assert_eq!(major_minor("10.0"), Some((10, 0)));
+    }
+}

@@ -1,0 +1,122 @@
+//! The process that accepts sshd's connections, found in /proc: by its command line, not by a pid
+//! file, which may be stale or shared with another sshd.
+
+use super::{DEFAULT_CONFIG, arguments::CommandLine, sockets};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// An sshd that is running and accepts connections.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its process id: SIGHUP to it is a reload.
+    pub pid: i32,
+    /// The systemd unit it belongs to (`ssh.service`), if it is a system service; that one can be
+    /// reloaded instead.
+    pub unit: Option<String>,
+    /// Its program.
+    pub binary: Option<PathBuf>,
+    /// The arguments that shape its configuration.
+    pub arguments: Vec<String>,
+    /// What it listens on right now; none if we may not see that.
+    pub sockets: Option<Vec<sockets::Socket>>,
+}
+
+/// Whether any sshd runs on this machine, for whatever purpose.
+#[must_use]
+pub fn is_running() -> bool {
+    processes().into_iter().any(|pid| comm(pid).is_some_and(|name| name.starts_with("sshd")) && state(pid) != Some('Z'))
+}
+
+/// The listeners that run with this configuration file, the oldest first.
+#[must_use]
+pub(super) fn scan(config: &Path) -> Vec<Listener> {
+    let wanted = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
+    let mut pids: Vec<_> =
+        processes().into_iter().filter(|&pid| comm(pid).as_deref() == Some("sshd") && is_ours_to_see(pid)).collect();
+    pids.sort_unstable();
+    pids.into_iter().filter_map(|pid| listener(pid, &wanted)).collect()
+}
+
+fn listener(pid: i32, wanted: &Path) -> Option<Listener> {
+    let line = CommandLine::of_listener(&fs::read(proc(pid, "cmdline")).ok()?)?;
+    let used = line.config.unwrap_or_else(|| DEFAULT_CONFIG.into());
+    // A relative path was meant from where sshd was started; it has changed to / since.
+    let used = if used.is_absolute() { used } else { fs::read_link(proc(pid, "cwd")).ok()?.join(used) };
+    if fs::canonicalize(&used).unwrap_or(used) != wanted {
+        return None;
+    }
+    let running = fs::read_link(proc(pid, "exe")).ok().filter(|path| path.is_file());
+    let named = line.binary.filter(|path| path.is_file());
+    Some(Listener {
+        pid,
+        unit: fs::read_to_string(proc(pid, "cgroup")).ok().and_then(|text| unit(&text)),
+        // After an upgrade the running file is gone; a reload then starts the one of that name.
+        binary: running.or(named),
+        arguments: line.arguments,
+        sockets: sockets::of(pid),
+    })
+}
+
+/// The system service in the text of `/proc/PID/cgroup`, version 1 or 2.
+fn unit(cgroup: &str) -> Option<String> {
+    let path = cgroup.lines().find_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        matches!(controllers, "" | "name=systemd").then_some(path)
+    })?;
+    let inner = path.strip_prefix("/system.slice/")?;
+    let service = inner.rsplit('/').next()?;
+    service.ends_with(".service").then(|| service.to_owned())
+}
+
+/// Whether a process shares our view of processes and network: an sshd in a container does not, and
+/// is not this machine's.
+fn is_ours_to_see(pid: i32) -> bool {
+    ["ns/pid", "ns/net"].into_iter().all(|namespace| {
+        let own = fs::read_link(format!("/proc/self/{namespace}"));
+        match (fs::read_link(proc(pid, namespace)), own) {
+            (Ok(theirs), Ok(own)) => theirs == own,
+            // Not ours to look at (an ordinary user and root's sshd): its command line decides.
+            _ => true,
+        }
+    })
+}
+
+fn processes() -> Vec<i32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn comm(pid: i32) -> Option<String> {
+    Some(fs::read_to_string(proc(pid, "comm")).ok()?.trim_end().to_owned())
+}
+
+fn state(pid: i32) -> Option<char> {
+    fs::read_to_string(proc(pid, "stat")).ok()?.rsplit_once(") ")?.1.chars().next()
+}
+
+fn proc(pid: i32, entry: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/{entry}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_system_service_is_a_unit() {
+        for (cgroup, expected) in [
+            ("0::/system.slice/ssh.service\n", Some("ssh.service")),
+            ("0::/system.slice/system-sshd.slice/sshd@1.service\n", Some("sshd@1.service")),
+            ("12:cpu:/\n1:name=systemd:/system.slice/sshd.service\n0::/\n", Some("sshd.service")),
+            ("0::/user.slice/user-0.slice/session-3.scope\n", None),
+            ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.service\n", None),
+            ("0::/\n", None),
+            ("", None),
+        ] {
+            assert_eq!(unit(cgroup).as_deref(), expected, "{cgroup}");
+        }
+    }
+}

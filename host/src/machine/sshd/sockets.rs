@@ -1,0 +1,101 @@
+//! What a process listens on right now, from /proc: the truth about a listener, whatever its
+//! configuration has become since it read it.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+/// A socket that accepts connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// The address and port it is bound to.
+    pub address: SocketAddr,
+    /// Whether process 1 holds it too: socket activation, so that no line of sshd's own
+    /// configuration decides about it.
+    pub inherited: bool,
+    /// The socket's number in the kernel: another one after a reload.
+    pub inode: u64,
+}
+
+/// The sockets that a process listens on. None when we may not look.
+pub(super) fn of(pid: i32) -> Option<Vec<Socket>> {
+    let own = inodes(pid)?;
+    let init = inodes(1).unwrap_or_default();
+    let mut sockets = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        let text = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        let listening = text.lines().filter_map(parse).filter(|(_, inode)| own.contains_key(inode));
+        sockets.extend(listening.map(|(address, inode)| Socket {
+            address,
+            inherited: init.contains_key(&inode),
+            inode,
+        }));
+    }
+    sockets.sort_by_key(|socket| socket.address);
+    Some(sockets)
+}
+
+/// The inodes of the sockets that a process has open.
+fn inodes(pid: i32) -> Option<BTreeMap<u64, ()>> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    let inode = |entry: std::io::Result<fs::DirEntry>| {
+        let target = fs::read_link(entry.ok()?.path()).ok()?;
+        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    };
+    Some(entries.filter_map(inode).map(|inode| (inode, ())).collect())
+}
+
+/// A line of `/proc/net/tcp` or `tcp6` in state 0A (listening): its local address, and its inode.
+fn parse(line: &str) -> Option<(SocketAddr, u64)> {
+    let mut fields = line.split_whitespace();
+    let local = fields.nth(1)?;
+    let state = fields.nth(1)?;
+    let inode = fields.nth(5)?.parse().ok()?;
+    let (address, port) = local.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let words = address.len() / 8;
+    // Each group of four bytes is printed as one number in the machine's own byte order.
+    let mut bytes = Vec::with_capacity(16);
+    for word in 0..words {
+        let number = u32::from_str_radix(address.get(word * 8..word * 8 + 8)?, 16).ok()?;
+        bytes.extend(number.to_ne_bytes());
+    }
+    let address = match words {
+        1 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?)),
+        4 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?)),
+        _ => return None,
+    };
+    (state == "0A").then_some((SocketAddr::new(address, port), inode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn lines_of_the_kernel_are_read() {
+        let rest = "00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0";
+        for (local, expected) in [
+            ("0100007F:0016", Some("127.0.0.1:22")),
+            ("00000000:08AE", Some("0.0.0.0:2222")),
+            ("00000000000000000000000001000000:0016", Some("[::1]:22")),
+            ("0000:0016", None),
+        ] {
+            let parsed = parse(&format!("   0: {local} {rest}"));
+            assert_eq!(parsed, expected.map(|text| (text.parse().unwrap(), 4711)), "{local}");
+        }
+        assert_eq!(parse(&format!("0: 0100007F:0016 {}", rest.replace(" 0A ", " 01 "))), None);
+        assert_eq!(parse("  sl  local_address rem_address   st tx_queue rx_queue"), None);
+    }
+
+    #[test]
+    fn our_own_listening_socket_is_seen() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let own = of(i32::try_from(std::process::id()).unwrap()).unwrap();
+        let address = socket.local_addr().unwrap();
+        assert!(own.iter().any(|one| one.address == address && !one.inherited), "{own:?}");
+    }
+}

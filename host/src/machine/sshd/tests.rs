@@ -1,0 +1,43 @@
+//! A real sshd with configurations that are no one's.
+
+use super::*;
+use std::fs;
+
+fn directory() -> (tempfile::TempDir, AbsolutePath) {
+    let scratch = tempfile::tempdir().unwrap();
+    let config = scratch.path().canonicalize().unwrap().join("odd.conf");
+    (scratch, config.as_path().try_into().unwrap())
+}
+
+#[test]
+fn a_configuration_without_usable_keys_is_read() {
+    let (scratch, config) = directory();
+    fs::write(config.as_path(), format!("HostKey {}/none\nPort 2222\nPidFile /p/id\n", scratch.path().display()))
+        .unwrap();
+    let sshd = Sshd::find(&config, None).unwrap().unwrap();
+    assert!(
+        sshd.listener.is_none() && sshd.arguments.is_empty() && sshd.version.starts_with(|c: char| c.is_ascii_digit())
+    );
+    let effective = sshd.effective(config.as_path(), &[], &[]).unwrap();
+    assert!(effective.host_keys.is_empty() && effective.values("HostKey").is_empty());
+    assert_eq!(effective.values("port"), ["2222"]);
+    assert_eq!(sshd.pid_file(), Some("/p/id".into()));
+    let tested = sshd.test(config.as_path(), &[]).unwrap();
+    assert!(
+        tested.without_keys && tested.words.iter().any(|line| line.contains("Unable to load host key")),
+        "{tested:?}"
+    );
+}
+
+#[test]
+fn what_is_not_there_is_said() {
+    let (_scratch, config) = directory();
+    let error = Sshd::find(&config, None).unwrap_err().to_string();
+    assert!(error.contains("no such file") && error.contains("--sshd-config"), "{error}");
+    assert!(Sshd::find(&config, Some(Path::new("/no/sshd"))).unwrap_err().to_string().contains("no such program"));
+    assert!(Sshd::find(&config, Some(Path::new("sshd"))).is_err());
+    fs::write(config.as_path(), "Foo bar\n").unwrap();
+    let sshd = Sshd::find(&config, None).unwrap().unwrap();
+    let told = sshd.test(config.as_path(), &[]).unwrap_err().to_string();
+    assert!(told.contains("line 1: Bad configuration option: Foo"), "{told}");
+}
