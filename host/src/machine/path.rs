@@ -22,7 +22,7 @@ impl AbsolutePath {
 
     /// Its segments: `/a/b` is `a`, `b`.
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
-        self.0.split('/').skip(1)
+        self.0.strip_prefix('/').unwrap_or(&self.0).split('/')
     }
 
     /// The last segment.
