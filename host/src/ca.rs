@@ -8,6 +8,8 @@ pub mod local;
 pub mod placeholder;
 pub mod principal;
 mod sign;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod verify;
 
 pub use certificate::{Certificate, Unreadable};

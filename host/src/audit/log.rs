@@ -165,7 +165,7 @@ impl Appender {
     fn read_tail(&mut self, directory: &Path, length: u64) -> io::Result<Tail> {
         let End { mut head, unfinished } = end::find(&self.file, length)?;
         let mut text = Vec::new();
-        let mut note = |head: &mut Head, text: &mut Vec<u8>, kind, detail, torn| -> io::Result<()> {
+        let note = |head: &mut Head, text: &mut Vec<u8>, kind, detail, torn| -> io::Result<()> {
             let mut event = Event::new(0, kind);
             event.detail = Some(detail);
             let (line, next) = chain::line(*head, &event, torn)?;

@@ -211,8 +211,13 @@ impl Certificate {
         &self.signature_algorithm
     }
 
-    /// Whether the signature is the named CA key's. Says nothing about trust in that key.
+    /// The signature with its algorithm's name, as it stands at the certificate's end.
     #[must_use]
+    pub fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
+    /// Whether the signature is the named CA key's. Says nothing about trust in that key.
     pub(super) fn is_signed(&self) -> bool {
         let Some(signed) = self.bytes.get(..self.signed_length) else { return false };
         Signature::try_from(self.signature.as_slice())
