@@ -1,1 +1,127 @@
-//! The certificate authority.
+//! The certificate authority: what can be asked of one, and the check that everything it returns
+//! has to pass. `local` is a CA in a directory; others speak to a server.
+
+pub mod certificate;
+pub mod due;
+pub mod kind;
+pub mod local;
+pub mod placeholder;
+pub mod principal;
+mod sign;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod verify;
+
+pub use certificate::{Certificate, Unreadable};
+pub use kind::Kind;
+pub use principal::{Principal, Principals};
+pub use verify::Wrong;
+
+use crate::error::Error;
+use ssh_key::PublicKey;
+use std::{
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// What is asked of a CA, and what its answer is held against.
+#[derive(Clone, Debug)]
+pub struct IssueRequest {
+    /// Host or user.
+    pub kind: Kind,
+    /// The key to certify.
+    pub key: PublicKey,
+    /// The names to certify it for: these, and no others.
+    pub principals: Principals,
+    /// Free text for the logs of those who meet the certificate.
+    pub key_id: String,
+}
+
+/// A certificate authority.
+///
+/// What an implementation needs to be trusted (a password file, a one-time token, an X.509
+/// certificate of the machine) it is given when it is made, and reads when it needs it.
+/// An implementation returns only certificates that passed [`verify::check`].
+pub trait CertificateAuthority {
+    /// Which CA this is, for messages: `the CA https://ca.example`, `the local CA in /srv/ca`.
+    fn describe(&self) -> String;
+
+    /// The CA's public keys of that kind, freshly fetched. More than one while keys are replaced.
+    ///
+    /// # Errors
+    /// When the CA does not answer, or has no keys of that kind.
+    fn roots(&self, kind: Kind) -> Result<Vec<PublicKey>, CaError>;
+
+    /// A new certificate.
+    ///
+    /// # Errors
+    /// When the CA does not answer, says no, or returns something else than was asked for.
+    fn issue(&self, request: &IssueRequest) -> Result<Certificate, CaError>;
+
+    /// A successor of a host certificate: same key, names and length of life. `key` is the file
+    /// of its private key, for proof of possession; it never leaves the machine.
+    ///
+    /// # Errors
+    /// As for `issue`; also when this CA did not sign `current`, or its time is over.
+    fn renew(&self, current: &Certificate, key: &Path) -> Result<Certificate, CaError>;
+}
+
+/// Why there is no certificate.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CaError {
+    /// The CA did not answer.
+    #[error("{ca} cannot be reached: {cause}")]
+    Unreachable {
+        /// Which CA.
+        ca: String,
+        /// What was tried and how it ended.
+        cause: String,
+        /// What to do.
+        next: String,
+    },
+    /// The CA answered with a no.
+    #[error("{ca} refused: {cause}")]
+    Refused {
+        /// Which CA.
+        ca: String,
+        /// Why.
+        cause: String,
+        /// What to do.
+        next: String,
+    },
+    /// The CA's answer is not what was asked for.
+    #[error("the CA's certificate is not the one that was asked for: {0}")]
+    Wrong(#[from] Wrong),
+}
+
+impl CaError {
+    /// The stable word for procedures (`authority.wit`).
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "unreachable",
+            Self::Refused { .. } => "refused",
+            Self::Wrong(wrong) => wrong.code(),
+        }
+    }
+}
+
+impl From<CaError> for Error {
+    fn from(error: CaError) -> Self {
+        match error {
+            CaError::Unreachable { ca, cause, next } => {
+                Self::unreachable(format!("{ca} cannot be reached")).cause(cause).next(next)
+            }
+            CaError::Refused { ca, cause, next } => Self::failed(format!("{ca} refused")).cause(cause).next(next),
+            CaError::Wrong(wrong) => Self::refused("the CA returned another certificate than was asked for")
+                .next(wrong.advice())
+                .cause(wrong),
+        }
+    }
+}
+
+/// The time, as certificates have it: seconds since 1970, UTC.
+#[must_use]
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

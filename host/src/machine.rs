@@ -1,7 +1,10 @@
 //! The machine: its facts, files, programs and services. The only modules that touch it.
 
+pub mod durable;
 pub mod exec;
+pub mod facts;
 pub mod files;
+pub mod keys;
 pub mod path;
 pub mod private;
 pub mod scratch;

@@ -1,0 +1,94 @@
+//! How records hang together. A line is one JSON object that ends in `,"hash":"sha256:…"}`; the
+//! hash is over the line's bytes without that member, so that not one byte can be changed.
+
+use super::record::Event;
+use crate::digest::Digest;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// `,"hash":"` … `"}`
+const BEFORE_HASH: &str = ",\"hash\":\"";
+const AFTER_HASH: &str = "\"}";
+
+/// How far a log goes: what its next record continues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// How many records there are.
+    pub count: u64,
+    /// The hash of the last one.
+    pub hash: Digest,
+}
+
+impl Head {
+    /// The head of an empty log.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { count: 0, hash: Digest::of(b"warded.audit/1") }
+    }
+}
+
+/// What matters of a line for the chain.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) head: Head,
+    pub(super) previous: Digest,
+    pub(super) kind: String,
+    pub(super) torn: Option<Digest>,
+}
+
+/// Everything of a line but its hash.
+#[derive(Serialize)]
+struct Body<'a> {
+    n: u64,
+    time: Timestamp,
+    previous: Digest,
+    #[serde(flatten)]
+    event: &'a Event,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    torn: Option<Digest>,
+}
+
+/// The line that continues `head`, with its newline, and the head after it.
+pub(super) fn line(head: Head, event: &Event, torn: Option<Digest>) -> Result<(Vec<u8>, Head), serde_json::Error> {
+    let count = head.count.saturating_add(1);
+    let body =
+        serde_json::to_vec(&Body { n: count, time: Timestamp::now(), previous: head.hash, event: &event.neutralised(), torn })?;
+    let hash = Digest::of(&body);
+    let mut line = body;
+    line.pop();
+    line.extend_from_slice(format!("{BEFORE_HASH}{hash}{AFTER_HASH}\n").as_bytes());
+    Ok((line, Head { count, hash }))
+}
+
+/// Reads a line (without its newline); none where it is not a whole record with the right hash.
+pub(super) fn link(line: &[u8]) -> Option<Link> {
+    #[derive(Deserialize)]
+    struct Part {
+        n: u64,
+        previous: Digest,
+        kind: String,
+        torn: Option<Digest>,
+    }
+    let text = std::str::from_utf8(line).ok()?;
+    let (body, hash) = text.strip_suffix(AFTER_HASH)?.rsplit_once(BEFORE_HASH)?;
+    // As it is written, not as it could be: capital digits would be another line.
+    let parsed: Digest = hash.parse().ok().filter(|parsed: &Digest| parsed.to_string() == hash)?;
+    let body = format!("{body}}}");
+    if Digest::of(body.as_bytes()) != parsed {
+        return None;
+    }
+    let part: Part = serde_json::from_str(&body).ok()?;
+    Some(Link { head: Head { count: part.n, hash: parsed }, previous: part.previous, kind: part.kind, torn: part.torn })
+}
+
+impl Link {
+    /// Whether this line continues what ends in `head`.
+    pub(super) fn follows(&self, head: Head) -> bool {
+        self.head.count == head.count.saturating_add(1) && self.previous == head.hash
+    }
+
+    /// Whether it says that the `unfinished` bytes before it are known.
+    pub(super) fn covers(&self, unfinished: &[u8]) -> bool {
+        self.kind == "recovered" && self.torn == Some(Digest::of(unfinished))
+    }
+}

@@ -1,0 +1,236 @@
+//! Appending to the log: under a lock, in one write, from any number of processes.
+
+use super::{
+    HEAD, LOG,
+    chain::{self, Head},
+    end::{self, End},
+    record::{Event, Kind},
+};
+use crate::{
+    digest::Digest,
+    error::{Error, Result},
+    machine::durable,
+};
+use rustix::fs::{FlockOperation, OFlags, flock};
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+/// An open audit log.
+#[derive(Debug)]
+pub struct Log {
+    directory: PathBuf,
+    state: Mutex<Appender>,
+}
+
+/// The open file, and its end as this process knows it.
+#[derive(Debug)]
+struct Appender {
+    file: File,
+    tail: Option<Tail>,
+}
+
+/// The end of the log.
+#[derive(Clone, Copy, Debug)]
+struct Tail {
+    /// The file's length: where it differs, somebody else has appended.
+    length: u64,
+    head: Head,
+}
+
+impl Log {
+    /// Opens the log in `directory` (0700); makes both where there is none.
+    ///
+    /// # Errors
+    /// When the directory or the log cannot be used, or is open to others.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let failed = |error: io::Error| cannot("open", directory, &error);
+        durable::private_directory(directory).map_err(failed)?;
+        let file = open_file(directory).map_err(failed)?;
+        let log = Self { directory: directory.to_owned(), state: Mutex::new(Appender { file, tail: None }) };
+        // The first head comes before the first record: a log without a head was tampered with.
+        log.locked(|appender| {
+            if !directory.join(HEAD).exists() && appender.file.metadata()?.len() == 0 {
+                write_head(directory, Head::empty())?;
+            }
+            Ok(())
+        })
+        .map_err(failed)?;
+        Ok(log)
+    }
+
+    /// Appends a record. It is on disk when the kernel sees fit; a crash of this process loses
+    /// nothing.
+    ///
+    /// # Errors
+    /// When it cannot be written; the log is then as it was.
+    pub fn append(&self, event: &Event) -> Result<()> {
+        self.locked(|appender| appender.append(&self.directory, event))
+            .map_err(|error| cannot("write to", &self.directory, &error))
+    }
+
+    /// Appends a record and waits until it, everything before it and the head are on disk: before
+    /// an effect that must not happen unrecorded.
+    ///
+    /// # Errors
+    /// When it cannot be written or synced.
+    pub fn append_synced(&self, event: &Event) -> Result<()> {
+        self.locked(|appender| {
+            appender.append(&self.directory, event)?;
+            appender.seal(&self.directory).map(drop)
+        })
+        .map_err(|error| cannot("write to", &self.directory, &error))
+    }
+
+    /// Waits until the log and its head are on disk; returns the head, for syslog.
+    ///
+    /// # Errors
+    /// When they cannot be synced.
+    pub fn seal(&self) -> Result<Head> {
+        self.locked(|appender| appender.seal(&self.directory))
+            .map_err(|error| cannot("seal", &self.directory, &error))
+    }
+
+    /// Runs something while neither a thread nor a process appends.
+    fn locked<T>(&self, work: impl FnOnce(&mut Appender) -> io::Result<T>) -> io::Result<T> {
+        // A panic elsewhere leaves at worst a stale tail, which its length gives away.
+        let mut appender = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        appender.lock(&self.directory)?;
+        let result = work(&mut appender);
+        flock(&appender.file, FlockOperation::Unlock)?;
+        result
+    }
+}
+
+impl Appender {
+    /// Locks the file that bears the log's name now, not one that was moved away meanwhile.
+    fn lock(&mut self, directory: &Path) -> io::Result<()> {
+        loop {
+            flock(&self.file, FlockOperation::LockExclusive)?;
+            let (ours, named) = (self.file.metadata()?, std::fs::metadata(directory.join(LOG)));
+            if named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
+                return Ok(());
+            }
+            *self = Self { file: open_file(directory)?, tail: None };
+        }
+    }
+
+    fn append(&mut self, directory: &Path, event: &Event) -> io::Result<()> {
+        let tail = self.tail(directory)?;
+        let (line, head) = chain::line(tail.head, event, None)?;
+        self.write(&line, tail.length, head)
+    }
+
+    /// One write; a part of one (a full disk) is taken back, as far as the file lets us.
+    fn write(&mut self, text: &[u8], length: u64, head: Head) -> io::Result<()> {
+        self.tail = None;
+        match self.file.write(text) {
+            Ok(written) if written == text.len() => {
+                let length = length.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
+                self.tail = Some(Tail { length, head });
+                Ok(())
+            }
+            Ok(_) => {
+                // An append-only file keeps the part: the next append then records it as torn.
+                drop(self.file.set_len(length));
+                Err(io::Error::from(io::ErrorKind::StorageFull))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn seal(&mut self, directory: &Path) -> io::Result<Head> {
+        let tail = self.tail(directory)?;
+        self.file.sync_data()?;
+        write_head(directory, tail.head)?;
+        Ok(tail.head)
+    }
+
+    /// The end of the log: as remembered, unless the file's length says that somebody else wrote.
+    fn tail(&mut self, directory: &Path) -> io::Result<Tail> {
+        let length = self.file.metadata()?.len();
+        match self.tail {
+            Some(tail) if tail.length == length => Ok(tail),
+            Some(_) | None => self.read_tail(directory, length),
+        }
+    }
+
+    /// Reads the end of the log, and has what is wrong there recorded before anything else: bytes
+    /// that a crash left unfinished, and records that the head knows and the log no longer has.
+    /// The head may then move on: `verify` stops at such a record for ever.
+    fn read_tail(&mut self, directory: &Path, length: u64) -> io::Result<Tail> {
+        let End { mut head, unfinished } = end::find(&self.file, length)?;
+        let mut text = Vec::new();
+        let note = |head: &mut Head, text: &mut Vec<u8>, kind, detail, torn| -> io::Result<()> {
+            let mut event = Event::new(0, kind);
+            event.detail = Some(detail);
+            let (line, next) = chain::line(*head, &event, torn)?;
+            text.extend(line);
+            *head = next;
+            Ok(())
+        };
+        if !unfinished.is_empty() {
+            text.push(b'\n');
+            match chain::link(&unfinished).filter(|link| link.follows(head)) {
+                // A whole record that lacks only its newline.
+                Some(link) => head = link.head,
+                None => {
+                    let detail = format!("{} unfinished bytes stand before this record", unfinished.len());
+                    note(&mut head, &mut text, Kind::Recovered, detail, Some(Digest::of(&unfinished)))?;
+                }
+            }
+        }
+        match read_head(directory) {
+            None => note(&mut head, &mut text, Kind::Missing, "there was no head".to_owned(), None)?,
+            Some(known) if known == head || end::holds(&self.file, length, known)? => {}
+            Some(known) => {
+                let detail = format!("the log no longer has record {} as the head knew it", known.count);
+                note(&mut head, &mut text, Kind::Missing, detail, None)?;
+            }
+        }
+        if text.is_empty() {
+            self.tail = Some(Tail { length, head });
+        } else {
+            self.write(&text, length, head)?;
+            self.seal(directory)?;
+        }
+        self.tail.ok_or_else(|| io::Error::other("the end of the log is unknown"))
+    }
+}
+
+fn open_file(directory: &Path) -> io::Result<File> {
+    let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(no_follow)
+        .open(directory.join(LOG))?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || !durable::is_ours(metadata.uid()) || metadata.mode() & 0o022 != 0 {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "log.jsonl is not a file that only its owner writes"));
+    }
+    Ok(file)
+}
+
+fn read_head(directory: &Path) -> Option<Head> {
+    serde_json::from_slice(&std::fs::read(directory.join(HEAD)).ok()?).ok()
+}
+
+fn write_head(directory: &Path, head: Head) -> io::Result<()> {
+    durable::replace(&directory.join(HEAD), &serde_json::to_vec(&head)?, 0o600)
+}
+
+fn cannot(what: &str, directory: &Path, error: &io::Error) -> Error {
+    Error::failed(format!("could not {what} the audit log in {}", directory.display()))
+        .cause(error)
+        .next("what cannot be recorded is not done: make room or put the directory in order, then try again")
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,185 @@
+use super::{
+    super::{Verified, read, verify},
+    *,
+};
+use std::{process::Command, time::Instant};
+
+/// A directory as the log wants it; `tempdir` alone leaves it to the umask.
+pub(in crate::audit) fn private() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o700)).tempdir().unwrap()
+}
+
+/// Set for the process that `processes_share_one_chain` starts.
+const CHILD: &str = "WARDED_TEST_AUDIT_CHILD";
+
+fn event(run: u64) -> Event {
+    let mut event = Event::new(run, Kind::Asked);
+    event.policy = "unix".to_owned();
+    event.component = Some(Digest::of(b"component"));
+    event.procedure = "certify-host".to_owned();
+    event.capability = Some("files.write".to_owned());
+    event.need = Some("/etc/ssh/sshd_config.d/50-warded.conf".to_owned());
+    event.grant = Some("files.write {sshd}/sshd_config.d/50-warded.conf".to_owned());
+    event
+}
+
+fn records(directory: &Path) -> u64 {
+    verify(directory).unwrap().records
+}
+
+#[test]
+fn what_is_appended_reads_back() {
+    let scratch = private();
+    let directory = scratch.path().join("audit");
+    let log = Log::open(&directory).unwrap();
+    assert_eq!(verify(&directory), Ok(Verified { records: 0 }));
+    log.append(&event(1)).unwrap();
+    log.append_synced(&Event::new(1, Kind::Intent)).unwrap();
+    log.append(&event(2)).unwrap();
+    let head = log.seal().unwrap();
+    let all: Vec<_> = read(&directory).unwrap().map(Result::unwrap).collect();
+    assert_eq!(all.len(), 3);
+    assert_eq!((&all[0].event, all[0].n, all[2].previous), (&event(1), 1, all[1].hash));
+    assert_eq!((head.count, head.hash), (3, all[2].hash));
+    assert_eq!(records(&directory), 3);
+    for name in [LOG, HEAD] {
+        assert_eq!(std::fs::metadata(directory.join(name)).unwrap().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn another_opening_continues_the_chain() {
+    let scratch = private();
+    let (first, second) = (Log::open(scratch.path()).unwrap(), Log::open(scratch.path()).unwrap());
+    for _ in 0..5 {
+        first.append(&event(1)).unwrap();
+        second.append(&event(2)).unwrap();
+    }
+    second.seal().unwrap();
+    drop((first, second));
+    Log::open(scratch.path()).unwrap().append_synced(&event(3)).unwrap();
+    assert_eq!(records(scratch.path()), 11);
+}
+
+#[test]
+fn threads_share_one_chain() {
+    let scratch = private();
+    let log = Log::open(scratch.path()).unwrap();
+    std::thread::scope(|scope| {
+        for run in 0..4 {
+            let log = &log;
+            scope.spawn(move || (0..50).for_each(|_| log.append(&event(run)).unwrap()));
+        }
+    });
+    log.seal().unwrap();
+    assert_eq!(records(scratch.path()), 200);
+}
+
+#[test]
+fn processes_share_one_chain() {
+    if let Ok(directory) = std::env::var(CHILD) {
+        let log = Log::open(Path::new(&directory)).unwrap();
+        (0..50).for_each(|n| if n % 20 == 0 { log.append_synced(&event(n)) } else { log.append(&event(n)) }.unwrap());
+        return;
+    }
+    let scratch = private();
+    let children: Vec<_> = (0..3)
+        .map(|_| {
+            Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "audit::log::tests::processes_share_one_chain"])
+                .env(CHILD, scratch.path())
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(records(scratch.path()), 150);
+}
+
+#[test]
+fn a_torn_line_is_accounted_for() {
+    let whole = {
+        let scratch = private();
+        let log = Log::open(scratch.path()).unwrap();
+        (0..2).for_each(|run| log.append(&event(run)).unwrap());
+        log.seal().unwrap();
+        log.append(&event(2)).unwrap();
+        (std::fs::read(scratch.path().join(LOG)).unwrap(), std::fs::read(scratch.path().join(HEAD)).unwrap())
+    };
+    let second = whole.0.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(1).unwrap().0 + 1;
+    for (end, added, after) in [
+        (second + 1, &b""[..], 4),
+        (whole.0.len() - 20, b"", 4),
+        // Only the newline is missing: the record counts.
+        (whole.0.len() - 1, b"", 4),
+        (second, b"\0\0\0\0", 4),
+        (second, b"garbage\n\nmore\n", 4),
+        (second, b"\n", 4),
+    ] {
+        let scratch = private();
+        let torn = [&whole.0[..end], added].concat();
+        std::fs::write(scratch.path().join(LOG), torn).unwrap();
+        std::fs::write(scratch.path().join(HEAD), &whole.1).unwrap();
+        assert_eq!(verify(scratch.path()).unwrap_err().record, 3, "not accounted for yet");
+        Log::open(scratch.path()).unwrap().append_synced(&event(9)).unwrap();
+        assert_eq!(records(scratch.path()), after, "{end} {added:?}");
+    }
+}
+
+#[test]
+fn a_cut_log_stays_marked_when_the_head_moves_on() {
+    for unfinished in ["", "half a rec"] {
+        let scratch = private();
+        let path = scratch.path().join(LOG);
+        let log = Log::open(scratch.path()).unwrap();
+        log.append_synced(&event(1)).unwrap();
+        let kept = std::fs::read_to_string(&path).unwrap();
+        (0..3).for_each(|run| log.append_synced(&event(run)).unwrap());
+        drop(log);
+        std::fs::write(&path, kept + unfinished).unwrap();
+        let broken = verify(scratch.path()).unwrap_err();
+        assert_eq!(broken.record, 2, "{broken}");
+        let log = Log::open(scratch.path()).unwrap();
+        (0..9).for_each(|run| log.append_synced(&event(run)).unwrap());
+        let broken = verify(scratch.path()).unwrap_err();
+        assert_eq!(broken.record, if unfinished.is_empty() { 2 } else { 3 }, "{broken}");
+        assert!(broken.what.contains("gone"), "{broken}");
+    }
+}
+
+#[test]
+fn a_log_that_was_removed_or_replaced_while_open_is_noticed() {
+    let scratch = private();
+    let log = Log::open(scratch.path()).unwrap();
+    log.append_synced(&event(1)).unwrap();
+    std::fs::rename(scratch.path().join(LOG), scratch.path().join("old")).unwrap();
+    log.append_synced(&event(2)).unwrap();
+    assert!(verify(scratch.path()).unwrap_err().what.contains("gone"));
+}
+
+#[test]
+fn a_log_that_others_can_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scratch = private();
+    drop(Log::open(scratch.path()).unwrap());
+    std::fs::set_permissions(scratch.path().join(LOG), std::fs::Permissions::from_mode(0o622)).unwrap();
+    assert!(Log::open(scratch.path()).is_err());
+}
+
+#[test]
+fn a_thousand_appends_take_little_time() {
+    let scratch = private();
+    let log = Log::open(scratch.path()).unwrap();
+    let (event, start) = (event(1), Instant::now());
+    (0..1000).for_each(|_| log.append(&event).unwrap());
+    let took = start.elapsed();
+    println!("1,000 appends: {took:?}");
+    assert!(took.as_secs() < 5, "{took:?}");
+    let start = Instant::now();
+    assert_eq!(records(scratch.path()), 1000);
+    println!("verifying them: {:?}", start.elapsed());
+}

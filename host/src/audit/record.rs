@@ -1,0 +1,144 @@
+//! What one line of the log says.
+
+use crate::{digest::Digest, text::neutral};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The longest text in a record, in bytes: enough for a path or a sentence. With all of them a
+/// line stays far below what one write(2) takes.
+const MAX_TEXT: usize = 4096;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A run began.
+    Started,
+    /// A procedure asked for something that is granted.
+    Asked,
+    /// A procedure asked for something that is not granted; it ends.
+    Denied,
+    /// What was asked for was read or staged.
+    Done,
+    /// What was asked for could not be had.
+    Failed,
+    /// The machine, or the CA, is about to be changed.
+    Intent,
+    /// How that went.
+    Result,
+    /// A run ended.
+    Ended,
+    /// The log itself: what follows the records before is unfinished, after a crash.
+    Recovered,
+    /// The log itself: records that were known to be on disk were missing.
+    Missing,
+}
+
+/// What is recorded. The log adds number, time and hashes, and makes every text harmless and
+/// short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The run's number; 0 outside of runs.
+    pub run: u64,
+    /// The policy's name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub policy: String,
+    /// The component that ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<Digest>,
+    /// The procedure's name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub procedure: String,
+    /// What happened.
+    pub kind: Kind,
+    /// The function that was called, such as `files.write`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capability: Option<String>,
+    /// What it was called for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub need: Option<String>,
+    /// The line of the policy that allows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
+    /// Anything else worth knowing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl Event {
+    /// An event of a run, with nothing but its kind.
+    #[must_use]
+    pub fn new(run: u64, kind: Kind) -> Self {
+        Self {
+            run,
+            policy: String::new(),
+            component: None,
+            procedure: String::new(),
+            kind,
+            capability: None,
+            need: None,
+            grant: None,
+            detail: None,
+        }
+    }
+
+    /// The same with harmless, bounded texts: a procedure chooses some of them.
+    pub(super) fn neutralised(&self) -> Self {
+        let option = |text: &Option<String>| text.as_deref().map(bounded);
+        Self {
+            run: self.run,
+            policy: bounded(&self.policy),
+            component: self.component,
+            procedure: bounded(&self.procedure),
+            kind: self.kind,
+            capability: option(&self.capability),
+            need: option(&self.need),
+            grant: option(&self.grant),
+            detail: option(&self.detail),
+        }
+    }
+}
+
+/// One line of the log, as it is read back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its number, from 1.
+    pub n: u64,
+    /// When it was written.
+    pub time: Timestamp,
+    /// The hash of the record before.
+    pub previous: Digest,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+    /// With `recovered`: the digest of the unfinished bytes before this line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub torn: Option<Digest>,
+    /// The hash of this record.
+    pub hash: Digest,
+}
+
+fn bounded(text: &str) -> String {
+    let neutral = neutral(text);
+    if neutral.len() <= MAX_TEXT {
+        return neutral;
+    }
+    let end = (0..=MAX_TEXT).rev().find(|end| neutral.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}… ({} bytes)", neutral.get(..end).unwrap_or_default(), neutral.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_made_harmless_and_short() {
+        let mut event = Event::new(1, Kind::Asked);
+        event.need = Some("a\nb\x1b[2J".to_owned());
+        event.detail = Some("ü".repeat(MAX_TEXT));
+        let event = event.neutralised();
+        assert_eq!(event.need.as_deref(), Some("a\\nb\\u{1b}[2J"));
+        let detail = event.detail.unwrap();
+        assert!(detail.len() < MAX_TEXT + 40 && detail.ends_with("(8192 bytes)"), "{}", detail.len());
+    }
+}

@@ -1,0 +1,161 @@
+//! Reading the log back, and checking that it is whole.
+
+use super::{
+    HEAD, LOG,
+    chain::{self, Head, Link},
+    record::Record,
+};
+use crate::error::{Error, Result};
+use std::{
+    fs::File,
+    io::{self, BufRead as _, BufReader},
+    path::Path,
+};
+
+/// A log that is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// How many records it has.
+    pub records: u64,
+}
+
+/// Where a log is not whole.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("record {record} {what}")]
+pub struct Broken {
+    /// The number of the first record that is changed, missing or out of place.
+    pub record: u64,
+    /// What is wrong with it, as the rest of a sentence.
+    pub what: String,
+}
+
+/// A line of the log that cannot be read as a record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {0} is not a record")]
+pub struct Unreadable(
+    /// The line's number, from 1.
+    pub u64,
+);
+
+/// Checks every record and the head.
+///
+/// # Errors
+/// The first record that is changed, missing, out of place or unfinished. A log that cannot be
+/// read counts as broken at the record that was to be read.
+pub fn verify(directory: &Path) -> Result<Verified, Broken> {
+    let mut walk = Walk { head: Head::empty(), unfinished: None, sealed: head(directory)? };
+    if let Some(file) = open(directory).map_err(|error| walk.broken(format!("cannot be read: {error}")))? {
+        let mut reader = BufReader::new(file);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            match reader.read_until(b'\n', &mut line) {
+                Err(error) => return Err(walk.broken(format!("cannot be read: {error}"))),
+                Ok(0) => break,
+                Ok(_) => walk.line(&line)?,
+            }
+        }
+    }
+    walk.end()
+}
+
+/// The records in order, for showing them. Does not check the chain.
+///
+/// # Errors
+/// When there is a log that cannot be opened. A line that is not a record is an item.
+pub fn read(directory: &Path) -> Result<impl Iterator<Item = Result<Record, Unreadable>>> {
+    let file = open(directory).map_err(|error| {
+        Error::failed(format!("could not read the audit log in {}", directory.display())).cause(error)
+    })?;
+    let lines = file.into_iter().flat_map(|file| BufReader::new(file).split(b'\n').map_while(io::Result::ok));
+    Ok(lines.zip(1..).map(|(line, number)| serde_json::from_slice(&line).map_err(|_| Unreadable(number))))
+}
+
+/// How far the check is.
+struct Walk {
+    head: Head,
+    /// Lines that are no records, until a `recovered` record accounts for them.
+    unfinished: Option<Vec<u8>>,
+    /// What was known to be on disk.
+    sealed: Option<Head>,
+}
+
+impl Walk {
+    fn line(&mut self, line: &[u8]) -> Result<(), Broken> {
+        let link = line.strip_suffix(b"\n").and_then(chain::link);
+        let Some(link) = link else {
+            self.unfinished.get_or_insert_default().extend_from_slice(line);
+            return Ok(());
+        };
+        if let Some(unfinished) = self.unfinished.take() {
+            let known = unfinished.strip_suffix(b"\n").unwrap_or(&unfinished);
+            if !link.follows(self.head) || !link.covers(known) {
+                return Err(self.broken("is changed"));
+            }
+        } else if link.kind == "recovered" {
+            return Err(self.broken("says that it follows unfinished bytes, which are not there"));
+        }
+        self.record(&link)
+    }
+
+    fn record(&mut self, link: &Link) -> Result<(), Broken> {
+        let expected = self.head.count.saturating_add(1);
+        if link.head.count != expected {
+            return Err(self.broken(format!("is missing: record {} stands in its place", link.head.count)));
+        }
+        if link.previous != self.head.hash {
+            return Err(self.broken("does not follow the record before it"));
+        }
+        if link.kind == "missing" {
+            return Err(self.broken("was written because records before it were gone"));
+        }
+        self.head = link.head;
+        if self.sealed.is_some_and(|sealed| sealed.count == expected && sealed.hash != self.head.hash) {
+            return Err(Broken { record: expected, what: "is another one than the head knows".to_owned() });
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<Verified, Broken> {
+        if self.unfinished.is_some() {
+            return Err(self.broken("is changed or unfinished; after a crash the next run accounts for it"));
+        }
+        match self.sealed {
+            None if self.head.count > 0 => {
+                Err(Broken { record: self.head.count, what: "is the last, and the head that confirms it is gone".into() })
+            }
+            Some(sealed) if sealed.count > self.head.count => {
+                Err(self.broken(format!("and all after it are gone: the head knows {} records", sealed.count)))
+            }
+            Some(sealed) if sealed.count == 0 && sealed != Head::empty() => {
+                Err(self.broken("follows another beginning than the head knows"))
+            }
+            None | Some(_) => Ok(Verified { records: self.head.count }),
+        }
+    }
+
+    /// The record that comes next is where it breaks.
+    fn broken(&self, what: impl Into<String>) -> Broken {
+        Broken { record: self.head.count.saturating_add(1), what: what.into() }
+    }
+}
+
+fn open(directory: &Path) -> io::Result<Option<File>> {
+    match File::open(directory.join(LOG)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+fn head(directory: &Path) -> Result<Option<Head>, Broken> {
+    match std::fs::read(directory.join(HEAD)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| Broken { record: 0, what: format!("is the head, which cannot be read: {error}") }),
+        Err(error) => Err(Broken { record: 0, what: format!("is the head, which cannot be read: {error}") }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

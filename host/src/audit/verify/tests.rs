@@ -1,0 +1,149 @@
+use super::{
+    super::{Event, Kind, Log, log::tests::private},
+    *,
+};
+use proptest::prelude::proptest;
+use std::{fs, path::PathBuf, sync::LazyLock};
+
+/// A sealed log of six records, of which the fourth accounts for unfinished bytes before it.
+static WHOLE: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
+    let scratch = private();
+    let path = scratch.path().join(LOG);
+    let log = Log::open(scratch.path()).unwrap();
+    let mut event = Event::new(7, Kind::Asked);
+    event.need = Some("/etc/ssh/ü".to_owned());
+    (0..3).for_each(|_| log.append(&event).unwrap());
+    fs::write(&path, [&fs::read(&path).unwrap()[..], b"{\"n\":4,\"ti"].concat()).unwrap();
+    (0..2).for_each(|_| log.append(&event).unwrap());
+    log.seal().unwrap();
+    (fs::read(&path).unwrap(), fs::read(scratch.path().join(HEAD)).unwrap())
+});
+
+struct Scratch {
+    _directory: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Scratch {
+    fn new() -> Self {
+        let directory = private();
+        fs::write(directory.path().join(HEAD), &WHOLE.1).unwrap();
+        Self { path: directory.path().to_owned(), _directory: directory }
+    }
+
+    fn verify(&self, log: &[u8]) -> Result<Verified, Broken> {
+        fs::write(self.path.join(LOG), log).unwrap();
+        verify(&self.path)
+    }
+}
+
+/// The lines with their newlines, and the record that each belongs to.
+fn lines() -> Vec<(&'static [u8], u64)> {
+    let lines: Vec<&[u8]> = WHOLE.0.split_inclusive(|byte| *byte == b'\n').collect();
+    assert_eq!(lines.len(), 7);
+    // The unfinished bytes count to the record that accounts for them.
+    lines.into_iter().zip([1, 2, 3, 4, 4, 5, 6]).collect()
+}
+
+#[test]
+fn a_whole_log_is_whole() {
+    assert_eq!(Scratch::new().verify(&WHOLE.0), Ok(Verified { records: 6 }));
+}
+
+#[test]
+fn any_changed_byte_is_named() {
+    let scratch = Scratch::new();
+    let mut at = 0;
+    for (line, record) in lines() {
+        for offset in 0..line.len() {
+            for change in [1, line[offset] ^ b'\n'] {
+                if change != 0 {
+                    let mut log = WHOLE.0.clone();
+                    log[at + offset] ^= change;
+                    let broken = scratch.verify(&log).unwrap_err();
+                    assert_eq!(broken.record, record, "byte {offset} of {:?}: {broken}", String::from_utf8_lossy(line));
+                }
+            }
+        }
+        at += line.len();
+    }
+}
+
+#[test]
+fn any_missing_line_is_named() {
+    let scratch = Scratch::new();
+    for (index, (_, record)) in lines().into_iter().enumerate() {
+        let rest: Vec<u8> =
+            lines().into_iter().enumerate().filter(|(at, _)| *at != index).flat_map(|(_, (line, _))| line.to_vec()).collect();
+        let broken = scratch.verify(&rest).unwrap_err();
+        assert_eq!(broken.record, record, "line {index}: {broken}");
+    }
+}
+
+#[test]
+fn any_exchange_of_lines_is_named() {
+    let scratch = Scratch::new();
+    for first in 0..7 {
+        for second in first + 1..7 {
+            let mut lines = lines();
+            let record = lines[first].1;
+            lines.swap(first, second);
+            let log: Vec<u8> = lines.into_iter().flat_map(|(line, _)| line.to_vec()).collect();
+            let broken = scratch.verify(&log).unwrap_err();
+            assert_eq!(broken.record, record, "{first} and {second}: {broken}");
+        }
+    }
+}
+
+#[test]
+fn any_cut_is_named() {
+    let scratch = Scratch::new();
+    for length in 0..WHOLE.0.len() {
+        let mut at = 0;
+        let record = lines().into_iter().find(|(line, _)| { at += line.len(); length < at }).unwrap().1;
+        let broken = scratch.verify(&WHOLE.0[..length]).unwrap_err();
+        assert_eq!(broken.record, record, "cut at {length}: {broken}");
+    }
+}
+
+#[test]
+fn a_log_needs_its_head() {
+    let scratch = Scratch::new();
+    scratch.verify(&WHOLE.0).unwrap();
+    for head in ["", "{}", "{\"count\":6,\"hash\":\"sha256:00\"}"] {
+        fs::write(scratch.path.join(HEAD), head).unwrap();
+        assert!(verify(&scratch.path).is_err(), "{head}");
+    }
+    fs::remove_file(scratch.path.join(HEAD)).unwrap();
+    assert_eq!(verify(&scratch.path).unwrap_err().record, 6);
+    fs::remove_file(scratch.path.join(LOG)).unwrap();
+    assert_eq!(verify(&scratch.path), Ok(Verified { records: 0 }), "nothing was ever logged here");
+}
+
+#[test]
+fn a_forged_log_does_not_fit_the_head() {
+    let forged = private();
+    let log = Log::open(forged.path()).unwrap();
+    (0..9).for_each(|_| log.append(&Event::new(1, Kind::Done)).unwrap());
+    let broken = Scratch::new().verify(&fs::read(forged.path().join(LOG)).unwrap()).unwrap_err();
+    assert_eq!(broken.record, 6, "{broken}");
+}
+
+#[test]
+fn reading_goes_on_behind_a_damaged_line() {
+    let scratch = Scratch::new();
+    fs::write(scratch.path.join(LOG), &WHOLE.0).unwrap();
+    let all: Vec<_> = read(&scratch.path).unwrap().collect();
+    assert_eq!(all.len(), 7);
+    assert_eq!(all[3], Err(Unreadable(4)));
+    assert_eq!(all[4].as_ref().unwrap().event.kind, Kind::Recovered);
+}
+
+proptest! {
+    /// Whatever lines are written, in whatever order: a log that verifies is the one that was sealed.
+    #[test]
+    fn only_the_log_itself_verifies(order in proptest::collection::vec(0_usize..7, 0..9)) {
+        let log: Vec<u8> = order.iter().flat_map(|at| lines()[*at].0.to_vec()).collect();
+        assert_eq!(Scratch::new().verify(&log).is_ok(), log == WHOLE.0);
+    }
+}

@@ -1,0 +1,84 @@
+//! When a certificate should be renewed: at a share of its life, later on some machines than on
+//! others, so that a thousand machines that were set up together do not ask the CA together.
+
+use super::certificate::Certificate;
+use crate::digest::Digest;
+
+/// By how many points of its life a machine may wait longer than the operator's percentage.
+const SPREAD: u64 = 25;
+/// The steps in which the spread is divided.
+const STEPS: u64 = 1 << 32;
+
+/// Whether a certificate should be renewed now (`now`: seconds since 1970): `percent` of its life
+/// is used, and so much more as this machine waits: up to 25 points, but never more than half of
+/// what is left then. One that has no end is never due, one that is not yet valid is not.
+#[must_use]
+pub fn is_due(certificate: &Certificate, now: u64, percent: u8, machine_id: &str) -> bool {
+    due_at(certificate, percent, machine_id).is_some_and(|due| now >= due)
+}
+
+/// The second from which on it is due, since 1970; none where it has no end.
+#[must_use]
+pub fn due_at(certificate: &Certificate, percent: u8, machine_id: &str) -> Option<u64> {
+    moment(certificate.valid_after(), certificate.valid_before(), percent, machine_id)
+}
+
+fn moment(after: u64, before: u64, percent: u8, machine_id: &str) -> Option<u64> {
+    if before == u64::MAX {
+        return None;
+    }
+    let percent = u64::from(percent.min(100));
+    let spread = SPREAD.min((100 - percent) / 2);
+    let share = u128::from(percent * STEPS + spread * step(machine_id));
+    let wait = u128::from(before.saturating_sub(after)) * share / u128::from(100 * STEPS);
+    Some(after.saturating_add(u64::try_from(wait).unwrap_or(u64::MAX)))
+}
+
+/// Where a machine stands among all: 0 to 2³² − 1, the same every time.
+fn step(machine_id: &str) -> u64 {
+    let digest = Digest::of(format!("warded renewal {machine_id}").as_bytes());
+    digest.bytes().iter().take(4).fold(0, |step, byte| step << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_moment_is_within_the_spread_and_before_the_end() {
+        let (after, before) = (1_000_000, 2_000_000);
+        for (percent, earliest, latest) in [
+            (50, 1_500_000, 1_750_000),
+            (66, 1_660_000, 1_830_000),
+            (0, 1_000_000, 1_250_000),
+            (90, 1_900_000, 1_950_000),
+            (99, 1_990_000, 1_990_000),
+            (100, 2_000_000, 2_000_000),
+            (255, 2_000_000, 2_000_000),
+        ] {
+            for machine in 0..500 {
+                let due = moment(after, before, percent, &format!("machine-{machine}")).unwrap();
+                assert!((earliest..=latest).contains(&due), "{percent} %: {due}");
+            }
+        }
+    }
+
+    #[test]
+    fn machines_are_spread_evenly_and_stay_where_they_are() {
+        let mut tenths = [0_u32; 10];
+        for machine in 0..10_000 {
+            let id = format!("{machine:032x}");
+            let due = moment(0, 100_000, 50, &id).unwrap();
+            assert_eq!(moment(0, 100_000, 50, &id), Some(due));
+            tenths[usize::try_from((due - 50_000) / 2_500).unwrap()] += 1;
+        }
+        assert!(tenths.iter().all(|count| (800..1200).contains(count)), "{tenths:?}");
+    }
+
+    #[test]
+    fn odd_windows_do_not_overflow() {
+        assert_eq!(moment(0, u64::MAX, 50, "x"), None);
+        assert!(moment(0, u64::MAX - 1, 100, "x").is_some());
+        assert_eq!(moment(10, 5, 50, "x"), Some(10), "ends before it begins: due at once");
+    }
+}

@@ -1,0 +1,139 @@
+//! Writing Warded's own files so that a crash leaves the old contents or the new, and nothing
+//! else. For private state that is not a run's: the CA directory, the heads of audit logs.
+
+use std::{
+    fs::{File, Permissions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    path::Path,
+};
+use tempfile::{Builder, NamedTempFile, TempDir};
+
+/// Makes sure that `path` is a directory of the effective user that nobody else can enter; makes
+/// it (0700), and what is missing above it, where there is none.
+///
+/// # Errors
+/// When it cannot be made, is not a directory, belongs to somebody else, or is open to others.
+pub fn private_directory(path: &Path) -> io::Result<()> {
+    match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let metadata = std::fs::metadata(path)?;
+    let denied = |why: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    if !metadata.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::NotADirectory));
+    }
+    if !is_ours(metadata.uid()) {
+        return denied("it belongs to somebody else");
+    }
+    if metadata.mode() & 0o077 != 0 {
+        return denied("others can enter it; it must have mode 0700");
+    }
+    Ok(())
+}
+
+/// Whether root or the effective user is that owner.
+#[must_use]
+pub fn is_ours(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
+}
+
+/// Writes a file that takes the place of the one at `path`, if there is one.
+///
+/// # Errors
+/// When it cannot be written; what was there stays.
+pub fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+    let directory = parent(path);
+    written(directory, contents, mode)?.persist(path).map_err(|failed| failed.error)?;
+    sync_directory(directory)
+}
+
+/// Makes a directory with these files (name, contents, mode) appear at `path` in one step, 0700.
+/// There may be an empty directory, and nothing else, at `path` before.
+///
+/// # Errors
+/// When it cannot be written, or something is there; what was there stays.
+pub fn new_directory(path: &Path, files: &[(&str, &[u8], u32)]) -> io::Result<()> {
+    let above = parent(path);
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(above)?;
+    let staged: TempDir =
+        Builder::new().prefix(".warded-new-").permissions(Permissions::from_mode(0o700)).tempdir_in(above)?;
+    for (name, contents, mode) in files {
+        replace(&staged.path().join(name), contents, *mode)?;
+    }
+    // rename(2) replaces an empty directory and refuses a full one (ENOTEMPTY).
+    std::fs::rename(staged.path(), path)?;
+    // The name it had is gone: nothing is left to be removed.
+    drop(staged.keep());
+    sync_directory(above)
+}
+
+/// Waits until the names in a directory are on disk.
+///
+/// # Errors
+/// When the directory cannot be opened or synced.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+fn written(directory: &Path, contents: &[u8], mode: u32) -> io::Result<NamedTempFile> {
+    let mut file = Builder::new().prefix(".warded-new-").tempfile_in(directory)?;
+    file.write_all(contents)?;
+    // After the contents, and past the umask: a secret is never readable by others meanwhile.
+    file.as_file().set_permissions(Permissions::from_mode(mode))?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_replaced_file_has_its_mode_and_leaves_nothing_beside_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("head");
+        replace(&path, b"one", 0o600).unwrap();
+        replace(&path, b"two", 0o644).unwrap();
+        assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"two".to_vec(), 0o644));
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_new_directory_appears_whole_or_not_at_all() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("deep/ca");
+        new_directory(&path, &[("a", b"1", 0o600), ("b", b"2", 0o644)]).unwrap();
+        assert_eq!((mode(&path), mode(&path.join("a")), mode(&path.join("b"))), (0o700, 0o600, 0o644));
+        assert!(new_directory(&path, &[("a", b"other", 0o600)]).is_err());
+        assert_eq!(fs::read(path.join("a")).unwrap(), b"1");
+        assert_eq!(fs::read_dir(scratch.path().join("deep")).unwrap().count(), 1, "the staged directory is gone");
+        let empty = scratch.path().join("empty");
+        fs::create_dir(&empty).unwrap();
+        new_directory(&empty, &[("a", b"1", 0o600)]).unwrap();
+        assert_eq!(mode(&empty), 0o700);
+    }
+
+    #[test]
+    fn a_directory_that_others_can_enter_is_refused() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("state/audit");
+        private_directory(&path).unwrap();
+        private_directory(&path).unwrap();
+        assert_eq!(mode(&path), 0o700);
+        fs::set_permissions(&path, Permissions::from_mode(0o750)).unwrap();
+        assert_eq!(private_directory(&path).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        fs::write(scratch.path().join("file"), "").unwrap();
+        assert!(private_directory(&scratch.path().join("file")).is_err());
+    }
+}

@@ -1,0 +1,159 @@
+//! SSH key pairs: the public key of a private key's file, and new pairs. The private part of a
+//! file is never decoded here, only its public part, which no format encrypts but old PEM.
+
+mod pem;
+
+use ssh_encoding::Decode;
+use ssh_key::{
+    Algorithm, EcdsaCurve, LineEnding, PrivateKey, PublicKey,
+    private::{KeypairData, RsaKeypair},
+    rand_core::OsRng,
+};
+use std::{io::Read as _, path::Path};
+use zeroize::Zeroizing;
+
+/// Far above the size of any key file.
+const MAX_FILE: u64 = 64 * 1024;
+/// What `ssh-keygen` makes by default.
+const RSA_BITS: usize = 3072;
+const MAGIC: &[u8] = b"openssh-key-v1\0";
+
+/// Why there is no key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// No public key can be had from the file.
+    #[error("not a key: {0}")]
+    NotAKey(String),
+    /// No key of that algorithm can be made.
+    #[error("{0}: new keys are made for ssh-ed25519, ecdsa-sha2-nistp256 and ssh-rsa")]
+    Algorithm(String),
+    /// The key could not be made.
+    #[error("the key could not be made: {0}")]
+    Generation(String),
+}
+
+impl KeyError {
+    /// The stable word for procedures (`keys.wit`).
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotAKey(_) => "not-a-key",
+            Self::Algorithm(_) => "algorithm",
+            Self::Generation(_) => "io",
+        }
+    }
+}
+
+/// A new key pair.
+pub struct NewKey {
+    /// The file of the private key, in OpenSSH's format, without a passphrase. Wiped when dropped.
+    pub private: Zeroizing<String>,
+    /// The public key with its comment.
+    pub public: PublicKey,
+}
+
+impl NewKey {
+    /// The contents of the `.pub` file.
+    ///
+    /// # Errors
+    /// Not for keys that `generate` made.
+    pub fn public_file(&self) -> Result<String, KeyError> {
+        self.public.to_openssh().map(|line| format!("{line}\n")).map_err(|error| KeyError::Generation(error.to_string()))
+    }
+}
+
+impl std::fmt::Debug for NewKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewKey").field("public", &self.public).finish_non_exhaustive()
+    }
+}
+
+/// Makes a key pair: `ssh-ed25519`, `ecdsa-sha2-nistp256` or `ssh-rsa` (3072 bits). `comment`:
+/// `ssh-keygen -A` writes `root@HOST`.
+///
+/// # Errors
+/// For any other algorithm, or when the machine has no randomness.
+pub fn generate(algorithm: &str, comment: &str) -> Result<NewKey, KeyError> {
+    let failed = |error: ssh_key::Error| KeyError::Generation(error.to_string());
+    let mut key = match algorithm {
+        "ssh-ed25519" => PrivateKey::random(&mut OsRng, Algorithm::Ed25519),
+        "ecdsa-sha2-nistp256" => PrivateKey::random(&mut OsRng, Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }),
+        "ssh-rsa" => {
+            RsaKeypair::random(&mut OsRng, RSA_BITS).and_then(|pair| PrivateKey::new(KeypairData::Rsa(pair), ""))
+        }
+        other => return Err(KeyError::Algorithm(crate::text::neutral(other))),
+    }
+    .map_err(failed)?;
+    key.set_comment(crate::text::neutral(comment));
+    let private = key.to_openssh(LineEnding::LF).map_err(failed)?;
+    Ok(NewKey { private, public: key.public_key().clone() })
+}
+
+/// The public key of the private key at `path`, from that file, with the comment of `path.pub`
+/// where that is its public key.
+///
+/// # Errors
+/// When the file cannot be read, or no public key can be had from it.
+pub fn read_public(path: &Path) -> Result<PublicKey, KeyError> {
+    let private = read(path).map_err(|error| KeyError::NotAKey(format!("{}: {error}", path.display())))?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".pub");
+    let public = read(Path::new(&beside)).ok();
+    public_of(&private, public.as_ref().map(|bytes| bytes.as_slice()))
+        .map_err(|error| KeyError::NotAKey(format!("{}: {error}", path.display())))
+}
+
+/// The public key in a private key's file; `beside`: the `.pub` file, which adds the comment when
+/// it is of the same key, and says nothing otherwise.
+///
+/// # Errors
+/// When no public key can be had from the private file: then nobody knows which key it holds.
+pub fn public_of(private: &[u8], beside: Option<&[u8]>) -> Result<PublicKey, KeyError> {
+    let mut key = match pem::Block::find(private) {
+        Some(block) if block.label == "OPENSSH PRIVATE KEY" => openssh(&block.contents),
+        Some(block) => pem::public_key(&block),
+        None => Err(KeyError::NotAKey("there is no private key in the file".to_owned())),
+    }?;
+    let beside = beside.and_then(|bytes| std::str::from_utf8(bytes).ok()).and_then(|text| PublicKey::from_openssh(text).ok());
+    if let Some(beside) = beside.filter(|beside| beside.key_data() == key.key_data()) {
+        key.set_comment(beside.comment());
+    }
+    Ok(key)
+}
+
+/// Whether some bytes hold a private key of any format that SSH or TLS programs read.
+#[must_use]
+pub fn holds_private_key(bytes: &[u8]) -> bool {
+    pem::Block::find(bytes).is_some() || bytes.windows(MAGIC.len()).any(|window| window == MAGIC)
+}
+
+/// OpenSSH's own format (PROTOCOL.key): the public key stands in front, never encrypted. What
+/// follows is not looked at; a private part that starts with zeros is one byte shorter than
+/// `ssh-key` 0.6 accepts, so that decoding it would refuse one ECDSA host key in 256.
+fn openssh(blob: &[u8]) -> Result<PublicKey, KeyError> {
+    let damaged = || KeyError::NotAKey("the OpenSSH private key is damaged".to_owned());
+    let mut reader = blob.strip_prefix(MAGIC).ok_or_else(damaged)?;
+    for _field in ["cipher", "kdf", "kdf options"] {
+        Vec::<u8>::decode(&mut reader).map_err(|_| damaged())?;
+    }
+    if u32::decode(&mut reader).map_err(|_| damaged())? != 1 {
+        return Err(damaged());
+    }
+    let public = Vec::<u8>::decode(&mut reader).map_err(|_| damaged())?;
+    let private = Vec::<u8>::decode(&mut reader).map(Zeroizing::new).map_err(|_| damaged())?;
+    if private.is_empty() {
+        return Err(damaged());
+    }
+    PublicKey::from_bytes(&public).map_err(|error| KeyError::NotAKey(error.to_string()))
+}
+
+fn read(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    let file = std::fs::File::open(path)?;
+    let length = file.metadata()?.len().min(MAX_FILE);
+    let mut contents = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1));
+    file.take(MAX_FILE).read_to_end(&mut contents)?;
+    Ok(contents)
+}
+
+#[cfg(test)]
+mod tests;
