@@ -86,6 +86,7 @@ impl Component {
 
 /// The functions that a component imports, as `interface.function`; of an interface of which it
 /// uses only types, the interface.
+#[expect(clippy::indexing_slicing, reason = "the IDs are of this very resolve")]
 fn imports(resolve: &Resolve, world: WorldId) -> Result<BTreeSet<String>, Invalid> {
     let mut imports = BTreeSet::new();
     for (key, item) in &resolve.worlds[world].imports {
@@ -107,6 +108,7 @@ fn imports(resolve: &Resolve, world: WorldId) -> Result<BTreeSet<String>, Invali
 }
 
 /// The functions that a component exports: its procedures.
+#[expect(clippy::indexing_slicing, reason = "the IDs are of this very resolve")]
 fn exports(resolve: &Resolve, world: WorldId) -> Result<BTreeSet<String>, Invalid> {
     let export = |(key, item)| match item {
         &WorldItem::Function(_) => Ok(resolve.name_world_key(key)),
@@ -137,5 +139,69 @@ impl ReencodeComponent for WithoutCustomSections {
         _section: wasmparser::CustomSectionReader<'_>,
     ) -> Result<(), reencode::Error> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wit_parser::ManglingAndAbi;
+
+    const HOST: &str = "package warded:host@0.1.0 { interface files { read: func() -> u32; write: func(); } }";
+    const OTHER: &str = "package wasi:cli@0.2.0 { interface exit { exit: func(); } }";
+    const POLICY: &str = "name = \"a\"\nversion = \"1\"\n[procedure.do-it]\n";
+
+    /// A core module whose world is this one.
+    fn core(world: &str) -> Vec<u8> {
+        let mut resolve = Resolve::default();
+        let text = format!("package a:a; world a {{ {world} }}\n{HOST}\n{OTHER}");
+        let package = resolve.push_str("a.wit", &text).unwrap();
+        let world = resolve.select_world(&[package], None).unwrap();
+        let mut module = wit_component::dummy_module(&resolve, world, ManglingAndAbi::Standard32);
+        let encoding = wit_component::StringEncoding::UTF8;
+        wit_component::embed_component_metadata(&mut module, &resolve, world, encoding).unwrap();
+        module
+    }
+
+    fn made(world: &str) -> Result<Component, Invalid> {
+        make(&core(world), &Policy::parse(POLICY.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn a_component_has_its_policy_and_no_other_custom_section() {
+        let component = made("import warded:host/files@0.1.0; export do-it: func();").unwrap();
+        let mut sections = Vec::new();
+        for payload in Parser::new(0).parse_all(&component.bytes) {
+            if let wasmparser::Payload::CustomSection(section) = payload.unwrap() {
+                sections.push((section.name().to_owned(), section.data().to_owned()));
+            }
+        }
+        assert_eq!(sections, [(POLICY_SECTION.to_owned(), POLICY.as_bytes().to_vec())]);
+        let report = component.report("a");
+        assert!(report.contains("exports do-it\n"), "{report}");
+        assert!(report.contains("imports warded:host/files@0.1.0 read\n"), "{report}");
+    }
+
+    #[test]
+    fn what_the_host_would_refuse_is_refused() {
+        let refusal = |world| made(world).unwrap_err().to_string();
+        let import = refusal("import wasi:cli/exit@0.2.0; export do-it: func();");
+        assert_eq!(import, "it imports wasi:cli/exit@0.2.0, which is not one of the host's capabilities");
+        let function = refusal("import loose: func(); export do-it: func();");
+        assert_eq!(function, "it imports loose, which is not one of the host's capabilities");
+        let extra = refusal("export do-it: func(); export do-more: func();");
+        assert_eq!(extra, "it exports `do-more`, for which its policy has no [procedure.do-more]");
+        let missing = refusal("export do-more: func();");
+        assert!(missing.contains("do-more"), "{missing}");
+        assert_eq!(refusal(""), "its policy has [procedure.do-it], which it does not export");
+        let interface = refusal("export do-it: func(); export warded:host/files@0.1.0;");
+        assert_eq!(interface, "it exports `warded:host/files@0.1.0`, which is not a function");
+    }
+
+    #[test]
+    fn what_is_no_core_module_is_refused() {
+        let policy = Policy::parse(POLICY.as_bytes()).unwrap();
+        assert!(matches!(make(b"\0asm", &policy), Err(Invalid::Encode(_))));
+        assert!(matches!(make(b"\0asm\x01\0\0\0", &policy), Err(Invalid::Encode(_) | Invalid::NotExported(_))));
     }
 }
