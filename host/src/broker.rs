@@ -17,6 +17,7 @@ use crate::{
     },
     text::neutral,
 };
+use std::sync::Arc;
 
 /// An operation that the policy grants, with the terms of the grant.
 #[derive(Debug)]
@@ -70,16 +71,16 @@ impl Identity {
 
 /// Decides, records and carries out what one run of a procedure asks for.
 #[derive(Debug)]
-pub struct Broker<'a> {
+pub struct Broker {
     identity: Identity,
-    procedure: &'a Procedure,
-    log: &'a Log,
+    procedure: Procedure,
+    log: Arc<Log>,
 }
 
-impl<'a> Broker<'a> {
+impl Broker {
     /// A broker for one run.
     #[must_use]
-    pub fn new(identity: Identity, procedure: &'a Procedure, log: &'a Log) -> Self {
+    pub fn new(identity: Identity, procedure: Procedure, log: Arc<Log>) -> Self {
         Self { identity, procedure, log }
     }
 
@@ -89,7 +90,7 @@ impl<'a> Broker<'a> {
     /// A denial, or an audit log that cannot be written: both end the run.
     pub fn perform<O: Operation>(&self, operation: O, session: &mut Session) -> Result<Result<O::Output, Failure>> {
         let need = operation.need();
-        let permit = match authorize(self.procedure, &session.circumstances, &need) {
+        let permit = match authorize(&self.procedure, &session.circumstances, &need) {
             Ok(permit) => permit,
             Err(denial) => return Err(self.deny(&need, &denial)?),
         };

@@ -2,6 +2,7 @@
 //! has to pass. `local` is a CA in a directory; others speak to a server.
 
 pub mod certificate;
+pub mod configured;
 pub mod due;
 pub mod kind;
 pub mod local;

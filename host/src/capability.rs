@@ -22,8 +22,8 @@ use wasmtime::{StoreLimits, component::ResourceTable};
 type Answer<T> = wasmtime::Result<Result<T, types::Error>>;
 
 /// The store's data: everything that the capabilities of one run share.
-pub struct State<'a> {
-    broker: Broker<'a>,
+pub struct State {
+    broker: Broker,
     session: Session,
     handles: ResourceTable,
     limits: StoreLimits,
@@ -31,8 +31,8 @@ pub struct State<'a> {
     calls: usize,
 }
 
-impl<'a> State<'a> {
-    pub(crate) fn new(broker: Broker<'a>, session: Session, clock: Clock) -> Self {
+impl State {
+    pub(crate) fn new(broker: Broker, session: Session, clock: Clock) -> Self {
         let mut handles = ResourceTable::new();
         handles.set_max_capacity(limits::HANDLES);
         Self { broker, session, handles, limits: limits::store(), clock, calls: 0 }
@@ -104,4 +104,4 @@ macro_rules! answer {
 }
 use answer;
 
-impl types::Host for State<'_> {}
+impl types::Host for State {}

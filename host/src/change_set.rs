@@ -56,7 +56,8 @@ impl ChangeSet {
                 After::Bytes { contents, .. } => Ok(Some(contents.clone())),
                 After::Certificate { .. } | After::PrivateKey { .. } => Err(FileError::new(
                     "pending",
-                    format!("{}: its contents are not known before the review", staged.path),
+                    staged.path.as_path(),
+                    "its contents are not known before the review",
                 )),
             };
         }
@@ -116,7 +117,7 @@ impl ChangeSet {
         let of = directory.key();
         self.staged.iter().filter_map(move |staged| {
             let key = staged.place.key();
-            key.same_directory(&of).then(|| (staged.place.name(), !matches!(staged.after, After::Removed)))
+            key.is_beside(&of).then(|| (staged.place.name(), !matches!(staged.after, After::Removed)))
         })
     }
 

@@ -82,7 +82,7 @@ impl Enrolment {
     pub fn save(&self, state: &StateDir) -> Result<()> {
         let text = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::failed("cannot write the enrolment record").cause(error))?;
-        state.write(FILE, &text)
+        state.write(FILE, &text, 0o600)
     }
 
     /// Takes the record back.

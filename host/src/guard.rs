@@ -24,6 +24,7 @@ pub mod transcript;
 
 pub use baseline::Baseline;
 pub use candidate::Candidate;
+pub use keywords::MayChange;
 pub use live::{Verified, served, verify};
 pub use offer::{Offered, OfferedCertificate, OfferedKey};
 pub use proof::Proof;

@@ -8,4 +8,5 @@ pub mod keys;
 pub mod path;
 pub mod private;
 pub mod scratch;
+pub mod services;
 pub mod sshd;

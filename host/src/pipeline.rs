@@ -21,6 +21,7 @@ use crate::{
     error::{Error, Result},
     guard::{Proof, Verified},
     policy::{file::Service, name::Name, store::Granting},
+    text::count,
     transaction::Transaction,
 };
 use prove::Guard;
@@ -116,9 +117,40 @@ pub fn services_of(policies: &[Granting], policy: &Name, names: &[String]) -> Ve
 }
 
 impl Done {
-    /// What was seen live, one line a certificate: for programs.
+    /// What a person wants to know of it.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(certificate) = self.certificates.first() {
+            let names = certificate.principals().join(" ");
+            lines.push(format!("Certified {} for {names}.", count(self.certificates.len(), "key")));
+        } else {
+            lines.push("Done.".to_owned());
+        }
+        if let Some(proof) = &self.proof {
+            let mut proved = vec![format!("clients that pinned a plain key ({}) get in", proof.keys.join(", "))];
+            if !proof.certificates.is_empty() {
+                proved.push("clients that know only the CA do".to_owned());
+            }
+            if !proof.logins.is_empty() {
+                proved.push(format!("{} can log in", proof.logins.join(", ")));
+            }
+            lines.push(format!("Proved beforehand: {}.", proved.join(", ")));
+        }
+        match &self.verified {
+            Some(verified) if verified.live && !verified.certificates.is_empty() => {
+                lines.push(format!("Seen live: {} served, the plain keys still offered.", count(verified.certificates.len(), "certificate")));
+            }
+            Some(verified) if verified.live => lines.push("Seen live: the plain keys are offered as before.".to_owned()),
+            Some(_) => lines.push("No sshd is listening now: the next one to start serves this.".to_owned()),
+            None => lines.push("There is no sshd on this machine, so nothing was proved.".to_owned()),
+        }
+        lines
+    }
+
+    /// The serial numbers that were seen live, as text: JSON's numbers are not exact above 2^53.
     #[must_use]
     pub fn served(&self) -> Vec<String> {
-        self.certificates.iter().map(|certificate| certificate.serial().to_string()).filter(|_| self.verified.is_some()).collect()
+        self.verified.iter().flat_map(|verified| &verified.certificates).map(ToString::to_string).collect()
     }
 }

@@ -228,5 +228,13 @@ impl Transaction {
     }
 }
 
+/// The number of the next run.
+///
+/// # Errors
+/// When the state directory cannot be read.
+pub fn next_run(state: &StateDir) -> Result<u64> {
+    Ok(journal::numbers(state)?.into_iter().max().unwrap_or_default() + 1)
+}
+
 #[cfg(test)]
 mod tests;

@@ -63,6 +63,12 @@ impl Log {
         Ok(log)
     }
 
+    /// Where the log is.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Appends a record. It is on disk when the kernel sees fit; a crash of this process loses
     /// nothing.
     ///

@@ -3,6 +3,7 @@
 use crate::{digest::Digest, text::neutral};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// The longest text in a record, in bytes: enough for a path or a sentence. With all of them a
 /// line stays far below what one write(2) takes.
@@ -32,6 +33,25 @@ pub enum Kind {
     Recovered,
     /// The log itself: records that were known to be on disk were missing.
     Missing,
+}
+
+impl Kind {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Asked => "asked",
+            Self::Denied => "denied",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Intent => "intent",
+            Self::Result => "result",
+            Self::Ended => "ended",
+            Self::Recovered => "recovered",
+            Self::Missing => "missing",
+        }
+    }
 }
 
 /// What is recorded. The log adds number, time and hashes, and makes every text harmless and
@@ -82,6 +102,30 @@ impl Event {
         }
     }
 
+    /// Adds the function that was called.
+    #[must_use]
+    pub fn capability(self, capability: &str) -> Self {
+        Self { capability: Some(capability.to_owned()), ..self }
+    }
+
+    /// Adds what it was called for.
+    #[must_use]
+    pub fn need(self, need: &str) -> Self {
+        Self { need: Some(need.to_owned()), ..self }
+    }
+
+    /// Adds the grant that allows it.
+    #[must_use]
+    pub fn grant(self, grant: &str) -> Self {
+        Self { grant: Some(grant.to_owned()), ..self }
+    }
+
+    /// Adds anything else worth knowing.
+    #[must_use]
+    pub fn detail(self, detail: &str) -> Self {
+        Self { detail: Some(detail.to_owned()), ..self }
+    }
+
     /// The same with harmless, bounded texts: a procedure chooses some of them.
     pub(super) fn neutralised(&self) -> Self {
         let option = |text: &Option<String>| text.as_deref().map(bounded);
@@ -116,6 +160,23 @@ pub struct Record {
     pub torn: Option<Digest>,
     /// The hash of this record.
     pub hash: Digest,
+}
+
+/// One line for a person.
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Event { run, policy, procedure, kind, capability, need, grant, detail, .. } = &self.event;
+        write!(f, "{:>5}  {}  {:9}", self.n, self.time.strftime("%F %T"), kind.as_str())?;
+        if *run > 0 {
+            write!(f, " run {run}")?;
+        }
+        let words = [Some(policy.as_str()), Some(procedure.as_str()), capability.as_deref(), need.as_deref()];
+        words.into_iter().flatten().filter(|word| !word.is_empty()).try_for_each(|word| write!(f, " {word}"))?;
+        if let Some(grant) = grant {
+            write!(f, "  [{grant}]")?;
+        }
+        detail.iter().try_for_each(|detail| write!(f, "  · {detail}"))
+    }
 }
 
 fn bounded(text: &str) -> String {

@@ -12,7 +12,7 @@ use crate::{
 };
 use wasmtime::component::Resource;
 
-impl Host for State<'_> {
+impl Host for State {
     fn roots(&mut self, kind: Kind) -> Answer<Vec<String>> {
         let roots = answer!(self.perform(Roots(kind.into())));
         Ok(Ok(roots.iter().map(keys::line).collect::<Result<_, _>>()?))
@@ -48,14 +48,14 @@ impl Host for State<'_> {
     }
 }
 
-impl HostIssued for State<'_> {
+impl HostIssued for State {
     fn drop(&mut self, issued: Resource<RequestId>) -> wasmtime::Result<()> {
         self.handles.delete(issued)?;
         Ok(())
     }
 }
 
-impl HostCertificate for State<'_> {
+impl HostCertificate for State {
     fn serial(&mut self, certificate: Resource<Certificate>) -> wasmtime::Result<u64> {
         Ok(self.handles.get(&certificate)?.serial())
     }
@@ -97,7 +97,7 @@ impl HostCertificate for State<'_> {
     }
 }
 
-impl State<'_> {
+impl State {
     fn principals(&mut self, capability: &'static str, kind: ca::Kind, names: &[String]) -> Answer<Principals> {
         let parsed = Principals::parse(kind, names.iter().map(String::as_str)).map_err(|why| why.to_string());
         self.parse(capability, "invalid-principal", &names.join(" "), parsed)

@@ -6,7 +6,7 @@ use crate::{
     runtime::bindings::warded::host::files::Host,
 };
 
-impl Host for State<'_> {
+impl Host for State {
     fn read(&mut self, path: String) -> Answer<Option<Vec<u8>>> {
         let path = answer!(self.path("files.read", &path));
         self.perform(Read(path))

@@ -8,7 +8,7 @@ use crate::{
 use ssh_key::PublicKey;
 use wasmtime::component::Resource;
 
-impl Host for State<'_> {
+impl Host for State {
     fn host_keys(&mut self) -> Answer<Vec<Resource<KeyPair>>> {
         let pairs = answer!(self.perform(HostKeys));
         pairs.into_iter().map(|pair| self.hold(pair)).collect::<wasmtime::Result<_>>().map(Ok)
@@ -27,7 +27,7 @@ impl Host for State<'_> {
     }
 }
 
-impl HostKeyPair for State<'_> {
+impl HostKeyPair for State {
     fn path(&mut self, pair: Resource<KeyPair>) -> wasmtime::Result<String> {
         Ok(self.handles.get(&pair)?.path.to_string())
     }

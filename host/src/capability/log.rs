@@ -7,7 +7,7 @@ use crate::{
     runtime::{bindings::warded::host::log::Host, limits},
 };
 
-impl Host for State<'_> {
+impl Host for State {
     fn info(&mut self, message: String) -> wasmtime::Result<()> {
         self.say(Level::Info, message)
     }
@@ -17,7 +17,7 @@ impl Host for State<'_> {
     }
 }
 
-impl State<'_> {
+impl State {
     fn say(&mut self, level: Level, text: String) -> wasmtime::Result<()> {
         if self.session.messages.len() >= limits::LOG_LINES {
             return Err(stopped(&format!("it said more than {} lines", limits::LOG_LINES)));

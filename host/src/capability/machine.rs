@@ -3,7 +3,7 @@
 use super::State;
 use crate::{error::Error, operation::fact::Fact, runtime::bindings::warded::host::machine::Host};
 
-impl Host for State<'_> {
+impl Host for State {
     fn fact(&mut self, name: String) -> wasmtime::Result<Option<String>> {
         // The interface has no error for a fact: one that cannot be had ends the run.
         self.perform(Fact(name))?.map_err(|error| Error::failed("a fact about this machine cannot be had").cause(error.message).into())

@@ -3,7 +3,7 @@
 use super::{Answer, State};
 use crate::{operation::service::Reload, runtime::bindings::warded::host::services::Host};
 
-impl Host for State<'_> {
+impl Host for State {
     fn reload(&mut self, name: String) -> Answer<()> {
         self.perform(Reload(name))
     }

@@ -6,7 +6,7 @@ use crate::{
     runtime::bindings::warded::host::{sshd::Host, types::Setting},
 };
 
-impl Host for State<'_> {
+impl Host for State {
     fn effective(&mut self, keyword: String, connection: Vec<Setting>) -> Answer<Vec<String>> {
         let connection = connection.into_iter().map(|Setting { name, value }| (name, value)).collect();
         self.perform(EffectiveValues { keyword, connection })

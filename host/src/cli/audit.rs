@@ -58,7 +58,7 @@ impl Log {
 fn verify(context: &Context, output: Output) -> Result<Exit> {
     match audit::verify(context.log.directory()) {
         Ok(verified) => {
-            output.line(format!("{}, chain intact", count(verified.records, "record")))?;
+            output.line(format!("{}, chain intact", count(usize::try_from(verified.records).unwrap_or(usize::MAX), "record")))?;
             output.object(&serde_json::json!({ "schema": "warded.audit-verify/1", "intact": true, "records": verified.records }))?;
             Ok(Exit::Done)
         }

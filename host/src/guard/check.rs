@@ -6,7 +6,7 @@ use super::{
     baseline::{self, Baseline},
     both, connections, files,
     includes::{ConfigFile, Overlay},
-    keywords::{self, Granted},
+    keywords::{self, MayChange},
     on_two_threads,
 };
 use crate::{
@@ -23,8 +23,7 @@ impl Candidate {
     ///
     /// # Errors
     /// With the first of these that does not hold.
-    pub fn check(&self, baseline: &Baseline, granted: &[String]) -> Result<()> {
-        let granted = Granted(granted);
+    pub fn check(&self, baseline: &Baseline, granted: MayChange<'_>) -> Result<()> {
         self.check_lines(baseline, granted)?;
         let sshd = &self.original;
         let _held = sshd.hold()?;
@@ -36,7 +35,7 @@ impl Candidate {
         self.check_files(baseline, &effective)
     }
 
-    fn check_lines(&self, baseline: &Baseline, granted: Granted<'_>) -> Result<()> {
+    fn check_lines(&self, baseline: &Baseline, granted: MayChange<'_>) -> Result<()> {
         let overlay = Overlay(&self.staged);
         for (path, contents) in &self.staged {
             let is_it = |file: &ConfigFile| overlay.staged(&file.path).is_some_and(|(key, _)| key == path);
@@ -55,7 +54,7 @@ impl Candidate {
         Ok(())
     }
 
-    fn check_effects(&self, baseline: &Baseline, all: &Effective, granted: Granted<'_>) -> Result<()> {
+    fn check_effects(&self, baseline: &Baseline, all: &Effective, granted: MayChange<'_>) -> Result<()> {
         refuse_effects(&baseline.effective, all, "everybody", granted)?;
         let sshd = &self.original;
         let mut wanted: Vec<_> = baseline.connections.iter().map(|(connection, _)| connection.clone()).collect();
@@ -119,7 +118,7 @@ fn check_words(before: &Tested, after: &Tested) -> Result<()> {
         .state("nothing was changed"))
 }
 
-fn refuse_effects(before: &Effective, after: &Effective, whom: &str, granted: Granted<'_>) -> Result<()> {
+fn refuse_effects(before: &Effective, after: &Effective, whom: &str, granted: MayChange<'_>) -> Result<()> {
     let found = keywords::effects(before, after, granted);
     if found.is_empty() {
         return Ok(());
@@ -130,10 +129,11 @@ fn refuse_effects(before: &Effective, after: &Effective, whom: &str, granted: Gr
         .state("nothing was changed"))
 }
 
-fn grants(granted: Granted<'_>) -> String {
-    match granted.0 {
-        [] => "no sshd keyword is granted".to_owned(),
-        keywords => format!("granted: {}", keywords.join(", ")),
+fn grants(granted: MayChange<'_>) -> String {
+    match granted {
+        MayChange::Any => "any sshd keyword may change".to_owned(),
+        MayChange::Only([]) => "no sshd keyword is granted".to_owned(),
+        MayChange::Only(keywords) => format!("granted: {}", keywords.join(", ")),
     }
 }
 

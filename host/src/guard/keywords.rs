@@ -10,13 +10,28 @@ use similar::{Algorithm, DiffTag, capture_diff_slices};
 
 /// The keywords that may change.
 #[derive(Clone, Copy, Debug)]
-pub struct Granted<'a>(pub &'a [String]);
+pub enum MayChange<'a> {
+    /// These, by the policy.
+    Only(&'a [String]),
+    /// Any, `Match` too: an operator's undo brings back what was there.
+    Any,
+}
 
-impl Granted<'_> {
+impl MayChange<'_> {
     /// Whether a keyword is among them, in any spelling.
     #[must_use]
     pub fn has(self, keyword: &str) -> bool {
-        self.0.iter().any(|granted| canonical(granted) == canonical(keyword))
+        match self {
+            Self::Only(granted) => granted.iter().any(|granted| canonical(granted) == canonical(keyword)),
+            Self::Any => true,
+        }
+    }
+
+    fn covers(self, directive: &Directive) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(_) => directive.is_match_all() || (directive.keyword != "match" && self.has(&directive.keyword)),
+        }
     }
 }
 
@@ -33,7 +48,7 @@ pub struct NotGranted {
 /// keyword. `Match all` is free; any other `Match` is never granted: what stands below it could not
 /// be seen for everybody.
 #[must_use]
-pub fn not_granted(old: &[u8], new: &[u8], granted: Granted<'_>) -> Vec<NotGranted> {
+pub fn not_granted(old: &[u8], new: &[u8], granted: MayChange<'_>) -> Vec<NotGranted> {
     let (old, new): (Vec<_>, Vec<_>) = (directives(old).collect(), directives(new).collect());
     let words = |lines: &[(usize, Directive)]| lines.iter().map(|(_, one)| one.normal()).collect::<Vec<_>>();
     let mut found = Vec::new();
@@ -44,7 +59,7 @@ pub fn not_granted(old: &[u8], new: &[u8], granted: Granted<'_>) -> Vec<NotGrant
         }
         for (verb, lines) in [("removes", old.get(before)), ("has", new.get(after))] {
             for (line, directive) in lines.unwrap_or_default() {
-                if !directive.is_match_all() && (directive.keyword == "match" || !granted.has(&directive.keyword)) {
+                if !granted.covers(directive) {
                     let what = format!("{verb} `{}`", text::neutral(&directive.normal()));
                     found.push(NotGranted { line: *line, what });
                 }
@@ -56,7 +71,7 @@ pub fn not_granted(old: &[u8], new: &[u8], granted: Granted<'_>) -> Vec<NotGrant
 
 /// The keywords that differ between two effective configurations without a grant, in words.
 #[must_use]
-pub fn effects(before: &Effective, after: &Effective, granted: Granted<'_>) -> Vec<String> {
+pub fn effects(before: &Effective, after: &Effective, granted: MayChange<'_>) -> Vec<String> {
     let shown = |values: &[String]| match values {
         [] => "nothing".to_owned(),
         values => text::neutral(&values.join(", ")),
@@ -91,7 +106,7 @@ mod tests {
                 vec![(1, "removes `port \"22\"`"), (1, "has `port \"23\"`")],
             ),
         ] {
-            let found = not_granted(old.as_bytes(), new.as_bytes(), Granted(&keywords));
+            let found = not_granted(old.as_bytes(), new.as_bytes(), MayChange::Only(&keywords));
             let found: Vec<_> = found.iter().map(|one| (one.line, one.what.as_str())).collect();
             assert_eq!(found, expected, "{new}");
         }
@@ -102,7 +117,7 @@ mod tests {
         let before = Effective::parse("port 22\nusepam yes\n");
         let after = Effective::parse("port 22\nusepam no\nhostcertificate /a\n");
         let keywords = ["hostcertificate".to_owned()];
-        assert_eq!(effects(&before, &after, Granted(&keywords)), ["usepam: yes → no"]);
-        assert_eq!(effects(&before, &after, Granted(&[])), ["hostcertificate: nothing → /a", "usepam: yes → no"]);
+        assert_eq!(effects(&before, &after, MayChange::Only(&keywords)), ["usepam: yes → no"]);
+        assert_eq!(effects(&before, &after, MayChange::Only(&[])), ["hostcertificate: nothing → /a", "usepam: yes → no"]);
     }
 }

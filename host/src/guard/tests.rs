@@ -29,7 +29,7 @@ fn a_whole_run_goes_through() {
     assert_eq!(baseline.offered.as_ref().unwrap().keys.len(), 3);
     let candidate = Candidate::build(&sshd, &staged).unwrap();
     lap("build");
-    candidate.check(&baseline, &granted).unwrap();
+    candidate.check(&baseline, MayChange::Only(&granted)).unwrap();
     lap("check");
     let proof = candidate.prove(&baseline, &certificates, &[private.key("ca")]).unwrap();
     lap("prove");
@@ -188,7 +188,7 @@ fn a_listener_that_shuts_out_the_network_is_seen_and_recovers() {
     let baseline = Baseline::take(&sshd).unwrap();
     let candidate = Candidate::build(&sshd, &staged).unwrap();
     let granted = ["HostCertificate".to_owned(), "PerSourceMaxStartups".to_owned()];
-    candidate.check(&baseline, &granted).unwrap();
+    candidate.check(&baseline, MayChange::Only(&granted)).unwrap();
     let all = std::slice::from_ref(&certificate);
     candidate.prove(&baseline, all, &[private.key("ca")]).unwrap();
     private.commit(&staged);
@@ -290,6 +290,6 @@ fn a_staged_host_key_is_used_by_the_candidate() {
     let (_, key) = crate::machine::sshd::host_key::throw_away().unwrap();
     let staged = Staged::from([(private.path("ed25519").into(), Some(key.to_vec()))]);
     let candidate = Candidate::build(&sshd, &staged).unwrap();
-    let told = candidate.check(&baseline, &[]).unwrap_err().to_string();
+    let told = candidate.check(&baseline, MayChange::Only(&[])).unwrap_err().to_string();
     assert!(told.contains("no longer offer its ssh-ed25519 host key"), "{told}");
 }

@@ -1,6 +1,7 @@
 //! Programs of the machine: the one file that starts a process or sends a signal. What is run,
 //! and why, belongs to the caller; nothing here knows sshd or systemd.
 
+use super::scratch::Scratch;
 use crate::error::{Error, Result};
 use std::{
     ffi::{OsStr, OsString},
@@ -210,6 +211,34 @@ impl Drop for Child {
         self.0.kill().ok();
         self.0.wait().ok();
     }
+}
+
+/// Runs this program again as the user `nobody`, with these arguments and our outputs: its exit
+/// status. A copy is run, because nobody may not be allowed where this file is.
+///
+/// # Errors
+/// When there is no such user, or the copy cannot be made or started.
+pub fn run_self_as_nobody(arguments: &[&str]) -> Result<i32> {
+    let failed = |error: io::Error| Error::failed("cannot start again as the user nobody").cause(error);
+    let passwd = std::fs::read_to_string("/etc/passwd").map_err(failed)?;
+    let ids = passwd.lines().find_map(|line| {
+        let mut fields = line.strip_prefix("nobody:")?.split(':').skip(1);
+        Some((fields.next()?.parse::<u32>().ok()?, fields.next()?.parse::<u32>().ok()?))
+    });
+    let (uid, gid) = ids.ok_or_else(|| Error::failed("there is no user nobody on this machine"))?;
+    let directory = Scratch::passable()?;
+    let program = std::fs::read(std::env::current_exe().map_err(failed)?).map_err(failed)?;
+    let copy = directory.write("warded", &program, 0o755)?;
+    let mut command = Command::new(copy);
+    command.args(arguments).env_clear().env("PATH", PATH).env("HOME", "/nonexistent");
+    for name in ["TERM", "NO_COLOR", "TMPDIR"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    // std drops the supplementary groups together with the user.
+    let status = command.current_dir("/").uid(uid).gid(gid).stdin(Stdio::null()).status().map_err(failed)?;
+    Ok(status.code().unwrap_or(-1))
 }
 
 /// The signals that are sent.

@@ -44,6 +44,43 @@ impl Init {
     }
 }
 
+/// The facts of a machine, read once.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// `ID` of os-release(5), empty where there is none.
+    pub os_id: String,
+    /// `VERSION_ID` of os-release(5), empty where there is none.
+    pub os_version: String,
+    /// What a person calls the system: `PRETTY_NAME` of os-release(5).
+    pub os_name: String,
+    /// What starts services.
+    pub init: Init,
+    /// The host name.
+    pub hostname: String,
+    /// The home directory of the user who runs this.
+    pub home: Option<String>,
+    /// What tells this machine from others.
+    pub machine_id: String,
+}
+
+impl Facts {
+    /// Reads them; `root` stands for `/`.
+    #[must_use]
+    pub fn read(root: &Path) -> Self {
+        let os_id = os_id(root).unwrap_or_default();
+        let os_name = os_release(root).and_then(|release| release_value(&release, "PRETTY_NAME"));
+        Self {
+            os_name: os_name.unwrap_or_else(|| os_id.clone()),
+            os_id,
+            os_version: os_version(root).unwrap_or_default(),
+            init: Init::detect(root),
+            hostname: hostname(root).unwrap_or_default(),
+            home: home(root, rustix::process::geteuid().as_raw()),
+            machine_id: machine_id(root),
+        }
+    }
+}
+
 /// `ID` of os-release(5): `debian`, `alpine` …; `linux` where the file does not say (its default).
 #[must_use]
 pub fn os_id(root: &Path) -> Option<String> {

@@ -38,7 +38,9 @@ pub struct FileError {
 }
 
 impl FileError {
-    fn new(code: &'static str, path: impl AsRef<Path>, why: impl fmt::Display) -> Self {
+    /// An error about a path.
+    #[must_use]
+    pub fn new(code: &'static str, path: impl AsRef<Path>, why: impl fmt::Display) -> Self {
         Self { code, message: format!("{}: {why}", text::neutral(&path.as_ref().to_string_lossy())) }
     }
 
@@ -202,6 +204,14 @@ pub struct PlaceKey {
     pub inode: u64,
     /// The name in it.
     pub name: String,
+}
+
+impl PlaceKey {
+    /// Whether both are names in the same directory.
+    #[must_use]
+    pub fn is_beside(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
 }
 
 /// How to find a directory again in another process.

@@ -114,7 +114,7 @@ fn run_guest(
         granting.policy.services.keys().cloned().collect(),
         context.sshd_binary.clone(),
     );
-    let broker = Broker::new(identity.clone(), procedure, &context.log);
+    let broker = Broker::new(identity.clone(), procedure.clone(), context.log.clone());
     let overdue = overdue(context, identity);
     runtime::run(&component, &identity.procedure, settings, broker, session, overdue)
 }

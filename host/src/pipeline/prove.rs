@@ -44,7 +44,7 @@ impl Guard {
     pub fn check(&self, work: &Work) -> Result<()> {
         let Some(Watched { sshd, baseline }) = &self.0 else { return Ok(()) };
         let result = work.result(|request| placeholder::host_certificate(&request.public, &request.principals))?;
-        Candidate::build(sshd, &result)?.check(sshd, baseline, work.keywords().as_deref())
+        Candidate::build(sshd, &result)?.check(baseline, work.may_change())
     }
 
     /// Proves the result, certificates and all, by handshakes over a pipe.
@@ -56,8 +56,8 @@ impl Guard {
         let result = work.result(|_| Err(Error::failed("a certificate was not issued")))?;
         let candidate = Candidate::build(sshd, &result)?;
         // What the CA returned has not been checked in its place yet.
-        candidate.check(sshd, baseline, work.keywords().as_deref())?;
-        candidate.prove(sshd, baseline, certificates, &signers(certificates)).map(Some)
+        candidate.check(baseline, work.may_change())?;
+        candidate.prove(baseline, &plain(certificates)?, &signers(certificates)).map(Some)
     }
 
     /// Sees what is served, once sshd has been told.
@@ -66,7 +66,7 @@ impl Guard {
     /// Something that was served before is not, or a certificate is not the one on disk.
     pub fn verify(&self, certificates: &[Certificate]) -> Result<Option<Verified>> {
         let Some(Watched { sshd, baseline }) = &self.0 else { return Ok(None) };
-        live::verify(sshd, baseline, certificates).map(Some)
+        live::verify(sshd, baseline, &plain(certificates)?).map(Some)
     }
 
     /// Sees that what was served before still is.
@@ -76,6 +76,12 @@ impl Guard {
     pub fn verify_as_before(&self) -> Result<()> {
         self.verify(&[]).map(drop)
     }
+}
+
+/// The certificates in the form that the guard compares.
+fn plain(certificates: &[Certificate]) -> Result<Vec<ssh_key::Certificate>> {
+    let unreadable = |error| Error::failed("a certificate cannot be compared with what sshd serves").cause(error);
+    certificates.iter().map(|certificate| ssh_key::Certificate::from_bytes(certificate.bytes()).map_err(unreadable)).collect()
 }
 
 fn signers(certificates: &[Certificate]) -> Vec<PublicKey> {

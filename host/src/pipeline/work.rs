@@ -6,9 +6,10 @@ use crate::{
     ca::Certificate,
     change_set::{ChangeSet, Request, RequestId, staged::After},
     error::{Error, Result},
+    guard::MayChange,
     policy::{
         file::Service,
-        name::{Keyword, Name},
+        name::Name,
     },
     text::count,
     transaction::{FileChange, NewFile, Order, ReadSet, RunIdentity, Undo},
@@ -26,7 +27,7 @@ pub struct Work {
     certificates: BTreeMap<RequestId, Certificate>,
     /// Services to reload, with how the policy says they are reached.
     pub reloads: Vec<(Name, Service)>,
-    keywords: Option<Vec<Keyword>>,
+    keywords: Vec<String>,
     undoes: Option<u64>,
 }
 
@@ -44,7 +45,7 @@ impl Work {
         let changes = planned.session.changes;
         Self {
             reloads: changes.reloads().iter().filter_map(|name| Some((name.clone(), services.get(name)?.clone()))).collect(),
-            keywords: Some(planned.procedure.sshd.keywords.clone()),
+            keywords: planned.procedure.sshd.keywords.iter().map(|keyword| keyword.as_str().to_owned()).collect(),
             source: Source::Staged(changes),
             certificates: BTreeMap::new(),
             undoes: None,
@@ -55,7 +56,7 @@ impl Work {
     #[must_use]
     pub fn undoing(undo: Undo, reloads: Vec<(Name, Service)>) -> Self {
         let source = Source::Undo(undo.changes);
-        Self { source, certificates: BTreeMap::new(), reloads, keywords: None, undoes: Some(undo.run.run) }
+        Self { source, certificates: BTreeMap::new(), reloads, keywords: Vec::new(), undoes: Some(undo.run.run) }
     }
 
     /// The certificates that have to be asked for.
@@ -143,10 +144,13 @@ impl Work {
         }
     }
 
-    /// What may differ in sshd's effective configuration; none: an undo may bring back what was.
+    /// What may differ in sshd's effective configuration.
     #[must_use]
-    pub fn keywords(&self) -> Option<Vec<String>> {
-        self.keywords.as_ref().map(|keywords| keywords.iter().map(|keyword| keyword.as_str().to_owned()).collect())
+    pub fn may_change(&self) -> MayChange<'_> {
+        match &self.source {
+            Source::Staged(_) => MayChange::Only(&self.keywords),
+            Source::Undo(_) => MayChange::Any,
+        }
     }
 
     /// The names of the services, for the journal.

@@ -23,7 +23,7 @@ pub const CALLS: usize = 100_000;
 pub const STAGED_BYTES: usize = 64 << 20;
 
 /// The bounds that wasmtime keeps.
-pub(super) fn store() -> StoreLimits {
+pub(crate) fn store() -> StoreLimits {
     StoreLimitsBuilder::new()
         .memory_size(MEMORY_BYTES)
         .table_elements(TABLE_ELEMENTS)

@@ -58,18 +58,18 @@ impl std::fmt::Debug for Component {
 /// # Errors
 /// A denial, an exceeded limit, a trap, or the failure that the procedure ended with. Nothing has
 /// been changed in any of these.
-pub fn run<'a>(
+pub fn run(
     component: &Component,
     procedure: &Name,
     settings: &[Setting],
-    broker: Broker<'a>,
+    broker: Broker,
     session: Session,
     overdue: impl Fn(&'static str) + Send + 'static,
 ) -> Result<Session> {
     let clock = Clock::default();
-    let mut linker: Linker<State<'a>> = Linker::new(&component.engine);
+    let mut linker: Linker<State> = Linker::new(&component.engine);
     let broken = |error: wasmtime::Error| Error::refused("the component does not fit this version of Warded").cause(format!("{error:#}"));
-    Capabilities::add_to_linker::<_, HasSelf<State<'a>>>(&mut linker, |state| state).map_err(broken)?;
+    Capabilities::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state).map_err(broken)?;
 
     let mut store = Store::new(&component.engine, State::new(broker, session, clock.clone()));
     store.limiter(|state| state.limits());

@@ -18,15 +18,15 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// Epochs that a guest has: one passes each tick in which it computes.
 #[expect(clippy::as_conversions, reason = "a thousand fits")]
-pub(super) const EPOCHS: u64 = (GUEST_TIME.as_millis() / TICK.as_millis()) as u64;
+pub(crate) const EPOCHS: u64 = (GUEST_TIME.as_millis() / TICK.as_millis()) as u64;
 
 /// Which host call is under way, and since when.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Clock(Arc<Mutex<Option<(&'static str, Instant)>>>);
+pub(crate) struct Clock(Arc<Mutex<Option<(&'static str, Instant)>>>);
 
 impl Clock {
     /// A host call begins. It ends when the result is dropped.
-    pub(super) fn enter(&self, capability: &'static str) -> InCall {
+    pub(crate) fn enter(&self, capability: &'static str) -> InCall {
         self.set(Some((capability, Instant::now())));
         InCall(self.clone())
     }
@@ -42,7 +42,7 @@ impl Clock {
 
 /// Marks a host call as under way.
 #[derive(Debug)]
-pub(super) struct InCall(Clock);
+pub(crate) struct InCall(Clock);
 
 impl Drop for InCall {
     fn drop(&mut self) {
@@ -52,14 +52,14 @@ impl Drop for InCall {
 
 /// The thread. Ends when dropped.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watch {
     /// Starts watching. `overdue` is told which call did not come back, and must end the process.
-    pub(super) fn start(engine: Engine, clock: Clock, overdue: impl Fn(&'static str) + Send + 'static) -> Self {
+    pub(crate) fn start(engine: Engine, clock: Clock, overdue: impl Fn(&'static str) + Send + 'static) -> Self {
         let (stop, stopped) = channel();
         let thread = thread::spawn(move || {
             while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {

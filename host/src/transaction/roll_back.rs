@@ -13,7 +13,7 @@ use crate::{
     },
     text,
 };
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, fmt, io};
 
 /// What was taken back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,13 @@ pub struct RolledBack {
     pub left_alone: Vec<LeftAlone>,
     /// The services to reload, if anything was restored.
     pub reloads: Vec<String>,
+}
+
+impl fmt::Display for RolledBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} restored", text::count(self.restored.len(), "file"))?;
+        self.left_alone.iter().try_for_each(|left| write!(f, "; {} left alone: {}", left.path, left.why))
+    }
 }
 
 /// A file that was not touched.

@@ -3,7 +3,7 @@
 use super::{Outcome, private_machine::PrivateMachine};
 use crate::{
     audit,
-    ca::{Certificate, CertificateAuthority as _, Kind, certificate},
+    ca::{Certificate, Kind, certificate},
     change_set::review::{Action, Review},
     cli::{progress::Progress, undo},
     context::Context,
@@ -23,7 +23,7 @@ const NAMES: [&str; 2] = ["demo.test", "localhost"];
 const NO_SSHD: &str = "there is no sshd here (apt install openssh-server)";
 
 type Tree = BTreeMap<PathBuf, (u32, Vec<u8>)>;
-type StepFn = fn(&mut Demonstration<'_>) -> Result<Outcome>;
+type Step<'a> = fn(&mut Demonstration<'a>) -> Result<Outcome>;
 
 /// The demonstration, between two steps.
 pub(super) struct Demonstration<'a> {
@@ -36,7 +36,7 @@ pub(super) struct Demonstration<'a> {
 
 impl<'a> Demonstration<'a> {
     /// All steps, in order.
-    pub(super) const STEPS: [(&'static str, StepFn); 10] = [
+    pub(super) const STEPS: [(&'static str, Step<'a>); 10] = [
         ("plan", Self::plan),
         ("apply", Self::apply),
         ("handshake", Self::handshake),
