@@ -53,7 +53,7 @@ pub fn reload(name: &Name, service: &Service, systemd: bool, sshd: Option<&Sshd>
     }
     match (service.direct, listener) {
         (Some(Direct::Sshd), Some(listener)) => {
-            exec::signal(listener.pid, Signal::Reload).map_err(|error| {
+            exec::signal(listener.pid, Signal::Hangup).map_err(|error| {
                 Error::failed(format!("cannot tell {name} to reload: SIGHUP to process {}", listener.pid)).cause(error)
             })?;
             Ok(Reloaded::Signalled { pid: listener.pid })
