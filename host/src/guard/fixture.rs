@@ -37,7 +37,18 @@ impl PrivateSshd {
         for (name, kind) in
             [("rsa", "rsa"), ("ecdsa", "ecdsa"), ("ed25519", "ed25519"), ("ca", "ed25519"), ("other_ca", "ed25519")]
         {
-            keygen(&["-t", kind, "-N", "", "-C", name, "-f", &format!("{at}/{name}")]);
+            keygen(&[
+                "-t",
+                kind,
+                "-b",
+                if kind == "rsa" { "2048" } else { "256" },
+                "-N",
+                "",
+                "-C",
+                name,
+                "-f",
+                &format!("{at}/{name}"),
+            ]);
         }
         let main = directory.join("daemon.conf");
         let pam = if rustix::process::geteuid().is_root() { "UsePAM no\n" } else { "" };

@@ -9,6 +9,8 @@ use std::{
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// A temporary directory, removed with all that is in it when this is dropped.
@@ -83,6 +85,9 @@ fn parent() -> Result<PathBuf> {
     })
 }
 
+/// How long an sshd of ours may take to end after its connection has.
+const LAST: Duration = Duration::from_millis(300);
+
 /// How many hold each directory that we made. Ours to remove when the last lets go.
 static HELD: Mutex<BTreeMap<PathBuf, usize>> = Mutex::new(BTreeMap::new());
 
@@ -129,10 +134,16 @@ impl Drop for PrivsepDirectory {
         }
         held.remove(&self.0);
         // A service may have started meanwhile and count on it: an empty directory that stays does
-        // no harm, one that goes shuts every connection out.
-        if !crate::machine::sshd::is_running() {
-            fs::remove_dir(&self.0).ok();
+        // no harm, one that goes shuts every connection out. The sshd of the last handshake may
+        // need a moment to end.
+        let deadline = Instant::now() + LAST;
+        while crate::machine::sshd::is_running() {
+            if Instant::now() >= deadline {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
         }
+        fs::remove_dir(&self.0).ok();
     }
 }
 

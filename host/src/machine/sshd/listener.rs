@@ -26,7 +26,8 @@ pub struct Listener {
 /// Whether any sshd runs on this machine, for whatever purpose.
 #[must_use]
 pub fn is_running() -> bool {
-    processes().into_iter().any(|pid| comm(pid).is_some_and(|name| name.starts_with("sshd")) && state(pid) != Some('Z'))
+    let sshd = |pid| comm(pid).is_some_and(|name| name.starts_with("sshd"));
+    processes().into_iter().any(|pid| sshd(pid) && state(pid) != Some('Z') && is_ours_to_see(pid))
 }
 
 /// The listeners that run with this configuration file, the oldest first.
