@@ -75,7 +75,10 @@ impl LocalAuthority {
         }
         let window = Window { after: now.saturating_sub(BACKDATE), before: now.saturating_add(life) };
         let certificate = sign(self.key(request.kind), request, window).map_err(|error| {
-            self.refused(format!("a {} key could not be certified: {error}", request.key.algorithm()), "use another key")
+            self.refused(
+                format!("a {} key could not be certified: {error}", request.key.algorithm()),
+                "use another key",
+            )
         })?;
         verify::check(&certificate, request, &[self.key(request.kind).public_key().clone()], now)?;
         Ok(certificate)

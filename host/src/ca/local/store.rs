@@ -87,7 +87,8 @@ fn read(path: &Path) -> Result<Zeroizing<String>> {
     }
     check(path, "0600", &metadata, 0o077)?;
     // With room for all of it, so that growing leaves no copies of the key behind.
-    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or(0) + 1));
+    let mut text =
+        Zeroizing::new(String::with_capacity(usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or(0) + 1));
     file.take(MAX_FILE).read_to_string(&mut text).map_err(|error| missing(path, &error))?;
     Ok(text)
 }
