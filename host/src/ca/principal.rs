@@ -102,6 +102,7 @@ impl Principals {
     }
 
     /// The principals in order.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Principal> {
         self.0.iter()
     }

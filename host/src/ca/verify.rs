@@ -36,7 +36,7 @@ pub enum Wrong {
     /// The signature does not fit.
     #[error("its signature is not the CA's")]
     BadSignature,
-    /// It has a successor's window.
+    /// Its time has not come; or a clock is wrong.
     #[error("it holds only from {} on", time(*.0))]
     NotYetValid(u64),
     /// Its time is over.

@@ -21,6 +21,7 @@ impl AbsolutePath {
     }
 
     /// Its segments: `/a/b` is `a`, `b`.
+    #[must_use]
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.strip_prefix('/').unwrap_or(&self.0).split('/')
     }

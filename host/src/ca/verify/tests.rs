@@ -4,6 +4,9 @@ use crate::ca::{
     testing::{TYPES, Workshop},
 };
 
+/// Signer, key, options of `ssh-keygen`, and what must be found wrong.
+type Case<'a> = (&'a str, &'a str, &'a [&'a str], &'a dyn Fn(&Wrong) -> bool);
+
 fn request(key: &PublicKey, principals: &[&str]) -> IssueRequest {
     let principals = Principals::parse(Kind::Host, principals).unwrap();
     IssueRequest { kind: Kind::Host, key: key.clone(), principals, key_id: "an id".to_owned() }
@@ -32,7 +35,7 @@ fn whatever_is_wrong_is_named() {
         let other = workshop.key("other", options);
         let fingerprint = |key: &PublicKey| key.fingerprint(HashAlg::Sha256).to_string();
         let day = ["-V", "-1m:+1d"];
-        let table: [(&str, &str, &[&str], &dyn Fn(&Wrong) -> bool); 12] = [
+        let table: [Case; 12] = [
             ("ca", "other", &["-h", "-n", "web1", day[0], day[1]], &|wrong| {
                 *wrong == Wrong::OtherKey(fingerprint(&other))
             }),
