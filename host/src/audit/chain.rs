@@ -51,8 +51,13 @@ struct Body<'a> {
 /// The line that continues `head`, with its newline, and the head after it.
 pub(super) fn line(head: Head, event: &Event, torn: Option<Digest>) -> Result<(Vec<u8>, Head), serde_json::Error> {
     let count = head.count.saturating_add(1);
-    let body =
-        serde_json::to_vec(&Body { n: count, time: Timestamp::now(), previous: head.hash, event: &event.neutralised(), torn })?;
+    let body = serde_json::to_vec(&Body {
+        n: count,
+        time: Timestamp::now(),
+        previous: head.hash,
+        event: &event.neutralised(),
+        torn,
+    })?;
     let hash = Digest::of(&body);
     let mut line = body;
     line.pop();

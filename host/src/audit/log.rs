@@ -97,8 +97,7 @@ impl Log {
     /// # Errors
     /// When they cannot be synced.
     pub fn seal(&self) -> Result<Head> {
-        self.locked(|appender| appender.seal(&self.directory))
-            .map_err(|error| cannot("seal", &self.directory, &error))
+        self.locked(|appender| appender.seal(&self.directory)).map_err(|error| cannot("seal", &self.directory, &error))
     }
 
     /// Runs something while neither a thread nor a process appends.
@@ -219,7 +218,10 @@ fn open_file(directory: &Path) -> io::Result<File> {
         .open(directory.join(LOG))?;
     let metadata = file.metadata()?;
     if !metadata.is_file() || !durable::is_ours(metadata.uid()) || metadata.mode() & 0o022 != 0 {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "log.jsonl is not a file that only its owner writes"));
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "log.jsonl is not a file that only its owner writes",
+        ));
     }
     Ok(file)
 }

@@ -121,9 +121,10 @@ impl Walk {
             return Err(self.broken("is changed or unfinished; after a crash the next run accounts for it"));
         }
         match self.sealed {
-            None if self.head.count > 0 => {
-                Err(Broken { record: self.head.count, what: "is the last, and the head that confirms it is gone".into() })
-            }
+            None if self.head.count > 0 => Err(Broken {
+                record: self.head.count,
+                what: "is the last, and the head that confirms it is gone".into(),
+            }),
             Some(sealed) if sealed.count > self.head.count => {
                 Err(self.broken(format!("and all after it are gone: the head knows {} records", sealed.count)))
             }

@@ -83,7 +83,9 @@ impl Certificate {
         let key = take_key(reader, &key_algorithm)?;
         let serial = take(reader, "serial")?;
         let number = take(reader, "kind")?;
-        let Some(kind) = Kind::from_number(number) else { return unreadable("it is neither for a host nor for a user") };
+        let Some(kind) = Kind::from_number(number) else {
+            return unreadable("it is neither for a host nor for a user");
+        };
         let key_id = take(reader, "key ID")?;
         let principals = take_strings(&take::<Vec<u8>>(reader, "principals")?)?;
         let valid_after = take(reader, "validity")?;

@@ -75,7 +75,10 @@ impl LocalAuthority {
         }
         let window = Window { after: now.saturating_sub(BACKDATE), before: now.saturating_add(life) };
         let certificate = sign(self.key(request.kind), request, window).map_err(|error| {
-            self.refused(format!("a {} key could not be certified: {error}", request.key.algorithm()), "use another key")
+            self.refused(
+                format!("a {} key could not be certified: {error}", request.key.algorithm()),
+                "use another key",
+            )
         })?;
         verify::check(&certificate, request, &[self.key(request.kind).public_key().clone()], now)?;
         Ok(certificate)
@@ -140,14 +143,12 @@ impl CertificateAuthority for LocalAuthority {
 /// Why a key is too weak to be certified; OpenSSH would refuse it too.
 fn weakness(key: &PublicKey) -> Option<String> {
     let name = key.fingerprint(HashAlg::Sha256);
-    match key.algorithm() {
-        Algorithm::Dsa => Some(format!("{name} is a DSA key")),
-        Algorithm::Rsa { .. } => {
-            let bits = key.key_data().rsa().and_then(|rsa| rsa.n.as_positive_bytes()).map_or(0, |n| n.len() * 8);
-            (bits < 2048).then(|| format!("{name} is an RSA key of only {bits} bits"))
-        }
-        _ => None,
+    if key.algorithm() == Algorithm::Dsa {
+        return Some(format!("{name} is a DSA key"));
     }
+    let modulus = key.key_data().rsa()?.n.as_positive_bytes()?;
+    let bits = modulus.len() * 8;
+    (bits < 2048).then(|| format!("{name} is an RSA key of only {bits} bits"))
 }
 
 #[cfg(test)]

@@ -93,13 +93,16 @@ impl Principals {
             }
         }
         match principals.len() {
-            0 => Err(format!("a {kind} certificate needs at least one principal: without one it would hold for any name")),
+            0 => Err(format!(
+                "a {kind} certificate needs at least one principal: without one it would hold for any name"
+            )),
             1..=MAX => Ok(Self(principals)),
             _ => Err(format!("OpenSSH takes at most {MAX} principals in a certificate")),
         }
     }
 
     /// The principals in order.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Principal> {
         self.0.iter()
     }
@@ -170,8 +173,27 @@ mod tests {
         }
         let long = ["a".repeat(64), "b".into()].join(".");
         for text in [
-            "", " ", "a b", "*.example", "web?", "!web", "web1:22", "[::1]", "[::1]:22", "a,b", "a.", ".a", "a..b", "-a",
-            "ü.example", "a/b", "a\0", "a\n", "a@b", &long, &"a.".repeat(130),
+            "",
+            " ",
+            "a b",
+            "*.example",
+            "web?",
+            "!web",
+            "web1:22",
+            "[::1]",
+            "[::1]:22",
+            "a,b",
+            "a.",
+            ".a",
+            "a..b",
+            "-a",
+            "ü.example",
+            "a/b",
+            "a\0",
+            "a\n",
+            "a@b",
+            &long,
+            &"a.".repeat(130),
         ] {
             assert!(Principal::parse(Kind::Host, text).is_err(), "{text:?}");
         }

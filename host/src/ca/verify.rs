@@ -1,11 +1,7 @@
 //! The judgement on a certificate. sshd says nothing about most of what is wrong with one
 //! (`sshd -t` is silent even for an expired or a user certificate), so this is where it is found.
 
-use super::{
-    IssueRequest,
-    certificate::Certificate,
-    kind::Kind,
-};
+use super::{IssueRequest, certificate::Certificate, kind::Kind};
 use crate::text::neutral;
 use jiff::Timestamp;
 use ssh_key::{HashAlg, PublicKey};
@@ -40,7 +36,7 @@ pub enum Wrong {
     /// The signature does not fit.
     #[error("its signature is not the CA's")]
     BadSignature,
-    /// It has a successor's window.
+    /// Its time has not come; or a clock is wrong.
     #[error("it holds only from {} on", time(*.0))]
     NotYetValid(u64),
     /// Its time is over.

@@ -167,7 +167,10 @@ mod tests {
         for (files, init) in [
             (&[("run/systemd/system/", ""), ("proc/1/comm", "systemd\n")][..], Init::Systemd),
             (&[("run/systemd/system/", ""), ("proc/1/comm", "bash\n")], Init::None),
-            (&[("run/openrc/", ""), ("proc/1/comm", "init\n"), ("etc/inittab", "x"), ("etc/init.d/", "")], Init::Openrc),
+            (
+                &[("run/openrc/", ""), ("proc/1/comm", "init\n"), ("etc/inittab", "x"), ("etc/init.d/", "")],
+                Init::Openrc,
+            ),
             (&[("proc/1/comm", "init\n"), ("etc/inittab", "x"), ("etc/init.d/", "")], Init::Sysv),
             (&[("proc/1/comm", "sh\n"), ("etc/inittab", "x"), ("etc/init.d/", "")], Init::None),
             (&[], Init::None),

@@ -58,7 +58,10 @@ impl NewKey {
     /// # Errors
     /// Not for keys that `generate` made.
     pub fn public_file(&self) -> Result<String, KeyError> {
-        self.public.to_openssh().map(|line| format!("{line}\n")).map_err(|error| KeyError::Generation(error.to_string()))
+        self.public
+            .to_openssh()
+            .map(|line| format!("{line}\n"))
+            .map_err(|error| KeyError::Generation(error.to_string()))
     }
 }
 
@@ -114,7 +117,8 @@ pub fn public_of(private: &[u8], beside: Option<&[u8]>) -> Result<PublicKey, Key
         Some(block) => pem::public_key(&block),
         None => Err(KeyError::NotAKey("there is no private key in the file".to_owned())),
     }?;
-    let beside = beside.and_then(|bytes| std::str::from_utf8(bytes).ok()).and_then(|text| PublicKey::from_openssh(text).ok());
+    let beside =
+        beside.and_then(|bytes| std::str::from_utf8(bytes).ok()).and_then(|text| PublicKey::from_openssh(text).ok());
     if let Some(beside) = beside.filter(|beside| beside.key_data() == key.key_data()) {
         key.set_comment(beside.comment());
     }

@@ -73,8 +73,12 @@ fn any_changed_byte_is_named() {
 fn any_missing_line_is_named() {
     let scratch = Scratch::new();
     for (index, (_, record)) in lines().into_iter().enumerate() {
-        let rest: Vec<u8> =
-            lines().into_iter().enumerate().filter(|(at, _)| *at != index).flat_map(|(_, (line, _))| line.to_vec()).collect();
+        let rest: Vec<u8> = lines()
+            .into_iter()
+            .enumerate()
+            .filter(|(at, _)| *at != index)
+            .flat_map(|(_, (line, _))| line.to_vec())
+            .collect();
         let broken = scratch.verify(&rest).unwrap_err();
         assert_eq!(broken.record, record, "line {index}: {broken}");
     }
@@ -100,7 +104,14 @@ fn any_cut_is_named() {
     let scratch = Scratch::new();
     for length in 0..WHOLE.0.len() {
         let mut at = 0;
-        let record = lines().into_iter().find(|(line, _)| { at += line.len(); length < at }).unwrap().1;
+        let record = lines()
+            .into_iter()
+            .find(|(line, _)| {
+                at += line.len();
+                length < at
+            })
+            .unwrap()
+            .1;
         let broken = scratch.verify(&WHOLE.0[..length]).unwrap_err();
         assert_eq!(broken.record, record, "cut at {length}: {broken}");
     }

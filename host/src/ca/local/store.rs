@@ -27,16 +27,18 @@ pub(super) fn create(directory: &Path) -> Result<()> {
         ("user_ca", user.as_bytes(), 0o600),
         ("user_ca.pub", user_public.as_bytes(), 0o644),
     ];
-    durable::new_directory(directory, &files).map_err(|error| match error.kind() {
-        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+    durable::new_directory(directory, &files).map_err(|error| {
+        let taken = [io::ErrorKind::DirectoryNotEmpty, io::ErrorKind::AlreadyExists, io::ErrorKind::NotADirectory];
+        if taken.contains(&error.kind()) {
             Error::refused(format!("there is something at {} already", directory.display()))
                 .cause("a CA's keys are never overwritten: every certificate they signed would stop working")
                 .state("nothing was changed")
                 .next("use the CA that is there, or name another directory for a new one")
+        } else {
+            Error::failed(format!("could not make a CA in {}", directory.display()))
+                .cause(error)
+                .state("nothing was made")
         }
-        _ => Error::failed(format!("could not make a CA in {}", directory.display()))
-            .cause(error)
-            .state("nothing was made"),
     })
 }
 
@@ -61,10 +63,13 @@ pub(super) fn load(directory: &Path, kind: Kind) -> Result<PrivateKey> {
     if key.is_encrypted() {
         return Err(unusable("it has a passphrase", "remove it from a copy with: ssh-keygen -p -N '' -f COPY"));
     }
-    match key.algorithm() {
-        Algorithm::Ed25519 | Algorithm::Ecdsa { .. } => Ok(key),
-        other => Err(unusable(&format!("this CA does not sign with {other} keys"), "make a new CA with Ed25519 keys")),
+    let algorithm = key.algorithm();
+    // ssh-key 0.6 makes no RSA signatures (it rebuilds the key with p for q), and a token's key is not here.
+    if !matches!(algorithm, Algorithm::Ed25519 | Algorithm::Ecdsa { .. }) {
+        let cause = format!("this CA does not sign with {algorithm} keys");
+        return Err(unusable(&cause, "make a new CA with Ed25519 keys"));
     }
+    Ok(key)
 }
 
 fn key_pair(kind: Kind) -> Result<(Zeroizing<String>, String)> {
@@ -87,7 +92,8 @@ fn read(path: &Path) -> Result<Zeroizing<String>> {
     }
     check(path, "0600", &metadata, 0o077)?;
     // With room for all of it, so that growing leaves no copies of the key behind.
-    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or(0) + 1));
+    let mut text =
+        Zeroizing::new(String::with_capacity(usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or(0) + 1));
     file.take(MAX_FILE).read_to_string(&mut text).map_err(|error| missing(path, &error))?;
     Ok(text)
 }
@@ -97,7 +103,7 @@ fn check(path: &Path, mode: &str, metadata: &std::fs::Metadata, forbidden: u32) 
     if !durable::is_ours(metadata.uid()) {
         return Err(Error::refused(format!("{shown} belongs to somebody else"))
             .cause("whoever owns a CA's files can sign as this CA")
-            .next(format!("if it is meant to be used: chown it, and make sure who had it")));
+            .next("if it is meant to be used, take it over with chown, and make sure of who had it"));
     }
     if metadata.mode() & forbidden != 0 {
         return Err(Error::refused(format!("{shown} is open to others (mode {:04o})", metadata.mode() & 0o7777))
@@ -109,8 +115,9 @@ fn check(path: &Path, mode: &str, metadata: &std::fs::Metadata, forbidden: u32) 
 
 fn missing(path: &Path, error: &io::Error) -> Error {
     let failed = Error::failed(format!("could not read {}", path.display())).cause(error);
-    match error.kind() {
-        io::ErrorKind::NotFound => failed.next("make a CA with: warded ca init DIRECTORY"),
-        _ => failed,
+    if error.kind() == io::ErrorKind::NotFound {
+        failed.next("make a CA with: warded ca init DIRECTORY")
+    } else {
+        failed
     }
 }

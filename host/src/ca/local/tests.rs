@@ -25,7 +25,9 @@ fn a_new_ca_is_private_and_never_overwritten() {
     let workshop = Workshop::new();
     let ca = authority(&workshop);
     let directory = workshop.path("authority");
-    for (name, mode) in [("", 0o700), ("host_ca", 0o600), ("user_ca", 0o600), ("host_ca.pub", 0o644), ("user_ca.pub", 0o644)] {
+    for (name, mode) in
+        [("", 0o700), ("host_ca", 0o600), ("user_ca", 0o600), ("host_ca.pub", 0o644), ("user_ca.pub", 0o644)]
+    {
         assert_eq!(fs::metadata(directory.join(name)).unwrap().mode() & 0o7777, mode, "{name}");
     }
     let host = fs::read(directory.join("host_ca")).unwrap();
@@ -62,7 +64,9 @@ fn a_ca_that_cannot_be_used_says_why() {
     assert!(LocalAuthority::open(&workshop.path("nowhere")).unwrap_err().to_string().contains("warded ca init"));
     drop(authority(&workshop));
     let path = workshop.path("authority/user_ca");
-    for (options, why) in [(&["-N", "secret", "-t", "ed25519"][..], "passphrase"), (&["-N", "", "-t", "rsa"], "does not sign")] {
+    for (options, why) in
+        [(&["-N", "secret", "-t", "ed25519"][..], "passphrase"), (&["-N", "", "-t", "rsa"], "does not sign")]
+    {
         fs::remove_file(&path).unwrap();
         workshop.keygen(&[&["-q", "-f", "authority/user_ca"], options].concat());
         let error = LocalAuthority::open(&workshop.path("authority")).unwrap_err().to_string();
@@ -86,14 +90,31 @@ fn issued_certificates_are_what_ssh_keygen_says_they_are() {
         let host = ca.issue(&request(Kind::Host, key.clone(), &["Web1.example", "10.0.0.1"])).unwrap();
         let shown = workshop.list(&host);
         let fingerprint = host.signer_fingerprint();
-        for part in ["host certificate", "web1.example", "10.0.0.1", "\"web1 by hand\"", "Critical Options: (none)", "Extensions: (none)", &fingerprint, &host.serial().to_string()] {
+        for part in [
+            "host certificate",
+            "web1.example",
+            "10.0.0.1",
+            "\"web1 by hand\"",
+            "Critical Options: (none)",
+            "Extensions: (none)",
+            &fingerprint,
+            &host.serial().to_string(),
+        ] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
         assert_eq!(host.valid_before() - host.valid_after(), 30 * 24 * 3600 + 60);
         assert!(now() - host.valid_after() - 60 < 5);
         let user = ca.issue(&request(Kind::User, key, &["jane"])).unwrap();
         let shown = workshop.list(&user);
-        for part in ["user certificate", "jane", "permit-X11-forwarding", "permit-agent-forwarding", "permit-port-forwarding", "permit-pty", "permit-user-rc"] {
+        for part in [
+            "user certificate",
+            "jane",
+            "permit-X11-forwarding",
+            "permit-agent-forwarding",
+            "permit-port-forwarding",
+            "permit-pty",
+            "permit-user-rc",
+        ] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
         assert_eq!(user.valid_before() - user.valid_after(), 16 * 3600 + 60);

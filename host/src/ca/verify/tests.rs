@@ -4,6 +4,9 @@ use crate::ca::{
     testing::{TYPES, Workshop},
 };
 
+/// Signer, key, options of `ssh-keygen`, and what must be found wrong.
+type Case<'a> = (&'a str, &'a str, &'a [&'a str], &'a dyn Fn(&Wrong) -> bool);
+
 fn request(key: &PublicKey, principals: &[&str]) -> IssueRequest {
     let principals = Principals::parse(Kind::Host, principals).unwrap();
     IssueRequest { kind: Kind::Host, key: key.clone(), principals, key_id: "an id".to_owned() }
@@ -15,8 +18,7 @@ fn good_certificates_of_every_type_pass() {
     for (at, options) in TYPES.iter().enumerate() {
         let (key, ca) = (format!("key{at}"), format!("ca{at}"));
         let (public, root) = (workshop.key(&key, options), workshop.key(&ca, options));
-        let certificate =
-            workshop.certify(&ca, &key, &["-h", "-n", "web1,web1.example", "-V", "-1m:+1d"]);
+        let certificate = workshop.certify(&ca, &key, &["-h", "-n", "web1,web1.example", "-V", "-1m:+1d"]);
         let request = request(&public, &["web1.example", "WEB1"]);
         assert_eq!(check(&certificate, &request, &[root], now()), Ok(()), "{options:?}");
         assert_eq!(certificate.serial(), 7);
@@ -33,19 +35,35 @@ fn whatever_is_wrong_is_named() {
         let other = workshop.key("other", options);
         let fingerprint = |key: &PublicKey| key.fingerprint(HashAlg::Sha256).to_string();
         let day = ["-V", "-1m:+1d"];
-        let table: [(&str, &str, &[&str], &dyn Fn(&Wrong) -> bool); 12] = [
-            ("ca", "other", &["-h", "-n", "web1", day[0], day[1]], &|wrong| *wrong == Wrong::OtherKey(fingerprint(&other))),
+        let table: [Case; 12] = [
+            ("ca", "other", &["-h", "-n", "web1", day[0], day[1]], &|wrong| {
+                *wrong == Wrong::OtherKey(fingerprint(&other))
+            }),
             ("ca", "key", &["-n", "web1", day[0], day[1]], &|wrong| *wrong == Wrong::OtherKind(Kind::User)),
             ("ca", "key", &["-h", day[0], day[1]], &|wrong| *wrong == Wrong::NoPrincipals),
-            ("ca", "key", &["-h", "-n", "web1,web2", day[0], day[1]], &|wrong| *wrong == Wrong::ExtraPrincipal("web2".into())),
-            ("ca", "key", &["-h", "-n", "web2", day[0], day[1]], &|wrong| *wrong == Wrong::MissingPrincipal("web1".into())),
-            ("ca", "key", &["-h", "-n", "WEB1", day[0], day[1]], &|wrong| *wrong == Wrong::MissingPrincipal("web1".into())),
-            ("other", "key", &["-h", "-n", "web1", day[0], day[1]], &|wrong| *wrong == Wrong::UnknownSigner(fingerprint(&other))),
-            ("ca", "key", &["-h", "-n", "web1", "-V", "20200101:20200201"], &|wrong| matches!(wrong, Wrong::Expired(_))),
+            ("ca", "key", &["-h", "-n", "web1,web2", day[0], day[1]], &|wrong| {
+                *wrong == Wrong::ExtraPrincipal("web2".into())
+            }),
+            ("ca", "key", &["-h", "-n", "web2", day[0], day[1]], &|wrong| {
+                *wrong == Wrong::MissingPrincipal("web1".into())
+            }),
+            ("ca", "key", &["-h", "-n", "WEB1", day[0], day[1]], &|wrong| {
+                *wrong == Wrong::MissingPrincipal("web1".into())
+            }),
+            ("other", "key", &["-h", "-n", "web1", day[0], day[1]], &|wrong| {
+                *wrong == Wrong::UnknownSigner(fingerprint(&other))
+            }),
+            ("ca", "key", &["-h", "-n", "web1", "-V", "20200101:20200201"], &|wrong| {
+                matches!(wrong, Wrong::Expired(_))
+            }),
             ("ca", "key", &["-h", "-n", "web1", "-V", "+1h:+1d"], &|wrong| matches!(wrong, Wrong::NotYetValid(_))),
             ("ca", "key", &["-h", "-n", "web1"], &|wrong| *wrong == Wrong::NoEnd),
-            ("ca", "key", &["-h", "-n", "web1", "-O", "critical:force-command=id", day[0], day[1]], &|wrong| *wrong == Wrong::CriticalOption("force-command".into())),
-            ("ca", "key", &["-h", "-n", "web1", "-O", "critical:x@y=z", day[0], day[1]], &|wrong| *wrong == Wrong::CriticalOption("x@y".into())),
+            ("ca", "key", &["-h", "-n", "web1", "-O", "critical:force-command=id", day[0], day[1]], &|wrong| {
+                *wrong == Wrong::CriticalOption("force-command".into())
+            }),
+            ("ca", "key", &["-h", "-n", "web1", "-O", "critical:x@y=z", day[0], day[1]], &|wrong| {
+                *wrong == Wrong::CriticalOption("x@y".into())
+            }),
         ];
         for (ca, name, options, expected) in table {
             let certificate = workshop.certify(ca, name, options);

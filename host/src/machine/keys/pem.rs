@@ -50,9 +50,8 @@ pub(super) fn public_key(block: &Block) -> Result<PublicKey, KeyError> {
         "PRIVATE KEY" => pkcs8(&block.contents),
         _ => None,
     };
-    key.map(PublicKey::from).ok_or_else(|| {
-        KeyError::NotAKey(format!("no public key can be read from a block of type {:?}", block.label))
-    })
+    key.map(PublicKey::from)
+        .ok_or_else(|| KeyError::NotAKey(format!("no public key can be read from a block of type {:?}", block.label)))
 }
 
 fn rsa(der: &[u8]) -> Option<KeyData> {

@@ -22,10 +22,8 @@ fn public_keys_are_read_from_every_format() {
 #[test]
 fn ed25519_in_pkcs8_is_read() {
     let workshop = Workshop::new();
-    let made = Command::new("openssl")
-        .args(["genpkey", "-algorithm", "ed25519", "-out"])
-        .arg(workshop.path("key"))
-        .output();
+    let made =
+        Command::new("openssl").args(["genpkey", "-algorithm", "ed25519", "-out"]).arg(workshop.path("key")).output();
     if made.is_ok_and(|made| made.status.success()) {
         assert_eq!(read_public(&workshop.path("key")).unwrap().algorithm(), Algorithm::Ed25519);
     }
