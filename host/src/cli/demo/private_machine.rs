@@ -54,10 +54,7 @@ impl PrivateMachine {
         let mut config = format!("Include {}/sshd_config.d/*.conf\n", ssh.display());
         for (name, algorithm) in KEYS {
             let path = ssh.join(format!("ssh_host_{name}_key"));
-            let key = keys::generate(algorithm, "root@demo.test").map_err(|error| Error::failed("cannot make a host key").cause(error))?;
-            let public = key.public_file().map_err(|error| Error::failed("cannot make a host key").cause(error))?;
-            write(&path, key.private.as_bytes(), 0o600).map_err(failed("a host key"))?;
-            write(&path.with_extension("pub"), public.as_bytes(), 0o644).map_err(failed("a host key"))?;
+            make_key(&path, name, algorithm)?;
             config.push_str(&["HostKey ", &path.to_string_lossy(), "\n"].concat());
         }
         config.push_str(&format!(
@@ -166,6 +163,19 @@ fn serve(program: &Path, directory: &Path, port: u16) -> Result<Child> {
         sleep(Duration::from_millis(10));
     }
     Ok(daemon)
+}
+
+/// Makes a host key as `ssh-keygen -A` does; where that is missing, a key of ours will do.
+fn make_key(path: &Path, name: &str, algorithm: &str) -> Result<()> {
+    if let Some(keygen) = find("ssh-keygen") {
+        let made = Program::new(keygen).args(["-q", "-N", "", "-C", "root@demo.test", "-t", name, "-f"]).arg(path).run()?;
+        return if made.succeeded() { Ok(()) } else { Err(Error::failed("cannot make a host key").cause(made.stderr)) };
+    }
+    let failed = |error: &dyn std::fmt::Display| Error::failed("cannot make a host key").cause(error);
+    let key = keys::generate(algorithm, "root@demo.test").map_err(|error| failed(&error))?;
+    let public = key.public_file().map_err(|error| failed(&error))?;
+    write(path, key.private.as_bytes(), 0o600).map_err(|error| failed(&error))?;
+    write(&path.with_extension("pub"), public.as_bytes(), 0o644).map_err(|error| failed(&error))
 }
 
 fn free_port() -> std::io::Result<u16> {
