@@ -127,7 +127,9 @@ impl Broker {
             .cause(neutral(&why))
             .state("nothing was changed; the denial is on record");
         Ok(match &denial.grant {
-            Some(grant) => error.next(format!("if it should be allowed, [procedure.{procedure}] needs: {}", neutral(grant))),
+            Some(grant) => {
+                error.next(format!("if it should be allowed, [procedure.{procedure}] needs: {}", neutral(grant)))
+            }
             None => error.next("this cannot be granted"),
         })
     }

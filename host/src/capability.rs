@@ -61,7 +61,13 @@ impl State {
     }
 
     /// An argument as what it should be, or the failure that the guest gets; on record either way.
-    fn parse<T>(&mut self, capability: &'static str, code: &'static str, argument: &str, parsed: Result<T, String>) -> Answer<T> {
+    fn parse<T>(
+        &mut self,
+        capability: &'static str,
+        code: &'static str,
+        argument: &str,
+        parsed: Result<T, String>,
+    ) -> Answer<T> {
         match parsed {
             Ok(value) => Ok(Ok(value)),
             Err(why) => {
@@ -79,7 +85,9 @@ impl State {
     /// A new handle.
     fn hold<T: Send + 'static>(&mut self, value: T) -> wasmtime::Result<wasmtime::component::Resource<T>> {
         self.handles.push(value).map_err(|error| match error {
-            wasmtime::component::ResourceTableError::Full => stopped(&format!("it holds more than {} handles", limits::HANDLES)),
+            wasmtime::component::ResourceTableError::Full => {
+                stopped(&format!("it holds more than {} handles", limits::HANDLES))
+            }
             other => other.into(),
         })
     }

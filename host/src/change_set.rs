@@ -147,9 +147,15 @@ impl ChangeSet {
     /// The requests that a staged certificate waits for.
     pub fn requests(&self) -> impl Iterator<Item = (RequestId, &Request)> {
         let used = |id: RequestId| {
-            self.staged.iter().any(|staged| matches!(&staged.after, After::Certificate { request, .. } if *request == id))
+            self.staged
+                .iter()
+                .any(|staged| matches!(&staged.after, After::Certificate { request, .. } if *request == id))
         };
-        self.requests.iter().enumerate().map(|(index, request)| (RequestId(index), request)).filter(move |(id, _)| used(*id))
+        self.requests
+            .iter()
+            .enumerate()
+            .map(|(index, request)| (RequestId(index), request))
+            .filter(move |(id, _)| used(*id))
     }
 
     /// One request.

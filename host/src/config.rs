@@ -38,7 +38,9 @@ impl Config {
         let text = match fs::read_to_string(&file) {
             Ok(text) => text,
             Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(Error::usage(format!("cannot read the configuration {}", file.display())).cause(error)),
+            Err(error) => {
+                return Err(Error::usage(format!("cannot read the configuration {}", file.display())).cause(error));
+            }
         };
         Self::parse(&text, &file)
     }
@@ -97,9 +99,12 @@ mod tests {
 
     #[test]
     fn errors_have_a_place() {
-        for (text, place) in
-            [("ca = 'x'", "c.toml:1:6"), ("\ncolour = 1", "c.toml:2:1"), ("renew-after = 300", "c.toml:1:15"), ("renew-after = 99", "c.toml: ")]
-        {
+        for (text, place) in [
+            ("ca = 'x'", "c.toml:1:6"),
+            ("\ncolour = 1", "c.toml:2:1"),
+            ("renew-after = 300", "c.toml:1:15"),
+            ("renew-after = 99", "c.toml: "),
+        ] {
             let error = Config::parse(text, Path::new("c.toml")).unwrap_err();
             assert!(error.message().starts_with(place), "{text}: {error}");
         }

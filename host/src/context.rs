@@ -85,7 +85,8 @@ impl Context {
         let facts = Facts::read(Path::new("/"));
         let home = facts.home.as_deref().and_then(|home| home.parse().ok());
         let state = StateDir::open(&state)?;
-        let own = [Some(state.path().to_owned()), Some(policies.clone()), Some(config_file), std::env::current_exe().ok()];
+        let own =
+            [Some(state.path().to_owned()), Some(policies.clone()), Some(config_file), std::env::current_exe().ok()];
         let protected = own
             .into_iter()
             .flatten()

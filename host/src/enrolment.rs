@@ -48,7 +48,17 @@ impl Enrolment {
         authority: String,
     ) -> Self {
         let schema = SCHEMA.to_owned();
-        Self { schema, policy, component, procedure, settings, principals, sshd_config, authority, enrolled: Timestamp::now() }
+        Self {
+            schema,
+            policy,
+            component,
+            procedure,
+            settings,
+            principals,
+            sshd_config,
+            authority,
+            enrolled: Timestamp::now(),
+        }
     }
 
     /// Whether the other record says the same, whenever it was made.
@@ -70,7 +80,10 @@ impl Enrolment {
         };
         let record: Self = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
         if record.schema != SCHEMA {
-            return Err(unreadable(format!("its schema is {}, and this version knows {SCHEMA}", crate::text::neutral(&record.schema))));
+            return Err(unreadable(format!(
+                "its schema is {}, and this version knows {SCHEMA}",
+                crate::text::neutral(&record.schema)
+            )));
         }
         Ok(Some(record))
     }

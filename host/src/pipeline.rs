@@ -46,7 +46,13 @@ pub struct Done {
 /// # Errors
 /// Before the journal: nothing was changed. After it: everything was put back, and the error says
 /// so; or it could not all be put back, and the error says what is left to do.
-pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, enrolment: Option<&Enrolment>, progress: &Progress) -> Result<Done> {
+pub fn carry_out(
+    context: &Context,
+    identity: &Identity,
+    mut work: Work,
+    enrolment: Option<&Enrolment>,
+    progress: &Progress,
+) -> Result<Done> {
     let record = |kind, detail: &str| context.log.append_synced(&identity.event(kind).detail(detail));
     let unchanged = |error: Error| -> Error {
         // A log that cannot be written must not hide why the run failed.
@@ -64,7 +70,15 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, enrolme
     let proof = guard.prove(&work, &certificates).map_err(unchanged)?;
 
     record(EventKind::Intent, &work.describe())?;
-    let mut transaction = Transaction::begin(&context.root, &context.state, &work.run_identity(identity)?, work.changes()?, work.reads(), &work.reload_names()).map_err(unchanged)?;
+    let mut transaction = Transaction::begin(
+        &context.root,
+        &context.state,
+        &work.run_identity(identity)?,
+        work.changes()?,
+        work.reads(),
+        &work.reload_names(),
+    )
+    .map_err(unchanged)?;
     let run = transaction.journal().run.run;
 
     progress.stage("changing");
@@ -97,9 +111,16 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, enrolme
 }
 
 /// Files first, then the reload, then a look whether everything is as before.
-fn take_back(context: &Context, identity: &Identity, guard: &Guard, work: &Work, transaction: &mut Transaction) -> Result<String> {
+fn take_back(
+    context: &Context,
+    identity: &Identity,
+    guard: &Guard,
+    work: &Work,
+    transaction: &mut Transaction,
+) -> Result<String> {
     let restored = transaction.roll_back()?;
-    let reloaded = if !restored.restored.is_empty() { !settle::reload(context, identity, guard, work)?.is_empty() } else { false };
+    let reloaded =
+        if !restored.restored.is_empty() { !settle::reload(context, identity, guard, work)?.is_empty() } else { false };
     let mut state = vec![restored.to_string()];
     if reloaded {
         guard.verify_as_before()?;
@@ -113,7 +134,11 @@ fn take_back(context: &Context, identity: &Identity, guard: &Guard, work: &Work,
 pub fn services_of(policies: &[Granting], policy: &Name, names: &[String]) -> Vec<(Name, Service)> {
     let Some(granting) = policies.iter().find(|granting| granting.policy.name == *policy) else { return Vec::new() };
     let services = &granting.policy.services;
-    names.iter().filter_map(|name| services.iter().find(|(known, _)| known.as_str() == name)).map(|(name, service)| (name.clone(), service.clone())).collect()
+    names
+        .iter()
+        .filter_map(|name| services.iter().find(|(known, _)| known.as_str() == name))
+        .map(|(name, service)| (name.clone(), service.clone()))
+        .collect()
 }
 
 impl Done {
@@ -139,9 +164,14 @@ impl Done {
         }
         match &self.verified {
             Some(verified) if verified.live && !verified.certificates.is_empty() => {
-                lines.push(format!("Seen live: {} served, the plain keys still offered.", count(verified.certificates.len(), "certificate")));
+                lines.push(format!(
+                    "Seen live: {} served, the plain keys still offered.",
+                    count(verified.certificates.len(), "certificate")
+                ));
             }
-            Some(verified) if verified.live => lines.push("Seen live: the plain keys are offered as before.".to_owned()),
+            Some(verified) if verified.live => {
+                lines.push("Seen live: the plain keys are offered as before.".to_owned())
+            }
             Some(_) => lines.push("No sshd is listening now: the next one to start serves this.".to_owned()),
             None => lines.push("There is no sshd on this machine, so nothing was proved.".to_owned()),
         }

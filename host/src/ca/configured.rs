@@ -37,7 +37,8 @@ impl Authority {
             return Err(CaError::Refused {
                 ca: "this machine".to_owned(),
                 cause: "no certificate authority is configured".to_owned(),
-                next: "name one with --ca DIR or `ca = \"DIR\"` in the configuration; `warded ca init DIR` makes one".to_owned(),
+                next: "name one with --ca DIR or `ca = \"DIR\"` in the configuration; `warded ca init DIR` makes one"
+                    .to_owned(),
             });
         };
         let opened = LocalAuthority::open(directory).map_err(|error| CaError::Unreachable {

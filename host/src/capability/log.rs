@@ -22,6 +22,7 @@ impl State {
         if self.session.messages.len() >= limits::LOG_LINES {
             return Err(stopped(&format!("it said more than {} lines", limits::LOG_LINES)));
         }
-        self.perform(Say { level, text })?.map_err(|error| Error::failed("a message was lost").cause(error.message).into())
+        self.perform(Say { level, text })?
+            .map_err(|error| Error::failed("a message was lost").cause(error.message).into())
     }
 }

@@ -75,7 +75,8 @@ fn entry(changes: &ChangeSet, staged: &super::Staged) -> Entry {
         }
     };
     let mode = staged.after.mode(staged.before.as_ref());
-    let new_mode = !matches!(staged.after, After::Removed) && staged.before.as_ref().is_none_or(|before| before.mode != mode);
+    let new_mode =
+        !matches!(staged.after, After::Removed) && staged.before.as_ref().is_none_or(|before| before.mode != mode);
     Entry {
         action,
         path: neutral(staged.path.as_str()),

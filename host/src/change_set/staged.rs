@@ -67,7 +67,9 @@ impl After {
         match self {
             Self::PrivateKey { .. } => 0o600,
             Self::Bytes { mode: Some(mode), .. } => *mode,
-            Self::Bytes { .. } | Self::Certificate { .. } | Self::Removed => before.map_or(DEFAULT_MODE, |before| before.mode),
+            Self::Bytes { .. } | Self::Certificate { .. } | Self::Removed => {
+                before.map_or(DEFAULT_MODE, |before| before.mode)
+            }
         }
     }
 }

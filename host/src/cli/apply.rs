@@ -54,7 +54,10 @@ fn parse_setting(text: &str) -> Result<Setting, String> {
 impl Plan {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         if let Some(journal) = transaction::interrupted(&context.state)? {
-            output.note(format!("note: {} was interrupted; the next command that changes something finishes it", journal.run));
+            output.note(format!(
+                "note: {} was interrupted; the next command that changes something finishes it",
+                journal.run
+            ));
         }
         let policies = context.policies()?;
         let planned = self.procedure.plan(context, &policies, output, None)?;
@@ -64,7 +67,11 @@ impl Plan {
         report::review(output, &review)?;
         report::messages(output, &planned.session.messages)?;
         if pending {
-            output.line(format!("{} would change {}. Nothing has been changed.", planned.identity.procedure, count(review.files.len(), "file")))?;
+            output.line(format!(
+                "{} would change {}. Nothing has been changed.",
+                planned.identity.procedure,
+                count(review.files.len(), "file")
+            ))?;
         } else {
             output.line("Nothing to do.")?;
         }
@@ -119,7 +126,13 @@ impl Apply {
 
 impl ProcedureArgs {
     /// Runs the procedure, with the enrolment's settings where it is the renewal and none are given.
-    fn plan<'a>(&self, context: &Context, policies: &'a [store::Granting], output: Output, run: Option<u64>) -> Result<Planned<'a>> {
+    fn plan<'a>(
+        &self,
+        context: &Context,
+        policies: &'a [store::Granting],
+        output: Output,
+        run: Option<u64>,
+    ) -> Result<Planned<'a>> {
         let granting = store::choose(policies, self.procedure.as_str(), self.policy.as_ref(), context)?;
         let mut settings = self.set.clone();
         let mut confirmed = BTreeSet::new();
@@ -135,7 +148,10 @@ impl ProcedureArgs {
         }
         let progress = Progress::new(output.json);
         progress.stage("running the procedure");
-        pipeline::plan(context, Request { granting, procedure: self.procedure.clone(), settings, confirmed, force: false, run })
+        pipeline::plan(
+            context,
+            Request { granting, procedure: self.procedure.clone(), settings, confirmed, force: false, run },
+        )
     }
 }
 

@@ -40,7 +40,9 @@ impl Log {
     fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         let mut records = Vec::new();
         for record in audit::read(context.log.directory())? {
-            let record = record.map_err(|broken| Error::failed(format!("the audit log cannot be read: {broken}")).next("warded audit verify"))?;
+            let record = record.map_err(|broken| {
+                Error::failed(format!("the audit log cannot be read: {broken}")).next("warded audit verify")
+            })?;
             if self.run.is_none_or(|run| record.event.run == run) {
                 records.push(record);
             }
@@ -58,16 +60,22 @@ impl Log {
 fn verify(context: &Context, output: Output) -> Result<Exit> {
     match audit::verify(context.log.directory()) {
         Ok(verified) => {
-            output.line(format!("{}, chain intact", count(usize::try_from(verified.records).unwrap_or(usize::MAX), "record")))?;
-            output.object(&serde_json::json!({ "schema": "warded.audit-verify/1", "intact": true, "records": verified.records }))?;
+            output.line(format!(
+                "{}, chain intact",
+                count(usize::try_from(verified.records).unwrap_or(usize::MAX), "record")
+            ))?;
+            output.object(
+                &serde_json::json!({ "schema": "warded.audit-verify/1", "intact": true, "records": verified.records }),
+            )?;
             Ok(Exit::Done)
         }
         Err(broken) => {
             output.object(&serde_json::json!({
                 "schema": "warded.audit-verify/1", "intact": false, "record": broken.record, "what": broken.what,
             }))?;
-            let error = Error::failed(format!("the audit log is not intact: record {}: {}", broken.record, broken.what))
-                .next("keep the directory as evidence; everything before that record is as it was written");
+            let error =
+                Error::failed(format!("the audit log is not intact: record {}: {}", broken.record, broken.what))
+                    .next("keep the directory as evidence; everything before that record is as it was written");
             if output.json {
                 output.note(error.to_string());
                 return Err(Error::quiet(error.exit()));

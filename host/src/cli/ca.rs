@@ -40,8 +40,9 @@ impl Ca {
 
 impl Init {
     fn run(&self, output: Output) -> Result<Exit> {
-        let directory = absolute(&self.directory)
-            .map_err(|error| Error::usage(format!("{} is no directory to make", self.directory.display())).cause(error))?;
+        let directory = absolute(&self.directory).map_err(|error| {
+            Error::usage(format!("{} is no directory to make", self.directory.display())).cause(error)
+        })?;
         let authority = LocalAuthority::init(&directory)?;
         let key = |kind| -> Result<String> {
             let roots = authority.roots(kind).map_err(Error::from)?;

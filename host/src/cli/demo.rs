@@ -70,7 +70,9 @@ impl Demo {
         output.object(&Report { schema: "warded.demo/1", ok, steps: &steps })?;
         output.line("")?;
         if machine.sshd().is_none() {
-            output.line("Some steps were skipped: there is no sshd here. With it, all of them run: apt install openssh-server")?;
+            output.line(
+                "Some steps were skipped: there is no sshd here. With it, all of them run: apt install openssh-server",
+            )?;
         }
         if self.keep {
             output.line(format!("Kept: {}", machine.directory().display()))?;

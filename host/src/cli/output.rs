@@ -56,7 +56,8 @@ impl Output {
         if !self.json {
             return Ok(());
         }
-        let text = serde_json::to_string_pretty(object).map_err(|error| Error::failed("cannot write JSON").cause(error))?;
+        let text =
+            serde_json::to_string_pretty(object).map_err(|error| Error::failed("cannot write JSON").cause(error))?;
         written(writeln!(io::stdout(), "{text}"))
     }
 
@@ -127,7 +128,9 @@ fn written(result: io::Result<()>) -> Result<()> {
 /// There is no terminal to ask at.
 pub fn confirm(question: &str) -> Result<bool> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(Error::usage("there is no terminal to ask at").state("nothing was changed").next("say yes beforehand with --yes"));
+        return Err(Error::usage("there is no terminal to ask at")
+            .state("nothing was changed")
+            .next("say yes beforehand with --yes"));
     }
     drop(write!(io::stderr(), "{question} [y/N] "));
     let mut answer = String::new();

@@ -41,9 +41,11 @@ impl Renew {
         progress.stage("looking for what is due");
         let run = transaction::next_run(&context.state)?;
         let Enrolment { procedure, settings, principals, .. } = enrolment;
-        let request = Request { granting, procedure, settings, confirmed: principals, force: self.force, run: Some(run) };
+        let request =
+            Request { granting, procedure, settings, confirmed: principals, force: self.force, run: Some(run) };
         let planned = pipeline::plan(context, request)?;
-        let (review, messages, identity) = (planned.review(), planned.session.messages.clone(), planned.identity.clone());
+        let (review, messages, identity) =
+            (planned.review(), planned.session.messages.clone(), planned.identity.clone());
         let procedure = identity.procedure.as_str();
         report::messages(output, &messages)?;
         if planned.session.changes.is_empty() {
@@ -65,14 +67,17 @@ impl Renew {
 /// The policy that was accepted when the machine was enrolled: that component, and no other.
 fn enrolled<'a>(policies: &'a [Granting], enrolment: &Enrolment) -> Result<&'a Granting> {
     let again = "warded apply certify-host, which shows what the new one does and asks";
-    let granting = policies
-        .iter()
-        .find(|granting| granting.policy.name == enrolment.policy)
-        .ok_or_else(|| Error::refused(format!("the policy {} that this machine was enrolled with is gone", enrolment.policy)).next(again))?;
+    let granting = policies.iter().find(|granting| granting.policy.name == enrolment.policy).ok_or_else(|| {
+        Error::refused(format!("the policy {} that this machine was enrolled with is gone", enrolment.policy))
+            .next(again)
+    })?;
     if granting.digest == enrolment.component {
         return Ok(granting);
     }
-    Err(Error::refused(format!("the component of policy {} is not the one that this machine was enrolled with", enrolment.policy))
-        .cause(format!("enrolled: {}\nthere is: {}", enrolment.component, granting.digest))
-        .next(again))
+    Err(Error::refused(format!(
+        "the component of policy {} is not the one that this machine was enrolled with",
+        enrolment.policy
+    ))
+    .cause(format!("enrolled: {}\nthere is: {}", enrolment.component, granting.digest))
+    .next(again))
 }

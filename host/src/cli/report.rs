@@ -25,7 +25,13 @@ pub(super) fn header(output: Output, context: &Context, granting: &Granting) -> 
         Origin::Bundled => "bundled".to_owned(),
         Origin::File(file) => file.display().to_string(),
     };
-    let line = format!("{} · {sshd} · init {} · policy {} {} ({origin})", facts.os_name, facts.init.as_str(), policy.name, policy.version);
+    let line = format!(
+        "{} · {sshd} · init {} · policy {} {} ({origin})",
+        facts.os_name,
+        facts.init.as_str(),
+        policy.name,
+        policy.version
+    );
     output.line(output.paint(Style::Dim, &line))
 }
 
@@ -38,7 +44,12 @@ pub(super) fn review(output: Output, review: &Review) -> Result<()> {
             Action::Change => ("~", Style::Yellow),
             Action::Remove => ("-", Style::Red),
         };
-        let mode = file.mode.as_ref().filter(|mode| mode.as_str() != "0644").map(|mode| format!("mode {mode}")).unwrap_or_default();
+        let mode = file
+            .mode
+            .as_ref()
+            .filter(|mode| mode.as_str() != "0644")
+            .map(|mode| format!("mode {mode}"))
+            .unwrap_or_default();
         let what: Vec<&str> = [file.what.as_str(), mode.as_str()].into_iter().filter(|text| !text.is_empty()).collect();
         let line = format!("{} {:width$}   {}", output.paint(style, sign), file.path, what.join(" · "));
         output.line(line.trim_end())?;
@@ -151,11 +162,27 @@ struct ReloadObject {
 
 impl<'a> DoneObject<'a> {
     pub(super) fn nothing(schema: &'static str, procedure: &'a str, messages: &'a [Message]) -> Self {
-        Self { schema, procedure, run: None, review: None, certificates: Vec::new(), reloads: Vec::new(), served: Vec::new(), messages }
+        Self {
+            schema,
+            procedure,
+            run: None,
+            review: None,
+            certificates: Vec::new(),
+            reloads: Vec::new(),
+            served: Vec::new(),
+            messages,
+        }
     }
 
-    pub(super) fn new(schema: &'static str, procedure: &'a str, review: &'a Review, messages: &'a [Message], done: &Done) -> Self {
-        let reloads = done.reloads.iter().map(|(service, how)| ReloadObject { service: service.clone(), how: how.clone() });
+    pub(super) fn new(
+        schema: &'static str,
+        procedure: &'a str,
+        review: &'a Review,
+        messages: &'a [Message],
+        done: &Done,
+    ) -> Self {
+        let reloads =
+            done.reloads.iter().map(|(service, how)| ReloadObject { service: service.clone(), how: how.clone() });
         Self {
             schema,
             procedure,

@@ -37,10 +37,7 @@ impl Undo {
             return Ok(Exit::Done);
         };
         let undone = undo.run.clone();
-        let shown = review::Review {
-            files: undo.changes.iter().map(entry).collect(),
-            reloads: undo.reloads.clone(),
-        };
+        let shown = review::Review { files: undo.changes.iter().map(entry).collect(), reloads: undo.reloads.clone() };
         output.line(format!("Taking back {undone}"))?;
         report::review(output, &shown)?;
         if !self.yes && !confirm(&format!("Take {} back?", count(shown.files.len(), "file")))? {
@@ -70,7 +67,8 @@ pub(super) fn carry_out(context: &Context, undo: Changes, progress: &Progress) -
     let identity = Identity { run: Some(run), policy: policy.clone(), component: undo.run.component, procedure };
     let done = pipeline::carry_out(context, &identity, Work::undoing(undo, services), None, progress)?;
     if let Some(renewal) = enrolled_by
-        && Enrolment::load(&context.state)?.is_some_and(|enrolment| enrolment.policy == policy && enrolment.procedure == renewal)
+        && Enrolment::load(&context.state)?
+            .is_some_and(|enrolment| enrolment.policy == policy && enrolment.procedure == renewal)
     {
         Enrolment::remove(&context.state)?;
     }

@@ -118,6 +118,9 @@ mod tests {
         let after = Effective::parse("port 22\nusepam no\nhostcertificate /a\n");
         let keywords = ["hostcertificate".to_owned()];
         assert_eq!(effects(&before, &after, MayChange::Only(&keywords)), ["usepam: yes → no"]);
-        assert_eq!(effects(&before, &after, MayChange::Only(&[])), ["hostcertificate: nothing → /a", "usepam: yes → no"]);
+        assert_eq!(
+            effects(&before, &after, MayChange::Only(&[])),
+            ["hostcertificate: nothing → /a", "usepam: yes → no"]
+        );
     }
 }

@@ -21,7 +21,7 @@ use std::{
 };
 
 /// How long a reload may take to show.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a reload may take to begin; SIGHUP itself takes 3 to 40 ms.
 const SETTLE: Duration = Duration::from_millis(600);
@@ -38,7 +38,7 @@ pub struct Verified {
 }
 
 /// Verifies the listener of `sshd`, which was found before the change, against the baseline and the
-/// certificates that it should serve now. Takes up to 10 seconds, if something is wrong.
+/// certificates that it should serve now. Takes up to 5 seconds, if something is wrong.
 ///
 /// # Errors
 /// When it does not serve all of that in time: with what was seen last.

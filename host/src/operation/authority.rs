@@ -68,7 +68,13 @@ impl Operation for Issue {
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<RequestId, Failure> {
         let Self { key, kind, principals } = granted.operation();
         let KeyPair { path, public } = key.clone();
-        Ok(session.changes.request(Request { key: path, public, kind: *kind, principals: principals.clone(), current: None }))
+        Ok(session.changes.request(Request {
+            key: path,
+            public,
+            kind: *kind,
+            principals: principals.clone(),
+            current: None,
+        }))
     }
 }
 
@@ -98,8 +104,12 @@ impl Operation for Renew {
         if current.key().key_data() != key.public.key_data() {
             return failure("not-a-certificate", format!("the certificate beside {} is for another key", key.path));
         }
-        if let Some(principal) = principals.iter().find(|name| !session.circumstances.confirmed.contains(name.as_str())) {
-            return failure("unconfirmed", format!("{principal} is not a name that the operator confirmed for this machine"));
+        if let Some(principal) = principals.iter().find(|name| !session.circumstances.confirmed.contains(name.as_str()))
+        {
+            return failure(
+                "unconfirmed",
+                format!("{principal} is not a name that the operator confirmed for this machine"),
+            );
         }
         let roots = session.certificate_authority()?.roots(*kind)?;
         if !roots.iter().any(|root| root.key_data() == current.signer().key_data()) {

@@ -61,7 +61,11 @@ impl Operation for List {
                 names.remove(name);
             }
         }
-        names.retain(|name| path.join(name).is_ok_and(|file| readable.iter().any(|pattern| pattern.covers(&file, &session.circumstances.places).is_some())));
+        names.retain(|name| {
+            path.join(name).is_ok_and(|file| {
+                readable.iter().any(|pattern| pattern.covers(&file, &session.circumstances.places).is_some())
+            })
+        });
         Ok(Some(names.into_iter().collect()))
     }
 }
@@ -128,8 +132,11 @@ fn only_our_block(session: &mut Session, path: &AbsolutePath, place: &Place, aft
     let before = session.changes.look(place)?.map(|snapshot| snapshot.contents.to_vec()).unwrap_or_default();
     match (outside_block(&before), outside_block(after)) {
         (Some(before), Some(after)) if before == after => Ok(()),
-        _ => Err(Failure::new("unmarked-change", format!("{path}: only what stands between `{BEGIN}` and `{END}` may change"))
-            .about("path", path)),
+        _ => Err(Failure::new(
+            "unmarked-change",
+            format!("{path}: only what stands between `{BEGIN}` and `{END}` may change"),
+        )
+        .about("path", path)),
     }
 }
 

@@ -83,7 +83,11 @@ impl Operation for Ensure {
         let wrong = |message: String| Failure::new("algorithm", message).about("path", path);
         if let Some(pair) = open(session, path, granted.literal())? {
             let there = pair.public.algorithm();
-            return if there.as_str() == algorithm.as_str() { Ok(pair) } else { Err(wrong(format!("{path} is a key of the algorithm {there}"))) };
+            return if there.as_str() == algorithm.as_str() {
+                Ok(pair)
+            } else {
+                Err(wrong(format!("{path} is a key of the algorithm {there}")))
+            };
         }
         // The comment that `ssh-keygen -A` writes.
         let comment = format!("root@{}", session.facts.hostname);

@@ -143,7 +143,10 @@ impl Session {
                 .map_err(|error| Failure::new("invalid-configuration", error.to_string()))?;
             self.sshd = Some(found);
         }
-        self.sshd.as_ref().and_then(Option::as_ref).ok_or_else(|| Failure::new("no-sshd", "there is no sshd on this machine"))
+        self.sshd
+            .as_ref()
+            .and_then(Option::as_ref)
+            .ok_or_else(|| Failure::new("no-sshd", "there is no sshd on this machine"))
     }
 
     /// The effective configuration for a connection, asked of sshd once.

@@ -28,7 +28,10 @@ impl Operation for EffectiveValues {
             let known = ["user", "host", "addr", "laddr", "lport", "rdomain", "invalid-user"].contains(&name.as_str());
             let plain = |character: char| character.is_ascii_alphanumeric() || ".:-_%@$".contains(character);
             if !known || value.is_empty() || value.len() > 255 || !value.chars().all(plain) {
-                return Err(Failure::new("invalid-keyword", "a connection is user, host, addr, laddr, lport or rdomain, with a plain value"));
+                return Err(Failure::new(
+                    "invalid-keyword",
+                    "a connection is user, host, addr, laddr, lport or rdomain, with a plain value",
+                ));
             }
         }
         Ok(session.effective(connection)?.values(keyword).to_vec())

@@ -30,7 +30,10 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
         };
         let event = |kind| {
             let action = if request.current.is_some() { "authority.renew" } else { "authority.issue" };
-            identity.event(kind).capability(action).need(&format!("{} certificate for {}", request.kind, request.principals))
+            identity
+                .event(kind)
+                .capability(action)
+                .need(&format!("{} certificate for {}", request.kind, request.principals))
         };
         context.log.append_synced(&event(EventKind::Intent).detail(&authority.describe()))?;
         let answer = match &request.current {
@@ -39,7 +42,12 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
         };
         // Whatever the CA says it checked, the host checks itself.
         let checked = answer.and_then(|certificate| {
-            verify::check(&certificate, &wanted, roots.get(&request.kind).map(Vec::as_slice).unwrap_or_default(), ca::now())?;
+            verify::check(
+                &certificate,
+                &wanted,
+                roots.get(&request.kind).map(Vec::as_slice).unwrap_or_default(),
+                ca::now(),
+            )?;
             Ok(certificate)
         });
         match checked {
@@ -61,4 +69,3 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
 fn key_id(principals: &ca::Principals) -> String {
     principals.iter().next().map(ToString::to_string).unwrap_or_default()
 }
-

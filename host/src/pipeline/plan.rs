@@ -66,10 +66,13 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
         .get(&name)
         .ok_or_else(|| Error::usage(format!("policy {} has no procedure {name}", granting.policy.name)))?;
     let settings = setting::resolve(&name, &procedure.settings, &settings)?;
-    let is_principal = |setting: &&Setting| procedure.settings.get(&setting.name).is_some_and(|declared| declared.kind == Type::Principal);
+    let is_principal = |setting: &&Setting| {
+        procedure.settings.get(&setting.name).is_some_and(|declared| declared.kind == Type::Principal)
+    };
     confirmed.extend(settings.iter().filter(is_principal).map(|setting| setting.value.clone()));
 
-    let identity = Identity { run, policy: granting.policy.name.clone(), component: granting.digest, procedure: name.clone() };
+    let identity =
+        Identity { run, policy: granting.policy.name.clone(), component: granting.digest, procedure: name.clone() };
     let detail = if run.is_some() { "apply" } else { "plan" };
     context.log.append(&identity.event(EventKind::Started).detail(detail))?;
     let ended = run_guest(context, &identity, granting, procedure, &settings, confirmed.clone(), force);
@@ -78,7 +81,9 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
         Ok(session) => format!("staged {}", crate::text::count(session.changes.staged().len(), "change")),
         Err(error) => format!("{}: {}", error.heading(), error.message()),
     };
-    context.log.append(&identity.event(if ended.is_ok() { EventKind::Done } else { EventKind::Ended }).detail(&summary))?;
+    context
+        .log
+        .append(&identity.event(if ended.is_ok() { EventKind::Done } else { EventKind::Ended }).detail(&summary))?;
     context.log.seal()?;
     Ok(Planned { identity, granting, procedure, settings, confirmed, session: ended? })
 }
@@ -126,9 +131,12 @@ fn overdue(context: &Context, identity: &Identity) -> impl Fn(&'static str) + Se
     let identity = identity.clone();
     move |capability| {
         let seconds = runtime::limits::HOST_CALL_TIME.as_secs();
-        let error = Error::refused(format!("{} was stopped: {capability} did not come back within {seconds} s", identity.procedure))
-            .state("nothing was changed")
-            .next("look for a file system or a program that hangs");
+        let error = Error::refused(format!(
+            "{} was stopped: {capability} did not come back within {seconds} s",
+            identity.procedure
+        ))
+        .state("nothing was changed")
+        .next("look for a file system or a program that hangs");
         let event = identity.event(EventKind::Ended).capability(capability).detail(error.message());
         // The process ends either way.
         drop(log.append_synced(&event));

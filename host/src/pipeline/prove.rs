@@ -26,7 +26,9 @@ impl Guard {
     /// # Errors
     /// Its configuration is broken already, or what it offers cannot be told: refused.
     pub fn baseline(context: &Context) -> Result<Self> {
-        let Some(sshd) = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())? else { return Ok(Self(None)) };
+        let Some(sshd) = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())? else {
+            return Ok(Self(None));
+        };
         let baseline = Baseline::take(&sshd)?;
         Ok(Self(Some(Watched { sshd, baseline })))
     }
@@ -81,7 +83,10 @@ impl Guard {
 /// The certificates in the form that the guard compares.
 fn plain(certificates: &[Certificate]) -> Result<Vec<ssh_key::Certificate>> {
     let unreadable = |error| Error::failed("a certificate cannot be compared with what sshd serves").cause(error);
-    certificates.iter().map(|certificate| ssh_key::Certificate::from_bytes(certificate.bytes()).map_err(unreadable)).collect()
+    certificates
+        .iter()
+        .map(|certificate| ssh_key::Certificate::from_bytes(certificate.bytes()).map_err(unreadable))
+        .collect()
 }
 
 fn signers(certificates: &[Certificate]) -> Vec<PublicKey> {

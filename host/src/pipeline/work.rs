@@ -7,10 +7,7 @@ use crate::{
     change_set::{ChangeSet, Request, RequestId, staged::After},
     error::{Error, Result},
     guard::MayChange,
-    policy::{
-        file::Service,
-        name::Name,
-    },
+    policy::{file::Service, name::Name},
     text::count,
     transaction::{FileChange, NewFile, Order, ReadSet, RunIdentity, Undo},
 };
@@ -44,7 +41,11 @@ impl Work {
         let services = &planned.granting.policy.services;
         let changes = planned.session.changes;
         Self {
-            reloads: changes.reloads().iter().filter_map(|name| Some((name.clone(), services.get(name)?.clone()))).collect(),
+            reloads: changes
+                .reloads()
+                .iter()
+                .filter_map(|name| Some((name.clone(), services.get(name)?.clone())))
+                .collect(),
             keywords: planned.procedure.sshd.keywords.iter().map(|keyword| keyword.as_str().to_owned()).collect(),
             source: Source::Staged(changes),
             certificates: BTreeMap::new(),
@@ -78,7 +79,10 @@ impl Work {
     ///
     /// # Errors
     /// What `pending` returns.
-    pub fn result(&self, pending: impl Fn(&Request) -> Result<Certificate>) -> Result<BTreeMap<PathBuf, Option<Vec<u8>>>> {
+    pub fn result(
+        &self,
+        pending: impl Fn(&Request) -> Result<Certificate>,
+    ) -> Result<BTreeMap<PathBuf, Option<Vec<u8>>>> {
         match &self.source {
             Source::Undo(changes) => Ok(changes
                 .iter()
@@ -188,7 +192,11 @@ impl Work {
 
 /// What a configuration may name goes after the configuration.
 fn order_of_removal(path: &Path) -> Order {
-    if path.to_str().is_some_and(|path| path.ends_with("-cert.pub")) { Order::RemoveCertificate } else { Order::RemoveOther }
+    if path.to_str().is_some_and(|path| path.ends_with("-cert.pub")) {
+        Order::RemoveCertificate
+    } else {
+        Order::RemoveOther
+    }
 }
 
 fn nameless() -> Error {

@@ -58,8 +58,12 @@ pub fn authorize(procedure: &Procedure, circumstances: &Circumstances, need: &Ne
     let decision = Decision { procedure, circumstances };
     let permit = match need {
         Need::Fact(name) => procedure.facts.contains(name).then(|| plain(format!("facts {name}"))),
-        Need::ReadFile(path) => decision.file(path, [("files.read", &procedure.files.read), ("files.write", &procedure.files.write)])?,
-        Need::WriteFile(path) | Need::RemoveFile(path) => decision.file(path, [("files.write", &procedure.files.write)])?,
+        Need::ReadFile(path) => {
+            decision.file(path, [("files.read", &procedure.files.read), ("files.write", &procedure.files.write)])?
+        }
+        Need::WriteFile(path) | Need::RemoveFile(path) => {
+            decision.file(path, [("files.write", &procedure.files.write)])?
+        }
         Need::ListDirectory(path) => decision.directory(path)?,
         Need::HostKeys => procedure.keys.contains(&KeyGrant::SshdHostKeys).then(|| plain("keys sshd-host-keys")),
         Need::OpenKey(path) | Need::EnsureKey(path) => decision.key(path)?,
@@ -93,13 +97,22 @@ struct Decision<'a> {
 }
 
 impl Decision<'_> {
-    fn file<const N: usize>(&self, path: &AbsolutePath, lists: [(&str, &Vec<Pattern>); N]) -> Result<Option<Permit>, Denial> {
+    fn file<const N: usize>(
+        &self,
+        path: &AbsolutePath,
+        lists: [(&str, &Vec<Pattern>); N],
+    ) -> Result<Option<Permit>, Denial> {
         self.unprotected(path)?;
         Ok(lists.into_iter().find_map(|(name, patterns)| self.covered(path, name, patterns)))
     }
 
     /// The permit with the longest part written out, so that a wildcard beside it narrows nothing.
-    fn covered<'p>(&self, path: &AbsolutePath, list: &str, patterns: impl IntoIterator<Item = &'p Pattern>) -> Option<Permit> {
+    fn covered<'p>(
+        &self,
+        path: &AbsolutePath,
+        list: &str,
+        patterns: impl IntoIterator<Item = &'p Pattern>,
+    ) -> Option<Permit> {
         patterns
             .into_iter()
             .filter_map(|pattern| {
@@ -114,7 +127,8 @@ impl Decision<'_> {
         let files = &self.procedure.files;
         Ok(files.read.iter().chain(&files.write).find_map(|pattern| {
             let directory = pattern.directory(&self.circumstances.places)?;
-            (directory == *path).then(|| Permit { grant: format!("files.read {pattern}"), literal: path.segments().count() })
+            (directory == *path)
+                .then(|| Permit { grant: format!("files.read {pattern}"), literal: path.segments().count() })
         }))
     }
 
@@ -168,9 +182,10 @@ impl Decision<'_> {
     fn unprotected(&self, path: &AbsolutePath) -> Result<(), Denial> {
         match self.circumstances.protected.iter().find(|own| path.is_within(own)) {
             None => Ok(()),
-            Some(own) => {
-                Err(Denial { reason: Some(format!("{own} is Warded's own or a CA's: no grant covers it")), grant: None })
-            }
+            Some(own) => Err(Denial {
+                reason: Some(format!("{own} is Warded's own or a CA's: no grant covers it")),
+                grant: None,
+            }),
         }
     }
 }

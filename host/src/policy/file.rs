@@ -171,7 +171,10 @@ impl TryFrom<String> for Authority {
             _ => None,
         };
         action.zip(kind).map(|(action, kind)| Self { action, kind }).ok_or_else(|| {
-            format!("unknown request {:?} (roots, issue or renew, then host or user: \"renew host\")", crate::text::neutral(&text))
+            format!(
+                "unknown request {:?} (roots, issue or renew, then host or user: \"renew host\")",
+                crate::text::neutral(&text)
+            )
         })
     }
 }
@@ -249,7 +252,8 @@ impl Policy {
                 .next("docs/POLICIES.md describes every key of a policy file")
         })?;
         policy.check().map_err(|(what, why)| {
-            Error::usage(format!("{}: {why}", at(text.find(&what)))).next("docs/POLICIES.md describes every key of a policy file")
+            Error::usage(format!("{}: {why}", at(text.find(&what))))
+                .next("docs/POLICIES.md describes every key of a policy file")
         })?;
         Ok(policy)
     }
@@ -265,14 +269,23 @@ impl Policy {
         for (name, procedure) in &self.procedures {
             let header = format!("[procedure.{name}]");
             if let Some(renewal) = procedure.renewal.as_ref().filter(|renewal| !self.procedures.contains_key(renewal)) {
-                return Err((header, format!("renewal of {name} names {renewal}, and there is no [procedure.{renewal}]")));
+                return Err((
+                    header,
+                    format!("renewal of {name} names {renewal}, and there is no [procedure.{renewal}]"),
+                ));
             }
             if let Some(service) = procedure.services.keys().find(|service| !self.services.contains_key(service)) {
-                return Err((header, format!("procedure {name} names the service {service}, and there is no [service.{service}]")));
+                return Err((
+                    header,
+                    format!("procedure {name} names the service {service}, and there is no [service.{service}]"),
+                ));
             }
             for (setting, declaration) in &procedure.settings {
                 if (declaration.kind == Type::Choice) == declaration.values.is_empty() {
-                    return Err((header, format!("setting {setting} of {name}: `values` belongs to the type \"choice\", and only there")));
+                    return Err((
+                        header,
+                        format!("setting {setting} of {name}: `values` belongs to the type \"choice\", and only there"),
+                    ));
                 }
             }
         }

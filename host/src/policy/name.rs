@@ -116,7 +116,9 @@ mod tests {
         for good in ["ssh.service", "ssh.socket", "a_b-c.timer"] {
             assert!(UnitName::try_from(good.to_owned()).is_ok(), "{good}");
         }
-        for bad in ["ssh", "--now.service", "a b.service", "ssh.service;x", "getty@tty1.service", "a/b.service", "x.target"] {
+        for bad in
+            ["ssh", "--now.service", "a b.service", "ssh.service;x", "getty@tty1.service", "a/b.service", "x.target"]
+        {
             assert!(UnitName::try_from(bad.to_owned()).is_err(), "{bad:?}");
         }
     }

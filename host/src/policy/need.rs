@@ -108,7 +108,9 @@ impl fmt::Display for Need {
             | Self::WriteCertificate(path) => fmt::Display::fmt(path, f),
             Self::HostKeys => f.write_str("the host keys that sshd uses"),
             Self::Roots(kind) => write!(f, "{kind} CA keys"),
-            Self::Issue(kind, principals) | Self::Renew(kind, principals) => write!(f, "{kind} certificate for {principals}"),
+            Self::Issue(kind, principals) | Self::Renew(kind, principals) => {
+                write!(f, "{kind} certificate for {principals}")
+            }
             Self::Inform | Self::Warn => f.write_str("a message"),
         }
     }

@@ -159,10 +159,7 @@ mod tests {
     use super::*;
 
     fn places() -> Places {
-        Places {
-            sshd_config: "/etc/ssh/sshd_config".parse().unwrap(),
-            home: Some("/root".parse().unwrap()),
-        }
+        Places { sshd_config: "/etc/ssh/sshd_config".parse().unwrap(), home: Some("/root".parse().unwrap()) }
     }
 
     #[test]
@@ -192,7 +189,21 @@ mod tests {
 
     #[test]
     fn what_is_not_a_pattern() {
-        for bad in ["", "etc", "/etc/../x", "/etc/**", "/*", "/*/x", "{root}/x", "{sshd", "{sshd-config}/x", "/a/{home}", "/a/[b]", "/a/b/", "{sshd}"] {
+        for bad in [
+            "",
+            "etc",
+            "/etc/../x",
+            "/etc/**",
+            "/*",
+            "/*/x",
+            "{root}/x",
+            "{sshd",
+            "{sshd-config}/x",
+            "/a/{home}",
+            "/a/[b]",
+            "/a/b/",
+            "{sshd}",
+        ] {
             assert!(bad.parse::<Pattern>().is_err(), "{bad}");
         }
     }

@@ -66,7 +66,8 @@ pub fn resolve(procedure: &Name, declared: &BTreeMap<Name, Declaration>, given: 
     for setting in given {
         let Some(declaration) = declared.get(&setting.name) else {
             let names: Vec<&str> = declared.keys().map(Name::as_str).collect();
-            let known = if names.is_empty() { "it has none".to_owned() } else { format!("one of: {}", names.join(", ")) };
+            let known =
+                if names.is_empty() { "it has none".to_owned() } else { format!("one of: {}", names.join(", ")) };
             return Err(Error::usage(format!("{procedure} has no setting {}", setting.name)).next(known));
         };
         let value = declaration.check(&setting.value).map_err(|why| {
@@ -108,7 +109,10 @@ impl Declaration {
                 .iter()
                 .map(ToString::to_string)
                 .collect()),
-            Type::Integer => value.parse::<i64>().map(|number| number.to_string()).map_err(|_| format!("{value:?} is not a whole number")),
+            Type::Integer => value
+                .parse::<i64>()
+                .map(|number| number.to_string())
+                .map_err(|_| format!("{value:?} is not a whole number")),
             Type::Boolean => match value {
                 "true" | "yes" => Ok("true".to_owned()),
                 "false" | "no" => Ok("false".to_owned()),

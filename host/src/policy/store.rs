@@ -74,7 +74,9 @@ pub fn load(directory: &Path) -> Result<Vec<Granting>> {
     let mut files: Vec<PathBuf> = match fs::read_dir(directory) {
         Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(Error::failed(format!("cannot read the policies in {}", directory.display())).cause(error)),
+        Err(error) => {
+            return Err(Error::failed(format!("cannot read the policies in {}", directory.display())).cause(error));
+        }
     };
     files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
@@ -90,7 +92,8 @@ pub fn load(directory: &Path) -> Result<Vec<Granting>> {
 }
 
 fn load_file(file: &Path) -> Result<Granting> {
-    let unreadable = |what: &Path, error: std::io::Error| Error::failed(format!("cannot read {}", what.display())).cause(error);
+    let unreadable =
+        |what: &Path, error: std::io::Error| Error::failed(format!("cannot read {}", what.display())).cause(error);
     let text = fs::read_to_string(file).map_err(|error| unreadable(file, error))?;
     let policy = Policy::parse(&text, &file.display().to_string())?;
     let wasm = file.with_extension("wasm");
@@ -99,13 +102,20 @@ fn load_file(file: &Path) -> Result<Granting> {
 }
 
 /// Binds a policy to the bytes it grants to: grants hold for one digest.
-fn bind(policy: Policy, origin: Origin, component: Cow<'static, [u8]>, precompiled: Option<&'static [u8]>) -> Result<Granting> {
+fn bind(
+    policy: Policy,
+    origin: Origin,
+    component: Cow<'static, [u8]>,
+    precompiled: Option<&'static [u8]>,
+) -> Result<Granting> {
     let digest = Digest::of(&component);
     match policy.component {
         Some(accepted) if accepted == digest => Ok(Granting { policy, digest, origin, component, precompiled }),
-        Some(accepted) => Err(Error::refused(format!("the component of policy {} is not the one that was accepted", policy.name))
-            .cause(format!("accepted: {accepted}\nthere is: {digest}"))
-            .next("review the component and accept it again, or put the accepted one back")),
+        Some(accepted) => {
+            Err(Error::refused(format!("the component of policy {} is not the one that was accepted", policy.name))
+                .cause(format!("accepted: {accepted}\nthere is: {digest}"))
+                .next("review the component and accept it again, or put the accepted one back"))
+        }
         None => Err(Error::usage(format!("policy {} does not say which component it grants to", policy.name))
             .next(format!("if it is meant for this one, add: component = \"{digest}\""))),
     }
@@ -122,14 +132,20 @@ impl Bundled {
 ///
 /// # Errors
 /// None does, or more than one and `name` does not choose.
-pub fn choose<'a>(all: &'a [Granting], procedure: &str, name: Option<&Name>, machine: &dyn Machine) -> Result<&'a Granting> {
+pub fn choose<'a>(
+    all: &'a [Granting],
+    procedure: &str,
+    name: Option<&Name>,
+    machine: &dyn Machine,
+) -> Result<&'a Granting> {
     let offers = |granting: &&Granting| granting.policy.procedures.keys().any(|offered| offered.as_str() == procedure);
     if let Some(name) = name {
         let granting = all.iter().find(|granting| granting.policy.name == *name).ok_or_else(|| {
             Error::usage(format!("there is no policy {name}")).next("`warded policy list` shows those there are")
         })?;
         return Some(granting).filter(offers).ok_or_else(|| {
-            Error::usage(format!("policy {name} has no procedure {procedure}")).next(format!("it has: {}", procedures([granting])))
+            Error::usage(format!("policy {name} has no procedure {procedure}"))
+                .next(format!("it has: {}", procedures([granting])))
         });
     }
     let here: Vec<&Granting> = all.iter().filter(|granting| granting.policy.applies(machine)).collect();

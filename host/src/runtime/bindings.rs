@@ -1,6 +1,5 @@
 //! What wasmtime makes of `wit/`.
 #![expect(missing_docs, reason = "generated, with the documentation of wit/")]
-#![expect(unreachable_pub, reason = "generated")]
 
 wasmtime::component::bindgen!({
     path: "../wit",

@@ -22,7 +22,11 @@ pub(super) fn ended_with(procedure: &Name, error: &types::Error) -> Error {
     let mut ended = Error::failed(format!("{procedure} gave up ({}): {}", short(&error.code), short(&error.message)));
     for types::Setting { name, value } in &error.details {
         // A procedure that knows what to do next says so in a detail of that name.
-        ended = if name == "next" { ended.next(short(value)) } else { ended.seen(format!("{}: {}", short(name), short(value))) };
+        ended = if name == "next" {
+            ended.next(short(value))
+        } else {
+            ended.seen(format!("{}: {}", short(name), short(value)))
+        };
     }
     ended.state("nothing was changed")
 }

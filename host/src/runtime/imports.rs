@@ -47,7 +47,8 @@ pub fn of(component: &[u8]) -> Result<Vec<String>> {
 /// # Errors
 /// The whole list of what it should not ask for.
 pub fn only_ours(component: &[u8]) -> Result<()> {
-    let foreign: Vec<String> = of(component)?.into_iter().filter(|name| !name.starts_with(PACKAGE)).map(|name| neutral(&name)).collect();
+    let foreign: Vec<String> =
+        of(component)?.into_iter().filter(|name| !name.starts_with(PACKAGE)).map(|name| neutral(&name)).collect();
     if foreign.is_empty() {
         return Ok(());
     }

@@ -29,8 +29,11 @@ pub(super) fn check(engine: &Engine, component: &Component, granting: &Granting)
             | ComponentItem::Component(_)
             | ComponentItem::CoreFunc(_)
             | ComponentItem::Module(_) => {
-                return Err(Error::refused(format!("the component of policy {name} exports {}, which is no procedure", neutral(export)))
-                    .next("export one function per procedure: docs/POLICIES.md"));
+                return Err(Error::refused(format!(
+                    "the component of policy {name} exports {}, which is no procedure",
+                    neutral(export)
+                ))
+                .next("export one function per procedure: docs/POLICIES.md"));
             }
         }
     }

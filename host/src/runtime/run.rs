@@ -38,8 +38,10 @@ impl Component {
             Some(component) => component,
             None => {
                 imports::only_ours(&granting.component)?;
-                component::Component::new(&engine, &granting.component)
-                    .map_err(|error| Error::refused("the component cannot be compiled").cause(crate::text::neutral(&format!("{error:#}"))))?
+                component::Component::new(&engine, &granting.component).map_err(|error| {
+                    Error::refused("the component cannot be compiled")
+                        .cause(crate::text::neutral(&format!("{error:#}")))
+                })?
             }
         };
         procedures::check(&engine, &component, granting)?;
@@ -68,7 +70,9 @@ pub fn run(
 ) -> Result<Session> {
     let clock = Clock::default();
     let mut linker: Linker<State> = Linker::new(&component.engine);
-    let broken = |error: wasmtime::Error| Error::refused("the component does not fit this version of Warded").cause(format!("{error:#}"));
+    let broken = |error: wasmtime::Error| {
+        Error::refused("the component does not fit this version of Warded").cause(format!("{error:#}"))
+    };
     Capabilities::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state).map_err(broken)?;
 
     let mut store = Store::new(&component.engine, State::new(broker, session, clock.clone()));
@@ -78,12 +82,20 @@ pub fn run(
     let _watch = Watch::start(component.engine.clone(), clock, overdue);
 
     let instance = linker.instantiate(&mut store, &component.component).map_err(|error| {
-        if error.downcast_ref::<wasmtime::Trap>().is_some() { guest_error::trapped(procedure, &error) } else { broken(error) }
+        if error.downcast_ref::<wasmtime::Trap>().is_some() {
+            guest_error::trapped(procedure, &error)
+        } else {
+            broken(error)
+        }
     })?;
     let function = instance
-        .get_typed_func::<(Vec<types::Setting>,), (std::result::Result<(), types::Error>,)>(&mut store, procedure.as_str())
+        .get_typed_func::<(Vec<types::Setting>,), (std::result::Result<(), types::Error>,)>(
+            &mut store,
+            procedure.as_str(),
+        )
         .map_err(broken)?;
-    let settings = settings.iter().map(|setting| types::Setting { name: setting.name.to_string(), value: setting.value.clone() });
+    let settings =
+        settings.iter().map(|setting| types::Setting { name: setting.name.to_string(), value: setting.value.clone() });
     let ended = function.call(&mut store, (settings.collect(),));
     let session = store.into_data().into_session();
     match ended {

@@ -42,7 +42,8 @@ impl PrivateMachine {
             let what = what.to_owned();
             move |error: std::io::Error| Error::failed(format!("cannot set the demonstration up: {what}")).cause(error)
         };
-        let scratch = tempfile::Builder::new().prefix("warded-demo-").tempdir().map_err(failed("no scratch directory"))?;
+        let scratch =
+            tempfile::Builder::new().prefix("warded-demo-").tempdir().map_err(failed("no scratch directory"))?;
         // Resolved, because sshd wants a path without links to restart from.
         let directory = scratch.path().canonicalize().map_err(failed("no scratch directory"))?;
         let ssh = directory.join("ssh");
@@ -148,12 +149,8 @@ impl PrivateMachine {
 /// Starts sshd, and waits until it listens.
 fn serve(program: &Path, directory: &Path, port: u16) -> Result<Child> {
     let log = directory.join("sshd.log");
-    let mut daemon = Program::new(program)
-        .args(["-D", "-f"])
-        .arg(directory.join("ssh/sshd_config"))
-        .arg("-E")
-        .arg(&log)
-        .spawn()?;
+    let mut daemon =
+        Program::new(program).args(["-D", "-f"]).arg(directory.join("ssh/sshd_config")).arg("-E").arg(&log).spawn()?;
     let patience = Instant::now() + Duration::from_secs(10);
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
         if daemon.has_ended() || Instant::now() > patience {
@@ -168,7 +165,8 @@ fn serve(program: &Path, directory: &Path, port: u16) -> Result<Child> {
 /// Makes a host key as `ssh-keygen -A` does; where that is missing, a key of ours will do.
 fn make_key(path: &Path, name: &str, algorithm: &str) -> Result<()> {
     if let Some(keygen) = find("ssh-keygen") {
-        let made = Program::new(keygen).args(["-q", "-N", "", "-C", "root@demo.test", "-t", name, "-f"]).arg(path).run()?;
+        let made =
+            Program::new(keygen).args(["-q", "-N", "", "-C", "root@demo.test", "-t", name, "-f"]).arg(path).run()?;
         return if made.succeeded() { Ok(()) } else { Err(Error::failed("cannot make a host key").cause(made.stderr)) };
     }
     let failed = |error: &dyn std::fmt::Display| Error::failed("cannot make a host key").cause(error);

@@ -10,13 +10,24 @@ use crate::{
     digest::Digest,
     enrolment::Enrolment,
     error::{Error, Exit, Result},
-    machine::{exec::{Program, find}, sshd::Sshd},
+    machine::{
+        exec::{Program, find},
+        sshd::Sshd,
+    },
     pipeline::{self, Done, Planned, Request, Work},
-    policy::{setting::Setting, store::{self, Granting}},
+    policy::{
+        setting::Setting,
+        store::{self, Granting},
+    },
     text::count,
     transaction,
 };
-use std::{collections::{BTreeMap, BTreeSet}, fs, path::PathBuf, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+    time::Instant,
+};
 
 /// The names that the demonstration's machine is certified for.
 const NAMES: [&str; 2] = ["demo.test", "localhost"];
@@ -101,7 +112,8 @@ impl<'a> Demonstration<'a> {
         let mut kept = Vec::new();
         for name in ["rsa", "ecdsa", "ed25519"] {
             let public = self.machine.ssh().join(format!("ssh_host_{name}_key.pub"));
-            let line = fs::read_to_string(&public).map_err(|error| Error::failed(format!("cannot read {}", public.display())).cause(error))?;
+            let line = fs::read_to_string(&public)
+                .map_err(|error| Error::failed(format!("cannot read {}", public.display())).cause(error))?;
             self.client(&format!("* {line}"))?;
             kept.push(name);
         }
@@ -112,7 +124,9 @@ impl<'a> Demonstration<'a> {
         let before = self.machine.tree()?;
         let planned = self.certify()?;
         if !planned.session.changes.is_empty() || self.machine.tree()? != before {
-            return Err(Error::failed("a second apply finds something to do").seen(self.shown(&planned.review()).join("\n")));
+            return Err(
+                Error::failed("a second apply finds something to do").seen(self.shown(&planned.review()).join("\n"))
+            );
         }
         Ok(Outcome::Seen("nothing to do".to_owned()))
     }
@@ -121,7 +135,8 @@ impl<'a> Demonstration<'a> {
         if self.machine.sshd().is_none() {
             return Ok(Outcome::Skipped(NO_SSHD));
         }
-        let enrolment = Enrolment::load(&self.context.state)?.ok_or_else(|| Error::failed("the machine is not enrolled"))?;
+        let enrolment =
+            Enrolment::load(&self.context.state)?.ok_or_else(|| Error::failed("the machine is not enrolled"))?;
         let old = self.certificate()?.serial();
         let run = transaction::next_run(&self.context.state)?;
         let granting = self.granting("unix")?;
@@ -156,7 +171,9 @@ impl<'a> Demonstration<'a> {
             return Err(Error::failed("not every byte is as before").seen(rolled_back));
         }
         self.client(&self.authorities()?)?;
-        let why = |error: &Error| error.notes().find(|(label, _)| *label != "next").map(|(_, text)| text.to_owned()).unwrap_or_default();
+        let why = |error: &Error| {
+            error.notes().find(|(label, _)| *label != "next").map(|(_, text)| text.to_owned()).unwrap_or_default()
+        };
         Ok(Outcome::Seen(format!(
             "a line that sshd refuses was stopped before anything was touched\n  {}\n\
              one that only the running sshd shows to be wrong was taken back, all within {took} ms\n  {}",
@@ -178,7 +195,9 @@ impl<'a> Demonstration<'a> {
 
     fn undo(&mut self) -> Result<Outcome> {
         let mut taken_back = 0;
-        while let Some(undo) = transaction::undo_changes(&self.context.state, &self.context.root).map_err(Error::from)? {
+        while let Some(undo) =
+            transaction::undo_changes(&self.context.state, &self.context.root).map_err(Error::from)?
+        {
             undo::carry_out(&self.context, undo, &Progress::new(true))?;
             taken_back += 1;
         }
@@ -215,7 +234,10 @@ impl<'a> Demonstration<'a> {
         let settings = vec![setting("path", path)?, setting("text", text)?, setting("reload", reload)?];
         let procedure = name("write-file")?;
         let confirmed = BTreeSet::new();
-        pipeline::plan(&self.context, Request { granting: &self.demo, procedure, settings, confirmed, force: false, run })
+        pipeline::plan(
+            &self.context,
+            Request { granting: &self.demo, procedure, settings, confirmed, force: false, run },
+        )
     }
 
     /// Applies a line of configuration that must not get through.
@@ -276,11 +298,19 @@ impl<'a> Demonstration<'a> {
         }
         let ssh = find("ssh").ok_or_else(|| Error::failed("there is no ssh client"))?;
         let file = self.machine.directory().join("known_hosts");
-        fs::write(&file, format!("{}\n", known.trim_end())).map_err(|error| Error::failed("cannot write known_hosts").cause(error))?;
+        fs::write(&file, format!("{}\n", known.trim_end()))
+            .map_err(|error| Error::failed("cannot write known_hosts").cause(error))?;
         let known_hosts = format!("UserKnownHostsFile={}", file.display());
         let alias = format!("HostKeyAlias={}", NAMES.first().unwrap_or(&"localhost"));
         let mut client = Program::new(ssh).args(["-F", "none", "-v", "-p"]).arg(self.machine.port().to_string());
-        for option in [known_hosts.as_str(), alias.as_str(), "GlobalKnownHostsFile=/dev/null", "StrictHostKeyChecking=yes", "BatchMode=yes", "PreferredAuthentications=none"] {
+        for option in [
+            known_hosts.as_str(),
+            alias.as_str(),
+            "GlobalKnownHostsFile=/dev/null",
+            "StrictHostKeyChecking=yes",
+            "BatchMode=yes",
+            "PreferredAuthentications=none",
+        ] {
             client = client.args(["-o", option]);
         }
         // A user that exists, and a source address of its own: what looks like an attack is slowed down.
