@@ -6,6 +6,7 @@ use crate::{
     error::{Error, Result},
     machine::{path::AbsolutePath, private::StateDir},
     policy::{name::Name, setting::Setting},
+    transaction::OwnFile,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -93,16 +94,24 @@ impl Enrolment {
     /// # Errors
     /// It cannot be written.
     pub fn save(&self, state: &StateDir) -> Result<()> {
-        let text = serde_json::to_vec_pretty(self)
-            .map_err(|error| Error::failed("cannot write the enrolment record").cause(error))?;
-        state.write(FILE, &text, 0o600)
+        state.write(FILE, &self.text()?, 0o600)
     }
 
-    /// Takes the record back.
+    /// The record that a run leaves once it is kept.
     ///
     /// # Errors
-    /// It cannot be removed.
-    pub fn remove(state: &StateDir) -> Result<()> {
-        state.remove(FILE)
+    /// It cannot be put into words.
+    pub fn with_run(&self) -> Result<OwnFile> {
+        Ok(OwnFile::Write { name: FILE, contents: self.text()? })
+    }
+
+    /// The record goes once a run is kept.
+    #[must_use]
+    pub fn gone_with_run() -> OwnFile {
+        OwnFile::Remove { name: FILE }
+    }
+
+    fn text(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec_pretty(self).map_err(|error| Error::failed("cannot write the enrolment record").cause(error))
     }
 }

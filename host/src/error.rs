@@ -141,8 +141,14 @@ impl Error {
     pub fn into_rolled_back(mut self, state: impl fmt::Display) -> Self {
         self.heading = Heading::RolledBack;
         self.exit = Exit::Failed;
+        self.without_state().state(state)
+    }
+
+    /// The same failure, without what it says of the machine's state.
+    #[must_use]
+    pub fn without_state(mut self) -> Self {
         self.notes.retain(|(label, _)| *label != "state");
-        self.state(state)
+        self
     }
 
     /// The exit code that goes with it.

@@ -1,16 +1,19 @@
 //! `warded plan` and `warded apply`.
 
 use super::{
+    confirm::ConfirmWithin,
     output::{Output, confirm},
     progress::Progress,
+    recover,
     report::{self, DoneObject, PlanObject},
 };
 use crate::{
-    audit::{Event, Kind},
+    change_set::review::Review,
     context::Context,
     enrolment::Enrolment,
     error::{Error, Exit, Result},
-    pipeline::{self, Planned, Request, Work},
+    operation::session::Message,
+    pipeline::{self, Done, Planned, Request, Work},
     policy::{name::Name, setting::Setting, store},
     text::count,
     transaction,
@@ -31,6 +34,8 @@ pub(super) struct Apply {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+    #[command(flatten)]
+    confirm: ConfirmWithin,
 }
 
 /// Which procedure, with which settings.
@@ -53,12 +58,7 @@ fn parse_setting(text: &str) -> Result<Setting, String> {
 
 impl Plan {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
-        if let Some(journal) = transaction::interrupted(&context.state)? {
-            output.note(format!(
-                "note: {} was interrupted; the next command that changes something finishes it",
-                journal.run
-            ));
-        }
+        recover::report(context, output)?;
         let policies = context.policies()?;
         let planned = self.procedure.plan(context, &policies, output, None)?;
         let review = planned.review();
@@ -84,7 +84,7 @@ impl Apply {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         let procedure = &self.procedure.procedure;
         context.may_change(&format!("apply {procedure}"))?;
-        recover(context, output)?;
+        recover::first(context, output)?;
         let policies = context.policies()?;
         let run = transaction::next_run(&context.state)?;
         let planned = self.procedure.plan(context, &policies, output, Some(run))?;
@@ -113,14 +113,25 @@ impl Apply {
             return Err(Error::quiet(Exit::Failed));
         }
         let progress = Progress::new(output.json);
-        let done = pipeline::carry_out(context, &identity, Work::of(planned), enrolment.as_ref(), &progress)?;
+        let mut work = Work::of(planned);
+        work.own = enrolment.as_ref().map(Enrolment::with_run).transpose()?;
+        work.confirm_within = self.confirm.confirm_within;
+        let done = pipeline::carry_out(context, &identity, work, &progress)?;
         drop(progress);
+        // It is done, whether anybody reads of it or not.
+        drop(self.report(output, &review, &messages, &done));
+        Ok(Exit::Done)
+    }
+
+    fn report(&self, output: Output, review: &Review, messages: &[Message], done: &Done) -> Result<()> {
         for line in done.lines() {
             output.line(line)?;
         }
-        output.line(format!("Take it back with: warded undo  (run {})", done.run))?;
-        output.object(&DoneObject::new("warded.apply/1", procedure.as_str(), &review, &messages, &done))?;
-        Ok(Exit::Done)
+        if done.confirm.is_none() {
+            output.line(format!("Take it back with: warded undo  (run {})", done.run))?;
+        }
+        let procedure = self.procedure.procedure.as_str();
+        output.object(&DoneObject::new("warded.apply/1", procedure, review, messages, done))
     }
 }
 
@@ -157,13 +168,4 @@ impl ProcedureArgs {
 
 fn reloading(reloads: &[String]) -> String {
     if reloads.is_empty() { String::new() } else { format!(" and reload {}", reloads.join(", ")) }
-}
-
-/// Finishes what an interrupted run left, before anything else is changed.
-pub(super) fn recover(context: &Context, output: Output) -> Result<()> {
-    let Some(recovered) = transaction::recover(&context.state, &context.root)? else { return Ok(()) };
-    let event = Event::new(recovered.run.run, Kind::Result);
-    context.log.append_synced(&event.detail(&recovered.rolled_back.to_string()))?;
-    output.note(format!("{} had been interrupted: {}", recovered.run, recovered.rolled_back));
-    Ok(())
 }

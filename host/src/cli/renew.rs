@@ -1,16 +1,18 @@
 //! `warded renew`.
 
 use super::{
-    apply::recover,
     output::Output,
     progress::Progress,
+    recover,
     report::{self, DoneObject},
 };
 use crate::{
+    change_set::review::Review,
     context::Context,
     enrolment::Enrolment,
     error::{Error, Exit, Result},
-    pipeline::{self, Request, Work},
+    operation::session::Message,
+    pipeline::{self, Done, Request, Work},
     policy::store::Granting,
     transaction,
 };
@@ -26,7 +28,7 @@ pub(super) struct Renew {
 impl Renew {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         context.may_change("renew")?;
-        recover(context, output)?;
+        recover::first(context, output)?;
         let Some(enrolment) = Enrolment::load(&context.state)? else {
             return Err(Error::usage("this machine is not enrolled, so there is nothing to renew")
                 .next("warded apply certify-host --set principal=NAME"));
@@ -53,15 +55,20 @@ impl Renew {
             output.object(&DoneObject::nothing("warded.renew/1", procedure, &messages))?;
             return Ok(Exit::Done);
         }
-        let done = pipeline::carry_out(context, &identity, Work::of(planned), None, &progress)?;
+        let done = pipeline::carry_out(context, &identity, Work::of(planned), &progress)?;
         drop(progress);
-        report::review(output, &review)?;
-        for line in done.lines() {
-            output.line(line)?;
-        }
-        output.object(&DoneObject::new("warded.renew/1", procedure, &review, &messages, &done))?;
+        // It is done, whether anybody reads of it or not.
+        drop(tell(output, procedure, &review, &messages, &done));
         Ok(Exit::Done)
     }
+}
+
+fn tell(output: Output, procedure: &str, review: &Review, messages: &[Message], done: &Done) -> Result<()> {
+    report::review(output, review)?;
+    for line in done.lines() {
+        output.line(line)?;
+    }
+    output.object(&DoneObject::new("warded.renew/1", procedure, review, messages, done))
 }
 
 /// The policy that was accepted when the machine was enrolled: that component, and no other.

@@ -150,6 +150,8 @@ pub(super) struct DoneObject<'a> {
     certificates: Vec<CertificateObject>,
     reloads: Vec<ReloadObject>,
     served: Vec<String>,
+    /// Until when it has to be confirmed; none: it is kept.
+    confirm_until: Option<Timestamp>,
     messages: &'a [Message],
 }
 
@@ -170,6 +172,7 @@ impl<'a> DoneObject<'a> {
             certificates: Vec::new(),
             reloads: Vec::new(),
             served: Vec::new(),
+            confirm_until: None,
             messages,
         }
     }
@@ -191,6 +194,7 @@ impl<'a> DoneObject<'a> {
             certificates: done.certificates.iter().map(CertificateObject::from).collect(),
             reloads: reloads.collect(),
             served: done.served(),
+            confirm_until: done.confirm.as_ref().map(|confirm| confirm.until),
             messages,
         }
     }

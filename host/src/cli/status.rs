@@ -8,7 +8,8 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(super) struct Status {}
 impl Status {
-    pub(super) fn run(&self, _: &Context, _: Output) -> Result<Exit> {
+    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        super::recover::report(context, output)?;
         Ok(Exit::Done)
     }
 }

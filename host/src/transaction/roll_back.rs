@@ -2,8 +2,8 @@
 //! watchdog, or at the next boot. A file is touched only if its bytes are the journal's.
 
 use super::{
-    commit, interruption,
-    journal::{Entry, Run, State, Version},
+    Reload, commit, interruption,
+    journal::{Entry, Journal, Run, State, Version},
 };
 use crate::{
     error::{Error, Result},
@@ -22,8 +22,8 @@ pub struct RolledBack {
     pub restored: Vec<AbsolutePath>,
     /// What is not as before, because somebody else has changed it.
     pub left_alone: Vec<LeftAlone>,
-    /// The services to reload, if anything was restored.
-    pub reloads: Vec<String>,
+    /// The services to reload: those of the run, unless none of its changes had been made.
+    pub reloads: Vec<Reload>,
 }
 
 impl fmt::Display for RolledBack {
@@ -42,10 +42,18 @@ pub struct LeftAlone {
     pub why: String,
 }
 
-/// Takes back what the run has changed, in reverse order, and removes its temporary files.
-pub(super) fn roll_back(root: &Root, run: &mut Run) -> Result<RolledBack> {
+/// Takes back what the run has changed, in reverse order; has `settle` tell the services; and
+/// removes the temporary files. Stopped anywhere, it can be done again, and tells them then.
+pub(super) fn roll_back(root: &Root, run: &mut Run, settle: impl FnOnce(&Journal, &RolledBack)) -> Result<RolledBack> {
     match run.journal().state {
-        State::Prepared | State::Committing => {}
+        State::Prepared => {}
+        State::Committing | State::Unconfirmed => {
+            // On disk before the first file: whoever finds only old files later, tells the services.
+            if has_changed(root, run)? {
+                run.advance(State::RollingBack)?;
+            }
+        }
+        State::RollingBack => {}
         State::RolledBack => return Ok(RolledBack::default()),
         State::Kept => return Err(Error::failed(format!("{} was kept already", run.journal().run)).next("warded undo")),
     }
@@ -70,8 +78,10 @@ pub(super) fn roll_back(root: &Root, run: &mut Run) -> Result<RolledBack> {
     if let Some(first) = failures.into_iter().next() {
         return Err(first.next("run `warded recover`"));
     }
-    if !done.restored.is_empty() {
+    if run.journal().state == State::RollingBack {
         done.reloads.clone_from(&run.journal().reloads);
+        settle(run.journal(), &done);
+        interruption::point("settled");
     }
     run.advance(State::RolledBack)?;
     interruption::point("rolled back");
@@ -95,7 +105,10 @@ pub(super) fn tidy(root: &Root, run: &Run) -> Result<Vec<LeftAlone>> {
         }
         interruption::point("tidied");
     }
-    if run.journal().state == State::RolledBack {
+    if run.journal().state == State::Kept {
+        run.settle_own()?;
+    } else {
+        run.forget_own()?;
         run.remove_copies()?;
     }
     run.remove_pending()?;
@@ -115,6 +128,18 @@ enum Found {
     Old,
     New,
     Other,
+}
+
+/// Whether any of the changes is in place.
+fn has_changed(root: &Root, run: &Run) -> Result<bool> {
+    for entry in &run.journal().entries {
+        let Some((target, _)) = entry.places(root)? else { continue };
+        match (&entry.after, look(&target, entry)?) {
+            (Some(_), Found::New) | (None, Found::Nothing) => return Ok(true),
+            (_, Found::New | Found::Nothing | Found::Old | Found::Other) => {}
+        }
+    }
+    Ok(false)
 }
 
 fn restore(

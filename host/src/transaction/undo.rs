@@ -1,7 +1,7 @@
 //! Taking back a run that was kept, later: as a change set of its own, through the same pipeline.
 
 use super::{
-    FileChange, NewFile, Order, RunIdentity,
+    FileChange, NewFile, Order, Reload, RunIdentity,
     journal::{Entry, Run, State, numbers},
 };
 use crate::{
@@ -24,7 +24,7 @@ pub struct Undo {
     /// What has to change.
     pub changes: Vec<FileChange>,
     /// The services that the run reloaded.
-    pub reloads: Vec<String>,
+    pub reloads: Vec<Reload>,
 }
 
 /// Why a run cannot be taken back.

@@ -64,10 +64,11 @@ fn an_undo_that_fails_leaves_the_run_to_be_undone() {
     let undo = undo_changes(&machine.state, &machine.root).unwrap().unwrap();
     let identity = RunIdentity { undoes: Some(undo.run.run), ..machine.identity() };
     let mut transaction =
-        Transaction::begin(&machine.root, &machine.state, &identity, undo.changes, Vec::new(), &[]).unwrap();
+        Transaction::begin(&machine.root, &machine.state, &identity, undo.changes, Vec::new(), &Afterwards::default())
+            .unwrap();
     transaction.commit().unwrap();
     assert_eq!(machine.tree().into_iter().filter(|(name, _)| !name.contains(".warded-")).collect::<Tree>(), start);
-    transaction.roll_back().unwrap();
+    transaction.roll_back(|_, _| {}).unwrap();
     drop(transaction);
     assert_eq!(machine.tree(), after);
     assert!(machine.undo());
@@ -88,7 +89,7 @@ fn old_copies_are_kept_for_twenty_runs() {
     // Copies of a run that was taken back are of no use to anybody.
     let mut transaction = machine.begin(vec![machine.change("d/x", None, Order::RemoveOther)]).unwrap();
     transaction.commit().unwrap();
-    transaction.roll_back().unwrap();
+    transaction.roll_back(|_, _| {}).unwrap();
     assert_eq!(machine.state.sub("runs/24").unwrap().names().unwrap(), ["journal.json"]);
 }
 
