@@ -170,7 +170,7 @@ impl Done {
                 ));
             }
             Some(verified) if verified.live => {
-                lines.push("Seen live: the plain keys are offered as before.".to_owned())
+                lines.push("Seen live: the plain keys are offered as before.".to_owned());
             }
             Some(_) => lines.push("No sshd is listening now: the next one to start serves this.".to_owned()),
             None => lines.push("There is no sshd on this machine, so nothing was proved.".to_owned()),

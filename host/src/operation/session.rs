@@ -77,7 +77,6 @@ pub struct Session {
 
 impl Session {
     /// A session in which nothing has been asked yet.
-    #[expect(clippy::too_many_arguments, reason = "each is a different part of the machine, and there is one caller")]
     #[must_use]
     pub fn new(
         circumstances: Circumstances,
