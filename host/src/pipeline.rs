@@ -153,14 +153,19 @@ impl Done {
             lines.push("Done.".to_owned());
         }
         if let Some(proof) = &self.proof {
-            let mut proved = vec![format!("clients that pinned a plain key ({}) get in", proof.keys.join(", "))];
+            let mut proved = Vec::new();
+            if !proof.keys.is_empty() {
+                proved.push(format!("clients that pinned a plain key ({}) get in", proof.keys.join(", ")));
+            }
             if !proof.certificates.is_empty() {
-                proved.push("clients that know only the CA do".to_owned());
+                proved.push("clients that know only the CA get in".to_owned());
             }
             if !proof.logins.is_empty() {
                 proved.push(format!("{} can log in", proof.logins.join(", ")));
             }
-            lines.push(format!("Proved beforehand: {}.", proved.join(", ")));
+            if !proved.is_empty() {
+                lines.push(format!("Proved beforehand: {}.", proved.join(", ")));
+            }
         }
         match &self.verified {
             Some(verified) if verified.live && !verified.certificates.is_empty() => {

@@ -139,7 +139,7 @@ impl Session {
     pub fn sshd(&mut self) -> Result<&Sshd, Failure> {
         if self.sshd.is_none() {
             let found = Sshd::find(&self.circumstances.places.sshd_config, self.sshd_binary.as_deref())
-                .map_err(|error| Failure::new("invalid-configuration", error.to_string()))?;
+                .map_err(|error| Failure::because("invalid-configuration", &error))?;
             self.sshd = Some(found);
         }
         self.sshd
@@ -158,7 +158,7 @@ impl Session {
             let effective = self
                 .sshd()?
                 .effective(config.as_path(), connection, &[])
-                .map_err(|error| Failure::new("invalid-configuration", error.to_string()))?;
+                .map_err(|error| Failure::because("invalid-configuration", &error))?;
             self.effective.insert(connection.to_vec(), effective);
         }
         self.effective.get(connection).ok_or_else(|| Failure::new("no-sshd", "sshd did not answer"))
