@@ -82,19 +82,19 @@ pub fn carry_out(
     let run = transaction.journal().run.run;
 
     progress.stage("changing");
-    let outcome = transaction.commit().and_then(|()| {
+    let outcome = guard.still_holds().and_then(|()| transaction.commit()).and_then(|()| {
         progress.stage("reloading");
         let reloads = settle::reload(context, identity, &guard, &work)?;
         progress.stage("proving it live");
         let verified = guard.verify(&certificates)?;
-        if let Some(enrolment) = enrolment {
-            enrolment.save(&context.state)?;
-        }
         transaction.keep()?;
         Ok((reloads, verified))
     });
     match outcome {
         Ok((reloads, verified)) => {
+            if let Some(enrolment) = enrolment {
+                enrolment.save(&context.state)?;
+            }
             record(EventKind::Ended, "kept")?;
             Ok(Done { run, certificates, proof, verified, reloads })
         }
