@@ -148,6 +148,12 @@ impl Session {
             .ok_or_else(|| Failure::new("no-sshd", "there is no sshd on this machine"))
     }
 
+    /// The version of this machine's sshd, if the procedure asked anything of it.
+    #[must_use]
+    pub fn sshd_version(&self) -> Option<&str> {
+        self.sshd.as_ref()?.as_ref().map(|sshd| sshd.version.as_str())
+    }
+
     /// The effective configuration for a connection, asked of sshd once.
     ///
     /// # Errors
