@@ -4,7 +4,7 @@ use crate::{
     error::{Error, Result},
     text::neutral,
 };
-use wasmparser::{Parser, Payload, Validator};
+use wasmparser::{ComponentTypeRef, Parser, Payload, TypeBounds, Validator};
 
 /// The package whose interfaces are the only ones there are.
 const PACKAGE: &str = "warded:host/";
@@ -33,7 +33,11 @@ pub fn of(component: &[u8]) -> Result<Vec<String>> {
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
-                    names.push(import.map_err(invalid)?.name.name.to_owned());
+                    let import = import.map_err(invalid)?;
+                    // A world that uses a type names it again: a shape, nothing that could be called.
+                    if !matches!(import.ty, ComponentTypeRef::Type(TypeBounds::Eq(_))) {
+                        names.push(import.name.name.to_owned());
+                    }
                 }
             }
             _ => {}
