@@ -1,5 +1,6 @@
 //! Compiles the bundled components to machine code, so that a run does not have to.
 #![expect(clippy::panic, clippy::expect_used, reason = "a build script fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "what it makes goes to OUT_DIR")]
 
 #[path = "src/runtime/engine.rs"]
 #[expect(unreachable_pub, reason = "shared with the binary")]

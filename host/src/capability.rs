@@ -16,7 +16,10 @@ use crate::{
     operation::{Failure, Operation, Session},
     runtime::{bindings::warded::host::types, limits, watch::Clock},
 };
-use wasmtime::{StoreLimits, component::ResourceTable};
+use wasmtime::{
+    StoreLimits,
+    component::{ResourceTable, ResourceTableError},
+};
 
 /// What a guest gets: a result, or a trap.
 type Answer<T> = wasmtime::Result<Result<T, types::Error>>;
@@ -85,10 +88,10 @@ impl State {
     /// A new handle.
     fn hold<T: Send + 'static>(&mut self, value: T) -> wasmtime::Result<wasmtime::component::Resource<T>> {
         self.handles.push(value).map_err(|error| match error {
-            wasmtime::component::ResourceTableError::Full => {
-                stopped(&format!("it holds more than {} handles", limits::HANDLES))
-            }
-            other => other.into(),
+            ResourceTableError::Full => stopped(&format!("it holds more than {} handles", limits::HANDLES)),
+            other @ (ResourceTableError::NotPresent
+            | ResourceTableError::WrongType
+            | ResourceTableError::HasChildren) => other.into(),
         })
     }
 }

@@ -12,7 +12,7 @@ pub mod sshd;
 
 pub use session::Session;
 
-use crate::{broker::Granted, machine::files::FileError, policy::need::Need};
+use crate::{broker::Granted, error::Error, machine::files::FileError, policy::need::Need};
 use std::fmt;
 
 /// A typed effect that a guest can request.
@@ -46,6 +46,15 @@ impl Failure {
     #[must_use]
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), details: Vec::new() }
+    }
+
+    /// A failure for a reason that is told in several lines.
+    #[must_use]
+    pub fn because(code: &'static str, error: &Error) -> Self {
+        let notes: Vec<&str> = error.notes().filter(|(label, _)| *label == "cause").map(|(_, text)| text).collect();
+        let cause =
+            if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ").replace('\n', "; ")) };
+        Self::new(code, format!("{}{cause}", error.message()))
     }
 
     /// Adds what it is about.

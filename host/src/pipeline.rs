@@ -131,6 +131,7 @@ fn change(
         watchdog.stage();
     };
     stage("changing");
+    guard.still_holds()?;
     transaction.commit()?;
     let mut reloads = Vec::new();
     for reload in &work.reloads {
@@ -188,14 +189,19 @@ impl Done {
             lines.push("Done.".to_owned());
         }
         if let Some(proof) = &self.proof {
-            let mut proved = vec![format!("clients that pinned a plain key ({}) get in", proof.keys.join(", "))];
+            let mut proved = Vec::new();
+            if !proof.keys.is_empty() {
+                proved.push(format!("clients that pinned a plain key ({}) get in", proof.keys.join(", ")));
+            }
             if !proof.certificates.is_empty() {
-                proved.push("clients that know only the CA do".to_owned());
+                proved.push("clients that know only the CA get in".to_owned());
             }
             if !proof.logins.is_empty() {
                 proved.push(format!("{} can log in", proof.logins.join(", ")));
             }
-            lines.push(format!("Proved beforehand: {}.", proved.join(", ")));
+            if !proved.is_empty() {
+                lines.push(format!("Proved beforehand: {}.", proved.join(", ")));
+            }
         }
         match &self.verified {
             Some(verified) if verified.live && !verified.certificates.is_empty() => {
@@ -205,7 +211,7 @@ impl Done {
                 ));
             }
             Some(verified) if verified.live => {
-                lines.push("Seen live: the plain keys are offered as before.".to_owned())
+                lines.push("Seen live: the plain keys are offered as before.".to_owned());
             }
             Some(_) => lines.push("No sshd is listening now: the next one to start serves this.".to_owned()),
             None => lines.push("There is no sshd on this machine, so nothing was proved.".to_owned()),

@@ -18,10 +18,11 @@ pub fn neutral(text: &str) -> String {
     out
 }
 
-/// [`neutral`] line by line: newlines stay, a carriage return before one goes.
+/// [`neutral`] line by line: newlines and tabs stay, a carriage return before a newline goes.
 #[must_use]
 pub fn neutral_lines(text: &str) -> String {
-    text.lines().map(neutral).collect::<Vec<_>>().join("\n")
+    let line = |line: &str| line.split('\t').map(neutral).collect::<Vec<_>>().join("\t");
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// A count with its noun: `1 file`, `3 files`.

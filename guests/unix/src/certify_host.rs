@@ -28,11 +28,12 @@ const DEFAULT_KEYS: [(&str, &str); 3] = [
 
 pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let principals = host_principals(settings.all("principal"))?;
+    let roots = authority::roots(Kind::Host)?;
     let mut certificates = Vec::new();
     let mut changed = false;
     for key in offered(host_keys()?)? {
         let path = certificate_path(&key);
-        if !has_good_certificate(&key, &path, &principals)? {
+        if !has_good_certificate(&key, &path, &principals, &roots)? {
             let certificate = authority::issue(&key, Kind::Host, &principals)?;
             changed |= authority::write(&path, &certificate)?;
         }
@@ -93,10 +94,10 @@ fn hidden(key: &str, lacking: &[String]) -> Error {
         .about("names", names)
 }
 
-fn has_good_certificate(key: &KeyPair, path: &str, principals: &[String]) -> Result<bool, Error> {
+fn has_good_certificate(key: &KeyPair, path: &str, principals: &[String], roots: &[String]) -> Result<bool, Error> {
     match authority::read(path) {
         Ok(None) => Ok(false),
-        Ok(Some(certificate)) => Ok(is_good(&Present::from(&certificate), &key.public_key(), principals)),
+        Ok(Some(certificate)) => Ok(is_good(&Present::from(&certificate), &key.public_key(), principals, roots)),
         Err(error) if error.code == "not-a-certificate" => {
             log::warn(&format!("{path} is no certificate, and is replaced by one."));
             Ok(false)

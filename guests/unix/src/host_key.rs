@@ -12,6 +12,8 @@ pub(crate) struct Present {
     pub(crate) principals: Vec<String>,
     /// Whether it certifies a machine.
     pub(crate) is_host: bool,
+    /// The CA key that signed it.
+    pub(crate) signer: String,
     /// Whether it should be renewed now.
     pub(crate) is_due: bool,
 }
@@ -22,6 +24,7 @@ impl From<&authority::Certificate> for Present {
             public_key: certificate.public_key(),
             principals: certificate.principals(),
             is_host: certificate.kind() == authority::Kind::Host,
+            signer: certificate.signer_key(),
             is_due: certificate.due(),
         }
     }
@@ -44,10 +47,11 @@ pub(crate) enum Renewal {
     Odd(&'static str),
 }
 
-/// Whether a certificate is what certifying that key for those names would give.
-pub(crate) fn is_good(present: &Present, public_key: &str, principals: &[String]) -> bool {
+/// Whether a certificate is what certifying that key for those names by that CA would give.
+pub(crate) fn is_good(present: &Present, public_key: &str, principals: &[String], roots: &[String]) -> bool {
     present.is_host
         && !present.is_due
+        && roots.iter().any(|root| same_key(root, &present.signer))
         && same_key(&present.public_key, public_key)
         && principal::same(&present.principals, principals)
 }
@@ -77,18 +81,28 @@ mod tests {
     use super::*;
 
     const KEY: &str = "ssh-ed25519 AAAA";
+    const CA: &str = "ssh-ed25519 CCCC";
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
     fn good() -> Present {
-        Present { public_key: KEY.to_owned(), principals: names(&["web", "web.example"]), is_host: true, is_due: false }
+        Present {
+            public_key: KEY.to_owned(),
+            principals: names(&["web", "web.example"]),
+            is_host: true,
+            signer: CA.to_owned(),
+            is_due: false,
+        }
     }
 
     #[test]
     fn a_certificate_is_kept_only_where_a_new_one_would_say_the_same() {
         let wanted = names(&["web.example", "web"]);
+        let is_good =
+            |present: &Present, key, wanted: &[String]| is_good(present, key, wanted, &names(&["ssh-rsa X", CA]));
+        assert!(!is_good(&Present { signer: "ssh-ed25519 OTHER".to_owned(), ..good() }, KEY, &wanted));
         assert!(is_good(&good(), KEY, &wanted));
         assert!(!is_good(&good(), KEY, &names(&["web"])));
         assert!(!is_good(&good(), "ssh-ed25519 AAAB", &wanted));

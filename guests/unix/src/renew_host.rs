@@ -32,7 +32,7 @@ fn renew(key: &KeyPair, principals: &[String]) -> Result<bool, Error> {
     };
     let present = current.as_ref().map(Present::from);
     match (renewal(present.as_ref(), &key.public_key(), !principals.is_empty()), current) {
-        (Renewal::Renew, Some(current)) => renew_current(key, &path, &current),
+        (Renewal::Renew, Some(current)) => renew_current(key, &path, &current, principals),
         (Renewal::Issue, _) => {
             log::info(&format!("{} has no certificate of its own, and gets one.", key.path()));
             authority::write(&path, &authority::issue(key, Kind::Host, principals)?)
@@ -56,13 +56,20 @@ fn renew(key: &KeyPair, principals: &[String]) -> Result<bool, Error> {
 /// What a person does about a key that a renewal leaves alone.
 const NEXT: &str = "To certify it: `warded apply certify-host`.";
 
-fn renew_current(key: &KeyPair, path: &str, current: &Certificate) -> Result<bool, Error> {
+fn renew_current(key: &KeyPair, path: &str, current: &Certificate, principals: &[String]) -> Result<bool, Error> {
     match authority::renew(key, current) {
         Ok(certificate) => authority::write(path, &certificate),
-        Err(error) if error.code == "foreign" => {
-            log::warn(&format!("{path} is not renewed: {}", error.message));
+        Err(error) if error.code == "expired" && !principals.is_empty() => {
+            log::info(&format!("{path} has expired: a new one is asked for."));
+            authority::write(path, &authority::issue(key, Kind::Host, principals)?)
+        }
+        Err(error) if ODD.contains(&error.code.as_str()) => {
+            log::warn(&format!("{path} is not renewed: {}. {NEXT}", error.message));
             Ok(false)
         }
         Err(error) => Err(error),
     }
 }
+
+/// What speaks against renewing this certificate, and not against renewing the others.
+const ODD: [&str; 4] = ["expired", "foreign", "unconfirmed", "invalid-principal"];

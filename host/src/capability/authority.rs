@@ -77,6 +77,10 @@ impl HostCertificate for State {
         Ok(self.handles.get(&certificate)?.signer_fingerprint())
     }
 
+    fn signer_key(&mut self, certificate: Resource<Certificate>) -> wasmtime::Result<String> {
+        Ok(keys::line(self.handles.get(&certificate)?.signer())?)
+    }
+
     fn public_key(&mut self, certificate: Resource<Certificate>) -> wasmtime::Result<String> {
         Ok(keys::line(self.handles.get(&certificate)?.key())?)
     }

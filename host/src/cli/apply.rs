@@ -63,7 +63,7 @@ impl Plan {
         let planned = self.procedure.plan(context, &policies, output, None)?;
         let review = planned.review();
         let pending = !planned.session.changes.is_empty();
-        report::header(output, context, planned.granting)?;
+        report::header(output, context, &planned)?;
         report::review(output, &review)?;
         report::messages(output, &planned.session.messages)?;
         if pending {
@@ -89,7 +89,7 @@ impl Apply {
         let run = transaction::next_run(&context.state)?;
         let planned = self.procedure.plan(context, &policies, output, Some(run))?;
         let review = planned.review();
-        report::header(output, context, planned.granting)?;
+        report::header(output, context, &planned)?;
         report::review(output, &review)?;
         report::messages(output, &planned.session.messages)?;
         let enrolment = planned.enrolment();

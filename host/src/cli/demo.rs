@@ -1,5 +1,6 @@
 //! `warded demo`: the main job on a private sshd, in a scratch directory. Nothing here is put on
 //! for show: it is what the other commands do, on another sshd.
+#![expect(clippy::disallowed_methods, reason = "the private machine of the demonstration")]
 
 mod private_machine;
 mod steps;

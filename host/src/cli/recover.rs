@@ -5,7 +5,7 @@ use crate::{
     context::Context,
     error::{Exit, Result},
     pipeline::take_back::{Recovery, TakenBack},
-    transaction,
+    transaction::{self, Journal},
 };
 use clap::Args;
 use serde::Serialize;
@@ -52,18 +52,22 @@ pub(super) fn first(context: &Context, output: Output) -> Result<()> {
 
 /// For commands that change nothing: says what has not ended.
 pub(super) fn report(context: &Context, output: Output) -> Result<()> {
-    if let Some(journal) = transaction::interrupted(&context.state)? {
-        let what = "was interrupted; `warded recover`, or the next command that changes something, finishes it";
-        output.note(format!("note: {} {what}", journal.run));
-    }
-    if let Some(journal) = transaction::unconfirmed(&context.state)? {
-        let until = journal.until();
-        output.note(format!(
-            "note: {} is taken back unless it is confirmed until {until}: run `warded confirm` in a new login",
-            journal.run
-        ));
-    }
+    let (interrupted, unconfirmed) =
+        (transaction::interrupted(&context.state)?, transaction::unconfirmed(&context.state)?);
+    unended(interrupted.as_ref(), unconfirmed.as_ref()).for_each(|what| output.note(format!("note: {what}")));
     Ok(())
+}
+
+/// What there is to say of runs that have not ended.
+pub(super) fn unended(interrupted: Option<&Journal>, unconfirmed: Option<&Journal>) -> impl Iterator<Item = String> {
+    let interrupted = interrupted.map(|Journal { run, .. }| {
+        format!("{run} was interrupted; `warded recover`, or the next command that changes something, takes it back")
+    });
+    let unconfirmed = unconfirmed.map(|journal| {
+        let (run, until) = (&journal.run, journal.until());
+        format!("{run} is taken back unless it is confirmed until {until}: run `warded confirm` in a new login")
+    });
+    interrupted.into_iter().chain(unconfirmed)
 }
 
 fn show(output: Output, done: &TakenBack) -> Result<()> {

@@ -6,27 +6,25 @@ use crate::{
     change_set::review::{Action, Review},
     context::Context,
     error::Result,
-    machine::sshd::Sshd,
     operation::session::{Level, Message},
     pipeline::{Done, Planned},
-    policy::store::{Granting, Origin},
+    policy::store::Origin,
 };
 use jiff::Timestamp;
 use serde::Serialize;
 use ssh_key::HashAlg;
 
 /// A line that says what machine this is, and which policy is at work.
-pub(super) fn header(output: Output, context: &Context, granting: &Granting) -> Result<()> {
+pub(super) fn header(output: Output, context: &Context, planned: &Planned<'_>) -> Result<()> {
     let facts = &context.facts;
-    let sshd = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref()).ok().flatten();
-    let sshd = sshd.map_or_else(|| "no sshd".to_owned(), |sshd| format!("OpenSSH {}", sshd.version));
-    let policy = &granting.policy;
-    let origin = match &granting.origin {
+    let sshd = planned.session.sshd_version().map(|version| format!("OpenSSH {version} · ")).unwrap_or_default();
+    let policy = &planned.granting.policy;
+    let origin = match &planned.granting.origin {
         Origin::Bundled => "bundled".to_owned(),
         Origin::File(file) => file.display().to_string(),
     };
     let line = format!(
-        "{} · {sshd} · init {} · policy {} {} ({origin})",
+        "{} · {sshd}init {} · policy {} {} ({origin})",
         facts.os_name,
         facts.init.as_str(),
         policy.name,

@@ -1,15 +1,190 @@
-//! `warded status`.
-use super::output::Output;
+//! `warded status`: what is on disk, what is served, what is due.
+
+use super::{
+    output::{Output, Style},
+    recover,
+    report::{self, CertificateObject},
+};
 use crate::{
+    ca::{self, Certificate, Kind, certificate, due, verify},
     context::Context,
+    enrolment::Enrolment,
     error::{Exit, Result},
+    guard::{Offered, live},
+    machine::{path::AbsolutePath, sshd::Sshd},
+    text::neutral,
+    transaction,
 };
 use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+use ssh_key::HashAlg;
+use std::path::PathBuf;
+
 #[derive(Debug, Args)]
 pub(super) struct Status {}
+
+#[derive(Serialize)]
+struct StatusObject {
+    schema: &'static str,
+    healthy: bool,
+    hostname: String,
+    os: String,
+    sshd: Option<String>,
+    listening: bool,
+    enrolled: Option<Enrolment>,
+    host_keys: Vec<HostKey>,
+    interrupted: Option<u64>,
+    /// A run that is taken back unless it is confirmed in time.
+    unconfirmed: Option<u64>,
+    problems: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct HostKey {
+    path: String,
+    algorithm: String,
+    certificate: Option<CertificateObject>,
+    due: Option<Timestamp>,
+    /// None: nothing listens, so nothing could be asked.
+    served: Option<bool>,
+    problem: Option<String>,
+    #[serde(skip)]
+    until: String,
+}
+
 impl Status {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
-        super::recover::report(context, output)?;
-        Ok(Exit::Done)
+        let status = look(context)?;
+        show(&status, output)?;
+        output.object(&status)?;
+        Ok(if status.healthy { Exit::Done } else { Exit::Degraded })
     }
+}
+
+fn look(context: &Context) -> Result<StatusObject> {
+    let sshd = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())?;
+    let mut problems = Vec::new();
+    let offered = match sshd.as_ref().map(live::served) {
+        Some(Ok(offered)) => offered,
+        Some(Err(error)) => {
+            problems.push(error.message().to_owned());
+            None
+        }
+        None => None,
+    };
+    let paths = match &sshd {
+        Some(sshd) => sshd.effective(context.places.sshd_config.as_path(), &[], &[])?.host_keys.clone(),
+        None => Vec::new(),
+    };
+    let enrolled = Enrolment::load(&context.state)?;
+    let host_keys: Vec<HostKey> =
+        paths.iter().filter_map(|path| host_key(context, path, offered.as_ref(), enrolled.is_some())).collect();
+    problems.extend(host_keys.iter().filter_map(|key| Some(format!("{}: {}", key.path, key.problem.as_ref()?))));
+    let interrupted = transaction::interrupted(&context.state)?;
+    let unconfirmed = transaction::unconfirmed(&context.state)?;
+    problems.extend(recover::unended(interrupted.as_ref(), unconfirmed.as_ref()));
+    if let Some(sshd) = &sshd
+        && host_keys.is_empty()
+    {
+        problems.push(format!(
+            "sshd {} has no host key that can be read{}",
+            sshd.version,
+            if crate::config::is_root() { "" } else { "; run this as root" }
+        ));
+    }
+    Ok(StatusObject {
+        schema: "warded.status/1",
+        healthy: problems.is_empty(),
+        hostname: neutral(&context.facts.hostname),
+        os: neutral(&context.facts.os_name),
+        listening: sshd.as_ref().is_some_and(|sshd| sshd.listener.is_some()),
+        sshd: sshd.map(|sshd| sshd.version),
+        enrolled,
+        host_keys,
+        interrupted: interrupted.map(|journal| journal.run.run),
+        unconfirmed: unconfirmed.map(|journal| journal.run.run),
+        problems,
+    })
+}
+
+/// What there is to say about one host key; none where it cannot be read.
+fn host_key(context: &Context, path: &PathBuf, offered: Option<&Offered>, enrolled: bool) -> Option<HostKey> {
+    let path = AbsolutePath::try_from(path.as_path()).ok()?;
+    let public = crate::machine::keys::read_public(path.as_path()).ok()?;
+    let beside = format!("{path}-cert.pub");
+    let certificate = std::fs::read(&beside).ok().map(|bytes| certificate::parse(&bytes));
+    let mut key = HostKey {
+        path: path.to_string(),
+        algorithm: public.algorithm().to_string(),
+        certificate: None,
+        due: None,
+        served: None,
+        problem: None,
+        until: String::new(),
+    };
+    let fingerprint = public.fingerprint(HashAlg::Sha256).to_string();
+    // A key that sshd does not offer needs no certificate.
+    let is_offered = offered.is_none_or(|offered| offered.keys.iter().any(|seen| seen.fingerprint == fingerprint));
+    match certificate {
+        None if enrolled && is_offered => key.problem = Some("no certificate".to_owned()),
+        None => {}
+        Some(Err(error)) => key.problem = Some(format!("its certificate {error}")),
+        Some(Ok(certificate)) => {
+            key.until = report::until(&certificate);
+            key.due = due_at(context, &certificate);
+            key.served =
+                offered.map(|offered| offered.certificates.iter().any(|seen| seen.seen.serial == certificate.serial()));
+            let wrong = verify::problem(&certificate, Kind::Host, std::slice::from_ref(&public), ca::now());
+            key.problem = wrong.map(|wrong| wrong.to_string()).or_else(|| {
+                let hidden = key.served == Some(false) && is_offered;
+                hidden.then(|| format!("serial {} is on disk, and not served", certificate.serial()))
+            });
+            key.certificate = Some(CertificateObject::from(&certificate));
+        }
+    }
+    Some(key)
+}
+
+fn due_at(context: &Context, certificate: &Certificate) -> Option<Timestamp> {
+    report::time(due::due_at(certificate, context.renew_after, &context.facts.machine_id)?)
+}
+
+fn show(status: &StatusObject, output: Output) -> Result<()> {
+    let sshd = status.sshd.as_ref().map_or_else(|| "no sshd".to_owned(), |version| format!("OpenSSH {version}"));
+    let listening = if status.listening || status.sshd.is_none() { "" } else { " (not listening)" };
+    output.line(format!("{} · {} · {sshd}{listening}", status.hostname, status.os))?;
+    for key in &status.host_keys {
+        let (style, state) = match (&key.problem, &key.certificate, key.served) {
+            (Some(problem), ..) => (Style::Red, problem.clone()),
+            (None, None, _) => (Style::Dim, "no certificate".to_owned()),
+            (None, Some(_), served) => {
+                let served = if served == Some(true) { " · served" } else { "" };
+                (Style::Green, format!("{}{served}", key.until))
+            }
+        };
+        output.line(format!("host key     {:20} {}", key.algorithm, output.paint(style, &state)))?;
+    }
+    match &status.enrolled {
+        Some(enrolled) => {
+            let names: Vec<&str> = enrolled.principals.iter().map(String::as_str).collect();
+            output.line(format!(
+                "enrolled     {} by {}, policy {}",
+                names.join(" "),
+                enrolled.authority,
+                enrolled.policy
+            ))?;
+            if let Some(due) = status.host_keys.iter().filter_map(|key| key.due).min() {
+                output.line(format!("renewal      due from {}: warded renew", due.strftime("%Y-%m-%d %H:%M UTC")))?;
+            }
+        }
+        None => output.line("enrolled     no: warded apply certify-host --set principal=NAME")?,
+    }
+    if status.problems.is_empty() {
+        return output.line("problems     none");
+    }
+    status
+        .problems
+        .iter()
+        .try_for_each(|problem| output.line(format!("problem      {}", output.paint(Style::Red, problem))))
 }

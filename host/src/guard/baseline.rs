@@ -5,7 +5,7 @@ use super::{
     both,
     connections::{self, Connection},
     files,
-    includes::{Overlay, Staged, Tree},
+    includes::{ConfigFile, Overlay, Staged, Tree},
     offer::{Offered, Prober},
     on_two_threads,
     probe::Client,
@@ -64,6 +64,29 @@ impl Baseline {
     #[must_use]
     pub fn user(&self) -> &str {
         self.users.last().map_or("root", String::as_str)
+    }
+
+    /// Sees that no file of sshd's configuration has been changed since: by us or anybody. To be
+    /// asked under the lock, right before the first exchange, since it is this configuration that
+    /// the candidate was made from, and that a reload would switch on.
+    ///
+    /// # Errors
+    /// Refused: a file was changed, added or removed meanwhile.
+    pub fn still_holds(&self, sshd: &Sshd) -> Result<()> {
+        let now = Tree::read(sshd.config.as_path(), Overlay(&Staged::new()))?;
+        let differs = |one: &Tree, other: &Tree| {
+            let same = |file: &ConfigFile| {
+                other.files.iter().any(|seen| seen.path == file.path && seen.contents == file.contents)
+            };
+            one.files.iter().find(|file| !same(file)).map(|file| file.path.clone())
+        };
+        match differs(&now, &self.tree).or_else(|| differs(&self.tree, &now)) {
+            None => Ok(()),
+            Some(path) => Err(Error::refused(format!("{} was changed while this ran", path.display()))
+                .cause("what was checked is no longer what sshd would read")
+                .state("nothing was changed")
+                .next("run this again when nobody else is editing sshd's configuration")),
+        }
     }
 
     /// The public keys of the host keys.

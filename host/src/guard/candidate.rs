@@ -180,6 +180,10 @@ impl Copies {
     }
 }
 
+/// The host keys that sshd looks for where no line names one (OpenSSH: pathnames.h, servconf.c).
+const DEFAULT_KEYS: [&str; 3] =
+    ["/etc/ssh/ssh_host_rsa_key", "/etc/ssh/ssh_host_ecdsa_key", "/etc/ssh/ssh_host_ed25519_key"];
+
 /// When sshd falls back on its default host keys and one of those is staged: all of them as
 /// arguments, because no line of the configuration names them.
 fn default_keys(sshd: &Sshd, tree: &Tree, overlay: Overlay<'_>) -> Result<Vec<String>> {
@@ -189,7 +193,12 @@ fn default_keys(sshd: &Sshd, tree: &Tree, overlay: Overlay<'_>) -> Result<Vec<St
         return Ok(Vec::new());
     }
     let effective = sshd.effective(sshd.config.as_path(), &[], &[])?;
-    let defaults = effective.values("hostkey");
+    // Without any host key sshd does not say where it looks for them.
+    let compiled_in = DEFAULT_KEYS.map(str::to_owned);
+    let defaults = match effective.values("hostkey") {
+        [] => &compiled_in,
+        values => values,
+    };
     if !defaults.iter().any(|path| overlay.staged(Path::new(path)).is_some()) {
         return Ok(Vec::new());
     }

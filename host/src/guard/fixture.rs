@@ -1,6 +1,6 @@
 //! A private sshd for tests: own keys, own port, on loopback, ended by its process id.
 
-use super::{Baseline, Candidate, includes::Staged};
+use super::{Baseline, Candidate, MayChange, includes::Staged};
 use crate::machine::{
     exec::{Child, Program, Signal, find, signal},
     scratch::PrivsepDirectory,
@@ -182,7 +182,7 @@ impl PrivateSshd {
         let baseline = Baseline::take(&sshd).unwrap();
         let granted: Vec<_> = granted.iter().map(|&one| one.to_owned()).collect();
         let candidate = Candidate::build(&sshd, staged);
-        let result = candidate.and_then(|candidate| candidate.check(&baseline, &granted));
+        let result = candidate.and_then(|candidate| candidate.check(&baseline, MayChange::Only(&granted)));
         result.err().map(|error| error.to_string()).unwrap_or_default()
     }
 

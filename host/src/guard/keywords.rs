@@ -76,7 +76,11 @@ pub fn effects(before: &Effective, after: &Effective, granted: MayChange<'_>) ->
         [] => "nothing".to_owned(),
         values => text::neutral(&values.join(", ")),
     };
-    let differences = before.differences(after).into_iter().filter(|one| !granted.has(&one.keyword));
+    // Host keys that come to be where there was none are files, not configuration: a line that names
+    // one is seen among the lines.
+    let first_keys = |keyword: &str, values: &[String]| keyword == "hostkey" && values.is_empty();
+    let differences = before.differences(after).into_iter();
+    let differences = differences.filter(|one| !granted.has(&one.keyword) && !first_keys(&one.keyword, &one.before));
     differences.map(|one| format!("{}: {} → {}", one.keyword, shown(&one.before), shown(&one.after))).collect()
 }
 

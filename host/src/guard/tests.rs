@@ -1,6 +1,6 @@
 //! The guard against a real sshd and a real client.
 
-use super::{Baseline, Candidate, fixture::PrivateSshd, includes::Staged, live, served};
+use super::{Baseline, Candidate, MayChange, fixture::PrivateSshd, includes::Staged, live, served};
 use std::time::{Duration, Instant};
 
 const GRANTED: [&str; 1] = ["HostCertificate"];

@@ -1,5 +1,6 @@
 //! Writing Warded's own files so that a crash leaves the old contents or the new, and nothing
 //! else. For private state that is not a run's: the CA directory, the heads of audit logs.
+#![expect(clippy::disallowed_methods, reason = "the CA directory and the heads of audit logs")]
 
 use std::{
     fs::{File, Permissions},

@@ -1,5 +1,6 @@
 //! Programs of the machine: the one file that starts a process or sends a signal. What is run,
 //! and why, belongs to the caller; nothing here knows sshd or systemd.
+#![expect(clippy::disallowed_methods, reason = "the one file that starts processes")]
 
 mod output;
 

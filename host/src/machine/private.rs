@@ -1,5 +1,6 @@
 //! Warded's own directories and files: state, journal, audit. Not for anything that another
 //! program reads; that is `files.rs`.
+#![expect(clippy::disallowed_methods, reason = "the state directory")]
 
 use crate::error::{Error, Result};
 use rustix::{

@@ -1,5 +1,6 @@
 //! Directories that live only as long as a run: the private one of a candidate configuration, and
 //! sshd's own empty one under /run where no service has made it. Live files are `files.rs`.
+#![expect(clippy::disallowed_methods, reason = "directories that live as long as a run")]
 
 use crate::error::{Error, Result};
 use std::{

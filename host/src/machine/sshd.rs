@@ -153,20 +153,24 @@ impl Sshd {
     fn run(&self, mode: &str, config: &Path, extra: &[String]) -> Result<(Output, bool)> {
         let _held = self.hold()?;
         let program = Program::new(&self.binary).arg(mode).arg("-f").arg(config).args(&self.arguments).args(extra);
+        self.tried(&program)
+    }
+
+    fn tried(&self, program: &Program) -> Result<(Output, bool)> {
         let output = program.run()?;
         if output.succeeded() || !output.stderr.contains(NO_KEYS) {
             return Ok((output, false));
         }
         let scratch = Scratch::private()?;
         let key = scratch.write("key", &host_key::throw_away()?.1, 0o600)?;
-        let mut output = program.arg("-h").arg(&key).run()?;
+        let mut output = program.clone().arg("-h").arg(&key).run()?;
         output.stdout = output.stdout.replace(&format!("hostkey {}\n", key.display()), "");
         Ok((output, true))
     }
 
     /// The directory that sshd says it misses.
     fn missing_directory(&self) -> Result<Option<PathBuf>> {
-        let output = Program::new(&self.binary).arg("-t").arg("-f").arg(self.config.as_path()).run()?;
+        let (output, _) = self.tried(&Program::new(&self.binary).arg("-t").arg("-f").arg(self.config.as_path()))?;
         let named = output.stderr.lines().find_map(|line| line.trim_end().strip_prefix(NO_PRIVSEP));
         Ok(named.map(PathBuf::from))
     }

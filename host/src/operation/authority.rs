@@ -111,6 +111,9 @@ impl Operation for Renew {
                 format!("{principal} is not a name that the operator confirmed for this machine"),
             );
         }
+        if current.valid_before() <= session.renewal.now {
+            return failure("expired", format!("the certificate beside {} has expired", key.path));
+        }
         let roots = session.certificate_authority()?.roots(*kind)?;
         if !roots.iter().any(|root| root.key_data() == current.signer().key_data()) {
             return failure("foreign", format!("the certificate beside {} was signed by another CA", key.path));
@@ -147,6 +150,12 @@ impl Operation for Write {
 
 impl From<ca::CaError> for Failure {
     fn from(error: ca::CaError) -> Self {
-        Self::new(error.code(), error.to_string())
+        // A detail of this name becomes the next step that a person is told.
+        match &error {
+            ca::CaError::Unreachable { next, .. } | ca::CaError::Refused { next, .. } => {
+                Self::new(error.code(), error.to_string()).about("next", next)
+            }
+            ca::CaError::Wrong(wrong) => Self::new(error.code(), error.to_string()).about("next", wrong.advice()),
+        }
     }
 }

@@ -77,7 +77,6 @@ pub struct Session {
 
 impl Session {
     /// A session in which nothing has been asked yet.
-    #[expect(clippy::too_many_arguments, reason = "each is a different part of the machine, and there is one caller")]
     #[must_use]
     pub fn new(
         circumstances: Circumstances,
@@ -140,13 +139,19 @@ impl Session {
     pub fn sshd(&mut self) -> Result<&Sshd, Failure> {
         if self.sshd.is_none() {
             let found = Sshd::find(&self.circumstances.places.sshd_config, self.sshd_binary.as_deref())
-                .map_err(|error| Failure::new("invalid-configuration", error.to_string()))?;
+                .map_err(|error| Failure::because("invalid-configuration", &error))?;
             self.sshd = Some(found);
         }
         self.sshd
             .as_ref()
             .and_then(Option::as_ref)
             .ok_or_else(|| Failure::new("no-sshd", "there is no sshd on this machine"))
+    }
+
+    /// The version of this machine's sshd, if the procedure asked anything of it.
+    #[must_use]
+    pub fn sshd_version(&self) -> Option<&str> {
+        self.sshd.as_ref()?.as_ref().map(|sshd| sshd.version.as_str())
     }
 
     /// The effective configuration for a connection, asked of sshd once.
@@ -159,7 +164,7 @@ impl Session {
             let effective = self
                 .sshd()?
                 .effective(config.as_path(), connection, &[])
-                .map_err(|error| Failure::new("invalid-configuration", error.to_string()))?;
+                .map_err(|error| Failure::because("invalid-configuration", &error))?;
             self.effective.insert(connection.to_vec(), effective);
         }
         self.effective.get(connection).ok_or_else(|| Failure::new("no-sshd", "sshd did not answer"))

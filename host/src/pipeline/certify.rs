@@ -8,7 +8,7 @@ use crate::{
     context::Context,
     error::{Error, Result},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 /// Asks for every certificate that the work waits for, checks each, and fills it in.
 ///
@@ -19,9 +19,10 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
     let mut roots = BTreeMap::new();
     for (id, request) in work.requests() {
         let authority = context.authority.open()?;
-        if !roots.contains_key(&request.kind) {
-            roots.insert(request.kind, authority.roots(request.kind)?);
-        }
+        let roots = match roots.entry(request.kind) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(authority.roots(request.kind)?),
+        };
         let wanted = IssueRequest {
             kind: request.kind,
             key: request.public.clone(),
@@ -42,12 +43,7 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
         };
         // Whatever the CA says it checked, the host checks itself.
         let checked = answer.and_then(|certificate| {
-            verify::check(
-                &certificate,
-                &wanted,
-                roots.get(&request.kind).map(Vec::as_slice).unwrap_or_default(),
-                ca::now(),
-            )?;
+            verify::check(&certificate, &wanted, roots, ca::now())?;
             Ok(certificate)
         });
         match checked {

@@ -3,7 +3,7 @@
 use crate::{
     audit::Kind as EventKind,
     broker::{Broker, Identity},
-    ca,
+    ca::{self, CertificateAuthority},
     change_set::review::Review,
     context::Context,
     enrolment::Enrolment,
@@ -158,7 +158,7 @@ impl Planned<'_> {
         let renewal = self.procedure.renewal.clone()?;
         let declared = &self.granting.policy.procedures.get(&renewal)?.settings;
         let settings = self.settings.iter().filter(|setting| declared.contains_key(&setting.name)).cloned().collect();
-        let authority = self.session.authority.open().map_or_else(|_| String::new(), |authority| authority.describe());
+        let authority = self.session.authority.open().map_or_else(|_| String::new(), CertificateAuthority::describe);
         Some(Enrolment::new(
             (self.identity.policy.clone(), self.identity.component, renewal),
             settings,

@@ -63,6 +63,15 @@ impl Guard {
         candidate.prove(baseline, &plain(certificates)?, &signers(certificates)).map(Some)
     }
 
+    /// Sees that nobody has edited sshd's configuration since it was looked at.
+    ///
+    /// # Errors
+    /// Refused: somebody has.
+    pub fn still_holds(&self) -> Result<()> {
+        let Some(Watched { sshd, baseline }) = &self.0 else { return Ok(()) };
+        baseline.still_holds(sshd)
+    }
+
     /// Sees what is served, once sshd has been told.
     ///
     /// # Errors

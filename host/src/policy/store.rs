@@ -170,3 +170,53 @@ fn procedures<'a>(policies: impl IntoIterator<Item = &'a Granting>) -> String {
         policies.into_iter().flat_map(|granting| granting.policy.procedures.keys().map(Name::as_str)).collect();
     names.join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::{Component, imports};
+
+    /// Each file in policies/ grants to the component beside it, has its procedures, and grants
+    /// what that component asks for: no more, no less.
+    #[test]
+    fn every_policy_file_is_its_components_request() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&directory).unwrap() {
+            let file = entry.unwrap().path();
+            if file.extension().is_some_and(|extension| extension == "toml") {
+                let granting = load_file(&file).unwrap();
+                Component::load(&granting).unwrap();
+                let request = imports::request(&granting.component).unwrap().unwrap();
+                let request = Policy::parse(&request, "the component's request").unwrap();
+                assert_eq!(Policy { component: None, ..granting.policy.clone() }, request, "{}", file.display());
+                names.push(granting.policy.name.to_string());
+            }
+        }
+        names.sort();
+        let mut bundled: Vec<String> =
+            OFFERED.iter().chain([&DEMO]).map(|bundled| bundled.load().unwrap().policy.name.to_string()).collect();
+        bundled.sort();
+        assert_eq!(names, bundled);
+    }
+
+    #[test]
+    fn a_grant_holds_for_one_component() {
+        let unix = || Policy::parse(OFFERED[0].policy, "unix").unwrap();
+        let other = Cow::Borrowed(DEMO.component);
+        let error = bind(unix(), Origin::Bundled, other.clone(), None).unwrap_err();
+        assert_eq!(error.exit(), crate::error::Exit::Refused, "{error}");
+        let without = Policy { component: None, ..unix() };
+        let error = bind(without, Origin::Bundled, other, None).unwrap_err();
+        assert!(error.message().contains("does not say which component"), "{error}");
+    }
+
+    #[test]
+    fn bundled_names_are_reserved() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("mine.toml"), OFFERED[0].policy).unwrap();
+        fs::write(directory.path().join("mine.wasm"), OFFERED[0].component).unwrap();
+        let error = load(directory.path()).unwrap_err();
+        assert!(error.message().ends_with("the name unix is taken"), "{error}");
+    }
+}

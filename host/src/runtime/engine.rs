@@ -4,6 +4,7 @@
 use wasmtime::Config;
 
 /// The configuration of the one engine.
+#[must_use]
 pub fn config() -> Config {
     let mut config = Config::new();
     config.wasm_component_model(true);

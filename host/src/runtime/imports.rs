@@ -4,7 +4,7 @@ use crate::{
     error::{Error, Result},
     text::neutral,
 };
-use wasmparser::{Parser, Payload, Validator};
+use wasmparser::{ComponentTypeRef, Parser, Payload, TypeBounds, Validator};
 
 /// The package whose interfaces are the only ones there are.
 const PACKAGE: &str = "warded:host/";
@@ -33,7 +33,11 @@ pub fn of(component: &[u8]) -> Result<Vec<String>> {
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
-                    names.push(import.map_err(invalid)?.name.name.to_owned());
+                    let import = import.map_err(invalid)?;
+                    // A world's `use types.{error}` names a type again; there is nothing in it to call.
+                    if !matches!(import.ty, ComponentTypeRef::Type(TypeBounds::Eq(_))) {
+                        names.push(import.name.name.to_owned());
+                    }
                 }
             }
             _ => {}
@@ -77,4 +81,26 @@ pub fn request(component: &[u8]) -> Result<Option<String>> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_foreign_is_listed() {
+        let component = wat::parse_str(
+            r#"(component
+                (import "wasi:cli/environment@0.2.0" (instance))
+                (import "warded:host/log@0.1.0" (instance))
+                (import "run" (func))
+                (type $text string)
+                (import "setting" (type (eq $text)))
+                (import "handle" (type (sub resource))))"#,
+        )
+        .unwrap();
+        let error = only_ours(&component).unwrap_err();
+        let cause = error.notes().find(|(label, _)| *label == "cause").map(|(_, text)| text);
+        assert_eq!(cause, Some("wasi:cli/environment@0.2.0\nrun\nhandle"));
+    }
 }

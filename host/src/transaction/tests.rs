@@ -280,7 +280,7 @@ fn one_run_at_a_time_in_a_directory() {
         assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
         // A run that is still at work is not an interrupted one.
         assert!(interrupted(&machine.state).unwrap().is_none());
-        assert!(roll_back_run(&machine.state, &machine.root, first.journal().run.run).is_err());
+        assert!(roll_back_run(&machine.state, &machine.root, first.journal().run.run, |_, _| {}).is_err());
         let mut second = begin(elsewhere).unwrap();
         second.roll_back(|_, _| {}).unwrap();
         drop(first);

@@ -81,6 +81,7 @@ fn key_pair(kind: Kind) -> Result<(Zeroizing<String>, String)> {
 }
 
 /// The contents of a file that only its owner can read, and no link.
+#[expect(clippy::disallowed_methods, reason = "opened for reading, and without following a link")]
 fn read(path: &Path) -> Result<Zeroizing<String>> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;

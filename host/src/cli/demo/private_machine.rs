@@ -13,6 +13,7 @@ use crate::{
 use std::{
     cell::Cell,
     collections::BTreeMap,
+    fmt::Write as _,
     fs,
     net::{Ipv4Addr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt as _,
@@ -58,11 +59,13 @@ impl PrivateMachine {
             make_key(&path, name, algorithm)?;
             config.push_str(&["HostKey ", &path.to_string_lossy(), "\n"].concat());
         }
-        config.push_str(&format!(
+        write!(
+            config,
             "ListenAddress 127.0.0.1\nPort {port}\nPidFile {0}/sshd.pid\nUsePAM no\nStrictModes no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nAuthorizedKeysFile {0}/authorized_keys\n",
             directory.display()
-        ));
+        )
+        .map_err(|error| Error::failed("cannot set the demonstration up").cause(error))?;
         write(&ssh.join("sshd_config"), config.as_bytes(), 0o644).map_err(failed("sshd_config"))?;
         // Both are needed: a client without a server shows nothing.
         let program = sshd.map(Path::to_owned).or_else(|| find("sshd")).filter(|_| find("ssh").is_some());

@@ -162,7 +162,7 @@ impl<'a> Demonstration<'a> {
             return Ok(Outcome::Skipped(NO_SSHD));
         }
         let before = self.machine.tree()?;
-        let refused = self.expect_failure("HostCertifcate /nowhere", Exit::Refused)?;
+        let refused = self.expect_failure("PerSourceMaxStartups many", Exit::Refused)?;
         let start = Instant::now();
         // No more connections from the network: sshd -t, sshd -T and a handshake over a pipe are content.
         let rolled_back = self.expect_failure("PerSourceMaxStartups 0", Exit::Failed)?;
@@ -171,14 +171,18 @@ impl<'a> Demonstration<'a> {
             return Err(Error::failed("not every byte is as before").seen(rolled_back));
         }
         self.client(&self.authorities()?)?;
+        let ssh = format!("{}/", self.machine.ssh().display());
         let why = |error: &Error| {
-            error.notes().find(|(label, _)| *label != "next").map(|(_, text)| text.to_owned()).unwrap_or_default()
+            let notes =
+                error.notes().filter(|(label, _)| *label != "next").map(|(label, text)| format!("{label}: {text}"));
+            let lines: Vec<String> = std::iter::once(error.message().to_owned()).chain(notes).collect();
+            lines.join("\n").replace(&ssh, "…/").replace('\n', "\n  ")
         };
         Ok(Outcome::Seen(format!(
             "a line that sshd refuses was stopped before anything was touched\n  {}\n\
              one that only the running sshd shows to be wrong was taken back, all within {took} ms\n  {}",
-            why(&refused).replace('\n', "\n  "),
-            why(&rolled_back).replace('\n', "\n  ")
+            why(&refused),
+            why(&rolled_back)
         )))
     }
 
