@@ -52,7 +52,8 @@ impl Failure {
     #[must_use]
     pub fn because(code: &'static str, error: &Error) -> Self {
         let notes: Vec<&str> = error.notes().filter(|(label, _)| *label == "cause").map(|(_, text)| text).collect();
-        let cause = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ").replace('\n', "; ")) };
+        let cause =
+            if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ").replace('\n', "; ")) };
         Self::new(code, format!("{}{cause}", error.message()))
     }
 

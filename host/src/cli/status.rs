@@ -69,13 +69,21 @@ fn look(context: &Context) -> Result<StatusObject> {
     let enrolled = Enrolment::load(&context.state)?;
     let host_keys: Vec<HostKey> =
         paths.iter().filter_map(|path| host_key(context, path, offered.as_ref(), enrolled.is_some())).collect();
-    let mut problems: Vec<String> = host_keys.iter().filter_map(|key| Some(format!("{}: {}", key.path, key.problem.as_ref()?))).collect();
+    let mut problems: Vec<String> =
+        host_keys.iter().filter_map(|key| Some(format!("{}: {}", key.path, key.problem.as_ref()?))).collect();
     let interrupted = transaction::interrupted(&context.state)?.map(|journal| journal.run.run);
-    problems.extend(interrupted.map(|run| format!("run {run} was interrupted; the next command that changes something finishes it")));
+    problems.extend(
+        interrupted
+            .map(|run| format!("run {run} was interrupted; the next command that changes something finishes it")),
+    );
     if let Some(sshd) = &sshd
         && host_keys.is_empty()
     {
-        problems.push(format!("sshd {} has no host key that can be read{}", sshd.version, if crate::config::is_root() { "" } else { "; run this as root" }));
+        problems.push(format!(
+            "sshd {} has no host key that can be read{}",
+            sshd.version,
+            if crate::config::is_root() { "" } else { "; run this as root" }
+        ));
     }
     Ok(StatusObject {
         schema: "warded.status/1",
@@ -116,7 +124,8 @@ fn host_key(context: &Context, path: &PathBuf, offered: Option<&Offered>, enroll
         Some(Ok(certificate)) => {
             key.until = report::until(&certificate);
             key.due = due_at(context, &certificate);
-            key.served = offered.map(|offered| offered.certificates.iter().any(|seen| seen.seen.serial == certificate.serial()));
+            key.served =
+                offered.map(|offered| offered.certificates.iter().any(|seen| seen.seen.serial == certificate.serial()));
             let wrong = verify::problem(&certificate, Kind::Host, std::slice::from_ref(&public), ca::now());
             key.problem = wrong.map(|wrong| wrong.to_string()).or_else(|| {
                 let hidden = key.served == Some(false) && is_offered;
@@ -150,7 +159,12 @@ fn show(status: &StatusObject, output: Output) -> Result<()> {
     match &status.enrolled {
         Some(enrolled) => {
             let names: Vec<&str> = enrolled.principals.iter().map(String::as_str).collect();
-            output.line(format!("enrolled     {} by {}, policy {}", names.join(" "), enrolled.authority, enrolled.policy))?;
+            output.line(format!(
+                "enrolled     {} by {}, policy {}",
+                names.join(" "),
+                enrolled.authority,
+                enrolled.policy
+            ))?;
             if let Some(due) = status.host_keys.iter().filter_map(|key| key.due).min() {
                 output.line(format!("renewal      due from {}: warded renew", due.strftime("%Y-%m-%d %H:%M UTC")))?;
             }
@@ -160,5 +174,8 @@ fn show(status: &StatusObject, output: Output) -> Result<()> {
     if status.problems.is_empty() {
         return output.line("problems     none");
     }
-    status.problems.iter().try_for_each(|problem| output.line(format!("problem      {}", output.paint(Style::Red, problem))))
+    status
+        .problems
+        .iter()
+        .try_for_each(|problem| output.line(format!("problem      {}", output.paint(Style::Red, problem))))
 }

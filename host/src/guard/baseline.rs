@@ -75,7 +75,9 @@ impl Baseline {
     pub fn still_holds(&self, sshd: &Sshd) -> Result<()> {
         let now = Tree::read(sshd.config.as_path(), Overlay(&Staged::new()))?;
         let differs = |one: &Tree, other: &Tree| {
-            let same = |file: &ConfigFile| other.files.iter().any(|seen| seen.path == file.path && seen.contents == file.contents);
+            let same = |file: &ConfigFile| {
+                other.files.iter().any(|seen| seen.path == file.path && seen.contents == file.contents)
+            };
             one.files.iter().find(|file| !same(file)).map(|file| file.path.clone())
         };
         match differs(&now, &self.tree).or_else(|| differs(&self.tree, &now)) {

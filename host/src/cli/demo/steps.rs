@@ -173,7 +173,8 @@ impl<'a> Demonstration<'a> {
         self.client(&self.authorities()?)?;
         let ssh = format!("{}/", self.machine.ssh().display());
         let why = |error: &Error| {
-            let notes = error.notes().filter(|(label, _)| *label != "next").map(|(label, text)| format!("{label}: {text}"));
+            let notes =
+                error.notes().filter(|(label, _)| *label != "next").map(|(label, text)| format!("{label}: {text}"));
             let lines: Vec<String> = std::iter::once(error.message().to_owned()).chain(notes).collect();
             lines.join("\n").replace(&ssh, "…/").replace('\n', "\n  ")
         };
