@@ -1,1 +1,13 @@
-//! Flows through the public interface, against real peers.
+//! Flows through the shipped binary, against real sshds: OpenSSH of this machine in private
+//! directories, and OpenSSH of other Debian releases in trees of their own.
+//!
+//! As root each test has namespaces of its own (mounts, network, processes), so that neither this
+//! machine's sshd nor another test is ever in reach.
+
+// Attributes for clippy, which asks less of tests: everything here is one.
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod scenarios;
+#[cfg(test)]
+mod support;

@@ -34,9 +34,9 @@ impl Authority {
             return Ok(authority.as_ref());
         }
         let Some(directory) = &self.directory else {
-            return Err(CaError::Refused {
-                ca: "this machine".to_owned(),
-                cause: "no certificate authority is configured".to_owned(),
+            return Err(CaError::Unreachable {
+                ca: "a certificate authority".to_owned(),
+                cause: "none is configured".to_owned(),
                 next: "name one with --ca DIR or `ca = \"DIR\"` in the configuration; `warded ca init DIR` makes one"
                     .to_owned(),
             });

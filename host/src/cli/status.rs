@@ -61,7 +61,15 @@ impl Status {
 
 fn look(context: &Context) -> Result<StatusObject> {
     let sshd = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())?;
-    let offered = sshd.as_ref().map(live::served).transpose()?.flatten();
+    let mut problems = Vec::new();
+    let offered = match sshd.as_ref().map(live::served) {
+        Some(Ok(offered)) => offered,
+        Some(Err(error)) => {
+            problems.push(error.message().to_owned());
+            None
+        }
+        None => None,
+    };
     let paths = match &sshd {
         Some(sshd) => sshd.effective(context.places.sshd_config.as_path(), &[], &[])?.host_keys.clone(),
         None => Vec::new(),
@@ -69,8 +77,7 @@ fn look(context: &Context) -> Result<StatusObject> {
     let enrolled = Enrolment::load(&context.state)?;
     let host_keys: Vec<HostKey> =
         paths.iter().filter_map(|path| host_key(context, path, offered.as_ref(), enrolled.is_some())).collect();
-    let mut problems: Vec<String> =
-        host_keys.iter().filter_map(|key| Some(format!("{}: {}", key.path, key.problem.as_ref()?))).collect();
+    problems.extend(host_keys.iter().filter_map(|key| Some(format!("{}: {}", key.path, key.problem.as_ref()?))));
     let interrupted = transaction::interrupted(&context.state)?.map(|journal| journal.run.run);
     problems.extend(
         interrupted

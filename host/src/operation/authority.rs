@@ -150,6 +150,12 @@ impl Operation for Write {
 
 impl From<ca::CaError> for Failure {
     fn from(error: ca::CaError) -> Self {
-        Self::new(error.code(), error.to_string())
+        // A detail of this name becomes the next step that a person is told.
+        match &error {
+            ca::CaError::Unreachable { next, .. } | ca::CaError::Refused { next, .. } => {
+                Self::new(error.code(), error.to_string()).about("next", next)
+            }
+            ca::CaError::Wrong(wrong) => Self::new(error.code(), error.to_string()).about("next", wrong.advice()),
+        }
     }
 }

@@ -1,0 +1,3 @@
+//! Guests that mean harm, or are broken.
+
+mod handles;

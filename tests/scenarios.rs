@@ -1,0 +1,3 @@
+//! What a person does, and what stops a procedure.
+
+mod wit_denials;

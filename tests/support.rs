@@ -1,0 +1,14 @@
+//! What the tests work with: machines to try things on, clients, guests made on the fly.
+
+pub(crate) mod calls;
+pub(crate) mod client;
+pub(crate) mod enclosure;
+pub(crate) mod guest;
+pub(crate) mod machine;
+pub(crate) mod policy;
+pub(crate) mod run;
+
+pub(crate) use client::{Client, Knows};
+pub(crate) use machine::{Machine, Setup};
+pub(crate) use policy::Grants;
+pub(crate) use run::Run;

@@ -1,0 +1,84 @@
+//! An ssh client as people have it: with its default algorithms, and a known_hosts file.
+
+use super::{
+    enclosure::Enclosure,
+    machine::{NAME, keygen},
+    run::Run,
+};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicU16, Ordering},
+};
+
+/// What a client has in its known_hosts.
+#[derive(Clone, Debug)]
+pub(crate) enum Knows {
+    /// Nothing: it accepts what it sees first, and remembers that.
+    Nothing,
+    /// Host keys, one line each.
+    Keys(String),
+    /// The host CA's key, and nothing else.
+    Authority(String),
+}
+
+/// A client; it remembers what its known_hosts says.
+#[derive(Debug)]
+pub(crate) struct Client<'a> {
+    enclosure: Option<&'a Enclosure>,
+    directory: PathBuf,
+    known_hosts: PathBuf,
+    port: u16,
+    accepts: bool,
+}
+
+impl<'a> Client<'a> {
+    /// A client of the machine in `directory`, where [`make_key`] has made a key.
+    pub(crate) fn new(enclosure: Option<&'a Enclosure>, directory: &Path, port: u16, knows: &Knows) -> Self {
+        static COUNT: AtomicU16 = AtomicU16::new(0);
+        let known_hosts = directory.join(format!("client/known_hosts-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+        let lines: Vec<String> = match knows {
+            Knows::Nothing => Vec::new(),
+            Knows::Keys(keys) => keys.lines().map(|key| format!("{NAME} {key}\n")).collect(),
+            Knows::Authority(key) => vec![format!("@cert-authority *.example.org {key}\n")],
+        };
+        fs::write(&known_hosts, lines.concat()).unwrap();
+        Self { enclosure, directory: directory.to_owned(), known_hosts, port, accepts: matches!(knows, Knows::Nothing) }
+    }
+
+    /// Logs in, and runs a command there.
+    #[track_caller]
+    pub(crate) fn connects(&self) -> Run {
+        let run = self.tries().ends(0);
+        assert_eq!(run.stdout, "in\n", "{}", run.stderr);
+        run
+    }
+
+    /// Tries to.
+    pub(crate) fn tries(&self) -> Run {
+        // An address of its own each time, as from another machine: sshd penalises addresses.
+        static ADDRESS: AtomicU16 = AtomicU16::new(0);
+        let [high, low] = ADDRESS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let mut command = self.enclosure.map_or_else(|| Command::new("ssh"), |enclosure| enclosure.command("ssh"));
+        let known_hosts = format!("UserKnownHostsFile={}", self.known_hosts.display());
+        command
+            .args(["-v", "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", &known_hosts])
+            .args(["-o", "GlobalKnownHostsFile=/dev/null", "-o", &format!("HostKeyAlias={NAME}")])
+            .args(["-o", &format!("StrictHostKeyChecking={}", if self.accepts { "accept-new" } else { "yes" })])
+            .args(["-b", &format!("127.77.{high}.{}", low.max(1)), "-p", &self.port.to_string(), "-i"])
+            .arg(self.directory.join("client/key"))
+            .args(["127.0.0.1", "echo in"]);
+        Run::of(&mut command)
+    }
+}
+
+/// Makes a user's key, and lets it in: `AuthorizedKeysFile` is `authorized_keys` there.
+pub(crate) fn make_key(directory: &Path) {
+    let key = directory.join("client/key");
+    keygen(&["-q", "-N", "", "-C", "somebody", "-t", "ed25519", "-f"], &key);
+    let authorized = directory.join("authorized_keys");
+    fs::copy(key.with_extension("pub"), &authorized).unwrap();
+    fs::set_permissions(&authorized, fs::Permissions::from_mode(0o644)).unwrap();
+}

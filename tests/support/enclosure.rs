@@ -1,0 +1,84 @@
+//! Namespaces for one machine: its own mounts, network and processes. Whatever is started inside
+//! ends with it. An ordinary user gets none, and works beside the machine's own processes.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+/// What every enclosure does first. Nothing is propagated: unshare(1) makes all mounts private.
+const BEGIN: &str = "set -e; ip link set lo up";
+
+/// Namespaces, until dropped.
+#[derive(Debug)]
+pub(crate) struct Enclosure {
+    holder: Child,
+    inner: String,
+}
+
+/// Whether this process may make namespaces.
+pub(crate) fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+}
+
+impl Enclosure {
+    /// This machine's own files, with a `/run` and a `/proc` of its own.
+    pub(crate) fn beside() -> Self {
+        Self::start(&format!(
+            "{BEGIN}; mount -t tmpfs -o mode=755 tmpfs /run; mkdir /run/sshd; mount -t proc proc /proc; \
+             echo ready; exec sleep infinity"
+        ))
+    }
+
+    /// The files of a tree, which stays as it is: changes are gone with the enclosure. `shared` is
+    /// a directory seen inside as it is outside; `program` is seen as `/usr/bin/warded`.
+    pub(crate) fn within(tree: &Path, shared: &Path, program: &Path) -> Self {
+        let (tree, shared, program) = (tree.display(), shared.display(), program.display());
+        Self::start(&format!(
+            "{BEGIN}; cd {shared}; mkdir box; mount -t tmpfs -o mode=755 tmpfs box; cd box; mkdir upper work root
+             mount -t overlay -o lowerdir={tree},upperdir=upper,workdir=work overlay root
+             mount --rbind /dev root/dev; mount -t proc proc root/proc; mount -t tmpfs -o mode=755 tmpfs root/run
+             mkdir -p root/run/sshd root{shared}; mount --bind {shared} root{shared}
+             : >root/usr/bin/warded; mount --bind {program} root/usr/bin/warded
+             echo ready; exec chroot root sleep infinity"
+        ))
+    }
+
+    fn start(script: &str) -> Self {
+        let mut holder = Command::new("unshare")
+            .args(["--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", script])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "ready\n", "the namespaces were not set up: see above");
+        let pid = holder.id();
+        let inner = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        Self { holder, inner: inner.trim().to_owned() }
+    }
+
+    /// A program to be run inside.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.inner, "--mount", "--net", "--pid", "--root", "--wd", "--"]).arg(program);
+        command
+    }
+
+    /// Where a path inside is seen from outside.
+    pub(crate) fn outside(&self, path: &Path) -> std::path::PathBuf {
+        Path::new("/proc").join(&self.inner).join("root").join(path.strip_prefix("/").unwrap())
+    }
+}
+
+impl Drop for Enclosure {
+    fn drop(&mut self) {
+        // With its first process all others of the namespace are killed.
+        self.holder.kill().unwrap();
+        self.holder.wait().unwrap();
+    }
+}

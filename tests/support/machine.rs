@@ -1,0 +1,248 @@
+//! A machine to try things on: a directory with an sshd of its own, a CA of its own, and Warded's
+//! state, configuration and policies.
+
+use super::{
+    client::{self, Client, Knows},
+    enclosure::{Enclosure, is_root},
+    run::Run,
+};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// The kinds of host keys that a stock sshd has.
+pub(crate) const KEYS: [&str; 3] = ["rsa", "ecdsa", "ed25519"];
+/// A name that a test's machine is certified for.
+pub(crate) const NAME: &str = "web1.example.org";
+
+/// A file as it is: permission bits, owner, group, contents.
+pub(crate) type Found = (u32, u32, u32, Vec<u8>);
+
+/// What a machine is to be like.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Setup {
+    /// Lines at the end of sshd's main configuration file.
+    pub(crate) lines: String,
+    /// Whether there is no listener.
+    pub(crate) stopped: bool,
+}
+
+/// The machine. Everything of it goes when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    // Dropped in this order: the processes, then the files.
+    daemon: Option<Child>,
+    enclosure: Option<Enclosure>,
+    directory: PathBuf,
+    port: u16,
+    _scratch: TempDir,
+}
+
+impl Machine {
+    /// A machine with an sshd that listens.
+    pub(crate) fn start() -> Self {
+        Self::with(&Setup::default())
+    }
+
+    /// A machine without a listener: faster, and enough where nothing is applied.
+    pub(crate) fn stopped() -> Self {
+        Self::with(&Setup { stopped: true, ..Setup::default() })
+    }
+
+    /// A machine as told.
+    pub(crate) fn with(setup: &Setup) -> Self {
+        let scratch = tempfile::Builder::new().prefix("warded-test-").tempdir().unwrap();
+        let directory = scratch.path().canonicalize().unwrap();
+        let enclosure = is_root().then(Enclosure::beside);
+        // With a network of its own any port is free.
+        let port = if enclosure.is_some() { 2222 } else { free_port() };
+        for part in ["ssh", "ssh/sshd_config.d", "policies", "client"] {
+            fs::create_dir(directory.join(part)).unwrap();
+        }
+        fs::write(directory.join("config.toml"), "").unwrap();
+        let ssh = directory.join("ssh");
+        let mut config = format!("Include {}/sshd_config.d/*.conf\n", ssh.display());
+        for name in KEYS {
+            let path = ssh.join(format!("ssh_host_{name}_key"));
+            copy_key(name, &path);
+            config.push_str(&format!("HostKey {}\n", path.display()));
+        }
+        config.push_str(&format!(
+            "ListenAddress 127.0.0.1\nPort {port}\nPidFile {0}/sshd.pid\nUsePAM no\nStrictModes no\n\
+             PasswordAuthentication no\nKbdInteractiveAuthentication no\nAuthorizedKeysFile {0}/authorized_keys\n{1}",
+            directory.display(),
+            setup.lines
+        ));
+        fs::write(ssh.join("sshd_config"), config).unwrap();
+        client::make_key(&directory);
+        let mut machine = Self { daemon: None, enclosure, directory, port, _scratch: scratch };
+        machine.warded(["ca", "init", machine.path("ca").to_str().unwrap()]).ends(0);
+        if !setup.stopped {
+            machine.serve();
+        }
+        machine
+    }
+
+    /// Starts sshd, and waits until it listens.
+    pub(crate) fn serve(&mut self) {
+        let daemon = self
+            .command("/usr/sbin/sshd")
+            .args(["-D", "-f"])
+            .arg(self.config())
+            .arg("-E")
+            .arg(self.path("sshd.log"))
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.daemon = Some(daemon);
+        let patience = Instant::now() + Duration::from_secs(20);
+        // sshd writes it when it listens.
+        while !self.path("sshd.pid").exists() {
+            assert!(Instant::now() < patience, "{:?}", fs::read_to_string(self.path("sshd.log")));
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// A program, to be run on this machine.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        self.enclosure.as_ref().map_or_else(|| Command::new(program), |enclosure| enclosure.command(program))
+    }
+
+    /// Warded, to be run on this machine.
+    pub(crate) fn warded_command<const N: usize>(&self, arguments: [&str; N]) -> Command {
+        let mut command = self.command(env!("CARGO_BIN_EXE_warded"));
+        self.environment(&mut command).args(arguments);
+        command
+    }
+
+    /// Tells a program that runs Warded where this machine's things are.
+    pub(crate) fn environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        for (name, path) in [
+            ("CONFIG", "config.toml"),
+            ("STATE", "state"),
+            ("POLICIES", "policies"),
+            ("SSHD_CONFIG", "ssh/sshd_config"),
+            ("CA", "ca"),
+        ] {
+            command.env(format!("WARDED_{name}"), self.path(path));
+        }
+        command.env_remove("WARDED_SSHD").env("TMPDIR", "/tmp").env("NO_COLOR", "1")
+    }
+
+    /// Runs Warded on this machine.
+    pub(crate) fn warded<const N: usize>(&self, arguments: [&str; N]) -> Run {
+        Run::of(&mut self.warded_command(arguments))
+    }
+
+    /// Certifies the host keys for [`NAME`].
+    #[track_caller]
+    pub(crate) fn certify(&self) -> Value {
+        let run = self.warded(["apply", "certify-host", "--set", &format!("principal={NAME}"), "--yes", "--json"]);
+        run.ends(0).object("warded.apply/1")
+    }
+
+    /// A client on this machine, which connects to it by [`NAME`].
+    pub(crate) fn client(&self, knows: &Knows) -> Client<'_> {
+        Client::new(self.enclosure.as_ref(), &self.directory, self.port, knows)
+    }
+
+    /// A client that knows only the host CA gets in: sshd serves, and serves certificates.
+    #[track_caller]
+    pub(crate) fn serves_certificates(&self) {
+        self.client(&Knows::Authority(self.authority())).connects();
+    }
+
+    /// The host CA's public key.
+    pub(crate) fn authority(&self) -> String {
+        fs::read_to_string(self.path("ca/host_ca.pub")).unwrap()
+    }
+
+    /// A host key's public half.
+    pub(crate) fn host_key(&self, name: &str) -> String {
+        fs::read_to_string(self.path(&format!("ssh/ssh_host_{name}_key.pub"))).unwrap()
+    }
+
+    /// Something in this machine's directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// sshd's main configuration file.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.path("ssh/sshd_config")
+    }
+
+    /// Every file of sshd's directory: to compare.
+    pub(crate) fn tree(&self) -> BTreeMap<PathBuf, Found> {
+        tree(&self.path("ssh"))
+    }
+
+    /// The records of the audit log.
+    pub(crate) fn audit(&self) -> Vec<Value> {
+        let log = self.warded(["audit", "log", "--json"]).ends(0).object("warded.audit-log/1");
+        self.warded(["audit", "verify"]).ends(0);
+        log["records"].as_array().unwrap().clone()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.enclosure = None;
+        if let Some(mut daemon) = self.daemon.take() {
+            // In namespaces it has ended with them.
+            drop(daemon.kill());
+            daemon.wait().unwrap();
+        }
+    }
+}
+
+/// Every file below a directory.
+pub(crate) fn tree(directory: &Path) -> BTreeMap<PathBuf, Found> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let metadata = path.symlink_metadata().unwrap();
+        if metadata.is_dir() {
+            found.extend(tree(&path));
+        } else {
+            let contents = if metadata.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+            found.insert(path, (metadata.permissions().mode(), metadata.uid(), metadata.gid(), contents));
+        }
+    }
+    found
+}
+
+/// Copies one of the host keys that this process made: an RSA key takes a while.
+fn copy_key(name: &str, to: &Path) {
+    static MADE: OnceLock<TempDir> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        let directory = tempfile::tempdir().unwrap();
+        for name in KEYS {
+            keygen(&["-q", "-N", "", "-C", "root@web1", "-t", name, "-f"], &directory.path().join(name));
+        }
+        directory
+    });
+    // fs::copy keeps the mode.
+    fs::copy(made.path().join(name), to).unwrap();
+    fs::copy(made.path().join(format!("{name}.pub")), to.with_extension("pub")).unwrap();
+}
+
+/// Runs ssh-keygen.
+pub(crate) fn keygen(arguments: &[&str], file: &Path) {
+    let run = Run::of(Command::new("ssh-keygen").args(arguments).arg(file));
+    run.ends(0);
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
