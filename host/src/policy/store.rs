@@ -4,10 +4,12 @@ use super::{condition::Machine, file::Policy, name::Name};
 use crate::{
     digest::Digest,
     error::{Error, Result},
+    machine::durable,
 };
 use std::{
     borrow::Cow,
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -67,8 +69,8 @@ pub fn demo() -> Result<Granting> {
 /// All policies: those of the binary, and those in `directory`, if it is there.
 ///
 /// # Errors
-/// A policy file that cannot be read, is not valid, takes a bundled name, or whose component is
-/// missing or another than the one it was accepted for.
+/// A policy file that cannot be read, that others can write, that is not valid, takes a bundled
+/// name, or whose component is missing or another than the one it was accepted for.
 pub fn load(directory: &Path) -> Result<Vec<Granting>> {
     let mut all = OFFERED.iter().map(Bundled::load).collect::<Result<Vec<_>>>()?;
     let mut files: Vec<PathBuf> = match fs::read_dir(directory) {
@@ -80,6 +82,9 @@ pub fn load(directory: &Path) -> Result<Vec<Granting>> {
     };
     files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
+    if !files.is_empty() {
+        only_ours_to_write(directory)?;
+    }
     for file in files {
         let granting = load_file(&file)?;
         if all.iter().any(|other| other.policy.name == granting.policy.name) {
@@ -94,11 +99,26 @@ pub fn load(directory: &Path) -> Result<Vec<Granting>> {
 fn load_file(file: &Path) -> Result<Granting> {
     let unreadable =
         |what: &Path, error: std::io::Error| Error::failed(format!("cannot read {}", what.display())).cause(error);
+    only_ours_to_write(file)?;
     let text = fs::read_to_string(file).map_err(|error| unreadable(file, error))?;
     let policy = Policy::parse(&text, &file.display().to_string())?;
     let wasm = file.with_extension("wasm");
     let component = fs::read(&wasm).map_err(|error| unreadable(&wasm, error))?;
     bind(policy, Origin::File(file.to_owned()), Cow::Owned(component), None)
+}
+
+/// A policy is what the operator accepted: nobody else may be able to write one. (A component needs
+/// no such care: it has its digest.)
+fn only_ours_to_write(path: &Path) -> Result<()> {
+    let metadata =
+        path.metadata().map_err(|error| Error::failed(format!("cannot look at {}", path.display())).cause(error))?;
+    if durable::is_ours(metadata.uid()) && metadata.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(Error::refused(format!("{path} could have been written by somebody else"))
+        .cause("it belongs to another user, or its mode lets others write it")
+        .next(format!("read it; if it is as you accepted it: chown root {path} && chmod go-w {path}")))
 }
 
 /// Binds a policy to the bytes it grants to: grants hold for one digest.
@@ -209,6 +229,24 @@ mod tests {
         let without = Policy { component: None, ..unix() };
         let error = bind(without, Origin::Bundled, other, None).unwrap_err();
         assert!(error.message().contains("does not say which component"), "{error}");
+    }
+
+    #[test]
+    fn a_policy_that_others_can_write_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let (toml, wasm) = (directory.path().join("mine.toml"), directory.path().join("mine.wasm"));
+        fs::write(&toml, OFFERED[0].policy.replacen("\"unix\"", "\"mine\"", 1)).unwrap();
+        fs::write(&wasm, OFFERED[0].component).unwrap();
+        let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        chmod(&toml, 0o644);
+        assert_eq!(load(directory.path()).unwrap().len(), 2);
+        for path in [toml.as_path(), directory.path()] {
+            chmod(path, 0o777);
+            let error = load(directory.path()).unwrap_err();
+            assert_eq!(error.exit(), crate::error::Exit::Refused, "{error}");
+            chmod(path, 0o700);
+        }
     }
 
     #[test]
