@@ -8,6 +8,7 @@ pub(crate) mod machine;
 pub(crate) mod peer;
 pub(crate) mod policy;
 pub(crate) mod run;
+pub(crate) mod stand_in;
 
 pub(crate) use client::{Client, Knows};
 pub(crate) use machine::{Machine, Setup};
