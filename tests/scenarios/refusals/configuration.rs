@@ -54,7 +54,7 @@ fn a_granted_keyword_that_locks_people_out() {
     for (keyword, line, says) in [
         ("DenyUsers", "DenyUsers *", "log in"),
         ("ForceCommand", "ForceCommand /bin/false", "root could not run a command any more"),
-        ("HostKeyAlgorithms", "HostKeyAlgorithms ssh-ed25519", "ssh-rsa"),
+        ("HostKeyAlgorithms", "HostKeyAlgorithms ssh-ed25519", "host key could not connect any more"),
     ] {
         refused(&machine, &format!("[{keyword:?}]"), &[line], &[says]);
     }
