@@ -1,3 +1,5 @@
 //! What a person does, and what stops a procedure.
 
+mod pins;
+mod refusals;
 mod wit_denials;

@@ -56,6 +56,11 @@ fn all_in(resolve: &Resolve, package: PackageId) -> Vec<Callable> {
     all
 }
 
+/// The function of a capability.
+pub(crate) fn named(capability: &str) -> Callable {
+    all().into_iter().find(|one| one.capability() == capability).unwrap()
+}
+
 /// Every resource, as its interface's full name and its own.
 pub(crate) fn resources() -> Vec<(String, String)> {
     let (resolve, package) = interfaces();

@@ -105,12 +105,7 @@ impl Machine {
             .spawn()
             .unwrap();
         self.daemon = Some(daemon);
-        let patience = Instant::now() + Duration::from_secs(20);
-        // sshd writes it when it listens.
-        while !self.path("sshd.pid").exists() {
-            assert!(Instant::now() < patience, "{:?}", fs::read_to_string(self.path("sshd.log")));
-            sleep(Duration::from_millis(10));
-        }
+        await_file(&self.path("sshd.pid"), &self.path("sshd.log"));
     }
 
     /// A program, to be run on this machine.
@@ -223,7 +218,7 @@ pub(crate) fn tree(directory: &Path) -> BTreeMap<PathBuf, Found> {
 }
 
 /// Copies one of the host keys that this process made: an RSA key takes a while.
-fn copy_key(name: &str, to: &Path) {
+pub(crate) fn copy_key(name: &str, to: &Path) {
     static MADE: OnceLock<TempDir> = OnceLock::new();
     let made = MADE.get_or_init(|| {
         let directory = tempfile::tempdir().unwrap();
@@ -235,6 +230,15 @@ fn copy_key(name: &str, to: &Path) {
     // fs::copy keeps the mode.
     fs::copy(made.path().join(name), to).unwrap();
     fs::copy(made.path().join(format!("{name}.pub")), to.with_extension("pub")).unwrap();
+}
+
+/// Waits for the file that sshd writes when it listens.
+pub(crate) fn await_file(pid_file: &Path, log: &Path) {
+    let patience = Instant::now() + Duration::from_secs(20);
+    while !pid_file.exists() {
+        assert!(Instant::now() < patience, "{:?}", fs::read_to_string(log));
+        sleep(Duration::from_millis(10));
+    }
 }
 
 /// Runs ssh-keygen.
