@@ -3,6 +3,7 @@
 //!
 //! As root each test has namespaces of its own (mounts, network, processes), so that neither this
 //! machine's sshd nor another test is ever in reach.
+#![expect(clippy::disallowed_methods, reason = "tests make what they test on")]
 
 // Attributes for clippy, which asks less of tests: everything here is one.
 #[cfg(test)]
