@@ -3,7 +3,7 @@
 use crate::{
     audit::Kind as EventKind,
     broker::{Broker, Identity},
-    ca::{self, CertificateAuthority},
+    ca,
     change_set::review::Review,
     context::Context,
     enrolment::Enrolment,
@@ -149,7 +149,12 @@ impl Planned<'_> {
     /// What would change, to look at.
     #[must_use]
     pub fn review(&self) -> Review {
-        Review::of(&self.session.changes)
+        // A CA that cannot be asked now says so when it is asked for the certificates.
+        let roots = match self.session.changes.requests().next() {
+            Some((_, request)) => self.session.authority.open().and_then(|authority| authority.roots(request.kind)),
+            None => Ok(Vec::new()),
+        };
+        Review::of(&self.session.changes, &roots.unwrap_or_default())
     }
 
     /// The enrolment that holds once this has been applied; none where the procedure names no renewal.
@@ -158,9 +163,10 @@ impl Planned<'_> {
         let renewal = self.procedure.renewal.clone()?;
         let declared = &self.granting.policy.procedures.get(&renewal)?.settings;
         let settings = self.settings.iter().filter(|setting| declared.contains_key(&setting.name)).cloned().collect();
-        let authority = self.session.authority.open().map_or_else(|_| String::new(), CertificateAuthority::describe);
+        let authority = self.session.authority.describe();
         Some(Enrolment::new(
-            (self.identity.policy.clone(), self.identity.component, renewal),
+            self.granting,
+            (renewal, self.identity.run.unwrap_or_default()),
             settings,
             self.confirmed.clone(),
             self.session.circumstances.places.sshd_config.clone(),
