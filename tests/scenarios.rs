@@ -2,4 +2,5 @@
 
 mod pins;
 mod refusals;
+mod terms;
 mod wit_denials;
