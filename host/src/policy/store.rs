@@ -244,10 +244,10 @@ mod tests {
     fn a_grant_holds_for_one_component() {
         let unix = || Policy::parse(OFFERED[0].policy, "unix").unwrap();
         let other = Cow::Borrowed(DEMO.component);
-        let error = bind(unix(), Origin::Bundled, other.clone(), None).unwrap_err();
+        let error = bind((unix(), ""), Origin::Bundled, other.clone(), None).unwrap_err();
         assert_eq!(error.exit(), crate::error::Exit::Refused, "{error}");
         let without = Policy { component: None, ..unix() };
-        let error = bind(without, Origin::Bundled, other, None).unwrap_err();
+        let error = bind((without, ""), Origin::Bundled, other, None).unwrap_err();
         assert!(error.message().contains("does not say which component"), "{error}");
     }
 
