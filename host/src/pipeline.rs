@@ -57,7 +57,7 @@ pub fn carry_out(
     let unchanged = |error: Error| -> Error {
         // A log that cannot be written must not hide why the run failed.
         drop(record(EventKind::Ended, &format!("{}: {}", error.heading(), error.message())));
-        error
+        error.or_state("nothing was changed")
     };
 
     progress.stage("looking at sshd as it is");
@@ -69,12 +69,12 @@ pub fn carry_out(
     progress.stage("proving the result");
     let proof = guard.prove(&work, &certificates).map_err(unchanged)?;
 
-    record(EventKind::Intent, &work.describe())?;
+    record(EventKind::Intent, &work.describe()).map_err(unchanged)?;
     let mut transaction = Transaction::begin(
         &context.root,
         &context.state,
-        &work.run_identity(identity)?,
-        work.changes()?,
+        &work.run_identity(identity).map_err(unchanged)?,
+        work.changes().map_err(unchanged)?,
         work.reads(),
         &work.reload_names(),
     )
@@ -92,10 +92,14 @@ pub fn carry_out(
     });
     match outcome {
         Ok((reloads, verified)) => {
+            // Too late to take anything back, and no reason to: what was meant to be changed is changed.
+            let kept = |error: Error| error.or_state(format!("the change was made and kept, as run {run}"));
             if let Some(enrolment) = enrolment {
-                enrolment.save(&context.state)?;
+                enrolment.save(&context.state).map_err(|error| {
+                    kept(error).next("apply it again: until then `warded renew` does not know this machine's names")
+                })?;
             }
-            record(EventKind::Ended, "kept")?;
+            record(EventKind::Ended, "kept").map_err(kept)?;
             Ok(Done { run, certificates, proof, verified, reloads })
         }
         Err(error) => {

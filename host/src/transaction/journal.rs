@@ -164,6 +164,9 @@ impl Run {
         let run = Self { directory, journal, _lock: Some(lock) };
         let written = run.write(changes);
         if written.is_err() {
+            // The journal first: with it this would be a run that was interrupted, and without the
+            // other states nobody could end it.
+            run.directory.remove(FILE)?;
             run.remove_copies()?;
             run.remove_pending()?;
         }
