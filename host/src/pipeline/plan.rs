@@ -74,7 +74,8 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
     let identity =
         Identity { run, policy: granting.policy.name.clone(), component: granting.digest, procedure: name.clone() };
     let detail = if run.is_some() { "apply" } else { "plan" };
-    context.log.append(&identity.event(EventKind::Started).detail(detail))?;
+    let unchanged = |error: Error| error.or_state("nothing was changed");
+    context.log.append(&identity.event(EventKind::Started).detail(detail)).map_err(unchanged)?;
     let ended = run_guest(context, &identity, granting, procedure, &settings, confirmed.clone(), force);
     let summary = match &ended {
         Ok(session) if session.changes.is_empty() => "nothing to do".to_owned(),
@@ -83,8 +84,9 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
     };
     context
         .log
-        .append(&identity.event(if ended.is_ok() { EventKind::Done } else { EventKind::Ended }).detail(&summary))?;
-    context.log.seal()?;
+        .append(&identity.event(if ended.is_ok() { EventKind::Done } else { EventKind::Ended }).detail(&summary))
+        .map_err(unchanged)?;
+    context.log.seal().map_err(unchanged)?;
     Ok(Planned { identity, granting, procedure, settings, confirmed, session: ended? })
 }
 
