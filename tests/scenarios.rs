@@ -1,5 +1,7 @@
 //! What a person does, and what stops a procedure.
 
+mod failures;
 mod pins;
 mod refusals;
+mod terms;
 mod wit_denials;
