@@ -100,6 +100,13 @@ fn lines_of_log() {
 }
 
 #[test]
+fn calls() {
+    let import = "(import \"warded:host/machine@0.1.0\" \"fact\" (func $fact (param i32 i32 i32)))";
+    let body = for_ever("(call $fact (i32.const 4096) (i32.const 8) (i32.const 1024))");
+    stopped(&["facts = [\"hostname\"]"], import, &data(4096, b"hostname"), &body, &["more than 100000 calls"]);
+}
+
+#[test]
 fn bytes_in_a_call() {
     let body = format!("(drop (memory.grow (i32.const 100))) {}", write("(i32.const 5000000)"));
     stopped(&["files.write = [\"{sshd}/x0\"]"], WRITE, "", &body, &["more than 4 MiB in one call"]);

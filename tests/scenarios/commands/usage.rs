@@ -6,8 +6,8 @@ use std::fs;
 #[test]
 fn wrong_usage_is_2() {
     let machine = Machine::stopped();
-    for arguments in [
-        &["--no-such-flag"] as &[&str],
+    let wrong: &[&[&str]] = &[
+        &["--no-such-flag"],
         &[],
         &["aply"],
         &["apply"],
@@ -22,8 +22,9 @@ fn wrong_usage_is_2() {
         &["policy", "show", "nobodys"],
         &["completions", "tcsh"],
         &["renew"],
-    ] {
-        let run = Run::of(machine.warded_command([]).args(arguments)).ends(2);
+    ];
+    for arguments in wrong {
+        let run = Run::of(machine.warded_command([]).args(*arguments)).ends(2);
         assert!(run.stdout.is_empty() && !run.stderr.is_empty(), "{arguments:?}: {run:?}");
     }
     machine.warded(["--help"]).ends(0);
