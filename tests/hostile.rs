@@ -1,3 +1,4 @@
 //! Guests that mean harm, or are broken.
 
 mod handles;
+mod limits;
