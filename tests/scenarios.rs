@@ -3,6 +3,7 @@
 mod commands;
 mod failures;
 mod pins;
+mod recovery;
 mod refusals;
 mod terms;
 mod wit_denials;

@@ -143,7 +143,7 @@ impl Apply {
             context.log.append_synced(&event(Kind::Intent))?;
             enrolment.save(&context.state)?;
             context.log.append_synced(&event(Kind::Result))?;
-            output.line("Enrolled. No file had to change.")?;
+            drop(output.line("Enrolled. No file had to change."));
         } else {
             output.line("Nothing to do.")?;
         }
