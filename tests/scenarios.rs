@@ -2,4 +2,5 @@
 
 mod pins;
 mod refusals;
+mod somebody_elses_sshd;
 mod wit_denials;
