@@ -6,4 +6,5 @@ mod pins;
 mod recovery;
 mod refusals;
 mod terms;
+mod somebody_elses_sshd;
 mod wit_denials;
