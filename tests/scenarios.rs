@@ -4,6 +4,7 @@ mod commands;
 mod failures;
 mod pins;
 mod recovery;
+mod record;
 mod refusals;
 mod terms;
 mod somebody_elses_sshd;

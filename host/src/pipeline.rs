@@ -145,7 +145,12 @@ fn change(
         transaction.await_confirmation()?;
         watchdog.hand_over()?;
     } else {
-        transaction.keep()?;
+        for left in transaction.keep()? {
+            let left = left.to_string();
+            // It is kept, whatever cannot be recorded now.
+            drop(context.log.append(&event(EventKind::Result).detail(&left)));
+            progress.note(&left);
+        }
     }
     Ok((reloads, verified))
 }

@@ -161,6 +161,19 @@ impl Session {
         self.sshd.as_ref()?.as_ref().map(|sshd| sshd.version.as_str())
     }
 
+    /// For how many different connections sshd was asked.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.effective.len()
+    }
+
+    /// As if sshd had been asked for so many.
+    #[cfg(test)]
+    pub(crate) fn pretend_connections(&mut self, count: usize) {
+        let connection = |number: usize| vec![("user".to_owned(), number.to_string())];
+        self.effective = (0..count).map(|number| (connection(number), Effective::default())).collect();
+    }
+
     /// The effective configuration for a connection, asked of sshd once.
     ///
     /// # Errors
