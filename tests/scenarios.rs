@@ -3,9 +3,9 @@
 mod commands;
 mod failures;
 mod pins;
-mod recovery;
 mod record;
+mod recovery;
 mod refusals;
-mod terms;
 mod somebody_elses_sshd;
+mod terms;
 mod wit_denials;

@@ -30,6 +30,9 @@ use prove::Guard;
 use take_back::Recovery;
 use watchdog::Watchdog;
 
+/// How each service was reloaded, by its name in the policy.
+type Reloads = Vec<(String, Reloaded)>;
+
 /// What a run that was carried out did.
 #[derive(Debug)]
 pub struct Done {
@@ -42,7 +45,7 @@ pub struct Done {
     /// What was seen afterwards; none where there is no sshd.
     pub verified: Option<Verified>,
     /// How each service was reloaded.
-    pub reloads: Vec<(String, Reloaded)>,
+    pub reloads: Reloads,
     /// Until when somebody has to confirm it; none: it is kept.
     pub confirm: Option<Confirm>,
 }
@@ -80,9 +83,9 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, progres
         Ok((reloads, verified)) => {
             let confirm = transaction.journal().confirm.clone();
             if confirm.is_some() {
-                watchdog.leave()
+                watchdog.leave();
             } else {
-                watchdog.release()
+                watchdog.release();
             }
             ended(if confirm.is_some() { "waits to be confirmed" } else { "kept" })
                 .map_err(|error| error.state(format!("the changes have been made; this is run {run}")))?;
@@ -123,7 +126,7 @@ fn change(
     transaction: &mut Transaction,
     watchdog: &mut Watchdog,
     progress: &Progress,
-) -> Result<(Vec<(String, Reloaded)>, Option<Verified>)> {
+) -> Result<(Reloads, Option<Verified>)> {
     let systemd = context.facts.init == Init::Systemd;
     let event = |kind| identity.event(kind);
     let mut stage = |name| {

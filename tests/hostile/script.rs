@@ -145,8 +145,9 @@ impl Script {
             words.push(format!("(i32.const {RESULTS})"));
         }
         let params = "i32 ".repeat(words.len());
-        self.imports
-            .insert(format!("(import \"warded:host/{interface}@0.1.0\" \"{name}\" (func ${function} (param {params})))"));
+        self.imports.insert(format!(
+            "(import \"warded:host/{interface}@0.1.0\" \"{name}\" (func ${function} (param {params})))"
+        ));
         format!("(call ${function} {}) ", words.join(" "))
     }
 
