@@ -120,7 +120,7 @@ pub fn main() -> ExitCode {
         Command::Status(command) => open().and_then(|context| command.run(&context, output)),
         Command::Undo(command) => open().and_then(|context| command.run(&context, output)),
         Command::Confirm(command) => open().and_then(|context| command.run(&context, output)),
-        Command::Recover(command) => open().and_then(|context| command.run(&context, output)),
+        Command::Recover(command) => command.run(&options, output),
         Command::Audit(command) => open().and_then(|context| command.run(&context, output)),
         Command::Policy(command) => open().and_then(|context| command.run(&context, output)),
         Command::Ca(command) => command.run(output),

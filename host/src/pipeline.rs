@@ -80,7 +80,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, progres
         Err(error) => return Err(unchanged(take_back(context, &mut transaction, error))),
     };
     match change(context, identity, &guard, &work, &certificates, &mut transaction, &mut watchdog, progress) {
-        Ok((reloads, verified)) => {
+        Ok(Changed { reloads, verified }) => {
             let confirm = transaction.journal().confirm.clone();
             if confirm.is_some() {
                 watchdog.leave();
@@ -115,6 +115,12 @@ fn prepare(context: &Context, identity: &Identity, guard: &Guard, work: &Work) -
     Transaction::begin(&context.root, &context.state, &run, work.changes()?, work.reads(), &afterwards)
 }
 
+/// What was seen of a change.
+struct Changed {
+    reloads: Vec<(String, Reloaded)>,
+    verified: Option<Verified>,
+}
+
 /// From the first file to the last look. After an error the caller takes everything back.
 #[expect(clippy::too_many_arguments, reason = "each is another stage's; there is one caller")]
 fn change(
@@ -126,7 +132,7 @@ fn change(
     transaction: &mut Transaction,
     watchdog: &mut Watchdog,
     progress: &Progress,
-) -> Result<(Reloads, Option<Verified>)> {
+) -> Result<Changed> {
     let systemd = context.facts.init == Init::Systemd;
     let event = |kind| identity.event(kind);
     let mut stage = |name| {
@@ -155,7 +161,7 @@ fn change(
             progress.note(&left);
         }
     }
-    Ok((reloads, verified))
+    Ok(Changed { reloads, verified })
 }
 
 /// Files first, then the reload, then a look whether everything is as before.

@@ -2,19 +2,32 @@
 
 use super::output::{Output, Style};
 use crate::{
-    context::Context,
+    context::{Context, Options},
     error::{Exit, Result},
     pipeline::take_back::{Recovery, TakenBack},
     transaction::{self, Journal},
 };
 use clap::Args;
 use serde::Serialize;
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(super) struct Recover {}
 
 impl Recover {
-    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+    /// A configuration that cannot be read must not keep the start of the machine from this.
+    pub(super) fn run(&self, options: &Options, output: Output) -> Result<Exit> {
+        let broken = match Context::open(options) {
+            Ok(context) => return Self::recover(&context, output),
+            Err(error) => error,
+        };
+        let without = Options { config: Some(PathBuf::from("/dev/null")), ..options.clone() };
+        let Ok(context) = Context::open(&without) else { return Err(broken) };
+        output.note(format!("{broken}\nstate: going on with {}", context.state.path().display()));
+        Self::recover(&context, output).map(|_| Exit::Degraded)
+    }
+
+    fn recover(context: &Context, output: Output) -> Result<Exit> {
         tidy(context, output)?;
         let taken_back = Recovery::of(context).all()?;
         let waiting = transaction::unconfirmed(&context.state)?;

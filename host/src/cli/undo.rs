@@ -77,7 +77,8 @@ pub(super) fn carry_out(
     let mut work = Work::undoing(undo);
     work.confirm_within = confirm_within;
     if let Some(enrolment) = Enrolment::load(&context.state)?.filter(|enrolment| enrolment.run >= undone) {
-        work.own = Some(enrolment.before(undone).map_or(Ok(Enrolment::gone_with_run()), Enrolment::with_run)?);
+        let earlier = enrolment.before(undone).map(Enrolment::with_run);
+        work.own = Some(earlier.transpose()?.unwrap_or_else(Enrolment::gone_with_run));
     }
     pipeline::carry_out(context, &identity, work, progress)
 }
