@@ -4,6 +4,7 @@ use super::Failure;
 use crate::{
     ca::{CertificateAuthority, configured::Authority},
     change_set::ChangeSet,
+    guard::unchanged::{self, Digests},
     machine::{
         facts::Facts,
         files::{Place, Root},
@@ -71,6 +72,8 @@ pub struct Session {
     pub services: BTreeSet<Name>,
     /// The sshd binary that the operator named.
     pub sshd_binary: Option<PathBuf>,
+    /// sshd's configuration when it was first asked anything; none: it was not, or there is none.
+    pub configuration: Option<Digests>,
     sshd: Option<Option<Sshd>>,
     effective: BTreeMap<Vec<(String, String)>, Effective>,
 }
@@ -97,6 +100,7 @@ impl Session {
             renewal,
             services,
             sshd_binary,
+            configuration: None,
             sshd: None,
             effective: BTreeMap::new(),
         }
@@ -138,6 +142,8 @@ impl Session {
     /// There is none, or its configuration is not valid as it is.
     pub fn sshd(&mut self) -> Result<&Sshd, Failure> {
         if self.sshd.is_none() {
+            // Before the first question: an edit in between is seen as one.
+            self.configuration = unchanged::now(self.circumstances.places.sshd_config.as_path()).ok();
             let found = Sshd::find(&self.circumstances.places.sshd_config, self.sshd_binary.as_deref())
                 .map_err(|error| Failure::because("invalid-configuration", &error))?;
             self.sshd = Some(found);
