@@ -64,7 +64,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, progres
     };
 
     progress.stage("looking at sshd as it is");
-    let guard = Guard::baseline(context).map_err(unchanged)?;
+    let mut guard = Guard::baseline(context, &work).map_err(unchanged)?;
     progress.stage("checking the result");
     guard.check(&work).map_err(unchanged)?;
     progress.stage("asking the CA");
@@ -145,7 +145,7 @@ fn change(
     let mut reloads = Vec::new();
     for reload in &work.reloads {
         stage("reloading");
-        let reloaded = settle::reload(&context.log, event, reload, systemd, guard.sshd())?;
+        let reloaded = settle::reload(&context.log, event, reload, systemd, guard.sshd(), &|| guard.is_as_proved())?;
         reloads.push((reload.name.to_string(), reloaded));
     }
     stage("proving it live");
