@@ -58,7 +58,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, progres
     let unchanged = |error: Error| -> Error {
         // A log that cannot be written must not hide why the run failed.
         drop(ended(&format!("{}: {}", error.heading(), error.message())));
-        error
+        error.or_state("nothing was changed")
     };
 
     progress.stage("looking at sshd as it is");

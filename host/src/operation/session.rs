@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::{
-    ca::{CertificateAuthority, configured::Authority},
+    ca::{CaError, Kind, configured::Authority},
     change_set::ChangeSet,
     machine::{
         facts::Facts,
@@ -12,6 +12,7 @@ use crate::{
     },
     policy::{authorize::Circumstances, name::Name},
 };
+use ssh_key::PublicKey;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -71,6 +72,8 @@ pub struct Session {
     pub services: BTreeSet<Name>,
     /// The sshd binary that the operator named.
     pub sshd_binary: Option<PathBuf>,
+    /// The last thing that the CA could not or would not do.
+    pub authority_failure: Option<CaError>,
     sshd: Option<Option<Sshd>>,
     effective: BTreeMap<Vec<(String, String)>, Effective>,
 }
@@ -97,6 +100,7 @@ impl Session {
             renewal,
             services,
             sshd_binary,
+            authority_failure: None,
             sshd: None,
             effective: BTreeMap::new(),
         }
@@ -124,12 +128,15 @@ impl Session {
             .ok_or_else(|| Failure::new("io", format!("{path}: its directory does not exist")).about("path", path))
     }
 
-    /// The CA, opened when it is first needed.
+    /// The CA's keys; the CA is opened when it is first needed.
     ///
     /// # Errors
-    /// There is none, or it cannot be opened.
-    pub fn certificate_authority(&self) -> Result<&dyn CertificateAuthority, Failure> {
-        Ok(self.authority.open()?)
+    /// There is no CA, or it cannot be opened or does not answer.
+    pub fn roots(&mut self, kind: Kind) -> Result<Vec<PublicKey>, Failure> {
+        self.authority.open().and_then(|authority| authority.roots(kind)).map_err(|error| {
+            self.authority_failure = Some(error.clone());
+            error.into()
+        })
     }
 
     /// This machine's sshd, looked for once.

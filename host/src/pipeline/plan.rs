@@ -3,7 +3,7 @@
 use crate::{
     audit::{Event, Kind as EventKind, Log},
     broker::{Broker, Identity},
-    ca::{self, CertificateAuthority},
+    ca,
     change_set::review::Review,
     context::Context,
     enrolment::Enrolment,
@@ -83,7 +83,8 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
     let identity =
         Identity { run, policy: granting.policy.name.clone(), component: granting.digest, procedure: name.clone() };
     let detail = if run.is_some() { "apply" } else { "plan" };
-    context.log.append(&identity.event(EventKind::Started).detail(detail))?;
+    let unchanged = |error: Error| error.or_state("nothing was changed");
+    context.log.append(&identity.event(EventKind::Started).detail(detail)).map_err(unchanged)?;
     let ended = run_guest(context, &identity, granting, procedure, &settings, confirmed.clone(), force);
     let summary = match &ended {
         Ok(session) if session.changes.is_empty() => "nothing to do".to_owned(),
@@ -92,8 +93,9 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
     };
     context
         .log
-        .append(&identity.event(if ended.is_ok() { EventKind::Done } else { EventKind::Ended }).detail(&summary))?;
-    context.log.seal()?;
+        .append(&identity.event(if ended.is_ok() { EventKind::Done } else { EventKind::Ended }).detail(&summary))
+        .map_err(unchanged)?;
+    context.log.seal().map_err(unchanged)?;
     Ok(Planned { identity, granting, procedure, settings, confirmed, session: ended? })
 }
 
@@ -170,7 +172,12 @@ impl Planned<'_> {
     /// What would change, to look at.
     #[must_use]
     pub fn review(&self) -> Review {
-        Review::of(&self.session.changes)
+        // A CA that cannot be asked now says so when it is asked for the certificates.
+        let roots = match self.session.changes.requests().next() {
+            Some((_, request)) => self.session.authority.open().and_then(|authority| authority.roots(request.kind)),
+            None => Ok(Vec::new()),
+        };
+        Review::of(&self.session.changes, &roots.unwrap_or_default())
     }
 
     /// The enrolment that holds once this has been applied; none where the procedure names no renewal.
@@ -179,9 +186,10 @@ impl Planned<'_> {
         let renewal = self.procedure.renewal.clone()?;
         let declared = &self.granting.policy.procedures.get(&renewal)?.settings;
         let settings = self.settings.iter().filter(|setting| declared.contains_key(&setting.name)).cloned().collect();
-        let authority = self.session.authority.open().map_or_else(|_| String::new(), CertificateAuthority::describe);
+        let authority = self.session.authority.describe();
         Some(Enrolment::new(
-            (self.identity.policy.clone(), self.identity.component, renewal),
+            self.granting,
+            (renewal, self.identity.run.unwrap_or_default()),
             settings,
             self.confirmed.clone(),
             self.session.circumstances.places.sshd_config.clone(),

@@ -196,6 +196,9 @@ impl Run {
         let run = Self { state: state.clone(), directory, journal, _lock: Some(lock) };
         let written = run.write(changes, own);
         if written.is_err() {
+            // The journal first: with it this would be a run that was interrupted, and without the
+            // other states nobody could end it.
+            run.directory.remove(FILE)?;
             run.remove_copies()?;
             run.forget_own()?;
             run.remove_pending()?;

@@ -1,6 +1,7 @@
 //! The whole mechanism on real directories, on a disk and in memory.
 
 mod crash;
+mod ending;
 mod full_disk;
 mod interference;
 mod property;
