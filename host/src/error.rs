@@ -150,6 +150,15 @@ impl Error {
         self.without_state().state(state)
     }
 
+    /// The same failure, after the machine could not be put back wholly: `state` says what is not as
+    /// before.
+    #[must_use]
+    pub fn into_partly_rolled_back(mut self, state: impl fmt::Display) -> Self {
+        self.heading = Heading::Error;
+        self.exit = Exit::Degraded;
+        self.without_state().state(state)
+    }
+
     /// The same failure, without what it says of the machine's state.
     #[must_use]
     pub fn without_state(mut self) -> Self {

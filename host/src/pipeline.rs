@@ -5,6 +5,7 @@
 pub mod certify;
 pub mod plan;
 pub mod prove;
+mod rolled_back;
 pub mod settle;
 pub mod take_back;
 pub mod watchdog;
@@ -164,24 +165,11 @@ fn change(
     Ok(Changed { reloads, verified })
 }
 
-/// Files first, then the reload, then a look whether everything is as before.
+/// Files first, then the reload, then a look whether everything is as before; each for itself.
 fn take_back(context: &Context, transaction: &mut Transaction, error: Error) -> Error {
     let mut aftermath = take_back::Aftermath::default();
     let restored = transaction.roll_back(|journal, _| aftermath = Recovery::of(context).settle(journal));
-    match (restored, aftermath.first_failure()) {
-        (Err(failed), _) => error.into_rolled_back(format!("not all could be put back: {failed}")),
-        (Ok(restored), None) if restored.reloads.is_empty() && restored.restored.is_empty() => {
-            error.without_state().state(if restored.left_alone.is_empty() {
-                "nothing was changed".to_owned()
-            } else {
-                restored.to_string()
-            })
-        }
-        (Ok(restored), None) => error.into_rolled_back(format!("as before ({restored}{aftermath})")),
-        (Ok(restored), Some(failure)) => {
-            error.into_rolled_back(format!("the files are as before ({restored}), but: {failure}"))
-        }
-    }
+    rolled_back::told(error, restored, &aftermath)
 }
 
 /// The last record of a run; the log's head then goes to the system log as well.

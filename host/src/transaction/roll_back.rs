@@ -58,6 +58,7 @@ impl fmt::Display for LeftAlone {
 /// Takes back what the run has changed, in reverse order; has `settle` tell the services; and
 /// removes the temporary files. Stopped anywhere, it can be done again, and tells them then.
 pub(super) fn roll_back(root: &Root, run: &mut Run, settle: impl FnOnce(&Journal, &RolledBack)) -> Result<RolledBack> {
+    let is_first_attempt = run.journal().state != State::RollingBack;
     match run.journal().state {
         State::Prepared | State::RollingBack => {}
         State::Committing | State::Unconfirmed => {
@@ -86,14 +87,15 @@ pub(super) fn roll_back(root: &Root, run: &mut Run, settle: impl FnOnce(&Journal
         let synced = directories.into_values().try_for_each(|place: Place| place.sync_directory());
         failures.extend(synced.err().map(|error| Error::failed("could not sync a directory").cause(error)));
     }
-    // The first is told; all of them will be met again by the next attempt.
-    if let Some(first) = failures.into_iter().next() {
-        return Err(first.next("run `warded recover`"));
-    }
-    if run.journal().state == State::RollingBack {
+    // Services are told of what is back, even if one file is not: but not by every attempt anew.
+    if run.journal().state == State::RollingBack && (is_first_attempt || failures.is_empty()) {
         done.reloads.clone_from(&run.journal().reloads);
         settle(run.journal(), &done);
         interruption::point("settled");
+    }
+    // The first is told; all of them will be met again by the next attempt.
+    if let Some(first) = failures.into_iter().next() {
+        return Err(first.next("run `warded recover`"));
     }
     run.advance(State::RolledBack)?;
     interruption::point("rolled back");
