@@ -5,7 +5,7 @@ mod injected;
 mod stages;
 
 use crate::support::{Knows, Machine, Run, machine::Found};
-use std::{collections::BTreeMap, path::PathBuf, process::Command};
+use std::{collections::BTreeMap, path::PathBuf};
 
 type Tree = BTreeMap<PathBuf, Found>;
 
@@ -19,7 +19,5 @@ fn left_as_before(machine: &Machine, before: &Tree, run: &Run, what: &str) {
     machine.client(&Knows::Keys(machine.host_key("ed25519"))).connects();
 }
 
-/// Tells Warded to certify this machine.
-fn certify(command: &mut Command) -> &mut Command {
-    command.args(["apply", "certify-host", "--set", "principal=web1.example.org", "--yes"])
-}
+/// To certify this machine.
+const CERTIFY: [&str; 5] = ["apply", "certify-host", "--set", "principal=web1.example.org", "--yes"];

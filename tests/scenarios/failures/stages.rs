@@ -1,6 +1,6 @@
 //! Each stage fails for a reason that it can have.
 
-use super::{certify, left_as_before};
+use super::{CERTIFY, left_as_before};
 use crate::support::{
     Grants, Machine, Run,
     stand_in::{When, stand_in, was_asked},
@@ -13,7 +13,7 @@ fn fails(when: When, what: &str, says: &[&str]) {
     let machine = Machine::start();
     let before = machine.tree();
     let sshd = stand_in(&machine, when, what);
-    let run = Run::of(certify(&mut machine.warded_command([])).arg("--sshd").arg(&sshd));
+    let run = Run::of(machine.warded_command(CERTIFY).arg("--sshd").arg(&sshd));
     was_asked(&sshd);
     left_as_before(&machine, &before, &run, what);
     assert!(!machine.path("state/enrolment.json").exists(), "enrolled all the same");
@@ -39,7 +39,7 @@ fn the_certificates() {
         let before = machine.tree();
         let done = Command::new("sh").args(["-ec", what]).current_dir(machine.path("ca")).status().unwrap();
         assert!(done.success());
-        let run = Run::of(certify(&mut machine.warded_command([])));
+        let run = machine.warded(CERTIFY);
         left_as_before(&machine, &before, &run, what);
         run.says(&[says]);
     }
