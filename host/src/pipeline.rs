@@ -57,7 +57,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, progres
     let unchanged = |error: Error| -> Error {
         // A log that cannot be written must not hide why the run failed.
         drop(ended(&format!("{}: {}", error.heading(), error.message())));
-        error
+        error.or_state("nothing was changed")
     };
 
     progress.stage("looking at sshd as it is");
@@ -145,7 +145,12 @@ fn change(
         transaction.await_confirmation()?;
         watchdog.hand_over()?;
     } else {
-        transaction.keep()?;
+        for left in transaction.keep()? {
+            let left = left.to_string();
+            // It is kept, whatever cannot be recorded now.
+            drop(context.log.append(&event(EventKind::Result).detail(&left)));
+            progress.note(&left);
+        }
     }
     Ok((reloads, verified))
 }

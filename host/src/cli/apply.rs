@@ -8,6 +8,8 @@ use super::{
     report::{self, DoneObject, PlanObject},
 };
 use crate::{
+    audit::Kind,
+    broker::Identity,
     change_set::review::Review,
     context::Context,
     enrolment::Enrolment,
@@ -92,20 +94,20 @@ impl Apply {
         report::header(output, context, &planned)?;
         report::review(output, &review)?;
         report::messages(output, &planned.session.messages)?;
-        let enrolment = planned.enrolment();
+        // With the same terms the old record stays: an enrolment is a change like any other.
+        let known = Enrolment::load(&context.state)?;
+        let enrolment = planned
+            .enrolment()
+            .filter(|enrolment| !known.as_ref().is_some_and(|known| known.same_as(enrolment)))
+            .map(|enrolment| enrolment.replacing(known));
+        if let Some(enrolment) = &enrolment {
+            output.line(format!("> enrol for {}: {enrolment}", enrolment.procedure))?;
+        }
         let messages = planned.session.messages.clone();
         let identity = planned.identity.clone();
         let changes = planned.session.changes.staged().len();
         if changes == 0 {
-            if let Some(enrolment) = enrolment {
-                let known = Enrolment::load(&context.state)?;
-                if !known.is_some_and(|known| known.same_as(&enrolment)) {
-                    enrolment.save(&context.state)?;
-                }
-            }
-            output.line("Nothing to do.")?;
-            output.object(&DoneObject::nothing("warded.apply/1", procedure.as_str(), &messages))?;
-            return Ok(Exit::Done);
+            return self.enrol_only(context, output, &identity, enrolment.as_ref(), &messages);
         }
         let question = format!("Apply {}{}?", count(changes, "change"), reloading(&review.reloads));
         if !self.yes && !confirm(&question)? {
@@ -120,6 +122,32 @@ impl Apply {
         drop(progress);
         // It is done, whether anybody reads of it or not.
         drop(self.report(output, &review, &messages, &done));
+        Ok(Exit::Done)
+    }
+
+    /// What is left where no file changes: the terms of the renewal, if they are new.
+    fn enrol_only(
+        &self,
+        context: &Context,
+        output: Output,
+        identity: &Identity,
+        enrolment: Option<&Enrolment>,
+        messages: &[Message],
+    ) -> Result<Exit> {
+        if let Some(enrolment) = enrolment {
+            if !self.yes && !confirm("Enrol this machine on these terms?")? {
+                output.note("Nothing was changed.");
+                return Err(Error::quiet(Exit::Failed));
+            }
+            let event = |kind| identity.event(kind).capability("enrolment").need(&enrolment.to_string());
+            context.log.append_synced(&event(Kind::Intent))?;
+            enrolment.save(&context.state)?;
+            context.log.append_synced(&event(Kind::Result))?;
+            drop(output.line("Enrolled. No file had to change."));
+        } else {
+            output.line("Nothing to do.")?;
+        }
+        output.object(&DoneObject::nothing("warded.apply/1", self.procedure.procedure.as_str(), messages))?;
         Ok(Exit::Done)
     }
 
@@ -151,6 +179,7 @@ impl ProcedureArgs {
             && enrolment.procedure == self.procedure
             && enrolment.policy == granting.policy.name
             && enrolment.component == granting.digest
+            && enrolment.grants == granting.grants
         {
             confirmed = enrolment.principals;
             if settings.is_empty() {

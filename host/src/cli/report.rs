@@ -51,6 +51,9 @@ pub(super) fn review(output: Output, review: &Review) -> Result<()> {
         let what: Vec<&str> = [file.what.as_str(), mode.as_str()].into_iter().filter(|text| !text.is_empty()).collect();
         let line = format!("{} {:width$}   {}", output.paint(style, sign), file.path, what.join(" · "));
         output.line(line.trim_end())?;
+        for end in &file.ends {
+            output.line(format!("    {} {end}", output.paint(Style::Yellow, "!")))?;
+        }
         for line in &file.diff {
             let style = match line.chars().next() {
                 Some('+') => Style::Green,

@@ -12,7 +12,6 @@ use crate::{
     context::Context,
     enrolment::Enrolment,
     error::{Error, Exit, Result},
-    machine::keys::holds_private_key,
     pipeline::{self, Work},
     policy::name::Name,
     text::count,
@@ -62,8 +61,8 @@ impl Undo {
     }
 }
 
-/// Takes a run back through the same stages as any other change. The enrolment goes with the run
-/// that made it.
+/// Takes a run back through the same stages as any other change. The enrolment becomes what it was
+/// before that run.
 pub(super) fn carry_out(
     context: &Context,
     undo: Changes,
@@ -73,43 +72,18 @@ pub(super) fn carry_out(
     let unreadable = |what: String| Error::failed("the journal names what this version does not know").cause(what);
     let policy: Name = undo.run.policy.parse().map_err(unreadable)?;
     let procedure: Name = undo.run.procedure.parse().map_err(unreadable)?;
-    let run = transaction::next_run(&context.state)?;
-    let policies = context.policies()?;
-    let enrolled_by = policies
-        .iter()
-        .find(|granting| granting.policy.name == policy)
-        .and_then(|granting| granting.policy.procedures.get(&procedure)?.renewal.clone());
-    let identity = Identity { run: Some(run), policy: policy.clone(), component: undo.run.component, procedure };
+    let (run, undone) = (transaction::next_run(&context.state)?, undo.run.run);
+    let identity = Identity { run: Some(run), policy, component: undo.run.component, procedure };
     let mut work = Work::undoing(undo);
     work.confirm_within = confirm_within;
-    let enrolled = Enrolment::load(&context.state)?;
-    work.own = enrolled
-        .filter(|enrolment| enrolment.policy == policy && Some(&enrolment.procedure) == enrolled_by.as_ref())
-        .map(|_| Enrolment::gone_with_run());
+    if let Some(enrolment) = Enrolment::load(&context.state)?.filter(|enrolment| enrolment.run >= undone) {
+        work.own = Some(enrolment.before(undone).map_or(Ok(Enrolment::gone_with_run()), |earlier| earlier.with_run())?);
+    }
     pipeline::carry_out(context, &identity, work, progress)
 }
 
 fn entry(change: &FileChange) -> review::Entry {
-    let before = change.before.as_ref().map(|before| before.contents.as_slice()).unwrap_or_default();
-    let after = change.after.as_ref().map(|after| after.contents.as_slice()).unwrap_or_default();
-    let action = match (&change.before, &change.after) {
-        (_, None) => review::Action::Remove,
-        (None, Some(_)) => review::Action::Add,
-        (Some(_), Some(_)) => review::Action::Change,
-    };
-    let what = if holds_private_key(before) || holds_private_key(after) {
-        "private key"
-    } else if change.path.name().ends_with("-cert.pub") {
-        "certificate"
-    } else {
-        ""
-    };
-    review::Entry {
-        action,
-        path: change.path.to_string(),
-        what: what.to_owned(),
-        diff: if what.is_empty() { review::lines(before, after) } else { Vec::new() },
-        mode: None,
-        grant: "undo".to_owned(),
-    }
+    let before = change.before.as_ref().map(|before| before.contents.as_slice());
+    let after = change.after.as_ref().map(|after| after.contents.as_slice());
+    review::Entry::new(change.path.as_str(), before, after, "undo")
 }

@@ -67,14 +67,15 @@ fn install(as_usual: &Arc<AtomicBool>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::process::{Signal, getpid, kill_process};
+    use signal_hook::low_level::raise;
 
     #[test]
     fn nothing_ends_what_is_shielded() {
         let outer = Shield::up().unwrap();
         drop(Shield::up().unwrap());
-        for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::TSTP, Signal::TTIN, Signal::TTOU] {
-            kill_process(getpid(), signal).unwrap();
+        for signal in ENDING {
+            // On this thread, so that it has been dealt with before the shield goes.
+            raise(signal).unwrap();
         }
         drop(outer);
         assert!(AS_USUAL.get().unwrap().load(Ordering::SeqCst));

@@ -111,7 +111,7 @@ impl Work {
                     let contents = match &staged.after {
                         After::Removed => None,
                         After::Bytes { contents, .. } => Some(contents.clone()),
-                        After::PrivateKey { text } => Some(text.as_bytes().to_vec()),
+                        After::PrivateKey { text, .. } => Some(text.as_bytes().to_vec()),
                         After::Certificate { request } => Some(match self.certificates.get(request) {
                             Some(certificate) => certificate.to_file().into_bytes(),
                             None => {
@@ -143,7 +143,9 @@ impl Work {
                 let (after, order) = match &staged.after {
                     After::Removed => (None, order_of_removal(staged.path.as_path())),
                     After::Bytes { contents, .. } => (Some(NewFile::new(contents.clone(), mode)), Order::WriteOther),
-                    After::PrivateKey { text } => (Some(NewFile::new(text.as_bytes().to_vec(), mode)), Order::WriteKey),
+                    After::PrivateKey { text, .. } => {
+                        (Some(NewFile::new(text.as_bytes().to_vec(), mode)), Order::WriteKey)
+                    }
                     After::Certificate { request } => {
                         let certificate = self.certificates.get(request).ok_or_else(nameless)?;
                         (Some(NewFile::new(certificate.to_file().into_bytes(), mode)), Order::WriteCertificate)

@@ -9,7 +9,6 @@ use crate::{
 use std::{
     borrow::Cow,
     fs,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -20,6 +19,8 @@ pub struct Granting {
     pub policy: Policy,
     /// The digest of the component.
     pub digest: Digest,
+    /// The digest of the policy's text.
+    pub grants: Digest,
     /// Where it came from.
     pub origin: Origin,
     /// The component.
@@ -66,6 +67,32 @@ pub fn demo() -> Result<Granting> {
     DEMO.load()
 }
 
+/// The policy of one name. Others may be broken: they do not matter here.
+///
+/// # Errors
+/// There is none of that name that can be used: why not.
+pub fn find(directory: &Path, name: &Name) -> Result<Granting> {
+    if let Some(bundled) =
+        OFFERED.iter().map(Bundled::load).find(|loaded| loaded.as_ref().is_ok_and(|one| one.policy.name == *name))
+    {
+        return bundled;
+    }
+    let mut first_fault = None;
+    for loaded in files(directory)?.iter().map(|file| load_file(file)) {
+        match loaded {
+            Ok(granting) if granting.policy.name == *name => {
+                durable::only_ours_to_write(directory)?;
+                return Ok(granting);
+            }
+            Ok(_) => {}
+            Err(error) => first_fault = first_fault.or(Some(error)),
+        }
+    }
+    Err(first_fault.unwrap_or_else(|| {
+        Error::refused(format!("there is no policy {name}")).next("`warded policy list` shows those there are")
+    }))
+}
+
 /// All policies: those of the binary, and those in `directory`, if it is there.
 ///
 /// # Errors
@@ -73,17 +100,9 @@ pub fn demo() -> Result<Granting> {
 /// name, or whose component is missing or another than the one it was accepted for.
 pub fn load(directory: &Path) -> Result<Vec<Granting>> {
     let mut all = OFFERED.iter().map(Bundled::load).collect::<Result<Vec<_>>>()?;
-    let mut files: Vec<PathBuf> = match fs::read_dir(directory) {
-        Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => {
-            return Err(Error::failed(format!("cannot read the policies in {}", directory.display())).cause(error));
-        }
-    };
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
-    files.sort();
+    let files = files(directory)?;
     if !files.is_empty() {
-        only_ours_to_write(directory)?;
+        durable::only_ours_to_write(directory)?;
     }
     for file in files {
         let granting = load_file(&file)?;
@@ -96,41 +115,42 @@ pub fn load(directory: &Path) -> Result<Vec<Granting>> {
     Ok(all)
 }
 
+/// The policy files in a directory, in the order of their names.
+fn files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = match fs::read_dir(directory) {
+        Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            return Err(Error::failed(format!("cannot read the policies in {}", directory.display())).cause(error));
+        }
+    };
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    Ok(files)
+}
+
 fn load_file(file: &Path) -> Result<Granting> {
     let unreadable =
         |what: &Path, error: std::io::Error| Error::failed(format!("cannot read {}", what.display())).cause(error);
-    only_ours_to_write(file)?;
+    durable::only_ours_to_write(file)?;
     let text = fs::read_to_string(file).map_err(|error| unreadable(file, error))?;
     let policy = Policy::parse(&text, &file.display().to_string())?;
     let wasm = file.with_extension("wasm");
     let component = fs::read(&wasm).map_err(|error| unreadable(&wasm, error))?;
-    bind(policy, Origin::File(file.to_owned()), Cow::Owned(component), None)
-}
-
-/// A policy is what the operator accepted: nobody else may be able to write one. (A component needs
-/// no such care: it has its digest.)
-fn only_ours_to_write(path: &Path) -> Result<()> {
-    let metadata =
-        path.metadata().map_err(|error| Error::failed(format!("cannot look at {}", path.display())).cause(error))?;
-    if durable::is_ours(metadata.uid()) && metadata.mode() & 0o022 == 0 {
-        return Ok(());
-    }
-    let path = path.display();
-    Err(Error::refused(format!("{path} could have been written by somebody else"))
-        .cause("it belongs to another user, or its mode lets others write it")
-        .next(format!("read it; if it is as you accepted it: chown root {path} && chmod go-w {path}")))
+    bind((policy, &text), Origin::File(file.to_owned()), Cow::Owned(component), None)
 }
 
 /// Binds a policy to the bytes it grants to: grants hold for one digest.
 fn bind(
-    policy: Policy,
+    (policy, text): (Policy, &str),
     origin: Origin,
     component: Cow<'static, [u8]>,
     precompiled: Option<&'static [u8]>,
 ) -> Result<Granting> {
+    let grants = Digest::of(text.as_bytes());
     let digest = Digest::of(&component);
     match policy.component {
-        Some(accepted) if accepted == digest => Ok(Granting { policy, digest, origin, component, precompiled }),
+        Some(accepted) if accepted == digest => Ok(Granting { policy, digest, grants, origin, component, precompiled }),
         Some(accepted) => {
             Err(Error::refused(format!("the component of policy {} is not the one that was accepted", policy.name))
                 .cause(format!("accepted: {accepted}\nthere is: {digest}"))
@@ -144,7 +164,7 @@ fn bind(
 impl Bundled {
     fn load(&self) -> Result<Granting> {
         let policy = Policy::parse(self.policy, "a bundled policy")?;
-        bind(policy, Origin::Bundled, Cow::Borrowed(self.component), Some(self.precompiled))
+        bind((policy, self.policy), Origin::Bundled, Cow::Borrowed(self.component), Some(self.precompiled))
     }
 }
 
@@ -224,10 +244,10 @@ mod tests {
     fn a_grant_holds_for_one_component() {
         let unix = || Policy::parse(OFFERED[0].policy, "unix").unwrap();
         let other = Cow::Borrowed(DEMO.component);
-        let error = bind(unix(), Origin::Bundled, other.clone(), None).unwrap_err();
+        let error = bind((unix(), ""), Origin::Bundled, other.clone(), None).unwrap_err();
         assert_eq!(error.exit(), crate::error::Exit::Refused, "{error}");
         let without = Policy { component: None, ..unix() };
-        let error = bind(without, Origin::Bundled, other, None).unwrap_err();
+        let error = bind((without, ""), Origin::Bundled, other, None).unwrap_err();
         assert!(error.message().contains("does not say which component"), "{error}");
     }
 

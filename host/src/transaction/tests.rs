@@ -1,6 +1,7 @@
 //! The whole mechanism on real directories, on a disk and in memory.
 
 mod crash;
+mod ending;
 mod full_disk;
 mod interference;
 mod property;
@@ -118,6 +119,7 @@ impl Machine {
     }
 
     fn recover(&self) -> Result<Option<Recovered>> {
+        tidy_ended(&self.state, &self.root)?;
         recover(&self.state, &self.root, |_, _| {})
     }
 

@@ -13,7 +13,7 @@ use std::{env, fs};
 fn an_edit_between_plan_and_commit_is_not_lost() {
     let machine = Machine::start();
     let config = machine.config();
-    let edit = format!("echo '# an edit' >>{}", config.display());
+    let edit = format!("[ $first = no ] || echo '# an edit' >>{}", config.display());
     let sshd = stand_in(&machine, When::Proof, &edit);
     let mut expected = machine.tree();
     expected.get_mut(&config).unwrap().3.extend(b"# an edit\n");

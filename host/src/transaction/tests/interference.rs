@@ -254,3 +254,26 @@ fn an_immutable_file_is_seen_beforehand() {
     assert_eq!(done.unwrap().restored.len(), 2);
     assert_eq!(machine.tree(), before);
 }
+
+#[test]
+fn what_cannot_be_tidied_away_is_told_and_tried_again() {
+    let machine = Machine::new("/tmp");
+    let mut transaction = machine.begin(example(&machine)).unwrap();
+    transaction.commit().unwrap();
+    // The way there leads for a while to what is no directory.
+    let temporary = machine.tree().into_keys().find(|name| name.starts_with("d/.conf")).unwrap();
+    let at = machine.path(&temporary);
+    let moved = machine.live.join("moved");
+    fs::rename(machine.path("d"), &moved).unwrap();
+    std::os::unix::fs::symlink("/proc/self/mem/x", machine.path("d")).unwrap();
+    let left = transaction.keep().unwrap();
+    assert!(!left.is_empty() && left.iter().all(|left| left.why.contains("the next command tries again")), "{left:?}");
+    assert_eq!(transaction.journal().state, State::Kept);
+    drop(transaction);
+    assert!(!tidy_ended(&machine.state, &machine.root).unwrap().is_empty());
+    fs::remove_file(machine.path("d")).unwrap();
+    fs::rename(&moved, machine.path("d")).unwrap();
+    assert!(at.exists());
+    assert_eq!(tidy_ended(&machine.state, &machine.root).unwrap(), []);
+    assert!(!at.exists());
+}
