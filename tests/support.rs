@@ -7,6 +7,8 @@ pub(crate) mod guest;
 pub(crate) mod machine;
 pub(crate) mod policy;
 pub(crate) mod run;
+pub(crate) mod script;
+pub(crate) mod trace;
 
 pub(crate) use client::{Client, Knows};
 pub(crate) use machine::{Machine, Setup};

@@ -16,6 +16,7 @@ use crate::{
     operation::{Failure, Operation, Session},
     runtime::{bindings::warded::host::types, limits, watch::Clock},
 };
+use std::time::Instant;
 use wasmtime::{
     StoreLimits,
     component::{ResourceTable, ResourceTableError},
@@ -32,13 +33,14 @@ pub struct State {
     limits: StoreLimits,
     clock: Clock,
     calls: usize,
+    begun: Instant,
 }
 
 impl State {
     pub(crate) fn new(broker: Broker, session: Session, clock: Clock) -> Self {
         let mut handles = ResourceTable::new();
         handles.set_max_capacity(limits::HANDLES);
-        Self { broker, session, handles, limits: limits::store(), clock, calls: 0 }
+        Self { broker, session, handles, limits: limits::store(), clock, calls: 0, begun: Instant::now() }
     }
 
     pub(crate) fn limits(&mut self) -> &mut StoreLimits {
@@ -52,15 +54,27 @@ impl State {
     /// Gives an operation to the broker. A denial traps; a failure goes to the guest.
     fn perform<O: Operation>(&mut self, operation: O) -> Answer<O::Output> {
         let _in_call = self.clock.enter(operation.need().capability());
-        self.calls += 1;
-        if self.calls > limits::CALLS {
-            return Err(stopped(&format!("it made more than {} calls", limits::CALLS)));
-        }
+        self.count()?;
         let outcome = self.broker.perform(operation, &mut self.session)?;
+        if self.session.changes.staged().len() > limits::STAGED_FILES {
+            return Err(stopped(&format!("it staged more than {} files", limits::STAGED_FILES)));
+        }
         if self.session.changes.staged_bytes() > limits::STAGED_BYTES {
             return Err(stopped(&format!("it staged more than {} MiB", limits::STAGED_BYTES >> 20)));
         }
         Ok(outcome.map_err(types::Error::from))
+    }
+
+    /// Counts a call, whatever becomes of it: each is on record.
+    fn count(&mut self) -> wasmtime::Result<()> {
+        self.calls += 1;
+        if self.calls > limits::CALLS {
+            return Err(stopped(&format!("it made more than {} calls", limits::CALLS)));
+        }
+        if self.begun.elapsed() > limits::RUN_TIME {
+            return Err(stopped(&format!("it ran for more than {} s", limits::RUN_TIME.as_secs())));
+        }
+        Ok(())
     }
 
     /// An argument as what it should be, or the failure that the guest gets; on record either way.
@@ -74,6 +88,7 @@ impl State {
         match parsed {
             Ok(value) => Ok(Ok(value)),
             Err(why) => {
+                self.count()?;
                 let failure = Failure::new(code, why);
                 self.broker.reject(capability, argument, &failure)?;
                 Ok(Err(failure.into()))

@@ -1,6 +1,6 @@
 //! One hostile guest: what it is granted, what it does, and how that has to end.
 
-use super::script::Script;
+use crate::support::script::Script;
 use crate::support::Machine;
 
 type Prepare = Box<dyn Fn(&Machine) + Send + Sync>;

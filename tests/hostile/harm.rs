@@ -1,10 +1,8 @@
 //! Guests that do what they are granted, to another end: lines for sshd that do more, names that
 //! nobody confirmed, services, certificates in the wrong place, changes by halves.
 
-use super::{
-    case::{Case, case},
-    script::Argument::{Expression, Number, Text, Texts},
-};
+use super::case::{Case, case};
+use crate::support::script::Argument::{Expression, Number, Text, Texts};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::fs;
 

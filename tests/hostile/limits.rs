@@ -1,9 +1,7 @@
 //! Guests that take all they can get: time, memory, stack, tables, handles, words, calls.
 
-use super::{
-    case::{Case, case},
-    script::Argument::{Expression, Number, Text, Texts},
-};
+use super::case::{Case, case};
+use crate::support::script::Argument::{Expression, Number, Text, Texts};
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 /// A file that there is, and that may be read.
@@ -171,7 +169,7 @@ fn asking() -> Vec<Case> {
             })
             .ends(&[0], &["many lines"])
             .may_change(&["ssh/big"]),
-        case("four hundred thousand names")
+        case("a hundred thousand names")
             .granted(&["keys = [\"sshd-host-keys\"]", "authority = [\"issue host\"]"])
             .does(|guest| {
                 guest.does("keys.host-keys", &[]).takes_first();
@@ -179,7 +177,7 @@ fn asking() -> Vec<Case> {
                 guest.raw("(drop (memory.grow (i32.const 100))) ");
                 guest.does(
                     "authority.issue",
-                    &[Expression("(local.get $h)"), Number(0), Number(1 << 20), Number(200_000)],
+                    &[Expression("(local.get $h)"), Number(0), Number(1 << 20), Number(100_000)],
                 );
             })
             .gives_up("invalid-principal", "it is empty"),
@@ -278,9 +276,9 @@ fn lying() -> Vec<Case> {
         .ends(&[1], &["go gave up (): xxxx"])
         .hides(&"x".repeat(501)),
         result(
-            "error with a hundred thousand details",
+            "error with fifty thousand details",
             "(drop (memory.grow (i32.const 32))) (i32.store (i32.const 1024) (i32.const 1)) \
-             (i32.store (i32.const 1044) (i32.const 65536)) (i32.store (i32.const 1048) (i32.const 100000)) \
+             (i32.store (i32.const 1044) (i32.const 65536)) (i32.store (i32.const 1048) (i32.const 50000)) \
              (return (i32.const 1024))",
             "",
         )

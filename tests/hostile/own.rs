@@ -1,10 +1,8 @@
 //! Guests that are after what no grant gives: Warded's own files, a CA's, another policy's, and
 //! private keys.
 
-use super::{
-    case::{Case, case},
-    script::Argument::{Number, Text},
-};
+use super::case::{Case, case};
+use crate::support::script::Argument::{Number, Text};
 use crate::support::{Grants, Machine, machine::keygen};
 use rustix::fs::{AtFlags, CWD, linkat};
 use std::{fs, os::unix::fs::symlink, process::Command};

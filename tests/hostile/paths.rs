@@ -1,9 +1,7 @@
 //! Guests that name files: paths that lead elsewhere, and files that are none.
 
-use super::{
-    case::{Case, case},
-    script::Argument::{Number, Text},
-};
+use super::case::{Case, case};
+use crate::support::script::Argument::{Expression, Number, Text};
 use crate::support::Machine;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, linkat, mknodat};
 use std::{
@@ -242,8 +240,8 @@ fn swapped() -> Vec<Case> {
                 let say = guest.call(
                     "log.info",
                     &[
-                        super::script::Argument::Expression("(i32.load (i32.const 1032))"),
-                        super::script::Argument::Expression("(i32.load (i32.const 1036))"),
+                        Expression("(i32.load (i32.const 1032))"),
+                        Expression("(i32.load (i32.const 1036))"),
                     ],
                 );
                 guest.repeats(TIMES, |guest| {

@@ -5,7 +5,7 @@ use super::{
     Candidate,
     baseline::{self, Baseline},
     both, connections, files,
-    includes::{ConfigFile, Overlay},
+    includes::{self, ConfigFile, Overlay},
     keywords::{self, MayChange},
     on_two_threads,
 };
@@ -25,6 +25,7 @@ impl Candidate {
     /// With the first of these that does not hold.
     pub fn check(&self, baseline: &Baseline, granted: MayChange<'_>) -> Result<()> {
         self.check_lines(baseline, granted)?;
+        self.check_named()?;
         let sshd = &self.original;
         let _held = sshd.hold()?;
         let (tested, effective) = both(|| self.test(), || self.effective(&[]))?;
@@ -49,6 +50,29 @@ impl Candidate {
                 return Err(Error::refused(format!("{place} {}, which is not granted", first.what))
                     .cause(grants(granted))
                     .state("nothing was changed"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What sshd reads while it is tested has an end: neither waits it, nor does it fill the memory.
+    fn check_named(&self) -> Result<()> {
+        let overlay = Overlay(&self.staged);
+        for (_, _, directive) in self.tree.directives() {
+            if !["hostcertificate", "hostkey", "trustedusercakeys", "revokedkeys"].contains(&directive.keyword.as_str()) {
+                continue;
+            }
+            for argument in &directive.arguments {
+                // sshd takes a relative path against its working directory, which may be either.
+                for base in [std::env::current_dir().unwrap_or_default(), "/".into()] {
+                    let path = base.join(&argument.text);
+                    match overlay.read(&path) {
+                        Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
+                            return Err(includes::endless(&path, &directive.keyword, &error));
+                        }
+                        Ok(_) | Err(_) => {}
+                    }
+                }
             }
         }
         Ok(())

@@ -18,7 +18,7 @@ use crate::{
     },
     runtime,
 };
-use std::{collections::BTreeSet, process};
+use std::{collections::BTreeSet, process, sync::mpsc, thread, time::Duration};
 
 /// Which procedure to run, how.
 #[derive(Debug)]
@@ -137,10 +137,16 @@ fn overdue(context: &Context, identity: &Identity) -> impl Fn(&'static str) + Se
         ))
         .state("nothing was changed")
         .next("look for a file system or a program that hangs");
-        let event = identity.event(EventKind::Ended).capability(capability).detail(error.message());
-        // The process ends either way.
-        drop(log.append_synced(&event));
         crate::cli::output::Output::new(false).failure(&error);
+        let event = identity.event(EventKind::Ended).capability(capability).detail(error.message());
+        // The process ends either way, also where it is the log that hangs.
+        let (done, recorded) = mpsc::channel();
+        let log = log.clone();
+        thread::spawn(move || {
+            drop(log.append_synced(&event));
+            done.send(()).ok();
+        });
+        recorded.recv_timeout(Duration::from_secs(2)).ok();
         process::exit(i32::from(Exit::Refused.code()));
     }
 }
