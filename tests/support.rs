@@ -5,12 +5,15 @@ pub(crate) mod client;
 pub(crate) mod enclosure;
 pub(crate) mod guest;
 pub(crate) mod machine;
+pub(crate) mod peer;
 pub(crate) mod policy;
 pub(crate) mod run;
 pub(crate) mod script;
+pub(crate) mod stand_in;
 pub(crate) mod trace;
 
 pub(crate) use client::{Client, Knows};
 pub(crate) use machine::{Machine, Setup};
+pub(crate) use peer::Peer;
 pub(crate) use policy::Grants;
 pub(crate) use run::Run;

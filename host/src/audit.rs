@@ -9,6 +9,7 @@ mod chain;
 mod end;
 mod log;
 mod record;
+pub mod syslog;
 mod verify;
 
 pub use chain::Head;

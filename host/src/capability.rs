@@ -16,7 +16,6 @@ use crate::{
     operation::{Failure, Operation, Session},
     runtime::{bindings::warded::host::types, limits, watch::Clock},
 };
-use std::time::Instant;
 use wasmtime::{
     StoreLimits,
     component::{ResourceTable, ResourceTableError},
@@ -33,14 +32,13 @@ pub struct State {
     limits: StoreLimits,
     clock: Clock,
     calls: usize,
-    begun: Instant,
 }
 
 impl State {
     pub(crate) fn new(broker: Broker, session: Session, clock: Clock) -> Self {
         let mut handles = ResourceTable::new();
         handles.set_max_capacity(limits::HANDLES);
-        Self { broker, session, handles, limits: limits::store(), clock, calls: 0, begun: Instant::now() }
+        Self { broker, session, handles, limits: limits::store(), clock, calls: 0 }
     }
 
     pub(crate) fn limits(&mut self) -> &mut StoreLimits {
@@ -62,17 +60,21 @@ impl State {
         if self.session.changes.staged_bytes() > limits::STAGED_BYTES {
             return Err(stopped(&format!("it staged more than {} MiB", limits::STAGED_BYTES >> 20)));
         }
+        if self.session.connections() > limits::CONNECTIONS {
+            return Err(stopped(&format!("it asked sshd for more than {} connections", limits::CONNECTIONS)));
+        }
         Ok(outcome.map_err(types::Error::from))
     }
 
-    /// Counts a call, whatever becomes of it: each is on record.
+    /// One more call. Each leaves a record, whatever comes of it.
     fn count(&mut self) -> wasmtime::Result<()> {
         self.calls += 1;
         if self.calls > limits::CALLS {
             return Err(stopped(&format!("it made more than {} calls", limits::CALLS)));
         }
-        if self.begun.elapsed() > limits::RUN_TIME {
-            return Err(stopped(&format!("it ran for more than {} s", limits::RUN_TIME.as_secs())));
+        if self.clock.spent() > limits::HOST_TIME {
+            let seconds = limits::HOST_TIME.as_secs();
+            return Err(stopped(&format!("what it asked for took more than {seconds} s")));
         }
         Ok(())
     }
@@ -88,6 +90,7 @@ impl State {
         match parsed {
             Ok(value) => Ok(Ok(value)),
             Err(why) => {
+                let _in_call = self.clock.enter(capability);
                 self.count()?;
                 let failure = Failure::new(code, why);
                 self.broker.reject(capability, argument, &failure)?;
@@ -131,3 +134,6 @@ macro_rules! answer {
 use answer;
 
 impl types::Host for State {}
+
+#[cfg(test)]
+mod tests;

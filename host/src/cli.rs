@@ -4,14 +4,17 @@ mod apply;
 mod audit;
 mod ca;
 mod completions;
+mod confirm;
 mod demo;
 pub mod output;
 mod policy;
 pub mod progress;
+mod recover;
 mod renew;
 mod report;
 mod status;
 mod undo;
+mod watchdog;
 
 use crate::{
     context::{Context, Options},
@@ -68,6 +71,10 @@ enum Command {
     Status(status::Status),
     /// Take the last run back, byte for byte; again: the one before
     Undo(undo::Undo),
+    /// Keep what `apply --confirm-within` has changed; from a new login
+    Confirm(confirm::Confirm),
+    /// Finish what an interrupted run left; for the start of the machine
+    Recover(recover::Recover),
     /// What procedures asked for, and what was done
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -81,6 +88,8 @@ enum Command {
     Demo(demo::Demo),
     /// Print completions for a shell
     Completions(completions::Completions),
+    #[command(hide = true)]
+    Watchdog(watchdog::Watchdog),
 }
 
 /// Runs the command line and gives its exit code.
@@ -110,11 +119,14 @@ pub fn main() -> ExitCode {
         Command::Renew(command) => open().and_then(|context| command.run(&context, output)),
         Command::Status(command) => open().and_then(|context| command.run(&context, output)),
         Command::Undo(command) => open().and_then(|context| command.run(&context, output)),
+        Command::Confirm(command) => open().and_then(|context| command.run(&context, output)),
+        Command::Recover(command) => open().and_then(|context| command.run(&context, output)),
         Command::Audit(command) => open().and_then(|context| command.run(&context, output)),
         Command::Policy(command) => open().and_then(|context| command.run(&context, output)),
         Command::Ca(command) => command.run(output),
         Command::Demo(command) => command.run(&options, output),
         Command::Completions(command) => command.run(output),
+        Command::Watchdog(command) => command.run(&options),
     };
     match ended {
         Ok(exit) => ExitCode::from(exit.code()),

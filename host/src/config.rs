@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    machine::path::AbsolutePath,
+    machine::{durable, path::AbsolutePath},
 };
 use serde::Deserialize;
 use std::{
@@ -42,6 +42,7 @@ impl Config {
                 return Err(Error::usage(format!("cannot read the configuration {}", file.display())).cause(error));
             }
         };
+        durable::only_ours_to_write(&file)?;
         Self::parse(&text, &file)
     }
 

@@ -5,14 +5,17 @@ use crate::{
     digest::Digest,
     error::{Error, Result},
     machine::{path::AbsolutePath, private::StateDir},
-    policy::{name::Name, setting::Setting},
+    policy::{name::Name, setting::Setting, store::Granting},
+    transaction::OwnFile,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 const SCHEMA: &str = "warded.enrolment/1";
 const FILE: &str = "enrolment.json";
+/// As many earlier records are kept as runs can be undone.
+const HISTORY: usize = 20;
 
 /// What holds for this machine, as the operator accepted it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +26,8 @@ pub struct Enrolment {
     pub policy: Name,
     /// The component that was accepted.
     pub component: Digest,
+    /// The digest of the policy's text: the grants that were accepted.
+    pub grants: Digest,
     /// The procedure to run.
     pub procedure: Name,
     /// Its settings.
@@ -35,13 +40,27 @@ pub struct Enrolment {
     pub authority: String,
     /// When.
     pub enrolled: Timestamp,
+    /// The run that made this record.
+    pub run: u64,
+    /// What it took the place of, for an undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    previous: Option<Box<Self>>,
+}
+
+/// Its terms, in a line.
+impl fmt::Display for Enrolment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.principals.iter().map(String::as_str).collect();
+        write!(f, "{} by {}, policy {}", names.join(" "), self.authority, self.policy)
+    }
 }
 
 impl Enrolment {
     /// A record made now.
     #[must_use]
     pub fn new(
-        (policy, component, procedure): (Name, Digest, Name),
+        granting: &Granting,
+        (procedure, run): (Name, u64),
         settings: Vec<Setting>,
         principals: BTreeSet<String>,
         sshd_config: AbsolutePath,
@@ -50,21 +69,47 @@ impl Enrolment {
         let schema = SCHEMA.to_owned();
         Self {
             schema,
-            policy,
-            component,
+            policy: granting.policy.name.clone(),
+            component: granting.digest,
+            grants: granting.grants,
             procedure,
             settings,
             principals,
             sshd_config,
             authority,
             enrolled: Timestamp::now(),
+            run,
+            previous: None,
         }
+    }
+
+    /// This record in the place of another.
+    #[must_use]
+    pub fn replacing(mut self, previous: Option<Self>) -> Self {
+        self.previous = previous.map(|previous| Box::new(previous.shortened(HISTORY)));
+        self
+    }
+
+    /// The newest record that is older than a run, if there is one.
+    #[must_use]
+    pub fn before(&self, run: u64) -> Option<&Self> {
+        let mut record = Some(self);
+        while let Some(candidate) = record.filter(|candidate| candidate.run >= run) {
+            record = candidate.previous.as_deref();
+        }
+        record
+    }
+
+    fn shortened(mut self, left: usize) -> Self {
+        self.previous =
+            self.previous.filter(|_| left > 0).map(|previous| Box::new(previous.shortened(left.saturating_sub(1))));
+        self
     }
 
     /// Whether the other record says the same, whenever it was made.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
-        Self { enrolled: self.enrolled, ..other.clone() } == *self
+        Self { enrolled: self.enrolled, run: self.run, previous: self.previous.clone(), ..other.clone() } == *self
     }
 
     /// The record of this machine, if it is enrolled.
@@ -93,16 +138,24 @@ impl Enrolment {
     /// # Errors
     /// It cannot be written.
     pub fn save(&self, state: &StateDir) -> Result<()> {
-        let text = serde_json::to_vec_pretty(self)
-            .map_err(|error| Error::failed("cannot write the enrolment record").cause(error))?;
-        state.write(FILE, &text, 0o600)
+        state.write(FILE, &self.text()?, 0o600)
     }
 
-    /// Takes the record back.
+    /// The record that a run leaves once it is kept.
     ///
     /// # Errors
-    /// It cannot be removed.
-    pub fn remove(state: &StateDir) -> Result<()> {
-        state.remove(FILE)
+    /// It cannot be put into words.
+    pub fn with_run(&self) -> Result<OwnFile> {
+        Ok(OwnFile::Write { name: FILE, contents: self.text()? })
+    }
+
+    /// The record goes once a run is kept.
+    #[must_use]
+    pub fn gone_with_run() -> OwnFile {
+        OwnFile::Remove { name: FILE }
+    }
+
+    fn text(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec_pretty(self).map_err(|error| Error::failed("cannot write the enrolment record").cause(error))
     }
 }

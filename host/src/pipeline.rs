@@ -6,25 +6,29 @@ pub mod certify;
 pub mod plan;
 pub mod prove;
 pub mod settle;
+pub mod take_back;
+pub mod watchdog;
 pub mod work;
 
 pub use plan::{Planned, Request, plan};
 pub use work::Work;
 
 use crate::{
-    audit::Kind as EventKind,
+    audit::{Kind as EventKind, syslog},
     broker::Identity,
     ca::Certificate,
     cli::progress::Progress,
     context::Context,
-    enrolment::Enrolment,
     error::{Error, Result},
     guard::{Proof, Verified},
-    policy::{file::Service, name::Name, store::Granting},
+    machine::{facts::Init, login, services::Reloaded, signals::Shield},
     text::count,
-    transaction::Transaction,
+    transaction::{Afterwards, Confirm, Transaction},
 };
+use jiff::Timestamp;
 use prove::Guard;
+use take_back::Recovery;
+use watchdog::Watchdog;
 
 /// What a run that was carried out did.
 #[derive(Debug)]
@@ -38,7 +42,9 @@ pub struct Done {
     /// What was seen afterwards; none where there is no sshd.
     pub verified: Option<Verified>,
     /// How each service was reloaded.
-    pub reloads: Vec<(String, crate::machine::services::Reloaded)>,
+    pub reloads: Vec<(String, Reloaded)>,
+    /// Until when somebody has to confirm it; none: it is kept.
+    pub confirm: Option<Confirm>,
 }
 
 /// Carries out what was reviewed.
@@ -46,18 +52,12 @@ pub struct Done {
 /// # Errors
 /// Before the journal: nothing was changed. After it: everything was put back, and the error says
 /// so; or it could not all be put back, and the error says what is left to do.
-pub fn carry_out(
-    context: &Context,
-    identity: &Identity,
-    mut work: Work,
-    enrolment: Option<&Enrolment>,
-    progress: &Progress,
-) -> Result<Done> {
-    let record = |kind, detail: &str| context.log.append_synced(&identity.event(kind).detail(detail));
+pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, progress: &Progress) -> Result<Done> {
+    let ended = |detail: &str| end(context, identity, detail);
     let unchanged = |error: Error| -> Error {
         // A log that cannot be written must not hide why the run failed.
-        drop(record(EventKind::Ended, &format!("{}: {}", error.heading(), error.message())));
-        error
+        drop(ended(&format!("{}: {}", error.heading(), error.message())));
+        error.or_state("nothing was changed")
     };
 
     progress.stage("looking at sshd as it is");
@@ -69,76 +69,117 @@ pub fn carry_out(
     progress.stage("proving the result");
     let proof = guard.prove(&work, &certificates).map_err(unchanged)?;
 
-    record(EventKind::Intent, &work.describe())?;
-    let mut transaction = Transaction::begin(
-        &context.root,
-        &context.state,
-        &work.run_identity(identity)?,
-        work.changes()?,
-        work.reads(),
-        &work.reload_names(),
-    )
-    .map_err(unchanged)?;
+    let _nobody_needs_to_be_there = Shield::up()?;
+    let mut transaction = prepare(context, identity, &guard, &work).map_err(unchanged)?;
     let run = transaction.journal().run.run;
-
-    progress.stage("changing");
-    let outcome = guard.still_holds().and_then(|()| transaction.commit()).and_then(|()| {
-        progress.stage("reloading");
-        let reloads = settle::reload(context, identity, &guard, &work)?;
-        progress.stage("proving it live");
-        let verified = guard.verify(&certificates)?;
-        transaction.keep()?;
-        Ok((reloads, verified))
-    });
-    match outcome {
+    let mut watchdog = match Watchdog::start(&context.state, run) {
+        Ok(watchdog) => watchdog,
+        Err(error) => return Err(unchanged(take_back(context, &mut transaction, error))),
+    };
+    match change(context, identity, &guard, &work, &certificates, &mut transaction, &mut watchdog, progress) {
         Ok((reloads, verified)) => {
-            if let Some(enrolment) = enrolment {
-                enrolment.save(&context.state)?;
+            let confirm = transaction.journal().confirm.clone();
+            if confirm.is_some() {
+                watchdog.leave()
+            } else {
+                watchdog.release()
             }
-            record(EventKind::Ended, "kept")?;
-            Ok(Done { run, certificates, proof, verified, reloads })
+            ended(if confirm.is_some() { "waits to be confirmed" } else { "kept" })
+                .map_err(|error| error.state(format!("the changes have been made; this is run {run}")))?;
+            Ok(Done { run, certificates, proof, verified, reloads, confirm })
         }
         Err(error) => {
             progress.stage("taking it back");
-            let state = take_back(context, identity, &guard, &work, &mut transaction);
-            let error = match state {
-                Ok(state) => error.into_rolled_back(state),
-                Err(failed) => error.into_rolled_back(format!("not all could be put back: {failed}")),
-            };
+            watchdog.stage();
+            let error = take_back(context, &mut transaction, error);
+            watchdog.release();
             Err(unchanged(error))
         }
     }
 }
 
-/// Files first, then the reload, then a look whether everything is as before.
-fn take_back(
+/// Journal and new files, on disk; no file has changed yet.
+fn prepare(context: &Context, identity: &Identity, guard: &Guard, work: &Work) -> Result<Transaction> {
+    context.log.append_synced(&identity.event(EventKind::Intent).detail(&work.describe()))?;
+    let confirm = |within| Confirm { until: Timestamp::now() + within, login: login::current() };
+    let afterwards = Afterwards {
+        reloads: work.reloads.clone(),
+        sshd: guard.before(context),
+        confirm: work.confirm_within.map(confirm),
+        own: work.own.clone(),
+    };
+    let run = work.run_identity(identity)?;
+    Transaction::begin(&context.root, &context.state, &run, work.changes()?, work.reads(), &afterwards)
+}
+
+/// From the first file to the last look. After an error the caller takes everything back.
+#[expect(clippy::too_many_arguments, reason = "each is another stage's; there is one caller")]
+fn change(
     context: &Context,
     identity: &Identity,
     guard: &Guard,
     work: &Work,
+    certificates: &[Certificate],
     transaction: &mut Transaction,
-) -> Result<String> {
-    let restored = transaction.roll_back()?;
-    let reloaded =
-        if !restored.restored.is_empty() { !settle::reload(context, identity, guard, work)?.is_empty() } else { false };
-    let mut state = vec![restored.to_string()];
-    if reloaded {
-        guard.verify_as_before()?;
-        state.push("sshd reloaded, checked".to_owned());
+    watchdog: &mut Watchdog,
+    progress: &Progress,
+) -> Result<(Vec<(String, Reloaded)>, Option<Verified>)> {
+    let systemd = context.facts.init == Init::Systemd;
+    let event = |kind| identity.event(kind);
+    let mut stage = |name| {
+        progress.stage(name);
+        watchdog.stage();
+    };
+    stage("changing");
+    guard.still_holds()?;
+    transaction.commit()?;
+    let mut reloads = Vec::new();
+    for reload in &work.reloads {
+        stage("reloading");
+        let reloaded = settle::reload(&context.log, event, reload, systemd, guard.sshd())?;
+        reloads.push((reload.name.to_string(), reloaded));
     }
-    Ok(format!("as before ({})", state.join(", ")))
+    stage("proving it live");
+    let verified = guard.verify(certificates)?;
+    if work.confirm_within.is_some() {
+        transaction.await_confirmation()?;
+        watchdog.hand_over()?;
+    } else {
+        for left in transaction.keep()? {
+            let left = left.to_string();
+            // It is kept, whatever cannot be recorded now.
+            drop(context.log.append(&event(EventKind::Result).detail(&left)));
+            progress.note(&left);
+        }
+    }
+    Ok((reloads, verified))
 }
 
-/// How the services that a journal names are reached: as their policy says.
-#[must_use]
-pub fn services_of(policies: &[Granting], policy: &Name, names: &[String]) -> Vec<(Name, Service)> {
-    let Some(granting) = policies.iter().find(|granting| granting.policy.name == *policy) else { return Vec::new() };
-    let services = &granting.policy.services;
-    names
-        .iter()
-        .filter_map(|name| services.iter().find(|(known, _)| known.as_str() == name))
-        .map(|(name, service)| (name.clone(), service.clone()))
-        .collect()
+/// Files first, then the reload, then a look whether everything is as before.
+fn take_back(context: &Context, transaction: &mut Transaction, error: Error) -> Error {
+    let mut aftermath = take_back::Aftermath::default();
+    let restored = transaction.roll_back(|journal, _| aftermath = Recovery::of(context).settle(journal));
+    match (restored, aftermath.first_failure()) {
+        (Err(failed), _) => error.into_rolled_back(format!("not all could be put back: {failed}")),
+        (Ok(restored), None) if restored.reloads.is_empty() && restored.restored.is_empty() => {
+            error.without_state().state(if restored.left_alone.is_empty() {
+                "nothing was changed".to_owned()
+            } else {
+                restored.to_string()
+            })
+        }
+        (Ok(restored), None) => error.into_rolled_back(format!("as before ({restored}{aftermath})")),
+        (Ok(restored), Some(failure)) => {
+            error.into_rolled_back(format!("the files are as before ({restored}), but: {failure}"))
+        }
+    }
+}
+
+/// The last record of a run; the log's head then goes to the system log as well.
+fn end(context: &Context, identity: &Identity, detail: &str) -> Result<()> {
+    context.log.append_synced(&identity.event(EventKind::Ended).detail(detail))?;
+    syslog::head(context.log.directory(), context.log.seal()?);
+    Ok(())
 }
 
 impl Done {
@@ -180,7 +221,19 @@ impl Done {
             Some(_) => lines.push("No sshd is listening now: the next one to start serves this.".to_owned()),
             None => lines.push("There is no sshd on this machine, so nothing was proved.".to_owned()),
         }
+        lines.extend(self.confirm_lines());
         lines
+    }
+
+    /// What a person has to do, if it does not stay by itself.
+    #[must_use]
+    pub fn confirm_lines(&self) -> Vec<String> {
+        let Some(confirm) = &self.confirm else { return Vec::new() };
+        vec![
+            format!("This stays only if it is confirmed until {}.", confirm.until.strftime("%F %T UTC")),
+            "Open a NEW login to this machine and run there: warded confirm".to_owned(),
+            format!("Otherwise run {} is taken back by itself, and sshd reloaded.", self.run),
+        ]
     }
 
     /// The serial numbers that were seen live, as text: JSON's numbers are not exact above 2^53.

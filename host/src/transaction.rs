@@ -5,6 +5,7 @@
 //! then on each step is a rename, and the journal on disk alone says how to take it back: a
 //! process may be killed anywhere.
 
+mod afterwards;
 mod commit;
 mod interruption;
 mod journal;
@@ -16,8 +17,11 @@ mod roll_back;
 mod temporary;
 mod undo;
 
+pub use afterwards::{Afterwards, Confirm, OwnFile, Reload, SshdBefore};
 pub use journal::{Entry, Journal, State, Version};
-pub use recover::{Recovered, interrupted, recover, roll_back_run};
+pub use recover::{
+    Recovered, confirm, interrupted, look, recover, refuse_unconfirmed, roll_back_run, tidy_ended, unconfirmed, watch,
+};
 pub use roll_back::{LeftAlone, RolledBack};
 pub use undo::{Edited, Undo, UndoError, undo_changes};
 
@@ -143,7 +147,6 @@ pub struct Transaction {
 impl Transaction {
     /// Gets everything ready and changes no file: locks the directories, compares every file with
     /// what the changes were computed from, writes journal and new files, and syncs them.
-    /// `reloads` are the services to reload if this has to be taken back.
     ///
     /// # Errors
     /// Refused: another run has the directories, something has changed, an earlier run was
@@ -154,9 +157,9 @@ impl Transaction {
         run: &RunIdentity,
         changes: Vec<FileChange>,
         reads: ReadSet,
-        reloads: &[String],
+        afterwards: &Afterwards,
     ) -> Result<Self> {
-        recover::refuse_interrupted(state)?;
+        recover::refuse_unended(state)?;
         let mut changes = temporary::plan(root, run.run, changes)?;
         let locks = Locks::take(changes.iter().flat_map(Prepared::places))?;
         precondition::check_directories(root, &changes)?;
@@ -166,14 +169,14 @@ impl Transaction {
             precondition::check_replaceable(change)?;
             change.metadata = change.change.place.metadata()?;
         }
-        let journal = Journal::new(run, &changes, reloads);
-        let run = Run::create(state, journal, &changes)?;
+        let journal = Journal::new(run, &changes, afterwards);
+        let run = Run::create(state, journal, &changes, afterwards.own.as_ref())?;
         let mut transaction = Self { root: root.clone(), state: state.clone(), run, changes, reads, _locks: locks };
         interruption::point("journal written");
         match temporary::write_all(&transaction.changes) {
             Ok(()) => Ok(transaction),
             // Nothing has been exchanged, so this only removes what was just written.
-            Err(error) => Err(match roll_back::roll_back(root, &mut transaction.run) {
+            Err(error) => Err(match roll_back::roll_back(root, &mut transaction.run, |_, _| {}) {
                 Ok(_) => error.state("nothing was changed"),
                 Err(second) => error
                     .state(format!("nothing was changed, but temporary files are left: {}", second.message()))
@@ -192,33 +195,47 @@ impl Transaction {
         commit::commit(&self.changes)
     }
 
-    /// Makes the changes final, and removes the temporary files. What could not be removed
-    /// because somebody has written to it is named.
+    /// Makes the changes final, and removes the temporary files. What could not be removed is
+    /// named: somebody has written to it, or the disk refuses.
     ///
     /// # Errors
     /// When the journal cannot be written: then nothing is final, and the caller rolls back.
     pub fn keep(&mut self) -> Result<Vec<LeftAlone>> {
-        if self.run.journal().state != State::Committing {
-            return Err(Error::failed(format!("{} has made no changes to keep", self.run.journal().run)));
-        }
-        if let Err(error) = self.run.advance(State::Kept) {
-            // Renamed but not synced is kept: a power cut may take it back, but then as a whole.
-            if self.run.state_on_disk()? != Some(State::Kept) {
-                return Err(error);
-            }
-        }
+        self.has_committed()?;
+        self.run.keep()?;
         interruption::point("kept");
-        let left = roll_back::tidy(&self.root, &self.run)?;
-        retain::prune(&self.state)?;
+        // From here on nothing fails: what stays untidy, the next command tidies.
+        let mut left = roll_back::tidy(&self.root, &self.run);
+        left.extend(retain::prune_if_possible(&self.state));
         Ok(left)
     }
 
-    /// Takes back whatever has been changed, from the journal alone.
+    /// Leaves the changes for somebody to confirm in time. Whoever watches takes them back otherwise.
+    ///
+    /// # Errors
+    /// When the journal cannot be written, or says nothing of a confirmation.
+    pub fn await_confirmation(&mut self) -> Result<()> {
+        self.has_committed()?;
+        if self.run.journal().confirm.is_none() {
+            return Err(Error::failed(format!("{} does not wait for anybody", self.run.journal().run)));
+        }
+        self.run.advance(State::Unconfirmed)
+    }
+
+    fn has_committed(&self) -> Result<()> {
+        if self.run.journal().state == State::Committing {
+            return Ok(());
+        }
+        Err(Error::failed(format!("{} has made no changes to keep", self.run.journal().run)))
+    }
+
+    /// Takes back whatever has been changed, from the journal alone; `settle` tells the services,
+    /// unless nothing had been changed.
     ///
     /// # Errors
     /// When a file could not be put back; the others have been. [`recover`] tries again.
-    pub fn roll_back(&mut self) -> Result<RolledBack> {
-        roll_back::roll_back(&self.root, &mut self.run)
+    pub fn roll_back(&mut self, settle: impl FnOnce(&Journal, &RolledBack)) -> Result<RolledBack> {
+        roll_back::roll_back(&self.root, &mut self.run, settle)
     }
 
     /// The journal as it is on disk.
@@ -228,12 +245,15 @@ impl Transaction {
     }
 }
 
-/// The number of the next run.
+/// The number of the next run, reserved: no other run gets it, whether this one begins or not.
 ///
 /// # Errors
-/// When the state directory cannot be read.
+/// When the state directory cannot be read or written.
 pub fn next_run(state: &StateDir) -> Result<u64> {
-    Ok(journal::numbers(state)?.into_iter().max().unwrap_or_default() + 1)
+    let number = journal::reserve(state)?;
+    // What is not removed now, the next run removes.
+    drop(retain::discard_unbegun(state));
+    Ok(number)
 }
 
 #[cfg(test)]

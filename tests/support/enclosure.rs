@@ -5,6 +5,7 @@ use std::{
     ffi::OsStr,
     fs,
     io::{BufRead as _, BufReader},
+    os::unix::fs::MetadataExt as _,
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -21,7 +22,7 @@ pub(crate) struct Enclosure {
 
 /// Whether this process may make namespaces.
 pub(crate) fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 impl Enclosure {
@@ -37,14 +38,18 @@ impl Enclosure {
     /// a directory seen inside as it is outside; `program` is seen as `/usr/bin/warded`.
     pub(crate) fn within(tree: &Path, shared: &Path, program: &Path) -> Self {
         let (tree, shared, program) = (tree.display(), shared.display(), program.display());
-        Self::start(&format!(
+        let enclosure = Self::start(&format!(
             "{BEGIN}; cd {shared}; mkdir box; mount -t tmpfs -o mode=755 tmpfs box; cd box; mkdir upper work root
              mount -t overlay -o lowerdir={tree},upperdir=upper,workdir=work overlay root
              mount --rbind /dev root/dev; mount -t proc proc root/proc; mount -t tmpfs -o mode=755 tmpfs root/run
              mkdir -p root/run/sshd root{shared}; mount --bind {shared} root{shared}
              : >root/usr/bin/warded; mount --bind {program} root/usr/bin/warded
-             echo ready; exec chroot root sleep infinity"
-        ))
+             exec chroot root sh -c 'echo ready; exec sleep infinity'"
+        ));
+        // Whatever is written inside would else be written to this machine.
+        let root = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).unwrap();
+        assert_ne!(root(&enclosure.outside(Path::new("/"))), root(Path::new("/")), "this is no tree of its own");
+        enclosure
     }
 
     fn start(script: &str) -> Self {

@@ -9,6 +9,7 @@ use super::{
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs,
     net::{Ipv4Addr, TcpListener},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
@@ -75,14 +76,16 @@ impl Machine {
         for name in KEYS {
             let path = ssh.join(format!("ssh_host_{name}_key"));
             copy_key(name, &path);
-            config.push_str(&format!("HostKey {}\n", path.display()));
+            writeln!(config, "HostKey {}", path.display()).unwrap();
         }
-        config.push_str(&format!(
+        write!(
+            config,
             "ListenAddress 127.0.0.1\nPort {port}\nPidFile {0}/sshd.pid\nUsePAM no\nStrictModes no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nAuthorizedKeysFile {0}/authorized_keys\n{1}",
             directory.display(),
             setup.lines
-        ));
+        )
+        .unwrap();
         fs::write(ssh.join("sshd_config"), config).unwrap();
         client::make_key(&directory);
         let mut machine = Self { daemon: None, enclosure, directory, port, _scratch: scratch };
@@ -105,12 +108,7 @@ impl Machine {
             .spawn()
             .unwrap();
         self.daemon = Some(daemon);
-        let patience = Instant::now() + Duration::from_secs(20);
-        // sshd writes it when it listens.
-        while !self.path("sshd.pid").exists() {
-            assert!(Instant::now() < patience, "{:?}", fs::read_to_string(self.path("sshd.log")));
-            sleep(Duration::from_millis(10));
-        }
+        await_file(&self.path("sshd.pid"), &self.path("sshd.log"));
     }
 
     /// A program, to be run on this machine.
@@ -223,7 +221,7 @@ pub(crate) fn tree(directory: &Path) -> BTreeMap<PathBuf, Found> {
 }
 
 /// Copies one of the host keys that this process made: an RSA key takes a while.
-fn copy_key(name: &str, to: &Path) {
+pub(crate) fn copy_key(name: &str, to: &Path) {
     static MADE: OnceLock<TempDir> = OnceLock::new();
     let made = MADE.get_or_init(|| {
         let directory = tempfile::tempdir().unwrap();
@@ -235,6 +233,15 @@ fn copy_key(name: &str, to: &Path) {
     // fs::copy keeps the mode.
     fs::copy(made.path().join(name), to).unwrap();
     fs::copy(made.path().join(format!("{name}.pub")), to.with_extension("pub")).unwrap();
+}
+
+/// Waits for the file that sshd writes when it listens.
+pub(crate) fn await_file(pid_file: &Path, log: &Path) {
+    let patience = Instant::now() + Duration::from_secs(20);
+    while !pid_file.exists() {
+        assert!(Instant::now() < patience, "{:?}", fs::read_to_string(log));
+        sleep(Duration::from_millis(10));
+    }
 }
 
 /// Runs ssh-keygen.

@@ -25,6 +25,15 @@ impl Authority {
         Self { directory: Some(directory.to_owned()), opened: OnceCell::new() }
     }
 
+    /// Which CA this is, whether it can be reached or not.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match &self.directory {
+            Some(directory) => format!("the local CA in {}", directory.display()),
+            None => "no CA".to_owned(),
+        }
+    }
+
     /// Opens it, once.
     ///
     /// # Errors

@@ -1,9 +1,14 @@
 //! What a change set means to a person, and to a program: one entry a file, with a diff.
 
-use super::{ChangeSet, staged::After};
-use crate::text::{neutral, neutral_lines};
+use super::{ChangeSet, Request, staged::After};
+use crate::{
+    ca::certificate,
+    machine::keys::holds_private_key,
+    text::{neutral, neutral_lines},
+};
 use serde::Serialize;
 use similar::TextDiff;
+use ssh_key::PublicKey;
 use std::time::Duration;
 
 /// What happens to a file.
@@ -27,6 +32,9 @@ pub struct Entry {
     pub path: String,
     /// What it is, in a few words; empty for plain text.
     pub what: String,
+    /// What ends with it that worked before, one sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ends: Vec<String>,
     /// The lines that go and come, with `-`, `+` or a blank before each; empty where the contents
     /// are no text, or not known yet.
     pub diff: Vec<String>,
@@ -47,45 +55,87 @@ pub struct Review {
 }
 
 impl Review {
-    /// The review of a change set.
+    /// The review of a change set. `roots`: the keys of the CA that will sign; none: not known.
     #[must_use]
-    pub fn of(changes: &ChangeSet) -> Self {
+    pub fn of(changes: &ChangeSet, roots: &[PublicKey]) -> Self {
         let reloads = changes.reloads().iter().map(ToString::to_string).collect();
-        Self { files: changes.staged().iter().map(|staged| entry(changes, staged)).collect(), reloads }
+        Self { files: changes.staged().iter().map(|staged| entry(changes, staged, roots)).collect(), reloads }
     }
 }
 
-fn entry(changes: &ChangeSet, staged: &super::Staged) -> Entry {
-    let action = match (&staged.before, &staged.after) {
-        (_, After::Removed) => Action::Remove,
-        (None, _) => Action::Add,
-        (Some(_), _) => Action::Change,
+impl Entry {
+    /// The entry of a change whose contents are known on both sides. Of a private key nothing is
+    /// shown, whichever side it is on.
+    #[must_use]
+    pub fn new(path: &str, before: Option<&[u8]>, after: Option<&[u8]>, grant: &str) -> Self {
+        let action = match (before, after) {
+            (_, None) => Action::Remove,
+            (None, Some(_)) => Action::Add,
+            (Some(_), Some(_)) => Action::Change,
+        };
+        let sides = [before.unwrap_or_default(), after.unwrap_or_default()];
+        let [was, becomes] = sides;
+        let what = if sides.into_iter().any(holds_private_key) {
+            "private key"
+        } else if sides.into_iter().any(|side| certificate::parse(side).is_ok()) {
+            "certificate"
+        } else {
+            ""
+        };
+        let diff = if what.is_empty() { lines(was, becomes) } else { Vec::new() };
+        let (path, grant) = (neutral(path), grant.to_owned());
+        Self { action, path, what: what.to_owned(), ends: Vec::new(), diff, mode: None, grant }
+    }
+}
+
+/// What a certificate that is replaced did, and the new one will not do.
+fn ends(before: &[u8], request: &Request, roots: &[PublicKey]) -> Vec<String> {
+    let Ok(old) = certificate::parse(before) else { return Vec::new() };
+    let mut ends = Vec::new();
+    let gone: Vec<String> =
+        old.principals().iter().filter(|name| !request.principals.contains(name)).map(|name| neutral(name)).collect();
+    if !gone.is_empty() {
+        ends.push(format!(
+            "no longer holds for {}: who knows only the CA cannot connect by that name",
+            gone.join(", ")
+        ));
+    }
+    let signer = old.signer();
+    if !roots.is_empty() && !roots.iter().any(|root| root.key_data() == signer.key_data()) {
+        ends.push(format!("signed by another CA than now: who knows only {} cannot connect", old.signer_fingerprint()));
+    }
+    ends
+}
+
+fn entry(changes: &ChangeSet, staged: &super::Staged, roots: &[PublicKey]) -> Entry {
+    let before = staged.before.as_ref().map(|before| before.contents.as_slice());
+    let after = match &staged.after {
+        After::Bytes { contents, .. } => Some(contents.as_slice()),
+        After::Removed => None,
+        // Not known yet, or not to be shown: the words below stand for it.
+        After::PrivateKey { .. } | After::Certificate { .. } => Some(b"".as_slice()),
     };
-    let before = staged.before.as_ref().map(|before| before.contents.as_slice()).unwrap_or_default();
-    let (what, diff) = match &staged.after {
-        After::Removed if staged.path.name().ends_with("-cert.pub") => ("certificate".to_owned(), Vec::new()),
-        After::Removed => (String::new(), lines(before, b"")),
-        After::Bytes { contents, .. } => (String::new(), lines(before, contents)),
-        After::PrivateKey { .. } => ("private key, made here".to_owned(), Vec::new()),
-        After::Certificate { request } => {
-            let names = changes.request_of(*request).map_or_else(String::new, |request| {
-                let how = if request.current.is_some() { "renewed" } else { "new" };
-                format!("{how} {} certificate · {}", request.kind, request.principals)
-            });
-            (names, Vec::new())
+    let mut entry = Entry::new(staged.path.as_str(), before, after, &staged.grant);
+    match &staged.after {
+        After::Removed | After::Bytes { .. } => {}
+        After::PrivateKey { .. } => {
+            entry.what = "private key, made here".to_owned();
+            entry.diff.clear();
         }
-    };
+        After::Certificate { request } => {
+            entry.diff.clear();
+            if let Some(request) = changes.request_of(*request) {
+                let how = if request.current.is_some() { "renewed" } else { "new" };
+                entry.what = format!("{how} {} certificate · {}", request.kind, request.principals);
+                entry.ends = ends(before.unwrap_or_default(), request, roots);
+            }
+        }
+    }
     let mode = staged.after.mode(staged.before.as_ref());
     let new_mode =
         !matches!(staged.after, After::Removed) && staged.before.as_ref().is_none_or(|before| before.mode != mode);
-    Entry {
-        action,
-        path: neutral(staged.path.as_str()),
-        what,
-        diff,
-        mode: new_mode.then(|| format!("{mode:04o}")),
-        grant: staged.grant.clone(),
-    }
+    entry.mode = new_mode.then(|| format!("{mode:04o}"));
+    entry
 }
 
 /// More lines than a person reads, and than can be compared in no time.
@@ -118,6 +168,15 @@ pub fn lines(before: &[u8], after: &[u8]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_private_key_is_never_shown() {
+        let key = b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n".as_slice();
+        for (before, after) in [(Some(key), None), (None, Some(key)), (Some(key), Some(b"x\n".as_slice()))] {
+            let entry = Entry::new("/k", before, after, "g");
+            assert_eq!((entry.what.as_str(), entry.diff.len()), ("private key", 0));
+        }
+    }
 
     #[test]
     fn a_diff_shows_what_goes_and_comes() {

@@ -1,16 +1,21 @@
 //! `warded plan` and `warded apply`.
 
 use super::{
+    confirm::ConfirmWithin,
     output::{Output, confirm},
     progress::Progress,
+    recover,
     report::{self, DoneObject, PlanObject},
 };
 use crate::{
-    audit::{Event, Kind},
+    audit::Kind,
+    broker::Identity,
+    change_set::review::Review,
     context::Context,
     enrolment::Enrolment,
     error::{Error, Exit, Result},
-    pipeline::{self, Planned, Request, Work},
+    operation::session::Message,
+    pipeline::{self, Done, Planned, Request, Work},
     policy::{name::Name, setting::Setting, store},
     text::count,
     transaction,
@@ -31,6 +36,8 @@ pub(super) struct Apply {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+    #[command(flatten)]
+    confirm: ConfirmWithin,
 }
 
 /// Which procedure, with which settings.
@@ -53,12 +60,7 @@ fn parse_setting(text: &str) -> Result<Setting, String> {
 
 impl Plan {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
-        if let Some(journal) = transaction::interrupted(&context.state)? {
-            output.note(format!(
-                "note: {} was interrupted; the next command that changes something finishes it",
-                journal.run
-            ));
-        }
+        recover::report(context, output)?;
         let policies = context.policies()?;
         let planned = self.procedure.plan(context, &policies, output, None)?;
         let review = planned.review();
@@ -84,7 +86,7 @@ impl Apply {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         let procedure = &self.procedure.procedure;
         context.may_change(&format!("apply {procedure}"))?;
-        recover(context, output)?;
+        recover::first(context, output)?;
         let policies = context.policies()?;
         let run = transaction::next_run(&context.state)?;
         let planned = self.procedure.plan(context, &policies, output, Some(run))?;
@@ -92,20 +94,20 @@ impl Apply {
         report::header(output, context, &planned)?;
         report::review(output, &review)?;
         report::messages(output, &planned.session.messages)?;
-        let enrolment = planned.enrolment();
+        // With the same terms the old record stays: an enrolment is a change like any other.
+        let known = Enrolment::load(&context.state)?;
+        let enrolment = planned
+            .enrolment()
+            .filter(|enrolment| !known.as_ref().is_some_and(|known| known.same_as(enrolment)))
+            .map(|enrolment| enrolment.replacing(known));
+        if let Some(enrolment) = &enrolment {
+            output.line(format!("> enrol for {}: {enrolment}", enrolment.procedure))?;
+        }
         let messages = planned.session.messages.clone();
         let identity = planned.identity.clone();
         let changes = planned.session.changes.staged().len();
         if changes == 0 {
-            if let Some(enrolment) = enrolment {
-                let known = Enrolment::load(&context.state)?;
-                if !known.is_some_and(|known| known.same_as(&enrolment)) {
-                    enrolment.save(&context.state)?;
-                }
-            }
-            output.line("Nothing to do.")?;
-            output.object(&DoneObject::nothing("warded.apply/1", procedure.as_str(), &messages))?;
-            return Ok(Exit::Done);
+            return self.enrol_only(context, output, &identity, enrolment.as_ref(), &messages);
         }
         let question = format!("Apply {}{}?", count(changes, "change"), reloading(&review.reloads));
         if !self.yes && !confirm(&question)? {
@@ -113,14 +115,51 @@ impl Apply {
             return Err(Error::quiet(Exit::Failed));
         }
         let progress = Progress::new(output.json);
-        let done = pipeline::carry_out(context, &identity, Work::of(planned), enrolment.as_ref(), &progress)?;
+        let mut work = Work::of(planned);
+        work.own = enrolment.as_ref().map(Enrolment::with_run).transpose()?;
+        work.confirm_within = self.confirm.confirm_within;
+        let done = pipeline::carry_out(context, &identity, work, &progress)?;
         drop(progress);
+        // It is done, whether anybody reads of it or not.
+        drop(self.report(output, &review, &messages, &done));
+        Ok(Exit::Done)
+    }
+
+    /// What is left where no file changes: the terms of the renewal, if they are new.
+    fn enrol_only(
+        &self,
+        context: &Context,
+        output: Output,
+        identity: &Identity,
+        enrolment: Option<&Enrolment>,
+        messages: &[Message],
+    ) -> Result<Exit> {
+        if let Some(enrolment) = enrolment {
+            if !self.yes && !confirm("Enrol this machine on these terms?")? {
+                output.note("Nothing was changed.");
+                return Err(Error::quiet(Exit::Failed));
+            }
+            let event = |kind| identity.event(kind).capability("enrolment").need(&enrolment.to_string());
+            context.log.append_synced(&event(Kind::Intent))?;
+            enrolment.save(&context.state)?;
+            context.log.append_synced(&event(Kind::Result))?;
+            drop(output.line("Enrolled. No file had to change."));
+        } else {
+            output.line("Nothing to do.")?;
+        }
+        output.object(&DoneObject::nothing("warded.apply/1", self.procedure.procedure.as_str(), messages))?;
+        Ok(Exit::Done)
+    }
+
+    fn report(&self, output: Output, review: &Review, messages: &[Message], done: &Done) -> Result<()> {
         for line in done.lines() {
             output.line(line)?;
         }
-        output.line(format!("Take it back with: warded undo  (run {})", done.run))?;
-        output.object(&DoneObject::new("warded.apply/1", procedure.as_str(), &review, &messages, &done))?;
-        Ok(Exit::Done)
+        if done.confirm.is_none() {
+            output.line(format!("Take it back with: warded undo  (run {})", done.run))?;
+        }
+        let procedure = self.procedure.procedure.as_str();
+        output.object(&DoneObject::new("warded.apply/1", procedure, review, messages, done))
     }
 }
 
@@ -140,6 +179,7 @@ impl ProcedureArgs {
             && enrolment.procedure == self.procedure
             && enrolment.policy == granting.policy.name
             && enrolment.component == granting.digest
+            && enrolment.grants == granting.grants
         {
             confirmed = enrolment.principals;
             if settings.is_empty() {
@@ -157,13 +197,4 @@ impl ProcedureArgs {
 
 fn reloading(reloads: &[String]) -> String {
     if reloads.is_empty() { String::new() } else { format!(" and reload {}", reloads.join(", ")) }
-}
-
-/// Finishes what an interrupted run left, before anything else is changed.
-pub(super) fn recover(context: &Context, output: Output) -> Result<()> {
-    let Some(recovered) = transaction::recover(&context.state, &context.root)? else { return Ok(()) };
-    let event = Event::new(recovered.run.run, Kind::Result);
-    context.log.append_synced(&event.detail(&recovered.rolled_back.to_string()))?;
-    output.note(format!("{} had been interrupted: {}", recovered.run, recovered.rolled_back));
-    Ok(())
 }

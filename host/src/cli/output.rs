@@ -1,6 +1,6 @@
 //! What a command prints: words on a terminal, or one JSON object on a clean stdout.
 
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Result};
 use serde::Serialize;
 use std::{
     env,
@@ -40,7 +40,7 @@ impl Output {
     /// Prints a line for a person; nothing where JSON is asked for.
     ///
     /// # Errors
-    /// stdout cannot be written; a reader that went away is [`Error::quiet`].
+    /// stdout cannot be written. A reader that went away is no error.
     pub fn line(self, text: impl AsRef<str>) -> Result<()> {
         if self.json {
             return Ok(());
@@ -117,7 +117,8 @@ struct Note<'a> {
 fn written(result: io::Result<()>) -> Result<()> {
     match result {
         Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Error::quiet(Exit::Done)),
+        // A reader that went away changes neither what a command does nor how it ends.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Error::failed("cannot write to stdout").cause(error)),
     }
 }

@@ -51,6 +51,9 @@ pub(super) fn review(output: Output, review: &Review) -> Result<()> {
         let what: Vec<&str> = [file.what.as_str(), mode.as_str()].into_iter().filter(|text| !text.is_empty()).collect();
         let line = format!("{} {:width$}   {}", output.paint(style, sign), file.path, what.join(" · "));
         output.line(line.trim_end())?;
+        for end in &file.ends {
+            output.line(format!("    {} {end}", output.paint(Style::Yellow, "!")))?;
+        }
         for line in &file.diff {
             let style = match line.chars().next() {
                 Some('+') => Style::Green,
@@ -148,6 +151,8 @@ pub(super) struct DoneObject<'a> {
     certificates: Vec<CertificateObject>,
     reloads: Vec<ReloadObject>,
     served: Vec<String>,
+    /// Until when it has to be confirmed; none: it is kept.
+    confirm_until: Option<Timestamp>,
     messages: &'a [Message],
 }
 
@@ -168,6 +173,7 @@ impl<'a> DoneObject<'a> {
             certificates: Vec::new(),
             reloads: Vec::new(),
             served: Vec::new(),
+            confirm_until: None,
             messages,
         }
     }
@@ -189,6 +195,7 @@ impl<'a> DoneObject<'a> {
             certificates: done.certificates.iter().map(CertificateObject::from).collect(),
             reloads: reloads.collect(),
             served: done.served(),
+            confirm_until: done.confirm.as_ref().map(|confirm| confirm.until),
             messages,
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{
     output::{Output, Style},
+    recover,
     report::{self, CertificateObject},
 };
 use crate::{
@@ -34,6 +35,8 @@ struct StatusObject {
     enrolled: Option<Enrolment>,
     host_keys: Vec<HostKey>,
     interrupted: Option<u64>,
+    /// A run that is taken back unless it is confirmed in time.
+    unconfirmed: Option<u64>,
     problems: Vec<String>,
 }
 
@@ -78,11 +81,9 @@ fn look(context: &Context) -> Result<StatusObject> {
     let host_keys: Vec<HostKey> =
         paths.iter().filter_map(|path| host_key(context, path, offered.as_ref(), enrolled.is_some())).collect();
     problems.extend(host_keys.iter().filter_map(|key| Some(format!("{}: {}", key.path, key.problem.as_ref()?))));
-    let interrupted = transaction::interrupted(&context.state)?.map(|journal| journal.run.run);
-    problems.extend(
-        interrupted
-            .map(|run| format!("run {run} was interrupted; the next command that changes something finishes it")),
-    );
+    let interrupted = transaction::interrupted(&context.state)?;
+    let unconfirmed = transaction::unconfirmed(&context.state)?;
+    problems.extend(recover::unended(interrupted.as_ref(), unconfirmed.as_ref()));
     if let Some(sshd) = &sshd
         && host_keys.is_empty()
     {
@@ -101,7 +102,8 @@ fn look(context: &Context) -> Result<StatusObject> {
         sshd: sshd.map(|sshd| sshd.version),
         enrolled,
         host_keys,
-        interrupted,
+        interrupted: interrupted.map(|journal| journal.run.run),
+        unconfirmed: unconfirmed.map(|journal| journal.run.run),
         problems,
     })
 }

@@ -58,7 +58,7 @@ pub fn verify_within(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate], p
     let mut verified = Verified { live: true, ..Verified::default() };
     let keys = baseline.offered.iter().flat_map(|offered| &offered.keys).map(Expected::Key);
     let mut pending: Vec<_> = expect.iter().map(Expected::Certificate).chain(keys).collect();
-    await_reload(sshd, SETTLE.min(patience));
+    await_reload_within(sshd, SETTLE.min(patience));
     let mut pause = Duration::from_millis(20);
     loop {
         let Some(fault) = round(sshd, baseline, &mut pending, &mut verified)? else { return Ok(verified) };
@@ -84,7 +84,11 @@ pub fn served(sshd: &Sshd) -> Result<Option<Offered>> {
 /// Waits until the listener has started anew: its sockets are new ones then. Before that it answers
 /// as it did before the change, and to ask would prove nothing. When nothing was reloaded, or
 /// systemd holds the sockets, this only passes the time.
-fn await_reload(sshd: &Sshd, limit: Duration) {
+pub fn await_reload(sshd: &Sshd) {
+    await_reload_within(sshd, SETTLE);
+}
+
+fn await_reload_within(sshd: &Sshd, limit: Duration) {
     let inodes = |listener: Option<&Listener>| -> Vec<u64> {
         let sockets = listener.iter().filter_map(|listener| listener.sockets.as_ref()).flatten();
         sockets.map(|socket| socket.inode).collect()

@@ -2,14 +2,18 @@
 //! and why, belongs to the caller; nothing here knows sshd or systemd.
 #![expect(clippy::disallowed_methods, reason = "the one file that starts processes")]
 
+mod output;
+
+pub use output::Output;
+
 use super::scratch::Scratch;
 use crate::error::{Error, Result};
 use std::{
     ffi::{OsStr, OsString},
-    io::{self, Read},
+    io::{self, BufRead as _, BufReader, Read, Write as _},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
+    process::{ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -29,37 +33,6 @@ const DRAIN: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(2);
 /// How long a daemon gets to end after SIGTERM.
 const TERM: Duration = Duration::from_secs(1);
-
-/// What a program said and how it ended.
-#[derive(Clone, Debug, Default)]
-pub struct Output {
-    /// Its exit status; none when a signal or the time limit ended it.
-    pub status: Option<i32>,
-    /// Its standard output, invalid UTF-8 replaced, at most 1 MiB.
-    pub stdout: String,
-    /// Its standard error, likewise.
-    pub stderr: String,
-    /// Whether it was killed because its time was up.
-    pub timed_out: bool,
-}
-
-impl Output {
-    /// Whether it ended with status 0.
-    #[must_use]
-    pub fn succeeded(&self) -> bool {
-        self.status == Some(0)
-    }
-
-    /// How it ended, in words: `exit status 255`.
-    #[must_use]
-    pub fn ending(&self) -> String {
-        match (self.status, self.timed_out) {
-            (_, true) => "it did not end in time".to_owned(),
-            (Some(status), _) => format!("exit status {status}"),
-            (None, _) => "a signal ended it".to_owned(),
-        }
-    }
-}
 
 /// A program to be run, with its arguments. Its environment is empty but for PATH, LC_ALL=C, HOME
 /// and what [`Program::env`] adds; its input is empty.
@@ -158,12 +131,8 @@ impl Program {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
-        command
+        own_environment(&mut command)
             .args(&self.arguments)
-            .env_clear()
-            .env("PATH", PATH)
-            .env("LC_ALL", "C")
-            .env("HOME", std::env::var_os("HOME").unwrap_or_else(|| "/".into()))
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             // Its own group: a Ctrl-C at our terminal does not end it half-way, and a time limit
@@ -175,6 +144,11 @@ impl Program {
     fn cannot_start(&self, error: &io::Error) -> Error {
         Error::failed(format!("cannot start {}", self.path.display())).cause(error)
     }
+}
+
+fn own_environment(command: &mut Command) -> &mut Command {
+    let home = std::env::var_os("HOME").unwrap_or_else(|| "/".into());
+    command.env_clear().env("PATH", PATH).env("LC_ALL", "C").env("HOME", home)
 }
 
 /// A daemon of our own, ended (SIGTERM, then SIGKILL, by its id) when this is dropped.
@@ -240,6 +214,96 @@ pub fn run_self_as_nobody(arguments: &[&str]) -> Result<i32> {
     // std drops the supplementary groups together with the user.
     let status = command.current_dir("/").uid(uid).gid(gid).stdin(Stdio::null()).status().map_err(failed)?;
     Ok(status.code().unwrap_or(-1))
+}
+
+/// Another process of this program, which stays when this one is gone. It is spoken to in lines,
+/// and sees the end of its input when this process ends, however that happens.
+#[derive(Debug)]
+pub struct Companion {
+    process: std::process::Child,
+    input: ChildStdin,
+}
+
+impl Companion {
+    /// Starts this program again with these arguments, and waits until it has said a line.
+    ///
+    /// # Errors
+    /// When it cannot be started, ends, or says nothing in time.
+    pub fn start<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>, patience: Duration) -> Result<Self> {
+        let failed = |why: &dyn std::fmt::Display| Error::failed("cannot start a second process of warded").cause(why);
+        // The very file that runs, even if an upgrade has put another one in its place meanwhile.
+        let running = Some(PathBuf::from("/proc/self/exe")).filter(|path| path.exists());
+        let program = running.map_or_else(std::env::current_exe, Ok).map_err(|error| failed(&error))?;
+        let mut command = Command::new(program);
+        // In our process group until it leaves our session (setsid(2) wants no leader of a group);
+        // only then it says its line.
+        let mut process = own_environment(&mut command)
+            .args(arguments)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| failed(&error))?;
+        let (input, output) = (process.stdin.take(), process.stdout.take());
+        let (input, output) = input.zip(output).ok_or_else(|| failed(&"it has no input"))?;
+        let (said, line) = mpsc::channel();
+        thread::spawn(move || {
+            let mut text = String::new();
+            let read = BufReader::new(output).read_line(&mut text);
+            said.send(read.is_ok_and(|length| length > 0)).ok();
+        });
+        if line.recv_timeout(patience) == Ok(true) {
+            return Ok(Self { process, input });
+        }
+        process.kill().ok();
+        process.wait().ok();
+        Err(failed(&format!("it was not ready within {} s", patience.as_secs())))
+    }
+
+    /// Tells it a line.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn tell(&mut self, line: &str) -> io::Result<()> {
+        // One write: a line that is cut short by our end would be another one.
+        self.input.write_all([line, "\n"].concat().as_bytes())
+    }
+
+    /// Lets go of it; waits a moment for its end, if it ends.
+    pub fn release(self, patience: Duration) {
+        let Self { mut process, input } = self;
+        drop(input);
+        let deadline = Instant::now() + patience;
+        while matches!(process.try_wait(), Ok(None)) && Instant::now() < deadline {
+            thread::sleep(TICK / 4);
+        }
+    }
+}
+
+/// The process that started this one, to end it if it hangs.
+#[derive(Clone, Copy, Debug)]
+pub struct Parent(Option<rustix::process::Pid>);
+
+impl Parent {
+    /// Looks who it is.
+    #[must_use]
+    pub fn now() -> Self {
+        Self(rustix::process::getppid())
+    }
+
+    /// Ends it, if it still is our parent: a number alone may be somebody else's by now.
+    pub fn kill(self) {
+        if let Some(pid) = self.0.filter(|pid| !pid.is_init() && Self::now().0 == Some(*pid)) {
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+        }
+    }
+}
+
+/// Leaves the session and the process group that this process was started in.
+pub fn leave_session() {
+    // It fails for the leader of a process group: then a group of our own is all there can be.
+    rustix::process::setsid().ok();
 }
 
 /// The signals that are sent.
@@ -317,71 +381,4 @@ fn wait(child: &mut std::process::Child, ended: &mpsc::Receiver<()>, deadline: I
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shell(script: &str) -> Program {
-        Program::new("/bin/sh").arg("-c").arg(script)
-    }
-
-    #[test]
-    fn status_and_outputs_come_back() {
-        let output = shell("echo out; echo err >&2; exit 3").run().unwrap();
-        assert_eq!((output.status, output.timed_out), (Some(3), false));
-        assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"));
-        assert_eq!(output.ending(), "exit status 3");
-        assert!(shell("kill -9 $$").run().unwrap().status.is_none());
-    }
-
-    #[test]
-    fn the_environment_is_ours() {
-        let output = shell("env").env("EXTRA", "1").run().unwrap();
-        let mut names: Vec<_> = output.stdout.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
-        names.retain(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name));
-        names.sort_unstable();
-        assert_eq!(names, ["EXTRA", "HOME", "LC_ALL", "PATH"]);
-    }
-
-    #[test]
-    fn a_time_limit_ends_the_whole_group() {
-        let started = Instant::now();
-        let output = shell("sleep 20 & echo $!; wait").timeout(Duration::from_millis(200)).run().unwrap();
-        assert!(output.timed_out && output.status.is_none());
-        assert!(started.elapsed() < Duration::from_secs(5));
-        let grandchild: i32 = output.stdout.trim().parse().unwrap();
-        let lives = || {
-            let state = std::fs::read_to_string(format!("/proc/{grandchild}/stat")).unwrap_or_default();
-            !state.is_empty() && !state.contains(") Z ")
-        };
-        while lives() {
-            assert!(started.elapsed() < Duration::from_secs(5));
-            thread::sleep(TICK);
-        }
-    }
-
-    #[test]
-    fn long_output_is_cut_and_does_not_block() {
-        let output = shell("head -c 3000000 /dev/zero | tr '\\0' x").run().unwrap();
-        assert_eq!((output.stdout.len(), output.status), (KEPT, Some(0)));
-    }
-
-    #[test]
-    fn a_daemon_ends_with_its_handle() {
-        let mut child = shell("exec sleep 30").spawn().unwrap();
-        let pid = child.pid();
-        assert!(!child.has_ended());
-        drop(child);
-        assert!(!Path::new(&format!("/proc/{pid}")).exists());
-        assert!(signal(pid, Signal::Hangup).is_err());
-        assert!(signal(1, Signal::Hangup).is_err() && signal(-1, Signal::Hangup).is_err());
-    }
-
-    #[test]
-    fn only_programs_are_found() {
-        assert!(find("sh").is_some_and(|path| path.is_absolute()));
-        for name in ["", "/bin/sh", "../bin/sh", "no-such-program-here"] {
-            assert_eq!(find(name), None, "{name}");
-        }
-        assert!(Program::new("/no/such/program").run().is_err());
-    }
-}
+mod tests;

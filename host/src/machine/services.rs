@@ -47,6 +47,9 @@ impl std::fmt::Display for Reloaded {
 /// The reload failed, or nothing says how to reach the service here.
 pub fn reload(name: &Name, service: &Service, systemd: bool, sshd: Option<&Sshd>) -> Result<Reloaded> {
     let listener = sshd.and_then(Sshd::listener_now);
+    if let (Some(sshd), Some(_), true) = (sshd, &listener, service.direct == Some(Direct::Sshd)) {
+        check(name, sshd)?;
+    }
     let unit = listener.as_ref().and_then(|listener| listener.unit.as_deref());
     if let Some(unit) = service.systemd.iter().find(|candidate| Some(candidate.as_str()) == unit) {
         return reload_unit(unit);
@@ -65,6 +68,22 @@ pub fn reload(name: &Name, service: &Service, systemd: bool, sshd: Option<&Sshd>
         },
         (None, _) => Err(Error::failed(format!("the policy does not say how to reload {name} on this machine"))),
     }
+}
+
+/// A listener that reloads a configuration which it does not accept, ends. Whoever's it is.
+fn check(name: &Name, sshd: &Sshd) -> Result<()> {
+    let refused = |why: &str| {
+        Error::refused(format!("{name} is not told to reload: it would stop")).cause(why).next(format!(
+            "correct {} until `{} -t` is silent, then reload {name}",
+            sshd.config,
+            sshd.binary.display()
+        ))
+    };
+    let tested = sshd.test(sshd.config.as_path(), &[]).map_err(|error| {
+        let why: Vec<&str> = error.notes().map(|(_, text)| text).collect();
+        refused(&why.join("\n"))
+    })?;
+    if tested.without_keys { Err(refused("it has no host key that it can use")) } else { Ok(()) }
 }
 
 fn is_active(unit: &UnitName) -> bool {

@@ -22,7 +22,7 @@ impl Operation for Roots {
     }
 
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<Self::Output, Failure> {
-        Ok(session.certificate_authority()?.roots(granted.operation().0)?)
+        session.roots(granted.operation().0)
     }
 }
 
@@ -114,7 +114,7 @@ impl Operation for Renew {
         if current.valid_before() <= session.renewal.now {
             return failure("expired", format!("the certificate beside {} has expired", key.path));
         }
-        let roots = session.certificate_authority()?.roots(*kind)?;
+        let roots = session.roots(*kind)?;
         if !roots.iter().any(|root| root.key_data() == current.signer().key_data()) {
             return failure("foreign", format!("the certificate beside {} was signed by another CA", key.path));
         }

@@ -94,11 +94,22 @@ impl Operation for Write {
             return Err(Failure::new("io", format!("{path}: a mode has permission bits only")).about("path", path));
         }
         let place = session.existing_place(path, granted.literal())?;
+        if let Some(mode) = mode
+            && mode & WRITABLE_BY_OTHERS != 0
+            && session.changes.look(&place)?.is_none_or(|before| before.mode != *mode)
+        {
+            return Err(
+                Failure::new("unsafe-mode", format!("{path}: nobody else may be let write it")).about("path", path)
+            );
+        }
         only_our_block(session, path, &place, contents)?;
         let after = After::Bytes { contents: contents.clone(), mode: *mode };
         Ok(session.changes.stage(path.clone(), place, after, granted.grant().to_owned())?)
     }
 }
+
+/// Group and others: who can write a file of sshd's can become root.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// Stages the removal of a file.
 #[derive(Debug)]

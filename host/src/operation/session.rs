@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::{
-    ca::{CertificateAuthority, configured::Authority},
+    ca::{CaError, Kind, configured::Authority},
     change_set::ChangeSet,
     machine::{
         facts::Facts,
@@ -12,6 +12,7 @@ use crate::{
     },
     policy::{authorize::Circumstances, name::Name},
 };
+use ssh_key::PublicKey;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -71,6 +72,8 @@ pub struct Session {
     pub services: BTreeSet<Name>,
     /// The sshd binary that the operator named.
     pub sshd_binary: Option<PathBuf>,
+    /// The last thing that the CA could not or would not do.
+    pub authority_failure: Option<CaError>,
     sshd: Option<Option<Sshd>>,
     effective: BTreeMap<Vec<(String, String)>, Effective>,
 }
@@ -97,6 +100,7 @@ impl Session {
             renewal,
             services,
             sshd_binary,
+            authority_failure: None,
             sshd: None,
             effective: BTreeMap::new(),
         }
@@ -124,12 +128,15 @@ impl Session {
             .ok_or_else(|| Failure::new("io", format!("{path}: its directory does not exist")).about("path", path))
     }
 
-    /// The CA, opened when it is first needed.
+    /// The CA's keys; the CA is opened when it is first needed.
     ///
     /// # Errors
-    /// There is none, or it cannot be opened.
-    pub fn certificate_authority(&self) -> Result<&dyn CertificateAuthority, Failure> {
-        Ok(self.authority.open()?)
+    /// There is no CA, or it cannot be opened or does not answer.
+    pub fn roots(&mut self, kind: Kind) -> Result<Vec<PublicKey>, Failure> {
+        self.authority.open().and_then(|authority| authority.roots(kind)).map_err(|error| {
+            self.authority_failure = Some(error.clone());
+            error.into()
+        })
     }
 
     /// This machine's sshd, looked for once.
@@ -152,6 +159,19 @@ impl Session {
     #[must_use]
     pub fn sshd_version(&self) -> Option<&str> {
         self.sshd.as_ref()?.as_ref().map(|sshd| sshd.version.as_str())
+    }
+
+    /// For how many different connections sshd was asked.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.effective.len()
+    }
+
+    /// As if sshd had been asked for so many.
+    #[cfg(test)]
+    pub(crate) fn pretend_connections(&mut self, count: usize) {
+        let connection = |number: usize| vec![("user".to_owned(), number.to_string())];
+        self.effective = (0..count).map(|number| (connection(number), Effective::default())).collect();
     }
 
     /// The effective configuration for a connection, asked of sshd once.

@@ -1,9 +1,9 @@
 //! A plan: the procedure is run once, and what it staged is looked at. Nothing is changed.
 
 use crate::{
-    audit::Kind as EventKind,
+    audit::{Event, Kind as EventKind, Log},
     broker::{Broker, Identity},
-    ca::{self, CertificateAuthority},
+    ca,
     change_set::review::Review,
     context::Context,
     enrolment::Enrolment,
@@ -18,7 +18,16 @@ use crate::{
     },
     runtime,
 };
-use std::{collections::BTreeSet, process, sync::mpsc, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    process,
+    sync::{Arc, mpsc::channel},
+    thread,
+    time::Duration,
+};
+
+/// How long recording the end of a run that hangs may take.
+const RECORD: Duration = Duration::from_secs(2);
 
 /// Which procedure to run, how.
 #[derive(Debug)]
@@ -74,7 +83,8 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
     let identity =
         Identity { run, policy: granting.policy.name.clone(), component: granting.digest, procedure: name.clone() };
     let detail = if run.is_some() { "apply" } else { "plan" };
-    context.log.append(&identity.event(EventKind::Started).detail(detail))?;
+    let unchanged = |error: Error| error.or_state("nothing was changed");
+    context.log.append(&identity.event(EventKind::Started).detail(detail)).map_err(unchanged)?;
     let ended = run_guest(context, &identity, granting, procedure, &settings, confirmed.clone(), force);
     let summary = match &ended {
         Ok(session) if session.changes.is_empty() => "nothing to do".to_owned(),
@@ -83,8 +93,9 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
     };
     context
         .log
-        .append(&identity.event(if ended.is_ok() { EventKind::Done } else { EventKind::Ended }).detail(&summary))?;
-    context.log.seal()?;
+        .append(&identity.event(if ended.is_ok() { EventKind::Done } else { EventKind::Ended }).detail(&summary))
+        .map_err(unchanged)?;
+    context.log.seal().map_err(unchanged)?;
     Ok(Planned { identity, granting, procedure, settings, confirmed, session: ended? })
 }
 
@@ -137,25 +148,36 @@ fn overdue(context: &Context, identity: &Identity) -> impl Fn(&'static str) + Se
         ))
         .state("nothing was changed")
         .next("look for a file system or a program that hangs");
-        crate::cli::output::Output::new(false).failure(&error);
         let event = identity.event(EventKind::Ended).capability(capability).detail(error.message());
-        // The process ends either way, also where it is the log that hangs.
-        let (done, recorded) = mpsc::channel();
-        let log = log.clone();
-        thread::spawn(move || {
-            drop(log.append_synced(&event));
-            done.send(()).ok();
-        });
-        recorded.recv_timeout(Duration::from_secs(2)).ok();
+        record_in_time(&log, event, RECORD);
+        crate::cli::output::Output::new(false).failure(&error);
         process::exit(i32::from(Exit::Refused.code()));
     }
+}
+
+/// Records, if that can be done in time: the call that hangs may have the log, or its disk be what
+/// hangs. The process ends either way.
+fn record_in_time(log: &Arc<Log>, event: Event, time: Duration) {
+    let log = Arc::clone(log);
+    let (done, recorded) = channel();
+    thread::spawn(move || {
+        drop(log.append_synced(&event));
+        // Nobody waits any more once the time is over.
+        done.send(()).unwrap_or_default();
+    });
+    recorded.recv_timeout(time).unwrap_or_default();
 }
 
 impl Planned<'_> {
     /// What would change, to look at.
     #[must_use]
     pub fn review(&self) -> Review {
-        Review::of(&self.session.changes)
+        // A CA that cannot be asked now says so when it is asked for the certificates.
+        let roots = match self.session.changes.requests().next() {
+            Some((_, request)) => self.session.authority.open().and_then(|authority| authority.roots(request.kind)),
+            None => Ok(Vec::new()),
+        };
+        Review::of(&self.session.changes, &roots.unwrap_or_default())
     }
 
     /// The enrolment that holds once this has been applied; none where the procedure names no renewal.
@@ -164,13 +186,37 @@ impl Planned<'_> {
         let renewal = self.procedure.renewal.clone()?;
         let declared = &self.granting.policy.procedures.get(&renewal)?.settings;
         let settings = self.settings.iter().filter(|setting| declared.contains_key(&setting.name)).cloned().collect();
-        let authority = self.session.authority.open().map_or_else(|_| String::new(), CertificateAuthority::describe);
+        let authority = self.session.authority.describe();
         Some(Enrolment::new(
-            (self.identity.policy.clone(), self.identity.component, renewal),
+            self.granting,
+            (renewal, self.identity.run.unwrap_or_default()),
             settings,
             self.confirmed.clone(),
             self.session.circumstances.places.sshd_config.clone(),
             authority,
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{FlockOperation, flock};
+    use std::{fs::File, time::Instant};
+
+    #[test]
+    fn a_log_that_hangs_does_not_keep_the_process() {
+        let scratch = tempfile::tempdir().unwrap();
+        let log = Arc::new(Log::open(&scratch.path().join("audit")).unwrap());
+        let file = scratch.path().join("audit/log.jsonl");
+        record_in_time(&log, Event::new(1, EventKind::Ended), Duration::from_secs(60));
+        assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 1);
+
+        let held = File::open(&file).unwrap();
+        flock(&held, FlockOperation::LockExclusive).unwrap();
+        let start = Instant::now();
+        record_in_time(&log, Event::new(2, EventKind::Ended), Duration::from_millis(50));
+        assert!(start.elapsed() < Duration::from_secs(30));
+        assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 1);
     }
 }

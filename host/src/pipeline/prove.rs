@@ -5,8 +5,9 @@ use crate::{
     ca::{Certificate, placeholder},
     context::Context,
     error::{Error, Result},
-    guard::{Baseline, Candidate, Proof, Verified, live},
+    guard::{Baseline, Candidate, Offered, Proof, Verified, live},
     machine::sshd::Sshd,
+    transaction::SshdBefore,
 };
 use ssh_key::PublicKey;
 
@@ -80,12 +81,16 @@ impl Guard {
         live::verify(sshd, baseline, &plain(certificates)?).map(Some)
     }
 
-    /// Sees that what was served before still is.
-    ///
-    /// # Errors
-    /// It is not.
-    pub fn verify_as_before(&self) -> Result<()> {
-        self.verify(&[]).map(drop)
+    /// What has to be so again if the run is taken back.
+    #[must_use]
+    pub fn before(&self, context: &Context) -> Option<SshdBefore> {
+        let Watched { sshd, baseline } = self.0.as_ref()?;
+        let prints = |offered: &Offered| offered.keys.iter().map(|key| key.fingerprint.clone()).collect();
+        Some(SshdBefore {
+            config: sshd.config.clone(),
+            binary: context.sshd_binary.clone(),
+            offered: baseline.offered.as_ref().map(prints),
+        })
     }
 }
 

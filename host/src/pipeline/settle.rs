@@ -1,33 +1,33 @@
-//! After the files are in place: services are told, in the order asked for.
+//! After the files are in place, or back in place: a service is told.
 
-use super::{Work, prove::Guard};
 use crate::{
-    audit::Kind as EventKind,
-    broker::Identity,
-    context::Context,
+    audit::{Event, Kind, Log},
     error::Result,
     machine::{
-        facts::Init,
         services::{self, Reloaded},
+        sshd::Sshd,
     },
+    transaction::Reload,
 };
 
-/// Reloads the services of the work.
+/// Reloads one service, on record.
 ///
 /// # Errors
-/// The first reload that failed; or a record that could not be written.
-pub fn reload(context: &Context, identity: &Identity, guard: &Guard, work: &Work) -> Result<Vec<(String, Reloaded)>> {
-    let mut done = Vec::new();
-    for (name, service) in &work.reloads {
-        let event = |kind| identity.event(kind).capability("services.reload").need(name.as_str());
-        context.log.append_synced(&event(EventKind::Intent))?;
-        let outcome = services::reload(name, service, context.facts.init == Init::Systemd, guard.sshd());
-        let (kind, detail) = match &outcome {
-            Ok(reloaded) => (EventKind::Result, reloaded.to_string()),
-            Err(error) => (EventKind::Failed, error.message().to_owned()),
-        };
-        context.log.append(&event(kind).detail(&detail))?;
-        done.push((name.to_string(), outcome?));
-    }
-    Ok(done)
+/// The reload failed, or could not be recorded.
+pub fn reload(
+    log: &Log,
+    event: impl Fn(Kind) -> Event,
+    reload: &Reload,
+    systemd: bool,
+    sshd: Option<&Sshd>,
+) -> Result<Reloaded> {
+    let event = |kind| event(kind).capability("services.reload").need(reload.name.as_str());
+    log.append_synced(&event(Kind::Intent))?;
+    let outcome = services::reload(&reload.name, &reload.service, systemd, sshd);
+    let (kind, detail) = match &outcome {
+        Ok(reloaded) => (Kind::Result, reloaded.to_string()),
+        Err(error) => (Kind::Failed, error.message().to_owned()),
+    };
+    log.append(&event(kind).detail(&detail))?;
+    outcome
 }

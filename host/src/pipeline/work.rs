@@ -7,11 +7,10 @@ use crate::{
     change_set::{ChangeSet, Request, RequestId, staged::After},
     error::{Error, Result},
     guard::MayChange,
-    policy::{file::Service, name::Name},
     text::count,
-    transaction::{FileChange, NewFile, Order, ReadSet, RunIdentity, Undo},
+    transaction::{FileChange, NewFile, Order, OwnFile, ReadSet, Reload, RunIdentity, Undo},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -23,7 +22,11 @@ pub struct Work {
     source: Source,
     certificates: BTreeMap<RequestId, Certificate>,
     /// Services to reload, with how the policy says they are reached.
-    pub reloads: Vec<(Name, Service)>,
+    pub reloads: Vec<Reload>,
+    /// What becomes of a file of Warded's own once this is kept.
+    pub own: Option<OwnFile>,
+    /// How long somebody has to confirm it; none: nobody has to.
+    pub confirm_within: Option<SignedDuration>,
     keywords: Vec<String>,
     undoes: Option<u64>,
 }
@@ -44,20 +47,29 @@ impl Work {
             reloads: changes
                 .reloads()
                 .iter()
-                .filter_map(|name| Some((name.clone(), services.get(name)?.clone())))
+                .filter_map(|name| Some(Reload { name: name.clone(), service: services.get(name)?.clone() }))
                 .collect(),
             keywords: planned.procedure.sshd.keywords.iter().map(|keyword| keyword.as_str().to_owned()).collect(),
             source: Source::Staged(changes),
             certificates: BTreeMap::new(),
+            own: None,
+            confirm_within: None,
             undoes: None,
         }
     }
 
     /// The work of taking a run back.
     #[must_use]
-    pub fn undoing(undo: Undo, reloads: Vec<(Name, Service)>) -> Self {
-        let source = Source::Undo(undo.changes);
-        Self { source, certificates: BTreeMap::new(), reloads, keywords: Vec::new(), undoes: Some(undo.run.run) }
+    pub fn undoing(undo: Undo) -> Self {
+        Self {
+            source: Source::Undo(undo.changes),
+            certificates: BTreeMap::new(),
+            reloads: undo.reloads,
+            own: None,
+            confirm_within: None,
+            keywords: Vec::new(),
+            undoes: Some(undo.run.run),
+        }
     }
 
     /// The certificates that have to be asked for.
@@ -95,7 +107,7 @@ impl Work {
                     let contents = match &staged.after {
                         After::Removed => None,
                         After::Bytes { contents, .. } => Some(contents.clone()),
-                        After::PrivateKey { text } => Some(text.as_bytes().to_vec()),
+                        After::PrivateKey { text, .. } => Some(text.as_bytes().to_vec()),
                         After::Certificate { request } => Some(match self.certificates.get(request) {
                             Some(certificate) => certificate.to_file().into_bytes(),
                             None => {
@@ -127,7 +139,9 @@ impl Work {
                 let (after, order) = match &staged.after {
                     After::Removed => (None, order_of_removal(staged.path.as_path())),
                     After::Bytes { contents, .. } => (Some(NewFile::new(contents.clone(), mode)), Order::WriteOther),
-                    After::PrivateKey { text } => (Some(NewFile::new(text.as_bytes().to_vec(), mode)), Order::WriteKey),
+                    After::PrivateKey { text, .. } => {
+                        (Some(NewFile::new(text.as_bytes().to_vec(), mode)), Order::WriteKey)
+                    }
                     After::Certificate { request } => {
                         let certificate = self.certificates.get(request).ok_or_else(nameless)?;
                         (Some(NewFile::new(certificate.to_file().into_bytes(), mode)), Order::WriteCertificate)
@@ -157,12 +171,6 @@ impl Work {
         }
     }
 
-    /// The names of the services, for the journal.
-    #[must_use]
-    pub fn reload_names(&self) -> Vec<String> {
-        self.reloads.iter().map(|(name, _)| name.to_string()).collect()
-    }
-
     /// The run as the journal names it.
     ///
     /// # Errors
@@ -186,7 +194,8 @@ impl Work {
             Source::Staged(changes) => changes.staged().iter().map(|staged| staged.path.to_string()).collect(),
             Source::Undo(changes) => changes.iter().map(|change| change.path.to_string()).collect(),
         };
-        format!("change {}: {}; reload: {}", count(paths.len(), "file"), paths.join(" "), self.reload_names().join(" "))
+        let reloads: Vec<&str> = self.reloads.iter().map(|reload| reload.name.as_str()).collect();
+        format!("change {}: {}; reload: {}", count(paths.len(), "file"), paths.join(" "), reloads.join(" "))
     }
 }
 

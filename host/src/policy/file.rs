@@ -11,7 +11,7 @@ use crate::{
     digest::Digest,
     error::{Error, Result},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
 
 /// A policy. Without `component` it is a request: what a component asks for, embedded in it. With
@@ -44,7 +44,7 @@ pub struct Policy {
 }
 
 /// What a service is called under each init system.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
     /// Units, the first that is there counts.
@@ -55,7 +55,7 @@ pub struct Service {
 }
 
 /// A process that is told to reload by a signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direct {
     /// The sshd whose `PidFile` names the process: SIGHUP (sshd(8)).

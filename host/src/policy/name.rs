@@ -1,11 +1,11 @@
 //! The words a policy file is made of: names that are checked once, when they are read.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
 /// A name of a policy, procedure, service or setting: lower-case letters, digits and single
 /// hyphens, starting with a letter, at most 64 long. The Component Model's kebab-case.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Name(String);
 
@@ -48,7 +48,7 @@ impl fmt::Display for Name {
 
 /// A systemd unit's name, such as `ssh.service`: what systemd.unit(5) allows, without templates'
 /// instances, and never something that a program could take for an option.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct UnitName(String);
 

@@ -4,6 +4,7 @@ use super::{condition::Machine, file::Policy, name::Name};
 use crate::{
     digest::Digest,
     error::{Error, Result},
+    machine::durable,
 };
 use std::{
     borrow::Cow,
@@ -18,6 +19,8 @@ pub struct Granting {
     pub policy: Policy,
     /// The digest of the component.
     pub digest: Digest,
+    /// The digest of the policy's text.
+    pub grants: Digest,
     /// Where it came from.
     pub origin: Origin,
     /// The component.
@@ -64,22 +67,43 @@ pub fn demo() -> Result<Granting> {
     DEMO.load()
 }
 
+/// The policy of one name. Others may be broken: they do not matter here.
+///
+/// # Errors
+/// There is none of that name that can be used: why not.
+pub fn find(directory: &Path, name: &Name) -> Result<Granting> {
+    if let Some(bundled) =
+        OFFERED.iter().map(Bundled::load).find(|loaded| loaded.as_ref().is_ok_and(|one| one.policy.name == *name))
+    {
+        return bundled;
+    }
+    let mut first_fault = None;
+    for loaded in files(directory)?.iter().map(|file| load_file(file)) {
+        match loaded {
+            Ok(granting) if granting.policy.name == *name => {
+                durable::only_ours_to_write(directory)?;
+                return Ok(granting);
+            }
+            Ok(_) => {}
+            Err(error) => first_fault = first_fault.or(Some(error)),
+        }
+    }
+    Err(first_fault.unwrap_or_else(|| {
+        Error::refused(format!("there is no policy {name}")).next("`warded policy list` shows those there are")
+    }))
+}
+
 /// All policies: those of the binary, and those in `directory`, if it is there.
 ///
 /// # Errors
-/// A policy file that cannot be read, is not valid, takes a bundled name, or whose component is
-/// missing or another than the one it was accepted for.
+/// A policy file that cannot be read, that others can write, that is not valid, takes a bundled
+/// name, or whose component is missing or another than the one it was accepted for.
 pub fn load(directory: &Path) -> Result<Vec<Granting>> {
     let mut all = OFFERED.iter().map(Bundled::load).collect::<Result<Vec<_>>>()?;
-    let mut files: Vec<PathBuf> = match fs::read_dir(directory) {
-        Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => {
-            return Err(Error::failed(format!("cannot read the policies in {}", directory.display())).cause(error));
-        }
-    };
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
-    files.sort();
+    let files = files(directory)?;
+    if !files.is_empty() {
+        durable::only_ours_to_write(directory)?;
+    }
     for file in files {
         let granting = load_file(&file)?;
         if all.iter().any(|other| other.policy.name == granting.policy.name) {
@@ -91,26 +115,42 @@ pub fn load(directory: &Path) -> Result<Vec<Granting>> {
     Ok(all)
 }
 
+/// The policy files in a directory, in the order of their names.
+fn files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = match fs::read_dir(directory) {
+        Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            return Err(Error::failed(format!("cannot read the policies in {}", directory.display())).cause(error));
+        }
+    };
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    Ok(files)
+}
+
 fn load_file(file: &Path) -> Result<Granting> {
     let unreadable =
         |what: &Path, error: std::io::Error| Error::failed(format!("cannot read {}", what.display())).cause(error);
+    durable::only_ours_to_write(file)?;
     let text = fs::read_to_string(file).map_err(|error| unreadable(file, error))?;
     let policy = Policy::parse(&text, &file.display().to_string())?;
     let wasm = file.with_extension("wasm");
     let component = fs::read(&wasm).map_err(|error| unreadable(&wasm, error))?;
-    bind(policy, Origin::File(file.to_owned()), Cow::Owned(component), None)
+    bind((policy, &text), Origin::File(file.to_owned()), Cow::Owned(component), None)
 }
 
 /// Binds a policy to the bytes it grants to: grants hold for one digest.
 fn bind(
-    policy: Policy,
+    (policy, text): (Policy, &str),
     origin: Origin,
     component: Cow<'static, [u8]>,
     precompiled: Option<&'static [u8]>,
 ) -> Result<Granting> {
+    let grants = Digest::of(text.as_bytes());
     let digest = Digest::of(&component);
     match policy.component {
-        Some(accepted) if accepted == digest => Ok(Granting { policy, digest, origin, component, precompiled }),
+        Some(accepted) if accepted == digest => Ok(Granting { policy, digest, grants, origin, component, precompiled }),
         Some(accepted) => {
             Err(Error::refused(format!("the component of policy {} is not the one that was accepted", policy.name))
                 .cause(format!("accepted: {accepted}\nthere is: {digest}"))
@@ -124,7 +164,7 @@ fn bind(
 impl Bundled {
     fn load(&self) -> Result<Granting> {
         let policy = Policy::parse(self.policy, "a bundled policy")?;
-        bind(policy, Origin::Bundled, Cow::Borrowed(self.component), Some(self.precompiled))
+        bind((policy, self.policy), Origin::Bundled, Cow::Borrowed(self.component), Some(self.precompiled))
     }
 }
 
@@ -204,11 +244,29 @@ mod tests {
     fn a_grant_holds_for_one_component() {
         let unix = || Policy::parse(OFFERED[0].policy, "unix").unwrap();
         let other = Cow::Borrowed(DEMO.component);
-        let error = bind(unix(), Origin::Bundled, other.clone(), None).unwrap_err();
+        let error = bind((unix(), ""), Origin::Bundled, other.clone(), None).unwrap_err();
         assert_eq!(error.exit(), crate::error::Exit::Refused, "{error}");
         let without = Policy { component: None, ..unix() };
-        let error = bind(without, Origin::Bundled, other, None).unwrap_err();
+        let error = bind((without, ""), Origin::Bundled, other, None).unwrap_err();
         assert!(error.message().contains("does not say which component"), "{error}");
+    }
+
+    #[test]
+    fn a_policy_that_others_can_write_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let (toml, wasm) = (directory.path().join("mine.toml"), directory.path().join("mine.wasm"));
+        fs::write(&toml, OFFERED[0].policy.replacen("\"unix\"", "\"mine\"", 1)).unwrap();
+        fs::write(&wasm, OFFERED[0].component).unwrap();
+        let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        chmod(&toml, 0o644);
+        assert_eq!(load(directory.path()).unwrap().len(), 2);
+        for path in [toml.as_path(), directory.path()] {
+            chmod(path, 0o777);
+            let error = load(directory.path()).unwrap_err();
+            assert_eq!(error.exit(), crate::error::Exit::Refused, "{error}");
+            chmod(path, 0o700);
+        }
     }
 
     #[test]

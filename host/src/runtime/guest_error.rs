@@ -2,6 +2,7 @@
 
 use super::{bindings::warded::host::types, limits};
 use crate::{
+    ca::CaError,
     error::Error,
     operation::Failure,
     policy::name::Name,
@@ -21,7 +22,11 @@ impl From<Failure> for types::Error {
 }
 
 /// A failure that the procedure ended with: its own words, neutralised.
-pub(super) fn ended_with(procedure: &Name, error: &types::Error) -> Error {
+pub(super) fn ended_with(procedure: &Name, error: &types::Error, authority: Option<CaError>) -> Error {
+    // Where it gave up because of the CA, that is what a person has to know.
+    if let Some(failure) = authority.filter(|failure| failure.code() == error.code) {
+        return Error::from(failure).state("nothing was changed");
+    }
     let mut ended = Error::failed(format!("{procedure} gave up ({}): {}", short(&error.code), short(&error.message)));
     for types::Setting { name, value } in error.details.iter().take(DETAILS) {
         // A procedure that knows what to do next says so in a detail of that name.

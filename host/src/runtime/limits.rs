@@ -11,6 +11,10 @@ pub const TABLE_ELEMENTS: usize = 100_000;
 pub const GUEST_TIME: Duration = Duration::from_secs(10);
 /// Time in one host call. What exceeds it ends the process: nothing has been changed by then.
 pub const HOST_CALL_TIME: Duration = Duration::from_secs(30);
+/// Time in all host calls of a run together.
+pub const HOST_TIME: Duration = Duration::from_secs(120);
+/// Connections for which a run may ask sshd: each is a process, and its answer is remembered.
+pub const CONNECTIONS: usize = 100;
 /// Bytes that one host call may copy out of a guest.
 pub const CALL_BYTES: usize = 4 << 20;
 /// Handles that a guest may hold at once.
@@ -19,8 +23,6 @@ pub const HANDLES: usize = 1_000;
 pub const LOG_LINES: usize = 1_000;
 /// Calls of one run. Each is on record, so this bounds the record too.
 pub const CALLS: usize = 10_000;
-/// Time of a whole run of a guest, host calls included: no more calls after it.
-pub const RUN_TIME: Duration = Duration::from_secs(120);
 /// Files that one run may change.
 pub const STAGED_FILES: usize = 1_000;
 /// Bytes that one run may stage in files.

@@ -100,7 +100,7 @@ pub fn run(
     let session = store.into_data().into_session();
     match ended {
         Ok((Ok(()),)) => Ok(session),
-        Ok((Err(error),)) => Err(guest_error::ended_with(procedure, &error)),
+        Ok((Err(error),)) => Err(guest_error::ended_with(procedure, &error, session.authority_failure)),
         Err(error) => Err(guest_error::trapped(procedure, &error)),
     }
 }

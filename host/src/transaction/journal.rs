@@ -4,23 +4,31 @@
 //! Every later state of the journal is written out before the first file changes, so that a
 //! change of state is a rename and needs no room on the disk.
 
-use super::{FileChange, Order, RunIdentity, interruption, temporary::Prepared};
+use super::{
+    Afterwards, Confirm, FileChange, Order, OwnFile, Reload, RunIdentity, SshdBefore, interruption, temporary::Prepared,
+};
 use crate::{
     digest::Digest,
     error::{Error, Result},
     machine::{
         files::{Metadata, Place, Root, Whereabouts},
+        keys::holds_private_key,
         path::AbsolutePath,
         private::{StateDir, StateLock},
     },
     text,
 };
 use serde::{Deserialize, Serialize};
-use std::{thread, time::Duration};
+use std::{path::Path, thread, time::Duration};
 use zeroize::Zeroizing;
 
 const SCHEMA: &str = "warded.journal/1";
 const FILE: &str = "journal.json";
+/// Locked by whoever sees to it that the run is taken back if it has to be.
+const WATCH: &str = "watch";
+/// Files of Warded's own that take their places once the run is kept; and the names of those that go.
+const OWN_WRITTEN: &str = "own";
+const OWN_REMOVED: &str = "own-removed";
 /// The directory of all runs.
 pub(super) const RUNS: &str = "runs";
 
@@ -32,21 +40,28 @@ pub enum State {
     Prepared,
     /// Some of the changes may have been made.
     Committing,
+    /// All changes have been made and seen to work; they stay if somebody confirms them in time.
+    Unconfirmed,
     /// All changes have been made, for good.
     Kept,
+    /// Some of the changes may have been taken back; the services may not have been told.
+    RollingBack,
     /// All changes have been taken back.
     RolledBack,
 }
 
 impl State {
-    const ALL: [Self; 4] = [Self::Prepared, Self::Committing, Self::Kept, Self::RolledBack];
+    const ALL: [Self; 6] =
+        [Self::Prepared, Self::Committing, Self::Unconfirmed, Self::Kept, Self::RollingBack, Self::RolledBack];
 
     /// Where this state of the journal waits until it holds.
     fn file(self) -> &'static str {
         match self {
             Self::Prepared => FILE,
             Self::Committing => "journal.committing",
+            Self::Unconfirmed => "journal.unconfirmed",
             Self::Kept => "journal.kept",
+            Self::RollingBack => "journal.rolling-back",
             Self::RolledBack => "journal.rolled-back",
         }
     }
@@ -62,7 +77,12 @@ pub struct Journal {
     /// How far it has come.
     pub state: State,
     /// The services to reload if it is taken back.
-    pub reloads: Vec<String>,
+    pub reloads: Vec<Reload>,
+    /// The sshd that has to be as before if it is taken back.
+    pub sshd: Option<SshdBefore>,
+    /// Until when it has to be confirmed; none: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<Confirm>,
     /// What it changes, in the order of the commit.
     pub entries: Vec<Entry>,
 }
@@ -106,9 +126,16 @@ pub struct Version {
 }
 
 impl Journal {
-    pub(super) fn new(run: &RunIdentity, changes: &[Prepared], reloads: &[String]) -> Self {
+    pub(super) fn new(run: &RunIdentity, changes: &[Prepared], afterwards: &Afterwards) -> Self {
+        let Afterwards { reloads, sshd, confirm, own: _ } = afterwards.clone();
         let entries = changes.iter().map(Entry::new).collect();
-        Self { schema: SCHEMA.to_owned(), run: run.clone(), state: State::Prepared, reloads: reloads.to_vec(), entries }
+        Self { schema: SCHEMA.to_owned(), run: run.clone(), state: State::Prepared, reloads, sshd, confirm, entries }
+    }
+
+    /// Until when the run can be confirmed, for a person; a dash where nobody has to.
+    #[must_use]
+    pub fn until(&self) -> String {
+        self.confirm.as_ref().map_or_else(|| "-".to_owned(), |confirm| confirm.until.strftime("%F %T UTC").to_string())
     }
 
     /// Whether the run has ended, one way or the other.
@@ -147,6 +174,7 @@ impl Entry {
 /// The directory of one run, locked while somebody works on it.
 #[derive(Debug)]
 pub(super) struct Run {
+    state: StateDir,
     directory: StateDir,
     journal: Journal,
     _lock: Option<StateLock>,
@@ -154,17 +182,25 @@ pub(super) struct Run {
 
 impl Run {
     /// Writes everything that a later state needs, and the journal itself last.
-    pub(super) fn create(state: &StateDir, journal: Journal, changes: &[Prepared]) -> Result<Self> {
+    pub(super) fn create(
+        state: &StateDir,
+        journal: Journal,
+        changes: &[Prepared],
+        own: Option<&OwnFile>,
+    ) -> Result<Self> {
         let number = journal.run.run;
-        let directory = state.sub(&format!("{RUNS}/{number}"))?;
-        let lock = lock(&directory, number)?;
+        let (directory, lock) = open_locked(state, number)?;
         if directory.read(FILE)?.is_some() {
             return Err(Error::failed(format!("there has been a run {number} already")));
         }
-        let run = Self { directory, journal, _lock: Some(lock) };
-        let written = run.write(changes);
+        let run = Self { state: state.clone(), directory, journal, _lock: Some(lock) };
+        let written = run.write(changes, own);
         if written.is_err() {
+            // The journal first: with it this would be a run that was interrupted, and without the
+            // other states nobody could end it.
+            run.directory.remove(FILE)?;
             run.remove_copies()?;
+            run.forget_own()?;
             run.remove_pending()?;
         }
         written.map(|()| run)
@@ -174,18 +210,23 @@ impl Run {
     pub(super) fn open(state: &StateDir, number: u64) -> Result<Option<Self>> {
         let Some(directory) = state.find_sub(&format!("{RUNS}/{number}"))? else { return Ok(None) };
         let lock = lock(&directory, number)?;
-        Ok(read(&directory)?.map(|journal| Self { directory, journal, _lock: Some(lock) }))
+        Ok(read(&directory)?.map(|journal| Self { state: state.clone(), directory, journal, _lock: Some(lock) }))
     }
 
     /// Opens a run for looking at it.
     pub(super) fn look(state: &StateDir, number: u64) -> Result<Option<Self>> {
         let Some(directory) = state.find_sub(&format!("{RUNS}/{number}"))? else { return Ok(None) };
-        Ok(read(&directory)?.map(|journal| Self { directory, journal, _lock: None }))
+        Ok(read(&directory)?.map(|journal| Self { state: state.clone(), directory, journal, _lock: None }))
     }
 
     /// The journal.
     pub(super) fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The journal, without its directory.
@@ -198,12 +239,35 @@ impl Run {
         self.directory.is_locked()
     }
 
+    /// Says for as long as the result lives that somebody sees to it that the run is taken back if
+    /// it has to be; none where another process does already.
+    pub(super) fn watch(&self) -> Result<Option<StateLock>> {
+        self.directory.sub(WATCH)?.try_lock()
+    }
+
+    /// Whether somebody sees to it.
+    pub(super) fn is_watched(&self) -> Result<bool> {
+        self.directory.find_sub(WATCH)?.map_or(Ok(false), |directory| directory.is_locked())
+    }
+
     /// Puts the journal into a later state. Needs no room on the disk.
     pub(super) fn advance(&mut self, state: State) -> Result<()> {
         self.directory.rename(state.file(), FILE)?;
         self.journal.state = state;
         interruption::point("journal advanced");
         Ok(())
+    }
+
+    /// Makes the changes final.
+    pub(super) fn keep(&mut self) -> Result<()> {
+        match self.advance(State::Kept) {
+            // Renamed but not synced is kept: a power cut may take it back, but then as a whole.
+            Err(error) if read(&self.directory)?.map(|journal| journal.state) != Some(State::Kept) => Err(error),
+            Ok(()) | Err(_) => {
+                self.journal.state = State::Kept;
+                Ok(())
+            }
+        }
     }
 
     /// A file as it was before, from its copy.
@@ -214,6 +278,37 @@ impl Run {
     /// A file as the run left it, from its copy.
     pub(super) fn left(&self, index: usize) -> Result<Option<Zeroizing<Vec<u8>>>> {
         self.directory.read(&format!("new/{index}"))
+    }
+
+    /// Does what was to become of Warded's own files once the run is kept. Needs no room on the disk.
+    pub(super) fn settle_own(&self) -> Result<()> {
+        let above = format!("{RUNS}/{}", self.journal.run.run);
+        if let Some(written) = self.directory.find_sub(OWN_WRITTEN)? {
+            for name in written.names()? {
+                self.state.rename(&format!("{above}/{OWN_WRITTEN}/{name}"), &name)?;
+            }
+        }
+        if let Some(removed) = self.directory.find_sub(OWN_REMOVED)? {
+            removed.names()?.iter().try_for_each(|name| self.state.remove(name))?;
+        }
+        self.forget_own()
+    }
+
+    /// Removes what was to become of Warded's own files.
+    pub(super) fn forget_own(&self) -> Result<()> {
+        self.directory.remove(OWN_WRITTEN)?;
+        self.directory.remove(OWN_REMOVED)
+    }
+
+    /// Removes the copies of new files that are private keys: taking a run back that was kept needs
+    /// only the old ones, and the new key is where it belongs.
+    pub(super) fn remove_new_keys(&self) -> Result<()> {
+        for index in 0..self.journal.entries.len() {
+            if self.left(index)?.is_some_and(|left| holds_private_key(&left)) {
+                self.directory.remove(&format!("new/{index}"))?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether temporary files may still be there.
@@ -240,7 +335,8 @@ impl Run {
         let Some(directory) = state.find_sub(&name)? else { return Ok(()) };
         let Some(_lock) = directory.try_lock()? else { return Ok(()) };
         if directory.read(FILE)?.is_none() {
-            for waste in ["old", "new"].into_iter().chain(State::ALL.map(State::file)) {
+            for waste in ["old", "new", OWN_WRITTEN, OWN_REMOVED, WATCH].into_iter().chain(State::ALL.map(State::file))
+            {
                 directory.remove(waste)?;
             }
             state.remove_if_empty(&name)?;
@@ -248,20 +344,16 @@ impl Run {
         Ok(())
     }
 
-    /// The state as it is on disk, which may be further than this process knows.
-    pub(super) fn state_on_disk(&self) -> Result<Option<State>> {
-        Ok(read(&self.directory)?.map(|journal| journal.state))
-    }
-
     /// Removes all that belongs to a run that has ended.
     pub(super) fn remove(self, state: &StateDir) -> Result<()> {
         self.remove_copies()?;
         self.remove_pending()?;
+        self.directory.remove(WATCH)?;
         self.directory.remove(FILE)?;
         state.remove_if_empty(&format!("{RUNS}/{}", self.journal.run.run))
     }
 
-    fn write(&self, changes: &[Prepared]) -> Result<()> {
+    fn write(&self, changes: &[Prepared], own: Option<&OwnFile>) -> Result<()> {
         let (old, new) = (self.directory.sub("old")?, self.directory.sub("new")?);
         for (index, change) in changes.iter().enumerate() {
             if let Some(before) = &change.change.before {
@@ -271,11 +363,38 @@ impl Run {
                 new.write(&index.to_string(), &after.contents, 0o600)?;
             }
         }
+        match own {
+            Some(OwnFile::Write { name, contents }) => self.directory.sub(OWN_WRITTEN)?.write(name, contents, 0o600)?,
+            Some(OwnFile::Remove { name }) => self.directory.sub(OWN_REMOVED)?.write(name, b"", 0o600)?,
+            None => {}
+        }
         interruption::point("copies written");
         for state in State::ALL.into_iter().rev() {
             self.directory.write(state.file(), &self.journal.in_state(state)?, 0o600)?;
         }
         Ok(())
+    }
+}
+
+/// Takes the next number for a run: its directory is made now, and nobody else gets it.
+pub(super) fn reserve(state: &StateDir) -> Result<u64> {
+    state.sub(RUNS)?;
+    let mut number = numbers(state)?.first().map_or(1, |newest| newest.saturating_add(1));
+    while !state.make_sub(&format!("{RUNS}/{number}"))? {
+        number = number.saturating_add(1);
+    }
+    Ok(number)
+}
+
+/// A run's directory, locked; it may have been removed as one of a run that never began.
+fn open_locked(state: &StateDir, number: u64) -> Result<(StateDir, StateLock)> {
+    let name = format!("{RUNS}/{number}");
+    loop {
+        let directory = state.sub(&name)?;
+        let lock = lock(&directory, number)?;
+        if lock.is_of(&directory) {
+            return Ok((directory, lock));
+        }
     }
 }
 

@@ -1,15 +1,24 @@
-//! After a crash, a kill or a power cut: is there a run that did not end, and taking it back.
+//! After a crash, a kill or a power cut: is there a run that did not end, and taking it back. Also
+//! the run that waits for somebody's confirmation, which is neither.
 
 use super::{
-    RunIdentity,
-    journal::{Journal, Run, numbers},
+    LeftAlone, RunIdentity,
+    journal::{Journal, Run, State, numbers},
     lock::Locks,
+    retain,
     roll_back::{self, RolledBack},
 };
 use crate::{
     error::{Error, Result},
-    machine::{files::Root, private::StateDir},
+    machine::{
+        files::Root,
+        private::{StateDir, StateLock},
+    },
 };
+use jiff::{SignedDuration, Timestamp};
+
+/// How long after its time a run that nobody confirmed is left to whoever watches it.
+const GRACE: SignedDuration = SignedDuration::from_secs(60);
 
 /// An interrupted run that was taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +29,8 @@ pub struct Recovered {
     pub rolled_back: RolledBack,
 }
 
-/// The newest run that did not end and that nobody works on any more. Changes nothing.
+/// The newest run that did not end, that nobody works on any more, and that nobody waits to have
+/// confirmed. Changes nothing.
 ///
 /// # Errors
 /// When the journals cannot be read.
@@ -29,6 +39,7 @@ pub fn interrupted(state: &StateDir) -> Result<Option<Journal>> {
         if let Some(run) = Run::look(state, number)?
             && !run.journal().is_final()
             && !run.is_running()?
+            && !waits(&run)?
         {
             // It may have ended between the look and the question whether it runs.
             return Ok(Run::look(state, number)?.map(Run::into_journal).filter(|journal| !journal.is_final()));
@@ -37,15 +48,29 @@ pub fn interrupted(state: &StateDir) -> Result<Option<Journal>> {
     Ok(None)
 }
 
-/// Takes the newest interrupted run back, and removes what ended runs have left behind. To be
-/// called until there is none; the caller reloads the services.
+/// The run that waits for its confirmation, watched. Changes nothing.
+///
+/// # Errors
+/// When the journals cannot be read.
+pub fn unconfirmed(state: &StateDir) -> Result<Option<Journal>> {
+    for number in numbers(state)? {
+        if let Some(run) = Run::look(state, number)?
+            && waits(&run)?
+        {
+            return Ok(Some(run.into_journal()));
+        }
+    }
+    Ok(None)
+}
+
+/// Takes the newest interrupted run back. To be called until there is none. `settle` tells the
+/// services, while nobody else can work on the run.
 ///
 /// # Errors
 /// When a file could not be put back, or another run has its directory.
-pub fn recover(state: &StateDir, root: &Root) -> Result<Option<Recovered>> {
-    tidy_ended(state, root)?;
+pub fn recover(state: &StateDir, root: &Root, settle: impl FnOnce(&Journal, &RolledBack)) -> Result<Option<Recovered>> {
     let Some(journal) = interrupted(state)? else { return Ok(None) };
-    let rolled_back = roll_back_run(state, root, journal.run.run)?;
+    let rolled_back = roll_back_run(state, root, journal.run.run, settle)?;
     Ok(rolled_back.map(|rolled_back| Recovered { run: journal.run, rolled_back }))
 }
 
@@ -54,18 +79,69 @@ pub fn recover(state: &StateDir, root: &Root) -> Result<Option<Recovered>> {
 ///
 /// # Errors
 /// As [`recover`].
-pub fn roll_back_run(state: &StateDir, root: &Root, number: u64) -> Result<Option<RolledBack>> {
+pub fn roll_back_run(
+    state: &StateDir,
+    root: &Root,
+    number: u64,
+    settle: impl FnOnce(&Journal, &RolledBack),
+) -> Result<Option<RolledBack>> {
     let Some(mut run) = Run::open(state, number)?.filter(|run| !run.journal().is_final()) else { return Ok(None) };
     let mut places = Vec::new();
     for entry in &run.journal().entries {
         places.extend(entry.places(root)?.map(<[_; 2]>::from).into_iter().flatten());
     }
     let _locks = Locks::take(&places)?;
-    roll_back::roll_back(root, &mut run).map(Some)
+    roll_back::roll_back(root, &mut run, settle).map(Some)
 }
 
-/// One interrupted run at a time: a second one on top of it could not be told apart.
-pub(super) fn refuse_interrupted(state: &StateDir) -> Result<()> {
+/// Says for as long as the result lives that this process takes the run back if it has to be.
+///
+/// # Errors
+/// When there is no such run, or another process does that.
+pub fn watch(state: &StateDir, number: u64) -> Result<StateLock> {
+    let run = Run::look(state, number)?.ok_or_else(|| Error::failed(format!("there is no run {number}")))?;
+    run.watch()?.ok_or_else(|| Error::refused(format!("run {number} is watched already")))
+}
+
+/// A run's journal as it is now; none where there is no such run.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn look(state: &StateDir, number: u64) -> Result<Option<Journal>> {
+    Ok(Run::look(state, number)?.map(Run::into_journal))
+}
+
+/// Makes the changes of the run that waits for it final; none where there is none. `may` has the
+/// last word, while nobody else can work on the run.
+///
+/// # Errors
+/// Refused: `may` says so. Failed: the journal cannot be written.
+pub fn confirm(
+    state: &StateDir,
+    root: &Root,
+    may: impl FnOnce(&Journal) -> Result<()>,
+) -> Result<Option<(Journal, Vec<LeftAlone>)>> {
+    let mut found = None;
+    for number in numbers(state)? {
+        if Run::look(state, number)?.is_some_and(|run| run.journal().state == State::Unconfirmed) {
+            found = Some(number);
+            break;
+        }
+    }
+    let Some(number) = found else { return Ok(None) };
+    let open = Run::open(state, number)?;
+    let Some(mut run) = open.filter(|run| run.journal().state == State::Unconfirmed) else { return Ok(None) };
+    may(run.journal())?;
+    run.keep()?;
+    // What stays untidy, the next command tidies.
+    let mut left = roll_back::tidy(root, &run);
+    left.extend(retain::prune_if_possible(state));
+    Ok(Some((run.into_journal(), left)))
+}
+
+/// One run at a time that has not ended: a second one on top of it could not be told apart.
+pub(super) fn refuse_unended(state: &StateDir) -> Result<()> {
+    refuse_unconfirmed(state)?;
     match interrupted(state)? {
         None => Ok(()),
         Some(journal) => Err(Error::refused(format!("{} was interrupted", journal.run))
@@ -74,12 +150,35 @@ pub(super) fn refuse_interrupted(state: &StateDir) -> Result<()> {
     }
 }
 
-fn tidy_ended(state: &StateDir, root: &Root) -> Result<()> {
+/// Nothing is changed on top of what may be taken back any moment.
+///
+/// # Errors
+/// Refused: a run waits to be confirmed.
+pub fn refuse_unconfirmed(state: &StateDir) -> Result<()> {
+    let Some(journal) = unconfirmed(state)? else { return Ok(()) };
+    Err(Error::refused(format!("{} has not been confirmed yet", journal.run))
+        .state(format!("it stays if that is done until {}, and is taken back otherwise", journal.until()))
+        .next("open a new login to this machine and run `warded confirm` there; or wait until it has been taken back"))
+}
+
+/// Whether a run waits to be confirmed, and somebody sees to it that it is taken back otherwise.
+fn waits(run: &Run) -> Result<bool> {
+    let journal = run.journal();
+    let in_time = journal.confirm.as_ref().is_some_and(|confirm| Timestamp::now() <= confirm.until + GRACE);
+    Ok(journal.state == State::Unconfirmed && in_time && run.is_watched()?)
+}
+
+/// Removes what ended runs have left behind; says what it could not remove.
+///
+/// # Errors
+/// When the journals cannot be read.
+pub fn tidy_ended(state: &StateDir, root: &Root) -> Result<Vec<LeftAlone>> {
+    let mut left = Vec::new();
     for number in numbers(state)? {
         let Some(run) = Run::look(state, number)? else { continue };
         if run.journal().is_final() && run.is_untidy()? && !run.is_running()? {
-            roll_back::tidy(root, &run)?;
+            left.extend(roll_back::tidy(root, &run));
         }
     }
-    Ok(())
+    Ok(left)
 }

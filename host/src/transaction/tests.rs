@@ -1,6 +1,7 @@
 //! The whole mechanism on real directories, on a disk and in memory.
 
 mod crash;
+mod ending;
 mod full_disk;
 mod interference;
 mod property;
@@ -98,7 +99,7 @@ impl Machine {
     }
 
     fn begin(&self, changes: Vec<FileChange>) -> Result<Transaction> {
-        Transaction::begin(&self.root, &self.state, &self.identity(), changes, Vec::new(), &["ssh".to_owned()])
+        Transaction::begin(&self.root, &self.state, &self.identity(), changes, Vec::new(), &afterwards())
     }
 
     fn apply(&self, changes: Vec<FileChange>) {
@@ -111,14 +112,15 @@ impl Machine {
         let Some(undo) = undo_changes(&self.state, &self.root).unwrap() else { return false };
         let identity = RunIdentity { undoes: Some(undo.run.run), ..self.identity() };
         let mut transaction =
-            Transaction::begin(&self.root, &self.state, &identity, undo.changes, Vec::new(), &undo.reloads).unwrap();
+            Transaction::begin(&self.root, &self.state, &identity, undo.changes, Vec::new(), &afterwards()).unwrap();
         transaction.commit().unwrap();
         assert_eq!(transaction.keep().unwrap(), []);
         true
     }
 
     fn recover(&self) -> Result<Option<Recovered>> {
-        recover(&self.state, &self.root)
+        tidy_ended(&self.state, &self.root)?;
+        recover(&self.state, &self.root, |_, _| {})
     }
 
     /// Everything below the live directory, temporary files too.
@@ -138,6 +140,12 @@ impl Machine {
         }
         tree
     }
+}
+
+/// A service that is told.
+fn afterwards() -> Afterwards {
+    let service = crate::policy::file::Service { systemd: Vec::new(), direct: None };
+    Afterwards { reloads: vec![Reload { name: "ssh".parse().unwrap(), service }], ..Afterwards::default() }
 }
 
 /// Three files of a host's set-up: a new certificate, a changed configuration, a file to go.
@@ -174,9 +182,9 @@ fn all_of_it_or_nothing() {
         assert_eq!(transaction.journal().state, State::Prepared);
         transaction.commit().unwrap();
         assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"new configuration");
-        let done = transaction.roll_back().unwrap();
+        let done = transaction.roll_back(|_, _| {}).unwrap();
         assert_eq!((done.restored.len(), done.left_alone.len(), done.reloads.len()), (4, 0, 1));
-        assert_eq!(transaction.roll_back().unwrap(), RolledBack::default());
+        assert_eq!(transaction.roll_back(|_, _| {}).unwrap(), RolledBack::default());
         drop(transaction);
         assert_eq!(machine.tree(), before);
 
@@ -260,16 +268,23 @@ fn one_run_at_a_time_in_a_directory() {
         let elsewhere = machine.change("e/x", Some((b"x", 0o644)), Order::WriteOther);
         let first = machine.begin(vec![change.clone()]).unwrap();
         let begin = |change| {
-            Transaction::begin(&machine.root, &other_state, &machine.identity(), vec![change], Vec::new(), &[])
+            Transaction::begin(
+                &machine.root,
+                &other_state,
+                &machine.identity(),
+                vec![change],
+                Vec::new(),
+                &Afterwards::default(),
+            )
         };
         let error = begin(change.clone()).unwrap_err();
         assert!(error.to_string().contains("is being changed by another run"), "{error}");
         assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
         // A run that is still at work is not an interrupted one.
         assert!(interrupted(&machine.state).unwrap().is_none());
-        assert!(roll_back_run(&machine.state, &machine.root, first.journal().run.run).is_err());
+        assert!(roll_back_run(&machine.state, &machine.root, first.journal().run.run, |_, _| {}).is_err());
         let mut second = begin(elsewhere).unwrap();
-        second.roll_back().unwrap();
+        second.roll_back(|_, _| {}).unwrap();
         drop(first);
         assert!(interrupted(&machine.state).unwrap().is_some());
         assert!(machine.begin(vec![change.clone()]).unwrap_err().to_string().contains("warded recover"));

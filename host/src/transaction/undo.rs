@@ -1,7 +1,7 @@
 //! Taking back a run that was kept, later: as a change set of its own, through the same pipeline.
 
 use super::{
-    FileChange, NewFile, Order, RunIdentity,
+    FileChange, NewFile, Order, Reload, RunIdentity,
     journal::{Entry, Run, State, numbers},
 };
 use crate::{
@@ -24,7 +24,7 @@ pub struct Undo {
     /// What has to change.
     pub changes: Vec<FileChange>,
     /// The services that the run reloaded.
-    pub reloads: Vec<String>,
+    pub reloads: Vec<Reload>,
 }
 
 /// Why a run cannot be taken back.
@@ -153,8 +153,9 @@ fn order(done: Order, writes: bool) -> Order {
 
 fn difference(entry: &Entry, left: Option<&[u8]>, now: Option<&Snapshot>) -> String {
     let now = now.map(|now| now.contents.as_slice());
-    let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec()).ok();
-    match (left, now, text(left), text(now)) {
+    // Of a private key no copy is kept.
+    let text = |bytes: Option<&[u8]>| String::from_utf8(bytes?.to_vec()).ok();
+    match (&entry.after, now, text(left), text(now)) {
         (_, None, ..) => format!("{}: somebody removed it", entry.path),
         (None, Some(_), ..) => format!("{}: somebody made it again", entry.path),
         (_, _, Some(left), Some(now)) if !is_secret(&left) && !is_secret(&now) => {

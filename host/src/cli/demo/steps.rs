@@ -202,7 +202,7 @@ impl<'a> Demonstration<'a> {
         while let Some(undo) =
             transaction::undo_changes(&self.context.state, &self.context.root).map_err(Error::from)?
         {
-            undo::carry_out(&self.context, undo, &Progress::new(true))?;
+            undo::carry_out(&self.context, undo, None, &Progress::new(true))?;
             taken_back += 1;
         }
         if self.machine.tree()? != self.first {
@@ -257,7 +257,9 @@ impl<'a> Demonstration<'a> {
 
     fn carry_out(&self, planned: Planned<'_>, enrolment: Option<&Enrolment>) -> Result<Done> {
         let identity = planned.identity.clone();
-        pipeline::carry_out(&self.context, &identity, Work::of(planned), enrolment, &Progress::new(true))
+        let mut work = Work::of(planned);
+        work.own = enrolment.map(Enrolment::with_run).transpose()?;
+        pipeline::carry_out(&self.context, &identity, work, &Progress::new(true))
     }
 
     fn granting(&self, policy: &str) -> Result<&Granting> {

@@ -66,7 +66,7 @@ fn changed_after_the_lock() {
         let transaction = std::cell::RefCell::new(&mut transaction);
         expect_left(&machine, act, &|| {
             let committed = transaction.borrow_mut().commit();
-            let done = transaction.borrow_mut().roll_back().unwrap();
+            let done = transaction.borrow_mut().roll_back(|_, _| {}).unwrap();
             // Key and certificate were changed and are back; theirs was never touched.
             assert_eq!(done.restored.len(), 2);
             committed
@@ -86,7 +86,7 @@ fn changed_between_check_and_exchange() {
         expect_left(&machine, act, &|| {
             let committed = transaction.borrow_mut().commit();
             for_tests::clear();
-            transaction.borrow_mut().roll_back().unwrap();
+            transaction.borrow_mut().roll_back(|_, _| {}).unwrap();
             committed
         });
     }
@@ -113,7 +113,7 @@ fn made_or_changed_where_nothing_or_a_removal_was_expected() {
             let error = transaction.commit().unwrap_err();
             for_tests::clear();
             assert!(error.to_string().contains("changed since"), "{error}");
-            transaction.roll_back().unwrap();
+            transaction.roll_back(|_, _| {}).unwrap();
             assert_eq!(fs::read(&path).unwrap(), b"theirs");
             assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"old configuration");
             assert!(machine.tree().keys().all(|name| !name.contains(".warded-")));
@@ -147,7 +147,7 @@ fn roll_back_leaves_what_was_edited_after_the_commit() {
         fs::write(machine.path("d/conf"), "theirs").unwrap();
         fs::write(machine.path("d/gone"), "theirs too").unwrap();
         fs::remove_file(machine.path("d/cert")).unwrap();
-        let done = transaction.roll_back().unwrap();
+        let done = transaction.roll_back(|_, _| {}).unwrap();
         assert_eq!(done.restored.len(), 1);
         assert_eq!(done.left_alone.len(), 2, "{done:?}");
         assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"theirs");
@@ -176,7 +176,7 @@ fn a_late_write_to_the_old_file_is_not_thrown_away() {
         machine.begin(vec![machine.change("d/x", Some((b"newer", 0o600)), Order::WriteOther)]).unwrap();
     transaction.commit().unwrap();
     open.write_all(b" and more").unwrap();
-    transaction.roll_back().unwrap();
+    transaction.roll_back(|_, _| {}).unwrap();
     assert_eq!(fs::read(machine.path("d/x")).unwrap(), b"new and more");
     assert_eq!(machine.tree().len(), 1);
 }
@@ -191,12 +191,19 @@ fn what_was_only_read_counts_too() {
     let change = machine.change("d/x", Some((b"x", 0o644)), Order::WriteOther);
     let begin = || {
         let reads = vec![(read.clone(), seen), absent.clone()];
-        Transaction::begin(&machine.root, &machine.state, &machine.identity(), vec![change.clone()], reads, &[])
+        Transaction::begin(
+            &machine.root,
+            &machine.state,
+            &machine.identity(),
+            vec![change.clone()],
+            reads,
+            &Afterwards::default(),
+        )
     };
     let mut transaction = begin().unwrap();
     machine.put("e/absent", b"", 0o644);
     assert!(transaction.commit().unwrap_err().message().contains("absent"));
-    transaction.roll_back().unwrap();
+    transaction.roll_back(|_, _| {}).unwrap();
     drop(transaction);
     assert!(begin().is_err());
     fs::remove_file(machine.path("e/absent")).unwrap();
@@ -241,9 +248,32 @@ fn an_immutable_file_is_seen_beforehand() {
     let flags = ioctl_getflags(&open).unwrap();
     ioctl_setflags(&open, flags | IFlags::IMMUTABLE).unwrap();
     let committed = transaction.commit();
-    let done = transaction.roll_back();
+    let done = transaction.roll_back(|_, _| {});
     ioctl_setflags(&open, flags).unwrap();
     assert!(committed.is_err());
     assert_eq!(done.unwrap().restored.len(), 2);
     assert_eq!(machine.tree(), before);
+}
+
+#[test]
+fn what_cannot_be_tidied_away_is_told_and_tried_again() {
+    let machine = Machine::new("/tmp");
+    let mut transaction = machine.begin(example(&machine)).unwrap();
+    transaction.commit().unwrap();
+    // The way there leads for a while to what is no directory.
+    let temporary = machine.tree().into_keys().find(|name| name.starts_with("d/.conf")).unwrap();
+    let at = machine.path(&temporary);
+    let moved = machine.live.join("moved");
+    fs::rename(machine.path("d"), &moved).unwrap();
+    std::os::unix::fs::symlink("/proc/self/mem/x", machine.path("d")).unwrap();
+    let left = transaction.keep().unwrap();
+    assert!(!left.is_empty() && left.iter().all(|left| left.why.contains("the next command tries again")), "{left:?}");
+    assert_eq!(transaction.journal().state, State::Kept);
+    drop(transaction);
+    assert!(!tidy_ended(&machine.state, &machine.root).unwrap().is_empty());
+    fs::remove_file(machine.path("d")).unwrap();
+    fs::rename(&moved, machine.path("d")).unwrap();
+    assert!(at.exists());
+    assert_eq!(tidy_ended(&machine.state, &machine.root).unwrap(), []);
+    assert!(!at.exists());
 }

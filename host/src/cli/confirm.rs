@@ -1,0 +1,88 @@
+//! `warded confirm`: what `apply --confirm-within` has changed stays.
+
+use super::output::Output;
+use crate::{
+    audit::{Kind, syslog},
+    context::Context,
+    error::{Error, Exit, Result},
+    machine::login,
+    pipeline::take_back::event,
+    text::count,
+    transaction::{self, Journal},
+};
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+
+#[derive(Debug, Args)]
+pub(super) struct Confirm {
+    /// Confirm it from the very login that made the change, which proves nothing
+    #[arg(long)]
+    same_login: bool,
+}
+
+/// For the commands whose changes can be confirmed.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ConfirmWithin {
+    /// Take it back by itself unless `warded confirm` is run from a new login within this time (5s
+    /// to 24h, such as 10m)
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(super) confirm_within: Option<SignedDuration>,
+}
+
+/// A run that changes sshd takes seconds by itself; and a day later nobody remembers.
+fn parse_duration(text: &str) -> Result<SignedDuration, String> {
+    let duration: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    if (SignedDuration::from_secs(5)..=SignedDuration::from_hours(24)).contains(&duration) {
+        Ok(duration)
+    } else {
+        Err("from 5s to 24h".to_owned())
+    }
+}
+
+impl Confirm {
+    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        context.may_change("confirm")?;
+        let confirmed = transaction::confirm(&context.state, &context.root, |journal| {
+            self.check(journal)?;
+            // What cannot be recorded does not happen.
+            context.log.append_synced(&event(&journal.run, Kind::Intent).detail("confirm"))
+        })?;
+        let Some((journal, left)) = confirmed else {
+            output.line("There is nothing to confirm.")?;
+            output.object(&serde_json::json!({ "schema": "warded.confirm/1", "run": null, "files": [] }))?;
+            return Ok(Exit::Done);
+        };
+        // It holds by now, so there is nothing to fail any more.
+        drop(context.log.append(&event(&journal.run, Kind::Ended).detail("confirmed, kept")));
+        context.log.seal().map(|head| syslog::head(context.log.directory(), head)).unwrap_or_default();
+        let files: Vec<String> = journal.entries.iter().map(|entry| entry.path.to_string()).collect();
+        // It is confirmed, whether anybody reads of it or not.
+        drop(output.line(format!("Confirmed {}: {} stay as changed.", journal.run, count(files.len(), "file"))));
+        for left in left {
+            drop(output.line(format!("! {}   left alone: {}", left.path, left.why)));
+        }
+        drop(
+            output.object(&serde_json::json!({ "schema": "warded.confirm/1", "run": journal.run.run, "files": files })),
+        );
+        Ok(Exit::Done)
+    }
+
+    fn check(&self, journal: &Journal) -> Result<()> {
+        let Some(confirm) = &journal.confirm else { return Ok(()) };
+        if Timestamp::now() > confirm.until {
+            return Err(Error::refused(format!("{} was not confirmed in time", journal.run))
+                .cause(format!("the time for it ended at {}", journal.until()))
+                .state("it is being taken back")
+                .next("warded recover, which waits for that, then apply it again"));
+        }
+        let same = confirm.login.is_some() && confirm.login == login::current();
+        if same && !self.same_login {
+            return Err(Error::refused(format!("{} has to be confirmed from a new login", journal.run))
+                .cause("this is the login that made the change: that it still works says nothing about new ones")
+                .next(
+                    "open a new login and run `warded confirm` there; or take the risk: warded confirm --same-login",
+                ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,156 @@
+//! `warded recover`, and what the other commands do about a run that has not ended.
+
+use super::output::{Output, Style};
+use crate::{
+    context::Context,
+    error::{Exit, Result},
+    pipeline::take_back::{Recovery, TakenBack},
+    transaction::{self, Journal},
+};
+use clap::Args;
+use serde::Serialize;
+
+#[derive(Debug, Args)]
+pub(super) struct Recover {}
+
+impl Recover {
+    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        tidy(context, output)?;
+        let taken_back = Recovery::of(context).all()?;
+        let waiting = transaction::unconfirmed(&context.state)?;
+        for done in &taken_back {
+            drop(show(output, done));
+        }
+        if let Some(journal) = &waiting {
+            drop(output.line(format!(
+                "{} waits to be confirmed until {}; it is left alone.",
+                journal.run,
+                journal.until()
+            )));
+        } else if taken_back.is_empty() {
+            output.line("Nothing was interrupted.")?;
+        }
+        let runs = taken_back.iter().map(RunObject::from).collect();
+        let unconfirmed = waiting.map(|journal| journal.run.run);
+        let shown = output.object(&RecoverObject { schema: "warded.recover/1", runs, unconfirmed });
+        let clean = taken_back.iter().all(TakenBack::is_clean);
+        // What was done is done, whether anybody reads of it or not.
+        if taken_back.is_empty() {
+            shown?;
+        }
+        Ok(if clean { Exit::Done } else { Exit::Degraded })
+    }
+}
+
+/// Before a command changes anything: finishes what an interrupted run left. Nothing is changed
+/// on top of a run that waits to be confirmed.
+pub(super) fn first(context: &Context, output: Output) -> Result<()> {
+    tidy(context, output)?;
+    for done in Recovery::of(context).all()? {
+        output.note(format!("{} had been interrupted: {done}", done.run));
+    }
+    transaction::refuse_unconfirmed(&context.state)
+}
+
+/// Removes what runs that have ended left behind.
+fn tidy(context: &Context, output: Output) -> Result<()> {
+    let left = transaction::tidy_ended(&context.state, &context.root)?;
+    left.iter().for_each(|left| output.note(format!("note: {left}")));
+    Ok(())
+}
+
+/// For commands that change nothing: says what has not ended.
+pub(super) fn report(context: &Context, output: Output) -> Result<()> {
+    let (interrupted, unconfirmed) =
+        (transaction::interrupted(&context.state)?, transaction::unconfirmed(&context.state)?);
+    unended(interrupted.as_ref(), unconfirmed.as_ref()).for_each(|what| output.note(format!("note: {what}")));
+    Ok(())
+}
+
+/// What there is to say of runs that have not ended.
+pub(super) fn unended(interrupted: Option<&Journal>, unconfirmed: Option<&Journal>) -> impl Iterator<Item = String> {
+    let interrupted = interrupted.map(|Journal { run, .. }| {
+        format!("{run} was interrupted; `warded recover`, or the next command that changes something, takes it back")
+    });
+    let unconfirmed = unconfirmed.map(|journal| {
+        let (run, until) = (&journal.run, journal.until());
+        format!("{run} is taken back unless it is confirmed until {until}: run `warded confirm` in a new login")
+    });
+    interrupted.into_iter().chain(unconfirmed)
+}
+
+fn show(output: Output, done: &TakenBack) -> Result<()> {
+    output.line(format!("{} had been interrupted; it was taken back:", done.run))?;
+    for path in &done.files.restored {
+        output.line(format!("{} {path}   as before", output.paint(Style::Green, "~")))?;
+    }
+    for left in &done.files.left_alone {
+        output.line(format!("{} {}   left alone: {}", output.paint(Style::Yellow, "!"), left.path, left.why))?;
+    }
+    if done.files.restored.is_empty() && done.files.left_alone.is_empty() {
+        output.line("  no file had been changed")?;
+    }
+    for (name, outcome) in &done.aftermath.reloads {
+        output.line(match outcome {
+            Ok(reloaded) => format!("> reload {name}: {reloaded}"),
+            Err(error) => format!("> reload {name}\n{error}"),
+        })?;
+    }
+    match &done.aftermath.fault {
+        Some(fault) => output.line(fault.to_string()),
+        None => Ok(()),
+    }
+}
+
+#[derive(Serialize)]
+struct RecoverObject {
+    schema: &'static str,
+    runs: Vec<RunObject>,
+    /// A run that waits to be confirmed, and was left alone.
+    unconfirmed: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct RunObject {
+    run: u64,
+    policy: String,
+    procedure: String,
+    restored: Vec<String>,
+    left_alone: Vec<LeftObject>,
+    reloads: Vec<ReloadObject>,
+    /// What is not as before, as far as anybody can see.
+    fault: Option<String>,
+}
+
+#[derive(Serialize)]
+struct LeftObject {
+    path: String,
+    why: String,
+}
+
+#[derive(Serialize)]
+struct ReloadObject {
+    service: String,
+    how: Option<String>,
+    error: Option<String>,
+}
+
+impl From<&TakenBack> for RunObject {
+    fn from(done: &TakenBack) -> Self {
+        let left = done.files.left_alone.iter();
+        let reload = |(service, outcome): &(String, Result<_>)| ReloadObject {
+            service: service.clone(),
+            how: outcome.as_ref().ok().map(ToString::to_string),
+            error: outcome.as_ref().err().map(|error| error.message().to_owned()),
+        };
+        Self {
+            run: done.run.run,
+            policy: done.run.policy.clone(),
+            procedure: done.run.procedure.clone(),
+            restored: done.files.restored.iter().map(ToString::to_string).collect(),
+            left_alone: left.map(|left| LeftObject { path: left.path.to_string(), why: left.why.clone() }).collect(),
+            reloads: done.aftermath.reloads.iter().map(reload).collect(),
+            fault: done.aftermath.fault.as_ref().map(|fault| fault.message().to_owned()),
+        }
+    }
+}

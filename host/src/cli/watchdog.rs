@@ -1,0 +1,21 @@
+//! `warded watchdog`: started by a run, for itself (`pipeline/watchdog.rs`). Nobody else needs it.
+
+use crate::{
+    config,
+    context::Options,
+    error::{Exit, Result},
+    pipeline::watchdog,
+};
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(super) struct Watchdog {
+    /// The run's number
+    run: u64,
+}
+
+impl Watchdog {
+    pub(super) fn run(&self, options: &Options) -> Result<Exit> {
+        watchdog::watch(&options.state.clone().unwrap_or_else(config::default_state), self.run)
+    }
+}

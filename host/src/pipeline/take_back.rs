@@ -1,0 +1,235 @@
+//! Taking a run back: files first, then the services, then a look whether everything is as before.
+//! The same for the run itself, for its watchdog, and for whoever comes after a crash: all there is
+//! to know stands in the journal.
+
+use crate::{
+    audit::{self, Event, Kind, Log},
+    context::Context,
+    error::{Error, Result},
+    guard::{self, live},
+    machine::{
+        facts::{Facts, Init},
+        files::Root,
+        private::StateDir,
+        services::{self, Reloaded},
+        sshd::Sshd,
+    },
+    text::{count, neutral},
+    transaction::{self, Journal, Reload, RolledBack, RunIdentity, SshdBefore, State},
+};
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long sshd may take until it offers again what it offered before.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is needed to take runs back: nothing of the configuration, which may be what went wrong.
+#[derive(Debug)]
+pub struct Recovery<'a> {
+    state: &'a StateDir,
+    root: &'a Root,
+    log: &'a Log,
+    systemd: bool,
+}
+
+/// A run that was taken back.
+#[derive(Debug)]
+pub struct TakenBack {
+    /// Which one.
+    pub run: RunIdentity,
+    /// Its files.
+    pub files: RolledBack,
+    /// Its services.
+    pub aftermath: Aftermath,
+}
+
+/// What became of services and of sshd after the files were back.
+#[derive(Debug, Default)]
+pub struct Aftermath {
+    /// How each service was told, or why it was not.
+    pub reloads: Vec<(String, Result<Reloaded>)>,
+    /// What is not as before; none: it is, as far as anybody can see.
+    pub fault: Option<Error>,
+}
+
+impl<'a> Recovery<'a> {
+    /// For the runs of a state directory.
+    #[must_use]
+    pub fn new(state: &'a StateDir, root: &'a Root, log: &'a Log) -> Self {
+        Self { state, root, log, systemd: Facts::read(Path::new("/")).init == Init::Systemd }
+    }
+
+    /// For the runs of the context's state directory.
+    #[must_use]
+    pub fn of(context: &'a Context) -> Self {
+        let systemd = context.facts.init == Init::Systemd;
+        Self { state: &context.state, root: &context.root, log: &context.log, systemd }
+    }
+
+    /// Takes back every run that was interrupted.
+    ///
+    /// # Errors
+    /// When a file could not be put back, or another run has its directory.
+    pub fn all(&self) -> Result<Vec<TakenBack>> {
+        let mut taken_back = Vec::new();
+        loop {
+            let mut aftermath = Aftermath::default();
+            let settle = |journal: &Journal, _: &RolledBack| aftermath = self.settle(journal);
+            match transaction::recover(self.state, self.root, settle)? {
+                None => return Ok(taken_back),
+                Some(recovered) => {
+                    let done = TakenBack { run: recovered.run, files: recovered.rolled_back, aftermath };
+                    taken_back.push(self.record(done, "it had been interrupted"));
+                }
+            }
+        }
+    }
+
+    /// Takes one run back; none where it has ended by now.
+    ///
+    /// # Errors
+    /// As [`Recovery::all`]; refused while the run is at work.
+    pub fn one(&self, number: u64, why: &str) -> Result<Option<TakenBack>> {
+        let Some(Journal { run, .. }) = transaction::look(self.state, number)? else { return Ok(None) };
+        let mut aftermath = Aftermath::default();
+        let settle = |journal: &Journal, _: &RolledBack| aftermath = self.settle(journal);
+        let files = transaction::roll_back_run(self.state, self.root, number, settle)?;
+        Ok(files.map(|files| self.record(TakenBack { run, files, aftermath }, why)))
+    }
+
+    /// Tells the services, and looks. What fails here is told, and does not keep the rest back.
+    pub fn settle(&self, journal: &Journal) -> Aftermath {
+        let before = journal.sshd.as_ref();
+        let find = |before: &SshdBefore| Sshd::find(&before.config, before.binary.as_deref());
+        let (sshd, fault) = match before.map(find).transpose() {
+            Ok(sshd) => (sshd.flatten(), None),
+            Err(error) => (None, Some(error)),
+        };
+        let tell = |reload| self.tell(&journal.run, reload, sshd.as_ref());
+        let reloads: Vec<_> = journal.reloads.iter().map(|reload| (reload.name.to_string(), tell(reload))).collect();
+        let told = |(_, outcome): &(_, Result<Reloaded>)| {
+            matches!(outcome, Ok(Reloaded::Unit { .. } | Reloaded::Signalled { .. }))
+        };
+        if let Some(sshd) = sshd.as_ref().filter(|_| reloads.iter().any(told)) {
+            live::await_reload(sshd);
+        }
+        let fault = fault.or_else(|| as_before(sshd.as_ref()?, before?).err());
+        Aftermath { reloads, fault }
+    }
+
+    /// Not recording it is no reason to leave a service with what was taken back: a full disk may
+    /// be why this happens.
+    fn tell(&self, run: &RunIdentity, reload: &Reload, sshd: Option<&Sshd>) -> Result<Reloaded> {
+        let event = |kind| event(run, kind).capability("services.reload").need(reload.name.as_str());
+        drop(self.log.append_synced(&event(Kind::Intent)));
+        let outcome = services::reload(&reload.name, &reload.service, self.systemd, sshd);
+        drop(self.log.append(&match &outcome {
+            Ok(reloaded) => event(Kind::Result).detail(&reloaded.to_string()),
+            Err(error) => event(Kind::Failed).detail(error.message()),
+        }));
+        outcome
+    }
+
+    fn record(&self, mut done: TakenBack, why: &str) -> TakenBack {
+        let detail = format!("taken back ({why}): {done}");
+        audit::syslog::say(&format!("run {} {detail}", done.run.run));
+        let recorded = self.log.append_synced(&event(&done.run, Kind::Ended).detail(&detail));
+        match recorded.and_then(|()| self.log.seal()) {
+            Ok(head) => audit::syslog::head(self.log.directory(), head),
+            Err(error) => done.aftermath.fault = done.aftermath.fault.or(Some(error)),
+        }
+        done
+    }
+}
+
+impl TakenBack {
+    /// Whether everything is as before, as far as anybody can see.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.files.left_alone.is_empty() && self.aftermath.first_failure().is_none()
+    }
+}
+
+impl Aftermath {
+    /// What went wrong first.
+    #[must_use]
+    pub fn first_failure(&self) -> Option<&Error> {
+        self.reloads.iter().find_map(|(_, outcome)| outcome.as_ref().err()).or(self.fault.as_ref())
+    }
+}
+
+impl std::fmt::Display for TakenBack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.files, self.aftermath)
+    }
+}
+
+impl std::fmt::Display for Aftermath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (name, outcome) in &self.reloads {
+            match outcome {
+                Ok(Reloaded::NotRunning) => write!(f, "; {name} is not running")?,
+                Ok(_) => write!(f, "; {name} reloaded")?,
+                Err(error) => write!(f, "; {}", error.message())?,
+            }
+        }
+        match &self.fault {
+            Some(fault) => write!(f, "; {}", fault.message()),
+            None if self.reloads.is_empty() => Ok(()),
+            None => f.write_str(", checked"),
+        }
+    }
+}
+
+/// An event of a run that is known from its journal.
+#[must_use]
+pub fn event(run: &RunIdentity, kind: Kind) -> Event {
+    Event {
+        policy: run.policy.clone(),
+        component: Some(run.component),
+        procedure: run.procedure.clone(),
+        ..Event::new(run.run, kind)
+    }
+}
+
+/// Every host key that was offered is offered. Without a listener, as at boot, there is none to ask.
+fn as_before(sshd: &Sshd, before: &SshdBefore) -> Result<()> {
+    let Some(expected) = &before.offered else { return Ok(()) };
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut now = sshd.clone();
+        now.listener = sshd.listener_now();
+        let fault = match guard::served(&now) {
+            Ok(None) if sshd.listener.is_none() => return Ok(()),
+            Ok(None) => Error::failed("sshd does not listen any more"),
+            Ok(Some(offered)) => {
+                let lost: Vec<_> = expected
+                    .iter()
+                    .filter(|print| !offered.keys.iter().any(|key| key.fingerprint == **print))
+                    .map(|print| neutral(print))
+                    .collect();
+                if lost.is_empty() {
+                    return Ok(());
+                }
+                Error::failed(format!("sshd does not offer {} as before", count(lost.len(), "host key")))
+                    .seen(lost.join("\n"))
+            }
+            Err(error) => error,
+        };
+        if Instant::now() >= deadline {
+            return Err(fault);
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Whether a run's journal says that it has ended.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn has_ended(state: &StateDir, number: u64) -> Result<bool> {
+    Ok(transaction::look(state, number)?.is_none_or(|journal| matches!(journal.state, State::Kept | State::RolledBack)))
+}

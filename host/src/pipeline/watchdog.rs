@@ -1,0 +1,185 @@
+//! A second process that takes the run back if the run does not come to its end: killed, hung, or
+//! not confirmed in time. It has a session of its own, and the journal; it is spoken to in lines,
+//! and the end of its input without one that lets it go means that the run is gone.
+//!
+//! The run does not depend on it once it has started: if it dies, the next `warded recover` does
+//! what it would have done.
+
+use super::take_back::{Recovery, has_ended};
+use crate::{
+    audit::{Kind, Log, syslog},
+    error::{Error, Exit, Result},
+    machine::{
+        exec::{self, Companion, Parent},
+        files::Root,
+        private::StateDir,
+        signals::Shield,
+    },
+    pipeline::take_back,
+    transaction::{self, Journal},
+};
+use jiff::Timestamp;
+use std::{
+    io::{BufRead as _, Write as _},
+    path::Path,
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a stage of a run may take before the run counts as hung.
+const STAGE: Duration = Duration::from_secs(120);
+/// How long the watchdog may take to start.
+const START: Duration = Duration::from_secs(10);
+/// How often it looks whether a run was confirmed.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long it tries to take a run back.
+const TRY: Duration = Duration::from_secs(300);
+
+const STAGE_BEGINS: &str = "stage";
+const AWAIT: &str = "await";
+const ENDED: &str = "ended";
+
+/// The run's end of it.
+#[derive(Debug)]
+pub struct Watchdog(Companion);
+
+impl Watchdog {
+    /// Starts the watchdog of a run that has a journal and has changed nothing yet.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(state: &StateDir, run: u64) -> Result<Self> {
+        let arguments =
+            ["--state".into(), state.path().as_os_str().to_owned(), "watchdog".into(), run.to_string().into()];
+        let started = Companion::start(arguments, START);
+        started.map(Self).map_err(|error| error.state("nothing was changed"))
+    }
+
+    /// A stage begins. If the watchdog is gone, the run goes on.
+    pub fn stage(&mut self) {
+        drop(self.0.tell(STAGE_BEGINS));
+    }
+
+    /// From now on the watchdog waits for a confirmation, and this process may end.
+    ///
+    /// # Errors
+    /// When the watchdog is gone: then nobody would take the run back.
+    pub fn hand_over(&mut self) -> Result<()> {
+        self.0
+            .tell(AWAIT)
+            .map_err(|error| Error::failed("the watchdog has ended, so nobody could take this back").cause(error))
+    }
+
+    /// The run has come to its end, one way or the other.
+    pub fn release(mut self) {
+        drop(self.0.tell(ENDED));
+        self.0.release(Duration::from_millis(100));
+    }
+
+    /// The watchdog stays.
+    pub fn leave(self) {
+        self.0.release(Duration::ZERO);
+    }
+}
+
+/// The watchdog itself: stays until the run has ended, or has been taken back.
+///
+/// # Errors
+/// When there is no such run, or it could not be taken back.
+pub fn watch(state: &Path, number: u64) -> Result<Exit> {
+    let parent = Parent::now();
+    let _shield = Shield::up()?;
+    exec::leave_session();
+    let none = || Error::failed(format!("there is no run {number}"));
+    let state = StateDir::find(state)?.ok_or_else(none)?;
+    let log = Log::open(&state.path().join("audit"))?;
+    let root = Root::ambient().map_err(|error| Error::failed("cannot open the root directory").cause(error))?;
+    let _watched = transaction::watch(&state, number)?;
+    let journal = transaction::look(&state, number)?.ok_or_else(none)?;
+    writeln!(std::io::stdout(), "ready").map_err(|error| Error::failed("the run is gone").cause(error))?;
+
+    let why = match listen(&lines()) {
+        End::Ended => return Ok(Exit::Done),
+        End::Gone => "the run ended without coming to its end",
+        End::Hung => {
+            parent.kill();
+            "the run hung"
+        }
+        End::Await => {
+            if confirmed(&state, number, &journal) {
+                return Ok(Exit::Done);
+            }
+            "nobody confirmed it in time"
+        }
+    };
+    give_up_on(&Recovery::new(&state, &root, &log), number, why).inspect_err(|error| {
+        let detail = format!("could not be taken back: {}", error.message());
+        drop(log.append_synced(&take_back::event(&journal.run, Kind::Failed).detail(&detail)));
+        syslog::say(&format!("run {number} {detail}; next: warded recover"));
+    })
+}
+
+/// How the run's part ends.
+enum End {
+    Ended,
+    Await,
+    Gone,
+    Hung,
+}
+
+fn listen(lines: &Receiver<String>) -> End {
+    loop {
+        match lines.recv_timeout(STAGE).as_deref() {
+            Ok(ENDED) => return End::Ended,
+            Ok(AWAIT) => return End::Await,
+            // Whatever else a later version says, it lives.
+            Ok(_) => {}
+            Err(RecvTimeoutError::Disconnected) => return End::Gone,
+            Err(RecvTimeoutError::Timeout) => return End::Hung,
+        }
+    }
+}
+
+/// The lines of the input, from a thread of their own: reading one has no time limit.
+fn lines() -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let whole = std::io::stdin().lock().lines().map_while(Result::ok);
+        for line in whole {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Waits until the run was confirmed, or its time is over by either clock: one may be set, the
+/// other stands still while the machine sleeps.
+fn confirmed(state: &StateDir, number: u64, journal: &Journal) -> bool {
+    let Some(confirm) = &journal.confirm else { return false };
+    let left = Duration::try_from(confirm.until - Timestamp::now()).unwrap_or_default();
+    let deadline = Instant::now() + left;
+    while Instant::now() < deadline && Timestamp::now() < confirm.until {
+        if has_ended(state, number).unwrap_or_default() {
+            return true;
+        }
+        thread::sleep(LOOK);
+    }
+    false
+}
+
+/// Takes the run back. Its process may still be on its way out, or another may be about the same.
+fn give_up_on(recovery: &Recovery<'_>, number: u64, why: &str) -> Result<Exit> {
+    let deadline = Instant::now() + TRY;
+    let mut pause = Duration::from_millis(20);
+    loop {
+        match recovery.one(number, why) {
+            Ok(_) => return Ok(Exit::Done),
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            Err(_) => thread::sleep(pause),
+        }
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,75 @@
+//! What goes with the files of a run, written down before any of them changes: whom to tell if it
+//! is taken back, what was so before, and what holds once it is kept.
+
+use crate::{
+    machine::path::AbsolutePath,
+    policy::{file::Service, name::Name},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What follows from a run, one way or the other.
+#[derive(Clone, Debug, Default)]
+pub struct Afterwards {
+    /// The services to tell, in order.
+    pub reloads: Vec<Reload>,
+    /// The sshd that has to be as before if the run is taken back; none where there is none.
+    pub sshd: Option<SshdBefore>,
+    /// Until when somebody has to confirm it; none: nobody has to.
+    pub confirm: Option<Confirm>,
+    /// What becomes of a file of Warded's own once the run is kept.
+    pub own: Option<OwnFile>,
+}
+
+/// A service, and how it is reached on every kind of machine: the policy may have changed by the
+/// time that it is needed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reload {
+    /// Its name in the policy.
+    pub name: Name,
+    /// How the policy says it is reached.
+    pub service: Service,
+}
+
+/// An sshd before a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SshdBefore {
+    /// Its main configuration file.
+    pub config: AbsolutePath,
+    /// The program, where the operator named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binary: Option<PathBuf>,
+    /// The fingerprints of the host keys that it offered; none: nothing listened.
+    pub offered: Option<Vec<String>>,
+}
+
+/// The condition under which a run is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Confirm {
+    /// The end of the time for it.
+    pub until: Timestamp,
+    /// The login that made the change, which cannot confirm it; none where that cannot be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
+}
+
+/// What becomes of a file in the state directory.
+#[derive(Clone, Debug)]
+pub enum OwnFile {
+    /// It is written.
+    Write {
+        /// Its name.
+        name: &'static str,
+        /// All of it.
+        contents: Vec<u8>,
+    },
+    /// It goes.
+    Remove {
+        /// Its name.
+        name: &'static str,
+    },
+}

@@ -1,0 +1,171 @@
+//! How a run ends: kept with what belongs to it, waiting to be confirmed, or taken back with
+//! everybody told.
+
+use super::*;
+use jiff::{SignedDuration, Timestamp};
+use std::cell::Cell;
+
+const OWN: &str = "enrolment.json";
+
+fn waiting(seconds: i64) -> Afterwards {
+    let until = Timestamp::now() + SignedDuration::from_secs(seconds);
+    let own = OwnFile::Write { name: OWN, contents: b"enrolled".to_vec() };
+    Afterwards { confirm: Some(Confirm { until, login: None }), own: Some(own), ..afterwards() }
+}
+
+fn begin(machine: &Machine, afterwards: &Afterwards) -> Result<Transaction> {
+    let changes = example(machine);
+    Transaction::begin(&machine.root, &machine.state, &machine.identity(), changes, Vec::new(), afterwards)
+}
+
+fn own(machine: &Machine) -> Option<Vec<u8>> {
+    machine.state.read(OWN).unwrap().map(|bytes| bytes.to_vec())
+}
+
+fn clear(machine: &Machine) {
+    for name in ["d/cert", "d/conf", "d/gone", "e/key"] {
+        let _absent = fs::remove_file(machine.path(name));
+    }
+}
+
+#[test]
+fn whoever_takes_a_run_back_tells_the_services_wherever_the_one_before_was_stopped() {
+    Machine::everywhere(|machine| {
+        for number in 1.. {
+            clear(machine);
+            let mut transaction = begin(machine, &afterwards()).unwrap();
+            transaction.commit().unwrap();
+            drop(transaction);
+            let told = Cell::new(0);
+            let take_back = || {
+                let settle = |journal: &Journal, _: &RolledBack| told.set(told.get() + journal.reloads.len());
+                drop(recover(&machine.state, &machine.root, settle).unwrap());
+            };
+            let killed = kill_at(number, take_back);
+            take_back();
+            assert!((1..=2).contains(&told.get()), "point {number}: told {} times", told.get());
+            if !killed {
+                assert!(number > 9, "{number}");
+                break;
+            }
+        }
+    });
+}
+
+#[test]
+fn nobody_is_told_of_what_was_never_changed() {
+    let machine = Machine::new("/tmp");
+    drop(begin(&machine, &afterwards()).unwrap());
+    let settle = |_: &Journal, _: &RolledBack| panic!("there is nothing to tell");
+    let recovered = recover(&machine.state, &machine.root, settle).unwrap().unwrap();
+    assert_eq!((recovered.rolled_back.restored.len(), recovered.rolled_back.reloads.len()), (0, 0));
+}
+
+#[test]
+fn what_belongs_to_a_run_holds_exactly_if_the_run_does() {
+    Machine::everywhere(|machine| {
+        let mut kept = 0;
+        for number in 1.. {
+            clear(machine);
+            machine.state.remove(OWN).unwrap();
+            let changes = example(machine);
+            let old = machine.tree();
+            let identity = machine.identity();
+            let afterwards = Afterwards { confirm: None, ..waiting(0) };
+            let killed = kill_at(number, || {
+                let mut transaction =
+                    Transaction::begin(&machine.root, &machine.state, &identity, changes, Vec::new(), &afterwards)
+                        .unwrap();
+                transaction.commit().unwrap();
+                transaction.keep().unwrap();
+            });
+            machine.recover().unwrap();
+            assert_eq!(own(machine).is_none(), machine.tree() == old, "point {number}");
+            kept += usize::from(own(machine).is_some());
+            if !killed {
+                break;
+            }
+        }
+        assert!(kept > 3, "{kept}");
+    });
+}
+
+#[test]
+fn an_own_file_goes_with_the_run_that_says_so() {
+    let machine = Machine::new("/tmp");
+    machine.state.write(OWN, b"enrolled", 0o600).unwrap();
+    let mut transaction =
+        begin(&machine, &Afterwards { own: Some(OwnFile::Remove { name: OWN }), ..afterwards() }).unwrap();
+    transaction.commit().unwrap();
+    assert!(own(&machine).is_some());
+    transaction.keep().unwrap();
+    assert!(own(&machine).is_none());
+}
+
+#[test]
+fn a_run_waits_to_be_confirmed_while_somebody_watches() {
+    let machine = Machine::new("/tmp");
+    let mut transaction = begin(&machine, &waiting(60)).unwrap();
+    let watched = watch(&machine.state, 1).unwrap();
+    assert!(watch(&machine.state, 1).is_err());
+    assert!(transaction.await_confirmation().is_err(), "nothing has been changed yet");
+    transaction.commit().unwrap();
+    transaction.await_confirmation().unwrap();
+    drop(transaction);
+
+    assert_eq!(unconfirmed(&machine.state).unwrap().unwrap().run.run, 1);
+    assert!(interrupted(&machine.state).unwrap().is_none() && machine.recover().unwrap().is_none());
+    let refused = machine.begin(Vec::new()).unwrap_err();
+    assert_eq!(refused.exit(), crate::error::Exit::Refused);
+    assert!(refused.to_string().contains("warded confirm"), "{refused}");
+
+    // The machine starts anew: nobody watches any more.
+    drop(watched);
+    assert!(unconfirmed(&machine.state).unwrap().is_none());
+    assert!(interrupted(&machine.state).unwrap().is_some());
+}
+
+#[test]
+fn what_is_confirmed_stays_and_what_is_not_goes() {
+    for confirmed in [true, false] {
+        let machine = Machine::new("/tmp");
+        let changes = example(&machine);
+        let old = machine.tree();
+        let mut transaction =
+            Transaction::begin(&machine.root, &machine.state, &machine.identity(), changes, Vec::new(), &waiting(60))
+                .unwrap();
+        let watched = watch(&machine.state, 1).unwrap();
+        transaction.commit().unwrap();
+        transaction.await_confirmation().unwrap();
+        drop(transaction);
+        let no = |_: &Journal| Err(Error::refused("the same login"));
+        assert!(confirm(&machine.state, &machine.root, no).is_err() && own(&machine).is_none());
+        if confirmed {
+            let (journal, left) = confirm(&machine.state, &machine.root, |_| Ok(())).unwrap().unwrap();
+            assert_eq!((journal.run.run, journal.entries.len(), left), (1, 4, Vec::new()));
+            assert!(own(&machine).is_some() && machine.tree().len() == 3);
+            assert!(confirm(&machine.state, &machine.root, |_| Ok(())).unwrap().is_none());
+            assert!(roll_back_run(&machine.state, &machine.root, 1, |_, _| {}).unwrap().is_none());
+            drop(watched);
+            assert!(machine.undo());
+        } else {
+            let taken_back = roll_back_run(&machine.state, &machine.root, 1, |_, _| {}).unwrap().unwrap();
+            assert_eq!((taken_back.restored.len(), taken_back.reloads.len()), (4, 1));
+            assert!(own(&machine).is_none());
+            assert!(confirm(&machine.state, &machine.root, |_| Ok(())).unwrap().is_none());
+        }
+        assert_eq!(machine.tree(), old);
+    }
+}
+
+#[test]
+fn whoever_watches_in_vain_is_not_waited_for_for_ever() {
+    let machine = Machine::new("/tmp");
+    let mut transaction = begin(&machine, &waiting(-61)).unwrap();
+    let _stopped = watch(&machine.state, 1).unwrap();
+    transaction.commit().unwrap();
+    transaction.await_confirmation().unwrap();
+    drop(transaction);
+    assert!(unconfirmed(&machine.state).unwrap().is_none());
+    assert_eq!(machine.recover().unwrap().unwrap().rolled_back.restored.len(), 4);
+}

@@ -1,0 +1,139 @@
+//! Nobody who knows a host key is locked out: clients that pinned none, one or all of the host
+//! keys, with their default algorithms, before and after each command that changes something.
+
+use crate::support::{
+    Client, Knows, Machine, Peer, Run,
+    machine::{KEYS, NAME},
+};
+use std::fs;
+
+/// Host keys named one by one, as an administrator or an older Debian leaves them.
+const HOST_KEYS: &str = "HostKey /etc/ssh/ssh_host_rsa_key\nHostKey /etc/ssh/ssh_host_ecdsa_key\n\
+                         HostKey /etc/ssh/ssh_host_ed25519_key\n";
+
+/// What the matrix is held against.
+trait Subject {
+    fn warded(&self, arguments: &[&str]) -> Run;
+    fn client(&self, knows: &Knows) -> Client<'_>;
+    fn host_key(&self, name: &str) -> String;
+    fn authority(&self) -> String;
+}
+
+impl Subject for Machine {
+    fn warded(&self, arguments: &[&str]) -> Run {
+        Run::of(self.warded_command([]).args(arguments))
+    }
+
+    fn client(&self, knows: &Knows) -> Client<'_> {
+        self.client(knows)
+    }
+
+    fn host_key(&self, name: &str) -> String {
+        self.host_key(name)
+    }
+
+    fn authority(&self) -> String {
+        self.authority()
+    }
+}
+
+impl Subject for Peer {
+    fn warded(&self, arguments: &[&str]) -> Run {
+        self.warded(arguments)
+    }
+
+    fn client(&self, knows: &Knows) -> Client<'_> {
+        self.client(knows)
+    }
+
+    fn host_key(&self, name: &str) -> String {
+        fs::read_to_string(self.file(&format!("/etc/ssh/ssh_host_{name}_key.pub"))).unwrap()
+    }
+
+    fn authority(&self) -> String {
+        fs::read_to_string(self.file("/root/ca/host_ca.pub")).unwrap()
+    }
+}
+
+#[test]
+fn this_machines_sshd() {
+    matrix(&Machine::start());
+}
+
+#[test]
+fn openssh_9_2_as_debian_configures_it() {
+    Peer::start("bookworm", "").iter().for_each(|peer| matrix(peer));
+}
+
+#[test]
+fn openssh_10_as_debian_configures_it() {
+    Peer::start("trixie", "").iter().for_each(|peer| {
+        let version = Run::of(peer.command("ssh").arg("-V")).stderr;
+        assert!(version.starts_with("OpenSSH_10."), "{version}");
+        matrix(peer);
+    });
+}
+
+#[test]
+fn openssh_10_with_host_keys_named_and_a_match_at_the_end() {
+    let lines = format!("{HOST_KEYS}Match User nobody\n    X11Forwarding no\n");
+    Peer::start("trixie", &lines).iter().for_each(|peer| matrix(peer));
+}
+
+fn matrix(subject: &dyn Subject) {
+    // These keep what they learn.
+    let mut clients = vec![("no key at first", subject.client(&Knows::Nothing))];
+    let mut all = String::new();
+    for name in KEYS {
+        let key = subject.host_key(name);
+        all.push_str(&key);
+        clients.push((name, subject.client(&Knows::Keys(key))));
+    }
+    clients.push(("all keys", subject.client(&Knows::Keys(all))));
+    let strict = subject.client(&Knows::Authority(subject.authority()));
+    let all_connect = |when: &str| {
+        let newcomer = ("no key", subject.client(&Knows::Nothing));
+        for (pinned, client) in clients.iter().chain([&newcomer]) {
+            eprintln!("{when}: a client that pinned {pinned}");
+            client.connects();
+        }
+    };
+
+    all_connect("before");
+    assert_ne!(strict.tries().code, Some(0), "a client that knows only the CA got in without a certificate");
+
+    let principal = format!("principal={NAME}");
+    let certified = subject.warded(&["apply", "certify-host", "--set", &principal, "--yes", "--json"]).ends(0);
+    let first = served(&certified.object("warded.apply/1"));
+    all_connect("certified");
+    assert!(first.contains(&serial(&strict)));
+
+    let renewed = subject.warded(&["renew", "--force", "--json"]).ends(0);
+    let second = served(&renewed.object("warded.renew/1"));
+    all_connect("renewed");
+    assert!(second.contains(&serial(&strict)));
+    assert!(!second.iter().any(|serial| first.contains(serial)), "{first:?} {second:?}");
+
+    subject.warded(&["undo", "--yes"]).ends(0);
+    all_connect("renewal undone");
+    assert!(first.contains(&serial(&strict)));
+
+    subject.warded(&["undo", "--yes"]).ends(0);
+    all_connect("certification undone");
+    assert_ne!(strict.tries().code, Some(0), "a client that knows only the CA got in without a certificate");
+}
+
+/// The serial numbers of three certificates, which were seen live.
+fn served(done: &serde_json::Value) -> Vec<String> {
+    let served: Vec<String> =
+        done["served"].as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect();
+    assert_eq!(served.len(), KEYS.len(), "{done}");
+    served
+}
+
+/// The serial number that a client which knows only the CA was shown, and got in with.
+fn serial(strict: &Client<'_>) -> String {
+    let said = strict.connects().stderr;
+    let (_, rest) = said.split_once("Server host certificate: ").expect("no certificate was served");
+    rest.split("serial ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned()
+}

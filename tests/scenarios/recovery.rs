@@ -1,0 +1,104 @@
+//! Nobody needs to be there: whatever happens to a run, to its terminal or to its watchdog, the
+//! machine is as it was or as it was meant to be, and sshd serves.
+
+mod confirm;
+mod kill_points;
+mod unattended;
+
+use crate::support::{Knows, Machine, Run, machine::NAME};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// What can be compared of a machine: sshd's files, and whether it is enrolled.
+type Seen = (BTreeMap<PathBuf, (u32, u32, u32)>, BTreeMap<PathBuf, Vec<u8>>, bool);
+
+/// Everything but the bytes of certificates, which are others every time.
+fn seen(machine: &Machine) -> Seen {
+    let tree = machine.tree();
+    let is_certificate = |path: &PathBuf| path.to_string_lossy().ends_with("-cert.pub");
+    let modes = tree.iter().map(|(path, (mode, user, group, _))| (path.clone(), (*mode, *user, *group))).collect();
+    let bytes =
+        tree.into_iter().filter(|(path, _)| !is_certificate(path)).map(|(path, found)| (path, found.3)).collect();
+    (modes, bytes, machine.path("state/enrolment.json").exists())
+}
+
+/// `warded apply certify-host`, with these options.
+fn certify(machine: &Machine, options: &[&str]) -> Command {
+    let name = format!("principal={NAME}");
+    let mut command = machine.warded_command(["apply", "certify-host", "--set", &name, "--yes"]);
+    command.args(options);
+    command
+}
+
+/// The newest run's journal, if there is one that can be read just now.
+fn journal(machine: &Machine) -> Option<Value> {
+    let runs = fs::read_dir(machine.path("state/runs")).ok()?;
+    let newest = runs.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok()).max()?;
+    serde_json::from_slice(&fs::read(machine.path(&format!("state/runs/{newest}/journal.json"))).ok()?).ok()
+}
+
+/// Its state.
+fn state(machine: &Machine) -> String {
+    journal(machine).map_or_else(String::new, |journal| journal["state"].as_str().unwrap().to_owned())
+}
+
+/// Waits until something is so.
+#[track_caller]
+fn wait(what: &str, patience: Duration, mut so: impl FnMut() -> bool) {
+    let end = Instant::now() + patience;
+    while !so() {
+        assert!(Instant::now() < end, "in {} s not: {what}", patience.as_secs());
+        sleep(Duration::from_millis(1));
+    }
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// The watchdogs of this machine's runs that live.
+fn watchdogs(machine: &Machine) -> Vec<i32> {
+    let state = machine.path("state").to_str().unwrap().to_owned();
+    let is_one = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let words: Vec<&str> = line.split('\0').collect();
+        words.contains(&"watchdog") && words.contains(&state.as_str())
+    };
+    let entries = fs::read_dir("/proc").unwrap();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).filter(is_one).collect()
+}
+
+fn send(pid: i32, signal: Signal) {
+    // It may have ended by itself.
+    let _gone = kill_process(Pid::from_raw(pid).unwrap(), signal);
+}
+
+/// Someone who knows a plain host key gets in.
+#[track_caller]
+fn serves(machine: &Machine) {
+    machine.client(&Knows::Keys(machine.host_key("ed25519"))).connects();
+}
+
+/// `warded recover --json`.
+#[track_caller]
+fn recover(machine: &Machine, code: i32) -> Value {
+    machine.warded(["recover", "--json"]).ends(code).object("warded.recover/1")
+}
+
+/// The details of the records of this kind, the newest last.
+fn details(machine: &Machine, kind: &str) -> Vec<String> {
+    let of_kind = machine.audit().into_iter().filter(|record| record["kind"] == kind);
+    of_kind.filter_map(|record| Some(record["detail"].as_str()?.to_owned())).collect()
+}
+
+/// Runs a command whose end is not of interest.
+fn ends_somehow(command: &mut Command) -> Run {
+    Run::of(command)
+}

@@ -1,0 +1,41 @@
+//! What would lock somebody out, or is nobody's to change: stopped before anything is touched,
+//! with the cause in the message.
+
+mod certificates;
+mod configuration;
+mod other_people;
+mod reach;
+
+use crate::support::{Grants, Knows, Machine, Run};
+
+/// Has the bundled `demo` write a file, under these grants.
+pub(crate) fn write(machine: &Machine, grants: &[&str], path: &str, lines: &[&str]) -> Run {
+    let path = format!("path={path}");
+    let mut command = machine.warded_command(["apply", "write-file", "--policy", "writer", "--yes", "--set", &path]);
+    Grants::of(grants).write_demo(&machine.path("policies"));
+    for line in lines {
+        command.args(["--set", &format!("text={line}")]);
+    }
+    Run::of(&mut command)
+}
+
+/// A drop-in of lines for sshd, of which these keywords are granted.
+fn drop_in(machine: &Machine, keywords: &str, lines: &[&str]) -> Run {
+    let path = machine.path("ssh/sshd_config.d/60-test.conf");
+    let grants = ["files.write = [\"{sshd}/sshd_config.d/60-test.conf\"]", &format!("sshd.keywords = {keywords}")];
+    write(machine, &grants, path.to_str().unwrap(), lines)
+}
+
+/// A drop-in is refused for this reason, and the machine is as it was.
+#[track_caller]
+fn refused(machine: &Machine, keywords: &str, lines: &[&str], says: &[&str]) {
+    let before = machine.tree();
+    drop_in(machine, keywords, lines).ends(5).says(&["refused: ", "nothing was changed"]).says(says);
+    assert_eq!(before, machine.tree(), "{lines:?}");
+}
+
+/// The sshd still serves whoever knows one of its keys.
+#[track_caller]
+fn serves(machine: &Machine) {
+    machine.client(&Knows::Keys(machine.host_key("ed25519"))).connects();
+}

@@ -1,0 +1,43 @@
+//! A program in sshd's place, which does something at a certain moment of a run and is then the
+//! real one: somebody's edit, a CA that goes away, an sshd that fails.
+
+use super::Machine;
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+/// When it does so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum When {
+    /// The result is looked at, before the CA is asked: `sshd -t` of another file than the machine's.
+    Candidate,
+    /// The first handshake over a pipe: `sshd -i`.
+    Proof,
+}
+
+/// Makes the program. Whenever the moment comes, it does this, in the language of sh(1); `$first`
+/// is `yes` the first time.
+pub(crate) fn stand_in(machine: &Machine, when: When, what: &str) -> PathBuf {
+    let config = machine.config();
+    let moment = match when {
+        When::Candidate => format!("case \" $* \" in *' {} '*) ;; *' -t '*) act ;; esac", config.display()),
+        When::Proof => "case \" $* \" in *' -i '*) act ;; esac".to_owned(),
+    };
+    let done = machine.path("stand-in.done");
+    let text = format!(
+        "#!/bin/sh\nact() {{\nfirst=no; mkdir {} 2>/dev/null && first=yes\n{what}\n}}\n{moment}\nexec /usr/sbin/sshd \"$@\"\n",
+        done.display()
+    );
+    let program = machine.path("stand-in");
+    fs::write(&program, text).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    program
+}
+
+/// It was asked, and did what it should.
+#[track_caller]
+pub(crate) fn was_asked(program: &Path) {
+    assert!(program.with_extension("done").exists(), "the moment never came");
+}
