@@ -3,6 +3,8 @@
 //!
 //! As root each test has namespaces of its own (mounts, network, processes), so that neither this
 //! machine's sshd nor another test is ever in reach.
+#![expect(clippy::disallowed_methods, reason = "tests start programs, and write what the binary is to find")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "of the many kinds of WIT types, a test knows a few")]
 
 // Attributes for clippy, which asks less of tests: everything here is one.
 #[cfg(test)]

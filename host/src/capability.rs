@@ -52,15 +52,28 @@ impl State {
     /// Gives an operation to the broker. A denial traps; a failure goes to the guest.
     fn perform<O: Operation>(&mut self, operation: O) -> Answer<O::Output> {
         let _in_call = self.clock.enter(operation.need().capability());
-        self.calls += 1;
-        if self.calls > limits::CALLS {
-            return Err(stopped(&format!("it made more than {} calls", limits::CALLS)));
-        }
+        self.count()?;
         let outcome = self.broker.perform(operation, &mut self.session)?;
         if self.session.changes.staged_bytes() > limits::STAGED_BYTES {
             return Err(stopped(&format!("it staged more than {} MiB", limits::STAGED_BYTES >> 20)));
         }
+        if self.session.connections() > limits::CONNECTIONS {
+            return Err(stopped(&format!("it asked sshd for more than {} connections", limits::CONNECTIONS)));
+        }
         Ok(outcome.map_err(types::Error::from))
+    }
+
+    /// One more call. Each leaves a record, whatever comes of it.
+    fn count(&mut self) -> wasmtime::Result<()> {
+        self.calls += 1;
+        if self.calls > limits::CALLS {
+            return Err(stopped(&format!("it made more than {} calls", limits::CALLS)));
+        }
+        if self.clock.spent() > limits::HOST_TIME {
+            let seconds = limits::HOST_TIME.as_secs();
+            return Err(stopped(&format!("what it asked for took more than {seconds} s")));
+        }
+        Ok(())
     }
 
     /// An argument as what it should be, or the failure that the guest gets; on record either way.
@@ -74,6 +87,8 @@ impl State {
         match parsed {
             Ok(value) => Ok(Ok(value)),
             Err(why) => {
+                let _in_call = self.clock.enter(capability);
+                self.count()?;
                 let failure = Failure::new(code, why);
                 self.broker.reject(capability, argument, &failure)?;
                 Ok(Err(failure.into()))
@@ -116,3 +131,6 @@ macro_rules! answer {
 use answer;
 
 impl types::Host for State {}
+
+#[cfg(test)]
+mod tests;

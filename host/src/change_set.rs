@@ -64,6 +64,15 @@ impl ChangeSet {
         Ok(self.look(place)?.map(|snapshot| snapshot.contents.to_vec()))
     }
 
+    /// The public half of the key that is staged at a place to be made there.
+    #[must_use]
+    pub fn staged_key(&self, place: &Place) -> Option<&PublicKey> {
+        self.staged.iter().find_map(|staged| match &staged.after {
+            After::PrivateKey { public, .. } if staged.place.key() == place.key() => Some(public),
+            After::PrivateKey { .. } | After::Removed | After::Bytes { .. } | After::Certificate { .. } => None,
+        })
+    }
+
     /// What is on the machine at a place, staged changes not seen; noted as read.
     ///
     /// # Errors

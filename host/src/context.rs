@@ -87,10 +87,12 @@ impl Context {
         let state = StateDir::open(&state)?;
         let own =
             [Some(state.path().to_owned()), Some(policies.clone()), Some(config_file), std::env::current_exe().ok()];
+        // A flag leads one command elsewhere; what is configured is still Warded's.
+        let configured = [&config.state, &config.policies, &config.ca];
         let protected = own
             .into_iter()
             .flatten()
-            .chain(ca.as_ref().map(|ca| ca.as_path().to_owned()))
+            .chain(configured.into_iter().flatten().chain(&ca).map(|path| path.as_path().to_owned()))
             .chain([PathBuf::from("/etc/warded"), PathBuf::from("/var/lib/warded")])
             .flat_map(|path| [path.canonicalize().ok(), absolute(path).ok()])
             .flatten()
@@ -157,5 +159,31 @@ impl condition::Machine for Context {
 
     fn exists(&self, path: &AbsolutePath) -> bool {
         path.as_path().symlink_metadata().is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_configured_stays_protected_behind_a_flag() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().canonicalize().unwrap().join(name);
+        let lines: String =
+            ["state", "policies", "ca"].map(|key| format!("{key} = {:?}\n", at(&format!("own-{key}")))).concat();
+        std::fs::write(at("config.toml"), lines).unwrap();
+        let named = |name: &str| Some(at(name));
+        let context = Context::open(&Options {
+            config: named("config.toml"),
+            state: named("state"),
+            policies: named("policies"),
+            ca: named("ca"),
+            ..Options::default()
+        })
+        .unwrap();
+        for name in ["own-state", "own-policies", "own-ca", "state", "policies", "ca", "config.toml"] {
+            assert!(context.protected.iter().any(|own| own.as_path() == at(name)), "{name}");
+        }
     }
 }

@@ -125,6 +125,12 @@ impl Error {
         self.note("state", text)
     }
 
+    /// Adds what state the machine is in now, unless that is said already.
+    #[must_use]
+    pub fn or_state(self, text: impl fmt::Display) -> Self {
+        if self.notes.iter().any(|(label, _)| *label == "state") { self } else { self.state(text) }
+    }
+
     /// Adds what to do.
     #[must_use]
     pub fn next(self, text: impl fmt::Display) -> Self {
@@ -141,6 +147,15 @@ impl Error {
     pub fn into_rolled_back(mut self, state: impl fmt::Display) -> Self {
         self.heading = Heading::RolledBack;
         self.exit = Exit::Failed;
+        self.without_state().state(state)
+    }
+
+    /// The same failure, after the machine could not be put back wholly: `state` says what is not as
+    /// before.
+    #[must_use]
+    pub fn into_partly_rolled_back(mut self, state: impl fmt::Display) -> Self {
+        self.heading = Heading::Error;
+        self.exit = Exit::Degraded;
         self.without_state().state(state)
     }
 
@@ -205,6 +220,12 @@ mod tests {
     fn a_message_lines_its_notes_up() {
         let error = Error::failed("the CA refused").cause("first\nsecond").next("set the clock");
         assert_eq!(error.to_string(), "error: the CA refused\ncause: first\n       second\nnext:  set the clock");
+    }
+
+    #[test]
+    fn a_state_that_is_known_is_kept() {
+        let error = Error::failed("no").or_state("untouched").or_state("who knows");
+        assert_eq!(error.to_string(), "error: no\nstate: untouched");
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub mod offer;
 pub mod probe;
 pub mod proof;
 pub mod transcript;
+pub mod unasked;
+pub mod unchanged;
 
 pub use baseline::Baseline;
 pub use candidate::Candidate;

@@ -5,6 +5,7 @@
 pub mod certify;
 pub mod plan;
 pub mod prove;
+mod rolled_back;
 pub mod settle;
 pub mod take_back;
 pub mod watchdog;
@@ -30,6 +31,9 @@ use prove::Guard;
 use take_back::Recovery;
 use watchdog::Watchdog;
 
+/// How each service was reloaded, by its name in the policy.
+type Reloads = Vec<(String, Reloaded)>;
+
 /// What a run that was carried out did.
 #[derive(Debug)]
 pub struct Done {
@@ -42,7 +46,7 @@ pub struct Done {
     /// What was seen afterwards; none where there is no sshd.
     pub verified: Option<Verified>,
     /// How each service was reloaded.
-    pub reloads: Vec<(String, Reloaded)>,
+    pub reloads: Reloads,
     /// Until when somebody has to confirm it; none: it is kept.
     pub confirm: Option<Confirm>,
 }
@@ -57,11 +61,11 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, progres
     let unchanged = |error: Error| -> Error {
         // A log that cannot be written must not hide why the run failed.
         drop(ended(&format!("{}: {}", error.heading(), error.message())));
-        error
+        error.or_state("nothing was changed")
     };
 
     progress.stage("looking at sshd as it is");
-    let guard = Guard::baseline(context).map_err(unchanged)?;
+    let mut guard = Guard::baseline(context, &work).map_err(unchanged)?;
     progress.stage("checking the result");
     guard.check(&work).map_err(unchanged)?;
     progress.stage("asking the CA");
@@ -142,7 +146,7 @@ fn change(
     let mut reloads = Vec::new();
     for reload in &work.reloads {
         stage("reloading");
-        let reloaded = settle::reload(&context.log, event, reload, systemd, guard.sshd())?;
+        let reloaded = settle::reload(&context.log, event, reload, systemd, guard.sshd(), &|| guard.is_as_proved())?;
         reloads.push((reload.name.to_string(), reloaded));
     }
     stage("proving it live");
@@ -152,29 +156,21 @@ fn change(
         transaction.await_confirmation()?;
         watchdog.hand_over()?;
     } else {
-        transaction.keep()?;
+        for left in transaction.keep()? {
+            let left = left.to_string();
+            // It is kept, whatever cannot be recorded now.
+            drop(context.log.append(&event(EventKind::Result).detail(&left)));
+            progress.note(&left);
+        }
     }
     Ok(Changed { reloads, verified })
 }
 
-/// Files first, then the reload, then a look whether everything is as before.
+/// Files first, then the reload, then a look whether everything is as before; each for itself.
 fn take_back(context: &Context, transaction: &mut Transaction, error: Error) -> Error {
     let mut aftermath = take_back::Aftermath::default();
     let restored = transaction.roll_back(|journal, _| aftermath = Recovery::of(context).settle(journal));
-    match (restored, aftermath.first_failure()) {
-        (Err(failed), _) => error.into_rolled_back(format!("not all could be put back: {failed}")),
-        (Ok(restored), None) if restored.reloads.is_empty() && restored.restored.is_empty() => {
-            error.without_state().state(if restored.left_alone.is_empty() {
-                "nothing was changed".to_owned()
-            } else {
-                restored.to_string()
-            })
-        }
-        (Ok(restored), None) => error.into_rolled_back(format!("as before ({restored}{aftermath})")),
-        (Ok(restored), Some(failure)) => {
-            error.into_rolled_back(format!("the files are as before ({restored}), but: {failure}"))
-        }
-    }
+    rolled_back::told(error, restored, &aftermath)
 }
 
 /// The last record of a run; the log's head then goes to the system log as well.

@@ -20,7 +20,7 @@ mod undo;
 pub use afterwards::{Afterwards, Confirm, OwnFile, Reload, SshdBefore};
 pub use journal::{Entry, Journal, State, Version};
 pub use recover::{
-    Recovered, confirm, interrupted, look, recover, refuse_unconfirmed, roll_back_run, unconfirmed, watch,
+    Recovered, confirm, interrupted, look, recover, refuse_unconfirmed, roll_back_run, tidy_ended, unconfirmed, watch,
 };
 pub use roll_back::{LeftAlone, RolledBack};
 pub use undo::{Edited, Undo, UndoError, undo_changes};
@@ -195,8 +195,8 @@ impl Transaction {
         commit::commit(&self.changes)
     }
 
-    /// Makes the changes final, and removes the temporary files. What could not be removed
-    /// because somebody has written to it is named.
+    /// Makes the changes final, and removes the temporary files. What could not be removed is
+    /// named: somebody has written to it, or the disk refuses.
     ///
     /// # Errors
     /// When the journal cannot be written: then nothing is final, and the caller rolls back.
@@ -205,8 +205,8 @@ impl Transaction {
         self.run.keep()?;
         interruption::point("kept");
         // From here on nothing fails: what stays untidy, the next command tidies.
-        let left = roll_back::tidy(&self.root, &self.run).unwrap_or_default();
-        drop(retain::prune(&self.state));
+        let mut left = roll_back::tidy(&self.root, &self.run);
+        left.extend(retain::prune_if_possible(&self.state));
         Ok(left)
     }
 
@@ -245,12 +245,15 @@ impl Transaction {
     }
 }
 
-/// The number of the next run.
+/// The number of the next run, reserved: no other run gets it, whether this one begins or not.
 ///
 /// # Errors
-/// When the state directory cannot be read.
+/// When the state directory cannot be read or written.
 pub fn next_run(state: &StateDir) -> Result<u64> {
-    Ok(journal::numbers(state)?.into_iter().max().unwrap_or_default() + 1)
+    let number = journal::reserve(state)?;
+    // What is not removed now, the next run removes.
+    drop(retain::discard_unbegun(state));
+    Ok(number)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ mod reach;
 use crate::support::{Grants, Knows, Machine, Run};
 
 /// Has the bundled `demo` write a file, under these grants.
-fn write(machine: &Machine, grants: &[&str], path: &str, lines: &[&str]) -> Run {
+pub(crate) fn write(machine: &Machine, grants: &[&str], path: &str, lines: &[&str]) -> Run {
     let path = format!("path={path}");
     let mut command = machine.warded_command(["apply", "write-file", "--policy", "writer", "--yes", "--set", &path]);
     Grants::of(grants).write_demo(&machine.path("policies"));

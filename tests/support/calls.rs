@@ -2,7 +2,7 @@
 //! called here without a word.
 
 use super::guest::{Guest, data, interfaces};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Write as _};
 use wit_parser::{
     Function, FunctionKind, Handle, Int, PackageId, Resolve, SizeAlign, Type, TypeDefKind, TypeId,
     abi::{AbiVariant, WasmType},
@@ -139,13 +139,13 @@ impl<'t> Calls<'t> {
         let signature = self.resolve.wasm_signature(AbiVariant::GuestImport, function);
         assert!(!signature.indirect_params, "{}: too many parameters for these tests", callable.capability());
         if signature.retptr {
-            self.body.push_str(&format!("(i32.const {RESULTS}) "));
+            write!(self.body, "(i32.const {RESULTS}) ").unwrap();
         }
         let params: String = signature.params.iter().map(|ty| format!("(param {}) ", core(*ty))).collect();
         let results: String = signature.results.iter().map(|ty| format!("(result {}) ", core(*ty))).collect();
         let name = format!("${interface}.{}", function.name.replace(['[', ']'], "-"));
         self.imports.insert(format!("(import \"{module}\" \"{}\" (func {name} {params}{results}))\n", function.name));
-        self.body.push_str(&format!("(call {name}) "));
+        write!(self.body, "(call {name}) ").unwrap();
         self.body.push_str(&"(drop) ".repeat(signature.results.len()));
     }
 
@@ -176,7 +176,7 @@ impl<'t> Calls<'t> {
         let load = route
             .iter()
             .fold(format!("(i32.const {RESULTS})"), |at, offset| format!("(i32.load offset={offset} {at})"));
-        self.body.push_str(&format!("(local.set {local} {load}) "));
+        write!(self.body, "(local.set {local} {load}) ").unwrap();
         Some(format!("(local.get {local}) "))
     }
 

@@ -9,6 +9,7 @@ use super::{
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs,
     net::{Ipv4Addr, TcpListener},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
@@ -75,14 +76,16 @@ impl Machine {
         for name in KEYS {
             let path = ssh.join(format!("ssh_host_{name}_key"));
             copy_key(name, &path);
-            config.push_str(&format!("HostKey {}\n", path.display()));
+            writeln!(config, "HostKey {}", path.display()).unwrap();
         }
-        config.push_str(&format!(
+        write!(
+            config,
             "ListenAddress 127.0.0.1\nPort {port}\nPidFile {0}/sshd.pid\nUsePAM no\nStrictModes no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nAuthorizedKeysFile {0}/authorized_keys\n{1}",
             directory.display(),
             setup.lines
-        ));
+        )
+        .unwrap();
         fs::write(ssh.join("sshd_config"), config).unwrap();
         client::make_key(&directory);
         let mut machine = Self { daemon: None, enclosure, directory, port, _scratch: scratch };

@@ -13,20 +13,33 @@ use std::{
 pub(crate) enum When {
     /// The result is looked at, before the CA is asked: `sshd -t` of another file than the machine's.
     Candidate,
+    /// The procedure asks about the configuration: `sshd -T` of the machine's own.
+    Asked,
+    /// The files are in place and sshd is about to be told: `sshd -t` of the machine's own, with the
+    /// drop-in that `certify-host` leaves.
+    Reload,
     /// The first handshake over a pipe: `sshd -i`.
     Proof,
 }
 
-/// Makes the program. It does so once.
+/// Makes the program. Whenever the moment comes (when it is asked, or to reload: the first time), it does this, in the language of sh(1); `$first`
+/// is `yes` the first time.
 pub(crate) fn stand_in(machine: &Machine, when: When, what: &str) -> PathBuf {
     let config = machine.config();
     let moment = match when {
-        When::Candidate => format!("case \" $* \" in *' {} '*) ;; *' -t '*) once ;; esac", config.display()),
-        When::Proof => "case \" $* \" in *' -i '*) once ;; esac".to_owned(),
+        When::Candidate => format!("case \" $* \" in *' {} '*) ;; *' -t '*) act ;; esac", config.display()),
+        When::Asked => format!("case \" $* \" in *' -T '*' {} '*) once ;; esac", config.display()),
+        When::Reload => format!(
+            "case \" $* \" in *' -t '*' {} '*) test ! -e {} || once ;; esac",
+            config.display(),
+            machine.path("ssh/sshd_config.d/50-warded.conf").display()
+        ),
+        When::Proof => "case \" $* \" in *' -i '*) act ;; esac".to_owned(),
     };
     let done = machine.path("stand-in.done");
     let text = format!(
-        "#!/bin/sh\nonce() {{ mkdir {} 2>/dev/null || return 0; {what}\n}}\n{moment}\nexec /usr/sbin/sshd \"$@\"\n",
+        "#!/bin/sh\nact() {{\nfirst=no; mkdir {0} 2>/dev/null && first=yes\n{what}\n}}\n\
+         once() {{ test -e {0} || act; }}\n{moment}\nexec /usr/sbin/sshd \"$@\"\n",
         done.display()
     );
     let program = machine.path("stand-in");

@@ -29,13 +29,15 @@ pub struct Broken {
     pub what: String,
 }
 
-/// A line of the log that cannot be read as a record.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {0} is not a record")]
-pub struct Unreadable(
+/// A line of the log that is no record: what a crash left unfinished, or what somebody wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {bytes} unfinished bytes, not a record")]
+pub struct Unreadable {
     /// The line's number, from 1.
-    pub u64,
-);
+    pub line: u64,
+    /// How long it is.
+    pub bytes: usize,
+}
 
 /// Checks every record and the head.
 ///
@@ -68,7 +70,10 @@ pub fn read(directory: &Path) -> Result<impl Iterator<Item = Result<Record, Unre
         Error::failed(format!("could not read the audit log in {}", directory.display())).cause(error)
     })?;
     let lines = file.into_iter().flat_map(|file| BufReader::new(file).split(b'\n').map_while(io::Result::ok));
-    Ok(lines.zip(1..).map(|(line, number)| serde_json::from_slice(&line).map_err(|_| Unreadable(number))))
+    let record = |(text, line): (Vec<u8>, u64)| {
+        serde_json::from_slice(&text).map_err(|_| Unreadable { line, bytes: text.len() })
+    };
+    Ok(lines.zip(1..).map(record))
 }
 
 /// How far the check is.

@@ -5,6 +5,7 @@ use crate::machine::{
     files::{Place, Snapshot},
     path::AbsolutePath,
 };
+use ssh_key::PublicKey;
 use zeroize::Zeroizing;
 
 /// The permission bits of a file that a procedure does not choose a mode for (files.wit).
@@ -45,6 +46,8 @@ pub enum After {
     PrivateKey {
         /// OpenSSH's format.
         text: Zeroizing<String>,
+        /// Its public half.
+        public: PublicKey,
     },
 }
 

@@ -38,21 +38,29 @@ impl Audit {
 
 impl Log {
     fn run(&self, context: &Context, output: Output) -> Result<Exit> {
-        let mut records = Vec::new();
-        for record in audit::read(context.log.directory())? {
-            let record = record.map_err(|broken| {
-                Error::failed(format!("the audit log cannot be read: {broken}")).next("warded audit verify")
-            })?;
-            if self.run.is_none_or(|run| record.event.run == run) {
-                records.push(record);
+        let mut lines: Vec<_> = audit::read(context.log.directory())?
+            .filter(|line| match (line, self.run) {
+                (_, None) => true,
+                (Ok(record), Some(run)) => record.event.run == run,
+                // Nobody can say whose it is.
+                (Err(_), Some(_)) => false,
+            })
+            .collect();
+        let skipped = self.last.map_or(0, |last| lines.len().saturating_sub(last));
+        lines.drain(..skipped);
+        for line in &lines {
+            match line {
+                Ok(record) => output.line(record.to_string())?,
+                // What a crash left does not keep the rest from being read; `verify` judges it.
+                Err(unreadable) => output.line(format!("    !  {unreadable}"))?,
             }
         }
-        let skipped = self.last.map_or(0, |last| records.len().saturating_sub(last));
-        let records: Vec<_> = records.into_iter().skip(skipped).collect();
-        for record in &records {
-            output.line(record.to_string())?;
-        }
-        output.object(&serde_json::json!({ "schema": "warded.audit-log/1", "records": records }))?;
+        let unreadable: Vec<u64> =
+            lines.iter().filter_map(|line| line.as_ref().err()).map(|unreadable| unreadable.line).collect();
+        let records: Vec<_> = lines.into_iter().flatten().collect();
+        output.object(&serde_json::json!({
+            "schema": "warded.audit-log/1", "records": records, "unreadable_lines": unreadable,
+        }))?;
         Ok(Exit::Done)
     }
 }

@@ -1,5 +1,6 @@
 //! Progress on a terminal, for what takes longer than half a second.
 
+use super::output::Output;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     io::IsTerminal as _,
@@ -38,6 +39,11 @@ impl Progress {
             }
         });
         Self { bar, appear: Some((done, thread)) }
+    }
+
+    /// Says something beside the result, on stderr; also where progress is not shown.
+    pub fn note(&self, text: &str) {
+        self.bar.suspend(|| Output::new(false).note(format!("note: {text}")));
     }
 
     /// Says what is being done now.

@@ -28,6 +28,7 @@ impl Recover {
     }
 
     fn recover(context: &Context, output: Output) -> Result<Exit> {
+        tidy(context, output)?;
         let taken_back = Recovery::of(context).all()?;
         let waiting = transaction::unconfirmed(&context.state)?;
         for done in &taken_back {
@@ -57,10 +58,18 @@ impl Recover {
 /// Before a command changes anything: finishes what an interrupted run left. Nothing is changed
 /// on top of a run that waits to be confirmed.
 pub(super) fn first(context: &Context, output: Output) -> Result<()> {
+    tidy(context, output)?;
     for done in Recovery::of(context).all()? {
         output.note(format!("{} had been interrupted: {done}", done.run));
     }
     transaction::refuse_unconfirmed(&context.state)
+}
+
+/// Removes what runs that have ended left behind.
+fn tidy(context: &Context, output: Output) -> Result<()> {
+    let left = transaction::tidy_ended(&context.state, &context.root)?;
+    left.iter().for_each(|left| output.note(format!("note: {left}")));
+    Ok(())
 }
 
 /// For commands that change nothing: says what has not ended.

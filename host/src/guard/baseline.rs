@@ -5,10 +5,11 @@ use super::{
     both,
     connections::{self, Connection},
     files,
-    includes::{ConfigFile, Overlay, Staged, Tree},
+    includes::{Overlay, Staged, Tree},
     offer::{Offered, Prober},
     on_two_threads,
     probe::Client,
+    unchanged::{self, Digests},
 };
 use crate::{
     error::{Error, Result},
@@ -73,20 +74,19 @@ impl Baseline {
     /// # Errors
     /// Refused: a file was changed, added or removed meanwhile.
     pub fn still_holds(&self, sshd: &Sshd) -> Result<()> {
-        let now = Tree::read(sshd.config.as_path(), Overlay(&Staged::new()))?;
-        let differs = |one: &Tree, other: &Tree| {
-            let same = |file: &ConfigFile| {
-                other.files.iter().any(|seen| seen.path == file.path && seen.contents == file.contents)
-            };
-            one.files.iter().find(|file| !same(file)).map(|file| file.path.clone())
-        };
-        match differs(&now, &self.tree).or_else(|| differs(&self.tree, &now)) {
+        match unchanged::difference(&self.files(), &unchanged::now(sshd.config.as_path())?) {
             None => Ok(()),
             Some(path) => Err(Error::refused(format!("{} was changed while this ran", path.display()))
                 .cause("what was checked is no longer what sshd would read")
                 .state("nothing was changed")
                 .next("run this again when nobody else is editing sshd's configuration")),
         }
+    }
+
+    /// The files of its configuration.
+    #[must_use]
+    pub fn files(&self) -> Digests {
+        unchanged::digests(&self.tree)
     }
 
     /// The public keys of the host keys.

@@ -4,6 +4,7 @@
 use super::{
     directive::with_arguments,
     includes::{ConfigFile, Overlay, Staged, Tree},
+    unchanged::{self, Digests},
 };
 use crate::{
     error::{Error, Result},
@@ -72,6 +73,12 @@ impl Candidate {
     #[must_use]
     pub fn config(&self) -> &Path {
         &self.config
+    }
+
+    /// Its files as they would be, by their real names.
+    #[must_use]
+    pub fn files(&self) -> Digests {
+        unchanged::digests(&self.tree)
     }
 
     /// A text of sshd's with the real paths for the private ones.

@@ -5,7 +5,7 @@ use super::{
     Candidate,
     baseline::{self, Baseline},
     both, connections, files,
-    includes::{ConfigFile, Overlay},
+    includes::{ConfigFile, Overlay, Staged},
     keywords::{self, MayChange},
     on_two_threads,
 };
@@ -14,7 +14,7 @@ use crate::{
     machine::sshd::{Effective, Sshd, Tested},
 };
 use ssh_key::HashAlg;
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr, path::Path};
 
 impl Candidate {
     /// Checks the candidate against what is so now: sshd accepts it without a new word; only
@@ -24,7 +24,9 @@ impl Candidate {
     /// # Errors
     /// With the first of these that does not hold.
     pub fn check(&self, baseline: &Baseline, granted: MayChange<'_>) -> Result<()> {
-        self.check_lines(baseline, granted)?;
+        let files = self.tree.files.iter().chain(&baseline.tree.files);
+        // A file that goes is in the tree as it was, one that comes in the tree as it would be.
+        refuse_lines(&self.staged, files, granted)?;
         let sshd = &self.original;
         let _held = sshd.hold()?;
         let (tested, effective) = both(|| self.test(), || self.effective(&[]))?;
@@ -33,25 +35,6 @@ impl Candidate {
         self.check_host_keys(baseline, &effective)?;
         check_addresses(sshd, &effective)?;
         self.check_files(baseline, &effective)
-    }
-
-    fn check_lines(&self, baseline: &Baseline, granted: MayChange<'_>) -> Result<()> {
-        let overlay = Overlay(&self.staged);
-        for (path, contents) in &self.staged {
-            let is_it = |file: &ConfigFile| overlay.staged(&file.path).is_some_and(|(key, _)| key == path);
-            // A file that goes is in the tree as it was, one that comes in the tree as it would be.
-            if !self.tree.files.iter().chain(&baseline.tree.files).any(is_it) {
-                continue;
-            }
-            let old = std::fs::read(path).unwrap_or_default();
-            if let Some(first) = keywords::not_granted(&old, contents.as_deref().unwrap_or_default(), granted).first() {
-                let place = format!("{} line {}", path.display(), first.line);
-                return Err(Error::refused(format!("{place} {}, which is not granted", first.what))
-                    .cause(grants(granted))
-                    .state("nothing was changed"));
-            }
-        }
-        Ok(())
     }
 
     fn check_effects(&self, baseline: &Baseline, all: &Effective, granted: MayChange<'_>) -> Result<()> {
@@ -100,6 +83,30 @@ impl Candidate {
                 .state("nothing was changed")),
         }
     }
+}
+
+/// Sees that in the staged ones among a configuration's `files` no line is new, or gone, that is
+/// not granted. Gives those files.
+pub(super) fn refuse_lines<'a, 'b>(
+    staged: &'a Staged,
+    files: impl IntoIterator<Item = &'b ConfigFile>,
+    granted: MayChange<'_>,
+) -> Result<Vec<&'a Path>> {
+    let overlay = Overlay(staged);
+    let parts: BTreeSet<&Path> =
+        files.into_iter().filter_map(|file| overlay.staged(&file.path).map(|(key, _)| key)).collect();
+    let mut found = Vec::new();
+    for (path, contents) in staged.iter().filter(|(path, _)| parts.contains(path.as_path())) {
+        let old = std::fs::read(path).unwrap_or_default();
+        if let Some(first) = keywords::not_granted(&old, contents.as_deref().unwrap_or_default(), granted).first() {
+            let place = format!("{} line {}", path.display(), first.line);
+            return Err(Error::refused(format!("{place} {}, which is not granted", first.what))
+                .cause(grants(granted))
+                .state("nothing was changed"));
+        }
+        found.push(path.as_path());
+    }
+    Ok(found)
 }
 
 fn check_words(before: &Tested, after: &Tested) -> Result<()> {

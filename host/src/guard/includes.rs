@@ -24,10 +24,10 @@ pub type Staged = BTreeMap<PathBuf, Option<Vec<u8>>>;
 #[derive(Clone, Copy, Debug)]
 pub struct Overlay<'a>(pub &'a Staged);
 
-impl Overlay<'_> {
+impl<'a> Overlay<'a> {
     /// The staged file that a path means, if it means one, through whatever links.
     #[must_use]
-    pub fn staged(&self, path: &Path) -> Option<(&Path, Option<&[u8]>)> {
+    pub fn staged(&self, path: &Path) -> Option<(&'a Path, Option<&'a [u8]>)> {
         let found =
             |path: &Path| self.0.get_key_value(path).map(|(key, contents)| (key.as_path(), contents.as_deref()));
         found(path).or_else(|| found(&fs::canonicalize(path).ok()?)).or_else(|| {
@@ -48,7 +48,7 @@ impl Overlay<'_> {
         }
     }
 
-    fn exists(&self, path: &Path) -> bool {
+    pub(super) fn exists(&self, path: &Path) -> bool {
         self.staged(path).map_or_else(|| path.exists(), |(_, contents)| contents.is_some())
     }
 

@@ -133,6 +133,19 @@ impl Root {
         self.find(&Whereabouts { directory, trusted: usize::MAX }, name)
     }
 
+    /// Sees that only root and we can have made a program what it is, and that way to it.
+    ///
+    /// # Errors
+    /// As [`Root::place`]; `untrusted-path` also if the file itself is somebody else's, or others
+    /// can write it.
+    pub fn program(&self, path: &Path) -> Result<(), FileError> {
+        let text = AbsolutePath::try_from(path).map_err(|why| FileError::invalid(path, why))?;
+        match self.place(&text, usize::MAX)? {
+            Some(place) => walk::refuse_foreign(place.dir(), place.name(), path),
+            None => Err(FileError::not_a_file(path, "there is no such file")),
+        }
+    }
+
     fn directory(&self, segments: &[&str]) -> Result<Option<Directory>, FileError> {
         Ok(walk(&self.0, segments.to_vec(), Last::Directory)?.map(|found| found.directory))
     }

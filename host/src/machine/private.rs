@@ -25,7 +25,17 @@ pub struct StateDir {
 /// The lock of such a directory, held until it is dropped.
 #[derive(Debug)]
 pub struct StateLock {
-    _directory: File,
+    directory: File,
+}
+
+impl StateLock {
+    /// Whether this is the lock of what bears the directory's name now.
+    #[must_use]
+    pub fn is_of(&self, directory: &StateDir) -> bool {
+        let key = |found: fs::Metadata| (found.dev(), found.ino());
+        let locked = self.directory.metadata().map(key).ok();
+        locked.is_some() && locked == directory.path.metadata().map(key).ok()
+    }
 }
 
 impl StateDir {
@@ -74,6 +84,21 @@ impl StateDir {
     /// As [`StateDir::open`].
     pub fn sub(&self, name: &str) -> Result<Self> {
         Self::open(&self.at(name)?)
+    }
+
+    /// Makes a directory in this one; false where there is one already.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_sub(&self, name: &str) -> Result<bool> {
+        let path = self.at(name)?;
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => sync(path.parent().unwrap_or(&self.path))
+                .map(|()| true)
+                .map_err(|error| Self::failed("make", &path, &error)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(Self::failed("make", &path, &error)),
+        }
     }
 
     /// A directory in this one; none where there is none.
@@ -203,7 +228,7 @@ impl StateDir {
         let failed = |error: io::Error| Self::failed("lock", &self.path, &error);
         let directory = File::open(&self.path).map_err(failed)?;
         match flock(&directory, operation) {
-            Ok(()) => Ok(Some(StateLock { _directory: directory })),
+            Ok(()) => Ok(Some(StateLock { directory })),
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(failed(error.into())),
         }

@@ -42,16 +42,28 @@ impl std::fmt::Display for Reloaded {
 }
 
 /// Reloads a service: through systemd where that manages the running process, else by signal.
+/// If it is sshd, and runs: right after sshd has accepted its configuration and `last_look` has
+/// nothing against that either.
 ///
 /// # Errors
-/// The reload failed, or nothing says how to reach the service here.
-pub fn reload(name: &Name, service: &Service, systemd: bool, sshd: Option<&Sshd>) -> Result<Reloaded> {
+/// The reload failed, or nothing says how to reach the service here. Refused: `last_look` says so,
+/// or sshd would end.
+pub fn reload(
+    name: &Name,
+    service: &Service,
+    systemd: bool,
+    sshd: Option<&Sshd>,
+    last_look: &dyn Fn() -> Result<()>,
+) -> Result<Reloaded> {
     let listener = sshd.and_then(Sshd::listener_now);
-    if let (Some(sshd), Some(_), true) = (sshd, &listener, service.direct == Some(Direct::Sshd)) {
-        check(name, sshd)?;
-    }
     let unit = listener.as_ref().and_then(|listener| listener.unit.as_deref());
-    if let Some(unit) = service.systemd.iter().find(|candidate| Some(candidate.as_str()) == unit) {
+    let unit = service.systemd.iter().find(|candidate| Some(candidate.as_str()) == unit);
+    let is_sshd = service.direct == Some(Direct::Sshd) || unit.is_some();
+    if let (Some(sshd), Some(_), true) = (sshd, &listener, is_sshd) {
+        check(name, sshd)?;
+        last_look()?;
+    }
+    if let Some(unit) = unit {
         return reload_unit(unit);
     }
     match (service.direct, listener) {

@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Result},
     machine::{
         exec::{self, Output, Program},
+        files::Root,
         path::AbsolutePath,
         scratch::{PrivsepDirectory, Scratch},
     },
@@ -58,7 +59,8 @@ impl Sshd {
     /// listener's own program, else the one that is installed. None: there is no sshd here.
     ///
     /// # Errors
-    /// When the binary named, or a configuration file other than the default, does not exist.
+    /// When the binary named, or a configuration file other than the default, does not exist. Refused:
+    /// others could have changed the listener's own program.
     pub fn find(config: &AbsolutePath, binary: Option<&Path>) -> Result<Option<Self>> {
         if let Some(binary) = binary.filter(|binary| !binary.is_absolute() || !binary.is_file()) {
             return Err(Error::usage(format!("{}: no such program", binary.display()))
@@ -66,7 +68,11 @@ impl Sshd {
         }
         let scan = listener::scan(config.as_path());
         let installed = || exec::find("sshd");
-        let path = binary.map(Path::to_owned).or_else(|| scan.first()?.binary.clone()).or_else(installed);
+        let path = match (binary, scan.first().and_then(|listener| listener.binary.as_deref())) {
+            (Some(named), _) => Some(named.to_owned()),
+            (None, Some(running)) => Some(trusted(running)?),
+            (None, None) => installed(),
+        };
         let Some(path) = path else { return Ok(None) };
         if !config.as_path().is_file() {
             if config.as_str() == DEFAULT_CONFIG && scan.is_empty() {
@@ -187,6 +193,20 @@ impl Sshd {
         }
         scan.into_iter().next()
     }
+}
+
+/// A listener's own program, which is about to be run: only if nobody else could have put it there.
+fn trusted(program: &Path) -> Result<PathBuf> {
+    let named = program.display();
+    let refused = |why: &dyn std::fmt::Display| {
+        Error::refused(format!("{named}, which runs as sshd, is not safe to run"))
+            .cause(why)
+            .state("nothing was changed")
+            .next("correct the owner or the mode, or name the program with --sshd FILE")
+    };
+    let root = Root::ambient().map_err(|error| refused(&error))?;
+    root.program(program).map_err(|error| refused(&error))?;
+    Ok(program.to_owned())
 }
 
 /// The version that a program of OpenSSH names; before 9.2 sshd does so only in its usage text.

@@ -96,7 +96,12 @@ impl Operation for Ensure {
         let NewKey { private, public } = made;
         let grant = granted.grant().to_owned();
         let place = session.existing_place(path, granted.literal())?;
-        session.changes.stage(path.clone(), place.clone(), After::PrivateKey { text: private }, grant.clone())?;
+        session.changes.stage(
+            path.clone(),
+            place.clone(),
+            After::PrivateKey { text: private, public: public.clone() },
+            grant.clone(),
+        )?;
         let (public_path, public_place) = beside(path, &place, ".pub")?;
         let after = After::Bytes { contents: public_line.into_bytes(), mode: Some(0o644) };
         session.changes.stage(public_path, public_place, after, grant)?;
@@ -113,6 +118,10 @@ fn beside(path: &AbsolutePath, place: &Place, suffix: &str) -> Result<(AbsoluteP
 
 fn open(session: &mut Session, path: &AbsolutePath, literal: usize) -> Result<Option<KeyPair>, Failure> {
     let Some(place) = session.place(path, literal)? else { return Ok(None) };
+    // One that is still to be made: the second to ask for it means the same key.
+    if let Some(public) = session.changes.staged_key(&place).cloned() {
+        return Ok(Some(KeyPair { path: path.clone(), public }));
+    }
     let Some(private) = session.changes.look(&place)? else { return Ok(None) };
     let (_, public_place) = beside(path, &place, ".pub")?;
     let public = session.changes.look(&public_place)?;

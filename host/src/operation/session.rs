@@ -4,6 +4,7 @@ use super::Failure;
 use crate::{
     ca::{CaError, Kind, configured::Authority},
     change_set::ChangeSet,
+    guard::unchanged::{self, Digests},
     machine::{
         facts::Facts,
         files::{Place, Root},
@@ -74,6 +75,8 @@ pub struct Session {
     pub sshd_binary: Option<PathBuf>,
     /// The last thing that the CA could not or would not do.
     pub authority_failure: Option<CaError>,
+    /// sshd's configuration when it was first asked anything; none: it was not, or there is none.
+    pub configuration: Option<Digests>,
     sshd: Option<Option<Sshd>>,
     effective: BTreeMap<Vec<(String, String)>, Effective>,
 }
@@ -101,6 +104,7 @@ impl Session {
             services,
             sshd_binary,
             authority_failure: None,
+            configuration: None,
             sshd: None,
             effective: BTreeMap::new(),
         }
@@ -145,6 +149,8 @@ impl Session {
     /// There is none, or its configuration is not valid as it is.
     pub fn sshd(&mut self) -> Result<&Sshd, Failure> {
         if self.sshd.is_none() {
+            // Before the first question: an edit in between is seen as one.
+            self.configuration = unchanged::now(self.circumstances.places.sshd_config.as_path()).ok();
             let found = Sshd::find(&self.circumstances.places.sshd_config, self.sshd_binary.as_deref())
                 .map_err(|error| Failure::because("invalid-configuration", &error))?;
             self.sshd = Some(found);
@@ -159,6 +165,19 @@ impl Session {
     #[must_use]
     pub fn sshd_version(&self) -> Option<&str> {
         self.sshd.as_ref()?.as_ref().map(|sshd| sshd.version.as_str())
+    }
+
+    /// For how many different connections sshd was asked.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.effective.len()
+    }
+
+    /// As if sshd had been asked for so many.
+    #[cfg(test)]
+    pub(crate) fn pretend_connections(&mut self, count: usize) {
+        let connection = |number: usize| vec![("user".to_owned(), number.to_string())];
+        self.effective = (0..count).map(|number| (connection(number), Effective::default())).collect();
     }
 
     /// The effective configuration for a connection, asked of sshd once.

@@ -1,7 +1,7 @@
 //! A plan: the procedure is run once, and what it staged is looked at. Nothing is changed.
 
 use crate::{
-    audit::Kind as EventKind,
+    audit::{Event, Kind as EventKind, Log},
     broker::{Broker, Identity},
     ca,
     change_set::review::Review,
@@ -18,7 +18,16 @@ use crate::{
     },
     runtime,
 };
-use std::{collections::BTreeSet, process};
+use std::{
+    collections::BTreeSet,
+    process,
+    sync::{Arc, mpsc::channel},
+    thread,
+    time::Duration,
+};
+
+/// How long recording the end of a run that hangs may take.
+const RECORD: Duration = Duration::from_secs(2);
 
 /// Which procedure to run, how.
 #[derive(Debug)]
@@ -74,7 +83,8 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
     let identity =
         Identity { run, policy: granting.policy.name.clone(), component: granting.digest, procedure: name.clone() };
     let detail = if run.is_some() { "apply" } else { "plan" };
-    context.log.append(&identity.event(EventKind::Started).detail(detail))?;
+    let unchanged = |error: Error| error.or_state("nothing was changed");
+    context.log.append(&identity.event(EventKind::Started).detail(detail)).map_err(unchanged)?;
     let ended = run_guest(context, &identity, granting, procedure, &settings, confirmed.clone(), force);
     let summary = match &ended {
         Ok(session) if session.changes.is_empty() => "nothing to do".to_owned(),
@@ -83,8 +93,9 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
     };
     context
         .log
-        .append(&identity.event(if ended.is_ok() { EventKind::Done } else { EventKind::Ended }).detail(&summary))?;
-    context.log.seal()?;
+        .append(&identity.event(if ended.is_ok() { EventKind::Done } else { EventKind::Ended }).detail(&summary))
+        .map_err(unchanged)?;
+    context.log.seal().map_err(unchanged)?;
     Ok(Planned { identity, granting, procedure, settings, confirmed, session: ended? })
 }
 
@@ -138,11 +149,23 @@ fn overdue(context: &Context, identity: &Identity) -> impl Fn(&'static str) + Se
         .state("nothing was changed")
         .next("look for a file system or a program that hangs");
         let event = identity.event(EventKind::Ended).capability(capability).detail(error.message());
-        // The process ends either way.
-        drop(log.append_synced(&event));
+        record_in_time(&log, event, RECORD);
         crate::cli::output::Output::new(false).failure(&error);
         process::exit(i32::from(Exit::Refused.code()));
     }
+}
+
+/// Records, if that can be done in time: the call that hangs may have the log, or its disk be what
+/// hangs. The process ends either way.
+fn record_in_time(log: &Arc<Log>, event: Event, time: Duration) {
+    let log = Arc::clone(log);
+    let (done, recorded) = channel();
+    thread::spawn(move || {
+        drop(log.append_synced(&event));
+        // Nobody waits any more once the time is over.
+        done.send(()).unwrap_or_default();
+    });
+    recorded.recv_timeout(time).unwrap_or_default();
 }
 
 impl Planned<'_> {
@@ -172,5 +195,28 @@ impl Planned<'_> {
             self.session.circumstances.places.sshd_config.clone(),
             authority,
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{FlockOperation, flock};
+    use std::{fs::File, time::Instant};
+
+    #[test]
+    fn a_log_that_hangs_does_not_keep_the_process() {
+        let scratch = tempfile::tempdir().unwrap();
+        let log = Arc::new(Log::open(&scratch.path().join("audit")).unwrap());
+        let file = scratch.path().join("audit/log.jsonl");
+        record_in_time(&log, Event::new(1, EventKind::Ended), Duration::from_secs(60));
+        assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 1);
+
+        let held = File::open(&file).unwrap();
+        flock(&held, FlockOperation::LockExclusive).unwrap();
+        let start = Instant::now();
+        record_in_time(&log, Event::new(2, EventKind::Ended), Duration::from_millis(50));
+        assert!(start.elapsed() < Duration::from_secs(30));
+        assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 1);
     }
 }

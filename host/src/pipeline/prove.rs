@@ -5,39 +5,58 @@ use crate::{
     ca::{Certificate, placeholder},
     context::Context,
     error::{Error, Result},
-    guard::{Baseline, Candidate, Offered, Proof, Verified, live},
-    machine::sshd::Sshd,
+    guard::{
+        Baseline, Candidate, Offered, Proof, Verified, live, unasked,
+        unchanged::{self, Digests},
+    },
+    machine::{path::AbsolutePath, sshd::Sshd},
     transaction::SshdBefore,
 };
 use ssh_key::PublicKey;
 
-/// The guard of one run; without an sshd there is nobody to lock out.
+/// The guard of one run.
 #[derive(Debug)]
-pub struct Guard(Option<Watched>);
+pub struct Guard {
+    config: AbsolutePath,
+    /// None without an sshd: then its configuration, if there is one, stays as it is.
+    watched: Option<Watched>,
+}
 
 #[derive(Debug)]
 struct Watched {
     sshd: Sshd,
     baseline: Baseline,
+    /// The files of the configuration that was proved.
+    proved: Option<Digests>,
 }
 
 impl Guard {
     /// Looks at sshd as it is.
     ///
     /// # Errors
-    /// Its configuration is broken already, or what it offers cannot be told: refused.
-    pub fn baseline(context: &Context) -> Result<Self> {
-        let Some(sshd) = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())? else {
-            return Ok(Self(None));
+    /// Its configuration is broken already, was changed since the procedure asked about it, or what
+    /// it offers cannot be told: refused.
+    pub fn baseline(context: &Context, work: &Work) -> Result<Self> {
+        let config = context.places.sshd_config.clone();
+        let Some(sshd) = Sshd::find(&config, context.sshd_binary.as_deref())? else {
+            return Ok(Self { config, watched: None });
         };
         let baseline = Baseline::take(&sshd)?;
-        Ok(Self(Some(Watched { sshd, baseline })))
+        if let Some(read) = &work.configuration
+            && let Some(path) = unchanged::difference(read, &baseline.files())
+        {
+            return Err(Error::refused(format!("{} was changed since the plan was made", path.display()))
+                .cause("the plan depends on what sshd said of its configuration before that")
+                .state("nothing was changed")
+                .next("run this again"));
+        }
+        Ok(Self { config, watched: Some(Watched { sshd, baseline, proved: None }) })
     }
 
     /// The sshd that is watched.
     #[must_use]
     pub fn sshd(&self) -> Option<&Sshd> {
-        self.0.as_ref().map(|watched| &watched.sshd)
+        self.watched.as_ref().map(|watched| &watched.sshd)
     }
 
     /// Checks the result before the CA is asked: a stand-in is in each certificate's place.
@@ -45,8 +64,10 @@ impl Guard {
     /// # Errors
     /// Refused: what would be wrong with it.
     pub fn check(&self, work: &Work) -> Result<()> {
-        let Some(Watched { sshd, baseline }) = &self.0 else { return Ok(()) };
         let result = work.result(|request| placeholder::host_certificate(&request.public, &request.principals))?;
+        let Some(Watched { sshd, baseline, .. }) = &self.watched else {
+            return unasked::refuse(self.config.as_path(), &result, work.may_change());
+        };
         Candidate::build(sshd, &result)?.check(baseline, work.may_change())
     }
 
@@ -54,13 +75,15 @@ impl Guard {
     ///
     /// # Errors
     /// Refused: who could not connect, and why.
-    pub fn prove(&self, work: &Work, certificates: &[Certificate]) -> Result<Option<Proof>> {
-        let Some(Watched { sshd, baseline }) = &self.0 else { return Ok(None) };
+    pub fn prove(&mut self, work: &Work, certificates: &[Certificate]) -> Result<Option<Proof>> {
+        let Some(Watched { sshd, baseline, proved }) = &mut self.watched else { return Ok(None) };
         let result = work.result(|_| Err(Error::failed("a certificate was not issued")))?;
         let candidate = Candidate::build(sshd, &result)?;
         // What the CA returned has not been checked in its place yet.
         candidate.check(baseline, work.may_change())?;
-        candidate.prove(baseline, &plain(certificates)?, &signers(certificates)).map(Some)
+        let proof = candidate.prove(baseline, &plain(certificates)?, &signers(certificates))?;
+        *proved = Some(candidate.files());
+        Ok(Some(proof))
     }
 
     /// Sees that nobody has edited sshd's configuration since it was looked at.
@@ -68,8 +91,23 @@ impl Guard {
     /// # Errors
     /// Refused: somebody has.
     pub fn still_holds(&self) -> Result<()> {
-        let Some(Watched { sshd, baseline }) = &self.0 else { return Ok(()) };
+        let Some(Watched { sshd, baseline, .. }) = &self.watched else { return Ok(()) };
         baseline.still_holds(sshd)
+    }
+
+    /// Sees that sshd's configuration is the one that was proved, byte by byte: for the moment before
+    /// sshd is told to read it.
+    ///
+    /// # Errors
+    /// Refused: somebody has edited it.
+    pub fn is_as_proved(&self) -> Result<()> {
+        let Some(Watched { proved: Some(proved), .. }) = &self.watched else { return Ok(()) };
+        match unchanged::difference(proved, &unchanged::now(self.config.as_path())?) {
+            None => Ok(()),
+            Some(path) => Err(Error::refused(format!("{} was changed while this ran", path.display()))
+                .cause("sshd was not told to reload: it would read what was not proved")
+                .next("run this again when nobody else is editing sshd's configuration")),
+        }
     }
 
     /// Sees what is served, once sshd has been told.
@@ -77,19 +115,20 @@ impl Guard {
     /// # Errors
     /// Something that was served before is not, or a certificate is not the one on disk.
     pub fn verify(&self, certificates: &[Certificate]) -> Result<Option<Verified>> {
-        let Some(Watched { sshd, baseline }) = &self.0 else { return Ok(None) };
+        let Some(Watched { sshd, baseline, .. }) = &self.watched else { return Ok(None) };
         live::verify(sshd, baseline, &plain(certificates)?).map(Some)
     }
 
     /// What has to be so again if the run is taken back.
     #[must_use]
     pub fn before(&self, context: &Context) -> Option<SshdBefore> {
-        let Watched { sshd, baseline } = self.0.as_ref()?;
+        let Watched { sshd, baseline, .. } = self.watched.as_ref()?;
         let prints = |offered: &Offered| offered.keys.iter().map(|key| key.fingerprint.clone()).collect();
         Some(SshdBefore {
             config: sshd.config.clone(),
             binary: context.sshd_binary.clone(),
             offered: baseline.offered.as_ref().map(prints),
+            files: baseline.files(),
         })
     }
 }

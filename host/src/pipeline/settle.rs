@@ -10,7 +10,7 @@ use crate::{
     transaction::Reload,
 };
 
-/// Reloads one service, on record.
+/// Reloads one service, on record; as [`services::reload`].
 ///
 /// # Errors
 /// The reload failed, or could not be recorded.
@@ -20,10 +20,11 @@ pub fn reload(
     reload: &Reload,
     systemd: bool,
     sshd: Option<&Sshd>,
+    last_look: &dyn Fn() -> Result<()>,
 ) -> Result<Reloaded> {
     let event = |kind| event(kind).capability("services.reload").need(reload.name.as_str());
     log.append_synced(&event(Kind::Intent))?;
-    let outcome = services::reload(&reload.name, &reload.service, systemd, sshd);
+    let outcome = services::reload(&reload.name, &reload.service, systemd, sshd, last_look);
     let (kind, detail) = match &outcome {
         Ok(reloaded) => (Kind::Result, reloaded.to_string()),
         Err(error) => (Kind::Failed, error.message().to_owned()),

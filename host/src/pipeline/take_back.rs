@@ -6,7 +6,7 @@ use crate::{
     audit::{self, Event, Kind, Log},
     context::Context,
     error::{Error, Result},
-    guard::{self, live},
+    guard::{self, live, unchanged},
     machine::{
         facts::{Facts, Init},
         files::Root,
@@ -109,7 +109,11 @@ impl<'a> Recovery<'a> {
             Ok(sshd) => (sshd.flatten(), None),
             Err(error) => (None, Some(error)),
         };
-        let tell = |reload| self.tell(&journal.run, reload, sshd.as_ref());
+        let look = || match (sshd.as_ref(), before) {
+            (Some(sshd), Some(before)) => may_reload(sshd, before),
+            _ => Ok(()),
+        };
+        let tell = |reload| self.tell(&journal.run, reload, sshd.as_ref(), &look);
         let reloads: Vec<_> = journal.reloads.iter().map(|reload| (reload.name.to_string(), tell(reload))).collect();
         let told = |(_, outcome): &(_, Result<Reloaded>)| {
             matches!(outcome, Ok(Reloaded::Unit { .. } | Reloaded::Signalled { .. }))
@@ -123,10 +127,16 @@ impl<'a> Recovery<'a> {
 
     /// Not recording it is no reason to leave a service with what was taken back: a full disk may
     /// be why this happens.
-    fn tell(&self, run: &RunIdentity, reload: &Reload, sshd: Option<&Sshd>) -> Result<Reloaded> {
+    fn tell(
+        &self,
+        run: &RunIdentity,
+        reload: &Reload,
+        sshd: Option<&Sshd>,
+        look: &dyn Fn() -> Result<()>,
+    ) -> Result<Reloaded> {
         let event = |kind| event(run, kind).capability("services.reload").need(reload.name.as_str());
         drop(self.log.append_synced(&event(Kind::Intent)));
-        let outcome = services::reload(&reload.name, &reload.service, self.systemd, sshd);
+        let outcome = services::reload(&reload.name, &reload.service, self.systemd, sshd, look);
         drop(self.log.append(&match &outcome {
             Ok(reloaded) => event(Kind::Result).detail(&reloaded.to_string()),
             Err(error) => event(Kind::Failed).detail(error.message()),
@@ -196,34 +206,54 @@ pub fn event(run: &RunIdentity, kind: Kind) -> Event {
     }
 }
 
+/// Whether sshd may be told to read its configuration again: if it is the one that it had before
+/// the run. Somebody else's edit is theirs to switch on; unless sshd has lost something meanwhile,
+/// for then whatever it accepts is better than what it has.
+fn may_reload(sshd: &Sshd, before: &SshdBefore) -> Result<()> {
+    // A journal of an older version says nothing of them.
+    if before.files.is_empty() {
+        return Ok(());
+    }
+    let now = unchanged::now(before.config.as_path())?;
+    let Some(path) = unchanged::difference(&before.files, &now) else { return Ok(()) };
+    if fault_now(sshd, before).is_some() {
+        return Ok(());
+    }
+    Err(Error::refused(format!("sshd is not told to reload: {} was changed by somebody else", path.display()))
+        .cause("it would read an edit that may not be finished; what it offers is as before")
+        .next("when that edit is finished, reload sshd"))
+}
+
 /// Every host key that was offered is offered. Without a listener, as at boot, there is none to ask.
 fn as_before(sshd: &Sshd, before: &SshdBefore) -> Result<()> {
-    let Some(expected) = &before.offered else { return Ok(()) };
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let mut now = sshd.clone();
-        now.listener = sshd.listener_now();
-        let fault = match guard::served(&now) {
-            Ok(None) if sshd.listener.is_none() => return Ok(()),
-            Ok(None) => Error::failed("sshd does not listen any more"),
-            Ok(Some(offered)) => {
-                let lost: Vec<_> = expected
-                    .iter()
-                    .filter(|print| !offered.keys.iter().any(|key| key.fingerprint == **print))
-                    .map(|print| neutral(print))
-                    .collect();
-                if lost.is_empty() {
-                    return Ok(());
-                }
-                Error::failed(format!("sshd does not offer {} as before", count(lost.len(), "host key")))
-                    .seen(lost.join("\n"))
-            }
-            Err(error) => error,
-        };
+        let Some(fault) = fault_now(sshd, before) else { return Ok(()) };
         if Instant::now() >= deadline {
             return Err(fault);
         }
         thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// What is not as before, seen once.
+fn fault_now(sshd: &Sshd, before: &SshdBefore) -> Option<Error> {
+    let expected = before.offered.as_ref()?;
+    let mut now = sshd.clone();
+    now.listener = sshd.listener_now();
+    match guard::served(&now) {
+        Ok(None) if sshd.listener.is_none() => None,
+        Ok(None) => Some(Error::failed("sshd does not listen any more")),
+        Ok(Some(offered)) => {
+            let lost: Vec<_> = expected
+                .iter()
+                .filter(|print| !offered.keys.iter().any(|key| key.fingerprint == **print))
+                .map(|print| neutral(print))
+                .collect();
+            let message = || format!("sshd does not offer {} as before", count(lost.len(), "host key"));
+            (!lost.is_empty()).then(|| Error::failed(message()).seen(lost.join("\n")))
+        }
+        Err(error) => Some(error),
     }
 }
 

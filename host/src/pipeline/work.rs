@@ -6,7 +6,7 @@ use crate::{
     ca::Certificate,
     change_set::{ChangeSet, Request, RequestId, staged::After},
     error::{Error, Result},
-    guard::MayChange,
+    guard::{MayChange, unchanged::Digests},
     text::count,
     transaction::{FileChange, NewFile, Order, OwnFile, ReadSet, Reload, RunIdentity, Undo},
 };
@@ -27,6 +27,8 @@ pub struct Work {
     pub own: Option<OwnFile>,
     /// How long somebody has to confirm it; none: nobody has to.
     pub confirm_within: Option<SignedDuration>,
+    /// The configuration that sshd's answers to the procedure were about.
+    pub configuration: Option<Digests>,
     keywords: Vec<String>,
     undoes: Option<u64>,
 }
@@ -54,6 +56,7 @@ impl Work {
             certificates: BTreeMap::new(),
             own: None,
             confirm_within: None,
+            configuration: planned.session.configuration,
             undoes: None,
         }
     }
@@ -67,6 +70,7 @@ impl Work {
             reloads: undo.reloads,
             own: None,
             confirm_within: None,
+            configuration: None,
             keywords: Vec::new(),
             undoes: Some(undo.run.run),
         }
@@ -107,7 +111,7 @@ impl Work {
                     let contents = match &staged.after {
                         After::Removed => None,
                         After::Bytes { contents, .. } => Some(contents.clone()),
-                        After::PrivateKey { text } => Some(text.as_bytes().to_vec()),
+                        After::PrivateKey { text, .. } => Some(text.as_bytes().to_vec()),
                         After::Certificate { request } => Some(match self.certificates.get(request) {
                             Some(certificate) => certificate.to_file().into_bytes(),
                             None => {
@@ -139,7 +143,9 @@ impl Work {
                 let (after, order) = match &staged.after {
                     After::Removed => (None, order_of_removal(staged.path.as_path())),
                     After::Bytes { contents, .. } => (Some(NewFile::new(contents.clone(), mode)), Order::WriteOther),
-                    After::PrivateKey { text } => (Some(NewFile::new(text.as_bytes().to_vec(), mode)), Order::WriteKey),
+                    After::PrivateKey { text, .. } => {
+                        (Some(NewFile::new(text.as_bytes().to_vec(), mode)), Order::WriteKey)
+                    }
                     After::Certificate { request } => {
                         let certificate = self.certificates.get(request).ok_or_else(nameless)?;
                         (Some(NewFile::new(certificate.to_file().into_bytes(), mode)), Order::WriteCertificate)

@@ -11,6 +11,10 @@ pub const TABLE_ELEMENTS: usize = 100_000;
 pub const GUEST_TIME: Duration = Duration::from_secs(10);
 /// Time in one host call. What exceeds it ends the process: nothing has been changed by then.
 pub const HOST_CALL_TIME: Duration = Duration::from_secs(30);
+/// Time in all host calls of a run together.
+pub const HOST_TIME: Duration = Duration::from_secs(120);
+/// Connections for which a run may ask sshd: each is a process, and its answer is remembered.
+pub const CONNECTIONS: usize = 100;
 /// Bytes that one host call may copy out of a guest.
 pub const CALL_BYTES: usize = 4 << 20;
 /// Handles that a guest may hold at once.

@@ -5,7 +5,7 @@
 use super::limits::{GUEST_TIME, HOST_CALL_TIME};
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{RecvTimeoutError, Sender, channel},
     },
     thread::{self, JoinHandle},
@@ -20,23 +20,47 @@ const TICK: Duration = Duration::from_millis(10);
 #[expect(clippy::as_conversions, reason = "a thousand fits")]
 pub(crate) const EPOCHS: u64 = (GUEST_TIME.as_millis() / TICK.as_millis()) as u64;
 
-/// Which host call is under way, and since when.
+/// Which host call is under way and since when, and how long the ones before it took together.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Clock(Arc<Mutex<Option<(&'static str, Instant)>>>);
+pub(crate) struct Clock(Arc<Mutex<Calls>>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Calls {
+    now: Option<(&'static str, Instant)>,
+    before: Duration,
+}
 
 impl Clock {
     /// A host call begins. It ends when the result is dropped.
     pub(crate) fn enter(&self, capability: &'static str) -> InCall {
-        self.set(Some((capability, Instant::now())));
+        self.calls().now = Some((capability, Instant::now()));
         InCall(self.clone())
     }
 
-    fn set(&self, call: Option<(&'static str, Instant)>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = call;
+    /// How long the calls that have ended took together.
+    pub(crate) fn spent(&self) -> Duration {
+        self.calls().before
+    }
+
+    /// As if the calls before had taken so long.
+    #[cfg(test)]
+    pub(crate) fn pretend_spent(&self, time: Duration) {
+        self.calls().before = time;
+    }
+
+    fn leave(&self) {
+        let mut calls = self.calls();
+        if let Some((_, since)) = calls.now.take() {
+            calls.before = calls.before.saturating_add(since.elapsed());
+        }
     }
 
     fn call(&self) -> Option<(&'static str, Instant)> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.calls().now
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -46,7 +70,7 @@ pub(crate) struct InCall(Clock);
 
 impl Drop for InCall {
     fn drop(&mut self) {
-        self.0.set(None);
+        self.0.leave();
     }
 }
 
@@ -81,5 +105,23 @@ impl Drop for Watch {
             // It only waits and counts: it cannot have panicked.
             thread.join().unwrap_or_default();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_all_calls_adds_up() {
+        let clock = Clock::default();
+        for _ in 0..3 {
+            let _in_call = clock.enter("files.read");
+            thread::sleep(Duration::from_millis(5));
+        }
+        let spent = clock.spent();
+        assert!(spent >= Duration::from_millis(15), "{spent:?}");
+        thread::sleep(Duration::from_millis(5));
+        assert_eq!(clock.spent(), spent, "time between calls is the guest's");
     }
 }

@@ -2,12 +2,13 @@
 //! is taken back, what was so before, and what holds once it is kept.
 
 use crate::{
+    digest::Digest,
     machine::path::AbsolutePath,
     policy::{file::Service, name::Name},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// What follows from a run, one way or the other.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +45,9 @@ pub struct SshdBefore {
     pub binary: Option<PathBuf>,
     /// The fingerprints of the host keys that it offered; none: nothing listened.
     pub offered: Option<Vec<String>>,
+    /// The files of its configuration, with the digest of each.
+    #[serde(default)]
+    pub files: BTreeMap<PathBuf, Digest>,
 }
 
 /// The condition under which a run is kept.

@@ -12,13 +12,14 @@ use crate::{
     error::{Error, Result},
     machine::{
         files::{Metadata, Place, Root, Whereabouts},
+        keys::holds_private_key,
         path::AbsolutePath,
         private::{StateDir, StateLock},
     },
     text,
 };
 use serde::{Deserialize, Serialize};
-use std::{thread, time::Duration};
+use std::{path::Path, thread, time::Duration};
 use zeroize::Zeroizing;
 
 const SCHEMA: &str = "warded.journal/1";
@@ -188,14 +189,16 @@ impl Run {
         own: Option<&OwnFile>,
     ) -> Result<Self> {
         let number = journal.run.run;
-        let directory = state.sub(&format!("{RUNS}/{number}"))?;
-        let lock = lock(&directory, number)?;
+        let (directory, lock) = open_locked(state, number)?;
         if directory.read(FILE)?.is_some() {
             return Err(Error::failed(format!("there has been a run {number} already")));
         }
         let run = Self { state: state.clone(), directory, journal, _lock: Some(lock) };
         let written = run.write(changes, own);
         if written.is_err() {
+            // The journal first: with it this would be a run that was interrupted, and without the
+            // other states nobody could end it.
+            run.directory.remove(FILE)?;
             run.remove_copies()?;
             run.forget_own()?;
             run.remove_pending()?;
@@ -219,6 +222,11 @@ impl Run {
     /// The journal.
     pub(super) fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The journal, without its directory.
@@ -292,6 +300,17 @@ impl Run {
         self.directory.remove(OWN_REMOVED)
     }
 
+    /// Removes the copies of new files that are private keys: taking a run back that was kept needs
+    /// only the old ones, and the new key is where it belongs.
+    pub(super) fn remove_new_keys(&self) -> Result<()> {
+        for index in 0..self.journal.entries.len() {
+            if self.left(index)?.is_some_and(|left| holds_private_key(&left)) {
+                self.directory.remove(&format!("new/{index}"))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether temporary files may still be there.
     pub(super) fn is_untidy(&self) -> Result<bool> {
         let names = self.directory.names()?;
@@ -354,6 +373,28 @@ impl Run {
             self.directory.write(state.file(), &self.journal.in_state(state)?, 0o600)?;
         }
         Ok(())
+    }
+}
+
+/// Takes the next number for a run: its directory is made now, and nobody else gets it.
+pub(super) fn reserve(state: &StateDir) -> Result<u64> {
+    state.sub(RUNS)?;
+    let mut number = numbers(state)?.first().map_or(1, |newest| newest.saturating_add(1));
+    while !state.make_sub(&format!("{RUNS}/{number}"))? {
+        number = number.saturating_add(1);
+    }
+    Ok(number)
+}
+
+/// A run's directory, locked; it may have been removed as one of a run that never began.
+fn open_locked(state: &StateDir, number: u64) -> Result<(StateDir, StateLock)> {
+    let name = format!("{RUNS}/{number}");
+    loop {
+        let directory = state.sub(&name)?;
+        let lock = lock(&directory, number)?;
+        if lock.is_of(&directory) {
+            return Ok((directory, lock));
+        }
     }
 }
 

@@ -1,25 +1,42 @@
 //! Locks on the directories that change: two runs exclude each other whatever state directory
-//! and configuration each of them has.
+//! and configuration each of them has. Whoever can read a directory can lock it, so root's locks
+//! are in a place of root's own, named after the directories.
 
 use crate::{
     error::{Error, Result},
-    machine::files::{DirectoryLock, Place},
+    machine::{
+        files::{DirectoryLock, Place},
+        private::{StateDir, StateLock},
+    },
     text,
 };
 use std::{
     collections::BTreeMap,
-    fs, thread,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
 /// How long another run may take.
 const WAIT: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(10) };
 const PAUSE: Duration = Duration::from_millis(50);
+/// Where only root can write, the same place for every run, and empty after each boot.
+const RUN: [&str; 2] = ["/run", "/var/run"];
 
 /// Locked directories, until dropped.
 #[derive(Debug)]
 pub(super) struct Locks {
-    _held: Vec<DirectoryLock>,
+    _held: Vec<Lock>,
+}
+
+#[derive(Debug)]
+enum Lock {
+    /// The directory itself: an ordinary user's.
+    Directory { _lock: DirectoryLock },
+    /// What stands for it among root's locks.
+    Root { _lock: StateLock },
 }
 
 impl Locks {
@@ -31,35 +48,56 @@ impl Locks {
             .map(|(key, place)| ((key.device, key.inode), place))
             .collect();
         let until = Instant::now() + WAIT;
-        let held = directories.values().map(|place| take(place, until)).collect::<Result<_>>()?;
+        let roots = if directories.is_empty() { None } else { roots_locks() };
+        let held = directories.values().map(|place| take(place, roots.as_ref(), until)).collect::<Result<_>>()?;
         Ok(Self { _held: held })
     }
 }
 
-fn take(place: &Place, until: Instant) -> Result<DirectoryLock> {
+/// The directory of root's locks. None for other users; and where none can be made, as on a full
+/// disk: taking a run back must not depend on it, and only root can have brought that about.
+fn roots_locks() -> Option<StateDir> {
+    let run = RUN.into_iter().map(Path::new).find(|run| run.is_dir())?;
+    let root = rustix::process::geteuid().is_root();
+    root.then(|| StateDir::open(&run.join("warded/locks")).ok()).flatten()
+}
+
+fn take(place: &Place, roots: Option<&StateDir>, until: Instant) -> Result<Lock> {
     let directory = place.whereabouts().directory;
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::failed(format!("could not lock {}", text::neutral(&directory))).cause(error)
+    };
+    let key = place.key();
+    let stands_for_it = roots.and_then(|roots| roots.sub(&format!("{:x}-{}", key.device, key.inode)).ok());
     loop {
-        match place.try_lock_directory() {
-            Ok(Some(lock)) => return Ok(lock),
-            Ok(None) if Instant::now() < until => thread::sleep(PAUSE),
-            Ok(None) => {
-                let holder = holder(place).unwrap_or_else(|| "another process".to_owned());
+        let taken = match &stands_for_it {
+            Some(own) => own.try_lock().map_err(|error| failed(&error))?.map(|lock| Lock::Root { _lock: lock }),
+            None => {
+                let lock = place.try_lock_directory().map_err(|error| failed(&error))?;
+                lock.map(|lock| Lock::Directory { _lock: lock })
+            }
+        };
+        match taken {
+            Some(lock) => return Ok(lock),
+            None if Instant::now() < until => thread::sleep(PAUSE),
+            None => {
+                let locked = match &stands_for_it {
+                    Some(own) => fs::metadata(own.path()).ok().map(|found| (found.dev(), found.ino())),
+                    None => Some((key.device, key.inode)),
+                };
+                let holder = locked.and_then(holder).unwrap_or_else(|| "another process".to_owned());
                 return Err(Error::refused(format!("{} is being changed by another run", text::neutral(&directory)))
                     .cause(format!("{holder} has the directory locked"))
                     .state("nothing was changed")
                     .next("wait until it has ended, then run this again"));
-            }
-            Err(error) => {
-                return Err(Error::failed(format!("could not lock {}", text::neutral(&directory))).cause(error));
             }
         }
     }
 }
 
 /// Who has a directory locked, from `/proc/locks`: `1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF`.
-fn holder(place: &Place) -> Option<String> {
-    let key = place.key();
-    let file = format!("{:02x}:{:02x}:{}", rustix::fs::major(key.device), rustix::fs::minor(key.device), key.inode);
+fn holder((device, inode): (u64, u64)) -> Option<String> {
+    let file = format!("{:02x}:{:02x}:{inode}", rustix::fs::major(device), rustix::fs::minor(device));
     let locks = fs::read_to_string("/proc/locks").ok()?;
     let pid = locks.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find_map(|fields| {
         let held = fields.get(1) == Some(&"FLOCK") && fields.get(5) == Some(&file.as_str());
@@ -67,4 +105,49 @@ fn holder(place: &Place) -> Option<String> {
     })?;
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some(format!("process {pid} ({})", text::neutral(name.trim())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::files::Root;
+    use rustix::fs::{FlockOperation, flock};
+
+    /// A directory that everybody may read, and a place in it.
+    fn directory() -> (tempfile::TempDir, Place) {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().canonicalize().unwrap().join("file");
+        let place = Root::ambient().unwrap().place(&path.as_path().try_into().unwrap(), usize::MAX).unwrap().unwrap();
+        (scratch, place)
+    }
+
+    #[test]
+    fn one_run_at_a_time_and_the_holder_is_named() {
+        let (_scratch, place) = directory();
+        let held = Locks::take([&place]).unwrap();
+        let error = Locks::take([&place]).unwrap_err().to_string();
+        let me = format!("process {} (", std::process::id());
+        assert!(error.contains("is being changed by another run") && error.contains(&me), "{error}");
+        drop(held);
+        drop(Locks::take([&place]).unwrap());
+    }
+
+    #[test]
+    fn nobody_can_keep_root_from_a_directory_by_locking_it() {
+        if !rustix::process::geteuid().is_root() {
+            assert!(std::env::var_os("CI").is_none(), "this test has to run as root in CI");
+            eprintln!("SKIPPED: not root");
+            return;
+        }
+        let (scratch, place) = directory();
+        // All that it takes is to be allowed to read it.
+        let opened = fs::File::open(scratch.path()).unwrap();
+        flock(&opened, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let _held = Locks::take([&place]).unwrap();
+        let locks = roots_locks().unwrap();
+        for path in [locks.path(), &locks.path().join(format!("{:x}-{}", place.key().device, place.key().inode))] {
+            let found = fs::metadata(path).unwrap();
+            assert_eq!((found.uid(), found.mode() & 0o777), (0, 0o700), "{}", path.display());
+        }
+    }
 }

@@ -63,13 +63,12 @@ pub fn unconfirmed(state: &StateDir) -> Result<Option<Journal>> {
     Ok(None)
 }
 
-/// Takes the newest interrupted run back, and removes what ended runs have left behind. To be
-/// called until there is none. `settle` tells the services, while nobody else can work on the run.
+/// Takes the newest interrupted run back. To be called until there is none. `settle` tells the
+/// services, while nobody else can work on the run.
 ///
 /// # Errors
 /// When a file could not be put back, or another run has its directory.
 pub fn recover(state: &StateDir, root: &Root, settle: impl FnOnce(&Journal, &RolledBack)) -> Result<Option<Recovered>> {
-    tidy_ended(state, root)?;
     let Some(journal) = interrupted(state)? else { return Ok(None) };
     let rolled_back = roll_back_run(state, root, journal.run.run, settle)?;
     Ok(rolled_back.map(|rolled_back| Recovered { run: journal.run, rolled_back }))
@@ -135,8 +134,8 @@ pub fn confirm(
     may(run.journal())?;
     run.keep()?;
     // What stays untidy, the next command tidies.
-    let left = roll_back::tidy(root, &run).unwrap_or_default();
-    drop(retain::prune(state));
+    let mut left = roll_back::tidy(root, &run);
+    left.extend(retain::prune_if_possible(state));
     Ok(Some((run.into_journal(), left)))
 }
 
@@ -169,12 +168,17 @@ fn waits(run: &Run) -> Result<bool> {
     Ok(journal.state == State::Unconfirmed && in_time && run.is_watched()?)
 }
 
-fn tidy_ended(state: &StateDir, root: &Root) -> Result<()> {
+/// Removes what ended runs have left behind; says what it could not remove.
+///
+/// # Errors
+/// When the journals cannot be read.
+pub fn tidy_ended(state: &StateDir, root: &Root) -> Result<Vec<LeftAlone>> {
+    let mut left = Vec::new();
     for number in numbers(state)? {
         let Some(run) = Run::look(state, number)? else { continue };
         if run.journal().is_final() && run.is_untidy()? && !run.is_running()? {
-            roll_back::tidy(root, &run)?;
+            left.extend(roll_back::tidy(root, &run));
         }
     }
-    Ok(())
+    Ok(left)
 }

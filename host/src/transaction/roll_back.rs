@@ -13,7 +13,7 @@ use crate::{
     },
     text,
 };
-use std::{collections::BTreeMap, fmt, io};
+use std::{collections::BTreeMap, fmt, io, path::Path};
 
 /// What was taken back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct RolledBack {
 impl fmt::Display for RolledBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} restored", text::count(self.restored.len(), "file"))?;
-        self.left_alone.iter().try_for_each(|left| write!(f, "; {} left alone: {}", left.path, left.why))
+        self.left_alone.iter().try_for_each(|left| write!(f, "; {left}"))
     }
 }
 
@@ -42,9 +42,23 @@ pub struct LeftAlone {
     pub why: String,
 }
 
+impl LeftAlone {
+    /// None where the path cannot be shown.
+    pub(super) fn at(path: &Path, why: String) -> Option<Self> {
+        AbsolutePath::try_from(path).ok().map(|path| Self { path, why })
+    }
+}
+
+impl fmt::Display for LeftAlone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} left alone: {}", self.path, self.why)
+    }
+}
+
 /// Takes back what the run has changed, in reverse order; has `settle` tell the services; and
 /// removes the temporary files. Stopped anywhere, it can be done again, and tells them then.
 pub(super) fn roll_back(root: &Root, run: &mut Run, settle: impl FnOnce(&Journal, &RolledBack)) -> Result<RolledBack> {
+    let is_first_attempt = run.journal().state != State::RollingBack;
     match run.journal().state {
         State::Prepared | State::RollingBack => {}
         State::Committing | State::Unconfirmed => {
@@ -73,45 +87,67 @@ pub(super) fn roll_back(root: &Root, run: &mut Run, settle: impl FnOnce(&Journal
         let synced = directories.into_values().try_for_each(|place: Place| place.sync_directory());
         failures.extend(synced.err().map(|error| Error::failed("could not sync a directory").cause(error)));
     }
-    // The first is told; all of them will be met again by the next attempt.
-    if let Some(first) = failures.into_iter().next() {
-        return Err(first.next("run `warded recover`"));
-    }
-    if run.journal().state == State::RollingBack {
+    // Services are told of what is back, even if one file is not: but not by every attempt anew.
+    if run.journal().state == State::RollingBack && (is_first_attempt || failures.is_empty()) {
         done.reloads.clone_from(&run.journal().reloads);
         settle(run.journal(), &done);
         interruption::point("settled");
     }
+    // The first is told; all of them will be met again by the next attempt.
+    if let Some(first) = failures.into_iter().next() {
+        return Err(first.next("run `warded recover`"));
+    }
     run.advance(State::RolledBack)?;
     interruption::point("rolled back");
-    done.left_alone.extend(tidy(root, run)?);
+    done.left_alone.extend(tidy(root, run));
     Ok(done)
 }
 
 /// Removes the temporary files of a run that has ended, and copies that are of no more use; says
-/// which files it could not remove.
-pub(super) fn tidy(root: &Root, run: &Run) -> Result<Vec<LeftAlone>> {
+/// what it could not remove. That is no failure: the run has ended, and the next command tries again.
+pub(super) fn tidy(root: &Root, run: &Run) -> Vec<LeftAlone> {
     let mut left = Vec::new();
+    let mut again = false;
     for (index, entry) in run.journal().entries.iter().enumerate() {
-        let Some(temporary) = root.find(&entry.temporary_at, &entry.temporary)? else { continue };
-        if is_disposable(run, index, &temporary)? {
-            temporary.remove().map_err(|error| {
-                Error::failed(format!("could not remove {}", temporary.resolved().display())).cause(error)
-            })?;
-        } else if let Ok(path) = AbsolutePath::try_from(temporary.resolved().as_path()) {
-            let why = format!("somebody wrote to {} while it was replaced; this is what they wrote", entry.path);
-            left.push(LeftAlone { path, why });
+        match tidy_one(root, run, index, entry) {
+            Ok(theirs) => left.extend(theirs),
+            Err(error) => {
+                again = true;
+                left.push(LeftAlone { path: entry.path.clone(), why: untidy("its temporary file", &error) });
+            }
         }
         interruption::point("tidied");
     }
-    if run.journal().state == State::Kept {
-        run.settle_own()?;
+    let ended = if run.journal().state == State::Kept {
+        run.settle_own().and(run.remove_new_keys())
     } else {
-        run.forget_own()?;
-        run.remove_copies()?;
+        run.forget_own().and(run.remove_copies())
+    };
+    // The sign that something is left to tidy goes last.
+    let ended = if again { ended } else { ended.and_then(|()| run.remove_pending()) };
+    if let Err(error) = ended {
+        left.extend(LeftAlone::at(run.path(), untidy("what is in it", &error)));
     }
-    run.remove_pending()?;
-    Ok(left)
+    left
+}
+
+fn tidy_one(root: &Root, run: &Run, index: usize, entry: &Entry) -> Result<Option<LeftAlone>> {
+    let Some(temporary) = root.find(&entry.temporary_at, &entry.temporary)? else { return Ok(None) };
+    if is_disposable(run, index, &temporary)? {
+        temporary.remove().map_err(|error| {
+            Error::failed(format!("could not remove {}", temporary.resolved().display())).cause(error)
+        })?;
+        return Ok(None);
+    }
+    let why = format!("somebody wrote to {} while it was replaced; this is what they wrote", entry.path);
+    Ok(LeftAlone::at(&temporary.resolved(), why))
+}
+
+/// Why something was left, and what becomes of it.
+pub(super) fn untidy(what: &str, error: &Error) -> String {
+    let causes: String =
+        error.notes().filter(|(label, _)| *label == "cause").map(|(_, cause)| format!(": {cause}")).collect();
+    format!("{what} could not be tidied away, the next command tries again ({}{causes})", error.message())
 }
 
 enum Outcome {

@@ -119,6 +119,7 @@ impl Machine {
     }
 
     fn recover(&self) -> Result<Option<Recovered>> {
+        tidy_ended(&self.state, &self.root)?;
         recover(&self.state, &self.root, |_, _| {})
     }
 

@@ -153,8 +153,9 @@ fn order(done: Order, writes: bool) -> Order {
 
 fn difference(entry: &Entry, left: Option<&[u8]>, now: Option<&Snapshot>) -> String {
     let now = now.map(|now| now.contents.as_slice());
-    let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec()).ok();
-    match (left, now, text(left), text(now)) {
+    // Of a private key no copy is kept.
+    let text = |bytes: Option<&[u8]>| String::from_utf8(bytes?.to_vec()).ok();
+    match (&entry.after, now, text(left), text(now)) {
         (_, None, ..) => format!("{}: somebody removed it", entry.path),
         (None, Some(_), ..) => format!("{}: somebody made it again", entry.path),
         (_, _, Some(left), Some(now)) if !is_secret(&left) && !is_secret(&now) => {

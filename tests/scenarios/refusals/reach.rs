@@ -2,7 +2,7 @@
 
 use super::write;
 use crate::support::{
-    Grants, Machine, Run,
+    Grants, Machine,
     calls::{self, Calls},
     machine::tree,
 };
@@ -82,7 +82,7 @@ fn a_private_key_is_not_read_whatever_is_granted() {
     calls.call(&calls::named("files.read"));
     let grants = Grants::of(&["files.read = [\"{sshd}/ssh_host_ed25519_key\"]"]);
     grants.write(&machine.path("policies"), "case", "go", &calls.guest().component());
-    let _: Run = machine.warded(["apply", "go", "--policy", "case", "--yes"]).ends(0);
+    machine.warded(["apply", "go", "--policy", "case", "--yes"]).ends(0);
     let failed: Vec<_> = machine.audit().into_iter().filter(|record| record["kind"] == "failed").collect();
     assert_eq!(failed.len(), 1);
     assert!(failed[0]["detail"].as_str().unwrap().starts_with("private-key"), "{failed:?}");

@@ -146,7 +146,7 @@ fn reading_goes_on_behind_a_damaged_line() {
     fs::write(scratch.path.join(LOG), &WHOLE.0).unwrap();
     let all: Vec<_> = read(&scratch.path).unwrap().collect();
     assert_eq!(all.len(), 7);
-    assert_eq!(all[3], Err(Unreadable(4)));
+    assert_eq!(all[3], Err(Unreadable { line: 4, bytes: 10 }));
     assert_eq!(all[4].as_ref().unwrap().event.kind, Kind::Recovered);
 }
 

@@ -8,7 +8,10 @@ use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat},
     io::Errno,
 };
-use std::{collections::VecDeque, path::PathBuf};
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+};
 
 /// As many links as Linux follows.
 const MAX_LINKS: u8 = 40;
@@ -163,6 +166,21 @@ impl Walk {
         let directory = Directory::open(&self.here()?.handle, self.path(), trusted)?;
         Ok(Found { directory, name })
     }
+}
+
+/// Sees that a file is one that only root and we can change.
+pub(super) fn refuse_foreign(directory: &Dir, name: &str, shown: &Path) -> Result<(), FileError> {
+    let found = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| FileError::io(shown, error))?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+        return Err(FileError::not_a_file(shown, "not a regular file"));
+    }
+    if !is_ours(&found) {
+        return Err(FileError::untrusted(shown, "it belongs to somebody else"));
+    }
+    if found.st_mode & WRITABLE_BY_OTHERS != 0 {
+        return Err(FileError::untrusted(shown, "others can write it"));
+    }
+    Ok(())
 }
 
 fn is_ours(found: &Stat) -> bool {

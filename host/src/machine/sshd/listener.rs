@@ -23,21 +23,22 @@ pub struct Listener {
     pub sockets: Option<Vec<sockets::Socket>>,
 }
 
-/// Whether any sshd runs on this machine, for whatever purpose.
+/// Whether any sshd of root's or ours runs on this machine, for whatever purpose.
 #[must_use]
 pub fn is_running() -> bool {
-    let sshd = |pid| comm(pid).is_some_and(|name| name.starts_with("sshd"));
+    let sshd = |pid| comm(pid).is_some_and(|name| name.starts_with("sshd")) && is_trusted(pid);
     processes().into_iter().any(|pid| sshd(pid) && state(pid) != Some('Z') && is_ours_to_see(pid))
 }
 
-/// The listeners that run with this configuration file, the oldest first.
+/// The listeners of root or of ours that run with this configuration file, the oldest first.
 #[must_use]
 pub(super) fn scan(config: &Path) -> Vec<Listener> {
     let wanted = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
-    let mut pids: Vec<_> =
-        processes().into_iter().filter(|&pid| comm(pid).as_deref() == Some("sshd") && is_ours_to_see(pid)).collect();
+    let is_candidate = |pid: &i32| comm(*pid).as_deref() == Some("sshd") && is_trusted(*pid) && is_ours_to_see(*pid);
+    let mut pids: Vec<_> = processes().into_iter().filter(is_candidate).collect();
     pids.sort_unstable();
-    pids.into_iter().filter_map(|pid| listener(pid, &wanted)).collect()
+    // Asked again afterwards: what was read in between may have been another program's by then.
+    pids.into_iter().filter_map(|pid| listener(pid, &wanted).filter(|_| is_trusted(pid))).collect()
 }
 
 fn listener(pid: i32, wanted: &Path) -> Option<Listener> {
@@ -48,7 +49,13 @@ fn listener(pid: i32, wanted: &Path) -> Option<Listener> {
     if fs::canonicalize(&used).unwrap_or(used) != wanted {
         return None;
     }
-    let running = fs::read_link(proc(pid, "exe")).ok().filter(|path| path.is_file());
+    let running = fs::read_link(proc(pid, "exe"));
+    // Whoever may run a program as root may do so under any name, through a link called sshd.
+    let is_sshd = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("sshd"));
+    if running.as_ref().is_ok_and(|path| !is_sshd(path)) {
+        return None;
+    }
+    let running = running.ok().filter(|path| path.is_file());
     let named = line.binary.filter(|path| path.is_file());
     Some(Listener {
         pid,
@@ -70,6 +77,21 @@ fn unit(cgroup: &str) -> Option<String> {
     let inner = path.strip_prefix("/system.slice/")?;
     let service = inner.rsplit('/').next()?;
     service.ends_with(".service").then(|| service.to_owned())
+}
+
+/// Whether all that a process is and was allowed is root's or ours. Anybody can give a process of
+/// their own the name and the command line of an sshd.
+fn is_trusted(pid: i32) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    fs::read_to_string(proc(pid, "status")).is_ok_and(|status| belongs_to(&status, own))
+}
+
+/// Whether the four user ids (real, effective, saved, of the file system) in the text of
+/// `/proc/PID/status` are each root's or this one.
+fn belongs_to(status: &str, own: u32) -> bool {
+    let Some(line) = status.lines().find_map(|line| line.strip_prefix("Uid:")) else { return false };
+    let ids: Vec<Option<u32>> = line.split_whitespace().map(|id| id.parse().ok()).collect();
+    ids.len() == 4 && ids.iter().all(|id| id.is_some_and(|id| id == 0 || id == own))
 }
 
 /// Whether a process shares our view of processes and network: an sshd in a container does not, and
@@ -105,6 +127,28 @@ fn proc(pid: i32, entry: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_is_trusted_if_all_its_users_are() {
+        let status = |ids: &str| format!("Name:\tsshd\nUmask:\t0022\nPid:\t7\nUid:\t{ids}\nGid:\t0\t0\t0\t0\n");
+        for (ids, own, expected) in [
+            ("0\t0\t0\t0", 0, true),
+            ("0\t0\t0\t0", 1000, true),
+            ("1000\t1000\t1000\t1000", 1000, true),
+            ("1000\t0\t0\t0", 1000, true),
+            ("65534\t65534\t65534\t65534", 0, false),
+            ("65534\t0\t0\t0", 0, false),
+            ("0\t65534\t0\t65534", 0, false),
+            ("1000\t1000\t1000\t1000", 1001, false),
+            ("0\t0\t0", 0, false),
+            ("x\t0\t0\t0", 0, false),
+            ("", 0, false),
+        ] {
+            assert_eq!(belongs_to(&status(ids), own), expected, "{ids} for {own}");
+        }
+        assert!(!belongs_to("Name:\tsshd\n", 0));
+        assert!(is_trusted(i32::try_from(std::process::id()).unwrap()));
+    }
 
     #[test]
     fn only_a_system_service_is_a_unit() {

@@ -41,3 +41,30 @@ fn what_is_not_there_is_said() {
     let told = sshd.test(config.as_path(), &[]).unwrap_err().to_string();
     assert!(told.contains("line 1: Bad configuration option: Foo"), "{told}");
 }
+
+#[test]
+fn a_program_that_others_could_have_changed_is_not_run() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().canonicalize().unwrap();
+    let program = directory.join("sshd");
+    fs::copy(exec::find("sshd").unwrap(), &program).unwrap();
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let said = || trusted(&program).map_err(|error| error.to_string());
+    assert_eq!(said(), Ok(program.clone()));
+    mode(&program, 0o775);
+    assert!(said().unwrap_err().contains("others can write it"), "{:?}", said());
+    mode(&program, 0o755);
+    mode(&directory, 0o777);
+    assert!(said().unwrap_err().contains("others can write this directory"), "{:?}", said());
+    mode(&directory, 0o755);
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&program, Some(65534), None).unwrap();
+        assert!(said().unwrap_err().contains("it belongs to somebody else"), "{:?}", said());
+        std::os::unix::fs::chown(&program, Some(0), None).unwrap();
+    }
+    let link = directory.join("link");
+    std::os::unix::fs::symlink(&program, &link).unwrap();
+    assert_eq!(trusted(&link).unwrap(), link);
+    assert!(trusted(&directory.join("none")).unwrap_err().to_string().contains("no such file"));
+}

@@ -254,3 +254,73 @@ fn an_immutable_file_is_seen_beforehand() {
     assert_eq!(done.unwrap().restored.len(), 2);
     assert_eq!(machine.tree(), before);
 }
+
+#[test]
+fn what_cannot_be_tidied_away_is_told_and_tried_again() {
+    let machine = Machine::new("/tmp");
+    let mut transaction = machine.begin(example(&machine)).unwrap();
+    transaction.commit().unwrap();
+    // The way there leads for a while to what is no directory.
+    let temporary = machine.tree().into_keys().find(|name| name.starts_with("d/.conf")).unwrap();
+    let at = machine.path(&temporary);
+    let moved = machine.live.join("moved");
+    fs::rename(machine.path("d"), &moved).unwrap();
+    std::os::unix::fs::symlink("/proc/self/mem/x", machine.path("d")).unwrap();
+    let left = transaction.keep().unwrap();
+    assert!(!left.is_empty() && left.iter().all(|left| left.why.contains("the next command tries again")), "{left:?}");
+    assert_eq!(transaction.journal().state, State::Kept);
+    drop(transaction);
+    assert!(!tidy_ended(&machine.state, &machine.root).unwrap().is_empty());
+    fs::remove_file(machine.path("d")).unwrap();
+    fs::rename(&moved, machine.path("d")).unwrap();
+    assert!(at.exists());
+    assert_eq!(tidy_ended(&machine.state, &machine.root).unwrap(), []);
+    assert!(!at.exists());
+}
+
+#[test]
+fn whoever_can_only_read_a_directory_keeps_no_run_of_roots_waiting() {
+    use rustix::fs::{FlockOperation, flock};
+    let machine = Machine::new("/tmp");
+    // As any user may, to whom the directory is open.
+    let held = fs::File::open(machine.path("d")).unwrap();
+    flock(&held, FlockOperation::LockExclusive).unwrap();
+    let change = machine.change("d/x", Some((b"x", 0o644)), Order::WriteOther);
+    if rustix::process::geteuid().is_root() {
+        machine.apply(vec![change]);
+        let inode = machine.path("d").metadata().unwrap().ino();
+        let device = machine.path("d").metadata().unwrap().dev();
+        let stand_in = Path::new("/run/warded/locks").join(format!("{device}-{inode}"));
+        assert_eq!(stand_in.metadata().unwrap().mode() & 0o777, 0o700);
+        assert_eq!(stand_in.parent().unwrap().metadata().unwrap().mode() & 0o777, 0o700);
+    } else {
+        // A user's own directories: there is no place that only they can open and all their runs know.
+        assert!(machine.begin(vec![change]).unwrap_err().to_string().contains("is being changed by another run"));
+    }
+}
+
+#[test]
+fn services_are_told_even_if_one_file_could_not_be_put_back() {
+    use std::cell::Cell;
+    let machine = Machine::new("/tmp");
+    let changes = example(&machine);
+    let before = machine.tree();
+    let mut transaction = machine.begin(changes).unwrap();
+    transaction.commit().unwrap();
+    let entry = transaction.journal().entries.iter().find(|entry| entry.name == "cert").unwrap();
+    let in_the_way = Path::new(&entry.temporary_at.directory).join(&entry.temporary);
+    fs::write(&in_the_way, "theirs").unwrap();
+    let told = Cell::new(0);
+    let tell = |_: &Journal, _: &RolledBack| told.set(told.get() + 1);
+    let error = transaction.roll_back(tell).unwrap_err().to_string();
+    assert!(error.contains("is in the way") && error.contains("warded recover"), "{error}");
+    assert_eq!((told.get(), transaction.journal().state), (1, State::RollingBack));
+    assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"old configuration");
+    // Whoever tries again and again does not reload again and again; once it is whole, it is told.
+    transaction.roll_back(tell).unwrap_err();
+    assert_eq!(told.get(), 1);
+    fs::remove_file(in_the_way).unwrap();
+    transaction.roll_back(tell).unwrap();
+    assert_eq!((told.get(), transaction.journal().state), (2, State::RolledBack));
+    assert_eq!(machine.tree(), before);
+}

@@ -104,3 +104,51 @@ fn what_a_run_without_a_journal_left_goes() {
     machine.apply(changes);
     assert_eq!(journal::numbers(&machine.state).unwrap(), [2]);
 }
+
+#[test]
+fn a_number_is_given_once() {
+    let machine = Machine::new("/tmp");
+    let next = || next_run(&machine.state).unwrap();
+    // Runs that ended before they began; and many at once.
+    assert_eq!([next(), next(), next()], [1, 2, 3]);
+    let state = &machine.state;
+    let mut numbers: Vec<u64> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| next_run(state).unwrap())).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    numbers.sort_unstable();
+    assert_eq!(numbers, (4..=11).collect::<Vec<_>>());
+    // Such numbers are no runs, and stay no longer than they have to.
+    assert!(interrupted(state).unwrap().is_none() && !machine.undo());
+    assert_eq!(next(), 12);
+    assert_eq!(journal::numbers(state).unwrap(), [12]);
+    machine.next.set(12);
+    machine.apply(vec![machine.change("d/x", Some((b"x", 0o600)), Order::WriteOther)]);
+    assert_eq!([next(), next()], [13, 14]);
+    assert_eq!(journal::numbers(state).unwrap(), [14, 12]);
+    // One whose number was reserved before all that still gets through, and is the one to undo.
+    machine.next.set(13);
+    machine.apply(vec![machine.change("d/x", Some((b"y", 0o600)), Order::WriteOther)]);
+    assert_eq!(journal::numbers(state).unwrap(), [14, 13, 12]);
+    assert!(machine.undo());
+    assert_eq!(fs::read(machine.path("d/x")).unwrap(), b"x");
+}
+
+#[test]
+fn private_keys_are_not_kept_twice() {
+    let machine = Machine::new("/dev/shm");
+    let key = b"-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n";
+    machine.apply(vec![
+        machine.change("d/key", Some((key, 0o600)), Order::WriteKey),
+        machine.change("d/conf", Some((b"text\n", 0o644)), Order::WriteOther),
+    ]);
+    let copies = |run: u64| machine.state.sub(&format!("runs/{run}/new")).unwrap().names().unwrap();
+    assert_eq!(copies(1), ["1"]);
+    // Enough to say what has changed, and to take it back.
+    machine.put("d/key", b"theirs\n", 0o600);
+    let shown = Error::from(undo_changes(&machine.state, &machine.root).unwrap_err()).to_string();
+    assert!(shown.contains("d/key: somebody changed it") && !shown.contains("c2VjcmV0"), "{shown}");
+    machine.put("d/key", key, 0o600);
+    assert!(machine.undo());
+    assert!(machine.tree().is_empty());
+}

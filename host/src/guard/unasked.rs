@@ -1,0 +1,59 @@
+//! A machine with a configuration of sshd, and no sshd that could be asked about it: it is outside
+//! the usual directories, or just being upgraded. What cannot be checked is not changed.
+
+use super::{
+    check::refuse_lines,
+    includes::{ConfigFile, Overlay, Staged, Tree},
+    keywords::MayChange,
+};
+use crate::error::{Error, Result};
+use std::path::Path;
+
+/// Sees that no staged file is part of the configuration, as it is or as it would be.
+///
+/// # Errors
+/// Refused: one is. With the first line that is not `granted`, if there is one.
+pub fn refuse(config: &Path, staged: &Staged, granted: MayChange<'_>) -> Result<()> {
+    let nothing = Staged::new();
+    let mut files: Vec<ConfigFile> = Vec::new();
+    for overlay in [Overlay(&nothing), Overlay(staged)] {
+        if overlay.exists(config) {
+            files.extend(Tree::read(config, overlay)?.files);
+        }
+    }
+    let parts = refuse_lines(staged, &files, granted)?;
+    let Some(path) = parts.first() else { return Ok(()) };
+    Err(Error::refused(format!("{} cannot be checked: there is no sshd here", path.display()))
+        .cause(format!("it is part of sshd's configuration {}, and a wrong line locks people out", config.display()))
+        .state("nothing was changed")
+        .next("name sshd's program with --sshd FILE; if it is being upgraded, wait until that is done"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, path::PathBuf};
+
+    #[test]
+    fn only_what_is_part_of_a_configuration_is_refused() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = scratch.path().canonicalize().unwrap();
+        let main = at.join("sshd_config");
+        let with = |path: PathBuf, contents: Option<&str>| {
+            let staged = Staged::from([(path, contents.map(|text| text.as_bytes().to_vec()))]);
+            refuse(&main, &staged, MayChange::Only(&["LoginGraceTime".to_owned()])).map_err(|error| error.to_string())
+        };
+        let (used, unused) = (at.join("d.conf"), at.join("other"));
+        // No configuration at all; then one that is about to come.
+        assert_eq!(with(used.clone(), Some("DenyUsers *\n")), Ok(()));
+        assert!(with(main.clone(), Some("LoginGraceTime 7\n")).unwrap_err().contains("there is no sshd here"));
+        fs::write(&main, format!("Include {}/*.conf\n", at.display())).unwrap();
+        assert_eq!(with(unused.clone(), Some("DenyUsers *\n")), Ok(()));
+        let said = with(used.clone(), Some("DenyUsers *\n")).unwrap_err();
+        assert!(said.contains("d.conf line 1") && said.contains("not granted"), "{said}");
+        let said = with(used.clone(), Some("LoginGraceTime 7\n")).unwrap_err();
+        assert!(said.contains("there is no sshd here") && said.contains("--sshd"), "{said}");
+        fs::write(&used, "LoginGraceTime 7\n").unwrap();
+        assert!(with(used, None).unwrap_err().contains("there is no sshd here"));
+    }
+}

@@ -1,0 +1,82 @@
+//! What a person is told of a run that failed and was taken back. Only what is wholly as before may
+//! be called so: files, services and what was seen of sshd are three things.
+
+use super::take_back::Aftermath;
+use crate::{
+    error::{Error, Result},
+    transaction::RolledBack,
+};
+
+/// The failure, with what state the machine is in now.
+pub(super) fn told(error: Error, restored: Result<RolledBack>, aftermath: &Aftermath) -> Error {
+    let restored = match restored {
+        Ok(restored) => restored,
+        Err(failed) => {
+            return error.into_partly_rolled_back(format!("not all could be put back: {failed}{aftermath}"));
+        }
+    };
+    let whole = restored.left_alone.is_empty();
+    // None of the changes had been made.
+    if restored.reloads.is_empty() && restored.restored.is_empty() && aftermath.first_failure().is_none() {
+        let state = if whole { "nothing was changed".to_owned() } else { restored.to_string() };
+        return error.without_state().state(state);
+    }
+    match aftermath.first_failure() {
+        None if whole => error.into_rolled_back(format!("as before ({restored}{aftermath})")),
+        None => error.into_partly_rolled_back(format!("not all is as before ({restored}{aftermath})")),
+        Some(_) if whole => error
+            .into_partly_rolled_back(format!("the files are as before ({restored}), but not all else{aftermath}"))
+            .next("warded status"),
+        Some(_) => {
+            error.into_partly_rolled_back(format!("not all is as before ({restored}{aftermath})")).next("warded status")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        error::Exit,
+        machine::services::Reloaded,
+        policy::file::Service,
+        transaction::{LeftAlone, Reload},
+    };
+
+    fn restored(left_alone: &[&str]) -> RolledBack {
+        let service = Service { systemd: Vec::new(), direct: None };
+        let left = |why: &&str| LeftAlone { path: "/x".parse().unwrap(), why: (*why).to_owned() };
+        RolledBack {
+            restored: vec!["/y".parse().unwrap()],
+            left_alone: left_alone.iter().map(left).collect(),
+            reloads: vec![Reload { name: "ssh".parse().unwrap(), service }],
+        }
+    }
+
+    fn aftermath(reloaded: Result<Reloaded>, fault: Option<&str>) -> Aftermath {
+        Aftermath { reloads: vec![("ssh".to_owned(), reloaded)], fault: fault.map(Error::failed) }
+    }
+
+    #[test]
+    fn only_what_is_wholly_as_before_is_called_so() {
+        let fine = || aftermath(Ok(Reloaded::NotRunning), None);
+        let not_told = || aftermath(Err(Error::failed("ssh could not be reloaded")), None);
+        let lost = || aftermath(Ok(Reloaded::NotRunning), Some("sshd does not listen any more"));
+        let cases = [
+            (Ok(restored(&[])), fine(), Exit::Failed, "as before (1 file restored; ssh is not running, checked)"),
+            (Ok(restored(&["theirs"])), fine(), Exit::Degraded, "not all is as before (1 file restored; /x left alone"),
+            (Ok(restored(&[])), not_told(), Exit::Degraded, "the files are as before"),
+            (Ok(restored(&[])), not_told(), Exit::Degraded, "ssh could not be reloaded"),
+            (Ok(restored(&[])), lost(), Exit::Degraded, "sshd does not listen any more"),
+            (Ok(restored(&["theirs"])), lost(), Exit::Degraded, "/x left alone: theirs; ssh is not running; sshd does"),
+            (Err(Error::failed("a disk")), not_told(), Exit::Degraded, "not all could be put back: error: a disk"),
+            (Err(Error::failed("a disk")), lost(), Exit::Degraded, "sshd does not listen any more"),
+            (Ok(RolledBack::default()), Aftermath::default(), Exit::Refused, "nothing was changed"),
+        ];
+        for (restored, aftermath, exit, says) in cases {
+            let error = told(Error::refused("it went wrong").state("of old"), restored, &aftermath);
+            let shown = error.to_string();
+            assert!(error.exit() == exit && shown.contains(says) && !shown.contains("of old"), "{says}: {shown}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Components that are not what a policy is for: other imports, other exports, damaged bytes.
+
+use super::case::{Case, case};
+use crate::support::{
+    Machine,
+    guest::{Guest, procedure},
+};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = imports();
+    cases.extend(exports());
+    cases.extend(damaged());
+    cases
+}
+
+fn guest(change: impl Fn(&mut Guest)) -> Vec<u8> {
+    let mut guest = Guest::doing("", "", "");
+    change(&mut guest);
+    guest.component()
+}
+
+fn is(name: &str, component: fn() -> Vec<u8>) -> Case {
+    case(name).is(move |_| component())
+}
+
+fn text(component: &str) -> Vec<u8> {
+    wat::parse_str(component).unwrap()
+}
+
+/// More than the host offers, or something else by the same name.
+fn imports() -> Vec<Case> {
+    vec![
+        is("imports of WASI", || {
+            guest(|guest| {
+                guest.package = Some("package wasi:cli@0.2.0; interface environment { f: func(); }".to_owned());
+                guest.world = "import wasi:cli/environment@0.2.0;".to_owned();
+                guest.imports = r#"(import "wasi:cli/environment@0.2.0" "f" (func $f))"#.to_owned();
+                guest.fields = procedure("go", "(call $f)");
+            })
+        })
+        .ends(&[5], &["imports what no procedure gets", "wasi:cli/environment@0.2.0", "nothing of it was compiled"])
+        .on_record("ended", "imports what no procedure gets"),
+        is("imports of a function of its own", || {
+            guest(|guest| {
+                guest.world = "import run: func(command: string);".to_owned();
+                guest.imports = r#"(import "$root" "run" (func $run (param i32 i32)))"#.to_owned();
+                guest.fields = procedure("go", "(call $run (i32.const 0) (i32.const 0))");
+            })
+        })
+        .ends(&[5], &["imports what no procedure gets", "run"]),
+        is("imports of another version", || {
+            text(r#"(component (import "warded:host/files@9.0.0" (instance (export "read" (func)))))"#)
+        })
+        .ends(&[5], &["refused: "]),
+        is("imports of an interface that is not there", || {
+            text(r#"(component (import "warded:host/shell@0.1.0" (instance (export "run" (func)))))"#)
+        })
+        .ends(&[5], &["refused: "]),
+        is("imports of a function by another type", || {
+            text(
+                r#"(component (import "warded:host/log@0.1.0" (instance (export "info" (func (param "path" u64))))))"#,
+            )
+        })
+        .ends(&[5], &["refused: "]),
+        is("imports of a core module", || {
+            text(r#"(component (import "warded" (core module)))"#)
+        })
+        .ends(&[5], &["imports what no procedure gets"]),
+        is("imports in a component within", || {
+            text(
+                r#"(component (component $inner (import "wasi:cli/run@0.2.0" (instance)))
+                   (import "wasi:io/poll@0.2.0" (instance $poll)) (instance (instantiate $inner (with "wasi:cli/run@0.2.0" (instance $poll)))))"#,
+            )
+        })
+        .ends(&[5], &["imports what no procedure gets"]),
+    ]
+}
+
+/// What it exports is not what its policy describes.
+fn exports() -> Vec<Case> {
+    vec![
+        is("one procedure more", || {
+            guest(|guest| {
+                guest.exports.push("more".to_owned());
+                guest.fields.push_str(&procedure("more", ""));
+            })
+        })
+        .ends(&[5], &["do not have the same procedures", "more"]),
+        is("no procedure", || text("(component)")).ends(&[5], &["do not have the same procedures", "go"]),
+        is("a procedure of another type", || {
+            text(
+                r#"(component (core module $m (func (export "f"))) (core instance $i (instantiate $m))
+                   (func $f (canon lift (core func $i "f"))) (export "go" (func $f)))"#,
+            )
+        })
+        .ends(&[5], &["does not fit this version"]),
+        is("an instance for a procedure", || text(r#"(component (instance $i) (export "go" (instance $i)))"#))
+            .ends(&[5], &["which is no procedure"]),
+        is("a core module", || text("(module)")).ends(&[5], &["not a WebAssembly component"]),
+        is("nothing", Vec::new).ends(&[5], &["not a WebAssembly component"]),
+        is("a script", || b"#!/bin/sh\nreboot\n".to_vec()).ends(&[5], &["not a WebAssembly component"]),
+        is("a component for another policy", || guest(|_| {}))
+            .with_another_digest()
+            .ends(&[5], &["is not the one that was accepted"])
+            .on_record("failed", "is not the one that was accepted"),
+    ]
+}
+
+/// The bundled component, a byte of it another: in each of its regions, another one every day.
+fn damaged() -> Vec<Case> {
+    const WHOLE: &[u8] = include_bytes!("../../policies/demo.wasm");
+    const REGIONS: usize = 24;
+    let days = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400;
+    let day = usize::try_from(days).unwrap();
+    let mut cases: Vec<Case> = (0..REGIONS)
+        .map(|region| {
+            let size = WHOLE.len() / REGIONS;
+            let at = region * size + day * 7919 % size;
+            case(format!("byte {at} another")).is(move |_: &Machine| {
+                let mut bytes = WHOLE.to_vec();
+                bytes[at] ^= 1 << (day % 8);
+                bytes
+            })
+        })
+        .collect();
+    cases.push(case("half of a component").is(|_| WHOLE[..WHOLE.len() / 2].to_vec()));
+    // It exports another procedure than the policy describes, so that even an undamaged one is refused.
+    cases.into_iter().map(|case| case.ends(&[5], &["refused: "]).on_record("ended", "")).collect()
+}

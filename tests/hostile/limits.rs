@@ -1,0 +1,293 @@
+//! Guests that take all they can get: time, memory, stack, tables, handles, words, calls.
+
+use super::{
+    case::{Case, case},
+    script::Argument::{Expression, Number, Text, Texts},
+};
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+/// A file that there is, and that may be read.
+const FILE: &str = "files.read = [\"{dir}/ssh/sshd_config\"]";
+const MANY: &str = "files.write = [\"{dir}/many/*\"]";
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = computing();
+    cases.extend(asking());
+    cases.extend(lying());
+    cases
+}
+
+/// What it does by itself.
+fn computing() -> Vec<Case> {
+    let stopped = |name: &str, fields: &'static str, body: &'static str, why: &str| {
+        case(name)
+            .does(move |guest| {
+                guest.field(fields).raw(body);
+            })
+            .is_stopped(why)
+    };
+    vec![
+        stopped("loop", "", "(loop $ever (br $ever))", "computed for more than 10 s"),
+        stopped("loop when it starts", "(func $s (loop $e (br $e))) (start $s)", "", "computed for more than 10 s"),
+        stopped(
+            "loop when it has ended",
+            r#"(func (export "cabi_post_go") (param i32) (loop $e (br $e)))"#,
+            "",
+            "computed for more than 10 s",
+        ),
+        stopped("recursion", "(func $r (call $r))", "(call $r)", "called itself too deeply"),
+        stopped("memory bomb", "", "(drop (memory.grow (i32.const 2000)))", "more than 64 MiB of memory"),
+        stopped(
+            "memory bomb, a page at a time",
+            "",
+            "(loop $e (drop (memory.grow (i32.const 1))) (br $e))",
+            "more than 64 MiB of memory",
+        ),
+        stopped(
+            "table bomb",
+            "(table $t 1 funcref)",
+            "(drop (table.grow $t (ref.null func) (i32.const 2000000)))",
+            "a table of more than 100000 elements",
+        ),
+        stopped("panic", "", "(unreachable)", "it panicked"),
+        stopped("division by nothing", "", "(drop (i32.div_u (i32.const 1) (local.get $i)))", "divide by zero"),
+        stopped("memory that is not there", "", "(drop (i32.load (i32.const -8)))", "out of bounds"),
+        stopped(
+            "function that is not there",
+            "(type $f (func)) (table 1 funcref)",
+            "(call_indirect (type $f) (i32.const 0))",
+            "uninitialized element",
+        ),
+        case("table that is too large from the start")
+            .does(|guest| {
+                guest.field("(table 2000000 funcref)");
+            })
+            .ends(&[5], &["a table of more than 100000 elements", "nothing was changed"]),
+        case("a hundred tables")
+            .does(|guest| {
+                guest.field(&"(table 10 funcref)".repeat(99));
+            })
+            .ends(&[5], &["refused: "]),
+    ]
+}
+
+/// What it does to the host.
+fn asking() -> Vec<Case> {
+    vec![
+        case("a million handles")
+            .granted(&["keys = [\"{dir}/ssh/ssh_host_ed25519_key\"]"])
+            .does(|guest| {
+                guest.repeats(1_000_000, |guest| {
+                    guest.does("keys.open", &[Text(b"{dir}/ssh/ssh_host_ed25519_key")]);
+                });
+            })
+            .is_stopped("it holds more than 1000 handles"),
+        case("log flood")
+            .granted(&["log = [\"info\", \"warn\"]"])
+            .does(|guest| {
+                guest.repeats(1_000_000, |guest| {
+                    guest.says("info", "flood").says("warn", "flood");
+                });
+            })
+            .is_stopped("it said more than 1000 lines"),
+        case("words of a megabyte")
+            .granted(&["log = [\"warn\"]"])
+            .does(|guest| {
+                guest.raw("(drop (memory.grow (i32.const 32))) (memory.fill (i32.const 131072) (i32.const 120) (i32.const 1048576)) ");
+                guest.tries("log.warn", &[Expression("(i32.const 131072)"), Number(1 << 20)]);
+            })
+            .ends(&[0], &["warning: xxxx", "Nothing to do."])
+            .hides(&"x".repeat(1001)),
+        case("calls without end")
+            .granted(&["facts = [\"hostname\"]"])
+            .does(|guest| {
+                guest.repeats(1_000_000, |guest| {
+                    guest.tries("machine.fact", &[Text(b"hostname")]);
+                });
+            })
+            .is_stopped("calls"),
+        case("calls without end, of what is no path")
+            .does(|guest| {
+                guest.repeats(1_000_000, |guest| {
+                    guest.tries("files.read", &[Text(b"no path")]);
+                });
+            })
+            .is_stopped("calls"),
+        case("too much in one call")
+            .granted(&[MANY])
+            .given(|machine| fs::create_dir(machine.path("many")).unwrap())
+            .does(|guest| {
+                guest.raw("(drop (memory.grow (i32.const 200))) ");
+                guest.does(
+                    "files.write",
+                    &[Text(b"{dir}/many/a"), Number(65536), Number(5 << 20), Number(0), Number(0)],
+                );
+            })
+            .is_stopped("it passed more than 4 MiB in one call"),
+        case("too much staged")
+            .granted(&[MANY])
+            .given(|machine| fs::create_dir(machine.path("many")).unwrap())
+            .does(|guest| {
+                guest.raw("(drop (memory.grow (i32.const 200))) ");
+                for number in 0..40 {
+                    let path = format!("{{dir}}/many/{number}");
+                    let contents = [Number(65536), Number(4_000_000), Number(0), Number(0)];
+                    guest.does("files.write", &[&[Text(path.as_bytes())][..], &contents].concat());
+                }
+            })
+            .is_stopped("it staged more than 64 MiB"),
+        case("files without end")
+            .granted(&[MANY])
+            .given(|machine| fs::create_dir(machine.path("many")).unwrap())
+            .does(|guest| {
+                // The name counts up: nine digits of it, in the guest's memory.
+                let (path, length) = guest.text(b"{dir}/many/0000");
+                let digit = |place: usize, divisor: u32| {
+                    format!(
+                        "(i32.store8 (i32.const {}) (i32.add (i32.const 48) (i32.rem_u (i32.div_u (local.get $i) \
+                         (i32.const {divisor})) (i32.const 10)))) ",
+                        path + length - place
+                    )
+                };
+                let digits = [digit(1, 1), digit(2, 10), digit(3, 100), digit(4, 1000)].concat();
+                let (at, long) = (format!("(i32.const {path})"), format!("(i32.const {length})"));
+                guest.repeats(5000, |guest| {
+                    let path = [Expression(&at), Expression(&long)];
+                    let contents = [Number(0), Number(1), Number(0), Number(0)];
+                    guest.raw(&digits).does("files.write", &[&path[..], &contents].concat());
+                });
+            })
+            .is_stopped("it staged more than 1000 files"),
+        case("diff bomb")
+            .granted(&["files.write = [\"{dir}/ssh/big\"]"])
+            .given(|machine| fs::write(machine.path("ssh/big"), "a\n".repeat(20_000)).unwrap())
+            .does(|guest| {
+                guest.raw("(drop (memory.grow (i32.const 100))) (memory.fill (i32.const 65536) (i32.const 10) (i32.const 4000000)) ");
+                // Every line but for the ends another one than there is.
+                guest.does(
+                    "files.write",
+                    &[Text(b"{dir}/ssh/big"), Number(65536), Number(4_000_000), Number(0), Number(0)],
+                );
+            })
+            .ends(&[0], &["many lines"])
+            .may_change(&["ssh/big"]),
+        case("four hundred thousand names")
+            .granted(&["keys = [\"sshd-host-keys\"]", "authority = [\"issue host\"]"])
+            .does(|guest| {
+                guest.does("keys.host-keys", &[]).takes_first();
+                // A list of pairs that are all zero: empty names.
+                guest.raw("(drop (memory.grow (i32.const 100))) ");
+                guest.does(
+                    "authority.issue",
+                    &[Expression("(local.get $h)"), Number(0), Number(1 << 20), Number(200_000)],
+                );
+            })
+            .gives_up("invalid-principal", "it is empty"),
+        case("sshd that never answers")
+            .granted(&["sshd.effective = true"])
+            .told(&["--sshd", "{dir}/sleeper"])
+            .given(|machine| {
+                let sleeper = machine.path("sleeper");
+                fs::write(&sleeper, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+                fs::set_permissions(sleeper, fs::Permissions::from_mode(0o755)).unwrap();
+            })
+            .does(|guest| {
+                guest.does("sshd.effective", &[Text(b"port"), Number(0), Number(0)]);
+            })
+            .is_stopped("sshd.effective did not come back within 30 s"),
+    ]
+}
+
+/// Addresses, lengths and texts that are not what they say.
+fn lying() -> Vec<Case> {
+    let read = |name: &str, at: i32, length: i32, why: &str| {
+        case(name)
+            .granted(&[FILE])
+            .does(move |guest| {
+                guest.does("files.read", &[Number(at), Number(length)]);
+            })
+            .is_stopped(why)
+    };
+    let result = |name: &str, body: &'static str, why: &str| {
+        case(name)
+            .does(move |guest| {
+                guest.raw(body);
+            })
+            .is_stopped(why)
+    };
+    vec![
+        read("string of a gibibyte", 4096, 1 << 30, "out of bounds"),
+        read("string that lies outside", -16, 64, "out of bounds"),
+        read("string of four gibibytes", 0, -1, "out of bounds"),
+        case("string that is no text")
+            .granted(&[FILE])
+            .does(|guest| {
+                guest.does("files.read", &[Text(b"/etc/\xff\xfe")]);
+            })
+            .is_stopped("utf-8"),
+        case("list of a gibibyte")
+            .granted(&["keys = [\"sshd-host-keys\"]", "authority = [\"issue host\"]"])
+            .does(|guest| {
+                guest.does("keys.host-keys", &[]).takes_first();
+                guest.does("authority.issue", &[Expression("(local.get $h)"), Number(0), Number(0), Number(1 << 30)]);
+            })
+            .is_stopped("list"),
+        case("list of strings that lie outside")
+            .granted(&["sshd.effective = true"])
+            .does(|guest| {
+                guest.raw("(i32.store (i32.const 2048) (i32.const -8)) (i32.store (i32.const 2052) (i32.const 99)) ");
+                guest.does("sshd.effective", &[Text(b"port"), Number(2048), Number(1)]);
+            })
+            .is_stopped("out of bounds"),
+        case("case that is none")
+            .granted(&["authority = [\"roots host\"]"])
+            .does(|guest| {
+                guest.does("authority.roots", &[Number(7)]);
+            })
+            .is_stopped("discriminant"),
+        case("key that is a certificate")
+            .granted(&[
+                "keys = [\"sshd-host-keys\"]",
+                "authority = [\"issue host\"]",
+                "certificates = [\"beside-key\"]",
+            ])
+            .told(&["--set", "principal=localhost"])
+            .does(|guest| {
+                guest.does("keys.host-keys", &[]).takes_first();
+                guest.does("authority.issue", &[Expression("(local.get $h)"), Number(0), Texts(&[b"localhost"])]);
+                guest.takes(4);
+                guest.does("authority.issue", &[Expression("(local.get $h)"), Number(0), Texts(&[b"localhost"])]);
+            })
+            .is_stopped("handle"),
+        result("result that lies outside", "(return (i32.const -8))", "out of bounds"),
+        result("result that is not aligned", "(return (i32.const 1025))", "not aligned"),
+        result(
+            "result that is neither",
+            "(i32.store (i32.const 1024) (i32.const 7)) (return (i32.const 1024))",
+            "discriminant",
+        ),
+        result(
+            "error of a gibibyte",
+            "(i32.store (i32.const 1024) (i32.const 1)) (i32.store (i32.const 1032) (i32.const 1073741824)) \
+             (return (i32.const 1024))",
+            "out of bounds",
+        ),
+        result(
+            "error of a megabyte",
+            "(drop (memory.grow (i32.const 32))) (memory.fill (i32.const 65536) (i32.const 120) (i32.const 1048576)) \
+             (i32.store (i32.const 1024) (i32.const 1)) (i32.store (i32.const 1036) (i32.const 65536)) \
+             (i32.store (i32.const 1040) (i32.const 1048576)) (return (i32.const 1024))",
+            "xxxx",
+        )
+        .ends(&[1], &["go gave up (): xxxx"])
+        .hides(&"x".repeat(501)),
+        result(
+            "error with a hundred thousand details",
+            "(drop (memory.grow (i32.const 32))) (i32.store (i32.const 1024) (i32.const 1)) \
+             (i32.store (i32.const 1044) (i32.const 65536)) (i32.store (i32.const 1048) (i32.const 100000)) \
+             (return (i32.const 1024))",
+            "",
+        )
+        .ends(&[1], &["go gave up ()", "more details"]),
+    ]
+}

@@ -1,0 +1,227 @@
+//! Guests that are after what no grant gives: Warded's own files, a CA's, another policy's, and
+//! private keys.
+
+use super::{
+    case::{Case, case},
+    script::Argument::{Number, Text},
+};
+use crate::support::{Grants, Machine, machine::keygen};
+use rustix::fs::{AtFlags, CWD, linkat};
+use std::{fs, os::unix::fs::symlink, process::Command};
+
+const KEY: &str = "PRIVATE KEY";
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = protected();
+    cases.extend(around());
+    cases.extend(keys());
+    cases
+}
+
+/// Files that a policy grants by name, and that are not its to grant.
+fn protected() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for path in [
+        "{dir}/state/audit/log.jsonl",
+        "{dir}/state/audit/head.json",
+        "{dir}/state/enrolment.json",
+        "{dir}/state/runs/1/journal.json",
+        "{dir}/config.toml",
+        "{dir}/policies/case.toml",
+        "{dir}/policies/case.wasm",
+        "{dir}/policies/other.toml",
+        "{dir}/ca/host_ca",
+        "{dir}/ca/user_ca.pub",
+        "/etc/warded/config.toml",
+        "/var/lib/warded/audit/log.jsonl",
+        env!("CARGO_BIN_EXE_warded"),
+    ] {
+        let why = "Warded's own or a CA's: no grant covers it";
+        let read: &'static str = Box::leak(format!("files.read = [\"{path}\"]").into_boxed_str());
+        let write: &'static str = Box::leak(format!("files.write = [\"{path}\"]").into_boxed_str());
+        cases.push(
+            case(format!("read {path}"))
+                .granted(&[read])
+                .hides(KEY)
+                .does(move |guest| {
+                    guest.reads(path);
+                })
+                .is_denied("files.read", why),
+        );
+        cases.push(
+            case(format!("write {path}"))
+                .granted(&[write])
+                .does(move |guest| {
+                    guest.writes(path, "taken");
+                })
+                .is_denied("files.write", why),
+        );
+    }
+    cases
+}
+
+/// Ways around that.
+fn around() -> Vec<Case> {
+    let link_to = |to: &'static str| {
+        move |machine: &Machine| {
+            fs::create_dir(machine.path("way")).unwrap();
+            symlink(machine.path(to), machine.path("way/link")).unwrap();
+        }
+    };
+    vec![
+        case("the CA's key through a link that is written out")
+            .granted(&["files.read = [\"{dir}/way/link/host_ca\"]"])
+            .given(link_to("ca"))
+            .hides(KEY)
+            .does(|guest| {
+                guest.reads("{dir}/way/link/host_ca");
+            })
+            .gives_up("untrusted-path", "which no grant covers"),
+        case("the CA's directory through a link below a wildcard")
+            .granted(&["files.read = [\"{dir}/*/host_ca\"]"])
+            .given(|machine| symlink("ca", machine.path("way")).unwrap())
+            .hides(KEY)
+            .does(|guest| {
+                guest.reads("{dir}/way/host_ca");
+            })
+            .gives_up("untrusted-path", "which no grant covers"),
+        case("a policy through a link below a wildcard")
+            .granted(&["files.write = [\"{dir}/*/case.toml\"]"])
+            .given(|machine| symlink("policies", machine.path("way")).unwrap())
+            .does(|guest| {
+                guest.writes("{dir}/way/case.toml", "name = \"mine\"");
+            })
+            .gives_up("untrusted-path", "which no grant covers"),
+        case("the CA's key through a hard link")
+            .granted(&["files.read = [\"{dir}/way/*\"]"])
+            .given(|machine| {
+                fs::create_dir(machine.path("way")).unwrap();
+                linkat(CWD, machine.path("ca/host_ca"), CWD, machine.path("way/key"), AtFlags::empty()).unwrap();
+            })
+            .hides(KEY)
+            .does(|guest| {
+                guest.reads("{dir}/way/key");
+            })
+            .gives_up("not-a-file", "hard link"),
+        case("the CA's key as a key pair")
+            .granted(&["keys = [\"{dir}/ca/host_ca\"]"])
+            .does(|guest| {
+                guest.does("keys.open", &[Text(b"{dir}/ca/host_ca")]);
+            })
+            .is_denied("keys.open", "no grant covers it"),
+        case("a new key for the CA")
+            .granted(&["keys = [\"{dir}/ca/*\"]"])
+            .does(|guest| {
+                guest.does("keys.ensure", &[Text(b"{dir}/ca/more"), Text(b"ssh-ed25519")]);
+            })
+            .is_denied("keys.ensure", "no grant covers it"),
+        case("the CA's directory, listed")
+            .granted(&["files.read = [\"{dir}/ca/*\"]"])
+            .does(|guest| {
+                guest.does("files.list", &[Text(b"{dir}/ca")]);
+            })
+            .is_denied("files.list", "no grant covers it"),
+        case("directory swapped for the CA's while it is read")
+            .granted(&["files.read = [\"{dir}/*/host_ca\"]", "keys = [\"{dir}/*/host_ca\"]"])
+            .given(|machine| {
+                fs::create_dir(machine.path("way")).unwrap();
+                fs::write(machine.path("way/host_ca"), "granted").unwrap();
+            })
+            .meanwhile(|machine| {
+                let (way, spare) = (machine.path("way"), machine.path("spare"));
+                fs::rename(&way, &spare).unwrap();
+                symlink("ca", &way).unwrap();
+                fs::remove_file(&way).unwrap();
+                fs::rename(&spare, &way).unwrap();
+            })
+            .does(|guest| {
+                // As a key pair it would be given out; the file is no key, so there is none to have.
+                guest.repeats(3000, |guest| {
+                    guest.tries("keys.open", &[Text(b"{dir}/way/host_ca")]);
+                    guest.raw("(if (i32.eqz (i32.load8_u (i32.const 1024))) (then (if (i32.load8_u (i32.const 1028)) (then (unreachable))))) ");
+                });
+            })
+            .ends(&[0], &["Nothing to do."]),
+        case("what another policy is granted")
+            .given(|machine| {
+                let grant = format!("files.write = [\"{}\"]", machine.path("ssh/other").display());
+                Grants::of(&[&grant]).write(&machine.path("policies"), "other", "go", b"another component");
+            })
+            .does(|guest| {
+                guest.writes("{dir}/ssh/other", "taken");
+            })
+            .is_denied("files.write", "no grant covers it"),
+    ]
+}
+
+/// Private keys, of every format, wherever they are.
+fn keys() -> Vec<Case> {
+    let read = |name: &str, make: fn(&Machine)| {
+        case(name)
+            .granted(&["files.read = [\"{dir}/ssh/*\"]", "log = [\"info\"]"])
+            .given(make)
+            .hides(KEY)
+            .does(|guest| {
+                guest.reads("{dir}/ssh/key");
+            })
+            .gives_up("private-key", "holds a private key")
+    };
+    vec![
+        read("a host key", |machine| {
+            fs::copy(machine.path("ssh/ssh_host_ed25519_key"), machine.path("ssh/key")).map(drop).unwrap();
+        }),
+        read("a key in PEM", |machine| {
+            keygen(&["-q", "-N", "", "-m", "PEM", "-t", "ecdsa", "-f"], &machine.path("ssh/key"));
+        }),
+        read("a key in PKCS8", |machine| {
+            keygen(&["-q", "-N", "", "-m", "PKCS8", "-t", "ecdsa", "-f"], &machine.path("ssh/key"));
+        }),
+        read("a key with a passphrase", |machine| {
+            keygen(&["-q", "-N", "passphrase", "-t", "ed25519", "-f"], &machine.path("ssh/key"));
+        }),
+        read("a key in the middle of a file", |machine| {
+            let key = fs::read(machine.path("ssh/ssh_host_ecdsa_key")).unwrap();
+            fs::write(machine.path("ssh/key"), [b"\xef\xbb\xbf# mine\r\n  ", key.as_slice(), b"# end\n"].concat())
+                .unwrap();
+        }),
+        read("a key in DER", |machine| {
+            keygen(&["-q", "-N", "", "-m", "PKCS8", "-t", "ecdsa", "-f"], &machine.path("ssh/pem"));
+            let text = fs::read_to_string(machine.path("ssh/pem")).unwrap();
+            let body: String = text.lines().filter(|line| !line.starts_with("---")).collect();
+            fs::write(machine.path("ssh/body"), body).unwrap();
+            let decoded = Command::new("base64").arg("-d").arg(machine.path("ssh/body")).output().unwrap().stdout;
+            assert_eq!(decoded[0], 0x30, "a sequence");
+            fs::write(machine.path("ssh/key"), decoded).unwrap();
+        }),
+        case("a host key as a certificate")
+            .granted(&["files.read = [\"{dir}/ssh/*\"]"])
+            .hides(KEY)
+            .does(|guest| {
+                guest.does("authority.read", &[Text(b"{dir}/ssh/ssh_host_ed25519_key")]);
+            })
+            .gives_up("not-a-certificate", ""),
+        case("a key that was just made")
+            .granted(&["keys = [\"{dir}/ssh/new\"]", "files.read = [\"{dir}/ssh/new\"]"])
+            .hides(KEY)
+            .does(|guest| {
+                guest.does("keys.ensure", &[Text(b"{dir}/ssh/new"), Text(b"ssh-ed25519")]);
+                guest.reads("{dir}/ssh/new");
+            })
+            .gives_up("pending", "not known before the review"),
+        case("a host key that the guest knows")
+            .granted(&["files.write = [\"{dir}/ssh/*\"]"])
+            .does(|guest| {
+                guest.does(
+                    "files.write",
+                    &[Text(b"{dir}/ssh/ssh_host_ed25519_key"), Text(b"mine"), Number(0), Number(0)],
+                );
+            })
+            .ends(&[1, 5], &[]),
+        case("no host key any more")
+            .granted(&["files.write = [\"{dir}/ssh/*\"]"])
+            .does(|guest| {
+                guest.does("files.remove", &[Text(b"{dir}/ssh/ssh_host_ed25519_key")]);
+            })
+            .ends(&[1, 5], &[]),
+    ]
+}

@@ -1,0 +1,274 @@
+//! Guests that name files: paths that lead elsewhere, and files that are none.
+
+use super::{
+    case::{Case, case},
+    script::Argument::{Number, Text},
+};
+use crate::support::Machine;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, linkat, mknodat};
+use std::{
+    fs::{self, File},
+    os::unix::fs::{PermissionsExt as _, chown, symlink},
+};
+
+/// What nobody grants.
+const SECRET: &str = "this is what nobody granted";
+/// What is granted, below a directory that is written out.
+const READ: &[&str] = &["files.read = [\"{dir}/granted/*\", \"{dir}/granted/*/file\"]"];
+const WRITE: &[&str] = &["files.write = [\"{dir}/granted/*\", \"{dir}/granted/*/file\"]"];
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = spelled();
+    cases.extend(elsewhere());
+    cases.extend(links());
+    cases.extend(kinds());
+    cases.extend(swapped());
+    cases
+}
+
+/// The secret, and the directory that is granted.
+fn ground(machine: &Machine) {
+    fs::create_dir_all(machine.path("granted/inside")).unwrap();
+    fs::create_dir(machine.path("secret")).unwrap();
+    fs::write(machine.path("secret/file"), SECRET).unwrap();
+    fs::write(machine.path("granted/inside/file"), "granted").unwrap();
+}
+
+/// Reading and writing the same path, which ends the same way.
+fn both(name: &str, path: &'static str) -> [Case; 2] {
+    let read = case(format!("read {name}")).granted(READ).given(ground).hides(SECRET).does(move |guest| {
+        guest.reads(path);
+    });
+    let write = case(format!("write {name}")).granted(WRITE).given(ground).does(move |guest| {
+        guest.writes(path, "taken");
+    });
+    [read, write]
+}
+
+/// Ways to write a path that is no path.
+fn spelled() -> Vec<Case> {
+    let long: &'static str = Box::leak(format!("{{dir}}/granted/{}", "x".repeat(256)).into_boxed_str());
+    let longer: &'static str = Box::leak(format!("{{dir}}/granted{}", "/xxxxxxx".repeat(512)).into_boxed_str());
+    [
+        ("a parent", "{dir}/granted/../secret/file"),
+        ("a parent at the end", "{dir}/granted/inside/.."),
+        ("two slashes", "{dir}/granted//file"),
+        ("a slash at the end", "{dir}/granted/inside/"),
+        ("a dot", "{dir}/granted/./file"),
+        ("a relative path", "granted/file"),
+        ("nothing", ""),
+        ("the root", "/"),
+        ("a NUL", "{dir}/granted/file\0.conf"),
+        ("a newline", "{dir}/granted/fi\nle"),
+        ("an escape code", "{dir}/granted/\u{1b}[2J\u{1b}]0;owned\u{7}"),
+        ("a C1 control", "{dir}/granted/\u{9b}2J"),
+        ("a name of 256 bytes", long),
+        ("a path of 4 KiB", longer),
+    ]
+    .into_iter()
+    .flat_map(|(name, path)| both(name, path).map(|case| case.gives_up("invalid-path", "")))
+    .collect()
+}
+
+/// Paths that are paths, and not granted.
+fn elsewhere() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (name, path) in [
+        ("the shadow file", "/etc/shadow"),
+        ("the shadow file through /proc", "/proc/self/root/etc/shadow"),
+        ("the environment", "/proc/self/environ"),
+        ("memory", "/proc/self/mem"),
+        ("the kernel's log", "/dev/kmsg"),
+        ("a directory with the same beginning", "{dir}/granted-not/file"),
+        ("a level deeper", "{dir}/granted/inside/deeper/file"),
+        ("an unusual slash", "{dir}/granted\u{2215}file"),
+        ("a pattern for a name", "{dir}/*/file"),
+        ("text that reads the other way", "{dir}/grante\u{202e}d"),
+    ] {
+        let [read, write] = both(name, path);
+        cases.extend([read.is_denied("files.read", "no grant"), write.is_denied("files.write", "no grant")]);
+    }
+    cases.push(
+        case("remove what is not granted")
+            .given(ground)
+            .does(|guest| {
+                guest.does("files.remove", &[Text(b"{dir}/secret/file")]);
+            })
+            .is_denied("files.remove", "no grant"),
+    );
+    cases.push(
+        case("write what may be read")
+            .granted(READ)
+            .given(ground)
+            .does(|guest| {
+                guest.writes("{dir}/granted/inside/file", "taken");
+            })
+            .is_denied("files.write", "no grant"),
+    );
+    cases.push(
+        case("list what is not granted")
+            .granted(READ)
+            .given(ground)
+            .does(|guest| {
+                guest.does("files.list", &[Text(b"{dir}/secret")]);
+            })
+            .is_denied("files.list", "no grant"),
+    );
+    cases
+}
+
+/// Links below what is granted.
+fn links() -> Vec<Case> {
+    let link = |name: &str, at: &'static str, to: &'static str, path: &'static str, why: &'static str| {
+        both(name, path).map(|case| {
+            case.given(move |machine| {
+                let to = to.replace("{dir}", machine.path("").to_str().unwrap().trim_end_matches('/'));
+                symlink(to, machine.path(at)).unwrap();
+            })
+            .gives_up("untrusted-path", why)
+        })
+    };
+    let mut cases: Vec<Case> = [
+        ("an absolute link", "granted/link", "{dir}/secret/file", "{dir}/granted/link", "a link"),
+        ("a relative link", "granted/link", "../secret/file", "{dir}/granted/link", "a link"),
+        ("a link to nothing", "granted/link", "{dir}/new", "{dir}/granted/link", "a link"),
+        ("an absolute link on the way", "granted/way", "{dir}/secret", "{dir}/granted/way/file", "leads out"),
+        ("a relative link on the way", "granted/way", "../secret", "{dir}/granted/way/file", "leads out"),
+        ("a link to the root on the way", "granted/way", "/", "{dir}/granted/way/file", "leads out"),
+        ("a link through /proc", "granted/way", "/proc/self/cwd", "{dir}/granted/way/file", "leads out"),
+        ("a link to itself on the way", "granted/way", "way", "{dir}/granted/way/file", "links"),
+    ]
+    .into_iter()
+    .flat_map(|(name, at, to, path, why)| link(name, at, to, path, why))
+    .collect();
+    // Written out: then links are followed, if only root or the user could have laid them.
+    let literal = |name: &str, why: &str| {
+        case(name)
+            .granted(&["files.read = [\"{dir}/granted/inside/file\"]"])
+            .given(ground)
+            .hides(SECRET)
+            .does(|guest| {
+                guest.reads("{dir}/granted/inside/file");
+            })
+            .gives_up("untrusted-path", why)
+    };
+    cases.push(literal("somebody else's link", "somebody else").given(|machine| {
+        let file = machine.path("granted/inside/file");
+        fs::remove_file(&file).unwrap();
+        symlink(machine.path("secret/file"), &file).unwrap();
+        std::os::unix::fs::lchown(&file, Some(65534), Some(65534)).unwrap();
+    }));
+    cases.push(literal("somebody else's directory", "somebody else").given(|machine| {
+        chown(machine.path("granted/inside"), Some(65534), Some(65534)).unwrap();
+    }));
+    cases.push(literal("everybody's directory", "others can write").given(|machine| {
+        fs::set_permissions(machine.path("granted/inside"), fs::Permissions::from_mode(0o777)).unwrap();
+    }));
+    cases
+}
+
+/// Things that are no files, or files with another name.
+fn kinds() -> Vec<Case> {
+    let thing = |name: &str, why: &str, make: fn(&Machine)| {
+        both(name, "{dir}/granted/thing").map(|case| case.given(make).gives_up("not-a-file", why))
+    };
+    let mut cases: Vec<Case> = Vec::new();
+    cases.extend(thing("a FIFO", "a FIFO", |machine| {
+        mknodat(CWD, machine.path("granted/thing"), FileType::Fifo, Mode::from(0o666), 0).unwrap();
+    }));
+    cases.extend(thing("a device", "a device", |machine| {
+        let zero = rustix::fs::makedev(1, 5);
+        mknodat(CWD, machine.path("granted/thing"), FileType::CharacterDevice, Mode::from(0o666), zero).unwrap();
+    }));
+    cases.extend(thing("a socket", "a socket", |machine| {
+        mknodat(CWD, machine.path("granted/thing"), FileType::Socket, Mode::from(0o666), 0).unwrap();
+    }));
+    cases.extend(thing("a directory", "a directory", |machine| fs::create_dir(machine.path("granted/thing")).unwrap()));
+    cases.extend(thing("a hard link", "hard link", |machine| {
+        linkat(CWD, machine.path("secret/file"), CWD, machine.path("granted/thing"), AtFlags::empty()).unwrap();
+    }));
+    cases.extend([
+        case("a file of a tebibyte")
+            .granted(READ)
+            .given(ground)
+            .given(|machine| File::create(machine.path("granted/thing")).unwrap().set_len(5 << 20).unwrap())
+            .does(|guest| {
+                guest.reads("{dir}/granted/thing");
+            })
+            .gives_up("too-large", "more than 4 MiB"),
+        case("a file that becomes a program of root's")
+            .granted(WRITE)
+            .given(ground)
+            .does(|guest| {
+                let mode = [Number(1), Number(0o4755)];
+                guest.does("files.write", &[&[Text(b"{dir}/granted/thing"), Text(b"#!/bin/sh\n")][..], &mode].concat());
+            })
+            .gives_up("io", "permission bits only"),
+        case("a file in a directory that is not there")
+            .granted(WRITE)
+            .given(ground)
+            .does(|guest| {
+                guest.writes("{dir}/granted/nowhere/file", "taken");
+            })
+            .gives_up("io", "does not exist"),
+    ]);
+    cases
+}
+
+/// A directory that is a link every other moment.
+fn swapped() -> Vec<Case> {
+    const TIMES: u32 = 3000;
+    let swap = |machine: &Machine| {
+        let (way, spare) = (machine.path("granted/way"), machine.path("granted/spare"));
+        fs::rename(&way, &spare).unwrap();
+        symlink("../secret", &way).unwrap();
+        fs::remove_file(&way).unwrap();
+        symlink("inside", &way).unwrap();
+        fs::remove_file(&way).unwrap();
+        fs::rename(&spare, &way).unwrap();
+    };
+    let given = |machine: &Machine| {
+        ground(machine);
+        fs::create_dir(machine.path("granted/way")).unwrap();
+        fs::write(machine.path("granted/way/file"), "granted").unwrap();
+    };
+    vec![
+        case("directory swapped for a link while it is read")
+            .granted(READ)
+            .granted(&["log = [\"info\"]"])
+            .given(given)
+            .meanwhile(swap)
+            .hides(SECRET)
+            .does(|guest| {
+                let say = guest.call(
+                    "log.info",
+                    &[
+                        super::script::Argument::Expression("(i32.load (i32.const 1032))"),
+                        super::script::Argument::Expression("(i32.load (i32.const 1036))"),
+                    ],
+                );
+                guest.repeats(TIMES, |guest| {
+                    guest.tries("files.read", &[Text(b"{dir}/granted/way/file")]);
+                    // What was read, if it is not what was granted, is told: seven bytes are.
+                    guest.raw(&format!(
+                        "(if (i32.and (i32.eqz (i32.load8_u (i32.const 1024))) (i32.load8_u (i32.const 1028))) \
+                         (then (if (i32.ne (i32.load (i32.const 1036)) (i32.const 7)) (then {say})))) "
+                    ));
+                });
+            })
+            .ends(&[0], &["Nothing to do."]),
+        case("directory swapped for a link while it is written")
+            .granted(WRITE)
+            .given(given)
+            .meanwhile(swap)
+            .does(|guest| {
+                guest.repeats(TIMES, |guest| {
+                    guest
+                        .tries("files.write", &[Text(b"{dir}/granted/way/file"), Text(b"taken"), Number(0), Number(0)]);
+                });
+            })
+            // What was staged was staged below what is granted; the rest is a matter of luck.
+            .ends(&[0, 1, 5], &[])
+            .may_change(&["granted/"]),
+    ]
+}

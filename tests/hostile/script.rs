@@ -1,0 +1,173 @@
+//! What a hostile guest does, written as calls: each becomes a few lines of WebAssembly.
+
+use crate::support::guest::{Guest, data};
+use std::collections::BTreeSet;
+
+/// Where the results of calls go.
+const RESULTS: usize = 1024;
+/// Where texts lie.
+const TEXTS: usize = 4096;
+/// Where they have to end: what the host allocates comes behind.
+const ROOM: usize = 65536;
+
+/// An argument of a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Argument<'a> {
+    /// A string, or a list of bytes.
+    Text(&'a [u8]),
+    /// A list of strings.
+    Texts(&'a [&'a [u8]]),
+    /// A number, an address, a handle, a case.
+    Number(i32),
+    /// What an expression gives.
+    Expression(&'a str),
+}
+
+use Argument::{Number, Text};
+
+/// A guest in the making.
+#[derive(Debug)]
+pub(super) struct Script {
+    directory: String,
+    imports: BTreeSet<String>,
+    fields: String,
+    locals: String,
+    body: String,
+    next: usize,
+}
+
+impl Script {
+    /// Nothing yet. `{dir}` in texts becomes `directory`.
+    pub(super) fn new(directory: &str) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            imports: BTreeSet::new(),
+            fields: String::new(),
+            locals: "(local $i i32) (local $h i32) ".to_owned(),
+            body: String::new(),
+            next: TEXTS,
+        }
+    }
+
+    /// The component, whose procedure is `go`.
+    pub(super) fn component(self) -> Vec<u8> {
+        let imports: String = self.imports.into_iter().collect();
+        Guest::doing(&imports, &self.fields, &format!("{}{}", self.locals, self.body)).component()
+    }
+
+    /// WebAssembly, as it is. There are `$i` and `$h` to work with.
+    pub(super) fn raw(&mut self, text: &str) -> &mut Self {
+        self.body.push_str(text);
+        self
+    }
+
+    /// Functions, tables, data.
+    pub(super) fn field(&mut self, text: &str) -> &mut Self {
+        self.fields.push_str(text);
+        self
+    }
+
+    /// Calls a function, and ends with its error if it gives one.
+    pub(super) fn does(&mut self, function: &str, arguments: &[Argument<'_>]) -> &mut Self {
+        self.tries(function, arguments)
+            .raw(&format!("(if (i32.load8_u (i32.const {RESULTS})) (then (return (i32.const {RESULTS})))) "))
+    }
+
+    /// Calls a function, and goes on whatever comes back.
+    pub(super) fn tries(&mut self, function: &str, arguments: &[Argument<'_>]) -> &mut Self {
+        let call = self.call(function, arguments);
+        self.raw(&call)
+    }
+
+    /// Does something so many times, `$i` counting down.
+    pub(super) fn repeats(&mut self, times: u32, body: impl FnOnce(&mut Self)) -> &mut Self {
+        self.raw(&format!("(local.set $i (i32.const {times})) (loop $again "));
+        body(self);
+        self.raw("(br_if $again (local.tee $i (i32.sub (local.get $i) (i32.const 1))))) ")
+    }
+
+    /// Takes a handle from the last result, where it is so far in, into `$h`.
+    pub(super) fn takes(&mut self, offset: usize) -> &mut Self {
+        self.raw(&format!("(local.set $h (i32.load (i32.const {}))) ", RESULTS + offset))
+    }
+
+    /// Takes the first handle of the list that came back, into `$h`.
+    pub(super) fn takes_first(&mut self) -> &mut Self {
+        self.raw(&format!("(local.set $h (i32.load (i32.load (i32.const {})))) ", RESULTS + 4))
+    }
+
+    pub(super) fn reads(&mut self, path: &str) -> &mut Self {
+        self.does("files.read", &[Text(path.as_bytes())])
+    }
+
+    pub(super) fn writes(&mut self, path: &str, contents: &str) -> &mut Self {
+        self.does("files.write", &[Text(path.as_bytes()), Text(contents.as_bytes()), Number(0), Number(0)])
+    }
+
+    pub(super) fn says(&mut self, level: &str, words: &str) -> &mut Self {
+        self.tries(&format!("log.{level}"), &[Text(words.as_bytes())])
+    }
+
+    /// Ends with an error of its own: code, message, and one detail that says what to do next.
+    pub(super) fn fails(&mut self, code: &[u8], message: &[u8], next: &[u8]) -> &mut Self {
+        let [code, message, name, next] = [code, message, b"next", next].map(|text| self.bytes(text));
+        let detail = self.bytes(&words(&[name, next]));
+        let error = self.bytes(&words(&[(1, 0), code, message, (detail.0, 1)])[..]);
+        // `(1, 0)` is the tag with its padding, and one word more: the record begins at 4.
+        self.raw(&format!(
+            "(memory.copy (i32.const {}) (i32.const {}) (i32.const 24)) (i32.store (i32.const {RESULTS}) (i32.const 1)) \
+             (return (i32.const {RESULTS})) ",
+            RESULTS + 4,
+            error.0 + 8
+        ))
+    }
+
+    /// A call, as WebAssembly; what it gives back, if anything, lies at [`RESULTS`].
+    pub(super) fn call(&mut self, function: &str, arguments: &[Argument<'_>]) -> String {
+        let (interface, name) = function.split_once('.').unwrap();
+        let mut words = Vec::new();
+        for argument in arguments {
+            match argument {
+                Text(bytes) => {
+                    let (at, length) = self.text(bytes);
+                    words.extend([at, length].map(|word| format!("(i32.const {word})")));
+                }
+                Argument::Texts(texts) => {
+                    let pairs: Vec<_> = texts.iter().map(|text| self.text(text)).collect();
+                    let list = self.bytes(&self::words(&pairs));
+                    words.extend([list.0, texts.len()].map(|word| format!("(i32.const {word})")));
+                }
+                Number(number) => words.push(format!("(i32.const {number})")),
+                Argument::Expression(text) => words.push((*text).to_owned()),
+            }
+        }
+        if interface != "log" {
+            words.push(format!("(i32.const {RESULTS})"));
+        }
+        let params = "i32 ".repeat(words.len());
+        self.imports.insert(format!(
+            "(import \"warded:host/{interface}@0.1.0\" \"{name}\" (func ${function} (param {params})))"
+        ));
+        format!("(call ${function} {}) ", words.join(" "))
+    }
+
+    /// Puts a text into the guest's memory, `{dir}` in it replaced.
+    pub(super) fn text(&mut self, text: &[u8]) -> (usize, usize) {
+        let replaced = std::str::from_utf8(text).map(|text| text.replace("{dir}", &self.directory));
+        self.bytes(replaced.as_ref().map_or(text, String::as_bytes))
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> (usize, usize) {
+        let at = self.next;
+        self.fields.push_str(&data(at, bytes));
+        self.next = (at + bytes.len()).next_multiple_of(8);
+        assert!(self.next < ROOM, "too much text for one guest");
+        (at, bytes.len())
+    }
+}
+
+/// Addresses and lengths, as they lie in memory.
+fn words(pairs: &[(usize, usize)]) -> Vec<u8> {
+    let word = |word: usize| u32::try_from(word).unwrap().to_le_bytes();
+    pairs.iter().flat_map(|(at, length)| [word(*at), word(*length)]).flatten().collect()
+}

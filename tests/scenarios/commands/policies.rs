@@ -1,0 +1,104 @@
+//! Policies: shown, and refused where they are not exactly right.
+
+use crate::support::{
+    Grants, Machine,
+    guest::{Guest, procedure},
+};
+use std::fs;
+
+#[test]
+fn policies_are_listed_and_shown() {
+    let machine = Machine::stopped();
+    Grants::of(&["files.read = [\"/etc/hostname\"]"]).write_demo(&machine.path("policies"));
+    let list = machine.warded(["policy", "list", "--json"]).ends(0).object("warded.policy-list/1");
+    let names: Vec<&str> =
+        list["policies"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["unix", "writer"]);
+    let shown = machine.warded(["policy", "show", "writer", "--json"]).ends(0).object("warded.policy-show/1");
+    let grants = &shown["policy"]["procedures"][0]["grants"];
+    assert_eq!(grants.as_array().unwrap().len(), 1);
+    assert!(grants[0].as_str().unwrap().contains("/etc/hostname"), "{grants}");
+    let words = machine.warded(["policy", "show", "unix"]).ends(0).stdout;
+    for part in ["certify-host", "renew-host", "--set principal=", "hostcertificate"] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+}
+
+#[test]
+fn a_mistake_has_a_line_and_a_column() {
+    let machine = Machine::stopped();
+    Grants::of(&[]).write_demo(&machine.path("policies"));
+    let file = machine.path("policies/writer.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    for (from, to, place) in [
+        ("[procedure.write-file]", "[procedure.write-file]\ncolour = 1", "writer.toml:7:1: "),
+        ("[procedure.write-file]", "[procedure.write-file]\nauthority = [\"sign host\"]", "writer.toml:7:"),
+        ("[procedure.write-file]", "[procedure.write-file]\nfiles.read = [\"/a/../b\"]", "writer.toml:7:"),
+        ("[procedure.write-file]", "[procedure.write-file]\nservices.ssh = [\"reboot\"]", "writer.toml:7:"),
+        ("name = \"writer\"", "name = \"wri ter\"", "writer.toml:1:8: "),
+        ("name = \"writer\"", "name = ", "writer.toml:1:"),
+    ] {
+        let bad = good.replacen(from, to, 1);
+        assert_ne!(bad, good);
+        fs::write(&file, bad).unwrap();
+        machine.warded(["policy", "list"]).ends(2).says(&[place]);
+    }
+    fs::write(&file, good.replacen("name = \"writer\"", "name = \"unix\"", 1)).unwrap();
+    machine.warded(["policy", "list"]).ends(2).says(&["the name unix is taken"]);
+}
+
+#[test]
+fn a_component_that_was_not_accepted() {
+    let machine = Machine::stopped();
+    Grants::of(&[]).write_demo(&machine.path("policies"));
+    let component = machine.path("policies/writer.wasm");
+    let mut bytes = fs::read(&component).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&component, bytes).unwrap();
+    let run = machine.warded(["apply", "write-file", "--policy", "writer", "--set", "path=/x", "--yes"]);
+    run.ends(5).says(&["is not the one that was accepted", "accepted: sha256:", "there is: sha256:"]);
+    fs::remove_file(&component).unwrap();
+    machine.warded(["policy", "list"]).ends(1).says(&["writer.wasm"]);
+}
+
+#[test]
+fn imports_that_no_procedure_gets() {
+    let machine = Machine::stopped();
+    let guest = Guest {
+        package: Some(
+            "package wasi:sockets@0.2.0; interface network { dial: func() -> u32; } interface names { ask: func() -> u32; }"
+                .to_owned(),
+        ),
+        world: "import wasi:sockets/network@0.2.0; import wasi:sockets/names@0.2.0;".to_owned(),
+        ..Guest::doing(
+            "(import \"wasi:sockets/network@0.2.0\" \"dial\" (func $dial (result i32)))
+             (import \"wasi:sockets/names@0.2.0\" \"ask\" (func $ask (result i32)))",
+            "",
+            "(drop (call $dial)) (drop (call $ask))",
+        )
+    };
+    Grants::of(&[]).write(&machine.path("policies"), "case", "go", &guest.component());
+    let run = machine.warded(["apply", "go", "--policy", "case", "--yes"]);
+    run.ends(5).says(&["imports what no procedure gets", "wasi:sockets/network@0.2.0", "wasi:sockets/names@0.2.0"]);
+    // A core module, and what is none at all.
+    let module = wat::parse_str("(module)").unwrap();
+    for bytes in [module.as_slice(), b"\0asm", b"hello"] {
+        Grants::of(&[]).write(&machine.path("policies"), "case", "go", bytes);
+        machine.warded(["apply", "go", "--policy", "case", "--yes"]).ends(5).says(&["WebAssembly component"]);
+    }
+}
+
+#[test]
+fn procedures_that_the_policy_does_not_describe() {
+    let machine = Machine::stopped();
+    let mut guest = Guest::doing("", "", "");
+    guest.exports.push("extra".to_owned());
+    guest.fields.push_str(&procedure("extra", ""));
+    let policies = machine.path("policies");
+    Grants::of(&[]).write(&policies, "case", "go", &guest.component());
+    let run = machine.warded(["apply", "go", "--policy", "case", "--yes"]);
+    run.ends(5).says(&["do not have the same procedures", "exported, without a [procedure.*] table: extra"]);
+    Grants::of(&[]).write(&policies, "case", "other", &Guest::doing("", "", "").component());
+    let run = machine.warded(["apply", "other", "--policy", "case", "--yes"]);
+    run.ends(5).says(&["exported, without a [procedure.*] table: go", "not exported: other"]);
+}

@@ -1,0 +1,94 @@
+//! What has nothing to do with sshd: help, wrong usage, completions, readers that go away.
+
+use crate::support::{Machine, Run};
+use std::fs;
+
+#[test]
+fn wrong_usage_is_2() {
+    let machine = Machine::stopped();
+    let wrong: &[&[&str]] = &[
+        &["--no-such-flag"],
+        &[],
+        &["aply"],
+        &["apply"],
+        &["apply", "certify-host", "--set", "principal"],
+        &["apply", "certify-host", "--set", "colour=blue", "--yes"],
+        &["apply", "certify-host", "--yes"],
+        &["apply", "no-such-procedure", "--yes"],
+        &["apply", "certify-host", "--policy", "nobodys", "--yes"],
+        &["plan", "certify-host", "--set", "principal=*.example.org"],
+        &["plan", "certify-host", "--set", "principal="],
+        &["plan", "certify-host", "--set", "principal=web1:22"],
+        &["policy", "show", "nobodys"],
+        &["completions", "tcsh"],
+        &["renew"],
+    ];
+    for arguments in wrong {
+        let run = Run::of(machine.warded_command([]).args(*arguments)).ends(2);
+        assert!(run.stdout.is_empty() && !run.stderr.is_empty(), "{arguments:?}: {run:?}");
+    }
+    machine.warded(["--help"]).ends(0);
+    let version = machine.warded(["--version"]).ends(0);
+    assert_eq!(version.stdout, format!("warded {}\n", env!("CARGO_PKG_VERSION")));
+    let error = machine.warded(["plan", "no-such-procedure", "--json"]).ends(2).object("warded.error/1");
+    assert_eq!(error["exit"], 2);
+}
+
+#[test]
+fn a_ca_is_made_once() {
+    let machine = Machine::stopped();
+    let directory = machine.path("another");
+    let made = machine.warded(["ca", "init", directory.to_str().unwrap(), "--json"]).ends(0).object("warded.ca-init/1");
+    let key = fs::read_to_string(directory.join("host_ca.pub")).unwrap();
+    assert!(key.starts_with(made["host_ca"].as_str().unwrap().split(' ').next().unwrap()), "{made}");
+    machine
+        .warded(["ca", "init", directory.to_str().unwrap()])
+        .ends(5)
+        .says(&["there is something at", "nothing was changed"]);
+    assert_eq!(fs::read_to_string(directory.join("host_ca.pub")).unwrap(), key);
+}
+
+#[test]
+fn completions_are_what_each_shell_takes() {
+    let machine = Machine::stopped();
+    for (shell, marks) in [("bash", "complete -F"), ("zsh", "#compdef warded"), ("fish", "complete -c warded")] {
+        let script = machine.warded(["completions", shell]).ends(0).stdout;
+        assert!(script.contains(marks) && script.contains("certify") | script.contains("undo"), "{shell}");
+        if shell == "bash" {
+            let file = machine.path("completions");
+            fs::write(&file, script).unwrap();
+            Run::of(machine.command("bash").arg("-n").arg(&file)).ends(0);
+        }
+    }
+}
+
+/// `| head -1` is no failure, and nothing to talk about.
+#[test]
+fn a_reader_that_goes_away() {
+    let machine = Machine::stopped();
+    for arguments in
+        ["policy show unix", "plan certify-host --set principal=web1", "completions bash", "policy list --json"]
+    {
+        let program = env!("CARGO_BIN_EXE_warded");
+        let script = format!("{{ {program} {arguments}; echo $? >&2; }} | head -c 1 >/dev/null");
+        let mut command = machine.command("bash");
+        let run = Run::of(machine.environment(&mut command).args(["-c", &script])).ends(0);
+        let code: i32 = run.stderr.trim().parse().unwrap_or_else(|_| panic!("{arguments}: {}", run.stderr));
+        assert!(code == 0 || code == 3, "{arguments}: {code}");
+    }
+}
+
+#[test]
+fn the_demo_as_an_object() {
+    let machine = Machine::stopped();
+    let demo = machine.warded(["demo", "--json"]).ends(0).object("warded.demo/1");
+    let steps: Vec<&str> =
+        demo["steps"].as_array().unwrap().iter().map(|step| step["name"].as_str().unwrap()).collect();
+    let all =
+        ["plan", "apply", "handshake", "keys-kept", "second-apply", "renew", "rollback", "denial", "undo", "audit"];
+    assert_eq!(steps, all);
+    assert!(
+        demo["steps"].as_array().unwrap().iter().all(|step| step["ok"] == true && step["skipped"] == false),
+        "{demo}"
+    );
+}

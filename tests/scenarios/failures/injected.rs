@@ -1,0 +1,81 @@
+//! System calls that fail, one at a time, through a whole run: strace(1) has the kernel refuse
+//! them. Every exchange and every other rename, the reload, and what is synced.
+
+use super::{CERTIFY, left_as_before};
+use crate::support::{Machine, Run};
+use std::fs;
+
+#[test]
+fn each_exchange() {
+    assert_eq!(sweep("renameat2", "EIO", 1, &CERTIFY, &Machine::start()), 4);
+}
+
+/// The same where the files are there already, and are exchanged rather than put in place.
+#[test]
+fn each_exchange_of_a_renewal() {
+    let machine = Machine::start();
+    machine.certify();
+    assert_eq!(sweep("renameat2", "EXDEV", 1, &["renew", "--force"], &machine), 3);
+    machine.serves_certificates();
+}
+
+#[test]
+fn each_step_of_the_journal() {
+    assert!(sweep("rename", "ENOSPC", 1, &CERTIFY, &Machine::start()) >= 10);
+}
+
+#[test]
+fn each_record_of_the_audit() {
+    assert!(sweep("fdatasync", "EIO", 1, &CERTIFY, &Machine::start()) >= 6);
+}
+
+#[test]
+fn the_reload() {
+    assert_eq!(sweep("kill", "EPERM", 1, &CERTIFY, &Machine::start()), 1);
+}
+
+/// Every third: each costs a run.
+#[test]
+fn what_is_synced() {
+    assert!(sweep("fsync", "EIO", 3, &CERTIFY, &Machine::start()) >= 13);
+}
+
+/// Refuses the first call of a run, the next one in the next run, and so on until there is none
+/// left. How many there were.
+fn sweep(call: &str, error: &str, step: usize, arguments: &[&str], machine: &Machine) -> usize {
+    // What is made the first time that Warded runs is there.
+    machine.audit();
+    let before = machine.tree();
+    let mut refused = 0;
+    for when in (1..).step_by(step) {
+        let what = format!("{call} {when}: {error}");
+        let (run, injected) = run(machine, call, error, when, arguments);
+        if !injected {
+            // It ran to its end: those that failed before were not in its way.
+            run.ends(0);
+            assert_ne!(before, machine.tree(), "{what}");
+            break;
+        }
+        refused += 1;
+        if before == machine.tree() {
+            left_as_before(machine, &before, &run, &what);
+        } else {
+            // What fails after the change was made for good leaves all of it, and says so.
+            assert!(run.code == Some(0) || run.stderr.contains("the change was made and kept"), "{what}: {run:?}");
+            machine.warded(["undo", "--yes"]).ends(0);
+            assert_eq!(before, machine.tree(), "{what}");
+        }
+    }
+    machine.warded(["audit", "verify"]).ends(0);
+    refused
+}
+
+/// Runs Warded with one of its calls refused; and whether it made that call.
+fn run(machine: &Machine, call: &str, error: &str, when: usize, arguments: &[&str]) -> (Run, bool) {
+    let trace = machine.path("trace");
+    let mut command = machine.command("strace");
+    command.arg("-o").arg(&trace).args(["-e", &format!("trace={call}"), "-e"]);
+    command.args([&format!("inject={call}:error={error}:when={when}"), env!("CARGO_BIN_EXE_warded")]);
+    let run = Run::of(machine.environment(&mut command).args(arguments));
+    (run, fs::read_to_string(&trace).expect("strace did not run: is it installed?").contains("(INJECTED)"))
+}

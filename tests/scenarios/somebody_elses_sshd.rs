@@ -1,0 +1,75 @@
+//! A user of the machine gives a process of their own the name and the command line of its sshd:
+//! root neither runs that program nor takes it for the listener.
+
+use crate::support::{Knows, Machine, Run, enclosure::is_root};
+use std::{
+    env, fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Child, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// A process of the user `nobody` that is called sshd and has our configuration on its command
+/// line; the file that `/proc/PID/exe` names is by now one that writes the `marker`.
+fn pretend(machine: &Machine, marker: &Path) -> Option<Child> {
+    if !is_root() {
+        assert!(env::var_os("CI").is_none(), "this test has to run as root in CI");
+        eprintln!("SKIPPED: not root, so there is nobody to pretend");
+        return None;
+    }
+    let open = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let theirs = machine.path("theirs");
+    fs::create_dir(&theirs).unwrap();
+    open(&theirs, 0o777);
+    open(&machine.path(""), 0o755);
+    let program = theirs.join("sshd");
+    // Some program that takes `-f FILE` and stays.
+    let user = ["--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+    Run::of(machine.command("setpriv").args(user).args(["cp", "/usr/bin/tail"]).arg(&program)).ends(0);
+    let child = machine
+        .command("setpriv")
+        .args(user)
+        .arg(&program)
+        .arg("-f")
+        .arg(machine.config())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let patience = Instant::now() + Duration::from_secs(10);
+    while !Run::of(machine.command("pgrep").args(["-u", "65534", "-x", "sshd"])).stdout.ends_with('\n') {
+        assert!(Instant::now() < patience, "the process did not start");
+        sleep(Duration::from_millis(10));
+    }
+    fs::remove_file(&program).unwrap();
+    let deleted = theirs.join("sshd (deleted)");
+    fs::write(&deleted, format!("#!/bin/sh\nid -u >>{}\nexec /usr/sbin/sshd \"$@\"\n", marker.display())).unwrap();
+    std::os::unix::fs::chown(&deleted, Some(65534), Some(65534)).unwrap();
+    open(&deleted, 0o755);
+    Some(child)
+}
+
+#[test]
+fn its_program_is_not_run_by_root() {
+    let machine = Machine::stopped();
+    let marker = machine.path("marker");
+    let Some(mut process) = pretend(&machine, &marker) else { return };
+    machine.warded(["status"]);
+    machine.certify();
+    assert!(!marker.exists(), "run as user {}", fs::read_to_string(&marker).unwrap());
+    drop(machine);
+    process.wait().unwrap();
+}
+
+#[test]
+fn it_is_not_taken_for_the_listener() {
+    let mut machine = Machine::stopped();
+    let Some(mut process) = pretend(&machine, &machine.path("marker")) else { return };
+    // Older than the real one, which comes second.
+    machine.serve();
+    machine.certify();
+    machine.client(&Knows::Authority(machine.authority())).connects();
+    drop(machine);
+    process.wait().unwrap();
+}

@@ -1,0 +1,93 @@
+//! The terms on which a machine is enrolled: what a plan ends is named, an undo brings the old
+//! terms back, and a renewal holds to what was accepted and says when it could not renew.
+
+use crate::support::{Machine, Run};
+use std::{fs, process::Stdio};
+
+fn certify<const N: usize>(machine: &Machine, names: [&str; N]) -> Run {
+    let mut command = machine.warded_command(["apply", "certify-host", "--yes"]);
+    command.args(names.iter().flat_map(|name| ["--set".to_owned(), format!("principal={name}")]));
+    Run::of(&mut command)
+}
+
+fn names(machine: &Machine) -> Vec<String> {
+    let status = Run::of(&mut machine.warded_command(["status", "--json"])).object("warded.status/1");
+    let names = status["enrolled"]["principals"].as_array();
+    names.into_iter().flatten().map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn what_ends_is_named_and_an_undo_brings_the_old_terms_back() {
+    let machine = Machine::start();
+    certify(&machine, ["a.test", "b.test"]).ends(0);
+    let plan = machine.warded(["plan", "certify-host", "--set", "principal=a.test"]).ends(3);
+    assert!(plan.stdout.contains("no longer holds for b.test"), "{}", plan.stdout);
+
+    certify(&machine, ["a.test"]).ends(0);
+    assert_eq!(names(&machine), ["a.test"]);
+    machine.warded(["undo", "--yes"]).ends(0);
+    assert_eq!(names(&machine), ["a.test", "b.test"]);
+    machine.warded(["renew", "--force"]).ends(0);
+    machine.warded(["undo", "--yes"]).ends(0);
+    machine.warded(["undo", "--yes"]).ends(0);
+    assert!(names(&machine).is_empty());
+    machine.warded(["renew"]).ends(2).says(&["not enrolled"]);
+}
+
+#[test]
+fn another_ca_is_not_accepted_unattended_and_named_in_the_plan() {
+    let machine = Machine::start();
+    certify(&machine, ["a.test"]).ends(0);
+    let other = machine.path("other");
+    let other = other.to_str().unwrap();
+    machine.warded(["ca", "init", other]).ends(0);
+    let before = machine.tree();
+    machine.warded(["renew", "--force", "--ca", other]).ends(5).says(&["another CA", "certify-host"]);
+    assert_eq!(machine.tree(), before);
+    let plan = machine.warded(["plan", "certify-host", "--set", "principal=a.test", "--ca", other]).ends(3);
+    assert!(plan.stdout.contains("signed by another CA"), "{}", plan.stdout);
+    machine.warded(["apply", "certify-host", "--set", "principal=a.test", "--ca", other, "--yes"]).ends(0);
+    machine.warded(["renew", "--force", "--ca", other]).ends(0);
+}
+
+#[test]
+fn a_renewal_that_could_not_renew_says_so_by_its_exit_code() {
+    let machine = Machine::start();
+    certify(&machine, ["a.test"]).ends(0);
+    fs::write(machine.path("ssh/ssh_host_rsa_key-cert.pub"), "no certificate\n").unwrap();
+    let run = machine.warded(["renew"]).ends(4);
+    assert!(run.stdout.contains("Nothing was renewed."), "{}", run.stdout);
+    // The others are renewed all the same: with the word of the one that could not be.
+    let run = machine.warded(["renew", "--force"]).ends(4);
+    assert!(run.stdout.contains("Certified 2 keys"), "{}", run.stdout);
+}
+
+#[test]
+fn a_ca_that_is_not_there_has_its_own_exit_code() {
+    let machine = Machine::stopped();
+    let run = machine.warded(["plan", "certify-host", "--set", "principal=a.test", "--ca", "/nonexistent"]);
+    run.ends(6).says(&["cannot be reached", "next:", "nothing was changed"]);
+}
+
+#[test]
+fn a_reader_that_goes_away_changes_nothing_of_the_end() {
+    let machine = Machine::start();
+    for (arguments, code) in [
+        (["plan", "--set", "principal=web1.example.org", "certify-host"].as_slice(), 3),
+        (&["apply", "--yes", "--set", "principal=web1.example.org", "certify-host"], 0),
+    ] {
+        let mut command = machine.warded_command([]);
+        let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        drop(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{arguments:?}");
+    }
+    machine.serves_certificates();
+}
+
+#[test]
+fn configuration_that_others_can_write_is_not_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let machine = Machine::stopped();
+    fs::set_permissions(machine.path("config.toml"), fs::Permissions::from_mode(0o666)).unwrap();
+    machine.warded(["status"]).ends(5).says(&["written by somebody else", "chmod go-w"]);
+}
