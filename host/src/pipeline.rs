@@ -151,6 +151,7 @@ fn change(
     }
     stage("proving it live");
     let verified = guard.verify(certificates)?;
+    context.log.append_synced(&event(EventKind::Intent).detail("keep"))?;
     if work.confirm_within.is_some() {
         transaction.await_confirmation()?;
         watchdog.hand_over()?;

@@ -16,7 +16,7 @@ use crate::{
         signals::Shield,
     },
     pipeline::take_back,
-    transaction::{self, Journal},
+    transaction::{self, Journal, State},
 };
 use jiff::Timestamp;
 use std::{
@@ -113,11 +113,22 @@ pub fn watch(state: &Path, number: u64) -> Result<Exit> {
             "nobody confirmed it in time"
         }
     };
+    if is_kept(&state, number) {
+        let detail = format!("kept, although {why}");
+        log.append_synced(&take_back::event(&journal.run, Kind::Ended).detail(&detail))?;
+        return Ok(Exit::Done);
+    }
     give_up_on(&Recovery::new(&state, &root, &log), number, why).inspect_err(|error| {
         let detail = format!("could not be taken back: {}", error.message());
         drop(log.append_synced(&take_back::event(&journal.run, Kind::Failed).detail(&detail)));
         syslog::say(&format!("run {number} {detail}; next: warded recover"));
-    })
+    })?;
+    Ok(Exit::Done)
+}
+
+/// Whether the run came as far as that, and could only not say so.
+fn is_kept(state: &StateDir, number: u64) -> bool {
+    transaction::look(state, number).is_ok_and(|now| now.is_some_and(|journal| journal.state == State::Kept))
 }
 
 /// How the run's part ends.
@@ -171,12 +182,12 @@ fn confirmed(state: &StateDir, number: u64, journal: &Journal) -> bool {
 }
 
 /// Takes the run back. Its process may still be on its way out, or another may be about the same.
-fn give_up_on(recovery: &Recovery<'_>, number: u64, why: &str) -> Result<Exit> {
+fn give_up_on(recovery: &Recovery<'_>, number: u64, why: &str) -> Result<()> {
     let deadline = Instant::now() + TRY;
     let mut pause = Duration::from_millis(20);
     loop {
         match recovery.one(number, why) {
-            Ok(_) => return Ok(Exit::Done),
+            Ok(_) => return Ok(()),
             Err(error) if Instant::now() >= deadline => return Err(error),
             Err(_) => thread::sleep(pause),
         }
