@@ -2,10 +2,11 @@
 
 mod commands;
 mod failures;
+mod left_alone;
 mod pins;
-mod recovery;
 mod record;
+mod recovery;
 mod refusals;
-mod terms;
 mod somebody_elses_sshd;
+mod terms;
 mod wit_denials;

@@ -31,6 +31,9 @@ use prove::Guard;
 use take_back::Recovery;
 use watchdog::Watchdog;
 
+/// Services, and how each was reloaded.
+type Reloads = Vec<(String, Reloaded)>;
+
 /// What a run that was carried out did.
 #[derive(Debug)]
 pub struct Done {
@@ -43,7 +46,7 @@ pub struct Done {
     /// What was seen afterwards; none where there is no sshd.
     pub verified: Option<Verified>,
     /// How each service was reloaded.
-    pub reloads: Vec<(String, Reloaded)>,
+    pub reloads: Reloads,
     /// Until when somebody has to confirm it; none: it is kept.
     pub confirm: Option<Confirm>,
 }
@@ -81,9 +84,9 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, progres
         Ok((reloads, verified)) => {
             let confirm = transaction.journal().confirm.clone();
             if confirm.is_some() {
-                watchdog.leave()
+                watchdog.leave();
             } else {
-                watchdog.release()
+                watchdog.release();
             }
             ended(if confirm.is_some() { "waits to be confirmed" } else { "kept" })
                 .map_err(|error| error.state(format!("the changes have been made; this is run {run}")))?;
@@ -124,7 +127,7 @@ fn change(
     transaction: &mut Transaction,
     watchdog: &mut Watchdog,
     progress: &Progress,
-) -> Result<(Vec<(String, Reloaded)>, Option<Verified>)> {
+) -> Result<(Reloads, Option<Verified>)> {
     let systemd = context.facts.init == Init::Systemd;
     let event = |kind| identity.event(kind);
     let mut stage = |name| {

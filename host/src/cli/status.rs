@@ -19,7 +19,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 use ssh_key::HashAlg;
-use std::path::PathBuf;
+use std::path::Path;
 
 #[derive(Debug, Args)]
 pub(super) struct Status {}
@@ -109,8 +109,8 @@ fn look(context: &Context) -> Result<StatusObject> {
 }
 
 /// What there is to say about one host key; none where it cannot be read.
-fn host_key(context: &Context, path: &PathBuf, offered: Option<&Offered>, enrolled: bool) -> Option<HostKey> {
-    let path = AbsolutePath::try_from(path.as_path()).ok()?;
+fn host_key(context: &Context, path: &Path, offered: Option<&Offered>, enrolled: bool) -> Option<HostKey> {
+    let path = AbsolutePath::try_from(path).ok()?;
     let public = crate::machine::keys::read_public(path.as_path()).ok()?;
     let beside = format!("{path}-cert.pub");
     let certificate = std::fs::read(&beside).ok().map(|bytes| certificate::parse(&bytes));

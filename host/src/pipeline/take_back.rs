@@ -101,6 +101,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// Tells the services, and looks. What fails here is told, and does not keep the rest back.
+    #[must_use]
     pub fn settle(&self, journal: &Journal) -> Aftermath {
         let before = journal.sshd.as_ref();
         let find = |before: &SshdBefore| Sshd::find(&before.config, before.binary.as_deref());

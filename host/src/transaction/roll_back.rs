@@ -60,14 +60,13 @@ impl fmt::Display for LeftAlone {
 pub(super) fn roll_back(root: &Root, run: &mut Run, settle: impl FnOnce(&Journal, &RolledBack)) -> Result<RolledBack> {
     let is_first_attempt = run.journal().state != State::RollingBack;
     match run.journal().state {
-        State::Prepared => {}
+        State::Prepared | State::RollingBack => {}
         State::Committing | State::Unconfirmed => {
             // On disk before the first file: whoever finds only old files later, tells the services.
             if has_changed(root, run)? {
                 run.advance(State::RollingBack)?;
             }
         }
-        State::RollingBack => {}
         State::RolledBack => return Ok(RolledBack::default()),
         State::Kept => return Err(Error::failed(format!("{} was kept already", run.journal().run)).next("warded undo")),
     }
