@@ -3,6 +3,7 @@
 mod audit;
 mod commands;
 mod failures;
+mod left_alone;
 mod pins;
 mod proof;
 mod properties;
