@@ -150,7 +150,8 @@ fn look(case: &Case, machine: &Machine, run: &Run, directory: &str, before: &BTr
         let may = changes.iter().any(|change| short.to_string_lossy().starts_with(change.as_str()));
         assert!(may, "{name}: {} is not what it was", short.display());
     }
-    let stray = after.keys().find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".warded")));
+    let stray =
+        after.keys().find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".warded")));
     assert_eq!(stray, None, "{name}: a temporary file stayed");
 }
 

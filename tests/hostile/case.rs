@@ -1,7 +1,7 @@
 //! One hostile guest: what it is granted, what it does, and how that has to end.
 
-use crate::support::script::Script;
 use crate::support::Machine;
+use crate::support::script::Script;
 
 type Prepare = Box<dyn Fn(&Machine) + Send + Sync>;
 type Component = Box<dyn Fn(&Machine) -> Vec<u8> + Send + Sync>;

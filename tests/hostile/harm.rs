@@ -7,10 +7,8 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::fs;
 
 /// A drop-in, of which only host certificates may come.
-const DROP_IN: &[&str] = &[
-    "files.write = [\"{sshd}/sshd_config.d/60-case.conf\"]",
-    "sshd.keywords = [\"HostCertificate\"]",
-];
+const DROP_IN: &[&str] =
+    &["files.write = [\"{sshd}/sshd_config.d/60-case.conf\"]", "sshd.keywords = [\"HostCertificate\"]"];
 const PATH: &str = "{dir}/ssh/sshd_config.d/60-case.conf";
 const ISSUE: &[&str] = &["keys = [\"sshd-host-keys\"]", "authority = [\"issue host\"]"];
 
@@ -117,16 +115,20 @@ fn names() -> Vec<Case> {
         )
     };
     let reload = |name: &str, service: &'static [u8]| {
-        case(format!("reload of {name}")).granted(&["services.ssh = [\"reload\"]"]).does(move |guest| {
-            guest.does("services.reload", &[Text(service)]);
-        })
-        .is_denied("services.reload", "")
+        case(format!("reload of {name}"))
+            .granted(&["services.ssh = [\"reload\"]"])
+            .does(move |guest| {
+                guest.does("services.reload", &[Text(service)]);
+            })
+            .is_denied("services.reload", "")
     };
     let effective = |name: &str, keyword: &'static [u8]| {
-        case(format!("sshd asked for {name}")).granted(&["sshd.effective = true"]).does(move |guest| {
-            guest.does("sshd.effective", &[Text(keyword), Number(0), Number(0)]);
-        })
-        .gives_up("invalid-keyword", "letters and digits")
+        case(format!("sshd asked for {name}"))
+            .granted(&["sshd.effective = true"])
+            .does(move |guest| {
+                guest.does("sshd.effective", &[Text(keyword), Number(0), Number(0)]);
+            })
+            .gives_up("invalid-keyword", "letters and digits")
     };
     vec![
         issue("another machine", b"bank.example.org").is_denied("authority.issue", "not a name that the operator"),
@@ -226,22 +228,26 @@ fn words() -> Vec<Case> {
 fn halves() -> Vec<Case> {
     let begun = |name: &str| case(name).granted(DROP_IN);
     vec![
-        begun("staged, then an error").does(|guest| {
-            guest.writes(PATH, "# mine\n").fails(b"half", b"enough", b"nothing");
-        })
-        .ends(&[1], &["go gave up (half): enough", "nothing was changed"]),
-        begun("staged, then a trap").does(|guest| {
-            guest.writes(PATH, "# mine\n").raw("(unreachable)");
-        })
-        .is_stopped("it panicked"),
-        begun("staged, then a denial").does(|guest| {
-            guest.writes(PATH, "# mine\n").writes("/etc/passwd", "");
-        })
-        .is_denied("files.write", "no grant covers it"),
-        begun("lines for a certificate that is never made").does(|guest| {
-            guest.writes(PATH, "HostCertificate {dir}/ssh/ssh_host_ed25519_key-cert.pub\n");
-        })
-        .ends(&[1, 5], &["ssh_host_ed25519_key-cert.pub"]),
+        begun("staged, then an error")
+            .does(|guest| {
+                guest.writes(PATH, "# mine\n").fails(b"half", b"enough", b"nothing");
+            })
+            .ends(&[1], &["go gave up (half): enough", "nothing was changed"]),
+        begun("staged, then a trap")
+            .does(|guest| {
+                guest.writes(PATH, "# mine\n").raw("(unreachable)");
+            })
+            .is_stopped("it panicked"),
+        begun("staged, then a denial")
+            .does(|guest| {
+                guest.writes(PATH, "# mine\n").writes("/etc/passwd", "");
+            })
+            .is_denied("files.write", "no grant covers it"),
+        begun("lines for a certificate that is never made")
+            .does(|guest| {
+                guest.writes(PATH, "HostCertificate {dir}/ssh/ssh_host_ed25519_key-cert.pub\n");
+            })
+            .ends(&[1, 5], &["ssh_host_ed25519_key-cert.pub"]),
         case("certificate asked for, and not written")
             .granted(ISSUE)
             .told(&["--set", "principal=localhost"])

@@ -244,7 +244,11 @@ fn lying() -> Vec<Case> {
             })
             .is_stopped("discriminant"),
         case("key that is a certificate")
-            .granted(&["keys = [\"sshd-host-keys\"]", "authority = [\"issue host\"]", "certificates = [\"beside-key\"]"])
+            .granted(&[
+                "keys = [\"sshd-host-keys\"]",
+                "authority = [\"issue host\"]",
+                "certificates = [\"beside-key\"]",
+            ])
             .told(&["--set", "principal=localhost"])
             .does(|guest| {
                 guest.does("keys.host-keys", &[]).takes_first();

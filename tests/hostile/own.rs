@@ -179,7 +179,8 @@ fn keys() -> Vec<Case> {
         }),
         read("a key in the middle of a file", |machine| {
             let key = fs::read(machine.path("ssh/ssh_host_ecdsa_key")).unwrap();
-            fs::write(machine.path("ssh/key"), [b"\xef\xbb\xbf# mine\r\n  ", key.as_slice(), b"# end\n"].concat()).unwrap();
+            fs::write(machine.path("ssh/key"), [b"\xef\xbb\xbf# mine\r\n  ", key.as_slice(), b"# end\n"].concat())
+                .unwrap();
         }),
         read("a key in DER", |machine| {
             keygen(&["-q", "-N", "", "-m", "PKCS8", "-t", "ecdsa", "-f"], &machine.path("ssh/pem"));

@@ -1,8 +1,8 @@
 //! Guests that name files: paths that lead elsewhere, and files that are none.
 
 use super::case::{Case, case};
-use crate::support::script::Argument::{Expression, Number, Text};
 use crate::support::Machine;
+use crate::support::script::Argument::{Expression, Number, Text};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, linkat, mknodat};
 use std::{
     fs::{self, File},
@@ -141,10 +141,14 @@ fn links() -> Vec<Case> {
     .collect();
     // Written out: then links are followed, if only root or the user could have laid them.
     let literal = |name: &str, why: &str| {
-        case(name).granted(&["files.read = [\"{dir}/granted/inside/file\"]"]).given(ground).hides(SECRET).does(|guest| {
-            guest.reads("{dir}/granted/inside/file");
-        })
-        .gives_up("untrusted-path", why)
+        case(name)
+            .granted(&["files.read = [\"{dir}/granted/inside/file\"]"])
+            .given(ground)
+            .hides(SECRET)
+            .does(|guest| {
+                guest.reads("{dir}/granted/inside/file");
+            })
+            .gives_up("untrusted-path", why)
     };
     cases.push(literal("somebody else's link", "somebody else").given(|machine| {
         let file = machine.path("granted/inside/file");
@@ -195,10 +199,7 @@ fn kinds() -> Vec<Case> {
             .given(ground)
             .does(|guest| {
                 let mode = [Number(1), Number(0o4755)];
-                guest.does(
-                    "files.write",
-                    &[&[Text(b"{dir}/granted/thing"), Text(b"#!/bin/sh\n")][..], &mode].concat(),
-                );
+                guest.does("files.write", &[&[Text(b"{dir}/granted/thing"), Text(b"#!/bin/sh\n")][..], &mode].concat());
             })
             .gives_up("io", "permission bits only"),
         case("a file in a directory that is not there")
@@ -239,10 +240,7 @@ fn swapped() -> Vec<Case> {
             .does(|guest| {
                 let say = guest.call(
                     "log.info",
-                    &[
-                        Expression("(i32.load (i32.const 1032))"),
-                        Expression("(i32.load (i32.const 1036))"),
-                    ],
+                    &[Expression("(i32.load (i32.const 1032))"), Expression("(i32.load (i32.const 1036))")],
                 );
                 guest.repeats(TIMES, |guest| {
                     guest.tries("files.read", &[Text(b"{dir}/granted/way/file")]);
@@ -260,10 +258,8 @@ fn swapped() -> Vec<Case> {
             .meanwhile(swap)
             .does(|guest| {
                 guest.repeats(TIMES, |guest| {
-                    guest.tries(
-                        "files.write",
-                        &[Text(b"{dir}/granted/way/file"), Text(b"taken"), Number(0), Number(0)],
-                    );
+                    guest
+                        .tries("files.write", &[Text(b"{dir}/granted/way/file"), Text(b"taken"), Number(0), Number(0)]);
                 });
             })
             // What was staged was staged below what is granted; the rest is a matter of luck.

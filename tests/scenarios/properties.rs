@@ -49,7 +49,8 @@ fn name() -> impl Strategy<Value = &'static str> {
 
 fn procedures() -> impl Strategy<Value = Vec<(&'static str, Step)>> {
     let mode = proptest::option::of((0..MODES.len()).prop_map(|index| MODES[index]));
-    let step = prop_oneof![3 => (contents(), mode).prop_map(|(text, mode)| Step::Write(text, mode)), 1 => Just(Step::Remove)];
+    let step =
+        prop_oneof![3 => (contents(), mode).prop_map(|(text, mode)| Step::Write(text, mode)), 1 => Just(Step::Remove)];
     vec((name(), step), 1..7)
 }
 
@@ -170,7 +171,8 @@ fn write(machine: &Machine, procedure: &[(&'static str, Step)]) {
         let path = format!("{{dir}}/tree/{name}");
         match step {
             Step::Write(contents, mode) => {
-                let mode = [Number(i32::from(mode.is_some())), Number(i32::try_from(mode.unwrap_or_default()).unwrap())];
+                let mode =
+                    [Number(i32::from(mode.is_some())), Number(i32::try_from(mode.unwrap_or_default()).unwrap())];
                 script.does("files.write", &[&[Text(path.as_bytes()), Text(contents)][..], &mode].concat());
             }
             Step::Remove => drop(script.does("files.remove", &[Text(path.as_bytes())])),

@@ -69,7 +69,11 @@ fn no_private_key_is_written_or_told() {
     }
     for directory in ["policies", "config.toml"] {
         let path = machine.path(directory);
-        let files = if path.is_dir() { tree(&path).into_values().map(|found| found.3).collect() } else { vec![fs::read(&path).unwrap()] };
+        let files = if path.is_dir() {
+            tree(&path).into_values().map(|found| found.3).collect()
+        } else {
+            vec![fs::read(&path).unwrap()]
+        };
         assert!(files.iter().all(|contents| holds(contents, &secrets).is_none()), "{directory}");
     }
 }
@@ -112,15 +116,21 @@ fn no_private_key_is_in_a_guests_memory() {
         "log = [\"info\"]",
     ]);
     grants.write_confirming(&machine.path("policies"), "case", "go", &guest.component());
-    let run = machine.warded(["apply", "go", "--policy", "case", "--set", "principal=localhost", "--yes", "--json"]).ends(0);
+    let run =
+        machine.warded(["apply", "go", "--policy", "case", "--set", "principal=localhost", "--yes", "--json"]).ends(0);
     let told = run.object("warded.apply/1");
     let mut memory = Vec::new();
     for message in told["messages"].as_array().unwrap() {
         let text = message["text"].as_str().unwrap();
-        memory.extend(text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()));
+        memory.extend(
+            text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()),
+        );
     }
     let told = |words: &str| memory.windows(words.len()).any(|window| window == words.as_bytes());
-    assert!(memory.len() > 100_000 && told("AAAAC3NzaC1lZDI1NTE5AAAA") && told("holds a private key"), "it is its memory");
+    assert!(
+        memory.len() > 100_000 && told("AAAAC3NzaC1lZDI1NTE5AAAA") && told("holds a private key"),
+        "it is its memory"
+    );
     assert_eq!(holds(&memory, &secrets(&machine)[..]).filter(|secret| secret.as_slice() != b"PRIVATE KEY"), None);
 }
 

@@ -72,7 +72,18 @@ pub(crate) fn warded(machine: &Machine, arguments: &[&str]) -> (Run, BTreeSet<Ef
     let calls: Vec<String> = CALLS.iter().map(|(name, _)| format!("?{name}")).collect();
     let mut command = machine.command("strace");
     machine.environment(&mut command);
-    command.args(["-f", "-qq", "-z", "-y", "-s", "4096", "-e", "signal=none", "-e", &format!("trace={}", calls.join(","))]);
+    command.args([
+        "-f",
+        "-qq",
+        "-z",
+        "-y",
+        "-s",
+        "4096",
+        "-e",
+        "signal=none",
+        "-e",
+        &format!("trace={}", calls.join(",")),
+    ]);
     let run = Run::of(command.arg("-o").arg(&file).arg(env!("CARGO_BIN_EXE_warded")).args(arguments));
     let trace = fs::read_to_string(&file).unwrap();
     fs::remove_file(&file).unwrap();
@@ -86,7 +97,10 @@ fn effects(line: &str) -> Vec<Effect> {
     let arguments = arguments(rest);
     if name.starts_with("open") {
         let writes = ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND"];
-        if !writes.iter().any(|flag| arguments.iter().any(|argument| !argument.starts_with('"') && argument.contains(flag))) {
+        if !writes
+            .iter()
+            .any(|flag| arguments.iter().any(|argument| !argument.starts_with('"') && argument.contains(flag)))
+        {
             return Vec::new();
         }
     }
@@ -108,7 +122,9 @@ fn effects(line: &str) -> Vec<Effect> {
 
 /// The path that strace shows for a descriptor: `7</etc/ssh>`.
 fn descriptor(text: &str) -> &str {
-    text.split_once('<').and_then(|(_, rest)| rest.strip_suffix('>').or_else(|| rest.strip_suffix(">(deleted)"))).unwrap_or("")
+    text.split_once('<')
+        .and_then(|(_, rest)| rest.strip_suffix('>').or_else(|| rest.strip_suffix(">(deleted)")))
+        .unwrap_or("")
 }
 
 /// The arguments of a call: what stands between commas that are not in quotes or brackets.

@@ -59,7 +59,8 @@ impl Candidate {
     fn check_named(&self) -> Result<()> {
         let overlay = Overlay(&self.staged);
         for (_, _, directive) in self.tree.directives() {
-            if !["hostcertificate", "hostkey", "trustedusercakeys", "revokedkeys"].contains(&directive.keyword.as_str()) {
+            if !["hostcertificate", "hostkey", "trustedusercakeys", "revokedkeys"].contains(&directive.keyword.as_str())
+            {
                 continue;
             }
             for argument in &directive.arguments {

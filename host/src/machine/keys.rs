@@ -149,9 +149,9 @@ fn is_der_key(bytes: &[u8]) -> bool {
     const CIPHERS: [&[u8]; 2] = [b"\x2a\x86\x48\x86\xf7\x0d\x01\x05", b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c"];
     match inside(bytes) {
         Some([0x02, 0x01, 0..=3, ..]) => true,
-        Some(rest) => inside(rest).is_some_and(|cipher| {
-            matches!(cipher, [0x06, _, name @ ..] if CIPHERS.iter().any(|known| name.starts_with(known)))
-        }),
+        Some(rest) => inside(rest).is_some_and(
+            |cipher| matches!(cipher, [0x06, _, name @ ..] if CIPHERS.iter().any(|known| name.starts_with(known))),
+        ),
         None => false,
     }
 }
