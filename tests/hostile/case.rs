@@ -62,7 +62,7 @@ impl Case {
 
     /// What the guest does.
     pub(super) fn does(self, script: impl Fn(&mut Script) + Send + Sync + 'static) -> Self {
-        self.is(move |machine| {
+        self.made_as(move |machine| {
             let mut written = Script::new(machine.path("").to_str().unwrap().trim_end_matches('/'));
             script(&mut written);
             written.component()
@@ -70,7 +70,7 @@ impl Case {
     }
 
     /// What the guest is.
-    pub(super) fn is(mut self, component: impl Fn(&Machine) -> Vec<u8> + Send + Sync + 'static) -> Self {
+    pub(super) fn made_as(mut self, component: impl Fn(&Machine) -> Vec<u8> + Send + Sync + 'static) -> Self {
         self.component = Box::new(component);
         self
     }

@@ -14,14 +14,13 @@ use std::{
 };
 
 /// What a run may run: sshd and its parts, the client, the client's shell for its proxy command.
-const PROGRAMS: [&str; 8] = [
+const PROGRAMS: [&str; 7] = [
     "/usr/sbin/sshd",
     "/usr/bin/ssh",
     "/usr/lib/openssh/sshd-session",
     "/usr/lib/openssh/sshd-auth",
     "/bin/sh",
     "/usr/bin/sh",
-    "/bin/bash",
     "/usr/bin/systemctl",
 ];
 
@@ -73,7 +72,10 @@ fn proves(machine: &Machine, what: &str, arguments: &[&str], granted: &[&str]) {
         let path = effect.path();
         let kind = match effect {
             Effect::Run(path) if PROGRAMS.contains(&path.as_str()) => "runs",
-            Effect::Run(path) if path == env!("CARGO_BIN_EXE_warded") => "runs itself",
+            // Itself once more: the watchdog.
+            Effect::Run(path) if [env!("CARGO_BIN_EXE_warded"), "/proc/self/exe"].contains(&path.as_str()) => {
+                "runs itself"
+            }
             Effect::Run(_) => "NOT ALLOWED TO RUN",
             Effect::Change(_) if granted.iter().any(|one| one == path) => "granted",
             Effect::Change(_) if path == state || path.starts_with(&format!("{state}/")) => "state",
@@ -121,8 +123,10 @@ fn shortened(path: &str, machine: &Machine) -> String {
         None if short.starts_with("/tmp/warded-") => "/tmp/warded-…".to_owned(),
         None => short.to_owned(),
     };
-    if let Some(at) = short.find(".new-") {
-        short.replace_range(at.., ".new-…");
+    for mark in [".new-", ".warded-new-", "known_hosts-"] {
+        if let Some(at) = short.find(mark) {
+            short.replace_range(at + mark.len().., "…");
+        }
     }
     if let Some(rest) = short.strip_prefix("state/runs/") {
         short = format!("state/runs/N/{}", rest.split_once('/').map_or("", |(_, name)| name));

@@ -3,13 +3,13 @@
 use super::{Machine, Run};
 use std::{collections::BTreeSet, fs};
 
-/// Which arguments of a call are a directory's descriptor and a path in it.
-type Paths = (Option<usize>, Option<usize>);
+/// Where a call has a path: the argument with the directory, and the one with the name.
+type Named = (Option<usize>, Option<usize>);
 
 /// The calls that change files or run programs, each with where its paths are: for each a
 /// directory's descriptor (none: the working directory), and the name. A name that is none: the
 /// descriptor itself.
-const CALLS: &[(&str, &[Paths])] = &[
+const CALLS: &[(&str, &[Named])] = &[
     ("open", &[(None, Some(0))]),
     ("creat", &[(None, Some(0))]),
     ("openat", &[(Some(0), Some(1))]),
@@ -107,7 +107,7 @@ fn effects(line: &str) -> Vec<Effect> {
             return Vec::new();
         }
     }
-    let path = |(directory, file): &(Option<usize>, Option<usize>)| {
+    let path = |(directory, file): &Named| {
         let at = |index: usize| arguments.get(index).unwrap_or_else(|| panic!("not understood: {line}")).as_str();
         let base = directory.map_or("", |index| descriptor(at(index)));
         let file = file.map_or("", |index| at(index).trim_matches('"'));
