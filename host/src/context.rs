@@ -5,7 +5,12 @@ use crate::{
     ca::configured::Authority,
     config::{self, Config},
     error::{Error, Exit, Result},
-    machine::{facts::Facts, files::Root, path::AbsolutePath, private::StateDir},
+    machine::{
+        facts::{Facts, Init},
+        files::Root,
+        path::AbsolutePath,
+        private::StateDir,
+    },
     policy::{condition, pattern::Places, store},
 };
 use std::{
@@ -156,8 +161,8 @@ fn operators_path(path: &Path) -> Result<AbsolutePath> {
 }
 
 impl condition::Machine for Context {
-    fn init(&self) -> &str {
-        self.facts.init.as_str()
+    fn init(&self) -> Init {
+        self.facts.init
     }
 
     fn os(&self) -> &str {
