@@ -88,8 +88,12 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, progres
             } else {
                 watchdog.release();
             }
-            ended(if confirm.is_some() { "waits to be confirmed" } else { "kept" })
-                .map_err(|error| error.state(format!("the changes have been made; this is run {run}")))?;
+            let how = if confirm.is_some() { "waits to be confirmed" } else { "kept" };
+            let made = match &confirm {
+                Some(_) => format!("the change was made and waits to be confirmed: this is run {run}"),
+                None => format!("the change was made and kept: this is run {run}"),
+            };
+            ended(how).map_err(|error| error.without_state().state(made))?;
             Ok(Done { run, certificates, proof, verified, reloads, confirm })
         }
         Err(error) => {

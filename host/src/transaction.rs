@@ -251,7 +251,7 @@ impl Transaction {
 /// # Errors
 /// When the state directory cannot be read or written.
 pub fn next_run(state: &StateDir) -> Result<u64> {
-    let number = run_directory::reserve(state)?;
+    let number = run_directory::reserve(state).map_err(|error| error.or_state("nothing was changed"))?;
     // What is not removed now, the next run removes.
     drop(retain::discard_unbegun(state));
     Ok(number)
