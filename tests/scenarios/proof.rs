@@ -87,6 +87,7 @@ fn proves(machine: &Machine, what: &str, arguments: &[&str], granted: &[&str]) {
                 "of itself"
             }
             Effect::Change(_) if path == "/run/sshd" => "sshd's empty directory",
+            Effect::Change(_) if path == "/run/warded" || path.starts_with("/run/warded/locks") => "root's locks",
             Effect::Change(_) if daemon.iter().any(|own| own == path) => "sshd's own",
             Effect::Change(_) => "NOT ALLOWED TO CHANGE",
         };
