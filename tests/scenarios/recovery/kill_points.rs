@@ -73,6 +73,8 @@ struct Tally {
     old: AtomicUsize,
     new: AtomicUsize,
     by_watchdog: AtomicUsize,
+    /// Points that a run never came to.
+    past: AtomicUsize,
     failures: Mutex<Vec<String>>,
 }
 
@@ -90,7 +92,14 @@ fn one(machine: &Machine, point: &Point, alive: bool, old: &Seen, new: &Seen, ta
         killer.map(|killer| killer.join().unwrap());
     });
     if !fs::read_to_string(&trace).unwrap().contains("+++ killed by SIGKILL +++") {
-        return fail("it was not killed".to_owned());
+        // This run made fewer calls of that name than the one that was traced: how often a listener
+        // is asked depends on how fast it answers. So it came to its end, and is taken back.
+        tally.past.fetch_add(1, Ordering::Relaxed);
+        if seen(machine) != *new {
+            fail("it was not killed, and did not do its work".to_owned());
+        }
+        machine.warded(["undo", "--yes"]).ends(0);
+        return;
     }
     tally.killed.fetch_add(1, Ordering::Relaxed);
     wait("the watchdog ends", LONG, || watchdogs(machine).is_empty());
@@ -149,13 +158,19 @@ fn killed_before_any_call_it_is_old_or_new() {
     });
     let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
     println!(
-        "kill points: {tried}; runs killed: {}, old {}, new {}; by the watchdog {}",
+        "kill points: {tried}; runs killed: {}, old {}, new {}; by the watchdog {}; never reached {}",
         count(&tally.killed),
         count(&tally.old),
         count(&tally.new),
-        count(&tally.by_watchdog)
+        count(&tally.by_watchdog),
+        count(&tally.past)
     );
     let failures = tally.failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert!(tried > 60 && count(&tally.by_watchdog) > 0, "{tried}");
+    assert!(
+        count(&tally.past) * 5 <= count(&tally.killed),
+        "too many points were never reached: {}",
+        count(&tally.past)
+    );
 }
