@@ -9,7 +9,6 @@ mod harm;
 mod limits;
 mod own;
 mod paths;
-mod script;
 
 /// All of them at once: some wait for most of a minute, and the others run meanwhile.
 #[test]

@@ -8,7 +8,9 @@ pub(crate) mod machine;
 pub(crate) mod peer;
 pub(crate) mod policy;
 pub(crate) mod run;
+pub(crate) mod script;
 pub(crate) mod stand_in;
+pub(crate) mod trace;
 
 pub(crate) use client::{Client, Knows};
 pub(crate) use machine::{Machine, Setup};

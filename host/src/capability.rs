@@ -54,6 +54,9 @@ impl State {
         let _in_call = self.clock.enter(operation.need().capability());
         self.count()?;
         let outcome = self.broker.perform(operation, &mut self.session)?;
+        if self.session.changes.staged().len() > limits::STAGED_FILES {
+            return Err(stopped(&format!("it staged more than {} files", limits::STAGED_FILES)));
+        }
         if self.session.changes.staged_bytes() > limits::STAGED_BYTES {
             return Err(stopped(&format!("it staged more than {} MiB", limits::STAGED_BYTES >> 20)));
         }

@@ -1,11 +1,16 @@
 //! Everything a command works on, found once: configuration, state, audit, facts, places.
 
 use crate::{
-    audit::Log,
+    audit::{Event, Kind, Log},
     ca::configured::Authority,
     config::{self, Config},
-    error::{Error, Result},
-    machine::{facts::Facts, files::Root, path::AbsolutePath, private::StateDir},
+    error::{Error, Exit, Result},
+    machine::{
+        facts::{Facts, Init},
+        files::Root,
+        path::AbsolutePath,
+        private::StateDir,
+    },
     policy::{condition, pattern::Places, store},
 };
 use std::{
@@ -117,7 +122,14 @@ impl Context {
     /// # Errors
     /// As [`store::load`].
     pub fn policies(&self) -> Result<Vec<store::Granting>> {
-        store::load(&self.policies)
+        store::load(&self.policies).inspect_err(|error| {
+            if error.exit() == Exit::Refused {
+                let notes: Vec<&str> = error.notes().map(|(_, text)| text).collect();
+                let event = Event::new(0, Kind::Failed).detail(&format!("{}: {}", error.message(), notes.join("; ")));
+                // What is refused is refused whether it can be recorded or not.
+                drop(self.log.append_synced(&event));
+            }
+        })
     }
 
     /// Refuses what only root can do, before anything is tried: this sshd's files are root's.
@@ -149,8 +161,8 @@ fn operators_path(path: &Path) -> Result<AbsolutePath> {
 }
 
 impl condition::Machine for Context {
-    fn init(&self) -> &str {
-        self.facts.init.as_str()
+    fn init(&self) -> Init {
+        self.facts.init
     }
 
     fn os(&self) -> &str {

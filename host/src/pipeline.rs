@@ -89,7 +89,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, progres
                 watchdog.release();
             }
             ended(if confirm.is_some() { "waits to be confirmed" } else { "kept" })
-                .map_err(|error| error.state(format!("the changes have been made; this is run {run}")))?;
+                .map_err(|error| error.or_state(format!("the change was made and kept, as run {run}")))?;
             Ok(Done { run, certificates, proof, verified, reloads, confirm })
         }
         Err(error) => {

@@ -14,6 +14,7 @@ mod precondition;
 mod recover;
 mod retain;
 mod roll_back;
+mod run_directory;
 mod temporary;
 mod undo;
 
@@ -34,8 +35,8 @@ use crate::{
         private::StateDir,
     },
 };
-use journal::Run;
 use lock::Locks;
+use run_directory::Run;
 use serde::{Deserialize, Serialize};
 use std::{fmt, path::PathBuf};
 use temporary::Prepared;
@@ -250,7 +251,7 @@ impl Transaction {
 /// # Errors
 /// When the state directory cannot be read or written.
 pub fn next_run(state: &StateDir) -> Result<u64> {
-    let number = journal::reserve(state)?;
+    let number = run_directory::reserve(state).map_err(|error| error.or_state("nothing was changed"))?;
     // What is not removed now, the next run removes.
     drop(retain::discard_unbegun(state));
     Ok(number)

@@ -85,6 +85,8 @@ fn try_one(case: &Case) -> Cost {
     let measured = machine.path("measured");
     let mut command = machine.command("/usr/bin/time");
     machine.environment(&mut command).args(["-q", "-f", "%M", "-o"]).arg(&measured);
+    // A guest that is not bounded must not keep the others from being tried.
+    command.args(["timeout", "-s", "KILL", "55"]);
     command.arg(env!("CARGO_BIN_EXE_warded")).args(["apply", "go", "--policy", "case", "--yes"]);
     command.args(case.arguments.iter().map(|argument| argument.replace("{dir}", &directory)));
     let (begun, done) = (Instant::now(), AtomicBool::new(false));

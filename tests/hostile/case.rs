@@ -1,7 +1,7 @@
 //! One hostile guest: what it is granted, what it does, and how that has to end.
 
-use super::script::Script;
 use crate::support::Machine;
+use crate::support::script::Script;
 
 type Prepare = Box<dyn Fn(&Machine) + Send + Sync>;
 type Component = Box<dyn Fn(&Machine) -> Vec<u8> + Send + Sync>;
@@ -62,7 +62,7 @@ impl Case {
 
     /// What the guest does.
     pub(super) fn does(self, script: impl Fn(&mut Script) + Send + Sync + 'static) -> Self {
-        self.is(move |machine| {
+        self.made_as(move |machine| {
             let mut written = Script::new(machine.path("").to_str().unwrap().trim_end_matches('/'));
             script(&mut written);
             written.component()
@@ -70,7 +70,7 @@ impl Case {
     }
 
     /// What the guest is.
-    pub(super) fn is(mut self, component: impl Fn(&Machine) -> Vec<u8> + Send + Sync + 'static) -> Self {
+    pub(super) fn made_as(mut self, component: impl Fn(&Machine) -> Vec<u8> + Send + Sync + 'static) -> Self {
         self.component = Box::new(component);
         self
     }
@@ -95,7 +95,7 @@ impl Case {
     }
 
     /// It is denied this capability.
-    pub(super) fn is_denied(self, capability: &str, why: &str) -> Self {
+    pub(super) fn ends_denied(self, capability: &str, why: &str) -> Self {
         self.ends(&[5], &[&format!("go of policy case asked for {capability}: "), why, "nothing was changed"])
             .on_record("denied", capability)
     }
@@ -106,7 +106,7 @@ impl Case {
     }
 
     /// It is stopped.
-    pub(super) fn is_stopped(self, why: &str) -> Self {
+    pub(super) fn ends_stopped(self, why: &str) -> Self {
         self.ends(&[5], &[" was stopped: ", why, "nothing was changed"]).on_record("ended", why)
     }
 

@@ -21,7 +21,7 @@ fn guest(change: impl Fn(&mut Guest)) -> Vec<u8> {
 }
 
 fn is(name: &str, component: fn() -> Vec<u8>) -> Case {
-    case(name).is(move |_| component())
+    case(name).made_as(move |_| component())
 }
 
 fn text(component: &str) -> Vec<u8> {
@@ -117,14 +117,14 @@ fn damaged() -> Vec<Case> {
         .map(|region| {
             let size = WHOLE.len() / REGIONS;
             let at = region * size + day * 7919 % size;
-            case(format!("byte {at} another")).is(move |_: &Machine| {
+            case(format!("byte {at} another")).made_as(move |_: &Machine| {
                 let mut bytes = WHOLE.to_vec();
                 bytes[at] ^= 1 << (day % 8);
                 bytes
             })
         })
         .collect();
-    cases.push(case("half of a component").is(|_| WHOLE[..WHOLE.len() / 2].to_vec()));
+    cases.push(case("half of a component").made_as(|_| WHOLE[..WHOLE.len() / 2].to_vec()));
     // It exports another procedure than the policy describes, so that even an undamaged one is refused.
     cases.into_iter().map(|case| case.ends(&[5], &["refused: "]).on_record("ended", "")).collect()
 }

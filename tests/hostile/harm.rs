@@ -1,10 +1,8 @@
 //! Guests that do what they are granted, to another end: lines for sshd that do more, names that
 //! nobody confirmed, services, certificates in the wrong place, changes by halves.
 
-use super::{
-    case::{Case, case},
-    script::Argument::{Expression, Number, Text, Texts},
-};
+use super::case::{Case, case};
+use crate::support::script::Argument::{Expression, Number, Text, Texts};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::fs;
 
@@ -122,7 +120,7 @@ fn names() -> Vec<Case> {
             .does(move |guest| {
                 guest.does("services.reload", &[Text(service)]);
             })
-            .is_denied("services.reload", "")
+            .ends_denied("services.reload", "")
     };
     let effective = |name: &str, keyword: &'static [u8]| {
         case(format!("sshd asked for {name}"))
@@ -133,8 +131,8 @@ fn names() -> Vec<Case> {
             .gives_up("invalid-keyword", "letters and digits")
     };
     vec![
-        issue("another machine", b"bank.example.org").is_denied("authority.issue", "not a name that the operator"),
-        issue("a name in capitals of another machine", b"BANK").is_denied("authority.issue", "not a name"),
+        issue("another machine", b"bank.example.org").ends_denied("authority.issue", "not a name that the operator"),
+        issue("a name in capitals of another machine", b"BANK").ends_denied("authority.issue", "not a name"),
         issue("every name", b"*").gives_up("invalid-principal", "wildcards"),
         issue("no name", b"").gives_up("invalid-principal", "empty"),
         issue("a name with a newline", b"a\nb").gives_up("invalid-principal", "control"),
@@ -148,7 +146,7 @@ fn names() -> Vec<Case> {
                 let names = Texts(&[b"localhost"]);
                 guest.does("authority.issue", &[Expression("(local.get $h)"), Number(1), names]);
             })
-            .is_denied("authority.issue", "no grant covers it"),
+            .ends_denied("authority.issue", "no grant covers it"),
         case("certificate beside another key")
             .granted(&[ISSUE, &["certificates = [\"beside-key\"]"]].concat())
             .told(&["--set", "principal=localhost"])
@@ -158,7 +156,7 @@ fn names() -> Vec<Case> {
                 guest.takes(4);
                 guest.does("authority.write", &[Text(b"{dir}/client/key-cert.pub"), Expression("(local.get $h)")]);
             })
-            .is_denied("authority.write", "no grant covers it"),
+            .ends_denied("authority.write", "no grant covers it"),
         reload("a command", b"ssh; reboot"),
         reload("an option", b"--force"),
         reload("a path", b"../../etc/passwd"),
@@ -206,7 +204,7 @@ fn words() -> Vec<Case> {
             .does(|guest| {
                 guest.tries("machine.fact", &[Text(ESCAPES.as_bytes())]);
             })
-            .is_denied("machine.fact", "\\u{1b}")
+            .ends_denied("machine.fact", "\\u{1b}")
             .hides("\nerror: forged"),
         case("file with escape codes")
             .granted(&["files.write = [\"{dir}/ssh/motd\"]"])
@@ -239,12 +237,12 @@ fn halves() -> Vec<Case> {
             .does(|guest| {
                 guest.writes(PATH, "# mine\n").raw("(unreachable)");
             })
-            .is_stopped("it panicked"),
+            .ends_stopped("it panicked"),
         begun("staged, then a denial")
             .does(|guest| {
                 guest.writes(PATH, "# mine\n").writes("/etc/passwd", "");
             })
-            .is_denied("files.write", "no grant covers it"),
+            .ends_denied("files.write", "no grant covers it"),
         begun("lines for a certificate that is never made")
             .does(|guest| {
                 guest.writes(PATH, "HostCertificate {dir}/ssh/ssh_host_ed25519_key-cert.pub\n");

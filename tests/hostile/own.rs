@@ -1,10 +1,8 @@
 //! Guests that are after what no grant gives: Warded's own files, a CA's, another policy's, and
 //! private keys.
 
-use super::{
-    case::{Case, case},
-    script::Argument::{Number, Text},
-};
+use super::case::{Case, case};
+use crate::support::script::Argument::{Number, Text};
 use crate::support::{Grants, Machine, machine::keygen};
 use rustix::fs::{AtFlags, CWD, linkat};
 use std::{fs, os::unix::fs::symlink, process::Command};
@@ -46,7 +44,7 @@ fn protected() -> Vec<Case> {
                 .does(move |guest| {
                     guest.reads(path);
                 })
-                .is_denied("files.read", why),
+                .ends_denied("files.read", why),
         );
         cases.push(
             case(format!("write {path}"))
@@ -54,7 +52,7 @@ fn protected() -> Vec<Case> {
                 .does(move |guest| {
                     guest.writes(path, "taken");
                 })
-                .is_denied("files.write", why),
+                .ends_denied("files.write", why),
         );
     }
     cases
@@ -108,19 +106,19 @@ fn around() -> Vec<Case> {
             .does(|guest| {
                 guest.does("keys.open", &[Text(b"{dir}/ca/host_ca")]);
             })
-            .is_denied("keys.open", "no grant covers it"),
+            .ends_denied("keys.open", "no grant covers it"),
         case("a new key for the CA")
             .granted(&["keys = [\"{dir}/ca/*\"]"])
             .does(|guest| {
                 guest.does("keys.ensure", &[Text(b"{dir}/ca/more"), Text(b"ssh-ed25519")]);
             })
-            .is_denied("keys.ensure", "no grant covers it"),
+            .ends_denied("keys.ensure", "no grant covers it"),
         case("the CA's directory, listed")
             .granted(&["files.read = [\"{dir}/ca/*\"]"])
             .does(|guest| {
                 guest.does("files.list", &[Text(b"{dir}/ca")]);
             })
-            .is_denied("files.list", "no grant covers it"),
+            .ends_denied("files.list", "no grant covers it"),
         case("directory swapped for the CA's while it is read")
             .granted(&["files.read = [\"{dir}/*/host_ca\"]", "keys = [\"{dir}/*/host_ca\"]"])
             .given(|machine| {
@@ -150,7 +148,7 @@ fn around() -> Vec<Case> {
             .does(|guest| {
                 guest.writes("{dir}/ssh/other", "taken");
             })
-            .is_denied("files.write", "no grant covers it"),
+            .ends_denied("files.write", "no grant covers it"),
     ]
 }
 

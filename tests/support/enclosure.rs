@@ -30,7 +30,7 @@ impl Enclosure {
     pub(crate) fn beside() -> Self {
         Self::start(&format!(
             "{BEGIN}; mount -t tmpfs -o mode=755 tmpfs /run; mkdir /run/sshd; mount -t proc proc /proc; \
-             echo ready; exec sleep infinity"
+             echo ready; exec cat"
         ))
     }
 
@@ -44,7 +44,7 @@ impl Enclosure {
              mount --rbind /dev root/dev; mount -t proc proc root/proc; mount -t tmpfs -o mode=755 tmpfs root/run
              mkdir -p root/run/sshd root{shared}; mount --bind {shared} root{shared}
              : >root/usr/bin/warded; mount --bind {program} root/usr/bin/warded
-             exec chroot root sh -c 'echo ready; exec sleep infinity'"
+             exec chroot root sh -c 'echo ready; exec cat'"
         ));
         // Whatever is written inside would else be written to this machine.
         let root = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).unwrap();
@@ -55,7 +55,8 @@ impl Enclosure {
     fn start(script: &str) -> Self {
         let mut holder = Command::new("unshare")
             .args(["--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", script])
-            .stdin(Stdio::null())
+            // What its first process waits for: it ends with this one, however that ends.
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

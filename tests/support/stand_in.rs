@@ -22,15 +22,15 @@ pub(crate) enum When {
     Proof,
 }
 
-/// Makes the program. Whenever the moment comes (when it is asked, or to reload: the first time), it does this, in the language of sh(1); `$first`
+/// Makes the program. Whenever the moment comes, it does this, in the language of sh(1); `$first`
 /// is `yes` the first time.
 pub(crate) fn stand_in(machine: &Machine, when: When, what: &str) -> PathBuf {
     let config = machine.config();
     let moment = match when {
         When::Candidate => format!("case \" $* \" in *' {} '*) ;; *' -t '*) act ;; esac", config.display()),
-        When::Asked => format!("case \" $* \" in *' -T '*' {} '*) once ;; esac", config.display()),
+        When::Asked => format!("case \" $* \" in *' -T '*' {} '*) act ;; esac", config.display()),
         When::Reload => format!(
-            "case \" $* \" in *' -t '*' {} '*) test ! -e {} || once ;; esac",
+            "case \" $* \" in *' -t '*' {} '*) test ! -e {} || act ;; esac",
             config.display(),
             machine.path("ssh/sshd_config.d/50-warded.conf").display()
         ),
@@ -38,8 +38,7 @@ pub(crate) fn stand_in(machine: &Machine, when: When, what: &str) -> PathBuf {
     };
     let done = machine.path("stand-in.done");
     let text = format!(
-        "#!/bin/sh\nact() {{\nfirst=no; mkdir {0} 2>/dev/null && first=yes\n{what}\n}}\n\
-         once() {{ test -e {0} || act; }}\n{moment}\nexec /usr/sbin/sshd \"$@\"\n",
+        "#!/bin/sh\nact() {{\nfirst=no; mkdir {} 2>/dev/null && first=yes\n{what}\n}}\n{moment}\nexec /usr/sbin/sshd \"$@\"\n",
         done.display()
     );
     let program = machine.path("stand-in");

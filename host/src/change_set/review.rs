@@ -9,6 +9,7 @@ use crate::{
 use serde::Serialize;
 use similar::TextDiff;
 use ssh_key::PublicKey;
+use std::time::Duration;
 
 /// What happens to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -137,11 +138,21 @@ fn entry(changes: &ChangeSet, staged: &super::Staged, roots: &[PublicKey]) -> En
     entry
 }
 
+/// More lines than a person reads, and than can be compared in no time.
+const LINES: usize = 20_000;
+/// How long the smallest difference is looked for; then a larger one does.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The changed lines with up to two lines of context, as `diff -U2` has them, without headers.
 #[must_use]
 pub fn lines(before: &[u8], after: &[u8]) -> Vec<String> {
     let (Ok(before), Ok(after)) = (std::str::from_utf8(before), std::str::from_utf8(after)) else { return Vec::new() };
-    let diff = TextDiff::from_lines(before, after);
+    let many = |text: &str| text.lines().count() > LINES;
+    if many(before) || many(after) {
+        let (before, after) = (before.lines().count(), after.lines().count());
+        return vec![format!("… too many lines to compare: {before} before, {after} after")];
+    }
+    let diff = TextDiff::configure().timeout(PATIENCE).diff_lines(before, after);
     let mut out = Vec::new();
     for (index, group) in diff.grouped_ops(2).iter().enumerate() {
         if index > 0 {

@@ -5,7 +5,7 @@ use super::{
     Candidate,
     baseline::{self, Baseline},
     both, connections, files,
-    includes::{ConfigFile, Overlay, Staged},
+    includes::{self, ConfigFile, Overlay, Staged},
     keywords::{self, MayChange},
     on_two_threads,
 };
@@ -27,6 +27,7 @@ impl Candidate {
         let files = self.tree.files.iter().chain(&baseline.tree.files);
         // A file that goes is in the tree as it was, one that comes in the tree as it would be.
         refuse_lines(&self.staged, files, granted)?;
+        self.check_named()?;
         let sshd = &self.original;
         let _held = sshd.hold()?;
         let (tested, effective) = both(|| self.test(), || self.effective(&[]))?;
@@ -35,6 +36,30 @@ impl Candidate {
         self.check_host_keys(baseline, &effective)?;
         check_addresses(sshd, &effective)?;
         self.check_files(baseline, &effective)
+    }
+
+    /// What sshd reads while it is tested has an end: neither waits it, nor does it fill the memory.
+    fn check_named(&self) -> Result<()> {
+        let overlay = Overlay(&self.staged);
+        for (_, _, directive) in self.tree.directives() {
+            if !["hostcertificate", "hostkey", "trustedusercakeys", "revokedkeys"].contains(&directive.keyword.as_str())
+            {
+                continue;
+            }
+            for argument in &directive.arguments {
+                // sshd takes a relative path against its working directory, which may be either.
+                for base in [std::env::current_dir().unwrap_or_default(), "/".into()] {
+                    let path = base.join(&argument.text);
+                    match overlay.read(&path) {
+                        Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
+                            return Err(includes::endless(&path, &directive.keyword, &error));
+                        }
+                        Ok(_) | Err(_) => {}
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn check_effects(&self, baseline: &Baseline, all: &Effective, granted: MayChange<'_>) -> Result<()> {

@@ -5,10 +5,15 @@ use super::{
     directive::Directive,
     glob::{is_pattern, matches},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    machine::files::MAX_BYTES,
+};
 use std::{
     collections::BTreeMap,
     fs,
+    io::{self, Read as _},
+    os::unix::fs::FileTypeExt as _,
     path::{Component, Path, PathBuf},
 };
 
@@ -40,11 +45,11 @@ impl<'a> Overlay<'a> {
     ///
     /// # Errors
     /// As reading it; not found if it is staged to be removed.
-    pub fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+    pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         match self.staged(path) {
             Some((_, Some(contents))) => Ok(contents.to_vec()),
-            Some((_, None)) => Err(std::io::ErrorKind::NotFound.into()),
-            None => fs::read(path),
+            Some((_, None)) => Err(io::ErrorKind::NotFound.into()),
+            None => read_bounded(path),
         }
     }
 
@@ -74,6 +79,8 @@ impl<'a> Overlay<'a> {
                 found.iter_mut().for_each(|path| path.push(component));
                 continue;
             }
+            // What is not there cannot lead on; and nobody waits for `/*/*/*/*/*`.
+            found.truncate(MAX_FILES + 1);
             let below = |path: PathBuf| {
                 let names = self.names(&path).into_iter().filter(|name| matches(&segment, name));
                 names.map(|name| path.join(name)).collect::<Vec<_>>()
@@ -81,9 +88,37 @@ impl<'a> Overlay<'a> {
             found = found.into_iter().flat_map(below).collect();
         }
         found.retain(|path| self.exists(path));
+        found.truncate(MAX_FILES + 1);
         found.sort();
         found
     }
+}
+
+/// A file that sshd reads, as far as it can be read to its end: sshd itself would wait at a FIFO
+/// and take all memory for a device.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let found = fs::metadata(path)?;
+    let unsupported = |what: &str| Err(io::Error::new(io::ErrorKind::Unsupported, what.to_owned()));
+    let kind = found.file_type();
+    if kind.is_char_device() && fs::canonicalize(path)? == Path::new("/dev/null") {
+        return Ok(Vec::new());
+    }
+    if kind.is_fifo() || kind.is_char_device() || kind.is_block_device() || kind.is_socket() {
+        return unsupported("it is no regular file");
+    }
+    let mut contents = Vec::new();
+    fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut contents)?;
+    if u64::try_from(contents.len()).is_ok_and(|length| length > MAX_BYTES) {
+        return unsupported("it is larger than 4 MiB");
+    }
+    Ok(contents)
+}
+
+/// The refusal of a configuration whose files sshd would never finish reading.
+pub(super) fn endless(path: &Path, keyword: &str, error: &io::Error) -> Error {
+    Error::refused(format!("{keyword} names {}, which sshd cannot read to its end", path.display()))
+        .cause(error)
+        .state("nothing was changed")
 }
 
 /// One file of the configuration.
@@ -137,10 +172,17 @@ impl Tree {
                 }
             }
             for path in includes.values().flatten() {
-                if tree.find(path).is_none()
-                    && let Ok(contents) = overlay.read(path)
-                {
-                    tree.files.push(ConfigFile { path: path.clone(), contents, includes: BTreeMap::new() });
+                if tree.find(path).is_some() {
+                    continue;
+                }
+                match overlay.read(path) {
+                    Ok(contents) => {
+                        tree.files.push(ConfigFile { path: path.clone(), contents, includes: BTreeMap::new() });
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                        return Err(endless(path, "Include", &error));
+                    }
+                    Err(_) => {}
                 }
             }
             if tree.files.len() > MAX_FILES {

@@ -63,7 +63,7 @@ pub struct Attempt<'a> {
     pub name: &'a str,
     /// Who logs in: a name that exists.
     pub user: &'a str,
-    /// His key and the command to run; none: no login is tried.
+    /// His key and the subsystem to ask for; none: no login is tried.
     pub login: Option<(&'a Path, &'a str)>,
 }
 
@@ -83,11 +83,11 @@ impl Client {
         Ok(Self { path, version, scratch: Scratch::private()?, files: AtomicUsize::new(0), recent: Mutex::default() })
     }
 
-    /// Makes one exchange; the second value is what the command printed.
+    /// Makes one exchange; the second value is the client's exit status, which is the subsystem's.
     ///
     /// # Errors
     /// When the client cannot be run at all: how the exchange ends is in the transcript.
-    pub fn exchange(&self, route: &Route, attempt: &Attempt<'_>) -> Result<(Transcript, String)> {
+    pub fn exchange(&self, route: &Route, attempt: &Attempt<'_>) -> Result<(Transcript, Option<i32>)> {
         let known = attempt.knows.write(&self.scratch, self.files.fetch_add(1, Ordering::Relaxed))?;
         let known = format!("UserKnownHostsFile={}", known.display());
         let alias = format!("HostKeyAlias={}", attempt.name);
@@ -97,8 +97,11 @@ impl Client {
         if self.version >= FAST_SINCE {
             options.push(FAST.to_owned());
         }
-        let mut program = Program::new(&self.path).timeout(LIMIT).args(["-F", "none", "-vv", "-T", "-x", "-a", "-l"]);
-        program = program.arg(attempt.user);
+        let mut program = Program::new(&self.path).timeout(LIMIT).args(["-F", "none", "-vv", "-T", "-x", "-a"]);
+        if attempt.login.is_some() {
+            program = program.arg("-s");
+        }
+        program = program.args(["-l", attempt.user]);
         match route {
             Route::Pipe(command) => {
                 options.push(format!("ProxyCommand={}", proxy_command(command)));
@@ -114,17 +117,18 @@ impl Client {
         }
         program = match attempt.login {
             None => program.args(["-o", "PreferredAuthentications=none", "-o", "IdentityFile=none", "true"]),
-            Some((key, command)) => program
+            // A subsystem comes behind the server, like a command.
+            Some((key, subsystem)) => program
                 .args(["-o", "PreferredAuthentications=publickey", "-o"])
                 .arg(format!("IdentityFile={}", key.display()))
-                .arg(command),
+                .arg(subsystem),
         };
         let output = program.run()?;
         let mut transcript = Transcript::parse(&output.stderr);
         if output.timed_out {
             transcript.words.push(format!("no end after {} s", LIMIT.as_secs()));
         }
-        Ok((transcript, output.stdout))
+        Ok((transcript, output.status))
     }
 }
 

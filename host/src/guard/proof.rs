@@ -34,6 +34,10 @@ pub struct Proof {
     pub not_proved: Vec<String>,
 }
 
+/// What a login asks for: sshd serves it by itself. A command would be run by the user's shell, and
+/// with it whatever the user's start-up files do: as root, before anything has been agreed to.
+const SUBSYSTEM: &str = "warded-proof";
+
 /// How far a login came: the further, the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Login {
@@ -111,7 +115,6 @@ struct Stage<'a> {
     today: Vec<String>,
     /// The key that logs in, and the command that shows it.
     identity: PathBuf,
-    token: String,
     _private: Scratch,
     _passable: Scratch,
 }
@@ -130,8 +133,6 @@ impl<'a> Stage<'a> {
         // the ones started here is told of.
         let line = known_hosts::line_of(key.public_key().key_data())?;
         let authorized = passable.write("authorized_keys", line.as_bytes(), 0o644)?;
-        let fingerprint = key.public_key().fingerprint(HashAlg::Sha256);
-        let token = fingerprint.to_string().chars().filter(char::is_ascii_alphanumeric).take(20).collect();
         Ok(Self {
             baseline,
             tree: &candidate.tree,
@@ -140,7 +141,6 @@ impl<'a> Stage<'a> {
             candidate: command(&candidate.sshd, candidate.config(), &authorized),
             today: command(&candidate.original, candidate.original.config.as_path(), &authorized),
             identity,
-            token,
             _private: private,
             _passable: passable,
         })
@@ -241,17 +241,16 @@ impl<'a> Stage<'a> {
         algorithms.retain(|one| keys.iter().any(|key| type_name(key.algorithm().as_str()) == *one));
         let version = self.baseline.client.version;
         let algorithms: Vec<_> = algorithms.iter().map(|one| known_hosts::algorithms(one, false, version)).collect();
-        let command = format!("echo {}", self.token);
         let attempt = Attempt {
             knows: Knows::Keys(&keys),
             algorithms: algorithms.join(","),
             name: "proof",
             user,
-            login: Some((&self.identity, &command)),
+            login: Some((&self.identity, SUBSYSTEM)),
         };
-        let (seen, printed) = self.baseline.client.exchange(&Route::Pipe(sshd.to_vec()), &attempt)?;
+        let (seen, status) = self.baseline.client.exchange(&Route::Pipe(sshd.to_vec()), &attempt)?;
         let login = match seen.end {
-            End::LoggedIn if printed.contains(&self.token) => Login::Works,
+            End::LoggedIn if status == Some(0) => Login::Works,
             End::LoggedIn => Login::LetIn,
             End::NotLoggedIn | End::HostKeyRefused | End::NotOffered | End::Incomplete => Login::Denied,
         };
@@ -281,7 +280,9 @@ fn type_name(name: &str) -> &str {
 fn command(sshd: &Sshd, config: &Path, authorized: &Path) -> Vec<String> {
     let mut words: Vec<String> = vec![sshd.binary.display().to_string(), "-i".into(), "-e".into(), "-f".into()];
     words.push(config.display().to_string());
-    for option in [&format!("AuthorizedKeysFile={}", authorized.display()), "StrictModes=no", "LogLevel=INFO"] {
+    let keys = format!("AuthorizedKeysFile={}", authorized.display());
+    let subsystem = format!("Subsystem={SUBSYSTEM} internal-sftp");
+    for option in [keys.as_str(), &subsystem, "StrictModes=no", "LogLevel=INFO"] {
         words.extend(["-o".to_owned(), option.to_owned()]);
     }
     words.extend(sshd.arguments.iter().cloned());

@@ -3,7 +3,8 @@
 use std::{fs, path::Path};
 
 /// What started the machine, and what starts its services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Init {
     /// systemd is process 1.
     Systemd,

@@ -18,6 +18,7 @@ use super::path::AbsolutePath;
 use crate::{error::Error, text};
 use cap_std::{ambient_authority, fs::Dir};
 use rustix::{
+    fd::{AsFd as _, OwnedFd},
     fs::{Mode, OFlags},
     io::Errno,
 };
@@ -182,11 +183,21 @@ impl Directory {
             Ok(resolved) => resolved,
             Err(error) => return failed(error),
         };
-        let opened = match self.handle.open_dir(&resolved) {
-            Ok(opened) => opened,
-            Err(error) => return failed(error),
-        };
-        Self::open(&opened, self.path.join(resolved), self.trusted).map(Some)
+        // Step by step, without following a link: who can put one there now would else lead us to
+        // another directory than the one whose path is compared with what no grant covers.
+        let mut opened = None;
+        for segment in &resolved {
+            let at = opened.as_ref().map_or_else(|| self.handle.as_fd(), OwnedFd::as_fd);
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            match rustix::fs::openat(at, segment, flags, Mode::empty()) {
+                Ok(next) => opened = Some(next),
+                Err(error) => return failed(error.into()),
+            }
+        }
+        match opened {
+            Some(opened) => Self::open(&opened, self.path.join(resolved), self.trusted).map(Some),
+            None => Ok(Some(self)),
+        }
     }
 
     /// Opens for reading what is so far only a handle, so that it can be listed and synced.

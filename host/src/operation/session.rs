@@ -73,10 +73,10 @@ pub struct Session {
     pub services: BTreeSet<Name>,
     /// The sshd binary that the operator named.
     pub sshd_binary: Option<PathBuf>,
-    /// The last thing that the CA could not or would not do.
-    pub authority_failure: Option<CaError>,
     /// sshd's configuration when it was first asked anything; none: it was not, or there is none.
     pub configuration: Option<Digests>,
+    /// The last thing that the CA could not or would not do.
+    pub authority_failure: Option<CaError>,
     sshd: Option<Option<Sshd>>,
     effective: BTreeMap<Vec<(String, String)>, Effective>,
 }
@@ -103,8 +103,8 @@ impl Session {
             renewal,
             services,
             sshd_binary,
-            authority_failure: None,
             configuration: None,
+            authority_failure: None,
             sshd: None,
             effective: BTreeMap::new(),
         }

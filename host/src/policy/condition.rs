@@ -1,12 +1,12 @@
 //! `when` and `unless`: on which machines a policy is offered.
 
-use crate::machine::path::AbsolutePath;
+use crate::machine::{facts::Init, path::AbsolutePath};
 use serde::Deserialize;
 
 /// What conditions are asked about; the machine answers.
 pub trait Machine {
-    /// The init system: `systemd`, `openrc`, `sysv`, `none`.
-    fn init(&self) -> &str;
+    /// What starts its services.
+    fn init(&self) -> Init;
     /// `ID` of os-release(5).
     fn os(&self) -> &str;
     /// Whether something is at a path.
@@ -25,35 +25,10 @@ pub struct Condition {
     pub path: Option<AbsolutePath>,
 }
 
-/// The init systems a policy can name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Init {
-    /// systemd.
-    Systemd,
-    /// OpenRC.
-    Openrc,
-    /// SysV scripts.
-    Sysv,
-    /// None that manages services, as in most containers.
-    None,
-}
-
-impl Init {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Systemd => "systemd",
-            Self::Openrc => "openrc",
-            Self::Sysv => "sysv",
-            Self::None => "none",
-        }
-    }
-}
-
 impl Condition {
     /// Whether all of it holds.
     pub fn holds(&self, machine: &dyn Machine) -> bool {
-        self.init.is_none_or(|init| init.name() == machine.init())
+        self.init.is_none_or(|init| init == machine.init())
             && self.os.as_ref().is_none_or(|os| os == machine.os())
             && self.path.as_ref().is_none_or(|path| machine.exists(path))
     }
@@ -71,8 +46,8 @@ mod tests {
 
     struct Debian;
     impl Machine for Debian {
-        fn init(&self) -> &str {
-            "systemd"
+        fn init(&self) -> Init {
+            Init::Systemd
         }
         fn os(&self) -> &str {
             "debian"

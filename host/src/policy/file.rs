@@ -312,17 +312,17 @@ mod tests {
             ("services.cron = ['reload']", "p.toml:4:1", "names the service cron"),
             ("renewal = 'other'", "p.toml:4:1", "no [procedure.other]"),
             ("file.read = []", "p.toml:6:1", "unknown field `file`"),
-            ("authority = ['sign host']", "p.toml:6:14", "unknown request"),
-            ("files.read = ['/etc/../x']", "p.toml:6:15", "`..`"),
-            ("files.read = ['{nowhere}/x']", "p.toml:6:15", "unknown place"),
-            ("sshd.keywords = ['Host Key']", "p.toml:6:18", "not a keyword"),
+            ("authority = ['sign host']", "p.toml:6:13", "unknown request"),
+            ("files.read = ['/etc/../x']", "p.toml:6:14", "`..`"),
+            ("files.read = ['{nowhere}/x']", "p.toml:6:14", "unknown place"),
+            ("sshd.keywords = ['Host Key']", "p.toml:6:17", "not a keyword"),
             ("settings.a = { type = 'choice', help = 'h' }", "p.toml:4:1", "`values`"),
             ("settings.a = { type = 'text', help = 'h' }", "p.toml:6:23", "unknown variant `text`"),
             ("log = ['debug']", "p.toml:6:8", "unknown variant"),
             ("summary = 's'", "p.toml:6:1", "duplicate key"),
         ] {
             let error = Policy::parse(&format!("{SMALL}{more}\n"), "p.toml").unwrap_err();
-            assert!(error.message().starts_with(&format!("{place}: ")), "{more}: {error}");
+            assert!(error.message().starts_with(&format!("{place}: ")), "{more}: {place}: {error}");
             assert!(error.message().contains(what), "{more}: {error}");
         }
     }

@@ -193,7 +193,11 @@ pub fn choose<'a>(
     match offering.as_slice() {
         [one] => Ok(one),
         [] if here.is_empty() => Err(Error::usage("no policy is meant for this machine")
-            .cause(format!("its init system is {:?} and its operating system {:?}", machine.init(), machine.os()))
+            .cause(format!(
+                "its init system is {} and its operating system {:?}",
+                machine.init().as_str(),
+                machine.os()
+            ))
             .next("`warded policy list` shows what there is; name one with --policy if you are sure")),
         [] => Err(Error::usage(format!("no policy for this machine has a procedure {procedure}"))
             .next(format!("there are: {}", procedures(here)))),

@@ -10,6 +10,9 @@ use crate::{
 };
 use wasmtime::Trap;
 
+/// The details of a guest's error that are shown.
+const DETAILS: usize = 20;
+
 /// A failure, as a guest gets it.
 impl From<Failure> for types::Error {
     fn from(failure: Failure) -> Self {
@@ -25,7 +28,7 @@ pub(super) fn ended_with(procedure: &Name, error: &types::Error, authority: Opti
         return Error::from(failure).state("nothing was changed");
     }
     let mut ended = Error::failed(format!("{procedure} gave up ({}): {}", short(&error.code), short(&error.message)));
-    for types::Setting { name, value } in &error.details {
+    for types::Setting { name, value } in error.details.iter().take(DETAILS) {
         // A procedure that knows what to do next says so in a detail of that name.
         ended = if name == "next" {
             ended.next(short(value))
@@ -33,7 +36,15 @@ pub(super) fn ended_with(procedure: &Name, error: &types::Error, authority: Opti
             ended.seen(format!("{}: {}", short(name), short(value)))
         };
     }
+    if let Some(more) = error.details.len().checked_sub(DETAILS).filter(|more| *more > 0) {
+        ended = ended.seen(format!("and {more} more details"));
+    }
     ended.state("nothing was changed")
+}
+
+/// Whether it is wasmtime's limiter that stopped a guest.
+pub(super) fn is_limit(error: &wasmtime::Error) -> bool {
+    format!("{error:#}").contains("forcing trap when growing")
 }
 
 /// A trap: a denial or a failure of the host comes through as it is, the rest is explained.

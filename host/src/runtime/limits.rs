@@ -22,7 +22,9 @@ pub const HANDLES: usize = 1_000;
 /// Lines that a guest may say in a run.
 pub const LOG_LINES: usize = 1_000;
 /// Calls of one run. Each is on record, so this bounds the record too.
-pub const CALLS: usize = 100_000;
+pub const CALLS: usize = 10_000;
+/// Files that one run may change.
+pub const STAGED_FILES: usize = 1_000;
 /// Bytes that one run may stage in files.
 pub const STAGED_BYTES: usize = 64 << 20;
 

@@ -82,7 +82,7 @@ pub fn run(
     let _watch = Watch::start(component.engine.clone(), clock, overdue);
 
     let instance = linker.instantiate(&mut store, &component.component).map_err(|error| {
-        if error.downcast_ref::<wasmtime::Trap>().is_some() {
+        if error.downcast_ref::<wasmtime::Trap>().is_some() || guest_error::is_limit(&error) {
             guest_error::trapped(procedure, &error)
         } else {
             broken(error)

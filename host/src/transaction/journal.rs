@@ -1,36 +1,21 @@
-//! The journal of a run, `runs/N/journal.json`, with copies of the old and the new files beside
-//! it: all that is needed to take the run back, by any process, at any time.
-//!
-//! Every later state of the journal is written out before the first file changes, so that a
-//! change of state is a rename and needs no room on the disk.
+//! The journal of a run, `runs/N/journal.json`: what it changes, and how far it has come. Where
+//! that is kept, and beside what, is `run_directory.rs`.
 
-use super::{
-    Afterwards, Confirm, FileChange, Order, OwnFile, Reload, RunIdentity, SshdBefore, interruption, temporary::Prepared,
-};
+use super::{Afterwards, Confirm, FileChange, Order, Reload, RunIdentity, SshdBefore, temporary::Prepared};
 use crate::{
     digest::Digest,
     error::{Error, Result},
     machine::{
         files::{Metadata, Place, Root, Whereabouts},
-        keys::holds_private_key,
         path::AbsolutePath,
-        private::{StateDir, StateLock},
+        private::StateDir,
     },
     text,
 };
 use serde::{Deserialize, Serialize};
-use std::{path::Path, thread, time::Duration};
-use zeroize::Zeroizing;
 
 const SCHEMA: &str = "warded.journal/1";
-const FILE: &str = "journal.json";
-/// Locked by whoever sees to it that the run is taken back if it has to be.
-const WATCH: &str = "watch";
-/// Files of Warded's own that take their places once the run is kept; and the names of those that go.
-const OWN_WRITTEN: &str = "own";
-const OWN_REMOVED: &str = "own-removed";
-/// The directory of all runs.
-pub(super) const RUNS: &str = "runs";
+pub(super) const FILE: &str = "journal.json";
 
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,11 +36,11 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [Self; 6] =
+    pub(super) const ALL: [Self; 6] =
         [Self::Prepared, Self::Committing, Self::Unconfirmed, Self::Kept, Self::RollingBack, Self::RolledBack];
 
     /// Where this state of the journal waits until it holds.
-    fn file(self) -> &'static str {
+    pub(super) fn file(self) -> &'static str {
         match self {
             Self::Prepared => FILE,
             Self::Committing => "journal.committing",
@@ -144,7 +129,7 @@ impl Journal {
         matches!(self.state, State::Kept | State::RolledBack)
     }
 
-    fn in_state(&self, state: State) -> Result<Vec<u8>> {
+    pub(super) fn in_state(&self, state: State) -> Result<Vec<u8>> {
         let journal = Self { state, ..self.clone() };
         serde_json::to_vec_pretty(&journal).map_err(|error| Error::failed("could not write the journal").cause(error))
     }
@@ -171,242 +156,8 @@ impl Entry {
     }
 }
 
-/// The directory of one run, locked while somebody works on it.
-#[derive(Debug)]
-pub(super) struct Run {
-    state: StateDir,
-    directory: StateDir,
-    journal: Journal,
-    _lock: Option<StateLock>,
-}
-
-impl Run {
-    /// Writes everything that a later state needs, and the journal itself last.
-    pub(super) fn create(
-        state: &StateDir,
-        journal: Journal,
-        changes: &[Prepared],
-        own: Option<&OwnFile>,
-    ) -> Result<Self> {
-        let number = journal.run.run;
-        let (directory, lock) = open_locked(state, number)?;
-        if directory.read(FILE)?.is_some() {
-            return Err(Error::failed(format!("there has been a run {number} already")));
-        }
-        let run = Self { state: state.clone(), directory, journal, _lock: Some(lock) };
-        let written = run.write(changes, own);
-        if written.is_err() {
-            // The journal first: with it this would be a run that was interrupted, and without the
-            // other states nobody could end it.
-            run.directory.remove(FILE)?;
-            run.remove_copies()?;
-            run.forget_own()?;
-            run.remove_pending()?;
-        }
-        written.map(|()| run)
-    }
-
-    /// Opens a run for working on it; none where there is no journal (it had not begun).
-    pub(super) fn open(state: &StateDir, number: u64) -> Result<Option<Self>> {
-        let Some(directory) = state.find_sub(&format!("{RUNS}/{number}"))? else { return Ok(None) };
-        let lock = lock(&directory, number)?;
-        Ok(read(&directory)?.map(|journal| Self { state: state.clone(), directory, journal, _lock: Some(lock) }))
-    }
-
-    /// Opens a run for looking at it.
-    pub(super) fn look(state: &StateDir, number: u64) -> Result<Option<Self>> {
-        let Some(directory) = state.find_sub(&format!("{RUNS}/{number}"))? else { return Ok(None) };
-        Ok(read(&directory)?.map(|journal| Self { state: state.clone(), directory, journal, _lock: None }))
-    }
-
-    /// The journal.
-    pub(super) fn journal(&self) -> &Journal {
-        &self.journal
-    }
-
-    /// Where it is.
-    pub(super) fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    /// The journal, without its directory.
-    pub(super) fn into_journal(self) -> Journal {
-        self.journal
-    }
-
-    /// Whether another process works on it.
-    pub(super) fn is_running(&self) -> Result<bool> {
-        self.directory.is_locked()
-    }
-
-    /// Says for as long as the result lives that somebody sees to it that the run is taken back if
-    /// it has to be; none where another process does already.
-    pub(super) fn watch(&self) -> Result<Option<StateLock>> {
-        self.directory.sub(WATCH)?.try_lock()
-    }
-
-    /// Whether somebody sees to it.
-    pub(super) fn is_watched(&self) -> Result<bool> {
-        self.directory.find_sub(WATCH)?.map_or(Ok(false), |directory| directory.is_locked())
-    }
-
-    /// Puts the journal into a later state. Needs no room on the disk.
-    pub(super) fn advance(&mut self, state: State) -> Result<()> {
-        self.directory.rename(state.file(), FILE)?;
-        self.journal.state = state;
-        interruption::point("journal advanced");
-        Ok(())
-    }
-
-    /// Makes the changes final.
-    pub(super) fn keep(&mut self) -> Result<()> {
-        match self.advance(State::Kept) {
-            // Renamed but not synced is kept: a power cut may take it back, but then as a whole.
-            Err(error) if read(&self.directory)?.map(|journal| journal.state) != Some(State::Kept) => Err(error),
-            Ok(()) | Err(_) => {
-                self.journal.state = State::Kept;
-                Ok(())
-            }
-        }
-    }
-
-    /// A file as it was before, from its copy.
-    pub(super) fn old(&self, index: usize) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        self.directory.read(&format!("old/{index}"))
-    }
-
-    /// A file as the run left it, from its copy.
-    pub(super) fn left(&self, index: usize) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        self.directory.read(&format!("new/{index}"))
-    }
-
-    /// Does what was to become of Warded's own files once the run is kept. Needs no room on the disk.
-    pub(super) fn settle_own(&self) -> Result<()> {
-        let above = format!("{RUNS}/{}", self.journal.run.run);
-        if let Some(written) = self.directory.find_sub(OWN_WRITTEN)? {
-            for name in written.names()? {
-                self.state.rename(&format!("{above}/{OWN_WRITTEN}/{name}"), &name)?;
-            }
-        }
-        if let Some(removed) = self.directory.find_sub(OWN_REMOVED)? {
-            removed.names()?.iter().try_for_each(|name| self.state.remove(name))?;
-        }
-        self.forget_own()
-    }
-
-    /// Removes what was to become of Warded's own files.
-    pub(super) fn forget_own(&self) -> Result<()> {
-        self.directory.remove(OWN_WRITTEN)?;
-        self.directory.remove(OWN_REMOVED)
-    }
-
-    /// Removes the copies of new files that are private keys: taking a run back that was kept needs
-    /// only the old ones, and the new key is where it belongs.
-    pub(super) fn remove_new_keys(&self) -> Result<()> {
-        for index in 0..self.journal.entries.len() {
-            if self.left(index)?.is_some_and(|left| holds_private_key(&left)) {
-                self.directory.remove(&format!("new/{index}"))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether temporary files may still be there.
-    pub(super) fn is_untidy(&self) -> Result<bool> {
-        let names = self.directory.names()?;
-        Ok(names.iter().any(|name| name != FILE && State::ALL.iter().any(|state| state.file() == name)))
-    }
-
-    /// Removes the states that will not come: the sign that nothing is left to tidy.
-    pub(super) fn remove_pending(&self) -> Result<()> {
-        let pending = State::ALL.iter().filter(|state| state.file() != FILE);
-        pending.copied().try_for_each(|state| self.directory.remove(state.file()))
-    }
-
-    /// Removes the copies of old and new files, which may be private keys.
-    pub(super) fn remove_copies(&self) -> Result<()> {
-        self.directory.remove("old")?;
-        self.directory.remove("new")
-    }
-
-    /// Removes what a run has left that was interrupted before it had a journal.
-    pub(super) fn discard_unbegun(state: &StateDir, number: u64) -> Result<()> {
-        let name = format!("{RUNS}/{number}");
-        let Some(directory) = state.find_sub(&name)? else { return Ok(()) };
-        let Some(_lock) = directory.try_lock()? else { return Ok(()) };
-        if directory.read(FILE)?.is_none() {
-            for waste in ["old", "new", OWN_WRITTEN, OWN_REMOVED, WATCH].into_iter().chain(State::ALL.map(State::file))
-            {
-                directory.remove(waste)?;
-            }
-            state.remove_if_empty(&name)?;
-        }
-        Ok(())
-    }
-
-    /// Removes all that belongs to a run that has ended.
-    pub(super) fn remove(self, state: &StateDir) -> Result<()> {
-        self.remove_copies()?;
-        self.remove_pending()?;
-        self.directory.remove(WATCH)?;
-        self.directory.remove(FILE)?;
-        state.remove_if_empty(&format!("{RUNS}/{}", self.journal.run.run))
-    }
-
-    fn write(&self, changes: &[Prepared], own: Option<&OwnFile>) -> Result<()> {
-        let (old, new) = (self.directory.sub("old")?, self.directory.sub("new")?);
-        for (index, change) in changes.iter().enumerate() {
-            if let Some(before) = &change.change.before {
-                old.write(&index.to_string(), &before.contents, 0o600)?;
-            }
-            if let Some(after) = &change.change.after {
-                new.write(&index.to_string(), &after.contents, 0o600)?;
-            }
-        }
-        match own {
-            Some(OwnFile::Write { name, contents }) => self.directory.sub(OWN_WRITTEN)?.write(name, contents, 0o600)?,
-            Some(OwnFile::Remove { name }) => self.directory.sub(OWN_REMOVED)?.write(name, b"", 0o600)?,
-            None => {}
-        }
-        interruption::point("copies written");
-        for state in State::ALL.into_iter().rev() {
-            self.directory.write(state.file(), &self.journal.in_state(state)?, 0o600)?;
-        }
-        Ok(())
-    }
-}
-
-/// Takes the next number for a run: its directory is made now, and nobody else gets it.
-pub(super) fn reserve(state: &StateDir) -> Result<u64> {
-    state.sub(RUNS)?;
-    let mut number = numbers(state)?.first().map_or(1, |newest| newest.saturating_add(1));
-    while !state.make_sub(&format!("{RUNS}/{number}"))? {
-        number = number.saturating_add(1);
-    }
-    Ok(number)
-}
-
-/// A run's directory, locked; it may have been removed as one of a run that never began.
-fn open_locked(state: &StateDir, number: u64) -> Result<(StateDir, StateLock)> {
-    let name = format!("{RUNS}/{number}");
-    loop {
-        let directory = state.sub(&name)?;
-        let lock = lock(&directory, number)?;
-        if lock.is_of(&directory) {
-            return Ok((directory, lock));
-        }
-    }
-}
-
-/// The numbers of all runs, newest first.
-pub(super) fn numbers(state: &StateDir) -> Result<Vec<u64>> {
-    let Some(runs) = state.find_sub(RUNS)? else { return Ok(Vec::new()) };
-    let mut numbers: Vec<u64> = runs.names()?.iter().filter_map(|name| name.parse().ok()).collect();
-    numbers.sort_unstable_by(|a, b| b.cmp(a));
-    Ok(numbers)
-}
-
-fn read(directory: &StateDir) -> Result<Option<Journal>> {
+/// The journal in a run's directory; none: nothing was ever written there.
+pub(super) fn read(directory: &StateDir) -> Result<Option<Journal>> {
     let Some(bytes) = directory.read(FILE)? else { return Ok(None) };
     let unreadable = |cause: String| {
         Error::failed(format!("the journal {} cannot be read", directory.path().join(FILE).display()))
@@ -418,15 +169,4 @@ fn read(directory: &StateDir) -> Result<Option<Journal>> {
         return Err(unreadable(format!("its schema is {}, not {SCHEMA}", text::neutral(&journal.schema))));
     }
     Ok(Some(journal))
-}
-
-/// Locks a run. Whoever only asks whether it is locked is in the way for a moment.
-fn lock(directory: &StateDir, number: u64) -> Result<StateLock> {
-    for _ in 0..20 {
-        if let Some(lock) = directory.try_lock()? {
-            return Ok(lock);
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    Err(Error::refused(format!("run {number} is still at work")).next("wait until it has ended, then run this again"))
 }

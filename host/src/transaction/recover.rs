@@ -3,10 +3,11 @@
 
 use super::{
     LeftAlone, RunIdentity,
-    journal::{Journal, Run, State, numbers},
+    journal::{Journal, State},
     lock::Locks,
     retain,
     roll_back::{self, RolledBack},
+    run_directory::{Run, numbers},
 };
 use crate::{
     error::{Error, Result},

@@ -2,8 +2,9 @@
 
 use super::{
     LeftAlone,
-    journal::{Run, State, numbers},
+    journal::State,
     roll_back::untidy,
+    run_directory::{Run, numbers},
 };
 use crate::{error::Result, machine::private::StateDir};
 

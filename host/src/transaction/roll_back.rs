@@ -3,7 +3,8 @@
 
 use super::{
     Reload, commit, interruption,
-    journal::{Entry, Journal, Run, State, Version},
+    journal::{Entry, Journal, State, Version},
+    run_directory::Run,
 };
 use crate::{
     error::{Error, Result},

@@ -2,7 +2,8 @@
 
 use super::{
     FileChange, NewFile, Order, Reload, RunIdentity,
-    journal::{Entry, Run, State, numbers},
+    journal::{Entry, State},
+    run_directory::{Run, numbers},
 };
 use crate::{
     digest::Digest,

@@ -66,7 +66,7 @@ fn the_look_afterwards() {
     let arguments = ["apply", "write-file", "--policy", "writer", "--yes", "--set", "reload=yes"];
     let mut command = machine.warded_command(arguments);
     let run = Run::of(command.args(["--set", "text=PerSourceMaxStartups 0", "--set", &path]));
-    let run = run.ends(1).says(&["rolled back: ", "state: as before", "1 file", "sshd reloaded, checked"]);
+    let run = run.ends(1).says(&["rolled back: ", "state: as before", "1 file", "ssh reloaded, checked"]);
     left_as_before(&machine, &before, &run, "verify");
     assert_eq!(machine.audit().pop().unwrap()["kind"], "ended");
 }

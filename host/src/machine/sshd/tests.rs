@@ -66,5 +66,5 @@ fn a_program_that_others_could_have_changed_is_not_run() {
     let link = directory.join("link");
     std::os::unix::fs::symlink(&program, &link).unwrap();
     assert_eq!(trusted(&link).unwrap(), link);
-    assert!(trusted(&directory.join("none")).unwrap_err().to_string().contains("no such file"));
+    assert!(trusted(&directory.join("none")).unwrap_err().to_string().contains("No such file"));
 }

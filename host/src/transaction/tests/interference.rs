@@ -290,7 +290,7 @@ fn whoever_can_only_read_a_directory_keeps_no_run_of_roots_waiting() {
         machine.apply(vec![change]);
         let inode = machine.path("d").metadata().unwrap().ino();
         let device = machine.path("d").metadata().unwrap().dev();
-        let stand_in = Path::new("/run/warded/locks").join(format!("{device}-{inode}"));
+        let stand_in = Path::new("/run/warded/locks").join(format!("{device:x}-{inode}"));
         assert_eq!(stand_in.metadata().unwrap().mode() & 0o777, 0o700);
         assert_eq!(stand_in.parent().unwrap().metadata().unwrap().mode() & 0o777, 0o700);
     } else {

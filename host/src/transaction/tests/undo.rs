@@ -82,7 +82,7 @@ fn old_copies_are_kept_for_twenty_runs() {
         let contents = format!("{number}");
         machine.apply(vec![machine.change("d/x", Some((contents.as_bytes(), 0o600)), Order::WriteOther)]);
     }
-    assert_eq!(journal::numbers(&machine.state).unwrap(), (4..=23).rev().collect::<Vec<_>>());
+    assert_eq!(run_directory::numbers(&machine.state).unwrap(), (4..=23).rev().collect::<Vec<_>>());
     let run = machine.state.sub("runs/23").unwrap();
     assert_eq!(run.names().unwrap(), ["journal.json", "new", "old"]);
     assert_eq!(run.path().join("old/0").metadata().unwrap().mode() & 0o777, 0o600);
@@ -102,7 +102,7 @@ fn what_a_run_without_a_journal_left_goes() {
     assert!(!machine.state.sub("runs/1/old").unwrap().names().unwrap().is_empty());
     assert!(interrupted(&machine.state).unwrap().is_none());
     machine.apply(changes);
-    assert_eq!(journal::numbers(&machine.state).unwrap(), [2]);
+    assert_eq!(run_directory::numbers(&machine.state).unwrap(), [2]);
 }
 
 #[test]
@@ -121,15 +121,15 @@ fn a_number_is_given_once() {
     // Such numbers are no runs, and stay no longer than they have to.
     assert!(interrupted(state).unwrap().is_none() && !machine.undo());
     assert_eq!(next(), 12);
-    assert_eq!(journal::numbers(state).unwrap(), [12]);
+    assert_eq!(run_directory::numbers(state).unwrap(), [12]);
     machine.next.set(12);
     machine.apply(vec![machine.change("d/x", Some((b"x", 0o600)), Order::WriteOther)]);
     assert_eq!([next(), next()], [13, 14]);
-    assert_eq!(journal::numbers(state).unwrap(), [14, 12]);
+    assert_eq!(run_directory::numbers(state).unwrap(), [14, 12]);
     // One whose number was reserved before all that still gets through, and is the one to undo.
     machine.next.set(13);
     machine.apply(vec![machine.change("d/x", Some((b"y", 0o600)), Order::WriteOther)]);
-    assert_eq!(journal::numbers(state).unwrap(), [14, 13, 12]);
+    assert_eq!(run_directory::numbers(state).unwrap(), [14, 13, 12]);
     assert!(machine.undo());
     assert_eq!(fs::read(machine.path("d/x")).unwrap(), b"x");
 }

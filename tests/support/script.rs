@@ -1,6 +1,6 @@
 //! What a hostile guest does, written as calls: each becomes a few lines of WebAssembly.
 
-use crate::support::guest::{Guest, data};
+use super::guest::{Guest, data};
 use std::collections::BTreeSet;
 
 /// Where the results of calls go.
@@ -12,7 +12,7 @@ const ROOM: usize = 65536;
 
 /// An argument of a call.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Argument<'a> {
+pub(crate) enum Argument<'a> {
     /// A string, or a list of bytes.
     Text(&'a [u8]),
     /// A list of strings.
@@ -27,7 +27,7 @@ use Argument::{Number, Text};
 
 /// A guest in the making.
 #[derive(Debug)]
-pub(super) struct Script {
+pub(crate) struct Script {
     directory: String,
     imports: BTreeSet<String>,
     fields: String,
@@ -38,7 +38,7 @@ pub(super) struct Script {
 
 impl Script {
     /// Nothing yet. `{dir}` in texts becomes `directory`.
-    pub(super) fn new(directory: &str) -> Self {
+    pub(crate) fn new(directory: &str) -> Self {
         Self {
             directory: directory.to_owned(),
             imports: BTreeSet::new(),
@@ -50,66 +50,66 @@ impl Script {
     }
 
     /// The component, whose procedure is `go`.
-    pub(super) fn component(self) -> Vec<u8> {
+    pub(crate) fn component(self) -> Vec<u8> {
         let imports: String = self.imports.into_iter().collect();
         Guest::doing(&imports, &self.fields, &format!("{}{}", self.locals, self.body)).component()
     }
 
     /// WebAssembly, as it is. There are `$i` and `$h` to work with.
-    pub(super) fn raw(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn raw(&mut self, text: &str) -> &mut Self {
         self.body.push_str(text);
         self
     }
 
     /// Functions, tables, data.
-    pub(super) fn field(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn field(&mut self, text: &str) -> &mut Self {
         self.fields.push_str(text);
         self
     }
 
     /// Calls a function, and ends with its error if it gives one.
-    pub(super) fn does(&mut self, function: &str, arguments: &[Argument<'_>]) -> &mut Self {
+    pub(crate) fn does(&mut self, function: &str, arguments: &[Argument<'_>]) -> &mut Self {
         self.tries(function, arguments)
             .raw(&format!("(if (i32.load8_u (i32.const {RESULTS})) (then (return (i32.const {RESULTS})))) "))
     }
 
     /// Calls a function, and goes on whatever comes back.
-    pub(super) fn tries(&mut self, function: &str, arguments: &[Argument<'_>]) -> &mut Self {
+    pub(crate) fn tries(&mut self, function: &str, arguments: &[Argument<'_>]) -> &mut Self {
         let call = self.call(function, arguments);
         self.raw(&call)
     }
 
     /// Does something so many times, `$i` counting down.
-    pub(super) fn repeats(&mut self, times: u32, body: impl FnOnce(&mut Self)) -> &mut Self {
+    pub(crate) fn repeats(&mut self, times: u32, body: impl FnOnce(&mut Self)) -> &mut Self {
         self.raw(&format!("(local.set $i (i32.const {times})) (loop $again "));
         body(self);
         self.raw("(br_if $again (local.tee $i (i32.sub (local.get $i) (i32.const 1))))) ")
     }
 
     /// Takes a handle from the last result, where it is so far in, into `$h`.
-    pub(super) fn takes(&mut self, offset: usize) -> &mut Self {
+    pub(crate) fn takes(&mut self, offset: usize) -> &mut Self {
         self.raw(&format!("(local.set $h (i32.load (i32.const {}))) ", RESULTS + offset))
     }
 
     /// Takes the first handle of the list that came back, into `$h`.
-    pub(super) fn takes_first(&mut self) -> &mut Self {
+    pub(crate) fn takes_first(&mut self) -> &mut Self {
         self.raw(&format!("(local.set $h (i32.load (i32.load (i32.const {})))) ", RESULTS + 4))
     }
 
-    pub(super) fn reads(&mut self, path: &str) -> &mut Self {
+    pub(crate) fn reads(&mut self, path: &str) -> &mut Self {
         self.does("files.read", &[Text(path.as_bytes())])
     }
 
-    pub(super) fn writes(&mut self, path: &str, contents: &str) -> &mut Self {
+    pub(crate) fn writes(&mut self, path: &str, contents: &str) -> &mut Self {
         self.does("files.write", &[Text(path.as_bytes()), Text(contents.as_bytes()), Number(0), Number(0)])
     }
 
-    pub(super) fn says(&mut self, level: &str, words: &str) -> &mut Self {
+    pub(crate) fn says(&mut self, level: &str, words: &str) -> &mut Self {
         self.tries(&format!("log.{level}"), &[Text(words.as_bytes())])
     }
 
     /// Ends with an error of its own: code, message, and one detail that says what to do next.
-    pub(super) fn fails(&mut self, code: &[u8], message: &[u8], next: &[u8]) -> &mut Self {
+    pub(crate) fn fails(&mut self, code: &[u8], message: &[u8], next: &[u8]) -> &mut Self {
         let [code, message, name, next] = [code, message, b"next", next].map(|text| self.bytes(text));
         let detail = self.bytes(&words(&[name, next]));
         let error = self.bytes(&words(&[(1, 0), code, message, (detail.0, 1)])[..]);
@@ -123,7 +123,7 @@ impl Script {
     }
 
     /// A call, as WebAssembly; what it gives back, if anything, lies at [`RESULTS`].
-    pub(super) fn call(&mut self, function: &str, arguments: &[Argument<'_>]) -> String {
+    pub(crate) fn call(&mut self, function: &str, arguments: &[Argument<'_>]) -> String {
         let (interface, name) = function.split_once('.').unwrap();
         let mut words = Vec::new();
         for argument in arguments {
@@ -144,15 +144,14 @@ impl Script {
         if interface != "log" {
             words.push(format!("(i32.const {RESULTS})"));
         }
-        let params = "i32 ".repeat(words.len());
-        self.imports.insert(format!(
-            "(import \"warded:host/{interface}@0.1.0\" \"{name}\" (func ${function} (param {params})))"
-        ));
-        format!("(call ${function} {}) ", words.join(" "))
+        let (params, id) = ("i32 ".repeat(words.len()), function.replace(['[', ']'], "-"));
+        self.imports
+            .insert(format!("(import \"warded:host/{interface}@0.1.0\" \"{name}\" (func ${id} (param {params})))"));
+        format!("(call ${id} {}) ", words.join(" "))
     }
 
     /// Puts a text into the guest's memory, `{dir}` in it replaced.
-    pub(super) fn text(&mut self, text: &[u8]) -> (usize, usize) {
+    pub(crate) fn text(&mut self, text: &[u8]) -> (usize, usize) {
         let replaced = std::str::from_utf8(text).map(|text| text.replace("{dir}", &self.directory));
         self.bytes(replaced.as_ref().map_or(text, String::as_bytes))
     }

@@ -1,0 +1,109 @@
+//! The audit log, in the hands of somebody who would rather that it said something else.
+
+use crate::support::{Grants, Machine, machine::NAME, script::Script};
+use serde_json::Value;
+use std::{fs, path::Path};
+
+/// What is done to a log of lines, at one of them; and where the first wrong record then is,
+/// counted from 1. None: that cannot be done there.
+type Forgery = fn(&mut Vec<String>, usize) -> Option<usize>;
+
+const FORGERIES: [(&str, Forgery); 6] = [
+    ("a byte changed", |lines, at| {
+        let byte = lines[at].len() / 2;
+        let changed = if lines[at].is_char_boundary(byte) && &lines[at][byte..=byte] == "0" { "1" } else { "0" };
+        lines[at].replace_range(byte..=byte, changed);
+        Some(at + 1)
+    }),
+    ("the hash changed too", |lines, at| {
+        // As good as somebody can who does not write all that follows again.
+        lines[at] = lines[at].replacen("\"kind\":\"", "\"kind\":\"x", 1);
+        Some(at + 1)
+    }),
+    ("removed", |lines, at| {
+        lines.remove(at);
+        Some(at + 1)
+    }),
+    ("exchanged with the next", |lines, at| {
+        (at + 1 < lines.len()).then(|| lines.swap(at, at + 1))?;
+        Some(at + 1)
+    }),
+    ("written twice", |lines, at| {
+        lines.insert(at, lines[at].clone());
+        Some(at + 2)
+    }),
+    ("cut off with all that follow", |lines, at| {
+        lines.truncate(at);
+        Some(at + 1)
+    }),
+];
+
+#[test]
+fn whatever_is_done_to_a_record_shows() {
+    let machine = Machine::stopped();
+    machine.certify();
+    machine.warded(["renew", "--force"]).ends(0);
+    let mut denied = Script::new("");
+    denied.reads("/etc/shadow");
+    Grants::of(&[]).write(&machine.path("policies"), "case", "go", &denied.component());
+    machine.warded(["apply", "go", "--policy", "case", "--yes"]).ends(5);
+    machine.warded(["undo", "--yes"]).ends(0);
+    machine.warded(["plan", "certify-host", "--set", &format!("principal={NAME}")]);
+
+    let log = machine.path("state/audit/log.jsonl");
+    let whole = fs::read_to_string(&log).unwrap();
+    let lines: Vec<String> = whole.lines().map(str::to_owned).collect();
+    assert!(lines.len() > 30, "only {} records", lines.len());
+    assert_eq!(verified(&machine)["records"], lines.len());
+    for (what, forge) in FORGERIES {
+        for at in 0..lines.len() {
+            let mut forged = lines.clone();
+            let Some(first) = forge(&mut forged, at) else { continue };
+            let text: String = forged.iter().map(|line| format!("{line}\n")).collect();
+            fs::write(&log, text).unwrap();
+            let said = verified(&machine);
+            assert_eq!(said["intact"], false, "record {} {what}: {said}", at + 1);
+            assert_eq!(said["record"], first, "record {} {what}: {said}", at + 1);
+        }
+    }
+    fs::write(&log, &whole).unwrap();
+    heads(&machine, lines.len());
+    assert_eq!(verified(&machine)["intact"], true);
+}
+
+/// The head alone: gone, another one, or one of an earlier time with a log to match.
+fn heads(machine: &Machine, count: usize) {
+    let head = machine.path("state/audit/head.json");
+    let whole = fs::read_to_string(&head).unwrap();
+    fs::remove_file(&head).unwrap();
+    assert_eq!(verified(machine)["record"], count, "without a head");
+    fs::write(&head, whole.replace(&format!("\"count\":{count}"), &format!("\"count\":{}", count + 1))).unwrap();
+    assert_eq!(verified(machine)["record"], count + 1, "a head that knows one more");
+    fs::write(&head, "{}").unwrap();
+    assert_eq!(verified(machine)["intact"], false, "a head that is none");
+    fs::write(&head, whole).unwrap();
+}
+
+/// Cut records stay known to be missing, however often something is recorded after that.
+#[test]
+fn what_was_cut_off_stays_missing() {
+    let machine = Machine::stopped();
+    machine.certify();
+    let log = machine.path("state/audit/log.jsonl");
+    cut(&log, 3);
+    let first = verified(&machine)["record"].clone();
+    machine.warded(["renew"]).ends(0);
+    machine.warded(["renew", "--force"]).ends(0);
+    assert_eq!(verified(&machine)["record"], first);
+}
+
+fn cut(log: &Path, count: usize) {
+    let text = fs::read_to_string(log).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let kept: String = lines[..lines.len() - count].iter().map(|line| format!("{line}\n")).collect();
+    fs::write(log, kept).unwrap();
+}
+
+fn verified(machine: &Machine) -> Value {
+    machine.warded(["audit", "verify", "--json"]).object("warded.audit-verify/1")
+}

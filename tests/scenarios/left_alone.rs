@@ -1,0 +1,38 @@
+//! Somebody had a file open that was replaced, and wrote to it: that is kept, and told.
+
+use crate::support::{Grants, Machine, Run};
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+#[test]
+fn what_is_written_through_an_open_descriptor_is_told() {
+    let machine = Machine::start();
+    let directory = machine.path("ssh/sshd_config.d");
+    let file = directory.join("60-test.conf");
+    fs::write(&file, "# old\n").unwrap();
+    // Once the new file is there, the old one is beside it under a name that only its writer's
+    // descriptor knows; then sshd is asked whether it may be reloaded.
+    let sshd = machine.path("stand-in");
+    let text = format!(
+        "#!/bin/sh\nif grep -q new {}; then for old in {}/.*.warded-*; do\n[ ! -e $old ] || echo '# theirs' >>$old\n\
+         done; fi\nexec /usr/sbin/sshd \"$@\"\n",
+        file.display(),
+        directory.display()
+    );
+    fs::write(&sshd, text).unwrap();
+    fs::set_permissions(&sshd, fs::Permissions::from_mode(0o755)).unwrap();
+    Grants::of(&["files.write = [\"{sshd}/sshd_config.d/60-test.conf\"]", "services.ssh = [\"reload\"]"])
+        .write_demo(&machine.path("policies"));
+    let path = format!("path={}", file.display());
+    let arguments = ["apply", "write-file", "--policy", "writer", "--yes", "--set", "reload=yes"];
+    let mut command = machine.warded_command(arguments);
+    let run = Run::of(command.args(["--set", "text=# new", "--set", &path, "--sshd"]).arg(&sshd));
+    run.ends(0).says(&["note: ", "60-test.conf.warded-", "this is what they wrote"]);
+    let theirs: Vec<_> = fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .filter(|text| text.starts_with("# old\n# theirs\n"))
+        .collect();
+    assert_eq!(theirs.len(), 1);
+    assert!(machine.audit().iter().any(|record| record.to_string().contains("this is what they wrote")));
+    assert_eq!(machine.audit().pop().unwrap()["detail"], "kept");
+}

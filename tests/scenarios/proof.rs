@@ -1,0 +1,136 @@
+//! What the shipped procedures really do, as the kernel sees it: every path that is opened for
+//! writing, made, removed, renamed, given another mode or owner, or run, is one that the grants
+//! and the design allow.
+
+use crate::support::{
+    Machine,
+    machine::NAME,
+    trace::{self, Effect},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::Write as _,
+};
+
+/// What a run may run: sshd and its parts, the client, the client's shell for its proxy command.
+const PROGRAMS: [&str; 7] = [
+    "/usr/sbin/sshd",
+    "/usr/bin/ssh",
+    "/usr/lib/openssh/sshd-session",
+    "/usr/lib/openssh/sshd-auth",
+    "/bin/sh",
+    "/usr/bin/sh",
+    "/usr/bin/systemctl",
+];
+
+#[test]
+fn nothing_is_touched_but_what_is_granted() {
+    let drop_in = "ssh/sshd_config.d/50-warded.conf";
+    let certificates =
+        ["ssh/ssh_host_rsa_key-cert.pub", "ssh/ssh_host_ecdsa_key-cert.pub", "ssh/ssh_host_ed25519_key-cert.pub"];
+    for block in [false, true] {
+        let machine = Machine::start();
+        let configuration = if block { "ssh/sshd_config" } else { drop_in };
+        if block {
+            without_include(&machine);
+        }
+        let all = [&certificates[..], &[configuration]].concat();
+        let how = if block { "with a block" } else { "with a drop-in" };
+        let principal = format!("principal={NAME}");
+        proves(
+            &machine,
+            &format!("certify-host {how}"),
+            &["apply", "certify-host", "--set", &principal, "--yes"],
+            &all,
+        );
+        proves(&machine, &format!("renew-host --force {how}"), &["renew", "--force"], &certificates);
+        proves(&machine, &format!("undo of renew-host {how}"), &["undo", "--yes"], &certificates);
+        proves(&machine, &format!("undo of certify-host {how}"), &["undo", "--yes"], &all);
+    }
+}
+
+/// A configuration that includes nothing: the certificates are named in a block.
+fn without_include(machine: &Machine) {
+    let config = fs::read_to_string(machine.config()).unwrap();
+    let kept: Vec<&str> = config.lines().filter(|line| !line.starts_with("Include")).collect();
+    fs::write(machine.config(), kept.join("\n") + "\n").unwrap();
+}
+
+fn proves(machine: &Machine, what: &str, arguments: &[&str], granted: &[&str]) {
+    let (run, effects) = trace::warded(machine, arguments);
+    assert_eq!(run.code, Some(0), "{what}: {}\n{}", run.stdout, run.stderr);
+
+    let granted: Vec<String> = granted.iter().map(|path| machine.path(path).to_str().unwrap().to_owned()).collect();
+    let directory = |path: &str| path.rsplit_once('/').map(|(directory, _)| directory.to_owned()).unwrap();
+    let beside: BTreeSet<String> = granted.iter().map(|path| directory(path)).collect();
+    let state = machine.path("state").to_str().unwrap().to_owned();
+    // The real files of the machine under test: its log and its process id are sshd's own.
+    let daemon = [machine.path("sshd.log"), machine.path("sshd.pid")].map(|path| path.to_str().unwrap().to_owned());
+    let mut kinds: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for effect in &effects {
+        let path = effect.path();
+        let kind = match effect {
+            Effect::Run(path) if PROGRAMS.contains(&path.as_str()) => "runs",
+            // Itself once more: the watchdog.
+            Effect::Run(path) if [env!("CARGO_BIN_EXE_warded"), "/proc/self/exe"].contains(&path.as_str()) => {
+                "runs itself"
+            }
+            Effect::Run(_) => "NOT ALLOWED TO RUN",
+            Effect::Change(_) if granted.iter().any(|one| one == path) => "granted",
+            Effect::Change(_) if path == state || path.starts_with(&format!("{state}/")) => "state",
+            Effect::Change(_) if is_temporary(path, &beside) => "temporary, beside what is granted",
+            Effect::Change(_) if path.starts_with("/tmp/warded-") => "private scratch",
+            Effect::Change(_) if ["/dev/null", "/dev/tty", "/dev/ptmx"].contains(&path) => "devices",
+            // sshd adjusts how likely the kernel kills it, and names its processes, in /proc/self.
+            Effect::Change(_) if path.starts_with("/proc/self/") || path.starts_with("/proc/thread-self/") => {
+                "of itself"
+            }
+            Effect::Change(_) if path == "/run/sshd" => "sshd's empty directory",
+            Effect::Change(_) if path == "/run/warded" || path.starts_with("/run/warded/locks") => "root's locks",
+            Effect::Change(_) if daemon.iter().any(|own| own == path) => "sshd's own",
+            Effect::Change(_) => "NOT ALLOWED TO CHANGE",
+        };
+        kinds.entry(kind).or_default().insert(shortened(path, machine));
+    }
+    for path in &granted {
+        assert!(kinds["granted"].contains(&shortened(path, machine)), "{what}: {path} was never touched, or not seen");
+    }
+    let lines: Vec<String> = kinds
+        .iter()
+        .map(|(kind, paths)| format!("  {kind}: {}", paths.iter().cloned().collect::<Vec<_>>().join(" ")))
+        .collect();
+    writeln!(std::io::stderr(), "{what}: {} effects\n{}", effects.len(), lines.join("\n")).unwrap();
+    let wrong: Vec<_> = kinds.iter().filter(|(kind, _)| kind.starts_with("NOT")).collect();
+    assert!(wrong.is_empty(), "{what}: {wrong:#?}");
+}
+
+/// `.warded-RUN-INDEX` or `.NAME.warded-RUN-INDEX`, in a directory with something granted.
+fn is_temporary(path: &str, beside: &BTreeSet<String>) -> bool {
+    path.rsplit_once('/').is_some_and(|(directory, name)| {
+        beside.contains(directory) && name.starts_with('.') && name.contains("warded-")
+    })
+}
+
+/// A path with what changes from run to run left out.
+fn shortened(path: &str, machine: &Machine) -> String {
+    let directory = machine.path("");
+    let short = path
+        .strip_prefix(directory.to_str().unwrap().trim_end_matches('/'))
+        .map_or(path, |rest| rest.trim_start_matches('/'));
+    let scratch = short.strip_prefix("/tmp/warded-").and_then(|rest| rest.split_once('/'));
+    let mut short = match scratch {
+        Some((_, rest)) => format!("/tmp/warded-…/{}", rest.split('/').next().unwrap_or_default()),
+        None if short.starts_with("/tmp/warded-") => "/tmp/warded-…".to_owned(),
+        None => short.to_owned(),
+    };
+    for mark in [".new-", ".warded-new-", "known_hosts-"] {
+        if let Some(at) = short.find(mark) {
+            short.replace_range(at + mark.len().., "…");
+        }
+    }
+    if let Some(rest) = short.strip_prefix("state/runs/") {
+        short = format!("state/runs/N/{}", rest.split_once('/').map_or("", |(_, name)| name));
+    }
+    short
+}
