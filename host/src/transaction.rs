@@ -251,6 +251,8 @@ impl Transaction {
 /// # Errors
 /// When the state directory cannot be read or written.
 pub fn next_run(state: &StateDir) -> Result<u64> {
+    // Between a look at the numbers and the next one, nobody else may give one or remove one.
+    let _one_at_a_time = run_directory::lock_numbers(state)?;
     let number = run_directory::reserve(state).map_err(|error| error.or_state("nothing was changed"))?;
     // What is not removed now, the next run removes.
     drop(retain::discard_unbegun(state));

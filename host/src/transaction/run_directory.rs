@@ -242,6 +242,20 @@ pub(super) fn reserve(state: &StateDir) -> Result<u64> {
     Ok(number)
 }
 
+/// Locks the giving of numbers, which takes a moment.
+pub(super) fn lock_numbers(state: &StateDir) -> Result<StateLock> {
+    let runs = state.sub(RUNS)?;
+    for _ in 0..1000 {
+        if let Some(lock) = runs.try_lock()? {
+            return Ok(lock);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    Err(Error::refused(format!("{} is locked by another process", runs.path().display()))
+        .state("nothing was changed")
+        .next("wait until it has ended, then run this again"))
+}
+
 /// A run's directory, locked; it may have been removed as one of a run that never began.
 fn open_locked(state: &StateDir, number: u64) -> Result<(StateDir, StateLock)> {
     let name = format!("{RUNS}/{number}");
