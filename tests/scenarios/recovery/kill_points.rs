@@ -80,6 +80,8 @@ struct Tally {
     old: AtomicUsize,
     new: AtomicUsize,
     by_watchdog: AtomicUsize,
+    /// Points that a run never came to.
+    past: AtomicUsize,
     failures: Mutex<Vec<String>>,
 }
 
@@ -114,7 +116,12 @@ fn one(machine: &Machine, point: &Point, alive: bool, old: &Seen, new: &Seen, ta
     };
     let again = |calls: usize| kill_at(machine, name, calls.saturating_sub(*from_last).max(1), alive);
     if kill_at(machine, name, *number, alive).or_else(again).is_err() {
-        return fail("it was not killed".to_owned());
+        // Twice it made fewer calls than when it was traced: a busy machine shifts them.
+        tally.past.fetch_add(1, Ordering::Relaxed);
+        if seen(machine) != *old {
+            fail("it was not killed, and its work cannot be taken back".to_owned());
+        }
+        return;
     }
     tally.killed.fetch_add(1, Ordering::Relaxed);
     wait("the watchdog ends", LONG, || watchdogs(machine).is_empty());
@@ -173,13 +180,15 @@ fn killed_before_any_call_it_is_old_or_new() {
     });
     let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
     println!(
-        "kill points: {tried}; runs killed: {}, old {}, new {}; by the watchdog {}",
+        "kill points: {tried}; runs killed: {}, old {}, new {}; by the watchdog {}; never reached {}",
         count(&tally.killed),
         count(&tally.old),
         count(&tally.new),
-        count(&tally.by_watchdog)
+        count(&tally.by_watchdog),
+        count(&tally.past)
     );
     let failures = tally.failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert!(tried > 60 && count(&tally.by_watchdog) > 0, "{tried}");
+    assert!(count(&tally.past) * 8 <= count(&tally.killed), "{} points were never reached", count(&tally.past));
 }
