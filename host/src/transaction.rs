@@ -252,8 +252,9 @@ impl Transaction {
 /// When the state directory cannot be read or written.
 pub fn next_run(state: &StateDir) -> Result<u64> {
     // Between a look at the numbers and the next one, nobody else may give one or remove one.
-    let _one_at_a_time = run_directory::lock_numbers(state)?;
-    let number = run_directory::reserve(state).map_err(|error| error.or_state("nothing was changed"))?;
+    let unchanged = |error: Error| error.or_state("nothing was changed");
+    let _one_at_a_time = run_directory::lock_numbers(state).map_err(unchanged)?;
+    let number = run_directory::reserve(state).map_err(unchanged)?;
     // What is not removed now, the next run removes.
     drop(retain::discard_unbegun(state));
     Ok(number)
