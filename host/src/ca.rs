@@ -1,5 +1,5 @@
 //! The certificate authority: what can be asked of one, and the check that everything it returns
-//! has to pass. `local` is a CA in a directory; others speak to a server.
+//! has to pass. `local` is a CA in a directory, `step` a step-ca on a server.
 
 pub mod certificate;
 pub mod configured;
@@ -9,6 +9,7 @@ pub mod local;
 pub mod placeholder;
 pub mod principal;
 mod sign;
+pub mod step;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod verify;
@@ -53,6 +54,19 @@ pub trait CertificateAuthority {
     /// When the CA does not answer, or has no keys of that kind.
     fn roots(&self, kind: Kind) -> Result<Vec<PublicKey>, CaError>;
 
+    /// Makes sure that it can be asked for these new certificates, before it is: finds what it takes, and
+    /// asks a person for it where there is one. None: only renewals will be asked for.
+    ///
+    /// # Errors
+    /// Something that it takes is missing, or will not be accepted.
+    fn ready(&self, requests: &[IssueRequest]) -> Result<(), CaError>;
+
+    /// Whether it renews certificates that have expired.
+    ///
+    /// # Errors
+    /// When the CA does not answer.
+    fn renews_expired(&self) -> Result<bool, CaError>;
+
     /// A new certificate.
     ///
     /// # Errors
@@ -65,6 +79,13 @@ pub trait CertificateAuthority {
     /// # Errors
     /// As for `issue`; also when this CA did not sign `current`, or its time is over.
     fn renew(&self, current: &Certificate, key: &Path) -> Result<Certificate, CaError>;
+
+    /// A successor of a host certificate for another key, `new`. `key` is the file of the present
+    /// private key, for proof of possession.
+    ///
+    /// # Errors
+    /// As for `renew`.
+    fn rekey(&self, current: &Certificate, key: &Path, new: &PublicKey) -> Result<Certificate, CaError>;
 }
 
 /// Why there is no certificate.
@@ -90,6 +111,14 @@ pub enum CaError {
         /// What to do.
         next: String,
     },
+    /// It cannot be asked: a password, a key or a token is missing, or does not fit.
+    #[error("{cause}")]
+    Credential {
+        /// Why.
+        cause: String,
+        /// What to do.
+        next: String,
+    },
     /// The CA's answer is not what was asked for.
     #[error("the CA's certificate is not the one that was asked for: {0}")]
     Wrong(#[from] Wrong),
@@ -101,7 +130,7 @@ impl CaError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => "unreachable",
-            Self::Refused { .. } => "refused",
+            Self::Refused { .. } | Self::Credential { .. } => "refused",
             Self::Wrong(wrong) => wrong.code(),
         }
     }
@@ -114,6 +143,9 @@ impl From<CaError> for Error {
                 Self::unreachable(format!("{ca} cannot be reached")).cause(cause).next(next)
             }
             CaError::Refused { ca, cause, next } => Self::failed(format!("{ca} refused")).cause(cause).next(next),
+            CaError::Credential { cause, next } => {
+                Self::usage("the CA cannot be asked for a certificate").cause(cause).next(next)
+            }
             CaError::Wrong(wrong) => Self::refused("the CA returned another certificate than was asked for")
                 .next(wrong.advice())
                 .cause(wrong),

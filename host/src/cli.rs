@@ -2,21 +2,26 @@
 
 mod apply;
 mod audit;
+mod bootstrap;
 mod ca;
 mod completions;
 mod confirm;
 mod demo;
+mod doctor;
 pub mod output;
 mod policy;
 pub mod progress;
 mod recover;
 mod renew;
 mod report;
+mod root_fingerprint;
 mod status;
+mod token;
 mod undo;
 mod watchdog;
 
 use crate::{
+    ca::step::Identification,
     context::{Context, Options},
     error::Exit,
 };
@@ -61,6 +66,8 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Trust a step-ca: fetch its root by fingerprint, and pin it
+    Bootstrap(bootstrap::Bootstrap),
     /// Show what a procedure would change, and change nothing
     Plan(apply::Plan),
     /// Run a procedure: show, ask, prove, change, prove again
@@ -81,9 +88,15 @@ enum Command {
     /// Which procedures there are, and what they may do
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
-    /// A certificate authority in a directory
+    /// The certificate authority
     #[command(subcommand)]
     Ca(ca::Ca),
+    /// Look for what is wrong between this machine and its CA, and say how to mend it
+    Doctor(doctor::Doctor),
+    /// Make one-time tokens, so that a machine needs no password of the CA's
+    Token(token::Token),
+    /// Print the fingerprint of a root certificate; on the CA
+    RootFingerprint(root_fingerprint::RootFingerprint),
     /// Show everything on a private sshd, without changing this machine
     Demo(demo::Demo),
     /// Print completions for a shell
@@ -111,19 +124,27 @@ pub fn main() -> ExitCode {
         sshd_config: global.sshd_config,
         sshd: global.sshd,
         ca: global.ca,
+        identification: Identification::default(),
     };
     let open = || Context::open(&options);
+    let open_as = |identification: &Identification| {
+        Context::open(&Options { identification: identification.clone(), ..options.clone() })
+    };
     let ended = match command {
+        Command::Bootstrap(command) => command.run(&options, output),
         Command::Plan(command) => open().and_then(|context| command.run(&context, output)),
-        Command::Apply(command) => open().and_then(|context| command.run(&context, output)),
-        Command::Renew(command) => open().and_then(|context| command.run(&context, output)),
+        Command::Apply(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
+        Command::Renew(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::Status(command) => open().and_then(|context| command.run(&context, output)),
         Command::Undo(command) => open().and_then(|context| command.run(&context, output)),
         Command::Confirm(command) => open().and_then(|context| command.run(&context, output)),
         Command::Recover(command) => command.run(&options, output),
         Command::Audit(command) => open().and_then(|context| command.run(&context, output)),
         Command::Policy(command) => open().and_then(|context| command.run(&context, output)),
-        Command::Ca(command) => command.run(output),
+        Command::Ca(command) => command.run(&open, output),
+        Command::Doctor(command) => open().and_then(|context| command.run(&context, output)),
+        Command::Token(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
+        Command::RootFingerprint(command) => command.run(output),
         Command::Demo(command) => command.run(&options, output),
         Command::Completions(command) => command.run(output),
         Command::Watchdog(command) => command.run(&options),

@@ -1,6 +1,9 @@
 //! Warded's own configuration file, and where its files are.
 
+pub mod edit;
+
 use crate::{
+    ca::step,
     error::{Error, Result},
     machine::{durable, path::AbsolutePath},
 };
@@ -16,6 +19,8 @@ use std::{
 pub struct Config {
     /// The directory of a local CA (`warded ca init`).
     pub ca: Option<AbsolutePath>,
+    /// A step-ca (`warded bootstrap`), instead.
+    pub step_ca: Option<step::Settings>,
     /// sshd's main configuration file.
     pub sshd_config: Option<AbsolutePath>,
     /// The sshd program.
@@ -61,6 +66,10 @@ impl Config {
         if config.renew_after.is_some_and(|percent| !(10..=70).contains(&percent)) {
             return Err(Error::usage(format!("{}: renew-after is a percentage from 10 to 70", file.display()))
                 .cause("what is due later than that may lapse before it has been renewed"));
+        }
+        if config.ca.is_some() && config.step_ca.is_some() {
+            return Err(Error::usage(format!("{}: there are two CAs, `ca` and [step-ca]", file.display()))
+                .next("take one of them out"));
         }
         Ok(config)
     }

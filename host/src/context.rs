@@ -2,7 +2,10 @@
 
 use crate::{
     audit::{Event, Kind, Log},
-    ca::configured::Authority,
+    ca::{
+        configured::Authority,
+        step::{Identification, Settings, steppath},
+    },
     config::{self, Config},
     error::{Error, Exit, Result},
     machine::{
@@ -35,6 +38,8 @@ pub struct Options {
     pub sshd: Option<PathBuf>,
     /// The directory of a local CA.
     pub ca: Option<PathBuf>,
+    /// Who this machine is to a step-ca.
+    pub identification: Identification,
 }
 
 /// What a command works on.
@@ -83,6 +88,7 @@ impl Context {
         let state = given(choose(&options.state, &config.state)?).unwrap_or_else(config::default_state);
         let policies = given(choose(&options.policies, &config.policies)?).unwrap_or_else(beside_config);
         let ca = choose(&options.ca, &config.ca)?;
+        let step = if ca.is_some() { None } else { step_ca(&config)? };
         let sshd_config = match choose(&options.sshd_config, &config.sshd_config)? {
             Some(path) => path,
             None => operators_path(Path::new(SSHD_CONFIG))?,
@@ -94,10 +100,13 @@ impl Context {
             [Some(state.path().to_owned()), Some(policies.clone()), Some(config_file), std::env::current_exe().ok()];
         // A flag leads one command elsewhere; what is configured is still Warded's.
         let configured = [&config.state, &config.policies, &config.ca];
+        let of_step = config.step_ca.iter().chain(&step).flat_map(Settings::files);
         let protected = own
             .into_iter()
             .flatten()
             .chain(configured.into_iter().flatten().chain(&ca).map(|path| path.as_path().to_owned()))
+            .chain(of_step)
+            .chain(steppath::directory())
             .chain([PathBuf::from("/etc/warded"), PathBuf::from("/var/lib/warded")])
             .flat_map(|path| [path.canonicalize().ok(), absolute(path).ok()])
             .flatten()
@@ -109,7 +118,11 @@ impl Context {
             root: Root::ambient().map_err(|error| Error::failed("cannot open the root directory").cause(error))?,
             places: Places { sshd_config, home },
             facts,
-            authority: Rc::new(ca.map_or_else(Authority::none, |ca| Authority::local(ca.as_path()))),
+            authority: Rc::new(match (ca, step) {
+                (Some(ca), _) => Authority::local(ca.as_path()),
+                (None, Some(step)) => Authority::step(step, options.identification.clone()),
+                (None, None) => Authority::none(),
+            }),
             sshd_binary: given(choose(&options.sshd, &config.sshd)?),
             renew_after: config.renew_after.unwrap_or(RENEW_AFTER),
             policies,
@@ -144,6 +157,15 @@ impl Context {
         Err(Error::usage(format!("{what} needs root: {} and the keys beside it are root's", file.display()))
             .state("nothing was changed")
             .next("run it with sudo"))
+    }
+}
+
+/// The step-ca that is configured, or the one that `step` was set up for.
+fn step_ca(config: &Config) -> Result<Option<Settings>> {
+    match (&config.step_ca, steppath::directory()) {
+        (Some(settings), _) => Ok(Some(settings.clone())),
+        (None, Some(directory)) => steppath::read(&directory),
+        (None, None) => Ok(None),
     }
 }
 

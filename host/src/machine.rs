@@ -12,3 +12,4 @@ pub mod scratch;
 pub mod services;
 pub mod signals;
 pub mod sshd;
+pub mod trust_store;

@@ -3,6 +3,7 @@
 //! Nothing is touched before the journal; from then on a failure is rolled back.
 
 pub mod certify;
+mod issued;
 pub mod plan;
 pub mod prove;
 mod rolled_back;
@@ -88,6 +89,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, progres
             } else {
                 watchdog.release();
             }
+            issued::forget(context, &certificates);
             ended(if confirm.is_some() { "waits to be confirmed" } else { "kept" })
                 .map_err(|error| error.or_state(format!("the change was made and kept, as run {run}")))?;
             Ok(Done { run, certificates, proof, verified, reloads, confirm })

@@ -1,36 +1,66 @@
 //! The CA that the operator chose, opened when it is first needed.
 
-use super::{CaError, CertificateAuthority, local::LocalAuthority};
+use super::{
+    CaError, CertificateAuthority,
+    local::LocalAuthority,
+    step::{self, Identification, Settings, StepAuthority},
+};
 use std::{
     cell::OnceCell,
     path::{Path, PathBuf},
 };
 
 /// Which CA, if any.
+#[derive(Debug)]
 pub struct Authority {
-    directory: Option<PathBuf>,
-    opened: OnceCell<Box<dyn CertificateAuthority>>,
+    choice: Choice,
+    opened: OnceCell<Opened>,
+}
+
+#[derive(Debug)]
+enum Choice {
+    None,
+    Local(PathBuf),
+    Step(Box<(Settings, Identification)>),
+}
+
+#[derive(Debug)]
+enum Opened {
+    Local(Box<LocalAuthority>),
+    Step(Box<StepAuthority>),
 }
 
 impl Authority {
     /// None: what needs one says how to get one.
     #[must_use]
     pub fn none() -> Self {
-        Self { directory: None, opened: OnceCell::new() }
+        Self::of(Choice::None)
     }
 
     /// A local CA.
     #[must_use]
     pub fn local(directory: &Path) -> Self {
-        Self { directory: Some(directory.to_owned()), opened: OnceCell::new() }
+        Self::of(Choice::Local(directory.to_owned()))
     }
 
-    /// Which CA this is, whether it can be reached or not.
+    /// A step-ca, and who this machine is to it.
     #[must_use]
-    pub fn describe(&self) -> String {
-        match &self.directory {
-            Some(directory) => format!("the local CA in {}", directory.display()),
-            None => "no CA".to_owned(),
+    pub fn step(settings: Settings, identification: Identification) -> Self {
+        Self::of(Choice::Step(Box::new((settings, identification))))
+    }
+
+    fn of(choice: Choice) -> Self {
+        Self { choice, opened: OnceCell::new() }
+    }
+
+    /// Which CA this is, whether it can be reached or not: a machine that was enrolled with one is not renewed by
+    /// another. The address alone would not say it.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        match &self.choice {
+            Choice::Local(directory) => format!("the local CA in {}", directory.display()),
+            Choice::Step(step) => format!("{} with the root {}", step::describe(&step.0), step.0.fingerprint),
+            Choice::None => "no CA".to_owned(),
         }
     }
 
@@ -39,28 +69,46 @@ impl Authority {
     /// # Errors
     /// There is none, or it cannot be opened.
     pub fn open(&self) -> Result<&dyn CertificateAuthority, CaError> {
-        if let Some(authority) = self.opened.get() {
-            return Ok(authority.as_ref());
-        }
-        let Some(directory) = &self.directory else {
-            return Err(CaError::Unreachable {
-                ca: "a certificate authority".to_owned(),
-                cause: "none is configured".to_owned(),
-                next: "name one with --ca DIR or `ca = \"DIR\"` in the configuration; `warded ca init DIR` makes one"
-                    .to_owned(),
-            });
-        };
-        let opened = LocalAuthority::open(directory).map_err(|error| CaError::Unreachable {
-            ca: format!("the local CA in {}", directory.display()),
-            cause: error.message().to_owned(),
-            next: "name the right directory with --ca DIR".to_owned(),
-        })?;
-        Ok(self.opened.get_or_init(|| Box::new(opened)).as_ref())
+        Ok(match self.opened()? {
+            Opened::Local(authority) => authority.as_ref(),
+            Opened::Step(authority) => authority.as_ref(),
+        })
     }
-}
 
-impl std::fmt::Debug for Authority {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Authority").field(&self.directory).finish()
+    /// The step-ca; none where the CA is another.
+    ///
+    /// # Errors
+    /// As [`Authority::open`].
+    pub fn open_step(&self) -> Result<Option<&StepAuthority>, CaError> {
+        Ok(match self.opened()? {
+            Opened::Local(_) => None,
+            Opened::Step(authority) => Some(authority),
+        })
+    }
+
+    fn opened(&self) -> Result<&Opened, CaError> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
+        }
+        let opened = match &self.choice {
+            Choice::None => {
+                return Err(CaError::Unreachable {
+                    ca: "a certificate authority".to_owned(),
+                    cause: "none is configured".to_owned(),
+                    next: "warded bootstrap --ca-url URL --fingerprint HEX for a step-ca; \
+                           `warded ca init DIR` and --ca DIR for one of your own"
+                        .to_owned(),
+                });
+            }
+            Choice::Step(step) => Opened::Step(Box::new(StepAuthority::open(&step.0, &step.1)?)),
+            Choice::Local(directory) => {
+                Opened::Local(Box::new(LocalAuthority::open(directory).map_err(|error| CaError::Unreachable {
+                    ca: format!("the local CA in {}", directory.display()),
+                    cause: error.message().to_owned(),
+                    next: "name the right directory with --ca DIR".to_owned(),
+                })?))
+            }
+        };
+        Ok(self.opened.get_or_init(|| opened))
     }
 }

@@ -118,6 +118,14 @@ impl CertificateAuthority for LocalAuthority {
         Ok(vec![self.key(kind).public_key().clone()])
     }
 
+    fn ready(&self, _requests: &[IssueRequest]) -> Result<(), CaError> {
+        Ok(())
+    }
+
+    fn renews_expired(&self) -> Result<bool, CaError> {
+        Ok(false)
+    }
+
     fn issue(&self, request: &IssueRequest) -> Result<Certificate, CaError> {
         let life = match request.kind {
             Kind::Host => HOST_LIFE,
@@ -129,6 +137,19 @@ impl CertificateAuthority for LocalAuthority {
     fn renew(&self, current: &Certificate, key: &Path) -> Result<Certificate, CaError> {
         let now = now();
         let request = self.succession(current, key, now)?;
+        self.succeed(current, &request, now)
+    }
+
+    fn rekey(&self, current: &Certificate, key: &Path, new: &PublicKey) -> Result<Certificate, CaError> {
+        let now = now();
+        let request = IssueRequest { key: new.clone(), ..self.succession(current, key, now)? };
+        self.succeed(current, &request, now)
+    }
+}
+
+impl LocalAuthority {
+    /// A certificate that holds as long as `current` did.
+    fn succeed(&self, current: &Certificate, request: &IssueRequest, now: u64) -> Result<Certificate, CaError> {
         let whole = current.valid_before().saturating_sub(current.valid_after());
         if current.valid_before() == u64::MAX || whole > MAX_LIFE {
             return Err(self.refused(
@@ -136,7 +157,7 @@ impl CertificateAuthority for LocalAuthority {
                 "ask for a new certificate instead of a renewal",
             ));
         }
-        self.signed(&request, whole.saturating_sub(BACKDATE).max(BACKDATE), now)
+        self.signed(request, whole.saturating_sub(BACKDATE).max(BACKDATE), now)
     }
 }
 

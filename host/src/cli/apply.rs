@@ -10,12 +10,13 @@ use super::{
 use crate::{
     audit::Kind,
     broker::Identity,
+    ca::step::Identification,
     change_set::review::Review,
     context::Context,
     enrolment::Enrolment,
     error::{Error, Exit, Result},
     operation::session::Message,
-    pipeline::{self, Done, Planned, Request, Work},
+    pipeline::{self, Done, Planned, Request, Work, certify},
     policy::{name::Name, setting::Setting, store},
     text::count,
     transaction,
@@ -38,6 +39,8 @@ pub(super) struct Apply {
     yes: bool,
     #[command(flatten)]
     confirm: ConfirmWithin,
+    #[command(flatten)]
+    pub(super) identification: Identification,
 }
 
 /// Which procedure, with which settings.
@@ -114,8 +117,9 @@ impl Apply {
             output.note("Nothing was changed.");
             return Err(Error::quiet(Exit::Failed));
         }
-        let progress = Progress::new(output.json);
         let mut work = Work::of(planned);
+        certify::ready(context, &work)?;
+        let progress = Progress::new(output.json);
         work.own = enrolment.as_ref().map(Enrolment::with_run).transpose()?;
         work.confirm_within = self.confirm.confirm_within;
         let done = pipeline::carry_out(context, &identity, work, &progress)?;

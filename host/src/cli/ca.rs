@@ -1,69 +1,32 @@
-//! `warded ca init`.
+//! `warded ca`.
+
+mod init;
+mod roots;
+pub(super) mod show;
 
 use super::output::Output;
 use crate::{
-    ca::{CertificateAuthority as _, Kind, local::LocalAuthority},
-    error::{Error, Exit, Result},
+    context::Context,
+    error::{Exit, Result},
 };
-use clap::{Args, Subcommand};
-use serde::Serialize;
-use ssh_key::HashAlg;
-use std::path::{PathBuf, absolute};
+use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Ca {
+    /// Show the CA: whether it answers, what it can be asked for, its keys, its clock
+    Show(show::Show),
+    /// Print the public keys that certificates of the CA are recognised by
+    Roots(roots::Roots),
     /// Make a CA of your own: for a first try, a lab, a network without others
-    Init(Init),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Init {
-    /// The directory to make; whoever can read it can certify anything
-    directory: PathBuf,
-}
-
-#[derive(Serialize)]
-struct Made {
-    schema: &'static str,
-    directory: String,
-    host_ca: String,
-    user_ca: String,
+    Init(init::Init),
 }
 
 impl Ca {
-    pub(super) fn run(&self, output: Output) -> Result<Exit> {
+    pub(super) fn run(&self, open: &dyn Fn() -> Result<Context>, output: Output) -> Result<Exit> {
         match self {
+            Self::Show(show) => show.run(&open()?, output),
+            Self::Roots(roots) => roots.run(&open()?, output),
             Self::Init(init) => init.run(output),
         }
-    }
-}
-
-impl Init {
-    fn run(&self, output: Output) -> Result<Exit> {
-        let directory = absolute(&self.directory).map_err(|error| {
-            Error::usage(format!("{} is no directory to make", self.directory.display())).cause(error)
-        })?;
-        let authority = LocalAuthority::init(&directory)?;
-        let key = |kind| -> Result<String> {
-            let roots = authority.roots(kind).map_err(Error::from)?;
-            let root = roots.first().ok_or_else(|| Error::failed("the new CA has no key"))?;
-            root.to_openssh().map_err(|error| Error::failed("cannot write the CA's public key").cause(error))
-        };
-        let fingerprint = |kind| -> Result<String> {
-            let roots = authority.roots(kind).map_err(Error::from)?;
-            Ok(roots.first().map(|root| root.fingerprint(HashAlg::Sha256).to_string()).unwrap_or_default())
-        };
-        let (host_ca, user_ca) = (key(Kind::Host)?, key(Kind::User)?);
-        output.line(format!("Made a CA in {}", directory.display()))?;
-        output.line(format!("host CA  {}  signs machines", fingerprint(Kind::Host)?))?;
-        output.line(format!("user CA  {}  signs people", fingerprint(Kind::User)?))?;
-        output.line("")?;
-        output.line("To use it, put this line into Warded's configuration file:")?;
-        output.line(format!("  ca = \"{}\"", directory.display()))?;
-        output.line("Clients trust the machines it certifies with this line in known_hosts (narrow the `*`):")?;
-        output.line(format!("  @cert-authority * {host_ca}"))?;
-        let schema = "warded.ca-init/1";
-        output.object(&Made { schema, directory: directory.display().to_string(), host_ca, user_ca })?;
-        Ok(Exit::Done)
     }
 }

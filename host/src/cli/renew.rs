@@ -7,12 +7,13 @@ use super::{
     report::{self, DoneObject},
 };
 use crate::{
+    ca::step::Identification,
     change_set::review::Review,
     context::Context,
     enrolment::Enrolment,
     error::{Error, Exit, Result},
     operation::session::{Level, Message},
-    pipeline::{self, Done, Request, Work},
+    pipeline::{self, Done, Request, Work, certify},
     policy::store::{self, Granting},
     transaction,
 };
@@ -23,6 +24,8 @@ pub(super) struct Renew {
     /// Renew everything, due or not
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    pub(super) identification: Identification,
 }
 
 impl Renew {
@@ -59,7 +62,9 @@ impl Renew {
             output.object(&DoneObject::nothing("warded.renew/1", procedure, &messages))?;
             return Ok(exit);
         }
-        let done = pipeline::carry_out(context, &identity, Work::of(planned), &progress)?;
+        let work = Work::of(planned);
+        certify::ready(context, &work)?;
+        let done = pipeline::carry_out(context, &identity, work, &progress)?;
         drop(progress);
         // It is done, whether anybody reads of it or not.
         drop(tell(output, procedure, &review, &messages, &done));
@@ -80,7 +85,7 @@ fn tell(output: Output, procedure: &str, review: &Review, messages: &[Message], 
 fn enrolled(context: &Context, enrolment: &Enrolment) -> Result<Granting> {
     let granting = store::find(&context.policies, &enrolment.policy)?;
     let sshd_config = &context.places.sshd_config;
-    let authority = context.authority.describe();
+    let authority = context.authority.identity();
     let differs = [
         ("component", enrolment.component.to_string(), granting.digest.to_string()),
         ("grants", enrolment.grants.to_string(), granting.grants.to_string()),

@@ -25,7 +25,7 @@ use std::path::Path;
 pub(super) struct Status {}
 
 #[derive(Serialize)]
-struct StatusObject {
+pub(super) struct StatusObject {
     schema: &'static str,
     healthy: bool,
     hostname: String,
@@ -37,7 +37,14 @@ struct StatusObject {
     interrupted: Option<u64>,
     /// A run that is taken back unless it is confirmed in time.
     unconfirmed: Option<u64>,
-    problems: Vec<String>,
+    pub(super) problems: Vec<String>,
+}
+
+impl StatusObject {
+    /// The files of the host keys.
+    pub(super) fn key_files(&self) -> impl Iterator<Item = &str> {
+        self.host_keys.iter().map(|key| key.path.as_str())
+    }
 }
 
 #[derive(Serialize)]
@@ -62,7 +69,11 @@ impl Status {
     }
 }
 
-fn look(context: &Context) -> Result<StatusObject> {
+/// Looks at everything, and asks sshd what it serves.
+///
+/// # Errors
+/// Something of Warded's own cannot be read.
+pub(super) fn look(context: &Context) -> Result<StatusObject> {
     let sshd = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())?;
     let mut problems = Vec::new();
     let offered = match sshd.as_ref().map(live::served) {

@@ -1,6 +1,6 @@
 //! Writing Warded's own files so that a crash leaves the old contents or the new, and nothing
-//! else. For private state that is not a run's: the CA directory, the heads of audit logs.
-#![expect(clippy::disallowed_methods, reason = "the CA directory and the heads of audit logs")]
+//! else. For what is not a run's: the CA directory, the heads of audit logs, the configuration.
+#![expect(clippy::disallowed_methods, reason = "the CA directory, the heads of audit logs, the configuration")]
 
 use crate::error::Error;
 use std::{
@@ -33,6 +33,14 @@ pub fn private_directory(path: &Path) -> io::Result<()> {
         return denied("others can enter it; it must have mode 0700");
     }
     Ok(())
+}
+
+/// Makes a directory that others may look into (0755, less the umask), and what is missing above it.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn directory(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).create(path)
 }
 
 /// Whether root or the effective user is that owner.

@@ -2,6 +2,8 @@
 //! file is never decoded here, only its public part, which no format encrypts but old PEM.
 
 mod pem;
+mod private;
+pub mod signing;
 
 use ssh_encoding::Decode;
 use ssh_key::{

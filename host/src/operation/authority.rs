@@ -111,7 +111,7 @@ impl Operation for Renew {
                 format!("{principal} is not a name that the operator confirmed for this machine"),
             );
         }
-        if current.valid_before() <= session.renewal.now {
+        if current.valid_before() <= session.renewal.now && !session.renews_expired()? {
             return failure("expired", format!("the certificate beside {} has expired", key.path));
         }
         let roots = session.roots(*kind)?;
@@ -152,7 +152,9 @@ impl From<ca::CaError> for Failure {
     fn from(error: ca::CaError) -> Self {
         // A detail of this name becomes the next step that a person is told.
         match &error {
-            ca::CaError::Unreachable { next, .. } | ca::CaError::Refused { next, .. } => {
+            ca::CaError::Unreachable { next, .. }
+            | ca::CaError::Refused { next, .. }
+            | ca::CaError::Credential { next, .. } => {
                 Self::new(error.code(), error.to_string()).about("next", next)
             }
             ca::CaError::Wrong(wrong) => Self::new(error.code(), error.to_string()).about("next", wrong.advice()),

@@ -143,6 +143,17 @@ impl Session {
         })
     }
 
+    /// Whether the CA renews certificates that have expired.
+    ///
+    /// # Errors
+    /// As [`Session::roots`].
+    pub fn renews_expired(&mut self) -> Result<bool, Failure> {
+        self.authority.open().and_then(crate::ca::CertificateAuthority::renews_expired).map_err(|error| {
+            self.authority_failure = Some(error.clone());
+            error.into()
+        })
+    }
+
     /// This machine's sshd, looked for once.
     ///
     /// # Errors

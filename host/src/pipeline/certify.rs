@@ -1,14 +1,36 @@
 //! The CA is asked: after the review, and after everything local that could fail.
 
-use super::Work;
+use super::{Work, issued};
 use crate::{
     audit::Kind as EventKind,
     broker::Identity,
-    ca::{self, Certificate, IssueRequest, verify},
+    ca::{self, CaError, Certificate, IssueRequest, verify},
+    change_set::Request,
     context::Context,
     error::{Error, Result},
 };
 use std::collections::{BTreeMap, btree_map::Entry};
+
+/// Makes sure that the CA can be asked for what the work needs: finds the password, the key or the tokens, and asks
+/// a person where there is one. Nothing is used up.
+///
+/// # Errors
+/// Something is missing, or the CA will not accept it.
+pub fn ready(context: &Context, work: &Work) -> Result<()> {
+    let requests = work.requests();
+    if requests.is_empty() {
+        return Ok(());
+    }
+    let authority = context.authority.open()?;
+    let mut new = Vec::new();
+    for (_, request) in requests.iter().filter(|(_, request)| request.current.is_none()) {
+        let wanted = wanted(request);
+        if issued::find(context, &wanted, None, &authority.roots(request.kind)?)?.is_none() {
+            new.push(wanted);
+        }
+    }
+    authority.ready(&new).map_err(|error| Error::from(error).state("nothing was changed"))
+}
 
 /// Asks for every certificate that the work waits for, checks each, and fills it in.
 ///
@@ -23,12 +45,7 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => unknown.insert(authority.roots(request.kind)?),
         };
-        let wanted = IssueRequest {
-            kind: request.kind,
-            key: request.public.clone(),
-            key_id: key_id(&request.principals),
-            principals: request.principals.clone(),
-        };
+        let wanted = wanted(&request);
         let event = |kind| {
             let action = if request.current.is_some() { "authority.renew" } else { "authority.issue" };
             identity
@@ -36,6 +53,13 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
                 .capability(action)
                 .need(&format!("{} certificate for {}", request.kind, request.principals))
         };
+        if let Some(certificate) = issued::find(context, &wanted, request.current.as_ref(), roots)? {
+            let detail = format!("serial {}, which an earlier run was given", certificate.serial());
+            context.log.append(&event(EventKind::Result).detail(&detail))?;
+            work.fill(id, certificate.clone());
+            certificates.push(certificate);
+            continue;
+        }
         context.log.append_synced(&event(EventKind::Intent).detail(&authority.describe()))?;
         let answer = match &request.current {
             Some(current) => authority.renew(current, request.key.as_path()),
@@ -48,17 +72,34 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
         });
         match checked {
             Ok(certificate) => {
+                issued::remember(context, &certificate);
                 context.log.append(&event(EventKind::Result).detail(&format!("serial {}", certificate.serial())))?;
                 work.fill(id, certificate.clone());
                 certificates.push(certificate);
             }
             Err(error) => {
                 context.log.append_synced(&event(EventKind::Failed).detail(&error.to_string()))?;
-                return Err(Error::from(error).state("nothing was changed"));
+                return Err(told(error, &request).state("nothing was changed"));
             }
         }
     }
     Ok(certificates)
+}
+
+/// The failure, with the key that it is about.
+fn told(error: CaError, request: &Request) -> Error {
+    let CaError::Refused { ca, cause, next } = error else { return error.into() };
+    let what = if request.current.is_some() { "renew the certificate of" } else { "certify" };
+    Error::failed(format!("{ca} refused to {what} {}", request.key)).cause(cause).next(next)
+}
+
+fn wanted(request: &Request) -> IssueRequest {
+    IssueRequest {
+        kind: request.kind,
+        key: request.public.clone(),
+        key_id: key_id(&request.principals),
+        principals: request.principals.clone(),
+    }
 }
 
 /// What a certificate is called in the logs of those who meet it: its first name, as step-ca has it.

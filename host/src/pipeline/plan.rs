@@ -186,7 +186,7 @@ impl Planned<'_> {
         let renewal = self.procedure.renewal.clone()?;
         let declared = &self.granting.policy.procedures.get(&renewal)?.settings;
         let settings = self.settings.iter().filter(|setting| declared.contains_key(&setting.name)).cloned().collect();
-        let authority = self.session.authority.describe();
+        let authority = self.session.authority.identity();
         Some(Enrolment::new(
             self.granting,
             (renewal, self.identity.run.unwrap_or_default()),

@@ -1,0 +1,371 @@
+//! step-ca's API: what is asked, what comes back. No judgement here.
+//!
+//! Source: step-ca 0.30 (`api/api.go`, `api/ssh.go`), and a running server.
+
+use super::{
+    fingerprint::Fingerprint,
+    http::{Answer, Http, Problem},
+    provisioner::Provisioner,
+};
+use crate::{ca::Kind, text::neutral};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use ssh_key::PublicKey;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// Servers cut longer pages silently.
+const PAGE: usize = 100;
+/// So many provisioners nobody has: a server that goes on for ever is stopped here.
+const MAX_PAGES: usize = 50;
+/// The longest text of a server's that is shown.
+const MAX_TEXT: usize = 400;
+
+/// Why there is no answer to a question.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// No whole answer came.
+    #[error("{0}")]
+    Problem(#[from] Problem),
+    /// The server said no.
+    #[error("HTTP {status}: {text}")]
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// What it says, neutralised.
+        text: String,
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// The answer is not what a step-ca answers.
+    #[error("its answer to {question} is not what a step-ca answers: {why}")]
+    NotStepCa {
+        /// The path.
+        question: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl Failure {
+    /// The HTTP status, if there was an answer.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        if let Self::Status { status, .. } = self { Some(*status) } else { None }
+    }
+}
+
+/// What an SSH certificate is asked for with. The names of the fields are the server's.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignRequest<'a> {
+    /// The wire form of the key, in base64.
+    public_key: String,
+    /// The token.
+    ott: &'a str,
+    cert_type: &'a str,
+    #[serde(rename = "keyID")]
+    key_id: &'a str,
+    principals: Vec<&'a str>,
+}
+
+impl<'a> SignRequest<'a> {
+    /// A request; what it asks for has to be what the token says.
+    ///
+    /// # Errors
+    /// The key cannot be encoded.
+    pub fn new(token: &'a str, request: &'a crate::ca::IssueRequest) -> Result<Self, ssh_key::Error> {
+        Ok(Self {
+            public_key: STANDARD.encode(request.key.to_bytes()?),
+            ott: token,
+            cert_type: kind_name(request.kind),
+            key_id: &request.key_id,
+            principals: request.principals.iter().map(crate::ca::Principal::as_str).collect(),
+        })
+    }
+}
+
+/// How step-ca calls a kind.
+#[must_use]
+pub fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Host => "host",
+        Kind::User => "user",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RenewRequest<'a> {
+    ott: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_key: Option<String>,
+}
+
+/// What is revoked.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevokeRequest<'a> {
+    /// The serial number, in decimal.
+    pub serial: &'a str,
+    /// The token.
+    pub ott: &'a str,
+    /// RFC 5280, 5.3.1: 0 unspecified, 1 key compromise, 4 superseded, 5 cessation of operation …
+    pub reason_code: u8,
+    /// For the CA's log.
+    pub reason: &'a str,
+    /// The CA refuses anything but true: it will not renew the certificate; nobody else hears of it.
+    pub passive: bool,
+}
+
+#[derive(Deserialize)]
+struct Root {
+    ca: String,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    status: String,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    provisioners: Option<Vec<Provisioner>>,
+    #[serde(default)]
+    next_cursor: String,
+}
+
+#[derive(Deserialize)]
+struct EncryptedKey {
+    key: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Keys {
+    #[serde(default)]
+    user_key: Vec<String>,
+    #[serde(default)]
+    host_key: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Signed {
+    crt: String,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    message: String,
+}
+
+/// The CA's SSH keys. The first of a kind is the one that signs now.
+#[derive(Clone, Debug)]
+pub struct SshRoots {
+    /// Those that sign host certificates.
+    pub host: Vec<PublicKey>,
+    /// Those that sign user certificates.
+    pub user: Vec<PublicKey>,
+}
+
+impl SshRoots {
+    /// Those of a kind.
+    #[must_use]
+    pub fn of(&self, kind: Kind) -> &[PublicKey] {
+        match kind {
+            Kind::Host => &self.host,
+            Kind::User => &self.user,
+        }
+    }
+}
+
+/// The root certificate with a fingerprint, in PEM. Whoever asks holds the bytes against it.
+///
+/// # Errors
+/// There was no such answer.
+pub fn root(http: &Http, fingerprint: &Fingerprint) -> Result<String, Failure> {
+    Ok(get::<Root>(http, &format!("/root/{fingerprint}"))?.ca)
+}
+
+/// `ok`, if the CA is well.
+///
+/// # Errors
+/// There was no such answer.
+pub fn health(http: &Http) -> Result<String, Failure> {
+    Ok(neutral(&get::<Status>(http, "/health")?.status))
+}
+
+/// The CA's version.
+///
+/// # Errors
+/// There was no such answer.
+pub fn version(http: &Http) -> Result<String, Failure> {
+    Ok(neutral(&get::<Version>(http, "/version")?.version))
+}
+
+/// All provisioners, in the order of the CA's configuration.
+///
+/// # Errors
+/// There was no such answer.
+pub fn provisioners(http: &Http) -> Result<Vec<Provisioner>, Failure> {
+    let mut found = Vec::new();
+    let mut cursor = String::new();
+    for _ in 0..MAX_PAGES {
+        let after = url::form_urlencoded::byte_serialize(cursor.as_bytes()).collect::<String>();
+        let page: Page = get(http, &format!("/provisioners?limit={PAGE}&cursor={after}"))?;
+        found.extend(page.provisioners.unwrap_or_default());
+        if page.next_cursor.is_empty() {
+            return Ok(found);
+        }
+        cursor = page.next_cursor;
+    }
+    Err(Failure::NotStepCa { question: "/provisioners".to_owned(), why: "its list does not end".to_owned() })
+}
+
+/// A provisioner's private key as the CA keeps it, encrypted with its password: a compact JWE.
+///
+/// # Errors
+/// There was no such answer.
+pub fn encrypted_key(http: &Http, kid: &str) -> Result<String, Failure> {
+    let kid: String = url::form_urlencoded::byte_serialize(kid.as_bytes()).collect();
+    Ok(get::<EncryptedKey>(http, &format!("/provisioners/{kid}/encrypted-key"))?.key)
+}
+
+/// The CA's SSH keys, of both kinds.
+///
+/// # Errors
+/// There was no such answer; 404 means that this CA does not do SSH.
+pub fn ssh_roots(http: &Http) -> Result<SshRoots, Failure> {
+    const PATH: &str = "/ssh/roots";
+    let keys: Keys = get(http, PATH)?;
+    let decode = |keys: Vec<String>| -> Result<Vec<PublicKey>, Failure> {
+        let wrong = |why: String| Failure::NotStepCa { question: PATH.to_owned(), why };
+        keys.iter()
+            .map(|key| {
+                let bytes = STANDARD.decode(key).map_err(|_| wrong("a key is not base64".to_owned()))?;
+                PublicKey::from_bytes(&bytes).map_err(|error| wrong(format!("a key: {error}")))
+            })
+            .collect()
+    };
+    Ok(SshRoots { host: decode(keys.host_key)?, user: decode(keys.user_key)? })
+}
+
+/// A new certificate, in its wire form.
+///
+/// # Errors
+/// The CA does not answer, or says no.
+pub fn sign(http: &Http, request: &SignRequest<'_>) -> Result<Vec<u8>, Failure> {
+    certificate(http, "/ssh/sign", request)
+}
+
+/// A successor with the same key, for a token that this key signed.
+///
+/// # Errors
+/// As [`sign`].
+pub fn renew(http: &Http, token: &str) -> Result<Vec<u8>, Failure> {
+    certificate(http, "/ssh/renew", &RenewRequest { ott: token, public_key: None })
+}
+
+/// A successor with another key, for a token that the old key signed.
+///
+/// # Errors
+/// As [`sign`].
+pub fn rekey(http: &Http, token: &str, key: &PublicKey) -> Result<Vec<u8>, Failure> {
+    let key = key
+        .to_bytes()
+        .map_err(|error| Failure::Problem(Problem::Local(format!("the new key cannot be encoded: {error}"))))?;
+    certificate(http, "/ssh/rekey", &RenewRequest { ott: token, public_key: Some(STANDARD.encode(key)) })
+}
+
+/// Makes the CA refuse to renew a certificate. Neither sshd nor any client hears of it.
+///
+/// # Errors
+/// As [`sign`].
+pub fn revoke(http: &Http, request: &RevokeRequest<'_>) -> Result<(), Failure> {
+    let answer: Status = post(http, "/ssh/revoke", request)?;
+    if answer.status == "ok" {
+        return Ok(());
+    }
+    Err(Failure::NotStepCa { question: "/ssh/revoke".to_owned(), why: neutral(&answer.status) })
+}
+
+fn certificate(http: &Http, path: &str, request: &impl Serialize) -> Result<Vec<u8>, Failure> {
+    let signed: Signed = post(http, path, request)?;
+    STANDARD.decode(&signed.crt).map_err(|_| Failure::NotStepCa {
+        question: path.to_owned(),
+        why: "the certificate is not base64".to_owned(),
+    })
+}
+
+fn get<T: DeserializeOwned>(http: &Http, path: &str) -> Result<T, Failure> {
+    let question = path.split_once('?').map_or(path, |(question, _)| question);
+    understand(question, &http.get(path)?)
+}
+
+fn post<T: DeserializeOwned>(http: &Http, path: &str, request: &impl Serialize) -> Result<T, Failure> {
+    let json = serde_json::to_vec(request).map_err(|error| Problem::Local(error.to_string()))?;
+    understand(path, &http.post(path, Zeroizing::new(json))?)
+}
+
+/// Reads and signatures come with 200 or 201, everything else is a no; and a no need not be JSON.
+fn understand<T: DeserializeOwned>(question: &str, answer: &Answer) -> Result<T, Failure> {
+    if matches!(answer.status, 200 | 201) {
+        return serde_json::from_slice(&answer.body).map_err(|error| Failure::NotStepCa {
+            question: question.to_owned(),
+            // serde quotes what it met.
+            why: neutral(&error.to_string()).chars().take(MAX_TEXT).collect(),
+        });
+    }
+    let text = serde_json::from_slice::<Refusal>(&answer.body).map_or_else(
+        |_| String::from_utf8_lossy(&answer.body).lines().next().unwrap_or_default().to_owned(),
+        |refusal| refusal.message,
+    );
+    let text = neutral(text.trim()).chars().take(MAX_TEXT).collect();
+    Err(Failure::Status { status: answer.status, text, retry_after: answer.retry_after })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer { status, body: Zeroizing::new(body.as_bytes().to_vec()), retry_after: None }
+    }
+
+    #[test]
+    fn a_no_need_not_be_json() {
+        for (status, body, text) in [
+            (401, r#"{"status":401,"message":"The request lacked necessary authorization."}"#, "The request lacked"),
+            (404, "404 page not found\n", "404 page not found"),
+            (405, "", ""),
+            (502, "<html>\n<h1>Bad gateway</h1>", "<html>"),
+            (400, "{\"message\":\"a\\u001b[2Jb\"}", "a\\u{1b}[2Jb"),
+        ] {
+            let failure = understand::<Signed>("/ssh/sign", &answer(status, body)).err().unwrap();
+            let Failure::Status { status: seen, text: said, .. } = failure else { panic!("{body}: {failure}") };
+            assert_eq!(seen, status);
+            assert!(said.starts_with(text), "{body}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_step_ca_is_said() {
+        for body in ["<html>", "", "{}", "[]", "{\"crt\":1}", "{\"crt\":\"abc"] {
+            let failure = understand::<Signed>("/ssh/sign", &answer(200, body)).err().unwrap();
+            assert!(matches!(failure, Failure::NotStepCa { .. }), "{body}: {failure}");
+        }
+    }
+
+    #[test]
+    fn a_text_without_end_is_cut() {
+        let long = "x".repeat(100_000);
+        let failure = understand::<Signed>("/", &answer(500, &long)).err().unwrap();
+        assert!(failure.to_string().len() < 500);
+    }
+}

@@ -1,0 +1,239 @@
+//! Who this machine is to the CA when it asks for something new: a provisioner's password or key, one-time
+//! tokens, or an X.509 certificate. Opened when it is needed; guests never see any of it.
+
+mod source;
+
+pub use source::Source;
+
+use super::{
+    api, jwe, jwk,
+    jwk::ProvisionerKey,
+    provisioner::{NotChosen, Provisioner, Purpose, choose},
+    settings::{Identification, Settings},
+    token::{self, Claims, Proof, Token},
+};
+use crate::{
+    ca::CaError,
+    machine::keys::{KeyError, signing::SigningKey},
+    text::count,
+};
+use std::{cell::RefCell, collections::VecDeque, path::Path};
+
+/// An opened credential.
+#[derive(Debug)]
+pub enum Credential {
+    /// Tokens that somebody made; each serves once.
+    Tokens(RefCell<VecDeque<Token>>),
+    /// A provisioner's key.
+    Key {
+        /// It.
+        key: SigningKey,
+        /// Its ID.
+        kid: String,
+        /// The provisioner's name.
+        provisioner: String,
+    },
+    /// An X.509 certificate.
+    X5c {
+        /// Its key.
+        key: SigningKey,
+        /// It, and those above it, in DER.
+        chain: Vec<Vec<u8>>,
+        /// The provisioner's name.
+        provisioner: String,
+    },
+}
+
+/// Why a credential cannot be used, and what would help.
+pub(super) fn unusable(cause: impl Into<String>, next: impl Into<String>) -> CaError {
+    CaError::Credential { cause: cause.into(), next: next.into() }
+}
+
+/// What a provisioner is chosen from.
+pub struct Provisioners<'a> {
+    /// The CA's list; asked for only where it is needed.
+    pub list: &'a dyn Fn() -> Result<&'a [Provisioner], CaError>,
+    /// The key of one of them as the CA keeps it.
+    pub encrypted_key: &'a dyn Fn(&str) -> Result<String, CaError>,
+    /// Which CA.
+    pub ca: String,
+}
+
+impl Credential {
+    /// Opens what the operator named: a flag goes before the configuration, and that before the environment, a
+    /// systemd credential and a question at the terminal.
+    ///
+    /// # Errors
+    /// There is none, it cannot be read, or it does not fit the CA.
+    pub fn open(
+        settings: &Settings,
+        identification: &Identification,
+        provisioners: &Provisioners<'_>,
+    ) -> Result<Self, CaError> {
+        let named = identification.provisioner.as_deref().or(settings.provisioner.as_deref());
+        match Source::of(settings, identification) {
+            Source::Tokens(file) => {
+                let tokens = source::tokens(&file)?;
+                Ok(Self::Tokens(RefCell::new(tokens)))
+            }
+            Source::X5c { certificate, key } => {
+                let chain = source::chain(&certificate)?;
+                let key = SigningKey::read(&key).map_err(|error| {
+                    unusable(error.to_string(), "name the private key of the X.509 certificate, without a passphrase")
+                })?;
+                let provisioner = chosen(provisioners, Purpose::IssueWithX5c, named)?.name().to_owned();
+                Ok(Self::X5c { key, chain, provisioner })
+            }
+            Source::KeyFile(file) => {
+                let provisioner = chosen(provisioners, Purpose::IssueWithKey, named)?;
+                let contents = source::read(&file)?;
+                let key = key_of_file(&file, &contents, provisioner)?;
+                if let (Some(theirs), Some(ours)) = (provisioner.kid(), &key.kid)
+                    && theirs != ours
+                {
+                    return Err(unusable(
+                        format!("{} is not the key of the provisioner {provisioner}", file.display()),
+                        "name the right key, or another provisioner with --provisioner NAME",
+                    ));
+                }
+                Self::with_key(provisioner, key)
+            }
+            Source::PasswordFile(file) => {
+                let provisioner = chosen(provisioners, Purpose::IssueWithKey, named)?;
+                let password = source::password_file(&file)?;
+                Self::unlock(provisioner, provisioners, &password)
+            }
+            Source::Password => {
+                let provisioner = chosen(provisioners, Purpose::IssueWithKey, named)?;
+                let password = source::password(provisioner.name())?;
+                Self::unlock(provisioner, provisioners, &password)
+            }
+        }
+    }
+
+    fn unlock(provisioner: &Provisioner, provisioners: &Provisioners<'_>, password: &[u8]) -> Result<Self, CaError> {
+        let kid = provisioner.kid().unwrap_or_default();
+        let encrypted = match provisioner.encrypted_key() {
+            Some(encrypted) => encrypted.to_owned(),
+            None => (provisioners.encrypted_key)(kid)?,
+        };
+        let json = jwe::decrypt(&encrypted, password).map_err(|error| {
+            let next = match error {
+                jwe::JweError::Password => "give the right one",
+                jwe::JweError::Damaged(_) | jwe::JweError::Unsupported(_) | jwe::JweError::Rounds(_) => {
+                    "look at the provisioner's encryptedKey in the CA's ca.json"
+                }
+            };
+            unusable(format!("the provisioner {provisioner} is not unlocked: {error}"), next)
+        })?;
+        let key = jwk::parse(&json).map_err(|error| {
+            unusable(format!("the key of the provisioner {provisioner}: {error}"), "look at it in the CA's ca.json")
+        })?;
+        Self::with_key(provisioner, key)
+    }
+
+    fn with_key(provisioner: &Provisioner, ProvisionerKey { key, kid }: ProvisionerKey) -> Result<Self, CaError> {
+        let kid = provisioner.kid().map(str::to_owned).or(kid).ok_or_else(|| {
+            unusable(format!("the key of the provisioner {provisioner} has no ID"), "look at it in the CA's ca.json")
+        })?;
+        Ok(Self::Key { key, kid, provisioner: provisioner.name().to_owned() })
+    }
+
+    /// Whether another token can be had after one was refused.
+    #[must_use]
+    pub fn can_repeat(&self) -> bool {
+        matches!(self, Self::Key { .. } | Self::X5c { .. })
+    }
+
+    /// The provisioner's name, where it is known.
+    #[must_use]
+    pub fn provisioner(&self) -> Option<&str> {
+        match self {
+            Self::Tokens(_) => None,
+            Self::Key { provisioner, .. } | Self::X5c { provisioner, .. } => Some(provisioner),
+        }
+    }
+
+    /// A token for one request. `claims` names no provisioner yet.
+    ///
+    /// # Errors
+    /// There is none left, or it cannot be signed.
+    pub fn token(&self, claims: Claims<'_>) -> Result<Token, CaError> {
+        let signed = |token: Result<Token, KeyError>| {
+            token.map_err(|error| unusable(format!("a token could not be signed: {error}"), "try again"))
+        };
+        match self {
+            Self::Tokens(tokens) => tokens.borrow_mut().pop_front().ok_or_else(|| {
+                unusable("all the one-time tokens that were given have been used", "make one for each host key")
+            }),
+            Self::Key { key, kid, provisioner } => {
+                signed(token::make(key, &Proof::Jwk { kid }, &Claims { provisioner, ..claims }))
+            }
+            Self::X5c { key, chain, provisioner } => {
+                signed(token::make(key, &Proof::X5c { chain }, &Claims { provisioner, ..claims }))
+            }
+        }
+    }
+
+    /// Whether it can be used `times` times.
+    ///
+    /// # Errors
+    /// There are fewer tokens.
+    pub fn suffices_for(&self, times: usize) -> Result<(), CaError> {
+        let Self::Tokens(tokens) = self else { return Ok(()) };
+        let there = tokens.borrow().len();
+        if there >= times {
+            return Ok(());
+        }
+        Err(unusable(
+            format!("{} needed, one for each host key, and {there} given", count(times, "one-time token")),
+            format!("on the admin's machine: warded token NAME --host --count {times}"),
+        ))
+    }
+}
+
+fn chosen<'a>(
+    provisioners: &Provisioners<'a>,
+    purpose: Purpose,
+    named: Option<&str>,
+) -> Result<&'a Provisioner, CaError> {
+    choose((provisioners.list)()?, purpose, named).map_err(|why| not_chosen(&provisioners.ca, &why, purpose))
+}
+
+/// What to do where no provisioner could be chosen.
+pub(super) fn not_chosen(ca: &str, why: &NotChosen, purpose: Purpose) -> CaError {
+    let next = match (why, purpose) {
+        (NotChosen::Several(names), _) => {
+            format!("name one: --provisioner {}", names.first().and_then(|name| name.split(' ').next()).unwrap_or("NAME"))
+        }
+        (NotChosen::Unknown(_, names), _) if !names.is_empty() => format!("name one of these: {}", names.join(", ")),
+        (_, Purpose::Renew | Purpose::RenewExpired | Purpose::Rekey) => {
+            let claims = if purpose == Purpose::RenewExpired { r#", "allowRenewalAfterExpiry": true"# } else { "" };
+            format!(
+                "on the CA, put this into \"provisioners\" of ca.json and restart it:\n\
+                 {{\"type\": \"SSHPOP\", \"name\": \"sshpop\", \"claims\": {{\"enableSSHCA\": true{claims}}}}}"
+            )
+        }
+        (_, Purpose::IssueWithKey | Purpose::IssueWithX5c) => {
+            "warded ca show lists the provisioners; on the CA, the claim \"enableSSHCA\": true makes one serve for SSH"
+                .to_owned()
+        }
+    };
+    CaError::Refused { ca: ca.to_owned(), cause: why.cause(purpose), next }
+}
+
+/// The key in a file: JSON, JSON that is encrypted with a password, or PEM.
+fn key_of_file(file: &Path, contents: &[u8], provisioner: &Provisioner) -> Result<ProvisionerKey, CaError> {
+    let wrong = |why: String| unusable(format!("{}: {why}", file.display()), "name the provisioner's private key");
+    let text = std::str::from_utf8(contents).map_err(|_| wrong("it is not text".to_owned()))?.trim();
+    if text.starts_with("-----BEGIN") {
+        let key = SigningKey::parse(contents).map_err(|error| wrong(error.to_string()))?;
+        return Ok(ProvisionerKey { key, kid: None });
+    }
+    if text.starts_with('{') {
+        return jwk::parse(contents).map_err(|error| wrong(error.to_string()));
+    }
+    let password = source::password(provisioner.name())?;
+    let json = jwe::decrypt(text, &password).map_err(|error| wrong(error.to_string()))?;
+    jwk::parse(&json).map_err(|error| wrong(error.to_string()))
+}

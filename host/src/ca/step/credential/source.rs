@@ -1,0 +1,224 @@
+//! Where a credential comes from: files, the environment, systemd, a person at a terminal.
+
+use super::{super::token::Token, unusable};
+use crate::{
+    ca::{
+        CaError,
+        step::settings::{Identification, Settings},
+    },
+    machine::path::AbsolutePath,
+};
+use std::{
+    collections::VecDeque,
+    env,
+    fs::File,
+    io::{self, IsTerminal as _, Read as _},
+    path::{Path, PathBuf},
+};
+use x509_cert::{Certificate, der::Encode as _};
+use zeroize::Zeroizing;
+
+/// Wiped when dropped.
+pub(super) type Secret = Zeroizing<Vec<u8>>;
+
+/// Far above the size of any such file.
+const MAX_FILE: u64 = 256 * 1024;
+const VARIABLE: &str = "WARDED_PROVISIONER_PASSWORD";
+/// The name of the systemd credential (`LoadCredential=provisioner-password:…`, systemd.exec(5)).
+const CREDENTIAL: &str = "provisioner-password";
+
+/// What the operator named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// One-time tokens in a file.
+    Tokens(PathBuf),
+    /// An X.509 certificate with its key.
+    X5c {
+        /// The certificate and those above it.
+        certificate: PathBuf,
+        /// Its key.
+        key: PathBuf,
+    },
+    /// A provisioner's key in a file.
+    KeyFile(PathBuf),
+    /// A provisioner's password in a file.
+    PasswordFile(PathBuf),
+    /// Nothing: the environment, a systemd credential, or a person will say it.
+    Password,
+}
+
+impl Source {
+    /// What goes first: what the command line names, and then what is configured.
+    #[must_use]
+    pub fn of(settings: &Settings, identification: &Identification) -> Self {
+        let path = |path: &AbsolutePath| path.as_path().to_owned();
+        if let Some(file) = &identification.token_file {
+            return Self::Tokens(file.clone());
+        }
+        if let (Some(certificate), Some(key)) = (&identification.x5c_cert, &identification.x5c_key) {
+            return Self::X5c { certificate: certificate.clone(), key: key.clone() };
+        }
+        if let Some(file) = &identification.provisioner_key_file {
+            return Self::KeyFile(file.clone());
+        }
+        if let Some(file) = &identification.provisioner_password_file {
+            return Self::PasswordFile(file.clone());
+        }
+        if let (Some(certificate), Some(key)) = (&settings.x5c_certificate, &settings.x5c_key) {
+            return Self::X5c { certificate: path(certificate), key: path(key) };
+        }
+        if let Some(file) = &settings.provisioner_key_file {
+            return Self::KeyFile(path(file));
+        }
+        settings.provisioner_password_file.as_ref().map_or(Self::Password, |file| Self::PasswordFile(path(file)))
+    }
+}
+
+/// The contents of a secret file.
+pub(super) fn read(path: &Path) -> Result<Secret, CaError> {
+    let read = || -> io::Result<Secret> {
+        let mut contents = Zeroizing::new(Vec::new());
+        if path == Path::new("-") {
+            contents.reserve_exact(64 * 1024);
+            io::stdin().lock().take(MAX_FILE).read_to_end(&mut contents)?;
+            return Ok(contents);
+        }
+        let file = File::open(path)?;
+        // In one piece: growing would leave copies behind.
+        contents.reserve_exact(usize::try_from(file.metadata()?.len().min(MAX_FILE)).unwrap_or_default() + 1);
+        file.take(MAX_FILE).read_to_end(&mut contents)?;
+        Ok(contents)
+    };
+    read().map_err(|error| unusable(format!("cannot read {}: {error}", path.display()), "name a file that can be read"))
+}
+
+/// The password in a file: without the newline that editors put at its end, as `step` has it.
+pub(super) fn password_file(path: &Path) -> Result<Secret, CaError> {
+    let password = trimmed(read(path)?);
+    if password.is_empty() {
+        return Err(unusable(format!("{} is empty", path.display()), "put the provisioner's password into it"));
+    }
+    Ok(password)
+}
+
+/// The password from the environment, from systemd, or from a person.
+pub(super) fn password(provisioner: &str) -> Result<Secret, CaError> {
+    if let Some(password) = env::var_os(VARIABLE).filter(|password| !password.is_empty()) {
+        return Ok(Zeroizing::new(password.into_encoded_bytes()));
+    }
+    if let Some(directory) = env::var_os("CREDENTIALS_DIRECTORY") {
+        let file = PathBuf::from(directory).join(CREDENTIAL);
+        if file.exists() {
+            return password_file(&file);
+        }
+    }
+    let name = crate::text::neutral(provisioner);
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(unusable(
+            format!("the password of the provisioner {name} is needed, and there is no terminal to ask for it"),
+            "give one of these: --token-file, --provisioner-password-file, --provisioner-key-file, --x5c-cert, \
+             or the systemd credential provisioner-password",
+        ));
+    }
+    let typed = rpassword::prompt_password(format!("Password of provisioner {name}: "))
+        .map_err(|error| unusable(format!("no password was read from the terminal: {error}"), "try again"))?;
+    if typed.is_empty() {
+        return Err(unusable("no password was given", "try again"));
+    }
+    Ok(Zeroizing::new(typed.into_bytes()))
+}
+
+/// The tokens in a file, one a line.
+pub(super) fn tokens(path: &Path) -> Result<VecDeque<Token>, CaError> {
+    let contents = read(path)?;
+    let text = std::str::from_utf8(&contents).unwrap_or_default();
+    let tokens: VecDeque<Token> =
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(Token::given).collect();
+    if tokens.is_empty() {
+        let next = "on the admin's machine: warded token NAME --host > FILE";
+        return Err(unusable(format!("there is no token in {}", path.display()), next));
+    }
+    Ok(tokens)
+}
+
+/// The certificates in a PEM file, in DER.
+pub(super) fn chain(path: &Path) -> Result<Vec<Vec<u8>>, CaError> {
+    let wrong = |why: String| unusable(format!("{}: {why}", path.display()), "name an X.509 certificate in PEM");
+    let chain = Certificate::load_pem_chain(&read(path)?).map_err(|error| wrong(error.to_string()))?;
+    let Some(leaf) = chain.first() else { return Err(wrong("there is no certificate in it".to_owned())) };
+    let until = leaf.tbs_certificate.validity.not_after.to_unix_duration().as_secs();
+    if until <= crate::ca::now() {
+        return Err(unusable(format!("the X.509 certificate {} has expired", path.display()), "renew it first"));
+    }
+    chain.iter().map(|certificate| certificate.to_der().map_err(|error| wrong(error.to_string()))).collect()
+}
+
+fn trimmed(mut secret: Secret) -> Secret {
+    if secret.last() == Some(&b'\n') {
+        secret.truncate(secret.len() - 1);
+        if secret.last() == Some(&b'\r') {
+            secret.truncate(secret.len() - 1);
+        }
+    }
+    secret
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn settings(extra: &str) -> Settings {
+        let fingerprint = "00".repeat(32);
+        toml::from_str(&format!("url = 'ca'\nroot = '/r'\nfingerprint = '{fingerprint}'\n{extra}")).unwrap()
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_configuration() {
+        let file = |name: &str| Some(PathBuf::from(name));
+        let named = |change: fn(&mut Identification)| {
+            let mut identification = Identification::default();
+            change(&mut identification);
+            identification
+        };
+        let configured = "provisioner-password-file = '/p'\nprovisioner-key-file = '/k'";
+        for (identification, extra, expected) in [
+            (named(|_| ()), "", Source::Password),
+            (named(|_| ()), "provisioner-password-file = '/p'", Source::PasswordFile("/p".into())),
+            (named(|_| ()), configured, Source::KeyFile("/k".into())),
+            (named(|who| who.provisioner_password_file = Some("q".into())), configured, Source::PasswordFile("q".into())),
+            (named(|who| who.token_file = Some("t".into())), configured, Source::Tokens("t".into())),
+            (
+                Identification { x5c_cert: file("c"), x5c_key: file("d"), ..Identification::default() },
+                configured,
+                Source::X5c { certificate: "c".into(), key: "d".into() },
+            ),
+        ] {
+            assert_eq!(Source::of(&settings(extra), &identification), expected, "{identification:?} {extra}");
+        }
+    }
+
+    #[test]
+    fn one_newline_is_no_part_of_a_password() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("password");
+        for (contents, password) in [("p w", "p w"), ("pw\n", "pw"), ("pw\r\n", "pw"), ("pw\n\n", "pw\n"), (" pw ", " pw ")] {
+            fs::write(&file, contents).unwrap();
+            assert_eq!(**password_file(&file).unwrap(), *password.as_bytes(), "{contents:?}");
+        }
+        fs::write(&file, "\n").unwrap();
+        assert!(password_file(&file).unwrap_err().to_string().contains("empty"));
+        assert!(password_file(&scratch.path().join("gone")).unwrap_err().to_string().contains("No such file"));
+    }
+
+    #[test]
+    fn tokens_stand_one_a_line() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("tokens");
+        fs::write(&file, "a.b.c\n\n  d.e.f \n").unwrap();
+        let found: Vec<String> = tokens(&file).unwrap().iter().map(|token| token.as_str().to_owned()).collect();
+        assert_eq!(found, ["a.b.c", "d.e.f"]);
+        fs::write(&file, "\n").unwrap();
+        assert!(tokens(&file).unwrap_err().to_string().contains("no token"));
+    }
+}

@@ -1,0 +1,234 @@
+//! Why a CA said no. step-ca answers everything that is wrong with a token with one and the same sentence and
+//! keeps the reason in its own log, so the reason is worked out here, from what both sides can see.
+
+mod refusal;
+
+use super::{
+    api::{Failure, SshRoots},
+    credential::Credential,
+    fingerprint::Fingerprint,
+    given::Given,
+    http::{Http, Problem, Trust},
+    provisioner::Provisioner,
+    settings::Settings,
+    token::Token,
+};
+use crate::ca::{CaError, Certificate, IssueRequest, now};
+use std::time::Duration;
+
+/// step-ca allows for a minute.
+const CLOCK: i64 = 60_000;
+
+/// How SSH is switched on.
+pub const ENABLE_SSH: &str = "on the CA: `step ca init --ssh` for a new one; else put \"ssh\": {\"hostKey\": …, \
+                              \"userKey\": …} into ca.json, and the claim \"enableSSHCA\": true to its provisioners";
+
+/// What was being done.
+#[derive(Clone, Copy, Debug)]
+pub enum Doing<'a> {
+    /// Something that anybody may read.
+    Reading(&'a str),
+    /// A new certificate.
+    Issuing {
+        /// What was asked for.
+        request: &'a IssueRequest,
+        /// With what.
+        credential: &'a Credential,
+    },
+    /// A successor.
+    Renewing {
+        /// Of this one.
+        current: &'a Certificate,
+        /// With another key.
+        rekey: bool,
+    },
+    /// A revocation.
+    Revoking,
+}
+
+/// What can be looked at to find the cause.
+pub struct Known<'a> {
+    /// Which CA.
+    pub ca: String,
+    /// How it is configured here.
+    pub settings: &'a Settings,
+    /// The connection.
+    pub http: &'a Http,
+    /// The CA's provisioners, if they can be had.
+    pub provisioners: &'a dyn Fn() -> Option<&'a [Provisioner]>,
+    /// The CA's SSH keys, if they can be had.
+    pub roots: &'a dyn Fn() -> Option<&'a SshRoots>,
+}
+
+/// A cause, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Why.
+    pub cause: String,
+    /// What to do.
+    pub next: String,
+    /// Whether it is that, or only the likeliest of what is left.
+    pub certain: bool,
+}
+
+impl Finding {
+    pub(super) fn certain(cause: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { cause: cause.into(), next: next.into(), certain: true }
+    }
+
+    pub(super) fn likely(cause: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { cause: cause.into(), next: next.into(), certain: false }
+    }
+}
+
+/// The failure with its cause.
+#[must_use]
+pub fn of(failure: &Failure, doing: Doing<'_>, known: &Known<'_>) -> CaError {
+    let ca = known.ca.clone();
+    match failure {
+        Failure::Problem(problem) => {
+            let (cause, next) = of_connection(problem, known);
+            CaError::Unreachable { ca, cause, next }
+        }
+        Failure::NotStepCa { .. } => CaError::Unreachable {
+            ca,
+            cause: failure.to_string(),
+            next: "make sure that the address and the port are the CA's".to_owned(),
+        },
+        Failure::Status { status: 429 | 502..=504, text, retry_after } => CaError::Unreachable {
+            ca,
+            cause: busy(failure.status().unwrap_or_default(), text, *retry_after),
+            next: "try again later".to_owned(),
+        },
+        Failure::Status { status, text, .. } => {
+            let Finding { cause, next, .. } = refusal::finding(*status, text, doing, known);
+            CaError::Refused { ca, cause, next }
+        }
+    }
+}
+
+/// Whether the cause is known for sure, so that asking again is of no use.
+#[must_use]
+pub fn is_certain(failure: &Failure, doing: Doing<'_>, known: &Known<'_>) -> bool {
+    match failure {
+        Failure::Status { status, text, .. } => refusal::finding(*status, text, doing, known).certain,
+        Failure::Problem(_) | Failure::NotStepCa { .. } => true,
+    }
+}
+
+/// Whether this machine's clock is too far from the CA's; `ahead`: milliseconds that the CA's is ahead.
+#[must_use]
+pub fn clock(ca: &str, ahead: Option<i64>) -> Option<CaError> {
+    let ahead = ahead.filter(|ahead| ahead.abs() > CLOCK)?;
+    Some(CaError::Refused { ca: ca.to_owned(), cause: off(ahead), next: SET_CLOCK.to_owned() })
+}
+
+const SET_CLOCK: &str = "set this machine's clock (timedatectl set-ntp true), or the CA's if that is the wrong one";
+
+fn off(ahead: i64) -> String {
+    let far = distance(Duration::from_millis(ahead.unsigned_abs()));
+    let direction = if ahead > 0 { "behind" } else { "ahead of" };
+    format!("this machine's clock is {far} {direction} the CA's")
+}
+
+/// `1 h 0 min`, `3 min 20 s`, `45 s`.
+#[must_use]
+pub fn distance(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0, seconds) => format!("{seconds} s"),
+        (0, 0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (0, hours, minutes, _) => format!("{hours} h {minutes} min"),
+        (days, hours, ..) => format!("{days} d {hours} h"),
+    }
+}
+
+/// Refuses a token that the CA would refuse, before it is used up.
+///
+/// # Errors
+/// It will not get what is asked for.
+pub fn token(
+    ca: &str,
+    token: &Token,
+    request: &IssueRequest,
+    root: &Fingerprint,
+    names: &[String],
+) -> Result<(), CaError> {
+    let refused = |cause: String| {
+        let names: Vec<&str> = request.principals.iter().map(crate::ca::Principal::as_str).collect();
+        CaError::Credential {
+            cause: format!("the one-time token does not fit {ca}: {cause}"),
+            next: format!("on the admin's machine: warded token {} --host -n {}", request.key_id, names.join(" -n ")),
+        }
+    };
+    let given = Given::read(token).map_err(&refused)?;
+    given.problem(request, root, names, now()).map_or(Ok(()), |cause| Err(refused(cause)))
+}
+
+fn busy(status: u16, text: &str, retry_after: Option<Duration>) -> String {
+    let asks = retry_after.map(|time| format!("; it asks to be left alone for {}", distance(time))).unwrap_or_default();
+    let says = if text.is_empty() { String::new() } else { format!(": {text}") };
+    format!("it answered with HTTP {status}{says}{asks}")
+}
+
+/// What the connection failed at. Where that was the server's certificate, the server is asked once more without
+/// looking at it: what it says then is only used for the message.
+fn of_connection(problem: &Problem, known: &Known<'_>) -> (String, String) {
+    let unverified = || {
+        let http = Http::new(&known.settings.url, Trust::Anybody, known.settings.proxy.as_deref()).ok()?;
+        http.get("/health").ok()?;
+        Some(http)
+    };
+    match problem {
+        Problem::OtherTime => {
+            let off = unverified().and_then(|http| http.ahead()).filter(|ahead| ahead.abs() > CLOCK).map(off);
+            (off.unwrap_or_else(|| problem.to_string()), SET_CLOCK.to_owned())
+        }
+        Problem::OtherName => {
+            let names = unverified().map(|http| http.names().join(", ")).filter(|names| !names.is_empty());
+            let (host, is) = (known.settings.url.host(), names.map(|names| format!("; it is for {names}")));
+            (
+                format!("its TLS certificate is not for {host}{}", is.unwrap_or_default()),
+                format!("use one of its names, or put {host} into \"dnsNames\" of its ca.json and restart it"),
+            )
+        }
+        Problem::OtherRoot => (
+            format!("{problem} ({})", known.settings.fingerprint.short()),
+            "if the CA has a new root, get its fingerprint from whoever runs it, and \
+             `warded bootstrap --ca-url … --fingerprint … --force`; otherwise somebody else answers there"
+                .to_owned(),
+        ),
+        Problem::NoConnection(_) => {
+            (problem.to_string(), "make sure that the CA runs, and that this machine reaches it".to_owned())
+        }
+        Problem::TimedOut | Problem::Broken(_) => {
+            (problem.to_string(), "look at the CA's log; try again later".to_owned())
+        }
+        Problem::Tls(_) | Problem::Redirect | Problem::TooLong(_) => {
+            (problem.to_string(), "make sure that the address and the port are the CA's".to_owned())
+        }
+        Problem::Local(_) => (problem.to_string(), "look at [step-ca] in the configuration".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_may_be_off_by_a_minute() {
+        for (ahead, expected) in [
+            (None, None),
+            (Some(0), None),
+            (Some(60_000), None),
+            (Some(-60_000), None),
+            (Some(90_400), Some("this machine's clock is 1 min 30 s behind the CA's")),
+            (Some(-90_400), Some("this machine's clock is 1 min 30 s ahead of the CA's")),
+            (Some(3_600_000), Some("this machine's clock is 1 h 0 min behind the CA's")),
+            (Some(-200_000_000), Some("this machine's clock is 2 d 7 h ahead of the CA's")),
+        ] {
+            let error = clock("the CA", ahead).map(|error| error.to_string());
+            assert_eq!(error, expected.map(|cause| format!("the CA refused: {cause}")), "{ahead:?}");
+        }
+    }
+}

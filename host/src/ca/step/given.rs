@@ -1,0 +1,210 @@
+//! A token that somebody else made: what it says is read before it is used, for it can be used only once, and
+//! the CA does not say what it disliked. Its signature is the CA's business.
+
+use super::{fingerprint::Fingerprint, token::Token, url::CaUrl};
+use crate::{ca::IssueRequest, text::neutral};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Deserialize;
+use url::Url;
+
+/// step-ca allows for clocks that differ by a minute.
+const LEEWAY: u64 = 60;
+
+/// What a token says.
+#[derive(Debug, Deserialize)]
+pub struct Given {
+    #[serde(default)]
+    iss: String,
+    #[serde(default)]
+    sub: String,
+    #[serde(default)]
+    aud: Audience,
+    #[serde(default)]
+    nbf: Option<u64>,
+    #[serde(default)]
+    exp: Option<u64>,
+    #[serde(default)]
+    sha: Option<String>,
+    #[serde(default)]
+    step: Option<Step>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    #[default]
+    None,
+    One(String),
+    Several(Vec<String>),
+}
+
+#[derive(Debug, Deserialize)]
+struct Step {
+    #[serde(default)]
+    ssh: Option<Ssh>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Ssh {
+    #[serde(default)]
+    cert_type: String,
+    #[serde(default)]
+    principals: Vec<String>,
+}
+
+impl Given {
+    /// Reads a token's claims.
+    ///
+    /// # Errors
+    /// It is no token.
+    pub fn read(token: &Token) -> Result<Self, String> {
+        let mut parts = token.as_str().split('.');
+        let (Some(_), Some(body), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+            return Err("it is no token: a token has three parts with a dot between them".to_owned());
+        };
+        let body = URL_SAFE_NO_PAD.decode(body).map_err(|_| "it is no token: its claims are not base64url".to_owned())?;
+        serde_json::from_slice(&body).map_err(|_| "it is no token: its claims are not JSON".to_owned())
+    }
+
+    /// The CA that it is for, and its root: enough to begin with.
+    #[must_use]
+    pub fn bootstrap(&self) -> Option<(CaUrl, Fingerprint)> {
+        let url = self.audiences().into_iter().find_map(|audience| audience.parse().ok())?;
+        Some((url, self.sha.as_deref()?.parse().ok()?))
+    }
+
+    /// The provisioner that it names, neutralised.
+    #[must_use]
+    pub fn provisioner(&self) -> String {
+        neutral(&self.iss)
+    }
+
+    /// What keeps it from getting a certificate as asked for; none if nothing that can be seen does.
+    /// `names`: those of the CA's TLS certificate, where they are known.
+    #[must_use]
+    pub fn problem(&self, request: &IssueRequest, root: &Fingerprint, names: &[String], now: u64) -> Option<String> {
+        if let Some(exp) = self.exp.filter(|exp| exp.saturating_add(LEEWAY) < now) {
+            return Some(format!("it expired {} ago", minutes(now - exp)));
+        }
+        if let Some(nbf) = self.nbf.filter(|nbf| *nbf > now.saturating_add(LEEWAY)) {
+            return Some(format!("it can be used only in {}", minutes(nbf - now)));
+        }
+        if let Some(sha) = self.sha.as_ref().filter(|sha| sha.parse() != Ok(*root)) {
+            return Some(format!("it is for a CA with the root {}", neutral(sha)));
+        }
+        let audiences = self.audiences();
+        if let Some(audience) = audiences.iter().find(|audience| {
+            Url::parse(audience).is_ok_and(|url| !matches!(url.path(), "/1.0/ssh/sign" | "/ssh/sign" | "/1.0/sign" | "/sign"))
+        }) {
+            return Some(format!("it is for another request, {}", neutral(audience)));
+        }
+        let hosts: Vec<String> =
+            audiences.iter().filter_map(|audience| Some(audience.parse::<CaUrl>().ok()?.host().to_owned())).collect();
+        if !names.is_empty() && !hosts.is_empty() && !hosts.iter().any(|host| names.contains(host)) {
+            return Some(format!("its audience is {}, and the CA is called {}", hosts.join(", "), names.join(", ")));
+        }
+        // A single sign-on's token says nothing of certificates.
+        let Some(ssh) = self.step.as_ref().and_then(|step| step.ssh.as_ref()) else {
+            return Some("it is not for an SSH certificate: `step ca token` needs --ssh --host".to_owned());
+        };
+        let wanted = super::api::kind_name(request.kind);
+        // What the token leaves open is a user certificate (`jwk.go`, AuthorizeSSHSign).
+        let says = if ssh.cert_type.is_empty() { "user" } else { &ssh.cert_type };
+        if says != wanted {
+            return Some(format!("it is for a {} certificate", neutral(says)));
+        }
+        // And where it names nobody, it names its subject.
+        let subject = std::slice::from_ref(&self.sub);
+        let principals = if ssh.principals.is_empty() { subject } else { ssh.principals.as_slice() };
+        let held: Vec<String> = principals.iter().map(|name| name.to_lowercase()).collect();
+        let missing = request.principals.iter().find(|name| !held.contains(&name.as_str().to_lowercase()));
+        if let Some(missing) = missing {
+            return Some(format!("it is for {}, and not for {missing}", neutral(&principals.join(" "))));
+        }
+        let extra = held.iter().find(|name| !request.principals.iter().any(|asked| asked.as_str().to_lowercase() == **name));
+        extra.map(|extra| format!("it is also for {}, which was not asked for", neutral(extra)))
+    }
+
+    fn audiences(&self) -> Vec<String> {
+        match &self.aud {
+            Audience::None => Vec::new(),
+            Audience::One(audience) => vec![audience.clone()],
+            Audience::Several(audiences) => audiences.clone(),
+        }
+    }
+}
+
+fn minutes(seconds: u64) -> String {
+    if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds / 60) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ca::{Kind, Principals};
+    use serde_json::{Value, json};
+
+    fn token(claims: &Value) -> Token {
+        Token::given(&format!("e30.{}.c2ln\n", URL_SAFE_NO_PAD.encode(claims.to_string())))
+    }
+
+    #[test]
+    fn what_will_be_refused_is_seen_beforehand() {
+        let key = ssh_key::PublicKey::from_openssh(
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti",
+        )
+        .unwrap();
+        let principals = Principals::parse(Kind::Host, ["web1", "web2"]).unwrap();
+        let request = IssueRequest { kind: Kind::Host, key, principals, key_id: "web1".to_owned() };
+        let root = Fingerprint::of(b"root");
+        let good = json!({
+            "iss": "admin", "aud": "https://ca.example.org:9000/1.0/ssh/sign", "nbf": 1000, "exp": 1300,
+            "sha": root.to_string(), "step": {"ssh": {"certType": "host", "principals": ["Web2", "web1"]}},
+        });
+        let names = ["ca.example.org".to_owned(), "127.0.0.1".to_owned()];
+        let with = |name: &str, value: Value| {
+            let mut claims = good.clone();
+            claims[name] = value;
+            claims
+        };
+        let ssh = |value: Value| with("step", json!({"ssh": value}));
+        let names_of = |list: &[&str]| ssh(json!({"certType": "host", "principals": list}));
+        for (claims, now, expected) in [
+            (good.clone(), 1000, None),
+            (good.clone(), 940, None),
+            (good.clone(), 1360, None),
+            (good.clone(), 939, Some("only in 61 s")),
+            (good.clone(), 1361, Some("expired 61 s ago")),
+            (good.clone(), 5000, Some("expired 61 min ago")),
+            (with("sha", json!("00")), 1000, Some("root 00")),
+            (with("aud", json!("https://other/1.0/ssh/sign")), 1000, Some("the CA is called ca.example.org, 127.0.0.1")),
+            (with("aud", json!(["https://x", "https://127.0.0.1/ssh/sign"])), 1000, Some("another request")),
+            (with("aud", json!(["https://127.0.0.1/ssh/sign"])), 1000, None),
+            (with("aud", json!("https://ca.example.org/1.0/ssh/revoke")), 1000, Some("another request")),
+            (with("step", Value::Null), 1000, Some("--ssh --host")),
+            (ssh(json!({"principals": ["web1", "web2"]})), 1000, Some("user certificate")),
+            (ssh(json!({"certType": "user", "principals": ["web1", "web2"]})), 1000, Some("user certificate")),
+            (names_of(&["web1"]), 1000, Some("not for web2")),
+            (names_of(&["web1", "web2", "bad\u{1b}"]), 1000, Some("also for bad\\u{1b}")),
+        ] {
+            let given = Given::read(&token(&claims)).unwrap();
+            let problem = given.problem(&request, &root, &names, now);
+            match (&problem, expected) {
+                (None, None) => {}
+                (Some(problem), Some(expected)) => assert!(problem.contains(expected), "{claims}: {problem}"),
+                _ => panic!("{claims} at {now}: {problem:?}, expected {expected:?}"),
+            }
+        }
+        let (url, sha) = Given::read(&token(&good)).unwrap().bootstrap().unwrap();
+        assert_eq!((url.to_string().as_str(), sha), ("https://ca.example.org:9000", root));
+    }
+
+    #[test]
+    fn what_is_no_token_is_said_to_be_none() {
+        for (text, why) in [("", "three parts"), ("a.b.c.d", "three parts"), ("a.!.c", "base64url"), ("a.e30x.c", "JSON")] {
+            let error = Given::read(&Token::given(text)).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The one file that speaks HTTP with a CA. Everything is bounded: the time to connect, the time of
+//! a whole exchange, the size of an answer. No redirects, and no proxy unless the operator names one.
+#![expect(clippy::disallowed_methods, reason = "the CA client")]
+
+mod problem;
+mod tls;
+
+pub use problem::Problem;
+
+use super::url::CaUrl;
+use jiff::{Timestamp, fmt::rfc2822};
+use reqwest::{
+    Client, Method, Proxy, Response,
+    header::{ACCEPT, CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER},
+    redirect, retry,
+    tls::TlsInfo,
+};
+use std::{cell::Cell, time::Duration};
+use tokio::runtime::{Builder, Runtime};
+use zeroize::Zeroizing;
+
+/// Until a connection stands.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Between two pieces of an answer.
+const SILENCE: Duration = Duration::from_secs(5);
+/// A whole exchange. Below the limit of a guest's host call (30 s), with room for a second try.
+const EXCHANGE: Duration = Duration::from_secs(12);
+/// The largest answer: a list of provisioners with long names has some 100 KiB.
+const MAX_BODY: usize = 2 * 1024 * 1024;
+const AGENT: &str = concat!("warded/", env!("CARGO_PKG_VERSION"));
+
+/// Whom a connection trusts.
+#[derive(Clone, Copy, Debug)]
+pub enum Trust<'a> {
+    /// A server with a chain to this root certificate (DER), for the host's name, now.
+    Root(&'a [u8]),
+    /// Anybody. For the first fetch of the root, whose bytes are then held against the fingerprint,
+    /// and to find out why the other failed.
+    Anybody,
+}
+
+/// An answer, whatever it says.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: Zeroizing<Vec<u8>>,
+    /// When the server wants to be asked again.
+    pub retry_after: Option<Duration>,
+}
+
+/// A connection to one CA. Kept open between exchanges.
+pub struct Http {
+    runtime: Runtime,
+    client: Client,
+    base: CaUrl,
+    /// How far the CA's clock was ahead of ours when it last answered, in milliseconds.
+    ahead: Cell<Option<i64>>,
+    exchanges: Cell<u32>,
+    names: std::cell::RefCell<Vec<String>>,
+}
+
+impl Http {
+    /// A client for one CA. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the root or the proxy cannot be used.
+    pub fn new(base: &CaUrl, trust: Trust<'_>, proxy: Option<&str>) -> Result<Self, Problem> {
+        let local = |error: String| Problem::Local(error);
+        let runtime =
+            Builder::new_current_thread().enable_all().build().map_err(|error| local(error.to_string()))?;
+        let mut builder = Client::builder()
+            .tls_backend_preconfigured(tls::configuration(trust)?)
+            .tls_info(true)
+            .https_only(true)
+            .redirect(redirect::Policy::none())
+            // A request that was sent may have been carried out: whether to repeat it is decided above.
+            .retry(retry::never())
+            .referer(false)
+            .no_proxy()
+            .user_agent(AGENT)
+            .connect_timeout(CONNECT)
+            .read_timeout(SILENCE)
+            .timeout(EXCHANGE);
+        if let Some(proxy) = proxy {
+            builder = builder.proxy(Proxy::all(proxy).map_err(|error| local(format!("the proxy {proxy}: {error}")))?);
+        }
+        let client = builder.build().map_err(|error| local(problem::innermost(&error)))?;
+        let (ahead, exchanges) = (Cell::new(None), Cell::new(0));
+        Ok(Self { runtime, client, base: base.clone(), ahead, exchanges, names: std::cell::RefCell::default() })
+    }
+
+    /// Which CA.
+    #[must_use]
+    pub fn base(&self) -> &CaUrl {
+        &self.base
+    }
+
+    /// How far the CA's clock is ahead of this machine's, in milliseconds (the header `Date`, which has whole
+    /// seconds); none before the first answer.
+    #[must_use]
+    pub fn ahead(&self) -> Option<i64> {
+        self.ahead.get()
+    }
+
+    /// How many exchanges there were.
+    #[must_use]
+    pub fn exchanges(&self) -> u32 {
+        self.exchanges.get()
+    }
+
+    /// The names in the certificate that the server showed last.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.names.borrow().clone()
+    }
+
+    /// Reads something. `path` begins with a slash.
+    ///
+    /// # Errors
+    /// There was no whole answer.
+    pub fn get(&self, path: &str) -> Result<Answer, Problem> {
+        self.exchange(Method::GET, path, None)
+    }
+
+    /// Sends JSON. It may have been carried out even if no answer comes.
+    ///
+    /// # Errors
+    /// There was no whole answer.
+    pub fn post(&self, path: &str, json: Zeroizing<Vec<u8>>) -> Result<Answer, Problem> {
+        self.exchange(Method::POST, path, Some(json))
+    }
+
+    fn exchange(&self, method: Method, path: &str, json: Option<Zeroizing<Vec<u8>>>) -> Result<Answer, Problem> {
+        self.exchanges.set(self.exchanges.get().saturating_add(1));
+        let mut request = self.client.request(method, self.base.at(path)).header(ACCEPT, "application/json");
+        if let Some(mut json) = json {
+            let body = std::mem::take(&mut *json);
+            request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body);
+        }
+        self.runtime.block_on(async {
+            let begun = Timestamp::now();
+            let response = request.send().await.map_err(|error| Problem::of(&error))?;
+            self.note(&response, begun);
+            let status = response.status().as_u16();
+            if response.status().is_redirection() {
+                return Err(Problem::Redirect);
+            }
+            let retry_after = header(&response, RETRY_AFTER.as_str()).and_then(retry_after);
+            Ok(Answer { status, body: body(response).await?, retry_after })
+        })
+    }
+
+    /// Remembers the server's clock and names.
+    fn note(&self, response: &Response, begun: Timestamp) {
+        if let Some(theirs) = header(response, DATE.as_str()).and_then(|text| rfc2822::parse(text).ok()) {
+            let ended = Timestamp::now().as_millisecond();
+            let ours = begun.as_millisecond().midpoint(ended);
+            // A header of whole seconds is half a second late on the average.
+            self.ahead.set(Some(theirs.timestamp().as_millisecond() + 500 - ours));
+        }
+        if let Some(info) = response.extensions().get::<TlsInfo>()
+            && let Some(certificate) = info.peer_certificate()
+        {
+            self.names.replace(tls::names(certificate));
+        }
+    }
+}
+
+impl std::fmt::Debug for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+async fn body(mut response: Response) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let mut body = Zeroizing::new(Vec::new());
+    while let Some(piece) = response.chunk().await.map_err(|error| Problem::of(&error))? {
+        if body.len() + piece.len() > MAX_BODY {
+            return Err(Problem::TooLong(MAX_BODY));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
+}
+
+fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    response.headers().get(name)?.to_str().ok()
+}
+
+/// Seconds, or a date (RFC 9110, 10.2.3).
+fn retry_after(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = rfc2822::parse(text).ok()?.timestamp();
+    Some(Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default())
+}

@@ -1,0 +1,111 @@
+//! A provisioner's private key: a JSON Web Key (RFC 7517, 7518, 8037), or a key file of another format.
+
+use crate::machine::keys::{
+    KeyError,
+    signing::{Curve, SigningKey},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Deserialize;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// Only what signing takes. Wiped when dropped.
+#[derive(Deserialize, Zeroize, ZeroizeOnDrop)]
+struct Jwk {
+    kty: String,
+    #[serde(default)]
+    kid: String,
+    #[serde(default)]
+    crv: String,
+    #[serde(default)]
+    d: String,
+    #[serde(default)]
+    n: String,
+    #[serde(default)]
+    e: String,
+    #[serde(default)]
+    p: String,
+    #[serde(default)]
+    q: String,
+}
+
+/// A provisioner's key.
+#[derive(Debug)]
+pub struct ProvisionerKey {
+    /// What signs.
+    pub key: SigningKey,
+    /// Its ID, where it has one.
+    pub kid: Option<String>,
+}
+
+/// Reads a private key in JSON.
+///
+/// # Errors
+/// It is none, or of a type that nobody signs tokens with.
+pub fn parse(json: &[u8]) -> Result<ProvisionerKey, KeyError> {
+    // serde's own text could quote the key.
+    let jwk: Jwk = serde_json::from_slice(json).map_err(|_| wrong("it is not a JSON Web Key"))?;
+    if jwk.d.is_empty() {
+        return Err(wrong("it has no private part"));
+    }
+    let key = match (jwk.kty.as_str(), jwk.crv.as_str()) {
+        ("EC", "P-256") => SigningKey::ecdsa(Curve::P256, &number(&jwk.d)?),
+        ("EC", "P-384") => SigningKey::ecdsa(Curve::P384, &number(&jwk.d)?),
+        ("EC", "P-521") => SigningKey::ecdsa(Curve::P521, &number(&jwk.d)?),
+        ("OKP", "Ed25519") => SigningKey::ed25519(&number(&jwk.d)?),
+        ("RSA", _) => {
+            SigningKey::rsa([&number(&jwk.n)?, &number(&jwk.e)?, &number(&jwk.d)?, &number(&jwk.p)?, &number(&jwk.q)?])
+        }
+        _ => Err(wrong("keys of its type do not sign tokens")),
+    }?;
+    let kid = Some(jwk.kid.clone()).filter(|kid| !kid.is_empty());
+    Ok(ProvisionerKey { key, kid })
+}
+
+fn number(text: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    URL_SAFE_NO_PAD.decode(text).map(Zeroizing::new).map_err(|_| wrong("one of its numbers is not base64url"))
+}
+
+fn wrong(why: &str) -> KeyError {
+    KeyError::NotAKey(why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 7515, A.3.1; RFC 8037, A.1.
+    const EC: &str = r#"{"kty":"EC","crv":"P-256","kid":"one","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#;
+    const OKP: &str = r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
+        "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+
+    #[test]
+    fn keys_of_the_standards_examples() {
+        let ec = parse(EC.as_bytes()).unwrap();
+        assert_eq!((ec.kid.as_deref(), ec.key.jws_algorithm()), (Some("one"), "ES256"));
+        let okp = parse(OKP.as_bytes()).unwrap();
+        assert_eq!((okp.kid, okp.key.jws_algorithm()), (None, "EdDSA"));
+        // RFC 8037, A.4.
+        let signed = okp.key.sign(b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc").unwrap();
+        assert_eq!(
+            URL_SAFE_NO_PAD.encode(signed),
+            "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
+        );
+    }
+
+    #[test]
+    fn an_error_never_quotes_the_key() {
+        let private = "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI";
+        for (text, why) in [
+            (EC.replace("\"d\":", "\"D\":"), "no private part"),
+            (EC.replace("P-256", "P-257"), "type"),
+            (EC.replace("-YBI", "+YBI"), "base64url"),
+            (EC.replace("\"d\":\"", "\"d\":\"AAEC"), "longer"),
+            (EC.replace("\"d\":", "\"d\":1,\"d\":"), "JSON"),
+            (EC.replace('}', ""), "JSON"),
+        ] {
+            let error = parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(why) && !error.contains(private), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! The provisioners of a CA, and which of them serves for what.
+
+use crate::text::neutral;
+use serde::Deserialize;
+use std::fmt;
+
+/// One of the CA's ways of giving out certificates.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Provisioner {
+    #[serde(rename = "type")]
+    kind: String,
+    name: String,
+    #[serde(default)]
+    claims: Option<Claims>,
+    #[serde(default)]
+    state: Option<String>,
+    #[serde(default)]
+    state_reason: Option<String>,
+    #[serde(default)]
+    key: Option<PublicJwk>,
+    #[serde(default)]
+    encrypted_key: Option<String>,
+}
+
+/// Only what the provisioner overrides: what it leaves to the CA's own settings nobody outside can see.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Claims {
+    #[serde(rename = "enableSSHCA")]
+    enable_ssh_ca: Option<bool>,
+    disable_renewal: Option<bool>,
+    allow_renewal_after_expiry: Option<bool>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct PublicJwk {
+    #[serde(default)]
+    kid: String,
+}
+
+/// The types that matter here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// A key pair whose private half a password, or a file, unlocks.
+    Jwk,
+    /// An X.509 certificate that the machine has already.
+    X5c,
+    /// A single sign-on.
+    Oidc,
+    /// The host's own key and certificate: renewals.
+    SshPop,
+    /// Anything else.
+    Other,
+}
+
+/// What a provisioner is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// New certificates, with a password or a key.
+    IssueWithKey,
+    /// New certificates, with an X.509 certificate.
+    IssueWithX5c,
+    /// Successors of certificates that hold.
+    Renew,
+    /// Successors of certificates that have expired.
+    RenewExpired,
+    /// Successors with another key.
+    Rekey,
+}
+
+impl Purpose {
+    fn serves(self) -> Type {
+        match self {
+            Self::IssueWithKey => Type::Jwk,
+            Self::IssueWithX5c => Type::X5c,
+            Self::Renew | Self::RenewExpired | Self::Rekey => Type::SshPop,
+        }
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Self::IssueWithKey => "issue SSH certificates to who knows its password",
+            Self::IssueWithX5c => "issue SSH certificates to who has an X.509 certificate",
+            Self::Renew => "renew host certificates",
+            Self::RenewExpired => "renew expired host certificates",
+            Self::Rekey => "replace host keys",
+        }
+    }
+}
+
+/// Why a provisioner does not serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// It is of another type.
+    Type,
+    /// It could not be initialised, with the CA's reason.
+    Uninitialised(String),
+    /// Its claims switch SSH off.
+    NoSsh,
+    /// Its claims switch renewals off.
+    NoRenewal,
+    /// Its claims do not allow the renewal of what has expired.
+    NotAfterExpiry,
+}
+
+impl Provisioner {
+    /// Its name, as it is.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its type's name, neutralised.
+    #[must_use]
+    pub fn type_name(&self) -> String {
+        neutral(&self.kind)
+    }
+
+    /// Its type.
+    #[must_use]
+    pub fn of_type(&self) -> Type {
+        match self.kind.to_ascii_lowercase().as_str() {
+            "jwk" => Type::Jwk,
+            "x5c" => Type::X5c,
+            "oidc" => Type::Oidc,
+            "sshpop" => Type::SshPop,
+            _ => Type::Other,
+        }
+    }
+
+    /// The ID of its key.
+    #[must_use]
+    pub fn kid(&self) -> Option<&str> {
+        self.key.as_ref().map(|key| key.kid.as_str()).filter(|kid| !kid.is_empty())
+    }
+
+    /// Its encrypted private key, if the list has it.
+    #[must_use]
+    pub fn encrypted_key(&self) -> Option<&str> {
+        self.encrypted_key.as_deref().filter(|key| !key.is_empty())
+    }
+
+    /// Whether it is usable as far as the CA tells; its state in words.
+    #[must_use]
+    pub fn state(&self) -> Option<String> {
+        let state = self.state.as_deref().filter(|state| !state.is_empty())?;
+        let reason = self.state_reason.as_deref().filter(|reason| !reason.is_empty());
+        Some(neutral(&reason.map_or_else(|| state.to_owned(), |reason| format!("{state}: {reason}"))))
+    }
+
+    /// What keeps it from serving a purpose, as far as the CA tells; none if nothing does.
+    #[must_use]
+    pub fn unfit(&self, purpose: Purpose) -> Option<Unfit> {
+        if self.of_type() != purpose.serves() {
+            return Some(Unfit::Type);
+        }
+        if let Some(state) = self.state() {
+            return Some(Unfit::Uninitialised(state));
+        }
+        let claims = self.claims.unwrap_or_default();
+        match purpose {
+            Purpose::IssueWithKey | Purpose::IssueWithX5c if claims.enable_ssh_ca == Some(false) => Some(Unfit::NoSsh),
+            Purpose::Renew | Purpose::RenewExpired if claims.disable_renewal == Some(true) => Some(Unfit::NoRenewal),
+            Purpose::RenewExpired if claims.allow_renewal_after_expiry != Some(true) => Some(Unfit::NotAfterExpiry),
+            Purpose::IssueWithKey | Purpose::IssueWithX5c | Purpose::Renew | Purpose::RenewExpired | Purpose::Rekey => {
+                None
+            }
+        }
+    }
+
+    /// What it can be used for in SSH, in words.
+    #[must_use]
+    pub fn usable_for(&self) -> &'static str {
+        let claims = self.claims.unwrap_or_default();
+        match self.of_type() {
+            Type::SshPop => match (claims.disable_renewal, claims.allow_renewal_after_expiry) {
+                (Some(true), _) => "new keys of hosts; renewals are disabled",
+                (_, Some(true)) => "renewals of hosts, after expiry too",
+                _ => "renewals of hosts",
+            },
+            _ if claims.enable_ssh_ca == Some(false) => "not for SSH",
+            Type::Jwk | Type::X5c => "hosts and people",
+            Type::Oidc => "people",
+            Type::Other => match self.kind.to_ascii_lowercase().as_str() {
+                "k8ssa" => "hosts and people",
+                "aws" | "gcp" | "azure" | "nebula" => "hosts",
+                _ => "not for SSH",
+            },
+        }
+    }
+}
+
+impl fmt::Display for Provisioner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", neutral(&self.name), self.type_name())
+    }
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Type => f.write_str("it is of another type"),
+            Self::Uninitialised(state) => write!(f, "the CA could not initialise it ({state})"),
+            Self::NoSsh => f.write_str("its claim enableSSHCA is false"),
+            Self::NoRenewal => f.write_str("its claim disableRenewal is true"),
+            Self::NotAfterExpiry => f.write_str("its claim allowRenewalAfterExpiry is not true"),
+        }
+    }
+}
+
+/// Why no provisioner was chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotChosen {
+    /// There is none of that name; these would serve.
+    Unknown(String, Vec<String>),
+    /// The named one does not serve.
+    Unfit(String, Unfit),
+    /// None of the right type serves; those of the right type, with the reason.
+    None(Vec<(String, Unfit)>),
+    /// More than one would serve.
+    Several(Vec<String>),
+}
+
+/// Chooses: the named one, or the only one that serves. Of several that renew the first is as good as any, for
+/// all of them go by the CA's own SSH keys.
+///
+/// # Errors
+/// None can be chosen; with the candidates.
+pub fn choose<'a>(
+    provisioners: &'a [Provisioner],
+    purpose: Purpose,
+    named: Option<&str>,
+) -> Result<&'a Provisioner, NotChosen> {
+    let fit: Vec<&Provisioner> =
+        provisioners.iter().filter(|provisioner| provisioner.unfit(purpose).is_none()).collect();
+    let names = |found: &[&Provisioner]| found.iter().map(ToString::to_string).collect();
+    if let Some(named) = named {
+        let same_name: Vec<&Provisioner> = provisioners.iter().filter(|found| found.name == named).collect();
+        return match (same_name.iter().find(|found| found.unfit(purpose).is_none()), same_name.first()) {
+            (Some(found), _) => Ok(found),
+            (None, Some(found)) => {
+                Err(NotChosen::Unfit(found.to_string(), found.unfit(purpose).unwrap_or(Unfit::Type)))
+            }
+            (None, None) => Err(NotChosen::Unknown(neutral(named), names(&fit))),
+        };
+    }
+    match (fit.as_slice(), purpose.serves()) {
+        ([only], _) => Ok(only),
+        ([first, ..], Type::SshPop) => Ok(first),
+        ([], wanted) => Err(NotChosen::None(
+            provisioners
+                .iter()
+                .filter(|found| found.of_type() == wanted)
+                .filter_map(|found| Some((found.to_string(), found.unfit(purpose)?)))
+                .collect(),
+        )),
+        (several, _) => Err(NotChosen::Several(names(several))),
+    }
+}
+
+impl NotChosen {
+    /// The cause, in words.
+    #[must_use]
+    pub fn cause(&self, purpose: Purpose) -> String {
+        match self {
+            Self::Unknown(name, _) => format!("it has no provisioner {name:?}"),
+            Self::Unfit(name, why) => format!("its provisioner {name} does not {}: {why}", purpose.what()),
+            Self::None(unfit) if unfit.is_empty() => format!("it has no provisioner that can {}", purpose.what()),
+            Self::None(unfit) => {
+                let each: Vec<String> = unfit.iter().map(|(name, why)| format!("{name}: {why}")).collect();
+                format!("none of its provisioners can {} ({})", purpose.what(), each.join("; "))
+            }
+            Self::Several(names) => {
+                format!("several of its provisioners can {}: {}", purpose.what(), names.join(", "))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+use super::*;
+use serde_json::json;
+
+fn provisioners() -> Vec<Provisioner> {
+    serde_json::from_value(json!([
+        {"type": "JWK", "name": "admin", "key": {"kid": "k1", "kty": "EC"}, "claims": {"enableSSHCA": true}, "new": 1},
+        {"type": "jwk", "name": "web", "key": {"kid": "k2"}},
+        {"type": "JWK", "name": "tls", "claims": {"enableSSHCA": false}},
+        {"type": "SSHPOP", "name": "pop", "claims": null},
+        {"type": "SSHPOP", "name": "late", "claims": {"allowRenewalAfterExpiry": true}},
+        {"type": "SSHPOP", "name": "never", "claims": {"disableRenewal": true}},
+        {"type": "X5C", "name": "x5c", "state": "Uninitialized", "stateReason": "no\u{1b}[2J roots"},
+        {"type": "OIDC", "name": "sso", "state": ""},
+        {"type": "Shiny", "name": "new"},
+    ]))
+    .unwrap()
+}
+
+#[test]
+fn the_named_one_or_the_only_one_is_chosen() {
+    let all = provisioners();
+    for (purpose, named, expected) in [
+        (Purpose::IssueWithKey, Some("web"), Ok("web")),
+        (Purpose::IssueWithKey, None, Err("several of its provisioners can issue SSH certificates to who knows its password: admin (JWK), web (jwk)")),
+        (Purpose::IssueWithKey, Some("tls"), Err("enableSSHCA is false")),
+        (Purpose::IssueWithKey, Some("pop"), Err("another type")),
+        (Purpose::IssueWithKey, Some("gone"), Err("no provisioner \"gone\"")),
+        (Purpose::IssueWithX5c, None, Err("x5c (X5C): the CA could not initialise it (Uninitialized: no\\u{1b}[2J roots)")),
+        (Purpose::Renew, None, Ok("pop")),
+        (Purpose::Renew, Some("late"), Ok("late")),
+        (Purpose::Renew, Some("never"), Err("disableRenewal is true")),
+        (Purpose::RenewExpired, None, Ok("late")),
+        (Purpose::RenewExpired, Some("pop"), Err("allowRenewalAfterExpiry is not true")),
+        (Purpose::Rekey, Some("never"), Ok("never")),
+    ] {
+        let chosen = choose(&all, purpose, named).map(Provisioner::name).map_err(|why| why.cause(purpose));
+        match (chosen, expected) {
+            (Ok(name), Ok(expected)) => assert_eq!(name, expected, "{purpose:?} {named:?}"),
+            (Err(cause), Err(expected)) => assert!(cause.contains(expected), "{purpose:?} {named:?}: {cause}"),
+            (chosen, expected) => panic!("{purpose:?} {named:?}: {chosen:?}, expected {expected:?}"),
+        }
+    }
+    assert_eq!(choose(&all[..1], Purpose::IssueWithKey, None).unwrap().kid(), Some("k1"));
+    assert_eq!(
+        choose(&[], Purpose::Renew, None).unwrap_err().cause(Purpose::Renew),
+        "it has no provisioner that can renew host certificates"
+    );
+}
+
+#[test]
+fn what_each_is_good_for() {
+    let usable: Vec<String> =
+        provisioners().iter().map(|found| format!("{}: {}", found.name(), found.usable_for())).collect();
+    assert_eq!(
+        usable,
+        [
+            "admin: hosts and people",
+            "web: hosts and people",
+            "tls: not for SSH",
+            "pop: renewals of hosts",
+            "late: renewals of hosts, after expiry too",
+            "never: new keys of hosts; renewals are disabled",
+            "x5c: hosts and people",
+            "sso: people",
+            "new: not for SSH",
+        ]
+    );
+}

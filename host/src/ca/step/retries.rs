@@ -1,0 +1,109 @@
+//! Asking again: a few times, a little later each time, and never all machines at once. Runs that are repeated by a
+//! timer come back by themselves, so this is only for hiccups.
+
+use super::{api::Failure, http::Problem};
+use ssh_key::rand_core::{OsRng, RngCore as _};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// All tries of one question together. A guest's host call ends after 30 s.
+const TOGETHER: Duration = Duration::from_secs(15);
+const MOST: u32 = 3;
+const FIRST: Duration = Duration::from_millis(250);
+const LONGEST: Duration = Duration::from_secs(4);
+/// step-ca refuses tokens that were made before it started, by whole seconds.
+const RESTART: Duration = Duration::from_millis(1100);
+
+/// How often a question was asked.
+pub(super) struct Retries {
+    begun: Instant,
+    tries: u32,
+    refused: bool,
+}
+
+impl Retries {
+    pub(super) fn new() -> Self {
+        Self { begun: Instant::now(), tries: 0, refused: false }
+    }
+
+    /// Whether to ask a question again that changes nothing; waits before it says yes.
+    pub(super) fn of_a_question(&mut self, failure: &Failure) -> bool {
+        match failure {
+            Failure::Problem(Problem::NoConnection(_) | Problem::Broken(_)) => self.later(None),
+            Failure::Status { status: 429 | 502 | 503 | 504, retry_after, .. } => self.later(*retry_after),
+            Failure::Problem(_) | Failure::Status { .. } | Failure::NotStepCa { .. } => false,
+        }
+    }
+
+    /// Whether to ask for a certificate again, with a fresh token: never where the first request may have been
+    /// carried out, save that a certificate nobody received is lost without harm. `certain`: whether it is known
+    /// why the CA said no.
+    pub(super) fn of_a_token(&mut self, failure: &Failure, certain: impl FnOnce() -> bool) -> bool {
+        match failure {
+            // The CA may have been restarted since its start was seen, or the token's number was used by a request whose answer got lost.
+            Failure::Status { status: 401, .. } if !self.refused && !certain() => {
+                self.refused = true;
+                self.wait(RESTART)
+            }
+            failure => self.of_a_question(failure),
+        }
+    }
+
+    /// Full jitter: any time between nothing and a bound that doubles.
+    fn later(&mut self, asked: Option<Duration>) -> bool {
+        self.tries += 1;
+        if self.tries >= MOST {
+            return false;
+        }
+        let bound = FIRST.saturating_mul(1 << self.tries.min(8)).min(LONGEST);
+        let jitter = bound.mul_f64(f64::from(OsRng.next_u32()) / f64::from(u32::MAX));
+        self.wait(asked.map_or(jitter, |asked| asked.saturating_add(jitter)))
+    }
+
+    fn wait(&self, time: Duration) -> bool {
+        if self.begun.elapsed().saturating_add(time) > TOGETHER {
+            return false;
+        }
+        thread::sleep(time);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(status: u16, retry_after: Option<u64>) -> Failure {
+        Failure::Status { status, text: String::new(), retry_after: retry_after.map(Duration::from_secs) }
+    }
+
+    #[test]
+    fn questions_are_repeated_a_few_times_and_only_where_that_can_help() {
+        for (failure, expected) in [
+            (Failure::Problem(Problem::NoConnection(String::new())), 2),
+            (status(503, None), 2),
+            (status(503, Some(0)), 2),
+            (status(503, Some(3600)), 0),
+            (status(500, None), 0),
+            (status(401, None), 0),
+            (status(404, None), 0),
+            (Failure::Problem(Problem::OtherRoot), 0),
+            (Failure::Problem(Problem::TimedOut), 0),
+        ] {
+            let mut retries = Retries::new();
+            let repeated = (0..10).take_while(|_| retries.of_a_question(&failure)).count();
+            assert_eq!(repeated, expected, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_nobody_can_explain_is_asked_about_once_more() {
+        let mut retries = Retries::new();
+        assert!(!retries.of_a_token(&status(401, None), || true));
+        assert!(retries.of_a_token(&status(401, None), || false));
+        assert!(!retries.of_a_token(&status(401, None), || false));
+        assert!(!Retries::new().of_a_token(&status(403, None), || panic!("not asked")));
+    }
+}

@@ -1,0 +1,137 @@
+//! What the operator says about a step-ca: where it is, and who this machine is to it.
+
+use super::{fingerprint::Fingerprint, url::CaUrl};
+use crate::machine::path::AbsolutePath;
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// The table `[step-ca]` of the configuration file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Settings {
+    /// Where it is.
+    #[serde(deserialize_with = "parsed")]
+    pub url: CaUrl,
+    /// The fingerprint of its root.
+    #[serde(deserialize_with = "parsed")]
+    pub fingerprint: Fingerprint,
+    /// Its root certificate, in PEM.
+    pub root: AbsolutePath,
+    /// The provisioner to ask for new certificates.
+    #[serde(default)]
+    pub provisioner: Option<String>,
+    /// The SSHPOP provisioner to ask for renewals; without it the CA's list is asked for first.
+    #[serde(default)]
+    pub renewal_provisioner: Option<String>,
+    /// The file of the provisioner's password.
+    #[serde(default)]
+    pub provisioner_password_file: Option<AbsolutePath>,
+    /// The file of the provisioner's private key: a JWK, encrypted or not, or PEM.
+    #[serde(default)]
+    pub provisioner_key_file: Option<AbsolutePath>,
+    /// The X.509 certificate of this machine, with its chain, in PEM.
+    #[serde(default)]
+    pub x5c_certificate: Option<AbsolutePath>,
+    /// Its private key, in PEM.
+    #[serde(default)]
+    pub x5c_key: Option<AbsolutePath>,
+    /// A proxy to ask through, as `http://HOST:PORT`; the environment's are not used.
+    #[serde(default)]
+    pub proxy: Option<String>,
+}
+
+impl Settings {
+    /// A CA with nothing but an address and a root.
+    #[must_use]
+    pub fn new(url: CaUrl, fingerprint: Fingerprint, root: AbsolutePath) -> Self {
+        Self {
+            url,
+            fingerprint,
+            root,
+            provisioner: None,
+            renewal_provisioner: None,
+            provisioner_password_file: None,
+            provisioner_key_file: None,
+            x5c_certificate: None,
+            x5c_key: None,
+            proxy: None,
+        }
+    }
+
+    /// The files that it names: no procedure may touch them.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        [
+            Some(&self.root),
+            self.provisioner_password_file.as_ref(),
+            self.provisioner_key_file.as_ref(),
+            self.x5c_certificate.as_ref(),
+            self.x5c_key.as_ref(),
+        ]
+        .into_iter()
+        .flatten()
+        .map(|path| path.as_path().to_owned())
+    }
+}
+
+fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: std::str::FromStr<Err = String>,
+{
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+/// Who this machine, or this person, is to the CA for one command. Goes before what is configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+pub struct Identification {
+    /// The CA's provisioner, where several would do
+    #[arg(long, value_name = "NAME", env = "WARDED_PROVISIONER", help_heading = "Who you are to the CA")]
+    pub provisioner: Option<String>,
+    /// File of the provisioner's password
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WARDED_PROVISIONER_PASSWORD_FILE",
+        help_heading = "Who you are to the CA"
+    )]
+    pub provisioner_password_file: Option<PathBuf>,
+    /// File of the provisioner's private key (JWK or PEM), instead of a password
+    #[arg(long, value_name = "FILE", conflicts_with = "provisioner_password_file", help_heading = "Who you are to the CA")]
+    pub provisioner_key_file: Option<PathBuf>,
+    /// File of one-time tokens (`warded token`), one a line; `-` reads standard input
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["provisioner_password_file", "provisioner_key_file", "x5c_cert"],
+        help_heading = "Who you are to the CA"
+    )]
+    pub token_file: Option<PathBuf>,
+    /// X.509 certificate of this machine, with its chain (PEM)
+    #[arg(long, value_name = "FILE", requires = "x5c_key", help_heading = "Who you are to the CA")]
+    pub x5c_cert: Option<PathBuf>,
+    /// The private key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "x5c_cert", help_heading = "Who you are to the CA")]
+    pub x5c_key: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_read_strictly() {
+        let good = "url = 'ca.example.org'\nroot = '/etc/warded/root_ca.crt'\nfingerprint = '";
+        let fingerprint = "2F:47:ac:d7:e0:f3:e3:c1:a2:5b:06:cc:5a:1a:8e:43:e1:d1:d2:a8:c6:c7:0a:2d:7b:8d:3a:7a:57:c1:31:53";
+        let settings: Settings = toml::from_str(&format!("{good}{fingerprint}'")).unwrap();
+        assert_eq!(settings.url.to_string(), "https://ca.example.org");
+        for (text, why) in [
+            (format!("{good}{fingerprint}'\ncolour = 1"), "unknown field"),
+            (format!("{good}00'"), "64 hexadecimal digits"),
+            (format!("{good}{fingerprint}'").replace("'ca.", "'http://ca."), "https only"),
+            (format!("{good}{fingerprint}'").replace("'/etc", "'etc"), "absolute"),
+        ] {
+            let error = toml::from_str::<Settings>(&text).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! `warded bootstrap`.
+
+use super::{ca::show::CaObject, output::Output};
+use crate::{
+    ca::step::{
+        CaUrl, Fingerprint, Identification, Settings, StepAuthority, api,
+        bootstrap::{self, NotFetched, Root},
+        given::Given,
+        provisioner::{Provisioner, Purpose, choose},
+        read_token, steppath,
+    },
+    config::{self, Config, edit},
+    context::Options,
+    error::{Error, Exit, Result},
+    machine::{durable, trust_store},
+};
+use clap::Args;
+use serde::Serialize;
+use std::{
+    fs,
+    path::{Path, PathBuf, absolute},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Bootstrap {
+    /// The address of the CA
+    #[arg(long, value_name = "URL", requires = "fingerprint")]
+    ca_url: Option<CaUrl>,
+    /// The fingerprint of its root certificate, from whoever runs it (`warded root-fingerprint` there)
+    #[arg(long, value_name = "HEX", requires = "ca_url")]
+    fingerprint: Option<Fingerprint>,
+    /// File of a one-time token, which says both
+    #[arg(long, value_name = "FILE", conflicts_with = "ca_url")]
+    token_file: Option<PathBuf>,
+    /// Also put the root into the system's trust store. SSH does not need that
+    #[arg(long)]
+    install: bool,
+    /// Take the place of a CA that is trusted already
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Serialize)]
+struct BootstrapObject {
+    schema: &'static str,
+    url: String,
+    fingerprint: String,
+    config: String,
+    root: String,
+    changed: bool,
+    ca: CaObject,
+}
+
+impl Bootstrap {
+    pub(super) fn run(&self, options: &Options, output: Output) -> Result<Exit> {
+        let file = absolute(options.config.clone().unwrap_or_else(config::default_file))
+            .map_err(|error| Error::usage("the configuration file has no usable path").cause(error))?;
+        let configured = Config::load(file.exists().then_some(file.as_path()))?;
+        if let Some(ca) = &configured.ca {
+            return Err(Error::usage(format!("{} names a local CA, {ca}", file.display()))
+                .next("take `ca` out of it first"));
+        }
+        let (url, fingerprint) = self.wanted(configured.step_ca.as_ref())?;
+        let before = configured.step_ca;
+        if let Some(before) = before.as_ref().filter(|before| before.fingerprint != fingerprint && !self.force) {
+            return Err(Error::refused(format!("this machine trusts another CA, {}", before.url))
+                .cause(format!("trusted: {}\nnow:     {fingerprint}", before.fingerprint))
+                .state("nothing was changed")
+                .next("if that CA has a new root, or this one takes its place: say it with --force"));
+        }
+        let proxy = before.as_ref().and_then(|before| before.proxy.as_deref());
+        let root = bootstrap::fetch(&url, &fingerprint, proxy).map_err(|error| not_fetched(&url, &error))?;
+        let directory = file.parent().unwrap_or(Path::new("/"));
+        let root_file = before.as_ref().map_or_else(|| directory.join("root_ca.crt"), |known| known.root.as_path().into());
+        let place = root_file.as_path().try_into().map_err(|error: String| Error::usage(error))?;
+        let mut settings = before.clone().unwrap_or_else(|| Settings::new(url.clone(), fingerprint, place));
+        (settings.url, settings.fingerprint) = (url, fingerprint);
+
+        // From here on with the root, and nothing else, trusted.
+        let step = StepAuthority::with_root(&settings, &Identification::default(), root.der.clone())?;
+        let provisioners = step.provisioners()?;
+        if !is_there(&settings, provisioners) {
+            settings.renewal_provisioner =
+                choose(provisioners, Purpose::Renew, None).ok().map(|found| found.name().to_owned());
+        }
+        let ca = CaObject::of(&step)?;
+        let changed = write(&file, &root_file, &root, before.as_ref(), &settings)?;
+        report(output, &root, &ca, provisioners)?;
+        if changed {
+            output.line(format!("Wrote {} and {}", file.display(), root_file.display()))?;
+        } else {
+            output.line(format!("{} says so already.", file.display()))?;
+        }
+        if self.install {
+            output.line(trust_store::install(&root.pem, &root.fingerprint().to_string())?)?;
+            output.line("SSH does not need that: it is for web browsers and the like.")?;
+        }
+        output.object(&BootstrapObject {
+            schema: "warded.bootstrap/1",
+            url: settings.url.to_string(),
+            fingerprint: settings.fingerprint.to_string(),
+            config: file.display().to_string(),
+            root: root_file.display().to_string(),
+            changed,
+            ca,
+        })?;
+        Ok(Exit::Done)
+    }
+
+    /// Which CA: as the flags say, as a token says, as it is trusted already, or as `step` knows it.
+    fn wanted(&self, configured: Option<&Settings>) -> Result<(CaUrl, Fingerprint)> {
+        if let (Some(url), Some(fingerprint)) = (&self.ca_url, self.fingerprint) {
+            return Ok((url.clone(), fingerprint));
+        }
+        if let Some(file) = &self.token_file {
+            let wrong = |cause: String| {
+                Error::usage(format!("cannot bootstrap with the token in {}", file.display()))
+                    .cause(cause)
+                    .next("warded bootstrap --ca-url URL --fingerprint HEX")
+            };
+            let text = zeroize::Zeroizing::new(fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?);
+            let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+            let given: Given = read_token(first).map_err(wrong)?;
+            return given.bootstrap().ok_or_else(|| wrong("it does not say which CA it is for, or not with which root".to_owned()));
+        }
+        if let Some(known) = configured {
+            return Ok((known.url.clone(), known.fingerprint));
+        }
+        if let Some(found) = steppath::directory().map(|directory| steppath::read(&directory)).transpose()?.flatten() {
+            return Ok((found.url, found.fingerprint));
+        }
+        Err(Error::usage("which CA?").next(
+            "warded bootstrap --ca-url URL --fingerprint HEX; \
+             the fingerprint comes from whoever runs it: warded root-fingerprint root_ca.crt",
+        ))
+    }
+}
+
+fn is_there(settings: &Settings, provisioners: &[Provisioner]) -> bool {
+    let named = settings.renewal_provisioner.as_deref();
+    named.is_some() && choose(provisioners, Purpose::Renew, named).is_ok()
+}
+
+/// True: something was not there before.
+fn write(file: &Path, root_file: &Path, root: &Root, before: Option<&Settings>, settings: &Settings) -> Result<bool> {
+    let failed = |error| Error::failed(format!("cannot write {}", root_file.display())).cause(error);
+    let same_root = fs::read(root_file).is_ok_and(|there| there == root.pem.as_bytes());
+    if !same_root {
+        if let Some(directory) = root_file.parent() {
+            durable::directory(directory).map_err(failed)?;
+        }
+        durable::replace(root_file, root.pem.as_bytes(), 0o644).map_err(failed)?;
+    }
+    let same = before == Some(settings);
+    if !same {
+        edit::set_step_ca(file, settings)?;
+    }
+    Ok(!same || !same_root)
+}
+
+fn report(output: Output, root: &Root, ca: &CaObject, provisioners: &[Provisioner]) -> Result<()> {
+    let until = root.until.map(|until| format!(", until {}", until.strftime("%F"))).unwrap_or_default();
+    output.line(format!("Trusted: {} ({}{until})", root.name, root.key))?;
+    if !ca.does_ssh() {
+        return output.line("This CA does not sign SSH certificates: warded doctor says how to switch that on.");
+    }
+    let list = |wanted: &str| -> String {
+        let fit: Vec<String> = provisioners
+            .iter()
+            .filter(|found| found.state().is_none() && found.usable_for().contains(wanted))
+            .filter(|found| wanted != "hosts" || !found.usable_for().contains("of hosts"))
+            .map(ToString::to_string)
+            .collect();
+        if fit.is_empty() { "nothing".to_owned() } else { fit.join(", ") }
+    };
+    output.line(format!(
+        "It signs SSH certificates. For machines: {}. For people: {}. Renewals: {}.",
+        list("hosts"),
+        list("people"),
+        list("renewals")
+    ))
+}
+
+fn not_fetched(url: &CaUrl, error: &NotFetched) -> Error {
+    let message = format!("the CA {url} cannot be trusted");
+    match error {
+        NotFetched::Other(_) | NotFetched::Unreadable(_) => Error::refused(message)
+            .cause(error)
+            .next("make sure that the address and the fingerprint are right; do not go on before you know"),
+        NotFetched::Failure(api::Failure::Status { status: 404, text, .. }) => Error::failed(message)
+            .cause(format!("it has no root with that fingerprint: {text}"))
+            .next("get the fingerprint on the CA: warded root-fingerprint root_ca.crt"),
+        NotFetched::Failure(failure @ (api::Failure::NotStepCa { .. } | api::Failure::Status { .. })) => {
+            Error::failed(message).cause(failure).next("make sure that the address and the port are the CA's")
+        }
+        NotFetched::Failure(api::Failure::Problem(problem)) => {
+            Error::unreachable(format!("the CA {url} cannot be reached"))
+                .cause(problem)
+                .next("make sure that it runs, and that this machine reaches it")
+        }
+    }
+    .state("nothing was changed")
+}

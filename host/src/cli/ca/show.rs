@@ -1,0 +1,148 @@
+//! `warded ca show`.
+
+use crate::{
+    ca::{
+        Kind,
+        step::{Fingerprint, StepAuthority, api, bootstrap::Root, provisioner::Provisioner},
+    },
+    cli::output::{Output, Style},
+    context::Context,
+    error::{Error, Exit, Result},
+};
+use clap::Args;
+use serde::Serialize;
+use ssh_key::{HashAlg, PublicKey};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Show {}
+
+/// What there is to say of a step-ca.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct CaObject {
+    schema: &'static str,
+    ca: String,
+    /// Of its root certificate.
+    fingerprint: Option<String>,
+    name: Option<String>,
+    health: Option<String>,
+    version: Option<String>,
+    /// Seconds that the CA's clock is ahead of this machine's.
+    clock_ahead: Option<f64>,
+    host_keys: Vec<String>,
+    user_keys: Vec<String>,
+    provisioners: Vec<ProvisionerObject>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProvisionerObject {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    usable_for: &'static str,
+    state: Option<String>,
+}
+
+impl From<&Provisioner> for ProvisionerObject {
+    fn from(provisioner: &Provisioner) -> Self {
+        Self {
+            name: crate::text::neutral(provisioner.name()),
+            kind: provisioner.type_name(),
+            usable_for: provisioner.usable_for(),
+            state: provisioner.state(),
+        }
+    }
+}
+
+impl Show {
+    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        let object = match context.authority.open_step()? {
+            Some(step) => CaObject::of(step)?,
+            None => {
+                let authority = context.authority.open()?;
+                let keys = |kind| authority.roots(kind).map(|keys| fingerprints(&keys));
+                CaObject {
+                    schema: SCHEMA,
+                    ca: authority.describe(),
+                    fingerprint: None,
+                    name: None,
+                    health: None,
+                    version: None,
+                    clock_ahead: None,
+                    host_keys: keys(Kind::Host)?,
+                    user_keys: keys(Kind::User)?,
+                    provisioners: Vec::new(),
+                }
+            }
+        };
+        object.show(output)?;
+        output.object(&object)?;
+        Ok(Exit::Done)
+    }
+}
+
+const SCHEMA: &str = "warded.ca/1";
+
+impl CaObject {
+    /// Asks a step-ca for everything that anybody may read.
+    pub(in crate::cli) fn of(step: &StepAuthority) -> Result<Self> {
+        // First what is retried, and explained where it fails.
+        let provisioners = step.provisioners()?;
+        // A CA without SSH is shown, too.
+        let roots = api::ssh_roots(step.http()).ok();
+        let keys = |kind| roots.as_ref().map(|roots| fingerprints(roots.of(kind))).unwrap_or_default();
+        let root = Root::parse(step.root()).map_err(|error| Error::failed("cannot read the pinned root").cause(error))?;
+        Ok(Self {
+            schema: SCHEMA,
+            ca: step.http().base().to_string(),
+            fingerprint: Some(Fingerprint::of(step.root()).to_string()),
+            name: Some(root.name),
+            health: api::health(step.http()).ok(),
+            version: api::version(step.http()).ok(),
+            clock_ahead: step.http().ahead().map(seconds),
+            host_keys: keys(Kind::Host),
+            user_keys: keys(Kind::User),
+            provisioners: provisioners.iter().map(ProvisionerObject::from).collect(),
+        })
+    }
+
+    /// Whether it signs SSH certificates.
+    pub(in crate::cli) fn does_ssh(&self) -> bool {
+        !self.host_keys.is_empty() || !self.user_keys.is_empty()
+    }
+
+    fn show(&self, output: Output) -> Result<()> {
+        output.line(&self.ca)?;
+        if let (Some(name), Some(fingerprint)) = (&self.name, &self.fingerprint) {
+            output.line(format!("root         {name} · {fingerprint}"))?;
+            let version = self.version.as_ref().map(|version| format!(" · step-ca {version}")).unwrap_or_default();
+            output.line(format!("health       {}{version}", self.health.as_deref().unwrap_or("unknown")))?;
+            if let Some(ahead) = self.clock_ahead {
+                output.line(format!("clock        {ahead:+.1} s against this machine's"))?;
+            }
+        }
+        for (label, keys) in [("host CA", &self.host_keys), ("user CA", &self.user_keys)] {
+            if keys.is_empty() {
+                output.line(format!("{label:12} {}", output.paint(Style::Yellow, "no key: not for SSH")))?;
+            }
+            for key in keys {
+                output.line(format!("{label:12} {key}"))?;
+            }
+        }
+        let width = self.provisioners.iter().map(|found| found.name.chars().count()).max().unwrap_or_default().min(40);
+        for ProvisionerObject { name, kind, usable_for, state } in &self.provisioners {
+            let state = state.as_ref().map(|state| format!(" · {}", output.paint(Style::Red, state))).unwrap_or_default();
+            output.line(format!("provisioner  {name:width$}  {kind:7} {usable_for}{state}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Milliseconds as seconds, to a tenth: the CA's clock is seen no better.
+fn seconds(milliseconds: i64) -> f64 {
+    let tenths = i32::try_from(milliseconds / 100).unwrap_or(if milliseconds < 0 { i32::MIN } else { i32::MAX });
+    f64::from(tenths) / 10.0
+}
+
+fn fingerprints(keys: &[PublicKey]) -> Vec<String> {
+    keys.iter().map(|key| format!("{} {}", key.fingerprint(HashAlg::Sha256), key.algorithm())).collect()
+}

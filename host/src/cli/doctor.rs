@@ -1,0 +1,191 @@
+//! `warded doctor`.
+
+use super::{
+    output::{Output, Style},
+    status,
+};
+use crate::{
+    ca::{
+        CaError, CertificateAuthority as _, Kind, certificate, now,
+        step::{
+            StepAuthority, diagnosis,
+            provisioner::{Purpose, choose},
+        },
+        verify,
+    },
+    context::Context,
+    error::{Error, Exit, Result},
+};
+use clap::Args;
+use serde::Serialize;
+
+#[derive(Debug, Args)]
+pub(super) struct Doctor {}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    Warning,
+    Wrong,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, Serialize)]
+struct Finding {
+    check: &'static str,
+    state: State,
+    seen: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+struct DoctorObject {
+    schema: &'static str,
+    healthy: bool,
+    findings: Vec<Finding>,
+}
+
+impl Finding {
+    fn ok(check: &'static str, seen: impl Into<String>) -> Self {
+        Self { check, state: State::Ok, seen: seen.into(), next: None }
+    }
+
+    fn warning(check: &'static str, seen: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { check, state: State::Warning, seen: seen.into(), next: Some(next.into()) }
+    }
+
+    fn wrong(check: &'static str, seen: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { check, state: State::Wrong, seen: seen.into(), next: Some(next.into()) }
+    }
+
+    /// What an error says.
+    fn of(check: &'static str, error: &Error) -> Self {
+        let note = |wanted| error.notes().find(|(label, _)| *label == wanted).map(|(_, text)| text.to_owned());
+        let seen = note("cause").map_or_else(|| error.message().to_owned(), |cause| format!("{}: {cause}", error.message()));
+        Self { check, state: State::Wrong, seen, next: note("next") }
+    }
+}
+
+impl Doctor {
+    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        let mut findings = Vec::new();
+        match context.authority.open_step() {
+            Err(error) => findings.push(Finding::of("CA", &error.into())),
+            Ok(None) => findings.push(Finding::ok("CA", context.authority.identity())),
+            Ok(Some(step)) => authority(step, &mut findings),
+        }
+        machine(context, &mut findings)?;
+        let healthy = findings.iter().all(|finding| finding.state == State::Ok);
+        for finding in &findings {
+            let (style, mark) = match finding.state {
+                State::Ok => (Style::Green, "ok     "),
+                State::Warning => (Style::Yellow, "warning"),
+                State::Wrong => (Style::Red, "WRONG  "),
+            };
+            output.line(format!("{} {:12} {}", output.paint(style, mark), finding.check, finding.seen))?;
+            for line in finding.next.iter().flat_map(|next| next.lines()) {
+                output.line(format!("                     {line}"))?;
+            }
+        }
+        output.object(&DoctorObject { schema: "warded.doctor/1", healthy, findings })?;
+        Ok(if healthy { Exit::Done } else { Exit::Degraded })
+    }
+}
+
+/// Everything about a step-ca, as far as it answers.
+fn authority(step: &StepAuthority, findings: &mut Vec<Finding>) {
+    let provisioners = match step.provisioners() {
+        Ok(provisioners) => provisioners,
+        Err(error) => return findings.push(Finding::of("CA", &error.into())),
+    };
+    findings.push(Finding::ok("CA", format!("{} answers, and its root is the pinned one", step.describe())));
+    findings.push(clock(step));
+    match step.ssh_roots() {
+        Err(error) => findings.push(Finding::of("SSH", &error.into())),
+        Ok(roots) => {
+            for kind in [Kind::Host, Kind::User] {
+                findings.push(if roots.of(kind).is_empty() {
+                    Finding::wrong("SSH", format!("it has no key that signs {kind} certificates"), diagnosis::ENABLE_SSH)
+                } else {
+                    Finding::ok("SSH", format!("it signs {kind} certificates"))
+                });
+            }
+        }
+    }
+    for provisioner in provisioners {
+        if let Some(state) = provisioner.state() {
+            findings.push(Finding::warning(
+                "provisioner",
+                format!("{provisioner} does not work: {state}"),
+                "look at the CA's log; it tries again when it is restarted or reloaded (SIGHUP)",
+            ));
+        }
+    }
+    let fits = |purpose| provisioners.iter().filter(move |found| found.unfit(purpose).is_none());
+    let issuing: Vec<String> =
+        fits(Purpose::IssueWithKey).chain(fits(Purpose::IssueWithX5c)).map(ToString::to_string).collect();
+    findings.push(if issuing.is_empty() {
+        Finding::wrong(
+            "enrolment",
+            "none of its provisioners issues host certificates",
+            "on the CA, put this into \"claims\" of a JWK provisioner in ca.json and restart it: \"enableSSHCA\": true",
+        )
+    } else {
+        Finding::ok("enrolment", format!("host certificates come from {}", issuing.join(", ")))
+    });
+    for (check, purpose, matters) in [("renewal", Purpose::Renew, true), ("expiry", Purpose::RenewExpired, false)] {
+        findings.push(match (choose(provisioners, purpose, None), matters) {
+            (Ok(found), _) => Finding::ok(check, format!("{found} serves: {}", found.usable_for())),
+            (Err(why), true) => match step.explain(&why, purpose) {
+                CaError::Refused { cause, next, .. } => Finding::wrong(check, cause, next),
+                other => Finding::of(check, &other.into()),
+            },
+            (Err(_), false) => Finding::ok(
+                check,
+                "a certificate that has expired is not renewed, but asked for anew (claim allowRenewalAfterExpiry)",
+            ),
+        });
+    }
+}
+
+fn clock(step: &StepAuthority) -> Finding {
+    let ahead = step.http().ahead();
+    if let Some(CaError::Refused { cause, next, .. }) = diagnosis::clock(&step.describe(), ahead) {
+        return Finding::wrong("clock", cause, next);
+    }
+    match ahead {
+        None => Finding::warning("clock", "the CA does not say what time it is", "look at what answers there"),
+        Some(ahead) if ahead.abs() > 30_000 => Finding::warning(
+            "clock",
+            format!("this machine's clock and the CA's are {} s apart; from a minute on it refuses", ahead.abs() / 1000),
+            "timedatectl set-ntp true",
+        ),
+        Some(_) => Finding::ok("clock", "it is the CA's, to a few seconds"),
+    }
+}
+
+/// What `status` sees, and whether the CA still knows the certificates.
+fn machine(context: &Context, findings: &mut Vec<Finding>) -> Result<()> {
+    let status = status::look(context)?;
+    for problem in &status.problems {
+        findings.push(Finding::wrong("machine", problem.clone(), "warded status"));
+    }
+    if status.problems.is_empty() {
+        findings.push(Finding::ok("machine", "nothing is wrong with its certificates, and no run was interrupted"));
+    }
+    let Ok(roots) = context.authority.open().and_then(|authority| authority.roots(Kind::Host)) else { return Ok(()) };
+    for path in status.key_files() {
+        let Ok(bytes) = std::fs::read(format!("{path}-cert.pub")) else { continue };
+        let Ok(certificate) = certificate::parse(&bytes) else { continue };
+        if let Err(wrong) = verify::signed_by(&certificate, &roots) {
+            let next = "warded apply certify-host gets one from this CA";
+            findings.push(Finding::wrong("certificate", format!("{path}-cert.pub: {wrong}"), next));
+        } else if certificate.valid_before() <= now() {
+            let next = "warded renew; if the CA does not renew what has expired: warded apply certify-host";
+            findings.push(Finding::wrong("certificate", format!("{path}-cert.pub has expired"), next));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! Writing into the configuration file: the table of a step-ca, and nothing else of it. Comments and order stay.
+
+use crate::{
+    ca::step::Settings,
+    error::{Error, Result},
+    machine::durable,
+};
+use std::{fs, io, path::Path};
+use toml_edit::{DocumentMut, Item, Table, value};
+
+/// Puts the table `[step-ca]` into the file, which need not be there. What stood in the table stays, unless
+/// `settings` says otherwise.
+///
+/// # Errors
+/// The file cannot be read as TOML, or not be written.
+pub fn set_step_ca(file: &Path, settings: &Settings) -> Result<()> {
+    let failed = |why: String| Error::failed(format!("cannot write the configuration {}", file.display())).cause(why);
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(failed(error.to_string())),
+    };
+    let text = with_step_ca(&text, settings).map_err(failed)?;
+    if let Some(directory) = file.parent() {
+        durable::directory(directory).map_err(|error| failed(error.to_string()))?;
+    }
+    durable::replace(file, text.as_bytes(), 0o644).map_err(|error| failed(error.to_string()))
+}
+
+fn with_step_ca(text: &str, settings: &Settings) -> std::result::Result<String, String> {
+    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| error.to_string())?;
+    let table = document.entry("step-ca").or_insert(Item::Table(Table::new()));
+    let table = table.as_table_mut().ok_or("step-ca is not a table in it")?;
+    let mut set = |key: &str, text: &str| table.insert(key, value(text));
+    set("url", &settings.url.to_string());
+    set("fingerprint", &settings.fingerprint.to_string());
+    set("root", settings.root.as_str());
+    for (key, setting) in
+        [("provisioner", &settings.provisioner), ("renewal-provisioner", &settings.renewal_provisioner)]
+    {
+        if let Some(name) = setting {
+            set(key, name);
+        }
+    }
+    Ok(document.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_and_other_settings_stay() {
+        let mut settings =
+            Settings::new("ca.example.org".parse().unwrap(), "ab".repeat(32).parse().unwrap(), "/r".parse().unwrap());
+        settings.renewal_provisioner = Some("sshpop".to_owned());
+        let before = "# ours\nrenew-after = 40 # early\n\n[step-ca]\n# the lab's\nurl = \"https://old\"\nproxy = \"http://p\"\n";
+        let after = with_step_ca(before, &settings).unwrap();
+        for line in [
+            "# ours",
+            "renew-after = 40 # early",
+            "# the lab's",
+            "url = \"https://ca.example.org\"",
+            "proxy = \"http://p\"",
+            "renewal-provisioner = \"sshpop\"",
+        ] {
+            assert!(after.lines().any(|found| found == line), "{line} is missing:\n{after}");
+        }
+        assert_eq!(with_step_ca(&after, &settings).unwrap(), after, "a second time changes nothing");
+        let fresh = with_step_ca("", &settings).unwrap();
+        assert!(fresh.starts_with("[step-ca]\n"), "{fresh}");
+        assert_eq!(toml::from_str::<crate::config::Config>(&fresh).unwrap().step_ca, Some(settings.clone()));
+        assert!(with_step_ca("step-ca = 1", &settings).is_err());
+        assert!(with_step_ca("[", &settings).is_err());
+    }
+}
