@@ -92,7 +92,7 @@ impl StepCa {
         &self.keys[provisioner]
     }
 
-    /// The certificate that X5C provisioners accept, and the file with its key.
+    /// The files with the certificate that X5C provisioners accept, its intermediate after it, and with its key.
     pub(crate) fn x5c(&self) -> (PathBuf, PathBuf) {
         (self.path("x5c.crt"), self.path("x5c.key"))
     }

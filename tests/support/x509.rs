@@ -23,7 +23,7 @@ pub(crate) struct Authority {
 pub(crate) struct Leaf {
     /// The certificate, and the intermediate that signed it.
     pub(crate) chain: Vec<CertificateDer<'static>>,
-    /// The certificate alone.
+    /// The same, as it stands in a file.
     pub(crate) pem: String,
     /// Its key.
     pub(crate) key: KeyPair,
@@ -79,7 +79,7 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
         let chain = vec![certificate.der().clone(), self.intermediate.der().clone()];
-        Leaf { chain, pem: certificate.pem(), key }
+        Leaf { chain, pem: certificate.pem() + &self.intermediate.pem(), key }
     }
 }
 

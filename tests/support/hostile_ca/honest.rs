@@ -44,7 +44,7 @@ impl Honest {
     pub(super) fn answer(&self, request: &Request) -> Answer {
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
         let (status, answer) = match (request.method.as_str(), request.path.as_str()) {
-            ("GET", "/health") => (200, json!({ "status": "ok" })),
+            ("GET", "/health") | ("POST", "/ssh/revoke") => (200, json!({ "status": "ok" })),
             ("GET", "/version") => (200, json!({ "version": "0.30.2" })),
             ("GET", "/roots") => (201, json!({ "crts": [self.tls.root()] })),
             ("GET", "/provisioners") => (200, self.provisioners()),
@@ -56,7 +56,6 @@ impl Honest {
             ("POST", "/ssh/rekey") => {
                 certified(self.signer.certificate(&Wanted { key: key_of(&body), ..shown(&body) }))
             }
-            ("POST", "/ssh/revoke") => (200, json!({ "status": "ok" })),
             ("GET", path) if path == format!("/root/{}", self.tls.fingerprint()) => {
                 let authority = if self.fault == Fault::OtherRoot { &self.others } else { &self.tls };
                 (200, json!({ "ca": authority.root() }))

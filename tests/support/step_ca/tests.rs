@@ -13,7 +13,7 @@ use super::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use p256::ecdsa::SigningKey;
-use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject as _};
 use serde_json::{Value, json};
 use ssh_key::Certificate;
 use std::{fs, process::Command};
@@ -158,11 +158,13 @@ fn x5c_token(ca: &StepCa) -> String {
     // The private number stands behind its length, after the version of the inner structure.
     let begin = key.secret_pkcs8_der().windows(5).position(|five| five == [2, 1, 1, 4, 32]).unwrap() + 5;
     let key = Jwk::of(SigningKey::from_slice(&key.secret_pkcs8_der()[begin..begin + 32]).unwrap());
-    let text = fs::read_to_string(certificate).unwrap();
-    let encoded: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+    let chain: Vec<String> = CertificateDer::pem_file_iter(certificate)
+        .unwrap()
+        .map(|certificate| BASE64_STANDARD.encode(certificate.unwrap()))
+        .collect();
     let mut claims = for_host(claims(&ca.https(), "x5c", "sign"), &["web1.example.org"]);
     claims["aud"] = format!("{}#x5c/x5c", claims["aud"].as_str().unwrap()).into();
-    key.token_with(&json!({ "x5c": [encoded] }), &claims)
+    key.token_with(&json!({ "x5c": chain }), &claims)
 }
 
 #[test]
