@@ -2,15 +2,23 @@
 
 pub(crate) mod calls;
 pub(crate) mod client;
+pub(crate) mod clock;
 pub(crate) mod enclosure;
 pub(crate) mod guest;
+pub(crate) mod hostile_ca;
+pub(crate) mod https;
+pub(crate) mod jwk;
 pub(crate) mod machine;
+pub(crate) mod network;
 pub(crate) mod peer;
 pub(crate) mod policy;
+pub(crate) mod request;
 pub(crate) mod run;
 pub(crate) mod script;
 pub(crate) mod stand_in;
+pub(crate) mod step_ca;
 pub(crate) mod trace;
+pub(crate) mod x509;
 
 pub(crate) use client::{Client, Knows};
 pub(crate) use machine::{Machine, Setup};

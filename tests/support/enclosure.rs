@@ -1,6 +1,7 @@
 //! Namespaces for one machine: its own mounts, network and processes. Whatever is started inside
 //! ends with it. An ordinary user gets none, and works beside the machine's own processes.
 
+use super::network::Network;
 use std::{
     ffi::OsStr,
     fs,
@@ -73,6 +74,11 @@ impl Enclosure {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.inner, "--mount", "--net", "--pid", "--root", "--wd", "--"]).arg(program);
         command
+    }
+
+    /// Its network.
+    pub(crate) fn network(&self) -> Network {
+        Network::of_process(&self.inner)
     }
 
     /// Where a path inside is seen from outside.

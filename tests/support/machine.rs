@@ -4,6 +4,7 @@
 use super::{
     client::{self, Client, Knows},
     enclosure::{Enclosure, is_root},
+    network::Network,
     run::Run,
 };
 use serde_json::Value;
@@ -158,6 +159,11 @@ impl Machine {
     #[track_caller]
     pub(crate) fn serves_certificates(&self) {
         self.client(&Knows::Authority(self.authority())).connects();
+    }
+
+    /// The network that it is in.
+    pub(crate) fn network(&self) -> Network {
+        self.enclosure.as_ref().map(Enclosure::network).unwrap_or_default()
     }
 
     /// The host CA's public key.

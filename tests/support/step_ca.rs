@@ -1,0 +1,165 @@
+//! The real step-ca, with keys and a configuration of its own, on a port of the loopback interface.
+
+mod provisioner;
+mod server;
+mod setup;
+mod tests;
+
+use super::{https::Https, jwk::Jwk, network::Network, x509::Authority};
+pub(crate) use provisioner::{PASSWORD, Provisioner};
+use serde_json::Value;
+use server::{Server, binary};
+pub(crate) use setup::Setup;
+use setup::{read_config, write_config};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// How it says, once each time, that it has begun to serve.
+const SERVES: &str = "Serving HTTPS on";
+
+/// A CA. Everything of it goes when this is dropped.
+#[derive(Debug)]
+pub(crate) struct StepCa {
+    // Dropped in this order: the process, then its files.
+    server: Option<Server>,
+    binary: &'static Path,
+    network: Network,
+    port: u16,
+    names: Vec<String>,
+    tls: Authority,
+    keys: BTreeMap<String, Jwk>,
+    directory: TempDir,
+}
+
+impl StepCa {
+    /// A CA with the provisioners `admin`, whose key has the password [`PASSWORD`], and `sshpop`.
+    /// None, said aloud: there is no step-ca on this machine, and it cannot be built.
+    pub(crate) fn start(network: &Network) -> Option<Self> {
+        Self::with(network, &Setup::default())
+    }
+
+    /// A CA as told.
+    pub(crate) fn with(network: &Network, setup: &Setup) -> Option<Self> {
+        let binary = binary()?;
+        let directory = tempfile::Builder::new().prefix("warded-step-ca-").tempdir().unwrap();
+        let port = network.free_port();
+        let tls = Authority::new("Test CA");
+        let keys = setup.write(directory.path(), port, &tls, &Authority::new("Other CA"));
+        let names = setup.names.clone();
+        let mut ca = Self { server: None, binary, network: network.clone(), port, names, tls, keys, directory };
+        ca.serve();
+        Some(ca)
+    }
+
+    /// Its address, by the first of its names.
+    pub(crate) fn url(&self) -> String {
+        self.url_by(&self.names[0])
+    }
+
+    /// Its address, by a name that leads to this machine.
+    pub(crate) fn url_by(&self, name: &str) -> String {
+        format!("https://{name}:{}", self.port)
+    }
+
+    /// The SHA-256 of its root certificate.
+    pub(crate) fn fingerprint(&self) -> String {
+        self.tls.fingerprint()
+    }
+
+    /// Its root certificate.
+    pub(crate) fn root(&self) -> String {
+        self.tls.root()
+    }
+
+    /// A file with the password of all JWK provisioners.
+    pub(crate) fn password_file(&self) -> PathBuf {
+        self.path("provisioner-password")
+    }
+
+    /// The file with a JWK provisioner's private key.
+    pub(crate) fn key_file(&self, provisioner: &str) -> PathBuf {
+        self.path(&format!("{provisioner}.jwk"))
+    }
+
+    /// A JWK provisioner's key, to make tokens that Warded would not make.
+    pub(crate) fn key(&self, provisioner: &str) -> &Jwk {
+        &self.keys[provisioner]
+    }
+
+    /// The files with the certificate that X5C provisioners accept, its intermediate after it, and with its key.
+    pub(crate) fn x5c(&self) -> (PathBuf, PathBuf) {
+        (self.path("x5c.crt"), self.path("x5c.key"))
+    }
+
+    /// The public key that signs certificates of hosts (`host`) or users (`user`).
+    pub(crate) fn authority(&self, kind: &str) -> String {
+        fs::read_to_string(self.path(&format!("{kind}_ca.pub"))).unwrap()
+    }
+
+    /// A file of the CA's: `host_ca` and `user_ca` are the private keys.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// What it has logged, JSON by line: the true reason for a 401 is in it.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// To ask it directly.
+    pub(crate) fn https(&self) -> Https {
+        Https { network: self.network.clone(), port: self.port, name: self.names[0].clone(), root: self.root() }
+    }
+
+    /// Ends the process.
+    pub(crate) fn stop(&mut self) {
+        drop(self.server.take());
+    }
+
+    /// Starts it again, after [`StepCa::stop`].
+    pub(crate) fn serve(&mut self) {
+        let before = self.begun();
+        self.server = Some(Server::start(self.binary, self.directory.path(), &self.network));
+        self.await_more_than(before);
+    }
+
+    /// Ends it, and starts it again: older tokens die.
+    pub(crate) fn restart(&mut self) {
+        self.stop();
+        self.serve();
+    }
+
+    /// Has it read its configuration again, in the same process.
+    pub(crate) fn reload(&mut self) {
+        let before = self.begun();
+        self.server.as_mut().unwrap().signal("HUP");
+        self.await_more_than(before);
+    }
+
+    /// Changes its configuration, and starts it again with that.
+    pub(crate) fn reconfigure(&mut self, change: impl FnOnce(&mut Value)) {
+        let mut config = read_config(self.directory.path());
+        change(&mut config);
+        write_config(self.directory.path(), &config);
+        self.restart();
+    }
+
+    fn begun(&self) -> usize {
+        self.log().matches(SERVES).count()
+    }
+
+    fn await_more_than(&self, before: usize) {
+        let patience = Instant::now() + Duration::from_secs(20);
+        let serves = || self.begun() > before && self.https().get("/health").is_ok_and(|answer| answer.status == 200);
+        while !serves() {
+            assert!(Instant::now() < patience, "step-ca does not serve: {}", self.log());
+            sleep(Duration::from_millis(10));
+        }
+    }
+}

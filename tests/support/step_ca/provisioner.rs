@@ -1,0 +1,98 @@
+//! The provisioners of a CA: who may ask it for certificates, and how.
+
+use super::super::{jwk::Jwk, x509::Authority};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::{Map, Value, json};
+
+/// What every JWK provisioner's key is encrypted with.
+pub(crate) const PASSWORD: &str = "provisioner-password";
+
+/// One entry of a CA's configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Provisioner {
+    /// Its name.
+    pub(crate) name: String,
+    kind: Kind,
+    claims: Map<String, Value>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Jwk,
+    Sshpop,
+    X5c,
+    Acme,
+    Unreachable,
+}
+
+impl Provisioner {
+    /// For whoever has a key, or the password of its encrypted form.
+    pub(crate) fn jwk(name: &str) -> Self {
+        Self::new(name, Kind::Jwk)
+    }
+
+    /// For whoever has a certificate already.
+    pub(crate) fn sshpop(name: &str) -> Self {
+        Self::new(name, Kind::Sshpop)
+    }
+
+    /// For whoever has an X.509 certificate of another authority.
+    pub(crate) fn x5c(name: &str) -> Self {
+        Self::new(name, Kind::X5c)
+    }
+
+    /// For TLS alone.
+    pub(crate) fn acme(name: &str) -> Self {
+        Self::new(name, Kind::Acme)
+    }
+
+    /// Of OpenID Connect, whose issuer the CA cannot reach: it stays uninitialised.
+    pub(crate) fn unreachable(name: &str) -> Self {
+        Self::new(name, Kind::Unreachable)
+    }
+
+    fn new(name: &str, kind: Kind) -> Self {
+        let claims = Map::from_iter([("enableSSHCA".to_owned(), true.into())]);
+        Self { name: name.to_owned(), kind, claims }
+    }
+
+    /// With a claim, in place of what the CA has by default.
+    pub(crate) fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.claims.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Certificates of hosts last so long by default, and at least five seconds.
+    pub(crate) fn lasting(self, time: &str) -> Self {
+        self.claim("minHostSSHCertDuration", "5s").claim("defaultHostSSHCertDuration", time)
+    }
+
+    /// As it stands in the CA's configuration; the key, where it has one.
+    pub(super) fn configured(&self, iterations: u32, others: &Authority) -> (Value, Option<Jwk>) {
+        let mut entry = json!({ "name": self.name, "claims": self.claims });
+        let mut key = None;
+        entry["type"] = match self.kind {
+            Kind::Jwk => {
+                let jwk = Jwk::random();
+                entry["key"] = jwk.public();
+                entry["encryptedKey"] = jwk.encrypted(PASSWORD, iterations, iterations.into()).into();
+                key = Some(jwk);
+                "JWK"
+            }
+            Kind::Sshpop => "SSHPOP",
+            Kind::X5c => {
+                entry["roots"] = BASE64_STANDARD.encode(others.root()).into();
+                "X5C"
+            }
+            Kind::Acme => "ACME",
+            Kind::Unreachable => {
+                entry["clientID"] = "nobody".into();
+                // Nobody listens on this port.
+                entry["configurationEndpoint"] = "https://127.0.0.1:1/.well-known/openid-configuration".into();
+                "OIDC"
+            }
+        }
+        .into();
+        (entry, key)
+    }
+}

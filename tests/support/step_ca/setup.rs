@@ -1,0 +1,102 @@
+//! What a CA is to be like, and the files that make it so.
+
+use super::{
+    super::{jwk::Jwk, machine::keygen, x509::Authority},
+    provisioner::{PASSWORD, Provisioner},
+};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+
+/// A CA.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    /// Who may ask it, in this order.
+    pub(crate) provisioners: Vec<Provisioner>,
+    /// The names in its TLS certificate, and those that tokens may be made out to.
+    pub(crate) names: Vec<String>,
+    /// Whether it signs SSH certificates at all.
+    pub(crate) ssh: bool,
+    /// The only patterns of names that certificates of hosts may have. None of them: every name.
+    pub(crate) allowed: Vec<String>,
+    /// How often the password of a JWK provisioner is hashed. `step` has 600000, which takes a while.
+    pub(crate) iterations: u32,
+}
+
+impl Default for Setup {
+    /// The provisioners that `step ca init --ssh` makes.
+    fn default() -> Self {
+        Self {
+            provisioners: vec![Provisioner::jwk("admin"), Provisioner::sshpop("sshpop")],
+            names: ["127.0.0.1", "localhost"].map(str::to_owned).to_vec(),
+            ssh: true,
+            allowed: Vec::new(),
+            iterations: 10_000,
+        }
+    }
+}
+
+impl Setup {
+    /// With these provisioners.
+    pub(crate) fn of(provisioners: impl IntoIterator<Item = Provisioner>) -> Self {
+        Self { provisioners: provisioners.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Writes the files of such a CA; the keys of its JWK provisioners, by name.
+    pub(super) fn write(
+        &self,
+        directory: &Path,
+        port: u16,
+        tls: &Authority,
+        others: &Authority,
+    ) -> BTreeMap<String, Jwk> {
+        let path = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+        let write = |name: &str, contents: &str| fs::write(directory.join(name), contents).unwrap();
+        write("root.crt", &tls.root());
+        write("intermediate.crt", &tls.intermediate());
+        write("intermediate.key", &tls.key());
+        // As an editor leaves it, and as `step` accepts it.
+        write("provisioner-password", &format!("{PASSWORD}\n"));
+        let leaf = others.leaf(&["web1.example.org"], Duration::from_secs(24 * 3600));
+        write("x5c.crt", &leaf.pem);
+        write("x5c.key", &leaf.key.serialize_pem());
+        for name in ["host_ca", "user_ca"] {
+            keygen(&["-q", "-N", "", "-C", "", "-t", "ecdsa", "-f"], &directory.join(name));
+        }
+
+        let mut keys = BTreeMap::new();
+        let mut entries = Vec::new();
+        for provisioner in &self.provisioners {
+            let (entry, key) = provisioner.configured(self.iterations, others);
+            entries.push(entry);
+            if let Some(key) = key {
+                write(&format!("{}.jwk", provisioner.name), &key.private().to_string());
+                keys.insert(provisioner.name.clone(), key);
+            }
+        }
+        let mut config = json!({
+            "root": path("root.crt"), "crt": path("intermediate.crt"), "key": path("intermediate.key"),
+            "address": format!("127.0.0.1:{port}"), "dnsNames": self.names,
+            "logger": { "format": "json" },
+            "db": { "type": "bbolt", "dataSource": path("db") },
+            "authority": { "provisioners": entries },
+        });
+        if self.ssh {
+            config["ssh"] = json!({ "hostKey": path("host_ca"), "userKey": path("user_ca") });
+        }
+        if !self.allowed.is_empty() {
+            config["authority"]["policy"] = json!({ "ssh": { "host": { "allow": { "dns": self.allowed } } } });
+        }
+        write_config(directory, &config);
+        keys
+    }
+}
+
+/// The CA's configuration.
+pub(super) fn read_config(directory: &Path) -> Value {
+    serde_json::from_slice(&fs::read(directory.join("ca.json")).unwrap()).unwrap()
+}
+
+/// Replaces it.
+pub(super) fn write_config(directory: &Path, config: &Value) {
+    fs::write(directory.join("ca.json"), config.to_string()).unwrap();
+}

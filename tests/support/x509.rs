@@ -1,0 +1,105 @@
+//! TLS certificates for the CAs of tests, with a root and an intermediate as a real CA has them.
+
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use sha2::{Digest as _, Sha256};
+use std::time::{Duration, SystemTime};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A root and an intermediate, which signs.
+#[derive(Debug)]
+pub(crate) struct Authority {
+    root: Certificate,
+    intermediate: Certificate,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate that ends a chain, and its key.
+#[derive(Debug)]
+pub(crate) struct Leaf {
+    /// The certificate, and the intermediate that signed it.
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    /// The same, as it stands in a file.
+    pub(crate) pem: String,
+    /// Its key.
+    pub(crate) key: KeyPair,
+}
+
+impl Authority {
+    /// A new one; no other has its name.
+    pub(crate) fn new(name: &str) -> Self {
+        let (root, root_key) = (authority(&format!("{name} Root"), 1), KeyPair::generate().unwrap());
+        let certificate = root.self_signed(&root_key).unwrap();
+        let intermediate = authority(&format!("{name} Intermediate"), 0);
+        let key = KeyPair::generate().unwrap();
+        let signed = intermediate.signed_by(&key, &Issuer::new(root, root_key)).unwrap();
+        Self { root: certificate, intermediate: signed, issuer: Issuer::new(intermediate, key) }
+    }
+
+    /// The root.
+    pub(crate) fn root(&self) -> String {
+        self.root.pem()
+    }
+
+    /// The SHA-256 of the root, as `step` prints it.
+    pub(crate) fn fingerprint(&self) -> String {
+        Sha256::digest(self.root.der()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The intermediate.
+    pub(crate) fn intermediate(&self) -> String {
+        self.intermediate.pem()
+    }
+
+    /// The intermediate's key.
+    pub(crate) fn key(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
+    /// For a server with these names, or a client, valid from an hour ago for so long from now.
+    pub(crate) fn leaf(&self, names: &[&str], valid: Duration) -> Leaf {
+        self.leaf_until(names, SystemTime::now() + valid)
+    }
+
+    /// One that has expired.
+    pub(crate) fn expired(&self, names: &[&str]) -> Leaf {
+        self.leaf_until(names, SystemTime::now() - HOUR / 2)
+    }
+
+    fn leaf_until(&self, names: &[&str], end: SystemTime) -> Leaf {
+        let mut parameters = named(names.first().unwrap(), names);
+        parameters.not_before = (SystemTime::now() - HOUR).into();
+        parameters.not_after = end.into();
+        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().unwrap();
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
+        let chain = vec![certificate.der().clone(), self.intermediate.der().clone()];
+        Leaf { chain, pem: certificate.pem() + &self.intermediate.pem(), key }
+    }
+}
+
+impl Leaf {
+    /// Its key, as rustls takes it.
+    pub(crate) fn private(&self) -> PrivateKeyDer<'static> {
+        PrivatePkcs8KeyDer::from(self.key.serialize_der()).into()
+    }
+}
+
+fn authority(name: &str, below: u8) -> CertificateParams {
+    let mut parameters = named(name, &[]);
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    parameters
+}
+
+fn named(name: &str, alternatives: &[&str]) -> CertificateParams {
+    let alternatives: Vec<String> = alternatives.iter().map(ToString::to_string).collect();
+    let mut parameters = CertificateParams::new(alternatives).unwrap();
+    parameters.distinguished_name.push(DnType::CommonName, name);
+    parameters
+}
