@@ -229,7 +229,8 @@ impl StepAuthority {
         let bytes = loop {
             match once()? {
                 Ok(bytes) => break bytes,
-                Err(failure) if repeat && retries.of_a_token(&failure, || self.diagnosed_certainly(&failure, doing)) => {}
+                Err(failure)
+                    if repeat && retries.of_a_token(&failure, || self.diagnosed_certainly(&failure, doing)) => {}
                 Err(failure) => return Err(self.diagnosed(&failure, doing)),
             }
         };

@@ -57,8 +57,9 @@ impl Bootstrap {
             .map_err(|error| Error::usage("the configuration file has no usable path").cause(error))?;
         let configured = Config::load(file.exists().then_some(file.as_path()))?;
         if let Some(ca) = &configured.ca {
-            return Err(Error::usage(format!("{} names a local CA, {ca}", file.display()))
-                .next("take `ca` out of it first"));
+            return Err(
+                Error::usage(format!("{} names a local CA, {ca}", file.display())).next("take `ca` out of it first")
+            );
         }
         let (url, fingerprint) = self.wanted(configured.step_ca.as_ref())?;
         let before = configured.step_ca;
@@ -71,7 +72,8 @@ impl Bootstrap {
         let proxy = before.as_ref().and_then(|before| before.proxy.as_deref());
         let root = bootstrap::fetch(&url, &fingerprint, proxy).map_err(|error| not_fetched(&url, &error))?;
         let directory = file.parent().unwrap_or(Path::new("/"));
-        let root_file = before.as_ref().map_or_else(|| directory.join("root_ca.crt"), |known| known.root.as_path().into());
+        let root_file =
+            before.as_ref().map_or_else(|| directory.join("root_ca.crt"), |known| known.root.as_path().into());
         let place = root_file.as_path().try_into().map_err(|error: String| Error::usage(error))?;
         let mut settings = before.clone().unwrap_or_else(|| Settings::new(url.clone(), fingerprint, place));
         (settings.url, settings.fingerprint) = (url, fingerprint);
@@ -121,7 +123,9 @@ impl Bootstrap {
             let text = zeroize::Zeroizing::new(fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?);
             let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
             let given: Given = read_token(first).map_err(wrong)?;
-            return given.bootstrap().ok_or_else(|| wrong("it does not say which CA it is for, or not with which root".to_owned()));
+            return given
+                .bootstrap()
+                .ok_or_else(|| wrong("it does not say which CA it is for, or not with which root".to_owned()));
         }
         if let Some(known) = configured {
             return Ok((known.url.clone(), known.fingerprint));

@@ -63,7 +63,8 @@ impl Finding {
     /// What an error says.
     fn of(check: &'static str, error: &Error) -> Self {
         let note = |wanted| error.notes().find(|(label, _)| *label == wanted).map(|(_, text)| text.to_owned());
-        let seen = note("cause").map_or_else(|| error.message().to_owned(), |cause| format!("{}: {cause}", error.message()));
+        let seen =
+            note("cause").map_or_else(|| error.message().to_owned(), |cause| format!("{}: {cause}", error.message()));
         Self { check, state: State::Wrong, seen, next: note("next") }
     }
 }
@@ -107,7 +108,11 @@ fn authority(step: &StepAuthority, findings: &mut Vec<Finding>) {
         Ok(roots) => {
             for kind in [Kind::Host, Kind::User] {
                 findings.push(if roots.of(kind).is_empty() {
-                    Finding::wrong("SSH", format!("it has no key that signs {kind} certificates"), diagnosis::ENABLE_SSH)
+                    Finding::wrong(
+                        "SSH",
+                        format!("it has no key that signs {kind} certificates"),
+                        diagnosis::ENABLE_SSH,
+                    )
                 } else {
                     Finding::ok("SSH", format!("it signs {kind} certificates"))
                 });
@@ -159,7 +164,10 @@ fn clock(step: &StepAuthority) -> Finding {
         None => Finding::warning("clock", "the CA does not say what time it is", "look at what answers there"),
         Some(ahead) if ahead.abs() > 30_000 => Finding::warning(
             "clock",
-            format!("this machine's clock and the CA's are {} s apart; from a minute on it refuses", ahead.abs() / 1000),
+            format!(
+                "this machine's clock and the CA's are {} s apart; from a minute on it refuses",
+                ahead.abs() / 1000
+            ),
             "timedatectl set-ntp true",
         ),
         Some(_) => Finding::ok("clock", "it is the CA's, to a few seconds"),

@@ -67,8 +67,7 @@ impl Token {
             .map_err(|error| Error::usage("these are no names for a certificate").cause(error))?;
         let life = self.valid.map_or(LIFE, |valid| valid.as_secs().unsigned_abs());
         let wanted = Wanted { kind, key_id: &self.name, principals: &principals };
-        let tokens =
-            (0..self.count).map(|_| Ok(step.token_for(wanted, life)?)).collect::<Result<Vec<_>>>()?;
+        let tokens = (0..self.count).map(|_| Ok(step.token_for(wanted, life)?)).collect::<Result<Vec<_>>>()?;
         for token in &tokens {
             output.line(token.as_str())?;
         }

@@ -54,7 +54,8 @@ mod tests {
         let mut settings =
             Settings::new("ca.example.org".parse().unwrap(), "ab".repeat(32).parse().unwrap(), "/r".parse().unwrap());
         settings.renewal_provisioner = Some("sshpop".to_owned());
-        let before = "# ours\nrenew-after = 40 # early\n\n[step-ca]\n# the lab's\nurl = \"https://old\"\nproxy = \"http://p\"\n";
+        let before =
+            "# ours\nrenew-after = 40 # early\n\n[step-ca]\n# the lab's\nurl = \"https://old\"\nproxy = \"http://p\"\n";
         let after = with_step_ca(before, &settings).unwrap();
         for line in [
             "# ours",

@@ -154,9 +154,7 @@ impl From<ca::CaError> for Failure {
         match &error {
             ca::CaError::Unreachable { next, .. }
             | ca::CaError::Refused { next, .. }
-            | ca::CaError::Credential { next, .. } => {
-                Self::new(error.code(), error.to_string()).about("next", next)
-            }
+            | ca::CaError::Credential { next, .. } => Self::new(error.code(), error.to_string()).about("next", next),
             ca::CaError::Wrong(wrong) => Self::new(error.code(), error.to_string()).about("next", wrong.advice()),
         }
     }

@@ -14,9 +14,7 @@ const DIRECTORY: &str = "issued";
 /// Remembers one until it is put to use. Nothing fails because this cannot be written.
 pub(super) fn remember(context: &Context, certificate: &Certificate) {
     let Some(name) = name(certificate.key()) else { return };
-    drop(context.state.sub(DIRECTORY).and_then(|issued| {
-        issued.write(&name, certificate.to_file().as_bytes(), 0o600)
-    }));
+    drop(context.state.sub(DIRECTORY).and_then(|issued| issued.write(&name, certificate.to_file().as_bytes(), 0o600)));
 }
 
 /// One from an earlier run that is as good as new: it is what is asked for now, the CA's present keys signed it,

@@ -297,10 +297,9 @@ pub fn revoke(http: &Http, request: &RevokeRequest<'_>) -> Result<(), Failure> {
 
 fn certificate(http: &Http, path: &str, request: &impl Serialize) -> Result<Vec<u8>, Failure> {
     let signed: Signed = post(http, path, request)?;
-    STANDARD.decode(&signed.crt).map_err(|_| Failure::NotStepCa {
-        question: path.to_owned(),
-        why: "the certificate is not base64".to_owned(),
-    })
+    STANDARD
+        .decode(&signed.crt)
+        .map_err(|_| Failure::NotStepCa { question: path.to_owned(), why: "the certificate is not base64".to_owned() })
 }
 
 fn get<T: DeserializeOwned>(http: &Http, path: &str) -> Result<T, Failure> {

@@ -6,7 +6,7 @@ mod source;
 pub use source::Source;
 
 use super::{
-    api, jwe, jwk,
+    jwe, jwk,
     jwk::ProvisionerKey,
     provisioner::{NotChosen, Provisioner, Purpose, choose},
     settings::{Identification, Settings},
@@ -204,7 +204,10 @@ fn chosen<'a>(
 pub(super) fn not_chosen(ca: &str, why: &NotChosen, purpose: Purpose) -> CaError {
     let next = match (why, purpose) {
         (NotChosen::Several(names), _) => {
-            format!("name one: --provisioner {}", names.first().and_then(|name| name.split(' ').next()).unwrap_or("NAME"))
+            format!(
+                "name one: --provisioner {}",
+                names.first().and_then(|name| name.split(' ').next()).unwrap_or("NAME")
+            )
         }
         (NotChosen::Unknown(_, names), _) if !names.is_empty() => format!("name one of these: {}", names.join(", ")),
         (_, Purpose::Renew | Purpose::RenewExpired | Purpose::Rekey) => {

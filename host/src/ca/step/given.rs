@@ -63,7 +63,8 @@ impl Given {
         let (Some(_), Some(body), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
             return Err("it is no token: a token has three parts with a dot between them".to_owned());
         };
-        let body = URL_SAFE_NO_PAD.decode(body).map_err(|_| "it is no token: its claims are not base64url".to_owned())?;
+        let body =
+            URL_SAFE_NO_PAD.decode(body).map_err(|_| "it is no token: its claims are not base64url".to_owned())?;
         serde_json::from_slice(&body).map_err(|_| "it is no token: its claims are not JSON".to_owned())
     }
 
@@ -95,7 +96,8 @@ impl Given {
         }
         let audiences = self.audiences();
         if let Some(audience) = audiences.iter().find(|audience| {
-            Url::parse(audience).is_ok_and(|url| !matches!(url.path(), "/1.0/ssh/sign" | "/ssh/sign" | "/1.0/sign" | "/sign"))
+            Url::parse(audience)
+                .is_ok_and(|url| !matches!(url.path(), "/1.0/ssh/sign" | "/ssh/sign" | "/1.0/sign" | "/sign"))
         }) {
             return Some(format!("it is for another request, {}", neutral(audience)));
         }
@@ -122,7 +124,8 @@ impl Given {
         if let Some(missing) = missing {
             return Some(format!("it is for {}, and not for {missing}", neutral(&principals.join(" "))));
         }
-        let extra = held.iter().find(|name| !request.principals.iter().any(|asked| asked.as_str().to_lowercase() == **name));
+        let extra =
+            held.iter().find(|name| !request.principals.iter().any(|asked| asked.as_str().to_lowercase() == **name));
         extra.map(|extra| format!("it is also for {}, which was not asked for", neutral(extra)))
     }
 
@@ -178,7 +181,11 @@ mod tests {
             (good.clone(), 1361, Some("expired 61 s ago")),
             (good.clone(), 5000, Some("expired 61 min ago")),
             (with("sha", json!("00")), 1000, Some("root 00")),
-            (with("aud", json!("https://other/1.0/ssh/sign")), 1000, Some("the CA is called ca.example.org, 127.0.0.1")),
+            (
+                with("aud", json!("https://other/1.0/ssh/sign")),
+                1000,
+                Some("the CA is called ca.example.org, 127.0.0.1"),
+            ),
             (with("aud", json!(["https://x", "https://127.0.0.1/ssh/sign"])), 1000, Some("another request")),
             (with("aud", json!(["https://127.0.0.1/ssh/sign"])), 1000, None),
             (with("aud", json!("https://ca.example.org/1.0/ssh/revoke")), 1000, Some("another request")),
@@ -202,7 +209,9 @@ mod tests {
 
     #[test]
     fn what_is_no_token_is_said_to_be_none() {
-        for (text, why) in [("", "three parts"), ("a.b.c.d", "three parts"), ("a.!.c", "base64url"), ("a.e30x.c", "JSON")] {
+        for (text, why) in
+            [("", "three parts"), ("a.b.c.d", "three parts"), ("a.!.c", "base64url"), ("a.e30x.c", "JSON")]
+        {
             let error = Given::read(&Token::given(text)).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
         }

@@ -68,8 +68,7 @@ impl Http {
     /// When the root or the proxy cannot be used.
     pub fn new(base: &CaUrl, trust: Trust<'_>, proxy: Option<&str>) -> Result<Self, Problem> {
         let local = |error: String| Problem::Local(error);
-        let runtime =
-            Builder::new_current_thread().enable_all().build().map_err(|error| local(error.to_string()))?;
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| local(error.to_string()))?;
         let mut builder = Client::builder()
             .tls_backend_preconfigured(tls::configuration(trust)?)
             .tls_info(true)

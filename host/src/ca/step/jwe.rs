@@ -18,7 +18,7 @@ const FEWEST_ROUNDS: u32 = 1_000;
 
 /// Why a key was not decrypted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum JweError {
+pub(super) enum JweError {
     /// It is no such thing.
     #[error("the CA's encrypted key is damaged: {0}")]
     Damaged(&'static str),
@@ -26,7 +26,9 @@ pub enum JweError {
     #[error("the CA's encrypted key uses {0}, which is not supported")]
     Unsupported(String),
     /// The count would keep this machine busy, or gives the password away.
-    #[error("the CA's encrypted key wants {0} rounds of PBKDF2; between {FEWEST_ROUNDS} and {MOST_ROUNDS} are accepted")]
+    #[error(
+        "the CA's encrypted key wants {0} rounds of PBKDF2; between {FEWEST_ROUNDS} and {MOST_ROUNDS} are accepted"
+    )]
     Rounds(u64),
     /// It does not open.
     #[error("the password is wrong")]
@@ -51,7 +53,7 @@ struct Header {
 ///
 /// # Errors
 /// The password is wrong, or it is encrypted in a way that is not supported.
-pub fn decrypt(compact: &str, password: &[u8]) -> Result<Zeroizing<Vec<u8>>, JweError> {
+pub(super) fn decrypt(compact: &str, password: &[u8]) -> Result<Zeroizing<Vec<u8>>, JweError> {
     let mut parts = compact.trim().split('.');
     let mut part = || parts.next().ok_or(JweError::Damaged("it has fewer than five parts"));
     let (protected, key, iv, ciphertext, tag) = (part()?, part()?, part()?, part()?, part()?);

@@ -30,18 +30,18 @@ struct Jwk {
 
 /// A provisioner's key.
 #[derive(Debug)]
-pub struct ProvisionerKey {
+pub(super) struct ProvisionerKey {
     /// What signs.
-    pub key: SigningKey,
+    pub(super) key: SigningKey,
     /// Its ID, where it has one.
-    pub kid: Option<String>,
+    pub(super) kid: Option<String>,
 }
 
 /// Reads a private key in JSON.
 ///
 /// # Errors
 /// It is none, or of a type that nobody signs tokens with.
-pub fn parse(json: &[u8]) -> Result<ProvisionerKey, KeyError> {
+pub(super) fn parse(json: &[u8]) -> Result<ProvisionerKey, KeyError> {
     // serde's own text could quote the key.
     let jwk: Jwk = serde_json::from_slice(json).map_err(|_| wrong("it is not a JSON Web Key"))?;
     if jwk.d.is_empty() {

@@ -88,15 +88,15 @@ pub struct Identification {
     #[arg(long, value_name = "NAME", env = "WARDED_PROVISIONER", help_heading = "Who you are to the CA")]
     pub provisioner: Option<String>,
     /// File of the provisioner's password
+    #[arg(long, value_name = "FILE", env = "WARDED_PROVISIONER_PASSWORD_FILE", help_heading = "Who you are to the CA")]
+    pub provisioner_password_file: Option<PathBuf>,
+    /// File of the provisioner's private key (JWK or PEM), instead of a password
     #[arg(
         long,
         value_name = "FILE",
-        env = "WARDED_PROVISIONER_PASSWORD_FILE",
+        conflicts_with = "provisioner_password_file",
         help_heading = "Who you are to the CA"
     )]
-    pub provisioner_password_file: Option<PathBuf>,
-    /// File of the provisioner's private key (JWK or PEM), instead of a password
-    #[arg(long, value_name = "FILE", conflicts_with = "provisioner_password_file", help_heading = "Who you are to the CA")]
     pub provisioner_key_file: Option<PathBuf>,
     /// File of one-time tokens (`warded token`), one a line; `-` reads standard input
     #[arg(
@@ -121,7 +121,8 @@ mod tests {
     #[test]
     fn a_table_is_read_strictly() {
         let good = "url = 'ca.example.org'\nroot = '/etc/warded/root_ca.crt'\nfingerprint = '";
-        let fingerprint = "2F:47:ac:d7:e0:f3:e3:c1:a2:5b:06:cc:5a:1a:8e:43:e1:d1:d2:a8:c6:c7:0a:2d:7b:8d:3a:7a:57:c1:31:53";
+        let fingerprint =
+            "2F:47:ac:d7:e0:f3:e3:c1:a2:5b:06:cc:5a:1a:8e:43:e1:d1:d2:a8:c6:c7:0a:2d:7b:8d:3a:7a:57:c1:31:53";
         let settings: Settings = toml::from_str(&format!("{good}{fingerprint}'")).unwrap();
         assert_eq!(settings.url.to_string(), "https://ca.example.org");
         for (text, why) in [

@@ -64,15 +64,13 @@ pub fn read(directory: &Path) -> Result<Option<Settings>> {
                 return Err(Error::usage(format!("cannot use the set-up of step in {}", directory.display()))
                     .cause("an authority or a profile in contexts.json is not a plain name"));
             }
-            (
-                directory.join("authorities").join(context.authority),
-                directory.join("profiles").join(context.profile),
-            )
+            (directory.join("authorities").join(context.authority), directory.join("profiles").join(context.profile))
         }
     };
     let file = "config/defaults.json";
     let below: Defaults = json(&authority.join(file))?.unwrap_or_default();
-    let above: Defaults = if profile == authority { Defaults::default() } else { json(&profile.join(file))?.unwrap_or_default() };
+    let above: Defaults =
+        if profile == authority { Defaults::default() } else { json(&profile.join(file))?.unwrap_or_default() };
     let url = above.ca_url.or(below.ca_url);
     let fingerprint = above.fingerprint.or(below.fingerprint);
     let (Some(url), Some(fingerprint)) = (url, fingerprint) else { return Ok(None) };

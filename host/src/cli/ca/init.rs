@@ -11,7 +11,7 @@ use ssh_key::HashAlg;
 use std::path::{PathBuf, absolute};
 
 #[derive(Debug, Args)]
-pub(super) struct Init {
+pub(in crate::cli) struct Init {
     /// The directory to make; whoever can read it can certify anything
     directory: PathBuf,
 }

@@ -32,9 +32,7 @@ impl Roots {
         let keys = context.authority.open()?.roots(kind)?;
         let lines: Vec<String> = keys
             .iter()
-            .map(|key| {
-                key.to_openssh().map_err(|error| Error::failed("cannot write the CA's public key").cause(error))
-            })
+            .map(|key| key.to_openssh().map_err(|error| Error::failed("cannot write the CA's public key").cause(error)))
             .collect::<Result<_>>()?;
         for line in &lines {
             output.line(line)?;

@@ -90,7 +90,8 @@ impl CaObject {
         // A CA without SSH is shown, too.
         let roots = api::ssh_roots(step.http()).ok();
         let keys = |kind| roots.as_ref().map(|roots| fingerprints(roots.of(kind))).unwrap_or_default();
-        let root = Root::parse(step.root()).map_err(|error| Error::failed("cannot read the pinned root").cause(error))?;
+        let root =
+            Root::parse(step.root()).map_err(|error| Error::failed("cannot read the pinned root").cause(error))?;
         Ok(Self {
             schema: SCHEMA,
             ca: step.http().base().to_string(),
@@ -130,7 +131,8 @@ impl CaObject {
         }
         let width = self.provisioners.iter().map(|found| found.name.chars().count()).max().unwrap_or_default().min(40);
         for ProvisionerObject { name, kind, usable_for, state } in &self.provisioners {
-            let state = state.as_ref().map(|state| format!(" · {}", output.paint(Style::Red, state))).unwrap_or_default();
+            let state =
+                state.as_ref().map(|state| format!(" · {}", output.paint(Style::Red, state))).unwrap_or_default();
             output.line(format!("provisioner  {name:width$}  {kind:7} {usable_for}{state}"))?;
         }
         Ok(())

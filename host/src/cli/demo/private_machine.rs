@@ -91,6 +91,7 @@ impl PrivateMachine {
             sshd_config: Some(self.directory.join("ssh/sshd_config")),
             sshd: self.sshd.clone(),
             ca: Some(self.directory.join("ca")),
+            ..Options::default()
         })
     }
 

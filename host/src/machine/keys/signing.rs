@@ -132,7 +132,7 @@ impl SigningKey {
     /// # Errors
     /// The signature cannot be made.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let failed = |error: rsa::signature::Error| KeyError::Generation(error.to_string());
+        let failed = |error: signature::Error| KeyError::Generation(error.to_string());
         match self {
             Self::Ed25519(key) => Ok(key.try_sign(message).map_err(failed)?.to_bytes().to_vec()),
             Self::P256(key) => {

@@ -155,9 +155,9 @@ pub(super) fn chain(path: &Path) -> Result<Vec<Vec<u8>>, CaError> {
 
 fn trimmed(mut secret: Secret) -> Secret {
     if secret.last() == Some(&b'\n') {
-        secret.truncate(secret.len() - 1);
+        secret.pop();
         if secret.last() == Some(&b'\r') {
-            secret.truncate(secret.len() - 1);
+            secret.pop();
         }
     }
     secret
@@ -186,7 +186,11 @@ mod tests {
             (named(|_| ()), "", Source::Password),
             (named(|_| ()), "provisioner-password-file = '/p'", Source::PasswordFile("/p".into())),
             (named(|_| ()), configured, Source::KeyFile("/k".into())),
-            (named(|who| who.provisioner_password_file = Some("q".into())), configured, Source::PasswordFile("q".into())),
+            (
+                named(|who| who.provisioner_password_file = Some("q".into())),
+                configured,
+                Source::PasswordFile("q".into()),
+            ),
             (named(|who| who.token_file = Some("t".into())), configured, Source::Tokens("t".into())),
             (
                 Identification { x5c_cert: file("c"), x5c_key: file("d"), ..Identification::default() },
@@ -202,7 +206,9 @@ mod tests {
     fn one_newline_is_no_part_of_a_password() {
         let scratch = tempfile::tempdir().unwrap();
         let file = scratch.path().join("password");
-        for (contents, password) in [("p w", "p w"), ("pw\n", "pw"), ("pw\r\n", "pw"), ("pw\n\n", "pw\n"), (" pw ", " pw ")] {
+        for (contents, password) in
+            [("p w", "p w"), ("pw\n", "pw"), ("pw\r\n", "pw"), ("pw\n\n", "pw\n"), (" pw ", " pw ")]
+        {
             fs::write(&file, contents).unwrap();
             assert_eq!(**password_file(&file).unwrap(), *password.as_bytes(), "{contents:?}");
         }

@@ -72,7 +72,7 @@ impl Problem {
 }
 
 /// The first error of a type among an error and its causes, those inside I/O errors included.
-fn find<T: Error + 'static>(error: &(dyn Error + 'static)) -> Option<&T> {
+fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<T>() {

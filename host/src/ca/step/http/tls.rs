@@ -48,7 +48,8 @@ fn name(name: &GeneralName) -> Option<String> {
     }
     let GeneralName::IpAddress(address) = name else { return None };
     let bytes = address.as_bytes();
-    let address = <[u8; 4]>::try_from(bytes).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
+    let address =
+        <[u8; 4]>::try_from(bytes).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
     address.ok().map(|address| address.to_string())
 }
 

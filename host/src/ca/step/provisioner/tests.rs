@@ -21,11 +21,21 @@ fn the_named_one_or_the_only_one_is_chosen() {
     let all = provisioners();
     for (purpose, named, expected) in [
         (Purpose::IssueWithKey, Some("web"), Ok("web")),
-        (Purpose::IssueWithKey, None, Err("several of its provisioners can issue SSH certificates to who knows its password: admin (JWK), web (jwk)")),
+        (
+            Purpose::IssueWithKey,
+            None,
+            Err(
+                "several of its provisioners can issue SSH certificates to who knows its password: admin (JWK), web (jwk)",
+            ),
+        ),
         (Purpose::IssueWithKey, Some("tls"), Err("enableSSHCA is false")),
         (Purpose::IssueWithKey, Some("pop"), Err("another type")),
         (Purpose::IssueWithKey, Some("gone"), Err("no provisioner \"gone\"")),
-        (Purpose::IssueWithX5c, None, Err("x5c (X5C): the CA could not initialise it (Uninitialized: no\\u{1b}[2J roots)")),
+        (
+            Purpose::IssueWithX5c,
+            None,
+            Err("x5c (X5C): the CA could not initialise it (Uninitialized: no\\u{1b}[2J roots)"),
+        ),
         (Purpose::Renew, None, Ok("pop")),
         (Purpose::Renew, Some("late"), Ok("late")),
         (Purpose::Renew, Some("never"), Err("disableRenewal is true")),
