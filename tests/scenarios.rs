@@ -12,5 +12,6 @@ mod recovery;
 mod refusals;
 mod secrets;
 mod somebody_elses_sshd;
+mod step_ca;
 mod terms;
 mod wit_denials;

@@ -9,6 +9,7 @@ pub(crate) mod hostile_ca;
 pub(crate) mod https;
 pub(crate) mod jwk;
 pub(crate) mod machine;
+pub(crate) mod member;
 pub(crate) mod network;
 pub(crate) mod peer;
 pub(crate) mod policy;
@@ -22,6 +23,7 @@ pub(crate) mod x509;
 
 pub(crate) use client::{Client, Knows};
 pub(crate) use machine::{Machine, Setup};
+pub(crate) use member::Member;
 pub(crate) use peer::Peer;
 pub(crate) use policy::Grants;
 pub(crate) use run::Run;

@@ -73,6 +73,11 @@ impl HostileCa {
         self.honest.tls.fingerprint()
     }
 
+    /// Its root certificate.
+    pub(crate) fn root(&self) -> String {
+        self.honest.tls.root()
+    }
+
     /// The public key that signs certificates of hosts (`host`) or users (`user`).
     pub(crate) fn authority(&self, kind: &str) -> String {
         self.honest.signer.public(&format!("{kind}_ca"))

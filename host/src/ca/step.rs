@@ -176,6 +176,12 @@ impl StepAuthority {
         self.credential()?.token(self.claims("", Use::Sign, wanted.key_id, Some(wanted), life))
     }
 
+    /// The time as the CA has it, in seconds since 1970: it refuses tokens that are older than its own start, by its
+    /// own clock. That the clocks are close is seen to before.
+    fn ca_time(&self) -> u64 {
+        now().saturating_add_signed(self.http.ahead().unwrap_or_default() / 1000)
+    }
+
     fn claims<'a>(
         &'a self,
         provisioner: &'a str,
@@ -185,7 +191,7 @@ impl StepAuthority {
         life: u64,
     ) -> Claims<'a> {
         let (ca, root) = (&self.settings.url, &self.settings.fingerprint);
-        Claims { ca, root, provisioner, purpose, subject, wanted, now: now(), life }
+        Claims { ca, root, provisioner, purpose, subject, wanted, now: self.ca_time(), life }
     }
 
     /// Refuses to go on where the CA would: with a clock that is off by more than a minute.

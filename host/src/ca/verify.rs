@@ -96,6 +96,10 @@ impl Wrong {
 /// # Errors
 /// The first thing that is wrong.
 pub fn check(certificate: &Certificate, request: &IssueRequest, roots: &[PublicKey], now: u64) -> Result<(), Wrong> {
+    // Its signer is looked up among those of the wanted kind: the kind is the clearer thing to tell.
+    if certificate.kind() != request.kind {
+        return Err(Wrong::OtherKind(certificate.kind()));
+    }
     signed_by(certificate, roots)?;
     if certificate.valid_before() == u64::MAX {
         return Err(Wrong::NoEnd);

@@ -1,0 +1,142 @@
+//! Trust in a CA, by fingerprint, by token, and as `step` left it.
+
+use crate::support::{
+    Machine, Member, Run,
+    step_ca::{Provisioner, Setup, StepCa},
+};
+use std::fs;
+
+fn machine() -> Member {
+    Member { machine: Machine::stopped() }
+}
+
+#[test]
+fn a_ca_is_trusted_by_its_fingerprint_once_and_for_all() {
+    let member = machine();
+    let Some(ca) = StepCa::start(&member.machine.network()) else { return };
+    let (url, fingerprint) = (ca.url(), ca.fingerprint());
+    // Another way to write it is the same.
+    let upper = fingerprint.to_uppercase();
+    let pairs: Vec<&str> = (0..32).map(|at| &upper[2 * at..2 * at + 2]).collect();
+    let object = member
+        .warded(&["bootstrap", "--ca-url", &url, "--fingerprint", &pairs.join(":"), "--json"])
+        .ends(0)
+        .object("warded.bootstrap/1");
+    assert_eq!(object["fingerprint"], fingerprint);
+    assert_eq!(object["changed"], true);
+    assert_eq!(fs::read_to_string(member.machine.path("root_ca.crt")).unwrap().trim(), ca.root().trim());
+    let written = fs::read(member.config()).unwrap();
+
+    let again = member.warded(&["bootstrap", "--ca-url", &url, "--fingerprint", &fingerprint, "--json"]).ends(0);
+    assert_eq!(again.object("warded.bootstrap/1")["changed"], false);
+    assert_eq!(fs::read(member.config()).unwrap(), written);
+
+    let other = "00".repeat(32);
+    member.bootstrap(&url, &other).ends(5).says(&["trusts another CA", "--force"]);
+    assert_eq!(fs::read(member.config()).unwrap(), written);
+    for (kind, option) in [("host", "--host"), ("user", "--user")] {
+        let roots = member.warded(&["ca", "roots", option]).ends(0).stdout;
+        let expected: Vec<String> =
+            ca.authority(kind).split(' ').take(2).map(|field| field.trim().to_owned()).collect();
+        assert_eq!(roots.trim(), expected.join(" "), "{kind}");
+    }
+    let root = ca.path("root.crt");
+    fs::write(&root, ca.root()).unwrap();
+    let printed = member.warded(&["root-fingerprint", root.to_str().unwrap()]).ends(0).stdout;
+    assert_eq!(printed.trim(), fingerprint);
+}
+
+#[test]
+fn what_is_not_that_ca_is_refused() {
+    let member = machine();
+    let Some(ca) = StepCa::start(&member.machine.network()) else { return };
+    let unknown = "11".repeat(32);
+    member.bootstrap(&ca.url(), &unknown).ends(1).says(&["no root with that fingerprint", "root-fingerprint"]);
+    member.bootstrap("http://127.0.0.1", &unknown).ends(2).says(&["https only"]);
+    member.bootstrap(&ca.url(), "abc").ends(2).says(&["64 hexadecimal digits"]);
+    member.bootstrap("https://127.0.0.1:1", &unknown).ends(6).says(&["cannot be reached"]);
+    assert!(!member.config().exists());
+}
+
+#[test]
+fn the_set_up_of_step_is_used_as_it_is() {
+    let member = machine();
+    let Some(ca) = StepCa::start(&member.machine.network()) else { return };
+    let step = member.machine.path("dot-step");
+    fs::create_dir_all(step.join("config")).unwrap();
+    fs::create_dir_all(step.join("certs")).unwrap();
+    fs::write(step.join("certs/root_ca.crt"), ca.root()).unwrap();
+    let root = step.join("certs/root_ca.crt");
+    // As `step ca bootstrap` writes it.
+    let defaults = format!(
+        "{{\n  \"ca-url\": \"{}\",\n  \"fingerprint\": \"{}\",\n  \"root\": \"{}\",\n  \"redirect-url\": \"\"\n}}\n",
+        ca.url(),
+        ca.fingerprint(),
+        root.display()
+    );
+    fs::write(step.join("config/defaults.json"), defaults).unwrap();
+    let warded = |arguments: &[&str]| Run::of(member.command(arguments).env("STEPPATH", &step));
+    fs::write(member.config(), "").unwrap();
+    let roots = warded(&["ca", "roots", "--host"]).ends(0).stdout;
+    assert!(ca.authority("host").starts_with(roots.trim()), "{roots}");
+    let imported = warded(&["bootstrap", "--json"]).ends(0).object("warded.bootstrap/1");
+    assert_eq!(imported["fingerprint"], ca.fingerprint());
+    // From then on without it.
+    member.warded(&["ca", "roots", "--host"]).ends(0);
+}
+
+#[test]
+fn a_token_is_enough_to_begin_with() {
+    let admin = machine();
+    let Some(ca) = StepCa::start(&admin.machine.network()) else { return };
+    let admin = Member::of(admin.machine, &ca);
+    let password = ca.password_file();
+    let tokens = admin
+        .warded(&["token", "web1", "--host", "--provisioner-password-file", password.to_str().unwrap()])
+        .ends(0)
+        .stdout;
+    assert_eq!(tokens.lines().count(), 3);
+    let file = admin.machine.path("tokens");
+    fs::write(&file, tokens).unwrap();
+    fs::remove_file(admin.config()).unwrap();
+    let trusted = admin
+        .warded(&["bootstrap", "--token-file", file.to_str().unwrap(), "--json"])
+        .ends(0)
+        .object("warded.bootstrap/1");
+    assert_eq!((&trusted["fingerprint"], &trusted["url"]), (&ca.fingerprint().into(), &ca.url().into()));
+}
+
+#[test]
+fn what_the_ca_can_do_is_shown_and_what_it_cannot_is_diagnosed() {
+    let member = machine();
+    let setup = Setup::of([
+        Provisioner::jwk("admin"),
+        Provisioner::jwk("tls").claim("enableSSHCA", false),
+        Provisioner::sshpop("sshpop"),
+        Provisioner::acme("acme"),
+        Provisioner::unreachable("sso"),
+    ]);
+    let Some(ca) = StepCa::with(&member.machine.network(), &setup) else { return };
+    let member = Member::of(member.machine, &ca);
+    let shown = member.warded(&["ca", "show", "--json"]).ends(0).object("warded.ca/1");
+    assert_eq!((&shown["health"], &shown["fingerprint"]), (&"ok".into(), &ca.fingerprint().into()));
+    assert!(shown["clock_ahead"].as_f64().unwrap().abs() < 5.0, "{shown}");
+    let of = |name: &str| {
+        shown["provisioners"].as_array().unwrap().iter().find(|found| found["name"] == name).unwrap().clone()
+    };
+    assert_eq!(of("admin")["usable_for"], "hosts and people");
+    assert_eq!(of("tls")["usable_for"], "not for SSH");
+    assert_eq!(of("sshpop")["usable_for"], "renewals of hosts");
+    assert_eq!(of("acme")["usable_for"], "not for SSH");
+    assert!(of("sso")["state"].as_str().unwrap().contains("Uninitialized"), "{shown}");
+
+    let doctor = member.warded(&["doctor", "--json"]).ends(4).object("warded.doctor/1");
+    let sick: Vec<String> = doctor["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["state"] != "ok")
+        .map(|finding| finding["seen"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(sick.len() == 1 && sick[0].contains("sso (OIDC) does not work"), "{sick:?}");
+}

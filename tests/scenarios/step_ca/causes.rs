@@ -1,0 +1,236 @@
+//! The CA refuses with one sentence for everything. What is printed is the true cause.
+
+use crate::support::{
+    Machine, Member, Run,
+    request::claims,
+    step_ca::{PASSWORD, Provisioner, Setup, StepCa},
+};
+use serde_json::json;
+use std::fs;
+
+fn setup(provisioners: impl IntoIterator<Item = Provisioner>) -> Setup {
+    Setup::of(provisioners)
+}
+
+/// What a machine's CA is like, how it is asked for certificates, how that ends, and which words say why.
+type Case = (&'static str, Setup, &'static [&'static str], i32, &'static [&'static str]);
+
+#[test]
+fn enrolments() {
+    let admin = || Provisioner::jwk("admin");
+    let cases: Vec<Case> = vec![
+        ("fine", setup([admin()]), &[], 0, &[]),
+        (
+            "two that would do",
+            setup([admin(), Provisioner::jwk("web")]),
+            &[],
+            1,
+            &["several of its provisioners", "admin (JWK), web (JWK)", "--provisioner admin"],
+        ),
+        ("two, one named", setup([admin(), Provisioner::jwk("web")]), &["--provisioner", "web"], 0, &[]),
+        ("unknown", setup([admin()]), &["--provisioner", "me"], 1, &["no provisioner \"me\"", "admin (JWK)"]),
+        (
+            "not for SSH, named",
+            setup([admin(), Provisioner::jwk("tls").claim("enableSSHCA", false)]),
+            &["--provisioner", "tls"],
+            1,
+            &["tls (JWK) does not issue", "enableSSHCA is false"],
+        ),
+        (
+            "not for SSH, not named",
+            setup([Provisioner::jwk("tls").claim("enableSSHCA", false)]),
+            &[],
+            1,
+            &["none of its provisioners can issue", "tls (JWK): its claim enableSSHCA is false"],
+        ),
+        (
+            "renewals only",
+            setup([Provisioner::sshpop("sshpop")]),
+            &[],
+            1,
+            &["no provisioner that can issue SSH certificates"],
+        ),
+        (
+            "uninitialised, named",
+            setup([admin(), Provisioner::unreachable("sso")]),
+            &["--provisioner", "sso"],
+            1,
+            &["sso (OIDC) does not issue"],
+        ),
+        (
+            "no SSH",
+            Setup { ssh: false, ..setup([admin()]) },
+            &[],
+            1,
+            &["this CA does not issue SSH certificates", "step ca init --ssh"],
+        ),
+        (
+            "a policy",
+            Setup { allowed: vec!["*.other.example".to_owned()], ..setup([admin()]) },
+            &[],
+            1,
+            &["refused to certify", "it does not allow this", "web1.example.org", "policy"],
+        ),
+    ];
+    for (case, setup, arguments, code, words) in cases {
+        let machine = Machine::stopped();
+        let Some(ca) = StepCa::with(&machine.network(), &setup) else { return };
+        let member = Member::of(machine, &ca);
+        let before = member.machine.tree();
+        let password = ca.password_file();
+        let more = [&["--provisioner-password-file", password.to_str().unwrap()], arguments].concat();
+        eprintln!("case: {case}");
+        let run = member.certifies(&more).ends(code).says(words);
+        if code != 0 {
+            assert_eq!(member.machine.tree(), before, "{case}");
+        }
+        assert!(!run.stderr.contains(PASSWORD), "{case}");
+    }
+}
+
+#[test]
+fn passwords() {
+    let machine = Machine::stopped();
+    let Some(ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca);
+    let wrong = member.machine.path("wrong");
+    fs::write(&wrong, "nope\n").unwrap();
+    let file = wrong.to_str().unwrap();
+    member.certifies(&["--provisioner-password-file", file]).ends(2).says(&["the password is wrong"]);
+    member.certifies(&["--provisioner-password-file", "/gone"]).ends(2).says(&["cannot read /gone"]);
+    member.certifies(&[]).ends(2).says(&["there is no terminal to ask for it", "--token-file"]);
+    // From the environment, and from systemd.
+    Run::of(member.command(&["token", "a", "--host"]).env("WARDED_PROVISIONER_PASSWORD", PASSWORD)).ends(0);
+    let credentials = member.machine.path("credentials");
+    fs::create_dir(&credentials).unwrap();
+    fs::write(credentials.join("provisioner-password"), format!("{PASSWORD}\n")).unwrap();
+    Run::of(member.command(&["token", "a", "--host"]).env("CREDENTIALS_DIRECTORY", &credentials)).ends(0);
+}
+
+/// What a machine's CA is like when it is to renew, what is done to the certificates or the CA before, and how it ends.
+#[test]
+fn renewals() {
+    type Change = fn(&mut StepCa, &Member);
+    type Case = (&'static str, Vec<Provisioner>, Change, i32, &'static [&'static str]);
+    let usual = || vec![Provisioner::jwk("admin"), Provisioner::sshpop("sshpop")];
+    let cases: Vec<Case> = vec![
+        ("fine", usual(), |_, _| (), 0, &[]),
+        ("restarted", usual(), |ca, _| ca.restart(), 0, &[]),
+        (
+            "no SSHPOP",
+            vec![Provisioner::jwk("admin")],
+            |_, _| (),
+            1,
+            &["no provisioner that can renew host certificates", "\"type\": \"SSHPOP\""],
+        ),
+        (
+            "SSHPOP taken away since",
+            usual(),
+            |ca, _| {
+                ca.reconfigure(|config| {
+                    config["authority"]["provisioners"].as_array_mut().unwrap().pop();
+                });
+            },
+            1,
+            &["no SSHPOP provisioner \"sshpop\"", "\"type\": \"SSHPOP\""],
+        ),
+        (
+            "renewals disabled since",
+            usual(),
+            |ca, _| {
+                ca.reconfigure(|config| {
+                    config["authority"]["provisioners"][1]["claims"]["disableRenewal"] = json!(true);
+                });
+            },
+            1,
+            &["sshpop (SSHPOP): its claim disableRenewal is true"],
+        ),
+        (
+            "expired, and not allowed",
+            usual(),
+            |ca, member| member.signed_by_hand(ca, &["-V", "-2d:-1d"]),
+            2,
+            &["the password of the provisioner admin is needed"],
+        ),
+        (
+            "for ever",
+            usual(),
+            |ca, member| member.signed_by_hand(ca, &["-V", "always:forever"]),
+            1,
+            &["it never expires"],
+        ),
+        ("stopped", usual(), |ca, _| ca.stop(), 6, &["cannot be reached"]),
+    ];
+    for (case, provisioners, change, code, words) in cases {
+        let machine = Machine::stopped();
+        let Some(mut ca) = StepCa::with(&machine.network(), &Setup::of(provisioners)) else { return };
+        let member = Member::of(machine, &ca).certified(&ca);
+        change(&mut ca, &member);
+        let before = member.machine.tree();
+        eprintln!("case: {case}");
+        member.warded(&["renew", "--force"]).ends(code).says(words);
+        assert_eq!(member.machine.tree() == before, code != 0, "{case}");
+    }
+}
+
+#[test]
+fn revoked() {
+    let machine = Machine::stopped();
+    let Some(ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    let certificate = ssh_key::Certificate::from_openssh(&member.certificate("rsa")).unwrap();
+    let serial = certificate.serial().to_string();
+    let mut claims = claims(&ca.https(), "admin", "revoke");
+    claims["sub"] = serial.clone().into();
+    let token = ca.key("admin").token(&claims);
+    let body = json!({ "serial": serial, "ott": token, "reasonCode": 1, "reason": "lost", "passive": true });
+    ca.https().post("/ssh/revoke", &body).unwrap().ok(200);
+    member.warded(&["renew", "--force"]).ends(1).says(&["most likely revoked", "ssh_host_rsa_key"]);
+}
+
+/// step-ca allows for a minute; what is beyond is told with its number, before a token is used up.
+#[test]
+fn clocks() {
+    let machine = Machine::stopped();
+    let Some(ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    let log = || fs::read_to_string(ca.path("log")).unwrap().matches("\"/ssh/renew\"").count();
+    for (seconds, words) in [
+        (30, None),
+        (-30, None),
+        (90, Some("1 min 30 s ahead of the CA's")),
+        (-90, Some("1 min 30 s behind the CA's")),
+        (3600, Some("1 h 0 min ahead of the CA's")),
+        (-3600, Some("1 h 0 min behind the CA's")),
+    ] {
+        let before = log();
+        let run = member.warded_at(seconds, &["renew", "--force"]);
+        match words {
+            None => {
+                run.ends(0);
+            }
+            Some(words) => {
+                // A few seconds pass on a busy machine.
+                let stem = words.split(" s ").next().unwrap_or(words);
+                assert_ne!(run.code, Some(0), "{seconds}");
+                let said = run.stderr.contains(words) || run.stderr.contains(stem) || run.stderr.contains("1 min 29 s");
+                assert!(said && run.stderr.contains("set this machine's clock"), "{seconds}: {}", run.stderr);
+                assert_eq!(log(), before, "{seconds}: nothing was asked for");
+            }
+        }
+    }
+}
+
+#[test]
+fn names() {
+    let machine = Machine::stopped();
+    let setup = Setup { names: vec!["127.0.0.1".to_owned(), "ca.example.org".to_owned()], ..Setup::default() };
+    let Some(ca) = StepCa::with(&machine.network(), &setup) else { return };
+    let member = Member { machine };
+    member.bootstrap(&ca.url_by("localhost"), &ca.fingerprint()).ends(6).says(&[
+        "not for localhost",
+        "127.0.0.1",
+        "ca.example.org",
+        "\"dnsNames\"",
+    ]);
+}

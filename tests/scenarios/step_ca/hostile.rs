@@ -1,0 +1,109 @@
+//! A CA that lies, breaks off, or goes on for ever: refused with a clear text, in bounded time and memory, and
+//! nothing is changed.
+
+use crate::support::{
+    Machine, Member, Run,
+    hostile_ca::{Connection, Fault, HostileCa, Lie, Manner},
+    step_ca::PASSWORD,
+};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+/// No command waits longer for a CA.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A machine that trusted the CA when that was still honest, and then asks it for certificates.
+fn certifies(fault: Fault) -> (Member, Run, Duration) {
+    let machine = Machine::stopped();
+    let ca = HostileCa::start(&machine.network(), fault);
+    let member = Member { machine };
+    let config = format!(
+        "[step-ca]\nurl = \"{}\"\nfingerprint = \"{}\"\nroot = \"{}\"\n",
+        ca.url(),
+        ca.fingerprint(),
+        member.machine.path("root_ca.crt").display()
+    );
+    fs::write(member.config(), config).unwrap();
+    fs::write(member.machine.path("root_ca.crt"), ca.root()).unwrap();
+    let password = member.machine.path("password");
+    fs::write(&password, PASSWORD).unwrap();
+    let before = member.machine.tree();
+    let begun = Instant::now();
+    let run = member.certifies(&["--provisioner-password-file", password.to_str().unwrap()]);
+    let time = begun.elapsed();
+    assert!(run.code == Some(0) || member.machine.tree() == before, "{fault:?}: something was changed");
+    assert!(time < PATIENCE, "{fault:?}: {time:?}");
+    (member, run, time)
+}
+
+#[test]
+fn an_honest_one_is_believed() {
+    certifies(Fault::Nothing).1.ends(0);
+}
+
+#[test]
+fn every_lie_in_a_certificate_is_seen() {
+    for (lie, words) in [
+        (Lie::OtherKey, "it is for another key"),
+        (Lie::OtherKind, "it is a user certificate"),
+        (Lie::NoPrincipals, "it names no principal"),
+        (Lie::ExtraPrincipal, "which was not asked for"),
+        (Lie::OtherPrincipal, "is missing"),
+        (Lie::UnknownSigner, "not a key of this CA"),
+        (Lie::BadSignature, "its signature is not the CA's"),
+        (Lie::Sha1, "SHA-1"),
+        (Lie::Expired, "it expired at"),
+        (Lie::NotYetValid, "it holds only from"),
+        (Lie::Forever, "it never expires"),
+        (Lie::PlainKey, "not an SSH certificate"),
+        (Lie::Noise, "not an SSH certificate"),
+        (Lie::Missing, "not what a step-ca answers"),
+    ] {
+        let (_, run, _) = certifies(Fault::Certificate(lie));
+        assert_ne!(run.code, Some(0), "{lie:?}");
+        assert!(run.stderr.contains(words), "{lie:?}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn every_broken_answer_is_told() {
+    let slow = Manner::Slow(Duration::from_secs(1));
+    for (fault, words) in [
+        (Fault::Connection(Connection::Closed), "cannot be reached"),
+        (Fault::Connection(Connection::Silent), "no answer in time"),
+        (Fault::Connection(Connection::Plain), "TLS"),
+        (Fault::Connection(Connection::OtherRoot), "not issued by the root that this machine trusts"),
+        (Fault::Connection(Connection::OtherName), "is not for 127.0.0.1"),
+        (Fault::Connection(Connection::Expired), "does not hold at this machine's time"),
+        (Fault::Answer("/ssh/sign", Manner::Page(500)), "it failed itself"),
+        (Fault::Answer("/ssh/sign", Manner::Page(502)), "HTTP 502"),
+        (Fault::Answer("/ssh/sign", Manner::Refused(401)), "does not do SSH"),
+        (Fault::Answer("/ssh/sign", Manner::Refused(403)), "it does not allow this"),
+        (Fault::Answer("/ssh/sign", Manner::Busy(3600)), "left alone for 1 h 0 min"),
+        (Fault::Answer("/ssh/sign", Manner::Redirect("https://127.0.0.1:1/")), "redirection"),
+        (Fault::Answer("/ssh/sign", Manner::Truncated), "not what a step-ca answers"),
+        (Fault::Answer("/ssh/sign", Manner::Cut), "ended before the answer did"),
+        (Fault::Answer("/provisioners", Manner::Endless), "longer than"),
+        (Fault::Answer("/ssh/roots", Manner::EndlessHead), "cannot be reached"),
+        (Fault::Answer("/ssh/roots", slow), "no answer in time"),
+        (Fault::Answer("/provisioners", Manner::Silent), "no answer in time"),
+        (Fault::Iterations(1 << 31), "2147483648 rounds of PBKDF2"),
+        (Fault::Pages, "its list does not end"),
+        (Fault::Clock(7230), "2 h 0 min behind the CA's"),
+        (Fault::Clock(-7200), "ahead of the CA's"),
+    ] {
+        let (_, run, _) = certifies(fault);
+        assert_ne!(run.code, Some(0), "{fault:?}");
+        assert!(run.stderr.contains(words), "{fault:?}: {words:?} is not in\n{}", run.stderr);
+    }
+}
+
+#[test]
+fn no_other_root_is_pinned() {
+    let member = Member { machine: Machine::stopped() };
+    let ca = HostileCa::start(&member.machine.network(), Fault::OtherRoot);
+    member.bootstrap(&ca.url(), &ca.fingerprint()).ends(5).says(&["it returned a certificate with the fingerprint"]);
+    assert!(!member.config().exists() && !member.machine.path("root_ca.crt").exists());
+}

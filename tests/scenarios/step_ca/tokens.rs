@@ -1,0 +1,91 @@
+//! One-time tokens: the CA's password stays on the admin's machine.
+
+use crate::support::{
+    Machine, Member, Run,
+    request::{claims, for_host},
+    step_ca::StepCa,
+};
+use std::{fs, path::PathBuf};
+
+const NAME: &str = "web1.example.org";
+
+/// Tokens that the admin makes, with these arguments.
+fn tokens(member: &Member, ca: &StepCa, more: &[&str]) -> Vec<String> {
+    let password = ca.password_file();
+    let make = ["token", NAME, "--host", "--provisioner-password-file", password.to_str().unwrap()];
+    let run = member.warded(&[&make[..], more].concat()).ends(0);
+    run.stdout.lines().map(str::to_owned).collect()
+}
+
+/// Certifies with these tokens.
+fn certifies(member: &Member, tokens: &[String]) -> Run {
+    let file: PathBuf = member.machine.path("tokens");
+    fs::write(&file, tokens.join("\n")).unwrap();
+    member.certifies(&["--token-file", file.to_str().unwrap()])
+}
+
+#[test]
+fn each_token_serves_once_and_what_it_got_is_not_lost() {
+    let machine = Machine::stopped();
+    let Some(ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca);
+    let three = tokens(&member, &ca, &[]);
+    certifies(&member, &three[..2]).ends(2).says(&["3 one-time tokens needed", "2 given", "--count 3"]);
+    // The last one is used already when its turn comes: the run fails, after two certificates.
+    let repeated = [three[0].clone(), three[1].clone(), three[1].clone()];
+    certifies(&member, &repeated).ends(1).says(&["most likely used already", "warded token"]);
+    assert!(!member.certificate_file("rsa").exists());
+    // Those two are still good: one token is enough now.
+    certifies(&member, &three[2..]).ends(0);
+    for name in ["rsa", "ecdsa", "ed25519"] {
+        assert!(member.certificate(name).contains("-cert-v01@openssh.com"), "{name}");
+    }
+    member.machine.audit();
+}
+
+#[test]
+fn a_token_that_will_be_refused_is_not_used_up() {
+    let machine = Machine::stopped();
+    let Some(mut ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca);
+    let sign = |claims| vec![ca.key("admin").token(&claims); 3];
+    let with = |name: &str, value: serde_json::Value| {
+        let mut claims = for_host(claims(&ca.https(), "admin", "sign"), &[NAME]);
+        claims[name] = value;
+        sign(claims)
+    };
+    let past = jiff::Timestamp::now().as_second() - 3600;
+    for (tokens, cause) in [
+        (sign(for_host(claims(&ca.https(), "admin", "sign"), &["other.example.org"])), "not for web1.example.org"),
+        (sign(for_host(claims(&ca.https(), "admin", "sign"), &[NAME, "x.example.org"])), "also for x.example.org"),
+        (sign(claims(&ca.https(), "admin", "sign")), "--ssh --host"),
+        (with("exp", past.into()), "expired 60 min ago"),
+        (with("aud", "https://elsewhere.example/1.0/ssh/sign".into()), "its audience is elsewhere.example"),
+        (with("sha", "00".repeat(32).into()), "with the root 0000"),
+        (vec!["nonsense".to_owned(); 3], "it is no token"),
+    ] {
+        certifies(&member, &tokens).ends(2).says(&["does not fit", cause]);
+    }
+    let log = fs::read_to_string(ca.path("log")).unwrap();
+    assert!(!log.contains("\"/ssh/sign\""), "nothing was asked for");
+
+    // What only the CA can know: it was restarted after the token was made.
+    let early = tokens(&member, &ca, &[]);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    ca.restart();
+    certifies(&member, &early).ends(1).says(&["before the CA was last started", "warded token"]);
+}
+
+#[test]
+fn a_tokens_time_is_bounded() {
+    let machine = Machine::stopped();
+    let Some(ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca);
+    assert_eq!(tokens(&member, &ca, &["--count", "1", "--valid", "10s"]).len(), 1);
+    let password = ca.password_file();
+    for valid in ["5s", "2h"] {
+        let make =
+            ["token", NAME, "--host", "--valid", valid, "--provisioner-password-file", password.to_str().unwrap()];
+        member.warded(&make).ends(2).says(&["from 10s to 1h"]);
+    }
+}
