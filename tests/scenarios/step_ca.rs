@@ -2,6 +2,8 @@
 
 mod bootstrap;
 mod causes;
+mod figures;
 mod hostile;
 mod lifecycle;
+mod secrets;
 mod tokens;

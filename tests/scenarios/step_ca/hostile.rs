@@ -58,7 +58,7 @@ fn every_lie_in_a_certificate_is_seen() {
         (Lie::NotYetValid, "it holds only from"),
         (Lie::Forever, "it never expires"),
         (Lie::PlainKey, "not an SSH certificate"),
-        (Lie::Noise, "not an SSH certificate"),
+        (Lie::Noise, "the certificate is not base64"),
         (Lie::Missing, "not what a step-ca answers"),
     ] {
         let (_, run, _) = certifies(Fault::Certificate(lie));

@@ -78,3 +78,25 @@ fn what_expired_is_renewed_where_the_ca_allows_it() {
         assert!(!listed(&member, name).contains("Serial: 77\n"), "{name} was not renewed");
     }
 }
+
+/// The host's own key speaks for it, of whatever type it is; and the environment's proxies are nobody's business.
+#[test]
+fn keys_of_every_curve_renew_themselves() {
+    for bits in ["384", "521"] {
+        let machine = Machine::stopped();
+        let Some(ca) = StepCa::start(&machine.network()) else { return };
+        let key = machine.path("ssh/ssh_host_ecdsa_key");
+        fs::remove_file(&key).unwrap();
+        fs::remove_file(key.with_extension("pub")).unwrap();
+        Run::of(Command::new("ssh-keygen").args(["-q", "-N", "", "-t", "ecdsa", "-b", bits, "-f"]).arg(&key)).ends(0);
+        let member = Member::of(machine, &ca).certified(&ca);
+        let before = member.certificate("ecdsa");
+        assert!(before.starts_with(&format!("ecdsa-sha2-nistp{bits}-cert-v01@openssh.com ")));
+        let mut command = member.command(&["renew", "--force"]);
+        for proxy in ["http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
+            command.env(proxy, "http://127.0.0.1:1");
+        }
+        Run::of(&mut command).ends(0);
+        assert_ne!(member.certificate("ecdsa"), before);
+    }
+}

@@ -5,7 +5,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 
 /// What every JWK provisioner's key is encrypted with.
-pub(crate) const PASSWORD: &str = "provisioner-password";
+pub(crate) const PASSWORD: &str = "open sesame, says Ali";
 
 /// One entry of a CA's configuration.
 #[derive(Clone, Debug)]

@@ -233,10 +233,12 @@ fn key_of_file(file: &Path, contents: &[u8], provisioner: &Provisioner) -> Resul
         let key = SigningKey::parse(contents).map_err(|error| wrong(error.to_string()))?;
         return Ok(ProvisionerKey { key, kid: None });
     }
-    if text.starts_with('{') {
-        return jwk::parse(contents).map_err(|error| wrong(error.to_string()));
-    }
+    let compact = match jwe::compact_of(text) {
+        Some(compact) => compact,
+        None if text.starts_with('{') => return jwk::parse(contents).map_err(|error| wrong(error.to_string())),
+        None => text.to_owned(),
+    };
     let password = source::password(provisioner.name())?;
-    let json = jwe::decrypt(text, &password).map_err(|error| wrong(error.to_string()))?;
+    let json = jwe::decrypt(&compact, &password).map_err(|error| wrong(error.to_string()))?;
     jwk::parse(&json).map_err(|error| wrong(error.to_string()))
 }

@@ -49,6 +49,22 @@ struct Header {
     crit: Option<serde_json::Value>,
 }
 
+/// The flattened JSON form (RFC 7516, 7.2.2), which `step crypto jwk create` writes.
+#[derive(Deserialize)]
+struct Flattened {
+    protected: String,
+    encrypted_key: String,
+    iv: String,
+    ciphertext: String,
+    tag: String,
+}
+
+/// The compact form of what stands in JSON; none where it is something else.
+pub(super) fn compact_of(json: &str) -> Option<String> {
+    let Flattened { protected, encrypted_key, iv, ciphertext, tag } = serde_json::from_str(json).ok()?;
+    Some([protected, encrypted_key, iv, ciphertext, tag].join("."))
+}
+
 /// Decrypts a compact JWE.
 ///
 /// # Errors
@@ -176,6 +192,17 @@ mod tests {
             assert_eq!(decrypt(&jwe, b"wrong"), Err(JweError::Password), "{alg}");
             assert_eq!(decrypt(&jwe, b""), Err(JweError::Password), "{alg}");
         }
+    }
+
+    #[test]
+    fn what_step_writes_into_a_file_opens_too() {
+        let jwe = encrypt("PBES2-HS256+A128KW", 1000, b"p");
+        let parts: Vec<&str> = jwe.split('.').collect();
+        let json = serde_json::json!({
+            "protected": parts[0], "encrypted_key": parts[1], "iv": parts[2], "ciphertext": parts[3], "tag": parts[4],
+        });
+        assert_eq!(compact_of(&json.to_string()), Some(jwe));
+        assert_eq!(compact_of("{\"kty\":\"EC\"}"), None);
     }
 
     /// Counts that a server could keep a client busy with, or learn the password from.
