@@ -12,6 +12,7 @@ pub mod progress;
 mod recover;
 mod renew;
 mod report;
+mod risk;
 mod status;
 mod undo;
 mod watchdog;
@@ -19,6 +20,7 @@ mod watchdog;
 use crate::{
     context::{Context, Options},
     error::Exit,
+    machine::core_dump,
 };
 use clap::{Args, Parser, Subcommand};
 use output::Output;
@@ -95,6 +97,7 @@ enum Command {
 /// Runs the command line and gives its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    core_dump::forbid();
     let Cli { global, command } = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -112,7 +115,7 @@ pub fn main() -> ExitCode {
         sshd: global.sshd,
         ca: global.ca,
     };
-    let open = || Context::open(&options);
+    let open = || Context::open(&options).map_err(|error| error.or_state("nothing was changed"));
     let ended = match command {
         Command::Plan(command) => open().and_then(|context| command.run(&context, output)),
         Command::Apply(command) => open().and_then(|context| command.run(&context, output)),
