@@ -2,6 +2,8 @@
 
 mod audit;
 mod commands;
+mod core_dump;
+mod edges;
 mod failures;
 mod left_alone;
 mod pins;
@@ -10,7 +12,9 @@ mod properties;
 mod record;
 mod recovery;
 mod refusals;
+mod room;
 mod secrets;
+mod served;
 mod somebody_elses_sshd;
 mod step_ca;
 mod terms;

@@ -14,6 +14,7 @@ pub mod progress;
 mod recover;
 mod renew;
 mod report;
+mod risk;
 mod root_fingerprint;
 mod status;
 mod token;
@@ -24,6 +25,7 @@ use crate::{
     ca::step::Identification,
     context::{Context, Options},
     error::Exit,
+    machine::core_dump,
 };
 use clap::{Args, Parser, Subcommand};
 use output::Output;
@@ -108,6 +110,7 @@ enum Command {
 /// Runs the command line and gives its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    core_dump::forbid();
     let Cli { global, command } = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -126,10 +129,11 @@ pub fn main() -> ExitCode {
         ca: global.ca,
         identification: Identification::default(),
     };
-    let open = || Context::open(&options);
     let open_as = |identification: &Identification| {
         Context::open(&Options { identification: identification.clone(), ..options.clone() })
+            .map_err(|error| error.or_state("nothing was changed"))
     };
+    let open = || open_as(&Identification::default());
     let ended = match command {
         Command::Bootstrap(command) => command.run(&options, output),
         Command::Plan(command) => open().and_then(|context| command.run(&context, output)),

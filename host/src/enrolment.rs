@@ -120,15 +120,12 @@ impl Enrolment {
         let Some(bytes) = state.read(FILE)? else { return Ok(None) };
         let unreadable = |why: String| {
             Error::failed(format!("cannot read the enrolment record {}", state.path().join(FILE).display()))
-                .cause(why)
+                .cause(crate::text::neutral(&why))
                 .next("apply certify-host again: it writes a new one")
         };
         let record: Self = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
         if record.schema != SCHEMA {
-            return Err(unreadable(format!(
-                "its schema is {}, and this version knows {SCHEMA}",
-                crate::text::neutral(&record.schema)
-            )));
+            return Err(unreadable(format!("its schema is {}, and this version knows {SCHEMA}", record.schema)));
         }
         Ok(Some(record))
     }

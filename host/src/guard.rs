@@ -23,6 +23,7 @@ pub mod proof;
 pub mod transcript;
 pub mod unasked;
 pub mod unchanged;
+pub mod ways_in;
 
 pub use baseline::Baseline;
 pub use candidate::Candidate;

@@ -7,6 +7,7 @@ mod issued;
 pub mod plan;
 pub mod prove;
 mod rolled_back;
+pub mod serve;
 pub mod settle;
 pub mod take_back;
 pub mod watchdog;
@@ -25,7 +26,7 @@ use crate::{
     guard::{Proof, Verified},
     machine::{facts::Init, login, services::Reloaded, signals::Shield},
     text::count,
-    transaction::{Afterwards, Confirm, Transaction},
+    transaction::{Afterwards, Confirm, LeftAlone, Transaction},
 };
 use jiff::Timestamp;
 use prove::Guard;
@@ -48,6 +49,8 @@ pub struct Done {
     pub verified: Option<Verified>,
     /// How each service was reloaded.
     pub reloads: Reloads,
+    /// What could not be tidied up: somebody has written to it.
+    pub left_alone: Vec<LeftAlone>,
     /// Until when somebody has to confirm it; none: it is kept.
     pub confirm: Option<Confirm>,
 }
@@ -82,7 +85,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, progres
         Err(error) => return Err(unchanged(take_back(context, &mut transaction, error))),
     };
     match change(context, identity, &guard, &work, &certificates, &mut transaction, &mut watchdog, progress) {
-        Ok(Changed { reloads, verified }) => {
+        Ok(Changed { reloads, verified, left_alone }) => {
             let confirm = transaction.journal().confirm.clone();
             if confirm.is_some() {
                 watchdog.leave();
@@ -92,7 +95,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, progres
             issued::forget(context, &certificates);
             ended(if confirm.is_some() { "waits to be confirmed" } else { "kept" })
                 .map_err(|error| error.or_state(format!("the change was made and kept, as run {run}")))?;
-            Ok(Done { run, certificates, proof, verified, reloads, confirm })
+            Ok(Done { run, certificates, proof, verified, reloads, left_alone, confirm })
         }
         Err(error) => {
             progress.stage("taking it back");
@@ -122,6 +125,7 @@ fn prepare(context: &Context, identity: &Identity, guard: &Guard, work: &Work) -
 struct Changed {
     reloads: Vec<(String, Reloaded)>,
     verified: Option<Verified>,
+    left_alone: Vec<LeftAlone>,
 }
 
 /// From the first file to the last look. After an error the caller takes everything back.
@@ -154,18 +158,20 @@ fn change(
     stage("proving it live");
     let verified = guard.verify(certificates)?;
     context.log.append_synced(&event(EventKind::Intent).detail("keep"))?;
+    let mut left_alone = Vec::new();
     if work.confirm_within.is_some() {
         transaction.await_confirmation()?;
         watchdog.hand_over()?;
     } else {
-        for left in transaction.keep()? {
+        left_alone = transaction.keep()?;
+        for left in &left_alone {
             let left = left.to_string();
             // It is kept, whatever cannot be recorded now.
             drop(context.log.append(&event(EventKind::Result).detail(&left)));
             progress.note(&left);
         }
     }
-    Ok(Changed { reloads, verified })
+    Ok(Changed { reloads, verified, left_alone })
 }
 
 /// Files first, then the reload, then a look whether everything is as before; each for itself.

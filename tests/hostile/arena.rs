@@ -106,6 +106,12 @@ fn try_one(case: &Case) -> Cost {
     let kib = fs::read_to_string(&measured).unwrap().trim().parse().unwrap();
     fs::remove_file(measured).unwrap();
     look(case, &machine, &run, &directory, &before);
+    // Whatever was about to end by itself has a moment for that.
+    let patience = Instant::now() + Duration::from_secs(10);
+    while !machine.programs().is_empty() && Instant::now() < patience {
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(machine.programs(), Vec::<String>::new(), "{}: it left programs behind", case.name);
     assert!(time < LONGEST, "{}: it took {time:?}", case.name);
     assert!(kib < MOST_KIB, "{}: it took {kib} KiB", case.name);
     Cost { name: case.name.clone(), time, kib }

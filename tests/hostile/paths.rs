@@ -7,6 +7,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, linkat, mknodat};
 use std::{
     fs::{self, File},
     os::unix::fs::{PermissionsExt as _, chown, symlink},
+    path::Path,
 };
 
 /// What nobody grants.
@@ -165,6 +166,12 @@ fn links() -> Vec<Case> {
     cases
 }
 
+/// A file of this mode.
+fn mode_of(path: &Path, mode: u32) {
+    fs::write(path, "old\n").unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
 /// Things that are no files, or files with another name.
 fn kinds() -> Vec<Case> {
     let thing = |name: &str, why: &str, make: fn(&Machine)| {
@@ -202,6 +209,33 @@ fn kinds() -> Vec<Case> {
                 guest.does("files.write", &[&[Text(b"{dir}/granted/thing"), Text(b"#!/bin/sh\n")][..], &mode].concat());
             })
             .gives_up("io", "permission bits only"),
+        case("a file that everybody may write")
+            .granted(WRITE)
+            .given(ground)
+            .does(|guest| {
+                let mode = [Number(1), Number(0o666)];
+                guest.does("files.write", &[&[Text(b"{dir}/granted/thing"), Text(b"x\n")][..], &mode].concat());
+            })
+            .gives_up("unsafe-mode", "nobody else may be let write it"),
+        case("a file that the group may write from now on")
+            .granted(WRITE)
+            .given(ground)
+            .given(|machine| mode_of(&machine.path("granted/thing"), 0o644))
+            .does(|guest| {
+                let mode = [Number(1), Number(0o664)];
+                guest.does("files.write", &[&[Text(b"{dir}/granted/thing"), Text(b"x\n")][..], &mode].concat());
+            })
+            .gives_up("unsafe-mode", "nobody else may be let write it"),
+        case("a file that the group could write before")
+            .granted(WRITE)
+            .given(ground)
+            .given(|machine| mode_of(&machine.path("granted/thing"), 0o664))
+            .does(|guest| {
+                let mode = [Number(1), Number(0o664)];
+                guest.does("files.write", &[&[Text(b"{dir}/granted/thing"), Text(b"x\n")][..], &mode].concat());
+            })
+            .ends(&[0], &[])
+            .may_change(&["granted/thing"]),
         case("a file in a directory that is not there")
             .granted(WRITE)
             .given(ground)

@@ -23,10 +23,14 @@ fn what_is_written_through_an_open_descriptor_is_told() {
     Grants::of(&["files.write = [\"{sshd}/sshd_config.d/60-test.conf\"]", "services.ssh = [\"reload\"]"])
         .write_demo(&machine.path("policies"));
     let path = format!("path={}", file.display());
-    let arguments = ["apply", "write-file", "--policy", "writer", "--yes", "--set", "reload=yes"];
+    let arguments = ["apply", "write-file", "--policy", "writer", "--yes", "--json", "--set", "reload=yes"];
     let mut command = machine.warded_command(arguments);
     let run = Run::of(command.args(["--set", "text=# new", "--set", &path, "--sshd"]).arg(&sshd));
-    run.ends(0).says(&["note: ", "60-test.conf.warded-", "this is what they wrote"]);
+    let run = run.ends(0).says(&["note: ", "60-test.conf.warded-", "this is what they wrote"]);
+    let left = run.object("warded.apply/1")["left_alone"].clone();
+    assert_eq!(left.as_array().unwrap().len(), 1, "{left}");
+    assert!(left[0]["path"].as_str().unwrap().contains("60-test.conf.warded-"), "{left}");
+    assert!(left[0]["why"].as_str().unwrap().contains("this is what they wrote"), "{left}");
     let theirs: Vec<_> = fs::read_dir(&directory)
         .unwrap()
         .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())

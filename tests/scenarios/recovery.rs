@@ -3,6 +3,7 @@
 
 mod confirm;
 mod kill_points;
+mod reported;
 mod unattended;
 
 use crate::support::{Knows, Machine, Run, machine::NAME};

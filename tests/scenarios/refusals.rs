@@ -5,6 +5,7 @@ mod certificates;
 mod configuration;
 mod other_people;
 mod reach;
+mod ways_in;
 
 use crate::support::{Grants, Knows, Machine, Run};
 
@@ -36,6 +37,6 @@ fn refused(machine: &Machine, keywords: &str, lines: &[&str], says: &[&str]) {
 
 /// The sshd still serves whoever knows one of its keys.
 #[track_caller]
-fn serves(machine: &Machine) {
+pub(super) fn serves(machine: &Machine) {
     machine.client(&Knows::Keys(machine.host_key("ed25519"))).connects();
 }

@@ -35,6 +35,26 @@ fn what_ends_is_named_and_an_undo_brings_the_old_terms_back() {
 }
 
 #[test]
+fn terms_alone_are_something_to_do() {
+    let machine = Machine::start();
+    certify(&machine, ["a.test"]).ends(0);
+    let set = ["plan", "certify-host", "--set", "principal=a.test", "--json"];
+    let plan = machine.warded(set).ends(0).object("warded.plan/1");
+    assert!(plan["enrolment"].is_null() && plan["pending"] == false, "{plan}");
+    fs::remove_file(machine.path("state/enrolment.json")).unwrap();
+    let before = machine.tree();
+    let plan = machine.warded(set).ends(3).object("warded.plan/1");
+    assert_eq!((&plan["pending"], plan["files"].as_array().unwrap().len()), (&true.into(), 0), "{plan}");
+    assert!(plan["enrolment"].as_str().unwrap().starts_with("a.test by the local CA"), "{plan}");
+    let words = machine.warded(["plan", "certify-host", "--set", "principal=a.test"]).ends(3).stdout;
+    assert!(words.contains("> enrol for renew-host: a.test") && words.contains("would enrol this machine"), "{words}");
+    assert!(names(&machine).is_empty(), "a plan enrolled it");
+    certify(&machine, ["a.test"]).ends(0);
+    assert_eq!((names(&machine), machine.tree()), (vec!["a.test".to_owned()], before));
+    machine.warded(set).ends(0);
+}
+
+#[test]
 fn another_ca_is_not_accepted_unattended_and_named_in_the_plan() {
     let machine = Machine::start();
     certify(&machine, ["a.test"]).ends(0);

@@ -7,13 +7,17 @@ use super::{
     network::Network,
     run::Run,
 };
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs,
     net::{Ipv4Addr, TcpListener},
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    os::{
+        fd::AsFd as _,
+        unix::fs::{MetadataExt as _, PermissionsExt as _},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
@@ -179,6 +183,36 @@ impl Machine {
     /// Something in this machine's directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
+    }
+
+    /// The same, seen with what is mounted on this machine alone.
+    pub(crate) fn inside(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        self.enclosure.as_ref().map_or_else(|| path.clone(), |enclosure| enclosure.outside(&path))
+    }
+
+    /// A socket that listens on this machine, and is nobody's there.
+    pub(crate) fn listen(&self, port: u16) -> TcpListener {
+        let enclosure = self.enclosure.as_ref().expect("this takes a network of its own");
+        let network = fs::File::open(enclosure.outside(Path::new("/proc/1/ns/net"))).unwrap();
+        // A thread can be in another network than its process.
+        let listen = move || {
+            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap()
+        };
+        std::thread::spawn(listen).join().unwrap()
+    }
+
+    /// Programs that run on this machine beside what keeps it; those that have ended do not count,
+    /// although nobody there asks how.
+    pub(crate) fn programs(&self) -> Vec<String> {
+        let Some(enclosure) = &self.enclosure else { return Vec::new() };
+        let stat = |entry: fs::DirEntry| {
+            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            (pid != 1 && !stat.contains(") Z ")).then_some(stat)
+        };
+        fs::read_dir(enclosure.outside(Path::new("/proc"))).unwrap().filter_map(|entry| stat(entry.unwrap())).collect()
     }
 
     /// sshd's main configuration file.

@@ -61,7 +61,8 @@ pub fn verify(directory: &Path) -> Result<Verified, Broken> {
     walk.end()
 }
 
-/// The records in order, for showing them. Does not check the chain.
+/// The records in order, for showing them: lines whose own hash is right. Whether they hang together
+/// [`verify`] says.
 ///
 /// # Errors
 /// When there is a log that cannot be opened. A line that is not a record is an item.
@@ -71,7 +72,8 @@ pub fn read(directory: &Path) -> Result<impl Iterator<Item = Result<Record, Unre
     })?;
     let lines = file.into_iter().flat_map(|file| BufReader::new(file).split(b'\n').map_while(io::Result::ok));
     let record = |(text, line): (Vec<u8>, u64)| {
-        serde_json::from_slice(&text).map_err(|_| Unreadable { line, bytes: text.len() })
+        let own = chain::link(&text).and_then(|_| serde_json::from_slice(&text).ok());
+        own.ok_or(Unreadable { line, bytes: text.len() })
     };
     Ok(lines.zip(1..).map(record))
 }

@@ -6,6 +6,7 @@ use super::{
     progress::Progress,
     recover,
     report::{self, DoneObject, PlanObject},
+    risk::AcceptRisk,
 };
 use crate::{
     audit::Kind,
@@ -16,7 +17,10 @@ use crate::{
     enrolment::Enrolment,
     error::{Error, Exit, Result},
     operation::session::Message,
-    pipeline::{self, Done, Planned, Request, Work, certify},
+    pipeline::{
+        self, Done, Planned, Request, Work, certify,
+        serve::{self, Unserved},
+    },
     policy::{name::Name, setting::Setting, store},
     text::count,
     transaction,
@@ -41,6 +45,8 @@ pub(super) struct Apply {
     confirm: ConfirmWithin,
     #[command(flatten)]
     pub(super) identification: Identification,
+    #[command(flatten)]
+    risk: AcceptRisk,
 }
 
 /// Which procedure, with which settings.
@@ -66,23 +72,42 @@ impl Plan {
         recover::report(context, output)?;
         let policies = context.policies()?;
         let planned = self.procedure.plan(context, &policies, output, None)?;
-        let review = planned.review();
-        let pending = !planned.session.changes.is_empty();
+        let mut review = planned.review();
+        let enrolment = new_terms(context, &planned)?;
+        let unserved = serve::unserved(context, &planned)?;
+        if !unserved.is_empty() {
+            review.reloads = unserved.services();
+        }
         report::header(output, context, &planned)?;
         report::review(output, &review)?;
         report::messages(output, &planned.session.messages)?;
-        if pending {
-            output.line(format!(
-                "{} would change {}. Nothing has been changed.",
-                planned.identity.procedure,
-                count(review.files.len(), "file")
-            ))?;
-        } else {
+        report::unserved(output, &unserved)?;
+        report::enrolment(output, enrolment.as_ref())?;
+        let would = [
+            (!planned.session.changes.is_empty()).then(|| format!("change {}", count(review.files.len(), "file"))),
+            (!unserved.is_empty()).then(|| format!("reload {}", review.reloads.join(", "))),
+            enrolment.as_ref().map(|_| "enrol this machine on new terms".to_owned()),
+        ];
+        let would: Vec<String> = would.into_iter().flatten().collect();
+        if would.is_empty() {
             output.line("Nothing to do.")?;
+        } else {
+            let procedure = &planned.identity.procedure;
+            output.line(format!("{procedure} would {}. Nothing has been changed.", would.join(", and ")))?;
         }
-        output.object(&PlanObject::new(&planned, &review))?;
-        Ok(if pending { Exit::Pending } else { Exit::Done })
+        output.object(&PlanObject::new(&planned, &review, enrolment.as_ref(), !would.is_empty()))?;
+        Ok(if would.is_empty() { Exit::Done } else { Exit::Pending })
     }
+}
+
+/// The terms that this machine would be enrolled on, where they are new: with the same ones the old
+/// record stays. An enrolment is a change like any other.
+fn new_terms(context: &Context, planned: &Planned<'_>) -> Result<Option<Enrolment>> {
+    let known = Enrolment::load(&context.state)?;
+    Ok(planned
+        .enrolment()
+        .filter(|enrolment| !known.as_ref().is_some_and(|known| known.same_as(enrolment)))
+        .map(|enrolment| enrolment.replacing(known)))
 }
 
 impl Apply {
@@ -97,14 +122,11 @@ impl Apply {
         report::header(output, context, &planned)?;
         report::review(output, &review)?;
         report::messages(output, &planned.session.messages)?;
-        // With the same terms the old record stays: an enrolment is a change like any other.
-        let known = Enrolment::load(&context.state)?;
-        let enrolment = planned
-            .enrolment()
-            .filter(|enrolment| !known.as_ref().is_some_and(|known| known.same_as(enrolment)))
-            .map(|enrolment| enrolment.replacing(known));
-        if let Some(enrolment) = &enrolment {
-            output.line(format!("> enrol for {}: {enrolment}", enrolment.procedure))?;
+        let enrolment = new_terms(context, &planned)?;
+        report::enrolment(output, enrolment.as_ref())?;
+        let unserved = serve::unserved(context, &planned)?;
+        if !unserved.is_empty() {
+            return self.reload_only(context, output, planned, &unserved);
         }
         let messages = planned.session.messages.clone();
         let identity = planned.identity.clone();
@@ -122,6 +144,7 @@ impl Apply {
         let progress = Progress::new(output.json);
         work.own = enrolment.as_ref().map(Enrolment::with_run).transpose()?;
         work.confirm_within = self.confirm.confirm_within;
+        work.may_lose_logins = self.risk.lose_ssh();
         let done = pipeline::carry_out(context, &identity, work, &progress)?;
         drop(progress);
         // It is done, whether anybody reads of it or not.
@@ -152,6 +175,23 @@ impl Apply {
             output.line("Nothing to do.")?;
         }
         output.object(&DoneObject::nothing("warded.apply/1", self.procedure.procedure.as_str(), messages))?;
+        Ok(Exit::Done)
+    }
+
+    /// What is left where no file changes, and sshd serves something else than what is there.
+    fn reload_only(
+        &self,
+        context: &Context,
+        output: Output,
+        planned: Planned<'_>,
+        unserved: &Unserved,
+    ) -> Result<Exit> {
+        report::unserved(output, unserved)?;
+        if !self.yes && !confirm(&format!("Reload {}?", unserved.services().join(", ")))? {
+            output.note("Nothing was changed.");
+            return Err(Error::quiet(Exit::Failed));
+        }
+        report::reloaded(context, output, "warded.apply/1", planned, unserved)?;
         Ok(Exit::Done)
     }
 

@@ -1,6 +1,9 @@
 //! `warded recover`, and what the other commands do about a run that has not ended.
 
-use super::output::{Output, Style};
+use super::{
+    output::{Output, Style},
+    report::LeftObject,
+};
 use crate::{
     context::{Context, Options},
     error::{Exit, Result},
@@ -136,12 +139,6 @@ struct RunObject {
 }
 
 #[derive(Serialize)]
-struct LeftObject {
-    path: String,
-    why: String,
-}
-
-#[derive(Serialize)]
 struct ReloadObject {
     service: String,
     how: Option<String>,
@@ -150,7 +147,6 @@ struct ReloadObject {
 
 impl From<&TakenBack> for RunObject {
     fn from(done: &TakenBack) -> Self {
-        let left = done.files.left_alone.iter();
         let reload = |(service, outcome): &(String, Result<_>)| ReloadObject {
             service: service.clone(),
             how: outcome.as_ref().ok().map(ToString::to_string),
@@ -161,7 +157,7 @@ impl From<&TakenBack> for RunObject {
             policy: done.run.policy.clone(),
             procedure: done.run.procedure.clone(),
             restored: done.files.restored.iter().map(ToString::to_string).collect(),
-            left_alone: left.map(|left| LeftObject { path: left.path.to_string(), why: left.why.clone() }).collect(),
+            left_alone: done.files.left_alone.iter().map(LeftObject::from).collect(),
             reloads: done.aftermath.reloads.iter().map(reload).collect(),
             fault: done.aftermath.fault.as_ref().map(|fault| fault.message().to_owned()),
         }

@@ -13,7 +13,7 @@ use crate::{
     enrolment::Enrolment,
     error::{Error, Exit, Result},
     operation::session::{Level, Message},
-    pipeline::{self, Done, Request, Work, certify},
+    pipeline::{self, Done, Request, Work, certify, serve},
     policy::store::{self, Granting},
     transaction,
 };
@@ -58,6 +58,12 @@ impl Renew {
         let exit =
             if messages.iter().any(|message| message.level == Level::Warn) { Exit::Degraded } else { Exit::Done };
         if planned.session.changes.is_empty() {
+            let unserved = serve::unserved(context, &planned)?;
+            if !unserved.is_empty() {
+                report::unserved(output, &unserved)?;
+                report::reloaded(context, output, "warded.renew/1", planned, &unserved)?;
+                return Ok(exit);
+            }
             output.line(if exit == Exit::Done { "Nothing is due." } else { "Nothing was renewed." })?;
             output.object(&DoneObject::nothing("warded.renew/1", procedure, &messages))?;
             return Ok(exit);

@@ -1,14 +1,23 @@
 //! How plans and results are shown: the same facts as in JSON.
 
-use super::output::{Output, Style};
+use super::{
+    output::{Output, Style},
+    progress::Progress,
+};
 use crate::{
     ca::Certificate,
     change_set::review::{Action, Review},
     context::Context,
+    enrolment::Enrolment,
     error::Result,
     operation::session::{Level, Message},
-    pipeline::{Done, Planned},
+    pipeline::{
+        Done, Planned, Work,
+        serve::{self, Unserved},
+    },
     policy::store::Origin,
+    text::count,
+    transaction::LeftAlone,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -81,6 +90,50 @@ pub(super) fn messages(output: Output, messages: &[Message]) -> Result<()> {
     Ok(())
 }
 
+/// The terms that a machine is enrolled on.
+pub(super) fn enrolment(output: Output, enrolment: Option<&Enrolment>) -> Result<()> {
+    enrolment.map_or(Ok(()), |enrolment| output.line(format!("> enrol for {}: {enrolment}", enrolment.procedure)))
+}
+
+/// What lies on disk and is not served.
+pub(super) fn unserved(output: Output, unserved: &Unserved) -> Result<()> {
+    if unserved.is_empty() {
+        return Ok(());
+    }
+    unserved.certificates.iter().try_for_each(|certificate| {
+        output.line(format!(
+            "note: the {} with serial {} is on disk, and not served until sshd reads it",
+            certificate.algorithm(),
+            certificate.serial()
+        ))
+    })
+}
+
+/// Has what lies on disk served, and says how that went.
+pub(super) fn reloaded(
+    context: &Context,
+    output: Output,
+    schema: &'static str,
+    planned: Planned<'_>,
+    unserved: &Unserved,
+) -> Result<()> {
+    let (identity, messages) = (planned.identity.clone(), planned.session.messages.clone());
+    let progress = Progress::new(output.json);
+    let served = serve::carry_out(context, &identity, &Work::of(planned), unserved, &progress)?;
+    drop(progress);
+    let serials: Vec<String> = served.certificates.iter().map(ToString::to_string).collect();
+    // It is done, whether anybody reads of it or not.
+    drop(output.line(format!(
+        "Reloaded {}. Seen live: {} served.",
+        unserved.services().join(", "),
+        count(serials.len(), "certificate")
+    )));
+    let reloads = served.reloads.into_iter().map(|(service, how)| ReloadObject { service, how }).collect();
+    let nothing = DoneObject::nothing(schema, identity.procedure.as_str(), &messages);
+    drop(output.object(&DoneObject { reloads, served: serials, ..nothing }));
+    Ok(())
+}
+
 /// A plan as an object.
 #[derive(Serialize)]
 pub(super) struct PlanObject<'a> {
@@ -92,19 +145,27 @@ pub(super) struct PlanObject<'a> {
     pending: bool,
     #[serde(flatten)]
     review: &'a Review,
+    /// The terms that the machine would be enrolled on; none: they stay as they are.
+    enrolment: Option<String>,
     messages: &'a [Message],
 }
 
 impl<'a> PlanObject<'a> {
-    pub(super) fn new(planned: &'a Planned<'_>, review: &'a Review) -> Self {
+    pub(super) fn new(
+        planned: &'a Planned<'_>,
+        review: &'a Review,
+        enrolment: Option<&Enrolment>,
+        pending: bool,
+    ) -> Self {
         Self {
             schema: "warded.plan/1",
             policy: planned.identity.policy.as_str(),
             version: &planned.granting.policy.version,
             component: planned.identity.component.to_string(),
             procedure: planned.identity.procedure.as_str(),
-            pending: !planned.session.changes.is_empty(),
+            pending,
             review,
+            enrolment: enrolment.map(ToString::to_string),
             messages: &planned.session.messages,
         }
     }
@@ -151,9 +212,23 @@ pub(super) struct DoneObject<'a> {
     certificates: Vec<CertificateObject>,
     reloads: Vec<ReloadObject>,
     served: Vec<String>,
+    left_alone: Vec<LeftObject>,
     /// Until when it has to be confirmed; none: it is kept.
     confirm_until: Option<Timestamp>,
     messages: &'a [Message],
+}
+
+/// A file that was left as it is, because somebody has written to it.
+#[derive(Serialize)]
+pub(super) struct LeftObject {
+    path: String,
+    why: String,
+}
+
+impl From<&LeftAlone> for LeftObject {
+    fn from(left: &LeftAlone) -> Self {
+        Self { path: left.path.to_string(), why: left.why.clone() }
+    }
 }
 
 #[derive(Serialize)]
@@ -173,6 +248,7 @@ impl<'a> DoneObject<'a> {
             certificates: Vec::new(),
             reloads: Vec::new(),
             served: Vec::new(),
+            left_alone: Vec::new(),
             confirm_until: None,
             messages,
         }
@@ -195,6 +271,7 @@ impl<'a> DoneObject<'a> {
             certificates: done.certificates.iter().map(CertificateObject::from).collect(),
             reloads: reloads.collect(),
             served: done.served(),
+            left_alone: done.left_alone.iter().map(LeftObject::from).collect(),
             confirm_until: done.confirm.as_ref().map(|confirm| confirm.until),
             messages,
         }

@@ -26,6 +26,8 @@ pub struct Candidate {
     pub(super) tree: Tree,
     /// The files that would be different.
     pub(super) staged: Staged,
+    /// Whether the operator accepts that somebody may not get in any more.
+    pub(super) may_lose_logins: bool,
     /// The copy of the main file.
     config: PathBuf,
     /// Private paths and the real ones they stand for.
@@ -66,7 +68,22 @@ impl Candidate {
             *argument = copies.argument(argument, overlay);
         }
         let config = copies.config(sshd.config.as_path()).unwrap_or_default().into();
-        Ok(Self { original, sshd, tree, staged: staged.clone(), config, names: copies.names, _scratch: scratch })
+        Ok(Self {
+            original,
+            sshd,
+            tree,
+            staged: staged.clone(),
+            may_lose_logins: false,
+            config,
+            names: copies.names,
+            _scratch: scratch,
+        })
+    }
+
+    /// Lets it through although somebody may not get in any more, where the operator accepts that.
+    #[must_use]
+    pub fn accepting_lost_logins(self, accepted: bool) -> Self {
+        Self { may_lose_logins: accepted, ..self }
     }
 
     /// The private copy of the main file, for `sshd -f`.

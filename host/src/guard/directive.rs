@@ -20,31 +20,22 @@ pub struct Argument {
 }
 
 impl Directive {
-    /// Splits a line. None if it is empty or a comment.
+    /// Splits a line. None if it says nothing to sshd: it is empty, a comment, or has a quote in its
+    /// keyword that is never closed.
     #[must_use]
     pub fn parse(line: &[u8]) -> Option<Self> {
-        let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
-        let start = line.iter().position(|byte| !blank(byte))?;
-        let rest = line.get(start..)?;
-        if rest.first() == Some(&b'#') {
+        // The first byte stays, whatever it is.
+        let last = line.iter().rposition(|byte| !is_blank(*byte) && *byte != FORM_FEED).unwrap_or_default();
+        let line = line.get(..=last)?;
+        let (mut keyword, mut at) = delimited(line, 0)?;
+        if keyword.is_empty() {
+            // What was taken is what stood before it.
+            (keyword, at) = delimited(line, at)?;
+        }
+        if keyword.is_empty() || keyword.starts_with(b"#") {
             return None;
         }
-        let (keyword, mut at) = match rest.strip_prefix(b"\"") {
-            Some(quoted) => {
-                let length = quoted.iter().position(|byte| *byte == b'"').unwrap_or(quoted.len());
-                (quoted.get(..length)?, start + length + 2)
-            }
-            None => {
-                let length = rest.iter().position(|byte| blank(byte) || b"=\"".contains(byte)).unwrap_or(rest.len());
-                (rest.get(..length)?, start + length)
-            }
-        };
-        let skip = |at: usize| at + line.get(at..).unwrap_or_default().iter().take_while(|byte| blank(byte)).count();
-        at = skip(at);
-        if line.get(at) == Some(&b'=') {
-            at = skip(at + 1);
-        }
-        Some(Self { keyword: String::from_utf8_lossy(keyword).to_lowercase(), arguments: arguments(line, at) })
+        Some(Self { keyword: String::from_utf8_lossy(&keyword).to_ascii_lowercase(), arguments: arguments(line, at) })
     }
 
     /// The keyword and arguments in one form: two lines that mean the same to sshd are equal in it.
@@ -68,10 +59,47 @@ impl Directive {
     }
 }
 
+/// Blank at the end of a line only.
+const FORM_FEED: u8 = 0x0c;
+
+/// What sshd skips beside a keyword.
+fn is_blank(byte: u8) -> bool {
+    b" \t\r\n".contains(&byte)
+}
+
+/// What separates arguments.
+fn separates(byte: u8) -> bool {
+    b" \t".contains(&byte)
+}
+
+/// The word up to the next blank or `=`, and where what follows them begins: `strdelim`. A quote in
+/// the word runs to the next one and ends it.
+fn delimited(line: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
+    let rest = line.get(at..)?;
+    let skip = |at: usize| at + line.get(at..).unwrap_or_default().iter().take_while(|byte| is_blank(**byte)).count();
+    let Some(length) = rest.iter().position(|byte| is_blank(*byte) || b"=\"".contains(byte)) else {
+        return Some((rest.to_vec(), line.len()));
+    };
+    let mut word = rest.get(..length)?.to_vec();
+    let stop = at + length;
+    if line.get(stop) == Some(&b'"') {
+        let quoted = line.get(stop + 1..)?;
+        let length = quoted.iter().position(|byte| *byte == b'"')?;
+        word.extend_from_slice(quoted.get(..length)?);
+        return Some((word, skip(stop + length + 2)));
+    }
+    let mut next = skip(stop + 1);
+    // Only one `=` is skipped.
+    if line.get(stop) != Some(&b'=') && line.get(next) == Some(&b'=') {
+        next = skip(next + 1);
+    }
+    Some((word, next))
+}
+
 fn arguments(line: &[u8], mut at: usize) -> Vec<Argument> {
     let mut found = Vec::new();
     while let Some(byte) = line.get(at) {
-        if byte.is_ascii_whitespace() || *byte == 0x0b {
+        if separates(*byte) {
             at += 1;
             continue;
         }
@@ -92,7 +120,7 @@ fn arguments(line: &[u8], mut at: usize) -> Vec<Argument> {
                     text.push(b' ');
                     at += 1;
                 }
-                (byte, None) if byte.is_ascii_whitespace() => break,
+                (byte, None) if separates(byte) => break,
                 (b'"' | b'\'', None) => quote = Some(byte),
                 (byte, Some(open)) if byte == open => quote = None,
                 (byte, _) => text.push(byte),
@@ -141,6 +169,16 @@ mod tests {
             ("Banner x#y", Some(("banner", vec!["x#y"]))),
             ("\"Port\" 22", Some(("port", vec!["22"]))),
             ("Match", Some(("match", vec![]))),
+            (" = Include /a", Some(("include", vec!["/a"]))),
+            ("=Include = /a", Some(("include", vec!["/a"]))),
+            ("==Include /a", None),
+            ("Inc\"lude\" /a", Some(("include", vec!["/a"]))),
+            ("\"\"Include /a", Some(("include", vec!["/a"]))),
+            ("Include\"/a", None),
+            ("Match all\u{b}# x", Some(("match", vec!["all\u{b}#", "x"]))),
+            ("\u{c}\r", Some(("\u{c}", vec![]))),
+            ("Port 22\u{c}\r", Some(("port", vec!["22"]))),
+            ("\u{212a}ey x", Some(("\u{212a}ey", vec!["x"]))),
         ] {
             let parsed = Directive::parse(line.as_bytes());
             let parsed = parsed.map(|one| (one.keyword, one.arguments.into_iter().map(|a| a.text).collect::<Vec<_>>()));

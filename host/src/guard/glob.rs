@@ -15,22 +15,42 @@ pub fn matches(pattern: &str, name: &str) -> bool {
     !hidden && matches_from(&pattern, &name.chars().collect::<Vec<_>>())
 }
 
+/// Where something does not match, only the last `*` can take more: whatever an earlier one took
+/// instead, the last one can take as well. So no pattern makes this slow.
 fn matches_from(pattern: &[char], name: &[char]) -> bool {
-    match pattern {
-        [] => name.is_empty(),
-        ['*', rest @ ..] => (0..=name.len()).any(|skip| matches_from(rest, name.get(skip..).unwrap_or_default())),
-        ['\\', literal, rest @ ..] => {
-            name.split_first().is_some_and(|(c, name)| c == literal && matches_from(rest, name))
+    let (mut pattern, mut name) = (pattern, name);
+    let mut last_star: Option<(&[char], &[char])> = None;
+    loop {
+        if let ['*', after @ ..] = pattern {
+            last_star = Some((after, name));
+            pattern = after;
+            continue;
         }
-        ['[', rest @ ..] if class(rest).is_some() => {
-            let Some(((negated, ranges), after)) = class(rest) else { return false };
-            name.split_first().is_some_and(|(c, name)| {
-                ranges.iter().any(|(low, high)| low <= c && c <= high) != negated && matches_from(after, name)
-            })
+        let Some((first, rest)) = name.split_first() else { return pattern.is_empty() };
+        if let Some(after) = match_one(pattern, *first) {
+            (pattern, name) = (after, rest);
+            continue;
         }
-        ['?', rest @ ..] => name.split_first().is_some_and(|(_, name)| matches_from(rest, name)),
-        [literal, rest @ ..] => name.split_first().is_some_and(|(c, name)| c == literal && matches_from(rest, name)),
+        let Some((after, [_, shorter @ ..])) = last_star else { return false };
+        last_star = Some((after, shorter));
+        (pattern, name) = (after, shorter);
     }
+}
+
+/// What is left of a pattern whose first element, which is no `*`, matches this character.
+fn match_one(pattern: &[char], character: char) -> Option<&[char]> {
+    let (matched, rest) = match pattern {
+        [] => return None,
+        ['?', rest @ ..] => (true, rest),
+        ['[', rest @ ..] => match class(rest) {
+            Some(((negated, ranges), after)) => {
+                (ranges.iter().any(|(low, high)| (low..=high).contains(&&character)) != negated, after)
+            }
+            None => (character == '[', rest),
+        },
+        ['\\', literal, rest @ ..] | [literal, rest @ ..] => (*literal == character, rest),
+    };
+    matched.then_some(rest)
 }
 
 type Class<'a> = ((bool, Vec<(char, char)>), &'a [char]);
@@ -81,8 +101,20 @@ mod tests {
             ("a\\*", "a*", true),
             ("a\\*", "ab", false),
             ("ü?", "üß", true),
+            ("a*b*c", "aXbYbZc", true),
+            ("*a[0-9]*b", "aa1b1", false),
+            ("*[!a]", "aab", true),
+            ("a\\", "a\\", true),
         ] {
             assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn no_pattern_is_slow_or_deep() {
+        let name = "a".repeat(255);
+        assert!(!matches(&"*a".repeat(100_000), &name));
+        assert!(!matches(&["*a".repeat(120), "b".to_owned()].concat(), &name));
+        assert!(matches(&"*".repeat(1_000_000), &name));
     }
 }

@@ -49,6 +49,12 @@ pub struct NotGranted {
 /// be seen for everybody.
 #[must_use]
 pub fn not_granted(old: &[u8], new: &[u8], granted: MayChange<'_>) -> Vec<NotGranted> {
+    if let MayChange::Only(_) = granted
+        && let Some(index) = new.split(|byte| *byte == b'\n').position(|line| line.contains(&0))
+    {
+        // sshd would stop reading the line there, and take the next one for the rest of it.
+        return vec![NotGranted { line: index + 1, what: "has a NUL byte".to_owned() }];
+    }
     let (old, new): (Vec<_>, Vec<_>) = (directives(old).collect(), directives(new).collect());
     let words = |lines: &[(usize, Directive)]| lines.iter().map(|(_, one)| one.normal()).collect::<Vec<_>>();
     let mut found = Vec::new();
@@ -103,6 +109,7 @@ mod tests {
                 "Port 22\nMatch User bob\n  ForceCommand x\nMatch User root\n HostCertificate /a\n",
                 vec![(4, "has `match \"User\" \"root\"`")],
             ),
+            ("Port 22\n#\0\nMatch User bob\n  ForceCommand x\n", vec![(2, "has a NUL byte")]),
             ("Match User bob\n  ForceCommand x\n", vec![(1, "removes `port \"22\"`")]),
             ("Port 22\nForceCommand x\n", vec![(3, "removes `match \"User\" \"bob\"`")]),
             (

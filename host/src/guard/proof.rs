@@ -113,6 +113,7 @@ struct Stage<'a> {
     authorities: &'a [PublicKey],
     candidate: Vec<String>,
     today: Vec<String>,
+    may_lose_logins: bool,
     /// The key that logs in, and the command that shows it.
     identity: PathBuf,
     _private: Scratch,
@@ -140,6 +141,7 @@ impl<'a> Stage<'a> {
             authorities,
             candidate: command(&candidate.sshd, candidate.config(), &authorized),
             today: command(&candidate.original, candidate.original.config.as_path(), &authorized),
+            may_lose_logins: candidate.may_lose_logins,
             identity,
             _private: private,
             _passable: passable,
@@ -225,7 +227,7 @@ impl<'a> Stage<'a> {
             return Ok(Proved::Login(user.to_owned()));
         }
         let (before, _) = self.try_login(&self.today, user)?;
-        if before <= after {
+        if before <= after || self.may_lose_logins {
             return Ok(Proved::Nothing(user.to_owned()));
         }
         let what = if after == Login::Denied { "log in any more" } else { "run a command any more" };

@@ -88,7 +88,8 @@ impl Transcript {
             } else if line.starts_with("debug1: Host '") && line.contains("' is known and matches the ") {
                 accepted = true;
                 seen.by_certificate = line.ends_with(" host certificate.");
-            } else if line == "Host key verification failed." {
+            } else if line == "Host key verification failed." || line.starts_with("Couldn't drop certificate: ") {
+                // The latter where the client was told to take certificates only (OpenSSH ≥ 10).
                 seen.end = End::HostKeyRefused;
             } else if let Some((_, list)) = line.split_once("no matching host key type found. Their offer: ") {
                 seen.offer = list.split(',').map(|name| name.trim().to_owned()).collect();
@@ -182,6 +183,10 @@ mod tests {
             ("Connection closed by 127.0.0.1 port 22\n", End::Incomplete),
             ("kex_exchange_identification: read: Connection reset by peer\n", End::Incomplete),
             ("Certificate invalid: expired\nHost key verification failed.\r\n", End::HostKeyRefused),
+            (
+                "host key x not permitted by HostkeyAlgorithms\nCouldn't drop certificate: unknown or unsupported key type\r\n",
+                End::HostKeyRefused,
+            ),
             (
                 "Unable to negotiate with UNKNOWN port 65535: no matching host key type found. Their offer: a,b\n",
                 End::NotOffered,

@@ -3,17 +3,20 @@
 #![expect(clippy::disallowed_methods, reason = "the one file that starts processes")]
 
 mod output;
+mod running;
 
 pub use output::Output;
+pub use running::end_all;
 
 use super::scratch::Scratch;
 use crate::error::{Error, Result};
+use running::Running;
 use std::{
     ffi::{OsStr, OsString},
     io::{self, BufRead as _, BufReader, Read, Write as _},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
-    process::{ChildStdin, Command, ExitStatus, Stdio},
+    process::{ChildStdin, Command, Stdio},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -85,16 +88,12 @@ impl Program {
     /// When it cannot be started.
     pub fn run(&self) -> Result<Output> {
         let deadline = Instant::now() + self.timeout;
-        let mut child = self
-            .command()
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
+        let mut running = Running::start(self.command().stdout(Stdio::piped()).stderr(Stdio::piped()))
             .map_err(|error| self.cannot_start(&error))?;
         let (done, ended) = mpsc::channel();
-        let stdout = child.stdout.take().map(|stream| collect(stream, done.clone()));
-        let stderr = child.stderr.take().map(|stream| collect(stream, done));
-        let (status, timed_out) = wait(&mut child, &ended, deadline);
+        let stdout = running.child.stdout.take().map(|stream| collect(stream, done.clone()));
+        let stderr = running.child.stderr.take().map(|stream| collect(stream, done));
+        let (status, timed_out) = running.wait(&ended, deadline);
         // Both readers end when their pipe is closed; then the channel says that nobody is left.
         let drained = Instant::now() + DRAIN;
         while !matches!(
@@ -356,28 +355,6 @@ fn collect(mut stream: impl Read + Send + 'static, done: mpsc::Sender<()>) -> Ke
         done.send(()).ok();
     });
     kept
-}
-
-/// Waits for the end of a program, or kills it and its group at the deadline.
-fn wait(child: &mut std::process::Child, ended: &mpsc::Receiver<()>, deadline: Instant) -> (Option<ExitStatus>, bool) {
-    let mut closed = false;
-    loop {
-        if let Ok(Some(status)) = child.try_wait() {
-            return (Some(status), false);
-        }
-        if Instant::now() >= deadline {
-            if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
-                rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
-            }
-            child.kill().ok();
-            return (child.wait().ok(), true);
-        }
-        // A closed output is the usual sign that it is about to end: no need to wait a whole tick.
-        if closed || !matches!(ended.recv_timeout(TICK), Err(mpsc::RecvTimeoutError::Timeout)) {
-            closed = true;
-            thread::sleep(TICK / 4);
-        }
-    }
 }
 
 #[cfg(test)]

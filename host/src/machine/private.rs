@@ -261,7 +261,7 @@ impl StateDir {
         }
         if found.mode() & 0o077 != 0 {
             let tightened = fs::set_permissions(&self.path, Permissions::from_mode(0o700));
-            tightened.map_err(|error| Self::failed("close", &self.path, &error))?;
+            tightened.map_err(|error| Self::failed("keep others out of", &self.path, &error))?;
         }
         // A user's own directories may be open to a group of one; root's have no excuse.
         for above in self.path.ancestors().skip(1).take_while(|_| user == 0) {

@@ -62,10 +62,7 @@ impl Sshd {
     /// When the binary named, or a configuration file other than the default, does not exist. Refused:
     /// others could have changed the listener's own program.
     pub fn find(config: &AbsolutePath, binary: Option<&Path>) -> Result<Option<Self>> {
-        if let Some(binary) = binary.filter(|binary| !binary.is_absolute() || !binary.is_file()) {
-            return Err(Error::usage(format!("{}: no such program", binary.display()))
-                .next("name sshd's binary by its absolute path"));
-        }
+        Self::named(binary)?;
         let scan = listener::scan(config.as_path());
         let installed = || exec::find("sshd");
         let path = match (binary, scan.first().and_then(|listener| listener.binary.as_deref())) {
@@ -97,6 +94,18 @@ impl Sshd {
             sshd.arguments.clone_from(&listener.arguments);
         }
         Ok(Some(sshd))
+    }
+
+    /// Sees that the program that the operator named, if he named one, is there.
+    ///
+    /// # Errors
+    /// Usage: it is not.
+    pub fn named(binary: Option<&Path>) -> Result<()> {
+        match binary.filter(|binary| !binary.is_absolute() || !binary.is_file()) {
+            None => Ok(()),
+            Some(binary) => Err(Error::usage(format!("{}: no such program", binary.display()))
+                .next("name sshd's binary by its absolute path")),
+        }
     }
 
     /// Looks for the listener again: after a restart it is another process.

@@ -1,6 +1,9 @@
 //! `files.*`.
 
-use super::{Failure, Operation, Session};
+use super::{
+    Failure, Operation, Session,
+    block::{BEGIN, END, outside},
+};
 use crate::{
     broker::Granted,
     change_set::staged::After,
@@ -141,59 +144,12 @@ fn only_our_block(session: &mut Session, path: &AbsolutePath, place: &Place, aft
         return Ok(());
     }
     let before = session.changes.look(place)?.map(|snapshot| snapshot.contents.to_vec()).unwrap_or_default();
-    match (outside_block(&before), outside_block(after)) {
+    match (outside(&before), outside(after)) {
         (Some(before), Some(after)) if before == after => Ok(()),
         _ => Err(Failure::new(
             "unmarked-change",
             format!("{path}: only what stands between `{BEGIN}` and `{END}` may change"),
         )
         .about("path", path)),
-    }
-}
-
-const BEGIN: &str = "# BEGIN warded";
-const END: &str = "# END warded";
-
-/// The lines outside our marked block; none where the marks are not one pair at most.
-fn outside_block(contents: &[u8]) -> Option<Vec<&[u8]>> {
-    let mut outside = Vec::new();
-    let (mut inside, mut blocks) = (false, 0);
-    for line in contents.split_inclusive(|byte| *byte == b'\n') {
-        match line.trim_ascii() {
-            mark if mark == BEGIN.as_bytes() && !inside => {
-                inside = true;
-                blocks += 1;
-            }
-            mark if mark == END.as_bytes() && inside => inside = false,
-            mark if mark == BEGIN.as_bytes() || mark == END.as_bytes() => return None,
-            _ if inside => {}
-            _ => outside.push(line),
-        }
-    }
-    (!inside && blocks <= 1).then_some(outside)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_block_may_differ() {
-        let same = |a: &str, b: &str| {
-            let (a, b) = (outside_block(a.as_bytes()), outside_block(b.as_bytes()));
-            a.is_some() && a == b
-        };
-        assert!(same("a\nb\n", "a\n# BEGIN warded\nx\n# END warded\nb\n"));
-        assert!(same("a\r\n# BEGIN warded\r\nx\r\n# END warded\r\n", "a\r\n"));
-        for bad in [
-            "a\nc\n",
-            "a\nb",
-            "a\n# BEGIN warded\nb\n",
-            "# END warded\na\nb\n",
-            "a\n# BEGIN warded\n# BEGIN warded\n# END warded\nb\n",
-            "# BEGIN warded\n# END warded\na\n# BEGIN warded\n# END warded\nb\n",
-        ] {
-            assert!(!same("a\nb\n", bad), "{bad:?}");
-        }
     }
 }

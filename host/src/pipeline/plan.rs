@@ -8,6 +8,7 @@ use crate::{
     context::Context,
     enrolment::Enrolment,
     error::{Error, Exit, Result},
+    machine::{exec, sshd::Sshd},
     operation::{Session, session::Renewal},
     policy::{
         authorize::Circumstances,
@@ -69,6 +70,7 @@ pub struct Planned<'a> {
 /// Wrong settings, a denial, a limit, or the procedure's own failure. Nothing was changed.
 pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> {
     let Request { granting, procedure: name, settings, mut confirmed, force, run } = request;
+    Sshd::named(context.sshd_binary.as_deref()).map_err(|error| error.or_state("nothing was changed"))?;
     let procedure = granting
         .policy
         .procedures
@@ -151,6 +153,7 @@ fn overdue(context: &Context, identity: &Identity) -> impl Fn(&'static str) + Se
         let event = identity.event(EventKind::Ended).capability(capability).detail(error.message());
         record_in_time(&log, event, RECORD);
         crate::cli::output::Output::new(false).failure(&error);
+        exec::end_all();
         process::exit(i32::from(Exit::Refused.code()));
     }
 }

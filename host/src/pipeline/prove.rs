@@ -68,7 +68,9 @@ impl Guard {
         let Some(Watched { sshd, baseline, .. }) = &self.watched else {
             return unasked::refuse(self.config.as_path(), &result, work.may_change());
         };
-        Candidate::build(sshd, &result)?.check(baseline, work.may_change())
+        let candidate = Candidate::build(sshd, &result)?.accepting_lost_logins(work.may_lose_logins);
+        candidate.check(baseline, work.may_change())?;
+        candidate.keeps_ways_in(baseline, work.may_change())
     }
 
     /// Proves the result, certificates and all, by handshakes over a pipe.
@@ -78,9 +80,10 @@ impl Guard {
     pub fn prove(&mut self, work: &Work, certificates: &[Certificate]) -> Result<Option<Proof>> {
         let Some(Watched { sshd, baseline, proved }) = &mut self.watched else { return Ok(None) };
         let result = work.result(|_| Err(Error::failed("a certificate was not issued")))?;
-        let candidate = Candidate::build(sshd, &result)?;
+        let candidate = Candidate::build(sshd, &result)?.accepting_lost_logins(work.may_lose_logins);
         // What the CA returned has not been checked in its place yet.
         candidate.check(baseline, work.may_change())?;
+        candidate.keeps_ways_in(baseline, work.may_change())?;
         let proof = candidate.prove(baseline, &plain(certificates)?, &signers(certificates))?;
         *proved = Some(candidate.files());
         Ok(Some(proof))

@@ -27,6 +27,8 @@ pub struct Work {
     pub own: Option<OwnFile>,
     /// How long somebody has to confirm it; none: nobody has to.
     pub confirm_within: Option<SignedDuration>,
+    /// Whether the operator accepts that somebody may not be able to log in any more.
+    pub may_lose_logins: bool,
     /// The configuration that sshd's answers to the procedure were about.
     pub configuration: Option<Digests>,
     keywords: Vec<String>,
@@ -56,6 +58,7 @@ impl Work {
             certificates: BTreeMap::new(),
             own: None,
             confirm_within: None,
+            may_lose_logins: false,
             configuration: planned.session.configuration,
             undoes: None,
         }
@@ -70,6 +73,7 @@ impl Work {
             reloads: undo.reloads,
             own: None,
             confirm_within: None,
+            may_lose_logins: false,
             configuration: None,
             keywords: Vec::new(),
             undoes: Some(undo.run.run),
@@ -199,7 +203,8 @@ impl Work {
             Source::Undo(changes) => changes.iter().map(|change| change.path.to_string()).collect(),
         };
         let reloads: Vec<&str> = self.reloads.iter().map(|reload| reload.name.as_str()).collect();
-        format!("change {}: {}; reload: {}", count(paths.len(), "file"), paths.join(" "), reloads.join(" "))
+        let accepted = if self.may_lose_logins { "; accepted: lose-ssh" } else { "" };
+        format!("change {}: {}; reload: {}{accepted}", count(paths.len(), "file"), paths.join(" "), reloads.join(" "))
     }
 }
 

@@ -161,7 +161,7 @@ pub(super) fn read(directory: &StateDir) -> Result<Option<Journal>> {
     let Some(bytes) = directory.read(FILE)? else { return Ok(None) };
     let unreadable = |cause: String| {
         Error::failed(format!("the journal {} cannot be read", directory.path().join(FILE).display()))
-            .cause(cause)
+            .cause(text::neutral(&cause))
             .next("if another version of Warded wrote it, use that one; the old files are in old/ beside it")
     };
     let journal: Journal = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;

@@ -22,6 +22,9 @@ fn wrong_usage_is_2() {
         &["policy", "show", "nobodys"],
         &["completions", "tcsh"],
         &["renew"],
+        &["plan", "certify-host", "--set", "principal=web1", "--sshd", "/nowhere"],
+        &["apply", "certify-host", "--set", "principal=web1", "--yes", "--sshd", "/nowhere"],
+        &["apply", "certify-host", "--set", "principal=web1", "--yes", "--accept-risk=all"],
     ];
     for arguments in wrong {
         let run = Run::of(machine.warded_command([]).args(*arguments)).ends(2);

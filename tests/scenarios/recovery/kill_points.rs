@@ -27,7 +27,7 @@ struct Point {
 
 /// Warded's apply under strace, which does something to its first thread's calls, and to no other
 /// process's: those it starts live on.
-fn traced(machine: &Machine, options: &[&str]) -> Command {
+pub(super) fn traced(machine: &Machine, options: &[&str]) -> Command {
     let apply = certify(machine, &[]);
     let mut command = machine.command("strace");
     let words: Vec<_> = apply.get_args().map(std::ffi::OsStr::to_owned).collect();

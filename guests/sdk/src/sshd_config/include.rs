@@ -45,29 +45,37 @@ fn segment_matches(pattern: &str, name: &str) -> bool {
     matches_from(&pattern, &name)
 }
 
+/// Where something does not match, only the last `*` can take more: whatever an earlier one took
+/// instead, the last one can take as well. So no pattern makes this slow.
 fn matches_from(pattern: &[char], name: &[char]) -> bool {
-    let Some((first, rest)) = pattern.split_first() else {
-        return name.is_empty();
-    };
-    if *first == '*' {
-        return (0..=name.len()).any(|skipped| name.get(skipped..).is_some_and(|name| matches_from(rest, name)));
-    }
-    let Some((character, names)) = name.split_first() else {
-        return false;
-    };
-    match first {
-        '?' => matches_from(rest, names),
-        '[' => match class(rest, *character) {
-            Some((matched, rest)) => matched && matches_from(rest, names),
-            None => *character == '[' && matches_from(rest, names),
-        },
-        '\\' if !rest.is_empty() => matches_from_literal(rest, names, *character),
-        literal => literal == character && matches_from(rest, names),
+    let (mut pattern, mut name) = (pattern, name);
+    let mut last_star: Option<(&[char], &[char])> = None;
+    loop {
+        if let ['*', after @ ..] = pattern {
+            last_star = Some((after, name));
+            pattern = after;
+            continue;
+        }
+        let Some((first, rest)) = name.split_first() else { return pattern.is_empty() };
+        if let Some(after) = match_one(pattern, *first) {
+            (pattern, name) = (after, rest);
+            continue;
+        }
+        let Some((after, [_, shorter @ ..])) = last_star else { return false };
+        last_star = Some((after, shorter));
+        (pattern, name) = (after, shorter);
     }
 }
 
-fn matches_from_literal(pattern: &[char], names: &[char], character: char) -> bool {
-    pattern.split_first().is_some_and(|(literal, rest)| *literal == character && matches_from(rest, names))
+/// What is left of a pattern whose first element, which is no `*`, matches this character.
+fn match_one(pattern: &[char], character: char) -> Option<&[char]> {
+    let (matched, rest) = match pattern {
+        [] => return None,
+        ['?', rest @ ..] => (true, rest),
+        ['[', rest @ ..] => class(rest, character).unwrap_or((character == '[', rest)),
+        ['\\', literal, rest @ ..] | [literal, rest @ ..] => (*literal == character, rest),
+    };
+    matched.then_some(rest)
 }
 
 /// Whether a character is in the class that follows `[`, and what follows its `]`; none where
@@ -149,5 +157,13 @@ mod tests {
         for (pattern, name, expected) in cases {
             assert_eq!(segment_matches(pattern, name), expected, "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn no_pattern_is_slow_or_deep() {
+        let name = format!("/etc/ssh/{}", "a".repeat(255));
+        assert!(!covers(&format!("/etc/ssh/{}b", "*a".repeat(120)), &name));
+        assert!(!covers(&format!("/etc/ssh/{}", "*a".repeat(100_000)), &name));
+        assert!(covers(&format!("/etc/ssh/{}", "*".repeat(1_000_000)), &name));
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     machine::durable,
 };
-use ssh_key::{Algorithm, LineEnding, PrivateKey, rand_core::OsRng};
+use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey, rand_core::OsRng};
 use std::{
     fs::File,
     io::{self, Read as _},
@@ -69,7 +69,28 @@ pub(super) fn load(directory: &Path, kind: Kind) -> Result<PrivateKey> {
         let cause = format!("this CA does not sign with {algorithm} keys");
         return Err(unusable(&cause, "make a new CA with Ed25519 keys"));
     }
+    check_public(&path, &key)?;
     Ok(key)
+}
+
+/// The public half beside a private key, which administrators hand out, is that key's.
+fn check_public(path: &Path, key: &PrivateKey) -> Result<()> {
+    let public = path.with_extension("pub");
+    let text = match std::fs::read_to_string(&public) {
+        // Nobody has a wrong one, then.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        read => read.map_err(|error| missing(&public, &error))?,
+    };
+    if PublicKey::from_openssh(&text).is_ok_and(|public| public.key_data() == key.public_key().key_data()) {
+        return Ok(());
+    }
+    Err(Error::refused(format!("{} is not the public key of {}", public.display(), path.display()))
+        .cause("whoever trusts the one would not accept what the other signs")
+        .next(format!(
+            "find out which of them is the CA's; if it is the private key: ssh-keygen -y -f {} >{}",
+            path.display(),
+            public.display()
+        )))
 }
 
 fn key_pair(kind: Kind) -> Result<(Zeroizing<String>, String)> {

@@ -46,6 +46,29 @@ fn a_new_ca_is_private_and_never_overwritten() {
 }
 
 #[test]
+fn a_public_key_that_is_anothers_is_noticed() {
+    let workshop = Workshop::new();
+    drop(authority(&workshop));
+    let directory = workshop.path("authority");
+    for name in ["host_ca.pub", "user_ca.pub"] {
+        let path = directory.join(name);
+        let own = fs::read(&path).unwrap();
+        for wrong in [fs::read(directory.join("user_ca.pub")).unwrap(), b"no key\n".to_vec()] {
+            if wrong == own {
+                continue;
+            }
+            fs::write(&path, wrong).unwrap();
+            let error = LocalAuthority::open(&directory).unwrap_err();
+            assert!(error.exit() == Exit::Refused && error.to_string().contains("is not the public key of"), "{error}");
+        }
+        fs::remove_file(&path).unwrap();
+        drop(LocalAuthority::open(&directory).unwrap());
+        fs::write(&path, own).unwrap();
+    }
+    drop(LocalAuthority::open(&directory).unwrap());
+}
+
+#[test]
 fn a_ca_that_others_can_read_is_refused() {
     for (name, mode) in [("host_ca", 0o640), ("user_ca", 0o604), ("", 0o750)] {
         let workshop = Workshop::new();

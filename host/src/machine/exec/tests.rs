@@ -42,6 +42,20 @@ fn a_time_limit_ends_the_whole_group() {
 }
 
 #[test]
+fn what_runs_is_on_the_list_and_what_has_ended_is_not() {
+    let (done, ended) = mpsc::channel();
+    let mut running = Running::start(&mut shell("exec sleep 30").command()).unwrap();
+    let pid = i32::try_from(running.child.id()).unwrap();
+    assert!(running::is_listed(pid));
+    let (status, killed) = running.wait(&ended, Instant::now() + TICK);
+    assert!(killed && status.is_some_and(|status| !status.success()) && !running::is_listed(pid));
+    let mut running = Running::start(&mut shell("exit 3").command()).unwrap();
+    drop(done);
+    let (status, killed) = running.wait(&ended, Instant::now() + Duration::from_secs(20));
+    assert_eq!((status.unwrap().code(), killed), (Some(3), false));
+}
+
+#[test]
 fn long_output_is_cut_and_does_not_block() {
     let output = shell("head -c 3000000 /dev/zero | tr '\\0' x").run().unwrap();
     assert_eq!((output.stdout.len(), output.status), (KEPT, Some(0)));

@@ -1,0 +1,92 @@
+//! The programs that are being run right now, so that none of them outlives this process where it
+//! has to end at once.
+
+use super::TICK;
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::{
+    collections::BTreeSet,
+    io,
+    process::{Child, Command, ExitStatus},
+    sync::{Mutex, MutexGuard, PoisonError, mpsc},
+    thread,
+    time::Instant,
+};
+
+/// The process groups of programs that run. Whoever starts one, or learns that one has ended, has
+/// this locked meanwhile: a number on it is never somebody else's.
+static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+fn groups() -> MutexGuard<'static, BTreeSet<i32>> {
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A program that runs in a process group of its own.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) child: Child,
+}
+
+impl Running {
+    /// Starts it.
+    pub(super) fn start(command: &mut Command) -> io::Result<Self> {
+        let mut groups = groups();
+        let child = command.spawn()?;
+        groups.extend(group(&child));
+        Ok(Self { child })
+    }
+
+    /// Waits for its end, or kills it and its group at the deadline: how it ended, and whether so.
+    pub(super) fn wait(&mut self, ended: &mpsc::Receiver<()>, deadline: Instant) -> (Option<ExitStatus>, bool) {
+        let (mut closed, mut killed) = (false, false);
+        loop {
+            if let Some(status) = self.has_ended() {
+                return (status, killed);
+            }
+            if Instant::now() >= deadline && !killed {
+                // It may take a while to die: nobody else has to wait for that.
+                let _groups = groups();
+                group(&self.child).into_iter().for_each(kill);
+                self.child.kill().ok();
+                killed = true;
+            }
+            // A closed output is the usual sign that it is about to end: no need to wait a whole tick.
+            if closed || !matches!(ended.recv_timeout(TICK), Err(mpsc::RecvTimeoutError::Timeout)) {
+                closed = true;
+                thread::sleep(TICK / 4);
+            }
+        }
+    }
+
+    /// How it ended, if it has. Nothing is told of that where whoever started us ignores SIGCHLD.
+    fn has_ended(&mut self) -> Option<Option<ExitStatus>> {
+        let mut groups = groups();
+        let status = self.child.try_wait().map_or(Some(None), |status| status.map(Some))?;
+        groups.retain(|group| Some(*group) != self::group(&self.child));
+        Some(status)
+    }
+}
+
+/// Kills every program that runs, with all that it started in its group. No other is started from
+/// here on: for a process that ends.
+pub fn end_all() {
+    let groups = groups();
+    groups.iter().copied().for_each(kill);
+    // Whoever waits for what was killed would else start the next one.
+    std::mem::forget(groups);
+}
+
+/// Whether a program is among those that run.
+#[cfg(test)]
+pub(super) fn is_listed(pid: i32) -> bool {
+    groups().contains(&pid)
+}
+
+fn group(child: &Child) -> Option<i32> {
+    i32::try_from(child.id()).ok()
+}
+
+fn kill(group: i32) {
+    if let Some(group) = Pid::from_raw(group) {
+        kill_process_group(group, Signal::KILL).ok();
+    }
+}

@@ -1,0 +1,155 @@
+//! What lies on disk, and is not what sshd serves: since OpenSSH 9.8 it keeps the certificates that it
+//! read at its start until it is told to read them again. Whoever put them there forgot to, or could
+//! not. No file changes here, so there is nothing to journal and nothing to take back.
+
+use super::{Planned, Work, end, prove::Guard, settle};
+use crate::{
+    audit::Kind as EventKind,
+    broker::Identity,
+    ca::{self, Certificate, Kind, certificate, verify},
+    cli::progress::Progress,
+    context::Context,
+    enrolment::Enrolment,
+    error::{Error, Result},
+    guard::{
+        OfferedCertificate,
+        includes::{Overlay, Staged},
+        live,
+    },
+    machine::{
+        facts::Init,
+        services::Reloaded,
+        signals::Shield,
+        sshd::{Sshd, effective::major_minor},
+    },
+    policy::file::ServiceOperation,
+    transaction::Reload,
+};
+use ssh_key::HashAlg;
+use std::{collections::BTreeMap, path::Path};
+
+/// Before this version sshd reads them anew for every connection.
+const KEEPS_THEM: (u32, u32) = (9, 8);
+
+/// What a reload would bring.
+#[derive(Debug, Default)]
+pub struct Unserved {
+    /// Certificates on disk in whose place others are served, or none.
+    pub certificates: Vec<Certificate>,
+    /// The services that the policy lets the procedure reload.
+    pub reloads: Vec<Reload>,
+}
+
+/// What a reload brought.
+#[derive(Debug)]
+pub struct Served {
+    /// How each service was reloaded.
+    pub reloads: Vec<(String, Reloaded)>,
+    /// The serial numbers of what is served now.
+    pub certificates: Vec<u64>,
+}
+
+impl Unserved {
+    /// Whether everything is served.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.certificates.is_empty() || self.reloads.is_empty()
+    }
+
+    /// The services, by their names.
+    #[must_use]
+    pub fn services(&self) -> Vec<String> {
+        self.reloads.iter().map(|reload| reload.name.to_string()).collect()
+    }
+}
+
+/// Looks, for the procedure that renews this machine's certificates, where it found nothing to do.
+///
+/// # Errors
+/// What is served cannot be told.
+pub fn unserved(context: &Context, planned: &Planned<'_>) -> Result<Unserved> {
+    let identity = &planned.identity;
+    let renews = |enrolled: &Enrolment| enrolled.procedure == identity.procedure && enrolled.policy == identity.policy;
+    let is_renewal = Enrolment::load(&context.state)?.is_some_and(|enrolled| renews(&enrolled));
+    if !is_renewal || !planned.session.changes.is_empty() {
+        return Ok(Unserved::default());
+    }
+    let Some(sshd) = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())? else {
+        return Ok(Unserved::default());
+    };
+    if sshd.listener.is_none() || major_minor(&sshd.version).is_some_and(|version| version < KEEPS_THEM) {
+        return Ok(Unserved::default());
+    }
+    let on_disk = on_disk(&sshd)?;
+    let Some(offered) = live::served(&sshd)?.filter(|_| !on_disk.is_empty()) else { return Ok(Unserved::default()) };
+    let is_unserved = |(key, certificate): &(String, Certificate)| {
+        let offers_key = offered.keys.iter().any(|offered| offered.fingerprint == *key);
+        let serves_it = |seen: &OfferedCertificate| seen.seen.key == *key && seen.seen.serial == certificate.serial();
+        offers_key && !offered.certificates.iter().any(serves_it)
+    };
+    let services = &planned.granting.policy.services;
+    let granted = planned.procedure.services.iter();
+    let granted = granted.filter(|(_, operations)| operations.contains(&ServiceOperation::Reload));
+    Ok(Unserved {
+        certificates: on_disk.into_iter().filter(is_unserved).map(|(_, certificate)| certificate).collect(),
+        reloads: granted
+            .filter_map(|(name, _)| Some(Reload { name: name.clone(), service: services.get(name)?.clone() }))
+            .collect(),
+    })
+}
+
+/// The certificates that sshd would serve if it were started now, with the fingerprints of their keys.
+fn on_disk(sshd: &Sshd) -> Result<BTreeMap<String, Certificate>> {
+    let effective = sshd.effective(sshd.config.as_path(), &[], &[])?;
+    let (mut found, nothing) = (BTreeMap::new(), Staged::new());
+    for path in effective.values("hostcertificate") {
+        let read = Overlay(&nothing).read(Path::new(path));
+        let Some(certificate) = read.ok().and_then(|bytes| certificate::parse(&bytes).ok()) else { continue };
+        let own = std::slice::from_ref(certificate.key());
+        // One that no client takes is not missed.
+        if verify::problem(&certificate, Kind::Host, own, ca::now()).is_none() {
+            // Of several for one key sshd takes the last.
+            found.insert(certificate.key().fingerprint(HashAlg::Sha256).to_string(), certificate);
+        }
+    }
+    Ok(found)
+}
+
+/// Has sshd read them, with the same proofs before and after as any change.
+///
+/// # Errors
+/// Refused: it would not serve them, or would lose something. Failed: it was told, and does not.
+pub fn carry_out(
+    context: &Context,
+    identity: &Identity,
+    work: &Work,
+    unserved: &Unserved,
+    progress: &Progress,
+) -> Result<Served> {
+    let failed = |error: Error, state: &str| {
+        // A log that cannot be written must not hide why this failed.
+        drop(end(context, identity, &format!("{}: {}", error.heading(), error.message())));
+        error.or_state(state)
+    };
+    let unchanged = |error| failed(error, "nothing was changed");
+    progress.stage("looking at sshd as it is");
+    let mut guard = Guard::baseline(context, work).map_err(unchanged)?;
+    progress.stage("proving the result");
+    guard.check(work).map_err(unchanged)?;
+    guard.prove(work, &unserved.certificates).map_err(unchanged)?;
+
+    let _nobody_needs_to_be_there = Shield::up()?;
+    progress.stage("reloading");
+    let (systemd, event) = (context.facts.init == Init::Systemd, |kind: EventKind| identity.event(kind));
+    let mut reloads = Vec::new();
+    for reload in &unserved.reloads {
+        let told = settle::reload(&context.log, event, reload, systemd, guard.sshd(), &|| guard.is_as_proved());
+        reloads.push((reload.name.to_string(), told.map_err(unchanged)?));
+    }
+    progress.stage("proving it live");
+    let verified = guard
+        .verify(&unserved.certificates)
+        .map_err(|error| failed(error, "sshd was reloaded; no file was changed"))?;
+    end(context, identity, "sshd reads what was on disk")?;
+    Ok(Served { reloads, certificates: verified.map(|verified| verified.certificates).unwrap_or_default() })
+}

@@ -1,0 +1,37 @@
+//! The journal of a run, which may be cut off, of another version, or anything: it is read whole or
+//! refused, and what is read is written as it was. Nothing is taken back here.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use std::{fs, sync::OnceLock};
+use warded_fuzz::{
+    is_harmless,
+    machine::private::StateDir,
+    scratch,
+    transaction::{self, Journal},
+};
+
+fuzz_target!(|data: &[u8]| {
+    static STATE: OnceLock<StateDir> = OnceLock::new();
+    let state = STATE.get_or_init(|| {
+        let state = StateDir::open(&scratch().join("state")).unwrap();
+        state.sub("runs/7").unwrap();
+        state
+    });
+    fs::write(state.path().join("runs/7/journal.json"), data).unwrap();
+    match transaction::look(state, 7) {
+        Ok(journal) => {
+            let journal = journal.unwrap();
+            let text = serde_json::to_vec(&journal).unwrap();
+            assert_eq!(serde_json::from_slice::<Journal>(&text).unwrap(), journal);
+            let interrupted = transaction::interrupted(state).unwrap();
+            assert_eq!(interrupted.is_some(), !journal.is_final());
+            assert!(transaction::unconfirmed(state).unwrap().is_none(), "nobody watches it");
+            is_harmless(&journal.until());
+        }
+        Err(error) => {
+            is_harmless(&error.to_string());
+            assert!(transaction::interrupted(state).is_err() && transaction::unconfirmed(state).is_err());
+        }
+    }
+});

@@ -1,0 +1,82 @@
+//! A process of Warded's that is ended by force leaves no core file: keys may be in its memory.
+
+use crate::support::{
+    Machine, Run,
+    stand_in::{When, stand_in, was_asked},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    thread::{self, sleep},
+    time::{Duration, Instant},
+};
+
+/// Runs a program where core files are wanted, of any size; the shell says how it ended.
+fn wanting_cores(machine: &Machine, directory: &Path, program: &[&str]) -> Command {
+    let mut command = machine.command("sh");
+    machine.environment(&mut command);
+    command.args(["-c", "ulimit -c unlimited; cd \"$0\"; \"$@\"; echo ended $?"]).arg(directory).args(program);
+    command
+}
+
+fn cores(directory: &Path) -> Vec<String> {
+    fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Warded itself, which runs with this word on its command line.
+fn warded(word: &str) -> Option<i32> {
+    fs::read_dir("/proc").unwrap().find_map(|entry| {
+        let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let line = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cmdline")).ok()?).into_owned();
+        let words: Vec<&str> = line.split('\0').collect();
+        (words.first() == Some(&env!("CARGO_BIN_EXE_warded")) && words.contains(&word)).then_some(pid)
+    })
+}
+
+#[test]
+fn an_aborted_run_leaves_no_core_file() {
+    let machine = Machine::stopped();
+    let directory = machine.path("cores");
+    fs::create_dir(&directory).unwrap();
+    // Any other program does, where the machine has it so.
+    let other = Run::of(&mut wanting_cores(&machine, &directory, &["sh", "-c", "kill -ABRT $$"]));
+    assert_eq!(other.stdout, "ended 134\n", "{other:?}");
+    let dumps_here = other.stderr.contains("core dumped");
+    for name in cores(&directory) {
+        fs::remove_file(directory.join(name)).unwrap();
+    }
+
+    // In the middle of a check: the CA's keys have been read by then.
+    let sshd = stand_in(&machine, When::Candidate, "sleep 20");
+    let program = sshd.to_str().unwrap().to_owned();
+    let arguments = ["apply", "certify-host", "--set", "principal=web1", "--yes", "--sshd", &program];
+    let all: Vec<&str> = [env!("CARGO_BIN_EXE_warded")].into_iter().chain(arguments).collect();
+    let run = thread::scope(|scope| {
+        let run = scope.spawn(|| Run::of(&mut wanting_cores(&machine, &directory, &all)));
+        let patience = Instant::now() + Duration::from_secs(60);
+        while !program_was_asked(&sshd) {
+            assert!(Instant::now() < patience, "it never came so far");
+            sleep(Duration::from_millis(10));
+        }
+        let pid = warded(&program).unwrap();
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let limit = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
+        assert_eq!(limit.split_whitespace().collect::<Vec<_>>(), ["0", "0", "bytes"]);
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::ABORT).unwrap();
+        run.join().unwrap()
+    });
+    was_asked(&sshd);
+    assert!(run.stdout.ends_with("\nended 134\n"), "{run:?}");
+    assert!(!run.stderr.contains("core dumped"), "memory of Warded's was written to a file: {}", run.stderr);
+    assert!(cores(&directory).is_empty(), "{:?}", cores(&directory));
+    if !dumps_here {
+        eprintln!("no program leaves a core file here: only the limit was looked at");
+    }
+    machine.warded(["audit", "verify"]).ends(0);
+}
+
+fn program_was_asked(sshd: &Path) -> bool {
+    sshd.with_extension("done").exists()
+}

@@ -1,0 +1,138 @@
+//! The guard where sshd counts connections, punishes them, or does not listen itself.
+
+use crate::support::{Knows, Machine, Peer, Run, Setup, enclosure::is_root, machine::NAME};
+use std::{
+    env, fs,
+    net::TcpListener,
+    os::fd::OwnedFd,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+const SET: &str = "principal=web1.example.org";
+
+/// Certified, renewed, and taken back again.
+fn through(peer: &Peer) {
+    for command in [
+        &["apply", "certify-host", "--set", SET, "--yes"][..],
+        &["renew", "--force"],
+        &["undo", "--yes"],
+        &["undo", "--yes"],
+    ] {
+        peer.warded(command).ends(0);
+    }
+}
+
+/// No error of Warded's own making: its probes come from many addresses, one after the other.
+#[test]
+fn tight_penalties_and_few_startups_are_no_obstacle() {
+    let tight = "PerSourcePenalties crash:90s authfail:60s noauth:60s grace-exceeded:60s min:1s max:600s\n\
+                 MaxStartups 1:100:1\nPerSourceMaxStartups 1\n";
+    let Some(peer) = Peer::start("trixie", tight) else { return };
+    let effective = Run::of(peer.command("/usr/sbin/sshd").arg("-T")).ends(0).stdout;
+    assert!(effective.contains("maxstartups 1:100:1\n") && effective.contains("noauth:60"), "{effective}");
+    through(&peer);
+}
+
+/// Where all of 127/8 counts as one address, the guard goes blind after a few probes: that is not
+/// taken for a change, and nothing is changed by somebody blind.
+#[test]
+fn a_probe_that_is_turned_away_says_nothing() {
+    let blind = "PerSourcePenalties noauth:60s min:1s max:600s\nPerSourceNetBlockSize 8:64\n";
+    let Some(peer) = Peer::start("trixie", blind) else { return };
+    let files = || crate::support::machine::tree(&peer.file("/etc/ssh"));
+    let before = files();
+    let run = peer.warded(&["apply", "certify-host", "--set", SET, "--yes"]);
+    run.ends(5).says(&["cannot be asked which host keys it offers", "nothing was changed"]);
+    assert!(before == files());
+    assert!(!fs::read_to_string(peer.file("/run/sshd.log")).unwrap().contains("SIGHUP"));
+}
+
+#[test]
+fn one_startup_at_a_time_on_this_machines_sshd() {
+    let setup = Setup { lines: "MaxStartups 1:100:1\nLoginGraceTime 20\n".to_owned(), ..Setup::default() };
+    let machine = Machine::with(&setup);
+    machine.certify();
+    machine.serves_certificates();
+    machine.warded(["renew", "--force"]).ends(0);
+    machine.warded(["undo", "--yes"]).ends(0);
+}
+
+/// An IPv6 address is the only one there is: nothing to come from but itself, at a pace.
+#[test]
+fn openssh_10_on_ipv6_alone() {
+    let Some(peer) = Peer::start("trixie", "AddressFamily inet6\nListenAddress ::1\n") else { return };
+    let done = peer.warded(&["apply", "certify-host", "--set", SET, "--yes", "--json"]).ends(0);
+    assert_eq!(done.object("warded.apply/1")["served"].as_array().unwrap().len(), 3);
+    peer.warded(&["undo", "--yes"]).ends(0);
+}
+
+#[test]
+fn every_listener_is_kept_with_arguments_of_its_own() {
+    let lines = "Port 2223\nListenAddress 127.0.0.9\nListenAddress [::1]:2224\n";
+    let machine = Machine::with(&Setup { lines: lines.to_owned(), ..Setup::default() });
+    let listening = || {
+        let listed = Run::of(machine.command("ss").args(["-tlnH"])).stdout;
+        let mut found: Vec<_> =
+            listed.lines().filter_map(|line| line.split_whitespace().nth(3)).map(str::to_owned).collect();
+        found.sort();
+        found
+    };
+    let before = listening();
+    assert!(before.len() >= 5, "{before:?}");
+    machine.certify();
+    assert_eq!(listening(), before);
+    // One of them would go with the next reload: somebody else's edit.
+    let config = fs::read_to_string(machine.config()).unwrap();
+    fs::write(machine.config(), config.replace("ListenAddress [::1]:2224\n", "")).unwrap();
+    machine.warded(["renew", "--force"]).ends(5).says(&["a reload would close [::1]:2224"]);
+}
+
+/// Another program listens, and starts an sshd for each connection (inetd, a systemd socket with
+/// `Accept=yes`): there is no listener to ask, and the next connection reads what is there.
+#[test]
+fn an_sshd_that_is_started_for_each_connection() {
+    if !is_root() {
+        assert!(env::var_os("CI").is_none(), "this test has to run as root in CI");
+        eprintln!("SKIPPED: not root");
+        return;
+    }
+    let machine = Machine::stopped();
+    let (over, socket) = (Arc::new(AtomicBool::new(false)), machine.listen(2222));
+    thread::scope(|scope| {
+        scope.spawn(|| serve(&machine, &socket, &over));
+        let plain = machine.client(&Knows::Keys(machine.host_key("ed25519")));
+        plain.connects();
+        machine.certify();
+        machine.serves_certificates();
+        let status = machine.warded(["status", "--json"]).ends(0).object("warded.status/1");
+        assert_eq!(status["listening"], false, "{status}");
+        machine.warded(["renew", "--force"]).ends(0);
+        machine.serves_certificates();
+        machine.warded(["undo", "--yes"]).ends(0);
+        machine.warded(["undo", "--yes"]).ends(0);
+        plain.connects();
+        assert_ne!(machine.client(&Knows::Authority(machine.authority())).tries().code, Some(0), "{NAME}");
+        over.store(true, Ordering::Relaxed);
+    });
+}
+
+fn serve(machine: &Machine, socket: &TcpListener, over: &AtomicBool) {
+    socket.set_nonblocking(true).unwrap();
+    while !over.load(Ordering::Relaxed) {
+        let Ok((stream, _)) = socket.accept() else {
+            thread::sleep(std::time::Duration::from_millis(5));
+            continue;
+        };
+        stream.set_nonblocking(false).unwrap();
+        let (input, output): (OwnedFd, OwnedFd) = (stream.try_clone().unwrap().into(), stream.into());
+        let mut sshd = machine.command("/usr/sbin/sshd");
+        sshd.args(["-i", "-f"]).arg(machine.config()).stdin(input).stdout(output).stderr(Stdio::null());
+        let mut child = sshd.spawn().unwrap();
+        thread::spawn(move || child.wait());
+    }
+}

@@ -1,0 +1,76 @@
+//! A certificate that somebody put in place and sshd was not told of: since OpenSSH 9.8 the old one is
+//! served until it is. That is something to do for a renewal, although no file differs.
+
+use crate::support::{Client, Knows, Machine, Peer, Run, machine::NAME};
+use std::{fs, process::Command};
+
+const SERIAL: &str = "4711";
+const SET: &str = "principal=web1.example.org";
+
+/// Signs the Ed25519 host key anew, as another program might.
+fn renewed_by_hand(mut keygen: Command, authority: &str, key: &str) {
+    keygen.args(["-q", "-s", authority, "-I", "web1", "-h", "-n", NAME, "-z", SERIAL, "-V", "-1m:+30d"]);
+    Run::of(keygen.arg(format!("{key}.pub"))).ends(0);
+}
+
+fn sees_it(strict: &Client<'_>) -> bool {
+    let said = strict.connects().stderr;
+    assert!(said.contains("Server host certificate: "), "{said}");
+    said.contains(&format!("serial {SERIAL} "))
+}
+
+#[test]
+fn openssh_10_is_told_of_it() {
+    let Some(peer) = Peer::start("trixie", "") else { return };
+    peer.warded(&["apply", "certify-host", "--set", SET, "--yes"]).ends(0);
+    let authority = fs::read_to_string(peer.file("/root/ca/host_ca.pub")).unwrap();
+    let strict = peer.client(&Knows::Authority(authority));
+    peer.warded(&["plan", "renew-host"]).ends(0);
+    renewed_by_hand(peer.command("ssh-keygen"), "/root/ca/host_ca", "/etc/ssh/ssh_host_ed25519_key");
+    assert!(!sees_it(&strict), "it is served at once: there is nothing to test");
+
+    let plan = peer.warded(&["plan", "renew-host", "--json"]).ends(3).object("warded.plan/1");
+    assert_eq!((&plan["pending"], &plan["reloads"][0]), (&true.into(), &"ssh".into()), "{plan}");
+    assert!(plan["files"].as_array().unwrap().is_empty());
+    let words = peer.warded(&["plan", "renew-host"]).ends(3).stdout;
+    assert!(words.contains("serial 4711 is on disk, and not served") && words.contains("would reload ssh"), "{words}");
+    assert!(!sees_it(&strict), "a plan changed something");
+    peer.warded(&["apply", "renew-host"]).ends(2).says(&["there is no terminal to ask at"]);
+    assert!(!sees_it(&strict));
+
+    let done = peer.warded(&["renew", "--json"]).ends(0).object("warded.renew/1");
+    assert_eq!(done["served"], serde_json::json!([SERIAL]), "{done}");
+    assert!(done["run"].is_null() && done["reloads"][0]["service"] == "ssh", "{done}");
+    assert!(sees_it(&strict));
+    assert!(peer.warded(&["renew"]).ends(0).stdout.contains("Nothing is due"));
+    peer.warded(&["plan", "renew-host"]).ends(0);
+    peer.warded(&["audit", "verify"]).ends(0);
+
+    // Where sshd would not take it, nothing is reloaded for it.
+    let path = peer.file("/etc/ssh/sshd_config");
+    let good = fs::read_to_string(&path).unwrap();
+    renewed_by_hand(peer.command("ssh-keygen"), "/root/ca/host_ca", "/etc/ssh/ssh_host_ecdsa_key");
+    fs::write(&path, format!("Prot 22\n{good}")).unwrap();
+    assert_ne!(peer.warded(&["renew"]).code, Some(0));
+    fs::write(&path, good).unwrap();
+    assert!(peer.warded(&["apply", "renew-host", "--yes"]).ends(0).stdout.contains("1 certificate served"));
+    // What was reloaded for is no run of its own: the certification is what an undo takes back.
+    fs::remove_file(peer.file("/etc/ssh/ssh_host_ed25519_key-cert.pub")).unwrap();
+    peer.warded(&["undo", "--yes"]).ends(5).says(&["ssh_host_e"]);
+}
+
+#[test]
+fn openssh_9_2_serves_it_at_once() {
+    let machine = Machine::start();
+    machine.certify();
+    let key = machine.path("ssh/ssh_host_ed25519_key");
+    renewed_by_hand(machine.command("ssh-keygen"), machine.path("ca/host_ca").to_str().unwrap(), key.to_str().unwrap());
+    let version = Run::of(machine.command("ssh").arg("-V")).stderr;
+    let strict = machine.client(&Knows::Authority(machine.authority()));
+    if version.starts_with("OpenSSH_9.2") {
+        assert!(sees_it(&strict));
+        machine.warded(["plan", "renew-host"]).ends(0);
+    }
+    machine.warded(["renew"]).ends(0);
+    assert!(sees_it(&strict));
+}
