@@ -202,20 +202,19 @@ impl StepAuthority {
         diagnosis::clock(&self.describe(), self.http.ahead()).map_or(Ok(()), Err)
     }
 
+    fn chosen(&self, purpose: Purpose, named: Option<&str>) -> Result<&str, CaError> {
+        choose(self.provisioners()?, purpose, named).map(Provisioner::name).map_err(|why| self.explain(&why, purpose))
+    }
+
     /// A token for what the host's own key may ask for, and the name of the provisioner.
     fn sshpop(&self, purpose: Purpose, what: Use, current: &Certificate, key: &SigningKey) -> Result<Token, CaError> {
         let named = self.settings.renewal_provisioner.as_deref();
         let provisioner = match (named, purpose) {
             // Nothing to choose: the list is not asked for.
             (Some(named), Purpose::Renew) => named,
-            (named, purpose) => choose(self.provisioners()?, purpose, named)
-                .or_else(|why| match purpose {
-                    // Whichever allows it will do.
-                    Purpose::RenewExpired => choose(self.provisioners()?, purpose, None)
-                        .map_err(|_| credential::not_chosen(&self.describe(), &why, purpose)),
-                    _ => Err(credential::not_chosen(&self.describe(), &why, purpose)),
-                })?
-                .name(),
+            // Whichever renews what has expired will do.
+            (_, Purpose::RenewExpired) => self.chosen(purpose, None)?,
+            (named, _) => self.chosen(purpose, named)?,
         };
         let serial = current.serial().to_string();
         let claims = self.claims(provisioner, what, &serial, None, LIFE);

@@ -143,10 +143,7 @@ fn authority(step: &StepAuthority, findings: &mut Vec<Finding>) {
     for (check, purpose, matters) in [("renewal", Purpose::Renew, true), ("expiry", Purpose::RenewExpired, false)] {
         findings.push(match (choose(provisioners, purpose, None), matters) {
             (Ok(found), _) => Finding::ok(check, format!("{found} serves: {}", found.usable_for())),
-            (Err(why), true) => match step.explain(&why, purpose) {
-                CaError::Refused { cause, next, .. } => Finding::wrong(check, cause, next),
-                other => Finding::of(check, &other.into()),
-            },
+            (Err(why), true) => Finding::of(check, &step.explain(&why, purpose).into()),
             (Err(_), false) => Finding::ok(
                 check,
                 "a certificate that has expired is not renewed, but asked for anew (claim allowRenewalAfterExpiry)",

@@ -47,7 +47,7 @@ impl Retries {
                 self.refused = true;
                 self.wait(RESTART)
             }
-            failure => self.of_a_question(failure),
+            Failure::Status { .. } | Failure::Problem(_) | Failure::NotStepCa { .. } => self.of_a_question(failure),
         }
     }
 

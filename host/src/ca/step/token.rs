@@ -102,7 +102,7 @@ impl<'a> From<&'a IssueRequest> for Wanted<'a> {
 }
 
 /// Everything that a token says, but who says it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Claims<'a> {
     /// The CA.
     pub ca: &'a CaUrl,

@@ -81,7 +81,7 @@ fn rsa(der: &[u8]) -> Result<SigningKey, KeyError> {
 /// `curve`: what PKCS #8 says outside; SEC 1 says it inside.
 fn ec(der: &[u8], curve: Option<Curve>) -> Result<SigningKey, KeyError> {
     let key = sec1::EcPrivateKey::try_from(der).map_err(|_| damaged())?;
-    let inside = key.parameters.and_then(|parameters| parameters.named_curve()).map(|oid| oid.to_string());
+    let inside = key.parameters.and_then(sec1::EcParameters::named_curve).map(|oid| oid.to_string());
     let curve = match curve {
         Some(curve) => curve,
         None => curve_of(inside.as_deref().unwrap_or_default())?,
