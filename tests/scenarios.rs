@@ -4,6 +4,7 @@ mod audit;
 mod commands;
 mod failures;
 mod left_alone;
+mod lockout;
 mod pins;
 mod proof;
 mod properties;

@@ -1,8 +1,10 @@
 //! What the tests work with: machines to try things on, clients, guests made on the fly.
 
+pub(crate) mod attributes;
 pub(crate) mod calls;
 pub(crate) mod client;
 pub(crate) mod enclosure;
+pub(crate) mod file_system;
 pub(crate) mod guest;
 pub(crate) mod machine;
 pub(crate) mod peer;
@@ -13,6 +15,7 @@ pub(crate) mod stand_in;
 pub(crate) mod trace;
 
 pub(crate) use client::{Client, Knows};
+pub(crate) use file_system::FileSystem;
 pub(crate) use machine::{Machine, Setup};
 pub(crate) use peer::Peer;
 pub(crate) use policy::Grants;

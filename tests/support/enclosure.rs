@@ -35,11 +35,12 @@ impl Enclosure {
     }
 
     /// The files of a tree, which stays as it is: changes are gone with the enclosure. `shared` is
-    /// a directory seen inside as it is outside; `program` is seen as `/usr/bin/warded`.
+    /// a directory seen inside as it is outside; `program` is seen as `/usr/bin/warded`. There is room
+    /// for some megabytes, so that a test can fill it.
     pub(crate) fn within(tree: &Path, shared: &Path, program: &Path) -> Self {
         let (tree, shared, program) = (tree.display(), shared.display(), program.display());
         let enclosure = Self::start(&format!(
-            "{BEGIN}; cd {shared}; mkdir box; mount -t tmpfs -o mode=755 tmpfs box; cd box; mkdir upper work root
+            "{BEGIN}; cd {shared}; mkdir box; mount -t tmpfs -o mode=755,size=64m tmpfs box; cd box; mkdir upper work root
              mount -t overlay -o lowerdir={tree},upperdir=upper,workdir=work overlay root
              mount --rbind /dev root/dev; mount -t proc proc root/proc; mount -t tmpfs -o mode=755 tmpfs root/run
              mkdir -p root/run/sshd root{shared}; mount --bind {shared} root{shared}
@@ -73,6 +74,19 @@ impl Enclosure {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.inner, "--mount", "--net", "--pid", "--root", "--wd", "--"]).arg(program);
         command
+    }
+
+    /// A program of this machine's, to be run in the namespaces but outside of a tree: there
+    /// `SHARED/box/root` is the tree.
+    pub(crate) fn command_beside(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.inner, "--mount", "--net", "--pid", "--"]).arg(program);
+        command
+    }
+
+    /// The number of the first process inside, as it is seen from outside.
+    pub(crate) fn first_process(&self) -> &str {
+        &self.inner
     }
 
     /// Where a path inside is seen from outside.

@@ -25,12 +25,19 @@ impl Authority {
         Self { directory: Some(directory.to_owned()), opened: OnceCell::new() }
     }
 
+    /// One of another kind.
+    #[must_use]
+    pub fn of(authority: Box<dyn CertificateAuthority>) -> Self {
+        Self { directory: None, opened: OnceCell::from(authority) }
+    }
+
     /// Which CA this is, whether it can be reached or not.
     #[must_use]
     pub fn describe(&self) -> String {
-        match &self.directory {
-            Some(directory) => format!("the local CA in {}", directory.display()),
-            None => "no CA".to_owned(),
+        match (&self.directory, self.opened.get()) {
+            (Some(directory), _) => format!("the local CA in {}", directory.display()),
+            (None, Some(authority)) => authority.describe(),
+            (None, None) => "no CA".to_owned(),
         }
     }
 
