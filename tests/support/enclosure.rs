@@ -10,6 +10,10 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+/// What its first process does: waits for the end of its input, and for whoever else has ended;
+/// else they would be there for ever, and be looked at by everybody who looks at all processes.
+const WAIT: &str = "echo ready; exec 3<&0; cat <&3 & wait";
+
 /// What every enclosure does first. Nothing is propagated: unshare(1) makes all mounts private.
 const BEGIN: &str = "set -e; ip link set lo up";
 
@@ -30,7 +34,7 @@ impl Enclosure {
     pub(crate) fn beside() -> Self {
         Self::start(&format!(
             "{BEGIN}; mount -t tmpfs -o mode=755 tmpfs /run; mkdir /run/sshd; mount -t proc proc /proc; \
-             echo ready; exec cat"
+             {WAIT}"
         ))
     }
 
@@ -45,7 +49,7 @@ impl Enclosure {
              mount --rbind /dev root/dev; mount -t proc proc root/proc; mount -t tmpfs -o mode=755 tmpfs root/run
              mkdir -p root/run/sshd root{shared}; mount --bind {shared} root{shared}
              : >root/usr/bin/warded; mount --bind {program} root/usr/bin/warded
-             exec chroot root sh -c 'echo ready; exec cat'"
+             exec chroot root sh -c '{WAIT}'"
         ));
         // Whatever is written inside would else be written to this machine.
         let root = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).unwrap();
