@@ -51,6 +51,7 @@ fn nobody_is_locked_out() {
                     let (release, suite, shape) = machines[*index];
                     let Some(subject) = Subject::start(suite, shape) else { return };
                     let done = rows_of(&subject, release, shape, *index, all);
+                    eprintln!("{release}, {}: {} cells, {} failures", shape.name(), done.cells, done.failures.len());
                     rows.lock().unwrap().push((*index, done));
                 }
             });

@@ -60,7 +60,7 @@ fn go_wrong(subject: &Subject, task: Task, condition: Condition, dead: bool) -> 
                 met(subject, task, Moment::Candidate, |_| gone())?
             };
             fs::rename(peer.file("/root/gone"), peer.file("/root/ca")).unwrap();
-            if task == Task::Undo { succeeds(&run) } else { fails(&run, "/root/ca") }
+            if task == Task::Undo { succeeds(&run) } else { fails(&run, &["/root/ca"]) }
         }
         Condition::CaLies(lie) => {
             let procedure = if task == Task::Renew { "renew-host" } else { "certify-host" };
@@ -76,7 +76,7 @@ fn go_wrong(subject: &Subject, task: Task, condition: Condition, dead: bool) -> 
             fill(subject, &filler, pages);
             let run = subject.warded(task.arguments());
             fs::remove_file(filler).unwrap();
-            fails(&run, "No space left on device")
+            fails(&run, &["no storage space", "No space left on device"])
         }
         Condition::ReadOnly => {
             let directory = peer.tree().join("etc/ssh");
@@ -88,7 +88,7 @@ fn go_wrong(subject: &Subject, task: Task, condition: Condition, dead: bool) -> 
             mount(&["mount", "-o", "remount,ro,bind"]);
             let run = subject.warded(task.arguments());
             mount(&["umount", "--lazy"]);
-            fails(&run, "read-only")
+            fails(&run, &["its file system is read-only"])
         }
         Condition::Edited(moment) => {
             let config = peer.file("/etc/ssh/sshd_config");
@@ -106,13 +106,14 @@ fn succeeds(run: &Run) -> Result<Left, String> {
     if run.code == Some(0) { Ok(Left::New) } else { Err(format!("it failed: {run:?}")) }
 }
 
-fn fails(run: &Run, says: &str) -> Result<Left, String> {
-    let as_said = run.stderr.contains(says);
+/// It failed for one of these reasons, and says how it left the machine.
+fn fails(run: &Run, reasons: &[&str]) -> Result<Left, String> {
+    let as_said = reasons.iter().any(|reason| run.stderr.contains(reason));
     let is_told = ["nothing was changed", "state: as before"].iter().any(|told| run.stderr.contains(told));
     if as_said && is_told && !matches!(run.code, None | Some(0)) {
         Ok(Left::Old)
     } else {
-        Err(format!("it did not fail with {says:?}, or does not say how the machine was left: {run:?}"))
+        Err(format!("it did not fail with {reasons:?}, or does not say how the machine was left: {run:?}"))
     }
 }
 

@@ -13,9 +13,6 @@ use crate::support::{FileSystem, Setup, enclosure::is_root};
 use case::Left;
 use work::{Bench, Work};
 
-/// How many of a file system's points are tried unless all are to be: each costs some seconds.
-const SAMPLE: usize = 6;
-
 #[test]
 fn killed_anywhere_on_ext4_it_is_old_or_new() {
     on(FileSystem::Ext4, "killed_anywhere_on_ext4_it_is_old_or_new", 0);
@@ -49,25 +46,32 @@ fn on(file_system: FileSystem, test: &str, which: usize) {
     let mut tally = Tally::default();
     for (index, work) in Work::ALL.into_iter().enumerate() {
         let bench = Bench::set_up(&machine, work);
-        // Run, take back and recover are also each other's: a sample of each.
-        let step = every.unwrap_or(bench.points.len() * Work::ALL.len() / SAMPLE);
-        let first = every.map_or_else(|| (which * 7 + index * 11) % step, |_| 0);
         tally.points += bench.points.len();
         tally.left_out += bench.left_out;
-        for (turn, at) in (first..bench.points.len()).step_by(step).enumerate() {
-            for alive in [true, false] {
-                // In a sample each point has one of both.
-                let skipped = every.is_none() && alive == ((turn + index + which) % 2 == 0);
-                if work.is_watched() && !skipped || !work.is_watched() && !alive {
-                    tally.add(&bench, at, alive);
-                }
-            }
+        for (at, alive) in chosen(&bench, every, index, which) {
+            tally.add(&bench, at, alive);
         }
         bench.tear_down();
     }
     println!("{file_system:?}: {tally}");
     assert!(tally.failures.is_empty(), "{}", tally.failures.join("\n"));
     assert!(tally.points > 200 && tally.left_out * 10 < tally.points && tally.by_watchdog > 0, "{tally}");
+}
+
+/// Which points are tried, and whether the watchdog is alive: with `every`, both for each of them.
+/// Else one for each work, another one on each file system.
+fn chosen(bench: &Bench<'_>, every: Option<usize>, index: usize, which: usize) -> Vec<(usize, bool)> {
+    let count = bench.points.len();
+    let modes = |at: usize| [(at, true), (at, false)].into_iter().skip(usize::from(!bench.work.is_watched()));
+    match every {
+        Some(every) => (0..count).step_by(every).flat_map(modes).collect(),
+        None if bench.work.is_watched() && (index + which).is_multiple_of(2) => {
+            // Where there is a watchdog.
+            let from = bench.points.iter().position(|point| point.tells).expect("it has no watchdog");
+            vec![(from + (count - from) * (which + 1) / 6, true)]
+        }
+        None => vec![(count * (1 + 2 * which + index) / 10, false)],
+    }
 }
 
 /// What has been seen.

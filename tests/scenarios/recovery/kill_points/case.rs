@@ -32,14 +32,16 @@ pub(super) fn kill(bench: &Bench<'_>, at: usize, alive: bool) -> Result<Outcome,
     let seen = &bench.points[at];
     let guarded = bench.points[..=at].iter().any(|earlier| earlier.tells);
     let mut last = String::new();
+    let mut number = seen.number;
     for _ in 0..ATTEMPTS {
-        let run = trace::run(bench.machine, bench.work, &options(seen), alive);
+        let run = trace::run(bench.machine, bench.work, &options(&seen.point, number), alive);
         let ends_at = run.seen.last().map(|last| &last.point);
         let as_meant = run.was_killed && ends_at == Some(&seen.point);
         if as_meant && (alive || !guarded || run.watchdog_was_killed) {
             return judge(bench, alive && guarded);
         }
         last = described(&run, ends_at);
+        number = seen.number.saturating_add_signed(shift(bench, &run));
         // Killed elsewhere, it has to be old or new all the same.
         judge(bench, false)?;
         bench.restore();
@@ -54,13 +56,21 @@ fn described(run: &Traced, ends_at: Option<&Point>) -> String {
 }
 
 /// For strace: by the file, where it has a name that is known.
-fn options(seen: &Seen) -> String {
-    let Seen { point: Point { call, path, nth }, number, .. } = seen;
-    if seen.point.has_path() {
+fn options(point: &Point, number: usize) -> String {
+    let Point { call, path, nth } = point;
+    if point.has_path() {
         format!("-e trace={call} -P \"{path}\" -e inject={call}:signal=KILL:when={nth}")
     } else {
         format!("-e trace={call} -e inject={call}:signal=KILL:when={number}")
     }
+}
+
+/// By how much the numbers of its calls differ from those of the trace. Where there are more
+/// processes to look at, there are more calls.
+fn shift(bench: &Bench<'_>, run: &Traced) -> isize {
+    let known = |seen: &&Seen| bench.reference.iter().find(|known| known.point == seen.point && seen.counts);
+    let last = run.seen.iter().rev().find_map(|seen| Some((seen, known(&seen)?)));
+    last.map_or(0, |(now, then)| now.number.checked_signed_diff(then.number).unwrap())
 }
 
 fn judge(bench: &Bench<'_>, by_watchdog_alone: bool) -> Result<Outcome, String> {

@@ -23,7 +23,8 @@ fn step(seen: &Seen) -> Option<Step<'_>> {
     Some(match seen.point.call.as_str() {
         "write" | "fchmod" | "fchown" | "fsetxattr" | "fremovexattr" if path.starts_with('/') => Step::Written(path),
         "fsync" | "fdatasync" => Step::Synced(path),
-        "rename" | "renameat2" | "renameat" if path.starts_with('/') => Step::Own(path),
+        "rename" => Step::Own(seen.to.as_deref()?),
+        "renameat2" | "renameat" if path.starts_with('/') => Step::Own(path),
         "renameat2" | "renameat" => Step::Live(path),
         "kill" => Step::Told,
         _ => return None,

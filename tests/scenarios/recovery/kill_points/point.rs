@@ -38,6 +38,8 @@ pub(super) struct Seen {
     pub(super) counts: bool,
     /// Whether the run says by it that a stage begins: then its watchdog is there.
     pub(super) tells: bool,
+    /// What a file is renamed to.
+    pub(super) to: Option<String>,
 }
 
 impl Point {
@@ -64,7 +66,9 @@ pub(super) fn read(trace: &str, own: &str) -> Vec<Seen> {
         let words = arguments(rest);
         let number = by_name.entry(name.to_owned()).or_default();
         *number += 1;
-        let files: BTreeSet<String> = words.iter().filter_map(|word| file(word)).collect();
+        // Of rename(2), strace looks at what is renamed only.
+        let looked_at = if name == "rename" { 1 } else { words.len() };
+        let files: BTreeSet<String> = words.iter().take(looked_at).filter_map(|word| file(word)).collect();
         for path in &files {
             *touched.entry((name.to_owned(), path.clone())).or_default() += 1;
         }
@@ -81,7 +85,8 @@ pub(super) fn read(trace: &str, own: &str) -> Vec<Seen> {
         let is_output = name == "write" && (rest.starts_with("1<") || rest.starts_with("2<"));
         let point = Point { call: name.to_owned(), path: path.unwrap_or_else(|| NONE.to_owned()), nth };
         let counts = makes && is_own && !is_thread && !is_output;
-        calls.push(Seen { point, number: *number, counts, tells });
+        let to = words.get(1).filter(|_| name == "rename").and_then(|word| file(word));
+        calls.push(Seen { point, number: *number, counts, tells, to });
     }
     calls
 }
@@ -102,8 +107,6 @@ fn file(word: &str) -> Option<String> {
 fn meant(name: &str, words: &[String]) -> Option<String> {
     let at = |index: usize| words.get(index).and_then(|word| file(word));
     let path = match name {
-        // A temporary file becomes this one: its own name is made up.
-        "rename" => at(1),
         "renameat" | "renameat2" | "openat" | "unlinkat" | "mkdirat" | "fchmodat" | "fchownat" => at(1),
         "kill" | "clone" | "clone3" | "vfork" => None,
         _ => at(0),

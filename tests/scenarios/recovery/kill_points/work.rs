@@ -70,9 +70,12 @@ pub(super) struct Bench<'a> {
     pub(super) old: Files,
     /// As the work leaves it; certificates are others every time.
     pub(super) new: Files,
-    /// Where it can be killed, and what a part of the traces had that others had not.
+    /// Where it can be killed.
     pub(super) points: Vec<Seen>,
+    /// How many calls one trace had and the other had not.
     pub(super) left_out: usize,
+    /// The calls of one trace, from the start.
+    pub(super) reference: Vec<Seen>,
 }
 
 /// Everything that is compared.
@@ -111,9 +114,8 @@ impl<'a> Bench<'a> {
             Work::Certify | Work::TakeBack => {}
             Work::Renew | Work::Undo => drop(machine.certify()),
             Work::Recover => {
-                let journal = machine.path("state/runs").join(next_run(machine)).join("journal.json");
-                // It is written, is committing, would be kept.
-                let kept = format!("-e trace=rename -P {} -e inject=rename:signal=KILL:when=3", journal.display());
+                let kept = machine.path("state/runs").join(next_run(machine)).join("journal.kept");
+                let kept = format!("-e trace=rename -P {} -e inject=rename:signal=KILL:when=1", kept.display());
                 let run = trace::run(machine, Work::Certify, &kept, false);
                 assert!(run.was_killed && run.watchdog_was_killed, "{run:?}");
                 assert_eq!(state(machine), "committing");
@@ -126,7 +128,8 @@ impl<'a> Bench<'a> {
         }
         keep(machine, "before");
         let old = if work == Work::Recover { clean } else { files(machine) };
-        let mut bench = Self { machine, work, old, new: Files::new(), points: Vec::new(), left_out: 0 };
+        let mut bench =
+            Self { machine, work, old, new: Files::new(), points: Vec::new(), left_out: 0, reference: Vec::new() };
         let mut traces = Vec::new();
         for _ in 0..2 {
             let run = trace::run(machine, work, &format!("-e trace={}", point::CALLS), true);
@@ -142,6 +145,7 @@ impl<'a> Bench<'a> {
             first[begin..].iter().filter(|seen| seen.counts).partition(in_both);
         bench.left_out = other.len();
         bench.points = stable.into_iter().cloned().collect();
+        bench.reference = first.clone();
         bench
     }
 
