@@ -45,8 +45,8 @@ fn what_a_lying_ca_says_is_refused() {
     let planned = pipeline::plan(&context, request).unwrap();
     let identity = planned.identity.clone();
     let error = pipeline::carry_out(&context, &identity, Work::of(planned), &Progress::new(true)).unwrap_err();
-    let mut said = format!("{}: {}", error.heading(), error.message());
-    error.notes().for_each(|(_, note)| said.push_str(&format!("; {note}")));
+    let notes: Vec<&str> = error.notes().map(|(_, note)| note).collect();
+    let said = format!("{}: {}; {}", error.heading(), error.message(), notes.join("; "));
     assert!(said.contains(lie.says()) && said.contains("nothing was changed"), "{said}");
 }
 
@@ -58,7 +58,7 @@ impl Liar {
         let scratch = tempfile::tempdir().unwrap();
         let at = |name: &str| scratch.path().join(name);
         let keygen = |arguments: &[&str], file: &Path| {
-            drop(Run::of(Command::new("ssh-keygen").args(arguments).arg(file)).ends(0))
+            drop(Run::of(Command::new("ssh-keygen").args(arguments).arg(file)).ends(0));
         };
         let new_key = |name: &str| keygen(&["-q", "-N", "", "-t", "ed25519", "-f"], &at(name));
         fs::write(at("key.pub"), key.to_openssh().unwrap()).unwrap();
