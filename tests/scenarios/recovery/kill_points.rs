@@ -68,7 +68,7 @@ fn chosen(bench: &Bench<'_>, every: Option<usize>, index: usize, which: usize) -
         None if bench.work.is_watched() && (index + which).is_multiple_of(2) => {
             // Where there is a watchdog.
             let from = bench.points.iter().position(|point| point.tells).expect("it has no watchdog");
-            vec![(from + (count - from) * (which + 1) / 6, true)]
+            vec![(from + (count - from) * (which + 1) / 12, true)]
         }
         None => vec![(count * (1 + 2 * which + index) / 10, false)],
     }
