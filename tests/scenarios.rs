@@ -6,6 +6,7 @@ mod core_dump;
 mod edges;
 mod failures;
 mod left_alone;
+mod lockout;
 mod pins;
 mod proof;
 mod properties;

@@ -1,9 +1,11 @@
 //! What the tests work with: machines to try things on, clients, guests made on the fly.
 
+pub(crate) mod attributes;
 pub(crate) mod calls;
 pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod enclosure;
+pub(crate) mod file_system;
 pub(crate) mod guest;
 pub(crate) mod hostile_ca;
 pub(crate) mod https;
@@ -22,6 +24,7 @@ pub(crate) mod trace;
 pub(crate) mod x509;
 
 pub(crate) use client::{Client, Knows};
+pub(crate) use file_system::FileSystem;
 pub(crate) use machine::{Machine, Setup};
 pub(crate) use member::Member;
 pub(crate) use peer::Peer;

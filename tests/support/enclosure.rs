@@ -11,6 +11,10 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+/// What its first process does: waits for the end of its input, and for whoever else has ended;
+/// else they would be there for ever, and be looked at by everybody who looks at all processes.
+const WAIT: &str = "echo ready; exec 3<&0; cat <&3 & wait";
+
 /// What every enclosure does first. Nothing is propagated: unshare(1) makes all mounts private.
 const BEGIN: &str = "set -e; ip link set lo up";
 
@@ -31,21 +35,22 @@ impl Enclosure {
     pub(crate) fn beside() -> Self {
         Self::start(&format!(
             "{BEGIN}; mount -t tmpfs -o mode=755 tmpfs /run; mkdir /run/sshd; mount -t proc proc /proc; \
-             echo ready; exec cat"
+             {WAIT}"
         ))
     }
 
     /// The files of a tree, which stays as it is: changes are gone with the enclosure. `shared` is
-    /// a directory seen inside as it is outside; `program` is seen as `/usr/bin/warded`.
+    /// a directory seen inside as it is outside; `program` is seen as `/usr/bin/warded`. There is room
+    /// for some megabytes, so that a test can fill it.
     pub(crate) fn within(tree: &Path, shared: &Path, program: &Path) -> Self {
         let (tree, shared, program) = (tree.display(), shared.display(), program.display());
         let enclosure = Self::start(&format!(
-            "{BEGIN}; cd {shared}; mkdir box; mount -t tmpfs -o mode=755 tmpfs box; cd box; mkdir upper work root
+            "{BEGIN}; cd {shared}; mkdir box; mount -t tmpfs -o mode=755,size=64m tmpfs box; cd box; mkdir upper work root
              mount -t overlay -o lowerdir={tree},upperdir=upper,workdir=work overlay root
              mount --rbind /dev root/dev; mount -t proc proc root/proc; mount -t tmpfs -o mode=755 tmpfs root/run
              mkdir -p root/run/sshd root{shared}; mount --bind {shared} root{shared}
              : >root/usr/bin/warded; mount --bind {program} root/usr/bin/warded
-             exec chroot root sh -c 'echo ready; exec cat'"
+             exec chroot root sh -c '{WAIT}'"
         ));
         // Whatever is written inside would else be written to this machine.
         let root = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).unwrap();
@@ -79,6 +84,19 @@ impl Enclosure {
     /// Its network.
     pub(crate) fn network(&self) -> Network {
         Network::of_process(&self.inner)
+    }
+
+    /// A program of this machine's, to be run in the namespaces but outside of a tree: there
+    /// `SHARED/box/root` is the tree.
+    pub(crate) fn command_beside(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.inner, "--mount", "--net", "--pid", "--"]).arg(program);
+        command
+    }
+
+    /// The number of the first process inside, as it is seen from outside.
+    pub(crate) fn first_process(&self) -> &str {
+        &self.inner
     }
 
     /// Where a path inside is seen from outside.

@@ -4,6 +4,7 @@
 use super::{
     client::{self, Client, Knows},
     enclosure::{Enclosure, is_root},
+    file_system,
     network::Network,
     run::Run,
 };
@@ -41,6 +42,11 @@ pub(crate) struct Setup {
     pub(crate) lines: String,
     /// Whether there is no listener.
     pub(crate) stopped: bool,
+    /// Whether the main file includes no others, so that it has to be changed itself.
+    pub(crate) alone: bool,
+    /// Whether its directory is an overlay over what was made there; within
+    /// [`super::FileSystem::host`], whose mounts go with it.
+    pub(crate) layered: bool,
 }
 
 /// The machine. Everything of it goes when this is dropped.
@@ -69,15 +75,17 @@ impl Machine {
     pub(crate) fn with(setup: &Setup) -> Self {
         let scratch = tempfile::Builder::new().prefix("warded-test-").tempdir().unwrap();
         let directory = scratch.path().canonicalize().unwrap();
-        let enclosure = is_root().then(Enclosure::beside);
         // With a network of its own any port is free.
-        let port = if enclosure.is_some() { 2222 } else { free_port() };
+        let port = if is_root() { 2222 } else { free_port() };
         for part in ["ssh", "ssh/sshd_config.d", "policies", "client"] {
             fs::create_dir(directory.join(part)).unwrap();
         }
         fs::write(directory.join("config.toml"), "").unwrap();
         let ssh = directory.join("ssh");
-        let mut config = format!("Include {}/sshd_config.d/*.conf\n", ssh.display());
+        let mut config = String::new();
+        if !setup.alone {
+            writeln!(config, "Include {}/sshd_config.d/*.conf", ssh.display()).unwrap();
+        }
         for name in KEYS {
             let path = ssh.join(format!("ssh_host_{name}_key"));
             copy_key(name, &path);
@@ -93,6 +101,10 @@ impl Machine {
         .unwrap();
         fs::write(ssh.join("sshd_config"), config).unwrap();
         client::make_key(&directory);
+        if setup.layered {
+            file_system::layer(&directory);
+        }
+        let enclosure = is_root().then(Enclosure::beside);
         let mut machine = Self { daemon: None, enclosure, directory, port, _scratch: scratch };
         machine.warded(["ca", "init", machine.path("ca").to_str().unwrap()]).ends(0);
         if !setup.stopped {
@@ -157,6 +169,31 @@ impl Machine {
     /// A client on this machine, which connects to it by [`NAME`].
     pub(crate) fn client(&self, knows: &Knows) -> Client<'_> {
         Client::new(self.enclosure.as_ref(), &self.directory, self.port, knows)
+    }
+
+    /// Starts another sshd with this machine's configuration, which has to listen; ends it.
+    #[track_caller]
+    pub(crate) fn another_sshd_starts(&self) {
+        let pid = self.path("another.pid");
+        let mut daemon = self
+            .command("/usr/sbin/sshd")
+            .args(["-D", "-p", "2299", "-f"])
+            .arg(self.config())
+            .arg("-o")
+            .arg(format!("PidFile={}", pid.display()))
+            .arg("-E")
+            .arg(self.path("another.log"))
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        await_file(&pid, &self.path("another.log"));
+        let inner = fs::read_to_string(&pid).unwrap();
+        // Within the namespace: there its number is another one.
+        Run::of(self.command("kill").arg(inner.trim())).ends(0);
+        daemon.wait().unwrap();
+        if pid.exists() {
+            fs::remove_file(&pid).unwrap();
+        }
     }
 
     /// A client that knows only the host CA gets in: sshd serves, and serves certificates.
@@ -278,7 +315,8 @@ pub(crate) fn copy_key(name: &str, to: &Path) {
 /// Waits for the file that sshd writes when it listens.
 pub(crate) fn await_file(pid_file: &Path, log: &Path) {
     let patience = Instant::now() + Duration::from_secs(20);
-    while !pid_file.exists() {
+    // It is there a moment before anything is in it.
+    while fs::read(pid_file).unwrap_or_default().is_empty() {
         assert!(Instant::now() < patience, "{:?}", fs::read_to_string(log));
         sleep(Duration::from_millis(10));
     }

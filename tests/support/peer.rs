@@ -27,6 +27,16 @@ impl Peer {
     /// A machine with OpenSSH as a suite of Debian ships it, with three host keys, and these lines
     /// at the end of the stock configuration. None, said aloud: this is not root.
     pub(crate) fn start(suite: &str, lines: &str) -> Option<Self> {
+        Self::shaped(suite, |directory| {
+            let config = directory.join("sshd_config");
+            let stock = fs::read_to_string(&config).unwrap();
+            fs::write(config, format!("{stock}{lines}")).unwrap();
+        })
+    }
+
+    /// The same with another configuration: what `shape` makes of the stock one, in the directory
+    /// that is `/etc/ssh` inside.
+    pub(crate) fn shaped(suite: &str, shape: impl FnOnce(&Path)) -> Option<Self> {
         if !is_root() {
             assert!(env::var_os("CI").is_none(), "these tests have to run as root in CI");
             eprintln!("SKIPPED: not root, so there is no tree with the OpenSSH of {suite}");
@@ -38,10 +48,9 @@ impl Peer {
         for name in KEYS {
             copy_key(name, &peer.file(&format!("/etc/ssh/ssh_host_{name}_key")));
         }
-        let config = peer.file("/etc/ssh/sshd_config");
-        let stock = fs::read_to_string(&config).unwrap();
+        let stock = fs::read_to_string(peer.file("/etc/ssh/sshd_config")).unwrap();
         assert!(!stock.lines().any(|line| line.starts_with("HostKey")), "not a stock configuration");
-        fs::write(&config, format!("{stock}{lines}")).unwrap();
+        shape(&peer.file("/etc/ssh"));
         fs::create_dir(peer.shared.path().join("client")).unwrap();
         client::make_key(peer.shared.path());
         fs::create_dir_all(peer.file("/root/.ssh")).unwrap();
@@ -61,7 +70,45 @@ impl Peer {
 
     /// Runs Warded inside.
     pub(crate) fn warded(&self, arguments: &[&str]) -> Run {
-        Run::of(self.command(WARDED).env("WARDED_CA", "/root/ca").args(arguments))
+        Run::of(&mut self.warded_command(arguments))
+    }
+
+    /// Warded, to be run inside.
+    pub(crate) fn warded_command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(WARDED);
+        command.env("WARDED_CA", "/root/ca").args(arguments);
+        command
+    }
+
+    /// A program of this machine's, beside the tree, in the same namespaces.
+    pub(crate) fn command_beside(&self, program: &str) -> Command {
+        self.enclosure.command_beside(program)
+    }
+
+    /// The tree, as programs beside it see it.
+    pub(crate) fn tree(&self) -> PathBuf {
+        self.shared.path().join("box/root")
+    }
+
+    /// Warded's processes inside, each with its command line; words end with NUL.
+    pub(crate) fn processes(&self) -> Vec<(i32, String)> {
+        let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        let own = namespace(self.enclosure.first_process());
+        assert!(own.is_some(), "it has ended");
+        let found = |pid: String| {
+            // The watchdog was started by another name.
+            let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+            let line = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cmdline")).ok()?).into_owned();
+            let is_one = (name.trim() == "warded" || line.contains("\0watchdog\0")) && namespace(&pid) == own;
+            Some((pid.parse().ok()?, line)).filter(|_| is_one)
+        };
+        let entries = fs::read_dir("/proc").unwrap();
+        entries.filter_map(|entry| found(entry.ok()?.file_name().into_string().ok()?)).collect()
+    }
+
+    /// A directory that is seen inside and outside alike.
+    pub(crate) fn shared(&self) -> &Path {
+        self.shared.path()
     }
 
     /// A client inside, of that OpenSSH.

@@ -1,7 +1,7 @@
 //! A run of the binary that ended, and what it said.
 
 use serde_json::Value;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 /// How it ended.
 #[derive(Debug)]
@@ -19,7 +19,15 @@ impl Run {
     /// Runs a command to its end, without a terminal.
     pub(crate) fn of(command: &mut Command) -> Self {
         let what = format!("{:?}", command.get_args().collect::<Vec<_>>());
-        let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().unwrap();
+        Self::new(what, command.stdin(Stdio::null()).output().unwrap())
+    }
+
+    /// Waits until a program has ended whose outputs are pipes.
+    pub(crate) fn ended(child: Child) -> Self {
+        Self::new(format!("process {}", child.id()), child.wait_with_output().unwrap())
+    }
+
+    fn new(what: String, Output { status, stdout, stderr }: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Self { code: status.code(), stdout: text(stdout), stderr: text(stderr), what }
     }

@@ -124,14 +124,14 @@ fn effects(line: &str) -> Vec<Effect> {
 }
 
 /// The path that strace shows for a descriptor: `7</etc/ssh>`.
-fn descriptor(text: &str) -> &str {
+pub(crate) fn descriptor(text: &str) -> &str {
     text.split_once('<')
         .and_then(|(_, rest)| rest.strip_suffix('>').or_else(|| rest.strip_suffix(">(deleted)")))
         .unwrap_or("")
 }
 
 /// The arguments of a call: what stands between commas that are not in quotes or brackets.
-fn arguments(text: &str) -> Vec<String> {
+pub(crate) fn arguments(text: &str) -> Vec<String> {
     let (mut all, mut current) = (Vec::new(), String::new());
     let (mut quoted, mut depth) = (false, 0_i32);
     let mut characters = text.chars();

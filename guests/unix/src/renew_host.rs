@@ -3,19 +3,31 @@
 
 use crate::host_key::{Present, Renewal, renewal};
 use warded_guest::authority::{self, Certificate, Kind};
-use warded_guest::certificate::certificate_path;
+use warded_guest::certificate::{Offer, certificate_path, offer};
 use warded_guest::keys::{self, KeyPair};
 use warded_guest::principal::host_principals;
-use warded_guest::{Error, Settings, log, services};
+use warded_guest::{Error, Settings, log, services, sshd};
 
 pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let principals = match settings.all("principal").as_slice() {
         [] => Vec::new(),
         names => host_principals(names.iter().copied())?,
     };
+    let algorithms = sshd::effective("hostkeyalgorithms", &[])?;
     let mut changed = false;
     for key in keys::host_keys()? {
-        changed |= renew(&key, &principals)?;
+        match offer(&algorithms, &key.algorithm()) {
+            Offer::Certified => changed |= renew(&key, &principals)?,
+            // A certificate that sshd does not serve is refused, and with it all others.
+            Offer::Hidden(lacking) => log::warn(&format!(
+                "{} is left out: HostKeyAlgorithms would hide its certificate. Add {} to it.",
+                key.path(),
+                lacking.join(",")
+            )),
+            Offer::Nothing => {
+                log::info(&format!("{} is left out: HostKeyAlgorithms keeps sshd from offering it.", key.path()));
+            }
+        }
     }
     if changed { services::reload("ssh") } else { Ok(()) }
 }

@@ -20,36 +20,59 @@ pub struct Authority {
 #[derive(Debug)]
 enum Choice {
     None,
+    Other,
     Local(PathBuf),
     Step(Box<(Settings, Identification)>),
 }
 
-#[derive(Debug)]
 enum Opened {
+    Other(Box<dyn CertificateAuthority>),
     Local(Box<LocalAuthority>),
     Step(Box<StepAuthority>),
+}
+
+impl Opened {
+    fn authority(&self) -> &dyn CertificateAuthority {
+        match self {
+            Self::Local(authority) => authority.as_ref(),
+            Self::Step(authority) => authority.as_ref(),
+            Self::Other(authority) => authority.as_ref(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Opened({})", self.authority().describe())
+    }
 }
 
 impl Authority {
     /// None: what needs one says how to get one.
     #[must_use]
     pub fn none() -> Self {
-        Self::of(Choice::None)
+        Self::choose(Choice::None)
     }
 
     /// A local CA.
     #[must_use]
     pub fn local(directory: &Path) -> Self {
-        Self::of(Choice::Local(directory.to_owned()))
+        Self::choose(Choice::Local(directory.to_owned()))
     }
 
     /// A step-ca, and who this machine is to it.
     #[must_use]
     pub fn step(settings: Settings, identification: Identification) -> Self {
-        Self::of(Choice::Step(Box::new((settings, identification))))
+        Self::choose(Choice::Step(Box::new((settings, identification))))
     }
 
-    fn of(choice: Choice) -> Self {
+    /// One of another kind.
+    #[must_use]
+    pub fn of(authority: Box<dyn CertificateAuthority>) -> Self {
+        Self { choice: Choice::Other, opened: OnceCell::from(Opened::Other(authority)) }
+    }
+
+    fn choose(choice: Choice) -> Self {
         Self { choice, opened: OnceCell::new() }
     }
 
@@ -60,7 +83,9 @@ impl Authority {
         match &self.choice {
             Choice::Local(directory) => format!("the local CA in {}", directory.display()),
             Choice::Step(step) => format!("{} with the root {}", step::describe(&step.0), step.0.fingerprint),
-            Choice::None => "no CA".to_owned(),
+            Choice::None | Choice::Other => {
+                self.opened.get().map_or_else(|| "no CA".to_owned(), |opened| opened.authority().describe())
+            }
         }
     }
 
@@ -69,10 +94,7 @@ impl Authority {
     /// # Errors
     /// There is none, or it cannot be opened.
     pub fn open(&self) -> Result<&dyn CertificateAuthority, CaError> {
-        Ok(match self.opened()? {
-            Opened::Local(authority) => authority.as_ref(),
-            Opened::Step(authority) => authority.as_ref(),
-        })
+        Ok(self.opened()?.authority())
     }
 
     /// The step-ca; none where the CA is another.
@@ -81,7 +103,7 @@ impl Authority {
     /// As [`Authority::open`].
     pub fn open_step(&self) -> Result<Option<&StepAuthority>, CaError> {
         Ok(match self.opened()? {
-            Opened::Local(_) => None,
+            Opened::Local(_) | Opened::Other(_) => None,
             Opened::Step(authority) => Some(authority),
         })
     }
@@ -91,7 +113,7 @@ impl Authority {
             return Ok(opened);
         }
         let opened = match &self.choice {
-            Choice::None => {
+            Choice::None | Choice::Other => {
                 return Err(CaError::Unreachable {
                     ca: "a certificate authority".to_owned(),
                     cause: "none is configured".to_owned(),

@@ -250,7 +250,7 @@ impl<'a> Stage<'a> {
             user,
             login: Some((&self.identity, SUBSYSTEM)),
         };
-        let (seen, status) = self.baseline.client.exchange(&Route::Pipe(sshd.to_vec()), &attempt)?;
+        let (seen, status) = self.completed(sshd, &attempt)?;
         let login = match seen.end {
             End::LoggedIn if status == Some(0) => Login::Works,
             End::LoggedIn => Login::LetIn,
@@ -259,16 +259,18 @@ impl<'a> Stage<'a> {
         Ok((login, seen))
     }
 
-    /// One exchange without a login; once more if it did not complete, which on a pipe only a very
-    /// busy machine brings about.
+    /// One exchange without a login.
     fn exchange(&self, sshd: &[String], knows: Knows<'_>, algorithms: String, name: &str) -> Result<Transcript> {
         let attempt = Attempt { knows, algorithms, name, user: self.baseline.user(), login: None };
+        Ok(self.completed(sshd, &attempt)?.0)
+    }
+
+    /// One exchange; once more if it did not complete, which on a pipe only a very busy machine
+    /// brings about.
+    fn completed(&self, sshd: &[String], attempt: &Attempt<'_>) -> Result<(Transcript, Option<i32>)> {
         let route = Route::Pipe(sshd.to_vec());
-        let (seen, _) = self.baseline.client.exchange(&route, &attempt)?;
-        if seen.end != End::Incomplete {
-            return Ok(seen);
-        }
-        Ok(self.baseline.client.exchange(&route, &attempt)?.0)
+        let first = self.baseline.client.exchange(&route, attempt)?;
+        if first.0.end == End::Incomplete { self.baseline.client.exchange(&route, attempt) } else { Ok(first) }
     }
 }
 

@@ -2,6 +2,21 @@
 //! changes something takes it back first, and then does its own work.
 
 use super::*;
+use std::process::Stdio;
+
+/// Warded's apply under strace, which does something to its first thread's calls, and to no other
+/// process's: those it starts live on.
+fn traced(machine: &Machine, options: &[&str]) -> Command {
+    let apply = certify(machine, &[]);
+    let mut command = machine.command("strace");
+    let words: Vec<_> = apply.get_args().map(std::ffi::OsStr::to_owned).collect();
+    let binary = env!("CARGO_BIN_EXE_warded");
+    // The words of nsenter(1) come first, where there is one.
+    let from = words.iter().position(|word| word == binary).map_or(0, |at| at + 1);
+    command.args(options).arg(binary).args(words.iter().skip(from));
+    machine.environment(&mut command).stdout(Stdio::null());
+    command
+}
 
 /// A run that is killed half-way, when its watchdog is dead already.
 fn killed(machine: &Machine) {
@@ -10,7 +25,7 @@ fn killed(machine: &Machine) {
     // between two for the run.
     let slowly = "inject=renameat2:delay_enter=4000000";
     let options = ["-o", trace.to_str().unwrap(), "-e", "trace=renameat2", "-e", slowly];
-    let mut run = kill_points::traced(machine, &options).spawn().unwrap();
+    let mut run = traced(machine, &options).spawn().unwrap();
     wait("it changes files", LONG, || state(machine) == "committing");
     let watchdog = watchdogs(machine).pop().unwrap();
     let status = fs::read_to_string(format!("/proc/{watchdog}/status")).unwrap();

@@ -1,0 +1,285 @@
+//! One cell of the matrix: a command, with something that goes wrong; and the judgement.
+
+use super::{
+    condition::{Condition, Moment, Stage},
+    liar,
+    subject::{Files, Subject, Task, is_certificate, without_what_is_made_anew},
+};
+use crate::support::Run;
+use rustix::{
+    fs::{FallocateFlags, fallocate, statvfs},
+    process::{Pid, Signal, kill_process},
+};
+use std::{
+    fs,
+    io::Write as _,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+const LONG: Duration = Duration::from_secs(60);
+const EDIT: &str = "# an edit\n";
+
+/// How a cell may leave the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    Old,
+    New,
+    /// One of both, and the edit that somebody made.
+    Edited,
+}
+
+/// Whether there is such a cell: an undo asks no CA.
+pub(super) fn exists(task: Task, condition: Condition) -> bool {
+    !(task == Task::Undo && matches!(condition, Condition::CaLies(_)))
+}
+
+/// Does it, judges it, and brings the machine back.
+pub(super) fn cell(subject: &Subject, task: Task, condition: Condition, dead: bool) -> Result<(), String> {
+    let done = go_wrong(subject, task, condition, dead)
+        .and_then(|left| judge(subject, task, left))
+        .map_err(|why| format!("{why}\nthe journal is {}", subject.state()));
+    subject.disarm();
+    subject.restore(subject.base_of(task));
+    done
+}
+
+/// Lets it go wrong, and sees that it did.
+fn go_wrong(subject: &Subject, task: Task, condition: Condition, dead: bool) -> Result<Left, String> {
+    let peer = &subject.peer;
+    match condition {
+        Condition::Nothing => succeeds(&subject.warded(task.arguments())),
+        Condition::CaGone => {
+            let gone = || fs::rename(peer.file("/root/ca"), peer.file("/root/gone")).unwrap();
+            // From the start; or after the review, right before it is asked.
+            let run = if task == Task::Undo || subject.suite == "bookworm" {
+                gone();
+                subject.warded(task.arguments())
+            } else {
+                met(subject, task, Moment::Candidate, |_| gone())?
+            };
+            fs::rename(peer.file("/root/gone"), peer.file("/root/ca")).unwrap();
+            if task == Task::Undo { succeeds(&run) } else { fails(&run, &["/root/ca"]) }
+        }
+        Condition::CaLies(lie) => {
+            let procedure = if task == Task::Renew { "renew-host" } else { "certify-host" };
+            let run = Run::of(subject.liar().env(liar::LIE, lie.word()).env(liar::PROCEDURE, procedure));
+            if run.code == Some(0) && run.stdout.contains("1 passed") {
+                Ok(Left::Old)
+            } else {
+                Err(format!("the lie was not found out: {}\n{}", run.stdout, run.stderr))
+            }
+        }
+        Condition::DiskFull(pages) => {
+            let filler = peer.file("/filler");
+            fill(subject, &filler, pages);
+            let run = subject.warded(task.arguments());
+            fs::remove_file(filler).unwrap();
+            fails(&run, &["no storage space", "No space left on device"])
+        }
+        Condition::ReadOnly => {
+            let directory = peer.tree().join("etc/ssh");
+            let mount = |arguments: &[&str]| {
+                let (program, arguments) = arguments.split_first().unwrap();
+                Run::of(peer.command_beside(program).args(arguments).arg(&directory)).ends(0);
+            };
+            mount(&["mount", "--bind", directory.to_str().unwrap()]);
+            mount(&["mount", "-o", "remount,ro,bind"]);
+            let run = subject.warded(task.arguments());
+            mount(&["umount", "--lazy"]);
+            fails(&run, &["its file system is read-only"])
+        }
+        Condition::Edited(moment) => {
+            let config = peer.file("/etc/ssh/sshd_config");
+            let edit =
+                || fs::OpenOptions::new().append(true).open(&config).unwrap().write_all(EDIT.as_bytes()).unwrap();
+            met(subject, task, moment, |_| edit())?;
+            Ok(Left::Edited)
+        }
+        Condition::HungUp => hang_up(subject, task),
+        Condition::Killed(stage) => killed(subject, task, stage, dead),
+    }
+}
+
+fn succeeds(run: &Run) -> Result<Left, String> {
+    if run.code == Some(0) { Ok(Left::New) } else { Err(format!("it failed: {run:?}")) }
+}
+
+/// It failed for one of these reasons, and says how it left the machine.
+fn fails(run: &Run, reasons: &[&str]) -> Result<Left, String> {
+    let as_said = reasons.iter().any(|reason| run.stderr.contains(reason));
+    let is_told = ["nothing was changed", "state: as before"].iter().any(|told| run.stderr.contains(told));
+    if as_said && is_told && !matches!(run.code, None | Some(0)) {
+        Ok(Left::Old)
+    } else {
+        Err(format!("it did not fail with {reasons:?}, or does not say how the machine was left: {run:?}"))
+    }
+}
+
+/// Leaves this many pages of 4 KiB free on the disk that sshd's files and the state are on.
+fn fill(subject: &Subject, filler: &std::path::Path, pages: u64) {
+    let file = fs::File::create(filler).unwrap();
+    let free = || {
+        let found = statvfs(subject.peer.file("/").as_path()).unwrap();
+        found.f_bavail * found.f_frsize
+    };
+    fallocate(&file, FallocateFlags::empty(), 0, free() - pages * 4096).unwrap();
+    assert!(free() <= pages * 4096, "the disk is not full");
+}
+
+/// Starts the task with the program in sshd's place, does something when the moment has come, and
+/// lets it go on.
+fn met(subject: &Subject, task: Task, moment: Moment, act: impl FnOnce(&mut Child)) -> Result<Run, String> {
+    let mut command = subject.peer.warded_command(task.arguments());
+    command.arg("--sshd").arg(subject.stand_in());
+    meet(subject, command, moment, act)
+}
+
+fn meet(subject: &Subject, mut command: Command, moment: Moment, act: impl FnOnce(&mut Child)) -> Result<Run, String> {
+    subject.arm(moment);
+    let mut run = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let end = Instant::now() + LONG;
+    while !subject.is_reached() {
+        if Instant::now() > end || run.try_wait().unwrap().is_some() {
+            let run = Run::ended(run);
+            return Err(format!("the moment never came: {run:?}"));
+        }
+        sleep(Duration::from_millis(2));
+    }
+    act(&mut run);
+    subject.go();
+    Ok(Run::ended(run))
+}
+
+/// Under a terminal that is gone when the files have been changed.
+fn hang_up(subject: &Subject, task: Task) -> Result<Left, String> {
+    let mut warded = subject.peer.warded_command(task.arguments());
+    warded.arg("--sshd").arg(subject.stand_in());
+    let line: Vec<String> = std::iter::once(warded.get_program())
+        .chain(warded.get_args())
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
+        .collect();
+    let mut terminal = Command::new("script");
+    terminal.args(["--quiet", "--return", "--command", &line.join(" "), "/dev/null"]);
+    terminal.env("WARDED_CA", "/root/ca").env("SHELL", "/bin/sh");
+    meet(subject, terminal, Moment::Reload, |terminal| {
+        terminal.kill().unwrap();
+    })?;
+    quiet(subject)?;
+    if subject.state() == "kept" { Ok(Left::New) } else { Err("it did not go on".to_owned()) }
+}
+
+/// Killed there, and its watchdog, too, if that is to be dead.
+fn killed(subject: &Subject, task: Task, stage: Stage, dead: bool) -> Result<Left, String> {
+    let kill = || {
+        let is_watchdog = |(_, line): &(i32, String)| line.contains("\0watchdog\0");
+        let (watchdogs, runs): (Vec<_>, Vec<_>) = subject.peer.processes().into_iter().partition(is_watchdog);
+        for (pid, _) in watchdogs.into_iter().filter(|_| dead).chain(runs) {
+            // It may have ended by itself: then the cell says so.
+            let _gone = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+        }
+    };
+    let run = match stage {
+        Stage::At(moment) => met(subject, task, moment, |_| kill())?,
+        Stage::Exchange => {
+            let trace = subject.peer.shared().join("trace");
+            let mut command = subject.peer.command_beside("strace");
+            command.arg("-o").arg(&trace).args(["-e", "trace=renameat2", "-e", "inject=renameat2:signal=KILL:when=2"]);
+            command.arg("/usr/sbin/chroot").arg(subject.peer.tree()).arg("/usr/bin/warded").args(task.arguments());
+            command.env_clear().env("PATH", "/usr/sbin:/usr/bin").env("HOME", "/root").env("WARDED_CA", "/root/ca");
+            Run::of(&mut command)
+        }
+        Stage::Live => {
+            let told = || subject.log().matches("Received SIGHUP").count();
+            let (before, end) = (told(), Instant::now() + LONG);
+            let mut command = subject.peer.warded_command(task.arguments());
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut run = command.spawn().unwrap();
+            while told() == before && run.try_wait().unwrap().is_none() && Instant::now() < end {
+                sleep(Duration::from_micros(200));
+            }
+            kill();
+            Run::ended(run)
+        }
+    };
+    if run.code.is_some() {
+        return Err(format!("it was not killed: {run:?}"));
+    }
+    quiet(subject)?;
+    let recovered = subject.warded(&["recover"]);
+    if recovered.code != Some(0) {
+        return Err(format!("recover: {recovered:?}"));
+    }
+    Ok(Left::Old)
+}
+
+/// Waits until nothing of Warded runs any more.
+fn quiet(subject: &Subject) -> Result<(), String> {
+    let end = Instant::now() + LONG;
+    while !subject.peer.processes().is_empty() {
+        if Instant::now() > end {
+            return Err("something of warded runs for ever".to_owned());
+        }
+        sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// Files are exactly old or new, sshd starts, and everybody gets in who did.
+fn judge(subject: &Subject, task: Task, left: Left) -> Result<(), String> {
+    let base = subject.base_of(task);
+    let mut now = subject.files();
+    let config = subject.peer.file("/etc/ssh/sshd_config");
+    if left == Left::Edited {
+        let found = now.get_mut(&config).ok_or("sshd's main file is gone")?;
+        let text = String::from_utf8(found.bytes.clone()).map_err(|error| error.to_string())?;
+        if text.matches(EDIT).count() != 1 {
+            return Err(format!("somebody's edit is lost: {text}"));
+        }
+        found.bytes = text.replace(EDIT, "").into_bytes();
+    }
+    let (is_old, is_new) = (now == base.files, is_new(subject, task, &now));
+    // What somebody has edited while it was changed is left to them, and told.
+    let left_alone = left == Left::Edited && {
+        let mut rest = now.clone();
+        rest.insert(config.clone(), base.files[&config].clone());
+        rest == base.files
+    };
+    let as_meant = match left {
+        Left::Old => is_old,
+        Left::New => is_new,
+        Left::Edited => is_old || is_new || left_alone,
+    };
+    if !as_meant {
+        return Err(format!("the files are not as they should be ({left:?}): {}", differences(&base.files, &now)));
+    }
+    subject.sshd_starts();
+    base.pins.iter().try_for_each(|key| subject.pinned(key))?;
+    let is_certified = match task {
+        Task::Certify => is_new,
+        Task::Renew => true,
+        Task::Undo => is_old,
+    };
+    if is_certified {
+        subject.stranger()?;
+    }
+    let verified = subject.warded(&["audit", "verify"]);
+    if verified.code == Some(0) { Ok(()) } else { Err(format!("the audit log: {verified:?}")) }
+}
+
+fn is_new(subject: &Subject, task: Task, now: &Files) -> bool {
+    if task == Task::Undo {
+        return *now == subject.clean.files;
+    }
+    let like = without_what_is_made_anew(now) == without_what_is_made_anew(&subject.certified.files);
+    let base = &subject.base_of(task).files;
+    // All certificates are new ones, not some.
+    like && now.iter().filter(|(path, _)| is_certificate(path)).all(|(path, file)| base.get(path) != Some(file))
+}
+
+fn differences(base: &Files, now: &Files) -> String {
+    let paths: std::collections::BTreeSet<_> = base.keys().chain(now.keys()).collect();
+    let differs = paths.into_iter().filter(|path| base.get(*path) != now.get(*path));
+    differs.map(|path| format!("{}: was {:?}, is {:?}; ", path.display(), base.get(path), now.get(path))).collect()
+}

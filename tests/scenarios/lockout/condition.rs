@@ -1,0 +1,132 @@
+//! What goes wrong, and when.
+
+/// A moment of a run, which the program in sshd's place can see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// sshd is asked about the machine's own configuration: the procedure, or the look before an undo.
+    Asked,
+    /// The result is checked, before the CA is asked.
+    Candidate,
+    /// The result is proved by handshakes, with the certificates that the CA gave.
+    Proof,
+    /// The files are in place, and sshd is about to be told.
+    Reload,
+}
+
+impl Moment {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Candidate => "candidate",
+            Self::Proof => "proof",
+            Self::Reload => "reload",
+        }
+    }
+}
+
+/// Where a run is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    At(Moment),
+    /// Between two files.
+    Exchange,
+    /// sshd has been told, and nobody has seen yet what it serves.
+    Live,
+}
+
+/// What a CA may get wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lie {
+    OtherKey,
+    User,
+    Nameless,
+    OtherName,
+    OtherSigner,
+    Expired,
+    Early,
+    Altered,
+}
+
+impl Lie {
+    pub(super) const ALL: [Self; 8] = [
+        Self::OtherKey,
+        Self::User,
+        Self::Nameless,
+        Self::OtherName,
+        Self::OtherSigner,
+        Self::Expired,
+        Self::Early,
+        Self::Altered,
+    ];
+
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::OtherKey => "key",
+            Self::User => "user",
+            Self::Nameless => "nameless",
+            Self::OtherName => "name",
+            Self::OtherSigner => "signer",
+            Self::Expired => "expired",
+            Self::Early => "early",
+            Self::Altered => "altered",
+        }
+    }
+
+    /// What is said of it.
+    pub(super) fn says(self) -> &'static str {
+        match self {
+            Self::OtherKey => "it is for another key",
+            Self::User => "it is a user certificate",
+            Self::Nameless => "it names no principal",
+            Self::OtherName => "is missing",
+            Self::OtherSigner => "as its signer, which is not a key of this CA",
+            Self::Expired => "it expired at",
+            Self::Early => "it holds only from",
+            Self::Altered => "its signature is not the CA's",
+        }
+    }
+}
+
+/// What goes wrong in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    Nothing,
+    CaGone,
+    CaLies(Lie),
+    /// Room for so many pages of 4 KiB is left.
+    DiskFull(u64),
+    ReadOnly,
+    Edited(Moment),
+    HungUp,
+    Killed(Stage),
+}
+
+impl Condition {
+    pub(super) fn all() -> Vec<Self> {
+        let moments = [Moment::Asked, Moment::Candidate, Moment::Proof, Moment::Reload];
+        let mut all = vec![Self::Nothing, Self::CaGone];
+        all.extend(Lie::ALL.map(Self::CaLies));
+        all.extend([Self::DiskFull(0), Self::DiskFull(16), Self::ReadOnly]);
+        all.extend(moments.map(Self::Edited));
+        all.push(Self::HungUp);
+        all.extend(moments.map(|moment| Self::Killed(Stage::At(moment))));
+        all.extend([Self::Killed(Stage::Exchange), Self::Killed(Stage::Live)]);
+        all
+    }
+
+    /// The head of its column.
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Nothing => "clean".to_owned(),
+            Self::CaGone => "CA gone".to_owned(),
+            Self::CaLies(lie) => format!("CA lies: {}", lie.word()),
+            Self::DiskFull(pages) => format!("disk full, {} KiB left", pages * 4),
+            Self::ReadOnly => "files read-only".to_owned(),
+            Self::Edited(moment) => format!("edited: {}", moment.word()),
+            Self::HungUp => "terminal hung up".to_owned(),
+            Self::Killed(Stage::At(moment)) => format!("killed: {}", moment.word()),
+            Self::Killed(Stage::Exchange) => "killed: between files".to_owned(),
+            Self::Killed(Stage::Live) => "killed: sshd told".to_owned(),
+        }
+    }
+}

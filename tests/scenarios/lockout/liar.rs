@@ -1,0 +1,126 @@
+//! A CA that lies. The local CA of the shipped binary cannot: it is asked in the same process. So
+//! this test's own program runs the pipeline, as the binary does, on the machine of the matrix.
+
+use super::condition::Lie;
+use crate::support::Run;
+use ssh_key::PublicKey;
+use std::{env, fs, path::Path, process::Command, rc::Rc};
+use warded::{
+    ca::{CaError, Certificate, CertificateAuthority, IssueRequest, Kind, certificate, configured::Authority},
+    cli::progress::Progress,
+    context::{Context, Options},
+    enrolment::Enrolment,
+    pipeline::{self, Request, Work},
+    policy::{name::Name, setting::Setting, store},
+    transaction,
+};
+
+/// Says which lie is wanted, and which procedure is run.
+pub(super) const LIE: &str = "WARDED_TEST_LIE";
+pub(super) const PROCEDURE: &str = "WARDED_TEST_PROCEDURE";
+/// The test below.
+pub(super) const TEST: &str = "scenarios::lockout::liar::what_a_lying_ca_says_is_refused";
+
+const CA: &str = "/root/ca";
+
+#[test]
+#[ignore = "the lock-out matrix runs it, on a machine that it may change"]
+fn what_a_lying_ca_says_is_refused() {
+    let Ok(word) = env::var(LIE) else { panic!("only the lock-out matrix runs this") };
+    let lie = Lie::ALL.into_iter().find(|lie| lie.word() == word).unwrap();
+    let procedure: Name = env::var(PROCEDURE).unwrap().parse().unwrap();
+    let mut context = Context::open(&Options { ca: Some(CA.into()), ..Options::default() }).unwrap();
+    context.authority = Rc::new(Authority::of(Box::new(Liar(lie))));
+    let policies = context.policies().unwrap();
+    let granting = store::choose(&policies, procedure.as_str(), None, &context).unwrap();
+    let (settings, confirmed) = match Enrolment::load(&context.state).unwrap() {
+        Some(enrolment) => (enrolment.settings, enrolment.principals),
+        None => {
+            let name = Setting { name: "principal".parse().unwrap(), value: "web1.example.org".to_owned() };
+            (vec![name], std::collections::BTreeSet::new())
+        }
+    };
+    let run = Some(transaction::next_run(&context.state).unwrap());
+    let request = Request { granting, procedure, settings, confirmed, force: true, run };
+    let planned = pipeline::plan(&context, request).unwrap();
+    let identity = planned.identity.clone();
+    let error = pipeline::carry_out(&context, &identity, Work::of(planned), &Progress::new(true)).unwrap_err();
+    let notes: Vec<&str> = error.notes().map(|(_, note)| note).collect();
+    let said = format!("{}: {}; {}", error.heading(), error.message(), notes.join("; "));
+    assert!(said.contains(lie.says()) && said.contains("nothing was changed"), "{said}");
+}
+
+struct Liar(Lie);
+
+impl Liar {
+    /// A certificate for that key which is wrong in one way.
+    fn lies(&self, key: &PublicKey) -> Certificate {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join(name);
+        let keygen = |arguments: &[&str], file: &Path| {
+            drop(Run::of(Command::new("ssh-keygen").args(arguments).arg(file)).ends(0));
+        };
+        let new_key = |name: &str| keygen(&["-q", "-N", "", "-t", "ed25519", "-f"], &at(name));
+        fs::write(at("key.pub"), key.to_openssh().unwrap()).unwrap();
+        let mut signer = Path::new(CA).join("host_ca");
+        let (mut options, name) = (vec!["-h", "-V", "-1m:+1h"], "web1.example.org");
+        match self.0 {
+            Lie::OtherKey => {
+                new_key("other");
+                fs::copy(at("other.pub"), at("key.pub")).unwrap();
+                options.extend(["-n", name]);
+            }
+            Lie::User => options = vec!["-V", "-1m:+1h", "-n", name],
+            Lie::Nameless => {}
+            Lie::OtherName => options.extend(["-n", "db9.example.org"]),
+            Lie::OtherSigner => {
+                new_key("another");
+                signer = at("another");
+                options.extend(["-n", name]);
+            }
+            Lie::Expired => options = vec!["-h", "-V", "20200101:20200102", "-n", name],
+            Lie::Early => options = vec!["-h", "-V", "20990101:20990102", "-n", name],
+            Lie::Altered => options.extend(["-n", name]),
+        }
+        let signer = signer.to_str().unwrap().to_owned();
+        keygen(&[&["-q", "-s", &signer, "-I", "a lie"], options.as_slice()].concat(), &at("key.pub"));
+        let made = certificate::parse(&fs::read(at("key-cert.pub")).unwrap()).unwrap();
+        if self.0 != Lie::Altered {
+            return made;
+        }
+        let mut bytes = made.bytes().to_vec();
+        *bytes.last_mut().unwrap() ^= 1;
+        Certificate::from_bytes(&bytes).unwrap()
+    }
+}
+
+impl CertificateAuthority for Liar {
+    fn describe(&self) -> String {
+        format!("the local CA in {CA}")
+    }
+
+    fn roots(&self, kind: Kind) -> Result<Vec<PublicKey>, CaError> {
+        let text = fs::read_to_string(Path::new(CA).join(format!("{kind}_ca.pub"))).unwrap();
+        Ok(vec![PublicKey::from_openssh(&text).unwrap()])
+    }
+
+    fn ready(&self, _requests: &[IssueRequest]) -> Result<(), CaError> {
+        Ok(())
+    }
+
+    fn renews_expired(&self) -> Result<bool, CaError> {
+        Ok(false)
+    }
+
+    fn issue(&self, request: &IssueRequest) -> Result<Certificate, CaError> {
+        Ok(self.lies(&request.key))
+    }
+
+    fn rekey(&self, _current: &Certificate, _key: &Path, new: &PublicKey) -> Result<Certificate, CaError> {
+        Ok(self.lies(new))
+    }
+
+    fn renew(&self, current: &Certificate, _key: &Path) -> Result<Certificate, CaError> {
+        Ok(self.lies(current.key()))
+    }
+}

@@ -1,0 +1,285 @@
+//! One machine of the matrix: OpenSSH of one release, configured in one way, with a state before
+//! each command to which it can be brought back.
+
+use super::{condition::Moment, liar, shape::Shape};
+use crate::support::{
+    Knows, Peer, Run,
+    attributes::{Whole, whole, wholes},
+    machine::{KEYS, await_file},
+};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+pub(super) type Files = BTreeMap<PathBuf, Whole>;
+
+/// A command of the matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    Certify,
+    Renew,
+    Undo,
+}
+
+impl Task {
+    pub(super) const ALL: [Self; 3] = [Self::Certify, Self::Renew, Self::Undo];
+
+    pub(super) fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Certify => &["apply", "certify-host", "--set", "principal=web1.example.org", "--yes"],
+            Self::Renew => &["renew", "--force"],
+            Self::Undo => &["undo", "--yes"],
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Certify => "certify",
+            Self::Renew => "renew",
+            Self::Undo => "undo",
+        }
+    }
+}
+
+/// A state that the machine is brought back to.
+#[derive(Debug)]
+pub(super) struct Base {
+    name: &'static str,
+    pub(super) files: Files,
+    /// Who gets in: by the name of the host key that is pinned.
+    pub(super) pins: Vec<&'static str>,
+    pub(super) is_certified: bool,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub(super) struct Subject {
+    pub(super) peer: Peer,
+    pub(super) suite: &'static str,
+    pub(super) clean: Base,
+    pub(super) certified: Base,
+    /// How many addresses sshd says that it listens on.
+    listens: usize,
+}
+
+impl Subject {
+    /// None where there can be no such machine here.
+    pub(super) fn start(suite: &'static str, shape: Shape) -> Option<Self> {
+        let peer = Peer::shaped(suite, |directory| shape.make(suite, directory))?;
+        let program = peer.shared().join("tests");
+        let own = env::current_exe().unwrap();
+        if fs::hard_link(&own, &program).is_err() {
+            fs::copy(&own, &program).unwrap();
+        }
+        let none = |name| Base { name, files: Files::new(), pins: Vec::new(), is_certified: false };
+        let mut subject = Self { peer, suite, clean: none("clean"), certified: none("certified"), listens: 0 };
+        subject.listens = subject.log().matches("Server listening").count();
+        subject.write_stand_in();
+        // The first run makes directories that later ones find.
+        subject.warded(Task::Certify.arguments()).ends(0);
+        subject.warded(Task::Undo.arguments()).ends(0);
+        subject.clean = subject.base("clean");
+        subject.warded(Task::Certify.arguments()).ends(0);
+        subject.certified = subject.base("certified");
+        assert!(subject.certified.is_certified && !subject.clean.is_certified, "{suite} {}", shape.name());
+        assert_eq!(subject.certified.pins, subject.clean.pins, "{suite} {}", shape.name());
+        Some(subject)
+    }
+
+    pub(super) fn warded(&self, arguments: &[&str]) -> Run {
+        self.peer.warded(arguments)
+    }
+
+    /// What a task begins with.
+    pub(super) fn base_of(&self, task: Task) -> &Base {
+        if task == Task::Certify { &self.clean } else { &self.certified }
+    }
+
+    fn base(&self, name: &'static str) -> Base {
+        let copy = self.peer.shared().join(name);
+        let copies = self.parts().map(|(path, part)| format!("cp -a {} {}/{part}; ", path.display(), copy.display()));
+        shell(&format!("rm -rf {0}; mkdir {0}; {1}", copy.display(), copies.concat()));
+        let pins: Vec<&str> = KEYS.into_iter().filter(|key| self.pinned(key).is_ok()).collect();
+        assert!(pins.contains(&"ed25519") && pins.contains(&"rsa"), "{pins:?}");
+        Base { name, files: self.files(), pins, is_certified: self.stranger().is_ok() }
+    }
+
+    /// Brings the machine there, from whatever state.
+    pub(super) fn restore(&self, base: &Base) {
+        let copy = self.peer.shared().join(base.name);
+        let differs = self.files() != base.files;
+        for (path, part) in self.parts() {
+            // The configuration only if it differs: sshd would have to be told.
+            if part != "ssh" || differs {
+                shell(&format!("rm -rf {0}; cp -a {1}/{part} {0}", path.display(), copy.display()));
+            }
+        }
+        if differs {
+            self.reload();
+        }
+    }
+
+    fn parts(&self) -> [(PathBuf, &'static str); 3] {
+        [("/etc/ssh", "ssh"), ("/var/lib/warded", "state"), ("/root/ca", "ca")]
+            .map(|(path, part)| (self.peer.file(path), part))
+    }
+
+    /// Every file of sshd's, and the enrolment.
+    pub(super) fn files(&self) -> Files {
+        let mut files = wholes(&self.peer.file("/etc/ssh"));
+        let enrolment = self.peer.file("/var/lib/warded/enrolment.json");
+        if enrolment.exists() {
+            files.insert(enrolment.clone(), whole(&enrolment));
+        }
+        files
+    }
+
+    /// A client that has pinned a host key logs in by its authorized key.
+    pub(super) fn pinned(&self, key: &str) -> Result<(), String> {
+        let public = fs::read_to_string(self.peer.file(&format!("/etc/ssh/ssh_host_{key}_key.pub"))).unwrap();
+        self.gets_in(&Knows::Keys(public)).map_err(|said| format!("who pinned {key} does not get in: {said}"))
+    }
+
+    /// A client that knows only the CA.
+    pub(super) fn stranger(&self) -> Result<(), String> {
+        let ca = fs::read_to_string(self.peer.file("/root/ca/host_ca.pub")).unwrap();
+        self.gets_in(&Knows::Authority(ca)).map_err(|said| format!("who knows only the CA does not get in: {said}"))
+    }
+
+    fn gets_in(&self, knows: &Knows) -> Result<(), String> {
+        let tried = self.peer.client(knows).tries();
+        if tried.code == Some(0) && tried.stdout == "in\n" { Ok(()) } else { Err(tried.stderr) }
+    }
+
+    /// Another sshd starts with the configuration as it is.
+    pub(super) fn sshd_starts(&self) {
+        let (pid, log) = (self.peer.file("/run/another.pid"), self.peer.file("/run/another.log"));
+        let mut daemon = self
+            .peer
+            .command("/usr/sbin/sshd")
+            .args(["-D", "-p", "2299", "-o", "PidFile=/run/another.pid", "-E", "/run/another.log"])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        await_file(&pid, &log);
+        self.kill("TERM", "/run/another.pid");
+        daemon.wait().unwrap();
+        drop(fs::remove_file(&pid));
+    }
+
+    fn reload(&self) {
+        let starts = || self.log().matches("Server listening").count();
+        let before = starts();
+        self.kill("HUP", "/run/sshd.pid");
+        let patience = Instant::now() + Duration::from_secs(30);
+        while starts() < before + self.listens {
+            assert!(Instant::now() < patience, "sshd does not listen again: {}", self.log());
+            sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn kill(&self, signal: &str, pid_file: &str) {
+        let script = format!("read pid <{pid_file}; kill -{signal} $pid");
+        Run::of(self.peer.command("sh").args(["-c", &script])).ends(0);
+    }
+
+    /// What sshd has logged.
+    pub(super) fn log(&self) -> String {
+        fs::read_to_string(self.peer.file("/run/sshd.log")).unwrap()
+    }
+
+    /// The state of the newest run's journal.
+    pub(super) fn state(&self) -> String {
+        let runs = fs::read_dir(self.peer.file("/var/lib/warded/runs")).unwrap();
+        let newest = runs.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u64>().ok()).max().unwrap();
+        let journal = self.peer.file(&format!("/var/lib/warded/runs/{newest}/journal.json"));
+        let Ok(text) = fs::read(journal) else { return "none".to_owned() };
+        let journal: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        journal["state"].as_str().unwrap().to_owned()
+    }
+
+    /// This test's own program, which lies for the CA.
+    pub(super) fn liar(&self) -> Command {
+        let mut command = self.peer.command(self.peer.shared().join("tests").to_str().unwrap());
+        command.args(["--exact", liar::TEST, "--ignored", "--nocapture"]);
+        command
+    }
+
+    /// The program in sshd's place: where it is armed for a moment, it says when that has come,
+    /// and waits until it may go on; else, and then, it is the real one.
+    fn write_stand_in(&self) {
+        let shared = self.peer.shared().display();
+        let text = format!(
+            "#!/bin/sh\n\
+             own=/etc/ssh/sshd_config\n\
+             meet() {{ mkdir {shared}/reached 2>/dev/null || return 0\n\
+             while [ ! -e {shared}/go ]; do sleep 0.005; done; }}\n\
+             committing() {{ newest=0; for run in /var/lib/warded/runs/*; do number=${{run##*/}}\n\
+             [ $number -le $newest ] || newest=$number; done\n\
+             case \"$(cat /var/lib/warded/runs/$newest/journal.json 2>/dev/null)\" in\n\
+             *'\"state\": \"committing\"'*) true ;; *) false ;; esac; }}\n\
+             read -r moment 2>/dev/null <{shared}/armed || moment=\n\
+             case \"$moment $* \" in\n\
+             asked*' -T '*\" $own \"*) meet ;;\n\
+             candidate*\" $own \"*) ;;\n\
+             candidate*' -t '*) meet ;;\n\
+             proof*' -i '*) meet ;;\n\
+             reload*' -t '*\" $own \"*) if committing; then meet; fi ;;\n\
+             esac\n\
+             exec /usr/sbin/sshd \"$@\"\n"
+        );
+        let program = self.stand_in();
+        fs::write(&program, text).unwrap();
+        fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    pub(super) fn stand_in(&self) -> PathBuf {
+        self.peer.shared().join("stand-in")
+    }
+
+    /// Arms it.
+    pub(super) fn arm(&self, moment: Moment) {
+        self.disarm();
+        fs::write(self.peer.shared().join("armed"), format!("{}\n", moment.word())).unwrap();
+    }
+
+    pub(super) fn disarm(&self) {
+        let shared = self.peer.shared();
+        shell(&format!("cd {}; rm -rf armed reached go", shared.display()));
+    }
+
+    /// Whether the moment has come.
+    pub(super) fn is_reached(&self) -> bool {
+        self.peer.shared().join("reached").exists()
+    }
+
+    /// Lets it go on.
+    pub(super) fn go(&self) {
+        fs::write(self.peer.shared().join("go"), "").unwrap();
+    }
+}
+
+fn shell(script: &str) {
+    Run::of(Command::new("sh").args(["-ec", script])).ends(0);
+}
+
+/// The certificates' bytes and the enrolment's time are others every time.
+pub(super) fn without_what_is_made_anew(files: &Files) -> Files {
+    let mut files = files.clone();
+    for (path, file) in &mut files {
+        if is_certificate(path) || path.ends_with("enrolment.json") {
+            file.bytes.clear();
+        }
+    }
+    files
+}
+
+pub(super) fn is_certificate(path: &Path) -> bool {
+    path.to_str().unwrap().ends_with("-cert.pub")
+}

@@ -1,0 +1,158 @@
+//! One run, killed at one point, and what is left of it.
+
+use super::{
+    point::{Point, Seen},
+    trace::Traced,
+    work::{Files, files},
+    *,
+};
+use crate::support::machine::KEYS;
+use warded::digest::Digest;
+
+/// How often a run may go another way than when it was traced, before that counts as a failure.
+const ATTEMPTS: usize = 5;
+
+/// How it was left in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    Old,
+    New,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) left: Left,
+    /// Whether the watchdog alone took it back.
+    pub(super) by_watchdog: bool,
+}
+
+/// Kills it there, and its watchdog if that is to be dead; then recovers, and judges.
+pub(super) fn kill(bench: &Bench<'_>, at: usize, alive: bool) -> Result<Outcome, String> {
+    let seen = &bench.points[at];
+    let guarded = bench.points[..=at].iter().any(|earlier| earlier.tells);
+    let mut last = String::new();
+    let mut number = seen.number;
+    for _ in 0..ATTEMPTS {
+        let run = trace::run(bench.machine, bench.work, &options(&seen.point, number), alive);
+        let ends_at = run.seen.last().map(|last| &last.point);
+        let as_meant = run.was_killed && ends_at == Some(&seen.point);
+        if as_meant && (alive || !guarded || run.watchdog_was_killed) {
+            return judge(bench, alive && guarded);
+        }
+        last = described(&run, ends_at);
+        number = seen.number.saturating_add_signed(shift(bench, &run));
+        // Killed elsewhere, it has to be old or new all the same.
+        judge(bench, false)?;
+        bench.restore();
+    }
+    Err(format!("it was not killed there: {last}"))
+}
+
+fn described(run: &Traced, ends_at: Option<&Point>) -> String {
+    let at = ends_at.map_or_else(String::new, ToString::to_string);
+    let Traced { code, said, was_killed, watchdog_was_killed, .. } = run;
+    format!("killed: {was_killed}, its watchdog: {watchdog_was_killed}, code {code:?}, last call: {at}\n{said}")
+}
+
+/// For strace: by the file, where it has a name that is known.
+fn options(point: &Point, number: usize) -> String {
+    let Point { call, path, nth } = point;
+    if point.has_path() {
+        format!("-e trace={call} -P \"{path}\" -e inject={call}:signal=KILL:when={nth}")
+    } else {
+        format!("-e trace={call} -e inject={call}:signal=KILL:when={number}")
+    }
+}
+
+/// By how much the numbers of its calls differ from those of the trace. Where there are more
+/// processes to look at, there are more calls.
+fn shift(bench: &Bench<'_>, run: &Traced) -> isize {
+    let known = |seen: &&Seen| bench.reference.iter().find(|known| known.point == seen.point && seen.counts);
+    let last = run.seen.iter().rev().find_map(|seen| Some((seen, known(&seen)?)));
+    last.map_or(0, |(now, then)| now.number.checked_signed_diff(then.number).unwrap())
+}
+
+fn judge(bench: &Bench<'_>, by_watchdog_alone: bool) -> Result<Outcome, String> {
+    let Bench { machine, work, old, .. } = bench;
+    wait("the watchdog ends", LONG, || watchdogs(machine).is_empty());
+    // Nobody has recovered anything yet.
+    everybody_gets_in(bench, "before recovery", *work == Work::Renew)?;
+    let of_watchdog = state(machine) == "rolled-back";
+    if by_watchdog_alone && !matches!(state(machine).as_str(), "rolled-back" | "kept") {
+        return Err(format!("the watchdog lived, and left it {}", state(machine)));
+    }
+    let recovered = machine.warded(["recover", "--json"]);
+    if recovered.code != Some(0) {
+        return Err(format!("recover: {recovered:?}"));
+    }
+    let runs = recovered.object("warded.recover/1")["runs"].as_array().unwrap().len();
+    if by_watchdog_alone && runs > 0 {
+        return Err(format!("the watchdog lived, and left something to recover: {recovered:?}"));
+    }
+    let verified = machine.warded(["audit", "verify"]);
+    if verified.code != Some(0) {
+        return Err(format!("the audit log: {verified:?}"));
+    }
+    let now = files(machine);
+    let left = if now == *old {
+        Left::Old
+    } else if *work != Work::Recover && *work != Work::TakeBack && is_new(bench, &now) {
+        Left::New
+    } else {
+        return Err(format!("neither old nor new: {}", differences(old, &now)));
+    };
+    everybody_gets_in(bench, "after recovery", work.is_certified(left))?;
+    Ok(Outcome { left, by_watchdog: by_watchdog_alone && of_watchdog && left == Left::Old })
+}
+
+/// sshd starts anew, and whoever got in before the run gets in; those who know only the CA, too, if
+/// they did.
+fn everybody_gets_in(bench: &Bench<'_>, when: &str, strangers: bool) -> Result<(), String> {
+    let machine = bench.machine;
+    machine.another_sshd_starts();
+    let mut clients: Vec<(&str, Knows)> =
+        KEYS.iter().map(|name| (*name, Knows::Keys(machine.host_key(name)))).collect();
+    if strangers {
+        clients.push(("the CA", Knows::Authority(machine.authority())));
+    }
+    for (what, knows) in clients {
+        let tried = machine.client(&knows).tries();
+        if tried.code != Some(0) {
+            return Err(format!("{when}, who knows {what} does not get in: {}", tried.stderr));
+        }
+    }
+    Ok(())
+}
+
+/// Every file is as the work leaves it, and holds what this run's journal says.
+fn is_new(bench: &Bench<'_>, now: &Files) -> bool {
+    let journal = journal(bench.machine).expect("a run without a journal changed something");
+    let as_in_journal = journal["entries"].as_array().unwrap().iter().all(|entry| {
+        let path = PathBuf::from(entry["path"].as_str().unwrap());
+        match (now.get(&path), entry["after"]["digest"].as_str()) {
+            (Some(found), Some(digest)) => Digest::of(&found.bytes).to_string() == digest,
+            (None, None) => true,
+            _ => false,
+        }
+    });
+    as_in_journal && without_what_is_made_anew(now) == without_what_is_made_anew(&bench.new)
+}
+
+/// Certificates and the time of an enrolment are others every time.
+fn without_what_is_made_anew(files: &Files) -> Files {
+    let mut files = files.clone();
+    for (path, file) in &mut files {
+        let path = path.to_str().unwrap();
+        if path.ends_with("-cert.pub") || path.ends_with("enrolment.json") {
+            file.bytes.clear();
+        }
+    }
+    files
+}
+
+fn differences(old: &Files, now: &Files) -> String {
+    let paths: std::collections::BTreeSet<_> = old.keys().chain(now.keys()).collect();
+    let differs = paths.into_iter().filter(|path| old.get(*path) != now.get(*path));
+    differs.map(|path| format!("{}: was {:?}, is {:?}; ", path.display(), old.get(path), now.get(path))).collect()
+}

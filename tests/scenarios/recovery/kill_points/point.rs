@@ -1,0 +1,129 @@
+//! Where a run can be killed: its system calls, found in a trace of it. Which one is meant does
+//! not depend on time: it is the n-th of its name that touches a certain file, and strace(1) counts
+//! only those. Calls without a file, or with one whose name is made up anew each time, are counted
+//! by name alone; for these the trace of the killed run tells whether it was the right one.
+
+use super::*;
+use crate::support::trace::{arguments, descriptor};
+use std::collections::BTreeSet;
+
+/// What writes, syncs, exchanges, removes or starts something, or makes that durable.
+pub(super) const CALLS: &str = "openat,write,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,\
+    mkdirat,fchmod,chmod,fchown,chown,fchmodat,fchownat,fsetxattr,fremovexattr,ftruncate,kill,clone,clone3,vfork";
+
+/// A process id in a path, as the shell that becomes the traced program writes its own.
+const PID: &str = "$$";
+
+/// Where a call has no file.
+const NONE: &str = "-";
+
+/// A system call of a run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Point {
+    /// Its name.
+    pub(super) call: String,
+    /// The file, or what stands for it where it has none.
+    pub(super) path: String,
+    /// Which one of that name on that file.
+    pub(super) nth: usize,
+}
+
+/// One, and where it stood in a trace.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) point: Point,
+    /// Which one of its name.
+    pub(super) number: usize,
+    /// Whether it changes something that is neither a probe's nor a copy for one.
+    pub(super) counts: bool,
+    /// Whether the run says by it that a stage begins: then its watchdog is there.
+    pub(super) tells: bool,
+    /// What a file is renamed to.
+    pub(super) to: Option<String>,
+}
+
+impl Point {
+    /// Whether strace can be told which file is meant.
+    pub(super) fn has_path(&self) -> bool {
+        self.path != NONE && !self.path.contains('*')
+    }
+}
+
+impl std::fmt::Display for Point {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} of {}", self.call, self.nth, self.path)
+    }
+}
+
+/// The calls in a trace (with `-y`), in order. `own`: the directory of the machine; what lies elsewhere
+/// is a probe's.
+pub(super) fn read(trace: &str, own: &str) -> Vec<Seen> {
+    let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
+    let mut touched: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut calls = Vec::new();
+    for line in trace.lines() {
+        let Some((name, rest)) = line.split_once('(').filter(|(name, _)| is_name(name)) else { continue };
+        let words = arguments(rest);
+        let number = by_name.entry(name.to_owned()).or_default();
+        *number += 1;
+        // Of rename(2), strace looks at what is renamed only.
+        let looked_at = if name == "rename" { 1 } else { words.len() };
+        let files: BTreeSet<String> = words.iter().take(looked_at).filter_map(|word| file(word)).collect();
+        for path in &files {
+            *touched.entry((name.to_owned(), path.clone())).or_default() += 1;
+        }
+        let path = meant(name, &words);
+        let nth = match &path {
+            Some(path) => touched[&(name.to_owned(), path.clone())],
+            None => *touched.entry((name.to_owned(), String::new())).and_modify(|count| *count += 1).or_insert(1),
+        };
+        let is_thread = name.starts_with("clone") && rest.contains("CLONE_THREAD");
+        let makes = name != "openat" || rest.contains("O_CREAT");
+        let is_own = path.as_ref().is_none_or(|path| path.starts_with(own) || !path.starts_with('/'));
+        let tells = name == "write" && rest.contains("\"stage\\n\"");
+        // What is printed is nobody's state.
+        let is_output = name == "write" && (rest.starts_with("1<") || rest.starts_with("2<"));
+        let point = Point { call: name.to_owned(), path: path.unwrap_or_else(|| NONE.to_owned()), nth };
+        let counts = makes && is_own && !is_thread && !is_output;
+        let to = words.get(1).filter(|_| name == "rename").and_then(|word| file(word));
+        calls.push(Seen { point, number: *number, counts, tells, to });
+    }
+    calls
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// The file that an argument names, or that is open there.
+fn file(word: &str) -> Option<String> {
+    let literal = word.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let found = literal.unwrap_or_else(|| descriptor(word));
+    (!found.is_empty()).then(|| without_chance(found))
+}
+
+/// The argument that tells most about a call.
+fn meant(name: &str, words: &[String]) -> Option<String> {
+    let at = |index: usize| words.get(index).and_then(|word| file(word));
+    let path = match name {
+        "renameat" | "renameat2" | "openat" | "unlinkat" | "mkdirat" | "fchmodat" | "fchownat" => at(1),
+        "kill" | "clone" | "clone3" | "vfork" => None,
+        _ => at(0),
+    };
+    path.filter(|path| !path.starts_with("pipe:") && !path.starts_with("socket:"))
+}
+
+/// A path without what is another one in each run: process ids, and what tempfile makes up.
+fn without_chance(path: &str) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for part in path.split('/') {
+        let made_up = part.strip_prefix(".new-").and_then(|rest| rest.split_once('-'));
+        parts.push(match made_up {
+            Some((_, count)) => format!(".new-{PID}-{count}"),
+            None if part.starts_with(".warded-new-") => ".warded-new-*".to_owned(),
+            None => part.to_owned(),
+        });
+    }
+    parts.join("/")
+}

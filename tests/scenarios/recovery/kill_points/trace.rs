@@ -1,0 +1,78 @@
+//! Warded under strace(1), which may kill it.
+
+use super::{point::Seen, *};
+use std::{
+    process::Stdio,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+/// How a traced run ended.
+#[derive(Debug)]
+pub(super) struct Traced {
+    pub(super) code: Option<i32>,
+    /// What it said.
+    pub(super) said: String,
+    pub(super) was_killed: bool,
+    /// Whether there was a watchdog that had begun its work, and it was killed.
+    pub(super) watchdog_was_killed: bool,
+    /// The calls that were traced; the last one is the one that it was killed before.
+    pub(super) seen: Vec<Seen>,
+}
+
+/// Runs it, with these options for strace: words of sh(1), in which `$$` is the run's process id.
+pub(super) fn run(machine: &Machine, work: Work, options: &str, alive: bool) -> Traced {
+    let file = machine.path("trace");
+    let mut command = machine.command("sh");
+    // As a grandchild: then the traced program has the number of the shell.
+    let script = format!(
+        "exec strace -D -y -s 64 -e signal=none -o {} {options} {} \"$@\"",
+        file.display(),
+        env!("CARGO_BIN_EXE_warded")
+    );
+    command.args(["-c", &script, "sh"]).args(work.arguments(machine));
+    machine.environment(&mut command).stdout(Stdio::null());
+    // One of an earlier run has such a line, too.
+    fs::write(&file, "").unwrap();
+    let over = AtomicBool::new(false);
+    let (run, watchdog_was_killed) = thread::scope(|scope| {
+        let killer = (!alive).then(|| scope.spawn(|| kill_watchdog(machine, &over)));
+        let run = ends_somehow(&mut command);
+        over.store(true, Ordering::Relaxed);
+        (run, killer.is_some_and(|killer| killer.join().unwrap()))
+    });
+    let mut trace = String::new();
+    let was_killed = run.code.is_none();
+    // The tracer, which is nobody's child, has a last line to write: the exit, or the call that never
+    // was.
+    wait("strace has ended", LONG, || {
+        trace = fs::read_to_string(&file).unwrap_or_default();
+        trace.trim_end().ends_with(if was_killed { "= ?" } else { "+++" })
+    });
+    Traced {
+        code: run.code,
+        said: run.stderr,
+        was_killed,
+        watchdog_was_killed,
+        seen: point::read(&trace, machine.path("").to_str().unwrap()),
+    }
+}
+
+/// Kills the watchdog of the run that is on its way, as soon as it is at work: then it has a second
+/// thread. Whether there was one.
+fn kill_watchdog(machine: &Machine, over: &AtomicBool) -> bool {
+    let threads = |pid: &i32| fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    loop {
+        // Looked at first: one that was there before the run was over is found after it, too.
+        let is_over = over.load(Ordering::Relaxed);
+        if let Some(pid) = watchdogs(machine).into_iter().find(|pid| threads(pid) > 1) {
+            send(pid, Signal::KILL);
+            return true;
+        }
+        if is_over {
+            watchdogs(machine).into_iter().for_each(|pid| send(pid, Signal::KILL));
+            return false;
+        }
+        sleep(Duration::from_micros(300));
+    }
+}

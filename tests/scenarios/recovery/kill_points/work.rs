@@ -1,0 +1,205 @@
+//! What is killed: each command that changes something, and each way of taking a change back.
+
+use super::{point::Seen, *};
+use crate::support::attributes::{Whole, adorn, wholes};
+use std::{os::unix::fs::PermissionsExt as _, path::Path};
+
+/// All files of a machine that count, with all that belongs to them.
+pub(super) type Files = BTreeMap<PathBuf, Whole>;
+
+/// A command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// New certificates, and a block in the main file.
+    Certify,
+    /// Certificates in the place of others.
+    Renew,
+    /// Certificates go, the main file is as before.
+    Undo,
+    /// A change that sshd would not start with in the end: the run itself takes it back.
+    TakeBack,
+    /// A change that was made and not kept, because run and watchdog are dead.
+    Recover,
+}
+
+impl Work {
+    pub(super) const ALL: [Self; 5] = [Self::Certify, Self::Renew, Self::Undo, Self::TakeBack, Self::Recover];
+
+    pub(super) fn arguments(self, machine: &Machine) -> Vec<String> {
+        let words: &[&str] = match self {
+            Self::Certify | Self::TakeBack => {
+                &["apply", "certify-host", "--set", "principal=web1.example.org", "--yes"]
+            }
+            Self::Renew => &["renew", "--force"],
+            Self::Undo => &["undo", "--yes"],
+            Self::Recover => &["recover"],
+        };
+        let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        if self == Self::TakeBack {
+            words.extend(["--sshd".to_owned(), machine.path("refuses").to_str().unwrap().to_owned()]);
+        }
+        words
+    }
+
+    /// How it ends if nobody kills it.
+    pub(super) fn exit(self) -> i32 {
+        if self == Self::TakeBack { 1 } else { 0 }
+    }
+
+    /// Whether it starts a watchdog.
+    pub(super) fn is_watched(self) -> bool {
+        self != Self::Recover
+    }
+
+    /// Whether clients that know only the CA get in, before it or after.
+    pub(super) fn is_certified(self, left: Left) -> bool {
+        match self {
+            Self::Certify | Self::TakeBack | Self::Recover => left == Left::New,
+            Self::Renew => true,
+            Self::Undo => left == Left::Old,
+        }
+    }
+}
+
+/// A machine on which one of them is about to run, again and again.
+#[derive(Debug)]
+pub(super) struct Bench<'a> {
+    pub(super) machine: &'a Machine,
+    pub(super) work: Work,
+    /// As it has to be if nothing happened.
+    pub(super) old: Files,
+    /// As the work leaves it; certificates are others every time.
+    pub(super) new: Files,
+    /// Where it can be killed.
+    pub(super) points: Vec<Seen>,
+    /// How many calls one trace had and the other had not.
+    pub(super) left_out: usize,
+    /// The calls of one trace, from the start.
+    pub(super) reference: Vec<Seen>,
+}
+
+/// Everything that is compared.
+pub(super) fn files(machine: &Machine) -> Files {
+    let mut found = wholes(&machine.path("ssh"));
+    let enrolment = machine.path("state/enrolment.json");
+    if enrolment.exists() {
+        found.insert(enrolment.clone(), crate::support::attributes::whole(&enrolment));
+    }
+    found
+}
+
+/// Makes a machine ready: sshd's files have owners, modes and labels that new files would not have.
+pub(super) fn prepare(machine: &Machine) {
+    adorn(&machine.config(), 0o640, 7);
+    let refuses = machine.path("refuses");
+    let config = machine.config();
+    let config = config.display();
+    let text = format!(
+        "#!/bin/sh\ncase \" $* \" in *' -t '*' {config} '*) ! grep -q HostCertificate {config} || \
+         {{ echo refused >&2; exit 255; }} ;; esac\nexec /usr/sbin/sshd \"$@\"\n"
+    );
+    fs::write(&refuses, text).unwrap();
+    fs::set_permissions(&refuses, fs::Permissions::from_mode(0o755)).unwrap();
+    // The first run of a machine makes directories that later ones find.
+    machine.certify();
+    machine.warded(["undo", "--yes"]).ends(0);
+    keep(machine, "clean");
+}
+
+impl<'a> Bench<'a> {
+    /// Brings a machine that is as [`prepare`] left it to where the work begins, and traces that.
+    pub(super) fn set_up(machine: &'a Machine, work: Work) -> Self {
+        let clean = files(machine);
+        match work {
+            Work::Certify | Work::TakeBack => {}
+            Work::Renew | Work::Undo => drop(machine.certify()),
+            Work::Recover => {
+                let kept = machine.path("state/runs").join(next_run(machine)).join("journal.kept");
+                let kept = format!("-e trace=rename -P {} -e inject=rename:signal=KILL:when=1", kept.display());
+                let run = trace::run(machine, Work::Certify, &kept, false);
+                assert!(run.was_killed && run.watchdog_was_killed, "{run:?}");
+                assert_eq!(state(machine), "committing");
+            }
+        }
+        if work == Work::Renew {
+            for name in crate::support::machine::KEYS {
+                adorn(&machine.path(&format!("ssh/ssh_host_{name}_key-cert.pub")), 0o604, 8);
+            }
+        }
+        keep(machine, "before");
+        let old = if work == Work::Recover { clean } else { files(machine) };
+        let mut bench =
+            Self { machine, work, old, new: Files::new(), points: Vec::new(), left_out: 0, reference: Vec::new() };
+        let mut traces = Vec::new();
+        for _ in 0..2 {
+            let run = trace::run(machine, work, &format!("-e trace={}", point::CALLS), true);
+            assert!(run.code == Some(work.exit()), "{run:?}");
+            traces.push(run.seen);
+            bench.new = files(machine);
+            bench.restore();
+        }
+        let [first, second] = &traces[..] else { unreachable!() };
+        let begin = first.iter().position(|seen| seen.counts && is_of_run(seen, machine)).expect("it has no journal");
+        let in_both = |seen: &&Seen| second.iter().any(|other| other.point == seen.point);
+        let (stable, other): (Vec<&Seen>, Vec<&Seen>) =
+            first[begin..].iter().filter(|seen| seen.counts).partition(in_both);
+        bench.left_out = other.len();
+        bench.points = stable.into_iter().cloned().collect();
+        bench.reference = first.clone();
+        bench
+    }
+
+    /// Takes everything back, so that the next one starts from the same.
+    pub(super) fn restore(&self) {
+        let now = files(self.machine);
+        let differs = self.work == Work::Recover || now != self.old;
+        let parts: &[&str] = if differs { &["state", "ssh"] } else { &["state"] };
+        put_back(self.machine, "before", parts);
+        if differs {
+            self.reload();
+        }
+    }
+
+    /// Leaves the machine as [`prepare`] did.
+    pub(super) fn tear_down(self) {
+        put_back(self.machine, "clean", &["state", "ssh"]);
+        self.reload();
+    }
+
+    fn reload(&self) {
+        let log = self.machine.path("sshd.log");
+        let starts = || fs::read_to_string(&log).unwrap().matches("Server listening").count();
+        let before = starts();
+        let pid = fs::read_to_string(self.machine.path("sshd.pid")).unwrap();
+        Run::of(self.machine.command("kill").args(["-HUP", pid.trim()])).ends(0);
+        wait("sshd listens again", LONG, || starts() > before);
+    }
+}
+
+/// The number that the next run gets.
+pub(super) fn next_run(machine: &Machine) -> String {
+    let runs = fs::read_dir(machine.path("state/runs")).unwrap();
+    let newest = runs.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u64>().ok()).max();
+    (newest.unwrap_or(0) + 1).to_string()
+}
+
+/// Whether a call is about the newest run's directory: what comes before is the plan's.
+fn is_of_run(seen: &Seen, machine: &Machine) -> bool {
+    let runs = machine.path("state/runs/");
+    seen.point.path.strip_prefix(runs.to_str().unwrap()).is_some_and(|rest| rest.contains('/'))
+}
+
+fn keep(machine: &Machine, name: &str) {
+    let copy = machine.path(name);
+    shell(&format!("rm -rf {0} && mkdir {0} && cp -a state ssh {0}", copy.display()), &machine.path(""));
+}
+
+fn put_back(machine: &Machine, name: &str, parts: &[&str]) {
+    for part in parts {
+        shell(&format!("rm -rf {part} && cp -a {name}/{part} {part}"), &machine.path(""));
+    }
+}
+
+fn shell(script: &str, directory: &Path) {
+    Run::of(Command::new("sh").args(["-ec", script]).current_dir(directory)).ends(0);
+}
