@@ -88,7 +88,11 @@ impl Context {
         let state = given(choose(&options.state, &config.state)?).unwrap_or_else(config::default_state);
         let policies = given(choose(&options.policies, &config.policies)?).unwrap_or_else(beside_config);
         let ca = choose(&options.ca, &config.ca)?;
-        let step = if ca.is_some() { None } else { step_ca(&config)? };
+        // Whether `step` was set up well matters only to what asks the CA.
+        let (step, broken) = match if ca.is_some() { Ok(None) } else { step_ca(&config) } {
+            Ok(step) => (step, None),
+            Err(error) => (None, Some(error)),
+        };
         let sshd_config = match choose(&options.sshd_config, &config.sshd_config)? {
             Some(path) => path,
             None => operators_path(Path::new(SSHD_CONFIG))?,
@@ -118,10 +122,11 @@ impl Context {
             root: Root::ambient().map_err(|error| Error::failed("cannot open the root directory").cause(error))?,
             places: Places { sshd_config, home },
             facts,
-            authority: Rc::new(match (ca, step) {
-                (Some(ca), _) => Authority::local(ca.as_path()),
-                (None, Some(step)) => Authority::step(step, options.identification.clone()),
-                (None, None) => Authority::none(),
+            authority: Rc::new(match (ca, step, broken) {
+                (Some(ca), ..) => Authority::local(ca.as_path()),
+                (None, Some(step), _) => Authority::step(step, options.identification.clone()),
+                (None, None, Some(error)) => Authority::broken(error),
+                (None, None, None) => Authority::none(),
             }),
             sshd_binary: given(choose(&options.sshd, &config.sshd)?),
             renew_after: config.renew_after.unwrap_or(RENEW_AFTER),

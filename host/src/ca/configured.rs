@@ -5,6 +5,7 @@ use super::{
     local::LocalAuthority,
     step::{self, Identification, Settings, StepAuthority},
 };
+use crate::error::Error;
 use std::{
     cell::OnceCell,
     path::{Path, PathBuf},
@@ -20,6 +21,7 @@ pub struct Authority {
 #[derive(Debug)]
 enum Choice {
     None,
+    Broken(Error),
     Other,
     Local(PathBuf),
     Step(Box<(Settings, Identification)>),
@@ -54,6 +56,12 @@ impl Authority {
         Self::choose(Choice::None)
     }
 
+    /// One whose configuration cannot be used: what needs it fails with this.
+    #[must_use]
+    pub fn broken(error: Error) -> Self {
+        Self::choose(Choice::Broken(error))
+    }
+
     /// A local CA.
     #[must_use]
     pub fn local(directory: &Path) -> Self {
@@ -83,7 +91,7 @@ impl Authority {
         match &self.choice {
             Choice::Local(directory) => format!("the local CA in {}", directory.display()),
             Choice::Step(step) => format!("{} with the root {}", step::describe(&step.0), step.0.fingerprint),
-            Choice::None | Choice::Other => {
+            Choice::None | Choice::Broken(_) | Choice::Other => {
                 self.opened.get().map_or_else(|| "no CA".to_owned(), |opened| opened.authority().describe())
             }
         }
@@ -113,6 +121,14 @@ impl Authority {
             return Ok(opened);
         }
         let opened = match &self.choice {
+            Choice::Broken(error) => {
+                let note = |wanted| error.notes().find(|(label, _)| *label == wanted).map(|(_, text)| text.to_owned());
+                let cause = [Some(error.message().to_owned()), note("cause")].into_iter().flatten();
+                return Err(CaError::Credential {
+                    cause: cause.collect::<Vec<_>>().join(": "),
+                    next: note("next").unwrap_or_else(|| "warded bootstrap --ca-url URL --fingerprint HEX".to_owned()),
+                });
+            }
             Choice::None | Choice::Other => {
                 return Err(CaError::Unreachable {
                     ca: "a certificate authority".to_owned(),

@@ -101,7 +101,7 @@ impl StepAuthority {
     /// # Errors
     /// The CA does not answer, or does not do SSH.
     pub fn ssh_roots(&self) -> Result<&SshRoots, CaError> {
-        self.once(&self.roots, Doing::Reading("its SSH keys"), api::ssh_roots)
+        self.once(&self.roots, Doing::ReadingSshKeys, api::ssh_roots)
     }
 
     /// The CA's provisioners, asked for once.
@@ -158,9 +158,10 @@ impl StepAuthority {
             return Ok(credential);
         }
         let list = || self.provisioners();
-        let encrypted_key = |kid: &str| {
-            api::encrypted_key(&self.http, kid)
-                .map_err(|failure| self.diagnosed(&failure, Doing::Reading("the provisioner's encrypted key")))
+        let encrypted_key = |kid: &str| match api::encrypted_key(&self.http, kid) {
+            Ok(key) => Ok(Some(key)),
+            Err(Failure::Status { status: 404, .. }) => Ok(None),
+            Err(failure) => Err(self.diagnosed(&failure, Doing::Reading("the provisioner's encrypted key"))),
         };
         let provisioners = Provisioners { list: &list, encrypted_key: &encrypted_key, ca: self.describe() };
         let opened = Credential::open(&self.settings, &self.identification, &provisioners)?;
@@ -206,18 +207,21 @@ impl StepAuthority {
         choose(self.provisioners()?, purpose, named).map(Provisioner::name).map_err(|why| self.explain(&why, purpose))
     }
 
-    /// A token for what the host's own key may ask for, and the name of the provisioner.
-    fn sshpop(&self, purpose: Purpose, what: Use, current: &Certificate, key: &SigningKey) -> Result<Token, CaError> {
-        let named = self.settings.renewal_provisioner.as_deref();
-        let provisioner = match (named, purpose) {
+    /// The provisioner that renews.
+    fn renewing(&self, purpose: Purpose) -> Result<&str, CaError> {
+        match (self.settings.renewal_provisioner.as_deref(), purpose) {
             // Nothing to choose: the list is not asked for.
-            (Some(named), Purpose::Renew) => named,
+            (Some(named), Purpose::Renew) => Ok(named),
             // Whichever renews what has expired will do.
-            (_, Purpose::RenewExpired) => self.chosen(purpose, None)?,
-            (named, _) => self.chosen(purpose, named)?,
-        };
+            (_, Purpose::RenewExpired) => self.chosen(purpose, None),
+            (named, _) => self.chosen(purpose, named),
+        }
+    }
+
+    /// A token that the host's own key signs.
+    fn sshpop(&self, name: &str, what: Use, current: &Certificate, key: &SigningKey) -> Result<Token, CaError> {
         let serial = current.serial().to_string();
-        let claims = self.claims(provisioner, what, &serial, None, LIFE);
+        let claims = self.claims(name, what, &serial, None, LIFE);
         token::make(key, &Proof::SshPop { certificate: current }, &claims)
             .map_err(|error| credential::unusable(format!("the host key cannot sign: {error}"), "look at that key"))
     }
@@ -346,18 +350,18 @@ impl CertificateAuthority for StepAuthority {
         let wanted = self.successor(current, current.key().clone())?;
         self.clock()?;
         let purpose = if current.valid_before() <= now() { Purpose::RenewExpired } else { Purpose::Renew };
-        let key = Self::host_key(key)?;
-        self.ask(Doing::Renewing { current, rekey: false }, true, &wanted, || {
-            Ok(api::renew(&self.http, self.sshpop(purpose, Use::Renew, current, &key)?.as_str()))
+        let (key, provisioner) = (Self::host_key(key)?, self.renewing(purpose)?);
+        self.ask(Doing::Renewing { current, rekey: false, provisioner }, true, &wanted, || {
+            Ok(api::renew(&self.http, self.sshpop(provisioner, Use::Renew, current, &key)?.as_str()))
         })
     }
 
     fn rekey(&self, current: &Certificate, key: &Path, new: &PublicKey) -> Result<Certificate, CaError> {
         let wanted = self.successor(current, new.clone())?;
         self.clock()?;
-        let key = Self::host_key(key)?;
-        self.ask(Doing::Renewing { current, rekey: true }, true, &wanted, || {
-            Ok(api::rekey(&self.http, self.sshpop(Purpose::Rekey, Use::Rekey, current, &key)?.as_str(), new))
+        let (key, provisioner) = (Self::host_key(key)?, self.renewing(Purpose::Rekey)?);
+        self.ask(Doing::Renewing { current, rekey: true, provisioner }, true, &wanted, || {
+            Ok(api::rekey(&self.http, self.sshpop(provisioner, Use::Rekey, current, &key)?.as_str(), new))
         })
     }
 }

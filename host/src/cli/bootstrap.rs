@@ -5,14 +5,13 @@ use crate::{
     ca::step::{
         CaUrl, Fingerprint, Identification, Settings, StepAuthority, api,
         bootstrap::{self, NotFetched, Root},
-        given::Given,
         provisioner::{Provisioner, Purpose, choose},
         read_token, steppath,
     },
     config::{self, Config, edit},
     context::Options,
     error::{Error, Exit, Result},
-    machine::{durable, trust_store},
+    machine::{durable, path::AbsolutePath, trust_store},
 };
 use clap::Args;
 use serde::Serialize;
@@ -20,6 +19,7 @@ use std::{
     fs,
     path::{Path, PathBuf, absolute},
 };
+use zeroize::Zeroizing;
 
 #[derive(Debug, Args)]
 pub(super) struct Bootstrap {
@@ -32,6 +32,9 @@ pub(super) struct Bootstrap {
     /// File of a one-time token, which says both
     #[arg(long, value_name = "FILE", conflicts_with = "ca_url")]
     token_file: Option<PathBuf>,
+    /// A one-time token, which says both. Others on this machine can see it here
+    #[arg(long, value_name = "TOKEN", conflicts_with_all = ["ca_url", "token_file"])]
+    token: Option<String>,
     /// Also put the root into the system's trust store. SSH does not need that
     #[arg(long)]
     install: bool,
@@ -55,13 +58,13 @@ impl Bootstrap {
     pub(super) fn run(&self, options: &Options, output: Output) -> Result<Exit> {
         let file = absolute(options.config.clone().unwrap_or_else(config::default_file))
             .map_err(|error| Error::usage("the configuration file has no usable path").cause(error))?;
-        let configured = Config::load(file.exists().then_some(file.as_path()))?;
+        let configured = if file.exists() { Config::load(Some(&file))? } else { Config::default() };
         if let Some(ca) = &configured.ca {
             return Err(
                 Error::usage(format!("{} names a local CA, {ca}", file.display())).next("take `ca` out of it first")
             );
         }
-        let (url, fingerprint) = self.wanted(configured.step_ca.as_ref())?;
+        let (url, fingerprint, provisioner) = self.wanted(configured.step_ca.as_ref())?;
         let before = configured.step_ca;
         if let Some(before) = before.as_ref().filter(|before| before.fingerprint != fingerprint && !self.force) {
             return Err(Error::refused(format!("this machine trusts another CA, {}", before.url))
@@ -72,11 +75,16 @@ impl Bootstrap {
         let proxy = before.as_ref().and_then(|before| before.proxy.as_deref());
         let root = bootstrap::fetch(&url, &fingerprint, proxy).map_err(|error| not_fetched(&url, &error))?;
         let directory = file.parent().unwrap_or(Path::new("/"));
-        let root_file =
-            before.as_ref().map_or_else(|| directory.join("root_ca.crt"), |known| known.root.as_path().into());
-        let place = root_file.as_path().try_into().map_err(|error: String| Error::usage(error))?;
-        let mut settings = before.clone().unwrap_or_else(|| Settings::new(url.clone(), fingerprint, place));
-        (settings.url, settings.fingerprint) = (url, fingerprint);
+        // Another root gets another file: the configuration alone says which one counts.
+        let root_file = match &before {
+            None => directory.join("root_ca.crt"),
+            Some(known) if known.fingerprint == fingerprint => known.root.as_path().into(),
+            Some(_) => directory.join(format!("root_ca-{fingerprint}.crt")),
+        };
+        let place: AbsolutePath = root_file.as_path().try_into().map_err(|error: String| Error::usage(error))?;
+        let mut settings = before.clone().unwrap_or_else(|| Settings::new(url.clone(), fingerprint, place.clone()));
+        (settings.url, settings.fingerprint, settings.root) = (url, fingerprint, place);
+        settings.provisioner = settings.provisioner.or(provisioner);
 
         // From here on with the root, and nothing else, trusted.
         let step = StepAuthority::with_root(&settings, &Identification::default(), root.der.clone())?;
@@ -110,33 +118,44 @@ impl Bootstrap {
     }
 
     /// Which CA: as the flags say, as a token says, as it is trusted already, or as `step` knows it.
-    fn wanted(&self, configured: Option<&Settings>) -> Result<(CaUrl, Fingerprint)> {
+    fn wanted(&self, configured: Option<&Settings>) -> Result<(CaUrl, Fingerprint, Option<String>)> {
         if let (Some(url), Some(fingerprint)) = (&self.ca_url, self.fingerprint) {
-            return Ok((url.clone(), fingerprint));
+            return Ok((url.clone(), fingerprint, None));
         }
-        if let Some(file) = &self.token_file {
-            let wrong = |cause: String| {
-                Error::usage(format!("cannot bootstrap with the token in {}", file.display()))
-                    .cause(cause)
-                    .next("warded bootstrap --ca-url URL --fingerprint HEX")
-            };
-            let text = zeroize::Zeroizing::new(fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?);
-            let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-            let given: Given = read_token(first).map_err(wrong)?;
-            return given
-                .bootstrap()
-                .ok_or_else(|| wrong("it does not say which CA it is for, or not with which root".to_owned()));
+        if let Some((url, fingerprint)) = self.token()? {
+            return Ok((url, fingerprint, None));
         }
         if let Some(known) = configured {
-            return Ok((known.url.clone(), known.fingerprint));
+            return Ok((known.url.clone(), known.fingerprint, None));
         }
         if let Some(found) = steppath::directory().map(|directory| steppath::read(&directory)).transpose()?.flatten() {
-            return Ok((found.url, found.fingerprint));
+            return Ok((found.url, found.fingerprint, found.provisioner));
         }
         Err(Error::usage("which CA?").next(
             "warded bootstrap --ca-url URL --fingerprint HEX; \
              the fingerprint comes from whoever runs it: warded root-fingerprint root_ca.crt",
         ))
+    }
+}
+
+impl Bootstrap {
+    /// The CA and the root that a token names.
+    fn token(&self) -> Result<Option<(CaUrl, Fingerprint)>> {
+        let wrong = |cause: String| {
+            Error::usage("cannot bootstrap with that token")
+                .cause(cause)
+                .next("warded bootstrap --ca-url URL --fingerprint HEX")
+        };
+        let text = match (&self.token, &self.token_file) {
+            (Some(token), _) => Zeroizing::new(token.clone()),
+            (None, Some(file)) => {
+                Zeroizing::new(fs::read_to_string(file).map_err(|error| wrong(format!("{}: {error}", file.display())))?)
+            }
+            (None, None) => return Ok(None),
+        };
+        let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let told = read_token(first).map_err(wrong)?.bootstrap();
+        told.map(Some).ok_or_else(|| wrong("it does not say which CA it is for, or not with which root".to_owned()))
     }
 }
 

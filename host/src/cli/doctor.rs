@@ -106,17 +106,16 @@ fn authority(step: &StepAuthority, findings: &mut Vec<Finding>) {
     match step.ssh_roots() {
         Err(error) => findings.push(Finding::of("SSH", &error.into())),
         Ok(roots) => {
-            for kind in [Kind::Host, Kind::User] {
-                findings.push(if roots.of(kind).is_empty() {
-                    Finding::wrong(
-                        "SSH",
-                        format!("it has no key that signs {kind} certificates"),
-                        diagnosis::ENABLE_SSH,
-                    )
-                } else {
-                    Finding::ok("SSH", format!("it signs {kind} certificates"))
-                });
-            }
+            let signs: Vec<String> = [Kind::Host, Kind::User]
+                .into_iter()
+                .filter(|kind| !roots.of(*kind).is_empty())
+                .map(|kind| format!("{kind} certificates"))
+                .collect();
+            findings.push(if roots.of(Kind::Host).is_empty() {
+                Finding::wrong("SSH", "it has no key that signs host certificates", diagnosis::ENABLE_SSH)
+            } else {
+                Finding::ok("SSH", format!("it signs {}", signs.join(" and ")))
+            });
         }
     }
     for provisioner in provisioners {

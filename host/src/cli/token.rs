@@ -60,6 +60,10 @@ impl Token {
         let Some(step) = context.authority.open_step()? else {
             return Err(Error::usage("a local CA has no tokens").next("apply certify-host where its directory is"));
         };
+        if self.identification.token_file.is_some() {
+            return Err(Error::usage("a token cannot be made from a token")
+                .next("name the provisioner's password or key, or an X.509 certificate"));
+        }
         let kind = if self.host { Kind::Host } else { Kind::User };
         let subject = std::slice::from_ref(&self.name);
         let names = if self.principals.is_empty() { subject } else { self.principals.as_slice() };
@@ -71,7 +75,9 @@ impl Token {
         for token in &tokens {
             output.line(token.as_str())?;
         }
-        if !output.json {
+        if !output.json && self.user {
+            output.note(format!("Each serves once, within {life} s."));
+        } else if !output.json {
             output.note(format!(
                 "Each serves once, within {} s. On the machine: warded apply certify-host --token-file FILE --set principal={}",
                 life,

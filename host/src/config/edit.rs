@@ -5,8 +5,8 @@ use crate::{
     error::{Error, Result},
     machine::durable,
 };
-use std::{fs, io, path::Path};
-use toml_edit::{DocumentMut, Item, Table, value};
+use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path};
+use toml_edit::{DocumentMut, Item, Table, Value, value};
 
 /// Puts the table `[step-ca]` into the file, which need not be there. What stood in the table stays, unless
 /// `settings` says otherwise.
@@ -24,25 +24,40 @@ pub fn set_step_ca(file: &Path, settings: &Settings) -> Result<()> {
     if let Some(directory) = file.parent() {
         durable::directory(directory).map_err(|error| failed(error.to_string()))?;
     }
-    durable::replace(file, text.as_bytes(), 0o644).map_err(|error| failed(error.to_string()))
+    // What a link leads to, with the mode that it has: it may hold a proxy's password.
+    let place = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    let mode = place.metadata().map_or(0o644, |there| there.permissions().mode() & 0o777);
+    durable::replace(&place, text.as_bytes(), mode).map_err(|error| failed(error.to_string()))
 }
 
 fn with_step_ca(text: &str, settings: &Settings) -> std::result::Result<String, String> {
     let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| error.to_string())?;
     let table = document.entry("step-ca").or_insert(Item::Table(Table::new()));
     let table = table.as_table_mut().ok_or("step-ca is not a table in it")?;
-    let mut set = |key: &str, text: &str| table.insert(key, value(text));
-    set("url", &settings.url.to_string());
-    set("fingerprint", &settings.fingerprint.to_string());
-    set("root", settings.root.as_str());
+    set(table, "url", &settings.url.to_string());
+    set(table, "fingerprint", &settings.fingerprint.to_string());
+    set(table, "root", settings.root.as_str());
     for (key, setting) in
         [("provisioner", &settings.provisioner), ("renewal-provisioner", &settings.renewal_provisioner)]
     {
-        if let Some(name) = setting {
-            set(key, name);
+        match setting {
+            Some(name) => set(table, key, name),
+            None => drop(table.remove(key)),
         }
     }
     Ok(document.to_string())
+}
+
+/// Sets a key. What stands around it stays, comments too.
+fn set(table: &mut Table, key: &str, text: &str) {
+    match table.get_mut(key).and_then(Item::as_value_mut) {
+        Some(there) => {
+            let around = there.decor().clone();
+            *there = Value::from(text);
+            *there.decor_mut() = around;
+        }
+        None => drop(table.insert(key, value(text))),
+    }
 }
 
 #[cfg(test)]

@@ -103,6 +103,10 @@ fn a_token_is_enough_to_begin_with() {
         .warded(&["bootstrap", "--token-file", file.to_str().unwrap(), "--json"])
         .ends(0)
         .object("warded.bootstrap/1");
+    let token = fs::read_to_string(&file).unwrap();
+    let again = admin.warded(&["bootstrap", "--token", token.lines().next().unwrap(), "--json"]).ends(0);
+    assert_eq!(again.object("warded.bootstrap/1")["changed"], false);
+    admin.warded(&["bootstrap", "--token", "abc"]).ends(2).says(&["cannot bootstrap with that token", "three parts"]);
     assert_eq!((&trusted["fingerprint"], &trusted["url"]), (&ca.fingerprint().into(), &ca.url().into()));
 }
 

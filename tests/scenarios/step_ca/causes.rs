@@ -25,7 +25,7 @@ fn enrolments() {
             setup([admin(), Provisioner::jwk("web")]),
             &[],
             1,
-            &["several of its provisioners", "admin (JWK), web (JWK)", "--provisioner admin"],
+            &["several of its provisioners", "admin (JWK), web (JWK)", "--provisioner \"admin\""],
         ),
         ("two, one named", setup([admin(), Provisioner::jwk("web")]), &["--provisioner", "web"], 0, &[]),
         ("unknown", setup([admin()]), &["--provisioner", "me"], 1, &["no provisioner \"me\"", "admin (JWK)"]),
@@ -55,7 +55,7 @@ fn enrolments() {
             setup([admin(), Provisioner::unreachable("sso")]),
             &["--provisioner", "sso"],
             1,
-            &["sso (OIDC) does not issue"],
+            &["sso (OIDC) does not issue", "the CA could not initialise it (Uninitialized"],
         ),
         (
             "no SSH",
@@ -150,7 +150,7 @@ fn renewals() {
             usual(),
             |ca, member| member.signed_by_hand(ca, &["-V", "-2d:-1d"]),
             2,
-            &["the password of the provisioner admin is needed"],
+            &["the password of the provisioner admin is needed", "\"allowRenewalAfterExpiry\": true"],
         ),
         (
             "for ever",

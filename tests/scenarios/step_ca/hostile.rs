@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// In KiB: what it takes with an honest CA, several times over.
+const MEMORY: u64 = 256 * 1024;
 /// No command waits longer for a CA.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -31,8 +33,16 @@ fn certifies(fault: Fault) -> (Member, Run, Duration) {
     fs::write(&password, PASSWORD).unwrap();
     let before = member.machine.tree();
     let begun = Instant::now();
-    let run = member.certifies(&["--provisioner-password-file", password.to_str().unwrap()]);
+    let weighed = member.machine.path("memory");
+    let mut command = member.machine.command("/usr/bin/time");
+    member.machine.environment(&mut command);
+    command.env_remove("WARDED_CA").env("STEPPATH", "/nonexistent").env("WARDED_CONFIG", member.config());
+    command.args(["-q", "-f", "%M", "-o"]).arg(&weighed).arg(env!("CARGO_BIN_EXE_warded"));
+    command.args(["apply", "certify-host", "--set", "principal=web1.example.org", "--yes"]);
+    let run = Run::of(command.arg("--provisioner-password-file").arg(&password));
     let time = begun.elapsed();
+    let memory: u64 = fs::read_to_string(weighed).unwrap().trim().parse().unwrap();
+    assert!(memory < MEMORY, "{fault:?}: {memory} KiB");
     assert!(run.code == Some(0) || member.machine.tree() == before, "{fault:?}: something was changed");
     assert!(time < PATIENCE, "{fault:?}: {time:?}");
     (member, run, time)

@@ -18,19 +18,22 @@ fn what_the_ca_is_asked_with_stays_in_memory() {
     let file = member.machine.path("tokens");
     fs::write(&file, &tokens).unwrap();
     let trace = member.machine.path("trace");
-    let traced = |arguments: &[&str]| -> Run {
+    let traced = |arguments: &[&str], password: Option<&str>| -> Run {
         let mut command = member.machine.command("strace");
+        command.envs(password.map(|password| ("WARDED_PROVISIONER_PASSWORD", password)));
         member.machine.environment(&mut command);
         command.env_remove("WARDED_CA").env("STEPPATH", "/nonexistent").env("WARDED_CONFIG", member.config());
-        command.args(["-f", "-A", "-s", "100000", "-e", "trace=execve", "-o"]).arg(&trace);
+        command.args(["-f", "-v", "-A", "-s", "100000", "-e", "trace=execve", "-o"]).arg(&trace);
         Run::of(command.arg(env!("CARGO_BIN_EXE_warded")).args(arguments))
     };
     let certify = ["apply", "certify-host", "--set", "principal=web1.example.org", "--yes"];
     let mut said = Vec::new();
-    said.push(traced(&[&certify[..], &["--token-file", file.to_str().unwrap()]].concat()).ends(0));
-    said.push(traced(&["renew", "--force"]).ends(0));
+    said.push(traced(&[&certify[..], &["--token-file", file.to_str().unwrap()]].concat(), None).ends(0));
+    said.push(traced(&["renew", "--force"], None).ends(0));
     let other = ["apply", "certify-host", "--set", "principal=web2.example.org", "--yes", "--json"];
-    said.push(traced(&[&other[..], &["--provisioner-password-file", password.to_str().unwrap()]].concat()).ends(0));
+    said.push(
+        traced(&[&other[..], &["--provisioner-password-file", password.to_str().unwrap()]].concat(), None).ends(0),
+    );
     said.push(member.warded(&["audit", "log", "--json"]).ends(0));
     said.push(member.warded(&["doctor"]));
 
@@ -50,4 +53,12 @@ fn what_the_ca_is_asked_with_stays_in_memory() {
     for (path, (.., contents)) in tree(&member.machine.path("state")) {
         assert!(!holds(&contents), "{}", path.display());
     }
+
+    // A password in the environment is in Warded's own, and is not handed on.
+    fs::remove_file(&trace).unwrap();
+    let third = ["apply", "certify-host", "--set", "principal=web3.example.org", "--yes"];
+    traced(&third, Some(PASSWORD)).ends(0);
+    let executed = fs::read_to_string(&trace).unwrap();
+    assert!(executed.matches("execve(").count() > 5, "{executed}");
+    assert_eq!(executed.matches(PASSWORD).count(), 1, "{executed}");
 }

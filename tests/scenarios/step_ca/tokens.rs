@@ -5,7 +5,7 @@ use crate::support::{
     request::{claims, for_host},
     step_ca::StepCa,
 };
-use std::{fs, path::PathBuf};
+use std::{fs, io::Write as _, path::PathBuf, process::Stdio};
 
 const NAME: &str = "web1.example.org";
 
@@ -88,4 +88,21 @@ fn a_tokens_time_is_bounded() {
             ["token", NAME, "--host", "--valid", valid, "--provisioner-password-file", password.to_str().unwrap()];
         member.warded(&make).ends(2).says(&["from 10s to 1h"]);
     }
+}
+
+/// Between the plan and the request a person reads; meanwhile the CA closes the connection.
+#[test]
+fn a_token_survives_a_person_who_reads() {
+    let machine = Machine::stopped();
+    let Some(ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca);
+    let three = tokens(&member, &ca, &[]);
+    // Standard input is read for the tokens after the plan, and comes late.
+    let certify = ["apply", "certify-host", "--set", "principal=web1.example.org", "--yes", "--token-file", "-"];
+    let mut command = member.command(&certify);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(18));
+    child.stdin.take().unwrap().write_all(three.join("\n").as_bytes()).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
 }

@@ -10,14 +10,18 @@ use super::{
 use crate::{ca::Kind, text::neutral};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use ssh_key::PublicKey;
-use std::time::Duration;
+use ssh_key::{Algorithm, PublicKey};
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// Servers cut longer pages silently.
 const PAGE: usize = 100;
 /// So many provisioners nobody has: a server that goes on for ever is stopped here.
-const MAX_PAGES: usize = 50;
+const MAX_PAGES: usize = 10;
+/// For all pages together.
+const ALL_PAGES: Duration = Duration::from_secs(12);
+/// More than a token with a chain of certificates has.
+const MAX_REQUEST: usize = 128 * 1024;
 /// The longest text of a server's that is shown.
 const MAX_TEXT: usize = 400;
 
@@ -216,7 +220,11 @@ pub fn version(http: &Http) -> Result<String, Failure> {
 pub fn provisioners(http: &Http) -> Result<Vec<Provisioner>, Failure> {
     let mut found = Vec::new();
     let mut cursor = String::new();
+    let begun = Instant::now();
     for _ in 0..MAX_PAGES {
+        if begun.elapsed() > ALL_PAGES {
+            return Err(Problem::TimedOut.into());
+        }
         let after = url::form_urlencoded::byte_serialize(cursor.as_bytes()).collect::<String>();
         let page: Page = get(http, &format!("/provisioners?limit={PAGE}&cursor={after}"))?;
         found.extend(page.provisioners.unwrap_or_default());
@@ -249,7 +257,13 @@ pub fn ssh_roots(http: &Http) -> Result<SshRoots, Failure> {
         keys.iter()
             .map(|key| {
                 let bytes = STANDARD.decode(key).map_err(|_| wrong("a key is not base64".to_owned()))?;
-                PublicKey::from_bytes(&bytes).map_err(|error| wrong(format!("a key: {error}")))
+                match PublicKey::from_bytes(&bytes) {
+                    // Of an unknown type: its name may be anything, a line of a file included.
+                    Ok(key) if matches!(key.algorithm(), Algorithm::Other(_)) => {
+                        Err(wrong("a key is of an unknown type".to_owned()))
+                    }
+                    read => read.map_err(|error| wrong(format!("a key: {error}"))),
+                }
             })
             .collect()
     };
@@ -308,8 +322,10 @@ fn get<T: DeserializeOwned>(http: &Http, path: &str) -> Result<T, Failure> {
 }
 
 fn post<T: DeserializeOwned>(http: &Http, path: &str, request: &impl Serialize) -> Result<T, Failure> {
-    let json = serde_json::to_vec(request).map_err(|error| Problem::Local(error.to_string()))?;
-    understand(path, &http.post(path, Zeroizing::new(json))?)
+    // Large enough for any request: growing would leave copies of the token behind.
+    let mut json = Zeroizing::new(Vec::with_capacity(MAX_REQUEST));
+    serde_json::to_writer(&mut *json, request).map_err(|error| Problem::Local(error.to_string()))?;
+    understand(path, &http.post(path, json)?)
 }
 
 /// Reads and signatures come with 200 or 201, everything else is a no; and a no need not be JSON.

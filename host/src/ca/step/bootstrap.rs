@@ -9,10 +9,8 @@ use super::{
 };
 use crate::{ca::CaError, text::neutral};
 use jiff::Timestamp;
-use x509_cert::{
-    Certificate,
-    der::{Decode as _, DecodePem as _, Encode as _},
-};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use x509_cert::{Certificate, der::Decode as _};
 
 /// A root certificate, and what it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,18 +35,15 @@ impl Root {
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let not = |error: x509_cert::der::Error| format!("not an X.509 certificate: {error}");
         let text = std::str::from_utf8(bytes).ok().filter(|text| text.contains("-----BEGIN"));
-        let certificate = match text {
+        let der = match text {
             // Only the first of a file, and what stands before it is no matter.
-            Some(text) => {
-                let from = text.find("-----BEGIN CERTIFICATE-----").ok_or("there is no certificate in it")?;
-                let block = text.get(from..).unwrap_or_default();
-                const END: &str = "-----END CERTIFICATE-----";
-                let to = block.find(END).ok_or("the certificate is cut off")?;
-                Certificate::from_pem(block.get(..to + END.len()).unwrap_or_default()).map_err(not)?
-            }
-            None => Certificate::from_der(bytes).map_err(not)?,
+            Some(text) => CertificateDer::from_pem_slice(text.as_bytes())
+                .map_err(|error| format!("not an X.509 certificate: {error}"))?
+                .to_vec(),
+            None => bytes.to_vec(),
         };
-        let der = certificate.to_der().map_err(not)?;
+        // The fingerprint is that of these very bytes: encoded anew they might be others.
+        let certificate = Certificate::from_der(&der).map_err(not)?;
         let pem = x509_cert::der::pem::encode_string("CERTIFICATE", x509_cert::der::pem::LineEnding::LF, &der)
             .map_err(|error| error.to_string())?;
         let body = &certificate.tbs_certificate;

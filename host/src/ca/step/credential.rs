@@ -6,6 +6,7 @@ mod source;
 pub use source::Source;
 
 use super::{
+    diagnosis::refusal::sshpop,
     jwe, jwk,
     jwk::ProvisionerKey,
     provisioner::{NotChosen, Provisioner, Purpose, choose},
@@ -53,8 +54,8 @@ pub(super) fn unusable(cause: impl Into<String>, next: impl Into<String>) -> CaE
 pub struct Provisioners<'a> {
     /// The CA's list; asked for only where it is needed.
     pub list: &'a dyn Fn() -> Result<&'a [Provisioner], CaError>,
-    /// The key of one of them as the CA keeps it.
-    pub encrypted_key: &'a dyn Fn(&str) -> Result<String, CaError>,
+    /// The key of one of them as the CA keeps it; none where it does not.
+    pub encrypted_key: &'a dyn Fn(&str) -> Result<Option<String>, CaError>,
     /// Which CA.
     pub ca: String,
 }
@@ -100,24 +101,32 @@ impl Credential {
             }
             Source::PasswordFile(file) => {
                 let provisioner = chosen(provisioners, Purpose::IssueWithKey, named)?;
-                let password = source::password_file(&file)?;
-                Self::unlock(provisioner, provisioners, &password)
+                let encrypted = Self::encrypted(provisioner, provisioners)?;
+                Self::unlock(provisioner, &encrypted, &source::password_file(&file)?)
             }
             Source::Password => {
                 let provisioner = chosen(provisioners, Purpose::IssueWithKey, named)?;
-                let password = source::password(provisioner.name())?;
-                Self::unlock(provisioner, provisioners, &password)
+                let encrypted = Self::encrypted(provisioner, provisioners)?;
+                Self::unlock(provisioner, &encrypted, &source::password(provisioner.name())?)
             }
         }
     }
 
-    fn unlock(provisioner: &Provisioner, provisioners: &Provisioners<'_>, password: &[u8]) -> Result<Self, CaError> {
-        let kid = provisioner.kid().unwrap_or_default();
-        let encrypted = match provisioner.encrypted_key() {
-            Some(encrypted) => encrypted.to_owned(),
-            None => (provisioners.encrypted_key)(kid)?,
-        };
-        let json = jwe::decrypt(&encrypted, password).map_err(|error| {
+    /// The provisioner's key as the CA keeps it; before anybody is asked for a password.
+    fn encrypted(provisioner: &Provisioner, provisioners: &Provisioners<'_>) -> Result<String, CaError> {
+        if let Some(encrypted) = provisioner.encrypted_key() {
+            return Ok(encrypted.to_owned());
+        }
+        (provisioners.encrypted_key)(provisioner.kid().unwrap_or_default())?.ok_or_else(|| {
+            unusable(
+                format!("the CA does not keep the key of the provisioner {provisioner}, so no password unlocks it"),
+                "give the key itself: --provisioner-key-file FILE",
+            )
+        })
+    }
+
+    fn unlock(provisioner: &Provisioner, encrypted: &str, password: &[u8]) -> Result<Self, CaError> {
+        let json = jwe::decrypt(encrypted, password).map_err(|error| {
             let next = match error {
                 jwe::JweError::Password => "give the right one",
                 jwe::JweError::Damaged(_) | jwe::JweError::Unsupported(_) | jwe::JweError::Rounds(_) => {
@@ -202,22 +211,19 @@ fn chosen<'a>(
 
 /// What to do where no provisioner could be chosen.
 pub(super) fn not_chosen(ca: &str, why: &NotChosen, purpose: Purpose) -> CaError {
-    let next = match (why, purpose) {
-        (NotChosen::Several(names), _) => {
-            format!(
-                "name one: --provisioner {}",
-                names.first().and_then(|name| name.split(' ').next()).unwrap_or("NAME")
-            )
+    let renewal = matches!(purpose, Purpose::Renew | Purpose::RenewExpired | Purpose::Rekey);
+    let claims = if purpose == Purpose::RenewExpired { r#", "allowRenewalAfterExpiry": true"# } else { "" };
+    let next = match why {
+        NotChosen::Several(names) => {
+            let first = names.first().and_then(|name| name.rsplit_once(" (")).map_or("NAME", |(name, _)| name);
+            format!("name one: --provisioner {first:?}")
         }
-        (NotChosen::Unknown(_, names), _) if !names.is_empty() => format!("name one of these: {}", names.join(", ")),
-        (_, Purpose::Renew | Purpose::RenewExpired | Purpose::Rekey) => {
-            let claims = if purpose == Purpose::RenewExpired { r#", "allowRenewalAfterExpiry": true"# } else { "" };
-            format!(
-                "on the CA, put this into \"provisioners\" of ca.json and restart it:\n\
-                 {{\"type\": \"SSHPOP\", \"name\": \"sshpop\", \"claims\": {{\"enableSSHCA\": true{claims}}}}}"
-            )
+        NotChosen::Unknown(_, names) if !names.is_empty() => format!("name one of these: {}", names.join(", ")),
+        NotChosen::None(there) if renewal && there.is_empty() => sshpop("sshpop", claims),
+        NotChosen::None(_) | NotChosen::Unfit(..) if renewal => {
+            "change that provisioner's claims in the CA's ca.json, and restart it".to_owned()
         }
-        (_, Purpose::IssueWithKey | Purpose::IssueWithX5c) => {
+        NotChosen::None(_) | NotChosen::Unfit(..) | NotChosen::Unknown(..) => {
             "warded ca show lists the provisioners; on the CA, the claim \"enableSSHCA\": true makes one serve for SSH"
                 .to_owned()
         }

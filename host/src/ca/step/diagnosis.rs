@@ -1,7 +1,7 @@
 //! Why a CA said no. step-ca answers everything that is wrong with a token with one and the same sentence and
 //! keeps the reason in its own log, so the reason is worked out here, from what both sides can see.
 
-mod refusal;
+pub(super) mod refusal;
 
 use super::{
     api::{Failure, SshRoots},
@@ -26,7 +26,9 @@ pub const ENABLE_SSH: &str = "on the CA: `step ca init --ssh` for a new one; els
 /// What was being done.
 #[derive(Clone, Copy, Debug)]
 pub enum Doing<'a> {
-    /// Something that anybody may read.
+    /// The CA's SSH keys, which anybody may read.
+    ReadingSshKeys,
+    /// Something else that anybody may read.
     Reading(&'a str),
     /// A new certificate.
     Issuing {
@@ -41,6 +43,8 @@ pub enum Doing<'a> {
         current: &'a Certificate,
         /// With another key.
         rekey: bool,
+        /// The provisioner that was asked.
+        provisioner: &'a str,
     },
     /// A revocation.
     Revoking,

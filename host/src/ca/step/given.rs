@@ -119,13 +119,12 @@ impl Given {
         // And where it names nobody, it names its subject.
         let subject = std::slice::from_ref(&self.sub);
         let principals = if ssh.principals.is_empty() { subject } else { ssh.principals.as_slice() };
-        let held: Vec<String> = principals.iter().map(|name| name.to_lowercase()).collect();
-        let missing = request.principals.iter().find(|name| !held.contains(&name.as_str().to_lowercase()));
+        // The CA does not look at upper and lower case, and then certifies the token's names as they stand there.
+        let missing = request.principals.iter().find(|name| !principals.iter().any(|held| held == name.as_str()));
         if let Some(missing) = missing {
             return Some(format!("it is for {}, and not for {missing}", neutral(&principals.join(" "))));
         }
-        let extra =
-            held.iter().find(|name| !request.principals.iter().any(|asked| asked.as_str().to_lowercase() == **name));
+        let extra = principals.iter().find(|name| !request.principals.contains(name));
         extra.map(|extra| format!("it is also for {}, which was not asked for", neutral(extra)))
     }
 
@@ -163,7 +162,7 @@ mod tests {
         let root = Fingerprint::of(b"root");
         let good = json!({
             "iss": "admin", "aud": "https://ca.example.org:9000/1.0/ssh/sign", "nbf": 1000, "exp": 1300,
-            "sha": root.to_string(), "step": {"ssh": {"certType": "host", "principals": ["Web2", "web1"]}},
+            "sha": root.to_string(), "step": {"ssh": {"certType": "host", "principals": ["web2", "web1"]}},
         });
         let names = ["ca.example.org".to_owned(), "127.0.0.1".to_owned()];
         let with = |name: &str, value: Value| {
@@ -192,6 +191,7 @@ mod tests {
             (with("step", Value::Null), 1000, Some("--ssh --host")),
             (ssh(json!({"principals": ["web1", "web2"]})), 1000, Some("user certificate")),
             (ssh(json!({"certType": "user", "principals": ["web1", "web2"]})), 1000, Some("user certificate")),
+            (names_of(&["web1", "Web2"]), 1000, Some("not for web2")),
             (names_of(&["web1"]), 1000, Some("not for web2")),
             (names_of(&["web1", "web2", "bad\u{1b}"]), 1000, Some("also for bad\\u{1b}")),
         ] {

@@ -8,6 +8,7 @@ mod tls;
 pub use problem::Problem;
 
 use super::url::CaUrl;
+use bytes::Bytes;
 use jiff::{Timestamp, fmt::rfc2822};
 use reqwest::{
     Client, Method, Proxy, Response,
@@ -21,6 +22,8 @@ use zeroize::Zeroizing;
 
 /// Until a connection stands.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long an open connection is used again.
+const IDLE: Duration = Duration::from_secs(5);
 /// Between two pieces of an answer.
 const SILENCE: Duration = Duration::from_secs(5);
 /// A whole exchange. Below the limit of a guest's host call (30 s), with room for a second try.
@@ -52,7 +55,8 @@ pub struct Answer {
 
 /// A connection to one CA. Kept open between exchanges.
 pub struct Http {
-    runtime: Runtime,
+    /// None only while it is dropped.
+    runtime: Option<Runtime>,
     client: Client,
     base: CaUrl,
     /// How far the CA's clock was ahead of ours when it last answered, in milliseconds.
@@ -80,6 +84,8 @@ impl Http {
             .no_proxy()
             .user_agent(AGENT)
             .connect_timeout(CONNECT)
+            // step-ca closes what is idle for 15 s, and nobody here looks at the socket meanwhile.
+            .pool_idle_timeout(IDLE)
             .read_timeout(SILENCE)
             .timeout(EXCHANGE);
         if let Some(proxy) = proxy {
@@ -87,7 +93,14 @@ impl Http {
         }
         let client = builder.build().map_err(|error| local(problem::innermost(&error)))?;
         let (ahead, exchanges) = (Cell::new(None), Cell::new(0));
-        Ok(Self { runtime, client, base: base.clone(), ahead, exchanges, names: std::cell::RefCell::default() })
+        Ok(Self {
+            runtime: Some(runtime),
+            client,
+            base: base.clone(),
+            ahead,
+            exchanges,
+            names: std::cell::RefCell::default(),
+        })
     }
 
     /// Which CA.
@@ -134,11 +147,13 @@ impl Http {
     fn exchange(&self, method: Method, path: &str, json: Option<Zeroizing<Vec<u8>>>) -> Result<Answer, Problem> {
         self.exchanges.set(self.exchanges.get().saturating_add(1));
         let mut request = self.client.request(method, self.base.at(path)).header(ACCEPT, "application/json");
-        if let Some(mut json) = json {
-            let body = std::mem::take(&mut *json);
+        if let Some(json) = json {
+            // Wiped when the last reference to it goes.
+            let body = Bytes::from_owner(json);
             request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body);
         }
-        self.runtime.block_on(async {
+        let Some(runtime) = &self.runtime else { return Err(Problem::Local("it was closed".to_owned())) };
+        runtime.block_on(async {
             let begun = Timestamp::now();
             let response = request.send().await.map_err(|error| Problem::of(&error))?;
             self.note(&response, begun);
@@ -163,6 +178,15 @@ impl Http {
             && let Some(certificate) = info.peer_certificate()
         {
             self.names.replace(tls::names(certificate));
+        }
+    }
+}
+
+impl Drop for Http {
+    /// A name that is still being looked up is not waited for.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
         }
     }
 }

@@ -152,11 +152,11 @@ impl Provisioner {
     /// What keeps it from serving a purpose, as far as the CA tells; none if nothing does.
     #[must_use]
     pub fn unfit(&self, purpose: Purpose) -> Option<Unfit> {
-        if self.of_type() != purpose.serves() {
-            return Some(Unfit::Type);
-        }
         if let Some(state) = self.state() {
             return Some(Unfit::Uninitialised(state));
+        }
+        if self.of_type() != purpose.serves() {
+            return Some(Unfit::Type);
         }
         let claims = self.claims.unwrap_or_default();
         match purpose {

@@ -84,8 +84,10 @@ pub(super) fn read(path: &Path) -> Result<Secret, CaError> {
             return Ok(contents);
         }
         let file = File::open(path)?;
-        // In one piece: growing would leave copies behind.
-        contents.reserve_exact(usize::try_from(file.metadata()?.len().min(MAX_FILE)).unwrap_or_default() + 1);
+        // In one piece: growing would leave copies behind. A pipe does not say how long it is.
+        contents.reserve_exact(
+            usize::try_from(file.metadata()?.len().min(MAX_FILE)).unwrap_or_default().max(64 * 1024) + 1,
+        );
         file.take(MAX_FILE).read_to_end(&mut contents)?;
         Ok(contents)
     };
@@ -117,7 +119,8 @@ pub(super) fn password(provisioner: &str) -> Result<Secret, CaError> {
         return Err(unusable(
             format!("the password of the provisioner {name} is needed, and there is no terminal to ask for it"),
             "give one of these: --token-file, --provisioner-password-file, --provisioner-key-file, --x5c-cert, \
-             or the systemd credential provisioner-password",
+             or the systemd credential provisioner-password; what has expired is renewed without any of them where \
+             the CA's SSHPOP provisioner has the claim \"allowRenewalAfterExpiry\": true",
         ));
     }
     let typed = rpassword::prompt_password(format!("Password of provisioner {name}: "))
@@ -146,6 +149,9 @@ pub(super) fn chain(path: &Path) -> Result<Vec<Vec<u8>>, CaError> {
     let wrong = |why: String| unusable(format!("{}: {why}", path.display()), "name an X.509 certificate in PEM");
     let chain = Certificate::load_pem_chain(&read(path)?).map_err(|error| wrong(error.to_string()))?;
     let Some(leaf) = chain.first() else { return Err(wrong("there is no certificate in it".to_owned())) };
+    if leaf.tbs_certificate.validity.not_before.to_unix_duration().as_secs() > crate::ca::now() + 60 {
+        return Err(unusable(format!("the X.509 certificate {} does not hold yet", path.display()), "set the clock"));
+    }
     let until = leaf.tbs_certificate.validity.not_after.to_unix_duration().as_secs();
     if until <= crate::ca::now() {
         return Err(unusable(format!("the X.509 certificate {} has expired", path.display()), "renew it first"));

@@ -5,10 +5,11 @@ use crate::ca::{
     Certificate, Kind,
     step::{
         credential::Credential,
-        provisioner::{Provisioner, Type},
+        provisioner::{Provisioner, Purpose, Type},
     },
     verify::{self, Wrong},
 };
+use crate::text::neutral;
 use std::time::Duration;
 
 /// step-ca's answer to everything that is wrong with a token (`errs.Unauthorized`).
@@ -17,7 +18,7 @@ const LOG: &str = "look at the CA's log: it has the reason";
 
 pub(super) fn finding(status: u16, text: &str, doing: Doing<'_>, known: &Known<'_>) -> Finding {
     match status {
-        404 if matches!(doing, Doing::Reading(_)) || !no_such_page(text) => {
+        404 if matches!(doing, Doing::ReadingSshKeys) => {
             Finding::certain("this CA does not issue SSH certificates", ENABLE_SSH)
         }
         404 | 405 => Finding::certain(format!("HTTP {status}: {}", said(text)), "make sure that this is a step-ca"),
@@ -29,13 +30,14 @@ pub(super) fn finding(status: u16, text: &str, doing: Doing<'_>, known: &Known<'
         ),
         400 => Finding::certain(format!("it does not understand the request: {}", said(text)), LOG),
         501 => Finding::certain(format!("it cannot do this: {}", said(text)), ENABLE_SSH),
+        // What a policy for the other kind alone gives (`authority/ssh.go`).
+        500 if text.contains("error creating ssh certificate") => Finding::likely(
+            format!("it failed to make the certificate, perhaps because its policy says nothing of this kind: {text}"),
+            "on the CA, let \"policy\".\"ssh\" name both host and user, or neither",
+        ),
         500 => Finding::likely(format!("it failed itself: {}", said(text)), LOG),
         status => Finding::likely(format!("HTTP {status}: {}", said(text)), LOG),
     }
-}
-
-fn no_such_page(text: &str) -> bool {
-    text.contains("page not found")
 }
 
 fn said(text: &str) -> &str {
@@ -52,14 +54,15 @@ fn unauthorized(text: &str, doing: Doing<'_>, known: &Known<'_>) -> Finding {
         return Finding::certain(text, LOG);
     }
     match doing {
-        Doing::Renewing { current, rekey } => renewing(current, rekey, known),
+        Doing::Renewing { current, rekey, provisioner } => renewing(current, rekey, provisioner, known),
         Doing::Issuing { credential, .. } => issuing(credential, known),
         Doing::Revoking => Finding::likely("it does not accept who asks for this", LOG),
+        Doing::ReadingSshKeys => Finding::likely("its SSH keys cannot be read without authorization", LOG),
         Doing::Reading(what) => Finding::likely(format!("{what} cannot be read without authorization"), LOG),
     }
 }
 
-fn renewing(current: &Certificate, rekey: bool, known: &Known<'_>) -> Finding {
+fn renewing(current: &Certificate, rekey: bool, provisioner: &str, known: &Known<'_>) -> Finding {
     let anew = "ask for a new certificate: warded apply certify-host";
     if let Some(roots) = (known.roots)()
         && let Err(Wrong::UnknownSigner(signer)) = verify::signed_by(current, roots.of(Kind::Host))
@@ -69,32 +72,32 @@ fn renewing(current: &Certificate, rekey: bool, known: &Known<'_>) -> Finding {
             anew,
         );
     }
-    let name = known.settings.renewal_provisioner.as_deref();
     let provisioners = (known.provisioners)().unwrap_or_default();
-    let used = provisioners
-        .iter()
-        .find(|found| found.of_type() == Type::SshPop && name.is_none_or(|name| name == found.name()));
+    let used = provisioners.iter().find(|found| found.of_type() == Type::SshPop && found.name() == provisioner);
     let Some(used) = used else {
+        let cause = format!("it has no SSHPOP provisioner {:?}", neutral(provisioner));
+        let there = provisioners.iter().find(|found| found.unfit(Purpose::Renew).is_none());
         return Finding::certain(
-            name.map_or_else(
-                || "it has no SSHPOP provisioner, which renewals need".to_owned(),
-                |name| format!("it has no SSHPOP provisioner {name:?}"),
+            cause,
+            there.map_or_else(
+                || sshpop(provisioner, ""),
+                |there| format!("in the configuration: renewal-provisioner = {:?}", neutral(there.name())),
             ),
-            sshpop(""),
         );
     };
     if let Some(state) = used.state() {
         return Finding::certain(format!("its provisioner {used} is not initialised: {state}"), LOG);
     }
     let now = crate::ca::now();
-    if current.valid_before() <= now {
+    let expired = current.valid_before() <= now;
+    if expired && let Some(why) = used.unfit(Purpose::RenewExpired) {
         let ago = distance(Duration::from_secs(now - current.valid_before()));
         return Finding::certain(
-            format!("the certificate expired {ago} ago, and its provisioner {used} does not renew after expiry"),
-            sshpop(r#", "allowRenewalAfterExpiry": true"#),
+            format!("the certificate expired {ago} ago, and its provisioner {used} does not renew that: {why}"),
+            claim(used, r#""allowRenewalAfterExpiry": true"#),
         );
     }
-    if !rekey && let Some(why) = used.unfit(crate::ca::step::provisioner::Purpose::Renew) {
+    if !rekey && let Some(why) = used.unfit(Purpose::Renew) {
         return Finding::certain(format!("its provisioner {used}: {why}"), "take that claim out of its ca.json");
     }
     Finding::likely(
@@ -120,21 +123,30 @@ fn issuing(credential: &Credential, known: &Known<'_>) -> Finding {
     }
     if matches!(credential, Credential::X5c { .. }) {
         return Finding::likely(
-            format!("its provisioner {used} does not accept this X.509 certificate, or does not do SSH"),
+            format!(
+                "its provisioner {used} does not accept this X.509 certificate, or does not do SSH, or the key is another certificate's"
+            ),
             "the certificate has to lead to a root of the provisioner, and to hold digitalSignature; \
              the claim \"enableSSHCA\": true makes it serve for SSH",
         );
     }
     Finding::likely(
-        format!("its provisioner {used} does not do SSH, or the CA was restarted just now"),
+        format!("its provisioner {used} does not do SSH, or this is not its key, or the CA was restarted just now"),
         "on the CA, put the claim \"enableSSHCA\": true to that provisioner; or try again",
     )
 }
 
-/// The provisioner that renewals need, as `ca.json` has it.
-fn sshpop(claims: &str) -> String {
+/// A provisioner that renewals need and that is not there, as `ca.json` has it. Never for one that is: the CA does
+/// not start with two of one name.
+pub(in crate::ca::step) fn sshpop(name: &str, claims: &str) -> String {
     format!(
         "on the CA, put this into \"provisioners\" of ca.json and restart it:\n\
-         {{\"type\": \"SSHPOP\", \"name\": \"sshpop\", \"claims\": {{\"enableSSHCA\": true{claims}}}}}"
+         {{\"type\": \"SSHPOP\", \"name\": {:?}, \"claims\": {{\"enableSSHCA\": true{claims}}}}}",
+        neutral(name)
     )
+}
+
+/// A claim of a provisioner that is there.
+pub(in crate::ca::step) fn claim(provisioner: &Provisioner, claim: &str) -> String {
+    format!("on the CA, put this into \"claims\" of the provisioner {provisioner} in ca.json and restart it: {claim}")
 }

@@ -43,7 +43,7 @@ impl Problem {
         if let Some(tls) = find::<rustls::Error>(error) {
             return Self::of_tls(tls);
         }
-        if error.is_timeout() {
+        if error.is_timeout() && !error.is_connect() {
             return Self::TimedOut;
         }
         let cause = innermost(error);

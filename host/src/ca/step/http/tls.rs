@@ -1,6 +1,7 @@
 //! TLS that trusts one root, or, where that is said, anybody.
 
 use super::{Problem, Trust};
+use crate::text::neutral;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -13,6 +14,9 @@ use x509_cert::{
     der::Decode as _,
     ext::pkix::{SubjectAltName, name::GeneralName},
 };
+
+/// More names of a server are not shown.
+const MOST_NAMES: usize = 20;
 
 /// The configuration of a client that has no certificate of its own: step-ca asks for one, and takes none.
 pub(super) fn configuration(trust: Trust<'_>) -> Result<ClientConfig, Problem> {
@@ -39,12 +43,13 @@ pub(super) fn configuration(trust: Trust<'_>) -> Result<ClientConfig, Problem> {
 pub(super) fn names(certificate: &[u8]) -> Vec<String> {
     let Ok(certificate) = Certificate::from_der(certificate) else { return Vec::new() };
     let Ok(Some((_, names))) = certificate.tbs_certificate.get::<SubjectAltName>() else { return Vec::new() };
-    names.0.iter().filter_map(name).collect()
+    names.0.iter().filter_map(name).take(MOST_NAMES).collect()
 }
 
 fn name(name: &GeneralName) -> Option<String> {
     if let GeneralName::DnsName(name) = name {
-        return Some(name.to_string());
+        // The server need not be one that is trusted.
+        return Some(neutral(name.as_ref()));
     }
     let GeneralName::IpAddress(address) = name else { return None };
     let bytes = address.as_bytes();
