@@ -10,6 +10,7 @@ mod properties;
 mod record;
 mod recovery;
 mod refusals;
+mod rekey;
 mod secrets;
 mod somebody_elses_sshd;
 mod terms;

@@ -12,8 +12,10 @@ pub mod output;
 mod policy;
 pub mod progress;
 mod recover;
+mod rekey;
 mod renew;
 mod report;
+mod risk;
 mod root_fingerprint;
 mod status;
 mod token;
@@ -74,6 +76,8 @@ enum Command {
     Apply(apply::Apply),
     /// Renew what is due, as this machine was enrolled
     Renew(renew::Renew),
+    /// Replace the host keys that are certified, and have the new ones certified
+    Rekey(rekey::Rekey),
     /// Show this machine's certificates and whether they are served
     Status(status::Status),
     /// Take the last run back, byte for byte; again: the one before
@@ -135,6 +139,7 @@ pub fn main() -> ExitCode {
         Command::Plan(command) => open().and_then(|context| command.run(&context, output)),
         Command::Apply(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::Renew(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
+        Command::Rekey(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::Status(command) => open().and_then(|context| command.run(&context, output)),
         Command::Undo(command) => open().and_then(|context| command.run(&context, output)),
         Command::Confirm(command) => open().and_then(|context| command.run(&context, output)),

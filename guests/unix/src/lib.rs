@@ -4,5 +4,6 @@
 
 mod certify_host;
 mod host_key;
+mod rekey_host;
 mod renew_host;
 mod world;

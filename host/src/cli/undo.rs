@@ -5,6 +5,7 @@ use super::{
     output::{Output, confirm},
     progress::Progress,
     recover, report,
+    risk::AcceptRisk,
 };
 use crate::{
     broker::Identity,
@@ -27,6 +28,8 @@ pub(super) struct Undo {
     yes: bool,
     #[command(flatten)]
     confirm: ConfirmWithin,
+    #[command(flatten)]
+    risk: AcceptRisk,
 }
 
 impl Undo {
@@ -49,7 +52,9 @@ impl Undo {
             output.note("Nothing was changed.");
             return Err(Error::quiet(Exit::Failed));
         }
-        let done = carry_out(context, undo, self.confirm.confirm_within, &Progress::new(output.json))?;
+        let terms =
+            Terms { confirm_within: self.confirm.confirm_within, may_replace_host_keys: self.risk.replace_host_keys() };
+        let done = carry_out(context, undo, &terms, &Progress::new(output.json))?;
         // It is done, whether anybody reads of it or not.
         drop(output.line(format!("Undone: {} as before.", count(shown.files.len(), "file"))));
         done.confirm_lines().into_iter().for_each(|line| drop(output.line(line)));
@@ -61,12 +66,21 @@ impl Undo {
     }
 }
 
+/// On what terms a run is taken back.
+#[derive(Debug, Default)]
+pub(super) struct Terms {
+    /// How long somebody has to confirm it; none: nobody has to.
+    pub(super) confirm_within: Option<SignedDuration>,
+    /// Whether the operator accepts that clients which know a host key will warn.
+    pub(super) may_replace_host_keys: bool,
+}
+
 /// Takes a run back through the same stages as any other change. The enrolment becomes what it was
 /// before that run.
 pub(super) fn carry_out(
     context: &Context,
     undo: Changes,
-    confirm_within: Option<SignedDuration>,
+    terms: &Terms,
     progress: &Progress,
 ) -> Result<pipeline::Done> {
     let unreadable = |what: String| Error::failed("the journal names what this version does not know").cause(what);
@@ -75,7 +89,8 @@ pub(super) fn carry_out(
     let (run, undone) = (transaction::next_run(&context.state)?, undo.run.run);
     let identity = Identity { run: Some(run), policy, component: undo.run.component, procedure };
     let mut work = Work::undoing(undo);
-    work.confirm_within = confirm_within;
+    work.confirm_within = terms.confirm_within;
+    work.may_replace_host_keys = terms.may_replace_host_keys;
     if let Some(enrolment) = Enrolment::load(&context.state)?.filter(|enrolment| enrolment.run >= undone) {
         let earlier = enrolment.before(undone).map(Enrolment::with_run);
         work.own = Some(earlier.transpose()?.unwrap_or_else(Enrolment::gone_with_run));

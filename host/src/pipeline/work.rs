@@ -4,10 +4,14 @@ use super::Planned;
 use crate::{
     broker::Identity,
     ca::Certificate,
-    change_set::{ChangeSet, Request, RequestId, staged::After},
+    change_set::{
+        ChangeSet, Request, RequestId,
+        staged::{After, Staged},
+    },
     error::{Error, Result},
     guard::{MayChange, unchanged::Digests},
-    text::count,
+    machine::keys::replaced::Replaced,
+    text::{count, neutral},
     transaction::{FileChange, NewFile, Order, OwnFile, ReadSet, Reload, RunIdentity, Undo},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -27,6 +31,8 @@ pub struct Work {
     pub own: Option<OwnFile>,
     /// How long somebody has to confirm it; none: nobody has to.
     pub confirm_within: Option<SignedDuration>,
+    /// Whether the operator accepts that clients which know a host key will warn.
+    pub may_replace_host_keys: bool,
     /// The configuration that sshd's answers to the procedure were about.
     pub configuration: Option<Digests>,
     keywords: Vec<String>,
@@ -56,6 +62,7 @@ impl Work {
             certificates: BTreeMap::new(),
             own: None,
             confirm_within: None,
+            may_replace_host_keys: false,
             configuration: planned.session.configuration,
             undoes: None,
         }
@@ -70,6 +77,7 @@ impl Work {
             reloads: undo.reloads,
             own: None,
             confirm_within: None,
+            may_replace_host_keys: false,
             configuration: None,
             keywords: Vec::new(),
             undoes: Some(undo.run.run),
@@ -142,7 +150,10 @@ impl Work {
                 let mode = staged.after.mode(staged.before.as_ref());
                 let (after, order) = match &staged.after {
                     After::Removed => (None, order_of_removal(staged.path.as_path())),
-                    After::Bytes { contents, .. } => (Some(NewFile::new(contents.clone(), mode)), Order::WriteOther),
+                    After::Bytes { contents, .. } => {
+                        let order = if is_public_half(staged, changes) { Order::WriteKey } else { Order::WriteOther };
+                        (Some(NewFile::new(contents.clone(), mode)), order)
+                    }
                     After::PrivateKey { text, .. } => {
                         (Some(NewFile::new(text.as_bytes().to_vec(), mode)), Order::WriteKey)
                     }
@@ -155,6 +166,37 @@ impl Work {
                 Ok(FileChange { path, place, before, after, order, scratch: None })
             })
             .collect()
+    }
+
+    /// The private keys in whose place others come.
+    #[must_use]
+    pub fn replaced(&self) -> Vec<Replaced> {
+        match &self.source {
+            Source::Staged(changes) => changes.replaced().collect(),
+            Source::Undo(changes) => changes
+                .iter()
+                .filter_map(|change| {
+                    let (before, after) = (change.before.as_ref()?, change.after.as_ref()?);
+                    Replaced::between(change.path.as_str(), &before.contents, &after.contents)
+                })
+                .collect(),
+        }
+    }
+
+    /// Refuses what ends a host key, unless the operator accepted that.
+    ///
+    /// # Errors
+    /// Refused: with the keys that would end.
+    pub fn refuse_unaccepted(&self) -> Result<()> {
+        let replaced = self.replaced();
+        if self.may_replace_host_keys || replaced.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<String> = replaced.iter().map(|one| format!("{}: {}", neutral(&one.path), one.ends())).collect();
+        Err(Error::refused("host keys that clients may know would end")
+            .cause(keys.join("\n"))
+            .state("nothing was changed")
+            .next("if that is what you want, run it again with --accept-risk=replace-host-keys"))
     }
 
     /// What the run depended on.
@@ -199,8 +241,16 @@ impl Work {
             Source::Undo(changes) => changes.iter().map(|change| change.path.to_string()).collect(),
         };
         let reloads: Vec<&str> = self.reloads.iter().map(|reload| reload.name.as_str()).collect();
-        format!("change {}: {}; reload: {}", count(paths.len(), "file"), paths.join(" "), reloads.join(" "))
+        let accepted = if self.may_replace_host_keys { "; accepted: replace-host-keys" } else { "" };
+        format!("change {}: {}; reload: {}{accepted}", count(paths.len(), "file"), paths.join(" "), reloads.join(" "))
     }
+}
+
+/// Whether a file is the public half of a private key that is staged too: the two go together.
+fn is_public_half(file: &Staged, changes: &ChangeSet) -> bool {
+    file.path.as_str().strip_suffix(".pub").is_some_and(|key| {
+        changes.staged().iter().any(|one| one.path.as_str() == key && matches!(one.after, After::PrivateKey { .. }))
+    })
 }
 
 /// What a configuration may name goes after the configuration.

@@ -278,7 +278,8 @@ mod tests {
         assert_ne!(part(&again, 1)["jti"], identifier);
         assert_eq!(format!("{token:?}"), "Token(…)");
 
-        let token = sign(Proof::X5c { chain: &[vec![255, 254, 253]] }, claims(Use::Sign, Some(wanted)));
+        let chain = [vec![255, 254, 253]];
+        let token = sign(Proof::X5c { chain: &chain }, claims(Use::Sign, Some(wanted)));
         assert_eq!(part(&token, 0)["x5c"], json!(["//79"]));
         assert_eq!(part(&token, 1)["aud"], "https://ca.example.org:9000/1.0/ssh/sign#x5c/the name");
 

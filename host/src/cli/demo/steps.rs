@@ -202,7 +202,7 @@ impl<'a> Demonstration<'a> {
         while let Some(undo) =
             transaction::undo_changes(&self.context.state, &self.context.root).map_err(Error::from)?
         {
-            undo::carry_out(&self.context, undo, None, &Progress::new(true))?;
+            undo::carry_out(&self.context, undo, &undo::Terms::default(), &Progress::new(true))?;
             taken_back += 1;
         }
         if self.machine.tree()? != self.first {

@@ -1,0 +1,25 @@
+//! Risks that an operator takes by their names, and only those.
+
+use clap::{Args, ValueEnum};
+
+/// What Warded does not do unless it is told by this name to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Risk {
+    /// Clients that know a host key which is replaced will warn, and refuse to connect
+    ReplaceHostKeys,
+}
+
+/// For the commands that may take one.
+#[derive(Clone, Debug, Args)]
+pub(super) struct AcceptRisk {
+    /// Do it although it is refused for this risk
+    #[arg(long, value_name = "RISK")]
+    accept_risk: Vec<Risk>,
+}
+
+impl AcceptRisk {
+    /// Whether host keys may be replaced.
+    pub(super) fn replace_host_keys(&self) -> bool {
+        self.accept_risk.contains(&Risk::ReplaceHostKeys)
+    }
+}
