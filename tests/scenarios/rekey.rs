@@ -5,7 +5,14 @@ use crate::support::{
     machine::{Found, KEYS, NAME, keygen},
     step_ca::StepCa,
 };
-use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 const REKEY: [&str; 4] = ["apply", "rekey-host", "--yes", "--json"];
 const ACCEPT: &str = "--accept-risk=replace-host-keys";
@@ -25,7 +32,7 @@ fn kind(machine: &Machine, file: &str) -> String {
 
 /// Each key, its `.pub` and its certificate belong together: the fingerprints.
 #[track_caller]
-pub(super) fn pairs(machine: &Machine) -> Vec<String> {
+fn pairs(machine: &Machine) -> Vec<String> {
     KEYS.iter()
         .map(|name| {
             let key = format!("ssh/ssh_host_{name}_key");
@@ -140,4 +147,54 @@ fn a_real_step_ca_takes_the_old_keys_word() {
     assert_eq!(done["served"].as_array().unwrap().len(), KEYS.len(), "{done}");
     assert!(pairs(&machine).iter().all(|print| !old.contains(print)));
     machine.client(&Knows::Authority(ca.authority("host"))).connects();
+}
+
+/// Killed before any of the exchanges, its watchdog dead or alive: afterwards each key has its
+/// certificate, all of them are old or all new, and whoever knows them gets in.
+#[test]
+fn no_crash_leaves_a_key_without_its_certificate() {
+    let machine = Machine::start();
+    machine.certify();
+    let (first, old) = (machine.tree(), pairs(&machine));
+    let mut ended = (0, 0);
+    for when in 1.. {
+        let trace = machine.path("trace");
+        let mut command = machine.command("strace");
+        command.arg("-o").arg(&trace).args(["-e", "trace=renameat2", "-e"]);
+        command.arg(format!("inject=renameat2:signal=KILL:when={when}")).arg(env!("CARGO_BIN_EXE_warded"));
+        Run::of(machine.environment(&mut command).args(REKEY).arg(ACCEPT));
+        if !fs::read_to_string(&trace).expect("strace did not run: is it installed?").contains("killed by SIGKILL") {
+            break;
+        }
+        // Whoever is first takes it back: the watchdog, or this.
+        let patience = Instant::now() + Duration::from_secs(60);
+        while machine.warded(["recover"]).code != Some(0) || !journal_is_final(&machine) {
+            assert!(Instant::now() < patience, "exchange {when}: not taken back");
+            sleep(Duration::from_millis(50));
+        }
+        let now = pairs(&machine);
+        if now == old {
+            assert_eq!(first, machine.tree(), "exchange {when}");
+            ended.0 += 1;
+        } else {
+            ended.1 += 1;
+            assert!(now.iter().all(|print| !old.contains(print)), "exchange {when}: {old:?} {now:?}");
+            machine.warded(["undo", "--yes", ACCEPT]).ends(0);
+        }
+        machine.serves_certificates();
+        machine.client(&Knows::Keys(machine.host_key("ecdsa"))).connects();
+    }
+    // Three files of each of the keys.
+    assert!(ended.0 >= 3 * KEYS.len(), "{ended:?}");
+    assert!(pairs(&machine).iter().all(|print| !old.contains(print)), "the last one was not killed");
+}
+
+/// Whether the newest run has ended, one way or the other.
+fn journal_is_final(machine: &Machine) -> bool {
+    let runs = fs::read_dir(machine.path("state/runs")).unwrap();
+    let newest = runs.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u64>().ok()).max().unwrap();
+    // A number that was only taken has no journal.
+    let Ok(journal) = fs::read(machine.path(&format!("state/runs/{newest}/journal.json"))) else { return true };
+    let journal: serde_json::Value = serde_json::from_slice(&journal).unwrap();
+    matches!(journal["state"].as_str(), Some("kept" | "rolled-back"))
 }
