@@ -11,6 +11,7 @@ mod record;
 mod recovery;
 mod refusals;
 mod rekey;
+mod revoke;
 mod secrets;
 mod somebody_elses_sshd;
 mod terms;

@@ -15,6 +15,7 @@ mod recover;
 mod rekey;
 mod renew;
 mod report;
+mod revoke;
 mod risk;
 mod root_fingerprint;
 mod status;
@@ -99,6 +100,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Make one-time tokens, so that a machine needs no password of the CA's
     Token(token::Token),
+    /// Have the CA renew a certificate no more
+    Revoke(revoke::Revoke),
     /// Print the fingerprint of a root certificate; on the CA
     RootFingerprint(root_fingerprint::RootFingerprint),
     /// Show everything on a private sshd, without changing this machine
@@ -149,6 +152,7 @@ pub fn main() -> ExitCode {
         Command::Ca(command) => command.run(&open, output),
         Command::Doctor(command) => open().and_then(|context| command.run(&context, output)),
         Command::Token(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
+        Command::Revoke(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::RootFingerprint(command) => command.run(output),
         Command::Demo(command) => command.run(&options, output),
         Command::Completions(command) => command.run(output),

@@ -6,4 +6,5 @@ mod certify_host;
 mod host_key;
 mod rekey_host;
 mod renew_host;
+mod revoke_users;
 mod world;

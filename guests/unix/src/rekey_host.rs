@@ -19,7 +19,9 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
         }
     }
     if let Some(path) = only.iter().find(|path| !replaced.iter().any(|one| one == *path)) {
-        return Err(Error::new("not-rekeyed", format!("{path} is no host key that can be replaced.")).about("key", *path));
+        return Err(
+            Error::new("not-rekeyed", format!("{path} is no host key that can be replaced.")).about("key", *path)
+        );
     }
     if replaced.is_empty() {
         return Err(Error::new("not-rekeyed", "No host key has a certificate of this CA, so that none is replaced.")

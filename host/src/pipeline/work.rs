@@ -9,7 +9,7 @@ use crate::{
         staged::{After, Staged},
     },
     error::{Error, Result},
-    guard::{MayChange, unchanged::Digests},
+    guard::{MayChange, files::is_revocation_list, unchanged::Digests},
     machine::keys::replaced::Replaced,
     text::{count, neutral},
     transaction::{FileChange, NewFile, Order, OwnFile, ReadSet, Reload, RunIdentity, Undo},
@@ -151,8 +151,7 @@ impl Work {
                 let (after, order) = match &staged.after {
                     After::Removed => (None, order_of_removal(staged.path.as_path())),
                     After::Bytes { contents, .. } => {
-                        let order = if is_public_half(staged, changes) { Order::WriteKey } else { Order::WriteOther };
-                        (Some(NewFile::new(contents.clone(), mode)), order)
+                        (Some(NewFile::new(contents.clone(), mode)), order_of(staged, contents, changes))
                     }
                     After::PrivateKey { text, .. } => {
                         (Some(NewFile::new(text.as_bytes().to_vec(), mode)), Order::WriteKey)
@@ -246,11 +245,18 @@ impl Work {
     }
 }
 
-/// Whether a file is the public half of a private key that is staged too: the two go together.
-fn is_public_half(file: &Staged, changes: &ChangeSet) -> bool {
-    file.path.as_str().strip_suffix(".pub").is_some_and(|key| {
-        changes.staged().iter().any(|one| one.path.as_str() == key && matches!(one.after, After::PrivateKey { .. }))
-    })
+/// What belongs to a key goes with it, and what a configuration may name before the configuration:
+/// where sshd cannot read a list of revoked keys, it refuses every key.
+fn order_of(file: &Staged, contents: &[u8], changes: &ChangeSet) -> Order {
+    let key = file.path.as_str().strip_suffix(".pub");
+    let is_made = |one: &Staged| key == Some(one.path.as_str()) && matches!(one.after, After::PrivateKey { .. });
+    if changes.staged().iter().any(is_made) {
+        Order::WriteKey
+    } else if is_revocation_list(contents) {
+        Order::WriteCertificate
+    } else {
+        Order::WriteOther
+    }
 }
 
 /// What a configuration may name goes after the configuration.
