@@ -13,6 +13,8 @@ mod properties;
 mod record;
 mod recovery;
 mod refusals;
+mod rekey;
+mod revoke;
 mod room;
 mod secrets;
 mod served;

@@ -8,6 +8,7 @@ use crate::{
     digest::Digest,
     machine::{
         files::{FileError, Place, PlaceKey, Snapshot},
+        keys::replaced::Replaced,
         path::AbsolutePath,
     },
     policy::name::Name,
@@ -33,6 +34,14 @@ pub struct Request {
     pub principals: Principals,
     /// What it succeeds, if anything.
     pub current: Option<Certificate>,
+}
+
+impl Request {
+    /// Whether it succeeds a certificate of another key.
+    #[must_use]
+    pub fn is_rekey(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| current.key().key_data() != self.public.key_data())
+    }
 }
 
 /// Everything a procedure staged, and everything it looked at.
@@ -64,13 +73,21 @@ impl ChangeSet {
         Ok(self.look(place)?.map(|snapshot| snapshot.contents.to_vec()))
     }
 
-    /// The public half of the key that is staged at a place to be made there.
+    /// The public half of the key that is staged at a place to be made there, and that of the key
+    /// which is there now.
     #[must_use]
-    pub fn staged_key(&self, place: &Place) -> Option<&PublicKey> {
+    pub fn staged_key(&self, place: &Place) -> Option<(PublicKey, Option<PublicKey>)> {
         self.staged.iter().find_map(|staged| match &staged.after {
-            After::PrivateKey { public, .. } if staged.place.key() == place.key() => Some(public),
+            After::PrivateKey { public, .. } if staged.place.key() == place.key() => {
+                Some((public.clone(), staged.replaced().map(|replaced| replaced.old)))
+            }
             After::PrivateKey { .. } | After::Removed | After::Bytes { .. } | After::Certificate { .. } => None,
         })
+    }
+
+    /// The private keys in whose place others come.
+    pub fn replaced(&self) -> impl Iterator<Item = Replaced> + '_ {
+        self.staged.iter().filter_map(Staged::replaced)
     }
 
     /// What is on the machine at a place, staged changes not seen; noted as read.

@@ -12,8 +12,10 @@ pub mod output;
 mod policy;
 pub mod progress;
 mod recover;
+mod rekey;
 mod renew;
 mod report;
+mod revoke;
 mod risk;
 mod root_fingerprint;
 mod status;
@@ -76,6 +78,8 @@ enum Command {
     Apply(apply::Apply),
     /// Renew what is due, as this machine was enrolled
     Renew(renew::Renew),
+    /// Replace the host keys that are certified, and have the new ones certified
+    Rekey(rekey::Rekey),
     /// Show this machine's certificates and whether they are served
     Status(status::Status),
     /// Take the last run back, byte for byte; again: the one before
@@ -97,6 +101,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Make one-time tokens, so that a machine needs no password of the CA's
     Token(token::Token),
+    /// Have the CA renew a certificate no more
+    Revoke(revoke::Revoke),
     /// Print the fingerprint of a root certificate; on the CA
     RootFingerprint(root_fingerprint::RootFingerprint),
     /// Show everything on a private sshd, without changing this machine
@@ -139,6 +145,7 @@ pub fn main() -> ExitCode {
         Command::Plan(command) => open().and_then(|context| command.run(&context, output)),
         Command::Apply(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::Renew(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
+        Command::Rekey(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::Status(command) => open().and_then(|context| command.run(&context, output)),
         Command::Undo(command) => open().and_then(|context| command.run(&context, output)),
         Command::Confirm(command) => open().and_then(|context| command.run(&context, output)),
@@ -148,6 +155,7 @@ pub fn main() -> ExitCode {
         Command::Ca(command) => command.run(&open, output),
         Command::Doctor(command) => open().and_then(|context| command.run(&context, output)),
         Command::Token(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
+        Command::Revoke(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::RootFingerprint(command) => command.run(output),
         Command::Demo(command) => command.run(&options, output),
         Command::Completions(command) => command.run(output),

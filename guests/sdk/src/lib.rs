@@ -8,6 +8,7 @@
 mod bindings;
 pub mod certificate;
 mod error;
+pub mod krl;
 pub mod principal;
 mod settings;
 pub mod sshd_config;

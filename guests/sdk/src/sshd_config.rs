@@ -68,6 +68,22 @@ impl OwnLines {
         line::values(self.text(), keyword)
     }
 
+    /// Our lines as they are now that have another keyword: another procedure's.
+    #[must_use]
+    pub fn others(&self, keyword: &str) -> Vec<String> {
+        line::lines(self.text())
+            .filter(|line| line::keyword(line).is_some_and(|found| !found.eq_ignore_ascii_case(keyword)))
+            .map(|line| String::from_utf8_lossy(line).trim_end().to_owned())
+            .collect()
+    }
+
+    /// The comment above our lines, where there are some.
+    #[must_use]
+    pub fn comment(&self) -> Option<String> {
+        let lines = line::lines(self.text()).map(|line| String::from_utf8_lossy(line).trim_end().to_owned());
+        lines.into_iter().find(|line| line.starts_with("# Managed by Warded"))
+    }
+
     /// Makes `lines` our lines, below a comment that says whose they are; with no lines at all,
     /// takes ours out. True: the result will differ from what is there.
     ///
@@ -110,6 +126,12 @@ impl OwnLines {
             }
         }
     }
+}
+
+/// The first argument of each line of a configuration file that has this keyword.
+#[must_use]
+pub fn values(text: &[u8], keyword: &str) -> Vec<String> {
+    line::values(text, keyword)
 }
 
 /// A line of sshd's configuration with a path as its argument, quoted where it has to be.
@@ -186,6 +208,11 @@ mod tests {
         assert_eq!(main_file(block).values("HostCertificate"), ["/a", "/b c"]);
         assert_eq!(drop_in(Some("HostCertificate /a # x\n#HostCertificate /b\n")).values("hostcertificate"), ["/a"]);
         assert!(drop_in(None).values("hostcertificate").is_empty());
+        let both = drop_in(Some("# Managed by Warded.\nHostCertificate /a\nRevokedKeys /k\n"));
+        assert_eq!(both.others("HostCertificate"), ["RevokedKeys /k"]);
+        assert_eq!(both.comment().as_deref(), Some(COMMENT));
+        assert_eq!(main_file(block).others("revokedkeys"), ["HostCertificate /a", "hostcertificate=\"/b c\""]);
+        assert_eq!(main_file(block).comment(), None);
     }
 
     #[test]

@@ -41,7 +41,8 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     }
     let own = OwnLines::find()?;
     let lines = lines(&certificates, &own.values("HostCertificate"), &sshd::effective("hostcertificate", &[])?)?;
-    changed |= own.set(COMMENT, &lines)?;
+    let lines = [lines, own.others("HostCertificate")].concat();
+    changed |= own.set(own.comment().as_deref().unwrap_or(COMMENT), &lines)?;
     if changed { services::reload("ssh") } else { Ok(()) }
 }
 

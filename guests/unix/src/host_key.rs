@@ -76,6 +76,21 @@ pub(crate) fn renewal(present: Option<&Present>, public_key: &str, named: bool) 
     }
 }
 
+/// Whether a key may be replaced by one that is certified for the same names; else why not.
+pub(crate) fn rekeyable(present: &Present, public_key: &str, roots: &[String]) -> Result<(), &'static str> {
+    if !same_key(&present.public_key, public_key) {
+        Err("its certificate is for another key")
+    } else if !present.is_host {
+        Err("its certificate is a user certificate")
+    } else if present.principals.is_empty() {
+        Err("its certificate names no machine")
+    } else if !roots.iter().any(|root| same_key(root, &present.signer)) {
+        Err("its certificate was signed by another CA")
+    } else {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +124,17 @@ mod tests {
         assert!(!is_good(&Present { is_host: false, ..good() }, KEY, &wanted));
         assert!(!is_good(&Present { is_due: true, ..good() }, KEY, &wanted));
         assert!(!is_good(&Present { principals: Vec::new(), ..good() }, KEY, &wanted));
+    }
+
+    #[test]
+    fn only_what_this_ca_certified_is_replaced() {
+        let roots = names(&["ssh-rsa X", CA]);
+        assert_eq!(rekeyable(&good(), KEY, &roots), Ok(()));
+        assert_eq!(rekeyable(&Present { is_due: true, ..good() }, KEY, &roots), Ok(()));
+        assert!(rekeyable(&good(), "ssh-ed25519 AAAB", &roots).is_err());
+        assert!(rekeyable(&good(), KEY, &names(&["ssh-rsa X"])).is_err());
+        assert!(rekeyable(&Present { is_host: false, ..good() }, KEY, &roots).is_err());
+        assert!(rekeyable(&Present { principals: Vec::new(), ..good() }, KEY, &roots).is_err());
     }
 
     #[test]

@@ -4,5 +4,7 @@
 
 mod certify_host;
 mod host_key;
+mod rekey_host;
 mod renew_host;
+mod revoke_users;
 mod world;

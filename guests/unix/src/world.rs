@@ -2,7 +2,7 @@
 //! and which function is which procedure.
 #![expect(unsafe_code, reason = "generated: the canonical ABI passes pointers")]
 
-use crate::{certify_host, renew_host};
+use crate::{certify_host, rekey_host, renew_host, revoke_users};
 
 wit_bindgen::generate!({
     path: "../../wit",
@@ -15,6 +15,8 @@ wit_bindgen::generate!({
 
             export certify-host: func(settings: list<setting>) -> result<_, error>;
             export renew-host: func(settings: list<setting>) -> result<_, error>;
+            export rekey-host: func(settings: list<setting>) -> result<_, error>;
+            export revoke-users: func(settings: list<setting>) -> result<_, error>;
         }
     ",
     with: {
@@ -38,6 +40,14 @@ impl Guest for Unix {
 
     fn renew_host(settings: Vec<Setting>) -> Result<(), Error> {
         renew_host::run(&settings.into())
+    }
+
+    fn rekey_host(settings: Vec<Setting>) -> Result<(), Error> {
+        rekey_host::run(&settings.into())
+    }
+
+    fn revoke_users(settings: Vec<Setting>) -> Result<(), Error> {
+        revoke_users::run(&settings.into())
     }
 }
 

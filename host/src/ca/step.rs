@@ -29,7 +29,7 @@ use super::{
     verify::{self, Wrong},
 };
 use crate::machine::keys::signing::SigningKey;
-use api::{Failure, SignRequest, SshRoots};
+use api::{Failure, RevokeRequest, SignRequest, SshRoots};
 use credential::Provisioners;
 use diagnosis::{Doing, Known};
 use given::Given;
@@ -193,6 +193,25 @@ impl StepAuthority {
     ) -> Claims<'a> {
         let (ca, root) = (&self.settings.url, &self.settings.fingerprint);
         Claims { ca, root, provisioner, purpose, subject, wanted, now: self.ca_time(), life }
+    }
+
+    /// Has the CA renew a certificate no more. `own`: this machine's own, and its key, which asks for
+    /// it; else the credential does.
+    ///
+    /// # Errors
+    /// There is no credential, or the CA refuses: it has revoked it already, say.
+    pub fn revoke(&self, serial: u64, own: Option<(&Certificate, &Path)>, reason: u8) -> Result<(), CaError> {
+        self.clock()?;
+        let serial = serial.to_string();
+        let token = match own {
+            Some((certificate, key)) => {
+                self.sshpop(self.renewing(Purpose::Renew)?, Use::Revoke, certificate, &Self::host_key(key)?)?
+            }
+            None => self.credential()?.token(self.claims("", Use::Revoke, &serial, None, LIFE))?,
+        };
+        let (ott, reason_code) = (token.as_str(), reason);
+        let request = RevokeRequest { serial: &serial, ott, reason_code, reason: "warded revoke", passive: true };
+        api::revoke(&self.http, &request).map_err(|failure| self.diagnosed(&failure, Doing::Revoking))
     }
 
     /// Refuses to go on where the CA would: with a clock that is off by more than a minute.

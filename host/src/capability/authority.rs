@@ -5,7 +5,7 @@ use crate::{
     ca::{self, Certificate, Principals},
     change_set::RequestId,
     operation::{
-        authority::{Issue, Read, Renew, Roots, Write},
+        authority::{Issue, Read, Rekey, Renew, Roots, Write},
         key::KeyPair,
     },
     runtime::bindings::warded::host::authority::{Host, HostCertificate, HostIssued, Kind, Validity},
@@ -38,6 +38,15 @@ impl Host for State {
         let kind = current.kind();
         let principals = answer!(self.principals("authority.renew", kind, current.principals()));
         let id = answer!(self.perform(Renew { key, current, kind, principals }));
+        self.hold(id).map(Ok)
+    }
+
+    fn rekey(&mut self, key: Resource<KeyPair>, current: Resource<Certificate>) -> Answer<Resource<RequestId>> {
+        let key = self.handles.get(&key)?.clone();
+        let current = self.handles.get(&current)?.clone();
+        let kind = current.kind();
+        let principals = answer!(self.principals("authority.rekey", kind, current.principals()));
+        let id = answer!(self.perform(Rekey { key, current, kind, principals }));
         self.hold(id).map(Ok)
     }
 

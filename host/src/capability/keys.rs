@@ -2,7 +2,7 @@
 
 use super::{Answer, State, answer};
 use crate::{
-    operation::key::{Ensure, HostKeys, KeyPair, Open},
+    operation::key::{Ensure, HostKeys, KeyPair, Open, Replace},
     runtime::bindings::warded::host::keys::{Host, HostKeyPair},
 };
 use ssh_key::PublicKey;
@@ -23,6 +23,12 @@ impl Host for State {
     fn ensure(&mut self, path: String, algorithm: String) -> Answer<Resource<KeyPair>> {
         let path = answer!(self.path("keys.ensure", &path));
         let pair = answer!(self.perform(Ensure { path, algorithm }));
+        self.hold(pair).map(Ok)
+    }
+
+    fn replace(&mut self, path: String) -> Answer<Resource<KeyPair>> {
+        let path = answer!(self.path("keys.replace", &path));
+        let pair = answer!(self.perform(Replace(path)));
         self.hold(pair).map(Ok)
     }
 }

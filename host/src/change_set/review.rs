@@ -3,7 +3,7 @@
 use super::{ChangeSet, Request, staged::After};
 use crate::{
     ca::certificate,
-    machine::keys::holds_private_key,
+    machine::keys::{holds_private_key, replaced::Replaced},
     text::{neutral, neutral_lines},
 };
 use serde::Serialize;
@@ -83,8 +83,9 @@ impl Entry {
             ""
         };
         let diff = if what.is_empty() { lines(was, becomes) } else { Vec::new() };
+        let ends = Replaced::between(path, was, becomes).iter().map(Replaced::ends).collect();
         let (path, grant) = (neutral(path), grant.to_owned());
-        Self { action, path, what: what.to_owned(), ends: Vec::new(), diff, mode: None, grant }
+        Self { action, path, what: what.to_owned(), ends, diff, mode: None, grant }
     }
 }
 
@@ -119,13 +120,20 @@ fn entry(changes: &ChangeSet, staged: &super::Staged, roots: &[PublicKey]) -> En
     match &staged.after {
         After::Removed | After::Bytes { .. } => {}
         After::PrivateKey { .. } => {
-            entry.what = "private key, made here".to_owned();
+            let replaced = staged.replaced();
+            let how = if replaced.is_some() { "another one, made here" } else { "made here" };
+            entry.what = format!("private key, {how}");
+            entry.ends = replaced.iter().map(Replaced::ends).collect();
             entry.diff.clear();
         }
         After::Certificate { request } => {
             entry.diff.clear();
             if let Some(request) = changes.request_of(*request) {
-                let how = if request.current.is_some() { "renewed" } else { "new" };
+                let how = match &request.current {
+                    None => "new",
+                    Some(_) if request.is_rekey() => "rekeyed",
+                    Some(_) => "renewed",
+                };
                 entry.what = format!("{how} {} certificate · {}", request.kind, request.principals);
                 entry.ends = ends(before.unwrap_or_default(), request, roots);
             }

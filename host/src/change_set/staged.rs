@@ -3,6 +3,7 @@
 use super::RequestId;
 use crate::machine::{
     files::{Place, Snapshot},
+    keys::replaced::Replaced,
     path::AbsolutePath,
 };
 use ssh_key::PublicKey;
@@ -24,6 +25,15 @@ pub struct Staged {
     pub after: After,
     /// The grant that allows it.
     pub grant: String,
+}
+
+impl Staged {
+    /// The private key that goes, if another comes in its place.
+    #[must_use]
+    pub fn replaced(&self) -> Option<Replaced> {
+        let (After::PrivateKey { text, .. }, Some(before)) = (&self.after, &self.before) else { return None };
+        Replaced::between(self.path.as_str(), &before.contents, text.as_bytes())
+    }
 }
 
 /// What a file should become.
@@ -68,7 +78,8 @@ impl After {
     #[must_use]
     pub fn mode(&self, before: Option<&Snapshot>) -> u32 {
         match self {
-            Self::PrivateKey { .. } => 0o600,
+            // As the one that it replaces, which others than its group have no business with.
+            Self::PrivateKey { .. } => before.map_or(0o600, |before| before.mode & 0o640),
             Self::Bytes { mode: Some(mode), .. } => *mode,
             Self::Bytes { .. } | Self::Certificate { .. } | Self::Removed => {
                 before.map_or(DEFAULT_MODE, |before| before.mode)

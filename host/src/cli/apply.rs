@@ -37,21 +37,21 @@ pub(super) struct Plan {
 #[derive(Debug, Args)]
 pub(super) struct Apply {
     #[command(flatten)]
-    procedure: ProcedureArgs,
+    pub(super) procedure: ProcedureArgs,
     /// Do not ask
     #[arg(long, short)]
-    yes: bool,
+    pub(super) yes: bool,
     #[command(flatten)]
-    confirm: ConfirmWithin,
+    pub(super) confirm: ConfirmWithin,
+    #[command(flatten)]
+    pub(super) risk: AcceptRisk,
     #[command(flatten)]
     pub(super) identification: Identification,
-    #[command(flatten)]
-    risk: AcceptRisk,
 }
 
 /// Which procedure, with which settings.
 #[derive(Debug, Args)]
-struct ProcedureArgs {
+pub(super) struct ProcedureArgs {
     /// The procedure, as `warded policy list` shows them
     procedure: Name,
     /// A setting; may be given more than once
@@ -134,12 +134,14 @@ impl Apply {
         if changes == 0 {
             return self.enrol_only(context, output, &identity, enrolment.as_ref(), &messages);
         }
+        let mut work = Work::of(planned);
+        work.may_replace_host_keys = self.risk.replace_host_keys();
+        work.refuse_unaccepted()?;
         let question = format!("Apply {}{}?", count(changes, "change"), reloading(&review.reloads));
         if !self.yes && !confirm(&question)? {
             output.note("Nothing was changed.");
             return Err(Error::quiet(Exit::Failed));
         }
-        let mut work = Work::of(planned);
         certify::ready(context, &work)?;
         let progress = Progress::new(output.json);
         work.own = enrolment.as_ref().map(Enrolment::with_run).transpose()?;
@@ -208,7 +210,13 @@ impl Apply {
 }
 
 impl ProcedureArgs {
-    /// Runs the procedure, with the enrolment's settings where it is the renewal and none are given.
+    /// A procedure by its name, without settings.
+    pub(super) fn named(name: &str) -> Result<Self, String> {
+        Ok(Self { procedure: name.parse()?, set: Vec::new(), policy: None })
+    }
+
+    /// Runs the procedure: for the names that were confirmed at the enrolment, if it was on these
+    /// very grants; with its settings, where it is the renewal and none are given.
     fn plan<'a>(
         &self,
         context: &Context,
@@ -220,13 +228,12 @@ impl ProcedureArgs {
         let mut settings = self.set.clone();
         let mut confirmed = BTreeSet::new();
         if let Some(enrolment) = Enrolment::load(&context.state)?
-            && enrolment.procedure == self.procedure
             && enrolment.policy == granting.policy.name
             && enrolment.component == granting.digest
             && enrolment.grants == granting.grants
         {
             confirmed = enrolment.principals;
-            if settings.is_empty() {
+            if settings.is_empty() && enrolment.procedure == self.procedure {
                 settings = enrolment.settings;
             }
         }

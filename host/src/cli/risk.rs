@@ -7,6 +7,8 @@ use clap::{Args, ValueEnum};
 enum Risk {
     /// Somebody may not be able to log in without a certificate any more
     LoseSsh,
+    /// Clients that know a host key which is replaced will warn, and refuse to connect
+    ReplaceHostKeys,
 }
 
 /// For the commands that may take one.
@@ -21,5 +23,10 @@ impl AcceptRisk {
     /// Whether logins may be lost.
     pub(super) fn lose_ssh(&self) -> bool {
         self.accept_risk.contains(&Risk::LoseSsh)
+    }
+
+    /// Whether host keys may be replaced.
+    pub(super) fn replace_host_keys(&self) -> bool {
+        self.accept_risk.contains(&Risk::ReplaceHostKeys)
     }
 }

@@ -52,7 +52,11 @@ impl Undo {
             output.note("Nothing was changed.");
             return Err(Error::quiet(Exit::Failed));
         }
-        let terms = Terms { confirm_within: self.confirm.confirm_within, may_lose_logins: self.risk.lose_ssh() };
+        let terms = Terms {
+            confirm_within: self.confirm.confirm_within,
+            may_lose_logins: self.risk.lose_ssh(),
+            may_replace_host_keys: self.risk.replace_host_keys(),
+        };
         let done = carry_out(context, undo, &terms, &Progress::new(output.json))?;
         // It is done, whether anybody reads of it or not.
         drop(output.line(format!("Undone: {} as before.", count(shown.files.len(), "file"))));
@@ -73,6 +77,8 @@ pub(super) struct Terms {
     pub(super) confirm_within: Option<SignedDuration>,
     /// Whether the operator accepts that somebody may not be able to log in any more.
     pub(super) may_lose_logins: bool,
+    /// Whether the operator accepts that clients which know a host key will warn.
+    pub(super) may_replace_host_keys: bool,
 }
 
 /// Takes a run back through the same stages as any other change. The enrolment becomes what it was
@@ -91,6 +97,7 @@ pub(super) fn carry_out(
     let mut work = Work::undoing(undo);
     work.confirm_within = terms.confirm_within;
     work.may_lose_logins = terms.may_lose_logins;
+    work.may_replace_host_keys = terms.may_replace_host_keys;
     if let Some(enrolment) = Enrolment::load(&context.state)?.filter(|enrolment| enrolment.run >= undone) {
         let earlier = enrolment.before(undone).map(Enrolment::with_run);
         work.own = Some(earlier.transpose()?.unwrap_or_else(Enrolment::gone_with_run));

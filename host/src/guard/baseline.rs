@@ -13,9 +13,12 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    machine::sshd::{Effective, Sshd, Tested, host_key},
+    machine::{
+        keys::replaced::Replaced,
+        sshd::{Effective, Sshd, Tested, host_key},
+    },
 };
-use ssh_key::PublicKey;
+use ssh_key::{HashAlg, PublicKey};
 use std::{
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -80,6 +83,22 @@ impl Baseline {
                 .cause("what was checked is no longer what sshd would read")
                 .state("nothing was changed")
                 .next("run this again when nobody else is editing sshd's configuration")),
+        }
+    }
+
+    /// Puts keys in the place of others: in everything that is compared with this from here on,
+    /// the new one is expected where the old one was. Who has to be recognised is still known.
+    pub fn replace_keys(&mut self, replaced: &[Replaced]) {
+        for one in replaced {
+            let ended = one.ended().to_string();
+            for key in self.offered.iter_mut().flat_map(|offered| &mut offered.keys) {
+                if key.fingerprint == ended {
+                    key.fingerprint = one.new.fingerprint(HashAlg::Sha256).to_string();
+                }
+            }
+            let paths = self.host_keys.iter().filter(|(_, key)| key.key_data() == one.old.key_data());
+            let new: Vec<_> = paths.map(|(path, _)| (path.clone(), one.new.clone())).collect();
+            self.host_keys.extend(new);
         }
     }
 

@@ -33,6 +33,12 @@ pub fn problems(effective: &Effective, overlay: Overlay<'_>, host_keys: &[Public
     found
 }
 
+/// Whether this is a key revocation list.
+#[must_use]
+pub fn is_revocation_list(contents: &[u8]) -> bool {
+    contents.starts_with(KRL_MAGIC)
+}
+
 fn told(what: &str, path: &str, result: Result<(), String>) -> Option<String> {
     result.err().map(|problem| text::neutral(&format!("the {what} {path} {problem}")))
 }
@@ -99,7 +105,7 @@ fn authorities(contents: &std::io::Result<Vec<u8>>) -> Result<(), String> {
 fn revoked(contents: &std::io::Result<Vec<u8>>) -> Result<(), String> {
     let lock_out = "sshd would then refuse every public key";
     let bytes = contents.as_ref().map_err(|error| format!("cannot be read ({error}): {lock_out}"))?;
-    if bytes.starts_with(KRL_MAGIC) {
+    if is_revocation_list(bytes) {
         // Version, number, date, flags, reserved, comment: what every list has at least.
         return if bytes.len() >= 44 { Ok(()) } else { Err(format!("is cut off: {lock_out}")) };
     }

@@ -3,6 +3,7 @@
 
 mod pem;
 mod private;
+pub mod replaced;
 pub mod signing;
 
 use ssh_encoding::Decode;
@@ -18,6 +19,8 @@ use zeroize::Zeroizing;
 const MAX_FILE: u64 = 64 * 1024;
 /// What `ssh-keygen` makes by default.
 const RSA_BITS: usize = 3072;
+/// The largest RSA key that is made: each doubling takes sixteen times as long.
+const MAX_RSA_BITS: usize = 4096;
 const MAGIC: &[u8] = b"openssh-key-v1\0";
 
 /// Why there is no key.
@@ -27,7 +30,7 @@ pub enum KeyError {
     #[error("not a key: {0}")]
     NotAKey(String),
     /// No key of that algorithm can be made.
-    #[error("{0}: new keys are made for ssh-ed25519, ecdsa-sha2-nistp256 and ssh-rsa")]
+    #[error("{0}: new keys are made for ssh-ed25519, ecdsa-sha2-nistp256 (384, 521), and ssh-rsa of up to 4096 bits")]
     Algorithm(String),
     /// The key could not be made.
     #[error("the key could not be made: {0}")]
@@ -73,18 +76,38 @@ impl std::fmt::Debug for NewKey {
     }
 }
 
-/// Makes a key pair: `ssh-ed25519`, `ecdsa-sha2-nistp256` or `ssh-rsa` (3072 bits). `comment`:
-/// `ssh-keygen -A` writes `root@HOST`.
+/// Makes a key pair: `ssh-ed25519`, `ecdsa-sha2-nistp256` (384, 521) or `ssh-rsa` (3072 bits).
+/// `comment`: `ssh-keygen -A` writes `root@HOST`.
 ///
 /// # Errors
 /// For any other algorithm, or when the machine has no randomness.
 pub fn generate(algorithm: &str, comment: &str) -> Result<NewKey, KeyError> {
+    make(algorithm, RSA_BITS, comment)
+}
+
+/// Makes a key pair of the same algorithm and curve as another; an RSA key of the same size, or of
+/// 3072 bits where that one is smaller.
+///
+/// # Errors
+/// No such key is made here, or the machine has no randomness.
+pub fn generate_like(other: &PublicKey, comment: &str) -> Result<NewKey, KeyError> {
+    let bits = other.key_data().rsa().and_then(|key| key.n.as_positive_bytes()).map_or(0, |modulus| modulus.len() * 8);
+    if bits > MAX_RSA_BITS {
+        return Err(KeyError::Algorithm(format!("an RSA key of {bits} bits")));
+    }
+    make(other.algorithm().as_str(), bits.max(RSA_BITS), comment)
+}
+
+fn make(algorithm: &str, rsa_bits: usize, comment: &str) -> Result<NewKey, KeyError> {
     let failed = |error: ssh_key::Error| KeyError::Generation(error.to_string());
+    let ecdsa = |curve| PrivateKey::random(&mut OsRng, Algorithm::Ecdsa { curve });
     let mut key = match algorithm {
         "ssh-ed25519" => PrivateKey::random(&mut OsRng, Algorithm::Ed25519),
-        "ecdsa-sha2-nistp256" => PrivateKey::random(&mut OsRng, Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }),
+        "ecdsa-sha2-nistp256" => ecdsa(EcdsaCurve::NistP256),
+        "ecdsa-sha2-nistp384" => ecdsa(EcdsaCurve::NistP384),
+        "ecdsa-sha2-nistp521" => ecdsa(EcdsaCurve::NistP521),
         "ssh-rsa" => {
-            RsaKeypair::random(&mut OsRng, RSA_BITS).and_then(|pair| PrivateKey::new(KeypairData::Rsa(pair), ""))
+            RsaKeypair::random(&mut OsRng, rsa_bits).and_then(|pair| PrivateKey::new(KeypairData::Rsa(pair), ""))
         }
         other => return Err(KeyError::Algorithm(crate::text::neutral(other))),
     }

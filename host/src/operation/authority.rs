@@ -67,7 +67,7 @@ impl Operation for Issue {
 
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<RequestId, Failure> {
         let Self { key, kind, principals } = granted.operation();
-        let KeyPair { path, public } = key.clone();
+        let KeyPair { path, public, .. } = key.clone();
         Ok(session.changes.request(Request {
             key: path,
             public,
@@ -100,28 +100,75 @@ impl Operation for Renew {
 
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<RequestId, Failure> {
         let Self { key, current, kind, principals } = granted.operation();
-        let failure = |code, message: String| Err(Failure::new(code, message).about("path", &key.path));
         if current.key().key_data() != key.public.key_data() {
-            return failure("not-a-certificate", format!("the certificate beside {} is for another key", key.path));
+            let message = format!("the certificate beside {} is for another key", key.path);
+            return Err(Failure::new("not-a-certificate", message).about("path", &key.path));
         }
-        if let Some(principal) = principals.iter().find(|name| !session.circumstances.confirmed.contains(name.as_str()))
-        {
-            return failure(
-                "unconfirmed",
-                format!("{principal} is not a name that the operator confirmed for this machine"),
-            );
-        }
-        if current.valid_before() <= session.renewal.now && !session.renews_expired()? {
-            return failure("expired", format!("the certificate beside {} has expired", key.path));
-        }
-        let roots = session.roots(*kind)?;
-        if !roots.iter().any(|root| root.key_data() == current.signer().key_data()) {
-            return failure("foreign", format!("the certificate beside {} was signed by another CA", key.path));
-        }
-        let KeyPair { path, public } = key.clone();
-        let current = Some(current.clone());
-        Ok(session.changes.request(Request { key: path, public, kind: *kind, principals: principals.clone(), current }))
+        let may_be_over = current.valid_before() <= session.renewal.now && session.renews_expired()?;
+        successor(session, key, current, *kind, principals, may_be_over)
     }
+}
+
+/// A successor with the same names, for a key that was replaced.
+#[derive(Debug)]
+pub struct Rekey {
+    /// The key, staged in place of the one that is certified.
+    pub key: KeyPair,
+    /// What is succeeded.
+    pub current: Certificate,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its names.
+    pub principals: Principals,
+}
+
+impl Operation for Rekey {
+    type Output = RequestId;
+
+    fn need(&self) -> Need {
+        Need::Rekey(self.kind, self.principals.clone())
+    }
+
+    fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<RequestId, Failure> {
+        let Self { key, current, kind, principals } = granted.operation();
+        let failure = |code, message| Err(Failure::new(code, message).about("path", &key.path));
+        match &key.replaces {
+            None => failure("not-replaced", format!("{} is not replaced in this run", key.path)),
+            Some(old) if old.key_data() != current.key().key_data() => failure(
+                "not-a-certificate",
+                format!("the certificate is for another key than the one that {} replaces", key.path),
+            ),
+            // No CA takes the word of an expired certificate for this.
+            Some(_) => successor(session, key, current, *kind, principals, false),
+        }
+    }
+}
+
+/// Requests a successor: only for names that were confirmed, of what this CA signed, and of what
+/// has not expired, unless it `may_be_over`.
+fn successor(
+    session: &mut Session,
+    key: &KeyPair,
+    current: &Certificate,
+    kind: Kind,
+    principals: &Principals,
+    may_be_over: bool,
+) -> Result<RequestId, Failure> {
+    let failure = |code, message: String| Err(Failure::new(code, message).about("path", &key.path));
+    if let Some(principal) = principals.iter().find(|name| !session.circumstances.confirmed.contains(name.as_str())) {
+        let message = format!("{principal} is not a name that the operator confirmed for this machine");
+        return failure("unconfirmed", message);
+    }
+    if current.valid_before() <= session.renewal.now && !may_be_over {
+        return failure("expired", format!("the certificate beside {} has expired", key.path));
+    }
+    let roots = session.roots(kind)?;
+    if !roots.iter().any(|root| root.key_data() == current.signer().key_data()) {
+        return failure("foreign", format!("the certificate beside {} was signed by another CA", key.path));
+    }
+    let KeyPair { path, public, .. } = key.clone();
+    let current = Some(current.clone());
+    Ok(session.changes.request(Request { key: path, public, kind, principals: principals.clone(), current }))
 }
 
 /// Stages a certificate file.

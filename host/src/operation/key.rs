@@ -20,6 +20,8 @@ pub struct KeyPair {
     pub path: AbsolutePath,
     /// The public half.
     pub public: PublicKey,
+    /// That of the key which is there until then, where this one is staged in its place.
+    pub replaces: Option<PublicKey>,
 }
 
 /// The host keys that sshd uses.
@@ -92,22 +94,62 @@ impl Operation for Ensure {
         // The comment that `ssh-keygen -A` writes.
         let comment = format!("root@{}", session.facts.hostname);
         let made = keys::generate(algorithm, &comment).map_err(|error| wrong(error.to_string()))?;
-        let public_line = made.public_file().map_err(|error| wrong(error.to_string()))?;
-        let NewKey { private, public } = made;
-        let grant = granted.grant().to_owned();
         let place = session.existing_place(path, granted.literal())?;
-        session.changes.stage(
-            path.clone(),
-            place.clone(),
-            After::PrivateKey { text: private, public: public.clone() },
-            grant.clone(),
-        )?;
-        let (public_path, public_place) = beside(path, &place, ".pub")?;
-        let after = After::Bytes { contents: public_line.into_bytes(), mode: Some(0o644) };
-        session.changes.stage(public_path, public_place, after, grant)?;
-        session.circumstances.keys.insert(path.clone());
-        Ok(KeyPair { path: path.clone(), public })
+        let public = stage(session, path, &place, made, granted.grant(), Some(0o644))?;
+        Ok(KeyPair { path: path.clone(), public, replaces: None })
     }
+}
+
+/// A new key pair of the same type in place of the one at a path.
+#[derive(Debug)]
+pub struct Replace(pub AbsolutePath);
+
+impl Operation for Replace {
+    type Output = KeyPair;
+
+    fn need(&self) -> Need {
+        Need::ReplaceKey(self.0.clone())
+    }
+
+    fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<KeyPair, Failure> {
+        let path = &granted.operation().0;
+        let Some(old) = open(session, path, granted.literal())? else {
+            return Err(Failure::new("not-a-key", format!("there is no key {path} to replace")).about("path", path));
+        };
+        // The second to ask for it means the same new key.
+        if old.replaces.is_some() {
+            return Ok(old);
+        }
+        let comment = match old.public.comment() {
+            "" => format!("root@{}", session.facts.hostname),
+            comment => comment.to_owned(),
+        };
+        let made = keys::generate_like(&old.public, &comment)
+            .map_err(|error| Failure::new(error.code(), format!("{path}: {error}")).about("path", path))?;
+        let place = session.existing_place(path, granted.literal())?;
+        let public = stage(session, path, &place, made, granted.grant(), None)?;
+        Ok(KeyPair { path: path.clone(), public, replaces: Some(old.public) })
+    }
+}
+
+/// Stages a key pair that was made: the private half, and the public one beside it.
+fn stage(
+    session: &mut Session,
+    path: &AbsolutePath,
+    place: &Place,
+    made: NewKey,
+    grant: &str,
+    public_mode: Option<u32>,
+) -> Result<PublicKey, Failure> {
+    let line = made.public_file().map_err(|error| Failure::new(error.code(), error.to_string()).about("path", path))?;
+    let NewKey { private, public } = made;
+    let after = After::PrivateKey { text: private, public: public.clone() };
+    session.changes.stage(path.clone(), place.clone(), after, grant.to_owned())?;
+    let (public_path, public_place) = beside(path, place, ".pub")?;
+    let after = After::Bytes { contents: line.into_bytes(), mode: public_mode };
+    session.changes.stage(public_path, public_place, after, grant.to_owned())?;
+    session.circumstances.keys.insert(path.clone());
+    Ok(public)
 }
 
 /// `KEY` with something after its name, in the same directory.
@@ -119,8 +161,8 @@ fn beside(path: &AbsolutePath, place: &Place, suffix: &str) -> Result<(AbsoluteP
 fn open(session: &mut Session, path: &AbsolutePath, literal: usize) -> Result<Option<KeyPair>, Failure> {
     let Some(place) = session.place(path, literal)? else { return Ok(None) };
     // One that is still to be made: the second to ask for it means the same key.
-    if let Some(public) = session.changes.staged_key(&place).cloned() {
-        return Ok(Some(KeyPair { path: path.clone(), public }));
+    if let Some((public, replaces)) = session.changes.staged_key(&place) {
+        return Ok(Some(KeyPair { path: path.clone(), public, replaces }));
     }
     let Some(private) = session.changes.look(&place)? else { return Ok(None) };
     let (_, public_place) = beside(path, &place, ".pub")?;
@@ -128,5 +170,5 @@ fn open(session: &mut Session, path: &AbsolutePath, literal: usize) -> Result<Op
     let public = keys::public_of(&private.contents, public.as_ref().map(|public| public.contents.as_slice()))
         .map_err(|error| Failure::new("not-a-key", format!("{path}: {error}")).about("path", path))?;
     session.circumstances.keys.insert(path.clone());
-    Ok(Some(KeyPair { path: path.clone(), public }))
+    Ok(Some(KeyPair { path: path.clone(), public, replaces: None }))
 }

@@ -47,7 +47,11 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
         };
         let wanted = wanted(&request);
         let event = |kind| {
-            let action = if request.current.is_some() { "authority.renew" } else { "authority.issue" };
+            let action = match &request.current {
+                None => "authority.issue",
+                Some(_) if request.is_rekey() => "authority.rekey",
+                Some(_) => "authority.renew",
+            };
             identity
                 .event(kind)
                 .capability(action)
@@ -62,6 +66,8 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
         }
         context.log.append_synced(&event(EventKind::Intent).detail(&authority.describe()))?;
         let answer = match &request.current {
+            // What is there is still the old key: nothing has been touched.
+            Some(current) if request.is_rekey() => authority.rekey(current, request.key.as_path(), &request.public),
             Some(current) => authority.renew(current, request.key.as_path()),
             None => authority.issue(&wanted),
         };
@@ -72,7 +78,10 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
         });
         match checked {
             Ok(certificate) => {
-                issued::remember(context, &certificate);
+                // The next run makes another key, to which this one would be of no use.
+                if !request.is_rekey() {
+                    issued::remember(context, &certificate);
+                }
                 context.log.append(&event(EventKind::Result).detail(&format!("serial {}", certificate.serial())))?;
                 work.fill(id, certificate.clone());
                 certificates.push(certificate);
@@ -89,7 +98,11 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
 /// The failure, with the key that it is about.
 fn told(error: CaError, request: &Request) -> Error {
     let CaError::Refused { ca, cause, next } = error else { return error.into() };
-    let what = if request.current.is_some() { "renew the certificate of" } else { "certify" };
+    let what = match &request.current {
+        None => "certify",
+        Some(_) if request.is_rekey() => "rekey the certificate of",
+        Some(_) => "renew the certificate of",
+    };
     Error::failed(format!("{ca} refused to {what} {}", request.key)).cause(cause).next(next)
 }
 

@@ -25,7 +25,10 @@ pub struct Guard {
 #[derive(Debug)]
 struct Watched {
     sshd: Sshd,
+    /// What has to be so afterwards: as before, but for the keys that are replaced.
     baseline: Baseline,
+    /// The fingerprints of the keys that are offered now; none without a listener.
+    offered: Option<Vec<String>>,
     /// The files of the configuration that was proved.
     proved: Option<Digests>,
 }
@@ -34,14 +37,15 @@ impl Guard {
     /// Looks at sshd as it is.
     ///
     /// # Errors
-    /// Its configuration is broken already, was changed since the procedure asked about it, or what
+    /// A host key would end that the operator did not give up; its configuration is broken already, was changed since the procedure asked about it, or what
     /// it offers cannot be told: refused.
     pub fn baseline(context: &Context, work: &Work) -> Result<Self> {
+        work.refuse_unaccepted()?;
         let config = context.places.sshd_config.clone();
         let Some(sshd) = Sshd::find(&config, context.sshd_binary.as_deref())? else {
             return Ok(Self { config, watched: None });
         };
-        let baseline = Baseline::take(&sshd)?;
+        let mut baseline = Baseline::take(&sshd)?;
         if let Some(read) = &work.configuration
             && let Some(path) = unchanged::difference(read, &baseline.files())
         {
@@ -50,7 +54,10 @@ impl Guard {
                 .state("nothing was changed")
                 .next("run this again"));
         }
-        Ok(Self { config, watched: Some(Watched { sshd, baseline, proved: None }) })
+        let prints = |offered: &Offered| offered.keys.iter().map(|key| key.fingerprint.clone()).collect();
+        let offered = baseline.offered.as_ref().map(prints);
+        baseline.replace_keys(&work.replaced());
+        Ok(Self { config, watched: Some(Watched { sshd, baseline, offered, proved: None }) })
     }
 
     /// The sshd that is watched.
@@ -78,7 +85,7 @@ impl Guard {
     /// # Errors
     /// Refused: who could not connect, and why.
     pub fn prove(&mut self, work: &Work, certificates: &[Certificate]) -> Result<Option<Proof>> {
-        let Some(Watched { sshd, baseline, proved }) = &mut self.watched else { return Ok(None) };
+        let Some(Watched { sshd, baseline, proved, .. }) = &mut self.watched else { return Ok(None) };
         let result = work.result(|_| Err(Error::failed("a certificate was not issued")))?;
         let candidate = Candidate::build(sshd, &result)?.accepting_lost_logins(work.may_lose_logins);
         // What the CA returned has not been checked in its place yet.
@@ -125,12 +132,11 @@ impl Guard {
     /// What has to be so again if the run is taken back.
     #[must_use]
     pub fn before(&self, context: &Context) -> Option<SshdBefore> {
-        let Watched { sshd, baseline, .. } = self.watched.as_ref()?;
-        let prints = |offered: &Offered| offered.keys.iter().map(|key| key.fingerprint.clone()).collect();
+        let Watched { sshd, baseline, offered, .. } = self.watched.as_ref()?;
         Some(SshdBefore {
             config: sshd.config.clone(),
             binary: context.sshd_binary.clone(),
-            offered: baseline.offered.as_ref().map(prints),
+            offered: offered.clone(),
             files: baseline.files(),
         })
     }

@@ -4,10 +4,14 @@ use super::Planned;
 use crate::{
     broker::Identity,
     ca::Certificate,
-    change_set::{ChangeSet, Request, RequestId, staged::After},
+    change_set::{
+        ChangeSet, Request, RequestId,
+        staged::{After, Staged},
+    },
     error::{Error, Result},
-    guard::{MayChange, unchanged::Digests},
-    text::count,
+    guard::{MayChange, files::is_revocation_list, unchanged::Digests},
+    machine::keys::replaced::Replaced,
+    text::{count, neutral},
     transaction::{FileChange, NewFile, Order, OwnFile, ReadSet, Reload, RunIdentity, Undo},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -29,6 +33,8 @@ pub struct Work {
     pub confirm_within: Option<SignedDuration>,
     /// Whether the operator accepts that somebody may not be able to log in any more.
     pub may_lose_logins: bool,
+    /// Whether the operator accepts that clients which know a host key will warn.
+    pub may_replace_host_keys: bool,
     /// The configuration that sshd's answers to the procedure were about.
     pub configuration: Option<Digests>,
     keywords: Vec<String>,
@@ -59,6 +65,7 @@ impl Work {
             own: None,
             confirm_within: None,
             may_lose_logins: false,
+            may_replace_host_keys: false,
             configuration: planned.session.configuration,
             undoes: None,
         }
@@ -74,6 +81,7 @@ impl Work {
             own: None,
             confirm_within: None,
             may_lose_logins: false,
+            may_replace_host_keys: false,
             configuration: None,
             keywords: Vec::new(),
             undoes: Some(undo.run.run),
@@ -146,7 +154,9 @@ impl Work {
                 let mode = staged.after.mode(staged.before.as_ref());
                 let (after, order) = match &staged.after {
                     After::Removed => (None, order_of_removal(staged.path.as_path())),
-                    After::Bytes { contents, .. } => (Some(NewFile::new(contents.clone(), mode)), Order::WriteOther),
+                    After::Bytes { contents, .. } => {
+                        (Some(NewFile::new(contents.clone(), mode)), order_of(staged, contents, changes))
+                    }
                     After::PrivateKey { text, .. } => {
                         (Some(NewFile::new(text.as_bytes().to_vec(), mode)), Order::WriteKey)
                     }
@@ -159,6 +169,37 @@ impl Work {
                 Ok(FileChange { path, place, before, after, order, scratch: None })
             })
             .collect()
+    }
+
+    /// The private keys in whose place others come.
+    #[must_use]
+    pub fn replaced(&self) -> Vec<Replaced> {
+        match &self.source {
+            Source::Staged(changes) => changes.replaced().collect(),
+            Source::Undo(changes) => changes
+                .iter()
+                .filter_map(|change| {
+                    let (before, after) = (change.before.as_ref()?, change.after.as_ref()?);
+                    Replaced::between(change.path.as_str(), &before.contents, &after.contents)
+                })
+                .collect(),
+        }
+    }
+
+    /// Refuses what ends a host key, unless the operator accepted that.
+    ///
+    /// # Errors
+    /// Refused: with the keys that would end.
+    pub fn refuse_unaccepted(&self) -> Result<()> {
+        let replaced = self.replaced();
+        if self.may_replace_host_keys || replaced.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<String> = replaced.iter().map(|one| format!("{}: {}", neutral(&one.path), one.ends())).collect();
+        Err(Error::refused("host keys that clients may know would end")
+            .cause(keys.join("\n"))
+            .state("nothing was changed")
+            .next("if that is what you want, run it again with --accept-risk=replace-host-keys"))
     }
 
     /// What the run depended on.
@@ -203,8 +244,24 @@ impl Work {
             Source::Undo(changes) => changes.iter().map(|change| change.path.to_string()).collect(),
         };
         let reloads: Vec<&str> = self.reloads.iter().map(|reload| reload.name.as_str()).collect();
-        let accepted = if self.may_lose_logins { "; accepted: lose-ssh" } else { "" };
+        let risks = [(self.may_lose_logins, "lose-ssh"), (self.may_replace_host_keys, "replace-host-keys")];
+        let accepted: String =
+            risks.iter().filter(|(taken, _)| *taken).map(|(_, risk)| format!("; accepted: {risk}")).collect();
         format!("change {}: {}; reload: {}{accepted}", count(paths.len(), "file"), paths.join(" "), reloads.join(" "))
+    }
+}
+
+/// What belongs to a key goes with it, and what a configuration may name before the configuration:
+/// where sshd cannot read a list of revoked keys, it refuses every key.
+fn order_of(file: &Staged, contents: &[u8], changes: &ChangeSet) -> Order {
+    let key = file.path.as_str().strip_suffix(".pub");
+    let is_made = |one: &Staged| key == Some(one.path.as_str()) && matches!(one.after, After::PrivateKey { .. });
+    if changes.staged().iter().any(is_made) {
+        Order::WriteKey
+    } else if is_revocation_list(contents) {
+        Order::WriteCertificate
+    } else {
+        Order::WriteOther
     }
 }
 

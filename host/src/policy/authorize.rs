@@ -67,6 +67,7 @@ pub fn authorize(procedure: &Procedure, circumstances: &Circumstances, need: &Ne
         Need::ListDirectory(path) => decision.directory(path)?,
         Need::HostKeys => procedure.keys.contains(&KeyGrant::SshdHostKeys).then(|| plain("keys sshd-host-keys")),
         Need::OpenKey(path) | Need::EnsureKey(path) => decision.key(path)?,
+        Need::ReplaceKey(path) => decision.replaced_key(path)?,
         Need::ReadCertificate(path) => match decision.certificate(path)? {
             None => decision.file(path, [("files.read", &procedure.files.read)])?,
             permit => permit,
@@ -75,6 +76,7 @@ pub fn authorize(procedure: &Procedure, circumstances: &Circumstances, need: &Ne
         Need::Roots(kind) => decision.authority(Action::Roots, *kind),
         Need::Issue(kind, principals) => decision.issue(*kind, principals)?,
         Need::Renew(kind, _) => decision.authority(Action::Renew, *kind),
+        Need::Rekey(kind, _) => decision.authority(Action::Rekey, *kind),
         Need::Effective(_) => procedure.sshd.effective.then(|| plain("sshd.effective")),
         Need::Reload(service) => procedure
             .services
@@ -142,6 +144,24 @@ impl Decision<'_> {
                 KeyGrant::SshdHostKeys => None,
             }),
         ))
+    }
+
+    /// Two grants: one for the key, one for what becomes of the machine's identity.
+    fn replaced_key(&self, path: &AbsolutePath) -> Result<Option<Permit>, Denial> {
+        self.unprotected(path)?;
+        let listed = self.procedure.keys.contains(&KeyGrant::SshdHostKeys) && self.circumstances.keys.contains(path);
+        let key = if listed {
+            // sshd named it: its path is as good as written out.
+            Some(Permit { grant: "keys sshd-host-keys".to_owned(), literal: path.segments().count() })
+        } else {
+            self.key(path)?
+        };
+        let Some(key) = key else { return Ok(None) };
+        let Some(authority) = self.authority(Action::Rekey, Kind::Host) else {
+            let wanted = Authority { action: Action::Rekey, kind: Kind::Host };
+            return Err(Denial { reason: None, grant: Some(format!("authority = [\"{wanted}\"]")) });
+        };
+        Ok(Some(Permit { grant: format!("{}, {}", key.grant, authority.grant), literal: key.literal }))
     }
 
     fn certificate(&self, path: &AbsolutePath) -> Result<Option<Permit>, Denial> {

@@ -142,6 +142,8 @@ pub enum Action {
     Issue,
     /// A successor.
     Renew,
+    /// A successor for another key, and that key.
+    Rekey,
 }
 
 impl fmt::Display for Authority {
@@ -150,6 +152,7 @@ impl fmt::Display for Authority {
             Action::Roots => "roots",
             Action::Issue => "issue",
             Action::Renew => "renew",
+            Action::Rekey => "rekey",
         };
         write!(f, "{action} {}", self.kind)
     }
@@ -163,6 +166,7 @@ impl TryFrom<String> for Authority {
             "roots" => Some(Action::Roots),
             "issue" => Some(Action::Issue),
             "renew" => Some(Action::Renew),
+            "rekey" => Some(Action::Rekey),
             _ => None,
         };
         let kind = match kind {
@@ -172,7 +176,7 @@ impl TryFrom<String> for Authority {
         };
         action.zip(kind).map(|(action, kind)| Self { action, kind }).ok_or_else(|| {
             format!(
-                "unknown request {:?} (roots, issue or renew, then host or user: \"renew host\")",
+                "unknown request {:?} (roots, issue, renew or rekey, then host or user: \"renew host\")",
                 crate::text::neutral(&text)
             )
         })

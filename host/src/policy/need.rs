@@ -25,6 +25,8 @@ pub enum Need {
     OpenKey(AbsolutePath),
     /// A key pair at a path, made if it is not there.
     EnsureKey(AbsolutePath),
+    /// A new key pair in place of the one at a path.
+    ReplaceKey(AbsolutePath),
     /// The CA's public keys.
     Roots(Kind),
     /// To read a certificate.
@@ -33,6 +35,8 @@ pub enum Need {
     Issue(Kind, Principals),
     /// A successor to a certificate.
     Renew(Kind, Principals),
+    /// A successor to a certificate, for another key.
+    Rekey(Kind, Principals),
     /// To write a certificate.
     WriteCertificate(AbsolutePath),
     /// A keyword of sshd's effective configuration.
@@ -58,10 +62,12 @@ impl Need {
             Self::HostKeys => "keys.host-keys",
             Self::OpenKey(_) => "keys.open",
             Self::EnsureKey(_) => "keys.ensure",
+            Self::ReplaceKey(_) => "keys.replace",
             Self::Roots(_) => "authority.roots",
             Self::ReadCertificate(_) => "authority.read",
             Self::Issue(..) => "authority.issue",
             Self::Renew(..) => "authority.renew",
+            Self::Rekey(..) => "authority.rekey",
             Self::WriteCertificate(_) => "authority.write",
             Self::Effective(_) => "sshd.effective",
             Self::Reload(_) => "services.reload",
@@ -79,11 +85,12 @@ impl Need {
             Self::ListDirectory(path) => format!("files.read = [\"{path}/*\"]"),
             Self::WriteFile(path) | Self::RemoveFile(path) => format!("files.write = [\"{path}\"]"),
             Self::HostKeys => "keys = [\"sshd-host-keys\"]".to_owned(),
-            Self::OpenKey(path) | Self::EnsureKey(path) => format!("keys = [\"{path}\"]"),
+            Self::OpenKey(path) | Self::EnsureKey(path) | Self::ReplaceKey(path) => format!("keys = [\"{path}\"]"),
             Self::Roots(kind) => format!("authority = [\"roots {kind}\"]"),
             Self::ReadCertificate(path) | Self::WriteCertificate(path) => format!("certificates = [\"{path}\"]"),
             Self::Issue(kind, _) => format!("authority = [\"issue {kind}\"]"),
             Self::Renew(kind, _) => format!("authority = [\"renew {kind}\"]"),
+            Self::Rekey(kind, _) => format!("authority = [\"rekey {kind}\"]"),
             Self::Effective(_) => "sshd.effective = true".to_owned(),
             Self::Reload(service) => format!("services.{service} = [\"reload\"]"),
             Self::Inform => "log = [\"info\"]".to_owned(),
@@ -104,11 +111,12 @@ impl fmt::Display for Need {
             | Self::RemoveFile(path)
             | Self::OpenKey(path)
             | Self::EnsureKey(path)
+            | Self::ReplaceKey(path)
             | Self::ReadCertificate(path)
             | Self::WriteCertificate(path) => fmt::Display::fmt(path, f),
             Self::HostKeys => f.write_str("the host keys that sshd uses"),
             Self::Roots(kind) => write!(f, "{kind} CA keys"),
-            Self::Issue(kind, principals) | Self::Renew(kind, principals) => {
+            Self::Issue(kind, principals) | Self::Renew(kind, principals) | Self::Rekey(kind, principals) => {
                 write!(f, "{kind} certificate for {principals}")
             }
             Self::Inform | Self::Warn => f.write_str("a message"),

@@ -1,6 +1,9 @@
 //! The public halves of host keys, and throw-away keys for proofs.
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    machine::keys,
+};
 use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey, rand_core::OsRng};
 use std::{fs, path::Path};
 use zeroize::Zeroizing;
@@ -17,7 +20,7 @@ pub fn public(path: &Path) -> Option<PublicKey> {
 #[must_use]
 pub fn public_of(private: Option<&[u8]>, path: &Path) -> Option<PublicKey> {
     let parsed = private.and_then(|bytes| {
-        let own = PrivateKey::from_openssh(bytes).ok().map(|key| key.public_key().clone());
+        let own = keys::public_of(bytes, None).ok();
         own.or_else(|| PublicKey::from_openssh(std::str::from_utf8(bytes).ok()?.trim()).ok())
     });
     parsed.or_else(|| {

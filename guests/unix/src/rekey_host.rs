@@ -1,0 +1,50 @@
+//! `rekey-host`: a new key of the same type in place of every host key that this CA certified, and
+//! a successor to its certificate.
+//!
+//! A key that this CA did not certify stays as it is: whoever knows it would be left with nothing.
+
+use crate::host_key::{Present, rekeyable};
+use warded_guest::authority::{self, Kind};
+use warded_guest::certificate::certificate_path;
+use warded_guest::keys::{self, KeyPair};
+use warded_guest::{Error, Settings, log, services};
+
+pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
+    let only = settings.all("key");
+    let roots = authority::roots(Kind::Host)?;
+    let mut replaced = Vec::new();
+    for key in keys::host_keys()? {
+        if (only.is_empty() || only.contains(&key.path().as_str())) && rekey(&key, &roots)? {
+            replaced.push(key.path());
+        }
+    }
+    if let Some(path) = only.iter().find(|path| !replaced.iter().any(|one| one == *path)) {
+        return Err(
+            Error::new("not-rekeyed", format!("{path} is no host key that can be replaced.")).about("key", *path)
+        );
+    }
+    if replaced.is_empty() {
+        return Err(Error::new("not-rekeyed", "No host key has a certificate of this CA, so that none is replaced.")
+            .about("next", "warded apply certify-host"));
+    }
+    services::reload("ssh")
+}
+
+/// Stages a new key and its certificate. False: the old one stays.
+fn rekey(key: &KeyPair, roots: &[String]) -> Result<bool, Error> {
+    let path = certificate_path(key);
+    let current = match authority::read(&path) {
+        Err(error) if error.code == "not-a-certificate" => None,
+        read => read?,
+    };
+    let kept = |why: &str| {
+        log::warn(&format!("{} is not replaced: {why}.", key.path()));
+        Ok(false)
+    };
+    let Some(current) = current else { return kept("it has no certificate") };
+    if let Err(why) = rekeyable(&Present::from(&current), &key.public_key(), roots) {
+        return kept(why);
+    }
+    let new = keys::replace(&key.path())?;
+    authority::write(&path, &authority::rekey(&new, &current)?)
+}

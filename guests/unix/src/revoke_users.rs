@@ -1,0 +1,69 @@
+//! `revoke-users`: sshd refuses user certificates by their serial numbers.
+//!
+//! A `RevokedKeys` file that sshd cannot read makes it refuse every public key: so the list is
+//! written whole, and the host puts it in place before the line that names it.
+
+use warded_guest::authority::{self, Kind};
+use warded_guest::krl::{Krl, wire_form};
+use warded_guest::sshd_config::{self, OwnLines};
+use warded_guest::{Error, Settings, files, log, machine, services, sshd};
+
+/// The comment above our lines, where there are none yet.
+const COMMENT: &str = "# Managed by Warded (policy unix, revoke-users). `warded undo` takes it out.";
+const KEYWORD: &str = "RevokedKeys";
+
+pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
+    let serials: Vec<u64> = settings.all("serial").into_iter().map(serial).collect::<Result<_, _>>()?;
+    let directory = machine::fact("sshd.directory").ok_or_else(|| Error::new("no-sshd", "No sshd was found."))?;
+    let path = format!("{directory}/warded-revoked.krl");
+    refuse_other_lists(&directory, &path)?;
+    let mut list = match files::read(&path)? {
+        None => Krl::default(),
+        Some(bytes) => Krl::parse(&bytes).map_err(|unusable| {
+            Error::new("not-a-revocation-list", format!("{path} cannot be added to: {}.", unusable.0))
+                .about("path", &*path)
+        })?,
+    };
+    let mut new = false;
+    for root in authority::roots(Kind::User)? {
+        let authority = wire_form(&root).ok_or_else(|| Error::new("not-a-key", "The CA's user key cannot be read."))?;
+        new |= list.revoke(&authority, &serials);
+    }
+    if new {
+        files::write(&path, &list.to_bytes(), None)?;
+    } else {
+        log::info("These serial numbers are refused already.");
+    }
+    let own = OwnLines::find()?;
+    let lines = [own.others(KEYWORD), vec![sshd_config::path_line(KEYWORD, &path)?]].concat();
+    // The list itself is read at each login.
+    if own.set(own.comment().as_deref().unwrap_or(COMMENT), &lines)? { services::reload("ssh") } else { Ok(()) }
+}
+
+fn serial(text: &str) -> Result<u64, Error> {
+    text.parse().ok().filter(|serial| *serial != 0).ok_or_else(|| {
+        Error::new("invalid-serial", format!("{text} is no serial number of a certificate.")).about("serial", text)
+    })
+}
+
+/// sshd takes the first list that is named, and no other: neither theirs nor ours may be lost, inside
+/// of a `Match` too, where our line would come first.
+fn refuse_other_lists(directory: &str, own: &str) -> Result<(), Error> {
+    let mut named = sshd::effective(KEYWORD, &[])?;
+    let drop_ins = format!("{directory}/sshd_config.d");
+    let mut texts: Vec<String> = machine::fact("sshd.config").into_iter().collect();
+    let names = files::list(&drop_ins)?.unwrap_or_default();
+    texts.extend(names.iter().map(|name| format!("{drop_ins}/{name}")));
+    for text in texts {
+        named.extend(sshd_config::values(&files::read(&text)?.unwrap_or_default(), KEYWORD));
+    }
+    match named.into_iter().find(|path| path != own && !path.eq_ignore_ascii_case("none")) {
+        None => Ok(()),
+        Some(other) => Err(Error::new(
+            "other-revoked-keys",
+            format!("sshd's configuration names another list of revoked keys, {other}, and takes only one."),
+        )
+        .about("path", &*other)
+        .about("next", format!("add the serial numbers to that list (ssh-keygen -k -u -f {other} -s CA.pub SPEC), or take its RevokedKeys line out"))),
+    }
+}

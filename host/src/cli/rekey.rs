@@ -1,0 +1,36 @@
+//! `warded rekey`.
+
+use super::{
+    apply::{Apply, ProcedureArgs},
+    confirm::ConfirmWithin,
+    output::Output,
+    risk::AcceptRisk,
+};
+use crate::{
+    ca::step::Identification,
+    context::Context,
+    error::{Error, Exit, Result},
+};
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(super) struct Rekey {
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    confirm: ConfirmWithin,
+    #[command(flatten)]
+    risk: AcceptRisk,
+    #[command(flatten)]
+    pub(super) identification: Identification,
+}
+
+impl Rekey {
+    /// `warded apply rekey-host`.
+    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        let procedure = ProcedureArgs::named("rekey-host").map_err(Error::failed)?;
+        let (confirm, risk, identification) = (self.confirm.clone(), self.risk.clone(), self.identification.clone());
+        Apply { procedure, yes: self.yes, confirm, risk, identification }.run(context, output)
+    }
+}

@@ -1,0 +1,109 @@
+//! `warded revoke`.
+
+use super::output::{Output, confirm};
+use crate::{
+    audit::{Event, Kind as EventKind},
+    ca::{Certificate, Kind, certificate, now, step::Identification},
+    context::Context,
+    error::{Error, Exit, Result},
+    machine::keys,
+    text::{count, neutral},
+};
+use clap::Args;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Far above the size of any certificate.
+const MAX_FILE: u64 = 64 * 1024;
+
+#[derive(Debug, Args)]
+pub(super) struct Revoke {
+    /// A serial number, or the file of a certificate
+    #[arg(required = true, value_name = "SERIAL|CERT-FILE")]
+    what: Vec<String>,
+    /// Why, by the numbers of RFC 5280: 1 key compromise, 4 superseded, 5 out of use
+    #[arg(long, value_name = "CODE", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=10))]
+    reason: u8,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    pub(super) identification: Identification,
+}
+
+/// One certificate to be revoked.
+struct Revoked {
+    serial: u64,
+    /// This machine's own, and the key which can say so itself.
+    own: Option<(Certificate, PathBuf)>,
+}
+
+impl Revoke {
+    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        let Some(step) = context.authority.open_step()? else {
+            return Err(Error::usage("a local CA keeps no list of what it revoked")
+                .next("for user certificates, on each machine: warded apply revoke-users --set serial=NUMBER"));
+        };
+        let revoked = self.what.iter().map(|what| Revoked::read(what)).collect::<Result<Vec<_>>>()?;
+        let what = count(revoked.len(), "certificate");
+        if !self.yes && !confirm(&format!("Revoke {what}? The CA does not take it back."))? {
+            output.note("Nothing was revoked.");
+            return Err(Error::quiet(Exit::Failed));
+        }
+        let mut done = Vec::new();
+        for Revoked { serial, own } in &revoked {
+            let text = serial.to_string();
+            let event = |kind| Event::new(0, kind).capability("authority.revoke").need(&text);
+            context.log.append_synced(&event(EventKind::Intent))?;
+            let own = own.as_ref().map(|(certificate, key)| (certificate, key.as_path()));
+            if let Err(error) = step.revoke(*serial, own, self.reason) {
+                context.log.append_synced(&event(EventKind::Failed).detail(&error.to_string()))?;
+                let state = if done.is_empty() {
+                    "nothing was revoked".to_owned()
+                } else {
+                    format!("revoked: {}", done.join(" "))
+                };
+                return Err(Error::from(error).state(state));
+            }
+            context.log.append_synced(&event(EventKind::Result))?;
+            done.push(text);
+        }
+        output.line(format!("The CA will not renew {what} any more: {}.", done.join(" ")))?;
+        output.line("Nobody else hears of it: until they expire, machines and clients go on accepting them.")?;
+        let settings: Vec<String> = done.iter().map(|serial| format!("--set serial={serial}")).collect();
+        output.line(format!(
+            "For user certificates, on each machine: warded apply revoke-users {}",
+            settings.join(" ")
+        ))?;
+        output.object(&serde_json::json!({ "schema": "warded.revoke/1", "serials": done }))?;
+        Ok(Exit::Done)
+    }
+}
+
+impl Revoked {
+    fn read(what: &str) -> Result<Self> {
+        if let Ok(serial) = what.parse() {
+            return Ok(Self { serial, own: None });
+        }
+        let path = Path::new(what);
+        let unusable = |cause: String| {
+            Error::usage(format!("{} is neither a serial number nor a certificate", neutral(what))).cause(cause)
+        };
+        let length = fs::metadata(path).map_err(|error| unusable(error.to_string()))?.len();
+        if length > MAX_FILE {
+            return Err(unusable(format!("the file has {length} bytes")));
+        }
+        let contents = fs::read(path).map_err(|error| unusable(error.to_string()))?;
+        let certificate = certificate::parse(&contents).map_err(|error| unusable(error.to_string()))?;
+        let serial = certificate.serial();
+        // The key beside it can speak for it, as long as it holds.
+        let key = what.strip_suffix("-cert.pub").map(PathBuf::from).filter(|key| {
+            certificate.kind() == Kind::Host
+                && now() < certificate.valid_before()
+                && keys::read_public(key).is_ok_and(|own| own.key_data() == certificate.key().key_data())
+        });
+        Ok(Self { serial, own: key.map(|key| (certificate, key)) })
+    }
+}

@@ -1,0 +1,200 @@
+//! Host keys are replaced, and only where the operator gives the old ones up.
+
+use crate::support::{
+    Knows, Machine, Run,
+    machine::{Found, KEYS, NAME, keygen},
+    step_ca::StepCa,
+};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+const REKEY: [&str; 4] = ["apply", "rekey-host", "--yes", "--json"];
+const ACCEPT: &str = "--accept-risk=replace-host-keys";
+
+/// The fingerprint of a key or of a certificate's key, as ssh-keygen says it.
+fn fingerprint(machine: &Machine, file: &str) -> String {
+    let run = Run::of(Command::new("ssh-keygen").args(["-l", "-f"]).arg(machine.path(file))).ends(0);
+    run.stdout.split_whitespace().nth(1).unwrap().to_owned()
+}
+
+/// Size and type of a key, as ssh-keygen says them.
+fn kind(machine: &Machine, file: &str) -> String {
+    let run = Run::of(Command::new("ssh-keygen").args(["-l", "-f"]).arg(machine.path(file))).ends(0);
+    let words: Vec<&str> = run.stdout.split_whitespace().collect();
+    format!("{} {}", words[0], words[words.len() - 1])
+}
+
+/// Each key, its `.pub` and its certificate belong together: the fingerprints.
+#[track_caller]
+fn pairs(machine: &Machine) -> Vec<String> {
+    KEYS.iter()
+        .map(|name| {
+            let key = format!("ssh/ssh_host_{name}_key");
+            // From the private key itself: -y does not look at what lies beside.
+            let public = Run::of(Command::new("ssh-keygen").arg("-y").arg("-f").arg(machine.path(&key))).ends(0).stdout;
+            let of = |text: &str| text.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+            assert_eq!(of(&public), of(&machine.host_key(name)), "{name}");
+            let print = fingerprint(machine, &format!("{key}.pub"));
+            assert_eq!(print, fingerprint(machine, &format!("{key}-cert.pub")), "{name}");
+            print
+        })
+        .collect()
+}
+
+#[test]
+fn keys_are_replaced_and_brought_back() {
+    let machine = Machine::start();
+    machine.certify();
+    let (first, old) = (machine.tree(), pairs(&machine));
+    let pinned: Vec<_> = KEYS.iter().map(|name| machine.client(&Knows::Keys(machine.host_key(name)))).collect();
+
+    // What ends is named, and refused: by a plan, by apply, and by nothing less than this risk.
+    let plan = machine.warded(["plan", "rekey-host"]).ends(3);
+    for print in &old {
+        assert!(plan.stdout.contains(&format!("clients that pinned {print} will warn")), "{}", plan.stdout);
+    }
+    let refused = machine.warded(REKEY).ends(5).says(&["host keys", ACCEPT, "nothing was changed"]);
+    old.iter().for_each(|print| assert!(refused.stderr.contains(print.as_str()), "{}", refused.stderr));
+    machine.warded(["rekey", "--yes"]).ends(5).says(&[ACCEPT]);
+    assert_eq!(first, machine.tree());
+
+    let done = Run::of(machine.warded_command(REKEY).arg(ACCEPT)).ends(0).object("warded.apply/1");
+    assert_eq!(done["served"].as_array().unwrap().len(), KEYS.len(), "{done}");
+    assert_eq!(done["certificates"][0]["principals"][0], NAME);
+    let new = pairs(&machine);
+    assert!(new.iter().all(|print| !old.contains(print)), "{old:?} {new:?}");
+    let modes = |tree: &BTreeMap<PathBuf, Found>| {
+        tree.iter().map(|(path, (mode, user, group, _))| (path.clone(), *mode, *user, *group)).collect::<Vec<_>>()
+    };
+    assert_eq!(modes(&first), modes(&machine.tree()));
+    machine.serves_certificates();
+    KEYS.iter().for_each(|name| drop(machine.client(&Knows::Keys(machine.host_key(name))).connects()));
+    pinned.iter().for_each(|client| assert_ne!(client.tries().code, Some(0), "a client that knows the old key got in"));
+
+    // It goes on as before: what is there is renewed.
+    machine.warded(["renew", "--force"]).ends(0);
+    machine.warded(["undo", "--yes"]).ends(0);
+
+    // And back, which ends the new ones.
+    let refused = machine.warded(["undo", "--yes"]).ends(5).says(&[ACCEPT, "nothing was changed"]);
+    new.iter().for_each(|print| assert!(refused.stderr.contains(print.as_str()), "{}", refused.stderr));
+    assert_eq!(new, pairs(&machine));
+    let undone = machine.warded(["undo", "--yes", ACCEPT]).ends(0);
+    new.iter().for_each(|print| assert!(undone.stdout.contains(print.as_str()), "{}", undone.stdout));
+    assert_eq!(first, machine.tree());
+    pinned.iter().for_each(|client| drop(client.connects()));
+    machine.serves_certificates();
+    let accepted = |record: &serde_json::Value| {
+        record["detail"].as_str().is_some_and(|detail| detail.ends_with("accepted: replace-host-keys"))
+    };
+    assert_eq!(machine.audit().iter().filter(|record| accepted(record)).count(), 2);
+}
+
+/// The type is kept, also where it is none of the usual ones; and only what was asked for goes.
+#[test]
+fn one_key_of_any_type_is_replaced_alone() {
+    for (algorithm, bits) in [("ecdsa", "384"), ("ecdsa", "521"), ("rsa", "4096")] {
+        let machine = Machine::stopped();
+        let file = format!("ssh/ssh_host_{algorithm}_key");
+        let key = machine.path(&file);
+        fs::remove_file(&key).unwrap();
+        keygen(&["-q", "-N", "", "-C", "mine", "-t", algorithm, "-b", bits, "-f"], &key);
+        machine.certify();
+        let (old, before) = (pairs(&machine), kind(&machine, &file));
+        assert!(before.starts_with(bits), "{before}");
+        let key = format!("key={}", key.display());
+        Run::of(machine.warded_command(REKEY).args([ACCEPT, "--set", &key])).ends(0);
+        let new = pairs(&machine);
+        assert_eq!(old.iter().zip(&new).filter(|(old, new)| old != new).count(), 1, "{old:?} {new:?}");
+        assert_eq!(kind(&machine, &file), before);
+        assert!(machine.host_key(algorithm).trim_end().ends_with(" mine"), "the comment went");
+    }
+}
+
+#[test]
+fn what_this_ca_did_not_certify_stays() {
+    let machine = Machine::start();
+    let run = Run::of(machine.warded_command(REKEY).arg(ACCEPT));
+    assert_ne!(run.code, Some(0));
+    run.says(&["No host key has a certificate of this CA", "warded apply certify-host"]);
+    machine.certify();
+    fs::remove_file(machine.path("ssh/ssh_host_rsa_key-cert.pub")).unwrap();
+    let (rsa, ecdsa) = (machine.host_key("rsa"), machine.host_key("ecdsa"));
+    let done = Run::of(machine.warded_command(REKEY).arg(ACCEPT)).ends(0).object("warded.apply/1");
+    assert!(done["messages"].to_string().contains("ssh_host_rsa_key is not replaced"), "{done}");
+    assert_eq!(rsa, machine.host_key("rsa"));
+    assert_ne!(ecdsa, machine.host_key("ecdsa"));
+}
+
+#[test]
+fn a_real_step_ca_takes_the_old_keys_word() {
+    let machine = Machine::start();
+    let Some(ca) = StepCa::start(&machine.network()) else { return };
+    let warded = |arguments: &[&str]| Run::of(machine.warded_command([]).args(arguments).env_remove("WARDED_CA"));
+    warded(&["bootstrap", "--ca-url", &ca.url(), "--fingerprint", &ca.fingerprint()]).ends(0);
+    let password = ca.password_file();
+    let certify = ["apply", "certify-host", "--yes", "--set", "principal=web1.example.org"];
+    let credential = ["--provisioner", "admin", "--provisioner-password-file", password.to_str().unwrap()];
+    warded(&[&certify[..], &credential[..]].concat()).ends(0);
+    let old = pairs(&machine);
+    let done = warded(&[&REKEY[..], &[ACCEPT]].concat()).ends(0).object("warded.apply/1");
+    assert_eq!(done["served"].as_array().unwrap().len(), KEYS.len(), "{done}");
+    assert!(pairs(&machine).iter().all(|print| !old.contains(print)));
+    machine.client(&Knows::Authority(ca.authority("host"))).connects();
+}
+
+/// Killed before any of the exchanges, its watchdog dead or alive: afterwards each key has its
+/// certificate, all of them are old or all new, and whoever knows them gets in.
+#[test]
+fn no_crash_leaves_a_key_without_its_certificate() {
+    let machine = Machine::start();
+    machine.certify();
+    let (first, old) = (machine.tree(), pairs(&machine));
+    let mut ended = (0, 0);
+    for when in 1.. {
+        let trace = machine.path("trace");
+        let mut command = machine.command("strace");
+        command.arg("-o").arg(&trace).args(["-e", "trace=renameat2", "-e"]);
+        command.arg(format!("inject=renameat2:signal=KILL:when={when}")).arg(env!("CARGO_BIN_EXE_warded"));
+        Run::of(machine.environment(&mut command).args(REKEY).arg(ACCEPT));
+        if !fs::read_to_string(&trace).expect("strace did not run: is it installed?").contains("killed by SIGKILL") {
+            break;
+        }
+        // Whoever is first takes it back: the watchdog, or this.
+        let patience = Instant::now() + Duration::from_secs(60);
+        while machine.warded(["recover"]).code != Some(0) || !journal_is_final(&machine) {
+            assert!(Instant::now() < patience, "exchange {when}: not taken back");
+            sleep(Duration::from_millis(50));
+        }
+        let now = pairs(&machine);
+        if now == old {
+            assert_eq!(first, machine.tree(), "exchange {when}");
+            ended.0 += 1;
+        } else {
+            ended.1 += 1;
+            assert!(now.iter().all(|print| !old.contains(print)), "exchange {when}: {old:?} {now:?}");
+            machine.warded(["undo", "--yes", ACCEPT]).ends(0);
+        }
+        machine.serves_certificates();
+        machine.client(&Knows::Keys(machine.host_key("ecdsa"))).connects();
+    }
+    // Three files of each of the keys.
+    assert!(ended.0 >= 3 * KEYS.len(), "{ended:?}");
+    assert!(pairs(&machine).iter().all(|print| !old.contains(print)), "the last one was not killed");
+}
+
+/// Whether the newest run has ended, one way or the other.
+fn journal_is_final(machine: &Machine) -> bool {
+    let runs = fs::read_dir(machine.path("state/runs")).unwrap();
+    let newest = runs.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u64>().ok()).max().unwrap();
+    // A number that was only taken has no journal.
+    let Ok(journal) = fs::read(machine.path(&format!("state/runs/{newest}/journal.json"))) else { return true };
+    let journal: serde_json::Value = serde_json::from_slice(&journal).unwrap();
+    matches!(journal["state"].as_str(), Some("kept" | "rolled-back"))
+}

@@ -1,0 +1,169 @@
+//! User certificates are refused by their serial numbers; and at no moment is anybody else.
+
+use crate::support::{
+    Knows, Machine, Run,
+    machine::{KEYS, NAME, keygen},
+    step_ca::StepCa,
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// A machine that trusts the CA's user key, and certificates of that CA's with the serial numbers 7 and 8.
+fn machine() -> (Machine, [PathBuf; 2]) {
+    let mut machine = Machine::stopped();
+    let line = format!("TrustedUserCAKeys {}\n", machine.path("ca/user_ca.pub").display());
+    fs::write(machine.config(), fs::read_to_string(machine.config()).unwrap() + &line).unwrap();
+    machine.serve();
+    let (ca, me) = (machine.path("ca/user_ca"), Run::of(Command::new("id").arg("-un")).stdout);
+    let users = ["7", "8"].map(|serial| {
+        let key = machine.path(&format!("client/user-{serial}"));
+        keygen(&["-q", "-N", "", "-C", "somebody", "-t", "ed25519", "-f"], &key);
+        let sign = ["-q", "-s", ca.to_str().unwrap(), "-I", "somebody", "-n", me.trim(), "-z", serial];
+        keygen(&sign, &key.with_extension("pub"));
+        key
+    });
+    (machine, users)
+}
+
+/// Whether somebody logs in with that certificate, and with nothing else.
+fn gets_in(machine: &Machine, key: &Path) -> bool {
+    let known = machine.path("client/known");
+    fs::write(&known, KEYS.map(|name| format!("{NAME} {}", machine.host_key(name))).concat()).unwrap();
+    let config = fs::read_to_string(machine.config()).unwrap();
+    let port = config.lines().find_map(|line| line.strip_prefix("Port ")).unwrap();
+    let mut command = machine.command("ssh");
+    command.args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none"]);
+    command.args(["-o", &format!("UserKnownHostsFile={}", known.display()), "-o", &format!("HostKeyAlias={NAME}")]);
+    command.args(["-b", "127.78.0.1", "-p", port, "-i"]).arg(key).args(["127.0.0.1", "true"]);
+    Run::of(&mut command).code == Some(0)
+}
+
+fn revoke(machine: &Machine, serial: &str) -> Run {
+    machine.warded(["apply", "revoke-users", "--yes", "--set", &format!("serial={serial}")])
+}
+
+#[test]
+fn a_revoked_user_is_refused_and_others_are_not() {
+    let (machine, users) = machine();
+    machine.certify();
+    let first = machine.tree();
+    let get_in = || users.each_ref().map(|key| gets_in(&machine, key));
+    assert_eq!(get_in(), [true, true]);
+    revoke(&machine, "7").ends(0);
+    assert_eq!(get_in(), [false, true]);
+    machine.serves_certificates();
+    let revoked = machine.tree();
+    let again = revoke(&machine, "7").ends(0);
+    assert!(again.stdout.contains("Nothing to do"), "{}", again.stdout);
+    // Whoever writes our lines next leaves this one.
+    machine.certify();
+    assert_eq!(revoked, machine.tree());
+
+    revoke(&machine, "8").ends(0);
+    assert_eq!(get_in(), [false, false]);
+    machine.client(&Knows::Keys(machine.host_key("rsa"))).connects();
+    machine.warded(["undo", "--yes"]).ends(0);
+    assert_eq!(revoked, machine.tree());
+    machine.warded(["undo", "--yes"]).ends(0);
+    assert_eq!(first, machine.tree());
+    assert_eq!(get_in(), [true, true]);
+}
+
+#[test]
+fn somebody_elses_list_stays_and_what_to_do_is_said() {
+    let (machine, _) = machine();
+    let refused = |serial: &str, says: &[&str]| {
+        let before = machine.tree();
+        let run = revoke(&machine, serial);
+        assert_ne!(run.code, Some(0), "{serial}");
+        run.says(says);
+        assert_eq!(before, machine.tree());
+    };
+    for serial in ["0", "x", "-1", "18446744073709551616"] {
+        refused(serial, &["no serial number"]);
+    }
+    let theirs = machine.path("theirs");
+    fs::write(&theirs, "").unwrap();
+    let line = format!("RevokedKeys {}\n", theirs.display());
+    let main = fs::read_to_string(machine.config()).unwrap();
+    for (file, text) in [
+        ("ssh/sshd_config", format!("{main}{line}")),
+        ("ssh/sshd_config", format!("{main}Match User nobody\n  {line}")),
+        ("ssh/sshd_config.d/10-theirs.conf", line),
+    ] {
+        fs::write(machine.path(file), text).unwrap();
+        refused("7", &["another list of revoked keys", "ssh-keygen -k -u"]);
+        fs::write(machine.config(), &main).unwrap();
+    }
+    fs::remove_file(machine.path("ssh/sshd_config.d/10-theirs.conf")).unwrap();
+    fs::write(machine.path("ssh/warded-revoked.krl"), "what is this?\n").unwrap();
+    refused("7", &["warded-revoked.krl cannot be added to"]);
+}
+
+/// Killed before any exchange: whatever sshd's files name by then, sshd can read.
+#[test]
+fn no_crash_leaves_a_line_without_its_list() {
+    let (machine, [revoked, other]) = machine();
+    machine.certify();
+    let (first, list) = (machine.tree(), machine.path("ssh/warded-revoked.krl"));
+    let drop_in = machine.path("ssh/sshd_config.d/50-warded.conf");
+    let mut killed = 0;
+    for when in 1.. {
+        let trace = machine.path("trace");
+        let mut command = machine.command("strace");
+        command.arg("-o").arg(&trace).args(["-e", "trace=renameat2", "-e"]);
+        command.arg(format!("inject=renameat2:signal=KILL:when={when}")).arg(env!("CARGO_BIN_EXE_warded"));
+        Run::of(machine.environment(&mut command).args(["apply", "revoke-users", "--yes", "--set", "serial=7"]));
+        let trace = fs::read_to_string(&trace).expect("strace did not run: is it installed?");
+        // The list first: by its name its place is free, and the line's is not.
+        let order: Vec<bool> = trace
+            .lines()
+            .filter(|line| line.contains("warded-revoked.krl\"") || line.contains("50-warded.conf\""))
+            .map(|line| line.contains("warded-revoked.krl\""))
+            .collect();
+        assert!(order.is_sorted_by(|one, next| one >= next), "exchange {when}: {trace}");
+        let named = fs::read_to_string(&drop_in).unwrap().contains("RevokedKeys");
+        assert!(!named || fs::read(&list).unwrap().starts_with(b"SSHKRL"), "exchange {when}");
+        if !trace.contains("killed by SIGKILL") {
+            break;
+        }
+        killed += 1;
+        machine.warded(["recover"]);
+        assert!(gets_in(&machine, &other), "exchange {when}");
+        if machine.tree() != first {
+            machine.warded(["undo", "--yes"]).ends(0);
+        }
+    }
+    // The list, and the drop-in that names it.
+    assert!(killed >= 2, "{killed}");
+    assert_eq!([&revoked, &other].map(|key| gets_in(&machine, key)), [false, true]);
+}
+
+#[test]
+fn a_real_step_ca_renews_no_more_what_was_revoked() {
+    let machine = Machine::start();
+    let Some(ca) = StepCa::start(&machine.network()) else { return };
+    let warded = |arguments: &[&str]| Run::of(machine.warded_command([]).args(arguments).env_remove("WARDED_CA"));
+    warded(&["bootstrap", "--ca-url", &ca.url(), "--fingerprint", &ca.fingerprint()]).ends(0);
+    let password = ca.password_file();
+    let credential = ["--provisioner", "admin", "--provisioner-password-file", password.to_str().unwrap()];
+    let certify = ["apply", "certify-host", "--yes", "--set", "principal=web1.example.org"];
+    warded(&[&certify[..], &credential[..]].concat()).ends(0);
+    warded(&["renew", "--force"]).ends(0);
+    // Its own, on the word of its key.
+    let own = machine.path("ssh/ssh_host_ed25519_key-cert.pub");
+    let done = warded(&["revoke", own.to_str().unwrap(), "--yes", "--reason", "4"]).ends(0);
+    assert!(done.stdout.contains("Nobody else hears of it"), "{}", done.stdout);
+    assert_ne!(warded(&["renew", "--force"]).code, Some(0), "it was renewed all the same");
+    // Another, on the word of who knows the password, and nobody else's.
+    assert_ne!(warded(&["revoke", "4711", "--yes"]).code, Some(0));
+    let by_password = |arguments: &[&str]| warded(&[arguments, &credential[..]].concat());
+    let done = by_password(&["revoke", "4711", "--yes", "--json"]).ends(0).object("warded.revoke/1");
+    assert_eq!(done["serials"][0], "4711");
+    assert_ne!(by_password(&["revoke", "4711", "--yes"]).code, Some(0), "revoked twice");
+    by_password(&["revoke", "no-such-file", "--yes"]).ends(2).says(&["neither a serial number nor a certificate"]);
+    machine.warded(["revoke", "4711", "--yes"]).ends(2).says(&["a local CA keeps no list", "revoke-users"]);
+}
