@@ -247,7 +247,9 @@ impl Machine {
         let stat = |entry: fs::DirEntry| {
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
             let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            (pid != 1 && !stat.contains(") Z ")).then_some(stat)
+            // The enclosure's own: its first process, and what that waits with.
+            let keeps_it = pid == 1 || stat.contains(" (cat) S 1 ");
+            (!keeps_it && !stat.contains(") Z ")).then_some(stat)
         };
         fs::read_dir(enclosure.outside(Path::new("/proc"))).unwrap().filter_map(|entry| stat(entry.unwrap())).collect()
     }
