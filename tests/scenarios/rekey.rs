@@ -166,12 +166,7 @@ fn no_crash_leaves_a_key_without_its_certificate() {
         if !fs::read_to_string(&trace).expect("strace did not run: is it installed?").contains("killed by SIGKILL") {
             break;
         }
-        // Whoever is first takes it back: the watchdog, or this.
-        let patience = Instant::now() + Duration::from_secs(60);
-        while machine.warded(["recover"]).code != Some(0) || !journal_is_final(&machine) {
-            assert!(Instant::now() < patience, "exchange {when}: not taken back");
-            sleep(Duration::from_millis(50));
-        }
+        taken_back(&machine, &format!("exchange {when}"));
         let now = pairs(&machine);
         if now == old {
             assert_eq!(first, machine.tree(), "exchange {when}");
@@ -187,6 +182,16 @@ fn no_crash_leaves_a_key_without_its_certificate() {
     // Three files of each of the keys.
     assert!(ended.0 >= 3 * KEYS.len(), "{ended:?}");
     assert!(pairs(&machine).iter().all(|print| !old.contains(print)), "the last one was not killed");
+}
+
+/// Waits until a run that was killed is taken back: by its watchdog, or by this.
+#[track_caller]
+pub(super) fn taken_back(machine: &Machine, what: &str) {
+    let patience = Instant::now() + Duration::from_secs(60);
+    while machine.warded(["recover"]).code != Some(0) || !journal_is_final(machine) {
+        assert!(Instant::now() < patience, "{what}: not taken back");
+        sleep(Duration::from_millis(50));
+    }
 }
 
 /// Whether the newest run has ended, one way or the other.

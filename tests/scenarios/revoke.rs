@@ -1,5 +1,6 @@
 //! User certificates are refused by their serial numbers; and at no moment is anybody else.
 
+use super::rekey::taken_back;
 use crate::support::{
     Knows, Machine, Run,
     machine::{KEYS, NAME, keygen},
@@ -131,12 +132,19 @@ fn no_crash_leaves_a_line_without_its_list() {
             break;
         }
         killed += 1;
-        machine.warded(["recover"]);
+        taken_back(&machine, &format!("exchange {when}"));
         assert!(gets_in(&machine, &other), "exchange {when}");
         if machine.tree() != first {
             machine.warded(["undo", "--yes"]).ends(0);
         }
     }
+    // In different groups: what comes first is on the disk before the other is begun.
+    let newest = fs::read_dir(machine.path("state/runs")).unwrap();
+    let newest = newest.filter_map(|run| run.unwrap().file_name().to_str()?.parse::<u64>().ok()).max().unwrap();
+    let journal = fs::read(machine.path(&format!("state/runs/{newest}/journal.json"))).unwrap();
+    let journal: serde_json::Value = serde_json::from_slice(&journal).unwrap();
+    let orders: Vec<_> = journal["entries"].as_array().unwrap().iter().map(|entry| entry["order"].clone()).collect();
+    assert_eq!(orders, ["write-certificate", "write-other"]);
     // The list, and the drop-in that names it.
     assert!(killed >= 2, "{killed}");
     assert_eq!([&revoked, &other].map(|key| gets_in(&machine, key)), [false, true]);

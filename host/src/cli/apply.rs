@@ -21,7 +21,7 @@ use crate::{
         self, Done, Planned, Request, Work, certify,
         serve::{self, Unserved},
     },
-    policy::{name::Name, setting::Setting, store},
+    policy::{file::Procedure, name::Name, setting::Setting, store},
     text::count,
     transaction,
 };
@@ -215,8 +215,9 @@ impl ProcedureArgs {
         Ok(Self { procedure: name.parse()?, set: Vec::new(), policy: None })
     }
 
-    /// Runs the procedure: for the names that were confirmed at the enrolment, if it was on these
-    /// very grants; with its settings, where it is the renewal and none are given.
+    /// Runs the procedure. If the machine was enrolled on these very grants: for the names that were
+    /// confirmed then, where it is the renewal or has no way to be told names; with the settings of
+    /// then, where it is the renewal and none are given.
     fn plan<'a>(
         &self,
         context: &Context,
@@ -232,9 +233,12 @@ impl ProcedureArgs {
             && enrolment.component == granting.digest
             && enrolment.grants == granting.grants
         {
-            confirmed = enrolment.principals;
-            if settings.is_empty() && enrolment.procedure == self.procedure {
+            let is_renewal = enrolment.procedure == self.procedure;
+            if settings.is_empty() && is_renewal {
                 settings = enrolment.settings;
+            }
+            if is_renewal || !granting.policy.procedures.get(&self.procedure).is_some_and(Procedure::takes_names) {
+                confirmed = enrolment.principals;
             }
         }
         let progress = Progress::new(output.json);

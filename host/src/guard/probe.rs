@@ -147,7 +147,7 @@ const OPTIONS: [&str; 15] = [
     "ClearAllForwardings=yes",
     "PermitLocalCommand=no",
     "GSSAPIAuthentication=no",
-    "ConnectTimeout=5",
+    "ConnectTimeout=8",
     "ConnectionAttempts=1",
 ];
 

@@ -235,6 +235,14 @@ pub enum LogLevel {
     Warn,
 }
 
+impl Procedure {
+    /// Whether the operator can tell it names for certificates.
+    #[must_use]
+    pub fn takes_names(&self) -> bool {
+        self.settings.values().any(|declaration| declaration.kind == Type::Principal)
+    }
+}
+
 impl Policy {
     /// Reads a policy file. `origin` names it in errors, which say the line and column.
     ///
