@@ -149,7 +149,7 @@ fn a_real_step_ca_takes_the_old_keys_word() {
     machine.client(&Knows::Authority(ca.authority("host"))).connects();
 }
 
-/// Killed before any of the exchanges, its watchdog dead or alive: afterwards each key has its
+/// Killed before any of the exchanges, whoever takes it back: afterwards each key has its
 /// certificate, all of them are old or all new, and whoever knows them gets in.
 #[test]
 fn no_crash_leaves_a_key_without_its_certificate() {

@@ -100,6 +100,10 @@ fn somebody_elses_list_stays_and_what_to_do_is_said() {
         fs::write(machine.config(), &main).unwrap();
     }
     fs::remove_file(machine.path("ssh/sshd_config.d/10-theirs.conf")).unwrap();
+    // The first line counts: ours would be void.
+    fs::write(machine.config(), format!("RevokedKeys none\n{main}")).unwrap();
+    refused("7", &["RevokedKeys none", "take that line out"]);
+    fs::write(machine.config(), &main).unwrap();
     fs::write(machine.path("ssh/warded-revoked.krl"), "what is this?\n").unwrap();
     refused("7", &["warded-revoked.krl cannot be added to"]);
 }

@@ -49,7 +49,10 @@ fn serial(text: &str) -> Result<u64, Error> {
 /// sshd takes the first list that is named, and no other: neither theirs nor ours may be lost, inside
 /// of a `Match` too, where our line would come first.
 fn refuse_other_lists(directory: &str, own: &str) -> Result<(), Error> {
-    let mut named = sshd::effective(KEYWORD, &[])?;
+    // Where nothing is named, sshd says `none`. A line that says so is another matter: sshd takes the first
+    // of a keyword, so that ours would not count.
+    let mut named: Vec<String> =
+        sshd::effective(KEYWORD, &[])?.into_iter().filter(|path| !path.eq_ignore_ascii_case("none")).collect();
     let drop_ins = format!("{directory}/sshd_config.d");
     let mut texts: Vec<String> = machine::fact("sshd.config").into_iter().collect();
     let names = files::list(&drop_ins)?.unwrap_or_default();
@@ -57,8 +60,13 @@ fn refuse_other_lists(directory: &str, own: &str) -> Result<(), Error> {
     for text in texts {
         named.extend(sshd_config::values(&files::read(&text)?.unwrap_or_default(), KEYWORD));
     }
-    match named.into_iter().find(|path| path != own && !path.eq_ignore_ascii_case("none")) {
+    match named.into_iter().find(|path| path != own) {
         None => Ok(()),
+        Some(none) if none.eq_ignore_ascii_case("none") => Err(Error::new(
+            "other-revoked-keys",
+            "sshd's configuration says `RevokedKeys none`, and takes the first such line: a list would not count.",
+        )
+        .about("next", "take that line out")),
         Some(other) => Err(Error::new(
             "other-revoked-keys",
             format!("sshd's configuration names another list of revoked keys, {other}, and takes only one."),

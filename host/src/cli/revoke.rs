@@ -1,6 +1,9 @@
 //! `warded revoke`.
 
-use super::output::{Output, confirm};
+use super::{
+    output::{Output, confirm},
+    report,
+};
 use crate::{
     audit::{Event, Kind as EventKind},
     ca::{Certificate, Kind, certificate, now, step::Identification},
@@ -12,6 +15,7 @@ use crate::{
 use clap::Args;
 use std::{
     fs,
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
@@ -36,6 +40,8 @@ pub(super) struct Revoke {
 /// One certificate to be revoked.
 struct Revoked {
     serial: u64,
+    /// What else there is to say of it.
+    about: String,
     /// This machine's own, and the key which can say so itself.
     own: Option<(Certificate, PathBuf)>,
 }
@@ -48,12 +54,21 @@ impl Revoke {
         };
         let revoked = self.what.iter().map(|what| Revoked::read(what)).collect::<Result<Vec<_>>>()?;
         let what = count(revoked.len(), "certificate");
+        for Revoked { serial, about, own } in &revoked {
+            output.line(format!("- {serial}{about}"))?;
+            if own.is_some() {
+                output.line(
+                    "  It is this machine's own: from then on it can be neither renewed nor rekeyed. If it is to go on \
+                     being served, do `warded rekey` first, and revoke the old serial number afterwards.",
+                )?;
+            }
+        }
         if !self.yes && !confirm(&format!("Revoke {what}? The CA does not take it back."))? {
             output.note("Nothing was revoked.");
             return Err(Error::quiet(Exit::Failed));
         }
         let mut done = Vec::new();
-        for Revoked { serial, own } in &revoked {
+        for Revoked { serial, own, .. } in &revoked {
             let text = serial.to_string();
             let event = |kind| Event::new(0, kind).capability("authority.revoke").need(&text);
             context.log.append_synced(&event(EventKind::Intent))?;
@@ -85,17 +100,19 @@ impl Revoke {
 impl Revoked {
     fn read(what: &str) -> Result<Self> {
         if let Ok(serial) = what.parse() {
-            return Ok(Self { serial, own: None });
+            return Ok(Self { serial, about: String::new(), own: None });
         }
         let path = Path::new(what);
         let unusable = |cause: String| {
             Error::usage(format!("{} is neither a serial number nor a certificate", neutral(what))).cause(cause)
         };
-        let length = fs::metadata(path).map_err(|error| unusable(error.to_string()))?.len();
-        if length > MAX_FILE {
-            return Err(unusable(format!("the file has {length} bytes")));
+        let metadata = fs::metadata(path).map_err(|error| unusable(error.to_string()))?;
+        if !metadata.is_file() || metadata.len() > MAX_FILE {
+            return Err(unusable(format!("it is no file of at most {MAX_FILE} bytes")));
         }
-        let contents = fs::read(path).map_err(|error| unusable(error.to_string()))?;
+        let mut contents = Vec::new();
+        let opened = fs::File::open(path).map_err(|error| unusable(error.to_string()))?;
+        opened.take(MAX_FILE).read_to_end(&mut contents).map_err(|error| unusable(error.to_string()))?;
         let certificate = certificate::parse(&contents).map_err(|error| unusable(error.to_string()))?;
         let serial = certificate.serial();
         // The key beside it can speak for it, as long as it holds.
@@ -104,6 +121,8 @@ impl Revoked {
                 && now() < certificate.valid_before()
                 && keys::read_public(key).is_ok_and(|own| own.key_data() == certificate.key().key_data())
         });
-        Ok(Self { serial, own: key.map(|key| (certificate, key)) })
+        let until = report::until(&certificate);
+        let about = format!("  {} certificate {:?}, {until}", certificate.kind(), neutral(certificate.key_id()));
+        Ok(Self { serial, about, own: key.map(|key| (certificate, key)) })
     }
 }

@@ -7,7 +7,7 @@ use super::{
     both, connections, files,
     includes::{self, ConfigFile, Overlay, Staged},
     keywords::{self, MayChange},
-    on_two_threads,
+    on_two_threads, revocation,
 };
 use crate::{
     error::{Error, Result},
@@ -32,6 +32,7 @@ impl Candidate {
         let _held = sshd.hold()?;
         let (tested, effective) = both(|| self.test(), || self.effective(&[]))?;
         check_words(&baseline.tested, &tested)?;
+        revocation::refuse_lists(&self.staged, &effective, granted)?;
         self.check_effects(baseline, &effective, granted)?;
         self.check_host_keys(baseline, &effective)?;
         check_addresses(sshd, &effective)?;

@@ -41,7 +41,7 @@ struct Context {
 pub fn directory() -> Option<PathBuf> {
     let named = env::var_os("STEPPATH").map(PathBuf::from);
     // A service of the system's has no HOME.
-    let home = env::var_os("HOME").or_else(|| crate::config::is_root().then(|| "/root".into()));
+    let home = env::var_os("HOME").or_else(|| rustix::process::geteuid().is_root().then(|| "/root".into()));
     let home = || home.map(|home| PathBuf::from(home).join(".step"));
     named.or_else(home).filter(|path| path.is_absolute())
 }
