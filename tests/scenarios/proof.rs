@@ -4,7 +4,7 @@
 
 use crate::support::{
     Machine,
-    machine::NAME,
+    machine::{KEYS, NAME},
     trace::{self, Effect},
 };
 use std::{
@@ -46,6 +46,17 @@ fn nothing_is_touched_but_what_is_granted() {
         );
         proves(&machine, &format!("renew-host --force {how}"), &["renew", "--force"], &certificates);
         proves(&machine, &format!("undo of renew-host {how}"), &["undo", "--yes"], &certificates);
+        let accept = "--accept-risk=replace-host-keys";
+        let keys = KEYS.map(|name| format!("ssh/ssh_host_{name}_key"));
+        let public = KEYS.map(|name| format!("ssh/ssh_host_{name}_key.pub"));
+        let pairs: Vec<&str> =
+            keys.iter().chain(&public).map(String::as_str).chain(certificates.iter().copied()).collect();
+        proves(&machine, &format!("rekey-host {how}"), &["apply", "rekey-host", "--yes", accept], &pairs);
+        proves(&machine, &format!("undo of rekey-host {how}"), &["undo", "--yes", accept], &pairs);
+        let revoking = ["apply", "revoke-users", "--set", "serial=7", "--yes"];
+        let list = ["ssh/warded-revoked.krl", configuration];
+        proves(&machine, &format!("revoke-users {how}"), &revoking, &list);
+        proves(&machine, &format!("undo of revoke-users {how}"), &["undo", "--yes"], &list);
         proves(&machine, &format!("undo of certify-host {how}"), &["undo", "--yes"], &all);
     }
 }

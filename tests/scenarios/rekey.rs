@@ -117,6 +117,21 @@ fn one_key_of_any_type_is_replaced_alone() {
     }
 }
 
+/// A certificate that sshd does not serve would be refused, and with it all others.
+#[test]
+fn a_key_that_sshd_hides_keeps_no_other_from_being_replaced() {
+    let machine = Machine::stopped();
+    machine.certify();
+    let (rsa, ed25519) = (machine.host_key("rsa"), machine.host_key("ed25519"));
+    let only = "HostKeyAlgorithms ssh-ed25519,ssh-ed25519-cert-v01@openssh.com\n";
+    fs::write(machine.config(), fs::read_to_string(machine.config()).unwrap() + only).unwrap();
+    let done = Run::of(machine.warded_command(REKEY).arg(ACCEPT)).ends(0).object("warded.apply/1");
+    assert!(done["messages"].to_string().contains("ssh_host_rsa_key is not replaced: HostKeyAlgorithms"), "{done}");
+    assert_eq!(rsa, machine.host_key("rsa"));
+    assert_ne!(ed25519, machine.host_key("ed25519"));
+    pairs(&machine);
+}
+
 #[test]
 fn what_this_ca_did_not_certify_stays() {
     let machine = Machine::start();

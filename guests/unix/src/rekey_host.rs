@@ -5,16 +5,23 @@
 
 use crate::host_key::{Present, rekeyable};
 use warded_guest::authority::{self, Kind};
-use warded_guest::certificate::certificate_path;
+use warded_guest::certificate::{Offer, certificate_path, offer};
 use warded_guest::keys::{self, KeyPair};
-use warded_guest::{Error, Settings, log, services};
+use warded_guest::{Error, Settings, log, services, sshd};
 
 pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let only = settings.all("key");
     let roots = authority::roots(Kind::Host)?;
+    let algorithms = sshd::effective("hostkeyalgorithms", &[])?;
     let mut replaced = Vec::new();
     for key in keys::host_keys()? {
-        if (only.is_empty() || only.contains(&key.path().as_str())) && rekey(&key, &roots)? {
+        // A certificate that sshd does not serve is refused, and with it all others.
+        if offer(&algorithms, &key.algorithm()) != Offer::Certified {
+            log::warn(&format!(
+                "{} is not replaced: HostKeyAlgorithms keeps its certificate from clients.",
+                key.path()
+            ));
+        } else if (only.is_empty() || only.contains(&key.path().as_str())) && rekey(&key, &roots)? {
             replaced.push(key.path());
         }
     }

@@ -24,6 +24,9 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
                 .about("path", &*path)
         })?,
     };
+    if sshd::effective("trustedusercakeys", &[])?.iter().all(|path| path.eq_ignore_ascii_case("none")) {
+        log::warn("sshd trusts no user CA (TrustedUserCAKeys), so that it accepts none of these certificates anyway.");
+    }
     let mut new = false;
     for root in authority::roots(Kind::User)? {
         let authority = wire_form(&root).ok_or_else(|| Error::new("not-a-key", "The CA's user key cannot be read."))?;

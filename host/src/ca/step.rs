@@ -133,14 +133,18 @@ impl StepAuthority {
     }
 
     fn diagnosed(&self, failure: &Failure, doing: Doing<'_>) -> CaError {
-        let known = Known {
+        self.knowing(|known| diagnosis::of(failure, doing, known))
+    }
+
+    /// Hands on all that can be looked at to find the cause of a refusal.
+    fn knowing<T>(&self, act: impl FnOnce(&Known<'_>) -> T) -> T {
+        act(&Known {
             ca: self.describe(),
             settings: &self.settings,
             http: &self.http,
-            provisioners: &|| self.provisioners.get().map(Vec::as_slice).or_else(|| self.provisioners().ok()),
-            roots: &|| self.roots.get().or_else(|| self.ssh_roots().ok()),
-        };
-        diagnosis::of(failure, doing, &known)
+            provisioners: &|| self.provisioners().ok(),
+            roots: &|| self.ssh_roots().ok(),
+        })
     }
 
     /// Why no provisioner serves, as an error.
@@ -258,7 +262,10 @@ impl StepAuthority {
             match once()? {
                 Ok(bytes) => break bytes,
                 Err(failure)
-                    if repeat && retries.of_a_token(&failure, || self.diagnosed_certainly(&failure, doing)) => {}
+                    if repeat
+                        && retries.of_a_token(&failure, || {
+                            self.knowing(|known| diagnosis::is_certain(&failure, doing, known))
+                        }) => {}
                 Err(failure) => return Err(self.diagnosed(&failure, doing)),
             }
         };
@@ -269,17 +276,6 @@ impl StepAuthority {
         })?;
         verify::check(&certificate, wanted, self.ssh_roots()?.of(wanted.kind), now())?;
         Ok(certificate)
-    }
-
-    fn diagnosed_certainly(&self, failure: &Failure, doing: Doing<'_>) -> bool {
-        let known = Known {
-            ca: self.describe(),
-            settings: &self.settings,
-            http: &self.http,
-            provisioners: &|| self.provisioners().ok(),
-            roots: &|| self.ssh_roots().ok(),
-        };
-        diagnosis::is_certain(failure, doing, &known)
     }
 
     /// What a successor of `current` has to be.

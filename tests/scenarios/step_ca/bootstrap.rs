@@ -4,7 +4,7 @@ use crate::support::{
     Machine, Member, Run,
     step_ca::{Provisioner, Setup, StepCa},
 };
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 fn machine() -> Member {
     Member { machine: Machine::stopped() }
@@ -143,4 +143,54 @@ fn what_the_ca_can_do_is_shown_and_what_it_cannot_is_diagnosed() {
         .map(|finding| finding["seen"].as_str().unwrap().to_owned())
         .collect();
     assert!(sick.len() == 1 && sick[0].contains("sso (OIDC) does not work"), "{sick:?}");
+}
+
+/// Another CA's root gets a file of its own, and the configuration alone says which one counts.
+#[test]
+fn another_ca_takes_its_place_only_where_that_is_said() {
+    let machine = Machine::stopped();
+    let (Some(first), Some(second)) = (StepCa::start(&machine.network()), StepCa::start(&machine.network())) else {
+        return;
+    };
+    let member = Member::of(machine, &first);
+    let mode = || fs::metadata(member.config()).unwrap().permissions().mode() & 0o777;
+    fs::set_permissions(member.config(), fs::Permissions::from_mode(0o600)).unwrap();
+    let root = fs::read(member.machine.path("root_ca.crt")).unwrap();
+    let (url, fingerprint) = (second.url(), second.fingerprint());
+    member.bootstrap(&url, &fingerprint).ends(5).says(&["trusts another CA"]);
+    member.warded(&["bootstrap", "--ca-url", &url, "--fingerprint", &fingerprint, "--force"]).ends(0);
+    assert_eq!(fs::read(member.machine.path("root_ca.crt")).unwrap(), root, "the first root stays as it was");
+    assert_eq!(mode(), 0o600);
+    let keys = member.warded(&["ca", "roots", "--host"]).ends(0).stdout;
+    assert!(second.authority("host").starts_with(keys.trim()), "{keys}");
+
+    // A configuration that is not there yet is not another one's.
+    let elsewhere = member.machine.path("elsewhere.toml");
+    let named = ["bootstrap", "--config", elsewhere.to_str().unwrap(), "--ca-url"];
+    member.warded(&[&named[..], &[&first.url(), "--fingerprint", &first.fingerprint()]].concat()).ends(0);
+    assert!(fs::read_to_string(elsewhere).unwrap().contains(&first.fingerprint()));
+    assert!(fs::read_to_string(member.config()).unwrap().contains(&fingerprint));
+}
+
+/// What `step` left broken is told to what asks the CA, and stands in the way of nothing else.
+#[test]
+fn a_broken_set_up_of_step_stops_only_what_asks_the_ca() {
+    let member = machine();
+    let step = member.machine.path("dot-step");
+    fs::create_dir_all(step.join("config")).unwrap();
+    fs::write(member.config(), "").unwrap();
+    let warded = |arguments: &[&str]| Run::of(member.command(arguments).env("STEPPATH", &step));
+    for (contents, why) in
+        [("{", "defaults.json of step"), ("{\"ca-url\": \"http://ca\", \"fingerprint\": \"00\"}", "https only")]
+    {
+        fs::write(step.join("config/defaults.json"), contents).unwrap();
+        warded(&["ca", "roots"]).ends(2).says(&[why]);
+        for other in [&["audit", "verify"][..], &["recover"], &["confirm"], &["policy", "list"]] {
+            warded(other).ends(0);
+        }
+    }
+    fs::write(member.config(), "ca = '/nowhere'\n[step-ca]\nurl = 'ca'\nroot = '/r'\nfingerprint = '").unwrap();
+    let both = fs::read_to_string(member.config()).unwrap() + &"00".repeat(32) + "'\n";
+    fs::write(member.config(), both).unwrap();
+    member.warded(&["ca", "roots"]).ends(2).says(&["there are two CAs"]);
 }

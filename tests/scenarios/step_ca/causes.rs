@@ -6,7 +6,7 @@ use crate::support::{
     step_ca::{PASSWORD, Provisioner, Setup, StepCa},
 };
 use serde_json::json;
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 fn setup(provisioners: impl IntoIterator<Item = Provisioner>) -> Setup {
     Setup::of(provisioners)
@@ -96,6 +96,12 @@ fn passwords() {
     let wrong = member.machine.path("wrong");
     fs::write(&wrong, "nope\n").unwrap();
     let file = wrong.to_str().unwrap();
+    let mode = |mode| fs::set_permissions(&wrong, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o644);
+    for option in ["--provisioner-password-file", "--provisioner-key-file"] {
+        member.certifies(&[option, file]).ends(2).says(&["others on this machine can read", "chmod 600"]);
+    }
+    mode(0o600);
     member.certifies(&["--provisioner-password-file", file]).ends(2).says(&["the password is wrong"]);
     member.certifies(&["--provisioner-password-file", "/gone"]).ends(2).says(&["cannot read /gone"]);
     member.certifies(&[]).ends(2).says(&["there is no terminal to ask for it", "--token-file"]);
@@ -104,6 +110,7 @@ fn passwords() {
     let credentials = member.machine.path("credentials");
     fs::create_dir(&credentials).unwrap();
     fs::write(credentials.join("provisioner-password"), format!("{PASSWORD}\n")).unwrap();
+    fs::set_permissions(credentials.join("provisioner-password"), fs::Permissions::from_mode(0o400)).unwrap();
     Run::of(member.command(&["token", "a", "--host"]).env("CREDENTIALS_DIRECTORY", &credentials)).ends(0);
 }
 

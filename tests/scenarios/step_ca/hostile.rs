@@ -8,6 +8,7 @@ use crate::support::{
 };
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     time::{Duration, Instant},
 };
 
@@ -31,6 +32,7 @@ fn certifies(fault: Fault) -> (Member, Run, Duration) {
     fs::write(member.machine.path("root_ca.crt"), ca.root()).unwrap();
     let password = member.machine.path("password");
     fs::write(&password, PASSWORD).unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
     let before = member.machine.tree();
     let begun = Instant::now();
     let weighed = member.machine.path("memory");

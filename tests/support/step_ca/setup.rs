@@ -5,7 +5,7 @@ use super::{
     provisioner::{PASSWORD, Provisioner},
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
 /// A CA.
 #[derive(Clone, Debug)]
@@ -50,7 +50,10 @@ impl Setup {
         others: &Authority,
     ) -> BTreeMap<String, Jwk> {
         let path = |name: &str| directory.join(name).to_str().unwrap().to_owned();
-        let write = |name: &str, contents: &str| fs::write(directory.join(name), contents).unwrap();
+        let write = |name: &str, contents: &str| {
+            fs::write(directory.join(name), contents).unwrap();
+            fs::set_permissions(directory.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+        };
         write("root.crt", &tls.root());
         write("intermediate.crt", &tls.intermediate());
         write("intermediate.key", &tls.key());

@@ -87,7 +87,7 @@ impl Credential {
             }
             Source::KeyFile(file) => {
                 let provisioner = chosen(provisioners, Purpose::IssueWithKey, named)?;
-                let contents = source::read(&file)?;
+                let contents = source::read_private(&file)?;
                 let key = key_of_file(&file, &contents, provisioner)?;
                 if let (Some(theirs), Some(ours)) = (provisioner.kid(), &key.kid)
                     && theirs != ours

@@ -37,12 +37,11 @@ impl Retries {
         }
     }
 
-    /// Whether to ask for a certificate again, with a fresh token: never where the first request may have been
-    /// carried out, save that a certificate nobody received is lost without harm. `certain`: whether it is known
-    /// why the CA said no.
+    /// Whether to ask for a certificate again, with a fresh token. The first request may have been carried out: a
+    /// certificate that nobody received does no harm. `certain`: whether it is known why the CA said no.
     pub(super) fn of_a_token(&mut self, failure: &Failure, certain: impl FnOnce() -> bool) -> bool {
         match failure {
-            // The CA may have been restarted since its start was seen, or the token's number was used by a request whose answer got lost.
+            // The CA may have been restarted just now: tokens that are older than its start are refused.
             Failure::Status { status: 401, .. } if !self.refused && !certain() => {
                 self.refused = true;
                 self.wait(RESTART)

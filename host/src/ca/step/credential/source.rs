@@ -13,6 +13,7 @@ use std::{
     env,
     fs::File,
     io::{self, IsTerminal as _, Read as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 use x509_cert::{Certificate, der::Encode as _};
@@ -74,7 +75,19 @@ impl Source {
     }
 }
 
-/// The contents of a secret file.
+/// The contents of a file with a password or a private key: one that others can read is no secret any more.
+pub(super) fn read_private(path: &Path) -> Result<Secret, CaError> {
+    let others = |path: &Path| path.metadata().is_ok_and(|found| found.is_file() && found.mode() & 0o007 != 0);
+    if others(path) {
+        return Err(unusable(
+            format!("others on this machine can read or change {}", path.display()),
+            format!("chmod 600 {}; if somebody may have read it already, replace what is in it", path.display()),
+        ));
+    }
+    read(path)
+}
+
+/// The contents of a file.
 pub(super) fn read(path: &Path) -> Result<Secret, CaError> {
     let read = || -> io::Result<Secret> {
         let mut contents = Zeroizing::new(Vec::new());
@@ -96,7 +109,7 @@ pub(super) fn read(path: &Path) -> Result<Secret, CaError> {
 
 /// The password in a file: without the newline that editors put at its end, as `step` has it.
 pub(super) fn password_file(path: &Path) -> Result<Secret, CaError> {
-    let password = trimmed(read(path)?);
+    let password = trimmed(read_private(path)?);
     if password.is_empty() {
         return Err(unusable(format!("{} is empty", path.display()), "put the provisioner's password into it"));
     }
@@ -172,7 +185,7 @@ fn trimmed(mut secret: Secret) -> Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     fn settings(extra: &str) -> Settings {
         let fingerprint = "00".repeat(32);
@@ -208,6 +221,26 @@ mod tests {
         }
     }
 
+    fn private(file: &Path, contents: &str) {
+        fs::write(file, contents).unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    #[test]
+    fn what_others_can_read_is_no_password() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("password");
+        private(&file, "secret");
+        for (mode, good) in
+            [(0o600, true), (0o400, true), (0o640, true), (0o644, false), (0o602, false), (0o604, false)]
+        {
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            let read = password_file(&file);
+            assert_eq!(read.is_ok(), good, "{mode:o}");
+            assert!(read.map_or_else(|error| !error.to_string().contains("secret"), |_| true), "{mode:o}");
+        }
+    }
+
     #[test]
     fn one_newline_is_no_part_of_a_password() {
         let scratch = tempfile::tempdir().unwrap();
@@ -215,10 +248,10 @@ mod tests {
         for (contents, password) in
             [("p w", "p w"), ("pw\n", "pw"), ("pw\r\n", "pw"), ("pw\n\n", "pw\n"), (" pw ", " pw ")]
         {
-            fs::write(&file, contents).unwrap();
+            private(&file, contents);
             assert_eq!(**password_file(&file).unwrap(), *password.as_bytes(), "{contents:?}");
         }
-        fs::write(&file, "\n").unwrap();
+        private(&file, "\n");
         assert!(password_file(&file).unwrap_err().to_string().contains("empty"));
         assert!(password_file(&scratch.path().join("gone")).unwrap_err().to_string().contains("No such file"));
     }
