@@ -31,11 +31,12 @@ pub(crate) fn is_root() -> bool {
 }
 
 impl Enclosure {
-    /// This machine's own files, with a `/run` and a `/proc` of its own.
+    /// This machine's own files, with a `/run` and a `/proc` of its own. Who logs in runs nothing that
+    /// somebody here wants at each start of a shell.
     pub(crate) fn beside() -> Self {
         Self::start(&format!(
             "{BEGIN}; mount -t tmpfs -o mode=755 tmpfs /run; mkdir /run/sshd; mount -t proc proc /proc; \
-             {WAIT}"
+             [ ! -e ~/.bashrc ] || mount --bind /dev/null ~/.bashrc; {WAIT}"
         ))
     }
 
