@@ -20,7 +20,7 @@ pub mod live;
 pub mod offer;
 pub mod probe;
 pub mod proof;
-mod revocation;
+pub mod revocation;
 pub mod transcript;
 pub mod unasked;
 pub mod unchanged;

@@ -75,7 +75,7 @@ impl Krl {
         section.push(LIST);
         section.extend(string(&list));
         self.sections.push((CERTIFICATES, section));
-        self.version += 1;
+        self.version = self.version.saturating_add(1);
         true
     }
 

@@ -19,7 +19,7 @@ const CERTIFICATES: u8 = 1;
 ///
 /// # Errors
 /// Refused: the first such list.
-pub(super) fn refuse_lists(staged: &Staged, effective: &Effective, granted: MayChange<'_>) -> Result<()> {
+pub fn refuse_lists(staged: &Staged, effective: &Effective, granted: MayChange<'_>) -> Result<()> {
     if matches!(granted, MayChange::Any) {
         return Ok(());
     }

@@ -3,21 +3,28 @@
 #![expect(clippy::disallowed_methods, reason = "directories that live as long as a run")]
 
 use crate::error::{Error, Result};
+use rustix::fs::{FlockOperation, flock};
 use std::{
     collections::BTreeMap,
-    fs::{self, OpenOptions, Permissions},
-    io::Write,
+    fs::{self, File, OpenOptions, Permissions},
+    io::{ErrorKind, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, Once, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-/// A temporary directory, removed with all that is in it when this is dropped.
+/// How the names of our directories begin.
+const PREFIX: &str = "warded-run-";
+
+/// A temporary directory, removed with all that is in it when this is dropped; where its process was
+/// killed, by the next one that makes one.
 #[derive(Debug)]
 pub struct Scratch {
     directory: tempfile::TempDir,
+    /// Says to other processes that somebody is at work in it.
+    _lock: File,
 }
 
 impl Scratch {
@@ -40,10 +47,26 @@ impl Scratch {
 
     fn with_mode(mode: u32) -> Result<Self> {
         let wrong = |error: std::io::Error| Error::failed("cannot make a temporary directory").cause(error);
-        let directory = tempfile::Builder::new().prefix("warded-").tempdir_in(parent()?).map_err(wrong)?;
-        // Exactly this mode, whatever the umask.
-        fs::set_permissions(directory.path(), Permissions::from_mode(mode)).map_err(wrong)?;
-        Ok(Self { directory })
+        let parent = parent()?;
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(|| sweep(&parent));
+        loop {
+            let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&parent).map_err(wrong)?;
+            let lock = File::open(directory.path()).and_then(|lock| {
+                flock(&lock, FlockOperation::LockExclusive)?;
+                Ok(lock)
+            });
+            // Somebody may have swept it away before it was locked.
+            let lock = match lock {
+                Ok(lock) if directory.path().exists() => lock,
+                Ok(_) => continue,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(wrong(error)),
+            };
+            // Exactly this mode, whatever the umask.
+            fs::set_permissions(directory.path(), Permissions::from_mode(mode)).map_err(wrong)?;
+            return Ok(Self { directory, _lock: lock });
+        }
     }
 
     /// Its path.
@@ -84,6 +107,22 @@ fn parent() -> Result<PathBuf> {
             .cause("/tmp, /var/tmp, /run and /root are missing, or others could exchange what is in them")
             .next("chown root /tmp && chmod 1777 /tmp")
     })
+}
+
+/// Removes what killed processes of this user left there. What cannot be removed does no harm.
+fn sweep(parent: &Path) {
+    let ours = rustix::process::geteuid().as_raw();
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        // In a directory that all may write to, nobody else can exchange what is ours.
+        if !named || !entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == ours) {
+            continue;
+        }
+        let Ok(lock) = File::open(entry.path()) else { continue };
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            fs::remove_dir_all(entry.path()).ok();
+        }
+    }
 }
 
 /// How long an sshd of ours may take to end after its connection has.
@@ -163,6 +202,26 @@ mod tests {
         drop(scratch);
         assert!(!directory.exists());
         assert_eq!(fs::metadata(Scratch::passable().unwrap().path()).unwrap().mode() & 0o7777, 0o711);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_goes_and_nothing_else() {
+        let above = tempfile::tempdir().unwrap();
+        let names = ["warded-run-left", "warded-run-held", "warded-demo-left", "else"];
+        for name in names {
+            fs::create_dir(above.path().join(name)).unwrap();
+            fs::write(above.path().join(name).join("file"), "").unwrap();
+        }
+        fs::write(above.path().join("warded-run-file"), "").unwrap();
+        let held = File::open(above.path().join("warded-run-held")).unwrap();
+        flock(&held, FlockOperation::LockExclusive).unwrap();
+        sweep(above.path());
+        let there = |name: &str| above.path().join(name).exists();
+        assert_eq!(names.map(there), [false, true, true, true]);
+        assert!(above.path().join("warded-run-file").exists());
+        drop(held);
+        sweep(above.path());
+        assert!(!there("warded-run-held"));
     }
 
     #[test]

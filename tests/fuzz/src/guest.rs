@@ -1,9 +1,11 @@
-//! What the guests' SDK does to sshd's configuration, over plain bytes.
+//! What the guests' SDK does to sshd's configuration and to lists of revoked keys, over plain bytes.
 
 #[path = "../../../guests/sdk/src/sshd_config/block.rs"]
 mod block;
 #[path = "../../../guests/sdk/src/sshd_config/include.rs"]
 mod include;
+#[path = "../../../guests/sdk/src/krl.rs"]
+pub mod krl;
 #[path = "../../../guests/sdk/src/sshd_config/line.rs"]
 mod line;
 

@@ -51,14 +51,8 @@ fn go_wrong(subject: &Subject, task: Task, condition: Condition, dead: bool) -> 
     match condition {
         Condition::Nothing => succeeds(&subject.warded(task.arguments())),
         Condition::CaGone => {
-            let gone = || fs::rename(peer.file("/root/ca"), peer.file("/root/gone")).unwrap();
-            // From the start; or after the review, right before it is asked.
-            let run = if task == Task::Undo || subject.suite == "bookworm" {
-                gone();
-                subject.warded(task.arguments())
-            } else {
-                met(subject, task, Moment::Candidate, |_| gone())?
-            };
+            fs::rename(peer.file("/root/ca"), peer.file("/root/gone")).unwrap();
+            let run = subject.warded(task.arguments());
             fs::rename(peer.file("/root/gone"), peer.file("/root/ca")).unwrap();
             if task == Task::Undo { succeeds(&run) } else { fails(&run, &["/root/ca"]) }
         }
@@ -76,6 +70,10 @@ fn go_wrong(subject: &Subject, task: Task, condition: Condition, dead: bool) -> 
             fill(subject, &filler, pages);
             let run = subject.warded(task.arguments());
             fs::remove_file(filler).unwrap();
+            // What is small may fit into the room that is left.
+            if pages > 0 && run.code == Some(0) {
+                return Ok(Left::New);
+            }
             fails(&run, &["no storage space", "No space left on device"])
         }
         Condition::ReadOnly => {

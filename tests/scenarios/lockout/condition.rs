@@ -45,10 +45,12 @@ pub(super) enum Lie {
     Expired,
     Early,
     Altered,
+    /// It is gone when it is asked, and was there before.
+    Silent,
 }
 
 impl Lie {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::OtherKey,
         Self::User,
         Self::Nameless,
@@ -57,6 +59,7 @@ impl Lie {
         Self::Expired,
         Self::Early,
         Self::Altered,
+        Self::Silent,
     ];
 
     pub(super) fn word(self) -> &'static str {
@@ -69,6 +72,7 @@ impl Lie {
             Self::Expired => "expired",
             Self::Early => "early",
             Self::Altered => "altered",
+            Self::Silent => "says nothing",
         }
     }
 
@@ -83,6 +87,7 @@ impl Lie {
             Self::Expired => "it expired at",
             Self::Early => "it holds only from",
             Self::Altered => "its signature is not the CA's",
+            Self::Silent => "cannot be reached",
         }
     }
 }

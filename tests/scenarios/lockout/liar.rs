@@ -53,6 +53,14 @@ fn what_a_lying_ca_says_is_refused() {
 struct Liar(Lie);
 
 impl Liar {
+    fn answers(&self, key: &PublicKey) -> Result<Certificate, CaError> {
+        if self.0 == Lie::Silent {
+            let (cause, next) = ("it does not answer".to_owned(), "start it".to_owned());
+            return Err(CaError::Unreachable { ca: self.describe(), cause, next });
+        }
+        Ok(self.lies(key))
+    }
+
     /// A certificate for that key which is wrong in one way.
     fn lies(&self, key: &PublicKey) -> Certificate {
         let scratch = tempfile::tempdir().unwrap();
@@ -80,7 +88,7 @@ impl Liar {
             }
             Lie::Expired => options = vec!["-h", "-V", "20200101:20200102", "-n", name],
             Lie::Early => options = vec!["-h", "-V", "20990101:20990102", "-n", name],
-            Lie::Altered => options.extend(["-n", name]),
+            Lie::Altered | Lie::Silent => options.extend(["-n", name]),
         }
         let signer = signer.to_str().unwrap().to_owned();
         keygen(&[&["-q", "-s", &signer, "-I", "a lie"], options.as_slice()].concat(), &at("key.pub"));
@@ -113,14 +121,14 @@ impl CertificateAuthority for Liar {
     }
 
     fn issue(&self, request: &IssueRequest) -> Result<Certificate, CaError> {
-        Ok(self.lies(&request.key))
+        self.answers(&request.key)
     }
 
     fn rekey(&self, _current: &Certificate, _key: &Path, new: &PublicKey) -> Result<Certificate, CaError> {
-        Ok(self.lies(new))
+        self.answers(new)
     }
 
     fn renew(&self, current: &Certificate, _key: &Path) -> Result<Certificate, CaError> {
-        Ok(self.lies(current.key()))
+        self.answers(current.key())
     }
 }

@@ -61,7 +61,6 @@ pub(super) struct Base {
 #[derive(Debug)]
 pub(super) struct Subject {
     pub(super) peer: Peer,
-    pub(super) suite: &'static str,
     pub(super) clean: Base,
     pub(super) certified: Base,
     /// How many addresses sshd says that it listens on.
@@ -78,7 +77,7 @@ impl Subject {
             fs::copy(&own, &program).unwrap();
         }
         let none = |name| Base { name, files: Files::new(), pins: Vec::new(), is_certified: false };
-        let mut subject = Self { peer, suite, clean: none("clean"), certified: none("certified"), listens: 0 };
+        let mut subject = Self { peer, clean: none("clean"), certified: none("certified"), listens: 0 };
         subject.listens = subject.log().matches("Server listening").count();
         subject.write_stand_in();
         // The first run makes directories that later ones find.
