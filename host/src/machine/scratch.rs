@@ -156,7 +156,7 @@ impl PrivsepDirectory {
         let wrong = |error| Error::failed(format!("cannot make {}, which sshd needs", path.display())).cause(error);
         match fs::create_dir(path) {
             Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o755)).map_err(wrong)?,
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(None),
             Err(error) => return Err(wrong(error)),
         }
         held.insert(path.to_owned(), 1);
