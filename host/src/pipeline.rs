@@ -101,7 +101,10 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, progres
             progress.stage("taking it back");
             watchdog.stage();
             let error = take_back(context, &mut transaction, error);
-            watchdog.release();
+            // What could not be put back now, the watchdog tries again.
+            if transaction.journal().is_final() {
+                watchdog.release();
+            }
             Err(unchanged(error))
         }
     }
@@ -152,7 +155,8 @@ fn change(
     let mut reloads = Vec::new();
     for reload in &work.reloads {
         stage("reloading");
-        let reloaded = settle::reload(&context.log, event, reload, systemd, guard.sshd(), &|| guard.is_as_proved())?;
+        let last_look = || guard.is_as_proved().and_then(|()| transaction.tells());
+        let reloaded = settle::reload(&context.log, event, reload, systemd, guard.sshd(), &last_look)?;
         reloads.push((reload.name.to_string(), reloaded));
     }
     stage("proving it live");
@@ -177,7 +181,7 @@ fn change(
 /// Files first, then the reload, then a look whether everything is as before; each for itself.
 fn take_back(context: &Context, transaction: &mut Transaction, error: Error) -> Error {
     let mut aftermath = take_back::Aftermath::default();
-    let restored = transaction.roll_back(|journal, _| aftermath = Recovery::of(context).settle(journal));
+    let restored = transaction.roll_back(|journal, done| Recovery::of(context).settled(journal, done, &mut aftermath));
     rolled_back::told(error, restored, &aftermath)
 }
 

@@ -86,13 +86,14 @@ impl fmt::Debug for NewFile {
 }
 
 /// The order of a commit, such that sshd starts after every prefix of it: what a configuration
-/// names is there before the configuration, and goes after it. Directories are synced in between.
+/// names is there before the configuration, and goes after it, and after sshd has been told: it reads
+/// a list of revoked keys at each login. Directories are synced in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
     /// A private or public key.
     WriteKey,
-    /// A certificate, which belongs to a key.
+    /// A certificate, which belongs to a key; or a list of revoked ones.
     WriteCertificate,
     /// A configuration file, which may name both, and everything else.
     WriteOther,
@@ -102,6 +103,13 @@ pub enum Order {
     RemoveCertificate,
     /// A key, to go.
     RemoveKey,
+}
+
+impl Order {
+    /// Whether it goes only when nothing names it any more.
+    pub(super) fn is_in_use_until_told(self) -> bool {
+        matches!(self, Self::RemoveCertificate | Self::RemoveKey)
+    }
 }
 
 /// Which run it is, for the journal and for people.
@@ -162,7 +170,12 @@ impl Transaction {
     ) -> Result<Self> {
         recover::refuse_unended(state)?;
         let mut changes = temporary::plan(root, run.run, changes)?;
-        let locks = Locks::take(changes.iter().flat_map(Prepared::places))?;
+        // Whoever changes what this sshd reads, wherever that is, is in the way of all others who do.
+        let config = afterwards.sshd.as_ref().map(|sshd| root.place(&sshd.config, usize::MAX)).transpose()?.flatten();
+        let locks = Locks::take(changes.iter().flat_map(Prepared::places).chain(&config))?;
+        // Another run may have come to its end while this one waited for it, or to its confirmation.
+        recover::refuse_unended(state)?;
+        locks.refuse_unended_elsewhere(state)?;
         precondition::check_directories(root, &changes)?;
         precondition::check_reads(&reads)?;
         for change in &mut changes {
@@ -171,13 +184,14 @@ impl Transaction {
             change.metadata = change.change.place.metadata()?;
         }
         let journal = Journal::new(run, &changes, afterwards);
+        locks.mark(state, run.run)?;
         let run = Run::create(state, journal, &changes, afterwards.own.as_ref())?;
         let mut transaction = Self { root: root.clone(), state: state.clone(), run, changes, reads, _locks: locks };
         interruption::point("journal written");
         match temporary::write_all(&transaction.changes) {
             Ok(()) => Ok(transaction),
             // Nothing has been exchanged, so this only removes what was just written.
-            Err(error) => Err(match roll_back::roll_back(root, &mut transaction.run, |_, _| {}) {
+            Err(error) => Err(match roll_back::roll_back(root, &mut transaction.run, |_, _| true) {
                 Ok(_) => error.state("nothing was changed"),
                 Err(second) => error
                     .state(format!("nothing was changed, but temporary files are left: {}", second.message()))
@@ -186,23 +200,34 @@ impl Transaction {
         }
     }
 
-    /// Makes the changes, in order. After an error the caller rolls back.
+    /// Makes the changes, in order, but for what sshd uses until it has been told: that goes when they
+    /// are kept. After an error the caller rolls back.
     ///
     /// # Errors
     /// Refused: something was changed by somebody else since. Failed: anything else.
     pub fn commit(&mut self) -> Result<()> {
         precondition::check_reads(&self.reads)?;
         self.run.advance(State::Committing)?;
-        commit::commit(&self.changes)
+        commit::put_in(&self.changes)
+    }
+
+    /// Notes that sshd is about to be told: from now on it may have read what has changed.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    pub fn tells(&self) -> Result<()> {
+        self.run.note_told()
     }
 
     /// Makes the changes final, and removes the temporary files. What could not be removed is
     /// named: somebody has written to it, or the disk refuses.
     ///
     /// # Errors
-    /// When the journal cannot be written: then nothing is final, and the caller rolls back.
+    /// When what was to go cannot be removed, or the journal cannot be written: then nothing is final,
+    /// and the caller rolls back.
     pub fn keep(&mut self) -> Result<Vec<LeftAlone>> {
         self.has_committed()?;
+        commit::take_out(&self.changes)?;
         self.run.keep()?;
         interruption::point("kept");
         // From here on nothing fails: what stays untidy, the next command tidies.
@@ -214,9 +239,10 @@ impl Transaction {
     /// Leaves the changes for somebody to confirm in time. Whoever watches takes them back otherwise.
     ///
     /// # Errors
-    /// When the journal cannot be written, or says nothing of a confirmation.
+    /// As [`Transaction::keep`]; or the journal says nothing of a confirmation.
     pub fn await_confirmation(&mut self) -> Result<()> {
         self.has_committed()?;
+        commit::take_out(&self.changes)?;
         if self.run.journal().confirm.is_none() {
             return Err(Error::failed(format!("{} does not wait for anybody", self.run.journal().run)));
         }
@@ -231,11 +257,11 @@ impl Transaction {
     }
 
     /// Takes back whatever has been changed, from the journal alone; `settle` tells the services,
-    /// unless nothing had been changed.
+    /// unless nothing had been changed, and says whether they have been.
     ///
     /// # Errors
     /// When a file could not be put back; the others have been. [`recover`] tries again.
-    pub fn roll_back(&mut self, settle: impl FnOnce(&Journal, &RolledBack)) -> Result<RolledBack> {
+    pub fn roll_back(&mut self, settle: impl FnOnce(&Journal, &RolledBack) -> bool) -> Result<RolledBack> {
         roll_back::roll_back(&self.root, &mut self.run, settle)
     }
 

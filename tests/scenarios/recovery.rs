@@ -2,7 +2,9 @@
 //! machine is as it was or as it was meant to be, and sshd serves.
 
 mod confirm;
+mod elsewhere;
 mod kill_points;
+mod named;
 mod reported;
 mod unattended;
 

@@ -16,6 +16,16 @@ pub enum Init {
     None,
 }
 
+/// Which start of this machine, or of this container, it is: the kernel's name for the boot, and when
+/// process 1 started (proc_pid_stat(5), field 22). None where that cannot be told.
+#[must_use]
+pub fn boot() -> Option<String> {
+    let kernel = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let first = fs::read_to_string("/proc/1/stat").ok()?;
+    let started = first.rsplit_once(") ")?.1.split(' ').nth(19)?;
+    Some(format!("{} {started}", kernel.trim()))
+}
+
 impl Init {
     /// Reads it from the machine.
     #[must_use]

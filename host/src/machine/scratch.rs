@@ -10,7 +10,7 @@ use std::{
     io::{ErrorKind, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Mutex, Once, PoisonError},
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -19,7 +19,7 @@ use std::{
 const PREFIX: &str = "warded-run-";
 
 /// A temporary directory, removed with all that is in it when this is dropped; where its process was
-/// killed, by the next one that makes one.
+/// killed, by [`sweep`].
 #[derive(Debug)]
 pub struct Scratch {
     directory: tempfile::TempDir,
@@ -48,8 +48,6 @@ impl Scratch {
     fn with_mode(mode: u32) -> Result<Self> {
         let wrong = |error: std::io::Error| Error::failed("cannot make a temporary directory").cause(error);
         let parent = parent()?;
-        static SWEPT: Once = Once::new();
-        SWEPT.call_once(|| sweep(&parent));
         loop {
             let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&parent).map_err(wrong)?;
             let lock = File::open(directory.path()).and_then(|lock| {
@@ -109,8 +107,14 @@ fn parent() -> Result<PathBuf> {
     })
 }
 
-/// Removes what killed processes of this user left there. What cannot be removed does no harm.
-fn sweep(parent: &Path) {
+/// Removes what killed processes of this user left. What cannot be removed does no harm.
+pub fn sweep() {
+    if let Ok(parent) = parent() {
+        sweep_in(&parent);
+    }
+}
+
+fn sweep_in(parent: &Path) {
     let ours = rustix::process::geteuid().as_raw();
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
@@ -215,12 +219,12 @@ mod tests {
         fs::write(above.path().join("warded-run-file"), "").unwrap();
         let held = File::open(above.path().join("warded-run-held")).unwrap();
         flock(&held, FlockOperation::LockExclusive).unwrap();
-        sweep(above.path());
+        sweep_in(above.path());
         let there = |name: &str| above.path().join(name).exists();
         assert_eq!(names.map(there), [false, true, true, true]);
         assert!(above.path().join("warded-run-file").exists());
         drop(held);
-        sweep(above.path());
+        sweep_in(above.path());
         assert!(!there("warded-run-held"));
     }
 

@@ -9,7 +9,7 @@ use crate::{
         Baseline, Candidate, Offered, Proof, Verified, live, unasked,
         unchanged::{self, Digests},
     },
-    machine::{path::AbsolutePath, sshd::Sshd},
+    machine::{facts, path::AbsolutePath, sshd::Sshd},
     transaction::SshdBefore,
 };
 use ssh_key::PublicKey;
@@ -138,6 +138,7 @@ impl Guard {
             binary: context.sshd_binary.clone(),
             offered: offered.clone(),
             files: baseline.files(),
+            boot: facts::boot(),
         })
     }
 }

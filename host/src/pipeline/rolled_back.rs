@@ -50,6 +50,7 @@ mod tests {
             restored: vec!["/y".parse().unwrap()],
             left_alone: left_alone.iter().map(left).collect(),
             reloads: vec![Reload { name: "ssh".parse().unwrap(), service }],
+            was_told: false,
         }
     }
 

@@ -8,9 +8,10 @@ use crate::{
     error::{Error, Result},
     guard::{self, live, unchanged},
     machine::{
-        facts::{Facts, Init},
+        facts::{self, Facts, Init},
         files::Root,
         private::StateDir,
+        scratch,
         services::{self, Reloaded},
         sshd::Sshd,
     },
@@ -77,7 +78,7 @@ impl<'a> Recovery<'a> {
         let mut taken_back = Vec::new();
         loop {
             let mut aftermath = Aftermath::default();
-            let settle = |journal: &Journal, _: &RolledBack| aftermath = self.settle(journal);
+            let settle = |journal: &Journal, done: &RolledBack| self.settled(journal, done, &mut aftermath);
             match transaction::recover(self.state, self.root, settle)? {
                 None => return Ok(taken_back),
                 Some(recovered) => {
@@ -95,14 +96,19 @@ impl<'a> Recovery<'a> {
     pub fn one(&self, number: u64, why: &str) -> Result<Option<TakenBack>> {
         let Some(Journal { run, .. }) = transaction::look(self.state, number)? else { return Ok(None) };
         let mut aftermath = Aftermath::default();
-        let settle = |journal: &Journal, _: &RolledBack| aftermath = self.settle(journal);
+        let settle = |journal: &Journal, done: &RolledBack| self.settled(journal, done, &mut aftermath);
         let files = transaction::roll_back_run(self.state, self.root, number, settle)?;
         Ok(files.map(|files| self.record(TakenBack { run, files, aftermath }, why)))
     }
 
-    /// Tells the services, and looks. What fails here is told, and does not keep the rest back.
-    #[must_use]
-    pub fn settle(&self, journal: &Journal) -> Aftermath {
+    /// Tells the services, and looks; whether they have been told, so far as they run.
+    pub fn settled(&self, journal: &Journal, done: &RolledBack, aftermath: &mut Aftermath) -> bool {
+        *aftermath = self.settle(journal, done.was_told);
+        aftermath.reloads.iter().all(|(_, told)| told.is_ok())
+    }
+
+    /// What fails here is told, and does not keep the rest back.
+    fn settle(&self, journal: &Journal, was_told: bool) -> Aftermath {
         let before = journal.sshd.as_ref();
         let find = |before: &SshdBefore| Sshd::find(&before.config, before.binary.as_deref());
         let (sshd, fault) = match before.map(find).transpose() {
@@ -110,7 +116,7 @@ impl<'a> Recovery<'a> {
             Err(error) => (None, Some(error)),
         };
         let look = || match (sshd.as_ref(), before) {
-            (Some(sshd), Some(before)) => may_reload(sshd, before),
+            (Some(sshd), Some(before)) => may_reload(sshd, before, was_told),
             _ => Ok(()),
         };
         let tell = |reload| self.tell(&journal.run, reload, sshd.as_ref(), &look);
@@ -152,6 +158,7 @@ impl<'a> Recovery<'a> {
             Ok(head) => audit::syslog::head(self.log.directory(), head),
             Err(error) => done.aftermath.fault = done.aftermath.fault.or(Some(error)),
         }
+        scratch::sweep();
         done
     }
 }
@@ -207,16 +214,17 @@ pub fn event(run: &RunIdentity, kind: Kind) -> Event {
 }
 
 /// Whether sshd may be told to read its configuration again: if it is the one that it had before
-/// the run. Somebody else's edit is theirs to switch on; unless sshd has lost something meanwhile,
-/// for then whatever it accepts is better than what it has.
-fn may_reload(sshd: &Sshd, before: &SshdBefore) -> Result<()> {
+/// the run. Somebody else's edit is theirs to switch on; unless sshd has read what is taken back, or
+/// has lost something, for then whatever it accepts is better than what it has: that may keep
+/// everybody out, and a look without a login does not see it.
+fn may_reload(sshd: &Sshd, before: &SshdBefore, was_told: bool) -> Result<()> {
     // A journal of an older version says nothing of them.
-    if before.files.is_empty() {
+    if was_told || before.files.is_empty() {
         return Ok(());
     }
     let now = unchanged::now(before.config.as_path())?;
     let Some(path) = unchanged::difference(&before.files, &now) else { return Ok(()) };
-    if fault_now(sshd, before).is_some() {
+    if let Seen::Lost(_) = seen_now(sshd, before) {
         return Ok(());
     }
     Err(Error::refused(format!("sshd is not told to reload: {} was changed by somebody else", path.display()))
@@ -228,7 +236,7 @@ fn may_reload(sshd: &Sshd, before: &SshdBefore) -> Result<()> {
 fn as_before(sshd: &Sshd, before: &SshdBefore) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let Some(fault) = fault_now(sshd, before) else { return Ok(()) };
+        let (Seen::Lost(fault) | Seen::Unknown(fault)) = seen_now(sshd, before) else { return Ok(()) };
         if Instant::now() >= deadline {
             return Err(fault);
         }
@@ -236,14 +244,22 @@ fn as_before(sshd: &Sshd, before: &SshdBefore) -> Result<()> {
     }
 }
 
-/// What is not as before, seen once.
-fn fault_now(sshd: &Sshd, before: &SshdBefore) -> Option<Error> {
-    let expected = before.offered.as_ref()?;
+/// What one look at sshd says.
+enum Seen {
+    AsBefore,
+    Lost(Error),
+    /// The look did not come to its end: that says nothing of sshd.
+    Unknown(Error),
+}
+
+fn seen_now(sshd: &Sshd, before: &SshdBefore) -> Seen {
+    let Some(expected) = &before.offered else { return Seen::AsBefore };
     let mut now = sshd.clone();
     now.listener = sshd.listener_now();
     match guard::served(&now) {
-        Ok(None) if sshd.listener.is_none() => None,
-        Ok(None) => Some(Error::failed("sshd does not listen any more")),
+        // At the next boot there is none yet. In this one, sshd did not survive its reload.
+        Ok(None) if sshd.listener.is_none() && before.boot != facts::boot() => Seen::AsBefore,
+        Ok(None) => Seen::Lost(Error::failed("sshd does not listen any more").next("start it: systemctl start ssh")),
         Ok(Some(offered)) => {
             let lost: Vec<_> = expected
                 .iter()
@@ -251,9 +267,9 @@ fn fault_now(sshd: &Sshd, before: &SshdBefore) -> Option<Error> {
                 .map(|print| neutral(print))
                 .collect();
             let message = || format!("sshd does not offer {} as before", count(lost.len(), "host key"));
-            (!lost.is_empty()).then(|| Error::failed(message()).seen(lost.join("\n")))
+            if lost.is_empty() { Seen::AsBefore } else { Seen::Lost(Error::failed(message()).seen(lost.join("\n"))) }
         }
-        Err(error) => Some(error),
+        Err(error) => Seen::Unknown(error),
     }
 }
 

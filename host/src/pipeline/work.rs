@@ -15,10 +15,7 @@ use crate::{
     transaction::{FileChange, NewFile, Order, OwnFile, ReadSet, Reload, RunIdentity, Undo},
 };
 use jiff::{SignedDuration, Timestamp};
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// Changes on their way to the machine. Its files are those that were reviewed; none can be added.
 #[derive(Debug)]
@@ -153,7 +150,7 @@ impl Work {
             .map(|staged| {
                 let mode = staged.after.mode(staged.before.as_ref());
                 let (after, order) = match &staged.after {
-                    After::Removed => (None, order_of_removal(staged.path.as_path())),
+                    After::Removed => (None, order_of_removal(staged)),
                     After::Bytes { contents, .. } => {
                         (Some(NewFile::new(contents.clone(), mode)), order_of(staged, contents, changes))
                     }
@@ -266,12 +263,9 @@ fn order_of(file: &Staged, contents: &[u8], changes: &ChangeSet) -> Order {
 }
 
 /// What a configuration may name goes after the configuration.
-fn order_of_removal(path: &Path) -> Order {
-    if path.to_str().is_some_and(|path| path.ends_with("-cert.pub")) {
-        Order::RemoveCertificate
-    } else {
-        Order::RemoveOther
-    }
+fn order_of_removal(file: &Staged) -> Order {
+    let is_list = file.before.as_ref().is_some_and(|before| is_revocation_list(&before.contents));
+    if is_list || file.path.as_str().ends_with("-cert.pub") { Order::RemoveCertificate } else { Order::RemoveOther }
 }
 
 fn nameless() -> Error {

@@ -48,6 +48,9 @@ pub struct SshdBefore {
     /// The files of its configuration, with the digest of each.
     #[serde(default)]
     pub files: BTreeMap<PathBuf, Digest>,
+    /// Which boot that was; none: it cannot be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
 }
 
 /// The condition under which a run is kept.

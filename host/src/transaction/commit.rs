@@ -12,8 +12,22 @@ use std::{collections::BTreeMap, io};
 /// How often somebody else may replace a file while it is put back.
 const MAX_EXCHANGES: u8 = 100;
 
-/// Makes all changes, in order; syncs the directories after each group.
-pub(super) fn commit(changes: &[Prepared]) -> Result<()> {
+/// Makes the changes up to where sshd is told, in order: what goes then is in use until it has been.
+pub(super) fn put_in(changes: &[Prepared]) -> Result<()> {
+    carry_out(changes.split_at(told_at(changes)).0)
+}
+
+/// Makes the rest, once sshd has been told: nobody reads it any more.
+pub(super) fn take_out(changes: &[Prepared]) -> Result<()> {
+    carry_out(changes.split_at(told_at(changes)).1)
+}
+
+fn told_at(changes: &[Prepared]) -> usize {
+    changes.partition_point(|change| !change.change.order.is_in_use_until_told())
+}
+
+/// Syncs the directories after each group.
+fn carry_out(changes: &[Prepared]) -> Result<()> {
     for group in changes.chunk_by(|a, b| a.change.order == b.change.order) {
         let mut directories = BTreeMap::new();
         for change in group {

@@ -2,6 +2,7 @@
 //! and configuration each of them has. Whoever can read a directory can lock it, so root's locks
 //! are in a place of root's own, named after the directories.
 
+use super::run_directory::Run;
 use crate::{
     error::{Error, Result},
     machine::{
@@ -10,6 +11,7 @@ use crate::{
     },
     text,
 };
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fs,
@@ -24,11 +26,20 @@ const WAIT: Duration = if cfg!(test) { Duration::from_millis(200) } else { Durat
 const PAUSE: Duration = Duration::from_millis(50);
 /// Where only root can write, the same place for every run, and empty after each boot.
 const RUN: [&str; 2] = ["/run", "/var/run"];
+/// In what stands for a directory: who changed something there last.
+const MARK: &str = "run";
+
+/// A run, as another one with another state directory sees it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Marked {
+    state: String,
+    run: u64,
+}
 
 /// Locked directories, until dropped.
 #[derive(Debug)]
 pub(super) struct Locks {
-    _held: Vec<Lock>,
+    held: Vec<Lock>,
 }
 
 #[derive(Debug)]
@@ -36,7 +47,7 @@ enum Lock {
     /// The directory itself: an ordinary user's.
     Directory { _lock: DirectoryLock },
     /// What stands for it among root's locks.
-    Root { _lock: StateLock },
+    Root { own: StateDir, _lock: StateLock },
 }
 
 impl Locks {
@@ -50,7 +61,54 @@ impl Locks {
         let until = Instant::now() + WAIT;
         let roots = if directories.is_empty() { None } else { roots_locks() };
         let held = directories.values().map(|place| take(place, roots.as_ref(), until)).collect::<Result<_>>()?;
-        Ok(Self { _held: held })
+        Ok(Self { held })
+    }
+
+    /// Refuses to change anything on top of a run that has not ended and has another state directory:
+    /// neither would know of the other. What it left is in order again after the next boot, or is
+    /// taken back then.
+    ///
+    /// # Errors
+    /// Refused: there is one.
+    pub(super) fn refuse_unended_elsewhere(&self, state: &StateDir) -> Result<()> {
+        for own in self.marked() {
+            let Some(Marked { state: other, run }) =
+                own.read(MARK)?.and_then(|text| serde_json::from_slice(&text).ok())
+            else {
+                continue;
+            };
+            let other = Path::new(&other);
+            if other == state.path() {
+                continue;
+            }
+            let Some(theirs) = StateDir::find(other)? else { continue };
+            if let Some(journal) = Run::look(&theirs, run)?.map(Run::into_journal).filter(|journal| !journal.is_final())
+            {
+                let whose = text::neutral(&other.to_string_lossy());
+                return Err(Error::refused(format!("{}, whose state is in {whose}, has not ended", journal.run))
+                    .cause("it was interrupted, or waits to be confirmed; it may be taken back any moment")
+                    .state("nothing was changed")
+                    .next(format!("warded --state {whose} status")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Says whose run this is, for those with another state directory.
+    ///
+    /// # Errors
+    /// When it cannot be written down.
+    pub(super) fn mark(&self, state: &StateDir, run: u64) -> Result<()> {
+        let mark = Marked { state: state.path().to_string_lossy().into_owned(), run };
+        let text = serde_json::to_vec(&mark).map_err(|error| Error::failed("cannot mark a lock").cause(error))?;
+        self.marked().try_for_each(|own| own.write(MARK, &text, 0o600))
+    }
+
+    fn marked(&self) -> impl Iterator<Item = &StateDir> {
+        self.held.iter().filter_map(|lock| match lock {
+            Lock::Root { own, .. } => Some(own),
+            Lock::Directory { .. } => None,
+        })
     }
 }
 
@@ -71,7 +129,9 @@ fn take(place: &Place, roots: Option<&StateDir>, until: Instant) -> Result<Lock>
     let stands_for_it = roots.and_then(|roots| roots.sub(&format!("{:x}-{}", key.device, key.inode)).ok());
     loop {
         let taken = match &stands_for_it {
-            Some(own) => own.try_lock().map_err(|error| failed(&error))?.map(|lock| Lock::Root { _lock: lock }),
+            Some(own) => {
+                own.try_lock().map_err(|error| failed(&error))?.map(|lock| Lock::Root { own: own.clone(), _lock: lock })
+            }
             None => {
                 let lock = place.try_lock_directory().map_err(|error| failed(&error))?;
                 lock.map(|lock| Lock::Directory { _lock: lock })

@@ -17,6 +17,7 @@ use crate::{
     },
 };
 use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
 
 /// How long after its time a run that nobody confirmed is left to whoever watches it.
 const GRACE: SignedDuration = SignedDuration::from_secs(60);
@@ -65,11 +66,15 @@ pub fn unconfirmed(state: &StateDir) -> Result<Option<Journal>> {
 }
 
 /// Takes the newest interrupted run back. To be called until there is none. `settle` tells the
-/// services, while nobody else can work on the run.
+/// services, while nobody else can work on the run, and says whether they have been told.
 ///
 /// # Errors
 /// When a file could not be put back, or another run has its directory.
-pub fn recover(state: &StateDir, root: &Root, settle: impl FnOnce(&Journal, &RolledBack)) -> Result<Option<Recovered>> {
+pub fn recover(
+    state: &StateDir,
+    root: &Root,
+    settle: impl FnOnce(&Journal, &RolledBack) -> bool,
+) -> Result<Option<Recovered>> {
     let Some(journal) = interrupted(state)? else { return Ok(None) };
     let rolled_back = roll_back_run(state, root, journal.run.run, settle)?;
     Ok(rolled_back.map(|rolled_back| Recovered { run: journal.run, rolled_back }))
@@ -84,14 +89,19 @@ pub fn roll_back_run(
     state: &StateDir,
     root: &Root,
     number: u64,
-    settle: impl FnOnce(&Journal, &RolledBack),
+    settle: impl FnOnce(&Journal, &RolledBack) -> bool,
 ) -> Result<Option<RolledBack>> {
     let Some(mut run) = Run::open(state, number)?.filter(|run| !run.journal().is_final()) else { return Ok(None) };
-    let mut places = Vec::new();
-    for entry in &run.journal().entries {
-        places.extend(entry.places(root)?.map(<[_; 2]>::from).into_iter().flatten());
+    // Each directory once: there may be more files than a process may have open. One that cannot be
+    // opened keeps nothing else from being put back.
+    let mut places = BTreeMap::new();
+    let config = run.journal().sshd.as_ref().map(|sshd| root.place(&sshd.config, usize::MAX));
+    let known = run.journal().entries.iter().map(|entry| entry.places(root));
+    let known = known.filter_map(Result::ok).flatten().flat_map(<[_; 2]>::from);
+    for place in known.chain(config.and_then(Result::ok).flatten()) {
+        places.insert((place.key().device, place.key().inode), place);
     }
-    let _locks = Locks::take(&places)?;
+    let _locks = Locks::take(places.values())?;
     roll_back::roll_back(root, &mut run, settle).map(Some)
 }
 

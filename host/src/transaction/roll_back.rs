@@ -2,7 +2,7 @@
 //! watchdog, or at the next boot. A file is touched only if its bytes are the journal's.
 
 use super::{
-    Reload, commit, interruption,
+    Order, Reload, commit, interruption,
     journal::{Entry, Journal, State, Version},
     run_directory::Run,
 };
@@ -25,6 +25,8 @@ pub struct RolledBack {
     pub left_alone: Vec<LeftAlone>,
     /// The services to reload: those of the run, unless none of its changes had been made.
     pub reloads: Vec<Reload>,
+    /// Whether sshd may have read what the run had changed.
+    pub was_told: bool,
 }
 
 impl fmt::Display for RolledBack {
@@ -56,24 +58,56 @@ impl fmt::Display for LeftAlone {
     }
 }
 
-/// Takes back what the run has changed, in reverse order; has `settle` tell the services; and
-/// removes the temporary files. Stopped anywhere, it can be done again, and tells them then.
-pub(super) fn roll_back(root: &Root, run: &mut Run, settle: impl FnOnce(&Journal, &RolledBack)) -> Result<RolledBack> {
+/// Takes back what the run has changed, in reverse order; has `settle` tell the services; takes out
+/// what nobody uses then; and removes the temporary files. Stopped anywhere, it can be done again, and
+/// tells them then.
+pub(super) fn roll_back(
+    root: &Root,
+    run: &mut Run,
+    settle: impl FnOnce(&Journal, &RolledBack) -> bool,
+) -> Result<RolledBack> {
     let is_first_attempt = run.journal().state != State::RollingBack;
     match run.journal().state {
         State::Prepared | State::RollingBack => {}
         State::Committing | State::Unconfirmed => {
             // On disk before the first file: whoever finds only old files later, tells the services.
-            if has_changed(root, run)? {
+            if has_changed(root, run) {
                 run.advance(State::RollingBack)?;
             }
         }
         State::RolledBack => return Ok(RolledBack::default()),
         State::Kept => return Err(Error::failed(format!("{} was kept already", run.journal().run)).next("warded undo")),
     }
-    let mut done = RolledBack::default();
+    let mut done = RolledBack { was_told: run.was_told()?, ..RolledBack::default() };
+    let entries = run.journal().entries.iter().enumerate().rev();
+    let (in_use, others): (Vec<_>, Vec<_>) = entries.partition(|(_, entry)| is_in_use_until_told(entry));
+    let failures = restore_all(root, run, &others, &mut done);
+    // Services are told of what is back, even if one file is not: but not by every attempt anew.
+    let mut told = true;
+    if run.journal().state == State::RollingBack && (is_first_attempt || failures.is_empty()) {
+        done.reloads.clone_from(&run.journal().reloads);
+        told = settle(run.journal(), &done) || !done.was_told;
+        interruption::point("settled");
+    }
+    // The first is told; all of them will be met again by the next attempt.
+    if let Some(first) = failures.into_iter().next() {
+        return Err(first.next("run `warded recover`"));
+    }
+    take_out_all(root, run, &in_use, &others, told, &mut done);
+    run.advance(State::RolledBack)?;
+    interruption::point("rolled back");
+    done.left_alone.extend(tidy(root, run));
+    Ok(done)
+}
+
+/// What the run brought in, and a configuration may name: keys, certificates, lists.
+fn is_in_use_until_told(entry: &Entry) -> bool {
+    entry.before.is_none() && matches!(entry.order, Order::WriteKey | Order::WriteCertificate)
+}
+
+/// Restores those, each for itself; what went wrong.
+fn restore_all(root: &Root, run: &Run, entries: &[(usize, &Entry)], done: &mut RolledBack) -> Vec<Error> {
     let mut failures = Vec::new();
-    let entries: Vec<(usize, &Entry)> = run.journal().entries.iter().enumerate().rev().collect();
     for group in entries.chunk_by(|a, b| a.1.order == b.1.order) {
         let mut directories = BTreeMap::new();
         for (index, entry) in group {
@@ -88,20 +122,64 @@ pub(super) fn roll_back(root: &Root, run: &mut Run, settle: impl FnOnce(&Journal
         let synced = directories.into_values().try_for_each(|place: Place| place.sync_directory());
         failures.extend(synced.err().map(|error| Error::failed("could not sync a directory").cause(error)));
     }
-    // Services are told of what is back, even if one file is not: but not by every attempt anew.
-    if run.journal().state == State::RollingBack && (is_first_attempt || failures.is_empty()) {
-        done.reloads.clone_from(&run.journal().reloads);
-        settle(run.journal(), &done);
-        interruption::point("settled");
+    failures
+}
+
+/// Takes out what the run brought in and nobody names any more. sshd refuses every public key where a
+/// list of revoked ones that it was told of is missing. What stays does no harm: so the run has ended.
+fn take_out_all(
+    root: &Root,
+    run: &Run,
+    in_use: &[(usize, &Entry)],
+    others: &[(usize, &Entry)],
+    told: bool,
+    done: &mut RolledBack,
+) {
+    let mut directories = BTreeMap::new();
+    let theirs: Vec<&Entry> = others.iter().map(|(_, entry)| *entry).filter(|other| is_theirs(done, other)).collect();
+    for (index, entry) in in_use {
+        let is_absent = |(target, _): (Place, Place)| matches!(look(&target, entry), Ok(Found::Nothing));
+        let outcome = if entry.places(root).is_ok_and(|places| places.is_some_and(is_absent)) {
+            Ok(Outcome::AsBefore)
+        } else if !told {
+            Ok(Outcome::LeftAlone("sshd has not been told that it goes, and may still read it".to_owned()))
+        } else if let Some(other) = theirs.iter().find(|other| may_name(root, other, &entry.name)) {
+            Ok(Outcome::LeftAlone(format!("{} was left alone, and may name it", other.path)))
+        } else {
+            restore(root, run, *index, entry, &mut directories)
+        };
+        let left = match outcome {
+            Ok(Outcome::AsBefore) => None,
+            Ok(Outcome::Restored) => {
+                done.restored.push(entry.path.clone());
+                None
+            }
+            Ok(Outcome::LeftAlone(why)) => Some(why),
+            Err(error) => Some(error.message().to_owned()),
+        };
+        done.left_alone.extend(left.map(|why| LeftAlone { path: entry.path.clone(), why }));
+        interruption::point("taken out");
     }
-    // The first is told; all of them will be met again by the next attempt.
-    if let Some(first) = failures.into_iter().next() {
-        return Err(first.next("run `warded recover`"));
+    // Whether a file that nobody names is gone for good, nobody depends on.
+    drop(directories.into_values().try_for_each(|place: Place| place.sync_directory()));
+}
+
+fn is_theirs(done: &RolledBack, entry: &Entry) -> bool {
+    done.left_alone.iter().any(|left| left.path == entry.path)
+}
+
+/// Whether a file that was left alone may name this one: the run had put its own in that place, and what
+/// is there now has the name in it, or cannot be read.
+fn may_name(root: &Root, left: &Entry, name: &str) -> bool {
+    let Ok(Some((target, temporary))) = left.places(root) else { return true };
+    if left.after.as_ref().is_some_and(|after| is_version(after, &temporary)) {
+        return false;
     }
-    run.advance(State::RolledBack)?;
-    interruption::point("rolled back");
-    done.left_alone.extend(tidy(root, run));
-    Ok(done)
+    match target.snapshot() {
+        Ok(Some(found)) => found.contents.windows(name.len()).any(|part| part == name.as_bytes()),
+        Ok(None) => false,
+        Err(_) => true,
+    }
 }
 
 /// Removes the temporary files of a run that has ended, and copies that are of no more use; says
@@ -109,15 +187,27 @@ pub(super) fn roll_back(root: &Root, run: &mut Run, settle: impl FnOnce(&Journal
 pub(super) fn tidy(root: &Root, run: &Run) -> Vec<LeftAlone> {
     let mut left = Vec::new();
     let mut again = false;
+    let mut directories = BTreeMap::new();
+    let mut untidied = |left: &mut Vec<LeftAlone>, entry: &Entry, error: &Error| {
+        again = true;
+        left.push(LeftAlone { path: entry.path.clone(), why: untidy("its temporary file", error) });
+    };
     for (index, entry) in run.journal().entries.iter().enumerate() {
         match tidy_one(root, run, index, entry) {
-            Ok(theirs) => left.extend(theirs),
-            Err(error) => {
-                again = true;
-                left.push(LeftAlone { path: entry.path.clone(), why: untidy("its temporary file", &error) });
+            Ok(Tidied::Nothing) => {}
+            Ok(Tidied::Removed(place)) => {
+                directories.insert((place.key().device, place.key().inode), (place, entry));
             }
+            Ok(Tidied::Theirs(theirs)) => left.extend(theirs),
+            Err(error) => untidied(&mut left, entry, &error),
         }
         interruption::point("tidied");
+    }
+    // A private key that is gone is not to come back with a power cut.
+    for (place, entry) in directories.into_values() {
+        if let Err(error) = place.sync_directory() {
+            untidied(&mut left, entry, &Error::failed("could not sync its directory").cause(error));
+        }
     }
     let ended = if run.journal().state == State::Kept {
         run.settle_own().and(run.remove_new_keys())
@@ -132,16 +222,27 @@ pub(super) fn tidy(root: &Root, run: &Run) -> Vec<LeftAlone> {
     left
 }
 
-fn tidy_one(root: &Root, run: &Run, index: usize, entry: &Entry) -> Result<Option<LeftAlone>> {
-    let Some(temporary) = root.find(&entry.temporary_at, &entry.temporary)? else { return Ok(None) };
+/// What became of a temporary file.
+enum Tidied {
+    Nothing,
+    Removed(Place),
+    /// None where its path cannot be shown.
+    Theirs(Option<LeftAlone>),
+}
+
+fn tidy_one(root: &Root, run: &Run, index: usize, entry: &Entry) -> Result<Tidied> {
+    let Some(temporary) = root.find(&entry.temporary_at, &entry.temporary)? else { return Ok(Tidied::Nothing) };
+    if temporary.inode()?.is_none() {
+        return Ok(Tidied::Nothing);
+    }
     if is_disposable(run, index, &temporary)? {
         temporary.remove().map_err(|error| {
             Error::failed(format!("could not remove {}", temporary.resolved().display())).cause(error)
         })?;
-        return Ok(None);
+        return Ok(Tidied::Removed(temporary));
     }
     let why = format!("somebody wrote to {} while it was replaced; this is what they wrote", entry.path);
-    Ok(LeftAlone::at(&temporary.resolved(), why))
+    Ok(Tidied::Theirs(LeftAlone::at(&temporary.resolved(), why)))
 }
 
 /// Why something was left, and what becomes of it.
@@ -166,16 +267,14 @@ enum Found {
     Other,
 }
 
-/// Whether any of the changes is in place.
-fn has_changed(root: &Root, run: &Run) -> Result<bool> {
-    for entry in &run.journal().entries {
-        let Some((target, _)) = entry.places(root)? else { continue };
-        match (&entry.after, look(&target, entry)?) {
-            (Some(_), Found::New) | (None, Found::Nothing) => return Ok(true),
-            (_, Found::New | Found::Nothing | Found::Old | Found::Other) => {}
-        }
-    }
-    Ok(false)
+/// Whether any of the changes is in place. What cannot be looked at may be one.
+fn has_changed(root: &Root, run: &Run) -> bool {
+    let is_in_place = |entry: &Entry| -> Result<bool> {
+        let Some((target, _)) = entry.places(root)? else { return Ok(false) };
+        let found = look(&target, entry)?;
+        Ok(matches!((&entry.after, found), (Some(_), Found::New) | (None, Found::Nothing)))
+    };
+    run.journal().entries.iter().any(|entry| is_in_place(entry).unwrap_or(true))
 }
 
 fn restore(

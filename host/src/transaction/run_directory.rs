@@ -24,6 +24,8 @@ const WATCH: &str = "watch";
 /// Files of Warded's own that take their places once the run is kept; and the names of those that go.
 const OWN_WRITTEN: &str = "own";
 const OWN_REMOVED: &str = "own-removed";
+/// There until sshd is told: then it may have read what has changed.
+const UNTOLD: &str = "untold";
 /// The directory of all runs.
 pub(super) const RUNS: &str = "runs";
 
@@ -114,6 +116,19 @@ impl Run {
         Ok(())
     }
 
+    /// Notes that sshd is about to be told. Needs no room on the disk; and not to be synced: after a
+    /// power cut another sshd reads what is there then.
+    pub(super) fn note_told(&self) -> Result<()> {
+        self.directory.remove(UNTOLD)?;
+        interruption::point("noted that sshd is told");
+        Ok(())
+    }
+
+    /// Whether sshd may have been told.
+    pub(super) fn was_told(&self) -> Result<bool> {
+        Ok(self.directory.read(UNTOLD)?.is_none())
+    }
+
     /// Makes the changes final.
     pub(super) fn keep(&mut self) -> Result<()> {
         match self.advance(State::Kept) {
@@ -175,6 +190,7 @@ impl Run {
 
     /// Removes the states that will not come: the sign that nothing is left to tidy.
     pub(super) fn remove_pending(&self) -> Result<()> {
+        self.directory.remove(UNTOLD)?;
         let pending = State::ALL.iter().filter(|state| state.file() != FILE);
         pending.copied().try_for_each(|state| self.directory.remove(state.file()))
     }
@@ -191,7 +207,8 @@ impl Run {
         let Some(directory) = state.find_sub(&name)? else { return Ok(()) };
         let Some(_lock) = directory.try_lock()? else { return Ok(()) };
         if directory.read(FILE)?.is_none() {
-            for waste in ["old", "new", OWN_WRITTEN, OWN_REMOVED, WATCH].into_iter().chain(State::ALL.map(State::file))
+            for waste in
+                ["old", "new", OWN_WRITTEN, OWN_REMOVED, WATCH, UNTOLD].into_iter().chain(State::ALL.map(State::file))
             {
                 directory.remove(waste)?;
             }
@@ -224,6 +241,7 @@ impl Run {
             Some(OwnFile::Remove { name }) => self.directory.sub(OWN_REMOVED)?.write(name, b"", 0o600)?,
             None => {}
         }
+        self.directory.write(UNTOLD, b"", 0o600)?;
         interruption::point("copies written");
         for state in State::ALL.into_iter().rev() {
             self.directory.write(state.file(), &self.journal.in_state(state)?, 0o600)?;

@@ -241,7 +241,13 @@ fn judge(subject: &Subject, task: Task, left: Left) -> Result<(), String> {
     // What somebody has edited while it was changed is left to them, and told.
     let left_alone = left == Left::Edited && {
         let mut rest = now.clone();
-        rest.insert(config.clone(), base.files[&config].clone());
+        let theirs = rest.insert(config.clone(), base.files[&config].clone()).unwrap();
+        // So is what they name.
+        let names = |path: &std::path::Path| {
+            let name = path.file_name().unwrap().as_encoded_bytes();
+            theirs.bytes.windows(name.len()).any(|part| part == name)
+        };
+        rest.retain(|path, _| base.files.contains_key(path) || !names(path));
         rest == base.files
     };
     let as_meant = match left {

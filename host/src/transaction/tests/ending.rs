@@ -23,7 +23,7 @@ fn own(machine: &Machine) -> Option<Vec<u8>> {
 }
 
 fn clear(machine: &Machine) {
-    for name in ["d/cert", "d/conf", "d/gone", "e/key"] {
+    for name in ["d/cert", "d/conf", "d/gone", "e/key", "d/list.krl"] {
         let _absent = fs::remove_file(machine.path(name));
     }
 }
@@ -38,7 +38,10 @@ fn whoever_takes_a_run_back_tells_the_services_wherever_the_one_before_was_stopp
             drop(transaction);
             let told = Cell::new(0);
             let take_back = || {
-                let settle = |journal: &Journal, _: &RolledBack| told.set(told.get() + journal.reloads.len());
+                let settle = |journal: &Journal, _: &RolledBack| {
+                    told.set(told.get() + journal.reloads.len());
+                    true
+                };
                 drop(recover(&machine.state, &machine.root, settle).unwrap());
             };
             let killed = kill_at(number, take_back);
@@ -145,11 +148,11 @@ fn what_is_confirmed_stays_and_what_is_not_goes() {
             assert_eq!((journal.run.run, journal.entries.len(), left), (1, 4, Vec::new()));
             assert!(own(&machine).is_some() && machine.tree().len() == 3);
             assert!(confirm(&machine.state, &machine.root, |_| Ok(())).unwrap().is_none());
-            assert!(roll_back_run(&machine.state, &machine.root, 1, |_, _| {}).unwrap().is_none());
+            assert!(roll_back_run(&machine.state, &machine.root, 1, |_, _| true).unwrap().is_none());
             drop(watched);
             assert!(machine.undo());
         } else {
-            let taken_back = roll_back_run(&machine.state, &machine.root, 1, |_, _| {}).unwrap().unwrap();
+            let taken_back = roll_back_run(&machine.state, &machine.root, 1, |_, _| true).unwrap().unwrap();
             assert_eq!((taken_back.restored.len(), taken_back.reloads.len()), (4, 1));
             assert!(own(&machine).is_none());
             assert!(confirm(&machine.state, &machine.root, |_| Ok(())).unwrap().is_none());
@@ -168,4 +171,103 @@ fn whoever_watches_in_vain_is_not_waited_for_for_ever() {
     drop(transaction);
     assert!(unconfirmed(&machine.state).unwrap().is_none());
     assert_eq!(machine.recover().unwrap().unwrap().rolled_back.restored.len(), 4);
+}
+
+/// A list that a configuration names, both new; the configuration in the place of another one.
+fn list_and_configuration(machine: &Machine) -> Transaction {
+    machine.put("d/conf", b"old configuration", 0o640);
+    let mut transaction = machine
+        .begin(vec![
+            machine.change("d/list.krl", Some((b"a list", 0o644)), Order::WriteCertificate),
+            machine.change("d/conf", Some((b"RevokedKeys list.krl", 0o644)), Order::WriteOther),
+        ])
+        .unwrap();
+    transaction.commit().unwrap();
+    transaction
+}
+
+#[test]
+fn what_a_configuration_names_goes_when_sshd_has_been_told_and_not_before() {
+    Machine::everywhere(|machine| {
+        let mut transaction = list_and_configuration(machine);
+        let list = machine.path("d/list.krl");
+        transaction.tells().unwrap();
+        let done = transaction
+            .roll_back(|_, done| {
+                assert!(done.was_told && list.exists());
+                assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"old configuration");
+                true
+            })
+            .unwrap();
+        assert!(!list.exists() && done.left_alone.is_empty(), "{done:?}");
+        drop(transaction);
+        clear(machine);
+
+        // It could not be told.
+        let mut transaction = list_and_configuration(machine);
+        transaction.tells().unwrap();
+        let done = transaction.roll_back(|_, _| false).unwrap();
+        assert!(list.exists() && done.left_alone.len() == 1, "{done:?}");
+        drop(transaction);
+        clear(machine);
+
+        // It was never told of it.
+        let mut transaction = list_and_configuration(machine);
+        let done = transaction.roll_back(|_, done| done.was_told).unwrap();
+        assert!(!list.exists() && done.left_alone.is_empty(), "{done:?}");
+        drop(transaction);
+        clear(machine);
+
+        // Somebody has added to the configuration that names it.
+        let mut transaction = list_and_configuration(machine);
+        transaction.tells().unwrap();
+        fs::write(machine.path("d/conf"), "RevokedKeys list.krl\n# theirs\n").unwrap();
+        let done = transaction.roll_back(|_, _| true).unwrap();
+        assert!(list.exists() && done.left_alone.len() == 2, "{done:?}");
+        drop(transaction);
+        clear(machine);
+
+        // Somebody has written another one.
+        let mut transaction = list_and_configuration(machine);
+        transaction.tells().unwrap();
+        fs::write(machine.path("d/conf"), "# theirs\n").unwrap();
+        let done = transaction.roll_back(|_, _| true).unwrap();
+        assert!(!list.exists() && done.left_alone.len() == 1, "{done:?}");
+    });
+}
+
+#[test]
+fn a_directory_that_is_no_longer_safe_keeps_nothing_else_from_being_put_back() {
+    let machine = Machine::new("/tmp");
+    let changes = example(&machine);
+    let mut transaction = machine.begin(changes).unwrap();
+    transaction.commit().unwrap();
+    drop(transaction);
+    let open = |mode| fs::set_permissions(machine.path("e"), fs::Permissions::from_mode(mode)).unwrap();
+    open(0o777);
+    assert!(machine.recover().is_err());
+    assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"old configuration");
+    open(0o755);
+    machine.recover().unwrap().unwrap();
+    assert_eq!(machine.path("e/key").metadata().unwrap().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn many_files_are_put_back_with_few_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let machine = Machine::new("/tmp");
+    let change = |number: usize| {
+        let name = format!("d/{number}");
+        machine.put(&name, b"old", 0o600);
+        machine.change(&name, Some((b"new", 0o600)), Order::WriteOther)
+    };
+    let mut transaction = machine.begin((0..600).map(change).collect()).unwrap();
+    transaction.commit().unwrap();
+    drop(transaction);
+    let limit = getrlimit(Resource::Nofile);
+    let few = rustix::process::Rlimit { current: Some(1024), maximum: limit.maximum };
+    setrlimit(Resource::Nofile, few).unwrap();
+    let recovered = machine.recover();
+    setrlimit(Resource::Nofile, limit).unwrap();
+    assert_eq!(recovered.unwrap().unwrap().rolled_back.restored.len(), 600);
 }

@@ -1,0 +1,80 @@
+//! What sshd reads at each login is there as long as sshd was told of it: a list of revoked keys that
+//! is missing shuts everybody out, whose key is none of the list's too.
+
+use super::*;
+
+/// A list of revoked keys is in use, and nobody has confirmed it; nobody watches.
+fn unconfirmed(machine: &Machine) -> PathBuf {
+    machine.certify();
+    let apply = ["apply", "revoke-users", "--yes", "--set", "serial=7", "--confirm-within", "10m"];
+    machine.warded(apply).ends(0);
+    watchdogs(machine).into_iter().for_each(|pid| send(pid, Signal::KILL));
+    wait("the watchdog ends", LONG, || watchdogs(machine).is_empty());
+    serves(machine);
+    machine.path("ssh/warded-revoked.krl")
+}
+
+#[test]
+fn a_list_goes_with_what_names_it_whatever_else_was_edited() {
+    let machine = Machine::start();
+    let list = unconfirmed(&machine);
+    let theirs = machine.path("ssh/sshd_config.d/70-theirs.conf");
+    fs::write(&theirs, "MaxAuthTries 5\n").unwrap();
+    recover(&machine, 0);
+    assert!(!list.exists());
+    serves(&machine);
+    // sshd has read that it is gone.
+    let effective = Run::of(machine.command("/usr/sbin/sshd").args(["-T", "-f"]).arg(machine.config())).ends(0);
+    assert!(effective.stdout.contains("revokedkeys none"), "{}", effective.stdout);
+}
+
+#[test]
+fn a_list_stays_where_sshd_cannot_be_told_or_somebodys_file_names_it() {
+    let machine = Machine::start();
+    let list = unconfirmed(&machine);
+    let theirs = machine.path("ssh/sshd_config.d/70-theirs.conf");
+    // sshd would end if it were told to read that.
+    fs::write(&theirs, "MaxAuthTrie 5\n").unwrap();
+    let recovered = recover(&machine, 4);
+    assert!(list.exists(), "{recovered}");
+    let left = recovered["runs"][0]["left_alone"].to_string();
+    assert!(left.contains("warded-revoked.krl") && left.contains("may still read it"), "{recovered}");
+    serves(&machine);
+
+    let machine = Machine::start();
+    let list = unconfirmed(&machine);
+    let edited = machine.path("ssh/sshd_config.d/50-warded.conf");
+    let text = fs::read_to_string(&edited).unwrap();
+    fs::write(&edited, format!("{text}MaxAuthTries 5\n")).unwrap();
+    let recovered = recover(&machine, 4);
+    assert!(list.exists(), "{recovered}");
+    let left = recovered["runs"][0]["left_alone"].to_string();
+    assert!(left.contains("50-warded.conf") && left.contains("may name it"), "{recovered}");
+    serves(&machine);
+}
+
+/// Undone, sshd is told before the list goes; killed in between, everybody gets in.
+#[test]
+fn an_undo_takes_a_list_out_when_sshd_has_been_told() {
+    let machine = Machine::start();
+    machine.certify();
+    machine.warded(["apply", "revoke-users", "--yes", "--set", "serial=7"]).ends(0);
+    let list = machine.path("ssh/warded-revoked.krl");
+    let told = || fs::read_to_string(machine.path("sshd.log")).unwrap().matches("Received SIGHUP").count();
+    let before = told();
+    let trace = machine.path("trace");
+    let mut undo = machine.command("strace");
+    // The second exchange takes the list out; the watchdog's own roll back is not traced.
+    undo.arg("-o").arg(&trace).args(["-e", "trace=renameat2", "-e", "inject=renameat2:signal=KILL:when=2"]);
+    undo.arg(env!("CARGO_BIN_EXE_warded")).args(["undo", "--yes"]);
+    let run = Run::of(machine.environment(&mut undo));
+    assert!(run.code != Some(0) && fs::read_to_string(&trace).unwrap().contains("killed by SIGKILL"), "{run:?}");
+    assert!(told() > before, "it was taken out before sshd was told");
+    serves(&machine);
+    wait("it is taken back", LONG, || state(&machine) == "rolled-back" && watchdogs(&machine).is_empty());
+    assert!(list.exists());
+    serves(&machine);
+    machine.warded(["undo", "--yes"]).ends(0);
+    assert!(!list.exists());
+    serves(&machine);
+}
