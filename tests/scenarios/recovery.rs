@@ -2,6 +2,7 @@
 //! machine is as it was or as it was meant to be, and sshd serves.
 
 mod confirm;
+mod edited;
 mod elsewhere;
 mod kill_points;
 mod named;

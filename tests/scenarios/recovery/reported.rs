@@ -19,7 +19,7 @@ fn traced(machine: &Machine, options: &[&str]) -> Command {
 }
 
 /// A run that is killed half-way, when its watchdog is dead already.
-fn killed(machine: &Machine) {
+pub(super) fn killed(machine: &Machine) {
     let trace = machine.path("trace");
     // Each file takes its place slowly: there is time before the first for the watchdog to go, and
     // between two for the run.
