@@ -37,8 +37,8 @@ fn in_text(text: &str) -> Option<Hidden> {
         .map(|(offset, character)| Hidden { offset, text: neutral(&character) })
 }
 
-/// Where there is a key or a text with one that is written as an escape, such as `\u001b`, or with a line's end or a
-/// tab. What is no TOML has none.
+/// Where there is a key or a text with one that is written as an escape, such as `\u001b`, or with a line's
+/// end or a tab. What is no TOML has none.
 fn in_values(text: &str) -> Option<Hidden> {
     table(DeTable::parse(text).ok()?.get_ref())
 }
