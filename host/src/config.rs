@@ -5,11 +5,12 @@ pub mod edit;
 use crate::{
     ca::step,
     error::{Error, Result},
-    machine::{durable, path::AbsolutePath},
+    machine::{files, path::AbsolutePath},
 };
 use serde::Deserialize;
 use std::{
-    env, fs,
+    env,
+    fmt::Display,
     path::{Path, PathBuf},
 };
 
@@ -37,21 +38,20 @@ impl Config {
     /// Reads the file at `path`, or the default one, which need not be there.
     ///
     /// # Errors
-    /// It cannot be read, or is not valid: with line and column.
+    /// It cannot be read, somebody else could have written it, or it is not valid: with line and column.
     pub fn load(path: Option<&Path>) -> Result<Self> {
         let file = path.map_or_else(default_file, Path::to_owned);
-        let text = match fs::read_to_string(&file) {
-            Ok(text) => text,
-            Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => {
-                return Err(Error::usage(format!("cannot read the configuration {}", file.display())).cause(error));
-            }
-        };
         // Nobody can write into that one: it stands for no configuration at all.
-        if file != Path::new("/dev/null") {
-            durable::only_ours_to_write(&file)?;
+        if file == Path::new("/dev/null") {
+            return Ok(Self::default());
         }
-        Self::parse(&text, &file)
+        let unreadable =
+            |why: &dyn Display| Error::usage(format!("cannot read the configuration {}", file.display())).cause(why);
+        match files::read_ours(&file, files::MAX_BYTES, unreadable)? {
+            Some(bytes) => Self::parse(str::from_utf8(&bytes).map_err(|error| unreadable(&error))?, &file),
+            None if path.is_none() => Ok(Self::default()),
+            None => Err(unreadable(&"there is no such file")),
+        }
     }
 
     fn parse(text: &str, file: &Path) -> Result<Self> {

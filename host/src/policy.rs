@@ -8,5 +8,6 @@ pub mod file;
 pub mod name;
 pub mod need;
 pub mod pattern;
+mod plain;
 pub mod setting;
 pub mod store;

@@ -8,7 +8,7 @@ pub fn neutral(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         let hidden = matches!(character,
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
         if character.is_control() || hidden {
             out.extend(character.escape_default());
         } else {
@@ -16,6 +16,12 @@ pub fn neutral(text: &str) -> String {
         }
     }
     out
+}
+
+/// Whether a terminal shows `text` as it is: [`neutral`] would change nothing in it.
+#[must_use]
+pub fn is_neutral(text: &str) -> bool {
+    neutral(text) == text
 }
 
 /// [`neutral`] line by line: newlines and tabs stay, a carriage return before a newline goes.
@@ -42,9 +48,11 @@ mod tests {
             ("\x1b[2Jgone", "\\u{1b}[2Jgone"),
             ("a\nb\r", "a\\nb\\r"),
             ("\u{202e}txt", "\\u{202e}txt"),
+            ("\u{61c}txt", "\\u{61c}txt"),
             ("\u{9b}31m", "\\u{9b}31m"),
         ] {
             assert_eq!(neutral(raw), shown);
+            assert_eq!(is_neutral(raw), raw == shown);
         }
         assert_eq!(neutral_lines("a\r\nb\x07"), "a\nb\\u{7}");
     }

@@ -20,6 +20,7 @@ pub(super) fn cases() -> Vec<Case> {
     let mut cases = spelled();
     cases.extend(elsewhere());
     cases.extend(links());
+    cases.extend(neighbours());
     cases.extend(kinds());
     cases.extend(swapped());
     cases
@@ -61,6 +62,7 @@ fn spelled() -> Vec<Case> {
         ("a newline", "{dir}/granted/fi\nle"),
         ("an escape code", "{dir}/granted/\u{1b}[2J\u{1b}]0;owned\u{7}"),
         ("a C1 control", "{dir}/granted/\u{9b}2J"),
+        ("text that reads the other way", "{dir}/grante\u{202e}d"),
         ("a name of 256 bytes", long),
         ("a path of 4 KiB", longer),
     ]
@@ -82,7 +84,6 @@ fn elsewhere() -> Vec<Case> {
         ("a level deeper", "{dir}/granted/inside/deeper/file"),
         ("an unusual slash", "{dir}/granted\u{2215}file"),
         ("a pattern for a name", "{dir}/*/file"),
-        ("text that reads the other way", "{dir}/grante\u{202e}d"),
     ] {
         let [read, write] = both(name, path);
         cases.extend([read.ends_denied("files.read", "no grant"), write.ends_denied("files.write", "no grant")]);
@@ -131,11 +132,12 @@ fn links() -> Vec<Case> {
         ("an absolute link", "granted/link", "{dir}/secret/file", "{dir}/granted/link", "a link"),
         ("a relative link", "granted/link", "../secret/file", "{dir}/granted/link", "a link"),
         ("a link to nothing", "granted/link", "{dir}/new", "{dir}/granted/link", "a link"),
-        ("an absolute link on the way", "granted/way", "{dir}/secret", "{dir}/granted/way/file", "leads out"),
-        ("a relative link on the way", "granted/way", "../secret", "{dir}/granted/way/file", "leads out"),
-        ("a link to the root on the way", "granted/way", "/", "{dir}/granted/way/file", "leads out"),
-        ("a link through /proc", "granted/way", "/proc/self/cwd", "{dir}/granted/way/file", "leads out"),
-        ("a link to itself on the way", "granted/way", "way", "{dir}/granted/way/file", "links"),
+        ("an absolute link on the way", "granted/way", "{dir}/secret", "{dir}/granted/way/file", "a link"),
+        ("a relative link on the way", "granted/way", "../secret", "{dir}/granted/way/file", "a link"),
+        ("a link within on the way", "granted/way", "inside", "{dir}/granted/way/file", "a link"),
+        ("a link to the root on the way", "granted/way", "/", "{dir}/granted/way/file", "a link"),
+        ("a link through /proc", "granted/way", "/proc/self/cwd", "{dir}/granted/way/file", "a link"),
+        ("a link to itself on the way", "granted/way", "way", "{dir}/granted/way/file", "a link"),
     ]
     .into_iter()
     .flat_map(|(name, at, to, path, why)| link(name, at, to, path, why))
@@ -164,6 +166,40 @@ fn links() -> Vec<Case> {
         fs::set_permissions(machine.path("granted/inside"), fs::Permissions::from_mode(0o777)).unwrap();
     }));
     cases
+}
+
+/// Files of many people under one wildcard, and a link from one's to another's.
+fn neighbours() -> [Case; 2] {
+    const SETTINGS: &str = "{dir}/granted/alice/.conf/settings";
+    let given = |machine: &Machine| {
+        let theirs = |path: &str, user| chown(machine.path(path), Some(user), Some(user)).unwrap();
+        for (directory, user) in [("granted/alice", 65533), ("granted/bob", 65534), ("granted/bob/private", 65534)] {
+            fs::create_dir_all(machine.path(directory)).unwrap();
+            theirs(directory, user);
+        }
+        fs::write(machine.path("granted/bob/private/settings"), SECRET).unwrap();
+        theirs("granted/bob/private/settings", 65534);
+        symlink("../bob/private", machine.path("granted/alice/.conf")).unwrap();
+        std::os::unix::fs::lchown(machine.path("granted/alice/.conf"), Some(65533), Some(65533)).unwrap();
+    };
+    [
+        case("read a neighbour's file through a link of one's own")
+            .granted(&["files.read = [\"{dir}/granted/*/.conf/settings\"]", "log = [\"info\"]"])
+            .given(given)
+            .hides(SECRET)
+            .does(|guest| {
+                guest.reads(SETTINGS);
+            })
+            .gives_up("untrusted-path", "a link"),
+        case("write a neighbour's file through a link of one's own")
+            .granted(&["files.write = [\"{dir}/granted/*/.conf/settings\"]"])
+            .given(given)
+            .hides(SECRET)
+            .does(|guest| {
+                guest.writes(SETTINGS, "taken");
+            })
+            .gives_up("untrusted-path", "a link"),
+    ]
 }
 
 /// A file of this mode.

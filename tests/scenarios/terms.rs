@@ -1,7 +1,7 @@
 //! The terms on which a machine is enrolled: what a plan ends is named, an undo brings the old
 //! terms back, and a renewal holds to what was accepted and says when it could not renew.
 
-use crate::support::{Machine, Run};
+use crate::support::{Grants, Machine, Run};
 use std::{fs, process::Stdio};
 
 fn certify<const N: usize>(machine: &Machine, names: [&str; N]) -> Run {
@@ -110,4 +110,54 @@ fn configuration_that_others_can_write_is_not_read() {
     let machine = Machine::stopped();
     fs::set_permissions(machine.path("config.toml"), fs::Permissions::from_mode(0o666)).unwrap();
     machine.warded(["status"]).ends(5).says(&["written by somebody else", "chmod go-w"]);
+}
+
+/// Root's own file, in a directory of somebody who can put another in its place.
+#[test]
+fn what_lies_in_somebody_elses_directory_is_not_read() {
+    use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+    let machine = Machine::stopped();
+    if !fs::metadata("/proc/self").is_ok_and(|this| std::os::unix::fs::MetadataExt::uid(&this) == 0) {
+        return;
+    }
+    let at = |name: &str| machine.path(name);
+    for directory in ["way/policies", "way/step/config"] {
+        fs::create_dir_all(at(directory)).unwrap();
+    }
+    fs::write(at("way/config.toml"), "").unwrap();
+    Grants::of(&[]).write_demo(&at("way/policies"));
+    let defaults = format!("{{\"ca-url\": \"ca.test\", \"fingerprint\": \"{}\"}}", "00".repeat(32));
+    fs::write(at("way/step/config/defaults.json"), defaults).unwrap();
+    symlink("way", at("link")).unwrap();
+    let warded = |way: &str, variable: &str, file: &str, arguments: &[&str]| {
+        let mut command = machine.warded_command([]);
+        command.env_remove("WARDED_CA").env("STEPPATH", "/nonexistent").env(variable, at(way).join(file));
+        Run::of(command.args(arguments))
+    };
+    let all = |end: &dyn Fn(&str, Run, i32)| {
+        for way in ["way", "link"] {
+            end("config.toml", warded(way, "WARDED_CONFIG", "config.toml", &["policy", "list"]), 0);
+            end("writer.toml", warded(way, "WARDED_POLICIES", "policies", &["policy", "list"]), 0);
+            // Its root is not there, so that this CA is not trusted.
+            end("defaults.json", warded(way, "STEPPATH", "step", &["ca", "roots"]), 1);
+        }
+    };
+    let refused = |why: &'static str| {
+        move |file: &str, run: Run, _: i32| {
+            run.ends(5).says(&[file, "could have been written by somebody else", why, "next:", "chmod go-w"]);
+        }
+    };
+    let used = |_: &str, run: Run, code: i32| drop(run.ends(code));
+    all(&used);
+    chown(at("way"), Some(65534), Some(65534)).unwrap();
+    all(&refused("this directory belongs to somebody else"));
+    chown(at("way"), Some(0), Some(0)).unwrap();
+    for (mode, end) in [(0o775, false), (0o1777, true)] {
+        fs::set_permissions(at("way"), fs::Permissions::from_mode(mode)).unwrap();
+        if end { all(&used) } else { all(&refused("others can write this directory")) }
+    }
+    fs::set_permissions(at("way"), fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::lchown(at("link"), Some(65534), None).unwrap();
+    let run = warded("link", "WARDED_CONFIG", "config.toml", &["policy", "list"]);
+    refused("this link belongs to somebody else")("config.toml", run, 0);
 }

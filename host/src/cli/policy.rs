@@ -9,6 +9,7 @@ use crate::{
         name::Name,
         store::{Granting, Origin},
     },
+    text::neutral,
 };
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -118,7 +119,7 @@ fn object<'a>(context: &Context, granting: &'a Granting) -> PolicyObject<'a> {
         component: granting.digest.to_string(),
         origin: match &granting.origin {
             Origin::Bundled => "bundled".to_owned(),
-            Origin::File(file) => file.display().to_string(),
+            Origin::File(file) => neutral(&file.display().to_string()),
         },
         applies: policy.applies(context),
         procedures: procedures.collect(),

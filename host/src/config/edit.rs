@@ -3,9 +3,9 @@
 use crate::{
     ca::step::Settings,
     error::{Error, Result},
-    machine::durable,
+    machine::{durable, files},
 };
-use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{os::unix::fs::PermissionsExt as _, path::Path};
 use toml_edit::{DocumentMut, Item, Table, Value, value};
 
 /// Puts the table `[step-ca]` into the file, which need not be there. What stood in the table stays, unless
@@ -15,12 +15,9 @@ use toml_edit::{DocumentMut, Item, Table, Value, value};
 /// The file cannot be read as TOML, or not be written.
 pub fn set_step_ca(file: &Path, settings: &Settings) -> Result<()> {
     let failed = |why: String| Error::failed(format!("cannot write the configuration {}", file.display())).cause(why);
-    let text = match fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(failed(error.to_string())),
-    };
-    let text = with_step_ca(&text, settings).map_err(failed)?;
+    let there = files::read_ours(file, files::MAX_BYTES, |why| failed(why.to_string()))?.unwrap_or_default();
+    let text = str::from_utf8(&there).map_err(|error| failed(error.to_string()))?;
+    let text = with_step_ca(text, settings).map_err(failed)?;
     if let Some(directory) = file.parent() {
         durable::directory(directory).map_err(|error| failed(error.to_string()))?;
     }

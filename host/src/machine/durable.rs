@@ -2,7 +2,6 @@
 //! else. For what is not a run's: the CA directory, the heads of audit logs, the configuration.
 #![expect(clippy::disallowed_methods, reason = "the CA directory, the heads of audit logs, the configuration")]
 
-use crate::error::Error;
 use std::{
     fs::{File, Permissions},
     io::{self, Write as _},
@@ -98,22 +97,6 @@ fn written(directory: &Path, contents: &[u8], mode: u32) -> io::Result<NamedTemp
 
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// What says what root does is what the operator wrote: nobody else may be able to write it.
-///
-/// # Errors
-/// Refused: it is somebody else's, or others can write it.
-pub fn only_ours_to_write(path: &Path) -> Result<(), Error> {
-    let metadata =
-        path.metadata().map_err(|error| Error::failed(format!("cannot look at {}", path.display())).cause(error))?;
-    if is_ours(metadata.uid()) && metadata.mode() & 0o022 == 0 {
-        return Ok(());
-    }
-    let path = path.display();
-    Err(Error::refused(format!("{path} could have been written by somebody else"))
-        .cause("it belongs to another user, or its mode lets others write it")
-        .next(format!("read it; if it is as you accepted it: chown root {path} && chmod go-w {path}")))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod change;
 mod metadata;
+mod ours;
 mod snapshot;
 mod walk;
 
@@ -12,6 +13,7 @@ mod walk;
 pub(crate) use change::pretend;
 pub(crate) use change::{DirectoryLock, Step};
 pub use metadata::Metadata;
+pub use ours::read_ours;
 pub use snapshot::{MAX_BYTES, Snapshot};
 
 use super::path::AbsolutePath;
@@ -54,6 +56,10 @@ impl FileError {
         Self::new("untrusted-path", path, why)
     }
 
+    fn below_a_wildcard(path: impl AsRef<Path>) -> Self {
+        Self::untrusted(path, "a link, where the grant has a wildcard")
+    }
+
     fn not_a_file(path: impl AsRef<Path>, why: impl fmt::Display) -> Self {
         Self::new("not-a-file", path, why)
     }
@@ -88,10 +94,10 @@ impl Root {
     /// The first `literal` segments were written out by whoever granted the path. Links among
     /// them are followed anywhere, provided that every directory and link on the way belongs to
     /// root or to us and nobody else can write it (in a sticky directory such as `/tmp`: provided
-    /// that what is taken from it belongs to root or to us). Below them, links lead only within.
-    /// If the whole path is literal, a link in the last place is followed under the same rule and
-    /// the place is its target's: an edit goes there and the link stays. Otherwise a link in the
-    /// last place is refused.
+    /// that what is taken from it belongs to root or to us). If the whole path is literal, a link in
+    /// the last place is followed under the same rule and the place is its target's: an edit goes
+    /// there and the link stays. Below the literal segments no link is followed at all, so that the
+    /// path that was granted is the path of the file.
     ///
     /// # Errors
     /// `untrusted-path`, `not-a-file` (something on the way is not a directory), `invalid-path`
@@ -164,46 +170,39 @@ struct Directory {
 }
 
 impl Directory {
-    /// A directory below this one; links lead only within it.
+    /// A directory below this one. No link is followed, wherever it leads: whoever may lay links there
+    /// would choose which file the granted path stands for.
     fn below(self, segments: &[&str]) -> Result<Option<Self>, FileError> {
         if segments.is_empty() {
             return Ok(Some(self));
         }
-        let relative = segments.join("/");
-        let shown = self.path.join(&relative);
-        let failed = |error: io::Error| match Errno::from_io_error(&error) {
-            Some(Errno::NOENT) => Ok(None),
-            Some(Errno::NOTDIR) => Err(FileError::not_a_file(&shown, "something on the way is not a directory")),
-            Some(Errno::LOOP) => Err(FileError::untrusted(&shown, "too many links")),
-            Some(_) => Err(FileError::io(&shown, error)),
-            // cap-std's own refusal has no number of the operating system's.
-            None => Err(FileError::untrusted(&shown, "a link leads out of what was granted")),
-        };
-        let resolved = match self.handle.canonicalize(&relative) {
-            Ok(resolved) => resolved,
-            Err(error) => return failed(error),
-        };
-        // Step by step, without following a link: who can put one there now would else lead us to
-        // another directory than the one whose path is compared with what no grant covers.
+        let mut path = self.path.clone();
         let mut opened = None;
-        for segment in &resolved {
+        for segment in segments {
+            path.push(segment);
             let at = opened.as_ref().map_or_else(|| self.handle.as_fd(), OwnedFd::as_fd);
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            match rustix::fs::openat(at, segment, flags, Mode::empty()) {
+            match rustix::fs::openat(at, *segment, flags, Mode::empty()) {
                 Ok(next) => opened = Some(next),
-                Err(error) => return failed(error.into()),
+                Err(Errno::NOENT) => return Ok(None),
+                // To the kernel a link is then no directory either.
+                Err(Errno::NOTDIR) if walk::is_link(at, segment) => return Err(FileError::below_a_wildcard(&path)),
+                Err(Errno::NOTDIR) => {
+                    return Err(FileError::not_a_file(&path, "something on the way is not a directory"));
+                }
+                Err(error) => return Err(FileError::io(&path, error)),
             }
         }
         match opened {
-            Some(opened) => Self::open(&opened, self.path.join(resolved), self.trusted).map(Some),
+            Some(opened) => Self::open(&opened, path, self.trusted).map(Some),
             None => Ok(Some(self)),
         }
     }
 
     /// Opens for reading what is so far only a handle, so that it can be listed and synced.
     fn open(at: impl rustix::fd::AsFd, path: PathBuf, trusted: usize) -> Result<Self, FileError> {
-        if path.to_str().is_none_or(|text| text.chars().any(char::is_control)) {
-            return Err(FileError::invalid(&path, "not UTF-8, or it has a control character"));
+        if !path.to_str().is_some_and(text::is_neutral) {
+            return Err(FileError::invalid(&path, "not UTF-8, or it has a character that hides text"));
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(at, ".", flags, Mode::empty()).map_err(|error| FileError::io(&path, error))?;

@@ -8,8 +8,8 @@ const MAX_BYTES: usize = 4095;
 /// Linux's NAME_MAX.
 const MAX_SEGMENT: usize = 255;
 
-/// An absolute path in one form only: no `.`, no `..`, no empty segment, no final slash, no
-/// control character, no over-long part. `/` itself is not one.
+/// An absolute path in one form only: no `.`, no `..`, no empty segment, no final slash,
+/// nothing that a terminal would not show as it is, no over-long part. `/` itself is not one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AbsolutePath(String);
 
@@ -70,8 +70,8 @@ impl FromStr for AbsolutePath {
         if text.len() > MAX_BYTES {
             return wrong("longer than a path can be");
         }
-        if text.chars().any(char::is_control) {
-            return wrong("it has a control character");
+        if !crate::text::is_neutral(text) {
+            return wrong("it has a character that controls a terminal, or hides or reorders text");
         }
         let Some(rest) = text.strip_prefix('/') else { return wrong("not an absolute path") };
         for segment in rest.split('/') {
@@ -133,6 +133,35 @@ mod tests {
             &deep,
         ] {
             assert!(bad.parse::<AbsolutePath>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_terminal_would_not_show_is_in_no_path() {
+        for hidden in [
+            '\0',
+            '\u{1b}',
+            '\t',
+            '\u{7f}',
+            '\u{85}',
+            '\u{9b}',
+            '\u{9d}',
+            '\u{61c}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{200f}',
+            '\u{2028}',
+            '\u{202e}',
+            '\u{2060}',
+            '\u{2066}',
+            '\u{2069}',
+            '\u{feff}',
+            '\u{e0041}',
+        ] {
+            for text in [format!("/{hidden}"), format!("/a{hidden}/b"), format!("/a/b{hidden}")] {
+                let why = text.parse::<AbsolutePath>().unwrap_err();
+                assert!(why.contains("hides") && crate::text::is_neutral(&why), "{why:?}");
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use super::{
     condition::{Condition, Machine},
     name::{Keyword, Name, UnitName},
     pattern::Pattern,
+    plain,
     setting::{Declaration, Type},
 };
 use crate::{
@@ -258,6 +259,11 @@ impl Policy {
             }
             None => origin.to_owned(),
         };
+        if let Some(hidden) = plain::hidden(text) {
+            return Err(Error::usage(format!("{}: {hidden}", at(Some(hidden.offset))))
+                .cause("whoever reads the policy, or is shown it, would see something else than what it says")
+                .next("take it out, or do not accept this policy"));
+        }
         let policy: Self = toml::from_str(text).map_err(|error| {
             let place = at(error.span().map(|span| span.start));
             Error::usage(format!("{place}: {}", crate::text::neutral(error.message())))

@@ -4,10 +4,12 @@ use super::{condition::Machine, file::Policy, name::Name};
 use crate::{
     digest::Digest,
     error::{Error, Result},
-    machine::durable,
+    machine::files,
+    text::neutral,
 };
 use std::{
     borrow::Cow,
+    fmt::Display,
     fs,
     path::{Path, PathBuf},
 };
@@ -37,6 +39,9 @@ pub enum Origin {
     /// A file, next to which its component lies.
     File(PathBuf),
 }
+
+/// The largest file that is read as a component.
+pub const MAX_COMPONENT_BYTES: u64 = 16 << 20;
 
 struct Bundled {
     policy: &'static str,
@@ -80,10 +85,7 @@ pub fn find(directory: &Path, name: &Name) -> Result<Granting> {
     let mut first_fault = None;
     for loaded in files(directory)?.iter().map(|file| load_file(file)) {
         match loaded {
-            Ok(granting) if granting.policy.name == *name => {
-                durable::only_ours_to_write(directory)?;
-                return Ok(granting);
-            }
+            Ok(granting) if granting.policy.name == *name => return Ok(granting),
             Ok(_) => {}
             Err(error) => first_fault = first_fault.or(Some(error)),
         }
@@ -100,11 +102,7 @@ pub fn find(directory: &Path, name: &Name) -> Result<Granting> {
 /// name, or whose component is missing or another than the one it was accepted for.
 pub fn load(directory: &Path) -> Result<Vec<Granting>> {
     let mut all = OFFERED.iter().map(Bundled::load).collect::<Result<Vec<_>>>()?;
-    let files = files(directory)?;
-    if !files.is_empty() {
-        durable::only_ours_to_write(directory)?;
-    }
-    for file in files {
+    for file in files(directory)? {
         let granting = load_file(&file)?;
         if all.iter().any(|other| other.policy.name == granting.policy.name) {
             return Err(Error::usage(format!("{}: the name {} is taken", file.display(), granting.policy.name))
@@ -130,13 +128,15 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn load_file(file: &Path) -> Result<Granting> {
-    let unreadable =
-        |what: &Path, error: std::io::Error| Error::failed(format!("cannot read {}", what.display())).cause(error);
-    durable::only_ours_to_write(file)?;
-    let text = fs::read_to_string(file).map_err(|error| unreadable(file, error))?;
-    let policy = Policy::parse(&text, &file.display().to_string())?;
-    let wasm = file.with_extension("wasm");
-    let component = fs::read(&wasm).map_err(|error| unreadable(&wasm, error))?;
+    let shown = |what: &Path| neutral(&what.display().to_string());
+    let unreadable = |what: &Path, why: &dyn Display| Error::failed(format!("cannot read {}", shown(what))).cause(why);
+    let read = |what: &Path, limit| {
+        files::read_ours(what, limit, |why| unreadable(what, why))?
+            .ok_or_else(|| unreadable(what, &"there is no such file"))
+    };
+    let text = String::from_utf8(read(file, files::MAX_BYTES)?).map_err(|error| unreadable(file, &error))?;
+    let policy = Policy::parse(&text, &shown(file))?;
+    let component = read(&file.with_extension("wasm"), MAX_COMPONENT_BYTES)?;
     bind((policy, &text), Origin::File(file.to_owned()), Cow::Owned(component), None)
 }
 
@@ -229,7 +229,10 @@ mod tests {
         for entry in fs::read_dir(&directory).unwrap() {
             let file = entry.unwrap().path();
             if file.extension().is_some_and(|extension| extension == "toml") {
-                let granting = load_file(&file).unwrap();
+                let (text, component) =
+                    (fs::read_to_string(&file).unwrap(), fs::read(file.with_extension("wasm")).unwrap());
+                let policy = Policy::parse(&text, "a policy of ours").unwrap();
+                let granting = bind((policy, &text), Origin::File(file.clone()), Cow::Owned(component), None).unwrap();
                 Component::load(&granting).unwrap();
                 let request = imports::request(&granting.component).unwrap().unwrap();
                 let request = Policy::parse(&request, "the component's request").unwrap();

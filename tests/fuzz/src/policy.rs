@@ -6,4 +6,5 @@ pub mod file;
 pub mod name;
 pub mod need;
 pub mod pattern;
+mod plain;
 pub mod setting;

@@ -1,10 +1,11 @@
 //! Policies: shown, and refused where they are not exactly right.
 
 use crate::support::{
-    Grants, Machine,
+    Grants, Machine, Run,
     guest::{Guest, procedure},
 };
-use std::fs;
+use std::{fs, fs::File};
+use warded::{digest::Digest, text::is_neutral};
 
 #[test]
 fn policies_are_listed_and_shown() {
@@ -59,6 +60,65 @@ fn a_component_that_was_not_accepted() {
     run.ends(5).says(&["is not the one that was accepted", "accepted: sha256:", "there is: sha256:"]);
     fs::remove_file(&component).unwrap();
     machine.warded(["policy", "list"]).ends(1).says(&["writer.wasm"]);
+}
+
+#[test]
+fn a_component_of_any_size_is_not_read() {
+    let machine = Machine::stopped();
+    Grants::of(&[]).write_demo(&machine.path("policies"));
+    let (text, component) = (machine.path("policies/writer.toml"), machine.path("policies/writer.wasm"));
+    let accepted = |length: usize| {
+        File::create(&component).unwrap().set_len(length.try_into().unwrap()).unwrap();
+        let digest = Digest::of(&vec![0; length]);
+        let lines = fs::read_to_string(&text).unwrap();
+        let lines = lines.lines().map(|line| match line.split_once("= \"sha256:") {
+            Some((key, _)) => format!("{key}= \"{digest}\"\n"),
+            None => format!("{line}\n"),
+        });
+        fs::write(&text, lines.collect::<String>()).unwrap();
+    };
+    accepted(16 << 20);
+    machine.warded(["policy", "list"]).ends(0);
+    accepted((16 << 20) + 1);
+    machine.warded(["policy", "list"]).ends(5).says(&["writer.wasm is too large", "more than 16 MiB", "next:"]);
+}
+
+#[test]
+fn no_text_of_a_policy_reaches_a_terminal_as_something_else() {
+    let machine = Machine::stopped();
+    let file = machine.path("policies/writer.toml");
+    let hidden = [
+        "\u{1b}[8m",
+        "\u{1b}]0;title\u{7}",
+        "\u{9b}31m",
+        "\u{9d}0;title\u{9c}",
+        "\u{85}",
+        "\u{202e}",
+        "\u{2066}",
+        "\u{feff}",
+    ];
+    for grant in ["facts = [\"hostname!\"]", "files.read = [\"/etc/x!\"]", "keys = [\"/etc/x!\"]", "# !"] {
+        for raw in hidden {
+            let escaped: String = raw.chars().map(|character| format!("\\U{:08x}", u32::from(character))).collect();
+            for text in [raw, &escaped] {
+                if grant.starts_with('#') && text == escaped {
+                    continue;
+                }
+                Grants::of(&[]).write_demo(&machine.path("policies"));
+                let lines = fs::read_to_string(&file).unwrap() + &grant.replace('!', text) + "\n";
+                let line = lines.lines().count();
+                fs::write(&file, lines).unwrap();
+                for arguments in
+                    [&["list"][..], &["show", "writer"], &["list", "--json"], &["show", "writer", "--json"]]
+                {
+                    let run = Run::of(machine.warded_command(["policy"]).args(arguments));
+                    let shown = format!("{}{}", run.stdout, run.stderr);
+                    assert!(shown.lines().all(is_neutral), "{grant} {text:?}: {shown:?}");
+                    run.ends(2).says(&[&format!("writer.toml:{line}:"), "terminal"]);
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -5,13 +5,13 @@
 use super::settings::Settings;
 use crate::{
     error::{Error, Result},
-    machine::durable,
+    machine::files,
     text::neutral,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
-    env, fs, io,
+    env,
     path::{Path, PathBuf},
 };
 
@@ -97,19 +97,16 @@ fn json<T: DeserializeOwned>(file: &Path) -> Result<Option<T>> {
             .cause(why)
             .next("warded bootstrap --ca-url … --fingerprint … makes a set-up of Warded's own")
     };
-    match fs::read(file) {
-        Ok(bytes) => {
-            durable::only_ours_to_write(file)?;
-            serde_json::from_slice(&bytes).map(Some).map_err(|error| failed(neutral(&error.to_string())))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed(error.to_string())),
-    }
+    let Some(bytes) = files::read_ours(file, files::MAX_BYTES, |why| failed(why.to_string()))? else {
+        return Ok(None);
+    };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| failed(neutral(&error.to_string())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn put(directory: &Path, file: &str, contents: &str) {
         let file = directory.join(file);

@@ -83,7 +83,7 @@ impl Place {
     pub(super) fn refuse_link(&self) -> Result<(), FileError> {
         match self.look()? {
             Some(found) if FileType::from_raw_mode(found.st_mode) == FileType::Symlink => {
-                Err(FileError::untrusted(self.resolved(), "a link, where the grant has a wildcard"))
+                Err(FileError::below_a_wildcard(self.resolved()))
             }
             Some(_) | None => Ok(()),
         }

@@ -2,9 +2,10 @@
 //! laid the links. Not for paths that a guest may choose a part of: those stay below a directory.
 
 use super::{Directory, FileError};
+use crate::text;
 use cap_std::fs::Dir;
 use rustix::{
-    fd::OwnedFd,
+    fd::{AsFd, OwnedFd},
     fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat},
     io::Errno,
 };
@@ -146,8 +147,8 @@ impl Walk {
         }
         let target = readlinkat(&self.here()?.handle, segment, Vec::new()).map_err(|e| FileError::io(&shown, e))?;
         let target = target.into_string().map_err(|_| FileError::invalid(&shown, "the link's target is not UTF-8"))?;
-        if target.chars().any(char::is_control) {
-            return Err(FileError::invalid(shown, "the link's target has a control character"));
+        if !text::is_neutral(&target) {
+            return Err(FileError::invalid(shown, "the link's target has a character that hides text"));
         }
         if target.starts_with('/') {
             self.steps.truncate(1);
@@ -171,16 +172,27 @@ impl Walk {
 /// Sees that a file is one that only root and we can change.
 pub(super) fn refuse_foreign(directory: &Dir, name: &str, shown: &Path) -> Result<(), FileError> {
     let found = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| FileError::io(shown, error))?;
+    refuse_foreign_file(&found, shown)
+}
+
+/// The same, of a file that was looked at.
+pub(super) fn refuse_foreign_file(found: &Stat, shown: &Path) -> Result<(), FileError> {
     if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
         return Err(FileError::not_a_file(shown, "not a regular file"));
     }
-    if !is_ours(&found) {
+    if !is_ours(found) {
         return Err(FileError::untrusted(shown, "it belongs to somebody else"));
     }
     if found.st_mode & WRITABLE_BY_OTHERS != 0 {
         return Err(FileError::untrusted(shown, "others can write it"));
     }
     Ok(())
+}
+
+/// Whether there is a link of that name.
+pub(super) fn is_link(directory: impl AsFd, name: &str) -> bool {
+    statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Symlink)
 }
 
 fn is_ours(found: &Stat) -> bool {

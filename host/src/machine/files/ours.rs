@@ -1,0 +1,166 @@
+//! Files that say what we do: read only if nobody else could have written them, or led us to others.
+
+use super::{
+    FileError, Root,
+    walk::{Last, refuse_foreign, refuse_foreign_file, walk},
+};
+use crate::{error::Error, text::neutral};
+use rustix::fs::{Mode, OFlags, fstat, openat};
+use std::{
+    fmt::Display,
+    fs::{self, File},
+    io::{self, Read as _},
+    path::{Path, absolute},
+};
+
+/// What such a file holds; none where there is nothing at `path`.
+///
+/// It is opened once, step by step from `/`: each directory, each link and the file itself belong to
+/// root or to us, and nobody else can write them ([`Root::place`] has the rule). What was opened is what
+/// is checked, and read.
+///
+/// # Errors
+/// Refused: somebody else could have written it, or it is larger than `limit` bytes. What `unreadable`
+/// makes of it: it cannot be read.
+pub fn read_ours(
+    path: &Path,
+    limit: u64,
+    unreadable: impl FnOnce(&dyn Display) -> Error,
+) -> Result<Option<Vec<u8>>, Error> {
+    let shown = neutral(&path.display().to_string());
+    read(path, limit).map_err(|error| match error.code {
+        "untrusted-path" => Error::refused(format!("{shown} could have been written by somebody else"))
+            .cause(error)
+            .next("read it; if it is as you accepted it, chown root and chmod go-w what is named as the cause"),
+        "too-large" => Error::refused(format!("{shown} is too large to be read"))
+            .cause(error)
+            .next("put the right file in its place, or take it away"),
+        _ => unreadable(&error),
+    })
+}
+
+fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
+    // Where there is nothing, nothing is read, whoever could have put it there.
+    if fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    let path = absolute(path).map_err(|error| FileError::io(path, error))?;
+    let segments = path.to_str().ok_or_else(|| FileError::invalid(&path, "not UTF-8"))?.split('/').collect();
+    let root = Root::ambient().map_err(|error| FileError::io("/", error))?;
+    let Some(found) = walk(&root.0, segments, Last::File)? else { return Ok(None) };
+    let (directory, at) = (&found.directory.handle, found.directory.path.join(&found.name));
+    let failed = |error: io::Error| FileError::io(&at, error);
+    // Before it is opened: that alone can have effects on a device.
+    refuse_foreign(directory, &found.name, &at)?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file =
+        File::from(openat(directory, found.name.as_str(), flags, Mode::empty()).map_err(|error| failed(error.into()))?);
+    let opened = fstat(&file).map_err(|error| failed(error.into()))?;
+    refuse_foreign_file(&opened, &at)?;
+    let too_large = || FileError::new("too-large", &at, format_args!("more than {} MiB", limit >> 20));
+    if u64::try_from(opened.st_size).is_ok_and(|size| size > limit) {
+        return Err(too_large());
+    }
+    let mut contents = Vec::new();
+    file.take(limit + 1).read_to_end(&mut contents).map_err(failed)?;
+    if u64::try_from(contents.len()).is_ok_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    Ok(Some(contents))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Exit;
+    use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
+
+    const MIB: u64 = 1 << 20;
+
+    fn look(path: &Path) -> String {
+        match read_ours(path, MIB, |why| Error::failed(why.to_string())) {
+            Ok(None) => "nothing".to_owned(),
+            Ok(Some(contents)) => format!("{} bytes", contents.len()),
+            Err(error) if error.exit() == Exit::Refused => {
+                error.notes().find(|(label, _)| *label == "cause").unwrap().1.to_owned()
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_somebody_else_could_have_written_is_not_read() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = scratch.path().canonicalize().unwrap();
+        let (way, inner, file) = (at.join("way"), at.join("way/inner"), at.join("way/inner/file"));
+        fs::create_dir_all(&inner).unwrap();
+        fs::write(&file, "ours").unwrap();
+        fs::create_dir(at.join("linked")).unwrap();
+        symlink("../way/inner/file", at.join("linked/file")).unwrap();
+        symlink("way/../way/inner", at.join("link")).unwrap();
+        let paths = [file.clone(), at.join("link/file"), at.join("linked/file"), at.join("linked/../way/inner/./file")];
+        let all = |seen: &str| {
+            for path in &paths {
+                let found = look(path);
+                assert!(found.contains(seen), "{}: {seen}: {found}", path.display());
+            }
+        };
+        all("4 bytes");
+        for (path, mode, seen) in [
+            (&file, 0o666, "others can write it"),
+            (&file, 0o620, "others can write it"),
+            (&inner, 0o775, "others can write this directory"),
+            (&way, 0o757, "others can write this directory"),
+            (&way, 0o1777, "4 bytes"),
+        ] {
+            let before = fs::metadata(path).unwrap().permissions();
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            all(seen);
+            fs::set_permissions(path, before).unwrap();
+        }
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        for (path, seen) in [
+            (&file, "it belongs to somebody else"),
+            (&inner, "this directory belongs to somebody else"),
+            (&way, "this directory belongs to somebody else"),
+        ] {
+            chown(path, Some(65534), None).unwrap();
+            all(seen);
+            chown(path, Some(0), None).unwrap();
+        }
+        lchown(at.join("link"), Some(65534), None).unwrap();
+        assert!(look(&at.join("link/file")).contains("this link belongs to somebody else"));
+        lchown(at.join("link"), Some(0), None).unwrap();
+        // A sticky directory is as good as the owner of what is taken from it.
+        fs::set_permissions(&way, fs::Permissions::from_mode(0o1777)).unwrap();
+        chown(&inner, Some(65534), None).unwrap();
+        all("somebody else's, in a directory that everybody can write");
+    }
+
+    #[test]
+    fn what_is_no_file_or_too_large_is_told() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = scratch.path().canonicalize().unwrap();
+        fs::write(at.join("file"), "x").unwrap();
+        File::create(at.join("full")).unwrap().set_len(MIB).unwrap();
+        File::create(at.join("large")).unwrap().set_len(MIB + 1).unwrap();
+        symlink("absent", at.join("dangling")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, at.join("fifo"), rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+        for (name, seen) in [
+            ("absent", "nothing"),
+            ("no/such", "nothing"),
+            ("dangling", "nothing"),
+            ("full", "1048576 bytes"),
+            ("large", "large: more than 1 MiB"),
+            ("fifo", "not a regular file"),
+            (".", "not a regular file"),
+            ("file/", "not a directory"),
+            ("file/x", "not a directory"),
+        ] {
+            let found = look(&at.join(name));
+            assert!(found.contains(seen), "{name}: {seen}: {found}");
+        }
+    }
+}
