@@ -9,6 +9,7 @@ mod harm;
 mod limits;
 mod own;
 mod paths;
+mod record;
 
 /// All of them at once: some wait for most of a minute, and the others run meanwhile.
 #[test]

@@ -15,9 +15,17 @@ use crate::{
         need::Need,
         pattern::Pattern,
     },
+    runtime::limits,
     text::neutral,
 };
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
+
+/// What the log adds to an event: number, time, hashes.
+const CHAIN_BYTES: usize = 256;
+/// The longest that a guest's text may be where it is shown and recorded.
+const TEXT_BYTES: usize = 300;
+/// The same for why something granted could not be had: sshd may have said several lines.
+const FAILURE_BYTES: usize = 2_000;
 
 /// An operation that the policy grants, with the terms of the grant.
 #[derive(Debug)]
@@ -75,29 +83,31 @@ pub struct Broker {
     identity: Identity,
     procedure: Procedure,
     log: Arc<Log>,
+    recorded: Cell<usize>,
 }
 
 impl Broker {
     /// A broker for one run.
     #[must_use]
     pub fn new(identity: Identity, procedure: Procedure, log: Arc<Log>) -> Self {
-        Self { identity, procedure, log }
+        Self { identity, procedure, log, recorded: Cell::new(0) }
     }
 
     /// Carries an operation out, if it is granted. The inner result is what the guest gets to see.
     ///
     /// # Errors
-    /// A denial, or an audit log that cannot be written: both end the run.
+    /// A denial, too much to record, or an audit log that cannot be written: each ends the run.
     pub fn perform<O: Operation>(&self, operation: O, session: &mut Session) -> Result<Result<O::Output, Failure>> {
         let need = operation.need();
         let permit = match authorize(&self.procedure, &session.circumstances, &need) {
             Ok(permit) => permit,
             Err(denial) => return Err(self.deny(&need, &denial)?),
         };
-        self.log.append(&self.event(EventKind::Asked, &need).grant(&permit.grant))?;
+        self.record(&self.event(EventKind::Asked, &need).grant(&permit.grant))?;
         let outcome = O::execute(&Granted { operation, permit }, session);
         if let Err(failure) = &outcome {
-            self.log.append(&self.event(EventKind::Failed, &need).detail(&failure.to_string()))?;
+            let detail = within(FAILURE_BYTES, &failure.to_string());
+            self.record(&self.event(EventKind::Failed, &need).detail(&detail))?;
         }
         Ok(outcome)
     }
@@ -105,10 +115,10 @@ impl Broker {
     /// Records an argument that names nothing that could be granted: a path that is none, say.
     ///
     /// # Errors
-    /// The audit log cannot be written.
+    /// Too much to record, or an audit log that cannot be written.
     pub fn reject(&self, capability: &'static str, argument: &str, failure: &Failure) -> Result<()> {
         let event = self.identity.event(EventKind::Failed).capability(capability);
-        self.log.append(&event.need(&shortened(argument)).detail(&failure.to_string()))
+        self.record(&event.need(&shortened(argument)).detail(&shortened(&failure.to_string())))
     }
 
     /// The patterns of what the procedure may read, for a listing.
@@ -120,18 +130,31 @@ impl Broker {
 
     fn deny(&self, need: &Need, denial: &Denial) -> Result<Error> {
         let Identity { policy, procedure, .. } = &self.identity;
-        let why = denial.reason.clone().unwrap_or_else(|| "no grant covers it".to_owned());
+        let why = shortened(denial.reason.as_deref().unwrap_or("no grant covers it"));
         self.log.append_synced(&self.event(EventKind::Denied, need).detail(&why))?;
         let asked = shortened(&need.to_string());
         let error = Error::refused(format!("{procedure} of policy {policy} asked for {}: {asked}", need.capability()))
-            .cause(neutral(&why))
+            .cause(why)
             .state("nothing was changed; the denial is on record");
         Ok(match &denial.grant {
-            Some(grant) => {
-                error.next(format!("if it should be allowed, [procedure.{procedure}] needs: {}", neutral(grant)))
+            Some(grant) if is_plain(need) => {
+                error.next(format!("if it should be allowed, [procedure.{procedure}] needs: {grant}"))
             }
+            Some(_) => error.next("if it should be allowed, grant it by hand: docs/POLICIES.md"),
             None => error.next("this cannot be granted"),
         })
+    }
+
+    /// Records what a guest asked for, as long as it does not fill the log.
+    fn record(&self, event: &Event) -> Result<()> {
+        let size = serde_json::to_string(event).map_or(0, |text| text.len()).saturating_add(CHAIN_BYTES);
+        let recorded = self.recorded.get().saturating_add(size);
+        if recorded > limits::RECORD_BYTES {
+            let what = format!("what it asked for fills more than {} MiB of the audit log", limits::RECORD_BYTES >> 20);
+            return Err(limits::exceeded(self.identity.procedure.as_str(), &what));
+        }
+        self.recorded.set(recorded);
+        self.log.append(event)
     }
 
     fn event(&self, kind: EventKind, need: &Need) -> Event {
@@ -139,10 +162,78 @@ impl Broker {
     }
 }
 
+/// Whether what was asked for can stand in a policy as it is. A guest chooses its words: they must
+/// not make another line of the one that the operator is told.
+fn is_plain(need: &Need) -> bool {
+    let is_name = |name: &str| name.parse::<Name>().is_ok();
+    if let Need::Reload(name) = need {
+        return is_name(name);
+    }
+    if let Need::Fact(name) = need {
+        return name.len() <= TEXT_BYTES && name.split('.').all(is_name);
+    }
+    let text = need.to_string();
+    !text.contains(['"', '\\', '*', '{', '}']) && shortened(&text) == text
+}
+
 /// A guest's text, fit to be printed and stored.
 fn shortened(text: &str) -> String {
-    const CHARACTERS: usize = 300;
-    let short: String = text.chars().take(CHARACTERS).collect();
-    let cut = short.len() < text.len();
-    format!("{}{}", neutral(&short), if cut { "…" } else { "" })
+    within(TEXT_BYTES, text)
+}
+
+/// A text made harmless, of at most so many bytes.
+fn within(most: usize, text: &str) -> String {
+    let mut short = String::new();
+    for character in text.chars() {
+        let shown = neutral(character.encode_utf8(&mut [0; 4]));
+        if short.len().saturating_add(shown.len()) > most {
+            short.push('…');
+            break;
+        }
+        short.push_str(&shown);
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_words_of_a_guest_make_another_line_of_a_policy() {
+        let file = |path: &str| Need::ReadFile(path.parse().unwrap());
+        for plain in [
+            Need::Fact("sshd.config".to_owned()),
+            Need::Reload("ssh".to_owned()),
+            Need::Effective("port".to_owned()),
+            file("/etc/ssh/sshd_config.d/60-ü.conf"),
+            Need::HostKeys,
+        ] {
+            assert!(is_plain(&plain), "{plain}");
+        }
+        let long = format!("/{}", "x/".repeat(400) + "x");
+        for shaped in [
+            Need::Fact("a\", \"b".to_owned()),
+            Need::Fact("a".repeat(4_000_000)),
+            Need::Fact(String::new()),
+            Need::Reload("ssh = [\"reload\"]\nfiles".to_owned()),
+            Need::Reload("ssh.service".to_owned()),
+            file("/a\", \"/etc/shadow"),
+            file("/a/*"),
+            file("/{home}/a"),
+            file("/a\\u{1b}"),
+            file(&long),
+        ] {
+            assert!(!is_plain(&shaped), "{shaped:.80}");
+        }
+    }
+
+    #[test]
+    fn texts_are_short_and_whole() {
+        assert_eq!(within(6, "a\x1bbcd"), "a…");
+        assert_eq!(within(8, "a\x1bbcd"), "a\\u{1b}b…");
+        assert_eq!(within(9, "a\x1bbcd"), "a\\u{1b}bc…");
+        assert_eq!(within(10, "a\x1bbcd"), "a\\u{1b}bcd");
+        assert!(shortened(&"\u{10ffff}\x1b".repeat(1_000_000)).len() < 400);
+    }
 }

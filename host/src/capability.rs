@@ -11,15 +11,15 @@ mod sshd;
 
 use crate::{
     broker::Broker,
-    error::Error,
     machine::path::AbsolutePath,
     operation::{Failure, Operation, Session},
-    runtime::{bindings::warded::host::types, limits, watch::Clock},
+    runtime::{
+        bindings::warded::host::types,
+        limits::{self, Taken},
+        watch::Clock,
+    },
 };
-use wasmtime::{
-    StoreLimits,
-    component::{ResourceTable, ResourceTableError},
-};
+use wasmtime::component::{ResourceTable, ResourceTableError};
 
 /// What a guest gets: a result, or a trap.
 type Answer<T> = wasmtime::Result<Result<T, types::Error>>;
@@ -29,7 +29,7 @@ pub struct State {
     broker: Broker,
     session: Session,
     handles: ResourceTable,
-    limits: StoreLimits,
+    taken: Taken,
     clock: Clock,
     calls: usize,
 }
@@ -38,11 +38,11 @@ impl State {
     pub(crate) fn new(broker: Broker, session: Session, clock: Clock) -> Self {
         let mut handles = ResourceTable::new();
         handles.set_max_capacity(limits::HANDLES);
-        Self { broker, session, handles, limits: limits::store(), clock, calls: 0 }
+        Self { broker, session, handles, taken: Taken::default(), clock, calls: 0 }
     }
 
-    pub(crate) fn limits(&mut self) -> &mut StoreLimits {
-        &mut self.limits
+    pub(crate) fn taken(&mut self) -> &mut Taken {
+        &mut self.taken
     }
 
     pub(crate) fn into_session(self) -> Session {
@@ -116,10 +116,7 @@ impl State {
 
 /// A limit that this host keeps.
 fn stopped(what: &str) -> wasmtime::Error {
-    Error::refused(format!("the procedure was stopped: {what}"))
-        .state("nothing was changed")
-        .next("this is a fault of the component; tell whoever made it")
-        .into()
+    limits::exceeded("the procedure", what).into()
 }
 
 /// `?` for an inner result: gives the guest its error.

@@ -154,12 +154,16 @@ impl ChangeSet {
         self.staged.is_empty()
     }
 
-    /// How many bytes are staged.
+    /// How many bytes are staged, with those that they replace or remove.
     #[must_use]
     pub fn staged_bytes(&self) -> usize {
-        let bytes = |staged: &Staged| match &staged.after {
-            After::Bytes { contents, .. } => contents.len(),
-            After::Removed | After::Certificate { .. } | After::PrivateKey { .. } => 0,
+        let bytes = |staged: &Staged| {
+            let before = staged.before.as_ref().map_or(0, |before| before.contents.len());
+            let after = match &staged.after {
+                After::Bytes { contents, .. } => contents.len(),
+                After::Removed | After::Certificate { .. } | After::PrivateKey { .. } => 0,
+            };
+            before.saturating_add(after)
         };
         self.staged.iter().map(bytes).sum()
     }

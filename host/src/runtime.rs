@@ -10,4 +10,4 @@ pub mod procedures;
 pub mod run;
 pub mod watch;
 
-pub use run::{Component, run};
+pub use run::{COMPILING, Component, run};

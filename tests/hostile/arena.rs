@@ -1,6 +1,6 @@
 //! Where hostile guests are run: each on a machine of its own, measured, and everything compared.
 
-use super::case::Case;
+use super::case::{Case, End};
 use crate::support::{
     Grants, Machine, Run,
     machine::{Found, tree},
@@ -9,7 +9,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     io::Write as _,
-    path::PathBuf,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -17,11 +18,17 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use warded::digest::Digest;
 
 /// No guest may take longer than one host call and its own time together, with room for a slow
 /// machine; nor more memory than its own, the compiler's, and what one run may stage.
 const LONGEST: Duration = Duration::from_secs(60);
 const MOST_KIB: u64 = 700 * 1024;
+/// The most that a run may add to the audit log.
+const MOST_RECORDED: usize = 8_000_000;
+/// What is the whole machine's, and nobody's to change.
+const ELSEWHERE: [&str; 5] =
+    ["/etc/passwd", "/etc/shadow", "/etc/warded", "/var/lib/warded", env!("CARGO_BIN_EXE_warded")];
 
 /// What a run took.
 struct Cost {
@@ -80,7 +87,7 @@ fn try_one(case: &Case) -> Cost {
         // One more custom section: it does the same, and is another component.
         fs::write(machine.path("policies/case.wasm"), [component.as_slice(), b"\0\x02\x01a"].concat()).unwrap();
     }
-    let before = everything(&machine);
+    let (before, elsewhere_before) = (everything(&machine), elsewhere(&machine));
 
     let measured = machine.path("measured");
     let mut command = machine.command("/usr/bin/time");
@@ -89,12 +96,13 @@ fn try_one(case: &Case) -> Cost {
     command.args(["timeout", "-s", "KILL", "55"]);
     command.arg(env!("CARGO_BIN_EXE_warded")).args(["apply", "go", "--policy", "case", "--yes"]);
     command.args(case.arguments.iter().map(|argument| argument.replace("{dir}", &directory)));
-    let (begun, done) = (Instant::now(), AtomicBool::new(false));
+    let (begun, done, rounds) = (Instant::now(), AtomicBool::new(false), AtomicUsize::new(0));
     let run = thread::scope(|scope| {
         if let Some(meanwhile) = &case.meanwhile {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
                     meanwhile(&machine);
+                    rounds.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
@@ -106,6 +114,9 @@ fn try_one(case: &Case) -> Cost {
     let kib = fs::read_to_string(&measured).unwrap().trim().parse().unwrap();
     fs::remove_file(measured).unwrap();
     look(case, &machine, &run, &directory, &before);
+    assert_eq!(elsewhere_before, elsewhere(&machine), "{}: what is the whole machine's was changed", case.name);
+    let rounds = rounds.load(Ordering::Relaxed);
+    assert!(case.meanwhile.is_none() || rounds > 0, "{}: nothing happened meanwhile", case.name);
     // Whatever was about to end by itself has a moment for that.
     let patience = Instant::now() + Duration::from_secs(10);
     while !machine.programs().is_empty() && Instant::now() < patience {
@@ -119,13 +130,14 @@ fn try_one(case: &Case) -> Cost {
 
 /// What it said, what is on record, and what is on the machine.
 fn look(case: &Case, machine: &Machine, run: &Run, directory: &str, before: &BTreeMap<PathBuf, Found>) {
-    let Case { name, exits, says, hides, record, changes, .. } = case;
+    let Case { name, hides, changes, end: End { exits, says, most, records }, .. } = case;
     let all = format!("{}{}", run.stdout, run.stderr);
     let shown: String = all.chars().take(4000).collect();
     assert!(run.code.is_some_and(|code| exits.contains(&code)), "{name}: exit {:?}\n{shown}", run.code);
     for words in says.iter().map(|words| words.replace("{dir}", directory)) {
         assert!(all.contains(&words), "{name}: {words:?} was not said:\n{shown}");
     }
+    assert!(all.len() <= *most, "{name}: it said {} bytes", all.len());
     let raw = all.chars().find(|character| character.is_control() && !matches!(character, '\n' | '\t'));
     assert_eq!(raw, None, "{name}: a control character reached the terminal");
     let hidden = all.chars().find(|character| matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'));
@@ -137,23 +149,16 @@ fn look(case: &Case, machine: &Machine, run: &Run, directory: &str, before: &BTr
         assert!(!log.contains(words.as_str()), "{name}: {words:?} is on record");
     }
     machine.warded(["audit", "verify"]).ends(0);
-    if let Some((kind, words)) = record {
-        let words = words.replace("{dir}", directory);
-        let found = log.lines().any(|line| {
-            let record: serde_json::Value = serde_json::from_str(line).unwrap();
-            let text = |key: &str| record[key].as_str().unwrap_or_default().to_owned();
-            record["kind"] == kind.as_str()
-                && ["capability", "need", "grant", "detail"].iter().any(|key| text(key).contains(&words))
-        });
-        let end: Vec<&str> = log.lines().rev().take(5).collect();
-        assert!(found, "{name}: no record {kind} with {words:?}; the last are\n{}", end.join("\n"));
-    }
+    assert!(log.len() < MOST_RECORDED, "{name}: {} bytes are on record", log.len());
+    records.iter().for_each(|record| record.look(name, &log, directory));
 
     let after = everything(machine);
     let paths: BTreeSet<&PathBuf> = before.keys().chain(after.keys()).collect();
     for path in paths.into_iter().filter(|path| before.get(*path) != after.get(*path)) {
         let short = path.strip_prefix(directory).unwrap();
-        let may = changes.iter().any(|change| short.to_string_lossy().starts_with(change.as_str()));
+        // Whoever may change something leaves a run that could be undone.
+        let run = !changes.is_empty() && short.starts_with("state/runs");
+        let may = run || changes.iter().any(|change| short.to_string_lossy().starts_with(change.as_str()));
         assert!(may, "{name}: {} is not what it was", short.display());
     }
     let stray =
@@ -161,10 +166,32 @@ fn look(case: &Case, machine: &Machine, run: &Run, directory: &str, before: &BTr
     assert_eq!(stray, None, "{name}: a temporary file stayed");
 }
 
-/// Every file of the machine, but for Warded's state.
+/// Every file of the machine; of Warded's state what it takes things back and renews by.
 fn everything(machine: &Machine) -> BTreeMap<PathBuf, Found> {
-    let state = machine.path("state");
+    let [state, runs, enrolment] = ["state", "state/runs", "state/enrolment.json"].map(|name| machine.path(name));
     let mut all = tree(&machine.path(""));
-    all.retain(|path, _| !path.starts_with(&state));
+    all.retain(|path, _| !path.starts_with(&state) || path.starts_with(&runs) || *path == enrolment);
     all
+}
+
+/// A file as it is, to its last change: device, inode, mode, owner, group, times; and its contents, if
+/// there are not too many.
+type Identified = (u64, u64, u32, u32, u32, (i64, i64), (i64, i64), Option<Digest>);
+
+/// The files that are no test's, as they are seen on the machine.
+fn elsewhere(machine: &Machine) -> BTreeMap<PathBuf, Identified> {
+    let mut found = BTreeMap::new();
+    ELSEWHERE.iter().for_each(|path| identify(&machine.inside(path), &mut found));
+    found
+}
+
+fn identify(path: &Path, found: &mut BTreeMap<PathBuf, Identified>) {
+    let Ok(file) = path.symlink_metadata() else { return };
+    let contents = (file.is_file() && file.len() < 1 << 20).then(|| fs::read(path).ok()).flatten();
+    let times = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));
+    let contents = contents.map(|bytes| Digest::of(&bytes));
+    let identified = (file.dev(), file.ino(), file.mode(), file.uid(), file.gid(), times.0, times.1, contents);
+    found.insert(path.to_owned(), identified);
+    let below = if file.is_dir() { fs::read_dir(path).ok() } else { None };
+    below.into_iter().flatten().for_each(|entry| identify(&entry.unwrap().path(), found));
 }

@@ -1,13 +1,15 @@
 //! One hostile guest: what it is granted, what it does, and how that has to end.
 
+use super::record::{Record, ended, failed};
 use crate::support::Machine;
 use crate::support::script::Script;
 
 type Prepare = Box<dyn Fn(&Machine) + Send + Sync>;
 type Component = Box<dyn Fn(&Machine) -> Vec<u8> + Send + Sync>;
 
-/// The guest, and what has to become of it.
-pub(super) struct Case {
+/// The guest, and what has to become of it. One without an end cannot be run, and there is no end
+/// without a record.
+pub(super) struct Case<E = End> {
     pub(super) name: String,
     pub(super) grants: Vec<String>,
     pub(super) arguments: Vec<String>,
@@ -15,22 +17,29 @@ pub(super) struct Case {
     pub(super) prepare: Vec<Prepare>,
     /// Something that happens again and again while the guest runs.
     pub(super) meanwhile: Option<Prepare>,
-    /// The exit codes that are right.
-    pub(super) exits: Vec<i32>,
-    /// Words that have to be in what Warded says.
-    pub(super) says: Vec<String>,
-    /// Words that must not be anywhere in it, nor on record.
+    /// Words that must not be anywhere in what is said, nor on record.
     pub(super) hides: Vec<String>,
-    /// A kind of record, and words in it.
-    pub(super) record: Option<(String, String)>,
     /// What may differ afterwards.
     pub(super) changes: Vec<String>,
     /// Whether the policy is written for another component.
     pub(super) other_digest: bool,
+    pub(super) end: E,
 }
 
-/// A guest that does nothing yet; refusal is what is expected.
-pub(super) fn case(name: impl Into<String>) -> Case {
+/// How it has to end.
+pub(super) struct End {
+    /// The exit codes that are right.
+    pub(super) exits: Vec<i32>,
+    /// Words that have to be in what Warded says.
+    pub(super) says: Vec<String>,
+    /// The most bytes that it may say.
+    pub(super) most: usize,
+    /// What has to be on record.
+    pub(super) records: Vec<Record>,
+}
+
+/// A guest that does nothing yet.
+pub(super) fn case(name: impl Into<String>) -> Case<()> {
     Case {
         name: name.into(),
         grants: Vec::new(),
@@ -38,16 +47,14 @@ pub(super) fn case(name: impl Into<String>) -> Case {
         component: Box::new(|_| Vec::new()),
         prepare: Vec::new(),
         meanwhile: None,
-        exits: vec![5],
-        says: Vec::new(),
         hides: Vec::new(),
-        record: None,
         changes: Vec::new(),
         other_digest: false,
+        end: (),
     }
 }
 
-impl Case {
+impl<E> Case<E> {
     /// Adds grants: lines of a policy, `{dir}` in them replaced.
     pub(super) fn granted(mut self, lines: &[&str]) -> Self {
         self.grants.extend(lines.iter().map(|line| (*line).to_owned()));
@@ -87,35 +94,6 @@ impl Case {
         self
     }
 
-    /// How it ends: one of these exit codes, and these words.
-    pub(super) fn ends(mut self, exits: &[i32], words: &[&str]) -> Self {
-        self.exits = exits.to_vec();
-        self.says = words.iter().map(|words| (*words).to_owned()).collect();
-        self
-    }
-
-    /// It is denied this capability.
-    pub(super) fn ends_denied(self, capability: &str, why: &str) -> Self {
-        self.ends(&[5], &[&format!("go of policy case asked for {capability}: "), why, "nothing was changed"])
-            .on_record("denied", capability)
-    }
-
-    /// It gets an error with this code, and ends with it.
-    pub(super) fn gives_up(self, code: &str, why: &str) -> Self {
-        self.ends(&[1], &[&format!("go gave up ({code}): "), why, "nothing was changed"]).on_record("failed", code)
-    }
-
-    /// It is stopped.
-    pub(super) fn ends_stopped(self, why: &str) -> Self {
-        self.ends(&[5], &[" was stopped: ", why, "nothing was changed"]).on_record("ended", why)
-    }
-
-    /// What has to be on record: a kind, and words in that record.
-    pub(super) fn on_record(mut self, kind: &str, words: &str) -> Self {
-        self.record = Some((kind.to_owned(), words.to_owned()));
-        self
-    }
-
     /// What must not be seen anywhere.
     pub(super) fn hides(mut self, words: &str) -> Self {
         self.hides.push(words.to_owned());
@@ -131,6 +109,49 @@ impl Case {
     /// The policy was accepted for another component.
     pub(super) fn with_another_digest(mut self) -> Self {
         self.other_digest = true;
+        self
+    }
+}
+
+impl Case<()> {
+    /// How it ends: one of these exit codes, these words, and this record.
+    pub(super) fn ends(self, exits: &[i32], words: &[&str], record: Record) -> Case {
+        let says = words.iter().map(|words| (*words).to_owned()).collect();
+        let end = End { exits: exits.to_vec(), says, most: 1 << 20, records: vec![record] };
+        let Self { name, grants, arguments, component, prepare, meanwhile, hides, changes, other_digest, end: () } =
+            self;
+        Case { name, grants, arguments, component, prepare, meanwhile, hides, changes, other_digest, end }
+    }
+
+    /// It is denied this capability, for what it asked for.
+    pub(super) fn ends_denied(self, capability: &str, asked: &str, why: &str) -> Case {
+        let says = [&format!("go of policy case asked for {capability}: "), why, "nothing was changed"];
+        let mut case = self.ends(&[5], &says, Record::of("denied").about(capability, asked));
+        case.end.most = 8 << 10;
+        case
+    }
+
+    /// It asks for this, gets an error with this code, and ends with it.
+    pub(super) fn gives_up(self, capability: &str, asked: &str, code: &str, why: &str) -> Case {
+        let says = [&format!("go gave up ({code}): "), why, "nothing was changed"];
+        self.ends(&[1], &says, failed(capability, asked, code))
+    }
+
+    /// It is stopped.
+    pub(super) fn ends_stopped(self, why: &str) -> Case {
+        self.ends(&[5], &[" was stopped: ", why, "nothing was changed"], ended(why))
+    }
+
+    /// It is refused before any of it runs; the first of these words are on record.
+    pub(super) fn is_refused(self, words: &[&str]) -> Case {
+        self.ends(&[5], words, ended(words[0]))
+    }
+}
+
+impl Case {
+    /// Something more that has to be on record.
+    pub(super) fn also(mut self, record: Record) -> Self {
+        self.end.records.push(record);
         self
     }
 }

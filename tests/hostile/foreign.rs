@@ -1,6 +1,9 @@
 //! Components that are not what a policy is for: other imports, other exports, damaged bytes.
 
-use super::case::{Case, case};
+use super::{
+    case::{Case, case},
+    record::Record,
+};
 use crate::support::{
     Machine,
     guest::{Guest, procedure},
@@ -20,12 +23,20 @@ fn guest(change: impl Fn(&mut Guest)) -> Vec<u8> {
     guest.component()
 }
 
-fn is(name: &str, component: fn() -> Vec<u8>) -> Case {
+fn is(name: &str, component: fn() -> Vec<u8>) -> Case<()> {
     case(name).made_as(move |_| component())
 }
 
 fn text(component: &str) -> Vec<u8> {
     wat::parse_str(component).unwrap()
+}
+
+/// A component with the right procedure, which imports this.
+fn importing(what: &str) -> Vec<u8> {
+    text(&format!(
+        r#"(component (import {what}) (core module $m (func (export "f"))) (core instance $i (instantiate $m))
+           (func $f (canon lift (core func $i "f"))) (export "go" (func $f)))"#
+    ))
 }
 
 /// More than the host offers, or something else by the same name.
@@ -39,8 +50,7 @@ fn imports() -> Vec<Case> {
                 guest.fields = procedure("go", "(call $f)");
             })
         })
-        .ends(&[5], &["imports what no procedure gets", "wasi:cli/environment@0.2.0", "nothing of it was compiled"])
-        .on_record("ended", "imports what no procedure gets"),
+        .is_refused(&["imports what no procedure gets", "wasi:cli/environment@0.2.0", "nothing of it was compiled"]),
         is("imports of a function of its own", || {
             guest(|guest| {
                 guest.world = "import run: func(command: string);".to_owned();
@@ -48,32 +58,30 @@ fn imports() -> Vec<Case> {
                 guest.fields = procedure("go", "(call $run (i32.const 0) (i32.const 0))");
             })
         })
-        .ends(&[5], &["imports what no procedure gets", "run"]),
+        .is_refused(&["imports what no procedure gets", "run"]),
         is("imports of another version", || {
-            text(r#"(component (import "warded:host/files@9.0.0" (instance (export "read" (func)))))"#)
+            importing(r#""warded:host/files@9.0.0" (instance (export "read" (func)))"#)
         })
-        .ends(&[5], &["refused: "]),
+        .is_refused(&["does not fit this version", "warded:host/files@9.0.0"]),
         is("imports of an interface that is not there", || {
-            text(r#"(component (import "warded:host/shell@0.1.0" (instance (export "run" (func)))))"#)
+            importing(r#""warded:host/shell@0.1.0" (instance (export "run" (func)))"#)
         })
-        .ends(&[5], &["refused: "]),
+        .is_refused(&["does not fit this version", "warded:host/shell@0.1.0"]),
         is("imports of a function by another type", || {
-            text(
-                r#"(component (import "warded:host/log@0.1.0" (instance (export "info" (func (param "path" u64))))))"#,
-            )
+            importing(r#""warded:host/log@0.1.0" (instance (export "info" (func (param "path" u64))))"#)
         })
-        .ends(&[5], &["refused: "]),
+        .is_refused(&["does not fit this version", "warded:host/log@0.1.0"]),
         is("imports of a core module", || {
             text(r#"(component (import "warded" (core module)))"#)
         })
-        .ends(&[5], &["imports what no procedure gets"]),
+        .is_refused(&["imports what no procedure gets"]),
         is("imports in a component within", || {
             text(
                 r#"(component (component $inner (import "wasi:cli/run@0.2.0" (instance)))
                    (import "wasi:io/poll@0.2.0" (instance $poll)) (instance (instantiate $inner (with "wasi:cli/run@0.2.0" (instance $poll)))))"#,
             )
         })
-        .ends(&[5], &["imports what no procedure gets"]),
+        .is_refused(&["imports what no procedure gets"]),
     ]
 }
 
@@ -86,24 +94,25 @@ fn exports() -> Vec<Case> {
                 guest.fields.push_str(&procedure("more", ""));
             })
         })
-        .ends(&[5], &["do not have the same procedures", "more"]),
-        is("no procedure", || text("(component)")).ends(&[5], &["do not have the same procedures", "go"]),
+        .is_refused(&["do not have the same procedures", "more"]),
+        is("no procedure", || text("(component)")).is_refused(&["do not have the same procedures", "go"]),
         is("a procedure of another type", || {
             text(
                 r#"(component (core module $m (func (export "f"))) (core instance $i (instantiate $m))
                    (func $f (canon lift (core func $i "f"))) (export "go" (func $f)))"#,
             )
         })
-        .ends(&[5], &["does not fit this version"]),
+        .is_refused(&["does not fit this version"]),
         is("an instance for a procedure", || text(r#"(component (instance $i) (export "go" (instance $i)))"#))
-            .ends(&[5], &["which is no procedure"]),
-        is("a core module", || text("(module)")).ends(&[5], &["not a WebAssembly component"]),
-        is("nothing", Vec::new).ends(&[5], &["not a WebAssembly component"]),
-        is("a script", || b"#!/bin/sh\nreboot\n".to_vec()).ends(&[5], &["not a WebAssembly component"]),
-        is("a component for another policy", || guest(|_| {}))
-            .with_another_digest()
-            .ends(&[5], &["is not the one that was accepted"])
-            .on_record("failed", "is not the one that was accepted"),
+            .is_refused(&["which is no procedure"]),
+        is("a core module", || text("(module)")).is_refused(&["not a WebAssembly component"]),
+        is("nothing", Vec::new).is_refused(&["not a WebAssembly component"]),
+        is("a script", || b"#!/bin/sh\nreboot\n".to_vec()).is_refused(&["not a WebAssembly component"]),
+        is("a component for another policy", || guest(|_| {})).with_another_digest().ends(
+            &[5],
+            &["is not the one that was accepted"],
+            Record::of("failed").saying(&["is not the one that was accepted"]),
+        ),
     ]
 }
 
@@ -113,7 +122,7 @@ fn damaged() -> Vec<Case> {
     const REGIONS: usize = 24;
     let days = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400;
     let day = usize::try_from(days).unwrap();
-    let mut cases: Vec<Case> = (0..REGIONS)
+    let mut cases: Vec<Case<()>> = (0..REGIONS)
         .map(|region| {
             let size = WHOLE.len() / REGIONS;
             let at = region * size + day * 7919 % size;
@@ -126,5 +135,15 @@ fn damaged() -> Vec<Case> {
         .collect();
     cases.push(case("half of a component").made_as(|_| WHOLE[..WHOLE.len() / 2].to_vec()));
     // It exports another procedure than the policy describes, so that even an undamaged one is refused.
-    cases.into_iter().map(|case| case.ends(&[5], &["refused: "]).on_record("ended", "")).collect()
+    // Which of these it is depends on the byte.
+    let refusals = [
+        "refused: this is not a WebAssembly component",
+        "refused: this is not a valid WebAssembly component",
+        "refused: the component imports what no procedure gets",
+        "refused: the component cannot be compiled",
+        "refused: policy case and its component do not have the same procedures",
+        "which is no procedure",
+    ];
+    let record = || Record::of("ended").saying(&refusals);
+    cases.into_iter().map(|case| case.ends(&[5], &["refused: "], record())).collect()
 }

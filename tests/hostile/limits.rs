@@ -1,6 +1,9 @@
 //! Guests that take all they can get: time, memory, stack, tables, handles, words, calls.
 
-use super::case::{Case, case};
+use super::{
+    case::{Case, case},
+    record::{asked, ended},
+};
 use crate::support::script::Argument::{Expression, Number, Text, Texts};
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
@@ -46,7 +49,7 @@ fn computing() -> Vec<Case> {
             "table bomb",
             "(table $t 1 funcref)",
             "(drop (table.grow $t (ref.null func) (i32.const 2000000)))",
-            "a table of more than 100000 elements",
+            "tables of more than 100000 elements",
         ),
         stopped("panic", "", "(unreachable)", "it panicked"),
         stopped("division by nothing", "", "(drop (i32.div_u (i32.const 1) (local.get $i)))", "divide by zero"),
@@ -61,13 +64,58 @@ fn computing() -> Vec<Case> {
             .does(|guest| {
                 guest.field("(table 2000000 funcref)");
             })
-            .ends(&[5], &["a table of more than 100000 elements", "nothing was changed"]),
+            .ends_stopped("tables of more than 100000 elements"),
         case("a hundred tables")
             .does(|guest| {
                 guest.field(&"(table 10 funcref)".repeat(99));
             })
-            .ends(&[5], &["refused: "]),
+            .is_refused(&["does not fit this version"]),
+        parts("two memories from the start", "(memory 640)", "more than 64 MiB of memory"),
+        parts(
+            "two memories that grow",
+            "(memory 1) (func $s (drop (memory.grow (i32.const 640)))) (start $s)",
+            "more than 64 MiB of memory",
+        ),
+        parts("two tables", "(table 60000 funcref)", "tables of more than 100000 elements"),
+        case("trap with a name that draws, when it starts")
+            .made_as(|_| starting("(unreachable)"))
+            .ends_stopped("it panicked"),
+        case("denial with a name that draws, when it starts")
+            .made_as(|_| starting("(call $fact (i32.const 0) (i32.const 8) (i32.const 512))"))
+            .ends_denied("machine.fact", "hostname", "no grant covers it"),
     ]
+}
+
+/// A component of two core modules, both like this: each of them is within its bounds.
+fn parts(name: &str, fields: &'static str, why: &str) -> Case {
+    case(name)
+        .made_as(move |_| {
+            let text = format!(
+                r#"(component (core module $m {fields} (func (export "f"))) (core instance (instantiate $m))
+                   (core instance $i (instantiate $m)) (func $f (canon lift (core func $i "f"))) (export "go" (func $f)))"#
+            );
+            wat::parse_str(text).unwrap()
+        })
+        .ends_stopped(why)
+}
+
+/// A component that does something as soon as there is one, in a function whose name clears the screen.
+fn starting(body: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component
+            (import "warded:host/machine@0.1.0" (instance $host
+                (export "fact" (func (param "name" string) (result (option string))))))
+            (core module $memory (memory (export "memory") 1) (data (i32.const 0) "hostname")
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+            (core instance $m (instantiate $memory))
+            (core func $fact (canon lower (func $host "fact") (memory $m "memory") (realloc (func $m "realloc"))))
+            (core module $main (import "host" "fact" (func $fact (param i32 i32 i32)))
+                (func $s (@name "\1b[2J\1b]0;owned\07 forcing trap when growing memory fuel") {body})
+                (start $s) (func (export "f")))
+            (core instance $i (instantiate $main (with "host" (instance (export "fact" (func $fact))))))
+            (func $f (canon lift (core func $i "f"))) (export "go" (func $f)))"#
+    );
+    wat::parse_str(text).unwrap()
 }
 
 /// What it does to the host.
@@ -95,7 +143,7 @@ fn asking() -> Vec<Case> {
                 guest.raw("(drop (memory.grow (i32.const 32))) (memory.fill (i32.const 131072) (i32.const 120) (i32.const 1048576)) ");
                 guest.tries("log.warn", &[Expression("(i32.const 131072)"), Number(1 << 20)]);
             })
-            .ends(&[0], &["warning: xxxx", "Nothing to do."])
+            .ends(&[0], &["warning: xxxx", "Nothing to do."], asked("log.warn", "a message"))
             .hides(&"x".repeat(1001)),
         case("calls without end")
             .granted(&["facts = [\"hostname\"]"])
@@ -112,6 +160,20 @@ fn asking() -> Vec<Case> {
                 });
             })
             .ends_stopped("calls"),
+        case("calls without end, of long names that are no path")
+            .does(|guest| {
+                guest.raw("(drop (memory.grow (i32.const 1))) (memory.fill (i32.const 65536) (i32.const 27) (i32.const 4000)) ");
+                guest.repeats(1_000_000, |guest| {
+                    guest.tries("files.read", &[Number(65536), Number(4000)]);
+                });
+            })
+            .ends_stopped("fills more than 7 MiB of the audit log"),
+        case("a fact whose name has four million bytes")
+            .does(|guest| {
+                guest.raw("(drop (memory.grow (i32.const 100))) (memory.fill (i32.const 65536) (i32.const 27) (i32.const 4000000)) ");
+                guest.tries("machine.fact", &[Number(65536), Number(4_000_000)]);
+            })
+            .ends_denied("machine.fact", &"\u{1b}".repeat(400), "grant it by hand"),
     ]
 }
 
@@ -138,6 +200,20 @@ fn staging() -> Vec<Case> {
                     let path = format!("{{dir}}/many/{number}");
                     let contents = [Number(65536), Number(4_000_000), Number(0), Number(0)];
                     guest.does("files.write", &[&[Text(path.as_bytes())][..], &contents].concat());
+                }
+            })
+            .ends_stopped("it staged more than 64 MiB"),
+        case("too much removed")
+            .granted(&[MANY])
+            .given(|machine| {
+                fs::create_dir(machine.path("many")).unwrap();
+                for number in 0..20 {
+                    fs::write(machine.path(&format!("many/{number}")), vec![b'x'; 4_000_000]).unwrap();
+                }
+            })
+            .does(|guest| {
+                for number in 0..20 {
+                    guest.does("files.remove", &[Text(format!("{{dir}}/many/{number}").as_bytes())]);
                 }
             })
             .ends_stopped("it staged more than 64 MiB"),
@@ -174,7 +250,7 @@ fn staging() -> Vec<Case> {
                     &[Text(b"{dir}/ssh/big"), Number(65536), Number(4_000_000), Number(0), Number(0)],
                 );
             })
-            .ends(&[0], &["many lines"])
+            .ends(&[0], &["many lines"], asked("files.write", "{dir}/ssh/big"))
             .may_change(&["ssh/big"]),
         case("a hundred thousand names")
             .granted(&["keys = [\"sshd-host-keys\"]", "authority = [\"issue host\"]"])
@@ -187,7 +263,7 @@ fn staging() -> Vec<Case> {
                     &[Expression("(local.get $h)"), Number(0), Number(1 << 20), Number(100_000)],
                 );
             })
-            .gives_up("invalid-principal", "it is empty"),
+            .gives_up("authority.issue", &" ".repeat(400), "invalid-principal", "it is empty"),
         case("sshd that never answers")
             .granted(&["sshd.effective = true"])
             .told(&["--sshd", "{dir}/sleeper"])
@@ -213,13 +289,12 @@ fn lying() -> Vec<Case> {
             })
             .ends_stopped(why)
     };
-    let result = |name: &str, body: &'static str, why: &str| {
-        case(name)
-            .does(move |guest| {
-                guest.raw(body);
-            })
-            .ends_stopped(why)
+    let returns = |name: &str, body: &'static str| {
+        case(name).does(move |guest| {
+            guest.raw(body);
+        })
     };
+    let result = |name: &str, body: &'static str, why: &str| returns(name, body).ends_stopped(why);
     vec![
         read("string of a gibibyte", 4096, 1 << 30, "out of bounds"),
         read("string that lies outside", -16, 64, "out of bounds"),
@@ -277,22 +352,20 @@ fn lying() -> Vec<Case> {
              (return (i32.const 1024))",
             "out of bounds",
         ),
-        result(
+        returns(
             "error of a megabyte",
             "(drop (memory.grow (i32.const 32))) (memory.fill (i32.const 65536) (i32.const 120) (i32.const 1048576)) \
              (i32.store (i32.const 1024) (i32.const 1)) (i32.store (i32.const 1036) (i32.const 65536)) \
              (i32.store (i32.const 1040) (i32.const 1048576)) (return (i32.const 1024))",
-            "xxxx",
         )
-        .ends(&[1], &["go gave up (): xxxx"])
+        .ends(&[1], &["go gave up (): xxxx"], ended("go gave up (): xxxx"))
         .hides(&"x".repeat(501)),
-        result(
+        returns(
             "error with fifty thousand details",
             "(drop (memory.grow (i32.const 32))) (i32.store (i32.const 1024) (i32.const 1)) \
              (i32.store (i32.const 1044) (i32.const 65536)) (i32.store (i32.const 1048) (i32.const 50000)) \
              (return (i32.const 1024))",
-            "",
         )
-        .ends(&[1], &["go gave up ()", "more details"]),
+        .ends(&[1], &["go gave up ()", "more details"], ended("go gave up ()")),
     ]
 }

@@ -1,7 +1,10 @@
 //! Guests that are after what no grant gives: Warded's own files, a CA's, another policy's, and
 //! private keys.
 
-use super::case::{Case, case};
+use super::{
+    case::{Case, case},
+    record::{asked, failed},
+};
 use crate::support::script::Argument::{Number, Text};
 use crate::support::{Grants, Machine, machine::keygen};
 use rustix::fs::{AtFlags, CWD, linkat};
@@ -44,7 +47,7 @@ fn protected() -> Vec<Case> {
                 .does(move |guest| {
                     guest.reads(path);
                 })
-                .ends_denied("files.read", why),
+                .ends_denied("files.read", path, why),
         );
         cases.push(
             case(format!("write {path}"))
@@ -52,7 +55,7 @@ fn protected() -> Vec<Case> {
                 .does(move |guest| {
                     guest.writes(path, "taken");
                 })
-                .ends_denied("files.write", why),
+                .ends_denied("files.write", path, why),
         );
     }
     cases
@@ -74,7 +77,7 @@ fn around() -> Vec<Case> {
             .does(|guest| {
                 guest.reads("{dir}/way/link/host_ca");
             })
-            .gives_up("untrusted-path", "which no grant covers"),
+            .gives_up("files.read", "{dir}/way/link/host_ca", "untrusted-path", "which no grant covers"),
         case("the CA's directory through a link below a wildcard")
             .granted(&["files.read = [\"{dir}/*/host_ca\"]"])
             .given(|machine| symlink("ca", machine.path("way")).unwrap())
@@ -82,14 +85,14 @@ fn around() -> Vec<Case> {
             .does(|guest| {
                 guest.reads("{dir}/way/host_ca");
             })
-            .gives_up("untrusted-path", "a link"),
+            .gives_up("files.read", "{dir}/way/host_ca", "untrusted-path", "a link"),
         case("a policy through a link below a wildcard")
             .granted(&["files.write = [\"{dir}/*/case.toml\"]"])
             .given(|machine| symlink("policies", machine.path("way")).unwrap())
             .does(|guest| {
                 guest.writes("{dir}/way/case.toml", "name = \"mine\"");
             })
-            .gives_up("untrusted-path", "a link"),
+            .gives_up("files.write", "{dir}/way/case.toml", "untrusted-path", "a link"),
         case("the CA's key through a hard link")
             .granted(&["files.read = [\"{dir}/way/*\"]"])
             .given(|machine| {
@@ -100,27 +103,27 @@ fn around() -> Vec<Case> {
             .does(|guest| {
                 guest.reads("{dir}/way/key");
             })
-            .gives_up("not-a-file", "hard link"),
+            .gives_up("files.read", "{dir}/way/key", "not-a-file", "hard link"),
         case("the CA's key as a key pair")
             .granted(&["keys = [\"{dir}/ca/host_ca\"]"])
             .does(|guest| {
                 guest.does("keys.open", &[Text(b"{dir}/ca/host_ca")]);
             })
-            .ends_denied("keys.open", "no grant covers it"),
+            .ends_denied("keys.open", "{dir}/ca/host_ca", "no grant covers it"),
         case("a new key for the CA")
             .granted(&["keys = [\"{dir}/ca/*\"]"])
             .does(|guest| {
                 guest.does("keys.ensure", &[Text(b"{dir}/ca/more"), Text(b"ssh-ed25519")]);
             })
-            .ends_denied("keys.ensure", "no grant covers it"),
+            .ends_denied("keys.ensure", "{dir}/ca/more", "no grant covers it"),
         case("the CA's directory, listed")
             .granted(&["files.read = [\"{dir}/ca/*\"]"])
             .does(|guest| {
                 guest.does("files.list", &[Text(b"{dir}/ca")]);
             })
-            .ends_denied("files.list", "no grant covers it"),
+            .ends_denied("files.list", "{dir}/ca", "no grant covers it"),
         case("directory swapped for the CA's while it is read")
-            .granted(&["files.read = [\"{dir}/*/host_ca\"]", "keys = [\"{dir}/*/host_ca\"]"])
+            .granted(&["files.read = [\"{dir}/*/host_ca\"]", "keys = [\"{dir}/*/host_ca\"]", "log = [\"info\"]"])
             .given(|machine| {
                 fs::create_dir(machine.path("way")).unwrap();
                 fs::write(machine.path("way/host_ca"), "granted").unwrap();
@@ -136,10 +139,14 @@ fn around() -> Vec<Case> {
                 // As a key pair it would be given out; the file is no key, so there is none to have.
                 guest.repeats(3000, |guest| {
                     guest.tries("keys.open", &[Text(b"{dir}/way/host_ca")]);
-                    guest.raw("(if (i32.eqz (i32.load8_u (i32.const 1024))) (then (if (i32.load8_u (i32.const 1028)) (then (unreachable))))) ");
+                    guest.raw("(if (i32.eqz (i32.load8_u (i32.const 1024))) (then (if (i32.load8_u (i32.const 1028)) (then (unreachable))) (local.set $h (i32.const 1)))) ");
                 });
+                guest.says_if_any();
             })
-            .ends(&[0], &["Nothing to do."]),
+            .ends(&[0], &["Nothing to do."], asked("keys.open", "{dir}/way/host_ca").often())
+            // Both were met: the directory, whose file is no key, and the link.
+            .also(failed("keys.open", "{dir}/way/host_ca", "untrusted-path").often())
+            .also(asked("log.info", "a message")),
         case("what another policy is granted")
             .given(|machine| {
                 let grant = format!("files.write = [\"{}\"]", machine.path("ssh/other").display());
@@ -148,7 +155,7 @@ fn around() -> Vec<Case> {
             .does(|guest| {
                 guest.writes("{dir}/ssh/other", "taken");
             })
-            .ends_denied("files.write", "no grant covers it"),
+            .ends_denied("files.write", "{dir}/ssh/other", "no grant covers it"),
     ]
 }
 
@@ -162,7 +169,7 @@ fn keys() -> Vec<Case> {
             .does(|guest| {
                 guest.reads("{dir}/ssh/key");
             })
-            .gives_up("private-key", "holds a private key")
+            .gives_up("files.read", "{dir}/ssh/key", "private-key", "holds a private key")
     };
     vec![
         read("a host key", |machine| {
@@ -197,7 +204,7 @@ fn keys() -> Vec<Case> {
             .does(|guest| {
                 guest.does("authority.read", &[Text(b"{dir}/ssh/ssh_host_ed25519_key")]);
             })
-            .gives_up("not-a-certificate", ""),
+            .gives_up("authority.read", "{dir}/ssh/ssh_host_ed25519_key", "not-a-certificate", ""),
         case("a key that was just made")
             .granted(&["keys = [\"{dir}/ssh/new\"]", "files.read = [\"{dir}/ssh/new\"]"])
             .hides(KEY)
@@ -205,7 +212,7 @@ fn keys() -> Vec<Case> {
                 guest.does("keys.ensure", &[Text(b"{dir}/ssh/new"), Text(b"ssh-ed25519")]);
                 guest.reads("{dir}/ssh/new");
             })
-            .gives_up("pending", "not known before the review"),
+            .gives_up("files.read", "{dir}/ssh/new", "pending", "not known before the review"),
         case("a host key that the guest knows")
             .granted(&["files.write = [\"{dir}/ssh/*\"]"])
             .does(|guest| {
@@ -214,12 +221,20 @@ fn keys() -> Vec<Case> {
                     &[Text(b"{dir}/ssh/ssh_host_ed25519_key"), Text(b"mine"), Number(0), Number(0)],
                 );
             })
-            .ends(&[1, 5], &[]),
+            .ends(
+                &[5],
+                &["Unable to load host key \"{dir}/ssh/ssh_host_ed25519_key\""],
+                asked("files.write", "{dir}/ssh/ssh_host_ed25519_key"),
+            ),
         case("no host key any more")
             .granted(&["files.write = [\"{dir}/ssh/*\"]"])
             .does(|guest| {
                 guest.does("files.remove", &[Text(b"{dir}/ssh/ssh_host_ed25519_key")]);
             })
-            .ends(&[1, 5], &[]),
+            .ends(
+                &[5],
+                &["Unable to load host key: {dir}/ssh/ssh_host_ed25519_key"],
+                asked("files.remove", "{dir}/ssh/ssh_host_ed25519_key"),
+            ),
     ]
 }

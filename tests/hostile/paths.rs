@@ -1,6 +1,9 @@
 //! Guests that name files: paths that lead elsewhere, and files that are none.
 
-use super::case::{Case, case};
+use super::{
+    case::{Case, case},
+    record::{asked, failed},
+};
 use crate::support::Machine;
 use crate::support::script::Argument::{Expression, Number, Text};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, linkat, mknodat};
@@ -14,6 +17,10 @@ use std::{
 const SECRET: &str = "this is what nobody granted";
 /// What is granted, below a directory that is written out.
 const READ: &[&str] = &["files.read = [\"{dir}/granted/*\", \"{dir}/granted/*/file\"]"];
+/// What is granted, and is no file, or not an ordinary one.
+const THING: &str = "{dir}/granted/thing";
+/// What is granted, below a directory that is a link every other moment.
+const SWAPPED: &str = "{dir}/granted/way/file";
 const WRITE: &[&str] = &["files.write = [\"{dir}/granted/*\", \"{dir}/granted/*/file\"]"];
 
 pub(super) fn cases() -> Vec<Case> {
@@ -34,15 +41,15 @@ fn ground(machine: &Machine) {
     fs::write(machine.path("granted/inside/file"), "granted").unwrap();
 }
 
-/// Reading and writing the same path, which ends the same way.
-fn both(name: &str, path: &'static str) -> [Case; 2] {
+/// Reading and writing the same path, which ends the same way; each with its capability.
+fn both(name: &str, path: &'static str) -> [(Case<()>, &'static str); 2] {
     let read = case(format!("read {name}")).granted(READ).given(ground).hides(SECRET).does(move |guest| {
         guest.reads(path);
     });
     let write = case(format!("write {name}")).granted(WRITE).given(ground).does(move |guest| {
         guest.writes(path, "taken");
     });
-    [read, write]
+    [(read, "files.read"), (write, "files.write")]
 }
 
 /// Ways to write a path that is no path.
@@ -65,9 +72,12 @@ fn spelled() -> Vec<Case> {
         ("text that reads the other way", "{dir}/grante\u{202e}d"),
         ("a name of 256 bytes", long),
         ("a path of 4 KiB", longer),
+        ("a policy's placeholder", "{home}/file"),
+        ("a policy's placeholder for sshd's directory", "{sshd}/sshd_config"),
+        ("a policy's placeholder for sshd's main file", "{sshd-config}"),
     ]
     .into_iter()
-    .flat_map(|(name, path)| both(name, path).map(|case| case.gives_up("invalid-path", "")))
+    .flat_map(|(name, path)| both(name, path).map(|(case, asks)| case.gives_up(asks, path, "invalid-path", "")))
     .collect()
 }
 
@@ -84,9 +94,10 @@ fn elsewhere() -> Vec<Case> {
         ("a level deeper", "{dir}/granted/inside/deeper/file"),
         ("an unusual slash", "{dir}/granted\u{2215}file"),
         ("a pattern for a name", "{dir}/*/file"),
+        ("a placeholder for a name", "/{home}/file"),
+        ("two paths in one", "{dir}/a\", \"/etc/shadow"),
     ] {
-        let [read, write] = both(name, path);
-        cases.extend([read.ends_denied("files.read", "no grant"), write.ends_denied("files.write", "no grant")]);
+        cases.extend(both(name, path).map(|(case, asks)| case.ends_denied(asks, path, "no grant")));
     }
     cases.push(
         case("remove what is not granted")
@@ -94,7 +105,7 @@ fn elsewhere() -> Vec<Case> {
             .does(|guest| {
                 guest.does("files.remove", &[Text(b"{dir}/secret/file")]);
             })
-            .ends_denied("files.remove", "no grant"),
+            .ends_denied("files.remove", "{dir}/secret/file", "no grant"),
     );
     cases.push(
         case("write what may be read")
@@ -103,7 +114,7 @@ fn elsewhere() -> Vec<Case> {
             .does(|guest| {
                 guest.writes("{dir}/granted/inside/file", "taken");
             })
-            .ends_denied("files.write", "no grant"),
+            .ends_denied("files.write", "{dir}/granted/inside/file", "no grant"),
     );
     cases.push(
         case("list what is not granted")
@@ -112,7 +123,7 @@ fn elsewhere() -> Vec<Case> {
             .does(|guest| {
                 guest.does("files.list", &[Text(b"{dir}/secret")]);
             })
-            .ends_denied("files.list", "no grant"),
+            .ends_denied("files.list", "{dir}/secret", "no grant"),
     );
     cases
 }
@@ -120,12 +131,12 @@ fn elsewhere() -> Vec<Case> {
 /// Links below what is granted.
 fn links() -> Vec<Case> {
     let link = |name: &str, at: &'static str, to: &'static str, path: &'static str, why: &'static str| {
-        both(name, path).map(|case| {
+        both(name, path).map(|(case, asks)| {
             case.given(move |machine| {
                 let to = to.replace("{dir}", machine.path("").to_str().unwrap().trim_end_matches('/'));
                 symlink(to, machine.path(at)).unwrap();
             })
-            .gives_up("untrusted-path", why)
+            .gives_up(asks, path, "untrusted-path", why)
         })
     };
     let mut cases: Vec<Case> = [
@@ -143,28 +154,30 @@ fn links() -> Vec<Case> {
     .flat_map(|(name, at, to, path, why)| link(name, at, to, path, why))
     .collect();
     // Written out: then links are followed, if only root or the user could have laid them.
-    let literal = |name: &str, why: &str| {
+    let literal = |name: &str, given: fn(&Machine), why: &str| {
         case(name)
             .granted(&["files.read = [\"{dir}/granted/inside/file\"]"])
             .given(ground)
+            .given(given)
             .hides(SECRET)
             .does(|guest| {
                 guest.reads("{dir}/granted/inside/file");
             })
-            .gives_up("untrusted-path", why)
+            .gives_up("files.read", "{dir}/granted/inside/file", "untrusted-path", why)
     };
-    cases.push(literal("somebody else's link", "somebody else").given(|machine| {
+    let link = |machine: &Machine| {
         let file = machine.path("granted/inside/file");
         fs::remove_file(&file).unwrap();
         symlink(machine.path("secret/file"), &file).unwrap();
         std::os::unix::fs::lchown(&file, Some(65534), Some(65534)).unwrap();
-    }));
-    cases.push(literal("somebody else's directory", "somebody else").given(|machine| {
-        chown(machine.path("granted/inside"), Some(65534), Some(65534)).unwrap();
-    }));
-    cases.push(literal("everybody's directory", "others can write").given(|machine| {
+    };
+    let owner = |machine: &Machine| chown(machine.path("granted/inside"), Some(65534), Some(65534)).unwrap();
+    let mode = |machine: &Machine| {
         fs::set_permissions(machine.path("granted/inside"), fs::Permissions::from_mode(0o777)).unwrap();
-    }));
+    };
+    cases.push(literal("somebody else's link", link, "somebody else"));
+    cases.push(literal("somebody else's directory", owner, "somebody else"));
+    cases.push(literal("everybody's directory", mode, "others can write"));
     cases
 }
 
@@ -211,7 +224,7 @@ fn mode_of(path: &Path, mode: u32) {
 /// Things that are no files, or files with another name.
 fn kinds() -> Vec<Case> {
     let thing = |name: &str, why: &str, make: fn(&Machine)| {
-        both(name, "{dir}/granted/thing").map(|case| case.given(make).gives_up("not-a-file", why))
+        both(name, THING).map(|(case, asks)| case.given(make).gives_up(asks, THING, "not-a-file", why))
     };
     let mut cases: Vec<Case> = Vec::new();
     cases.extend(thing("a FIFO", "a FIFO", |machine| {
@@ -229,14 +242,14 @@ fn kinds() -> Vec<Case> {
         linkat(CWD, machine.path("secret/file"), CWD, machine.path("granted/thing"), AtFlags::empty()).unwrap();
     }));
     cases.extend([
-        case("a file of a tebibyte")
+        case("a file of five mebibytes")
             .granted(READ)
             .given(ground)
             .given(|machine| File::create(machine.path("granted/thing")).unwrap().set_len(5 << 20).unwrap())
             .does(|guest| {
                 guest.reads("{dir}/granted/thing");
             })
-            .gives_up("too-large", "more than 4 MiB"),
+            .gives_up("files.read", THING, "too-large", "more than 4 MiB"),
         case("a file that becomes a program of root's")
             .granted(WRITE)
             .given(ground)
@@ -244,7 +257,7 @@ fn kinds() -> Vec<Case> {
                 let mode = [Number(1), Number(0o4755)];
                 guest.does("files.write", &[&[Text(b"{dir}/granted/thing"), Text(b"#!/bin/sh\n")][..], &mode].concat());
             })
-            .gives_up("io", "permission bits only"),
+            .gives_up("files.write", THING, "io", "permission bits only"),
         case("a file that everybody may write")
             .granted(WRITE)
             .given(ground)
@@ -252,7 +265,7 @@ fn kinds() -> Vec<Case> {
                 let mode = [Number(1), Number(0o666)];
                 guest.does("files.write", &[&[Text(b"{dir}/granted/thing"), Text(b"x\n")][..], &mode].concat());
             })
-            .gives_up("unsafe-mode", "nobody else may be let write it"),
+            .gives_up("files.write", THING, "unsafe-mode", "nobody else may be let write it"),
         case("a file that the group may write from now on")
             .granted(WRITE)
             .given(ground)
@@ -261,7 +274,7 @@ fn kinds() -> Vec<Case> {
                 let mode = [Number(1), Number(0o664)];
                 guest.does("files.write", &[&[Text(b"{dir}/granted/thing"), Text(b"x\n")][..], &mode].concat());
             })
-            .gives_up("unsafe-mode", "nobody else may be let write it"),
+            .gives_up("files.write", THING, "unsafe-mode", "nobody else may be let write it"),
         case("a file that the group could write before")
             .granted(WRITE)
             .given(ground)
@@ -270,7 +283,7 @@ fn kinds() -> Vec<Case> {
                 let mode = [Number(1), Number(0o664)];
                 guest.does("files.write", &[&[Text(b"{dir}/granted/thing"), Text(b"x\n")][..], &mode].concat());
             })
-            .ends(&[0], &[])
+            .ends(&[0], &[], asked("files.write", THING))
             .may_change(&["granted/thing"]),
         case("a file in a directory that is not there")
             .granted(WRITE)
@@ -278,7 +291,7 @@ fn kinds() -> Vec<Case> {
             .does(|guest| {
                 guest.writes("{dir}/granted/nowhere/file", "taken");
             })
-            .gives_up("io", "does not exist"),
+            .gives_up("files.write", "{dir}/granted/nowhere/file", "io", "does not exist"),
     ]);
     cases
 }
@@ -317,23 +330,33 @@ fn swapped() -> Vec<Case> {
                     // What was read, if it is not what was granted, is told: seven bytes are.
                     guest.raw(&format!(
                         "(if (i32.and (i32.eqz (i32.load8_u (i32.const 1024))) (i32.load8_u (i32.const 1028))) \
-                         (then (if (i32.ne (i32.load (i32.const 1036)) (i32.const 7)) (then {say})))) "
+                         (then (local.set $h (i32.const 1)) \
+                           (if (i32.ne (i32.load (i32.const 1036)) (i32.const 7)) (then {say})))) "
                     ));
                 });
+                guest.says_if_any();
             })
-            .ends(&[0], &["Nothing to do."]),
+            .ends(&[0], &["Nothing to do."], asked("files.read", SWAPPED).often())
+            // Both were met: the link, and the directory.
+            .also(failed("files.read", SWAPPED, "untrusted-path").often())
+            .also(asked("log.info", "a message")),
         case("directory swapped for a link while it is written")
             .granted(WRITE)
+            .granted(&["log = [\"info\"]"])
             .given(given)
             .meanwhile(swap)
             .does(|guest| {
                 guest.repeats(TIMES, |guest| {
                     guest
-                        .tries("files.write", &[Text(b"{dir}/granted/way/file"), Text(b"taken"), Number(0), Number(0)]);
+                        .tries("files.write", &[Text(b"{dir}/granted/way/file"), Text(b"taken"), Number(0), Number(0)])
+                        .raw("(if (i32.eqz (i32.load8_u (i32.const 1024))) (then (local.set $h (i32.const 1)))) ");
                 });
+                guest.says_if_any();
             })
             // What was staged was staged below what is granted; the rest is a matter of luck.
-            .ends(&[0, 1, 5], &[])
+            .ends(&[0, 1, 5], &[], asked("files.write", SWAPPED).often())
+            .also(failed("files.write", SWAPPED, "untrusted-path").often())
+            .also(asked("log.info", "a message"))
             .may_change(&["granted/"]),
     ]
 }

@@ -77,6 +77,21 @@ fn an_aborted_run_leaves_no_core_file() {
     machine.warded(["audit", "verify"]).ends(0);
 }
 
+/// A limit can be raised again by whoever is root; and other processes of the same user must not read
+/// this one's memory either.
+#[test]
+fn no_other_process_may_look_into_it() {
+    let machine = Machine::stopped();
+    let trace = machine.path("trace");
+    let mut command = machine.command("strace");
+    machine.environment(&mut command).args(["-qq", "-e", "trace=prctl", "-e", "signal=none", "-o"]).arg(&trace);
+    Run::of(command.arg(env!("CARGO_BIN_EXE_warded")).args(["audit", "verify"])).ends(0);
+    let trace = fs::read_to_string(trace).unwrap();
+    let last = trace.lines().rfind(|line| line.starts_with("prctl(PR_SET_DUMPABLE, "));
+    let words: Vec<&str> = last.unwrap_or_default().split_whitespace().collect();
+    assert_eq!(words, ["prctl(PR_SET_DUMPABLE,", "SUID_DUMP_DISABLE)", "=", "0"], "{trace}");
+}
+
 fn program_was_asked(sshd: &Path) -> bool {
     sshd.with_extension("done").exists()
 }

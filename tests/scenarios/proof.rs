@@ -3,7 +3,7 @@
 //! and the design allow.
 
 use crate::support::{
-    Machine,
+    Grants, Machine,
     machine::{KEYS, NAME},
     trace::{self, Effect},
 };
@@ -58,7 +58,45 @@ fn nothing_is_touched_but_what_is_granted() {
         proves(&machine, &format!("revoke-users {how}"), &revoking, &list);
         proves(&machine, &format!("undo of revoke-users {how}"), &["undo", "--yes"], &list);
         proves(&machine, &format!("undo of certify-host {how}"), &["undo", "--yes"], &all);
+        if !block {
+            the_demo(&machine);
+        }
     }
+}
+
+/// The component of the bundled policy `demo`, which writes what it is told to.
+fn the_demo(machine: &Machine) {
+    let file = "ssh/sshd_config.d/60-demo.conf";
+    let grants = [
+        "files.write = [\"{sshd}/sshd_config.d/60-demo.conf\"]",
+        "sshd.keywords = [\"PerSourceMaxStartups\"]",
+        "services.ssh = [\"reload\"]",
+    ];
+    Grants::of(&grants).write_demo(&machine.path("policies"));
+    let path = format!("path={}", machine.path(file).display());
+    let settings = ["--set", &path, "--set", "text=PerSourceMaxStartups 100", "--set", "reload=yes"];
+    let apply = [&["apply", "write-file", "--policy", "writer", "--yes"][..], &settings].concat();
+    proves(machine, "write-file", &apply, &[file]);
+    proves(machine, "undo of write-file", &["undo", "--yes"], &[file]);
+}
+
+/// The proof itself: what nobody granted is not taken for anything else.
+#[test]
+fn what_is_not_granted_is_reported() {
+    let machine = Machine::stopped();
+    let at = |name: &str| machine.path(name).to_str().unwrap().to_owned();
+    let allowed = Allowed::of(&machine, &["ssh/sshd_config.d/50-warded.conf"]);
+    for path in [at("ssh/sshd_config"), at("ssh/ssh_host_rsa_key"), at("ca/host_ca"), at("policies/x"), at("statement")]
+        .into_iter()
+        .chain(["/etc/passwd", "/tmp/warded-x", "/tmp/else", "/run/warded/else", "/dev/sda"].map(str::to_owned))
+    {
+        assert_eq!(allowed.kind(&Effect::Change(path.clone())), "NOT ALLOWED TO CHANGE", "{path}");
+    }
+    for program in ["/bin/bash", "/tmp/warded-run-x/sshd"] {
+        assert_eq!(allowed.kind(&Effect::Run(program.to_owned())), "NOT ALLOWED TO RUN", "{program}");
+    }
+    assert_eq!(allowed.kind(&Effect::Change(at("ssh/sshd_config.d/50-warded.conf"))), "granted");
+    assert_eq!(allowed.kind(&Effect::Change("/tmp/warded-run-x/config".to_owned())), "private scratch");
 }
 
 /// A configuration that includes nothing: the certificates are named in a block.
@@ -72,39 +110,12 @@ fn proves(machine: &Machine, what: &str, arguments: &[&str], granted: &[&str]) {
     let (run, effects) = trace::warded(machine, arguments);
     assert_eq!(run.code, Some(0), "{what}: {}\n{}", run.stdout, run.stderr);
 
-    let granted: Vec<String> = granted.iter().map(|path| machine.path(path).to_str().unwrap().to_owned()).collect();
-    let directory = |path: &str| path.rsplit_once('/').map(|(directory, _)| directory.to_owned()).unwrap();
-    let beside: BTreeSet<String> = granted.iter().map(|path| directory(path)).collect();
-    let state = machine.path("state").to_str().unwrap().to_owned();
-    // The real files of the machine under test: its log and its process id are sshd's own.
-    let daemon = [machine.path("sshd.log"), machine.path("sshd.pid")].map(|path| path.to_str().unwrap().to_owned());
+    let allowed = Allowed::of(machine, granted);
     let mut kinds: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for effect in &effects {
-        let path = effect.path();
-        let kind = match effect {
-            Effect::Run(path) if PROGRAMS.contains(&path.as_str()) => "runs",
-            // Itself once more: the watchdog.
-            Effect::Run(path) if [env!("CARGO_BIN_EXE_warded"), "/proc/self/exe"].contains(&path.as_str()) => {
-                "runs itself"
-            }
-            Effect::Run(_) => "NOT ALLOWED TO RUN",
-            Effect::Change(_) if granted.iter().any(|one| one == path) => "granted",
-            Effect::Change(_) if path == state || path.starts_with(&format!("{state}/")) => "state",
-            Effect::Change(_) if is_temporary(path, &beside) => "temporary, beside what is granted",
-            Effect::Change(_) if path.starts_with("/tmp/warded-") => "private scratch",
-            Effect::Change(_) if ["/dev/null", "/dev/tty", "/dev/ptmx"].contains(&path) => "devices",
-            // sshd adjusts how likely the kernel kills it, and names its processes, in /proc/self.
-            Effect::Change(_) if path.starts_with("/proc/self/") || path.starts_with("/proc/thread-self/") => {
-                "of itself"
-            }
-            Effect::Change(_) if path == "/run/sshd" => "sshd's empty directory",
-            Effect::Change(_) if path == "/run/warded" || path.starts_with("/run/warded/locks") => "root's locks",
-            Effect::Change(_) if daemon.iter().any(|own| own == path) => "sshd's own",
-            Effect::Change(_) => "NOT ALLOWED TO CHANGE",
-        };
-        kinds.entry(kind).or_default().insert(shortened(path, machine));
+        kinds.entry(allowed.kind(effect)).or_default().insert(shortened(effect.path(), machine));
     }
-    for path in &granted {
+    for path in &allowed.granted {
         assert!(kinds["granted"].contains(&shortened(path, machine)), "{what}: {path} was never touched, or not seen");
     }
     let lines: Vec<String> = kinds
@@ -114,6 +125,52 @@ fn proves(machine: &Machine, what: &str, arguments: &[&str], granted: &[&str]) {
     writeln!(std::io::stderr(), "{what}: {} effects\n{}", effects.len(), lines.join("\n")).unwrap();
     let wrong: Vec<_> = kinds.iter().filter(|(kind, _)| kind.starts_with("NOT")).collect();
     assert!(wrong.is_empty(), "{what}: {wrong:#?}");
+}
+
+/// What a run may touch.
+struct Allowed {
+    granted: Vec<String>,
+    /// The directories of that.
+    beside: BTreeSet<String>,
+    state: String,
+    daemon: [String; 2],
+}
+
+impl Allowed {
+    fn of(machine: &Machine, granted: &[&str]) -> Self {
+        let at = |name: &str| machine.path(name).to_str().unwrap().to_owned();
+        let granted: Vec<String> = granted.iter().map(|path| at(path)).collect();
+        let directory = |path: &String| path.rsplit_once('/').map(|(directory, _)| directory.to_owned()).unwrap();
+        let beside = granted.iter().map(directory).collect();
+        // The real files of the machine under test: its log and its process id are sshd's own.
+        Self { granted, beside, state: at("state"), daemon: [at("sshd.log"), at("sshd.pid")] }
+    }
+
+    fn kind(&self, effect: &Effect) -> &'static str {
+        let Self { granted, beside, state, daemon } = self;
+        let path = effect.path();
+        match effect {
+            Effect::Run(path) if PROGRAMS.contains(&path.as_str()) => "runs",
+            // Itself once more: the watchdog.
+            Effect::Run(path) if [env!("CARGO_BIN_EXE_warded"), "/proc/self/exe"].contains(&path.as_str()) => {
+                "runs itself"
+            }
+            Effect::Run(_) => "NOT ALLOWED TO RUN",
+            Effect::Change(_) if granted.iter().any(|one| one == path) => "granted",
+            Effect::Change(_) if path == state.as_str() || path.starts_with(&format!("{state}/")) => "state",
+            Effect::Change(_) if is_temporary(path, beside) => "temporary, beside what is granted",
+            Effect::Change(_) if path.starts_with("/tmp/warded-run-") => "private scratch",
+            Effect::Change(_) if ["/dev/null", "/dev/tty", "/dev/ptmx"].contains(&path) => "devices",
+            // sshd adjusts how likely the kernel kills it, and names its processes, in /proc/self.
+            Effect::Change(_) if path.starts_with("/proc/self/") || path.starts_with("/proc/thread-self/") => {
+                "of itself"
+            }
+            Effect::Change(_) if path == "/run/sshd" => "sshd's empty directory",
+            Effect::Change(_) if path == "/run/warded" || path.starts_with("/run/warded/locks") => "root's locks",
+            Effect::Change(_) if daemon.iter().any(|own| own == path) => "sshd's own",
+            Effect::Change(_) => "NOT ALLOWED TO CHANGE",
+        }
+    }
 }
 
 /// `.warded-RUN-INDEX` or `.NAME.warded-RUN-INDEX`, in a directory with something granted.
@@ -129,10 +186,10 @@ fn shortened(path: &str, machine: &Machine) -> String {
     let short = path
         .strip_prefix(directory.to_str().unwrap().trim_end_matches('/'))
         .map_or(path, |rest| rest.trim_start_matches('/'));
-    let scratch = short.strip_prefix("/tmp/warded-").and_then(|rest| rest.split_once('/'));
+    let scratch = short.strip_prefix("/tmp/warded-run-").and_then(|rest| rest.split_once('/'));
     let mut short = match scratch {
-        Some((_, rest)) => format!("/tmp/warded-…/{}", rest.split('/').next().unwrap_or_default()),
-        None if short.starts_with("/tmp/warded-") => "/tmp/warded-…".to_owned(),
+        Some((_, rest)) => format!("/tmp/warded-run-…/{}", rest.split('/').next().unwrap_or_default()),
+        None if short.starts_with("/tmp/warded-run-") => "/tmp/warded-run-…".to_owned(),
         None => short.to_owned(),
     };
     for mark in [".new-", ".warded-new-", "known_hosts-"] {

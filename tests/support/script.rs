@@ -108,6 +108,12 @@ impl Script {
         self.tries(&format!("log.{level}"), &[Text(words.as_bytes())])
     }
 
+    /// Says something if `$h` is not nothing.
+    pub(crate) fn says_if_any(&mut self) -> &mut Self {
+        let say = self.call("log.info", &[Text(b"there were some")]);
+        self.raw(&format!("(if (local.get $h) (then {say})) "))
+    }
+
     /// Ends with an error of its own: code, message, and one detail that says what to do next.
     pub(crate) fn fails(&mut self, code: &[u8], message: &[u8], next: &[u8]) -> &mut Self {
         let [code, message, name, next] = [code, message, b"next", next].map(|text| self.bytes(text));

@@ -110,7 +110,7 @@ fn run_guest(
     confirmed: BTreeSet<String>,
     force: bool,
 ) -> Result<Session> {
-    let component = runtime::Component::load(granting)?;
+    let component = runtime::Component::load_in_time(granting, overdue(context, identity))?;
     let circumstances = Circumstances {
         places: context.places.clone(),
         protected: context.protected.clone(),
@@ -144,12 +144,16 @@ fn overdue(context: &Context, identity: &Identity) -> impl Fn(&'static str) + Se
     let identity = identity.clone();
     move |capability| {
         let seconds = runtime::limits::HOST_CALL_TIME.as_secs();
+        let next = match capability {
+            runtime::COMPILING => "its component is too large or too intricate; tell whoever made it",
+            _ => "look for a file system or a program that hangs",
+        };
         let error = Error::refused(format!(
             "{} was stopped: {capability} did not come back within {seconds} s",
             identity.procedure
         ))
         .state("nothing was changed")
-        .next("look for a file system or a program that hangs");
+        .next(next);
         let event = identity.event(EventKind::Ended).capability(capability).detail(error.message());
         record_in_time(&log, event, RECORD);
         crate::cli::output::Output::new(false).failure(&error);

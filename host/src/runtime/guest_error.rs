@@ -8,7 +8,7 @@ use crate::{
     policy::name::Name,
     text::{neutral, neutral_lines},
 };
-use wasmtime::Trap;
+use wasmtime::{Trap, WasmBacktrace};
 
 /// The details of a guest's error that are shown.
 const DETAILS: usize = 20;
@@ -42,9 +42,15 @@ pub(super) fn ended_with(procedure: &Name, error: &types::Error, authority: Opti
     ended.state("nothing was changed")
 }
 
-/// Whether it is wasmtime's limiter that stopped a guest.
-pub(super) fn is_limit(error: &wasmtime::Error) -> bool {
-    format!("{error:#}").contains("forcing trap when growing")
+/// A component that could not be instantiated: what stopped its own code, or what does not fit.
+pub(super) fn not_started(procedure: &Name, error: &wasmtime::Error) -> Error {
+    let ran = error.is::<Error>() || error.is::<Trap>() || error.is::<WasmBacktrace>();
+    if ran { trapped(procedure, error) } else { broken(error) }
+}
+
+/// A component that asks for what this version does not have, or offers something else.
+pub(super) fn broken(error: &wasmtime::Error) -> Error {
+    Error::refused("the component does not fit this version of Warded").cause(short(&format!("{error:#}")))
 }
 
 /// A trap: a denial or a failure of the host comes through as it is, the rest is explained.
@@ -52,24 +58,16 @@ pub(super) fn trapped(procedure: &Name, error: &wasmtime::Error) -> Error {
     if let Some(own) = error.downcast_ref::<Error>() {
         return own.clone();
     }
-    let limit = |what: &str| {
-        Error::refused(format!("{procedure} was stopped: {what}"))
-            .state("nothing was changed")
-            .next("this is a fault of the component; tell whoever made it")
-    };
+    let limit = |what: &str| limits::exceeded(procedure.as_str(), what);
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => limit(&format!("it computed for more than {} s", limits::GUEST_TIME.as_secs())),
         Some(Trap::StackOverflow) => limit("it called itself too deeply (512 KiB of stack)"),
         Some(Trap::UnreachableCodeReached) => limit("it panicked"),
         Some(trap) => limit(&neutral_lines(&trap.to_string())),
         None => {
-            let text = format!("{error:#}");
-            let text = neutral(&text.chars().take(400).collect::<String>());
-            if text.contains("forcing trap when growing memory") {
-                limit(&format!("it wanted more than {} MiB of memory", limits::MEMORY_BYTES >> 20))
-            } else if text.contains("forcing trap when growing table") {
-                limit(&format!("it wanted a table of more than {} elements", limits::TABLE_ELEMENTS))
-            } else if text.contains("fuel") {
+            // Not what leads there: functions have the names that the guest gave them.
+            let text = short(&error.root_cause().to_string());
+            if text.contains("fuel") {
                 limit(&format!("it passed more than {} MiB in one call", limits::CALL_BYTES >> 20))
             } else {
                 limit(&text)
@@ -78,6 +76,7 @@ pub(super) fn trapped(procedure: &Name, error: &wasmtime::Error) -> Error {
     }
 }
 
-fn short(text: &str) -> String {
+/// A text of a guest's, or with a guest's names in it.
+pub(super) fn short(text: &str) -> String {
     neutral(&text.chars().take(500).collect::<String>())
 }

@@ -1,11 +1,12 @@
 //! Every bound on a guest, in one place.
 
+use crate::error::Error;
 use std::time::Duration;
-use wasmtime::{StoreLimits, StoreLimitsBuilder};
+use wasmtime::ResourceLimiter;
 
-/// Linear memory.
+/// Linear memory, all memories of a component together.
 pub const MEMORY_BYTES: usize = 64 << 20;
-/// Elements of each table.
+/// Elements of all its tables together.
 pub const TABLE_ELEMENTS: usize = 100_000;
 /// Time in guest code, host calls not counted.
 pub const GUEST_TIME: Duration = Duration::from_secs(10);
@@ -21,21 +22,68 @@ pub const CALL_BYTES: usize = 4 << 20;
 pub const HANDLES: usize = 1_000;
 /// Lines that a guest may say in a run.
 pub const LOG_LINES: usize = 1_000;
-/// Calls of one run. Each is on record, so this bounds the record too.
+/// Calls of one run.
 pub const CALLS: usize = 10_000;
+/// Bytes of the audit log that one run's calls may fill.
+pub const RECORD_BYTES: usize = 7 << 20;
 /// Files that one run may change.
 pub const STAGED_FILES: usize = 1_000;
-/// Bytes that one run may stage in files.
+/// Bytes that one run may stage in files, with those that they replace or remove: both are kept
+/// until the run ends.
 pub const STAGED_BYTES: usize = 64 << 20;
 
-/// The bounds that wasmtime keeps.
-pub(crate) fn store() -> StoreLimits {
-    StoreLimitsBuilder::new()
-        .memory_size(MEMORY_BYTES)
-        .table_elements(TABLE_ELEMENTS)
-        .instances(64)
-        .memories(16)
-        .tables(64)
-        .trap_on_grow_failure(true)
-        .build()
+/// A guest that went beyond one of these.
+pub(crate) fn exceeded(who: &str, what: &str) -> Error {
+    Error::refused(format!("{who} was stopped: {what}"))
+        .state("nothing was changed")
+        .next("this is a fault of the component; tell whoever made it")
+}
+
+/// What the memories and tables of one component take together: wasmtime's own limiter counts each
+/// by itself.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    memory: usize,
+    elements: usize,
+}
+
+/// A guest that wants too much is ended: there is nothing for it to handle.
+impl ResourceLimiter for Taken {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        self.memory = self.memory.saturating_add(desired.saturating_sub(current));
+        if self.memory > MEMORY_BYTES {
+            let most = MEMORY_BYTES >> 20;
+            return Err(exceeded("the procedure", &format!("it wanted more than {most} MiB of memory")).into());
+        }
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(error)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        self.elements = self.elements.saturating_add(desired.saturating_sub(current));
+        if self.elements > TABLE_ELEMENTS {
+            let what = format!("it wanted tables of more than {TABLE_ELEMENTS} elements");
+            return Err(exceeded("the procedure", &what).into());
+        }
+        Ok(true)
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(error)
+    }
+
+    fn instances(&self) -> usize {
+        64
+    }
+
+    fn tables(&self) -> usize {
+        64
+    }
+
+    fn memories(&self) -> usize {
+        16
+    }
 }

@@ -17,6 +17,9 @@ use wasmtime::{
     component::{self, HasSelf, Linker},
 };
 
+/// What [`Component::load_in_time`] was doing.
+pub const COMPILING: &str = "the compiler";
+
 /// A component that can be run.
 pub struct Component {
     engine: Engine,
@@ -30,8 +33,22 @@ impl Component {
     /// # Errors
     /// It is no component, imports what no procedure gets, or has other procedures than its policy.
     pub fn load(granting: &Granting) -> Result<Self> {
-        let engine = Engine::new(&engine::config())
-            .map_err(|error| Error::failed("cannot start the WebAssembly engine").cause(format!("{error:#}")))?;
+        Self::load_with(new_engine()?, granting)
+    }
+
+    /// [`Component::load`], in no more time than one host call may take. `overdue` is told when
+    /// that is over, and must end the process: nothing stops a compiler.
+    ///
+    /// # Errors
+    /// As [`Component::load`].
+    pub fn load_in_time(granting: &Granting, overdue: impl Fn(&'static str) + Send + 'static) -> Result<Self> {
+        let (engine, clock) = (new_engine()?, Clock::default());
+        let _under_way = clock.enter(COMPILING);
+        let _watch = Watch::start(engine.clone(), clock.clone(), overdue);
+        Self::load_with(engine, granting)
+    }
+
+    fn load_with(engine: Engine, granting: &Granting) -> Result<Self> {
         let loaded = granting.precompiled.and_then(|code| precompiled::load(&engine, code));
         let component = match loaded {
             // Its imports were checked when it was built: what it was made from is what the digest names.
@@ -39,14 +56,18 @@ impl Component {
             None => {
                 imports::only_ours(&granting.component)?;
                 component::Component::new(&engine, &granting.component).map_err(|error| {
-                    Error::refused("the component cannot be compiled")
-                        .cause(crate::text::neutral(&format!("{error:#}")))
+                    Error::refused("the component cannot be compiled").cause(guest_error::short(&format!("{error:#}")))
                 })?
             }
         };
         procedures::check(&engine, &component, granting)?;
         Ok(Self { engine, component })
     }
+}
+
+fn new_engine() -> Result<Engine> {
+    Engine::new(&engine::config())
+        .map_err(|error| Error::failed("cannot start the WebAssembly engine").cause(format!("{error:#}")))
 }
 
 impl std::fmt::Debug for Component {
@@ -70,30 +91,24 @@ pub fn run(
 ) -> Result<Session> {
     let clock = Clock::default();
     let mut linker: Linker<State> = Linker::new(&component.engine);
-    let broken = |error: wasmtime::Error| {
-        Error::refused("the component does not fit this version of Warded").cause(format!("{error:#}"))
-    };
-    Capabilities::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state).map_err(broken)?;
+    Capabilities::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
+        .map_err(|error| guest_error::broken(&error))?;
 
     let mut store = Store::new(&component.engine, State::new(broker, session, clock.clone()));
-    store.limiter(|state| state.limits());
+    store.limiter(|state| state.taken());
     store.set_epoch_deadline(EPOCHS);
     store.set_hostcall_fuel(limits::CALL_BYTES);
     let _watch = Watch::start(component.engine.clone(), clock, overdue);
 
-    let instance = linker.instantiate(&mut store, &component.component).map_err(|error| {
-        if error.downcast_ref::<wasmtime::Trap>().is_some() || guest_error::is_limit(&error) {
-            guest_error::trapped(procedure, &error)
-        } else {
-            broken(error)
-        }
-    })?;
+    let instance = linker
+        .instantiate(&mut store, &component.component)
+        .map_err(|error| guest_error::not_started(procedure, &error))?;
     let function = instance
         .get_typed_func::<(Vec<types::Setting>,), (std::result::Result<(), types::Error>,)>(
             &mut store,
             procedure.as_str(),
         )
-        .map_err(broken)?;
+        .map_err(|error| guest_error::broken(&error))?;
     let settings =
         settings.iter().map(|setting| types::Setting { name: setting.name.to_string(), value: setting.value.clone() });
     let ended = function.call(&mut store, (settings.collect(),));

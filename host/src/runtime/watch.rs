@@ -113,6 +113,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_does_not_come_back_is_told() {
+        let clock = Clock::default();
+        let since = Instant::now().checked_sub(HOST_CALL_TIME * 2).unwrap();
+        clock.calls().now = Some(("files.read", since));
+        let (tell, told) = channel();
+        let _watch = Watch::start(Engine::default(), clock, move |what| tell.send(what).unwrap_or_default());
+        assert_eq!(told.recv_timeout(Duration::from_secs(30)), Ok("files.read"));
+    }
+
+    #[test]
     fn the_time_of_all_calls_adds_up() {
         let clock = Clock::default();
         for _ in 0..3 {
