@@ -3,10 +3,11 @@
 
 mod confirm;
 mod kill_points;
+mod question;
 mod reported;
 mod unattended;
 
-use crate::support::{Knows, Machine, Run, machine::NAME};
+use crate::support::{Knows, Machine, Run, enclosure::is_root, machine::NAME};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{
