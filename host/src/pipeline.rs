@@ -17,14 +17,14 @@ pub use plan::{Planned, Request, plan};
 pub use work::Work;
 
 use crate::{
-    audit::{Kind as EventKind, syslog},
+    audit::Kind as EventKind,
     broker::Identity,
     ca::Certificate,
     cli::progress::Progress,
     context::Context,
     error::{Error, Result},
     guard::{Proof, Verified},
-    machine::{facts::Init, login, services::Reloaded, signals::Shield},
+    machine::{facts::Init, services::Reloaded, signals::Shield},
     text::count,
     transaction::{Afterwards, Confirm, LeftAlone, Transaction},
 };
@@ -113,7 +113,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, progres
 /// Journal and new files, on disk; no file has changed yet.
 fn prepare(context: &Context, identity: &Identity, guard: &Guard, work: &Work) -> Result<Transaction> {
     context.log.append_synced(&identity.event(EventKind::Intent).detail(&work.describe()))?;
-    let confirm = |within| Confirm { until: Timestamp::now() + within, login: login::current() };
+    let confirm = |within| Confirm { until: Timestamp::now() + within, since: None };
     let afterwards = Afterwards {
         reloads: work.reloads.clone(),
         sshd: guard.before(context),
@@ -185,11 +185,9 @@ fn take_back(context: &Context, transaction: &mut Transaction, error: Error) -> 
     rolled_back::told(error, restored, &aftermath)
 }
 
-/// The last record of a run; the log's head then goes to the system log as well.
+/// The last record of a run.
 fn end(context: &Context, identity: &Identity, detail: &str) -> Result<()> {
-    context.log.append_synced(&identity.event(EventKind::Ended).detail(detail))?;
-    syslog::head(context.log.directory(), context.log.seal()?);
-    Ok(())
+    context.log.append_synced(&identity.event(EventKind::Ended).detail(detail))
 }
 
 impl Done {

@@ -1,8 +1,14 @@
 //! The audit log, in the hands of somebody who would rather that it said something else.
 
-use crate::support::{Grants, Machine, machine::NAME, script::Script};
+use crate::support::{Grants, Machine, enclosure::is_root, machine::NAME, script::Script};
 use serde_json::Value;
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::mpsc::Receiver,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 /// What is done to a log of lines, at one of them; and where the first wrong record then is,
 /// counted from 1. None: that cannot be done there.
@@ -84,6 +90,22 @@ fn heads(machine: &Machine, count: usize) {
     fs::write(&head, whole).unwrap();
 }
 
+/// Not even the next run makes a crash of it.
+#[test]
+fn what_was_altered_last_stays_altered() {
+    let machine = Machine::stopped();
+    machine.certify();
+    let log = machine.path("state/audit/log.jsonl");
+    let whole = fs::read_to_string(&log).unwrap();
+    let count = whole.lines().count();
+    let at = whole.trim_end().rfind("kept").unwrap();
+    fs::write(&log, [&whole[..at], "lost", &whole[at + 4..]].concat()).unwrap();
+    assert_eq!(verified(&machine)["record"], count);
+    machine.warded(["renew", "--force"]).ends(0);
+    let said = verified(&machine);
+    assert_eq!((&said["intact"], &said["record"]), (&false.into(), &count.into()), "{said}");
+}
+
 /// Cut records stay known to be missing, however often something is recorded after that.
 #[test]
 fn what_was_cut_off_stays_missing() {
@@ -106,4 +128,54 @@ fn cut(log: &Path, count: usize) {
 
 fn verified(machine: &Machine) -> Value {
     machine.warded(["audit", "verify", "--json"]).object("warded.audit-verify/1")
+}
+
+/// Whoever forwards the system log has the head of every run, and nothing else.
+#[test]
+fn every_head_goes_to_the_system_log() {
+    if !is_root() {
+        eprintln!("SKIPPED: this takes namespaces");
+        return;
+    }
+    let machine = Machine::start();
+    let system_log = machine.system_log();
+    let mut denied = Script::new("");
+    denied.reads("/etc/shadow");
+    Grants::of(&[]).write(&machine.path("policies"), "case", "go", &denied.component());
+    machine.warded(["apply", "go", "--policy", "case", "--yes"]).ends(5);
+    is_told(&machine, &system_log, "denied");
+    machine.certify();
+    is_told(&machine, &system_log, "applied");
+    machine.warded(["undo", "--yes", "--confirm-within", "10m"]).ends(0);
+    is_told(&machine, &system_log, "waits");
+    machine.warded(["confirm", "--same-login"]).ends(0);
+    is_told(&machine, &system_log, "confirmed");
+    let certify = ["apply", "certify-host", "--set", &format!("principal={NAME}"), "--yes", "--confirm-within", "5s"];
+    machine.warded(certify).ends(0);
+    let end = Instant::now() + Duration::from_secs(60);
+    while !machine.audit().last().unwrap()["detail"]
+        .as_str()
+        .unwrap_or_default()
+        .contains("nobody confirmed it in time")
+    {
+        assert!(Instant::now() < end, "it was not taken back");
+        sleep(Duration::from_millis(100));
+    }
+    is_told(&machine, &system_log, "taken back");
+}
+
+/// The last head that was told is the one on disk; all the rest is a head, or the end of a run.
+fn is_told(machine: &Machine, system_log: &Receiver<String>, what: &str) {
+    let head: Value = serde_json::from_slice(&fs::read(machine.path("state/audit/head.json")).unwrap()).unwrap();
+    let head = format!("{} hash {}", head["count"], head["hash"].as_str().unwrap());
+    let mut last = String::new();
+    while last != head {
+        let text = system_log.recv_timeout(Duration::from_secs(10));
+        let text = text.unwrap_or_else(|_| panic!("{what}: the last head told is {last:?}, not {head:?}"));
+        let (_, text) = text.strip_prefix("<85>warded[").unwrap().split_once("]: ").unwrap();
+        match text.strip_prefix(&format!("audit {} count ", machine.path("state/audit").display())) {
+            Some(head) => last = head.to_owned(),
+            None => assert!(text.starts_with("run 4 taken back (nobody confirmed it in time)"), "{text}"),
+        }
+    }
 }

@@ -6,10 +6,11 @@ mod edited;
 mod elsewhere;
 mod kill_points;
 mod named;
+mod question;
 mod reported;
 mod unattended;
 
-use crate::support::{Knows, Machine, Run, machine::NAME};
+use crate::support::{Knows, Machine, Run, enclosure::is_root, machine::NAME};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{

@@ -58,6 +58,11 @@ impl<'a> Client<'a> {
 
     /// Tries to.
     pub(crate) fn tries(&self) -> Run {
+        Run::of(&mut self.command("echo in"))
+    }
+
+    /// A login in which a line is run.
+    pub(crate) fn command(&self, line: &str) -> Command {
         // An address of its own each time, as from another machine: sshd penalises addresses.
         static ADDRESS: AtomicU16 = AtomicU16::new(0);
         let [high, low] = ADDRESS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
@@ -69,8 +74,8 @@ impl<'a> Client<'a> {
             .args(["-o", &format!("StrictHostKeyChecking={}", if self.accepts { "accept-new" } else { "yes" })])
             .args(["-b", &format!("127.77.{high}.{}", low.max(1)), "-p", &self.port.to_string(), "-i"])
             .arg(self.directory.join("client/key"))
-            .args(["127.0.0.1", "echo in"]);
-        Run::of(&mut command)
+            .args(["127.0.0.1", line]);
+        command
     }
 }
 

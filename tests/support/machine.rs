@@ -18,10 +18,14 @@ use std::{
     os::{
         fd::AsFd as _,
         unix::fs::{MetadataExt as _, PermissionsExt as _},
+        unix::net::UnixDatagram,
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        mpsc::{Receiver, channel},
+    },
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -157,6 +161,37 @@ impl Machine {
     /// Runs Warded on this machine.
     pub(crate) fn warded<const N: usize>(&self, arguments: [&str; N]) -> Run {
         Run::of(&mut self.warded_command(arguments))
+    }
+
+    /// The line that runs Warded on this machine, wherever it is run; nothing else of the
+    /// environment is left there.
+    pub(crate) fn warded_line(&self, words: &str) -> String {
+        let mut command = Command::new("env");
+        let given = self.environment(&mut command).get_envs();
+        let given: Vec<String> =
+            given.filter_map(|(name, value)| Some(format!("{}={}", name.to_str()?, value?.to_str()?))).collect();
+        format!("env -i {} {} {words}", given.join(" "), env!("CARGO_BIN_EXE_warded"))
+    }
+
+    /// A system log on this machine: what is sent to it from now on.
+    pub(crate) fn system_log(&self) -> Receiver<String> {
+        // This machine's own devices stay as they are.
+        let devices = "set -e; mkdir /run/dev; mount -t tmpfs -o mode=755 tmpfs /run/dev; cd /dev
+            cp -a null zero full random urandom tty fd stdin stdout stderr /run/dev; mount --move /run/dev /dev";
+        Run::of(self.command("sh").args(["-c", devices])).ends(0);
+        let enclosure = self.enclosure.as_ref().expect("this takes a namespace of its own");
+        let socket = UnixDatagram::bind(enclosure.outside(Path::new("/dev/log"))).unwrap();
+        let (sender, messages) = channel();
+        // Read at once, as a daemon does: few wait in the socket.
+        std::thread::spawn(move || {
+            let mut bytes = [0; 8192];
+            while let Ok(length) = socket.recv(&mut bytes) {
+                if sender.send(String::from_utf8(bytes[..length].to_vec()).unwrap()).is_err() {
+                    return;
+                }
+            }
+        });
+        messages
     }
 
     /// Certifies the host keys for [`NAME`].

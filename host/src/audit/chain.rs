@@ -34,6 +34,18 @@ pub(super) struct Link {
     pub(super) previous: Digest,
     pub(super) kind: String,
     pub(super) torn: Option<Digest>,
+    pub(super) known: Option<u64>,
+}
+
+/// What a record of the log itself accounts for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Account {
+    /// With `recovered`: the digest of the unfinished bytes before this line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) torn: Option<Digest>,
+    /// With `missing`: the last record that was known to be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) known: Option<u64>,
 }
 
 /// Everything of a line but its hash.
@@ -44,19 +56,19 @@ struct Body<'a> {
     previous: Digest,
     #[serde(flatten)]
     event: &'a Event,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    torn: Option<Digest>,
+    #[serde(flatten)]
+    account: Account,
 }
 
 /// The line that continues `head`, with its newline, and the head after it.
-pub(super) fn line(head: Head, event: &Event, torn: Option<Digest>) -> Result<(Vec<u8>, Head), serde_json::Error> {
+pub(super) fn line(head: Head, event: &Event, account: Account) -> Result<(Vec<u8>, Head), serde_json::Error> {
     let count = head.count.saturating_add(1);
     let body = serde_json::to_vec(&Body {
         n: count,
         time: Timestamp::now(),
         previous: head.hash,
         event: &event.neutralised(),
-        torn,
+        account,
     })?;
     let hash = Digest::of(&body);
     let mut line = body;
@@ -72,7 +84,8 @@ pub(super) fn link(line: &[u8]) -> Option<Link> {
         n: u64,
         previous: Digest,
         kind: String,
-        torn: Option<Digest>,
+        #[serde(flatten)]
+        account: Account,
     }
     let text = std::str::from_utf8(line).ok()?;
     let (body, hash) = text.strip_suffix(AFTER_HASH)?.rsplit_once(BEFORE_HASH)?;
@@ -83,7 +96,8 @@ pub(super) fn link(line: &[u8]) -> Option<Link> {
         return None;
     }
     let part: Part = serde_json::from_str(&body).ok()?;
-    Some(Link { head: Head { count: part.n, hash: parsed }, previous: part.previous, kind: part.kind, torn: part.torn })
+    let Account { torn, known } = part.account;
+    Some(Link { head: Head { count: part.n, hash: parsed }, previous: part.previous, kind: part.kind, torn, known })
 }
 
 impl Link {

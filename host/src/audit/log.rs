@@ -3,9 +3,10 @@
 
 use super::{
     HEAD, LOG,
-    chain::{self, Head},
+    chain::{self, Account, Head},
     end::{self, End},
     record::{Event, Kind},
+    syslog,
 };
 use crate::{
     digest::Digest,
@@ -81,7 +82,7 @@ impl Log {
     }
 
     /// Appends a record and waits until it, everything before it and the head are on disk: before
-    /// an effect that must not happen unrecorded.
+    /// an effect that must not happen unrecorded. The head goes to the system log, too.
     ///
     /// # Errors
     /// When it cannot be written or synced.
@@ -93,7 +94,7 @@ impl Log {
         .map_err(|error| cannot("write to", &self.directory, &error))
     }
 
-    /// Waits until the log and its head are on disk; returns the head, for syslog.
+    /// Waits until the log and its head are on disk, and sends the head to the system log; returns it.
     ///
     /// # Errors
     /// When they cannot be synced.
@@ -127,7 +128,7 @@ impl Appender {
 
     fn append(&mut self, directory: &Path, event: &Event) -> io::Result<()> {
         let tail = self.tail(directory)?;
-        let (line, head) = chain::line(tail.head, event, None)?;
+        let (line, head) = chain::line(tail.head, event, Account::default())?;
         self.write(&line, tail.length, head)
     }
 
@@ -153,6 +154,7 @@ impl Appender {
         let tail = self.tail(directory)?;
         self.file.sync_data()?;
         write_head(directory, tail.head)?;
+        syslog::head(directory, tail.head);
         Ok(tail.head)
     }
 
@@ -171,32 +173,34 @@ impl Appender {
     fn read_tail(&mut self, directory: &Path, length: u64) -> io::Result<Tail> {
         let End { mut head, unfinished } = end::find(&self.file, length)?;
         let mut text = Vec::new();
-        let note = |head: &mut Head, text: &mut Vec<u8>, kind, detail, torn| -> io::Result<()> {
-            let mut event = Event::new(0, kind);
-            event.detail = Some(detail);
-            let (line, next) = chain::line(*head, &event, torn)?;
-            text.extend(line);
-            *head = next;
-            Ok(())
-        };
+        // A whole record that lacks only its newline.
+        let whole = chain::link(&unfinished).filter(|link| link.follows(head));
         if !unfinished.is_empty() {
             text.push(b'\n');
-            match chain::link(&unfinished).filter(|link| link.follows(head)) {
-                // A whole record that lacks only its newline.
-                Some(link) => head = link.head,
-                None => {
-                    let detail = format!("{} unfinished bytes stand before this record", unfinished.len());
-                    note(&mut head, &mut text, Kind::Recovered, detail, Some(Digest::of(&unfinished)))?;
-                }
-            }
         }
-        match read_head(directory) {
-            None => note(&mut head, &mut text, Kind::Missing, "there was no head".to_owned(), None)?,
-            Some(known) if known == head || end::holds(&self.file, length, known)? => {}
-            Some(known) => {
-                let detail = format!("the log no longer has record {} as the head knew it", known.count);
-                note(&mut head, &mut text, Kind::Missing, detail, None)?;
+        if let Some(whole) = &whole {
+            head = whole.head;
+        }
+        // Before bytes count as a crash's: no crash takes back what was known to be on disk.
+        let lost = match read_head(directory) {
+            None => Some((head.count, "there was no head".to_owned())),
+            Some(known) if known == head || end::holds(&self.file, length, known)? => None,
+            Some(Head { count, .. }) => {
+                Some((count, format!("the log no longer has record {count} as the head knew it")))
             }
+        };
+        let account = match lost {
+            Some((known, detail)) => Some((Kind::Missing, detail, Account { known: Some(known), torn: None })),
+            None if unfinished.is_empty() || whole.is_some() => None,
+            None => {
+                let detail = format!("{} unfinished bytes stand before this record", unfinished.len());
+                Some((Kind::Recovered, detail, Account { torn: Some(Digest::of(&unfinished)), known: None }))
+            }
+        };
+        if let Some((kind, detail, account)) = account {
+            let (line, next) = chain::line(head, &Event::new(0, kind).detail(&detail), account)?;
+            text.extend(line);
+            head = next;
         }
         if text.is_empty() {
             self.tail = Some(Tail { length, head });

@@ -158,6 +158,9 @@ pub struct Record {
     /// With `recovered`: the digest of the unfinished bytes before this line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub torn: Option<Digest>,
+    /// With `missing`: the last record that was known to be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<u64>,
     /// The hash of this record.
     pub hash: Digest,
 }

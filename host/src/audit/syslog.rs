@@ -6,8 +6,8 @@ use super::Head;
 use crate::text;
 use std::{io, os::unix::net::UnixDatagram, path::Path};
 
-/// Where every local syslog daemon listens, journald too.
-const SOCKET: &str = "/dev/log";
+/// Where every local syslog daemon listens, journald too; what is tried here is not for it.
+const SOCKET: &str = if cfg!(test) { "/nonexistent/log" } else { "/dev/log" };
 /// `authpriv.notice` (RFC 5424, 6.2.1): 10 × 8 + 5.
 const PRIORITY: u8 = 85;
 

@@ -94,6 +94,10 @@ impl Walk {
             self.unfinished.get_or_insert_default().extend_from_slice(line);
             return Ok(());
         };
+        if link.kind == "missing" && link.follows(self.head) {
+            let record = link.known.unwrap_or(u64::MAX).clamp(1, link.head.count);
+            return Err(Broken { record, what: "was changed or gone when the log went on".to_owned() });
+        }
         if let Some(unfinished) = self.unfinished.take() {
             let known = unfinished.strip_suffix(b"\n").unwrap_or(&unfinished);
             if !link.follows(self.head) || !link.covers(known) {
@@ -112,9 +116,6 @@ impl Walk {
         }
         if link.previous != self.head.hash {
             return Err(self.broken("does not follow the record before it"));
-        }
-        if link.kind == "missing" {
-            return Err(self.broken("was written because records before it were gone"));
         }
         self.head = link.head;
         if self.sealed.is_some_and(|sealed| sealed.count == expected && sealed.hash != self.head.hash) {

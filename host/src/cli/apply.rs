@@ -114,6 +114,7 @@ impl Apply {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         let procedure = &self.procedure.procedure;
         context.may_change(&format!("apply {procedure}"))?;
+        self.confirm.check(context, output)?;
         recover::first(context, output)?;
         let policies = context.policies()?;
         let run = transaction::next_run(&context.state)?;

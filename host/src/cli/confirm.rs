@@ -2,12 +2,12 @@
 
 use super::output::Output;
 use crate::{
-    audit::{Kind, syslog},
+    audit::Kind,
     context::Context,
     error::{Error, Exit, Result},
-    machine::login,
+    machine::{control_group, facts::Init, login, services},
     pipeline::take_back::event,
-    text::count,
+    text::{count, neutral},
     transaction::{self, Journal},
 };
 use clap::Args;
@@ -15,7 +15,8 @@ use jiff::{SignedDuration, Timestamp};
 
 #[derive(Debug, Args)]
 pub(super) struct Confirm {
-    /// Confirm it from the very login that made the change, which proves nothing
+    /// Confirm it from anywhere: from a login that is older than the change, or from none by SSH,
+    /// which proves nothing
     #[arg(long)]
     same_login: bool,
 }
@@ -27,6 +28,37 @@ pub(super) struct ConfirmWithin {
     /// to 24h, such as 10m)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(super) confirm_within: Option<SignedDuration>,
+}
+
+/// What takes back at the start of the machine what was interrupted (docs/RECOVERY.md).
+const RECOVER: &str = "warded-recover.service";
+
+impl ConfirmWithin {
+    /// Whether what would take the change back can stay as long as that; before anything else.
+    ///
+    /// # Errors
+    /// Refused: systemd would end it.
+    pub(super) fn check(&self, context: &Context, output: Output) -> Result<()> {
+        if self.confirm_within.is_none() || context.facts.init != Init::Systemd {
+            return Ok(());
+        }
+        if let Some(service) = control_group::service().filter(|service| !services::spares_processes(service)) {
+            return Err(Error::refused("--confirm-within does not work in a service of systemd")
+                .cause(format!(
+                    "this runs in {}: systemd ends the watchdog with it, and nobody would take the change back",
+                    neutral(&service)
+                ))
+                .state("nothing was changed")
+                .next("give it a scope of its own: systemd-run --scope warded …"));
+        }
+        if !services::is_enabled(RECOVER) {
+            output.note(format!(
+                "note: {RECOVER} is not enabled: if the machine stops before this is confirmed, it is taken back by \
+                 the next command that changes something, not at the start"
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// A run that changes sshd takes seconds by itself; and a day later nobody remembers.
@@ -53,8 +85,7 @@ impl Confirm {
             return Ok(Exit::Done);
         };
         // It holds by now, so there is nothing to fail any more.
-        drop(context.log.append(&event(&journal.run, Kind::Ended).detail("confirmed, kept")));
-        context.log.seal().map(|head| syslog::head(context.log.directory(), head)).unwrap_or_default();
+        drop(context.log.append_synced(&event(&journal.run, Kind::Ended).detail("confirmed, kept")));
         let files: Vec<String> = journal.entries.iter().map(|entry| entry.path.to_string()).collect();
         // It is confirmed, whether anybody reads of it or not.
         drop(output.line(format!("Confirmed {}: {} stay as changed.", journal.run, count(files.len(), "file"))));
@@ -75,14 +106,20 @@ impl Confirm {
                 .state("it is being taken back")
                 .next("warded recover, which waits for that, then apply it again"));
         }
-        let same = confirm.login.is_some() && confirm.login == login::current();
-        if same && !self.same_login {
-            return Err(Error::refused(format!("{} has to be confirmed from a new login", journal.run))
-                .cause("this is the login that made the change: that it still works says nothing about new ones")
-                .next(
-                    "open a new login and run `warded confirm` there; or take the risk: warded confirm --same-login",
-                ));
-        }
-        Ok(())
+        let why = match (login::opened(), confirm.since) {
+            _ if self.same_login => return Ok(()),
+            (Some(opened), Some(since)) if opened > since => return Ok(()),
+            (Some(_), _) => {
+                "this one was opened before the change was in place: that it still works says nothing about new ones"
+            }
+            (None, _) => {
+                "no sshd is among the processes that started this one: a console, a script, tmux or screen says \
+                 nothing about new logins"
+            }
+        };
+        Err(Error::refused(format!("{} has to be confirmed from a new login", journal.run)).cause(why).next(
+            "open a new login by SSH and run `warded confirm` in its own shell; or take the risk: warded confirm \
+             --same-login",
+        ))
     }
 }

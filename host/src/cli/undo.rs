@@ -35,6 +35,7 @@ pub(super) struct Undo {
 impl Undo {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         context.may_change("undo")?;
+        self.confirm.check(context, output)?;
         recover::first(context, output)?;
         let Some(undo) = transaction::undo_changes(&context.state, &context.root).map_err(Error::from)? else {
             output.line("There is nothing to undo.")?;

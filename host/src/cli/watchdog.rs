@@ -12,10 +12,13 @@ use clap::Args;
 pub(super) struct Watchdog {
     /// The run's number
     run: u64,
+    /// The seconds that a stage of the run may take, at most
+    #[arg(long, value_name = "SECONDS")]
+    stage_limit: Option<u64>,
 }
 
 impl Watchdog {
     pub(super) fn run(&self, options: &Options) -> Result<Exit> {
-        watchdog::watch(&options.state.clone().unwrap_or_else(config::default_state), self.run)
+        watchdog::watch(&options.state.clone().unwrap_or_else(config::default_state), self.run, self.stage_limit)
     }
 }

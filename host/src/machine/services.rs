@@ -98,6 +98,20 @@ fn check(name: &Name, sshd: &Sshd) -> Result<()> {
     if tested.without_keys { Err(refused("it has no host key that it can use")) } else { Ok(()) }
 }
 
+/// Whether systemd leaves the other processes of a service alone when its main one ends.
+#[must_use]
+pub fn spares_processes(service: &str) -> bool {
+    let mode = systemctl(["show", "--property=KillMode", "--value", "--", service]);
+    // `mixed` ends the others as well.
+    mode.is_ok_and(|mode| mode.succeeded() && matches!(mode.stdout.trim(), "process" | "none"))
+}
+
+/// Whether systemd starts a service with the machine.
+#[must_use]
+pub fn is_enabled(service: &str) -> bool {
+    systemctl(["is-enabled", "--quiet", "--", service]).is_ok_and(|output| output.succeeded())
+}
+
 fn is_active(unit: &UnitName) -> bool {
     systemctl(["is-active", "--quiet", unit.as_str()]).is_ok_and(|output| output.succeeded())
 }

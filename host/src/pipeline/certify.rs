@@ -82,7 +82,9 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
                 if !request.is_rekey() {
                     issued::remember(context, &certificate);
                 }
-                context.log.append(&event(EventKind::Result).detail(&format!("serial {}", certificate.serial())))?;
+                context
+                    .log
+                    .append_synced(&event(EventKind::Result).detail(&format!("serial {}", certificate.serial())))?;
                 work.fill(id, certificate.clone());
                 certificates.push(certificate);
             }

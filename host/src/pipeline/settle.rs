@@ -29,6 +29,6 @@ pub fn reload(
         Ok(reloaded) => (Kind::Result, reloaded.to_string()),
         Err(error) => (Kind::Failed, error.message().to_owned()),
     };
-    log.append(&event(kind).detail(&detail))?;
+    log.append_synced(&event(kind).detail(&detail))?;
     outcome
 }

@@ -20,6 +20,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use std::{
+    env,
     io::{BufRead as _, Write as _},
     path::Path,
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
@@ -29,6 +30,8 @@ use std::{
 
 /// How long a stage of a run may take before the run counts as hung.
 const STAGE: Duration = Duration::from_secs(120);
+/// Tests do not wait that long: a lower limit, in seconds. The environment can set no higher one.
+const STAGE_LIMIT: &str = "WARDED_TEST_STAGE_LIMIT";
 /// How long the watchdog may take to start.
 const START: Duration = Duration::from_secs(10);
 /// How often it looks whether a run was confirmed.
@@ -50,8 +53,9 @@ impl Watchdog {
     /// # Errors
     /// When it cannot be started.
     pub fn start(state: &StateDir, run: u64) -> Result<Self> {
-        let arguments =
-            ["--state".into(), state.path().as_os_str().to_owned(), "watchdog".into(), run.to_string().into()];
+        let mut arguments =
+            vec!["--state".into(), state.path().as_os_str().to_owned(), "watchdog".into(), run.to_string().into()];
+        arguments.extend(env::var_os(STAGE_LIMIT).into_iter().flat_map(|limit| ["--stage-limit".into(), limit]));
         let started = Companion::start(arguments, START);
         started.map(Self).map_err(|error| error.state("nothing was changed"))
     }
@@ -87,7 +91,8 @@ impl Watchdog {
 ///
 /// # Errors
 /// When there is no such run, or it could not be taken back.
-pub fn watch(state: &Path, number: u64) -> Result<Exit> {
+pub fn watch(state: &Path, number: u64, stage_limit: Option<u64>) -> Result<Exit> {
+    let limit = stage_limit.map_or(STAGE, |seconds| Duration::from_secs(seconds).min(STAGE));
     let parent = Parent::now();
     let _shield = Shield::up()?;
     exec::leave_session();
@@ -99,7 +104,7 @@ pub fn watch(state: &Path, number: u64) -> Result<Exit> {
     let journal = transaction::look(&state, number)?.ok_or_else(none)?;
     writeln!(std::io::stdout(), "ready").map_err(|error| Error::failed("the run is gone").cause(error))?;
 
-    let why = match listen(&lines()) {
+    let why = match listen(&lines(), limit) {
         End::Ended => return Ok(Exit::Done),
         End::Gone => "the run ended without coming to its end",
         End::Hung => {
@@ -139,9 +144,9 @@ enum End {
     Hung,
 }
 
-fn listen(lines: &Receiver<String>) -> End {
+fn listen(lines: &Receiver<String>, limit: Duration) -> End {
     loop {
-        match lines.recv_timeout(STAGE).as_deref() {
+        match lines.recv_timeout(limit).as_deref() {
             Ok(ENDED) => return End::Ended,
             Ok(AWAIT) => return End::Await,
             // Whatever else a later version says, it lives.

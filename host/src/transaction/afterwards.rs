@@ -59,9 +59,10 @@ pub struct SshdBefore {
 pub struct Confirm {
     /// The end of the time for it.
     pub until: Timestamp,
-    /// The login that made the change, which cannot confirm it; none where that cannot be told.
+    /// Since when everything is in place and the services have been told, as `machine::login` counts:
+    /// a login proves something if it was opened later. None: it is not in place yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub login: Option<String>,
+    pub since: Option<u64>,
 }
 
 /// What becomes of a file in the state directory.

@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Result},
     machine::{
         keys::holds_private_key,
+        login,
         private::{StateDir, StateLock},
     },
 };
@@ -108,8 +109,13 @@ impl Run {
         self.directory.find_sub(WATCH)?.map_or(Ok(false), |directory| directory.is_locked())
     }
 
-    /// Puts the journal into a later state. Needs no room on the disk.
+    /// Puts the journal into a later state. Needs no room on the disk, but for one state, after
+    /// which nothing is changed any more: from when on it waits to be confirmed has to be told.
     pub(super) fn advance(&mut self, state: State) -> Result<()> {
+        if let Some(confirm) = self.journal.confirm.as_mut().filter(|_| state == State::Unconfirmed) {
+            confirm.since = login::now();
+            self.directory.write(state.file(), &self.journal.in_state(state)?, 0o600)?;
+        }
         self.directory.rename(state.file(), FILE)?;
         self.journal.state = state;
         interruption::point("journal advanced");

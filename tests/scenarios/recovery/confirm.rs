@@ -1,14 +1,63 @@
 //! A change that stays only if somebody confirms it from a new login.
 
 use super::*;
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, ChildStdin, ChildStdout, Stdio},
+};
 
 fn apply(machine: &Machine, within: &str) -> Value {
-    let options = ["--json", "--confirm-within", within];
-    Run::of(certify(machine, &options).env("SSH_CONNECTION", "this login")).ends(0).object("warded.apply/1")
+    Run::of(&mut certify(machine, &["--json", "--confirm-within", within])).ends(0).object("warded.apply/1")
 }
 
-fn confirm(machine: &Machine, login: &str) -> Run {
-    Run::of(machine.warded_command(["confirm"]).env("SSH_CONNECTION", login))
+/// `warded confirm`, in a new login.
+fn confirm(machine: &Machine) -> Run {
+    Run::of(&mut machine.client(&Knows::Keys(machine.host_key("ed25519"))).command(&machine.warded_line("confirm")))
+}
+
+/// A login that stays open, and runs what it is told.
+struct Login {
+    client: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Login {
+    fn open(machine: &Machine) -> Self {
+        let mut client = machine
+            .client(&Knows::Keys(machine.host_key("ed25519")))
+            .command("sh")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (input, output) = (client.stdin.take().unwrap(), BufReader::new(client.stdout.take().unwrap()));
+        let mut login = Self { client, input, output };
+        assert_eq!(login.runs("echo in"), (0, "in\n".to_owned()));
+        login
+    }
+
+    /// How a line ended, and what it said.
+    fn runs(&mut self, line: &str) -> (i32, String) {
+        writeln!(self.input, "{line} 2>&1; echo \"ended $?\"").unwrap();
+        let mut said = String::new();
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.output.read_line(&mut line).unwrap(), 0, "the login ended: {said}");
+            if let Some(code) = line.strip_prefix("ended ") {
+                return (code.trim().parse().unwrap(), said);
+            }
+            said.push_str(&line);
+        }
+    }
+}
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        self.client.kill().unwrap();
+        self.client.wait().unwrap();
+    }
 }
 
 #[test]
@@ -35,19 +84,28 @@ fn what_nobody_confirms_is_taken_back_after_the_run_has_ended() {
     serves(&machine);
     let last = details(&machine, "ended").pop().unwrap();
     assert!(last.contains("nobody confirmed it in time") && last.contains("ssh reloaded, checked"), "{last}");
-    confirm(&machine, "another").ends(0);
+    confirm(&machine).ends(0);
     machine.certify();
 }
 
 #[test]
-fn what_is_confirmed_from_another_login_stays() {
+fn what_is_confirmed_from_a_new_login_stays() {
     let machine = Machine::start();
-    apply(&machine, "10m");
+    // Who fears to be locked out has another login open beforehand: it proves as little as the first.
+    let (mut first, mut second) = (Login::open(&machine), Login::open(&machine));
+    let apply = format!("apply certify-host --set principal={NAME} --yes --confirm-within 10m");
+    let (code, said) = first.runs(&machine.warded_line(&apply));
+    assert_eq!(code, 0, "{said}");
     let new = seen(&machine).0;
-    confirm(&machine, "this login").ends(5).says(&["refused: run 1", "new login"]);
-    let said = confirm(&machine, "another login").ends(0).stdout;
+    for login in [&mut first, &mut second] {
+        let (code, said) = login.runs(&machine.warded_line("confirm"));
+        assert!(code == 5 && said.contains("refused: run 1") && said.contains("before the change"), "{code} {said}");
+    }
+    machine.warded(["confirm"]).ends(5).says(&["refused: run 1", "no sshd", "--same-login"]);
+    assert_eq!(state(&machine), "unconfirmed");
+    let said = confirm(&machine).ends(0).stdout;
     assert!(said.contains("Confirmed run 1") && said.contains("4 files stay"), "{said}");
-    assert_eq!(confirm(&machine, "another login").ends(0).stdout, "There is nothing to confirm.\n");
+    assert_eq!(confirm(&machine).ends(0).stdout, "There is nothing to confirm.\n");
     wait("the watchdog lets go", LONG, || watchdogs(&machine).is_empty());
     assert_eq!(
         (state(&machine).as_str(), seen(&machine).0, seen(&machine).2),
@@ -56,6 +114,35 @@ fn what_is_confirmed_from_another_login_stays() {
     machine.serves_certificates();
     assert!(details(&machine, "ended").last().unwrap().contains("confirmed, kept"));
     machine.warded(["undo", "--yes"]).ends(0);
+}
+
+/// A session of its own does not help: systemd ends all processes of a service.
+#[test]
+fn in_a_service_that_ends_its_watchdog_it_is_refused() {
+    if !is_root() {
+        eprintln!("SKIPPED: this takes namespaces");
+        return;
+    }
+    let machine = Machine::stopped();
+    let old = seen(&machine);
+    // A machine that systemd runs, and a process that it started; there is no systemctl that would know better.
+    fs::write(machine.path("cgroup"), "0::/system.slice/run-u7.service\n").unwrap();
+    fs::write(machine.path("comm"), "systemd\n").unwrap();
+    let systemd = format!("mkdir /run/systemd/system; mount --bind {} /proc/1/comm", machine.path("comm").display());
+    Run::of(machine.command("sh").args(["-c", &format!("mkdir /run/systemd; {systemd}")])).ends(0);
+    let within = |cgroup: &str| {
+        let begin = format!("{cgroup}; exec \"$@\"");
+        let command = certify(&machine, &["--confirm-within", "10m"]);
+        let words: Vec<_> = command.get_args().skip_while(|word| *word != env!("CARGO_BIN_EXE_warded")).collect();
+        let mut shell = machine.command("sh");
+        shell.args(["-c", &begin, "sh"]).args(words);
+        Run::of(machine.environment(&mut shell))
+    };
+    let service = format!("mount --bind {} /proc/$$/cgroup", machine.path("cgroup").display());
+    within(&service).ends(5).says(&["run-u7.service", "systemd-run --scope", "nothing was changed"]);
+    assert_eq!((seen(&machine), machine.path("state/runs").exists()), (old, false));
+    within("true").ends(0).says(&["warded-recover.service is not enabled"]);
+    machine.warded(["confirm", "--same-login"]).ends(0);
 }
 
 /// Until it is confirmed, the old files lie beside the new ones.

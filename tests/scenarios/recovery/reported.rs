@@ -4,12 +4,23 @@
 use super::*;
 use std::process::Stdio;
 
-/// Warded's apply under strace, which does something to its first thread's calls, and to no other
-/// process's: those it starts live on.
-fn traced(machine: &Machine, options: &[&str]) -> Command {
-    let apply = certify(machine, &[]);
+/// Keys that clients know may end.
+const ACCEPT: &str = "--accept-risk=replace-host-keys";
+
+fn has_strace() -> bool {
+    let has = Command::new("strace").arg("-V").output().is_ok();
+    assert!(has || std::env::var_os("CI").is_none(), "this test needs strace in CI");
+    if !has {
+        eprintln!("SKIPPED: there is no strace here");
+    }
+    has
+}
+
+/// A command of Warded's under strace, which does something to its first thread's calls, and to no
+/// other process's: those it starts live on.
+fn traced(machine: &Machine, what: &Command, options: &[&str]) -> Command {
     let mut command = machine.command("strace");
-    let words: Vec<_> = apply.get_args().map(std::ffi::OsStr::to_owned).collect();
+    let words: Vec<_> = what.get_args().map(std::ffi::OsStr::to_owned).collect();
     let binary = env!("CARGO_BIN_EXE_warded");
     // The words of nsenter(1) come first, where there is one.
     let from = words.iter().position(|word| word == binary).map_or(0, |at| at + 1);
@@ -18,20 +29,22 @@ fn traced(machine: &Machine, options: &[&str]) -> Command {
     command
 }
 
-/// A run that is killed half-way, when its watchdog is dead already.
-pub(super) fn killed(machine: &Machine) {
+/// A command that changes files; it is killed half-way, when its watchdog is dead already.
+pub(super) fn killed(machine: &Machine, what: &Command) {
+    let first = || fs::read(machine.path("ssh/ssh_host_rsa_key-cert.pub")).ok();
+    let before = first();
     let trace = machine.path("trace");
     // Each file takes its place slowly: there is time before the first for the watchdog to go, and
     // between two for the run.
     let slowly = "inject=renameat2:delay_enter=4000000";
     let options = ["-o", trace.to_str().unwrap(), "-e", "trace=renameat2", "-e", slowly];
-    let mut run = traced(machine, &options).spawn().unwrap();
+    let mut run = traced(machine, what, &options).spawn().unwrap();
     wait("it changes files", LONG, || state(machine) == "committing");
     let watchdog = watchdogs(machine).pop().unwrap();
     let status = fs::read_to_string(format!("/proc/{watchdog}/status")).unwrap();
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
     send(watchdog, Signal::KILL);
-    wait("the first file is in place", LONG, || machine.path("ssh/ssh_host_rsa_key-cert.pub").exists());
+    wait("the first file is in place", LONG, || first() != before);
     send(parent, Signal::KILL);
     run.wait().unwrap();
     assert!(fs::read_to_string(&trace).unwrap().contains("+++ killed by SIGKILL +++"));
@@ -41,14 +54,12 @@ pub(super) fn killed(machine: &Machine) {
 
 #[test]
 fn what_was_interrupted_is_told_and_the_next_apply_begins_with_it() {
-    if Command::new("strace").arg("-V").output().is_err() {
-        assert!(std::env::var_os("CI").is_none(), "this test needs strace in CI");
-        eprintln!("SKIPPED: there is no strace here");
+    if !has_strace() {
         return;
     }
     let machine = Machine::start();
     let old = seen(&machine);
-    killed(&machine);
+    killed(&machine, &certify(&machine, &[]));
     let interrupted = seen(&machine);
     assert_ne!(interrupted, old, "nothing had been changed");
 
@@ -71,4 +82,71 @@ fn what_was_interrupted_is_told_and_the_next_apply_begins_with_it() {
     assert!(details(&machine, "ended").iter().any(|detail| detail.starts_with("taken back (it had been interrupted)")));
     machine.warded(["undo", "--yes"]).ends(0);
     assert_eq!(seen(&machine), old);
+}
+
+#[test]
+fn every_command_that_changes_something_begins_with_what_was_interrupted() {
+    if !has_strace() {
+        return;
+    }
+    let machine = Machine::start();
+    let plain = seen(&machine);
+    machine.certify();
+    for command in [&["renew"][..], &["rekey", "--yes", ACCEPT], &["undo", "--yes", ACCEPT]] {
+        killed(&machine, &machine.warded_command(["renew", "--force"]));
+        // It keeps what waits to be kept, and nothing else.
+        machine.warded(["confirm", "--same-login"]).ends(0);
+        assert_eq!(state(&machine), "committing", "before {command:?}");
+        let mut next = machine.warded_command([]);
+        let said = Run::of(next.args(command)).ends(0).stderr;
+        assert!(said.contains("had been interrupted"), "{command:?}: {said}");
+        assert_ne!(state(&machine), "committing", "{command:?}");
+        machine.serves_certificates();
+    }
+    // The last one took the new keys back, and left the certificates.
+    machine.warded(["undo", "--yes"]).ends(0);
+    assert_eq!(seen(&machine), plain);
+}
+
+/// Whoever kills a run and cuts off what it had recorded of its change leaves a log that is not whole.
+#[test]
+fn what_a_killed_run_recorded_of_its_change_cannot_be_cut_off() {
+    if !has_strace() {
+        return;
+    }
+    let machine = Machine::start();
+    killed(&machine, &certify(&machine, &[]));
+    let log = machine.path("state/audit/log.jsonl");
+    let text = fs::read_to_string(&log).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let verified = || machine.warded(["audit", "verify", "--json"]).object("warded.audit-verify/1");
+    assert_eq!(verified()["records"], lines.len());
+    let first = lines.iter().position(|line| line.contains("\"kind\":\"intent\"")).unwrap();
+    assert!(first + 6 < lines.len(), "three certificates and the change: {text}");
+    for kept in first..lines.len() {
+        fs::write(&log, lines[..kept].iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        let said = verified();
+        assert_eq!((&said["intact"], &said["record"]), (&false.into(), &(kept + 1).into()), "cut after {kept}: {said}");
+    }
+    fs::write(&log, &text).unwrap();
+    recover(&machine, 0);
+}
+
+#[test]
+fn what_a_killed_run_got_from_the_ca_cannot_be_cut_off() {
+    let machine = Machine::start();
+    let log = machine.path("state/audit/log.jsonl");
+    let serials = || fs::read_to_string(&log).unwrap_or_default().matches("\"detail\":\"serial").count();
+    let mut run = certify(&machine, &[]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    wait("it has its certificates", LONG, || serials() == 3);
+    // The last one is sealed; then comes the proof, which takes longer.
+    sleep(Duration::from_millis(100));
+    send(unattended::warded(&run), Signal::KILL);
+    run.wait().unwrap();
+    let text = fs::read_to_string(&log).unwrap();
+    let last = text.lines().last().unwrap();
+    assert!(last.contains("serial"), "it went on: {last}");
+    fs::write(&log, &text[..text.len() - last.len() - 1]).unwrap();
+    let said = machine.warded(["audit", "verify", "--json"]).object("warded.audit-verify/1");
+    assert_eq!((&said["intact"], &said["record"]), (&false.into(), &text.lines().count().into()), "{said}");
 }

@@ -11,7 +11,7 @@ fn committing(machine: &Machine, command: &mut Command) -> Child {
 }
 
 /// The process of Warded itself: nsenter(1) started it, where there are namespaces.
-fn warded(run: &Child) -> i32 {
+pub(super) fn warded(run: &Child) -> i32 {
     let pid = run.id();
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     let inner = children.split_whitespace().next().and_then(|child| child.parse().ok());
@@ -94,6 +94,26 @@ fn the_watchdog_takes_back_what_a_killed_run_left() {
 }
 
 #[test]
+fn the_watchdog_ends_a_run_that_hangs_and_takes_it_back() {
+    let machine = Machine::start();
+    let old = seen(&machine);
+    // Else a stage may take two minutes.
+    let mut run =
+        committing(&machine, certify(&machine, &[]).env("WARDED_TEST_STAGE_LIMIT", "3").stdout(Stdio::null()));
+    let pid = warded(&run);
+    send(pid, Signal::STOP);
+    assert_eq!(state(&machine), "committing");
+    wait("taken back", LONG, || state(&machine) == "rolled-back" && watchdogs(&machine).is_empty());
+    assert!(!PathBuf::from(format!("/proc/{pid}/exe")).exists(), "it was not ended");
+    // nsenter(1) stops with what it started.
+    run.kill().unwrap();
+    run.wait().unwrap();
+    assert_eq!(seen(&machine), old);
+    serves(&machine);
+    assert!(details(&machine, "ended").last().unwrap().contains("the run hung"));
+}
+
+#[test]
 fn the_death_of_the_watchdog_does_not_hurt_the_run() {
     let machine = Machine::start();
     let mut run = committing(&machine, certify(&machine, &[]).stdout(Stdio::null()));
@@ -116,7 +136,7 @@ fn the_watchdog_has_a_session_of_its_own_and_heeds_no_signal() {
     }
     sleep(Duration::from_millis(300));
     assert_eq!(watchdogs(&machine), [pid]);
-    machine.warded(["confirm"]).ends(0);
+    machine.warded(["confirm", "--same-login"]).ends(0);
     wait("it lets go", LONG, || watchdogs(&machine).is_empty());
 }
 

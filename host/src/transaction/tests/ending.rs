@@ -10,7 +10,7 @@ const OWN: &str = "enrolment.json";
 fn waiting(seconds: i64) -> Afterwards {
     let until = Timestamp::now() + SignedDuration::from_secs(seconds);
     let own = OwnFile::Write { name: OWN, contents: b"enrolled".to_vec() };
-    Afterwards { confirm: Some(Confirm { until, login: None }), own: Some(own), ..afterwards() }
+    Afterwards { confirm: Some(Confirm { until, since: None }), own: Some(own), ..afterwards() }
 }
 
 fn begin(machine: &Machine, afterwards: &Afterwards) -> Result<Transaction> {

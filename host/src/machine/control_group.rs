@@ -1,0 +1,46 @@
+//! Which service this process belongs to: systemd ends all of a service's processes with its main
+//! one, whatever session they have, unless the service says otherwise.
+
+use std::fs;
+
+/// The outermost service that this process is in; none in a scope, such as a login's.
+#[must_use]
+pub fn service() -> Option<String> {
+    service_in(&fs::read_to_string("/proc/self/cgroup").ok()?)
+}
+
+/// The same, in the text of `/proc/PID/cgroup`, version 1 or 2.
+fn service_in(cgroup: &str) -> Option<String> {
+    // Version 1 beside 2: systemd's own hierarchy has the name, and the other says only `/`.
+    let paths = cgroup.lines().filter_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        matches!(controllers, "" | "name=systemd").then_some(path)
+    });
+    paths.flat_map(|path| path.split('/')).find(|part| part.ends_with(".service")).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_told_from_a_login() {
+        for (cgroup, expected) in [
+            ("0::/system.slice/run-u7.service\n", Some("run-u7.service")),
+            ("0::/system.slice/system-sshd.slice/sshd@1.service\n", Some("sshd@1.service")),
+            // A desktop's terminal ends with all of the user's programs.
+            ("0::/user.slice/user-7.slice/user@7.service/app.slice/app-term.scope\n", Some("user@7.service")),
+            ("0::/user.slice/user-7.slice/user@7.service/app.slice/x.service\n", Some("user@7.service")),
+            ("12:cpu:/\n1:name=systemd:/system.slice/cron.service\n0::/\n", Some("cron.service")),
+            ("12:cpu:/system.slice/cron.service\n1:name=systemd:/\n0::/\n", None),
+            ("0::/user.slice/user-0.slice/session-3.scope\n", None),
+            ("0::/system.slice/run-r1f.scope\n", None),
+            ("0::/system.slice/services/x.services\n", None),
+            ("0::/\n", None),
+            ("0:\n:::\n", None),
+            ("", None),
+        ] {
+            assert_eq!(service_in(cgroup).as_deref(), expected, "{cgroup}");
+        }
+    }
+}
