@@ -44,8 +44,6 @@ pub fn read(list: &[u8]) -> Result<Revokes, String> {
         let mut section = Bytes(rest.string()?);
         match kind {
             1 => certificates(section)?,
-            // A signature follows its key, and is looked at by no sshd.
-            4 => drop(rest.string()?),
             2 | 3 | 5 => {
                 let length = match kind {
                     3 => Some(20),
@@ -60,6 +58,7 @@ pub fn read(list: &[u8]) -> Result<Revokes, String> {
                     }
                 }
             }
+            // Signatures (4), too: older releases look at them.
             kind => return Err(format!("has a section of type {kind}, which not every sshd reads")),
         }
     }
@@ -309,7 +308,8 @@ mod tests {
         let line = fs::read_to_string(workshop.path("ca.pub")).unwrap();
         let ca = ssh_key::PublicKey::from_openssh(&line).unwrap().to_bytes().unwrap();
         let extension = [string(b"x@example.org"), vec![0], string(b"")].concat();
-        for list in [of(&ca, &[(0x39, extension.clone())]), list(&[(255, extension)])] {
+        let signed = [list(&[(4, ca.clone())]), string(b"a signature")].concat();
+        for list in [of(&ca, &[(0x39, extension.clone())]), list(&[(255, extension)]), signed] {
             assert!(read(&list).is_err_and(|why| why.contains("not every sshd reads")));
         }
     }
