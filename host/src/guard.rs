@@ -16,6 +16,7 @@ pub mod glob;
 pub mod includes;
 pub mod keywords;
 pub mod known_hosts;
+pub mod krl;
 pub mod live;
 pub mod offer;
 pub mod probe;

@@ -68,6 +68,9 @@ fn openssh_10_on_ipv6_alone() {
     let Some(peer) = Peer::start("trixie", "AddressFamily inet6\nListenAddress ::1\n") else { return };
     let done = peer.warded(&["apply", "certify-host", "--set", SET, "--yes", "--json"]).ends(0);
     assert_eq!(done.object("warded.apply/1")["served"].as_array().unwrap().len(), 3);
+    let done = peer.warded(&["renew", "--force", "--json"]).ends(0);
+    assert_eq!(done.object("warded.renew/1")["served"].as_array().unwrap().len(), 3);
+    peer.warded(&["undo", "--yes"]).ends(0);
     peer.warded(&["undo", "--yes"]).ends(0);
 }
 
@@ -90,6 +93,40 @@ fn every_listener_is_kept_with_arguments_of_its_own() {
     let config = fs::read_to_string(machine.config()).unwrap();
     fs::write(machine.config(), config.replace("ListenAddress [::1]:2224\n", "")).unwrap();
     machine.warded(["renew", "--force"]).ends(5).says(&["a reload would close [::1]:2224"]);
+}
+
+/// What stands on sshd's command line wins over its files, and a reload keeps it.
+#[test]
+fn an_sshd_with_options_on_its_command_line() {
+    let algorithms = "HostKeyAlgorithms=ssh-ed25519-cert-v01@openssh.com,rsa-sha2-512-cert-v01@openssh.com,\
+                      ecdsa-sha2-nistp256-cert-v01@openssh.com,ssh-ed25519,rsa-sha2-512,ecdsa-sha2-nistp256";
+    let options = ["-o", "Port=2201", "-o", algorithms];
+    let machine = Machine::with(&Setup { arguments: options.map(str::to_owned).to_vec(), ..Setup::default() });
+    let listens = || {
+        let listed = Run::of(machine.command("ss").args(["-tlnH"])).stdout;
+        let own = machine.client(&Knows::Keys(machine.host_key("ed25519")));
+        own.connects();
+        listed.contains(":2201 ")
+    };
+    assert!(listens());
+    let before = machine.tree();
+    machine.certify();
+    assert!(listens());
+    machine.serves_certificates();
+    machine.warded(["renew", "--force"]).ends(0);
+    assert!(listens());
+    machine.serves_certificates();
+    machine.warded(["undo", "--yes"]).ends(0);
+    machine.warded(["undo", "--yes"]).ends(0);
+    assert!(listens());
+    assert!(before == machine.tree());
+    // Where that list has no certificates, none would be served, whatever the files say.
+    let machine = Machine::with(&Setup {
+        arguments: ["-o", "HostKeyAlgorithms=ssh-ed25519,rsa-sha2-512,ecdsa-sha2-nistp256"].map(str::to_owned).to_vec(),
+        ..Setup::default()
+    });
+    let certify = machine.warded(["apply", "certify-host", "--set", SET, "--yes"]);
+    certify.ends(1).says(&["HostKeyAlgorithms lets sshd offer the key", "would hide its certificate"]);
 }
 
 /// Another program listens, and starts an sshd for each connection (inetd, a systemd socket with

@@ -2,8 +2,12 @@
 
 use super::rekey::taken_back;
 use crate::support::{
-    Knows, Machine, Run,
+    Grants, Knows, Machine, Run, Setup,
     machine::{KEYS, NAME, keygen},
+    script::{
+        Argument::{Number, Text},
+        Script,
+    },
     step_ca::StepCa,
 };
 use std::{
@@ -106,6 +110,52 @@ fn somebody_elses_list_stays_and_what_to_do_is_said() {
     fs::write(machine.config(), &main).unwrap();
     fs::write(machine.path("ssh/warded-revoked.krl"), "what is this?\n").unwrap();
     refused("7", &["warded-revoked.krl cannot be added to"]);
+}
+
+/// sshd says nothing of a list that it cannot read, and then refuses every public key; where nobody whom Warded
+/// can try logs in, no login shows it either.
+#[test]
+fn a_damaged_list_is_refused_where_no_login_would_show_it() {
+    let machine = Machine::with(&Setup { lines: "PermitRootLogin no\n".to_owned(), ..Setup::default() });
+    let (list, drop_in) = (machine.path("ssh/case.krl"), machine.path("ssh/sshd_config.d/60-case.conf"));
+    let line = format!("RevokedKeys {}\n", list.display());
+    let head = [&b"SSHKRL\n\0\x00\x00\x00\x01"[..], &[0; 32]].concat();
+    let key = machine.host_key("rsa").into_bytes();
+    let mut tried = 0;
+    for (contents, line, says) in [
+        ([&head[..], b"\x01\x00\x00\x00\x07garbage"].concat(), line.clone(), &["it is cut off"][..]),
+        (
+            [&head[..], b"\x01\x00\x00\x00\x0d\0\0\0\0\0\0\0\0\x24\0\0\0\0"].concat(),
+            line.clone(),
+            &["not every sshd reads"],
+        ),
+        (key, line.clone(), &["a list of plain keys"]),
+        // That is a list that sshd loads.
+        (head, line, &[]),
+    ] {
+        let before = machine.tree();
+        let mut script = Script::new("");
+        let grants = [&list, &drop_in].map(|path| format!("{:?}", path.display().to_string())).join(", ");
+        for (path, contents) in [(&list, &contents[..]), (&drop_in, line.as_bytes())] {
+            let path = path.to_str().unwrap().as_bytes();
+            script.does("files.write", &[Text(path), Text(contents), Number(0), Number(0)]);
+        }
+        Grants::of(&[&format!("files.write = [{grants}]"), "sshd.keywords = [\"RevokedKeys\"]"]).write(
+            &machine.path("policies"),
+            "case",
+            "go",
+            &script.component(),
+        );
+        let run = machine.warded(["apply", "go", "--policy", "case", "--yes"]);
+        if says.is_empty() {
+            run.ends(0);
+        } else {
+            run.ends(5).says(&[&["is not put in place", "nothing was changed"], says].concat());
+            assert_eq!(before, machine.tree());
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 3);
 }
 
 /// Killed before any exchange: whatever sshd's files name by then, sshd can read.

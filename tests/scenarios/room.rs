@@ -2,20 +2,25 @@
 //! and it says why. Through the shipped binary, on file systems of the machine's own.
 
 use crate::support::{
-    Machine, Run,
+    Machine, Run, Setup,
     enclosure::is_root,
     machine::{NAME, tree},
+    trace::{self, Effect},
 };
 use std::{env, path::Path};
 
 /// A machine of root's; none, said aloud, where this is not root: only root can mount.
 fn machine() -> Option<Machine> {
+    machine_with(&Setup::default())
+}
+
+fn machine_with(setup: &Setup) -> Option<Machine> {
     if !is_root() {
         assert!(env::var_os("CI").is_none(), "this test has to run as root in CI");
         eprintln!("SKIPPED: not root, so there is no file system of its own");
         return None;
     }
-    Some(Machine::start())
+    Some(Machine::with(setup))
 }
 
 #[track_caller]
@@ -33,19 +38,34 @@ fn mount(machine: &Machine, directory: &Path, options: &str) {
     run(machine, "mount", &["-t", "tmpfs", "-o", options, "tmpfs", text(directory)]);
 }
 
-fn certify(machine: &Machine) -> Run {
-    machine.warded(["apply", "certify-host", "--set", &format!("principal={NAME}"), "--yes"])
+/// A run as the kernel saw it: how it ended, and which of sshd's files it changed, by their real names.
+struct Traced {
+    run: Run,
+    exchanged: Vec<String>,
 }
 
-/// It stopped, said why, and the machine is as before; sshd serves.
+fn traced(machine: &Machine, arguments: &[&str]) -> Traced {
+    let (run, effects) = trace::warded(machine, arguments);
+    let ssh = format!("{}/", text(&machine.path("ssh")));
+    // What is written beside them has a name with a dot first.
+    let is_live = |path: &str| path.starts_with(&ssh) && !path.rsplit('/').next().unwrap().starts_with('.');
+    let changed = effects.iter().filter(|effect| matches!(effect, Effect::Change(_)));
+    Traced { run, exchanged: changed.map(Effect::path).filter(|path| is_live(path)).map(str::to_owned).collect() }
+}
+
+fn certify(machine: &Machine) -> Traced {
+    traced(machine, &["apply", "certify-host", "--set", &format!("principal={NAME}"), "--yes"])
+}
+
+/// It stopped before it started, said why, and the machine is as before; sshd serves.
 #[track_caller]
-fn stopped(machine: &Machine, before: &impl PartialEq<Tree>, ended: &Run, why: &[&str]) {
-    assert!(matches!(ended.code, Some(1 | 5)), "{ended:?}");
-    assert!(why.iter().any(|why| ended.stderr.contains(why)), "not for {why:?}: {}", ended.stderr);
-    // Where the record of the end is what had no room, all of it was taken back.
-    let says = ended.stderr.contains("nothing was changed") || ended.stderr.contains("state: as before");
-    assert!(says, "{}", ended.stderr);
-    assert!(*before == seen(machine), "{}", ended.stderr);
+fn stopped(machine: &Machine, before: &impl PartialEq<Tree>, ended: &Traced, why: &[&str]) {
+    let said = &ended.run.stderr;
+    assert!(matches!(ended.run.code, Some(1 | 5)), "{:?}", ended.run);
+    assert!(why.iter().any(|why| said.contains(why)), "not for {why:?}: {said}");
+    assert_eq!(ended.exchanged, Vec::<String>::new(), "it had begun: {said}");
+    assert!(said.contains("nothing was changed") || said.contains("state: as before"), "{said}");
+    assert!(*before == seen(machine), "{said}");
     super::refusals::serves(machine);
 }
 
@@ -79,7 +99,7 @@ fn a_disk_that_is_full_stops_a_run_or_does_not_matter() {
             run(&machine, "sh", &["-c", &fill]);
             let ended = certify(&machine);
             run(&machine, "rm", &[text(&filler)]);
-            if ended.code == Some(0) {
+            if ended.run.code == Some(0) {
                 with += 1;
                 machine.warded(["undo", "--yes"]).ends(0);
                 assert!(before == seen(&machine), "{directory} {room}");
@@ -88,7 +108,7 @@ fn a_disk_that_is_full_stops_a_run_or_does_not_matter() {
                 stopped(&machine, &before, &ended, &FULL);
             }
             // Once there is room, nothing of it is left.
-            certify(&machine).ends(0);
+            certify(&machine).run.ends(0);
             machine.serves_certificates();
             machine.warded(["undo", "--yes"]).ends(0);
             machine.warded(["audit", "verify"]).ends(0);
@@ -109,14 +129,14 @@ fn a_disk_without_inodes_stops_a_run_or_does_not_matter() {
             mount(&machine, &at, &format!("mode=700,nr_inodes={inodes}"));
             let before = seen(&machine);
             let ended = certify(&machine);
-            if ended.code == Some(0) {
+            if ended.run.code == Some(0) {
                 with += 1;
             } else {
                 without += 1;
                 stopped(&machine, &before, &ended, &FULL);
             }
             run(&machine, "mount", &["-o", "remount,nr_inodes=1000", text(&at)]);
-            certify(&machine).ends(0);
+            certify(&machine).run.ends(0);
             machine.serves_certificates();
             machine.warded(["undo", "--yes"]).ends(0);
             assert!(before == seen(&machine), "{directory} {inodes}");
@@ -139,22 +159,22 @@ fn where_nothing_may_be_written_a_run_stops() {
         stopped(&machine, &before, &certify(&machine), &["its file system is read-only", "Read-only file system"]);
         run(&machine, "umount", &[text(&at)]);
     }
-    certify(&machine).ends(0);
+    certify(&machine).run.ends(0);
     machine.warded(["undo", "--yes"]).ends(0);
 }
 
 #[test]
 fn what_is_immutable_stops_a_run() {
     let Some(machine) = machine() else { return };
-    certify(&machine).ends(0);
+    certify(&machine).run.ends(0);
     for name in ["ssh", "ssh/sshd_config.d", "ssh/ssh_host_rsa_key-cert.pub"] {
         let at = machine.path(name);
         run(&machine, "chattr", &["+i", text(&at)]);
         let before = seen(&machine);
         // The renewal has nothing to do with the drop-in; to take the enrolment back has.
         for command in [["renew", "--force"], ["undo", "--yes"]] {
-            let ended = machine.warded(command);
-            if ended.code != Some(0) {
+            let ended = traced(&machine, &command);
+            if ended.run.code != Some(0) {
                 assert!(before == seen(&machine), "{name} {command:?}");
                 run(&machine, "chattr", &["-i", text(&at)]);
                 stopped(&machine, &before, &ended, &["is immutable (chattr +i)"]);
@@ -169,6 +189,26 @@ fn what_is_immutable_stops_a_run() {
         }
         run(&machine, "chattr", &["-i", text(&at)]);
     }
+    machine.serves_certificates();
+    machine.warded(["undo", "--yes"]).ends(0);
+}
+
+/// sshd's main file, where it has to be changed itself.
+#[test]
+fn an_immutable_main_file_stops_a_run() {
+    let Some(machine) = machine_with(&Setup { alone: true, ..Setup::default() }) else { return };
+    let config = machine.config();
+    let stops = |arguments: &[&str]| {
+        run(&machine, "chattr", &["+i", text(&config)]);
+        let before = seen(&machine);
+        let ended = traced(&machine, arguments);
+        run(&machine, "chattr", &["-i", text(&config)]);
+        stopped(&machine, &before, &ended, &["is immutable (chattr +i)"]);
+    };
+    let certify = ["apply", "certify-host", "--set", &format!("principal={NAME}"), "--yes"];
+    stops(&certify);
+    traced(&machine, &certify).run.ends(0);
+    stops(&["undo", "--yes"]);
     machine.serves_certificates();
     machine.warded(["undo", "--yes"]).ends(0);
 }

@@ -44,6 +44,8 @@ pub(crate) type Found = (u32, u32, u32, Vec<u8>);
 pub(crate) struct Setup {
     /// Lines at the end of sshd's main configuration file.
     pub(crate) lines: String,
+    /// More arguments of sshd's.
+    pub(crate) arguments: Vec<String>,
     /// Whether there is no listener.
     pub(crate) stopped: bool,
     /// Whether the main file includes no others, so that it has to be changed itself.
@@ -61,6 +63,7 @@ pub(crate) struct Machine {
     enclosure: Option<Enclosure>,
     directory: PathBuf,
     port: u16,
+    arguments: Vec<String>,
     _scratch: TempDir,
 }
 
@@ -109,7 +112,8 @@ impl Machine {
             file_system::layer(&directory);
         }
         let enclosure = is_root().then(Enclosure::beside);
-        let mut machine = Self { daemon: None, enclosure, directory, port, _scratch: scratch };
+        let mut machine =
+            Self { daemon: None, enclosure, directory, port, arguments: setup.arguments.clone(), _scratch: scratch };
         machine.warded(["ca", "init", machine.path("ca").to_str().unwrap()]).ends(0);
         if !setup.stopped {
             machine.serve();
@@ -125,6 +129,7 @@ impl Machine {
             .arg(self.config())
             .arg("-E")
             .arg(self.path("sshd.log"))
+            .args(&self.arguments)
             .stdin(Stdio::null())
             .spawn()
             .unwrap();

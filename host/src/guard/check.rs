@@ -32,11 +32,18 @@ impl Candidate {
         let _held = sshd.hold()?;
         let (tested, effective) = both(|| self.test(), || self.effective(&[]))?;
         check_words(&baseline.tested, &tested)?;
-        revocation::refuse_lists(&self.staged, &effective, granted)?;
+        revocation::refuse_lists(&self.staged, &self.revocation_lists(&effective), granted)?;
         self.check_effects(baseline, &effective, granted)?;
         self.check_host_keys(baseline, &effective)?;
         check_addresses(sshd, &effective)?;
         self.check_files(baseline, &effective)
+    }
+
+    /// What `RevokedKeys` lines name, those within a `Match` too, and sshd's arguments.
+    fn revocation_lists(&self, effective: &Effective) -> Vec<String> {
+        let lines = self.tree.directives().filter(|(_, _, directive)| directive.keyword == "revokedkeys");
+        let named = lines.flat_map(|(_, _, directive)| directive.arguments).map(|argument| argument.text);
+        named.chain(effective.values("revokedkeys").iter().cloned()).collect()
     }
 
     /// What sshd reads while it is tested has an end: neither waits it, nor does it fill the memory.

@@ -1,16 +1,13 @@
 //! The files that a configuration names and that sshd reads without a word when they are wrong:
 //! certificates, CA keys, revoked keys. `sshd -t` has exit status 0 for every fault found here.
 
-use super::includes::Overlay;
+use super::{includes::Overlay, krl};
 use crate::{machine::sshd::Effective, text};
 use ssh_key::{Algorithm, Certificate, HashAlg, PublicKey, certificate::CertType};
 use std::path::Path;
 
 /// What is wrong with a file's contents, as the rest of a sentence.
 type Check = fn(&std::io::Result<Vec<u8>>) -> Result<(), String>;
-
-/// How a key revocation list begins (PROTOCOL.krl).
-const KRL_MAGIC: &[u8] = b"SSHKRL\n\0";
 
 /// What is wrong with the files that a configuration names, at a time in seconds since 1970; sorted.
 /// `host_keys` are the public keys that sshd has.
@@ -31,12 +28,6 @@ pub fn problems(effective: &Effective, overlay: Overlay<'_>, host_keys: &[Public
     }
     found.sort();
     found
-}
-
-/// Whether this is a key revocation list.
-#[must_use]
-pub fn is_revocation_list(contents: &[u8]) -> bool {
-    contents.starts_with(KRL_MAGIC)
 }
 
 fn told(what: &str, path: &str, result: Result<(), String>) -> Option<String> {
@@ -105,9 +96,8 @@ fn authorities(contents: &std::io::Result<Vec<u8>>) -> Result<(), String> {
 fn revoked(contents: &std::io::Result<Vec<u8>>) -> Result<(), String> {
     let lock_out = "sshd would then refuse every public key";
     let bytes = contents.as_ref().map_err(|error| format!("cannot be read ({error}): {lock_out}"))?;
-    if is_revocation_list(bytes) {
-        // Version, number, date, flags, reserved, comment: what every list has at least.
-        return if bytes.len() >= 44 { Ok(()) } else { Err(format!("is cut off: {lock_out}")) };
+    if krl::is_list(bytes) {
+        return krl::read(bytes).map(|_| ()).map_err(|why| format!("{why}: {lock_out}"));
     }
     authorities(&Ok(bytes.clone())).map_err(|_| format!("is neither a revocation list nor a list of keys: {lock_out}"))
 }
@@ -185,13 +175,15 @@ mod tests {
     fn lists_of_keys_are_read() {
         let key = Made::new().ca.public_key().to_openssh().unwrap();
         let missing = || Err(std::io::ErrorKind::NotFound.into());
-        let krl = [KRL_MAGIC, &[0; 36]].concat();
+        let krl = [&b"SSHKRL\n\0\x00\x00\x00\x01"[..], &[0; 32]].concat();
+        let garbage = [&krl[..], b"\x01\x00\x00\x00\x07garbage"].concat();
         for (contents, trusted, revocation) in [
             (format!("# CA\n\n{key}\n").into_bytes(), true, true),
             (Vec::new(), true, true),
             (format!("garbage\n{key}\n").into_bytes(), false, false),
+            (krl[..8].to_vec(), false, false),
             (krl, false, true),
-            (KRL_MAGIC.to_vec(), false, false),
+            (garbage, false, false),
         ] {
             let shown = String::from_utf8_lossy(&contents).into_owned();
             assert_eq!(authorities(&Ok(contents.clone())).is_ok(), trusted, "{shown}");

@@ -3,67 +3,42 @@
 //! serial numbers, never somebody's plain key. The proof, which logs in with a key of its own, would
 //! not notice.
 
-use super::{MayChange, files::is_revocation_list, includes::Staged};
-use crate::{
-    error::{Error, Result},
-    machine::sshd::Effective,
+use super::{
+    MayChange,
+    includes::{Overlay, Staged},
+    krl::{self, Revokes},
 };
-use ssh_encoding::Decode as _;
+use crate::error::{Error, Result};
 use std::path::Path;
 
-/// PROTOCOL.krl: the section of certificates. The others are of keys, plain ones too.
-const CERTIFICATES: u8 = 1;
-
-/// Refuses staged lists that are damaged, or that revoke anything else than certificates. An undo may bring
-/// back whatever was there.
+/// Refuses staged lists that sshd would not load, or that revoke anything else than certificates. `named` is
+/// what `RevokedKeys` lines say, for whomever. An undo may bring back whatever was there.
 ///
 /// # Errors
 /// Refused: the first such list.
-pub fn refuse_lists(staged: &Staged, effective: &Effective, granted: MayChange<'_>) -> Result<()> {
+pub fn refuse_lists(staged: &Staged, named: &[String], granted: MayChange<'_>) -> Result<()> {
     if matches!(granted, MayChange::Any) {
         return Ok(());
     }
+    let named: Vec<&Path> =
+        named.iter().filter_map(|path| Overlay(staged).staged(Path::new(path))).map(|(path, _)| path).collect();
     for (path, contents) in staged {
         let Some(contents) = contents else { continue };
-        let named = effective.values("revokedkeys").iter().any(|value| Path::new(value) == path);
-        let wrong = match sections(contents) {
-            _ if !is_revocation_list(contents) => named.then(|| "it is a list of plain keys".to_owned()),
-            Err(why) => Some(why),
-            Ok(sections) => {
-                let other = sections.into_iter().find(|section| *section != CERTIFICATES);
-                other.map(|_| "it revokes plain keys, and not only certificates".to_owned())
+        let wrong = match krl::read(contents) {
+            _ if !krl::is_list(contents) => {
+                named.contains(&path.as_path()).then(|| "is a list of plain keys".to_owned())
             }
+            Err(why) => Some(why),
+            Ok(Revokes::Keys) => Some("revokes plain keys, and not only certificates".to_owned()),
+            Ok(Revokes::Certificates) => None,
         };
         if let Some(wrong) = wrong {
             return Err(Error::refused(format!("the list of revoked keys {} is not put in place", path.display()))
-                .cause(format!("{wrong}: somebody who needs no certificate today could be locked out by it"))
+                .cause(format!("it {wrong}: somebody who needs no certificate today could be locked out by it"))
                 .state("nothing was changed"));
         }
     }
     Ok(())
-}
-
-/// The types of a list's sections (PROTOCOL.krl), read to its end.
-fn sections(list: &[u8]) -> std::result::Result<Vec<u8>, String> {
-    let damaged = || "it is damaged".to_owned();
-    let mut rest = list.get(8..).ok_or_else(damaged)?;
-    let reader = &mut rest;
-    let version = u32::decode(reader).map_err(|_| damaged())?;
-    for _number_date_flags in 0..3 {
-        u64::decode(reader).map_err(|_| damaged())?;
-    }
-    for _reserved_comment in 0..2 {
-        Vec::<u8>::decode(reader).map_err(|_| damaged())?;
-    }
-    if version != 1 {
-        return Err(format!("its format is of version {version}"));
-    }
-    let mut sections = Vec::new();
-    while !reader.is_empty() {
-        sections.push(u8::decode(reader).map_err(|_| damaged())?);
-        Vec::<u8>::decode(reader).map_err(|_| damaged())?;
-    }
-    Ok(sections)
 }
 
 #[cfg(test)]
@@ -86,18 +61,17 @@ mod tests {
         let serials = list("serial: 7\nserial: 9-12\nid: somebody\n", "serials");
         let keys = list(&format!("serial: 7\nkey: {key}"), "keys");
         let prints = list(&format!("sha256: {key}"), "prints");
-        let effective = Effective::parse("revokedkeys /list\n");
         let refused = |contents: &[u8], granted| {
             let staged: BTreeMap<PathBuf, Option<Vec<u8>>> = [("/list".into(), Some(contents.to_vec()))].into();
-            refuse_lists(&staged, &effective, granted).err().map(|error| error.to_string())
+            refuse_lists(&staged, &["/list".to_owned()], granted).err().map(|error| error.to_string())
         };
         assert_eq!(refused(&serials, MayChange::Only(&[])), None);
         for (contents, why) in [
             (keys.as_slice(), "revokes plain keys"),
             (&prints, "revokes plain keys"),
             (key.as_bytes(), "a list of plain keys"),
-            (&serials[..serials.len() - 1], "damaged"),
-            (&serials[..20], "damaged"),
+            (&serials[..serials.len() - 1], "cut off"),
+            (&serials[..20], "cut off"),
         ] {
             let error = refused(contents, MayChange::Only(&[])).unwrap();
             assert!(error.contains(why), "{error}");

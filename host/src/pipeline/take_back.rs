@@ -154,9 +154,8 @@ impl<'a> Recovery<'a> {
         let detail = format!("taken back ({why}): {done}");
         audit::syslog::say(&format!("run {} {detail}", done.run.run));
         let recorded = self.log.append_synced(&event(&done.run, Kind::Ended).detail(&detail));
-        match recorded.and_then(|()| self.log.seal()) {
-            Ok(head) => audit::syslog::head(self.log.directory(), head),
-            Err(error) => done.aftermath.fault = done.aftermath.fault.or(Some(error)),
+        if let Err(error) = recorded {
+            done.aftermath.fault = done.aftermath.fault.or(Some(error));
         }
         scratch::sweep();
         done

@@ -9,7 +9,7 @@ use crate::{
         staged::{After, Staged},
     },
     error::{Error, Result},
-    guard::{MayChange, files::is_revocation_list, unchanged::Digests},
+    guard::{MayChange, krl, unchanged::Digests},
     machine::keys::replaced::Replaced,
     text::{count, neutral},
     transaction::{FileChange, NewFile, Order, OwnFile, ReadSet, Reload, RunIdentity, Undo},
@@ -255,7 +255,7 @@ fn order_of(file: &Staged, contents: &[u8], changes: &ChangeSet) -> Order {
     let is_made = |one: &Staged| key == Some(one.path.as_str()) && matches!(one.after, After::PrivateKey { .. });
     if changes.staged().iter().any(is_made) {
         Order::WriteKey
-    } else if is_revocation_list(contents) {
+    } else if krl::is_list(contents) {
         Order::WriteCertificate
     } else {
         Order::WriteOther

@@ -12,22 +12,27 @@ use rustix::{
 };
 use std::{
     fs,
-    io::Write as _,
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
 
 const LONG: Duration = Duration::from_secs(60);
-const EDIT: &str = "# an edit\n";
+/// A line that says nothing to sshd, and one that it heeds: the first one counts.
+const EDITS: [&str; 2] = ["# an edit\n", "MaxAuthTries 5 # an edit\n"];
+/// What is said of it where it was seen.
+const SEEN: [&str; 3] = ["changed since it was read", "is not as", "was changed"];
 
 /// How a cell may leave the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
     Old,
     New,
-    /// One of both, and the edit that somebody made.
-    Edited,
+    /// One of both, and the edit that somebody made; which one was said.
+    Edited {
+        edit: &'static str,
+        kept: bool,
+    },
 }
 
 /// Whether there is such a cell: an undo asks no CA.
@@ -76,6 +81,7 @@ fn go_wrong(subject: &Subject, task: Task, condition: Condition, dead: bool) -> 
             }
             fails(&run, &["no storage space", "No space left on device"])
         }
+        // An immutable file is tried in room.rs: an overlay need not have the attribute.
         Condition::ReadOnly => {
             let directory = peer.tree().join("etc/ssh");
             let mount = |arguments: &[&str]| {
@@ -88,12 +94,16 @@ fn go_wrong(subject: &Subject, task: Task, condition: Condition, dead: bool) -> 
             mount(&["umount", "--lazy"]);
             fails(&run, &["its file system is read-only"])
         }
-        Condition::Edited(moment) => {
+        Condition::Edited(stage) => {
             let config = peer.file("/etc/ssh/sshd_config");
-            let edit =
-                || fs::OpenOptions::new().append(true).open(&config).unwrap().write_all(EDIT.as_bytes()).unwrap();
-            met(subject, task, moment, |_| edit())?;
-            Ok(Left::Edited)
+            let edit = EDITS[usize::from(dead)];
+            let act = || fs::write(&config, [edit, &fs::read_to_string(&config).unwrap()].concat()).unwrap();
+            let run = match stage {
+                Stage::At(moment) => met(subject, task, moment, |_| act())?,
+                Stage::Exchange => stopped(subject, task, act)?,
+                Stage::Live => told(subject, task, act),
+            };
+            edited(&run, edit)
         }
         Condition::HungUp => hang_up(subject, task),
         Condition::Killed(stage) => killed(subject, task, stage, dead),
@@ -112,6 +122,16 @@ fn fails(run: &Run, reasons: &[&str]) -> Result<Left, String> {
         Ok(Left::Old)
     } else {
         Err(format!("it did not fail with {reasons:?}, or does not say how the machine was left: {run:?}"))
+    }
+}
+
+/// It was seen, and the run says so and how it left the machine; or it was kept, edit and all.
+fn edited(run: &Run, edit: &'static str) -> Result<Left, String> {
+    let is_told = SEEN.iter().any(|seen| run.stderr.contains(seen)) && run.stderr.contains("state: ");
+    match run.code {
+        Some(0) => Ok(Left::Edited { edit, kept: true }),
+        Some(_) if is_told => Ok(Left::Edited { edit, kept: false }),
+        _ => Err(format!("it does not say that there was an edit: {run:?}")),
     }
 }
 
@@ -180,26 +200,8 @@ fn killed(subject: &Subject, task: Task, stage: Stage, dead: bool) -> Result<Lef
     };
     let run = match stage {
         Stage::At(moment) => met(subject, task, moment, |_| kill())?,
-        Stage::Exchange => {
-            let trace = subject.peer.shared().join("trace");
-            let mut command = subject.peer.command_beside("strace");
-            command.arg("-o").arg(&trace).args(["-e", "trace=renameat2", "-e", "inject=renameat2:signal=KILL:when=2"]);
-            command.arg("/usr/sbin/chroot").arg(subject.peer.tree()).arg("/usr/bin/warded").args(task.arguments());
-            command.env_clear().env("PATH", "/usr/sbin:/usr/bin").env("HOME", "/root").env("WARDED_CA", "/root/ca");
-            Run::of(&mut command)
-        }
-        Stage::Live => {
-            let told = || subject.log().matches("Received SIGHUP").count();
-            let (before, end) = (told(), Instant::now() + LONG);
-            let mut command = subject.peer.warded_command(task.arguments());
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-            let mut run = command.spawn().unwrap();
-            while told() == before && run.try_wait().unwrap().is_none() && Instant::now() < end {
-                sleep(Duration::from_micros(200));
-            }
-            kill();
-            Run::ended(run)
-        }
+        Stage::Exchange => Run::of(&mut traced(subject, task, "KILL")),
+        Stage::Live => told(subject, task, kill),
     };
     if run.code.is_some() {
         return Err(format!("it was not killed: {run:?}"));
@@ -210,6 +212,50 @@ fn killed(subject: &Subject, task: Task, stage: Stage, dead: bool) -> Result<Lef
         return Err(format!("recover: {recovered:?}"));
     }
     Ok(Left::Old)
+}
+
+/// Gets a signal after its second exchange.
+fn traced(subject: &Subject, task: Task, signal: &str) -> Command {
+    let mut command = subject.peer.command_beside("strace");
+    command.arg("-o").arg(subject.peer.shared().join("trace")).args(["-e", "trace=renameat2", "-e"]);
+    command.arg(format!("inject=renameat2:signal={signal}:when=2"));
+    command.arg("/usr/sbin/chroot").arg(subject.peer.tree()).arg("/usr/bin/warded").args(task.arguments());
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin").env("HOME", "/root").env("WARDED_CA", "/root/ca");
+    command
+}
+
+/// Stopped between two files; does something, and lets it go on.
+fn stopped(subject: &Subject, task: Task, act: impl FnOnce()) -> Result<Run, String> {
+    let trace = subject.peer.shared().join("trace");
+    drop(fs::remove_file(&trace));
+    let mut command = traced(subject, task, "STOP");
+    let mut run = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let end = Instant::now() + LONG;
+    while !fs::read_to_string(&trace).is_ok_and(|trace| trace.contains("stopped by SIGSTOP")) {
+        if Instant::now() > end || run.try_wait().unwrap().is_some() {
+            return Err(format!("it was not stopped: {:?}", Run::ended(run)));
+        }
+        sleep(Duration::from_millis(2));
+    }
+    act();
+    for (pid, _) in subject.peer.processes() {
+        let _gone = kill_process(Pid::from_raw(pid).unwrap(), Signal::CONT);
+    }
+    Ok(Run::ended(run))
+}
+
+/// Does something as soon as sshd has been told.
+fn told(subject: &Subject, task: Task, act: impl FnOnce()) -> Run {
+    let told = || subject.log().matches("Received SIGHUP").count();
+    let (before, end) = (told(), Instant::now() + LONG);
+    let mut command = subject.peer.warded_command(task.arguments());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut run = command.spawn().unwrap();
+    while told() == before && run.try_wait().unwrap().is_none() && Instant::now() < end {
+        sleep(Duration::from_micros(200));
+    }
+    act();
+    Run::ended(run)
 }
 
 /// Waits until nothing of Warded runs any more.
@@ -229,17 +275,17 @@ fn judge(subject: &Subject, task: Task, left: Left) -> Result<(), String> {
     let base = subject.base_of(task);
     let mut now = subject.files();
     let config = subject.peer.file("/etc/ssh/sshd_config");
-    if left == Left::Edited {
+    if let Left::Edited { edit, .. } = left {
         let found = now.get_mut(&config).ok_or("sshd's main file is gone")?;
         let text = String::from_utf8(found.bytes.clone()).map_err(|error| error.to_string())?;
-        if text.matches(EDIT).count() != 1 {
+        if text.matches(edit).count() != 1 {
             return Err(format!("somebody's edit is lost: {text}"));
         }
-        found.bytes = text.replace(EDIT, "").into_bytes();
+        found.bytes = text.replace(edit, "").into_bytes();
     }
     let (is_old, is_new) = (now == base.files, is_new(subject, task, &now));
     // What somebody has edited while it was changed is left to them, and told.
-    let left_alone = left == Left::Edited && {
+    let left_alone = matches!(left, Left::Edited { kept: false, .. }) && {
         let mut rest = now.clone();
         let theirs = rest.insert(config.clone(), base.files[&config].clone()).unwrap();
         // So is what they name.
@@ -252,8 +298,8 @@ fn judge(subject: &Subject, task: Task, left: Left) -> Result<(), String> {
     };
     let as_meant = match left {
         Left::Old => is_old,
-        Left::New => is_new,
-        Left::Edited => is_old || is_new || left_alone,
+        Left::New | Left::Edited { kept: true, .. } => is_new,
+        Left::Edited { kept: false, .. } => is_old || left_alone,
     };
     if !as_meant {
         return Err(format!("the files are not as they should be ({left:?}): {}", differences(&base.files, &now)));

@@ -24,7 +24,7 @@ impl Moment {
     }
 }
 
-/// Where a run is killed.
+/// Where a run is killed, or a file is edited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     At(Moment),
@@ -32,6 +32,16 @@ pub(super) enum Stage {
     Exchange,
     /// sshd has been told, and nobody has seen yet what it serves.
     Live,
+}
+
+impl Stage {
+    fn word(self) -> &'static str {
+        match self {
+            Self::At(moment) => moment.word(),
+            Self::Exchange => "between files",
+            Self::Live => "sshd told",
+        }
+    }
 }
 
 /// What a CA may get wrong.
@@ -101,7 +111,7 @@ pub(super) enum Condition {
     /// Room for so many pages of 4 KiB is left.
     DiskFull(u64),
     ReadOnly,
-    Edited(Moment),
+    Edited(Stage),
     HungUp,
     Killed(Stage),
 }
@@ -112,10 +122,10 @@ impl Condition {
         let mut all = vec![Self::Nothing, Self::CaGone];
         all.extend(Lie::ALL.map(Self::CaLies));
         all.extend([Self::DiskFull(0), Self::DiskFull(16), Self::ReadOnly]);
-        all.extend(moments.map(Self::Edited));
+        let stages = moments.map(Stage::At).into_iter().chain([Stage::Exchange, Stage::Live]);
+        all.extend(stages.clone().map(Self::Edited));
         all.push(Self::HungUp);
-        all.extend(moments.map(|moment| Self::Killed(Stage::At(moment))));
-        all.extend([Self::Killed(Stage::Exchange), Self::Killed(Stage::Live)]);
+        all.extend(stages.map(Self::Killed));
         all
     }
 
@@ -126,12 +136,10 @@ impl Condition {
             Self::CaGone => "CA gone".to_owned(),
             Self::CaLies(lie) => format!("CA lies: {}", lie.word()),
             Self::DiskFull(pages) => format!("disk full, {} KiB left", pages * 4),
-            Self::ReadOnly => "files read-only".to_owned(),
-            Self::Edited(moment) => format!("edited: {}", moment.word()),
+            Self::ReadOnly => "directory read-only".to_owned(),
+            Self::Edited(stage) => format!("edited: {}", stage.word()),
             Self::HungUp => "terminal hung up".to_owned(),
-            Self::Killed(Stage::At(moment)) => format!("killed: {}", moment.word()),
-            Self::Killed(Stage::Exchange) => "killed: between files".to_owned(),
-            Self::Killed(Stage::Live) => "killed: sshd told".to_owned(),
+            Self::Killed(stage) => format!("killed: {}", stage.word()),
         }
     }
 }
