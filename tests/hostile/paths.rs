@@ -203,7 +203,7 @@ fn neighbours() -> [Case; 2] {
             .does(|guest| {
                 guest.reads(SETTINGS);
             })
-            .gives_up("untrusted-path", "a link"),
+            .gives_up("files.read", SETTINGS, "untrusted-path", "a link"),
         case("write a neighbour's file through a link of one's own")
             .granted(&["files.write = [\"{dir}/granted/*/.conf/settings\"]"])
             .given(given)
@@ -211,7 +211,7 @@ fn neighbours() -> [Case; 2] {
             .does(|guest| {
                 guest.writes(SETTINGS, "taken");
             })
-            .gives_up("untrusted-path", "a link"),
+            .gives_up("files.write", SETTINGS, "untrusted-path", "a link"),
     ]
 }
 

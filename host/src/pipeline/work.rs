@@ -264,7 +264,7 @@ fn order_of(file: &Staged, contents: &[u8], changes: &ChangeSet) -> Order {
 
 /// What a configuration may name goes after the configuration.
 fn order_of_removal(file: &Staged) -> Order {
-    let is_list = file.before.as_ref().is_some_and(|before| is_revocation_list(&before.contents));
+    let is_list = file.before.as_ref().is_some_and(|before| krl::is_list(&before.contents));
     if is_list || file.path.as_str().ends_with("-cert.pub") { Order::RemoveCertificate } else { Order::RemoveOther }
 }
 

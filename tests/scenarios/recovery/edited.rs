@@ -14,7 +14,7 @@ fn a_look_that_did_not_end_does_not_switch_on_somebodys_edit() {
     }
     let machine = Machine::with(&Setup { lines: "MaxStartups 4\nLoginGraceTime 600\n".to_owned(), ..Setup::default() });
     let old = seen(&machine);
-    super::reported::killed(&machine, &certify(&machine, &[]));
+    reported::killed(&machine, &certify(&machine, &[]));
     let told = || fs::read_to_string(machine.path("sshd.log")).unwrap().matches("Received SIGHUP").count();
     let theirs = machine.path("ssh/sshd_config.d/70-theirs.conf");
     fs::write(&theirs, "MaxAuthTries 5\n").unwrap();
