@@ -7,6 +7,7 @@
 
 mod afterwards;
 mod commit;
+mod in_use;
 mod interruption;
 mod journal;
 mod lock;

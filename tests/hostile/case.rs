@@ -143,7 +143,7 @@ impl Case<()> {
     }
 
     /// It is refused before any of it runs; the first of these words are on record.
-    pub(super) fn is_refused(self, words: &[&str]) -> Case {
+    pub(super) fn ends_refused(self, words: &[&str]) -> Case {
         self.ends(&[5], words, ended(words[0]))
     }
 }

@@ -19,6 +19,7 @@ pub(super) fn cases() -> Vec<Case> {
     let mut cases = lines();
     cases.extend(main_file());
     cases.extend(names());
+    cases.extend(services());
     cases.extend(words());
     cases.extend(halves());
     cases
@@ -190,7 +191,33 @@ fn main_file() -> Vec<Case> {
     ]
 }
 
-/// Names that nobody confirmed, and services that nobody granted.
+/// Services that nobody granted, and what is no service.
+fn services() -> Vec<Case> {
+    let reload = |name: &str, service: &'static [u8]| {
+        case(format!("reload of {name}"))
+            .granted(&["services.ssh = [\"reload\"]"])
+            .does(move |guest| {
+                guest.does("services.reload", &[Text(service)]);
+            })
+            .ends_denied("services.reload", std::str::from_utf8(service).unwrap(), "no grant covers it")
+    };
+    vec![
+        reload("a command", b"ssh; reboot"),
+        reload("an option", b"--force"),
+        reload("a path", b"../../etc/passwd"),
+        reload("another service", b"cron"),
+        reload("a name with a newline", b"ssh\ncron"),
+        reload("a name with a newline at its end", b"ssh\n"),
+        reload("an instance of a template", b"ssh@x.service"),
+        reload("a template", b"ssh@.service"),
+        reload("a unit", b"ssh.service"),
+        reload("a unit and an option", b"ssh.service -t"),
+        reload("another grant", b"ssh = [\"reload\"]\nservices.cron"),
+        reload("a name with an escape code", b"ssh\x1b]0;owned\x07"),
+    ]
+}
+
+/// Names that nobody confirmed.
 fn names() -> Vec<Case> {
     let issue = |name: &str, principal: &'static [u8]| {
         case(format!("certificate for {name}")).granted(ISSUE).told(&["--set", "principal=localhost"]).does(
@@ -200,14 +227,6 @@ fn names() -> Vec<Case> {
                 guest.does("authority.issue", &[Expression("(local.get $h)"), Number(0), names]);
             },
         )
-    };
-    let reload = |name: &str, service: &'static [u8]| {
-        case(format!("reload of {name}"))
-            .granted(&["services.ssh = [\"reload\"]"])
-            .does(move |guest| {
-                guest.does("services.reload", &[Text(service)]);
-            })
-            .ends_denied("services.reload", std::str::from_utf8(service).unwrap(), "no grant covers it")
     };
     let effective = |name: &str, keyword: &'static [u8]| {
         case(format!("sshd asked for {name}"))
@@ -267,18 +286,6 @@ fn names() -> Vec<Case> {
                 guest.does("authority.write", &[Text(b"{dir}/client/key-cert.pub"), Expression("(local.get $h)")]);
             })
             .ends_denied("authority.write", "{dir}/client/key-cert.pub", "no grant covers it"),
-        reload("a command", b"ssh; reboot"),
-        reload("an option", b"--force"),
-        reload("a path", b"../../etc/passwd"),
-        reload("another service", b"cron"),
-        reload("a name with a newline", b"ssh\ncron"),
-        reload("a name with a newline at its end", b"ssh\n"),
-        reload("an instance of a template", b"ssh@x.service"),
-        reload("a template", b"ssh@.service"),
-        reload("a unit", b"ssh.service"),
-        reload("a unit and an option", b"ssh.service -t"),
-        reload("another grant", b"ssh = [\"reload\"]\nservices.cron"),
-        reload("a name with an escape code", b"ssh\x1b]0;owned\x07"),
         effective("an option", b"-f/etc/shadow"),
         effective("two keywords", b"port\nhostkey"),
         effective("nothing", b""),

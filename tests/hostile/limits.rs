@@ -69,7 +69,7 @@ fn computing() -> Vec<Case> {
             .does(|guest| {
                 guest.field(&"(table 10 funcref)".repeat(99));
             })
-            .is_refused(&["does not fit this version"]),
+            .ends_refused(&["does not fit this version"]),
         parts("two memories from the start", "(memory 640)", "more than 64 MiB of memory"),
         parts(
             "two memories that grow",

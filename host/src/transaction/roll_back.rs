@@ -2,7 +2,7 @@
 //! watchdog, or at the next boot. A file is touched only if its bytes are the journal's.
 
 use super::{
-    Order, Reload, commit, interruption,
+    Reload, commit, in_use, interruption,
     journal::{Entry, Journal, State, Version},
     run_directory::Run,
 };
@@ -80,7 +80,7 @@ pub(super) fn roll_back(
     }
     let mut done = RolledBack { was_told: run.was_told()?, ..RolledBack::default() };
     let entries = run.journal().entries.iter().enumerate().rev();
-    let (in_use, others): (Vec<_>, Vec<_>) = entries.partition(|(_, entry)| is_in_use_until_told(entry));
+    let (brought_in, others): (Vec<_>, Vec<_>) = entries.partition(|(_, entry)| in_use::until_told(entry));
     let failures = restore_all(root, run, &others, &mut done);
     // Services are told of what is back, even if one file is not: but not by every attempt anew.
     let mut told = true;
@@ -93,16 +93,11 @@ pub(super) fn roll_back(
     if let Some(first) = failures.into_iter().next() {
         return Err(first.next("run `warded recover`"));
     }
-    take_out_all(root, run, &in_use, &others, told, &mut done);
+    in_use::take_out(root, run, &brought_in, &others, told, &mut done);
     run.advance(State::RolledBack)?;
     interruption::point("rolled back");
     done.left_alone.extend(tidy(root, run));
     Ok(done)
-}
-
-/// What the run brought in, and a configuration may name: keys, certificates, lists.
-fn is_in_use_until_told(entry: &Entry) -> bool {
-    entry.before.is_none() && matches!(entry.order, Order::WriteKey | Order::WriteCertificate)
 }
 
 /// Restores those, each for itself; what went wrong.
@@ -123,63 +118,6 @@ fn restore_all(root: &Root, run: &Run, entries: &[(usize, &Entry)], done: &mut R
         failures.extend(synced.err().map(|error| Error::failed("could not sync a directory").cause(error)));
     }
     failures
-}
-
-/// Takes out what the run brought in and nobody names any more. sshd refuses every public key where a
-/// list of revoked ones that it was told of is missing. What stays does no harm: so the run has ended.
-fn take_out_all(
-    root: &Root,
-    run: &Run,
-    in_use: &[(usize, &Entry)],
-    others: &[(usize, &Entry)],
-    told: bool,
-    done: &mut RolledBack,
-) {
-    let mut directories = BTreeMap::new();
-    let theirs: Vec<&Entry> = others.iter().map(|(_, entry)| *entry).filter(|other| is_theirs(done, other)).collect();
-    for (index, entry) in in_use {
-        let is_absent = |(target, _): (Place, Place)| matches!(look(&target, entry), Ok(Found::Nothing));
-        let outcome = if entry.places(root).is_ok_and(|places| places.is_some_and(is_absent)) {
-            Ok(Outcome::AsBefore)
-        } else if !told {
-            Ok(Outcome::LeftAlone("sshd has not been told that it goes, and may still read it".to_owned()))
-        } else if let Some(other) = theirs.iter().find(|other| may_name(root, other, &entry.name)) {
-            Ok(Outcome::LeftAlone(format!("{} was left alone, and may name it", other.path)))
-        } else {
-            restore(root, run, *index, entry, &mut directories)
-        };
-        let left = match outcome {
-            Ok(Outcome::AsBefore) => None,
-            Ok(Outcome::Restored) => {
-                done.restored.push(entry.path.clone());
-                None
-            }
-            Ok(Outcome::LeftAlone(why)) => Some(why),
-            Err(error) => Some(error.message().to_owned()),
-        };
-        done.left_alone.extend(left.map(|why| LeftAlone { path: entry.path.clone(), why }));
-        interruption::point("taken out");
-    }
-    // Whether a file that nobody names is gone for good, nobody depends on.
-    drop(directories.into_values().try_for_each(|place: Place| place.sync_directory()));
-}
-
-fn is_theirs(done: &RolledBack, entry: &Entry) -> bool {
-    done.left_alone.iter().any(|left| left.path == entry.path)
-}
-
-/// Whether a file that was left alone may name this one: the run had put its own in that place, and what
-/// is there now has the name in it, or cannot be read.
-fn may_name(root: &Root, left: &Entry, name: &str) -> bool {
-    let Ok(Some((target, temporary))) = left.places(root) else { return true };
-    if left.after.as_ref().is_some_and(|after| is_version(after, &temporary)) {
-        return false;
-    }
-    match target.snapshot() {
-        Ok(Some(found)) => found.contents.windows(name.len()).any(|part| part == name.as_bytes()),
-        Ok(None) => false,
-        Err(_) => true,
-    }
 }
 
 /// Removes the temporary files of a run that has ended, and copies that are of no more use; says
@@ -252,7 +190,7 @@ pub(super) fn untidy(what: &str, error: &Error) -> String {
     format!("{what} could not be tidied away, the next command tries again ({}{causes})", error.message())
 }
 
-enum Outcome {
+pub(super) enum Outcome {
     /// It had not been changed.
     AsBefore,
     Restored,
@@ -260,7 +198,7 @@ enum Outcome {
 }
 
 /// What is at an entry's place now.
-enum Found {
+pub(super) enum Found {
     Nothing,
     Old,
     New,
@@ -277,7 +215,7 @@ fn has_changed(root: &Root, run: &Run) -> bool {
     run.journal().entries.iter().any(|entry| is_in_place(entry).unwrap_or(true))
 }
 
-fn restore(
+pub(super) fn restore(
     root: &Root,
     run: &Run,
     index: usize,
@@ -312,7 +250,7 @@ fn restore(
     outcome.map_err(|error| Error::failed(format!("could not put {} back", entry.path)).cause(error))
 }
 
-fn look(target: &Place, entry: &Entry) -> Result<Found> {
+pub(super) fn look(target: &Place, entry: &Entry) -> Result<Found> {
     let found = match target.snapshot() {
         Ok(Some(found)) => found,
         Ok(None) => return Ok(Found::Nothing),
@@ -382,7 +320,7 @@ fn take_out(after: &Version, target: &Place, temporary: &Place) -> io::Result<Ou
     Ok(Outcome::LeftAlone("somebody else changed it at this very moment".to_owned()))
 }
 
-fn is_version(version: &Version, place: &Place) -> bool {
+pub(super) fn is_version(version: &Version, place: &Place) -> bool {
     place.snapshot().is_ok_and(|found| found.is_some_and(|found| found.digest == version.digest))
 }
 

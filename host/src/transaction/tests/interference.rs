@@ -309,8 +309,9 @@ fn services_are_told_even_if_one_file_could_not_be_put_back() {
     transaction.commit().unwrap();
     let entry = transaction.journal().entries.iter().find(|entry| entry.name == "key").unwrap();
     let in_the_way = Path::new(&entry.temporary_at.directory).join(&entry.temporary);
-    fs::remove_file(&in_the_way).unwrap();
-    fs::write(&in_the_way, "theirs").unwrap();
+    // Another file, with a number of its own.
+    fs::write(machine.path("theirs"), "theirs").unwrap();
+    fs::rename(machine.path("theirs"), &in_the_way).unwrap();
     let told = Cell::new(0);
     let tell = |_: &Journal, _: &RolledBack| {
         told.set(told.get() + 1);
