@@ -144,7 +144,14 @@ fn what_lies_in_somebody_elses_directory_is_not_read() {
     };
     let refused = |why: &'static str| {
         move |file: &str, run: Run, _: i32| {
-            run.ends(5).says(&[file, "could have been written by somebody else", why, "next:", "chmod go-w"]);
+            // What the CA is asked with is like an argument that is not right.
+            run.ends(if file == "defaults.json" { 2 } else { 5 }).says(&[
+                file,
+                "could have been written by somebody else",
+                why,
+                "next:",
+                "chmod go-w",
+            ]);
         }
     };
     let used = |_: &str, run: Run, code: i32| drop(run.ends(code));

@@ -46,6 +46,8 @@ pub(crate) struct Setup {
     pub(crate) lines: String,
     /// More arguments of sshd's.
     pub(crate) arguments: Vec<String>,
+    /// Whether it has no RSA key, with which all takes longer.
+    pub(crate) without_rsa: bool,
     /// Whether there is no listener.
     pub(crate) stopped: bool,
     /// Whether the main file includes no others, so that it has to be changed itself.
@@ -93,7 +95,7 @@ impl Machine {
         if !setup.alone {
             writeln!(config, "Include {}/sshd_config.d/*.conf", ssh.display()).unwrap();
         }
-        for name in KEYS {
+        for name in KEYS.into_iter().filter(|name| !setup.without_rsa || *name != "rsa") {
             let path = ssh.join(format!("ssh_host_{name}_key"));
             copy_key(name, &path);
             writeln!(config, "HostKey {}", path.display()).unwrap();
@@ -250,6 +252,11 @@ impl Machine {
     /// The host CA's public key.
     pub(crate) fn authority(&self) -> String {
         fs::read_to_string(self.path("ca/host_ca.pub")).unwrap()
+    }
+
+    /// The kinds of its host keys.
+    pub(crate) fn keys(&self) -> Vec<&'static str> {
+        KEYS.into_iter().filter(|name| self.path(&format!("ssh/ssh_host_{name}_key")).exists()).collect()
     }
 
     /// A host key's public half.

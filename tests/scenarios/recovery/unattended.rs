@@ -171,3 +171,16 @@ fn an_edit_that_would_stop_sshd_is_not_reloaded_by_a_recovery() {
     fs::remove_file(machine.path("ssh/sshd_config.d/70-theirs.conf")).unwrap();
     serves(&machine);
 }
+
+#[test]
+fn a_listener_that_is_gone_is_told_of() {
+    let machine = Machine::start();
+    Run::of(&mut certify(&machine, &["--confirm-within", "10m"])).ends(0);
+    watchdogs(&machine).into_iter().for_each(|pid| send(pid, Signal::KILL));
+    wait("the watchdog ends", LONG, || watchdogs(&machine).is_empty());
+    let pid = fs::read_to_string(machine.path("sshd.pid")).unwrap();
+    Run::of(machine.command("kill").arg(pid.trim())).ends(0);
+    wait("sshd ends", LONG, || !machine.path("sshd.pid").exists());
+    let recovered = recover(&machine, 4);
+    assert!(recovered.to_string().contains("sshd does not listen any more"), "{recovered}");
+}

@@ -6,7 +6,6 @@ use super::{
     work::{Files, files},
     *,
 };
-use crate::support::machine::KEYS;
 use warded::digest::Digest;
 
 /// How often a run may go another way than when it was traced, before that counts as a failure.
@@ -36,12 +35,12 @@ pub(super) fn kill(bench: &Bench<'_>, at: usize, alive: bool) -> Result<Outcome,
     for _ in 0..ATTEMPTS {
         let run = trace::run(bench.machine, bench.work, &options(&seen.point, number), alive);
         let ends_at = run.seen.last().map(|last| &last.point);
-        let as_meant = run.was_killed && ends_at == Some(&seen.point);
+        let as_meant = run.was_killed && ends_at == Some(&seen.point) && is_there(bench, seen, &run);
         if as_meant && (alive || !guarded || run.watchdog_was_killed) {
             return judge(bench, alive && guarded);
         }
         last = described(&run, ends_at);
-        number = seen.number.saturating_add_signed(shift(bench, &run));
+        number = seen.number.saturating_add_signed(shift(bench, &seen.point.call, &run));
         // Killed elsewhere, it has to be old or new all the same.
         judge(bench, false)?;
         bench.restore();
@@ -61,16 +60,44 @@ fn options(point: &Point, number: usize) -> String {
     if point.has_path() {
         format!("-e trace={call} -P \"{path}\" -e inject={call}:signal=KILL:when={nth}")
     } else {
-        format!("-e trace={call} -e inject={call}:signal=KILL:when={number}")
+        let markers = MARKERS.join(",");
+        format!("-e trace={call},{markers} -e inject={call}:signal=KILL:when={number}")
     }
 }
 
-/// By how much the numbers of its calls differ from those of the trace. Where there are more
-/// processes to look at, there are more calls.
-fn shift(bench: &Bench<'_>, run: &Traced) -> isize {
-    let known = |seen: &&Seen| bench.reference.iter().find(|known| known.point == seen.point && seen.counts);
-    let last = run.seen.iter().rev().find_map(|seen| Some((seen, known(&seen)?)));
-    last.map_or(0, |(now, then)| now.number.checked_signed_diff(then.number).unwrap())
+/// What tells where a run is: these happen once for a file, in one order.
+const MARKERS: [&str; 3] = ["fsync", "rename", "renameat2"];
+
+fn is_marker(seen: &Seen) -> bool {
+    seen.counts && seen.point.has_path() && MARKERS.contains(&seen.point.call.as_str())
+}
+
+/// The last marker of these calls, and how many of this name came after it.
+fn whereabouts<'a>(calls: &'a [Seen], call: &str) -> (Option<&'a Point>, usize) {
+    let marker = calls.iter().rposition(is_marker);
+    let after = &calls[marker.map_or(0, |marker| marker + 1)..];
+    (marker.map(|marker| &calls[marker].point), after.iter().filter(|seen| seen.point.call == call).count())
+}
+
+/// Whether a run that was killed is where it was meant to be: what is counted by its name alone may
+/// come more often before.
+fn is_there(bench: &Bench<'_>, seen: &Seen, run: &Traced) -> bool {
+    let Point { call, .. } = &seen.point;
+    let meant = bench.reference.iter().position(|known| known.point.call == *call && known.number == seen.number);
+    let (meant, ended) = (&bench.reference[..meant.unwrap()], &run.seen[..run.seen.len() - 1]);
+    seen.point.has_path() || whereabouts(meant, call) == whereabouts(ended, call)
+}
+
+/// How many more calls of this name there were before the last marker than in the trace. Where there
+/// are more processes to look at, there are more calls.
+fn shift(bench: &Bench<'_>, call: &str, run: &Traced) -> isize {
+    let before = |calls: &[Seen], marker: &Point| {
+        let end = calls.iter().position(|seen| seen.point == *marker)?;
+        Some(calls[..end].iter().filter(|seen| seen.point.call == call).count())
+    };
+    let markers = run.seen.iter().rev().filter(|seen| is_marker(seen)).map(|seen| &seen.point);
+    let mut known = markers.filter_map(|marker| Some((before(&run.seen, marker)?, before(&bench.reference, marker)?)));
+    known.next().map_or(0, |(now, then)| now.checked_signed_diff(then).unwrap())
 }
 
 fn judge(bench: &Bench<'_>, by_watchdog_alone: bool) -> Result<Outcome, String> {
@@ -112,7 +139,7 @@ fn everybody_gets_in(bench: &Bench<'_>, when: &str, strangers: bool) -> Result<(
     let machine = bench.machine;
     machine.another_sshd_starts();
     let mut clients: Vec<(&str, Knows)> =
-        KEYS.iter().map(|name| (*name, Knows::Keys(machine.host_key(name)))).collect();
+        machine.keys().into_iter().map(|name| (name, Knows::Keys(machine.host_key(name)))).collect();
     if strangers {
         clients.push(("the CA", Knows::Authority(machine.authority())));
     }

@@ -122,7 +122,7 @@ impl<'a> Bench<'a> {
             }
         }
         if work == Work::Renew {
-            for name in crate::support::machine::KEYS {
+            for name in machine.keys() {
                 adorn(&machine.path(&format!("ssh/ssh_host_{name}_key-cert.pub")), 0o604, 8);
             }
         }
