@@ -8,8 +8,9 @@ use super::{
 };
 use warded::digest::Digest;
 
-/// How often a run may go another way than when it was traced, before that counts as a failure.
-const ATTEMPTS: usize = 5;
+/// A run may go another way than when it was traced: where its call is looked for, from the number that
+/// it had. What was never met is a failure.
+const NEAR: [isize; 9] = [0, 1, -1, 2, -2, 3, -3, 0, 0];
 
 /// How it was left in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,16 +32,14 @@ pub(super) fn kill(bench: &Bench<'_>, at: usize, alive: bool) -> Result<Outcome,
     let seen = &bench.points[at];
     let guarded = bench.points[..=at].iter().any(|earlier| earlier.tells);
     let mut last = String::new();
-    let mut number = seen.number;
-    for _ in 0..ATTEMPTS {
+    for near in NEAR {
+        let number = seen.number.saturating_add_signed(near);
         let run = trace::run(bench.machine, bench.work, &options(&seen.point, number), alive);
         let ends_at = run.seen.last().map(|last| &last.point);
-        let as_meant = run.was_killed && ends_at == Some(&seen.point) && is_there(bench, seen, &run);
-        if as_meant && (alive || !guarded || run.watchdog_was_killed) {
+        if is_there(bench, seen, &run) && (alive || !guarded || run.watchdog_was_killed) {
             return judge(bench, alive && guarded);
         }
         last = described(&run, ends_at);
-        number = seen.number.saturating_add_signed(shift(bench, &seen.point.call, &run));
         // Killed elsewhere, it has to be old or new all the same.
         judge(bench, false)?;
         bench.restore();
@@ -72,32 +71,23 @@ fn is_marker(seen: &Seen) -> bool {
     seen.counts && seen.point.has_path() && MARKERS.contains(&seen.point.call.as_str())
 }
 
-/// The last marker of these calls, and how many of this name came after it.
-fn whereabouts<'a>(calls: &'a [Seen], call: &str) -> (Option<&'a Point>, usize) {
-    let marker = calls.iter().rposition(is_marker);
-    let after = &calls[marker.map_or(0, |marker| marker + 1)..];
-    (marker.map(|marker| &calls[marker].point), after.iter().filter(|seen| seen.point.call == call).count())
+/// The last marker of these calls.
+fn last_marker(calls: &[Seen]) -> Option<&Point> {
+    calls.iter().rev().find(|seen| is_marker(seen)).map(|seen| &seen.point)
 }
 
-/// Whether a run that was killed is where it was meant to be: what is counted by its name alone may
-/// come more often before.
+/// Whether a run was killed where it was meant to be. What has a file's name that is known is that very
+/// call. What is counted by its name alone may come more often or less often before, because two
+/// threads share the work: so it is one of its name after the same marker.
 fn is_there(bench: &Bench<'_>, seen: &Seen, run: &Traced) -> bool {
-    let Point { call, .. } = &seen.point;
+    let Some((last, ended)) = run.seen.split_last().filter(|_| run.was_killed) else { return false };
+    let Point { call, path, .. } = &seen.point;
+    if seen.point.has_path() {
+        return last.point == seen.point;
+    }
     let meant = bench.reference.iter().position(|known| known.point.call == *call && known.number == seen.number);
-    let (meant, ended) = (&bench.reference[..meant.unwrap()], &run.seen[..run.seen.len() - 1]);
-    seen.point.has_path() || whereabouts(meant, call) == whereabouts(ended, call)
-}
-
-/// How many more calls of this name there were before the last marker than in the trace. Where there
-/// are more processes to look at, there are more calls.
-fn shift(bench: &Bench<'_>, call: &str, run: &Traced) -> isize {
-    let before = |calls: &[Seen], marker: &Point| {
-        let end = calls.iter().position(|seen| seen.point == *marker)?;
-        Some(calls[..end].iter().filter(|seen| seen.point.call == call).count())
-    };
-    let markers = run.seen.iter().rev().filter(|seen| is_marker(seen)).map(|seen| &seen.point);
-    let mut known = markers.filter_map(|marker| Some((before(&run.seen, marker)?, before(&bench.reference, marker)?)));
-    known.next().map_or(0, |(now, then)| now.checked_signed_diff(then).unwrap())
+    let marker = last_marker(&bench.reference[..meant.unwrap()]);
+    (&last.point.call, &last.point.path) == (call, path) && last_marker(ended) == marker
 }
 
 fn judge(bench: &Bench<'_>, by_watchdog_alone: bool) -> Result<Outcome, String> {
