@@ -67,18 +67,19 @@ fn on(file_system: FileSystem, test: &str, which: usize) {
 }
 
 /// Which points are tried, and whether the watchdog is alive: with `every`, both for each of them.
-/// Else one for each work, another one on each file system.
+/// Else one for each work, another one on each file system, and none that is only counted by its name.
 fn chosen(bench: &Bench<'_>, every: Option<usize>, index: usize, which: usize) -> Vec<(usize, bool)> {
     let count = bench.points.len();
+    let named = |at: usize| (at..count).find(|at| bench.points[*at].point.has_path()).expect("no call names a file");
     let modes = |at: usize| [(at, true), (at, false)].into_iter().skip(usize::from(!bench.work.is_watched()));
     match every {
         Some(every) => (which % every..count).step_by(every).flat_map(modes).collect(),
         None if bench.work.is_watched() && (index + which).is_multiple_of(2) => {
             // Where there is a watchdog.
             let from = bench.points.iter().position(|point| point.tells).expect("it has no watchdog");
-            vec![(from + (count - from) * (which + 1) / 12, true)]
+            vec![(named(from + (count - from) * (which + 1) / 12), true)]
         }
-        None => vec![(count * (1 + 2 * which + index) / 10, false)],
+        None => vec![(named(count * (1 + 2 * which + index) / 10), false)],
     }
 }
 
