@@ -1,5 +1,29 @@
 //! Text from elsewhere — a guest, sshd, a file, the CA — before a person or a log sees it.
 
+use std::ops::RangeInclusive;
+
+/// What reorders text, ends a line, or is not seen at all: Unicode's `Bidi_Control`, its separators of lines
+/// and paragraphs, its interlinear annotations, and `Default_Ignorable_Code_Point` (`DerivedCoreProperties.txt`).
+const HIDDEN: [RangeInclusive<char>; 17] = [
+    '\u{ad}'..='\u{ad}',
+    '\u{34f}'..='\u{34f}',
+    '\u{61c}'..='\u{61c}',
+    '\u{115f}'..='\u{1160}',
+    '\u{17b4}'..='\u{17b5}',
+    '\u{180b}'..='\u{180f}',
+    '\u{200b}'..='\u{200f}',
+    '\u{2028}'..='\u{202e}',
+    '\u{2060}'..='\u{206f}',
+    '\u{3164}'..='\u{3164}',
+    '\u{fe00}'..='\u{fe0f}',
+    '\u{feff}'..='\u{feff}',
+    '\u{ffa0}'..='\u{ffa0}',
+    '\u{fff0}'..='\u{fffb}',
+    '\u{1bca0}'..='\u{1bca3}',
+    '\u{1d173}'..='\u{1d17a}',
+    '\u{e0000}'..='\u{e0fff}',
+];
+
 /// `text` with everything that could move a cursor, hide something or forge a line made visible:
 /// control characters (newlines too), and the Unicode characters that reorder or hide text
 /// (Trojan Source, CVE-2021-42574).
@@ -7,9 +31,7 @@
 pub fn neutral(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
-        let hidden = matches!(character,
-            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
-        if character.is_control() || hidden {
+        if character.is_control() || HIDDEN.iter().any(|range| range.contains(&character)) {
             out.extend(character.escape_default());
         } else {
             out.push(character);
@@ -50,6 +72,8 @@ mod tests {
             ("\u{202e}txt", "\\u{202e}txt"),
             ("\u{61c}txt", "\\u{61c}txt"),
             ("\u{9b}31m", "\\u{9b}31m"),
+            ("/etc/sha\u{ad}dow", "/etc/sha\\u{ad}dow"),
+            ("\u{3164}\u{206a}\u{fe0f}\u{e01ef}", "\\u{3164}\\u{206a}\\u{fe0f}\\u{e01ef}"),
         ] {
             assert_eq!(neutral(raw), shown);
             assert_eq!(is_neutral(raw), raw == shown);

@@ -72,8 +72,10 @@ pub fn read(directory: &Path) -> Result<impl Iterator<Item = Result<Record, Unre
     })?;
     let lines = file.into_iter().flat_map(|file| BufReader::new(file).split(b'\n').map_while(io::Result::ok));
     let record = |(text, line): (Vec<u8>, u64)| {
-        let own = chain::link(&text).and_then(|_| serde_json::from_slice(&text).ok());
-        own.ok_or(Unreadable { line, bytes: text.len() })
+        let own = chain::link(&text).and_then(|_| serde_json::from_slice::<Record>(&text).ok());
+        // Who wrote the line need not have been Warded.
+        own.map(|record| Record { event: record.event.neutralised(), ..record })
+            .ok_or(Unreadable { line, bytes: text.len() })
     };
     Ok(lines.zip(1..).map(record))
 }

@@ -1,26 +1,37 @@
 //! Since when the login that this process belongs to has been there: only one that was opened after
 //! a change shows that new ones work.
 
+use rustix::time::{ClockId, clock_gettime};
 use std::{fs, process};
 
 /// How far up a process looks for the sshd that it descends from.
 const GENERATIONS: usize = 64;
 /// What sshd's process for one connection is called; its own name from OpenSSH 9.8 on.
 const CONNECTION: [&str; 2] = ["sshd", "sshd-session"];
+/// How the title of a login's privileged process ends: `sshd: web [priv]` (sshd.c, `privsep_preauth`).
+const MONITOR: &[u8] = b"[priv]";
 
 /// When the connection was opened in which this process was started, as [`now`] counts; none where
 /// no sshd is among its ancestors: a console, a script, or what outlives logins, such as tmux(1).
 /// Neither sudo nor an empty environment hides it.
 #[must_use]
 pub fn opened() -> Option<u64> {
-    let stat = |pid: u32| fs::read_to_string(format!("/proc/{pid}/stat")).ok();
-    connection(process::id(), |pid| Process::read(&stat(pid)?))
+    let look = |pid: u32| {
+        let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        Process::read(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?, &title)
+    };
+    let opened = connection(process::id(), look)?;
+    // Where processes seem to start in the future, these times cannot be compared.
+    (opened <= now()?).then_some(opened)
 }
 
-/// Hundredths of a second since the machine's start: no setting of a clock moves that.
+/// Hundredths of a second since the machine's start, as the kernel counts when a process started: no
+/// setting of a clock moves that. Not from `/proc/uptime`, which a container may have to itself.
 #[must_use]
 pub fn now() -> Option<u64> {
-    uptime(&fs::read_to_string("/proc/uptime").ok()?)
+    let now = clock_gettime(ClockId::Boottime);
+    let (seconds, hundredths) = (u64::try_from(now.tv_sec).ok()?, u64::try_from(now.tv_nsec).ok()? / 10_000_000);
+    seconds.checked_mul(100)?.checked_add(hundredths)
 }
 
 /// What is known of a process.
@@ -29,36 +40,38 @@ struct Process {
     name: String,
     parent: u32,
     started: u64,
+    /// Whether it is the privileged one of the two sshd processes that a login of an ordinary user has.
+    is_monitor: bool,
 }
 
 impl Process {
-    /// The text of `/proc/PID/stat`. The kernel tells the time of a start in hundredths of a second,
-    /// too (`USER_HZ`).
-    fn read(stat: &str) -> Option<Self> {
+    /// The texts of `/proc/PID/stat` and `/proc/PID/cmdline`, where sshd has its title. The kernel tells
+    /// the time of a start in hundredths of a second, too (`USER_HZ`).
+    fn read(stat: &str, title: &[u8]) -> Option<Self> {
         let (_, rest) = stat.split_once('(')?;
         // A name may have parentheses in it.
         let (name, rest) = rest.rsplit_once(") ")?;
         let field = |number: usize| rest.split(' ').nth(number - 3);
-        Some(Self { name: name.to_owned(), parent: field(4)?.parse().ok()?, started: field(22)?.parse().ok()? })
+        let (parent, started) = (field(4)?.parse().ok()?, field(22)?.parse().ok()?);
+        let is_monitor = title.split(|byte| matches!(byte, 0 | b' ')).any(|word| word == MONITOR);
+        Some(Self { name: name.to_owned(), parent, started, is_monitor })
     }
 }
 
-/// The start of the nearest ancestor that is sshd's process for a connection.
+/// The start of the nearest ancestor that is sshd's process for a connection: of that which has been
+/// there since the connection was accepted. The other one begins when somebody has logged in, which may
+/// be much later.
 fn connection(mut pid: u32, look: impl Fn(u32) -> Option<Process>) -> Option<u64> {
     for _ in 0..GENERATIONS {
         let process = look(pid)?;
         if CONNECTION.contains(&process.name.as_str()) {
-            return Some(process.started);
+            let monitor =
+                look(process.parent).filter(|parent| parent.is_monitor && CONNECTION.contains(&parent.name.as_str()));
+            return Some(monitor.unwrap_or(process).started);
         }
         pid = process.parent;
     }
     None
-}
-
-fn uptime(text: &str) -> Option<u64> {
-    let (seconds, hundredths) = text.split_whitespace().next()?.split_once('.')?;
-    let (seconds, hundredths): (u64, u64) = (seconds.parse().ok()?, hundredths.parse().ok()?);
-    seconds.checked_mul(100)?.checked_add(hundredths)
 }
 
 #[cfg(test)]
@@ -66,19 +79,26 @@ mod tests {
     use super::*;
 
     fn process(name: &str, parent: u32, started: u64) -> Process {
-        Process { name: name.to_owned(), parent, started }
+        let is_monitor = name.ends_with(" [priv]");
+        Process { name: name.trim_end_matches(" [priv]").to_owned(), parent, started, is_monitor }
     }
 
     #[test]
     fn a_process_is_read_whatever_it_is_called() {
         let rest = "S 7 70 70 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 10 20";
         for name in ["sshd", "a) S 1 (b", "(sd-pam)", ""] {
-            assert_eq!(Process::read(&format!("9 ({name}) {rest}\n")), Some(process(name, 7, 4711)), "{name}");
+            assert_eq!(Process::read(&format!("9 ({name}) {rest}\n"), b""), Some(process(name, 7, 4711)), "{name}");
+        }
+        for (title, is_monitor) in
+            [(&b"sshd: web [priv]\0\0"[..], true), (b"sshd-session: [priv]", true), (b"sshd: web@pts/0\0", false)]
+        {
+            assert_eq!(Process::read(&format!("9 (sshd) {rest}\n"), title).unwrap().is_monitor, is_monitor);
         }
         for text in ["", "9 (sshd", "9 (sshd) S 7"] {
-            assert_eq!(Process::read(text), None, "{text}");
+            assert_eq!(Process::read(text, b""), None, "{text}");
         }
-        let (opened, now) = (Process::read(&fs::read_to_string("/proc/self/stat").unwrap()).unwrap(), now().unwrap());
+        let stat = fs::read_to_string("/proc/self/stat").unwrap();
+        let (opened, now) = (Process::read(&stat, b"").unwrap(), now().unwrap());
         assert!(opened.started <= now && now - opened.started < 360_000, "{opened:?} {now}");
     }
 
@@ -93,8 +113,15 @@ mod tests {
             connection(1, look)
         };
         for (chain, expected) in [
-            (&["warded", "sudo", "sudo", "bash", "sshd-session", "sshd-session", "sshd", "systemd"][..], Some(5)),
-            (&["warded", "sh", "sshd", "sshd", "sshd"], Some(3)),
+            // Somebody else than root, with a monitor that was there before the login; and root, without.
+            (
+                &["warded", "sudo", "sudo", "bash", "sshd-session", "sshd-session [priv]", "sshd", "systemd"][..],
+                Some(6),
+            ),
+            (&["warded", "sh", "sshd", "sshd [priv]", "sshd"], Some(4)),
+            (&["warded", "sh", "sshd", "sshd"], Some(3)),
+            (&["warded", "sh", "sshd", "sshd [priv]", "systemd"], Some(4)),
+            (&["warded", "sh", "sshd", "mine [priv]", "systemd"], Some(3)),
             (&["warded", "sh", "tmux: server", "systemd"], None),
             (&["warded", "bash", "login", "init"], None),
             (&["warded", "sh", "sshd-keygen"], None),
@@ -103,14 +130,5 @@ mod tests {
             assert_eq!(opened(chain), expected, "{chain:?}");
         }
         assert_eq!(connection(1, |_| Some(process("loop", 1, 1))), None);
-    }
-
-    #[test]
-    fn the_time_since_the_start_is_read() {
-        assert_eq!(uptime("12345.67 23456.78\n"), Some(1_234_567));
-        assert_eq!(uptime("0.05 0.00\n"), Some(5));
-        for text in ["", "12345", "x.67 1", "99999999999999999999.00"] {
-            assert_eq!(uptime(text), None, "{text}");
-        }
     }
 }

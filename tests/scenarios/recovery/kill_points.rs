@@ -4,6 +4,7 @@
 //! another third on each; otherwise some.
 
 mod case;
+mod known;
 mod order;
 mod point;
 mod trace;
@@ -70,7 +71,9 @@ fn on(file_system: FileSystem, test: &str, which: usize) {
 /// Else one for each work, another one on each file system, and none that is only counted by its name.
 fn chosen(bench: &Bench<'_>, every: Option<usize>, index: usize, which: usize) -> Vec<(usize, bool)> {
     let count = bench.points.len();
-    let named = |at: usize| (at..count).find(|at| bench.points[*at].point.has_path()).expect("no call names a file");
+    let named = |at: usize| {
+        (at..count).chain(0..at).find(|at| bench.points[*at].point.has_path()).expect("no call names a file")
+    };
     let modes = |at: usize| [(at, true), (at, false)].into_iter().skip(usize::from(!bench.work.is_watched()));
     match every {
         Some(every) => (which % every..count).step_by(every).flat_map(modes).collect(),
@@ -79,7 +82,7 @@ fn chosen(bench: &Bench<'_>, every: Option<usize>, index: usize, which: usize) -
             let from = bench.points.iter().position(|point| point.tells).expect("it has no watchdog");
             vec![(named(from + (count - from) * (which + 1) / 12), true)]
         }
-        None => vec![(named(count * (1 + 2 * which + index) / 10), false)],
+        None => vec![(named(count * (1 + 2 * which + index) / 12), false)],
     }
 }
 

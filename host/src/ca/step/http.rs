@@ -89,7 +89,10 @@ impl Http {
             .read_timeout(SILENCE)
             .timeout(EXCHANGE);
         if let Some(proxy) = proxy {
-            builder = builder.proxy(Proxy::all(proxy).map_err(|error| local(format!("the proxy {proxy}: {error}")))?);
+            // It may have a password in it, and be cut in the wrong place if it is not a URL: not even a part is shown.
+            let unusable =
+                |_| local("the setting `proxy` of [step-ca] is not a URL such as http://proxy.lan:3128".to_owned());
+            builder = builder.proxy(Proxy::all(proxy).map_err(unusable)?);
         }
         let client = builder.build().map_err(|error| local(problem::innermost(&error)))?;
         let (ahead, exchanges) = (Cell::new(None), Cell::new(0));

@@ -35,22 +35,15 @@ pub(super) fn kill(bench: &Bench<'_>, at: usize, alive: bool) -> Result<Outcome,
     for near in NEAR {
         let number = seen.number.saturating_add_signed(near);
         let run = trace::run(bench.machine, bench.work, &options(&seen.point, number), alive);
-        let ends_at = run.seen.last().map(|last| &last.point);
         if is_there(bench, seen, &run) && (alive || !guarded || run.watchdog_was_killed) {
             return judge(bench, alive && guarded);
         }
-        last = described(&run, ends_at);
+        last = format!("{run:?}");
         // Killed elsewhere, it has to be old or new all the same.
         judge(bench, false)?;
         bench.restore();
     }
     Err(format!("it was not killed there: {last}"))
-}
-
-fn described(run: &Traced, ends_at: Option<&Point>) -> String {
-    let at = ends_at.map_or_else(String::new, ToString::to_string);
-    let Traced { code, said, was_killed, watchdog_was_killed, .. } = run;
-    format!("killed: {was_killed}, its watchdog: {watchdog_was_killed}, code {code:?}, last call: {at}\n{said}")
 }
 
 /// For strace: by the file, where it has a name that is known.
@@ -114,7 +107,7 @@ fn judge(bench: &Bench<'_>, by_watchdog_alone: bool) -> Result<Outcome, String> 
     let now = files(machine);
     let left = if now == *old {
         Left::Old
-    } else if *work != Work::Recover && *work != Work::TakeBack && is_new(bench, &now) {
+    } else if work.can_be_new() && is_new(bench, &now) {
         Left::New
     } else {
         return Err(format!("neither old nor new: {}", differences(old, &now)));

@@ -8,7 +8,6 @@ use std::{
 };
 
 /// How a traced run ended.
-#[derive(Debug)]
 pub(super) struct Traced {
     pub(super) code: Option<i32>,
     /// What it said.
@@ -18,6 +17,8 @@ pub(super) struct Traced {
     pub(super) watchdog_was_killed: bool,
     /// The calls that were traced; the last one is the one that it was killed before.
     pub(super) seen: Vec<Seen>,
+    /// Their lines.
+    pub(super) trace: String,
 }
 
 /// Runs it, with these options for strace: words of sh(1), in which `$$` is the run's process id.
@@ -55,6 +56,7 @@ pub(super) fn run(machine: &Machine, work: Work, options: &str, alive: bool) -> 
         was_killed,
         watchdog_was_killed,
         seen: point::read(&trace, machine.path("").to_str().unwrap()),
+        trace,
     }
 }
 
@@ -74,5 +76,13 @@ fn kill_watchdog(machine: &Machine, over: &AtomicBool) -> bool {
             return false;
         }
         sleep(Duration::from_micros(300));
+    }
+}
+
+impl std::fmt::Debug for Traced {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { code, said, was_killed, watchdog_was_killed, seen, .. } = self;
+        let last = seen.last().map_or_else(String::new, |seen| seen.point.to_string());
+        write!(f, "code {code:?}, killed {was_killed}, its watchdog {watchdog_was_killed}, last {last}: {said}")
     }
 }

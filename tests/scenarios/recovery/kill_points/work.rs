@@ -20,10 +20,15 @@ pub(super) enum Work {
     TakeBack,
     /// A change that was made and not kept, because run and watchdog are dead.
     Recover,
+    /// The watchdog of such a run, which finds itself alone and takes it back.
+    Watchdog,
+    /// A change that waits to be confirmed, and that nobody watches.
+    Confirm,
 }
 
 impl Work {
-    pub(super) const ALL: [Self; 5] = [Self::Certify, Self::Renew, Self::Undo, Self::TakeBack, Self::Recover];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Certify, Self::Renew, Self::Undo, Self::TakeBack, Self::Recover, Self::Watchdog, Self::Confirm];
 
     pub(super) fn arguments(self, machine: &Machine) -> Vec<String> {
         let words: &[&str] = match self {
@@ -33,8 +38,13 @@ impl Work {
             Self::Renew => &["renew", "--force"],
             Self::Undo => &["undo", "--yes"],
             Self::Recover => &["recover"],
+            Self::Watchdog => &["watchdog"],
+            Self::Confirm => &["confirm", "--same-login"],
         };
         let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        if self == Self::Watchdog {
+            words.push(newest_run(machine).to_string());
+        }
         if self == Self::TakeBack {
             words.extend(["--sshd".to_owned(), machine.path("refuses").to_str().unwrap().to_owned()]);
         }
@@ -48,15 +58,25 @@ impl Work {
 
     /// Whether it starts a watchdog.
     pub(super) fn is_watched(self) -> bool {
-        self != Self::Recover
+        matches!(self, Self::Certify | Self::Renew | Self::Undo | Self::TakeBack)
+    }
+
+    /// Whether it begins with a change that was made and not kept.
+    fn is_second(self) -> bool {
+        matches!(self, Self::Recover | Self::Watchdog | Self::Confirm)
+    }
+
+    /// Whether the change can be there in the end.
+    pub(super) fn can_be_new(self) -> bool {
+        matches!(self, Self::Certify | Self::Renew | Self::Undo | Self::Confirm)
     }
 
     /// Whether clients that know only the CA get in, before it or after.
     pub(super) fn is_certified(self, left: Left) -> bool {
         match self {
-            Self::Certify | Self::TakeBack | Self::Recover => left == Left::New,
             Self::Renew => true,
             Self::Undo => left == Left::Old,
+            Self::Certify | Self::TakeBack | Self::Recover | Self::Watchdog | Self::Confirm => left == Left::New,
         }
     }
 }
@@ -113,8 +133,16 @@ impl<'a> Bench<'a> {
         match work {
             Work::Certify | Work::TakeBack => {}
             Work::Renew | Work::Undo => drop(machine.certify()),
-            Work::Recover => {
-                let kept = machine.path("state/runs").join(next_run(machine)).join("journal.kept");
+            Work::Confirm => {
+                let mut apply = machine.warded_command([]);
+                apply.args(Work::Certify.arguments(machine)).args(["--confirm-within", "24h"]);
+                Run::of(&mut apply).ends(0);
+                watchdogs(machine).into_iter().for_each(|pid| send(pid, Signal::KILL));
+                assert_eq!(state(machine), "unconfirmed");
+            }
+            Work::Recover | Work::Watchdog => {
+                let next = (newest_run(machine) + 1).to_string();
+                let kept = machine.path("state/runs").join(next).join("journal.kept");
                 let kept = format!("-e trace=rename -P {} -e inject=rename:signal=KILL:when=1", kept.display());
                 let run = trace::run(machine, Work::Certify, &kept, false);
                 assert!(run.was_killed && run.watchdog_was_killed, "{run:?}");
@@ -127,7 +155,7 @@ impl<'a> Bench<'a> {
             }
         }
         keep(machine, "before");
-        let old = if work == Work::Recover { clean } else { files(machine) };
+        let old = if work.is_second() { clean } else { files(machine) };
         let mut bench =
             Self { machine, work, old, new: Files::new(), points: Vec::new(), left_out: 0, reference: Vec::new() };
         let mut traces = Vec::new();
@@ -152,7 +180,7 @@ impl<'a> Bench<'a> {
     /// Takes everything back, so that the next one starts from the same.
     pub(super) fn restore(&self) {
         let now = files(self.machine);
-        let differs = self.work == Work::Recover || now != self.old;
+        let differs = self.work.is_second() || now != self.old;
         let parts: &[&str] = if differs { &["state", "ssh"] } else { &["state"] };
         put_back(self.machine, "before", parts);
         if differs {
@@ -176,11 +204,10 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// The number that the next run gets.
-pub(super) fn next_run(machine: &Machine) -> String {
+/// The number of the newest run.
+fn newest_run(machine: &Machine) -> u64 {
     let runs = fs::read_dir(machine.path("state/runs")).unwrap();
-    let newest = runs.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u64>().ok()).max();
-    (newest.unwrap_or(0) + 1).to_string()
+    runs.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok()).max().unwrap_or(0)
 }
 
 /// Whether a call is about the newest run's directory: what comes before is the plan's.

@@ -1,0 +1,48 @@
+//! No call that changes something is left out of [`point::CALLS`].
+
+use super::*;
+
+/// What a run does beside these: it looks, waits, keeps house in its own memory, locks, and tells the
+/// system log.
+const HARMLESS: &str = "access arch_prctl brk clock_nanosleep close execve exit_group faccessat2 fcntl fgetxattr \
+    flistxattr flock fstat fstatfs futex getcwd getdents64 geteuid getpid getppid getrandom gettid ioctl lseek \
+    madvise memfd_create mmap mprotect mremap munmap newfstatat nanosleep open pipe2 poll prctl pread64 prlimit64 \
+    read readlink restart_syscall rseq rt_sigaction rt_sigprocmask rt_sigreturn sched_getaffinity sched_yield sendto \
+    set_robust_list set_tid_address setsid sigaltstack socket statx sysinfo uname wait4 waitid";
+
+/// Those of them that are harmless without these words only.
+const UNLESS: [(&str, &[&str]); 4] = [
+    ("open", &["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"]),
+    ("mmap", &["PROT_WRITE, MAP_SHARED"]),
+    ("ioctl", &["FICLONE", "SETFLAGS"]),
+    ("execve", &["/bin/", "/sbin/"]),
+];
+
+#[test]
+fn whatever_a_run_does_is_known() {
+    if !is_root() || Command::new("strace").arg("-V").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "in CI this has to be tried, as root");
+        eprintln!("SKIPPED: not root, or there is no strace");
+        return;
+    }
+    let machine = Machine::with(&Setup { alone: true, without_rsa: true, ..Setup::default() });
+    work::prepare(&machine);
+    for work in Work::ALL {
+        let bench = Bench::set_up(&machine, work);
+        let run = trace::run(&machine, work, "-e trace=all", true);
+        assert_eq!(run.code, Some(work.exit()), "{run:?}");
+        let unknown: Vec<&str> = run.trace.lines().filter(|line| !is_known(line)).collect();
+        assert!(unknown.is_empty(), "{work:?}: {}", unknown.join("\n"));
+        assert!(run.seen.len() > 300, "{work:?}: what was traced? {} calls", run.seen.len());
+        bench.restore();
+        bench.tear_down();
+    }
+}
+
+fn is_known(line: &str) -> bool {
+    // How a signal or the end came.
+    let Some((name, rest)) = line.split_once('(').filter(|_| !line.starts_with(['+', '-'])) else { return true };
+    let mut harmful = UNLESS.iter().filter(|(of, _)| *of == name).flat_map(|(_, words)| *words);
+    point::CALLS.split(',').chain(HARMLESS.split_whitespace()).any(|known| known == name)
+        && !harmful.any(|word| rest.contains(word))
+}
