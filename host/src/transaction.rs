@@ -20,6 +20,7 @@ mod temporary;
 mod undo;
 
 pub use afterwards::{Afterwards, Confirm, OwnFile, Reload, SshdBefore};
+pub use in_use::InUse;
 pub use journal::{Entry, Journal, State, Version};
 pub use recover::{
     Recovered, confirm, interrupted, look, recover, refuse_unconfirmed, roll_back_run, tidy_ended, unconfirmed, watch,
@@ -176,6 +177,7 @@ impl Transaction {
         let locks = Locks::take(changes.iter().flat_map(Prepared::places).chain(&config))?;
         // Another run may have come to its end while this one waited for it, or to its confirmation.
         recover::refuse_unended(state)?;
+        recover::refuse_unended_here(state, &changes, afterwards)?;
         locks.refuse_unended_elsewhere(state)?;
         precondition::check_directories(root, &changes)?;
         precondition::check_reads(&reads)?;
@@ -192,7 +194,7 @@ impl Transaction {
         match temporary::write_all(&transaction.changes) {
             Ok(()) => Ok(transaction),
             // Nothing has been exchanged, so this only removes what was just written.
-            Err(error) => Err(match roll_back::roll_back(root, &mut transaction.run, |_, _| true) {
+            Err(error) => Err(match roll_back::roll_back(root, &mut transaction.run, |_, _| InUse::nothing()) {
                 Ok(_) => error.state("nothing was changed"),
                 Err(second) => error
                     .state(format!("nothing was changed, but temporary files are left: {}", second.message()))
@@ -258,11 +260,11 @@ impl Transaction {
     }
 
     /// Takes back whatever has been changed, from the journal alone; `settle` tells the services,
-    /// unless nothing had been changed, and says whether they have been.
+    /// unless nothing had been changed, and says what sshd uses then.
     ///
     /// # Errors
     /// When a file could not be put back; the others have been. [`recover`] tries again.
-    pub fn roll_back(&mut self, settle: impl FnOnce(&Journal, &RolledBack) -> bool) -> Result<RolledBack> {
+    pub fn roll_back(&mut self, settle: impl FnOnce(&Journal, &RolledBack) -> InUse) -> Result<RolledBack> {
         roll_back::roll_back(&self.root, &mut self.run, settle)
     }
 

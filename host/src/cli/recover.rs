@@ -7,6 +7,7 @@ use super::{
 use crate::{
     context::{Context, Options},
     error::{Exit, Result},
+    machine::scratch,
     pipeline::take_back::{Recovery, TakenBack},
     transaction::{self, Journal},
 };
@@ -31,12 +32,15 @@ impl Recover {
     }
 
     fn recover(context: &Context, output: Output) -> Result<Exit> {
-        tidy(context, output)?;
-        let taken_back = Recovery::of(context).all()?;
-        let waiting = transaction::unconfirmed(&context.state)?;
+        let mut taken_back = Vec::new();
+        let recovered = Recovery::of(context).all(|done| taken_back.push(done));
+        let recovered = recovered.and_then(|()| tidy(context, output));
         for done in &taken_back {
             drop(show(output, done));
         }
+        // What is said in words has been said; the object says how all of it went.
+        recovered?;
+        let waiting = transaction::unconfirmed(&context.state)?;
         if let Some(journal) = &waiting {
             drop(output.line(format!(
                 "{} waits to be confirmed until {}; it is left alone.",
@@ -61,10 +65,10 @@ impl Recover {
 /// Before a command changes anything: finishes what an interrupted run left. Nothing is changed
 /// on top of a run that waits to be confirmed.
 pub(super) fn first(context: &Context, output: Output) -> Result<()> {
+    Recovery::of(context).all(|done| output.note(format!("{} had been interrupted: {done}", done.run)))?;
     tidy(context, output)?;
-    for done in Recovery::of(context).all()? {
-        output.note(format!("{} had been interrupted: {done}", done.run));
-    }
+    // A run that was killed before it had a journal has left its copies, and there is nothing to take back.
+    scratch::sweep();
     transaction::refuse_unconfirmed(&context.state)
 }
 

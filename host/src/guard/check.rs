@@ -5,7 +5,7 @@ use super::{
     Candidate,
     baseline::{self, Baseline},
     both, connections, files,
-    includes::{self, ConfigFile, Overlay, Staged},
+    includes::{self, ConfigFile, Overlay, Staged, Tree},
     keywords::{self, MayChange},
     on_two_threads, revocation,
 };
@@ -32,18 +32,14 @@ impl Candidate {
         let _held = sshd.hold()?;
         let (tested, effective) = both(|| self.test(), || self.effective(&[]))?;
         check_words(&baseline.tested, &tested)?;
-        revocation::refuse_lists(&self.staged, &self.revocation_lists(&effective), granted)?;
+        let mut lists = revocation_lists(&self.tree, &effective);
+        // What a line names that goes, sshd reads until it is told.
+        lists.extend(revocation_lists(&baseline.tree, &baseline.effective));
+        revocation::refuse_lists(&self.staged, &lists, granted)?;
         self.check_effects(baseline, &effective, granted)?;
         self.check_host_keys(baseline, &effective)?;
         check_addresses(sshd, &effective)?;
         self.check_files(baseline, &effective)
-    }
-
-    /// What `RevokedKeys` lines name, those within a `Match` too, and sshd's arguments.
-    fn revocation_lists(&self, effective: &Effective) -> Vec<String> {
-        let lines = self.tree.directives().filter(|(_, _, directive)| directive.keyword == "revokedkeys");
-        let named = lines.flat_map(|(_, _, directive)| directive.arguments).map(|argument| argument.text);
-        named.chain(effective.values("revokedkeys").iter().cloned()).collect()
     }
 
     /// What sshd reads while it is tested has an end: neither waits it, nor does it fill the memory.
@@ -116,6 +112,13 @@ impl Candidate {
                 .state("nothing was changed")),
         }
     }
+}
+
+/// What `RevokedKeys` lines name, those within a `Match` too, and sshd's arguments.
+fn revocation_lists(tree: &Tree, effective: &Effective) -> Vec<String> {
+    let lines = tree.directives().filter(|(_, _, directive)| directive.keyword == "revokedkeys");
+    let named = lines.flat_map(|(_, _, directive)| directive.arguments).map(|argument| argument.text);
+    named.chain(effective.values("revokedkeys").iter().cloned()).collect()
 }
 
 /// Sees that in the staged ones among a configuration's `files` no line is new, or gone, that is

@@ -25,6 +25,15 @@ pub fn now(config: &Path) -> Result<Digests> {
     Ok(digests(&Tree::read(config, Overlay(&Staged::new()))?))
 }
 
+/// The files of the configuration as it is on disk now, with their contents.
+///
+/// # Errors
+/// As [`Tree::read`].
+pub fn contents(config: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+    let tree = Tree::read(config, Overlay(&Staged::new()))?;
+    Ok(tree.files.into_iter().map(|file| (file.path, file.contents)).collect())
+}
+
 /// The first file that is not the same in both, or only in one.
 #[must_use]
 pub fn difference<'a>(one: &'a Digests, other: &'a Digests) -> Option<&'a Path> {

@@ -2,10 +2,10 @@
 
 use super::{
     exec::{self, Program, Signal},
-    sshd::Sshd,
+    sshd::{Listener, Sshd},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Exit, Result},
     policy::{
         file::{Direct, Service},
         name::{Name, UnitName},
@@ -55,11 +55,11 @@ pub fn reload(
     sshd: Option<&Sshd>,
     last_look: &dyn Fn() -> Result<()>,
 ) -> Result<Reloaded> {
-    let listener = sshd.and_then(Sshd::listener_now);
-    let unit = listener.as_ref().and_then(|listener| listener.unit.as_deref());
-    let unit = service.systemd.iter().find(|candidate| Some(candidate.as_str()) == unit);
-    let is_sshd = service.direct == Some(Direct::Sshd) || unit.is_some();
-    if let (Some(sshd), Some(_), true) = (sshd, &listener, is_sshd) {
+    let listener = sshd.map(Sshd::listener_now).transpose()?.flatten();
+    let unit = listener.as_ref().and_then(|listener| unit_of(service, listener));
+    if let (Some(sshd), Some(listener)) = (sshd, &listener)
+        && is_sshd(service, listener)
+    {
         check(name, sshd)?;
         last_look()?;
     }
@@ -78,8 +78,18 @@ pub fn reload(
             Some(unit) => reload_unit(unit),
             None => Ok(Reloaded::NotRunning),
         },
-        (None, _) => Err(Error::failed(format!("the policy does not say how to reload {name} on this machine"))),
+        (None, _) => Err(Error::refused(format!("the policy does not say how to reload {name} on this machine"))),
     }
+}
+
+/// Whether a service is this listener: a reload of it lets sshd read its configuration again.
+#[must_use]
+pub fn is_sshd(service: &Service, listener: &Listener) -> bool {
+    service.direct == Some(Direct::Sshd) || unit_of(service, listener).is_some()
+}
+
+fn unit_of<'a>(service: &'a Service, listener: &Listener) -> Option<&'a UnitName> {
+    service.systemd.iter().find(|candidate| Some(candidate.as_str()) == listener.unit.as_deref())
 }
 
 /// A listener that reloads a configuration which it does not accept, ends. Whoever's it is.
@@ -92,6 +102,9 @@ fn check(name: &Name, sshd: &Sshd) -> Result<()> {
         ))
     };
     let tested = sshd.test(sshd.config.as_path(), &[]).map_err(|error| {
+        if error.exit() != Exit::Refused {
+            return error;
+        }
         let why: Vec<&str> = error.notes().map(|(_, text)| text).collect();
         refused(&why.join("\n"))
     })?;

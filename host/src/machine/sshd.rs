@@ -63,7 +63,7 @@ impl Sshd {
     /// others could have changed the listener's own program.
     pub fn find(config: &AbsolutePath, binary: Option<&Path>) -> Result<Option<Self>> {
         Self::named(binary)?;
-        let scan = listener::scan(config.as_path());
+        let scan = listener::scan(config.as_path())?;
         let installed = || exec::find("sshd");
         let path = match (binary, scan.first().and_then(|listener| listener.binary.as_deref())) {
             (Some(named), _) => Some(named.to_owned()),
@@ -109,9 +109,11 @@ impl Sshd {
     }
 
     /// Looks for the listener again: after a restart it is another process.
-    #[must_use]
-    pub fn listener_now(&self) -> Option<Listener> {
-        self.choose(listener::scan(self.config.as_path()))
+    ///
+    /// # Errors
+    /// When the processes cannot be looked at.
+    pub fn listener_now(&self) -> Result<Option<Listener>> {
+        Ok(self.choose(listener::scan(self.config.as_path())?))
     }
 
     /// The file in which the listener leaves its process id; none if it leaves none.

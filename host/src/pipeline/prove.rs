@@ -9,7 +9,12 @@ use crate::{
         Baseline, Candidate, Offered, Proof, Verified, live, unasked,
         unchanged::{self, Digests},
     },
-    machine::{facts, path::AbsolutePath, sshd::Sshd},
+    machine::{
+        facts,
+        path::AbsolutePath,
+        services,
+        sshd::{Listener, Sshd},
+    },
     transaction::SshdBefore,
 };
 use ssh_key::PublicKey;
@@ -77,6 +82,7 @@ impl Guard {
         };
         let candidate = Candidate::build(sshd, &result)?.accepting_lost_logins(work.may_lose_logins);
         candidate.check(baseline, work.may_change())?;
+        refuse_untold(sshd, work, baseline, &candidate)?;
         candidate.keeps_ways_in(baseline, work.may_change())
     }
 
@@ -138,9 +144,25 @@ impl Guard {
             binary: context.sshd_binary.clone(),
             offered: offered.clone(),
             files: baseline.files(),
+            reading: sshd.listener.as_ref().and_then(Listener::reading),
             boot: facts::boot(),
         })
     }
+}
+
+/// A running sshd has to be told of its new configuration. It would go on with the old one, and read files
+/// at each login that only the old one names: those are not held against anything any more.
+fn refuse_untold(sshd: &Sshd, work: &Work, baseline: &Baseline, candidate: &Candidate) -> Result<()> {
+    let Some(listener) = &sshd.listener else { return Ok(()) };
+    let files = candidate.files();
+    let Some(path) = unchanged::difference(&baseline.files(), &files).map(ToOwned::to_owned) else { return Ok(()) };
+    if work.reloads.iter().any(|reload| services::is_sshd(&reload.service, listener)) {
+        return Ok(());
+    }
+    Err(Error::refused(format!("{} would change, and sshd is not told", path.display()))
+        .cause("what a running sshd has read, and what is on disk, would be two different configurations")
+        .state("nothing was changed")
+        .next("the procedure has to reload sshd"))
 }
 
 /// The certificates in the form that the guard compares.

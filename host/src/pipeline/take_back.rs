@@ -2,30 +2,32 @@
 //! The same for the run itself, for its watchdog, and for whoever comes after a crash: all there is
 //! to know stands in the journal.
 
+mod seen;
+
 use crate::{
     audit::{self, Event, Kind, Log},
     context::Context,
-    error::{Error, Result},
-    guard::{self, live, unchanged},
+    error::{Error, Exit, Result},
+    guard::{live, unchanged},
     machine::{
         facts::{self, Facts, Init},
         files::Root,
         private::StateDir,
         scratch,
         services::{self, Reloaded},
-        sshd::Sshd,
+        sshd::{self, Listener, Sshd},
     },
-    text::{count, neutral},
-    transaction::{self, Journal, Reload, RolledBack, RunIdentity, SshdBefore, State},
+    transaction::{self, InUse, Journal, Reload, RolledBack, RunIdentity, SshdBefore, State},
 };
+use seen::{Read, as_before, has_read, may_reload};
 use std::{
     path::Path,
     thread,
     time::{Duration, Instant},
 };
 
-/// How long sshd may take until it offers again what it offered before.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a service is told again, where that failed for a reason that may pass.
+const TELL: Duration = Duration::from_secs(10);
 
 /// What is needed to take runs back: nothing of the configuration, which may be what went wrong.
 #[derive(Debug)]
@@ -34,6 +36,7 @@ pub struct Recovery<'a> {
     root: &'a Root,
     log: &'a Log,
     systemd: bool,
+    patience: Duration,
 }
 
 /// A run that was taken back.
@@ -60,32 +63,33 @@ impl<'a> Recovery<'a> {
     /// For the runs of a state directory.
     #[must_use]
     pub fn new(state: &'a StateDir, root: &'a Root, log: &'a Log) -> Self {
-        Self { state, root, log, systemd: Facts::read(Path::new("/")).init == Init::Systemd }
+        Self { state, root, log, systemd: Facts::read(Path::new("/")).init == Init::Systemd, patience: TELL }
+    }
+
+    /// With more time for telling the services, where nobody waits for it and nobody else would do it.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// For the runs of the context's state directory.
     #[must_use]
     pub fn of(context: &'a Context) -> Self {
         let systemd = context.facts.init == Init::Systemd;
-        Self { state: &context.state, root: &context.root, log: &context.log, systemd }
+        Self { state: &context.state, root: &context.root, log: &context.log, systemd, patience: TELL }
     }
 
-    /// Takes back every run that was interrupted.
+    /// Takes back every run that was interrupted, and gives each to `show`.
     ///
     /// # Errors
     /// When a file could not be put back, or another run has its directory.
-    pub fn all(&self) -> Result<Vec<TakenBack>> {
-        let mut taken_back = Vec::new();
+    pub fn all(&self, mut show: impl FnMut(TakenBack)) -> Result<()> {
         loop {
             let mut aftermath = Aftermath::default();
             let settle = |journal: &Journal, done: &RolledBack| self.settled(journal, done, &mut aftermath);
-            match transaction::recover(self.state, self.root, settle)? {
-                None => return Ok(taken_back),
-                Some(recovered) => {
-                    let done = TakenBack { run: recovered.run, files: recovered.rolled_back, aftermath };
-                    taken_back.push(self.record(done, "it had been interrupted"));
-                }
-            }
+            let Some(recovered) = transaction::recover(self.state, self.root, settle)? else { return Ok(()) };
+            let done = TakenBack { run: recovered.run, files: recovered.rolled_back, aftermath };
+            show(self.record(done, "it had been interrupted"));
         }
     }
 
@@ -101,34 +105,73 @@ impl<'a> Recovery<'a> {
         Ok(files.map(|files| self.record(TakenBack { run, files, aftermath }, why)))
     }
 
-    /// Tells the services, and looks; whether they have been told, so far as they run.
-    pub fn settled(&self, journal: &Journal, done: &RolledBack, aftermath: &mut Aftermath) -> bool {
-        *aftermath = self.settle(journal, done.was_told);
-        aftermath.reloads.iter().all(|(_, told)| told.is_ok())
+    /// Tells the services, and looks; what sshd uses then. What fails here is told, and does not keep the
+    /// rest back.
+    pub fn settled(&self, journal: &Journal, done: &RolledBack, aftermath: &mut Aftermath) -> InUse {
+        let Some(before) = &journal.sshd else {
+            aftermath.reloads = self.tell_all(journal, None, &|| Ok(()));
+            return InUse::nothing();
+        };
+        match Sshd::find(&before.config, before.binary.as_deref()) {
+            Ok(Some(sshd)) => self.settle(journal, before, &sshd, done.was_told, aftermath),
+            Ok(None) if !sshd::is_running() => {
+                aftermath.reloads = self.tell_all(journal, None, &|| Ok(()));
+                InUse::nothing()
+            }
+            // It may run, and have read what is taken back.
+            lost => {
+                let mut fault = Error::failed("sshd could not be found, and was not told");
+                if let Err(error) = lost {
+                    fault = fault.cause(error);
+                }
+                aftermath.fault = Some(fault.next("see that sshd runs, and reload it"));
+                InUse::Unknown
+            }
+        }
     }
 
-    /// What fails here is told, and does not keep the rest back.
-    fn settle(&self, journal: &Journal, was_told: bool) -> Aftermath {
-        let before = journal.sshd.as_ref();
-        let find = |before: &SshdBefore| Sshd::find(&before.config, before.binary.as_deref());
-        let (sshd, fault) = match before.map(find).transpose() {
-            Ok(sshd) => (sshd.flatten(), None),
-            Err(error) => (None, Some(error)),
-        };
-        let look = || match (sshd.as_ref(), before) {
-            (Some(sshd), Some(before)) => may_reload(sshd, before, was_told),
-            _ => Ok(()),
-        };
-        let tell = |reload| self.tell(&journal.run, reload, sshd.as_ref(), &look);
-        let reloads: Vec<_> = journal.reloads.iter().map(|reload| (reload.name.to_string(), tell(reload))).collect();
+    fn settle(
+        &self,
+        journal: &Journal,
+        before: &SshdBefore,
+        sshd: &Sshd,
+        was_told: bool,
+        aftermath: &mut Aftermath,
+    ) -> InUse {
+        let boot = facts::boot();
+        let read = if was_told { Read::Yes } else { has_read(before, sshd.listener.as_ref(), boot.as_deref()) };
+        let look = || may_reload(sshd, before, read);
+        aftermath.reloads = self.tell_all(journal, Some(sshd), &look);
         let told = |(_, outcome): &(_, Result<Reloaded>)| {
             matches!(outcome, Ok(Reloaded::Unit { .. } | Reloaded::Signalled { .. }))
         };
-        if let Some(sshd) = sshd.as_ref().filter(|_| reloads.iter().any(told)) {
+        if aftermath.reloads.iter().any(told) {
             live::await_reload(sshd);
         }
-        let fault = fault.or_else(|| as_before(sshd.as_ref()?, before?).err());
-        Aftermath { reloads, fault }
+        aftermath.fault = as_before(sshd, before).err();
+        let is_told = |listener: &Listener| {
+            let outcomes = aftermath.reloads.iter().map(|(_, outcome)| outcome);
+            outcomes.into_iter().any(|outcome| match outcome {
+                Ok(Reloaded::Unit { unit }) => listener.unit.as_ref() == Some(unit),
+                Ok(Reloaded::Signalled { pid }) => listener.pid == *pid,
+                Ok(Reloaded::NotRunning) | Err(_) => false,
+            })
+        };
+        if read != Read::No && !sshd.listener.as_ref().is_none_or(is_told) {
+            return InUse::Unknown;
+        }
+        // A configuration that cannot be read may name anything.
+        unchanged::contents(before.config.as_path()).map_or(InUse::Unknown, InUse::Named)
+    }
+
+    fn tell_all(
+        &self,
+        journal: &Journal,
+        sshd: Option<&Sshd>,
+        look: &dyn Fn() -> Result<()>,
+    ) -> Vec<(String, Result<Reloaded>)> {
+        let tell = |reload: &Reload| (reload.name.to_string(), self.tell(&journal.run, reload, sshd, look));
+        journal.reloads.iter().map(tell).collect()
     }
 
     /// Not recording it is no reason to leave a service with what was taken back: a full disk may
@@ -142,7 +185,18 @@ impl<'a> Recovery<'a> {
     ) -> Result<Reloaded> {
         let event = |kind| event(run, kind).capability("services.reload").need(reload.name.as_str());
         drop(self.log.append_synced(&event(Kind::Intent)));
-        let outcome = services::reload(&reload.name, &reload.service, self.systemd, sshd, look);
+        let deadline = Instant::now() + self.patience;
+        let mut pause = Duration::from_millis(100);
+        let outcome = loop {
+            match services::reload(&reload.name, &reload.service, self.systemd, sshd, look) {
+                // Somebody's edit does not pass by itself; that systemd is busy, or no process can be started, does.
+                Err(error) if error.exit() != Exit::Refused && Instant::now() + pause < deadline => {
+                    thread::sleep(pause);
+                    pause = (pause * 2).min(Duration::from_secs(5));
+                }
+                outcome => break outcome,
+            }
+        };
         drop(self.log.append(&match &outcome {
             Ok(reloaded) => event(Kind::Result).detail(&reloaded.to_string()),
             Err(error) => event(Kind::Failed).detail(error.message()),
@@ -209,66 +263,6 @@ pub fn event(run: &RunIdentity, kind: Kind) -> Event {
         component: Some(run.component),
         procedure: run.procedure.clone(),
         ..Event::new(run.run, kind)
-    }
-}
-
-/// Whether sshd may be told to read its configuration again: if it is the one that it had before
-/// the run. Somebody else's edit is theirs to switch on; unless sshd has read what is taken back, or
-/// has lost something, for then whatever it accepts is better than what it has: that may keep
-/// everybody out, and a look without a login does not see it.
-fn may_reload(sshd: &Sshd, before: &SshdBefore, was_told: bool) -> Result<()> {
-    // A journal of an older version says nothing of them.
-    if was_told || before.files.is_empty() {
-        return Ok(());
-    }
-    let now = unchanged::now(before.config.as_path())?;
-    let Some(path) = unchanged::difference(&before.files, &now) else { return Ok(()) };
-    if let Seen::Lost(_) = seen_now(sshd, before) {
-        return Ok(());
-    }
-    Err(Error::refused(format!("sshd is not told to reload: {} was changed by somebody else", path.display()))
-        .cause("it would read an edit that may not be finished; what it offers is as before")
-        .next("when that edit is finished, reload sshd"))
-}
-
-/// Every host key that was offered is offered. Without a listener, as at boot, there is none to ask.
-fn as_before(sshd: &Sshd, before: &SshdBefore) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let (Seen::Lost(fault) | Seen::Unknown(fault)) = seen_now(sshd, before) else { return Ok(()) };
-        if Instant::now() >= deadline {
-            return Err(fault);
-        }
-        thread::sleep(Duration::from_millis(200));
-    }
-}
-
-/// What one look at sshd says.
-enum Seen {
-    AsBefore,
-    Lost(Error),
-    /// The look did not come to its end: that says nothing of sshd.
-    Unknown(Error),
-}
-
-fn seen_now(sshd: &Sshd, before: &SshdBefore) -> Seen {
-    let Some(expected) = &before.offered else { return Seen::AsBefore };
-    let mut now = sshd.clone();
-    now.listener = sshd.listener_now();
-    match guard::served(&now) {
-        // At the next boot there is none yet. In this one, sshd did not survive its reload.
-        Ok(None) if sshd.listener.is_none() && before.boot != facts::boot() => Seen::AsBefore,
-        Ok(None) => Seen::Lost(Error::failed("sshd does not listen any more").next("start it: systemctl start ssh")),
-        Ok(Some(offered)) => {
-            let lost: Vec<_> = expected
-                .iter()
-                .filter(|print| !offered.keys.iter().any(|key| key.fingerprint == **print))
-                .map(|print| neutral(print))
-                .collect();
-            let message = || format!("sshd does not offer {} as before", count(lost.len(), "host key"));
-            if lost.is_empty() { Seen::AsBefore } else { Seen::Lost(Error::failed(message()).seen(lost.join("\n"))) }
-        }
-        Err(error) => Seen::Unknown(error),
     }
 }
 

@@ -123,7 +123,7 @@ pub fn watch(state: &Path, number: u64, stage_limit: Option<u64>) -> Result<Exit
         log.append_synced(&take_back::event(&journal.run, Kind::Ended).detail(&detail))?;
         return Ok(Exit::Done);
     }
-    give_up_on(&Recovery::new(&state, &root, &log), number, why).inspect_err(|error| {
+    give_up_on(&Recovery::new(&state, &root, &log).patient(TRY), number, why).inspect_err(|error| {
         let detail = format!("could not be taken back: {}", error.message());
         drop(log.append_synced(&take_back::event(&journal.run, Kind::Failed).detail(&detail)));
         syslog::say(&format!("run {number} {detail}; next: warded recover"));

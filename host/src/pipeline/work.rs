@@ -150,7 +150,7 @@ impl Work {
             .map(|staged| {
                 let mode = staged.after.mode(staged.before.as_ref());
                 let (after, order) = match &staged.after {
-                    After::Removed => (None, order_of_removal(staged)),
+                    After::Removed => (None, order_of_removal(staged, changes)),
                     After::Bytes { contents, .. } => {
                         (Some(NewFile::new(contents.clone(), mode)), order_of(staged, contents, changes))
                     }
@@ -253,9 +253,11 @@ impl Work {
 fn order_of(file: &Staged, contents: &[u8], changes: &ChangeSet) -> Order {
     let key = file.path.as_str().strip_suffix(".pub");
     let is_made = |one: &Staged| key == Some(one.path.as_str()) && matches!(one.after, After::PrivateKey { .. });
+    let others = || changes.staged().iter().filter(|one| one.path != file.path);
+    let names = |one: &Staged| matches!(&one.after, After::Bytes { contents, .. } if is_named(file, contents));
     if changes.staged().iter().any(is_made) {
         Order::WriteKey
-    } else if krl::is_list(contents) {
+    } else if krl::is_list(contents) || others().any(names) {
         Order::WriteCertificate
     } else {
         Order::WriteOther
@@ -263,9 +265,17 @@ fn order_of(file: &Staged, contents: &[u8], changes: &ChangeSet) -> Order {
 }
 
 /// What a configuration may name goes after the configuration.
-fn order_of_removal(file: &Staged) -> Order {
-    let is_list = file.before.as_ref().is_some_and(|before| krl::is_list(&before.contents));
-    if is_list || file.path.as_str().ends_with("-cert.pub") { Order::RemoveCertificate } else { Order::RemoveOther }
+fn order_of_removal(file: &Staged, changes: &ChangeSet) -> Order {
+    let holds = |one: &Staged, what: &dyn Fn(&[u8]) -> bool| one.before.as_ref().is_some_and(|old| what(&old.contents));
+    let is_used = holds(file, &|contents| krl::is_list(contents))
+        || changes.staged().iter().any(|one| one.path != file.path && holds(one, &|contents| is_named(file, contents)));
+    if is_used || file.path.as_str().ends_with("-cert.pub") { Order::RemoveCertificate } else { Order::RemoveOther }
+}
+
+/// Whether another file of the run names this one: then it is there before, and goes after.
+fn is_named(file: &Staged, by: &[u8]) -> bool {
+    let path = file.path.as_str().as_bytes();
+    by.windows(path.len()).any(|part| part == path)
 }
 
 fn nameless() -> Error {

@@ -48,6 +48,10 @@ pub struct SshdBefore {
     /// The files of its configuration, with the digest of each.
     #[serde(default)]
     pub files: BTreeMap<PathBuf, Digest>,
+    /// What is another one as soon as the listener has read its configuration again; none: that cannot
+    /// be told, or nothing listened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<String>,
     /// Which boot that was; none: it cannot be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<String>,

@@ -1,14 +1,44 @@
 //! What a run brought in and a configuration may name: in a roll back it goes last, when sshd has been
-//! told and nobody's file names it.
+//! told and no file of its configuration names it.
 
 use super::{
     Order, interruption,
     journal::Entry,
-    roll_back::{Found, LeftAlone, Outcome, RolledBack, is_version, look, restore},
+    roll_back::{Found, LeftAlone, Outcome, RolledBack, look, restore},
     run_directory::Run,
 };
 use crate::machine::files::{Place, Root};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// What sshd uses, after the services have been told that a run is taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InUse {
+    /// It may still have the configuration of the run.
+    Unknown,
+    /// What these files of its configuration name.
+    Named(Vec<(PathBuf, Vec<u8>)>),
+}
+
+impl InUse {
+    /// There is no sshd, or it has never read what is taken back.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self::Named(Vec::new())
+    }
+
+    /// Why a file of this name has to stay, if it has to.
+    fn keeps(&self, name: &str) -> Option<String> {
+        let Self::Named(files) = self else {
+            return Some("sshd has not been told that it goes, and may still read it".to_owned());
+        };
+        let is_comment = |line: &[u8]| line.trim_ascii_start().starts_with(b"#");
+        let has_name = |line: &[u8]| line.windows(name.len()).any(|part| part == name.as_bytes());
+        let mut naming = files
+            .iter()
+            .filter(|(_, text)| text.split(|byte| *byte == b'\n').any(|line| !is_comment(line) && has_name(line)));
+        naming.next().map(|(path, _)| format!("{} may name it", path.display()))
+    }
+}
 
 /// What the run brought in, and a configuration may name: keys, certificates, lists.
 pub(super) fn until_told(entry: &Entry) -> bool {
@@ -17,24 +47,14 @@ pub(super) fn until_told(entry: &Entry) -> bool {
 
 /// Takes out what the run brought in and nobody names any more. sshd refuses every public key where a
 /// list of revoked ones that it was told of is missing. What stays does no harm: so the run has ended.
-pub(super) fn take_out(
-    root: &Root,
-    run: &Run,
-    brought_in: &[(usize, &Entry)],
-    others: &[(usize, &Entry)],
-    told: bool,
-    done: &mut RolledBack,
-) {
+pub(super) fn take_out(root: &Root, run: &Run, brought_in: &[(usize, &Entry)], in_use: &InUse, done: &mut RolledBack) {
     let mut directories = BTreeMap::new();
-    let theirs: Vec<&Entry> = others.iter().map(|(_, entry)| *entry).filter(|other| is_theirs(done, other)).collect();
     for (index, entry) in brought_in {
         let is_absent = |(target, _): (Place, Place)| matches!(look(&target, entry), Ok(Found::Nothing));
         let outcome = if entry.places(root).is_ok_and(|places| places.is_some_and(is_absent)) {
             Ok(Outcome::AsBefore)
-        } else if !told {
-            Ok(Outcome::LeftAlone("sshd has not been told that it goes, and may still read it".to_owned()))
-        } else if let Some(other) = theirs.iter().find(|other| may_name(root, other, &entry.name)) {
-            Ok(Outcome::LeftAlone(format!("{} was left alone, and may name it", other.path)))
+        } else if let Some(why) = in_use.keeps(&entry.name) {
+            Ok(Outcome::LeftAlone(why))
         } else {
             restore(root, run, *index, entry, &mut directories)
         };
@@ -54,20 +74,22 @@ pub(super) fn take_out(
     drop(directories.into_values().try_for_each(|place: Place| place.sync_directory()));
 }
 
-fn is_theirs(done: &RolledBack, entry: &Entry) -> bool {
-    done.left_alone.iter().any(|left| left.path == entry.path)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Whether a file that was left alone may name this one: the run had put its own in that place, and what
-/// is there now has the name in it, or cannot be read.
-fn may_name(root: &Root, left: &Entry, name: &str) -> bool {
-    let Ok(Some((target, temporary))) = left.places(root) else { return true };
-    if left.after.as_ref().is_some_and(|after| is_version(after, &temporary)) {
-        return false;
-    }
-    match target.snapshot() {
-        Ok(Some(found)) => found.contents.windows(name.len()).any(|part| part == name.as_bytes()),
-        Ok(None) => false,
-        Err(_) => true,
+    #[test]
+    fn what_sshd_may_read_stays() {
+        let named = |text: &str| InUse::Named(vec![("/etc/ssh/sshd_config".into(), text.as_bytes().to_vec())]);
+        for (in_use, stays) in [
+            (InUse::Unknown, true),
+            (InUse::nothing(), false),
+            (named("Port 22\n"), false),
+            (named("# RevokedKeys /etc/ssh/list.krl\n"), false),
+            (named("Port 22\n  revokedkeys \"/etc/ssh/list.krl\"\n"), true),
+            (named("Match user a\n\tRevokedKeys=list.krl"), true),
+        ] {
+            assert_eq!(in_use.keeps("list.krl").is_some(), stays, "{in_use:?}");
+        }
     }
 }

@@ -162,7 +162,11 @@ pub(super) fn read(directory: &StateDir) -> Result<Option<Journal>> {
     let unreadable = |cause: String| {
         Error::failed(format!("the journal {} cannot be read", directory.path().join(FILE).display()))
             .cause(text::neutral(&cause))
-            .next("if another version of Warded wrote it, use that one; the old files are in old/ beside it")
+            .next(format!(
+                "if another version of Warded wrote it, use that one; if that run has ended, move {} away; its old \
+                 files are in old/ there",
+                directory.path().display()
+            ))
     };
     let journal: Journal = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
     if journal.schema != SCHEMA {

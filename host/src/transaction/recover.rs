@@ -2,22 +2,23 @@
 //! the run that waits for somebody's confirmation, which is neither.
 
 use super::{
-    LeftAlone, RunIdentity,
+    Afterwards, InUse, LeftAlone, RunIdentity,
     journal::{Journal, State},
     lock::Locks,
     retain,
     roll_back::{self, RolledBack},
     run_directory::{Run, numbers},
+    temporary::Prepared,
 };
 use crate::{
     error::{Error, Result},
     machine::{
-        files::Root,
+        files::{Root, Whereabouts},
         private::{StateDir, StateLock},
     },
 };
 use jiff::{SignedDuration, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long after its time a run that nobody confirmed is left to whoever watches it.
 const GRACE: SignedDuration = SignedDuration::from_secs(60);
@@ -37,17 +38,15 @@ pub struct Recovered {
 /// # Errors
 /// When the journals cannot be read.
 pub fn interrupted(state: &StateDir) -> Result<Option<Journal>> {
-    for number in numbers(state)? {
-        if let Some(run) = Run::look(state, number)?
-            && !run.journal().is_final()
-            && !run.is_running()?
-            && !waits(&run)?
-        {
+    let runs = Runs::look(state)?;
+    for run in &runs.readable {
+        if !run.journal().is_final() && !run.is_running()? && !waits(run)? {
             // It may have ended between the look and the question whether it runs.
+            let number = run.journal().run.run;
             return Ok(Run::look(state, number)?.map(Run::into_journal).filter(|journal| !journal.is_final()));
         }
     }
-    Ok(None)
+    runs.none()
 }
 
 /// The run that waits for its confirmation, watched. Changes nothing.
@@ -55,25 +54,48 @@ pub fn interrupted(state: &StateDir) -> Result<Option<Journal>> {
 /// # Errors
 /// When the journals cannot be read.
 pub fn unconfirmed(state: &StateDir) -> Result<Option<Journal>> {
-    for number in numbers(state)? {
-        if let Some(run) = Run::look(state, number)?
-            && waits(&run)?
-        {
+    let mut runs = Runs::look(state)?;
+    for run in runs.readable.drain(..) {
+        if waits(&run)? {
             return Ok(Some(run.into_journal()));
         }
     }
-    Ok(None)
+    runs.none()
+}
+
+/// All runs, the newest first. A journal that cannot be read keeps nobody from the others; but that
+/// there is no run of some kind, is not known then.
+struct Runs {
+    readable: Vec<Run>,
+    fault: Option<Error>,
+}
+
+impl Runs {
+    fn look(state: &StateDir) -> Result<Self> {
+        let mut runs = Self { readable: Vec::new(), fault: None };
+        for number in numbers(state)? {
+            match Run::look(state, number) {
+                Ok(run) => runs.readable.extend(run),
+                Err(error) => runs.fault = runs.fault.or(Some(error)),
+            }
+        }
+        Ok(runs)
+    }
+
+    fn none<T>(self) -> Result<Option<T>> {
+        self.fault.map_or(Ok(None), Err)
+    }
 }
 
 /// Takes the newest interrupted run back. To be called until there is none. `settle` tells the
-/// services, while nobody else can work on the run, and says whether they have been told.
+/// services, while nobody else can work on the run, and says what sshd uses then.
 ///
 /// # Errors
 /// When a file could not be put back, or another run has its directory.
 pub fn recover(
     state: &StateDir,
     root: &Root,
-    settle: impl FnOnce(&Journal, &RolledBack) -> bool,
+    settle: impl FnOnce(&Journal, &RolledBack) -> InUse,
 ) -> Result<Option<Recovered>> {
     let Some(journal) = interrupted(state)? else { return Ok(None) };
     let rolled_back = roll_back_run(state, root, journal.run.run, settle)?;
@@ -89,7 +111,7 @@ pub fn roll_back_run(
     state: &StateDir,
     root: &Root,
     number: u64,
-    settle: impl FnOnce(&Journal, &RolledBack) -> bool,
+    settle: impl FnOnce(&Journal, &RolledBack) -> InUse,
 ) -> Result<Option<RolledBack>> {
     let Some(mut run) = Run::open(state, number)?.filter(|run| !run.journal().is_final()) else { return Ok(None) };
     // Each directory once: there may be more files than a process may have open. One that cannot be
@@ -161,6 +183,28 @@ pub(super) fn refuse_unended(state: &StateDir) -> Result<()> {
     }
 }
 
+/// With the directories locked: no run of this state directory that changed something there, or the same
+/// sshd, is on its way. Whoever is about to take one back waits for these locks, and would take back what
+/// is built on it, too.
+pub(super) fn refuse_unended_here(state: &StateDir, changes: &[Prepared], afterwards: &Afterwards) -> Result<()> {
+    let directories: BTreeSet<String> =
+        changes.iter().flat_map(Prepared::places).map(|place| place.whereabouts().directory).collect();
+    let config = afterwards.sshd.as_ref().map(|sshd| &sshd.config);
+    let is_in_the_way = |journal: &Journal| {
+        let same_sshd = config.is_some() && journal.sshd.as_ref().map(|sshd| &sshd.config) == config;
+        let is_ours = |at: &Whereabouts| directories.contains(&at.directory);
+        same_sshd || journal.entries.iter().any(|entry| is_ours(&entry.at) || is_ours(&entry.temporary_at))
+    };
+    let runs = Runs::look(state)?.readable;
+    match runs.into_iter().map(Run::into_journal).find(|journal| !journal.is_final() && is_in_the_way(journal)) {
+        None => Ok(()),
+        Some(journal) => Err(Error::refused(format!("{} has not ended", journal.run))
+            .cause("it was interrupted just now, and is about to be taken back")
+            .state("nothing was changed")
+            .next("warded recover, then run this again")),
+    }
+}
+
 /// Nothing is changed on top of what may be taken back any moment.
 ///
 /// # Errors
@@ -185,11 +229,11 @@ fn waits(run: &Run) -> Result<bool> {
 /// When the journals cannot be read.
 pub fn tidy_ended(state: &StateDir, root: &Root) -> Result<Vec<LeftAlone>> {
     let mut left = Vec::new();
-    for number in numbers(state)? {
-        let Some(run) = Run::look(state, number)? else { continue };
+    let runs = Runs::look(state)?;
+    for run in runs.readable {
         if run.journal().is_final() && run.is_untidy()? && !run.is_running()? {
             left.extend(roll_back::tidy(root, &run));
         }
     }
-    Ok(left)
+    runs.fault.map_or(Ok(left), Err)
 }

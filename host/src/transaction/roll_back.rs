@@ -2,7 +2,7 @@
 //! watchdog, or at the next boot. A file is touched only if its bytes are the journal's.
 
 use super::{
-    Reload, commit, in_use, interruption,
+    InUse, Reload, commit, in_use, interruption,
     journal::{Entry, Journal, State, Version},
     run_directory::Run,
 };
@@ -25,7 +25,7 @@ pub struct RolledBack {
     pub left_alone: Vec<LeftAlone>,
     /// The services to reload: those of the run, unless none of its changes had been made.
     pub reloads: Vec<Reload>,
-    /// Whether sshd may have read what the run had changed.
+    /// Whether the run may have told sshd of what it had changed.
     pub was_told: bool,
 }
 
@@ -58,13 +58,13 @@ impl fmt::Display for LeftAlone {
     }
 }
 
-/// Takes back what the run has changed, in reverse order; has `settle` tell the services; takes out
-/// what nobody uses then; and removes the temporary files. Stopped anywhere, it can be done again, and
+/// Takes back what the run has changed, in reverse order; has `settle` tell the services, and say what
+/// sshd uses then; takes out what it does not; and removes the temporary files. Stopped anywhere, it can be done again, and
 /// tells them then.
 pub(super) fn roll_back(
     root: &Root,
     run: &mut Run,
-    settle: impl FnOnce(&Journal, &RolledBack) -> bool,
+    settle: impl FnOnce(&Journal, &RolledBack) -> InUse,
 ) -> Result<RolledBack> {
     let is_first_attempt = run.journal().state != State::RollingBack;
     match run.journal().state {
@@ -83,17 +83,17 @@ pub(super) fn roll_back(
     let (brought_in, others): (Vec<_>, Vec<_>) = entries.partition(|(_, entry)| in_use::until_told(entry));
     let failures = restore_all(root, run, &others, &mut done);
     // Services are told of what is back, even if one file is not: but not by every attempt anew.
-    let mut told = true;
+    let mut in_use = InUse::nothing();
     if run.journal().state == State::RollingBack && (is_first_attempt || failures.is_empty()) {
         done.reloads.clone_from(&run.journal().reloads);
-        told = settle(run.journal(), &done) || !done.was_told;
+        in_use = settle(run.journal(), &done);
         interruption::point("settled");
     }
     // The first is told; all of them will be met again by the next attempt.
     if let Some(first) = failures.into_iter().next() {
         return Err(first.next("run `warded recover`"));
     }
-    in_use::take_out(root, run, &brought_in, &others, told, &mut done);
+    in_use::take_out(root, run, &brought_in, &in_use, &mut done);
     run.advance(State::RolledBack)?;
     interruption::point("rolled back");
     done.left_alone.extend(tidy(root, run));
@@ -320,7 +320,7 @@ fn take_out(after: &Version, target: &Place, temporary: &Place) -> io::Result<Ou
     Ok(Outcome::LeftAlone("somebody else changed it at this very moment".to_owned()))
 }
 
-pub(super) fn is_version(version: &Version, place: &Place) -> bool {
+fn is_version(version: &Version, place: &Place) -> bool {
     place.snapshot().is_ok_and(|found| found.is_some_and(|found| found.digest == version.digest))
 }
 

@@ -120,7 +120,7 @@ impl Machine {
 
     fn recover(&self) -> Result<Option<Recovered>> {
         tidy_ended(&self.state, &self.root)?;
-        recover(&self.state, &self.root, |_, _| true)
+        recover(&self.state, &self.root, |_, _| InUse::nothing())
     }
 
     /// Everything below the live directory, temporary files too.
@@ -182,10 +182,10 @@ fn all_of_it_or_nothing() {
         assert_eq!(transaction.journal().state, State::Prepared);
         transaction.commit().unwrap();
         assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"new configuration");
-        let done = transaction.roll_back(|_, _| true).unwrap();
+        let done = transaction.roll_back(|_, _| InUse::nothing()).unwrap();
         // What is to go goes when they are kept: until then somebody may use it.
         assert_eq!((done.restored.len(), done.left_alone.len(), done.reloads.len()), (3, 0, 1));
-        assert_eq!(transaction.roll_back(|_, _| true).unwrap(), RolledBack::default());
+        assert_eq!(transaction.roll_back(|_, _| InUse::nothing()).unwrap(), RolledBack::default());
         drop(transaction);
         assert_eq!(machine.tree(), before);
 
@@ -283,9 +283,11 @@ fn one_run_at_a_time_in_a_directory() {
         assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
         // A run that is still at work is not an interrupted one.
         assert!(interrupted(&machine.state).unwrap().is_none());
-        assert!(roll_back_run(&machine.state, &machine.root, first.journal().run.run, |_, _| true).is_err());
+        assert!(
+            roll_back_run(&machine.state, &machine.root, first.journal().run.run, |_, _| InUse::nothing()).is_err()
+        );
         let mut second = begin(elsewhere).unwrap();
-        second.roll_back(|_, _| true).unwrap();
+        second.roll_back(|_, _| InUse::nothing()).unwrap();
         drop(first);
         assert!(interrupted(&machine.state).unwrap().is_some());
         assert!(machine.begin(vec![change.clone()]).unwrap_err().to_string().contains("warded recover"));

@@ -53,6 +53,66 @@ fn a_list_stays_where_sshd_cannot_be_told_or_somebodys_file_names_it() {
     serves(&machine);
 }
 
+/// Nobody else's file has to be of the run: whatever sshd reads may name it.
+#[test]
+fn a_list_stays_where_somebody_has_copied_the_line_that_names_it() {
+    let machine = Machine::start();
+    let list = unconfirmed(&machine);
+    let line = format!("RevokedKeys {}\n", list.display());
+    fs::write(machine.path("ssh/sshd_config.d/10-theirs.conf"), line).unwrap();
+    let recovered = recover(&machine, 4);
+    assert!(list.exists(), "{recovered}");
+    let left = recovered["runs"][0]["left_alone"].to_string();
+    assert!(left.contains("10-theirs.conf may name it"), "{recovered}");
+    serves(&machine);
+}
+
+/// A run that is killed before it tells sshd has not told it: but somebody else may have.
+#[test]
+fn a_list_stays_where_somebody_else_let_sshd_read_it() {
+    let machine = Machine::start();
+    machine.certify();
+    let list = machine.path("ssh/warded-revoked.krl");
+    let apply = machine.warded_command(["apply", "revoke-users", "--yes", "--set", "serial=7"]);
+    // What says that sshd has not been told goes right before it is told: that takes long here.
+    let untold = machine.path("state/runs/2/untold");
+    let slowly = "inject=unlink,unlinkat:delay_enter=20000000";
+    let options = ["-o", "/dev/null", "-P", untold.to_str().unwrap(), "-e", "trace=unlink,unlinkat", "-e", slowly];
+    let mut run = reported::traced(&machine, &apply, &options).spawn().unwrap();
+    wait("sshd is about to be told", LONG, || {
+        list.exists() && machine.path("ssh/sshd_config.d/50-warded.conf").exists()
+    });
+    reported::kill_with_watchdog(&machine);
+    run.wait().unwrap();
+    assert!(state(&machine) == "committing" && untold.exists());
+    let starts = fs::read_to_string(machine.path("sshd.log")).unwrap().matches("Server listening").count();
+    let pid = fs::read_to_string(machine.path("sshd.pid")).unwrap();
+    Run::of(machine.command("kill").args(["-HUP", pid.trim()])).ends(0);
+    wait("sshd reads it", LONG, || {
+        fs::read_to_string(machine.path("sshd.log")).unwrap().matches("Server listening").count() > starts
+    });
+    serves(&machine);
+    // It cannot be told again: it would not start with this.
+    fs::write(machine.path("ssh/sshd_config.d/70-theirs.conf"), "MaxAuthTrie 5\n").unwrap();
+    let recovered = recover(&machine, 4);
+    assert!(list.exists(), "{recovered}");
+    serves(&machine);
+}
+
+/// That sshd cannot be found just now does not mean that none runs.
+#[test]
+fn a_list_stays_where_sshd_cannot_be_found() {
+    let machine = Machine::start();
+    let list = unconfirmed(&machine);
+    // An editor that moves a file away, and has not yet put the new one in its place.
+    fs::rename(machine.config(), machine.path("moved")).unwrap();
+    let recovered = recover(&machine, 4);
+    fs::rename(machine.path("moved"), machine.config()).unwrap();
+    assert!(list.exists(), "{recovered}");
+    assert!(recovered["runs"][0]["fault"].as_str().unwrap().contains("was not told"), "{recovered}");
+    serves(&machine);
+}
+
 /// Undone, sshd is told before the list goes; killed in between, everybody gets in.
 #[test]
 fn an_undo_takes_a_list_out_when_sshd_has_been_told() {

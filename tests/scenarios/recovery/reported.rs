@@ -18,7 +18,7 @@ fn has_strace() -> bool {
 
 /// A command of Warded's under strace, which does something to its first thread's calls, and to no
 /// other process's: those it starts live on.
-fn traced(machine: &Machine, what: &Command, options: &[&str]) -> Command {
+pub(super) fn traced(machine: &Machine, what: &Command, options: &[&str]) -> Command {
     let mut command = machine.command("strace");
     let words: Vec<_> = what.get_args().map(std::ffi::OsStr::to_owned).collect();
     let binary = env!("CARGO_BIN_EXE_warded");
@@ -27,6 +27,22 @@ fn traced(machine: &Machine, what: &Command, options: &[&str]) -> Command {
     command.args(options).arg(binary).args(words.iter().skip(from));
     machine.environment(&mut command).stdout(Stdio::null());
     command
+}
+
+/// Kills the watchdog of the run that is on its way; which process that is.
+fn kill_watchdog(machine: &Machine) -> i32 {
+    let watchdog = watchdogs(machine).pop().unwrap();
+    let status = fs::read_to_string(format!("/proc/{watchdog}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
+    send(watchdog, Signal::KILL);
+    parent
+}
+
+/// Kills both.
+pub(super) fn kill_with_watchdog(machine: &Machine) {
+    let run = kill_watchdog(machine);
+    send(run, Signal::KILL);
+    wait("the watchdog ends", LONG, || watchdogs(machine).is_empty());
 }
 
 /// A command that changes files; it is killed half-way, when its watchdog is dead already.
@@ -40,10 +56,7 @@ pub(super) fn killed(machine: &Machine, what: &Command) {
     let options = ["-o", trace.to_str().unwrap(), "-e", "trace=renameat2", "-e", slowly];
     let mut run = traced(machine, what, &options).spawn().unwrap();
     wait("it changes files", LONG, || state(machine) == "committing");
-    let watchdog = watchdogs(machine).pop().unwrap();
-    let status = fs::read_to_string(format!("/proc/{watchdog}/status")).unwrap();
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
-    send(watchdog, Signal::KILL);
+    let parent = kill_watchdog(machine);
     wait("the first file is in place", LONG, || first() != before);
     send(parent, Signal::KILL);
     run.wait().unwrap();

@@ -2,8 +2,9 @@
 //! file, which may be stale or shared with another sshd.
 
 use super::{DEFAULT_CONFIG, arguments::CommandLine, sockets};
+use crate::error::{Error, Result};
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -23,22 +24,38 @@ pub struct Listener {
     pub sockets: Option<Vec<sockets::Socket>>,
 }
 
-/// Whether any sshd of root's or ours runs on this machine, for whatever purpose.
+impl Listener {
+    /// What is another one as soon as this has read its configuration again: after a restart, and after a
+    /// reload, which opens its sockets anew. None where that cannot be told: the sockets are not ours to
+    /// see, or are process 1's and stay.
+    #[must_use]
+    pub fn reading(&self) -> Option<String> {
+        let sockets = self.sockets.as_ref().filter(|all| !all.is_empty() && all.iter().all(|one| !one.inherited))?;
+        let inodes: Vec<String> = sockets.iter().map(|socket| socket.inode.to_string()).collect();
+        Some(format!("{}:{}", self.pid, inodes.join(",")))
+    }
+}
+
+/// Whether any sshd of root's or ours runs on this machine, for whatever purpose, or that cannot be told.
 #[must_use]
 pub fn is_running() -> bool {
-    let sshd = |pid| comm(pid).is_some_and(|name| name.starts_with("sshd")) && is_trusted(pid);
-    processes().into_iter().any(|pid| sshd(pid) && state(pid) != Some('Z') && is_ours_to_see(pid))
+    let sshd = |(pid, name): &(i32, String)| name.starts_with("sshd") && is_trusted(*pid);
+    let runs = |one: &(i32, String)| sshd(one) && state(one.0) != Some('Z') && is_ours_to_see(one.0);
+    processes().map_or(true, |all| all.iter().any(runs))
 }
 
 /// The listeners of root or of ours that run with this configuration file, the oldest first.
-#[must_use]
-pub(super) fn scan(config: &Path) -> Vec<Listener> {
+///
+/// # Errors
+/// When the processes cannot be looked at: that there is none, is then not known.
+pub(super) fn scan(config: &Path) -> Result<Vec<Listener>> {
     let wanted = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
-    let is_candidate = |pid: &i32| comm(*pid).as_deref() == Some("sshd") && is_trusted(*pid) && is_ours_to_see(*pid);
-    let mut pids: Vec<_> = processes().into_iter().filter(is_candidate).collect();
+    let all = processes().map_err(|error| Error::failed("cannot look for sshd among the processes").cause(error))?;
+    let is_candidate = |(pid, name): &(i32, String)| name == "sshd" && is_trusted(*pid) && is_ours_to_see(*pid);
+    let mut pids: Vec<i32> = all.into_iter().filter(is_candidate).map(|(pid, _)| pid).collect();
     pids.sort_unstable();
     // Asked again afterwards: what was read in between may have been another program's by then.
-    pids.into_iter().filter_map(|pid| listener(pid, &wanted).filter(|_| is_trusted(pid))).collect()
+    Ok(pids.into_iter().filter_map(|pid| listener(pid, &wanted).filter(|_| is_trusted(pid))).collect())
 }
 
 fn listener(pid: i32, wanted: &Path) -> Option<Listener> {
@@ -107,13 +124,26 @@ fn is_ours_to_see(pid: i32) -> bool {
     })
 }
 
-fn processes() -> Vec<i32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+/// All processes that can be seen, each with its name.
+fn processes() -> io::Result<Vec<(i32, String)>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        match fs::read_to_string(proc(pid, "comm")) {
+            Ok(name) => all.push((pid, name.trim_end().to_owned())),
+            // No descriptor is left, or no memory: whose name it is, is not known.
+            Err(error) if is_short(&error) => return Err(error),
+            // It has ended, is not ours to see, or has a name in no encoding of ours.
+            Err(_) => {}
+        }
+    }
+    Ok(all)
 }
 
-fn comm(pid: i32) -> Option<String> {
-    Some(fs::read_to_string(proc(pid, "comm")).ok()?.trim_end().to_owned())
+/// Whether something could not be had because the system has no more of it just now.
+fn is_short(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::IO))
 }
 
 fn state(pid: i32) -> Option<char> {

@@ -40,7 +40,7 @@ fn whoever_takes_a_run_back_tells_the_services_wherever_the_one_before_was_stopp
             let take_back = || {
                 let settle = |journal: &Journal, _: &RolledBack| {
                     told.set(told.get() + journal.reloads.len());
-                    true
+                    InUse::nothing()
                 };
                 drop(recover(&machine.state, &machine.root, settle).unwrap());
             };
@@ -148,11 +148,11 @@ fn what_is_confirmed_stays_and_what_is_not_goes() {
             assert_eq!((journal.run.run, journal.entries.len(), left), (1, 4, Vec::new()));
             assert!(own(&machine).is_some() && machine.tree().len() == 3);
             assert!(confirm(&machine.state, &machine.root, |_| Ok(())).unwrap().is_none());
-            assert!(roll_back_run(&machine.state, &machine.root, 1, |_, _| true).unwrap().is_none());
+            assert!(roll_back_run(&machine.state, &machine.root, 1, |_, _| InUse::nothing()).unwrap().is_none());
             drop(watched);
             assert!(machine.undo());
         } else {
-            let taken_back = roll_back_run(&machine.state, &machine.root, 1, |_, _| true).unwrap().unwrap();
+            let taken_back = roll_back_run(&machine.state, &machine.root, 1, |_, _| InUse::nothing()).unwrap().unwrap();
             assert_eq!((taken_back.restored.len(), taken_back.reloads.len()), (4, 1));
             assert!(own(&machine).is_none());
             assert!(confirm(&machine.state, &machine.root, |_| Ok(())).unwrap().is_none());
@@ -196,7 +196,7 @@ fn what_a_configuration_names_goes_when_sshd_has_been_told_and_not_before() {
             .roll_back(|_, done| {
                 assert!(done.was_told && list.exists());
                 assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"old configuration");
-                true
+                InUse::nothing()
             })
             .unwrap();
         assert!(!list.exists() && done.left_alone.is_empty(), "{done:?}");
@@ -206,14 +206,15 @@ fn what_a_configuration_names_goes_when_sshd_has_been_told_and_not_before() {
         // It could not be told.
         let mut transaction = list_and_configuration(machine);
         transaction.tells().unwrap();
-        let done = transaction.roll_back(|_, _| false).unwrap();
+        let done = transaction.roll_back(|_, _| InUse::Unknown).unwrap();
         assert!(list.exists() && done.left_alone.len() == 1, "{done:?}");
         drop(transaction);
         clear(machine);
 
         // It was never told of it.
         let mut transaction = list_and_configuration(machine);
-        let done = transaction.roll_back(|_, done| done.was_told).unwrap();
+        let never_read = |done: &RolledBack| if done.was_told { InUse::Unknown } else { InUse::nothing() };
+        let done = transaction.roll_back(|_, done| never_read(done)).unwrap();
         assert!(!list.exists() && done.left_alone.is_empty(), "{done:?}");
         drop(transaction);
         clear(machine);
@@ -221,8 +222,12 @@ fn what_a_configuration_names_goes_when_sshd_has_been_told_and_not_before() {
         // Somebody has added to the configuration that names it.
         let mut transaction = list_and_configuration(machine);
         transaction.tells().unwrap();
-        fs::write(machine.path("d/conf"), "RevokedKeys list.krl\n# theirs\n").unwrap();
-        let done = transaction.roll_back(|_, _| true).unwrap();
+        let theirs = |text: &str| {
+            fs::write(machine.path("d/conf"), text).unwrap();
+            InUse::Named(vec![(machine.path("d/conf"), text.as_bytes().to_vec())])
+        };
+        let named = theirs("RevokedKeys list.krl\n# theirs\n");
+        let done = transaction.roll_back(|_, _| named).unwrap();
         assert!(list.exists() && done.left_alone.len() == 2, "{done:?}");
         drop(transaction);
         clear(machine);
@@ -230,8 +235,8 @@ fn what_a_configuration_names_goes_when_sshd_has_been_told_and_not_before() {
         // Somebody has written another one.
         let mut transaction = list_and_configuration(machine);
         transaction.tells().unwrap();
-        fs::write(machine.path("d/conf"), "# theirs\n").unwrap();
-        let done = transaction.roll_back(|_, _| true).unwrap();
+        let named = theirs("# theirs\n");
+        let done = transaction.roll_back(|_, _| named).unwrap();
         assert!(!list.exists() && done.left_alone.len() == 1, "{done:?}");
     });
 }

@@ -71,7 +71,7 @@ fn an_undo_that_fails_leaves_the_run_to_be_undone() {
     // That goes when it is kept.
     assert!(committed.remove("d/cert").is_some());
     assert_eq!(committed, start);
-    transaction.roll_back(|_, _| true).unwrap();
+    transaction.roll_back(|_, _| InUse::nothing()).unwrap();
     drop(transaction);
     assert_eq!(machine.tree(), after);
     assert!(machine.undo());
@@ -92,7 +92,7 @@ fn old_copies_are_kept_for_twenty_runs() {
     // Copies of a run that was taken back are of no use to anybody.
     let mut transaction = machine.begin(vec![machine.change("d/x", None, Order::RemoveOther)]).unwrap();
     transaction.commit().unwrap();
-    transaction.roll_back(|_, _| true).unwrap();
+    transaction.roll_back(|_, _| InUse::nothing()).unwrap();
     assert_eq!(machine.state.sub("runs/24").unwrap().names().unwrap(), ["journal.json"]);
 }
 

@@ -1,0 +1,146 @@
+//! What sshd has read and what it offers, where a run is taken back: what it may be told, and whether
+//! it is as before.
+
+use crate::{
+    error::{Error, Result},
+    guard::{self, unchanged},
+    machine::{
+        facts,
+        sshd::{Listener, Sshd},
+    },
+    text::{count, neutral},
+    transaction::SshdBefore,
+};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long sshd may take until it offers again what it offered before.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Whether sshd has read what a run had changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    Yes,
+    No,
+    Unknown,
+}
+
+/// The same, where the run has not told it: somebody may have reloaded it, or it was started since.
+pub(super) fn has_read(before: &SshdBefore, listener: Option<&Listener>, boot: Option<&str>) -> Read {
+    let Some(listener) = listener else { return Read::No };
+    match (before.boot.as_deref(), boot) {
+        (Some(then), Some(now)) if then != now => return Read::Yes,
+        (Some(_), Some(_)) => {}
+        _ => return Read::Unknown,
+    }
+    match (&before.offered, &before.reading, listener.reading()) {
+        (None, _, _) => Read::Yes,
+        (Some(_), Some(then), Some(now)) if *then == now => Read::No,
+        (Some(_), Some(_), Some(_)) => Read::Yes,
+        (Some(_), _, _) => Read::Unknown,
+    }
+}
+
+/// Whether sshd may be told to read its configuration again: if it is the one that it had before
+/// the run. Somebody else's edit is theirs to switch on; unless sshd has read what is taken back, or
+/// has lost something, for then whatever it accepts is better than what it has: that may keep
+/// everybody out, and a look without a login does not see it.
+pub(super) fn may_reload(sshd: &Sshd, before: &SshdBefore, read: Read) -> Result<()> {
+    // A journal of an older version says nothing of them.
+    if read == Read::Yes || before.files.is_empty() {
+        return Ok(());
+    }
+    let now = unchanged::now(before.config.as_path())?;
+    let Some(path) = unchanged::difference(&before.files, &now) else { return Ok(()) };
+    if let Seen::Lost(_) = seen_now(sshd, before) {
+        return Ok(());
+    }
+    Err(Error::refused(format!("sshd is not told to reload: {} was changed by somebody else", path.display()))
+        .cause("it would read an edit that may not be finished; what it offers is as before")
+        .next("when that edit is finished, reload sshd"))
+}
+
+/// Every host key that was offered is offered. Without a listener, as at boot, there is none to ask.
+pub(super) fn as_before(sshd: &Sshd, before: &SshdBefore) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (Seen::Lost(fault) | Seen::Unknown(fault)) = seen_now(sshd, before) else { return Ok(()) };
+        if Instant::now() >= deadline {
+            return Err(fault);
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// What one look at sshd says.
+enum Seen {
+    AsBefore,
+    Lost(Error),
+    /// The look did not come to its end: that says nothing of sshd.
+    Unknown(Error),
+}
+
+fn seen_now(sshd: &Sshd, before: &SshdBefore) -> Seen {
+    let Some(expected) = &before.offered else { return Seen::AsBefore };
+    let mut now = sshd.clone();
+    now.listener = match sshd.listener_now() {
+        Ok(listener) => listener,
+        Err(error) => return Seen::Unknown(error),
+    };
+    match guard::served(&now) {
+        // At the next boot there is none yet. In this one, sshd did not survive its reload.
+        Ok(None) if sshd.listener.is_none() && before.boot != facts::boot() => Seen::AsBefore,
+        Ok(None) => Seen::Lost(Error::failed("sshd does not listen any more").next("start it: systemctl start ssh")),
+        Ok(Some(offered)) => {
+            let lost: Vec<_> = expected
+                .iter()
+                .filter(|print| !offered.keys.iter().any(|key| key.fingerprint == **print))
+                .map(|print| neutral(print))
+                .collect();
+            let message = || format!("sshd does not offer {} as before", count(lost.len(), "host key"));
+            if lost.is_empty() { Seen::AsBefore } else { Seen::Lost(Error::failed(message()).seen(lost.join("\n"))) }
+        }
+        Err(error) => Seen::Unknown(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::sshd::Socket;
+
+    #[test]
+    fn who_was_not_told_may_have_read_it_all_the_same() {
+        let socket = |inode, inherited| Socket { address: ([127, 0, 0, 1], 22).into(), inherited, inode };
+        let listener = |sockets| Listener { pid: 7, unit: None, binary: None, arguments: Vec::new(), sockets };
+        let own = |inode| Some(listener(Some(vec![socket(inode, false)])));
+        let inherited = || Some(listener(Some(vec![socket(1, true)])));
+        let before = |listener: Option<Listener>, boot: Option<&str>| SshdBefore {
+            config: "/etc/ssh/sshd_config".parse().unwrap(),
+            binary: None,
+            offered: listener.as_ref().map(|_| Vec::new()),
+            files: [].into(),
+            reading: listener.as_ref().and_then(Listener::reading),
+            boot: boot.map(str::to_owned),
+        };
+        for (then, now, boots, read) in [
+            (own(1), own(1), [Some("a"), Some("a")], Read::No),
+            (own(1), None, [Some("a"), Some("a")], Read::No),
+            (None, None, [Some("a"), Some("a")], Read::No),
+            // Reloaded, started since, started with the machine.
+            (own(1), own(2), [Some("a"), Some("a")], Read::Yes),
+            (None, own(1), [Some("a"), Some("a")], Read::Yes),
+            (own(1), own(1), [Some("a"), Some("b")], Read::Yes),
+            (own(1), None, [Some("a"), Some("b")], Read::No),
+            // Process 1 has the sockets, they are not ours to see, or a boot has no name.
+            (inherited(), inherited(), [Some("a"), Some("a")], Read::Unknown),
+            (Some(listener(None)), Some(listener(None)), [Some("a"), Some("a")], Read::Unknown),
+            (own(1), own(1), [None, Some("a")], Read::Unknown),
+            (own(1), own(1), [Some("a"), None], Read::Unknown),
+        ] {
+            assert_eq!(has_read(&before(then.clone(), boots[0]), now.as_ref(), boots[1]), read, "{then:?} {now:?}");
+        }
+    }
+}
