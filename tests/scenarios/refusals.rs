@@ -14,6 +14,9 @@ pub(crate) fn write(machine: &Machine, grants: &[&str], path: &str, lines: &[&st
     let path = format!("path={path}");
     let mut command = machine.warded_command(["apply", "write-file", "--policy", "writer", "--yes", "--set", &path]);
     Grants::of(grants).write_demo(&machine.path("policies"));
+    if grants.iter().any(|grant| grant.starts_with("services.")) {
+        command.args(["--set", "reload=yes"]);
+    }
     for line in lines {
         command.args(["--set", &format!("text={line}")]);
     }
@@ -23,7 +26,11 @@ pub(crate) fn write(machine: &Machine, grants: &[&str], path: &str, lines: &[&st
 /// A drop-in of lines for sshd, of which these keywords are granted.
 fn drop_in(machine: &Machine, keywords: &str, lines: &[&str]) -> Run {
     let path = machine.path("ssh/sshd_config.d/60-test.conf");
-    let grants = ["files.write = [\"{sshd}/sshd_config.d/60-test.conf\"]", &format!("sshd.keywords = {keywords}")];
+    let grants = [
+        "files.write = [\"{sshd}/sshd_config.d/60-test.conf\"]",
+        "services.ssh = [\"reload\"]",
+        &format!("sshd.keywords = {keywords}"),
+    ];
     write(machine, &grants, path.to_str().unwrap(), lines)
 }
 

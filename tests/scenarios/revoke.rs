@@ -134,19 +134,7 @@ fn a_damaged_list_is_refused_where_no_login_would_show_it() {
         (head, line, &[]),
     ] {
         let before = machine.tree();
-        let mut script = Script::new("");
-        let grants = [&list, &drop_in].map(|path| format!("{:?}", path.display().to_string())).join(", ");
-        for (path, contents) in [(&list, &contents[..]), (&drop_in, line.as_bytes())] {
-            let path = path.to_str().unwrap().as_bytes();
-            script.does("files.write", &[Text(path), Text(contents), Number(0), Number(0)]);
-        }
-        Grants::of(&[&format!("files.write = [{grants}]"), "sshd.keywords = [\"RevokedKeys\"]"]).write(
-            &machine.path("policies"),
-            "case",
-            "go",
-            &script.component(),
-        );
-        let run = machine.warded(["apply", "go", "--policy", "case", "--yes"]);
+        let run = write_files(&machine, &[(list.as_path(), &contents[..]), (&drop_in, line.as_bytes())], true);
         if says.is_empty() {
             run.ends(0);
         } else {
@@ -156,6 +144,39 @@ fn a_damaged_list_is_refused_where_no_login_would_show_it() {
         }
     }
     assert_eq!(tried, 3);
+
+    // In use by now. Where the line goes, too, sshd still reads the list until it is told.
+    let before = machine.tree();
+    for (contents, reloads, says) in [
+        (&b"garbage"[..], true, "a list of plain keys"),
+        (b"garbage", false, "a list of plain keys"),
+        (&fs::read(&list).unwrap(), false, "60-case.conf would change, and sshd is not told"),
+    ] {
+        let run = write_files(&machine, &[(list.as_path(), contents), (&drop_in, b"# none\n")], reloads);
+        run.ends(5).says(&["refused: ", "nothing was changed", says]);
+        assert_eq!(before, machine.tree());
+    }
+}
+
+/// Has a guest write files, and reload sshd then, or not.
+fn write_files(machine: &Machine, files: &[(&Path, &[u8])], reloads: bool) -> Run {
+    let mut script = Script::new("");
+    let paths: Vec<String> = files.iter().map(|(path, _)| format!("{:?}", path.display().to_string())).collect();
+    for (path, contents) in files {
+        let path = path.to_str().unwrap().as_bytes();
+        script.does("files.write", &[Text(path), Text(contents), Number(0), Number(0)]);
+    }
+    if reloads {
+        script.does("services.reload", &[Text(b"ssh")]);
+    }
+    let write = format!("files.write = [{}]", paths.join(", "));
+    Grants::of(&[&write, "sshd.keywords = [\"RevokedKeys\"]", "services.ssh = [\"reload\"]"]).write(
+        &machine.path("policies"),
+        "case",
+        "go",
+        &script.component(),
+    );
+    machine.warded(["apply", "go", "--policy", "case", "--yes"])
 }
 
 /// Killed before any exchange: whatever sshd's files name by then, sshd can read.

@@ -82,8 +82,8 @@ impl Guard {
         };
         let candidate = Candidate::build(sshd, &result)?.accepting_lost_logins(work.may_lose_logins);
         candidate.check(baseline, work.may_change())?;
-        refuse_untold(sshd, work, baseline, &candidate)?;
-        candidate.keeps_ways_in(baseline, work.may_change())
+        candidate.keeps_ways_in(baseline, work.may_change())?;
+        refuse_untold(sshd, work, baseline, &candidate)
     }
 
     /// Proves the result, certificates and all, by handshakes over a pipe.

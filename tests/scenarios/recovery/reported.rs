@@ -65,6 +65,25 @@ pub(super) fn killed(machine: &Machine, what: &Command) {
     assert_eq!(state(machine), "committing", "somebody took it back already");
 }
 
+/// What may pass is tried again: nobody comes by later to tell sshd.
+#[test]
+fn a_reload_that_fails_for_a_moment_is_tried_again() {
+    if !has_strace() {
+        return;
+    }
+    let machine = Machine::start();
+    let old = seen(&machine);
+    killed(&machine, &certify(&machine, &[]));
+    let mut recover = machine.command("strace");
+    recover.args(["-o", "/dev/null", "-e", "trace=kill", "-e", "inject=kill:error=EAGAIN:when=1"]);
+    recover.args([env!("CARGO_BIN_EXE_warded"), "recover", "--json"]);
+    let recovered = Run::of(machine.environment(&mut recover)).ends(0).object("warded.recover/1");
+    let how = recovered["runs"][0]["reloads"][0]["how"].as_str().unwrap();
+    assert!(how.starts_with("SIGHUP to process"), "{recovered}");
+    assert_eq!(seen(&machine), old);
+    serves(&machine);
+}
+
 #[test]
 fn what_was_interrupted_is_told_and_the_next_apply_begins_with_it() {
     if !has_strace() {

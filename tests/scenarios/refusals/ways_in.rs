@@ -37,12 +37,16 @@ fn keys_that_let_in_are_not_taken_away() {
 fn whoever_takes_the_risk_may() {
     let machine = Machine::start();
     let path = machine.path("ssh/sshd_config.d/60-test.conf");
-    let grants = ["files.write = [\"{sshd}/sshd_config.d/60-test.conf\"]", &format!("sshd.keywords = {GRANTED}")];
+    let grants = [
+        "files.write = [\"{sshd}/sshd_config.d/60-test.conf\"]",
+        "services.ssh = [\"reload\"]",
+        &format!("sshd.keywords = {GRANTED}"),
+    ];
     Grants::of(&grants).write_demo(&machine.path("policies"));
     let apply = |risk: &str| {
         let mut command = machine.warded_command(["apply", "write-file", "--policy", "writer", "--yes"]);
         command.args(["--set", &format!("path={}", path.display()), "--set", "text=AuthorizedKeysFile none"]);
-        Run::of(command.args(["--set", "reload=no", &format!("--accept-risk={risk}")]))
+        Run::of(command.args(["--set", "reload=yes", &format!("--accept-risk={risk}")]))
     };
     apply("everything").ends(2).says(&["lose-ssh"]);
     assert!(!path.exists());

@@ -276,3 +276,47 @@ fn many_files_are_put_back_with_few_descriptors() {
     setrlimit(Resource::Nofile, limit).unwrap();
     assert_eq!(recovered.unwrap().unwrap().rolled_back.restored.len(), 600);
 }
+
+/// Its process is gone, and whoever takes it back has it, and waits for the directories.
+#[test]
+fn nothing_is_built_on_a_run_that_is_about_to_be_taken_back() {
+    let machine = Machine::new("/tmp");
+    let changes = example(&machine);
+    let mut transaction = machine.begin(changes).unwrap();
+    transaction.commit().unwrap();
+    drop(transaction);
+    let watchdog = Run::open(&machine.state, 1).unwrap().unwrap();
+    let new = machine.tree();
+    let change = || vec![machine.change("d/conf", Some((b"on top", 0o644)), Order::WriteOther)];
+    let elsewhere = vec![machine.change("e/other", Some((b"elsewhere", 0o644)), Order::WriteOther)];
+    for changes in [change(), elsewhere] {
+        let error = machine.begin(changes).unwrap_err().to_string();
+        assert!(error.contains("run 1 (unix certify-host") && error.contains("has not ended"), "{error}");
+        assert_eq!(machine.tree(), new);
+    }
+    drop(watchdog);
+    machine.recover().unwrap().unwrap();
+    assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"old configuration");
+    machine.apply(change());
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_keeps_no_other_run_waiting() {
+    let machine = Machine::new("/tmp");
+    machine.apply(vec![machine.change("d/first", Some((b"1", 0o644)), Order::WriteOther)]);
+    let changes = example(&machine);
+    let old = machine.tree();
+    let mut transaction = machine.begin(changes).unwrap();
+    transaction.commit().unwrap();
+    drop(transaction);
+    let directory = machine.state.path().join("runs/1");
+    fs::write(directory.join("journal.json"), "{").unwrap();
+    let recovered = recover(&machine.state, &machine.root, |_, _| InUse::nothing()).unwrap().unwrap();
+    assert_eq!((recovered.run.run, machine.tree()), (2, old));
+    // Whether it has ended, nobody knows.
+    let error = recover(&machine.state, &machine.root, |_, _| InUse::nothing()).unwrap_err().to_string();
+    assert!(error.contains("runs/1/journal.json cannot be read") && error.contains("away"), "{error}");
+    assert!(machine.begin(vec![machine.change("d/conf", None, Order::RemoveOther)]).is_err());
+    fs::rename(&directory, machine.state.path().join("moved")).unwrap();
+    assert_eq!(recover(&machine.state, &machine.root, |_, _| InUse::nothing()).unwrap(), None);
+}
