@@ -28,6 +28,9 @@ pub const CALLS: usize = 10_000;
 pub const RECORD_BYTES: usize = 7 << 20;
 /// Files that one run may change.
 pub const STAGED_FILES: usize = 1_000;
+/// Directories that one run may look into: each is kept open until it ends, and a process can usually
+/// have 1,024 files open.
+pub const DIRECTORIES: usize = 256;
 /// Bytes that one run may stage in files, with those that they replace or remove: both are kept
 /// until the run ends.
 pub const STAGED_BYTES: usize = 64 << 20;
