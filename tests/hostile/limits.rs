@@ -254,7 +254,7 @@ fn staging() -> Vec<Case> {
             .gives_up("authority.issue", &" ".repeat(400), "invalid-principal", "it is empty"),
         case("sshd that never answers")
             .granted(&["sshd.effective = true"])
-            .told(&["--sshd", "{dir}/sleeper"])
+            .told(&["--sshd", "{dir}/sleeper", "--json"])
             .given(|machine| {
                 let sleeper = machine.path("sleeper");
                 fs::write(&sleeper, "#!/bin/sh\nexec sleep 1000\n").unwrap();
@@ -263,7 +263,8 @@ fn staging() -> Vec<Case> {
             .does(|guest| {
                 guest.does("sshd.effective", &[Text(b"port"), Number(0), Number(0)]);
             })
-            .ends_stopped("sshd.effective did not come back within 30 s"),
+            .ends_stopped("sshd.effective did not come back within 30 s")
+            .says("\"schema\": \"warded.error/1\""),
     ]
 }
 

@@ -22,6 +22,16 @@ pub const CALL_BYTES: usize = 4 << 20;
 pub const HANDLES: usize = 1_000;
 /// Lines that a guest may say in a run.
 pub const LOG_LINES: usize = 1_000;
+/// Characters of such a line; the rest is cut.
+pub const LINE_CHARACTERS: usize = 1_000;
+/// Characters of each text of an error that a guest ends with, or of a trap; the rest is cut.
+pub const ERROR_CHARACTERS: usize = 500;
+/// Details of such an error that are shown.
+pub const ERROR_DETAILS: usize = 20;
+/// Bytes of what a guest asked for, where it is shown and recorded.
+pub const NEED_BYTES: usize = 300;
+/// Bytes of why something granted could not be had, on record: sshd may have said several lines.
+pub const FAILURE_BYTES: usize = 2_000;
 /// Calls of one run.
 pub const CALLS: usize = 10_000;
 /// Bytes of the audit log that one run's calls may fill.
