@@ -22,10 +22,6 @@ use std::{cell::Cell, sync::Arc};
 
 /// What the log adds to an event: number, time, hashes.
 const CHAIN_BYTES: usize = 256;
-/// The longest that a guest's text may be where it is shown and recorded.
-const TEXT_BYTES: usize = 300;
-/// The same for why something granted could not be had: sshd may have said several lines.
-const FAILURE_BYTES: usize = 2_000;
 
 /// An operation that the policy grants, with the terms of the grant.
 #[derive(Debug)]
@@ -106,7 +102,7 @@ impl Broker {
         self.record(&self.event(EventKind::Asked, &need).grant(&permit.grant))?;
         let outcome = O::execute(&Granted { operation, permit }, session);
         if let Err(failure) = &outcome {
-            let detail = within(FAILURE_BYTES, &failure.to_string());
+            let detail = within(limits::FAILURE_BYTES, &failure.to_string());
             self.record(&self.event(EventKind::Failed, &need).detail(&detail))?;
         }
         Ok(outcome)
@@ -170,7 +166,7 @@ fn is_plain(need: &Need) -> bool {
         return is_name(name);
     }
     if let Need::Fact(name) = need {
-        return name.len() <= TEXT_BYTES && name.split('.').all(is_name);
+        return name.len() <= limits::NEED_BYTES && name.split('.').all(is_name);
     }
     let text = need.to_string();
     !text.contains(['"', '\\', '*', '{', '}']) && shortened(&text) == text
@@ -178,7 +174,7 @@ fn is_plain(need: &Need) -> bool {
 
 /// A guest's text, fit to be printed and stored.
 fn shortened(text: &str) -> String {
-    within(TEXT_BYTES, text)
+    within(limits::NEED_BYTES, text)
 }
 
 /// A text made harmless, of at most so many bytes.

@@ -60,6 +60,9 @@ impl State {
         if self.session.changes.staged_bytes() > limits::STAGED_BYTES {
             return Err(stopped(&format!("it staged more than {} MiB", limits::STAGED_BYTES >> 20)));
         }
+        if self.session.changes.directories() > limits::DIRECTORIES {
+            return Err(stopped(&format!("it looked into more than {} directories", limits::DIRECTORIES)));
+        }
         if self.session.connections() > limits::CONNECTIONS {
             return Err(stopped(&format!("it asked sshd for more than {} connections", limits::CONNECTIONS)));
         }

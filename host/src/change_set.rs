@@ -51,6 +51,8 @@ pub struct ChangeSet {
     requests: Vec<Request>,
     reloads: Vec<Name>,
     reads: BTreeMap<PlaceKey, (Place, Option<(Digest, u64)>)>,
+    /// A place in each directory that is held open: those read and staged there share its descriptor.
+    directories: Vec<Place>,
 }
 
 impl ChangeSet {
@@ -97,8 +99,19 @@ impl ChangeSet {
     pub fn look(&mut self, place: &Place) -> Result<Option<Snapshot>, FileError> {
         let snapshot = place.snapshot()?;
         let seen = snapshot.as_ref().map(|snapshot| (snapshot.digest, snapshot.inode));
-        self.reads.entry(place.key()).or_insert_with(|| (place.clone(), seen));
+        let kept = self.kept(place.clone());
+        self.reads.entry(place.key()).or_insert((kept, seen));
         Ok(snapshot)
+    }
+
+    /// A place that is kept until the run ends: in a directory that is open already, if it can be. A
+    /// guest may ask for thousands of names.
+    fn kept(&mut self, place: Place) -> Place {
+        if let Some(shared) = self.directories.iter().find_map(|open| place.by_way_of(open)) {
+            return shared;
+        }
+        self.directories.push(place.clone());
+        place
     }
 
     /// Stages one change. A later one at the same place replaces an earlier one; one that makes no
@@ -111,6 +124,7 @@ impl ChangeSet {
         let differs = after.differs_from(before.as_ref());
         self.staged.retain(|staged| staged.place.key() != place.key());
         if differs {
+            let place = self.kept(place);
             self.staged.push(Staged { path, place, before, after, grant });
         }
         Ok(differs)
@@ -152,6 +166,12 @@ impl ChangeSet {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.staged.is_empty()
+    }
+
+    /// How many directories are held open.
+    #[must_use]
+    pub fn directories(&self) -> usize {
+        self.directories.len()
     }
 
     /// How many bytes are staged, with those that they replace or remove.

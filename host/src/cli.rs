@@ -134,6 +134,7 @@ pub fn main() -> ExitCode {
         sshd: global.sshd,
         ca: global.ca,
         identification: Identification::default(),
+        json: global.json,
     };
     let open_as = |identification: &Identification| {
         Context::open(&Options { identification: identification.clone(), ..options.clone() })

@@ -40,6 +40,8 @@ pub struct Options {
     pub ca: Option<PathBuf>,
     /// Who this machine is to a step-ca.
     pub identification: Identification,
+    /// Whether what is said is one JSON object.
+    pub json: bool,
 }
 
 /// What a command works on.
@@ -65,6 +67,8 @@ pub struct Context {
     pub policies: PathBuf,
     /// What no grant covers.
     pub protected: Vec<AbsolutePath>,
+    /// Whether what is said is one JSON object.
+    pub json: bool,
 }
 
 /// The share of a certificate's life after which it is renewed, unless told otherwise: half.
@@ -132,6 +136,7 @@ impl Context {
             renew_after: config.renew_after.unwrap_or(RENEW_AFTER),
             policies,
             protected,
+            json: options.json,
         })
     }
 

@@ -94,6 +94,8 @@ fn try_one(case: &Case) -> Cost {
     machine.environment(&mut command).args(["-q", "-f", "%M", "-o"]).arg(&measured);
     // A guest that is not bounded must not keep the others from being tried.
     command.args(["timeout", "-s", "KILL", "55"]);
+    // As many descriptors as most machines let a process have.
+    command.args(["prlimit", "--nofile=1024:1024"]);
     command.arg(env!("CARGO_BIN_EXE_warded")).args(["apply", "go", "--policy", "case", "--yes"]);
     command.args(case.arguments.iter().map(|argument| argument.replace("{dir}", &directory)));
     let (begun, done, rounds) = (Instant::now(), AtomicBool::new(false), AtomicUsize::new(0));

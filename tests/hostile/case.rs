@@ -149,6 +149,12 @@ impl Case<()> {
 }
 
 impl Case {
+    /// Something more that has to be in what Warded says.
+    pub(super) fn says(mut self, words: &str) -> Self {
+        self.end.says.push(words.to_owned());
+        self
+    }
+
     /// Something more that has to be on record.
     pub(super) fn also(mut self, record: Record) -> Self {
         self.end.records.push(record);

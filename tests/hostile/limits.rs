@@ -221,21 +221,9 @@ fn staging() -> Vec<Case> {
             .granted(&[MANY])
             .given(|machine| fs::create_dir(machine.path("many")).unwrap())
             .does(|guest| {
-                // The name counts up: nine digits of it, in the guest's memory.
-                let (path, length) = guest.text(b"{dir}/many/0000");
-                let digit = |place: usize, divisor: u32| {
-                    format!(
-                        "(i32.store8 (i32.const {}) (i32.add (i32.const 48) (i32.rem_u (i32.div_u (local.get $i) \
-                         (i32.const {divisor})) (i32.const 10)))) ",
-                        path + length - place
-                    )
-                };
-                let digits = [digit(1, 1), digit(2, 10), digit(3, 100), digit(4, 1000)].concat();
-                let (at, long) = (format!("(i32.const {path})"), format!("(i32.const {length})"));
-                guest.repeats(5000, |guest| {
-                    let path = [Expression(&at), Expression(&long)];
+                guest.repeats_counting(5000, "{dir}/many/0000", |guest, [at, long]| {
                     let contents = [Number(0), Number(1), Number(0), Number(0)];
-                    guest.raw(&digits).does("files.write", &[&path[..], &contents].concat());
+                    guest.does("files.write", &[&[at, long][..], &contents].concat());
                 });
             })
             .ends_stopped("it staged more than 1000 files"),
@@ -266,7 +254,7 @@ fn staging() -> Vec<Case> {
             .gives_up("authority.issue", &" ".repeat(400), "invalid-principal", "it is empty"),
         case("sshd that never answers")
             .granted(&["sshd.effective = true"])
-            .told(&["--sshd", "{dir}/sleeper"])
+            .told(&["--sshd", "{dir}/sleeper", "--json"])
             .given(|machine| {
                 let sleeper = machine.path("sleeper");
                 fs::write(&sleeper, "#!/bin/sh\nexec sleep 1000\n").unwrap();
@@ -275,7 +263,8 @@ fn staging() -> Vec<Case> {
             .does(|guest| {
                 guest.does("sshd.effective", &[Text(b"port"), Number(0), Number(0)]);
             })
-            .ends_stopped("sshd.effective did not come back within 30 s"),
+            .ends_stopped("sshd.effective did not come back within 30 s")
+            .says("\"schema\": \"warded.error/1\""),
     ]
 }
 

@@ -86,6 +86,29 @@ impl Script {
         self.raw("(br_if $again (local.tee $i (i32.sub (local.get $i) (i32.const 1))))) ")
     }
 
+    /// The same with a text, the last four digits `0000` of which become `$i` each time.
+    pub(crate) fn repeats_counting(
+        &mut self,
+        times: u32,
+        text: &str,
+        body: impl FnOnce(&mut Self, [Argument<'_>; 2]),
+    ) -> &mut Self {
+        let behind = text.len() - (text.rfind("0000").unwrap() + 4);
+        let (at, length) = self.text(text.as_bytes());
+        let digit = |place: usize, divisor: u32| {
+            format!(
+                "(i32.store8 (i32.const {}) (i32.add (i32.const 48) (i32.rem_u (i32.div_u (local.get $i) \
+                 (i32.const {divisor})) (i32.const 10)))) ",
+                at + length - behind - place
+            )
+        };
+        let digits = [digit(1, 1), digit(2, 10), digit(3, 100), digit(4, 1000)].concat();
+        let (at, length) = (format!("(i32.const {at})"), format!("(i32.const {length})"));
+        self.repeats(times, |guest| {
+            body(guest.raw(&digits), [Argument::Expression(&at), Argument::Expression(&length)]);
+        })
+    }
+
     /// Takes a handle from the last result, where it is so far in, into `$h`.
     pub(crate) fn takes(&mut self, offset: usize) -> &mut Self {
         self.raw(&format!("(local.set $h (i32.load (i32.const {}))) ", RESULTS + offset))

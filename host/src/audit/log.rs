@@ -34,6 +34,9 @@ pub struct Log {
 struct Appender {
     file: File,
     tail: Option<Tail>,
+    /// The last record that this process has seen in the log, whichever file that was: the head on disk
+    /// says nothing of those that are not sealed yet.
+    seen: Option<Head>,
 }
 
 /// The end of the log.
@@ -53,10 +56,11 @@ impl Log {
         let failed = |error: io::Error| cannot("open", directory, &error);
         durable::private_directory(directory).map_err(failed)?;
         let file = open_file(directory).map_err(failed)?;
-        let log = Self { directory: directory.to_owned(), state: Mutex::new(Appender { file, tail: None }) };
+        let appender = Appender { file, tail: None, seen: None };
+        let log = Self { directory: directory.to_owned(), state: Mutex::new(appender) };
         // The first head comes before the first record: a log without a head was tampered with.
         log.locked(|appender| {
-            if !directory.join(HEAD).exists() && appender.file.metadata()?.len() == 0 {
+            if !directory.join(HEAD).try_exists()? && appender.file.metadata()?.len() == 0 {
                 write_head(directory, Head::empty())?;
             }
             Ok(())
@@ -122,7 +126,7 @@ impl Appender {
             if named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
                 return Ok(());
             }
-            *self = Self { file: open_file(directory)?, tail: None };
+            (self.file, self.tail) = (open_file(directory)?, None);
         }
     }
 
@@ -138,7 +142,7 @@ impl Appender {
         match self.file.write(text) {
             Ok(written) if written == text.len() => {
                 let length = length.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
-                self.tail = Some(Tail { length, head });
+                self.ends_with(Tail { length, head });
                 Ok(())
             }
             Ok(_) => {
@@ -148,6 +152,11 @@ impl Appender {
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn ends_with(&mut self, tail: Tail) {
+        self.tail = Some(tail);
+        self.seen = Some(tail.head);
     }
 
     fn seal(&mut self, directory: &Path) -> io::Result<Head> {
@@ -168,7 +177,8 @@ impl Appender {
     }
 
     /// Reads the end of the log, and has what is wrong there recorded before anything else: bytes
-    /// that a crash left unfinished, and records that the head knows and the log no longer has.
+    /// that a crash left unfinished, and records that the head knows, or this process has seen, and the log
+    /// no longer has.
     /// The head may then move on: `verify` stops at such a record for ever.
     fn read_tail(&mut self, directory: &Path, length: u64) -> io::Result<Tail> {
         let End { mut head, unfinished } = end::find(&self.file, length)?;
@@ -182,14 +192,7 @@ impl Appender {
             head = whole.head;
         }
         // Before bytes count as a crash's: no crash takes back what was known to be on disk.
-        let lost = match read_head(directory) {
-            None => Some((head.count, "there was no head".to_owned())),
-            Some(known) if known == head || end::holds(&self.file, length, known)? => None,
-            Some(Head { count, .. }) => {
-                Some((count, format!("the log no longer has record {count} as the head knew it")))
-            }
-        };
-        let account = match lost {
+        let account = match self.lost(directory, length, head)? {
             Some((known, detail)) => Some((Kind::Missing, detail, Account { known: Some(known), torn: None })),
             None if unfinished.is_empty() || whole.is_some() => None,
             None => {
@@ -203,12 +206,30 @@ impl Appender {
             head = next;
         }
         if text.is_empty() {
-            self.tail = Some(Tail { length, head });
+            self.ends_with(Tail { length, head });
         } else {
             self.write(&text, length, head)?;
             self.seal(directory)?;
         }
         self.tail.ok_or_else(|| io::Error::other("the end of the log is unknown"))
+    }
+
+    /// The number of a record that is known to have been in a log of this length, with this end, and is not
+    /// there any more; and how it is known.
+    fn lost(&self, directory: &Path, length: u64, end: Head) -> io::Result<Option<(u64, String)>> {
+        let Some(sealed) = read_head(directory)? else {
+            return Ok(Some((end.count, "there was no head".to_owned())));
+        };
+        for (known, who) in [(Some(sealed), "the head knew it"), (self.seen, "this run saw it")] {
+            if let Some(known) = known
+                && known != end
+                && !end::holds(&self.file, length, known)?
+            {
+                let Head { count, .. } = known;
+                return Ok(Some((count, format!("the log no longer has record {count} as {who}"))));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -231,8 +252,14 @@ fn open_file(directory: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn read_head(directory: &Path) -> Option<Head> {
-    serde_json::from_slice(&std::fs::read(directory.join(HEAD)).ok()?).ok()
+/// The head; none where there is none that means anything. What only cannot be read now is an error: it
+/// must not be held against the log.
+fn read_head(directory: &Path) -> io::Result<Option<Head>> {
+    match std::fs::read(directory.join(HEAD)) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn write_head(directory: &Path, head: Head) -> io::Result<()> {

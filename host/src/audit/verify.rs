@@ -6,11 +6,22 @@ use super::{
     record::Record,
 };
 use crate::error::{Error, Result};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use std::{
     fs::File,
-    io::{self, BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader, Read as _},
     path::Path,
+    thread,
+    time::{Duration, Instant},
 };
+
+/// How long a log may be held by others before its check is given up: a record takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is tried meanwhile.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A log that is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,15 +50,66 @@ pub struct Unreadable {
     pub bytes: usize,
 }
 
-/// Checks every record and the head.
+/// Checks every record and the head, as they are at one moment: others may be appending. The inner
+/// result names the first record that is changed, missing, out of place or unfinished. A log that
+/// cannot be read counts as broken at the record that was to be read.
 ///
 /// # Errors
-/// The first record that is changed, missing, out of place or unfinished. A log that cannot be
-/// read counts as broken at the record that was to be read.
-pub fn verify(directory: &Path) -> Result<Verified, Broken> {
-    let mut walk = Walk { head: Head::empty(), unfinished: None, sealed: head(directory)? };
-    if let Some(file) = open(directory).map_err(|error| walk.broken(format!("cannot be read: {error}")))? {
-        let mut reader = BufReader::new(file);
+/// Somebody else holds the log, and so it cannot be told.
+pub fn verify(directory: &Path) -> Result<Result<Verified, Broken>> {
+    verify_within(directory, PATIENCE)
+}
+
+fn verify_within(directory: &Path, patience: Duration) -> Result<Result<Verified, Broken>> {
+    let broken = |why: io::Error| Broken { record: 1, what: format!("cannot be read: {why}") };
+    let opened = match open(directory) {
+        Ok(opened) => opened,
+        Err(error) => return Ok(Err(broken(error))),
+    };
+    // While nobody appends: neither is a line half written, nor is the head ahead of the log.
+    if let Some(file) = &opened
+        && let Err(error) = lock(file, patience)
+    {
+        return match error {
+            Errno::WOULDBLOCK => Err(in_use(directory, patience)),
+            other => Ok(Err(broken(other.into()))),
+        };
+    }
+    let sealed = head(directory);
+    let log = match opened.map(|file| file.metadata().map(|found| (found.len(), file))).transpose() {
+        Ok(log) => log,
+        Err(error) => return Ok(Err(broken(error))),
+    };
+    // What is appended from here on is no part of the log that is checked.
+    if let Some((_, file)) = &log {
+        flock(file, FlockOperation::Unlock).unwrap_or_default();
+    }
+    Ok(sealed.and_then(|sealed| check(log, sealed)))
+}
+
+/// Waits until nobody appends.
+fn lock(file: &File, patience: Duration) -> rustix::io::Result<()> {
+    let start = Instant::now();
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockShared) {
+            Err(Errno::WOULDBLOCK) if start.elapsed() < patience => thread::sleep(PAUSE),
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+fn in_use(directory: &Path, patience: Duration) -> Error {
+    Error::failed(format!("the audit log in {} was not checked: it is in use", directory.display()))
+        .cause(format!("another process has kept {LOG} locked for {} s", patience.as_secs()))
+        .next(format!("try again; `fuser -v {}` names the process", directory.join(LOG).display()))
+}
+
+/// Checks a log as far as it went when its head was read.
+fn check(log: Option<(u64, File)>, sealed: Option<Head>) -> Result<Verified, Broken> {
+    let mut walk = Walk { head: Head::empty(), unfinished: None, sealed };
+    if let Some((length, file)) = log {
+        let mut reader = BufReader::new(file.take(length));
         let mut line = Vec::new();
         loop {
             line.clear();

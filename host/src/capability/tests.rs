@@ -5,10 +5,16 @@ use crate::{
     ca::configured::Authority,
     digest::Digest,
     machine::{facts::Facts, files::Root},
-    operation::{fact::Fact, key::Ensure, session::Renewal},
+    operation::{authority, fact::Fact, key::Ensure, session::Renewal},
     policy::{authorize::Circumstances, file::Procedure, pattern::Places},
 };
-use std::{collections::BTreeSet, path::Path, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 /// A run that is under way, of a procedure that is granted this.
 fn state(scratch: &Path, grants: &str) -> State {
@@ -23,7 +29,7 @@ fn state(scratch: &Path, grants: &str) -> State {
         places: Places { sshd_config: "/nonexistent/sshd_config".parse().unwrap(), home: None },
         protected: Vec::new(),
         confirmed: BTreeSet::new(),
-        keys: BTreeSet::new(),
+        keys: BTreeMap::new(),
     };
     let renewal = Renewal { after_percent: 50, machine_id: String::new(), force: false, now: 0 };
     let (facts, authority) = (Facts::read(Path::new("/nonexistent")), Rc::new(Authority::none()));
@@ -86,4 +92,21 @@ fn a_key_that_is_asked_for_twice_is_made_once() {
     assert_eq!((first.public, staged(&state)), (second.public, 2));
     let other = state.perform(ensure("ecdsa-sha2-nistp256")).unwrap().unwrap_err();
     assert_eq!(other.code, "algorithm");
+}
+
+/// Who may lay links below the wildcard of a key's grant does not choose where its certificate goes.
+#[test]
+fn beside_a_key_below_a_wildcard_no_link_is_followed() {
+    let scratch = tempfile::tempdir().unwrap();
+    let at = scratch.path().canonicalize().unwrap();
+    std::fs::create_dir(at.join("own")).unwrap();
+    let path = |name: &str| -> AbsolutePath { at.join(name).to_str().unwrap().parse().unwrap() };
+    let grants = format!("keys = [\"{}/*/key\"]\ncertificates = [\"beside-key\"]", at.display());
+    let mut state = state(&at, &grants);
+    state.perform(Ensure { path: path("own/key"), algorithm: "ssh-ed25519".to_owned() }).unwrap().unwrap();
+    let read = || authority::Read(path("own/key-cert.pub"));
+    assert!(state.perform(read()).unwrap().unwrap().is_none());
+    std::fs::rename(at.join("own"), at.join("somebody-elses")).unwrap();
+    std::os::unix::fs::symlink("somebody-elses", at.join("own")).unwrap();
+    assert_eq!(state.perform(read()).unwrap().unwrap_err().code, "untrusted-path");
 }

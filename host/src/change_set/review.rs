@@ -4,12 +4,13 @@ use super::{ChangeSet, Request, staged::After};
 use crate::{
     ca::certificate,
     machine::keys::{holds_private_key, replaced::Replaced},
+    policy::{file::Service, name::Name},
     text::{neutral, neutral_lines},
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use similar::TextDiff;
 use ssh_key::PublicKey;
-use std::time::Duration;
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// What happens to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -51,15 +52,51 @@ pub struct Review {
     /// The files.
     pub files: Vec<Entry>,
     /// The services that are reloaded, in order.
-    pub reloads: Vec<String>,
+    pub reloads: Vec<Reloading>,
+}
+
+/// A service that is reloaded: to a program its name; to a person also who is told, since a policy can
+/// call anything `ssh`.
+#[derive(Clone, Debug)]
+pub struct Reloading {
+    name: String,
+    told: String,
+}
+
+impl Reloading {
+    /// A service, as a policy describes it.
+    #[must_use]
+    pub fn of(name: &Name, service: &Service) -> Self {
+        Self { name: name.to_string(), told: service.to_string() }
+    }
+
+    /// What the policy calls it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for Reloading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.told)
+    }
+}
+
+impl Serialize for Reloading {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.name)
+    }
 }
 
 impl Review {
-    /// The review of a change set. `roots`: the keys of the CA that will sign; none: not known.
+    /// The review of a change set. `services`: those of the policy. `roots`: the keys of the CA that will
+    /// sign; none: not known.
     #[must_use]
-    pub fn of(changes: &ChangeSet, roots: &[PublicKey]) -> Self {
-        let reloads = changes.reloads().iter().map(ToString::to_string).collect();
-        Self { files: changes.staged().iter().map(|staged| entry(changes, staged, roots)).collect(), reloads }
+    pub fn of(changes: &ChangeSet, services: &BTreeMap<Name, Service>, roots: &[PublicKey]) -> Self {
+        let reloads = changes.reloads().iter().filter_map(|name| Some(Reloading::of(name, services.get(name)?)));
+        let files = changes.staged().iter().map(|staged| entry(changes, staged, roots));
+        Self { files: files.collect(), reloads: reloads.collect() }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     audit::Kind,
     broker::Identity,
     ca::step::Identification,
-    change_set::review::Review,
+    change_set::review::{Reloading, Review},
     context::Context,
     enrolment::Enrolment,
     error::{Error, Exit, Result},
@@ -76,7 +76,7 @@ impl Plan {
         let enrolment = new_terms(context, &planned)?;
         let unserved = serve::unserved(context, &planned)?;
         if !unserved.is_empty() {
-            review.reloads = unserved.services();
+            review.reloads = unserved.reviewed();
         }
         report::header(output, context, &planned)?;
         report::review(output, &review)?;
@@ -85,7 +85,7 @@ impl Plan {
         report::enrolment(output, enrolment.as_ref())?;
         let would = [
             (!planned.session.changes.is_empty()).then(|| format!("change {}", count(review.files.len(), "file"))),
-            (!unserved.is_empty()).then(|| format!("reload {}", review.reloads.join(", "))),
+            (!unserved.is_empty()).then(|| format!("reload {}", unserved.services().join(", "))),
             enrolment.as_ref().map(|_| "enrol this machine on new terms".to_owned()),
         ];
         let would: Vec<String> = would.into_iter().flatten().collect();
@@ -119,13 +119,16 @@ impl Apply {
         let policies = context.policies()?;
         let run = transaction::next_run(&context.state)?;
         let planned = self.procedure.plan(context, &policies, output, Some(run))?;
-        let review = planned.review();
+        let mut review = planned.review();
+        let unserved = serve::unserved(context, &planned)?;
+        if !unserved.is_empty() {
+            review.reloads = unserved.reviewed();
+        }
         report::header(output, context, &planned)?;
         report::review(output, &review)?;
         report::messages(output, &planned.session.messages)?;
         let enrolment = new_terms(context, &planned)?;
         report::enrolment(output, enrolment.as_ref())?;
-        let unserved = serve::unserved(context, &planned)?;
         if !unserved.is_empty() {
             return self.reload_only(context, output, planned, &unserved);
         }
@@ -251,6 +254,7 @@ impl ProcedureArgs {
     }
 }
 
-fn reloading(reloads: &[String]) -> String {
-    if reloads.is_empty() { String::new() } else { format!(" and reload {}", reloads.join(", ")) }
+fn reloading(reloads: &[Reloading]) -> String {
+    let names: Vec<&str> = reloads.iter().map(Reloading::name).collect();
+    if names.is_empty() { String::new() } else { format!(" and reload {}", names.join(", ")) }
 }

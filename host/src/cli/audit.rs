@@ -66,7 +66,7 @@ impl Log {
 }
 
 fn verify(context: &Context, output: Output) -> Result<Exit> {
-    match audit::verify(context.log.directory()) {
+    match audit::verify(context.log.directory())? {
         Ok(verified) => {
             output.line(format!(
                 "{}, chain intact",

@@ -2,17 +2,18 @@
 
 use super::output::{Output, Style};
 use crate::{
+    change_set::review::Reloading,
     context::Context,
     error::{Error, Exit, Result},
     policy::{
-        file::{CertificateGrant, KeyGrant, Procedure},
+        file::{CertificateGrant, KeyGrant, Procedure, Service},
         name::Name,
-        store::{Granting, Origin},
+        store::Granting,
     },
-    text::neutral,
 };
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
@@ -110,17 +111,14 @@ fn object<'a>(context: &Context, granting: &'a Granting) -> PolicyObject<'a> {
         name: name.as_str(),
         summary: &procedure.summary,
         settings: settings(procedure),
-        grants: grants(procedure),
+        grants: grants(procedure, &policy.services),
     });
     PolicyObject {
         name: policy.name.as_str(),
         version: &policy.version,
         summary: &policy.summary,
         component: granting.digest.to_string(),
-        origin: match &granting.origin {
-            Origin::Bundled => "bundled".to_owned(),
-            Origin::File(file) => neutral(&file.display().to_string()),
-        },
+        origin: granting.origin.to_string(),
         applies: policy.applies(context),
         procedures: procedures.collect(),
     }
@@ -140,7 +138,7 @@ fn settings(procedure: &Procedure) -> Vec<SettingObject<'_>> {
 }
 
 /// Every grant, in a few words each.
-fn grants(procedure: &Procedure) -> Vec<String> {
+fn grants(procedure: &Procedure, services: &BTreeMap<Name, Service>) -> Vec<String> {
     let mut all = Vec::new();
     let mut add = |what: &str, list: Vec<String>| {
         if !list.is_empty() {
@@ -168,8 +166,9 @@ fn grants(procedure: &Procedure) -> Vec<String> {
     if !keywords.is_empty() {
         all.push(format!("change these keywords of sshd: {}", keywords.join(", ")));
     }
-    for name in procedure.services.keys() {
-        all.push(format!("have a service reloaded: {name}"));
+    // Under its name a policy can have anything reloaded.
+    for (name, service) in services.iter().filter(|(name, _)| procedure.services.contains_key(name)) {
+        all.push(format!("have a service reloaded: {}", Reloading::of(name, service)));
     }
     if !procedure.log.is_empty() {
         all.push("tell you something".to_owned());

@@ -15,7 +15,6 @@ use crate::{
         Done, Planned, Work,
         serve::{self, Unserved},
     },
-    policy::store::Origin,
     text::count,
     transaction::LeftAlone,
 };
@@ -28,16 +27,13 @@ pub(super) fn header(output: Output, context: &Context, planned: &Planned<'_>) -
     let facts = &context.facts;
     let sshd = planned.session.sshd_version().map(|version| format!("OpenSSH {version} · ")).unwrap_or_default();
     let policy = &planned.granting.policy;
-    let origin = match &planned.granting.origin {
-        Origin::Bundled => "bundled".to_owned(),
-        Origin::File(file) => file.display().to_string(),
-    };
     let line = format!(
-        "{} · {sshd}init {} · policy {} {} ({origin})",
+        "{} · {sshd}init {} · policy {} {} ({})",
         facts.os_name,
         facts.init.as_str(),
         policy.name,
-        policy.version
+        policy.version,
+        planned.granting.origin
     );
     output.line(output.paint(Style::Dim, &line))
 }

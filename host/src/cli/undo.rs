@@ -45,7 +45,7 @@ impl Undo {
         let undone = undo.run.clone();
         let shown = review::Review {
             files: undo.changes.iter().map(entry).collect(),
-            reloads: undo.reloads.iter().map(|reload| reload.name.to_string()).collect(),
+            reloads: undo.reloads.iter().map(|reload| review::Reloading::of(&reload.name, &reload.service)).collect(),
         };
         output.line(format!("Taking back {undone}"))?;
         report::review(output, &shown)?;

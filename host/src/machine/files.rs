@@ -284,6 +284,16 @@ impl Place {
         Self { directory: Arc::clone(&self.directory), name: name.to_owned() }
     }
 
+    /// The same place by the open directory of another one, where that is just this one's: two that
+    /// are kept then take one descriptor.
+    #[must_use]
+    pub fn by_way_of(&self, other: &Self) -> Option<Self> {
+        let (ours, theirs) = (&self.directory, &other.directory);
+        let is_same = (ours.device, ours.inode, ours.trusted) == (theirs.device, theirs.inode, theirs.trusted)
+            && ours.path == theirs.path;
+        is_same.then(|| other.sibling(&self.name))
+    }
+
     /// The names in the directory, sorted; names that are not UTF-8 are left out.
     ///
     /// # Errors

@@ -95,7 +95,7 @@ impl Operation for Ensure {
         let comment = format!("root@{}", session.facts.hostname);
         let made = keys::generate(algorithm, &comment).map_err(|error| wrong(error.to_string()))?;
         let place = session.existing_place(path, granted.literal())?;
-        let public = stage(session, path, &place, made, granted.grant(), Some(0o644))?;
+        let public = stage(session, path, &place, made, granted, Some(0o644))?;
         Ok(KeyPair { path: path.clone(), public, replaces: None })
     }
 }
@@ -127,28 +127,28 @@ impl Operation for Replace {
         let made = keys::generate_like(&old.public, &comment)
             .map_err(|error| Failure::new(error.code(), format!("{path}: {error}")).about("path", path))?;
         let place = session.existing_place(path, granted.literal())?;
-        let public = stage(session, path, &place, made, granted.grant(), None)?;
+        let public = stage(session, path, &place, made, granted, None)?;
         Ok(KeyPair { path: path.clone(), public, replaces: Some(old.public) })
     }
 }
 
 /// Stages a key pair that was made: the private half, and the public one beside it.
-fn stage(
+fn stage<O>(
     session: &mut Session,
     path: &AbsolutePath,
     place: &Place,
     made: NewKey,
-    grant: &str,
+    granted: &Granted<O>,
     public_mode: Option<u32>,
 ) -> Result<PublicKey, Failure> {
     let line = made.public_file().map_err(|error| Failure::new(error.code(), error.to_string()).about("path", path))?;
     let NewKey { private, public } = made;
     let after = After::PrivateKey { text: private, public: public.clone() };
-    session.changes.stage(path.clone(), place.clone(), after, grant.to_owned())?;
+    session.changes.stage(path.clone(), place.clone(), after, granted.grant().to_owned())?;
     let (public_path, public_place) = beside(path, place, ".pub")?;
     let after = After::Bytes { contents: line.into_bytes(), mode: public_mode };
-    session.changes.stage(public_path, public_place, after, grant.to_owned())?;
-    session.circumstances.keys.insert(path.clone());
+    session.changes.stage(public_path, public_place, after, granted.grant().to_owned())?;
+    session.circumstances.hold(path, granted.literal());
     Ok(public)
 }
 
@@ -169,6 +169,6 @@ fn open(session: &mut Session, path: &AbsolutePath, literal: usize) -> Result<Op
     let public = session.changes.look(&public_place)?;
     let public = keys::public_of(&private.contents, public.as_ref().map(|public| public.contents.as_slice()))
         .map_err(|error| Failure::new("not-a-key", format!("{path}: {error}")).about("path", path))?;
-    session.circumstances.keys.insert(path.clone());
+    session.circumstances.hold(path, literal);
     Ok(Some(KeyPair { path: path.clone(), public, replaces: None }))
 }

@@ -4,10 +4,7 @@ use super::{
     Failure, Operation, Session,
     session::{Level, Message},
 };
-use crate::{broker::Granted, policy::need::Need, text::neutral};
-
-/// The longest line a guest can say, in characters; the rest is cut.
-const LONGEST: usize = 1000;
+use crate::{broker::Granted, policy::need::Need, runtime::limits::LINE_CHARACTERS, text::neutral};
 
 /// Says something to the operator.
 #[derive(Debug)]
@@ -30,7 +27,7 @@ impl Operation for Say {
 
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<(), Failure> {
         let Self { level, text } = granted.operation();
-        let text = neutral(&text.chars().take(LONGEST).collect::<String>());
+        let text = neutral(&text.chars().take(LINE_CHARACTERS).collect::<String>());
         session.messages.push(Message { level: *level, text });
         Ok(())
     }

@@ -5,6 +5,7 @@ use crate::{
     broker::{Broker, Identity},
     ca,
     change_set::review::Review,
+    cli::output::Output,
     context::Context,
     enrolment::Enrolment,
     error::{Error, Exit, Result},
@@ -20,7 +21,7 @@ use crate::{
     runtime,
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     process,
     sync::{Arc, mpsc::channel},
     thread,
@@ -115,7 +116,7 @@ fn run_guest(
         places: context.places.clone(),
         protected: context.protected.clone(),
         confirmed,
-        keys: BTreeSet::new(),
+        keys: BTreeMap::new(),
     };
     let renewal = Renewal {
         after_percent: context.renew_after,
@@ -140,7 +141,7 @@ fn run_guest(
 /// What the watch does about a host call that does not come back: says so, and ends the process.
 /// The call itself is on record already.
 fn overdue(context: &Context, identity: &Identity) -> impl Fn(&'static str) + Send + 'static {
-    let log = context.log.clone();
+    let (log, output) = (context.log.clone(), Output::new(context.json));
     let identity = identity.clone();
     move |capability| {
         let seconds = runtime::limits::HOST_CALL_TIME.as_secs();
@@ -156,7 +157,7 @@ fn overdue(context: &Context, identity: &Identity) -> impl Fn(&'static str) + Se
         .next(next);
         let event = identity.event(EventKind::Ended).capability(capability).detail(error.message());
         record_in_time(&log, event, RECORD);
-        crate::cli::output::Output::new(false).failure(&error);
+        output.failure(&error);
         exec::end_all();
         process::exit(i32::from(Exit::Refused.code()));
     }
@@ -184,7 +185,7 @@ impl Planned<'_> {
             Some((_, request)) => self.session.authority.open().and_then(|authority| authority.roots(request.kind)),
             None => Ok(Vec::new()),
         };
-        Review::of(&self.session.changes, &roots.unwrap_or_default())
+        Review::of(&self.session.changes, &self.granting.policy.services, &roots.unwrap_or_default())
     }
 
     /// The enrolment that holds once this has been applied; none where the procedure names no renewal.

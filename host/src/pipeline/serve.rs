@@ -7,6 +7,7 @@ use crate::{
     audit::Kind as EventKind,
     broker::Identity,
     ca::{self, Certificate, Kind, certificate, verify},
+    change_set::review::Reloading,
     cli::progress::Progress,
     context::Context,
     enrolment::Enrolment,
@@ -60,6 +61,12 @@ impl Unserved {
     #[must_use]
     pub fn services(&self) -> Vec<String> {
         self.reloads.iter().map(|reload| reload.name.to_string()).collect()
+    }
+
+    /// The same, to look at.
+    #[must_use]
+    pub fn reviewed(&self) -> Vec<Reloading> {
+        self.reloads.iter().map(|reload| Reloading::of(&reload.name, &reload.service)).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     ca::{Kind, Principals},
     machine::path::AbsolutePath,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the decision depends on besides the policy.
 #[derive(Clone, Debug)]
@@ -20,8 +20,9 @@ pub struct Circumstances {
     pub protected: Vec<AbsolutePath>,
     /// The names that the operator confirmed for this machine.
     pub confirmed: BTreeSet<String>,
-    /// Private keys the procedure was given handles to, in this run.
-    pub keys: BTreeSet<AbsolutePath>,
+    /// Private keys the procedure was given handles to, in this run, each with how many segments of its
+    /// path were written out: what lies beside it may be reached by these only.
+    pub keys: BTreeMap<AbsolutePath, usize>,
 }
 
 /// The grant that answered a need.
@@ -43,6 +44,13 @@ pub struct Denial {
 }
 
 impl Circumstances {
+    /// Notes a key that the procedure was given a handle to; of several ways to it, the one that was
+    /// written out furthest.
+    pub fn hold(&mut self, key: &AbsolutePath, literal: usize) {
+        let known = self.keys.entry(key.clone()).or_insert(literal);
+        *known = literal.max(*known);
+    }
+
     /// Whether something lies within what no grant covers.
     #[must_use]
     pub fn is_protected(&self, path: &AbsolutePath) -> bool {
@@ -149,12 +157,10 @@ impl Decision<'_> {
     /// Two grants: one for the key, one for what becomes of the machine's identity.
     fn replaced_key(&self, path: &AbsolutePath) -> Result<Option<Permit>, Denial> {
         self.unprotected(path)?;
-        let listed = self.procedure.keys.contains(&KeyGrant::SshdHostKeys) && self.circumstances.keys.contains(path);
-        let key = if listed {
-            // sshd named it: its path is as good as written out.
-            Some(Permit { grant: "keys sshd-host-keys".to_owned(), literal: path.segments().count() })
-        } else {
-            self.key(path)?
+        let listed = self.procedure.keys.contains(&KeyGrant::SshdHostKeys);
+        let key = match self.circumstances.keys.get(path).filter(|_| listed) {
+            Some(literal) => Some(Permit { grant: "keys sshd-host-keys".to_owned(), literal: *literal }),
+            None => self.key(path)?,
         };
         let Some(key) = key else { return Ok(None) };
         let Some(authority) = self.authority(Action::Rekey, Kind::Host) else {
@@ -166,20 +172,25 @@ impl Decision<'_> {
 
     fn certificate(&self, path: &AbsolutePath) -> Result<Option<Permit>, Denial> {
         self.unprotected(path)?;
-        let beside = self.procedure.certificates.contains(&CertificateGrant::BesideKey)
-            && self.circumstances.keys.iter().any(|key| path.as_str().strip_suffix("-cert.pub") == Some(key.as_str()));
-        if beside {
-            // The path of a key that sshd or the operator named is as good as written out.
-            return Ok(Some(Permit { grant: "certificates beside-key".to_owned(), literal: path.segments().count() }));
-        }
-        Ok(self.covered(
+        let named = self.covered(
             path,
             "certificates",
             self.procedure.certificates.iter().filter_map(|grant| match grant {
                 CertificateGrant::At(pattern) => Some(pattern),
                 CertificateGrant::BesideKey => None,
             }),
-        ))
+        );
+        Ok([named, self.beside_key(path)].into_iter().flatten().max_by_key(|permit| permit.literal))
+    }
+
+    /// What lies beside a key is reached as the key was: no link below a wildcard of its grant is followed.
+    fn beside_key(&self, path: &AbsolutePath) -> Option<Permit> {
+        if !self.procedure.certificates.contains(&CertificateGrant::BesideKey) {
+            return None;
+        }
+        let key: AbsolutePath = path.as_str().strip_suffix("-cert.pub")?.parse().ok()?;
+        let literal = *self.circumstances.keys.get(&key)?;
+        Some(Permit { grant: "certificates beside-key".to_owned(), literal })
     }
 
     fn authority(&self, action: Action, kind: Kind) -> Option<Permit> {
@@ -206,6 +217,53 @@ impl Decision<'_> {
                 reason: Some(format!("{own} is Warded's own or a CA's: no grant covers it")),
                 grant: None,
             }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "/srv/keys/a/key";
+    const CERTIFICATE: &str = "/srv/keys/a/key-cert.pub";
+    const BESIDE: &str = "certificates = ['beside-key']";
+
+    /// A key that was opened below a wildcard does not make the rest of its path the operator's words.
+    #[test]
+    fn what_belongs_to_a_key_is_reached_as_the_key_was() {
+        let certificate = |path: &str| Need::WriteCertificate(path.parse().unwrap());
+        let replace = || Need::ReplaceKey(KEY.parse().unwrap());
+        let rekeys = |keys: &str| format!("authority = ['rekey host']\nkeys = [{keys}]");
+        for (grants, opened, need, expected) in [
+            // As sshd named it, or as it is written out in the policy.
+            (BESIDE.to_owned(), &[4][..], certificate(CERTIFICATE), Some(4)),
+            (BESIDE.to_owned(), &[2], certificate(CERTIFICATE), Some(2)),
+            // By both ways, in either order.
+            (BESIDE.to_owned(), &[2, 4], certificate(CERTIFICATE), Some(4)),
+            (BESIDE.to_owned(), &[4, 2], certificate(CERTIFICATE), Some(4)),
+            (BESIDE.to_owned(), &[], certificate(CERTIFICATE), None),
+            (BESIDE.to_owned(), &[4], certificate("/srv/keys/a/key"), None),
+            (BESIDE.to_owned(), &[4], certificate("/srv/keys/b/key-cert.pub"), None),
+            // A grant beside it narrows nothing, and widens what it says.
+            (format!("certificates = ['beside-key', '{CERTIFICATE}']"), &[2], certificate(CERTIFICATE), Some(4)),
+            ("certificates = ['beside-key', '/srv/*/a/*']".to_owned(), &[2], certificate(CERTIFICATE), Some(2)),
+            (rekeys("'sshd-host-keys'"), &[4], replace(), Some(4)),
+            (rekeys("'sshd-host-keys', '/srv/keys/*/key'"), &[2], replace(), Some(2)),
+            (rekeys("'/srv/keys/*/key'"), &[2], replace(), Some(2)),
+            (rekeys(&format!("'{KEY}'")), &[4], replace(), Some(4)),
+            (rekeys("'sshd-host-keys'"), &[], replace(), None),
+        ] {
+            let mut circumstances = Circumstances {
+                places: Places { sshd_config: "/etc/ssh/sshd_config".parse().unwrap(), home: None },
+                protected: Vec::new(),
+                confirmed: BTreeSet::new(),
+                keys: BTreeMap::new(),
+            };
+            opened.iter().for_each(|literal| circumstances.hold(&KEY.parse().unwrap(), *literal));
+            let procedure: Procedure = toml::from_str(&format!("summary = 's'\n{grants}")).unwrap();
+            let permit = authorize(&procedure, &circumstances, &need);
+            assert_eq!(permit.ok().map(|permit| permit.literal), expected, "{grants} {opened:?} {need:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 use std::{
     borrow::Cow,
-    fmt::Display,
+    fmt::{self, Display},
     fs,
     path::{Path, PathBuf},
 };
@@ -38,6 +38,16 @@ pub enum Origin {
     Bundled,
     /// A file, next to which its component lies.
     File(PathBuf),
+}
+
+/// In words that a terminal shows as they are: anybody may have named the file.
+impl Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bundled => f.write_str("bundled"),
+            Self::File(file) => f.write_str(&shown(file)),
+        }
+    }
 }
 
 /// The largest file that is read as a component.
@@ -105,7 +115,7 @@ pub fn load(directory: &Path) -> Result<Vec<Granting>> {
     for file in files(directory)? {
         let granting = load_file(&file)?;
         if all.iter().any(|other| other.policy.name == granting.policy.name) {
-            return Err(Error::usage(format!("{}: the name {} is taken", file.display(), granting.policy.name))
+            return Err(Error::usage(format!("{}: the name {} is taken", shown(&file), granting.policy.name))
                 .next("give the policy another name; those of the binary are reserved"));
         }
         all.push(granting);
@@ -119,7 +129,7 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
         Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => {
-            return Err(Error::failed(format!("cannot read the policies in {}", directory.display())).cause(error));
+            return Err(Error::failed(format!("cannot read the policies in {}", shown(directory))).cause(error));
         }
     };
     files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
@@ -127,8 +137,11 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+fn shown(path: &Path) -> String {
+    neutral(&path.display().to_string())
+}
+
 fn load_file(file: &Path) -> Result<Granting> {
-    let shown = |what: &Path| neutral(&what.display().to_string());
     let unreadable = |what: &Path, why: &dyn Display| Error::failed(format!("cannot read {}", shown(what))).cause(why);
     let read = |what: &Path, limit| {
         files::read_ours(what, limit, |why| unreadable(what, why))?
@@ -283,5 +296,28 @@ mod tests {
         fs::write(directory.path().join("mine.wasm"), OFFERED[0].component).unwrap();
         let error = load(directory.path()).unwrap_err();
         assert!(error.message().ends_with("the name unix is taken"), "{error}");
+    }
+
+    #[test]
+    fn the_name_of_a_policy_file_reaches_no_terminal_raw() {
+        const NAME: &str = "\u{1b}[2Jmine";
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path().join(NAME);
+        // A file where the directory should be.
+        fs::write(&directory, "").unwrap();
+        let unreadable = load(&directory).unwrap_err().to_string();
+        fs::remove_file(&directory).unwrap();
+        fs::create_dir(&directory).unwrap();
+        let file = directory.join(format!("{NAME}.toml"));
+        fs::write(&file, OFFERED[0].policy).unwrap();
+        fs::write(file.with_extension("wasm"), OFFERED[0].component).unwrap();
+        let taken = load(&directory).unwrap_err().to_string();
+        fs::write(file.with_extension("wasm"), "").unwrap();
+        let another = load(&directory).unwrap_err().to_string();
+        fs::remove_file(file.with_extension("wasm")).unwrap();
+        let missing = load(&directory).unwrap_err().to_string();
+        for text in [unreadable, taken, another, missing, Origin::File(file).to_string()] {
+            assert!(text.lines().all(crate::text::is_neutral), "{text:?}");
+        }
     }
 }

@@ -10,9 +10,6 @@ use crate::{
 };
 use wasmtime::{Trap, WasmBacktrace};
 
-/// The details of a guest's error that are shown.
-const DETAILS: usize = 20;
-
 /// A failure, as a guest gets it.
 impl From<Failure> for types::Error {
     fn from(failure: Failure) -> Self {
@@ -28,7 +25,7 @@ pub(super) fn ended_with(procedure: &Name, error: &types::Error, authority: Opti
         return Error::from(failure).state("nothing was changed");
     }
     let mut ended = Error::failed(format!("{procedure} gave up ({}): {}", short(&error.code), short(&error.message)));
-    for types::Setting { name, value } in error.details.iter().take(DETAILS) {
+    for types::Setting { name, value } in error.details.iter().take(limits::ERROR_DETAILS) {
         // A procedure that knows what to do next says so in a detail of that name.
         ended = if name == "next" {
             ended.next(short(value))
@@ -36,7 +33,7 @@ pub(super) fn ended_with(procedure: &Name, error: &types::Error, authority: Opti
             ended.seen(format!("{}: {}", short(name), short(value)))
         };
     }
-    if let Some(more) = error.details.len().checked_sub(DETAILS).filter(|more| *more > 0) {
+    if let Some(more) = error.details.len().checked_sub(limits::ERROR_DETAILS).filter(|more| *more > 0) {
         ended = ended.seen(format!("and {more} more details"));
     }
     ended.state("nothing was changed")
@@ -78,5 +75,5 @@ pub(super) fn trapped(procedure: &Name, error: &wasmtime::Error) -> Error {
 
 /// A text of a guest's, or with a guest's names in it.
 pub(super) fn short(text: &str) -> String {
-    neutral(&text.chars().take(500).collect::<String>())
+    neutral(&text.chars().take(limits::ERROR_CHARACTERS).collect::<String>())
 }

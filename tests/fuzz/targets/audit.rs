@@ -31,7 +31,7 @@ fn as_it_is(directory: &Path, data: &[u8]) {
     let lines = data[..middle].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
     let records: Vec<_> = audit::read(directory).unwrap().collect();
     assert!(records.len() >= lines.min(1));
-    let before = audit::verify(directory);
+    let before = audit::verify(directory).unwrap();
     match &before {
         Ok(whole) => assert_eq!(records.iter().flatten().count() as u64, whole.records),
         Err(broken) => is_harmless(&broken.to_string()),
@@ -41,7 +41,7 @@ fn as_it_is(directory: &Path, data: &[u8]) {
     if log.append(&Event::new(1, Kind::Started)).is_err() {
         return;
     }
-    let after = audit::verify(directory);
+    let after = audit::verify(directory).unwrap();
     match before {
         Ok(whole) => assert!(after.is_ok_and(|after| after.records > whole.records)),
         // Only what a crash leaves at the end can be accounted for.
@@ -58,7 +58,7 @@ fn spoiled(directory: &Path, data: &[u8]) {
         log.append(&Event::new(u64::from(*at), Kind::Asked).need(&text).detail(&text)).unwrap();
     }
     log.seal().unwrap();
-    let written = audit::verify(directory).unwrap().records;
+    let written = audit::verify(directory).unwrap().unwrap().records;
     assert_eq!(written, texts.chunks(40).take(8).count() as u64);
     for record in audit::read(directory).unwrap() {
         serde_json::to_string(&record.unwrap()).unwrap();
@@ -69,7 +69,7 @@ fn spoiled(directory: &Path, data: &[u8]) {
     if let Some(byte) = bytes.get_mut(usize::from(*at) * length / 256).filter(|byte| **byte != *with) {
         *byte = *with;
         fs::write(&file, &bytes).unwrap();
-        let broken = audit::verify(directory).unwrap_err();
+        let broken = audit::verify(directory).unwrap().unwrap_err();
         assert!((1..=written).contains(&broken.record), "{broken}");
     }
 }

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use std::{collections::BTreeSet, sync::OnceLock};
+use std::{collections::{BTreeMap, BTreeSet}, sync::OnceLock};
 use warded_fuzz::{
     ca::Kind,
     is_harmless,
@@ -23,7 +23,7 @@ fn circumstances() -> &'static Circumstances {
         places: Places { sshd_config: "/etc/ssh/sshd_config".parse().unwrap(), home: "/root".parse().ok() },
         protected: OWN.iter().map(|path| path.parse().unwrap()).collect(),
         confirmed: BTreeSet::from(["web1.example.org".to_owned()]),
-        keys: BTreeSet::from(["/etc/ssh/ssh_host_rsa_key".parse().unwrap()]),
+        keys: BTreeMap::from([("/etc/ssh/ssh_host_rsa_key".parse().unwrap(), 3)]),
     })
 }
 

@@ -20,9 +20,34 @@ fn policies_are_listed_and_shown() {
     assert_eq!(grants.as_array().unwrap().len(), 1);
     assert!(grants[0].as_str().unwrap().contains("/etc/hostname"), "{grants}");
     let words = machine.warded(["policy", "show", "unix"]).ends(0).stdout;
-    for part in ["certify-host", "renew-host", "--set principal=", "hostcertificate"] {
+    for part in
+        ["certify-host", "renew-host", "--set principal=", "hostcertificate", "ssh (ssh.service or sshd.service; "]
+    {
         assert!(words.contains(part), "{part}: {words}");
     }
+}
+
+/// A policy can call anything `ssh`: what is reloaded under that name is said wherever it is reviewed.
+#[test]
+fn what_is_reloaded_is_said() {
+    const SAID: &str = "ssh (nginx.service; else SIGHUP to sshd)";
+    let machine = Machine::start();
+    let mut grants = Grants::of(&["services.ssh = [\"reload\"]"]);
+    grants.add(&format!("files.write = [\"{}\"]", machine.path("ssh/motd").display()));
+    grants.write_demo(&machine.path("policies"));
+    let file = machine.path("policies/writer.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replacen("\"ssh.service\"", "\"nginx.service\"", 1)).unwrap();
+    let path = format!("path={}", machine.path("ssh/motd").display());
+    let line = format!("> reload {SAID}\n");
+    let run = |words: &[&str]| Run::of(machine.warded_command([]).args(words));
+    let set = ["write-file", "--policy", "writer", "--set", &path, "--set", "reload=yes"];
+    assert!(run(&["policy", "show", "writer"]).ends(0).stdout.contains(&format!("reloaded: {SAID}\n")));
+    assert!(run(&[&["plan"], &set[..]].concat()).ends(3).stdout.contains(&line));
+    let object = run(&[&["plan", "--json"], &set[..]].concat()).ends(3).object("warded.plan/1");
+    assert_eq!(object["reloads"], serde_json::json!(["ssh"]));
+    assert!(run(&[&["apply", "--yes"], &set[..]].concat()).ends(0).stdout.contains(&line));
+    assert!(run(&["undo", "--yes"]).ends(0).stdout.contains(&line));
 }
 
 #[test]

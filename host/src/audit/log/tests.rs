@@ -1,5 +1,5 @@
 use super::{
-    super::{Verified, read, verify},
+    super::{Broken, Verified, read},
     *,
 };
 use std::{process::Command, time::Instant};
@@ -22,6 +22,10 @@ fn event(run: u64) -> Event {
     event.need = Some("/etc/ssh/sshd_config.d/50-warded.conf".to_owned());
     event.grant = Some("files.write {sshd}/sshd_config.d/50-warded.conf".to_owned());
     event
+}
+
+fn verify(directory: &Path) -> Result<Verified, Broken> {
+    super::super::verify(directory).unwrap()
 }
 
 fn records(directory: &Path) -> u64 {
@@ -183,11 +187,11 @@ fn an_altered_end_is_no_crash() {
     }
 }
 
-/// The log up to this record, and another one after it.
+/// The log up to this record, and another one after it; longer than any of those there were.
 fn forged(text: &str, kept: usize) -> String {
     let lines: Vec<&str> = text.lines().take(kept).collect();
     let head = chain::link(lines[kept - 1].as_bytes()).unwrap().head;
-    let (other, _) = chain::line(head, &event(77), Account::default()).unwrap();
+    let (other, _) = chain::line(head, &event(7_777_777_777), Account::default()).unwrap();
     format!("{}\n{}", lines.join("\n"), String::from_utf8(other).unwrap())
 }
 
@@ -199,6 +203,65 @@ fn a_log_that_was_removed_or_replaced_while_open_is_noticed() {
     std::fs::rename(scratch.path().join(LOG), scratch.path().join("old")).unwrap();
     log.append_synced(&event(2)).unwrap();
     assert!(verify(scratch.path()).unwrap_err().what.contains("gone"));
+}
+
+/// The head on disk knows nothing of records that are not sealed yet; who wrote them does.
+#[test]
+fn unsealed_records_that_are_cut_or_replaced_are_noticed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let cases: [(Alteration, u64); 6] = [
+        // As the head on disk knows the log: two records of five.
+        (|text| first_lines(text, 2), 3),
+        (|text| first_lines(text, 4), 5),
+        (|text| text[..text.len() - 40].to_owned(), 5),
+        (|text| forged(text, 4), 5),
+        // More of them than there were.
+        (|text| forged(&forged(&forged(&forged(text, 2), 3), 4), 5), 5),
+        (|text| forged(text, 2), 4),
+    ];
+    for seals in [false, true] {
+        for replaces in [false, true] {
+            for (alter, expected) in cases {
+                let scratch = private();
+                let path = scratch.path().join(LOG);
+                let log = Log::open(scratch.path()).unwrap();
+                (0..2).for_each(|run| log.append_synced(&event(run)).unwrap());
+                (0..3).for_each(|run| log.append(&event(run)).unwrap());
+                let altered = alter(&std::fs::read_to_string(&path).unwrap());
+                if replaces {
+                    std::fs::rename(&path, scratch.path().join("old")).unwrap();
+                }
+                std::fs::write(&path, &altered).unwrap();
+                if replaces {
+                    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+                }
+                if seals { log.seal().map(drop) } else { log.append(&event(9)) }.unwrap();
+                let broken = verify(scratch.path()).unwrap_err();
+                assert_eq!(broken.record, expected, "{seals} {replaces} {broken}: {altered}");
+            }
+        }
+    }
+}
+
+fn first_lines(text: &str, count: usize) -> String {
+    text.lines().take(count).map(|line| format!("{line}\n")).collect()
+}
+
+/// A process that may open no more files must not accuse the log of what is its own trouble.
+#[test]
+fn a_head_that_cannot_be_read_now_is_not_held_against_the_log() {
+    let scratch = private();
+    let [head, aside] = [HEAD, "aside"].map(|name| scratch.path().join(name));
+    Log::open(scratch.path()).unwrap().append_synced(&event(1)).unwrap();
+    std::fs::rename(&head, &aside).unwrap();
+    std::fs::create_dir(&head).unwrap();
+    let log = Log::open(scratch.path()).unwrap();
+    let error = log.append(&event(2)).unwrap_err().to_string();
+    assert!(error.contains("Is a directory"), "{error}");
+    std::fs::remove_dir(&head).unwrap();
+    std::fs::rename(&aside, &head).unwrap();
+    log.append_synced(&event(3)).unwrap();
+    assert_eq!(records(scratch.path()), 2);
 }
 
 #[test]

@@ -19,6 +19,10 @@ static WHOLE: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
     (fs::read(&path).unwrap(), fs::read(scratch.path().join(HEAD)).unwrap())
 });
 
+fn verify(directory: &Path) -> Result<Verified, Broken> {
+    super::verify(directory).unwrap()
+}
+
 struct Scratch {
     _directory: tempfile::TempDir,
     path: PathBuf,
@@ -115,6 +119,38 @@ fn any_cut_is_named() {
         let broken = scratch.verify(&WHOLE.0[..length]).unwrap_err();
         assert_eq!(broken.record, record, "cut at {length}: {broken}");
     }
+}
+
+/// Whoever appends holds the log while a line is half written, and while the head is not that of the
+/// log's end yet.
+#[test]
+fn a_log_is_checked_between_two_appends() {
+    let scratch = Scratch::new();
+    let path = scratch.path.join(LOG);
+    fs::write(&path, &WHOLE.0).unwrap();
+    let held = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    flock(&held, FlockOperation::LockExclusive).unwrap();
+    held.set_len(u64::try_from(WHOLE.0.len()).unwrap() - 20).unwrap();
+    thread::scope(|scope| {
+        let checked = scope.spawn(|| verify(&scratch.path));
+        thread::sleep(Duration::from_millis(200));
+        fs::write(&path, &WHOLE.0).unwrap();
+        flock(&held, FlockOperation::Unlock).unwrap();
+        assert_eq!(checked.join().unwrap(), Ok(Verified { records: 6 }));
+    });
+}
+
+#[test]
+fn a_log_that_somebody_holds_is_not_waited_for_without_end() {
+    let scratch = Scratch::new();
+    fs::write(scratch.path.join(LOG), &WHOLE.0).unwrap();
+    let held = File::open(scratch.path.join(LOG)).unwrap();
+    flock(&held, FlockOperation::LockExclusive).unwrap();
+    let error = verify_within(&scratch.path, Duration::from_millis(50)).unwrap_err();
+    assert!(error.message().ends_with("was not checked: it is in use"), "{error}");
+    // Others who only look are in nobody's way.
+    flock(&held, FlockOperation::LockShared).unwrap();
+    assert_eq!(verify(&scratch.path), Ok(Verified { records: 6 }));
 }
 
 #[test]

@@ -233,6 +233,34 @@ fn names_are_listed_in_order() {
 }
 
 #[test]
+fn places_share_a_directory_only_where_it_is_the_same() {
+    let tree = Tree::new("/dev/shm");
+    tree.link("b", "a/link");
+    let place = |name: &str, wild: usize| {
+        let path = tree.path(name);
+        tree.root.place(&path, path.segments().count() - wild).unwrap().unwrap()
+    };
+    let file = place("a/b/file", 0);
+    for (name, wild, shares) in [
+        ("a/b/other", 0, true),
+        ("a/link/other", 0, true),
+        ("a/b/other", 1, true),
+        // Found again by another way: only a part of the path is trusted.
+        ("a/b/other", 2, false),
+        ("a/other", 0, false),
+        ("other/file", 0, false),
+    ] {
+        let other = place(name, wild);
+        let shared = other.by_way_of(&file);
+        assert_eq!(shared.is_some(), shares, "{name} {wild}");
+        if let Some(shared) = shared {
+            assert!(Arc::ptr_eq(&shared.directory, &file.directory), "{name} {wild}");
+            assert_eq!((shared.key(), shared.whereabouts()), (other.key(), other.whereabouts()));
+        }
+    }
+}
+
+#[test]
 fn every_kind_of_failure_is_told_as_what_it_is() {
     let refused = Error::from(FileError::untrusted("/x\n", "why"));
     assert_eq!((refused.exit(), refused.message()), (crate::error::Exit::Refused, "/x\\n: why"));
