@@ -7,6 +7,7 @@
 
 mod chain;
 mod end;
+mod lock;
 mod log;
 mod record;
 pub mod syslog;

@@ -5,6 +5,7 @@ use super::{
     HEAD, LOG,
     chain::{self, Account, Head},
     end::{self, End},
+    lock::{PATIENCE, lock},
     record::{Event, Kind},
     syslog,
 };
@@ -121,7 +122,7 @@ impl Appender {
     /// Locks the file that bears the log's name now, not one that was moved away meanwhile.
     fn lock(&mut self, directory: &Path) -> io::Result<()> {
         loop {
-            flock(&self.file, FlockOperation::LockExclusive)?;
+            lock(&self.file, FlockOperation::NonBlockingLockExclusive, PATIENCE)?;
             let (ours, named) = (self.file.metadata()?, std::fs::metadata(directory.join(LOG)));
             if named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
                 return Ok(());

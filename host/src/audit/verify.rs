@@ -3,25 +3,17 @@
 use super::{
     HEAD, LOG,
     chain::{self, Head, Link},
+    lock::{PATIENCE, lock},
     record::Record,
 };
 use crate::error::{Error, Result};
-use rustix::{
-    fs::{FlockOperation, flock},
-    io::Errno,
-};
+use rustix::fs::{FlockOperation, flock};
 use std::{
     fs::File,
     io::{self, BufRead as _, BufReader, Read as _},
     path::Path,
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
-
-/// How long a log may be held by others before its check is given up: a record takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How often it is tried meanwhile.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// A log that is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,11 +60,11 @@ fn verify_within(directory: &Path, patience: Duration) -> Result<Result<Verified
     };
     // While nobody appends: neither is a line half written, nor is the head ahead of the log.
     if let Some(file) = &opened
-        && let Err(error) = lock(file, patience)
+        && let Err(error) = lock(file, FlockOperation::NonBlockingLockShared, patience)
     {
-        return match error {
-            Errno::WOULDBLOCK => Err(in_use(directory, patience)),
-            other => Ok(Err(broken(other.into()))),
+        return match error.kind() {
+            io::ErrorKind::WouldBlock => Err(in_use(directory, &error)),
+            _ => Ok(Err(broken(error))),
         };
     }
     let sealed = head(directory);
@@ -87,21 +79,9 @@ fn verify_within(directory: &Path, patience: Duration) -> Result<Result<Verified
     Ok(sealed.and_then(|sealed| check(log, sealed)))
 }
 
-/// Waits until nobody appends.
-fn lock(file: &File, patience: Duration) -> rustix::io::Result<()> {
-    let start = Instant::now();
-    loop {
-        match flock(file, FlockOperation::NonBlockingLockShared) {
-            Err(Errno::WOULDBLOCK) if start.elapsed() < patience => thread::sleep(PAUSE),
-            Err(Errno::INTR) => {}
-            other => return other,
-        }
-    }
-}
-
-fn in_use(directory: &Path, patience: Duration) -> Error {
+fn in_use(directory: &Path, why: &io::Error) -> Error {
     Error::failed(format!("the audit log in {} was not checked: it is in use", directory.display()))
-        .cause(format!("another process has kept {LOG} locked for {} s", patience.as_secs()))
+        .cause(why)
         .next(format!("try again; `fuser -v {}` names the process", directory.join(LOG).display()))
 }
 

@@ -264,6 +264,20 @@ fn a_head_that_cannot_be_read_now_is_not_held_against_the_log() {
     assert_eq!(records(scratch.path()), 2);
 }
 
+/// Whoever holds it may have been stopped; what is taken back meanwhile waits for nobody.
+#[test]
+fn a_log_that_somebody_holds_is_waited_for_and_not_for_ever() {
+    let scratch = private();
+    let log = Log::open(scratch.path()).unwrap();
+    let holder = File::open(scratch.path().join(LOG)).unwrap();
+    flock(&holder, FlockOperation::LockExclusive).unwrap();
+    let error = log.append(&event(1)).unwrap_err().to_string();
+    assert!(error.contains("another process has kept log.jsonl locked for 3 s"), "{error}");
+    flock(&holder, FlockOperation::Unlock).unwrap();
+    log.append_synced(&event(2)).unwrap();
+    assert_eq!(records(scratch.path()), 1);
+}
+
 #[test]
 fn a_log_that_others_can_write_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;

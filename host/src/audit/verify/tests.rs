@@ -3,7 +3,7 @@ use super::{
     *,
 };
 use proptest::prelude::proptest;
-use std::{fs, path::PathBuf, sync::LazyLock};
+use std::{fs, path::PathBuf, sync::LazyLock, thread};
 
 /// A sealed log of six records, of which the fourth accounts for unfinished bytes before it.
 static WHOLE: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {

@@ -1,0 +1,41 @@
+//! Waiting for the log, but not for ever: whoever has it may have been stopped, and files that are taken
+//! back wait for nobody.
+
+use super::LOG;
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
+use std::{
+    fs::File,
+    io, thread,
+    time::{Duration, Instant},
+};
+
+/// How long others may hold it: a record takes milliseconds.
+pub(super) const PATIENCE: Duration = if cfg!(test) { Duration::from_secs(3) } else { Duration::from_secs(10) };
+/// How often it is tried meanwhile, at least.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Locks a log; `how` without waiting, this waits.
+///
+/// # Errors
+/// `WouldBlock`: another process has had it all the time.
+pub(super) fn lock(file: &File, how: FlockOperation, patience: Duration) -> io::Result<()> {
+    let start = Instant::now();
+    let mut pause = Duration::from_micros(200);
+    loop {
+        match flock(file, how) {
+            Err(Errno::WOULDBLOCK) if start.elapsed() < patience => {
+                thread::sleep(pause);
+                pause = (pause * 2).min(PAUSE);
+            }
+            Err(Errno::WOULDBLOCK) => {
+                let why = format!("another process has kept {LOG} locked for {} s", patience.as_secs_f32());
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, why));
+            }
+            Err(Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
