@@ -62,10 +62,8 @@ fn verify_within(directory: &Path, patience: Duration) -> Result<Result<Verified
     if let Some(file) = &opened
         && let Err(error) = lock(file, FlockOperation::NonBlockingLockShared, patience)
     {
-        return match error.kind() {
-            io::ErrorKind::WouldBlock => Err(in_use(directory, &error)),
-            _ => Ok(Err(broken(error))),
-        };
+        let is_held = error.kind() == io::ErrorKind::WouldBlock;
+        return if is_held { Err(in_use(directory, &error)) } else { Ok(Err(broken(error))) };
     }
     let sealed = head(directory);
     let log = match opened.map(|file| file.metadata().map(|found| (found.len(), file))).transpose() {

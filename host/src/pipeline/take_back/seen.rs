@@ -36,9 +36,8 @@ pub(super) fn has_read(before: &SshdBefore, listener: Option<&Listener>, boot: O
         _ => return Read::Unknown,
     }
     match (&before.offered, &before.reading, listener.reading()) {
-        (None, _, _) => Read::Yes,
         (Some(_), Some(then), Some(now)) if *then == now => Read::No,
-        (Some(_), Some(_), Some(_)) => Read::Yes,
+        (None, _, _) | (Some(_), Some(_), Some(_)) => Read::Yes,
         (Some(_), _, _) => Read::Unknown,
     }
 }
