@@ -2,7 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use std::{collections::{BTreeMap, BTreeSet}, sync::OnceLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
 use warded_fuzz::{
     ca::Kind,
     is_harmless,
