@@ -24,6 +24,31 @@ const HIDDEN: [RangeInclusive<char>; 17] = [
     '\u{e0000}'..='\u{e0fff}',
 ];
 
+/// Some of what [`neutral`] makes visible, of every kind; none of it could stand in a line of text.
+#[cfg(test)]
+pub(crate) const HIDDEN_SAMPLES: [char; 20] = [
+    '\u{7}',
+    '\u{8}',
+    '\u{1b}',
+    '\u{7f}',
+    '\u{85}',
+    '\u{9b}',
+    '\u{9d}',
+    '\u{ad}',
+    '\u{61c}',
+    '\u{200b}',
+    '\u{200d}',
+    '\u{200f}',
+    '\u{2028}',
+    '\u{202e}',
+    '\u{2060}',
+    '\u{2066}',
+    '\u{2069}',
+    '\u{3164}',
+    '\u{feff}',
+    '\u{e0041}',
+];
+
 /// `text` with everything that could move a cursor, hide something or forge a line made visible:
 /// control characters (newlines too), and the Unicode characters that reorder or hide text
 /// (Trojan Source, CVE-2021-42574).

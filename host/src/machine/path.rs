@@ -120,6 +120,7 @@ impl<'de> serde::Deserialize<'de> for AbsolutePath {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::HIDDEN_SAMPLES;
 
     #[test]
     fn only_one_form_of_a_path_is_taken() {
@@ -138,26 +139,7 @@ mod tests {
 
     #[test]
     fn what_a_terminal_would_not_show_is_in_no_path() {
-        for hidden in [
-            '\0',
-            '\u{1b}',
-            '\t',
-            '\u{7f}',
-            '\u{85}',
-            '\u{9b}',
-            '\u{9d}',
-            '\u{61c}',
-            '\u{200b}',
-            '\u{200d}',
-            '\u{200f}',
-            '\u{2028}',
-            '\u{202e}',
-            '\u{2060}',
-            '\u{2066}',
-            '\u{2069}',
-            '\u{feff}',
-            '\u{e0041}',
-        ] {
+        for hidden in ['\0', '\t'].into_iter().chain(HIDDEN_SAMPLES) {
             for text in [format!("/{hidden}"), format!("/a{hidden}/b"), format!("/a/b{hidden}")] {
                 let why = text.parse::<AbsolutePath>().unwrap_err();
                 assert!(why.contains("hides") && crate::text::is_neutral(&why), "{why:?}");

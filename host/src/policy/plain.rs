@@ -63,25 +63,9 @@ fn string(text: &str, offset: usize) -> Option<Hidden> {
 
 #[cfg(test)]
 mod tests {
-    use crate::policy::file::Policy;
+    use crate::{policy::file::Policy, text::HIDDEN_SAMPLES};
 
     const BEFORE: &str = "name = 'x'\n[procedure.do-it]\nsummary = 's'\n";
-    const HIDDEN: [char; 14] = [
-        '\u{1b}',
-        '\u{7}',
-        '\u{8}',
-        '\u{7f}',
-        '\u{85}',
-        '\u{9b}',
-        '\u{9d}',
-        '\u{61c}',
-        '\u{200b}',
-        '\u{2028}',
-        '\u{202e}',
-        '\u{2066}',
-        '\u{feff}',
-        '\u{e0041}',
-    ];
 
     fn refused(text: &str, place: &str) {
         let error = Policy::parse(text, "p.toml").unwrap_err();
@@ -91,7 +75,7 @@ mod tests {
 
     #[test]
     fn what_a_terminal_would_not_show_is_refused_wherever_it_stands() {
-        for hidden in HIDDEN {
+        for hidden in HIDDEN_SAMPLES {
             let code = u32::from(hidden);
             for line in [
                 "facts = [\"hostname",

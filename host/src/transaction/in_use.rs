@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 /// What sshd uses, after the services have been told that a run is taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InUse {
-    /// It may still have the configuration of the run.
+    /// It may still have the configuration of the run, or what it has cannot be read.
     Unknown,
     /// What these files of its configuration name.
     Named(Vec<(PathBuf, Vec<u8>)>),
@@ -29,7 +29,9 @@ impl InUse {
     /// Why a file of this name has to stay, if it has to.
     fn keeps(&self, name: &str) -> Option<String> {
         let Self::Named(files) = self else {
-            return Some("sshd has not been told that it goes, and may still read it".to_owned());
+            return Some(
+                "sshd was not told that it goes, or its configuration cannot be read: it may still read it".to_owned(),
+            );
         };
         let is_comment = |line: &[u8]| line.trim_ascii_start().starts_with(b"#");
         let has_name = |line: &[u8]| line.windows(name.len()).any(|part| part == name.as_bytes());
