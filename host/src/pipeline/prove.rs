@@ -81,9 +81,11 @@ impl Guard {
             return unasked::refuse(self.config.as_path(), &result, work.may_change());
         };
         let candidate = Candidate::build(sshd, &result)?.accepting_lost_logins(work.may_lose_logins);
-        candidate.check(baseline, work.may_change())?;
-        candidate.keeps_ways_in(baseline, work.may_change())?;
-        refuse_untold(sshd, work, baseline, &candidate)
+        let checked = candidate
+            .check(baseline, work.may_change())
+            .and_then(|()| candidate.keeps_ways_in(baseline, work.may_change()))
+            .and_then(|()| refuse_untold(sshd, work, baseline, &candidate));
+        checked.map_err(|error| somebodys(error, sshd, baseline))
     }
 
     /// Proves the result, certificates and all, by handshakes over a pipe.
@@ -95,9 +97,12 @@ impl Guard {
         let result = work.result(|_| Err(Error::failed("a certificate was not issued")))?;
         let candidate = Candidate::build(sshd, &result)?.accepting_lost_logins(work.may_lose_logins);
         // What the CA returned has not been checked in its place yet.
-        candidate.check(baseline, work.may_change())?;
-        candidate.keeps_ways_in(baseline, work.may_change())?;
-        let proof = candidate.prove(baseline, &plain(certificates)?, &signers(certificates))?;
+        let (certificates, signers) = (plain(certificates)?, signers(certificates));
+        let proved_now = candidate
+            .check(baseline, work.may_change())
+            .and_then(|()| candidate.keeps_ways_in(baseline, work.may_change()))
+            .and_then(|()| candidate.prove(baseline, &certificates, &signers));
+        let proof = proved_now.map_err(|error| somebodys(error, sshd, baseline))?;
         *proved = Some(candidate.files());
         Ok(Some(proof))
     }
@@ -148,6 +153,12 @@ impl Guard {
             boot: facts::boot(),
         })
     }
+}
+
+/// What is wrong with a result may be the work of somebody who edits sshd's configuration just now: then that
+/// is what has to be known.
+fn somebodys(error: Error, sshd: &Sshd, baseline: &Baseline) -> Error {
+    baseline.still_holds(sshd).err().unwrap_or(error)
 }
 
 /// A running sshd has to be told of its new configuration. It would go on with the old one, and read files

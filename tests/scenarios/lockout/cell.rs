@@ -21,7 +21,8 @@ const LONG: Duration = Duration::from_secs(60);
 /// A line that says nothing to sshd, and one that it heeds: the first one counts.
 const EDITS: [&str; 2] = ["# an edit\n", "MaxAuthTries 5 # an edit\n"];
 /// What is said of it where it was seen.
-const SEEN: [&str; 2] = ["changed since it was read", "was changed while this ran"];
+const SEEN: [&str; 3] =
+    ["changed since it was read", "was changed since the plan was made", "was changed while this ran"];
 
 /// How a cell may leave the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
