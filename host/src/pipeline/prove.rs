@@ -137,7 +137,13 @@ impl Guard {
     /// Something that was served before is not, or a certificate is not the one on disk.
     pub fn verify(&self, certificates: &[Certificate]) -> Result<Option<Verified>> {
         let Some(Watched { sshd, baseline, .. }) = &self.watched else { return Ok(None) };
-        live::verify(sshd, baseline, &plain(certificates)?).map(Some)
+        let verified = live::verify(sshd, baseline, &plain(certificates)?);
+        // It may have read the half of an edit.
+        let meanwhile = |error: Error| match self.is_as_proved() {
+            Ok(()) => error,
+            Err(edit) => error.cause(edit.message()),
+        };
+        verified.map(Some).map_err(meanwhile)
     }
 
     /// What has to be so again if the run is taken back.

@@ -8,9 +8,9 @@ use super::{
 };
 use warded::digest::Digest;
 
-/// A run may go another way than when it was traced: where its call is looked for, from the number that
-/// it had. What was never met is a failure.
-const NEAR: [isize; 9] = [0, 1, -1, 2, -2, 3, -3, 0, 0];
+/// A run may go another way than when it was traced: so often is it tried to meet the call that is meant.
+/// What was never met is a failure.
+const TRIES: usize = 12;
 
 /// How it was left in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +32,8 @@ pub(super) fn kill(bench: &Bench<'_>, at: usize, alive: bool) -> Result<Outcome,
     let seen = &bench.points[at];
     let guarded = bench.points[..=at].iter().any(|earlier| earlier.tells);
     let mut last = String::new();
-    for near in NEAR {
-        let number = seen.number.saturating_add_signed(near);
+    let mut number = seen.number;
+    for _ in 0..TRIES {
         let run = trace::run(bench.machine, bench.work, &options(&seen.point, number), alive);
         if is_there(bench, seen, &run) && (alive || !guarded || run.watchdog_was_killed) {
             return judge(bench, alive && guarded);
@@ -42,6 +42,7 @@ pub(super) fn kill(bench: &Bench<'_>, at: usize, alive: bool) -> Result<Outcome,
         // Killed elsewhere, it has to be old or new all the same.
         judge(bench, false)?;
         bench.restore();
+        number = closer(bench, seen, &run, number);
     }
     Err(format!("it was not killed there: {last}"))
 }
@@ -69,6 +70,29 @@ fn last_marker(calls: &[Seen]) -> Option<&Point> {
     calls.iter().rev().find(|seen| is_marker(seen)).map(|seen| &seen.point)
 }
 
+/// Where the call has to be looked for after a run that did not meet it: behind the same marker as in the
+/// reference, as many of its name later.
+fn closer(bench: &Bench<'_>, seen: &Seen, run: &Traced, number: usize) -> usize {
+    let (before, marker) = before(bench, seen);
+    let is_of_name = |one: &&Seen| one.point.call == seen.point.call;
+    let behind = |calls: &[Seen]| calls.iter().position(|one| Some(&one.point) == marker).map_or(0, |at| at + 1);
+    let later = before[behind(before)..].iter().filter(is_of_name).count();
+    let reached = marker.is_none() || run.seen.iter().any(|one| Some(&one.point) == marker);
+    let mut calls = run.seen[behind(&run.seen)..].iter().filter(is_of_name);
+    match calls.nth(later).filter(|found| reached && found.number != number) {
+        Some(found) => found.number,
+        None if reached => number.saturating_sub(1).max(1),
+        None => number + 1,
+    }
+}
+
+/// What comes before a call in the reference, and the last marker of that.
+fn before<'a>(bench: &'a Bench<'_>, seen: &Seen) -> (&'a [Seen], Option<&'a Point>) {
+    let is_meant = |known: &Seen| known.point.call == seen.point.call && known.number == seen.number;
+    let before = &bench.reference[..bench.reference.iter().position(is_meant).unwrap()];
+    (before, last_marker(before))
+}
+
 /// Whether a run was killed where it was meant to be. What has a file's name that is known is that very
 /// call. What is counted by its name alone may come more often or less often before, because two
 /// threads share the work: so it is one of its name after the same marker.
@@ -78,9 +102,7 @@ fn is_there(bench: &Bench<'_>, seen: &Seen, run: &Traced) -> bool {
     if seen.point.has_path() {
         return last.point == seen.point;
     }
-    let meant = bench.reference.iter().position(|known| known.point.call == *call && known.number == seen.number);
-    let marker = last_marker(&bench.reference[..meant.unwrap()]);
-    (&last.point.call, &last.point.path) == (call, path) && last_marker(ended) == marker
+    (&last.point.call, &last.point.path) == (call, path) && last_marker(ended) == before(bench, seen).1
 }
 
 fn judge(bench: &Bench<'_>, by_watchdog_alone: bool) -> Result<Outcome, String> {
