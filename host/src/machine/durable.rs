@@ -7,6 +7,8 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::Path,
+    process,
+    sync::atomic::{AtomicU64, Ordering},
 };
 use tempfile::{Builder, NamedTempFile, TempDir};
 
@@ -87,12 +89,25 @@ pub fn sync_directory(path: &Path) -> io::Result<()> {
 }
 
 fn written(directory: &Path, contents: &[u8], mode: u32) -> io::Result<NamedTempFile> {
-    let mut file = Builder::new().prefix(".warded-new-").tempfile_in(directory)?;
+    let mut file = temporary(directory)?;
     file.write_all(contents)?;
     // After the contents, and past the umask: a secret is never readable by others meanwhile.
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
     Ok(file)
+}
+
+/// A file that nobody else has, named after this process. What another one with the same number has left
+/// behind is passed over.
+fn temporary(directory: &Path) -> io::Result<NamedTempFile> {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    loop {
+        let name = format!(".warded-new-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        match Builder::new().prefix(&name).rand_bytes(0).tempfile_in(directory) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made,
+        }
+    }
 }
 
 fn parent(path: &Path) -> &Path {
@@ -106,6 +121,21 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn what_was_left_behind_is_passed_over() {
+        let scratch = tempfile::tempdir().unwrap();
+        let first = temporary(scratch.path()).unwrap();
+        let name = first.path().file_name().unwrap().to_str().unwrap().to_owned();
+        let number: u64 = name.rsplit_once('-').unwrap().1.parse().unwrap();
+        // Other tests count, too.
+        let left = (number..number + 200).map(|next| format!(".warded-new-{}-{next}", process::id()));
+        let left: Vec<_> = left.map(|name| scratch.path().join(name)).filter(|path| !path.exists()).collect();
+        left.iter().for_each(|path| fs::write(path, "left").unwrap());
+        replace(&scratch.path().join("head"), b"new", 0o600).unwrap();
+        assert!(left.iter().all(|path| fs::read(path).unwrap() == b"left"));
+        assert_eq!(fs::read(scratch.path().join("head")).unwrap(), b"new");
     }
 
     #[test]

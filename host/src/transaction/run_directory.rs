@@ -69,13 +69,15 @@ impl Run {
     pub(super) fn open(state: &StateDir, number: u64) -> Result<Option<Self>> {
         let Some(directory) = state.find_sub(&format!("{RUNS}/{number}"))? else { return Ok(None) };
         let lock = lock(&directory, number)?;
-        Ok(read(&directory)?.map(|journal| Self { state: state.clone(), directory, journal, _lock: Some(lock) }))
+        let journal = read_own(&directory, number)?;
+        Ok(journal.map(|journal| Self { state: state.clone(), directory, journal, _lock: Some(lock) }))
     }
 
     /// Opens a run for looking at it.
     pub(super) fn look(state: &StateDir, number: u64) -> Result<Option<Self>> {
         let Some(directory) = state.find_sub(&format!("{RUNS}/{number}"))? else { return Ok(None) };
-        Ok(read(&directory)?.map(|journal| Self { state: state.clone(), directory, journal, _lock: None }))
+        let journal = read_own(&directory, number)?;
+        Ok(journal.map(|journal| Self { state: state.clone(), directory, journal, _lock: None }))
     }
 
     /// The journal.
@@ -253,6 +255,17 @@ impl Run {
             self.directory.write(state.file(), &self.journal.in_state(state)?, 0o600)?;
         }
         Ok(())
+    }
+}
+
+/// The journal in the directory of that run.
+fn read_own(directory: &StateDir, number: u64) -> Result<Option<Journal>> {
+    let journal = read(directory)?;
+    match journal.as_ref().map(|journal| journal.run.run).filter(|own| *own != number) {
+        None => Ok(journal),
+        Some(other) => Err(Error::failed(format!("the journal in {} is of another run", directory.path().display()))
+            .cause(format!("it says that it is run {other}'s"))
+            .next("move it to where it belongs, or away")),
     }
 }
 

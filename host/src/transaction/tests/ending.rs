@@ -317,6 +317,10 @@ fn a_journal_that_cannot_be_read_keeps_no_other_run_waiting() {
     let error = recover(&machine.state, &machine.root, |_, _| InUse::nothing()).unwrap_err().to_string();
     assert!(error.contains("runs/1/journal.json cannot be read") && error.contains("away"), "{error}");
     assert!(machine.begin(vec![machine.change("d/conf", None, Order::RemoveOther)]).is_err());
+    // That of another run tells nothing of this one.
+    fs::copy(machine.state.path().join("runs/2/journal.json"), directory.join("journal.json")).unwrap();
+    let error = recover(&machine.state, &machine.root, |_, _| InUse::nothing()).unwrap_err().to_string();
+    assert!(error.contains("runs/1 is of another run") && error.contains("run 2's"), "{error}");
     fs::rename(&directory, machine.state.path().join("moved")).unwrap();
     assert_eq!(recover(&machine.state, &machine.root, |_, _| InUse::nothing()).unwrap(), None);
 }

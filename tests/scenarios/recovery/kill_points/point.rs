@@ -79,7 +79,9 @@ pub(super) fn read(trace: &str, own: &str) -> Vec<Seen> {
         };
         let is_thread = name.starts_with("clone") && rest.contains("CLONE_THREAD");
         let makes = name != "openat" || rest.contains("O_CREAT");
-        let is_own = path.as_ref().is_none_or(|path| path.starts_with(own) || !path.starts_with('/'));
+        // A name alone is one in the directory that the first argument is.
+        let base = words.first().map_or("", |word| descriptor(word));
+        let is_own = path.as_ref().is_none_or(|path| if path.starts_with('/') { path } else { base }.starts_with(own));
         let tells = name == "write" && rest.contains("\"stage\\n\"");
         // What is printed is nobody's state.
         let is_output = name == "write" && (rest.starts_with("1<") || rest.starts_with("2<"));
@@ -118,9 +120,9 @@ fn meant(name: &str, words: &[String]) -> Option<String> {
 fn without_chance(path: &str) -> String {
     let mut parts: Vec<String> = Vec::new();
     for part in path.split('/') {
-        let made_up = part.strip_prefix(".new-").and_then(|rest| rest.split_once('-'));
-        parts.push(match made_up {
-            Some((_, count)) => format!(".new-{PID}-{count}"),
+        let of_process = |prefix| Some((prefix, part.strip_prefix(prefix)?.split_once('-')?.1));
+        parts.push(match of_process(".new-").or_else(|| of_process(".warded-new-")) {
+            Some((prefix, count)) => format!("{prefix}{PID}-{count}"),
             None if part.starts_with(".warded-new-") => ".warded-new-*".to_owned(),
             None => part.to_owned(),
         });
