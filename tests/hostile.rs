@@ -7,6 +7,7 @@ mod directories;
 mod foreign;
 mod handles;
 mod harm;
+mod kernel;
 mod limits;
 mod own;
 mod paths;
@@ -16,7 +17,16 @@ mod record;
 #[test]
 fn every_hostile_guest_ends_as_it_should() {
     // Those that wait begin first.
-    let cases = [limits::cases(), directories::cases(), foreign::cases(), harm::cases(), own::cases(), paths::cases()];
+    let cases = [
+        limits::cases(),
+        directories::cases(),
+        foreign::cases(),
+        handles::cases(),
+        harm::cases(),
+        kernel::cases(),
+        own::cases(),
+        paths::cases(),
+    ];
     let mut cases: Vec<_> = cases.into_iter().flatten().collect();
     cases.sort_by_key(|case| !(case.name.starts_with("loop") || case.name.starts_with("sshd that never")));
     assert!(cases.len() >= 40);

@@ -1,6 +1,7 @@
 //! What a person does, and what stops a procedure.
 
 mod audit;
+mod booted;
 mod commands;
 mod core_dump;
 mod edges;

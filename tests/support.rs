@@ -1,6 +1,7 @@
 //! What the tests work with: machines to try things on, clients, guests made on the fly.
 
 pub(crate) mod attributes;
+pub(crate) mod booted;
 pub(crate) mod calls;
 pub(crate) mod client;
 pub(crate) mod clock;
@@ -23,6 +24,7 @@ pub(crate) mod step_ca;
 pub(crate) mod trace;
 pub(crate) mod x509;
 
+pub(crate) use booted::Booted;
 pub(crate) use client::{Client, Knows};
 pub(crate) use file_system::FileSystem;
 pub(crate) use machine::{Machine, Setup};

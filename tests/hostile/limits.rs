@@ -69,14 +69,21 @@ fn computing() -> Vec<Case> {
             .does(|guest| {
                 guest.field(&"(table 10 funcref)".repeat(99));
             })
-            .ends_refused(&["does not fit this version"]),
-        parts("two memories from the start", "(memory 640)", "more than 64 MiB of memory"),
+            .ends_stopped("it wanted more than 64 tables"),
+        parts("tables of many modules", 33, "(table 1 funcref) (table 1 funcref)", "it wanted more than 64 tables"),
+        parts("memories of many modules", 17, "(memory 0)", "it wanted more than 16 memories"),
+        case("a module with two memories")
+            .made_as(|_| wat::parse_str("(component (core module (memory 1) (memory 1)))").unwrap())
+            .ends_refused(&["the component cannot be compiled", "multiple memories"]),
+        parts("instances of many modules", 65, "", "it wanted more than 64 instances of core modules"),
+        parts("two memories from the start", 2, "(memory 640)", "more than 64 MiB of memory"),
         parts(
             "two memories that grow",
+            2,
             "(memory 1) (func $s (drop (memory.grow (i32.const 640)))) (start $s)",
             "more than 64 MiB of memory",
         ),
-        parts("two tables", "(table 60000 funcref)", "tables of more than 100000 elements"),
+        parts("two tables", 2, "(table 60000 funcref)", "tables of more than 100000 elements"),
         case("trap with a name that draws, when it starts")
             .made_as(|_| starting("(unreachable)"))
             .ends_stopped("it panicked"),
@@ -86,12 +93,13 @@ fn computing() -> Vec<Case> {
     ]
 }
 
-/// A component of two core modules, both like this: each of them is within its bounds.
-fn parts(name: &str, fields: &'static str, why: &str) -> Case {
+/// A component of so many core modules, all like this: each of them is within its bounds.
+fn parts(name: &str, count: usize, fields: &'static str, why: &str) -> Case {
     case(name)
         .made_as(move |_| {
+            let others = "(core instance (instantiate $m))".repeat(count - 1);
             let text = format!(
-                r#"(component (core module $m {fields} (func (export "f"))) (core instance (instantiate $m))
+                r#"(component (core module $m {fields} (func (export "f"))) {others}
                    (core instance $i (instantiate $m)) (func $f (canon lift (core func $i "f"))) (export "go" (func $f)))"#
             );
             wat::parse_str(text).unwrap()

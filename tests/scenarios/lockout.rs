@@ -3,6 +3,7 @@
 //! the CA, and log in by an authorized key. `tests/lockout` tries all cells and prints the table;
 //! as a test it is a sample.
 
+mod caught;
 mod cell;
 mod condition;
 mod liar;

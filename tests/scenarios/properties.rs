@@ -3,24 +3,32 @@
 
 use crate::support::{
     Grants, Machine, Run,
-    machine::{NAME, tree},
+    attributes::{whole, wholes},
+    enclosure::is_root,
+    machine::NAME,
     script::{Argument::Number, Argument::Text, Script},
     trace::{self, Effect},
 };
 use proptest::{
+    bool::weighted,
     collection::{btree_map, vec},
     prelude::{Just, Strategy, any, prop_oneof},
     test_runner::{Config, TestRunner},
 };
+use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
+    os::unix::fs::{PermissionsExt as _, chown, symlink},
+    path::{Path, PathBuf},
 };
 
-const NAMES: [&str; 6] = ["a", "b.conf", "c", "ü", "deep/d", "deep/e f"];
-const MODES: [u32; 5] = [0o600, 0o640, 0o644, 0o755, 0o400];
+/// `by` is a link to `deep`, written out in the grant: it is followed.
+const NAMES: [&str; 7] = ["a", "b.conf", "c", "ü", "deep/d", "deep/e f", "by/g"];
+/// What a procedure may ask for, and then what it may find as well.
+const MODES: [u32; 7] = [0o600, 0o640, 0o644, 0o755, 0o400, 0o664, 0o2750];
+const ASKED: usize = 5;
+const OWNERS: [(u32, u32); 3] = [(0, 0), (0, 42), (7, 7)];
 const CASES: u32 = 12;
 
 /// What a procedure does to one file.
@@ -30,17 +38,33 @@ enum Step {
     Remove,
 }
 
-/// Files with their modes, by name.
-type Tree = BTreeMap<&'static str, (Vec<u8>, u32)>;
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct File {
+    contents: Vec<u8>,
+    mode: u32,
+    owner: (u32, u32),
+}
+
+/// Files by name.
+type Tree = BTreeMap<&'static str, File>;
 
 fn contents() -> impl Strategy<Value = Vec<u8>> {
     let text = vec("[ -~]{0,12}", 0..6).prop_map(|lines| lines.join("\n").into_bytes());
-    prop_oneof![3 => text, 1 => vec(any::<u8>(), 0..40), 1 => Just(Vec::new())]
+    // Two of these differ in several places.
+    let alike = vec(weighted(0.8), 14).prop_map(|lines| {
+        let kept = lines.iter().enumerate().filter(|(_, is_kept)| **is_kept);
+        kept.map(|(number, _)| format!("line {number}\n")).collect::<String>().into_bytes()
+    });
+    prop_oneof![2 => text, 3 => alike, 1 => vec(any::<u8>(), 0..40), 1 => Just(Vec::new())]
 }
 
 fn trees() -> impl Strategy<Value = Tree> {
-    let mode = (0..MODES.len()).prop_map(|index| MODES[index]);
-    btree_map(name(), (contents(), mode), 0..NAMES.len())
+    let file = (contents(), 0..MODES.len(), 0..OWNERS.len()).prop_map(|(contents, mode, owner)| File {
+        contents,
+        mode: MODES[mode],
+        owner: OWNERS[owner],
+    });
+    btree_map(name(), file, 0..=NAMES.len())
 }
 
 fn name() -> impl Strategy<Value = &'static str> {
@@ -48,7 +72,7 @@ fn name() -> impl Strategy<Value = &'static str> {
 }
 
 fn procedures() -> impl Strategy<Value = Vec<(&'static str, Step)>> {
-    let mode = proptest::option::of((0..MODES.len()).prop_map(|index| MODES[index]));
+    let mode = proptest::option::of((0..ASKED).prop_map(|index| MODES[index]));
     let step =
         prop_oneof![3 => (contents(), mode).prop_map(|(text, mode)| Step::Write(text, mode)), 1 => Just(Step::Remove)];
     vec((name(), step), 1..7)
@@ -73,15 +97,23 @@ fn holds(machine: &Machine, first: &Tree, procedures: &[Vec<(&'static str, Step)
         fs::remove_dir_all(&root).unwrap();
     }
     fs::create_dir_all(root.join("deep")).unwrap();
-    for (name, (contents, mode)) in first {
-        fs::write(root.join(name), contents).unwrap();
-        fs::set_permissions(root.join(name), fs::Permissions::from_mode(*mode)).unwrap();
+    symlink("deep", root.join("by")).unwrap();
+    for (name, File { contents, mode, owner: (user, group) }) in first {
+        let path = root.join(name);
+        fs::write(&path, contents).unwrap();
+        if is_root() {
+            chown(&path, Some(*user), Some(*group)).unwrap();
+        }
+        // After the owner, which takes bits of the mode off.
+        fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).unwrap();
     }
-    let mut states = vec![(tree(&root), first.clone())];
+    // Whom new files will belong to, as the link does.
+    let own = whole(&root.join("by")).owner;
+    let mut states = vec![(wholes(&root), found(&root))];
     let mut kept = 0;
     for procedure in procedures {
         let (before, model) = states.last().unwrap().clone();
-        let after = run(model.clone(), procedure);
+        let after = run(model.clone(), own, procedure);
         write(machine, procedure);
         let changed: BTreeSet<(String, &str)> = NAMES
             .into_iter()
@@ -106,30 +138,79 @@ fn holds(machine: &Machine, first: &Tree, procedures: &[Vec<(&'static str, Step)
             .map(|file| (file["path"].as_str().unwrap().to_owned(), file["action"].as_str().unwrap()))
             .collect();
         assert_eq!(shown, changed, "what the plan shows is what differs");
-        assert_eq!(tree(&root), before, "a plan changes nothing");
+        assert_eq!(wholes(&root), before, "a plan changes nothing");
 
         let apply = machine.warded(["apply", "go", "--policy", "case", "--yes", "--json"]).ends(0);
         let done = apply.object("warded.apply/1");
         if !changed.is_empty() {
             assert_eq!(done["review"]["files"], plan["files"], "what is applied is what was shown");
             kept += 1;
-            states.push((tree(&root), after.clone()));
+            states.push((wholes(&root), after.clone()));
         }
-        let real: Tree = NAMES
-            .into_iter()
-            .filter_map(|name| {
-                let (mode, _, _, contents) = tree(&root).remove(&root.join(name))?;
-                Some((name, (contents, mode & 0o7777)))
-            })
-            .collect();
+        let real = found(&root);
         assert_eq!(real, after, "the machine is as the plan said");
-        assert_eq!(tree(&root).len(), after.len(), "and nothing else is there");
+        assert_eq!(wholes(&root).len(), after.len() + 1, "and nothing else is there but the link");
+        for shown in plan["files"].as_array().unwrap() {
+            let name = NAMES.into_iter().find(|name| shown["path"] == root.join(name).to_str().unwrap()).unwrap();
+            as_shown(shown, model.get(name), real.get(name));
+        }
         writes_nothing(machine, &["apply", "go", "--policy", "case", "--yes"], &root);
     }
     for _ in 0..kept {
         states.pop();
         machine.warded(["undo", "--yes"]).ends(0);
-        assert_eq!(tree(&root), states.last().unwrap().0, "as before, byte for byte, modes too");
+        assert_eq!(wholes(&root), states.last().unwrap().0, "as before, byte for byte, modes and owners too");
+    }
+}
+
+/// What is on the machine of the files that procedures know.
+fn found(root: &Path) -> Tree {
+    let file = |name: &'static str| {
+        let path = root.join(name);
+        let there = path.exists().then(|| whole(&path))?;
+        Some((name, File { contents: there.bytes, mode: there.mode & 0o7777, owner: there.owner }))
+    };
+    NAMES.into_iter().filter_map(file).collect()
+}
+
+/// What became of a file is what the plan showed of its mode and its lines.
+fn as_shown(shown: &Value, before: Option<&File>, after: Option<&File>) {
+    let new_mode = after.map(|after| after.mode).filter(|mode| before.is_none_or(|before| before.mode != *mode));
+    let mode = shown["mode"].as_str().map(|octal| u32::from_str_radix(octal, 8).unwrap());
+    assert_eq!(mode, new_mode, "{shown}");
+    let diff: Vec<&str> = shown["diff"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    let [old, new] = [before, after].map(|file| file.map_or(&[][..], |file| &file.contents));
+    let (Ok(old), Ok(new)) = (str::from_utf8(old), str::from_utf8(new)) else {
+        assert!(diff.is_empty(), "these are no texts: {shown}");
+        return;
+    };
+    let lines = |text| str::split_inclusive(text, '\n').collect::<Vec<_>>();
+    // What a terminal would heed is shown in other words.
+    if ![old, new].concat().contains(|one: char| one.is_control() && one != '\n') {
+        assert!(leads(&diff, &lines(old), &lines(new), true), "{diff:?} does not lead from {old:?} to {new:?}");
+    }
+}
+
+/// Whether this difference makes the new lines of the old ones: what it does not show is alike on both
+/// sides, before and after it and wherever it says so.
+fn leads(diff: &[&str], old: &[&str], new: &[&str], may_skip: bool) -> bool {
+    let is_alike = !old.is_empty() && old.first() == new.first();
+    if may_skip && is_alike && leads(diff, &old[1..], &new[1..], true) {
+        return true;
+    }
+    let Some((shown, rest)) = diff.split_first() else { return old.is_empty() && new.is_empty() };
+    let is =
+        |lines: &[&str], line: &str| lines.first().is_some_and(|next| next.strip_suffix('\n').unwrap_or(next) == line);
+    // The last line that is shown may be followed by others that are not.
+    let more = rest.is_empty();
+    if let Some(line) = shown.strip_prefix('-') {
+        is(old, line) && leads(rest, &old[1..], new, more)
+    } else if let Some(line) = shown.strip_prefix('+') {
+        is(new, line) && leads(rest, old, &new[1..], more)
+    } else if let Some(line) = shown.strip_prefix(' ') {
+        is_alike && is(old, line) && leads(rest, &old[1..], &new[1..], more)
+    } else {
+        *shown == "…" && leads(rest, old, new, true)
     }
 }
 
@@ -160,37 +241,43 @@ fn writes_nothing(machine: &Machine, arguments: &[&str], root: &Path) {
 }
 
 /// Nothing is opened for writing but the audit log; the run's number is taken, by an empty directory.
+/// What runs that others killed have left in `/tmp`, which tests share, may be swept away.
 fn only_on_record(machine: &Machine, arguments: &[&str], root: &Path) -> Run {
-    let before = tree(root);
+    let before = wholes(root);
+    let others: Vec<PathBuf> = fs::read_dir("/tmp").unwrap().map(|entry| entry.unwrap().path()).collect();
     let (run, effects) = trace::warded(machine, arguments);
     let audit = machine.path("state/audit").to_str().unwrap().to_owned();
     let runs = machine.path("state/runs");
     let changed = |effect: &&Effect| {
         let path = effect.path();
         let number = Path::new(path).parent() == Some(&runs) && !Path::new(path).is_file();
+        let is_swept =
+            path.starts_with("/tmp/warded-run-") && others.iter().any(|one| Path::new(path).starts_with(one));
         // Of sshd's, which is asked what its configuration says: its empty directory, and its own process.
         let is_its_own = ["/dev/", "/proc/self/", "/proc/thread-self/"].iter().any(|own| path.starts_with(own));
         matches!(effect, Effect::Change(_))
             && !number
             && !path.starts_with(&audit)
             && !is_its_own
+            && !is_swept
             && path != "/run/sshd"
     };
-    assert_eq!(effects.iter().find(changed), None, "a second apply writes nothing");
+    assert_eq!(effects.iter().find(changed), None, "a second apply writes nothing: {run:?}");
     assert!(effects.iter().any(|effect| effect.path().starts_with(&audit)), "but it is on record");
-    assert_eq!(tree(root), before);
+    assert_eq!(wholes(root), before);
     run
 }
 
 /// What a procedure should make of a tree.
-fn run(mut tree: Tree, procedure: &[(&'static str, Step)]) -> Tree {
+fn run(mut tree: Tree, own: (u32, u32), procedure: &[(&'static str, Step)]) -> Tree {
     let first = tree.clone();
     for (name, step) in procedure {
         match step {
-            // The mode of what is on the machine is kept, whatever this run has staged before.
+            // Mode and owner of what is on the machine are kept, whatever this run has staged before.
             Step::Write(contents, mode) => {
-                let mode = mode.unwrap_or_else(|| first.get(name).map_or(0o644, |(_, mode)| *mode));
-                tree.insert(name, (contents.clone(), mode));
+                let (kept, owner) = first.get(name).map_or((0o644, own), |file| (file.mode, file.owner));
+                let mode = mode.unwrap_or(kept);
+                tree.insert(name, File { contents: contents.clone(), mode, owner });
             }
             Step::Remove => drop(tree.remove(name)),
         }
@@ -213,6 +300,6 @@ fn write(machine: &Machine, procedure: &[(&'static str, Step)]) {
         }
     }
     let at = machine.path("tree").display().to_string();
-    let grants = Grants::of(&[&format!("files.write = [\"{at}/*\", \"{at}/deep/*\"]")]);
+    let grants = Grants::of(&[&format!("files.write = [\"{at}/*\", \"{at}/deep/*\", \"{at}/by/*\"]")]);
     grants.write(&machine.path("policies"), "case", "go", &script.component());
 }

@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     os::unix::fs::MetadataExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -59,6 +59,24 @@ impl Enclosure {
         enclosure
     }
 
+    /// The files of a tree, to be booted once there is a file `boot` in `shared`, and whenever what was booted
+    /// has ended; `program` is seen there as `name`. Its first process is whoever boots it.
+    pub(super) fn before_boot(tree: &Path, shared: &Path, program: &Path, name: &str, groups: &[PathBuf]) -> Self {
+        let (tree, shared, program) = (tree.display(), shared.display(), program.display());
+        let joined: String = groups.iter().map(|group| format!("echo 0 >{}/cgroup.procs; ", group.display())).collect();
+        Self::start(&format!(
+            "{BEGIN}; {joined} mount -t proc proc /proc; cd {shared}; mkdir box
+             mount -t tmpfs -o mode=755,size=256m tmpfs box; cd box; mkdir upper work root
+             mount -t overlay -o lowerdir={tree},upperdir=upper,workdir=work overlay root
+             exec 3<&0; echo ready; until [ -e ../boot ]; do sleep 0.02; done
+             while :; do
+                 systemd-nspawn --quiet --register=no --keep-unit --directory=root --machine=box --resolv-conf=off \
+                     --timezone=off --link-journal=no --console=read-only --boot --bind-ro={program}:{name} \
+                     </dev/null >>../console 2>&1 || :
+             done & exec cat <&3"
+        ))
+    }
+
     fn start(script: &str) -> Self {
         let mut holder = Command::new("unshare")
             .args(["--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", script])
@@ -77,9 +95,7 @@ impl Enclosure {
 
     /// A program to be run inside.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args(["--target", &self.inner, "--mount", "--net", "--pid", "--root", "--wd", "--"]).arg(program);
-        command
+        command_of(&self.inner, program)
     }
 
     /// Its network.
@@ -101,9 +117,21 @@ impl Enclosure {
     }
 
     /// Where a path inside is seen from outside.
-    pub(crate) fn outside(&self, path: &Path) -> std::path::PathBuf {
-        Path::new("/proc").join(&self.inner).join("root").join(path.strip_prefix("/").unwrap())
+    pub(crate) fn outside(&self, path: &Path) -> PathBuf {
+        outside_of(&self.inner, path)
     }
+}
+
+/// A program to be run where a process is.
+pub(super) fn command_of(process: &str, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("nsenter");
+    command.args(["--target", process, "--mount", "--net", "--pid", "--root", "--wd", "--"]).arg(program);
+    command
+}
+
+/// Where a path of a process's is seen from outside.
+pub(super) fn outside_of(process: &str, path: &Path) -> PathBuf {
+    Path::new("/proc").join(process).join("root").join(path.strip_prefix("/").unwrap())
 }
 
 impl Drop for Enclosure {

@@ -123,7 +123,7 @@ impl Peer {
 }
 
 /// The tree of a suite; made where there is none yet.
-fn tree(suite: &str) -> PathBuf {
+pub(super) fn tree(suite: &str) -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/openssh-tree");
     let run = Run::of(Command::new(script).arg(suite)).ends(0);
     PathBuf::from(run.stdout.trim())

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     context::{Context, Options},
-    error::{Exit, Result},
+    error::{Error, Exit, Result},
     machine::scratch,
     pipeline::take_back::{Recovery, TakenBack},
     transaction::{self, Journal},
@@ -38,8 +38,9 @@ impl Recover {
         for done in &taken_back {
             drop(show(output, done));
         }
-        // What is said in words has been said; the object says how all of it went.
-        recovered?;
+        if let Err(error) = recovered {
+            return Self::failed(context, &taken_back, error, output);
+        }
         let waiting = transaction::unconfirmed(&context.state)?;
         if let Some(journal) = &waiting {
             drop(output.line(format!(
@@ -50,15 +51,26 @@ impl Recover {
         } else if taken_back.is_empty() {
             output.line("Nothing was interrupted.")?;
         }
-        let runs = taken_back.iter().map(RunObject::from).collect();
         let unconfirmed = waiting.map(|journal| journal.run.run);
-        let shown = output.object(&RecoverObject { schema: "warded.recover/1", runs, unconfirmed });
+        let shown = output.object(&RecoverObject { unconfirmed, ..RecoverObject::of(&taken_back) });
         let clean = taken_back.iter().all(TakenBack::is_clean);
         // What was done is done, whether anybody reads of it or not.
         if taken_back.is_empty() {
             shown?;
         }
         Ok(if clean { Exit::Done } else { Exit::Degraded })
+    }
+
+    /// The one object says of what was taken back as well.
+    fn failed(context: &Context, taken_back: &[TakenBack], error: Error, output: Output) -> Result<Exit> {
+        if taken_back.is_empty() || !output.json {
+            return Err(error);
+        }
+        let unconfirmed = transaction::unconfirmed(&context.state).ok().flatten().map(|journal| journal.run.run);
+        let object = RecoverObject { unconfirmed, error: Some(error.message()), ..RecoverObject::of(taken_back) };
+        drop(output.object(&object));
+        output.note(error.to_string());
+        Ok(error.exit())
     }
 }
 
@@ -123,11 +135,20 @@ fn show(output: Output, done: &TakenBack) -> Result<()> {
 }
 
 #[derive(Serialize)]
-struct RecoverObject {
+struct RecoverObject<'a> {
     schema: &'static str,
     runs: Vec<RunObject>,
     /// A run that waits to be confirmed, and was left alone.
     unconfirmed: Option<u64>,
+    /// Why not everything could be taken back.
+    error: Option<&'a str>,
+}
+
+impl RecoverObject<'_> {
+    fn of(taken_back: &[TakenBack]) -> Self {
+        let runs = taken_back.iter().map(RunObject::from).collect();
+        Self { schema: "warded.recover/1", runs, unconfirmed: None, error: None }
+    }
 }
 
 #[derive(Serialize)]

@@ -81,22 +81,24 @@ pub fn served(sshd: &Sshd) -> Result<Option<Offered>> {
     Prober::new(&client, sshd, user)?.map(|mut prober| prober.survey(true)).transpose()
 }
 
-/// Waits until the listener has started anew: its sockets are new ones then. Before that it answers
-/// as it did before the change, and to ask would prove nothing. When nothing was reloaded, or
-/// systemd holds the sockets, this only passes the time.
+/// Waits until the listener has started anew: it has new sockets then, or is a new process where systemd holds
+/// the sockets. Before that it answers as it did before the change, and to ask would prove nothing. When
+/// nothing was reloaded, this only passes the time.
 pub fn await_reload(sshd: &Sshd) {
     await_reload_within(sshd, SETTLE);
 }
 
 fn await_reload_within(sshd: &Sshd, limit: Duration) {
-    let inodes = |listener: Option<&Listener>| -> Vec<u64> {
-        let sockets = listener.iter().filter_map(|listener| listener.sockets.as_ref()).flatten();
-        sockets.map(|socket| socket.inode).collect()
+    let inodes =
+        |listener: &Listener| -> Vec<u64> { listener.sockets.iter().flatten().map(|socket| socket.inode).collect() };
+    let is_new = |before: &Listener, after: &Listener| {
+        let (old, new) = (inodes(before), inodes(after));
+        !new.is_empty() && (before.pid != after.pid || new.iter().all(|inode| !old.contains(inode)))
     };
-    let (before, started) = (inodes(sshd.listener.as_ref()), Instant::now());
+    let started = Instant::now();
     while started.elapsed() < limit {
-        let after = inodes(sshd.listener_now().ok().flatten().as_ref());
-        if !after.is_empty() && after.iter().all(|inode| !before.contains(inode)) {
+        let now = sshd.listener_now().ok().flatten();
+        if sshd.listener.as_ref().zip(now.as_ref()).is_some_and(|(before, after)| is_new(before, after)) {
             return;
         }
         thread::sleep(Duration::from_millis(10));

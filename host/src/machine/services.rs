@@ -1,4 +1,5 @@
-//! Services: told to read their configuration again, never restarted.
+//! Services: told to read their configuration again; started anew only where that is the one way, and
+//! nobody's login ends by it.
 
 use super::{
     exec::{self, Program, Signal},
@@ -22,6 +23,11 @@ pub enum Reloaded {
         /// Its name.
         unit: String,
     },
+    /// systemd started the unit anew, and kept its sockets meanwhile.
+    Restarted {
+        /// Its name.
+        unit: String,
+    },
     /// The process was sent SIGHUP.
     Signalled {
         /// Its id.
@@ -35,14 +41,16 @@ impl std::fmt::Display for Reloaded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unit { unit } => write!(f, "systemd reloaded {unit}"),
+            Self::Restarted { unit } => write!(f, "systemd started {unit} anew, whose socket it has"),
             Self::Signalled { pid } => write!(f, "SIGHUP to process {pid}"),
             Self::NotRunning => f.write_str("it is not running"),
         }
     }
 }
 
-/// Reloads a service: through systemd where that manages the running process, else by signal.
-/// If it is sshd, and runs: right after sshd has accepted its configuration and `last_look` has
+/// Reloads a service: through systemd where that manages the running process, else by signal. An sshd
+/// whose sockets process 1 has cannot reload (Debian's OpenSSH 9.2 and 10.0: `Cannot bind any address`,
+/// and it ends): its unit is started anew, while connections wait in the socket. If the service is sshd, and runs: right after sshd has accepted its configuration and `last_look` has
 /// nothing against that either.
 ///
 /// # Errors
@@ -63,8 +71,15 @@ pub fn reload(
         check(name, sshd)?;
         last_look()?;
     }
+    if let Some(listener) = &listener {
+        refuse_untellable(name, service, listener)?;
+    }
     if let Some(unit) = unit {
-        return reload_unit(unit);
+        return if listener.is_some_and(|listener| listener.is_activated()) {
+            restart_unit(unit)
+        } else {
+            reload_unit(unit)
+        };
     }
     match (service.direct, listener) {
         (Some(Direct::Sshd), Some(listener)) => {
@@ -86,6 +101,28 @@ pub fn reload(
 #[must_use]
 pub fn is_sshd(service: &Service, listener: &Listener) -> bool {
     service.direct == Some(Direct::Sshd) || unit_of(service, listener).is_some()
+}
+
+/// Refuses what could not be carried out on this listener, if the service is that one: process 1 has its
+/// socket, and starting it anew would end logins, or its unit is not the policy's to name.
+///
+/// # Errors
+/// Refused, with the reason.
+pub fn refuse_untellable(name: &Name, service: &Service, listener: &Listener) -> Result<()> {
+    if !listener.is_activated() || !is_sshd(service, listener) {
+        return Ok(());
+    }
+    let refused = |why: String| {
+        Error::refused(format!("{name} cannot be told to reload: process 1 has its socket, and it would end"))
+            .cause(why)
+    };
+    match unit_of(service, listener).map(UnitName::as_str) {
+        Some(unit) if spares_processes(unit) => Ok(()),
+        Some(unit) => Err(refused(format!("started anew, {unit} would end its logins: it has no KillMode=process"))
+            .next(format!("give {unit} KillMode=process, as Debian does (systemd.kill(5))"))),
+        None => Err(refused("its unit, which could be started anew, is none that the policy names".to_owned())
+            .next(format!("let the policy name its unit for {name}"))),
+    }
 }
 
 fn unit_of<'a>(service: &'a Service, listener: &Listener) -> Option<&'a UnitName> {
@@ -137,6 +174,24 @@ fn reload_unit(unit: &UnitName) -> Result<Reloaded> {
     Err(Error::failed(format!("systemd could not reload {}", unit.as_str()))
         .cause(crate::text::neutral_lines(output.stderr.trim()))
         .next(format!("journalctl -u {} -n 20", unit.as_str())))
+}
+
+/// What systemd keeps count of is forgotten first: after some starts in a row it would start the service
+/// no more, and close the socket (systemd.unit(5), `StartLimitBurst`).
+fn restart_unit(unit: &UnitName) -> Result<Reloaded> {
+    let unit = unit.as_str();
+    let failed = |output: &exec::Output| {
+        Error::failed(format!("systemd could not start {unit} anew"))
+            .cause(crate::text::neutral_lines(output.stderr.trim()))
+            .next(format!("journalctl -u {unit} -n 20"))
+    };
+    for command in ["reset-failed", "restart"] {
+        let output = systemctl([command, "--", unit])?;
+        if !output.succeeded() {
+            return Err(failed(&output));
+        }
+    }
+    Ok(Reloaded::Restarted { unit: unit.to_owned() })
 }
 
 fn systemctl<const N: usize>(arguments: [&str; N]) -> Result<exec::Output> {

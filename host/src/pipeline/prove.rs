@@ -171,6 +171,10 @@ fn somebodys(error: Error, sshd: &Sshd, baseline: &Baseline) -> Error {
 /// at each login that only the old one names: those are not held against anything any more.
 fn refuse_untold(sshd: &Sshd, work: &Work, baseline: &Baseline, candidate: &Candidate) -> Result<()> {
     let Some(listener) = &sshd.listener else { return Ok(()) };
+    for reload in &work.reloads {
+        services::refuse_untellable(&reload.name, &reload.service, listener)
+            .map_err(|error| error.state("nothing was changed"))?;
+    }
     let files = candidate.files();
     let Some(path) = unchanged::difference(&baseline.files(), &files).map(ToOwned::to_owned) else { return Ok(()) };
     if work.reloads.iter().any(|reload| services::is_sshd(&reload.service, listener)) {

@@ -139,11 +139,13 @@ impl<'a> Recovery<'a> {
         aftermath: &mut Aftermath,
     ) -> InUse {
         let boot = facts::boot();
-        let read = if was_told { Read::Yes } else { has_read(before, sshd.listener.as_ref(), boot.as_deref()) };
+        // The files are as before by now: what is told and has not read yet, reads those.
+        let seen = has_read(before, sshd.listener.as_ref(), boot.as_deref());
+        let read = if seen == Read::Unknown && was_told { Read::Yes } else { seen };
         let look = || may_reload(sshd, before, read);
         aftermath.reloads = self.tell_all(journal, Some(sshd), &look);
         let told = |(_, outcome): &(_, Result<Reloaded>)| {
-            matches!(outcome, Ok(Reloaded::Unit { .. } | Reloaded::Signalled { .. }))
+            matches!(outcome, Ok(Reloaded::Unit { .. } | Reloaded::Restarted { .. } | Reloaded::Signalled { .. }))
         };
         if aftermath.reloads.iter().any(told) {
             live::await_reload(sshd);
@@ -152,7 +154,7 @@ impl<'a> Recovery<'a> {
         let is_told = |listener: &Listener| {
             let outcomes = aftermath.reloads.iter().map(|(_, outcome)| outcome);
             outcomes.into_iter().any(|outcome| match outcome {
-                Ok(Reloaded::Unit { unit }) => listener.unit.as_ref() == Some(unit),
+                Ok(Reloaded::Unit { unit } | Reloaded::Restarted { unit }) => listener.unit.as_ref() == Some(unit),
                 Ok(Reloaded::Signalled { pid }) => listener.pid == *pid,
                 Ok(Reloaded::NotRunning) | Err(_) => false,
             })

@@ -39,10 +39,11 @@ pub(super) fn ended_with(procedure: &Name, error: &types::Error, authority: Opti
     ended.state("nothing was changed")
 }
 
-/// A component that could not be instantiated: what stopped its own code, or what does not fit.
+/// A component that could not be instantiated: what stopped its own code, what it has too many of, or
+/// what does not fit.
 pub(super) fn not_started(procedure: &Name, error: &wasmtime::Error) -> Error {
     let ran = error.is::<Error>() || error.is::<Trap>() || error.is::<WasmBacktrace>();
-    if ran { trapped(procedure, error) } else { broken(error) }
+    if ran { trapped(procedure, error) } else { limits::too_many(error).unwrap_or_else(|| broken(error)) }
 }
 
 /// A component that asks for what this version does not have, or offers something else.

@@ -8,6 +8,12 @@ use wasmtime::ResourceLimiter;
 pub const MEMORY_BYTES: usize = 64 << 20;
 /// Elements of all its tables together.
 pub const TABLE_ELEMENTS: usize = 100_000;
+/// Instances of core modules in one component, those within it counted.
+pub const INSTANCES: usize = 64;
+/// Tables of all of them together.
+pub const TABLES: usize = 64;
+/// Memories of all of them together.
+pub const MEMORIES: usize = 16;
 /// Time in guest code, host calls not counted.
 pub const GUEST_TIME: Duration = Duration::from_secs(10);
 /// Time in one host call. What exceeds it ends the process: nothing has been changed by then.
@@ -52,6 +58,20 @@ pub(crate) fn exceeded(who: &str, what: &str) -> Error {
         .next("this is a fault of the component; tell whoever made it")
 }
 
+/// A component that has too many of something for it to be started; none where it is something else
+/// that keeps it from that. Wasmtime counts these by itself, and tells of it in words only.
+pub(crate) fn too_many(error: &wasmtime::Error) -> Option<Error> {
+    let text = error.root_cause().to_string();
+    let (what, _) = text.strip_prefix("resource limit exceeded: ")?.split_once(" count too high at ")?;
+    let what = match what {
+        "instance" => format!("{INSTANCES} instances of core modules"),
+        "table" => format!("{TABLES} tables"),
+        "memory" => format!("{MEMORIES} memories"),
+        _ => return None,
+    };
+    Some(exceeded("the procedure", &format!("it wanted more than {what}")))
+}
+
 /// What the memories and tables of one component take together: wasmtime's own limiter counts each
 /// by itself.
 #[derive(Debug, Default)]
@@ -89,14 +109,14 @@ impl ResourceLimiter for Taken {
     }
 
     fn instances(&self) -> usize {
-        64
+        INSTANCES
     }
 
     fn tables(&self) -> usize {
-        64
+        TABLES
     }
 
     fn memories(&self) -> usize {
-        16
+        MEMORIES
     }
 }

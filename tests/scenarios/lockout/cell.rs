@@ -1,6 +1,7 @@
 //! One cell of the matrix: a command, with something that goes wrong; and the judgement.
 
 use super::{
+    caught,
     condition::{Condition, Moment, Stage},
     liar,
     subject::{Files, Subject, Task, is_certificate, without_what_is_made_anew},
@@ -10,14 +11,8 @@ use rustix::{
     fs::{FallocateFlags, fallocate, statvfs},
     process::{Pid, Signal, kill_process},
 };
-use std::{
-    fs,
-    process::{Child, Command, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::{fs, process::Command};
 
-const LONG: Duration = Duration::from_secs(60);
 /// A line that says nothing to sshd, and one that it heeds: the first one counts.
 const EDITS: [&str; 2] = ["# an edit\n", "MaxAuthTries 5 # an edit\n"];
 /// What is said of it where it was seen.
@@ -99,12 +94,7 @@ fn go_wrong(subject: &Subject, task: Task, condition: Condition, dead: bool) -> 
             let config = peer.file("/etc/ssh/sshd_config");
             let edit = EDITS[usize::from(dead)];
             let act = || fs::write(&config, [edit, &fs::read_to_string(&config).unwrap()].concat()).unwrap();
-            let run = match stage {
-                Stage::At(moment) => met(subject, task, moment, |_| act())?,
-                Stage::Exchange => stopped(subject, task, act)?,
-                Stage::Live => told(subject, task, act),
-            };
-            edited(&run, edit)
+            edited(&caught::at(subject, task, stage, act)?, edit)
         }
         Condition::HungUp => hang_up(subject, task),
         Condition::Killed(stage) => killed(subject, task, stage, dead),
@@ -147,30 +137,6 @@ fn fill(subject: &Subject, filler: &std::path::Path, pages: u64) {
     assert!(free() <= pages * 4096, "the disk is not full");
 }
 
-/// Starts the task with the program in sshd's place, does something when the moment has come, and
-/// lets it go on.
-fn met(subject: &Subject, task: Task, moment: Moment, act: impl FnOnce(&mut Child)) -> Result<Run, String> {
-    let mut command = subject.peer.warded_command(task.arguments());
-    command.arg("--sshd").arg(subject.stand_in());
-    meet(subject, command, moment, act)
-}
-
-fn meet(subject: &Subject, mut command: Command, moment: Moment, act: impl FnOnce(&mut Child)) -> Result<Run, String> {
-    subject.arm(moment);
-    let mut run = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let end = Instant::now() + LONG;
-    while !subject.is_reached() {
-        if Instant::now() > end || run.try_wait().unwrap().is_some() {
-            let run = Run::ended(run);
-            return Err(format!("the moment never came: {run:?}"));
-        }
-        sleep(Duration::from_millis(2));
-    }
-    act(&mut run);
-    subject.go();
-    Ok(Run::ended(run))
-}
-
 /// Under a terminal that is gone when the files have been changed.
 fn hang_up(subject: &Subject, task: Task) -> Result<Left, String> {
     let mut warded = subject.peer.warded_command(task.arguments());
@@ -182,93 +148,54 @@ fn hang_up(subject: &Subject, task: Task) -> Result<Left, String> {
     let mut terminal = Command::new("script");
     terminal.args(["--quiet", "--return", "--command", &line.join(" "), "/dev/null"]);
     terminal.env("WARDED_CA", "/root/ca").env("SHELL", "/bin/sh");
-    meet(subject, terminal, Moment::Reload, |terminal| {
+    caught::meet(subject, terminal, Moment::Reload, |terminal| {
         terminal.kill().unwrap();
     })?;
-    quiet(subject)?;
+    caught::quiet(subject)?;
     if subject.state() == "kept" { Ok(Left::New) } else { Err("it did not go on".to_owned()) }
 }
 
-/// Killed there, and its watchdog, too, if that is to be dead.
+/// Killed there, and before it its watchdog, if that is to be dead; else the watchdog takes it back.
 fn killed(subject: &Subject, task: Task, stage: Stage, dead: bool) -> Result<Left, String> {
-    let kill = || {
-        let is_watchdog = |(_, line): &(i32, String)| line.contains("\0watchdog\0");
-        let (watchdogs, runs): (Vec<_>, Vec<_>) = subject.peer.processes().into_iter().partition(is_watchdog);
-        for (pid, _) in watchdogs.into_iter().filter(|_| dead).chain(runs) {
-            // It may have ended by itself: then the cell says so.
-            let _gone = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
-        }
-    };
-    let run = match stage {
-        Stage::At(moment) => met(subject, task, moment, |_| kill())?,
-        Stage::Exchange => Run::of(&mut traced(subject, task, "KILL")),
-        Stage::Live => told(subject, task, kill),
-    };
+    // No watchdog of an earlier run is on its way out.
+    caught::quiet(subject)?;
+    let mut watchdogs = 0;
+    let run = caught::at(subject, task, stage, || watchdogs = kill(subject, dead))?;
     if run.code.is_some() {
         return Err(format!("it was not killed: {run:?}"));
     }
-    quiet(subject)?;
-    let recovered = subject.warded(&["recover"]);
+    if watchdogs != usize::from(stage.is_watched()) {
+        return Err(format!("watchdogs that were there, and killed if so wanted: {watchdogs}"));
+    }
+    caught::quiet(subject)?;
+    // Before anybody else looks after it.
+    let (state, expected) = (subject.state(), if dead { "committing" } else { "rolled-back" });
+    if stage.is_watched() && state != expected {
+        return Err(format!("without anybody's help it came to {state}, not to {expected}"));
+    }
+    let recovered = subject.warded(&["recover", "--json"]);
     if recovered.code != Some(0) {
         return Err(format!("recover: {recovered:?}"));
+    }
+    let left = recovered.object("warded.recover/1")["runs"].as_array().unwrap().len();
+    if left != usize::from(stage.is_watched() && dead) {
+        return Err(format!("what was left for recover is something else: {recovered:?}"));
     }
     Ok(Left::Old)
 }
 
-/// Gets a signal after its second exchange.
-fn traced(subject: &Subject, task: Task, signal: &str) -> Command {
-    let mut command = subject.peer.command_beside("strace");
-    command.arg("-o").arg(subject.peer.shared().join("trace")).args(["-e", "trace=renameat2", "-e"]);
-    command.arg(format!("inject=renameat2:signal={signal}:when=2"));
-    command.arg("/usr/sbin/chroot").arg(subject.peer.tree()).arg("/usr/bin/warded").args(task.arguments());
-    command.env_clear().env("PATH", "/usr/sbin:/usr/bin").env("HOME", "/root").env("WARDED_CA", "/root/ca");
-    command
-}
-
-/// Stopped between two files; does something, and lets it go on.
-fn stopped(subject: &Subject, task: Task, act: impl FnOnce()) -> Result<Run, String> {
-    let trace = subject.peer.shared().join("trace");
-    drop(fs::remove_file(&trace));
-    let mut command = traced(subject, task, "STOP");
-    let mut run = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let end = Instant::now() + LONG;
-    while !fs::read_to_string(&trace).is_ok_and(|trace| trace.contains("stopped by SIGSTOP")) {
-        if Instant::now() > end || run.try_wait().unwrap().is_some() {
-            return Err(format!("it was not stopped: {:?}", Run::ended(run)));
-        }
-        sleep(Duration::from_millis(2));
+/// Kills the run. How many watchdogs there were; of those that were to be dead, how many are.
+fn kill(subject: &Subject, dead: bool) -> usize {
+    let is_watchdog = |(_, line): &(i32, String)| line.contains("\0watchdog\0");
+    let (watchdogs, runs): (Vec<_>, Vec<_>) = subject.peer.processes().into_iter().partition(is_watchdog);
+    let kill = |(pid, _): &(i32, String)| kill_process(Pid::from_raw(*pid).unwrap(), Signal::KILL);
+    // The watchdogs first: they would be at work at once.
+    let there = watchdogs.iter().filter(|watchdog| !dead || kill(watchdog).is_ok()).count();
+    for run in &runs {
+        // It may have ended by itself: then the cell says so.
+        let _gone = kill(run);
     }
-    act();
-    for (pid, _) in subject.peer.processes() {
-        let _gone = kill_process(Pid::from_raw(pid).unwrap(), Signal::CONT);
-    }
-    Ok(Run::ended(run))
-}
-
-/// Does something as soon as sshd has been told.
-fn told(subject: &Subject, task: Task, act: impl FnOnce()) -> Run {
-    let told = || subject.log().matches("Received SIGHUP").count();
-    let (before, end) = (told(), Instant::now() + LONG);
-    let mut command = subject.peer.warded_command(task.arguments());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut run = command.spawn().unwrap();
-    while told() == before && run.try_wait().unwrap().is_none() && Instant::now() < end {
-        sleep(Duration::from_micros(200));
-    }
-    act();
-    Run::ended(run)
-}
-
-/// Waits until nothing of Warded runs any more.
-fn quiet(subject: &Subject) -> Result<(), String> {
-    let end = Instant::now() + LONG;
-    while !subject.peer.processes().is_empty() {
-        if Instant::now() > end {
-            return Err("something of warded runs for ever".to_owned());
-        }
-        sleep(Duration::from_millis(5));
-    }
-    Ok(())
+    there
 }
 
 /// Files are exactly old or new, sshd starts, and everybody gets in who did.

@@ -35,6 +35,15 @@ pub(super) enum Stage {
 }
 
 impl Stage {
+    /// Whether the run has a watchdog there: it is started when the journal and all new files are
+    /// written, and nothing has changed; and let go when the run is kept.
+    pub(super) fn is_watched(self) -> bool {
+        match self {
+            Self::At(Moment::Asked | Moment::Candidate | Moment::Proof) => false,
+            Self::At(Moment::Reload) | Self::Exchange | Self::Live => true,
+        }
+    }
+
     fn word(self) -> &'static str {
         match self {
             Self::At(moment) => moment.word(),

@@ -84,6 +84,27 @@ fn a_reload_that_fails_for_a_moment_is_tried_again() {
     serves(&machine);
 }
 
+/// One run is taken back, and another cannot be looked at: both are said.
+#[test]
+fn what_was_taken_back_is_told_although_something_else_cannot_be_read() {
+    if !has_strace() {
+        return;
+    }
+    let machine = Machine::start();
+    machine.certify();
+    let old = seen(&machine);
+    killed(&machine, &machine.warded_command(["renew", "--force"]));
+    fs::write(machine.path("state/runs/1/journal.json"), "{").unwrap();
+    let recovered = machine.warded(["recover", "--json"]).ends(1).says(&["runs/1/journal.json cannot be read"]);
+    let object = recovered.object("warded.recover/1");
+    assert_eq!((&object["runs"][0]["run"], &object["unconfirmed"]), (&2.into(), &Value::Null), "{object}");
+    assert!(object["error"].as_str().unwrap().contains("runs/1/journal.json cannot be read"), "{object}");
+    assert_eq!(seen(&machine), old);
+    // Now there is nothing to take back, and that alone is what can be said.
+    machine.warded(["recover", "--json"]).ends(1).object("warded.error/1");
+    serves(&machine);
+}
+
 #[test]
 fn what_was_interrupted_is_told_and_the_next_apply_begins_with_it() {
     if !has_strace() {

@@ -34,6 +34,13 @@ impl Listener {
         let inodes: Vec<String> = sockets.iter().map(|socket| socket.inode.to_string()).collect();
         Some(format!("{}:{}", self.pid, inodes.join(",")))
     }
+
+    /// Whether process 1 has its sockets, and hands them to each sshd that it starts (systemd.socket(5)). A
+    /// reload would open them anew, which fails, and end it.
+    #[must_use]
+    pub fn is_activated(&self) -> bool {
+        self.sockets.iter().flatten().any(|socket| socket.inherited)
+    }
 }
 
 /// Whether any sshd of root's or ours runs on this machine, for whatever purpose, or that cannot be told.

@@ -27,7 +27,7 @@ pub(super) enum Read {
     Unknown,
 }
 
-/// The same, where the run has not told it: somebody may have reloaded it, or it was started since.
+/// Whether it has, whoever told it: the run, somebody else, or its own start.
 pub(super) fn has_read(before: &SshdBefore, listener: Option<&Listener>, boot: Option<&str>) -> Read {
     let Some(listener) = listener else { return Read::No };
     match (before.boot.as_deref(), boot) {

@@ -9,7 +9,7 @@ use super::{
 use warded::digest::Digest;
 
 /// A run may go another way than when it was traced: so often is it tried to meet the call that is meant.
-/// What was never met is a failure.
+/// Where only namesakes were met, one of them counts; what was never met is a failure.
 const TRIES: usize = 12;
 
 /// How it was left in the end.
@@ -25,26 +25,51 @@ pub(super) struct Outcome {
     pub(super) left: Left,
     /// Whether the watchdog alone took it back.
     pub(super) by_watchdog: bool,
+    /// Whether it was killed at the very call.
+    pub(super) met: Met,
+}
+
+/// How well a kill met the call that is meant. What has a file's name that is known is that very call.
+/// What is counted by its name alone may come more often or less often before, because threads share
+/// the work: so it is told by where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Met {
+    /// The same call; or as many of its name came after the same marker.
+    Itself,
+    /// One of its name, after the same marker.
+    Namesake,
 }
 
 /// Kills it there, and its watchdog if that is to be dead; then recovers, and judges.
 pub(super) fn kill(bench: &Bench<'_>, at: usize, alive: bool) -> Result<Outcome, String> {
     let seen = &bench.points[at];
     let guarded = bench.points[..=at].iter().any(|earlier| earlier.tells);
+    // A run whose watchdog is dead leaves nothing to it: so this one is killed when the run has been.
+    let outlives = before(bench, seen).iter().any(|earlier| earlier.awaits);
     let mut last = String::new();
+    let mut namesake = None;
     let mut number = seen.number;
     for _ in 0..TRIES {
-        let run = trace::run(bench.machine, bench.work, &options(&seen.point, number), alive);
-        if is_there(bench, seen, &run) && (alive || !guarded || run.watchdog_was_killed) {
-            return judge(bench, alive && guarded);
+        let run = trace::run(bench.machine, bench.work, &options(&seen.point, number), alive || outlives);
+        if outlives && !alive {
+            work::end_watchdogs(bench.machine);
         }
-        last = format!("{run:?}");
+        let met = met(bench, seen, &run);
+        let as_meant = met.filter(|_| alive || outlives || !guarded || run.watchdog_was_killed);
         // Killed elsewhere, it has to be old or new all the same.
-        judge(bench, false)?;
+        let waits = alive && is_left_to_watchdog(bench, seen, &run);
+        let (left, by_watchdog) = judge(bench, waits, as_meant.is_some() && alive && guarded)?;
+        match as_meant.map(|met| Outcome { left, by_watchdog, met }) {
+            Some(outcome) if outcome.met == Met::Itself => return Ok(outcome),
+            Some(outcome) => namesake = Some(outcome),
+            None => last = format!("{run:?}"),
+        }
         bench.restore();
-        number = closer(bench, seen, &run, number);
+        if met != Some(Met::Itself) {
+            number = closer(bench, seen, &run, number);
+        }
     }
-    Err(format!("it was not killed there: {last}"))
+    namesake.ok_or_else(|| format!("it was not killed there: {last}"))
 }
 
 /// For strace: by the file, where it has a name that is known.
@@ -54,7 +79,7 @@ fn options(point: &Point, number: usize) -> String {
         format!("-e trace={call} -P \"{path}\" -e inject={call}:signal=KILL:when={nth}")
     } else {
         let markers = MARKERS.join(",");
-        format!("-e trace={call},{markers} -e inject={call}:signal=KILL:when={number}")
+        format!("-e trace={call},write,{markers} -e inject={call}:signal=KILL:when={number}")
     }
 }
 
@@ -65,48 +90,73 @@ fn is_marker(seen: &Seen) -> bool {
     seen.counts && seen.point.has_path() && MARKERS.contains(&seen.point.call.as_str())
 }
 
-/// The last marker of these calls.
-fn last_marker(calls: &[Seen]) -> Option<&Point> {
-    calls.iter().rev().find(|seen| is_marker(seen)).map(|seen| &seen.point)
+/// Where a call of this name stands that comes after these: after which marker, and how many of its name
+/// come in between.
+fn place<'a>(calls: &'a [Seen], name: &str) -> (Option<&'a Point>, usize) {
+    let from = calls.iter().rposition(is_marker).map_or(0, |at| at + 1);
+    let marker = from.checked_sub(1).map(|at| &calls[at].point);
+    (marker, calls[from..].iter().filter(|seen| seen.point.call == name).count())
+}
+
+/// What comes before a call in the reference.
+fn before<'a>(bench: &'a Bench<'_>, seen: &Seen) -> &'a [Seen] {
+    let is_meant = |known: &Seen| known.point.call == seen.point.call && known.number == seen.number;
+    &bench.reference[..bench.reference.iter().position(is_meant).unwrap()]
+}
+
+/// Whether a run was killed where it was meant to be.
+fn met(bench: &Bench<'_>, seen: &Seen, run: &Traced) -> Option<Met> {
+    let (last, ended) = run.seen.split_last().filter(|_| run.was_killed)?;
+    if seen.point.has_path() {
+        return (last.point == seen.point).then_some(Met::Itself);
+    }
+    let Point { call, path, .. } = &seen.point;
+    let ((marker, count), (found, counted)) = (place(before(bench, seen), call), place(ended, call));
+    let is_namesake = (&last.point.call, &last.point.path) == (call, path) && found == marker;
+    is_namesake.then_some(if counted == count { Met::Itself } else { Met::Namesake })
 }
 
 /// Where the call has to be looked for after a run that did not meet it: behind the same marker as in the
 /// reference, as many of its name later.
 fn closer(bench: &Bench<'_>, seen: &Seen, run: &Traced, number: usize) -> usize {
-    let (before, marker) = before(bench, seen);
-    let is_of_name = |one: &&Seen| one.point.call == seen.point.call;
-    let behind = |calls: &[Seen]| calls.iter().position(|one| Some(&one.point) == marker).map_or(0, |at| at + 1);
-    let later = before[behind(before)..].iter().filter(is_of_name).count();
-    let reached = marker.is_none() || run.seen.iter().any(|one| Some(&one.point) == marker);
-    let mut calls = run.seen[behind(&run.seen)..].iter().filter(is_of_name);
-    match calls.nth(later).filter(|found| reached && found.number != number) {
-        Some(found) => found.number,
-        None if reached => number.saturating_sub(1).max(1),
-        None => number + 1,
+    let call = &seen.point.call;
+    let (marker, count) = place(before(bench, seen), call);
+    let behind = |marker: &Point| run.seen.iter().position(|one| one.point == *marker).map(|at| at + 1);
+    // It did not come as far as that.
+    let Some(from) = marker.map_or(Some(0), behind) else { return number + 1 };
+    let of_name: Vec<usize> =
+        run.seen[from..].iter().filter(|one| one.point.call == *call).map(|one| one.number).collect();
+    match of_name.get(count) {
+        Some(found) if *found != number => *found,
+        // Killed behind that marker, but too early.
+        None if met(bench, seen, run) == Some(Met::Namesake) => number + count + 1 - of_name.len(),
+        _ => number.saturating_sub(1).max(1),
     }
 }
 
-/// What comes before a call in the reference, and the last marker of that.
-fn before<'a>(bench: &'a Bench<'_>, seen: &Seen) -> (&'a [Seen], Option<&'a Point>) {
-    let is_meant = |known: &Seen| known.point.call == seen.point.call && known.number == seen.number;
-    let before = &bench.reference[..bench.reference.iter().position(is_meant).unwrap()];
-    (before, last_marker(before))
-}
-
-/// Whether a run was killed where it was meant to be. What has a file's name that is known is that very
-/// call. What is counted by its name alone may come more often or less often before, because two
-/// threads share the work: so it is one of its name after the same marker.
-fn is_there(bench: &Bench<'_>, seen: &Seen, run: &Traced) -> bool {
-    let Some((last, ended)) = run.seen.split_last().filter(|_| run.was_killed) else { return false };
-    let Point { call, path, .. } = &seen.point;
-    if seen.point.has_path() {
-        return last.point == seen.point;
+/// Whether the watchdog of a run that has ended waits for a confirmation: nobody else sees to it.
+fn is_left_to_watchdog(bench: &Bench<'_>, seen: &Seen, run: &Traced) -> bool {
+    let told = |calls: &[Seen]| calls.iter().any(|seen| seen.awaits);
+    match bench.work {
+        Work::Confirm => true,
+        Work::Await if !run.was_killed => run.code == Some(0),
+        // Of a call with a file's name, nothing else was traced.
+        Work::Await if seen.point.has_path() => told(before(bench, seen)),
+        Work::Await => run.seen.split_last().is_some_and(|(_, ended)| told(ended)),
+        _ => false,
     }
-    (&last.point.call, &last.point.path) == (call, path) && last_marker(ended) == before(bench, seen).1
 }
 
-fn judge(bench: &Bench<'_>, by_watchdog_alone: bool) -> Result<Outcome, String> {
+/// How it is left, and whether the watchdog alone took it back.
+fn judge(bench: &Bench<'_>, waits: bool, by_watchdog_alone: bool) -> Result<(Left, bool), String> {
     let Bench { machine, work, old, .. } = bench;
+    if waits {
+        match state(machine).as_str() {
+            "unconfirmed" => return judge_waiting(bench).map(|()| (Left::New, false)),
+            "kept" if work.finds_watchdog() => {}
+            other => return Err(format!("its watchdog was to wait, and it is {other}")),
+        }
+    }
     wait("the watchdog ends", LONG, || watchdogs(machine).is_empty());
     // Nobody has recovered anything yet.
     everybody_gets_in(bench, "before recovery", *work == Work::Renew)?;
@@ -114,28 +164,74 @@ fn judge(bench: &Bench<'_>, by_watchdog_alone: bool) -> Result<Outcome, String> 
     if by_watchdog_alone && !matches!(state(machine).as_str(), "rolled-back" | "kept") {
         return Err(format!("the watchdog lived, and left it {}", state(machine)));
     }
-    let recovered = machine.warded(["recover", "--json"]);
-    if recovered.code != Some(0) {
-        return Err(format!("recover: {recovered:?}"));
+    let recovered = recovers(machine)?;
+    if by_watchdog_alone && has_runs(&recovered) {
+        return Err(format!("the watchdog lived, and left something to recover: {recovered}"));
     }
-    let runs = recovered.object("warded.recover/1")["runs"].as_array().unwrap().len();
-    if by_watchdog_alone && runs > 0 {
-        return Err(format!("the watchdog lived, and left something to recover: {recovered:?}"));
-    }
-    let verified = machine.warded(["audit", "verify"]);
-    if verified.code != Some(0) {
-        return Err(format!("the audit log: {verified:?}"));
-    }
+    is_sound(machine)?;
     let now = files(machine);
-    let left = if now == *old {
+    let left = if now == *old && !waits {
         Left::Old
-    } else if work.can_be_new() && is_new(bench, &now) {
+    } else if work.can_be_new() && is_new(machine, &now, &bench.new) {
         Left::New
     } else {
         return Err(format!("neither old nor new: {}", differences(old, &now)));
     };
     everybody_gets_in(bench, "after recovery", work.is_certified(left))?;
-    Ok(Outcome { left, by_watchdog: by_watchdog_alone && of_watchdog && left == Left::Old })
+    Ok((left, by_watchdog_alone && of_watchdog && left == Left::Old))
+}
+
+/// A change that waits for its confirmation, with its watchdog: it is in place, nobody takes it back, and
+/// once it is confirmed it stays.
+fn judge_waiting(bench: &Bench<'_>) -> Result<(), String> {
+    let machine = bench.machine;
+    everybody_gets_in(bench, "while it waits", true)?;
+    let recovered = recovers(machine)?;
+    if recovered["unconfirmed"] != work::newest_run(machine) || has_runs(&recovered) {
+        return Err(format!("it waits, and was not left alone: {recovered}"));
+    }
+    // The old files lie beside the new ones, and the machine is enrolled only if it stays.
+    let mut now = files(machine);
+    now.retain(|path, _| !path.to_str().unwrap().contains(".warded-"));
+    let mut new = bench.new.clone();
+    new.remove(&work::enrolment(machine));
+    if !is_new(machine, &now, &new) {
+        return Err(format!("it waits, and is not in place: {}", differences(&new, &now)));
+    }
+    if (state(machine).as_str(), watchdogs(machine).len()) != ("unconfirmed", 1) {
+        return Err(format!("it does not wait any more: {}, {:?}", state(machine), watchdogs(machine)));
+    }
+    let confirmed = machine.warded(["confirm", "--same-login"]);
+    wait("the watchdog lets go", LONG, || watchdogs(machine).is_empty());
+    if confirmed.code != Some(0) || state(machine) != "kept" {
+        return Err(format!("it cannot be confirmed: {confirmed:?}"));
+    }
+    is_sound(machine)?;
+    let now = files(machine);
+    if !is_new(machine, &now, &bench.new) {
+        return Err(format!("it was confirmed, and is not new: {}", differences(&bench.new, &now)));
+    }
+    everybody_gets_in(bench, "after it was confirmed", true)
+}
+
+/// `warded recover`, which has to find nothing amiss.
+fn recovers(machine: &Machine) -> Result<Value, String> {
+    let recovered = machine.warded(["recover", "--json"]);
+    if recovered.code != Some(0) {
+        return Err(format!("recover: {recovered:?}"));
+    }
+    Ok(recovered.object("warded.recover/1"))
+}
+
+/// Whether it took something back.
+fn has_runs(recovered: &Value) -> bool {
+    !recovered["runs"].as_array().unwrap().is_empty()
+}
+
+/// The audit log can be verified.
+fn is_sound(machine: &Machine) -> Result<(), String> {
+    let verified = machine.warded(["audit", "verify"]);
+    if verified.code == Some(0) { Ok(()) } else { Err(format!("the audit log: {verified:?}")) }
 }
 
 /// sshd starts anew, and whoever got in before the run gets in; those who know only the CA, too, if
@@ -169,9 +265,9 @@ fn tries(machine: &Machine, knows: &Knows) -> Run {
     }
 }
 
-/// Every file is as the work leaves it, and holds what this run's journal says.
-fn is_new(bench: &Bench<'_>, now: &Files) -> bool {
-    let journal = journal(bench.machine).expect("a run without a journal changed something");
+/// Every file is as it is to be, and holds what this run's journal says.
+fn is_new(machine: &Machine, now: &Files, new: &Files) -> bool {
+    let journal = journal(machine).expect("a run without a journal changed something");
     let as_in_journal = journal["entries"].as_array().unwrap().iter().all(|entry| {
         let path = PathBuf::from(entry["path"].as_str().unwrap());
         match (now.get(&path), entry["after"]["digest"].as_str()) {
@@ -180,7 +276,7 @@ fn is_new(bench: &Bench<'_>, now: &Files) -> bool {
             _ => false,
         }
     });
-    as_in_journal && without_what_is_made_anew(now) == without_what_is_made_anew(&bench.new)
+    as_in_journal && without_what_is_made_anew(now) == without_what_is_made_anew(new)
 }
 
 /// Certificates and the time of an enrolment are others every time.

@@ -38,6 +38,10 @@ pub(super) struct Seen {
     pub(super) counts: bool,
     /// Whether the run says by it that a stage begins: then its watchdog is there.
     pub(super) tells: bool,
+    /// Whether it leaves the rest to its watchdog by it, which waits for a confirmation from then on.
+    pub(super) awaits: bool,
+    /// The file with its directory.
+    pub(super) whole: String,
     /// What a file is renamed to.
     pub(super) to: Option<String>,
 }
@@ -81,14 +85,18 @@ pub(super) fn read(trace: &str, own: &str) -> Vec<Seen> {
         let makes = name != "openat" || rest.contains("O_CREAT");
         // A name alone is one in the directory that the first argument is.
         let base = words.first().map_or("", |word| descriptor(word));
-        let is_own = path.as_ref().is_none_or(|path| if path.starts_with('/') { path } else { base }.starts_with(own));
-        let tells = name == "write" && rest.contains("\"stage\\n\"");
+        let whole = match &path {
+            Some(path) if !path.starts_with('/') => format!("{base}/{path}"),
+            path => path.clone().unwrap_or_default(),
+        };
+        let is_own = path.is_none() || whole.starts_with(own);
+        let says = |line: &str| name == "write" && rest.contains(&format!("\"{line}\\n\""));
         // What is printed is nobody's state.
         let is_output = name == "write" && (rest.starts_with("1<") || rest.starts_with("2<"));
         let point = Point { call: name.to_owned(), path: path.unwrap_or_else(|| NONE.to_owned()), nth };
         let counts = makes && is_own && !is_thread && !is_output;
         let to = words.get(1).filter(|_| name == "rename").and_then(|word| file(word));
-        calls.push(Seen { point, number: *number, counts, tells, to });
+        calls.push(Seen { point, number: *number, counts, tells: says("stage"), awaits: says("await"), whole, to });
     }
     calls
 }

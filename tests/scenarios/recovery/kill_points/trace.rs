@@ -21,15 +21,21 @@ pub(super) struct Traced {
     pub(super) trace: String,
 }
 
-/// Runs it, with these options for strace: words of sh(1), in which `$$` is the run's process id.
+/// Runs it, with these options for strace: words of sh(1), in which `$$` is the run's process id. With
+/// `alive`, the watchdog that it starts or finds lives.
 pub(super) fn run(machine: &Machine, work: Work, options: &str, alive: bool) -> Traced {
-    let file = machine.path("trace");
+    if alive && work.finds_watchdog() {
+        work::watch_beside(machine);
+    }
+    let (file, input) = (machine.path("trace"), machine.path("input"));
+    fs::write(&input, work.input()).unwrap();
     let mut command = machine.command("sh");
     // As a grandchild: then the traced program has the number of the shell.
     let script = format!(
-        "exec strace -D -y -s 64 -e signal=none -o {} {options} {} \"$@\"",
+        "exec strace -D -y -s 64 -e signal=none -o {} {options} {} \"$@\" <{}",
         file.display(),
-        env!("CARGO_BIN_EXE_warded")
+        env!("CARGO_BIN_EXE_warded"),
+        input.display()
     );
     command.args(["-c", &script, "sh"]).args(work.arguments(machine));
     machine.environment(&mut command).stdout(Stdio::null());

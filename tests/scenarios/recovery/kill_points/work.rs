@@ -7,6 +7,9 @@ use std::{os::unix::fs::PermissionsExt as _, path::Path};
 /// All files of a machine that count, with all that belongs to them.
 pub(super) type Files = BTreeMap<PathBuf, Whole>;
 
+/// What a run says to its watchdog that leaves the rest to it.
+const AWAIT: &str = "await\n";
+
 /// A command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
@@ -22,33 +25,64 @@ pub(super) enum Work {
     Recover,
     /// The watchdog of such a run, which finds itself alone and takes it back.
     Watchdog,
-    /// A change that waits to be confirmed, and that nobody watches.
+    /// The confirmation of a change that waits for it; its watchdog may be dead.
     Confirm,
+    /// A change that waits to be confirmed in the end, and is left to its watchdog.
+    Await,
+    /// The watchdog of a change that nobody has confirmed in time, which takes it back.
+    Expire,
 }
 
 impl Work {
-    pub(super) const ALL: [Self; 7] =
-        [Self::Certify, Self::Renew, Self::Undo, Self::TakeBack, Self::Recover, Self::Watchdog, Self::Confirm];
+    pub(super) const ALL: [Self; 9] = [
+        Self::Certify,
+        Self::Renew,
+        Self::Undo,
+        Self::TakeBack,
+        Self::Recover,
+        Self::Watchdog,
+        Self::Confirm,
+        Self::Await,
+        Self::Expire,
+    ];
+
+    /// Those that `WARDED_TEST_WORKS` names, each with its place among all; without it, all.
+    pub(super) fn asked() -> Vec<(usize, Self)> {
+        let mut all: Vec<(usize, Self)> = Self::ALL.into_iter().enumerate().collect();
+        if let Ok(names) = std::env::var("WARDED_TEST_WORKS") {
+            let names: Vec<&str> = names.split(',').collect();
+            all.retain(|(_, work)| names.contains(&format!("{work:?}").to_lowercase().as_str()));
+            assert_eq!(all.len(), names.len(), "not every one of {names:?} is a work");
+        }
+        all
+    }
 
     pub(super) fn arguments(self, machine: &Machine) -> Vec<String> {
         let words: &[&str] = match self {
-            Self::Certify | Self::TakeBack => {
+            Self::Certify | Self::TakeBack | Self::Await => {
                 &["apply", "certify-host", "--set", "principal=web1.example.org", "--yes"]
             }
             Self::Renew => &["renew", "--force"],
             Self::Undo => &["undo", "--yes"],
             Self::Recover => &["recover"],
-            Self::Watchdog => &["watchdog"],
+            Self::Watchdog | Self::Expire => &["watchdog"],
             Self::Confirm => &["confirm", "--same-login"],
         };
         let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        if self == Self::Watchdog {
-            words.push(newest_run(machine).to_string());
-        }
-        if self == Self::TakeBack {
-            words.extend(["--sshd".to_owned(), machine.path("refuses").to_str().unwrap().to_owned()]);
+        match self {
+            Self::Watchdog | Self::Expire => words.push(newest_run(machine).to_string()),
+            Self::TakeBack => {
+                words.extend(["--sshd".to_owned(), machine.path("refuses").to_str().unwrap().to_owned()]);
+            }
+            Self::Await => words.extend(["--confirm-within".to_owned(), "24h".to_owned()]),
+            _ => {}
         }
         words
+    }
+
+    /// What it reads: the watchdog of a change that waits has been told so.
+    pub(super) fn input(self) -> &'static str {
+        if self == Self::Expire { AWAIT } else { "" }
     }
 
     /// How it ends if nobody kills it.
@@ -56,19 +90,24 @@ impl Work {
         if self == Self::TakeBack { 1 } else { 0 }
     }
 
-    /// Whether it starts a watchdog.
+    /// Whether it has a watchdog, which may be alive or dead.
     pub(super) fn is_watched(self) -> bool {
-        matches!(self, Self::Certify | Self::Renew | Self::Undo | Self::TakeBack)
+        matches!(self, Self::Certify | Self::Renew | Self::Undo | Self::TakeBack | Self::Await) || self.finds_watchdog()
+    }
+
+    /// Whether that was there before it.
+    pub(super) fn finds_watchdog(self) -> bool {
+        self == Self::Confirm
     }
 
     /// Whether it begins with a change that was made and not kept.
-    fn is_second(self) -> bool {
-        matches!(self, Self::Recover | Self::Watchdog | Self::Confirm)
+    pub(super) fn is_second(self) -> bool {
+        matches!(self, Self::Recover | Self::Watchdog | Self::Confirm | Self::Expire)
     }
 
     /// Whether the change can be there in the end.
     pub(super) fn can_be_new(self) -> bool {
-        matches!(self, Self::Certify | Self::Renew | Self::Undo | Self::Confirm)
+        matches!(self, Self::Certify | Self::Renew | Self::Undo | Self::Confirm | Self::Await)
     }
 
     /// Whether clients that know only the CA get in, before it or after.
@@ -76,7 +115,7 @@ impl Work {
         match self {
             Self::Renew => true,
             Self::Undo => left == Left::Old,
-            Self::Certify | Self::TakeBack | Self::Recover | Self::Watchdog | Self::Confirm => left == Left::New,
+            _ => left == Left::New,
         }
     }
 }
@@ -98,10 +137,15 @@ pub(super) struct Bench<'a> {
     pub(super) reference: Vec<Seen>,
 }
 
+/// What says that a machine is enrolled.
+pub(super) fn enrolment(machine: &Machine) -> PathBuf {
+    machine.path("state/enrolment.json")
+}
+
 /// Everything that is compared.
 pub(super) fn files(machine: &Machine) -> Files {
     let mut found = wholes(&machine.path("ssh"));
-    let enrolment = machine.path("state/enrolment.json");
+    let enrolment = enrolment(machine);
     if enrolment.exists() {
         found.insert(enrolment.clone(), crate::support::attributes::whole(&enrolment));
     }
@@ -131,14 +175,15 @@ impl<'a> Bench<'a> {
     pub(super) fn set_up(machine: &'a Machine, work: Work) -> Self {
         let clean = files(machine);
         match work {
-            Work::Certify | Work::TakeBack => {}
+            Work::Certify | Work::TakeBack | Work::Await => {}
             Work::Renew | Work::Undo => drop(machine.certify()),
-            Work::Confirm => {
-                let mut apply = machine.warded_command([]);
-                apply.args(Work::Certify.arguments(machine)).args(["--confirm-within", "24h"]);
-                Run::of(&mut apply).ends(0);
-                watchdogs(machine).into_iter().for_each(|pid| send(pid, Signal::KILL));
+            Work::Confirm | Work::Expire => {
+                Run::of(machine.warded_command([]).args(Work::Await.arguments(machine))).ends(0);
+                end_watchdogs(machine);
                 assert_eq!(state(machine), "unconfirmed");
+                if work == Work::Expire {
+                    expire(machine);
+                }
             }
             Work::Recover | Work::Watchdog => {
                 let next = (newest_run(machine) + 1).to_string();
@@ -163,6 +208,13 @@ impl<'a> Bench<'a> {
             let run = trace::run(machine, work, &format!("-e trace={}", point::CALLS), true);
             assert!(run.code == Some(work.exit()), "{run:?}");
             traces.push(run.seen);
+            match work {
+                Work::Await => drop(machine.warded(["confirm", "--same-login"]).ends(0)),
+                Work::Expire => {
+                    assert!(details(machine, "ended").pop().unwrap().contains("nobody confirmed it in time"));
+                }
+                _ => {}
+            }
             bench.new = files(machine);
             bench.restore();
         }
@@ -179,6 +231,7 @@ impl<'a> Bench<'a> {
 
     /// Takes everything back, so that the next one starts from the same.
     pub(super) fn restore(&self) {
+        end_watchdogs(self.machine);
         let now = files(self.machine);
         let differs = self.work.is_second() || now != self.old;
         let parts: &[&str] = if differs { &["state", "ssh"] } else { &["state"] };
@@ -204,8 +257,42 @@ impl<'a> Bench<'a> {
     }
 }
 
+/// Ends whoever watches, and waits until that has happened.
+pub(super) fn end_watchdogs(machine: &Machine) {
+    watchdogs(machine).into_iter().for_each(|pid| send(pid, Signal::KILL));
+    wait("no watchdog is there", LONG, || watchdogs(machine).is_empty());
+}
+
+/// Starts a watchdog like the one that a change which waits was left to, and waits until it watches.
+pub(super) fn watch_beside(machine: &Machine) {
+    let (input, output) = (machine.path("await"), machine.path("watches"));
+    fs::write(&input, AWAIT).unwrap();
+    fs::write(&output, "").unwrap();
+    let mut shell = machine.command("sh");
+    // Nobody's child, as it is when its run has ended.
+    let script = format!("\"$@\" <{} >{} 2>/dev/null &", input.display(), output.display());
+    shell.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_warded"), "--state"]).arg(machine.path("state"));
+    shell.arg("watchdog").arg(newest_run(machine).to_string());
+    Run::of(machine.environment(&mut shell)).ends(0);
+    wait("it watches", LONG, || fs::read(&output).unwrap() == b"ready\n");
+}
+
+/// Lets the time be over in which the newest run could be confirmed, for whoever reads its journal.
+fn expire(machine: &Machine) {
+    let run = machine.path(&format!("state/runs/{}", newest_run(machine)));
+    for entry in fs::read_dir(run).unwrap() {
+        let file = entry.unwrap().path();
+        if file.file_name().unwrap().to_str().unwrap().starts_with("journal.") {
+            let mut journal: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+            assert!(journal["confirm"]["until"].is_string(), "{journal}");
+            journal["confirm"]["until"] = "2001-01-01T00:00:00Z".into();
+            fs::write(&file, serde_json::to_vec_pretty(&journal).unwrap()).unwrap();
+        }
+    }
+}
+
 /// The number of the newest run.
-fn newest_run(machine: &Machine) -> u64 {
+pub(super) fn newest_run(machine: &Machine) -> u64 {
     let runs = fs::read_dir(machine.path("state/runs")).unwrap();
     runs.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok()).max().unwrap_or(0)
 }

@@ -1,0 +1,193 @@
+//! A machine as Debian boots it: systemd is process 1, reloads sshd's unit, has sshd's socket where that
+//! is how sshd is started, and takes back at its start what nobody kept.
+
+use crate::support::{
+    Booted, Knows,
+    machine::{Found, KEYS, tree},
+};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+const CERTIFY: &str = "apply certify-host --yes --set principal=web1.example.org";
+
+fn files(machine: &Booted) -> BTreeMap<PathBuf, Found> {
+    tree(&machine.file("/etc/ssh"))
+}
+
+/// They are these, with owners and modes.
+#[track_caller]
+fn is_as(machine: &Booted, old: &BTreeMap<PathBuf, Found>) {
+    let name = |path: &PathBuf| path.file_name().unwrap().to_owned();
+    let named = |all: &BTreeMap<PathBuf, Found>| -> BTreeMap<_, _> {
+        all.iter().map(|(path, found)| (name(path), found.clone())).collect()
+    };
+    let (old, now) = (named(old), named(&files(machine)));
+    let differ: Vec<_> = old.keys().chain(now.keys()).filter(|name| old.get(*name) != now.get(*name)).collect();
+    assert!(differ.is_empty(), "{differ:?}");
+}
+
+/// Who knows only the CA gets in.
+#[track_caller]
+fn serves_certificates(machine: &Booted) {
+    let authority = fs::read_to_string(machine.file("/root/ca/host_ca.pub")).unwrap();
+    machine.client(&Knows::Authority(authority)).connects();
+}
+
+/// Who knows one of the plain host keys gets in.
+#[track_caller]
+fn serves(machine: &Booted) {
+    for name in KEYS {
+        let key = fs::read_to_string(machine.file(&format!("/etc/ssh/ssh_host_{name}_key.pub"))).unwrap();
+        machine.client(&Knows::Keys(key)).connects();
+    }
+}
+
+fn property(machine: &Booted, name: &str, unit: &str) -> String {
+    machine.shell(&format!("systemctl show --property={name} --value {unit}")).ends(0).stdout.trim().to_owned()
+}
+
+/// Lines of its own in a unit.
+fn drop_in(machine: &Booted, unit: &str, lines: &str) {
+    let directory = machine.file("/etc/systemd/system").join(format!("{unit}.d"));
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("test.conf"), lines).unwrap();
+    machine.shell("systemctl daemon-reload").ends(0);
+}
+
+#[test]
+fn systemd_reloads_sshd_and_ends_nobodys_login() {
+    for suite in ["bookworm", "trixie"] {
+        let Some(machine) = Booted::start(suite, "ssh.service") else { return };
+        let (old, before) = (files(&machine), property(&machine, "MainPID", "ssh.service"));
+        let apply = machine.warded(CERTIFY).ends(0);
+        assert!(apply.stdout.contains("Certified 3 keys"), "{}", apply.stdout);
+        serves_certificates(&machine);
+        machine.warded("renew --force").ends(0);
+        serves_certificates(&machine);
+        machine.warded("undo --yes").ends(0);
+        machine.warded("undo --yes").ends(0);
+        is_as(&machine, &old);
+        serves(&machine);
+        assert_eq!(property(&machine, "MainPID", "ssh.service"), before, "it was started anew");
+        let log = machine.shell("warded audit log").ends(0).stdout;
+        assert_eq!(log.matches("systemd reloaded ssh.service").count(), 4, "{log}");
+    }
+}
+
+/// As long as a file is there, the unit cannot be reloaded.
+const BUSY: &str = "[Service]\nExecReload=\nExecReload=/bin/sh -c 'test ! -e /root/busy'\n\
+                    ExecReload=/bin/kill -HUP $MAINPID\n";
+
+#[test]
+fn a_reload_that_systemd_refuses_takes_the_run_back_and_is_told_again() {
+    let Some(machine) = Booted::start("trixie", "ssh.service") else { return };
+    drop_in(&machine, "ssh.service", BUSY);
+    machine.shell("touch /root/busy").ends(0);
+    let old = files(&machine);
+    let apply = machine.warded(CERTIFY);
+    assert!(!matches!(apply.code, None | Some(0)), "{apply:?}");
+    apply.says(&["systemd could not reload ssh.service", "state: "]);
+    is_as(&machine, &old);
+    serves(&machine);
+
+    // Nobody confirms it, and systemd refuses when the watchdog takes it back.
+    machine.shell("rm /root/busy").ends(0);
+    machine.warded(&format!("{CERTIFY} --confirm-within 5s")).ends(0);
+    serves_certificates(&machine);
+    machine.shell("touch /root/busy").ends(0);
+    let end = Instant::now() + Duration::from_secs(60);
+    while machine.file("/etc/ssh/sshd_config.d/50-warded.conf").exists() {
+        assert!(Instant::now() < end, "it was not taken back");
+        sleep(Duration::from_millis(20));
+    }
+    sleep(Duration::from_secs(2));
+    let state = || {
+        let journal = fs::read(machine.file("/var/lib/warded/runs/2/journal.json")).unwrap();
+        serde_json::from_slice::<Value>(&journal).unwrap()["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(state(), "rolling-back");
+    machine.shell("rm /root/busy").ends(0);
+    while state() != "rolled-back" {
+        assert!(Instant::now() < end, "it was not told again");
+        sleep(Duration::from_millis(20));
+    }
+    is_as(&machine, &old);
+    serves(&machine);
+}
+
+#[test]
+fn an_sshd_whose_socket_process_1_has_is_started_anew() {
+    for suite in ["bookworm", "trixie"] {
+        let Some(machine) = Booted::start(suite, "ssh.socket") else { return };
+        let (old, pid) = (files(&machine), || property(&machine, "MainPID", "ssh.service"));
+        // Nobody has come yet: there is no sshd.
+        assert_eq!(pid(), "0");
+        let apply = machine.shell(&format!("warded {CERTIFY}")).ends(0);
+        assert!(apply.stdout.contains("No sshd is listening now"), "{}", apply.stdout);
+        assert_eq!(pid(), "0");
+        serves_certificates(&machine);
+        // Now there is one, and a login that stays.
+        let before = pid();
+        let key = fs::read_to_string(machine.file("/etc/ssh/ssh_host_rsa_key.pub")).unwrap();
+        let mut login = machine.client(&Knows::Keys(key)).command("echo in; sleep 300").spawn().unwrap();
+        // More often in a row than systemd lets a service start.
+        for words in ["undo --yes", CERTIFY, "renew --force", "undo --yes", "undo --yes", CERTIFY, "undo --yes"] {
+            machine.warded(words).ends(0);
+            serves(&machine);
+        }
+        is_as(&machine, &old);
+        assert_ne!(pid(), before);
+        let log = machine.shell("warded audit log").ends(0).stdout;
+        assert_eq!(log.matches("systemd started ssh.service anew").count(), 7, "{log}");
+        assert!(login.try_wait().unwrap().is_none(), "a login was ended");
+        login.kill().unwrap();
+        login.wait().unwrap();
+
+        // Where that would end logins, nothing is changed.
+        drop_in(&machine, "ssh.service", "[Service]\nKillMode=mixed\n");
+        let before = pid();
+        machine.warded(CERTIFY).ends(5).says(&["would end its logins", "KillMode=process", "nothing was changed"]);
+        is_as(&machine, &old);
+        assert_eq!(pid(), before);
+        serves(&machine);
+    }
+}
+
+/// The unit as `docs/RECOVERY.md` gives it.
+fn recovery_unit() -> &'static str {
+    let text = include_str!("../../docs/RECOVERY.md");
+    let (_, from) = text.split_once("`/etc/systemd/system/warded-recover.service`:\n\n```ini\n").unwrap();
+    from.split_once("```").unwrap().0
+}
+
+#[test]
+fn at_the_start_of_the_machine_it_is_taken_back_before_sshd_starts() {
+    for (suite, unit) in [("bookworm", "ssh.service"), ("trixie", "ssh.service"), ("trixie", "ssh.socket")] {
+        let Some(mut machine) = Booted::start(suite, unit) else { return };
+        fs::write(machine.file("/etc/systemd/system/warded-recover.service"), recovery_unit()).unwrap();
+        machine.shell("systemctl daemon-reload && systemctl enable warded-recover.service").ends(0);
+        let old = files(&machine);
+        let apply = machine.warded(&format!("{CERTIFY} --confirm-within 10m")).ends(0);
+        assert!(!apply.stderr.contains("warded-recover.service is not enabled"), "{}", apply.stderr);
+        serves_certificates(&machine);
+        machine.loses_power();
+        is_as(&machine, &old);
+        let at = |name, unit| property(&machine, name, unit).parse::<u64>().unwrap();
+        let recovered = at("ExecMainExitTimestampMonotonic", "warded-recover.service");
+        let started = at("ActiveEnterTimestampMonotonic", unit);
+        assert!(0 < recovered && recovered < started, "{recovered}, {started}");
+        assert_eq!(property(&machine, "Result", "warded-recover.service"), "success");
+        serves(&machine);
+        let log = machine.shell("warded audit log").ends(0).stdout;
+        assert!(log.contains("taken back (it had been interrupted)"), "{log}");
+        machine.shell("warded audit verify").ends(0);
+        machine.warded(CERTIFY).ends(0);
+        serves_certificates(&machine);
+    }
+}
