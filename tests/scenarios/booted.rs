@@ -10,6 +10,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::PathBuf,
+    process::Stdio,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -135,7 +136,8 @@ fn an_sshd_whose_socket_process_1_has_is_started_anew() {
         // Now there is one, and a login that stays.
         let before = pid();
         let key = fs::read_to_string(machine.file("/etc/ssh/ssh_host_rsa_key.pub")).unwrap();
-        let mut login = machine.client(&Knows::Keys(key)).command("echo in; sleep 300").spawn().unwrap();
+        let mut login = machine.client(&Knows::Keys(key)).command("sleep 300");
+        let mut login = login.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // More often in a row than systemd lets a service start.
         for words in ["undo --yes", CERTIFY, "renew --force", "undo --yes", "undo --yes", CERTIFY, "undo --yes"] {
             machine.warded(words).ends(0);

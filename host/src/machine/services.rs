@@ -48,10 +48,10 @@ impl std::fmt::Display for Reloaded {
     }
 }
 
-/// Reloads a service: through systemd where that manages the running process, else by signal. An sshd
-/// whose sockets process 1 has cannot reload (Debian's OpenSSH 9.2 and 10.0: `Cannot bind any address`,
-/// and it ends): its unit is started anew, while connections wait in the socket. If the service is sshd, and runs: right after sshd has accepted its configuration and `last_look` has
-/// nothing against that either.
+/// Reloads a service: through systemd where that manages the running process, else by signal. If it
+/// is sshd, and runs: right after sshd has accepted its configuration and `last_look` has nothing against
+/// that either. An sshd whose socket process 1 has cannot reload (Debian's OpenSSH 9.2 and 10.0: `Cannot
+/// bind any address`, and it ends): its unit is started anew, while connections wait in the socket.
 ///
 /// # Errors
 /// The reload failed, or nothing says how to reach the service here. Refused: `last_look` says so,
