@@ -2,7 +2,7 @@
 #![expect(clippy::panic, clippy::expect_used, reason = "a build script fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "what it makes goes to OUT_DIR")]
 
-#[path = "src/runtime/engine.rs"]
+#[path = "src/sandbox/engine.rs"]
 #[expect(unreachable_pub, reason = "shared with the binary")]
 mod engine;
 
@@ -23,6 +23,6 @@ fn main() {
         let code = engine.precompile_component(&component).unwrap_or_else(|error| panic!("{wasm}: {error:#}"));
         fs::write(Path::new(&out).join(format!("{name}.cwasm")), code).expect("OUT_DIR can be written");
     }
-    println!("cargo::rerun-if-changed=src/runtime/engine.rs");
+    println!("cargo::rerun-if-changed=src/sandbox/engine.rs");
     println!("cargo::rerun-if-changed=../wit");
 }

@@ -6,16 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 use warded::{
+    components::{self, Granting},
     error::Result,
-    policy::store::{self, Granting},
-    runtime::Component,
+    sandbox::Component,
 };
 
 const ROUNDS: usize = 25;
 
 fn main() -> Result<()> {
-    let policies = store::load(std::path::Path::new("/nonexistent"))?;
-    for granting in policies.into_iter().chain([store::demo()?]) {
+    let policies = components::load(std::path::Path::new("/nonexistent"))?;
+    for granting in policies.into_iter().chain([components::demo()?]) {
         let slow = Granting { precompiled: None, ..granting.clone() };
         let (fast, slow) = (median(&granting)?, median(&slow)?);
         println!(

@@ -3,49 +3,27 @@
 //! [`Granted`] cannot be made elsewhere, and an operation cannot be executed without one: an effect
 //! that no policy grants does not compile. Each call is on record before it is carried out.
 
+pub mod granted;
+pub mod limits;
+pub mod operation;
+pub mod session;
+
+pub use granted::Granted;
+pub use operation::{Failure, Operation};
+pub use session::Session;
+
 use crate::{
     audit::{Event, Kind as EventKind, Log},
     digest::Digest,
     error::{Error, Result},
-    operation::{Failure, Operation, Session},
-    policy::{
-        authorize::{Denial, Permit, authorize},
-        file::Procedure,
-        name::Name,
-        need::Need,
-        pattern::Pattern,
-    },
-    runtime::limits,
+    name::Name,
+    policy::{authorize::Denial, file::Procedure, need::Need, pattern::Pattern},
     text::neutral,
 };
 use std::{cell::Cell, sync::Arc};
 
 /// What the log adds to an event: number, time, hashes.
 const CHAIN_BYTES: usize = 256;
-
-/// An operation that the policy grants, with the terms of the grant.
-#[derive(Debug)]
-pub struct Granted<O> {
-    operation: O,
-    permit: Permit,
-}
-
-impl<O> Granted<O> {
-    /// The operation.
-    pub fn operation(&self) -> &O {
-        &self.operation
-    }
-
-    /// The grant, as the policy has it.
-    pub fn grant(&self) -> &str {
-        &self.permit.grant
-    }
-
-    /// For paths: how many leading segments the policy wrote out, and the host may resolve.
-    pub fn literal(&self) -> usize {
-        self.permit.literal
-    }
-}
 
 /// Which run of which procedure of which component, as the audit names it.
 #[derive(Clone, Debug)]
@@ -95,12 +73,12 @@ impl Broker {
     /// A denial, too much to record, or an audit log that cannot be written: each ends the run.
     pub fn perform<O: Operation>(&self, operation: O, session: &mut Session) -> Result<Result<O::Output, Failure>> {
         let need = operation.need();
-        let permit = match authorize(&self.procedure, &session.circumstances, &need) {
-            Ok(permit) => permit,
+        let granted = match Granted::authorize(operation, &need, &self.procedure, &session.circumstances) {
+            Ok(granted) => granted,
             Err(denial) => return Err(self.deny(&need, &denial)?),
         };
-        self.record(&self.event(EventKind::Asked, &need).grant(&permit.grant))?;
-        let outcome = O::execute(&Granted { operation, permit }, session);
+        self.record(&self.event(EventKind::Asked, &need).grant(granted.grant()))?;
+        let outcome = O::execute(&granted, session);
         if let Err(failure) = &outcome {
             let detail = within(limits::FAILURE_BYTES, &failure.to_string());
             self.record(&self.event(EventKind::Failed, &need).detail(&detail))?;

@@ -11,7 +11,7 @@ use crate::{
         keys::replaced::Replaced,
         path::AbsolutePath,
     },
-    policy::name::Name,
+    name::Name,
 };
 use ssh_key::PublicKey;
 use staged::{After, Staged};

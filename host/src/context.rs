@@ -6,6 +6,7 @@ use crate::{
         configured::Authority,
         step::{Identification, Settings, steppath},
     },
+    components,
     config::{self, Config},
     error::{Error, Exit, Result},
     machine::{
@@ -14,7 +15,7 @@ use crate::{
         path::AbsolutePath,
         private::StateDir,
     },
-    policy::{condition, pattern::Places, store},
+    policy::{condition, pattern::Places},
 };
 use std::{
     path::{Path, PathBuf, absolute},
@@ -143,9 +144,9 @@ impl Context {
     /// All policies.
     ///
     /// # Errors
-    /// As [`store::load`].
-    pub fn policies(&self) -> Result<Vec<store::Granting>> {
-        store::load(&self.policies).inspect_err(|error| {
+    /// As [`components::load`].
+    pub fn policies(&self) -> Result<Vec<components::Granting>> {
+        components::load(&self.policies).inspect_err(|error| {
             if error.exit() == Exit::Refused {
                 let notes: Vec<&str> = error.notes().map(|(_, text)| text).collect();
                 let event = Event::new(0, Kind::Failed).detail(&format!("{}: {}", error.message(), notes.join("; ")));

@@ -2,10 +2,12 @@
 //! the host when a procedure that names its renewal has been applied; no grant covers it.
 
 use crate::{
+    components::Granting,
     digest::Digest,
     error::{Error, Result},
     machine::{path::AbsolutePath, private::StateDir},
-    policy::{name::Name, setting::Setting, store::Granting},
+    name::Name,
+    policy::setting::Setting,
     transaction::OwnFile,
 };
 use jiff::Timestamp;

@@ -11,6 +11,7 @@ pub mod login;
 pub mod path;
 pub mod private;
 pub mod scratch;
+pub mod service;
 pub mod services;
 pub mod signals;
 pub mod sshd;

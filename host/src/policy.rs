@@ -5,9 +5,7 @@
 pub mod authorize;
 pub mod condition;
 pub mod file;
-pub mod name;
 pub mod need;
 pub mod pattern;
 mod plain;
 pub mod setting;
-pub mod store;

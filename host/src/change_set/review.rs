@@ -3,8 +3,11 @@
 use super::{ChangeSet, Request, staged::After};
 use crate::{
     ca::certificate,
-    machine::keys::{holds_private_key, replaced::Replaced},
-    policy::{file::Service, name::Name},
+    machine::{
+        keys::{holds_private_key, replaced::Replaced},
+        service::Service,
+    },
+    name::Name,
     text::{neutral, neutral_lines},
 };
 use serde::{Serialize, Serializer};

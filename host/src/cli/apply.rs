@@ -10,18 +10,19 @@ use super::{
 };
 use crate::{
     audit::Kind,
-    broker::Identity,
+    broker::{Identity, session::Message},
     ca::step::Identification,
     change_set::review::{Reloading, Review},
+    components,
     context::Context,
     enrolment::Enrolment,
     error::{Error, Exit, Result},
-    operation::session::Message,
+    name::Name,
     pipeline::{
         self, Done, Planned, Request, Work, certify,
         serve::{self, Unserved},
     },
-    policy::{file::Procedure, name::Name, setting::Setting, store},
+    policy::{file::Procedure, setting::Setting},
     text::count,
     transaction,
 };
@@ -225,11 +226,11 @@ impl ProcedureArgs {
     fn plan<'a>(
         &self,
         context: &Context,
-        policies: &'a [store::Granting],
+        policies: &'a [components::Granting],
         output: Output,
         run: Option<u64>,
     ) -> Result<Planned<'a>> {
-        let granting = store::choose(policies, self.procedure.as_str(), self.policy.as_ref(), context)?;
+        let granting = components::choose(policies, self.procedure.as_str(), self.policy.as_ref(), context)?;
         let mut settings = self.set.clone();
         let mut confirmed = BTreeSet::new();
         if let Some(enrolment) = Enrolment::load(&context.state)?

@@ -3,13 +3,12 @@
 use super::output::{Output, Style};
 use crate::{
     change_set::review::Reloading,
+    components::Granting,
     context::Context,
     error::{Error, Exit, Result},
-    policy::{
-        file::{CertificateGrant, KeyGrant, Procedure, Service},
-        name::Name,
-        store::Granting,
-    },
+    machine::service::Service,
+    name::Name,
+    policy::file::{CertificateGrant, KeyGrant, Procedure},
 };
 use clap::{Args, Subcommand};
 use serde::Serialize;

@@ -7,14 +7,14 @@ use super::{
     report::{self, DoneObject},
 };
 use crate::{
+    broker::session::{Level, Message},
     ca::step::Identification,
     change_set::review::Review,
+    components::{self, Granting},
     context::Context,
     enrolment::Enrolment,
     error::{Error, Exit, Result},
-    operation::session::{Level, Message},
     pipeline::{self, Done, Request, Work, certify, serve},
-    policy::store::{self, Granting},
     transaction,
 };
 use clap::Args;
@@ -89,7 +89,7 @@ fn tell(output: Output, procedure: &str, review: &Review, messages: &[Message], 
 /// The policy that was accepted when the machine was enrolled: that component, those grants, for
 /// that sshd, with that CA.
 fn enrolled(context: &Context, enrolment: &Enrolment) -> Result<Granting> {
-    let granting = store::find(&context.policies, &enrolment.policy)?;
+    let granting = components::find(&context.policies, &enrolment.policy)?;
     let sshd_config = &context.places.sshd_config;
     let authority = context.authority.identity();
     let differs = [

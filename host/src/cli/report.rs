@@ -5,12 +5,12 @@ use super::{
     progress::Progress,
 };
 use crate::{
+    broker::session::{Level, Message},
     ca::Certificate,
     change_set::review::{Action, Review},
     context::Context,
     enrolment::Enrolment,
     error::Result,
-    operation::session::{Level, Message},
     pipeline::{
         Done, Planned, Work,
         serve::{self, Unserved},

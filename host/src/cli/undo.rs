@@ -13,8 +13,8 @@ use crate::{
     context::Context,
     enrolment::Enrolment,
     error::{Error, Exit, Result},
+    name::Name,
     pipeline::{self, Work},
-    policy::name::Name,
     text::count,
     transaction::{self, FileChange, Undo as Changes},
 };

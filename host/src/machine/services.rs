@@ -7,10 +7,8 @@ use super::{
 };
 use crate::{
     error::{Error, Exit, Result},
-    policy::{
-        file::{Direct, Service},
-        name::{Name, UnitName},
-    },
+    machine::service::{Direct, Service},
+    name::{Name, UnitName},
 };
 use serde::Serialize;
 

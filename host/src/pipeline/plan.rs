@@ -2,23 +2,25 @@
 
 use crate::{
     audit::{Event, Kind as EventKind, Log},
-    broker::{Broker, Identity},
+    broker::{
+        Broker, Identity,
+        session::{Renewal, Session},
+    },
     ca,
     change_set::review::Review,
     cli::output::Output,
+    components::Granting,
     context::Context,
     enrolment::Enrolment,
     error::{Error, Exit, Result},
     machine::{exec, sshd::Sshd},
-    operation::{Session, session::Renewal},
+    name::Name,
     policy::{
         authorize::Circumstances,
         file::Procedure,
-        name::Name,
         setting::{self, Setting, Type},
-        store::Granting,
     },
-    runtime,
+    sandbox,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -111,7 +113,7 @@ fn run_guest(
     confirmed: BTreeSet<String>,
     force: bool,
 ) -> Result<Session> {
-    let component = runtime::Component::load_in_time(granting, overdue(context, identity))?;
+    let component = sandbox::Component::load_in_time(granting, overdue(context, identity))?;
     let circumstances = Circumstances {
         places: context.places.clone(),
         protected: context.protected.clone(),
@@ -135,7 +137,7 @@ fn run_guest(
     );
     let broker = Broker::new(identity.clone(), procedure.clone(), context.log.clone());
     let overdue = overdue(context, identity);
-    runtime::run(&component, &identity.procedure, settings, broker, session, overdue)
+    sandbox::run(&component, &identity.procedure, settings, broker, session, overdue)
 }
 
 /// What the watch does about a host call that does not come back: says so, and ends the process.
@@ -144,9 +146,9 @@ fn overdue(context: &Context, identity: &Identity) -> impl Fn(&'static str) + Se
     let (log, output) = (context.log.clone(), Output::new(context.json));
     let identity = identity.clone();
     move |capability| {
-        let seconds = runtime::limits::HOST_CALL_TIME.as_secs();
+        let seconds = sandbox::limits::HOST_CALL_TIME.as_secs();
         let next = match capability {
-            runtime::COMPILING => "its component is too large or too intricate; tell whoever made it",
+            sandbox::COMPILING => "its component is too large or too intricate; tell whoever made it",
             _ => "look for a file system or a program that hangs",
         };
         let error = Error::refused(format!(

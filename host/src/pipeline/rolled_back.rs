@@ -38,8 +38,7 @@ mod tests {
     use super::*;
     use crate::{
         error::Exit,
-        machine::services::Reloaded,
-        policy::file::Service,
+        machine::{service::Service, services::Reloaded},
         transaction::{LeftAlone, Reload},
     };
 

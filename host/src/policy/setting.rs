@@ -1,9 +1,9 @@
 //! Settings: what the operator may tell a procedure, and of which type.
 
-use super::name::Name;
 use crate::{
     ca::{Kind, Principals},
     error::{Error, Result},
+    name::Name,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;

@@ -3,8 +3,8 @@
 
 use crate::{
     digest::Digest,
-    machine::path::AbsolutePath,
-    policy::{file::Service, name::Name},
+    machine::{path::AbsolutePath, service::Service},
+    name::Name,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

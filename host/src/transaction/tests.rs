@@ -144,7 +144,7 @@ impl Machine {
 
 /// A service that is told.
 fn afterwards() -> Afterwards {
-    let service = crate::policy::file::Service { systemd: Vec::new(), direct: None };
+    let service = crate::machine::service::Service { systemd: Vec::new(), direct: None };
     Afterwards { reloads: vec![Reload { name: "ssh".parse().unwrap(), service }], ..Afterwards::default() }
 }
 

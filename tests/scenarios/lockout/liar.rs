@@ -8,10 +8,12 @@ use std::{env, fs, path::Path, process::Command, rc::Rc};
 use warded::{
     ca::{CaError, Certificate, CertificateAuthority, IssueRequest, Kind, certificate, configured::Authority},
     cli::progress::Progress,
+    components,
     context::{Context, Options},
     enrolment::Enrolment,
+    name::Name,
     pipeline::{self, Request, Work},
-    policy::{name::Name, setting::Setting, store},
+    policy::setting::Setting,
     transaction,
 };
 
@@ -32,7 +34,7 @@ fn what_a_lying_ca_says_is_refused() {
     let mut context = Context::open(&Options { ca: Some(CA.into()), ..Options::default() }).unwrap();
     context.authority = Rc::new(Authority::of(Box::new(Liar(lie))));
     let policies = context.policies().unwrap();
-    let granting = store::choose(&policies, procedure.as_str(), None, &context).unwrap();
+    let granting = components::choose(&policies, procedure.as_str(), None, &context).unwrap();
     let (settings, confirmed) = match Enrolment::load(&context.state).unwrap() {
         Some(enrolment) => (enrolment.settings, enrolment.principals),
         None => {

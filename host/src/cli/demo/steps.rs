@@ -6,6 +6,7 @@ use crate::{
     ca::{Certificate, Kind, certificate},
     change_set::review::{Action, Review},
     cli::{progress::Progress, undo},
+    components::{self, Granting},
     context::Context,
     digest::Digest,
     enrolment::Enrolment,
@@ -15,10 +16,7 @@ use crate::{
         sshd::Sshd,
     },
     pipeline::{self, Done, Planned, Request, Work},
-    policy::{
-        setting::Setting,
-        store::{self, Granting},
-    },
+    policy::setting::Setting,
     text::count,
     transaction,
 };
@@ -62,7 +60,7 @@ impl<'a> Demonstration<'a> {
 
     pub(super) fn new(machine: &'a PrivateMachine) -> Result<Self> {
         let context = machine.context()?;
-        Ok(Self { policies: context.policies()?, demo: store::demo()?, first: machine.tree()?, machine, context })
+        Ok(Self { policies: context.policies()?, demo: components::demo()?, first: machine.tree()?, machine, context })
     }
 
     fn plan(&mut self) -> Result<Outcome> {
@@ -335,6 +333,6 @@ fn setting(name: &str, value: &str) -> Result<Setting> {
     Ok(Setting { name: self::name(name)?, value: value.to_owned() })
 }
 
-fn name(text: &str) -> Result<crate::policy::name::Name> {
+fn name(text: &str) -> Result<crate::name::Name> {
     text.parse().map_err(Error::failed)
 }

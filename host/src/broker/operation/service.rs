@@ -1,9 +1,10 @@
 //! `services.*`: queued, and carried out after the files are in place.
 
-use super::{Failure, Operation, Session};
+use super::{Failure, Operation};
 use crate::{
-    broker::Granted,
-    policy::{name::Name, need::Need},
+    broker::{granted::Granted, session::Session},
+    name::Name,
+    policy::need::Need,
 };
 
 /// The reload of a service.

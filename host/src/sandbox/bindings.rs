@@ -7,7 +7,7 @@ wasmtime::component::bindgen!({
     imports: { default: trappable },
     require_store_data_send: false,
     with: {
-        "warded:host/keys.key-pair": crate::operation::key::KeyPair,
+        "warded:host/keys.key-pair": crate::broker::operation::key::KeyPair,
         "warded:host/authority.certificate": crate::ca::Certificate,
         "warded:host/authority.issued": crate::change_set::RequestId,
     },

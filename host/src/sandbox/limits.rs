@@ -1,6 +1,6 @@
-//! Every bound on a guest, in one place.
+//! The bounds on a guest that its runtime keeps; those on what it asks for are the broker's.
 
-use crate::error::Error;
+use crate::{broker::limits::exceeded, error::Error};
 use std::time::Duration;
 use wasmtime::ResourceLimiter;
 
@@ -28,20 +28,12 @@ pub const CALL_BYTES: usize = 4 << 20;
 pub const HANDLES: usize = 1_000;
 /// Lines that a guest may say in a run.
 pub const LOG_LINES: usize = 1_000;
-/// Characters of such a line; the rest is cut.
-pub const LINE_CHARACTERS: usize = 1_000;
 /// Characters of each text of an error that a guest ends with, or of a trap; the rest is cut.
 pub const ERROR_CHARACTERS: usize = 500;
 /// Details of such an error that are shown.
 pub const ERROR_DETAILS: usize = 20;
-/// Bytes of what a guest asked for, where it is shown and recorded.
-pub const NEED_BYTES: usize = 300;
-/// Bytes of why something granted could not be had, on record: sshd may have said several lines.
-pub const FAILURE_BYTES: usize = 2_000;
 /// Calls of one run.
 pub const CALLS: usize = 10_000;
-/// Bytes of the audit log that one run's calls may fill.
-pub const RECORD_BYTES: usize = 7 << 20;
 /// Files that one run may change.
 pub const STAGED_FILES: usize = 1_000;
 /// Directories that one run may look into: each is kept open until it ends, and a process can usually
@@ -50,13 +42,6 @@ pub const DIRECTORIES: usize = 256;
 /// Bytes that one run may stage in files, with those that they replace or remove: both are kept
 /// until the run ends.
 pub const STAGED_BYTES: usize = 64 << 20;
-
-/// A guest that went beyond one of these.
-pub(crate) fn exceeded(who: &str, what: &str) -> Error {
-    Error::refused(format!("{who} was stopped: {what}"))
-        .state("nothing was changed")
-        .next("this is a fault of the component; tell whoever made it")
-}
 
 /// A component that has too many of something for it to be started; none where it is something else
 /// that keeps it from that. Wasmtime counts these by itself, and tells of it in words only.

@@ -1,8 +1,10 @@
-//! The runtime: loads a component, links it to the capabilities, runs one of its procedures.
+//! The sandbox: loads a component, links it to the capabilities that the host offers (`host/`, one
+//! file per WIT interface), and runs one of its procedures.
 
 pub mod bindings;
 pub mod engine;
 pub mod guest_error;
+mod host;
 pub mod imports;
 pub mod limits;
 pub mod precompiled;

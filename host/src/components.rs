@@ -1,6 +1,9 @@
 //! Where policies come from: the binary, and a directory of the administrator's.
 
-use super::{condition::Machine, file::Policy, name::Name};
+use super::{
+    name::Name,
+    policy::{condition::Machine, file::Policy},
+};
 use crate::{
     digest::Digest,
     error::{Error, Result},
@@ -62,8 +65,8 @@ struct Bundled {
 macro_rules! bundled {
     ($name:literal) => {
         Bundled {
-            policy: include_str!(concat!("../../../policies/", $name, ".toml")),
-            component: include_bytes!(concat!("../../../policies/", $name, ".wasm")),
+            policy: include_str!(concat!("../../policies/", $name, ".toml")),
+            component: include_bytes!(concat!("../../policies/", $name, ".wasm")),
             precompiled: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".cwasm")),
         }
     };
@@ -231,7 +234,7 @@ fn procedures<'a>(policies: impl IntoIterator<Item = &'a Granting>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::{Component, imports};
+    use crate::sandbox::{Component, imports};
 
     /// Each file in policies/ grants to the component beside it, has its procedures, and grants
     /// what that component asks for: no more, no less.

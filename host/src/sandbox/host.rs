@@ -10,10 +10,14 @@ mod services;
 mod sshd;
 
 use crate::{
-    broker::Broker,
+    broker::limits::exceeded,
+    broker::{
+        Broker,
+        operation::{Failure, Operation},
+        session::Session,
+    },
     machine::path::AbsolutePath,
-    operation::{Failure, Operation, Session},
-    runtime::{
+    sandbox::{
         bindings::warded::host::types,
         limits::{self, Taken},
         watch::Clock,
@@ -119,7 +123,7 @@ impl State {
 
 /// A limit that this host keeps.
 fn stopped(what: &str) -> wasmtime::Error {
-    limits::exceeded("the procedure", what).into()
+    exceeded("the procedure", what).into()
 }
 
 /// `?` for an inner result: gives the guest its error.

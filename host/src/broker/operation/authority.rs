@@ -1,8 +1,8 @@
 //! `authority.*`: certificates are asked for after the review, by the host.
 
-use super::{Failure, Operation, Session, key::KeyPair};
+use super::{Failure, Operation, key::KeyPair};
 use crate::{
-    broker::Granted,
+    broker::{granted::Granted, session::Session},
     ca::{self, Certificate, Kind, Principals},
     change_set::{Request, RequestId, staged::After},
     machine::path::AbsolutePath,

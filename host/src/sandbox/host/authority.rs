@@ -2,13 +2,13 @@
 
 use super::{Answer, State, answer, keys};
 use crate::{
-    ca::{self, Certificate, Principals},
-    change_set::RequestId,
-    operation::{
+    broker::operation::{
         authority::{Issue, Read, Rekey, Renew, Roots, Write},
         key::KeyPair,
     },
-    runtime::bindings::warded::host::authority::{Host, HostCertificate, HostIssued, Kind, Validity},
+    ca::{self, Certificate, Principals},
+    change_set::RequestId,
+    sandbox::bindings::warded::host::authority::{Host, HostCertificate, HostIssued, Kind, Validity},
 };
 use wasmtime::component::Resource;
 

@@ -1,10 +1,15 @@
 //! `log.*`.
 
-use super::{
-    Failure, Operation, Session,
-    session::{Level, Message},
+use super::{Failure, Operation};
+use crate::{
+    broker::{
+        granted::Granted,
+        limits::LINE_CHARACTERS,
+        session::{Level, Message, Session},
+    },
+    policy::need::Need,
+    text::neutral,
 };
-use crate::{broker::Granted, policy::need::Need, runtime::limits::LINE_CHARACTERS, text::neutral};
 
 /// Says something to the operator.
 #[derive(Debug)]

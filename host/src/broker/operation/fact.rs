@@ -1,7 +1,10 @@
 //! `machine.fact`.
 
-use super::{Failure, Operation, Session};
-use crate::{broker::Granted, policy::need::Need};
+use super::{Failure, Operation};
+use crate::{
+    broker::{granted::Granted, session::Session},
+    policy::need::Need,
+};
 
 /// Asks for a fact by name.
 #[derive(Debug)]

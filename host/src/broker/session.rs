@@ -1,6 +1,6 @@
 //! What the operations of one run work on.
 
-use super::Failure;
+use super::operation::Failure;
 use crate::{
     ca::{CaError, Kind, configured::Authority},
     change_set::ChangeSet,
@@ -11,7 +11,8 @@ use crate::{
         path::AbsolutePath,
         sshd::{Effective, Sshd},
     },
-    policy::{authorize::Circumstances, name::Name},
+    name::Name,
+    policy::authorize::Circumstances,
 };
 use ssh_key::PublicKey;
 use std::{

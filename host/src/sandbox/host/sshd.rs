@@ -2,8 +2,8 @@
 
 use super::{Answer, State};
 use crate::{
-    operation::sshd::EffectiveValues,
-    runtime::bindings::warded::host::{sshd::Host, types::Setting},
+    broker::operation::sshd::EffectiveValues,
+    sandbox::bindings::warded::host::{sshd::Host, types::Setting},
 };
 
 impl Host for State {

@@ -1,7 +1,7 @@
 //! `warded:host/machine`.
 
 use super::State;
-use crate::{error::Error, operation::fact::Fact, runtime::bindings::warded::host::machine::Host};
+use crate::{broker::operation::fact::Fact, error::Error, sandbox::bindings::warded::host::machine::Host};
 
 impl Host for State {
     fn fact(&mut self, name: String) -> wasmtime::Result<Option<String>> {

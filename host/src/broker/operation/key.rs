@@ -1,8 +1,8 @@
 //! `keys.*`: the private half never leaves the host.
 
-use super::{Failure, Operation, Session};
+use super::{Failure, Operation};
 use crate::{
-    broker::Granted,
+    broker::{granted::Granted, session::Session},
     change_set::staged::After,
     machine::{
         files::Place,

@@ -1,11 +1,12 @@
 //! How a guest ended, when it did not end well: in words that say which limit, which failure.
 
 use super::{bindings::warded::host::types, limits};
+use crate::broker::limits::exceeded;
 use crate::{
+    broker::operation::Failure,
     ca::CaError,
     error::Error,
-    operation::Failure,
-    policy::name::Name,
+    name::Name,
     text::{neutral, neutral_lines},
 };
 use wasmtime::{Trap, WasmBacktrace};
@@ -56,7 +57,7 @@ pub(super) fn trapped(procedure: &Name, error: &wasmtime::Error) -> Error {
     if let Some(own) = error.downcast_ref::<Error>() {
         return own.clone();
     }
-    let limit = |what: &str| limits::exceeded(procedure.as_str(), what);
+    let limit = |what: &str| exceeded(procedure.as_str(), what);
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => limit(&format!("it computed for more than {} s", limits::GUEST_TIME.as_secs())),
         Some(Trap::StackOverflow) => limit("it called itself too deeply (512 KiB of stack)"),

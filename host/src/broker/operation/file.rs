@@ -1,11 +1,11 @@
 //! `files.*`.
 
 use super::{
-    Failure, Operation, Session,
+    Failure, Operation,
     block::{BEGIN, END, outside},
 };
 use crate::{
-    broker::Granted,
+    broker::{granted::Granted, session::Session},
     change_set::staged::After,
     machine::{files::Place, keys::holds_private_key, path::AbsolutePath},
     policy::{need::Need, pattern::Pattern},

@@ -2,9 +2,9 @@
 
 use super::{State, stopped};
 use crate::{
+    broker::{operation::message::Say, session::Level},
     error::Error,
-    operation::{message::Say, session::Level},
-    runtime::{bindings::warded::host::log::Host, limits},
+    sandbox::{bindings::warded::host::log::Host, limits},
 };
 
 impl Host for State {

@@ -6,11 +6,12 @@ use super::{
     watch::{Clock, EPOCHS, Watch},
 };
 use crate::{
-    broker::Broker,
-    capability::State,
+    broker::{Broker, session::Session},
+    components::Granting,
     error::{Error, Result},
-    operation::Session,
-    policy::{name::Name, setting::Setting, store::Granting},
+    name::Name,
+    policy::setting::Setting,
+    sandbox::host::State,
 };
 use wasmtime::{
     Engine, Store,

@@ -2,8 +2,8 @@
 
 use super::{Answer, State, answer};
 use crate::{
-    operation::key::{Ensure, HostKeys, KeyPair, Open, Replace},
-    runtime::bindings::warded::host::keys::{Host, HostKeyPair},
+    broker::operation::key::{Ensure, HostKeys, KeyPair, Open, Replace},
+    sandbox::bindings::warded::host::keys::{Host, HostKeyPair},
 };
 use ssh_key::PublicKey;
 use wasmtime::component::Resource;

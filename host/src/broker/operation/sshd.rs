@@ -1,7 +1,10 @@
 //! `sshd.effective`.
 
-use super::{Failure, Operation, Session};
-use crate::{broker::Granted, policy::need::Need};
+use super::{Failure, Operation};
+use crate::{
+    broker::{granted::Granted, session::Session},
+    policy::need::Need,
+};
 
 /// The values of a keyword, for a connection.
 #[derive(Debug)]

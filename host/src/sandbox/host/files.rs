@@ -2,8 +2,8 @@
 
 use super::{Answer, State, answer};
 use crate::{
-    operation::file::{List, Read, Remove, Write},
-    runtime::bindings::warded::host::files::Host,
+    broker::operation::file::{List, Read, Remove, Write},
+    sandbox::bindings::warded::host::files::Host,
 };
 
 impl Host for State {

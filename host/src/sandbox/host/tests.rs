@@ -1,11 +1,14 @@
 use super::*;
 use crate::{
     audit::Log,
-    broker::Identity,
+    broker::{
+        Identity,
+        operation::{authority, fact::Fact, key::Ensure},
+        session::Renewal,
+    },
     ca::configured::Authority,
     digest::Digest,
     machine::{facts::Facts, files::Root},
-    operation::{authority, fact::Fact, key::Ensure, session::Renewal},
     policy::{authorize::Circumstances, file::Procedure, pattern::Places},
 };
 use std::{

@@ -8,12 +8,14 @@ pub mod file;
 pub mod key;
 pub mod message;
 pub mod service;
-pub mod session;
 pub mod sshd;
 
-pub use session::Session;
-
-use crate::{broker::Granted, error::Error, machine::files::FileError, policy::need::Need};
+use crate::{
+    broker::{granted::Granted, session::Session},
+    error::Error,
+    machine::files::FileError,
+    policy::need::Need,
+};
 use std::fmt;
 
 /// A typed effect that a guest can request.

@@ -1,8 +1,8 @@
 //! Procedures are a component's exports: a function for each, all of one type.
 
 use crate::{
+    components::Granting,
     error::{Error, Result},
-    policy::store::Granting,
     text::neutral,
 };
 use std::collections::BTreeSet;
