@@ -7,9 +7,9 @@ use std::{
 };
 use warded::{
     components::{self, Granting},
-    error::Result,
     sandbox::Component,
 };
+use warded_lib::error::Result;
 
 const ROUNDS: usize = 25;
 

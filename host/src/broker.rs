@@ -12,7 +12,8 @@ pub use granted::Granted;
 pub use operation::{Failure, Operation};
 pub use session::Session;
 
-use crate::{
+use std::{cell::Cell, sync::Arc};
+use warded_lib::{
     audit::{Event, Kind as EventKind, Log},
     digest::Digest,
     error::{Error, Result},
@@ -20,7 +21,6 @@ use crate::{
     policy::{authorize::Denial, file::Procedure, need::Need, pattern::Pattern},
     text::neutral,
 };
-use std::{cell::Cell, sync::Arc};
 
 /// What the log adds to an event: number, time, hashes.
 const CHAIN_BYTES: usize = 256;

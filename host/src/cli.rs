@@ -8,6 +8,7 @@ mod completions;
 mod confirm;
 mod demo;
 mod doctor;
+mod identification;
 pub mod output;
 mod policy;
 pub mod progress;
@@ -23,15 +24,12 @@ mod token;
 mod undo;
 mod watchdog;
 
-use crate::{
-    ca::step::Identification,
-    context::{Context, Options},
-    error::Exit,
-    machine::core_dump,
-};
+use crate::context::{Context, Options};
 use clap::{Args, Parser, Subcommand};
+use identification::Identification;
 use output::Output;
 use std::{path::PathBuf, process::ExitCode};
+use warded_lib::{ca::step, error::Exit, machine::core_dump};
 
 /// SSH certificates on every machine, by sandboxed procedures that are planned, proved and undone.
 #[derive(Debug, Parser)]
@@ -133,11 +131,11 @@ pub fn main() -> ExitCode {
         sshd_config: global.sshd_config,
         sshd: global.sshd,
         ca: global.ca,
-        identification: Identification::default(),
+        identification: step::Identification::default(),
         json: global.json,
     };
     let open_as = |identification: &Identification| {
-        Context::open(&Options { identification: identification.clone(), ..options.clone() })
+        Context::open(&Options { identification: identification.for_ca(), ..options.clone() })
             .map_err(|error| error.or_state("nothing was changed"))
     };
     let open = || open_as(&Identification::default());

@@ -1,20 +1,18 @@
 //! Where policies come from: the binary, and a directory of the administrator's.
 
-use super::{
-    name::Name,
-    policy::{condition::Machine, file::Policy},
-};
-use crate::{
-    digest::Digest,
-    error::{Error, Result},
-    machine::files,
-    text::neutral,
-};
 use std::{
     borrow::Cow,
     fmt::{self, Display},
     fs,
     path::{Path, PathBuf},
+};
+use warded_lib::{
+    digest::Digest,
+    error::{Error, Result},
+    machine::files,
+    name::Name,
+    policy::{condition::Machine, file::Policy},
+    text::neutral,
 };
 
 /// A policy together with the component that it grants to; the digest has been checked.
@@ -268,7 +266,7 @@ mod tests {
         let unix = || Policy::parse(OFFERED[0].policy, "unix").unwrap();
         let other = Cow::Borrowed(DEMO.component);
         let error = bind((unix(), ""), Origin::Bundled, other.clone(), None).unwrap_err();
-        assert_eq!(error.exit(), crate::error::Exit::Refused, "{error}");
+        assert_eq!(error.exit(), warded_lib::error::Exit::Refused, "{error}");
         let without = Policy { component: None, ..unix() };
         let error = bind((without, ""), Origin::Bundled, other, None).unwrap_err();
         assert!(error.message().contains("does not say which component"), "{error}");
@@ -287,7 +285,7 @@ mod tests {
         for path in [toml.as_path(), directory.path()] {
             chmod(path, 0o777);
             let error = load(directory.path()).unwrap_err();
-            assert_eq!(error.exit(), crate::error::Exit::Refused, "{error}");
+            assert_eq!(error.exit(), warded_lib::error::Exit::Refused, "{error}");
             chmod(path, 0o700);
         }
     }
@@ -320,7 +318,7 @@ mod tests {
         fs::remove_file(file.with_extension("wasm")).unwrap();
         let missing = load(&directory).unwrap_err().to_string();
         for text in [unreadable, taken, another, missing, Origin::File(file).to_string()] {
-            assert!(text.lines().all(crate::text::is_neutral), "{text:?}");
+            assert!(text.lines().all(warded_lib::text::is_neutral), "{text:?}");
         }
     }
 }

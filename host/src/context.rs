@@ -1,12 +1,17 @@
 //! Everything a command works on, found once: configuration, state, audit, facts, places.
 
-use crate::{
+use crate::components;
+use std::{
+    path::{Path, PathBuf, absolute},
+    rc::Rc,
+    sync::Arc,
+};
+use warded_lib::{
     audit::{Event, Kind, Log},
     ca::{
         configured::Authority,
         step::{Identification, Settings, steppath},
     },
-    components,
     config::{self, Config},
     error::{Error, Exit, Result},
     machine::{
@@ -16,11 +21,6 @@ use crate::{
         private::StateDir,
     },
     policy::{condition, pattern::Places},
-};
-use std::{
-    path::{Path, PathBuf, absolute},
-    rc::Rc,
-    sync::Arc,
 };
 
 /// Where the operator says that things are; what is none comes from the configuration file, and

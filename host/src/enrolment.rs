@@ -1,8 +1,11 @@
 //! The enrolment record: what `warded renew` runs on this machine, with which names. Written by
 //! the host when a procedure that names its renewal has been applied; no grant covers it.
 
-use crate::{
-    components::Granting,
+use crate::components::Granting;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, fmt};
+use warded_lib::{
     digest::Digest,
     error::{Error, Result},
     machine::{path::AbsolutePath, private::StateDir},
@@ -10,9 +13,6 @@ use crate::{
     policy::setting::Setting,
     transaction::OwnFile,
 };
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, fmt};
 
 const SCHEMA: &str = "warded.enrolment/1";
 const FILE: &str = "enrolment.json";
@@ -122,7 +122,7 @@ impl Enrolment {
         let Some(bytes) = state.read(FILE)? else { return Ok(None) };
         let unreadable = |why: String| {
             Error::failed(format!("cannot read the enrolment record {}", state.path().join(FILE).display()))
-                .cause(crate::text::neutral(&why))
+                .cause(warded_lib::text::neutral(&why))
                 .next("apply certify-host again: it writes a new one")
         };
         let record: Self = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;

@@ -16,21 +16,19 @@ pub mod work;
 pub use plan::{Planned, Request, plan};
 pub use work::Work;
 
-use crate::{
+use crate::{broker::Identity, cli::progress::Progress, context::Context};
+use jiff::Timestamp;
+use prove::Guard;
+use take_back::Recovery;
+use warded_lib::{
     audit::Kind as EventKind,
-    broker::Identity,
     ca::Certificate,
-    cli::progress::Progress,
-    context::Context,
     error::{Error, Result},
     guard::{Proof, Verified},
     machine::{facts::Init, services::Reloaded, signals::Shield},
     text::count,
     transaction::{Afterwards, Confirm, LeftAlone, Transaction},
 };
-use jiff::Timestamp;
-use prove::Guard;
-use take_back::Recovery;
 use watchdog::Watchdog;
 
 /// How each service was reloaded, by its name in the policy.

@@ -18,7 +18,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use warded::digest::Digest;
+use warded_lib::digest::Digest;
 
 /// No guest may take longer than one host call and its own time together, with room for a slow
 /// machine; nor more memory than its own, the compiler's, and what one run may stage.

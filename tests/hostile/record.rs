@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use std::ops::RangeInclusive;
-use warded::text::neutral;
+use warded_lib::text::neutral;
 
 /// The shortest that a long text may be cut to.
 const CUT: usize = 200;

@@ -1,7 +1,7 @@
 //! Policies that tests write: grants, for a component that a test made or the bundled `demo`.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
-use warded::digest::Digest;
+use warded_lib::digest::Digest;
 
 /// The bundled component that writes what it is told to, and what its policy says of settings.
 const DEMO: &[u8] = include_bytes!("../../policies/demo.wasm");

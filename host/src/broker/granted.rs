@@ -1,7 +1,7 @@
 //! An operation that the policy grants. Its fields are private, so an operation cannot be executed
 //! before the policy was asked: an effect without a grant does not compile.
 
-use crate::policy::{
+use warded_lib::policy::{
     authorize::{Circumstances, Denial, Permit, authorize},
     file::Procedure,
     need::Need,

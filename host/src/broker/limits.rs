@@ -1,6 +1,6 @@
 //! The bounds on what a guest asks for and says.
 
-use crate::error::Error;
+use warded_lib::error::Error;
 
 /// Bytes of what a guest asked for, where it is shown and recorded.
 pub const NEED_BYTES: usize = 300;

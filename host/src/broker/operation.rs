@@ -10,13 +10,9 @@ pub mod message;
 pub mod service;
 pub mod sshd;
 
-use crate::{
-    broker::{granted::Granted, session::Session},
-    error::Error,
-    machine::files::FileError,
-    policy::need::Need,
-};
+use crate::broker::{granted::Granted, session::Session};
 use std::fmt;
+use warded_lib::{error::Error, machine::files::FileError, policy::need::Need};
 
 /// A typed effect that a guest can request.
 pub trait Operation: Sized {

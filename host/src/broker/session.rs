@@ -1,7 +1,13 @@
 //! What the operations of one run work on.
 
 use super::operation::Failure;
-use crate::{
+use ssh_key::PublicKey;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    rc::Rc,
+};
+use warded_lib::{
     ca::{CaError, Kind, configured::Authority},
     change_set::ChangeSet,
     guard::unchanged::{self, Digests},
@@ -13,12 +19,6 @@ use crate::{
     },
     name::Name,
     policy::authorize::Circumstances,
-};
-use ssh_key::PublicKey;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    rc::Rc,
 };
 
 /// How loud a message is.
@@ -149,7 +149,7 @@ impl Session {
     /// # Errors
     /// As [`Session::roots`].
     pub fn renews_expired(&mut self) -> Result<bool, Failure> {
-        self.authority.open().and_then(crate::ca::CertificateAuthority::renews_expired).map_err(|error| {
+        self.authority.open().and_then(warded_lib::ca::CertificateAuthority::renews_expired).map_err(|error| {
             self.authority_failure = Some(error.clone());
             error.into()
         })

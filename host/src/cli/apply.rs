@@ -2,6 +2,7 @@
 
 use super::{
     confirm::ConfirmWithin,
+    identification::Identification,
     output::{Output, confirm},
     progress::Progress,
     recover,
@@ -9,25 +10,26 @@ use super::{
     risk::AcceptRisk,
 };
 use crate::{
-    audit::Kind,
     broker::{Identity, session::Message},
-    ca::step::Identification,
-    change_set::review::{Reloading, Review},
     components,
     context::Context,
     enrolment::Enrolment,
-    error::{Error, Exit, Result},
-    name::Name,
     pipeline::{
         self, Done, Planned, Request, Work, certify,
         serve::{self, Unserved},
     },
+};
+use clap::Args;
+use std::collections::BTreeSet;
+use warded_lib::{
+    audit::Kind,
+    change_set::review::{Reloading, Review},
+    error::{Error, Exit, Result},
+    name::Name,
     policy::{file::Procedure, setting::Setting},
     text::count,
     transaction,
 };
-use clap::Args;
-use std::collections::BTreeSet;
 
 #[derive(Debug, Args)]
 pub(super) struct Plan {

@@ -1,13 +1,13 @@
 //! `warded audit log` and `warded audit verify`.
 
 use super::output::Output;
-use crate::{
+use crate::context::Context;
+use clap::{Args, Subcommand};
+use warded_lib::{
     audit,
-    context::Context,
     error::{Error, Exit, Result},
     text::count,
 };
-use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {

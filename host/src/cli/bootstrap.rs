@@ -1,7 +1,14 @@
 //! `warded bootstrap`.
 
 use super::{ca::show::CaObject, output::Output};
-use crate::{
+use crate::context::Options;
+use clap::Args;
+use serde::Serialize;
+use std::{
+    fs,
+    path::{Path, PathBuf, absolute},
+};
+use warded_lib::{
     ca::step::{
         CaUrl, Fingerprint, Identification, Settings, StepAuthority, api,
         bootstrap::{self, NotFetched, Root},
@@ -9,15 +16,8 @@ use crate::{
         read_token, steppath,
     },
     config::{self, Config, edit},
-    context::Options,
     error::{Error, Exit, Result},
     machine::{durable, path::AbsolutePath, trust_store},
-};
-use clap::Args;
-use serde::Serialize;
-use std::{
-    fs,
-    path::{Path, PathBuf, absolute},
 };
 use zeroize::Zeroizing;
 

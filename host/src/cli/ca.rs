@@ -5,11 +5,9 @@ mod roots;
 pub(super) mod show;
 
 use super::output::Output;
-use crate::{
-    context::Context,
-    error::{Exit, Result},
-};
+use crate::context::Context;
 use clap::Subcommand;
+use warded_lib::error::{Exit, Result};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Ca {

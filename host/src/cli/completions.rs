@@ -1,10 +1,10 @@
 //! `warded completions`.
 
 use super::{Cli, output::Output};
-use crate::error::{Error, Exit, Result};
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 use std::io::Write as _;
+use warded_lib::error::{Error, Exit, Result};
 
 /// Print completions for a shell, such as: warded completions bash > /etc/bash_completion.d/warded
 #[derive(Debug, Args)]

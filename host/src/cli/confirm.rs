@@ -1,17 +1,16 @@
 //! `warded confirm`: what `apply --confirm-within` has changed stays.
 
 use super::output::Output;
-use crate::{
+use crate::{context::Context, pipeline::take_back::event};
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use warded_lib::{
     audit::Kind,
-    context::Context,
     error::{Error, Exit, Result},
     machine::{control_group, facts::Init, login, services},
-    pipeline::take_back::event,
     text::{count, neutral},
     transaction::{self, Journal},
 };
-use clap::Args;
-use jiff::{SignedDuration, Timestamp};
 
 #[derive(Debug, Args)]
 pub(super) struct Confirm {

@@ -6,18 +6,18 @@ mod private_machine;
 mod steps;
 
 use super::output::{Output, Style};
-use crate::{
-    config,
-    context::Options,
-    error::{Error, Exit, Result},
-    machine::exec,
-    text::neutral_lines,
-};
+use crate::context::Options;
 use clap::Args;
 use private_machine::PrivateMachine;
 use serde::Serialize;
 use std::path::Path;
 use steps::Demonstration;
+use warded_lib::{
+    config,
+    error::{Error, Exit, Result},
+    machine::exec,
+    text::neutral_lines,
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Demo {

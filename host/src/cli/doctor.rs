@@ -4,7 +4,10 @@ use super::{
     output::{Output, Style},
     status,
 };
-use crate::{
+use crate::context::Context;
+use clap::Args;
+use serde::Serialize;
+use warded_lib::{
     ca::{
         CaError, CertificateAuthority as _, Kind, certificate, now,
         step::{
@@ -13,11 +16,8 @@ use crate::{
         },
         verify,
     },
-    context::Context,
     error::{Error, Exit, Result},
 };
-use clap::Args;
-use serde::Serialize;
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {}

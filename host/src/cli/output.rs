@@ -1,11 +1,11 @@
 //! What a command prints: words on a terminal, or one JSON object on a clean stdout.
 
-use crate::error::{Error, Result};
 use serde::Serialize;
 use std::{
     env,
     io::{self, IsTerminal as _, Write as _},
 };
+use warded_lib::error::{Error, Result};
 
 /// Where a command's words go.
 #[derive(Clone, Copy, Debug)]

@@ -1,18 +1,17 @@
 //! `warded policy list` and `warded policy show`.
 
 use super::output::{Output, Style};
-use crate::{
+use crate::{components::Granting, context::Context};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use warded_lib::{
     change_set::review::Reloading,
-    components::Granting,
-    context::Context,
     error::{Error, Exit, Result},
     machine::service::Service,
     name::Name,
     policy::file::{CertificateGrant, KeyGrant, Procedure},
 };
-use clap::{Args, Subcommand};
-use serde::Serialize;
-use std::collections::BTreeMap;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {

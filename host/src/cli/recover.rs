@@ -6,14 +6,16 @@ use super::{
 };
 use crate::{
     context::{Context, Options},
-    error::{Error, Exit, Result},
-    machine::scratch,
     pipeline::take_back::{Recovery, TakenBack},
-    transaction::{self, Journal},
 };
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
+use warded_lib::{
+    error::{Error, Exit, Result},
+    machine::scratch,
+    transaction::{self, Journal},
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Recover {}

@@ -3,15 +3,13 @@
 use super::{
     apply::{Apply, ProcedureArgs},
     confirm::ConfirmWithin,
+    identification::Identification,
     output::Output,
     risk::AcceptRisk,
 };
-use crate::{
-    ca::step::Identification,
-    context::Context,
-    error::{Error, Exit, Result},
-};
+use crate::context::Context;
 use clap::Args;
+use warded_lib::error::{Error, Exit, Result};
 
 #[derive(Debug, Args)]
 pub(super) struct Rekey {

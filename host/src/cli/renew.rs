@@ -1,6 +1,7 @@
 //! `warded renew`.
 
 use super::{
+    identification::Identification,
     output::Output,
     progress::Progress,
     recover,
@@ -8,16 +9,17 @@ use super::{
 };
 use crate::{
     broker::session::{Level, Message},
-    ca::step::Identification,
-    change_set::review::Review,
     components::{self, Granting},
     context::Context,
     enrolment::Enrolment,
-    error::{Error, Exit, Result},
     pipeline::{self, Done, Request, Work, certify, serve},
-    transaction,
 };
 use clap::Args;
+use warded_lib::{
+    change_set::review::Review,
+    error::{Error, Exit, Result},
+    transaction,
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Renew {

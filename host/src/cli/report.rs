@@ -6,21 +6,23 @@ use super::{
 };
 use crate::{
     broker::session::{Level, Message},
-    ca::Certificate,
-    change_set::review::{Action, Review},
     context::Context,
     enrolment::Enrolment,
-    error::Result,
     pipeline::{
         Done, Planned, Work,
         serve::{self, Unserved},
     },
-    text::count,
-    transaction::LeftAlone,
 };
 use jiff::Timestamp;
 use serde::Serialize;
 use ssh_key::HashAlg;
+use warded_lib::{
+    ca::Certificate,
+    change_set::review::{Action, Review},
+    error::Result,
+    text::count,
+    transaction::LeftAlone,
+};
 
 /// A line that says what machine this is, and which policy is at work.
 pub(super) fn header(output: Output, context: &Context, planned: &Planned<'_>) -> Result<()> {
@@ -187,8 +189,8 @@ impl From<&Certificate> for CertificateObject {
             algorithm: certificate.algorithm().to_owned(),
             key: certificate.key().fingerprint(HashAlg::Sha256).to_string(),
             serial: certificate.serial().to_string(),
-            key_id: crate::text::neutral(certificate.key_id()),
-            principals: certificate.principals().iter().map(|name| crate::text::neutral(name)).collect(),
+            key_id: warded_lib::text::neutral(certificate.key_id()),
+            principals: certificate.principals().iter().map(|name| warded_lib::text::neutral(name)).collect(),
             valid_after: time(certificate.valid_after()),
             valid_before: time(certificate.valid_before()),
             signer: certificate.signer_fingerprint(),
@@ -231,7 +233,7 @@ impl From<&LeftAlone> for LeftObject {
 struct ReloadObject {
     service: String,
     #[serde(flatten)]
-    how: crate::machine::services::Reloaded,
+    how: warded_lib::machine::services::Reloaded,
 }
 
 impl<'a> DoneObject<'a> {

@@ -1,22 +1,23 @@
 //! `warded revoke`.
 
 use super::{
+    identification::Identification,
     output::{Output, confirm},
     report,
 };
-use crate::{
-    audit::{Event, Kind as EventKind},
-    ca::{Certificate, Kind, certificate, now, step::Identification},
-    context::Context,
-    error::{Error, Exit, Result},
-    machine::keys,
-    text::{count, neutral},
-};
+use crate::context::Context;
 use clap::Args;
 use std::{
     fs,
     io::Read as _,
     path::{Path, PathBuf},
+};
+use warded_lib::{
+    audit::{Event, Kind as EventKind},
+    ca::{Certificate, Kind, certificate, now},
+    error::{Error, Exit, Result},
+    machine::keys,
+    text::{count, neutral},
 };
 
 /// Far above the size of any certificate.

@@ -1,13 +1,13 @@
 //! `warded root-fingerprint`.
 
 use super::output::Output;
-use crate::{
-    ca::step::bootstrap::Root,
-    error::{Error, Exit, Result},
-};
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
+use warded_lib::{
+    ca::step::bootstrap::Root,
+    error::{Error, Exit, Result},
+};
 
 #[derive(Debug, Args)]
 pub(super) struct RootFingerprint {

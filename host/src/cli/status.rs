@@ -5,21 +5,20 @@ use super::{
     recover,
     report::{self, CertificateObject},
 };
-use crate::{
+use crate::{context::Context, enrolment::Enrolment};
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+use ssh_key::HashAlg;
+use std::path::Path;
+use warded_lib::{
     ca::{self, Certificate, Kind, certificate, due, verify},
-    context::Context,
-    enrolment::Enrolment,
     error::{Exit, Result},
     guard::{Offered, live},
     machine::{path::AbsolutePath, sshd::Sshd},
     text::neutral,
     transaction,
 };
-use clap::Args;
-use jiff::Timestamp;
-use serde::Serialize;
-use ssh_key::HashAlg;
-use std::path::Path;
 
 #[derive(Debug, Args)]
 pub(super) struct Status {}
@@ -101,7 +100,7 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
         problems.push(format!(
             "sshd {} has no host key that can be read{}",
             sshd.version,
-            if crate::config::is_root() { "" } else { "; run this as root" }
+            if warded_lib::config::is_root() { "" } else { "; run this as root" }
         ));
     }
     Ok(StatusObject {
@@ -122,7 +121,7 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
 /// What there is to say about one host key; none where it cannot be read.
 fn host_key(context: &Context, path: &Path, offered: Option<&Offered>, enrolled: bool) -> Option<HostKey> {
     let path = AbsolutePath::try_from(path).ok()?;
-    let public = crate::machine::keys::read_public(path.as_path()).ok()?;
+    let public = warded_lib::machine::keys::read_public(path.as_path()).ok()?;
     let beside = format!("{path}-cert.pub");
     let certificate = std::fs::read(&beside).ok().map(|bytes| certificate::parse(&bytes));
     let mut key = HostKey {

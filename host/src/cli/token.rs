@@ -1,20 +1,17 @@
 //! `warded token`.
 
-use super::output::Output;
-use crate::{
-    ca::{
-        Kind, Principals,
-        step::{
-            Identification,
-            token::{LIFE, Wanted},
-        },
-    },
-    context::Context,
-    error::{Error, Exit, Result},
-};
+use super::{identification::Identification, output::Output};
+use crate::context::Context;
 use clap::Args;
 use jiff::SignedDuration;
 use serde::Serialize;
+use warded_lib::{
+    ca::{
+        Kind, Principals,
+        step::token::{LIFE, Wanted},
+    },
+    error::{Error, Exit, Result},
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Token {
@@ -84,7 +81,7 @@ impl Token {
                 names.join(" --set principal=")
             ));
         }
-        let tokens = tokens.iter().map(crate::ca::step::token::Token::as_str).collect();
+        let tokens = tokens.iter().map(warded_lib::ca::step::token::Token::as_str).collect();
         output.object(&Tokens { schema: "warded.token/1", tokens })?;
         Ok(Exit::Done)
     }

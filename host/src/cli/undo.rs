@@ -9,17 +9,19 @@ use super::{
 };
 use crate::{
     broker::Identity,
-    change_set::review,
     context::Context,
     enrolment::Enrolment,
-    error::{Error, Exit, Result},
-    name::Name,
     pipeline::{self, Work},
-    text::count,
-    transaction::{self, FileChange, Undo as Changes},
 };
 use clap::Args;
 use jiff::SignedDuration;
+use warded_lib::{
+    change_set::review,
+    error::{Error, Exit, Result},
+    name::Name,
+    text::count,
+    transaction::{self, FileChange, Undo as Changes},
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Undo {

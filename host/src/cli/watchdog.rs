@@ -1,12 +1,11 @@
 //! `warded watchdog`: started by a run, for itself (`pipeline/watchdog.rs`). Nobody else needs it.
 
-use crate::{
-    config,
-    context::Options,
-    error::{Exit, Result},
-    pipeline::watchdog,
-};
+use crate::{context::Options, pipeline::watchdog};
 use clap::Args;
+use warded_lib::{
+    config,
+    error::{Exit, Result},
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Watchdog {

@@ -1,15 +1,14 @@
 //! The CA is asked: after the review, and after everything local that could fail.
 
 use super::{Work, issued};
-use crate::{
+use crate::{broker::Identity, context::Context};
+use std::collections::{BTreeMap, btree_map::Entry};
+use warded_lib::{
     audit::Kind as EventKind,
-    broker::Identity,
     ca::{self, CaError, Certificate, IssueRequest, verify},
     change_set::Request,
-    context::Context,
     error::{Error, Result},
 };
-use std::collections::{BTreeMap, btree_map::Entry};
 
 /// Makes sure that the CA can be asked for what the work needs: finds the password, the key or the tokens, and asks
 /// a person where there is one. Nothing is used up.

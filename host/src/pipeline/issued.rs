@@ -1,13 +1,13 @@
 //! Certificates that the CA gave and that were not put to use: the run failed after them. The next run takes them
 //! instead of asking again, for a one-time token would be gone, and the CA's list one longer.
 
-use crate::{
+use crate::context::Context;
+use ssh_key::PublicKey;
+use warded_lib::{
     ca::{Certificate, IssueRequest, certificate, due, now, verify},
-    context::Context,
     digest::Digest,
     error::Result,
 };
-use ssh_key::PublicKey;
 
 const DIRECTORY: &str = "issued";
 

@@ -1,25 +1,14 @@
 //! A plan: the procedure is run once, and what it staged is looked at. Nothing is changed.
 
 use crate::{
-    audit::{Event, Kind as EventKind, Log},
     broker::{
         Broker, Identity,
         session::{Renewal, Session},
     },
-    ca,
-    change_set::review::Review,
     cli::output::Output,
     components::Granting,
     context::Context,
     enrolment::Enrolment,
-    error::{Error, Exit, Result},
-    machine::{exec, sshd::Sshd},
-    name::Name,
-    policy::{
-        authorize::Circumstances,
-        file::Procedure,
-        setting::{self, Setting, Type},
-    },
     sandbox,
 };
 use std::{
@@ -28,6 +17,19 @@ use std::{
     sync::{Arc, mpsc::channel},
     thread,
     time::Duration,
+};
+use warded_lib::{
+    audit::{Event, Kind as EventKind, Log},
+    ca,
+    change_set::review::Review,
+    error::{Error, Exit, Result},
+    machine::{exec, sshd::Sshd},
+    name::Name,
+    policy::{
+        authorize::Circumstances,
+        file::Procedure,
+        setting::{self, Setting, Type},
+    },
 };
 
 /// How long recording the end of a run that hangs may take.
@@ -93,7 +95,7 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
     let ended = run_guest(context, &identity, granting, procedure, &settings, confirmed.clone(), force);
     let summary = match &ended {
         Ok(session) if session.changes.is_empty() => "nothing to do".to_owned(),
-        Ok(session) => format!("staged {}", crate::text::count(session.changes.staged().len(), "change")),
+        Ok(session) => format!("staged {}", warded_lib::text::count(session.changes.staged().len(), "change")),
         Err(error) => format!("{}: {}", error.heading(), error.message()),
     };
     context

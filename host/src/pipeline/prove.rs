@@ -1,9 +1,10 @@
 //! The guard, as a run uses it: nobody is locked out, whatever the policy says.
 
 use super::Work;
-use crate::{
+use crate::context::Context;
+use ssh_key::PublicKey;
+use warded_lib::{
     ca::{Certificate, placeholder},
-    context::Context,
     error::{Error, Result},
     guard::{
         Baseline, Candidate, Offered, Proof, Verified, live, unasked,
@@ -17,7 +18,6 @@ use crate::{
     },
     transaction::SshdBefore,
 };
-use ssh_key::PublicKey;
 
 /// The guard of one run.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //! be called so: files, services and what was seen of sshd are three things.
 
 use super::take_back::Aftermath;
-use crate::{
+use warded_lib::{
     error::{Error, Result},
     transaction::RolledBack,
 };
@@ -36,7 +36,7 @@ pub(super) fn told(error: Error, restored: Result<RolledBack>, aftermath: &After
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
+    use warded_lib::{
         error::Exit,
         machine::{service::Service, services::Reloaded},
         transaction::{LeftAlone, Reload},

@@ -3,14 +3,13 @@
 //! not. No file changes here, so there is nothing to journal and nothing to take back.
 
 use super::{Planned, Work, end, prove::Guard, settle};
-use crate::{
+use crate::{broker::Identity, cli::progress::Progress, context::Context, enrolment::Enrolment};
+use ssh_key::HashAlg;
+use std::{collections::BTreeMap, path::Path};
+use warded_lib::{
     audit::Kind as EventKind,
-    broker::Identity,
     ca::{self, Certificate, Kind, certificate, verify},
     change_set::review::Reloading,
-    cli::progress::Progress,
-    context::Context,
-    enrolment::Enrolment,
     error::{Error, Result},
     guard::{
         OfferedCertificate,
@@ -26,8 +25,6 @@ use crate::{
     policy::file::ServiceOperation,
     transaction::Reload,
 };
-use ssh_key::HashAlg;
-use std::{collections::BTreeMap, path::Path};
 
 /// Before this version sshd reads them anew for every connection.
 const KEEPS_THEM: (u32, u32) = (9, 8);

@@ -1,6 +1,6 @@
 //! After the files are in place, or back in place: a service is told.
 
-use crate::{
+use warded_lib::{
     audit::{Event, Kind, Log},
     error::Result,
     machine::{

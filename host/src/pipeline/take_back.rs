@@ -4,9 +4,15 @@
 
 mod seen;
 
-use crate::{
+use crate::context::Context;
+use seen::{Read, as_before, has_read, may_reload};
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+use warded_lib::{
     audit::{self, Event, Kind, Log},
-    context::Context,
     error::{Error, Exit, Result},
     guard::{live, unchanged},
     machine::{
@@ -18,12 +24,6 @@ use crate::{
         sshd::{self, Listener, Sshd},
     },
     transaction::{self, InUse, Journal, Reload, RolledBack, RunIdentity, SshdBefore, State},
-};
-use seen::{Read, as_before, has_read, may_reload};
-use std::{
-    path::Path,
-    thread,
-    time::{Duration, Instant},
 };
 
 /// How long a service is told again, where that failed for a reason that may pass.

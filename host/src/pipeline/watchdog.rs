@@ -6,18 +6,7 @@
 //! what it would have done.
 
 use super::take_back::{Recovery, has_ended};
-use crate::{
-    audit::{Kind, Log, syslog},
-    error::{Error, Exit, Result},
-    machine::{
-        exec::{self, Companion, Parent},
-        files::Root,
-        private::StateDir,
-        signals::Shield,
-    },
-    pipeline::take_back,
-    transaction::{self, Journal, State},
-};
+use crate::pipeline::take_back;
 use jiff::Timestamp;
 use std::{
     env,
@@ -26,6 +15,17 @@ use std::{
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::{Duration, Instant},
+};
+use warded_lib::{
+    audit::{Kind, Log, syslog},
+    error::{Error, Exit, Result},
+    machine::{
+        exec::{self, Companion, Parent},
+        files::Root,
+        private::StateDir,
+        signals::Shield,
+    },
+    transaction::{self, Journal, State},
 };
 
 /// How long a stage of a run may take before the run counts as hung.

@@ -1,8 +1,10 @@
 //! What is to be carried out: the reviewed change set, its certificates filled in on the way.
 
 use super::Planned;
-use crate::{
-    broker::Identity,
+use crate::broker::Identity;
+use jiff::{SignedDuration, Timestamp};
+use std::{collections::BTreeMap, path::PathBuf};
+use warded_lib::{
     ca::Certificate,
     change_set::{
         ChangeSet, Request, RequestId,
@@ -14,8 +16,6 @@ use crate::{
     text::{count, neutral},
     transaction::{FileChange, NewFile, Order, OwnFile, ReadSet, Reload, RunIdentity, Undo},
 };
-use jiff::{SignedDuration, Timestamp};
-use std::{collections::BTreeMap, path::PathBuf};
 
 /// Changes on their way to the machine. Its files are those that were reviewed; none can be added.
 #[derive(Debug)]

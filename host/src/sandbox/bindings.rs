@@ -8,7 +8,7 @@ wasmtime::component::bindgen!({
     require_store_data_send: false,
     with: {
         "warded:host/keys.key-pair": crate::broker::operation::key::KeyPair,
-        "warded:host/authority.certificate": crate::ca::Certificate,
-        "warded:host/authority.issued": crate::change_set::RequestId,
+        "warded:host/authority.certificate": warded_lib::ca::Certificate,
+        "warded:host/authority.issued": warded_lib::change_set::RequestId,
     },
 });

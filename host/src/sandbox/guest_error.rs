@@ -1,9 +1,8 @@
 //! How a guest ended, when it did not end well: in words that say which limit, which failure.
 
 use super::{bindings::warded::host::types, limits};
-use crate::broker::limits::exceeded;
-use crate::{
-    broker::operation::Failure,
+use crate::broker::{limits::exceeded, operation::Failure};
+use warded_lib::{
     ca::CaError,
     error::Error,
     name::Name,

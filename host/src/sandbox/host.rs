@@ -10,26 +10,26 @@ mod services;
 mod sshd;
 
 use crate::{
-    broker::limits::exceeded,
     broker::{
         Broker,
+        limits::exceeded,
         operation::{Failure, Operation},
         session::Session,
     },
-    machine::path::AbsolutePath,
     sandbox::{
         bindings::warded::host::types,
         limits::{self, Taken},
         watch::Clock,
     },
 };
+use warded_lib::machine::path::AbsolutePath;
 use wasmtime::component::{ResourceTable, ResourceTableError};
 
 /// What a guest gets: a result, or a trap.
 type Answer<T> = wasmtime::Result<Result<T, types::Error>>;
 
 /// The store's data: everything that the capabilities of one run share.
-pub struct State {
+pub(super) struct State {
     broker: Broker,
     session: Session,
     handles: ResourceTable,
@@ -39,17 +39,17 @@ pub struct State {
 }
 
 impl State {
-    pub(crate) fn new(broker: Broker, session: Session, clock: Clock) -> Self {
+    pub(super) fn new(broker: Broker, session: Session, clock: Clock) -> Self {
         let mut handles = ResourceTable::new();
         handles.set_max_capacity(limits::HANDLES);
         Self { broker, session, handles, taken: Taken::default(), clock, calls: 0 }
     }
 
-    pub(crate) fn taken(&mut self) -> &mut Taken {
+    pub(super) fn taken(&mut self) -> &mut Taken {
         &mut self.taken
     }
 
-    pub(crate) fn into_session(self) -> Session {
+    pub(super) fn into_session(self) -> Session {
         self.session
     }
 

@@ -1,6 +1,6 @@
 //! What a component asks of its host, read before anything of it is compiled.
 
-use crate::{
+use warded_lib::{
     error::{Error, Result},
     text::neutral,
 };

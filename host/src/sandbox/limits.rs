@@ -1,7 +1,8 @@
 //! The bounds on a guest that its runtime keeps; those on what it asks for are the broker's.
 
-use crate::{broker::limits::exceeded, error::Error};
+use crate::broker::limits::exceeded;
 use std::time::Duration;
+use warded_lib::error::Error;
 use wasmtime::ResourceLimiter;
 
 /// Linear memory, all memories of a component together.

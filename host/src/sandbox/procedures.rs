@@ -1,11 +1,11 @@
 //! Procedures are a component's exports: a function for each, all of one type.
 
-use crate::{
-    components::Granting,
+use crate::components::Granting;
+use std::collections::BTreeSet;
+use warded_lib::{
     error::{Error, Result},
     text::neutral,
 };
-use std::collections::BTreeSet;
 use wasmtime::{
     Engine,
     component::{Component, types::ComponentItem},

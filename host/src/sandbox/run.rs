@@ -8,10 +8,12 @@ use super::{
 use crate::{
     broker::{Broker, session::Session},
     components::Granting,
+    sandbox::host::State,
+};
+use warded_lib::{
     error::{Error, Result},
     name::Name,
     policy::setting::Setting,
-    sandbox::host::State,
 };
 use wasmtime::{
     Engine, Store,

@@ -4,8 +4,8 @@ use crate::support::{
     Grants, Machine, Run,
     guest::{Guest, procedure},
 };
-use std::{fs, fs::File};
-use warded::{digest::Digest, text::is_neutral};
+use std::fs::{self, File};
+use warded_lib::{digest::Digest, text::is_neutral};
 
 #[test]
 fn policies_are_listed_and_shown() {

@@ -6,13 +6,15 @@ use crate::support::Run;
 use ssh_key::PublicKey;
 use std::{env, fs, path::Path, process::Command, rc::Rc};
 use warded::{
-    ca::{CaError, Certificate, CertificateAuthority, IssueRequest, Kind, certificate, configured::Authority},
     cli::progress::Progress,
     components,
     context::{Context, Options},
     enrolment::Enrolment,
-    name::Name,
     pipeline::{self, Request, Work},
+};
+use warded_lib::{
+    ca::{CaError, Certificate, CertificateAuthority, IssueRequest, Kind, certificate, configured::Authority},
+    name::Name,
     policy::setting::Setting,
     transaction,
 };

@@ -1,14 +1,14 @@
 //! `authority.*`: certificates are asked for after the review, by the host.
 
 use super::{Failure, Operation, key::KeyPair};
-use crate::{
-    broker::{granted::Granted, session::Session},
+use crate::broker::{granted::Granted, session::Session};
+use ssh_key::PublicKey;
+use warded_lib::{
     ca::{self, Certificate, Kind, Principals},
     change_set::{Request, RequestId, staged::After},
     machine::path::AbsolutePath,
     policy::need::Need,
 };
-use ssh_key::PublicKey;
 
 /// The CA's public keys of a kind.
 #[derive(Debug)]

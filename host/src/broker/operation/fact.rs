@@ -1,10 +1,8 @@
 //! `machine.fact`.
 
 use super::{Failure, Operation};
-use crate::{
-    broker::{granted::Granted, session::Session},
-    policy::need::Need,
-};
+use crate::broker::{granted::Granted, session::Session};
+use warded_lib::policy::need::Need;
 
 /// Asks for a fact by name.
 #[derive(Debug)]

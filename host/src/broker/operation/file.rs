@@ -4,13 +4,13 @@ use super::{
     Failure, Operation,
     block::{BEGIN, END, outside},
 };
-use crate::{
-    broker::{granted::Granted, session::Session},
+use crate::broker::{granted::Granted, session::Session};
+use std::collections::BTreeSet;
+use warded_lib::{
     change_set::staged::After,
     machine::{files::Place, keys::holds_private_key, path::AbsolutePath},
     policy::{need::Need, pattern::Pattern},
 };
-use std::collections::BTreeSet;
 
 /// Reads a file.
 #[derive(Debug)]

@@ -1,8 +1,9 @@
 //! `keys.*`: the private half never leaves the host.
 
 use super::{Failure, Operation};
-use crate::{
-    broker::{granted::Granted, session::Session},
+use crate::broker::{granted::Granted, session::Session};
+use ssh_key::PublicKey;
+use warded_lib::{
     change_set::staged::After,
     machine::{
         files::Place,
@@ -11,7 +12,6 @@ use crate::{
     },
     policy::need::Need,
 };
-use ssh_key::PublicKey;
 
 /// A key pair, as a guest holds it.
 #[derive(Clone, Debug)]

@@ -1,15 +1,12 @@
 //! `log.*`.
 
 use super::{Failure, Operation};
-use crate::{
-    broker::{
-        granted::Granted,
-        limits::LINE_CHARACTERS,
-        session::{Level, Message, Session},
-    },
-    policy::need::Need,
-    text::neutral,
+use crate::broker::{
+    granted::Granted,
+    limits::LINE_CHARACTERS,
+    session::{Level, Message, Session},
 };
+use warded_lib::{policy::need::Need, text::neutral};
 
 /// Says something to the operator.
 #[derive(Debug)]

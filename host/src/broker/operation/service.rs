@@ -1,11 +1,8 @@
 //! `services.*`: queued, and carried out after the files are in place.
 
 use super::{Failure, Operation};
-use crate::{
-    broker::{granted::Granted, session::Session},
-    name::Name,
-    policy::need::Need,
-};
+use crate::broker::{granted::Granted, session::Session};
+use warded_lib::{name::Name, policy::need::Need};
 
 /// The reload of a service.
 #[derive(Debug)]

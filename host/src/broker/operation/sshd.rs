@@ -1,10 +1,8 @@
 //! `sshd.effective`.
 
 use super::{Failure, Operation};
-use crate::{
-    broker::{granted::Granted, session::Session},
-    policy::need::Need,
-};
+use crate::broker::{granted::Granted, session::Session};
+use warded_lib::policy::need::Need;
 
 /// The values of a keyword, for a connection.
 #[derive(Debug)]

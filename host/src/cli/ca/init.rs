@@ -1,14 +1,14 @@
 //! `warded ca init`.
 
 use crate::cli::output::Output;
-use crate::{
-    ca::{CertificateAuthority as _, Kind, local::LocalAuthority},
-    error::{Error, Exit, Result},
-};
 use clap::Args;
 use serde::Serialize;
 use ssh_key::HashAlg;
 use std::path::{PathBuf, absolute};
+use warded_lib::{
+    ca::{CertificateAuthority as _, Kind, local::LocalAuthority},
+    error::{Error, Exit, Result},
+};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Init {

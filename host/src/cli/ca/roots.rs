@@ -1,13 +1,12 @@
 //! `warded ca roots`.
 
-use crate::{
-    ca::Kind,
-    cli::output::Output,
-    context::Context,
-    error::{Error, Exit, Result},
-};
+use crate::{cli::output::Output, context::Context};
 use clap::Args;
 use serde::Serialize;
+use warded_lib::{
+    ca::Kind,
+    error::{Error, Exit, Result},
+};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Roots {

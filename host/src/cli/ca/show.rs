@@ -1,17 +1,19 @@
 //! `warded ca show`.
 
 use crate::{
-    ca::{
-        Kind,
-        step::{Fingerprint, StepAuthority, api, bootstrap::Root, provisioner::Provisioner},
-    },
     cli::output::{Output, Style},
     context::Context,
-    error::{Error, Exit, Result},
 };
 use clap::Args;
 use serde::Serialize;
 use ssh_key::{HashAlg, PublicKey};
+use warded_lib::{
+    ca::{
+        Kind,
+        step::{Fingerprint, StepAuthority, api, bootstrap::Root, provisioner::Provisioner},
+    },
+    error::{Error, Exit, Result},
+};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Show {}
@@ -45,7 +47,7 @@ struct ProvisionerObject {
 impl From<&Provisioner> for ProvisionerObject {
     fn from(provisioner: &Provisioner) -> Self {
         Self {
-            name: crate::text::neutral(provisioner.name()),
+            name: warded_lib::text::neutral(provisioner.name()),
             kind: provisioner.type_name(),
             usable_for: provisioner.usable_for(),
             state: provisioner.state(),

@@ -1,15 +1,7 @@
 //! A machine to demonstrate on: a directory with an sshd of its own, a CA of its own, and Warded's
 //! state, configuration and policies.
 
-use crate::{
-    ca::local::LocalAuthority,
-    context::{Context, Options},
-    error::{Error, Result},
-    machine::{
-        exec::{Child, Program, find},
-        keys,
-    },
-};
+use crate::context::{Context, Options};
 use std::{
     cell::Cell,
     collections::BTreeMap,
@@ -22,6 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
+use warded_lib::{
+    ca::local::LocalAuthority,
+    error::{Error, Result},
+    machine::{
+        exec::{Child, Program, find},
+        keys,
+    },
+};
 
 /// The three kinds of host keys that a stock sshd has.
 const KEYS: [(&str, &str); 3] = [("rsa", "ssh-rsa"), ("ecdsa", "ecdsa-sha2-nistp256"), ("ed25519", "ssh-ed25519")];
@@ -162,7 +162,9 @@ fn serve(program: &Path, directory: &Path, port: u16) -> Result<Child> {
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
         if daemon.has_ended() || Instant::now() > patience {
             let said = fs::read_to_string(&log).unwrap_or_default();
-            return Err(Error::failed("the private sshd does not start").cause(crate::text::neutral_lines(said.trim())));
+            return Err(
+                Error::failed("the private sshd does not start").cause(warded_lib::text::neutral_lines(said.trim()))
+            );
         }
         sleep(Duration::from_millis(10));
     }

@@ -2,29 +2,31 @@
 
 use super::{Outcome, private_machine::PrivateMachine};
 use crate::{
-    audit,
-    ca::{Certificate, Kind, certificate},
-    change_set::review::{Action, Review},
     cli::{progress::Progress, undo},
     components::{self, Granting},
     context::Context,
-    digest::Digest,
     enrolment::Enrolment,
-    error::{Error, Exit, Result},
-    machine::{
-        exec::{Program, find},
-        sshd::Sshd,
-    },
     pipeline::{self, Done, Planned, Request, Work},
-    policy::setting::Setting,
-    text::count,
-    transaction,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::PathBuf,
     time::Instant,
+};
+use warded_lib::{
+    audit,
+    ca::{Certificate, Kind, certificate},
+    change_set::review::{Action, Review},
+    digest::Digest,
+    error::{Error, Exit, Result},
+    machine::{
+        exec::{Program, find},
+        sshd::Sshd,
+    },
+    policy::setting::Setting,
+    text::count,
+    transaction,
 };
 
 /// The names that the demonstration's machine is certified for.
@@ -333,6 +335,6 @@ fn setting(name: &str, value: &str) -> Result<Setting> {
     Ok(Setting { name: self::name(name)?, value: value.to_owned() })
 }
 
-fn name(text: &str) -> Result<crate::name::Name> {
+fn name(text: &str) -> Result<warded_lib::name::Name> {
     text.parse().map_err(Error::failed)
 }

@@ -1,7 +1,11 @@
 //! What sshd has read and what it offers, where a run is taken back: what it may be told, and whether
 //! it is as before.
 
-use crate::{
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+use warded_lib::{
     error::{Error, Result},
     guard::{self, unchanged},
     machine::{
@@ -10,10 +14,6 @@ use crate::{
     },
     text::{count, neutral},
     transaction::SshdBefore,
-};
-use std::{
-    thread,
-    time::{Duration, Instant},
 };
 
 /// How long sshd may take until it offers again what it offered before.
@@ -108,7 +108,7 @@ fn seen_now(sshd: &Sshd, before: &SshdBefore) -> Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::sshd::Socket;
+    use warded_lib::machine::sshd::Socket;
 
     #[test]
     fn who_was_not_told_may_have_read_it_all_the_same() {

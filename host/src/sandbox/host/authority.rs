@@ -6,9 +6,11 @@ use crate::{
         authority::{Issue, Read, Rekey, Renew, Roots, Write},
         key::KeyPair,
     },
+    sandbox::bindings::warded::host::authority::{Host, HostCertificate, HostIssued, Kind, Validity},
+};
+use warded_lib::{
     ca::{self, Certificate, Principals},
     change_set::RequestId,
-    sandbox::bindings::warded::host::authority::{Host, HostCertificate, HostIssued, Kind, Validity},
 };
 use wasmtime::component::Resource;
 

@@ -3,9 +3,9 @@
 use super::{State, stopped};
 use crate::{
     broker::{operation::message::Say, session::Level},
-    error::Error,
     sandbox::{bindings::warded::host::log::Host, limits},
 };
+use warded_lib::error::Error;
 
 impl Host for State {
     fn info(&mut self, message: String) -> wasmtime::Result<()> {

@@ -1,7 +1,8 @@
 //! `warded:host/machine`.
 
 use super::State;
-use crate::{broker::operation::fact::Fact, error::Error, sandbox::bindings::warded::host::machine::Host};
+use crate::{broker::operation::fact::Fact, sandbox::bindings::warded::host::machine::Host};
+use warded_lib::error::Error;
 
 impl Host for State {
     fn fact(&mut self, name: String) -> wasmtime::Result<Option<String>> {

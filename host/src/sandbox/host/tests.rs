@@ -1,15 +1,8 @@
 use super::*;
-use crate::{
-    audit::Log,
-    broker::{
-        Identity,
-        operation::{authority, fact::Fact, key::Ensure},
-        session::Renewal,
-    },
-    ca::configured::Authority,
-    digest::Digest,
-    machine::{facts::Facts, files::Root},
-    policy::{authorize::Circumstances, file::Procedure, pattern::Places},
+use crate::broker::{
+    Identity,
+    operation::{authority, fact::Fact, key::Ensure},
+    session::Renewal,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,6 +10,13 @@ use std::{
     rc::Rc,
     sync::Arc,
     time::Duration,
+};
+use warded_lib::{
+    audit::Log,
+    ca::configured::Authority,
+    digest::Digest,
+    machine::{facts::Facts, files::Root},
+    policy::{authorize::Circumstances, file::Procedure, pattern::Places},
 };
 
 /// A run that is under way, of a procedure that is granted this.

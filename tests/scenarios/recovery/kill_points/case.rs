@@ -6,7 +6,7 @@ use super::{
     work::{Files, files},
     *,
 };
-use warded::digest::Digest;
+use warded_lib::digest::Digest;
 
 /// A run may go another way than when it was traced: so often is it tried to meet the call that is meant.
 /// Where only namesakes were met, one of them counts; what was never met is a failure.

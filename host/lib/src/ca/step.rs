@@ -21,7 +21,7 @@ pub mod url;
 
 pub use credential::Credential;
 pub use fingerprint::Fingerprint;
-pub use settings::{Identification, Settings};
+pub use settings::{AskPassword, Identification, Settings};
 pub use url::CaUrl;
 
 use super::{

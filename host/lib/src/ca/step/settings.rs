@@ -4,6 +4,7 @@ use super::{fingerprint::Fingerprint, url::CaUrl};
 use crate::machine::path::AbsolutePath;
 use serde::Deserialize;
 use std::path::PathBuf;
+use zeroize::Zeroizing;
 
 /// The table `[step-ca]` of the configuration file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -81,37 +82,26 @@ where
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
+/// Asks the person at the terminal for the password of a provisioner.
+pub type AskPassword = fn(provisioner: &str) -> std::io::Result<Zeroizing<String>>;
+
 /// Who this machine, or this person, is to the CA for one command. Goes before what is configured.
-#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+#[derive(Clone, Debug, Default)]
 pub struct Identification {
-    /// The CA's provisioner, where several would do
-    #[arg(long, value_name = "NAME", env = "WARDED_PROVISIONER", help_heading = "Who you are to the CA")]
+    /// The CA's provisioner, where several would do.
     pub provisioner: Option<String>,
-    /// File of the provisioner's password
-    #[arg(long, value_name = "FILE", env = "WARDED_PROVISIONER_PASSWORD_FILE", help_heading = "Who you are to the CA")]
+    /// File of the provisioner's password.
     pub provisioner_password_file: Option<PathBuf>,
-    /// File of the provisioner's private key (JWK or PEM), instead of a password
-    #[arg(
-        long,
-        value_name = "FILE",
-        conflicts_with = "provisioner_password_file",
-        help_heading = "Who you are to the CA"
-    )]
+    /// File of the provisioner's private key (JWK or PEM), instead of a password.
     pub provisioner_key_file: Option<PathBuf>,
-    /// File of one-time tokens (`warded token`), one a line; `-` reads standard input
-    #[arg(
-        long,
-        value_name = "FILE",
-        conflicts_with_all = ["provisioner_password_file", "provisioner_key_file", "x5c_cert"],
-        help_heading = "Who you are to the CA"
-    )]
+    /// File of one-time tokens, one a line; `-` is standard input.
     pub token_file: Option<PathBuf>,
-    /// X.509 certificate of this machine, with its chain (PEM)
-    #[arg(long, value_name = "FILE", requires = "x5c_key", help_heading = "Who you are to the CA")]
+    /// X.509 certificate of this machine, with its chain (PEM).
     pub x5c_cert: Option<PathBuf>,
-    /// The private key of that certificate (PEM)
-    #[arg(long, value_name = "FILE", requires = "x5c_cert", help_heading = "Who you are to the CA")]
+    /// The private key of that certificate (PEM).
     pub x5c_key: Option<PathBuf>,
+    /// How to ask a person; none where there is no terminal.
+    pub ask_password: Option<AskPassword>,
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::{super::token::Token, unusable};
 use crate::{
     ca::{
         CaError,
-        step::settings::{Identification, Settings},
+        step::settings::{AskPassword, Identification, Settings},
     },
     machine::path::AbsolutePath,
 };
@@ -12,7 +12,7 @@ use std::{
     collections::VecDeque,
     env,
     fs::File,
-    io::{self, IsTerminal as _, Read as _},
+    io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
@@ -117,7 +117,7 @@ pub(super) fn password_file(path: &Path) -> Result<Secret, CaError> {
 }
 
 /// The password from the environment, from systemd, or from a person.
-pub(super) fn password(provisioner: &str) -> Result<Secret, CaError> {
+pub(super) fn password(provisioner: &str, ask: Option<AskPassword>) -> Result<Secret, CaError> {
     if let Some(password) = env::var_os(VARIABLE).filter(|password| !password.is_empty()) {
         return Ok(Zeroizing::new(password.into_encoded_bytes()));
     }
@@ -128,20 +128,20 @@ pub(super) fn password(provisioner: &str) -> Result<Secret, CaError> {
         }
     }
     let name = crate::text::neutral(provisioner);
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+    let Some(ask) = ask else {
         return Err(unusable(
             format!("the password of the provisioner {name} is needed, and there is no terminal to ask for it"),
             "give one of these: --token-file, --provisioner-password-file, --provisioner-key-file, --x5c-cert, \
              or the systemd credential provisioner-password; what has expired is renewed without any of them where \
              the CA's SSHPOP provisioner has the claim \"allowRenewalAfterExpiry\": true",
         ));
-    }
-    let typed = rpassword::prompt_password(format!("Password of provisioner {name}: "))
+    };
+    let mut typed = ask(provisioner)
         .map_err(|error| unusable(format!("no password was read from the terminal: {error}"), "try again"))?;
     if typed.is_empty() {
         return Err(unusable("no password was given", "try again"));
     }
-    Ok(Zeroizing::new(typed.into_bytes()))
+    Ok(Zeroizing::new(std::mem::take(&mut *typed).into_bytes()))
 }
 
 /// The tokens in a file, one a line.

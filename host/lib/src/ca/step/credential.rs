@@ -10,7 +10,7 @@ use super::{
     jwe, jwk,
     jwk::ProvisionerKey,
     provisioner::{NotChosen, Provisioner, Purpose, choose},
-    settings::{Identification, Settings},
+    settings::{AskPassword, Identification, Settings},
     token::{self, Claims, Proof, Token},
 };
 use crate::{
@@ -88,7 +88,7 @@ impl Credential {
             Source::KeyFile(file) => {
                 let provisioner = chosen(provisioners, Purpose::IssueWithKey, named)?;
                 let contents = source::read_private(&file)?;
-                let key = key_of_file(&file, &contents, provisioner)?;
+                let key = key_of_file(&file, &contents, provisioner, identification.ask_password)?;
                 if let (Some(theirs), Some(ours)) = (provisioner.kid(), &key.kid)
                     && theirs != ours
                 {
@@ -107,7 +107,11 @@ impl Credential {
             Source::Password => {
                 let provisioner = chosen(provisioners, Purpose::IssueWithKey, named)?;
                 let encrypted = Self::encrypted(provisioner, provisioners)?;
-                Self::unlock(provisioner, &encrypted, &source::password(provisioner.name())?)
+                Self::unlock(
+                    provisioner,
+                    &encrypted,
+                    &source::password(provisioner.name(), identification.ask_password)?,
+                )
             }
         }
     }
@@ -232,7 +236,12 @@ pub(super) fn not_chosen(ca: &str, why: &NotChosen, purpose: Purpose) -> CaError
 }
 
 /// The key in a file: JSON, JSON that is encrypted with a password, or PEM.
-fn key_of_file(file: &Path, contents: &[u8], provisioner: &Provisioner) -> Result<ProvisionerKey, CaError> {
+fn key_of_file(
+    file: &Path,
+    contents: &[u8],
+    provisioner: &Provisioner,
+    ask: Option<AskPassword>,
+) -> Result<ProvisionerKey, CaError> {
     let wrong = |why: String| unusable(format!("{}: {why}", file.display()), "name the provisioner's private key");
     let text = std::str::from_utf8(contents).map_err(|_| wrong("it is not text".to_owned()))?.trim();
     if text.starts_with("-----BEGIN") {
@@ -244,7 +253,7 @@ fn key_of_file(file: &Path, contents: &[u8], provisioner: &Provisioner) -> Resul
         None if text.starts_with('{') => return jwk::parse(contents).map_err(|error| wrong(error.to_string())),
         None => text.to_owned(),
     };
-    let password = source::password(provisioner.name())?;
+    let password = source::password(provisioner.name(), ask)?;
     let json = jwe::decrypt(&compact, &password).map_err(|error| wrong(error.to_string()))?;
     jwk::parse(&json).map_err(|error| wrong(error.to_string()))
 }

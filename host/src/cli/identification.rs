@@ -1,0 +1,63 @@
+//! The options that say who this machine is to the CA, and the question for a password.
+
+use clap::Args;
+use std::{
+    io::{self, IsTerminal as _},
+    path::PathBuf,
+};
+use warded_lib::{ca::step, text::neutral};
+use zeroize::Zeroizing;
+
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct Identification {
+    /// The CA's provisioner, where several would do
+    #[arg(long, value_name = "NAME", env = "WARDED_PROVISIONER", help_heading = "Who you are to the CA")]
+    provisioner: Option<String>,
+    /// File of the provisioner's password
+    #[arg(long, value_name = "FILE", env = "WARDED_PROVISIONER_PASSWORD_FILE", help_heading = "Who you are to the CA")]
+    provisioner_password_file: Option<PathBuf>,
+    /// File of the provisioner's private key (JWK or PEM), instead of a password
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "provisioner_password_file",
+        help_heading = "Who you are to the CA"
+    )]
+    provisioner_key_file: Option<PathBuf>,
+    /// File of one-time tokens (`warded token`), one a line; `-` reads standard input
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["provisioner_password_file", "provisioner_key_file", "x5c_cert"],
+        help_heading = "Who you are to the CA"
+    )]
+    pub(super) token_file: Option<PathBuf>,
+    /// X.509 certificate of this machine, with its chain (PEM)
+    #[arg(long, value_name = "FILE", requires = "x5c_key", help_heading = "Who you are to the CA")]
+    x5c_cert: Option<PathBuf>,
+    /// The private key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "x5c_cert", help_heading = "Who you are to the CA")]
+    x5c_key: Option<PathBuf>,
+}
+
+impl Identification {
+    /// These options, with a way to ask for a password where a person can answer.
+    pub(super) fn for_ca(&self) -> step::Identification {
+        let is_interactive = io::stdin().is_terminal() && io::stderr().is_terminal();
+        let Self { provisioner, provisioner_password_file, provisioner_key_file, token_file, x5c_cert, x5c_key } =
+            self.clone();
+        step::Identification {
+            provisioner,
+            provisioner_password_file,
+            provisioner_key_file,
+            token_file,
+            x5c_cert,
+            x5c_key,
+            ask_password: is_interactive.then_some(ask),
+        }
+    }
+}
+
+fn ask(provisioner: &str) -> io::Result<Zeroizing<String>> {
+    rpassword::prompt_password(format!("Password of provisioner {}: ", neutral(provisioner))).map(Zeroizing::new)
+}
