@@ -22,6 +22,7 @@ pub(crate) mod script;
 pub(crate) mod stand_in;
 pub(crate) mod step_ca;
 pub(crate) mod trace;
+pub(crate) mod wait;
 pub(crate) mod x509;
 
 pub(crate) use booted::Booted;

@@ -1,14 +1,14 @@
 //! The audit log, in the hands of somebody who would rather that it said something else.
 
-use crate::support::{Grants, Machine, enclosure::is_root, machine::NAME, script::Script};
-use serde_json::Value;
-use std::{
-    fs,
-    path::Path,
-    sync::mpsc::Receiver,
-    thread::sleep,
-    time::{Duration, Instant},
+use crate::support::{
+    Grants, Machine,
+    enclosure::is_root,
+    machine::NAME,
+    script::Script,
+    wait::{LONG, wait},
 };
+use serde_json::Value;
+use std::{fs, path::Path, sync::mpsc::Receiver, time::Duration};
 
 /// What is done to a log of lines, at one of them; and where the first wrong record then is,
 /// counted from 1. None: that cannot be done there.
@@ -152,15 +152,8 @@ fn every_head_goes_to_the_system_log() {
     is_told(&machine, &system_log, "confirmed");
     let certify = ["apply", "certify-host", "--set", &format!("principal={NAME}"), "--yes", "--confirm-within", "5s"];
     machine.warded(certify).ends(0);
-    let end = Instant::now() + Duration::from_secs(60);
-    while !machine.audit().last().unwrap()["detail"]
-        .as_str()
-        .unwrap_or_default()
-        .contains("nobody confirmed it in time")
-    {
-        assert!(Instant::now() < end, "it was not taken back");
-        sleep(Duration::from_millis(100));
-    }
+    let last = || machine.audit().last().unwrap()["detail"].as_str().unwrap_or_default().to_owned();
+    wait("it is taken back", LONG, || last().contains("nobody confirmed it in time"));
     is_told(&machine, &system_log, "taken back");
 }
 

@@ -2,16 +2,11 @@
 
 use crate::support::{
     Machine, Run,
-    stand_in::{When, stand_in, was_asked},
+    stand_in::{When, is_asked, stand_in},
+    wait::{LONG, wait},
 };
 use rustix::process::{Pid, Signal, kill_process};
-use std::{
-    fs,
-    path::Path,
-    process::Command,
-    thread::{self, sleep},
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path, process::Command, thread};
 
 /// Runs a program where core files are wanted, of any size; the shell says how it ended.
 fn wanting_cores(machine: &Machine, directory: &Path, program: &[&str]) -> Command {
@@ -49,17 +44,13 @@ fn an_aborted_run_leaves_no_core_file() {
     }
 
     // In the middle of a check: the CA's keys have been read by then.
-    let sshd = stand_in(&machine, When::Candidate, "sleep 20");
+    let sshd = stand_in(&machine, When::Candidate, "while [ -e \"$0\" ]; do sleep 0.02; done; exit 1");
     let program = sshd.to_str().unwrap().to_owned();
     let arguments = ["apply", "certify-host", "--set", "principal=web1", "--yes", "--sshd", &program];
     let all: Vec<&str> = [env!("CARGO_BIN_EXE_warded")].into_iter().chain(arguments).collect();
     let run = thread::scope(|scope| {
         let run = scope.spawn(|| Run::of(&mut wanting_cores(&machine, &directory, &all)));
-        let patience = Instant::now() + Duration::from_secs(60);
-        while !program_was_asked(&sshd) {
-            assert!(Instant::now() < patience, "it never came so far");
-            sleep(Duration::from_millis(10));
-        }
+        wait("the result is checked", LONG, || is_asked(&sshd));
         let pid = warded(&program).unwrap();
         let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
         let limit = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
@@ -67,7 +58,6 @@ fn an_aborted_run_leaves_no_core_file() {
         kill_process(Pid::from_raw(pid).unwrap(), Signal::ABORT).unwrap();
         run.join().unwrap()
     });
-    was_asked(&sshd);
     assert!(run.stdout.ends_with("\nended 134\n"), "{run:?}");
     assert!(!run.stderr.contains("core dumped"), "memory of Warded's was written to a file: {}", run.stderr);
     assert!(cores(&directory).is_empty(), "{:?}", cores(&directory));
@@ -90,8 +80,4 @@ fn no_other_process_may_look_into_it() {
     let last = trace.lines().rfind(|line| line.starts_with("prctl(PR_SET_DUMPABLE, "));
     let words: Vec<&str> = last.unwrap_or_default().split_whitespace().collect();
     assert_eq!(words, ["prctl(PR_SET_DUMPABLE,", "SUID_DUMP_DISABLE)", "=", "0"], "{trace}");
-}
-
-fn program_was_asked(sshd: &Path) -> bool {
-    sshd.with_extension("done").exists()
 }

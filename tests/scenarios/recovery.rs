@@ -10,7 +10,12 @@ mod question;
 mod reported;
 mod unattended;
 
-use crate::support::{Knows, Machine, Run, enclosure::is_root, machine::NAME};
+use crate::support::{
+    Knows, Machine, Run,
+    enclosure::is_root,
+    machine::NAME,
+    wait::{LONG, wait},
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{
@@ -54,18 +59,6 @@ fn journal(machine: &Machine) -> Option<Value> {
 fn state(machine: &Machine) -> String {
     journal(machine).map_or_else(String::new, |journal| journal["state"].as_str().unwrap().to_owned())
 }
-
-/// Waits until something is so.
-#[track_caller]
-fn wait(what: &str, patience: Duration, mut so: impl FnMut() -> bool) {
-    let end = Instant::now() + patience;
-    while !so() {
-        assert!(Instant::now() < end, "in {} s not: {what}", patience.as_secs());
-        sleep(Duration::from_millis(1));
-    }
-}
-
-const LONG: Duration = Duration::from_secs(60);
 
 /// The watchdogs of this machine's runs that live.
 fn watchdogs(machine: &Machine) -> Vec<i32> {

@@ -4,15 +4,9 @@ use crate::support::{
     Knows, Machine, Run,
     machine::{Found, KEYS, NAME, keygen},
     step_ca::StepCa,
+    wait::{LONG, wait},
 };
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::PathBuf,
-    process::Command,
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
 const REKEY: [&str; 4] = ["apply", "rekey-host", "--yes", "--json"];
 const ACCEPT: &str = "--accept-risk=replace-host-keys";
@@ -202,11 +196,9 @@ fn no_crash_leaves_a_key_without_its_certificate() {
 /// Waits until a run that was killed is taken back: by its watchdog, or by this.
 #[track_caller]
 pub(super) fn taken_back(machine: &Machine, what: &str) {
-    let patience = Instant::now() + Duration::from_secs(60);
-    while machine.warded(["recover"]).code != Some(0) || !journal_is_final(machine) {
-        assert!(Instant::now() < patience, "{what}: not taken back");
-        sleep(Duration::from_millis(50));
-    }
+    wait(&format!("taken back: {what}"), LONG, || {
+        machine.warded(["recover"]).code == Some(0) && journal_is_final(machine)
+    });
 }
 
 /// Whether the newest run has ended, one way or the other.

@@ -1,14 +1,16 @@
 //! A user of the machine gives a process of their own the name and the command line of its sshd:
 //! root neither runs that program nor takes it for the listener.
 
-use crate::support::{Knows, Machine, Run, enclosure::is_root};
+use crate::support::{
+    Knows, Machine, Run,
+    enclosure::is_root,
+    wait::{LONG, wait},
+};
 use std::{
     env, fs,
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Child, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
 };
 
 /// A process of the user `nobody` that is called sshd and has our configuration on its command
@@ -37,11 +39,8 @@ fn pretend(machine: &Machine, marker: &Path) -> Option<Child> {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let patience = Instant::now() + Duration::from_secs(10);
-    while !Run::of(machine.command("pgrep").args(["-u", "65534", "-x", "sshd"])).stdout.ends_with('\n') {
-        assert!(Instant::now() < patience, "the process did not start");
-        sleep(Duration::from_millis(10));
-    }
+    let found = || Run::of(machine.command("pgrep").args(["-u", "65534", "-x", "sshd"])).stdout;
+    wait("the process starts", LONG, || found().ends_with('\n'));
     fs::remove_file(&program).unwrap();
     let deleted = theirs.join("sshd (deleted)");
     fs::write(&deleted, format!("#!/bin/sh\nid -u >>{}\nexec /usr/sbin/sshd \"$@\"\n", marker.display())).unwrap();

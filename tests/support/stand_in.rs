@@ -47,8 +47,13 @@ pub(crate) fn stand_in(machine: &Machine, when: When, what: &str) -> PathBuf {
     program
 }
 
-/// It was asked, and did what it should.
+/// Whether the moment has come.
+pub(crate) fn is_asked(program: &Path) -> bool {
+    program.with_extension("done").exists()
+}
+
+/// The moment has come, and the program has done what it should.
 #[track_caller]
 pub(crate) fn was_asked(program: &Path) {
-    assert!(program.with_extension("done").exists(), "the moment never came");
+    assert!(is_asked(program), "the moment never came");
 }

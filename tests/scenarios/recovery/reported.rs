@@ -2,6 +2,7 @@
 //! changes something takes it back first, and then does its own work.
 
 use super::*;
+use crate::support::stand_in::{When, is_asked, stand_in};
 use std::process::Stdio;
 
 /// Keys that clients know may end.
@@ -189,14 +190,16 @@ fn what_a_killed_run_recorded_of_its_change_cannot_be_cut_off() {
 fn what_a_killed_run_got_from_the_ca_cannot_be_cut_off() {
     let machine = Machine::start();
     let log = machine.path("state/audit/log.jsonl");
-    let serials = || fs::read_to_string(&log).unwrap_or_default().matches("\"detail\":\"serial").count();
-    let mut run = certify(&machine, &[]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-    wait("it has its certificates", LONG, || serials() == 3);
-    // The last one is sealed; then comes the proof, which takes longer.
-    sleep(Duration::from_millis(100));
+    // The proof comes after the last certificate is on record and sealed. Its sshd waits until the test has
+    // ended, so the run records no more.
+    let sshd = stand_in(&machine, When::Proof, "while [ -e \"$0\" ]; do sleep 0.02; done; exit 1");
+    let mut run = certify(&machine, &["--sshd", sshd.to_str().unwrap()]);
+    let mut run = run.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    wait("it proves its certificates", LONG, || is_asked(&sshd));
     send(unattended::warded(&run), Signal::KILL);
     run.wait().unwrap();
     let text = fs::read_to_string(&log).unwrap();
+    assert_eq!(text.matches("\"detail\":\"serial").count(), 3, "{text}");
     let last = text.lines().last().unwrap();
     assert!(last.contains("serial"), "it went on: {last}");
     fs::write(&log, &text[..text.len() - last.len() - 1]).unwrap();

@@ -134,7 +134,12 @@ fn the_watchdog_has_a_session_of_its_own_and_heeds_no_signal() {
     for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {
         send(pid, signal);
     }
-    sleep(Duration::from_millis(300));
+    let pending = |name: &str| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        u64::from_str_radix(mask.trim(), 16).unwrap() != 0
+    };
+    wait("every signal has come", LONG, || !pending("SigPnd:") && !pending("ShdPnd:"));
     assert_eq!(watchdogs(&machine), [pid]);
     machine.warded(["confirm", "--same-login"]).ends(0);
     wait("it lets go", LONG, || watchdogs(&machine).is_empty());

@@ -4,6 +4,7 @@ use crate::support::{
     Machine, Member, Run,
     request::{claims, for_host},
     step_ca::StepCa,
+    wait::{LONG, wait},
 };
 use std::{fs, io::Write as _, path::PathBuf, process::Stdio};
 
@@ -71,7 +72,9 @@ fn a_token_that_will_be_refused_is_not_used_up() {
 
     // What only the CA can know: it was restarted after the token was made.
     let early = tokens(&member, &ca, &[]);
-    std::thread::sleep(std::time::Duration::from_millis(1100));
+    // Tokens and the CA know whole seconds only.
+    let made = jiff::Timestamp::now().as_second();
+    wait("a second passes", LONG, || jiff::Timestamp::now().as_second() > made);
     ca.restart();
     certifies(&member, &early).ends(1).says(&["before the CA was last started", "warded token"]);
 }
@@ -101,7 +104,11 @@ fn a_token_survives_a_person_who_reads() {
     let certify = ["apply", "certify-host", "--set", "principal=web1.example.org", "--yes", "--token-file", "-"];
     let mut command = member.command(&certify);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(18));
+    let port = ca.url().rsplit(':').next().unwrap().to_owned();
+    // The CA has closed the connection that the plan was made with, and Warded has not noticed yet.
+    let closed = ["-tnH", "state", "close-wait", "dport", "=", &format!(":{port}")];
+    let closed = || Run::of(member.machine.command("ss").args(closed)).ends(0).stdout;
+    wait("the CA closes what is idle", LONG, || !closed().is_empty());
     child.stdin.take().unwrap().write_all(three.join("\n").as_bytes()).unwrap();
     let ended = child.wait_with_output().unwrap();
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
