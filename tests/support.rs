@@ -13,6 +13,7 @@ pub(crate) mod https;
 pub(crate) mod jwk;
 pub(crate) mod machine;
 pub(crate) mod member;
+pub(crate) mod missing;
 pub(crate) mod network;
 pub(crate) mod peer;
 pub(crate) mod policy;

@@ -1,8 +1,8 @@
 //! The guard where sshd counts connections, punishes them, or does not listen itself.
 
-use crate::support::{Knows, Machine, Peer, Run, Setup, enclosure::is_root, machine::NAME};
+use crate::support::{Knows, Machine, Peer, Run, Setup, machine::NAME, missing};
 use std::{
-    env, fs,
+    fs,
     net::TcpListener,
     os::fd::OwnedFd,
     process::Stdio,
@@ -133,9 +133,7 @@ fn an_sshd_with_options_on_its_command_line() {
 /// `Accept=yes`): there is no listener to ask, and the next connection reads what is there.
 #[test]
 fn an_sshd_that_is_started_for_each_connection() {
-    if !is_root() {
-        assert!(env::var_os("CI").is_none(), "this test has to run as root in CI");
-        eprintln!("SKIPPED: not root");
+    if missing::root() {
         return;
     }
     let machine = Machine::stopped();

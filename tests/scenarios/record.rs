@@ -1,6 +1,6 @@
 //! What is on record, and how it is read back.
 
-use crate::support::{Machine, Run, enclosure::is_root, machine::NAME};
+use crate::support::{Machine, Run, machine::NAME, missing};
 use std::{
     fs::{self, OpenOptions},
     io::Write as _,
@@ -47,8 +47,7 @@ fn runs_at_once_share_one_chain() {
 /// A user has a log of his own, and leaves root's alone.
 #[test]
 fn a_user_has_a_chain_of_his_own() {
-    if !is_root() {
-        eprintln!("SKIPPED: this takes root");
+    if missing::root() {
         return;
     }
     const USER: u32 = 54_321;

@@ -12,8 +12,8 @@ mod unattended;
 
 use crate::support::{
     Knows, Machine, Run,
-    enclosure::is_root,
     machine::NAME,
+    missing,
     wait::{LONG, wait},
 };
 use rustix::process::{Pid, Signal, kill_process};

@@ -3,24 +3,19 @@
 
 use crate::support::{
     Machine, Run, Setup,
-    enclosure::is_root,
     machine::{NAME, tree},
+    missing,
     trace::{self, Effect},
 };
-use std::{env, path::Path};
+use std::path::Path;
 
-/// A machine of root's; none, said aloud, where this is not root: only root can mount.
+/// A machine of root's, who alone can mount. None: this is not root, and the test is skipped.
 fn machine() -> Option<Machine> {
     machine_with(&Setup::default())
 }
 
 fn machine_with(setup: &Setup) -> Option<Machine> {
-    if !is_root() {
-        assert!(env::var_os("CI").is_none(), "this test has to run as root in CI");
-        eprintln!("SKIPPED: not root, so there is no file system of its own");
-        return None;
-    }
-    Some(Machine::with(setup))
+    (!missing::root()).then(|| Machine::with(setup))
 }
 
 #[track_caller]

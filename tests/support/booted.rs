@@ -3,14 +3,15 @@
 
 use super::{
     client::{self, Client, Knows},
-    enclosure::{Enclosure, command_of, is_root, outside_of},
+    enclosure::{Enclosure, command_of, outside_of},
     machine::{KEYS, copy_key},
+    missing,
     peer::tree,
     run::Run,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::Command,
     thread::sleep,
@@ -36,11 +37,9 @@ pub(crate) struct Booted {
 
 impl Booted {
     /// A machine with OpenSSH and systemd as a suite of Debian ships them, with three host keys, on which this
-    /// unit is enabled. None, said aloud: this is not root, or nothing can boot here.
+    /// unit is enabled. None: nothing can boot here, and the test is skipped.
     pub(crate) fn start(suite: &str, unit: &str) -> Option<Self> {
-        if !is_root() || Command::new("systemd-nspawn").arg("--version").output().is_err() {
-            assert!(env::var_os("CI").is_none(), "in CI these tests have to run: as root, with systemd-nspawn(1)");
-            eprintln!("SKIPPED: not root, or there is no systemd-nspawn, so nothing can boot");
+        if missing::root() || missing::program("systemd-nspawn", "systemd-container") {
             return None;
         }
         let shared = tempfile::Builder::new().prefix("warded-box-").tempdir().unwrap();

@@ -39,7 +39,7 @@ pub(crate) struct StepCa {
 
 impl StepCa {
     /// A CA with the provisioners `admin`, whose key has the password [`PASSWORD`], and `sshpop`.
-    /// None, said aloud: there is no step-ca on this machine, and it cannot be built.
+    /// None: step-ca cannot be built on this machine, and the test is skipped.
     pub(crate) fn start(network: &Network) -> Option<Self> {
         Self::with(network, &Setup::default())
     }

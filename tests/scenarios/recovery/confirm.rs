@@ -119,8 +119,7 @@ fn what_is_confirmed_from_a_new_login_stays() {
 /// A session of its own does not help: systemd ends all processes of a service.
 #[test]
 fn in_a_service_that_ends_its_watchdog_it_is_refused() {
-    if !is_root() {
-        eprintln!("SKIPPED: this takes namespaces");
+    if missing::root() {
         return;
     }
     let machine = Machine::stopped();

@@ -9,15 +9,9 @@ fn elsewhere(machine: &Machine, mut command: Command) -> Command {
     command
 }
 
-fn is_root() -> bool {
-    let root = crate::support::enclosure::is_root();
-    assert!(root || std::env::var_os("CI").is_none(), "in CI this has to be tried, as root");
-    root
-}
-
 #[test]
 fn nothing_is_built_on_what_another_state_directory_may_take_back() {
-    if !is_root() {
+    if missing::root() {
         return;
     }
     let machine = Machine::start();
@@ -44,7 +38,7 @@ fn nothing_is_built_on_what_another_state_directory_may_take_back() {
 
 #[test]
 fn whoever_changes_what_one_sshd_reads_waits_for_the_other() {
-    if !is_root() {
+    if missing::root() {
         return;
     }
     // Both at once: one of them is first, and the other sees all of it or is refused.

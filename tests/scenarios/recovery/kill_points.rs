@@ -12,7 +12,7 @@ mod trace;
 mod work;
 
 use super::*;
-use crate::support::{FileSystem, Setup, enclosure::is_root};
+use crate::support::{FileSystem, Setup};
 use case::{Left, Met};
 use work::{Bench, Work};
 
@@ -32,9 +32,7 @@ fn killed_anywhere_on_an_overlay_it_is_old_or_new() {
 }
 
 fn on(file_system: FileSystem, test: &str, which: usize) {
-    if !is_root() || Command::new("strace").arg("-V").output().is_err() {
-        assert!(std::env::var_os("CI").is_none(), "in CI this has to be tried, as root");
-        eprintln!("SKIPPED: not root, or there is no strace");
+    if missing::root() || missing::strace() {
         return;
     }
     if let Some(run) = file_system.host(&format!("scenarios::recovery::kill_points::{test}")) {

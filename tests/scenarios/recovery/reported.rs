@@ -8,15 +8,6 @@ use std::process::Stdio;
 /// Keys that clients know may end.
 const ACCEPT: &str = "--accept-risk=replace-host-keys";
 
-fn has_strace() -> bool {
-    let has = Command::new("strace").arg("-V").output().is_ok();
-    assert!(has || std::env::var_os("CI").is_none(), "this test needs strace in CI");
-    if !has {
-        eprintln!("SKIPPED: there is no strace here");
-    }
-    has
-}
-
 /// A command of Warded's under strace, which does something to its first thread's calls, and to no
 /// other process's: those it starts live on.
 pub(super) fn traced(machine: &Machine, what: &Command, options: &[&str]) -> Command {
@@ -69,7 +60,7 @@ pub(super) fn killed(machine: &Machine, what: &Command) {
 /// What may pass is tried again: nobody comes by later to tell sshd.
 #[test]
 fn a_reload_that_fails_for_a_moment_is_tried_again() {
-    if !has_strace() {
+    if missing::strace() {
         return;
     }
     let machine = Machine::start();
@@ -88,7 +79,7 @@ fn a_reload_that_fails_for_a_moment_is_tried_again() {
 /// One run is taken back, and another cannot be looked at: both are said.
 #[test]
 fn what_was_taken_back_is_told_although_something_else_cannot_be_read() {
-    if !has_strace() {
+    if missing::strace() {
         return;
     }
     let machine = Machine::start();
@@ -108,7 +99,7 @@ fn what_was_taken_back_is_told_although_something_else_cannot_be_read() {
 
 #[test]
 fn what_was_interrupted_is_told_and_the_next_apply_begins_with_it() {
-    if !has_strace() {
+    if missing::strace() {
         return;
     }
     let machine = Machine::start();
@@ -140,7 +131,7 @@ fn what_was_interrupted_is_told_and_the_next_apply_begins_with_it() {
 
 #[test]
 fn every_command_that_changes_something_begins_with_what_was_interrupted() {
-    if !has_strace() {
+    if missing::strace() {
         return;
     }
     let machine = Machine::start();
@@ -165,7 +156,7 @@ fn every_command_that_changes_something_begins_with_what_was_interrupted() {
 /// Whoever kills a run and cuts off what it had recorded of its change leaves a log that is not whole.
 #[test]
 fn what_a_killed_run_recorded_of_its_change_cannot_be_cut_off() {
-    if !has_strace() {
+    if missing::strace() {
         return;
     }
     let machine = Machine::start();

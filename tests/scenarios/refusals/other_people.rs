@@ -2,11 +2,10 @@
 
 use super::{drop_in, serves, write};
 use crate::support::{
-    Machine, Run,
-    enclosure::is_root,
+    Machine, Run, missing,
     stand_in::{When, stand_in, was_asked},
 };
-use std::{env, fs};
+use std::fs;
 
 /// Between what was read and the change, by then shown, confirmed and proved.
 #[test]
@@ -71,12 +70,10 @@ fn an_edit_right_before_the_reload() {
 /// sshd outside the usual directories, not running, or in the middle of an upgrade.
 #[test]
 fn without_an_sshd_its_configuration_stays_as_it_is() {
-    let machine = Machine::stopped();
-    if !is_root() {
-        assert!(env::var_os("CI").is_none(), "this test has to run as root in CI");
-        eprintln!("SKIPPED: not root, so sshd cannot be hidden");
+    if missing::root() {
         return;
     }
+    let machine = Machine::stopped();
     Run::of(machine.command("mount").args(["--bind", "/dev/null", "/usr/sbin/sshd"])).ends(0);
     let before = machine.tree();
     let says = ["60-test.conf line 1", "denyusers", "not granted"];
