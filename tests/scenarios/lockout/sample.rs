@@ -1,0 +1,116 @@
+//! The cells that are tried as a test; `tests/lockout` tries all.
+
+use super::{
+    condition::{Condition, Lie, Moment, Stage},
+    shape::Shape,
+    subject::Task,
+};
+
+/// A machine of the matrix, and which conditions each command meets on it.
+#[derive(Debug)]
+pub(super) struct Sample {
+    pub(super) suite: &'static str,
+    pub(super) shape: Shape,
+    certify: &'static [Condition],
+    renew: &'static [Condition],
+    undo: &'static [Condition],
+}
+
+/// Every condition is among them.
+pub(super) const SAMPLE: [Sample; 4] = [
+    Sample {
+        suite: "bookworm",
+        shape: Shape::NoInclude,
+        certify: &[
+            Condition::CaLies(Lie::Early),
+            Condition::Edited(Stage::At(Moment::Reload)),
+            Condition::Killed(Stage::Live),
+        ],
+        renew: &[
+            Condition::CaLies(Lie::Nameless),
+            Condition::ReadOnly,
+            Condition::Killed(Stage::At(Moment::Candidate)),
+        ],
+        undo: &[Condition::Nothing, Condition::Edited(Stage::Exchange)],
+    },
+    Sample {
+        suite: "bookworm",
+        shape: Shape::SeveralDropIns,
+        certify: &[
+            Condition::CaLies(Lie::OtherKey),
+            Condition::CaLies(Lie::Silent),
+            Condition::DiskFull(0),
+            Condition::HungUp,
+        ],
+        renew: &[
+            Condition::CaLies(Lie::Expired),
+            Condition::Edited(Stage::At(Moment::Proof)),
+            Condition::Killed(Stage::Exchange),
+        ],
+        undo: &[
+            Condition::DiskFull(16),
+            Condition::Edited(Stage::At(Moment::Asked)),
+            Condition::Killed(Stage::At(Moment::Asked)),
+        ],
+    },
+    Sample {
+        suite: "trixie",
+        shape: Shape::MatchAtTheEnd,
+        certify: &[
+            Condition::CaGone,
+            Condition::CaLies(Lie::Early),
+            Condition::CaLies(Lie::OtherSigner),
+            Condition::Edited(Stage::At(Moment::Reload)),
+            Condition::Killed(Stage::At(Moment::Reload)),
+            Condition::Killed(Stage::Live),
+        ],
+        renew: &[
+            Condition::CaLies(Lie::Nameless),
+            Condition::CaLies(Lie::Altered),
+            Condition::ReadOnly,
+            Condition::Edited(Stage::At(Moment::Candidate)),
+            Condition::Killed(Stage::At(Moment::Candidate)),
+        ],
+        undo: &[Condition::Nothing, Condition::Edited(Stage::Exchange), Condition::Killed(Stage::At(Moment::Reload))],
+    },
+    Sample {
+        suite: "trixie",
+        shape: Shape::Hardened,
+        certify: &[
+            Condition::CaLies(Lie::User),
+            Condition::DiskFull(16),
+            Condition::Killed(Stage::At(Moment::Asked)),
+            Condition::Killed(Stage::At(Moment::Proof)),
+        ],
+        renew: &[
+            Condition::CaLies(Lie::Early),
+            Condition::CaLies(Lie::OtherName),
+            Condition::Edited(Stage::At(Moment::Reload)),
+            Condition::Edited(Stage::Live),
+            Condition::Killed(Stage::Live),
+        ],
+        undo: &[Condition::ReadOnly, Condition::Killed(Stage::At(Moment::Candidate))],
+    },
+];
+
+impl Sample {
+    /// The conditions that the command meets here.
+    pub(super) fn of(&self, task: Task) -> &'static [Condition] {
+        match task {
+            Task::Certify => self.certify,
+            Task::Renew => self.renew,
+            Task::Undo => self.undo,
+        }
+    }
+}
+
+#[test]
+fn every_condition_is_in_the_sample() {
+    let sampled: Vec<_> = SAMPLE.iter().flat_map(|sample| Task::ALL.map(|task| (task, sample.of(task)))).collect();
+    for (task, conditions) in &sampled {
+        assert!(conditions.iter().all(|condition| super::cell::exists(*task, *condition)), "{task:?}");
+    }
+    let is_sampled = |wanted: &Condition| sampled.iter().any(|(_, conditions)| conditions.contains(wanted));
+    let left_out: Vec<_> = Condition::all().into_iter().filter(|condition| !is_sampled(condition)).collect();
+    assert!(left_out.is_empty(), "{left_out:?}");
+}
