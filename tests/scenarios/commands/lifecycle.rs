@@ -1,10 +1,12 @@
 //! From a plan to an undo.
 
 use crate::support::{
-    Machine,
+    Machine, Run,
     machine::{KEYS, NAME},
+    wait::{LONG, wait},
 };
-use std::fs;
+use serde_json::json;
+use std::{fs, process::Command};
 
 const SET: &str = "principal=web1.example.org";
 
@@ -84,12 +86,86 @@ fn nothing_is_changed_without_a_yes() {
     assert_eq!(certified, machine.tree());
 }
 
+/// Each thing that can be wrong with one certificate, and what is said of it: of that key, and of no other.
 #[test]
 fn status_says_what_is_amiss() {
     let machine = Machine::start();
     machine.certify();
-    fs::remove_file(machine.path("ssh/ssh_host_rsa_key-cert.pub")).unwrap();
+    let beside = |name: &str| machine.path(&format!("ssh/ssh_host_{name}_key-cert.pub"));
+    healthy(&machine);
+    let expired = |name: &str| {
+        let key = machine.path(&format!("ssh/ssh_host_{name}_key.pub"));
+        let (id, times) = (["-I", "x", "-n", NAME], ["-V", "20200101:20200102"]);
+        let mut command = Command::new("ssh-keygen");
+        command.args(["-q", "-h"]).args(id).args(times).arg("-s").arg(machine.path("ca/host_ca")).arg(key);
+        Run::of(&mut command).ends(0);
+    };
+    type Harm<'a> = &'a dyn Fn(&str);
+    let table: [(&str, Harm<'_>, &str); 4] = [
+        ("rsa", &|name| fs::remove_file(beside(name)).unwrap(), "no certificate"),
+        ("ecdsa", &|name| fs::write(beside(name), "nonsense\n").unwrap(), "not an SSH certificate"),
+        (
+            "ed25519",
+            &|name| fs::write(beside(name), fs::read(beside("rsa")).unwrap()).unwrap(),
+            "it is for another key",
+        ),
+        ("ed25519", &|name| expired(name), "it expired at "),
+    ];
+    for (name, harm, words) in table {
+        let whole = fs::read(beside(name)).unwrap();
+        harm(name);
+        blames(&machine, name, words);
+        fs::write(beside(name), whole).unwrap();
+        healthy(&machine);
+    }
+    // sshd has been told of no certificate for this key.
+    let drop_in = machine.path("ssh/sshd_config.d/50-warded.conf");
+    let whole = fs::read_to_string(&drop_in).unwrap();
+    let without: Vec<&str> = whole.lines().filter(|line| !line.contains("ecdsa")).collect();
+    fs::write(&drop_in, format!("{}\n", without.join("\n"))).unwrap();
+    reload(&machine);
+    blames(&machine, "ecdsa", " is on disk, and not served");
+    fs::write(&drop_in, whole).unwrap();
+    reload(&machine);
+    healthy(&machine);
+}
+
+fn reload(machine: &Machine) {
+    let begun = || fs::read_to_string(machine.path("sshd.log")).unwrap().matches("Server listening").count();
+    let before = begun();
+    let pid = fs::read_to_string(machine.path("sshd.pid")).unwrap();
+    Run::of(machine.command("kill").args(["-HUP", pid.trim()])).ends(0);
+    wait("sshd listens again", LONG, || begun() > before);
+}
+
+#[track_caller]
+fn healthy(machine: &Machine) {
+    let status = machine.warded(["status", "--json"]).ends(0).object("warded.status/1");
+    assert_eq!((&status["healthy"], &status["problems"]), (&true.into(), &json!([])), "{status}");
+    let words = machine.warded(["status"]).ends(0).stdout;
+    assert!(words.contains("problems     none\n") && words.matches(" · served\n").count() == KEYS.len(), "{words}");
+}
+
+/// There is one problem, and it is this key's: in the object, in its line, and in the list at the end.
+#[track_caller]
+fn blames(machine: &Machine, name: &str, words: &str) {
+    let path = machine.path(&format!("ssh/ssh_host_{name}_key"));
     let status = machine.warded(["status", "--json"]).ends(4).object("warded.status/1");
     assert_eq!(status["healthy"], false, "{status}");
-    machine.warded(["status"]).ends(4);
+    let keys = status["host_keys"].as_array().unwrap();
+    assert_eq!(keys.len(), KEYS.len(), "{status}");
+    let (blamed, others): (Vec<_>, Vec<_>) = keys.iter().partition(|key| !key["problem"].is_null());
+    let [blamed] = blamed[..] else { panic!("{name}: {status}") };
+    assert_eq!(blamed["path"], path.to_str().unwrap(), "{status}");
+    let problem = blamed["problem"].as_str().unwrap();
+    assert!(problem.contains(words), "{name}: {problem}");
+    assert!(others.iter().all(|key| key["served"] == true), "{status}");
+    assert_eq!(status["problems"], json!([format!("{}: {problem}", path.display())]));
+
+    let said = machine.warded(["status"]).ends(4).stdout;
+    let algorithm = blamed["algorithm"].as_str().unwrap();
+    let line = |begin: &str| said.lines().filter(|line| line.starts_with(begin)).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(line(&format!("host key     {algorithm:20} ")), [format!("host key     {algorithm:20} {problem}")]);
+    assert_eq!(line("problem"), [format!("problem      {}: {problem}", path.display())], "{said}");
+    assert_eq!(said.matches(" · served\n").count(), KEYS.len() - 1, "{said}");
 }
