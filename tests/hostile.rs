@@ -13,22 +13,61 @@ mod own;
 mod paths;
 mod record;
 
-/// All of them at once: some wait for most of a minute, and the others run meanwhile.
-#[test]
-fn every_hostile_guest_ends_as_it_should() {
-    // Those that wait begin first.
-    let cases = [
-        limits::cases(),
-        directories::cases(),
-        foreign::cases(),
-        handles::cases(),
-        harm::cases(),
-        kernel::cases(),
-        own::cases(),
-        paths::cases(),
+use crate::support::missing;
+use arena::Cost;
+use case::Case;
+use libtest_mimic::{Arguments, Completion, Trial};
+use std::{
+    collections::BTreeSet,
+    process::ExitCode,
+    sync::{Arc, Mutex},
+    thread,
+};
+
+/// Runs those that the command line names, several at a time.
+pub(crate) fn run() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // More than there are processors: some guests wait for most of a minute.
+    arguments.test_threads.get_or_insert(thread::available_parallelism().map_or(2, usize::from) + 2);
+    let costs = Arc::default();
+    let trials = all().into_iter().map(|(file, case)| trial(file, case, Arc::clone(&costs))).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    arena::report(&costs.lock().unwrap());
+    conclusion.exit_code()
+}
+
+fn trial(file: &str, case: Case, costs: Arc<Mutex<Vec<Cost>>>) -> Trial {
+    let name = format!("[{file}] {}", case.name);
+    let title = case.name.clone();
+    let run = move || {
+        if missing::root_for(&name) {
+            return Ok(Completion::ignored_with("this is not root"));
+        }
+        let cost = arena::try_one(&case);
+        costs.lock().unwrap().push(cost);
+        Ok(Completion::Completed)
+    };
+    Trial::ignorable_test(title, run).with_kind(file)
+}
+
+/// All guests, each with the file that has it.
+fn all() -> Vec<(&'static str, Case)> {
+    let files = [
+        ("limits", limits::cases()),
+        ("directories", directories::cases()),
+        ("foreign", foreign::cases()),
+        ("handles", handles::cases()),
+        ("harm", harm::cases()),
+        ("kernel", kernel::cases()),
+        ("own", own::cases()),
+        ("paths", paths::cases()),
     ];
-    let mut cases: Vec<_> = cases.into_iter().flatten().collect();
-    cases.sort_by_key(|case| !(case.name.starts_with("loop") || case.name.starts_with("sshd that never")));
-    assert!(cases.len() >= 40);
-    arena::run(&cases);
+    let of_file = |(file, cases): (_, Vec<Case>)| cases.into_iter().map(move |case| (file, case));
+    let mut all: Vec<_> = files.into_iter().flat_map(of_file).collect();
+    let mut names = BTreeSet::new();
+    let twice = all.iter().find(|(_, case)| !names.insert(&case.name));
+    assert!(twice.is_none(), "two guests have the name {:?}", twice.map(|(_, case)| &case.name));
+    // Those that wait begin first.
+    all.sort_by_key(|(_, case)| !(case.name.starts_with("loop") || case.name.starts_with("sshd that never")));
+    all
 }

@@ -126,7 +126,9 @@ fn damaged() -> Vec<Case> {
         .map(|region| {
             let size = WHOLE.len() / REGIONS;
             let at = region * size + day * 7919 % size;
-            case(format!("byte {at} another")).made_as(move |_: &Machine| {
+            // The part is always the same, so that it can be named; the byte and its bit are the day's.
+            let name = format!("damaged in part {} of {REGIONS}, today byte {at} bit {}", region + 1, day % 8);
+            case(name).made_as(move |_: &Machine| {
                 let mut bytes = WHOLE.to_vec();
                 bytes[at] ^= 1 << (day % 8);
                 bytes

@@ -11,6 +11,7 @@ use rustix::fs::{AtFlags, CWD, linkat};
 use std::{fs, os::unix::fs::symlink, process::Command};
 
 const KEY: &str = "PRIVATE KEY";
+const BINARY: &str = env!("CARGO_BIN_EXE_warded");
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = protected();
@@ -35,13 +36,14 @@ fn protected() -> Vec<Case> {
         "{dir}/ca/user_ca.pub",
         "/etc/warded/config.toml",
         "/var/lib/warded/audit/log.jsonl",
-        env!("CARGO_BIN_EXE_warded"),
+        BINARY,
     ] {
         let why = "Warded's own or a CA's: no grant covers it";
+        let name = if path == BINARY { "Warded's program" } else { path };
         let read: &'static str = Box::leak(format!("files.read = [\"{path}\"]").into_boxed_str());
         let write: &'static str = Box::leak(format!("files.write = [\"{path}\"]").into_boxed_str());
         cases.push(
-            case(format!("read {path}"))
+            case(format!("read {name}"))
                 .granted(&[read])
                 .hides(KEY)
                 .does(move |guest| {
@@ -50,7 +52,7 @@ fn protected() -> Vec<Case> {
                 .ends_denied("files.read", path, why),
         );
         cases.push(
-            case(format!("write {path}"))
+            case(format!("write {name}"))
                 .granted(&[write])
                 .does(move |guest| {
                     guest.writes(path, "taken");
