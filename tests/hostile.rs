@@ -7,6 +7,7 @@ mod directories;
 mod foreign;
 mod handles;
 mod harm;
+mod hidden;
 mod kernel;
 mod limits;
 mod own;
@@ -58,6 +59,7 @@ fn all() -> Vec<(&'static str, Case)> {
         ("foreign", foreign::cases()),
         ("handles", handles::cases()),
         ("harm", harm::cases()),
+        ("hidden", hidden::cases()),
         ("kernel", kernel::cases()),
         ("own", own::cases()),
         ("paths", paths::cases()),

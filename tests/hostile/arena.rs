@@ -1,6 +1,9 @@
 //! Where hostile guests are run: each on a machine of its own, measured, and everything compared.
 
-use super::case::{Case, End};
+use super::{
+    case::{Case, End},
+    hidden,
+};
 use crate::support::{
     Grants, Machine, Run,
     machine::{Found, tree},
@@ -115,16 +118,16 @@ fn look(case: &Case, machine: &Machine, run: &Run, directory: &str, before: &BTr
         assert!(all.contains(&words), "{name}: {words:?} was not said:\n{shown}");
     }
     assert!(all.len() <= *most, "{name}: it said {} bytes", all.len());
-    let raw = all.chars().find(|character| character.is_control() && !matches!(character, '\n' | '\t'));
-    assert_eq!(raw, None, "{name}: a control character reached the terminal");
-    let hidden = all.chars().find(|character| matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'));
-    assert_eq!(hidden, None, "{name}: a character that hides or reorders text reached the terminal");
+    assert_eq!(hidden::first_in(&all), None, "{name}: a character that hides or moves text reached the terminal");
 
     let log = fs::read_to_string(machine.path("state/audit/log.jsonl")).unwrap();
+    assert_eq!(hidden::first_in(&log), None, "{name}: a character that hides or moves text is on record");
     for words in hides {
         assert!(!all.contains(words.as_str()), "{name}: {words:?} was shown");
         assert!(!log.contains(words.as_str()), "{name}: {words:?} is on record");
     }
+    let listed = machine.warded(["audit", "log"]).ends(0).stdout;
+    assert_eq!(hidden::first_in(&listed), None, "{name}: a character that hides or moves text is listed");
     machine.warded(["audit", "verify"]).ends(0);
     assert!(log.len() < MOST_RECORDED, "{name}: {} bytes are on record", log.len());
     records.iter().for_each(|record| record.look(name, &log, directory));

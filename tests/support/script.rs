@@ -139,8 +139,13 @@ impl Script {
 
     /// Ends with an error of its own: code, message, and one detail that says what to do next.
     pub(crate) fn fails(&mut self, code: &[u8], message: &[u8], next: &[u8]) -> &mut Self {
-        let [code, message, name, next] = [code, message, b"next", next].map(|text| self.bytes(text));
-        let detail = self.bytes(&words(&[name, next]));
+        self.fails_with(code, message, [b"next", next])
+    }
+
+    /// The same with a detail of another name.
+    pub(crate) fn fails_with(&mut self, code: &[u8], message: &[u8], [name, value]: [&[u8]; 2]) -> &mut Self {
+        let [code, message, name, value] = [code, message, name, value].map(|text| self.bytes(text));
+        let detail = self.bytes(&words(&[name, value]));
         let error = self.bytes(&words(&[(1, 0), code, message, (detail.0, 1)])[..]);
         // `(1, 0)` is the tag with its padding, and one word more: the record begins at 4.
         self.raw(&format!(
