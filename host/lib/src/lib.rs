@@ -13,6 +13,7 @@ pub mod config;
 pub mod digest;
 pub mod error;
 pub mod guard;
+pub mod handshake;
 pub mod machine;
 pub mod name;
 pub mod policy;

@@ -1,0 +1,6 @@
+//! Client and server with each other, and each with a peer that does one thing wrong.
+
+mod honest;
+mod lies;
+mod replies;
+mod spoilt;

@@ -1,0 +1,154 @@
+//! One byte of what comes is wrong, each in turn.
+
+use crate::handshake::{
+    Fault, HostKeyAlgorithm, KeyKind, Limits, Query, Served, Session,
+    cipher::{Cipher, Mac},
+    kex::Kex,
+    negotiate::Abilities,
+    serve,
+    testing::{Spoil, Spoiled, identities, key, limits},
+    version::OURS,
+};
+use std::{os::unix::net::UnixStream, thread, time::Duration};
+
+/// Where a byte is missing, both sides wait for this long; nearly all of the time of these tests is such waiting.
+const PATIENCE: Duration = Duration::from_millis(50);
+const THREADS: usize = 16;
+
+/// What the client made of a spoilt server, and all that it read.
+fn client(abilities: &Abilities, at: usize, how: Spoil, user: &ssh_key::PublicKey) -> (Result<Query, Fault>, Vec<u8>) {
+    let (client, server) = UnixStream::pair().unwrap();
+    let mut spoiled = Spoiled { stream: client, at, how, read: Vec::new() };
+    thread::scope(|scope| {
+        scope.spawn(|| serve(server, &identities()[..1], &limits()));
+        // A length that is too long lets both sides wait.
+        let limits = if how == Spoil::Nothing { limits() } else { Limits::within(PATIENCE) };
+        let mut run = || {
+            let mut session = Session::with(&mut spoiled, &limits, abilities.clone())?;
+            session.exchange(HostKeyAlgorithm::key(KeyKind::Ed25519))?;
+            session.query("root", user)
+        };
+        let answer = run();
+        let read = std::mem::take(&mut spoiled.read);
+        drop(spoiled);
+        (answer, read)
+    })
+}
+
+/// Where the padding of the first `count` packets is, and where they end: before encryption nothing else is not
+/// part of the exchange hash.
+fn paddings(read: &[u8], count: usize) -> (Vec<std::ops::Range<usize>>, usize) {
+    let mut start = read.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let mut paddings = Vec::new();
+    for _ in 0..count {
+        let length = u32::from_be_bytes(read[start..start + 4].try_into().unwrap());
+        let end = start + 4 + usize::try_from(length).unwrap();
+        paddings.push(end - usize::from(read[start + 4])..end);
+        start = end;
+    }
+    (paddings, start)
+}
+
+fn abilities(cipher: Cipher, mac: Mac) -> Abilities {
+    Abilities { kex: vec![Kex::Curve25519], ciphers: vec![cipher], macs: vec![mac] }
+}
+
+#[test]
+fn no_wrong_byte_before_encryption_is_taken() {
+    let user = key(KeyKind::Ed25519);
+    let abilities = abilities(Cipher::Aes128Gcm, Mac::Sha256);
+    let (honest, read) = client(&abilities, 0, Spoil::Nothing, user.public_key());
+    honest.unwrap();
+    // KEXINIT, KEX_ECDH_REPLY, NEWKEYS.
+    let (paddings, clear) = paddings(&read, 3);
+    let spoils = [Spoil::Flip(1), Spoil::Flip(0x80), Spoil::Flip(0xff), Spoil::End, Spoil::Double, Spoil::Lose];
+    thread::scope(|scope| {
+        for part in 0..THREADS {
+            let (user, abilities, paddings) = (user.public_key(), &abilities, &paddings);
+            scope.spawn(move || {
+                for at in (part..clear).step_by(THREADS) {
+                    for how in spoils {
+                        let (answer, _) = client(abilities, at, how, user);
+                        let is_padding = paddings.iter().any(|padding| padding.contains(&at));
+                        // A version line may end without the carriage return.
+                        let harmless = if how == Spoil::Lose { at == OURS.len() } else { is_padding };
+                        assert!(answer.is_err() || harmless, "{at} {how:?}");
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn no_wrong_byte_after_encryption_is_taken() {
+    let user = key(KeyKind::Ed25519);
+    let mut all: Vec<_> = Cipher::ALL[..3].iter().map(|cipher| (*cipher, Mac::Sha256)).collect();
+    all.extend(Mac::ALL.map(|mac| (Cipher::Aes256Ctr, mac)));
+    thread::scope(|scope| {
+        for (cipher, mac) in all {
+            let user = user.public_key();
+            for how in [Spoil::Flip(1), Spoil::Flip(0x80), Spoil::End, Spoil::Double, Spoil::Lose] {
+                scope.spawn(move || {
+                    let abilities = abilities(cipher, mac);
+                    let (honest, read) = client(&abilities, 0, Spoil::Nothing, user);
+                    honest.unwrap();
+                    let (_, clear) = paddings(&read, 3);
+                    for at in clear..read.len() {
+                        let (answer, _) = client(&abilities, at, how, user);
+                        // What comes after the last answer is not read.
+                        let unread = at + 1 == read.len() && how == Spoil::Double;
+                        assert!(answer.is_err() || unread, "{cipher:?} {mac:?} {} {how:?}", at - clear);
+                    }
+                });
+            }
+        }
+    });
+}
+
+/// What the server made of a spoilt client that goes on to NEWKEYS, and all that it read.
+fn server(at: usize, how: Spoil) -> (Result<Served, Fault>, Vec<u8>) {
+    let (client, server) = UnixStream::pair().unwrap();
+    let mut spoiled = Spoiled { stream: server, at, how, read: Vec::new() };
+    let limits = if how == Spoil::Nothing { limits() } else { Limits::within(PATIENCE) };
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut session = Session::open(client, &limits)?;
+            session.exchange(HostKeyAlgorithm::key(KeyKind::Ed25519))?;
+            session.take_up_keys()
+        });
+        let served = serve(&mut spoiled, &identities()[..1], &limits);
+        let read = std::mem::take(&mut spoiled.read);
+        drop(spoiled);
+        (served, read)
+    })
+}
+
+#[test]
+fn no_spoilt_client_is_said_to_have_accepted() {
+    let (honest, read) = server(0, Spoil::Nothing);
+    assert!(honest.unwrap().accepted);
+    let (paddings, clear) = paddings(&read, 3);
+    assert_eq!(clear, read.len());
+    thread::scope(|scope| {
+        for part in 0..THREADS {
+            let paddings = &paddings;
+            scope.spawn(move || {
+                for at in (part..clear).step_by(THREADS) {
+                    for how in [Spoil::Flip(1), Spoil::Flip(0xff), Spoil::End, Spoil::Double, Spoil::Lose] {
+                        let (served, _) = server(at, how);
+                        let harmless = match how {
+                            Spoil::Lose => at == OURS.len(),
+                            // Neither the number of NEWKEYS nor its padding shows that it was doubled.
+                            Spoil::Double => at + 1 >= paddings[2].start,
+                            Spoil::Nothing | Spoil::Flip(_) | Spoil::End => {
+                                paddings.iter().any(|padding| padding.contains(&at))
+                            }
+                        };
+                        assert!(harmless || !served.is_ok_and(|served| served.accepted), "{at} {how:?}");
+                    }
+                }
+            });
+        }
+    });
+}

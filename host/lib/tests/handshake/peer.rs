@@ -1,0 +1,231 @@
+//! An OpenSSH with five host keys, a certificate for each, and one user who can log in.
+
+use ssh_key::{Algorithm, EcdsaCurve, PrivateKey, PublicKey, rand_core::OsRng};
+use std::{
+    ffi::OsStr,
+    fmt::Write as _,
+    fs,
+    io::{BufRead as _, BufReader},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::{fd::OwnedFd, unix::fs::PermissionsExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use warded_lib::handshake::Limits;
+
+/// This machine's own, and the suites of Debian whose OpenSSH is a peer: 8.4, 9.2, 10.0 and a newer one.
+pub(crate) const PEERS: [Option<&str>; 5] = [None, Some("bullseye"), Some("bookworm"), Some("trixie"), Some("sid")];
+pub(crate) const HOST_KEYS: [&str; 5] = ["ed25519", "ecdsa256", "ecdsa384", "ecdsa521", "rsa3072"];
+const NAME: &str = "web1.example.org";
+
+/// A peer in namespaces of its own, whose first process waits for the end of its input.
+pub(crate) struct Peer {
+    holder: Child,
+    inner: String,
+    shared: TempDir,
+    pub(crate) user: PrivateKey,
+}
+
+pub(crate) fn limits() -> Limits {
+    Limits::within(Duration::from_secs(20))
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The files of the host keys, of their certificates and of the CA; made once.
+fn host_keys() -> &'static [(String, Vec<u8>)] {
+    static MADE: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let keygen = |arguments: &[&str]| {
+            run(Command::new("ssh-keygen").current_dir(directory.path()).arg("-q").args(arguments));
+        };
+        keygen(&["-t", "ed25519", "-N", "", "-f", "ca"]);
+        for name in HOST_KEYS {
+            let (kind, bits) = name.split_at(name.find(|char: char| "2350".contains(char)).unwrap());
+            let arguments: &[_] = if name == "ed25519" { &["-t", name] } else { &["-t", kind, "-b", bits] };
+            // `ssh-key` 0.6 reads no ECDSA key that begins with a zero byte, as every second one of P-521 does.
+            while PrivateKey::read_openssh_file(&directory.path().join(name)).is_err() {
+                drop(fs::remove_file(directory.path().join(name)));
+                keygen(&[arguments, &["-N", "", "-f", name]].concat());
+            }
+            keygen(&["-s", "ca", "-h", "-I", name, "-n", NAME, "-V", "-1h:+1d", &format!("{name}.pub")]);
+        }
+        let files = fs::read_dir(directory.path()).unwrap().map(Result::unwrap);
+        files.map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap())).collect()
+    })
+}
+
+/// The tree of a suite.
+fn tree(suite: &str) -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers/openssh-tree");
+    PathBuf::from(run(Command::new(script).arg(suite)).trim())
+}
+
+impl Peer {
+    /// None, said aloud, if this is not root.
+    pub(crate) fn start(suite: Option<&str>) -> Option<Self> {
+        if run(Command::new("id").arg("-u")).trim() != "0" {
+            assert_eq!(
+                std::env::var("WARDED_SKIP_MISSING").as_deref(),
+                Ok("1"),
+                "only root can make namespaces for a peer: run this as root, or set WARDED_SKIP_MISSING=1"
+            );
+            eprintln!("skipped: make namespaces for a peer: not root");
+            return None;
+        }
+        let shared = tempfile::Builder::new().prefix("warded-handshake-").tempdir().unwrap();
+        let directory = shared.path().display();
+        let wait = "echo ready; exec 3<&0; cat <&3 & wait";
+        let script = match suite.map(tree) {
+            None => format!("mount -t tmpfs -o mode=755 tmpfs /run; mkdir /run/sshd; mount -t proc proc /proc; {wait}"),
+            Some(tree) => format!(
+                "cd {directory}; mkdir box; mount -t tmpfs tmpfs box; cd box; mkdir upper work root
+                 mount -t overlay -o lowerdir={},upperdir=upper,workdir=work overlay root
+                 mount --rbind /dev root/dev; mount -t proc proc root/proc; mount -t tmpfs -o mode=755 tmpfs root/run
+                 mkdir -p root/run/sshd root{directory}; mount --bind {directory} root{directory}
+                 exec chroot root sh -c '{wait}'",
+                tree.display()
+            ),
+        };
+        let mut holder = Command::new("unshare")
+            .args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", &format!("set -e; {script}")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "ready\n", "the namespaces were not set up: see above");
+        let pid = holder.id();
+        let inner = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap().trim().to_owned();
+        let user = PrivateKey::random(&mut OsRng, Algorithm::Ed25519).unwrap();
+        let peer = Self { holder, inner, shared, user };
+        peer.make_files();
+        Some(peer)
+    }
+
+    fn make_files(&self) {
+        for (name, contents) in host_keys() {
+            fs::write(self.path(name), contents).unwrap();
+            fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let mut config = String::new();
+        for name in HOST_KEYS {
+            writeln!(config, "HostKey {0}\nHostCertificate {0}-cert.pub", self.path(name).display()).unwrap();
+        }
+        let authorized = self.path("authorized_keys");
+        fs::write(&authorized, self.user.public_key().to_openssh().unwrap()).unwrap();
+        // OpenSSH takes no key that others can change, nor one whose directory they can.
+        writeln!(config, "StrictModes no\nAuthorizedKeysFile {}\nUsePAM no", authorized.display()).unwrap();
+        fs::write(self.path("sshd_config"), config).unwrap();
+        fs::write(self.path("banner"), "Authorised use only.\n".repeat(100)).unwrap();
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.shared.path().join(name)
+    }
+
+    /// The public key of a host key.
+    pub(crate) fn host_key(&self, name: &str) -> PublicKey {
+        PublicKey::read_openssh_file(&self.path(&format!("{name}.pub"))).unwrap()
+    }
+
+    /// A program, to be run inside.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.inner, "--mount", "--pid", "--root", "--wd", "--"]).arg(program);
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin").env("HOME", "/root");
+        command
+    }
+
+    fn sshd(&self, options: &[&str]) -> Command {
+        let mut command = self.command("/usr/sbin/sshd");
+        command.arg("-f").arg(self.path("sshd_config")).arg("-E").arg(self.path("log"));
+        command.args(options.iter().flat_map(|option| ["-o", option]));
+        command
+    }
+
+    /// An sshd for one session, over loopback TCP.
+    pub(crate) fn once(&self, options: &[&str]) -> (TcpStream, Reaped) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let theirs = OwnedFd::from(listener.accept().unwrap().0);
+        ours.set_nodelay(true).unwrap();
+        let child = self
+            .sshd(options)
+            .arg("-i")
+            .stdin(theirs.try_clone().unwrap())
+            .stdout(theirs)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        (ours, Reaped(child))
+    }
+
+    /// An sshd that listens.
+    pub(crate) fn listen(&self, options: &[&str]) -> (SocketAddr, Reaped) {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let listen = [format!("ListenAddress={address}"), "PidFile=none".to_owned()];
+        let options: Vec<_> = listen.iter().map(String::as_str).chain(options.iter().copied()).collect();
+        let child = Reaped(self.sshd(&options).arg("-D").stdin(Stdio::null()).spawn().unwrap());
+        let began = Instant::now();
+        while !fs::read_to_string(self.path("log")).is_ok_and(|log| log.contains("Server listening")) {
+            assert!(began.elapsed() < Duration::from_secs(20), "sshd does not listen");
+            sleep(Duration::from_millis(5));
+        }
+        (address, child)
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // With its first process all others of the namespace are killed.
+        self.holder.kill().unwrap();
+        self.holder.wait().unwrap();
+    }
+}
+
+/// A process that ends with the test.
+pub(crate) struct Reaped(Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Runs a test with each peer, and names the one with which it fails.
+pub(crate) fn each(test: impl Fn(&Peer)) {
+    for suite in PEERS {
+        eprintln!("with the OpenSSH of {}", suite.unwrap_or("this machine"));
+        if let Some(peer) = Peer::start(suite) {
+            test(&peer);
+        }
+    }
+}
+
+/// The type of a host key in the peer's directory.
+pub(crate) fn file_of(key: &PublicKey) -> &'static str {
+    let is = |name: &&&str| match (key.algorithm(), **name) {
+        (Algorithm::Ed25519, name) => name == "ed25519",
+        (Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }, name) => name == "ecdsa256",
+        (Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 }, name) => name == "ecdsa384",
+        (Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 }, name) => name == "ecdsa521",
+        (_, name) => name == "rsa3072",
+    };
+    HOST_KEYS.iter().find(is).unwrap()
+}
