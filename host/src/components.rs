@@ -72,6 +72,9 @@ macro_rules! bundled {
 
 /// What is offered on every machine.
 const OFFERED: [Bundled; 1] = [bundled!("unix")];
+/// Policies that earlier binaries had in them, as machines that were enrolled then accepted them. A bundled policy
+/// that changes leaves its former text here.
+const EARLIER: [&str; 1] = [include_str!("../../policies/earlier/unix-2ebe58b9.toml")];
 /// What only `warded demo` runs.
 const DEMO: Bundled = bundled!("demo");
 
@@ -81,6 +84,13 @@ const DEMO: Bundled = bundled!("demo");
 /// Never, in a binary that passed its tests.
 pub fn demo() -> Result<Granting> {
     DEMO.load()
+}
+
+/// The policy with these grants that an earlier binary had in it.
+#[must_use]
+pub fn earlier(grants: Digest) -> Option<Policy> {
+    let text = EARLIER.into_iter().find(|text| Digest::of(text.as_bytes()) == grants)?;
+    Policy::parse(text, "an earlier bundled policy").ok()
 }
 
 /// The policy of one name. Others may be broken: they do not matter here.

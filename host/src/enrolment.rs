@@ -1,7 +1,7 @@
 //! The enrolment record: what `warded renew` runs on this machine, with which names. Written by
 //! the host when a procedure that names its renewal has been applied; no grant covers it.
 
-use crate::components::Granting;
+use crate::components::{self, Granting, Origin};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt};
@@ -10,7 +10,7 @@ use warded_lib::{
     error::{Error, Result},
     machine::{path::AbsolutePath, private::StateDir},
     name::Name,
-    policy::setting::Setting,
+    policy::{setting::Setting, widening},
     transaction::OwnFile,
 };
 
@@ -49,6 +49,29 @@ pub struct Enrolment {
     previous: Option<Box<Self>>,
 }
 
+/// How a policy that is there now stands to the one that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is that one.
+    Accepted,
+    /// It came with a newer binary, and grants the renewal no more.
+    Successor,
+    /// It came with a newer binary, and grants the renewal these as well.
+    Wider(Vec<String>),
+    /// Another component.
+    OtherComponent,
+    /// The same component with other grants.
+    OtherGrants,
+}
+
+impl Standing {
+    /// Whether renewal goes on unattended.
+    #[must_use]
+    pub fn renews(&self) -> bool {
+        matches!(self, Self::Accepted | Self::Successor)
+    }
+}
+
 /// Its terms, in a line.
 impl fmt::Display for Enrolment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,6 +105,24 @@ impl Enrolment {
             enrolled: Timestamp::now(),
             run,
             previous: None,
+        }
+    }
+
+    /// How a policy stands to the one that was accepted.
+    #[must_use]
+    pub fn standing(&self, granting: &Granting) -> Standing {
+        if (self.component, self.grants) == (granting.digest, granting.grants) {
+            return Standing::Accepted;
+        }
+        let is_bundled = granting.origin == Origin::Bundled && granting.policy.name == self.policy;
+        let accepted = components::earlier(self.grants).filter(|earlier| earlier.component == Some(self.component));
+        match accepted.filter(|_| is_bundled) {
+            Some(accepted) => match widening::beyond(&accepted, &granting.policy, &self.procedure) {
+                beyond if beyond.is_empty() => Standing::Successor,
+                beyond => Standing::Wider(beyond),
+            },
+            None if self.component != granting.digest => Standing::OtherComponent,
+            None => Standing::OtherGrants,
         }
     }
 

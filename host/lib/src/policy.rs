@@ -9,3 +9,4 @@ pub mod need;
 pub mod pattern;
 mod plain;
 pub mod setting;
+pub mod widening;

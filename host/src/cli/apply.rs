@@ -237,8 +237,7 @@ impl ProcedureArgs {
         let mut confirmed = BTreeSet::new();
         if let Some(enrolment) = Enrolment::load(&context.state)?
             && enrolment.policy == granting.policy.name
-            && enrolment.component == granting.digest
-            && enrolment.grants == granting.grants
+            && enrolment.standing(granting).renews()
         {
             let is_renewal = enrolment.procedure == self.procedure;
             if settings.is_empty() && is_renewal {
@@ -252,7 +251,15 @@ impl ProcedureArgs {
         progress.stage("running the procedure");
         pipeline::plan(
             context,
-            Request { granting, procedure: self.procedure.clone(), settings, confirmed, force: false, run },
+            Request {
+                granting,
+                procedure: self.procedure.clone(),
+                settings,
+                confirmed,
+                force: false,
+                run,
+                accepted: None,
+            },
         )
     }
 }

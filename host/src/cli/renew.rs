@@ -11,10 +11,11 @@ use crate::{
     broker::session::{Level, Message},
     components::{self, Granting},
     context::Context,
-    enrolment::Enrolment,
+    enrolment::{Enrolment, Standing},
     pipeline::{self, Done, Request, Work, certify, serve},
 };
 use clap::Args;
+use std::fmt::Display;
 use warded_lib::{
     change_set::review::Review,
     error::{Error, Exit, Result},
@@ -39,6 +40,7 @@ impl Renew {
                 .next("warded apply certify-host --set principal=NAME"));
         };
         let granting = enrolled(context, &enrolment)?;
+        let accepted = Some(enrolment.component).filter(|accepted| *accepted != granting.digest);
         let progress = Progress::new(output.json);
         progress.stage("looking for what is due");
         let run = transaction::next_run(&context.state)?;
@@ -50,6 +52,7 @@ impl Renew {
             confirmed: principals,
             force: self.force,
             run: Some(run),
+            accepted,
         };
         let planned = pipeline::plan(context, request)?;
         let (review, messages, identity) =
@@ -88,25 +91,43 @@ fn tell(output: Output, procedure: &str, review: &Review, messages: &[Message], 
     output.object(&DoneObject::new("warded.renew/1", procedure, review, messages, done))
 }
 
-/// The policy that was accepted when the machine was enrolled: that component, those grants, for
-/// that sshd, with that CA.
+/// The policy that the machine renews with: the one that was accepted when it was enrolled, or its
+/// successor in a newer binary; for that sshd, with that CA.
 fn enrolled(context: &Context, enrolment: &Enrolment) -> Result<Granting> {
     let granting = components::find(&context.policies, &enrolment.policy)?;
-    let sshd_config = &context.places.sshd_config;
-    let authority = context.authority.identity();
-    let differs = [
-        ("component", enrolment.component.to_string(), granting.digest.to_string()),
-        ("grants", enrolment.grants.to_string(), granting.grants.to_string()),
-        ("sshd", enrolment.sshd_config.to_string(), sshd_config.to_string()),
-        ("CA", enrolment.authority.clone(), authority),
-    ];
-    match differs.into_iter().find(|(_, enrolled, now)| enrolled != now) {
+    match unrenewable(context, enrolment, &granting) {
         None => Ok(granting),
-        Some((what, enrolled, now)) => {
-            Err(Error::refused(format!("this machine was enrolled with another {what}; nobody has accepted this one"))
-                .cause(format!("enrolled: {enrolled}\nnow:      {now}"))
-                .state("nothing was changed")
-                .next("warded apply certify-host: it shows what the new one does, and asks"))
-        }
+        Some(error) => Err(error.state("nothing was changed")),
     }
+}
+
+/// Why this machine is not renewed with that policy, if it is not.
+pub(super) fn unrenewable(context: &Context, enrolment: &Enrolment, granting: &Granting) -> Option<Error> {
+    let refused = |what: &str, cause: String| {
+        Some(
+            Error::refused(format!("this machine was enrolled with {what}, and nobody has accepted this one"))
+                .cause(cause)
+                .next("warded apply certify-host: it shows what the new one does, and asks"),
+        )
+    };
+    let differs = |what: &str, enrolled: &dyn Display, now: &dyn Display| {
+        refused(&format!("another {what}"), format!("enrolled: {enrolled}\nnow:      {now}"))
+    };
+    match enrolment.standing(granting) {
+        Standing::Accepted | Standing::Successor => {}
+        Standing::Wider(beyond) => {
+            let cause = format!("policy {} now also asks for: {}", enrolment.policy, beyond.join(", "));
+            return refused("narrower grants", cause);
+        }
+        Standing::OtherComponent => return differs("component", &enrolment.component, &granting.digest),
+        Standing::OtherGrants => return differs("grants", &enrolment.grants, &granting.grants),
+    }
+    let (sshd_config, authority) = (&context.places.sshd_config, context.authority.identity());
+    if enrolment.sshd_config != *sshd_config {
+        return differs("sshd", &enrolment.sshd_config, sshd_config);
+    }
+    if enrolment.authority != authority {
+        return differs("CA", &enrolment.authority, &authority);
+    }
+    None
 }

@@ -2,10 +2,10 @@
 
 use super::{
     output::{Output, Style},
-    recover,
+    recover, renew,
     report::{self, CertificateObject},
 };
-use crate::{context::Context, enrolment::Enrolment};
+use crate::{components, context::Context, enrolment::Enrolment};
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -91,6 +91,7 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
     let host_keys: Vec<HostKey> =
         paths.iter().filter_map(|path| host_key(context, path, offered.as_ref(), enrolled.is_some())).collect();
     problems.extend(host_keys.iter().filter_map(|key| Some(format!("{}: {}", key.path, key.problem.as_ref()?))));
+    problems.extend(enrolled.as_ref().and_then(|enrolled| unrenewed(context, enrolled)));
     let interrupted = transaction::interrupted(&context.state)?;
     let unconfirmed = transaction::unconfirmed(&context.state)?;
     problems.extend(recover::unended(interrupted.as_ref(), unconfirmed.as_ref()));
@@ -116,6 +117,17 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
         unconfirmed: unconfirmed.map(|journal| journal.run.run),
         problems,
     })
+}
+
+/// Why `renew` would refuse to renew this machine, if it would.
+fn unrenewed(context: &Context, enrolled: &Enrolment) -> Option<String> {
+    let error = match components::find(&context.policies, &enrolled.policy) {
+        Ok(granting) => renew::unrenewable(context, enrolled, &granting)?,
+        Err(error) => error,
+    };
+    let notes: Vec<String> =
+        error.notes().map(|(label, text)| format!("{label}: {}", text.replace('\n', "; "))).collect();
+    Some(format!("renewal is refused: {} ({})", error.message(), notes.join("; ")))
 }
 
 /// What there is to say about one host key; none where it cannot be read.

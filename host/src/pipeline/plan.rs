@@ -22,6 +22,7 @@ use warded_lib::{
     audit::{Event, Kind as EventKind, Log},
     ca,
     change_set::review::Review,
+    digest::Digest,
     error::{Error, Exit, Result},
     machine::{exec, sshd::Sshd},
     name::Name,
@@ -50,6 +51,8 @@ pub struct Request<'a> {
     pub force: bool,
     /// The run's number, where it may change something.
     pub run: Option<u64>,
+    /// The component that the operator accepted, where its successor in this binary runs instead.
+    pub accepted: Option<Digest>,
 }
 
 /// What a procedure would change.
@@ -74,7 +77,7 @@ pub struct Planned<'a> {
 /// # Errors
 /// Wrong settings, a denial, a limit, or the procedure's own failure. Nothing was changed.
 pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> {
-    let Request { granting, procedure: name, settings, mut confirmed, force, run } = request;
+    let Request { granting, procedure: name, settings, mut confirmed, force, run, accepted } = request;
     Sshd::named(context.sshd_binary.as_deref()).map_err(|error| error.or_state("nothing was changed"))?;
     let procedure = granting
         .policy
@@ -89,9 +92,13 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
 
     let identity =
         Identity { run, policy: granting.policy.name.clone(), component: granting.digest, procedure: name.clone() };
-    let detail = if run.is_some() { "apply" } else { "plan" };
+    let mode = if run.is_some() { "apply" } else { "plan" };
+    let detail = accepted.map_or_else(
+        || mode.to_owned(),
+        |accepted| format!("{mode}; successor of {accepted}, which was accepted, and asks for no more"),
+    );
     let unchanged = |error: Error| error.or_state("nothing was changed");
-    context.log.append(&identity.event(EventKind::Started).detail(detail)).map_err(unchanged)?;
+    context.log.append(&identity.event(EventKind::Started).detail(&detail)).map_err(unchanged)?;
     let ended = run_guest(context, &identity, granting, procedure, &settings, confirmed.clone(), force);
     let summary = match &ended {
         Ok(session) if session.changes.is_empty() => "nothing to do".to_owned(),

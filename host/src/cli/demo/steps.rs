@@ -141,7 +141,15 @@ impl<'a> Demonstration<'a> {
         let run = transaction::next_run(&self.context.state)?;
         let granting = self.granting("unix")?;
         let Enrolment { procedure, settings, principals, .. } = enrolment;
-        let request = Request { granting, procedure, settings, confirmed: principals, force: true, run: Some(run) };
+        let request = Request {
+            granting,
+            procedure,
+            settings,
+            confirmed: principals,
+            force: true,
+            run: Some(run),
+            accepted: None,
+        };
         let planned = pipeline::plan(&self.context, request)?;
         let done = self.carry_out(planned, None)?;
         let new = self.certificate()?.serial();
@@ -230,7 +238,10 @@ impl<'a> Demonstration<'a> {
         let procedure = name("certify-host")?;
         let confirmed = BTreeSet::new();
         let granting = self.granting("unix")?;
-        pipeline::plan(&self.context, Request { granting, procedure, settings, confirmed, force: false, run })
+        pipeline::plan(
+            &self.context,
+            Request { granting, procedure, settings, confirmed, force: false, run, accepted: None },
+        )
     }
 
     fn demo_plan(&self, path: &str, text: &str, reload: bool, run: Option<u64>) -> Result<Planned<'_>> {
@@ -240,7 +251,7 @@ impl<'a> Demonstration<'a> {
         let confirmed = BTreeSet::new();
         pipeline::plan(
             &self.context,
-            Request { granting: &self.demo, procedure, settings, confirmed, force: false, run },
+            Request { granting: &self.demo, procedure, settings, confirmed, force: false, run, accepted: None },
         )
     }
 

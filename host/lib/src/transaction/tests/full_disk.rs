@@ -20,8 +20,12 @@ fn fill(directory: &Path, room: usize) -> PathBuf {
 #[test]
 fn a_full_disk_of_its_own() {
     if !rustix::process::geteuid().is_root() {
-        assert!(std::env::var_os("CI").is_none(), "this test has to run as root in CI");
-        eprintln!("SKIPPED: not root, so there is no file system of its own");
+        assert_eq!(
+            std::env::var("WARDED_SKIP_MISSING").as_deref(),
+            Ok("1"),
+            "only root can make a file system: run this as root, or set WARDED_SKIP_MISSING=1"
+        );
+        eprintln!("skipped: make a file system: not root");
         return;
     }
     let place = tempfile::tempdir().unwrap();
