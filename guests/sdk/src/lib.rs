@@ -8,11 +8,11 @@
 mod bindings;
 pub mod certificate;
 mod error;
-pub mod krl;
 pub mod principal;
 mod settings;
 pub mod sshd_config;
 
+pub use ::sshd_config::krl;
 pub use bindings::warded::host::types::{Error, Setting};
 pub use bindings::warded::host::{authority, files, keys, log, machine, services, sshd, types};
 pub use settings::Settings;

@@ -1,15 +1,16 @@
 //! Putting Warded's lines into sshd's configuration, in a way that keeps everything else as it is:
 //! a drop-in where sshd reads one outside every `Match`, else a marked block in the main file.
 //!
-//! What is decided over plain bytes is in `block`, `include` and `line`.
-
-mod block;
-mod include;
-mod line;
+//! What is decided over plain bytes is in the crate `sshd-config`.
 
 use crate::{Error, files, machine};
+use sshd_config::{
+    block::{self, BEGIN, BrokenBlock, END},
+    include,
+    line::{self, Directive},
+};
 
-pub use block::{BEGIN, END};
+pub use line::values;
 
 /// The name of Warded's drop-in, in `sshd_config.d` beside the main file.
 const DROP_IN: &str = "sshd_config.d/50-warded.conf";
@@ -51,7 +52,7 @@ impl OwnLines {
         let main_path = fact("sshd.config")?;
         let directory = fact("sshd.directory")?;
         let main = files::read(&main_path)?.ok_or_else(|| no_sshd(&format!("{main_path} does not exist")))?;
-        if block::find(&main).map_err(|broken| broken.in_file(&main_path))?.is_none()
+        if block::find(&main).map_err(|BrokenBlock| broken_block(&main_path))?.is_none()
             && include::reads_outside_match(&main, &drop_in_path(&directory))
             && files::list(&format!("{directory}/sshd_config.d"))?.is_some()
         {
@@ -65,14 +66,14 @@ impl OwnLines {
     /// The arguments of a keyword in our lines as they are now, one entry a line.
     #[must_use]
     pub fn values(&self, keyword: &str) -> Vec<String> {
-        line::values(self.text(), keyword)
+        values(self.text(), keyword)
     }
 
     /// Our lines as they are now that have another keyword: another procedure's.
     #[must_use]
     pub fn others(&self, keyword: &str) -> Vec<String> {
         line::lines(self.text())
-            .filter(|line| line::keyword(line).is_some_and(|found| !found.eq_ignore_ascii_case(keyword)))
+            .filter(|line| Directive::parse(line).is_some_and(|found| !found.keyword.eq_ignore_ascii_case(keyword)))
             .map(|line| String::from_utf8_lossy(line).trim_end().to_owned())
             .collect()
     }
@@ -104,10 +105,10 @@ impl OwnLines {
             Place::DropIn if lines.is_empty() => None,
             Place::DropIn => Some(wanted.iter().flat_map(|line| [line.as_bytes(), b"\n"]).flatten().copied().collect()),
             Place::Block if lines.is_empty() => {
-                Some(block::without(now.unwrap_or_default()).map_err(|broken| broken.in_file(&self.path))?)
+                Some(block::remove(now.unwrap_or_default()).map_err(|BrokenBlock| broken_block(&self.path))?)
             }
             Place::Block => {
-                Some(block::with(now.unwrap_or_default(), &wanted).map_err(|broken| broken.in_file(&self.path))?)
+                Some(block::set(now.unwrap_or_default(), &wanted).map_err(|BrokenBlock| broken_block(&self.path))?)
             }
         };
         Ok(match next {
@@ -128,26 +129,14 @@ impl OwnLines {
     }
 }
 
-/// The first argument of each line of a configuration file that has this keyword.
-#[must_use]
-pub fn values(text: &[u8], keyword: &str) -> Vec<String> {
-    line::values(text, keyword)
-}
-
 /// A line of sshd's configuration with a path as its argument, quoted where it has to be.
 ///
 /// # Errors
-/// `invalid-path` where no quoting makes sshd of every version read the path back: OpenSSH takes
-/// a backslash literally before 8.7, and as an escape since.
+/// `invalid-path` where no quoting makes sshd of every release read the path back.
 pub fn path_line(keyword: &str, path: &str) -> Result<String, Error> {
-    if !path.starts_with('/') || path.contains(['"', '\\']) || path.contains(char::is_control) {
-        return Err(Error::new("invalid-path", format!("sshd's configuration cannot name the file `{path}`."))
-            .about("path", path));
-    }
-    if path.contains([' ', '\'', '#', '=']) {
-        return Ok(format!("{keyword} \"{path}\""));
-    }
-    Ok(format!("{keyword} {path}"))
+    line::path_line(keyword, path).ok_or_else(|| {
+        Error::new("invalid-path", format!("sshd's configuration cannot name the file `{path}`.")).about("path", path)
+    })
 }
 
 fn drop_in_path(directory: &str) -> String {
@@ -156,6 +145,17 @@ fn drop_in_path(directory: &str) -> String {
 
 fn fact(name: &str) -> Result<String, Error> {
     machine::fact(name).ok_or_else(|| no_sshd("no sshd was found"))
+}
+
+fn broken_block(path: &str) -> Error {
+    Error::new(
+        "broken-block",
+        format!(
+            "{path} does not have one line `{BEGIN}` with one line `{END}` after it: \
+             put them right, or take both out with what Warded wrote between them."
+        ),
+    )
+    .about("path", path)
 }
 
 fn no_sshd(why: &str) -> Error {
@@ -216,11 +216,8 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_quoted_where_needed() {
+    fn a_path_that_no_line_can_name_is_an_error() {
         assert_eq!(path_line("HostCertificate", "/etc/ssh/k").unwrap(), "HostCertificate /etc/ssh/k");
-        assert_eq!(path_line("HostCertificate", "/a b#c/k").unwrap(), "HostCertificate \"/a b#c/k\"");
-        for path in ["k", "/a\"b", "/a\\b", "/a\nb", "/a\tb"] {
-            assert_eq!(path_line("HostCertificate", path).unwrap_err().code, "invalid-path", "{path:?}");
-        }
+        assert_eq!(path_line("HostCertificate", "/a#b").unwrap_err().code, "invalid-path");
     }
 }

@@ -19,9 +19,8 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     refuse_other_lists(&directory, &path)?;
     let mut list = match files::read(&path)? {
         None => Krl::default(),
-        Some(bytes) => Krl::parse(&bytes).map_err(|unusable| {
-            Error::new("not-a-revocation-list", format!("{path} cannot be added to: {}.", unusable.0))
-                .about("path", &*path)
+        Some(bytes) => Krl::parse(&bytes).map_err(|fault| {
+            Error::new("not-a-revocation-list", format!("{path} cannot be added to: it {fault}.")).about("path", &*path)
         })?,
     };
     if sshd::effective("trustedusercakeys", &[])?.iter().all(|path| path.eq_ignore_ascii_case("none")) {

@@ -1,33 +1,12 @@
 //! What the fuzz targets share: the product's own code, without what runs guests, so that all of it is
 //! compiled with coverage in a minute or two.
 
-pub mod guest;
-#[path = "../../../host/src/broker/operation/block.rs"]
-pub mod marked_block;
 pub mod reference;
 
 pub use warded_lib::{audit, ca, digest, error, guard, machine, name, policy, text, transaction};
 
 use std::{path::PathBuf, sync::OnceLock};
 use tempfile::TempDir;
-
-/// An error as the guests' SDK makes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error(String);
-
-impl Error {
-    /// Its code, and its message.
-    #[must_use]
-    pub fn new(code: &str, message: impl Into<String>) -> Self {
-        Self(format!("{code}: {}", message.into()))
-    }
-
-    /// What it is about.
-    #[must_use]
-    pub fn about(self, name: &str, value: impl Into<String>) -> Self {
-        Self(format!("{} ({name}: {})", self.0, value.into()))
-    }
-}
 
 /// A directory of this process's own, in memory.
 ///

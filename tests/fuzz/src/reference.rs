@@ -3,23 +3,47 @@
 
 const WHITESPACE: &[u8] = b" \t\r\n";
 
-/// OpenSSH's `process_server_config_line_depth` (servconf.c) as far as the keyword and `argv_split`
-/// (misc.c): what a line says, or nothing. `Err`: sshd refuses the line for its quotes.
-pub fn sshd_line(line: &[u8]) -> Result<Option<(Vec<u8>, Vec<Vec<u8>>)>, ()> {
+/// A keyword, and its arguments.
+type Words = (Vec<u8>, Vec<Vec<u8>>);
+
+/// OpenSSH's `load_server_config` and `process_server_config_line_depth` (servconf.c) as far as the
+/// keyword and `argv_split` (misc.c): what a line says, or nothing. `Err`: sshd refuses the line for
+/// its quotes.
+pub fn sshd_line(line: &[u8]) -> Result<Option<Words>, ()> {
+    let Some((keyword, rest)) = keyword(line) else { return Ok(None) };
+    Ok(Some((keyword, argv_split(&rest.unwrap_or_default())?)))
+}
+
+/// The same as before OpenSSH 8.7: without comments, and with `strdelim` for every argument.
+#[must_use]
+pub fn sshd_line_before_8_7(line: &[u8]) -> Option<Words> {
+    let comment = line.iter().position(|byte| *byte == b'#').unwrap_or(line.len());
+    let (keyword, mut rest) = keyword(&line[..comment])?;
+    let mut arguments = Vec::new();
+    while let Some(argument) = strdelim(&mut rest) {
+        if argument.is_empty() {
+            break;
+        }
+        arguments.push(argument);
+    }
+    Some((keyword, arguments))
+}
+
+fn keyword(line: &[u8]) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
     let mut buffer = line.to_vec();
+    while buffer.first().is_some_and(|byte| b" \t\r".contains(byte)) {
+        buffer.remove(0);
+    }
     while buffer.len() > 1 && buffer.last().is_some_and(|byte| WHITESPACE.contains(byte) || *byte == 0x0c) {
         buffer.pop();
     }
     let mut rest = Some(buffer);
-    let Some(mut keyword) = strdelim(&mut rest) else { return Ok(None) };
+    let mut keyword = strdelim(&mut rest)?;
     if keyword.is_empty() {
-        let Some(second) = strdelim(&mut rest) else { return Ok(None) };
-        keyword = second;
+        keyword = strdelim(&mut rest)?;
     }
-    if keyword.is_empty() || keyword[0] == b'#' {
-        return Ok(None);
-    }
-    Ok(Some((keyword, argv_split(&rest.unwrap_or_default())?)))
+    let says = !keyword.is_empty() && keyword[0] != b'#';
+    says.then_some((keyword, rest))
 }
 
 fn strdelim(s: &mut Option<Vec<u8>>) -> Option<Vec<u8>> {
@@ -98,16 +122,37 @@ pub fn star_matches(pattern: &[char], name: &[char]) -> bool {
     }
 }
 
-/// Whether a name matches a pattern as glob(3) has it, but for classes.
+/// Whether a name matches a pattern as OpenSSH's glob has it, but for sets: byte by byte.
 #[must_use]
-pub fn glob_matches(pattern: &[char], name: &[char]) -> bool {
+pub fn glob_matches(pattern: &[u8], name: &[u8]) -> bool {
     match (pattern, name) {
         ([], []) => true,
-        (['*', rest @ ..], _) => glob_matches(rest, name) || (!name.is_empty() && glob_matches(pattern, &name[1..])),
-        (['?', rest @ ..], [_, left @ ..]) => glob_matches(rest, left),
-        (['\\', first, rest @ ..], [character, left @ ..]) => first == character && glob_matches(rest, left),
-        (['\\', _, ..], []) => false,
-        ([first, rest @ ..], [character, left @ ..]) => first == character && glob_matches(rest, left),
+        ([b'*', rest @ ..], _) => glob_matches(rest, name) || (!name.is_empty() && glob_matches(pattern, &name[1..])),
+        ([b'?', rest @ ..], [_, left @ ..]) => glob_matches(rest, left),
+        ([b'\\', first, rest @ ..], [byte, left @ ..]) => first == byte && glob_matches(rest, left),
+        ([b'\\', _, ..], []) => false,
+        ([first, rest @ ..], [byte, left @ ..]) => first == byte && glob_matches(rest, left),
         _ => false,
     }
+}
+
+/// The bytes outside of a pair of marks, read line by line; none where the marks are not one pair
+/// at most.
+#[must_use]
+pub fn outside_of_marks(text: &[u8], begin: &str, end: &str) -> Option<Vec<u8>> {
+    let mut outside = Vec::new();
+    let (mut inside, mut blocks) = (false, 0);
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        match line.trim_ascii() {
+            mark if mark == begin.as_bytes() && !inside => {
+                inside = true;
+                blocks += 1;
+            }
+            mark if mark == end.as_bytes() && inside => inside = false,
+            mark if mark == begin.as_bytes() || mark == end.as_bytes() => return None,
+            _ if inside => {}
+            _ => outside.extend_from_slice(line),
+        }
+    }
+    (!inside && blocks <= 1).then_some(outside)
 }

@@ -4,32 +4,34 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use warded_fuzz::{guard::includes::directives, guest, marked_block};
+use sshd_config::{
+    block::{self, BEGIN, END},
+    include, line,
+};
+use warded_fuzz::reference::{outside_of_marks, sshd_line};
 
 fuzz_target!(|data: &[u8]| {
-    let (line, text) = data.split_at(data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len()));
+    let (wanted, text) = data.split_at(data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len()));
     let text = text.get(1..).unwrap_or_default();
-    let line = String::from_utf8_lossy(line).into_owned();
-    let reads = guest::reads_outside_match(text, "/etc/ssh/sshd_config.d/50-warded.conf");
+    let wanted = String::from_utf8_lossy(wanted).into_owned();
+    let reads = include::reads_outside_match(text, "/etc/ssh/sshd_config.d/50-warded.conf");
     assert!(!reads || text.len() > 8);
-    assert!(guest::values(text, "hostcertificate").len() <= text.len());
-    // The host never takes for whole what a guest takes for broken.
-    let outside = marked_block::outside(text);
-    let Some(without) = guest::without(text) else {
-        assert!(outside.is_none());
-        return;
-    };
-    assert_eq!(outside.map(|lines| lines.concat()), Some(without.clone()));
+    assert!(line::values(text, "hostcertificate").len() <= text.len());
+    let outside = |text: &[u8]| block::outside(text).ok().map(|lines| lines.concat());
+    assert_eq!(outside(text), outside_of_marks(text, BEGIN, END));
+    let without = block::remove(text);
+    assert_eq!(outside(text).as_ref(), without.as_ref().ok());
     // Nobody puts the marks themselves between the marks.
-    if [marked_block::BEGIN, marked_block::END].contains(&line.trim()) || line.contains(['\n', '\r']) {
+    if without.is_err() || [BEGIN, END].contains(&wanted.trim()) || wanted.contains(['\n', '\r']) {
         return;
     }
-    let made = guest::with(text, &[&line]).unwrap();
-    assert_eq!(guest::with(&made, &[&line]).as_ref(), Some(&made), "a second time");
-    assert_eq!(guest::without(&made), Some(without), "taken out");
-    assert_eq!(marked_block::outside(&made), marked_block::outside(text));
+    let made = block::set(text, &[&wanted]).unwrap();
+    assert_eq!(block::set(&made, &[&wanted]).as_ref(), Ok(&made), "a second time");
+    assert_eq!(block::remove(&made), without, "taken out");
+    assert_eq!(outside(&made), outside(text));
     // It stands where it holds for everybody.
-    let block = guest::find(&made).unwrap();
-    let before = directives(&made[..block.start]).filter(|(_, one)| one.keyword == "match").count();
-    assert!(before == 0 || text.contains(&b'"') || text.contains(&0), "it stands behind a Match");
+    let range = block::find(&made).unwrap().unwrap();
+    let is_match =
+        |line: &[u8]| matches!(sshd_line(line), Ok(Some((keyword, _))) if keyword.eq_ignore_ascii_case(b"match"));
+    assert!(!made[..range.start].split(|byte| *byte == b'\n').any(is_match), "it stands behind a Match");
 });

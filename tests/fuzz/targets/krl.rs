@@ -4,9 +4,9 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use libfuzzer_sys::fuzz_target;
+use sshd_config::krl::{Krl, wire_form};
 use warded_fuzz::{
     guard::{MayChange, includes::Staged, revocation::refuse_lists},
-    guest::krl::{Krl, wire_form},
     is_harmless,
 };
 

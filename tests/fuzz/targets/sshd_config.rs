@@ -4,15 +4,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use sshd_config::line::{Directive, Splitting, directives, path_line, with_arguments};
 use std::collections::BTreeMap;
 use warded_fuzz::{
     guard::{
         MayChange, connections,
-        directive::{Directive, with_arguments},
-        includes::{ConfigFile, Tree, directives},
+        includes::{ConfigFile, Tree},
         keywords,
     },
-    guest,
     machine::sshd::Effective,
     reference,
 };
@@ -25,6 +24,7 @@ fuzz_target!(|data: &[u8]| {
     for line in old.split(|byte| *byte == b'\n') {
         as_sshd(line);
         rewritten(line);
+        named(line);
     }
     compared(old, new);
     let file =
@@ -46,21 +46,28 @@ fn as_sshd(line: &[u8]) {
     if line.contains(&0) {
         return;
     }
-    let ours = Directive::parse(line);
-    // What sshd refuses nobody has to understand.
-    let Ok(theirs) = reference::sshd_line(line) else { return };
-    let theirs = theirs.map(|(keyword, arguments)| {
-        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+    let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+    let theirs = |(keyword, arguments): (Vec<u8>, Vec<Vec<u8>>)| {
         (text(&keyword).to_ascii_lowercase(), arguments.iter().map(text).collect::<Vec<_>>())
-    });
-    let words = |one: &Directive| (one.keyword.clone(), one.arguments.iter().map(|one| one.text.clone()).collect());
-    assert_eq!(ours.as_ref().map(words), theirs, "{:?}", String::from_utf8_lossy(line));
-    // The guests' reader knows where sshd stops for a `Match`; it takes an empty word in quotes for
-    // the end of the line, and more bytes for blanks.
-    let odd = |byte: &u8| [b'\r', 0x0c, b'"'].contains(byte);
-    if !line.iter().any(odd) {
-        assert_eq!(guest::keyword(line), theirs.map(|(keyword, _)| keyword), "{:?}", String::from_utf8_lossy(line));
+    };
+    let ours = |splitting| {
+        let directive = Directive::split(line, splitting)?;
+        Some((directive.keyword, directive.arguments.into_iter().map(|one| one.text).collect::<Vec<_>>()))
+    };
+    // What sshd refuses nobody has to understand.
+    if let Ok(said) = reference::sshd_line(line) {
+        assert_eq!(ours(Splitting::ArgvSplit), said.map(theirs), "{:?}", String::from_utf8_lossy(line));
     }
+    let said = reference::sshd_line_before_8_7(line).map(theirs);
+    assert_eq!(ours(Splitting::Strdelim), said, "{:?}", String::from_utf8_lossy(line));
+}
+
+/// A line that names a path, which sshd of every release has to read back.
+fn named(path: &[u8]) {
+    let Some(line) = std::str::from_utf8(path).ok().and_then(|path| path_line("HostKey", path)) else { return };
+    let expected = Some((b"HostKey".to_vec(), vec![path.to_vec()]));
+    assert_eq!(reference::sshd_line(line.as_bytes()), Ok(expected.clone()), "{line:?}");
+    assert_eq!(reference::sshd_line_before_8_7(line.as_bytes()), expected, "{line:?}");
 }
 
 /// With one argument exchanged, the line says the same but for that.

@@ -4,8 +4,7 @@
 //! with `Match all` could stand anywhere, but it would also change what follows it, which is not
 //! ours. Only whole lines are put in or taken out, so taking the block out gives back every byte.
 
-use super::line;
-use crate::Error;
+use crate::line::{self, Directive};
 use std::ops::Range;
 
 /// The line that opens the block.
@@ -13,26 +12,15 @@ pub const BEGIN: &str = "# BEGIN warded";
 /// The line that closes it.
 pub const END: &str = "# END warded";
 
-/// Our marks in the file are not one pair in order, so what lies between them is not known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct BrokenBlock;
-
-impl BrokenBlock {
-    /// As the error of a procedure.
-    pub(super) fn in_file(&self, path: &str) -> Error {
-        Error::new(
-            "broken-block",
-            format!(
-                "{path} does not have one line `{BEGIN}` with one line `{END}` after it: \
-                 put them right, or take both out with what Warded wrote between them."
-            ),
-        )
-        .about("path", path)
-    }
-}
+/// The marks in the text are not one pair in order, so what lies between them is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BrokenBlock;
 
 /// Where the block is, its marks included; none: there is none.
-pub(super) fn find(text: &[u8]) -> Result<Option<Range<usize>>, BrokenBlock> {
+///
+/// # Errors
+/// The marks are not one pair.
+pub fn find(text: &[u8]) -> Result<Option<Range<usize>>, BrokenBlock> {
     let mut begin = None;
     let mut found = None;
     for range in line_ranges(text) {
@@ -57,7 +45,10 @@ pub(super) fn find(text: &[u8]) -> Result<Option<Range<usize>>, BrokenBlock> {
 
 /// The text with a block of these lines: in place of the one that is there, else before the first
 /// `Match`. A block that a `Match` now precedes is moved.
-pub(super) fn with(text: &[u8], lines: &[&str]) -> Result<Vec<u8>, BrokenBlock> {
+///
+/// # Errors
+/// The marks are not one pair.
+pub fn set(text: &[u8], lines: &[&str]) -> Result<Vec<u8>, BrokenBlock> {
     let first_match = first_match(text);
     match find(text)? {
         Some(range) if first_match.is_none_or(|first| range.start < first) => {
@@ -68,7 +59,7 @@ pub(super) fn with(text: &[u8], lines: &[&str]) -> Result<Vec<u8>, BrokenBlock> 
             }
             Ok(splice(text, range, &block))
         }
-        Some(_) => with(&without(text)?, lines),
+        Some(_) => set(&remove(text)?, lines),
         None => {
             let at = first_match.unwrap_or_else(|| end_of_lines(text));
             Ok(splice(text, at..at, &render(text, lines)))
@@ -77,17 +68,32 @@ pub(super) fn with(text: &[u8], lines: &[&str]) -> Result<Vec<u8>, BrokenBlock> 
 }
 
 /// The text without the block.
-pub(super) fn without(text: &[u8]) -> Result<Vec<u8>, BrokenBlock> {
+///
+/// # Errors
+/// The marks are not one pair.
+pub fn remove(text: &[u8]) -> Result<Vec<u8>, BrokenBlock> {
     Ok(match find(text)? {
         Some(range) => splice(text, range, b""),
         None => text.to_vec(),
     })
 }
 
+/// The lines outside the block.
+///
+/// # Errors
+/// The marks are not one pair.
+pub fn outside(text: &[u8]) -> Result<Vec<&[u8]>, BrokenBlock> {
+    let block = find(text)?.unwrap_or_default();
+    let ranges = line_ranges(text).filter(|range| !block.contains(&range.start));
+    Ok(ranges.filter_map(|range| text.get(range)).collect())
+}
+
 /// Where the first `Match` line begins.
 fn first_match(text: &[u8]) -> Option<usize> {
     line_ranges(text)
-        .find(|range| text.get(range.clone()).and_then(line::keyword).as_deref() == Some("match"))
+        .find(|range| {
+            text.get(range.clone()).and_then(Directive::parse).is_some_and(|directive| directive.keyword == "match")
+        })
         .map(|range| range.start)
 }
 
@@ -133,12 +139,12 @@ mod tests {
     }
 
     fn check(before: &str, after: &str) {
-        let made = with(before.as_bytes(), &["X 1"]).unwrap();
+        let made = set(before.as_bytes(), &["X 1"]).unwrap();
         assert_eq!(text(&made), after);
-        assert_eq!(text(&with(&made, &["X 1"]).unwrap()), after, "a second time");
-        assert_eq!(text(&without(&made).unwrap()), before, "taken out");
-        let other = with(&made, &["Y 1", "Y 2"]).unwrap();
-        assert_eq!(text(&without(&other).unwrap()), before, "changed and taken out");
+        assert_eq!(text(&set(&made, &["X 1"]).unwrap()), after, "a second time");
+        assert_eq!(text(&remove(&made).unwrap()), before, "taken out");
+        let other = set(&made, &["Y 1", "Y 2"]).unwrap();
+        assert_eq!(text(&remove(&other).unwrap()), before, "changed and taken out");
     }
 
     #[test]
@@ -153,6 +159,7 @@ mod tests {
         check("Match User a\n X\n", &format!("{B}Match User a\n X\n"));
         check("a\n\tmatch=all\nMatch all\n", &format!("a\n{B}\tmatch=all\nMatch all\n"));
         check("a\n\"Match\" all", &format!("a\n{B}\"Match\" all"));
+        check("a\n\"\"Match all", &format!("a\n{B}\"\"Match all"));
         check("#Match all\n", &format!("#Match all\n{B}"));
         check("\u{feff}Port 22\n", &format!("\u{feff}Port 22\n{B}"));
         check("a\r\nb\r\n", "a\r\nb\r\n# BEGIN warded\r\nX 1\r\n# END warded\r\n");
@@ -163,9 +170,9 @@ mod tests {
     #[test]
     fn bytes_that_are_not_text_are_kept() {
         let before = b"# caf\xe9\nPort 22\nMatch all\n\xff\n";
-        let made = with(before, &["X"]).unwrap();
+        let made = set(before, &["X"]).unwrap();
         assert_eq!(made, b"# caf\xe9\nPort 22\n# BEGIN warded\nX\n# END warded\nMatch all\n\xff\n");
-        assert_eq!(without(&made).unwrap(), before);
+        assert_eq!(remove(&made).unwrap(), before);
     }
 
     #[test]
@@ -180,8 +187,8 @@ mod tests {
             ),
         ];
         for (before, after) in cases {
-            assert_eq!(text(&with(before.as_bytes(), &["X 1"]).unwrap()), after, "{before:?}");
-            assert_eq!(text(&with(after.as_bytes(), &["X 1"]).unwrap()), after, "again {before:?}");
+            assert_eq!(text(&set(before.as_bytes(), &["X 1"]).unwrap()), after, "{before:?}");
+            assert_eq!(text(&set(after.as_bytes(), &["X 1"]).unwrap()), after, "again {before:?}");
         }
     }
 
@@ -196,8 +203,20 @@ mod tests {
             "# BEGIN warded\n# END warded\n# BEGIN warded\n# END warded\n",
         ] {
             assert_eq!(find(text.as_bytes()), Err(BrokenBlock), "{text:?}");
-            assert_eq!(with(text.as_bytes(), &["X"]), Err(BrokenBlock), "{text:?}");
-            assert_eq!(without(text.as_bytes()), Err(BrokenBlock), "{text:?}");
+            assert_eq!(set(text.as_bytes(), &["X"]), Err(BrokenBlock), "{text:?}");
+            assert_eq!(remove(text.as_bytes()), Err(BrokenBlock), "{text:?}");
+            assert_eq!(outside(text.as_bytes()), Err(BrokenBlock), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_outside_of_the_block_is_seen() {
+        let same = |a: &str, b: &str| outside(a.as_bytes()).unwrap() == outside(b.as_bytes()).unwrap();
+        assert!(same("a\nb\n", "a\n# BEGIN warded\nx\n# END warded\nb\n"));
+        assert!(same("a\r\n# BEGIN warded\r\nx\r\n# END warded\r\n", "a\r\n"));
+        assert!(same("", "# BEGIN warded\n# END warded"));
+        for other in ["a\nc\n", "a\nb", "a\n# BEGIN warded\n# END warded\n", "a\nb\n\n"] {
+            assert!(!same("a\nb\n", other), "{other:?}");
         }
     }
 }

@@ -1,0 +1,11 @@
+//! The grammar of sshd's configuration and of key revocation lists, as OpenSSH's own source reads
+//! them. Every function is pure: it decides over bytes, and opens no file.
+//!
+//! The guests' SDK edits files with it, the host judges those edits with it, and the fuzz targets
+//! compare it with a second, plainer reading.
+
+pub mod block;
+pub mod glob;
+pub mod include;
+pub mod krl;
+pub mod line;
