@@ -9,6 +9,8 @@ use crate::{
     error::{Error, Result},
     machine::files::MAX_BYTES,
 };
+use sshd_config::include;
+pub use sshd_config::line::directives;
 use std::{
     collections::BTreeMap,
     fs,
@@ -17,8 +19,6 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// What a relative `Include` is relative to, whatever the main file is called (SSHDIR).
-const SSHD_DIRECTORY: &str = "/etc/ssh";
 /// More files than any real configuration has.
 const MAX_FILES: usize = 1000;
 
@@ -68,12 +68,13 @@ impl<'a> Overlay<'a> {
         names
     }
 
-    /// The files that an argument of `Include` names, in sshd's order.
+    /// The files that an argument of `Include` names, in sshd's order. None for an argument that sshd
+    /// refuses, or takes relative to its working directory: what that means is for sshd to say.
     #[must_use]
-    pub fn expand(&self, pattern: &str) -> Vec<PathBuf> {
-        let pattern = Path::new(SSHD_DIRECTORY).join(pattern);
+    pub fn expand(&self, argument: &str) -> Option<Vec<PathBuf>> {
+        let pattern = include::pattern(argument)?;
         let mut found = vec![PathBuf::new()];
-        for component in pattern.components() {
+        for component in Path::new(&*pattern).components() {
             let segment = component.as_os_str().to_string_lossy();
             if !matches!(component, Component::Normal(_)) || !is_pattern(&segment) {
                 found.iter_mut().for_each(|path| path.push(component));
@@ -90,7 +91,7 @@ impl<'a> Overlay<'a> {
         found.retain(|path| self.exists(path));
         found.truncate(MAX_FILES + 1);
         found.sort();
-        found
+        Some(found)
     }
 }
 
@@ -139,12 +140,6 @@ impl ConfigFile {
     }
 }
 
-/// The directives of a file's bytes, with the numbers of their lines from 1.
-pub fn directives(contents: &[u8]) -> impl Iterator<Item = (usize, Directive)> {
-    let lines = contents.split(|byte| *byte == b'\n').enumerate();
-    lines.filter_map(|(index, line)| Some((index + 1, Directive::parse(line)?)))
-}
-
 /// A whole configuration.
 #[derive(Clone, Debug)]
 pub struct Tree {
@@ -168,7 +163,9 @@ impl Tree {
             let mut includes = BTreeMap::new();
             for (line, directive) in file.directives().filter(|(_, directive)| directive.keyword == "include") {
                 for (index, argument) in directive.arguments.iter().enumerate() {
-                    includes.insert((line, index), overlay.expand(&argument.text));
+                    if let Some(files) = overlay.expand(&argument.text) {
+                        includes.insert((line, index), files);
+                    }
                 }
             }
             for path in includes.values().flatten() {
@@ -261,6 +258,7 @@ mod tests {
     #[test]
     fn a_relative_include_is_below_etc_ssh() {
         let staged = Staged::from([(PathBuf::from("/etc/ssh/zz-warded-test"), Some(Vec::new()))]);
-        assert_eq!(Overlay(&staged).expand("zz-warded-test"), [PathBuf::from("/etc/ssh/zz-warded-test")]);
+        let files = vec![PathBuf::from("/etc/ssh/zz-warded-test")];
+        assert_eq!(Overlay(&staged).expand("zz-warded-test"), Some(files));
     }
 }
