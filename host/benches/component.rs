@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 use warded::{
-    components::{self, Granting},
-    sandbox::Component,
+    components,
+    sandbox::{Component, granting::Granting},
 };
 use warded_lib::error::Result;
 

@@ -24,12 +24,19 @@ mod token;
 mod undo;
 mod watchdog;
 
-use crate::context::{Context, Options};
+use crate::context::{Context, OnHang, Options};
 use clap::{Args, Parser, Subcommand};
 use identification::Identification;
 use output::Output;
-use std::{path::PathBuf, process::ExitCode};
-use warded_lib::{ca::step, error::Exit, machine::core_dump};
+use std::{
+    path::PathBuf,
+    process::{self, ExitCode},
+};
+use warded_lib::{
+    ca::step,
+    error::{Error, Exit},
+    machine::core_dump,
+};
 
 /// SSH certificates on every machine, by sandboxed procedures that are planned, proved and undone.
 #[derive(Debug, Parser)]
@@ -132,7 +139,7 @@ pub fn main() -> ExitCode {
         sshd: global.sshd,
         ca: global.ca,
         identification: step::Identification::default(),
-        json: global.json,
+        on_hang: if global.json { OnHang(|error| hung(error, true)) } else { OnHang(|error| hung(error, false)) },
     };
     let open_as = |identification: &Identification| {
         Context::open(&Options { identification: identification.for_ca(), ..options.clone() })
@@ -167,4 +174,10 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit().code())
         }
     }
+}
+
+/// Ends the process because a host call does not come back: the thread that would return hangs in it.
+fn hung(error: &Error, json: bool) -> ! {
+    Output::new(json).failure(error);
+    process::exit(i32::from(error.exit().code()))
 }

@@ -2,7 +2,9 @@
 
 use crate::components;
 use std::{
+    io::{self, Write as _},
     path::{Path, PathBuf, absolute},
+    process,
     rc::Rc,
     sync::Arc,
 };
@@ -23,6 +25,19 @@ use warded_lib::{
     policy::{condition, pattern::Places},
 };
 
+/// Tells of a host call that does not come back, and ends the process.
+#[derive(Clone, Copy, Debug)]
+pub struct OnHang(pub fn(&Error) -> !);
+
+impl Default for OnHang {
+    fn default() -> Self {
+        Self(|error| {
+            drop(writeln!(io::stderr(), "{error}"));
+            process::exit(i32::from(error.exit().code()))
+        })
+    }
+}
+
 /// Where the operator says that things are; what is none comes from the configuration file, and
 /// else from the defaults.
 #[derive(Clone, Debug, Default)]
@@ -41,8 +56,8 @@ pub struct Options {
     pub ca: Option<PathBuf>,
     /// Who this machine is to a step-ca.
     pub identification: Identification,
-    /// Whether what is said is one JSON object.
-    pub json: bool,
+    /// Tells of a host call that does not come back, and ends the process.
+    pub on_hang: OnHang,
 }
 
 /// What a command works on.
@@ -68,8 +83,8 @@ pub struct Context {
     pub policies: PathBuf,
     /// What no grant covers.
     pub protected: Vec<AbsolutePath>,
-    /// Whether what is said is one JSON object.
-    pub json: bool,
+    /// Tells of a host call that does not come back, and ends the process.
+    pub on_hang: OnHang,
 }
 
 /// The share of a certificate's life after which it is renewed, unless told otherwise: half.
@@ -137,7 +152,7 @@ impl Context {
             renew_after: config.renew_after.unwrap_or(RENEW_AFTER),
             policies,
             protected,
-            json: options.json,
+            on_hang: options.on_hang,
         })
     }
 
@@ -145,7 +160,7 @@ impl Context {
     ///
     /// # Errors
     /// As [`components::load`].
-    pub fn policies(&self) -> Result<Vec<components::Granting>> {
+    pub fn policies(&self) -> Result<Vec<crate::sandbox::granting::Granting>> {
         components::load(&self.policies).inspect_err(|error| {
             if error.exit() == Exit::Refused {
                 let notes: Vec<&str> = error.notes().map(|(_, text)| text).collect();

@@ -1,7 +1,10 @@
 //! The enrolment record: what `warded renew` runs on this machine, with which names. Written by
 //! the host when a procedure that names its renewal has been applied; no grant covers it.
 
-use crate::components::{self, Granting, Origin};
+use crate::{
+    components,
+    sandbox::granting::{Granting, Origin},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt};

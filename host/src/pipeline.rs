@@ -9,14 +9,16 @@ pub mod prove;
 mod rolled_back;
 pub mod serve;
 pub mod settle;
+pub mod stage;
 pub mod take_back;
 pub mod watchdog;
 pub mod work;
 
 pub use plan::{Planned, Request, plan};
+pub use stage::{Reporter, Stage};
 pub use work::Work;
 
-use crate::{broker::Identity, cli::progress::Progress, context::Context};
+use crate::{broker::Identity, context::Context};
 use jiff::Timestamp;
 use prove::Guard;
 use take_back::Recovery;
@@ -58,7 +60,7 @@ pub struct Done {
 /// # Errors
 /// Before the journal: nothing was changed. After it: everything was put back, and the error says
 /// so; or it could not all be put back, and the error says what is left to do.
-pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, progress: &Progress) -> Result<Done> {
+pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporter: &dyn Reporter) -> Result<Done> {
     let ended = |detail: &str| end(context, identity, detail);
     let unchanged = |error: Error| -> Error {
         // A log that cannot be written must not hide why the run failed.
@@ -66,13 +68,13 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, progres
         error.or_state("nothing was changed")
     };
 
-    progress.stage("looking at sshd as it is");
+    reporter.stage(Stage::Baseline);
     let mut guard = Guard::baseline(context, &work).map_err(unchanged)?;
-    progress.stage("checking the result");
+    reporter.stage(Stage::Check);
     guard.check(&work).map_err(unchanged)?;
-    progress.stage("asking the CA");
+    reporter.stage(Stage::Certify);
     let certificates = certify::fill_in(context, identity, &mut work).map_err(unchanged)?;
-    progress.stage("proving the result");
+    reporter.stage(Stage::Prove);
     let proof = guard.prove(&work, &certificates).map_err(unchanged)?;
 
     let _nobody_needs_to_be_there = Shield::up()?;
@@ -82,7 +84,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, progres
         Ok(watchdog) => watchdog,
         Err(error) => return Err(unchanged(take_back(context, &mut transaction, error))),
     };
-    match change(context, identity, &guard, &work, &certificates, &mut transaction, &mut watchdog, progress) {
+    match change(context, identity, &guard, &work, &certificates, &mut transaction, &mut watchdog, reporter) {
         Ok(Changed { reloads, verified, left_alone }) => {
             let confirm = transaction.journal().confirm.clone();
             if confirm.is_some() {
@@ -96,7 +98,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, progres
             Ok(Done { run, certificates, proof, verified, reloads, left_alone, confirm })
         }
         Err(error) => {
-            progress.stage("taking it back");
+            reporter.stage(Stage::RollBack);
             watchdog.stage();
             let error = take_back(context, &mut transaction, error);
             // What could not be put back now, the watchdog tries again.
@@ -139,25 +141,25 @@ fn change(
     certificates: &[Certificate],
     transaction: &mut Transaction,
     watchdog: &mut Watchdog,
-    progress: &Progress,
+    reporter: &dyn Reporter,
 ) -> Result<Changed> {
     let systemd = context.facts.init == Init::Systemd;
     let event = |kind| identity.event(kind);
     let mut stage = |name| {
-        progress.stage(name);
+        reporter.stage(name);
         watchdog.stage();
     };
-    stage("changing");
+    stage(Stage::Commit);
     guard.still_holds()?;
     transaction.commit()?;
     let mut reloads = Vec::new();
     for reload in &work.reloads {
-        stage("reloading");
+        stage(Stage::Reload);
         let last_look = || guard.is_as_proved().and_then(|()| transaction.tells());
         let reloaded = settle::reload(&context.log, event, reload, systemd, guard.sshd(), &last_look)?;
         reloads.push((reload.name.to_string(), reloaded));
     }
-    stage("proving it live");
+    stage(Stage::Verify);
     let verified = guard.verify(certificates)?;
     context.log.append_synced(&event(EventKind::Intent).detail("keep"))?;
     let mut left_alone = Vec::new();
@@ -170,7 +172,7 @@ fn change(
             let left = left.to_string();
             // It is kept, whatever cannot be recorded now.
             drop(context.log.append(&event(EventKind::Result).detail(&left)));
-            progress.note(&left);
+            reporter.note(&left);
         }
     }
     Ok(Changed { reloads, verified, left_alone })

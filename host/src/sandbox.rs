@@ -3,6 +3,7 @@
 
 pub mod bindings;
 pub mod engine;
+pub mod granting;
 pub mod guest_error;
 mod host;
 pub mod imports;

@@ -228,7 +228,7 @@ impl ProcedureArgs {
     fn plan<'a>(
         &self,
         context: &Context,
-        policies: &'a [components::Granting],
+        policies: &'a [crate::sandbox::granting::Granting],
         output: Output,
         run: Option<u64>,
     ) -> Result<Planned<'a>> {
@@ -248,7 +248,7 @@ impl ProcedureArgs {
             }
         }
         let progress = Progress::new(output.json);
-        progress.stage("running the procedure");
+        progress.say("running the procedure");
         pipeline::plan(
             context,
             Request {

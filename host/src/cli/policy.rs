@@ -1,7 +1,7 @@
 //! `warded policy list` and `warded policy show`.
 
 use super::output::{Output, Style};
-use crate::{components::Granting, context::Context};
+use crate::{context::Context, sandbox::granting::Granting};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -1,8 +1,10 @@
 //! Progress on a terminal, for what takes longer than half a second.
 
 use super::output::Output;
+use crate::pipeline::{Reporter, Stage};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
+    borrow::Cow,
     io::IsTerminal as _,
     sync::mpsc::{RecvTimeoutError, Sender, channel},
     thread::{self, JoinHandle},
@@ -41,14 +43,20 @@ impl Progress {
         Self { bar, appear: Some((done, thread)) }
     }
 
-    /// Says something beside the result, on stderr; also where progress is not shown.
-    pub fn note(&self, text: &str) {
-        self.bar.suspend(|| Output::new(false).note(format!("note: {text}")));
+    /// Says what is being done now.
+    pub fn say(&self, message: impl Into<Cow<'static, str>>) {
+        self.bar.set_message(message);
+    }
+}
+
+impl Reporter for Progress {
+    fn stage(&self, stage: Stage) {
+        self.say(stage.to_string());
     }
 
-    /// Says what is being done now.
-    pub fn stage(&self, message: &'static str) {
-        self.bar.set_message(message);
+    /// On stderr, also where progress is not shown.
+    fn note(&self, text: &str) {
+        self.bar.suspend(|| Output::new(false).note(format!("note: {text}")));
     }
 }
 

@@ -9,10 +9,11 @@ use super::{
 };
 use crate::{
     broker::session::{Level, Message},
-    components::{self, Granting},
+    components,
     context::Context,
     enrolment::{Enrolment, Standing},
     pipeline::{self, Done, Request, Work, certify, serve},
+    sandbox::granting::Granting,
 };
 use clap::Args;
 use std::fmt::Display;
@@ -42,7 +43,7 @@ impl Renew {
         let granting = enrolled(context, &enrolment)?;
         let accepted = Some(enrolment.component).filter(|accepted| *accepted != granting.digest);
         let progress = Progress::new(output.json);
-        progress.stage("looking for what is due");
+        progress.say("looking for what is due");
         let run = transaction::next_run(&context.state)?;
         let Enrolment { procedure, settings, principals, .. } = enrolment;
         let request = Request {

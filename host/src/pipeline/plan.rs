@@ -5,15 +5,12 @@ use crate::{
         Broker, Identity,
         session::{Renewal, Session},
     },
-    cli::output::Output,
-    components::Granting,
     context::Context,
     enrolment::Enrolment,
-    sandbox,
+    sandbox::{self, granting::Granting},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    process,
     sync::{Arc, mpsc::channel},
     thread,
     time::Duration,
@@ -23,7 +20,7 @@ use warded_lib::{
     ca,
     change_set::review::Review,
     digest::Digest,
-    error::{Error, Exit, Result},
+    error::{Error, Result},
     machine::{exec, sshd::Sshd},
     name::Name,
     policy::{
@@ -149,10 +146,10 @@ fn run_guest(
     sandbox::run(&component, &identity.procedure, settings, broker, session, overdue)
 }
 
-/// What the watch does about a host call that does not come back: says so, and ends the process.
-/// The call itself is on record already.
+/// What the watch does about a host call that does not come back: it records the end of the run, and has the
+/// process end. The call itself is on record already.
 fn overdue(context: &Context, identity: &Identity) -> impl Fn(&'static str) + Send + 'static {
-    let (log, output) = (context.log.clone(), Output::new(context.json));
+    let (log, on_hang) = (context.log.clone(), context.on_hang);
     let identity = identity.clone();
     move |capability| {
         let seconds = sandbox::limits::HOST_CALL_TIME.as_secs();
@@ -168,9 +165,8 @@ fn overdue(context: &Context, identity: &Identity) -> impl Fn(&'static str) + Se
         .next(next);
         let event = identity.event(EventKind::Ended).capability(capability).detail(error.message());
         record_in_time(&log, event, RECORD);
-        output.failure(&error);
         exec::end_all();
-        process::exit(i32::from(Exit::Refused.code()));
+        (on_hang.0)(&error)
     }
 }
 

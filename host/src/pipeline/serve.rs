@@ -2,8 +2,8 @@
 //! read at its start until it is told to read them again. Whoever put them there forgot to, or could
 //! not. No file changes here, so there is nothing to journal and nothing to take back.
 
-use super::{Planned, Work, end, prove::Guard, settle};
-use crate::{broker::Identity, cli::progress::Progress, context::Context, enrolment::Enrolment};
+use super::{Planned, Reporter, Stage, Work, end, prove::Guard, settle};
+use crate::{broker::Identity, context::Context, enrolment::Enrolment};
 use ssh_key::HashAlg;
 use std::{collections::BTreeMap, path::Path};
 use warded_lib::{
@@ -128,7 +128,7 @@ pub fn carry_out(
     identity: &Identity,
     work: &Work,
     unserved: &Unserved,
-    progress: &Progress,
+    reporter: &dyn Reporter,
 ) -> Result<Served> {
     let failed = |error: Error, state: &str| {
         // A log that cannot be written must not hide why this failed.
@@ -136,21 +136,21 @@ pub fn carry_out(
         error.or_state(state)
     };
     let unchanged = |error| failed(error, "nothing was changed");
-    progress.stage("looking at sshd as it is");
+    reporter.stage(Stage::Baseline);
     let mut guard = Guard::baseline(context, work).map_err(unchanged)?;
-    progress.stage("proving the result");
+    reporter.stage(Stage::Prove);
     guard.check(work).map_err(unchanged)?;
     guard.prove(work, &unserved.certificates).map_err(unchanged)?;
 
     let _nobody_needs_to_be_there = Shield::up()?;
-    progress.stage("reloading");
+    reporter.stage(Stage::Reload);
     let (systemd, event) = (context.facts.init == Init::Systemd, |kind: EventKind| identity.event(kind));
     let mut reloads = Vec::new();
     for reload in &unserved.reloads {
         let told = settle::reload(&context.log, event, reload, systemd, guard.sshd(), &|| guard.is_as_proved());
         reloads.push((reload.name.to_string(), told.map_err(unchanged)?));
     }
-    progress.stage("proving it live");
+    reporter.stage(Stage::Verify);
     let verified = guard
         .verify(&unserved.certificates)
         .map_err(|error| failed(error, "sshd was reloaded; no file was changed"))?;

@@ -1,6 +1,6 @@
 //! Procedures are a component's exports: a function for each, all of one type.
 
-use crate::components::Granting;
+use crate::sandbox::granting::Granting;
 use std::collections::BTreeSet;
 use warded_lib::{
     error::{Error, Result},

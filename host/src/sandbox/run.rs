@@ -7,8 +7,7 @@ use super::{
 };
 use crate::{
     broker::{Broker, session::Session},
-    components::Granting,
-    sandbox::host::State,
+    sandbox::{granting::Granting, host::State},
 };
 use warded_lib::{
     error::{Error, Result},

@@ -45,7 +45,7 @@ fn what_a_lying_ca_says_is_refused() {
         }
     };
     let run = Some(transaction::next_run(&context.state).unwrap());
-    let request = Request { granting, procedure, settings, confirmed, force: true, run };
+    let request = Request { granting, procedure, settings, confirmed, force: true, run, accepted: None };
     let planned = pipeline::plan(&context, request).unwrap();
     let identity = planned.identity.clone();
     let error = pipeline::carry_out(&context, &identity, Work::of(planned), &Progress::new(true)).unwrap_err();

@@ -73,7 +73,7 @@ fn is_point(key: &EcdsaPublicKey) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ca::testing::Workshop;
+    use crate::machine::keys::testing::Workshop;
     use std::{fs, process::Command};
 
     /// Each list, by the key that it names as a CA, and whether sshd loads it.

@@ -44,7 +44,7 @@ pub fn refuse_lists(staged: &Staged, named: &[String], granted: MayChange<'_>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ca::testing::{TYPES, Workshop};
+    use crate::machine::keys::testing::{TYPES, Workshop};
     use std::{collections::BTreeMap, fs, path::PathBuf};
 
     #[test]

@@ -43,15 +43,21 @@ impl PrivateMachine {
             let what = what.to_owned();
             move |error: std::io::Error| Error::failed(format!("cannot set the demonstration up: {what}")).cause(error)
         };
-        let scratch =
-            tempfile::Builder::new().prefix("warded-demo-").tempdir().map_err(failed("no scratch directory"))?;
+        // Each with the mode that it needs: where the umask lets a group write, Warded would trust none of them.
+        let mode = fs::Permissions::from_mode;
+        let scratch = tempfile::Builder::new()
+            .prefix("warded-demo-")
+            .permissions(mode(0o700))
+            .tempdir()
+            .map_err(failed("no scratch directory"))?;
         // Resolved, because sshd wants a path without links to restart from.
         let directory = scratch.path().canonicalize().map_err(failed("no scratch directory"))?;
         let ssh = directory.join("ssh");
         let port = free_port().map_err(failed("no free port"))?;
         LocalAuthority::init(&directory.join("ca"))?;
         for part in ["ssh", "ssh/sshd_config.d", "policies"] {
-            fs::create_dir(directory.join(part)).map_err(failed(part))?;
+            let made = directory.join(part);
+            fs::create_dir(&made).and_then(|()| fs::set_permissions(&made, mode(0o755))).map_err(failed(part))?;
         }
         let mut config = format!("Include {}/sshd_config.d/*.conf\n", ssh.display());
         for (name, algorithm) in KEYS {

@@ -3,10 +3,11 @@
 use super::{Outcome, private_machine::PrivateMachine};
 use crate::{
     cli::{progress::Progress, undo},
-    components::{self, Granting},
+    components,
     context::Context,
     enrolment::Enrolment,
     pipeline::{self, Done, Planned, Request, Work},
+    sandbox::granting::Granting,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,5 +1,6 @@
 use super::*;
-use crate::ca::testing::{TYPES, Workshop, line};
+use crate::ca::testing::Certifies as _;
+use crate::machine::keys::testing::{TYPES, Workshop, line};
 use proptest::prelude::{any, proptest};
 
 #[test]

@@ -1,10 +1,9 @@
 use super::*;
+use crate::ca::testing::Certifies as _;
 use crate::{
-    ca::{
-        placeholder,
-        testing::{TYPES, Workshop, line},
-    },
+    ca::placeholder,
     error::Exit,
+    machine::keys::testing::{TYPES, Workshop, line},
 };
 use std::{
     collections::BTreeSet,

@@ -226,7 +226,8 @@ fn identifier() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ca::testing::{TYPES, Workshop};
+    use crate::ca::testing::Certifies as _;
+    use crate::machine::keys::testing::{TYPES, Workshop};
     use serde_json::{Value, json};
 
     fn part(token: &Token, at: usize) -> Value {

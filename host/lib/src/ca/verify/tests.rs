@@ -1,7 +1,8 @@
 use super::*;
-use crate::ca::{
-    Principals, now,
-    testing::{TYPES, Workshop},
+use crate::ca::testing::Certifies as _;
+use crate::{
+    ca::{Principals, now},
+    machine::keys::testing::{TYPES, Workshop},
 };
 
 /// Signer, key, options of `ssh-keygen`, and what must be found wrong.

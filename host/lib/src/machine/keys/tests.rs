@@ -1,5 +1,5 @@
 use super::*;
-use crate::ca::testing::{TYPES, Workshop, line};
+use crate::machine::keys::testing::{TYPES, Workshop, line};
 use std::{fs, process::Command};
 
 #[test]
@@ -87,7 +87,7 @@ fn new_keys_are_what_ssh_keygen_takes() {
         assert_eq!(public_of(key.private.as_bytes(), Some(public.as_bytes())).unwrap(), key.public);
         // The private half works, not only the public one.
         fs::write(workshop.path("subject.pub"), &public).unwrap();
-        workshop.certify(algorithm, "subject", &["-h", "-n", "web1"]);
+        workshop.keygen(&["-q", "-s", algorithm, "-I", "an id", "-h", "-n", "web1", "subject.pub"]);
     }
     assert_eq!(generate("ssh-dss", "").unwrap_err().code(), "algorithm");
 }

@@ -1,7 +1,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "ssh-key may add types of keys")]
 
 use super::*;
-use crate::ca::testing::{TYPES, Workshop};
+use crate::machine::keys::testing::{TYPES, Workshop};
 use rsa::signature::Verifier as _;
 use ssh_key::{PublicKey, public::KeyData};
 use std::fs;
