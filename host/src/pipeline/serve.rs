@@ -18,7 +18,7 @@ use warded_lib::{
     },
     machine::{
         facts::Init,
-        services::Reloaded,
+        services::{ReloadFault, Reloaded, Told},
         signals::Shield,
         sshd::{Sshd, effective::major_minor},
     },
@@ -147,8 +147,12 @@ pub fn carry_out(
     let (systemd, event) = (context.facts.init == Init::Systemd, |kind: EventKind| identity.event(kind));
     let mut reloads = Vec::new();
     for reload in &unserved.reloads {
-        let told = settle::reload(&context.log, event, reload, systemd, guard.sshd(), &|| guard.is_as_proved());
-        reloads.push((reload.name.to_string(), told.map_err(unchanged)?));
+        let reloaded = settle::reload(&context.log, event, reload, systemd, guard.sshd(), &|| guard.is_as_proved());
+        let reloaded = reloaded.map_err(|ReloadFault { told, error }| {
+            let before: Vec<&str> = reloads.iter().map(|(name, _): &(String, Reloaded)| name.as_str()).collect();
+            failed(error, &state(reload.name.as_str(), told, &before))
+        })?;
+        reloads.push((reload.name.to_string(), reloaded));
     }
     reporter.stage(Stage::Verify);
     let verified = guard
@@ -156,4 +160,33 @@ pub fn carry_out(
         .map_err(|error| failed(error, "sshd was reloaded; no file was changed"))?;
     end(context, identity, "sshd reads what was on disk")?;
     Ok(Served { reloads, certificates: verified.map(|verified| verified.certificates).unwrap_or_default() })
+}
+
+/// What state the machine is in after a reload failed; `before` are the services that were reloaded before that.
+fn state(service: &str, told: Told, before: &[&str]) -> String {
+    let earlier = if before.is_empty() { String::new() } else { format!("; {} was reloaded", before.join(", ")) };
+    match told {
+        Told::No if before.is_empty() => "nothing was changed".to_owned(),
+        Told::No => format!("no file was changed{earlier}, {service} was not told to reload"),
+        Told::Unknown => format!("no file was changed{earlier}; {service} may have reloaded, or may have ended"),
+        Told::Yes => format!("no file was changed{earlier}; {service} was reloaded"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_says_which_service_was_told() {
+        for (told, before, words) in [
+            (Told::No, &[][..], "nothing was changed"),
+            (Told::No, &["a"], "no file was changed; a was reloaded, ssh was not told to reload"),
+            (Told::Unknown, &[], "no file was changed; ssh may have reloaded, or may have ended"),
+            (Told::Unknown, &["a"], "no file was changed; a was reloaded; ssh may have reloaded, or may have ended"),
+            (Told::Yes, &[], "no file was changed; ssh was reloaded"),
+        ] {
+            assert_eq!(state("ssh", told, before), words);
+        }
+    }
 }

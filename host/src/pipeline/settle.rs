@@ -4,7 +4,7 @@ use warded_lib::{
     audit::{Event, Kind, Log},
     error::Result,
     machine::{
-        services::{self, Reloaded},
+        services::{self, ReloadFault, Reloaded, Told},
         sshd::Sshd,
     },
     transaction::Reload,
@@ -21,14 +21,16 @@ pub fn reload(
     systemd: bool,
     sshd: Option<&Sshd>,
     last_look: &dyn Fn() -> Result<()>,
-) -> Result<Reloaded> {
+) -> Result<Reloaded, ReloadFault> {
     let event = |kind| event(kind).capability("services.reload").need(reload.name.as_str());
     log.append_synced(&event(Kind::Intent))?;
     let outcome = services::reload(&reload.name, &reload.service, systemd, sshd, last_look);
-    let (kind, detail) = match &outcome {
-        Ok(reloaded) => (Kind::Result, reloaded.to_string()),
-        Err(error) => (Kind::Failed, error.message().to_owned()),
-    };
-    log.append_synced(&event(kind).detail(&detail))?;
+    match &outcome {
+        Ok(reloaded) => log
+            .append_synced(&event(Kind::Result).detail(&reloaded.to_string()))
+            .map_err(|error| ReloadFault { told: Told::Yes, error })?,
+        // A log that cannot be written must not hide why the reload failed.
+        Err(fault) => drop(log.append_synced(&event(Kind::Failed).detail(fault.error.message()))),
+    }
     outcome
 }

@@ -190,7 +190,7 @@ impl<'a> Recovery<'a> {
         let deadline = Instant::now() + self.patience;
         let mut pause = Duration::from_millis(100);
         let outcome = loop {
-            match services::reload(&reload.name, &reload.service, self.systemd, sshd, look) {
+            match services::reload(&reload.name, &reload.service, self.systemd, sshd, look).map_err(Error::from) {
                 // Somebody's edit does not pass by itself; that systemd is busy, or no process can be started, does.
                 Err(error) if error.exit() != Exit::Refused && Instant::now() + pause < deadline => {
                     thread::sleep(pause);

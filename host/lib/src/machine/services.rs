@@ -11,6 +11,7 @@ use crate::{
     name::{Name, UnitName},
 };
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// How a reload was carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,6 +47,39 @@ impl std::fmt::Display for Reloaded {
     }
 }
 
+/// A reload that failed.
+#[derive(Debug)]
+pub struct ReloadFault {
+    /// Whether the service was told to reload before that.
+    pub told: Told,
+    /// Why it failed.
+    pub error: Error,
+}
+
+/// Whether a service was told to reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It was not.
+    No,
+    /// The program that tells it failed: the service may have reloaded, or may have ended.
+    Unknown,
+    /// It was.
+    Yes,
+}
+
+/// What fails before a service is told.
+impl From<Error> for ReloadFault {
+    fn from(error: Error) -> Self {
+        Self { told: Told::No, error }
+    }
+}
+
+impl From<ReloadFault> for Error {
+    fn from(fault: ReloadFault) -> Self {
+        fault.error
+    }
+}
+
 /// Reloads a service: through systemd where that manages the running process, else by signal. If it
 /// is sshd, and runs: right after sshd has accepted its configuration and `last_look` has nothing against
 /// that either. An sshd whose socket process 1 has cannot reload (Debian's OpenSSH 9.2 and 10.0: `Cannot
@@ -60,7 +94,7 @@ pub fn reload(
     systemd: bool,
     sshd: Option<&Sshd>,
     last_look: &dyn Fn() -> Result<()>,
-) -> Result<Reloaded> {
+) -> Result<Reloaded, ReloadFault> {
     let listener = sshd.map(Sshd::listener_now).transpose()?.flatten();
     let unit = listener.as_ref().and_then(|listener| unit_of(service, listener));
     if let (Some(sshd), Some(listener)) = (sshd, &listener)
@@ -91,7 +125,9 @@ pub fn reload(
             Some(unit) => reload_unit(unit),
             None => Ok(Reloaded::NotRunning),
         },
-        (None, _) => Err(Error::refused(format!("the policy does not say how to reload {name} on this machine"))),
+        (None, _) => {
+            Err(Error::refused(format!("the policy does not say how to reload {name} on this machine")).into())
+        }
     }
 }
 
@@ -164,35 +200,49 @@ fn is_active(unit: &UnitName) -> bool {
     systemctl(["is-active", "--quiet", unit.as_str()]).is_ok_and(|output| output.succeeded())
 }
 
-fn reload_unit(unit: &UnitName) -> Result<Reloaded> {
-    let output = systemctl(["reload", unit.as_str()])?;
+fn reload_unit(unit: &UnitName) -> Result<Reloaded, ReloadFault> {
+    let program = systemctl_program()?;
+    let output = Program::new(program).args(["reload", unit.as_str()]).run().map_err(unknown)?;
     if output.succeeded() {
         return Ok(Reloaded::Unit { unit: unit.as_str().to_owned() });
     }
-    Err(Error::failed(format!("systemd could not reload {}", unit.as_str()))
-        .cause(crate::text::neutral_lines(output.stderr.trim()))
-        .next(format!("journalctl -u {} -n 20", unit.as_str())))
+    Err(unknown(
+        Error::failed(format!("systemd could not reload {}", unit.as_str()))
+            .cause(crate::text::neutral_lines(output.stderr.trim()))
+            .next(format!("journalctl -u {} -n 20", unit.as_str())),
+    ))
+}
+
+/// A failure of the program that tells a service.
+fn unknown(error: Error) -> ReloadFault {
+    ReloadFault { told: Told::Unknown, error }
 }
 
 /// What systemd keeps count of is forgotten first: after some starts in a row it would start the service
 /// no more, and close the socket (systemd.unit(5), `StartLimitBurst`).
-fn restart_unit(unit: &UnitName) -> Result<Reloaded> {
+fn restart_unit(unit: &UnitName) -> Result<Reloaded, ReloadFault> {
     let unit = unit.as_str();
     let failed = |output: &exec::Output| {
         Error::failed(format!("systemd could not start {unit} anew"))
             .cause(crate::text::neutral_lines(output.stderr.trim()))
             .next(format!("journalctl -u {unit} -n 20"))
     };
-    for command in ["reset-failed", "restart"] {
-        let output = systemctl([command, "--", unit])?;
-        if !output.succeeded() {
-            return Err(failed(&output));
-        }
+    let reset = systemctl(["reset-failed", "--", unit])?;
+    if !reset.succeeded() {
+        return Err(failed(&reset).into());
+    }
+    let program = systemctl_program()?;
+    let restarted = Program::new(program).args(["restart", "--", unit]).run().map_err(unknown)?;
+    if !restarted.succeeded() {
+        return Err(unknown(failed(&restarted)));
     }
     Ok(Reloaded::Restarted { unit: unit.to_owned() })
 }
 
 fn systemctl<const N: usize>(arguments: [&str; N]) -> Result<exec::Output> {
-    let program = exec::find("systemctl").ok_or_else(|| Error::failed("there is no systemctl on this machine"))?;
-    Program::new(program).args(arguments).run()
+    Program::new(systemctl_program()?).args(arguments).run()
+}
+
+fn systemctl_program() -> Result<PathBuf> {
+    exec::find("systemctl").ok_or_else(|| Error::failed("there is no systemctl on this machine"))
 }
