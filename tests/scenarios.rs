@@ -21,5 +21,6 @@ mod secrets;
 mod served;
 mod somebody_elses_sshd;
 mod step_ca;
+mod successor;
 mod terms;
 mod wit_denials;
