@@ -2,7 +2,6 @@
 //! the machine: changes are staged, and carried out after the review.
 
 pub mod authority;
-pub mod block;
 pub mod fact;
 pub mod file;
 pub mod key;

@@ -151,7 +151,7 @@ fn host_key(context: &Context, path: &Path, offered: Option<&Offered>, enrolled:
     match certificate {
         None if enrolled && is_offered => key.problem = Some("no certificate".to_owned()),
         None => {}
-        Some(Err(error)) => key.problem = Some(format!("its certificate {error}")),
+        Some(Err(error)) => key.problem = Some(format!("its certificate is {error}")),
         Some(Ok(certificate)) => {
             key.until = report::until(&certificate);
             key.due = due_at(context, &certificate);

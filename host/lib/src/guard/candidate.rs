@@ -2,7 +2,6 @@
 //! every path of a staged file leads to a private copy of that file.
 
 use super::{
-    directive::with_arguments,
     includes::{ConfigFile, Overlay, Staged, Tree},
     unchanged::{self, Digests},
 };
@@ -13,6 +12,7 @@ use crate::{
         sshd::{Effective, Sshd, Tested, sshd_words},
     },
 };
+use sshd_config::line::with_arguments;
 use std::path::{Path, PathBuf};
 
 /// A staged configuration, ready to be run.

@@ -1,7 +1,8 @@
 //! For whom a configuration is looked at: `sshd -T -C` shows what a `Match` block does only for a
 //! connection that it matches.
 
-use super::{directive::Directive, includes::Tree};
+use super::includes::Tree;
+use sshd_config::line::Directive;
 use std::{collections::BTreeSet, fs};
 
 /// A connection as `sshd -T -C` wants it: `user`, `host`, `addr`, `laddr`, `lport`.

@@ -1,16 +1,16 @@
 //! sshd's configuration as a tree: the main file and whatever its `Include` lines name, nested, read
 //! as they are on the machine or as they would be with some files exchanged.
 
-use super::{
-    directive::Directive,
-    glob::{is_pattern, matches},
-};
 use crate::{
     error::{Error, Result},
     machine::files::MAX_BYTES,
 };
-use sshd_config::include;
 pub use sshd_config::line::directives;
+use sshd_config::{
+    glob::{is_pattern, matches},
+    include,
+    line::Directive,
+};
 use std::{
     collections::BTreeMap,
     fs,

@@ -1,12 +1,13 @@
 //! Which of sshd's keywords a change touches: in its lines, and in what `sshd -T` makes of them.
 //! Both are looked at: a line inside a `Match` shows in `sshd -T` only for those whom it matches.
 
-use super::{directive::Directive, includes::directives};
+use super::includes::directives;
 use crate::{
     machine::sshd::{Effective, effective::canonical},
     text,
 };
 use similar::{Algorithm, DiffTag, capture_diff_slices};
+use sshd_config::line::Directive;
 
 /// The keywords that may change.
 #[derive(Clone, Copy, Debug)]

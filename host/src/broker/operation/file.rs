@@ -1,10 +1,8 @@
 //! `files.*`.
 
-use super::{
-    Failure, Operation,
-    block::{BEGIN, END, outside},
-};
+use super::{Failure, Operation};
 use crate::broker::{granted::Granted, session::Session};
+use sshd_config::block::{BEGIN, END, outside};
 use std::collections::BTreeSet;
 use warded_lib::{
     change_set::staged::After,
@@ -145,7 +143,7 @@ fn only_our_block(session: &mut Session, path: &AbsolutePath, place: &Place, aft
     }
     let before = session.changes.look(place)?.map(|snapshot| snapshot.contents.to_vec()).unwrap_or_default();
     match (outside(&before), outside(after)) {
-        (Some(before), Some(after)) if before == after => Ok(()),
+        (Ok(before), Ok(after)) if before == after => Ok(()),
         _ => Err(Failure::new(
             "unmarked-change",
             format!("{path}: only what stands between `{BEGIN}` and `{END}` may change"),
