@@ -76,9 +76,9 @@ mod tests {
             (SERVICE, format!("{RENEW}certificates = ['beside-key']\n"), &["certificates beside-key"]),
             (SERVICE, format!("{RENEW}facts = ['hostname']\n"), &["facts hostname"]),
             (
-                "[service.ssh]\nsystemd = ['ssh.service', 'reboot.target']\n",
+                "[service.ssh]\nsystemd = ['ssh.service', 'other.service']\n",
                 RENEW.to_owned(),
-                &["services.ssh reload: reboot.target"],
+                &["services.ssh reload: other.service"],
             ),
         ] {
             let found = beyond(&accepted, &policy(service, &renew), &"renew-host".parse().unwrap());
