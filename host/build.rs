@@ -23,6 +23,19 @@ fn main() {
         let code = engine.precompile_component(&component).unwrap_or_else(|error| panic!("{wasm}: {error:#}"));
         fs::write(Path::new(&out).join(format!("{name}.cwasm")), code).expect("OUT_DIR can be written");
     }
+    fs::write(Path::new(&out).join("earlier.rs"), earlier()).expect("OUT_DIR can be written");
     println!("cargo::rerun-if-changed=src/sandbox/engine.rs");
     println!("cargo::rerun-if-changed=../wit");
+}
+
+/// The bundled policies of earlier binaries, as the source of an array of their texts.
+fn earlier() -> String {
+    let directory = Path::new("../policies/earlier");
+    println!("cargo::rerun-if-changed={}", directory.display());
+    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let mut texts: Vec<String> = entries
+        .map(|entry| fs::read_to_string(entry.expect("a directory can be read").path()).expect("a policy is text"))
+        .collect();
+    texts.sort();
+    format!("&{texts:?}")
 }

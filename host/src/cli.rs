@@ -35,7 +35,7 @@ use std::{
 use warded_lib::{
     ca::step,
     error::{Error, Exit},
-    machine::core_dump,
+    machine::{core_dump, exec},
 };
 
 /// SSH certificates on every machine, by sandboxed procedures that are planned, proved and undone.
@@ -179,5 +179,6 @@ pub fn main() -> ExitCode {
 /// Ends the process because a host call does not come back: the thread that would return hangs in it.
 fn hung(error: &Error, json: bool) -> ! {
     Output::new(json).failure(error);
+    exec::end_all();
     process::exit(i32::from(error.exit().code()))
 }

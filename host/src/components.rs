@@ -37,9 +37,9 @@ macro_rules! bundled {
 
 /// What is offered on every machine.
 const OFFERED: [Bundled; 1] = [bundled!("unix")];
-/// Policies that earlier binaries had in them, as machines that were enrolled then accepted them. A bundled policy
-/// that changes leaves its former text here.
-const EARLIER: [&str; 1] = [include_str!("../../policies/earlier/unix-2ebe58b9.toml")];
+/// The texts of `policies/earlier/`: bundled policies of earlier binaries, as machines that were enrolled then
+/// accepted them. `guests/build` puts a text there when it replaces it.
+const EARLIER: &[&str] = include!(concat!(env!("OUT_DIR"), "/earlier.rs"));
 /// What only `warded demo` runs.
 const DEMO: Bundled = bundled!("demo");
 
@@ -51,11 +51,11 @@ pub fn demo() -> Result<Granting> {
     DEMO.load()
 }
 
-/// The policy with these grants that an earlier binary had in it.
-#[must_use]
-pub fn earlier(grants: Digest) -> Option<Policy> {
-    let text = EARLIER.into_iter().find(|text| Digest::of(text.as_bytes()) == grants)?;
-    Policy::parse(text, "an earlier bundled policy").ok()
+/// The bundled policies of earlier binaries, each with the digest of its text.
+pub fn earlier_policies() -> impl Iterator<Item = (Digest, Policy)> {
+    let parse =
+        |text: &&str| Some((Digest::of(text.as_bytes()), Policy::parse(text, "an earlier bundled policy").ok()?));
+    EARLIER.iter().filter_map(parse)
 }
 
 /// The policy of one name. Others may be broken: they do not matter here.

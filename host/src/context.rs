@@ -1,6 +1,6 @@
 //! Everything a command works on, found once: configuration, state, audit, facts, places.
 
-use crate::components;
+use crate::{components, sandbox::granting::Granting};
 use std::{
     io::{self, Write as _},
     path::{Path, PathBuf, absolute},
@@ -17,6 +17,7 @@ use warded_lib::{
     config::{self, Config},
     error::{Error, Exit, Result},
     machine::{
+        exec,
         facts::{Facts, Init},
         files::Root,
         path::AbsolutePath,
@@ -25,7 +26,7 @@ use warded_lib::{
     policy::{condition, pattern::Places},
 };
 
-/// Tells of a host call that does not come back, and ends the process.
+/// Tells of a host call that does not come back, ends what it started, and ends the process.
 #[derive(Clone, Copy, Debug)]
 pub struct OnHang(pub fn(&Error) -> !);
 
@@ -33,6 +34,7 @@ impl Default for OnHang {
     fn default() -> Self {
         Self(|error| {
             drop(writeln!(io::stderr(), "{error}"));
+            exec::end_all();
             process::exit(i32::from(error.exit().code()))
         })
     }
@@ -160,7 +162,7 @@ impl Context {
     ///
     /// # Errors
     /// As [`components::load`].
-    pub fn policies(&self) -> Result<Vec<crate::sandbox::granting::Granting>> {
+    pub fn policies(&self) -> Result<Vec<Granting>> {
         components::load(&self.policies).inspect_err(|error| {
             if error.exit() == Exit::Refused {
                 let notes: Vec<&str> = error.notes().map(|(_, text)| text).collect();

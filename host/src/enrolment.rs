@@ -13,7 +13,7 @@ use warded_lib::{
     error::{Error, Result},
     machine::{path::AbsolutePath, private::StateDir},
     name::Name,
-    policy::{setting::Setting, widening},
+    policy::{file::Policy, setting::Setting, widening},
     transaction::OwnFile,
 };
 
@@ -52,14 +52,14 @@ pub struct Enrolment {
     previous: Option<Box<Self>>,
 }
 
-/// How a policy that is there now stands to the one that was accepted.
+/// How a procedure of a policy that is there now stands to the one that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It is that one.
     Accepted,
-    /// It came with a newer binary, and grants the renewal no more.
+    /// It came with a newer binary, and is granted no more.
     Successor,
-    /// It came with a newer binary, and grants the renewal these as well.
+    /// It came with a newer binary, and is granted these as well.
     Wider(Vec<String>),
     /// Another component.
     OtherComponent,
@@ -68,9 +68,9 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// Whether renewal goes on unattended.
+    /// Whether what was accepted covers it.
     #[must_use]
-    pub fn renews(&self) -> bool {
+    pub fn is_covered(&self) -> bool {
         matches!(self, Self::Accepted | Self::Successor)
     }
 }
@@ -111,16 +111,18 @@ impl Enrolment {
         }
     }
 
-    /// How a policy stands to the one that was accepted.
+    /// How a procedure stands to the policy that was accepted.
     #[must_use]
-    pub fn standing(&self, granting: &Granting) -> Standing {
+    pub fn standing(&self, granting: &Granting, procedure: &Name) -> Standing {
         if (self.component, self.grants) == (granting.digest, granting.grants) {
             return Standing::Accepted;
         }
         let is_bundled = granting.origin == Origin::Bundled && granting.policy.name == self.policy;
-        let accepted = components::earlier(self.grants).filter(|earlier| earlier.component == Some(self.component));
-        match accepted.filter(|_| is_bundled) {
-            Some(accepted) => match widening::beyond(&accepted, &granting.policy, &self.procedure) {
+        let is_accepted = |(grants, policy): &(Digest, Policy)| {
+            is_bundled && *grants == self.grants && policy.component == Some(self.component)
+        };
+        match components::earlier_policies().find(is_accepted) {
+            Some((_, accepted)) => match widening::beyond(&accepted, &granting.policy, procedure) {
                 beyond if beyond.is_empty() => Standing::Successor,
                 beyond => Standing::Wider(beyond),
             },
@@ -200,5 +202,60 @@ impl Enrolment {
 
     fn text(&self) -> Result<Vec<u8>> {
         serde_json::to_vec_pretty(self).map_err(|error| Error::failed("cannot write the enrolment record").cause(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RENEWAL: &str = "renew-host";
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    /// A record of an earlier binary, and the policy that is in this one.
+    fn earlier() -> (Enrolment, Granting) {
+        let granting = components::find("/nonexistent".as_ref(), &name("unix")).unwrap();
+        let (grants, accepted) = components::earlier_policies().next().unwrap();
+        let config = "/etc/ssh/sshd_config".parse().unwrap();
+        let mut record =
+            Enrolment::new(&granting, (name(RENEWAL), 1), Vec::new(), BTreeSet::new(), config, String::new());
+        (record.component, record.grants) = (accepted.component.unwrap(), grants);
+        (record, granting)
+    }
+
+    #[test]
+    fn only_a_bundled_successor_that_is_granted_no_more_is_covered() {
+        let (record, bundled) = earlier();
+        let wider = |procedure: &str| {
+            let mut wider = bundled.clone();
+            let granted = wider.policy.procedures.get_mut(&name(procedure)).unwrap();
+            granted.files.write.push("/etc/cron.d/*".parse().unwrap());
+            wider
+        };
+        let from_a_file = Granting { origin: Origin::File("/etc/warded/policies/unix.toml".into()), ..bundled.clone() };
+        let other_grants = Enrolment { grants: Digest::of(b""), ..record.clone() };
+        let other_component = Enrolment { component: Digest::of(b""), ..record.clone() };
+        let same_component = Enrolment { component: bundled.digest, ..other_grants.clone() };
+        let accepted = Enrolment { grants: bundled.grants, ..same_component.clone() };
+        let beyond = || Standing::Wider(vec!["files.write /etc/cron.d/*".to_owned()]);
+        for (record, granting, procedure, standing) in [
+            (&accepted, &bundled, RENEWAL, Standing::Accepted),
+            (&record, &bundled, RENEWAL, Standing::Successor),
+            (&record, &bundled, "rekey-host", Standing::Successor),
+            (&record, &wider(RENEWAL), RENEWAL, beyond()),
+            // What another procedure is granted does not matter to the renewal, and the reverse.
+            (&record, &wider("rekey-host"), RENEWAL, Standing::Successor),
+            (&record, &wider("rekey-host"), "rekey-host", beyond()),
+            (&record, &from_a_file, RENEWAL, Standing::OtherComponent),
+            (&other_grants, &bundled, RENEWAL, Standing::OtherComponent),
+            (&other_component, &bundled, RENEWAL, Standing::OtherComponent),
+            (&same_component, &bundled, RENEWAL, Standing::OtherGrants),
+        ] {
+            assert_eq!(record.standing(granting, &name(procedure)), standing);
+            assert_eq!(standing.is_covered(), matches!(standing, Standing::Accepted | Standing::Successor));
+        }
     }
 }

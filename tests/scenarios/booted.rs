@@ -112,6 +112,27 @@ fn a_reload_that_systemd_refuses_takes_the_run_back_and_is_told_again() {
     serves(&machine);
 }
 
+/// OpenSSH 10 serves a new certificate only after a reload, so the renewal is that reload alone.
+#[test]
+fn a_renewal_that_only_reloads_says_whether_sshd_was_told() {
+    let Some(machine) = Booted::start("trixie", "ssh.service") else { return };
+    machine.warded(CERTIFY).ends(0);
+    drop_in(&machine, "ssh.service", BUSY);
+    let sign = "ssh-keygen -q -s /root/ca/host_ca -I web1 -h -n web1.example.org -V -1m:+30d";
+    machine.shell(&format!("{sign} /etc/ssh/ssh_host_ed25519_key.pub && touch /root/busy")).ends(0);
+    let old = files(&machine);
+    let renew = machine.warded("renew").ends(1);
+    let words =
+        ["systemd could not reload ssh.service", "no file was changed; ssh may have reloaded, or may have ended"];
+    assert!(!renew.stderr.contains("nothing was changed"), "{}", renew.stderr);
+    renew.says(&words);
+    is_as(&machine, &old);
+    serves(&machine);
+    machine.shell("rm /root/busy").ends(0);
+    machine.warded("renew").ends(0);
+    serves_certificates(&machine);
+}
+
 #[test]
 fn an_sshd_whose_socket_process_1_has_is_started_anew() {
     for suite in ["bookworm", "trixie"] {

@@ -10,6 +10,8 @@ pub mod keys;
 pub mod login;
 pub mod path;
 pub mod private;
+#[cfg(test)]
+pub(crate) mod root_only;
 pub mod scratch;
 pub mod service;
 pub mod services;

@@ -8,7 +8,7 @@ pub const NEED_BYTES: usize = 300;
 pub const FAILURE_BYTES: usize = 2_000;
 /// Bytes of the audit log that one run's calls may fill.
 pub const RECORD_BYTES: usize = 7 << 20;
-/// Characters of such a line; the rest is cut.
+/// Characters of a line that a guest says; the rest is cut.
 pub const LINE_CHARACTERS: usize = 1_000;
 
 /// A guest that went beyond one of these.

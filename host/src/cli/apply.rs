@@ -18,6 +18,7 @@ use crate::{
         self, Done, Planned, Request, Work, certify,
         serve::{self, Unserved},
     },
+    sandbox::granting::Granting,
 };
 use clap::Args;
 use std::collections::BTreeSet;
@@ -222,23 +223,24 @@ impl ProcedureArgs {
         Ok(Self { procedure: name.parse()?, set: Vec::new(), policy: None })
     }
 
-    /// Runs the procedure. If the machine was enrolled on these very grants: for the names that were
+    /// Runs the procedure. If what was accepted at the enrolment covers it: for the names that were
     /// confirmed then, where it is the renewal or has no way to be told names; with the settings of
     /// then, where it is the renewal and none are given.
     fn plan<'a>(
         &self,
         context: &Context,
-        policies: &'a [crate::sandbox::granting::Granting],
+        policies: &'a [Granting],
         output: Output,
         run: Option<u64>,
     ) -> Result<Planned<'a>> {
         let granting = components::choose(policies, self.procedure.as_str(), self.policy.as_ref(), context)?;
         let mut settings = self.set.clone();
-        let mut confirmed = BTreeSet::new();
+        let (mut confirmed, mut accepted) = (BTreeSet::new(), None);
         if let Some(enrolment) = Enrolment::load(&context.state)?
             && enrolment.policy == granting.policy.name
-            && enrolment.standing(granting).renews()
+            && enrolment.standing(granting, &self.procedure).is_covered()
         {
+            accepted = Some(enrolment.component).filter(|accepted| *accepted != granting.digest);
             let is_renewal = enrolment.procedure == self.procedure;
             if settings.is_empty() && is_renewal {
                 settings = enrolment.settings;
@@ -251,15 +253,7 @@ impl ProcedureArgs {
         progress.say("running the procedure");
         pipeline::plan(
             context,
-            Request {
-                granting,
-                procedure: self.procedure.clone(),
-                settings,
-                confirmed,
-                force: false,
-                run,
-                accepted: None,
-            },
+            Request { granting, procedure: self.procedure.clone(), settings, confirmed, force: false, run, accepted },
         )
     }
 }

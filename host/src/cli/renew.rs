@@ -92,33 +92,41 @@ fn tell(output: Output, procedure: &str, review: &Review, messages: &[Message], 
     output.object(&DoneObject::new("warded.renew/1", procedure, review, messages, done))
 }
 
+/// What a person does about a policy that nobody accepted.
+pub(super) const ACCEPT: &str = "warded apply certify-host: it shows what the new one does, and asks";
+
 /// The policy that the machine renews with: the one that was accepted when it was enrolled, or its
 /// successor in a newer binary; for that sshd, with that CA.
 fn enrolled(context: &Context, enrolment: &Enrolment) -> Result<Granting> {
     let granting = components::find(&context.policies, &enrolment.policy)?;
-    match unrenewable(context, enrolment, &granting) {
+    match obstacle(context, enrolment, &granting) {
         None => Ok(granting),
-        Some(error) => Err(error.state("nothing was changed")),
+        Some(Obstacle { message, cause }) => {
+            Err(Error::refused(message).cause(cause).state("nothing was changed").next(ACCEPT))
+        }
     }
 }
 
-/// Why this machine is not renewed with that policy, if it is not.
-pub(super) fn unrenewable(context: &Context, enrolment: &Enrolment, granting: &Granting) -> Option<Error> {
-    let refused = |what: &str, cause: String| {
-        Some(
-            Error::refused(format!("this machine was enrolled with {what}, and nobody has accepted this one"))
-                .cause(cause)
-                .next("warded apply certify-host: it shows what the new one does, and asks"),
-        )
+/// Why a machine is not renewed.
+pub(super) struct Obstacle {
+    pub(super) message: String,
+    pub(super) cause: String,
+}
+
+/// What the machine was enrolled with and is not so any more, if there is anything.
+pub(super) fn obstacle(context: &Context, enrolment: &Enrolment, granting: &Granting) -> Option<Obstacle> {
+    let obstacle = |what: &str, cause: String| {
+        let message = format!("this machine was enrolled with {what}, and nobody has accepted this one");
+        Some(Obstacle { message, cause })
     };
     let differs = |what: &str, enrolled: &dyn Display, now: &dyn Display| {
-        refused(&format!("another {what}"), format!("enrolled: {enrolled}\nnow:      {now}"))
+        obstacle(&format!("another {what}"), format!("enrolled: {enrolled}\nnow:      {now}"))
     };
-    match enrolment.standing(granting) {
+    match enrolment.standing(granting, &enrolment.procedure) {
         Standing::Accepted | Standing::Successor => {}
         Standing::Wider(beyond) => {
             let cause = format!("policy {} now also asks for: {}", enrolment.policy, beyond.join(", "));
-            return refused("narrower grants", cause);
+            return obstacle("narrower grants", cause);
         }
         Standing::OtherComponent => return differs("component", &enrolment.component, &granting.digest),
         Standing::OtherGrants => return differs("grants", &enrolment.grants, &granting.grants),

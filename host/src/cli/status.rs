@@ -121,13 +121,17 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
 
 /// Why `renew` would refuse to renew this machine, if it would.
 fn unrenewed(context: &Context, enrolled: &Enrolment) -> Option<String> {
-    let error = match components::find(&context.policies, &enrolled.policy) {
-        Ok(granting) => renew::unrenewable(context, enrolled, &granting)?,
-        Err(error) => error,
+    let (message, cause) = match components::find(&context.policies, &enrolled.policy) {
+        Ok(granting) => {
+            let renew::Obstacle { message, cause } = renew::obstacle(context, enrolled, &granting)?;
+            (message, format!("{cause}; {}", renew::ACCEPT))
+        }
+        Err(error) => {
+            let notes: Vec<&str> = error.notes().map(|(_, text)| text).collect();
+            (error.message().to_owned(), notes.join("; "))
+        }
     };
-    let notes: Vec<String> =
-        error.notes().map(|(label, text)| format!("{label}: {}", text.replace('\n', "; "))).collect();
-    Some(format!("renewal is refused: {} ({})", error.message(), notes.join("; ")))
+    Some(format!("renew would refuse: {message} ({})", cause.replace('\n', "; ")))
 }
 
 /// What there is to say about one host key; none where it cannot be read.

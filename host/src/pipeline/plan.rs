@@ -21,7 +21,7 @@ use warded_lib::{
     change_set::review::Review,
     digest::Digest,
     error::{Error, Result},
-    machine::{exec, sshd::Sshd},
+    machine::sshd::Sshd,
     name::Name,
     policy::{
         authorize::Circumstances,
@@ -165,7 +165,6 @@ fn overdue(context: &Context, identity: &Identity) -> impl Fn(&'static str) + Se
         .next(next);
         let event = identity.event(EventKind::Ended).capability(capability).detail(error.message());
         record_in_time(&log, event, RECORD);
-        exec::end_all();
         (on_hang.0)(&error)
     }
 }

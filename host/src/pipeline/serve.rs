@@ -142,7 +142,7 @@ pub fn carry_out(
     guard.check(work).map_err(unchanged)?;
     guard.prove(work, &unserved.certificates).map_err(unchanged)?;
 
-    let _nobody_needs_to_be_there = Shield::up()?;
+    let _signals_held = Shield::up().map_err(unchanged)?;
     reporter.stage(Stage::Reload);
     let (systemd, event) = (context.facts.init == Init::Systemd, |kind: EventKind| identity.event(kind));
     let mut reloads = Vec::new();
@@ -158,19 +158,24 @@ pub fn carry_out(
     let verified = guard
         .verify(&unserved.certificates)
         .map_err(|error| failed(error, "sshd was reloaded; no file was changed"))?;
-    end(context, identity, "sshd reads what was on disk")?;
+    end(context, identity, "sshd reads what was on disk")
+        .map_err(|error| error.or_state("no file was changed; sshd was reloaded, and serves what is on disk"))?;
     Ok(Served { reloads, certificates: verified.map(|verified| verified.certificates).unwrap_or_default() })
 }
 
 /// What state the machine is in after a reload failed; `before` are the services that were reloaded before that.
 fn state(service: &str, told: Told, before: &[&str]) -> String {
-    let earlier = if before.is_empty() { String::new() } else { format!("; {} was reloaded", before.join(", ")) };
-    match told {
-        Told::No if before.is_empty() => "nothing was changed".to_owned(),
-        Told::No => format!("no file was changed{earlier}, {service} was not told to reload"),
-        Told::Unknown => format!("no file was changed{earlier}; {service} may have reloaded, or may have ended"),
-        Told::Yes => format!("no file was changed{earlier}; {service} was reloaded"),
+    let mut parts = vec!["no file was changed".to_owned()];
+    if !before.is_empty() {
+        parts.push(format!("reloaded: {}", before.join(", ")));
     }
+    parts.push(match told {
+        Told::No if before.is_empty() => return "nothing was changed".to_owned(),
+        Told::No => format!("not told to reload: {service}"),
+        Told::Unknown => format!("{service} may have reloaded, or may have ended"),
+        Told::Yes => format!("{service} was reloaded"),
+    });
+    parts.join("; ")
 }
 
 #[cfg(test)]
@@ -181,9 +186,13 @@ mod tests {
     fn the_state_says_which_service_was_told() {
         for (told, before, words) in [
             (Told::No, &[][..], "nothing was changed"),
-            (Told::No, &["a"], "no file was changed; a was reloaded, ssh was not told to reload"),
+            (Told::No, &["a"], "no file was changed; reloaded: a; not told to reload: ssh"),
             (Told::Unknown, &[], "no file was changed; ssh may have reloaded, or may have ended"),
-            (Told::Unknown, &["a"], "no file was changed; a was reloaded; ssh may have reloaded, or may have ended"),
+            (
+                Told::Unknown,
+                &["a", "b"],
+                "no file was changed; reloaded: a, b; ssh may have reloaded, or may have ended",
+            ),
             (Told::Yes, &[], "no file was changed; ssh was reloaded"),
         ] {
             assert_eq!(state("ssh", told, before), words);

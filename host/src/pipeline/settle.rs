@@ -26,9 +26,11 @@ pub fn reload(
     log.append_synced(&event(Kind::Intent))?;
     let outcome = services::reload(&reload.name, &reload.service, systemd, sshd, last_look);
     match &outcome {
-        Ok(reloaded) => log
-            .append_synced(&event(Kind::Result).detail(&reloaded.to_string()))
-            .map_err(|error| ReloadFault { told: Told::Yes, error })?,
+        Ok(reloaded) => {
+            let told = if *reloaded == Reloaded::NotRunning { Told::No } else { Told::Yes };
+            log.append_synced(&event(Kind::Result).detail(&reloaded.to_string()))
+                .map_err(|error| ReloadFault { told, error })?;
+        }
         // A log that cannot be written must not hide why the reload failed.
         Err(fault) => drop(log.append_synced(&event(Kind::Failed).detail(fault.error.message()))),
     }

@@ -1,4 +1,5 @@
 //! Many servers, or one asked for many host keys, a few at a time.
+#![expect(clippy::disallowed_methods, reason = "connects to the SSH servers that are surveyed")]
 
 use super::{
     algorithm::HostKeyAlgorithm,

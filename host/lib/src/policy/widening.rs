@@ -1,6 +1,6 @@
 //! Whether a policy lets a procedure do more than another one did.
 
-use super::file::{CertificateGrant, KeyGrant, Policy, ServiceOperation};
+use super::file::{CertificateGrant, KeyGrant, LogLevel, Policy, ServiceOperation};
 use crate::{
     machine::service::{Direct, Service},
     name::{Name, UnitName},
@@ -31,6 +31,10 @@ fn grants(policy: &Policy, procedure: &Name) -> BTreeSet<String> {
     all.extend(granted.files.write.iter().map(|pattern| format!("files.write {pattern}")));
     all.extend(granted.sshd.effective.then(|| "sshd.effective".to_owned()));
     all.extend(granted.sshd.keywords.iter().map(|keyword| format!("sshd.keywords {}", keyword.as_str())));
+    all.extend(granted.log.iter().map(|level| match level {
+        LogLevel::Info => "log info".to_owned(),
+        LogLevel::Warn => "log warn".to_owned(),
+    }));
     for (name, operations) in &granted.services {
         let ways = policy.services.get(name).map(ways).unwrap_or_default();
         for ServiceOperation::Reload in operations {
@@ -75,6 +79,7 @@ mod tests {
             (SERVICE, format!("{RENEW}keys = ['sshd-host-keys']\n"), &["keys sshd-host-keys"]),
             (SERVICE, format!("{RENEW}certificates = ['beside-key']\n"), &["certificates beside-key"]),
             (SERVICE, format!("{RENEW}facts = ['hostname']\n"), &["facts hostname"]),
+            (SERVICE, format!("{RENEW}log = ['warn']\n"), &["log warn"]),
             (
                 "[service.ssh]\nsystemd = ['ssh.service', 'other.service']\n",
                 RENEW.to_owned(),

@@ -194,13 +194,7 @@ mod tests {
 
     #[test]
     fn nobody_can_keep_root_from_a_directory_by_locking_it() {
-        if !rustix::process::geteuid().is_root() {
-            assert_eq!(
-                std::env::var("WARDED_SKIP_MISSING").as_deref(),
-                Ok("1"),
-                "only root can lock what others cannot: run this as root, or set WARDED_SKIP_MISSING=1"
-            );
-            eprintln!("skipped: lock what others cannot: not root");
+        if crate::machine::root_only::is_skipped("nobody_can_keep_root_from_a_directory_by_locking_it") {
             return;
         }
         let (scratch, place) = directory();

@@ -19,13 +19,7 @@ fn fill(directory: &Path, room: usize) -> PathBuf {
 /// This very test program once more, with mounts of its own, for the test below.
 #[test]
 fn a_full_disk_of_its_own() {
-    if !rustix::process::geteuid().is_root() {
-        assert_eq!(
-            std::env::var("WARDED_SKIP_MISSING").as_deref(),
-            Ok("1"),
-            "only root can make a file system: run this as root, or set WARDED_SKIP_MISSING=1"
-        );
-        eprintln!("skipped: make a file system: not root");
+    if crate::machine::root_only::is_skipped("a_full_disk_of_its_own") {
         return;
     }
     let place = tempfile::tempdir().unwrap();
