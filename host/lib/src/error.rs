@@ -137,6 +137,12 @@ impl Error {
         self.note("next", text)
     }
 
+    /// Adds what to do, unless that is said already.
+    #[must_use]
+    pub fn or_next(self, text: impl fmt::Display) -> Self {
+        if self.notes.iter().any(|(label, _)| *label == "next") { self } else { self.next(text) }
+    }
+
     fn note(mut self, label: &'static str, text: impl fmt::Display) -> Self {
         self.notes.push((label, text.to_string()));
         self

@@ -7,6 +7,7 @@
 
 mod afterwards;
 mod commit;
+mod fold;
 mod in_use;
 mod interruption;
 mod journal;
@@ -16,6 +17,7 @@ mod recover;
 mod retain;
 mod roll_back;
 mod run_directory;
+mod series;
 mod temporary;
 mod undo;
 
@@ -40,7 +42,7 @@ use crate::{
 use lock::Locks;
 use run_directory::Run;
 use serde::{Deserialize, Serialize};
-use std::{fmt, path::PathBuf};
+use std::{fmt, ops::RangeInclusive, path::PathBuf};
 use temporary::Prepared;
 use zeroize::Zeroizing;
 
@@ -130,6 +132,25 @@ pub struct RunIdentity {
     /// The run that this one takes back, if it is an undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<u64>,
+    /// The oldest of them, if this one takes back several; `undoes` is the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down_to: Option<u64>,
+}
+
+impl RunIdentity {
+    /// The numbers of the runs that this one takes back, if it is an undo.
+    #[must_use]
+    pub fn undone(&self) -> Option<RangeInclusive<u64>> {
+        let newest = self.undoes?;
+        Some(self.down_to.unwrap_or(newest)..=newest)
+    }
+
+    /// The same run, as one that takes those back.
+    #[must_use]
+    pub fn undoing(self, runs: &RangeInclusive<u64>) -> Self {
+        let (oldest, newest) = (*runs.start(), *runs.end());
+        Self { undoes: Some(newest), down_to: (oldest != newest).then_some(oldest), ..self }
+    }
 }
 
 impl fmt::Display for RunIdentity {

@@ -25,6 +25,9 @@ use warded_lib::{
 
 #[derive(Debug, Args)]
 pub(super) struct Undo {
+    /// Take back this run and all since, in one step; their numbers are in the audit log
+    #[arg(long, value_name = "RUN")]
+    down_to: Option<u64>,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -39,19 +42,28 @@ impl Undo {
         context.may_change("undo")?;
         self.confirm.check(context, output)?;
         recover::first(context, output)?;
-        let Some(undo) = transaction::undo_changes(&context.state, &context.root).map_err(Error::from)? else {
+        let Some(undo) = transaction::undo_changes(&context.state, &context.root, self.down_to).map_err(Error::from)?
+        else {
             output.line("There is nothing to undo.")?;
             output.object(&serde_json::json!({ "schema": "warded.undo/1", "run": null, "undoes": null }))?;
             return Ok(Exit::Done);
         };
-        let undone = undo.run.clone();
+        let (runs, earlier) = (undo.runs(), undo.earlier);
         let shown = review::Review {
             files: undo.changes.iter().map(entry).collect(),
             reloads: undo.reloads.iter().map(|reload| review::Reloading::of(&reload.name, &reload.service)).collect(),
         };
-        output.line(format!("Taking back {undone}"))?;
+        output.line(title(&undo))?;
         report::review(output, &shown)?;
-        if !self.yes && !confirm(&format!("Take {} back?", count(shown.files.len(), "file")))? {
+        for path in &undo.as_before {
+            output.line(format!("= {path}   as before already"))?;
+        }
+        let as_before: Vec<String> = undo.as_before.iter().map(ToString::to_string).collect();
+        let question = match shown.files.len() {
+            0 => "No file has to change. Count the run as undone?".to_owned(),
+            files => format!("Take {} back?", count(files, "file")),
+        };
+        if !self.yes && !confirm(&question)? {
             output.note("Nothing was changed.");
             return Err(Error::quiet(Exit::Failed));
         }
@@ -60,16 +72,35 @@ impl Undo {
             may_lose_logins: self.risk.lose_ssh(),
             may_replace_host_keys: self.risk.replace_host_keys(),
         };
-        let done = carry_out(context, undo, &terms, &Progress::new(output.json))?;
+        let done =
+            carry_out(context, undo, &terms, &Progress::new(output.json)).map_err(|error| way_on(error, earlier))?;
         // It is done, whether anybody reads of it or not.
-        drop(output.line(format!("Undone: {} as before.", count(shown.files.len(), "file"))));
+        drop(output.line(format!("Undone: {} as before.", count(shown.files.len() + as_before.len(), "file"))));
         done.confirm_lines().into_iter().for_each(|line| drop(output.line(line)));
         drop(output.object(&serde_json::json!({
-            "schema": "warded.undo/1", "run": done.run, "undoes": undone.run, "files": shown.files,
+            "schema": "warded.undo/1", "run": done.run, "undoes": runs.end(), "down_to": runs.start(), "files": shown.files,
+            "as_before": as_before,
             "left_alone": done.left_alone.iter().map(report::LeftObject::from).collect::<Vec<_>>(),
             "confirm_until": done.confirm.map(|confirm| confirm.until),
         })));
         Ok(Exit::Done)
+    }
+}
+
+fn title(undo: &Changes) -> String {
+    match &undo.newest {
+        None => format!("Taking back {}", undo.run),
+        Some(newest) => format!("Taking back {newest} and all before it, down to {}", undo.run),
+    }
+}
+
+/// What an operator can do about a state that the guard refuses to restore.
+fn way_on(error: Error, earlier: Option<u64>) -> Error {
+    match earlier.filter(|_| error.exit() == Exit::Refused) {
+        None => error.or_next("put the cause in order, then run this again"),
+        Some(run) => error.next(format!(
+            "to go back to the state before run {run}, without restoring this one in between: warded undo --down-to {run}"
+        )),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Planned;
 use crate::broker::Identity;
 use jiff::{SignedDuration, Timestamp};
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf};
 use warded_lib::{
     ca::Certificate,
     change_set::{
@@ -35,7 +35,7 @@ pub struct Work {
     /// The configuration that sshd's answers to the procedure were about.
     pub configuration: Option<Digests>,
     keywords: Vec<String>,
-    undoes: Option<u64>,
+    undoes: Option<RangeInclusive<u64>>,
 }
 
 #[derive(Debug)]
@@ -72,6 +72,7 @@ impl Work {
     #[must_use]
     pub fn undoing(undo: Undo) -> Self {
         Self {
+            undoes: Some(undo.runs()),
             source: Source::Undo(undo.changes),
             certificates: BTreeMap::new(),
             reloads: undo.reloads,
@@ -81,7 +82,6 @@ impl Work {
             may_replace_host_keys: false,
             configuration: None,
             keywords: Vec::new(),
-            undoes: Some(undo.run.run),
         }
     }
 
@@ -223,13 +223,18 @@ impl Work {
     /// It was planned as one that changes nothing.
     pub fn run_identity(&self, identity: &Identity) -> Result<RunIdentity> {
         let run = identity.run.ok_or_else(|| Error::failed("a run without a number cannot change anything"))?;
-        Ok(RunIdentity {
+        let identity = RunIdentity {
             run,
             policy: identity.policy.to_string(),
             component: identity.component,
             procedure: identity.procedure.to_string(),
             started: Timestamp::now(),
-            undoes: self.undoes,
+            undoes: None,
+            down_to: None,
+        };
+        Ok(match &self.undoes {
+            Some(runs) => identity.undoing(runs),
+            None => identity,
         })
     }
 

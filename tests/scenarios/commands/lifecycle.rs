@@ -71,6 +71,55 @@ fn undo_does_not_lose_an_edit() {
     machine.serves_certificates();
 }
 
+/// Somebody has taken Warded out by hand.
+#[test]
+fn undo_takes_what_is_as_before_for_done() {
+    let machine = Machine::start();
+    let first = machine.tree();
+    machine.certify();
+    fs::remove_file(machine.path("ssh/sshd_config.d/50-warded.conf")).unwrap();
+    let undone = machine.warded(["undo", "--yes"]).ends(0).stdout;
+    assert!(undone.contains("50-warded.conf   as before already\n"), "{undone}");
+    assert!(undone.contains(&format!("Undone: {} files as before.", KEYS.len() + 1)), "{undone}");
+    assert_eq!(first, machine.tree());
+    machine.certify();
+    for file in machine.tree().into_keys().filter(|file| !first.contains_key(file)) {
+        fs::remove_file(file).unwrap();
+    }
+    let undone = machine.warded(["undo", "--yes", "--json"]).ends(0).object("warded.undo/1");
+    assert_eq!(
+        (undone["files"].as_array().unwrap().len(), undone["as_before"].as_array().unwrap().len()),
+        (0, KEYS.len() + 1)
+    );
+    assert_eq!(first, machine.tree());
+    machine.warded(["renew"]).ends(2).says(&["not enrolled"]);
+    assert!(machine.warded(["undo", "--yes", "--json"]).ends(0).object("warded.undo/1")["undoes"].is_null());
+}
+
+/// The certificates before the renewal are of keys that are gone: sshd would complain of them. The state
+/// before that can be restored all the same.
+#[test]
+fn keys_made_anew_do_not_bar_the_runs_before() {
+    let machine = Machine::start();
+    let first = machine.tree();
+    machine.certify();
+    for name in KEYS {
+        let key = machine.path(&format!("ssh/ssh_host_{name}_key"));
+        fs::remove_file(&key).unwrap();
+        Run::of(Command::new("ssh-keygen").args(["-q", "-t", name, "-N", "", "-f"]).arg(&key)).ends(0);
+    }
+    reload(&machine);
+    machine.warded(["renew"]).ends(0);
+    let renewed = machine.tree();
+    machine.warded(["undo", "--yes"]).ends(5).says(&["No matching private key", "warded undo --down-to 1"]);
+    assert_eq!(renewed, machine.tree());
+    let undone = machine.warded(["undo", "--yes", "--down-to", "1", "--json"]).ends(0).object("warded.undo/1");
+    assert_eq!((&undone["undoes"], &undone["down_to"]), (&2.into(), &1.into()));
+    assert_eq!(machine.tree().keys().collect::<Vec<_>>(), first.keys().collect::<Vec<_>>());
+    machine.warded(["renew"]).ends(2).says(&["not enrolled"]);
+    machine.warded(["undo", "--yes", "--down-to", "1"]).ends(2).says(&["run 1 cannot be undone", "none"]);
+}
+
 #[test]
 fn nothing_is_changed_without_a_yes() {
     let machine = Machine::start();

@@ -68,6 +68,9 @@ pub struct Journal {
     /// Until when it has to be confirmed; none: it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<Confirm>,
+    /// The newest of the later runs that were folded into this one (`fold.rs`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folded: Option<u64>,
     /// What it changes, in the order of the commit.
     pub entries: Vec<Entry>,
 }
@@ -92,6 +95,9 @@ pub struct Entry {
     pub before: Option<Version>,
     /// What is to be there; none: nothing. A copy is in `new/`.
     pub after: Option<Version>,
+    /// The number of its copies there; none: its place among the entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<usize>,
 }
 
 /// A file as it was, or is to be.
@@ -114,7 +120,16 @@ impl Journal {
     pub(super) fn new(run: &RunIdentity, changes: &[Prepared], afterwards: &Afterwards) -> Self {
         let Afterwards { reloads, sshd, confirm, own: _ } = afterwards.clone();
         let entries = changes.iter().map(Entry::new).collect();
-        Self { schema: SCHEMA.to_owned(), run: run.clone(), state: State::Prepared, reloads, sshd, confirm, entries }
+        Self {
+            schema: SCHEMA.to_owned(),
+            run: run.clone(),
+            state: State::Prepared,
+            reloads,
+            sshd,
+            confirm,
+            folded: None,
+            entries,
+        }
     }
 
     /// Until when the run can be confirmed, for a person; a dash where nobody has to.
@@ -147,7 +162,23 @@ impl Entry {
             order: *order,
             before: prepared.old_version(),
             after: prepared.new_version(),
+            copies: None,
         }
+    }
+
+    /// The number of its copies, if it stands at `index` among the entries.
+    pub(super) fn copies(&self, index: usize) -> usize {
+        self.copies.unwrap_or(index)
+    }
+
+    pub(super) fn is_of_same_file(&self, other: &Self) -> bool {
+        (&self.at.directory, &self.name) == (&other.at.directory, &other.name)
+    }
+
+    /// Whether it began with what an earlier run had left.
+    pub(super) fn continues(&self, earlier: &Self) -> bool {
+        let digest = |version: &Option<Version>| version.as_ref().map(|version| version.digest);
+        digest(&self.before) == digest(&earlier.after)
     }
 
     /// Finds the file's place and the temporary file's again; none where a directory is gone.

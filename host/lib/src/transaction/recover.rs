@@ -49,6 +49,16 @@ pub fn interrupted(state: &StateDir) -> Result<Option<Journal>> {
     runs.none()
 }
 
+/// A run that a process works on.
+pub(super) fn at_work(state: &StateDir) -> Result<Option<Journal>> {
+    for run in Runs::look(state)?.readable {
+        if !run.journal().is_final() && run.is_running()? {
+            return Ok(Some(run.into_journal()));
+        }
+    }
+    Ok(None)
+}
+
 /// The run that waits for its confirmation, watched. Changes nothing.
 ///
 /// # Errors

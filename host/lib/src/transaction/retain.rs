@@ -1,33 +1,36 @@
-//! How long old copies are kept. They may be private keys, so not for ever.
+//! How long runs and their old copies are kept. Copies may be private keys, so not for ever.
 
 use super::{
     LeftAlone,
-    journal::State,
+    fold::fold,
+    interruption,
     roll_back::untidy,
     run_directory::{Run, numbers},
+    series::Series,
 };
 use crate::{error::Result, machine::private::StateDir};
 
-/// The newest runs that can be undone.
+/// How many runs can be undone one by one; those before are one more step.
 pub(super) const RUNS_KEPT: usize = 20;
 
-/// Removes what belongs to runs older than the newest [`RUNS_KEPT`] kept ones, and to runs that
-/// never began.
+/// Folds runs beyond [`RUNS_KEPT`] into one, and removes runs that never began, and those that are of no
+/// more use for an undo, but for the newest.
 pub(super) fn prune(state: &StateDir) -> Result<()> {
     discard_unbegun(state)?;
-    let mut kept = 0_usize;
-    for number in numbers(state)? {
-        let Some(run) = Run::look(state, number)? else { continue };
-        if kept >= RUNS_KEPT {
-            // Not one that was interrupted: that still has to be taken back.
-            if run.journal().is_final() {
-                run.remove(state)?;
-            }
-        } else if run.journal().state == State::Kept {
-            kept += 1;
-        }
+    let Series { mut undoable, spent, folded, fault } = Series::look(state)?;
+    if let Some(fault) = fault {
+        return Err(fault);
     }
-    Ok(())
+    folded.into_iter().try_for_each(|run| run.remove(state))?;
+    while undoable.len() > RUNS_KEPT
+        && let (Some(oldest), Some(next)) = (undoable.pop(), undoable.pop())
+    {
+        fold(state, oldest.journal().run.run, next.journal().run.run)?;
+        interruption::point("folded");
+        undoable.push(oldest);
+    }
+    // A run before its undo: else it would count as one that can be undone.
+    spent.into_iter().skip(RUNS_KEPT).rev().try_for_each(|run| run.remove(state))
 }
 
 /// The same, where that is no reason to fail: the next run tries again.

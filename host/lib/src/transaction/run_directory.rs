@@ -17,7 +17,12 @@ use crate::{
         private::{StateDir, StateLock},
     },
 };
-use std::{path::Path, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 use zeroize::Zeroizing;
 
 /// Locked by whoever sees to it that the run is taken back if it has to be.
@@ -151,12 +156,55 @@ impl Run {
 
     /// A file as it was before, from its copy.
     pub(super) fn old(&self, index: usize) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        self.directory.read(&format!("old/{index}"))
+        self.old_copy(self.copies(index))
+    }
+
+    /// The copy with that number.
+    pub(super) fn old_copy(&self, number: usize) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        self.directory.read(&format!("old/{number}"))
+    }
+
+    /// Where the copy of a file as it was before is.
+    pub(super) fn old_path(&self, index: usize) -> PathBuf {
+        self.path().join(format!("old/{}", self.copies(index)))
     }
 
     /// A file as the run left it, from its copy.
     pub(super) fn left(&self, index: usize) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        self.directory.read(&format!("new/{index}"))
+        self.directory.read(&format!("new/{}", self.copies(index)))
+    }
+
+    fn copies(&self, index: usize) -> usize {
+        self.journal.entries.get(index).map_or(index, |entry| entry.copies(index))
+    }
+
+    /// Stores copies under a number that the journal does not name yet.
+    pub(super) fn store_copies(&self, number: usize, old: Option<&[u8]>, left: Option<&[u8]>) -> Result<()> {
+        for (directory, contents) in [("old", old), ("new", left)] {
+            if let Some(contents) = contents {
+                self.directory.sub(directory)?.write(&number.to_string(), contents, 0o600)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Another journal in the place of that of a kept run.
+    pub(super) fn replace_journal(&mut self, journal: Journal) -> Result<()> {
+        self.directory.write(FILE, &journal.in_state(State::Kept)?, 0o600)?;
+        self.journal = journal;
+        interruption::point("journal replaced");
+        Ok(())
+    }
+
+    /// Removes the copies that the journal does not name.
+    pub(super) fn remove_spare_copies(&self) -> Result<()> {
+        let named: BTreeSet<String> =
+            self.journal.entries.iter().enumerate().map(|(index, entry)| entry.copies(index).to_string()).collect();
+        for directory in ["old", "new"] {
+            let Some(copies) = self.directory.find_sub(directory)? else { continue };
+            copies.names()?.iter().filter(|name| !named.contains(*name)).try_for_each(|name| copies.remove(name))?;
+        }
+        Ok(())
     }
 
     /// Does what was to become of Warded's own files once the run is kept. Needs no room on the disk.
@@ -184,7 +232,7 @@ impl Run {
     pub(super) fn remove_new_keys(&self) -> Result<()> {
         for index in 0..self.journal.entries.len() {
             if self.left(index)?.is_some_and(|left| holds_private_key(&left)) {
-                self.directory.remove(&format!("new/{index}"))?;
+                self.directory.remove(&format!("new/{}", self.copies(index)))?;
             }
         }
         Ok(())

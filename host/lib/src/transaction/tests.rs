@@ -2,6 +2,7 @@
 
 mod crash;
 mod ending;
+mod fold;
 mod full_disk;
 mod interference;
 mod property;
@@ -95,6 +96,7 @@ impl Machine {
             procedure: "certify-host".into(),
             started: jiff::Timestamp::UNIX_EPOCH,
             undoes: None,
+            down_to: None,
         }
     }
 
@@ -109,8 +111,12 @@ impl Machine {
     }
 
     fn undo(&self) -> bool {
-        let Some(undo) = undo_changes(&self.state, &self.root).unwrap() else { return false };
-        let identity = RunIdentity { undoes: Some(undo.run.run), ..self.identity() };
+        self.undo_down_to(None)
+    }
+
+    fn undo_down_to(&self, oldest: Option<u64>) -> bool {
+        let Some(undo) = undo_changes(&self.state, &self.root, oldest).unwrap() else { return false };
+        let identity = self.identity().undoing(&undo.runs());
         let mut transaction =
             Transaction::begin(&self.root, &self.state, &identity, undo.changes, Vec::new(), &afterwards()).unwrap();
         transaction.commit().unwrap();

@@ -209,7 +209,7 @@ impl<'a> Demonstration<'a> {
     fn undo(&mut self) -> Result<Outcome> {
         let mut taken_back = 0;
         while let Some(undo) =
-            transaction::undo_changes(&self.context.state, &self.context.root).map_err(Error::from)?
+            transaction::undo_changes(&self.context.state, &self.context.root, None).map_err(Error::from)?
         {
             undo::carry_out(&self.context, undo, &undo::Terms::default(), &Progress::new(true))?;
             taken_back += 1;

@@ -37,7 +37,7 @@ fn an_edit_since_is_shown_and_kept() {
     machine.put("d/conf", b"a\nb\nc\x1b[2J\n", 0o644);
     machine.put("d/key", b"-----BEGIN OPENSSH PRIVATE KEY-----\n2\n", 0o600);
     let edited = machine.tree();
-    let error = Error::from(undo_changes(&machine.state, &machine.root).unwrap_err());
+    let error = Error::from(undo_changes(&machine.state, &machine.root, None).unwrap_err());
     assert_eq!(error.exit(), crate::error::Exit::Refused);
     let shown = error.to_string();
     assert!(shown.contains("2 files changed since") && shown.contains("+c\\u{1b}[2J"), "{shown}");
@@ -45,7 +45,7 @@ fn an_edit_since_is_shown_and_kept() {
     assert_eq!(machine.tree(), edited);
     fs::remove_file(machine.path("d/conf")).unwrap();
     fs::create_dir(machine.path("d/conf")).unwrap();
-    assert!(undo_changes(&machine.state, &machine.root).is_err());
+    assert!(undo_changes(&machine.state, &machine.root, None).is_err());
     fs::remove_dir(machine.path("d/conf")).unwrap();
     machine.put("d/conf", b"a\nb\n", 0o644);
     machine.put("d/key", b"-----BEGIN OPENSSH PRIVATE KEY-----\n1\n", 0o600);
@@ -61,8 +61,8 @@ fn an_undo_that_fails_leaves_the_run_to_be_undone() {
     let start = machine.tree();
     machine.apply(changes);
     let after = machine.tree();
-    let undo = undo_changes(&machine.state, &machine.root).unwrap().unwrap();
-    let identity = RunIdentity { undoes: Some(undo.run.run), ..machine.identity() };
+    let undo = undo_changes(&machine.state, &machine.root, None).unwrap().unwrap();
+    let identity = machine.identity().undoing(&undo.runs());
     let mut transaction =
         Transaction::begin(&machine.root, &machine.state, &identity, undo.changes, Vec::new(), &Afterwards::default())
             .unwrap();
@@ -79,13 +79,13 @@ fn an_undo_that_fails_leaves_the_run_to_be_undone() {
 }
 
 #[test]
-fn old_copies_are_kept_for_twenty_runs() {
+fn twenty_runs_can_be_undone_one_by_one() {
     let machine = Machine::new("/dev/shm");
     for number in 0..23 {
         let contents = format!("{number}");
         machine.apply(vec![machine.change("d/x", Some((contents.as_bytes(), 0o600)), Order::WriteOther)]);
     }
-    assert_eq!(run_directory::numbers(&machine.state).unwrap(), (4..=23).rev().collect::<Vec<_>>());
+    assert_eq!(run_directory::numbers(&machine.state).unwrap(), [(5..=23).rev().collect(), vec![1]].concat());
     let run = machine.state.sub("runs/23").unwrap();
     assert_eq!(run.names().unwrap(), ["journal.json", "new", "old"]);
     assert_eq!(run.path().join("old/0").metadata().unwrap().mode() & 0o777, 0o600);
@@ -149,9 +149,119 @@ fn private_keys_are_not_kept_twice() {
     assert_eq!(copies(1), ["1"]);
     // Enough to say what has changed, and to take it back.
     machine.put("d/key", b"theirs\n", 0o600);
-    let shown = Error::from(undo_changes(&machine.state, &machine.root).unwrap_err()).to_string();
+    let shown = Error::from(undo_changes(&machine.state, &machine.root, None).unwrap_err()).to_string();
     assert!(shown.contains("d/key: somebody changed it") && !shown.contains("c2VjcmV0"), "{shown}");
     machine.put("d/key", key, 0o600);
     assert!(machine.undo());
     assert!(machine.tree().is_empty());
+}
+
+/// Somebody has restored a file by hand, wholly or but for its mode: there is nothing to lose.
+#[test]
+fn a_file_that_is_as_before_is_no_edit() {
+    let machine = Machine::new("/tmp");
+    let changes = example(&machine);
+    let start = machine.tree();
+    machine.apply(changes);
+    fs::remove_file(machine.path("d/cert")).unwrap();
+    machine.put("d/conf", b"old configuration", 0o640);
+    machine.put("d/gone", b"to be removed", 0o644);
+    let undo = undo_changes(&machine.state, &machine.root, None).unwrap().unwrap();
+    let paths = |paths: Vec<&AbsolutePath>| paths.iter().map(|path| path.name().to_owned()).collect::<Vec<_>>();
+    assert_eq!(paths(undo.as_before.iter().collect()), ["cert", "conf"]);
+    assert_eq!(paths(undo.changes.iter().map(|change| &change.path).collect()), ["key", "gone"]);
+    assert!(machine.undo());
+    assert_eq!(machine.tree(), start);
+    assert!(!machine.undo());
+    // The same where nothing is left to do.
+    machine.apply(example(&machine));
+    for (name, (contents, mode, ..)) in &start {
+        machine.put(name, contents, mode & 0o7777);
+    }
+    fs::remove_file(machine.path("d/cert")).unwrap();
+    assert!(machine.undo() && !machine.undo());
+    assert_eq!(machine.tree(), start);
+}
+
+#[test]
+fn each_refusal_says_how_to_go_on() {
+    let machine = Machine::new("/tmp");
+    machine.put("d/conf", b"a\n", 0o644);
+    machine.apply(vec![
+        machine.change("d/conf", Some((b"a\nb\n", 0o644)), Order::WriteOther),
+        machine.change("d/new", Some((b"new\n", 0o644)), Order::WriteOther),
+        machine.change("e/gone", Some((b"new\n", 0o644)), Order::WriteOther),
+    ]);
+    let start = machine.tree();
+    fs::remove_dir_all(machine.path("e")).unwrap();
+    fs::create_dir(machine.path("e")).unwrap();
+    machine.put("d/conf", b"theirs\n", 0o644);
+    machine.put("d/new", b"theirs\n", 0o644);
+    let error = Error::from(undo_changes(&machine.state, &machine.root, None).unwrap_err());
+    let shown = error.to_string();
+    let commands: Vec<&str> =
+        shown.lines().map(str::trim).filter(|line| line.starts_with(['c', 'r'])).skip(1).collect();
+    assert_eq!(commands.len(), 2, "{shown}");
+    for command in commands {
+        let mut words = command.split(' ');
+        let done = std::process::Command::new(words.next().unwrap()).args(words).status().unwrap();
+        assert!(done.success(), "{command}");
+    }
+    assert!(machine.undo() && !machine.undo());
+    assert_eq!(machine.tree().keys().collect::<Vec<_>>(), ["d/conf"]);
+    assert!(start.len() == 3);
+    // A copy that is gone.
+    machine.apply(vec![machine.change("d/conf", Some((b"x\n", 0o644)), Order::WriteOther)]);
+    machine.state.remove("runs/3/old").unwrap();
+    let error = Error::from(undo_changes(&machine.state, &machine.root, None).unwrap_err()).to_string();
+    assert!(error.contains("missing or damaged") && error.contains("next:  restore that file"), "{error}");
+    machine.put("d/conf", b"a\n", 0o644);
+    assert!(machine.undo());
+    let error = Error::from(undo_changes(&machine.state, &machine.root, Some(9)).unwrap_err());
+    assert_eq!(error.exit(), crate::error::Exit::Usage);
+    assert!(error.to_string().contains("runs that can be undone: none"), "{error}");
+}
+
+#[test]
+fn several_runs_are_undone_in_one_step() {
+    let machine = Machine::new("/tmp");
+    let write = |name: &str, text: &str| machine.change(name, Some((text.as_bytes(), 0o644)), Order::WriteOther);
+    machine.put("d/a", b"0", 0o644);
+    machine.apply(vec![write("d/a", "1")]);
+    let first = machine.tree();
+    machine.apply(vec![write("d/a", "2"), write("d/b", "2")]);
+    machine.apply(vec![write("d/b", "3")]);
+    machine.apply(vec![write("d/a", "4")]);
+    assert!(machine.undo());
+    machine.apply(vec![write("d/c", "6")]);
+    let undo = undo_changes(&machine.state, &machine.root, Some(2)).unwrap().unwrap();
+    assert_eq!((undo.runs(), undo.earlier, undo.changes.len()), (2..=6, Some(1), 3));
+    assert!(machine.undo_down_to(Some(2)));
+    assert_eq!(machine.tree(), first);
+    // Only the first is left, and those in between do not come back.
+    let undo = undo_changes(&machine.state, &machine.root, None).unwrap().unwrap();
+    assert_eq!((undo.runs(), undo.earlier), (1..=1, None));
+    // An edit that a later run found there is not lost.
+    machine.put("d/a", b"theirs", 0o644);
+    machine.apply(vec![write("d/a", "8")]);
+    let error = Error::from(undo_changes(&machine.state, &machine.root, Some(1)).unwrap_err()).to_string();
+    assert!(error.contains("d/a: somebody changed it between runs 1 and 8"), "{error}");
+    assert!(machine.undo());
+    assert_eq!(fs::read(machine.path("d/a")).unwrap(), b"theirs");
+}
+
+#[test]
+fn a_run_that_is_at_work_is_waited_for() {
+    let machine = Machine::new("/tmp");
+    machine.put("d/a", b"0", 0o644);
+    machine.apply(vec![machine.change("d/a", Some((b"1", 0o644)), Order::WriteOther)]);
+    let mut second = machine.begin(vec![machine.change("d/a", Some((b"2", 0o644)), Order::WriteOther)]).unwrap();
+    second.commit().unwrap();
+    let error = Error::from(undo_changes(&machine.state, &machine.root, None).unwrap_err()).to_string();
+    assert!(error.contains("run 2 (unix certify-host") && error.contains("is still at work"), "{error}");
+    let (state, root) = (machine.state.clone(), machine.root.clone());
+    let undone = std::thread::spawn(move || undo_changes(&state, &root, None).unwrap().unwrap().run.run);
+    second.keep().unwrap();
+    drop(second);
+    assert_eq!(undone.join().unwrap(), 2);
 }

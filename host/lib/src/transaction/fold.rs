@@ -1,0 +1,66 @@
+//! Two successive kept runs become one, which is undone in one step: so the way back to before the
+//! first run stays open, however many runs follow it.
+
+use super::{Order, interruption, journal::Entry, run_directory::Run};
+use crate::{
+    error::Result,
+    machine::{keys::holds_private_key, private::StateDir},
+};
+
+/// Folds the later run into the earlier one. Interrupted anywhere, either both are as they were, or the
+/// earlier one stands for both, and what is left of the later one is removed by the next attempt.
+pub(super) fn fold(state: &StateDir, earlier: u64, later: u64) -> Result<()> {
+    let (Some(mut into), Some(from)) = (Run::open(state, earlier)?, Run::open(state, later)?) else { return Ok(()) };
+    let mut journal = into.journal().clone();
+    let mut free = 0;
+    for (index, entry) in journal.entries.iter_mut().enumerate() {
+        let number = entry.copies(index);
+        entry.copies = Some(number);
+        free = free.max(number + 1);
+    }
+    for (index, entry) in from.journal().entries.iter().enumerate() {
+        let known = journal.entries.iter().position(|known| known.is_of_same_file(entry));
+        let known = known.and_then(|at| Some((at, journal.entries.get(at)?.clone())));
+        let (old, before) = match &known {
+            Some((at, known)) if entry.continues(known) => (into.old(*at)?, known.before.clone()),
+            // Somebody edited the file in between: the way back ends at that edit.
+            Some(_) | None => (from.old(index)?, entry.before.clone()),
+        };
+        // Copies get new numbers: until the journal is replaced, it refers to those that it had.
+        into.store_copies(free, old.as_deref().map(Vec::as_slice), from.left(index)?.as_deref().map(Vec::as_slice))?;
+        interruption::point("copies stored");
+        let folded = Entry { before, copies: Some(free), ..entry.clone() };
+        free += 1;
+        match known.and_then(|(at, _)| journal.entries.get_mut(at)) {
+            Some(known) => *known = folded,
+            None => journal.entries.push(folded),
+        }
+    }
+    let replaced = replaced_keys(&into, &journal.entries)?;
+    journal.entries.retain(|entry| !replaced.iter().any(|key| is_of_key(entry, key)));
+    journal.folded = Some(later);
+    into.replace_journal(journal)?;
+    into.remove_spare_copies()?;
+    interruption::point("spare copies removed");
+    from.remove(state)
+}
+
+/// The private keys that the run replaced. A key that was given up, perhaps because somebody else got
+/// to know it, is not kept for ever.
+fn replaced_keys(run: &Run, entries: &[Entry]) -> Result<Vec<String>> {
+    let mut keys = Vec::new();
+    for entry in entries.iter().filter(|entry| matches!(entry.order, Order::WriteKey | Order::RemoveKey)) {
+        if let Some(number) = entry.copies
+            && run.old_copy(number)?.is_some_and(|old| holds_private_key(&old))
+        {
+            keys.push(entry.path.as_str().to_owned());
+        }
+    }
+    Ok(keys)
+}
+
+/// Whether the entry is that of the private key, or of its `.pub` file.
+fn is_of_key(entry: &Entry, key: &str) -> bool {
+    let path = entry.path.as_str();
+    path == key || path.strip_suffix(".pub") == Some(key)
+}

@@ -1,0 +1,108 @@
+//! The kept runs of a state directory: which of them can still be undone, and what several of them did
+//! to a file together.
+
+use super::{
+    journal::{Entry, State},
+    run_directory::{Run, numbers},
+};
+use crate::{
+    error::{Error, Result},
+    machine::private::StateDir,
+};
+use std::ops::RangeInclusive;
+
+/// The runs that have ended, the newest first.
+#[derive(Debug, Default)]
+pub(super) struct Series {
+    pub(super) undoable: Vec<Run>,
+    /// Undos, what they undid, and runs that were rolled back.
+    pub(super) spent: Vec<Run>,
+    /// Runs that an earlier run stands for: an interrupted fold left them.
+    pub(super) folded: Vec<Run>,
+    /// Why nothing is known of the runs before those.
+    pub(super) fault: Option<Error>,
+}
+
+impl Series {
+    pub(super) fn look(state: &StateDir) -> Result<Self> {
+        let mut series = Self::default();
+        let mut ended = Vec::new();
+        for number in numbers(state)? {
+            match Run::look(state, number) {
+                Ok(run) => ended.extend(run.filter(|run| run.journal().is_final())),
+                Err(error) => {
+                    series.fault = Some(error);
+                    break;
+                }
+            }
+        }
+        let kept = ended.iter().map(Run::journal).filter(|journal| journal.state == State::Kept);
+        let undone: Vec<RangeInclusive<u64>> = kept.clone().filter_map(|journal| journal.run.undone()).collect();
+        let folded: Vec<RangeInclusive<u64>> =
+            kept.filter_map(|journal| Some(journal.run.run.saturating_add(1)..=journal.folded?)).collect();
+        for run in ended {
+            let journal = run.journal();
+            let is_in = |spans: &[RangeInclusive<u64>]| spans.iter().any(|span| span.contains(&journal.run.run));
+            let has_effects =
+                journal.state == State::Kept && journal.run.undoes.is_none() && !journal.entries.is_empty();
+            if is_in(&folded) {
+                series.folded.push(run);
+            } else if has_effects && !is_in(&undone) {
+                series.undoable.push(run);
+            } else {
+                series.spent.push(run);
+            }
+        }
+        Ok(series)
+    }
+}
+
+/// What one run did to one file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part<'a> {
+    pub(super) run: &'a Run,
+    pub(super) index: usize,
+    pub(super) entry: &'a Entry,
+}
+
+/// What several runs did to one file together.
+#[derive(Debug)]
+pub(super) struct Joint<'a> {
+    /// What it is now, if nobody edited it since.
+    pub(super) newest: Part<'a>,
+    /// What it was before all of them.
+    pub(super) oldest: Part<'a>,
+    /// Two successive runs between which somebody edited it: the earlier and the later one.
+    pub(super) edited: Option<[Part<'a>; 2]>,
+}
+
+impl<'a> Joint<'a> {
+    /// One for each file that the runs changed; the runs are given newest first.
+    pub(super) fn all(runs: &'a [Run]) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for run in runs {
+            for (index, entry) in run.journal().entries.iter().enumerate() {
+                let part = Part { run, index, entry };
+                match all.iter_mut().find(|joint| joint.oldest.entry.is_of_same_file(entry)) {
+                    Some(joint) => joint.extend(part),
+                    None => all.push(Self { newest: part, oldest: part, edited: None }),
+                }
+            }
+        }
+        all
+    }
+
+    fn extend(&mut self, earlier: Part<'a>) {
+        let later = self.oldest;
+        // Whoever put the older version back by hand has undone the earlier run for this file.
+        let is_restored = digest(&earlier.entry.before) == digest(&later.entry.before);
+        if !later.entry.continues(earlier.entry) && !is_restored {
+            self.edited = self.edited.or(Some([earlier, later]));
+        }
+        self.oldest = earlier;
+    }
+}
+
+fn digest(version: &Option<super::Version>) -> Option<crate::digest::Digest> {
+    version.as_ref().map(|version| version.digest)
+}
