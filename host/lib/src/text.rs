@@ -65,6 +65,14 @@ pub fn neutral(text: &str) -> String {
     out
 }
 
+/// A word of a command line that a person may copy into a shell.
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    let text = neutral(text);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%=,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 /// Whether a terminal shows `text` as it is: [`neutral`] would change nothing in it.
 #[must_use]
 pub fn is_neutral(text: &str) -> bool {
@@ -87,6 +95,14 @@ pub fn count(number: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_survives_a_shell() {
+        for (text, word) in [("/etc/ssh/key", "/etc/ssh/key"), ("a b", "'a b'"), ("it's", "'it'\\''s'"), ("", "''")] {
+            assert_eq!(shell_word(text), word);
+        }
+        assert!(is_neutral(&shell_word("a\n\u{202e}")));
+    }
 
     #[test]
     fn nothing_that_moves_a_cursor_survives() {

@@ -3,9 +3,11 @@
 
 mod pem;
 mod private;
+pub mod public;
 pub mod replaced;
 pub mod signing;
 
+use public::{CERTIFIED_TYPES, Public};
 use ssh_encoding::Decode;
 use ssh_key::{
     Algorithm, EcdsaCurve, LineEnding, PrivateKey, PublicKey,
@@ -22,6 +24,8 @@ const RSA_BITS: usize = 3072;
 /// The largest RSA key that is made: each doubling takes sixteen times as long.
 const MAX_RSA_BITS: usize = 4096;
 const MAGIC: &[u8] = b"openssh-key-v1\0";
+/// The header of a traditional PEM block with a passphrase (RFC 1421, 4.6.1.1).
+const ENCRYPTED_PEM: &[u8] = b"Proc-Type: 4,ENCRYPTED";
 
 /// Why there is no key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +33,9 @@ pub enum KeyError {
     /// No public key can be had from the file.
     #[error("not a key: {0}")]
     NotAKey(String),
+    /// The key is of a type that is not known here.
+    #[error("a key of the type {0}, which is not one of those that CAs certify")]
+    UnknownType(String),
     /// No key of that algorithm can be made.
     #[error("{0}: new keys are made for ssh-ed25519, ecdsa-sha2-nistp256 (384, 521), and ssh-rsa of up to 4096 bits")]
     Algorithm(String),
@@ -43,7 +50,7 @@ impl KeyError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotAKey(_) => "not-a-key",
-            Self::Algorithm(_) => "algorithm",
+            Self::UnknownType(_) | Self::Algorithm(_) => "algorithm",
             Self::Generation(_) => "io",
         }
     }
@@ -91,7 +98,7 @@ pub fn generate(algorithm: &str, comment: &str) -> Result<NewKey, KeyError> {
 /// # Errors
 /// No such key is made here, or the machine has no randomness.
 pub fn generate_like(other: &PublicKey, comment: &str) -> Result<NewKey, KeyError> {
-    let bits = other.key_data().rsa().and_then(|key| key.n.as_positive_bytes()).map_or(0, |modulus| modulus.len() * 8);
+    let bits = public::rsa_bits(other).unwrap_or(0);
     if bits > MAX_RSA_BITS {
         return Err(KeyError::Algorithm(format!("an RSA key of {bits} bits")));
     }
@@ -137,17 +144,48 @@ pub fn read_public(path: &Path) -> Result<PublicKey, KeyError> {
 /// # Errors
 /// When no public key can be had from the private file: then nobody knows which key it holds.
 pub fn public_of(private: &[u8], beside: Option<&[u8]>) -> Result<PublicKey, KeyError> {
-    let mut key = match pem::Block::find(private) {
-        Some(block) if block.label == "OPENSSH PRIVATE KEY" => openssh(&block.contents),
-        Some(block) => pem::public_key(&block),
-        None => Err(KeyError::NotAKey("there is no private key in the file".to_owned())),
-    }?;
+    let blob = blob_of(private)?;
+    let is_known = CERTIFIED_TYPES.contains(&blob.algorithm());
+    // `ssh-key` also reads DSA and keys on tokens.
+    let mut key = PublicKey::from_bytes(blob.blob()).map_err(|error| match is_known {
+        true => KeyError::NotAKey(error.to_string()),
+        false => KeyError::UnknownType(blob.algorithm().to_owned()),
+    })?;
     let beside =
         beside.and_then(|bytes| std::str::from_utf8(bytes).ok()).and_then(|text| PublicKey::from_openssh(text).ok());
     if let Some(beside) = beside.filter(|beside| beside.key_data() == key.key_data()) {
         key.set_comment(beside.comment());
     }
     Ok(key)
+}
+
+/// The public key in a private key's file, whatever its type.
+///
+/// # Errors
+/// When no public key can be had from the file.
+pub fn blob_of(private: &[u8]) -> Result<Public, KeyError> {
+    match pem::Block::find(private) {
+        Some(block) if block.label == "OPENSSH PRIVATE KEY" => openssh(&block.contents),
+        Some(block) => {
+            let encoded = pem::public_key(&block)?.to_bytes();
+            Public::from_blob(&encoded.map_err(|error| KeyError::NotAKey(error.to_string()))?)
+        }
+        None => Err(KeyError::NotAKey("there is no private key in the file".to_owned())),
+    }
+}
+
+/// Whether the private key in a file has a passphrase; false where there is no private key in it.
+#[must_use]
+pub fn has_passphrase(file: &[u8]) -> bool {
+    let Some(block) = pem::Block::find(file) else { return false };
+    match block.label.as_str() {
+        "OPENSSH PRIVATE KEY" => {
+            let fields = block.contents.strip_prefix(MAGIC);
+            fields.is_some_and(|mut fields| String::decode(&mut fields).is_ok_and(|cipher| cipher != "none"))
+        }
+        "ENCRYPTED PRIVATE KEY" => true,
+        _ => file.windows(ENCRYPTED_PEM.len()).any(|window| window == ENCRYPTED_PEM),
+    }
 }
 
 /// Whether some bytes hold a private key of any format that SSH or TLS programs read.
@@ -184,7 +222,7 @@ fn is_der_key(bytes: &[u8]) -> bool {
 /// OpenSSH's own format (PROTOCOL.key): the public key stands in front, never encrypted. What
 /// follows is not looked at; a private part that starts with zeros is one byte shorter than
 /// `ssh-key` 0.6 accepts, so that decoding it would refuse one ECDSA host key in 256.
-fn openssh(blob: &[u8]) -> Result<PublicKey, KeyError> {
+fn openssh(blob: &[u8]) -> Result<Public, KeyError> {
     let damaged = || KeyError::NotAKey("the OpenSSH private key is damaged".to_owned());
     let mut reader = blob.strip_prefix(MAGIC).ok_or_else(damaged)?;
     for _field in ["cipher", "kdf", "kdf options"] {
@@ -198,10 +236,10 @@ fn openssh(blob: &[u8]) -> Result<PublicKey, KeyError> {
     if private.is_empty() {
         return Err(damaged());
     }
-    PublicKey::from_bytes(&public).map_err(|error| KeyError::NotAKey(error.to_string()))
+    Public::from_blob(&public)
 }
 
-fn read(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
+pub(super) fn read(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
     let file = std::fs::File::open(path)?;
     let length = file.metadata()?.len().min(MAX_FILE);
     let mut contents = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1));

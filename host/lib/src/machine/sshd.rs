@@ -19,6 +19,7 @@ use crate::{
     text,
 };
 pub use effective::{Effective, words as sshd_words};
+pub use host_key::HostKey;
 pub use listener::{Listener, is_running};
 pub use sockets::Socket;
 use std::path::{Path, PathBuf};
@@ -144,6 +145,22 @@ impl Sshd {
             effective.forget_host_keys();
         }
         Ok(effective)
+    }
+
+    /// The host keys of the main configuration file, and which of them sshd would offer if it started now.
+    ///
+    /// # Errors
+    /// When sshd does not accept the configuration: with sshd's own words.
+    pub fn host_keys(&self) -> Result<Vec<HostKey>> {
+        let config = self.config.as_path();
+        // Only the debugging output says which keys were loaded.
+        let (output, _) = self.run("-T", config, &["-d".to_owned()])?;
+        if !output.succeeded() {
+            let told = output.stderr.lines().filter(|line| !line.starts_with("debug1: "));
+            let stderr = told.collect::<Vec<_>>().join("\n");
+            return Err(not_accepted(config, &Output { stderr, ..output }));
+        }
+        Ok(host_key::read(&output.stdout, &output.stderr))
     }
 
     /// Whether sshd would start with a configuration file (`sshd -t`), and its warnings.

@@ -1,12 +1,194 @@
-//! The public halves of host keys, and throw-away keys for proofs.
+//! Host keys: which of them sshd uses, their public halves, and throw-away keys for proofs.
+
+mod reason;
+
+pub use reason::{Ignored, LEAST_RSA_BITS, Uncertified};
 
 use crate::{
     error::{Error, Result},
-    machine::keys,
+    machine::keys::{self, public::Public},
 };
 use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey, rand_core::OsRng};
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 use zeroize::Zeroizing;
+
+/// A host key that sshd's configuration names, or that is one of sshd's default host keys and exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostKey {
+    /// The path as sshd has it: of the private key, or of the public one where an agent has the private one.
+    pub path: PathBuf,
+    /// None: the public half cannot be had from the file, nor from the `.pub` beside it.
+    pub public: Option<Public>,
+    /// Whether sshd offers it.
+    pub standing: Standing,
+}
+
+/// What sshd does with a host key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It has loaded the private key, and offers the public one.
+    Loaded,
+    /// It offers the public key, and has the agent of `HostKeyAgent` sign.
+    InAgent {
+        /// The agent's socket.
+        socket: PathBuf,
+    },
+    /// It does not offer it.
+    Ignored(Ignored),
+}
+
+impl HostKey {
+    /// The key to ask a certificate for.
+    ///
+    /// # Errors
+    /// Why there is none to be asked for.
+    pub fn certifiable(&self) -> Result<PublicKey, Uncertified> {
+        if let Standing::Ignored(ignored) = &self.standing {
+            return Err(Uncertified::Ignored(ignored.clone()));
+        }
+        let Some(public) = &self.public else { return Err(Uncertified::NoPublicHalf) };
+        let unknown = || Uncertified::UnknownType(public.algorithm().to_owned());
+        let key = public.key().ok_or_else(unknown)?;
+        match keys::public::rsa_bits(&key) {
+            Some(bits) if bits < LEAST_RSA_BITS => Err(Uncertified::ShortRsa { bits }),
+            Some(_) | None => Ok(key),
+        }
+    }
+
+    /// The path of the private key, where an agent has none, or of where it would be: `KEY` for `KEY.pub`. The
+    /// certificate lies beside it.
+    #[must_use]
+    pub fn private_path(&self) -> PathBuf {
+        match &self.standing {
+            Standing::InAgent { .. } if self.path.extension().is_some_and(|end| end == "pub") => {
+                self.path.with_extension("")
+            }
+            Standing::InAgent { .. } | Standing::Loaded | Standing::Ignored(_) => self.path.clone(),
+        }
+    }
+}
+
+/// The host keys in the output of `sshd -T -d`: all that its configuration names, and those of its default ones
+/// that exist. Of several lines for one key there is one host key.
+#[must_use]
+pub fn read(stdout: &str, stderr: &str) -> Vec<HostKey> {
+    let said = Said::read(stdout, stderr);
+    let mut found: Vec<HostKey> = Vec::new();
+    for (index, path) in said.paths.iter().enumerate() {
+        let path = PathBuf::from(path);
+        let standing = said.standing(index, &path);
+        if standing == Standing::Ignored(Ignored::Missing) && said.is_default(&path) {
+            continue;
+        }
+        let public = blob(&path);
+        let is_known = |one: &HostKey| one.path == path || (public.is_some() && one.public == public);
+        if found.iter().any(is_known) {
+            continue;
+        }
+        found.push(HostKey { path, public, standing });
+    }
+    mark_second_keys(&mut found);
+    found
+}
+
+/// sshd offers one key of each type: the first that it has.
+fn mark_second_keys(keys: &mut [HostKey]) {
+    let mut first: Vec<(String, PathBuf)> = Vec::new();
+    for key in keys.iter_mut().filter(|key| !matches!(key.standing, Standing::Ignored(_))) {
+        let Some(public) = &key.public else { continue };
+        match first.iter().find(|(algorithm, _)| algorithm == public.algorithm()) {
+            Some((_, path)) => key.standing = Standing::Ignored(Ignored::SecondOfItsType(path.clone())),
+            None => first.push((public.algorithm().to_owned(), key.path.clone())),
+        }
+    }
+}
+
+/// What `sshd -T -d` said of host keys.
+struct Said<'a> {
+    /// The paths, in sshd's order.
+    paths: Vec<&'a str>,
+    /// By number: a key that sshd uses, and whether an agent has its private half.
+    used: Vec<(usize, Holder)>,
+    agent: Option<PathBuf>,
+    required_rsa_bits: usize,
+    lines: Vec<&'a str>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    Sshd,
+    Agent,
+}
+
+impl<'a> Said<'a> {
+    fn read(stdout: &'a str, stderr: &'a str) -> Self {
+        let value = |wanted: &str| {
+            let pairs = stdout.lines().filter_map(|line| line.trim_end().split_once(' '));
+            pairs.filter(move |(keyword, _)| *keyword == wanted).map(|(_, value)| value).collect::<Vec<_>>()
+        };
+        let lines: Vec<&str> = stderr.lines().map(str::trim_end).collect();
+        Self {
+            paths: value("hostkey"),
+            used: lines.iter().filter_map(|line| used(line)).collect(),
+            agent: value("hostkeyagent").first().filter(|path| path.starts_with('/')).map(PathBuf::from),
+            required_rsa_bits: value("requiredrsasize").first().and_then(|bits| bits.parse().ok()).unwrap_or(1024),
+            lines,
+        }
+    }
+
+    fn standing(&self, index: usize, path: &Path) -> Standing {
+        match (self.used.iter().find(|(number, _)| *number == index), &self.agent) {
+            (Some((_, Holder::Sshd)), _) => Standing::Loaded,
+            (Some((_, Holder::Agent)), Some(socket)) => Standing::InAgent { socket: socket.clone() },
+            (Some((_, Holder::Agent)), None) => Standing::Ignored(Ignored::UnknownAgent),
+            (None, _) => Standing::Ignored(reason::find(path, self.required_rsa_bits, &self.words(path))),
+        }
+    }
+
+    /// sshd says of a default host key that is not there on its debugging level only.
+    fn is_default(&self, path: &Path) -> bool {
+        let line = format!("debug1: Unable to load host key: {}", path.display());
+        self.lines.iter().any(|one| *one == line)
+    }
+
+    /// What sshd says of a host key that it does not use.
+    fn words(&self, path: &Path) -> String {
+        let quoted = format!("Unable to load host key \"{}\": ", path.display());
+        let refused = format!("Host key {}: ", path.display());
+        let words = self.lines.iter().find_map(|line| {
+            let at = line.find(&refused).map(|at| at + refused.len());
+            line.strip_prefix(&quoted).or_else(|| line.get(at?..))
+        });
+        words.unwrap_or_default().to_owned()
+    }
+}
+
+/// `debug1: private host key #0: ssh-ed25519 SHA256:…`: sshd uses the key with that number.
+fn used(line: &str) -> Option<(usize, Holder)> {
+    let line = line.strip_prefix("debug1: ")?;
+    let (holder, rest) = match line.strip_prefix("private host key #") {
+        Some(rest) => (Holder::Sshd, rest),
+        None => (Holder::Agent, line.strip_prefix("agent host key #")?),
+    };
+    Some((rest.split_once(':')?.0.parse().ok()?, holder))
+}
+
+/// The public half of a host key, whatever its type: from the private key's file, else from a public key in that
+/// file or in the `.pub` beside it.
+fn blob(path: &Path) -> Option<Public> {
+    let line = |path: &Path| Public::from_line(&fs::read_to_string(path).ok()?).ok();
+    let private = keys::read(path).ok().and_then(|bytes| keys::blob_of(&bytes).ok());
+    private.or_else(|| line(path)).or_else(|| line(&beside(path)))
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".pub");
+    beside.into()
+}
 
 /// The public key of a host key file: from the private key itself, else from the `.pub` beside it
 /// (old PEM files, keys that we may not read, keys kept in an agent). None if neither can be read.
@@ -23,11 +205,7 @@ pub fn public_of(private: Option<&[u8]>, path: &Path) -> Option<PublicKey> {
         let own = keys::public_of(bytes, None).ok();
         own.or_else(|| PublicKey::from_openssh(std::str::from_utf8(bytes).ok()?.trim()).ok())
     });
-    parsed.or_else(|| {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".pub");
-        PublicKey::from_openssh(fs::read_to_string(beside).ok()?.trim()).ok()
-    })
+    parsed.or_else(|| PublicKey::from_openssh(fs::read_to_string(beside(path)).ok()?.trim()).ok())
 }
 
 /// A new Ed25519 key, and the text of its private half.
@@ -40,3 +218,6 @@ pub fn throw_away() -> Result<(PrivateKey, Zeroizing<Vec<u8>>)> {
     let text = key.to_openssh(LineEnding::LF).map_err(wrong)?;
     Ok((key, Zeroizing::new(text.as_bytes().to_vec())))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! Why sshd does not offer a host key, or why there is no certificate for it, and what to do about it.
+
+use crate::{
+    machine::keys,
+    text::{neutral, shell_word},
+};
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+/// The shortest RSA key that is certified: step-ca takes no shorter one, and OpenSSH itself makes none.
+pub const LEAST_RSA_BITS: usize = 2048;
+
+/// Why sshd does not offer a host key that its configuration names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ignored {
+    /// There is no such file.
+    Missing,
+    /// It is a directory, a device or a pipe.
+    NotAFile,
+    /// Whoever runs this may not read it.
+    Unreadable(String),
+    /// The file is empty.
+    Empty,
+    /// Others than its owner may use the file, to which sshd's own rule is: not at all.
+    Mode(u32),
+    /// The private key has a passphrase.
+    Passphrase,
+    /// The file has a public key only, and sshd has no agent with the private one.
+    PublicOnly,
+    /// No agent that can be asked: `HostKeyAgent` names it by sshd's environment.
+    UnknownAgent,
+    /// The RSA key is shorter than `RequiredRSASize` allows.
+    ShortRsa {
+        /// Its size.
+        bits: usize,
+        /// The least that sshd takes.
+        required: usize,
+    },
+    /// No key can be read from the file.
+    Damaged(String),
+    /// sshd has another key of the same type, which comes first.
+    SecondOfItsType(PathBuf),
+    /// What sshd says, or nothing: the file itself shows no cause.
+    Unexplained(String),
+}
+
+/// Why no certificate is asked for a host key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Uncertified {
+    /// sshd does not offer it.
+    Ignored(Ignored),
+    /// sshd offers it; its type is not one that CAs certify.
+    UnknownType(String),
+    /// sshd offers it; CAs do not certify RSA keys of less than [`LEAST_RSA_BITS`].
+    ShortRsa {
+        /// Its size.
+        bits: usize,
+    },
+    /// sshd offers it, and its public half cannot be had from its files.
+    NoPublicHalf,
+}
+
+impl Uncertified {
+    /// The reason, as the end of a sentence about the key.
+    #[must_use]
+    pub fn because(&self) -> String {
+        match self {
+            Self::Ignored(ignored) => format!("sshd does not offer it: {}", ignored.because()),
+            Self::UnknownType(name) => {
+                format!("keys of the type {} are not certified; sshd goes on offering it", neutral(name))
+            }
+            Self::ShortRsa { bits } => format!(
+                "it is an RSA key of {bits} bits, and none of less than {LEAST_RSA_BITS} is certified; \
+                 sshd goes on offering it"
+            ),
+            Self::NoPublicHalf => "its public key cannot be read from it, nor from the .pub beside it".to_owned(),
+        }
+    }
+
+    /// What an operator can do about it; none where it is well as it is.
+    #[must_use]
+    pub fn next(&self, path: &Path) -> Option<String> {
+        let named = shell_word(&path.to_string_lossy());
+        match self {
+            Self::Ignored(ignored) => ignored.next(path),
+            Self::UnknownType(_) => None,
+            Self::ShortRsa { .. } => Some(format!(
+                "when no client needs it any more: ssh-keygen -t rsa -b 3072 -f {named} makes a longer one in its place"
+            )),
+            Self::NoPublicHalf => Some(format!("ssh-keygen -y -f {named} > {named}.pub")),
+        }
+    }
+}
+
+impl Ignored {
+    /// The reason, as a part of a sentence.
+    #[must_use]
+    pub fn because(&self) -> String {
+        match self {
+            Self::Missing => "there is no such file".to_owned(),
+            Self::NotAFile => "it is not a regular file".to_owned(),
+            Self::Unreadable(why) => format!("it cannot be read ({why})"),
+            Self::Empty => "the file is empty".to_owned(),
+            Self::Mode(mode) => format!("its mode is {mode:04o}, and sshd takes no key that group or others can use"),
+            Self::Passphrase => "it has a passphrase, which nobody gives to sshd".to_owned(),
+            Self::PublicOnly => "the file has the public key only, and no agent has the private one".to_owned(),
+            Self::UnknownAgent => {
+                "HostKeyAgent names its agent by sshd's environment, in which Warded cannot look".to_owned()
+            }
+            Self::ShortRsa { bits, required } => {
+                format!("it is an RSA key of {bits} bits, and sshd takes none of less than {required}")
+            }
+            Self::Damaged(why) => format!("no key can be read from it ({})", neutral(why)),
+            Self::SecondOfItsType(first) => {
+                format!("it offers one key of each type, and {} comes first", neutral(&first.to_string_lossy()))
+            }
+            Self::Unexplained(words) if words.is_empty() => "sshd does not say why".to_owned(),
+            Self::Unexplained(words) => format!("sshd says: {}", neutral(words)),
+        }
+    }
+
+    fn next(&self, path: &Path) -> Option<String> {
+        let named = shell_word(&path.to_string_lossy());
+        let next = match self {
+            Self::Missing => "restore it, or remove its HostKey line".to_owned(),
+            Self::NotAFile => "correct its HostKey line".to_owned(),
+            Self::Unreadable(_) => "run this as root".to_owned(),
+            Self::Empty | Self::Damaged(_) => {
+                format!("restore it from a backup, or remove {named} and make another key with ssh-keygen")
+            }
+            Self::Mode(_) => format!("chmod 600 {named}"),
+            Self::Passphrase => {
+                format!("take the passphrase off: ssh-keygen -p -f {named}; or remove its HostKey line")
+            }
+            Self::PublicOnly => {
+                "name the agent that has it with HostKeyAgent, and start that agent before sshd".to_owned()
+            }
+            Self::UnknownAgent => "name the agent's socket by its path in HostKeyAgent".to_owned(),
+            Self::ShortRsa { .. } => {
+                format!("make a longer one in its place: ssh-keygen -t rsa -b 3072 -f {named}")
+            }
+            // The way in which OpenSSH has clients learn the next key.
+            Self::SecondOfItsType(_) => return None,
+            Self::Unexplained(_) => format!("look what it is: ssh-keygen -y -f {named}"),
+        };
+        Some(next)
+    }
+}
+
+/// Why sshd did not load the key in a file. `words`: what sshd says of it.
+pub(super) fn find(path: &Path, required: usize, words: &str) -> Ignored {
+    let found = match fs::metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && super::beside(path).exists() => {
+            return Ignored::PublicOnly;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ignored::Missing,
+        Err(error) => return Ignored::Unreadable(error.to_string()),
+    };
+    if !found.is_file() {
+        return Ignored::NotAFile;
+    }
+    if found.len() == 0 {
+        return Ignored::Empty;
+    }
+    let contents = match keys::read(path) {
+        Ok(contents) => contents,
+        Err(error) => return Ignored::Unreadable(error.to_string()),
+    };
+    let public = keys::blob_of(&contents);
+    if public.is_err() && super::blob(path).is_some() && !keys::holds_private_key(&contents) {
+        return Ignored::PublicOnly;
+    }
+    let mode = found.permissions().mode() & 0o7777;
+    // sshd looks at the mode of its own user's files only (sshkey_perm_ok in authfile.c).
+    if mode & 0o077 != 0 && found.uid() == rustix::process::geteuid().as_raw() {
+        return Ignored::Mode(mode);
+    }
+    if keys::has_passphrase(&contents) {
+        return Ignored::Passphrase;
+    }
+    match public {
+        Err(error) => Ignored::Damaged(error.to_string()),
+        Ok(public) => match public.key().as_ref().and_then(keys::public::rsa_bits) {
+            Some(bits) if bits < required => Ignored::ShortRsa { bits, required },
+            Some(_) | None => Ignored::Unexplained(words.to_owned()),
+        },
+    }
+}
