@@ -7,6 +7,7 @@ mod core_dump;
 mod edges;
 mod failures;
 mod left_alone;
+mod listener;
 mod lockout;
 mod pins;
 mod proof;

@@ -25,9 +25,9 @@ use take_back::Recovery;
 use warded_lib::{
     audit::Kind as EventKind,
     ca::Certificate,
-    error::{Error, Result},
+    error::{Error, Exit, Result},
     guard::{Proof, Verified},
-    machine::{facts::Init, services::Reloaded, signals::Shield},
+    machine::{facts::Init, services::Reloaded, signals::Shield, sshd::Unknown},
     text::count,
     transaction::{Afterwards, Confirm, LeftAlone, Transaction},
 };
@@ -47,6 +47,8 @@ pub struct Done {
     pub proof: Option<Proof>,
     /// What was seen afterwards; none where there is no sshd.
     pub verified: Option<Verified>,
+    /// What listens in sshd's place and is not known; then nothing was seen live.
+    pub unknown: Option<Unknown>,
     /// How each service was reloaded.
     pub reloads: Reloads,
     /// What could not be tidied up: somebody has written to it.
@@ -95,7 +97,8 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
             issued::forget(context, &certificates);
             ended(if confirm.is_some() { "waits to be confirmed" } else { "kept" })
                 .map_err(|error| error.or_state(format!("the change was made and kept, as run {run}")))?;
-            Ok(Done { run, certificates, proof, verified, reloads, left_alone, confirm })
+            let unknown = guard.unknown().cloned();
+            Ok(Done { run, certificates, proof, verified, unknown, reloads, left_alone, confirm })
         }
         Err(error) => {
             reporter.stage(Stage::RollBack);
@@ -226,6 +229,7 @@ impl Done {
             Some(verified) if verified.live => {
                 lines.push("Seen live: the plain keys are offered as before.".to_owned());
             }
+            Some(_) if let Some(unknown) = &self.unknown => lines.push(format!("Not seen live: {unknown}.")),
             Some(_) => lines.push("No sshd is listening now: the next one to start serves this.".to_owned()),
             None => lines.push("There is no sshd on this machine, so nothing was proved.".to_owned()),
         }
@@ -242,6 +246,18 @@ impl Done {
             "Open a NEW login to this machine and run there: warded confirm".to_owned(),
             format!("Otherwise run {} is taken back by itself, and sshd reloaded.", self.run),
         ]
+    }
+
+    /// How the run ended: not as it should where nobody knows what is served.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        if self.unknown.is_some() { Exit::Degraded } else { Exit::Done }
+    }
+
+    /// What listens and is not known, in words.
+    #[must_use]
+    pub fn unknown_listener(&self) -> Option<String> {
+        self.unknown.as_ref().map(ToString::to_string)
     }
 
     /// The serial numbers that were seen live, as text: JSON's numbers are not exact above 2^53.

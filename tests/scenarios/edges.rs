@@ -130,7 +130,7 @@ fn an_sshd_with_options_on_its_command_line() {
 }
 
 /// Another program listens, and starts an sshd for each connection (inetd, a systemd socket with
-/// `Accept=yes`): there is no listener to ask, and the next connection reads what is there.
+/// `Accept=yes`): it is not known, and cannot be asked; the next connection reads what is there.
 #[test]
 fn an_sshd_that_is_started_for_each_connection() {
     if missing::root() {
@@ -142,14 +142,30 @@ fn an_sshd_that_is_started_for_each_connection() {
         scope.spawn(|| serve(&machine, &socket, &over));
         let plain = machine.client(&Knows::Keys(machine.host_key("ed25519")));
         plain.connects();
-        machine.certify();
+        let before = machine.tree();
+        let certify = ["apply", "certify-host", "--set", SET, "--yes", "--json"];
+        machine.warded(certify).ends(5).says(&["what listens is not known", "127.0.0.1:2222", "nothing was changed"]);
+        assert!(before == machine.tree());
+        let accepted = |words: &[&str]| {
+            let mut command = machine.warded_command([]);
+            Run::of(command.args(words).args(["--json", "--accept-risk=unknown-listener"])).ends(4)
+        };
+        let certified = accepted(&["apply", "certify-host", "--set", SET, "--yes"]).object("warded.apply/1");
+        assert!(certified["unknown_listener"].as_str().unwrap().contains("127.0.0.1:2222"), "{certified}");
         machine.serves_certificates();
-        let status = machine.warded(["status", "--json"]).ends(0).object("warded.status/1");
+        let status = machine.warded(["status", "--json"]).ends(4).object("warded.status/1");
         assert_eq!(status["listening"], false, "{status}");
-        machine.warded(["renew", "--force"]).ends(0);
+        assert!(status["problems"][0].as_str().unwrap().contains("something listens on 127.0.0.1:2222"), "{status}");
+        // Where only certificates change, nothing has to be told, and nobody is there to accept anything.
+        let renewed = machine.warded(["renew", "--force"]).ends(4);
+        assert!(renewed.stdout.contains("Not seen live: something listens on"), "{}", renewed.stdout);
         machine.serves_certificates();
-        machine.warded(["undo", "--yes"]).ends(0);
-        machine.warded(["undo", "--yes"]).ends(0);
+        accepted(&["undo", "--yes"]);
+        machine
+            .warded(["undo", "--yes"])
+            .ends(5)
+            .says(&["what listens is not known", "--accept-risk=unknown-listener"]);
+        accepted(&["undo", "--yes"]);
         plain.connects();
         assert_ne!(machine.client(&Knows::Authority(machine.authority())).tries().code, Some(0), "{NAME}");
         over.store(true, Ordering::Relaxed);

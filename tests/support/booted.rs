@@ -3,7 +3,7 @@
 
 use super::{
     client::{self, Client, Knows},
-    enclosure::{Enclosure, command_of, outside_of},
+    enclosure::{Enclosure, child, command_of, outside_of},
     machine::{KEYS, copy_key},
     missing,
     peer::tree,
@@ -111,13 +111,6 @@ impl Booted {
     pub(crate) fn file(&self, path: &str) -> PathBuf {
         outside_of(&self.first, Path::new(path))
     }
-}
-
-/// The only child of a process.
-fn child(process: impl AsRef<str>) -> Option<String> {
-    let process = process.as_ref();
-    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
-    children.split_whitespace().next().map(str::to_owned)
 }
 
 /// Control groups for one machine: its systemd takes the one that it is in for its own.

@@ -123,10 +123,17 @@ impl Enclosure {
 }
 
 /// A program to be run where a process is.
-pub(super) fn command_of(process: &str, program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn command_of(process: &str, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("nsenter");
     command.args(["--target", process, "--mount", "--net", "--pid", "--root", "--wd", "--"]).arg(program);
     command
+}
+
+/// The only child of a process.
+pub(crate) fn child(process: impl AsRef<str>) -> Option<String> {
+    let process = process.as_ref();
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
+    children.split_whitespace().next().map(str::to_owned)
 }
 
 /// Where a path of a process's is seen from outside.

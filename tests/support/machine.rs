@@ -125,18 +125,22 @@ impl Machine {
 
     /// Starts sshd, and waits until it listens.
     pub(crate) fn serve(&mut self) {
-        let daemon = self
-            .command("/usr/sbin/sshd")
-            .args(["-D", "-f"])
-            .arg(self.config())
-            .arg("-E")
-            .arg(self.path("sshd.log"))
-            .args(&self.arguments)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut sshd = self.command("/usr/sbin/sshd");
+        sshd.args(["-D", "-f"]).arg(self.config());
+        self.serve_by(sshd);
+    }
+
+    /// Starts sshd by this command, which takes more arguments of sshd's, and waits until it listens.
+    pub(crate) fn serve_by(&mut self, mut sshd: Command) {
+        let daemon =
+            sshd.arg("-E").arg(self.path("sshd.log")).args(&self.arguments).stdin(Stdio::null()).spawn().unwrap();
         self.daemon = Some(daemon);
         await_file(&self.path("sshd.pid"), &self.path("sshd.log"));
+    }
+
+    /// The process that sshd was started by.
+    pub(crate) fn starter(&self) -> u32 {
+        self.daemon.as_ref().unwrap().id()
     }
 
     /// A program, to be run on this machine.

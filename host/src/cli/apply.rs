@@ -155,11 +155,12 @@ impl Apply {
         work.own = enrolment.as_ref().map(Enrolment::with_run).transpose()?;
         work.confirm_within = self.confirm.confirm_within;
         work.may_lose_logins = self.risk.lose_ssh();
+        work.may_leave_unknown = self.risk.unknown_listener();
         let done = pipeline::carry_out(context, &identity, work, &progress)?;
         drop(progress);
         // It is done, whether anybody reads of it or not.
         drop(self.report(output, &review, &messages, &done));
-        Ok(Exit::Done)
+        Ok(done.exit())
     }
 
     /// What is left where no file changes: the terms of the renewal, if they are new.

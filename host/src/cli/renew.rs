@@ -80,7 +80,7 @@ impl Renew {
         drop(progress);
         // It is done, whether anybody reads of it or not.
         drop(tell(output, procedure, &review, &messages, &done));
-        Ok(exit)
+        Ok(if exit == Exit::Done { done.exit() } else { exit })
     }
 }
 

@@ -213,6 +213,8 @@ pub(super) struct DoneObject<'a> {
     left_alone: Vec<LeftObject>,
     /// Until when it has to be confirmed; none: it is kept.
     confirm_until: Option<Timestamp>,
+    /// What listens and is not known, so that nothing was seen live.
+    unknown_listener: Option<String>,
     messages: &'a [Message],
 }
 
@@ -248,6 +250,7 @@ impl<'a> DoneObject<'a> {
             served: Vec::new(),
             left_alone: Vec::new(),
             confirm_until: None,
+            unknown_listener: None,
             messages,
         }
     }
@@ -271,6 +274,7 @@ impl<'a> DoneObject<'a> {
             served: done.served(),
             left_alone: done.left_alone.iter().map(LeftObject::from).collect(),
             confirm_until: done.confirm.as_ref().map(|confirm| confirm.until),
+            unknown_listener: done.unknown_listener(),
             messages,
         }
     }

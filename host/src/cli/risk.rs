@@ -9,6 +9,8 @@ enum Risk {
     LoseSsh,
     /// Clients that know a host key which is replaced will warn, and refuse to connect
     ReplaceHostKeys,
+    /// What listens is not known to be this sshd, and is not told of its new configuration
+    UnknownListener,
 }
 
 /// For the commands that may take one.
@@ -23,6 +25,11 @@ impl AcceptRisk {
     /// Whether logins may be lost.
     pub(super) fn lose_ssh(&self) -> bool {
         self.accept_risk.contains(&Risk::LoseSsh)
+    }
+
+    /// Whether what listens may be left untold.
+    pub(super) fn unknown_listener(&self) -> bool {
+        self.accept_risk.contains(&Risk::UnknownListener)
     }
 
     /// Whether host keys may be replaced.

@@ -83,6 +83,8 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
         }
         None => None,
     };
+    let unknown = sshd.as_ref().map(Sshd::unknown_listener).transpose()?.flatten();
+    problems.extend(unknown.map(|unknown| format!("{unknown}; {}", unknown.next())));
     let paths = match &sshd {
         Some(sshd) => sshd.effective(context.places.sshd_config.as_path(), &[], &[])?.host_keys.clone(),
         None => Vec::new(),

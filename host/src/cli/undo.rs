@@ -71,6 +71,7 @@ impl Undo {
             confirm_within: self.confirm.confirm_within,
             may_lose_logins: self.risk.lose_ssh(),
             may_replace_host_keys: self.risk.replace_host_keys(),
+            may_leave_unknown: self.risk.unknown_listener(),
         };
         let done =
             carry_out(context, undo, &terms, &Progress::new(output.json)).map_err(|error| way_on(error, earlier))?;
@@ -81,9 +82,11 @@ impl Undo {
             "schema": "warded.undo/1", "run": done.run, "undoes": runs.end(), "down_to": runs.start(), "files": shown.files,
             "as_before": as_before,
             "left_alone": done.left_alone.iter().map(report::LeftObject::from).collect::<Vec<_>>(),
-            "confirm_until": done.confirm.map(|confirm| confirm.until),
+            "confirm_until": done.confirm.as_ref().map(|confirm| confirm.until),
+            "unknown_listener": done.unknown_listener(),
         })));
-        Ok(Exit::Done)
+        done.unknown.iter().for_each(|unknown| drop(output.line(format!("Not seen live: {unknown}."))));
+        Ok(done.exit())
     }
 }
 
@@ -113,6 +116,8 @@ pub(super) struct Terms {
     pub(super) may_lose_logins: bool,
     /// Whether the operator accepts that clients which know a host key will warn.
     pub(super) may_replace_host_keys: bool,
+    /// Whether the operator accepts that a listener which is not known is not told.
+    pub(super) may_leave_unknown: bool,
 }
 
 /// Takes a run back through the same stages as any other change. The enrolment becomes what it was
@@ -132,6 +137,7 @@ pub(super) fn carry_out(
     work.confirm_within = terms.confirm_within;
     work.may_lose_logins = terms.may_lose_logins;
     work.may_replace_host_keys = terms.may_replace_host_keys;
+    work.may_leave_unknown = terms.may_leave_unknown;
     if let Some(enrolment) = Enrolment::load(&context.state)?.filter(|enrolment| enrolment.run >= undone) {
         let earlier = enrolment.before(undone).map(Enrolment::with_run);
         work.own = Some(earlier.transpose()?.unwrap_or_else(Enrolment::gone_with_run));

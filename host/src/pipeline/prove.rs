@@ -14,7 +14,7 @@ use warded_lib::{
         facts,
         path::AbsolutePath,
         services,
-        sshd::{Listener, Sshd},
+        sshd::{Listener, Sshd, Unknown},
     },
     transaction::SshdBefore,
 };
@@ -30,6 +30,8 @@ pub struct Guard {
 #[derive(Debug)]
 struct Watched {
     sshd: Sshd,
+    /// What listens in its place and is not known.
+    unknown: Option<Unknown>,
     /// What has to be so afterwards: as before, but for the keys that are replaced.
     baseline: Baseline,
     /// The fingerprints of the keys that are offered now; none without a listener.
@@ -51,6 +53,7 @@ impl Guard {
             return Ok(Self { config, watched: None });
         };
         let mut baseline = Baseline::take(&sshd)?;
+        let unknown = sshd.unknown_listener()?;
         if let Some(read) = &work.configuration
             && let Some(path) = unchanged::difference(read, &baseline.files())
         {
@@ -62,7 +65,7 @@ impl Guard {
         let prints = |offered: &Offered| offered.keys.iter().map(|key| key.fingerprint.clone()).collect();
         let offered = baseline.offered.as_ref().map(prints);
         baseline.replace_keys(&work.replaced());
-        Ok(Self { config, watched: Some(Watched { sshd, baseline, offered, proved: None }) })
+        Ok(Self { config, watched: Some(Watched { sshd, unknown, baseline, offered, proved: None }) })
     }
 
     /// The sshd that is watched.
@@ -71,20 +74,26 @@ impl Guard {
         self.watched.as_ref().map(|watched| &watched.sshd)
     }
 
+    /// What listens in sshd's place and is not known.
+    #[must_use]
+    pub fn unknown(&self) -> Option<&Unknown> {
+        self.watched.as_ref()?.unknown.as_ref()
+    }
+
     /// Checks the result before the CA is asked: a stand-in is in each certificate's place.
     ///
     /// # Errors
     /// Refused: what would be wrong with it.
     pub fn check(&self, work: &Work) -> Result<()> {
         let result = work.result(|request| placeholder::host_certificate(&request.public, &request.principals))?;
-        let Some(Watched { sshd, baseline, .. }) = &self.watched else {
+        let Some(Watched { sshd, unknown, baseline, .. }) = &self.watched else {
             return unasked::refuse(self.config.as_path(), &result, work.may_change());
         };
         let candidate = Candidate::build(sshd, &result)?.accepting_lost_logins(work.may_lose_logins);
         let checked = candidate
             .check(baseline, work.may_change())
             .and_then(|()| candidate.keeps_ways_in(baseline, work.may_change()))
-            .and_then(|()| refuse_untold(sshd, work, baseline, &candidate));
+            .and_then(|()| refuse_untold(sshd, unknown.as_ref(), work, baseline, &candidate));
         checked.map_err(|error| somebodys(error, sshd, baseline))
     }
 
@@ -169,14 +178,26 @@ fn somebodys(error: Error, sshd: &Sshd, baseline: &Baseline) -> Error {
 
 /// A running sshd has to be told of its new configuration. It would go on with the old one, and read files
 /// at each login that only the old one names: those are not held against anything any more.
-fn refuse_untold(sshd: &Sshd, work: &Work, baseline: &Baseline, candidate: &Candidate) -> Result<()> {
-    let Some(listener) = &sshd.listener else { return Ok(()) };
+fn refuse_untold(
+    sshd: &Sshd,
+    unknown: Option<&Unknown>,
+    work: &Work,
+    baseline: &Baseline,
+    candidate: &Candidate,
+) -> Result<()> {
+    let files = candidate.files();
+    let changed = unchanged::difference(&baseline.files(), &files).map(ToOwned::to_owned);
+    let Some(listener) = &sshd.listener else {
+        return match (unknown, changed) {
+            (Some(unknown), Some(path)) if !work.may_leave_unknown => Err(untold(unknown, &path)),
+            _ => Ok(()),
+        };
+    };
     for reload in &work.reloads {
         services::refuse_untellable(&reload.name, &reload.service, listener)
             .map_err(|error| error.state("nothing was changed"))?;
     }
-    let files = candidate.files();
-    let Some(path) = unchanged::difference(&baseline.files(), &files).map(ToOwned::to_owned) else { return Ok(()) };
+    let Some(path) = changed else { return Ok(()) };
     if work.reloads.iter().any(|reload| services::is_sshd(&reload.service, listener)) {
         return Ok(());
     }
@@ -184,6 +205,15 @@ fn refuse_untold(sshd: &Sshd, work: &Work, baseline: &Baseline, candidate: &Cand
         .cause("what a running sshd has read, and what is on disk, would be two different configurations")
         .state("nothing was changed")
         .next("the procedure has to reload sshd"))
+}
+
+/// What listens may read that configuration, and could neither be told of it nor be asked what it serves.
+fn untold(unknown: &Unknown, path: &std::path::Path) -> Error {
+    Error::refused(format!("{} would change, and what listens is not known", path.display()))
+        .cause(unknown)
+        .state("nothing was changed")
+        .next(unknown.next())
+        .next("to go on without it: --accept-risk=unknown-listener")
 }
 
 /// The certificates in the form that the guard compares.

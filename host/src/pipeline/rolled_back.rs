@@ -63,12 +63,22 @@ mod tests {
         let not_told = || aftermath(Err(Error::failed("ssh could not be reloaded")), None);
         let lost = || aftermath(Ok(Reloaded::NotRunning), Some("sshd does not listen any more"));
         let cases = [
-            (Ok(restored(&[])), fine(), Exit::Failed, "as before (1 file restored; ssh is not running, checked)"),
+            (
+                Ok(restored(&[])),
+                fine(),
+                Exit::Failed,
+                "as before (1 file restored; no listener of ssh is known, checked)",
+            ),
             (Ok(restored(&["theirs"])), fine(), Exit::Degraded, "not all is as before (1 file restored; /x left alone"),
             (Ok(restored(&[])), not_told(), Exit::Degraded, "the files are as before"),
             (Ok(restored(&[])), not_told(), Exit::Degraded, "ssh could not be reloaded"),
             (Ok(restored(&[])), lost(), Exit::Degraded, "sshd does not listen any more"),
-            (Ok(restored(&["theirs"])), lost(), Exit::Degraded, "/x left alone: theirs; ssh is not running; sshd does"),
+            (
+                Ok(restored(&["theirs"])),
+                lost(),
+                Exit::Degraded,
+                "/x left alone: theirs; no listener of ssh is known; sshd does",
+            ),
             (Err(Error::failed("a disk")), not_told(), Exit::Degraded, "not all could be put back: error: a disk"),
             (Err(Error::failed("a disk")), lost(), Exit::Degraded, "sshd does not listen any more"),
             (Ok(RolledBack::default()), Aftermath::default(), Exit::Refused, "nothing was changed"),

@@ -244,7 +244,7 @@ impl std::fmt::Display for Aftermath {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (name, outcome) in &self.reloads {
             match outcome {
-                Ok(Reloaded::NotRunning) => write!(f, "; {name} is not running")?,
+                Ok(Reloaded::NotRunning) => write!(f, "; no listener of {name} is known")?,
                 Ok(_) => write!(f, "; {name} reloaded")?,
                 Err(error) => write!(f, "; {}", error.message())?,
             }

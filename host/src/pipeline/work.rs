@@ -32,6 +32,8 @@ pub struct Work {
     pub may_lose_logins: bool,
     /// Whether the operator accepts that clients which know a host key will warn.
     pub may_replace_host_keys: bool,
+    /// Whether the operator accepts that a listener which is not known is not told.
+    pub may_leave_unknown: bool,
     /// The configuration that sshd's answers to the procedure were about.
     pub configuration: Option<Digests>,
     keywords: Vec<String>,
@@ -63,6 +65,7 @@ impl Work {
             confirm_within: None,
             may_lose_logins: false,
             may_replace_host_keys: false,
+            may_leave_unknown: false,
             configuration: planned.session.configuration,
             undoes: None,
         }
@@ -80,6 +83,7 @@ impl Work {
             confirm_within: None,
             may_lose_logins: false,
             may_replace_host_keys: false,
+            may_leave_unknown: false,
             configuration: None,
             keywords: Vec::new(),
         }
@@ -246,7 +250,11 @@ impl Work {
             Source::Undo(changes) => changes.iter().map(|change| change.path.to_string()).collect(),
         };
         let reloads: Vec<&str> = self.reloads.iter().map(|reload| reload.name.as_str()).collect();
-        let risks = [(self.may_lose_logins, "lose-ssh"), (self.may_replace_host_keys, "replace-host-keys")];
+        let risks = [
+            (self.may_lose_logins, "lose-ssh"),
+            (self.may_replace_host_keys, "replace-host-keys"),
+            (self.may_leave_unknown, "unknown-listener"),
+        ];
         let accepted: String =
             risks.iter().filter(|(taken, _)| *taken).map(|(_, risk)| format!("; accepted: {risk}")).collect();
         format!("change {}: {}; reload: {}{accepted}", count(paths.len(), "file"), paths.join(" "), reloads.join(" "))

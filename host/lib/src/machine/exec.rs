@@ -317,9 +317,11 @@ pub enum Signal {
 /// Sends a signal to one process.
 ///
 /// # Errors
-/// When there is no such process, or it belongs to somebody else; `pid` must be above 1.
+/// When there is no such process, or it belongs to somebody else; `pid` must be above 0. Process 1, which may be
+/// the sshd of a container, is never ended.
 pub fn signal(pid: i32, signal: Signal) -> io::Result<()> {
-    let pid = Some(pid).filter(|pid| *pid > 1).and_then(rustix::process::Pid::from_raw);
+    let least = if signal == Signal::Hangup { 1 } else { 2 };
+    let pid = Some(pid).filter(|pid| *pid >= least).and_then(rustix::process::Pid::from_raw);
     let pid = pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let signal = match signal {
         Signal::Hangup => rustix::process::Signal::HUP,

@@ -42,7 +42,7 @@ impl std::fmt::Display for Reloaded {
             Self::Unit { unit } => write!(f, "systemd reloaded {unit}"),
             Self::Restarted { unit } => write!(f, "systemd started {unit} anew, whose socket it has"),
             Self::Signalled { pid } => write!(f, "SIGHUP to process {pid}"),
-            Self::NotRunning => f.write_str("it is not running"),
+            Self::NotRunning => f.write_str("no listener of it is known, so none was told"),
         }
     }
 }
@@ -137,14 +137,23 @@ pub fn is_sshd(service: &Service, listener: &Listener) -> bool {
     service.direct == Some(Direct::Sshd) || unit_of(service, listener).is_some()
 }
 
-/// Refuses what could not be carried out on this listener, if the service is that one: process 1 has its
-/// socket, and starting it anew would end logins, or its unit is not the policy's to name.
+/// Refuses what could not be carried out on this listener, if the service is that one: it could not start
+/// itself anew; or process 1 has its socket, and starting it anew would end logins, or its unit is not the
+/// policy's to name.
 ///
 /// # Errors
 /// Refused, with the reason.
 pub fn refuse_untellable(name: &Name, service: &Service, listener: &Listener) -> Result<()> {
-    if !listener.is_activated() || !is_sshd(service, listener) {
+    if !is_sshd(service, listener) {
         return Ok(());
+    }
+    if !listener.is_activated() {
+        return match &listener.gone {
+            None => Ok(()),
+            Some(program) => Err(Error::refused(format!("{name} cannot be told to reload: it would end"))
+                .cause(format!("it would start {} anew, and that program is gone", program.display()))
+                .next(format!("put the program back, or start {name} by another path; then run this again"))),
+        };
     }
     let refused = |why: String| {
         Error::refused(format!("{name} cannot be told to reload: process 1 has its socket, and it would end"))

@@ -7,6 +7,7 @@ pub mod effective;
 pub mod host_key;
 pub mod listener;
 pub mod sockets;
+pub mod unknown;
 
 use crate::{
     error::{Error, Result},
@@ -23,6 +24,7 @@ pub use host_key::HostKey;
 pub use listener::{Listener, is_running};
 pub use sockets::Socket;
 use std::path::{Path, PathBuf};
+pub use unknown::Unknown;
 
 /// The configuration file that every packaged OpenSSH has compiled in.
 pub const DEFAULT_CONFIG: &str = "/etc/ssh/sshd_config";
@@ -42,6 +44,8 @@ pub struct Sshd {
     pub version: String,
     /// The process that accepts connections; none with socket activation or when it is stopped.
     pub listener: Option<Listener>,
+    /// The program that the operator named, if one was.
+    named: Option<PathBuf>,
     /// The directory that it misses, and that has to be there whenever it is run.
     privsep: Option<PathBuf>,
 }
@@ -64,7 +68,7 @@ impl Sshd {
     /// others could have changed the listener's own program.
     pub fn find(config: &AbsolutePath, binary: Option<&Path>) -> Result<Option<Self>> {
         Self::named(binary)?;
-        let scan = listener::scan(config.as_path())?;
+        let scan = listener::scan(config.as_path(), binary)?;
         let installed = || exec::find("sshd");
         let path = match (binary, scan.first().and_then(|listener| listener.binary.as_deref())) {
             (Some(named), _) => Some(named.to_owned()),
@@ -87,6 +91,7 @@ impl Sshd {
             arguments: Vec::new(),
             version,
             listener: None,
+            named: binary.map(Path::to_owned),
             privsep: None,
         };
         sshd.privsep = sshd.missing_directory()?;
@@ -114,7 +119,7 @@ impl Sshd {
     /// # Errors
     /// When the processes cannot be looked at.
     pub fn listener_now(&self) -> Result<Option<Listener>> {
-        Ok(self.choose(listener::scan(self.config.as_path())?))
+        Ok(self.choose(listener::scan(self.config.as_path(), self.named.as_deref())?))
     }
 
     /// The file in which the listener leaves its process id; none if it leaves none.

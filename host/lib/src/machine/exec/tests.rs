@@ -69,7 +69,8 @@ fn a_daemon_ends_with_its_handle() {
     drop(child);
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
     assert!(signal(pid, Signal::Hangup).is_err());
-    assert!(signal(1, Signal::Hangup).is_err() && signal(-1, Signal::Hangup).is_err());
+    assert!(signal(1, Signal::Terminate).is_err());
+    assert!(signal(0, Signal::Hangup).is_err() && signal(-1, Signal::Hangup).is_err());
 }
 
 #[test]

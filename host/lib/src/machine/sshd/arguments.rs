@@ -20,13 +20,12 @@ pub struct CommandLine {
 }
 
 impl CommandLine {
-    /// Takes the command line of a listener (`/proc/PID/cmdline`) apart. None if it is not a
-    /// listener's: a connection's own process, a test (`-t`), one that serves its input (`-i`).
+    /// Takes the command line of an sshd (`/proc/PID/cmdline`) apart, by whatever name it was started. None
+    /// if it is not a listener's: a connection's own process, a test (`-t`), one that serves its input (`-i`).
     #[must_use]
     pub fn of_listener(raw: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(raw);
-        if let Some(title) = text.strip_prefix("sshd: ") {
-            // OpenSSH ≥ 8.2 overwrites it: `sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups`.
+        if let Some(title) = title(&text) {
             // Where one argument ends is lost: what follows `-o Name` without a `-` belongs to it.
             let (line, _) = title.split_once(" [listener]")?;
             return Self::parse(join_option_values(line.split(' ')));
@@ -41,7 +40,6 @@ impl CommandLine {
     fn parse(words: Vec<String>) -> Option<Self> {
         let mut words = words.into_iter();
         let program = words.next()?;
-        let is_sshd = program.rsplit('/').next() == Some("sshd");
         let mut line = Self { binary: program.starts_with('/').then(|| program.into()), ..Self::default() };
         while let Some(word) = words.next() {
             let flags = word.strip_prefix('-').filter(|flags| !flags.is_empty())?;
@@ -65,8 +63,15 @@ impl CommandLine {
                 break;
             }
         }
-        is_sshd.then_some(line)
+        Some(line)
     }
+}
+
+/// What OpenSSH ≥ 8.2 writes over its command line, without the name that it was started by:
+/// `sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups`, `sftpd: /usr/sbin/sftpd …` through a link.
+fn title(text: &str) -> Option<&str> {
+    let (name, title) = text.split_once(": ")?;
+    (!name.contains(['/', '\0'])).then_some(title)
 }
 
 fn join_option_values<'a>(words: impl Iterator<Item = &'a str>) -> Vec<String> {
@@ -112,13 +117,20 @@ mod tests {
                 "/usr/sbin/sshd\0-De4f/x/y\0-E\0/var/log/s\0-oA B=c\0-h\0/key\0",
                 line("/usr/sbin/sshd", Some("/x/y"), &["-4", "-o", "A B=c", "-h", "/key"]),
             ),
+            (
+                "sftpd: /usr/sbin/sftpd -f /etc/ssh/sftpd_config [listener] 0 of 10-100 startups\0\0",
+                line("/usr/sbin/sftpd", Some("/etc/ssh/sftpd_config"), &[]),
+            ),
+            ("sshd.pam: /usr/sbin/sshd.pam [listener] 0 of 10-100 startups", line("/usr/sbin/sshd.pam", None, &[])),
+            ("/usr/sbin/sshd.pam\0-D\0", line("/usr/sbin/sshd.pam", None, &[])),
+            ("/odd: place/sshd\0-D\0", line("/odd: place/sshd", None, &[])),
             ("sshd: root@pts/0", None),
+            ("sftpd: nobody@notty", None),
             ("sshd: root [priv]", None),
             ("sshd: [accepted]", None),
             ("/usr/sbin/sshd\0-D\0-R\0", None),
             ("/usr/sbin/sshd\0-i\0", None),
             ("/usr/sbin/sshd\0-T\0", None),
-            ("/usr/bin/ssh\0-f\0x\0", None),
             ("sshd-session: root [priv]", None),
             ("", None),
         ] {

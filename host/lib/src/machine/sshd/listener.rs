@@ -18,6 +18,9 @@ pub struct Listener {
     pub unit: Option<String>,
     /// Its program.
     pub binary: Option<PathBuf>,
+    /// The path that it was started by, and starts itself anew by when it reloads, if no program is there any
+    /// more.
+    pub gone: Option<PathBuf>,
     /// The arguments that shape its configuration.
     pub arguments: Vec<String>,
     /// What it listens on right now; none if we may not see that.
@@ -46,19 +49,25 @@ impl Listener {
 /// Whether any sshd of root's or ours runs on this machine, for whatever purpose, or that cannot be told.
 #[must_use]
 pub fn is_running() -> bool {
-    let sshd = |(pid, name): &(i32, String)| name.starts_with("sshd") && is_trusted(*pid);
-    let runs = |one: &(i32, String)| sshd(one) && state(one.0) != Some('Z') && is_ours_to_see(one.0);
+    let runs = |(pid, name): &(i32, String)| {
+        is_trusted(*pid) && is_named_sshd(*pid, name) && state(*pid) != Some('Z') && is_ours_to_see(*pid)
+    };
     processes().map_or(true, |all| all.iter().any(runs))
 }
 
-/// The listeners of root or of ours that run with this configuration file, the oldest first.
+/// The listeners of root or of ours that run with this configuration file, the oldest first. A process is an
+/// sshd if its program is called so, or is `named`, whatever link it was started by.
 ///
 /// # Errors
 /// When the processes cannot be looked at: that there is none, is then not known.
-pub(super) fn scan(config: &Path) -> Result<Vec<Listener>> {
+pub(super) fn scan(config: &Path, named: Option<&Path>) -> Result<Vec<Listener>> {
     let wanted = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
-    let all = processes().map_err(|error| Error::failed("cannot look for sshd among the processes").cause(error))?;
-    let is_candidate = |(pid, name): &(i32, String)| name == "sshd" && is_trusted(*pid) && is_ours_to_see(*pid);
+    let all = processes().map_err(unseen)?;
+    let named = named.and_then(identity);
+    let is_candidate = |(pid, name): &(i32, String)| {
+        let is_sshd = || is_named_sshd(*pid, name) || named.is_some() && identity(&proc(*pid, "exe")) == named;
+        is_trusted(*pid) && is_sshd() && is_ours_to_see(*pid)
+    };
     let mut pids: Vec<i32> = all.into_iter().filter(is_candidate).map(|(pid, _)| pid).collect();
     pids.sort_unstable();
     // Asked again afterwards: what was read in between may have been another program's by then.
@@ -66,29 +75,70 @@ pub(super) fn scan(config: &Path) -> Result<Vec<Listener>> {
 }
 
 fn listener(pid: i32, wanted: &Path) -> Option<Listener> {
-    let line = CommandLine::of_listener(&fs::read(proc(pid, "cmdline")).ok()?)?;
-    let used = line.config.unwrap_or_else(|| DEFAULT_CONFIG.into());
-    // A relative path was meant from where sshd was started; it has changed to / since.
-    let used = if used.is_absolute() { used } else { fs::read_link(proc(pid, "cwd")).ok()?.join(used) };
-    if fs::canonicalize(&used).unwrap_or(used) != wanted {
+    let line = command_line(pid)?;
+    let Configuration::File(used) = configuration(pid, line.config.as_deref()) else { return None };
+    if used != wanted {
         return None;
     }
-    let running = fs::read_link(proc(pid, "exe"));
-    // Whoever may run a program as root may do so under any name, through a link called sshd.
-    let is_sshd = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("sshd"));
-    if running.as_ref().is_ok_and(|path| !is_sshd(path)) {
-        return None;
-    }
-    let running = running.ok().filter(|path| path.is_file());
-    let named = line.binary.filter(|path| path.is_file());
+    let running = fs::read_link(proc(pid, "exe")).ok().filter(|path| path.is_file());
+    let named = line.binary.clone().filter(|path| path.is_file());
     Some(Listener {
         pid,
         unit: fs::read_to_string(proc(pid, "cgroup")).ok().and_then(|text| unit(&text)),
         // After an upgrade the running file is gone; a reload then starts the one of that name.
         binary: running.or(named),
+        gone: line.binary.filter(|path| is_gone(pid, path)),
         arguments: line.arguments,
         sockets: sockets::of(pid),
     })
+}
+
+/// Whether no file is at a path, as a process sees it.
+fn is_gone(pid: i32, path: &Path) -> bool {
+    let seen = proc(pid, "root").join(path.strip_prefix("/").unwrap_or(path));
+    matches!(seen.try_exists(), Ok(false)) && matches!(path.try_exists(), Ok(false))
+}
+
+pub(super) fn command_line(pid: i32) -> Option<CommandLine> {
+    CommandLine::of_listener(&fs::read(proc(pid, "cmdline")).ok()?)
+}
+
+/// Which configuration file a process was started with.
+pub(super) enum Configuration {
+    File(PathBuf),
+    /// A relative path, which from where the process is now leads nowhere. sshd has changed to `/` since it
+    /// read the file.
+    Lost(PathBuf),
+    /// A relative path, and we may not see where the process is.
+    Unseen,
+}
+
+pub(super) fn configuration(pid: i32, named: Option<&Path>) -> Configuration {
+    let named = named.unwrap_or(Path::new(DEFAULT_CONFIG));
+    if named.is_absolute() {
+        return Configuration::File(fs::canonicalize(named).unwrap_or_else(|_| named.to_owned()));
+    }
+    let Ok(directory) = fs::read_link(proc(pid, "cwd")) else { return Configuration::Unseen };
+    match fs::canonicalize(directory.join(named)) {
+        Ok(file) => Configuration::File(file),
+        Err(_) => Configuration::Lost(named.to_owned()),
+    }
+}
+
+/// Whether a process's program is called sshd, sshd.pam and the like: by its file, whatever link it was
+/// started by. Whoever may run a program as root may do so through a link called sshd. Where we may not see
+/// the file, the process's own name decides.
+pub(super) fn is_named_sshd(pid: i32, name: &str) -> bool {
+    match fs::read_link(proc(pid, "exe")) {
+        Ok(path) => path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("sshd")),
+        Err(_) => name.starts_with("sshd"),
+    }
+}
+
+/// What tells a file from all others, by whatever name.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// The system service in the text of `/proc/PID/cgroup`, version 1 or 2.
@@ -105,7 +155,7 @@ fn unit(cgroup: &str) -> Option<String> {
 
 /// Whether all that a process is and was allowed is root's or ours. Anybody can give a process of
 /// their own the name and the command line of an sshd.
-fn is_trusted(pid: i32) -> bool {
+pub(super) fn is_trusted(pid: i32) -> bool {
     let own = rustix::process::geteuid().as_raw();
     fs::read_to_string(proc(pid, "status")).is_ok_and(|status| belongs_to(&status, own))
 }
@@ -118,12 +168,12 @@ fn belongs_to(status: &str, own: u32) -> bool {
     ids.len() == 4 && ids.iter().all(|id| id.is_some_and(|id| id == 0 || id == own))
 }
 
-/// Whether a process shares our view of processes and network: an sshd in a container does not, and
-/// is not this machine's.
-fn is_ours_to_see(pid: i32) -> bool {
-    ["ns/pid", "ns/net"].into_iter().all(|namespace| {
-        let own = fs::read_link(format!("/proc/self/{namespace}"));
-        match (fs::read_link(proc(pid, namespace)), own) {
+/// Whether a process shares our view of processes, network and files: an sshd in a container or a chroot does
+/// not, and is not this machine's.
+pub(super) fn is_ours_to_see(pid: i32) -> bool {
+    ["ns/pid", "ns/net", "root"].into_iter().all(|view| {
+        let own = fs::read_link(format!("/proc/self/{view}"));
+        match (fs::read_link(proc(pid, view)), own) {
             (Ok(theirs), Ok(own)) => theirs == own,
             // Not ours to look at (an ordinary user and root's sshd): its command line decides.
             _ => true,
@@ -132,7 +182,7 @@ fn is_ours_to_see(pid: i32) -> bool {
 }
 
 /// All processes that can be seen, each with its name.
-fn processes() -> io::Result<Vec<(i32, String)>> {
+pub(super) fn processes() -> io::Result<Vec<(i32, String)>> {
     let mut all = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
@@ -147,6 +197,10 @@ fn processes() -> io::Result<Vec<(i32, String)>> {
     Ok(all)
 }
 
+pub(super) fn unseen(error: io::Error) -> Error {
+    Error::failed("cannot look for sshd among the processes").cause(error)
+}
+
 /// Whether something could not be had because the system has no more of it just now.
 fn is_short(error: &io::Error) -> bool {
     use rustix::io::Errno;
@@ -157,7 +211,7 @@ fn state(pid: i32) -> Option<char> {
     fs::read_to_string(proc(pid, "stat")).ok()?.rsplit_once(") ")?.1.chars().next()
 }
 
-fn proc(pid: i32, entry: &str) -> PathBuf {
+pub(super) fn proc(pid: i32, entry: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/{entry}"))
 }
 

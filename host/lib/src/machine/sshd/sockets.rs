@@ -1,8 +1,9 @@
 //! What a process listens on right now, from /proc: the truth about a listener, whatever its
 //! configuration has become since it read it.
 
+use super::listener::proc;
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
@@ -22,29 +23,29 @@ pub struct Socket {
 /// The sockets that a process listens on. None when we may not look.
 pub(super) fn of(pid: i32) -> Option<Vec<Socket>> {
     let own = inodes(pid)?;
-    let init = inodes(1).unwrap_or_default();
-    let mut sockets = Vec::new();
-    for table in ["tcp", "tcp6"] {
-        let text = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
-        let listening = text.lines().filter_map(parse).filter(|(_, inode)| own.contains_key(inode));
-        sockets.extend(listening.map(|(address, inode)| Socket {
-            address,
-            inherited: init.contains_key(&inode),
-            inode,
-        }));
-    }
-    sockets.sort_by_key(|socket| socket.address);
-    Some(sockets)
+    // In a container the listener may be process 1 itself: then nobody has handed it a socket.
+    let handed = if pid == 1 { BTreeSet::new() } else { inodes(1).unwrap_or_default() };
+    let mut sockets = listening(pid);
+    sockets.retain(|(_, inode)| own.contains(inode));
+    sockets.sort_by_key(|(address, _)| *address);
+    let socket = |(address, inode)| Socket { address, inherited: handed.contains(&inode), inode };
+    Some(sockets.into_iter().map(socket).collect())
 }
 
-/// The inodes of the sockets that a process has open.
-fn inodes(pid: i32) -> Option<BTreeMap<u64, ()>> {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+/// All addresses that are listened on in a process's network, each with its socket's number.
+pub(super) fn listening(pid: i32) -> Vec<(SocketAddr, u64)> {
+    let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(proc(pid, &format!("net/{table}"))));
+    tables.iter().flatten().flat_map(|text| text.lines().filter_map(parse)).collect()
+}
+
+/// The numbers of the sockets that a process has open. None when we may not look.
+pub(super) fn inodes(pid: i32) -> Option<BTreeSet<u64>> {
+    let entries = fs::read_dir(proc(pid, "fd")).ok()?;
     let inode = |entry: std::io::Result<fs::DirEntry>| {
         let target = fs::read_link(entry.ok()?.path()).ok()?;
         target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
     };
-    Some(entries.filter_map(inode).map(|inode| (inode, ())).collect())
+    Some(entries.filter_map(inode).collect())
 }
 
 /// A line of `/proc/net/tcp` or `tcp6` in state 0A (listening): its local address, and its inode.

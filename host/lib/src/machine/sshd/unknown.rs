@@ -1,0 +1,167 @@
+//! What listens where sshd's configuration says, and is not known to be that sshd: another program, an sshd
+//! that reads another file, or one that a reload would end.
+
+use super::{
+    Sshd,
+    listener::{self, Configuration},
+    sockets,
+};
+use crate::{error::Result, text::neutral};
+use std::{fmt, net::SocketAddr, path::PathBuf};
+
+/// A listener that is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Why it is not known.
+    pub why: Why,
+}
+
+/// Why a listener is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// No process that can be seen has its socket.
+    Unseen,
+    /// It is no sshd, going by the name of its program.
+    OtherProgram {
+        /// Its process.
+        pid: i32,
+        /// The process's name.
+        name: String,
+        /// Its program, if that can be seen.
+        program: Option<PathBuf>,
+    },
+    /// It is an sshd, and reads another configuration file.
+    OtherConfiguration {
+        /// Its process.
+        pid: i32,
+        /// That file.
+        file: PathBuf,
+    },
+    /// It is an sshd that was started with a relative `-f`: which file it reads cannot be told, and it would
+    /// not find that file when it reloads.
+    LostConfiguration {
+        /// Its process.
+        pid: i32,
+        /// The file as it was named.
+        named: PathBuf,
+    },
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = self.address;
+        match &self.why {
+            Why::Unseen => write!(f, "something listens on {address}, and no process that can be seen has its socket"),
+            Why::OtherProgram { pid, name, .. } => {
+                write!(f, "process {pid} ({}) listens on {address}, and is not known to be sshd", neutral(name))
+            }
+            Why::OtherConfiguration { pid, file } => {
+                write!(
+                    f,
+                    "the sshd that listens on {address} (process {pid}) reads {}",
+                    neutral(&file.display().to_string())
+                )
+            }
+            Why::LostConfiguration { pid, named } => write!(
+                f,
+                "the sshd that listens on {address} (process {pid}) was started with `-f {}`, a relative path: which \
+                 file that is cannot be told, and a reload would end it",
+                neutral(&named.display().to_string())
+            ),
+        }
+    }
+}
+
+impl Unknown {
+    /// What to do about it.
+    #[must_use]
+    pub fn next(&self) -> String {
+        match &self.why {
+            Why::Unseen => {
+                "run this as root, beside what listens (`ss -tlnp`), not in a container of its own".to_owned()
+            }
+            Why::OtherProgram { pid, program, .. } => {
+                let program =
+                    program.as_ref().map_or_else(|| "FILE".to_owned(), |path| neutral(&path.display().to_string()));
+                format!("if process {pid} is an sshd, name its program: --sshd {program}")
+            }
+            Why::OtherConfiguration { file, .. } => {
+                format!("name the file that it reads: --sshd-config {}", neutral(&file.display().to_string()))
+            }
+            Why::LostConfiguration { .. } => "start that sshd with `-f` and an absolute path".to_owned(),
+        }
+    }
+}
+
+impl Sshd {
+    /// What listens where the configuration says, if there is no listener that is known: then what is served
+    /// cannot be told. None where nothing listens there, or systemd does, which starts sshd.
+    ///
+    /// # Errors
+    /// The configuration, or the processes, cannot be looked at.
+    pub fn unknown_listener(&self) -> Result<Option<Unknown>> {
+        if self.listener.is_some() {
+            return Ok(None);
+        }
+        let effective = self.effective(self.config.as_path(), &[], &[])?;
+        let configured: Vec<SocketAddr> = effective.addresses().collect();
+        let own = i32::try_from(std::process::id()).unwrap_or_default();
+        let mut taken = sockets::listening(own);
+        taken.retain(|(address, _)| configured.iter().any(|one| overlap(*one, *address)));
+        taken.sort_unstable();
+        let Some((address, inode)) = taken.first().copied() else { return Ok(None) };
+        let processes = listener::processes().map_err(listener::unseen)?;
+        let mut holders = processes
+            .into_iter()
+            .filter(|(pid, _)| sockets::inodes(*pid).is_some_and(|inodes| inodes.contains(&inode)));
+        let holder = holders.next();
+        // Socket activation: systemd starts sshd when somebody connects.
+        if holder.as_ref().is_some_and(|(pid, name)| *pid == 1 && name == "systemd") {
+            return Ok(None);
+        }
+        Ok(Some(Unknown { address, why: holder.map_or(Why::Unseen, |(pid, name)| why(pid, name)) }))
+    }
+}
+
+/// Why the process that has the socket was not taken for the listener.
+fn why(pid: i32, name: String) -> Why {
+    if listener::is_trusted(pid)
+        && listener::is_named_sshd(pid, &name)
+        && let Some(line) = listener::command_line(pid)
+    {
+        match listener::configuration(pid, line.config.as_deref()) {
+            Configuration::File(file) => return Why::OtherConfiguration { pid, file },
+            Configuration::Lost(named) => return Why::LostConfiguration { pid, named },
+            Configuration::Unseen => {}
+        }
+    }
+    Why::OtherProgram { pid, name, program: std::fs::read_link(listener::proc(pid, "exe")).ok() }
+}
+
+/// Whether two sockets could not both listen: the same port, and the same address or one for all addresses.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
+    one.port() == other.port() && (a == b || a.is_unspecified() || b.is_unspecified())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_overlap_if_one_connection_could_reach_both() {
+        for (one, other, expected) in [
+            ("0.0.0.0:22", "127.0.0.1:22", true),
+            ("127.0.0.1:22", "127.0.0.1:22", true),
+            ("[::]:22", "127.0.0.1:22", true),
+            ("[::ffff:127.0.0.1]:22", "127.0.0.1:22", true),
+            ("127.0.0.1:22", "127.0.0.1:2222", false),
+            ("127.0.0.1:22", "127.0.0.2:22", false),
+            ("[::1]:22", "127.0.0.1:22", false),
+        ] {
+            assert_eq!(overlap(one.parse().unwrap(), other.parse().unwrap()), expected, "{one} {other}");
+        }
+    }
+}
