@@ -10,6 +10,7 @@ mod left_alone;
 mod listener;
 mod lockout;
 mod pins;
+mod platforms;
 mod proof;
 mod properties;
 mod record;

@@ -22,6 +22,7 @@ use warded_lib::{
         files::Root,
         path::AbsolutePath,
         private::StateDir,
+        sshd::default_config,
     },
     policy::{condition, pattern::Places},
 };
@@ -91,7 +92,6 @@ pub struct Context {
 
 /// The share of a certificate's life after which it is renewed, unless told otherwise: half.
 const RENEW_AFTER: u8 = 50;
-const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
 
 impl Context {
     /// Finds everything.
@@ -117,7 +117,7 @@ impl Context {
         };
         let sshd_config = match choose(&options.sshd_config, &config.sshd_config)? {
             Some(path) => path,
-            None => operators_path(Path::new(SSHD_CONFIG))?,
+            None => operators_path(Path::new(default_config()))?,
         };
         let facts = Facts::read(Path::new("/"));
         let home = facts.home.as_deref().and_then(|home| home.parse().ok());

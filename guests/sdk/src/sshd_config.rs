@@ -12,13 +12,15 @@ use sshd_config::{
 
 pub use line::values;
 
-/// The name of Warded's drop-in, in `sshd_config.d` beside the main file.
+/// The name of Warded's drop-in, below a directory of sshd's configuration.
 const DROP_IN: &str = "sshd_config.d/50-warded.conf";
 
 /// Warded's own lines in sshd's configuration, and where they are or will be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnLines {
     place: Place,
+    /// The directory of sshd's configuration that has them.
+    directory: String,
     path: String,
     /// The file's bytes; none: there is no such file.
     contents: Option<Vec<u8>>,
@@ -42,25 +44,37 @@ enum Edit {
 }
 
 impl OwnLines {
-    /// Finds the lines, or the place for them. Needs the facts `sshd.config` and `sshd.directory`,
-    /// and to read the main file and the drop-in.
+    /// Finds the lines, or the place for them: a drop-in where an `Include` that is in force looks, beside the
+    /// main file or, where that is the vendor's (openSUSE's `/usr/etc/ssh/sshd_config`), in `/etc/ssh`. Needs the
+    /// facts `sshd.config` and `sshd.directory`, and to read the main file and the drop-ins.
     ///
     /// # Errors
     /// `no-sshd` where this machine has no sshd configuration, `broken-block` where our marks in
-    /// it are not a pair, and the errors of `files`.
+    /// it are not a pair, `vendors-file` where only the vendor's file could take our lines, and the errors of
+    /// `files`.
     pub fn find() -> Result<Self, Error> {
         let main_path = fact("sshd.config")?;
         let directory = fact("sshd.directory")?;
         let main = files::read(&main_path)?.ok_or_else(|| no_sshd(&format!("{main_path} does not exist")))?;
-        if block::find(&main).map_err(|BrokenBlock| broken_block(&main_path))?.is_none()
-            && include::reads_outside_match(&main, &drop_in_path(&directory))
-            && files::list(&format!("{directory}/sshd_config.d"))?.is_some()
-        {
-            let path = drop_in_path(&directory);
-            let contents = files::read(&path)?;
-            return Ok(Self { place: Place::DropIn, path, contents });
+        if block::find(&main).map_err(|BrokenBlock| broken_block(&main_path))?.is_none() {
+            for directory in included(&main, &directory) {
+                if files::list(&format!("{directory}/sshd_config.d"))?.is_some() {
+                    let path = drop_in_path(directory);
+                    let contents = files::read(&path)?;
+                    return Ok(Self { place: Place::DropIn, directory: directory.to_owned(), path, contents });
+                }
+            }
+            if is_vendors(&main_path) {
+                return Err(vendors_file(&main_path, included(&main, &directory).next()));
+            }
         }
-        Ok(Self { place: Place::Block, path: main_path, contents: Some(main) })
+        Ok(Self { place: Place::Block, directory, path: main_path, contents: Some(main) })
+    }
+
+    /// The directory of sshd's configuration that has our lines, and where files that they name belong.
+    #[must_use]
+    pub fn directory(&self) -> &str {
+        &self.directory
     }
 
     /// The arguments of a keyword in our lines as they are now, one entry a line.
@@ -139,6 +153,33 @@ pub fn path_line(keyword: &str, path: &str) -> Result<String, Error> {
     })
 }
 
+/// The directories whose drop-in an `Include` of the main file reads, its own before the system's.
+fn included<'a>(main: &'a [u8], own: &'a str) -> impl Iterator<Item = &'a str> {
+    let others = Some(include::DIRECTORY).filter(|other| *other != own);
+    [own].into_iter().chain(others).filter(|directory| include::reads_outside_match(main, &drop_in_path(directory)))
+}
+
+/// Whether a file belongs to a package and is not the administrator's to edit.
+fn is_vendors(path: &str) -> bool {
+    path.starts_with("/usr/") && !path.starts_with("/usr/local/")
+}
+
+fn vendors_file(main: &str, included: Option<&str>) -> Error {
+    let (why, next) = match included {
+        Some(directory) => (
+            format!("the directory {directory}/sshd_config.d, which it includes, is not there"),
+            format!("make it: mkdir -m 755 {directory}/sshd_config.d"),
+        ),
+        None => (
+            format!("it includes no {}", drop_in_path(include::DIRECTORY)),
+            format!("include {}/sshd_config.d/*.conf in a main file of your own", include::DIRECTORY),
+        ),
+    };
+    Error::new("vendors-file", format!("{main} is the vendor's and stays as it is, and {why}."))
+        .about("path", main)
+        .about("next", next)
+}
+
 fn drop_in_path(directory: &str) -> String {
     format!("{directory}/{DROP_IN}")
 }
@@ -170,11 +211,12 @@ mod tests {
 
     fn drop_in(contents: Option<&str>) -> OwnLines {
         let contents = contents.map(|text| text.as_bytes().to_vec());
-        OwnLines { place: Place::DropIn, path: "/d".to_owned(), contents }
+        OwnLines { place: Place::DropIn, directory: "/".to_owned(), path: "/d".to_owned(), contents }
     }
 
     fn main_file(contents: &str) -> OwnLines {
-        OwnLines { place: Place::Block, path: "/c".to_owned(), contents: Some(contents.as_bytes().to_vec()) }
+        let contents = Some(contents.as_bytes().to_vec());
+        OwnLines { place: Place::Block, directory: "/".to_owned(), path: "/c".to_owned(), contents }
     }
 
     fn lines(lines: &[&str]) -> Vec<String> {
@@ -213,6 +255,28 @@ mod tests {
         assert_eq!(both.comment().as_deref(), Some(COMMENT));
         assert_eq!(main_file(block).others("revokedkeys"), ["HostCertificate /a", "hostcertificate=\"/b c\""]);
         assert_eq!(main_file(block).comment(), None);
+    }
+
+    #[test]
+    fn the_drop_in_goes_where_an_include_looks() {
+        for (main, own, expected) in [
+            ("Include /etc/ssh/sshd_config.d/*.conf\n", "/etc/ssh", &["/etc/ssh"][..]),
+            ("Include /etc/ssh/sshd_config.d/*.conf\n", "/usr/etc/ssh", &["/etc/ssh"]),
+            ("Include sshd_config.d/*.conf\n", "/usr/etc/ssh", &["/etc/ssh"]),
+            ("Include /usr/etc/ssh/sshd_config.d/*.conf\n", "/usr/etc/ssh", &["/usr/etc/ssh"]),
+            (
+                "Include /etc/ssh/sshd_config.d/*.conf\nInclude /usr/etc/ssh/sshd_config.d/*.conf\n",
+                "/srv/ssh",
+                &["/etc/ssh"],
+            ),
+            ("Match all\nInclude /etc/ssh/sshd_config.d/*.conf\n", "/usr/etc/ssh", &[]),
+            ("Port 22\n", "/etc/ssh", &[]),
+        ] {
+            assert_eq!(included(main.as_bytes(), own).collect::<Vec<_>>(), expected, "{main} {own}");
+        }
+        let vendors = ["/usr/etc/ssh/sshd_config", "/usr/lib/ssh/sshd_config"];
+        assert!(vendors.into_iter().all(is_vendors));
+        assert!(!["/etc/ssh/sshd_config", "/usr/local/etc/ssh/sshd_config"].into_iter().any(is_vendors));
     }
 
     #[test]

@@ -14,9 +14,9 @@ const KEYWORD: &str = "RevokedKeys";
 
 pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let serials: Vec<u64> = settings.all("serial").into_iter().map(serial).collect::<Result<_, _>>()?;
-    let directory = machine::fact("sshd.directory").ok_or_else(|| Error::new("no-sshd", "No sshd was found."))?;
-    let path = format!("{directory}/warded-revoked.krl");
-    refuse_other_lists(&directory, &path)?;
+    let own = OwnLines::find()?;
+    let path = format!("{}/warded-revoked.krl", own.directory());
+    refuse_other_lists(own.directory(), &path)?;
     let mut list = match files::read(&path)? {
         None => Krl::default(),
         Some(bytes) => Krl::parse(&bytes).map_err(|fault| {
@@ -36,7 +36,6 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     } else {
         log::info("These serial numbers are refused already.");
     }
-    let own = OwnLines::find()?;
     let lines = [own.others(KEYWORD), vec![sshd_config::path_line(KEYWORD, &path)?]].concat();
     // The list itself is read at each login.
     if own.set(own.comment().as_deref().unwrap_or(COMMENT), &lines)? { services::reload("ssh") } else { Ok(()) }

@@ -12,6 +12,8 @@ pub enum Init {
     Openrc,
     /// `init` of sysvinit or BusyBox, with scripts in `/etc/init.d`.
     Sysv,
+    /// runit is process 1 (Void, antiX).
+    Runit,
     /// A container, or something unknown.
     None,
 }
@@ -36,6 +38,8 @@ impl Init {
             Self::Systemd
         } else if root.join("run/openrc").is_dir() {
             Self::Openrc
+        } else if first == "runit" {
+            Self::Runit
         } else if first == "init" && root.join("etc/inittab").is_file() && root.join("etc/init.d").is_dir() {
             Self::Sysv
         } else {
@@ -50,6 +54,7 @@ impl Init {
             Self::Systemd => "systemd",
             Self::Openrc => "openrc",
             Self::Sysv => "sysv",
+            Self::Runit => "runit",
             Self::None => "none",
         }
     }
@@ -183,6 +188,7 @@ mod tests {
                 Init::Openrc,
             ),
             (&[("proc/1/comm", "init\n"), ("etc/inittab", "x"), ("etc/init.d/", "")], Init::Sysv),
+            (&[("proc/1/comm", "runit\n"), ("etc/runit/", "")], Init::Runit),
             (&[("proc/1/comm", "sh\n"), ("etc/inittab", "x"), ("etc/init.d/", "")], Init::None),
             (&[], Init::None),
         ] {

@@ -27,9 +27,18 @@ use std::path::{Path, PathBuf};
 pub use unknown::Unknown;
 
 /// The configuration file that every packaged OpenSSH has compiled in.
-pub const DEFAULT_CONFIG: &str = "/etc/ssh/sshd_config";
+const DEFAULT_CONFIG: &str = "/etc/ssh/sshd_config";
+/// What openSUSE's sshd reads where that one is not there.
+const VENDORS_CONFIG: &str = "/usr/etc/ssh/sshd_config";
 const NO_KEYS: &str = "no hostkeys available";
 const NO_PRIVSEP: &str = "Missing privilege separation directory: ";
+
+/// The configuration file of an sshd that is not told of another one.
+#[must_use]
+pub fn default_config() -> &'static str {
+    let is_vendors = !Path::new(DEFAULT_CONFIG).exists() && Path::new(VENDORS_CONFIG).is_file();
+    if is_vendors { VENDORS_CONFIG } else { DEFAULT_CONFIG }
+}
 
 /// An sshd, found.
 #[derive(Clone, Debug)]

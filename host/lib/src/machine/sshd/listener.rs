@@ -1,7 +1,7 @@
 //! The process that accepts sshd's connections, found in /proc: by its command line, not by a pid
 //! file, which may be stale or shared with another sshd.
 
-use super::{DEFAULT_CONFIG, arguments::CommandLine, sockets};
+use super::{arguments::CommandLine, default_config, sockets};
 use crate::error::{Error, Result};
 use std::{
     fs, io,
@@ -114,7 +114,7 @@ pub(super) enum Configuration {
 }
 
 pub(super) fn configuration(pid: i32, named: Option<&Path>) -> Configuration {
-    let named = named.unwrap_or(Path::new(DEFAULT_CONFIG));
+    let named = named.unwrap_or(Path::new(default_config()));
     if named.is_absolute() {
         return Configuration::File(fs::canonicalize(named).unwrap_or_else(|_| named.to_owned()));
     }
