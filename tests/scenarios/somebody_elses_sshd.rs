@@ -60,6 +60,42 @@ fn its_program_is_not_run_by_root() {
     process.wait().unwrap();
 }
 
+/// Root is told to use a program that its owner, or the owner of a directory on the way, can exchange.
+#[test]
+fn a_program_that_is_theirs_is_not_run_because_it_is_named() {
+    if missing::root() {
+        return;
+    }
+    let machine = Machine::start();
+    let (theirs, marker) = (machine.path("theirs"), machine.path("marker"));
+    fs::create_dir(&theirs).unwrap();
+    let program = theirs.join("sshd");
+    fs::write(&program, format!("#!/bin/sh\ntouch {}\nexec /usr/sbin/sshd \"$@\"\n", marker.display())).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let link = machine.path("link");
+    std::os::unix::fs::symlink(&program, &link).unwrap();
+    let own = |path: &Path, user| std::os::unix::fs::chown(path, Some(user), None).unwrap();
+    let before = machine.tree();
+    for changed in [&program, &theirs] {
+        own(changed, 65534);
+        for named in [&program, &link] {
+            for words in [
+                &["status"][..],
+                &["plan", "certify-host", "--set", "principal=a.example.org"],
+                &["apply", "certify-host", "--yes", "--set", "principal=a.example.org"],
+            ] {
+                let mut command = machine.warded_command([]);
+                let run = Run::of(command.args(words).env("WARDED_SSHD", named));
+                run.ends(5).says(&["is not safe to run as sshd", "belongs to somebody else"]);
+            }
+        }
+        own(changed, 0);
+    }
+    assert!(before == machine.tree() && !marker.exists());
+    Run::of(machine.warded_command(["status"]).env("WARDED_SSHD", &link)).ends(0);
+    assert!(marker.exists());
+}
+
 #[test]
 fn it_is_not_taken_for_the_listener() {
     let mut machine = Machine::stopped();

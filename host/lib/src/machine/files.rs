@@ -13,7 +13,7 @@ mod walk;
 pub(crate) use change::pretend;
 pub(crate) use change::{DirectoryLock, Step};
 pub use metadata::Metadata;
-pub use ours::read_ours;
+pub use ours::{read_ours, refuse_others};
 pub use snapshot::{MAX_BYTES, Snapshot};
 
 use super::path::AbsolutePath;

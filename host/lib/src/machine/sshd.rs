@@ -111,16 +111,18 @@ impl Sshd {
         Ok(Some(sshd))
     }
 
-    /// Sees that the program that the operator named, if he named one, is there.
+    /// Sees that the program that the operator named, if one was named, is there, and that nobody else could
+    /// have put it there.
     ///
     /// # Errors
-    /// Usage: it is not.
+    /// Usage: it is not. Refused: somebody else could have.
     pub fn named(binary: Option<&Path>) -> Result<()> {
-        match binary.filter(|binary| !binary.is_absolute() || !binary.is_file()) {
-            None => Ok(()),
-            Some(binary) => Err(Error::usage(format!("{}: no such program", binary.display()))
-                .next("name sshd's binary by its absolute path")),
+        let Some(binary) = binary else { return Ok(()) };
+        if !binary.is_absolute() || !binary.is_file() {
+            return Err(Error::usage(format!("{}: no such program", binary.display()))
+                .next("name sshd's binary by its absolute path"));
         }
+        trusted(binary).map(drop)
     }
 
     /// Looks for the listener again: after a restart it is another process.
@@ -237,14 +239,14 @@ impl Sshd {
     }
 }
 
-/// A listener's own program, which is about to be run: only if nobody else could have put it there.
+/// A program that is about to be run as sshd: only if nobody else could have put it there.
 fn trusted(program: &Path) -> Result<PathBuf> {
     let named = program.display();
     let refused = |why: &dyn std::fmt::Display| {
-        Error::refused(format!("{named}, which runs as sshd, is not safe to run"))
+        Error::refused(format!("{named} is not safe to run as sshd"))
             .cause(why)
             .state("nothing was changed")
-            .next("correct the owner or the mode, or name the program with --sshd FILE")
+            .next("correct the owner or the mode, or name another program with --sshd FILE")
     };
     let root = Root::ambient().map_err(|error| refused(&error))?;
     root.program(program).map_err(|error| refused(&error))?;

@@ -72,7 +72,9 @@ impl Credential {
         provisioners: &Provisioners<'_>,
     ) -> Result<Self, CaError> {
         let named = identification.provisioner.as_deref().or(settings.provisioner.as_deref());
-        match Source::of(settings, identification) {
+        let source = Source::of(settings, identification);
+        source.refuse_others()?;
+        match source {
             Source::Tokens(file) => {
                 let tokens = source::tokens(&file)?;
                 Ok(Self::Tokens(RefCell::new(tokens)))

@@ -2,7 +2,7 @@
 
 use super::{
     FileError, Root,
-    walk::{Last, refuse_foreign, refuse_foreign_file, walk},
+    walk::{Last, Owners, refuse_foreign, refuse_foreign_file, refuse_writable, walk, walk_of},
 };
 use crate::{error::Error, text::neutral};
 use rustix::fs::{Mode, OFlags, fstat, openat};
@@ -37,6 +37,32 @@ pub fn read_ours(
             .next("put the right file in its place, or take it away"),
         _ => unreadable(&error),
     })
+}
+
+/// Sees that nobody else can have made a file what it is that the operator named on the command line: it and the
+/// way to it belong to root, to us, or to the user who became root by sudo(8). What is open already (`-`,
+/// `/dev/stdin`, `/dev/fd/…`) has no way, and what is not there is for its reader to say.
+///
+/// # Errors
+/// `untrusted-path`: somebody else can have.
+pub fn refuse_others(path: &Path) -> Result<(), FileError> {
+    let is_open =
+        ["/dev/fd/", "/dev/stdin", "/proc/self/fd/"].iter().any(|open| path.to_string_lossy().starts_with(open));
+    if path == Path::new("-") || is_open || fs::metadata(path).is_err() {
+        return Ok(());
+    }
+    let path = absolute(path).map_err(|error| FileError::io(path, error))?;
+    let segments = path.to_str().ok_or_else(|| FileError::invalid(&path, "not UTF-8"))?.split('/').collect();
+    let root = Root::ambient().map_err(|error| FileError::io("/", error))?;
+    let owners = became_root().map_or(Owners::Ours, Owners::And);
+    let Some(found) = walk_of(&root.0, segments, Last::File, owners)? else { return Ok(()) };
+    let at = found.directory.path.join(&found.name);
+    refuse_writable(&found.directory.handle, &found.name, &at, owners)
+}
+
+/// The user who became root by sudo(8).
+fn became_root() -> Option<u32> {
+    std::env::var("SUDO_UID").ok().filter(|_| rustix::process::geteuid().is_root())?.parse().ok()
 }
 
 fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
@@ -85,6 +111,43 @@ mod tests {
                 error.notes().find(|(label, _)| *label == "cause").unwrap().1.to_owned()
             }
             Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_file_that_the_operator_names_is_nobody_elses() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = scratch.path().canonicalize().unwrap();
+        let (way, file, link) = (at.join("way"), at.join("way/file"), at.join("link"));
+        fs::create_dir(&way).unwrap();
+        fs::write(&file, "secret").unwrap();
+        symlink(&file, &link).unwrap();
+        let said = |path: &Path| refuse_others(path).map_or_else(|error| error.to_string(), |()| "good".to_owned());
+        for (path, mode, seen) in [
+            (&file, 0o600, "good"),
+            (&file, 0o620, "others can write it"),
+            (&file, 0o602, "others can write it"),
+            (&file, 0o600, "good"),
+            (&way, 0o777, "others can write this directory"),
+            (&way, 0o1777, "good"),
+            (&way, 0o755, "good"),
+        ] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            for named in [&file, &link] {
+                assert!(said(named).contains(seen), "{mode:o}: {}", said(named));
+            }
+        }
+        if rustix::process::geteuid().is_root() {
+            for (path, seen) in [(&file, "it belongs to somebody else"), (&way, "this directory belongs to somebody")] {
+                chown(path, Some(65534), None).unwrap();
+                assert!(said(&link).contains(seen), "{}", said(&link));
+                chown(path, Some(0), None).unwrap();
+            }
+            lchown(&link, Some(65534), None).unwrap();
+            assert!(said(&link).contains("this link belongs to somebody else"), "{}", said(&link));
+        }
+        for open in ["-", "/dev/stdin", "/dev/fd/0", "/no/such/file"] {
+            assert_eq!(said(Path::new(open)), "good", "{open}");
         }
     }
 

@@ -46,13 +46,40 @@ struct Walk {
     steps: Vec<Step>,
     pending: VecDeque<String>,
     links: u8,
+    owners: Owners,
+}
+
+/// Whose directories, links and files are good.
+#[derive(Clone, Copy)]
+pub(super) enum Owners {
+    /// Root's and ours.
+    Ours,
+    /// This user's as well.
+    And(u32),
+}
+
+impl Owners {
+    pub(super) fn has(self, found: &Stat) -> bool {
+        is_ours(found) || matches!(self, Self::And(user) if user == found.st_uid)
+    }
 }
 
 /// Walks down from `/`; none where a directory on the way does not exist.
 pub(super) fn walk(slash: &Dir, segments: Vec<&str>, last: Last) -> Result<Option<Found>, FileError> {
+    walk_of(slash, segments, last, Owners::Ours)
+}
+
+/// The same where others' parts of the way are good too.
+pub(super) fn walk_of(
+    slash: &Dir,
+    segments: Vec<&str>,
+    last: Last,
+    owners: Owners,
+) -> Result<Option<Found>, FileError> {
     let handle = openat(slash, ".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| FileError::io("/", error))?;
-    let mut walk = Walk { steps: Vec::new(), pending: segments.into_iter().map(str::to_owned).collect(), links: 0 };
+    let pending = segments.into_iter().map(str::to_owned).collect();
+    let mut walk = Walk { steps: Vec::new(), pending, links: 0, owners };
     walk.enter(handle, String::new())?;
     while let Some(segment) = walk.pending.pop_front() {
         match segment.as_str() {
@@ -72,7 +99,7 @@ pub(super) fn walk(slash: &Dir, segments: Vec<&str>, last: Last) -> Result<Optio
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(FileError::io(&shown, error)),
         };
-        if here.found.st_mode & STICKY != 0 && here.found.st_mode & WRITABLE_BY_OTHERS != 0 && !is_ours(&found) {
+        if here.found.st_mode & STICKY != 0 && here.found.st_mode & WRITABLE_BY_OTHERS != 0 && !owners.has(&found) {
             return Err(FileError::untrusted(&shown, "somebody else's, in a directory that everybody can write"));
         }
         match FileType::from_raw_mode(found.st_mode) {
@@ -126,7 +153,7 @@ impl Walk {
     fn enter(&mut self, handle: OwnedFd, name: String) -> Result<(), FileError> {
         let path = self.path().join(&name);
         let found = fstat(&handle).map_err(|error| FileError::io(&path, error))?;
-        if !is_ours(&found) {
+        if !self.owners.has(&found) {
             return Err(FileError::untrusted(path, "this directory belongs to somebody else"));
         }
         if found.st_mode & WRITABLE_BY_OTHERS != 0 && found.st_mode & STICKY == 0 {
@@ -138,7 +165,7 @@ impl Walk {
 
     fn follow(&mut self, segment: &str, found: &Stat) -> Result<(), FileError> {
         let shown = self.path().join(segment);
-        if !is_ours(found) {
+        if !self.owners.has(found) {
             return Err(FileError::untrusted(shown, "this link belongs to somebody else"));
         }
         self.links += 1;
@@ -181,6 +208,18 @@ pub(super) fn refuse_foreign_file(found: &Stat, shown: &Path) -> Result<(), File
         return Err(FileError::not_a_file(shown, "not a regular file"));
     }
     if !is_ours(found) {
+        return Err(FileError::untrusted(shown, "it belongs to somebody else"));
+    }
+    if found.st_mode & WRITABLE_BY_OTHERS != 0 {
+        return Err(FileError::untrusted(shown, "others can write it"));
+    }
+    Ok(())
+}
+
+/// Sees that only these users can change what is there, a file or a pipe.
+pub(super) fn refuse_writable(directory: &Dir, name: &str, shown: &Path, owners: Owners) -> Result<(), FileError> {
+    let found = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| FileError::io(shown, error))?;
+    if !owners.has(&found) {
         return Err(FileError::untrusted(shown, "it belongs to somebody else"));
     }
     if found.st_mode & WRITABLE_BY_OTHERS != 0 {

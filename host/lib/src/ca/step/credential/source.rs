@@ -6,7 +6,7 @@ use crate::{
         CaError,
         step::settings::{AskPassword, Identification, Settings},
     },
-    machine::path::AbsolutePath,
+    machine::{files::refuse_others, path::AbsolutePath},
 };
 use std::{
     collections::VecDeque,
@@ -72,6 +72,26 @@ impl Source {
             return Self::KeyFile(path(file));
         }
         settings.provisioner_password_file.as_ref().map_or(Self::Password, |file| Self::PasswordFile(path(file)))
+    }
+
+    /// Sees that nobody else can have made the files what they are.
+    ///
+    /// # Errors
+    /// Somebody else can have.
+    pub(super) fn refuse_others(&self) -> Result<(), CaError> {
+        let files = match self {
+            Self::Tokens(file) | Self::KeyFile(file) | Self::PasswordFile(file) => vec![file],
+            Self::X5c { certificate, key } => vec![certificate, key],
+            Self::Password => Vec::new(),
+        };
+        files.into_iter().try_for_each(|file| {
+            refuse_others(file).map_err(|error| {
+                unusable(
+                    format!("{} could have been written by somebody else: {error}", file.display()),
+                    "correct the owner or the mode of what is named, or hand the contents over on standard input (-)",
+                )
+            })
+        })
     }
 }
 
