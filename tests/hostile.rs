@@ -3,6 +3,7 @@
 
 mod arena;
 mod case;
+mod compiler;
 mod directories;
 mod foreign;
 mod handles;
@@ -55,6 +56,7 @@ fn trial(file: &str, case: Case, costs: Arc<Mutex<Vec<Cost>>>) -> Trial {
 fn all() -> Vec<(&'static str, Case)> {
     let files = [
         ("limits", limits::cases()),
+        ("compiler", compiler::cases()),
         ("directories", directories::cases()),
         ("foreign", foreign::cases()),
         ("handles", handles::cases()),

@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod bootstrap;
 mod ca;
+mod compile;
 mod completions;
 mod confirm;
 mod demo;
@@ -116,6 +117,8 @@ enum Command {
     Completions(completions::Completions),
     #[command(hide = true)]
     Watchdog(watchdog::Watchdog),
+    #[command(hide = true)]
+    Compile(compile::Compile),
 }
 
 /// Runs the command line and gives its exit code.
@@ -166,6 +169,7 @@ pub fn main() -> ExitCode {
         Command::Demo(command) => command.run(&options, output),
         Command::Completions(command) => command.run(output),
         Command::Watchdog(command) => command.run(&options),
+        Command::Compile(command) => Ok(command.run()),
     };
     match ended {
         Ok(exit) => ExitCode::from(exit.code()),

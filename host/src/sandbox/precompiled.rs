@@ -1,6 +1,8 @@
-//! The one reviewed file with `unsafe`: machine code that this binary's own build made.
+//! The one reviewed file with `unsafe`: machine code that this binary's own build made, or its compiler now.
 #![expect(unsafe_code, reason = "wasmtime cannot check machine code; where it comes from is what makes it safe")]
 
+use super::compiler;
+use warded_lib::error::{Error, Result};
 use wasmtime::{Engine, component::Component};
 
 /// Loads a component that `build.rs` compiled into this binary. None where this processor or
@@ -12,4 +14,17 @@ pub(super) fn load(engine: &Engine, code: &'static [u8]) -> Option<Component> {
     // `build.rs` from the component beside it with the same wasmtime, and is as trustworthy as the
     // rest of this binary, of which it is a part.
     unsafe { Component::deserialize(engine, code) }.ok()
+}
+
+/// Compiles a component in a process apart, and loads what that gives.
+///
+/// # Errors
+/// It cannot be compiled.
+pub(super) fn compile(engine: &Engine, component: &[u8]) -> Result<Component> {
+    let code = compiler::compile(component)?;
+    // SAFETY: `code` was made from the component by the very file that runs (`/proc/self/exe`), with the same
+    // wasmtime and the same configuration, and came over a pipe that no other process has. Its digest shows that
+    // it is whole. It is as trustworthy as what this process would compile itself.
+    unsafe { Component::deserialize(engine, code) }
+        .map_err(|error| Error::failed("cannot load a compiled component").cause(format!("{error:#}")))
 }

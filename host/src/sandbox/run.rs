@@ -29,17 +29,23 @@ pub struct Component {
 }
 
 impl Component {
-    /// Loads the component of a policy: the machine code made with this binary where there is
-    /// some, else it is compiled now.
+    /// Loads the component of a policy: the machine code made with this binary where there is some, else it is
+    /// compiled now, in this process: for what is known to be harmless.
     ///
     /// # Errors
     /// It is no component, imports what no procedure gets, or has other procedures than its policy.
     pub fn load(granting: &Granting) -> Result<Self> {
-        Self::load_with(new_engine()?, granting)
+        let here = |engine: &Engine, component: &[u8]| {
+            component::Component::new(engine, component).map_err(|error| {
+                Error::refused("the component cannot be compiled").cause(guest_error::short(&format!("{error:#}")))
+            })
+        };
+        Self::load_with(new_engine()?, granting, here)
     }
 
-    /// [`Component::load`], in no more time than one host call may take. `overdue` is told when
-    /// that is over, and must end the process: nothing stops a compiler.
+    /// [`Component::load`], compiled in a process apart where it has to be, in no more time than one host call may
+    /// take. `overdue` is told when that is over, and must end the process: nothing stops what looks at a
+    /// component beforehand.
     ///
     /// # Errors
     /// As [`Component::load`].
@@ -47,19 +53,21 @@ impl Component {
         let (engine, clock) = (new_engine()?, Clock::default());
         let _under_way = clock.enter(COMPILING);
         let _watch = Watch::start(engine.clone(), clock.clone(), overdue);
-        Self::load_with(engine, granting)
+        Self::load_with(engine, granting, precompiled::compile)
     }
 
-    fn load_with(engine: Engine, granting: &Granting) -> Result<Self> {
+    fn load_with(
+        engine: Engine,
+        granting: &Granting,
+        compile: impl FnOnce(&Engine, &[u8]) -> Result<component::Component>,
+    ) -> Result<Self> {
         let loaded = granting.precompiled.and_then(|code| precompiled::load(&engine, code));
         let component = match loaded {
             // Its imports were checked when it was built: what it was made from is what the digest names.
             Some(component) => component,
             None => {
                 imports::only_ours(&granting.component)?;
-                component::Component::new(&engine, &granting.component).map_err(|error| {
-                    Error::refused("the component cannot be compiled").cause(guest_error::short(&format!("{error:#}")))
-                })?
+                compile(&engine, &granting.component)?
             }
         };
         procedures::check(&engine, &component, granting)?;

@@ -2,9 +2,11 @@
 //! and why, belongs to the caller; nothing here knows sshd or systemd.
 #![expect(clippy::disallowed_methods, reason = "the one file that starts processes")]
 
+mod apart;
 mod output;
 mod running;
 
+pub use apart::{Apart, run_self_apart};
 pub use output::Output;
 pub use running::end_all;
 
@@ -145,6 +147,12 @@ impl Program {
     }
 }
 
+/// The very file that runs, even if an upgrade has put another one in its place meanwhile.
+fn own_program() -> io::Result<PathBuf> {
+    let running = Some(PathBuf::from("/proc/self/exe")).filter(|path| path.exists());
+    running.map_or_else(std::env::current_exe, Ok)
+}
+
 fn own_environment(command: &mut Command) -> &mut Command {
     let home = std::env::var_os("HOME").unwrap_or_else(|| "/".into());
     command.env_clear().env("PATH", PATH).env("LC_ALL", "C").env("HOME", home)
@@ -230,10 +238,7 @@ impl Companion {
     /// When it cannot be started, ends, or says nothing in time.
     pub fn start<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>, patience: Duration) -> Result<Self> {
         let failed = |why: &dyn std::fmt::Display| Error::failed("cannot start a second process of warded").cause(why);
-        // The very file that runs, even if an upgrade has put another one in its place meanwhile.
-        let running = Some(PathBuf::from("/proc/self/exe")).filter(|path| path.exists());
-        let program = running.map_or_else(std::env::current_exe, Ok).map_err(|error| failed(&error))?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(own_program().map_err(|error| failed(&error))?);
         // In our process group until it leaves our session (setsid(2) wants no leader of a group);
         // only then it says its line.
         let mut process = own_environment(&mut command)

@@ -1,0 +1,71 @@
+//! This program again, as a process of its own that turns bytes into bytes.
+
+use super::{own_environment, own_program, running::Running};
+use crate::error::{Error, Result};
+use std::{
+    ffi::OsStr,
+    io::{Read, Write as _},
+    os::unix::process::CommandExt as _,
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// The most that is kept of what it says on standard error, in bytes.
+const SAID: u64 = 4096;
+
+/// What became of it.
+#[derive(Debug)]
+pub struct Apart {
+    /// What it wrote, as far as it was read.
+    pub output: Vec<u8>,
+    /// What it said on standard error.
+    pub said: String,
+    /// It was killed because its time was over.
+    pub timed_out: bool,
+}
+
+/// Runs this program with these arguments and this input, in an environment of ours, until it ends or its time is
+/// over. At most `most` bytes of its output are read. Whether it came to its end is for the output to show.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn run_self_apart<A: AsRef<OsStr>>(
+    arguments: impl IntoIterator<Item = A>,
+    input: &[u8],
+    most: usize,
+    time: Duration,
+) -> Result<Apart> {
+    let failed = |why: &dyn std::fmt::Display| Error::failed("cannot start a second process of warded").cause(why);
+    let deadline = Instant::now() + time;
+    let mut command = Command::new(own_program().map_err(|error| failed(&error))?);
+    own_environment(&mut command)
+        .args(arguments)
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    let mut running = Running::start(&mut command).map_err(|error| failed(&error))?;
+    let child = &mut running.child;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (done, ended) = mpsc::channel::<()>();
+    let most = u64::try_from(most).unwrap_or(u64::MAX);
+    thread::scope(|scope| {
+        // It ends before it has read everything, or is killed: then nothing of that is missed.
+        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input)));
+        let output = scope.spawn(move || (read(stdout, most), drop(done)).0);
+        let said = scope.spawn(move || read(stderr, SAID));
+        let (_, timed_out) = running.wait(&ended, deadline);
+        let (output, said) = (output.join().unwrap_or_default(), said.join().unwrap_or_default());
+        Ok(Apart { output, said: String::from_utf8_lossy(&said).into_owned(), timed_out })
+    })
+}
+
+fn read(stream: Option<impl Read>, most: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // What was read until an error is what there is.
+    stream.map(|stream| stream.take(most).read_to_end(&mut bytes));
+    bytes
+}
