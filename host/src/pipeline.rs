@@ -57,6 +57,14 @@ pub struct Done {
     pub confirm: Option<Confirm>,
 }
 
+/// Finds out what `carry_out` would refuse before it asks the CA, and changes nothing.
+///
+/// # Errors
+/// Refused: what stands against it.
+pub fn foresee(context: &Context, work: &Work) -> Result<()> {
+    Guard::baseline(context, work)?.foresee(work)
+}
+
 /// Carries out what was reviewed.
 ///
 /// # Errors

@@ -99,11 +99,7 @@ fn lines() -> Vec<Case> {
         ),
         ("a FIFO included", "Include {dir}/fifo\n", "Include names {dir}/fifo, which sshd cannot read to its end"),
         ("a device included", "Include /dev/zero\n", "Include names /dev/zero, which sshd cannot read to its end"),
-        (
-            "itself included",
-            "Include {dir}/ssh/sshd_config.d/*.conf\n",
-            r#"line 1 has `include "{dir}/ssh/sshd_config.d/*.conf"`, which is not granted"#,
-        ),
+        ("itself included", "Include {dir}/ssh/sshd_config.d/*.conf\n", "includes more than can be compared"),
         (
             "a certificate that is a device",
             "HostCertificate /dev/zero\n",
@@ -129,12 +125,8 @@ fn lines() -> Vec<Case> {
             "RevokedKeys {dir}/fifo\n",
             r#"line 1 has `revokedkeys "{dir}/fifo"`, which is not granted"#,
         ),
-        ("a line of a megabyte", "{long}\n", r#"line 1 has `banner "xxx"#),
-        (
-            "a NUL in a line",
-            "HostCertificate /x\0\nPermitRootLogin yes\n",
-            "line 1 has a NUL byte, which is not granted",
-        ),
+        ("a line of a megabyte", "{long}\n", "sshd's configuration would grow by "),
+        ("a NUL in a line", "HostCertificate /x\0\nPermitRootLogin yes\n", "line 1 has a NUL byte"),
         (
             "a program asked while matching",
             "Match exec \"touch {dir}/owned\"\n",

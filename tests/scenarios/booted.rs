@@ -108,6 +108,7 @@ fn a_reload_that_systemd_refuses_takes_the_run_back_and_is_told_again() {
     assert_eq!(state(), "rolling-back");
     machine.shell("rm /root/busy").ends(0);
     wait("it is told again", LONG, || state() == "rolled-back");
+    wait("the watchdog has tidied up", LONG, || files(&machine) == old);
     is_as(&machine, &old);
     serves(&machine);
 }

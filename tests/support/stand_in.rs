@@ -11,7 +11,7 @@ use std::{
 /// When it does so.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum When {
-    /// The result is looked at, before the CA is asked: `sshd -t` of another file than the machine's.
+    /// The result is looked at, before the CA is asked: `sshd -T` of another file than the machine's.
     Candidate,
     /// The procedure asks about the configuration: `sshd -T` of the machine's own.
     Asked,
@@ -27,7 +27,7 @@ pub(crate) enum When {
 pub(crate) fn stand_in(machine: &Machine, when: When, what: &str) -> PathBuf {
     let config = machine.config();
     let moment = match when {
-        When::Candidate => format!("case \" $* \" in *' {} '*) ;; *' -t '*) act ;; esac", config.display()),
+        When::Candidate => format!("case \" $* \" in *' {} '*) ;; *' -T '*) act ;; esac", config.display()),
         When::Asked => format!("case \" $* \" in *' -T '*' {} '*) act ;; esac", config.display()),
         When::Reload => format!(
             "case \" $* \" in *' -t '*' {} '*) test ! -e {} || act ;; esac",

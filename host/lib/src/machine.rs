@@ -18,3 +18,4 @@ pub mod services;
 pub mod signals;
 pub mod sshd;
 pub mod trust_store;
+pub mod users;

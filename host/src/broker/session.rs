@@ -176,7 +176,7 @@ impl Session {
     /// The version of this machine's sshd, if the procedure asked anything of it.
     #[must_use]
     pub fn sshd_version(&self) -> Option<&str> {
-        self.sshd.as_ref()?.as_ref().map(|sshd| sshd.version.as_str())
+        self.sshd.as_ref()?.as_ref().map(Sshd::version)
     }
 
     /// For how many different connections sshd was asked.
@@ -201,7 +201,7 @@ impl Session {
             let config = self.circumstances.places.sshd_config.clone();
             let effective = self
                 .sshd()?
-                .effective(config.as_path(), connection, &[])
+                .effective(config.as_path(), connection)
                 .map_err(|error| Failure::because("invalid-configuration", &error))?;
             self.effective.insert(connection.to_vec(), effective);
         }

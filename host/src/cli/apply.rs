@@ -25,7 +25,9 @@ use std::collections::BTreeSet;
 use warded_lib::{
     audit::Kind,
     change_set::review::{Reloading, Review},
+    config::is_root,
     error::{Error, Exit, Result},
+    machine::sshd,
     name::Name,
     policy::{file::Procedure, setting::Setting},
     text::count,
@@ -99,9 +101,26 @@ impl Plan {
             let procedure = &planned.identity.procedure;
             output.line(format!("{procedure} would {}. Nothing has been changed.", would.join(", and ")))?;
         }
-        output.object(&PlanObject::new(&planned, &review, enrolment.as_ref(), !would.is_empty()))?;
+        let object = serde_json::to_value(PlanObject::new(&planned, &review, enrolment.as_ref(), !would.is_empty()))
+            .map_err(|error| Error::failed("cannot write JSON").cause(error))?;
+        if !planned.session.changes.is_empty() {
+            foresee(context, planned)?;
+        }
+        output.object(&object)?;
         Ok(if would.is_empty() { Exit::Done } else { Exit::Pending })
     }
+}
+
+/// Sees that `apply` would not be refused, as far as this user can see that: another user than root can neither
+/// read sshd's host keys nor run it as it is run.
+fn foresee(context: &Context, planned: Planned<'_>) -> Result<()> {
+    if !is_root() && context.places.sshd_config.as_str() == sshd::default_config() {
+        return Ok(());
+    }
+    let mut work = Work::of(planned);
+    // A risk that has to be accepted is told by the command that takes it.
+    work.may_replace_host_keys = true;
+    pipeline::foresee(context, &work)
 }
 
 /// The terms that this machine would be enrolled on, where they are new: with the same ones the old
@@ -154,7 +173,7 @@ impl Apply {
         let progress = Progress::new(output.json);
         work.own = enrolment.as_ref().map(Enrolment::with_run).transpose()?;
         work.confirm_within = self.confirm.confirm_within;
-        work.may_lose_logins = self.risk.lose_ssh();
+        work.login_risks = self.risk.logins();
         work.may_leave_unknown = self.risk.unknown_listener();
         let done = pipeline::carry_out(context, &identity, work, &progress)?;
         drop(progress);

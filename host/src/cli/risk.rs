@@ -1,12 +1,15 @@
 //! Risks that an operator takes by their names, and only those.
 
 use clap::{Args, ValueEnum};
+use warded_lib::guard::Risks;
 
 /// What Warded does not do unless it is told by this name to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Risk {
     /// Somebody may not be able to log in without a certificate any more
     LoseSsh,
+    /// Somebody may be able to log in who is not today
+    AdmitLogins,
     /// Clients that know a host key which is replaced will warn, and refuse to connect
     ReplaceHostKeys,
     /// What listens is not known to be this sshd, and is not told of its new configuration
@@ -22,9 +25,9 @@ pub(super) struct AcceptRisk {
 }
 
 impl AcceptRisk {
-    /// Whether logins may be lost.
-    pub(super) fn lose_ssh(&self) -> bool {
-        self.accept_risk.contains(&Risk::LoseSsh)
+    /// What is accepted about logins.
+    pub(super) fn logins(&self) -> Risks {
+        Risks { lose: self.accept_risk.contains(&Risk::LoseSsh), admit: self.accept_risk.contains(&Risk::AdmitLogins) }
     }
 
     /// Whether what listens may be left untold.

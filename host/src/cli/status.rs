@@ -86,7 +86,7 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
     let unknown = sshd.as_ref().map(Sshd::unknown_listener).transpose()?.flatten();
     problems.extend(unknown.map(|unknown| format!("{unknown}; {}", unknown.next())));
     let paths = match &sshd {
-        Some(sshd) => sshd.effective(context.places.sshd_config.as_path(), &[], &[])?.host_keys.clone(),
+        Some(sshd) => sshd.effective(context.places.sshd_config.as_path(), &[])?.host_keys.clone(),
         None => Vec::new(),
     };
     let enrolled = Enrolment::load(&context.state)?;
@@ -102,7 +102,7 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
     {
         problems.push(format!(
             "sshd {} has no host key that can be read{}",
-            sshd.version,
+            sshd.version(),
             if warded_lib::config::is_root() { "" } else { "; run this as root" }
         ));
     }
@@ -112,7 +112,7 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
         hostname: neutral(&context.facts.hostname),
         os: neutral(&context.facts.os_name),
         listening: sshd.as_ref().is_some_and(|sshd| sshd.listener.is_some()),
-        sshd: sshd.map(|sshd| sshd.version),
+        sshd: sshd.map(|sshd| sshd.version().to_owned()),
         enrolled,
         host_keys,
         interrupted: interrupted.map(|journal| journal.run.run),

@@ -18,6 +18,7 @@ use jiff::SignedDuration;
 use warded_lib::{
     change_set::review,
     error::{Error, Exit, Result},
+    guard::Risks,
     name::Name,
     text::count,
     transaction::{self, FileChange, Undo as Changes},
@@ -69,7 +70,7 @@ impl Undo {
         }
         let terms = Terms {
             confirm_within: self.confirm.confirm_within,
-            may_lose_logins: self.risk.lose_ssh(),
+            login_risks: self.risk.logins(),
             may_replace_host_keys: self.risk.replace_host_keys(),
             may_leave_unknown: self.risk.unknown_listener(),
         };
@@ -113,7 +114,7 @@ pub(super) struct Terms {
     /// How long somebody has to confirm it; none: nobody has to.
     pub(super) confirm_within: Option<SignedDuration>,
     /// Whether the operator accepts that somebody may not be able to log in any more.
-    pub(super) may_lose_logins: bool,
+    pub(super) login_risks: Risks,
     /// Whether the operator accepts that clients which know a host key will warn.
     pub(super) may_replace_host_keys: bool,
     /// Whether the operator accepts that a listener which is not known is not told.
@@ -135,7 +136,7 @@ pub(super) fn carry_out(
     let identity = Identity { run: Some(run), policy, component: undo.run.component, procedure };
     let mut work = Work::undoing(undo);
     work.confirm_within = terms.confirm_within;
-    work.may_lose_logins = terms.may_lose_logins;
+    work.login_risks = terms.login_risks;
     work.may_replace_host_keys = terms.may_replace_host_keys;
     work.may_leave_unknown = terms.may_leave_unknown;
     if let Some(enrolment) = Enrolment::load(&context.state)?.filter(|enrolment| enrolment.run >= undone) {

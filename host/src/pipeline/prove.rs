@@ -3,6 +3,7 @@
 use super::Work;
 use crate::context::Context;
 use ssh_key::PublicKey;
+use std::cell::RefCell;
 use warded_lib::{
     ca::{Certificate, placeholder},
     error::{Error, Result},
@@ -89,28 +90,53 @@ impl Guard {
         let Some(Watched { sshd, unknown, baseline, .. }) = &self.watched else {
             return unasked::refuse(self.config.as_path(), &result, work.may_change());
         };
-        let candidate = Candidate::build(sshd, &result)?.accepting_lost_logins(work.may_lose_logins);
+        let candidate = Candidate::build(sshd, &result)?.accepting(work.login_risks);
         let checked = candidate
             .check(baseline, work.may_change())
-            .and_then(|()| candidate.keeps_ways_in(baseline, work.may_change()))
+            .and_then(|()| candidate.keeps_logins(baseline, work.may_change()).map(|_| ()))
             .and_then(|()| refuse_untold(sshd, unknown.as_ref(), work, baseline, &candidate));
         checked.map_err(|error| somebodys(error, sshd, baseline))
     }
 
-    /// Proves the result, certificates and all, by handshakes over a pipe.
+    /// Proves the result with stand-ins for the certificates: what a run would be refused for, without one.
+    ///
+    /// # Errors
+    /// Refused: what would be wrong with it.
+    pub fn foresee(&self, work: &Work) -> Result<()> {
+        self.check(work)?;
+        let Some(Watched { sshd, baseline, .. }) = &self.watched else { return Ok(()) };
+        let stand_ins = RefCell::new(Vec::new());
+        let result = work.result(|request| {
+            let certificate = placeholder::host_certificate(&request.public, &request.principals)?;
+            stand_ins.borrow_mut().push(certificate.clone());
+            Ok(certificate)
+        })?;
+        let candidate = Candidate::build(sshd, &result)?;
+        candidate.prove(baseline, &plain(&stand_ins.into_inner())?, &[]).map(|_| ())
+    }
+
+    /// Proves the result, certificates and all, by handshakes with an sshd that serves nobody else.
     ///
     /// # Errors
     /// Refused: who could not connect, and why.
     pub fn prove(&mut self, work: &Work, certificates: &[Certificate]) -> Result<Option<Proof>> {
         let Some(Watched { sshd, baseline, proved, .. }) = &mut self.watched else { return Ok(None) };
         let result = work.result(|_| Err(Error::failed("a certificate was not issued")))?;
-        let candidate = Candidate::build(sshd, &result)?.accepting_lost_logins(work.may_lose_logins);
+        let candidate = Candidate::build(sshd, &result)?.accepting(work.login_risks);
+        // The lines of the configuration come with the first certificates; later, certificates alone change.
+        let is_first = unchanged::difference(&baseline.files(), &candidate.files()).is_some();
+        let candidate = candidate.with_second_opinion(is_first);
         // What the CA returned has not been checked in its place yet.
         let (certificates, signers) = (plain(certificates)?, signers(certificates));
         let proved_now = candidate
             .check(baseline, work.may_change())
-            .and_then(|()| candidate.keeps_ways_in(baseline, work.may_change()))
-            .and_then(|()| candidate.prove(baseline, &certificates, &signers));
+            .and_then(|()| candidate.keeps_logins(baseline, work.may_change()))
+            .and_then(|logins| {
+                let mut proof = candidate.prove(baseline, &certificates, &signers)?;
+                proof.logins = logins.proved;
+                proof.not_proved.extend(logins.not_proved);
+                Ok(proof)
+            });
         let proof = proved_now.map_err(|error| somebodys(error, sshd, baseline))?;
         *proved = Some(candidate.files());
         Ok(Some(proof))

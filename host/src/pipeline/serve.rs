@@ -11,16 +11,16 @@ use warded_lib::{
     ca::{self, Certificate, Kind, certificate, verify},
     change_set::review::Reloading,
     error::{Error, Result},
-    guard::{
-        OfferedCertificate,
-        includes::{Overlay, Staged},
-        live,
-    },
+    guard::{OfferedCertificate, live},
     machine::{
         facts::Init,
         services::{ReloadFault, Reloaded, Told},
         signals::Shield,
-        sshd::{Sshd, effective::major_minor},
+        sshd::{
+            Sshd,
+            effective::major_minor,
+            tree::{Overlay, Staged},
+        },
     },
     policy::file::ServiceOperation,
     transaction::Reload,
@@ -81,7 +81,7 @@ pub fn unserved(context: &Context, planned: &Planned<'_>) -> Result<Unserved> {
     let Some(sshd) = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())? else {
         return Ok(Unserved::default());
     };
-    if sshd.listener.is_none() || major_minor(&sshd.version).is_some_and(|version| version < KEEPS_THEM) {
+    if sshd.listener.is_none() || major_minor(sshd.version()).is_some_and(|version| version < KEEPS_THEM) {
         return Ok(Unserved::default());
     }
     let on_disk = on_disk(&sshd)?;
@@ -104,7 +104,7 @@ pub fn unserved(context: &Context, planned: &Planned<'_>) -> Result<Unserved> {
 
 /// The certificates that sshd would serve if it were started now, with the fingerprints of their keys.
 fn on_disk(sshd: &Sshd) -> Result<BTreeMap<String, Certificate>> {
-    let effective = sshd.effective(sshd.config.as_path(), &[], &[])?;
+    let effective = sshd.effective(sshd.config.as_path(), &[])?;
     let (mut found, nothing) = (BTreeMap::new(), Staged::new());
     for path in effective.values("hostcertificate") {
         let read = Overlay(&nothing).read(Path::new(path));

@@ -11,7 +11,7 @@ use warded_lib::{
         staged::{After, Staged},
     },
     error::{Error, Result},
-    guard::{MayChange, krl, unchanged::Digests},
+    guard::{MayChange, Risks as LoginRisks, krl, unchanged::Digests},
     machine::keys::replaced::Replaced,
     text::{count, neutral},
     transaction::{FileChange, NewFile, Order, OwnFile, ReadSet, Reload, RunIdentity, Undo},
@@ -28,8 +28,8 @@ pub struct Work {
     pub own: Option<OwnFile>,
     /// How long somebody has to confirm it; none: nobody has to.
     pub confirm_within: Option<SignedDuration>,
-    /// Whether the operator accepts that somebody may not be able to log in any more.
-    pub may_lose_logins: bool,
+    /// What the operator accepts about logins.
+    pub login_risks: LoginRisks,
     /// Whether the operator accepts that clients which know a host key will warn.
     pub may_replace_host_keys: bool,
     /// Whether the operator accepts that a listener which is not known is not told.
@@ -63,7 +63,7 @@ impl Work {
             certificates: BTreeMap::new(),
             own: None,
             confirm_within: None,
-            may_lose_logins: false,
+            login_risks: LoginRisks::default(),
             may_replace_host_keys: false,
             may_leave_unknown: false,
             configuration: planned.session.configuration,
@@ -81,7 +81,7 @@ impl Work {
             reloads: undo.reloads,
             own: None,
             confirm_within: None,
-            may_lose_logins: false,
+            login_risks: LoginRisks::default(),
             may_replace_host_keys: false,
             may_leave_unknown: false,
             configuration: None,
@@ -251,7 +251,8 @@ impl Work {
         };
         let reloads: Vec<&str> = self.reloads.iter().map(|reload| reload.name.as_str()).collect();
         let risks = [
-            (self.may_lose_logins, "lose-ssh"),
+            (self.login_risks.lose, "lose-ssh"),
+            (self.login_risks.admit, "admit-logins"),
             (self.may_replace_host_keys, "replace-host-keys"),
             (self.may_leave_unknown, "unknown-listener"),
         ];

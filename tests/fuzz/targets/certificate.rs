@@ -6,12 +6,15 @@ use libfuzzer_sys::fuzz_target;
 use ssh_key::{PublicKey, public::KeyData};
 use warded_fuzz::{
     ca::{Kind, certificate, verify},
-    guard::{
-        files,
-        includes::{Overlay, Staged},
-    },
+    guard::files,
     is_harmless,
-    machine::{keys, sshd::Effective},
+    machine::{
+        keys,
+        sshd::{
+            Effective,
+            tree::{Overlay, Staged},
+        },
+    },
 };
 
 const NOW: u64 = 1_800_000_000;

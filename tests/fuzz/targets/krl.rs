@@ -6,8 +6,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use libfuzzer_sys::fuzz_target;
 use sshd_config::krl::{Krl, wire_form};
 use warded_fuzz::{
-    guard::{MayChange, includes::Staged, revocation::refuse_lists},
+    guard::{MayChange, revocation::refuse_lists},
     is_harmless,
+    machine::sshd::tree::Staged,
 };
 
 /// CAs, whose keys have to be keys: sshd takes no list with another.

@@ -63,7 +63,8 @@ fn the_look_afterwards() {
     ];
     Grants::of(&grants).write_demo(&machine.path("policies"));
     let path = format!("path={}", machine.path("ssh/sshd_config.d/60-test.conf").display());
-    let arguments = ["apply", "write-file", "--policy", "writer", "--yes", "--set", "reload=yes"];
+    let arguments =
+        ["apply", "write-file", "--policy", "writer", "--yes", "--set", "reload=yes", "--accept-risk", "lose-ssh"];
     let mut command = machine.warded_command(arguments);
     let run = Run::of(command.args(["--set", "text=PerSourceMaxStartups 0", "--set", &path]));
     let run = run.ends(1).says(&["rolled back: ", "state: as before", "1 file", "ssh reloaded, checked"]);

@@ -2,37 +2,32 @@
 //! the host keys that it really offers. Everything later is compared with this.
 
 use super::{
-    both,
-    connections::{self, Connection},
-    files,
-    includes::{Overlay, Staged, Tree},
-    offer::{Offered, Prober},
-    on_two_threads,
-    probe::Client,
-    unchanged::{self, Digests},
+    client::{Client, trust},
+    config::{
+        files,
+        unchanged::{self, Digests},
+    },
+    survey::{Offered, Prober},
 };
 use crate::{
     error::{Error, Result},
     machine::{
         keys::replaced::Replaced,
-        sshd::{Effective, Sshd, Tested, host_key},
+        sshd::{
+            Effective, Sshd, View, host_key,
+            tree::{Overlay, Staged, Tree},
+        },
+        users,
     },
 };
 use ssh_key::{HashAlg, PublicKey};
-use std::{
-    path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::path::{Path, PathBuf};
 
 /// The state of an sshd before a change.
 #[derive(Debug)]
 pub struct Baseline {
-    /// What `sshd -t` says.
-    pub tested: Tested,
-    /// The configuration for nobody in particular.
-    pub effective: Effective,
-    /// The configuration for each connection that it distinguishes.
-    pub connections: Vec<(Connection, Effective)>,
+    /// What sshd says of its configuration.
+    pub view: View,
     /// The host keys on disk whose public half can be read.
     pub host_keys: Vec<(PathBuf, PublicKey)>,
     /// What is wrong already with the files that the configuration names.
@@ -52,16 +47,25 @@ impl Baseline {
     /// When its configuration is broken already, or its listener cannot be asked: then nobody could
     /// tell afterwards whether a change locked anybody out.
     pub fn take(sshd: &Sshd) -> Result<Self> {
-        let client = Client::find()?;
-        let users = connections::users();
-        let user = users.last().cloned().unwrap_or_else(|| "root".to_owned());
-        let _held = sshd.hold()?;
-        let (offered, looked) = both(
-            || Prober::new(&client, sshd, &user)?.map(|mut prober| prober.survey(false)).transpose(),
-            || Looked::at(sshd, &users),
-        )?;
-        let Looked { tree, tested, effective, connections, host_keys, problems } = looked;
-        Ok(Self { tested, effective, connections, host_keys, problems, offered, users, client, tree })
+        let tree = Tree::read(sshd.config.as_path(), Overlay(&Staged::new()))?;
+        let view = sshd.view(sshd.config.as_path(), &tree).map_err(|error| {
+            let broken =
+                Error::refused(format!("sshd's configuration {config} is broken already", config = sshd.config));
+            let broken = error.notes().fold(broken, |broken, (_, text)| broken.cause(text));
+            broken
+                .state("nothing was changed")
+                .next(format!("correct it until `{} -t` is silent", sshd.binary.display()))
+        })?;
+        let effective = &view.effective;
+        let keys = effective.host_keys.iter();
+        let host_keys: Vec<_> = keys.filter_map(|path| Some((path.clone(), host_key::public(path)?))).collect();
+        let public: Vec<_> = host_keys.iter().map(|(_, key)| key.clone()).collect();
+        let problems = files::problems(effective, Overlay(&Staged::new()), &public, trust::now());
+        let users = users::to_keep();
+        let (client, user) = (Client::default(), users.last().map_or("root", String::as_str));
+        let prober = Prober::new(&client, sshd, user, Some(effective))?;
+        let offered = prober.map(|prober| prober.survey(false)).transpose()?;
+        Ok(Self { view, host_keys, problems, offered, users, client, tree })
     }
 
     /// Who probes: the user who is most likely to log in for real.
@@ -113,46 +117,6 @@ impl Baseline {
     pub fn public_keys(&self) -> Vec<PublicKey> {
         self.host_keys.iter().map(|(_, key)| key.clone()).collect()
     }
-}
-
-/// The part that asks sshd and the disk, not the listener.
-struct Looked {
-    tree: Tree,
-    tested: Tested,
-    effective: Effective,
-    connections: Vec<(Connection, Effective)>,
-    host_keys: Vec<(PathBuf, PublicKey)>,
-    problems: Vec<String>,
-}
-
-impl Looked {
-    fn at(sshd: &Sshd, users: &[String]) -> Result<Self> {
-        let config = sshd.config.as_path();
-        let nothing = Staged::new();
-        let tree = Tree::read(config, Overlay(&nothing))?;
-        let tested = sshd.test(config, &[]).map_err(|error| {
-            let broken =
-                Error::refused(format!("sshd's configuration {config} is broken already", config = sshd.config));
-            let broken = error.notes().fold(broken, |broken, (_, text)| broken.cause(text));
-            broken
-                .state("nothing was changed")
-                .next(format!("correct it until `{} -t` is silent", sshd.binary.display()))
-        })?;
-        let effective = sshd.effective(config, &[], &[])?;
-        let wanted = connections::connections(&tree, users);
-        let connections =
-            on_two_threads(&wanted, |connection| Ok((connection.clone(), sshd.effective(config, connection, &[])?)))?;
-        let keys = effective.host_keys.iter();
-        let host_keys: Vec<_> = keys.filter_map(|path| Some((path.clone(), host_key::public(path)?))).collect();
-        let public: Vec<_> = host_keys.iter().map(|(_, key)| key.clone()).collect();
-        let problems = files::problems(&effective, Overlay(&nothing), &public, now());
-        Ok(Self { tree, tested, effective, connections, host_keys, problems })
-    }
-}
-
-/// The time in seconds since 1970.
-pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
 /// The public halves of a configuration's host keys, with the staged files in place.

@@ -2,18 +2,24 @@
 //! every path of a staged file leads to a private copy of that file.
 
 use super::{
-    includes::{ConfigFile, Overlay, Staged, Tree},
-    unchanged::{self, Digests},
+    config::unchanged::{self, Digests},
+    logins::Risks,
 };
 use crate::{
     error::{Error, Result},
     machine::{
         scratch::Scratch,
-        sshd::{Effective, Sshd, Tested, sshd_words},
+        sshd::{
+            Effective, Sshd, View, sshd_words,
+            tree::{ConfigFile, Overlay, Staged, Tree},
+        },
     },
 };
 use sshd_config::line::with_arguments;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
 /// A staged configuration, ready to be run.
 #[derive(Debug)]
@@ -26,8 +32,12 @@ pub struct Candidate {
     pub(super) tree: Tree,
     /// The files that would be different.
     pub(super) staged: Staged,
-    /// Whether the operator accepts that somebody may not get in any more.
-    pub(super) may_lose_logins: bool,
+    /// What the operator accepts about logins.
+    pub(super) risks: Risks,
+    /// Whether the `ssh` program is asked as well.
+    pub(super) with_second_opinion: bool,
+    /// What sshd says of it, once it has been asked.
+    view: OnceLock<View>,
     /// The copy of the main file.
     config: PathBuf,
     /// Private paths and the real ones they stand for.
@@ -73,17 +83,25 @@ impl Candidate {
             sshd,
             tree,
             staged: staged.clone(),
-            may_lose_logins: false,
+            risks: Risks::default(),
+            with_second_opinion: false,
+            view: OnceLock::new(),
             config,
             names: copies.names,
             _scratch: scratch,
         })
     }
 
-    /// Lets it through although somebody may not get in any more, where the operator accepts that.
+    /// Lets it through although users may lose or gain a way in, where the operator accepts that.
     #[must_use]
-    pub fn accepting_lost_logins(self, accepted: bool) -> Self {
-        Self { may_lose_logins: accepted, ..self }
+    pub fn accepting(self, risks: Risks) -> Self {
+        Self { risks, ..self }
+    }
+
+    /// Has the `ssh` program of this machine prove the candidate as well.
+    #[must_use]
+    pub fn with_second_opinion(self, wanted: bool) -> Self {
+        Self { with_second_opinion: wanted, ..self }
     }
 
     /// The private copy of the main file, for `sshd -f`.
@@ -109,18 +127,24 @@ impl Candidate {
     /// # Errors
     /// When sshd does not accept it.
     pub fn effective(&self, connection: &[(String, String)]) -> Result<Effective> {
-        let effective = self.sshd.effective(&self.config, connection, &[]).map_err(|error| self.told(&error))?;
+        let effective = self.sshd.effective(&self.config, connection).map_err(|error| self.told(&error))?;
         Ok(effective.renamed(|value| self.real_names(value)))
     }
 
-    /// Whether sshd would start with it, and its warnings with the real paths.
+    /// All that sshd says of it, with the real paths.
     ///
     /// # Errors
-    /// When it would not: with sshd's own words.
-    pub fn test(&self) -> Result<Tested> {
-        let mut tested = self.sshd.test(&self.config, &[]).map_err(|error| self.told(&error))?;
+    /// When it would not start with it: with sshd's own words.
+    pub fn view(&self) -> Result<&View> {
+        if let Some(known) = self.view.get() {
+            return Ok(known);
+        }
+        let View { effective, mut tested, reading } =
+            self.sshd.view(&self.config, &self.tree).map_err(|error| self.told(&error))?;
         tested.words = sshd_words(&self.real_names(&tested.words.join("\n")));
-        Ok(tested)
+        let real = |value: &str| self.real_names(value);
+        let view = View { effective: effective.renamed(real), tested, reading: reading.renamed(real) };
+        Ok(self.view.get_or_init(|| view))
     }
 
     /// An error of the copy's, told of the real files.
@@ -216,7 +240,7 @@ fn default_keys(sshd: &Sshd, tree: &Tree, overlay: Overlay<'_>) -> Result<Vec<St
     if named || overlay.0.is_empty() {
         return Ok(Vec::new());
     }
-    let effective = sshd.effective(sshd.config.as_path(), &[], &[])?;
+    let effective = sshd.effective(sshd.config.as_path(), &[])?;
     // Without any host key sshd does not say where it looks for them.
     let compiled_in = DEFAULT_KEYS.map(str::to_owned);
     let defaults = match effective.values("hostkey") {

@@ -4,42 +4,68 @@
 use super::{
     Candidate,
     baseline::{self, Baseline},
-    both, connections, files,
-    includes::{self, ConfigFile, Overlay, Staged, Tree},
-    keywords::{self, MayChange},
-    on_two_threads, revocation,
+    client::trust,
+    config::{
+        files,
+        keywords::{self, MayChange},
+        revocation,
+        structure::{self, Difference},
+    },
 };
 use crate::{
     error::{Error, Result},
-    machine::sshd::{Effective, Sshd, Tested},
+    machine::sshd::{
+        Effective, Sshd, Tested, View,
+        tree::{self, Overlay, Tree},
+    },
 };
 use ssh_key::HashAlg;
 use std::{collections::BTreeSet, net::SocketAddr, path::Path};
 
 impl Candidate {
     /// Checks the candidate against what is so now: sshd accepts it without a new word; only
-    /// `granted` keywords differ, in its lines and for every connection; every host key and address
+    /// `granted` keywords differ, in lines that hold for everybody; every host key and address
     /// that is live stays; no file that it names is newly wrong.
     ///
     /// # Errors
     /// With the first of these that does not hold.
     pub fn check(&self, baseline: &Baseline, granted: MayChange<'_>) -> Result<()> {
-        let files = self.tree.files.iter().chain(&baseline.tree.files);
-        // A file that goes is in the tree as it was, one that comes in the tree as it would be.
-        refuse_lines(&self.staged, files, granted)?;
+        let parts = self.parts(baseline);
+        structure::refuse_bytes(&self.staged, &parts, granted)?;
+        self.difference(baseline, granted)?.refuse(granted)?;
         self.check_named()?;
-        let sshd = &self.original;
-        let _held = sshd.hold()?;
-        let (tested, effective) = both(|| self.test(), || self.effective(&[]))?;
-        check_words(&baseline.tested, &tested)?;
-        let mut lists = revocation_lists(&self.tree, &effective);
+        let view = self.view()?;
+        if !parts.is_empty() {
+            structure::refuse_second_names(&parts, &baseline.tree)?;
+            structure::refuse_misread(&baseline.tree, &baseline.view.reading)?;
+            structure::refuse_misread(&self.tree, &view.reading)?;
+        }
+        let View { effective, tested, .. } = view;
+        check_words(&baseline.view.tested, tested)?;
+        let mut lists = revocation_lists(&self.tree, effective);
         // What a line names that goes, sshd reads until it is told.
-        lists.extend(revocation_lists(&baseline.tree, &baseline.effective));
+        lists.extend(revocation_lists(&baseline.tree, &baseline.view.effective));
         revocation::refuse_lists(&self.staged, &lists, granted)?;
-        self.check_effects(baseline, &effective, granted)?;
-        self.check_host_keys(baseline, &effective)?;
-        check_addresses(sshd, &effective)?;
-        self.check_files(baseline, &effective)
+        if !parts.is_empty() {
+            self.check_effects(baseline, effective, granted)?;
+        }
+        self.check_host_keys(baseline, effective)?;
+        check_addresses(&self.original, effective)?;
+        self.check_files(baseline, effective)
+    }
+
+    /// The staged files that are part of the configuration: one that goes is in the tree as it was, one that
+    /// comes in the tree as it would be.
+    fn parts(&self, baseline: &Baseline) -> BTreeSet<&Path> {
+        structure::parts(&self.staged, self.tree.files.iter().chain(&baseline.tree.files))
+    }
+
+    /// The lines of the configuration that come or go.
+    pub(super) fn difference(&self, baseline: &Baseline, granted: MayChange<'_>) -> Result<Difference> {
+        if self.parts(baseline).is_empty() {
+            return Ok(Difference::default());
+        }
+        structure::difference(&baseline.tree, &self.tree, granted)
     }
 
     /// What sshd reads while it is tested has an end: neither waits it, nor does it fill the memory.
@@ -56,7 +82,7 @@ impl Candidate {
                     let path = base.join(&argument.text);
                     match overlay.read(&path) {
                         Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
-                            return Err(includes::endless(&path, &directive.keyword, &error));
+                            return Err(tree::endless(&path, &directive.keyword, &error));
                         }
                         Ok(_) | Err(_) => {}
                     }
@@ -66,20 +92,19 @@ impl Candidate {
         Ok(())
     }
 
-    fn check_effects(&self, baseline: &Baseline, all: &Effective, granted: MayChange<'_>) -> Result<()> {
-        refuse_effects(&baseline.effective, all, "everybody", granted)?;
-        let sshd = &self.original;
-        let mut wanted: Vec<_> = baseline.connections.iter().map(|(connection, _)| connection.clone()).collect();
-        let new = connections::connections(&self.tree, &baseline.users);
-        wanted.extend(new.into_iter().filter(|one| !baseline.connections.iter().any(|(known, _)| known == one)));
-        on_two_threads(&wanted, |connection| {
-            let known =
-                baseline.connections.iter().find(|(one, _)| one == connection).map(|(_, effective)| effective.clone());
-            let before = known.map_or_else(|| sshd.effective(sshd.config.as_path(), connection, &[]), Ok)?;
-            let whom: Vec<_> = connection.iter().map(|(field, value)| format!("{field} {value}")).collect();
-            refuse_effects(&before, &self.effective(connection)?, &whom.join(", "), granted)
-        })
-        .map(|_| ())
+    /// What sshd makes of the lines, as a second opinion: for nobody in particular, and for the users who run
+    /// this.
+    fn check_effects(&self, baseline: &Baseline, after: &Effective, granted: MayChange<'_>) -> Result<()> {
+        refuse_effects(&baseline.view.effective, after, "everybody", granted)?;
+        if !baseline.tree.directives().any(|(_, _, directive)| directive.is_conditional()) {
+            return Ok(());
+        }
+        for user in &baseline.users {
+            let connection = login(user);
+            let before = self.original.effective(self.original.config.as_path(), &connection)?;
+            refuse_effects(&before, &self.effective(&connection)?, &format!("user {user}"), granted)?;
+        }
+        Ok(())
     }
 
     fn check_host_keys(&self, baseline: &Baseline, effective: &Effective) -> Result<()> {
@@ -101,7 +126,7 @@ impl Candidate {
         let overlay = Overlay(&self.staged);
         let keys = baseline::public_keys(effective, overlay);
         let mut known = baseline.problems.clone();
-        let mut new = files::problems(effective, overlay, &keys, baseline::now());
+        let mut new = files::problems(effective, overlay, &keys, trust::now());
         new.retain(|problem| {
             known.iter().position(|one| one == problem).map(|index| known.swap_remove(index)).is_none()
         });
@@ -114,35 +139,18 @@ impl Candidate {
     }
 }
 
+/// A login of a user's from this machine, for `sshd -T -C`.
+pub(super) fn login(user: &str) -> Vec<(String, String)> {
+    let fields =
+        [("user", user), ("host", "localhost"), ("addr", "127.0.0.1"), ("laddr", "127.0.0.1"), ("lport", "22")];
+    fields.map(|(field, value)| (field.to_owned(), value.to_owned())).into()
+}
+
 /// What `RevokedKeys` lines name, those within a `Match` too, and sshd's arguments.
 fn revocation_lists(tree: &Tree, effective: &Effective) -> Vec<String> {
     let lines = tree.directives().filter(|(_, _, directive)| directive.keyword == "revokedkeys");
     let named = lines.flat_map(|(_, _, directive)| directive.arguments).map(|argument| argument.text);
     named.chain(effective.values("revokedkeys").iter().cloned()).collect()
-}
-
-/// Sees that in the staged ones among a configuration's `files` no line is new, or gone, that is
-/// not granted. Gives those files.
-pub(super) fn refuse_lines<'a, 'b>(
-    staged: &'a Staged,
-    files: impl IntoIterator<Item = &'b ConfigFile>,
-    granted: MayChange<'_>,
-) -> Result<Vec<&'a Path>> {
-    let overlay = Overlay(staged);
-    let parts: BTreeSet<&Path> =
-        files.into_iter().filter_map(|file| overlay.staged(&file.path).map(|(key, _)| key)).collect();
-    let mut found = Vec::new();
-    for (path, contents) in staged.iter().filter(|(path, _)| parts.contains(path.as_path())) {
-        let old = std::fs::read(path).unwrap_or_default();
-        if let Some(first) = keywords::not_granted(&old, contents.as_deref().unwrap_or_default(), granted).first() {
-            let place = format!("{} line {}", path.display(), first.line);
-            return Err(Error::refused(format!("{place} {}, which is not granted", first.what))
-                .cause(grants(granted))
-                .state("nothing was changed"));
-        }
-        found.push(path.as_path());
-    }
-    Ok(found)
 }
 
 fn check_words(before: &Tested, after: &Tested) -> Result<()> {
@@ -167,17 +175,9 @@ fn refuse_effects(before: &Effective, after: &Effective, whom: &str, granted: Ma
         return Ok(());
     }
     Err(Error::refused(format!("sshd's configuration would change beyond what is granted (for {whom})"))
-        .cause(grants(granted))
+        .cause(granted.described())
         .seen(found.join("\n"))
         .state("nothing was changed"))
-}
-
-fn grants(granted: MayChange<'_>) -> String {
-    match granted {
-        MayChange::Any => "any sshd keyword may change".to_owned(),
-        MayChange::Only([]) => "no sshd keyword is granted".to_owned(),
-        MayChange::Only(keywords) => format!("granted: {}", keywords.join(", ")),
-    }
 }
 
 /// Every address that is live must be in the candidate: our reload would switch on what somebody

@@ -1,10 +1,10 @@
 //! A private sshd for tests: own keys, own port, on loopback, ended by its process id.
 
-use super::{Baseline, Candidate, MayChange, includes::Staged};
+use super::{Baseline, Candidate, MayChange};
 use crate::machine::{
     exec::{Child, Program, Signal, find, signal},
     scratch::PrivsepDirectory,
-    sshd::Sshd,
+    sshd::{Sshd, tree::Staged},
 };
 use ssh_key::{Certificate, PublicKey};
 use std::{
@@ -182,7 +182,11 @@ impl PrivateSshd {
         let baseline = Baseline::take(&sshd).unwrap();
         let granted: Vec<_> = granted.iter().map(|&one| one.to_owned()).collect();
         let candidate = Candidate::build(&sshd, staged);
-        let result = candidate.and_then(|candidate| candidate.check(&baseline, MayChange::Only(&granted)));
+        let granted = MayChange::Only(&granted);
+        let result = candidate.and_then(|candidate| {
+            candidate.check(&baseline, granted)?;
+            candidate.keeps_logins(&baseline, granted).map(|_| ())
+        });
         result.err().map(|error| error.to_string()).unwrap_or_default()
     }
 

@@ -3,15 +3,19 @@
 
 use super::{
     baseline::Baseline,
-    connections,
-    known_hosts::{self, Knows},
-    offer::{Offered, OfferedKey, Prober},
-    probe::Client,
-    transcript::Transcript,
+    client::{
+        Client, Question,
+        known_hosts::{self, Knows},
+        transcript::Transcript,
+    },
+    survey::{Offered, OfferedKey, Prober},
 };
 use crate::{
     error::{Error, Result},
-    machine::sshd::{Listener, Sshd},
+    machine::{
+        sshd::{Listener, Sshd},
+        users,
+    },
     text,
 };
 use ssh_key::{Certificate, HashAlg, PublicKey};
@@ -56,8 +60,9 @@ pub fn verify_within(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate], p
     }
     let deadline = Instant::now() + patience;
     let mut verified = Verified { live: true, ..Verified::default() };
-    let keys = baseline.offered.iter().flat_map(|offered| &offered.keys).map(Expected::Key);
-    let mut pending: Vec<_> = expect.iter().map(Expected::Certificate).chain(keys).collect();
+    let public = baseline.public_keys();
+    let keys = baseline.offered.iter().flat_map(|offered| &offered.keys).map(|key| Expected::key(key, &public));
+    let mut pending: Vec<_> = expect.iter().map(Expected::certificate).chain(keys).collect();
     await_reload_within(sshd, SETTLE.min(patience));
     let mut pause = Duration::from_millis(20);
     loop {
@@ -73,12 +78,14 @@ pub fn verify_within(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate], p
 /// What a listening sshd offers right now, certificates too; none without a listener.
 ///
 /// # Errors
-/// When it does not answer, or there is no `ssh` client.
+/// When it does not answer.
 pub fn served(sshd: &Sshd) -> Result<Option<Offered>> {
-    let client = Client::find()?;
-    let users = connections::users();
+    let (client, users) = (Client::default(), users::to_keep());
     let user = users.last().map_or("root", String::as_str);
-    Prober::new(&client, sshd, user)?.map(|mut prober| prober.survey(true)).transpose()
+    // What it bears is asked only where its own configuration can be read.
+    let effective = sshd.effective(sshd.config.as_path(), &[]).ok();
+    let prober = Prober::new(&client, sshd, user, effective.as_ref())?;
+    prober.map(|prober| prober.survey(true)).transpose()
 }
 
 /// Waits until the listener has started anew: it has new sockets then, or is a new process where systemd holds
@@ -106,17 +113,83 @@ fn await_reload_within(sshd: &Sshd, limit: Duration) {
 }
 
 /// Something that has to be seen.
-#[derive(Clone, Copy)]
+#[derive(Clone, Debug)]
 enum Expected<'a> {
-    Certificate(&'a Certificate),
-    Key(&'a OfferedKey),
+    Certificate {
+        certificate: &'a Certificate,
+        signer: [PublicKey; 1],
+    },
+    /// A plain key; by its fingerprint alone where its public half is not on disk.
+    Key {
+        key: &'a OfferedKey,
+        known: Vec<PublicKey>,
+    },
+}
+
+impl<'a> Expected<'a> {
+    fn certificate(certificate: &'a Certificate) -> Self {
+        Self::Certificate { certificate, signer: [PublicKey::new(certificate.signature_key().clone(), "")] }
+    }
+
+    fn key(key: &'a OfferedKey, public: &[PublicKey]) -> Self {
+        let is_it = |one: &&PublicKey| one.fingerprint(HashAlg::Sha256).to_string() == key.fingerprint;
+        Self::Key { key, known: public.iter().filter(is_it).cloned().collect() }
+    }
+
+    fn question(&self) -> Question<'_> {
+        match self {
+            Self::Certificate { certificate, signer } => Question {
+                knows: Knows::Authorities(signer),
+                key_type: key_type(certificate),
+                certificate: true,
+                name: certificate.valid_principals().first().map_or("", String::as_str),
+            },
+            Self::Key { key, known } => Question {
+                knows: if known.is_empty() { Knows::Nothing } else { Knows::Keys(known) },
+                key_type: &key.key_type,
+                certificate: false,
+                name: "probe",
+            },
+        }
+    }
+
+    /// What is wrong with what was seen.
+    fn fault(&self, target: &str, seen: &Transcript) -> Option<Error> {
+        match self {
+            Self::Certificate { certificate, .. } => {
+                let serial = seen.certificate.as_ref().map(|one| one.serial);
+                let good = serial == Some(certificate.serial()) && seen.by_certificate && seen.is_past_host_key();
+                (!good).then(|| certificate_fault(target, key_type(certificate), certificate.serial(), seen))
+            }
+            Self::Key { key, known } => {
+                let same = seen.key.as_ref().is_some_and(|(_, print)| *print == key.fingerprint);
+                let good = same && (known.is_empty() || seen.is_past_host_key());
+                (!good).then(|| {
+                    let message = format!("sshd at {target} does not offer its {} host key as before", key.key_type);
+                    let shown = seen.key.as_ref().map_or_else(|| "no key".to_owned(), |(_, print)| print.clone());
+                    Error::failed(message).cause(seen.said()).seen(shown)
+                })
+            }
+        }
+    }
+
+    fn note(&self, verified: &mut Verified) {
+        match self {
+            Self::Certificate { certificate, .. } => verified.certificates.push(certificate.serial()),
+            Self::Key { key, .. } => verified.keys.push(key.key_type.clone()),
+        }
+    }
+}
+
+fn key_type(certificate: &Certificate) -> &'static str {
+    known_hosts::type_of(certificate.algorithm().as_str()).map_or("", |(name, _)| name)
 }
 
 /// Looks once for all that is pending; what is seen is pending no more. Gives the first fault.
-fn round<'a>(
+fn round(
     sshd: &Sshd,
     baseline: &Baseline,
-    pending: &mut Vec<Expected<'a>>,
+    pending: &mut Vec<Expected<'_>>,
     verified: &mut Verified,
 ) -> Result<Option<Error>> {
     let mut now = sshd.clone();
@@ -124,28 +197,36 @@ fn round<'a>(
     if let Some(fault) = lost_sockets(sshd, &now) {
         return Ok(Some(fault));
     }
-    let mut prober = match Prober::new(&baseline.client, &now, baseline.user()) {
+    let prober = match Prober::new(&baseline.client, &now, baseline.user(), Some(&baseline.view.effective)) {
         Ok(Some(prober)) => prober,
         Ok(None) => return Ok(Some(Error::failed("sshd does not listen any more"))),
         Err(fault) => return Ok(Some(fault)),
     };
+    let questions: Vec<_> = pending.iter().map(Expected::question).collect();
+    let answers = prober.ask_all(&questions)?;
+    let target = prober.target();
     let mut first = None;
     let mut left = Vec::new();
-    for expected in pending.drain(..) {
-        // Once something is amiss, the rest of this round would tell nothing new.
-        let fault = match first {
-            Some(_) => None,
-            None => look(&mut prober, baseline, expected)?,
-        };
-        match (expected, first.is_some() || fault.is_some()) {
-            (_, true) => left.push(expected),
-            (Expected::Certificate(certificate), false) => verified.certificates.push(certificate.serial()),
-            (Expected::Key(key), false) => verified.keys.push(key.key_type.clone()),
+    for (expected, seen) in pending.iter().zip(&answers) {
+        let others = baseline.offered.iter().flat_map(|offered| &offered.others);
+        let fault = expected.fault(&target, seen).or_else(|| lost_algorithm(&target, others, seen));
+        match fault {
+            None => expected.note(verified),
+            Some(fault) => {
+                left.push(expected.clone());
+                first.get_or_insert(fault);
+            }
         }
-        first = first.or(fault);
     }
     *pending = left;
     Ok(first)
+}
+
+/// An algorithm whose key cannot be asked for here must be offered all the same.
+fn lost_algorithm<'a>(target: &str, mut others: impl Iterator<Item = &'a String>, seen: &Transcript) -> Option<Error> {
+    let lost = others.find(|name| !seen.offer.contains(name))?;
+    let lost = text::neutral(lost);
+    (!seen.offer.is_empty()).then(|| Error::failed(format!("sshd at {target} does not offer {lost} as before")))
 }
 
 /// The addresses that sshd listened on before must be there still, where we can see them.
@@ -156,52 +237,11 @@ fn lost_sockets(before: &Sshd, now: &Sshd) -> Option<Error> {
     Some(Error::failed(format!("sshd does not listen on {} any more", lost.address)))
 }
 
-/// Looks for one thing: what is wrong with it, if something is.
-fn look(prober: &mut Prober<'_>, baseline: &Baseline, expected: Expected<'_>) -> Result<Option<Error>> {
-    let version = baseline.client.version;
-    match expected {
-        Expected::Certificate(certificate) => {
-            let key_type = certificate.algorithm();
-            let key_type = known_hosts::type_of(key_type.as_str()).map_or("", |(name, _)| name);
-            let signer = [PublicKey::new(certificate.signature_key().clone(), "")];
-            let name = certificate.valid_principals().first().map_or("", String::as_str);
-            let algorithms = known_hosts::algorithms(key_type, true, version);
-            let seen = prober.ask(Knows::Authorities(&signer), algorithms, name)?;
-            let serial = seen.certificate.as_ref().map(|one| one.serial);
-            let good = serial == Some(certificate.serial()) && seen.by_certificate && seen.is_past_host_key();
-            Ok((!good).then(|| certificate_fault(prober, key_type, certificate.serial(), &seen)))
-        }
-        Expected::Key(key) => {
-            let public = baseline.public_keys();
-            let known: Vec<_> = public
-                .into_iter()
-                .filter(|one| one.fingerprint(HashAlg::Sha256).to_string() == key.fingerprint)
-                .collect();
-            let algorithms = known_hosts::algorithms(&key.key_type, false, version);
-            // A key whose public half is not on disk is known by its fingerprint alone.
-            let (knows, blind) = if known.is_empty() { (Knows::Nothing, true) } else { (Knows::Keys(&known), false) };
-            let seen = prober.ask(knows, algorithms, "probe")?;
-            let same = seen.key.as_ref().is_some_and(|(_, print)| *print == key.fingerprint);
-            let good = same && (blind || seen.is_past_host_key());
-            Ok((!good).then(|| {
-                Error::failed(format!(
-                    "sshd at {} does not offer its {} host key as before",
-                    prober.target(),
-                    key.key_type
-                ))
-                .cause(seen.said())
-                .seen(seen.key.map_or_else(|| "no key".to_owned(), |(_, print)| print))
-            }))
-        }
-    }
-}
-
-fn certificate_fault(prober: &Prober<'_>, key_type: &str, serial: u64, seen: &Transcript) -> Error {
-    let error =
-        Error::failed(format!("sshd at {} does not serve the new certificate of its {key_type} key", prober.target()));
+fn certificate_fault(target: &str, key_type: &str, serial: u64, seen: &Transcript) -> Error {
+    let error = Error::failed(format!("sshd at {target} does not serve the new certificate of its {key_type} key"));
     match &seen.certificate {
         Some(other) if other.serial != serial => {
-            error.cause("it has not read it yet").seen(format!("serial {} instead of {serial}", other.serial))
+            error.cause("it serves another one").seen(format!("serial {} instead of {serial}", other.serial))
         }
         Some(_) => error.cause(seen.said()),
         None if seen.offer.is_empty() => error.cause(seen.said()),

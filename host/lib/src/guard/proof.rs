@@ -1,25 +1,36 @@
-//! The candidate proved before anything is touched: `sshd -i` runs it at the end of a pipe, and
-//! real clients make real handshakes with it. No port, no listener, no network.
+//! The candidate proved before anything is touched: an sshd that serves one connection runs it, and clients make
+//! real handshakes with it. No listener, no network.
 
 use super::{
     Candidate,
     baseline::{self, Baseline},
-    includes::{Overlay, Tree},
-    known_hosts::{self, Knows},
-    on_two_threads,
-    probe::{Attempt, Route},
-    transcript::{End, Transcript},
+    client::{
+        Question,
+        bench::Bench,
+        hosts::{self, Guest, Way},
+        known_hosts::{self, Knows},
+        program::Route,
+        transcript::{End, Transcript},
+    },
 };
 use crate::{
     error::{Error, Result},
     machine::{
         scratch::Scratch,
-        sshd::{Effective, Sshd, host_key},
+        sshd::{
+            Effective, Sshd,
+            effective::major_minor,
+            host_key,
+            tree::{Overlay, Tree},
+        },
     },
-    text,
 };
-use ssh_key::{Certificate, HashAlg, PublicKey};
-use std::path::{Path, PathBuf};
+use ssh_key::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+};
 
 /// What was proved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,70 +39,61 @@ pub struct Proof {
     pub certificates: Vec<u64>,
     /// Types of the plain host keys with which a client that knows only that key got in.
     pub keys: Vec<String>,
-    /// Users who logged in.
+    /// Users whom sshd would let in by a public key as it does now; only where a change decides about logins.
     pub logins: Vec<String>,
-    /// Users who cannot log in with a key of their own today either, so that nothing is proved of them.
+    /// Users of whom nothing is proved, and types of host keys, and why.
     pub not_proved: Vec<String>,
+    /// How the host keys were proved.
+    pub way: Way,
+    /// Whether an exchange could be made by the `ssh` program alone.
+    pub by_program: bool,
 }
 
-/// What a login asks for: sshd serves it by itself. A command would be run by the user's shell, and
-/// with it whatever the user's start-up files do: as root, before anything has been agreed to.
-const SUBSYSTEM: &str = "warded-proof";
-
-/// How far a login came: the further, the greater.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Login {
-    Denied,
-    /// The user was let in, but did not get his command.
-    LetIn,
-    Works,
-}
-
-/// One exchange to be made.
-enum Task<'a> {
-    Certificate(&'a Certificate),
-    Key(&'a PublicKey),
-    Login(&'a str),
-}
-
-/// What one exchange proved.
-enum Proved {
-    Certificate(u64),
-    Key(String),
-    Login(String),
-    Nothing(String),
-}
+/// HostKeyAlgorithms decides about certificates since this release.
+const FILTERS_SINCE: (u32, u32) = (7, 8);
 
 impl Candidate {
     /// Proves the candidate: every certificate of `expect` is served and trusted by a client that
-    /// knows only `authorities` (none: each certificate's own signer), every plain host key that is
-    /// offered now still is, and whoever can log in with a key today still can.
+    /// knows only `authorities` (none: each certificate's own signer), and every plain host key that is
+    /// offered now still is.
     ///
     /// # Errors
     /// With the first of these that does not hold, and why.
     pub fn prove(&self, baseline: &Baseline, expect: &[Certificate], authorities: &[PublicKey]) -> Result<Proof> {
         let _held = self.original.hold()?;
-        let effective = self.effective(&[])?;
-        let keys = baseline::public_keys(&effective, Overlay(&self.staged));
-        let keys: Vec<_> = keys.into_iter().filter(|key| is_needed(key, baseline)).collect();
-        let stage = Stage::new(self, baseline, &effective, authorities)?;
-        // The logins first: they take longest.
-        let tasks: Vec<_> = baseline
-            .users
-            .iter()
-            .map(|user| Task::Login(user))
-            .chain(expect.iter().map(Task::Certificate))
-            .chain(keys.iter().map(Task::Key))
-            .collect();
-        let mut proof = Proof::default();
-        for proved in on_two_threads(&tasks, |task| stage.perform(task))? {
-            match proved {
-                Proved::Certificate(serial) => proof.certificates.push(serial),
-                Proved::Key(key_type) => proof.keys.push(key_type),
-                Proved::Login(user) => proof.logins.push(user),
-                Proved::Nothing(user) => proof.not_proved.push(user),
-            }
+        let effective = &self.view()?.effective;
+        let stage = Stage::new(self, baseline, effective)?;
+        stage.refuse_filtered(expect)?;
+        let keys = baseline::public_keys(effective, Overlay(&self.staged));
+        let single = |key: &PublicKey| keys.iter().filter(|one| one.algorithm() == key.algorithm()).count() == 1;
+        // A certificate is proved by a signature of its key: where sshd has only one of that type, it offers that.
+        let by_certificate =
+            |key: &PublicKey| expect.iter().any(|one| one.public_key() == key.key_data()) && single(key);
+        let plain: Vec<&PublicKey> =
+            keys.iter().filter(|key| is_needed(key, baseline) && !by_certificate(key)).collect();
+        let mut questions = Vec::new();
+        let signers: Vec<_> = expect.iter().map(|one| [PublicKey::new(one.signature_key().clone(), "")]).collect();
+        for (certificate, signer) in expect.iter().zip(&signers) {
+            let known = if authorities.is_empty() { signer } else { authorities };
+            questions.push(certificate_question(certificate, Knows::Authorities(known)));
         }
+        questions.extend(plain.iter().map(|key| key_question(key)));
+        let (answers, way) = hosts::ask(&stage.candidate, &baseline.client, stage.guest(), &questions)?;
+        let (certified, pinned) = answers.split_at(expect.len().min(answers.len()));
+        let mut proof = Proof { way, ..Proof::default() };
+        for (certificate, seen) in expect.iter().zip(certified) {
+            stage.refuse_certificate(certificate, seen)?;
+            proof.certificates.push(certificate.serial());
+        }
+        for (key, seen) in plain.iter().zip(pinned) {
+            stage.judge_key(key, seen, &mut proof)?;
+        }
+        let named = keys.iter().filter(|key| is_needed(key, baseline) && by_certificate(key));
+        proof.keys.extend(named.map(|key| type_of(key).to_owned()));
+        if self.with_second_opinion {
+            stage.second_opinion(&questions)?;
+        }
+        proof.by_program = baseline.client.needed_program();
         Ok(proof)
     }
 }
@@ -105,190 +107,269 @@ fn is_needed(key: &PublicKey, baseline: &Baseline) -> bool {
     }
 }
 
+fn certificate_question<'a>(certificate: &'a Certificate, knows: Knows<'a>) -> Question<'a> {
+    let name = certificate.valid_principals().first().map_or("", String::as_str);
+    Question { knows, key_type: type_name(&certificate.algorithm()), certificate: true, name }
+}
+
+fn key_question(key: &PublicKey) -> Question<'_> {
+    Question {
+        knows: Knows::Keys(std::slice::from_ref(key)),
+        key_type: type_of(key),
+        certificate: false,
+        name: "proof",
+    }
+}
+
 /// What all the exchanges have in common.
 struct Stage<'a> {
     baseline: &'a Baseline,
+    original: &'a Sshd,
     tree: &'a Tree,
+    overlay: Overlay<'a>,
     effective: &'a Effective,
-    authorities: &'a [PublicKey],
-    candidate: Vec<String>,
-    today: Vec<String>,
-    may_lose_logins: bool,
-    /// The key that logs in, and the command that shows it.
-    identity: PathBuf,
-    _private: Scratch,
+    candidate: Bench,
+    today: Bench,
+    key: Option<PrivateKey>,
     _passable: Scratch,
 }
 
 impl<'a> Stage<'a> {
-    fn new(
-        candidate: &'a Candidate,
-        baseline: &'a Baseline,
-        effective: &'a Effective,
-        authorities: &'a [PublicKey],
-    ) -> Result<Self> {
-        let (private, passable) = (Scratch::private()?, Scratch::passable()?);
-        let (key, text) = host_key::throw_away()?;
-        let identity = private.write("id", &text, 0o600)?;
+    fn new(candidate: &'a Candidate, baseline: &'a Baseline, effective: &'a Effective) -> Result<Self> {
+        let passable = Scratch::passable()?;
+        let (key, _) = host_key::throw_away()?;
         // sshd reads this one as the user who logs in. It holds only a public key, which no sshd but
         // the ones started here is told of.
         let line = known_hosts::line_of(key.public_key().key_data())?;
         let authorized = passable.write("authorized_keys", line.as_bytes(), 0o644)?;
+        let addresses = addresses(&candidate.original);
+        let bench = |sshd: &Sshd, config: &Path| {
+            Bench::new(command(sshd, config, &host_key_options(&authorized)), addresses.clone())
+        };
         Ok(Self {
             baseline,
+            original: &candidate.original,
             tree: &candidate.tree,
+            overlay: Overlay(&candidate.staged),
             effective,
-            authorities,
-            candidate: command(&candidate.sshd, candidate.config(), &authorized),
-            today: command(&candidate.original, candidate.original.config.as_path(), &authorized),
-            may_lose_logins: candidate.may_lose_logins,
-            identity,
-            _private: private,
+            candidate: bench(&candidate.sshd, candidate.config()),
+            today: bench(&candidate.original, candidate.original.config.as_path()),
+            key: (!runs_programs(&candidate.tree)).then_some(key),
             _passable: passable,
         })
     }
 
-    fn perform(&self, task: &Task<'_>) -> Result<Proved> {
-        match task {
-            Task::Certificate(certificate) => self.certificate(certificate),
-            Task::Key(key) => self.key(key),
-            Task::Login(user) => self.login(user),
-        }
+    fn guest(&self) -> Guest<'_> {
+        Guest { user: self.baseline.user(), key: self.key.as_ref() }
     }
 
-    fn certificate(&self, certificate: &Certificate) -> Result<Proved> {
-        let signer = [PublicKey::new(certificate.signature_key().clone(), "")];
-        let authorities = if self.authorities.is_empty() { &signer[..] } else { self.authorities };
-        let algorithm = certificate.algorithm();
-        let key_type = type_name(algorithm.as_str());
-        let name = certificate.valid_principals().first().map_or("", String::as_str);
-        let algorithms = known_hosts::algorithms(key_type, true, self.baseline.client.version);
-        let seen = self.exchange(&self.candidate, Knows::Authorities(authorities), algorithms, name)?;
-        let served = seen.certificate.as_ref().is_some_and(|one| one.serial == certificate.serial());
-        if served && seen.by_certificate && seen.is_past_host_key() {
-            return Ok(Proved::Certificate(certificate.serial()));
+    /// Refuses certificates of types that sshd does not offer: all of them at once.
+    fn refuse_filtered(&self, expect: &[Certificate]) -> Result<()> {
+        let lists = self.effective.values("hostkeyalgorithms").iter().flat_map(|list| list.split(','));
+        let listed: Vec<_> = lists.filter_map(known_hosts::type_of).collect();
+        let types = expect.iter().map(|one| type_name(&one.algorithm()).to_owned());
+        let filtered: Vec<String> = types.filter(|name| !listed.contains(&(name.as_str(), true))).collect();
+        // Of a release that does not print the list nothing is known.
+        let filters = || major_minor(self.original.version()).is_none_or(|version| version >= FILTERS_SINCE);
+        if listed.is_empty() || filtered.is_empty() || !filters() {
+            return Ok(());
         }
-        Err(self.certificate_fault(certificate, key_type, name, &seen))
+        let by_argument = |argument: &String| argument.to_lowercase().contains("hostkeyalgorithms");
+        let place = match self.tree.place_of("HostKeyAlgorithms") {
+            _ if self.original.arguments.iter().any(by_argument) => "sshd's command line".to_owned(),
+            Some(place) => place,
+            None => "no line of its configuration: sshd's own default, or the system's crypto policy".to_owned(),
+        };
+        let missing: Vec<_> = filtered.iter().map(|name| known_hosts::algorithms(name, true, MODERN)).collect();
+        Err(Error::refused("sshd would not serve these certificates")
+            .cause(format!("HostKeyAlgorithms ({place}) does not list their types"))
+            .seen(format!("types: {}", filtered.join(", ")))
+            .state("nothing was changed")
+            .next(format!("add {} to that list, or remove it", missing.join(","))))
     }
 
-    fn certificate_fault(&self, certificate: &Certificate, key_type: &str, name: &str, seen: &Transcript) -> Error {
-        let state = "nothing was changed";
-        if let Some(other) = seen.certificate.as_ref().filter(|one| one.serial != certificate.serial()) {
-            return Error::refused(format!("sshd would serve another certificate for its {key_type} key"))
-                .cause(format!("another HostCertificate line for the same key wins: serial {}", other.serial))
-                .seen(format!("expected serial {}", certificate.serial()))
-                .state(state);
+    fn refuse_certificate(&self, certificate: &Certificate, seen: &Transcript) -> Result<()> {
+        let key_type = type_name(&certificate.algorithm());
+        let served = seen.certificate.as_ref().filter(|one| one.serial == certificate.serial());
+        if served.is_some() && seen.by_certificate && seen.is_past_host_key() {
+            return Ok(());
         }
-        if seen.certificate.is_some() {
-            return Error::refused(format!("a client that trusts the CA would not accept sshd as {name:?}"))
-                .cause(seen.said())
-                .state(state);
-        }
-        let error = Error::refused(format!("sshd would not serve the certificate of its {key_type} key")).state(state);
-        let listed = self.effective.values("hostkeyalgorithms").iter().flat_map(|list| list.split(','));
-        let mut types = listed.filter_map(known_hosts::type_of);
-        if types.any(|(one, is_certificate)| is_certificate && one == key_type) {
-            return match seen.end {
-                End::Incomplete => error.cause(seen.said()),
-                End::NotOffered | End::HostKeyRefused | End::NotLoggedIn | End::LoggedIn => error
-                    .cause("no HostCertificate line leads to it")
-                    .seen(format!("offered: {}", seen.offer.join(","))),
-            };
-        }
-        let place = self.tree.place_of("HostKeyAlgorithms").unwrap_or_else(|| "sshd's command line".to_owned());
-        let missing = known_hosts::algorithms(key_type, true, self.baseline.client.version);
-        error
-            .cause(format!("HostKeyAlgorithms ({place}) does not list its type"))
-            .next(format!("add {missing} to that list, or remove the line"))
+        let own = PublicKey::new(certificate.public_key().clone(), "").fingerprint(HashAlg::Sha256).to_string();
+        let error = match &seen.certificate {
+            Some(other) if other.key != own => {
+                let error = Error::refused(format!("sshd would not serve the certificate of this {key_type} key"))
+                    .cause(format!(
+                        "another {key_type} host key comes first, and sshd offers one of a type: {}",
+                        other.key
+                    ))
+                    .seen(format!("the certificate is for {own}"));
+                self.with_place(error, "hostkey", "remove the HostKey line of the key that is not needed any more")
+            }
+            Some(other) if other.serial != certificate.serial() => {
+                let error = Error::refused(format!("sshd would serve another certificate for its {key_type} key"))
+                    .cause(format!("serial {} of the CA key {}", other.serial, other.signer))
+                    .seen(format!("expected serial {}", certificate.serial()));
+                match self.winner(certificate) {
+                    Some((path, place)) => error
+                        .cause(format!("{path} is read later, and sshd takes the last one of a key ({place})"))
+                        .next(format!(
+                            "remove the line HostCertificate {path} if that certificate is not needed any more"
+                        )),
+                    None => error,
+                }
+            }
+            Some(_) => {
+                let name = certificate.valid_principals().first().map_or("", String::as_str);
+                Error::refused(format!("a client that trusts the CA would not accept sshd as {name:?}"))
+                    .cause(seen.said())
+            }
+            None => {
+                let error = Error::refused(format!("sshd would not serve the certificate of its {key_type} key"));
+                match seen.end {
+                    End::NotOffered => error
+                        .cause("sshd does not offer it")
+                        .seen(format!("offered: {}", crate::text::neutral(&seen.offer.join(",")))),
+                    End::Incomplete | End::HostKeyRefused | End::NotLoggedIn | End::LoggedIn => {
+                        error.cause(seen.said())
+                    }
+                }
+            }
+        };
+        Err(error.state("nothing was changed"))
     }
 
-    fn key(&self, key: &PublicKey) -> Result<Proved> {
-        let algorithm = key.algorithm();
-        let key_type = type_name(algorithm.as_str());
-        let algorithms = known_hosts::algorithms(key_type, false, self.baseline.client.version);
-        let known = std::slice::from_ref(key);
-        let seen = self.exchange(&self.candidate, Knows::Keys(known), algorithms.clone(), "proof")?;
+    /// The last of the certificates that sshd reads for the same key, and the place of its line.
+    fn winner(&self, certificate: &Certificate) -> Option<(String, String)> {
+        let paths = self.effective.values("hostcertificate");
+        let of_key = |path: &&String| {
+            let bytes = self.overlay.read(Path::new(path)).ok()?;
+            let other = Certificate::from_openssh(std::str::from_utf8(&bytes).ok()?.trim()).ok()?;
+            (other.public_key() == certificate.public_key()).then_some(other.serial())
+        };
+        let path = paths.iter().rev().find(|path| of_key(path).is_some())?;
+        let (file, line, _) = self.tree.directives().find(|(_, _, directive)| {
+            directive.keyword == "hostcertificate" && directive.arguments.iter().any(|one| one.text == *path)
+        })?;
+        Some((path.clone(), format!("{} line {line}", file.display())))
+    }
+
+    fn with_place(&self, error: Error, keyword: &str, next: &str) -> Error {
+        let places = self.tree.directives().filter(|(_, _, directive)| directive.keyword == keyword);
+        let places: Vec<_> = places.map(|(file, line, _)| format!("{} line {line}", file.display())).collect();
+        let error = error.next(next);
+        if places.is_empty() { error } else { error.seen(format!("{keyword}: {}", places.join(", "))) }
+    }
+
+    fn judge_key(&self, key: &PublicKey, seen: &Transcript, proof: &mut Proof) -> Result<()> {
+        let key_type = type_of(key).to_owned();
         if seen.is_past_host_key() {
-            return Ok(Proved::Key(key_type.to_owned()));
+            proof.keys.push(key_type);
+            return Ok(());
         }
-        // Without a listener nobody has seen this key: perhaps it is not offered today either.
-        let today = self.exchange(&self.today, Knows::Keys(known), algorithms, "proof")?;
-        if self.baseline.offered.is_none() && !today.is_past_host_key() {
-            return Ok(Proved::Nothing(key_type.to_owned()));
+        if self.baseline.offered.is_none() {
+            // Without a listener nobody has seen this key: perhaps it is not offered today either.
+            let (today, _) = hosts::ask(&self.today, &self.baseline.client, self.guest(), &[key_question(key)])?;
+            if today.iter().all(|one| !one.is_past_host_key()) {
+                proof.not_proved.push(format!("the {key_type} host key: sshd does not offer it now either"));
+                return Ok(());
+            }
         }
         Err(Error::refused(format!("a client that knows sshd's {key_type} host key could not connect any more"))
             .cause(seen.said())
             .state("nothing was changed"))
     }
 
-    fn login(&self, user: &str) -> Result<Proved> {
-        let (after, seen) = self.try_login(&self.candidate, user)?;
-        if after == Login::Works {
-            return Ok(Proved::Login(user.to_owned()));
+    /// The same questions by the `ssh` program, where there is one.
+    fn second_opinion(&self, questions: &[Question<'_>]) -> Result<()> {
+        let Ok(program) = self.baseline.client.program() else { return Ok(()) };
+        for question in questions {
+            let route = Route::Pipe(self.candidate.words().to_vec());
+            let user = self.baseline.user();
+            let mut seen = self.baseline.client.ask_program(question, &route, user)?;
+            if seen.end == End::Incomplete {
+                seen = self.baseline.client.ask_program(question, &route, user)?;
+            }
+            // An old client may not know what this sshd allows: that is no fault of the sshd.
+            let unknown = seen.end == End::Incomplete || program.version < MODERN;
+            if !seen.is_past_host_key() && !unknown {
+                return Err(Error::refused(format!(
+                    "the `ssh` program of this machine could not connect by the {} host key",
+                    question.key_type
+                ))
+                .cause(seen.said())
+                .state("nothing was changed"));
+            }
         }
-        let (before, _) = self.try_login(&self.today, user)?;
-        if before <= after || self.may_lose_logins {
-            return Ok(Proved::Nothing(user.to_owned()));
-        }
-        let what = if after == Login::Denied { "log in any more" } else { "run a command any more" };
-        Err(Error::refused(format!("{} could not {what}", text::neutral(user)))
-            .cause(seen.said())
-            .seen("the same login works with the configuration as it is")
-            .state("nothing was changed"))
-    }
-
-    fn try_login(&self, sshd: &[String], user: &str) -> Result<(Login, Transcript)> {
-        let keys = self.baseline.public_keys();
-        let mut algorithms: Vec<_> = known_hosts::TYPES.to_vec();
-        algorithms.retain(|one| keys.iter().any(|key| type_name(key.algorithm().as_str()) == *one));
-        let version = self.baseline.client.version;
-        let algorithms: Vec<_> = algorithms.iter().map(|one| known_hosts::algorithms(one, false, version)).collect();
-        let attempt = Attempt {
-            knows: Knows::Keys(&keys),
-            algorithms: algorithms.join(","),
-            name: "proof",
-            user,
-            login: Some((&self.identity, SUBSYSTEM)),
-        };
-        let (seen, status) = self.completed(sshd, &attempt)?;
-        let login = match seen.end {
-            End::LoggedIn if status == Some(0) => Login::Works,
-            End::LoggedIn => Login::LetIn,
-            End::NotLoggedIn | End::HostKeyRefused | End::NotOffered | End::Incomplete => Login::Denied,
-        };
-        Ok((login, seen))
-    }
-
-    /// One exchange without a login.
-    fn exchange(&self, sshd: &[String], knows: Knows<'_>, algorithms: String, name: &str) -> Result<Transcript> {
-        let attempt = Attempt { knows, algorithms, name, user: self.baseline.user(), login: None };
-        Ok(self.completed(sshd, &attempt)?.0)
-    }
-
-    /// One exchange; once more if it did not complete, which on a pipe only a very busy machine
-    /// brings about.
-    fn completed(&self, sshd: &[String], attempt: &Attempt<'_>) -> Result<(Transcript, Option<i32>)> {
-        let route = Route::Pipe(sshd.to_vec());
-        let first = self.baseline.client.exchange(&route, attempt)?;
-        if first.0.end == End::Incomplete { self.baseline.client.exchange(&route, attempt) } else { Ok(first) }
+        Ok(())
     }
 }
 
-/// A key type's name as it is used here; others as they are.
-fn type_name(name: &str) -> &str {
-    known_hosts::type_of(name).map_or(name, |(key_type, _)| key_type)
+/// The release whose names of algorithms are used.
+const MODERN: (u32, u32) = (8, 8);
+
+/// A key type's name as it is used here; nothing for one that cannot be asked for.
+fn type_name(algorithm: &Algorithm) -> &'static str {
+    known_hosts::type_of(algorithm.as_str()).map_or("", |(key_type, _)| key_type)
 }
 
-/// The sshd at the end of the pipe. What stands first on its command line wins over everything
-/// later, so ours does.
-fn command(sshd: &Sshd, config: &Path, authorized: &Path) -> Vec<String> {
+fn type_of(key: &PublicKey) -> &'static str {
+    type_name(&key.algorithm())
+}
+
+/// Whether a login, of whomever, would run a program: sshd asks `AuthorizedKeysCommand`, and no option of the command
+/// line stands against one in a `Match`.
+fn runs_programs(tree: &Tree) -> bool {
+    tree.directives().any(|(_, _, directive)| {
+        directive.keyword.starts_with("authorizedkeyscommand")
+            || directive.arguments.iter().any(|argument| argument.text.eq_ignore_ascii_case("exec"))
+    })
+}
+
+/// The addresses at both ends of a connection with a bench: those of the listener after the usual one, where tcp
+/// wrappers let nobody else in.
+pub(super) fn addresses(sshd: &Sshd) -> Vec<IpAddr> {
+    let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    let sockets = sshd.listener.iter().filter_map(|listener| listener.sockets.as_ref()).flatten();
+    addresses.extend(sockets.map(|socket| socket.address.ip()).filter(|address| !address.is_unspecified()));
+    let mut seen = BTreeMap::new();
+    addresses.retain(|address| seen.insert(*address, ()).is_none());
+    addresses
+}
+
+/// What lets a user with a throw-away key in, and runs nothing: all of it decides about logins only, so nothing
+/// that a host key proves is weaker by it. The name of a peer is not looked up.
+fn host_key_options(authorized: &Path) -> Vec<String> {
+    let mut options = login_options(authorized);
+    for option in [
+        "UsePAM=no",
+        "UseDNS=no",
+        "PermitRootLogin=yes",
+        "AuthenticationMethods=any",
+        "PubkeyAuthentication=yes",
+        // By its name before 8.5, which later releases know, too.
+        "PubkeyAcceptedKeyTypes=ssh-ed25519",
+    ] {
+        options.push(option.to_owned());
+    }
+    options
+}
+
+/// What has a bench take a throw-away key for that of each user, and run no program to look for one.
+pub(super) fn login_options(authorized: &Path) -> Vec<String> {
+    vec![
+        format!("AuthorizedKeysFile={}", authorized.display()),
+        "AuthorizedKeysCommand=none".to_owned(),
+        "StrictModes=no".to_owned(),
+        "LogLevel=INFO".to_owned(),
+    ]
+}
+
+/// An sshd that serves one connection. What stands first on its command line wins over everything later, so ours
+/// does.
+pub(super) fn command(sshd: &Sshd, config: &Path, options: &[String]) -> Vec<String> {
     let mut words: Vec<String> = vec![sshd.binary.display().to_string(), "-i".into(), "-e".into(), "-f".into()];
-    words.push(config.display().to_string());
-    let keys = format!("AuthorizedKeysFile={}", authorized.display());
-    let subsystem = format!("Subsystem={SUBSYSTEM} internal-sftp");
-    for option in [keys.as_str(), &subsystem, "StrictModes=no", "LogLevel=INFO"] {
-        words.extend(["-o".to_owned(), option.to_owned()]);
-    }
+    words.push(PathBuf::from(config).display().to_string());
+    words.extend(options.iter().flat_map(|option| ["-o".to_owned(), option.clone()]));
     words.extend(sshd.arguments.iter().cloned());
     words
 }

@@ -1,6 +1,7 @@
 //! The guard against a real sshd and a real client.
 
-use super::{Baseline, Candidate, MayChange, fixture::PrivateSshd, includes::Staged, live, served};
+use super::{Baseline, Candidate, Logins, MayChange, Risks, client::hosts::Way, fixture::PrivateSshd, live, served};
+use crate::machine::sshd::tree::Staged;
 use std::time::{Duration, Instant};
 
 const GRANTED: [&str; 1] = ["HostCertificate"];
@@ -34,10 +35,10 @@ fn a_whole_run_goes_through() {
     let proof = candidate.prove(&baseline, &certificates, &[private.key("ca")]).unwrap();
     lap("prove");
     assert_eq!((proof.certificates.as_slice(), proof.keys.len()), (&[100, 101, 102][..], 3));
-    assert_eq!(proof.logins.len() + proof.not_proved.len(), baseline.users.len());
-    if rustix::process::geteuid().is_root() {
-        assert_eq!(proof.logins, ["root"]);
-    }
+    assert_eq!((proof.way, proof.by_program), (Way::Session, false));
+    // Nothing changes that decides about logins.
+    let logins = candidate.keeps_logins(&baseline, MayChange::Only(&granted)).unwrap();
+    assert_eq!(logins, Logins::default());
     private.commit(&staged);
     private.reload();
     lap("(commit)");
@@ -72,7 +73,8 @@ fn keywords_that_are_not_granted_are_refused() {
         ("DenyUsers *\n", "line 1 has `denyusers"),
         ("HostCertificate /x\nForceCommand /bin/false\n", "line 2 has `forcecommand"),
         ("Match User root\n  DenyUsers root\n", "line 1 has `match"),
-        ("Match all\nAuthorizedKeysCommand /usr/bin/id\n", "line 2 has `authorizedkeyscommand"),
+        ("Match all\nHostCertificate /x\n", "line 1 has `match \"all\"`"),
+        ("AuthorizedKeysCommand /usr/bin/id\n", "line 1 has `authorizedkeyscommand"),
         ("HostKey /x\n", "line 1 has `hostkey"),
         ("Include /etc/ssh/moduli\n", "line 1 has `include"),
     ] {
@@ -82,14 +84,91 @@ fn keywords_that_are_not_granted_are_refused() {
 }
 
 #[test]
-fn what_an_include_brings_in_counts() {
+fn an_include_is_never_granted() {
     let private = PrivateSshd::started();
-    std::fs::write(private.path("extra"), "DenyUsers nobody\nMatch User nobody\nPasswordAuthentication no\n").unwrap();
+    std::fs::write(private.path("extra"), "DenyUsers nobody\n").unwrap();
     let text = format!("Include {}\n", private.path("extra"));
-    let told = private.checked(&private.drop_in_with(&text), &["Include"]);
-    assert!(told.contains("denyusers: nothing → nobody") || told.contains("passwordauthentication"), "{told}");
     let told = private.checked(&private.drop_in_with(&text), &["Include", "DenyUsers"]);
-    assert!(told.contains("user nobody") && told.contains("passwordauthentication: yes → no"), "{told}");
+    assert!(told.contains("line 1 has `include") && told.contains("which is not granted"), "{told}");
+}
+
+#[test]
+fn who_gets_in_is_compared_where_it_may_change() {
+    let private = PrivateSshd::started();
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let key = std::fs::read_to_string(private.path("ca.pub")).unwrap();
+    let authorized = private.path("authorized");
+    let main = std::fs::read_to_string(&private.main).unwrap();
+    std::fs::write(
+        &private.main,
+        main.replacen("UsePAM no\n", &format!("UsePAM no\nAuthorizedKeysFile {authorized}\n"), 1),
+    )
+    .unwrap();
+    std::fs::write(&authorized, &key).unwrap();
+    let sshd = private.found();
+    let baseline = Baseline::take(&sshd).unwrap();
+    let told = |staged: &Staged, granted: &[&str], risks: Risks| {
+        let granted: Vec<_> = granted.iter().map(|&one| one.to_owned()).collect();
+        let candidate = Candidate::build(&sshd, staged).unwrap().accepting(risks);
+        let kept = candidate.keeps_logins(&baseline, MayChange::Only(&granted));
+        kept.map_or_else(|error| error.to_string(), |logins| format!("{logins:?}"))
+    };
+    let none = Risks::default();
+    for (text, granted, risks, said) in [
+        ("DenyUsers root\n", "DenyUsers", none, "denyusers root"),
+        ("DenyUsers root\n", "DenyUsers", Risks { lose: true, ..none }, "root: accepted by --accept-risk=lose-ssh"),
+        ("ForceCommand /bin/false\n", "ForceCommand", none, "forcecommand decides who gets in"),
+        ("AuthorizedKeysFile none\n", "AuthorizedKeysFile", none, "root: a key in"),
+        ("MaxAuthTries 0\n", "MaxAuthTries", none, "maxauthtries decides who gets in"),
+        ("RefuseConnection yes\n", "RefuseConnection", none, ""),
+        ("LoginGraceTime 30\n", "LoginGraceTime", none, "proved: [\"root\"]"),
+        ("X11Forwarding no\n", "X11Forwarding", none, "proved: []"),
+    ] {
+        let found = told(&private.drop_in_with(text), &[granted], risks);
+        assert!(found.contains(said), "{text}: {found}");
+    }
+    // The file of a way in, and not a word of the configuration.
+    let file = |text: &str| Staged::from([(authorized.clone().into(), Some(text.as_bytes().to_vec()))]);
+    let other = std::fs::read_to_string(private.path("other_ca.pub")).unwrap();
+    assert!(told(&file(""), &[], none).contains("a way to log in would be gone"));
+    let more = file(&format!("{key}{other}"));
+    assert!(told(&more, &[], none).contains("a way to log in would be new"), "{}", told(&more, &[], none));
+    for granted in [&["AuthorizedKeysFile"][..], &[]] {
+        let risks = Risks { admit: granted.is_empty(), ..none };
+        assert!(told(&more, granted, risks).contains("proved: [\"root\"]"));
+    }
+    let system = Staged::from([("/etc/pam.d/sshd".into(), Some(Vec::new()))]);
+    assert!(told(&system, &[], none).contains("/etc/pam.d/sshd decides who gets in"));
+}
+
+#[test]
+fn machines_on_which_nobody_is_let_in_are_proved_by_connections() {
+    let private = PrivateSshd::started();
+    let certificates: Vec<_> =
+        ["rsa", "ecdsa", "ed25519"].map(|key| private.certificate(key, 21, &[])).into_iter().collect();
+    let pairs: Vec<_> = ["rsa", "ecdsa", "ed25519"].into_iter().zip(&certificates).collect();
+    let staged = private.staged(&pairs);
+    let main = std::fs::read_to_string(&private.main).unwrap();
+    for (lines, way) in [
+        ("", Way::Session),
+        ("PermitRootLogin no\n", Way::Session),
+        ("AuthenticationMethods publickey,password\n", Way::Session),
+        ("DenyUsers *\n", Way::Connections),
+        ("AllowGroups nogroup\n", Way::Connections),
+        ("AuthorizedKeysCommand /bin/false\nAuthorizedKeysCommandUser nobody\n", Way::Connections),
+        ("KexAlgorithms ecdh-sha2-nistp384\nCiphers aes256-ctr\nMACs hmac-sha2-512\n", Way::Session),
+    ] {
+        std::fs::write(&private.main, format!("{lines}{main}")).unwrap();
+        let sshd = private.found();
+        let baseline = Baseline::take(&sshd).unwrap();
+        let candidate = Candidate::build(&sshd, &staged).unwrap();
+        let proof = candidate.prove(&baseline, &certificates, &[]).unwrap();
+        assert_eq!((proof.certificates.len(), proof.keys.len(), proof.way), (3, 3, way), "{lines}");
+        let both = Candidate::build(&sshd, &staged).unwrap().with_second_opinion(true);
+        assert_eq!(both.prove(&baseline, &certificates, &[]).unwrap().keys.len(), 3);
+    }
 }
 
 #[test]
@@ -151,7 +230,7 @@ fn handshakes_show_what_configurations_hide() {
         }
         let all = std::slice::from_ref(&certificate);
         let hidden = proved(&private, &with("HostKeyAlgorithms ssh-ed25519,ecdsa-sha2-nistp256,rsa-sha2-512\n"), all);
-        let place = format!("HostKeyAlgorithms ({} line 2) does not list its type", private.drop_in().display());
+        let place = format!("HostKeyAlgorithms ({} line 2) does not list their types", private.drop_in().display());
         assert!(hidden.contains(&place), "{hidden}");
         let foreign = private.certificate("ed25519", 9, &["OTHER"]);
         let told = proved(&private, &private.staged(&[("ed25519", &foreign)]), &[foreign]);
@@ -164,14 +243,6 @@ fn handshakes_show_what_configurations_hide() {
             told.contains("rsa host key could not connect") || told.contains("ecdsa-sha2-nistp256 host key"),
             "{told}"
         );
-        if rustix::process::geteuid().is_root() {
-            let told = proved(&private, &with("DenyUsers root\n"), all);
-            assert!(told.contains("root could not log in any more") && told.contains("DenyUsers"), "{told}");
-            let told = proved(&private, &with("ForceCommand /bin/false\n"), all);
-            assert!(told.contains("root could not run a command"), "{told}");
-            let told = proved(&private, &with("Match User root\nMaxAuthTries 0\n"), all);
-            assert!(told.contains("root could not log in"), "{told}");
-        }
         assert!(proved(&private, &staged, all).contains("certificates: [9]"));
     }
 }
@@ -256,7 +327,7 @@ fn an_sshd_that_is_installed_nowhere_is_found_by_its_listener() {
     let pid = std::fs::read_to_string(sshd.pid_file().unwrap()).unwrap();
     assert_eq!(pid.trim(), sshd.listener.as_ref().unwrap().pid.to_string());
     let baseline = Baseline::take(&sshd).unwrap();
-    assert_eq!(baseline.effective.values("clientaliveinterval"), ["77"]);
+    assert_eq!(baseline.view.effective.values("clientaliveinterval"), ["77"]);
 }
 
 #[test]

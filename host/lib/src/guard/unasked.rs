@@ -1,13 +1,12 @@
 //! A machine with a configuration of sshd, and no sshd that could be asked about it: it is outside
 //! the usual directories, or just being upgraded. What cannot be checked is not changed.
 
-use super::{
-    check::refuse_lines,
-    includes::{ConfigFile, Overlay, Staged, Tree},
-    keywords::MayChange,
+use super::config::{keywords::MayChange, structure};
+use crate::{
+    error::{Error, Result},
+    machine::sshd::tree::{Overlay, Staged, Tree},
 };
-use crate::error::{Error, Result};
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 /// Sees that no staged file is part of the configuration, as it is or as it would be.
 ///
@@ -15,13 +14,14 @@ use std::path::Path;
 /// Refused: one is. With the first line that is not `granted`, if there is one.
 pub fn refuse(config: &Path, staged: &Staged, granted: MayChange<'_>) -> Result<()> {
     let nothing = Staged::new();
-    let mut files: Vec<ConfigFile> = Vec::new();
-    for overlay in [Overlay(&nothing), Overlay(staged)] {
-        if overlay.exists(config) {
-            files.extend(Tree::read(config, overlay)?.files);
-        }
-    }
-    let parts = refuse_lines(staged, &files, granted)?;
+    let read = |overlay: Overlay<'_>| match overlay.exists(config) {
+        true => Tree::read(config, overlay),
+        false => Ok(Tree { files: Vec::new() }),
+    };
+    let (before, after) = (read(Overlay(&nothing))?, read(Overlay(staged))?);
+    let parts: BTreeSet<&Path> = structure::parts(staged, before.files.iter().chain(&after.files));
+    structure::refuse_bytes(staged, &parts, granted)?;
+    structure::difference(&before, &after, granted)?.refuse(granted)?;
     let Some(path) = parts.first() else { return Ok(()) };
     Err(Error::refused(format!("{} cannot be checked: there is no sshd here", path.display()))
         .cause(format!("it is part of sshd's configuration {}, and a wrong line locks people out", config.display()))

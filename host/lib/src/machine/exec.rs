@@ -5,12 +5,14 @@
 mod apart;
 mod output;
 mod running;
+mod service;
 
 pub use apart::{Apart, run_self_apart};
 pub use output::Output;
 pub use running::end_all;
+pub use service::Service;
 
-use super::scratch::Scratch;
+use super::{scratch::Scratch, users};
 use crate::error::{Error, Result};
 use running::Running;
 use std::{
@@ -29,7 +31,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// Where some systems keep programs that only other programs run.
 const LIBEXEC: &str = "/usr/libexec";
 /// How long a program may take unless its caller says otherwise.
-const TIMEOUT: Duration = Duration::from_secs(15);
+pub const TIMEOUT: Duration = Duration::from_secs(15);
 /// What is kept of each output stream, in bytes; the rest is read and dropped.
 const KEPT: usize = 1 << 20;
 /// How long the outputs are still read once the program itself has ended: a grandchild may hold them.
@@ -202,12 +204,8 @@ impl Drop for Child {
 /// When there is no such user, or the copy cannot be made or started.
 pub fn run_self_as_nobody(arguments: &[&str]) -> Result<i32> {
     let failed = |error: io::Error| Error::failed("cannot start again as the user nobody").cause(error);
-    let passwd = std::fs::read_to_string("/etc/passwd").map_err(failed)?;
-    let ids = passwd.lines().find_map(|line| {
-        let mut fields = line.strip_prefix("nobody:")?.split(':').skip(1);
-        Some((fields.next()?.parse::<u32>().ok()?, fields.next()?.parse::<u32>().ok()?))
-    });
-    let (uid, gid) = ids.ok_or_else(|| Error::failed("there is no user nobody on this machine"))?;
+    let nobody = users::all().into_iter().find(|user| user.name == "nobody");
+    let nobody = nobody.ok_or_else(|| Error::failed("there is no user nobody on this machine"))?;
     let directory = Scratch::passable()?;
     let program = std::fs::read(std::env::current_exe().map_err(failed)?).map_err(failed)?;
     let copy = directory.write("warded", &program, 0o755)?;
@@ -219,7 +217,8 @@ pub fn run_self_as_nobody(arguments: &[&str]) -> Result<i32> {
         }
     }
     // std drops the supplementary groups together with the user.
-    let status = command.current_dir("/").uid(uid).gid(gid).stdin(Stdio::null()).status().map_err(failed)?;
+    let status =
+        command.current_dir("/").uid(nobody.id).gid(nobody.group).stdin(Stdio::null()).status().map_err(failed)?;
     Ok(status.code().unwrap_or(-1))
 }
 

@@ -181,7 +181,7 @@ fn check(name: &Name, sshd: &Sshd) -> Result<()> {
             sshd.binary.display()
         ))
     };
-    let tested = sshd.test(sshd.config.as_path(), &[]).map_err(|error| {
+    let tested = sshd.test().map_err(|error| {
         if error.exit() != Exit::Refused {
             return error;
         }

@@ -6,13 +6,15 @@ pub mod arguments;
 pub mod effective;
 pub mod host_key;
 pub mod listener;
+pub mod reading;
 pub mod sockets;
+pub mod tree;
 pub mod unknown;
 
 use crate::{
     error::{Error, Result},
     machine::{
-        exec::{self, Output, Program},
+        exec::{self, Output, Program, TIMEOUT},
         files::Root,
         path::AbsolutePath,
         scratch::{PrivsepDirectory, Scratch},
@@ -22,8 +24,13 @@ use crate::{
 pub use effective::{Effective, words as sshd_words};
 pub use host_key::HostKey;
 pub use listener::{Listener, is_running};
+pub use reading::Reading;
 pub use sockets::Socket;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+use tree::{Overlay, Staged, Tree};
 pub use unknown::Unknown;
 
 /// The configuration file that every packaged OpenSSH has compiled in.
@@ -49,14 +56,19 @@ pub struct Sshd {
     pub config: AbsolutePath,
     /// What its listener was started with, but for what says how to run (`-D`, `-f FILE`, …).
     pub arguments: Vec<String>,
-    /// Its version: `9.2p1`, or `9.2` where it does not tell more.
-    pub version: String,
     /// The process that accepts connections; none with socket activation or when it is stopped.
     pub listener: Option<Listener>,
     /// The program that the operator named, if one was.
     named: Option<PathBuf>,
+    /// What is found out when it is first needed; clones share it.
+    learnt: Arc<Learnt>,
+}
+
+#[derive(Debug, Default)]
+struct Learnt {
+    version: OnceLock<String>,
     /// The directory that it misses, and that has to be there whenever it is run.
-    privsep: Option<PathBuf>,
+    privsep: OnceLock<PathBuf>,
 }
 
 /// What `sshd -t` says of a configuration that it accepts.
@@ -66,6 +78,17 @@ pub struct Tested {
     pub words: Vec<String>,
     /// Whether it has no host key that it can use, which would keep it from starting.
     pub without_keys: bool,
+}
+
+/// What sshd says of a configuration that it accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The configuration for nobody in particular: no `Match` block holds.
+    pub effective: Effective,
+    /// Its warnings.
+    pub tested: Tested,
+    /// What it read.
+    pub reading: Reading,
 }
 
 impl Sshd {
@@ -93,17 +116,14 @@ impl Sshd {
                 .cause("this should be sshd's main configuration file")
                 .next("name it with --sshd-config FILE"));
         }
-        let version = version(&path)?;
         let mut sshd = Self {
             binary: path,
             config: config.clone(),
             arguments: Vec::new(),
-            version,
             listener: None,
             named: binary.map(Path::to_owned),
-            privsep: None,
+            learnt: Arc::default(),
         };
-        sshd.privsep = sshd.missing_directory()?;
         sshd.listener = sshd.choose(scan);
         if let Some(listener) = &sshd.listener {
             sshd.arguments.clone_from(&listener.arguments);
@@ -136,31 +156,28 @@ impl Sshd {
     /// The file in which the listener leaves its process id; none if it leaves none.
     #[must_use]
     pub fn pid_file(&self) -> Option<PathBuf> {
-        let effective = self.effective(self.config.as_path(), &[], &[]).ok()?;
+        let effective = self.effective(self.config.as_path(), &[]).ok()?;
         effective.path("pidfile")
     }
 
     /// What sshd makes of a configuration file (`sshd -T`): for nobody in particular, or for one
-    /// `connection` (`user`, `host`, `addr`, …). `extra` are more arguments for sshd. A
-    /// configuration without any usable host key is read all the same.
+    /// `connection` (`user`, `host`, `addr`, …). A configuration without any usable host key is read all the
+    /// same.
     ///
     /// # Errors
     /// When sshd does not accept it: with sshd's own words.
-    pub fn effective(&self, config: &Path, connection: &[(String, String)], extra: &[String]) -> Result<Effective> {
-        let mut arguments = extra.to_vec();
-        if !connection.is_empty() {
-            let list: Vec<_> = connection.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            arguments.extend(["-C".to_owned(), list.join(",")]);
-        }
-        let (output, without_keys) = self.run("-T", config, &arguments)?;
+    pub fn effective(&self, config: &Path, connection: &[(String, String)]) -> Result<Effective> {
+        let connection = match connection {
+            [] => {
+                Tree::read(config, Overlay(&Staged::new())).map_or_else(|_| nobody(1), |tree| nobody(tree.spare_port()))
+            }
+            some => specification(some),
+        };
+        let (output, without_keys) = self.run("-T", config, &["-C".to_owned(), connection])?;
         if !output.succeeded() {
-            return Err(not_accepted(config, &output));
+            return Err(not_accepted(config, &output.stderr, &output));
         }
-        let mut effective = Effective::parse(&output.stdout);
-        if without_keys {
-            effective.forget_host_keys();
-        }
-        Ok(effective)
+        Ok(parsed(&output.stdout, without_keys))
     }
 
     /// The host keys of the main configuration file, and which of them sshd would offer if it started now.
@@ -169,24 +186,43 @@ impl Sshd {
     /// When sshd does not accept the configuration: with sshd's own words.
     pub fn host_keys(&self) -> Result<Vec<HostKey>> {
         let config = self.config.as_path();
+        let tree = Tree::read(config, Overlay(&Staged::new()))?;
         // Only the debugging output says which keys were loaded.
-        let (output, _) = self.run("-T", config, &["-d".to_owned()])?;
+        let (output, _) = self.run("-T", config, &["-d".to_owned(), "-C".to_owned(), nobody(tree.spare_port())])?;
         if !output.succeeded() {
-            let told = output.stderr.lines().filter(|line| !line.starts_with("debug1: "));
-            let stderr = told.collect::<Vec<_>>().join("\n");
-            return Err(not_accepted(config, &Output { stderr, ..output }));
+            return Err(not_accepted(config, &reading::without_debugging(&output.stderr), &output));
         }
         Ok(host_key::read(&output.stdout, &output.stderr))
     }
 
-    /// Whether sshd would start with a configuration file (`sshd -t`), and its warnings.
+    /// All that sshd says of a configuration file and of the files that it includes, which are in `tree`, for
+    /// nobody in particular: in one process.
+    ///
+    /// # Errors
+    /// When sshd does not accept it: with sshd's own words.
+    pub fn view(&self, config: &Path, tree: &Tree) -> Result<View> {
+        let arguments = ["-ddd".to_owned(), "-C".to_owned(), nobody(tree.spare_port())];
+        let (output, without_keys) = self.run("-T", config, &arguments)?;
+        let said = reading::without_debugging(&output.stderr);
+        if !output.succeeded() {
+            return Err(not_accepted(config, &said, &output));
+        }
+        Ok(View {
+            effective: parsed(&output.stdout, without_keys),
+            tested: Tested { words: effective::words(&said), without_keys },
+            reading: Reading::parse(&output.stderr),
+        })
+    }
+
+    /// Whether sshd would start with its configuration (`sshd -t`), and its warnings.
     ///
     /// # Errors
     /// When it would not: with sshd's own words.
-    pub fn test(&self, config: &Path, extra: &[String]) -> Result<Tested> {
-        let (output, without_keys) = self.run("-t", config, extra)?;
+    pub fn test(&self) -> Result<Tested> {
+        let config = self.config.as_path();
+        let (output, without_keys) = self.run("-t", config, &[])?;
         if !output.succeeded() {
-            return Err(not_accepted(config, &output));
+            return Err(not_accepted(config, &output.stderr, &output));
         }
         Ok(Tested { words: effective::words(&output.stderr), without_keys })
     }
@@ -196,18 +232,39 @@ impl Sshd {
     /// # Errors
     /// When it cannot be made.
     pub fn hold(&self) -> Result<Option<PrivsepDirectory>> {
-        self.privsep.as_deref().map_or(Ok(None), PrivsepDirectory::hold)
+        self.learnt.privsep.get().map_or(Ok(None), |missing| PrivsepDirectory::hold(missing))
+    }
+
+    /// Its version: `9.2p1`, `9.2` where it does not tell more, `unknown` where it cannot be asked.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        let ask = || version(&self.binary).ok().flatten().unwrap_or_else(|| "unknown".to_owned());
+        self.learnt.version.get_or_init(ask)
     }
 
     /// Runs sshd on a configuration file; when no host key can be used, once more with one of ours.
     fn run(&self, mode: &str, config: &Path, extra: &[String]) -> Result<(Output, bool)> {
-        let _held = self.hold()?;
         let program = Program::new(&self.binary).arg(mode).arg("-f").arg(config).args(&self.arguments).args(extra);
-        self.tried(&program)
+        let held = self.hold()?;
+        let tried = self.tried(&program)?;
+        let missing = tried.0.stderr.lines().find_map(|line| line.trim_end().strip_prefix(NO_PRIVSEP));
+        match missing {
+            Some(directory) if held.is_none() && !tried.0.succeeded() => {
+                self.learnt.privsep.set(directory.into()).ok();
+                let _held = self.hold()?;
+                self.tried(&program)
+            }
+            _ => Ok(tried),
+        }
     }
 
     fn tried(&self, program: &Program) -> Result<(Output, bool)> {
         let output = program.run()?;
+        if output.timed_out {
+            let seconds = TIMEOUT.as_secs();
+            return Err(Error::failed(format!("{} did not answer within {seconds} s", self.binary.display()))
+                .next(format!("run `{} -T` and see what it waits for", self.binary.display())));
+        }
         if output.succeeded() || !output.stderr.contains(NO_KEYS) {
             return Ok((output, false));
         }
@@ -216,13 +273,6 @@ impl Sshd {
         let mut output = program.clone().arg("-h").arg(&key).run()?;
         output.stdout = output.stdout.replace(&format!("hostkey {}\n", key.display()), "");
         Ok((output, true))
-    }
-
-    /// The directory that sshd says it misses.
-    fn missing_directory(&self) -> Result<Option<PathBuf>> {
-        let (output, _) = self.tried(&Program::new(&self.binary).arg("-t").arg("-f").arg(self.config.as_path()))?;
-        let named = output.stderr.lines().find_map(|line| line.trim_end().strip_prefix(NO_PRIVSEP));
-        Ok(named.map(PathBuf::from))
     }
 
     /// Of the listeners with this configuration, the one whose id is in its own PidFile; the oldest
@@ -254,14 +304,31 @@ fn trusted(program: &Path) -> Result<PathBuf> {
 }
 
 /// The version that a program of OpenSSH names; before 9.2 sshd does so only in its usage text.
-fn version(binary: &Path) -> Result<String> {
+fn version(binary: &Path) -> Result<Option<String>> {
     let output = Program::new(binary).arg("-V").run()?;
-    let text = format!("{}\n{}", output.stderr, output.stdout);
-    Ok(effective::version(&text).unwrap_or_else(|| "unknown".to_owned()))
+    Ok(effective::version(&format!("{}\n{}", output.stderr, output.stdout)))
 }
 
-fn not_accepted(config: &Path, output: &Output) -> Error {
-    let words = text::neutral_lines(output.stderr.trim());
+/// A connection of nobody's, for `-C`. Without `-C` sshd refuses a configuration that has `Match LocalPort`; with
+/// a port alone, no criterion but that one matches anything.
+fn nobody(spare_port: u16) -> String {
+    format!("lport={spare_port}")
+}
+
+fn specification(connection: &[(String, String)]) -> String {
+    connection.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+}
+
+fn parsed(stdout: &str, without_keys: bool) -> Effective {
+    let mut effective = Effective::parse(stdout);
+    if without_keys {
+        effective.forget_host_keys();
+    }
+    effective
+}
+
+fn not_accepted(config: &Path, said: &str, output: &Output) -> Error {
+    let words = text::neutral_lines(said.trim());
     let words = if words.is_empty() { output.ending() } else { words };
     Error::refused(format!("sshd does not accept {}", config.display())).cause(words)
 }

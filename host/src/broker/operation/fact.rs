@@ -26,7 +26,7 @@ impl Operation for Fact {
             "sshd.config" => Some(sshd_config.to_string()),
             "sshd.directory" => sshd_config.parent().map(|directory| directory.to_string()),
             "sshd.version" => match session.sshd() {
-                Ok(sshd) => Some(sshd.version.clone()),
+                Ok(sshd) => Some(sshd.version().to_owned()),
                 Err(failure) if failure.code == "no-sshd" => None,
                 Err(failure) => return Err(failure),
             },

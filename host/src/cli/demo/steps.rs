@@ -21,6 +21,7 @@ use warded_lib::{
     change_set::review::{Action, Review},
     digest::Digest,
     error::{Error, Exit, Result},
+    guard::Risks,
     machine::{
         exec::{Program, find},
         sshd::Sshd,
@@ -86,7 +87,7 @@ impl<'a> Demonstration<'a> {
         let start = Instant::now();
         let planned = self.certify()?;
         let enrolment = planned.enrolment();
-        let done = self.carry_out(planned, enrolment.as_ref())?;
+        let done = self.carry_out(planned, enrolment.as_ref(), Risks::default())?;
         let certified = match done.certificates.len() {
             0 => String::new(),
             certificates => format!(": {}", count(certificates, "certificate")),
@@ -152,7 +153,7 @@ impl<'a> Demonstration<'a> {
             accepted: None,
         };
         let planned = pipeline::plan(&self.context, request)?;
-        let done = self.carry_out(planned, None)?;
+        let done = self.carry_out(planned, None, Risks::default())?;
         let new = self.certificate()?.serial();
         if done.certificates.len() != 3 || old == new {
             return Err(Error::failed("the certificates were not renewed"));
@@ -260,17 +261,19 @@ impl<'a> Demonstration<'a> {
     fn expect_failure(&self, line: &str, exit: Exit) -> Result<Error> {
         let run = Some(transaction::next_run(&self.context.state)?);
         let planned = self.demo_plan(&self.drop_in(), line, true, run)?;
-        match self.carry_out(planned, None) {
+        // The demo shows what a proof finds that an operator let through.
+        match self.carry_out(planned, None, Risks { lose: true, ..Risks::default() }) {
             Err(error) if error.exit() == exit => Ok(error),
             Err(other) => Err(other),
             Ok(_) => Err(Error::failed(format!("this was applied: {line}"))),
         }
     }
 
-    fn carry_out(&self, planned: Planned<'_>, enrolment: Option<&Enrolment>) -> Result<Done> {
+    fn carry_out(&self, planned: Planned<'_>, enrolment: Option<&Enrolment>, risks: Risks) -> Result<Done> {
         let identity = planned.identity.clone();
         let mut work = Work::of(planned);
         work.own = enrolment.map(Enrolment::with_run).transpose()?;
+        work.login_risks = risks;
         pipeline::carry_out(&self.context, &identity, work, &Progress::new(true))
     }
 

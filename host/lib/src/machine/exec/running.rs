@@ -57,6 +57,17 @@ impl Running {
         }
     }
 
+    /// Kills it and its group, and waits for its end.
+    pub(super) fn kill(&mut self) {
+        if self.has_ended().is_none() {
+            let mut groups = groups();
+            group(&self.child).into_iter().for_each(kill);
+            self.child.kill().ok();
+            self.child.wait().ok();
+            groups.retain(|group| Some(*group) != self::group(&self.child));
+        }
+    }
+
     /// How it ended, if it has. Nothing is told of that where whoever started us ignores SIGCHLD.
     fn has_ended(&mut self) -> Option<Option<ExitStatus>> {
         let mut groups = groups();

@@ -16,13 +16,16 @@ fn a_configuration_without_usable_keys_is_read() {
         .unwrap();
     let sshd = Sshd::find(&config, None).unwrap().unwrap();
     assert!(
-        sshd.listener.is_none() && sshd.arguments.is_empty() && sshd.version.starts_with(|c: char| c.is_ascii_digit())
+        sshd.listener.is_none()
+            && sshd.arguments.is_empty()
+            && sshd.version().starts_with(|c: char| c.is_ascii_digit())
     );
-    let effective = sshd.effective(config.as_path(), &[], &[]).unwrap();
+    let effective = sshd.effective(config.as_path(), &[]).unwrap();
     assert!(effective.host_keys.is_empty() && effective.values("HostKey").is_empty());
     assert_eq!(effective.values("port"), ["2222"]);
     assert_eq!(sshd.pid_file(), Some("/p/id".into()));
-    let tested = sshd.test(config.as_path(), &[]).unwrap();
+    let tree = Tree::read(config.as_path(), Overlay(&Staged::new())).unwrap();
+    let tested = sshd.view(config.as_path(), &tree).unwrap().tested;
     assert!(
         tested.without_keys && tested.words.iter().any(|line| line.contains("Unable to load host key")),
         "{tested:?}"
@@ -38,7 +41,8 @@ fn what_is_not_there_is_said() {
     assert!(Sshd::find(&config, Some(Path::new("sshd"))).is_err());
     fs::write(config.as_path(), "Foo bar\n").unwrap();
     let sshd = Sshd::find(&config, None).unwrap().unwrap();
-    let told = sshd.test(config.as_path(), &[]).unwrap_err().to_string();
+    let tree = Tree::read(config.as_path(), Overlay(&Staged::new())).unwrap();
+    let told = sshd.view(config.as_path(), &tree).unwrap_err().to_string();
     assert!(told.contains("line 1: Bad configuration option: Foo"), "{told}");
 }
 
@@ -67,4 +71,29 @@ fn a_program_that_others_could_have_changed_is_not_run() {
     std::os::unix::fs::symlink(&program, &link).unwrap();
     assert_eq!(trusted(&link).unwrap(), link);
     assert!(trusted(&directory.join("none")).unwrap_err().to_string().contains("No such file"));
+}
+
+#[test]
+fn sshd_says_what_it_reads_whatever_a_match_asks_for() {
+    let (scratch, config) = directory();
+    let at = scratch.path().canonicalize().unwrap();
+    let at = at.display();
+    fs::write(format!("{at}/a.d"), "LoginGraceTime 7\n").unwrap();
+    fs::write(format!("{at}/b.d"), "X11Forwarding no\n").unwrap();
+    let text = format!(
+        "Include {at}/a.d\nPort 2222\nMatch LocalPort 1,2\n  PermitTTY no\nMatch User bob\n Include {at}/b.d\nMatch all\nUseDNS no\n"
+    );
+    fs::write(config.as_path(), text.replace("1,2", "1")).unwrap();
+    let sshd = Sshd::find(&config, None).unwrap().unwrap();
+    let tree = Tree::read(config.as_path(), Overlay(&Staged::new())).unwrap();
+    assert_eq!(tree.spare_port(), 2);
+    let view = sshd.view(config.as_path(), &tree).unwrap();
+    let names: Vec<_> = view.reading.files.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+    assert_eq!(names, ["a.d", "b.d", "odd.conf"]);
+    let keywords: Vec<_> = view.reading.settings.iter().map(|one| one.keyword.as_str()).collect();
+    assert_eq!(keywords, ["logingracetime", "port", "usedns"]);
+    assert_eq!(sshd.effective(config.as_path(), &[]).unwrap().values("permittty"), ["yes"]);
+    let lines: Vec<_> = tree.lines().unwrap();
+    let within = |keyword: &str| lines.iter().find(|one| one.directive.keyword == keyword).unwrap().within.len();
+    assert_eq!([within("port"), within("permittty"), within("x11forwarding"), within("usedns")], [0, 1, 1, 0]);
 }

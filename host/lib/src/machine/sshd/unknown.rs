@@ -105,7 +105,7 @@ impl Sshd {
         if self.listener.is_some() {
             return Ok(None);
         }
-        let effective = self.effective(self.config.as_path(), &[], &[])?;
+        let effective = self.effective(self.config.as_path(), &[])?;
         let configured: Vec<SocketAddr> = effective.addresses().collect();
         let own = i32::try_from(std::process::id()).unwrap_or_default();
         let mut taken = sockets::listening(own);

@@ -1,8 +1,11 @@
 //! The files that a configuration names and that sshd reads without a word when they are wrong:
 //! certificates, CA keys, revoked keys. `sshd -t` has exit status 0 for every fault found here.
 
-use super::{includes::Overlay, krl};
-use crate::{machine::sshd::Effective, text};
+use super::krl;
+use crate::{
+    machine::sshd::{Effective, tree::Overlay},
+    text,
+};
 use ssh_key::{Algorithm, Certificate, HashAlg, PublicKey, certificate::CertType};
 use std::path::Path;
 
@@ -44,7 +47,11 @@ fn host_certificate(contents: &std::io::Result<Vec<u8>>, host_keys: &[PublicKey]
     check_certificate(&certificate, host_keys, now)
 }
 
-fn check_certificate(certificate: &Certificate, host_keys: &[PublicKey], now: u64) -> Result<(), String> {
+pub(in crate::guard) fn check_certificate(
+    certificate: &Certificate,
+    host_keys: &[PublicKey],
+    now: u64,
+) -> Result<(), String> {
     let wrong = |problem: &str| Err(problem.to_owned());
     if certificate.cert_type() != CertType::Host {
         return wrong("is a user certificate: no client takes it for a host");
@@ -196,7 +203,7 @@ mod tests {
     fn only_named_files_count() {
         let effective =
             Effective::parse("trustedusercakeys none\nrevokedkeys /no/such/list\nhostcertificate /no/such-cert.pub\n");
-        let found = problems(&effective, Overlay(&super::super::includes::Staged::new()), &[], NOW);
+        let found = problems(&effective, Overlay(&crate::machine::sshd::tree::Staged::new()), &[], NOW);
         assert_eq!(found.len(), 2);
         assert!(found[1].starts_with("the list of revoked keys /no/such/list cannot be read"), "{found:?}");
     }

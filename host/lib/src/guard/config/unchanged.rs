@@ -1,8 +1,11 @@
 //! Whether sshd's configuration is still the one that was looked at: a reload switches on whatever
 //! is there by then, whoever wrote it.
 
-use super::includes::{Overlay, Staged, Tree};
-use crate::{digest::Digest, error::Result};
+use crate::{
+    digest::Digest,
+    error::Result,
+    machine::sshd::tree::{Overlay, Staged, Tree},
+};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

@@ -4,11 +4,13 @@
 //! not notice.
 
 use super::{
-    MayChange,
-    includes::{Overlay, Staged},
+    keywords::MayChange,
     krl::{self, Revokes},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    machine::sshd::tree::{Overlay, Staged},
+};
 use std::path::Path;
 
 /// Refuses staged lists that sshd would not load, or that revoke anything else than certificates. `named` is

@@ -21,6 +21,10 @@ use std::{
 
 /// More files than any real configuration has.
 const MAX_FILES: usize = 1000;
+/// As deep as sshd itself follows `Include` (SERVCONF_MAX_DEPTH in OpenSSH's servconf.c).
+const MAX_DEPTH: usize = 16;
+/// More lines than sshd reads: its configuration may have 256 KiB since 10.0.
+const MAX_LINES: usize = 200_000;
 
 /// The files that would be different, by their resolved paths; none: removed.
 pub type Staged = BTreeMap<PathBuf, Option<Vec<u8>>>;
@@ -53,7 +57,7 @@ impl<'a> Overlay<'a> {
         }
     }
 
-    pub(super) fn exists(&self, path: &Path) -> bool {
+    pub(crate) fn exists(&self, path: &Path) -> bool {
         self.staged(path).map_or_else(|| path.exists(), |(_, contents)| contents.is_some())
     }
 
@@ -116,7 +120,7 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// The refusal of a configuration whose files sshd would never finish reading.
-pub(super) fn endless(path: &Path, keyword: &str, error: &io::Error) -> Error {
+pub(crate) fn endless(path: &Path, keyword: &str, error: &io::Error) -> Error {
     Error::refused(format!("{keyword} names {}, which sshd cannot read to its end", path.display()))
         .cause(error)
         .state("nothing was changed")
@@ -138,6 +142,19 @@ impl ConfigFile {
     pub fn directives(&self) -> impl Iterator<Item = (usize, Directive)> {
         directives(&self.contents)
     }
+}
+
+/// A line, as sshd comes upon it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// The file that it stands in, as the configuration names it.
+    pub file: &'a Path,
+    /// Its number, from 1.
+    pub number: usize,
+    /// What it says.
+    pub directive: Directive,
+    /// The conditions under which it holds, the outermost first.
+    pub within: Vec<String>,
 }
 
 /// A whole configuration.
@@ -191,6 +208,64 @@ impl Tree {
             next += 1;
         }
         Ok(tree)
+    }
+
+    /// A port that no `Match LocalPort` names.
+    #[must_use]
+    pub fn spare_port(&self) -> u16 {
+        let conditions = self.directives().filter(|(_, _, directive)| directive.keyword == "match");
+        let words: Vec<String> =
+            conditions.flat_map(|(_, _, directive)| directive.arguments).map(|argument| argument.text).collect();
+        let is_named = |port: &u16| {
+            let port = port.to_string();
+            words.iter().any(|word| word.split(|c: char| !c.is_ascii_digit()).any(|digits| digits == port))
+        };
+        (1..u16::MAX).find(|port| !is_named(port)).unwrap_or(u16::MAX)
+    }
+
+    /// Every line that says something as sshd comes upon it: an included file's where the `Include` stands, and
+    /// once more where another one names it.
+    ///
+    /// # Errors
+    /// Refused: sshd would not read it to its end.
+    pub fn lines(&self) -> Result<Vec<Line<'_>>> {
+        let mut lines = Vec::new();
+        if let Some(main) = self.files.first() {
+            self.read_into(main, &[], &mut lines, 0)?;
+        }
+        Ok(lines)
+    }
+
+    fn read_into<'a>(
+        &'a self,
+        file: &'a ConfigFile,
+        around: &[String],
+        lines: &mut Vec<Line<'a>>,
+        depth: usize,
+    ) -> Result<()> {
+        if depth > MAX_DEPTH || lines.len() > MAX_LINES {
+            return Err(Error::refused(format!("{} includes more than can be compared", file.path.display()))
+                .cause(format!("at most {MAX_DEPTH} levels and {MAX_LINES} lines"))
+                .state("nothing was changed"));
+        }
+        let mut within = around.to_vec();
+        for (number, directive) in file.directives() {
+            if directive.keyword == "match" {
+                // A `Match` ends the block before it, but not what stands around the `Include`.
+                within.truncate(around.len());
+                within.extend((!directive.is_match_all()).then(|| directive.normal()));
+            }
+            let arguments = directive.arguments.len();
+            lines.push(Line { file: &file.path, number, directive, within: within.clone() });
+            for index in 0..arguments {
+                for path in file.includes.get(&(number, index)).into_iter().flatten() {
+                    if let Some(included) = self.find(path).and_then(|index| self.files.get(index)) {
+                        self.read_into(included, &within, lines, depth + 1)?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The index of a file.

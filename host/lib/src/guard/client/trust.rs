@@ -1,0 +1,172 @@
+//! Whether a client takes what a server proved, as OpenSSH's client decides it (sshconnect.c).
+
+use super::{
+    Question,
+    known_hosts::Knows,
+    transcript::{End, SeenCertificate, Transcript},
+};
+use crate::{
+    guard::config::files,
+    handshake::{HostKey, HostKeyAlgorithm},
+    text,
+};
+use ssh_key::{Certificate, HashAlg, PublicKey};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The time in seconds since 1970.
+pub(in crate::guard) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}
+
+/// What a client sees, and whether it goes on, at a time in seconds since 1970.
+pub(super) fn judge(proved: &HostKey, offer: Vec<String>, question: &Question<'_>, now: u64) -> Transcript {
+    let mut seen = Transcript { end: End::HostKeyRefused, offer, ..Transcript::default() };
+    if proved.certificate().is_none() {
+        seen.key = Some((proved.algorithm.kind.key_type().to_owned(), print(&proved.key)));
+        match question.knows {
+            Knows::Keys(known) if known.iter().any(|key| key.key_data() == proved.key.key_data()) => {
+                seen.end = End::NotLoggedIn;
+            }
+            Knows::Keys(_) => seen.words.push("it is another key than the client knows".to_owned()),
+            Knows::Nothing | Knows::Authorities(_) => {}
+        }
+        return seen;
+    }
+    let certificate = match Certificate::from_bytes(&proved.blob) {
+        Ok(certificate) => certificate,
+        Err(error) => {
+            seen.words.push(format!("the certificate that it serves cannot be read: {error}"));
+            return seen;
+        }
+    };
+    match refusal(&certificate, &proved.key, question, now) {
+        None => {
+            seen.end = End::NotLoggedIn;
+            seen.by_certificate = true;
+        }
+        Some(why) => seen.words.extend(why),
+    }
+    seen.certificate = Some(described(&certificate, proved.algorithm));
+    seen
+}
+
+/// Why a client would not take a certificate; without words where it knows no authority.
+fn refusal(certificate: &Certificate, key: &PublicKey, question: &Question<'_>, now: u64) -> Option<Vec<String>> {
+    let Knows::Authorities(authorities) = question.knows else { return Some(Vec::new()) };
+    let signer = certificate.signature_key();
+    if !authorities.iter().any(|known| known.key_data() == signer) {
+        return Some(vec![format!(
+            "its signer {} is not a CA that the client knows",
+            signer.fingerprint(HashAlg::Sha256)
+        )]);
+    }
+    if let Err(problem) = files::check_certificate(certificate, std::slice::from_ref(key), now) {
+        return Some(vec![format!("the certificate {problem}")]);
+    }
+    if !certificate.valid_principals().iter().any(|name| name == question.name) {
+        let names = certificate.valid_principals().join(" ");
+        return Some(vec![text::neutral(&format!("the certificate is for {names}, not for {}", question.name))]);
+    }
+    None
+}
+
+fn described(certificate: &Certificate, algorithm: HostKeyAlgorithm) -> SeenCertificate {
+    SeenCertificate {
+        algorithm: algorithm.blob_type().to_owned(),
+        key: certificate.public_key().fingerprint(HashAlg::Sha256).to_string(),
+        serial: certificate.serial(),
+        key_id: certificate.key_id().to_owned(),
+        signer: certificate.signature_key().fingerprint(HashAlg::Sha256).to_string(),
+        principals: certificate.valid_principals().to_vec(),
+    }
+}
+
+fn print(key: &PublicKey) -> String {
+    key.fingerprint(HashAlg::Sha256).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{handshake::KeyKind, machine::sshd::host_key};
+    use ssh_key::{
+        PrivateKey,
+        certificate::{Builder, CertType},
+        rand_core::OsRng,
+    };
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn certificate(ca: &PrivateKey, host: &PublicKey, kind: CertType, name: &str, until: u64) -> HostKey {
+        let mut builder = Builder::new_with_random_nonce(&mut OsRng, host, NOW - 60, until).unwrap();
+        builder.cert_type(kind).unwrap().valid_principal(name).unwrap();
+        let blob = builder.sign(ca).unwrap().to_bytes().unwrap();
+        HostKey { algorithm: HostKeyAlgorithm::certificate(KeyKind::Ed25519), key: host.clone(), blob }
+    }
+
+    #[test]
+    fn a_client_takes_what_it_knows_and_nothing_else() {
+        let [ca, other, host] = [(); 3].map(|()| host_key::throw_away().unwrap().0);
+        let (known, host_public) = ([ca.public_key().clone()], host.public_key().clone());
+        let question = |knows| Question { knows, key_type: "ssh-ed25519", certificate: true, name: "a.example" };
+        let authorities = Knows::Authorities(&known);
+        for (proved, knows, end, said) in [
+            (certificate(&ca, &host_public, CertType::Host, "a.example", NOW + 60), authorities, End::NotLoggedIn, ""),
+            (
+                certificate(&ca, &host_public, CertType::Host, "a.example", NOW + 60),
+                Knows::Nothing,
+                End::HostKeyRefused,
+                "",
+            ),
+            (
+                certificate(&other, &host_public, CertType::Host, "a.example", NOW + 60),
+                authorities,
+                End::HostKeyRefused,
+                "is not a CA that the client knows",
+            ),
+            (
+                certificate(&ca, &host_public, CertType::Host, "b.example", NOW + 60),
+                authorities,
+                End::HostKeyRefused,
+                "is for b.example, not for a.example",
+            ),
+            (
+                certificate(&ca, &host_public, CertType::Host, "a.example", NOW - 1),
+                authorities,
+                End::HostKeyRefused,
+                "expired",
+            ),
+            (
+                certificate(&ca, &host_public, CertType::User, "a.example", NOW + 60),
+                authorities,
+                End::HostKeyRefused,
+                "is a user certificate",
+            ),
+            (
+                certificate(&ca, other.public_key(), CertType::Host, "a.example", NOW + 60),
+                authorities,
+                End::NotLoggedIn,
+                "",
+            ),
+        ] {
+            let seen = judge(&proved, Vec::new(), &question(knows), NOW);
+            assert_eq!((seen.end, seen.by_certificate), (end, end == End::NotLoggedIn), "{seen:?}");
+            assert!(seen.words.join(" ").contains(said) && seen.words.is_empty() == said.is_empty(), "{seen:?}");
+            assert_eq!(seen.certificate.unwrap().serial, 0);
+        }
+        let plain = HostKey {
+            algorithm: HostKeyAlgorithm::key(KeyKind::Ed25519),
+            key: host_public.clone(),
+            blob: host_public.to_bytes().unwrap(),
+        };
+        for (knows, end) in [
+            (Knows::Keys(std::slice::from_ref(&host_public)), End::NotLoggedIn),
+            (Knows::Keys(&known), End::HostKeyRefused),
+            (Knows::Nothing, End::HostKeyRefused),
+        ] {
+            let seen = judge(&plain, Vec::new(), &question(knows), NOW);
+            assert_eq!((seen.end, seen.by_certificate), (end, false));
+            assert_eq!(seen.key.unwrap().1, host_public.fingerprint(HashAlg::Sha256).to_string());
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What a configuration of sshd says, and how two of them differ.
+
+pub mod files;
+pub mod keywords;
+pub mod krl;
+pub mod revocation;
+pub mod structure;
+pub mod unchanged;

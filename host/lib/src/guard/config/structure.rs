@@ -1,0 +1,198 @@
+//! A change of the configuration, compared line by line in the order in which sshd reads it. Every line that is
+//! not ours keeps its order and the conditions under which it holds, and ours hold for everybody; then nothing
+//! that is not granted changes for any connection, and no connection has to be asked about.
+
+use super::keywords::MayChange;
+use crate::{
+    error::{Error, Result},
+    machine::sshd::{
+        Reading,
+        tree::{ConfigFile, Line, Overlay, Staged, Tree},
+    },
+    text::neutral,
+};
+use similar::{Algorithm, DiffTag, capture_diff_slices};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+/// What a change may add to the configuration, in bytes. sshd 10.0 serves nobody where all of it together is
+/// larger than 256 KiB, and `sshd -t` does not say so.
+const ROOM: usize = 16 * 1024;
+/// Keywords that are never granted: what stands below a `Match` would hold for others than before, and an
+/// `Include` brings in lines that nobody reviewed.
+const NEVER: [&str; 2] = ["match", "include"];
+
+/// The lines that come or go.
+#[derive(Debug, Default)]
+pub struct Difference {
+    /// Their keywords, in lower case.
+    pub keywords: BTreeSet<String>,
+    /// What is wrong with the first that is not granted: its place, and the rest of a sentence.
+    wrong: Option<String>,
+}
+
+/// Compares two configurations line by line.
+///
+/// # Errors
+/// Refused: sshd would not read one of them to its end.
+pub fn difference(before: &Tree, after: &Tree, granted: MayChange<'_>) -> Result<Difference> {
+    let (old, new) = (before.lines()?, after.lines()?);
+    let words = |lines: &[Line<'_>]| lines.iter().map(|one| (one.directive.normal(), one.within.clone())).collect();
+    let (old_words, new_words): (Vec<_>, Vec<_>) = (words(&old), words(&new));
+    let mut difference = Difference::default();
+    for operation in capture_diff_slices(Algorithm::Myers, &old_words, &new_words) {
+        let (tag, gone, come) = operation.as_tag_tuple();
+        if tag == DiffTag::Equal {
+            continue;
+        }
+        for (verb, lines) in [("removes", old.get(gone)), ("has", new.get(come))] {
+            for line in lines.unwrap_or_default() {
+                difference.keywords.insert(line.directive.keyword.clone());
+                if difference.wrong.is_none() {
+                    difference.wrong = wrong(line, verb, &new, granted);
+                }
+            }
+        }
+    }
+    Ok(difference)
+}
+
+/// What is wrong with a line that comes or goes.
+fn wrong(line: &Line<'_>, verb: &str, after: &[Line<'_>], granted: MayChange<'_>) -> Option<String> {
+    let MayChange::Only(_) = granted else { return None };
+    let keyword = line.directive.keyword.as_str();
+    let what = format!("{} line {} {verb} `{}`", line.file.display(), line.number, neutral(&line.directive.normal()));
+    if NEVER.contains(&keyword) || !granted.has(keyword) {
+        return Some(format!("{what}, which is not granted"));
+    }
+    if let Some(condition) = line.within.first() {
+        return Some(format!("{what}, which holds only below `{}`", neutral(condition)));
+    }
+    let by_name = |one: &&Line<'_>| {
+        one.directive.is_conditional()
+            && one.directive.arguments.iter().any(|argument| argument.text.to_lowercase().starts_with("host"))
+    };
+    if keyword == "usedns"
+        && let Some(other) = after.iter().find(by_name)
+    {
+        let place = format!("{} line {}", other.file.display(), other.number);
+        return Some(format!(
+            "{what}, which decides for whom `{}` ({place}) holds",
+            neutral(&other.directive.normal())
+        ));
+    }
+    None
+}
+
+impl Difference {
+    /// # Errors
+    /// Refused: a line comes or goes that is not granted, or does not hold for everybody.
+    pub fn refuse(&self, granted: MayChange<'_>) -> Result<()> {
+        let Some(wrong) = &self.wrong else { return Ok(()) };
+        Err(Error::refused(wrong.clone()).cause(granted.described()).state("nothing was changed"))
+    }
+}
+
+/// The staged files that are part of a configuration among `files`.
+pub fn parts<'a, 'b>(staged: &'a Staged, files: impl IntoIterator<Item = &'b ConfigFile>) -> BTreeSet<&'a Path> {
+    let overlay = Overlay(staged);
+    files.into_iter().filter_map(|file| overlay.staged(&file.path).map(|(key, _)| key)).collect()
+}
+
+/// Sees that the staged `parts` of a configuration are texts that sshd reads as they are read here, and not too
+/// long.
+///
+/// # Errors
+/// Refused: one is not.
+pub fn refuse_bytes(staged: &Staged, parts: &BTreeSet<&Path>, granted: MayChange<'_>) -> Result<()> {
+    let MayChange::Only(_) = granted else { return Ok(()) };
+    let mut added = 0;
+    for path in parts {
+        let new = staged.get(*path).and_then(Option::as_deref).unwrap_or_default();
+        // sshd would stop reading the line there, and take the next one for the rest of it.
+        if let Some(index) = new.split(|byte| *byte == b'\n').position(|line| line.contains(&0)) {
+            return Err(Error::refused(format!("{} line {} has a NUL byte", path.display(), index + 1))
+                .cause(granted.described())
+                .state("nothing was changed"));
+        }
+        let old = fs::metadata(path).map_or(0, |metadata| usize::try_from(metadata.len()).unwrap_or(usize::MAX));
+        added += new.len().saturating_sub(old);
+    }
+    if added > ROOM {
+        return Err(Error::refused(format!("sshd's configuration would grow by {added} bytes"))
+            .cause(format!("a procedure may add {ROOM} bytes; some releases of sshd serve nobody with a long one"))
+            .state("nothing was changed"));
+    }
+    Ok(())
+}
+
+/// Sees that no staged part of a configuration is read under two names: by a hard link, or a mount.
+///
+/// # Errors
+/// Refused: one is.
+pub fn refuse_second_names(parts: &BTreeSet<&Path>, tree: &Tree) -> Result<()> {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    for path in parts {
+        let Some(own) = identity(path) else { continue };
+        let other = tree.files.iter().find(|file| {
+            identity(&file.path) == Some(own) && fs::canonicalize(&file.path).is_ok_and(|real| real != **path)
+        });
+        if let Some(other) = other {
+            return Err(Error::refused(format!(
+                "{} is read a second time, as {}",
+                path.display(),
+                other.path.display()
+            ))
+            .cause("both names lead to one file, by a hard link or a mount: only one of them would be exchanged")
+            .state("nothing was changed")
+            .next("make it one name"));
+        }
+    }
+    Ok(())
+}
+
+/// Compares what sshd says that it reads with what is read here: else nothing could be said of its lines.
+///
+/// # Errors
+/// Refused: both differ; with the first place.
+pub fn refuse_misread(tree: &Tree, reading: &Reading) -> Result<()> {
+    let refused = |what: String| {
+        Error::refused("sshd reads its configuration otherwise than Warded does")
+            .cause(what)
+            .state("nothing was changed")
+            .next("write that place in a plainer way, and run this again")
+    };
+    let ours: BTreeSet<&Path> = tree.files.iter().map(|file| file.path.as_path()).collect();
+    // sshd opens a directory whose name a pattern matches, and finds no line in it.
+    let theirs: BTreeSet<&Path> = reading.files.iter().map(PathBuf::as_path).filter(|path| !path.is_dir()).collect();
+    if let Some(path) = theirs.difference(&ours).next() {
+        return Err(refused(format!("sshd reads {}, which no Include seems to name", path.display())));
+    }
+    if let Some(path) = ours.difference(&theirs).next() {
+        return Err(refused(format!("sshd does not read {}, which an Include seems to name", path.display())));
+    }
+    let lines = tree.lines()?;
+    let for_everybody = |one: &&Line<'_>| one.within.is_empty() && !NEVER.contains(&one.directive.keyword.as_str());
+    let mut expected = lines.iter().filter(for_everybody);
+    for setting in &reading.settings {
+        let line = expected.next();
+        let same = line.is_some_and(|line| {
+            line.file == setting.file && line.number == setting.line && line.directive.keyword == setting.keyword
+        });
+        if !same {
+            let place = format!("{} line {}", setting.file.display(), setting.line);
+            return Err(refused(format!("{place}: sshd takes it for `{}`", neutral(&setting.keyword))));
+        }
+    }
+    match expected.next() {
+        Some(line) => Err(refused(format!("{} line {}: sshd passes it over", line.file.display(), line.number))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

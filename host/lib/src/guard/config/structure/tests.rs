@@ -1,0 +1,158 @@
+//! Lines that come and go, in configurations of several files.
+
+use super::*;
+
+/// A directory with a configuration: `main`, and the files that it includes.
+struct Made {
+    _scratch: tempfile::TempDir,
+    at: PathBuf,
+}
+
+impl Made {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = fs::canonicalize(scratch.path()).unwrap();
+        for (name, text) in files {
+            fs::create_dir_all(at.join(name).parent().unwrap()).unwrap();
+            fs::write(at.join(name), text.replace("DIR", at.to_str().unwrap())).unwrap();
+        }
+        Self { _scratch: scratch, at }
+    }
+
+    fn tree(&self, staged: &Staged) -> Tree {
+        Tree::read(&self.at.join("main"), Overlay(staged)).unwrap()
+    }
+
+    fn staged(&self, name: &str, text: Option<&str>) -> Staged {
+        [(self.at.join(name), text.map(|text| text.as_bytes().to_vec()))].into()
+    }
+
+    fn refusal(&self, staged: &Staged, granted: &[&str]) -> String {
+        let granted: Vec<_> = granted.iter().map(|&one| one.to_owned()).collect();
+        let granted = MayChange::Only(&granted);
+        let (before, after) = (self.tree(&Staged::new()), self.tree(staged));
+        let refused = difference(&before, &after, granted).and_then(|found| found.refuse(granted));
+        refused.err().map(|error| error.message().replace(self.at.to_str().unwrap(), "DIR")).unwrap_or_default()
+    }
+}
+
+#[test]
+fn lines_need_a_grant_and_hold_for_everybody() {
+    let old = "Port 22\n# note\nMatch User bob\n  ForceCommand x\n";
+    let made = Made::new(&[("main", old)]);
+    let granted = ["HostCertificate", "ChallengeResponseAuthentication", "UseDNS"];
+    for (new, expected) in [
+        (old, ""),
+        ("Port 22\n# other note\n\n\nMatch  User bob\nForceCommand \"x\"\n", ""),
+        ("HostCertificate /a\nPort 22\nMatch User bob\n  ForceCommand x\n", ""),
+        ("KbdInteractiveAuthentication no\nPort 22\nMatch User bob\n  ForceCommand x\n", ""),
+        ("UseDNS yes\nPort 22\nMatch User bob\n  ForceCommand x\n", ""),
+        (
+            "Match all\nhostcertificate /a\nPort 22\nMatch User bob\n  ForceCommand x\n",
+            "line 1 has `match \"all\"`, which is not granted",
+        ),
+        ("DenyUsers *\nPort 22\nMatch User bob\n  ForceCommand x\n", "line 1 has `denyusers \"*\"`, which is not"),
+        (
+            "Port 22\nMatch User bob\n  ForceCommand x\n  HostCertificate /a\n",
+            "line 4 has `hostcertificate \"/a\"`, which holds only below `match \"User\" \"bob\"`",
+        ),
+        ("Match User bob\n  ForceCommand x\n", "line 1 removes `port \"22\"`"),
+        // What stood below the block holds for everybody now.
+        ("Port 22\nForceCommand x\n", "line 3 removes `match \"User\" \"bob\"`"),
+        ("Port 23\nMatch User bob\n  ForceCommand x\n", "line 1 removes `port \"22\"`"),
+        (
+            "Port 22\nInclude /etc/x\nMatch User bob\n  ForceCommand x\n",
+            "line 2 has `include \"/etc/x\"`, which is not",
+        ),
+    ] {
+        let found = made.refusal(&made.staged("main", Some(new)), &granted);
+        assert!(found.contains(expected) && found.is_empty() == expected.is_empty(), "{new}: {found}");
+    }
+    let found = made.refusal(&made.staged("main", Some("Match User x\nMatch all\n")), &["Match", "Include"]);
+    assert!(found.contains("not granted"), "{found}");
+}
+
+#[test]
+fn a_directory_that_is_included_twice_is_looked_at_twice() {
+    let drop_in =
+        |made: &Made| made.refusal(&made.staged("d/a.conf", Some("HostCertificate /a\n")), &["HostCertificate"]);
+    let main = |text| Made::new(&[("main", text), ("d/z.conf", "Port 22\n")]);
+    assert_eq!(drop_in(&main("Include DIR/d/*.conf\nInclude DIR/d/*.conf\n")), "");
+    for (text, condition) in [
+        ("Include DIR/d/*.conf\nMatch Address 10.0.0.0/8\n Include DIR/d/*.conf\n", "Address"),
+        ("Match User bob\nInclude DIR/d/*.conf\n", "bob"),
+    ] {
+        let found = drop_in(&main(text));
+        assert!(found.contains("which holds only below") && found.contains(condition), "{found}");
+    }
+    // A `Match` ends with its file, but not for what that file includes.
+    assert_eq!(drop_in(&main("Match User bob\nX11Forwarding no\nMatch all\nInclude DIR/d/*.conf\n")), "");
+    let nested = Made::new(&[
+        ("main", "Match User bob\nInclude DIR/b\nMatch all\nPort 1\n"),
+        ("b", "Match all\nInclude DIR/d/*.conf\n"),
+    ]);
+    fs::create_dir(nested.at.join("d")).unwrap();
+    assert!(drop_in(&nested).contains("which holds only below"));
+}
+
+#[test]
+fn a_name_in_a_match_makes_usedns_decide() {
+    let text = "Port 22\nMatch Host *.example.org\n PermitTTY no\n";
+    let made = Made::new(&[("main", text)]);
+    let found = made.refusal(&made.staged("main", Some(&format!("UseDNS yes\n{text}"))), &["UseDNS"]);
+    assert!(found.contains("decides for whom") && found.contains("DIR/main line 3"), "{found}");
+}
+
+#[test]
+fn texts_are_short_and_have_no_nul() {
+    let made = Made::new(&[("main", "Port 22\n")]);
+    let refusal = |text: &[u8]| {
+        let staged: Staged = [(made.at.join("main"), Some(text.to_vec()))].into();
+        let parts = parts(&staged, &made.tree(&staged).files);
+        assert_eq!(parts.len(), 1);
+        refuse_bytes(&staged, &parts, MayChange::Only(&[])).err().map(|error| error.message().to_owned())
+    };
+    assert_eq!(refusal(b"Port 22\n"), None);
+    assert_eq!(refusal(&vec![b'#'; ROOM]), None);
+    assert!(refusal(&vec![b'#'; ROOM + 100]).unwrap().contains("would grow by"));
+    assert!(refusal(b"Port 22\n#\0\n").unwrap().contains("line 2 has a NUL byte"));
+}
+
+#[test]
+fn one_file_under_two_names_is_refused() {
+    let made = Made::new(&[("main", "Include DIR/d/*.conf\n"), ("d/a.conf", "UseDNS no\n")]);
+    let staged = made.staged("d/a.conf", Some("UseDNS yes\n"));
+    let refused =
+        |made: &Made| refuse_second_names(&parts(&staged, &made.tree(&staged).files), &made.tree(&Staged::new()));
+    assert!(refused(&made).is_ok());
+    fs::hard_link(made.at.join("d/a.conf"), made.at.join("d/b.conf")).unwrap();
+    assert!(refused(&made).unwrap_err().message().ends_with("d/b.conf"));
+}
+
+#[test]
+fn sshd_reads_what_is_read_here() {
+    use crate::machine::sshd::Sshd;
+    for (main, agrees) in [
+        (
+            "Include DIR/d/*.conf\nPort 22\nMatch User bob\n  X11Forwarding no\n  Include DIR/e\nMatch all\nUseDNS no\n",
+            true,
+        ),
+        ("Include \"DIR/d/[ab].conf\"\nLoginGraceTime=7 # x\n\"LogLevel\" INFO\n", true),
+        ("Include DIR/d/[[:alpha:]].conf\n", true),
+        // sshd takes it relative to its working directory; here it is known to no one.
+        ("Include ~/none\nUseDNS no\n", true),
+        ("Include DIR/./d//*.conf\n", true),
+    ] {
+        let made = Made::new(&[("main", main), ("d/a.conf", "LoginGraceTime 9\n"), ("e", "PermitTTY no\n")]);
+        let path = made.at.join("main");
+        let sshd = Sshd::find(&path.as_path().try_into().unwrap(), None).unwrap().unwrap();
+        let tree = made.tree(&Staged::new());
+        let mut reading = sshd.view(&path, &tree).unwrap().reading;
+        let told = refuse_misread(&tree, &reading).err().map(|error| error.to_string());
+        assert_eq!(told.is_none(), agrees, "{main}: {told:?}");
+        reading.settings.pop();
+        assert!(refuse_misread(&tree, &reading).is_err() || tree.lines().unwrap().len() < 2);
+        reading.files.insert("/else".into());
+        assert!(refuse_misread(&tree, &reading).unwrap_err().to_string().contains("sshd reads /else"));
+    }
+}

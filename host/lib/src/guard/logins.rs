@@ -1,0 +1,368 @@
+//! Who gets in, before and after a change: compared whenever anything that decides it changes, a line of the
+//! configuration or a file that it names. A way in that is gained counts as well as one that is lost.
+
+mod bounds;
+mod ways;
+
+use super::{
+    Candidate, MayChange,
+    baseline::Baseline,
+    check,
+    client::bench::{Bench, Connection},
+    config::structure::Difference,
+    proof,
+};
+use crate::{
+    error::{Error, Result},
+    handshake::{HostKeyAlgorithm, Query},
+    machine::{
+        scratch::Scratch,
+        sshd::{
+            Effective, Sshd,
+            effective::canonical,
+            host_key,
+            tree::{Overlay, Staged},
+        },
+        users,
+    },
+    text::neutral,
+};
+use ssh_key::PublicKey;
+use std::path::{Path, PathBuf};
+use ways::{User, ways};
+
+/// Keywords that can shut nobody out, and let nobody in. All others count. What `RevokedKeys` names is checked by
+/// itself (`config/revocation.rs`).
+const HARMLESS: [&str; 35] = [
+    "acceptenv",
+    "allowagentforwarding",
+    "allowstreamlocalforwarding",
+    "allowtcpforwarding",
+    "banner",
+    "clientalivecountmax",
+    "clientaliveinterval",
+    "compression",
+    "debianbanner",
+    "disableforwarding",
+    "exposeauthinfo",
+    "fingerprinthash",
+    "gatewayports",
+    "hostcertificate",
+    "hostkey",
+    "hostkeyagent",
+    "ipqos",
+    "loglevel",
+    "logverbose",
+    "permitlisten",
+    "permitopen",
+    "permittunnel",
+    "pidfile",
+    "printlastlog",
+    "printmotd",
+    "revokedkeys",
+    "streamlocalbindmask",
+    "streamlocalbindunlink",
+    "syslogfacility",
+    "tcpkeepalive",
+    "versionaddendum",
+    "x11displayoffset",
+    "x11forwarding",
+    "x11uselocalhost",
+    "xauthlocation",
+];
+/// Keywords whose effect on logins is compared by the ways in that they open, or by the names in them.
+const COMPARED: [&str; 19] = [
+    "allowgroups",
+    "allowusers",
+    "authenticationmethods",
+    "authorizedkeyscommand",
+    "authorizedkeyscommanduser",
+    "authorizedkeysfile",
+    "authorizedprincipalscommand",
+    "authorizedprincipalscommanduser",
+    "authorizedprincipalsfile",
+    "denygroups",
+    "denyusers",
+    "gssapiauthentication",
+    "hostbasedauthentication",
+    "kbdinteractiveauthentication",
+    "passwordauthentication",
+    "permitrootlogin",
+    "pubkeyacceptedalgorithms",
+    "pubkeyauthentication",
+    "trustedusercakeys",
+];
+/// Files beside sshd's own that decide about logins, and directories of such files.
+const SYSTEM: [&str; 9] = [
+    "/etc/nologin",
+    "/etc/hosts.allow",
+    "/etc/hosts.deny",
+    "/etc/passwd",
+    "/etc/shadow",
+    "/etc/group",
+    "/etc/shells",
+    "/etc/pam.d",
+    "/etc/security",
+];
+/// As many users of the machine are looked at one by one.
+const MAX_USERS: usize = 1000;
+/// As many differences are shown.
+const SHOWN: usize = 5;
+
+/// What an operator accepts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Risks {
+    /// Users may lose a way in.
+    pub lose: bool,
+    /// Users may gain one.
+    pub admit: bool,
+}
+
+/// What was found out about logins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Logins {
+    /// Users whose public keys sshd takes as before.
+    pub proved: Vec<String>,
+    /// Users of whom that cannot be said, and why.
+    pub not_proved: Vec<String>,
+}
+
+impl Candidate {
+    /// Sees that every user gets in by the same means as today, and by no others. Where nothing changes that decides
+    /// it, nothing is asked.
+    ///
+    /// # Errors
+    /// Refused: a user would lose or gain a way in, unless that is accepted; or it cannot be told.
+    pub fn keeps_logins(&self, baseline: &Baseline, may_change: MayChange<'_>) -> Result<Logins> {
+        let difference = self.difference(baseline, may_change)?;
+        let deciding: Vec<String> = difference
+            .keywords
+            .iter()
+            .map(|one| canonical(one))
+            .filter(|one| !HARMLESS.contains(&one.as_str()))
+            .collect();
+        let all: Vec<User> = users::all().into_iter().map(User::from).collect();
+        let compared = Compared { candidate: self, baseline, may_change };
+        compared.refuse_system_files()?;
+        if deciding.is_empty() && !compared.touches_files(&all) {
+            return Ok(Logins::default());
+        }
+        let after = &self.view()?.effective;
+        compared.refuse_unknown(&difference, after)?;
+        compared.refuse_differences(&all, after)?;
+        compared.ask()
+    }
+}
+
+struct Compared<'a> {
+    candidate: &'a Candidate,
+    baseline: &'a Baseline,
+    may_change: MayChange<'a>,
+}
+
+impl Compared<'_> {
+    fn overlay(&self) -> Overlay<'_> {
+        Overlay(&self.candidate.staged)
+    }
+
+    fn risks(&self) -> Risks {
+        self.candidate.risks
+    }
+
+    fn refuse_system_files(&self) -> Result<()> {
+        let decides = |path: &&PathBuf| SYSTEM.iter().any(|system| path.starts_with(system));
+        match self.candidate.staged.keys().find(decides) {
+            Some(path) if !self.risks().lose => Err(Error::refused(format!("{} decides who gets in", path.display()))
+                .cause("what a change of it does to logins cannot be told beforehand")
+                .state("nothing was changed")
+                .next(LOSE)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether a staged file is one of those from which a way in comes.
+    fn touches_files(&self, all: &[User]) -> bool {
+        if self.candidate.staged.is_empty() {
+            return false;
+        }
+        let nothing = Staged::new();
+        let kept = self.baseline.users.iter().map(|name| User::named(name, all));
+        let mut files = kept
+            .chain(all.iter().take(MAX_USERS).cloned())
+            .flat_map(|user| ways(&user, &self.baseline.view.effective, Overlay(&nothing)).files);
+        files.any(|path| self.overlay().staged(&path).is_some())
+    }
+
+    /// A keyword whose effect on logins is not known, is a risk.
+    fn refuse_unknown(&self, difference: &Difference, after: &Effective) -> Result<()> {
+        // An undo brings back what was there; sshd itself is asked about it below.
+        if self.risks().lose || matches!(self.may_change, MayChange::Any) {
+            return Ok(());
+        }
+        let before = &self.baseline.view.effective;
+        for keyword in difference.keywords.iter().map(|one| canonical(one)) {
+            let known = HARMLESS.contains(&keyword.as_str()) || COMPARED.contains(&keyword.as_str());
+            let values = (before.values(&keyword), after.values(&keyword));
+            if known || values.0 == values.1 {
+                continue;
+            }
+            if let Some(why) = bounds::problem(&keyword, values.0, values.1) {
+                return Err(Error::refused(format!(
+                    "{keyword} decides who gets in, and would be {}",
+                    values.1.join(", ")
+                ))
+                .cause(why)
+                .seen(format!("now: {}", values.0.join(", ")))
+                .state("nothing was changed")
+                .next(LOSE));
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_differences(&self, all: &[User], after: &Effective) -> Result<()> {
+        let mut lost = Vec::new();
+        let mut gained = Vec::new();
+        let before = &self.baseline.view.effective;
+        let sshd = &self.candidate.original;
+        for name in &self.baseline.users {
+            let connection = check::login(name);
+            let own = sshd.effective(sshd.config.as_path(), &connection)?;
+            self.compare(
+                &User::named(name, all),
+                (&own, &self.candidate.effective(&connection)?),
+                &mut lost,
+                &mut gained,
+            );
+        }
+        let others = all.iter().filter(|user| !self.baseline.users.contains(&user.name)).take(MAX_USERS);
+        for user in others {
+            self.compare(user, (before, after), &mut lost, &mut gained);
+        }
+        lost.extend(shut_out(before, after));
+        gained.extend(shut_out(after, before).into_iter().map(|what| format!("no more {what}")));
+        if !lost.is_empty() && !self.risks().lose {
+            return Err(told("a way to log in would be gone", lost)
+                .cause("who has no other could not log in any more")
+                .next(LOSE));
+        }
+        // An undo lets in whom the machine let in before.
+        let intended = self.risks().admit || matches!(self.may_change, MayChange::Any);
+        if !gained.is_empty() && !intended {
+            return Err(told("a way to log in would be new", gained)
+                .cause("the policy does not grant the keyword that opens it")
+                .next("if that is what you want, run it again with --accept-risk=admit-logins"));
+        }
+        Ok(())
+    }
+
+    fn compare(
+        &self,
+        user: &User,
+        (before, after): (&Effective, &Effective),
+        lost: &mut Vec<String>,
+        gained: &mut Vec<String>,
+    ) {
+        let nothing = Staged::new();
+        let (old, new) = (ways(user, before, Overlay(&nothing)).all, ways(user, after, self.overlay()).all);
+        let named = |what: &str| format!("{}: {}", neutral(&user.name), neutral(what));
+        lost.extend(old.iter().filter(|(way, _)| !new.contains_key(*way)).map(|(_, way)| named(&way.what)));
+        let unasked = new.iter().filter(|(way, _)| !old.contains_key(*way));
+        gained.extend(unasked.filter(|(_, way)| !self.may_change.has(way.keyword)).map(|(_, way)| named(&way.what)));
+        let bound = |keyword: &&&str| bounds::problem(keyword, before.values(keyword), after.values(keyword)).is_some();
+        if self.baseline.users.contains(&user.name) {
+            let tight = bounds::AFTER_LOGIN.iter().filter(bound);
+            lost.extend(tight.map(|keyword| named(&format!("{keyword} {}", after.values(keyword).join(" ")))));
+        }
+    }
+
+    /// Asks sshd itself, with today's configuration and with the candidate, whether it would take a key of each user:
+    /// the query without a signature (RFC 4252, section 7) runs no PAM module and no program, and opens no session.
+    fn ask(&self) -> Result<Logins> {
+        let _held = self.candidate.original.hold()?;
+        let passable = Scratch::passable()?;
+        let (key, _) = host_key::throw_away()?;
+        let line = super::client::known_hosts::line_of(key.public_key().key_data())?;
+        let authorized = passable.write("authorized_keys", line.as_bytes(), 0o644)?;
+        let options = proof::login_options(&authorized);
+        let addresses = proof::addresses(&self.candidate.original);
+        let bench = |sshd: &Sshd, config: &Path| Bench::new(proof::command(sshd, config, &options), addresses.clone());
+        let after = bench(&self.candidate.sshd, self.candidate.config());
+        let today = bench(&self.candidate.original, self.candidate.original.config.as_path());
+        let mut logins = Logins::default();
+        for user in &self.baseline.users {
+            match (takes(&after, user, key.public_key())?, takes(&today, user, key.public_key())?) {
+                (Ok(true), _) => logins.proved.push(user.clone()),
+                (Ok(false) | Err(_), Ok(true)) if !self.risks().lose => {
+                    return Err(Error::refused(format!("{} could not log in with a key any more", neutral(user)))
+                        .cause("sshd takes a key of that user with the configuration as it is, and not as it would be")
+                        .state("nothing was changed")
+                        .next(LOSE));
+                }
+                (_, Ok(true)) => logins.not_proved.push(format!("{user}: accepted by --accept-risk=lose-ssh")),
+                (_, Ok(false)) => {
+                    logins
+                        .not_proved
+                        .push(format!("{user}: sshd takes no key of that user from this machine today either"));
+                }
+                (_, Err(why)) => logins.not_proved.push(format!("{user}: {why}")),
+            }
+        }
+        Ok(logins)
+    }
+}
+
+/// Whether sshd would take a key of a user; why that cannot be told.
+fn takes(bench: &Bench, user: &str, key: &PublicKey) -> Result<Result<bool, String>> {
+    let Connection { mut session, service } = match bench.open()? {
+        Ok(connection) => connection,
+        Err((fault, said)) => return Ok(Err(format!("{fault} {}", neutral(said.trim())))),
+    };
+    let algorithm = HostKeyAlgorithm::all().find(|one| session.server().offers(*one));
+    let Some(algorithm) = algorithm else { return Ok(Err("no host key that can be asked for".to_owned())) };
+    let asked = session.exchange(algorithm).and_then(|_| session.query(user, key));
+    drop(session);
+    drop(service);
+    Ok(match asked {
+        Ok(Query::Acceptable) => Ok(true),
+        Ok(Query::Refused(_)) => Ok(false),
+        // sshd ends the connection of a user whom it lets try nothing.
+        Err(fault) if fault.verdict() == crate::handshake::Verdict::Unknown => Ok(false),
+        Err(fault) => Err(fault.to_string()),
+    })
+}
+
+const LOSE: &str = "if that is what you want, run it again with --accept-risk=lose-ssh";
+
+fn told(message: &str, mut differences: Vec<String>) -> Error {
+    differences.dedup();
+    let more = differences.len().saturating_sub(SHOWN);
+    differences.truncate(SHOWN);
+    if more > 0 {
+        differences.push(format!("and {more} more"));
+    }
+    Error::refused(message).seen(differences.join("\n")).state("nothing was changed")
+}
+
+/// Users and groups that lists of names would shut out.
+fn shut_out(before: &Effective, after: &Effective) -> Vec<String> {
+    let mut lost = Vec::new();
+    for keyword in ["denyusers", "denygroups"] {
+        let new = after.values(keyword).iter().filter(|name| !before.values(keyword).contains(name));
+        lost.extend(new.map(|name| format!("{keyword} {}", neutral(name))));
+    }
+    for keyword in ["allowusers", "allowgroups"] {
+        let (old, new) = (before.values(keyword), after.values(keyword));
+        if old.is_empty() && !new.is_empty() {
+            lost.push(format!("everybody but {keyword} {}", neutral(&new.join(" "))));
+        } else if !new.is_empty() {
+            lost.extend(
+                old.iter().filter(|name| !new.contains(name)).map(|name| format!("{keyword} {}", neutral(name))),
+            );
+        }
+    }
+    lost
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,331 @@
+//! What a listening sshd offers right now: its plain host keys and its certificates, seen from the network, at a
+//! pace that it does not punish. No user is named to it, unless the `ssh` program has to ask.
+
+use super::client::{
+    Client, LIMIT, Question,
+    known_hosts::{self, Knows},
+    pace::{self, Pace},
+    program::Route,
+    transcript::{End, SeenCertificate, Transcript},
+};
+use crate::{
+    error::{Error, Result},
+    handshake::{Fault, Limits, Session, dial},
+    machine::sshd::{Effective, Sshd, effective::major_minor},
+};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a question without an answer is asked again, when nothing is said about it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// The first release that counts what an address does.
+const COUNTS_SINCE: (u32, u32) = (9, 8);
+
+/// How long to wait before a question is asked again from an address that nobody has used, in milliseconds.
+const PAUSES: [u64; 4] = [20, 60, 180, 0];
+/// Why a question is not asked.
+const EXHAUSTED: &str = "PerSourcePenalties refuses more connections from this machine for now";
+
+/// A plain host key that is offered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferedKey {
+    /// Its type: `ssh-ed25519`.
+    pub key_type: String,
+    /// Its fingerprint: `SHA256:…`.
+    pub fingerprint: String,
+}
+
+/// A certificate that is offered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferedCertificate {
+    /// The type of the host key it is for.
+    pub key_type: String,
+    /// What the client tells of it.
+    pub seen: SeenCertificate,
+}
+
+/// All that a listener offers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offered {
+    /// Its plain host keys, one for each type.
+    pub keys: Vec<OfferedKey>,
+    /// Its certificates, one for each type at most.
+    pub certificates: Vec<OfferedCertificate>,
+    /// Host key algorithms that it offers and that no exchange can be made with here.
+    pub others: Vec<String>,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    /// A loopback address that nobody has used.
+    Fresh,
+    /// The address that the system chooses.
+    Usual,
+}
+
+/// A way to the listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Way {
+    target: SocketAddr,
+    from: From,
+}
+
+/// Asks one listener questions.
+#[derive(Debug)]
+pub struct Prober<'a> {
+    client: &'a Client,
+    sshd: Sshd,
+    user: String,
+    effective: Option<Effective>,
+    pace: OnceLock<Pace>,
+    /// The ways to it; the first is the best.
+    ways: Vec<Way>,
+    /// The one that is gone, by its index.
+    way: AtomicUsize,
+}
+
+impl<'a> Prober<'a> {
+    /// One for the listener of an sshd, whose configuration is `effective`; none if it has no listener.
+    ///
+    /// # Errors
+    /// When it has one, and it cannot be told where it listens.
+    pub fn new(client: &'a Client, sshd: &Sshd, user: &str, effective: Option<&Effective>) -> Result<Option<Self>> {
+        let Some(listener) = &sshd.listener else { return Ok(None) };
+        let mut addresses: Vec<SocketAddr> = match &listener.sockets {
+            Some(sockets) => sockets.iter().map(|socket| pace::reachable(socket.address)).collect(),
+            None => {
+                let effective = sshd.effective(sshd.config.as_path(), &[])?;
+                effective.addresses().map(pace::reachable).collect()
+            }
+        };
+        // IPv6 is the last choice because it has only one loopback address to come from.
+        addresses.sort_by_key(|address| (address.is_ipv6(), !address.ip().is_loopback(), *address));
+        addresses.dedup();
+        if addresses.is_empty() {
+            return Err(Error::refused(format!("sshd (process {}) runs, but listens nowhere", listener.pid))
+                .next("find out why with `ss -tlnp`, and reload sshd"));
+        }
+        let fresh =
+            addresses.iter().filter(|target| target.is_ipv4()).map(|target| Way { target: *target, from: From::Fresh });
+        let usual = addresses.iter().map(|target| Way { target: *target, from: From::Usual });
+        // One fresh way is as good as another: where it is shut, it is by the address that it comes from.
+        let ways: Vec<_> = fresh.take(1).chain(usual).collect();
+        Ok(Some(Self {
+            client,
+            sshd: sshd.clone(),
+            user: user.to_owned(),
+            effective: effective.cloned(),
+            pace: OnceLock::new(),
+            ways,
+            way: AtomicUsize::new(0),
+        }))
+    }
+
+    /// Where it asks.
+    #[must_use]
+    pub fn target(&self) -> String {
+        let way = self.ways.get(self.way.load(Ordering::Relaxed)).or(self.ways.first());
+        way.map_or_else(String::new, |way| way.target.to_string())
+    }
+
+    /// Asks all of them, some at a time; the answers come in the order of the questions.
+    ///
+    /// # Errors
+    /// When the `ssh` program has to ask and cannot be run.
+    pub fn ask_all(&self, questions: &[Question<'_>]) -> Result<Vec<Transcript>> {
+        // The way is found with the first.
+        let Some((first, rest)) = questions.split_first() else { return Ok(Vec::new()) };
+        let mut answers = vec![self.ask(first)?];
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            while let Some((index, question)) =
+                Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|index| Some((index, rest.get(index)?)))
+            {
+                done.push((index, self.ask(question)));
+            }
+            done
+        };
+        let mut all: Vec<_> = thread::scope(|scope| {
+            let at_once = pace::at_once(self.effective.as_ref());
+            let more: Vec<_> = (1..at_once.min(rest.len())).map(|_| scope.spawn(work)).collect();
+            let mut all = work();
+            all.extend(
+                more.into_iter().flat_map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
+            );
+            all
+        });
+        all.sort_by_key(|(index, _)| *index);
+        for (_, answer) in all {
+            answers.push(answer?);
+        }
+        Ok(answers)
+    }
+
+    /// Asks by the way that worked last; where that stays shut, by the others.
+    ///
+    /// # Errors
+    /// As [`Prober::ask_all`].
+    pub fn ask(&self, question: &Question<'_>) -> Result<Transcript> {
+        let known = self.way.load(Ordering::Relaxed);
+        let mut first = None;
+        for (index, way) in self.ways.iter().enumerate().skip(known) {
+            // sshd may only be busy with other connections, or with its own reload.
+            for pause in PAUSES {
+                let seen = self.ask_by(*way, question)?;
+                if seen.end != End::Incomplete {
+                    self.way.store(index, Ordering::Relaxed);
+                    return Ok(seen);
+                }
+                first.get_or_insert(seen);
+                if way.from == From::Usual {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(pause));
+            }
+        }
+        Ok(first.unwrap_or_default())
+    }
+
+    fn ask_by(&self, way: Way, question: &Question<'_>) -> Result<Transcript> {
+        let Some(from) = self.source(way) else {
+            return Ok(Transcript { words: vec![EXHAUSTED.to_owned()], ..Transcript::default() });
+        };
+        let exchanged = dial(way.target, from, &Limits::within(LIMIT)).and_then(|stream| question.ask_alone(stream));
+        self.client.settled(exchanged, question, &Route::Network(way.target, from), &self.user)
+    }
+
+    /// The address to come from, if any; waits where sshd counts what it does. None: sshd would not forgive one
+    /// more soon enough.
+    fn source(&self, way: Way) -> Option<Option<IpAddr>> {
+        match way.from {
+            From::Fresh => Some(pace::fresh_source(way.target)),
+            From::Usual => {
+                let counts = || major_minor(self.sshd.version()).is_none_or(|version| version >= COUNTS_SINCE);
+                self.pace.get_or_init(|| Pace::of(self.effective.as_ref(), counts())).wait().then_some(None)
+            }
+        }
+    }
+
+    /// All plain keys that are offered, and with `certificates` those too.
+    ///
+    /// # Errors
+    /// When the listener does not answer: refused, because nothing is known then.
+    pub fn survey(&self, certificates: bool) -> Result<Offered> {
+        let deadline = Instant::now() + PATIENCE;
+        let First { offer, mut pending, seen } = self.first(deadline, certificates)?;
+        let others = offer.into_iter().filter(|name| known_hosts::type_of(name).is_none()).collect();
+        let mut offered = Offered { others, ..Offered::default() };
+        if let Some(seen) = seen.filter(|seen| seen.end != End::Incomplete) {
+            pending.remove(0);
+            offered.add(&seen);
+        }
+        loop {
+            let answers = self.ask_all(&pending)?;
+            let mut left = Vec::new();
+            let mut last = None;
+            for (question, seen) in pending.iter().zip(answers) {
+                if seen.end == End::Incomplete {
+                    left.push(*question);
+                    last = Some(seen);
+                } else {
+                    offered.add(&seen);
+                }
+            }
+            pending = left;
+            match last {
+                None => return Ok(offered),
+                Some(seen) if Instant::now() >= deadline => return Err(self.unanswered(&seen)),
+                Some(_) => thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+
+    /// The first connection: the server's lists, the questions that follow from them, and what the first of these
+    /// shows.
+    fn first(&self, deadline: Instant, certificates: bool) -> Result<First> {
+        let mut pause = Duration::from_millis(20);
+        let mut attempt = 0;
+        loop {
+            let known = self.way.load(Ordering::Relaxed);
+            let mut fault: Option<Fault> = None;
+            // The other ways only once the best one has stayed shut for a while.
+            let tried = if attempt < PAUSES.len() { 1 } else { self.ways.len() };
+            for (index, way) in self.ways.iter().enumerate().skip(known).take(tried) {
+                let Some(from) = self.source(*way) else { continue };
+                let limits = Limits::within(LIMIT);
+                match dial(way.target, from, &limits).and_then(|stream| Session::open(stream, &limits)) {
+                    Ok(mut session) => {
+                        self.way.store(index, Ordering::Relaxed);
+                        let offer = session.server().host_keys.clone();
+                        let pending = questions(&offer, certificates);
+                        let seen = pending.first().map(|question| {
+                            let asked = question.ask(&mut session);
+                            self.client.settled(asked, question, &Route::Network(way.target, from), &self.user)
+                        });
+                        return Ok(First { offer, seen: seen.transpose()?, pending });
+                    }
+                    Err(other) => {
+                        fault.get_or_insert(other);
+                    }
+                }
+            }
+            if Instant::now() + pause >= deadline {
+                let words = fault.map(|fault| fault.to_string()).into_iter().collect();
+                return Err(self.unanswered(&Transcript { words, ..Transcript::default() }));
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_secs(1));
+            attempt += 1;
+        }
+    }
+
+    fn unanswered(&self, seen: &Transcript) -> Error {
+        let target = self.ways.first().map(|way| way.target);
+        let tried = target.map_or_else(String::new, |target| format!("ssh -v -p {} {}", target.port(), target.ip()));
+        Error::refused(format!("sshd at {} cannot be asked which host keys it offers", self.target()))
+            .cause("so it could not be told afterwards whether it still offers the same ones")
+            .seen(seen.said())
+            .state("nothing was changed")
+            .next(tried)
+    }
+}
+
+/// What the first connection showed.
+struct First {
+    offer: Vec<String>,
+    pending: Vec<Question<'static>>,
+    /// The answer to the first of `pending`.
+    seen: Option<Transcript>,
+}
+
+/// A question for each type of key among the algorithms that a server offers, the plain ones first.
+fn questions(offer: &[String], certificates: bool) -> Vec<Question<'static>> {
+    let mut wanted: Vec<(&str, bool)> = offer.iter().filter_map(|name| known_hosts::type_of(name)).collect();
+    wanted.sort_unstable_by_key(|(key_type, certificate)| (*certificate, *key_type));
+    wanted.dedup();
+    wanted.retain(|(_, certificate)| certificates || !certificate);
+    let question = |(key_type, certificate)| Question { knows: Knows::Nothing, key_type, certificate, name: "probe" };
+    wanted.into_iter().map(question).collect()
+}
+
+impl Offered {
+    /// Adds what one exchange showed.
+    fn add(&mut self, seen: &Transcript) {
+        if let Some(certificate) = &seen.certificate {
+            if let Some((key_type, _)) = known_hosts::type_of(&certificate.algorithm) {
+                self.certificates.push(OfferedCertificate { key_type: key_type.to_owned(), seen: certificate.clone() });
+            }
+        } else if let Some((key_type, fingerprint)) = &seen.key {
+            self.keys.push(OfferedKey { key_type: key_type.clone(), fingerprint: fingerprint.clone() });
+        }
+    }
+}

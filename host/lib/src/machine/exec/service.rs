@@ -1,0 +1,52 @@
+//! A program that serves one connection, which is its standard input and output.
+
+use super::{DRAIN, Kept, Program, collect, running::Running};
+use crate::error::Result;
+use std::{
+    os::fd::OwnedFd,
+    process::Stdio,
+    sync::{PoisonError, mpsc},
+};
+
+/// A program that serves one connection. It is killed, with all that it started, when this is dropped.
+#[derive(Debug)]
+pub struct Service {
+    running: Running,
+    stderr: Option<Kept>,
+    ended: mpsc::Receiver<()>,
+}
+
+impl Service {
+    /// Ends it: what it said on standard error.
+    #[must_use]
+    pub fn end(mut self) -> String {
+        self.running.kill();
+        // Its output closes with it.
+        self.ended.recv_timeout(DRAIN).ok();
+        let kept = self.stderr.take().unwrap_or_default();
+        let bytes = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.running.kill();
+    }
+}
+
+impl Program {
+    /// Starts it with a connection as its standard input and output, until the [`Service`] is dropped.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn serve(&self, connection: OwnedFd) -> Result<Service> {
+        let output = connection.try_clone().map_err(|error| self.cannot_start(&error))?;
+        let mut command = self.command();
+        command.stdin(connection).stdout(output).stderr(Stdio::piped());
+        let mut running = Running::start(&mut command).map_err(|error| self.cannot_start(&error))?;
+        let (done, ended) = mpsc::channel();
+        let stderr = running.child.stderr.take().map(|stream| collect(stream, done));
+        Ok(Service { running, stderr, ended })
+    }
+}

@@ -1,0 +1,86 @@
+//! The users of this machine: those of passwd(5), read by no name service.
+
+use rustix::process::geteuid;
+use std::{fs::File, io::Read as _};
+
+/// More than any real file has.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A user, as a line of passwd(5) has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The login name.
+    pub name: String,
+    /// The user's number.
+    pub id: u32,
+    /// The number of the user's own group.
+    pub group: u32,
+    /// The home directory.
+    pub home: String,
+}
+
+impl User {
+    fn parse(line: &str) -> Option<Self> {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, id, group, _, home, ..] = fields.as_slice() else { return None };
+        Some(Self {
+            name: (*name).to_owned(),
+            id: id.parse().ok()?,
+            group: group.parse().ok()?,
+            home: (*home).to_owned(),
+        })
+    }
+}
+
+/// All that are in the file; none where it cannot be read.
+#[must_use]
+pub fn all() -> Vec<User> {
+    let mut text = Vec::new();
+    let read = File::open("/etc/passwd").and_then(|file| file.take(MAX_BYTES).read_to_end(&mut text));
+    if read.is_err() {
+        return Vec::new();
+    }
+    String::from_utf8_lossy(&text).lines().filter_map(User::parse).collect()
+}
+
+/// Those who must get in: the user who runs this, and the one who became root with sudo.
+#[must_use]
+pub fn to_keep() -> Vec<String> {
+    let (all, own) = (all(), geteuid());
+    let mut users: Vec<String> = Vec::new();
+    let by_id = all.iter().find(|user| user.id == own.as_raw()).map(|user| user.name.clone());
+    users.extend(by_id.or_else(|| std::env::var("USER").ok().filter(|name| is_plain(name))));
+    if own.is_root() {
+        let sudo = std::env::var("SUDO_USER").ok();
+        // Only one who exists: `Invalid user` in sshd's log is what fail2ban waits for.
+        users.extend(sudo.filter(|name| is_plain(name) && all.iter().any(|user| user.name == *name)));
+    }
+    users.dedup();
+    users
+}
+
+/// What can stand in `sshd -C` and is no word that could mean something else.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "._-@+".contains(c)) && !text.starts_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read() {
+        let ann = User { name: "ann".into(), id: 1000, group: 50, home: "/home/ann".into() };
+        for (line, expected) in
+            [("ann:x:1000:50:Ann:/home/ann:/bin/sh", Some(ann)), ("+::::::", None), ("ann:x:1000", None), ("", None)]
+        {
+            assert_eq!(User::parse(line), expected, "{line}");
+        }
+        assert!(!to_keep().is_empty());
+        for (name, plain) in
+            [("ann", true), ("CORP+ann", true), ("-o", false), ("a b", false), ("a,b", false), ("", false)]
+        {
+            assert_eq!(is_plain(name), plain, "{name}");
+        }
+    }
+}
