@@ -1,11 +1,10 @@
 //! A provisioner's key as the CA keeps it: encrypted with a password (RFC 7516, RFC 7518 4.8: PBES2).
 
-use aes_gcm::{
-    Aes128Gcm, Aes256Gcm, KeyInit as _, Nonce,
-    aead::{AeadInPlace as _, generic_array::GenericArray},
-};
+mod contents;
+
 use aes_kw::{KekAes128, KekAes192, KekAes256};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use contents::{Encryption, Sealed};
 use pbkdf2::pbkdf2_hmac;
 use serde::Deserialize;
 use sha2::{Sha256, Sha384, Sha512};
@@ -20,15 +19,13 @@ const FEWEST_ROUNDS: u32 = 1_000;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum JweError {
     /// It is no such thing.
-    #[error("the CA's encrypted key is damaged: {0}")]
+    #[error("the encrypted key is damaged: {0}")]
     Damaged(&'static str),
     /// It is encrypted in another way.
-    #[error("the CA's encrypted key uses {0}, which is not supported")]
+    #[error("the encrypted key uses {0}, which Warded does not support")]
     Unsupported(String),
     /// The count would keep this machine busy, or gives the password away.
-    #[error(
-        "the CA's encrypted key wants {0} rounds of PBKDF2; between {FEWEST_ROUNDS} and {MOST_ROUNDS} are accepted"
-    )]
+    #[error("the encrypted key wants {0} rounds of PBKDF2; between {FEWEST_ROUNDS} and {MOST_ROUNDS} are accepted")]
     Rounds(u64),
     /// It does not open.
     #[error("the password is wrong")]
@@ -78,41 +75,40 @@ pub(super) fn decrypt(compact: &str, password: &[u8]) -> Result<Zeroizing<Vec<u8
     }
     let header: Header =
         serde_json::from_slice(&decode(protected)?).map_err(|_| JweError::Damaged("its header is not JSON"))?;
-    if header.zip.is_some() || header.crit.is_some() {
-        return Err(JweError::Unsupported("compression or an extension".to_owned()));
+    if header.zip.is_some() {
+        return Err(JweError::Unsupported("compression (zip)".to_owned()));
     }
+    if header.crit.is_some() {
+        return Err(JweError::Unsupported("an extension (crit)".to_owned()));
+    }
+    let encryption = Encryption::named(&header.enc)?;
     let cek = content_key(&header, &decode(key)?, password)?;
-    let (iv, tag, mut plain) = (decode(iv)?, decode(tag)?, Zeroizing::new(decode(ciphertext)?));
-    if iv.len() != 12 || tag.len() != 16 {
-        return Err(JweError::Damaged("a part has the wrong length"));
+    let (iv, tag, ciphertext) = (decode(iv)?, decode(tag)?, decode(ciphertext)?);
+    encryption.open(&cek, Sealed { header: protected.as_bytes(), iv: &iv, ciphertext, tag: &tag })
+}
+
+/// How the key of the contents is wrapped with a password (RFC 7518, 4.8).
+#[derive(Clone, Copy, Debug)]
+enum Wrapping {
+    Sha256Aes128,
+    Sha384Aes192,
+    Sha512Aes256,
+}
+
+impl Wrapping {
+    fn named(name: &str) -> Result<Self, JweError> {
+        match name {
+            "PBES2-HS256+A128KW" => Ok(Self::Sha256Aes128),
+            "PBES2-HS384+A192KW" => Ok(Self::Sha384Aes192),
+            "PBES2-HS512+A256KW" => Ok(Self::Sha512Aes256),
+            other => Err(JweError::Unsupported(crate::text::neutral(other))),
+        }
     }
-    let (nonce, tag) = (Nonce::from_slice(&iv), GenericArray::from_slice(&tag));
-    let length = |_| JweError::Damaged("its key has the wrong length");
-    let opened = match header.enc.as_str() {
-        "A128GCM" => Aes128Gcm::new_from_slice(&cek).map_err(length)?.decrypt_in_place_detached(
-            nonce,
-            protected.as_bytes(),
-            &mut plain,
-            tag,
-        ),
-        "A256GCM" => Aes256Gcm::new_from_slice(&cek).map_err(length)?.decrypt_in_place_detached(
-            nonce,
-            protected.as_bytes(),
-            &mut plain,
-            tag,
-        ),
-        other => return Err(JweError::Unsupported(crate::text::neutral(other))),
-    };
-    // The key was unwrapped, so the password is right.
-    opened.map_err(|_| JweError::Damaged("its contents were altered"))?;
-    Ok(plain)
 }
 
 /// The key of the contents, unwrapped (RFC 3394). That fails where the password is wrong.
 fn content_key(header: &Header, wrapped: &[u8], password: &[u8]) -> Result<Zeroizing<Vec<u8>>, JweError> {
-    if !header.alg.starts_with("PBES2-") {
-        return Err(JweError::Unsupported(crate::text::neutral(&header.alg)));
-    }
+    let wrapping = Wrapping::named(&header.alg)?;
     let rounds = u32::try_from(header.p2c)
         .ok()
         .filter(|rounds| (FEWEST_ROUNDS..=MOST_ROUNDS).contains(rounds))
@@ -123,23 +119,22 @@ fn content_key(header: &Header, wrapped: &[u8], password: &[u8]) -> Result<Zeroi
     let wrapped_length = wrapped.len().checked_sub(8).ok_or(JweError::Damaged("its key is too short"))?;
     let mut cek = Zeroizing::new(vec![0; wrapped_length]);
     let wrong = |_| JweError::Password;
-    match header.alg.as_str() {
-        "PBES2-HS256+A128KW" => {
+    match wrapping {
+        Wrapping::Sha256Aes128 => {
             let mut kek = Zeroizing::new([0; 16]);
             pbkdf2_hmac::<Sha256>(password, &salt, rounds, &mut *kek);
             KekAes128::from(*kek).unwrap(wrapped, &mut cek).map_err(wrong)?;
         }
-        "PBES2-HS384+A192KW" => {
+        Wrapping::Sha384Aes192 => {
             let mut kek = Zeroizing::new([0; 24]);
             pbkdf2_hmac::<Sha384>(password, &salt, rounds, &mut *kek);
             KekAes192::from(*kek).unwrap(wrapped, &mut cek).map_err(wrong)?;
         }
-        "PBES2-HS512+A256KW" => {
+        Wrapping::Sha512Aes256 => {
             let mut kek = Zeroizing::new([0; 32]);
             pbkdf2_hmac::<Sha512>(password, &salt, rounds, &mut *kek);
             KekAes256::from(*kek).unwrap(wrapped, &mut cek).map_err(wrong)?;
         }
-        other => return Err(JweError::Unsupported(crate::text::neutral(other))),
     }
     Ok(cek)
 }
@@ -151,9 +146,9 @@ fn decode(part: &str) -> Result<Vec<u8>, JweError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aes_gcm::{Aes256Gcm, KeyInit as _, Nonce, aead::AeadInPlace as _};
 
-    /// RFC 7517, C: a key encrypted with PBES2-HS256+A128KW is in there with A128CBC-HS256; this one is made
-    /// here in the same way with GCM, for each algorithm.
+    /// Made as RFC 7517, C, has it, with each algorithm that wraps a key.
     fn encrypt(alg: &str, rounds: u32, password: &[u8]) -> String {
         let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let header = format!(r#"{{"alg":"{alg}","enc":"A256GCM","p2c":{rounds},"p2s":"{}"}}"#, encode(b"saltsalt"));
@@ -232,7 +227,22 @@ mod tests {
         ] {
             assert!(decrypt(wrong, b"p").unwrap_err().to_string().contains(why), "{wrong}");
         }
-        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"RSA-OAEP","enc":"A256GCM"}"#);
-        assert!(decrypt(&format!("{header}.AA.AA.AA.AA"), b"p").unwrap_err().to_string().contains("RSA-OAEP"));
+    }
+
+    /// What is not supported is named, and is not called damaged, whatever lengths its parts have.
+    #[test]
+    fn other_algorithms_are_named() {
+        for (header, name) in [
+            (r#"{"alg":"RSA-OAEP","enc":"A256GCM"}"#, "RSA-OAEP"),
+            (r#"{"alg":"dir","enc":"A256GCM"}"#, "dir"),
+            (r#"{"alg":"PBES2-HS1+A128KW","enc":"A256GCM","p2c":1000,"p2s":"AA"}"#, "PBES2-HS1+A128KW"),
+            (r#"{"alg":"PBES2-HS256+A128KW","enc":"XC20P","p2c":1000,"p2s":"AA"}"#, "XC20P"),
+            (r#"{"alg":"PBES2-HS256+A128KW","enc":"A256GCM","zip":"DEF"}"#, "compression"),
+            (r#"{"alg":"PBES2-HS256+A128KW","enc":"A256GCM","crit":["b64"]}"#, "extension"),
+        ] {
+            let jwe = format!("{}.AA.AA.AA.AA", URL_SAFE_NO_PAD.encode(header));
+            let error = decrypt(&jwe, b"p").unwrap_err();
+            assert!(matches!(&error, JweError::Unsupported(what) if what.contains(name)), "{header}: {error}");
+        }
     }
 }

@@ -1,8 +1,11 @@
 //! A provisioner's private key: a JSON Web Key (RFC 7517, 7518, 8037), or a key file of another format.
 
-use crate::machine::keys::{
-    KeyError,
-    signing::{Curve, SigningKey},
+use crate::{
+    machine::keys::{
+        KeyError,
+        signing::{Curve, SigningKey},
+    },
+    text::neutral,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
@@ -43,7 +46,8 @@ pub(super) struct ProvisionerKey {
 /// It is none, or of a type that nobody signs tokens with.
 pub(super) fn parse(json: &[u8]) -> Result<ProvisionerKey, KeyError> {
     // serde's own text could quote the key.
-    let jwk: Jwk = serde_json::from_slice(json).map_err(|_| wrong("it is not a JSON Web Key"))?;
+    let jwk: Jwk = serde_json::from_slice(json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json))
+        .map_err(|_| wrong("it is not a JSON Web Key"))?;
     if jwk.d.is_empty() {
         return Err(wrong("it has no private part"));
     }
@@ -52,10 +56,18 @@ pub(super) fn parse(json: &[u8]) -> Result<ProvisionerKey, KeyError> {
         ("EC", "P-384") => SigningKey::ecdsa(Curve::P384, &number(&jwk.d)?),
         ("EC", "P-521") => SigningKey::ecdsa(Curve::P521, &number(&jwk.d)?),
         ("OKP", "Ed25519") => SigningKey::ed25519(&number(&jwk.d)?),
+        ("RSA", _) if jwk.p.is_empty() || jwk.q.is_empty() => {
+            Err(wrong("an RSA key without its primes p and q is not supported"))
+        }
         ("RSA", _) => {
             SigningKey::rsa([&number(&jwk.n)?, &number(&jwk.e)?, &number(&jwk.d)?, &number(&jwk.p)?, &number(&jwk.q)?])
         }
-        _ => Err(wrong("keys of its type do not sign tokens")),
+        (kty, "") => Err(KeyError::NotAKey(format!("keys of the type {} are not supported", neutral(kty)))),
+        (kty, crv) => Err(KeyError::NotAKey(format!(
+            "keys of the type {} on the curve {} are not supported",
+            neutral(kty),
+            neutral(crv)
+        ))),
     }?;
     let kid = Some(jwk.kid.clone()).filter(|kid| !kid.is_empty());
     Ok(ProvisionerKey { key, kid })
@@ -98,7 +110,10 @@ mod tests {
         let private = "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI";
         for (text, why) in [
             (EC.replace("\"d\":", "\"D\":"), "no private part"),
-            (EC.replace("P-256", "P-257"), "type"),
+            (EC.replace("P-256", "secp256k1"), "the type EC on the curve secp256k1 are not supported"),
+            (OKP.replace("Ed25519", "Ed448"), "the type OKP on the curve Ed448 are not supported"),
+            (r#"{"kty":"RSA","n":"AQ","e":"AQ","d":"AQ"}"#.to_owned(), "primes p and q"),
+            (r#"{"kty":"AKP","alg":"ML-DSA-44","d":"AQ"}"#.to_owned(), "the type AKP are not supported"),
             (EC.replace("-YBI", "+YBI"), "base64url"),
             (EC.replace("\"d\":\"", "\"d\":\"AAEC"), "longer"),
             (EC.replace("\"d\":", "\"d\":1,\"d\":"), "JSON"),
