@@ -5,5 +5,6 @@ mod causes;
 mod figures;
 mod hostile;
 mod lifecycle;
+mod odd;
 mod secrets;
 mod tokens;

@@ -139,7 +139,7 @@ fn what_lies_in_somebody_elses_directory_is_not_read() {
             end("config.toml", warded(way, "WARDED_CONFIG", "config.toml", &["policy", "list"]), 0);
             end("writer.toml", warded(way, "WARDED_POLICIES", "policies", &["policy", "list"]), 0);
             // Its root is not there, so that this CA is not trusted.
-            end("defaults.json", warded(way, "STEPPATH", "step", &["ca", "roots"]), 1);
+            end("defaults.json", warded(way, "STEPPATH", "step", &["ca", "roots"]), 2);
         }
     };
     let refused = |why: &'static str| {

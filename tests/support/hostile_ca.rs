@@ -78,6 +78,11 @@ impl HostileCa {
         self.honest.tls.root()
     }
 
+    /// The private key of the provisioner `admin`, as an administrator keeps it in a file.
+    pub(crate) fn provisioner_key(&self) -> String {
+        self.honest.jwk.private().to_string()
+    }
+
     /// The public key that signs certificates of hosts (`host`) or users (`user`).
     pub(crate) fn authority(&self, kind: &str) -> String {
         self.honest.signer.public(&format!("{kind}_ca"))

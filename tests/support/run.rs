@@ -48,6 +48,15 @@ impl Run {
         self
     }
 
+    /// It printed all of these words.
+    #[track_caller]
+    pub(crate) fn prints(self, words: &[&str]) -> Self {
+        for word in words {
+            assert!(self.stdout.contains(word), "{word:?} is not in\n{}", self.stdout);
+        }
+        self
+    }
+
     /// The one object that it printed, of this schema.
     #[track_caller]
     pub(crate) fn object(&self, schema: &str) -> Value {

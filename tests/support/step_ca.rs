@@ -46,15 +46,31 @@ impl StepCa {
 
     /// A CA as told.
     pub(crate) fn with(network: &Network, setup: &Setup) -> Option<Self> {
+        let mut ca = Self::made(network, setup)?;
+        ca.serve();
+        Some(ca)
+    }
+
+    /// One that nobody who looks at its certificates trusts: only its log says that it serves.
+    pub(crate) fn unchecked(network: &Network, setup: &Setup) -> Option<Self> {
+        let mut ca = Self::made(network, setup)?;
+        ca.server = Some(Server::start(ca.binary, ca.directory.path(), &ca.network));
+        super::wait::wait("step-ca serves", super::wait::LONG, || ca.begun() > 0);
+        Some(ca)
+    }
+
+    fn made(network: &Network, setup: &Setup) -> Option<Self> {
         let binary = binary()?;
         let directory = tempfile::Builder::new().prefix("warded-step-ca-").tempdir().unwrap();
         let port = network.free_port();
-        let tls = Authority::new("Test CA");
+        // Its name has what certificates and messages quote.
+        let tls = match setup.ends {
+            Some(ends) => Authority::ending("Test, Inc.", ends),
+            None => Authority::new("Test, Inc."),
+        };
         let keys = setup.write(directory.path(), port, &tls, &Authority::new("Other CA"));
         let names = setup.names.clone();
-        let mut ca = Self { server: None, binary, network: network.clone(), port, names, tls, keys, directory };
-        ca.serve();
-        Some(ca)
+        Some(Self { server: None, binary, network: network.clone(), port, names, tls, keys, directory })
     }
 
     /// Its address, by the first of its names.

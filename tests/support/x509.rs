@@ -9,6 +9,8 @@ use sha2::{Digest as _, Sha256};
 use std::time::{Duration, SystemTime};
 
 const HOUR: Duration = Duration::from_secs(3600);
+/// In seconds.
+const YEAR: i64 = 365 * 24 * 3600;
 
 /// A root and an intermediate, which signs.
 #[derive(Debug)]
@@ -32,9 +34,14 @@ pub(crate) struct Leaf {
 impl Authority {
     /// A new one; no other has its name.
     pub(crate) fn new(name: &str) -> Self {
-        let (root, root_key) = (authority(&format!("{name} Root"), 1), KeyPair::generate().unwrap());
+        Self::ending(name, [YEAR, YEAR])
+    }
+
+    /// One whose root and whose intermediate end so many seconds from now; before it, where that is negative.
+    pub(crate) fn ending(name: &str, [root, intermediate]: [i64; 2]) -> Self {
+        let (root, root_key) = (authority(&format!("{name} Root"), 1, root), KeyPair::generate().unwrap());
         let certificate = root.self_signed(&root_key).unwrap();
-        let intermediate = authority(&format!("{name} Intermediate"), 0);
+        let intermediate = authority(&format!("{name} Intermediate"), 0, intermediate);
         let key = KeyPair::generate().unwrap();
         let signed = intermediate.signed_by(&key, &Issuer::new(root, root_key)).unwrap();
         Self { root: certificate, intermediate: signed, issuer: Issuer::new(intermediate, key) }
@@ -90,8 +97,11 @@ impl Leaf {
     }
 }
 
-fn authority(name: &str, below: u8) -> CertificateParams {
+fn authority(name: &str, below: u8, end: i64) -> CertificateParams {
     let mut parameters = named(name, &[]);
+    parameters.not_before = (SystemTime::now() - 2 * Duration::from_secs(YEAR.unsigned_abs())).into();
+    let distance = Duration::from_secs(end.unsigned_abs());
+    parameters.not_after = if end < 0 { SystemTime::now() - distance } else { SystemTime::now() + distance }.into();
     parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
     parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     parameters

@@ -101,6 +101,22 @@ pub enum CaError {
         /// What to do.
         next: String,
     },
+    /// No CA was chosen.
+    #[error("no CA is configured")]
+    NotConfigured {
+        /// What to do.
+        next: String,
+    },
+    /// What this machine knows of the CA does not serve: it is not asked.
+    #[error("{ca} cannot be used: {cause}")]
+    Unusable {
+        /// Which CA.
+        ca: String,
+        /// Why.
+        cause: String,
+        /// What to do.
+        next: String,
+    },
     /// The CA answered with a no.
     #[error("{ca} refused: {cause}")]
     Refused {
@@ -130,7 +146,9 @@ impl CaError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => "unreachable",
-            Self::Refused { .. } | Self::Credential { .. } => "refused",
+            Self::NotConfigured { .. } | Self::Unusable { .. } | Self::Refused { .. } | Self::Credential { .. } => {
+                "refused"
+            }
             Self::Wrong(wrong) => wrong.code(),
         }
     }
@@ -141,6 +159,10 @@ impl From<CaError> for Error {
         match error {
             CaError::Unreachable { ca, cause, next } => {
                 Self::unreachable(format!("{ca} cannot be reached")).cause(cause).next(next)
+            }
+            CaError::NotConfigured { next } => Self::usage("no CA is configured").next(next),
+            CaError::Unusable { ca, cause, next } => {
+                Self::usage(format!("{ca} cannot be used")).cause(cause).next(next)
             }
             CaError::Refused { ca, cause, next } => Self::failed(format!("{ca} refused")).cause(cause).next(next),
             CaError::Credential { cause, next } => {

@@ -9,11 +9,15 @@ use std::{
     path::{Path, PathBuf, absolute},
 };
 use warded_lib::{
-    ca::step::{
-        CaUrl, Fingerprint, Identification, Settings, StepAuthority, api,
-        bootstrap::{self, NotFetched, Root},
-        provisioner::{Provisioner, Purpose, choose},
-        read_token, steppath,
+    ca::{
+        Kind,
+        step::{
+            CaUrl, Fingerprint, Identification, Settings, StepAuthority, api,
+            bootstrap::{self, NotFetched},
+            provisioner::{Provisioner, Purpose, choose},
+            read_token, steppath,
+            x509::{X509, day},
+        },
     },
     config::{self, Config, edit},
     error::{Error, Exit, Result},
@@ -88,14 +92,19 @@ impl Bootstrap {
 
         // From here on with the root, and nothing else, trusted.
         let step = StepAuthority::with_root(&settings, &Identification::default(), root.der.clone())?;
-        let provisioners = step.provisioners()?;
-        if !is_there(&settings, provisioners) {
+        let shown = step.shown_provisioners()?;
+        if let Some(provisioners) = shown
+            && !is_there(&settings, provisioners)
+        {
             settings.renewal_provisioner =
                 choose(provisioners, Purpose::Renew, None).ok().map(|found| found.name().to_owned());
         }
         let ca = CaObject::of(&step)?;
         let changed = write(&file, &root_file, &root, before.as_ref(), &settings)?;
-        report(output, &root, &ca, provisioners)?;
+        report(output, &root, &ca, shown)?;
+        for concern in step.concerns()? {
+            output.note(format!("note: {}", concern.seen()));
+        }
         if changed {
             output.line(format!("Wrote {} and {}", file.display(), root_file.display()))?;
         } else {
@@ -165,7 +174,7 @@ fn is_there(settings: &Settings, provisioners: &[Provisioner]) -> bool {
 }
 
 /// True: something was not there before.
-fn write(file: &Path, root_file: &Path, root: &Root, before: Option<&Settings>, settings: &Settings) -> Result<bool> {
+fn write(file: &Path, root_file: &Path, root: &X509, before: Option<&Settings>, settings: &Settings) -> Result<bool> {
     let failed = |error| Error::failed(format!("cannot write {}", root_file.display())).cause(error);
     let same_root = fs::read(root_file).is_ok_and(|there| there == root.pem.as_bytes());
     if !same_root {
@@ -181,26 +190,37 @@ fn write(file: &Path, root_file: &Path, root: &Root, before: Option<&Settings>, 
     Ok(!same || !same_root)
 }
 
-fn report(output: Output, root: &Root, ca: &CaObject, provisioners: &[Provisioner]) -> Result<()> {
-    let until = root.until.map(|until| format!(", until {}", until.strftime("%F"))).unwrap_or_default();
-    output.line(format!("Trusted: {} ({}{until})", root.name, root.key))?;
-    if !ca.does_ssh() {
+fn report(output: Output, root: &X509, ca: &CaObject, shown: Option<&[Provisioner]>) -> Result<()> {
+    output.line(format!("Trusted: {} ({}, until {})", root.subject, root.key, day(root.until)))?;
+    let signs = ca.signs();
+    if signs.is_empty() {
         return output.line("This CA does not sign SSH certificates: warded doctor says how to switch that on.");
     }
-    let list = |wanted: &str| -> String {
-        let fit: Vec<String> = provisioners
-            .iter()
-            .filter(|found| found.state().is_none() && found.usable_for().contains(wanted))
-            .filter(|found| wanted != "hosts" || !found.usable_for().contains("of hosts"))
-            .map(ToString::to_string)
-            .collect();
+    let for_whom = |kind| match kind {
+        Kind::Host => "machines",
+        Kind::User => "people",
+    };
+    let signed: Vec<&str> = signs.iter().copied().map(for_whom).collect();
+    let only = if signs.len() == 1 { " alone" } else { "" };
+    let Some(provisioners) = shown else {
+        return output.line(format!(
+            "It signs SSH certificates for {}{only}. It does not show its provisioners; give the name and the key of one: \
+             --provisioner NAME --provisioner-key-file FILE",
+            signed.join(" and ")
+        ));
+    };
+    let list = |serves: &dyn Fn(&Provisioner) -> bool| -> String {
+        let fit = provisioners.iter().filter(|found| found.state().is_none() && serves(found));
+        let fit: Vec<String> = fit.map(ToString::to_string).collect();
         if fit.is_empty() { "nothing".to_owned() } else { fit.join(", ") }
     };
+    let certifies = |kind: Kind| list(&|found| signs.contains(&kind) && found.certifies(kind));
     output.line(format!(
-        "It signs SSH certificates. For machines: {}. For people: {}. Renewals: {}.",
-        list("hosts"),
-        list("people"),
-        list("renewals")
+        "It signs SSH certificates{}. For machines: {}. For people: {}. Renewals: {}.",
+        if signs.len() == 1 { format!(" for {}{only}", signed.join("")) } else { String::new() },
+        certifies(Kind::Host),
+        certifies(Kind::User),
+        list(&|found| signs.contains(&Kind::Host) && found.unfit(Purpose::Renew).is_none())
     ))
 }
 
@@ -210,6 +230,9 @@ fn not_fetched(url: &CaUrl, error: &NotFetched) -> Error {
         NotFetched::Other(_) | NotFetched::Unreadable(_) => Error::refused(message)
             .cause(error)
             .next("make sure that the address and the fingerprint are right; do not go on before you know"),
+        NotFetched::OutOfTime { .. } => Error::refused(message)
+            .cause(error)
+            .next("on the CA, make a new root and a new intermediate; or set this machine's clock, if that is wrong"),
         NotFetched::Failure(api::Failure::Status { status: 404, text, .. }) => Error::failed(message)
             .cause(format!("it has no root with that fingerprint: {text}"))
             .next("get the fingerprint on the CA: warded root-fingerprint root_ca.crt"),

@@ -9,10 +9,10 @@ use clap::Args;
 use serde::Serialize;
 use warded_lib::{
     ca::{
-        CaError, CertificateAuthority as _, Kind, certificate, now,
+        CaError, CertificateAuthority as _, Kind, certificate, due, now,
         step::{
             StepAuthority, diagnosis,
-            provisioner::{Purpose, choose},
+            provisioner::{Provisioner, Purpose, choose},
         },
         verify,
     },
@@ -97,8 +97,8 @@ impl Doctor {
 
 /// Everything about a step-ca, as far as it answers.
 fn authority(step: &StepAuthority, findings: &mut Vec<Finding>) {
-    let provisioners = match step.provisioners() {
-        Ok(provisioners) => provisioners,
+    let shown = match step.shown_provisioners() {
+        Ok(shown) => shown,
         Err(error) => return findings.push(Finding::of("CA", &error.into())),
     };
     findings.push(Finding::ok("CA", format!("{} answers, and its root is the pinned one", step.describe())));
@@ -106,18 +106,39 @@ fn authority(step: &StepAuthority, findings: &mut Vec<Finding>) {
     match step.ssh_roots() {
         Err(error) => findings.push(Finding::of("SSH", &error.into())),
         Ok(roots) => {
-            let signs: Vec<String> = [Kind::Host, Kind::User]
-                .into_iter()
-                .filter(|kind| !roots.of(*kind).is_empty())
-                .map(|kind| format!("{kind} certificates"))
-                .collect();
-            findings.push(if roots.of(Kind::Host).is_empty() {
-                Finding::wrong("SSH", "it has no key that signs host certificates", diagnosis::ENABLE_SSH)
-            } else {
-                Finding::ok("SSH", format!("it signs {}", signs.join(" and ")))
-            });
+            let kinds = [Kind::Host, Kind::User].into_iter().filter(|kind| !roots.of(*kind).is_empty());
+            let signs: Vec<String> = kinds.map(|kind| format!("{kind} certificates")).collect();
+            if !signs.is_empty() {
+                findings.push(Finding::ok("SSH", format!("it signs {}", signs.join(" and "))));
+            }
         }
     }
+    match shown {
+        Some(provisioners) => of_provisioners(provisioners, findings),
+        None => findings.extend(step.provisioners().err().map(|error| {
+            let seen = format!("the list of provisioners cannot be had, so nothing is said of them: {error}");
+            Finding::ok("provisioner", seen)
+        })),
+    }
+    match step.concerns() {
+        Err(error) => findings.push(Finding::of("CA", &error.into())),
+        Ok(concerns) => {
+            if concerns.is_empty() {
+                findings.push(Finding::ok("renewal", "the CA renews host certificates"));
+            }
+            findings.extend(concerns.into_iter().map(|concern| {
+                let (seen, next) = (concern.seen(), concern.next(step.http().base()));
+                if concern.stops_renewals() {
+                    Finding::wrong("renewal", seen, next)
+                } else {
+                    Finding::warning("renewal", seen, next)
+                }
+            }));
+        }
+    }
+}
+
+fn of_provisioners(provisioners: &[Provisioner], findings: &mut Vec<Finding>) {
     for provisioner in provisioners {
         if let Some(state) = provisioner.state() {
             findings.push(Finding::warning(
@@ -139,16 +160,13 @@ fn authority(step: &StepAuthority, findings: &mut Vec<Finding>) {
     } else {
         Finding::ok("enrolment", format!("host certificates come from {}", issuing.join(", ")))
     });
-    for (check, purpose, matters) in [("renewal", Purpose::Renew, true), ("expiry", Purpose::RenewExpired, false)] {
-        findings.push(match (choose(provisioners, purpose, None), matters) {
-            (Ok(found), _) => Finding::ok(check, format!("{found} serves: {}", found.usable_for())),
-            (Err(why), true) => Finding::of(check, &step.explain(&why, purpose).into()),
-            (Err(_), false) => Finding::ok(
-                check,
-                "a certificate that has expired is not renewed, but asked for anew (claim allowRenewalAfterExpiry)",
-            ),
-        });
-    }
+    findings.push(match choose(provisioners, Purpose::RenewExpired, None) {
+        Ok(found) => Finding::ok("expiry", format!("{found} renews what has expired, too")),
+        Err(_) => Finding::ok(
+            "expiry",
+            "a certificate that has expired is not renewed, but asked for anew (claim allowRenewalAfterExpiry)",
+        ),
+    });
 }
 
 fn clock(step: &StepAuthority) -> Finding {
@@ -189,6 +207,13 @@ fn machine(context: &Context, findings: &mut Vec<Finding>) -> Result<()> {
         } else if certificate.valid_before() <= now() {
             let next = "warded renew; if the CA does not renew what has expired: warded apply certify-host";
             findings.push(Finding::wrong("certificate", format!("{path}-cert.pub has expired"), next));
+        } else if let Some(life) = due::short_life(&certificate) {
+            findings.push(Finding::warning(
+                "certificate",
+                format!("{path}-cert.pub is for {} in all: too short to be renewed daily", diagnosis::distance(life)),
+                "let warded renew run more often, six times in that time at least; or on the CA, raise the claim \
+                 \"defaultHostSSHCertDuration\" of the provisioner",
+            ));
         }
     }
     Ok(())

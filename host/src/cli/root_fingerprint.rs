@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
 use warded_lib::{
-    ca::step::bootstrap::Root,
+    ca::step::x509::X509,
     error::{Error, Exit, Result},
 };
 
@@ -20,6 +20,14 @@ struct Found {
     schema: &'static str,
     name: String,
     fingerprint: String,
+    /// What else there is in the file.
+    others: Vec<Other>,
+}
+
+#[derive(Serialize)]
+struct Other {
+    name: String,
+    fingerprint: String,
 }
 
 impl RootFingerprint {
@@ -28,10 +36,19 @@ impl RootFingerprint {
             Error::usage(format!("cannot read a root certificate from {}", self.file.display())).cause(cause)
         };
         let bytes = std::fs::read(&self.file).map_err(|error| wrong(error.to_string()))?;
-        let root = Root::parse(&bytes).map_err(wrong)?;
+        let mut found = X509::parse_all(&bytes).map_err(wrong)?.into_iter();
+        let Some(root) = found.next() else { return Err(wrong("there is no certificate in it".to_owned())) };
+        let others: Vec<Other> =
+            found.map(|root| Other { fingerprint: root.fingerprint().to_string(), name: root.subject }).collect();
         let fingerprint = root.fingerprint().to_string();
-        output.line(&fingerprint)?;
-        output.object(&Found { schema: "warded.root-fingerprint/1", name: root.name, fingerprint })?;
+        if others.is_empty() {
+            output.line(&fingerprint)?;
+        } else {
+            // While a root is replaced: a person has to see which is which.
+            output.line(format!("{fingerprint} {}", root.subject))?;
+            others.iter().try_for_each(|other| output.line(format!("{} {}", other.fingerprint, other.name)))?;
+        }
+        output.object(&Found { schema: "warded.root-fingerprint/1", name: root.subject, fingerprint, others })?;
         Ok(Exit::Done)
     }
 }

@@ -105,8 +105,14 @@ fn passwords() {
     member.certifies(&["--provisioner-password-file", file]).ends(2).says(&["the password is wrong"]);
     member.certifies(&["--provisioner-password-file", "/gone"]).ends(2).says(&["cannot read /gone"]);
     member.certifies(&[]).ends(2).says(&["there is no terminal to ask for it", "--token-file"]);
-    // From the environment, and from systemd.
-    Run::of(member.command(&["token", "a", "--host"]).env("WARDED_PROVISIONER_PASSWORD", PASSWORD)).ends(0);
+    // From the environment, and from systemd; with what Kubernetes, echo and editors put around it.
+    for password in [PASSWORD.to_owned(), format!("{PASSWORD}\n"), format!("\u{feff}{PASSWORD}\r\n")] {
+        let mut command = member.command(&["token", "a", "--host", "--count", "1"]);
+        Run::of(command.env("WARDED_PROVISIONER_PASSWORD", password)).ends(0);
+    }
+    let utf16: Vec<u8> = PASSWORD.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(&wrong, [&b"\xff\xfe"[..], &utf16].concat()).unwrap();
+    member.certifies(&["--provisioner-password-file", file]).ends(2).says(&["the password is wrong", "UTF-16"]);
     let credentials = member.machine.path("credentials");
     fs::create_dir(&credentials).unwrap();
     fs::write(credentials.join("provisioner-password"), format!("{PASSWORD}\n")).unwrap();
@@ -166,6 +172,17 @@ fn renewals() {
             1,
             &["it never expires"],
         ),
+        (
+            "SSHPOP renamed since",
+            usual(),
+            |ca, _| {
+                ca.reconfigure(|config| {
+                    config["authority"]["provisioners"][1]["name"] = json!("other");
+                });
+            },
+            0,
+            &[],
+        ),
         ("stopped", usual(), |ca, _| ca.stop(), 6, &["cannot be reached"]),
     ];
     for (case, provisioners, change, code, words) in cases {
@@ -192,7 +209,11 @@ fn revoked() {
     let token = ca.key("admin").token(&claims);
     let body = json!({ "serial": serial, "ott": token, "reasonCode": 1, "reason": "lost", "passive": true });
     ca.https().post("/ssh/revoke", &body).unwrap().ok(200);
-    member.warded(&["renew", "--force"]).ends(1).says(&["most likely revoked", "ssh_host_rsa_key"]);
+    member.warded(&["renew", "--force"]).ends(1).says(&[
+        "the cause is not known",
+        "a certificate that was revoked is not renewed",
+        "ssh_host_rsa_key",
+    ]);
 }
 
 /// step-ca allows for a minute; what is beyond is told with its number, before a token is used up.

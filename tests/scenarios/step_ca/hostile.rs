@@ -88,10 +88,10 @@ fn every_broken_answer_is_told() {
         (Fault::Connection(Connection::Plain), "TLS"),
         (Fault::Connection(Connection::OtherRoot), "not issued by the root that this machine trusts"),
         (Fault::Connection(Connection::OtherName), "is not for 127.0.0.1"),
-        (Fault::Connection(Connection::Expired), "does not hold at this machine's time"),
+        (Fault::Connection(Connection::Expired), "its TLS certificate CN=127.0.0.1 expired on"),
         (Fault::Answer("/ssh/sign", Manner::Page(500)), "it failed itself"),
         (Fault::Answer("/ssh/sign", Manner::Page(502)), "HTTP 502"),
-        (Fault::Answer("/ssh/sign", Manner::Refused(401)), "does not do SSH"),
+        (Fault::Answer("/ssh/sign", Manner::Refused(401)), "the cause is not known"),
         (Fault::Answer("/ssh/sign", Manner::Refused(403)), "it does not allow this"),
         (Fault::Answer("/ssh/sign", Manner::Busy(3600)), "left alone for 1 h 0 min"),
         (Fault::Answer("/ssh/sign", Manner::Redirect("https://127.0.0.1:1/")), "redirection"),
@@ -118,4 +118,33 @@ fn no_other_root_is_pinned() {
     let ca = HostileCa::start(&member.machine.network(), Fault::OtherRoot);
     member.bootstrap(&ca.url(), &ca.fingerprint()).ends(5).says(&["it returned a certificate with the fingerprint"]);
     assert!(!member.config().exists() && !member.machine.path("root_ca.crt").exists());
+}
+
+/// A proxy that lets only some paths through: the root is enough to begin with, and the provisioner's name and key are
+/// enough to go on.
+#[test]
+fn a_list_of_provisioners_that_is_hidden_is_done_without() {
+    for manner in [Manner::Page(403), Manner::Page(200), Manner::Redirect("https://127.0.0.1:1/")] {
+        let member = Member { machine: Machine::stopped() };
+        let ca = HostileCa::start(&member.machine.network(), Fault::Answer("/provisioners", manner));
+        let run = member.bootstrap(&ca.url(), &ca.fingerprint()).ends(0);
+        assert!(run.stdout.contains("does not show its provisioners"), "{manner:?}: {}", run.stdout);
+        let key = member.machine.path("key.jwk");
+        fs::write(&key, format!("\u{feff}{}", ca.provisioner_key())).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        let with_key = ["--provisioner-key-file", key.to_str().unwrap()];
+        let unnamed = member.certifies(&with_key);
+        assert_ne!(unnamed.code, Some(0), "{manner:?}");
+        unnamed.says(&["--provisioner NAME --provisioner-key-file FILE"]);
+        member.certifies(&[&with_key[..], &["--provisioner", "admin"]].concat()).ends(0);
+        let unnamed = member.warded(&["renew", "--force"]);
+        assert_ne!(unnamed.code, Some(0), "{manner:?}");
+        unnamed.says(&["renewal-provisioner = \"NAME\""]);
+        member.warded(&["doctor"]).ends(4).prints(&["does not show its provisioners", "renewal-provisioner"]);
+        let config = fs::read_to_string(member.config()).unwrap() + "renewal-provisioner = \"sshpop\"\n";
+        fs::write(member.config(), config).unwrap();
+        member.warded(&["renew", "--force"]).ends(0);
+        member.warded(&["ca", "show"]).ends(0).prints(&["not shown"]);
+        assert!(!ca.requests().iter().any(|request| request.contains("encrypted-key")), "{manner:?}");
+    }
 }

@@ -25,7 +25,8 @@ pub(super) struct Honest {
     pub(super) others: Authority,
     /// Its SSH certificates.
     pub(super) signer: Signer,
-    jwk: Jwk,
+    /// The key of its provisioner.
+    pub(super) jwk: Jwk,
     encrypted: String,
     fault: Fault,
 }

@@ -16,6 +16,12 @@ pub(crate) struct Setup {
     pub(crate) names: Vec<String>,
     /// Whether it signs SSH certificates at all.
     pub(crate) ssh: bool,
+    /// The one kind of keys of which it signs certificates (`host`, `user`); else both.
+    pub(crate) only: Option<&'static str>,
+    /// In how many seconds its root and its intermediate end.
+    pub(crate) ends: Option<[i64; 2]>,
+    /// Whether it lists a second root.
+    pub(crate) second_root: bool,
     /// The only patterns of names that certificates of hosts may have. None of them: every name.
     pub(crate) allowed: Vec<String>,
     /// How often the password of a JWK provisioner is hashed. `step` has 600000, which takes a while.
@@ -29,6 +35,9 @@ impl Default for Setup {
             provisioners: vec![Provisioner::jwk("admin"), Provisioner::sshpop("sshpop")],
             names: ["127.0.0.1", "localhost"].map(str::to_owned).to_vec(),
             ssh: true,
+            only: None,
+            ends: None,
+            second_root: false,
             allowed: Vec::new(),
             iterations: 10_000,
         }
@@ -84,7 +93,14 @@ impl Setup {
             "authority": { "provisioners": entries },
         });
         if self.ssh {
-            config["ssh"] = json!({ "hostKey": path("host_ca"), "userKey": path("user_ca") });
+            config["ssh"] = match self.only {
+                Some(kind) => json!({ format!("{kind}Key"): path(&format!("{kind}_ca")) }),
+                None => json!({ "hostKey": path("host_ca"), "userKey": path("user_ca") }),
+            };
+        }
+        if self.second_root {
+            write("second.crt", &others.root());
+            config["root"] = json!([path("root.crt"), path("second.crt")]);
         }
         if !self.allowed.is_empty() {
             config["authority"]["policy"] = json!({ "ssh": { "host": { "allow": { "dns": self.allowed } } } });

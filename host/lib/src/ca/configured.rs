@@ -3,7 +3,7 @@
 use super::{
     CaError, CertificateAuthority,
     local::LocalAuthority,
-    step::{self, Identification, Settings, StepAuthority},
+    step::{Identification, Settings, StepAuthority},
 };
 use crate::error::Error;
 use std::{
@@ -90,7 +90,7 @@ impl Authority {
     pub fn identity(&self) -> String {
         match &self.choice {
             Choice::Local(directory) => format!("the local CA in {}", directory.display()),
-            Choice::Step(step) => format!("{} with the root {}", step::describe(&step.0), step.0.fingerprint),
+            Choice::Step(step) => format!("the CA {} with the root {}", step.0.url.canonical(), step.0.fingerprint),
             Choice::None | Choice::Broken(_) | Choice::Other => {
                 self.opened.get().map_or_else(|| "no CA".to_owned(), |opened| opened.authority().describe())
             }
@@ -130,9 +130,7 @@ impl Authority {
                 });
             }
             Choice::None | Choice::Other => {
-                return Err(CaError::Unreachable {
-                    ca: "a certificate authority".to_owned(),
-                    cause: "none is configured".to_owned(),
+                return Err(CaError::NotConfigured {
                     next: "warded bootstrap --ca-url URL --fingerprint HEX for a step-ca; \
                            `warded ca init DIR` and --ca DIR for one of your own"
                         .to_owned(),

@@ -3,6 +3,10 @@
 
 use super::certificate::Certificate;
 use crate::digest::Digest;
+use std::time::Duration;
+
+/// How often `renew` is expected to run (docs/USAGE.md), in seconds.
+pub const RHYTHM: u64 = 24 * 3600;
 
 /// By how many points of its life a machine may wait longer than the operator's percentage.
 const SPREAD: u64 = 25;
@@ -21,6 +25,13 @@ pub fn is_due(certificate: &Certificate, now: u64, percent: u8, machine_id: &str
 #[must_use]
 pub fn due_at(certificate: &Certificate, percent: u8, machine_id: &str) -> Option<u64> {
     moment(certificate.valid_after(), certificate.valid_before(), percent, machine_id)
+}
+
+/// The whole life of a certificate, where that is less than two rhythms: it may end before it has been renewed.
+#[must_use]
+pub fn short_life(certificate: &Certificate) -> Option<Duration> {
+    let life = certificate.valid_before().saturating_sub(certificate.valid_after());
+    (life < 2 * RHYTHM).then(|| Duration::from_secs(life))
 }
 
 fn moment(after: u64, before: u64, percent: u8, machine_id: &str) -> Option<u64> {

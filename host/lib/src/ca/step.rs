@@ -4,41 +4,41 @@
 //! [`Credential`]. TLS trusts the pinned root, and nothing else.
 
 pub mod api;
+mod authority;
 pub mod bootstrap;
 pub mod credential;
 pub mod diagnosis;
 pub mod fingerprint;
 pub mod given;
 pub mod http;
+pub mod inspection;
 mod jwe;
 mod jwk;
 pub mod provisioner;
+mod renewer;
 mod retries;
 pub mod settings;
 pub mod steppath;
 pub mod token;
 pub mod url;
+pub mod x509;
 
 pub use credential::Credential;
 pub use fingerprint::Fingerprint;
 pub use settings::{AskPassword, Identification, Settings};
 pub use url::CaUrl;
 
-use super::{
-    CaError, Certificate, CertificateAuthority, IssueRequest, Kind, Principals, now,
-    verify::{self, Wrong},
-};
-use crate::machine::keys::signing::SigningKey;
-use api::{Failure, RevokeRequest, SignRequest, SshRoots};
+use super::{CaError, Certificate, CertificateAuthority as _, now};
+use api::{Failure, RevokeRequest, SshRoots};
 use credential::Provisioners;
 use diagnosis::{Doing, Known};
 use given::Given;
 use http::{Http, Trust};
-use provisioner::{NotChosen, Provisioner, Purpose, choose};
+use provisioner::{NotChosen, Provisioner, Purpose};
+use renewer::NoRenewer;
 use retries::Retries;
-use ssh_key::PublicKey;
 use std::{cell::OnceCell, path::Path};
-use token::{Claims, LIFE, Proof, Token, Use, Wanted};
+use token::{Claims, LIFE, Token, Use, Wanted};
 
 /// A step-ca, and who this machine is to it.
 #[derive(Debug)]
@@ -48,7 +48,10 @@ pub struct StepAuthority {
     root: Vec<u8>,
     http: Http,
     roots: OnceCell<SshRoots>,
-    provisioners: OnceCell<Vec<Provisioner>>,
+    /// Or why there is no such list.
+    provisioners: OnceCell<Result<Vec<Provisioner>, Failure>>,
+    /// The address, with the letters that the CA compares tokens with.
+    audience: OnceCell<CaUrl>,
     credential: OnceCell<Credential>,
 }
 
@@ -67,7 +70,7 @@ impl StepAuthority {
     /// It cannot be trusted as a root.
     pub fn with_root(settings: &Settings, identification: &Identification, root: Vec<u8>) -> Result<Self, CaError> {
         let http = Http::new(&settings.url, Trust::Root(&root), settings.proxy.as_deref()).map_err(|problem| {
-            CaError::Unreachable {
+            CaError::Unusable {
                 ca: describe(settings),
                 cause: problem.to_string(),
                 next: "look at [step-ca] in the configuration".to_owned(),
@@ -80,6 +83,7 @@ impl StepAuthority {
             http,
             roots: OnceCell::new(),
             provisioners: OnceCell::new(),
+            audience: OnceCell::new(),
             credential: OnceCell::new(),
         })
     }
@@ -101,35 +105,48 @@ impl StepAuthority {
     /// # Errors
     /// The CA does not answer, or does not do SSH.
     pub fn ssh_roots(&self) -> Result<&SshRoots, CaError> {
-        self.once(&self.roots, Doing::ReadingSshKeys, api::ssh_roots)
+        if let Some(known) = self.roots.get() {
+            return Ok(known);
+        }
+        let asked = self.repeated(api::ssh_roots).map_err(|failure| self.diagnosed(&failure, Doing::ReadingSshKeys))?;
+        Ok(self.roots.get_or_init(|| asked))
     }
 
     /// The CA's provisioners, asked for once.
     ///
     /// # Errors
-    /// The CA does not answer.
+    /// The CA does not answer, or something in front of it hides them.
     pub fn provisioners(&self) -> Result<&[Provisioner], CaError> {
-        self.once(&self.provisioners, Doing::Reading("its provisioners"), api::provisioners).map(Vec::as_slice)
+        let asked = self.provisioners.get_or_init(|| self.repeated(api::provisioners));
+        match asked {
+            Ok(list) => Ok(list),
+            Err(failure) => Err(self.diagnosed(failure, Doing::Reading("its provisioners"))),
+        }
     }
 
-    fn once<'a, T>(
-        &self,
-        cell: &'a OnceCell<T>,
-        doing: Doing<'_>,
-        ask: impl Fn(&Http) -> Result<T, Failure>,
-    ) -> Result<&'a T, CaError> {
-        if let Some(known) = cell.get() {
-            return Ok(known);
+    /// The CA's provisioners; none where the CA answers and does not show them: a proxy may let only some paths through.
+    ///
+    /// # Errors
+    /// The CA does not answer.
+    pub fn shown_provisioners(&self) -> Result<Option<&[Provisioner]>, CaError> {
+        match self.provisioners() {
+            Ok(list) => Ok(Some(list)),
+            Err(error) => match self.provisioners.get() {
+                Some(Err(failure)) if failure.is_answer() => Ok(None),
+                Some(_) | None => Err(error),
+            },
         }
+    }
+
+    /// Asks what anybody may ask, again where that may help.
+    fn repeated<T>(&self, ask: impl Fn(&Http) -> Result<T, Failure>) -> Result<T, Failure> {
         let mut retries = Retries::new();
-        let answer = loop {
+        loop {
             match ask(&self.http) {
-                Ok(answer) => break answer,
                 Err(failure) if retries.of_a_question(&failure) => {}
-                Err(failure) => return Err(self.diagnosed(&failure, doing)),
+                ended => return ended,
             }
-        };
-        Ok(cell.get_or_init(|| answer))
+        }
     }
 
     fn diagnosed(&self, failure: &Failure, doing: Doing<'_>) -> CaError {
@@ -161,13 +178,14 @@ impl StepAuthority {
         if let Some(credential) = self.credential.get() {
             return Ok(credential);
         }
-        let list = || self.provisioners();
+        let (list, shown) = (|| self.provisioners(), || self.shown_provisioners());
         let encrypted_key = |kid: &str| match api::encrypted_key(&self.http, kid) {
             Ok(key) => Ok(Some(key)),
             Err(Failure::Status { status: 404, .. }) => Ok(None),
             Err(failure) => Err(self.diagnosed(&failure, Doing::Reading("the provisioner's encrypted key"))),
         };
-        let provisioners = Provisioners { list: &list, encrypted_key: &encrypted_key, ca: self.describe() };
+        let provisioners =
+            Provisioners { list: &list, shown: &shown, encrypted_key: &encrypted_key, ca: self.describe() };
         let opened = Credential::open(&self.settings, &self.identification, &provisioners)?;
         Ok(self.credential.get_or_init(|| opened))
     }
@@ -195,8 +213,16 @@ impl StepAuthority {
         wanted: Option<Wanted<'a>>,
         life: u64,
     ) -> Claims<'a> {
-        let (ca, root) = (&self.settings.url, &self.settings.fingerprint);
+        let (ca, root) = (self.audience(), &self.settings.fingerprint);
         Claims { ca, root, provisioner, purpose, subject, wanted, now: self.ca_time(), life }
+    }
+
+    /// The CA's address as the CA writes it, once there was an answer: it compares the audience letter by letter.
+    fn audience(&self) -> &CaUrl {
+        self.audience.get_or_init(|| {
+            let names = self.http.names_of_step_ca().unwrap_or_default();
+            self.settings.url.spelled_as(&names)
+        })
     }
 
     /// Has the CA renew a certificate no more. `own`: this machine's own, and its key, which asks for
@@ -207,15 +233,16 @@ impl StepAuthority {
     pub fn revoke(&self, serial: u64, own: Option<(&Certificate, &Path)>, reason: u8) -> Result<(), CaError> {
         self.clock()?;
         let serial = serial.to_string();
-        let token = match own {
-            Some((certificate, key)) => {
-                self.sshpop(self.renewing(Purpose::Renew)?, Use::Revoke, certificate, &Self::host_key(key)?)?
-            }
-            None => self.credential()?.token(self.claims("", Use::Revoke, &serial, None, LIFE))?,
+        let ask = |token: Token| {
+            let (ott, reason_code) = (token.as_str(), reason);
+            let request = RevokeRequest { serial: &serial, ott, reason_code, reason: "warded revoke", passive: true };
+            api::revoke(&self.http, &request).map_err(|failure| self.diagnosed(&failure, Doing::Revoking))
         };
-        let (ott, reason_code) = (token.as_str(), reason);
-        let request = RevokeRequest { serial: &serial, ott, reason_code, reason: "warded revoke", passive: true };
-        api::revoke(&self.http, &request).map_err(|failure| self.diagnosed(&failure, Doing::Revoking))
+        let Some((certificate, key)) = own else {
+            return ask(self.credential()?.token(self.claims("", Use::Revoke, &serial, None, LIFE))?);
+        };
+        let key = Self::host_key(key)?;
+        self.by_renewer(Purpose::Renew, |name| ask(self.sshpop(name, Use::Revoke, certificate, &key)?))
     }
 
     /// Refuses to go on where the CA would: with a clock that is off by more than a minute.
@@ -224,160 +251,6 @@ impl StepAuthority {
             self.ssh_roots()?;
         }
         diagnosis::clock(&self.describe(), self.http.ahead()).map_or(Ok(()), Err)
-    }
-
-    fn chosen(&self, purpose: Purpose, named: Option<&str>) -> Result<&str, CaError> {
-        choose(self.provisioners()?, purpose, named).map(Provisioner::name).map_err(|why| self.explain(&why, purpose))
-    }
-
-    /// The provisioner that renews.
-    fn renewing(&self, purpose: Purpose) -> Result<&str, CaError> {
-        match (self.settings.renewal_provisioner.as_deref(), purpose) {
-            // Nothing to choose: the list is not asked for.
-            (Some(named), Purpose::Renew) => Ok(named),
-            // Whichever renews what has expired will do.
-            (_, Purpose::RenewExpired) => self.chosen(purpose, None),
-            (named, _) => self.chosen(purpose, named),
-        }
-    }
-
-    /// A token that the host's own key signs.
-    fn sshpop(&self, name: &str, what: Use, current: &Certificate, key: &SigningKey) -> Result<Token, CaError> {
-        let serial = current.serial().to_string();
-        let claims = self.claims(name, what, &serial, None, LIFE);
-        token::make(key, &Proof::SshPop { certificate: current }, &claims)
-            .map_err(|error| credential::unusable(format!("the host key cannot sign: {error}"), "look at that key"))
-    }
-
-    /// Asks for a certificate until there is one, or there is no use in asking.
-    fn ask(
-        &self,
-        doing: Doing<'_>,
-        repeat: bool,
-        wanted: &IssueRequest,
-        mut once: impl FnMut() -> Result<Result<Vec<u8>, Failure>, CaError>,
-    ) -> Result<Certificate, CaError> {
-        let mut retries = Retries::new();
-        let bytes = loop {
-            match once()? {
-                Ok(bytes) => break bytes,
-                Err(failure)
-                    if repeat
-                        && retries.of_a_token(&failure, || {
-                            self.knowing(|known| diagnosis::is_certain(&failure, doing, known))
-                        }) => {}
-                Err(failure) => return Err(self.diagnosed(&failure, doing)),
-            }
-        };
-        let certificate = Certificate::from_bytes(&bytes).map_err(|unreadable| CaError::Refused {
-            ca: self.describe(),
-            cause: format!("its answer: {unreadable}"),
-            next: "make sure that this is a step-ca".to_owned(),
-        })?;
-        verify::check(&certificate, wanted, self.ssh_roots()?.of(wanted.kind), now())?;
-        Ok(certificate)
-    }
-
-    /// What a successor of `current` has to be.
-    fn successor(&self, current: &Certificate, key: PublicKey) -> Result<IssueRequest, CaError> {
-        let anew = "ask for a new certificate instead of a renewal: warded apply certify-host";
-        let refused = |cause: String| CaError::Refused { ca: self.describe(), cause, next: anew.to_owned() };
-        if current.kind() == Kind::User {
-            return Err(refused("user certificates are not renewed".to_owned()));
-        }
-        if current.valid_before() == u64::MAX {
-            // step-ca 0.30 panics on it, and closes the connection.
-            return Err(refused(format!("the present certificate cannot be renewed: {}", Wrong::NoEnd)));
-        }
-        if now() < current.valid_after() {
-            return Err(refused(format!(
-                "the present certificate cannot be renewed: {}",
-                Wrong::NotYetValid(current.valid_after())
-            )));
-        }
-        verify::signed_by(current, self.ssh_roots()?.of(Kind::Host))
-            .map_err(|wrong| refused(format!("the present certificate cannot be renewed: {wrong}")))?;
-        let principals =
-            Principals::parse(Kind::Host, current.principals()).map_err(|error| refused(error.to_string()))?;
-        Ok(IssueRequest { kind: Kind::Host, key, principals, key_id: current.key_id().to_owned() })
-    }
-
-    fn host_key(path: &Path) -> Result<SigningKey, CaError> {
-        SigningKey::read(path).map_err(|error| {
-            credential::unusable(format!("the host key cannot sign for its renewal: {error}"), "look at that file")
-        })
-    }
-}
-
-impl CertificateAuthority for StepAuthority {
-    fn describe(&self) -> String {
-        describe(&self.settings)
-    }
-
-    fn roots(&self, kind: Kind) -> Result<Vec<PublicKey>, CaError> {
-        let roots = self.ssh_roots()?.of(kind);
-        if roots.is_empty() {
-            return Err(CaError::Refused {
-                ca: self.describe(),
-                cause: format!("it has no key that signs {kind} certificates"),
-                next: diagnosis::ENABLE_SSH.to_owned(),
-            });
-        }
-        Ok(roots.to_vec())
-    }
-
-    fn ready(&self, requests: &[IssueRequest]) -> Result<(), CaError> {
-        self.clock()?;
-        if requests.is_empty() {
-            return Ok(());
-        }
-        let credential = self.credential()?;
-        credential.suffices_for(requests.len())?;
-        if let Credential::Tokens(tokens) = credential {
-            for (token, request) in tokens.borrow().iter().zip(requests) {
-                diagnosis::token(&self.describe(), token, request, &self.settings.fingerprint, &self.http.names())?;
-            }
-        }
-        Ok(())
-    }
-
-    fn renews_expired(&self) -> Result<bool, CaError> {
-        Ok(choose(self.provisioners()?, Purpose::RenewExpired, None).is_ok())
-    }
-
-    fn issue(&self, request: &IssueRequest) -> Result<Certificate, CaError> {
-        self.clock()?;
-        let credential = self.credential()?;
-        let doing = Doing::Issuing { request, credential };
-        self.ask(doing, credential.can_repeat(), request, || {
-            let token = credential.token(self.claims("", Use::Sign, &request.key_id, Some(request.into()), LIFE))?;
-            if let Credential::Tokens(_) = credential {
-                diagnosis::token(&self.describe(), &token, request, &self.settings.fingerprint, &self.http.names())?;
-            }
-            let body = SignRequest::new(token.as_str(), request).map_err(|error| {
-                credential::unusable(format!("the key to certify cannot be encoded: {error}"), "use another key")
-            })?;
-            Ok(api::sign(&self.http, &body))
-        })
-    }
-
-    fn renew(&self, current: &Certificate, key: &Path) -> Result<Certificate, CaError> {
-        let wanted = self.successor(current, current.key().clone())?;
-        self.clock()?;
-        let purpose = if current.valid_before() <= now() { Purpose::RenewExpired } else { Purpose::Renew };
-        let (key, provisioner) = (Self::host_key(key)?, self.renewing(purpose)?);
-        self.ask(Doing::Renewing { current, rekey: false, provisioner }, true, &wanted, || {
-            Ok(api::renew(&self.http, self.sshpop(provisioner, Use::Renew, current, &key)?.as_str()))
-        })
-    }
-
-    fn rekey(&self, current: &Certificate, key: &Path, new: &PublicKey) -> Result<Certificate, CaError> {
-        let wanted = self.successor(current, new.clone())?;
-        self.clock()?;
-        let (key, provisioner) = (Self::host_key(key)?, self.renewing(Purpose::Rekey)?);
-        self.ask(Doing::Renewing { current, rekey: true, provisioner }, true, &wanted, || {
-            Ok(api::rekey(&self.http, self.sshpop(provisioner, Use::Rekey, current, &key)?.as_str(), new))
-        })
     }
 }
 

@@ -199,7 +199,9 @@ impl From<ca::CaError> for Failure {
     fn from(error: ca::CaError) -> Self {
         // A detail of this name becomes the next step that a person is told.
         match &error {
-            ca::CaError::Unreachable { next, .. }
+            ca::CaError::NotConfigured { next }
+            | ca::CaError::Unusable { next, .. }
+            | ca::CaError::Unreachable { next, .. }
             | ca::CaError::Refused { next, .. }
             | ca::CaError::Credential { next, .. } => Self::new(error.code(), error.to_string()).about("next", next),
             ca::CaError::Wrong(wrong) => Self::new(error.code(), error.to_string()).about("next", wrong.advice()),

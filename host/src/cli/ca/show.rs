@@ -10,7 +10,7 @@ use ssh_key::{HashAlg, PublicKey};
 use warded_lib::{
     ca::{
         Kind,
-        step::{Fingerprint, StepAuthority, api, bootstrap::Root, provisioner::Provisioner},
+        step::{Fingerprint, StepAuthority, api, provisioner::Provisioner, x509::X509},
     },
     error::{Error, Exit, Result},
 };
@@ -25,7 +25,10 @@ pub(in crate::cli) struct CaObject {
     ca: String,
     /// Of its root certificate.
     fingerprint: Option<String>,
+    /// The whole subject of its root certificate.
     name: Option<String>,
+    /// Roots that it lists besides, which this machine does not trust.
+    other_roots: Vec<OtherRoot>,
     health: Option<String>,
     version: Option<String>,
     /// Seconds that the CA's clock is ahead of this machine's.
@@ -33,6 +36,14 @@ pub(in crate::cli) struct CaObject {
     host_keys: Vec<String>,
     user_keys: Vec<String>,
     provisioners: Vec<ProvisionerObject>,
+    /// Why there is no list of them.
+    provisioners_hidden: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct OtherRoot {
+    name: String,
+    fingerprint: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -44,12 +55,12 @@ struct ProvisionerObject {
     state: Option<String>,
 }
 
-impl From<&Provisioner> for ProvisionerObject {
-    fn from(provisioner: &Provisioner) -> Self {
+impl ProvisionerObject {
+    fn of(provisioner: &Provisioner, signed: &[Kind]) -> Self {
         Self {
             name: warded_lib::text::neutral(provisioner.name()),
             kind: provisioner.type_name(),
-            usable_for: provisioner.usable_for(),
+            usable_for: provisioner.usable_for(signed),
             state: provisioner.state(),
         }
     }
@@ -67,12 +78,14 @@ impl Show {
                     ca: authority.describe(),
                     fingerprint: None,
                     name: None,
+                    other_roots: Vec::new(),
                     health: None,
                     version: None,
                     clock_ahead: None,
                     host_keys: keys(Kind::Host)?,
                     user_keys: keys(Kind::User)?,
                     provisioners: Vec::new(),
+                    provisioners_hidden: None,
                 }
             }
         };
@@ -88,35 +101,46 @@ impl CaObject {
     /// Asks a step-ca for everything that anybody may read.
     pub(in crate::cli) fn of(step: &StepAuthority) -> Result<Self> {
         // First what is retried, and explained where it fails.
-        let provisioners = step.provisioners()?;
+        let shown = step.shown_provisioners()?;
         // A CA without SSH is shown, too.
         let roots = api::ssh_roots(step.http()).ok();
-        let keys = |kind| roots.as_ref().map(|roots| fingerprints(roots.of(kind))).unwrap_or_default();
+        let of = |kind| roots.as_ref().map(|roots| roots.of(kind)).unwrap_or_default();
+        let signed: Vec<Kind> = [Kind::Host, Kind::User].into_iter().filter(|kind| !of(*kind).is_empty()).collect();
         let root =
-            Root::parse(step.root()).map_err(|error| Error::failed("cannot read the pinned root").cause(error))?;
+            X509::of_der(step.root()).map_err(|error| Error::failed("cannot read the pinned root").cause(error))?;
+        let others = step.other_roots().into_iter();
         Ok(Self {
             schema: SCHEMA,
             ca: step.http().base().to_string(),
             fingerprint: Some(Fingerprint::of(step.root()).to_string()),
-            name: Some(root.name),
+            name: Some(root.subject),
+            other_roots: others
+                .map(|root| OtherRoot { fingerprint: root.fingerprint().to_string(), name: root.subject })
+                .collect(),
             health: api::health(step.http()).ok(),
             version: api::version(step.http()).ok(),
             clock_ahead: step.http().ahead().map(seconds),
-            host_keys: keys(Kind::Host),
-            user_keys: keys(Kind::User),
-            provisioners: provisioners.iter().map(ProvisionerObject::from).collect(),
+            host_keys: fingerprints(of(Kind::Host)),
+            user_keys: fingerprints(of(Kind::User)),
+            provisioners: shown.unwrap_or_default().iter().map(|one| ProvisionerObject::of(one, &signed)).collect(),
+            provisioners_hidden: step.provisioners().err().map(|error| error.to_string()),
         })
     }
 
-    /// Whether it signs SSH certificates.
-    pub(in crate::cli) fn does_ssh(&self) -> bool {
-        !self.host_keys.is_empty() || !self.user_keys.is_empty()
+    /// The kinds of certificates that it has a key for.
+    pub(in crate::cli) fn signs(&self) -> Vec<Kind> {
+        let keys = [(Kind::Host, &self.host_keys), (Kind::User, &self.user_keys)];
+        keys.into_iter().filter(|(_, keys)| !keys.is_empty()).map(|(kind, _)| kind).collect()
     }
 
     fn show(&self, output: Output) -> Result<()> {
         output.line(&self.ca)?;
         if let (Some(name), Some(fingerprint)) = (&self.name, &self.fingerprint) {
             output.line(format!("root         {name} · {fingerprint}"))?;
+            for OtherRoot { name, fingerprint } in &self.other_roots {
+                let note = output.paint(Style::Yellow, "another root of the CA's, not trusted here");
+                output.line(format!("             {name} · {fingerprint} · {note}"))?;
+            }
             let version = self.version.as_ref().map(|version| format!(" · step-ca {version}")).unwrap_or_default();
             output.line(format!("health       {}{version}", self.health.as_deref().unwrap_or("unknown")))?;
             if let Some(ahead) = self.clock_ahead {
@@ -132,6 +156,9 @@ impl CaObject {
             }
         }
         let width = self.provisioners.iter().map(|found| found.name.chars().count()).max().unwrap_or_default().min(40);
+        if let Some(why) = &self.provisioners_hidden {
+            output.line(format!("provisioners {}", output.paint(Style::Yellow, &format!("not shown: {why}"))))?;
+        }
         for ProvisionerObject { name, kind, usable_for, state } in &self.provisioners {
             let state =
                 state.as_ref().map(|state| format!(" · {}", output.paint(Style::Red, state))).unwrap_or_default();

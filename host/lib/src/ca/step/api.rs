@@ -52,6 +52,16 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether the server answered, and will not answer otherwise soon: something is hidden, or is not there.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => matches!(status, 400..=428 | 430..=499),
+            Self::NotStepCa { .. } | Self::Problem(Problem::Redirect) => true,
+            Self::Problem(_) => false,
+        }
+    }
+
     /// The HTTP status, if there was an answer.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
@@ -128,6 +138,12 @@ struct Root {
 }
 
 #[derive(Deserialize)]
+struct Listed {
+    #[serde(default)]
+    crts: Vec<String>,
+}
+
+#[derive(Deserialize)]
 struct Status {
     status: String,
 }
@@ -197,6 +213,14 @@ pub fn root(http: &Http, fingerprint: &Fingerprint) -> Result<String, Failure> {
     Ok(get::<Root>(http, &format!("/root/{fingerprint}"))?.ca)
 }
 
+/// The root certificates that the CA lists, in PEM.
+///
+/// # Errors
+/// There was no such answer.
+pub fn roots(http: &Http) -> Result<Vec<String>, Failure> {
+    Ok(get::<Listed>(http, "/roots")?.crts)
+}
+
 /// `ok`, if the CA is well.
 ///
 /// # Errors
@@ -241,8 +265,13 @@ pub fn provisioners(http: &Http) -> Result<Vec<Provisioner>, Failure> {
 /// # Errors
 /// There was no such answer.
 pub fn encrypted_key(http: &Http, kid: &str) -> Result<String, Failure> {
-    let kid: String = url::form_urlencoded::byte_serialize(kid.as_bytes()).collect();
-    Ok(get::<EncryptedKey>(http, &format!("/provisioners/{kid}/encrypted-key"))?.key)
+    Ok(get::<EncryptedKey>(http, &format!("/provisioners/{}/encrypted-key", path_segment(kid)))?.key)
+}
+
+/// A part of a path. A blank is not `+` there, as it is in a query.
+fn path_segment(text: &str) -> String {
+    let encoded: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
+    encoded.replace('+', "%20")
 }
 
 /// The CA's SSH keys, of both kinds.
@@ -346,41 +375,4 @@ fn understand<T: DeserializeOwned>(question: &str, answer: &Answer) -> Result<T,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(status: u16, body: &str) -> Answer {
-        Answer { status, body: Zeroizing::new(body.as_bytes().to_vec()), retry_after: None }
-    }
-
-    #[test]
-    fn a_no_need_not_be_json() {
-        for (status, body, text) in [
-            (401, r#"{"status":401,"message":"The request lacked necessary authorization."}"#, "The request lacked"),
-            (404, "404 page not found\n", "404 page not found"),
-            (405, "", ""),
-            (502, "<html>\n<h1>Bad gateway</h1>", "<html>"),
-            (400, "{\"message\":\"a\\u001b[2Jb\"}", "a\\u{1b}[2Jb"),
-        ] {
-            let failure = understand::<Signed>("/ssh/sign", &answer(status, body)).err().unwrap();
-            let Failure::Status { status: seen, text: said, .. } = failure else { panic!("{body}: {failure}") };
-            assert_eq!(seen, status);
-            assert!(said.starts_with(text), "{body}: {said}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_step_ca_is_said() {
-        for body in ["<html>", "", "{}", "[]", "{\"crt\":1}", "{\"crt\":\"abc"] {
-            let failure = understand::<Signed>("/ssh/sign", &answer(200, body)).err().unwrap();
-            assert!(matches!(failure, Failure::NotStepCa { .. }), "{body}: {failure}");
-        }
-    }
-
-    #[test]
-    fn a_text_without_end_is_cut() {
-        let long = "x".repeat(100_000);
-        let failure = understand::<Signed>("/", &answer(500, &long)).err().unwrap();
-        assert!(failure.to_string().len() < 500);
-    }
-}
+mod tests;

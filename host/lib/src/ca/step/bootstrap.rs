@@ -4,79 +4,13 @@ use super::{
     Fingerprint, Settings, api,
     api::Failure,
     describe,
+    diagnosis::distance,
     http::{Http, Trust},
     url::CaUrl,
+    x509::X509,
 };
-use crate::{ca::CaError, text::neutral};
-use jiff::Timestamp;
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-use x509_cert::{Certificate, der::Decode as _};
-
-/// A root certificate, and what it says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Root {
-    /// DER.
-    pub der: Vec<u8>,
-    /// PEM, as it is kept in a file.
-    pub pem: String,
-    /// Its name, neutralised.
-    pub name: String,
-    /// Its key, in words.
-    pub key: &'static str,
-    /// Until when it holds.
-    pub until: Option<Timestamp>,
-}
-
-impl Root {
-    /// Reads a certificate in PEM or DER.
-    ///
-    /// # Errors
-    /// It is none.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let not = |error: x509_cert::der::Error| format!("not an X.509 certificate: {error}");
-        let text = std::str::from_utf8(bytes).ok().filter(|text| text.contains("-----BEGIN"));
-        let der = match text {
-            // Only the first of a file, and what stands before it is no matter.
-            Some(text) => CertificateDer::from_pem_slice(text.as_bytes())
-                .map_err(|error| format!("not an X.509 certificate: {error}"))?
-                .to_vec(),
-            None => bytes.to_vec(),
-        };
-        // The fingerprint is that of these very bytes: encoded anew they might be others.
-        let certificate = Certificate::from_der(&der).map_err(not)?;
-        let pem = x509_cert::der::pem::encode_string("CERTIFICATE", x509_cert::der::pem::LineEnding::LF, &der)
-            .map_err(|error| error.to_string())?;
-        let body = &certificate.tbs_certificate;
-        let until = i64::try_from(body.validity.not_after.to_unix_duration().as_secs()).ok();
-        Ok(Self {
-            name: neutral(&common_name(&body.subject.to_string())),
-            key: key(&body.subject_public_key_info.algorithm.oid.to_string()),
-            until: until.and_then(|seconds| Timestamp::from_second(seconds).ok()),
-            pem,
-            der,
-        })
-    }
-
-    /// Its fingerprint.
-    #[must_use]
-    pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.der)
-    }
-}
-
-/// `Example Root CA` of `CN=Example Root CA,O=Example`; all of it where there is no CN.
-fn common_name(subject: &str) -> String {
-    subject.split(',').find_map(|part| part.trim().strip_prefix("CN=")).unwrap_or(subject).to_owned()
-}
-
-fn key(oid: &str) -> &'static str {
-    match oid {
-        "1.2.840.10045.2.1" => "ECDSA",
-        "1.2.840.113549.1.1.1" => "RSA",
-        "1.3.101.112" => "Ed25519",
-        _ => "another kind of key",
-    }
-}
+use crate::ca::{CaError, now};
+use std::time::Duration;
 
 /// Why a root was not fetched.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -90,40 +24,55 @@ pub enum NotFetched {
     /// It gave something that is none.
     #[error("it returned {0}")]
     Unreadable(String),
+    /// It gave the right one, which does not hold now.
+    #[error("its root certificate {subject} {fault}{clock}")]
+    OutOfTime {
+        /// Whose.
+        subject: String,
+        /// When it held, or will hold.
+        fault: String,
+        /// How far this machine's clock and the CA's are apart, where that is more than a minute.
+        clock: String,
+    },
 }
 
 /// Fetches a root by its fingerprint. Nothing is trusted yet, so the bytes that come are held against all of it.
 ///
 /// # Errors
-/// There is no such root at that address.
-pub fn fetch(url: &CaUrl, fingerprint: &Fingerprint, proxy: Option<&str>) -> Result<Root, NotFetched> {
+/// There is no such root at that address, or it has expired.
+pub fn fetch(url: &CaUrl, fingerprint: &Fingerprint, proxy: Option<&str>) -> Result<X509, NotFetched> {
     let http = Http::new(url, Trust::Anybody, proxy).map_err(Failure::from)?;
-    let root = Root::parse(api::root(&http, fingerprint)?.as_bytes()).map_err(NotFetched::Unreadable)?;
-    let found = root.fingerprint();
-    if found == *fingerprint { Ok(root) } else { Err(NotFetched::Other(found)) }
+    let roots = X509::parse_all(api::root(&http, fingerprint)?.as_bytes()).map_err(NotFetched::Unreadable)?;
+    let other = roots.first().map(X509::fingerprint);
+    let Some(root) = roots.into_iter().find(|root| root.fingerprint() == *fingerprint) else {
+        return Err(other.map_or_else(|| NotFetched::Unreadable("no certificate".to_owned()), NotFetched::Other));
+    };
+    if let Some(fault) = root.out_of_time(now()) {
+        let apart = http.ahead().map(i64::unsigned_abs).map(Duration::from_millis);
+        let apart = apart.filter(|apart| *apart > Duration::from_mins(1)).map(distance);
+        let clock = apart.map(|apart| format!("; this machine's clock and the CA's are {apart} apart"));
+        return Err(NotFetched::OutOfTime { subject: root.subject, fault, clock: clock.unwrap_or_default() });
+    }
+    Ok(root)
 }
 
-/// The pinned root, in DER.
+/// The pinned root, in DER: the one of the file with the configured fingerprint. `step ca roots` writes several into
+/// one while a root is replaced.
 ///
 /// # Errors
-/// It is not there, or not the one whose fingerprint is configured.
+/// It is not there.
 pub(super) fn pinned(settings: &Settings) -> Result<Vec<u8>, CaError> {
-    let unusable = |cause: String| CaError::Refused {
-        ca: format!("{} cannot be trusted: this machine", describe(settings)),
-        cause,
+    let file = settings.root.as_path();
+    let unusable = |cause: String| CaError::Unusable {
+        ca: describe(settings),
+        cause: format!("{}: {cause}", file.display()),
         next: format!("warded bootstrap --ca-url {} --fingerprint {}", settings.url, settings.fingerprint),
     };
-    let file = settings.root.as_path();
-    let bytes =
-        std::fs::read(file).map_err(|error| unusable(format!("cannot read the root {}: {error}", file.display())))?;
-    let root = Root::parse(&bytes).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
-    if root.fingerprint() != settings.fingerprint {
-        return Err(unusable(format!(
-            "{} has the fingerprint {}, and {} is configured",
-            file.display(),
-            root.fingerprint(),
-            settings.fingerprint
-        )));
-    }
-    Ok(root.der)
+    let bytes = std::fs::read(file).map_err(|error| unusable(format!("the root cannot be read: {error}")))?;
+    let roots = X509::parse_all(&bytes).map_err(unusable)?;
+    let found: Vec<String> = roots.iter().map(|root| root.fingerprint().to_string()).collect();
+    let pinned = roots.into_iter().find(|root| root.fingerprint() == settings.fingerprint);
+    pinned.map(|root| root.der).ok_or_else(|| {
+        unusable(format!("it has the fingerprint {}, and {} is configured", found.join(", "), settings.fingerprint))
+    })
 }

@@ -9,14 +9,14 @@ use super::{
     diagnosis::refusal::sshpop,
     jwe, jwk,
     jwk::ProvisionerKey,
-    provisioner::{NotChosen, Provisioner, Purpose, choose},
+    provisioner::{self, NotChosen, Provisioner, Purpose, choose},
     settings::{AskPassword, Identification, Settings},
     token::{self, Claims, Proof, Token},
 };
 use crate::{
     ca::CaError,
     machine::keys::{KeyError, signing::SigningKey},
-    text::count,
+    text::{count, neutral},
 };
 use std::{cell::RefCell, collections::VecDeque, path::Path};
 
@@ -54,6 +54,8 @@ pub(super) fn unusable(cause: impl Into<String>, next: impl Into<String>) -> CaE
 pub struct Provisioners<'a> {
     /// The CA's list; asked for only where it is needed.
     pub list: &'a dyn Fn() -> Result<&'a [Provisioner], CaError>,
+    /// The same; none where the CA answers and does not show it.
+    pub shown: &'a dyn Fn() -> Result<Option<&'a [Provisioner]>, CaError>,
     /// The key of one of them as the CA keeps it; none where it does not.
     pub encrypted_key: &'a dyn Fn(&str) -> Result<Option<String>, CaError>,
     /// Which CA.
@@ -84,30 +86,30 @@ impl Credential {
                 let key = SigningKey::read(&key).map_err(|error| {
                     unusable(error.to_string(), "name the private key of the X.509 certificate, without a passphrase")
                 })?;
-                let provisioner = chosen(provisioners, Purpose::IssueWithX5c, named)?.name().to_owned();
+                let provisioner = Chosen::of(provisioners, Purpose::IssueWithX5c, named)?.name().to_owned();
                 Ok(Self::X5c { key, chain, provisioner })
             }
             Source::KeyFile(file) => {
-                let provisioner = chosen(provisioners, Purpose::IssueWithKey, named)?;
+                let chosen = Chosen::of(provisioners, Purpose::IssueWithKey, named)?;
                 let contents = source::read_private(&file)?;
-                let key = key_of_file(&file, &contents, provisioner, identification.ask_password)?;
-                if let (Some(theirs), Some(ours)) = (provisioner.kid(), &key.kid)
+                let key = key_of_file(&file, &contents, chosen.name(), identification.ask_password)?;
+                if let (Some(theirs), Some(ours)) = (chosen.kid(), &key.kid)
                     && theirs != ours
                 {
                     return Err(unusable(
-                        format!("{} is not the key of the provisioner {provisioner}", file.display()),
+                        format!("{} is not the key of the provisioner {}", file.display(), chosen.shown()),
                         "name the right key, or another provisioner with --provisioner NAME",
                     ));
                 }
-                Self::with_key(provisioner, key)
+                Self::with_key(&chosen, key)
             }
             Source::PasswordFile(file) => {
-                let provisioner = chosen(provisioners, Purpose::IssueWithKey, named)?;
+                let provisioner = listed(provisioners, Purpose::IssueWithKey, named)?;
                 let encrypted = Self::encrypted(provisioner, provisioners)?;
                 Self::unlock(provisioner, &encrypted, &source::password_file(&file)?)
             }
             Source::Password => {
-                let provisioner = chosen(provisioners, Purpose::IssueWithKey, named)?;
+                let provisioner = listed(provisioners, Purpose::IssueWithKey, named)?;
                 let encrypted = Self::encrypted(provisioner, provisioners)?;
                 Self::unlock(
                     provisioner,
@@ -132,26 +134,38 @@ impl Credential {
     }
 
     fn unlock(provisioner: &Provisioner, encrypted: &str, password: &[u8]) -> Result<Self, CaError> {
-        let json = jwe::decrypt(encrypted, password).map_err(|error| {
-            let next = match error {
-                jwe::JweError::Password => "give the right one",
-                jwe::JweError::Damaged(_) | jwe::JweError::Unsupported(_) | jwe::JweError::Rounds(_) => {
-                    "look at the provisioner's encryptedKey in the CA's ca.json"
+        let failed = |why: &dyn std::fmt::Display, next: &str| {
+            unusable(format!("the provisioner {provisioner} is not unlocked: {why}"), next)
+        };
+        let json = jwe::decrypt(encrypted, password).map_err(|error| match &error {
+            jwe::JweError::Password => match source::oddity(password) {
+                Some(oddity) => {
+                    failed(&format!("{error}: {oddity}"), "write the password in UTF-8, and nothing before it")
                 }
-            };
-            unusable(format!("the provisioner {provisioner} is not unlocked: {error}"), next)
+                None => failed(&error, "give the right one"),
+            },
+            jwe::JweError::Unsupported(_) => failed(
+                &error,
+                "give the key itself, which `step crypto jwe decrypt` prints: --provisioner-key-file FILE",
+            ),
+            jwe::JweError::Damaged(_) | jwe::JweError::Rounds(_) => {
+                failed(&error, "look at the provisioner's encryptedKey in the CA's ca.json")
+            }
         })?;
         let key = jwk::parse(&json).map_err(|error| {
             unusable(format!("the key of the provisioner {provisioner}: {error}"), "look at it in the CA's ca.json")
         })?;
-        Self::with_key(provisioner, key)
+        Self::with_key(&Chosen::Listed(provisioner), key)
     }
 
-    fn with_key(provisioner: &Provisioner, ProvisionerKey { key, kid }: ProvisionerKey) -> Result<Self, CaError> {
-        let kid = provisioner.kid().map(str::to_owned).or(kid).ok_or_else(|| {
-            unusable(format!("the key of the provisioner {provisioner} has no ID"), "look at it in the CA's ca.json")
+    fn with_key(chosen: &Chosen<'_>, ProvisionerKey { key, kid }: ProvisionerKey) -> Result<Self, CaError> {
+        let kid = chosen.kid().map(str::to_owned).or(kid).ok_or_else(|| {
+            unusable(
+                format!("the key of the provisioner {} has no ID (kid)", chosen.shown()),
+                "give it as a JSON Web Key with its \"kid\"; in ca.json it stands beside the public key",
+            )
         })?;
-        Ok(Self::Key { key, kid, provisioner: provisioner.name().to_owned() })
+        Ok(Self::Key { key, kid, provisioner: chosen.name().to_owned() })
     }
 
     /// Whether another token can be had after one was refused.
@@ -207,24 +221,85 @@ impl Credential {
     }
 }
 
-fn chosen<'a>(
+/// The provisioner to ask.
+enum Chosen<'a> {
+    /// One of the CA's list.
+    Listed(&'a Provisioner),
+    /// The one that the operator named, where the CA does not show its list.
+    Named(String),
+}
+
+impl<'a> Chosen<'a> {
+    fn of(provisioners: &Provisioners<'a>, purpose: Purpose, named: Option<&str>) -> Result<Self, CaError> {
+        if let (None, Some(named)) = ((provisioners.shown)()?, named) {
+            return Ok(Self::Named(named.to_owned()));
+        }
+        listed(provisioners, purpose, named).map(Self::Listed)
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Listed(provisioner) => provisioner.name(),
+            Self::Named(name) => name,
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Listed(provisioner) => provisioner.to_string(),
+            Self::Named(name) => neutral(name),
+        }
+    }
+
+    fn kid(&self) -> Option<&str> {
+        match self {
+            Self::Listed(provisioner) => provisioner.kid(),
+            Self::Named(_) => None,
+        }
+    }
+}
+
+fn listed<'a>(
     provisioners: &Provisioners<'a>,
     purpose: Purpose,
     named: Option<&str>,
 ) -> Result<&'a Provisioner, CaError> {
+    if (provisioners.shown)()?.is_none() {
+        // Why it is not shown.
+        (provisioners.list)().map_err(|error| match error {
+            CaError::Refused { ca, cause, .. } | CaError::Unreachable { ca, cause, .. } => CaError::Refused {
+                ca,
+                cause,
+                next: "without that list, give the provisioner's name and key: \
+                       --provisioner NAME --provisioner-key-file FILE"
+                    .to_owned(),
+            },
+            other @ (CaError::NotConfigured { .. }
+            | CaError::Unusable { .. }
+            | CaError::Credential { .. }
+            | CaError::Wrong(_)) => other,
+        })?;
+    }
     choose((provisioners.list)()?, purpose, named).map_err(|why| not_chosen(&provisioners.ca, &why, purpose))
 }
 
-/// What to do where no provisioner could be chosen.
+/// Why no provisioner could be chosen, and what to do.
 pub(super) fn not_chosen(ca: &str, why: &NotChosen, purpose: Purpose) -> CaError {
+    CaError::Refused { ca: ca.to_owned(), cause: why.cause(purpose), next: remedy(why, purpose) }
+}
+
+/// What to do where no provisioner could be chosen.
+pub(super) fn remedy(why: &NotChosen, purpose: Purpose) -> String {
     let renewal = matches!(purpose, Purpose::Renew | Purpose::RenewExpired | Purpose::Rekey);
     let claims = if purpose == Purpose::RenewExpired { r#", "allowRenewalAfterExpiry": true"# } else { "" };
-    let next = match why {
-        NotChosen::Several(names) => {
-            let first = names.first().and_then(|name| name.rsplit_once(" (")).map_or("NAME", |(name, _)| name);
+    match why {
+        NotChosen::Several(found) => {
+            let first = found.first().map_or("NAME", |found| found.name.as_str());
             format!("name one: --provisioner {first:?}")
         }
-        NotChosen::Unknown(_, names) if !names.is_empty() => format!("name one of these: {}", names.join(", ")),
+        NotChosen::Unknown(_, found) if !found.is_empty() => {
+            format!("name one of these: {}", provisioner::list(found))
+        }
         NotChosen::None(there) if renewal && there.is_empty() => sshpop("sshpop", claims),
         NotChosen::None(_) | NotChosen::Unfit(..) if renewal => {
             "change that provisioner's claims in the CA's ca.json, and restart it".to_owned()
@@ -233,20 +308,20 @@ pub(super) fn not_chosen(ca: &str, why: &NotChosen, purpose: Purpose) -> CaError
             "warded ca show lists the provisioners; on the CA, the claim \"enableSSHCA\": true makes one serve for SSH"
                 .to_owned()
         }
-    };
-    CaError::Refused { ca: ca.to_owned(), cause: why.cause(purpose), next }
+    }
 }
 
 /// The key in a file: JSON, JSON that is encrypted with a password, or PEM.
 fn key_of_file(
     file: &Path,
     contents: &[u8],
-    provisioner: &Provisioner,
+    provisioner: &str,
     ask: Option<AskPassword>,
 ) -> Result<ProvisionerKey, CaError> {
     let wrong = |why: String| unusable(format!("{}: {why}", file.display()), "name the provisioner's private key");
-    let text = std::str::from_utf8(contents).map_err(|_| wrong("it is not text".to_owned()))?.trim();
-    if text.starts_with("-----BEGIN") {
+    let contents = source::without_mark(contents);
+    let text = std::str::from_utf8(contents).map_err(|_| wrong("it is not text in UTF-8".to_owned()))?.trim();
+    if text.contains("-----BEGIN") {
         let key = SigningKey::parse(contents).map_err(|error| wrong(error.to_string()))?;
         return Ok(ProvisionerKey { key, kid: None });
     }
@@ -255,7 +330,7 @@ fn key_of_file(
         None if text.starts_with('{') => return jwk::parse(contents).map_err(|error| wrong(error.to_string())),
         None => text.to_owned(),
     };
-    let password = source::password(provisioner.name(), ask)?;
+    let password = source::password(provisioner, ask)?;
     let json = jwe::decrypt(&compact, &password).map_err(|error| wrong(error.to_string()))?;
     jwk::parse(&json).map_err(|error| wrong(error.to_string()))
 }

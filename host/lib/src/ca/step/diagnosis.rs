@@ -12,10 +12,13 @@ use super::{
     provisioner::Provisioner,
     settings::Settings,
     token::Token,
+    x509::X509,
 };
 use crate::ca::{CaError, Certificate, IssueRequest, now};
 use std::time::Duration;
 
+/// More names of a server are not shown.
+const MOST_NAMES: usize = 20;
 /// step-ca allows for a minute.
 const CLOCK: i64 = 60_000;
 
@@ -71,7 +74,7 @@ pub struct Finding {
     pub cause: String,
     /// What to do.
     pub next: String,
-    /// Whether it is that, or only the likeliest of what is left.
+    /// Whether the cause was found; else asking once more may help.
     pub certain: bool,
 }
 
@@ -80,7 +83,7 @@ impl Finding {
         Self { cause: cause.into(), next: next.into(), certain: true }
     }
 
-    pub(super) fn likely(cause: impl Into<String>, next: impl Into<String>) -> Self {
+    pub(super) fn unknown(cause: impl Into<String>, next: impl Into<String>) -> Self {
         Self { cause: cause.into(), next: next.into(), certain: false }
     }
 }
@@ -147,7 +150,8 @@ pub fn distance(time: Duration) -> String {
     }
 }
 
-/// Refuses a token that the CA would refuse, before it is used up.
+/// Refuses a token that the CA would refuse, before it is used up. `names`: those that the CA goes by, where they are
+/// known.
 ///
 /// # Errors
 /// It will not get what is asked for.
@@ -156,7 +160,7 @@ pub fn token(
     token: &Token,
     request: &IssueRequest,
     root: &Fingerprint,
-    names: &[String],
+    names: Option<&[String]>,
 ) -> Result<(), CaError> {
     let refused = |cause: String| {
         let names: Vec<&str> = request.principals.iter().map(crate::ca::Principal::as_str).collect();
@@ -175,6 +179,38 @@ fn busy(status: u16, text: &str, retry_after: Option<Duration>) -> String {
     format!("it answered with HTTP {status}{says}{asks}")
 }
 
+/// Which certificate of a chain (the server's own first) does not hold: by the CA's clock, and else because this
+/// machine's is wrong. `ahead`: milliseconds that the CA's clock is ahead, where it says what time it has.
+fn out_of_time(chain: &[X509], ahead: Option<i64>, now: u64, problem: &Problem) -> (String, String) {
+    let off_by = ahead.filter(|ahead| ahead.abs() > CLOCK);
+    let time = now.saturating_add_signed(ahead.unwrap_or_default() / 1000);
+    let by_ca = chain.iter().enumerate().find_map(|(at, shown)| Some((at, shown, shown.out_of_time(time)?)));
+    match (by_ca, off_by) {
+        (None, Some(ahead)) => (off(ahead), SET_CLOCK.to_owned()),
+        (None, None) => (problem.to_string(), "compare this machine's clock with the CA's".to_owned()),
+        (Some((at, shown, fault)), _) => {
+            let what = if at == 0 { "TLS" } else { "intermediate" };
+            let clocks = match ahead {
+                Some(_) => "",
+                None => " by this machine's clock; the CA does not say what time it has",
+            };
+            let next = if at == 0 {
+                "restart the CA: it makes itself a new one; where a proxy shows it, renew it there"
+            } else {
+                "on the CA, make a new intermediate certificate, and restart it"
+            };
+            (format!("its {what} certificate {} {fault}{clocks}", shown.subject), next.to_owned())
+        }
+    }
+}
+
+/// Some names of a server, for a message.
+pub(super) fn name_some(names: &[String]) -> String {
+    let shown: Vec<&str> = names.iter().take(MOST_NAMES).map(String::as_str).collect();
+    let more = names.len().saturating_sub(shown.len());
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+}
+
 /// What the connection failed at. Where that was the server's certificate, the server is asked once more without
 /// looking at it: what it says then is only used for the message.
 fn of_connection(problem: &Problem, known: &Known<'_>) -> (String, String) {
@@ -185,11 +221,10 @@ fn of_connection(problem: &Problem, known: &Known<'_>) -> (String, String) {
     };
     match problem {
         Problem::OtherTime => {
-            let off = unverified().and_then(|http| http.ahead()).filter(|ahead| ahead.abs() > CLOCK).map(off);
-            (off.unwrap_or_else(|| problem.to_string()), SET_CLOCK.to_owned())
+            out_of_time(&known.http.chain(), unverified().and_then(|http| http.ahead()), now(), problem)
         }
         Problem::OtherName => {
-            let names = unverified().map(|http| http.names().join(", ")).filter(|names| !names.is_empty());
+            let names = Some(name_some(&known.http.names())).filter(|names| !names.is_empty());
             let (host, is) = (known.settings.url.host(), names.map(|names| format!("; it is for {names}")));
             (
                 format!("its TLS certificate is not for {host}{}", is.unwrap_or_default()),
@@ -208,6 +243,13 @@ fn of_connection(problem: &Problem, known: &Known<'_>) -> (String, String) {
         Problem::TimedOut | Problem::Broken(_) => {
             (problem.to_string(), "look at the CA's log; try again later".to_owned())
         }
+        Problem::Unsupported(_) => (
+            problem.to_string(),
+            "let the CA's root and intermediate have RSA, Ed25519, or ECDSA keys on P-256, P-384 or P-521, and SHA-256 \
+             or better"
+                .to_owned(),
+        ),
+        Problem::Invalid(_) => (problem.to_string(), "look at the certificates that the CA shows".to_owned()),
         Problem::Tls(_) | Problem::Redirect | Problem::TooLong(_) => {
             (problem.to_string(), "make sure that the address and the port are the CA's".to_owned())
         }
@@ -233,6 +275,47 @@ mod tests {
         ] {
             let error = clock("the CA", ahead).map(|error| error.to_string());
             assert_eq!(error, expected.map(|cause| format!("the CA refused: {cause}")), "{ahead:?}");
+        }
+    }
+
+    /// The CA's clock says whether a certificate has expired, or this machine's clock is wrong.
+    #[test]
+    fn what_does_not_hold_is_the_certificate_or_the_clock() {
+        let now = 1_700_000_000;
+        let shown = |subject: &str, from: u64, until: u64| X509 {
+            der: Vec::new(),
+            pem: String::new(),
+            subject: format!("CN={subject}"),
+            key: "ECDSA",
+            from,
+            until,
+            names: Vec::new(),
+        };
+        let good = |subject| shown(subject, now - 1000, now + 1000);
+        let over = |subject| shown(subject, 0, now - 500);
+        for (chain, ahead, cause, next) in [
+            (
+                vec![good("Leaf"), over("Middle")],
+                Some(0),
+                "its intermediate certificate CN=Middle expired on 2023-11-14",
+                "intermediate",
+            ),
+            (vec![over("Leaf"), good("Middle")], Some(100), "its TLS certificate CN=Leaf expired on", "restart the CA"),
+            // By the CA's own clock it holds.
+            (vec![good("Leaf"), over("Middle")], Some(-600_000), "10 min 0 s ahead of the CA's", "timedatectl"),
+            // Both are wrong: a right clock here would not help.
+            (vec![over("Leaf")], Some(3_600_000), "expired on", "restart"),
+            (
+                vec![shown("Leaf", now + 50_000, now + 90_000)],
+                Some(60_000_000),
+                "16 h 40 min behind the CA's",
+                "timedatectl",
+            ),
+            (vec![over("Leaf")], None, "by this machine's clock; the CA does not say", "restart"),
+            (vec![], Some(0), "does not hold at this machine's time", "compare"),
+        ] {
+            let (said, then) = out_of_time(&chain, ahead, now, &Problem::OtherTime);
+            assert!(said.contains(cause) && then.contains(next), "{cause}: {said}; {then}");
         }
     }
 }

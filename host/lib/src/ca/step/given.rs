@@ -5,6 +5,7 @@ use super::{fingerprint::Fingerprint, token::Token, url::CaUrl};
 use crate::{ca::IssueRequest, text::neutral};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
+use std::net::IpAddr;
 use url::Url;
 
 /// step-ca allows for clocks that differ by a minute.
@@ -82,9 +83,15 @@ impl Given {
     }
 
     /// What keeps it from getting a certificate as asked for; none if nothing that can be seen does.
-    /// `names`: those of the CA's TLS certificate, where they are known.
+    /// `names`: those that the CA goes by, where they are known.
     #[must_use]
-    pub fn problem(&self, request: &IssueRequest, root: &Fingerprint, names: &[String], now: u64) -> Option<String> {
+    pub fn problem(
+        &self,
+        request: &IssueRequest,
+        root: &Fingerprint,
+        names: Option<&[String]>,
+        now: u64,
+    ) -> Option<String> {
         if let Some(exp) = self.exp.filter(|exp| exp.saturating_add(LEEWAY) < now) {
             return Some(format!("it expired {} ago", minutes(now - exp)));
         }
@@ -103,8 +110,12 @@ impl Given {
         }
         let hosts: Vec<String> =
             audiences.iter().filter_map(|audience| Some(audience.parse::<CaUrl>().ok()?.host().to_owned())).collect();
-        if !names.is_empty() && !hosts.is_empty() && !hosts.iter().any(|host| names.contains(host)) {
-            return Some(format!("its audience is {}, and the CA is called {}", hosts.join(", "), names.join(", ")));
+        if let Some(names) = names
+            && !hosts.is_empty()
+            && !hosts.iter().any(|host| names.iter().any(|name| is_same_host(name, host)))
+        {
+            let (hosts, names) = (hosts.join(", "), super::diagnosis::name_some(names));
+            return Some(format!("its audience is {hosts}, and the CA is called {names}, letter by letter"));
         }
         // A single sign-on's token says nothing of certificates.
         let Some(ssh) = self.step.as_ref().and_then(|step| step.ssh.as_ref()) else {
@@ -135,6 +146,12 @@ impl Given {
             Audience::Several(audiences) => audiences.clone(),
         }
     }
+}
+
+/// step-ca compares names letter by letter, and addresses in one form.
+fn is_same_host(name: &str, host: &str) -> bool {
+    let address = |text: &str| text.parse::<IpAddr>();
+    name == host || matches!((address(name), address(host)), (Ok(one), Ok(other)) if one == other)
 }
 
 fn minutes(seconds: u64) -> String {
@@ -196,12 +213,24 @@ mod tests {
             (names_of(&["web1", "web2", "bad\u{1b}"]), 1000, Some("also for bad\\u{1b}")),
         ] {
             let given = Given::read(&token(&claims)).unwrap();
-            let problem = given.problem(&request, &root, &names, now);
+            let problem = given.problem(&request, &root, Some(&names), now);
             match (&problem, expected) {
                 (None, None) => {}
                 (Some(problem), Some(expected)) => assert!(problem.contains(expected), "{claims}: {problem}"),
                 _ => panic!("{claims} at {now}: {problem:?}, expected {expected:?}"),
             }
+        }
+        // Letters count, and what the CA goes by may be long, or not known at all.
+        let many: Vec<String> = (0..40).map(|number| format!("n{number}.lab.test")).collect();
+        let of = |host: &str| Given::read(&token(&with("aud", json!(format!("https://{host}/1.0/ssh/sign"))))).unwrap();
+        for (host, names, fits) in [
+            ("n39.lab.test:9000", Some(&many[..]), true),
+            ("N39.lab.test:9000", Some(&many[..]), false),
+            ("CA.Lab.Test", Some(&["CA.Lab.Test".to_owned()][..]), true),
+            ("[::1]:9000", Some(&["0:0::1".to_owned()][..]), true),
+            ("ca.lab.test", None, true),
+        ] {
+            assert_eq!(of(host).problem(&request, &root, names, 1000).is_none(), fits, "{host}");
         }
         let (url, sha) = Given::read(&token(&good)).unwrap().bootstrap().unwrap();
         assert_eq!((url.to_string().as_str(), sha), ("https://ca.example.org:9000", root));

@@ -7,14 +7,13 @@ mod tls;
 
 pub use problem::Problem;
 
-use super::url::CaUrl;
+use super::{url::CaUrl, x509::X509};
 use bytes::Bytes;
 use jiff::{Timestamp, fmt::rfc2822};
 use reqwest::{
     Client, Method, Proxy, Response,
     header::{ACCEPT, CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER},
     redirect, retry,
-    tls::TlsInfo,
 };
 use std::{cell::Cell, time::Duration};
 use tokio::runtime::{Builder, Runtime};
@@ -62,7 +61,7 @@ pub struct Http {
     /// How far the CA's clock was ahead of ours when it last answered, in milliseconds.
     ahead: Cell<Option<i64>>,
     exchanges: Cell<u32>,
-    names: std::cell::RefCell<Vec<String>>,
+    shown: tls::Shown,
 }
 
 impl Http {
@@ -73,9 +72,9 @@ impl Http {
     pub fn new(base: &CaUrl, trust: Trust<'_>, proxy: Option<&str>) -> Result<Self, Problem> {
         let local = |error: String| Problem::Local(error);
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| local(error.to_string()))?;
+        let shown = tls::Shown::default();
         let mut builder = Client::builder()
-            .tls_backend_preconfigured(tls::configuration(trust)?)
-            .tls_info(true)
+            .tls_backend_preconfigured(tls::configuration(trust, &shown)?)
             .https_only(true)
             .redirect(redirect::Policy::none())
             // A request that was sent may have been carried out: whether to repeat it is decided above.
@@ -96,14 +95,7 @@ impl Http {
         }
         let client = builder.build().map_err(|error| local(problem::innermost(&error)))?;
         let (ahead, exchanges) = (Cell::new(None), Cell::new(0));
-        Ok(Self {
-            runtime: Some(runtime),
-            client,
-            base: base.clone(),
-            ahead,
-            exchanges,
-            names: std::cell::RefCell::default(),
-        })
+        Ok(Self { runtime: Some(runtime), client, base: base.clone(), ahead, exchanges, shown })
     }
 
     /// Which CA.
@@ -125,10 +117,25 @@ impl Http {
         self.exchanges.get()
     }
 
+    /// The certificates that the server showed last, its own first; none where one of them cannot be read.
+    #[must_use]
+    pub fn chain(&self) -> Vec<X509> {
+        self.shown.chain().iter().map(|der| X509::of_der(der)).collect::<Result<_, _>>().unwrap_or_default()
+    }
+
     /// The names in the certificate that the server showed last.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        self.names.borrow().clone()
+        self.chain().into_iter().next().map(|leaf| leaf.names).unwrap_or_default()
+    }
+
+    /// The names that the CA goes by ("dnsNames" of its ca.json): those of the TLS certificate that step-ca makes for
+    /// itself. None where the server showed another one, of a proxy say: its names need not be the CA's.
+    #[must_use]
+    pub fn names_of_step_ca(&self) -> Option<Vec<String>> {
+        let leaf = self.chain().into_iter().next()?;
+        // `authority/tls.go`, GetTLSCertificate.
+        (leaf.subject == "CN=Step Online CA").then_some(leaf.names)
     }
 
     /// Reads something. `path` begins with a slash.
@@ -169,18 +176,13 @@ impl Http {
         })
     }
 
-    /// Remembers the server's clock and names.
+    /// Remembers the server's clock.
     fn note(&self, response: &Response, begun: Timestamp) {
         if let Some(theirs) = header(response, DATE.as_str()).and_then(|text| rfc2822::parse(text).ok()) {
             let ended = Timestamp::now().as_millisecond();
             let ours = begun.as_millisecond().midpoint(ended);
             // A header of whole seconds is half a second late on the average.
             self.ahead.set(Some(theirs.timestamp().as_millisecond() + 500 - ours));
-        }
-        if let Some(info) = response.extensions().get::<TlsInfo>()
-            && let Some(certificate) = info.peer_certificate()
-        {
-            self.names.replace(tls::names(certificate));
         }
     }
 }

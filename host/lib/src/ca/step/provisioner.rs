@@ -1,6 +1,6 @@
 //! The provisioners of a CA, and which of them serves for what.
 
-use crate::text::neutral;
+use crate::{ca::Kind, text::neutral};
 use serde::Deserialize;
 use std::fmt;
 
@@ -48,6 +48,10 @@ pub enum Type {
     X5c,
     /// A single sign-on.
     Oidc,
+    /// A service account of Kubernetes.
+    K8sSa,
+    /// A machine's place in a cloud or a network: AWS, GCP, Azure, Nebula.
+    Instance,
     /// The host's own key and certificate: renewals.
     SshPop,
     /// Anything else.
@@ -125,6 +129,8 @@ impl Provisioner {
             "x5c" => Type::X5c,
             "oidc" => Type::Oidc,
             "sshpop" => Type::SshPop,
+            "k8ssa" => Type::K8sSa,
+            "aws" | "gcp" | "azure" | "nebula" => Type::Instance,
             _ => Type::Other,
         }
     }
@@ -169,31 +175,50 @@ impl Provisioner {
         }
     }
 
-    /// What it can be used for in SSH, in words.
+    /// Its name and its type.
     #[must_use]
-    pub fn usable_for(&self) -> &'static str {
+    pub fn label(&self) -> Label {
+        Label { name: neutral(&self.name), kind: self.type_name() }
+    }
+
+    /// Whether it certifies keys of a kind, as far as its type and its claims tell.
+    #[must_use]
+    pub fn certifies(&self, kind: Kind) -> bool {
+        if self.claims.unwrap_or_default().enable_ssh_ca == Some(false) {
+            return false;
+        }
+        match (self.of_type(), kind) {
+            (Type::Jwk | Type::X5c | Type::K8sSa, _) | (Type::Oidc, Kind::User) | (Type::Instance, Kind::Host) => true,
+            // Administrators of a single sign-on may ask for any certificate: that is not what it is for.
+            (Type::Oidc, Kind::Host) | (Type::Instance, Kind::User) | (Type::SshPop | Type::Other, _) => false,
+        }
+    }
+
+    /// What it can be used for in SSH, in words, with a CA that has keys for these kinds.
+    #[must_use]
+    pub fn usable_for(&self, signed: &[Kind]) -> &'static str {
         let claims = self.claims.unwrap_or_default();
-        match self.of_type() {
-            Type::SshPop => match (claims.disable_renewal, claims.allow_renewal_after_expiry) {
+        let certifies = |kind| signed.contains(&kind) && self.certifies(kind);
+        if self.of_type() == Type::SshPop {
+            return match (claims.disable_renewal, claims.allow_renewal_after_expiry) {
+                _ if !signed.contains(&Kind::Host) => "not for SSH",
                 (Some(true), _) => "new keys of hosts; renewals are disabled",
                 (_, Some(true)) => "renewals of hosts, after expiry too",
                 _ => "renewals of hosts",
-            },
-            _ if claims.enable_ssh_ca == Some(false) => "not for SSH",
-            Type::Jwk | Type::X5c => "hosts and people",
-            Type::Oidc => "people",
-            Type::Other => match self.kind.to_ascii_lowercase().as_str() {
-                "k8ssa" => "hosts and people",
-                "aws" | "gcp" | "azure" | "nebula" => "hosts",
-                _ => "not for SSH",
-            },
+            };
+        }
+        match (certifies(Kind::Host), certifies(Kind::User)) {
+            (true, true) => "hosts and people",
+            (true, false) => "hosts",
+            (false, true) => "people",
+            (false, false) => "not for SSH",
         }
     }
 }
 
 impl fmt::Display for Provisioner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", neutral(&self.name), self.type_name())
+        self.label().fmt(f)
     }
 }
 
@@ -209,17 +234,37 @@ impl fmt::Display for Unfit {
     }
 }
 
+/// A provisioner in a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Its name, neutralised.
+    pub name: String,
+    /// Its type, neutralised.
+    pub kind: String,
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.kind)
+    }
+}
+
+/// Their names and types.
+pub(super) fn list(labels: &[Label]) -> String {
+    labels.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// Why no provisioner was chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotChosen {
     /// There is none of that name; these would serve.
-    Unknown(String, Vec<String>),
+    Unknown(String, Vec<Label>),
     /// The named one does not serve.
-    Unfit(String, Unfit),
+    Unfit(Label, Unfit),
     /// None of the right type serves; those of the right type, with the reason.
-    None(Vec<(String, Unfit)>),
+    None(Vec<(Label, Unfit)>),
     /// More than one would serve.
-    Several(Vec<String>),
+    Several(Vec<Label>),
 }
 
 /// Chooses: the named one, or the only one that serves. Of several that renew the first is as good as any, for
@@ -234,15 +279,13 @@ pub fn choose<'a>(
 ) -> Result<&'a Provisioner, NotChosen> {
     let fit: Vec<&Provisioner> =
         provisioners.iter().filter(|provisioner| provisioner.unfit(purpose).is_none()).collect();
-    let names = |found: &[&Provisioner]| found.iter().map(ToString::to_string).collect();
+    let labels = |found: &[&Provisioner]| found.iter().map(|found| found.label()).collect();
     if let Some(named) = named {
         let same_name: Vec<&Provisioner> = provisioners.iter().filter(|found| found.name == named).collect();
         return match (same_name.iter().find(|found| found.unfit(purpose).is_none()), same_name.first()) {
             (Some(found), _) => Ok(found),
-            (None, Some(found)) => {
-                Err(NotChosen::Unfit(found.to_string(), found.unfit(purpose).unwrap_or(Unfit::Type)))
-            }
-            (None, None) => Err(NotChosen::Unknown(neutral(named), names(&fit))),
+            (None, Some(found)) => Err(NotChosen::Unfit(found.label(), found.unfit(purpose).unwrap_or(Unfit::Type))),
+            (None, None) => Err(NotChosen::Unknown(neutral(named), labels(&fit))),
         };
     }
     match (fit.as_slice(), purpose.serves()) {
@@ -252,10 +295,10 @@ pub fn choose<'a>(
             provisioners
                 .iter()
                 .filter(|found| found.of_type() == wanted)
-                .filter_map(|found| Some((found.to_string(), found.unfit(purpose)?)))
+                .filter_map(|found| Some((found.label(), found.unfit(purpose)?)))
                 .collect(),
         )),
-        (several, _) => Err(NotChosen::Several(names(several))),
+        (several, _) => Err(NotChosen::Several(labels(several))),
     }
 }
 
@@ -271,8 +314,8 @@ impl NotChosen {
                 let each: Vec<String> = unfit.iter().map(|(name, why)| format!("{name}: {why}")).collect();
                 format!("none of its provisioners can {} ({})", purpose.what(), each.join("; "))
             }
-            Self::Several(names) => {
-                format!("several of its provisioners can {}: {}", purpose.what(), names.join(", "))
+            Self::Several(found) => {
+                format!("several of its provisioners can {}: {}", purpose.what(), list(found))
             }
         }
     }

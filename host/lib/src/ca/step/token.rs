@@ -24,7 +24,8 @@ impl Token {
     /// One that was made elsewhere.
     #[must_use]
     pub fn given(text: &str) -> Self {
-        Self(Zeroizing::new(text.trim().to_owned()))
+        // A file may begin with a byte order mark.
+        Self(Zeroizing::new(text.trim_start_matches('\u{feff}').trim().to_owned()))
     }
 
     /// What is sent.
@@ -172,12 +173,12 @@ pub fn make(key: &SigningKey, proof: &Proof<'_>, claims: &Claims<'_>) -> Result<
         Proof::Jwk { kid } => (String::new(), Header { kid: Some(kid), ..header(key) }),
         Proof::X5c { chain } => {
             let chain = chain.iter().map(|certificate| STANDARD.encode(certificate)).collect();
-            (format!("#x5c/{}", claims.provisioner), Header { x5c: Some(chain), ..header(key) })
+            (fragment("x5c", claims.provisioner), Header { x5c: Some(chain), ..header(key) })
         }
         Proof::SshPop { certificate } => {
             // Standard base64 with its padding: the server refuses the other.
             let certificate = STANDARD.encode(certificate.bytes());
-            (format!("#sshpop/{}", claims.provisioner), Header { sshpop: Some(certificate), ..header(key) })
+            (fragment("sshpop", claims.provisioner), Header { sshpop: Some(certificate), ..header(key) })
         }
     };
     let body = Body {
@@ -207,6 +208,22 @@ pub fn make(key: &SigningKey, proof: &Proof<'_>, claims: &Claims<'_>) -> Result<
     Ok(Token(Zeroizing::new(format!("{signed}.{signature}"))))
 }
 
+/// The fragment of an audience as Go writes it (`net/url`, `shouldEscape` for fragments): step-ca compares the texts of
+/// URLs, so an escape too many counts as another provisioner, as one too few does.
+fn fragment(kind: &str, provisioner: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = format!("#{kind}/");
+    for byte in provisioner.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~$&+,/:;=?@!()*".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String does not fail.
+            let _always = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
 fn header(key: &SigningKey) -> Header<'_> {
     Header { alg: key.jws_algorithm(), typ: "JWT", kid: None, x5c: None, sshpop: None }
 }
@@ -226,6 +243,23 @@ fn identifier() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What `url.URL{Fragment: "sshpop/" + name}.String()` gives in Go.
+    #[test]
+    fn a_provisioners_name_is_escaped_as_the_ca_does() {
+        for (name, expected) in [
+            ("sshpop", "sshpop"),
+            ("100% Renewal", "100%25%20Renewal"),
+            ("%41", "%2541"),
+            ("Bob's [prod]", "Bob%27s%20%5Bprod%5D"),
+            ("a#b?c/d", "a%23b?c/d"),
+            ("me@example.org (old)!*~", "me@example.org%20(old)!*~"),
+            ("Größe", "Gr%C3%B6%C3%9Fe"),
+            ("\"<\\^`{|}>", "%22%3C%5C%5E%60%7B%7C%7D%3E"),
+        ] {
+            assert_eq!(fragment("sshpop", name), format!("#sshpop/{expected}"));
+        }
+    }
     use crate::ca::testing::Certifies as _;
     use crate::machine::keys::testing::{TYPES, Workshop};
     use serde_json::{Value, json};
@@ -282,11 +316,11 @@ mod tests {
         let chain = [vec![255, 254, 253]];
         let token = sign(Proof::X5c { chain: &chain }, claims(Use::Sign, Some(wanted)));
         assert_eq!(part(&token, 0)["x5c"], json!(["//79"]));
-        assert_eq!(part(&token, 1)["aud"], "https://ca.example.org:9000/1.0/ssh/sign#x5c/the name");
+        assert_eq!(part(&token, 1)["aud"], "https://ca.example.org:9000/1.0/ssh/sign#x5c/the%20name");
 
         let token = sign(Proof::SshPop { certificate: &certificate }, claims(Use::Renew, None));
         assert_eq!(part(&token, 0)["sshpop"], STANDARD.encode(certificate.bytes()));
-        assert_eq!(part(&token, 1)["aud"], "https://ca.example.org:9000/1.0/ssh/renew#sshpop/the name");
+        assert_eq!(part(&token, 1)["aud"], "https://ca.example.org:9000/1.0/ssh/renew#sshpop/the%20name");
         assert_eq!(part(&token, 1).get("step"), None);
     }
 }

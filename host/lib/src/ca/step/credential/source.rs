@@ -4,7 +4,10 @@ use super::{super::token::Token, unusable};
 use crate::{
     ca::{
         CaError,
-        step::settings::{AskPassword, Identification, Settings},
+        step::{
+            settings::{AskPassword, Identification, Settings},
+            x509::X509,
+        },
     },
     machine::{files::refuse_others, path::AbsolutePath},
 };
@@ -16,7 +19,6 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
-use x509_cert::{Certificate, der::Encode as _};
 use zeroize::Zeroizing;
 
 /// Wiped when dropped.
@@ -127,7 +129,7 @@ pub(super) fn read(path: &Path) -> Result<Secret, CaError> {
     read().map_err(|error| unusable(format!("cannot read {}: {error}", path.display()), "name a file that can be read"))
 }
 
-/// The password in a file: without the newline that editors put at its end, as `step` has it.
+/// The password in a file.
 pub(super) fn password_file(path: &Path) -> Result<Secret, CaError> {
     let password = trimmed(read_private(path)?);
     if password.is_empty() {
@@ -139,7 +141,14 @@ pub(super) fn password_file(path: &Path) -> Result<Secret, CaError> {
 /// The password from the environment, from systemd, or from a person.
 pub(super) fn password(provisioner: &str, ask: Option<AskPassword>) -> Result<Secret, CaError> {
     if let Some(password) = env::var_os(VARIABLE).filter(|password| !password.is_empty()) {
-        return Ok(Zeroizing::new(password.into_encoded_bytes()));
+        let password = trimmed(Zeroizing::new(password.into_encoded_bytes()));
+        if password.is_empty() {
+            return Err(unusable(
+                format!("{VARIABLE} has nothing but blanks"),
+                "put the provisioner's password into it",
+            ));
+        }
+        return Ok(password);
     }
     if let Some(directory) = env::var_os("CREDENTIALS_DIRECTORY") {
         let file = PathBuf::from(directory).join(CREDENTIAL);
@@ -167,7 +176,9 @@ pub(super) fn password(provisioner: &str, ask: Option<AskPassword>) -> Result<Se
 /// The tokens in a file, one a line.
 pub(super) fn tokens(path: &Path) -> Result<VecDeque<Token>, CaError> {
     let contents = read(path)?;
-    let text = std::str::from_utf8(&contents).unwrap_or_default();
+    let text = std::str::from_utf8(&contents).map_err(|_| {
+        unusable(format!("{} is not text in UTF-8", path.display()), "write the tokens into it as they were printed")
+    })?;
     let tokens: VecDeque<Token> =
         text.lines().map(str::trim).filter(|line| !line.is_empty()).map(Token::given).collect();
     if tokens.is_empty() {
@@ -177,29 +188,41 @@ pub(super) fn tokens(path: &Path) -> Result<VecDeque<Token>, CaError> {
     Ok(tokens)
 }
 
-/// The certificates in a PEM file, in DER.
+/// The certificates in a file, in DER, the machine's own first.
 pub(super) fn chain(path: &Path) -> Result<Vec<Vec<u8>>, CaError> {
     let wrong = |why: String| unusable(format!("{}: {why}", path.display()), "name an X.509 certificate in PEM");
-    let chain = Certificate::load_pem_chain(&read(path)?).map_err(|error| wrong(error.to_string()))?;
-    let Some(leaf) = chain.first() else { return Err(wrong("there is no certificate in it".to_owned())) };
-    if leaf.tbs_certificate.validity.not_before.to_unix_duration().as_secs() > crate::ca::now() + 60 {
-        return Err(unusable(format!("the X.509 certificate {} does not hold yet", path.display()), "set the clock"));
-    }
-    let until = leaf.tbs_certificate.validity.not_after.to_unix_duration().as_secs();
-    if until <= crate::ca::now() {
-        return Err(unusable(format!("the X.509 certificate {} has expired", path.display()), "renew it first"));
-    }
-    chain.iter().map(|certificate| certificate.to_der().map_err(|error| wrong(error.to_string()))).collect()
-}
-
-fn trimmed(mut secret: Secret) -> Secret {
-    if secret.last() == Some(&b'\n') {
-        secret.pop();
-        if secret.last() == Some(&b'\r') {
-            secret.pop();
+    let chain = X509::parse_all(&read(path)?).map_err(wrong)?;
+    if let Some(leaf) = chain.first() {
+        let now = crate::ca::now();
+        let fault = leaf.out_of_time(now).filter(|_| now > leaf.until || now + 60 < leaf.from);
+        if let Some(fault) = fault {
+            let next =
+                if now > leaf.until { "renew it first" } else { "compare this machine's clock with another one" };
+            return Err(unusable(format!("the X.509 certificate {} {fault}", path.display()), next));
         }
     }
-    secret
+    Ok(chain.into_iter().map(|certificate| certificate.der).collect())
+}
+
+/// A secret without what editors, `echo` and Kubernetes put around it: a byte order mark before it, blanks and newlines
+/// behind it. So does `step` (`utils/read.go`), with which the password was chosen.
+fn trimmed(secret: Secret) -> Secret {
+    let bare = without_mark(&secret);
+    let bare = std::str::from_utf8(bare).map_or_else(|_| bare.trim_ascii_end(), |text| text.trim_end().as_bytes());
+    if bare.len() == secret.len() { secret } else { Zeroizing::new(bare.to_vec()) }
+}
+
+/// The contents of a file without the byte order mark of UTF-8.
+pub(super) fn without_mark(contents: &[u8]) -> &[u8] {
+    contents.strip_prefix(b"\xef\xbb\xbf").unwrap_or(contents)
+}
+
+/// What there is in a password that nobody types.
+pub(super) fn oddity(password: &[u8]) -> Option<&'static str> {
+    if password.starts_with(&[0xff, 0xfe]) || password.starts_with(&[0xfe, 0xff]) || password.contains(&0) {
+        return Some("it is written in UTF-16, as PowerShell's `>` does");
+    }
+    password.iter().any(u8::is_ascii_control).then_some("there is a control character, a newline say, in it")
 }
 
 #[cfg(test)]
@@ -262,18 +285,40 @@ mod tests {
     }
 
     #[test]
-    fn one_newline_is_no_part_of_a_password() {
+    fn blanks_around_it_are_no_part_of_a_password() {
         let scratch = tempfile::tempdir().unwrap();
         let file = scratch.path().join("password");
-        for (contents, password) in
-            [("p w", "p w"), ("pw\n", "pw"), ("pw\r\n", "pw"), ("pw\n\n", "pw\n"), (" pw ", " pw ")]
-        {
+        for (contents, password) in [
+            ("p w", "p w"),
+            ("pw\n", "pw"),
+            ("pw\r\n", "pw"),
+            ("pw\n\n", "pw"),
+            ("pw \n", "pw"),
+            (" pw", " pw"),
+            ("\u{feff}pw\r\n", "pw"),
+            ("pä\u{a0}\n", "pä"),
+        ] {
             private(&file, contents);
             assert_eq!(**password_file(&file).unwrap(), *password.as_bytes(), "{contents:?}");
         }
         private(&file, "\n");
         assert!(password_file(&file).unwrap_err().to_string().contains("empty"));
+        private(&file, "\u{feff}\r\n");
+        assert!(password_file(&file).unwrap_err().to_string().contains("empty"));
         assert!(password_file(&scratch.path().join("gone")).unwrap_err().to_string().contains("No such file"));
+    }
+
+    #[test]
+    fn what_nobody_types_is_named() {
+        for (password, expected) in [
+            (&b"\xff\xfep\0w\0"[..], Some("UTF-16")),
+            (b"p\0w\0", Some("UTF-16")),
+            (b"pw\nother line", Some("control character")),
+            (b"p w", None),
+        ] {
+            assert_eq!(oddity(password).is_some(), expected.is_some(), "{password:?}");
+            assert!(oddity(password).unwrap_or_default().contains(expected.unwrap_or_default()));
+        }
     }
 
     #[test]
@@ -283,6 +328,9 @@ mod tests {
         fs::write(&file, "a.b.c\n\n  d.e.f \n").unwrap();
         let found: Vec<String> = tokens(&file).unwrap().iter().map(|token| token.as_str().to_owned()).collect();
         assert_eq!(found, ["a.b.c", "d.e.f"]);
+        fs::write(&file, "\u{feff}a.b.c\r\nd.e.f\r\n").unwrap();
+        let found: Vec<String> = tokens(&file).unwrap().iter().map(|token| token.as_str().to_owned()).collect();
+        assert_eq!(found, ["a.b.c", "d.e.f"], "as an editor of another system saves it");
         fs::write(&file, "\n").unwrap();
         assert!(tokens(&file).unwrap_err().to_string().contains("no token"));
     }

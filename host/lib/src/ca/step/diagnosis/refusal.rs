@@ -15,6 +15,8 @@ use std::time::Duration;
 /// step-ca's answer to everything that is wrong with a token (`errs.Unauthorized`).
 const GENERIC: &str = "The request lacked necessary authorization";
 const LOG: &str = "look at the CA's log: it has the reason";
+/// The CA gave no reason, and none was found.
+const NOT_KNOWN: &str = "the cause is not known";
 
 pub(super) fn finding(status: u16, text: &str, doing: Doing<'_>, known: &Known<'_>) -> Finding {
     match status {
@@ -30,13 +32,13 @@ pub(super) fn finding(status: u16, text: &str, doing: Doing<'_>, known: &Known<'
         ),
         400 => Finding::certain(format!("it does not understand the request: {}", said(text)), LOG),
         501 => Finding::certain(format!("it cannot do this: {}", said(text)), ENABLE_SSH),
-        // What a policy for the other kind alone gives (`authority/ssh.go`).
-        500 if text.contains("error creating ssh certificate") => Finding::likely(
-            format!("it failed to make the certificate, perhaps because its policy says nothing of this kind: {text}"),
-            "on the CA, let \"policy\".\"ssh\" name both host and user, or neither",
+        // What a policy for the other kind alone gives, among others (`authority/ssh.go`).
+        500 if text.contains("error creating ssh certificate") => Finding::unknown(
+            format!("it failed to make the certificate: {text}"),
+            "look at the CA's log; where \"policy\".\"ssh\" of its ca.json names host or user alone, let it name both",
         ),
-        500 => Finding::likely(format!("it failed itself: {}", said(text)), LOG),
-        status => Finding::likely(format!("HTTP {status}: {}", said(text)), LOG),
+        500 => Finding::unknown(format!("it failed itself: {}", said(text)), LOG),
+        status => Finding::unknown(format!("HTTP {status}: {}", said(text)), LOG),
     }
 }
 
@@ -56,9 +58,9 @@ fn unauthorized(text: &str, doing: Doing<'_>, known: &Known<'_>) -> Finding {
     match doing {
         Doing::Renewing { current, rekey, provisioner } => renewing(current, rekey, provisioner, known),
         Doing::Issuing { credential, .. } => issuing(credential, known),
-        Doing::Revoking => Finding::likely("it does not accept who asks for this", LOG),
-        Doing::ReadingSshKeys => Finding::likely("its SSH keys cannot be read without authorization", LOG),
-        Doing::Reading(what) => Finding::likely(format!("{what} cannot be read without authorization"), LOG),
+        Doing::Revoking => Finding::unknown(format!("{NOT_KNOWN}: it does not say why"), LOG),
+        Doing::ReadingSshKeys => Finding::unknown("its SSH keys cannot be read without authorization", LOG),
+        Doing::Reading(what) => Finding::unknown(format!("{what} cannot be read without authorization"), LOG),
     }
 }
 
@@ -72,7 +74,12 @@ fn renewing(current: &Certificate, rekey: bool, provisioner: &str, known: &Known
             anew,
         );
     }
-    let provisioners = (known.provisioners)().unwrap_or_default();
+    let Some(provisioners) = (known.provisioners)() else {
+        return Finding::unknown(
+            format!("{NOT_KNOWN}: the CA does not say why, and does not show its provisioners"),
+            format!("{LOG}; a provisioner {:?} of the type SSHPOP has to be there", neutral(provisioner)),
+        );
+    };
     let used = provisioners.iter().find(|found| found.of_type() == Type::SshPop && found.name() == provisioner);
     let Some(used) = used else {
         let cause = format!("it has no SSHPOP provisioner {:?}", neutral(provisioner));
@@ -81,7 +88,7 @@ fn renewing(current: &Certificate, rekey: bool, provisioner: &str, known: &Known
             cause,
             there.map_or_else(
                 || sshpop(provisioner, ""),
-                |there| format!("in the configuration: renewal-provisioner = {:?}", neutral(there.name())),
+                |there| format!("warded bootstrap writes the name of the one that is there, {there}"),
             ),
         );
     };
@@ -100,39 +107,45 @@ fn renewing(current: &Certificate, rekey: bool, provisioner: &str, known: &Known
     if !rekey && let Some(why) = used.unfit(Purpose::Renew) {
         return Finding::certain(format!("its provisioner {used}: {why}"), "take that claim out of its ca.json");
     }
-    Finding::likely(
-        "nothing that can be seen from here is wrong, so the certificate was most likely revoked",
-        format!("if it was not, {LOG}; otherwise {anew}"),
+    Finding::unknown(
+        format!("{NOT_KNOWN}: the CA does not say why, and nothing that can be seen from here is wrong"),
+        format!("{LOG}; a certificate that was revoked is not renewed: {anew}"),
     )
 }
 
 fn issuing(credential: &Credential, known: &Known<'_>) -> Finding {
     if let Credential::Tokens(_) = credential {
-        return Finding::likely(
-            "the one-time token fits, so it was most likely used already, made before the CA was last started, \
-             or its provisioner was removed",
-            "make a new one: warded token NAME --host",
+        return Finding::unknown(
+            format!("{NOT_KNOWN}: the CA does not say why, and the one-time token fits as far as it can be read"),
+            "make a new one: warded token NAME --host. A token serves once, for as long as the provisioner is there, and \
+             only if it was made after the CA was last started",
         );
     }
     let named = |found: &&Provisioner| credential.provisioner() == Some(found.name());
-    let Some(used) = (known.provisioners)().unwrap_or_default().iter().find(named) else {
+    let Some(provisioners) = (known.provisioners)() else {
+        return Finding::unknown(
+            format!("{NOT_KNOWN}: the CA does not say why, and does not show its provisioners"),
+            format!("{LOG}; the provisioner has to be there, to have this key, and to do SSH"),
+        );
+    };
+    let Some(used) = provisioners.iter().find(named) else {
         return Finding::certain("the provisioner is gone", "warded ca show lists those that are there");
     };
     if let Some(state) = used.state() {
         return Finding::certain(format!("its provisioner {used} is not initialised: {state}"), LOG);
     }
     if matches!(credential, Credential::X5c { .. }) {
-        return Finding::likely(
-            format!(
-                "its provisioner {used} does not accept this X.509 certificate, or does not do SSH, or the key is another certificate's"
-            ),
-            "the certificate has to lead to a root of the provisioner, and to hold digitalSignature; \
-             the claim \"enableSSHCA\": true makes it serve for SSH",
+        return Finding::unknown(
+            format!("{NOT_KNOWN}: the CA does not say why it refuses this X.509 certificate to its provisioner {used}"),
+            "the certificate has to lead to a root of the provisioner, to hold digitalSignature, and to be of that key; \
+             the claim \"enableSSHCA\": true makes the provisioner serve for SSH",
         );
     }
-    Finding::likely(
-        format!("its provisioner {used} does not do SSH, or this is not its key, or the CA was restarted just now"),
-        "on the CA, put the claim \"enableSSHCA\": true to that provisioner; or try again",
+    Finding::unknown(
+        format!("{NOT_KNOWN}: the CA does not say why it refuses its provisioner {used}"),
+        format!(
+            "{LOG}; the provisioner has to have this key, and on the CA the claim \"enableSSHCA\": true makes it serve for SSH"
+        ),
     )
 }
 
@@ -141,8 +154,8 @@ fn issuing(credential: &Credential, known: &Known<'_>) -> Finding {
 pub(in crate::ca::step) fn sshpop(name: &str, claims: &str) -> String {
     format!(
         "on the CA, put this into \"provisioners\" of ca.json and restart it:\n\
-         {{\"type\": \"SSHPOP\", \"name\": {:?}, \"claims\": {{\"enableSSHCA\": true{claims}}}}}",
-        neutral(name)
+         {{\"type\": \"SSHPOP\", \"name\": {}, \"claims\": {{\"enableSSHCA\": true{claims}}}}}",
+        serde_json::Value::from(neutral(name))
     )
 }
 

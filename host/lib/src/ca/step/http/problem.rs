@@ -1,6 +1,7 @@
 //! Why there was no whole answer.
 
 use std::error::Error;
+use x509_cert::der::{Decode as _, SliceReader, asn1::ObjectIdentifier};
 
 /// What went wrong between this machine and the server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +21,12 @@ pub enum Problem {
     /// Going by this machine's clock, the server's certificate has expired or does not hold yet.
     #[error("its TLS certificate does not hold at this machine's time")]
     OtherTime,
+    /// A certificate of the server's chain is signed in a way that this program does not check.
+    #[error("a certificate in its TLS chain is signed with {0}, which Warded does not support")]
+    Unsupported(String),
+    /// A certificate of the server's chain breaks another rule.
+    #[error("its TLS certificate, or one above it, is not valid: {0}")]
+    Invalid(String),
     /// Anything else in TLS: no TLS at all, an alert.
     #[error("TLS failed: {0}")]
     Tls(String),
@@ -60,7 +67,22 @@ impl Problem {
             Wrong::Expired | Wrong::ExpiredContext { .. } | Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => {
                 Self::OtherTime
             }
-            other => Self::Tls(other.to_string()),
+            Wrong::UnsupportedSignatureAlgorithmContext { signature_algorithm_id: signature, .. } => {
+                Self::Unsupported(algorithm(signature))
+            }
+            Wrong::UnsupportedSignatureAlgorithmForPublicKeyContext {
+                signature_algorithm_id: signature,
+                public_key_algorithm_id: key,
+            } => Self::Unsupported(format!("{} and a key of the type {}", algorithm(signature), algorithm(key))),
+            Wrong::BadEncoding => Self::Invalid("it cannot be decoded".to_owned()),
+            Wrong::InvalidPurpose | Wrong::InvalidPurposeContext { .. } => {
+                Self::Invalid("it is not for a TLS server (extended key usage)".to_owned())
+            }
+            Wrong::UnhandledCriticalExtension => {
+                Self::Invalid("it has a critical extension that Warded does not know".to_owned())
+            }
+            Wrong::Other(other) => Self::Invalid(words(&other.to_string())),
+            other => Self::Invalid(words(&other.to_string())),
         }
     }
 
@@ -69,6 +91,51 @@ impl Problem {
     pub fn was_not_sent(&self) -> bool {
         matches!(self, Self::NoConnection(_))
     }
+}
+
+/// The algorithms of an `AlgorithmIdentifier`, without its outer tag: the OID, and the curve of a key.
+fn algorithm(der: &[u8]) -> String {
+    let read = || -> Result<Vec<ObjectIdentifier>, x509_cert::der::Error> {
+        let mut reader = SliceReader::new(der)?;
+        let first = ObjectIdentifier::decode(&mut reader)?;
+        Ok([Some(first), ObjectIdentifier::decode(&mut reader).ok()].into_iter().flatten().collect())
+    };
+    let names: Vec<String> = read().unwrap_or_default().iter().map(name).collect();
+    if names.is_empty() { "an algorithm that cannot be read".to_owned() } else { names.join(" ") }
+}
+
+/// What people call an algorithm or a curve.
+fn name(oid: &ObjectIdentifier) -> String {
+    match oid.to_string().as_str() {
+        "1.2.840.10045.2.1" => "ECDSA".to_owned(),
+        "1.2.840.10045.3.1.7" => "P-256".to_owned(),
+        "1.3.132.0.34" => "P-384".to_owned(),
+        "1.3.132.0.35" => "P-521".to_owned(),
+        "1.3.132.0.10" => "secp256k1".to_owned(),
+        "1.3.36.3.3.2.8.1.1.7" => "brainpoolP256r1".to_owned(),
+        "1.2.840.10045.4.1" => "ECDSA and SHA-1".to_owned(),
+        "1.2.840.10045.4.3.1" => "ECDSA and SHA-224".to_owned(),
+        "1.2.840.10045.4.3.2" => "ECDSA and SHA-256".to_owned(),
+        "1.2.840.10045.4.3.3" => "ECDSA and SHA-384".to_owned(),
+        "1.2.840.10045.4.3.4" => "ECDSA and SHA-512".to_owned(),
+        "1.2.840.113549.1.1.1" => "RSA".to_owned(),
+        "1.2.840.113549.1.1.4" => "RSA and MD5".to_owned(),
+        "1.2.840.113549.1.1.5" => "RSA and SHA-1".to_owned(),
+        "1.3.101.113" => "Ed448".to_owned(),
+        oid => format!("the algorithm {oid}"),
+    }
+}
+
+/// What a library calls a fault by one word, as words.
+fn words(text: &str) -> String {
+    let mut out = String::new();
+    for character in text.chars() {
+        if character.is_ascii_uppercase() && !out.is_empty() && !out.ends_with(' ') {
+            out.push(' ');
+        }
+        out.push(character.to_ascii_lowercase());
+    }
+    crate::text::neutral(&out)
 }
 
 /// The first error of a type among an error and its causes, those inside I/O errors included.
@@ -94,4 +161,38 @@ pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
         last = source;
     }
     crate::text::neutral(&last.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::{CertificateError, OtherError, pki_types::alg_id};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_fault_in_a_certificate_is_told_in_words() {
+        let pair = CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
+            signature_algorithm_id: alg_id::ECDSA_SHA512.to_vec(),
+            public_key_algorithm_id: alg_id::ECDSA_P256K1.to_vec(),
+        };
+        let alone = |id: &[u8]| CertificateError::UnsupportedSignatureAlgorithmContext {
+            signature_algorithm_id: id.to_vec(),
+            supported_algorithms: Vec::new(),
+        };
+        #[derive(Debug, thiserror::Error)]
+        #[error("NameConstraintViolation")]
+        struct Violation;
+        for (error, expected) in [
+            (pair, "signed with ECDSA and SHA-512 and a key of the type ECDSA secp256k1"),
+            (alone(&alg_id::ED448), "signed with Ed448, which Warded does not support"),
+            (alone(&[6, 3, 42, 3, 4]), "signed with the algorithm 1.2.3.4,"),
+            (alone(&[1, 2]), "signed with an algorithm that cannot be read"),
+            (CertificateError::Other(OtherError(Arc::new(Violation))), "not valid: name constraint violation"),
+            (CertificateError::InvalidPurpose, "not for a TLS server"),
+            (CertificateError::Revoked, "not valid: revoked"),
+        ] {
+            let told = Problem::of_tls(&rustls::Error::InvalidCertificate(error)).to_string();
+            assert!(told.contains(expected) && !told.contains(['{', '[']), "{told}");
+        }
+    }
 }

@@ -1,61 +1,108 @@
-//! TLS that trusts one root, or, where that is said, anybody.
+//! TLS that trusts one root, or, where that is said, anybody. Either way it remembers what the server showed.
+
+mod ecdsa;
 
 use super::{Problem, Trust};
-use crate::text::neutral;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
-use std::{net::IpAddr, sync::Arc};
-use x509_cert::{
-    Certificate,
-    der::Decode as _,
-    ext::pkix::{SubjectAltName, name::GeneralName},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// More names of a server are not shown.
-const MOST_NAMES: usize = 20;
+/// The certificates that a server showed last, its own first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shown(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Shown {
+    /// In DER.
+    pub(super) fn chain(&self) -> Vec<Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn remember(&self, end_entity: &CertificateDer<'_>, above: &[CertificateDer<'_>]) {
+        let chain = std::iter::once(end_entity).chain(above).map(|certificate| certificate.to_vec()).collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = chain;
+    }
+}
 
 /// The configuration of a client that has no certificate of its own: step-ca asks for one, and takes none.
-pub(super) fn configuration(trust: Trust<'_>) -> Result<ClientConfig, Problem> {
-    let provider = Arc::new(ring::default_provider());
+pub(super) fn configuration(trust: Trust<'_>, shown: &Shown) -> Result<ClientConfig, Problem> {
+    let mut provider = ring::default_provider();
+    provider.signature_verification_algorithms = ecdsa::algorithms();
+    let provider = Arc::new(provider);
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| Problem::Local(error.to_string()))?;
-    let builder = match trust {
+    let judge: Arc<dyn ServerCertVerifier> = match trust {
         Trust::Root(root) => {
             let mut roots = RootCertStore::empty();
             roots
                 .add(CertificateDer::from(root.to_vec()))
                 .map_err(|error| Problem::Local(format!("the root certificate cannot be trusted: {error}")))?;
-            builder.with_root_certificates(roots)
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+                .build()
+                .map_err(|error| Problem::Local(format!("the root certificate cannot be trusted: {error}")))?
         }
-        Trust::Anybody => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(WhoeverHoldsTheKey { provider }))
-        }
+        Trust::Anybody => Arc::new(WhoeverHoldsTheKey { provider }),
     };
-    Ok(builder.with_no_client_auth())
+    let observer = Observer { judge, shown: shown.clone() };
+    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(observer)).with_no_client_auth())
 }
 
-/// The names of a server's certificate; none where it cannot be read.
-pub(super) fn names(certificate: &[u8]) -> Vec<String> {
-    let Ok(certificate) = Certificate::from_der(certificate) else { return Vec::new() };
-    let Ok(Some((_, names))) = certificate.tbs_certificate.get::<SubjectAltName>() else { return Vec::new() };
-    names.0.iter().filter_map(name).take(MOST_NAMES).collect()
+/// Remembers what a server shows, and leaves the judgement to another.
+#[derive(Debug)]
+struct Observer {
+    judge: Arc<dyn ServerCertVerifier>,
+    shown: Shown,
 }
 
-fn name(name: &GeneralName) -> Option<String> {
-    if let GeneralName::DnsName(name) = name {
-        // The server need not be one that is trusted.
-        return Some(neutral(name.as_ref()));
+impl ServerCertVerifier for Observer {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.shown.remember(end_entity, intermediates);
+        self.judge.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
-    let GeneralName::IpAddress(address) = name else { return None };
-    let bytes = address.as_bytes();
-    let address =
-        <[u8; 4]>::try_from(bytes).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
-    address.ok().map(|address| address.to_string())
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.judge.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.judge.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.judge.supported_verify_schemes()
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        self.judge.requires_raw_public_keys()
+    }
+
+    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
+        self.judge.root_hint_subjects()
+    }
 }
 
 /// Takes every certificate, if the server holds its key.

@@ -59,8 +59,9 @@ fn the_named_one_or_the_only_one_is_chosen() {
 
 #[test]
 fn what_each_is_good_for() {
+    let both = [Kind::Host, Kind::User];
     let usable: Vec<String> =
-        provisioners().iter().map(|found| format!("{}: {}", found.name(), found.usable_for())).collect();
+        provisioners().iter().map(|found| format!("{}: {}", found.name(), found.usable_for(&both))).collect();
     assert_eq!(
         usable,
         [
@@ -75,4 +76,17 @@ fn what_each_is_good_for() {
             "new: not for SSH",
         ]
     );
+}
+
+/// A CA with a key for one kind alone signs nothing of the other.
+#[test]
+fn what_the_ca_has_no_key_for_nobody_gets() {
+    for (signed, expected) in [
+        (&[Kind::Host][..], ["hosts", "hosts", "not for SSH", "renewals of hosts"]),
+        (&[Kind::User], ["people", "people", "not for SSH", "not for SSH"]),
+        (&[], ["not for SSH"; 4]),
+    ] {
+        let usable: Vec<&str> = provisioners().iter().take(4).map(|found| found.usable_for(signed)).collect();
+        assert_eq!(usable, expected, "{signed:?}");
+    }
 }

@@ -1,0 +1,183 @@
+//! Asking a step-ca for certificates.
+
+use super::{
+    Credential, StepAuthority, api,
+    api::{Failure, SignRequest},
+    credential, describe, diagnosis,
+    diagnosis::Doing,
+    provisioner::{Purpose, choose},
+    retries::Retries,
+    token::{self, LIFE, Proof, Token, Use},
+};
+use crate::{
+    ca::{
+        CaError, Certificate, CertificateAuthority, IssueRequest, Kind, Principals, now,
+        verify::{self, Wrong},
+    },
+    machine::keys::signing::SigningKey,
+};
+use ssh_key::PublicKey;
+use std::path::Path;
+
+impl StepAuthority {
+    /// A token that the host's own key signs.
+    pub(super) fn sshpop(
+        &self,
+        name: &str,
+        what: Use,
+        current: &Certificate,
+        key: &SigningKey,
+    ) -> Result<Token, CaError> {
+        let serial = current.serial().to_string();
+        let claims = self.claims(name, what, &serial, None, LIFE);
+        token::make(key, &Proof::SshPop { certificate: current }, &claims)
+            .map_err(|error| credential::unusable(format!("the host key cannot sign: {error}"), "look at that key"))
+    }
+
+    /// Asks for a certificate until there is one, or there is no use in asking.
+    fn ask(
+        &self,
+        doing: Doing<'_>,
+        repeat: bool,
+        wanted: &IssueRequest,
+        mut once: impl FnMut() -> Result<Result<Vec<u8>, Failure>, CaError>,
+    ) -> Result<Certificate, CaError> {
+        let mut retries = Retries::new();
+        let bytes = loop {
+            match once()? {
+                Ok(bytes) => break bytes,
+                Err(failure)
+                    if repeat
+                        && retries.of_a_token(&failure, || {
+                            self.knowing(|known| diagnosis::is_certain(&failure, doing, known))
+                        }) => {}
+                Err(failure) => return Err(self.diagnosed(&failure, doing)),
+            }
+        };
+        let certificate = Certificate::from_bytes(&bytes).map_err(|unreadable| CaError::Refused {
+            ca: self.describe(),
+            cause: format!("its answer: {unreadable}"),
+            next: "make sure that this is a step-ca".to_owned(),
+        })?;
+        verify::check(&certificate, wanted, self.ssh_roots()?.of(wanted.kind), now())?;
+        Ok(certificate)
+    }
+
+    /// What a successor of `current` has to be.
+    fn successor(&self, current: &Certificate, key: PublicKey) -> Result<IssueRequest, CaError> {
+        let anew = "ask for a new certificate instead of a renewal: warded apply certify-host";
+        let refused = |cause: String| CaError::Refused { ca: self.describe(), cause, next: anew.to_owned() };
+        if current.kind() == Kind::User {
+            return Err(refused("user certificates are not renewed".to_owned()));
+        }
+        if current.valid_before() == u64::MAX {
+            // step-ca 0.30 panics on it, and closes the connection.
+            return Err(refused(format!("the present certificate cannot be renewed: {}", Wrong::NoEnd)));
+        }
+        if now() < current.valid_after() {
+            return Err(refused(format!(
+                "the present certificate cannot be renewed: {}",
+                Wrong::NotYetValid(current.valid_after())
+            )));
+        }
+        verify::signed_by(current, self.ssh_roots()?.of(Kind::Host))
+            .map_err(|wrong| refused(format!("the present certificate cannot be renewed: {wrong}")))?;
+        let principals =
+            Principals::parse(Kind::Host, current.principals()).map_err(|error| refused(error.to_string()))?;
+        Ok(IssueRequest { kind: Kind::Host, key, principals, key_id: current.key_id().to_owned() })
+    }
+
+    pub(super) fn host_key(path: &Path) -> Result<SigningKey, CaError> {
+        SigningKey::read(path).map_err(|error| {
+            credential::unusable(format!("the host key cannot sign for its renewal: {error}"), "look at that file")
+        })
+    }
+}
+
+impl CertificateAuthority for StepAuthority {
+    fn describe(&self) -> String {
+        describe(&self.settings)
+    }
+
+    fn roots(&self, kind: Kind) -> Result<Vec<PublicKey>, CaError> {
+        let roots = self.ssh_roots()?.of(kind);
+        if roots.is_empty() {
+            return Err(CaError::Refused {
+                ca: self.describe(),
+                cause: format!("it has no key that signs {kind} certificates"),
+                next: diagnosis::ENABLE_SSH.to_owned(),
+            });
+        }
+        Ok(roots.to_vec())
+    }
+
+    fn ready(&self, requests: &[IssueRequest]) -> Result<(), CaError> {
+        self.clock()?;
+        if requests.is_empty() {
+            return Ok(());
+        }
+        let credential = self.credential()?;
+        credential.suffices_for(requests.len())?;
+        if let Credential::Tokens(tokens) = credential {
+            for (token, request) in tokens.borrow().iter().zip(requests) {
+                diagnosis::token(
+                    &self.describe(),
+                    token,
+                    request,
+                    &self.settings.fingerprint,
+                    self.http.names_of_step_ca().as_deref(),
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn renews_expired(&self) -> Result<bool, CaError> {
+        Ok(choose(self.provisioners()?, Purpose::RenewExpired, None).is_ok())
+    }
+
+    fn issue(&self, request: &IssueRequest) -> Result<Certificate, CaError> {
+        self.clock()?;
+        let credential = self.credential()?;
+        let doing = Doing::Issuing { request, credential };
+        self.ask(doing, credential.can_repeat(), request, || {
+            let token = credential.token(self.claims("", Use::Sign, &request.key_id, Some(request.into()), LIFE))?;
+            if let Credential::Tokens(_) = credential {
+                diagnosis::token(
+                    &self.describe(),
+                    &token,
+                    request,
+                    &self.settings.fingerprint,
+                    self.http.names_of_step_ca().as_deref(),
+                )?;
+            }
+            let body = SignRequest::new(token.as_str(), request).map_err(|error| {
+                credential::unusable(format!("the key to certify cannot be encoded: {error}"), "use another key")
+            })?;
+            Ok(api::sign(&self.http, &body))
+        })
+    }
+
+    fn renew(&self, current: &Certificate, key: &Path) -> Result<Certificate, CaError> {
+        let wanted = self.successor(current, current.key().clone())?;
+        self.clock()?;
+        let purpose = if current.valid_before() <= now() { Purpose::RenewExpired } else { Purpose::Renew };
+        let key = Self::host_key(key)?;
+        self.by_renewer(purpose, |provisioner| {
+            self.ask(Doing::Renewing { current, rekey: false, provisioner }, true, &wanted, || {
+                Ok(api::renew(&self.http, self.sshpop(provisioner, Use::Renew, current, &key)?.as_str()))
+            })
+        })
+    }
+
+    fn rekey(&self, current: &Certificate, key: &Path, new: &PublicKey) -> Result<Certificate, CaError> {
+        let wanted = self.successor(current, new.clone())?;
+        self.clock()?;
+        let key = Self::host_key(key)?;
+        self.by_renewer(Purpose::Rekey, |provisioner| {
+            self.ask(Doing::Renewing { current, rekey: true, provisioner }, true, &wanted, || {
+                Ok(api::rekey(&self.http, self.sshpop(provisioner, Use::Rekey, current, &key)?.as_str(), new))
+            })
+        })
+    }
+}

@@ -1,0 +1,74 @@
+//! The SSHPOP provisioner that renews. All of them go by the CA's own SSH keys, so one is as good as another: the one
+//! in the configuration spares a request, and where it is gone another one serves.
+
+use super::{
+    StepAuthority, credential,
+    inspection::NAME_RENEWER,
+    provisioner::{NotChosen, Provisioner, Purpose, choose},
+};
+use crate::ca::{CaError, CertificateAuthority as _};
+
+/// Why there is no provisioner that renews.
+pub(super) enum NoRenewer {
+    /// The CA's list has none.
+    NotChosen(NotChosen),
+    /// The list cannot be had, and none is configured.
+    Hidden(CaError),
+}
+
+impl StepAuthority {
+    /// The provisioner that serves for a purpose; `shown`: the CA's list, where it can be had.
+    pub(super) fn renewer<'a>(
+        &'a self,
+        purpose: Purpose,
+        shown: Option<&'a [Provisioner]>,
+    ) -> Result<&'a str, NoRenewer> {
+        let configured = self.settings.renewal_provisioner.as_deref();
+        let Some(list) = shown else {
+            return configured.ok_or_else(|| {
+                NoRenewer::Hidden(self.provisioners().err().unwrap_or_else(|| self.unknown_renewer(String::new())))
+            });
+        };
+        let still = configured.filter(|name| choose(list, purpose, Some(name)).is_ok());
+        match still {
+            Some(name) => Ok(name),
+            None => choose(list, purpose, None).map(Provisioner::name).map_err(NoRenewer::NotChosen),
+        }
+    }
+
+    /// Does something with the provisioner that renews. The configured one is tried without a look at the CA's list;
+    /// where the CA refuses, and its list has another one instead, with that.
+    pub(super) fn by_renewer<T>(
+        &self,
+        purpose: Purpose,
+        attempt: impl Fn(&str) -> Result<T, CaError>,
+    ) -> Result<T, CaError> {
+        let configured = self.settings.renewal_provisioner.as_deref();
+        let first = match (configured, purpose, self.provisioners.get()) {
+            (Some(name), Purpose::Renew, None) => name,
+            _ => self.found_renewer(purpose)?,
+        };
+        let refused = match attempt(first) {
+            Err(refused @ CaError::Refused { .. }) => refused,
+            ended => return ended,
+        };
+        match self.found_renewer(purpose) {
+            Ok(other) if other != first => attempt(other),
+            Ok(_) | Err(_) => Err(refused),
+        }
+    }
+
+    fn found_renewer(&self, purpose: Purpose) -> Result<&str, CaError> {
+        self.renewer(purpose, self.shown_provisioners()?).map_err(|why| match why {
+            NoRenewer::NotChosen(why) => credential::not_chosen(&self.describe(), &why, purpose),
+            NoRenewer::Hidden(CaError::Refused { cause, .. } | CaError::Unreachable { cause, .. }) => {
+                self.unknown_renewer(cause)
+            }
+            NoRenewer::Hidden(other) => other,
+        })
+    }
+
+    fn unknown_renewer(&self, cause: String) -> CaError {
+        CaError::Refused { ca: self.describe(), cause, next: NAME_RENEWER.to_owned() }
+    }
+}
