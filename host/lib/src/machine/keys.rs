@@ -5,7 +5,10 @@ mod pem;
 mod private;
 pub mod public;
 pub mod replaced;
+mod secret;
 pub mod signing;
+
+pub use secret::holds_private_key;
 
 use public::{CERTIFIED_TYPES, Public};
 use ssh_encoding::Decode;
@@ -185,37 +188,6 @@ pub fn has_passphrase(file: &[u8]) -> bool {
         }
         "ENCRYPTED PRIVATE KEY" => true,
         _ => file.windows(ENCRYPTED_PEM.len()).any(|window| window == ENCRYPTED_PEM),
-    }
-}
-
-/// Whether some bytes hold a private key of any format that SSH or TLS programs read.
-#[must_use]
-pub fn holds_private_key(bytes: &[u8]) -> bool {
-    const PUTTY: &[u8] = b"PuTTY-User-Key-File-";
-    const AGE: &[u8] = b"AGE-SECRET-KEY-";
-    let has = |mark: &[u8]| bytes.windows(mark.len()).any(|window| window == mark);
-    pem::Block::find(bytes).is_some() || has(MAGIC) || has(PUTTY) || has(AGE) || is_der_key(bytes)
-}
-
-/// Whether this is a private key in DER: PKCS#8, PKCS#1, SEC 1 and PKCS#12 begin with a sequence
-/// that begins with a small version number, encrypted PKCS#8 with one that names a cipher of
-/// PKCS#5 or PKCS#12. Certificates and public keys have another sequence there.
-fn is_der_key(bytes: &[u8]) -> bool {
-    fn inside(bytes: &[u8]) -> Option<&[u8]> {
-        match bytes {
-            [0x30, length, rest @ ..] if *length < 0x80 => Some(rest),
-            [0x30, length @ 0x81..=0x84, rest @ ..] => rest.get(usize::from(length & 0x0f)..),
-            _ => None,
-        }
-    }
-    /// 1.2.840.113549.1.5 and .12: PKCS#5, PKCS#12.
-    const CIPHERS: [&[u8]; 2] = [b"\x2a\x86\x48\x86\xf7\x0d\x01\x05", b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c"];
-    match inside(bytes) {
-        Some([0x02, 0x01, 0..=3, ..]) => true,
-        Some(rest) => inside(rest).is_some_and(
-            |cipher| matches!(cipher, [0x06, _, name @ ..] if CIPHERS.iter().any(|known| name.starts_with(known))),
-        ),
-        None => false,
     }
 }
 

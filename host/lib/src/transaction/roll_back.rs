@@ -7,6 +7,7 @@ use super::{
     run_directory::Run,
 };
 use crate::{
+    digest::Digest,
     error::{Error, Result},
     machine::{
         files::{Place, Root, Snapshot, Step},
@@ -285,7 +286,12 @@ fn make_old(run: &Run, index: usize, before: &Version, target: &Place, temporary
             return Err(in_the_way(temporary));
         }
     }
-    let contents = run.old(index)?.ok_or_else(|| Error::failed("the copy of the old file is missing"))?;
+    let copy = run.old(index)?.filter(|copy| Digest::of(copy) == before.digest);
+    let contents = copy.ok_or_else(|| {
+        let path = text::neutral(&target.resolved().to_string_lossy());
+        Error::failed(format!("the copy of the old {path} is missing or damaged"))
+            .next("restore the file from a backup: Warded leaves a file that is as before the run")
+    })?;
     temporary
         .create(&contents, before.mode, before.metadata.as_ref(), target)
         .map_err(|error| Error::failed(format!("could not write {}", temporary.resolved().display())).cause(error))?;

@@ -121,3 +121,31 @@ fn a_journal_of_another_version_stops_everything() {
     runs.write("journal.json", journal.as_bytes(), 0o600).unwrap();
     machine.recover().unwrap().unwrap();
 }
+
+/// Where a file system cannot exchange, the old file comes from its copy: never from another one.
+#[test]
+fn a_damaged_copy_is_not_put_in_place() {
+    pretend::set_without_flags(true);
+    for damage in [None, Some(b"old".as_slice()), Some(b"old configuration!")] {
+        let machine = Machine::new("/tmp");
+        machine.put("d/conf", b"old configuration", 0o640);
+        let old = machine.tree();
+        let mut transaction =
+            machine.begin(vec![machine.change("d/conf", Some((b"new", 0o644)), Order::WriteOther)]).unwrap();
+        transaction.commit().unwrap();
+        drop(transaction);
+        let copies = machine.state.sub("runs/1/old").unwrap();
+        match damage {
+            None => copies.remove("0").unwrap(),
+            Some(bytes) => copies.write("0", bytes, 0o600).unwrap(),
+        }
+        let error = machine.recover().unwrap_err().to_string();
+        assert!(error.contains("d/conf is missing or damaged") && error.contains("restore the file"), "{error}");
+        assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"new");
+        // Restored by hand.
+        machine.put("d/conf", b"old configuration", 0o640);
+        machine.recover().unwrap().unwrap();
+        assert_eq!(machine.tree(), old);
+    }
+    pretend::set_without_flags(false);
+}

@@ -1,0 +1,170 @@
+//! Whether a file holds a private key, in any form in which programs store or pass one on. Such a file is
+//! not shown and not given to a guest; a form that this does not know is, so in doubt it is a key.
+
+use super::MAGIC;
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use zeroize::Zeroizing;
+
+/// What only files with a private key contain: PuTTY, age, SSH 1 (`authfile.c`).
+const MARKS: [&[u8]; 4] = [MAGIC, b"PuTTY-User-Key-File-", b"AGE-SECRET-KEY-", b"SSH PRIVATE KEY FILE FORMAT 1."];
+/// What files with a private key begin with: Java's keystores.
+const BEGINNINGS: [&[u8]; 2] = [b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce"];
+/// The shortest word that is looked at as an encoded key: an Ed25519 key in DER has 64 characters.
+const MIN_ENCODED: usize = 32;
+/// Longer than what stands before `PRIVATE KEY` in any format.
+const MAX_LABEL: usize = 64;
+/// As many characters as tell an encoded key: 18 bytes.
+const HEAD: usize = 24;
+
+/// Whether some bytes hold a private key.
+#[must_use]
+pub fn holds_private_key(bytes: &[u8]) -> bool {
+    MARKS.iter().any(|mark| contains(bytes, mark))
+        || BEGINNINGS.iter().any(|beginning| bytes.starts_with(beginning))
+        || is_der_key(bytes)
+        || is_dropbear_key(bytes)
+        || is_key_text(bytes)
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+fn is_key_text(bytes: &[u8]) -> bool {
+    // UTF-16 has a NUL beside each character of a key.
+    let text = Zeroizing::new(bytes.iter().copied().filter(|byte| *byte != 0).collect::<Vec<u8>>());
+    has_pem_key(&text) || is_json_key(&text) || has_encoded_key(&text) || has_wireguard_key(&text)
+}
+
+/// A line that begins a private key in PEM, in PGP's or in SSH2's armour, wherever it stands: after a byte
+/// order mark, in quotes, in a string of another language.
+fn has_pem_key(text: &[u8]) -> bool {
+    const BEGIN: &[u8] = b"BEGIN ";
+    let is_key = |at: usize| {
+        let behind = text.get(at + BEGIN.len()..).unwrap_or_default();
+        let label = behind.get(..MAX_LABEL).unwrap_or(behind).split(|byte| b"-\r\n".contains(byte)).next();
+        label.is_some_and(|label| contains(label, b"PRIVATE KEY"))
+    };
+    text.windows(BEGIN.len()).enumerate().any(|(at, window)| window == BEGIN && is_key(at))
+}
+
+/// A JSON Web Key (RFC 7517) with its private member, or a symmetric one; also one within other text.
+fn is_json_key(text: &[u8]) -> bool {
+    has_member(text, b"kty") && (has_member(text, b"d") || has_member(text, b"k"))
+}
+
+/// Whether there is a member of that name: in quotes, which may be escaped, and before a colon.
+fn has_member(text: &[u8], name: &[u8]) -> bool {
+    text.windows(name.len() + 1).enumerate().any(|(at, window)| {
+        let Some((quote @ (b'"' | b'\''), rest)) = window.split_first() else { return false };
+        if rest != name {
+            return false;
+        }
+        let behind = text.get(at + window.len()..).unwrap_or_default();
+        let escapes = behind.iter().take_while(|byte| **byte == b'\\').count();
+        let behind = behind.get(escapes..).and_then(<[u8]>::split_first);
+        behind.is_some_and(|(end, behind)| end == quote && behind.trim_ascii_start().starts_with(b":"))
+    })
+}
+
+/// A key in base64, without the lines around it that PEM has: one word, or lines of nothing else.
+fn has_encoded_key(text: &[u8]) -> bool {
+    let is_other = |byte: &u8| !is_base64(*byte);
+    if text.split(is_other).any(is_encoded_key) {
+        return true;
+    }
+    let mut lines = Zeroizing::new(Vec::with_capacity(text.len()));
+    for line in text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).chain([&b""[..]]) {
+        if !line.is_empty() && line.iter().all(|byte| is_base64(*byte) || *byte == b'=') {
+            lines.extend_from_slice(line);
+        } else {
+            if lines.split(is_other).any(is_encoded_key) {
+                return true;
+            }
+            lines.clear();
+        }
+    }
+    false
+}
+
+/// Both alphabets of RFC 4648.
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte)
+}
+
+fn is_encoded_key(word: &[u8]) -> bool {
+    if word.len() < MIN_ENCODED {
+        return false;
+    }
+    let head = decoded(word.get(..HEAD).unwrap_or(word));
+    // `{"` and `{` with white space behind it.
+    let is_json = word.starts_with(b"ey") || word.starts_with(b"ew");
+    is_der_key(&head) || head.starts_with(MAGIC) || (is_json && is_json_key(&decoded(word)))
+}
+
+/// The bytes that a word stands for; none where it is no base64.
+fn decoded(word: &[u8]) -> Zeroizing<Vec<u8>> {
+    let standard = |byte: &u8| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        other => *other,
+    };
+    let whole = word.len() - word.len() % 4;
+    let word = Zeroizing::new(word.iter().take(whole).map(standard).collect::<Vec<u8>>());
+    Zeroizing::new(STANDARD_NO_PAD.decode(&*word).unwrap_or_default())
+}
+
+/// A key of WireGuard: behind its name in any configuration, or alone in a file, as `wg genkey` prints it. Alone
+/// it looks like a public one.
+fn has_wireguard_key(text: &[u8]) -> bool {
+    let is_key = |word: &[u8]| {
+        let encoded = word.len() == 44 && word.ends_with(b"=") && word.iter().take(43).all(|byte| is_base64(*byte));
+        encoded || (word.len() == 64 && word.iter().all(u8::is_ascii_hexdigit))
+    };
+    let names_one = |line: &[u8]| {
+        let letters: Vec<u8> = line.to_ascii_lowercase().into_iter().filter(|byte| !b"-_".contains(byte)).collect();
+        contains(&letters, b"privatekey") || contains(&letters, b"presharedkey")
+    };
+    let has_one = |line: &[u8]| {
+        let mut words = line.split(|byte| !is_base64(*byte) && *byte != b'=');
+        // `PrivateKey=…=` is one word here.
+        words.any(|word| {
+            is_key(word)
+                || word.iter().position(|byte| *byte == b'=').and_then(|at| word.get(at + 1..)).is_some_and(is_key)
+        })
+    };
+    let text = text.trim_ascii();
+    (text.len() == 44 && is_key(text))
+        || text.split(|byte| b"\r\n".contains(byte)).any(|line| names_one(line) && has_one(line))
+}
+
+/// A host key of dropbear: the public key as SSH sends it, and the private number behind it, all of it binary.
+fn is_dropbear_key(bytes: &[u8]) -> bool {
+    let name = bytes.strip_prefix(&[0, 0, 0]).and_then(|rest| rest.get(1..)).unwrap_or_default();
+    name.starts_with(b"ssh-") || name.starts_with(b"ecdsa-sha2-")
+}
+
+/// Whether this is a private key in DER: PKCS#8, PKCS#1, SEC 1 and PKCS#12 begin with a sequence
+/// that begins with a small version number, encrypted PKCS#8 with one that names a cipher of
+/// PKCS#5 or PKCS#12. Certificates and public keys have another sequence there.
+fn is_der_key(bytes: &[u8]) -> bool {
+    fn inside(bytes: &[u8]) -> Option<&[u8]> {
+        match bytes {
+            [0x30, length, rest @ ..] if *length < 0x80 => Some(rest),
+            [0x30, length @ 0x81..=0x84, rest @ ..] => rest.get(usize::from(length & 0x0f)..),
+            _ => None,
+        }
+    }
+    /// 1.2.840.113549.1.5 and .12: PKCS#5, PKCS#12.
+    const CIPHERS: [&[u8]; 2] = [b"\x2a\x86\x48\x86\xf7\x0d\x01\x05", b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c"];
+    match inside(bytes) {
+        Some([0x02, 0x01, 0..=3, ..]) => true,
+        Some(rest) => inside(rest).is_some_and(
+            |cipher| matches!(cipher, [0x06, _, name @ ..] if CIPHERS.iter().any(|known| name.starts_with(known))),
+        ),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;
