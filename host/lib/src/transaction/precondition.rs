@@ -92,3 +92,33 @@ fn is_same(before: &Snapshot, found: &Snapshot) -> bool {
     let parts = |file: &Snapshot| (file.digest, file.inode, file.mode, file.uid, file.gid);
     parts(before) == parts(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What somebody did to a file.
+    type Change = fn(&mut Snapshot);
+
+    #[test]
+    fn nothing_of_a_file_may_differ() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().canonicalize().unwrap().join("file");
+        std::fs::write(&path, "text").unwrap();
+        let place = Root::ambient().unwrap().place(&path.as_path().try_into().unwrap(), usize::MAX).unwrap().unwrap();
+        let before = place.snapshot().unwrap().unwrap();
+        assert!(is_same(&before, &place.snapshot().unwrap().unwrap()));
+        let changes: [(&str, Change); 5] = [
+            ("contents", |file| file.digest = crate::digest::Digest::of(b"other")),
+            ("inode", |file| file.inode += 1),
+            ("mode", |file| file.mode ^= 0o040),
+            ("owner", |file| file.uid += 1),
+            ("group", |file| file.gid += 1),
+        ];
+        for (what, change) in changes {
+            let mut found = before.clone();
+            change(&mut found);
+            assert!(!is_same(&before, &found), "{what}");
+        }
+    }
+}

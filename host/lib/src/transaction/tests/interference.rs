@@ -329,3 +329,32 @@ fn services_are_told_even_if_one_file_could_not_be_put_back() {
     assert_eq!((told.get(), transaction.journal().state), (2, State::RolledBack));
     assert_eq!(machine.tree(), before);
 }
+
+/// A new file with the mode that was read would take somebody's `chmod` back.
+#[test]
+fn a_change_of_mode_or_owner_is_an_edit() {
+    let edits: [fn(&Path); 2] = [
+        |path| fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap(),
+        |path| std::os::unix::fs::chown(path, Some(1234), Some(1234)).unwrap(),
+    ];
+    let root = rustix::process::geteuid().is_root();
+    for edit in edits.into_iter().take(if root { 2 } else { 1 }) {
+        for begun in [false, true] {
+            let machine = Machine::new("/tmp");
+            machine.put("d/conf", b"old", 0o640);
+            let changes = vec![machine.change("d/conf", Some((b"new", 0o640)), Order::WriteOther)];
+            let failed = if begun {
+                let mut transaction = machine.begin(changes).unwrap();
+                edit(&machine.path("d/conf"));
+                let failed = transaction.commit().unwrap_err();
+                transaction.roll_back(|_, _| InUse::nothing()).unwrap();
+                failed
+            } else {
+                edit(&machine.path("d/conf"));
+                machine.begin(changes).unwrap_err()
+            };
+            assert!(failed.message().ends_with("d/conf changed since it was read"), "{failed}");
+            assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"old");
+        }
+    }
+}
