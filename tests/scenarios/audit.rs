@@ -53,8 +53,11 @@ fn whatever_is_done_to_a_record_shows() {
     denied.reads("/etc/shadow");
     Grants::of(&[]).write(&machine.path("policies"), "case", "go", &denied.component());
     machine.warded(["apply", "go", "--policy", "case", "--yes"]).ends(5);
-    machine.warded(["undo", "--yes"]).ends(0);
     machine.warded(["plan", "certify-host", "--set", &format!("principal={NAME}")]);
+    // A plan seals nothing; a run with effects ends in a seal.
+    assert_ne!(verified(&machine)["unsealed"], 0);
+    machine.warded(["undo", "--yes"]).ends(0);
+    assert_eq!(verified(&machine)["unsealed"], 0);
 
     let log = machine.path("state/audit/log.jsonl");
     let whole = fs::read_to_string(&log).unwrap();

@@ -6,7 +6,6 @@ use clap::{Args, Subcommand};
 use warded_lib::{
     audit,
     error::{Error, Exit, Result},
-    text::count,
 };
 
 #[derive(Debug, Subcommand)]
@@ -68,13 +67,11 @@ impl Log {
 fn verify(context: &Context, output: Output) -> Result<Exit> {
     match audit::verify(context.log.directory())? {
         Ok(verified) => {
-            output.line(format!(
-                "{}, chain intact",
-                count(usize::try_from(verified.records).unwrap_or(usize::MAX), "record")
-            ))?;
-            output.object(
-                &serde_json::json!({ "schema": "warded.audit-verify/1", "intact": true, "records": verified.records }),
-            )?;
+            output.line(verified.to_string())?;
+            output.object(&serde_json::json!({
+                "schema": "warded.audit-verify/1", "intact": true, "records": verified.records,
+                "unsealed": verified.unsealed,
+            }))?;
             Ok(Exit::Done)
         }
         Err(broken) => {

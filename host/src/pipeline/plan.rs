@@ -106,7 +106,6 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
         .log
         .append(&identity.event(if ended.is_ok() { EventKind::Done } else { EventKind::Ended }).detail(&summary))
         .map_err(unchanged)?;
-    context.log.seal().map_err(unchanged)?;
     Ok(Planned { identity, granting, procedure, settings, confirmed, session: ended? })
 }
 

@@ -29,7 +29,7 @@ fn the_record_says_what_was_asked_and_done() {
 #[test]
 fn whatever_is_changed_is_named() {
     let machine = Machine::stopped();
-    machine.warded(["plan", "certify-host", "--set", "principal=web1.example.org"]).ends(3);
+    machine.certify();
     let records = machine.audit().len();
     let directory = machine.path("state/audit");
     let log = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());

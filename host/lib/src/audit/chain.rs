@@ -37,7 +37,7 @@ pub(super) struct Link {
     pub(super) known: Option<u64>,
 }
 
-/// What a record of the log itself accounts for.
+/// What a record says of the log itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Account {
     /// With `recovered`: the digest of the unfinished bytes before this line.
@@ -46,6 +46,9 @@ pub(super) struct Account {
     /// With `missing`: the last record that was known to be there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) known: Option<u64>,
+    /// How many records before this one are sealed with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) seals: Option<u64>,
 }
 
 /// Everything of a line but its hash.
@@ -96,7 +99,7 @@ pub(super) fn link(line: &[u8]) -> Option<Link> {
         return None;
     }
     let part: Part = serde_json::from_str(&body).ok()?;
-    let Account { torn, known } = part.account;
+    let Account { torn, known, seals: _ } = part.account;
     Some(Link { head: Head { count: part.n, hash: parsed }, previous: part.previous, kind: part.kind, torn, known })
 }
 

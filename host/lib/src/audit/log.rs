@@ -82,27 +82,32 @@ impl Log {
     /// # Errors
     /// When it cannot be written; the log is then as it was.
     pub fn append(&self, event: &Event) -> Result<()> {
-        self.locked(|appender| appender.append(&self.directory, event))
+        self.locked(|appender| appender.append(&self.directory, event, |_| Ok(Account::default())))
             .map_err(|error| cannot("write to", &self.directory, &error))
     }
 
     /// Appends a record and waits until it, everything before it and the head are on disk: before
-    /// an effect that must not happen unrecorded. The head goes to the system log, too.
+    /// an effect that must not happen unrecorded. The record says how many before it were not sealed until
+    /// then. The head goes to the system log, too.
     ///
     /// # Errors
     /// When it cannot be written or synced.
     pub fn append_synced(&self, event: &Event) -> Result<()> {
         self.locked(|appender| {
-            appender.append(&self.directory, event)?;
+            appender.append(&self.directory, event, |end| {
+                let sealed = read_head(&self.directory)?.map_or(0, |sealed| sealed.count);
+                let seals = Some(end.count.saturating_sub(sealed)).filter(|count| *count > 0);
+                Ok(Account { seals, ..Account::default() })
+            })?;
             appender.seal(&self.directory).map(drop)
         })
         .map_err(|error| cannot("write to", &self.directory, &error))
     }
 
-    /// Waits until the log and its head are on disk, and sends the head to the system log; returns it.
+    /// Seals what is there, without a record of it.
     ///
     /// # Errors
-    /// When they cannot be synced.
+    /// When log and head cannot be synced.
     pub fn seal(&self) -> Result<Head> {
         self.locked(|appender| appender.seal(&self.directory)).map_err(|error| cannot("seal", &self.directory, &error))
     }
@@ -131,9 +136,15 @@ impl Appender {
         }
     }
 
-    fn append(&mut self, directory: &Path, event: &Event) -> io::Result<()> {
+    /// `account`: what the record says of the log, which ends there.
+    fn append(
+        &mut self,
+        directory: &Path,
+        event: &Event,
+        account: impl FnOnce(Head) -> io::Result<Account>,
+    ) -> io::Result<()> {
         let tail = self.tail(directory)?;
-        let (line, head) = chain::line(tail.head, event, Account::default())?;
+        let (line, head) = chain::line(tail.head, event, account(tail.head)?)?;
         self.write(&line, tail.length, head)
     }
 
@@ -194,11 +205,13 @@ impl Appender {
         }
         // Before bytes count as a crash's: no crash takes back what was known to be on disk.
         let account = match self.lost(directory, length, head)? {
-            Some((known, detail)) => Some((Kind::Missing, detail, Account { known: Some(known), torn: None })),
+            Some((known, detail)) => {
+                Some((Kind::Missing, detail, Account { known: Some(known), ..Account::default() }))
+            }
             None if unfinished.is_empty() || whole.is_some() => None,
             None => {
                 let detail = format!("{} unfinished bytes stand before this record", unfinished.len());
-                Some((Kind::Recovered, detail, Account { torn: Some(Digest::of(&unfinished)), known: None }))
+                Some((Kind::Recovered, detail, Account { torn: Some(Digest::of(&unfinished)), ..Account::default() }))
             }
         };
         if let Some((kind, detail, account)) = account {

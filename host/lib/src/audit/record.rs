@@ -161,6 +161,9 @@ pub struct Record {
     /// With `missing`: the last record that was known to be there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<u64>,
+    /// How many records before this one are sealed with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seals: Option<u64>,
     /// The hash of this record.
     pub hash: Digest,
 }
@@ -178,7 +181,8 @@ impl fmt::Display for Record {
         if let Some(grant) = grant {
             write!(f, "  [{grant}]")?;
         }
-        detail.iter().try_for_each(|detail| write!(f, "  · {detail}"))
+        detail.iter().try_for_each(|detail| write!(f, "  · {detail}"))?;
+        self.seals.iter().try_for_each(|seals| write!(f, "  · seals {seals} more"))
     }
 }
 

@@ -6,9 +6,13 @@ use super::{
     lock::{PATIENCE, lock},
     record::Record,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    text,
+};
 use rustix::fs::{FlockOperation, flock};
 use std::{
+    fmt,
     fs::File,
     io::{self, BufRead as _, BufReader, Read as _},
     path::Path,
@@ -20,6 +24,19 @@ use std::{
 pub struct Verified {
     /// How many records it has.
     pub records: u64,
+    /// How many of them, the last ones, are not sealed: if some of those were cut off, nothing shows it.
+    pub unsealed: u64,
+}
+
+impl fmt::Display for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counted = |count| text::count(usize::try_from(count).unwrap_or(usize::MAX), "record");
+        write!(f, "{}, chain intact", counted(self.records))?;
+        match self.unsealed {
+            0 => Ok(()),
+            unsealed => write!(f, "; the last {} not sealed", counted(unsealed)),
+        }
+    }
 }
 
 /// Where a log is not whole.
@@ -181,7 +198,10 @@ impl Walk {
             Some(sealed) if sealed.count == 0 && sealed != Head::empty() => {
                 Err(self.broken("follows another beginning than the head knows"))
             }
-            None | Some(_) => Ok(Verified { records: self.head.count }),
+            None | Some(_) => {
+                let sealed = self.sealed.map_or(0, |sealed| sealed.count);
+                Ok(Verified { records: self.head.count, unsealed: self.head.count.saturating_sub(sealed) })
+            }
         }
     }
 

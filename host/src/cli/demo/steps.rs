@@ -222,9 +222,8 @@ impl<'a> Demonstration<'a> {
     }
 
     fn audit(&mut self) -> Result<Outcome> {
-        self.context.log.seal()?;
         match audit::verify(self.context.log.directory())? {
-            Ok(verified) => Ok(Outcome::Seen(format!("{} records, chain intact", verified.records))),
+            Ok(verified) => Ok(Outcome::Seen(verified.to_string())),
             Err(broken) => Err(Error::failed(format!("record {}: {}", broken.record, broken.what))),
         }
     }

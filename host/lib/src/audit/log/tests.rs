@@ -37,7 +37,7 @@ fn what_is_appended_reads_back() {
     let scratch = private();
     let directory = scratch.path().join("audit");
     let log = Log::open(&directory).unwrap();
-    assert_eq!(verify(&directory), Ok(Verified { records: 0 }));
+    assert_eq!(verify(&directory), Ok(Verified { records: 0, unsealed: 0 }));
     log.append(&event(1)).unwrap();
     log.append_synced(&Event::new(1, Kind::Intent)).unwrap();
     log.append(&event(2)).unwrap();
@@ -50,6 +50,30 @@ fn what_is_appended_reads_back() {
     for name in [LOG, HEAD] {
         assert_eq!(std::fs::metadata(directory.join(name)).unwrap().mode() & 0o777, 0o600);
     }
+}
+
+/// What stands after the last seal is told as such, and the next seal says what it covers.
+#[test]
+fn a_seal_says_how_many_records_it_covers() {
+    let scratch = private();
+    let log = Log::open(scratch.path()).unwrap();
+    let head = || std::fs::read(scratch.path().join(HEAD)).unwrap();
+    let seals = || read(scratch.path()).unwrap().map(|record| record.unwrap().seals).collect::<Vec<_>>();
+    let empty = head();
+    (0..3).for_each(|run| log.append(&event(run)).unwrap());
+    assert_eq!((verify(scratch.path()), head()), (Ok(Verified { records: 3, unsealed: 3 }), empty));
+    log.append_synced(&event(3)).unwrap();
+    log.append_synced(&event(4)).unwrap();
+    assert_eq!(verify(scratch.path()), Ok(Verified { records: 5, unsealed: 0 }));
+    drop(log);
+    // Another process's, too.
+    let log = Log::open(scratch.path()).unwrap();
+    log.append(&event(5)).unwrap();
+    let verified = verify(scratch.path()).unwrap();
+    assert_eq!(verified.to_string(), "6 records, chain intact; the last 1 record not sealed");
+    log.append_synced(&event(6)).unwrap();
+    assert_eq!(seals(), [None, None, None, Some(3), None, None, Some(1)]);
+    assert!(read(scratch.path()).unwrap().nth(3).unwrap().unwrap().to_string().ends_with("seals 3 more"));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 use super::{
-    super::{Event, Kind, Log, log::tests::private},
+    super::{Event, Kind, Log, chain::Account, log::tests::private},
     *,
 };
+use crate::digest::Digest;
 use proptest::prelude::proptest;
 use std::{fs, path::PathBuf, sync::LazyLock, thread};
 
@@ -51,7 +52,7 @@ fn lines() -> Vec<(&'static [u8], u64)> {
 
 #[test]
 fn a_whole_log_is_whole() {
-    assert_eq!(Scratch::new().verify(&WHOLE.0), Ok(Verified { records: 6 }));
+    assert_eq!(Scratch::new().verify(&WHOLE.0), Ok(Verified { records: 6, unsealed: 0 }));
 }
 
 #[test]
@@ -136,7 +137,7 @@ fn a_log_is_checked_between_two_appends() {
         thread::sleep(Duration::from_millis(200));
         fs::write(&path, &WHOLE.0).unwrap();
         flock(&held, FlockOperation::Unlock).unwrap();
-        assert_eq!(checked.join().unwrap(), Ok(Verified { records: 6 }));
+        assert_eq!(checked.join().unwrap(), Ok(Verified { records: 6, unsealed: 0 }));
     });
 }
 
@@ -150,7 +151,7 @@ fn a_log_that_somebody_holds_is_not_waited_for_without_end() {
     assert!(error.message().ends_with("was not checked: it is in use"), "{error}");
     // Others who only look are in nobody's way.
     flock(&held, FlockOperation::LockShared).unwrap();
-    assert_eq!(verify(&scratch.path), Ok(Verified { records: 6 }));
+    assert_eq!(verify(&scratch.path), Ok(Verified { records: 6, unsealed: 0 }));
 }
 
 #[test]
@@ -164,7 +165,7 @@ fn a_log_needs_its_head() {
     fs::remove_file(scratch.path.join(HEAD)).unwrap();
     assert_eq!(verify(&scratch.path).unwrap_err().record, 6);
     fs::remove_file(scratch.path.join(LOG)).unwrap();
-    assert_eq!(verify(&scratch.path), Ok(Verified { records: 0 }), "nothing was ever logged here");
+    assert_eq!(verify(&scratch.path), Ok(Verified { records: 0, unsealed: 0 }), "nothing was ever logged here");
 }
 
 #[test]
@@ -174,6 +175,37 @@ fn a_forged_log_does_not_fit_the_head() {
     (0..9).for_each(|_| log.append(&Event::new(1, Kind::Done)).unwrap());
     let broken = Scratch::new().verify(&fs::read(forged.path().join(LOG)).unwrap()).unwrap_err();
     assert_eq!(broken.record, 6, "{broken}");
+}
+
+/// Each record's own hash is right, and the head is that of the last one: only `previous` gives it away.
+#[test]
+fn a_record_that_does_not_follow_is_named() {
+    let event = Event::new(1, Kind::Done);
+    for changed in 1..=4 {
+        let (mut head, mut log) = (Head::empty(), Vec::new());
+        for count in 1..=4 {
+            if count == changed {
+                head.hash = Digest::of(b"another record");
+            }
+            let (line, next) = chain::line(head, &event, Account::default()).unwrap();
+            log.extend(line);
+            head = next;
+        }
+        let scratch = Scratch::new();
+        fs::write(scratch.path.join(HEAD), serde_json::to_vec(&head).unwrap()).unwrap();
+        let broken = scratch.verify(&log).unwrap_err();
+        assert_eq!((broken.record, broken.what.as_str()), (changed, "does not follow the record before it"));
+    }
+}
+
+#[test]
+fn a_line_follows_by_its_number_and_by_its_hash() {
+    let head = Head { count: 7, hash: Digest::of(b"seven") };
+    let (line, _) = chain::line(head, &Event::new(1, Kind::Done), Account::default()).unwrap();
+    let link = chain::link(line.strip_suffix(b"\n").unwrap()).unwrap();
+    let (less, more) = (Head { count: 6, ..head }, Head { count: 8, ..head });
+    assert!(link.follows(head));
+    assert!(![less, more, Head { hash: Digest::of(b"other"), ..head }].into_iter().any(|head| link.follows(head)));
 }
 
 #[test]
