@@ -227,7 +227,7 @@ impl Subject {
              case \"$moment $* \" in\n\
              asked*' -T '*\" $own \"*) meet ;;\n\
              candidate*\" $own \"*) ;;\n\
-             candidate*' -t '*) meet ;;\n\
+             candidate*' -T '*) meet ;;\n\
              proof*' -i '*) meet ;;\n\
              reload*' -t '*\" $own \"*) if committing; then meet; fi ;;\n\
              esac\n\

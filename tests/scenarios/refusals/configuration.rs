@@ -35,7 +35,8 @@ fn a_keyword_that_is_not_granted() {
         (vec!["denyusers=*"], 1, "denyusers"),
         (vec!["# a comment", "ForceCommand /bin/false"], 2, "forcecommand"),
         (vec!["Match User root", "    ForceCommand /bin/false"], 1, "match"),
-        (vec!["Match all", "    DenyUsers root"], 2, "denyusers"),
+        (vec!["Match all", "    DenyUsers root"], 1, "match"),
+        (vec!["HostCertificate /x", "DenyUsers root"], 2, "denyusers"),
         (vec!["Include /etc/ssh/sshd_config"], 1, "include"),
         (vec!["AuthorizedKeysCommand /usr/bin/id", "AuthorizedKeysCommandUser root"], 1, "authorizedkeyscommand"),
         (vec!["HostKey /etc/ssh/ssh_host_rsa_key"], 1, "hostkey"),
@@ -53,7 +54,7 @@ fn a_granted_keyword_that_locks_people_out() {
     let machine = Machine::start();
     for (keyword, line, says) in [
         ("DenyUsers", "DenyUsers *", "log in"),
-        ("ForceCommand", "ForceCommand /bin/false", "root could not run a command any more"),
+        ("ForceCommand", "ForceCommand /bin/false", "forcecommand decides who gets in"),
         ("HostKeyAlgorithms", "HostKeyAlgorithms ssh-ed25519", "host key could not connect any more"),
     ] {
         refused(&machine, &format!("[{keyword:?}]"), &[line], &[says]);

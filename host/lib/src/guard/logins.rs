@@ -32,8 +32,8 @@ use std::path::{Path, PathBuf};
 use ways::{User, ways};
 
 /// Keywords that can shut nobody out, and let nobody in. All others count. What `RevokedKeys` names is checked by
-/// itself (`config/revocation.rs`).
-const HARMLESS: [&str; 35] = [
+/// itself (`config/revocation.rs`), and host keys are proved by handshakes.
+const HARMLESS: [&str; 36] = [
     "acceptenv",
     "allowagentforwarding",
     "allowstreamlocalforwarding",
@@ -50,6 +50,7 @@ const HARMLESS: [&str; 35] = [
     "hostcertificate",
     "hostkey",
     "hostkeyagent",
+    "hostkeyalgorithms",
     "ipqos",
     "loglevel",
     "logverbose",
