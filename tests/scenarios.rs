@@ -22,6 +22,7 @@ mod room;
 mod secrets;
 mod served;
 mod somebody_elses_sshd;
+mod status;
 mod step_ca;
 mod successor;
 mod terms;

@@ -10,6 +10,7 @@ mod confirm;
 mod demo;
 mod doctor;
 mod identification;
+mod outlook;
 pub mod output;
 mod policy;
 pub mod progress;

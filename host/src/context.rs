@@ -82,6 +82,8 @@ pub struct Context {
     pub sshd_binary: Option<PathBuf>,
     /// Percent of a certificate's life after which it is due.
     pub renew_after: u8,
+    /// Seconds between two runs of `warded renew`.
+    pub renew_every: u64,
     /// Directory of the administrator's policies.
     pub policies: PathBuf,
     /// What no grant covers.
@@ -92,6 +94,8 @@ pub struct Context {
 
 /// The share of a certificate's life after which it is renewed, unless told otherwise: half.
 const RENEW_AFTER: u8 = 50;
+/// Hours between two renewals, unless told otherwise: they run daily.
+const RENEW_EVERY: u8 = 24;
 
 impl Context {
     /// Finds everything.
@@ -152,6 +156,7 @@ impl Context {
             }),
             sshd_binary: given(choose(&options.sshd, &config.sshd)?),
             renew_after: config.renew_after.unwrap_or(RENEW_AFTER),
+            renew_every: u64::from(config.renew_every.unwrap_or(RENEW_EVERY)) * 3600,
             policies,
             protected,
             on_hang: options.on_hang,

@@ -7,6 +7,7 @@ mod issued;
 pub mod plan;
 pub mod prove;
 mod rolled_back;
+pub mod rotation;
 pub mod serve;
 pub mod settle;
 pub mod stage;
@@ -19,15 +20,19 @@ pub use stage::{Reporter, Stage};
 pub use work::Work;
 
 use crate::{broker::Identity, context::Context};
+use certify::Filled;
 use jiff::Timestamp;
 use prove::Guard;
 use take_back::Recovery;
 use warded_lib::{
     audit::Kind as EventKind,
-    ca::Certificate,
+    ca::{
+        Certificate,
+        rotation::{self as ca_rotation, NewSigner},
+    },
     error::{Error, Exit, Result},
     guard::{Proof, Verified},
-    machine::{facts::Init, services::Reloaded, signals::Shield, sshd::Unknown},
+    machine::{facts::Init, path::AbsolutePath, services::Reloaded, signals::Shield, sshd::Unknown},
     text::count,
     transaction::{Afterwards, Confirm, LeftAlone, Transaction},
 };
@@ -43,6 +48,12 @@ pub struct Done {
     pub run: u64,
     /// The certificates that came from the CA.
     pub certificates: Vec<Certificate>,
+    /// New keys of the CA, which the operator accepted.
+    pub accepted: Vec<NewSigner>,
+    /// New keys of the CA, for which certificates were put off.
+    pub put_off: Vec<NewSigner>,
+    /// What was planned, and left for another run.
+    pub withdrawn: Vec<AbsolutePath>,
     /// What was proved before anything was touched; none where there is no sshd.
     pub proof: Option<Proof>,
     /// What was seen afterwards; none where there is no sshd.
@@ -83,7 +94,8 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
     reporter.stage(Stage::Check);
     guard.check(&work).map_err(unchanged)?;
     reporter.stage(Stage::Certify);
-    let certificates = certify::fill_in(context, identity, &mut work).map_err(unchanged)?;
+    let Filled { certificates, accepted, put_off } =
+        certify::fill_in(context, identity, &mut work).map_err(unchanged)?;
     reporter.stage(Stage::Prove);
     let proof = guard.prove(&work, &certificates).map_err(unchanged)?;
 
@@ -105,8 +117,20 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
             issued::forget(context, &certificates);
             ended(if confirm.is_some() { "waits to be confirmed" } else { "kept" })
                 .map_err(|error| error.or_state(format!("the change was made and kept, as run {run}")))?;
-            let unknown = guard.unknown().cloned();
-            Ok(Done { run, certificates, proof, verified, unknown, reloads, left_alone, confirm })
+            let (unknown, withdrawn) = (guard.unknown().cloned(), work.withdrawn);
+            Ok(Done {
+                run,
+                certificates,
+                accepted,
+                put_off,
+                withdrawn,
+                proof,
+                verified,
+                unknown,
+                reloads,
+                left_alone,
+                confirm,
+            })
         }
         Err(error) => {
             reporter.stage(Stage::RollBack);
@@ -218,7 +242,9 @@ impl Done {
                 proved.push(format!("clients that pinned a plain key ({}) get in", proof.keys.join(", ")));
             }
             if !proof.certificates.is_empty() {
-                proved.push("clients that know only the CA get in".to_owned());
+                let mut signers: Vec<String> = self.certificates.iter().map(Certificate::signer_fingerprint).collect();
+                signers.dedup();
+                proved.push(format!("clients that know only the CA ({}) get in", signers.join(", ")));
             }
             if !proof.logins.is_empty() {
                 proved.push(format!("{} can log in", proof.logins.join(", ")));
@@ -241,6 +267,11 @@ impl Done {
             Some(_) => lines.push("No sshd is listening now: the next one to start serves this.".to_owned()),
             None => lines.push("There is no sshd on this machine, so nothing was proved.".to_owned()),
         }
+        let next = ca_rotation::NEXT;
+        lines.extend(self.accepted.iter().map(|change| {
+            format!("Clients that know only the CA's former key, {}, do not accept this; {next}", change.former)
+        }));
+        lines.extend(self.put_off.iter().map(|change| format!("Put off: {change}; {next}")));
         lines.extend(self.confirm_lines());
         lines
     }
@@ -259,7 +290,7 @@ impl Done {
     /// How the run ended: not as it should where nobody knows what is served.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        if self.unknown.is_some() { Exit::Degraded } else { Exit::Done }
+        if self.unknown.is_some() || !self.put_off.is_empty() { Exit::Degraded } else { Exit::Done }
     }
 
     /// What listens and is not known, in words.

@@ -6,5 +6,7 @@ mod figures;
 mod hostile;
 mod lifecycle;
 mod odd;
+mod outlook;
+mod rotation;
 mod secrets;
 mod tokens;

@@ -3,7 +3,10 @@
 
 use aes_gcm::{AeadInPlace as _, Aes256Gcm, KeyInit as _};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use p256::ecdsa::{Signature, SigningKey};
+use p256::{
+    EncodedPoint,
+    ecdsa::{Signature, SigningKey},
+};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use signature::Signer as _;
@@ -30,13 +33,7 @@ impl Jwk {
 
     /// A key that exists already.
     pub(crate) fn of(key: SigningKey) -> Self {
-        let point = key.verifying_key().to_encoded_point(false);
-        let (x, y) = (encode(point.x().unwrap()), encode(point.y().unwrap()));
-        // RFC 7638: the members in this order, and no blanks.
-        let thumbprint = Sha256::digest(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#));
-        let public = json!({
-            "use": "sig", "kty": "EC", "alg": "ES256", "crv": "P-256", "kid": encode(&thumbprint), "x": x, "y": y,
-        });
+        let public = public(&key.verifying_key().to_encoded_point(false));
         Self { key, public }
     }
 
@@ -106,4 +103,21 @@ impl Jwk {
 /// As everything is encoded in JOSE.
 pub(crate) fn encode(bytes: &[u8]) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// An SSH public key on P-256, as a line, as a JWK.
+pub(crate) fn public_of(line: &str) -> Value {
+    match PublicKey::from_openssh(line).unwrap().key_data() {
+        KeyData::Ecdsa(EcdsaPublicKey::NistP256(point)) => public(point),
+        other => panic!("{:?} is not on P-256", other.algorithm()),
+    }
+}
+
+fn public(point: &EncodedPoint) -> Value {
+    let (x, y) = (encode(point.x().unwrap()), encode(point.y().unwrap()));
+    // RFC 7638: the members in this order, and no blanks.
+    let thumbprint = Sha256::digest(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#));
+    json!({
+        "use": "sig", "kty": "EC", "alg": "ES256", "crv": "P-256", "kid": encode(&thumbprint), "x": x, "y": y,
+    })
 }

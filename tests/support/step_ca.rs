@@ -5,9 +5,15 @@ mod server;
 mod setup;
 mod tests;
 
-use super::{https::Https, jwk::Jwk, network::Network, x509::Authority};
+use super::{
+    https::Https,
+    jwk::{self, Jwk},
+    machine::keygen,
+    network::Network,
+    x509::Authority,
+};
 pub(crate) use provisioner::{PASSWORD, Provisioner};
-use serde_json::Value;
+use serde_json::{Value, json};
 use server::{Server, binary};
 pub(crate) use setup::Setup;
 use setup::{read_config, write_config};
@@ -164,6 +170,19 @@ impl StepCa {
         change(&mut config);
         write_config(self.directory.path(), &config);
         self.restart();
+    }
+
+    /// Has it sign certificates of hosts with a new key; it goes on listing the former one, and accepts what that
+    /// signed. Returns the former key.
+    pub(crate) fn rotate_host_key(&mut self) -> String {
+        let former = self.authority("host");
+        for name in ["host_ca", "host_ca.pub"] {
+            fs::rename(self.path(name), self.path(&format!("former_{name}"))).unwrap();
+        }
+        keygen(&["-q", "-N", "", "-C", "", "-t", "ecdsa", "-f"], &self.path("host_ca"));
+        let key = jwk::public_of(&former);
+        self.reconfigure(|config| config["ssh"]["keys"] = json!([{ "type": "host", "federated": false, "key": key }]));
+        former
     }
 
     fn begun(&self) -> usize {

@@ -8,6 +8,7 @@ pub mod kind;
 pub mod local;
 pub mod placeholder;
 pub mod principal;
+pub mod rotation;
 mod sign;
 pub mod step;
 #[cfg(test)]
@@ -48,7 +49,8 @@ pub trait CertificateAuthority {
     /// Which CA this is, for messages: `the CA https://ca.example`, `the local CA in /srv/ca`.
     fn describe(&self) -> String;
 
-    /// The CA's public keys of that kind, freshly fetched. More than one while keys are replaced.
+    /// The CA's public keys of that kind, freshly fetched. More than one while keys are replaced: the one that signs
+    /// comes first.
     ///
     /// # Errors
     /// When the CA does not answer, or has no keys of that kind.

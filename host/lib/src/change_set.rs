@@ -4,7 +4,7 @@ pub mod review;
 pub mod staged;
 
 use crate::{
-    ca::{Certificate, Kind, Principals},
+    ca::{Certificate, Kind, Principals, certificate},
     digest::Digest,
     machine::{
         files::{FileError, Place, PlaceKey, Snapshot},
@@ -196,22 +196,36 @@ impl ChangeSet {
 
     /// The requests that a staged certificate waits for.
     pub fn requests(&self) -> impl Iterator<Item = (RequestId, &Request)> {
-        let used = |id: RequestId| {
-            self.staged
-                .iter()
-                .any(|staged| matches!(&staged.after, After::Certificate { request, .. } if *request == id))
-        };
         self.requests
             .iter()
             .enumerate()
             .map(|(index, request)| (RequestId(index), request))
-            .filter(move |(id, _)| used(*id))
+            .filter(|(id, _)| self.answered_by(*id).next().is_some())
     }
 
     /// One request.
     #[must_use]
     pub fn request_of(&self, id: RequestId) -> Option<&Request> {
         self.requests.get(id.0)
+    }
+
+    /// The certificates that lie where a request's answer will be written.
+    pub fn present(&self, id: RequestId) -> impl Iterator<Item = Certificate> + '_ {
+        self.answered_by(id)
+            .filter_map(|staged| staged.before.as_ref().and_then(|before| certificate::parse(&before.contents).ok()))
+    }
+
+    /// Leaves what waits for these requests as it is on the machine, and returns its paths.
+    pub fn withdraw(&mut self, ids: &[RequestId]) -> Vec<AbsolutePath> {
+        let waits =
+            |staged: &mut Staged| matches!(&staged.after, After::Certificate { request } if ids.contains(request));
+        self.staged.extract_if(.., waits).map(|staged| staged.path).collect()
+    }
+
+    fn answered_by(&self, id: RequestId) -> impl Iterator<Item = &Staged> {
+        self.staged
+            .iter()
+            .filter(move |staged| matches!(&staged.after, After::Certificate { request } if *request == id))
     }
 
     /// The services to reload, in order.

@@ -32,6 +32,8 @@ pub struct Config {
     pub state: Option<AbsolutePath>,
     /// Percent of a certificate's life after which it is renewed: 10 to 70.
     pub renew_after: Option<u8>,
+    /// Hours between two runs of `warded renew`: 1 to 168.
+    pub renew_every: Option<u8>,
 }
 
 impl Config {
@@ -66,6 +68,9 @@ impl Config {
         if config.renew_after.is_some_and(|percent| !(10..=70).contains(&percent)) {
             return Err(Error::usage(format!("{}: renew-after is a percentage from 10 to 70", file.display()))
                 .cause("what is due later than that may lapse before it has been renewed"));
+        }
+        if config.renew_every.is_some_and(|hours| !(1..=168).contains(&hours)) {
+            return Err(Error::usage(format!("{}: renew-every is a number of hours from 1 to 168", file.display())));
         }
         if config.ca.is_some() && config.step_ca.is_some() {
             return Err(Error::usage(format!("{}: there are two CAs, `ca` and [step-ca]", file.display()))
@@ -117,6 +122,8 @@ mod tests {
             ("\ncolour = 1", "c.toml:2:1"),
             ("renew-after = 300", "c.toml:1:15"),
             ("renew-after = 99", "c.toml: "),
+            ("renew-every = 0", "c.toml: "),
+            ("renew-every = 169", "c.toml: "),
         ] {
             let error = Config::parse(text, Path::new("c.toml")).unwrap_err();
             assert!(error.message().starts_with(place), "{text}: {error}");

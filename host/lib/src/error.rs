@@ -79,6 +79,12 @@ impl Error {
         Self::new(Heading::Refused, Exit::Refused, message)
     }
 
+    /// It can be done later, and is not done now, because clients are not ready for it.
+    #[must_use]
+    pub fn put_off(message: impl Into<String>) -> Self {
+        Self::new(Heading::Refused, Exit::Degraded, message)
+    }
+
     /// The CA cannot be reached.
     #[must_use]
     pub fn unreachable(message: impl Into<String>) -> Self {

@@ -70,6 +70,8 @@ pub struct Session {
     pub authority: Rc<Authority>,
     /// When certificates are due.
     pub renewal: Renewal,
+    /// The keys for which the CA gave an earlier run a certificate that was not installed.
+    pub issued: Vec<PublicKey>,
     /// The services that the policy names.
     pub services: BTreeSet<Name>,
     /// The sshd binary that the operator named.
@@ -102,6 +104,7 @@ impl Session {
             facts,
             authority,
             renewal,
+            issued: Vec::new(),
             services,
             sshd_binary,
             configuration: None,

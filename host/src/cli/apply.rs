@@ -15,7 +15,7 @@ use crate::{
     context::Context,
     enrolment::Enrolment,
     pipeline::{
-        self, Done, Planned, Request, Work, certify,
+        self, Done, Planned, Request, Work, certify, rotation,
         serve::{self, Unserved},
     },
     sandbox::granting::Granting,
@@ -87,6 +87,8 @@ impl Plan {
         report::header(output, context, &planned)?;
         report::review(output, &review)?;
         report::messages(output, &planned.session.messages)?;
+        let changes = planned.new_signers(context);
+        report::new_signers(output, &changes)?;
         report::unserved(output, &unserved)?;
         report::enrolment(output, enrolment.as_ref())?;
         let would = [
@@ -101,8 +103,10 @@ impl Plan {
             let procedure = &planned.identity.procedure;
             output.line(format!("{procedure} would {}. Nothing has been changed.", would.join(", and ")))?;
         }
-        let object = serde_json::to_value(PlanObject::new(&planned, &review, enrolment.as_ref(), !would.is_empty()))
-            .map_err(|error| Error::failed("cannot write JSON").cause(error))?;
+        let object = serde_json::to_value(
+            PlanObject::new(&planned, &review, enrolment.as_ref(), !would.is_empty()).with(&changes),
+        )
+        .map_err(|error| Error::failed("cannot write JSON").cause(error))?;
         if !planned.session.changes.is_empty() {
             foresee(context, planned)?;
         }
@@ -150,6 +154,8 @@ impl Apply {
         report::header(output, context, &planned)?;
         report::review(output, &review)?;
         report::messages(output, &planned.session.messages)?;
+        let new_signers = planned.new_signers(context);
+        report::new_signers(output, &new_signers)?;
         let enrolment = new_terms(context, &planned)?;
         report::enrolment(output, enrolment.as_ref())?;
         if !unserved.is_empty() {
@@ -164,12 +170,16 @@ impl Apply {
         let mut work = Work::of(planned);
         work.may_replace_host_keys = self.risk.replace_host_keys();
         work.refuse_unaccepted()?;
+        work.may_change_signer = self.risk.new_ca_key();
+        if !new_signers.is_empty() && !work.may_change_signer {
+            return Err(rotation::refusal(&new_signers));
+        }
         let question = format!("Apply {}{}?", count(changes, "change"), reloading(&review.reloads));
         if !self.yes && !confirm(&question)? {
             output.note("Nothing was changed.");
             return Err(Error::quiet(Exit::Failed));
         }
-        certify::ready(context, &work)?;
+        certify::ready(context, &mut work)?;
         let progress = Progress::new(output.json);
         work.own = enrolment.as_ref().map(Enrolment::with_run).transpose()?;
         work.confirm_within = self.confirm.confirm_within;

@@ -6,6 +6,7 @@ use super::{
     progress::Progress,
     recover,
     report::{self, DoneObject},
+    risk::AcceptRenewalRisk,
 };
 use crate::{
     broker::session::{Level, Message},
@@ -20,6 +21,7 @@ use std::fmt::Display;
 use warded_lib::{
     change_set::review::Review,
     error::{Error, Exit, Result},
+    text::neutral,
     transaction,
 };
 
@@ -28,6 +30,8 @@ pub(super) struct Renew {
     /// Renew everything, due or not
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    risk: AcceptRenewalRisk,
     #[command(flatten)]
     pub(super) identification: Identification,
 }
@@ -56,13 +60,11 @@ impl Renew {
             accepted,
         };
         let planned = pipeline::plan(context, request)?;
-        let (review, messages, identity) =
+        let (mut review, mut messages, identity) =
             (planned.review(), planned.session.messages.clone(), planned.identity.clone());
         let procedure = identity.procedure.as_str();
         report::messages(output, &messages)?;
-        // Whoever runs this unattended looks at how it ends.
-        let exit =
-            if messages.iter().any(|message| message.level == Level::Warn) { Exit::Degraded } else { Exit::Done };
+        let exit = exit_after(&messages);
         if planned.session.changes.is_empty() {
             let unserved = serve::unserved(context, &planned)?;
             if !unserved.is_empty() {
@@ -74,14 +76,25 @@ impl Renew {
             output.object(&DoneObject::nothing("warded.renew/1", procedure, &messages))?;
             return Ok(exit);
         }
-        let work = Work::of(planned);
-        certify::ready(context, &work)?;
+        let mut work = Work::of(planned);
+        (work.may_put_off, work.may_change_signer) = (true, self.risk.new_ca_key());
+        let put_off = certify::ready(context, &mut work)?.into_iter();
+        let put_off: Vec<_> = put_off.map(|text| Message { level: Level::Warn, text: neutral(&text) }).collect();
+        report::messages(output, &put_off)?;
+        messages.extend(put_off);
+        let exit = exit_after(&messages);
         let done = pipeline::carry_out(context, &identity, work, &progress)?;
         drop(progress);
+        review.files.retain(|file| !done.withdrawn.iter().any(|path| path.as_str() == file.path));
         // It is done, whether anybody reads of it or not.
         drop(tell(output, procedure, &review, &messages, &done));
         Ok(if exit == Exit::Done { done.exit() } else { exit })
     }
+}
+
+/// Whoever runs this unattended looks at how it ends.
+fn exit_after(messages: &[Message]) -> Exit {
+    if messages.iter().any(|message| message.level == Level::Warn) { Exit::Degraded } else { Exit::Done }
 }
 
 fn tell(output: Output, procedure: &str, review: &Review, messages: &[Message], done: &Done) -> Result<()> {

@@ -17,7 +17,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use ssh_key::HashAlg;
 use warded_lib::{
-    ca::Certificate,
+    ca::{
+        Certificate,
+        rotation::{self, NewSigner},
+    },
     change_set::review::{Action, Review},
     error::Result,
     text::count,
@@ -88,6 +91,14 @@ pub(super) fn messages(output: Output, messages: &[Message]) -> Result<()> {
     Ok(())
 }
 
+/// The new keys of the CA that clients would need.
+pub(super) fn new_signers(output: Output, changes: &[NewSigner]) -> Result<()> {
+    changes.iter().try_for_each(|change| {
+        output.line(format!("{} {change}", output.paint(Style::Yellow, "warning:")))?;
+        output.line(format!("  {}", rotation::NEXT))
+    })
+}
+
 /// The terms that a machine is enrolled on.
 pub(super) fn enrolment(output: Output, enrolment: Option<&Enrolment>) -> Result<()> {
     enrolment.map_or(Ok(()), |enrolment| output.line(format!("> enrol for {}: {enrolment}", enrolment.procedure)))
@@ -145,6 +156,8 @@ pub(super) struct PlanObject<'a> {
     review: &'a Review,
     /// The terms that the machine would be enrolled on; none: they stay as they are.
     enrolment: Option<String>,
+    /// The new keys of the CA that clients would need.
+    new_ca_keys: Vec<String>,
     messages: &'a [Message],
 }
 
@@ -164,8 +177,16 @@ impl<'a> PlanObject<'a> {
             pending,
             review,
             enrolment: enrolment.map(ToString::to_string),
+            new_ca_keys: Vec::new(),
             messages: &planned.session.messages,
         }
+    }
+}
+
+impl PlanObject<'_> {
+    /// With the new keys of the CA that clients would need.
+    pub(super) fn with(self, changes: &[NewSigner]) -> Self {
+        Self { new_ca_keys: changes.iter().map(|change| change.new.clone()).collect(), ..self }
     }
 }
 
@@ -211,6 +232,8 @@ pub(super) struct DoneObject<'a> {
     reloads: Vec<ReloadObject>,
     served: Vec<String>,
     left_alone: Vec<LeftObject>,
+    /// The new keys of the CA for which certificates were put off.
+    put_off: Vec<String>,
     /// Until when it has to be confirmed; none: it is kept.
     confirm_until: Option<Timestamp>,
     /// What listens and is not known, so that nothing was seen live.
@@ -249,6 +272,7 @@ impl<'a> DoneObject<'a> {
             reloads: Vec::new(),
             served: Vec::new(),
             left_alone: Vec::new(),
+            put_off: Vec::new(),
             confirm_until: None,
             unknown_listener: None,
             messages,
@@ -273,6 +297,7 @@ impl<'a> DoneObject<'a> {
             reloads: reloads.collect(),
             served: done.served(),
             left_alone: done.left_alone.iter().map(LeftObject::from).collect(),
+            put_off: done.put_off.iter().map(|change| change.new.clone()).collect(),
             confirm_until: done.confirm.as_ref().map(|confirm| confirm.until),
             unknown_listener: done.unknown_listener(),
             messages,

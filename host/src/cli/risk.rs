@@ -12,6 +12,8 @@ enum Risk {
     AdmitLogins,
     /// Clients that know a host key which is replaced will warn, and refuse to connect
     ReplaceHostKeys,
+    /// Clients that do not know the CA's new key do not accept its certificates
+    NewCaKey,
     /// What listens is not known to be this sshd, and is not told of its new configuration
     UnknownListener,
 }
@@ -35,8 +37,35 @@ impl AcceptRisk {
         self.accept_risk.contains(&Risk::UnknownListener)
     }
 
+    /// Whether certificates of a new CA key may replace those of the former one.
+    pub(super) fn new_ca_key(&self) -> bool {
+        self.accept_risk.contains(&Risk::NewCaKey)
+    }
+
     /// Whether host keys may be replaced.
     pub(super) fn replace_host_keys(&self) -> bool {
         self.accept_risk.contains(&Risk::ReplaceHostKeys)
+    }
+}
+
+/// What `renew` does not do unless it is told by this name to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RenewalRisk {
+    /// Clients that do not know the CA's new key do not accept its certificates
+    NewCaKey,
+}
+
+/// For `renew`, which takes only one.
+#[derive(Clone, Debug, Args)]
+pub(super) struct AcceptRenewalRisk {
+    /// Do it although it is put off for this risk
+    #[arg(long, value_name = "RISK")]
+    accept_risk: Vec<RenewalRisk>,
+}
+
+impl AcceptRenewalRisk {
+    /// Whether certificates of a new CA key may replace those of the former one.
+    pub(super) fn new_ca_key(&self) -> bool {
+        self.accept_risk.contains(&RenewalRisk::NewCaKey)
     }
 }

@@ -1,11 +1,12 @@
 //! `warded status`: what is on disk, what is served, what is due.
 
 use super::{
+    outlook::{self, Outlook, Problem},
     output::{Output, Style},
-    recover, renew,
+    recover,
     report::{self, CertificateObject},
 };
-use crate::{components, context::Context, enrolment::Enrolment};
+use crate::{context::Context, enrolment::Enrolment};
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -36,7 +37,9 @@ pub(super) struct StatusObject {
     interrupted: Option<u64>,
     /// A run that is taken back unless it is confirmed in time.
     unconfirmed: Option<u64>,
-    pub(super) problems: Vec<String>,
+    pub(super) problems: Vec<Problem>,
+    /// What is no problem yet.
+    notes: Vec<String>,
 }
 
 impl StatusObject {
@@ -56,7 +59,11 @@ struct HostKey {
     served: Option<bool>,
     problem: Option<String>,
     #[serde(skip)]
+    next: Option<String>,
+    #[serde(skip)]
     until: String,
+    #[serde(skip)]
+    parsed: Option<Certificate>,
 }
 
 impl Status {
@@ -78,33 +85,43 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
     let offered = match sshd.as_ref().map(live::served) {
         Some(Ok(offered)) => offered,
         Some(Err(error)) => {
-            problems.push(error.message().to_owned());
+            problems.push(Problem::of(error.message()));
             None
         }
         None => None,
     };
     let unknown = sshd.as_ref().map(Sshd::unknown_listener).transpose()?.flatten();
-    problems.extend(unknown.map(|unknown| format!("{unknown}; {}", unknown.next())));
+    problems.extend(unknown.map(|unknown| Problem::with(unknown.to_string(), unknown.next())));
     let paths = match &sshd {
-        Some(sshd) => sshd.effective(context.places.sshd_config.as_path(), &[])?.host_keys.clone(),
+        Some(sshd) => {
+            let effective = sshd.effective(context.places.sshd_config.as_path(), &[])?;
+            problems.extend(outlook::lists(&effective));
+            problems.extend(outlook::ignored_keys(sshd)?);
+            effective.host_keys
+        }
         None => Vec::new(),
     };
     let enrolled = Enrolment::load(&context.state)?;
     let host_keys: Vec<HostKey> =
         paths.iter().filter_map(|path| host_key(context, path, offered.as_ref(), enrolled.is_some())).collect();
-    problems.extend(host_keys.iter().filter_map(|key| Some(format!("{}: {}", key.path, key.problem.as_ref()?))));
-    problems.extend(enrolled.as_ref().and_then(|enrolled| unrenewed(context, enrolled)));
+    problems.extend(host_keys.iter().filter_map(|key| {
+        let seen = format!("{}: {}", key.path, key.problem.as_ref()?);
+        Some(Problem { next: key.next.clone(), ..Problem::of(seen) })
+    }));
+    let certificates: Vec<_> =
+        host_keys.iter().filter_map(|key| Some((format!("{}-cert.pub", key.path), key.parsed.clone()?))).collect();
+    let Outlook { problems: coming, notes } =
+        enrolled.as_ref().map(|enrolled| outlook::look(context, enrolled, &certificates)).unwrap_or_default();
+    problems.extend(coming);
     let interrupted = transaction::interrupted(&context.state)?;
     let unconfirmed = transaction::unconfirmed(&context.state)?;
-    problems.extend(recover::unended(interrupted.as_ref(), unconfirmed.as_ref()));
+    problems.extend(recover::unended(interrupted.as_ref(), unconfirmed.as_ref()).map(Problem::of));
     if let Some(sshd) = &sshd
         && host_keys.is_empty()
     {
-        problems.push(format!(
-            "sshd {} has no host key that can be read{}",
-            sshd.version(),
-            if warded_lib::config::is_root() { "" } else { "; run this as root" }
-        ));
+        let seen = format!("sshd {} has no host key that can be read", sshd.version());
+        let next = (!warded_lib::config::is_root()).then(|| "run this as root".to_owned());
+        problems.push(Problem { next, ..Problem::of(seen) });
     }
     Ok(StatusObject {
         schema: "warded.status/1",
@@ -118,22 +135,8 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
         interrupted: interrupted.map(|journal| journal.run.run),
         unconfirmed: unconfirmed.map(|journal| journal.run.run),
         problems,
+        notes,
     })
-}
-
-/// Why `renew` would refuse to renew this machine, if it would.
-fn unrenewed(context: &Context, enrolled: &Enrolment) -> Option<String> {
-    let (message, cause) = match components::find(&context.policies, &enrolled.policy) {
-        Ok(granting) => {
-            let renew::Obstacle { message, cause } = renew::obstacle(context, enrolled, &granting)?;
-            (message, format!("{cause}; {}", renew::ACCEPT))
-        }
-        Err(error) => {
-            let notes: Vec<&str> = error.notes().map(|(_, text)| text).collect();
-            (error.message().to_owned(), notes.join("; "))
-        }
-    };
-    Some(format!("renew would refuse: {message} ({})", cause.replace('\n', "; ")))
 }
 
 /// What there is to say about one host key; none where it cannot be read.
@@ -149,6 +152,8 @@ fn host_key(context: &Context, path: &Path, offered: Option<&Offered>, enrolled:
         due: None,
         served: None,
         problem: None,
+        next: None,
+        parsed: None,
         until: String::new(),
     };
     let fingerprint = public.fingerprint(HashAlg::Sha256).to_string();
@@ -164,6 +169,13 @@ fn host_key(context: &Context, path: &Path, offered: Option<&Offered>, enrolled:
             key.served =
                 offered.map(|offered| offered.certificates.iter().any(|seen| seen.seen.serial == certificate.serial()));
             let wrong = verify::problem(&certificate, Kind::Host, std::slice::from_ref(&public), ca::now());
+            if matches!(wrong, Some(verify::Wrong::Expired(_))) {
+                key.next = Some(RENEW_EXPIRED.to_owned());
+            }
+            // One that is wrong otherwise is told as that, and not renewed.
+            if matches!(wrong, None | Some(verify::Wrong::Expired(_))) {
+                key.parsed = Some(certificate.clone());
+            }
             key.problem = wrong.map(|wrong| wrong.to_string()).or_else(|| {
                 let hidden = key.served == Some(false) && is_offered;
                 hidden.then(|| format!("serial {} is on disk, and not served", certificate.serial()))
@@ -173,6 +185,9 @@ fn host_key(context: &Context, path: &Path, offered: Option<&Offered>, enrolled:
     }
     Some(key)
 }
+
+/// What a person does about a certificate that has expired.
+const RENEW_EXPIRED: &str = "warded renew; if the CA does not renew what has expired: warded apply certify-host";
 
 fn due_at(context: &Context, certificate: &Certificate) -> Option<Timestamp> {
     report::time(due::due_at(certificate, context.renew_after, &context.facts.machine_id)?)
@@ -208,11 +223,14 @@ fn show(status: &StatusObject, output: Output) -> Result<()> {
         }
         None => output.line("enrolled     no: warded apply certify-host --set principal=NAME")?,
     }
+    for note in &status.notes {
+        output.line(format!("note         {note}"))?;
+    }
     if status.problems.is_empty() {
         return output.line("problems     none");
     }
     status
         .problems
         .iter()
-        .try_for_each(|problem| output.line(format!("problem      {}", output.paint(Style::Red, problem))))
+        .try_for_each(|problem| output.line(format!("problem      {}", output.paint(Style::Red, &problem.to_string()))))
 }

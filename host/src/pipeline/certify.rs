@@ -1,24 +1,25 @@
 //! The CA is asked: after the review, and after everything local that could fail.
 
-use super::{Work, issued};
+use super::{Work, issued, rotation};
 use crate::{broker::Identity, context::Context};
+use ssh_key::PublicKey;
 use std::collections::{BTreeMap, btree_map::Entry};
 use warded_lib::{
-    audit::Kind as EventKind,
-    ca::{self, CaError, Certificate, IssueRequest, verify},
+    audit::{Event, Kind as EventKind},
+    ca::{self, CaError, Certificate, IssueRequest, rotation::NewSigner, verify},
     change_set::Request,
     error::{Error, Result},
 };
 
 /// Makes sure that the CA can be asked for what the work needs: finds the password, the key or the tokens, and asks
-/// a person where there is one. Nothing is used up.
+/// a person where there is one. Nothing is used up. Returns why certificates were put off, if some were.
 ///
 /// # Errors
 /// Something is missing, or the CA will not accept it.
-pub fn ready(context: &Context, work: &Work) -> Result<()> {
+pub fn ready(context: &Context, work: &mut Work) -> Result<Vec<String>> {
     let requests = work.requests();
     if requests.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let authority = context.authority.open()?;
     let mut new = Vec::new();
@@ -28,15 +29,40 @@ pub fn ready(context: &Context, work: &Work) -> Result<()> {
             new.push(wanted);
         }
     }
-    authority.ready(&new).map_err(|error| Error::from(error).state("nothing was changed"))
+    let Err(error) = authority.ready(&new) else { return Ok(Vec::new()) };
+    let renewals = requests.len() - requests.iter().filter(|(_, request)| request.current.is_none()).count();
+    // Renewals need no password and no token: they go on.
+    if let CaError::Credential { cause, next } = &error
+        && work.may_put_off
+        && renewals > 0
+    {
+        let new = requests.into_iter().filter(|(_, request)| request.current.is_none());
+        let (ids, keys): (Vec<_>, Vec<_>) = new.map(|(id, request)| (id, request.key)).unzip();
+        work.withdraw(&ids);
+        let put_off = |key| format!("{key} needs a new certificate, and gets none in this run: {cause}; {next}");
+        return Ok(keys.into_iter().map(put_off).collect());
+    }
+    Err(Error::from(error).state("nothing was changed"))
+}
+
+/// What the CA gave.
+#[derive(Debug, Default)]
+pub struct Filled {
+    /// The certificates to install.
+    pub certificates: Vec<Certificate>,
+    /// The new keys of the CA that the operator accepts.
+    pub accepted: Vec<NewSigner>,
+    /// The new keys of the CA for which certificates were put off.
+    pub put_off: Vec<NewSigner>,
 }
 
 /// Asks for every certificate that the work waits for, checks each, and fills it in.
 ///
 /// # Errors
-/// The CA cannot be reached, refuses, or answers with something else than was asked for.
-pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Result<Vec<Certificate>> {
-    let mut certificates = Vec::new();
+/// The CA cannot be reached, refuses, or answers with something else than was asked for; or it signs with a new key,
+/// and nothing else is left to do.
+pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Result<Filled> {
+    let (mut filled, mut put_off) = (Filled::default(), Vec::new());
     let mut roots = BTreeMap::new();
     for (id, request) in work.requests() {
         let authority = context.authority.open()?;
@@ -44,56 +70,78 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => unknown.insert(authority.roots(request.kind)?),
         };
-        let wanted = wanted(&request);
-        let event = |kind| {
-            let action = match &request.current {
-                None => "authority.issue",
-                Some(_) if request.is_rekey() => "authority.rekey",
-                Some(_) => "authority.renew",
-            };
-            identity
-                .event(kind)
-                .capability(action)
-                .need(&format!("{} certificate for {}", request.kind, request.principals))
-        };
-        if let Some(certificate) = issued::find(context, &wanted, request.current.as_ref(), roots)? {
-            let detail = format!("serial {}, which an earlier run was given", certificate.serial());
-            context.log.append(&event(EventKind::Result).detail(&detail))?;
-            work.fill(id, certificate.clone());
-            certificates.push(certificate);
-            continue;
+        let certificate = obtain(context, identity, &request, roots)?;
+        let change = rotation::of_request(context, work, (id, &request), certificate.signer());
+        let is_put_off = change.is_some() && !work.may_change_signer;
+        if let Some(change) = change {
+            let what = if is_put_off { "put off" } else { "accepted" };
+            let event = event(identity, &request, EventKind::Result).detail(&format!("{what}: {change}"));
+            context.log.append_synced(&event)?;
+            let told = if is_put_off { &mut filled.put_off } else { &mut filled.accepted };
+            if !told.contains(&change) {
+                told.push(change);
+            }
         }
-        context.log.append_synced(&event(EventKind::Intent).detail(&authority.describe()))?;
-        let answer = match &request.current {
-            // What is there is still the old key: nothing has been touched.
-            Some(current) if request.is_rekey() => authority.rekey(current, request.key.as_path(), &request.public),
-            Some(current) => authority.renew(current, request.key.as_path()),
-            None => authority.issue(&wanted),
-        };
-        // Whatever the CA says it checked, the host checks itself.
-        let checked = answer.and_then(|certificate| {
-            verify::check(&certificate, &wanted, roots, ca::now())?;
-            Ok(certificate)
-        });
-        match checked {
-            Ok(certificate) => {
-                // The next run makes another key, to which this one would be of no use.
-                if !request.is_rekey() {
-                    issued::remember(context, &certificate);
-                }
-                context
-                    .log
-                    .append_synced(&event(EventKind::Result).detail(&format!("serial {}", certificate.serial())))?;
-                work.fill(id, certificate.clone());
-                certificates.push(certificate);
-            }
-            Err(error) => {
-                context.log.append_synced(&event(EventKind::Failed).detail(&error.to_string()))?;
-                return Err(told(error, &request).state("nothing was changed"));
-            }
+        if is_put_off {
+            put_off.push(id);
+        } else {
+            work.fill(id, certificate.clone());
+            filled.certificates.push(certificate);
         }
     }
-    Ok(certificates)
+    if put_off.is_empty() || (work.may_put_off && work.withdraw(&put_off)) {
+        return Ok(filled);
+    }
+    Err(rotation::refusal(&filled.put_off))
+}
+
+/// One certificate: one that an earlier run was given and did not install, or else a new one.
+fn obtain(context: &Context, identity: &Identity, request: &Request, roots: &[PublicKey]) -> Result<Certificate> {
+    let authority = context.authority.open()?;
+    let wanted = wanted(request);
+    let event = |kind| event(identity, request, kind);
+    if let Some(certificate) = issued::find(context, &wanted, request.current.as_ref(), roots)? {
+        let detail = format!("serial {}, which an earlier run was given", certificate.serial());
+        context.log.append(&event(EventKind::Result).detail(&detail))?;
+        return Ok(certificate);
+    }
+    context.log.append_synced(&event(EventKind::Intent).detail(&authority.describe()))?;
+    let answer = match &request.current {
+        // What is there is still the old key: nothing has been touched.
+        Some(current) if request.is_rekey() => authority.rekey(current, request.key.as_path(), &request.public),
+        Some(current) => authority.renew(current, request.key.as_path()),
+        None => authority.issue(&wanted),
+    };
+    // Whatever the CA says it checked, the host checks itself.
+    let checked = answer.and_then(|certificate| {
+        verify::check(&certificate, &wanted, roots, ca::now())?;
+        Ok(certificate)
+    });
+    match checked {
+        Ok(certificate) => {
+            // The next run makes another key, to which this one would be of no use.
+            if !request.is_rekey() {
+                issued::remember(context, &certificate);
+            }
+            let detail = format!("serial {}, signed by {}", certificate.serial(), certificate.signer_fingerprint());
+            context.log.append_synced(&event(EventKind::Result).detail(&detail))?;
+            Ok(certificate)
+        }
+        Err(error) => {
+            context.log.append_synced(&event(EventKind::Failed).detail(&error.to_string()))?;
+            Err(told(error, request).state("nothing was changed"))
+        }
+    }
+}
+
+fn event(identity: &Identity, request: &Request, kind: EventKind) -> Event {
+    let action = match &request.current {
+        None => "authority.issue",
+        Some(_) if request.is_rekey() => "authority.rekey",
+        Some(_) => "authority.renew",
+    };
+    let need = format!("{} certificate for {}", request.kind, request.principals);
+    identity.event(kind).capability(action).need(&need)
 }
 
 /// The failure, with the key that it is about.

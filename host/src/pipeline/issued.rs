@@ -18,7 +18,8 @@ pub(super) fn remember(context: &Context, certificate: &Certificate) {
 }
 
 /// One from an earlier run that is as good as new: it is what is asked for now, the CA's present keys signed it,
-/// it is not the one that is to be succeeded, and half of its time until it is due is left.
+/// it is not the one that is to be succeeded, and half of its time until it is due is left, or any of it where what it
+/// is to succeed has expired.
 pub(super) fn find(
     context: &Context,
     wanted: &IssueRequest,
@@ -29,9 +30,23 @@ pub(super) fn find(
     let Some(name) = name(&wanted.key) else { return Ok(None) };
     let Some(found) = issued.read(&name)?.and_then(|file| certificate::parse(&file).ok()) else { return Ok(None) };
     let is_another = current.is_none_or(|current| current.serial() != found.serial());
-    let is_young = !due::is_due(&found, now(), context.renew_after / 2, &context.facts.machine_id);
+    // No CA has to renew what has expired: then one that was put off until now is the only one there is.
+    let is_over = current.is_some_and(|current| current.valid_before() <= now());
+    let percent = if is_over { context.renew_after } else { context.renew_after / 2 };
+    let is_young = !due::is_due(&found, now(), percent, &context.facts.machine_id);
     let good = is_another && is_young && verify::check(&found, wanted, roots, now()).is_ok();
     Ok(good.then_some(found))
+}
+
+/// The keys for which there is a certificate from an earlier run that holds now.
+pub(super) fn keys(context: &Context) -> Result<Vec<PublicKey>> {
+    let Some(issued) = context.state.find_sub(DIRECTORY)? else { return Ok(Vec::new()) };
+    let mut keys = Vec::new();
+    for name in issued.names()? {
+        let certificate = issued.read(&name)?.and_then(|file| certificate::parse(&file).ok());
+        keys.extend(certificate.filter(|found| now() < found.valid_before()).map(|found| found.key().clone()));
+    }
+    Ok(keys)
 }
 
 /// Forgets those that were put to use.

@@ -131,7 +131,7 @@ fn run_guest(
         force,
         now: ca::now(),
     };
-    let session = Session::new(
+    let mut session = Session::new(
         circumstances,
         context.root.clone(),
         context.facts.clone(),
@@ -140,6 +140,7 @@ fn run_guest(
         granting.policy.services.keys().cloned().collect(),
         context.sshd_binary.clone(),
     );
+    session.issued = super::issued::keys(context)?;
     let broker = Broker::new(identity.clone(), procedure.clone(), context.log.clone());
     let overdue = overdue(context, identity);
     sandbox::run(&component, &identity.procedure, settings, broker, session, overdue)

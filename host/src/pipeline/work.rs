@@ -12,7 +12,7 @@ use warded_lib::{
     },
     error::{Error, Result},
     guard::{MayChange, Risks as LoginRisks, krl, unchanged::Digests},
-    machine::keys::replaced::Replaced,
+    machine::{keys::replaced::Replaced, path::AbsolutePath},
     text::{count, neutral},
     transaction::{FileChange, NewFile, Order, OwnFile, ReadSet, Reload, RunIdentity, Undo},
 };
@@ -32,10 +32,16 @@ pub struct Work {
     pub login_risks: LoginRisks,
     /// Whether the operator accepts that clients which know a host key will warn.
     pub may_replace_host_keys: bool,
+    /// Whether the operator accepts that clients need a new key of the CA.
+    pub may_change_signer: bool,
+    /// Whether certificates that cannot be installed now may be left for another run.
+    pub may_put_off: bool,
     /// Whether the operator accepts that a listener which is not known is not told.
     pub may_leave_unknown: bool,
     /// The configuration that sshd's answers to the procedure were about.
     pub configuration: Option<Digests>,
+    /// What was planned, and left for another run.
+    pub withdrawn: Vec<AbsolutePath>,
     keywords: Vec<String>,
     undoes: Option<RangeInclusive<u64>>,
 }
@@ -65,6 +71,9 @@ impl Work {
             confirm_within: None,
             login_risks: LoginRisks::default(),
             may_replace_host_keys: false,
+            may_change_signer: false,
+            may_put_off: false,
+            withdrawn: Vec::new(),
             may_leave_unknown: false,
             configuration: planned.session.configuration,
             undoes: None,
@@ -83,6 +92,9 @@ impl Work {
             confirm_within: None,
             login_risks: LoginRisks::default(),
             may_replace_host_keys: false,
+            may_change_signer: false,
+            may_put_off: false,
+            withdrawn: Vec::new(),
             may_leave_unknown: false,
             configuration: None,
             keywords: Vec::new(),
@@ -95,6 +107,26 @@ impl Work {
         match &self.source {
             Source::Staged(changes) => changes.requests().map(|(id, request)| (id, request.clone())).collect(),
             Source::Undo(_) => Vec::new(),
+        }
+    }
+
+    /// The certificates that lie where a request's answer will be written.
+    #[must_use]
+    pub fn present(&self, request: RequestId) -> Vec<Certificate> {
+        match &self.source {
+            Source::Staged(changes) => changes.present(request).collect(),
+            Source::Undo(_) => Vec::new(),
+        }
+    }
+
+    /// Leaves what waits for these requests as it is on the machine. False: nothing is left to do.
+    pub fn withdraw(&mut self, requests: &[RequestId]) -> bool {
+        match &mut self.source {
+            Source::Staged(changes) => {
+                self.withdrawn.extend(changes.withdraw(requests));
+                !changes.is_empty()
+            }
+            Source::Undo(_) => true,
         }
     }
 
@@ -255,6 +287,7 @@ impl Work {
             (self.login_risks.admit, "admit-logins"),
             (self.may_replace_host_keys, "replace-host-keys"),
             (self.may_leave_unknown, "unknown-listener"),
+            (self.may_change_signer, "new-ca-key"),
         ];
         let accepted: String =
             risks.iter().filter(|(taken, _)| *taken).map(|(_, risk)| format!("; accepted: {risk}")).collect();

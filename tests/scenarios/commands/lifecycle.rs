@@ -209,12 +209,15 @@ fn blames(machine: &Machine, name: &str, words: &str) {
     let problem = blamed["problem"].as_str().unwrap();
     assert!(problem.contains(words), "{name}: {problem}");
     assert!(others.iter().all(|key| key["served"] == true), "{status}");
-    assert_eq!(status["problems"], json!([format!("{}: {problem}", path.display())]));
+    let [told] = &status["problems"].as_array().unwrap()[..] else { panic!("{name}: {status}") };
+    let told = told.as_str().unwrap();
+    // What to do may follow.
+    assert!(told.starts_with(&format!("{}: {problem}", path.display())), "{told}");
 
     let said = machine.warded(["status"]).ends(4).stdout;
     let algorithm = blamed["algorithm"].as_str().unwrap();
     let line = |begin: &str| said.lines().filter(|line| line.starts_with(begin)).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(line(&format!("host key     {algorithm:20} ")), [format!("host key     {algorithm:20} {problem}")]);
-    assert_eq!(line("problem"), [format!("problem      {}: {problem}", path.display())], "{said}");
+    assert_eq!(line("problem"), [format!("problem      {told}")], "{said}");
     assert_eq!(said.matches(" · served\n").count(), KEYS.len() - 1, "{said}");
 }

@@ -11,8 +11,7 @@ const GRANTED: &str = r#"["AuthorizedKeysFile", "PubkeyAuthentication", "Passwor
 fn refused(machine: &Machine, lines: &[&str], says: &[&str]) {
     let before = machine.tree();
     let run = drop_in(machine, GRANTED, lines).ends(5);
-    run.says(&["a way to log in would be gone", "--accept-risk=lose-ssh", "nothing was changed"])
-        .says(says);
+    run.says(&["a way to log in would be gone", "--accept-risk=lose-ssh", "nothing was changed"]).says(says);
     assert_eq!(before, machine.tree(), "{lines:?}");
 }
 

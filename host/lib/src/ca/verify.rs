@@ -171,7 +171,7 @@ fn signature(certificate: &Certificate) -> Option<Wrong> {
 }
 
 /// A moment as people read it; odd ones as a number.
-fn time(seconds: u64) -> String {
+pub(super) fn time(seconds: u64) -> String {
     i64::try_from(seconds)
         .ok()
         .and_then(|seconds| Timestamp::from_second(seconds).ok())

@@ -104,7 +104,9 @@ impl Operation for Renew {
             let message = format!("the certificate beside {} is for another key", key.path);
             return Err(Failure::new("not-a-certificate", message).about("path", &key.path));
         }
-        let may_be_over = current.valid_before() <= session.renewal.now && session.renews_expired()?;
+        let is_there = |session: &Session| session.issued.iter().any(|one| one.key_data() == key.public.key_data());
+        let is_over = current.valid_before() <= session.renewal.now;
+        let may_be_over = is_over && (is_there(session) || session.renews_expired()?);
         successor(session, key, current, *kind, principals, may_be_over)
     }
 }

@@ -1,0 +1,114 @@
+//! A CA that signs with another key than before. Clients that know only its former key accept the present certificate,
+//! and would not accept its successor.
+
+use super::{certificate::Certificate, kind::Kind, verify};
+use ssh_key::{HashAlg, PublicKey};
+use std::fmt;
+
+/// A successor that another key of the CA signs, while clients that know only the former key still accept the present
+/// certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSigner {
+    /// The fingerprint of the key that signed the present certificate.
+    pub former: String,
+    /// The fingerprint of the key that signs its successor.
+    pub new: String,
+    /// The end of the present certificate, in seconds since 1970.
+    pub until: u64,
+    /// From when on clients have little time left to learn the new key, in seconds since 1970.
+    pub urgent_from: u64,
+}
+
+/// What clients need before the successor is installed.
+pub const NEXT: &str = "give clients the CA's new key: warded ca roots --host";
+
+/// Whether a successor that `signer` signs would end what clients accept now (`now`: seconds since 1970). `rhythm`:
+/// seconds between two renewals.
+#[must_use]
+pub fn new_signer(present: &Certificate, signer: &PublicKey, now: u64, rhythm: u64) -> Option<NewSigner> {
+    if present.signer().key_data() == signer.key_data() {
+        return None;
+    }
+    // One that no client accepts ends nothing when it goes.
+    if verify::problem(present, Kind::Host, std::slice::from_ref(present.key()), now).is_some() {
+        return None;
+    }
+    let until = present.valid_before();
+    let quarter = until.saturating_sub(present.valid_after()) / 4;
+    Some(NewSigner {
+        former: present.signer_fingerprint(),
+        new: signer.fingerprint(HashAlg::Sha256).to_string(),
+        until,
+        urgent_from: until.saturating_sub(quarter.max(rhythm.saturating_mul(2))),
+    })
+}
+
+impl NewSigner {
+    /// Whether clients have little time left to learn the new key.
+    #[must_use]
+    pub fn is_urgent(&self, now: u64) -> bool {
+        now >= self.urgent_from
+    }
+}
+
+impl fmt::Display for NewSigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the CA signs with a new key, {}; clients that know only {} accept the present certificate until {}, and \
+             would not accept the new one",
+            self.new,
+            self.former,
+            verify::time(self.until)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::sshd::host_key;
+    use ssh_key::{PrivateKey, certificate::Builder, certificate::CertType, rand_core::OsRng};
+
+    const NOW: u64 = 1_800_000_000;
+    const DAY: u64 = 86_400;
+
+    fn certificate(ca: &PrivateKey, after: u64, before: u64, kind: CertType) -> Certificate {
+        let host = host_key::throw_away().unwrap().0;
+        let mut builder = Builder::new_with_random_nonce(&mut OsRng, host.public_key(), after, before).unwrap();
+        builder.cert_type(kind).unwrap().valid_principal("web1.example.org").unwrap();
+        Certificate::try_from(&builder.sign(ca).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn only_a_certificate_that_clients_accept_now_is_kept_for_its_signer() {
+        let (former, new) = (host_key::throw_away().unwrap().0, host_key::throw_away().unwrap().0);
+        for (case, after, before, kind, expected) in [
+            ("it holds", NOW - 10 * DAY, NOW + 20 * DAY, CertType::Host, true),
+            ("its last second", NOW - DAY, NOW + 1, CertType::Host, true),
+            ("it has ended", NOW - DAY, NOW, CertType::Host, false),
+            ("not yet valid", NOW + 1, NOW + DAY, CertType::Host, false),
+            ("a user's", NOW - DAY, NOW + DAY, CertType::User, false),
+        ] {
+            let present = certificate(&former, after, before, kind);
+            let changed = |signer: &PrivateKey| new_signer(&present, signer.public_key(), NOW, DAY).is_some();
+            assert_eq!(changed(&new), expected, "{case}");
+            assert!(!changed(&former), "{case}: the same signer");
+        }
+    }
+
+    #[test]
+    fn it_is_urgent_for_the_last_quarter_and_for_two_renewals_at_least() {
+        let (former, new) = (host_key::throw_away().unwrap().0, host_key::throw_away().unwrap().0);
+        for (life, rhythm, urgent_before_end) in
+            [(40 * DAY, DAY, 10 * DAY), (4 * DAY, DAY, 2 * DAY), (DAY, DAY, 2 * DAY), (40, 1, 10)]
+        {
+            let present = certificate(&former, NOW, NOW + life, CertType::Host);
+            let changed = new_signer(&present, new.public_key(), NOW, rhythm).unwrap();
+            let from = NOW + life - urgent_before_end;
+            assert_eq!(changed.urgent_from, from);
+            assert!(changed.is_urgent(from) && !changed.is_urgent(from - 1));
+            assert!(changed.to_string().contains(&changed.former) && changed.to_string().contains(&changed.new));
+        }
+    }
+}

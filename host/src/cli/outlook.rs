@@ -1,0 +1,200 @@
+//! What the next `warded renew` will meet: the questions that it asks first, asked without side effects.
+
+use super::renew;
+use crate::{components, context::Context, enrolment::Enrolment};
+use serde::{Serialize, Serializer};
+use std::{fmt, path::Path};
+use warded_lib::{
+    ca::{
+        self, CaError, Certificate, Kind, due, rotation,
+        step::{
+            diagnosis::distance,
+            provisioner::{Purpose, choose},
+        },
+        verify,
+    },
+    config,
+    error::{Error, Result},
+    guard::files,
+    machine::sshd::{
+        Effective, Sshd,
+        host_key::{Standing, Uncertified},
+        tree::{Overlay, Staged},
+    },
+};
+
+/// What is wrong, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) seen: String,
+    pub(super) next: Option<String>,
+    /// Whether it is the CA's: `doctor` looks at the CA by itself.
+    pub(super) is_of_ca: bool,
+}
+
+impl Problem {
+    pub(super) fn of(seen: impl Into<String>) -> Self {
+        Self { seen: seen.into(), next: None, is_of_ca: false }
+    }
+
+    pub(super) fn with(seen: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { next: Some(next.into()), ..Self::of(seen) }
+    }
+
+    fn of_ca(error: CaError) -> Self {
+        let error = Error::from(error);
+        let note = |wanted| error.notes().find(|(label, _)| *label == wanted).map(|(_, text)| text.to_owned());
+        let cause = note("cause").map(|cause| format!(": {cause}")).unwrap_or_default();
+        Self { seen: format!("renew would fail: {}{cause}", error.message()), next: note("next"), is_of_ca: true }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.next {
+            Some(next) => write!(f, "{}; {next}", self.seen),
+            None => f.write_str(&self.seen),
+        }
+    }
+}
+
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What stands in the way of the next renewal, or will.
+#[derive(Debug, Default)]
+pub(super) struct Outlook {
+    pub(super) problems: Vec<Problem>,
+    /// What is no problem yet.
+    pub(super) notes: Vec<String>,
+}
+
+/// Looks, for a machine that is enrolled and has these certificates, by their files.
+pub(super) fn look(context: &Context, enrolled: &Enrolment, certificates: &[(String, Certificate)]) -> Outlook {
+    let mut outlook = Outlook::default();
+    if let Some(problem) = unrenewed(context, enrolled) {
+        outlook.problems.push(problem);
+        return outlook;
+    }
+    let (now, rhythm) = (ca::now(), context.renew_every);
+    // One that has expired is told as that.
+    let holding = || certificates.iter().map(|(_, certificate)| certificate).filter(|one| now < one.valid_before());
+    if let Some(short) = holding().find(|one| life(one) < rhythm.saturating_mul(2)) {
+        let seen = format!(
+            "its certificates last {}, and `warded renew` runs every {}: they can end before they are renewed",
+            in_words(life(short)),
+            in_words(rhythm)
+        );
+        let next = "run `warded renew` more often and set renew-every, or have the CA certify for a longer time";
+        outlook.problems.push(Problem::with(seen, next));
+    }
+    let due_since = |certificate: &Certificate| {
+        due::due_at(certificate, context.renew_after, &context.facts.machine_id).filter(|due| *due <= now)
+    };
+    let is_due = certificates.iter().any(|(_, certificate)| due_since(certificate).is_some());
+    let earliest = holding().filter_map(due_since).min();
+    let before = outlook.problems.len();
+    ask(context, certificates, is_due, &mut outlook);
+    if let Some(due) = earliest.filter(|due| due.saturating_add(rhythm.saturating_mul(2)) <= now)
+        && outlook.problems.len() == before
+    {
+        let seen = format!("a renewal has been due for {}, and there was none", in_words(now - due));
+        outlook
+            .problems
+            .push(Problem::with(seen, "warded renew shows why; it is to run unattended, from cron or a systemd timer"));
+    }
+    outlook
+}
+
+/// What the CA says that it would do.
+fn ask(context: &Context, certificates: &[(String, Certificate)], is_due: bool, outlook: &mut Outlook) {
+    let asked = context.authority.open().and_then(|authority| authority.roots(Kind::Host));
+    let roots = match asked {
+        Ok(roots) => roots,
+        Err(error) if is_due => return outlook.problems.push(Problem::of_ca(error)),
+        Err(error) => return outlook.notes.push(format!("{error}; no renewal is due yet")),
+    };
+    let now = ca::now();
+    for (path, certificate) in certificates {
+        if let Err(wrong) = verify::signed_by(certificate, &roots) {
+            let next = "warded apply certify-host gets one from this CA";
+            outlook.problems.push(Problem::with(format!("renew would leave {path} as it is: {wrong}"), next));
+            continue;
+        }
+        let change =
+            roots.first().and_then(|signer| rotation::new_signer(certificate, signer, now, context.renew_every));
+        let Some(change) = change else { continue };
+        let problem = Problem::with(
+            format!("renew puts new certificates off: {change}"),
+            format!("{}; then: warded renew --accept-risk=new-ca-key", rotation::NEXT),
+        );
+        if !outlook.problems.contains(&problem) {
+            outlook.problems.push(problem);
+        }
+    }
+    let Ok(Some(step)) = context.authority.open_step() else { return };
+    let Ok(provisioners) = step.provisioners() else { return };
+    if let Err(why) = choose(provisioners, Purpose::Renew, None) {
+        outlook.problems.push(Problem::of_ca(step.explain(&why, Purpose::Renew)));
+    }
+}
+
+/// Why `renew` would refuse to renew this machine, if it would.
+fn unrenewed(context: &Context, enrolled: &Enrolment) -> Option<Problem> {
+    let (message, cause) = match components::find(&context.policies, &enrolled.policy) {
+        Ok(granting) => {
+            let renew::Obstacle { message, cause } = renew::obstacle(context, enrolled, &granting)?;
+            (message, format!("{cause}; {}", renew::ACCEPT))
+        }
+        Err(error) => {
+            let notes: Vec<&str> = error.notes().map(|(_, text)| text).collect();
+            (error.message().to_owned(), notes.join("; "))
+        }
+    };
+    Some(Problem::of(format!("renew would refuse: {message} ({})", cause.replace('\n', "; "))))
+}
+
+fn life(certificate: &Certificate) -> u64 {
+    certificate.valid_before().saturating_sub(certificate.valid_after())
+}
+
+fn in_words(seconds: u64) -> String {
+    distance(std::time::Duration::from_secs(seconds))
+}
+
+/// The host keys that have a certificate and that sshd does not use, with why.
+///
+/// # Errors
+/// sshd does not accept its configuration.
+pub(super) fn ignored_keys(sshd: &Sshd) -> Result<Vec<Problem>> {
+    // Only root can read private keys: for anybody else they all are ignored.
+    if !config::is_root() {
+        return Ok(Vec::new());
+    }
+    let keys = sshd.host_keys()?;
+    let problem = |key: &warded_lib::machine::sshd::host_key::HostKey| {
+        let Standing::Ignored(ignored) = &key.standing else { return None };
+        let path = &key.path;
+        Path::new(&format!("{}-cert.pub", path.display())).exists().then(|| {
+            let why = Uncertified::Ignored(ignored.clone());
+            let next = why.next(path);
+            Problem { next, ..Problem::of(format!("{}: {}", path.display(), why.because())) }
+        })
+    };
+    Ok(keys.iter().filter_map(problem).collect())
+}
+
+/// What is wrong with the lists of keys that sshd reads at each login.
+pub(super) fn lists(effective: &Effective) -> Vec<Problem> {
+    let lists: String = ["revokedkeys", "trustedusercakeys"]
+        .iter()
+        .flat_map(|keyword| effective.values(keyword).iter().map(move |path| format!("{keyword} {path}\n")))
+        .collect();
+    let nothing = Staged::new();
+    let problems = files::problems(&Effective::parse(&lists), Overlay(&nothing), &[], ca::now());
+    let next = "restore the file, or take its line out of sshd's configuration and reload sshd";
+    problems.into_iter().map(|problem| Problem::with(problem, next)).collect()
+}

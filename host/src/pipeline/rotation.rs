@@ -1,0 +1,81 @@
+//! Certificates that the CA signs with another key than those in whose place they come. They are put off: clients that
+//! know only the CA's former key accept the present ones as long as these last.
+
+use super::{Planned, Work};
+use crate::context::Context;
+use jiff::Timestamp;
+use ssh_key::PublicKey;
+use warded_lib::{
+    ca::{
+        self, Certificate,
+        rotation::{self, NewSigner},
+    },
+    change_set::{Request, RequestId},
+    error::Error,
+};
+
+/// What installing a request's answer would end, were it signed by this key.
+pub(super) fn of_request(
+    context: &Context,
+    work: &Work,
+    (id, request): (RequestId, &Request),
+    signer: &PublicKey,
+) -> Option<NewSigner> {
+    of_present(context, &work.present(id), request, signer)
+}
+
+fn of_present(context: &Context, present: &[Certificate], request: &Request, signer: &PublicKey) -> Option<NewSigner> {
+    // One for a key that sshd has no more serves nobody.
+    let serves = |present: &&Certificate| {
+        let succeeded = request.current.as_ref().map_or(&request.public, Certificate::key);
+        present.key().key_data() == succeeded.key_data()
+    };
+    present
+        .iter()
+        .filter(serves)
+        .find_map(|present| rotation::new_signer(present, signer, ca::now(), context.renew_every))
+}
+
+impl Planned<'_> {
+    /// Which of the requested certificates would come from a new key of the CA, as far as its list of keys tells.
+    #[must_use]
+    pub fn new_signers(&self, context: &Context) -> Vec<NewSigner> {
+        let mut found = Vec::new();
+        for (id, request) in self.session.changes.requests() {
+            // A CA that cannot be asked now says so when it is asked for the certificates.
+            let Ok(roots) = self.session.authority.open().and_then(|authority| authority.roots(request.kind)) else {
+                return found;
+            };
+            let present: Vec<_> = self.session.changes.present(id).collect();
+            let change = roots.first().and_then(|signer| of_present(context, &present, request, signer));
+            found.extend(change.filter(|change| !found.contains(change)));
+        }
+        found
+    }
+}
+
+/// The refusal to install such certificates.
+#[must_use]
+pub fn refusal(changes: &[NewSigner]) -> Error {
+    let is_urgent = changes.iter().any(|change| change.is_urgent(ca::now()));
+    let message = if is_urgent {
+        "the CA's new key is not accepted on this machine, and the present certificates end soon"
+    } else {
+        "certificates of the CA's new key are put off"
+    };
+    let error = changes.iter().fold(Error::put_off(message), Error::cause);
+    error
+        .state("the present certificates stay")
+        .next(rotation::NEXT)
+        .next(format!("then accept it: --accept-risk=new-ca-key{}", otherwise(changes)))
+}
+
+/// What a renewal does where nobody accepts the new key.
+#[must_use]
+pub fn otherwise(changes: &[NewSigner]) -> String {
+    let last = changes.iter().map(|change| change.until).max().and_then(|until| i64::try_from(until).ok());
+    let last = last.and_then(|until| Timestamp::from_second(until).ok());
+    last.map_or_else(String::new, |until| {
+        format!("; otherwise `warded renew` installs them after {}", until.strftime("%Y-%m-%d %H:%M UTC"))
+    })
+}

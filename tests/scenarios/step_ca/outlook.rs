@@ -1,0 +1,80 @@
+//! `status` says what the next renewal will meet; one key's fault does not keep the others from being renewed.
+
+use crate::support::{
+    Machine, Member,
+    machine::{KEYS, keygen},
+    step_ca::{Provisioner, Setup, StepCa},
+};
+use std::fs;
+
+#[track_caller]
+fn status_says(member: &Member, words: &[&str]) {
+    for command in ["status", "doctor"] {
+        let run = member.warded(&[command]).ends(4);
+        for word in words {
+            assert!(run.stdout.contains(word), "{command} does not say {word:?}: {}", run.stdout);
+        }
+    }
+}
+
+#[test]
+fn a_provisioner_that_is_gone_is_told() {
+    let machine = Machine::stopped();
+    let Some(mut ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    member.warded(&["status"]).ends(0);
+    ca.reconfigure(|config| {
+        let provisioners = config["authority"]["provisioners"].as_array_mut().unwrap();
+        provisioners.retain(|provisioner| provisioner["type"] != "SSHPOP");
+    });
+    status_says(&member, &["SSHPOP"]);
+}
+
+#[test]
+fn a_ca_that_does_not_answer_is_a_problem_once_a_renewal_is_due() {
+    let machine = Machine::stopped();
+    let Some(mut ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    ca.stop();
+    let status = member.warded(&["status"]).ends(0);
+    assert!(status.stdout.contains("cannot be reached"), "{}", status.stdout);
+    member.signed_by_hand(&ca, &["-V", "-20d:+5d"]);
+    let status = member.warded(&["status"]).ends(4);
+    assert!(status.stdout.contains("renew would fail"), "{}", status.stdout);
+    ca.serve();
+    status_says(&member, &["a renewal has been due for", "there was none"]);
+    member.warded(&["renew"]).ends(0);
+    member.warded(&["status"]).ends(0);
+}
+
+#[test]
+fn certificates_that_end_between_two_renewals_are_told() {
+    let machine = Machine::stopped();
+    let short = |provisioner: Provisioner| provisioner.lasting("30h");
+    let setup = Setup::of([short(Provisioner::jwk("admin")), short(Provisioner::sshpop("sshpop"))]);
+    let Some(ca) = StepCa::with(&machine.network(), &setup) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    status_says(&member, &["last 1 d 6 h", "renew-every"]);
+    let config = fs::read_to_string(member.config()).unwrap();
+    fs::write(member.config(), format!("renew-every = 6\n{config}")).unwrap();
+    member.warded(&["status"]).ends(0);
+}
+
+#[test]
+fn a_key_that_was_replaced_does_not_keep_the_others_from_being_renewed() {
+    let machine = Machine::stopped();
+    let Some(ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    let key = member.machine.path("ssh/ssh_host_ecdsa_key");
+    for file in [key.clone(), key.with_extension("pub")] {
+        fs::remove_file(file).unwrap();
+    }
+    keygen(&["-q", "-N", "", "-t", "ecdsa", "-f"], &key);
+    let before: Vec<String> = KEYS.iter().map(|name| member.certificate(name)).collect();
+    // A new certificate needs the password, which is not here.
+    let run = member.warded(&["renew", "--force"]).ends(4);
+    assert!(run.stdout.contains("ssh_host_ecdsa_key needs a new certificate"), "{}", run.stdout);
+    for (name, before) in KEYS.iter().zip(&before) {
+        assert_eq!(member.certificate(name) == *before, *name == "ecdsa", "{name}");
+    }
+}

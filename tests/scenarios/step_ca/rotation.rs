@@ -1,0 +1,86 @@
+//! The CA signs with a new key, and lists the former one: clients that know only the former one go on getting in.
+
+use crate::support::{Knows, Machine, Member, machine::KEYS, step_ca::StepCa};
+use ssh_key::{HashAlg, PublicKey};
+use std::{
+    fs,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+fn fingerprint(line: &str) -> String {
+    PublicKey::from_openssh(line).unwrap().fingerprint(HashAlg::Sha256).to_string()
+}
+
+fn certificates(member: &Member) -> Vec<String> {
+    KEYS.iter().map(|name| member.certificate(name)).collect()
+}
+
+/// What every command says that meets the new key.
+const WORDS: [&str; 2] = ["signs with a new key", "warded ca roots --host"];
+
+#[test]
+fn renewals_are_put_off_until_the_operator_accepts_the_new_key() {
+    let machine = Machine::start();
+    let Some(mut ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    member.warded(&["status"]).ends(0);
+    let former = ca.rotate_host_key();
+    let (old, new) = (fingerprint(&former), fingerprint(&ca.authority("host")));
+    let knows_former = || member.machine.client(&Knows::Authority(former.clone()));
+    let knows_new = || member.machine.client(&Knows::Authority(ca.authority("host")));
+    let before = certificates(&member);
+
+    let renewal = member.warded(&["renew", "--force"]).ends(4).says(&WORDS);
+    let renewal = renewal.says(&[&old, &new, "--accept-risk=new-ca-key", "the present certificates stay"]);
+    assert!(renewal.stderr.contains("put off"), "{}", renewal.stderr);
+    assert_eq!(certificates(&member), before);
+    knows_former().connects();
+    // Asked once: the next run finds what this one was given.
+    let requests = || fs::read_to_string(ca.path("log")).unwrap().matches("\"/ssh/renew\"").count();
+    assert_eq!(requests(), 3);
+    member.warded(&["renew", "--force"]).ends(4);
+    assert_eq!(requests(), 3);
+    let status = member.warded(&["status"]).ends(4);
+    assert!(WORDS.iter().all(|word| status.stdout.contains(word)), "{}", status.stdout);
+    assert_eq!(status.stdout.matches(&new).count(), 1, "told once, not for each key: {}", status.stdout);
+    let doctor = member.warded(&["doctor"]).ends(4);
+    assert!(WORDS.iter().all(|word| doctor.stdout.contains(word)), "{}", doctor.stdout);
+    let another_name = ["certify-host", "--set", "principal=web1.example.org", "--set", "principal=web2.example.org"];
+    let plan = member.warded(&[&["plan"], &another_name[..]].concat()).ends(3);
+    assert!(WORDS.iter().all(|word| plan.stdout.contains(word)), "{}", plan.stdout);
+    // Refused before the CA is asked: there is no password here.
+    member.warded(&[&["apply"], &another_name[..], &["--yes"]].concat()).ends(4).says(&WORDS);
+    assert_eq!(certificates(&member), before);
+    let put_off = member.machine.audit().iter().any(|record| {
+        record["detail"].as_str().is_some_and(|detail| detail.starts_with("put off: ") && detail.contains(&new))
+    });
+    assert!(put_off, "the log does not say it");
+
+    let accepted = member.warded(&["renew", "--force", "--accept-risk=new-ca-key"]).ends(0);
+    assert!(accepted.stdout.contains(&format!("former key, {old}")), "{}", accepted.stdout);
+    knows_new().connects();
+    knows_former().tries().ends(255);
+    member.warded(&["renew", "--force"]).ends(0);
+    member.warded(&["status"]).ends(0);
+}
+
+#[test]
+fn the_new_key_is_taken_where_the_former_certificates_have_expired() {
+    let machine = Machine::stopped();
+    let Some(mut ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    let life = Duration::from_secs(30);
+    let begun = Instant::now();
+    member.signed_by_hand(&ca, &["-V", &format!("-1h:+{}s", life.as_secs())]);
+    ca.rotate_host_key();
+    let before = certificates(&member);
+    member.warded(&["renew"]).ends(4).says(&WORDS).says(&["end soon"]);
+    assert_eq!(certificates(&member), before);
+    sleep((life + Duration::from_secs(1)).saturating_sub(begun.elapsed()));
+    // This CA renews nothing that has expired; the certificates were asked for before.
+    member.warded(&["renew"]).ends(0);
+    for (name, before) in KEYS.iter().zip(&before) {
+        assert_ne!(member.certificate(name), *before, "{name}");
+    }
+}
