@@ -34,7 +34,7 @@ use warded_lib::{
     guard::{Proof, Verified},
     machine::{facts::Init, path::AbsolutePath, services::Reloaded, signals::Shield, sshd::Unknown},
     text::count,
-    transaction::{Afterwards, Confirm, LeftAlone, Transaction},
+    transaction::{Confirm, Followup, LeftAlone, Transaction},
 };
 use watchdog::Watchdog;
 
@@ -149,14 +149,14 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
 fn prepare(context: &Context, identity: &Identity, guard: &Guard, work: &Work) -> Result<Transaction> {
     context.log.append_synced(&identity.event(EventKind::Intent).detail(&work.describe()))?;
     let confirm = |within| Confirm { until: Timestamp::now() + within, since: None };
-    let afterwards = Afterwards {
+    let followup = Followup {
         reloads: work.reloads.clone(),
         sshd: guard.before(context),
         confirm: work.confirm_within.map(confirm),
         own: work.own.clone(),
     };
     let run = work.run_identity(identity)?;
-    Transaction::begin(&context.root, &context.state, &run, work.changes()?, work.reads(), &afterwards)
+    Transaction::begin(&context.root, &context.state, &run, work.changes()?, work.reads(), &followup)
 }
 
 /// What was seen of a change.
@@ -190,7 +190,7 @@ fn change(
     let mut reloads = Vec::new();
     for reload in &work.reloads {
         stage(Stage::Reload);
-        let last_look = || guard.is_as_proved().and_then(|()| transaction.tells());
+        let last_look = || guard.is_as_proved().and_then(|()| transaction.note_reload_begins());
         let reloaded = settle::reload(&context.log, event, reload, systemd, guard.sshd(), &last_look)?;
         reloads.push((reload.name.to_string(), reloaded));
     }

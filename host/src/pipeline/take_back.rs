@@ -23,7 +23,7 @@ use warded_lib::{
         services::{self, Reloaded},
         sshd::{self, Listener, Sshd},
     },
-    transaction::{self, InUse, Journal, Reload, RolledBack, RunIdentity, SshdBefore, State},
+    transaction::{self, Journal, Reload, RolledBack, RunIdentity, SshdBefore, State, StillNamed},
 };
 
 /// How long a service is told again, where that failed for a reason that may pass.
@@ -107,16 +107,16 @@ impl<'a> Recovery<'a> {
 
     /// Tells the services, and looks; what sshd uses then. What fails here is told, and does not keep the
     /// rest back.
-    pub fn settled(&self, journal: &Journal, done: &RolledBack, aftermath: &mut Aftermath) -> InUse {
+    pub fn settled(&self, journal: &Journal, done: &RolledBack, aftermath: &mut Aftermath) -> StillNamed {
         let Some(before) = &journal.sshd else {
             aftermath.reloads = self.tell_all(journal, None, &|| Ok(()));
-            return InUse::nothing();
+            return StillNamed::nothing();
         };
         match Sshd::find(&before.config, before.binary.as_deref()) {
             Ok(Some(sshd)) => self.settle(journal, before, &sshd, done.was_told, aftermath),
             Ok(None) if !sshd::is_running() => {
                 aftermath.reloads = self.tell_all(journal, None, &|| Ok(()));
-                InUse::nothing()
+                StillNamed::nothing()
             }
             // It may run, and have read what is taken back.
             lost => {
@@ -125,7 +125,7 @@ impl<'a> Recovery<'a> {
                     fault = fault.cause(error);
                 }
                 aftermath.fault = Some(fault.next("see that sshd runs, and reload it"));
-                InUse::Unknown
+                StillNamed::Unknown
             }
         }
     }
@@ -137,7 +137,7 @@ impl<'a> Recovery<'a> {
         sshd: &Sshd,
         was_told: bool,
         aftermath: &mut Aftermath,
-    ) -> InUse {
+    ) -> StillNamed {
         let boot = facts::boot();
         // The files are as before by now: what is told and has not read yet, reads those.
         let seen = has_read(before, sshd.listener.as_ref(), boot.as_deref());
@@ -160,10 +160,10 @@ impl<'a> Recovery<'a> {
             })
         };
         if read != Read::No && !sshd.listener.as_ref().is_none_or(is_told) {
-            return InUse::Unknown;
+            return StillNamed::Unknown;
         }
         // A configuration that cannot be read may name anything.
-        unchanged::contents(before.config.as_path()).map_or(InUse::Unknown, InUse::Named)
+        unchanged::contents(before.config.as_path()).map_or(StillNamed::Unknown, StillNamed::Named)
     }
 
     fn tell_all(

@@ -14,16 +14,16 @@ const MAX_EXCHANGES: u8 = 100;
 
 /// Makes the changes up to where sshd is told, in order: what goes then is in use until it has been.
 pub(super) fn put_in(changes: &[Prepared]) -> Result<()> {
-    carry_out(changes.split_at(told_at(changes)).0)
+    carry_out(changes.split_at(reload_at(changes)).0)
 }
 
 /// Makes the rest, once sshd has been told: nobody reads it any more.
-pub(super) fn take_out(changes: &[Prepared]) -> Result<()> {
-    carry_out(changes.split_at(told_at(changes)).1)
+pub(super) fn remove_retired(changes: &[Prepared]) -> Result<()> {
+    carry_out(changes.split_at(reload_at(changes)).1)
 }
 
-fn told_at(changes: &[Prepared]) -> usize {
-    changes.partition_point(|change| !change.change.order.is_in_use_until_told())
+fn reload_at(changes: &[Prepared]) -> usize {
+    changes.partition_point(|change| !change.change.order.goes_after_reload())
 }
 
 /// Syncs the directories after each group.

@@ -1,7 +1,7 @@
 //! Two successive kept runs become one, which is undone in one step: so the way back to before the
 //! first run stays open, however many runs follow it.
 
-use super::{Order, interruption, journal::Entry, run_directory::Run};
+use super::{change::Order, interruption, journal::Entry, run_directory::Run};
 use crate::{
     error::Result,
     machine::{keys::holds_private_key, private::StateDir},

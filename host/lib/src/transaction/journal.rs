@@ -1,12 +1,15 @@
 //! The journal of a run, `runs/N/journal.json`: what it changes, and how far it has come. Where
 //! that is kept, and beside what, is `run_directory.rs`.
 
-use super::{Afterwards, Confirm, FileChange, Order, Reload, RunIdentity, SshdBefore, temporary::Prepared};
+use super::{
+    change::{FileChange, Order, RunIdentity, Version},
+    followup::{Confirm, Followup, Reload, SshdBefore},
+    temporary::Prepared,
+};
 use crate::{
-    digest::Digest,
     error::{Error, Result},
     machine::{
-        files::{Metadata, Place, Root, Whereabouts},
+        files::{Place, Root, Whereabouts},
         path::AbsolutePath,
         private::StateDir,
     },
@@ -100,25 +103,9 @@ pub struct Entry {
     pub copies: Option<usize>,
 }
 
-/// A file as it was, or is to be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Version {
-    /// The digest of its contents.
-    pub digest: Digest,
-    /// Its permission bits.
-    pub mode: u32,
-    /// Which file it was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub inode: Option<u64>,
-    /// Its owner and attributes; none: its creator's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Metadata>,
-}
-
 impl Journal {
-    pub(super) fn new(run: &RunIdentity, changes: &[Prepared], afterwards: &Afterwards) -> Self {
-        let Afterwards { reloads, sshd, confirm, own: _ } = afterwards.clone();
+    pub(super) fn new(run: &RunIdentity, changes: &[Prepared], followup: &Followup) -> Self {
+        let Followup { reloads, sshd, confirm, own: _ } = followup.clone();
         let entries = changes.iter().map(Entry::new).collect();
         Self {
             schema: SCHEMA.to_owned(),

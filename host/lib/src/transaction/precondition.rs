@@ -1,7 +1,7 @@
 //! Is everything still as it was when the changes were computed? Asked under the lock, and of
 //! each file once more right before it changes.
 
-use super::{ReadSet, temporary::Prepared};
+use super::{change::ReadSet, temporary::Prepared};
 use crate::{
     error::{Error, Result},
     machine::files::{Place, Root, Snapshot},

@@ -2,13 +2,16 @@
 //! the run that waits for somebody's confirmation, which is neither.
 
 use super::{
-    Afterwards, InUse, LeftAlone, RunIdentity,
+    change::{LeftAlone, RolledBack, RunIdentity},
+    followup::Followup,
     journal::{Journal, State},
     lock::Locks,
     retain,
-    roll_back::{self, RolledBack},
+    roll_back::roll_back,
     run_directory::{Run, numbers},
+    still_named::StillNamed,
     temporary::Prepared,
+    tidy,
 };
 use crate::{
     error::{Error, Result},
@@ -105,7 +108,7 @@ impl Runs {
 pub fn recover(
     state: &StateDir,
     root: &Root,
-    settle: impl FnOnce(&Journal, &RolledBack) -> InUse,
+    settle: impl FnOnce(&Journal, &RolledBack) -> StillNamed,
 ) -> Result<Option<Recovered>> {
     let Some(journal) = interrupted(state)? else { return Ok(None) };
     let rolled_back = roll_back_run(state, root, journal.run.run, settle)?;
@@ -121,7 +124,7 @@ pub fn roll_back_run(
     state: &StateDir,
     root: &Root,
     number: u64,
-    settle: impl FnOnce(&Journal, &RolledBack) -> InUse,
+    settle: impl FnOnce(&Journal, &RolledBack) -> StillNamed,
 ) -> Result<Option<RolledBack>> {
     let Some(mut run) = Run::open(state, number)?.filter(|run| !run.journal().is_final()) else { return Ok(None) };
     // Each directory once: there may be more files than a process may have open. One that cannot be
@@ -134,7 +137,7 @@ pub fn roll_back_run(
         places.insert((place.key().device, place.key().inode), place);
     }
     let _locks = Locks::take(places.values())?;
-    roll_back::roll_back(root, &mut run, settle).map(Some)
+    roll_back(root, &mut run, settle).map(Some)
 }
 
 /// Says for as long as the result lives that this process takes the run back if it has to be.
@@ -177,7 +180,7 @@ pub fn confirm(
     may(run.journal())?;
     run.keep()?;
     // What stays untidy, the next command tidies.
-    let mut left = roll_back::tidy(root, &run);
+    let mut left = tidy::tidy(root, &run);
     left.extend(retain::prune_if_possible(state));
     Ok(Some((run.into_journal(), left)))
 }
@@ -196,10 +199,10 @@ pub(super) fn refuse_unended(state: &StateDir) -> Result<()> {
 /// With the directories locked: no run of this state directory that changed something there, or the same
 /// sshd, is on its way. Whoever is about to take one back waits for these locks, and would take back what
 /// is built on it, too.
-pub(super) fn refuse_unended_here(state: &StateDir, changes: &[Prepared], afterwards: &Afterwards) -> Result<()> {
+pub(super) fn refuse_unended_here(state: &StateDir, changes: &[Prepared], followup: &Followup) -> Result<()> {
     let directories: BTreeSet<String> =
         changes.iter().flat_map(Prepared::places).map(|place| place.whereabouts().directory).collect();
-    let config = afterwards.sshd.as_ref().map(|sshd| &sshd.config);
+    let config = followup.sshd.as_ref().map(|sshd| &sshd.config);
     let is_in_the_way = |journal: &Journal| {
         let same_sshd = config.is_some() && journal.sshd.as_ref().map(|sshd| &sshd.config) == config;
         let is_ours = |at: &Whereabouts| directories.contains(&at.directory);
@@ -242,7 +245,7 @@ pub fn tidy_ended(state: &StateDir, root: &Root) -> Result<Vec<LeftAlone>> {
     let runs = Runs::look(state)?;
     for run in runs.readable {
         if run.journal().is_final() && run.is_untidy()? && !run.is_running()? {
-            left.extend(roll_back::tidy(root, &run));
+            left.extend(tidy::tidy(root, &run));
         }
     }
     runs.fault.map_or(Ok(left), Err)

@@ -1,12 +1,12 @@
 //! How long runs and their old copies are kept. Copies may be private keys, so not for ever.
 
 use super::{
-    LeftAlone,
+    change::LeftAlone,
     fold::fold,
     interruption,
-    roll_back::untidy,
     run_directory::{Run, numbers},
     series::Series,
+    tidy::untidy,
 };
 use crate::{error::Result, machine::private::StateDir};
 

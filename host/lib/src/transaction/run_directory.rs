@@ -5,7 +5,8 @@
 //! change of state is a rename and needs no room on the disk.
 
 use super::{
-    OwnFile, interruption,
+    followup::OwnFile,
+    interruption,
     journal::{FILE, Journal, State, read},
     temporary::Prepared,
 };

@@ -2,6 +2,7 @@
 //! to a file together.
 
 use super::{
+    change::Version,
     journal::{Entry, State},
     run_directory::{Run, numbers},
 };
@@ -103,6 +104,6 @@ impl<'a> Joint<'a> {
     }
 }
 
-fn digest(version: &Option<super::Version>) -> Option<crate::digest::Digest> {
+fn digest(version: &Option<Version>) -> Option<crate::digest::Digest> {
     version.as_ref().map(|version| version.digest)
 }

@@ -1,7 +1,10 @@
 //! New files beside the ones that they will replace: complete, with owner, mode and attributes,
 //! and synced, so that what is left to do is a rename.
 
-use super::{FileChange, interruption, journal::Version};
+use super::{
+    change::{FileChange, Version},
+    interruption,
+};
 use crate::{
     error::{Error, Result},
     machine::files::{Metadata, Place, Root},

@@ -9,14 +9,20 @@ mod property;
 mod undo;
 
 use super::*;
-use crate::machine::files::{MAX_BYTES, pretend};
+use crate::{
+    digest::Digest,
+    machine::{
+        files::{MAX_BYTES, Place, pretend},
+        path::AbsolutePath,
+    },
+};
 use interruption::for_tests;
 use std::{
     collections::BTreeMap,
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// A file as a person would compare it.
@@ -101,7 +107,7 @@ impl Machine {
     }
 
     fn begin(&self, changes: Vec<FileChange>) -> Result<Transaction> {
-        Transaction::begin(&self.root, &self.state, &self.identity(), changes, Vec::new(), &afterwards())
+        Transaction::begin(&self.root, &self.state, &self.identity(), changes, Vec::new(), &followup())
     }
 
     fn apply(&self, changes: Vec<FileChange>) {
@@ -118,7 +124,7 @@ impl Machine {
         let Some(undo) = undo_changes(&self.state, &self.root, oldest).unwrap() else { return false };
         let identity = self.identity().undoing(&undo.runs());
         let mut transaction =
-            Transaction::begin(&self.root, &self.state, &identity, undo.changes, Vec::new(), &afterwards()).unwrap();
+            Transaction::begin(&self.root, &self.state, &identity, undo.changes, Vec::new(), &followup()).unwrap();
         transaction.commit().unwrap();
         assert_eq!(transaction.keep().unwrap(), []);
         true
@@ -126,7 +132,7 @@ impl Machine {
 
     fn recover(&self) -> Result<Option<Recovered>> {
         tidy_ended(&self.state, &self.root)?;
-        recover(&self.state, &self.root, |_, _| InUse::nothing())
+        recover(&self.state, &self.root, |_, _| StillNamed::nothing())
     }
 
     /// Everything below the live directory, temporary files too.
@@ -149,9 +155,9 @@ impl Machine {
 }
 
 /// A service that is told.
-fn afterwards() -> Afterwards {
+fn followup() -> Followup {
     let service = crate::machine::service::Service { systemd: Vec::new(), direct: None };
-    Afterwards { reloads: vec![Reload { name: "ssh".parse().unwrap(), service }], ..Afterwards::default() }
+    Followup { reloads: vec![Reload { name: "ssh".parse().unwrap(), service }], ..Followup::default() }
 }
 
 /// Three files of a host's set-up: a new certificate, a changed configuration, a file to go.
@@ -188,10 +194,10 @@ fn all_of_it_or_nothing() {
         assert_eq!(transaction.journal().state, State::Prepared);
         transaction.commit().unwrap();
         assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"new configuration");
-        let done = transaction.roll_back(|_, _| InUse::nothing()).unwrap();
+        let done = transaction.roll_back(|_, _| StillNamed::nothing()).unwrap();
         // What is to go goes when they are kept: until then somebody may use it.
         assert_eq!((done.restored.len(), done.left_alone.len(), done.reloads.len()), (3, 0, 1));
-        assert_eq!(transaction.roll_back(|_, _| InUse::nothing()).unwrap(), RolledBack::default());
+        assert_eq!(transaction.roll_back(|_, _| StillNamed::nothing()).unwrap(), RolledBack::default());
         drop(transaction);
         assert_eq!(machine.tree(), before);
 
@@ -281,7 +287,7 @@ fn one_run_at_a_time_in_a_directory() {
                 &machine.identity(),
                 vec![change],
                 Vec::new(),
-                &Afterwards::default(),
+                &Followup::default(),
             )
         };
         let error = begin(change.clone()).unwrap_err();
@@ -290,10 +296,11 @@ fn one_run_at_a_time_in_a_directory() {
         // A run that is still at work is not an interrupted one.
         assert!(interrupted(&machine.state).unwrap().is_none());
         assert!(
-            roll_back_run(&machine.state, &machine.root, first.journal().run.run, |_, _| InUse::nothing()).is_err()
+            roll_back_run(&machine.state, &machine.root, first.journal().run.run, |_, _| StillNamed::nothing())
+                .is_err()
         );
         let mut second = begin(elsewhere).unwrap();
-        second.roll_back(|_, _| InUse::nothing()).unwrap();
+        second.roll_back(|_, _| StillNamed::nothing()).unwrap();
         drop(first);
         assert!(interrupted(&machine.state).unwrap().is_some());
         assert!(machine.begin(vec![change.clone()]).unwrap_err().to_string().contains("warded recover"));

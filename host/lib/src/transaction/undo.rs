@@ -1,8 +1,9 @@
 //! Taking kept runs back, later: as a change set of its own, through the same pipeline.
 
 use super::{
-    FileChange, NewFile, Order, Reload, RunIdentity,
-    journal::{Entry, Journal, Version},
+    change::{FileChange, NewFile, Order, RunIdentity, Version},
+    followup::Reload,
+    journal::{Entry, Journal},
     recover,
     run_directory::{Run, numbers},
     series::{Joint, Part, Series},

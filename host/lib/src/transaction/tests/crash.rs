@@ -83,7 +83,7 @@ fn recovery_needs_nothing_but_the_journal() {
             fs::remove_file(machine.path(&name)).unwrap();
         }
         let recovered = machine.recover().unwrap().unwrap();
-        assert_eq!(recovered.rolled_back.reloads, afterwards().reloads);
+        assert_eq!(recovered.rolled_back.reloads, followup().reloads);
         assert_eq!(machine.tree(), old);
     });
 }

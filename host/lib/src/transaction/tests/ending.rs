@@ -7,15 +7,15 @@ use std::cell::Cell;
 
 const OWN: &str = "enrolment.json";
 
-fn waiting(seconds: i64) -> Afterwards {
+fn waiting(seconds: i64) -> Followup {
     let until = Timestamp::now() + SignedDuration::from_secs(seconds);
     let own = OwnFile::Write { name: OWN, contents: b"enrolled".to_vec() };
-    Afterwards { confirm: Some(Confirm { until, since: None }), own: Some(own), ..afterwards() }
+    Followup { confirm: Some(Confirm { until, since: None }), own: Some(own), ..followup() }
 }
 
-fn begin(machine: &Machine, afterwards: &Afterwards) -> Result<Transaction> {
+fn begin(machine: &Machine, followup: &Followup) -> Result<Transaction> {
     let changes = example(machine);
-    Transaction::begin(&machine.root, &machine.state, &machine.identity(), changes, Vec::new(), afterwards)
+    Transaction::begin(&machine.root, &machine.state, &machine.identity(), changes, Vec::new(), followup)
 }
 
 fn own(machine: &Machine) -> Option<Vec<u8>> {
@@ -33,14 +33,14 @@ fn whoever_takes_a_run_back_tells_the_services_wherever_the_one_before_was_stopp
     Machine::everywhere(|machine| {
         for number in 1.. {
             clear(machine);
-            let mut transaction = begin(machine, &afterwards()).unwrap();
+            let mut transaction = begin(machine, &followup()).unwrap();
             transaction.commit().unwrap();
             drop(transaction);
             let told = Cell::new(0);
             let take_back = || {
                 let settle = |journal: &Journal, _: &RolledBack| {
                     told.set(told.get() + journal.reloads.len());
-                    InUse::nothing()
+                    StillNamed::nothing()
                 };
                 drop(recover(&machine.state, &machine.root, settle).unwrap());
             };
@@ -58,7 +58,7 @@ fn whoever_takes_a_run_back_tells_the_services_wherever_the_one_before_was_stopp
 #[test]
 fn nobody_is_told_of_what_was_never_changed() {
     let machine = Machine::new("/tmp");
-    drop(begin(&machine, &afterwards()).unwrap());
+    drop(begin(&machine, &followup()).unwrap());
     let settle = |_: &Journal, _: &RolledBack| panic!("there is nothing to tell");
     let recovered = recover(&machine.state, &machine.root, settle).unwrap().unwrap();
     assert_eq!((recovered.rolled_back.restored.len(), recovered.rolled_back.reloads.len()), (0, 0));
@@ -74,10 +74,10 @@ fn what_belongs_to_a_run_holds_exactly_if_the_run_does() {
             let changes = example(machine);
             let old = machine.tree();
             let identity = machine.identity();
-            let afterwards = Afterwards { confirm: None, ..waiting(0) };
+            let followup = Followup { confirm: None, ..waiting(0) };
             let killed = kill_at(number, || {
                 let mut transaction =
-                    Transaction::begin(&machine.root, &machine.state, &identity, changes, Vec::new(), &afterwards)
+                    Transaction::begin(&machine.root, &machine.state, &identity, changes, Vec::new(), &followup)
                         .unwrap();
                 transaction.commit().unwrap();
                 transaction.keep().unwrap();
@@ -98,7 +98,7 @@ fn an_own_file_goes_with_the_run_that_says_so() {
     let machine = Machine::new("/tmp");
     machine.state.write(OWN, b"enrolled", 0o600).unwrap();
     let mut transaction =
-        begin(&machine, &Afterwards { own: Some(OwnFile::Remove { name: OWN }), ..afterwards() }).unwrap();
+        begin(&machine, &Followup { own: Some(OwnFile::Remove { name: OWN }), ..followup() }).unwrap();
     transaction.commit().unwrap();
     assert!(own(&machine).is_some());
     transaction.keep().unwrap();
@@ -148,11 +148,12 @@ fn what_is_confirmed_stays_and_what_is_not_goes() {
             assert_eq!((journal.run.run, journal.entries.len(), left), (1, 4, Vec::new()));
             assert!(own(&machine).is_some() && machine.tree().len() == 3);
             assert!(confirm(&machine.state, &machine.root, |_| Ok(())).unwrap().is_none());
-            assert!(roll_back_run(&machine.state, &machine.root, 1, |_, _| InUse::nothing()).unwrap().is_none());
+            assert!(roll_back_run(&machine.state, &machine.root, 1, |_, _| StillNamed::nothing()).unwrap().is_none());
             drop(watched);
             assert!(machine.undo());
         } else {
-            let taken_back = roll_back_run(&machine.state, &machine.root, 1, |_, _| InUse::nothing()).unwrap().unwrap();
+            let taken_back =
+                roll_back_run(&machine.state, &machine.root, 1, |_, _| StillNamed::nothing()).unwrap().unwrap();
             assert_eq!((taken_back.restored.len(), taken_back.reloads.len()), (4, 1));
             assert!(own(&machine).is_none());
             assert!(confirm(&machine.state, &machine.root, |_| Ok(())).unwrap().is_none());
@@ -191,12 +192,12 @@ fn what_a_configuration_names_goes_when_sshd_has_been_told_and_not_before() {
     Machine::everywhere(|machine| {
         let mut transaction = list_and_configuration(machine);
         let list = machine.path("d/list.krl");
-        transaction.tells().unwrap();
+        transaction.note_reload_begins().unwrap();
         let done = transaction
             .roll_back(|_, done| {
                 assert!(done.was_told && list.exists());
                 assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"old configuration");
-                InUse::nothing()
+                StillNamed::nothing()
             })
             .unwrap();
         assert!(!list.exists() && done.left_alone.is_empty(), "{done:?}");
@@ -205,15 +206,15 @@ fn what_a_configuration_names_goes_when_sshd_has_been_told_and_not_before() {
 
         // It could not be told.
         let mut transaction = list_and_configuration(machine);
-        transaction.tells().unwrap();
-        let done = transaction.roll_back(|_, _| InUse::Unknown).unwrap();
+        transaction.note_reload_begins().unwrap();
+        let done = transaction.roll_back(|_, _| StillNamed::Unknown).unwrap();
         assert!(list.exists() && done.left_alone.len() == 1, "{done:?}");
         drop(transaction);
         clear(machine);
 
         // It was never told of it.
         let mut transaction = list_and_configuration(machine);
-        let never_read = |done: &RolledBack| if done.was_told { InUse::Unknown } else { InUse::nothing() };
+        let never_read = |done: &RolledBack| if done.was_told { StillNamed::Unknown } else { StillNamed::nothing() };
         let done = transaction.roll_back(|_, done| never_read(done)).unwrap();
         assert!(!list.exists() && done.left_alone.is_empty(), "{done:?}");
         drop(transaction);
@@ -221,10 +222,10 @@ fn what_a_configuration_names_goes_when_sshd_has_been_told_and_not_before() {
 
         // Somebody has added to the configuration that names it.
         let mut transaction = list_and_configuration(machine);
-        transaction.tells().unwrap();
+        transaction.note_reload_begins().unwrap();
         let theirs = |text: &str| {
             fs::write(machine.path("d/conf"), text).unwrap();
-            InUse::Named(vec![(machine.path("d/conf"), text.as_bytes().to_vec())])
+            StillNamed::Named(vec![(machine.path("d/conf"), text.as_bytes().to_vec())])
         };
         let named = theirs("RevokedKeys list.krl\n# theirs\n");
         let done = transaction.roll_back(|_, _| named).unwrap();
@@ -234,7 +235,7 @@ fn what_a_configuration_names_goes_when_sshd_has_been_told_and_not_before() {
 
         // Somebody has written another one.
         let mut transaction = list_and_configuration(machine);
-        transaction.tells().unwrap();
+        transaction.note_reload_begins().unwrap();
         let named = theirs("# theirs\n");
         let done = transaction.roll_back(|_, _| named).unwrap();
         assert!(!list.exists() && done.left_alone.len() == 1, "{done:?}");
@@ -311,16 +312,16 @@ fn a_journal_that_cannot_be_read_keeps_no_other_run_waiting() {
     drop(transaction);
     let directory = machine.state.path().join("runs/1");
     fs::write(directory.join("journal.json"), "{").unwrap();
-    let recovered = recover(&machine.state, &machine.root, |_, _| InUse::nothing()).unwrap().unwrap();
+    let recovered = recover(&machine.state, &machine.root, |_, _| StillNamed::nothing()).unwrap().unwrap();
     assert_eq!((recovered.run.run, machine.tree()), (2, old));
     // Whether it has ended, nobody knows.
-    let error = recover(&machine.state, &machine.root, |_, _| InUse::nothing()).unwrap_err().to_string();
+    let error = recover(&machine.state, &machine.root, |_, _| StillNamed::nothing()).unwrap_err().to_string();
     assert!(error.contains("runs/1/journal.json cannot be read") && error.contains("away"), "{error}");
     assert!(machine.begin(vec![machine.change("d/conf", None, Order::RemoveOther)]).is_err());
     // That of another run tells nothing of this one.
     fs::copy(machine.state.path().join("runs/2/journal.json"), directory.join("journal.json")).unwrap();
-    let error = recover(&machine.state, &machine.root, |_, _| InUse::nothing()).unwrap_err().to_string();
+    let error = recover(&machine.state, &machine.root, |_, _| StillNamed::nothing()).unwrap_err().to_string();
     assert!(error.contains("runs/1 is of another run") && error.contains("run 2's"), "{error}");
     fs::rename(&directory, machine.state.path().join("moved")).unwrap();
-    assert_eq!(recover(&machine.state, &machine.root, |_, _| InUse::nothing()).unwrap(), None);
+    assert_eq!(recover(&machine.state, &machine.root, |_, _| StillNamed::nothing()).unwrap(), None);
 }

@@ -68,7 +68,7 @@ fn a_full_disk_never_leaves_a_mixture() {
                     transaction.commit().unwrap();
                     assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"new configuration");
                     if room % 8192 == 0 {
-                        assert_eq!(transaction.roll_back(|_, _| InUse::nothing()).unwrap().restored.len(), 3);
+                        assert_eq!(transaction.roll_back(|_, _| StillNamed::nothing()).unwrap().restored.len(), 3);
                     } else {
                         drop(transaction);
                         assert_eq!(machine.recover().unwrap().unwrap().rolled_back.restored.len(), 3);

@@ -66,7 +66,7 @@ fn changed_after_the_lock() {
         let transaction = std::cell::RefCell::new(&mut transaction);
         expect_left(&machine, act, &|| {
             let committed = transaction.borrow_mut().commit();
-            let done = transaction.borrow_mut().roll_back(|_, _| InUse::nothing()).unwrap();
+            let done = transaction.borrow_mut().roll_back(|_, _| StillNamed::nothing()).unwrap();
             // Key and certificate were changed and are back; theirs was never touched.
             assert_eq!(done.restored.len(), 2);
             committed
@@ -86,7 +86,7 @@ fn changed_between_check_and_exchange() {
         expect_left(&machine, act, &|| {
             let committed = transaction.borrow_mut().commit();
             for_tests::clear();
-            transaction.borrow_mut().roll_back(|_, _| InUse::nothing()).unwrap();
+            transaction.borrow_mut().roll_back(|_, _| StillNamed::nothing()).unwrap();
             committed
         });
     }
@@ -113,7 +113,7 @@ fn made_or_changed_where_nothing_or_a_removal_was_expected() {
             let error = transaction.commit().and_then(|()| transaction.keep()).unwrap_err();
             for_tests::clear();
             assert!(error.to_string().contains("changed since"), "{error}");
-            transaction.roll_back(|_, _| InUse::nothing()).unwrap();
+            transaction.roll_back(|_, _| StillNamed::nothing()).unwrap();
             assert_eq!(fs::read(&path).unwrap(), b"theirs");
             assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"old configuration");
             assert!(machine.tree().keys().all(|name| !name.contains(".warded-")));
@@ -147,7 +147,7 @@ fn roll_back_leaves_what_was_edited_after_the_commit() {
         fs::write(machine.path("d/conf"), "theirs").unwrap();
         fs::write(machine.path("d/gone"), "theirs too").unwrap();
         fs::remove_file(machine.path("d/cert")).unwrap();
-        let done = transaction.roll_back(|_, _| InUse::nothing()).unwrap();
+        let done = transaction.roll_back(|_, _| StillNamed::nothing()).unwrap();
         assert_eq!(done.restored.len(), 1);
         assert_eq!(done.left_alone.len(), 2, "{done:?}");
         assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"theirs");
@@ -176,7 +176,7 @@ fn a_late_write_to_the_old_file_is_not_thrown_away() {
         machine.begin(vec![machine.change("d/x", Some((b"newer", 0o600)), Order::WriteOther)]).unwrap();
     transaction.commit().unwrap();
     open.write_all(b" and more").unwrap();
-    transaction.roll_back(|_, _| InUse::nothing()).unwrap();
+    transaction.roll_back(|_, _| StillNamed::nothing()).unwrap();
     assert_eq!(fs::read(machine.path("d/x")).unwrap(), b"new and more");
     assert_eq!(machine.tree().len(), 1);
 }
@@ -197,13 +197,13 @@ fn what_was_only_read_counts_too() {
             &machine.identity(),
             vec![change.clone()],
             reads,
-            &Afterwards::default(),
+            &Followup::default(),
         )
     };
     let mut transaction = begin().unwrap();
     machine.put("e/absent", b"", 0o644);
     assert!(transaction.commit().unwrap_err().message().contains("absent"));
-    transaction.roll_back(|_, _| InUse::nothing()).unwrap();
+    transaction.roll_back(|_, _| StillNamed::nothing()).unwrap();
     drop(transaction);
     assert!(begin().is_err());
     fs::remove_file(machine.path("e/absent")).unwrap();
@@ -248,7 +248,7 @@ fn an_immutable_file_is_seen_beforehand() {
     let flags = ioctl_getflags(&open).unwrap();
     ioctl_setflags(&open, flags | IFlags::IMMUTABLE).unwrap();
     let committed = transaction.commit();
-    let done = transaction.roll_back(|_, _| InUse::nothing());
+    let done = transaction.roll_back(|_, _| StillNamed::nothing());
     ioctl_setflags(&open, flags).unwrap();
     assert!(committed.is_err());
     assert_eq!(done.unwrap().restored.len(), 2);
@@ -315,7 +315,7 @@ fn services_are_told_even_if_one_file_could_not_be_put_back() {
     let told = Cell::new(0);
     let tell = |_: &Journal, _: &RolledBack| {
         told.set(told.get() + 1);
-        InUse::nothing()
+        StillNamed::nothing()
     };
     let error = transaction.roll_back(tell).unwrap_err().to_string();
     assert!(error.contains("is in the way") && error.contains("warded recover"), "{error}");
@@ -347,7 +347,7 @@ fn a_change_of_mode_or_owner_is_an_edit() {
                 let mut transaction = machine.begin(changes).unwrap();
                 edit(&machine.path("d/conf"));
                 let failed = transaction.commit().unwrap_err();
-                transaction.roll_back(|_, _| InUse::nothing()).unwrap();
+                transaction.roll_back(|_, _| StillNamed::nothing()).unwrap();
                 failed
             } else {
                 edit(&machine.path("d/conf"));

@@ -72,7 +72,7 @@ proptest! {
         let killed = kill_at(stop, || {
             let mut transaction = machine.begin(changes.clone()).unwrap();
             transaction.commit().unwrap();
-            transaction.roll_back(|_, _| InUse::nothing()).unwrap();
+            transaction.roll_back(|_, _| StillNamed::nothing()).unwrap();
         });
         machine.recover().unwrap();
         prop_assert_eq!(&machine.tree(), &old, "killed: {}", killed);

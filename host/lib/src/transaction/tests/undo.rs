@@ -64,14 +64,14 @@ fn an_undo_that_fails_leaves_the_run_to_be_undone() {
     let undo = undo_changes(&machine.state, &machine.root, None).unwrap().unwrap();
     let identity = machine.identity().undoing(&undo.runs());
     let mut transaction =
-        Transaction::begin(&machine.root, &machine.state, &identity, undo.changes, Vec::new(), &Afterwards::default())
+        Transaction::begin(&machine.root, &machine.state, &identity, undo.changes, Vec::new(), &Followup::default())
             .unwrap();
     transaction.commit().unwrap();
     let mut committed: Tree = machine.tree().into_iter().filter(|(name, _)| !name.contains(".warded-")).collect();
     // That goes when it is kept.
     assert!(committed.remove("d/cert").is_some());
     assert_eq!(committed, start);
-    transaction.roll_back(|_, _| InUse::nothing()).unwrap();
+    transaction.roll_back(|_, _| StillNamed::nothing()).unwrap();
     drop(transaction);
     assert_eq!(machine.tree(), after);
     assert!(machine.undo());
@@ -92,7 +92,7 @@ fn twenty_runs_can_be_undone_one_by_one() {
     // Copies of a run that was taken back are of no use to anybody.
     let mut transaction = machine.begin(vec![machine.change("d/x", None, Order::RemoveOther)]).unwrap();
     transaction.commit().unwrap();
-    transaction.roll_back(|_, _| InUse::nothing()).unwrap();
+    transaction.roll_back(|_, _| StillNamed::nothing()).unwrap();
     assert_eq!(machine.state.sub("runs/24").unwrap().names().unwrap(), ["journal.json"]);
 }
 

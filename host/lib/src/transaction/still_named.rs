@@ -2,9 +2,10 @@
 //! told and no file of its configuration names it.
 
 use super::{
-    Order, interruption,
+    change::{LeftAlone, Order, RolledBack},
+    interruption,
     journal::Entry,
-    roll_back::{Found, LeftAlone, Outcome, RolledBack, look, restore},
+    restore::{Found, Outcome, look, restore},
     run_directory::Run,
 };
 use crate::machine::files::{Place, Root};
@@ -12,14 +13,14 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 /// What sshd uses, after the services have been told that a run is taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InUse {
+pub enum StillNamed {
     /// It may still have the configuration of the run, or what it has cannot be read.
     Unknown,
     /// What these files of its configuration name.
     Named(Vec<(PathBuf, Vec<u8>)>),
 }
 
-impl InUse {
+impl StillNamed {
     /// There is no sshd, or it has never read what is taken back.
     #[must_use]
     pub fn nothing() -> Self {
@@ -43,19 +44,25 @@ impl InUse {
 }
 
 /// What the run brought in, and a configuration may name: keys, certificates, lists.
-pub(super) fn until_told(entry: &Entry) -> bool {
+pub(super) fn after_reload(entry: &Entry) -> bool {
     entry.before.is_none() && matches!(entry.order, Order::WriteKey | Order::WriteCertificate)
 }
 
 /// Takes out what the run brought in and nobody names any more. sshd refuses every public key where a
 /// list of revoked ones that it was told of is missing. What stays does no harm: so the run has ended.
-pub(super) fn take_out(root: &Root, run: &Run, brought_in: &[(usize, &Entry)], in_use: &InUse, done: &mut RolledBack) {
+pub(super) fn remove_added(
+    root: &Root,
+    run: &Run,
+    brought_in: &[(usize, &Entry)],
+    still_named: &StillNamed,
+    done: &mut RolledBack,
+) {
     let mut directories = BTreeMap::new();
     for (index, entry) in brought_in {
         let is_absent = |(target, _): (Place, Place)| matches!(look(&target, entry), Ok(Found::Nothing));
         let outcome = if entry.places(root).is_ok_and(|places| places.is_some_and(is_absent)) {
             Ok(Outcome::AsBefore)
-        } else if let Some(why) = in_use.keeps(&entry.name) {
+        } else if let Some(why) = still_named.keeps(&entry.name) {
             Ok(Outcome::LeftAlone(why))
         } else {
             restore(root, run, *index, entry, &mut directories)
@@ -82,16 +89,16 @@ mod tests {
 
     #[test]
     fn what_sshd_may_read_stays() {
-        let named = |text: &str| InUse::Named(vec![("/etc/ssh/sshd_config".into(), text.as_bytes().to_vec())]);
-        for (in_use, stays) in [
-            (InUse::Unknown, true),
-            (InUse::nothing(), false),
+        let named = |text: &str| StillNamed::Named(vec![("/etc/ssh/sshd_config".into(), text.as_bytes().to_vec())]);
+        for (still_named, stays) in [
+            (StillNamed::Unknown, true),
+            (StillNamed::nothing(), false),
             (named("Port 22\n"), false),
             (named("# RevokedKeys /etc/ssh/list.krl\n"), false),
             (named("Port 22\n  revokedkeys \"/etc/ssh/list.krl\"\n"), true),
             (named("Match user a\n\tRevokedKeys=list.krl"), true),
         ] {
-            assert_eq!(in_use.keeps("list.krl").is_some(), stays, "{in_use:?}");
+            assert_eq!(still_named.keeps("list.krl").is_some(), stays, "{still_named:?}");
         }
     }
 }

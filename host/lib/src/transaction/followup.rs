@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 /// What follows from a run, one way or the other.
 #[derive(Clone, Debug, Default)]
-pub struct Afterwards {
+pub struct Followup {
     /// The services to tell, in order.
     pub reloads: Vec<Reload>,
     /// The sshd that has to be as before if the run is taken back; none where there is none.

@@ -1,0 +1,193 @@
+//! The words of a transaction: what is to change, in which order, in which run; and what became of it.
+
+use super::followup::Reload;
+use crate::{
+    digest::Digest,
+    machine::{
+        files::{Metadata, Place, Snapshot},
+        path::AbsolutePath,
+    },
+    text,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    fmt,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
+use zeroize::Zeroizing;
+
+/// One file that is to change.
+#[derive(Clone, Debug)]
+pub struct FileChange {
+    /// The path as it was asked for; messages show this one.
+    pub path: AbsolutePath,
+    /// Where the file is, or will be.
+    pub place: Place,
+    /// The file that the change was computed from; none: there was none.
+    pub before: Option<Snapshot>,
+    /// The file that is to be there; none: it is removed.
+    pub after: Option<NewFile>,
+    /// When among the other changes.
+    pub order: Order,
+    /// Another directory of the same file system for the temporary file, where whatever lies
+    /// beside the file itself is used.
+    pub scratch: Option<PathBuf>,
+}
+
+/// A file that is to be there.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewFile {
+    /// All of it; wiped from memory afterwards, because it may be a private key.
+    pub contents: Zeroizing<Vec<u8>>,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Its owner and attributes; none: those of the file that it replaces, else the creator's.
+    pub metadata: Option<Metadata>,
+}
+
+impl NewFile {
+    /// A file with the owner and attributes of the one that it replaces.
+    #[must_use]
+    pub fn new(contents: Vec<u8>, mode: u32) -> Self {
+        Self { contents: Zeroizing::new(contents), mode, metadata: None }
+    }
+}
+
+impl fmt::Debug for NewFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NewFile({} mode {:o})", Digest::of(&self.contents), self.mode)
+    }
+}
+
+/// The order of a commit, such that sshd starts after every prefix of it: what a configuration
+/// names is there before the configuration, and goes after it, and after sshd has been told: it reads
+/// a list of revoked keys at each login. Directories are synced in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// A private or public key.
+    WriteKey,
+    /// A certificate, which belongs to a key; or a list of revoked ones.
+    WriteCertificate,
+    /// A configuration file, which may name both, and everything else.
+    WriteOther,
+    /// The same, to go.
+    RemoveOther,
+    /// A certificate, to go.
+    RemoveCertificate,
+    /// A key, to go.
+    RemoveKey,
+}
+
+impl Order {
+    /// Whether it goes only when nothing names it any more.
+    pub(super) fn goes_after_reload(self) -> bool {
+        matches!(self, Self::RemoveCertificate | Self::RemoveKey)
+    }
+}
+
+/// Which run it is, for the journal and for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunIdentity {
+    /// Its number in this state directory.
+    pub run: u64,
+    /// The policy's name.
+    pub policy: String,
+    /// The component that ran.
+    pub component: Digest,
+    /// The procedure that ran.
+    pub procedure: String,
+    /// When it started.
+    pub started: jiff::Timestamp,
+    /// The run that this one takes back, if it is an undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<u64>,
+    /// The oldest of them, if this one takes back several; `undoes` is the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down_to: Option<u64>,
+}
+
+impl RunIdentity {
+    /// The numbers of the runs that this one takes back, if it is an undo.
+    #[must_use]
+    pub fn undone(&self) -> Option<RangeInclusive<u64>> {
+        let newest = self.undoes?;
+        Some(self.down_to.unwrap_or(newest)..=newest)
+    }
+
+    /// The same run, as one that takes those back.
+    #[must_use]
+    pub fn undoing(self, runs: &RangeInclusive<u64>) -> Self {
+        let (oldest, newest) = (*runs.start(), *runs.end());
+        Self { undoes: Some(newest), down_to: (oldest != newest).then_some(oldest), ..self }
+    }
+}
+
+impl fmt::Display for RunIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "run {} ({} {}, {})", self.run, self.policy, self.procedure, self.started.strftime("%F %T UTC"))
+    }
+}
+
+/// What else the changes were computed from: digest and inode of each file that was read; none
+/// where there was no file.
+pub type ReadSet = Vec<(Place, Option<(Digest, u64)>)>;
+
+/// A file as it was, or is to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Version {
+    /// The digest of its contents.
+    pub digest: Digest,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Which file it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inode: Option<u64>,
+    /// Its owner and attributes; none: its creator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Metadata>,
+}
+
+/// What was taken back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RolledBack {
+    /// The files that are as before again, in the order in which that happened.
+    pub restored: Vec<AbsolutePath>,
+    /// What is not as before, because somebody else has changed it.
+    pub left_alone: Vec<LeftAlone>,
+    /// The services to reload: those of the run, unless none of its changes had been made.
+    pub reloads: Vec<Reload>,
+    /// Whether the run may have told sshd of what it had changed.
+    pub was_told: bool,
+}
+
+impl fmt::Display for RolledBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} restored", text::count(self.restored.len(), "file"))?;
+        self.left_alone.iter().try_for_each(|left| write!(f, "; {left}"))
+    }
+}
+
+/// A file that was not touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftAlone {
+    /// The path, as it was asked for; of a temporary file, where it is.
+    pub path: AbsolutePath,
+    /// Why not.
+    pub why: String,
+}
+
+impl LeftAlone {
+    /// None where the path cannot be shown.
+    pub(super) fn at(path: &Path, why: String) -> Option<Self> {
+        AbsolutePath::try_from(path).ok().map(|path| Self { path, why })
+    }
+}
+
+impl fmt::Display for LeftAlone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} left alone: {}", self.path, self.why)
+    }
+}

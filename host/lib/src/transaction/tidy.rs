@@ -1,0 +1,84 @@
+//! What a run that has ended leaves behind: its temporary files, and copies that are of no more use.
+
+use super::{
+    change::LeftAlone,
+    interruption,
+    journal::{Entry, State},
+    restore::is_disposable,
+    run_directory::Run,
+};
+use crate::{
+    error::{Error, Result},
+    machine::files::{Place, Root},
+};
+use std::collections::BTreeMap;
+
+/// Removes the temporary files of a run that has ended, and copies that are of no more use; says
+/// what it could not remove. That is no failure: the run has ended, and the next command tries again.
+pub(super) fn tidy(root: &Root, run: &Run) -> Vec<LeftAlone> {
+    let mut left = Vec::new();
+    let mut again = false;
+    let mut directories = BTreeMap::new();
+    let mut untidied = |left: &mut Vec<LeftAlone>, entry: &Entry, error: &Error| {
+        again = true;
+        left.push(LeftAlone { path: entry.path.clone(), why: untidy("its temporary file", error) });
+    };
+    for (index, entry) in run.journal().entries.iter().enumerate() {
+        match tidy_one(root, run, index, entry) {
+            Ok(Tidied::Nothing) => {}
+            Ok(Tidied::Removed(place)) => {
+                directories.insert((place.key().device, place.key().inode), (place, entry));
+            }
+            Ok(Tidied::Theirs(theirs)) => left.extend(theirs),
+            Err(error) => untidied(&mut left, entry, &error),
+        }
+        interruption::point("tidied");
+    }
+    // A private key that is gone is not to come back with a power cut.
+    for (place, entry) in directories.into_values() {
+        if let Err(error) = place.sync_directory() {
+            untidied(&mut left, entry, &Error::failed("could not sync its directory").cause(error));
+        }
+    }
+    let ended = if run.journal().state == State::Kept {
+        run.settle_own().and(run.remove_new_keys())
+    } else {
+        run.forget_own().and(run.remove_copies())
+    };
+    // The sign that something is left to tidy goes last.
+    let ended = if again { ended } else { ended.and_then(|()| run.remove_pending()) };
+    if let Err(error) = ended {
+        left.extend(LeftAlone::at(run.path(), untidy("what is in it", &error)));
+    }
+    left
+}
+
+/// What became of a temporary file.
+enum Tidied {
+    Nothing,
+    Removed(Place),
+    /// None where its path cannot be shown.
+    Theirs(Option<LeftAlone>),
+}
+
+fn tidy_one(root: &Root, run: &Run, index: usize, entry: &Entry) -> Result<Tidied> {
+    let Some(temporary) = root.find(&entry.temporary_at, &entry.temporary)? else { return Ok(Tidied::Nothing) };
+    if temporary.inode()?.is_none() {
+        return Ok(Tidied::Nothing);
+    }
+    if is_disposable(run, index, &temporary)? {
+        temporary.remove().map_err(|error| {
+            Error::failed(format!("could not remove {}", temporary.resolved().display())).cause(error)
+        })?;
+        return Ok(Tidied::Removed(temporary));
+    }
+    let why = format!("somebody wrote to {} while it was replaced; this is what they wrote", entry.path);
+    Ok(Tidied::Theirs(LeftAlone::at(&temporary.resolved(), why)))
+}
+
+/// Why something was left, and what becomes of it.
+pub(super) fn untidy(what: &str, error: &Error) -> String {
+    let causes: String =
+        error.notes().filter(|(label, _)| *label == "cause").map(|(_, cause)| format!(": {cause}")).collect();
+    format!("{what} could not be tidied away, the next command tries again ({}{causes})", error.message())
+}
