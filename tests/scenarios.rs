@@ -6,6 +6,7 @@ mod commands;
 mod core_dump;
 mod edges;
 mod failures;
+mod host_keys;
 mod left_alone;
 mod listener;
 mod lockout;

@@ -105,14 +105,13 @@ impl Context {
     pub fn open(options: &Options) -> Result<Self> {
         let config = Config::load(options.config.as_deref())?;
         let config_file = options.config.clone().unwrap_or_else(config::default_file);
-        let beside_config = || config_file.parent().unwrap_or(Path::new("/")).join("policies");
         let choose = |flag: &Option<PathBuf>, configured: &Option<AbsolutePath>| -> Result<Option<AbsolutePath>> {
             flag.as_deref().map(operators_path).transpose().map(|path| path.or_else(|| configured.clone()))
         };
         let given = |path: Option<AbsolutePath>| path.map(|path| path.as_path().to_owned());
 
         let state = given(choose(&options.state, &config.state)?).unwrap_or_else(config::default_state);
-        let policies = given(choose(&options.policies, &config.policies)?).unwrap_or_else(beside_config);
+        let policies = policies_directory(options, &config)?;
         let ca = choose(&options.ca, &config.ca)?;
         // Whether `step` was set up well matters only to what asks the CA.
         let (step, broken) = match if ca.is_some() { Ok(None) } else { step_ca(&config) } {
@@ -193,6 +192,27 @@ impl Context {
     }
 }
 
+/// All policies, and what they are for, without anything of Warded's own that could be written: a user without a home
+/// has no place for that.
+///
+/// # Errors
+/// As [`components::load`].
+pub fn policies_only(options: &Options) -> Result<(Vec<Granting>, Facts)> {
+    let config = Config::load(options.config.as_deref())?;
+    Ok((components::load(&policies_directory(options, &config)?)?, Facts::read(Path::new("/"))))
+}
+
+/// The directory of the administrator's policies: beside the configuration file, unless told otherwise.
+fn policies_directory(options: &Options, config: &Config) -> Result<PathBuf> {
+    let named = match options.policies.as_deref() {
+        Some(path) => Some(operators_path(path)?),
+        None => config.policies.clone(),
+    };
+    let config_file = options.config.clone().unwrap_or_else(config::default_file);
+    let beside_config = || config_file.parent().unwrap_or(Path::new("/")).join("policies");
+    Ok(named.map_or_else(beside_config, |path| path.as_path().to_owned()))
+}
+
 /// The step-ca that is configured, or the one that `step` was set up for.
 fn step_ca(config: &Config) -> Result<Option<Settings>> {
     match (&config.step_ca, steppath::directory()) {
@@ -217,15 +237,15 @@ fn operators_path(path: &Path) -> Result<AbsolutePath> {
 
 impl condition::Machine for Context {
     fn init(&self) -> Init {
-        self.facts.init
+        self.facts.init()
     }
 
     fn os(&self) -> &str {
-        &self.facts.os_id
+        self.facts.os()
     }
 
     fn exists(&self, path: &AbsolutePath) -> bool {
-        path.as_path().symlink_metadata().is_ok()
+        self.facts.exists(path)
     }
 }
 

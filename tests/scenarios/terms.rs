@@ -162,7 +162,7 @@ fn what_lies_in_somebody_elses_directory_is_not_read() {
     chown(at("way"), Some(65534), Some(65534)).unwrap();
     all(&refused("this directory belongs to somebody else"));
     chown(at("way"), Some(0), Some(0)).unwrap();
-    for (mode, end) in [(0o775, false), (0o1777, true)] {
+    for (mode, end) in [(0o757, false), (0o1777, true)] {
         fs::set_permissions(at("way"), fs::Permissions::from_mode(mode)).unwrap();
         if end { all(&used) } else { all(&refused("others can write this directory")) }
     }

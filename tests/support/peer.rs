@@ -25,7 +25,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// A machine with OpenSSH as a suite of Debian ships it, with three host keys, and these lines
+    /// A machine with OpenSSH as a suite of Debian ships it, with the host keys that it makes itself, and these lines
     /// at the end of the stock configuration. None: this is not root, and the test is skipped.
     pub(crate) fn start(suite: &str, lines: &str) -> Option<Self> {
         Self::shaped(suite, |directory| {
@@ -47,6 +47,8 @@ impl Peer {
         for name in KEYS {
             copy_key(name, &peer.file(&format!("/etc/ssh/ssh_host_{name}_key")));
         }
+        // Those that this release makes besides: OpenSSH 10.6 has a fourth.
+        Run::of(peer.command("ssh-keygen").arg("-A")).ends(0);
         let stock = fs::read_to_string(peer.file("/etc/ssh/sshd_config")).unwrap();
         assert!(!stock.lines().any(|line| line.starts_with("HostKey")), "not a stock configuration");
         shape(&peer.file("/etc/ssh"));
@@ -113,6 +115,14 @@ impl Peer {
     /// A client inside, of that OpenSSH.
     pub(crate) fn client(&self, knows: &Knows) -> Client<'_> {
         Client::new(Some(&self.enclosure), self.shared.path(), 22, knows)
+    }
+
+    /// The kinds of its host keys.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let names = fs::read_dir(self.file("/etc/ssh")).unwrap().map(|entry| entry.unwrap().file_name());
+        let kind =
+            |name: std::ffi::OsString| Some(name.to_str()?.strip_prefix("ssh_host_")?.strip_suffix("_key")?.to_owned());
+        names.filter_map(kind).collect()
     }
 
     /// A file of the machine's, seen from outside.

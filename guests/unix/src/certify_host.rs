@@ -112,9 +112,15 @@ fn has_good_certificate(key: &KeyPair, path: &str, principals: &[String], roots:
 fn lines(certificates: &[String], own: &[String], effective: &[String]) -> Result<Vec<String>, Error> {
     certificates
         .iter()
-        .filter(|path| own.contains(path) || !effective.contains(path))
+        .filter(|path| own.contains(path) || !effective.iter().any(|known| is_same_path(known, path)))
         .map(|path| sshd_config::path_line("HostCertificate", path))
         .collect()
+}
+
+/// Whether both name one file, however they spell it: `/etc/ssh//key` is `/etc/ssh/key`.
+fn is_same_path(left: &str, right: &str) -> bool {
+    let is_segment = |segment: &&str| !matches!(*segment, "" | ".");
+    left.split('/').filter(is_segment).eq(right.split('/').filter(is_segment))
 }
 
 #[cfg(test)]
@@ -135,6 +141,7 @@ mod tests {
             (&["/b"], &["/a", "/b"], &["HostCertificate /b"]),
             (&["/old"], &["/old"], &["HostCertificate /a", "HostCertificate /b"]),
             (&[], &["/a", "/b", "/c"], &[]),
+            (&[], &["//a", "/./b/"], &[]),
         ];
         for (own, effective, expected) in cases {
             let lines = lines(&paths(&["/a", "/b"]), &paths(own), &paths(effective)).unwrap();

@@ -52,6 +52,13 @@ fn rekey(key: &KeyPair, roots: &[String]) -> Result<bool, Error> {
     if let Err(why) = rekeyable(&Present::from(&current), &key.public_key(), roots) {
         return kept(why);
     }
-    let new = keys::replace(&key.path())?;
+    let new = match keys::replace(&key.path()) {
+        // One key of which no other can be made does not keep the others from being replaced.
+        Err(error) if NOT_MADE.contains(&error.code.as_str()) => return kept(&error.message),
+        new => new?,
+    };
     authority::write(&path, &authority::rekey(&new, &current)?)
 }
+
+/// What speaks against replacing this key, and not against replacing the others.
+const NOT_MADE: [&str; 2] = ["not-a-key", "algorithm"];

@@ -15,7 +15,7 @@ use warded_lib::{
         facts::Facts,
         files::{Place, Root},
         path::AbsolutePath,
-        sshd::{Effective, Sshd},
+        sshd::{Effective, HostKey, Sshd},
     },
     name::Name,
     policy::authorize::Circumstances,
@@ -82,6 +82,7 @@ pub struct Session {
     pub authority_failure: Option<CaError>,
     sshd: Option<Option<Sshd>>,
     effective: BTreeMap<Vec<(String, String)>, Effective>,
+    host_keys: Option<Vec<HostKey>>,
 }
 
 impl Session {
@@ -111,6 +112,7 @@ impl Session {
             authority_failure: None,
             sshd: None,
             effective: BTreeMap::new(),
+            host_keys: None,
         }
     }
 
@@ -193,6 +195,25 @@ impl Session {
     pub(crate) fn pretend_connections(&mut self, count: usize) {
         let connection = |number: usize| vec![("user".to_owned(), number.to_string())];
         self.effective = (0..count).map(|number| (connection(number), Effective::default())).collect();
+    }
+
+    /// The host keys of sshd's configuration, asked of sshd once.
+    ///
+    /// # Errors
+    /// As [`Session::sshd`].
+    pub fn host_keys(&mut self) -> Result<Vec<HostKey>, Failure> {
+        if let Some(known) = &self.host_keys {
+            return Ok(known.clone());
+        }
+        let found = self.sshd()?.host_keys().map_err(|error| Failure::because("invalid-configuration", &error))?;
+        Ok(self.host_keys.insert(found).clone())
+    }
+
+    /// Tells the operator something that the procedure did not say, once.
+    pub fn tell(&mut self, text: String) {
+        if !self.messages.iter().any(|known| known.text == text) {
+            self.messages.push(Message { level: Level::Info, text });
+        }
     }
 
     /// The effective configuration for a connection, asked of sshd once.

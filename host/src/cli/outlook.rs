@@ -3,7 +3,7 @@
 use super::renew;
 use crate::{components, context::Context, enrolment::Enrolment};
 use serde::{Serialize, Serializer};
-use std::{fmt, path::Path};
+use std::fmt;
 use warded_lib::{
     ca::{
         self, CaError, Certificate, Kind, due, rotation,
@@ -13,12 +13,10 @@ use warded_lib::{
         },
         verify,
     },
-    config,
     error::{Error, Result},
     guard::files,
     machine::sshd::{
-        Effective, Sshd,
-        host_key::{Standing, Uncertified},
+        Effective,
         tree::{Overlay, Staged},
     },
 };
@@ -163,28 +161,6 @@ fn life(certificate: &Certificate) -> u64 {
 
 fn in_words(seconds: u64) -> String {
     distance(std::time::Duration::from_secs(seconds))
-}
-
-/// The host keys that have a certificate and that sshd does not use, with why.
-///
-/// # Errors
-/// sshd does not accept its configuration.
-pub(super) fn ignored_keys(sshd: &Sshd) -> Result<Vec<Problem>> {
-    // Only root can read private keys: for anybody else they all are ignored.
-    if !config::is_root() {
-        return Ok(Vec::new());
-    }
-    let keys = sshd.host_keys()?;
-    let problem = |key: &warded_lib::machine::sshd::host_key::HostKey| {
-        let Standing::Ignored(ignored) = &key.standing else { return None };
-        let path = &key.path;
-        Path::new(&format!("{}-cert.pub", path.display())).exists().then(|| {
-            let why = Uncertified::Ignored(ignored.clone());
-            let next = why.next(path);
-            Problem { next, ..Problem::of(format!("{}: {}", path.display(), why.because())) }
-        })
-    };
-    Ok(keys.iter().filter_map(problem).collect())
 }
 
 /// What is wrong with the lists of keys that sshd reads at each login.

@@ -1,14 +1,18 @@
 //! `warded policy list` and `warded policy show`.
 
 use super::output::{Output, Style};
-use crate::{context::Context, sandbox::granting::Granting};
+use crate::{
+    context::{self, Context, Options},
+    sandbox::granting::Granting,
+};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use warded_lib::{
     change_set::review::Reloading,
+    config,
     error::{Error, Exit, Result},
-    machine::service::Service,
+    machine::{facts::Facts, service::Service},
     name::Name,
     policy::file::{CertificateGrant, KeyGrant, Procedure},
 };
@@ -55,17 +59,22 @@ struct SettingObject<'a> {
 }
 
 impl PolicyCommand {
-    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
-        let policies = context.policies()?;
+    pub(super) fn run(&self, context: Result<Context>, options: &Options, output: Output) -> Result<Exit> {
+        let (policies, machine) = match context {
+            Ok(context) => (context.policies()?, context.facts),
+            // Only to look, no place of one's own is needed.
+            Err(_) if !config::is_root() => context::policies_only(options)?,
+            Err(error) => return Err(error),
+        };
         match self {
-            Self::List => list(context, &policies, output),
-            Self::Show(show) => show.run(context, &policies, output),
+            Self::List => list(&machine, &policies, output),
+            Self::Show(show) => show.run(&machine, &policies, output),
         }
     }
 }
 
-fn list(context: &Context, policies: &[Granting], output: Output) -> Result<Exit> {
-    let objects: Vec<PolicyObject<'_>> = policies.iter().map(|granting| object(context, granting)).collect();
+fn list(machine: &Facts, policies: &[Granting], output: Output) -> Result<Exit> {
+    let objects: Vec<PolicyObject<'_>> = policies.iter().map(|granting| object(machine, granting)).collect();
     for policy in &objects {
         let here = if policy.applies { "for this machine" } else { "for other machines" };
         let about = format!("{} · {here}", policy.origin);
@@ -79,11 +88,11 @@ fn list(context: &Context, policies: &[Granting], output: Output) -> Result<Exit
 }
 
 impl Show {
-    fn run(&self, context: &Context, policies: &[Granting], output: Output) -> Result<Exit> {
+    fn run(&self, machine: &Facts, policies: &[Granting], output: Output) -> Result<Exit> {
         let granting = policies.iter().find(|granting| granting.policy.name == self.name).ok_or_else(|| {
             Error::usage(format!("there is no policy {}", self.name)).next("`warded policy list` shows those there are")
         })?;
-        let policy = object(context, granting);
+        let policy = object(machine, granting);
         output.line(format!("{} {} · {} · {}", policy.name, policy.version, policy.component, policy.origin))?;
         output.line(policy.summary)?;
         for procedure in &policy.procedures {
@@ -103,7 +112,7 @@ impl Show {
     }
 }
 
-fn object<'a>(context: &Context, granting: &'a Granting) -> PolicyObject<'a> {
+fn object<'a>(machine: &Facts, granting: &'a Granting) -> PolicyObject<'a> {
     let policy = &granting.policy;
     let procedures = policy.procedures.iter().map(|(name, procedure)| ProcedureObject {
         name: name.as_str(),
@@ -117,7 +126,7 @@ fn object<'a>(context: &Context, granting: &'a Granting) -> PolicyObject<'a> {
         summary: &policy.summary,
         component: granting.digest.to_string(),
         origin: granting.origin.to_string(),
-        applies: policy.applies(context),
+        applies: policy.applies(machine),
         procedures: procedures.collect(),
     }
 }

@@ -6,17 +6,22 @@ use super::{
     recover,
     report::{self, CertificateObject},
 };
-use crate::{context::Context, enrolment::Enrolment};
+use crate::{broker::operation::key::certifiable, context::Context, enrolment::Enrolment};
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 use ssh_key::HashAlg;
-use std::path::Path;
 use warded_lib::{
     ca::{self, Certificate, Kind, certificate, due, verify},
     error::{Exit, Result},
     guard::{Offered, live},
-    machine::{path::AbsolutePath, sshd::Sshd},
+    machine::{
+        path::AbsolutePath,
+        sshd::{
+            self, Sshd,
+            host_key::{Ignored, Standing, Uncertified},
+        },
+    },
     text::neutral,
     transaction,
 };
@@ -57,6 +62,8 @@ struct HostKey {
     due: Option<Timestamp>,
     /// None: nothing listens, so nothing could be asked.
     served: Option<bool>,
+    /// Why no certificate is asked for it.
+    left_alone: Option<String>,
     problem: Option<String>,
     #[serde(skip)]
     next: Option<String>,
@@ -92,18 +99,16 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
     };
     let unknown = sshd.as_ref().map(Sshd::unknown_listener).transpose()?.flatten();
     problems.extend(unknown.map(|unknown| Problem::with(unknown.to_string(), unknown.next())));
-    let paths = match &sshd {
+    let keys = match &sshd {
         Some(sshd) => {
-            let effective = sshd.effective(context.places.sshd_config.as_path(), &[])?;
-            problems.extend(outlook::lists(&effective));
-            problems.extend(outlook::ignored_keys(sshd)?);
-            effective.host_keys
+            problems.extend(outlook::lists(&sshd.effective(context.places.sshd_config.as_path(), &[])?));
+            sshd.host_keys()?
         }
         None => Vec::new(),
     };
     let enrolled = Enrolment::load(&context.state)?;
     let host_keys: Vec<HostKey> =
-        paths.iter().filter_map(|path| host_key(context, path, offered.as_ref(), enrolled.is_some())).collect();
+        keys.iter().filter_map(|key| host_key(context, key, offered.as_ref(), enrolled.is_some())).collect();
     problems.extend(host_keys.iter().filter_map(|key| {
         let seen = format!("{}: {}", key.path, key.problem.as_ref()?);
         Some(Problem { next: key.next.clone(), ..Problem::of(seen) })
@@ -117,7 +122,7 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
     let unconfirmed = transaction::unconfirmed(&context.state)?;
     problems.extend(recover::unended(interrupted.as_ref(), unconfirmed.as_ref()).map(Problem::of));
     if let Some(sshd) = &sshd
-        && host_keys.is_empty()
+        && keys.iter().all(|key| matches!(key.standing, Standing::Ignored(Ignored::Unreadable(_) | Ignored::Missing)))
     {
         let seen = format!("sshd {} has no host key that can be read", sshd.version());
         let next = (!warded_lib::config::is_root()).then(|| "run this as root".to_owned());
@@ -139,22 +144,35 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
     })
 }
 
-/// What there is to say about one host key; none where it cannot be read.
-fn host_key(context: &Context, path: &Path, offered: Option<&Offered>, enrolled: bool) -> Option<HostKey> {
-    let path = AbsolutePath::try_from(path).ok()?;
-    let public = warded_lib::machine::keys::read_public(path.as_path()).ok()?;
+/// What there is to say about one host key; none where its path is one that Warded does not use.
+fn host_key(context: &Context, found: &sshd::HostKey, offered: Option<&Offered>, enrolled: bool) -> Option<HostKey> {
+    let path = AbsolutePath::spelled(&found.private_path()).ok()?;
     let beside = format!("{path}-cert.pub");
     let certificate = std::fs::read(&beside).ok().map(|bytes| certificate::parse(&bytes));
     let mut key = HostKey {
         path: path.to_string(),
-        algorithm: public.algorithm().to_string(),
+        algorithm: neutral(found.public.as_ref().map_or("unknown", |public| public.algorithm())),
         certificate: None,
         due: None,
         served: None,
+        left_alone: None,
         problem: None,
         next: None,
         parsed: None,
         until: String::new(),
+    };
+    let public = match certifiable(&context.authority, found) {
+        Ok(public) => public,
+        Err(why) => {
+            // What was certified once was served once.
+            let was_certified = enrolled && matches!(certificate, Some(Ok(_)));
+            let is_expected = |why: &Ignored| matches!(why, Ignored::SecondOfItsType(_) | Ignored::Unreadable(_));
+            let is_lost = matches!(&why, Uncertified::Ignored(why) if !is_expected(why));
+            key.problem = (was_certified && is_lost).then(|| why.because());
+            key.next = why.next(&found.path);
+            key.left_alone = Some(why.because());
+            return Some(key);
+        }
     };
     let fingerprint = public.fingerprint(HashAlg::Sha256).to_string();
     // A key that sshd does not offer needs no certificate.
@@ -200,7 +218,10 @@ fn show(status: &StatusObject, output: Output) -> Result<()> {
     for key in &status.host_keys {
         let (style, state) = match (&key.problem, &key.certificate, key.served) {
             (Some(problem), ..) => (Style::Red, problem.clone()),
-            (None, None, _) => (Style::Dim, "no certificate".to_owned()),
+            (None, None, _) => {
+                let why = key.left_alone.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+                (Style::Dim, format!("no certificate{why}"))
+            }
             (None, Some(_), served) => {
                 let served = if served == Some(true) { " · served" } else { "" };
                 (Style::Green, format!("{}{served}", key.until))

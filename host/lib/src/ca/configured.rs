@@ -97,6 +97,12 @@ impl Authority {
         }
     }
 
+    /// Whether it is a step-ca, whether it can be reached or not.
+    #[must_use]
+    pub fn is_step(&self) -> bool {
+        matches!(self.choice, Choice::Step(_))
+    }
+
     /// Opens it, once.
     ///
     /// # Errors

@@ -95,16 +95,26 @@ impl Candidate {
     /// What sshd makes of the lines, as a second opinion: for nobody in particular, and for the users who run
     /// this.
     fn check_effects(&self, baseline: &Baseline, after: &Effective, granted: MayChange<'_>) -> Result<()> {
-        refuse_effects(&baseline.view.effective, after, "everybody", granted)?;
+        refuse_effects(&self.resolved(&baseline.view.effective), after, "everybody", granted)?;
         if !baseline.tree.directives().any(|(_, _, directive)| directive.is_conditional()) {
             return Ok(());
         }
         for user in &baseline.users {
             let connection = login(user);
             let before = self.original.effective(self.original.config.as_path(), &connection)?;
-            refuse_effects(&before, &self.effective(&connection)?, &format!("user {user}"), granted)?;
+            refuse_effects(&self.resolved(&before), &self.effective(&connection)?, &format!("user {user}"), granted)?;
         }
         Ok(())
+    }
+
+    /// A configuration with the real name of each staged file that it names by way of a link: the copy has only that.
+    fn resolved(&self, effective: &Effective) -> Effective {
+        let overlay = Overlay(&self.staged);
+        effective.clone().renamed(|value| {
+            let path = Path::new(value);
+            let staged = path.is_absolute().then(|| overlay.staged(path)).flatten();
+            staged.map_or_else(|| value.to_owned(), |(real, _)| real.display().to_string())
+        })
     }
 
     fn check_host_keys(&self, baseline: &Baseline, effective: &Effective) -> Result<()> {

@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "the files that change the machine")]
 
 mod change;
+mod group;
 mod metadata;
 mod ours;
 mod snapshot;
@@ -39,13 +40,19 @@ pub struct FileError {
     pub code: &'static str,
     /// One sentence for a person.
     pub message: String,
+    /// What mends it, where that is known.
+    pub next: Option<String>,
 }
 
 impl FileError {
     /// An error about a path.
     #[must_use]
     pub fn new(code: &'static str, path: impl AsRef<Path>, why: impl fmt::Display) -> Self {
-        Self { code, message: format!("{}: {why}", text::neutral(&path.as_ref().to_string_lossy())) }
+        Self { code, message: format!("{}: {why}", text::neutral(&path.as_ref().to_string_lossy())), next: None }
+    }
+
+    fn with_next(self, next: String) -> Self {
+        Self { next: Some(next), ..self }
     }
 
     fn invalid(path: impl AsRef<Path>, why: impl fmt::Display) -> Self {
@@ -71,7 +78,9 @@ impl FileError {
 
 impl From<FileError> for Error {
     fn from(error: FileError) -> Self {
-        if error.code == "untrusted-path" { Self::refused(error.message) } else { Self::failed(error.message) }
+        let FileError { code, message, next } = error;
+        let told = if code == "untrusted-path" { Self::refused(message) } else { Self::failed(message) };
+        next.into_iter().fold(told, Self::next)
     }
 }
 

@@ -128,15 +128,20 @@ fn make(algorithm: &str, rsa_bits: usize, comment: &str) -> Result<NewKey, KeyEr
 }
 
 /// The public key of the private key at `path`, from that file, with the comment of `path.pub`
-/// where that is its public key.
+/// where that is its public key. Where an agent has the private key, `path.pub` alone is there.
 ///
 /// # Errors
-/// When the file cannot be read, or no public key can be had from it.
+/// When no such file can be read, or no public key can be had from it.
 pub fn read_public(path: &Path) -> Result<PublicKey, KeyError> {
-    let private = read(path).map_err(|error| KeyError::NotAKey(format!("{}: {error}", path.display())))?;
     let mut beside = path.as_os_str().to_owned();
     beside.push(".pub");
     let public = read(Path::new(&beside)).ok();
+    let in_agent = || PublicKey::from_openssh(std::str::from_utf8(public.as_ref()?).ok()?.trim()).ok();
+    let private = match (read(path), in_agent()) {
+        (Ok(private), _) => private,
+        (Err(error), Some(key)) if error.kind() == std::io::ErrorKind::NotFound => return Ok(key),
+        (Err(error), _) => return Err(KeyError::NotAKey(format!("{}: {error}", path.display()))),
+    };
     public_of(&private, public.as_ref().map(|bytes| bytes.as_slice()))
         .map_err(|error| KeyError::NotAKey(format!("{}: {error}", path.display())))
 }

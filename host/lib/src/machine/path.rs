@@ -1,7 +1,11 @@
 //! An absolute path as text: what guests, policies and operators name files with. Nothing here
 //! looks at a file system; `files.rs` does.
 
-use std::{fmt, path::Path, str::FromStr};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 /// Linux's PATH_MAX, without the final NUL.
 const MAX_BYTES: usize = 4095;
@@ -14,6 +18,15 @@ const MAX_SEGMENT: usize = 255;
 pub struct AbsolutePath(String);
 
 impl AbsolutePath {
+    /// A path as the operator or sshd spells it: an empty segment, a `.` and a slash at the end mean nothing, as to
+    /// the kernel. Not for what guests and policies name.
+    ///
+    /// # Errors
+    /// What is left is not such a path: it has `..`, say.
+    pub fn spelled(path: &Path) -> Result<Self, String> {
+        Self::try_from(path.components().collect::<PathBuf>().as_path())
+    }
+
     /// The path as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -134,6 +147,16 @@ mod tests {
             &deep,
         ] {
             assert!(bad.parse::<AbsolutePath>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn other_spellings_of_a_path_are_taken_where_they_may_be() {
+        for (spelled, path) in [("//a", "/a"), ("/a//b/", "/a/b"), ("/./a/./b/.", "/a/b"), ("/a/...", "/a/...")] {
+            assert_eq!(AbsolutePath::spelled(Path::new(spelled)).unwrap().as_str(), path);
+        }
+        for bad in ["", "a/b", "./a", "/", "//.", "/a/../b", "/a//..", "/a\n"] {
+            assert!(AbsolutePath::spelled(Path::new(bad)).is_err(), "{bad:?}");
         }
     }
 

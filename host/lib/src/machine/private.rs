@@ -278,7 +278,7 @@ impl StateDir {
         if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
             failed.next("make room on that disk")
         } else if error.kind() == io::ErrorKind::PermissionDenied {
-            failed.next("run it as the owner of that directory")
+            failed.next("run this as root, or name a directory of your own with --state DIR")
         } else {
             failed
         }

@@ -116,6 +116,7 @@ impl Sshd {
                 .cause("this should be sshd's main configuration file")
                 .next("name it with --sshd-config FILE"));
         }
+        readable(config)?;
         let mut sshd = Self {
             binary: path,
             config: config.clone(),
@@ -188,9 +189,14 @@ impl Sshd {
         let config = self.config.as_path();
         let tree = Tree::read(config, Overlay(&Staged::new()))?;
         // Only the debugging output says which keys were loaded.
-        let (output, _) = self.run("-T", config, &["-d".to_owned(), "-C".to_owned(), nobody(tree.spare_port())])?;
+        let (mut output, without_keys) =
+            self.run("-T", config, &["-d".to_owned(), "-C".to_owned(), nobody(tree.spare_port())])?;
         if !output.succeeded() {
             return Err(not_accepted(config, &reading::without_debugging(&output.stderr), &output));
+        }
+        if without_keys {
+            // The one that it loaded is ours.
+            output.stderr = output.stderr.replace("debug1: private host key #", "");
         }
         Ok(host_key::read(&output.stdout, &output.stderr))
     }
@@ -271,7 +277,8 @@ impl Sshd {
         let scratch = Scratch::private()?;
         let key = scratch.write("key", &host_key::throw_away()?.1, 0o600)?;
         let mut output = program.clone().arg("-h").arg(&key).run()?;
-        output.stdout = output.stdout.replace(&format!("hostkey {}\n", key.display()), "");
+        let is_ours = |line: &&str| line.split_once(' ').is_some_and(|(_, value)| Path::new(value.trim_end()) == key);
+        output.stdout = output.stdout.lines().filter(|line| !is_ours(line)).map(|line| format!("{line}\n")).collect();
         Ok((output, true))
     }
 
@@ -286,6 +293,16 @@ impl Sshd {
             }
         }
         scan.into_iter().next()
+    }
+}
+
+/// Sees that this user may read sshd's configuration; where it is not there, sshd says so itself.
+fn readable(config: &AbsolutePath) -> Result<()> {
+    match std::fs::File::open(config.as_path()) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(Error::usage(format!("{config} can be read only as root")).cause(error).next("run this as root"))
+        }
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

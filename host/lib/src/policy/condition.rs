@@ -1,6 +1,9 @@
 //! `when` and `unless`: on which machines a policy is offered.
 
-use crate::machine::{facts::Init, path::AbsolutePath};
+use crate::machine::{
+    facts::{Facts, Init},
+    path::AbsolutePath,
+};
 use serde::Deserialize;
 
 /// What conditions are asked about; the machine answers.
@@ -11,6 +14,20 @@ pub trait Machine {
     fn os(&self) -> &str;
     /// Whether something is at a path.
     fn exists(&self, path: &AbsolutePath) -> bool;
+}
+
+impl Machine for Facts {
+    fn init(&self) -> Init {
+        self.init
+    }
+
+    fn os(&self) -> &str {
+        &self.os_id
+    }
+
+    fn exists(&self, path: &AbsolutePath) -> bool {
+        path.as_path().symlink_metadata().is_ok()
+    }
 }
 
 /// A condition: everything that it names has to hold.

@@ -56,13 +56,13 @@ pub enum Type {
     Choice,
 }
 
-/// Checks what was given against what is declared, and adds defaults. The order of values that
-/// repeat is kept.
+/// Checks what was given against what is declared, and adds defaults. Values are kept as given: in their order, and
+/// as often.
 ///
 /// # Errors
 /// A setting that is not declared, missing, repeated, or of the wrong type: usage.
 pub fn resolve(procedure: &Name, declared: &BTreeMap<Name, Declaration>, given: &[Setting]) -> Result<Vec<Setting>> {
-    let mut resolved = Vec::new();
+    let mut resolved: Vec<Setting> = Vec::new();
     for setting in given {
         let Some(declaration) = declared.get(&setting.name) else {
             let names: Vec<&str> = declared.keys().map(Name::as_str).collect();
@@ -74,9 +74,6 @@ pub fn resolve(procedure: &Name, declared: &BTreeMap<Name, Declaration>, given: 
             Error::usage(format!("setting {} of {procedure}: {why}", setting.name)).next(&declaration.help)
         })?;
         let setting = Setting { name: setting.name.clone(), value };
-        if resolved.contains(&setting) {
-            continue;
-        }
         if !declaration.many && resolved.iter().any(|other| other.name == setting.name) {
             return Err(Error::usage(format!("setting {} of {procedure} is given twice", setting.name)));
         }
@@ -121,5 +118,26 @@ impl Declaration {
             Type::Choice if self.values.iter().any(|choice| choice == value) => Ok(value.to_owned()),
             Type::Choice => Err(format!("{value:?} is not one of: {}", self.values.join(", "))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_kept_as_given() {
+        let declared: BTreeMap<Name, Declaration> =
+            toml::from_str("x = { type = 'string', many = true, help = 'x' }\ny = { type = 'string', help = 'y' }")
+                .unwrap();
+        let procedure = "go".parse().unwrap();
+        let resolved = |given: &[(&str, &str)]| {
+            let setting =
+                |(name, value): &(&str, &str)| Setting { name: name.parse().unwrap(), value: (*value).to_owned() };
+            let given: Vec<_> = given.iter().map(setting).collect();
+            resolve(&procedure, &declared, &given).map(|settings| settings == given)
+        };
+        assert!(resolved(&[("x", "A"), ("x", "B"), ("y", "C"), ("x", "A")]).unwrap());
+        assert!(resolved(&[("y", "A"), ("y", "A")]).unwrap_err().to_string().contains("is given twice"));
     }
 }

@@ -3,14 +3,18 @@
 use super::{Failure, Operation};
 use crate::broker::{granted::Granted, session::Session};
 use ssh_key::PublicKey;
+use std::path::{Path, PathBuf};
 use warded_lib::{
+    ca::configured::Authority,
     change_set::staged::After,
     machine::{
         files::Place,
         keys::{self, NewKey},
         path::AbsolutePath,
+        sshd::host_key::{HostKey, Ignored, Standing, Uncertified},
     },
     policy::need::Need,
+    text::neutral,
 };
 
 /// A key pair, as a guest holds it.
@@ -24,7 +28,7 @@ pub struct KeyPair {
     pub replaces: Option<PublicKey>,
 }
 
-/// The host keys that sshd uses.
+/// The host keys that sshd offers and that can be certified; of the others the operator is told.
 #[derive(Debug)]
 pub struct HostKeys;
 
@@ -36,16 +40,67 @@ impl Operation for HostKeys {
     }
 
     fn execute(_: &Granted<Self>, session: &mut Session) -> Result<Self::Output, Failure> {
-        let paths = session.effective(&[])?.host_keys.clone();
-        let mut pairs = Vec::new();
-        for path in paths {
-            let path = AbsolutePath::try_from(path.as_path()).map_err(|why| Failure::new("invalid-path", why))?;
-            if let Some(pair) = open(session, &path, path.segments().count())? {
-                pairs.push(pair);
+        let (mut pairs, mut left_alone) = (Vec::new(), Vec::new());
+        for key in session.host_keys()? {
+            match certifiable(&session.authority, &key) {
+                Ok(_) => pairs.push(host_key_pair(session, &key)?),
+                Err(why) => left_alone.push((key.path, why)),
             }
+        }
+        // Where no host key is there at all, a procedure may make some.
+        let is_there = |why: &Uncertified| !matches!(why, Uncertified::Ignored(Ignored::Missing));
+        if pairs.is_empty() && left_alone.iter().any(|(_, why)| is_there(why)) {
+            return Err(none_certifiable(&left_alone));
+        }
+        for (path, why) in left_alone {
+            session.tell(told(&path, &why));
         }
         Ok(pairs)
     }
+}
+
+/// The public key of a host key for which this CA gives a certificate, and renews it.
+///
+/// # Errors
+/// Why it is left alone.
+pub fn certifiable(authority: &Authority, key: &HostKey) -> Result<PublicKey, Uncertified> {
+    let public = key.certifiable()?;
+    match key.standing {
+        // A step-ca renews for the signature of the key itself, and no agent is asked for one here.
+        Standing::InAgent { .. } if authority.is_step() => Err(Uncertified::AgentCannotRenew),
+        Standing::InAgent { .. } | Standing::Loaded | Standing::Ignored(_) => Ok(public),
+    }
+}
+
+/// A host key that is left alone, and why, as a sentence or two.
+fn told(path: &Path, why: &Uncertified) -> String {
+    let next = why.next(path).map(|next| format!(" To change that: {next}.")).unwrap_or_default();
+    format!("{} gets no certificate: {}.{next}", neutral(&path.to_string_lossy()), why.because())
+}
+
+fn none_certifiable(left_alone: &[(PathBuf, Uncertified)]) -> Failure {
+    let mut failure = Failure::new("no-host-key", "sshd has host keys, and none of them can be certified");
+    for (path, why) in left_alone {
+        failure = failure.about(&neutral(&path.to_string_lossy()), why.because());
+    }
+    match left_alone.iter().find_map(|(path, why)| why.next(path)) {
+        Some(next) => failure.about("next", next),
+        None => failure,
+    }
+}
+
+/// A host key as a guest holds it.
+fn host_key_pair(session: &mut Session, key: &HostKey) -> Result<KeyPair, Failure> {
+    let path = AbsolutePath::spelled(&key.private_path()).map_err(|why| Failure::new("invalid-path", why))?;
+    let literal = path.segments().count();
+    let unusable =
+        || Failure::new("not-a-key", format!("{path} was changed while it was looked at")).about("path", &path);
+    if let Standing::InAgent { .. } = key.standing {
+        let public = key.certifiable().map_err(|_| unusable())?;
+        session.circumstances.hold(&path, literal);
+        return Ok(KeyPair { path, public, replaces: None });
+    }
+    open(session, &path, literal)?.ok_or_else(unusable)
 }
 
 /// The key pair at a path.
@@ -114,7 +169,9 @@ impl Operation for Replace {
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<KeyPair, Failure> {
         let path = &granted.operation().0;
         let Some(old) = open(session, path, granted.literal())? else {
-            return Err(Failure::new("not-a-key", format!("there is no key {path} to replace")).about("path", path));
+            return Err(
+                Failure::new("not-a-key", format!("there is no private key in {path} to replace")).about("path", path)
+            );
         };
         // The second to ask for it means the same new key.
         if old.replaces.is_some() {

@@ -125,7 +125,7 @@ mod tests {
         let said = |path: &Path| refuse_others(path).map_or_else(|error| error.to_string(), |()| "good".to_owned());
         for (path, mode, seen) in [
             (&file, 0o600, "good"),
-            (&file, 0o620, "others can write it"),
+            (&file, 0o622, "others can write it"),
             (&file, 0o602, "others can write it"),
             (&file, 0o600, "good"),
             (&way, 0o777, "others can write this directory"),
@@ -171,8 +171,8 @@ mod tests {
         all("4 bytes");
         for (path, mode, seen) in [
             (&file, 0o666, "others can write it"),
-            (&file, 0o620, "others can write it"),
-            (&inner, 0o775, "others can write this directory"),
+            (&file, 0o602, "others can write it"),
+            (&inner, 0o757, "others can write this directory"),
             (&way, 0o757, "others can write this directory"),
             (&way, 0o1777, "4 bytes"),
         ] {
@@ -183,6 +183,19 @@ mod tests {
         }
         if !rustix::process::geteuid().is_root() {
             return;
+        }
+        for (path, mode, seen) in [
+            (&file, 0o660, "the group nogroup can write it"),
+            (&inner, 0o770, "the group nogroup can write this directory"),
+        ] {
+            let before = fs::metadata(path).unwrap().permissions();
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            // root's own group is nobody else.
+            all("4 bytes");
+            chown(path, None, Some(65534)).unwrap();
+            all(seen);
+            chown(path, None, Some(0)).unwrap();
+            fs::set_permissions(path, before).unwrap();
         }
         for (path, seen) in [
             (&file, "it belongs to somebody else"),

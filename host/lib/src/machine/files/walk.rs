@@ -1,7 +1,7 @@
 //! Following a path that its author wrote out, link by link, where only root and we could have
 //! laid the links. Not for paths that a guest may choose a part of: those stay below a directory.
 
-use super::{Directory, FileError};
+use super::{Directory, FileError, group::who_else_can_write};
 use crate::text;
 use cap_std::fs::Dir;
 use rustix::{
@@ -156,8 +156,10 @@ impl Walk {
         if !self.owners.has(&found) {
             return Err(FileError::untrusted(path, "this directory belongs to somebody else"));
         }
-        if found.st_mode & WRITABLE_BY_OTHERS != 0 && found.st_mode & STICKY == 0 {
-            return Err(FileError::untrusted(path, "others can write this directory"));
+        if found.st_mode & STICKY == 0
+            && let Some(who) = who_else_can_write(found.st_mode, found.st_uid, found.st_gid)
+        {
+            return Err(writable(&path, &who, "this directory", found.st_mode));
         }
         self.steps.push(Step { handle, found, name });
         Ok(())
@@ -210,8 +212,8 @@ pub(super) fn refuse_foreign_file(found: &Stat, shown: &Path) -> Result<(), File
     if !is_ours(found) {
         return Err(FileError::untrusted(shown, "it belongs to somebody else"));
     }
-    if found.st_mode & WRITABLE_BY_OTHERS != 0 {
-        return Err(FileError::untrusted(shown, "others can write it"));
+    if let Some(who) = who_else_can_write(found.st_mode, found.st_uid, found.st_gid) {
+        return Err(writable(shown, &who, "it", found.st_mode));
     }
     Ok(())
 }
@@ -222,10 +224,17 @@ pub(super) fn refuse_writable(directory: &Dir, name: &str, shown: &Path, owners:
     if !owners.has(&found) {
         return Err(FileError::untrusted(shown, "it belongs to somebody else"));
     }
-    if found.st_mode & WRITABLE_BY_OTHERS != 0 {
-        return Err(FileError::untrusted(shown, "others can write it"));
+    if let Some(who) = who_else_can_write(found.st_mode, found.st_uid, found.st_gid) {
+        return Err(writable(shown, &who, "it", found.st_mode));
     }
     Ok(())
+}
+
+/// Refused, with the command that takes the permission from who else has it.
+fn writable(path: &Path, who: &str, what: &str, mode: u32) -> FileError {
+    let classes = if mode & 0o002 == 0 { "g" } else { "go" };
+    let mend = format!("chmod {classes}-w {}", text::shell_word(&path.to_string_lossy()));
+    FileError::untrusted(path, format_args!("{who} can write {what}")).with_next(mend)
 }
 
 /// Whether there is a link of that name.

@@ -6,7 +6,10 @@ pub use reason::{Ignored, LEAST_RSA_BITS, Uncertified};
 
 use crate::{
     error::{Error, Result},
-    machine::keys::{self, public::Public},
+    machine::{
+        keys::{self, public::Public},
+        path::AbsolutePath,
+    },
 };
 use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey, rand_core::OsRng};
 use std::{
@@ -49,6 +52,7 @@ impl HostKey {
         if let Standing::Ignored(ignored) = &self.standing {
             return Err(Uncertified::Ignored(ignored.clone()));
         }
+        AbsolutePath::spelled(&self.private_path()).map_err(Uncertified::Path)?;
         let Some(public) = &self.public else { return Err(Uncertified::NoPublicHalf) };
         let unknown = || Uncertified::UnknownType(public.algorithm().to_owned());
         let key = public.key().ok_or_else(unknown)?;
@@ -127,7 +131,11 @@ impl<'a> Said<'a> {
     fn read(stdout: &'a str, stderr: &'a str) -> Self {
         let value = |wanted: &str| {
             let pairs = stdout.lines().filter_map(|line| line.trim_end().split_once(' '));
-            pairs.filter(move |(keyword, _)| *keyword == wanted).map(|(_, value)| value).collect::<Vec<_>>()
+            // OpenSSH 10.6 prints `HostKey`, releases before it `hostkey`.
+            pairs
+                .filter(move |(keyword, _)| keyword.eq_ignore_ascii_case(wanted))
+                .map(|(_, value)| value)
+                .collect::<Vec<_>>()
         };
         let lines: Vec<&str> = stderr.lines().map(str::trim_end).collect();
         Self {

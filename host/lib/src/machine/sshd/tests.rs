@@ -56,7 +56,7 @@ fn a_program_that_others_could_have_changed_is_not_run() {
     let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     let said = || trusted(&program).map_err(|error| error.to_string());
     assert_eq!(said(), Ok(program.clone()));
-    mode(&program, 0o775);
+    mode(&program, 0o757);
     assert!(said().unwrap_err().contains("others can write it"), "{:?}", said());
     mode(&program, 0o755);
     mode(&directory, 0o777);

@@ -33,15 +33,24 @@ pub type Staged = BTreeMap<PathBuf, Option<Vec<u8>>>;
 #[derive(Clone, Copy, Debug)]
 pub struct Overlay<'a>(pub &'a Staged);
 
+/// As many links as Linux follows.
+const MAX_LINKS: usize = 40;
+
 impl<'a> Overlay<'a> {
     /// The staged file that a path means, if it means one, through whatever links.
     #[must_use]
     pub fn staged(&self, path: &Path) -> Option<(&'a Path, Option<&'a [u8]>)> {
         let found =
             |path: &Path| self.0.get_key_value(path).map(|(key, contents)| (key.as_path(), contents.as_deref()));
+        let real = |path: &Path| Some(fs::canonicalize(path.parent()?).ok()?.join(path.file_name()?));
         found(path).or_else(|| found(&fs::canonicalize(path).ok()?)).or_else(|| {
-            let (parent, name) = (path.parent()?, path.file_name()?);
-            found(&fs::canonicalize(parent).ok()?.join(name))
+            // A link may lead to a file that is still to be made.
+            let mut path = real(path)?;
+            for _ in 0..MAX_LINKS {
+                let Ok(target) = fs::read_link(&path) else { break };
+                path = real(&path.parent()?.join(target))?;
+            }
+            found(&path)
         })
     }
 

@@ -61,6 +61,10 @@ pub enum Uncertified {
     },
     /// sshd offers it, and its public half cannot be had from its files.
     NoPublicHalf,
+    /// sshd offers it; Warded does not use a path like its one.
+    Path(String),
+    /// An agent has it, and the CA renews only for the signature of the key.
+    AgentCannotRenew,
 }
 
 impl Uncertified {
@@ -76,6 +80,10 @@ impl Uncertified {
                 "it is an RSA key of {bits} bits, and none of less than {LEAST_RSA_BITS} is certified; \
                  sshd goes on offering it"
             ),
+            Self::Path(why) => format!("Warded does not use its path: {why}"),
+            Self::AgentCannotRenew => "an agent has its private key, and this CA renews a certificate only for the \
+                 signature of its key, for which Warded asks no agent; sshd goes on offering it"
+                .to_owned(),
             Self::NoPublicHalf => "its public key cannot be read from it, nor from the .pub beside it".to_owned(),
         }
     }
@@ -86,10 +94,11 @@ impl Uncertified {
         let named = shell_word(&path.to_string_lossy());
         match self {
             Self::Ignored(ignored) => ignored.next(path),
-            Self::UnknownType(_) => None,
+            Self::UnknownType(_) | Self::AgentCannotRenew => None,
             Self::ShortRsa { .. } => Some(format!(
                 "when no client needs it any more: ssh-keygen -t rsa -b 3072 -f {named} makes a longer one in its place"
             )),
+            Self::Path(_) => Some("write its path without `..` in its HostKey line".to_owned()),
             Self::NoPublicHalf => Some(format!("ssh-keygen -y -f {named} > {named}.pub")),
         }
     }

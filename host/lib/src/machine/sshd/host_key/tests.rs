@@ -149,6 +149,7 @@ fn sshds_words_are_read() {
         let stderr = format!("{stderr}Unable to load host key: /n/gone\n");
         let keys = read(stdout, &stderr);
         assert_eq!(keys.len(), expected, "{keys:?}");
+        assert_eq!(keys, read(&stdout.replace("hostkey", "HostKey"), &stderr));
         assert_eq!(keys[0].standing, Standing::Loaded);
         assert_eq!(keys.last().unwrap().standing, Standing::Ignored(Ignored::Missing));
     }

@@ -1,0 +1,179 @@
+//! Host keys as people have them: those that sshd ignores do not stand in the way of the others, whatever way leads
+//! to them.
+
+use crate::support::{
+    Knows, Machine, Run,
+    machine::{NAME, Setup, keygen},
+    wait::{LONG, wait},
+};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::Path,
+    process::{Child, Stdio},
+};
+
+/// A machine without an RSA key whose sshd has not been started.
+fn prepared() -> Machine {
+    Machine::with(&Setup { stopped: true, without_rsa: true, ..Setup::default() })
+}
+
+/// Adds a line in front of sshd's main configuration file.
+fn configure(machine: &Machine, line: &str) {
+    let config = fs::read_to_string(machine.config()).unwrap();
+    fs::write(machine.config(), format!("{line}\n{config}")).unwrap();
+}
+
+/// Certified, renewed, rekeyed and taken back: the host keys that are certified, by name.
+#[track_caller]
+fn through(machine: &Machine, certified: &[&str]) {
+    let before = machine.tree();
+    let pinned: Vec<_> =
+        machine.keys().iter().map(|name| machine.client(&Knows::Keys(machine.host_key(name)))).collect();
+    let all_connect = || pinned.iter().for_each(|client| drop(client.connects()));
+    let serves = || {
+        machine.serves_certificates();
+        let status = machine.warded(["status", "--json"]).ends(0).object("warded.status/1");
+        let served = status["host_keys"].as_array().unwrap().iter().filter(|key| key["served"] == true);
+        let names = served.map(|key| key["path"].as_str().unwrap().rsplit('/').next().unwrap().to_owned());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        assert_eq!(names, certified, "{status:#}");
+    };
+    machine.certify();
+    serves();
+    all_connect();
+    machine.warded(["renew", "--force"]).ends(0);
+    serves();
+    all_connect();
+    machine.warded(["rekey", "--yes", "--accept-risk=replace-host-keys"]).ends(0);
+    serves();
+    machine.warded(["undo", "--yes", "--accept-risk=replace-host-keys"]).ends(0);
+    serves();
+    all_connect();
+    for _ in 0..2 {
+        machine.warded(["undo", "--yes"]).ends(0);
+    }
+    assert_eq!(before, machine.tree());
+}
+
+const STOCK: [&str; 2] = ["ssh_host_ecdsa_key", "ssh_host_ed25519_key"];
+
+#[test]
+fn keys_that_sshd_ignores_are_named_and_left_alone() {
+    let mut machine = prepared();
+    let at = |name: &str| machine.path("ssh").join(name);
+    keygen(&["-q", "-t", "ecdsa", "-b", "384", "-N", "secret", "-f"], &at("secret"));
+    keygen(&["-q", "-t", "ecdsa", "-b", "384", "-N", "", "-f"], &at("open"));
+    fs::set_permissions(at("open"), fs::Permissions::from_mode(0o640)).unwrap();
+    keygen(&["-q", "-t", "rsa", "-b", "1024", "-N", "", "-f"], &at("short"));
+    keygen(&["-q", "-t", "ed25519", "-N", "", "-f"], &at("second"));
+    fs::write(at("empty"), "").unwrap();
+    let named = [
+        ("secret", "it has a passphrase"),
+        ("open", "its mode is 0640"),
+        ("short", "RSA key of 1024 bits"),
+        ("second", "ssh_host_ed25519_key comes first"),
+        ("empty", "the file is empty"),
+        ("gone", "there is no such file"),
+    ];
+    let lines: Vec<String> = named.iter().map(|(name, _)| format!("HostKey {}", at(name).display())).collect();
+    // Behind those of the machine: the first of a type is the one that is offered.
+    let config = fs::read_to_string(machine.config()).unwrap();
+    fs::write(machine.config(), format!("{config}{}\n", lines.join("\n"))).unwrap();
+    machine.serve();
+    let plan = machine.warded(["plan", "certify-host", "--set", &format!("principal={NAME}")]).ends(3);
+    for (name, why) in named {
+        let path = machine.path("ssh").join(name);
+        let told = plan.stdout.lines().find(|line| line.contains(&format!("{} gets no certificate", path.display())));
+        assert!(told.is_some_and(|line| line.contains(why)), "{name}: {}", plan.stdout);
+    }
+    through(&machine, &STOCK);
+}
+
+/// A key that goes bad after it was certified is an outage for clients that know only the CA.
+#[test]
+fn a_certified_key_that_sshd_ignores_since_is_a_problem() {
+    let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
+    machine.certify();
+    let key = machine.path("ssh/ssh_host_ecdsa_key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let status = machine.warded(["status", "--json"]).ends(4).object("warded.status/1");
+    let problems = status["problems"].to_string();
+    assert!(problems.contains("its mode is 0644"), "{problems}");
+}
+
+#[test]
+fn without_a_key_that_can_be_certified_all_are_named() {
+    let machine = prepared();
+    for name in ["ecdsa", "ed25519"] {
+        let key = machine.path(&format!("ssh/ssh_host_{name}_key"));
+        keygen(&["-q", "-p", "-P", "", "-N", "secret", "-f"], &key);
+    }
+    let run = machine.warded(["plan", "certify-host", "--set", &format!("principal={NAME}")]).ends(1);
+    run.says(&["no-host-key", "ssh_host_ecdsa_key: sshd does not offer it: it has a passphrase", "ssh-keygen -p"]);
+}
+
+/// An agent on the machine that has a key, whose file goes.
+fn agent_with(machine: &Machine, key: &Path, socket: &Path) -> Child {
+    let agent = machine.command("ssh-agent").arg("-D").arg("-a").arg(socket).stdout(Stdio::null()).spawn().unwrap();
+    wait("the agent listens", LONG, || socket.exists());
+    Run::of(machine.command("ssh-add").env("SSH_AUTH_SOCK", socket).arg("-q").arg(key)).ends(0);
+    fs::remove_file(key).unwrap();
+    agent
+}
+
+#[test]
+fn a_key_in_an_agent_is_certified() {
+    let mut machine = prepared();
+    let (key, socket) = (machine.path("ssh/tpm"), machine.path("agent"));
+    keygen(&["-q", "-t", "ecdsa", "-b", "384", "-N", "", "-f"], &key);
+    let mut agent = agent_with(&machine, &key, &socket);
+    configure(&machine, &format!("HostKeyAgent {}\nHostKey {}.pub", socket.display(), key.display()));
+    machine.serve();
+    let public = fs::read_to_string(key.with_extension("pub")).unwrap();
+    let pinned = machine.client(&Knows::Keys(public));
+    pinned.connects();
+    through(&machine, &["ssh_host_ecdsa_key", "ssh_host_ed25519_key", "tpm"]);
+    pinned.connects();
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+}
+
+/// sshd reads its files by way of links, and so is the machine certified and renewed.
+#[test]
+fn links_lead_to_the_keys_and_to_the_directory() {
+    let mut machine = prepared();
+    fs::create_dir(machine.path("data")).unwrap();
+    let (link, real) = (machine.path("ssh/ssh_host_ecdsa_key"), machine.path("data/host key"));
+    fs::rename(&link, &real).unwrap();
+    symlink(&real, &link).unwrap();
+    machine.serve();
+    through(&machine, &STOCK);
+
+    let mut machine = prepared();
+    fs::rename(machine.path("ssh"), machine.path("persist")).unwrap();
+    symlink("persist", machine.path("ssh")).unwrap();
+    machine.serve();
+    through(&machine, &STOCK);
+
+    let mut machine = prepared();
+    fs::create_dir(machine.path("live")).unwrap();
+    let certificate = machine.path("ssh/ssh_host_ecdsa_key-cert.pub");
+    fs::write(machine.path("live/ecdsa"), "").unwrap();
+    symlink("../live/ecdsa", &certificate).unwrap();
+    machine.serve();
+    through(&machine, &STOCK);
+    assert!(certificate.symlink_metadata().unwrap().is_symlink());
+}
+
+#[test]
+fn other_spellings_of_a_path_are_taken() {
+    let mut machine = prepared();
+    let config = fs::read_to_string(machine.config()).unwrap();
+    let spelled = config.replace("/ssh/ssh_host_", "//ssh/./ssh_host_").replace("/sshd_config.d", "//sshd_config.d");
+    assert_ne!(config, spelled);
+    fs::write(machine.config(), spelled).unwrap();
+    machine.serve();
+    through(&machine, &STOCK);
+}
