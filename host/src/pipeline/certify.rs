@@ -71,7 +71,7 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
             Entry::Vacant(unknown) => unknown.insert(authority.roots(request.kind)?),
         };
         let certificate = obtain(context, identity, &request, roots)?;
-        let change = rotation::of_request(context, work, (id, &request), certificate.signer());
+        let change = rotation::of_request(context, work, (id, &request), (certificate.signer(), roots));
         let is_put_off = change.is_some() && !work.may_change_signer;
         if let Some(change) = change {
             let what = if is_put_off { "put off" } else { "accepted" };

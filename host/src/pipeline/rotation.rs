@@ -14,17 +14,26 @@ use warded_lib::{
     error::Error,
 };
 
-/// What installing a request's answer would end, were it signed by this key.
+/// What installing a request's answer would end, were it signed by this key of a CA that has these `roots`.
 pub(super) fn of_request(
     context: &Context,
     work: &Work,
     (id, request): (RequestId, &Request),
-    signer: &PublicKey,
+    (signer, roots): (&PublicKey, &[PublicKey]),
 ) -> Option<NewSigner> {
-    of_present(context, &work.present(id), request, signer)
+    of_present(context, &work.present(id), request, (signer, roots))
 }
 
-fn of_present(context: &Context, present: &[Certificate], request: &Request, signer: &PublicKey) -> Option<NewSigner> {
+fn of_present(
+    context: &Context,
+    present: &[Certificate],
+    request: &Request,
+    (signer, roots): (&PublicKey, &[PublicKey]),
+) -> Option<NewSigner> {
+    // A certificate of another CA, which the operator replaces, has a line of its own in the plan.
+    let is_ours = |present: &&Certificate| {
+        request.current.is_some() || roots.iter().any(|root| root.key_data() == present.signer().key_data())
+    };
     // One for a key that sshd has no more serves nobody.
     let serves = |present: &&Certificate| {
         let succeeded = request.current.as_ref().map_or(&request.public, Certificate::key);
@@ -33,6 +42,7 @@ fn of_present(context: &Context, present: &[Certificate], request: &Request, sig
     present
         .iter()
         .filter(serves)
+        .filter(is_ours)
         .find_map(|present| rotation::new_signer(present, signer, ca::now(), context.renew_every))
 }
 
@@ -47,7 +57,7 @@ impl Planned<'_> {
                 return found;
             };
             let present: Vec<_> = self.session.changes.present(id).collect();
-            let change = roots.first().and_then(|signer| of_present(context, &present, request, signer));
+            let change = roots.first().and_then(|signer| of_present(context, &present, request, (signer, &roots)));
             found.extend(change.filter(|change| !found.contains(change)));
         }
         found

@@ -55,11 +55,11 @@ impl fmt::Display for NewSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the CA signs with a new key, {}; clients that know only {} accept the present certificate until {}, and \
-             would not accept the new one",
+            "the CA signs with a new key, {}; clients that know only {} accept the present certificate {}, and would \
+             not accept the new one",
             self.new,
             self.former,
-            verify::time(self.until)
+            if self.until == u64::MAX { "for ever".to_owned() } else { format!("until {}", verify::time(self.until)) }
         )
     }
 }
