@@ -19,7 +19,10 @@ fn a_missing_list_of_revoked_keys_is_told() {
     let list = machine.path("revoked_keys");
     let line = format!("RevokedKeys {}\n", list.display());
     fs::write(machine.config(), fs::read_to_string(machine.config()).unwrap() + &line).unwrap();
-    both_say(&machine, &["the list of revoked keys", list.to_str().unwrap(), "refuse every public key"]);
+    let words = ["the list of revoked keys", list.to_str().unwrap(), "refuse every public key"];
+    // Warded's own certificates are fine; `doctor` looks at the whole machine.
+    machine.warded(["status"]).ends(0).says(&words);
+    machine.warded(["doctor"]).ends(4).says(&words);
     fs::write(&list, "").unwrap();
     machine.warded(["status"]).ends(0);
 }

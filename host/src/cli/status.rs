@@ -43,6 +43,8 @@ pub(super) struct StatusObject {
     /// A run that is taken back unless it is confirmed in time.
     unconfirmed: Option<u64>,
     pub(super) problems: Vec<Problem>,
+    /// What is wrong with sshd's logins, and neither of Warded's making nor in its way.
+    pub(super) warnings: Vec<Problem>,
     /// What is no problem yet.
     notes: Vec<String>,
 }
@@ -99,9 +101,10 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
     };
     let unknown = sshd.as_ref().map(Sshd::unknown_listener).transpose()?.flatten();
     problems.extend(unknown.map(|unknown| Problem::with(unknown.to_string(), unknown.next())));
+    let mut warnings = Vec::new();
     let keys = match &sshd {
         Some(sshd) => {
-            problems.extend(outlook::lists(&sshd.effective(context.places.sshd_config.as_path(), &[])?));
+            warnings.extend(outlook::lists(&sshd.effective(context.places.sshd_config.as_path(), &[])?));
             sshd.host_keys()?
         }
         None => Vec::new(),
@@ -140,6 +143,7 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
         interrupted: interrupted.map(|journal| journal.run.run),
         unconfirmed: unconfirmed.map(|journal| journal.run.run),
         problems,
+        warnings,
         notes,
     })
 }
@@ -196,6 +200,9 @@ fn host_key(context: &Context, found: &sshd::HostKey, offered: Option<&Offered>,
             }
             key.problem = wrong.map(|wrong| wrong.to_string()).or_else(|| {
                 let hidden = key.served == Some(false) && is_offered;
+                if hidden {
+                    key.next = Some(UNSERVED.to_owned());
+                }
                 hidden.then(|| format!("serial {} is on disk, and not served", certificate.serial()))
             });
             key.certificate = Some(CertificateObject::from(&certificate));
@@ -204,6 +211,8 @@ fn host_key(context: &Context, found: &sshd::HostKey, offered: Option<&Offered>,
     Some(key)
 }
 
+/// What a person does about a certificate that sshd does not serve.
+const UNSERVED: &str = "warded apply certify-host puts its line back where it is gone; warded renew has sshd read it";
 /// What a person does about a certificate that has expired.
 const RENEW_EXPIRED: &str = "warded renew; if the CA does not renew what has expired: warded apply certify-host";
 
@@ -243,6 +252,9 @@ fn show(status: &StatusObject, output: Output) -> Result<()> {
             }
         }
         None => output.line("enrolled     no: warded apply certify-host --set principal=NAME")?,
+    }
+    for warning in &status.warnings {
+        output.line(format!("warning      {}", output.paint(Style::Red, &warning.to_string())))?;
     }
     for note in &status.notes {
         output.line(format!("note         {note}"))?;

@@ -29,7 +29,10 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 const COUNTS_SINCE: (u32, u32) = (9, 8);
 
 /// How long to wait before a question is asked again from an address that nobody has used, in milliseconds.
-const PAUSES: [u64; 4] = [20, 60, 180, 0];
+const PAUSES: [u64; 2] = [50, 0];
+/// An answer that takes as long and says nothing is no busy sshd's: tcp wrappers let a connection wait for 5 s
+/// before they refuse it.
+const SLOW: Duration = Duration::from_secs(1);
 /// Why a question is not asked.
 const EXHAUSTED: &str = "PerSourcePenalties refuses more connections from this machine for now";
 
@@ -175,24 +178,32 @@ impl<'a> Prober<'a> {
     /// # Errors
     /// As [`Prober::ask_all`].
     pub fn ask(&self, question: &Question<'_>) -> Result<Transcript> {
-        let known = self.way.load(Ordering::Relaxed);
         let mut first = None;
-        for (index, way) in self.ways.iter().enumerate().skip(known) {
+        for (index, way) in self.in_turn() {
             // sshd may only be busy with other connections, or with its own reload.
             for pause in PAUSES {
-                let seen = self.ask_by(*way, question)?;
+                let begun = Instant::now();
+                let seen = self.ask_by(way, question)?;
                 if seen.end != End::Incomplete {
                     self.way.store(index, Ordering::Relaxed);
                     return Ok(seen);
                 }
                 first.get_or_insert(seen);
-                if way.from == From::Usual {
+                if way.from == From::Usual || begun.elapsed() >= SLOW {
                     break;
                 }
                 thread::sleep(Duration::from_millis(pause));
             }
         }
         Ok(first.unwrap_or_default())
+    }
+
+    /// The ways, the one that worked last first.
+    fn in_turn(&self) -> impl Iterator<Item = (usize, Way)> {
+        let known = self.way.load(Ordering::Relaxed);
+        let (before, after) = self.ways.split_at(known.min(self.ways.len()));
+        let (count, numbered) = (before.len(), |start| move |(index, way): (usize, &Way)| (start + index, *way));
+        after.iter().enumerate().map(numbered(count)).chain(before.iter().enumerate().map(numbered(0)))
     }
 
     fn ask_by(&self, way: Way, question: &Question<'_>) -> Result<Transcript> {
@@ -255,12 +266,15 @@ impl<'a> Prober<'a> {
         let mut pause = Duration::from_millis(20);
         let mut attempt = 0;
         loop {
-            let known = self.way.load(Ordering::Relaxed);
             let mut fault: Option<Fault> = None;
-            // The other ways only once the best one has stayed shut for a while.
-            let tried = if attempt < PAUSES.len() { 1 } else { self.ways.len() };
-            for (index, way) in self.ways.iter().enumerate().skip(known).take(tried) {
-                let Some(from) = self.source(*way) else { continue };
+            // The other ways only once the best one has stayed shut.
+            let begun = Instant::now();
+            let all = attempt >= PAUSES.len();
+            for (number, (index, way)) in self.in_turn().enumerate() {
+                if number > 0 && !all && begun.elapsed() < SLOW {
+                    break;
+                }
+                let Some(from) = self.source(way) else { continue };
                 let limits = Limits::within(LIMIT);
                 match dial(way.target, from, &limits).and_then(|stream| Session::open(stream, &limits)) {
                     Ok(mut session) => {
