@@ -2,13 +2,15 @@
 
 use super::*;
 
-/// What a run does beside these: it looks, waits, keeps house in its own memory, locks, and tells the
-/// system log.
-const HARMLESS: &str = "access arch_prctl brk clock_nanosleep close execve exit_group faccessat2 fcntl fgetxattr \
-    flistxattr flock fstat fstatfs futex getcwd getdents64 geteuid getpid getppid getrandom gettid ioctl lseek \
-    madvise memfd_create mmap mprotect mremap munmap newfstatat nanosleep open pipe2 poll prctl pread64 prlimit64 \
-    read readlink restart_syscall rseq rt_sigaction rt_sigprocmask rt_sigreturn sched_getaffinity sched_yield sendto \
-    set_robust_list set_tid_address setsid sigaltstack socket statx sysinfo uname wait4 waitid";
+/// What a run does beside these: it looks, waits, keeps house in its own memory, locks, asks sshd,
+/// and tells the system log.
+const HARMLESS: &str = "accept accept4 access arch_prctl bind brk clock_nanosleep close connect execve exit_group faccessat2 \
+    fcntl fgetxattr flistxattr flock fstat fstatfs futex getcwd getdents64 geteuid getpeername getpid \
+    getppid getrandom getsockname getsockopt gettid ioctl listen lseek madvise memfd_create mmap \
+    mprotect mremap munmap nanosleep newfstatat open pipe2 poll ppoll prctl pread64 prlimit64 read \
+    readlink recvfrom restart_syscall rseq rt_sigaction rt_sigprocmask rt_sigreturn sched_getaffinity \
+    sched_yield sendto set_robust_list set_tid_address setsid setsockopt sigaltstack socket statx \
+    sysinfo uname wait4 waitid";
 
 /// Those of them that are harmless without these words only.
 const UNLESS: [(&str, &[&str]); 4] = [

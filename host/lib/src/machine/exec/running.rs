@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, ExitStatus},
     sync::{Mutex, MutexGuard, PoisonError, mpsc},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// The process groups of programs that run. Whoever starts one, or learns that one has ended, has
@@ -57,8 +57,12 @@ impl Running {
         }
     }
 
-    /// Kills it and its group, and waits for its end.
-    pub(super) fn kill(&mut self) {
+    /// Waits a while for its end; then kills it and its group.
+    pub(super) fn finish(&mut self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while self.has_ended().is_none() && Instant::now() < deadline {
+            thread::sleep(TICK / 4);
+        }
         if self.has_ended().is_none() {
             let mut groups = groups();
             group(&self.child).into_iter().for_each(kill);

@@ -6,9 +6,13 @@ use std::{
     os::fd::OwnedFd,
     process::Stdio,
     sync::{PoisonError, mpsc},
+    time::Duration,
 };
 
-/// A program that serves one connection. It is killed, with all that it started, when this is dropped.
+/// How long it may take to end by itself once its connection is closed.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A program that serves one connection. It ends with its connection; what is left of it is killed when this is dropped.
 #[derive(Debug)]
 pub struct Service {
     running: Running,
@@ -20,7 +24,7 @@ impl Service {
     /// Ends it: what it said on standard error.
     #[must_use]
     pub fn end(mut self) -> String {
-        self.running.kill();
+        self.running.finish(PATIENCE);
         // Its output closes with it.
         self.ended.recv_timeout(DRAIN).ok();
         let kept = self.stderr.take().unwrap_or_default();
@@ -31,7 +35,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        self.running.kill();
+        self.running.finish(PATIENCE);
     }
 }
 
