@@ -109,7 +109,7 @@ fn configuration_that_others_can_write_is_not_read() {
     use std::os::unix::fs::PermissionsExt as _;
     let machine = Machine::stopped();
     fs::set_permissions(machine.path("config.toml"), fs::Permissions::from_mode(0o666)).unwrap();
-    machine.warded(["status"]).ends(5).says(&["written by somebody else", "chmod go-w"]);
+    machine.warded(["status"]).ends(5).says(&["written by another user", "chmod go-w"]);
 }
 
 /// Root's own file, in a directory of somebody who can put another in its place.
@@ -147,7 +147,7 @@ fn what_lies_in_somebody_elses_directory_is_not_read() {
             // What the CA is asked with is like an argument that is not right.
             run.ends(if file == "defaults.json" { 2 } else { 5 }).says(&[
                 file,
-                "could have been written by somebody else",
+                "could have been written by another user",
                 why,
                 "next:",
                 "chmod go-w",

@@ -92,7 +92,7 @@ impl Candidate {
         Ok(())
     }
 
-    /// What sshd makes of the lines, as a second opinion: for nobody in particular, and for the users who run
+    /// What sshd makes of the lines, as a second opinion: without a connection, and for the users who run
     /// this.
     fn check_effects(&self, baseline: &Baseline, after: &Effective, granted: MayChange<'_>) -> Result<()> {
         refuse_effects(&self.resolved(&baseline.view.effective), after, "everybody", granted)?;

@@ -2,6 +2,7 @@
 //! configuration or a file that it names. A way in that is gained counts as well as one that is lost.
 
 mod bounds;
+mod keywords;
 mod ways;
 
 use super::{
@@ -27,84 +28,11 @@ use crate::{
     },
     text::neutral,
 };
+use keywords::{COMPARED, HARMLESS, NAMING, SYSTEM};
 use ssh_key::PublicKey;
 use std::path::{Path, PathBuf};
 use ways::{User, ways};
 
-/// Keywords that can shut nobody out, and let nobody in. All others count. What `RevokedKeys` names is checked by
-/// itself (`config/revocation.rs`), and host keys are proved by handshakes.
-const HARMLESS: [&str; 36] = [
-    "acceptenv",
-    "allowagentforwarding",
-    "allowstreamlocalforwarding",
-    "allowtcpforwarding",
-    "banner",
-    "clientalivecountmax",
-    "clientaliveinterval",
-    "compression",
-    "debianbanner",
-    "disableforwarding",
-    "exposeauthinfo",
-    "fingerprinthash",
-    "gatewayports",
-    "hostcertificate",
-    "hostkey",
-    "hostkeyagent",
-    "hostkeyalgorithms",
-    "ipqos",
-    "loglevel",
-    "logverbose",
-    "permitlisten",
-    "permitopen",
-    "permittunnel",
-    "pidfile",
-    "printlastlog",
-    "printmotd",
-    "revokedkeys",
-    "streamlocalbindmask",
-    "streamlocalbindunlink",
-    "syslogfacility",
-    "tcpkeepalive",
-    "versionaddendum",
-    "x11displayoffset",
-    "x11forwarding",
-    "x11uselocalhost",
-    "xauthlocation",
-];
-/// Keywords whose effect on logins is compared by the ways in that they open, or by the names in them.
-const COMPARED: [&str; 19] = [
-    "allowgroups",
-    "allowusers",
-    "authenticationmethods",
-    "authorizedkeyscommand",
-    "authorizedkeyscommanduser",
-    "authorizedkeysfile",
-    "authorizedprincipalscommand",
-    "authorizedprincipalscommanduser",
-    "authorizedprincipalsfile",
-    "denygroups",
-    "denyusers",
-    "gssapiauthentication",
-    "hostbasedauthentication",
-    "kbdinteractiveauthentication",
-    "passwordauthentication",
-    "permitrootlogin",
-    "pubkeyacceptedalgorithms",
-    "pubkeyauthentication",
-    "trustedusercakeys",
-];
-/// Files beside sshd's own that decide about logins, and directories of such files.
-const SYSTEM: [&str; 9] = [
-    "/etc/nologin",
-    "/etc/hosts.allow",
-    "/etc/hosts.deny",
-    "/etc/passwd",
-    "/etc/shadow",
-    "/etc/group",
-    "/etc/shells",
-    "/etc/pam.d",
-    "/etc/security",
-];
 /// As many users of the machine are looked at one by one.
 const MAX_USERS: usize = 1000;
 /// As many differences are shown.
@@ -145,6 +73,7 @@ impl Candidate {
         let all: Vec<User> = users::all().into_iter().map(User::from).collect();
         let compared = Compared { candidate: self, baseline, may_change };
         compared.refuse_system_files()?;
+        compared.refuse_conditional_files(&all)?;
         if deciding.is_empty() && !compared.touches_files(&all) {
             return Ok(Logins::default());
         }
@@ -173,12 +102,49 @@ impl Compared<'_> {
     fn refuse_system_files(&self) -> Result<()> {
         let decides = |path: &&PathBuf| SYSTEM.iter().any(|system| path.starts_with(system));
         match self.candidate.staged.keys().find(decides) {
-            Some(path) if !self.risks().lose => Err(Error::refused(format!("{} decides who gets in", path.display()))
-                .cause("what a change of it does to logins cannot be told beforehand")
-                .state("nothing was changed")
-                .next(LOSE)),
-            Some(_) | None => Ok(()),
+            Some(path) => self.refuse_uncompared(path),
+            None => Ok(()),
         }
+    }
+
+    /// Refuses a change of a file whose effect on logins is not known, unless both risks are accepted.
+    fn refuse_uncompared(&self, path: &Path) -> Result<()> {
+        if self.risks().lose && self.risks().admit {
+            return Ok(());
+        }
+        Err(Error::refused(format!("{} decides who gets in", path.display()))
+            .cause("what a change of it does to logins cannot be told beforehand")
+            .state("nothing was changed")
+            .next("if that is what you want, run it again with --accept-risk=lose-ssh --accept-risk=admit-logins"))
+    }
+
+    /// Refuses a change of a file that only some connections read (a `Match` names it, or switches the method on):
+    /// the ways in are compared by what holds for everybody.
+    fn refuse_conditional_files(&self, all: &[User]) -> Result<()> {
+        if self.candidate.staged.is_empty() {
+            return Ok(());
+        }
+        let nothing = Staged::new();
+        let effective = &self.baseline.view.effective;
+        let mut named: Vec<(&str, Vec<String>)> =
+            NAMING.iter().map(|keyword| (*keyword, effective.values(keyword).to_vec())).collect();
+        for (_, _, directive) in self.baseline.tree.directives() {
+            let keyword = canonical(&directive.keyword);
+            if let Some(keyword) = NAMING.iter().find(|known| **known == keyword) {
+                named.push((keyword, directive.arguments.into_iter().map(|argument| argument.text).collect()));
+            }
+        }
+        let kept = self.baseline.users.iter().map(|name| User::named(name, all));
+        for user in kept.chain(all.iter().take(MAX_USERS).cloned()) {
+            let read = ways(&user, effective, Overlay(&nothing)).files;
+            let files = named.iter().flat_map(|(keyword, values)| ways::files(&user, keyword, values));
+            for path in files.filter(|path| !read.contains(path)) {
+                if let Some((staged, _)) = self.overlay().staged(&path) {
+                    self.refuse_uncompared(staged)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether a staged file is one of those from which a way in comes.

@@ -140,7 +140,30 @@ fn who_gets_in_is_compared_where_it_may_change() {
         assert!(told(&more, granted, risks).contains("proved: [\"root\"]"));
     }
     let system = Staged::from([("/etc/pam.d/sshd".into(), Some(Vec::new()))]);
-    assert!(told(&system, &[], none).contains("/etc/pam.d/sshd decides who gets in"));
+    for risks in [none, Risks { lose: true, ..none }, Risks { admit: true, ..none }] {
+        assert!(told(&system, &[], risks).contains("/etc/pam.d/sshd decides who gets in"));
+    }
+    assert!(told(&system, &[], Risks { lose: true, admit: true }).contains("proved: []"));
+    // A key that is one of two factors, and a file that only a `Match` names.
+    let main = std::fs::read_to_string(&private.main).unwrap();
+    let conditional = private.path("conditional");
+    for (before, after, staged, said) in [
+        ("AuthenticationMethods publickey,password\n", "", file(""), "a way to log in would be gone"),
+        ("PubkeyAuthentication no\n", "", file(""), "decides who gets in"),
+        (
+            "",
+            &*format!("Match Group sftp\n  AuthorizedKeysFile {conditional}\n"),
+            Staged::from([(conditional.clone().into(), Some(key.as_bytes().to_vec()))]),
+            "decides who gets in",
+        ),
+    ] {
+        std::fs::write(&private.main, format!("{before}{main}{after}")).unwrap();
+        let sshd = private.found();
+        let baseline = Baseline::take(&sshd).unwrap();
+        let candidate = Candidate::build(&sshd, &staged).unwrap();
+        let refused = candidate.keeps_logins(&baseline, MayChange::Only(&[])).unwrap_err().to_string();
+        assert!(refused.contains(said), "{before}{after}: {refused}");
+    }
 }
 
 #[test]

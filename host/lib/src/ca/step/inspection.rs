@@ -166,7 +166,7 @@ impl Concern {
                 "on the CA, make a new intermediate certificate, and restart it".to_owned()
             }
             Self::OtherRoot { fingerprint, .. } => format!(
-                "ask whoever runs the CA whether its root is being replaced; on the day on which the CA goes over to it: \
+                "ask the operator of the CA whether its root is being replaced; on the day on which the CA goes over to it: \
                  warded bootstrap --ca-url {ca} --fingerprint {fingerprint} --force"
             ),
             Self::NoHostKey => super::diagnosis::ENABLE_SSH.to_owned(),

@@ -83,7 +83,7 @@ impl Bench {
     }
 }
 
-/// Both ends of a connection that nobody else has a part in.
+/// Both ends of a TCP connection of this process with itself.
 fn pair(address: IpAddr) -> io::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind((address, 0))?;
     let ours = TcpStream::connect(listener.local_addr()?)?;

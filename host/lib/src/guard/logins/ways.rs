@@ -72,18 +72,29 @@ impl User {
     }
 }
 
+/// The files from which a way in of a user's comes where `values` are those of one keyword.
+pub(super) fn files(user: &User, keyword: &str, values: &[String]) -> Vec<PathBuf> {
+    if keyword.ends_with("command") {
+        return values.first().map(PathBuf::from).into_iter().collect();
+    }
+    let patterns = values.iter().flat_map(|value| value.split_whitespace()).filter(|pattern| *pattern != "none");
+    patterns.filter_map(|pattern| user.path(pattern)).collect()
+}
+
 /// The ways in of a user.
 pub(super) fn ways(user: &User, effective: &Effective, overlay: Overlay<'_>) -> Ways {
-    let mut look = Look { user, effective, overlay, ways: Ways::default() };
+    let mut look = Look { user, effective, overlay, is_factor: false, ways: Ways::default() };
     let (is_root, root_may) = (user.name == "root", |value| look.is("permitrootlogin", value));
     if is_root && root_may("no") {
         return look.ways;
     }
     let secrets = !is_root || root_may("yes");
-    if look.is("pubkeyauthentication", "yes") && look.alone("publickey") {
+    if look.is("pubkeyauthentication", "yes") && look.takes_part("publickey") {
+        look.is_factor = !look.alone("publickey");
         look.keys();
         look.certificates();
     }
+    look.is_factor = false;
     if secrets && look.is("passwordauthentication", "yes") && look.alone("password") {
         look.add("password".to_owned(), "a password", "PasswordAuthentication");
     }
@@ -110,6 +121,8 @@ struct Look<'a> {
     user: &'a User,
     effective: &'a Effective,
     overlay: Overlay<'a>,
+    /// Whether what is found lets the user in only together with another method.
+    is_factor: bool,
     ways: Ways,
 }
 
@@ -126,7 +139,14 @@ impl Look<'_> {
             || all.any(|one| one == "any" || one.split(':').next() == Some(method) && !one.contains(','))
     }
 
+    /// Whether a method is enough, or one of several that are wanted together.
+    fn takes_part(&self, method: &str) -> bool {
+        let lists = self.effective.values("authenticationmethods").iter().flat_map(|list| list.split_whitespace());
+        self.alone(method) || lists.flat_map(|list| list.split(',')).any(|one| one.split(':').next() == Some(method))
+    }
+
     fn add(&mut self, key: String, what: &str, keyword: &'static str) {
+        let key = if self.is_factor { format!("factor {key}") } else { key };
         self.ways.all.insert(key, Way { what: what.to_owned(), keyword });
     }
 

@@ -29,7 +29,7 @@ pub fn read_ours(
 ) -> Result<Option<Vec<u8>>, Error> {
     let shown = neutral(&path.display().to_string());
     read(path, limit).map_err(|error| match error.code {
-        "untrusted-path" => Error::refused(format!("{shown} could have been written by somebody else"))
+        "untrusted-path" => Error::refused(format!("{shown} could have been written by another user"))
             .cause(error)
             .next("read it; if it is as you accepted it, chown root and chmod go-w what is named as the cause"),
         "too-large" => Error::refused(format!("{shown} is too large to be read"))

@@ -76,10 +76,10 @@ impl Source {
         settings.provisioner_password_file.as_ref().map_or(Self::Password, |file| Self::PasswordFile(path(file)))
     }
 
-    /// Sees that nobody else can have made the files what they are.
+    /// Sees that no other user could have written the files.
     ///
     /// # Errors
-    /// Somebody else can have.
+    /// Another user could have.
     pub(super) fn refuse_others(&self) -> Result<(), CaError> {
         let files = match self {
             Self::Tokens(file) | Self::KeyFile(file) | Self::PasswordFile(file) => vec![file],
@@ -89,7 +89,7 @@ impl Source {
         files.into_iter().try_for_each(|file| {
             refuse_others(file).map_err(|error| {
                 unusable(
-                    format!("{} could have been written by somebody else: {error}", file.display()),
+                    format!("{} could have been written by another user: {error}", file.display()),
                     "correct the owner or the mode of what is named, or hand the contents over on standard input (-)",
                 )
             })
@@ -217,7 +217,7 @@ pub(super) fn without_mark(contents: &[u8]) -> &[u8] {
     contents.strip_prefix(b"\xef\xbb\xbf").unwrap_or(contents)
 }
 
-/// What there is in a password that nobody types.
+/// Characters that a file or the environment adds to a password, and that a person does not type.
 pub(super) fn oddity(password: &[u8]) -> Option<&'static str> {
     if password.starts_with(&[0xff, 0xfe]) || password.starts_with(&[0xfe, 0xff]) || password.contains(&0) {
         return Some("it is written in UTF-16, as PowerShell's `>` does");
