@@ -316,13 +316,10 @@ fn type_of(key: &PublicKey) -> &'static str {
     type_name(&key.algorithm())
 }
 
-/// Whether a login, of whomever, would run a program: sshd asks `AuthorizedKeysCommand`, and no option of the command
+/// Whether a login would run a program: sshd asks `AuthorizedKeysCommand`, and no option of the command
 /// line stands against one in a `Match`.
 fn runs_programs(tree: &Tree) -> bool {
-    tree.directives().any(|(_, _, directive)| {
-        directive.keyword.starts_with("authorizedkeyscommand")
-            || directive.arguments.iter().any(|argument| argument.text.eq_ignore_ascii_case("exec"))
-    })
+    tree.directives().any(|(_, _, directive)| directive.keyword.starts_with("authorizedkeyscommand"))
 }
 
 /// The addresses at both ends of a connection with a bench: those of the listener after the usual one, where tcp

@@ -1,8 +1,10 @@
 //! The guard against a real sshd and a real client.
 
-use super::{Baseline, Candidate, Logins, MayChange, Risks, client::hosts::Way, fixture::PrivateSshd, live, served};
+use super::{Baseline, Candidate, Logins, MayChange, client::hosts::Way, fixture::PrivateSshd, live, served};
 use crate::machine::sshd::tree::Staged;
 use std::time::{Duration, Instant};
+
+mod logins;
 
 const GRANTED: [&str; 1] = ["HostCertificate"];
 
@@ -90,80 +92,6 @@ fn an_include_is_never_granted() {
     let text = format!("Include {}\n", private.path("extra"));
     let told = private.checked(&private.drop_in_with(&text), &["Include", "DenyUsers"]);
     assert!(told.contains("line 1 has `include") && told.contains("which is not granted"), "{told}");
-}
-
-#[test]
-fn who_gets_in_is_compared_where_it_may_change() {
-    let private = PrivateSshd::started();
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    let key = std::fs::read_to_string(private.path("ca.pub")).unwrap();
-    let authorized = private.path("authorized");
-    let main = std::fs::read_to_string(&private.main).unwrap();
-    std::fs::write(
-        &private.main,
-        main.replacen("UsePAM no\n", &format!("UsePAM no\nAuthorizedKeysFile {authorized}\n"), 1),
-    )
-    .unwrap();
-    std::fs::write(&authorized, &key).unwrap();
-    let sshd = private.found();
-    let baseline = Baseline::take(&sshd).unwrap();
-    let told = |staged: &Staged, granted: &[&str], risks: Risks| {
-        let granted: Vec<_> = granted.iter().map(|&one| one.to_owned()).collect();
-        let candidate = Candidate::build(&sshd, staged).unwrap().accepting(risks);
-        let kept = candidate.keeps_logins(&baseline, MayChange::Only(&granted));
-        kept.map_or_else(|error| error.to_string(), |logins| format!("{logins:?}"))
-    };
-    let none = Risks::default();
-    for (text, granted, risks, said) in [
-        ("DenyUsers root\n", "DenyUsers", none, "denyusers root"),
-        ("DenyUsers root\n", "DenyUsers", Risks { lose: true, ..none }, "root: accepted by --accept-risk=lose-ssh"),
-        ("ForceCommand /bin/false\n", "ForceCommand", none, "forcecommand decides who gets in"),
-        ("AuthorizedKeysFile none\n", "AuthorizedKeysFile", none, "root: a key in"),
-        ("MaxAuthTries 0\n", "MaxAuthTries", none, "maxauthtries decides who gets in"),
-        ("RefuseConnection yes\n", "RefuseConnection", none, ""),
-        ("LoginGraceTime 30\n", "LoginGraceTime", none, "proved: [\"root\"]"),
-        ("X11Forwarding no\n", "X11Forwarding", none, "proved: []"),
-    ] {
-        let found = told(&private.drop_in_with(text), &[granted], risks);
-        assert!(found.contains(said), "{text}: {found}");
-    }
-    // The file of a way in, and not a word of the configuration.
-    let file = |text: &str| Staged::from([(authorized.clone().into(), Some(text.as_bytes().to_vec()))]);
-    let other = std::fs::read_to_string(private.path("other_ca.pub")).unwrap();
-    assert!(told(&file(""), &[], none).contains("a way to log in would be gone"));
-    let more = file(&format!("{key}{other}"));
-    assert!(told(&more, &[], none).contains("a way to log in would be new"), "{}", told(&more, &[], none));
-    for granted in [&["AuthorizedKeysFile"][..], &[]] {
-        let risks = Risks { admit: granted.is_empty(), ..none };
-        assert!(told(&more, granted, risks).contains("proved: [\"root\"]"));
-    }
-    let system = Staged::from([("/etc/pam.d/sshd".into(), Some(Vec::new()))]);
-    for risks in [none, Risks { lose: true, ..none }, Risks { admit: true, ..none }] {
-        assert!(told(&system, &[], risks).contains("/etc/pam.d/sshd decides who gets in"));
-    }
-    assert!(told(&system, &[], Risks { lose: true, admit: true }).contains("proved: []"));
-    // A key that is one of two factors, and a file that only a `Match` names.
-    let main = std::fs::read_to_string(&private.main).unwrap();
-    let conditional = private.path("conditional");
-    for (before, after, staged, said) in [
-        ("AuthenticationMethods publickey,password\n", "", file(""), "a way to log in would be gone"),
-        ("PubkeyAuthentication no\n", "", file(""), "decides who gets in"),
-        (
-            "",
-            &*format!("Match Group sftp\n  AuthorizedKeysFile {conditional}\n"),
-            Staged::from([(conditional.clone().into(), Some(key.as_bytes().to_vec()))]),
-            "decides who gets in",
-        ),
-    ] {
-        std::fs::write(&private.main, format!("{before}{main}{after}")).unwrap();
-        let sshd = private.found();
-        let baseline = Baseline::take(&sshd).unwrap();
-        let candidate = Candidate::build(&sshd, &staged).unwrap();
-        let refused = candidate.keeps_logins(&baseline, MayChange::Only(&[])).unwrap_err().to_string();
-        assert!(refused.contains(said), "{before}{after}: {refused}");
-    }
 }
 
 #[test]

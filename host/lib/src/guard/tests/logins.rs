@@ -1,0 +1,99 @@
+//! Who gets in, compared with a real sshd.
+
+use super::super::{Baseline, Candidate, MayChange, Risks, fixture::PrivateSshd};
+use crate::machine::sshd::tree::Staged;
+
+#[test]
+fn who_gets_in_is_compared_where_it_may_change() {
+    let private = PrivateSshd::started();
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let key = std::fs::read_to_string(private.path("ca.pub")).unwrap();
+    let authorized = private.path("authorized");
+    let main = std::fs::read_to_string(&private.main).unwrap();
+    std::fs::write(
+        &private.main,
+        main.replacen("UsePAM no\n", &format!("UsePAM no\nAuthorizedKeysFile {authorized}\n"), 1),
+    )
+    .unwrap();
+    std::fs::write(&authorized, &key).unwrap();
+    let sshd = private.found();
+    let baseline = Baseline::take(&sshd).unwrap();
+    let told = |staged: &Staged, granted: &[&str], risks: Risks| {
+        let granted: Vec<_> = granted.iter().map(|&one| one.to_owned()).collect();
+        let candidate = Candidate::build(&sshd, staged).unwrap().accepting(risks);
+        let kept = candidate.keeps_logins(&baseline, MayChange::Only(&granted));
+        kept.map_or_else(|error| error.to_string(), |logins| format!("{logins:?}"))
+    };
+    let none = Risks::default();
+    for (text, granted, risks, said) in [
+        ("DenyUsers root\n", "DenyUsers", none, "denyusers root"),
+        ("DenyUsers root\n", "DenyUsers", Risks { lose: true, ..none }, "root: accepted by --accept-risk=lose-ssh"),
+        ("ForceCommand /bin/false\n", "ForceCommand", none, "forcecommand decides who gets in"),
+        ("AuthorizedKeysFile none\n", "AuthorizedKeysFile", none, "root: a key in"),
+        ("MaxAuthTries 0\n", "MaxAuthTries", none, "maxauthtries decides who gets in"),
+        ("RefuseConnection yes\n", "RefuseConnection", none, ""),
+        ("LoginGraceTime 30\n", "LoginGraceTime", none, "proved: [\"root\"]"),
+        ("X11Forwarding no\n", "X11Forwarding", none, "proved: []"),
+    ] {
+        let found = told(&private.drop_in_with(text), &[granted], risks);
+        assert!(found.contains(said), "{text}: {found}");
+    }
+    // The file of a way in, and not a word of the configuration.
+    let file = |text: &str| Staged::from([(authorized.clone().into(), Some(text.as_bytes().to_vec()))]);
+    let other = std::fs::read_to_string(private.path("other_ca.pub")).unwrap();
+    assert!(told(&file(""), &[], none).contains("a way to log in would be gone"));
+    let more = file(&format!("{key}{other}"));
+    assert!(told(&more, &[], none).contains("a way to log in would be new"), "{}", told(&more, &[], none));
+    for granted in [&["AuthorizedKeysFile"][..], &[]] {
+        let risks = Risks { admit: granted.is_empty(), ..none };
+        assert!(told(&more, granted, risks).contains("proved: [\"root\"]"));
+    }
+    let system = Staged::from([("/etc/pam.d/sshd".into(), Some(Vec::new()))]);
+    for risks in [none, Risks { lose: true, ..none }, Risks { admit: true, ..none }] {
+        assert!(told(&system, &[], risks).contains("/etc/pam.d/sshd decides who gets in"));
+    }
+    assert!(told(&system, &[], Risks { lose: true, admit: true }).contains("proved: []"));
+    let main = std::fs::read_to_string(&private.main).unwrap();
+    // A key that is one of two factors, and a file that only a `Match` names.
+    let conditional = private.path("conditional");
+    for (before, after, staged, said) in [
+        ("AuthenticationMethods publickey,password\n", "", file(""), "a way to log in would be gone"),
+        ("PubkeyAuthentication no\n", "", file(""), "decides who gets in"),
+        (
+            "",
+            &*format!("Match Group sftp\n  AuthorizedKeysFile {conditional}\n"),
+            Staged::from([(conditional.clone().into(), Some(key.as_bytes().to_vec()))]),
+            "decides who gets in",
+        ),
+    ] {
+        std::fs::write(&private.main, format!("{before}{main}{after}")).unwrap();
+        let sshd = private.found();
+        let baseline = Baseline::take(&sshd).unwrap();
+        let candidate = Candidate::build(&sshd, &staged).unwrap();
+        let refused = candidate.keeps_logins(&baseline, MayChange::Only(&[])).unwrap_err().to_string();
+        assert!(refused.contains(said), "{before}{after}: {refused}");
+    }
+}
+
+#[test]
+fn a_program_that_a_match_names_is_not_run_to_compare_logins() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let private = PrivateSshd::new();
+    let (program, ran) = (private.path("program"), private.path("ran"));
+    std::fs::write(&program, format!("#!/bin/sh\ntouch {ran}\n")).unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let block = format!("Match User root\n  AuthorizedKeysCommand {program}\n  AuthorizedKeysCommandUser root\n");
+    let main = std::fs::read_to_string(&private.main).unwrap();
+    std::fs::write(&private.main, main + &block).unwrap();
+    let sshd = private.found();
+    let baseline = Baseline::take(&sshd).unwrap();
+    let candidate = Candidate::build(&sshd, &private.drop_in_with("LoginGraceTime 30\n")).unwrap();
+    let granted = ["LoginGraceTime".to_owned()];
+    let logins = candidate.keeps_logins(&baseline, MayChange::Only(&granted)).unwrap();
+    assert!(logins.proved.is_empty() && logins.not_proved[0].contains("would run a program"), "{logins:?}");
+    assert!(!std::path::Path::new(&ran).exists());
+}
