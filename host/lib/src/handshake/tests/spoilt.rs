@@ -95,9 +95,11 @@ fn no_wrong_byte_after_encryption_is_taken() {
                     honest.unwrap();
                     let (_, clear) = paddings(&read, 3);
                     for at in clear..read.len() {
-                        let (answer, _) = client(&abilities, at, how, user);
-                        // What comes after the last answer is not read.
-                        let unread = at + 1 == read.len() && how == Spoil::Double;
+                        let (answer, seen) = client(&abilities, at, how, user);
+                        // What comes after the last answer is not read; and where the last bytes are the same one,
+                        // nothing that is read differs.
+                        let is_same = || seen.len() == read.len() && seen[at..].iter().all(|byte| *byte == seen[at]);
+                        let unread = how == Spoil::Double && (at + 1 == read.len() || is_same());
                         assert!(answer.is_err() || unread, "{cipher:?} {mac:?} {} {how:?}", at - clear);
                     }
                 });
