@@ -73,7 +73,9 @@ pub struct Done {
 /// # Errors
 /// Refused: what stands against it.
 pub fn foresee(context: &Context, work: &Work) -> Result<()> {
-    Guard::baseline(context, work)?.foresee(work)
+    let guard = Guard::baseline(context, work)?;
+    work.refuse_irreplaceable()?;
+    guard.foresee(work)
 }
 
 /// Carries out what was reviewed.
@@ -92,7 +94,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
     reporter.stage(Stage::Baseline);
     let mut guard = Guard::baseline(context, &work).map_err(unchanged)?;
     reporter.stage(Stage::Check);
-    guard.check(&work).map_err(unchanged)?;
+    work.refuse_irreplaceable().and_then(|()| guard.check(&work)).map_err(unchanged)?;
     reporter.stage(Stage::Certify);
     let Filled { certificates, accepted, put_off } =
         certify::fill_in(context, identity, &mut work).map_err(unchanged)?;

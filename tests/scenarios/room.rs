@@ -71,7 +71,7 @@ fn seen(machine: &Machine) -> Tree {
     tree(&machine.inside("ssh"))
 }
 
-const FULL: [&str; 2] = ["No space left on device", "no storage space"];
+const FULL: [&str; 3] = ["No space left on device", "no storage space", "has no room for it"];
 
 /// From hardly a page to enough: with each the run is stopped before it starts, or comes to its end.
 #[test]
@@ -206,4 +206,60 @@ fn an_immutable_main_file_stops_a_run() {
     stops(&["undo", "--yes"]);
     machine.serves_certificates();
     machine.warded(["undo", "--yes"]).ends(0);
+}
+
+/// A plan is refused where the run would be, and neither asks the CA for a certificate.
+#[test]
+fn a_plan_foresees_what_cannot_be_written() {
+    let (bind, read_only) = ("mount --bind $at $at; mount -o remount,bind,ro $at", "umount $at");
+    for (alone, name, set, unset, why, next) in [
+        (false, "ssh/sshd_config.d", bind, read_only, "its file system is read-only", "writable"),
+        (false, "ssh/sshd_config.d", "chattr +i $at", "chattr -i $at", "its directory is immutable", "chattr -i"),
+        (false, "ssh", "chattr +a $at", "chattr -a $at", "its directory is append-only", "chattr -a"),
+        (
+            false,
+            "ssh/sshd_config.d",
+            "mount -t tmpfs -o nr_inodes=1,mode=755 tmpfs $at",
+            "umount $at",
+            "its file system has no room for it",
+            "make room",
+        ),
+        (true, "ssh/sshd_config", "chattr +i $at", "chattr -i $at", "it is immutable", "chattr -i"),
+        (true, "ssh/sshd_config", "chattr +a $at", "chattr -a $at", "it is append-only", "chattr -a"),
+        (true, "ssh/sshd_config", "mount --bind $at $at", "umount $at", "something is mounted on it", "findmnt"),
+    ] {
+        let Some(machine) = machine_with(&Setup { alone, without_rsa: true, ..Setup::default() }) else { return };
+        let shell = |words: &str| run(&machine, "sh", &["-ec", &format!("at={}; {words}", text(&machine.path(name)))]);
+        let certify = ["certify-host", "--set", &format!("principal={NAME}")];
+        let before = seen(&machine);
+        shell(set);
+        let plan = machine.warded(["plan", certify[0], certify[1], certify[2]]);
+        let apply = machine.warded(["apply", certify[0], certify[1], certify[2], "--yes"]);
+        shell(unset);
+        for run in [plan, apply] {
+            run.ends(5).says(&["cannot be replaced", why, next, "nothing was changed"]);
+        }
+        assert!(before == seen(&machine), "{why}");
+        let is_serial = |detail: &str| detail.starts_with("serial ");
+        let issued = machine.audit().iter().any(|record| record["detail"].as_str().is_some_and(is_serial));
+        assert!(!issued, "{why}: the CA was asked");
+        machine.warded(["plan", certify[0], certify[1], certify[2]]).ends(3);
+    }
+}
+
+#[test]
+fn status_tells_of_a_certificate_that_cannot_be_replaced() {
+    let Some(machine) = machine_with(&Setup { without_rsa: true, ..Setup::default() }) else { return };
+    certify(&machine).run.ends(0);
+    machine.warded(["status"]).ends(0);
+    let certificate = machine.path("ssh/ssh_host_ed25519_key-cert.pub");
+    run(&machine, "chattr", &["+i", text(&certificate)]);
+    let (status, doctor) = (machine.warded(["status"]), machine.warded(["doctor"]));
+    run(&machine, "chattr", &["-i", text(&certificate)]);
+    for run in [status.ends(4), doctor.ends(4)] {
+        for words in ["renew would be refused", "it is immutable", &format!("chattr -i {}", text(&certificate))] {
+            assert!(run.stdout.contains(words), "{words}: {}", run.stdout);
+        }
+    }
+    machine.warded(["status"]).ends(0);
 }

@@ -3,22 +3,23 @@
 use super::renew;
 use crate::{components, context::Context, enrolment::Enrolment};
 use serde::{Serialize, Serializer};
-use std::fmt;
+use std::{fmt, path::Path};
 use warded_lib::{
     ca::{
         self, CaError, Certificate, Kind, due, rotation,
-        step::{
-            diagnosis::distance,
-            provisioner::{Purpose, choose},
-        },
+        step::{diagnosis::distance, inspection::Concern},
         verify,
     },
     error::{Error, Result},
     guard::files,
-    machine::sshd::{
-        Effective,
-        tree::{Overlay, Staged},
+    machine::{
+        path::AbsolutePath,
+        sshd::{
+            Effective,
+            tree::{Overlay, Staged},
+        },
     },
+    transaction::{self, Target},
 };
 
 /// What is wrong, and what to do about it.
@@ -40,10 +41,13 @@ impl Problem {
     }
 
     fn of_ca(error: CaError) -> Self {
-        let error = Error::from(error);
+        Self { is_of_ca: true, ..Self::of_error("renew would fail", &error.into()) }
+    }
+
+    fn of_error(what: &str, error: &Error) -> Self {
         let note = |wanted| error.notes().find(|(label, _)| *label == wanted).map(|(_, text)| text.to_owned());
         let cause = note("cause").map(|cause| format!(": {cause}")).unwrap_or_default();
-        Self { seen: format!("renew would fail: {}{cause}", error.message()), next: note("next"), is_of_ca: true }
+        Self { next: note("next"), ..Self::of(format!("{what}: {}{cause}", error.message())) }
     }
 }
 
@@ -94,6 +98,7 @@ pub(super) fn look(context: &Context, enrolled: &Enrolment, certificates: &[(Str
     };
     let is_due = certificates.iter().any(|(_, certificate)| due_since(certificate).is_some());
     let earliest = holding().filter_map(due_since).min();
+    outlook.problems.extend(irreplaceable(context, certificates));
     let before = outlook.problems.len();
     ask(context, certificates, is_due, &mut outlook);
     if let Some(due) = earliest.filter(|due| due.saturating_add(rhythm.saturating_mul(2)) <= now)
@@ -112,7 +117,7 @@ fn ask(context: &Context, certificates: &[(String, Certificate)], is_due: bool, 
     let asked = context.authority.open().and_then(|authority| authority.roots(Kind::Host));
     let roots = match asked {
         Ok(roots) => roots,
-        Err(error) if is_due => return outlook.problems.push(Problem::of_ca(error)),
+        Err(error) if is_due || has_expired(context) => return outlook.problems.push(Problem::of_ca(error)),
         Err(error) => return outlook.notes.push(format!("{error}; no renewal is due yet")),
     };
     let now = ca::now();
@@ -133,11 +138,37 @@ fn ask(context: &Context, certificates: &[(String, Certificate)], is_due: bool, 
             outlook.problems.push(problem);
         }
     }
+    // A CA that answered a moment ago and does not now is asked again by the next look.
     let Ok(Some(step)) = context.authority.open_step() else { return };
-    let Ok(provisioners) = step.provisioners() else { return };
-    if let Err(why) = choose(provisioners, Purpose::Renew, None) {
-        outlook.problems.push(Problem::of_ca(step.explain(&why, Purpose::Renew)));
+    for concern in step.concerns().unwrap_or_default() {
+        // `renew` finds the one that renews instead.
+        if matches!(concern, Concern::RenamedProvisioner { .. }) {
+            outlook.notes.push(concern.seen());
+        } else {
+            let problem = Problem::with(concern.seen(), concern.next(step.http().base()));
+            outlook.problems.push(Problem { is_of_ca: true, ..problem });
+        }
     }
+}
+
+/// Whether a certificate that TLS with the CA depends on has expired. The CA's answer to the last question showed it.
+fn has_expired(context: &Context) -> bool {
+    let step = context.authority.open_step().ok().flatten();
+    step.is_some_and(|step| step.chain().iter().any(|(_, certificate)| certificate.until < ca::now()))
+}
+
+/// Certificates that the file system does not let be replaced.
+fn irreplaceable(context: &Context, certificates: &[(String, Certificate)]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (path, certificate) in certificates {
+        let Ok(path) = AbsolutePath::spelled(Path::new(path)) else { continue };
+        let Ok(Some(place)) = context.root.place(&path, usize::MAX) else { continue };
+        let bytes = Some(certificate.to_file().len());
+        if let Err(error) = transaction::refuse_irreplaceable(&[Target { path: &path, place: &place, bytes }]) {
+            problems.push(Problem::of_error("renew would be refused", &error));
+        }
+    }
+    problems
 }
 
 /// Why `renew` would refuse to renew this machine, if it would.

@@ -14,7 +14,9 @@ use warded_lib::{
     guard::{MayChange, Risks as LoginRisks, krl, unchanged::Digests},
     machine::{keys::replaced::Replaced, path::AbsolutePath},
     text::{count, neutral},
-    transaction::{FileChange, NewFile, Order, OwnFile, ReadSet, Reload, RunIdentity, Undo},
+    transaction::{
+        FileChange, NewFile, Order, OwnFile, ReadSet, Reload, RunIdentity, Target, Undo, refuse_irreplaceable,
+    },
 };
 
 /// Changes on their way to the machine. Its files are those that were reviewed; none can be added.
@@ -235,6 +237,25 @@ impl Work {
             .next("if that is what you want, run it again with --accept-risk=replace-host-keys"))
     }
 
+    /// Refuses what the file system does not let be changed, as far as that can be seen before it is tried.
+    ///
+    /// # Errors
+    /// Refused: the first such file, why, and what to do.
+    pub fn refuse_irreplaceable(&self) -> Result<()> {
+        let targets: Vec<Target<'_>> = match &self.source {
+            Source::Staged(changes) => changes.staged().iter().map(target).collect(),
+            Source::Undo(changes) => changes
+                .iter()
+                .map(|change| Target {
+                    path: &change.path,
+                    place: &change.place,
+                    bytes: change.after.as_ref().map(|after| after.contents.len()),
+                })
+                .collect(),
+        };
+        refuse_irreplaceable(&targets)
+    }
+
     /// What the run depended on.
     #[must_use]
     pub fn reads(&self) -> ReadSet {
@@ -293,6 +314,17 @@ impl Work {
             risks.iter().filter(|(taken, _)| *taken).map(|(_, risk)| format!("; accepted: {risk}")).collect();
         format!("change {}: {}; reload: {}{accepted}", count(paths.len(), "file"), paths.join(" "), reloads.join(" "))
     }
+}
+
+fn target(staged: &Staged) -> Target<'_> {
+    let bytes = match &staged.after {
+        After::Removed => None,
+        After::Bytes { contents, .. } => Some(contents.len()),
+        After::PrivateKey { text, .. } => Some(text.len()),
+        // The CA has not made it yet. Anything but nothing takes a block.
+        After::Certificate { .. } => Some(1),
+    };
+    Target { path: &staged.path, place: &staged.place, bytes }
 }
 
 /// What belongs to a key goes with it, and what a configuration may name before the configuration:

@@ -78,3 +78,45 @@ fn a_key_that_was_replaced_does_not_keep_the_others_from_being_renewed() {
         assert_eq!(member.certificate(name) == *before, *name == "ecdsa", "{name}");
     }
 }
+
+const DAY: i64 = 24 * 3600;
+
+#[test]
+fn an_end_of_the_cas_that_is_near_is_told() {
+    let machine = Machine::stopped();
+    let setup = Setup { ends: Some([300 * DAY, 5 * DAY]), ..Setup::default() };
+    let Some(ca) = StepCa::with(&machine.network(), &setup) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    status_says(
+        &member,
+        &["intermediate certificate CN=\"Test, Inc. Intermediate\" expires on", "make a new intermediate"],
+    );
+    // After its end as well, although no renewal is due yet.
+    let status = member.warded_at(6 * DAY, &["status"]).ends(4);
+    assert!(status.stdout.contains("problem      renew would fail"), "{status:?}");
+
+    let machine = Machine::stopped();
+    let setup = Setup { ends: Some([29 * DAY, 28 * DAY]), ..Setup::default() };
+    let Some(ca) = StepCa::with(&machine.network(), &setup) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    status_says(&member, &["root certificate CN=\"Test, Inc. Root\" expires on", "make a new root"]);
+}
+
+#[test]
+fn another_root_that_the_ca_announces_is_told() {
+    let machine = Machine::stopped();
+    let Some(ca) = StepCa::with(&machine.network(), &Setup { second_root: true, ..Setup::default() }) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    status_says(&member, &["the CA lists another root", "warded bootstrap --ca-url"]);
+}
+
+/// `renew` finds the one that renews now, so nothing is amiss.
+#[test]
+fn a_renamed_provisioner_is_a_note() {
+    let machine = Machine::stopped();
+    let Some(mut ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    ca.reconfigure(|config| config["authority"]["provisioners"][1]["name"] = "renewed".into());
+    let status = member.warded(&["status"]).ends(0);
+    assert!(status.stdout.contains("note") && status.stdout.contains("\"renewed\" renews"), "{}", status.stdout);
+}

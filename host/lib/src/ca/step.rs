@@ -34,7 +34,7 @@ use credential::Provisioners;
 use diagnosis::{Doing, Known};
 use given::Given;
 use http::{Http, Trust};
-use provisioner::{NotChosen, Provisioner, Purpose};
+use provisioner::{Provisioner, Purpose};
 use renewer::NoRenewer;
 use retries::Retries;
 use std::{cell::OnceCell, path::Path};
@@ -162,12 +162,6 @@ impl StepAuthority {
             provisioners: &|| self.provisioners().ok(),
             roots: &|| self.ssh_roots().ok(),
         })
-    }
-
-    /// Why no provisioner serves, as an error.
-    #[must_use]
-    pub fn explain(&self, why: &NotChosen, purpose: Purpose) -> CaError {
-        credential::not_chosen(&self.describe(), why, purpose)
     }
 
     /// The credential, opened once: this may ask a person.

@@ -6,6 +6,7 @@
 mod change;
 mod group;
 mod metadata;
+mod obstacle;
 mod ours;
 mod snapshot;
 mod walk;

@@ -1,10 +1,16 @@
 //! Is everything still as it was when the changes were computed? Asked under the lock, and of
 //! each file once more right before it changes.
 
-use super::{change::ReadSet, temporary::Prepared};
+use super::{
+    change::{FileChange, ReadSet},
+    temporary::Prepared,
+};
 use crate::{
     error::{Error, Result},
-    machine::files::{Place, Root, Snapshot},
+    machine::{
+        files::{Place, Root, Snapshot},
+        path::AbsolutePath,
+    },
     text,
 };
 use std::fmt;
@@ -47,21 +53,46 @@ pub(super) fn check_directories(root: &Root, changes: &[Prepared]) -> Result<()>
     Ok(())
 }
 
-/// Nothing that can be seen beforehand stands in the way of the exchange.
-pub(super) fn check_replaceable(change: &Prepared) -> Result<()> {
-    let refused = |why: &str| {
-        Err(Error::refused(format!("{} cannot be replaced", change.path()))
-            .cause(why)
-            .state("nothing was changed")
-            .next("make it replaceable, then run this again"))
-    };
-    if let Some(why) = change.change.place.obstacle()? {
-        return refused(why);
-    }
-    if change.temporary.key().device != change.change.place.key().device {
-        return refused("the directory for its temporary file is on another file system");
+/// A file that is to be made, replaced or removed.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The path as it was asked for; messages show this one.
+    pub path: &'a AbsolutePath,
+    /// Where the file is, or will be.
+    pub place: &'a Place,
+    /// The length of the new file; none: it is removed.
+    pub bytes: Option<usize>,
+}
+
+/// Sees that the file system lets these files be exchanged, as far as that can be seen beforehand.
+///
+/// # Errors
+/// Refused: the file that cannot be exchanged, why, and what to do. Failed: a directory cannot be looked at.
+pub fn refuse_irreplaceable(targets: &[Target<'_>]) -> Result<()> {
+    for target in targets {
+        let beside = targets.iter().filter(|other| other.place.key().is_beside(&target.place.key()));
+        let room: Vec<usize> = beside.filter_map(|other| other.bytes).collect();
+        if let Some(obstacle) = target.place.obstacle(&room)? {
+            return Err(irreplaceable(target.path).cause(obstacle).next(obstacle.next(target.path.as_str())));
+        }
     }
     Ok(())
+}
+
+/// The same for one change, under the lock; its temporary file must be on the same file system.
+pub(super) fn check_replaceable(change: &Prepared) -> Result<()> {
+    let FileChange { path, place, .. } = &change.change;
+    refuse_irreplaceable(&[Target { path, place, bytes: None }])?;
+    if change.temporary.key().device != place.key().device {
+        return Err(irreplaceable(path)
+            .cause("the directory for its temporary file is on another file system")
+            .next("give it a directory on the same file system, then run this again"));
+    }
+    Ok(())
+}
+
+fn irreplaceable(path: &AbsolutePath) -> Error {
+    Error::refused(format!("{path} cannot be replaced")).state("nothing was changed")
 }
 
 /// What is said when somebody else was faster.

@@ -1,12 +1,9 @@
 //! The few ways in which live files change. Each is one step that the kernel does whole; none
 //! decides whether it should be taken.
 
-use super::{FileError, Metadata, Place, metadata::take_label};
+use super::{Metadata, Place, metadata::take_label};
 use rustix::{
-    fs::{
-        Access, AtFlags, FlockOperation, Mode, OFlags, RenameFlags, StatVfsMountFlags, StatxAttributes, StatxFlags,
-        accessat, flock, fstatvfs, fsync, openat, renameat, renameat_with, statx, unlinkat,
-    },
+    fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags, flock, fsync, openat, renameat, renameat_with, unlinkat},
     io::Errno,
 };
 use std::{fs::File, io, io::Write as _};
@@ -93,37 +90,6 @@ impl Place {
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// Why what is here cannot be replaced or removed, as far as that can be seen beforehand.
-    pub(crate) fn obstacle(&self) -> Result<Option<&'static str>, FileError> {
-        let failed = |error| FileError::io(self.resolved(), error);
-        let attributes = |name| match statx(self.dir(), name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS) {
-            Ok(found) => Ok(found.stx_attributes),
-            // Where the kernel is too old, or there is nothing yet, there is nothing to see.
-            Err(Errno::NOSYS | Errno::NOENT) => Ok(StatxAttributes::empty()),
-            Err(error) => Err(failed(error)),
-        };
-        let (directory, file) = (attributes(".")?, attributes(self.name())?);
-        let file_system = fstatvfs(self.dir()).map_err(failed)?;
-        let writable = accessat(self.dir(), ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
-        Ok(if file_system.f_flag.contains(StatVfsMountFlags::RDONLY) {
-            Some("its file system is read-only")
-        } else if directory.contains(StatxAttributes::IMMUTABLE) {
-            Some("its directory is immutable (chattr +i)")
-        } else if directory.contains(StatxAttributes::APPEND) {
-            Some("its directory is append-only (chattr +a)")
-        } else if file.contains(StatxAttributes::IMMUTABLE) {
-            Some("it is immutable (chattr +i)")
-        } else if file.contains(StatxAttributes::APPEND) {
-            Some("it is append-only (chattr +a)")
-        } else if file.contains(StatxAttributes::MOUNT_ROOT) {
-            Some("something is mounted on it")
-        } else if writable == Err(Errno::ACCESS) {
-            Some("its directory cannot be written by this user")
-        } else {
-            None
-        })
     }
 
     fn rename_with(&self, other: &Self, flags: RenameFlags) -> io::Result<Step> {
