@@ -2,17 +2,13 @@
 #![expect(clippy::panic, clippy::expect_used, reason = "a build script fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "what it makes goes to OUT_DIR")]
 
-#[path = "src/sandbox/engine.rs"]
-#[expect(unreachable_pub, reason = "shared with the binary")]
-mod engine;
-
 use std::{env, fs, path::Path};
 use wasmtime::Engine;
 
 fn main() {
     let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
     let target = env::var("TARGET").expect("cargo sets TARGET");
-    let mut config = engine::config();
+    let mut config = warded_engine::config();
     // With a target the code is for every processor of that kind; without, for this machine's.
     config.target(&target).unwrap_or_else(|error| panic!("wasmtime cannot compile for {target}: {error}"));
     let engine = Engine::new(&config).expect("the engine's configuration is valid");
@@ -24,7 +20,6 @@ fn main() {
         fs::write(Path::new(&out).join(format!("{name}.cwasm")), code).expect("OUT_DIR can be written");
     }
     fs::write(Path::new(&out).join("earlier.rs"), earlier()).expect("OUT_DIR can be written");
-    println!("cargo::rerun-if-changed=src/sandbox/engine.rs");
     println!("cargo::rerun-if-changed=../wit");
 }
 

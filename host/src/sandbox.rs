@@ -3,7 +3,6 @@
 
 pub mod bindings;
 pub mod compiler;
-pub mod engine;
 pub mod granting;
 pub mod guest_error;
 mod host;

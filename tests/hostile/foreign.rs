@@ -31,11 +31,56 @@ fn text(component: &str) -> Vec<u8> {
     wat::parse_str(component).unwrap()
 }
 
+/// The types of a procedure.
+const TYPES: &str = r#"
+    (import "warded:host/types@0.1.0" (instance $types
+        (type $s (record (field "name" string) (field "value" string)))
+        (export "setting" (type $setting (eq $s)))
+        (type $e (record (field "code" string) (field "message" string) (field "details" (list $setting))))
+        (export "error" (type (eq $e)))))
+    (alias export $types "setting" (type $setting))
+    (alias export $types "error" (type $error))
+    (type $procedure (func (param "settings" (list $setting)) (result (result (error $error)))))"#;
+/// A core module whose `f` is a procedure that does nothing.
+const NOTHING: &str = r#"(core module $m (memory (export "memory") 1)
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
+        (func (export "f") (param i32 i32) (result i32) i32.const 8))"#;
+const LIFTED: &str = r#"(func $f (type $procedure)
+        (canon lift (core func $i "f") (memory $i "memory") (realloc (func $i "realloc"))))"#;
+
 /// A component with the right procedure, which imports this.
 fn importing(what: &str) -> Vec<u8> {
+    let instance = "(core instance $i (instantiate $m))";
+    text(&format!("(component (import {what}) {TYPES} {NOTHING} {instance} {LIFTED} (export \"go\" (func $f)))"))
+}
+
+/// A component of two, one of which calls the other with a text: wasmtime makes a core module with both memories.
+fn composed() -> Vec<u8> {
     text(&format!(
-        r#"(component (import {what}) (core module $m (func (export "f"))) (core instance $i (instantiate $m))
-           (func $f (canon lift (core func $i "f"))) (export "go" (func $f)))"#
+        r#"(component {TYPES}
+        (component $callee
+            (core module $m (memory (export "memory") 1)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
+                (func (export "take") (param i32 i32)))
+            (core instance $i (instantiate $m))
+            (func (export "take") (param "text" string)
+                (canon lift (core func $i "take") (memory $i "memory") (realloc (func $i "realloc")))))
+        (component $caller {TYPES}
+            (import "take" (func $take (param "text" string)))
+            (core module $own (memory (export "memory") 1)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024))
+            (core instance $own (instantiate $own))
+            (core func $take (canon lower (func $take) (memory $own "memory") (realloc (func $own "realloc"))))
+            (core module $m (import "" "take" (func $take (param i32 i32)))
+                (func (export "f") (param i32 i32) (result i32) (call $take (i32.const 0) (i32.const 5)) i32.const 8))
+            (core instance $i (instantiate $m (with "" (instance (export "take" (func $take))))))
+            (func $f (type $procedure)
+                (canon lift (core func $i "f") (memory $own "memory") (realloc (func $own "realloc"))))
+            (export "go" (func $f)))
+        (instance $callee (instantiate $callee))
+        (instance $caller (instantiate $caller
+            (with "warded:host/types@0.1.0" (instance $types)) (with "take" (func $callee "take"))))
+        (export "go" (func $caller "go")))"#
     ))
 }
 
@@ -62,7 +107,7 @@ fn imports() -> Vec<Case> {
         is("imports of another version", || {
             importing(r#""warded:host/files@9.0.0" (instance (export "read" (func)))"#)
         })
-        .ends_refused(&["does not fit this version", "warded:host/files@9.0.0"]),
+        .ends_refused(&["made for another version of Warded", "warded:host/files@9.0.0"]),
         is("imports of an interface that is not there", || {
             importing(r#""warded:host/shell@0.1.0" (instance (export "run" (func)))"#)
         })
@@ -102,7 +147,12 @@ fn exports() -> Vec<Case> {
                    (func $f (canon lift (core func $i "f"))) (export "go" (func $f)))"#,
             )
         })
-        .ends_refused(&["does not fit this version"]),
+        .ends_refused(&["exports go, which has not the type of a procedure"]),
+        is("two memories", || {
+            text(&format!("(component {TYPES} (core module (memory 1) (memory 1)) {NOTHING} (core instance $i (instantiate $m)) {LIFTED} (export \"go\" (func $f)))"))
+        })
+        .ends_refused(&["this is not a valid WebAssembly component", "multiple memories"]),
+        is("a component of two, one calling the other", composed).ends(&[0], &["Nothing to do"], Record::of("done").saying(&["nothing to do"])),
         is("an instance for a procedure", || text(r#"(component (instance $i) (export "go" (instance $i)))"#))
             .ends_refused(&["which is no procedure"]),
         is("a core module", || text("(module)")).ends_refused(&["not a WebAssembly component"]),

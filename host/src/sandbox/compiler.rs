@@ -1,10 +1,11 @@
 //! The compiler, in a process of its own with bounded memory and time: a component of some hundred KiB can make
 //! it want gigabytes. All that is taken over from that process is what it writes, and only if that is whole.
 
-use super::{engine, guest_error};
+use super::guest_error;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::{
     io::{self, Read as _, Write as _},
+    panic::{self, AssertUnwindSafe},
     time::Duration,
 };
 use warded_lib::{
@@ -64,18 +65,32 @@ pub fn serve() -> Result<()> {
     limit().map_err(|error| failed("cannot bound itself", error))?;
     let mut component = Vec::new();
     io::stdin().lock().read_to_end(&mut component).map_err(|error| failed("cannot read the component", error))?;
-    let mut config = engine::config();
+    let mut config = warded_engine::config();
     // Each thread would take memory, and there may be many processors.
     config.parallel_compilation(false);
-    let code = Engine::new(&config)
-        .and_then(|engine| engine.precompile_component(&component))
-        .map_err(|error| Error::refused(guest_error::short(&format!("{error:#}"))))?;
+    let code = refuse_panic(|| {
+        Engine::new(&config)
+            .and_then(|engine| engine.precompile_component(&component))
+            .map_err(|error| Error::refused(guest_error::short(&format!("{error:#}"))))
+    })?;
     let mut output = io::stdout().lock();
     [code.as_slice(), Digest::of(&code).bytes()]
         .into_iter()
         .try_for_each(|part| output.write_all(part))
         .and_then(|()| output.flush())
         .map_err(|error| failed("cannot write its machine code", error))
+}
+
+/// A component on which the compiler itself fails is refused like one that it does not take.
+fn refuse_panic<T>(compile: impl FnOnce() -> Result<T>) -> Result<T> {
+    panic::set_hook(Box::new(|_| {}));
+    panic::catch_unwind(AssertUnwindSafe(compile)).unwrap_or_else(|payload| {
+        let why = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref().copied());
+        Err(Error::refused(format!(
+            "the compiler fails on it: {}",
+            guest_error::short(why.unwrap_or("no reason given"))
+        )))
+    })
 }
 
 /// Bounds this process.
@@ -91,4 +106,18 @@ fn limit() -> io::Result<()> {
     bounds.into_iter().try_for_each(|(resource, bound)| {
         setrlimit(resource, Rlimit { current: Some(bound), maximum: Some(bound) }).map_err(io::Error::from)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compiler_that_panics_refuses() {
+        for why in ["in a word", "with a value"] {
+            let error = refuse_panic::<()>(|| if why.len() == 9 { panic!("in a word") } else { panic!("{why}") });
+            assert_eq!(error.unwrap_err().message(), format!("the compiler fails on it: {why}"));
+        }
+        assert_eq!(refuse_panic(|| Ok(7)).unwrap(), 7);
+    }
 }

@@ -8,6 +8,9 @@ use wasmparser::{ComponentTypeRef, Parser, Payload, TypeBounds, Validator};
 
 /// The package whose interfaces are the only ones there are.
 const PACKAGE: &str = "warded:host/";
+const PACKAGE_NAME: &str = "warded:host";
+/// The major and minor version of that package, as in `wit/`.
+const VERSION: (u64, u64) = (0, 1);
 
 /// The instances and functions that a component imports at its top level.
 ///
@@ -23,7 +26,7 @@ pub fn of(component: &[u8]) -> Result<Vec<String>> {
         return Err(Error::refused("this is not a WebAssembly component")
             .next("build it for a world that includes `warded:host/capabilities`, as docs/POLICIES.md shows"));
     }
-    Validator::new().validate_all(component).map_err(invalid)?;
+    Validator::new_with_features(warded_engine::FEATURES).validate_all(component).map_err(invalid)?;
     let mut names = Vec::new();
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(component) {
@@ -46,20 +49,37 @@ pub fn of(component: &[u8]) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Refuses a component that asks for anything but `warded:host`.
+/// Refuses a component that asks for anything but `warded:host`, or for a later one than this binary has.
 ///
 /// # Errors
 /// The whole list of what it should not ask for.
 pub fn only_ours(component: &[u8]) -> Result<()> {
+    let imports = of(component)?;
     let foreign: Vec<String> =
-        of(component)?.into_iter().filter(|name| !name.starts_with(PACKAGE)).map(|name| neutral(&name)).collect();
-    if foreign.is_empty() {
+        imports.iter().filter(|name| !name.starts_with(PACKAGE)).map(|name| neutral(name)).collect();
+    if !foreign.is_empty() {
+        return Err(Error::refused("the component imports what no procedure gets")
+            .cause(foreign.join("\n"))
+            .state("nothing of it was compiled or run")
+            .next("build it without WASI, for wasm32-unknown-unknown: docs/POLICIES.md shows how"));
+    }
+    let others: Vec<String> = imports.iter().filter(|name| !is_compatible(name)).map(|name| neutral(name)).collect();
+    if others.is_empty() {
         return Ok(());
     }
-    Err(Error::refused("the component imports what no procedure gets")
-        .cause(foreign.join("\n"))
+    Err(Error::refused("the component is made for another version of Warded")
+        .cause(format!("it needs {}\nthis binary has {PACKAGE_NAME} {}.{}", others.join(" "), VERSION.0, VERSION.1))
         .state("nothing of it was compiled or run")
-        .next("build it without WASI, for wasm32-unknown-unknown: docs/POLICIES.md shows how"))
+        .next("use the component that was made for this version, or update Warded"))
+}
+
+/// Whether this binary has what an interface's version names. Within a minor version functions and interfaces are
+/// added, and nothing is changed, so any patch level will do.
+fn is_compatible(import: &str) -> bool {
+    let Some((_, version)) = import.split_once('@') else { return false };
+    let mut parts = version.splitn(3, '.').map(str::parse::<u64>);
+    let (major, minor, patch) = (parts.next(), parts.next(), parts.next());
+    major == Some(Ok(VERSION.0)) && minor == Some(Ok(VERSION.1)) && patch.is_some_and(|patch| patch.is_ok())
 }
 
 /// The request that a component carries in its custom section `warded:policy`, if it does.
@@ -102,5 +122,34 @@ mod tests {
         let error = only_ours(&component).unwrap_err();
         let cause = error.notes().find(|(label, _)| *label == "cause").map(|(_, text)| text);
         assert_eq!(cause, Some("wasi:cli/environment@0.2.0\nrun\nhandle"));
+    }
+
+    #[test]
+    fn a_component_for_another_version_is_refused_in_words() {
+        let importing = |version: &str| {
+            wat::parse_str(format!(r#"(component (import "warded:host/log{version}" (instance)))"#)).unwrap()
+        };
+        for good in ["@0.1.0", "@0.1.9"] {
+            only_ours(&importing(good)).unwrap();
+        }
+        for bad in ["", "@0.2.0", "@1.0.0", "@0.1.0-rc.1", "@0.0.1", "@1.1.0"] {
+            let error = only_ours(&importing(bad)).unwrap_err();
+            assert_eq!(error.message(), "the component is made for another version of Warded", "{bad}");
+            assert!(error.to_string().contains(&format!("it needs warded:host/log{bad}\n")), "{error}");
+        }
+    }
+
+    /// The engine knows several memories for what it makes itself where components are composed.
+    #[test]
+    fn a_guests_own_modules_have_one_memory() {
+        let two = wat::parse_str("(component (core module (memory 1) (memory 1)))").unwrap();
+        let error = only_ours(&two).unwrap_err();
+        assert!(error.to_string().contains("multi"), "{error}");
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_interfaces() {
+        let wit = include_str!("../../../wit/types.wit");
+        assert!(wit.contains(&format!("package {PACKAGE_NAME}@{}.{}.", VERSION.0, VERSION.1)), "{wit}");
     }
 }

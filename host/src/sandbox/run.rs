@@ -2,7 +2,7 @@
 
 use super::{
     bindings::{Capabilities, warded::host::types},
-    engine, guest_error, imports, limits, precompiled, procedures,
+    guest_error, imports, limits, precompiled, procedures,
     watch::{Clock, EPOCHS, Watch},
 };
 use crate::{
@@ -76,7 +76,7 @@ impl Component {
 }
 
 fn new_engine() -> Result<Engine> {
-    Engine::new(&engine::config())
+    Engine::new(&warded_engine::config())
         .map_err(|error| Error::failed("cannot start the WebAssembly engine").cause(format!("{error:#}")))
 }
 

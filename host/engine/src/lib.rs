@@ -1,0 +1,35 @@
+//! How components are compiled and run. The build script compiles the bundled ones with this configuration, and the
+//! binary all others, so that both give the same machine code.
+
+pub use wasmparser::WasmFeatures;
+use wasmtime::Config;
+
+/// What the core modules of a guest may use, and the component around them: a plain machine. What procedures need is
+/// no more, and less is less to attack.
+pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
+    // References to objects of a host: there are none, and no collector for them is compiled in.
+    .difference(WasmFeatures::GC_TYPES)
+    .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::TAIL_CALL)
+    .union(WasmFeatures::COMPONENT_MODEL);
+
+/// What the engine compiles besides: where one inner component calls another, wasmtime copies between their memories
+/// by a core module of its own making, which has both.
+const ADAPTERS: WasmFeatures = WasmFeatures::MULTI_MEMORY;
+
+/// The configuration of the one engine.
+#[must_use]
+pub fn config() -> Config {
+    let mut config = Config::new();
+    config.wasm_features(WasmFeatures::all(), false);
+    config.wasm_features(FEATURES.union(ADAPTERS), true);
+    // A guest is stopped by time (limits.rs): epochs, since they cost less than fuel.
+    config.epoch_interruption(true);
+    // Small address space: a guest has 64 MiB at most, and machines are small too.
+    config.memory_reservation(64 << 20);
+    config.memory_guard_size(64 << 10);
+    config.memory_reservation_for_growth(0);
+    config.max_wasm_stack(512 << 10);
+    config.generate_address_map(false);
+    config
+}
