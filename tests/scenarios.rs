@@ -10,6 +10,7 @@ mod host_keys;
 mod left_alone;
 mod listener;
 mod lockout;
+mod oversight;
 mod pins;
 mod platforms;
 mod proof;

@@ -95,8 +95,7 @@ enum Command {
     Confirm(confirm::Confirm),
     /// Finish what an interrupted run left; for the start of the machine
     Recover(recover::Recover),
-    /// What procedures asked for, and what was done
-    #[command(subcommand)]
+    /// What procedures can do, may do and did
     Audit(audit::Audit),
     /// Which procedures there are, and what they may do
     #[command(subcommand)]
@@ -160,7 +159,7 @@ pub fn main() -> ExitCode {
         Command::Undo(command) => open().and_then(|context| command.run(&context, output)),
         Command::Confirm(command) => open().and_then(|context| command.run(&context, output)),
         Command::Recover(command) => command.run(&options, output),
-        Command::Audit(command) => open().and_then(|context| command.run(&context, output)),
+        Command::Audit(command) => command.run(open(), &options, output),
         Command::Policy(command) => command.run(open(), &options, output),
         Command::Ca(command) => command.run(&open, output),
         Command::Doctor(command) => open().and_then(|context| command.run(&context, output)),

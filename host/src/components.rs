@@ -5,6 +5,7 @@ use std::{
     borrow::Cow,
     fmt::Display,
     fs,
+    io::Read as _,
     path::{Path, PathBuf},
 };
 use warded_lib::{
@@ -111,6 +112,21 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
     Ok(files)
+}
+
+/// Reads a file that an operator wants to look at, from wherever it is.
+///
+/// # Errors
+/// It cannot be read, or is larger than that.
+pub fn read_any(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let cannot = |error| Error::failed(format!("cannot read {}", shown(path))).cause(error);
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(cannot)?;
+    if u64::try_from(read).is_ok_and(|read| read > limit) {
+        return Err(Error::refused(format!("{} is larger than such a file may be", shown(path)))
+            .cause(format!("the limit is {} KiB", limit >> 10)));
+    }
+    Ok(bytes)
 }
 
 fn shown(path: &Path) -> String {

@@ -5,10 +5,12 @@
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make what they test on"))]
 
+pub mod assessment;
 pub mod broker;
 pub mod cli;
 pub mod components;
 pub mod context;
 pub mod enrolment;
 pub mod pipeline;
+pub mod reach;
 pub mod sandbox;

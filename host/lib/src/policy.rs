@@ -5,6 +5,7 @@
 pub mod authorize;
 pub mod condition;
 pub mod file;
+pub mod lines;
 pub mod need;
 pub mod pattern;
 mod plain;

@@ -1,15 +1,26 @@
-//! `warded audit log` and `warded audit verify`.
+//! `warded audit POLICY`, `warded audit log` and `warded audit verify`.
+
+mod report;
 
 use super::output::Output;
-use crate::context::Context;
+use crate::context::{Context, Options};
 use clap::{Args, Subcommand};
 use warded_lib::{
     audit,
     error::{Error, Exit, Result},
 };
 
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Audit {
+    #[command(flatten)]
+    report: report::Report,
+    #[command(subcommand)]
+    log: Option<OfTheLog>,
+}
+
 #[derive(Debug, Subcommand)]
-pub(super) enum Audit {
+enum OfTheLog {
     /// Print the records
     Log(Log),
     /// Check that no record was changed, removed or reordered
@@ -27,10 +38,11 @@ pub(super) struct Log {
 }
 
 impl Audit {
-    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
-        match self {
-            Self::Log(log) => log.run(context, output),
-            Self::Verify => verify(context, output),
+    pub(super) fn run(&self, context: Result<Context>, options: &Options, output: Output) -> Result<Exit> {
+        match &self.log {
+            None => self.report.run(context, options, output),
+            Some(OfTheLog::Log(log)) => log.run(&context?, output),
+            Some(OfTheLog::Verify) => verify(&context?, output),
         }
     }
 }

@@ -1,4 +1,6 @@
-//! `warded policy list` and `warded policy show`.
+//! `warded policy list`, `warded policy show` and `warded policy check`.
+
+mod check;
 
 use super::output::{Output, Style};
 use crate::{
@@ -23,6 +25,8 @@ pub(super) enum PolicyCommand {
     List,
     /// What each procedure of a policy may do
     Show(Show),
+    /// Whether a component asks for what it can call, and for nothing else
+    Check(check::Check),
 }
 
 #[derive(Debug, Args)]
@@ -60,15 +64,16 @@ struct SettingObject<'a> {
 
 impl PolicyCommand {
     pub(super) fn run(&self, context: Result<Context>, options: &Options, output: Output) -> Result<Exit> {
-        let (policies, machine) = match context {
-            Ok(context) => (context.policies()?, context.facts),
+        let known = || match context {
+            Ok(context) => Ok((context.policies()?, context.facts)),
             // Only to look, no place of one's own is needed.
-            Err(_) if !config::is_root() => context::policies_only(options)?,
-            Err(error) => return Err(error),
+            Err(_) if !config::is_root() => context::policies_only(options),
+            Err(error) => Err(error),
         };
         match self {
-            Self::List => list(&machine, &policies, output),
-            Self::Show(show) => show.run(&machine, &policies, output),
+            Self::List => known().and_then(|(policies, machine)| list(&machine, &policies, output)),
+            Self::Show(show) => known().and_then(|(policies, machine)| show.run(&machine, &policies, output)),
+            Self::Check(check) => check.run(options.on_hang, output),
         }
     }
 }

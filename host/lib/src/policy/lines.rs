@@ -1,0 +1,195 @@
+//! The grants of a procedure, one line each, in the words that a record of the audit log names them by.
+
+use super::file::{Action, CertificateGrant, KeyGrant, LogLevel, Procedure, ServiceOperation};
+use serde::Serialize;
+use std::fmt;
+
+/// What kind of grant a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Key {
+    /// `facts`
+    Facts,
+    /// `files.read`
+    ReadFiles,
+    /// `files.write`
+    WriteFiles,
+    /// `keys`
+    Keys,
+    /// `certificates`
+    Certificates,
+    /// `authority = ["roots …"]`
+    Roots,
+    /// `authority = ["issue …"]`
+    Issue,
+    /// `authority = ["renew …"]`
+    Renew,
+    /// `authority = ["rekey …"]`
+    Rekey,
+    /// `sshd.effective`
+    Effective,
+    /// `sshd.keywords`, which no function needs: it bounds what written files may say.
+    Keywords,
+    /// `services.NAME = ["reload"]`
+    Reload,
+    /// `log = ["info"]`
+    Inform,
+    /// `log = ["warn"]`
+    Warn,
+}
+
+/// One grant: `files.write {sshd}/sshd_config.d/50-warded.conf`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Line {
+    /// Its kind.
+    pub key: Key,
+    /// What the policy file says behind the key; empty where the key alone says all.
+    pub value: String,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, value } = self;
+        match key {
+            Key::Facts => write!(f, "facts {value}"),
+            Key::ReadFiles => write!(f, "files.read {value}"),
+            Key::WriteFiles => write!(f, "files.write {value}"),
+            Key::Keys => write!(f, "keys {value}"),
+            Key::Certificates => write!(f, "certificates {value}"),
+            Key::Roots | Key::Issue | Key::Renew | Key::Rekey => write!(f, "authority {value}"),
+            Key::Effective => f.write_str("sshd.effective"),
+            Key::Keywords => write!(f, "sshd.keywords {value}"),
+            Key::Reload => write!(f, "services.{value} reload"),
+            Key::Inform => f.write_str("log info"),
+            Key::Warn => f.write_str("log warn"),
+        }
+    }
+}
+
+/// Every grant of a procedure, in the order of the policy file's keys.
+#[must_use]
+pub fn of(procedure: &Procedure) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut add = |key: Key, value: String| lines.push(Line { key, value });
+    procedure.facts.iter().for_each(|fact| add(Key::Facts, fact.clone()));
+    for authority in &procedure.authority {
+        let key = match authority.action {
+            Action::Roots => Key::Roots,
+            Action::Issue => Key::Issue,
+            Action::Renew => Key::Renew,
+            Action::Rekey => Key::Rekey,
+        };
+        add(key, authority.to_string());
+    }
+    for key in &procedure.keys {
+        add(
+            Key::Keys,
+            match key {
+                KeyGrant::SshdHostKeys => "sshd-host-keys".to_owned(),
+                KeyGrant::At(pattern) => pattern.to_string(),
+            },
+        );
+    }
+    for certificate in &procedure.certificates {
+        add(
+            Key::Certificates,
+            match certificate {
+                CertificateGrant::BesideKey => "beside-key".to_owned(),
+                CertificateGrant::At(pattern) => pattern.to_string(),
+            },
+        );
+    }
+    procedure.files.read.iter().for_each(|pattern| add(Key::ReadFiles, pattern.to_string()));
+    procedure.files.write.iter().for_each(|pattern| add(Key::WriteFiles, pattern.to_string()));
+    if procedure.sshd.effective {
+        add(Key::Effective, String::new());
+    }
+    procedure.sshd.keywords.iter().for_each(|keyword| add(Key::Keywords, keyword.as_str().to_owned()));
+    for (service, operations) in &procedure.services {
+        for operation in operations {
+            match operation {
+                ServiceOperation::Reload => add(Key::Reload, service.to_string()),
+            }
+        }
+    }
+    for level in &procedure.log {
+        match level {
+            LogLevel::Info => add(Key::Inform, String::new()),
+            LogLevel::Warn => add(Key::Warn, String::new()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ca::{Kind, Principals},
+        policy::{
+            authorize::{Circumstances, authorize},
+            file::Policy,
+            need::Need,
+            pattern::Places,
+        },
+    };
+    use std::collections::{BTreeMap, BTreeSet};
+
+    const POLICY: &str = "
+name = 'x'
+[service.ssh]
+systemd = ['ssh.service']
+[procedure.all]
+summary = 's'
+facts = ['sshd.config']
+authority = ['roots host', 'issue user', 'renew host', 'rekey host']
+keys = ['sshd-host-keys', '/k/a']
+certificates = ['beside-key', '/c/*']
+files.read = ['/r/*']
+files.write = ['{sshd}/w']
+sshd = { effective = true, keywords = ['HostCertificate'] }
+services.ssh = ['reload']
+log = ['info', 'warn']
+";
+
+    #[test]
+    fn the_log_names_a_grant_as_it_is_listed() {
+        let policy = Policy::parse(POLICY, "p.toml").unwrap();
+        let procedure = policy.procedures.values().next().unwrap();
+        let lines: Vec<String> = of(procedure).iter().map(ToString::to_string).collect();
+        let circumstances = Circumstances {
+            places: Places { sshd_config: "/etc/ssh/sshd_config".parse().unwrap(), home: None },
+            protected: Vec::new(),
+            confirmed: BTreeSet::from(["a".to_owned()]),
+            keys: BTreeMap::from([("/k/a".parse().unwrap(), 2)]),
+        };
+        let path = |text: &str| text.parse().unwrap();
+        let names = || Principals::parse(Kind::Host, ["a"]).unwrap();
+        let mut seen = BTreeSet::new();
+        for need in [
+            Need::Fact("sshd.config".to_owned()),
+            Need::Roots(Kind::Host),
+            Need::Issue(Kind::User, names()),
+            Need::Renew(Kind::Host, names()),
+            Need::Rekey(Kind::Host, names()),
+            Need::HostKeys,
+            Need::OpenKey(path("/k/a")),
+            Need::WriteCertificate(path("/k/a-cert.pub")),
+            Need::WriteCertificate(path("/c/x")),
+            Need::ReadFile(path("/r/x")),
+            Need::ListDirectory(path("/r")),
+            Need::WriteFile(path("/etc/ssh/w")),
+            Need::Effective("port".to_owned()),
+            Need::Reload("ssh".to_owned()),
+            Need::Inform,
+            Need::Warn,
+        ] {
+            let grant = authorize(procedure, &circumstances, &need).unwrap().grant;
+            assert!(lines.contains(&grant), "{grant:?} is not in {lines:#?}");
+            seen.insert(grant);
+        }
+        // Only keywords are granted to no function.
+        let unseen: Vec<&String> = lines.iter().filter(|line| !seen.contains(*line)).collect();
+        assert_eq!(unseen, ["sshd.keywords hostcertificate"]);
+    }
+}

@@ -1,0 +1,187 @@
+//! What each procedure of a policy could do, asks for, may do, and did, side by side.
+//!
+//! *Reachable* comes from the component's code (`reach.rs`), *requested* from the request that it carries, *granted* from
+//! the policy file, *exercised* from the audit log. Reach knows functions, not their arguments: of paths, names and
+//! services only grants and the log can tell.
+
+mod finding;
+mod functions;
+mod usage;
+
+pub use finding::{Finding, Severity};
+pub use usage::{Usage, Usages};
+
+use crate::reach::{self, HostFunction, Reach, Reached};
+use std::collections::{BTreeMap, BTreeSet};
+use warded_lib::{
+    error::Result,
+    name::Name,
+    policy::{
+        file::Policy,
+        lines::{self, Line},
+    },
+};
+
+/// A component, judged by what is known of it.
+#[derive(Debug)]
+pub struct Assessment {
+    /// What is in force: the policy, or, of a component that no policy grants to, its own request.
+    pub basis: Basis,
+    /// Every function of the host that the component imports.
+    pub imported: BTreeSet<HostFunction>,
+    /// Its procedures, by name.
+    pub procedures: BTreeMap<String, Procedure>,
+    /// Functions that it exports, and that neither request nor policy describes: the host never calls them.
+    pub never_called: BTreeSet<String>,
+}
+
+/// What the grants of an assessment are those of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// A component's request.
+    Request,
+    /// A policy file.
+    Policy,
+}
+
+/// One procedure.
+#[derive(Debug)]
+pub struct Procedure {
+    /// What its grants are those of.
+    pub basis: Basis,
+    /// What it can call.
+    pub reach: Reach,
+    /// Every grant that is requested or granted.
+    pub grants: Vec<Grant>,
+    /// Functions that it can call, and that nothing in force allows.
+    pub ungranted: BTreeSet<HostFunction>,
+    /// What the log says of it.
+    pub usage: Usage,
+}
+
+/// One grant of a procedure.
+#[derive(Debug)]
+pub struct Grant {
+    /// The grant.
+    pub line: Line,
+    /// Whether the procedure can call a function that needs it.
+    pub reachable: bool,
+    /// Whether the component's request has it.
+    pub requested: bool,
+    /// Whether the policy file has it.
+    pub granted: bool,
+}
+
+/// Assesses a component. Without a policy the request counts as what is granted.
+///
+/// # Errors
+/// It is no component, or imports what no procedure gets.
+pub fn assess(
+    component: &[u8],
+    request: Option<&Policy>,
+    policy: Option<&Policy>,
+    usages: &Usages,
+) -> Result<Assessment> {
+    let reached = reach::reached(component)?;
+    let (granting, basis) = if policy.is_some() { (policy, Basis::Policy) } else { (request, Basis::Request) };
+    let described: BTreeSet<&str> =
+        granting.into_iter().flat_map(|policy| policy.procedures.keys()).map(Name::as_str).collect();
+    let procedures = described.iter().map(|name| {
+        let of = |policy: Option<&Policy>| {
+            let (_, procedure) = policy?.procedures.iter().find(|(its_name, _)| its_name.as_str() == *name)?;
+            Some(lines::of(procedure))
+        };
+        let (requested, granted) = (of(request).unwrap_or_default(), of(policy).unwrap_or_default());
+        let judged = Procedure::of(&reached, name, &requested, &granted);
+        ((*name).to_owned(), Procedure { basis, usage: usages.of(name), ..judged })
+    });
+    let procedures = procedures.collect();
+    let never_called = reached.procedures.keys().filter(|name| !described.contains(name.as_str())).cloned().collect();
+    Ok(Assessment { basis, imported: reached.imported, procedures, never_called })
+}
+
+impl Procedure {
+    fn of(reached: &Reached, name: &str, requested: &[Line], granted: &[Line]) -> Self {
+        let functions = reached.of(name);
+        let others = requested.iter().filter(|line| !granted.contains(line));
+        let grants = granted.iter().chain(others).map(|line| Grant {
+            reachable: functions.iter().any(|function| functions::needs(function).contains(&line.key)),
+            requested: requested.contains(line),
+            granted: granted.contains(line),
+            line: line.clone(),
+        });
+        let in_force = if granted.is_empty() { requested } else { granted };
+        let allowed = |function: &&HostFunction| {
+            let needs = functions::needs(function);
+            needs.is_empty() || in_force.iter().any(|line| needs.contains(&line.key))
+        };
+        let reach = reached.procedures.get(name).cloned();
+        Self {
+            basis: Basis::Policy,
+            reach: reach.unwrap_or(Reach::Everything { because: "the component does not export it" }),
+            grants: grants.collect(),
+            ungranted: functions.iter().filter(|function| !allowed(function)).cloned().collect(),
+            usage: Usage::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::imports;
+    use std::fs;
+
+    /// What is bundled asks for what it can call, and for nothing else.
+    #[test]
+    fn each_bundled_procedure_can_call_what_it_asks_for() {
+        for name in ["unix", "demo"] {
+            let bytes = fs::read(format!("{}/../policies/{name}.wasm", env!("CARGO_MANIFEST_DIR"))).unwrap();
+            let request = imports::request(&bytes).unwrap().unwrap();
+            let request = Policy::parse(&request, "a request of ours").unwrap();
+            let assessed = assess(&bytes, Some(&request), Some(&request), &Usages::default()).unwrap();
+            assert_eq!(assessed.findings(), [], "{name}");
+            let followed = assessed.procedures.values().all(|one| matches!(one.reach, Reach::Functions(_)));
+            assert!(followed && assessed.never_called.is_empty(), "{name}");
+        }
+    }
+
+    /// A grant more, a call more, and a denial are found.
+    #[test]
+    fn what_does_not_fit_is_found() {
+        let bytes = fs::read(format!("{}/../policies/demo.wasm", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let text = imports::request(&bytes).unwrap().unwrap();
+        let parse = |text: &str| Policy::parse(text, "a policy").unwrap();
+        let found = |policy: &str| {
+            let assessed = assess(&bytes, Some(&parse(&text)), Some(&parse(policy)), &Usages::default()).unwrap();
+            let findings = assessed.findings();
+            findings.iter().map(|finding| format!("{} {}", finding.severity, finding.what)).collect::<Vec<_>>()
+        };
+        let write = "files.write = [\"{sshd}/sshd_config.d/60-demo.conf\"]";
+        assert!(text.contains(write));
+        for (from, to, expected) in [
+            (
+                write,
+                &format!("{write}\nlog = [\"info\"]"),
+                "over log info is granted, and the procedure can call nothing that needs it",
+            ),
+            (
+                write,
+                &write.replace("60-demo", "*"),
+                "over files.write {sshd}/sshd_config.d/*.conf is granted, and the component does not ask for it",
+            ),
+            (
+                write,
+                &format!("{write}\nfiles.read = [\"{{sshd}}/sshd_config.d/60-demo.conf\"]"),
+                "over files.read {sshd}/sshd_config.d/60-demo.conf is granted, and the procedure can call nothing that needs it",
+            ),
+            (
+                "services.ssh = [\"reload\"]",
+                &String::new(),
+                "under it can call services.reload, and no grant allows that: such a run is denied",
+            ),
+        ] {
+            assert_eq!(found(&text.replace(from, to)), [expected]);
+        }
+    }
+}

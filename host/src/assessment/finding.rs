@@ -1,0 +1,134 @@
+//! What somebody who reviews a policy should look at.
+
+use super::{Assessment, Basis, Grant, Procedure};
+use crate::reach::Reach;
+use serde::Serialize;
+use std::fmt;
+use warded_lib::policy::lines::Key;
+
+/// Something to look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How it counts.
+    pub severity: Severity,
+    /// In which procedure.
+    pub procedure: String,
+    /// What it is, in a sentence.
+    pub what: String,
+    /// What to do about it.
+    pub next: &'static str,
+}
+
+/// A finding, before it is known where.
+type Found = (Severity, String, &'static str);
+
+/// How a finding counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Something was asked for, and denied.
+    Denied,
+    /// The procedure can call what is not granted or not requested.
+    Under,
+    /// More is granted or requested than the procedure can call.
+    Over,
+    /// Something that is granted and was not used so far.
+    Unused,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Denied => "denied",
+            Self::Under => "under",
+            Self::Over => "over",
+            Self::Unused => "unused",
+        })
+    }
+}
+
+impl Assessment {
+    /// All findings, the gravest first.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut findings: Vec<Finding> =
+            self.procedures.iter().flat_map(|(name, procedure)| procedure.findings(name)).collect();
+        findings.sort_by_key(|finding| finding.severity);
+        findings
+    }
+}
+
+impl Procedure {
+    fn findings(&self, name: &str) -> Vec<Finding> {
+        let finding = |(severity, what, next): Found| Finding { severity, procedure: name.to_owned(), what, next };
+        let denied = self.usage.denied.iter().map(|(what, count)| {
+            let times = if count.calls == 1 { "once".to_owned() } else { format!("{} times", count.calls) };
+            let what = format!("it asked {times} for {what}, and was denied");
+            (Severity::Denied, what, "find out why before you trust it further")
+        });
+        // Of an interpreter nothing is known but what it imports, so nothing that it imports is a finding.
+        let known = matches!(self.reach, Reach::Functions(_));
+        let without = match self.basis {
+            Basis::Policy => "no grant allows that: such a run is denied",
+            Basis::Request => "the request does not ask for it",
+        };
+        let under = self.ungranted.iter().filter(|_| known).map(|function| {
+            (Severity::Under, format!("it can call {function}, and {without}"), "ask for it, or take the call out")
+        });
+        let grants = self.grants.iter().filter_map(|grant| self.of_grant(grant));
+        denied.chain(under).chain(grants).map(finding).collect()
+    }
+
+    fn of_grant(&self, grant: &Grant) -> Option<Found> {
+        let is = match self.basis {
+            Basis::Policy => "is granted",
+            Basis::Request => "is requested",
+        };
+        let in_force = self.is_in_force(grant);
+        let over = |why: &str, next| Some((Severity::Over, format!("{} {why}", grant.line), next));
+        if !grant.reachable {
+            let is = if in_force { is } else { "is requested" };
+            over(&format!("{is}, and the procedure can call nothing that needs it"), "take it out")
+        } else if !in_force {
+            None
+        } else if !grant.requested {
+            over("is granted, and the component does not ask for it", "take the grant out")
+        } else if self.is_covered(grant) {
+            over(&format!("{is}, and files.write covers it"), "take it out: a file that may be written may be read")
+        } else {
+            self.unused(grant)
+        }
+    }
+
+    fn is_in_force(&self, grant: &Grant) -> bool {
+        match self.basis {
+            Basis::Policy => grant.granted,
+            Basis::Request => grant.requested,
+        }
+    }
+
+    /// Whether a file that may be read may be written, too.
+    fn is_covered(&self, grant: &Grant) -> bool {
+        grant.line.key == Key::ReadFiles
+            && self.grants.iter().any(|other| {
+                self.is_in_force(other) && other.line.key == Key::WriteFiles && other.line.value == grant.line.value
+            })
+    }
+
+    /// A grant that the log does not have, or of whose wildcard it has one name. Messages may be rare, and keywords
+    /// are in no record.
+    fn unused(&self, grant: &Grant) -> Option<Found> {
+        if self.usage.runs == 0 || matches!(grant.line.key, Key::Keywords | Key::Inform | Key::Warn) {
+            return None;
+        }
+        let runs = if self.usage.runs == 1 { "1 run".to_owned() } else { format!("{} runs", self.usage.runs) };
+        let Some(exercise) = self.usage.grants.get(&grant.line.to_string()) else {
+            let what = format!("{} was not used in {runs}", grant.line);
+            return Some((Severity::Unused, what, "keep it only if a machine like this one will need it"));
+        };
+        let only = exercise.needs.keys().next().filter(|_| exercise.needs.len() == 1)?;
+        let what = format!("{} was used for one name in {runs}: {only}", grant.line);
+        let next = "write that name in place of the wildcard, if no other will be needed";
+        grant.line.value.contains('*').then_some((Severity::Unused, what, next))
+    }
+}

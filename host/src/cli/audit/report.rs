@@ -1,0 +1,258 @@
+//! `warded audit POLICY`: what each procedure can call, asks for, may do and did.
+
+use crate::{
+    assessment::{self, Assessment, Basis, Finding, Procedure, Severity, Usages},
+    cli::output::{Output, Style},
+    components::{self, MAX_COMPONENT_BYTES},
+    context::{self, Context, Options},
+    reach::Reach,
+    sandbox::{granting::Granting, imports},
+};
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::path::Path;
+use warded_lib::{
+    audit, config,
+    digest::Digest,
+    error::{Error, Exit, Result},
+    policy::{file::Policy, lines::Key},
+    text::{count, neutral},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Report {
+    /// A policy's name, or a component: a name with a `/`, or one that ends in `.wasm`
+    #[arg(value_name = "POLICY|FILE.wasm")]
+    what: Option<String>,
+    /// Only this procedure
+    #[arg(long, value_name = "NAME")]
+    procedure: Option<String>,
+    /// End with 4 if there are such findings
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    fail_on: Vec<Severity>,
+}
+
+/// What is assessed.
+struct Subject {
+    title: String,
+    component: Vec<u8>,
+    policy: Option<Policy>,
+    origin: String,
+    log: Logged,
+}
+
+/// What is known from the audit log.
+enum Logged {
+    /// A file is nobody's policy yet.
+    NotApplicable,
+    /// This account may not read it.
+    Private,
+    Read {
+        usages: Usages,
+        records: usize,
+        broken: Option<String>,
+    },
+}
+
+impl Report {
+    pub(super) fn run(&self, context: Result<Context>, options: &Options, output: Output) -> Result<Exit> {
+        let what = self.what.as_deref().ok_or_else(|| {
+            Error::usage("nothing is named that could be audited").next(
+                "name a policy (`warded policy list` shows them) or a component's file; or see `warded audit --help`",
+            )
+        })?;
+        let subject = if what.contains('/') || what.ends_with(".wasm") {
+            Subject::file(Path::new(what))?
+        } else {
+            Subject::policy(what, context, options)?
+        };
+        let request = imports::request(&subject.component)?;
+        let request = request.map(|text| Policy::parse(&text, "the component's request")).transpose()?;
+        let none = Usages::default();
+        let usages = if let Logged::Read { usages, .. } = &subject.log { usages } else { &none };
+        let mut assessed = assessment::assess(&subject.component, request.as_ref(), subject.policy.as_ref(), usages)?;
+        if let Some(only) = &self.procedure {
+            assessed.procedures.retain(|name, _| name == only);
+            if assessed.procedures.is_empty() {
+                return Err(Error::usage(format!("{} has no procedure {}", subject.title, neutral(only))));
+            }
+        }
+        let findings = assessed.findings();
+        print(&subject, &assessed, &findings, output)?;
+        output.object(&object(&subject, &assessed, &findings, usages))?;
+        let failed = findings.iter().any(|finding| self.fail_on.contains(&finding.severity));
+        Ok(if failed { Exit::Degraded } else { Exit::Done })
+    }
+}
+
+impl Subject {
+    fn file(path: &Path) -> Result<Self> {
+        let component = components::read_any(path, MAX_COMPONENT_BYTES)?;
+        let title = neutral(&path.display().to_string());
+        Ok(Self { origin: "a file, no policy".to_owned(), title, component, policy: None, log: Logged::NotApplicable })
+    }
+
+    fn policy(name: &str, context: Result<Context>, options: &Options) -> Result<Self> {
+        let (policies, log) = match context {
+            Ok(context) => (context.policies()?, Logged::of(name, context.log.directory())?),
+            // Only to look, no place of one's own is needed.
+            Err(_) if !config::is_root() => (context::policies_only(options)?.0, Logged::Private),
+            Err(error) => return Err(error),
+        };
+        let granting =
+            policies.into_iter().find(|granting| granting.policy.name.as_str() == name).ok_or_else(|| {
+                Error::usage(format!("there is no policy {}", neutral(name)))
+                    .next("`warded policy list` shows those there are")
+            })?;
+        let Granting { policy, component, origin, .. } = granting;
+        Ok(Self {
+            title: format!("{} {}", policy.name, policy.version),
+            component: component.into_owned(),
+            policy: Some(policy),
+            origin: origin.to_string(),
+            log,
+        })
+    }
+}
+
+impl Logged {
+    fn of(policy: &str, directory: &Path) -> Result<Self> {
+        let broken = audit::verify(directory)?.err().map(|broken| broken.to_string());
+        let records: Vec<_> = audit::read(directory)?.flatten().collect();
+        Ok(Self::Read { usages: Usages::read(policy, &records), records: records.len(), broken })
+    }
+}
+
+fn print(subject: &Subject, assessed: &Assessment, findings: &[Finding], output: Output) -> Result<()> {
+    let digest = Digest::of(&subject.component);
+    output.line(format!(
+        "{}  {}",
+        subject.title,
+        output.paint(Style::Dim, &format!("{} · {digest}", subject.origin))
+    ))?;
+    match &subject.log {
+        Logged::NotApplicable => {}
+        Logged::Private => output.line("The audit log is root's: `sudo warded audit` shows what was done, too.")?,
+        Logged::Read { usages, records, broken } => {
+            let since = usages.since.map_or_else(String::new, |since| format!(" since {}", moment(since)));
+            let chain = broken.as_ref().map_or_else(|| "chain intact".to_owned(), |why| format!("NOT INTACT: {why}"));
+            output.line(format!("audit log: {}{since}, {chain}", count(*records, "record")))?;
+        }
+    }
+    for (name, procedure) in &assessed.procedures {
+        output.line("")?;
+        output.line(headline(name, procedure, assessed))?;
+        table(procedure, output)?;
+    }
+    if !assessed.never_called.is_empty() {
+        let names: Vec<String> = assessed.never_called.iter().map(|name| neutral(name)).collect();
+        output.line("")?;
+        output.line(format!("exported, and never called by the host: {}", names.join(", ")))?;
+    }
+    output.line("")?;
+    for finding in findings {
+        let style = if finding.severity == Severity::Unused { Style::Dim } else { Style::Yellow };
+        let severity = output.paint(style, &format!("{:8}", finding.severity.to_string()));
+        output.line(format!("{severity}{}: {}", finding.procedure, neutral(&finding.what)))?;
+        output.line(format!("        next: {}", finding.next))?;
+    }
+    if findings.iter().all(|finding| finding.severity == Severity::Unused) {
+        let granted = if assessed.basis == Basis::Policy { "granted" } else { "requested" };
+        output.line(format!(
+            "Nothing is {granted} that no procedure can call, and nothing can be called that is not {granted}."
+        ))?;
+    }
+    Ok(())
+}
+
+fn headline(name: &str, procedure: &Procedure, assessed: &Assessment) -> String {
+    let all = assessed.imported.len();
+    let reach = match &procedure.reach {
+        Reach::Functions(functions) => {
+            format!("can call {} of the {all} functions that the component imports", functions.len())
+        }
+        Reach::Everything { because } => {
+            format!("counts as calling all {all} functions that the component imports: {because}")
+        }
+    };
+    format!("{name}: {reach}")
+}
+
+fn table(procedure: &Procedure, output: Output) -> Result<()> {
+    let mark = |holds: bool| if holds { "●" } else { "·" };
+    // Of a component that no policy grants to, there is nothing in these columns.
+    let of_policy = procedure.basis == Basis::Policy;
+    output.line(if of_policy {
+        "  reachable requested granted    calls  grant"
+    } else {
+        "  reachable requested  grant"
+    })?;
+    for grant in &procedure.grants {
+        let exercise = procedure.usage.grants.get(&grant.line.to_string());
+        let marks = format!("      {}         {}", mark(grant.reachable), mark(grant.requested));
+        if !of_policy {
+            output.line(format!("{marks}      {}", grant.line))?;
+            continue;
+        }
+        let calls = exercise.map_or_else(|| "-".to_owned(), |exercise| exercise.count.calls.to_string());
+        output.line(format!("{marks}        {}     {calls:>6}  {}", mark(grant.granted), grant.line))?;
+        for (need, calls) in exercise.iter().flat_map(|exercise| &exercise.needs) {
+            let need = neutral(need);
+            // A need that says nothing beyond its grant takes no line of its own.
+            if !grant.line.to_string().contains(&need) && !matches!(grant.line.key, Key::Inform | Key::Warn) {
+                output.line(output.paint(Style::Dim, &format!("{:36}{calls:>4} × {need}", "")))?;
+            }
+        }
+    }
+    for function in &procedure.ungranted {
+        output.line(format!(
+            "      ●         ·      {}no grant for {function}",
+            if of_policy { "  ·          -  " } else { "" }
+        ))?;
+    }
+    if procedure.usage.runs > 0 {
+        let last = procedure.usage.last.map_or_else(String::new, |last| format!(", the last on {}", moment(last)));
+        let runs = count(usize::try_from(procedure.usage.runs).unwrap_or(usize::MAX), "run");
+        output.line(format!("  asked for something in {runs}{last}"))?;
+    }
+    Ok(())
+}
+
+fn moment(time: Timestamp) -> String {
+    time.strftime("%F %H:%M UTC").to_string()
+}
+
+fn object(subject: &Subject, assessed: &Assessment, findings: &[Finding], usages: &Usages) -> Value {
+    let procedures = assessed.procedures.iter().map(|(name, procedure)| {
+        let reach = match &procedure.reach {
+            Reach::Functions(functions) => json!({ "functions": functions }),
+            Reach::Everything { because } => json!({ "everything": because, "functions": assessed.imported }),
+        };
+        let grants = procedure.grants.iter().map(|grant| {
+            json!({
+                "grant": grant.line.to_string(), "key": grant.line.key, "reachable": grant.reachable,
+                "requested": grant.requested, "granted": grant.granted,
+                "exercised": procedure.usage.grants.get(&grant.line.to_string()),
+            })
+        });
+        json!({
+            "name": name, "reach": reach, "grants": grants.collect::<Vec<_>>(), "ungranted": procedure.ungranted,
+            "runs": procedure.usage.runs, "first": procedure.usage.first, "last": procedure.usage.last,
+            "denied": procedure.usage.denied,
+        })
+    });
+    let log = match &subject.log {
+        Logged::NotApplicable => json!({ "read": false, "because": "a file is nobody's policy yet" }),
+        Logged::Private => json!({ "read": false, "because": "this account may not read it" }),
+        Logged::Read { records, broken, .. } => json!({
+            "read": true, "records": records, "since": usages.since, "intact": broken.is_none(), "broken": broken,
+            "components": usages.components,
+        }),
+    };
+    json!({
+        "schema": "warded.audit/1", "subject": subject.title, "origin": subject.origin,
+        "component": Digest::of(&subject.component).to_string(), "log": log, "imported": assessed.imported,
+        "procedures": procedures.collect::<Vec<_>>(), "never_called": assessed.never_called, "findings": findings,
+    })
+}

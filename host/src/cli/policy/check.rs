@@ -1,0 +1,113 @@
+//! `warded policy check`: whether a component is one that can be shipped. Needs neither a CA nor root.
+
+use crate::{
+    assessment::{self, Severity, Usages},
+    cli::output::Output,
+    components::{self, MAX_COMPONENT_BYTES},
+    context::OnHang,
+    sandbox::{
+        Component,
+        granting::{Granting, Origin},
+        imports,
+    },
+};
+use clap::Args;
+use serde_json::json;
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
+use warded_lib::{
+    digest::Digest,
+    error::{Error, Exit, Result},
+    policy::file::Policy,
+    text::{count, neutral},
+};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Check {
+    /// The component
+    #[arg(value_name = "FILE.wasm")]
+    component: PathBuf,
+    /// The request, to compare with the one that the component carries
+    #[arg(value_name = "REQUEST.toml")]
+    request: Option<PathBuf>,
+}
+
+impl Check {
+    pub(super) fn run(&self, on_hang: OnHang, output: Output) -> Result<Exit> {
+        let shown = shown(&self.component);
+        let component = components::read_any(&self.component, MAX_COMPONENT_BYTES)?;
+        let text = imports::request(&component)?.ok_or_else(|| {
+            Error::refused(format!("{shown} carries no request"))
+                .cause("a component says in its custom section warded:policy what it asks for")
+                .next("make it by guests/componentize, as docs/POLICIES.md shows")
+        })?;
+        let request = Policy::parse(&text, &format!("the request in {shown}"))?;
+        let mut findings = self.other_request(&text)?;
+        compile(&component, &request, on_hang)?;
+        let assessed = assessment::assess(&component, Some(&request), None, &Usages::default())?;
+        for finding in assessed.findings().iter().filter(|finding| finding.severity != Severity::Unused) {
+            findings.push((format!("{}: {}", finding.procedure, finding.what), finding.next));
+        }
+        let digest = Digest::of(&component);
+        output.line(format!(
+            "{} {} · {shown} · {} bytes · {digest}",
+            request.name,
+            request.version,
+            component.len()
+        ))?;
+        for (name, procedure) in &assessed.procedures {
+            output.line(format!("  {name:16} {}", count(procedure.grants.len(), "grant")))?;
+        }
+        for (what, next) in &findings {
+            output.line(format!("finding: {}\n         next: {next}", neutral(what)))?;
+        }
+        let what: Vec<_> = findings.iter().map(|(what, next)| json!({ "what": what, "next": next })).collect();
+        output.object(&json!({
+            "schema": "warded.policy-check/1", "name": request.name.as_str(), "version": request.version,
+            "component": digest.to_string(), "bytes": component.len(), "findings": what,
+        }))?;
+        if findings.is_empty() {
+            output.line("It asks for what it can call, and for nothing else.")?;
+            return Ok(Exit::Done);
+        }
+        Ok(Exit::Refused)
+    }
+
+    /// A request beside the component has to be the one within.
+    fn other_request(&self, carried: &str) -> Result<Vec<(String, &'static str)>> {
+        let Some(path) = &self.request else { return Ok(Vec::new()) };
+        let bytes = components::read_any(path, warded_lib::machine::files::MAX_BYTES)?;
+        let text = String::from_utf8(bytes)
+            .map_err(|error| Error::usage(format!("cannot read {}", shown(path))).cause(error))?;
+        Policy::parse(&text, &shown(path))?;
+        if text == carried {
+            return Ok(Vec::new());
+        }
+        let what = format!("{} is not the request that the component carries", shown(path));
+        Ok(vec![(what, "build the component again from this request")])
+    }
+}
+
+/// Compiles it within the bounds of a run, and compares its exports with its request.
+fn compile(component: &[u8], request: &Policy, on_hang: OnHang) -> Result<()> {
+    let granting = Granting {
+        policy: request.clone(),
+        digest: Digest::of(component),
+        grants: Digest::of(&[]),
+        origin: Origin::Bundled,
+        component: Cow::Owned(component.to_owned()),
+        precompiled: None,
+    };
+    let overdue = move |what| {
+        (on_hang.0)(
+            &Error::refused(format!("{what} did not come to an end in time")).state("nothing of the component was run"),
+        )
+    };
+    Component::load_in_time(&granting, overdue).map(drop)
+}
+
+fn shown(path: &Path) -> String {
+    neutral(&path.display().to_string())
+}

@@ -1,0 +1,88 @@
+//! What each procedure of a component can call of the host, told from its code without running it.
+//!
+//! The answer is an upper bound: no run calls more. Calls through a table are followed exactly where the index is a
+//! constant, as in the shims that `wit-component` makes; else every function of that table with the right type counts.
+//! Where the code cannot be followed, the answer is [`Reach::Everything`].
+
+mod component;
+mod graph;
+mod module;
+#[cfg(test)]
+mod tests;
+
+use crate::sandbox::imports;
+use component::{Component, Function};
+use graph::Graph;
+use std::collections::{BTreeMap, BTreeSet};
+use warded_lib::{
+    error::{Error, Result},
+    text::neutral,
+};
+
+/// A function of the host, such as `files.write` or `keys.[method]key-pair.path`.
+pub type HostFunction = String;
+
+/// What a procedure can call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// These functions, and no other.
+    Functions(BTreeSet<HostFunction>),
+    /// It cannot be told, so it counts as all that the component imports.
+    Everything {
+        /// Why it cannot be told.
+        because: &'static str,
+    },
+}
+
+/// What a component imports, and what of it each of its procedures can call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// Every function that the component imports.
+    pub imported: BTreeSet<HostFunction>,
+    /// For each function that the component exports.
+    pub procedures: BTreeMap<String, Reach>,
+}
+
+impl Reached {
+    /// Every function that a procedure can call.
+    #[must_use]
+    pub fn of(&self, procedure: &str) -> &BTreeSet<HostFunction> {
+        match self.procedures.get(procedure) {
+            Some(Reach::Functions(functions)) => functions,
+            Some(Reach::Everything { .. }) | None => &self.imported,
+        }
+    }
+}
+
+/// Reads a component, and follows its calls.
+///
+/// # Errors
+/// It is no component, or imports what no procedure gets.
+pub fn reached(component: &[u8]) -> Result<Reached> {
+    imports::only_ours(component)?;
+    let component = Component::read(component)
+        .map_err(|error| Error::refused("this component cannot be read").cause(neutral(&error.to_string())))?;
+    let imported: BTreeSet<HostFunction> = component.host_functions().map(host_function).collect();
+    let everything = |because| Reach::Everything { because };
+    let graph = component.opaque.map_or_else(|| Graph::of(&component), Err);
+    let procedures = component.exports.iter().map(|(name, function)| {
+        let reach = match (&graph, function) {
+            (Err(because), _) => everything(*because),
+            (Ok(graph), Function::Lifted(roots)) => match graph.from(roots) {
+                Ok(functions) => Reach::Functions(functions.iter().map(|name| host_function(name)).collect()),
+                Err(because) => everything(because),
+            },
+            (Ok(_), Function::Host(_) | Function::Unknown) => everything("it exports a function that is not its own"),
+        };
+        (name.clone(), reach)
+    });
+    Ok(Reached { imported, procedures: procedures.collect() })
+}
+
+/// `warded:host/files@0.1.0#write` as `files.write`.
+fn host_function(name: &str) -> HostFunction {
+    let (interface, function) = name.split_once('#').unwrap_or((name, ""));
+    let interface = interface.rsplit('/').next().unwrap_or(interface);
+    let interface = interface.split('@').next().unwrap_or(interface);
+    neutral(&format!("{interface}.{function}"))
+}

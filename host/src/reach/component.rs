@@ -1,0 +1,252 @@
+//! The parts of a component that decide which host function a core function ends in: imports, aliases, `canon lift` and
+//! `canon lower`, and the instances of core modules. Nested components are not followed.
+
+use super::module::{Module, at};
+use std::collections::BTreeMap;
+use wasmparser::{
+    BinaryReaderError, CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentInstance,
+    ComponentTypeRef, ExternalKind, Instance as CoreInstance, Parser, Payload,
+};
+
+type Read<T> = Result<T, BinaryReaderError>;
+
+/// A component's index spaces.
+#[derive(Debug, Default)]
+pub(super) struct Component {
+    pub(super) modules: Vec<Option<Module>>,
+    pub(super) instances: Vec<Instance>,
+    /// Core functions, as the component numbers them.
+    pub(super) core_functions: Vec<CoreFunction>,
+    core_tables: Vec<Option<(u32, String)>>,
+    functions: Vec<Function>,
+    component_instances: Vec<Option<String>>,
+    /// The functions that it exports: its procedures.
+    pub(super) exports: BTreeMap<String, Function>,
+    /// Core functions that the host may call for its own ends, in any procedure: destructors of resources.
+    pub(super) destructors: Vec<u32>,
+    /// Why what it can reach cannot be told, where that is so.
+    pub(super) opaque: Option<&'static str>,
+}
+
+/// An instance of a core module, or a bundle of exports of others.
+#[derive(Debug)]
+pub(super) enum Instance {
+    Module {
+        module: u32,
+        /// For each name that the module imports from, an instance.
+        arguments: BTreeMap<String, u32>,
+    },
+    Exports(BTreeMap<String, (ExternalKind, u32)>),
+}
+
+/// A core function, as a component knows it.
+#[derive(Clone, Debug)]
+pub(super) enum CoreFunction {
+    /// An export of a core instance.
+    Export { instance: u32, name: String },
+    /// A lowered function of the host, with the guest's function that makes room for what it returns.
+    Lowered { function: Function, realloc: Option<u32> },
+    /// Of the component model itself, such as the drop of a handle.
+    Intrinsic,
+}
+
+/// A component function.
+#[derive(Clone, Debug)]
+pub(super) enum Function {
+    /// A function of an imported instance.
+    Host(String),
+    /// A core function, with those that the host calls before and after it.
+    Lifted(Vec<u32>),
+    Unknown,
+}
+
+impl Component {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all other sections are taken alike")]
+    pub(super) fn read(bytes: &[u8]) -> Read<Self> {
+        let mut component = Self::default();
+        let mut depth = 0_usize;
+        for payload in Parser::new(0).parse_all(bytes) {
+            let payload = payload?;
+            match &payload {
+                Payload::ModuleSection { unchecked_range, .. } => {
+                    if depth == 0 {
+                        let module = bytes.get(unchecked_range.clone()).unwrap_or_default();
+                        component.modules.push(Some(Module::read(module)?));
+                    }
+                    depth += 1;
+                }
+                Payload::ComponentSection { .. } => {
+                    component.opaque = Some("it contains another component");
+                    depth += 1;
+                }
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                _ if depth == 0 => component.take(payload)?,
+                _ => {}
+            }
+        }
+        Ok(component)
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "of many kinds of sections, some name functions")]
+    fn take(&mut self, payload: Payload<'_>) -> Read<()> {
+        match payload {
+            Payload::ComponentImportSection(section) => {
+                for import in section {
+                    let import = import?;
+                    self.import(import.name.name, import.ty);
+                }
+            }
+            Payload::ComponentAliasSection(section) => {
+                for alias in section {
+                    self.alias(&alias?);
+                }
+            }
+            Payload::ComponentInstanceSection(section) => {
+                for instance in section {
+                    if matches!(instance?, ComponentInstance::Instantiate { .. }) {
+                        self.opaque = Some("it contains another component");
+                    }
+                    self.component_instances.push(None);
+                }
+            }
+            Payload::ComponentCanonicalSection(section) => {
+                for function in section {
+                    self.canonical(function?);
+                }
+            }
+            Payload::ComponentExportSection(section) => {
+                for export in section {
+                    let export = export?;
+                    self.export(export.name.name, export.kind, export.index);
+                }
+            }
+            Payload::ComponentTypeSection(section) => {
+                for of_type in section {
+                    if let wasmparser::ComponentType::Resource { dtor: Some(destructor), .. } = of_type? {
+                        self.destructors.push(destructor);
+                    }
+                }
+            }
+            Payload::InstanceSection(section) => {
+                for instance in section {
+                    self.instances.push(instance_of(instance?));
+                }
+            }
+            Payload::ComponentStartSection { .. } => {
+                self.opaque = Some("it runs a function of the component when it starts");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn import(&mut self, name: &str, of_type: ComponentTypeRef) {
+        match of_type {
+            ComponentTypeRef::Instance(_) => self.component_instances.push(Some(name.to_owned())),
+            ComponentTypeRef::Func(_) => self.functions.push(Function::Host(name.to_owned())),
+            ComponentTypeRef::Module(_) => {
+                self.modules.push(None);
+                self.opaque = Some("it imports a core module");
+            }
+            ComponentTypeRef::Component(_) => self.opaque = Some("it imports a component"),
+            ComponentTypeRef::Type(_) | ComponentTypeRef::Value(_) => {}
+        }
+    }
+
+    fn alias(&mut self, alias: &ComponentAlias<'_>) {
+        match alias {
+            ComponentAlias::InstanceExport { kind, instance_index, name } => match kind {
+                ComponentExternalKind::Func => {
+                    let of = self.component_instances.get(at(*instance_index)).and_then(Option::as_ref);
+                    self.functions.push(match of {
+                        Some(interface) => Function::Host(format!("{interface}#{name}")),
+                        None => Function::Unknown,
+                    });
+                }
+                ComponentExternalKind::Instance => self.component_instances.push(None),
+                ComponentExternalKind::Module => {
+                    self.modules.push(None);
+                    self.opaque = Some("it imports a core module");
+                }
+                ComponentExternalKind::Component => self.opaque = Some("it imports a component"),
+                ComponentExternalKind::Type | ComponentExternalKind::Value => {}
+            },
+            ComponentAlias::CoreInstanceExport { kind, instance_index, name } => match kind {
+                ExternalKind::Func | ExternalKind::FuncExact => {
+                    self.core_functions
+                        .push(CoreFunction::Export { instance: *instance_index, name: (*name).to_owned() });
+                }
+                ExternalKind::Table => self.core_tables.push(Some((*instance_index, (*name).to_owned()))),
+                ExternalKind::Memory | ExternalKind::Global | ExternalKind::Tag => {}
+            },
+            // Of an outer component there is none here, and a type calls nothing.
+            ComponentAlias::Outer { .. } => {}
+        }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all other built-in functions are for tasks, which are not enabled"
+    )]
+    fn canonical(&mut self, function: CanonicalFunction) {
+        match function {
+            CanonicalFunction::Lift { core_func_index, options, .. } => {
+                let called = options.iter().filter_map(|option| match option {
+                    CanonicalOption::Realloc(index)
+                    | CanonicalOption::PostReturn(index)
+                    | CanonicalOption::Callback(index) => Some(*index),
+                    _ => None,
+                });
+                self.functions.push(Function::Lifted([core_func_index].into_iter().chain(called).collect()));
+            }
+            CanonicalFunction::Lower { func_index, options } => {
+                let realloc = options.iter().find_map(|option| match option {
+                    CanonicalOption::Realloc(index) => Some(*index),
+                    _ => None,
+                });
+                let function = self.functions.get(at(func_index)).cloned().unwrap_or(Function::Unknown);
+                self.core_functions.push(CoreFunction::Lowered { function, realloc });
+            }
+            _ => self.core_functions.push(CoreFunction::Intrinsic),
+        }
+    }
+
+    /// An export is a new item of its kind, too.
+    fn export(&mut self, name: &str, kind: ComponentExternalKind, index: u32) {
+        match kind {
+            ComponentExternalKind::Func => {
+                let function = self.functions.get(at(index)).cloned().unwrap_or(Function::Unknown);
+                self.exports.insert(name.to_owned(), function.clone());
+                self.functions.push(function);
+            }
+            ComponentExternalKind::Instance => self.component_instances.push(None),
+            ComponentExternalKind::Module => self.modules.push(None),
+            ComponentExternalKind::Component | ComponentExternalKind::Type | ComponentExternalKind::Value => {}
+        }
+    }
+
+    /// Every function of the host that it imports and could call.
+    pub(super) fn host_functions(&self) -> impl Iterator<Item = &str> {
+        self.functions.iter().filter_map(|function| match function {
+            Function::Host(name) => Some(name.as_str()),
+            Function::Lifted(_) | Function::Unknown => None,
+        })
+    }
+
+    /// The instance and name behind the component's own number of a table.
+    pub(super) fn table(&self, index: u32) -> Option<&(u32, String)> {
+        self.core_tables.get(at(index))?.as_ref()
+    }
+}
+
+fn instance_of(instance: CoreInstance<'_>) -> Instance {
+    match instance {
+        CoreInstance::Instantiate { module_index, args } => Instance::Module {
+            module: module_index,
+            arguments: args.iter().map(|argument| (argument.name.to_owned(), argument.index)).collect(),
+        },
+        CoreInstance::FromExports(exports) => Instance::Exports(
+            exports.iter().map(|export| (export.name.to_owned(), (export.kind, export.index))).collect(),
+        ),
+    }
+}

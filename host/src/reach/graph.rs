@@ -1,0 +1,251 @@
+//! Who calls whom, across all instances of a component's core modules.
+
+use super::{
+    component::{Component, CoreFunction, Function, Instance},
+    module::{Body, Module, Place, at},
+};
+use std::collections::{BTreeMap, BTreeSet};
+use wasmparser::FuncType;
+
+/// Why something cannot be told.
+type Unclear = &'static str;
+type Clear<T> = Result<T, Unclear>;
+
+const DANGLING: Unclear = "an import of a core module leads nowhere";
+
+/// What a call ends in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Callee {
+    /// A core function of the component that is a lowered function of the host, by its number there.
+    Lowered(u32),
+    /// A function that the module of an instance defines.
+    Defined { instance: u32, function: u32 },
+    /// A function of the component model itself.
+    Intrinsic,
+}
+
+/// A table: the instance that defines it, and its number there.
+type Table = (u32, u32);
+
+/// What is in a table, as far as the code says.
+#[derive(Debug, Default)]
+struct Contents<'a> {
+    at: BTreeMap<u32, Vec<(Callee, &'a FuncType)>>,
+    /// From an index that only a run shows.
+    somewhere: Vec<(Callee, &'a FuncType)>,
+    /// Whether an instruction may put something else into it.
+    written: bool,
+}
+
+/// A component's calls.
+#[derive(Debug)]
+pub(super) struct Graph<'a> {
+    component: &'a Component,
+    tables: BTreeMap<Table, Contents<'a>>,
+    /// Every function whose reference an instruction could put into a table.
+    loose: Vec<(Callee, &'a FuncType)>,
+    /// What runs in every procedure: start functions and destructors.
+    always: Vec<Callee>,
+}
+
+impl<'a> Graph<'a> {
+    pub(super) fn of(component: &'a Component) -> Clear<Self> {
+        let mut graph = Self { component, tables: BTreeMap::new(), loose: Vec::new(), always: Vec::new() };
+        for (instance, module) in graph.modules() {
+            graph.add(instance, module)?;
+        }
+        for destructor in &component.destructors {
+            let destructor = graph.core_function(*destructor)?;
+            graph.always.push(destructor);
+        }
+        Ok(graph)
+    }
+
+    /// Every instance of a core module, by its number.
+    fn modules(&self) -> Vec<(u32, &'a Module)> {
+        (0..).zip(&self.component.instances).filter_map(|(number, _)| Some((number, self.module(number)?))).collect()
+    }
+
+    fn module(&self, instance: u32) -> Option<&'a Module> {
+        match self.component.instances.get(at(instance))? {
+            Instance::Module { module, .. } => self.component.modules.get(at(*module))?.as_ref(),
+            Instance::Exports(_) => None,
+        }
+    }
+
+    fn add(&mut self, instance: u32, module: &'a Module) -> Clear<()> {
+        let with_type = |graph: &Self, function: u32| {
+            let of_type = module.type_of(function).ok_or(DANGLING)?;
+            Clear::Ok((graph.function(instance, function)?, of_type))
+        };
+        for element in &module.elements {
+            for (position, function) in (0..).zip(&element.functions) {
+                let Some(function) = function else { continue };
+                let entry = with_type(self, *function)?;
+                let Place::Table { table, offset } = element.place else {
+                    self.loose.push(entry);
+                    continue;
+                };
+                let contents = self.contents(instance, table)?;
+                match offset.and_then(|offset: u32| offset.checked_add(position)) {
+                    Some(index) => contents.at.entry(index).or_default().push(entry),
+                    None => contents.somewhere.push(entry),
+                }
+            }
+            if let (Place::Table { table, .. }, true) = (element.place, element.from_global) {
+                self.contents(instance, table)?.written = true;
+            }
+        }
+        for function in module.kept.iter().chain(module.bodies.iter().flat_map(|body| &body.references)) {
+            let entry = with_type(self, *function)?;
+            self.loose.push(entry);
+        }
+        for table in module.bodies.iter().flat_map(|body| &body.writes) {
+            self.contents(instance, *table)?.written = true;
+        }
+        if let Some(start) = module.start {
+            let start = self.function(instance, start)?;
+            self.always.push(start);
+        }
+        Ok(())
+    }
+
+    fn contents(&mut self, instance: u32, table: u32) -> Clear<&mut Contents<'a>> {
+        let table = self.table(instance, table)?;
+        Ok(self.tables.entry(table).or_default())
+    }
+
+    /// The functions of the host that these core functions of the component can come to call.
+    pub(super) fn from(&self, roots: &[u32]) -> Clear<BTreeSet<&'a str>> {
+        let roots = roots.iter().map(|root| self.core_function(*root)).collect::<Clear<Vec<_>>>()?;
+        let mut waiting: Vec<Callee> = roots.into_iter().chain(self.always.iter().copied()).collect();
+        let mut seen: BTreeSet<Callee> = waiting.iter().copied().collect();
+        let mut seen_through = BTreeSet::new();
+        let mut found = BTreeSet::new();
+        while let Some(callee) = waiting.pop() {
+            let next = match callee {
+                Callee::Intrinsic => Vec::new(),
+                Callee::Lowered(number) => self.lowered(number, &mut found)?,
+                Callee::Defined { instance, function } => self.called(instance, function, &mut seen_through)?,
+            };
+            waiting.extend(next.into_iter().filter(|callee| seen.insert(*callee)));
+        }
+        Ok(found)
+    }
+
+    fn lowered(&self, number: u32, found: &mut BTreeSet<&'a str>) -> Clear<Vec<Callee>> {
+        match self.component.core_functions.get(at(number)) {
+            Some(CoreFunction::Lowered { function: Function::Host(name), realloc }) => {
+                found.insert(name);
+                realloc.iter().map(|index| self.core_function(*index)).collect()
+            }
+            _ => Err("it calls one of its own component functions"),
+        }
+    }
+
+    /// What one function calls. A call through a table that was seen before from the same instance adds nothing.
+    fn called(
+        &self,
+        instance: u32,
+        function: u32,
+        seen_through: &mut BTreeSet<(u32, u32, u32, Option<u32>)>,
+    ) -> Clear<Vec<Callee>> {
+        let module = self.module(instance).ok_or(DANGLING)?;
+        let body = body(module, function).ok_or(DANGLING)?;
+        let mut callees = body.calls.iter().map(|one| self.function(instance, *one)).collect::<Clear<Vec<_>>>()?;
+        for (table, of_type, index) in &body.through {
+            if seen_through.insert((instance, *table, *of_type, *index)) {
+                let of_type = module.function_type(*of_type).ok_or(DANGLING)?;
+                callees.extend(self.through(self.table(instance, *table)?, of_type, *index));
+            }
+        }
+        Ok(callees)
+    }
+
+    fn through(&self, table: Table, of_type: &FuncType, index: Option<u32>) -> Vec<Callee> {
+        let Some(contents) = self.tables.get(&table) else { return Vec::new() };
+        let exact = index.filter(|_| !contents.written && contents.somewhere.is_empty());
+        let inside = contents.at.iter().filter(|(at, _)| exact.is_none_or(|exact| **at == exact));
+        let loose = if contents.written { self.loose.as_slice() } else { &[] };
+        // Anything that is written may have come out of another table.
+        let others = self.tables.values().filter(|_| contents.written).flat_map(Contents::all);
+        let all = inside.flat_map(|(_, entries)| entries).chain(&contents.somewhere).chain(loose).chain(others);
+        all.filter(|(_, its_type)| *its_type == of_type).map(|(callee, _)| *callee).collect()
+    }
+
+    /// What a function of an instance is: its own, or what was given for it.
+    fn function(&self, instance: u32, function: u32) -> Clear<Callee> {
+        let module = self.module(instance).ok_or(DANGLING)?;
+        match module.imported_functions.get(at(function)) {
+            None => Ok(Callee::Defined { instance, function }),
+            Some(import) => match self.given(instance, import)? {
+                Given::Exported { instance, index } => self.function(instance, index),
+                Given::Numbered(number) => self.core_function(number),
+            },
+        }
+    }
+
+    fn table(&self, instance: u32, table: u32) -> Clear<Table> {
+        let module = self.module(instance).ok_or(DANGLING)?;
+        match module.imported_tables.get(at(table)) {
+            None => Ok((instance, table)),
+            Some(import) => match self.given(instance, import)? {
+                Given::Exported { instance, index } => self.table(instance, index),
+                Given::Numbered(number) => {
+                    let (instance, name) = self.component.table(number).ok_or(DANGLING)?;
+                    match self.export(*instance, name)? {
+                        Given::Exported { instance, index } => self.table(instance, index),
+                        Given::Numbered(_) => Err(DANGLING),
+                    }
+                }
+            },
+        }
+    }
+
+    /// What an instance was given for one of its imports.
+    fn given(&self, instance: u32, (from, name): &(String, String)) -> Clear<Given> {
+        match self.component.instances.get(at(instance)) {
+            Some(Instance::Module { arguments, .. }) => self.export(*arguments.get(from).ok_or(DANGLING)?, name),
+            Some(Instance::Exports(_)) | None => Err(DANGLING),
+        }
+    }
+
+    fn export(&self, instance: u32, name: &str) -> Clear<Given> {
+        match self.component.instances.get(at(instance)).ok_or(DANGLING)? {
+            Instance::Exports(exports) => Ok(Given::Numbered(exports.get(name).ok_or(DANGLING)?.1)),
+            Instance::Module { .. } => {
+                let (_, index) = self.module(instance).and_then(|module| module.exports.get(name)).ok_or(DANGLING)?;
+                Ok(Given::Exported { instance, index: *index })
+            }
+        }
+    }
+
+    fn core_function(&self, number: u32) -> Clear<Callee> {
+        match self.component.core_functions.get(at(number)).ok_or(DANGLING)? {
+            CoreFunction::Lowered { .. } => Ok(Callee::Lowered(number)),
+            CoreFunction::Intrinsic => Ok(Callee::Intrinsic),
+            CoreFunction::Export { instance, name } => match self.export(*instance, name)? {
+                Given::Exported { instance, index } => self.function(instance, index),
+                Given::Numbered(number) => self.core_function(number),
+            },
+        }
+    }
+}
+
+/// An export of an instance.
+enum Given {
+    /// By its number in the instance's module.
+    Exported { instance: u32, index: u32 },
+    /// By the component's own number.
+    Numbered(u32),
+}
+
+impl<'a> Contents<'a> {
+    fn all(&self) -> impl Iterator<Item = &(Callee, &'a FuncType)> {
+        self.at.values().flatten().chain(&self.somewhere)
+    }
+}
+
+fn body(module: &Module, function: u32) -> Option<&Body> {
+    module.bodies.get(at(function).checked_sub(module.imported_functions.len())?)
+}

@@ -1,0 +1,110 @@
+//! What a policy could do, asks for, may do and did: told side by side, and true.
+
+use crate::support::{
+    Grants, Machine, Run,
+    guest::Guest,
+    script::{Argument::Text, Script},
+};
+use serde_json::Value;
+use std::fs;
+
+fn audit(machine: &Machine, policy: &str) -> Value {
+    machine.warded(["audit", policy, "--json"]).ends(0).object("warded.audit/1")
+}
+
+fn shows(run: Run, words: &[&str]) -> String {
+    for part in words {
+        assert!(run.stdout.contains(part), "{part}: {}", run.stdout);
+    }
+    run.stdout
+}
+
+fn procedure<'a>(audit: &'a Value, name: &str) -> &'a Value {
+    audit["procedures"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap()
+}
+
+fn grant<'a>(audit: &'a Value, name: &str, grant: &str) -> &'a Value {
+    let grants = procedure(audit, name)["grants"].as_array().unwrap();
+    grants.iter().find(|one| one["grant"] == grant).unwrap_or_else(|| panic!("no {grant} in {grants:#?}"))
+}
+
+#[test]
+fn a_run_uses_what_it_can_reach_and_no_more() {
+    let machine = Machine::start();
+    machine.certify();
+    machine.warded(["renew", "--force"]).ends(0);
+    let audit = audit(&machine, "unix");
+    let (mut exercised, mut denied) = (0, 0);
+    for procedure in audit["procedures"].as_array().unwrap() {
+        denied += procedure["denied"].as_object().unwrap().len();
+        for grant in procedure["grants"].as_array().unwrap() {
+            if !grant["exercised"].is_null() {
+                exercised += 1;
+                assert_eq!(grant["reachable"], true, "{grant}");
+            }
+            for column in ["reachable", "requested", "granted"] {
+                assert_eq!(grant[column], true, "{column} of {grant}");
+            }
+        }
+    }
+    assert!(exercised > 10 && denied == 0, "{exercised}, {denied}");
+    assert_eq!(audit["log"]["intact"], true);
+    assert_eq!(audit["log"]["components"].as_array().unwrap().len(), 1);
+    let issued = &grant(&audit, "certify-host", "authority issue host")["exercised"];
+    assert_eq!((&issued["calls"], &issued["runs"]), (&3.into(), &1.into()), "{issued}");
+    let written = &grant(&audit, "certify-host", "certificates beside-key")["exercised"]["needs"];
+    let path = machine.path("ssh/ssh_host_ed25519_key-cert.pub").display().to_string();
+    assert!(written[path].as_u64().is_some_and(|calls| calls > 0), "{written}");
+    // What was never used is worth a look, and no fault.
+    let findings = audit["findings"].as_array().unwrap();
+    assert!(!findings.is_empty() && findings.iter().all(|one| one["severity"] == "unused"), "{findings:#?}");
+    machine.warded(["audit", "unix", "--fail-on", "over,under,denied"]).ends(0);
+    machine.warded(["audit", "unix", "--fail-on", "unused"]).ends(4);
+    let words = machine.warded(["audit", "unix", "--procedure", "renew-host"]).ends(0);
+    let words = shows(words, &["renew-host: can call", "authority renew host", "chain intact"]);
+    assert!(!words.contains("certify-host:"), "{words}");
+    machine.warded(["audit", "unix", "--procedure", "reboot"]).ends(2);
+    machine.warded(["audit", "nobody"]).ends(2);
+    machine.warded(["audit"]).ends(2);
+}
+
+#[test]
+fn a_denial_and_a_grant_too_many_are_findings() {
+    let machine = Machine::stopped();
+    let mut script = Script::new("/");
+    script.tries("files.read", &[Text(b"/etc/shadow")]);
+    let grants = Grants::of(&["files.write = [\"/etc/motd\"]", "authority = [\"issue host\"]"]);
+    grants.write(&machine.path("policies"), "case", "go", &script.component());
+    machine.warded(["apply", "go", "--policy", "case", "--yes"]).ends(5);
+    let audit = audit(&machine, "case");
+    let severities: Vec<&str> =
+        audit["findings"].as_array().unwrap().iter().map(|one| one["severity"].as_str().unwrap()).collect();
+    assert_eq!(severities[0], "denied", "{audit:#}");
+    assert!(severities.contains(&"over"), "{audit:#}");
+    for (kind, exit) in [("denied", 4), ("over", 4), ("under", 0)] {
+        machine.warded(["audit", "case", "--fail-on", kind]).ends(exit);
+    }
+}
+
+#[test]
+fn a_component_is_checked_before_it_is_shipped() {
+    let machine = Machine::stopped();
+    let file = |bytes: &[u8]| {
+        let path = machine.path("shipped.wasm");
+        fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    };
+    let unix = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/unix.wasm")).unwrap();
+    let path = file(&unix);
+    let object = machine.warded(["policy", "check", &path, "--json"]).ends(0).object("warded.policy-check/1");
+    assert_eq!((&object["name"], &object["findings"]), (&"unix".into(), &Value::Array(Vec::new())));
+    let other = concat!(env!("CARGO_MANIFEST_DIR"), "/../guests/demo/policy.toml");
+    let checked = machine.warded(["policy", "check", &path, other]).ends(5);
+    shows(checked, &["is not the request that the component carries"]);
+    shows(machine.warded(["audit", &path]).ends(0), &["a file, no policy", "certify-host: can call"]);
+    // Nothing is asked for, and something is called.
+    let guest = Guest::doing("", "", "").component();
+    machine.warded(["policy", "check", &file(&guest)]).ends(5).says(&["carries no request"]);
+    machine.warded(["policy", "check", &file(b"no component")]).ends(5).says(&["not a WebAssembly component"]);
+    machine.warded(["policy", "check", "/nonexistent.wasm"]).ends(1).says(&["cannot read /nonexistent.wasm"]);
+}
