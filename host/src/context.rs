@@ -12,6 +12,7 @@ use warded_lib::{
     audit::{Event, Kind, Log},
     ca::{
         configured::Authority,
+        rotation,
         step::{Identification, Settings, steppath},
     },
     config::{self, Config},
@@ -84,6 +85,8 @@ pub struct Context {
     pub renew_after: u8,
     /// Seconds between two runs of `warded renew`.
     pub renew_every: u64,
+    /// The fingerprints of the CA's host keys that clients know, as the operator says.
+    pub known_ca_keys: Vec<String>,
     /// Directory of the administrator's policies.
     pub policies: PathBuf,
     /// What no grant covers.
@@ -156,10 +159,17 @@ impl Context {
             sshd_binary: given(choose(&options.sshd, &config.sshd)?),
             renew_after: config.renew_after.unwrap_or(RENEW_AFTER),
             renew_every: u64::from(config.renew_every.unwrap_or(RENEW_EVERY)) * 3600,
+            known_ca_keys: config.known_ca_keys,
             policies,
             protected,
             on_hang: options.on_hang,
         })
+    }
+
+    /// What decides whether a certificate of another key of the CA can be installed now.
+    #[must_use]
+    pub fn rotation_terms(&self) -> rotation::Terms<'_> {
+        rotation::Terms { rhythm: self.renew_every, known: &self.known_ca_keys }
     }
 
     /// All policies.

@@ -50,6 +50,8 @@ pub struct Done {
     pub certificates: Vec<Certificate>,
     /// New keys of the CA, which the operator accepted.
     pub accepted: Vec<NewSigner>,
+    /// New keys of the CA, whose certificates came because the former ones may end before the next renewal.
+    pub last_run: Vec<NewSigner>,
     /// New keys of the CA, for which certificates were put off.
     pub put_off: Vec<NewSigner>,
     /// What was planned, and left for another run.
@@ -96,7 +98,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
     reporter.stage(Stage::Check);
     work.refuse_irreplaceable().and_then(|()| guard.check(&work)).map_err(unchanged)?;
     reporter.stage(Stage::Certify);
-    let Filled { certificates, accepted, put_off } =
+    let Filled { certificates, accepted, last_run, put_off } =
         certify::fill_in(context, identity, &mut work).map_err(unchanged)?;
     reporter.stage(Stage::Prove);
     let proof = guard.prove(&work, &certificates).map_err(unchanged)?;
@@ -124,6 +126,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
                 run,
                 certificates,
                 accepted,
+                last_run,
                 put_off,
                 withdrawn,
                 proof,
@@ -273,6 +276,7 @@ impl Done {
         lines.extend(self.accepted.iter().map(|change| {
             format!("Clients that know only the CA's former key, {}, do not accept this; {next}", change.former)
         }));
+        lines.extend(self.last_run.iter().map(|change| format!("{}; {next}", change.installed_in_last_run())));
         lines.extend(self.put_off.iter().map(|change| format!("Put off: {change}; {next}")));
         lines.extend(self.confirm_lines());
         lines
@@ -289,10 +293,11 @@ impl Done {
         ]
     }
 
-    /// How the run ended: not as it should where nobody knows what is served.
+    /// How the run ended: not as it should where nobody knows what is served, or clients need a new key of the CA.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        if self.unknown.is_some() || !self.put_off.is_empty() { Exit::Degraded } else { Exit::Done }
+        let has_new_signer = !self.put_off.is_empty() || !self.last_run.is_empty();
+        if self.unknown.is_some() || has_new_signer { Exit::Degraded } else { Exit::Done }
     }
 
     /// What listens and is not known, in words.

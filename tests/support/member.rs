@@ -1,7 +1,11 @@
 //! A machine that trusts a step-ca.
 
 use super::{Machine, Run, clock, step_ca::StepCa};
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// The machine, with its own configuration file `step.toml`.
 #[derive(Debug)]
@@ -74,11 +78,16 @@ impl Member {
 
     /// Puts certificates in place that the CA's own key signed, with these options of ssh-keygen.
     pub(crate) fn signed_by_hand(&self, ca: &StepCa, options: &[&str]) {
+        self.signed_with(&ca.path("host_ca"), options);
+    }
+
+    /// Puts certificates in place that this key signed, with these options of ssh-keygen.
+    pub(crate) fn signed_with(&self, private: &Path, options: &[&str]) {
         for name in super::machine::KEYS {
             let key = self.machine.path(&format!("ssh/ssh_host_{name}_key.pub"));
             let mut command = Command::new("ssh-keygen");
             command.args(["-q", "-h", "-I", "web1.example.org", "-n", "web1.example.org", "-z", "77"]).args(options);
-            Run::of(command.arg("-s").arg(ca.path("host_ca")).arg(key)).ends(0);
+            Run::of(command.arg("-s").arg(private).arg(key)).ends(0);
         }
     }
 }

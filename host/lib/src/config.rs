@@ -8,6 +8,7 @@ use crate::{
     machine::{files, path::AbsolutePath},
 };
 use serde::Deserialize;
+use ssh_key::Fingerprint;
 use std::{
     env,
     fmt::Display,
@@ -34,6 +35,9 @@ pub struct Config {
     pub renew_after: Option<u8>,
     /// Hours between two runs of `warded renew`: 1 to 168.
     pub renew_every: Option<u8>,
+    /// The fingerprints (`SHA256:…`) of the CA's host keys that clients know.
+    #[serde(default)]
+    pub known_ca_keys: Vec<String>,
 }
 
 impl Config {
@@ -72,12 +76,21 @@ impl Config {
         if config.renew_every.is_some_and(|hours| !(1..=168).contains(&hours)) {
             return Err(Error::usage(format!("{}: renew-every is a number of hours from 1 to 168", file.display())));
         }
+        if let Some(wrong) = config.known_ca_keys.iter().find(|print| !is_fingerprint(print)) {
+            let wrong = crate::text::neutral(wrong);
+            return Err(Error::usage(format!("{}: known-ca-keys: {wrong} is not a key's fingerprint", file.display()))
+                .next("write each as `ssh-keygen -l` prints it: SHA256:…"));
+        }
         if config.ca.is_some() && config.step_ca.is_some() {
             return Err(Error::usage(format!("{}: there are two CAs, `ca` and [step-ca]", file.display()))
                 .next("take one of them out"));
         }
         Ok(config)
     }
+}
+
+fn is_fingerprint(text: &str) -> bool {
+    text.parse().is_ok_and(|print| matches!(print, Fingerprint::Sha256(_)))
 }
 
 /// Whether this process may change the system's files.
@@ -124,6 +137,8 @@ mod tests {
             ("renew-after = 99", "c.toml: "),
             ("renew-every = 0", "c.toml: "),
             ("renew-every = 169", "c.toml: "),
+            ("known-ca-keys = ['SHA256:short']", "c.toml: "),
+            ("known-ca-keys = 'SHA256:short'", "c.toml:1:17"),
         ] {
             let error = Config::parse(text, Path::new("c.toml")).unwrap_err();
             assert!(error.message().starts_with(place), "{text}: {error}");

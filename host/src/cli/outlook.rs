@@ -128,11 +128,11 @@ fn ask(context: &Context, certificates: &[(String, Certificate)], is_due: bool, 
             continue;
         }
         let change =
-            roots.first().and_then(|signer| rotation::new_signer(certificate, signer, now, context.renew_every));
+            roots.first().and_then(|signer| rotation::new_signer(certificate, signer, now, context.rotation_terms()));
         let Some(change) = change else { continue };
         let problem = Problem::with(
             format!("renew puts new certificates off: {change}"),
-            format!("{}; then: warded renew --accept-risk=new-ca-key", rotation::NEXT),
+            format!("{}; then: warded renew --accept-risk=new-ca-key, or {}", rotation::NEXT, change.setting()),
         );
         if !outlook.problems.contains(&problem) {
             outlook.problems.push(problem);

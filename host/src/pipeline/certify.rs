@@ -52,6 +52,8 @@ pub struct Filled {
     pub certificates: Vec<Certificate>,
     /// The new keys of the CA that the operator accepts.
     pub accepted: Vec<NewSigner>,
+    /// The new keys of the CA whose certificates come now because the present ones may end before the next renewal.
+    pub last_run: Vec<NewSigner>,
     /// The new keys of the CA for which certificates were put off.
     pub put_off: Vec<NewSigner>,
 }
@@ -72,12 +74,18 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
         };
         let certificate = obtain(context, identity, &request, roots)?;
         let change = rotation::of_request(context, work, (id, &request), (certificate.signer(), roots));
-        let is_put_off = change.is_some() && !work.may_change_signer;
+        let is_last_run = work.may_put_off && change.as_ref().is_some_and(|change| change.is_last_run(ca::now()));
+        let is_put_off = change.is_some() && !work.may_change_signer && !is_last_run;
         if let Some(change) = change {
-            let what = if is_put_off { "put off" } else { "accepted" };
+            let (what, told) = if is_put_off {
+                ("put off", &mut filled.put_off)
+            } else if work.may_change_signer {
+                ("accepted", &mut filled.accepted)
+            } else {
+                ("in the last run before the end", &mut filled.last_run)
+            };
             let event = event(identity, &request, EventKind::Result).detail(&format!("{what}: {change}"));
             context.log.append_synced(&event)?;
-            let told = if is_put_off { &mut filled.put_off } else { &mut filled.accepted };
             if !told.contains(&change) {
                 told.push(change);
             }

@@ -18,8 +18,8 @@ pub(super) fn remember(context: &Context, certificate: &Certificate) {
 }
 
 /// One from an earlier run that is as good as new: it is what is asked for now, the CA's present keys signed it,
-/// it is not the one that is to be succeeded, and half of its time until it is due is left, or any of it where what it
-/// is to succeed has expired.
+/// it is not the one that is to be succeeded, and half of its time until it is due is left. Where what it is to succeed
+/// has expired, it is good as long as it holds.
 pub(super) fn find(
     context: &Context,
     wanted: &IssueRequest,
@@ -32,9 +32,8 @@ pub(super) fn find(
     let is_another = current.is_none_or(|current| current.serial() != found.serial());
     // No CA has to renew what has expired: then one that was put off until now is the only one there is.
     let is_over = current.is_some_and(|current| current.valid_before() <= now());
-    let percent = if is_over { context.renew_after } else { context.renew_after / 2 };
-    let is_young = !due::is_due(&found, now(), percent, &context.facts.machine_id);
-    let good = is_another && is_young && verify::check(&found, wanted, roots, now()).is_ok();
+    let is_young = || !due::is_due(&found, now(), context.renew_after / 2, &context.facts.machine_id);
+    let good = is_another && (is_over || is_young()) && verify::check(&found, wanted, roots, now()).is_ok();
     Ok(good.then_some(found))
 }
 

@@ -43,7 +43,7 @@ fn of_present(
         .iter()
         .filter(serves)
         .filter(is_ours)
-        .find_map(|present| rotation::new_signer(present, signer, ca::now(), context.renew_every))
+        .find_map(|present| rotation::new_signer(present, signer, ca::now(), context.rotation_terms()))
 }
 
 impl Planned<'_> {
@@ -73,19 +73,22 @@ pub fn refusal(changes: &[NewSigner]) -> Error {
     } else {
         "certificates of the CA's new key are put off"
     };
+    let mut settings: Vec<String> = changes.iter().map(NewSigner::setting).collect();
+    settings.dedup();
     let error = changes.iter().fold(Error::put_off(message), Error::cause);
     error
         .state("the present certificates stay")
         .next(rotation::NEXT)
         .next(format!("then accept it: --accept-risk=new-ca-key{}", otherwise(changes)))
+        .next(format!("or for unattended renewals: {}", settings.join("; ")))
 }
 
 /// What a renewal does where nobody accepts the new key.
 #[must_use]
 pub fn otherwise(changes: &[NewSigner]) -> String {
-    let last = changes.iter().map(|change| change.until).max().and_then(|until| i64::try_from(until).ok());
-    let last = last.and_then(|until| Timestamp::from_second(until).ok());
-    last.map_or_else(String::new, |until| {
-        format!("; otherwise `warded renew` installs them after {}", until.strftime("%Y-%m-%d %H:%M UTC"))
+    let from = changes.iter().map(|change| change.last_run_from).max().and_then(|from| i64::try_from(from).ok());
+    let from = from.and_then(|from| Timestamp::from_second(from).ok());
+    from.map_or_else(String::new, |from| {
+        format!("; otherwise `warded renew` installs them from {} on", from.strftime("%Y-%m-%d %H:%M UTC"))
     })
 }

@@ -17,16 +17,27 @@ pub struct NewSigner {
     pub until: u64,
     /// From when on clients have little time left to learn the new key, in seconds since 1970.
     pub urgent_from: u64,
+    /// From when on no further renewal is sure to run before that end, in seconds since 1970.
+    pub last_run_from: u64,
+}
+
+/// What decides whether a successor of another key can be installed now.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// Seconds between two renewals.
+    pub rhythm: u64,
+    /// The fingerprints of the keys that clients know, as the operator says.
+    pub known: &'a [String],
 }
 
 /// What clients need before the successor is installed.
 pub const NEXT: &str = "give clients the CA's new key: warded ca roots --host";
 
-/// Whether a successor that `signer` signs would end what clients accept now (`now`: seconds since 1970). `rhythm`:
-/// seconds between two renewals.
+/// Whether a successor that `signer` signs would end what clients accept now (`now`: seconds since 1970).
 #[must_use]
-pub fn new_signer(present: &Certificate, signer: &PublicKey, now: u64, rhythm: u64) -> Option<NewSigner> {
-    if present.signer().key_data() == signer.key_data() {
+pub fn new_signer(present: &Certificate, signer: &PublicKey, now: u64, terms: Terms<'_>) -> Option<NewSigner> {
+    let new = signer.fingerprint(HashAlg::Sha256).to_string();
+    if present.signer().key_data() == signer.key_data() || terms.known.contains(&new) {
         return None;
     }
     // One that no client accepts ends nothing when it goes.
@@ -35,19 +46,46 @@ pub fn new_signer(present: &Certificate, signer: &PublicKey, now: u64, rhythm: u
     }
     let until = present.valid_before();
     let quarter = until.saturating_sub(present.valid_after()) / 4;
+    let rhythm = terms.rhythm;
     Some(NewSigner {
         former: present.signer_fingerprint(),
-        new: signer.fingerprint(HashAlg::Sha256).to_string(),
+        new,
         until,
         urgent_from: until.saturating_sub(quarter.max(rhythm.saturating_mul(2))),
+        // A quarter more: a timer may delay the next run.
+        last_run_from: until.saturating_sub(rhythm.saturating_add(rhythm / 4)),
     })
 }
 
 impl NewSigner {
+    /// What is said where the successor is installed in the last run.
+    #[must_use]
+    pub fn installed_in_last_run(&self) -> String {
+        format!(
+            "Installed now, because the former certificate may end ({}) before the next renewal: clients that know only \
+             the CA's former key, {}, do not accept the new one",
+            verify::time(self.until),
+            self.former
+        )
+    }
+
+    /// The setting that says that clients know the new key.
+    #[must_use]
+    pub fn setting(&self) -> String {
+        format!("known-ca-keys = [\"{}\"] in the configuration", self.new)
+    }
+
     /// Whether clients have little time left to learn the new key.
     #[must_use]
     pub fn is_urgent(&self, now: u64) -> bool {
         now >= self.urgent_from
+    }
+
+    /// Whether the present certificate may end before the next renewal runs. Then no client that knows only the CA would
+    /// get in until that renewal.
+    #[must_use]
+    pub fn is_last_run(&self, now: u64) -> bool {
+        now >= self.last_run_from
     }
 }
 
@@ -91,23 +129,33 @@ mod tests {
             ("a user's", NOW - DAY, NOW + DAY, CertType::User, false),
         ] {
             let present = certificate(&former, after, before, kind);
-            let changed = |signer: &PrivateKey| new_signer(&present, signer.public_key(), NOW, DAY).is_some();
-            assert_eq!(changed(&new), expected, "{case}");
-            assert!(!changed(&former), "{case}: the same signer");
+            let print = |key: &PrivateKey| key.fingerprint(HashAlg::Sha256).to_string();
+            let changed = |signer: &PrivateKey, known: &[String]| {
+                new_signer(&present, signer.public_key(), NOW, Terms { rhythm: DAY, known }).is_some()
+            };
+            assert_eq!(changed(&new, &[]), expected, "{case}");
+            assert!(!changed(&former, &[]), "{case}: the same signer");
+            assert!(!changed(&new, &[print(&new)]), "{case}: clients know the new key");
+            assert_eq!(changed(&new, &[print(&former)]), expected, "{case}: clients know another key");
         }
     }
 
     #[test]
-    fn it_is_urgent_for_the_last_quarter_and_for_two_renewals_at_least() {
+    fn little_time_is_the_last_quarter_and_the_last_run_is_one_renewal_before_the_end() {
         let (former, new) = (host_key::throw_away().unwrap().0, host_key::throw_away().unwrap().0);
-        for (life, rhythm, urgent_before_end) in
-            [(40 * DAY, DAY, 10 * DAY), (4 * DAY, DAY, 2 * DAY), (DAY, DAY, 2 * DAY), (40, 1, 10)]
-        {
+        for (life, rhythm, urgent_before_end, last_before_end) in [
+            (40 * DAY, DAY, 10 * DAY, DAY + DAY / 4),
+            (4 * DAY, DAY, 2 * DAY, DAY + DAY / 4),
+            (DAY, DAY, 2 * DAY, DAY + DAY / 4),
+            (40, 1, 10, 1),
+        ] {
             let present = certificate(&former, NOW, NOW + life, CertType::Host);
-            let changed = new_signer(&present, new.public_key(), NOW, rhythm).unwrap();
+            let changed = new_signer(&present, new.public_key(), NOW, Terms { rhythm, known: &[] }).unwrap();
             let from = NOW + life - urgent_before_end;
             assert_eq!(changed.urgent_from, from);
             assert!(changed.is_urgent(from) && !changed.is_urgent(from - 1));
+            let last = NOW + life - last_before_end;
+            assert!(changed.is_last_run(last) && !changed.is_last_run(last - 1));
             assert!(changed.to_string().contains(&changed.former) && changed.to_string().contains(&changed.new));
         }
     }
