@@ -13,6 +13,7 @@ mod kernel;
 mod limits;
 mod own;
 mod paths;
+mod procedure;
 mod record;
 
 use crate::support::missing;

@@ -3,6 +3,7 @@
 
 use super::{
     case::{Case, case},
+    procedure::{DOING_NOTHING, MEMORY, PROCEDURE, TYPES},
     record::{Record, asked, ended},
 };
 use crate::support::{
@@ -231,9 +232,9 @@ fn files() -> Vec<Case> {
         hidden_in("the name of a function that is stopped")
             .made_as(component(|hidden| {
                 format!(
-                    "(core module $m (func $s (@name \"{hidden}\") (unreachable)) (start $s) (func (export \"f\")))
-                     (core instance $i (instantiate $m)) (func $f (canon lift (core func $i \"f\")))
-                     (export \"go\" (func $f))"
+                    "{TYPES} {MEMORY}
+                     (core module $m (func $s (@name \"{hidden}\") (unreachable)) (start $s) {DOING_NOTHING})
+                     (core instance $i (instantiate $m)) {PROCEDURE}"
                 )
             }))
             .ends_stopped("it panicked"),

@@ -2,6 +2,7 @@
 
 use super::{
     case::{Case, case},
+    procedure::{DOING_NOTHING, MEMORY, PROCEDURE, TYPES},
     record::{asked, ended},
 };
 use crate::support::script::Argument::{Expression, Number, Text, Texts};
@@ -74,7 +75,7 @@ fn computing() -> Vec<Case> {
         parts("memories of many modules", 17, "(memory 0)", "it wanted more than 16 memories"),
         case("a module with two memories")
             .made_as(|_| wat::parse_str("(component (core module (memory 1) (memory 1)))").unwrap())
-            .ends_refused(&["the component cannot be compiled", "multiple memories"]),
+            .ends_refused(&["this is not a valid WebAssembly component", "multiple memories"]),
         parts("instances of many modules", 65, "", "it wanted more than 64 instances of core modules"),
         parts("two memories from the start", 2, "(memory 640)", "more than 64 MiB of memory"),
         parts(
@@ -99,8 +100,8 @@ fn parts(name: &str, count: usize, fields: &'static str, why: &str) -> Case {
         .made_as(move |_| {
             let others = "(core instance (instantiate $m))".repeat(count - 1);
             let text = format!(
-                r#"(component (core module $m {fields} (func (export "f"))) {others}
-                   (core instance $i (instantiate $m)) (func $f (canon lift (core func $i "f"))) (export "go" (func $f)))"#
+                "(component {TYPES} {MEMORY} (core module $m {fields} {DOING_NOTHING}) {others}
+                 (core instance $i (instantiate $m)) {PROCEDURE})"
             );
             wat::parse_str(text).unwrap()
         })
@@ -113,15 +114,16 @@ fn starting(body: &str) -> Vec<u8> {
         r#"(component
             (import "warded:host/machine@0.1.0" (instance $host
                 (export "fact" (func (param "name" string) (result (option string))))))
-            (core module $memory (memory (export "memory") 1) (data (i32.const 0) "hostname")
-                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
-            (core instance $m (instantiate $memory))
-            (core func $fact (canon lower (func $host "fact") (memory $m "memory") (realloc (func $m "realloc"))))
+            {TYPES} {MEMORY}
+            (core module $name (import "" "memory" (memory 1)) (data (i32.const 0) "hostname"))
+            (core instance (instantiate $name (with "" (instance $memory))))
+            (core func $fact (canon lower (func $host "fact")
+                (memory $memory "memory") (realloc (func $memory "realloc"))))
             (core module $main (import "host" "fact" (func $fact (param i32 i32 i32)))
                 (func $s (@name "\1b[2J\1b]0;owned\07 forcing trap when growing memory fuel") {body})
-                (start $s) (func (export "f")))
+                (start $s) {DOING_NOTHING})
             (core instance $i (instantiate $main (with "host" (instance (export "fact" (func $fact))))))
-            (func $f (canon lift (core func $i "f"))) (export "go" (func $f)))"#
+            {PROCEDURE})"#
     );
     wat::parse_str(text).unwrap()
 }
