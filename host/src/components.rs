@@ -1,6 +1,9 @@
 //! Where policies come from: the binary, and a directory of the administrator's.
 
-use crate::sandbox::granting::{Granting, Origin, bind};
+use crate::sandbox::{
+    granting::{Granting, Origin, bind},
+    imports,
+};
 use std::{
     borrow::Cow,
     fmt::Display,
@@ -13,7 +16,7 @@ use warded_lib::{
     error::{Error, Result},
     machine::files,
     name::Name,
-    policy::{condition::Machine, file::Policy},
+    policy::{condition::Machine, file::Policy, widening},
     text::neutral,
 };
 
@@ -142,7 +145,30 @@ fn load_file(file: &Path) -> Result<Granting> {
     let text = String::from_utf8(read(file, files::MAX_BYTES)?).map_err(|error| unreadable(file, &error))?;
     let policy = Policy::parse(&text, &shown(file))?;
     let component = read(&file.with_extension("wasm"), MAX_COMPONENT_BYTES)?;
-    bind((policy, &text), Origin::File(file.to_owned()), Cow::Owned(component), None)
+    let granting = bind((policy, &text), Origin::File(file.to_owned()), Cow::Owned(component), None)?;
+    within_request(&granting, &shown(file))?;
+    Ok(granting)
+}
+
+/// A policy file may grant less than its component asks for, never more: what it asks for is what its publisher
+/// answers for, and what was read when it was accepted.
+fn within_request(granting: &Granting, file: &str) -> Result<()> {
+    // What is no component cannot be run, and a run of it says why.
+    let Ok(request) = imports::request(&granting.component) else { return Ok(()) };
+    let name = &granting.policy.name;
+    let request = request.ok_or_else(|| {
+        Error::refused(format!("the component of policy {name} carries no request"))
+            .cause("a component says in its custom section warded:policy what it asks for")
+            .next("make it by guests/componentize, as docs/POLICIES.md shows")
+    })?;
+    let request = Policy::parse(&request, &format!("the request in the component of policy {name}"))?;
+    let wider = widening::wider(&request, &granting.policy);
+    if wider.is_empty() {
+        return Ok(());
+    }
+    Err(Error::refused(format!("{file} grants what its component does not ask for"))
+        .cause(wider.join("\n"))
+        .next("take it out of the file: a policy file may grant less than its component asks for, and no more"))
 }
 
 impl Bundled {
@@ -172,7 +198,7 @@ pub fn choose<'a>(
                 .next(format!("it has: {}", procedures([granting])))
         });
     }
-    let here: Vec<&Granting> = all.iter().filter(|granting| granting.policy.applies(machine)).collect();
+    let here = here(all, machine)?;
     let offering: Vec<&Granting> = here.iter().copied().filter(offers).collect();
     match offering.as_slice() {
         [one] => Ok(one),
@@ -193,6 +219,37 @@ pub fn choose<'a>(
     }
 }
 
+/// The policies for this machine, without those that another one replaces here.
+///
+/// # Errors
+/// Two of them replace the same one.
+fn here<'a>(all: &'a [Granting], machine: &dyn Machine) -> Result<Vec<&'a Granting>> {
+    let applying: Vec<&Granting> = all.iter().filter(|granting| granting.policy.applies(machine)).collect();
+    let mut left = Vec::new();
+    for granting in &applying {
+        let name = &granting.policy.name;
+        let mut replacing = applying.iter().filter(|other| other.policy.instead_of.contains(name));
+        match (replacing.next(), replacing.next()) {
+            (None, _) => left.push(*granting),
+            (Some(_), None) => {}
+            (Some(one), Some(another)) => {
+                let (one, another) = (&one.policy.name, &another.policy.name);
+                return Err(Error::usage(format!(
+                    "two policies for this machine stand in for {name}: {one} and {another}"
+                ))
+                .next("choose one with --policy, or remove the other"));
+            }
+        }
+    }
+    Ok(left)
+}
+
+/// The policy that replaces this one on this machine.
+#[must_use]
+pub fn replacement<'a>(all: &'a [Granting], name: &Name, machine: &dyn Machine) -> Option<&'a Granting> {
+    all.iter().find(|other| other.policy.instead_of.contains(name) && other.policy.applies(machine))
+}
+
 fn procedures<'a>(policies: impl IntoIterator<Item = &'a Granting>) -> String {
     let names: Vec<&str> =
         policies.into_iter().flat_map(|granting| granting.policy.procedures.keys().map(Name::as_str)).collect();
@@ -202,7 +259,7 @@ fn procedures<'a>(policies: impl IntoIterator<Item = &'a Granting>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::{Component, imports};
+    use crate::sandbox::Component;
 
     /// Each file in policies/ grants to the component beside it, has its procedures, and grants
     /// what that component asks for: no more, no less.

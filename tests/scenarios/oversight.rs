@@ -2,11 +2,13 @@
 
 use crate::support::{
     Grants, Machine, Run,
-    guest::Guest,
+    guest::{self, Guest},
+    policy,
     script::{Argument::Text, Script},
 };
 use serde_json::Value;
 use std::fs;
+use warded_lib::digest::Digest;
 
 fn audit(machine: &Machine, policy: &str) -> Value {
     machine.warded(["audit", policy, "--json"]).ends(0).object("warded.audit/1")
@@ -107,4 +109,63 @@ fn a_component_is_checked_before_it_is_shipped() {
     machine.warded(["policy", "check", &file(&guest)]).ends(5).says(&["carries no request"]);
     machine.warded(["policy", "check", &file(b"no component")]).ends(5).says(&["not a WebAssembly component"]);
     machine.warded(["policy", "check", "/nonexistent.wasm"]).ends(1).says(&["cannot read /nonexistent.wasm"]);
+}
+
+#[test]
+fn a_policy_file_may_narrow_a_request_and_not_widen_it() {
+    let machine = Machine::stopped();
+    let directory = machine.path("policies");
+    Grants::of(&["files.write = [\"/srv/*\"]", "files.read = [\"/etc/hostname\"]"]).write_demo(&directory);
+    let file = directory.join("writer.toml");
+    let written = fs::read_to_string(&file).unwrap();
+    for (from, to, exit) in [
+        ("\"/srv/*\"", "\"/srv/motd\"", 0),
+        ("files.read = [\"/etc/hostname\"]", "files.read = [\"/srv/motd\"]", 0),
+        ("files.read = [\"/etc/hostname\"]\n", "", 0),
+        ("\"/srv/*\"", "\"/srv/*\", \"/etc/motd\"", 5),
+        ("[procedure.write-file]\n", "[procedure.write-file]\nsshd.effective = true\n", 5),
+        ("\"ssh.service\"", "\"nginx.service\"", 0),
+    ] {
+        fs::write(&file, written.replacen(from, to, 1)).unwrap();
+        let run = machine.warded(["policy", "list"]).ends(exit);
+        assert!(exit == 0 || run.stderr.contains("grants what its component does not ask for"), "{to}: {}", run.stderr);
+    }
+    // A component that asks for nothing gets nothing.
+    let bare = Guest::doing("", "", "").component();
+    fs::write(directory.join("writer.wasm"), &bare).unwrap();
+    let line = written.lines().find(|line| line.starts_with("component = ")).unwrap();
+    fs::write(&file, written.replacen(line, &format!("component = \"{}\"", Digest::of(&bare)), 1)).unwrap();
+    machine.warded(["policy", "list"]).ends(5).says(&["carries no request"]);
+}
+
+#[test]
+fn a_policy_may_stand_in_for_another() {
+    let machine = Machine::stopped();
+    let directory = machine.path("policies");
+    let guest = |name: &str| {
+        Grants::of(&[]).write(&directory, name, "certify-host", &guest_named("certify-host"));
+    };
+    guest("vendor");
+    machine.warded(["plan", "certify-host"]).ends(2).says(&["choose one with --policy: unix, vendor"]);
+    policy::change(&directory, "vendor", "[service.ssh]", "instead-of = [\"unix\"]\n[service.ssh]");
+    let run = machine.warded(["plan", "certify-host"]).ends(0);
+    assert!(run.stdout.contains(", instead of unix)"), "{}", run.stdout);
+    let list = machine.warded(["policy", "list"]).ends(0);
+    shows(list, &["vendor stands in for it here", "for this machine · instead of unix"]);
+    // Where it is not for this machine, it replaces nothing.
+    policy::change(&directory, "vendor", "instead-of", "when = [{ path = \"/nonexistent\" }]\ninstead-of");
+    machine.warded(["plan", "certify-host"]).ends(2).says(&["principal"]);
+    policy::change(&directory, "vendor", "when = [{ path = \"/nonexistent\" }]\n", "");
+    guest("other");
+    policy::change(&directory, "other", "[service.ssh]", "instead-of = [\"unix\"]\n[service.ssh]");
+    machine.warded(["plan", "certify-host"]).ends(2).says(&["stand in for unix: other and vendor"]);
+    machine.warded(["plan", "certify-host", "--policy", "vendor"]).ends(0);
+}
+
+/// A component with one procedure of this name, which does nothing.
+fn guest_named(procedure: &str) -> Vec<u8> {
+    let mut guest = Guest::doing("", "", "");
+    guest.exports = vec![procedure.to_owned()];
+    guest.fields = guest::procedure(procedure, "");
+    guest.component()
 }

@@ -59,18 +59,78 @@ impl Grants {
     }
 
     fn write_with(&self, directory: &Path, name: &str, procedure: &str, component: &[u8], settings: &str) {
-        let digest = Digest::of(component);
-        let mut text = format!(
-            "name = {name:?}\ncomponent = \"{digest}\"\n[service.ssh]\nsystemd = [\"ssh.service\"]\ndirect = \"sshd\"\n\
+        let mut request = format!(
+            "[service.ssh]\nsystemd = [\"ssh.service\"]\ndirect = \"sshd\"\n\
              [procedure.{procedure}]\nsummary = \"A test\"\n{settings}"
         );
         for (key, words) in &self.lists {
-            writeln!(text, "{key} = {words:?}").unwrap();
+            writeln!(request, "{key} = {words:?}").unwrap();
         }
         for (key, flag) in &self.flags {
-            writeln!(text, "{key} = {flag}").unwrap();
+            writeln!(request, "{key} = {flag}").unwrap();
         }
+        let name_line = format!("name = {name:?}\n");
+        let component = asking(component, &format!("{name_line}{request}"));
+        let text = format!("{name_line}component = \"{}\"\n{request}", Digest::of(&component));
         fs::write(directory.join(format!("{name}.toml")), text).unwrap();
         fs::write(directory.join(format!("{name}.wasm")), component).unwrap();
     }
+}
+
+/// Changes a policy that a test wrote, as its publisher would: in its component's request, too.
+pub(crate) fn change(directory: &Path, name: &str, from: &str, to: &str) {
+    let file = |kind: &str| directory.join(format!("{name}.{kind}"));
+    let text = fs::read_to_string(file("toml")).unwrap();
+    assert!(text.contains(from), "{from:?} is not in {text}");
+    let request: String = text
+        .replacen(from, to, 1)
+        .lines()
+        .filter(|line| !line.starts_with("component = "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let component = asking(&fs::read(file("wasm")).unwrap(), &request);
+    let (name_line, rest) = request.split_once('\n').unwrap();
+    fs::write(file("toml"), format!("{name_line}\ncomponent = \"{}\"\n{rest}", Digest::of(&component))).unwrap();
+    fs::write(file("wasm"), component).unwrap();
+}
+
+/// A component with a request in place of any that it had. What is no component stays as it is.
+pub(crate) fn asking(component: &[u8], request: &str) -> Vec<u8> {
+    const HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
+    const NAME: &[u8] = b"\x0dwarded:policy";
+    let Some(sections) = component.strip_prefix(HEADER) else { return component.to_owned() };
+    let mut bytes = HEADER.to_vec();
+    let mut rest = sections;
+    // A section is its id, its size and its contents; 0 is a custom one, which begins with its name.
+    while let Some((id, size, header)) = section(rest) {
+        let Some((whole, others)) = rest.split_at_checked(header + size) else { break };
+        if id != 0 || !whole[header..].starts_with(NAME) {
+            bytes.extend(whole);
+        }
+        rest = others;
+    }
+    bytes.extend(rest);
+    let contents = [NAME, request.as_bytes()].concat();
+    bytes.push(0);
+    bytes.extend(leb128(contents.len()));
+    bytes.extend(contents);
+    bytes
+}
+
+/// A section's id and size, and how many bytes say so.
+fn section(bytes: &[u8]) -> Option<(u8, usize, usize)> {
+    let (id, rest) = bytes.split_first()?;
+    let length = rest.iter().take(5).position(|byte| byte & 0x80 == 0)? + 1;
+    let size = rest[..length].iter().rev().fold(0, |size, byte| size << 7 | usize::from(byte & 0x7f));
+    Some((*id, size, 1 + length))
+}
+
+fn leb128(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number > 0x7f {
+        bytes.push(u8::try_from(number & 0x7f).unwrap() | 0x80);
+        number >>= 7;
+    }
+    bytes.push(u8::try_from(number).unwrap());
+    bytes
 }

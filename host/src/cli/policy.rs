@@ -4,6 +4,7 @@ mod check;
 
 use super::output::{Output, Style};
 use crate::{
+    components,
     context::{self, Context, Options},
     sandbox::granting::Granting,
 };
@@ -43,6 +44,9 @@ struct PolicyObject<'a> {
     component: String,
     origin: String,
     applies: bool,
+    instead_of: Vec<&'a str>,
+    /// The policy that stands in for it on this machine.
+    replaced_by: Option<&'a str>,
     procedures: Vec<ProcedureObject<'a>>,
 }
 
@@ -79,10 +83,19 @@ impl PolicyCommand {
 }
 
 fn list(machine: &Facts, policies: &[Granting], output: Output) -> Result<Exit> {
-    let objects: Vec<PolicyObject<'_>> = policies.iter().map(|granting| object(machine, granting)).collect();
+    let objects: Vec<PolicyObject<'_>> = policies.iter().map(|granting| object(machine, policies, granting)).collect();
     for policy in &objects {
-        let here = if policy.applies { "for this machine" } else { "for other machines" };
-        let about = format!("{} · {here}", policy.origin);
+        let here = match policy.replaced_by {
+            Some(other) => format!("{other} stands in for it here"),
+            None if policy.applies => "for this machine".to_owned(),
+            None => "for other machines".to_owned(),
+        };
+        let instead = if policy.instead_of.is_empty() {
+            String::new()
+        } else {
+            format!(" · instead of {}", policy.instead_of.join(", "))
+        };
+        let about = format!("{} · {here}{instead}", policy.origin);
         output.line(format!("{} {}  {}", policy.name, policy.version, output.paint(Style::Dim, &about)))?;
         for procedure in &policy.procedures {
             output.line(format!("  {:16} {}", procedure.name, procedure.summary))?;
@@ -97,7 +110,7 @@ impl Show {
         let granting = policies.iter().find(|granting| granting.policy.name == self.name).ok_or_else(|| {
             Error::usage(format!("there is no policy {}", self.name)).next("`warded policy list` shows those there are")
         })?;
-        let policy = object(machine, granting);
+        let policy = object(machine, policies, granting);
         output.line(format!("{} {} · {} · {}", policy.name, policy.version, policy.component, policy.origin))?;
         output.line(policy.summary)?;
         for procedure in &policy.procedures {
@@ -117,7 +130,7 @@ impl Show {
     }
 }
 
-fn object<'a>(machine: &Facts, granting: &'a Granting) -> PolicyObject<'a> {
+fn object<'a>(machine: &Facts, all: &'a [Granting], granting: &'a Granting) -> PolicyObject<'a> {
     let policy = &granting.policy;
     let procedures = policy.procedures.iter().map(|(name, procedure)| ProcedureObject {
         name: name.as_str(),
@@ -132,6 +145,8 @@ fn object<'a>(machine: &Facts, granting: &'a Granting) -> PolicyObject<'a> {
         component: granting.digest.to_string(),
         origin: granting.origin.to_string(),
         applies: policy.applies(machine),
+        instead_of: policy.instead_of.iter().map(Name::as_str).collect(),
+        replaced_by: components::replacement(all, &policy.name, machine).map(|other| other.policy.name.as_str()),
         procedures: procedures.collect(),
     }
 }

@@ -23,6 +23,7 @@ use warded_lib::{
     },
     change_set::review::{Action, Review},
     error::Result,
+    name::Name,
     text::count,
     transaction::LeftAlone,
 };
@@ -32,8 +33,10 @@ pub(super) fn header(output: Output, context: &Context, planned: &Planned<'_>) -
     let facts = &context.facts;
     let sshd = planned.session.sshd_version().map(|version| format!("OpenSSH {version} · ")).unwrap_or_default();
     let policy = &planned.granting.policy;
+    let replaced: Vec<&str> = policy.instead_of.iter().map(Name::as_str).collect();
+    let instead = if replaced.is_empty() { String::new() } else { format!(", instead of {}", replaced.join(", ")) };
     let line = format!(
-        "{} · {sshd}init {} · policy {} {} ({})",
+        "{} · {sshd}init {} · policy {} {} ({}{instead})",
         facts.os_name,
         facts.init.as_str(),
         policy.name,

@@ -3,6 +3,7 @@
 use crate::support::{
     Grants, Machine, Run,
     guest::{Guest, procedure},
+    policy,
 };
 use std::fs::{self, File};
 use warded_lib::{digest::Digest, text::is_neutral};
@@ -35,9 +36,7 @@ fn what_is_reloaded_is_said() {
     let mut grants = Grants::of(&["services.ssh = [\"reload\"]"]);
     grants.add(&format!("files.write = [\"{}\"]", machine.path("ssh/motd").display()));
     grants.write_demo(&machine.path("policies"));
-    let file = machine.path("policies/writer.toml");
-    let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text.replacen("\"ssh.service\"", "\"nginx.service\"", 1)).unwrap();
+    policy::change(&machine.path("policies"), "writer", "\"ssh.service\"", "\"nginx.service\"");
     let path = format!("path={}", machine.path("ssh/motd").display());
     let line = format!("> reload {SAID}\n");
     let run = |words: &[&str]| Run::of(machine.warded_command([]).args(words));

@@ -43,6 +43,14 @@ pub struct Condition {
 }
 
 impl Condition {
+    /// Whether another condition holds wherever this one does.
+    #[must_use]
+    pub fn implies(&self, other: &Self) -> bool {
+        other.init.is_none_or(|init| self.init == Some(init))
+            && (other.os.is_none() || self.os == other.os)
+            && (other.path.is_none() || self.path == other.path)
+    }
+
     /// Whether all of it holds.
     pub fn holds(&self, machine: &dyn Machine) -> bool {
         self.init.is_none_or(|init| init == machine.init())

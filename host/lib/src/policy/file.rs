@@ -16,6 +16,9 @@ use crate::{
 use serde::Deserialize;
 use std::{collections::BTreeMap, fmt};
 
+/// Names of what `warded audit` does besides reporting on a policy.
+const RESERVED: [&str; 3] = ["export", "log", "verify"];
+
 /// A policy. Without `component` it is a request: what a component asks for, embedded in it. With
 /// it, it is a grant to the component of that digest and no other.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -37,6 +40,9 @@ pub struct Policy {
     /// None of these may hold.
     #[serde(default)]
     pub unless: Vec<Condition>,
+    /// Policies that step back on the machines that this one is for.
+    #[serde(default)]
+    pub instead_of: Vec<Name>,
     /// The services that grants can name.
     #[serde(default, rename = "service")]
     pub services: BTreeMap<Name, Service>,
@@ -263,6 +269,15 @@ impl Policy {
         if self.procedures.is_empty() {
             return Err(("procedure".to_owned(), "a policy needs at least one [procedure.NAME]".to_owned()));
         }
+        if RESERVED.contains(&self.name.as_str()) {
+            return Err((
+                self.name.to_string(),
+                format!("{} is a word of `warded audit`, and no policy's name", self.name),
+            ));
+        }
+        if self.instead_of.contains(&self.name) {
+            return Err(("instead-of".to_owned(), "a policy cannot be there instead of itself".to_owned()));
+        }
         if self.when.iter().chain(&self.unless).any(Condition::is_empty) {
             return Err(("when".to_owned(), "a condition has to name something".to_owned()));
         }
@@ -318,6 +333,7 @@ mod tests {
             ("sshd.keywords = ['Host Key']", "p.toml:6:17", "not a keyword"),
             ("settings.a = { type = 'choice', help = 'h' }", "p.toml:4:1", "`values`"),
             ("settings.a = { type = 'text', help = 'h' }", "p.toml:6:23", "unknown variant `text`"),
+            ("[procedure.b]\nsummary = 's'\nlog = ['debug']", "p.toml:8:8", "unknown variant"),
             ("log = ['debug']", "p.toml:6:8", "unknown variant"),
             ("summary = 's'", "p.toml:6:1", "duplicate key"),
         ] {
@@ -325,6 +341,16 @@ mod tests {
             assert!(error.message().starts_with(&format!("{place}: ")), "{more}: {place}: {error}");
             assert!(error.message().contains(what), "{more}: {error}");
         }
+    }
+
+    #[test]
+    fn some_names_are_taken() {
+        for name in RESERVED {
+            let error = Policy::parse(&SMALL.replacen("'x'", &format!("'{name}'"), 1), "p.toml").unwrap_err();
+            assert!(error.message().starts_with("p.toml:1:9: "), "{error}");
+        }
+        let own = SMALL.replacen("'x'\n", "'x'\ninstead-of = ['x']\n", 1);
+        assert!(Policy::parse(&own, "p.toml").unwrap_err().message().contains("instead of itself"));
     }
 
     #[test]

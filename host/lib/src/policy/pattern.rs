@@ -66,6 +66,17 @@ impl Pattern {
         Some(base.len() + literal)
     }
 
+    /// Whether the pattern covers nothing that another does not. Only patterns from the same place are compared, and
+    /// only what is written out is known to be within a wildcard.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        let within =
+            |(own, others): (&String, &String)| own == others || (!own.contains('*') && segment_matches(others, own));
+        self.place == other.place
+            && self.segments.len() == other.segments.len()
+            && self.segments.iter().zip(&other.segments).all(within)
+    }
+
     /// The directory whose entries the pattern names, where that is written out.
     #[must_use]
     pub fn directory(&self, places: &Places) -> Option<AbsolutePath> {
@@ -184,6 +195,23 @@ mod tests {
         ] {
             let pattern: Pattern = pattern.parse().unwrap();
             assert_eq!(pattern.covers(&path.parse().unwrap(), &places()), literal, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn which_patterns_are_narrower() {
+        for (narrow, wide, within) in [
+            ("/etc/x", "/etc/x", true),
+            ("/etc/x", "/etc/*", true),
+            ("/etc/*", "/etc/*", true),
+            ("/etc/*", "/etc/x", false),
+            ("/etc/a*", "/etc/*", false),
+            ("{sshd}/ssh_host_rsa_key", "{sshd}/ssh_host_*_key", true),
+            ("/etc/ssh/ssh_host_rsa_key", "{sshd}/ssh_host_*_key", false),
+            ("/etc/x/y", "/etc/*", false),
+        ] {
+            let parse = |text: &str| text.parse::<Pattern>().unwrap();
+            assert_eq!(parse(narrow).is_within(&parse(wide)), within, "{narrow} {wide}");
         }
     }
 

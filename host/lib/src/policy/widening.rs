@@ -1,51 +1,92 @@
 //! Whether a policy lets a procedure do more than another one did.
 
-use super::file::{CertificateGrant, KeyGrant, LogLevel, Policy, ServiceOperation};
+use super::{
+    condition::Condition,
+    file::{Policy, Procedure},
+    lines::{self, Key, Line},
+    pattern::Pattern,
+    setting::{Declaration, Type},
+};
 use crate::{
     machine::service::{Direct, Service},
     name::{Name, UnitName},
 };
-use std::collections::BTreeSet;
+
+/// All that a policy has beyond another: grants of any procedure, settings, machines that it is for, and policies that
+/// it replaces. Each as a policy would say it.
+#[must_use]
+pub fn wider(accepted: &Policy, now: &Policy) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, procedure) in &now.procedures {
+        let Some(accepted_procedure) = accepted.procedures.get(name) else {
+            found.push(format!("[procedure.{name}]"));
+            continue;
+        };
+        let of_procedure = |what: String| format!("{what} (of {name})");
+        found.extend(beyond(accepted, now, name).into_iter().map(of_procedure));
+        found.extend(settings(accepted_procedure, procedure).into_iter().map(of_procedure));
+        if let Some(renewal) = procedure.renewal.as_ref().filter(|_| procedure.renewal != accepted_procedure.renewal) {
+            found.push(of_procedure(format!("renewal {renewal}")));
+        }
+    }
+    let narrower = |condition: &&Condition| accepted.when.iter().any(|accepted| condition.implies(accepted));
+    if !accepted.when.is_empty() && (now.when.is_empty() || !now.when.iter().all(|condition| narrower(&condition))) {
+        found.push("when".to_owned());
+    }
+    if !accepted.unless.iter().all(|condition| now.unless.contains(condition)) {
+        found.push("unless".to_owned());
+    }
+    let replaced = now.instead_of.iter().filter(|name| !accepted.instead_of.contains(name));
+    found.extend(replaced.map(|name| format!("instead-of {name}")));
+    found
+}
 
 /// The grants of a procedure that go beyond those that were accepted, each as a policy would say it.
 #[must_use]
 pub fn beyond(accepted: &Policy, now: &Policy, procedure: &Name) -> Vec<String> {
-    grants(now, procedure).difference(&grants(accepted, procedure)).cloned().collect()
-}
-
-/// Every grant of a procedure, one text each.
-fn grants(policy: &Policy, procedure: &Name) -> BTreeSet<String> {
-    let Some(granted) = policy.procedures.get(procedure) else { return BTreeSet::new() };
-    let mut all = BTreeSet::new();
-    all.extend(granted.facts.iter().map(|fact| format!("facts {fact}")));
-    all.extend(granted.authority.iter().map(|request| format!("authority {request}")));
-    all.extend(granted.keys.iter().map(|key| match key {
-        KeyGrant::SshdHostKeys => "keys sshd-host-keys".to_owned(),
-        KeyGrant::At(pattern) => format!("keys {pattern}"),
-    }));
-    all.extend(granted.certificates.iter().map(|certificate| match certificate {
-        CertificateGrant::BesideKey => "certificates beside-key".to_owned(),
-        CertificateGrant::At(pattern) => format!("certificates {pattern}"),
-    }));
-    all.extend(granted.files.read.iter().map(|pattern| format!("files.read {pattern}")));
-    all.extend(granted.files.write.iter().map(|pattern| format!("files.write {pattern}")));
-    all.extend(granted.sshd.effective.then(|| "sshd.effective".to_owned()));
-    all.extend(granted.sshd.keywords.iter().map(|keyword| format!("sshd.keywords {}", keyword.as_str())));
-    all.extend(granted.log.iter().map(|level| match level {
-        LogLevel::Info => "log info".to_owned(),
-        LogLevel::Warn => "log warn".to_owned(),
-    }));
-    for (name, operations) in &granted.services {
-        let ways = policy.services.get(name).map(ways).unwrap_or_default();
-        for ServiceOperation::Reload in operations {
-            all.extend(ways.iter().map(|way| format!("services.{name} reload: {way}")));
+    let of = |policy: &Policy| policy.procedures.get(procedure).map(lines::of).unwrap_or_default();
+    let accepted_lines = of(accepted);
+    let mut found = Vec::new();
+    for line in of(now) {
+        if !accepted_lines.iter().any(|accepted| line == *accepted || is_within(&line, accepted)) {
+            found.push(line.to_string());
+        } else if line.key == Key::Reload {
+            let known = ways(accepted, &line.value);
+            let new = ways(now, &line.value).into_iter().filter(|way| !known.contains(way));
+            found.extend(new.map(|way| format!("{line}: {way}")));
         }
     }
-    all
+    found
+}
+
+/// Whether a grant of paths allows nothing that another does not: what may be written may be read.
+fn is_within(line: &Line, accepted: &Line) -> bool {
+    let same_kind = line.key == accepted.key || (line.key == Key::ReadFiles && accepted.key == Key::WriteFiles);
+    let patterns = (line.value.parse::<Pattern>(), accepted.value.parse::<Pattern>());
+    let of_paths = matches!(line.key, Key::ReadFiles | Key::WriteFiles | Key::Keys | Key::Certificates);
+    of_paths && same_kind && matches!(patterns, (Ok(narrow), Ok(wide)) if narrow.is_within(&wide))
+}
+
+/// Settings that were not accepted, or that take more than was.
+fn settings(accepted: &Procedure, now: &Procedure) -> Vec<String> {
+    let takes_more = |accepted: &Declaration, now: &Declaration| {
+        let more_values = now.kind == Type::Choice && !now.values.iter().all(|value| accepted.values.contains(value));
+        now.kind != accepted.kind || (now.many && !accepted.many) || more_values
+    };
+    let new = now.settings.iter().filter(|(name, declaration)| {
+        accepted.settings.get(name).is_none_or(|accepted| takes_more(accepted, declaration))
+    });
+    new.map(|(name, _)| format!("settings.{name}")).collect()
+}
+
+/// How a policy's service is reached.
+fn ways(policy: &Policy, service: &str) -> Vec<String> {
+    let named = policy.services.iter().find(|(name, _)| name.as_str() == service);
+    named.map(|(_, service)| ways_of(service)).unwrap_or_default()
 }
 
 /// How a service is reached: under its name a policy can have anything reloaded.
-fn ways(service: &Service) -> Vec<String> {
+fn ways_of(service: &Service) -> Vec<String> {
     let units = service.systemd.iter().map(UnitName::as_str).map(str::to_owned);
     let direct = service.direct.map(|Direct::Sshd| "SIGHUP to sshd".to_owned());
     units.chain(direct).collect()
@@ -56,7 +97,7 @@ mod tests {
     use super::*;
 
     const SERVICE: &str = "[service.ssh]\nsystemd = ['ssh.service']\n";
-    const RENEW: &str = "[procedure.renew-host]\nsummary = 's'\nauthority = ['renew host']\nfiles.read = ['/a']\n\
+    const RENEW: &str = "[procedure.renew-host]\nsummary = 's'\nauthority = ['renew host']\nfiles.read = ['/a', '/c/*']\n\
                          services.ssh = ['reload']\n";
 
     fn policy(service: &str, renew: &str) -> Policy {
@@ -69,10 +110,10 @@ mod tests {
         let another = format!("{RENEW}[procedure.other]\nsummary = 's'\nfiles.write = ['/b']\n");
         for (service, renew, beyond_it) in [
             (SERVICE, RENEW.to_owned(), &[][..]),
-            (SERVICE, RENEW.replace("files.read = ['/a']\n", ""), &[]),
+            (SERVICE, RENEW.replace("files.read = ['/a', '/c/*']\n", ""), &[]),
             (SERVICE, another, &[]),
             (SERVICE, RENEW.replace("'/a'", "'/a', '/b'"), &["files.read /b"]),
-            (SERVICE, RENEW.replace("files.read", "files.write"), &["files.write /a"]),
+            (SERVICE, RENEW.replace("files.read", "files.write"), &["files.write /a", "files.write /c/*"]),
             (SERVICE, RENEW.replace("'renew host'", "'issue host', 'renew host'"), &["authority issue host"]),
             (SERVICE, format!("{RENEW}sshd.keywords = ['Port']\n"), &["sshd.keywords port"]),
             (SERVICE, format!("{RENEW}sshd.effective = true\n"), &["sshd.effective"]),
@@ -85,9 +126,40 @@ mod tests {
                 RENEW.to_owned(),
                 &["services.ssh reload: other.service"],
             ),
+            (SERVICE, RENEW.replace("'/a'", "'/a', '/c/d'"), &[]),
+            (SERVICE, RENEW.replace("'/a'", "'/b/*'"), &["files.read /b/*"]),
         ] {
             let found = beyond(&accepted, &policy(service, &renew), &"renew-host".parse().unwrap());
             assert_eq!(found, beyond_it, "{service}{renew}");
+        }
+    }
+
+    #[test]
+    fn a_whole_policy_is_compared() {
+        const ACCEPTED: &str = "name = 'x'\nwhen = [{ init = 'systemd' }]\nunless = [{ path = '/x' }]\n\
+            instead-of = ['unix']\n[procedure.a]\nsummary = 's'\nfiles.write = ['/w/*']\n\
+            settings.level = { type = 'choice', values = ['1', '2'], help = 'h' }\n";
+        let parse = |text: &str| Policy::parse(text, "p.toml").unwrap();
+        let accepted = parse(ACCEPTED);
+        for (from, to, expected) in [
+            ("", "", &[][..]),
+            ("'/w/*'", "'/w/one'", &[]),
+            ("files.write = ['/w/*']", "files.read = ['/w/one']", &[]),
+            ("'/w/*'", "'/w/*', '/v'", &["files.write /v (of a)"]),
+            ("[{ init = 'systemd' }]", "[{ init = 'systemd', os = 'debian' }]", &[]),
+            ("[{ init = 'systemd' }]", "[{ os = 'debian' }]", &["when"]),
+            ("when = [{ init = 'systemd' }]\n", "", &["when"]),
+            ("unless = [{ path = '/x' }]", "unless = [{ path = '/x' }, { os = 'debian' }]", &[]),
+            ("unless = [{ path = '/x' }]\n", "", &["unless"]),
+            ("instead-of = ['unix']\n", "", &[]),
+            ("['unix']", "['unix', 'other']", &["instead-of other"]),
+            ("values = ['1', '2']", "values = ['1']", &[]),
+            ("values = ['1', '2']", "values = ['1', '3']", &["settings.level (of a)"]),
+            ("help = 'h' }", "help = 'h', many = true }", &["settings.level (of a)"]),
+            ("help = 'h' }\n", "help = 'h' }\n[procedure.b]\nsummary = 's'\n", &["[procedure.b]"]),
+        ] {
+            let now = parse(&ACCEPTED.replacen(from, to, 1));
+            assert_eq!(wider(&accepted, &now), expected, "{from} -> {to}");
         }
     }
 }
