@@ -28,4 +28,5 @@ mod status;
 mod step_ca;
 mod successor;
 mod terms;
+mod two_people;
 mod wit_denials;

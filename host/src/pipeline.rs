@@ -4,6 +4,7 @@
 
 pub mod certify;
 mod issued;
+pub mod overtaken;
 pub mod plan;
 pub mod prove;
 mod rolled_back;
@@ -22,6 +23,7 @@ pub use work::Work;
 use crate::{broker::Identity, context::Context};
 use certify::Filled;
 use jiff::Timestamp;
+use overtaken::Expected;
 use prove::Guard;
 use take_back::Recovery;
 use warded_lib::{
@@ -87,7 +89,9 @@ pub fn foresee(context: &Context, work: &Work) -> Result<()> {
 /// so; or it could not all be put back, and the error says what is left to do.
 pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporter: &dyn Reporter) -> Result<Done> {
     let ended = |detail: &str| end(context, identity, detail);
+    let expected = Expected::of(&work);
     let unchanged = |error: Error| -> Error {
+        let error = expected.explained(error, context);
         // A log that cannot be written must not hide why the run failed.
         drop(ended(&format!("{}: {}", error.heading(), error.message())));
         error.or_state("nothing was changed")

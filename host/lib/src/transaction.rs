@@ -12,6 +12,7 @@ mod followup;
 mod interruption;
 mod journal;
 mod lock;
+mod overtaken;
 mod precondition;
 mod recover;
 mod restore;
@@ -27,6 +28,7 @@ mod undo;
 pub use change::{FileChange, LeftAlone, NewFile, Order, ReadSet, RolledBack, RunIdentity, Version};
 pub use followup::{Confirm, Followup, OwnFile, Reload, SshdBefore};
 pub use journal::{Entry, Journal, State};
+pub use overtaken::last_to_change;
 pub use precondition::{Target, refuse_irreplaceable};
 pub use recover::{
     Recovered, confirm, interrupted, look, recover, refuse_unconfirmed, roll_back_run, tidy_ended, unconfirmed, watch,

@@ -15,7 +15,9 @@ use crate::{
     context::Context,
     enrolment::Enrolment,
     pipeline::{
-        self, Done, Planned, Request, Work, certify, rotation,
+        self, Done, Planned, Request, Work, certify,
+        overtaken::Expected,
+        rotation,
         serve::{self, Unserved},
     },
     sandbox::granting::Granting,
@@ -30,7 +32,7 @@ use warded_lib::{
     machine::sshd,
     name::Name,
     policy::{file::Procedure, setting::Setting},
-    text::count,
+    text::{count, shell_word},
     transaction,
 };
 
@@ -179,6 +181,8 @@ impl Apply {
             output.note("Nothing was changed.");
             return Err(Error::quiet(Exit::Failed));
         }
+        work.shows_rest = self.procedure.plan_line();
+        Expected::of(&work).refuse_overtaken(context)?;
         certify::ready(context, &mut work)?;
         let progress = Progress::new(output.json);
         work.own = enrolment.as_ref().map(Enrolment::with_run).transpose()?;
@@ -251,6 +255,13 @@ impl ProcedureArgs {
     /// A procedure by its name, without settings.
     pub(super) fn named(name: &str) -> Result<Self, String> {
         Ok(Self { procedure: name.parse()?, set: Vec::new(), policy: None })
+    }
+
+    /// The command that plans it.
+    fn plan_line(&self) -> String {
+        let policy = self.policy.iter().map(|policy| format!(" --policy {policy}"));
+        let set = self.set.iter().map(|set| format!(" --set {}", shell_word(&format!("{}={}", set.name, set.value))));
+        format!("warded plan {}{}", self.procedure, policy.chain(set).collect::<String>())
     }
 
     /// Runs the procedure. If what was accepted at the enrolment covers it: for the names that were

@@ -77,6 +77,7 @@ impl Renew {
             return Ok(exit);
         }
         let mut work = Work::of(planned);
+        work.shows_rest = "warded status".to_owned();
         (work.may_put_off, work.may_change_signer) = (true, self.risk.new_ca_key());
         let put_off = certify::ready(context, &mut work)?.into_iter();
         let put_off: Vec<_> = put_off.map(|text| Message { level: Level::Warn, text: neutral(&text) }).collect();

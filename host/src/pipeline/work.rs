@@ -12,7 +12,7 @@ use warded_lib::{
     },
     error::{Error, Result},
     guard::{MayChange, Risks as LoginRisks, krl, unchanged::Digests},
-    machine::{keys::replaced::Replaced, path::AbsolutePath},
+    machine::{keys::replaced::Replaced, path::AbsolutePath, users},
     text::{count, neutral},
     transaction::{
         FileChange, NewFile, Order, OwnFile, ReadSet, Reload, RunIdentity, Target, Undo, refuse_irreplaceable,
@@ -44,6 +44,8 @@ pub struct Work {
     pub configuration: Option<Digests>,
     /// What was planned, and left for another run.
     pub withdrawn: Vec<AbsolutePath>,
+    /// The command that shows what is left to do, should another run be faster.
+    pub shows_rest: String,
     keywords: Vec<String>,
     undoes: Option<RangeInclusive<u64>>,
 }
@@ -78,6 +80,7 @@ impl Work {
             withdrawn: Vec::new(),
             may_leave_unknown: false,
             configuration: planned.session.configuration,
+            shows_rest: format!("warded plan {}", planned.identity.procedure),
             undoes: None,
         }
     }
@@ -99,6 +102,7 @@ impl Work {
             withdrawn: Vec::new(),
             may_leave_unknown: false,
             configuration: None,
+            shows_rest: "warded undo".to_owned(),
             keywords: Vec::new(),
         }
     }
@@ -256,6 +260,16 @@ impl Work {
         refuse_irreplaceable(&targets)
     }
 
+    /// Each file that is to change or that the run depended on, as it was read.
+    #[must_use]
+    pub fn expected(&self) -> ReadSet {
+        let before = |change: &FileChange| change.before.as_ref().map(|before| (before.digest, before.inode));
+        match &self.source {
+            Source::Staged(_) => self.reads(),
+            Source::Undo(changes) => changes.iter().map(|change| (change.place.clone(), before(change))).collect(),
+        }
+    }
+
     /// What the run depended on.
     #[must_use]
     pub fn reads(&self) -> ReadSet {
@@ -286,6 +300,7 @@ impl Work {
             component: identity.component,
             procedure: identity.procedure.to_string(),
             started: Timestamp::now(),
+            by: Some(users::operator()),
             undoes: None,
             down_to: None,
         };

@@ -59,6 +59,23 @@ pub fn to_keep() -> Vec<String> {
     users
 }
 
+/// The user who runs this: the one who logged in, whatever they became since with su or sudo.
+#[must_use]
+pub fn operator() -> String {
+    let all = all();
+    let name =
+        |id: u32| all.iter().find(|user| user.id == id).map_or_else(|| format!("user {id}"), |user| user.name.clone());
+    let login = std::fs::read_to_string("/proc/self/loginuid").ok().and_then(|id| id.trim().parse().ok());
+    // Where nobody logged in, as in a service, the kernel has the highest number for that.
+    if let Some(id) = login.filter(|id| *id != u32::MAX) {
+        return name(id);
+    }
+    let own = geteuid();
+    // Whoever is root already may call themselves what they like.
+    let sudo = std::env::var("SUDO_USER").ok().filter(|sudo| own.is_root() && is_plain(sudo));
+    sudo.unwrap_or_else(|| name(own.as_raw()))
+}
+
 /// What can stand in `sshd -C` and is no word that could mean something else.
 fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "._-@+".contains(c)) && !text.starts_with('-')

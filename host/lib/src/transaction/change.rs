@@ -100,6 +100,9 @@ pub struct RunIdentity {
     pub procedure: String,
     /// When it started.
     pub started: jiff::Timestamp,
+    /// The user who ran it; none: the journal is of a version that did not note that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// The run that this one takes back, if it is an undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<u64>,
@@ -126,7 +129,11 @@ impl RunIdentity {
 
 impl fmt::Display for RunIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "run {} ({} {}, {})", self.run, self.policy, self.procedure, self.started.strftime("%F %T UTC"))
+        write!(f, "run {} ({} {}", self.run, self.policy, self.procedure)?;
+        if let Some(by) = &self.by {
+            write!(f, " by {}", text::neutral(by))?;
+        }
+        write!(f, ", {})", self.started.strftime("%F %T UTC"))
     }
 }
 

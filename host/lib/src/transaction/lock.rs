@@ -2,7 +2,7 @@
 //! and configuration each of them has. Whoever can read a directory can lock it, so root's locks
 //! are in a place of root's own, named after the directories.
 
-use super::run_directory::Run;
+use super::{change::RunIdentity, run_directory::Run};
 use crate::{
     error::{Error, Result},
     machine::{
@@ -141,6 +141,12 @@ fn take(place: &Place, roots: Option<&StateDir>, until: Instant) -> Result<Lock>
             Some(lock) => return Ok(lock),
             None if Instant::now() < until => thread::sleep(PAUSE),
             None => {
+                if let Some(run) = stands_for_it.as_ref().and_then(run_at_work) {
+                    return Err(Error::refused(format!("{run} is still at work"))
+                        .cause(format!("it changes files in {}", text::neutral(&directory)))
+                        .state("nothing was changed")
+                        .next("wait until it has ended, then run this again"));
+                }
                 let locked = match &stands_for_it {
                     Some(own) => fs::metadata(own.path()).ok().map(|found| (found.dev(), found.ino())),
                     None => Some((key.device, key.inode)),
@@ -153,6 +159,14 @@ fn take(place: &Place, roots: Option<&StateDir>, until: Instant) -> Result<Lock>
             }
         }
     }
+}
+
+/// The run that has a lock of root's; none: it has not begun, or its journal cannot be read.
+fn run_at_work(lock: &StateDir) -> Option<RunIdentity> {
+    let Marked { state, run } = serde_json::from_slice(&lock.read(MARK).ok()??).ok()?;
+    let theirs = StateDir::find(Path::new(&state)).ok()??;
+    let journal = Run::look(&theirs, run).ok()??.into_journal();
+    (!journal.is_final()).then_some(journal.run)
 }
 
 /// Who has a directory locked, from `/proc/locks`: `1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF`.

@@ -1,0 +1,76 @@
+//! A run that another one has overtaken: what it was computed from is no longer so.
+
+use super::Work;
+use crate::context::Context;
+use jiff::Timestamp;
+use std::{path::Path, time::Duration};
+use warded_lib::{
+    ca::step::diagnosis::distance,
+    error::{Error, Exit, Result},
+    guard::unchanged::{self, Digests},
+    text::neutral,
+    transaction::{self, Journal, ReadSet, RunIdentity},
+};
+
+/// What a piece of work was computed from.
+#[derive(Debug)]
+pub struct Expected {
+    files: ReadSet,
+    configuration: Option<Digests>,
+    shows_rest: String,
+}
+
+impl Expected {
+    /// What this one was.
+    #[must_use]
+    pub fn of(work: &Work) -> Self {
+        let (configuration, shows_rest) = (work.configuration.clone(), work.shows_rest.clone());
+        Self { files: work.expected(), configuration, shows_rest }
+    }
+
+    /// Refuses work that another run has overtaken: before a password is asked for, or the CA.
+    ///
+    /// # Errors
+    /// Refused: with that run, and the command that shows what is left to do.
+    pub fn refuse_overtaken(&self, context: &Context) -> Result<()> {
+        self.overtaken(context).map_or(Ok(()), Err)
+    }
+
+    /// Why a run is refused: another run, if that is what the refusal comes of, whatever stage met it.
+    pub(super) fn explained(&self, error: Error, context: &Context) -> Error {
+        if error.exit() == Exit::Refused { self.overtaken(context).unwrap_or(error) } else { error }
+    }
+
+    fn overtaken(&self, context: &Context) -> Option<Error> {
+        // A journal or a file that cannot be read now says nothing: the transaction meets it, too.
+        let by = |path: &Path, now| transaction::last_to_change(&context.state, path, now).ok().flatten();
+        for (place, expected) in &self.files {
+            let Ok(now) = place.snapshot() else { continue };
+            let (now, then) = (now.map(|now| now.digest), expected.map(|(digest, _)| digest));
+            if now != then
+                && let Some(run) = by(&place.resolved(), now)
+            {
+                return Some(self.told(&run, &place.resolved()));
+            }
+        }
+        let then = self.configuration.as_ref()?;
+        let now = unchanged::now(context.places.sshd_config.as_path()).ok()?;
+        let path = unchanged::difference(then, &now)?;
+        by(path, now.get(path).copied()).map(|run| self.told(&run, path))
+    }
+
+    fn told(&self, journal: &Journal, path: &Path) -> Error {
+        let RunIdentity { run: number, procedure, started, by, undoes, .. } = &journal.run;
+        let what = undoes.map_or_else(|| neutral(procedure), |undone| format!("undo of run {undone}"));
+        let by = by.as_deref().map(|by| format!(" by {}", neutral(by))).unwrap_or_default();
+        let ago = distance(Duration::try_from(Timestamp::now() - *started).unwrap_or_default());
+        let path = neutral(&path.to_string_lossy());
+        let refused = Error::refused(format!("run {number} ({what}{by}, {ago} ago) changed {path} meanwhile"));
+        let refused = if journal.is_final() {
+            refused
+        } else {
+            refused.cause("it has not ended: it is at work, or waits to be confirmed, and may be taken back")
+        };
+        refused.state("this run changed nothing").next(format!("{} shows what is left to do", self.shows_rest))
+    }
+}

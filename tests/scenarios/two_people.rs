@@ -1,0 +1,105 @@
+//! Two administrators work on one machine at the same time: the question of one keeps nobody from working, and
+//! who was faster is named.
+
+use crate::support::{
+    Machine,
+    wait::{LONG, wait},
+};
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    process::{Child, Command, Stdio},
+};
+
+/// Warded at a terminal, which waits for an answer.
+struct Asked {
+    terminal: Child,
+    screen: std::path::PathBuf,
+}
+
+impl Asked {
+    fn by(machine: &Machine, words: &str) -> Self {
+        let screen = machine.path("screen");
+        let mut command: Command = machine.command("script");
+        // Its own output is what the terminal shows.
+        command.args(["-qec", &machine.warded_line(words), "/dev/null"]);
+        let terminal = command.stdin(Stdio::piped()).stdout(File::create(&screen).unwrap()).spawn().unwrap();
+        let asked = Self { terminal, screen };
+        wait("it asks", LONG, || asked.shown().contains("[y/N]"));
+        asked
+    }
+
+    fn shown(&self) -> String {
+        fs::read_to_string(&self.screen).unwrap()
+    }
+
+    /// Says yes; the exit code, and all that was shown.
+    fn yes(mut self) -> (Option<i32>, String) {
+        self.terminal.stdin.as_mut().unwrap().write_all(b"y\n").unwrap();
+        let code = self.terminal.wait().unwrap().code();
+        (code, self.shown())
+    }
+}
+
+#[track_caller]
+fn is_refused((code, shown): (Option<i32>, String), words: &[&str]) {
+    assert_eq!(code, Some(5), "{shown}");
+    for word in words {
+        assert!(shown.contains(word), "{word:?} is not in\n{shown}");
+    }
+    for never in ["by hand", "changed since", "somebody"] {
+        assert!(!shown.contains(never), "{never:?} is in\n{shown}");
+    }
+}
+
+#[test]
+fn an_apply_that_was_overtaken_names_the_run_and_what_is_left() {
+    let machine = Machine::start();
+    let asked = Asked::by(&machine, "apply certify-host --set principal=web1.example.org --set principal=web1");
+    let done = machine.certify();
+    let left = machine.tree();
+    is_refused(
+        asked.yes(),
+        &[
+            &format!("refused: run {} (certify-host by ", done["run"]),
+            "-cert.pub meanwhile",
+            "next:  warded plan certify-host --set principal=web1.example.org --set principal=web1 shows what is left",
+        ],
+    );
+    assert_eq!(left, machine.tree());
+    machine.serves_certificates();
+    // Whose it was does not matter where nothing was overtaken.
+    let asked = Asked::by(&machine, "apply certify-host --set principal=web1.example.org --set principal=web1");
+    let (code, shown) = asked.yes();
+    assert_eq!(code, Some(0), "{shown}");
+}
+
+#[test]
+fn an_undo_that_was_overtaken_calls_nothing_an_edit() {
+    let machine = Machine::start();
+    machine.certify();
+    let asked = Asked::by(&machine, "undo");
+    let renewed = machine.warded(["renew", "--force", "--json"]).ends(0).object("warded.renew/1");
+    let left = machine.tree();
+    let run = format!("refused: run {} (renew-host by ", renewed["run"]);
+    is_refused(asked.yes(), &[&run, "next:  warded undo shows what is left to do"]);
+    assert_eq!(left, machine.tree());
+
+    let asked = Asked::by(&machine, "undo");
+    let undone = machine.warded(["undo", "--yes", "--json"]).ends(0).object("warded.undo/1");
+    let (run, undoes) = (&undone["run"], &undone["undoes"]);
+    is_refused(asked.yes(), &[&format!("refused: run {run} (undo of run {undoes} by ")]);
+}
+
+/// An edit of somebody's is still called one.
+#[test]
+fn an_edit_while_a_question_waits_is_no_run() {
+    let machine = Machine::start();
+    machine.certify();
+    let asked = Asked::by(&machine, "apply certify-host --set principal=web2.example.org");
+    let certificate = machine.path("ssh/ssh_host_ed25519_key-cert.pub");
+    fs::write(&certificate, fs::read_to_string(&certificate).unwrap() + "\n").unwrap();
+    let (code, shown) = asked.yes();
+    assert_eq!(code, Some(5), "{shown}");
+    assert!(shown.contains("changed since it was read") && !shown.contains("refused: run "), "{shown}");
+}
