@@ -15,6 +15,7 @@ mod pins;
 mod platforms;
 mod proof;
 mod properties;
+mod publishing;
 mod record;
 mod recovery;
 mod refusals;

@@ -1,5 +1,7 @@
 //! Where policies come from: the binary, and a directory of the administrator's.
 
+pub mod accepted;
+
 use crate::sandbox::{
     granting::{Granting, Origin, bind},
     imports,
@@ -85,6 +87,23 @@ pub fn find(directory: &Path, name: &Name) -> Result<Granting> {
     }))
 }
 
+/// Whether a name is that of a policy which came with this binary.
+#[must_use]
+pub fn is_bundled(name: &Name) -> bool {
+    OFFERED.iter().chain([&DEMO]).any(|bundled| bundled.load().is_ok_and(|granting| granting.policy.name == *name))
+}
+
+/// Compares a policy file with its component, as whenever it is read.
+///
+/// # Errors
+/// It grants what the component does not ask for, or the component asks for nothing.
+pub fn bind_file(text: &str, origin: &Path, component: Vec<u8>) -> Result<Granting> {
+    let policy = Policy::parse(text, &shown(origin))?;
+    let granting = bind((policy, text), Origin::File(origin.to_owned()), Cow::Owned(component), None)?;
+    within_request(&granting, &shown(origin))?;
+    Ok(granting)
+}
+
 /// All policies: those of the binary, and those in `directory`, if it is there.
 ///
 /// # Errors
@@ -144,10 +163,10 @@ fn load_file(file: &Path) -> Result<Granting> {
     };
     let text = String::from_utf8(read(file, files::MAX_BYTES)?).map_err(|error| unreadable(file, &error))?;
     let policy = Policy::parse(&text, &shown(file))?;
-    let component = read(&file.with_extension("wasm"), MAX_COMPONENT_BYTES)?;
-    let granting = bind((policy, &text), Origin::File(file.to_owned()), Cow::Owned(component), None)?;
-    within_request(&granting, &shown(file))?;
-    Ok(granting)
+    let beside = file.with_extension("wasm");
+    let added = policy.component.as_ref().map(|digest| accepted::component_of(file, digest));
+    let component = read(&added.filter(|added| added.exists()).unwrap_or(beside), MAX_COMPONENT_BYTES)?;
+    bind_file(&text, file, component)
 }
 
 /// A policy file may grant less than its component asks for, never more: what it asks for is what its publisher

@@ -57,9 +57,9 @@ pub struct Enrolment {
 pub enum Standing {
     /// It is that one.
     Accepted,
-    /// It came with a newer binary, and is granted no more.
+    /// It came with a newer binary, or was added in its place, and is granted no more.
     Successor,
-    /// It came with a newer binary, and is granted these as well.
+    /// It came with a newer binary, or was added in its place, and is granted these as well.
     Wider(Vec<String>),
     /// Another component.
     OtherComponent,
@@ -117,11 +117,14 @@ impl Enrolment {
         if (self.component, self.grants) == (granting.digest, granting.grants) {
             return Standing::Accepted;
         }
-        let is_bundled = granting.origin == Origin::Bundled && granting.policy.name == self.policy;
-        let is_accepted = |(grants, policy): &(Digest, Policy)| {
-            is_bundled && *grants == self.grants && policy.component == Some(self.component)
+        let earlier: Vec<(Digest, Policy)> = match &granting.origin {
+            _ if granting.policy.name != self.policy => Vec::new(),
+            Origin::Bundled => components::earlier_policies().collect(),
+            Origin::File(file) => components::accepted::earlier(file, &self.policy),
         };
-        match components::earlier_policies().find(is_accepted) {
+        let is_accepted =
+            |(grants, policy): &(Digest, Policy)| *grants == self.grants && policy.component == Some(self.component);
+        match earlier.into_iter().find(is_accepted) {
             Some((_, accepted)) => match widening::beyond(&accepted, &granting.policy, procedure) {
                 beyond if beyond.is_empty() => Standing::Successor,
                 beyond => Standing::Wider(beyond),

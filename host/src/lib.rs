@@ -12,5 +12,6 @@ pub mod components;
 pub mod context;
 pub mod enrolment;
 pub mod pipeline;
+pub mod publishing;
 pub mod reach;
 pub mod sandbox;

@@ -1,12 +1,19 @@
-//! `warded policy list`, `warded policy show` and `warded policy check`.
+//! `warded policy`: one file for each of its commands; `list` and `show` are here.
 
+mod add;
 mod check;
+mod offer;
+mod remove;
+mod sign;
 
 use super::output::{Output, Style};
 use crate::{
-    components,
+    components::{
+        self,
+        accepted::{self, Publisher},
+    },
     context::{self, Context, Options},
-    sandbox::granting::Granting,
+    sandbox::granting::{Granting, Origin},
 };
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -28,6 +35,16 @@ pub(super) enum PolicyCommand {
     Show(Show),
     /// Whether a component asks for what it can call, and for nothing else
     Check(check::Check),
+    /// Sign a component, for those who are to add it
+    Sign(sign::Sign),
+    /// Accept a component: see who signed it and what it would be granted, then add it
+    Add(add::Add),
+    /// Take a higher version by the same publisher that asks for nothing more; asks nothing
+    Update(add::Update),
+    /// Take the version of a policy that was there before the last one
+    Rollback(remove::Rollback),
+    /// Take a policy out
+    Remove(remove::Remove),
 }
 
 #[derive(Debug, Args)]
@@ -45,6 +62,8 @@ struct PolicyObject<'a> {
     origin: String,
     applies: bool,
     instead_of: Vec<&'a str>,
+    /// Who signed it.
+    publisher: Option<Publisher>,
     /// The policy that stands in for it on this machine.
     replaced_by: Option<&'a str>,
     procedures: Vec<ProcedureObject<'a>>,
@@ -68,17 +87,27 @@ struct SettingObject<'a> {
 
 impl PolicyCommand {
     pub(super) fn run(&self, context: Result<Context>, options: &Options, output: Output) -> Result<Exit> {
-        let known = || match context {
-            Ok(context) => Ok((context.policies()?, context.facts)),
-            // Only to look, no place of one's own is needed.
-            Err(_) if !config::is_root() => context::policies_only(options),
-            Err(error) => Err(error),
-        };
         match self {
-            Self::List => known().and_then(|(policies, machine)| list(&machine, &policies, output)),
-            Self::Show(show) => known().and_then(|(policies, machine)| show.run(&machine, &policies, output)),
+            Self::List => known(context, options).and_then(|(policies, machine)| list(&machine, &policies, output)),
+            Self::Show(show) => {
+                known(context, options).and_then(|(policies, machine)| show.run(&machine, &policies, output))
+            }
             Self::Check(check) => check.run(options.on_hang, output),
+            Self::Sign(sign) => sign.run(output),
+            Self::Add(add) => add.run(&context?, output),
+            Self::Update(update) => update.run(&context?, output),
+            Self::Rollback(rollback) => rollback.run(&context?, output),
+            Self::Remove(remove) => remove.run(&context?, output),
         }
+    }
+}
+
+fn known(context: Result<Context>, options: &Options) -> Result<(Vec<Granting>, Facts)> {
+    match context {
+        Ok(context) => Ok((context.policies()?, context.facts)),
+        // Only to look, no place of one's own is needed.
+        Err(_) if !config::is_root() => context::policies_only(options),
+        Err(error) => Err(error),
     }
 }
 
@@ -112,6 +141,9 @@ impl Show {
         })?;
         let policy = object(machine, policies, granting);
         output.line(format!("{} {} · {} · {}", policy.name, policy.version, policy.component, policy.origin))?;
+        if let Some(Publisher { name, key }) = &policy.publisher {
+            output.line(format!("signed by {name} ({key})"))?;
+        }
         output.line(policy.summary)?;
         for procedure in &policy.procedures {
             output.line("")?;
@@ -146,6 +178,10 @@ fn object<'a>(machine: &Facts, all: &'a [Granting], granting: &'a Granting) -> P
         origin: granting.origin.to_string(),
         applies: policy.applies(machine),
         instead_of: policy.instead_of.iter().map(Name::as_str).collect(),
+        publisher: match &granting.origin {
+            Origin::File(file) => accepted::provenance(file, &granting.digest).and_then(|one| one.publisher),
+            Origin::Bundled => None,
+        },
         replaced_by: components::replacement(all, &policy.name, machine).map(|other| other.policy.name.as_str()),
         procedures: procedures.collect(),
     }

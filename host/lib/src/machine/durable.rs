@@ -80,6 +80,15 @@ pub fn new_directory(path: &Path, files: &[(&str, &[u8], u32)]) -> io::Result<()
     sync_directory(above)
 }
 
+/// Removes a file, and waits until that is on disk.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn remove(path: &Path) -> io::Result<()> {
+    std::fs::remove_file(path)?;
+    sync_directory(parent(path))
+}
+
 /// Waits until the names in a directory are on disk.
 ///
 /// # Errors

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use running::Running;
 use std::{
     ffi::{OsStr, OsString},
+    fs::File,
     io::{self, BufRead as _, BufReader, Read, Write as _},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
@@ -42,12 +43,13 @@ const TICK: Duration = Duration::from_millis(2);
 const TERM: Duration = Duration::from_secs(1);
 
 /// A program to be run, with its arguments. Its environment is empty but for PATH, LC_ALL=C, HOME
-/// and what [`Program::env`] adds; its input is empty.
+/// and what [`Program::env`] adds; its input is empty unless [`Program::input`] says otherwise.
 #[derive(Clone, Debug)]
 pub struct Program {
     path: PathBuf,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    input: Option<PathBuf>,
     timeout: Duration,
 }
 
@@ -55,7 +57,13 @@ impl Program {
     /// The program at this path.
     #[must_use]
     pub fn new(path: impl AsRef<Path>) -> Self {
-        Self { path: path.as_ref().to_owned(), arguments: Vec::new(), environment: Vec::new(), timeout: TIMEOUT }
+        Self {
+            path: path.as_ref().to_owned(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            input: None,
+            timeout: TIMEOUT,
+        }
     }
 
     /// One more argument.
@@ -79,6 +87,13 @@ impl Program {
         self
     }
 
+    /// The file that it reads as its standard input.
+    #[must_use]
+    pub fn input(mut self, file: impl AsRef<Path>) -> Self {
+        self.input = Some(file.as_ref().to_owned());
+        self
+    }
+
     /// How long it may take: then it and what it started in its own process group is killed.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
@@ -92,7 +107,11 @@ impl Program {
     /// When it cannot be started.
     pub fn run(&self) -> Result<Output> {
         let deadline = Instant::now() + self.timeout;
-        let mut running = Running::start(self.command().stdout(Stdio::piped()).stderr(Stdio::piped()))
+        let mut command = self.command();
+        if let Some(input) = &self.input {
+            command.stdin(File::open(input).map_err(|error| self.cannot_start(&error))?);
+        }
+        let mut running = Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
             .map_err(|error| self.cannot_start(&error))?;
         let (done, ended) = mpsc::channel();
         let stdout = running.child.stdout.take().map(|stream| collect(stream, done.clone()));

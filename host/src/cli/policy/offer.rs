@@ -1,0 +1,279 @@
+//! A component that an operator may accept: who signed it, what it asks for, and how it stands to what is there.
+
+use crate::{
+    assessment::{self, Assessment, Severity, Usages},
+    cli::output::{Output, Style},
+    components::{
+        self, MAX_COMPONENT_BYTES,
+        accepted::{self, Publisher},
+    },
+    context::Context,
+    publishing::{self, Manifest, signature},
+    sandbox::{Component, granting::Granting, imports},
+};
+use jiff::Timestamp;
+use std::path::Path;
+use warded_lib::{
+    audit::{Event, Kind},
+    error::{Error, Result},
+    name::Name,
+    policy::{
+        file::Policy,
+        lines::{self, Key, Line},
+        widening,
+    },
+    text::neutral,
+};
+
+/// What is offered.
+pub(super) struct Offer {
+    /// The policy as it would be accepted, bound to its component.
+    pub(super) granting: Granting,
+    /// Its text.
+    pub(super) text: String,
+    /// Who signed it.
+    pub(super) publisher: Option<Publisher>,
+    assessed: Assessment,
+}
+
+/// How an offer stands to the policy of its name that is there.
+pub(super) struct Standing {
+    /// The version that is there.
+    pub(super) version: String,
+    /// It is the same component with the same grants.
+    pub(super) is_same: bool,
+    /// What it is granted beyond what was accepted.
+    pub(super) wider: Vec<String>,
+    /// Its version is a higher one.
+    pub(super) is_newer: bool,
+    /// The same publisher signed both.
+    pub(super) same_publisher: bool,
+}
+
+impl Offer {
+    /// Reads a component, its signature if there is one, and the grants that an operator chose, if he did. Compiles it
+    /// within the bounds of a run.
+    ///
+    /// # Errors
+    /// It is no component, carries no request, or is signed by nobody who may.
+    pub(super) fn read(context: &Context, file: &Path, grants: Option<&Path>, signers: Option<&Path>) -> Result<Self> {
+        let component = components::read_any(file, MAX_COMPONENT_BYTES)?;
+        let request = imports::request(&component)?.ok_or_else(|| {
+            Error::refused(format!("{} carries no request", shown(file)))
+                .next("make it by guests/componentize, as docs/POLICIES.md shows")
+        })?;
+        let policy = Policy::parse(&request, "the component's request")?;
+        if components::is_bundled(&policy.name) {
+            return Err(Error::refused(format!("the name {} is taken", policy.name))
+                .cause("it is that of a policy which came with this program")
+                .next("have its publisher give it another name"));
+        }
+        let default_signers = signature::default_allowed_signers(&context.policies);
+        let publisher = signed(file, signers.unwrap_or(&default_signers), &component, &request, &policy)?;
+        let chosen = match grants {
+            Some(path) => {
+                let bytes = components::read_any(path, warded_lib::machine::files::MAX_BYTES)?;
+                String::from_utf8(bytes)
+                    .map_err(|error| Error::usage(format!("{} is not text", shown(path))).cause(error))?
+            }
+            None => request.clone(),
+        };
+        let text = for_component(&chosen, &component);
+        let granting = components::bind_file(&text, grants.unwrap_or(file), component)?;
+        if granting.policy.name != policy.name {
+            return Err(Error::refused(format!(
+                "the grants are those of {}, and the component is {}",
+                granting.policy.name, policy.name
+            )));
+        }
+        let overdue = {
+            let on_hang = context.on_hang;
+            move |what| (on_hang.0)(&Error::refused(format!("{what} did not come to an end in time")))
+        };
+        Component::load_in_time(&granting, overdue)?;
+        let assessed =
+            assessment::assess(&granting.component, Some(&policy), Some(&granting.policy), &Usages::default())?;
+        Ok(Self { granting, text, publisher, assessed })
+    }
+
+    /// How it stands to the policy of its name that is there, if one is.
+    ///
+    /// # Errors
+    /// The policies cannot be read.
+    pub(super) fn standing(&self, context: &Context) -> Result<Option<Standing>> {
+        let policy = &self.granting.policy;
+        let there = components::load(&context.policies)?.into_iter().find(|there| there.policy.name == policy.name);
+        Ok(there.map(|there| {
+            let file = context.policies.join(format!("{}.toml", policy.name));
+            let publisher = accepted::provenance(&file, &there.digest).and_then(|provenance| provenance.publisher);
+            let name = |publisher: &Option<Publisher>| publisher.as_ref().map(|publisher| publisher.name.clone());
+            Standing {
+                is_same: there.digest == self.granting.digest && there.grants == self.granting.grants,
+                wider: widening::wider(&there.policy, policy),
+                is_newer: version(&there.policy.version) < version(&policy.version)
+                    && version(&policy.version).is_some(),
+                same_publisher: name(&publisher) == name(&self.publisher),
+                version: there.policy.version,
+            }
+        }))
+    }
+
+    /// Shows who signed it, and every grant, the gravest first.
+    ///
+    /// # Errors
+    /// stdout cannot be written.
+    pub(super) fn show(&self, output: Output) -> Result<()> {
+        let Granting { policy, digest, .. } = &self.granting;
+        let by = match &self.publisher {
+            Some(publisher) => format!("signed by {} ({})", neutral(&publisher.name), publisher.key),
+            None => output.paint(Style::Yellow, "NOT SIGNED"),
+        };
+        output.line(format!("{} {} · {digest} · {by}", policy.name, policy.version))?;
+        output.line(&policy.summary)?;
+        if !policy.instead_of.is_empty() {
+            let names: Vec<&str> = policy.instead_of.iter().map(Name::as_str).collect();
+            output.line(format!("!! stands in for {} on the machines that it is for", names.join(", ")))?;
+        }
+        output.line("It would be granted:")?;
+        let mut all: Vec<(Weight, &str, Line)> = policy
+            .procedures
+            .iter()
+            .flat_map(|(name, procedure)| {
+                lines::of(procedure).into_iter().map(|line| (Weight::of(&line), name.as_str(), line))
+            })
+            .collect();
+        all.sort_by(|one, other| (one.0, one.1).cmp(&(other.0, other.1)));
+        let width = all.iter().map(|(_, name, _)| name.len()).max().unwrap_or_default();
+        for (weight, name, line) in &all {
+            output.line(format!("  {:2} {name:width$}  {line}", weight.mark()))?;
+        }
+        for finding in self.assessed.findings().iter().filter(|finding| finding.severity != Severity::Unused) {
+            output.line(format!("note: {}: {}", finding.procedure, neutral(&finding.what)))?;
+        }
+        Ok(())
+    }
+
+    /// Stores it, on record.
+    ///
+    /// # Errors
+    /// It cannot be written, or not be recorded; the policy that was there is as it was.
+    pub(super) fn accept(&self, context: &Context) -> Result<()> {
+        let Granting { policy, digest, component, .. } = &self.granting;
+        let by = match &self.publisher {
+            Some(publisher) => {
+                format!("{} {}, signed by {} ({})", policy.name, policy.version, publisher.name, publisher.key)
+            }
+            None => format!("{} {}, not signed", policy.name, policy.version),
+        };
+        let event = |kind| Event {
+            policy: policy.name.to_string(),
+            component: Some(*digest),
+            ..Event::new(0, kind).capability("policy.add").detail(&by)
+        };
+        context.log.append_synced(&event(Kind::Intent))?;
+        let provenance = accepted::Provenance { publisher: self.publisher.clone(), added: Timestamp::now() };
+        let stored = accepted::store(&context.policies, &policy.name, &self.text, component, &provenance);
+        context.log.append_synced(&event(if stored.is_ok() { Kind::Result } else { Kind::Failed }))?;
+        stored
+    }
+}
+
+/// How closely a grant should be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Weight {
+    /// Who gets in, what this machine is, or files that are not its own.
+    Grave,
+    /// Keys, certificates, services.
+    Watched,
+    Plain,
+}
+
+impl Weight {
+    fn of(line: &Line) -> Self {
+        let is_its_own = line.value.starts_with("{sshd}/") && !line.value.contains('*');
+        match line.key {
+            Key::Rekey | Key::Keywords => Self::Grave,
+            Key::WriteFiles if !is_its_own => Self::Grave,
+            Key::ReadFiles if line.value.contains('*') => Self::Watched,
+            Key::WriteFiles | Key::Keys | Key::Certificates | Key::Issue | Key::Renew | Key::Reload => Self::Watched,
+            Key::ReadFiles | Key::Facts | Key::Roots | Key::Effective | Key::Inform | Key::Warn => Self::Plain,
+        }
+    }
+
+    fn mark(self) -> &'static str {
+        match self {
+            Self::Grave => "!!",
+            Self::Watched => " !",
+            Self::Plain => "",
+        }
+    }
+}
+
+/// Verifies the signature beside a component; none where there is no manifest.
+fn signed(file: &Path, signers: &Path, component: &[u8], request: &str, policy: &Policy) -> Result<Option<Publisher>> {
+    let (manifest_file, signature_file) = publishing::beside(file);
+    if !manifest_file.exists() && !signature_file.exists() {
+        return Ok(None);
+    }
+    let text = components::read_any(&manifest_file, publishing::MAX_BYTES)?;
+    let signature = components::read_any(&signature_file, publishing::MAX_BYTES)?;
+    let manifest = Manifest::read(&text, component, request, policy)?;
+    let unreadable = |why: &dyn std::fmt::Display| Error::failed(format!("cannot read {}", shown(signers))).cause(why);
+    let list = warded_lib::machine::files::read_ours(signers, warded_lib::machine::files::MAX_BYTES, unreadable)?;
+    let list = list.ok_or_else(|| {
+        Error::refused("it is not known who may publish policies on this machine")
+            .cause(format!("there is no {}", shown(signers)))
+            .next(format!(
+                "if you trust {}, write a line for them: NAME namespaces=\"{}\" KEY (ssh-keygen(1), ALLOWED SIGNERS)",
+                neutral(&manifest.publisher),
+                signature::NAMESPACE
+            ))
+    })?;
+    let key = signature::verify(&manifest, &text, &signature, &list)?;
+    Ok(Some(Publisher { name: manifest.publisher, key }))
+}
+
+/// A request as the grants of a component: its digest as the first key.
+fn for_component(text: &str, component: &[u8]) -> String {
+    let digest = warded_lib::digest::Digest::of(component);
+    let is_digest = |line: &&str| line.split('=').next().is_some_and(|key| key.trim() == "component");
+    let (mut kept, mut in_tables) = (String::new(), false);
+    for line in text.lines() {
+        in_tables |= line.trim_start().starts_with('[');
+        if in_tables || !is_digest(&line) {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    format!("component = \"{digest}\"\n{kept}")
+}
+
+/// The numbers of a version; none for one that is not numbers and dots.
+fn version(text: &str) -> Option<Vec<u64>> {
+    text.split('.').map(|part| part.parse().ok()).collect()
+}
+
+fn shown(path: &Path) -> String {
+    neutral(&path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        for (older, newer) in [("1.9", "1.10"), ("1.2.3", "1.2.4"), ("0.9.9", "1"), ("1.2", "1.2.1")] {
+            assert!(version(older) < version(newer), "{older} {newer}");
+        }
+        assert_eq!(version("1.2-rc"), None);
+        assert_eq!(version(""), None);
+    }
+
+    #[test]
+    fn grants_name_their_component_once() {
+        let text = for_component("name = 'x'\ncomponent = \"sha256:00\"\n[procedure.p]\nsummary = 's'\n", b"c");
+        let digest = warded_lib::digest::Digest::of(b"c");
+        assert_eq!(text, format!("component = \"{digest}\"\nname = 'x'\n[procedure.p]\nsummary = 's'\n"));
+    }
+}

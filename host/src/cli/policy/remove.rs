@@ -1,0 +1,90 @@
+//! `warded policy remove` and `warded policy rollback`.
+
+use crate::{
+    cli::output::{Output, confirm},
+    components::{self, accepted},
+    context::Context,
+    enrolment::Enrolment,
+};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use warded_lib::{
+    audit::{Event, Kind},
+    error::{Error, Exit, Result},
+    name::Name,
+};
+
+/// What an operator may take upon himself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Risk {
+    /// This machine's certificates are renewed no more
+    StopRenewal,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Remove {
+    /// The policy
+    name: Name,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Do it although it is refused for this risk
+    #[arg(long, value_name = "RISK")]
+    accept_risk: Vec<Risk>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Rollback {
+    /// The policy
+    name: Name,
+}
+
+impl Rollback {
+    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        let version = || components::find(&context.policies, &self.name).map(|granting| granting.policy.version);
+        let before = version()?;
+        accepted::roll_back(&context.policies, &self.name)?;
+        let now = version()?;
+        let event = Event { policy: self.name.to_string(), ..Event::new(0, Kind::Result) };
+        context.log.append_synced(&event.capability("policy.rollback").detail(&format!("{before} to {now}")))?;
+        output.line(format!("Policy {} is at {now} again, in place of {before}.", self.name))?;
+        output.object(&json!({
+            "schema": "warded.policy-rollback/1", "name": self.name.as_str(), "version": now, "replaces": before,
+        }))?;
+        Ok(Exit::Done)
+    }
+}
+
+impl Remove {
+    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        let name = &self.name;
+        if components::is_bundled(name) {
+            return Err(Error::refused(format!("policy {name} is part of this program"))
+                .next("another policy can stand in for it: instead-of, in docs/POLICIES.md"));
+        }
+        let granting = components::find(&context.policies, name)?;
+        let enrolled = Enrolment::load(&context.state)?.filter(|enrolment| enrolment.policy == *name);
+        if let Some(enrolment) = enrolled.filter(|_| !self.accept_risk.contains(&Risk::StopRenewal)) {
+            return Err(Error::refused(format!("policy {name} renews this machine's certificates"))
+                .cause(format!("{} is what `warded renew` runs here", enrolment.procedure))
+                .state("nothing was changed")
+                .next("apply another policy first, or let the certificates expire: --accept-risk=stop-renewal"));
+        }
+        if !self.yes && !confirm(&format!("Remove policy {name} {}?", granting.policy.version))? {
+            output.note("Nothing was changed.");
+            return Err(Error::quiet(Exit::Failed));
+        }
+        let event = |kind| Event {
+            policy: name.to_string(),
+            component: Some(granting.digest),
+            ..Event::new(0, kind).capability("policy.remove")
+        };
+        context.log.append_synced(&event(Kind::Intent))?;
+        let removed = accepted::remove(&context.policies, name);
+        context.log.append_synced(&event(if removed.is_ok() { Kind::Result } else { Kind::Failed }))?;
+        removed?;
+        output.line(format!("Removed policy {name}. What it configured stays as it is."))?;
+        output.object(&json!({ "schema": "warded.policy-remove/1", "name": name.as_str() }))?;
+        Ok(Exit::Done)
+    }
+}

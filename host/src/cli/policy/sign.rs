@@ -1,0 +1,60 @@
+//! `warded policy sign`.
+
+use crate::{
+    cli::output::Output,
+    components::{self, MAX_COMPONENT_BYTES},
+    publishing::{self, Manifest, signature},
+    sandbox::imports,
+};
+use clap::Args;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use warded_lib::{
+    error::{Error, Exit, Result},
+    machine::durable,
+    policy::file::Policy,
+    text::neutral,
+};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Sign {
+    /// The component
+    #[arg(value_name = "FILE.wasm")]
+    component: PathBuf,
+    /// Who publishes it, as allowed_signers names them
+    #[arg(long, value_name = "NAME")]
+    publisher: String,
+    /// An SSH private key, or the public half of one in the agent
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+}
+
+impl Sign {
+    pub(super) fn run(&self, output: Output) -> Result<Exit> {
+        let component = components::read_any(&self.component, MAX_COMPONENT_BYTES)?;
+        let request = imports::request(&component)?.ok_or_else(|| {
+            Error::refused(format!("{} carries no request", shown(&self.component)))
+                .next("make it by guests/componentize, as docs/POLICIES.md shows")
+        })?;
+        let policy = Policy::parse(&request, "the component's request")?;
+        let manifest = Manifest::of(&self.publisher, &component, &request, &policy)?;
+        let text = manifest.to_text()?;
+        let signed = signature::sign(text.as_bytes(), &self.key)?;
+        let (manifest_file, signature_file) = publishing::beside(&self.component);
+        for (file, bytes) in [(&manifest_file, text.as_bytes()), (&signature_file, signed.as_slice())] {
+            durable::replace(file, bytes, 0o644)
+                .map_err(|error| Error::failed(format!("cannot write {}", shown(file))).cause(error))?;
+        }
+        output.line(format!("Signed {} {} as {}.", policy.name, policy.version, manifest.publisher))?;
+        output.line(format!("Wrote {} and {}.", shown(&manifest_file), shown(&signature_file)))?;
+        output.object(&json!({
+            "schema": "warded.policy-sign/1", "manifest": manifest,
+            "files": [shown(&manifest_file), shown(&signature_file)],
+        }))?;
+        Ok(Exit::Done)
+    }
+}
+
+fn shown(path: &Path) -> String {
+    neutral(&path.display().to_string())
+}

@@ -1,0 +1,228 @@
+//! What `warded policy add` puts into the directory of policies: the policy file, and, named by the component's digest,
+//! the component, the policy file once more, and where they came from. The policy file is exchanged last and in one
+//! step, so an interruption leaves the policy as it was or as it is to be. What was there before stays beside it, for
+//! `warded policy rollback`; the texts of all that were accepted stay, so that a machine which was enrolled with one of
+//! them goes on renewing.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+use warded_lib::{
+    digest::Digest,
+    error::{Error, Result},
+    machine::{durable, files},
+    name::Name,
+    policy::file::Policy,
+    text::neutral,
+};
+
+/// Hexadecimal digits of a digest in a file's name: enough to tell one policy's components apart; what counts is the
+/// digest in the policy file.
+const DIGITS: usize = 16;
+
+/// Where an added policy came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// Who signed it; none: nobody.
+    pub publisher: Option<Publisher>,
+    /// When it was added.
+    pub added: Timestamp,
+}
+
+/// Who signed a policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publisher {
+    /// A principal of `allowed_signers`.
+    pub name: String,
+    /// The key, as ssh-keygen names it.
+    pub key: String,
+}
+
+/// The component of an added policy file.
+#[must_use]
+pub fn component_of(policy: &Path, digest: &Digest) -> PathBuf {
+    named(policy, digest, "wasm")
+}
+
+/// Where an added policy came from; none for one that the administrator put there.
+#[must_use]
+pub fn provenance(policy: &Path, digest: &Digest) -> Option<Provenance> {
+    let bytes =
+        files::read_ours(&named(policy, digest, "origin"), files::MAX_BYTES, |why| Error::failed(why.to_string()));
+    serde_json::from_slice(&bytes.ok()??).ok()
+}
+
+/// Stores a policy, in place of the one of this name.
+///
+/// # Errors
+/// The directory cannot be written, or belongs to somebody else; the policy is as it was.
+pub fn store(directory: &Path, name: &Name, text: &str, component: &[u8], provenance: &Provenance) -> Result<()> {
+    let shown = neutral(&directory.display().to_string());
+    let failed = |error: io::Error| Error::failed(format!("cannot write a policy into {shown}")).cause(error);
+    durable::directory(directory).map_err(failed)?;
+    let file = directory.join(format!("{name}.toml"));
+    files::refuse_others(directory).map_err(|error| {
+        Error::refused(format!("others could change what is in {shown}"))
+            .cause(error)
+            .next("chown root and chmod go-w it")
+    })?;
+    let digest = Digest::of(component);
+    let origin = serde_json::to_vec_pretty(provenance).map_err(|error| failed(error.into()))?;
+    let before = digest_in(&file).map(|before| digits(&before));
+    for (ending, bytes) in [("wasm", component), ("origin", &origin), ("grants", text.as_bytes())] {
+        durable::replace(&named(&file, &digest, ending), bytes, 0o644).map_err(failed)?;
+    }
+    durable::replace(&file, text.as_bytes(), 0o644).map_err(failed)?;
+    let kept: Vec<String> = before.into_iter().chain([digits(&digest)]).collect();
+    tidy(directory, name, &kept).map_err(failed)
+}
+
+/// Puts the policy file back that was there before the last one.
+///
+/// # Errors
+/// There is none, or it cannot be written.
+pub fn roll_back(directory: &Path, name: &Name) -> Result<()> {
+    let file = directory.join(format!("{name}.toml"));
+    let failed = |error: io::Error| Error::failed(format!("cannot write policy {name}")).cause(error);
+    let now = digest_in(&file).map(|now| digits(&now));
+    // Of what was accepted earlier, the one whose component is still there.
+    let is_whole = |path: &Path| is_grants(path) && path.with_extension("wasm").exists();
+    let all = stored(directory, name).map_err(failed)?.into_iter();
+    let mut others = all.filter(|(path, digits)| is_whole(path) && Some(digits) != now.as_ref());
+    let Some((path, _)) = others.next_back() else {
+        return Err(Error::refused(format!("there is no earlier version of policy {name} on this machine"))
+            .next("add it again from its file: warded policy add --allow-downgrade"));
+    };
+    let text = super::read_any(&path, files::MAX_BYTES)?;
+    durable::replace(&file, &text, 0o644).map_err(failed)
+}
+
+/// The policy files that `warded policy add` stored for a policy, each with the digest of its text.
+#[must_use]
+pub fn earlier(file: &Path, name: &Name) -> Vec<(Digest, Policy)> {
+    let directory = file.parent().unwrap_or(Path::new("/"));
+    let read = |(path, _): (PathBuf, String)| {
+        let bytes = files::read_ours(&path, files::MAX_BYTES, |why| Error::failed(why.to_string())).ok()??;
+        let text = String::from_utf8(bytes).ok()?;
+        Some((Digest::of(text.as_bytes()), Policy::parse(&text, "an accepted policy").ok()?))
+    };
+    let grants = stored(directory, name).unwrap_or_default().into_iter();
+    grants.filter(|(path, _)| is_grants(path)).filter_map(read).collect()
+}
+
+/// The component that a policy file grants to.
+fn digest_in(file: &Path) -> Option<Digest> {
+    let text = fs::read_to_string(file).ok()?;
+    Policy::parse(&text, "a policy").ok()?.component
+}
+
+/// Removes a policy.
+///
+/// # Errors
+/// It cannot be removed.
+pub fn remove(directory: &Path, name: &Name) -> Result<()> {
+    let file = directory.join(format!("{name}.toml"));
+    let failed = |error: io::Error| Error::failed(format!("cannot remove policy {name}")).cause(error);
+    durable::remove(&file).map_err(failed)?;
+    for (path, _) in stored(directory, name).map_err(failed)? {
+        durable::remove(&path).map_err(failed)?;
+    }
+    tidy(directory, name, &[]).map_err(failed)
+}
+
+/// Removes the policy's other components, and one that the administrator put beside its file.
+fn tidy(directory: &Path, name: &Name, kept: &[String]) -> io::Result<()> {
+    for (path, digits) in stored(directory, name)? {
+        if !kept.contains(&digits) && !is_grants(&path) {
+            durable::remove(&path)?;
+        }
+    }
+    let beside = directory.join(format!("{name}.wasm"));
+    if beside.exists() { durable::remove(&beside) } else { Ok(()) }
+}
+
+fn is_grants(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "grants")
+}
+
+/// Every file that is named by a digest, in the order of their names, with its digits.
+fn stored(directory: &Path, name: &Name) -> io::Result<Vec<(PathBuf, String)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let is_ours = matches!(path.extension().and_then(|ending| ending.to_str()), Some("wasm" | "origin" | "grants"));
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let digits = stem.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('-')).unwrap_or_default();
+        if is_ours && digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            let digits = digits.to_owned();
+            found.push((path, digits));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn named(policy: &Path, digest: &Digest, ending: &str) -> PathBuf {
+    let stem = policy.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    policy.with_file_name(format!("{stem}-{}.{ending}", digits(digest)))
+}
+
+fn digits(digest: &Digest) -> String {
+    digest.to_string().trim_start_matches("sha256:").chars().take(DIGITS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn what_belongs_to_a_policy_is_exchanged_and_removed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path().canonicalize().unwrap().join("policies");
+        let name: Name = "mine".parse().unwrap();
+        let provenance = Provenance { publisher: None, added: Timestamp::UNIX_EPOCH };
+        let text = |component: &[u8]| {
+            format!("component = \"{}\"\nname = 'mine'\n[procedure.p]\nsummary = 's'\n", Digest::of(component))
+        };
+        let store = |component: &[u8]| store(&directory, &name, &text(component), component, &provenance).unwrap();
+        let names = || -> BTreeSet<String> {
+            fs::read_dir(&directory).unwrap().map(|one| one.unwrap().file_name().into_string().unwrap()).collect()
+        };
+        let of = |components: &[&[u8]]| -> BTreeSet<String> {
+            let each = components.iter().flat_map(|component| {
+                let digits = digits(&Digest::of(component));
+                ["grants", "origin", "wasm"].map(|ending| format!("mine-{digits}.{ending}"))
+            });
+            each.chain(["mine.toml".to_owned()]).collect()
+        };
+        let now = || fs::read_to_string(directory.join("mine.toml")).unwrap();
+        store(b"one");
+        assert_eq!(names(), of(&[b"one"]));
+        assert!(roll_back(&directory, &name).is_err());
+        store(b"two");
+        store(b"three");
+        // The last two stay, and what the first was granted.
+        let mut left = of(&[b"two", b"three"]);
+        left.insert(format!("mine-{}.grants", digits(&Digest::of(b"one"))));
+        assert_eq!((names(), now()), (left, text(b"three")));
+        let file = directory.join("mine.toml");
+        assert_eq!(super::provenance(&file, &Digest::of(b"two")), Some(provenance.clone()));
+        assert_eq!(super::provenance(&file, &Digest::of(b"one")), None);
+        roll_back(&directory, &name).unwrap();
+        assert_eq!(now(), text(b"two"));
+        roll_back(&directory, &name).unwrap();
+        assert_eq!(now(), text(b"three"));
+        // Another policy's, and what is no component.
+        let others = ["mine-2.toml", "mine-2.wasm", "mine-0123456789abcdef-2.wasm", "mine.txt"];
+        others.iter().for_each(|other| fs::write(directory.join(other), "x").unwrap());
+        fs::write(directory.join("mine.wasm"), "x").unwrap();
+        remove(&directory, &name).unwrap();
+        assert_eq!(names(), others.iter().map(|other| (*other).to_owned()).collect());
+    }
+}

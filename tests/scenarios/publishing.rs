@@ -1,0 +1,304 @@
+//! Policies that are shipped: signed, added, updated and removed; and what a hostile publisher could try.
+
+use crate::support::{Grants, Machine, Run, policy, script::Script};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+use warded_lib::digest::Digest;
+
+const PUBLISHER: &str = "ops@example.org";
+
+/// Somebody's desk: keys, components and signatures.
+struct Desk {
+    machine: Machine,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self::on(Machine::stopped())
+    }
+
+    fn on(machine: Machine) -> Self {
+        fs::create_dir(machine.path("desk")).unwrap();
+        let desk = Self { machine };
+        desk.key("key");
+        desk.trusts(&desk.signer(""));
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.machine.path("desk").join(name)
+    }
+
+    fn key(&self, name: &str) {
+        keygen(&["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", self.path(name).to_str().unwrap()]);
+    }
+
+    fn public(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name).with_extension("pub")).unwrap().trim().to_owned()
+    }
+
+    /// A line of allowed_signers for the key, with options.
+    fn signer(&self, options: &str) -> String {
+        format!("{PUBLISHER} {options} {}\n", self.public("key")).replace("  ", " ")
+    }
+
+    fn trusts(&self, list: &str) {
+        fs::write(self.machine.path("allowed_signers"), list).unwrap();
+    }
+
+    /// A component of a policy `mine` with this version and these grants.
+    fn component(&self, version: &str, grants: &[&str]) -> PathBuf {
+        let directory = self.path("made");
+        fs::create_dir_all(&directory).unwrap();
+        Grants::of(grants).write(&directory, "mine", "go", &Script::new("/").component());
+        policy::change(&directory, "mine", "[service.ssh]", &format!("version = {version:?}\n[service.ssh]"));
+        let file = self.path("mine.wasm");
+        fs::rename(directory.join("mine.wasm"), &file).unwrap();
+        file
+    }
+
+    fn signed(&self, version: &str, grants: &[&str]) -> PathBuf {
+        let file = self.component(version, grants);
+        self.sign(&file, PUBLISHER, "key").ends(0);
+        file
+    }
+
+    fn sign(&self, file: &Path, publisher: &str, key: &str) -> Run {
+        self.run(&[
+            "policy",
+            "sign",
+            file.to_str().unwrap(),
+            "--publisher",
+            publisher,
+            "--key",
+            self.path(key).to_str().unwrap(),
+        ])
+    }
+
+    fn add(&self, file: &Path, more: &[&str]) -> Run {
+        let digest = Digest::of(&fs::read(file).unwrap()).to_string();
+        let words = ["policy", "add", file.to_str().unwrap(), "--yes", "--digest", &digest];
+        self.run(&[&words, more].concat())
+    }
+
+    fn update(&self, file: &Path) -> Run {
+        self.run(&["policy", "update", file.to_str().unwrap()])
+    }
+
+    fn run(&self, words: &[&str]) -> Run {
+        Run::of(self.machine.warded_command([]).args(words))
+    }
+
+    /// All files of the directory of policies, with their contents.
+    fn policies(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut all: Vec<_> = fs::read_dir(self.machine.path("policies"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| (path.clone(), fs::read(path).unwrap()))
+            .collect();
+        all.sort();
+        all
+    }
+
+    fn version(&self) -> String {
+        let list = self.run(&["policy", "list", "--json"]).ends(0).object("warded.policy-list/1");
+        let mine = list["policies"].as_array().unwrap().iter().find(|one| one["name"] == "mine");
+        mine.map_or_else(String::new, |mine| mine["version"].as_str().unwrap().to_owned())
+    }
+}
+
+fn keygen(arguments: &[&str]) {
+    let output = Command::new("ssh-keygen").args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_policy_is_signed_added_updated_and_removed() {
+    let desk = Desk::new();
+    let file = desk.signed("1.0.0", &["files.write = [\"{sshd}/a\", \"/etc/motd\"]"]);
+    let run = desk.add(&file, &[]).ends(0);
+    for part in [
+        "mine 1.0.0 · sha256:",
+        "signed by ops@example.org (ED25519 key SHA256:",
+        "  !! go  files.write /etc/motd",
+        "   ! go  files.write {sshd}/a",
+    ] {
+        assert!(run.stdout.contains(part), "{part}: {}", run.stdout);
+    }
+    desk.run(&["plan", "go"]).ends(0);
+    let before = desk.policies();
+    let again = desk.add(&file, &[]).ends(0);
+    assert!(again.stdout.contains("is there already"), "{}", again.stdout);
+    assert_eq!(desk.policies(), before);
+
+    // A higher version by the same publisher that asks for nothing more is taken without a question.
+    let file = desk.signed("1.10.0", &["files.write = [\"{sshd}/a\"]"]);
+    desk.update(&file).ends(0);
+    assert_eq!((desk.version().as_str(), desk.policies().len()), ("1.10.0", 7));
+    let shown = desk.run(&["policy", "show", "mine"]).ends(0).stdout;
+    assert!(shown.contains("signed by ops@example.org (ED25519 key SHA256:"), "{shown}");
+    desk.run(&["policy", "rollback", "mine"]).ends(0);
+    assert_eq!(desk.version(), "1.0.0");
+    desk.run(&["policy", "rollback", "mine"]).ends(0);
+    assert_eq!(desk.version(), "1.10.0");
+    let before = desk.policies();
+    for (version, grants, why) in [
+        ("1.9.0", &["files.write = [\"{sshd}/a\"]"][..], "version 1.10.0 is there"),
+        ("1.11.0", &["files.write = [\"{sshd}/b\"]"], "it asks for more: files.write {sshd}/b (of go)"),
+    ] {
+        let file = desk.signed(version, grants);
+        desk.update(&file).ends(5).says(&[why, "warded policy add"]);
+        assert_eq!(desk.policies(), before, "{version}");
+    }
+    let file = desk.signed("1.9.0", &["files.write = [\"{sshd}/a\"]"]);
+    desk.add(&file, &[]).ends(5).says(&["this one is not higher", "--allow-downgrade"]);
+    desk.add(&file, &["--allow-downgrade"]).ends(0);
+    assert_eq!(desk.version(), "1.9.0");
+
+    desk.run(&["policy", "remove", "unix", "--yes"]).ends(5).says(&["part of this program"]);
+    desk.run(&["policy", "remove", "mine"]).ends(2).says(&["no terminal"]);
+    desk.run(&["policy", "remove", "mine", "--yes"]).ends(0);
+    assert_eq!(desk.policies(), []);
+    let log = desk.run(&["audit", "log"]).ends(0).stdout;
+    assert!(
+        log.contains("policy.add") && log.contains("signed by ops@example.org") && log.contains("policy.remove"),
+        "{log}"
+    );
+}
+
+#[test]
+fn nobody_publishes_who_is_not_trusted_to() {
+    let desk = Desk::new();
+    desk.key("other");
+    let file = desk.signed("1.0.0", &[]);
+    let refused = |why: &[&str]| {
+        desk.add(&file, &[]).ends(5).says(why);
+        assert_eq!(desk.policies(), [], "{why:?}");
+    };
+    // Whom allowed_signers names, for what, and when.
+    for (list, why) in [
+        (format!("other@example.org {}\n", desk.public("key")), "ops@example.org"),
+        (format!("{PUBLISHER} {}\n", desk.public("other")), "may make on this machine"),
+        (desk.signer("namespaces=\"git\""), "may make on this machine"),
+        (desk.signer("valid-before=\"20200101\""), "may make on this machine"),
+        (desk.signer("valid-after=\"20990101\""), "may make on this machine"),
+        (format!("!{PUBLISHER},*@example.org {}\n", desk.public("key")), "may make on this machine"),
+        (format!("* cert-authority {}\n", desk.public("other")), "lets everybody publish policies"),
+        (String::new(), "may make on this machine"),
+    ] {
+        desk.trusts(&list);
+        refused(&[why]);
+    }
+    fs::remove_file(desk.machine.path("allowed_signers")).unwrap();
+    refused(&["it is not known who may publish policies"]);
+    desk.trusts(&desk.signer("namespaces=\"warded-policy,git\""));
+
+    // What is signed.
+    let (manifest, signature) = (file.with_extension("wasm.manifest"), file.with_extension("wasm.manifest.sig"));
+    let whole = fs::read_to_string(&manifest).unwrap();
+    for (from, to, why) in [
+        ("version = \"1.0.0\"", "version = \"9.0.0\"", "version is 1.0.0, and the manifest says 9.0.0"),
+        ("name = \"mine\"", "name = \"yours\"", "name is mine"),
+        ("component = \"sha256:", "component = \"sha256:0", "is not one of this component"),
+        (PUBLISHER, "*", "cannot be a publisher's name"),
+    ] {
+        fs::write(&manifest, whole.replacen(from, to, 1)).unwrap();
+        let run = desk.add(&file, &[]);
+        assert!(run.stderr.contains(why), "{why}: {}", run.stderr);
+        assert_eq!(desk.policies(), [], "{why}");
+    }
+    // Its digests are right, its publisher is not who signed.
+    fs::write(&manifest, whole.replace(PUBLISHER, "root@example.org")).unwrap();
+    refused(&["is not one that root@example.org may make"]);
+    fs::write(&manifest, &whole).unwrap();
+    // The signature of another namespace, of other bytes, cut off, missing.
+    let good = fs::read(&signature).unwrap();
+    fs::remove_file(&signature).unwrap();
+    keygen(&["-q", "-Y", "sign", "-n", "file", "-f", desk.path("key").to_str().unwrap(), manifest.to_str().unwrap()]);
+    refused(&["may make on this machine"]);
+    for bytes in [&good[..good.len() / 2], b"", b"-----BEGIN SSH SIGNATURE-----\n"] {
+        fs::write(&signature, bytes).unwrap();
+        refused(&["may make on this machine"]);
+    }
+    fs::remove_file(&signature).unwrap();
+    desk.add(&file, &[]).ends(1).says(&["cannot read"]);
+    fs::write(&signature, good).unwrap();
+    // Another component behind the same signature.
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, [bytes.as_slice(), b"\0\x02\x01a"].concat()).unwrap();
+    refused(&["the manifest is not one of this component"]);
+    fs::write(&file, bytes).unwrap();
+    desk.run(&["policy", "add", file.to_str().unwrap(), "--yes", "--digest", &Digest::of(b"another").to_string()])
+        .ends(5)
+        .says(&["another component than the one that was named"]);
+    desk.add(&file, &[]).ends(0);
+}
+
+#[test]
+fn what_nobody_signed_needs_the_risk_by_name() {
+    let desk = Desk::new();
+    let file = desk.component("1.0.0", &["files.write = [\"{sshd}/*\"]"]);
+    let run = desk.add(&file, &[]).ends(5);
+    assert!(run.stdout.contains("NOT SIGNED"), "{}", run.stdout);
+    run.says(&["nobody has signed this component", "--accept-risk=unsigned-policy"]);
+    // An operator grants less than is asked for, not more.
+    let grants = desk.path("less.toml");
+    let text = |path: &str| {
+        format!(
+            "name = \"mine\"\nversion = \"1.0.0\"\n[procedure.go]\nsummary = \"A test\"\nfiles.write = [\"{path}\"]\n"
+        )
+    };
+    let with = ["--accept-risk", "unsigned-policy", "--grants", grants.to_str().unwrap()];
+    fs::write(&grants, text("/etc/motd")).unwrap();
+    desk.add(&file, &with).ends(5).says(&["grants what its component does not ask for", "files.write /etc/motd"]);
+    fs::write(&grants, text("{sshd}/motd")).unwrap();
+    desk.add(&file, &with).ends(0);
+    let shown = desk.run(&["policy", "show", "mine"]).ends(0).stdout;
+    assert!(shown.contains("{sshd}/motd") && !shown.contains("{sshd}/*"), "{shown}");
+    // From nobody to somebody is a decision, too.
+    let file = desk.signed("1.1.0", &["files.write = [\"{sshd}/*\"]"]);
+    desk.update(&file).ends(5).says(&["another publisher signed"]);
+    desk.add(&file, &[]).ends(5).says(&["--accept-risk=other-publisher"]);
+    desk.add(&file, &["--accept-risk", "other-publisher"]).ends(0);
+    let unsigned = desk.component("1.2.0", &["files.write = [\"{sshd}/*\"]"]);
+    fs::remove_file(unsigned.with_extension("wasm.manifest")).unwrap();
+    fs::remove_file(unsigned.with_extension("wasm.manifest.sig")).unwrap();
+    desk.update(&unsigned).ends(5).says(&["nobody has signed it"]);
+    assert_eq!(desk.version(), "1.1.0");
+}
+
+/// Whoever is enrolled with a policy goes on renewing after it was updated, as long as it is granted no more.
+#[test]
+fn renewal_goes_on_after_an_update() {
+    let desk = Desk::on(Machine::start());
+    let unix = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/unix.wasm")).unwrap();
+    let request = include_str!("../../guests/unix/policy.toml").replacen("\"unix\"", "\"vendor\"", 1);
+    let file = desk.path("vendor.wasm");
+    let publish = |version: &str, more: &str| {
+        let request = request.replacen("\"0.1.0\"", &format!("\"{version}\"\ninstead-of = [\"unix\"]"), 1);
+        let request = request.replacen("authority = [\"renew host\"", &format!("{more}authority = [\"renew host\""), 1);
+        fs::write(&file, policy::asking(&unix, &request)).unwrap();
+        desk.sign(&file, PUBLISHER, "key").ends(0);
+    };
+    publish("1.0.0", "");
+    desk.add(&file, &[]).ends(0);
+    desk.machine.certify();
+    desk.run(&["policy", "remove", "vendor", "--yes"]).ends(5).says(&["renews this machine's certificates"]);
+    publish("1.1.0", "");
+    desk.update(&file).ends(0);
+    desk.run(&["renew", "--force"]).ends(0);
+    desk.machine.serves_certificates();
+    let started = desk.machine.audit().into_iter().rfind(|record| record["kind"] == "started").unwrap();
+    assert!(started["detail"].as_str().unwrap().contains("asks for no more"), "{started}");
+    // What asks for more is the operator's decision, and then renews only once it was applied.
+    publish("1.2.0", "files.read = [\"/etc/hostname\"]\n");
+    desk.update(&file).ends(5).says(&["it asks for more: files.read /etc/hostname (of renew-host)"]);
+    desk.add(&file, &[]).ends(0);
+    desk.run(&["renew", "--force"]).ends(5).says(&["files.read /etc/hostname"]);
+    desk.run(&["policy", "rollback", "vendor"]).ends(0);
+    desk.run(&["renew", "--force"]).ends(0);
+    desk.run(&["policy", "remove", "vendor", "--yes", "--accept-risk", "stop-renewal"]).ends(0);
+}
