@@ -13,6 +13,7 @@ pub mod serve;
 pub mod settle;
 pub mod stage;
 pub mod take_back;
+pub mod vouch;
 pub mod watchdog;
 pub mod work;
 
@@ -21,7 +22,7 @@ pub use stage::{Reporter, Stage};
 pub use work::Work;
 
 use crate::{broker::Identity, context::Context};
-use certify::Filled;
+use certify::{Filled, Refusal};
 use jiff::Timestamp;
 use overtaken::Expected;
 use prove::Guard;
@@ -50,6 +51,10 @@ pub struct Done {
     pub run: u64,
     /// The certificates that came from the CA.
     pub certificates: Vec<Certificate>,
+    /// The keys that were certified on the word of another one: a sentence for each.
+    pub vouched: Vec<String>,
+    /// What the CA refused to a renewal.
+    pub refused: Vec<Refusal>,
     /// New keys of the CA, which the operator accepted.
     pub accepted: Vec<NewSigner>,
     /// New keys of the CA, whose certificates came because the former ones may end before the next renewal.
@@ -102,7 +107,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
     reporter.stage(Stage::Check);
     work.refuse_irreplaceable().and_then(|()| guard.check(&work)).map_err(unchanged)?;
     reporter.stage(Stage::Certify);
-    let Filled { certificates, accepted, last_run, put_off } =
+    let Filled { certificates, vouched, refused, accepted, last_run, put_off } =
         certify::fill_in(context, identity, &mut work).map_err(unchanged)?;
     reporter.stage(Stage::Prove);
     let proof = guard.prove(&work, &certificates).map_err(unchanged)?;
@@ -129,6 +134,8 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
             Ok(Done {
                 run,
                 certificates,
+                vouched,
+                refused,
                 accepted,
                 last_run,
                 put_off,
@@ -276,6 +283,8 @@ impl Done {
             Some(_) => lines.push("No sshd is listening now: the next one to start serves this.".to_owned()),
             None => lines.push("There is no sshd on this machine, so nothing was proved.".to_owned()),
         }
+        lines.extend(self.vouched.iter().cloned());
+        lines.extend(self.refused.iter().map(ToString::to_string));
         let next = ca_rotation::NEXT;
         lines.extend(self.accepted.iter().map(|change| {
             format!("Clients that know only the CA's former key, {}, do not accept this; {next}", change.former)
@@ -301,7 +310,8 @@ impl Done {
     #[must_use]
     pub fn exit(&self) -> Exit {
         let has_new_signer = !self.put_off.is_empty() || !self.last_run.is_empty();
-        if self.unknown.is_some() || has_new_signer { Exit::Degraded } else { Exit::Done }
+        let is_whole = self.unknown.is_none() && !has_new_signer && self.refused.is_empty();
+        if is_whole { Exit::Done } else { Exit::Degraded }
     }
 
     /// What listens and is not known, in words.

@@ -7,6 +7,7 @@ mod hostile;
 mod lifecycle;
 mod odd;
 mod outlook;
+mod renewals;
 mod rotation;
 mod secrets;
 mod tokens;

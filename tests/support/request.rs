@@ -34,8 +34,18 @@ pub(crate) fn signing(token: &str, host_key: &Jwk) -> Value {
 
 /// To be sent to `/ssh/renew`, with the certificate as the CA gave it.
 pub(crate) fn renewal(ca: &Https, provisioner: &str, host_key: &Jwk, certificate: &str) -> Value {
-    let mut claims = claims(ca, provisioner, "renew");
+    json!({ "ott": by_host_key(ca, (provisioner, "renew"), host_key, certificate) })
+}
+
+/// The token of a host key, with its certificate, for `renew` or `rekey`.
+pub(crate) fn by_host_key(
+    ca: &Https,
+    (provisioner, request): (&str, &str),
+    host_key: &Jwk,
+    certificate: &str,
+) -> String {
+    let mut claims = claims(ca, provisioner, request);
     claims["aud"] = format!("{}#sshpop/{provisioner}", claims["aud"].as_str().unwrap()).into();
     let header = json!({ "kid": host_key.id(), "sshpop": certificate });
-    json!({ "ott": host_key.token_with(&header, &claims) })
+    host_key.token_with(&header, &claims)
 }

@@ -17,7 +17,12 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let mut changed = false;
     for key in keys::host_keys()? {
         match offer(&algorithms, &key.algorithm()) {
-            Offer::Certified => changed |= renew(&key, &principals)?,
+            Offer::Certified => match renew(&key, &principals) {
+                Err(error) if !ABOUT_THE_CA.contains(&error.code.as_str()) => {
+                    log::warn(&format!("The certificate of {} stays as it is: {}. {NEXT}", key.path(), error.message));
+                }
+                renewed => changed |= renewed?,
+            },
             // A certificate that sshd does not serve is refused, and with it all others.
             Offer::Hidden(lacking) => log::warn(&format!(
                 "{} is left out: HostKeyAlgorithms would hide its certificate. Add {} to it.",
@@ -55,7 +60,7 @@ fn renew(key: &KeyPair, principals: &[String]) -> Result<bool, Error> {
             Ok(false)
         }
         (Renewal::Replaced, _) => {
-            log::warn(&format!("{path} is for another key than {}, which was replaced. {NEXT}", key.path()));
+            log::warn(&format!("{path} does not fit its key: {} was replaced. {NEXT}", key.path()));
             Ok(false)
         }
         (Renewal::Odd(why), _) => {
@@ -75,13 +80,9 @@ fn renew_current(key: &KeyPair, path: &str, current: &Certificate, principals: &
             log::info(&format!("{path} has expired: a new one is asked for."));
             authority::write(path, &authority::issue(key, Kind::Host, principals)?)
         }
-        Err(error) if ODD.contains(&error.code.as_str()) => {
-            log::warn(&format!("{path} is not renewed: {}. {NEXT}", error.message));
-            Ok(false)
-        }
         Err(error) => Err(error),
     }
 }
 
-/// What speaks against renewing this certificate, and not against renewing the others.
-const ODD: [&str; 4] = ["expired", "foreign", "unconfirmed", "invalid-principal"];
+/// What speaks against every renewal. Anything else is about one key, and does not keep the others from theirs.
+const ABOUT_THE_CA: [&str; 2] = ["unreachable", "refused"];

@@ -154,6 +154,15 @@ impl CaError {
             Self::Wrong(wrong) => wrong.code(),
         }
     }
+
+    /// Whether it says nothing about what else the CA is asked for.
+    #[must_use]
+    pub fn is_about_one(&self) -> bool {
+        match self {
+            Self::Refused { .. } | Self::Credential { .. } | Self::Wrong(_) => true,
+            Self::Unreachable { .. } | Self::NotConfigured { .. } | Self::Unusable { .. } => false,
+        }
+    }
 }
 
 impl From<CaError> for Error {

@@ -210,9 +210,9 @@ impl Session {
     }
 
     /// Tells the operator something that the procedure did not say, once.
-    pub fn tell(&mut self, text: String) {
+    pub fn tell(&mut self, level: Level, text: String) {
         if !self.messages.iter().any(|known| known.text == text) {
-            self.messages.push(Message { level: Level::Info, text });
+            self.messages.push(Message { level, text });
         }
     }
 

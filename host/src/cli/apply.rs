@@ -68,6 +68,9 @@ pub(super) struct ProcedureArgs {
     /// The policy, where more than one has the procedure
     #[arg(long, value_name = "NAME")]
     policy: Option<Name>,
+    /// Treat every certificate as due: ask for new ones. Waives nothing
+    #[arg(long)]
+    force: bool,
 }
 
 fn parse_setting(text: &str) -> Result<Setting, String> {
@@ -254,7 +257,7 @@ impl Apply {
 impl ProcedureArgs {
     /// A procedure by its name, without settings.
     pub(super) fn named(name: &str) -> Result<Self, String> {
-        Ok(Self { procedure: name.parse()?, set: Vec::new(), policy: None })
+        Ok(Self { procedure: name.parse()?, set: Vec::new(), policy: None, force: false })
     }
 
     /// The command that plans it.
@@ -294,7 +297,15 @@ impl ProcedureArgs {
         progress.say("running the procedure");
         pipeline::plan(
             context,
-            Request { granting, procedure: self.procedure.clone(), settings, confirmed, force: false, run, accepted },
+            Request {
+                granting,
+                procedure: self.procedure.clone(),
+                settings,
+                confirmed,
+                force: self.force,
+                run,
+                accepted,
+            },
         )
     }
 }

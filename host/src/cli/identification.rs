@@ -41,6 +41,12 @@ pub(super) struct Identification {
 }
 
 impl Identification {
+    /// Whether it names a password, a key or tokens.
+    pub(super) fn is_given(&self) -> bool {
+        let Self { provisioner_password_file, provisioner_key_file, token_file, x5c_cert, .. } = self;
+        [provisioner_password_file, provisioner_key_file, token_file, x5c_cert].into_iter().any(Option::is_some)
+    }
+
     /// These options, with a way to ask for a password where a person can answer.
     pub(super) fn for_ca(&self) -> step::Identification {
         let is_interactive = io::stdin().is_terminal() && io::stderr().is_terminal();

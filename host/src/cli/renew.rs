@@ -13,7 +13,7 @@ use crate::{
     components,
     context::Context,
     enrolment::{Enrolment, Standing},
-    pipeline::{self, Done, Request, Work, certify, serve},
+    pipeline::{self, Done, Request, Work, certify, serve, vouch::Vouching},
     sandbox::granting::Granting,
 };
 use clap::Args;
@@ -59,7 +59,8 @@ impl Renew {
             run: Some(run),
             accepted,
         };
-        let planned = pipeline::plan(context, request)?;
+        let mut planned = pipeline::plan(context, request)?;
+        let vouching = Vouching::look(context, &mut planned.session)?;
         let (mut review, mut messages, identity) =
             (planned.review(), planned.session.messages.clone(), planned.identity.clone());
         let procedure = identity.procedure.as_str();
@@ -78,12 +79,19 @@ impl Renew {
         }
         let mut work = Work::of(planned);
         work.shows_rest = "warded status".to_owned();
-        (work.may_put_off, work.may_change_signer) = (true, self.risk.new_ca_key());
+        // Who names a password or a token wants that to be used.
+        work.renewal = Some(if self.identification.is_given() { Vouching::default() } else { vouching });
+        work.may_change_signer = self.risk.new_ca_key();
         let put_off = certify::ready(context, &mut work)?.into_iter();
         let put_off: Vec<_> = put_off.map(|text| Message { level: Level::Warn, text: neutral(&text) }).collect();
         report::messages(output, &put_off)?;
         messages.extend(put_off);
         let exit = exit_after(&messages);
+        if work.is_empty() {
+            output.line("Nothing was renewed.")?;
+            output.object(&DoneObject::nothing("warded.renew/1", procedure, &messages))?;
+            return Ok(exit);
+        }
         let done = pipeline::carry_out(context, &identity, work, &progress)?;
         drop(progress);
         review.files.retain(|file| !done.withdrawn.iter().any(|path| path.as_str() == file.path));

@@ -10,6 +10,7 @@ use crate::{
     enrolment::Enrolment,
     pipeline::{
         Done, Planned, Work,
+        certify::Refusal,
         serve::{self, Unserved},
     },
 };
@@ -235,6 +236,8 @@ pub(super) struct DoneObject<'a> {
     reloads: Vec<ReloadObject>,
     served: Vec<String>,
     left_alone: Vec<LeftObject>,
+    /// What the CA refused to a renewal.
+    refused: Vec<RefusedObject>,
     /// The new keys of the CA for which certificates were put off.
     put_off: Vec<String>,
     /// Until when it has to be confirmed; none: it is kept.
@@ -242,6 +245,19 @@ pub(super) struct DoneObject<'a> {
     /// What listens and is not known, so that nothing was seen live.
     unknown_listener: Option<String>,
     messages: &'a [Message],
+}
+
+/// A certificate that the CA refused.
+#[derive(Serialize)]
+struct RefusedObject {
+    key: String,
+    why: String,
+}
+
+impl From<&Refusal> for RefusedObject {
+    fn from(refusal: &Refusal) -> Self {
+        Self { key: refusal.key.to_string(), why: refusal.to_string() }
+    }
 }
 
 /// A file that was left as it is, because somebody has written to it.
@@ -275,6 +291,7 @@ impl<'a> DoneObject<'a> {
             reloads: Vec::new(),
             served: Vec::new(),
             left_alone: Vec::new(),
+            refused: Vec::new(),
             put_off: Vec::new(),
             confirm_until: None,
             unknown_listener: None,
@@ -300,6 +317,7 @@ impl<'a> DoneObject<'a> {
             reloads: reloads.collect(),
             served: done.served(),
             left_alone: done.left_alone.iter().map(LeftObject::from).collect(),
+            refused: done.refused.iter().map(RefusedObject::from).collect(),
             put_off: done.put_off.iter().map(|change| change.new.clone()).collect(),
             confirm_until: done.confirm.as_ref().map(|confirm| confirm.until),
             unknown_listener: done.unknown_listener(),

@@ -5,7 +5,7 @@ use super::{
     output::{Output, confirm},
     report,
 };
-use crate::context::Context;
+use crate::{context::Context, pipeline::vouch::certified};
 use clap::Args;
 use std::{
     fs,
@@ -16,7 +16,7 @@ use warded_lib::{
     audit::{Event, Kind as EventKind},
     ca::{Certificate, Kind, certificate, now},
     error::{Error, Exit, Result},
-    machine::keys,
+    machine::{keys, path::AbsolutePath},
     text::{count, neutral},
 };
 
@@ -60,7 +60,8 @@ impl Revoke {
             if own.is_some() {
                 output.line(
                     "  It is this machine's own: from then on it can be neither renewed nor rekeyed. If it is to go on \
-                     being served, do `warded rekey` first, and revoke the old serial number afterwards.",
+                     being served, do `warded rekey` first, and revoke the old serial number afterwards. To have this key certified \
+                     anew all the same: warded apply certify-host --force",
                 )?;
             }
         }
@@ -84,6 +85,11 @@ impl Revoke {
                 return Err(Error::from(error).state(state));
             }
             context.log.append_synced(&event(EventKind::Result))?;
+            if let Some((certificate, key)) = own
+                && let Ok(path) = AbsolutePath::try_from(key)
+            {
+                certified::note(&context.state, [(&path, certificate.key())])?;
+            }
             done.push(text);
         }
         output.line(format!("The CA will not renew {what} any more: {}.", done.join(" ")))?;

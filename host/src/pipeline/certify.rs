@@ -1,18 +1,27 @@
 //! The CA is asked: after the review, and after everything local that could fail.
 
-use super::{Work, issued, rotation};
+use super::{
+    Work, issued, rotation,
+    vouch::{Voucher, Vouching, certified},
+};
 use crate::{broker::Identity, context::Context};
 use ssh_key::PublicKey;
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fmt,
+};
 use warded_lib::{
-    audit::{Event, Kind as EventKind},
-    ca::{self, CaError, Certificate, IssueRequest, rotation::NewSigner, verify},
-    change_set::Request,
+    audit::Kind as EventKind,
+    ca::{self, CaError, Certificate, IssueRequest, Kind, rotation::NewSigner, verify},
+    change_set::{Request, RequestId},
     error::{Error, Result},
+    machine::path::AbsolutePath,
 };
 
 /// Makes sure that the CA can be asked for what the work needs: finds the password, the key or the tokens, and asks
-/// a person where there is one. Nothing is used up. Returns why certificates were put off, if some were.
+/// a person where there is one. Nothing is used up. In a renewal, a key that was made anew needs none of these where
+/// another key can speak for it; and one that needs a password or a token, which is not here, is put off. Returns why,
+/// a sentence for each such key.
 ///
 /// # Errors
 /// Something is missing, or the CA will not accept it.
@@ -22,27 +31,48 @@ pub fn ready(context: &Context, work: &mut Work) -> Result<Vec<String>> {
         return Ok(Vec::new());
     }
     let authority = context.authority.open()?;
-    let mut new = Vec::new();
-    for (_, request) in requests.iter().filter(|(_, request)| request.current.is_none()) {
-        let wanted = wanted(request);
-        if issued::find(context, &wanted, None, &authority.roots(request.kind)?)?.is_none() {
-            new.push(wanted);
+    let (mut new, mut put_off) = (Vec::new(), Vec::new());
+    for (id, request) in requests.iter().filter(|(_, request)| request.current.is_none()) {
+        let (wanted, roots) = (wanted(request), authority.roots(request.kind)?);
+        if issued::find(context, &wanted, None, &roots)?.is_some() {
+            continue;
+        }
+        match work.renewal.as_ref().map(|vouching| vouching.vouchers_for(request, &roots)) {
+            Some(Ok(vouchers)) => {
+                work.vouched.insert(*id, vouchers);
+            }
+            Some(Err(why)) => {
+                put_off.push((*id, needs(request, why)));
+                new.push(wanted);
+            }
+            None => new.push(wanted),
         }
     }
     let Err(error) = authority.ready(&new) else { return Ok(Vec::new()) };
-    let renewals = requests.len() - requests.iter().filter(|(_, request)| request.current.is_none()).count();
     // Renewals need no password and no token: they go on.
-    if let CaError::Credential { cause, next } = &error
-        && work.may_put_off
-        && renewals > 0
+    let goes_on = requests.len() > new.len() || work.renewal.as_ref().is_some_and(Vouching::has_any);
+    if let CaError::Credential { .. } = &error
+        && work.renewal.is_some()
+        && goes_on
     {
-        let new = requests.into_iter().filter(|(_, request)| request.current.is_none());
-        let (ids, keys): (Vec<_>, Vec<_>) = new.map(|(id, request)| (id, request.key)).unzip();
+        let (ids, why): (Vec<_>, Vec<_>) = put_off.into_iter().unzip();
         work.withdraw(&ids);
-        let put_off = |key| format!("{key} needs a new certificate, and gets none in this run: {cause}; {next}");
-        return Ok(keys.into_iter().map(put_off).collect());
+        return Ok(why);
     }
     Err(Error::from(error).state("nothing was changed"))
+}
+
+/// What a person does about a key that needs a certificate for which nothing here may ask.
+fn needs(request: &Request, why: &str) -> String {
+    let mut names = request.principals.iter().map(ToString::to_string);
+    let first = names.next().unwrap_or_default();
+    let others: String = names.map(|name| format!(" -n {name}")).collect();
+    let names = if others.is_empty() { first } else { format!("{first} -n {first}{others}") };
+    format!(
+        "{} needs a new certificate, and nothing here may ask for one: {why}. Make a token on the admin's machine \
+         (warded token {names} --host), and run here: warded renew --token-file FILE",
+        request.key
+    )
 }
 
 /// What the CA gave.
@@ -50,6 +80,10 @@ pub fn ready(context: &Context, work: &mut Work) -> Result<Vec<String>> {
 pub struct Filled {
     /// The certificates to install.
     pub certificates: Vec<Certificate>,
+    /// The keys that were certified on the word of another one: a sentence for each.
+    pub vouched: Vec<String>,
+    /// What the CA refused.
+    pub refused: Vec<Refusal>,
     /// The new keys of the CA that the operator accepts.
     pub accepted: Vec<NewSigner>,
     /// The new keys of the CA whose certificates come now because the present ones may end before the next renewal.
@@ -58,98 +92,242 @@ pub struct Filled {
     pub put_off: Vec<NewSigner>,
 }
 
-/// Asks for every certificate that the work waits for, checks each, and fills it in.
+/// A certificate that the CA refused to a renewal: its file stays as it is.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The private key's path.
+    pub key: AbsolutePath,
+    /// Why, and what to do.
+    pub error: Error,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (key, message) = (self.key.as_str(), self.error.message());
+        f.write_str("Not renewed: ")?;
+        if message.contains(key) {
+            f.write_str(message)?;
+        } else {
+            write!(f, "{key}: {message}")?;
+        }
+        self.error.notes().filter(|(label, _)| *label != "state").try_for_each(|(label, text)| match label {
+            "cause" => write!(f, ": {text}"),
+            label => write!(f, "; {label}: {text}"),
+        })
+    }
+}
+
+/// Asks for every certificate that the work waits for, checks each, and fills it in. In a renewal, what the CA refuses
+/// leaves its file out, and nothing else.
 ///
 /// # Errors
-/// The CA cannot be reached, refuses, or answers with something else than was asked for; or it signs with a new key,
-/// and nothing else is left to do.
+/// The CA cannot be reached, refuses, or answers with something else than was asked for; or it signs with a new key;
+/// in a renewal only where nothing else is left to do.
 pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Result<Filled> {
-    let (mut filled, mut put_off) = (Filled::default(), Vec::new());
+    let mut filling =
+        Filling { context, identity, filled: Filled::default(), given: BTreeMap::new(), left: Vec::new() };
+    let vouched = std::mem::take(&mut work.vouched);
     let mut roots = BTreeMap::new();
+    let (mut asked, mut on_word) = (Vec::new(), Vec::new());
     for (id, request) in work.requests() {
-        let authority = context.authority.open()?;
-        let roots = match roots.entry(request.kind) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => unknown.insert(authority.roots(request.kind)?),
+        if let Entry::Vacant(unknown) = roots.entry(request.kind) {
+            unknown.insert(context.authority.open()?.roots(request.kind)?);
+        }
+        match vouched.get(&id) {
+            None => asked.push((id, request)),
+            Some(vouchers) => on_word.push((id, request, vouchers)),
+        }
+    }
+    let roots = |request: &Request| roots.get(&request.kind).map_or(&[][..], Vec::as_slice);
+    for (id, request) in asked {
+        let answer = filling.obtain(&request, roots(&request))?;
+        filling.take(work, (id, &request), roots(&request), answer)?;
+    }
+    // After the renewals: whose own certificate was refused speaks for nobody.
+    for (id, request, vouchers) in on_word {
+        let answer = filling.obtain_on_word(&request, vouchers, roots(&request))?;
+        filling.take(work, (id, &request), roots(&request), answer)?;
+    }
+    filling.finish(work)
+}
+
+/// The certificates so far.
+struct Filling<'a> {
+    context: &'a Context,
+    identity: &'a Identity,
+    filled: Filled,
+    /// Those that were filled in, by the path of their key.
+    given: BTreeMap<AbsolutePath, Certificate>,
+    /// The requests whose files stay as they are.
+    left: Vec<RequestId>,
+}
+
+impl Filling<'_> {
+    /// One certificate: one that an earlier run was given and did not install, or else a new one.
+    fn obtain(&self, request: &Request, roots: &[PublicKey]) -> Result<Result<Certificate, CaError>> {
+        if let Some(known) = self.known(request, roots)? {
+            return Ok(Ok(known));
+        }
+        let authority = self.context.authority.open()?;
+        let (action, word) = (action(request), authority.describe());
+        self.ask(request, roots, (action, &word), || match &request.current {
+            // What is there is still the old key: nothing has been touched.
+            Some(current) if request.is_rekey() => authority.rekey(current, request.key.as_path(), &request.public),
+            Some(current) => authority.renew(current, request.key.as_path()),
+            None => authority.issue(&wanted(request)),
+        })
+    }
+
+    /// One for a key that was made anew, on the word of the first key that the CA believes.
+    fn obtain_on_word(
+        &mut self,
+        request: &Request,
+        vouchers: &[Voucher],
+        roots: &[PublicKey],
+    ) -> Result<Result<Certificate, CaError>> {
+        if let Some(known) = self.known(request, roots)? {
+            return Ok(Ok(known));
+        }
+        let authority = self.context.authority.open()?;
+        let mut refused = None;
+        for Voucher { key, certificate } in vouchers {
+            if self.filled.refused.iter().any(|refusal| refusal.key == *key) {
+                continue;
+            }
+            let certificate = self.given.get(key).unwrap_or(certificate);
+            let word = format!("on the word of {key} with its certificate {}", certificate.serial());
+            let detail = format!("{}, {word}", authority.describe());
+            let answer = self.ask(request, roots, ("authority.rekey", &detail), || {
+                authority.rekey(certificate, key.as_path(), &request.public)
+            })?;
+            match answer {
+                Ok(certificate) => {
+                    self.filled.vouched.push(format!("{} was made anew, and is certified {word}.", request.key));
+                    return Ok(Ok(certificate));
+                }
+                Err(error) if error.is_about_one() => refused = Some(error),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Err(refused.unwrap_or_else(|| CaError::Refused {
+            ca: authority.describe(),
+            cause: "no other host key can speak for it: their own certificates were refused".to_owned(),
+            next: "what is wrong with these is said with each of them".to_owned(),
+        })))
+    }
+
+    fn known(&self, request: &Request, roots: &[PublicKey]) -> Result<Option<Certificate>> {
+        let found = issued::find(self.context, &wanted(request), request.current.as_ref(), roots)?;
+        if let Some(certificate) = &found {
+            let detail = format!("serial {}, which an earlier run was given", certificate.serial());
+            self.record(request, EventKind::Result, action(request), &detail)?;
+        }
+        Ok(found)
+    }
+
+    fn ask(
+        &self,
+        request: &Request,
+        roots: &[PublicKey],
+        (action, detail): (&'static str, &str),
+        ask: impl FnOnce() -> Result<Certificate, CaError>,
+    ) -> Result<Result<Certificate, CaError>> {
+        self.record(request, EventKind::Intent, action, detail)?;
+        // Whatever the CA says it checked, the host checks itself.
+        let answer = ask().and_then(|certificate| {
+            verify::check(&certificate, &wanted(request), roots, ca::now())?;
+            Ok(certificate)
+        });
+        match &answer {
+            Ok(certificate) => {
+                // The next run makes another key, to which this one would be of no use.
+                if !request.is_rekey() {
+                    issued::remember(self.context, certificate);
+                }
+                let detail = format!("serial {}, signed by {}", certificate.serial(), certificate.signer_fingerprint());
+                self.record(request, EventKind::Result, action, &detail)?;
+            }
+            Err(error) => self.record(request, EventKind::Failed, action, &error.to_string())?,
+        }
+        Ok(answer)
+    }
+
+    /// Fills an answer in, or leaves it out.
+    fn take(
+        &mut self,
+        work: &mut Work,
+        (id, request): (RequestId, &Request),
+        roots: &[PublicKey],
+        answer: Result<Certificate, CaError>,
+    ) -> Result<()> {
+        let certificate = match answer {
+            Ok(certificate) => certificate,
+            Err(error) => {
+                // A key that this run makes must not be left without the certificate that belongs to it.
+                let may_be_left = work.renewal.is_some() && error.is_about_one() && !work.makes_key(&request.key);
+                let error = told(error, request).state("nothing was changed");
+                if !may_be_left {
+                    return Err(error);
+                }
+                let refusal = Refusal { key: request.key.clone(), error };
+                self.record(request, EventKind::Result, action(request), &refusal.to_string())?;
+                self.filled.refused.push(refusal);
+                self.left.push(id);
+                return Ok(());
+            }
         };
-        let certificate = obtain(context, identity, &request, roots)?;
-        let change = rotation::of_request(context, work, (id, &request), (certificate.signer(), roots));
-        let is_last_run = work.may_put_off && change.as_ref().is_some_and(|change| change.is_last_run(ca::now()));
+        let change = rotation::of_request(self.context, work, (id, request), (certificate.signer(), roots));
+        let is_last_run = work.renewal.is_some() && change.as_ref().is_some_and(|change| change.is_last_run(ca::now()));
         let is_put_off = change.is_some() && !work.may_change_signer && !is_last_run;
         if let Some(change) = change {
             let (what, told) = if is_put_off {
-                ("put off", &mut filled.put_off)
+                ("put off", &mut self.filled.put_off)
             } else if work.may_change_signer {
-                ("accepted", &mut filled.accepted)
+                ("accepted", &mut self.filled.accepted)
             } else {
-                ("in the last run before the end", &mut filled.last_run)
+                ("in the last run before the end", &mut self.filled.last_run)
             };
-            let event = event(identity, &request, EventKind::Result).detail(&format!("{what}: {change}"));
-            context.log.append_synced(&event)?;
             if !told.contains(&change) {
-                told.push(change);
+                told.push(change.clone());
             }
+            self.record(request, EventKind::Result, action(request), &format!("{what}: {change}"))?;
         }
         if is_put_off {
-            put_off.push(id);
+            self.left.push(id);
         } else {
             work.fill(id, certificate.clone());
-            filled.certificates.push(certificate);
-        }
-    }
-    if put_off.is_empty() || (work.may_put_off && work.withdraw(&put_off)) {
-        return Ok(filled);
-    }
-    Err(rotation::refusal(&filled.put_off))
-}
-
-/// One certificate: one that an earlier run was given and did not install, or else a new one.
-fn obtain(context: &Context, identity: &Identity, request: &Request, roots: &[PublicKey]) -> Result<Certificate> {
-    let authority = context.authority.open()?;
-    let wanted = wanted(request);
-    let event = |kind| event(identity, request, kind);
-    if let Some(certificate) = issued::find(context, &wanted, request.current.as_ref(), roots)? {
-        let detail = format!("serial {}, which an earlier run was given", certificate.serial());
-        context.log.append(&event(EventKind::Result).detail(&detail))?;
-        return Ok(certificate);
-    }
-    context.log.append_synced(&event(EventKind::Intent).detail(&authority.describe()))?;
-    let answer = match &request.current {
-        // What is there is still the old key: nothing has been touched.
-        Some(current) if request.is_rekey() => authority.rekey(current, request.key.as_path(), &request.public),
-        Some(current) => authority.renew(current, request.key.as_path()),
-        None => authority.issue(&wanted),
-    };
-    // Whatever the CA says it checked, the host checks itself.
-    let checked = answer.and_then(|certificate| {
-        verify::check(&certificate, &wanted, roots, ca::now())?;
-        Ok(certificate)
-    });
-    match checked {
-        Ok(certificate) => {
-            // The next run makes another key, to which this one would be of no use.
-            if !request.is_rekey() {
-                issued::remember(context, &certificate);
+            if request.kind == Kind::Host {
+                certified::note(&self.context.state, [(&request.key, &request.public)])?;
             }
-            let detail = format!("serial {}, signed by {}", certificate.serial(), certificate.signer_fingerprint());
-            context.log.append_synced(&event(EventKind::Result).detail(&detail))?;
-            Ok(certificate)
+            self.given.insert(request.key.clone(), certificate.clone());
+            self.filled.certificates.push(certificate);
         }
-        Err(error) => {
-            context.log.append_synced(&event(EventKind::Failed).detail(&error.to_string()))?;
-            Err(told(error, request).state("nothing was changed"))
+        Ok(())
+    }
+
+    /// Takes out of the work what is left as it is.
+    fn finish(self, work: &mut Work) -> Result<Filled> {
+        if self.left.is_empty() || (work.renewal.is_some() && work.withdraw(&self.left)) {
+            return Ok(self.filled);
         }
+        let mut refused = self.filled.refused.into_iter();
+        let Some(Refusal { error, .. }) = refused.next() else { return Err(rotation::refusal(&self.filled.put_off)) };
+        Err(refused.fold(error, Error::seen))
+    }
+
+    fn record(&self, request: &Request, kind: EventKind, action: &str, detail: &str) -> Result<()> {
+        let need = format!("{} certificate for {}", request.kind, request.principals);
+        let event = self.identity.event(kind).capability(action).need(&need).detail(detail);
+        self.context.log.append_synced(&event)
     }
 }
 
-fn event(identity: &Identity, request: &Request, kind: EventKind) -> Event {
-    let action = match &request.current {
+fn action(request: &Request) -> &'static str {
+    match &request.current {
         None => "authority.issue",
         Some(_) if request.is_rekey() => "authority.rekey",
         Some(_) => "authority.renew",
-    };
-    let need = format!("{} certificate for {}", request.kind, request.principals);
-    identity.event(kind).capability(action).need(&need)
+    }
 }
 
 /// The failure, with the key that it is about.

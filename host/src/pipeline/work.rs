@@ -1,6 +1,9 @@
 //! What is to be carried out: the reviewed change set, its certificates filled in on the way.
 
-use super::Planned;
+use super::{
+    Planned,
+    vouch::{Voucher, Vouching},
+};
 use crate::broker::Identity;
 use jiff::{SignedDuration, Timestamp};
 use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf};
@@ -36,8 +39,10 @@ pub struct Work {
     pub may_replace_host_keys: bool,
     /// Whether the operator accepts that clients need a new key of the CA.
     pub may_change_signer: bool,
-    /// Whether certificates that cannot be installed now may be left for another run.
-    pub may_put_off: bool,
+    /// Of a renewal, what is known of the host keys: it may leave certificates that cannot be had now for another run.
+    pub renewal: Option<Vouching>,
+    /// The requests that are asked for on the word of other host keys.
+    pub vouched: BTreeMap<RequestId, Vec<Voucher>>,
     /// Whether the operator accepts that a listener which is not known is not told.
     pub may_leave_unknown: bool,
     /// The configuration that sshd's answers to the procedure were about.
@@ -76,7 +81,8 @@ impl Work {
             login_risks: LoginRisks::default(),
             may_replace_host_keys: false,
             may_change_signer: false,
-            may_put_off: false,
+            renewal: None,
+            vouched: BTreeMap::new(),
             withdrawn: Vec::new(),
             may_leave_unknown: false,
             configuration: planned.session.configuration,
@@ -98,7 +104,8 @@ impl Work {
             login_risks: LoginRisks::default(),
             may_replace_host_keys: false,
             may_change_signer: false,
-            may_put_off: false,
+            renewal: None,
+            vouched: BTreeMap::new(),
             withdrawn: Vec::new(),
             may_leave_unknown: false,
             configuration: None,
@@ -134,6 +141,19 @@ impl Work {
             }
             Source::Undo(_) => true,
         }
+    }
+
+    /// Whether a private key is made there.
+    #[must_use]
+    pub fn makes_key(&self, path: &AbsolutePath) -> bool {
+        let Source::Staged(changes) = &self.source else { return false };
+        changes.staged().iter().any(|one| one.path == *path && matches!(one.after, After::PrivateKey { .. }))
+    }
+
+    /// Whether nothing is left to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(&self.source, Source::Staged(changes) if changes.is_empty())
     }
 
     /// Fills a certificate in.

@@ -2,7 +2,6 @@
 
 use crate::support::{
     Machine, Member, Run,
-    request::claims,
     step_ca::{PASSWORD, Provisioner, Setup, StepCa},
 };
 use serde_json::json;
@@ -195,25 +194,6 @@ fn renewals() {
         member.warded(&["renew", "--force"]).ends(code).says(words);
         assert_eq!(member.machine.tree() == before, code != 0, "{case}");
     }
-}
-
-#[test]
-fn revoked() {
-    let machine = Machine::stopped();
-    let Some(ca) = StepCa::start(&machine.network()) else { return };
-    let member = Member::of(machine, &ca).certified(&ca);
-    let certificate = ssh_key::Certificate::from_openssh(&member.certificate("rsa")).unwrap();
-    let serial = certificate.serial().to_string();
-    let mut claims = claims(&ca.https(), "admin", "revoke");
-    claims["sub"] = serial.clone().into();
-    let token = ca.key("admin").token(&claims);
-    let body = json!({ "serial": serial, "ott": token, "reasonCode": 1, "reason": "lost", "passive": true });
-    ca.https().post("/ssh/revoke", &body).unwrap().ok(200);
-    member.warded(&["renew", "--force"]).ends(1).says(&[
-        "the cause is not known",
-        "a certificate that was revoked is not renewed",
-        "ssh_host_rsa_key",
-    ]);
 }
 
 /// step-ca allows for a minute; what is beyond is told with its number, before a token is used up.

@@ -1,8 +1,7 @@
-//! `status` says what the next renewal will meet; one key's fault does not keep the others from being renewed.
+//! `status` says what the next renewal will meet.
 
 use crate::support::{
     Machine, Member,
-    machine::{KEYS, keygen},
     step_ca::{Provisioner, Setup, StepCa},
 };
 use std::fs;
@@ -58,25 +57,6 @@ fn certificates_that_end_between_two_renewals_are_told() {
     let config = fs::read_to_string(member.config()).unwrap();
     fs::write(member.config(), format!("renew-every = 6\n{config}")).unwrap();
     member.warded(&["status"]).ends(0);
-}
-
-#[test]
-fn a_key_that_was_replaced_does_not_keep_the_others_from_being_renewed() {
-    let machine = Machine::stopped();
-    let Some(ca) = StepCa::start(&machine.network()) else { return };
-    let member = Member::of(machine, &ca).certified(&ca);
-    let key = member.machine.path("ssh/ssh_host_ecdsa_key");
-    for file in [key.clone(), key.with_extension("pub")] {
-        fs::remove_file(file).unwrap();
-    }
-    keygen(&["-q", "-N", "", "-t", "ecdsa", "-f"], &key);
-    let before: Vec<String> = KEYS.iter().map(|name| member.certificate(name)).collect();
-    // A new certificate needs the password, which is not here.
-    let run = member.warded(&["renew", "--force"]).ends(4);
-    assert!(run.stdout.contains("ssh_host_ecdsa_key needs a new certificate"), "{}", run.stdout);
-    for (name, before) in KEYS.iter().zip(&before) {
-        assert_eq!(member.certificate(name) == *before, *name == "ecdsa", "{name}");
-    }
 }
 
 const DAY: i64 = 24 * 3600;

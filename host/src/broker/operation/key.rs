@@ -1,7 +1,10 @@
 //! `keys.*`: the private half never leaves the host.
 
 use super::{Failure, Operation};
-use crate::broker::{granted::Granted, session::Session};
+use crate::broker::{
+    granted::Granted,
+    session::{Level, Session},
+};
 use ssh_key::PublicKey;
 use std::path::{Path, PathBuf};
 use warded_lib::{
@@ -40,12 +43,22 @@ impl Operation for HostKeys {
     }
 
     fn execute(_: &Granted<Self>, session: &mut Session) -> Result<Self::Output, Failure> {
-        let (mut pairs, mut left_alone) = (Vec::new(), Vec::new());
+        let (mut pairs, mut left_alone, mut unusable) = (Vec::new(), Vec::new(), Vec::new());
         for key in session.host_keys()? {
             match certifiable(&session.authority, &key) {
-                Ok(_) => pairs.push(host_key_pair(session, &key)?),
+                Ok(_) => match host_key_pair(session, &key) {
+                    Ok(pair) => pairs.push(pair),
+                    Err(failure) => unusable.push(failure),
+                },
                 Err(why) => left_alone.push((key.path, why)),
             }
+        }
+        // One key that cannot be used does not keep the others from their certificates.
+        for failure in unusable {
+            if pairs.is_empty() {
+                return Err(failure);
+            }
+            session.tell(Level::Warn, format!("A host key gets no certificate: {}.", failure.message));
         }
         // Where no host key is there at all, a procedure may make some.
         let is_there = |why: &Uncertified| !matches!(why, Uncertified::Ignored(Ignored::Missing));
@@ -53,7 +66,7 @@ impl Operation for HostKeys {
             return Err(none_certifiable(&left_alone));
         }
         for (path, why) in left_alone {
-            session.tell(told(&path, &why));
+            session.tell(Level::Info, told(&path, &why));
         }
         Ok(pairs)
     }

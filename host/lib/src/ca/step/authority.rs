@@ -65,7 +65,7 @@ impl StepAuthority {
 
     /// What a successor of `current` has to be.
     fn successor(&self, current: &Certificate, key: PublicKey) -> Result<IssueRequest, CaError> {
-        let anew = "ask for a new certificate instead of a renewal: warded apply certify-host";
+        let anew = "ask for a new certificate instead of a renewal: warded apply certify-host --force";
         let refused = |cause: String| CaError::Refused { ca: self.describe(), cause, next: anew.to_owned() };
         if current.kind() == Kind::User {
             return Err(refused("user certificates are not renewed".to_owned()));

@@ -65,7 +65,7 @@ fn unauthorized(text: &str, doing: Doing<'_>, known: &Known<'_>) -> Finding {
 }
 
 fn renewing(current: &Certificate, rekey: bool, provisioner: &str, known: &Known<'_>) -> Finding {
-    let anew = "ask for a new certificate: warded apply certify-host";
+    let anew = "ask for a new certificate: warded apply certify-host --force";
     if let Some(roots) = (known.roots)()
         && let Err(Wrong::UnknownSigner(signer)) = verify::signed_by(current, roots.of(Kind::Host))
     {

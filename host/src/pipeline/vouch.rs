@@ -1,0 +1,109 @@
+//! A host key that was made anew is certified on the word of another host key of this machine (SSHPOP `rekey`): a renewal
+//! that nobody attends has no password and no token.
+//!
+//! Never a key that had a certificate before. A CA that refuses to renew the certificate of a revoked key does certify
+//! that key on the word of another one, which would undo the revocation.
+
+pub mod certified;
+
+use crate::{broker::session::Session, context::Context};
+use certified::Certified;
+use ssh_key::PublicKey;
+use warded_lib::{
+    ca::{self, Certificate, Kind, certificate, verify},
+    change_set::Request,
+    error::Result,
+    machine::{path::AbsolutePath, sshd::host_key::Standing},
+};
+
+/// A host certificate that is valid now, and the key that can speak for it.
+#[derive(Clone, Debug)]
+pub struct Voucher {
+    /// The path of the private key.
+    pub key: AbsolutePath,
+    /// The certificate beside it.
+    pub certificate: Certificate,
+}
+
+/// What is known of this machine's host keys and their certificates.
+#[derive(Debug, Default)]
+pub struct Vouching {
+    vouchers: Vec<Voucher>,
+    certified: Certified,
+}
+
+impl Vouching {
+    /// Looks at the host keys, and records those that have a certificate.
+    ///
+    /// # Errors
+    /// The record cannot be read or written.
+    pub fn look(context: &Context, session: &mut Session) -> Result<Self> {
+        let mut certified = Certified::load(&context.state)?;
+        let mut vouchers = Vec::new();
+        for (key, public, certificate) in own_certificates(session) {
+            if certificate.key().key_data() != public.key_data() {
+                certified.note(&key, certificate.key());
+                continue;
+            }
+            certified.note(&key, &public);
+            if verify::problem(&certificate, Kind::Host, std::slice::from_ref(&public), ca::now()).is_none() {
+                vouchers.push(Voucher { key, certificate });
+            }
+        }
+        certified.save(&context.state)?;
+        // A local CA needs no word of another key: it is asked for a new certificate.
+        if !context.authority.is_step() {
+            vouchers.clear();
+        }
+        Ok(Self { vouchers, certified })
+    }
+
+    /// Whether some host key has a certificate that is valid now.
+    #[must_use]
+    pub fn has_any(&self) -> bool {
+        !self.vouchers.is_empty()
+    }
+
+    /// Who can speak for a key that needs a certificate; the CA has these `roots`.
+    ///
+    /// # Errors
+    /// Why nobody can.
+    pub fn vouchers_for(&self, request: &Request, roots: &[PublicKey]) -> Result<Vec<Voucher>, &'static str> {
+        if request.kind != Kind::Host || request.current.is_some() {
+            return Err("only a new host certificate can be had on the word of another host key");
+        }
+        if self.certified.had(&request.public) {
+            return Err("it had a certificate before, which the CA may have revoked");
+        }
+        if !self.certified.another_had(&request.key, &request.public) {
+            return Err("no other key had a certificate in its place, so that it was not made anew here");
+        }
+        let speaks = |voucher: &&Voucher| {
+            let names = voucher.certificate.principals();
+            names.len() == request.principals.iter().count()
+                && names.iter().all(|name| request.principals.contains(name))
+                && roots.iter().any(|root| root.key_data() == voucher.certificate.signer().key_data())
+        };
+        match self.vouchers.iter().filter(speaks).cloned().collect::<Vec<_>>() {
+            none if none.is_empty() => Err("no other host key has a valid certificate of this CA for the same names"),
+            some => Ok(some),
+        }
+    }
+}
+
+/// The host keys that sshd has loaded from files and that have a certificate, whether that is theirs or not. One that
+/// cannot be read speaks for nobody.
+fn own_certificates(session: &mut Session) -> Vec<(AbsolutePath, PublicKey, Certificate)> {
+    let keys = session.host_keys().unwrap_or_default();
+    let loaded = keys.into_iter().filter(|key| key.standing == Standing::Loaded);
+    loaded
+        .filter_map(|key| {
+            let public = key.public.as_ref()?.key()?;
+            let path = AbsolutePath::spelled(&key.private_path()).ok()?;
+            let beside: AbsolutePath = format!("{path}-cert.pub").parse().ok()?;
+            let place = session.place(&beside, beside.segments().count()).ok()??;
+            let certificate = certificate::parse(&place.snapshot().ok()??.contents).ok()?;
+            Some((path, public, certificate))
+        })
+        .collect()
+}

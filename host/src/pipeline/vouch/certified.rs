@@ -1,0 +1,131 @@
+//! Which keys had a host certificate on this machine, by the path of their private key. A path with another key than the
+//! one that is there now says that the key was made anew.
+
+use serde::{Deserialize, Serialize};
+use ssh_key::PublicKey;
+use std::collections::{BTreeMap, BTreeSet};
+use warded_lib::{
+    digest::Digest,
+    error::{Error, Result},
+    machine::{path::AbsolutePath, private::StateDir},
+    text::neutral,
+};
+
+const SCHEMA: &str = "warded.certified-keys/1";
+const FILE: &str = "certified-keys.json";
+
+/// The record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certified {
+    schema: String,
+    keys: BTreeMap<String, BTreeSet<Digest>>,
+    #[serde(skip)]
+    is_changed: bool,
+}
+
+impl Default for Certified {
+    fn default() -> Self {
+        Self { schema: SCHEMA.to_owned(), keys: BTreeMap::new(), is_changed: false }
+    }
+}
+
+impl Certified {
+    /// The record of this machine; an empty one where there is none yet.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn load(state: &StateDir) -> Result<Self> {
+        let Some(bytes) = state.read(FILE)? else { return Ok(Self::default()) };
+        let unreadable = |why: &str| {
+            Error::failed(format!("cannot read the record of certified keys {}", state.path().join(FILE).display()))
+                .cause(neutral(why))
+                .next(
+                    "remove that file: `renew` writes a new one, and asks for a token where a key was made anew since",
+                )
+        };
+        let record: Self = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error.to_string()))?;
+        if record.schema != SCHEMA {
+            return Err(unreadable(&format!("its schema is {}, and this version knows {SCHEMA}", record.schema)));
+        }
+        Ok(record)
+    }
+
+    /// Notes that a key has a certificate.
+    pub fn note(&mut self, path: &AbsolutePath, key: &PublicKey) {
+        let Some(digest) = digest(key) else { return };
+        self.is_changed |= self.keys.entry(path.as_str().to_owned()).or_default().insert(digest);
+    }
+
+    /// Writes the record, if it says something new.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn save(&mut self, state: &StateDir) -> Result<()> {
+        if self.is_changed {
+            let text = serde_json::to_vec_pretty(self)
+                .map_err(|error| Error::failed("cannot write the record of certified keys").cause(error))?;
+            state.write(FILE, &text, 0o600)?;
+            self.is_changed = false;
+        }
+        Ok(())
+    }
+
+    /// Whether a key had a certificate, wherever it lay.
+    #[must_use]
+    pub fn had(&self, key: &PublicKey) -> bool {
+        digest(key).is_none_or(|digest| self.keys.values().any(|keys| keys.contains(&digest)))
+    }
+
+    /// Whether another key had one in that place.
+    #[must_use]
+    pub fn another_had(&self, path: &AbsolutePath, key: &PublicKey) -> bool {
+        let own = digest(key);
+        self.keys.get(path.as_str()).is_some_and(|keys| keys.iter().any(|known| Some(*known) != own))
+    }
+}
+
+/// Notes that these keys have certificates.
+///
+/// # Errors
+/// The record cannot be read or written.
+pub fn note<'a>(state: &StateDir, keys: impl IntoIterator<Item = (&'a AbsolutePath, &'a PublicKey)>) -> Result<()> {
+    let mut certified = Certified::load(state)?;
+    keys.into_iter().for_each(|(path, key)| certified.note(path, key));
+    certified.save(state)
+}
+
+fn digest(key: &PublicKey) -> Option<Digest> {
+    key.to_bytes().ok().map(|bytes| Digest::of(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use warded_lib::machine::keys::generate;
+
+    #[test]
+    fn a_key_that_was_made_anew_is_known_by_the_one_before_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&scratch.path().join("state")).unwrap();
+        let [old, new, other] = [(); 3].map(|()| generate("ssh-ed25519", "x").unwrap().public);
+        let [path, elsewhere] = ["/etc/ssh/a", "/etc/ssh/b"].map(|path| path.parse::<AbsolutePath>().unwrap());
+        assert!(!Certified::load(&state).unwrap().another_had(&path, &new), "nothing is known");
+        note(&state, [(&path, &old), (&elsewhere, &other)]).unwrap();
+        let known = Certified::load(&state).unwrap();
+        for (at, key, had, another_had) in [
+            (&path, &old, true, false),
+            (&path, &new, false, true),
+            (&path, &other, true, true),
+            (&elsewhere, &old, true, true),
+        ] {
+            assert_eq!((known.had(key), known.another_had(at, key)), (had, another_had));
+        }
+        // The old key comes back: it had a certificate.
+        note(&state, [(&path, &new)]).unwrap();
+        let known = Certified::load(&state).unwrap();
+        assert!(known.had(&old) && known.had(&new) && known.another_had(&path, &old));
+        state.write(FILE, b"{}", 0o600).unwrap();
+        assert!(Certified::load(&state).is_err());
+    }
+}

@@ -1,0 +1,273 @@
+//! What can be renewed is renewed: one key's fault does not keep the others from their certificates, and a key that was
+//! made anew is certified on the word of another one, but for a key that the CA may have revoked.
+
+use crate::support::{
+    Machine, Member, Run,
+    jwk::Jwk,
+    machine::{KEYS, keygen},
+    request::{by_host_key, claims},
+    step_ca::{Provisioner, Setup, StepCa},
+};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::json;
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+fn key(member: &Member, name: &str) -> PathBuf {
+    member.machine.path(&format!("ssh/ssh_host_{name}_key"))
+}
+
+/// Another key in the place of a host key, as `rm` and `ssh-keygen -A` leave it.
+fn make_anew(member: &Member, name: &str) {
+    let key = key(member, name);
+    for file in [key.clone(), key.with_extension("pub")] {
+        fs::remove_file(file).unwrap();
+    }
+    keygen(&["-q", "-N", "", "-t", name, "-f"], &key);
+}
+
+/// `warded renew --force`, after which just these keys have another certificate than before.
+#[track_caller]
+fn renews(member: &Member, code: i32, renewed: &[&str]) -> Run {
+    let present = || KEYS.map(|name| fs::read(member.certificate_file(name)).ok());
+    let before = present();
+    let run = member.warded(&["renew", "--force"]).ends(code);
+    let after = present();
+    for ((name, before), after) in KEYS.iter().zip(&before).zip(&after) {
+        assert_eq!(before != after, renewed.contains(name), "{name}: {run:?}");
+    }
+    run
+}
+
+/// Whether a certificate is for the key beside it.
+fn fits(member: &Member, name: &str) -> bool {
+    let certificate = ssh_key::Certificate::from_openssh(&member.certificate(name)).unwrap();
+    let public = fs::read_to_string(key(member, name).with_extension("pub")).unwrap();
+    *certificate.public_key() == *ssh_key::PublicKey::from_openssh(&public).unwrap().key_data()
+}
+
+fn audited(member: &Member, capability: &str, kind: &str, detail: &str) -> bool {
+    member.machine.audit().iter().any(|record| {
+        record["capability"] == capability
+            && record["kind"] == kind
+            && record["detail"].as_str().is_some_and(|text| text.contains(detail))
+    })
+}
+
+#[test]
+fn a_key_that_was_made_anew_is_certified_on_the_word_of_another() {
+    let machine = Machine::stopped();
+    let Some(ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    member.warded(&["renew"]).ends(0);
+    // The certificate of the former key is gone with it, or still there.
+    for (name, is_left) in [("ecdsa", false), ("ed25519", true), ("rsa", false)] {
+        make_anew(&member, name);
+        if !is_left {
+            fs::remove_file(member.certificate_file(name)).unwrap();
+        }
+        let run = renews(&member, 0, &KEYS);
+        let words = format!("ssh_host_{name}_key was made anew, and is certified on the word of");
+        assert!(run.stdout.contains(&words), "{}", run.stdout);
+        assert!(fits(&member, name), "{name}");
+        assert!(audited(&member, "authority.rekey", "intent", "on the word of"), "{name}");
+        let log = ca.log();
+        assert!(log.contains("/ssh/rekey"), "{log}");
+    }
+    // From now on it renews itself.
+    assert!(!renews(&member, 0, &KEYS).stdout.contains("on the word of"));
+}
+
+#[test]
+fn only_a_key_with_the_same_names_and_a_valid_certificate_speaks_for_another() {
+    let machine = Machine::stopped();
+    let Some(ca) = StepCa::start(&machine.network()) else { return };
+    fs::copy(ca.path("host_ca"), machine.path("host_ca")).unwrap();
+    let member = Member::of(machine, &ca).certified(&ca);
+    for (names, window) in [("other.example.org", "-1h:+30d"), ("web1.example.org", "-2d:-1d")] {
+        for name in ["rsa", "ed25519"] {
+            sign_by_hand(&member, name, names, window);
+        }
+        make_anew(&member, "ecdsa");
+        let run = member.warded(&["renew", "--force"]);
+        assert_ne!(run.code, Some(0));
+        assert!(!fits(&member, "ecdsa"), "{names} {window}: {run:?}");
+    }
+    // No SSHPOP provisioner, nobody's word.
+    let machine = Machine::stopped();
+    let Some(ca) = StepCa::with(&machine.network(), &Setup::of([Provisioner::jwk("admin")])) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    make_anew(&member, "ecdsa");
+    member.warded(&["renew"]).ends(1).says(&["ssh_host_ecdsa_key", "SSHPOP"]);
+    // A token does what nobody's word can.
+    let password = ca.password_file();
+    let make = ["token", "web1.example.org", "--host", "--count", "1", "--provisioner-password-file"];
+    let tokens = member.warded(&[&make[..], &[password.to_str().unwrap()]].concat()).ends(0).stdout;
+    let file = member.machine.path("tokens");
+    fs::write(&file, tokens).unwrap();
+    member.warded(&["renew", "--token-file", file.to_str().unwrap()]).ends(0);
+    assert!(fits(&member, "ecdsa"));
+}
+
+/// Has the CA revoke a host certificate, as an administrator does from elsewhere.
+fn revoke(ca: &StepCa, certificate: &str) {
+    let serial = ssh_key::Certificate::from_openssh(certificate).unwrap().serial().to_string();
+    let mut claims = claims(&ca.https(), "admin", "revoke");
+    claims["sub"] = serial.clone().into();
+    let token = ca.key("admin").token(&claims);
+    let body = json!({ "serial": serial, "ott": token, "reasonCode": 1, "reason": "lost", "passive": true });
+    ca.https().post("/ssh/revoke", &body).unwrap().ok(200);
+}
+
+/// What the CA answers when the ECDSA key asks it to certify another key on its word.
+fn asked_on_the_word_of_ecdsa(member: &Member, ca: &StepCa, public: &Path) -> u16 {
+    let private = ssh_key::PrivateKey::read_openssh_file(&key(member, "ecdsa")).unwrap();
+    let scalar = private.key_data().ecdsa().unwrap().private_key_bytes();
+    let key = Jwk::of(p256::ecdsa::SigningKey::from_slice(scalar).unwrap());
+    let certificate = ssh_key::Certificate::from_openssh(&member.certificate("ecdsa")).unwrap();
+    let certificate = BASE64_STANDARD.encode(certificate.to_bytes().unwrap());
+    let token = by_host_key(&ca.https(), ("sshpop", "rekey"), &key, &certificate);
+    let public = fs::read_to_string(public).unwrap();
+    let public = public.split(' ').nth(1).unwrap();
+    let body = json!({ "ott": token, "publicKey": public });
+    ca.https().post("/ssh/rekey", &body).unwrap().status
+}
+
+/// The CA itself would certify the revoked key: it compares nothing but the certificate that asks.
+#[test]
+fn a_key_whose_certificate_was_revoked_is_certified_on_nobodys_word() {
+    let machine = Machine::stopped();
+    let Some(ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    revoke(&ca, &member.certificate("rsa"));
+    let run = renews(&member, 4, &["ecdsa", "ed25519"]);
+    for words in ["Not renewed: ", "ssh_host_rsa_key: the cause", "a certificate that was revoked is not renewed"] {
+        assert!(run.stdout.contains(words), "{}", run.stdout);
+    }
+    assert!(audited(&member, "authority.renew", "failed", "the cause is not known"));
+    assert!(audited(&member, "authority.renew", "result", "Not renewed: "));
+    let rsa = key(&member, "rsa");
+    let public = rsa.with_extension("pub");
+    assert_eq!(asked_on_the_word_of_ecdsa(&member, &ca, &public), 201, "the CA's own guard would do");
+
+    // Without the revoked certificate, nothing but Warded's record tells that there was one.
+    let certificate = member.certificate("rsa");
+    fs::remove_file(member.certificate_file("rsa")).unwrap();
+    let run = renews(&member, 4, &["ecdsa", "ed25519"]);
+    for words in ["ssh_host_rsa_key needs a new certificate", "had a certificate before, which the CA may have revoked"]
+    {
+        assert!(run.stdout.contains(words), "{}", run.stdout);
+    }
+    // Beside another key's certificate, it looks as if it had been made anew.
+    fs::write(member.certificate_file("rsa"), member.certificate("ed25519")).unwrap();
+    renews(&member, 4, &["ecdsa", "ed25519"]);
+    // And when it comes back after it was made anew.
+    let kept: Vec<_> = [&rsa, &public].map(|file| (file.clone(), fs::read(file).unwrap())).into();
+    make_anew(&member, "rsa");
+    renews(&member, 0, &KEYS);
+    kept.iter().for_each(|(file, contents)| fs::write(file, contents).unwrap());
+    renews(&member, 4, &["ecdsa", "ed25519"]);
+
+    // The way back, on the operator's own word.
+    fs::write(member.certificate_file("rsa"), certificate).unwrap();
+    let password = ca.password_file();
+    let credential = ["--provisioner-password-file", password.to_str().unwrap()];
+    let again = |more: &[&str]| {
+        let run = member.certifies(&[&credential[..], more].concat());
+        (run.code, run.stdout)
+    };
+    let (code, said) = again(&[]);
+    assert!(code == Some(0) && said.contains("Nothing to do."), "{said}");
+    let (code, said) = again(&["--force"]);
+    assert!(code == Some(0) && said.contains("Certified 3 keys"), "{said}");
+    renews(&member, 0, &KEYS);
+}
+
+/// After `revoke` of the machine's own certificate: the commands that its messages name lead back.
+#[test]
+fn there_is_a_way_back_after_the_own_certificate_was_revoked() {
+    let machine = Machine::stopped();
+    let Some(ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    let file = member.certificate_file("ed25519");
+    let done = member.warded(&["revoke", file.to_str().unwrap(), "--yes"]).ends(0);
+    assert!(done.stdout.contains("apply certify-host --force"), "{}", done.stdout);
+    fs::remove_file(&file).unwrap();
+    assert!(!renews(&member, 4, &["rsa", "ecdsa"]).stdout.contains("on the word of"));
+    let password = ca.password_file();
+    member.certifies(&["--force", "--provisioner-password-file", password.to_str().unwrap()]).ends(0);
+    renews(&member, 0, &KEYS);
+}
+
+/// Each fault of one key's files: the others are renewed, and the fault is named.
+#[test]
+fn one_odd_key_keeps_no_other_from_its_certificate() {
+    type Fault = fn(&Member);
+    let cases: [(&str, Fault, &[&str]); 7] = [
+        (
+            "no certificate at all",
+            |member| fs::write(member.certificate_file("rsa"), "x\n").unwrap(),
+            &["no certificate"],
+        ),
+        ("too large", |member| fs::write(member.certificate_file("rsa"), vec![b'x'; 2 << 20]).unwrap(), &["rsa_key"]),
+        ("a second name", |member| second_name(&member.certificate_file("rsa")), &["rsa_key"]),
+        (
+            "a directory",
+            |member| {
+                fs::remove_file(member.certificate_file("rsa")).unwrap();
+                fs::create_dir(member.certificate_file("rsa")).unwrap();
+            },
+            &["rsa_key"],
+        ),
+        ("a key with a second name", |member| second_name(&key(member, "rsa")), &["rsa_key"]),
+        (
+            "for other names",
+            |member| sign_by_hand(member, "rsa", "other.example.org", "-1h:+30d"),
+            &["not a name that the operator confirmed"],
+        ),
+        ("for ever", |member| sign_by_hand(member, "rsa", "web1.example.org", "always:forever"), &["never expires"]),
+    ];
+    let machine = Machine::stopped();
+    let Some(ca) = StepCa::start(&machine.network()) else { return };
+    fs::copy(ca.path("host_ca"), machine.path("host_ca")).unwrap();
+    let member = Member::of(machine, &ca).certified(&ca);
+    for (case, fault, words) in cases {
+        eprintln!("case: {case}");
+        let (certificate, private) = (member.certificate("rsa"), fs::read(key(&member, "rsa")).unwrap());
+        fault(&member);
+        let before = ["ecdsa", "ed25519"].map(|name| member.certificate(name));
+        let run = member.warded(&["renew", "--force"]).ends(4);
+        for word in words {
+            assert!(run.stdout.contains(word), "{case}: {word}: {}", run.stdout);
+        }
+        for (name, before) in ["ecdsa", "ed25519"].iter().zip(before) {
+            assert_ne!(member.certificate(name), before, "{case}: {name}: {run:?}");
+        }
+        let file = member.certificate_file("rsa");
+        drop(fs::remove_dir(&file));
+        drop(fs::remove_file(&file));
+        fs::write(&file, certificate).unwrap();
+        fs::remove_file(key(&member, "rsa")).unwrap();
+        fs::write(key(&member, "rsa"), private).unwrap();
+        mode(&key(&member, "rsa"), 0o600);
+        drop(fs::remove_file(member.machine.path("second")));
+    }
+}
+
+fn mode(file: &Path, mode: u32) {
+    fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn second_name(file: &Path) {
+    fs::hard_link(file, file.ancestors().nth(2).unwrap().join("second")).unwrap();
+}
+
+/// Signs a host key with the CA's own key, of which there is a copy on the machine.
+fn sign_by_hand(member: &Member, name: &str, names: &str, window: &str) {
+    let mut command = std::process::Command::new("ssh-keygen");
+    command.args(["-q", "-h", "-I", "x", "-n", names, "-z", "77", "-V", window, "-s"]);
+    Run::of(command.arg(member.machine.path("host_ca")).arg(key(member, name).with_extension("pub"))).ends(0);
+}
