@@ -71,6 +71,67 @@ fn a_run_uses_what_it_can_reach_and_no_more() {
 }
 
 #[test]
+fn the_page_says_what_the_object_says_and_runs_nothing() {
+    let machine = Machine::start();
+    machine.certify();
+    let page = machine.path("audit.html");
+    let path = page.to_str().unwrap();
+    let object = machine.warded(["audit", "unix", "--json", "--html", path]).ends(0).object("warded.audit/1");
+    let html = fs::read_to_string(&page).unwrap();
+    let grants: Vec<&Value> =
+        object["procedures"].as_array().unwrap().iter().flat_map(|one| one["grants"].as_array().unwrap()).collect();
+    let mut marks = 0;
+    for grant in &grants {
+        marks += ["reachable", "requested", "granted"].iter().filter(|column| grant[**column] == true).count();
+        assert!(html.contains(&format!("<code>{}</code></th>", grant["grant"].as_str().unwrap())), "{grant}");
+    }
+    assert_eq!((html.matches("● yes").count(), html.matches("<th scope=\"row\">").count()), (marks, grants.len()));
+    assert!(html.contains("default-src 'none'") && html.contains("chain intact"), "{html}");
+    // It takes the place of its like only.
+    machine.warded(["audit", "unix", "--html", path]).ends(0);
+    fs::write(&page, "a diary").unwrap();
+    machine.warded(["audit", "unix", "--html", path]).ends(5).says(&["no report of this command", "--overwrite"]);
+    assert_eq!(fs::read_to_string(&page).unwrap(), "a diary");
+    machine.warded(["audit", "unix", "--html", path, "--overwrite"]).ends(0);
+
+    // A guest that puts markup into every text that it controls.
+    let markup = "/etc/<script src=x onerror=alert(1)>&\"'";
+    let mut script = Script::new("/");
+    script.tries("files.read", &[Text(markup.as_bytes())]);
+    let grants = Grants::of(&["facts = [\"<b>\"]", "files.read = [\"/srv/<i>\"]"]);
+    grants.write(&machine.path("policies"), "case", "go", &script.component());
+    machine.warded(["apply", "go", "--policy", "case", "--yes"]).ends(5);
+    machine.warded(["audit", "case", "--html", path]).ends(0);
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("&lt;script src=x onerror=alert(1)&gt;&amp;&quot;&#39;"), "{html}");
+    for tag in ["<script", "<b>", "<i>", "<img"] {
+        assert!(!html.contains(tag), "{tag}: {html}");
+    }
+}
+
+#[test]
+fn the_log_is_filtered_and_exported() {
+    let machine = Machine::stopped();
+    machine.certify();
+    machine.warded(["renew", "--force"]).ends(0);
+    let count = |words: &[&str]| {
+        let log = Run::of(machine.warded_command([]).args([&["audit", "log", "--json"], words].concat())).ends(0);
+        log.object("warded.audit-log/1")["records"].as_array().unwrap().len()
+    };
+    let all = count(&[]);
+    let (certified, renewed) = (count(&["--procedure", "certify-host"]), count(&["--procedure", "renew-host"]));
+    assert!(certified > 5 && renewed > 5 && certified + renewed <= all, "{certified}, {renewed}, {all}");
+    assert_eq!(count(&["--policy", "unix"]), certified + renewed);
+    assert!(count(&["--capability", "files"]) > count(&["--capability", "files.write"]));
+    assert!(count(&["--capability", "files.write"]) > 0);
+    assert_eq!((count(&["--denied"]), count(&["--since", "2099-01-01"])), (0, 0));
+    assert_eq!(count(&["--since", "1h"]), all);
+    machine.warded(["audit", "log", "--since", "soon"]).ends(2);
+    let exported = machine.warded(["audit", "export"]).ends(0).stdout;
+    assert_eq!(exported, fs::read_to_string(machine.path("state/audit/log.jsonl")).unwrap());
+}
+
+#[test]
 fn a_denial_and_a_grant_too_many_are_findings() {
     let machine = Machine::stopped();
     let mut script = Script::new("/");

@@ -1,5 +1,7 @@
-//! `warded audit POLICY`, `warded audit log` and `warded audit verify`.
+//! `warded audit POLICY`, and what is about the log itself: `log`, `verify`, `export`.
 
+mod html;
+mod log;
 mod report;
 
 use super::output::Output;
@@ -22,19 +24,11 @@ pub(super) struct Audit {
 #[derive(Debug, Subcommand)]
 enum OfTheLog {
     /// Print the records
-    Log(Log),
+    Log(log::Log),
     /// Check that no record was changed, removed or reordered
     Verify,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Log {
-    /// Only this run
-    #[arg(long, value_name = "NUMBER")]
-    run: Option<u64>,
-    /// Only the newest records, so many
-    #[arg(long, short = 'n', value_name = "COUNT")]
-    last: Option<usize>,
+    /// Print the records as JSON lines, each with the hash of the one before
+    Export(log::Filter),
 }
 
 impl Audit {
@@ -43,36 +37,8 @@ impl Audit {
             None => self.report.run(context, options, output),
             Some(OfTheLog::Log(log)) => log.run(&context?, output),
             Some(OfTheLog::Verify) => verify(&context?, output),
+            Some(OfTheLog::Export(filter)) => filter.export(&context?),
         }
-    }
-}
-
-impl Log {
-    fn run(&self, context: &Context, output: Output) -> Result<Exit> {
-        let mut lines: Vec<_> = audit::read(context.log.directory())?
-            .filter(|line| match (line, self.run) {
-                (_, None) => true,
-                (Ok(record), Some(run)) => record.event.run == run,
-                // Nobody can say whose it is.
-                (Err(_), Some(_)) => false,
-            })
-            .collect();
-        let skipped = self.last.map_or(0, |last| lines.len().saturating_sub(last));
-        lines.drain(..skipped);
-        for line in &lines {
-            match line {
-                Ok(record) => output.line(record.to_string())?,
-                // What a crash left does not keep the rest from being read; `verify` judges it.
-                Err(unreadable) => output.line(format!("    !  {unreadable}"))?,
-            }
-        }
-        let unreadable: Vec<u64> =
-            lines.iter().filter_map(|line| line.as_ref().err()).map(|unreadable| unreadable.line).collect();
-        let records: Vec<_> = lines.into_iter().flatten().collect();
-        output.object(&serde_json::json!({
-            "schema": "warded.audit-log/1", "records": records, "unreadable_lines": unreadable,
-        }))?;
-        Ok(Exit::Done)
     }
 }
 

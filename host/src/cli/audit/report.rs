@@ -1,5 +1,6 @@
 //! `warded audit POLICY`: what each procedure can call, asks for, may do and did.
 
+use super::html;
 use crate::{
     assessment::{self, Assessment, Basis, Finding, Procedure, Severity, Usages},
     cli::output::{Output, Style},
@@ -11,11 +12,13 @@ use crate::{
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use warded_lib::{
-    audit, config,
+    audit::{self, Record},
+    config,
     digest::Digest,
     error::{Error, Exit, Result},
+    machine::facts::Facts,
     policy::{file::Policy, lines::Key},
     text::{count, neutral},
 };
@@ -31,14 +34,20 @@ pub(super) struct Report {
     /// End with 4 if there are such findings
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     fail_on: Vec<Severity>,
+    /// Write the report as a page, too: one file, for a browser or for paper
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Let the page take the place of a file that is no such report
+    #[arg(long, requires = "html")]
+    overwrite: bool,
 }
 
 /// What is assessed.
-struct Subject {
-    title: String,
-    component: Vec<u8>,
+pub(super) struct Subject {
+    pub(super) title: String,
+    pub(super) component: Vec<u8>,
     policy: Option<Policy>,
-    origin: String,
+    pub(super) origin: String,
     log: Logged,
 }
 
@@ -50,7 +59,8 @@ enum Logged {
     Private,
     Read {
         usages: Usages,
-        records: usize,
+        all: usize,
+        of_policy: Vec<Record>,
         broken: Option<String>,
     },
 }
@@ -81,6 +91,14 @@ impl Report {
         let findings = assessed.findings();
         print(&subject, &assessed, &findings, output)?;
         output.object(&object(&subject, &assessed, &findings, usages))?;
+        if let Some(path) = &self.html {
+            let machine = Facts::read(Path::new("/")).hostname;
+            html::write(
+                path,
+                &html::page(&subject, &machine, &assessed, &findings, subject.records()),
+                self.overwrite,
+            )?;
+        }
         let failed = findings.iter().any(|finding| self.fail_on.contains(&finding.severity));
         Ok(if failed { Exit::Degraded } else { Exit::Done })
     }
@@ -116,11 +134,42 @@ impl Subject {
     }
 }
 
+impl Subject {
+    /// The state of the log.
+    pub(super) fn log_in_words(&self) -> String {
+        match &self.log {
+            Logged::NotApplicable => "none: a file is nobody's policy yet".to_owned(),
+            Logged::Private => "this account may not read it".to_owned(),
+            Logged::Read { usages, all, broken, .. } => {
+                let since = usages.since.map_or_else(String::new, |since| format!(" since {}", moment(since)));
+                let chain =
+                    broken.as_ref().map_or_else(|| "chain intact".to_owned(), |why| format!("NOT INTACT: {why}"));
+                format!("{}{since}, {chain}", count(*all, "record"))
+            }
+        }
+    }
+
+    /// Whether records were changed, removed or reordered.
+    pub(super) fn chain_is_broken(&self) -> bool {
+        matches!(self.log, Logged::Read { broken: Some(_), .. })
+    }
+
+    /// The policy's records.
+    fn records(&self) -> &[Record] {
+        match &self.log {
+            Logged::Read { of_policy, .. } => of_policy,
+            Logged::NotApplicable | Logged::Private => &[],
+        }
+    }
+}
+
 impl Logged {
     fn of(policy: &str, directory: &Path) -> Result<Self> {
         let broken = audit::verify(directory)?.err().map(|broken| broken.to_string());
-        let records: Vec<_> = audit::read(directory)?.flatten().collect();
-        Ok(Self::Read { usages: Usages::read(policy, &records), records: records.len(), broken })
+        let mut records: Vec<_> = audit::read(directory)?.flatten().collect();
+        let (usages, all) = (Usages::read(policy, &records), records.len());
+        records.retain(|record| record.event.policy == policy);
+        Ok(Self::Read { usages, all, of_policy: records, broken })
     }
 }
 
@@ -134,11 +183,7 @@ fn print(subject: &Subject, assessed: &Assessment, findings: &[Finding], output:
     match &subject.log {
         Logged::NotApplicable => {}
         Logged::Private => output.line("The audit log is root's: `sudo warded audit` shows what was done, too.")?,
-        Logged::Read { usages, records, broken } => {
-            let since = usages.since.map_or_else(String::new, |since| format!(" since {}", moment(since)));
-            let chain = broken.as_ref().map_or_else(|| "chain intact".to_owned(), |why| format!("NOT INTACT: {why}"));
-            output.line(format!("audit log: {}{since}, {chain}", count(*records, "record")))?;
-        }
+        Logged::Read { .. } => output.line(format!("audit log: {}", subject.log_in_words()))?,
     }
     for (name, procedure) in &assessed.procedures {
         output.line("")?;
@@ -245,8 +290,8 @@ fn object(subject: &Subject, assessed: &Assessment, findings: &[Finding], usages
     let log = match &subject.log {
         Logged::NotApplicable => json!({ "read": false, "because": "a file is nobody's policy yet" }),
         Logged::Private => json!({ "read": false, "because": "this account may not read it" }),
-        Logged::Read { records, broken, .. } => json!({
-            "read": true, "records": records, "since": usages.since, "intact": broken.is_none(), "broken": broken,
+        Logged::Read { all, broken, .. } => json!({
+            "read": true, "records": all, "since": usages.since, "intact": broken.is_none(), "broken": broken,
             "components": usages.components,
         }),
     };
