@@ -2,7 +2,10 @@
 #![expect(clippy::panic, clippy::expect_used, reason = "a build script fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "what it makes goes to OUT_DIR")]
 
-use std::{env, fs, path::Path};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 use wasmtime::Engine;
 
 fn main() {
@@ -20,6 +23,7 @@ fn main() {
         fs::write(Path::new(&out).join(format!("{name}.cwasm")), code).expect("OUT_DIR can be written");
     }
     fs::write(Path::new(&out).join("earlier.rs"), earlier()).expect("OUT_DIR can be written");
+    fs::write(Path::new(&out).join("authoring.rs"), authoring()).expect("OUT_DIR can be written");
     println!("cargo::rerun-if-changed=../wit");
 }
 
@@ -33,4 +37,36 @@ fn earlier() -> String {
         .collect();
     texts.sort();
     format!("&{texts:?}")
+}
+
+/// What `warded policy new` and `warded policy wit` write: the interfaces, and the crates that a guest is made with, as
+/// the source of an array of names and texts.
+fn authoring() -> String {
+    let mut files = vec![("Cargo.lock".to_owned(), "../guests/Cargo.lock".into())];
+    files.push(("Cargo.toml".to_owned(), "../guests/Cargo.toml".into()));
+    add(&mut files, Path::new("../wit"), "wit");
+    for name in ["componentize", "sdk", "sshd-config"] {
+        files.push((format!("warded/{name}/Cargo.toml"), format!("../guests/{name}/Cargo.toml").into()));
+        add(&mut files, &Path::new("../guests").join(name).join("src"), &format!("warded/{name}/src"));
+    }
+    files.sort();
+    let texts: Vec<(String, String)> = files
+        .into_iter()
+        .map(|(name, path)| {
+            println!("cargo::rerun-if-changed={}", path.display());
+            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            (name, text)
+        })
+        .collect();
+    format!("&{texts:?}")
+}
+
+fn add(files: &mut Vec<(String, PathBuf)>, directory: &Path, name: &str) {
+    println!("cargo::rerun-if-changed={}", directory.display());
+    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    for entry in entries {
+        let path = entry.expect("a directory can be read").path();
+        let inner = format!("{name}/{}", path.file_name().expect("an entry has a name").to_string_lossy());
+        if path.is_dir() { add(files, &path, &inner) } else { files.push((inner, path)) }
+    }
 }

@@ -2,6 +2,7 @@
 
 mod add;
 mod check;
+mod new;
 mod offer;
 mod remove;
 mod sign;
@@ -35,6 +36,10 @@ pub(super) enum PolicyCommand {
     Show(Show),
     /// Whether a component asks for what it can call, and for nothing else
     Check(check::Check),
+    /// Make a folder for a new policy: a guest that builds as it is
+    New(new::New),
+    /// Write the interfaces that this program offers to guests
+    Wit(new::Wit),
     /// Sign a component, for those who are to add it
     Sign(sign::Sign),
     /// Accept a component: see who signed it and what it would be granted, then add it
@@ -93,6 +98,8 @@ impl PolicyCommand {
                 known(context, options).and_then(|(policies, machine)| show.run(&machine, &policies, output))
             }
             Self::Check(check) => check.run(options.on_hang, output),
+            Self::New(new) => new.run(output),
+            Self::Wit(wit) => wit.run(output),
             Self::Sign(sign) => sign.run(output),
             Self::Add(add) => add.run(&context?, output),
             Self::Update(update) => update.run(&context?, output),

@@ -207,12 +207,16 @@ fn calls(page: &mut String, procedure: &Procedure, grant: &str) {
     };
     append(
         page,
-        format_args!("<td><details><summary>{} in {} runs</summary><ul>", exercise.count.calls, exercise.count.runs),
+        format_args!("<td><details><summary>{} in {}</summary><ul>", exercise.count.calls, runs(exercise.count.runs)),
     );
     for (need, calls) in &exercise.needs {
         append(page, format_args!("<li>{calls} × <code>{}</code></li>", Text(need)));
     }
     page.push_str("</ul></details></td>");
+}
+
+fn runs(count: u64) -> String {
+    if count == 1 { "1 run".to_owned() } else { format!("{count} runs") }
 }
 
 /// The runs, each with what it did and how it ended.

@@ -1,0 +1,108 @@
+//! `warded policy new` and `warded policy wit`: what an author of a policy begins with. Nothing else is needed but cargo.
+
+use crate::{cli::output::Output, components};
+use clap::Args;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use warded_lib::{
+    error::{Error, Exit, Result},
+    machine::durable,
+    name::Name,
+    text::{count, neutral},
+};
+
+/// The interfaces, and the crates that a guest is made with, as they are in this binary's repository.
+const AUTHORING: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/authoring.rs"));
+/// What is the author's own. NAME is the policy's name.
+const OWN: [(&str, &str); 5] = [
+    ("build", include_str!("template/build")),
+    ("policy.toml", include_str!("template/policy.toml")),
+    ("src/lib.rs", include_str!("template/lib.rs")),
+    ("src/set_motd.rs", include_str!("template/set_motd.rs")),
+    ("src/world.rs", include_str!("template/world.rs")),
+];
+const PACKAGE: &str = include_str!("template/Cargo.toml");
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct New {
+    /// The policy's name, and the new folder's
+    name: Name,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Wit {
+    /// A new folder
+    directory: PathBuf,
+}
+
+impl New {
+    pub(super) fn run(&self, output: Output) -> Result<Exit> {
+        let name = self.name.as_str();
+        if components::is_bundled(&self.name) {
+            return Err(Error::usage(format!("the name {name} is that of a bundled policy")).next("take another one"));
+        }
+        let directory = Path::new(name);
+        let named = |text: &str| text.replace("NAME", name).replace("UNDERSCORED", &name.replace('-', "_"));
+        let given = AUTHORING.iter().map(|(file, text)| match *file {
+            "Cargo.toml" => (*file, workspace(text) + &named(PACKAGE)),
+            // The SDK's modules and the crates around them are a reader's; the lock is cargo's.
+            _ => (*file, (*text).to_owned()),
+        });
+        let files: Vec<(&str, String)> = given.chain(OWN.iter().map(|(file, text)| (*file, named(text)))).collect();
+        write(directory, &files)?;
+        output
+            .line(format!("Made {name}/ with {}: a guest with the procedure set-motd.", count(files.len(), "file")))?;
+        output.line(format!("Next: cd {name}, read src/set_motd.rs and policy.toml, then ./build"))?;
+        output.object(&json!({ "schema": "warded.policy-new/1", "directory": name, "files": names(&files) }))?;
+        Ok(Exit::Done)
+    }
+}
+
+impl Wit {
+    pub(super) fn run(&self, output: Output) -> Result<Exit> {
+        let files: Vec<(&str, String)> = AUTHORING
+            .iter()
+            .filter_map(|(file, text)| Some((file.strip_prefix("wit/")?, (*text).to_owned())))
+            .collect();
+        write(&self.directory, &files)?;
+        let shown = neutral(&self.directory.display().to_string());
+        output.line(format!("Wrote the {} that this program offers into {shown}/.", count(files.len(), "WIT file")))?;
+        output.object(&json!({ "schema": "warded.policy-wit/1", "directory": shown, "files": names(&files) }))?;
+        Ok(Exit::Done)
+    }
+}
+
+/// The guests' workspace with the author's package as its root.
+fn workspace(text: &str) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    for line in &mut lines {
+        if line.starts_with("members = ") {
+            *line = "members = [\"warded/componentize\", \"warded/sdk\", \"warded/sshd-config\"]".to_owned();
+        }
+        *line = line.replace("path = \"sdk\"", "path = \"warded/sdk\"");
+        *line = line.replace("path = \"sshd-config\"", "path = \"warded/sshd-config\"");
+    }
+    lines.join("\n") + "\n"
+}
+
+fn names<'a>(files: &'a [(&str, String)]) -> Vec<&'a str> {
+    files.iter().map(|(name, _)| *name).collect()
+}
+
+/// Writes a new folder; what is there stays.
+fn write(directory: &Path, files: &[(&str, String)]) -> Result<()> {
+    let shown = neutral(&directory.display().to_string());
+    let failed = |error: std::io::Error| Error::failed(format!("cannot write {shown}")).cause(error);
+    if directory.symlink_metadata().is_ok() {
+        return Err(Error::refused(format!("{shown} is there already"))
+            .state("it is as it was")
+            .next("take another name"));
+    }
+    for (name, text) in files {
+        let path = directory.join(name);
+        durable::directory(path.parent().unwrap_or(directory)).map_err(failed)?;
+        let mode = if *name == "build" { 0o755 } else { 0o644 };
+        durable::replace(&path, text.as_bytes(), mode).map_err(failed)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,4 @@
+//! The guest NAME.
+
+mod set_motd;
+mod world;
