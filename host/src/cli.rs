@@ -9,7 +9,9 @@ mod completions;
 mod confirm;
 mod demo;
 mod doctor;
+mod enrol;
 mod identification;
+mod invite;
 mod outlook;
 pub mod output;
 mod policy;
@@ -23,6 +25,7 @@ mod risk;
 mod root_fingerprint;
 mod status;
 mod token;
+mod trust;
 mod undo;
 mod watchdog;
 
@@ -79,6 +82,10 @@ struct Global {
 enum Command {
     /// Trust a step-ca: fetch its root by fingerprint, and pin it
     Bootstrap(bootstrap::Bootstrap),
+    /// Make the code with which a machine enrols itself; on the admin's machine
+    Invite(invite::Invite),
+    /// Trust a CA and have this machine certified, with a code that `warded invite` made
+    Enrol(enrol::Enrol),
     /// Show what a procedure would change, and change nothing
     Plan(apply::Plan),
     /// Run a procedure: show, ask, prove, change, prove again
@@ -136,6 +143,7 @@ pub fn main() -> ExitCode {
     let output = Output::new(global.json);
     let options = Options {
         config: global.config,
+        makes_config: false,
         state: global.state,
         policies: global.policies,
         sshd_config: global.sshd_config,
@@ -144,13 +152,16 @@ pub fn main() -> ExitCode {
         identification: step::Identification::default(),
         on_hang: if global.json { OnHang(|error| hung(error, true)) } else { OnHang(|error| hung(error, false)) },
     };
+    let open_with = |options: &Options| Context::open(options).map_err(|error| error.or_state("nothing was changed"));
     let open_as = |identification: &Identification| {
-        Context::open(&Options { identification: identification.for_ca(), ..options.clone() })
-            .map_err(|error| error.or_state("nothing was changed"))
+        open_with(&Options { identification: identification.for_ca(), ..options.clone() })
     };
     let open = || open_as(&Identification::default());
     let ended = match command {
         Command::Bootstrap(command) => command.run(&options, output),
+        Command::Invite(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
+        Command::Enrol(command) => open_with(&Options { makes_config: true, ..options.clone() })
+            .and_then(|context| command.run(&options, context, output)),
         Command::Plan(command) => open().and_then(|context| command.run(&context, output)),
         Command::Apply(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::Renew(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),

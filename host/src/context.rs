@@ -48,6 +48,8 @@ impl Default for OnHang {
 pub struct Options {
     /// The configuration file.
     pub config: Option<PathBuf>,
+    /// Whether the command writes the configuration file, so that it need not be there yet.
+    pub makes_config: bool,
     /// The state directory.
     pub state: Option<PathBuf>,
     /// The directory of policies.
@@ -106,7 +108,10 @@ impl Context {
     /// # Errors
     /// The configuration is not valid, or the state directory cannot be used.
     pub fn open(options: &Options) -> Result<Self> {
-        let config = Config::load(options.config.as_deref())?;
+        let config = match &options.config {
+            Some(file) if options.makes_config && !file.exists() => Config::default(),
+            named => Config::load(named.as_deref())?,
+        };
         let config_file = options.config.clone().unwrap_or_else(config::default_file);
         let choose = |flag: &Option<PathBuf>, configured: &Option<AbsolutePath>| -> Result<Option<AbsolutePath>> {
             flag.as_deref().map(operators_path).transpose().map(|path| path.or_else(|| configured.clone()))

@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod causes;
+mod enrol;
 mod figures;
 mod hostile;
 mod lifecycle;

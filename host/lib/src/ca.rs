@@ -63,6 +63,12 @@ pub trait CertificateAuthority {
     /// Something that it takes is missing, or will not be accepted.
     fn ready(&self, requests: &[IssueRequest]) -> Result<(), CaError>;
 
+    /// Whether a certificate of this machine is the better credential for its other host keys: new certificates take
+    /// one-time tokens here, and this CA rekeys.
+    fn goes_by_word(&self) -> bool {
+        false
+    }
+
     /// Whether it renews certificates that have expired.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use super::{
     recover,
     report::{self, DoneObject, PlanObject},
     risk::AcceptRisk,
+    trust::StagedFile,
 };
 use crate::{
     broker::{Identity, session::Message},
@@ -61,19 +62,19 @@ pub(super) struct Apply {
 #[derive(Debug, Args)]
 pub(super) struct ProcedureArgs {
     /// The procedure, as `warded policy list` shows them
-    procedure: Name,
+    pub(super) procedure: Name,
     /// A setting; may be given more than once
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_setting)]
-    set: Vec<Setting>,
+    pub(super) set: Vec<Setting>,
     /// The policy, where more than one has the procedure
     #[arg(long, value_name = "NAME")]
-    policy: Option<Name>,
+    pub(super) policy: Option<Name>,
     /// Treat every certificate as due: ask for new ones. Waives nothing
     #[arg(long)]
-    force: bool,
+    pub(super) force: bool,
 }
 
-fn parse_setting(text: &str) -> Result<Setting, String> {
+pub(super) fn parse_setting(text: &str) -> Result<Setting, String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok(Setting { name: name.parse()?, value: value.to_owned() })
 }
@@ -142,8 +143,27 @@ fn new_terms(context: &Context, planned: &Planned<'_>) -> Result<Option<Enrolmen
         .map(|enrolment| enrolment.replacing(known)))
 }
 
+/// What belongs to a machine's first run besides the procedure.
+pub(super) struct FirstDay<'a> {
+    /// The files by which it trusts its CA.
+    pub(super) files: Vec<StagedFile>,
+    /// A failure before the CA was asked, in the words of whoever was given a code.
+    pub(super) told: &'a dyn Fn(Error) -> Error,
+}
+
 impl Apply {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        self.carry_out(context, output, None)
+    }
+
+    /// Runs the procedure, and on the first day what belongs to that: one plan, one question, one run.
+    pub(super) fn carry_out(
+        &self,
+        context: &Context,
+        output: Output,
+        first_day: Option<&FirstDay<'_>>,
+    ) -> Result<Exit> {
+        let files = first_day.map_or(&[][..], |first_day| &first_day.files);
         let procedure = &self.procedure.procedure;
         context.may_change(&format!("apply {procedure}"))?;
         self.confirm.check(context, output)?;
@@ -156,6 +176,7 @@ impl Apply {
         if !unserved.is_empty() {
             review.reloads = unserved.reviewed();
         }
+        review.files.splice(..0, files.iter().map(StagedFile::entry));
         report::header(output, context, &planned)?;
         report::review(output, &review)?;
         report::messages(output, &planned.session.messages)?;
@@ -163,12 +184,12 @@ impl Apply {
         report::new_signers(output, &new_signers)?;
         let enrolment = new_terms(context, &planned)?;
         report::enrolment(output, enrolment.as_ref())?;
-        if !unserved.is_empty() {
+        if !unserved.is_empty() && files.is_empty() {
             return self.reload_only(context, output, planned, &unserved);
         }
         let messages = planned.session.messages.clone();
         let identity = planned.identity.clone();
-        let changes = planned.session.changes.staged().len();
+        let changes = planned.session.changes.staged().len() + files.len();
         if changes == 0 {
             return self.enrol_only(context, output, &identity, enrolment.as_ref(), &messages);
         }
@@ -179,6 +200,10 @@ impl Apply {
         if !new_signers.is_empty() && !work.may_change_signer {
             return Err(rotation::refusal(&new_signers));
         }
+        if let Some(first_day) = first_day {
+            // Before the question: nothing is used up, and a code that is of no use is not asked about.
+            certify::ready(context, &mut work).map_err(first_day.told)?;
+        }
         let question = format!("Apply {}{}?", count(changes, "change"), reloading(&review.reloads));
         if !self.yes && !confirm(&question)? {
             output.note("Nothing was changed.");
@@ -187,6 +212,7 @@ impl Apply {
         work.shows_rest = self.procedure.plan_line();
         Expected::of(&work).refuse_overtaken(context)?;
         certify::ready(context, &mut work)?;
+        work.trust = files.iter().map(|file| file.change(context)).collect::<Result<_>>()?;
         let progress = Progress::new(output.json);
         work.own = enrolment.as_ref().map(Enrolment::with_run).transpose()?;
         work.confirm_within = self.confirm.confirm_within;
@@ -195,7 +221,8 @@ impl Apply {
         let done = pipeline::carry_out(context, &identity, work, &progress)?;
         drop(progress);
         // It is done, whether anybody reads of it or not.
-        drop(self.report(output, &review, &messages, &done));
+        let schema = first_day.map_or("warded.apply/1", |_| "warded.enrol/1");
+        drop(self.report(output, schema, (&review, &messages), &done));
         Ok(done.exit())
     }
 
@@ -242,7 +269,13 @@ impl Apply {
         Ok(Exit::Done)
     }
 
-    fn report(&self, output: Output, review: &Review, messages: &[Message], done: &Done) -> Result<()> {
+    fn report(
+        &self,
+        output: Output,
+        schema: &'static str,
+        (review, messages): (&Review, &[Message]),
+        done: &Done,
+    ) -> Result<()> {
         for line in done.lines() {
             output.line(line)?;
         }
@@ -250,7 +283,7 @@ impl Apply {
             output.line(format!("Take it back with: warded undo  (run {})", done.run))?;
         }
         let procedure = self.procedure.procedure.as_str();
-        output.object(&DoneObject::new("warded.apply/1", procedure, review, messages, done))
+        output.object(&DoneObject::new(schema, procedure, review, messages, done))
     }
 }
 

@@ -1,27 +1,26 @@
 //! `warded bootstrap`.
 
-use super::{ca::show::CaObject, output::Output};
+use super::{
+    ca::show::CaObject,
+    output::Output,
+    trust::{Configured, Trust},
+};
 use crate::context::Options;
 use clap::Args;
 use serde::Serialize;
-use std::{
-    fs,
-    path::{Path, PathBuf, absolute},
-};
+use std::{fs, path::PathBuf};
 use warded_lib::{
     ca::{
         Kind,
         step::{
-            CaUrl, Fingerprint, Identification, Settings, StepAuthority, api,
-            bootstrap::{self, NotFetched},
-            provisioner::{Provisioner, Purpose, choose},
+            CaUrl, Fingerprint, Settings,
+            provisioner::{Provisioner, Purpose},
             read_token, steppath,
             x509::{X509, day},
         },
     },
-    config::{self, Config, edit},
     error::{Error, Exit, Result},
-    machine::{durable, path::AbsolutePath, trust_store},
+    machine::trust_store,
 };
 use zeroize::Zeroizing;
 
@@ -60,48 +59,17 @@ struct BootstrapObject {
 
 impl Bootstrap {
     pub(super) fn run(&self, options: &Options, output: Output) -> Result<Exit> {
-        let file = absolute(options.config.clone().unwrap_or_else(config::default_file))
-            .map_err(|error| Error::usage("the configuration file has no usable path").cause(error))?;
-        let configured = if file.exists() { Config::load(Some(&file))? } else { Config::default() };
-        if let Some(ca) = &configured.ca {
-            return Err(
-                Error::usage(format!("{} names a local CA, {ca}", file.display())).next("take `ca` out of it first")
-            );
-        }
+        let configured = Configured::read(options)?;
         let (url, fingerprint, provisioner) = self.wanted(configured.step_ca.as_ref())?;
-        let before = configured.step_ca;
-        if let Some(before) = before.as_ref().filter(|before| before.fingerprint != fingerprint && !self.force) {
-            return Err(Error::refused(format!("this machine trusts another CA, {}", before.url))
-                .cause(format!("trusted: {}\nnow:     {fingerprint}", before.fingerprint))
-                .state("nothing was changed")
-                .next("if that CA has a new root, or this one takes its place: say it with --force"));
-        }
-        let proxy = before.as_ref().and_then(|before| before.proxy.as_deref());
-        let root = bootstrap::fetch(&url, &fingerprint, proxy).map_err(|error| not_fetched(&url, &error))?;
-        let directory = file.parent().unwrap_or(Path::new("/"));
-        // Another root gets another file: the configuration alone says which one counts.
-        let root_file = match &before {
-            None => directory.join("root_ca.crt"),
-            Some(known) if known.fingerprint == fingerprint => known.root.as_path().into(),
-            Some(_) => directory.join(format!("root_ca-{fingerprint}.crt")),
-        };
-        let place: AbsolutePath = root_file.as_path().try_into().map_err(|error: String| Error::usage(error))?;
-        let mut settings = before.clone().unwrap_or_else(|| Settings::new(url.clone(), fingerprint, place.clone()));
-        (settings.url, settings.fingerprint, settings.root) = (url, fingerprint, place);
-        settings.provisioner = settings.provisioner.or(provisioner);
-
-        // From here on with the root, and nothing else, trusted.
-        let step = StepAuthority::with_root(&settings, &Identification::default(), root.der.clone())?;
+        let mut trust = configured.trust(url, fingerprint, self.force)?;
+        trust.settings.provisioner = trust.settings.provisioner.take().or(provisioner);
+        let step = trust.authority()?;
+        trust.name_renewer(&step)?;
         let shown = step.shown_provisioners()?;
-        if let Some(provisioners) = shown
-            && !is_there(&settings, provisioners)
-        {
-            settings.renewal_provisioner =
-                choose(provisioners, Purpose::Renew, None).ok().map(|found| found.name().to_owned());
-        }
         let ca = CaObject::of(&step)?;
-        let changed = write(&file, &root_file, &root, before.as_ref(), &settings)?;
-        report(output, &root, &ca, shown)?;
+        let changed = trust.write()?;
+        let Trust { file, root_file, root, settings, .. } = &trust;
+        report(output, root, &ca, shown)?;
         for concern in step.concerns()? {
             output.note(format!("note: {}", concern.seen()));
         }
@@ -168,28 +136,6 @@ impl Bootstrap {
     }
 }
 
-fn is_there(settings: &Settings, provisioners: &[Provisioner]) -> bool {
-    let named = settings.renewal_provisioner.as_deref();
-    named.is_some() && choose(provisioners, Purpose::Renew, named).is_ok()
-}
-
-/// True: something was not there before.
-fn write(file: &Path, root_file: &Path, root: &X509, before: Option<&Settings>, settings: &Settings) -> Result<bool> {
-    let failed = |error| Error::failed(format!("cannot write {}", root_file.display())).cause(error);
-    let same_root = fs::read(root_file).is_ok_and(|there| there == root.pem.as_bytes());
-    if !same_root {
-        if let Some(directory) = root_file.parent() {
-            durable::directory(directory).map_err(failed)?;
-        }
-        durable::replace(root_file, root.pem.as_bytes(), 0o644).map_err(failed)?;
-    }
-    let same = before == Some(settings);
-    if !same {
-        edit::set_step_ca(file, settings)?;
-    }
-    Ok(!same || !same_root)
-}
-
 fn report(output: Output, root: &X509, ca: &CaObject, shown: Option<&[Provisioner]>) -> Result<()> {
     output.line(format!("Trusted: {} ({}, until {})", root.subject, root.key, day(root.until)))?;
     let signs = ca.signs();
@@ -222,28 +168,4 @@ fn report(output: Output, root: &X509, ca: &CaObject, shown: Option<&[Provisione
         certifies(Kind::User),
         list(&|found| signs.contains(&Kind::Host) && found.unfit(Purpose::Renew).is_none())
     ))
-}
-
-fn not_fetched(url: &CaUrl, error: &NotFetched) -> Error {
-    let message = format!("the CA {url} cannot be trusted");
-    match error {
-        NotFetched::Other(_) | NotFetched::Unreadable(_) => Error::refused(message)
-            .cause(error)
-            .next("make sure that the address and the fingerprint are right; do not go on before you know"),
-        NotFetched::OutOfTime { .. } => Error::refused(message)
-            .cause(error)
-            .next("on the CA, make a new root and a new intermediate; or set this machine's clock, if that is wrong"),
-        NotFetched::Failure(api::Failure::Status { status: 404, text, .. }) => Error::failed(message)
-            .cause(format!("it has no root with that fingerprint: {text}"))
-            .next("get the fingerprint on the CA: warded root-fingerprint root_ca.crt"),
-        NotFetched::Failure(failure @ (api::Failure::NotStepCa { .. } | api::Failure::Status { .. })) => {
-            Error::failed(message).cause(failure).next("make sure that the address and the port are the CA's")
-        }
-        NotFetched::Failure(api::Failure::Problem(problem)) => {
-            Error::unreachable(format!("the CA {url} cannot be reached"))
-                .cause(problem)
-                .next("make sure that it runs, and that this machine reaches it")
-        }
-    }
-    .state("nothing was changed")
 }

@@ -5,13 +5,20 @@ use crate::context::Context;
 use clap::Args;
 use jiff::SignedDuration;
 use serde::Serialize;
+use std::ops::Range;
 use warded_lib::{
     ca::{
         Kind, Principals,
-        step::token::{LIFE, Wanted},
+        step::{
+            StepAuthority,
+            token::{LIFE, Wanted},
+        },
     },
     error::{Error, Exit, Result},
 };
+
+/// So many host keys a stock sshd has.
+const HOST_KEYS: u8 = 3;
 
 #[derive(Debug, Args)]
 pub(super) struct Token {
@@ -26,9 +33,10 @@ pub(super) struct Token {
     /// A name that the certificate holds for; may be given more than once
     #[arg(long = "principal", short = 'n', value_name = "NAME")]
     principals: Vec<String>,
-    /// How many: a machine needs one for each of its host keys
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=20))]
-    count: u8,
+    /// How many. Without this: one, which is enough where the CA certifies a machine's other host keys on the word of
+    /// the first (SSHPOP); three, one a host key, where it does not
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=20))]
+    count: Option<u8>,
     /// How long they can be used (10s to 1h)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     valid: Option<SignedDuration>,
@@ -43,7 +51,7 @@ struct Tokens<'a> {
 }
 
 /// The bounds that `step` has.
-fn parse_duration(text: &str) -> Result<SignedDuration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<SignedDuration, String> {
     let duration: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
     if (SignedDuration::from_secs(10)..=SignedDuration::from_hours(1)).contains(&duration) {
         Ok(duration)
@@ -52,37 +60,80 @@ fn parse_duration(text: &str) -> Result<SignedDuration, String> {
     }
 }
 
+/// The step-ca, for which tokens are made here.
+///
+/// # Errors
+/// It is a local CA, or nothing but tokens is named to make tokens with.
+pub(super) fn maker<'a>(context: &'a Context, identification: &Identification) -> Result<&'a StepAuthority> {
+    let Some(step) = context.authority.open_step()? else {
+        return Err(Error::usage("a local CA has no tokens").next("apply certify-host where its directory is"));
+    };
+    if identification.token_file.is_some() {
+        return Err(Error::usage("a token cannot be made from a token")
+            .next("name the provisioner's password or key, or an X.509 certificate"));
+    }
+    Ok(step)
+}
+
+/// The names of a certificate.
+///
+/// # Errors
+/// One of them is none.
+pub(super) fn names<T: AsRef<str>>(kind: Kind, names: &[T]) -> Result<Principals> {
+    Principals::parse(kind, names.iter().map(AsRef::as_ref))
+        .map_err(|error| Error::usage("these are no names for a certificate").cause(error))
+}
+
+/// So many tokens as are asked for, or else as are enough.
+///
+/// # Errors
+/// The CA does not answer.
+pub(super) fn enough(step: &StepAuthority, kind: Kind, asked: Option<u8>) -> Result<Range<u8>> {
+    let number = match asked {
+        Some(asked) => asked,
+        None if kind == Kind::User || step.certifies_on_word()? => 1,
+        None => HOST_KEYS,
+    };
+    Ok(0..number)
+}
+
 impl Token {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
-        let Some(step) = context.authority.open_step()? else {
-            return Err(Error::usage("a local CA has no tokens").next("apply certify-host where its directory is"));
-        };
-        if self.identification.token_file.is_some() {
-            return Err(Error::usage("a token cannot be made from a token")
-                .next("name the provisioner's password or key, or an X.509 certificate"));
-        }
+        let step = maker(context, &self.identification)?;
         let kind = if self.host { Kind::Host } else { Kind::User };
         let subject = std::slice::from_ref(&self.name);
-        let names = if self.principals.is_empty() { subject } else { self.principals.as_slice() };
-        let principals = Principals::parse(kind, names)
-            .map_err(|error| Error::usage("these are no names for a certificate").cause(error))?;
+        let given = if self.principals.is_empty() { subject } else { self.principals.as_slice() };
+        let principals = names(kind, given)?;
         let life = self.valid.map_or(LIFE, |valid| valid.as_secs().unsigned_abs());
         let wanted = Wanted { kind, key_id: &self.name, principals: &principals };
-        let tokens = (0..self.count).map(|_| Ok(step.token_for(wanted, life)?)).collect::<Result<Vec<_>>>()?;
+        let number = enough(step, kind, self.count)?;
+        let tokens = number.map(|_| Ok(step.token_for(wanted, life)?)).collect::<Result<Vec<_>>>()?;
         for token in &tokens {
             output.line(token.as_str())?;
         }
-        if !output.json && self.user {
-            output.note(format!("Each serves once, within {life} s."));
-        } else if !output.json {
-            output.note(format!(
-                "Each serves once, within {} s. On the machine: warded apply certify-host --token-file FILE --set principal={}",
-                life,
-                names.join(" --set principal=")
-            ));
+        if !output.json {
+            output.note(self.said(step, given, tokens.len(), life)?);
         }
         let tokens = tokens.iter().map(warded_lib::ca::step::token::Token::as_str).collect();
         output.object(&Tokens { schema: "warded.token/1", tokens })?;
         Ok(Exit::Done)
+    }
+
+    fn said(&self, step: &StepAuthority, names: &[String], number: usize, life: u64) -> Result<String> {
+        let serves = format!("Each serves once, within {life} s.");
+        if self.user {
+            return Ok(serves);
+        }
+        let enough = match step.certifies_on_word()? {
+            true if number > 1 => {
+                " One is enough: the CA certifies the other host keys on the word of the first (SSHPOP)."
+            }
+            true => " One is enough for all host keys: the CA certifies the others on the word of the first (SSHPOP).",
+            false => "",
+        };
+        let names = names.join(" --set principal=");
+        Ok(format!(
+            "{serves}{enough} On the machine: warded apply certify-host --token-file FILE --set principal={names}"
+        ))
     }
 }

@@ -31,10 +31,11 @@ pub fn ready(context: &Context, work: &mut Work) -> Result<Vec<String>> {
         return Ok(Vec::new());
     }
     let authority = context.authority.open()?;
-    let (mut new, mut put_off) = (Vec::new(), Vec::new());
+    let (mut new, mut put_off, mut words) = (Vec::new(), Vec::new(), Vec::new());
     for (id, request) in requests.iter().filter(|(_, request)| request.current.is_none()) {
         let (wanted, roots) = (wanted(request), authority.roots(request.kind)?);
-        if issued::find(context, &wanted, None, &roots)?.is_some() {
+        if let Some(certificate) = issued::find(context, &wanted, None, &roots)? {
+            words.push(Voucher { key: request.key.clone(), certificate });
             continue;
         }
         match work.renewal.as_ref().map(|vouching| vouching.vouchers_for(request, &roots)) {
@@ -47,6 +48,9 @@ pub fn ready(context: &Context, work: &mut Work) -> Result<Vec<String>> {
             }
             None => new.push(wanted),
         }
+    }
+    if authority.goes_by_word() {
+        new.retain(|wanted| !words.iter().any(|word| word.has_names(&wanted.principals)));
     }
     let Err(error) = authority.ready(&new) else { return Ok(Vec::new()) };
     // Renewals need no password and no token: they go on.
@@ -124,8 +128,14 @@ impl fmt::Display for Refusal {
 /// The CA cannot be reached, refuses, or answers with something else than was asked for; or it signs with a new key;
 /// in a renewal only where nothing else is left to do.
 pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Result<Filled> {
-    let mut filling =
-        Filling { context, identity, filled: Filled::default(), given: BTreeMap::new(), left: Vec::new() };
+    let mut filling = Filling {
+        context,
+        identity,
+        filled: Filled::default(),
+        given: BTreeMap::new(),
+        new: Vec::new(),
+        left: Vec::new(),
+    };
     let vouched = std::mem::take(&mut work.vouched);
     let mut roots = BTreeMap::new();
     let (mut asked, mut on_word) = (Vec::new(), Vec::new());
@@ -158,6 +168,8 @@ struct Filling<'a> {
     filled: Filled,
     /// Those that were filled in, by the path of their key.
     given: BTreeMap<AbsolutePath, Certificate>,
+    /// Those of keys that had none.
+    new: Vec<Voucher>,
     /// The requests whose files stay as they are.
     left: Vec<RequestId>,
 }
@@ -169,13 +181,35 @@ impl Filling<'_> {
             return Ok(Ok(known));
         }
         let authority = self.context.authority.open()?;
-        let (action, word) = (action(request), authority.describe());
-        self.ask(request, roots, (action, &word), || match &request.current {
+        if let Some(answer) = self.on_word_of_first(request, roots)? {
+            return Ok(Ok(answer));
+        }
+        let (action, detail) = (action(request), authority.describe());
+        self.ask(request, roots, (action, &detail), || match &request.current {
             // What is there is still the old key: nothing has been touched.
             Some(current) if request.is_rekey() => authority.rekey(current, request.key.as_path(), &request.public),
             Some(current) => authority.renew(current, request.key.as_path()),
             None => authority.issue(&wanted(request)),
         })
+    }
+
+    /// One for which no further token is used: on the word of a key that was certified in this run. None where that is not
+    /// the way, or where the CA refuses it and a token is left.
+    fn on_word_of_first(&self, request: &Request, roots: &[PublicKey]) -> Result<Option<Certificate>> {
+        let authority = self.context.authority.open()?;
+        let wanted = wanted(request);
+        let speaks = |word: &&Voucher| request.kind == Kind::Host && word.has_names(&wanted.principals);
+        let word = self.new.iter().find(speaks).filter(|_| request.current.is_none() && authority.goes_by_word());
+        let Some(Voucher { key, certificate }) = word else { return Ok(None) };
+        let detail = format!("{}, on the word of {key}", authority.describe());
+        let answer = self.ask(request, roots, ("authority.rekey", &detail), || {
+            authority.rekey(certificate, key.as_path(), &request.public)
+        })?;
+        match answer {
+            Ok(certificate) => Ok(Some(certificate)),
+            Err(error) if error.is_about_one() && authority.ready(&[wanted]).is_ok() => Ok(None),
+            Err(error) => Err(told(error, request).state("nothing was changed")),
+        }
     }
 
     /// One for a key that was made anew, on the word of the first key that the CA believes.
@@ -298,6 +332,9 @@ impl Filling<'_> {
             work.fill(id, certificate.clone());
             if request.kind == Kind::Host {
                 certified::note(&self.context.state, [(&request.key, &request.public)])?;
+            }
+            if request.current.is_none() {
+                self.new.push(Voucher { key: request.key.clone(), certificate: certificate.clone() });
             }
             self.given.insert(request.key.clone(), certificate.clone());
             self.filled.certificates.push(certificate);

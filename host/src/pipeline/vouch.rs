@@ -10,7 +10,7 @@ use crate::{broker::session::Session, context::Context};
 use certified::Certified;
 use ssh_key::PublicKey;
 use warded_lib::{
-    ca::{self, Certificate, Kind, certificate, verify},
+    ca::{self, Certificate, Kind, Principals, certificate, verify},
     change_set::Request,
     error::Result,
     machine::{path::AbsolutePath, sshd::host_key::Standing},
@@ -23,6 +23,14 @@ pub struct Voucher {
     pub key: AbsolutePath,
     /// The certificate beside it.
     pub certificate: Certificate,
+}
+
+impl Voucher {
+    /// Whether its certificate holds for these names, and for no others.
+    pub(super) fn has_names(&self, principals: &Principals) -> bool {
+        let names = self.certificate.principals();
+        names.len() == principals.iter().count() && names.iter().all(|name| principals.contains(name))
+    }
 }
 
 /// What is known of this machine's host keys and their certificates.
@@ -79,9 +87,7 @@ impl Vouching {
             return Err("no other key had a certificate in its place, so that it was not made anew here");
         }
         let speaks = |voucher: &&Voucher| {
-            let names = voucher.certificate.principals();
-            names.len() == request.principals.iter().count()
-                && names.iter().all(|name| request.principals.contains(name))
+            voucher.has_names(&request.principals)
                 && roots.iter().any(|root| root.key_data() == voucher.certificate.signer().key_data())
         };
         match self.vouchers.iter().filter(speaks).cloned().collect::<Vec<_>>() {

@@ -29,6 +29,8 @@ pub struct Work {
     certificates: BTreeMap<RequestId, Certificate>,
     /// Services to reload, with how the policy says they are reached.
     pub reloads: Vec<Reload>,
+    /// The files by which this machine trusts its CA, staged by the host: no guest can write them.
+    pub trust: Vec<FileChange>,
     /// What becomes of a file of Warded's own once this is kept.
     pub own: Option<OwnFile>,
     /// How long somebody has to confirm it; none: nobody has to.
@@ -76,6 +78,7 @@ impl Work {
             keywords: planned.procedure.sshd.keywords.iter().map(|keyword| keyword.as_str().to_owned()).collect(),
             source: Source::Staged(changes),
             certificates: BTreeMap::new(),
+            trust: Vec::new(),
             own: None,
             confirm_within: None,
             login_risks: LoginRisks::default(),
@@ -99,6 +102,7 @@ impl Work {
             source: Source::Undo(undo.changes),
             certificates: BTreeMap::new(),
             reloads: undo.reloads,
+            trust: Vec::new(),
             own: None,
             confirm_within: None,
             login_risks: LoginRisks::default(),
@@ -206,28 +210,23 @@ impl Work {
             Source::Undo(changes) => return Ok(changes.clone()),
             Source::Staged(changes) => changes,
         };
-        changes
-            .staged()
-            .iter()
-            .map(|staged| {
-                let mode = staged.after.mode(staged.before.as_ref());
-                let (after, order) = match &staged.after {
-                    After::Removed => (None, order_of_removal(staged, changes)),
-                    After::Bytes { contents, .. } => {
-                        (Some(NewFile::new(contents.clone(), mode)), order_of(staged, contents, changes))
-                    }
-                    After::PrivateKey { text, .. } => {
-                        (Some(NewFile::new(text.as_bytes().to_vec(), mode)), Order::WriteKey)
-                    }
-                    After::Certificate { request } => {
-                        let certificate = self.certificates.get(request).ok_or_else(nameless)?;
-                        (Some(NewFile::new(certificate.to_file().into_bytes(), mode)), Order::WriteCertificate)
-                    }
-                };
-                let (path, place, before) = (staged.path.clone(), staged.place.clone(), staged.before.clone());
-                Ok(FileChange { path, place, before, after, order, scratch: None })
-            })
-            .collect()
+        let staged = changes.staged().iter().map(|staged| {
+            let mode = staged.after.mode(staged.before.as_ref());
+            let (after, order) = match &staged.after {
+                After::Removed => (None, order_of_removal(staged, changes)),
+                After::Bytes { contents, .. } => {
+                    (Some(NewFile::new(contents.clone(), mode)), order_of(staged, contents, changes))
+                }
+                After::PrivateKey { text, .. } => (Some(NewFile::new(text.as_bytes().to_vec(), mode)), Order::WriteKey),
+                After::Certificate { request } => {
+                    let certificate = self.certificates.get(request).ok_or_else(nameless)?;
+                    (Some(NewFile::new(certificate.to_file().into_bytes(), mode)), Order::WriteCertificate)
+                }
+            };
+            let (path, place, before) = (staged.path.clone(), staged.place.clone(), staged.before.clone());
+            Ok(FileChange { path, place, before, after, order, scratch: None })
+        });
+        staged.chain(self.trust.iter().cloned().map(Ok)).collect()
     }
 
     /// The private keys in whose place others come.
@@ -333,10 +332,11 @@ impl Work {
     /// In a few words, for the record.
     #[must_use]
     pub fn describe(&self) -> String {
-        let paths: Vec<String> = match &self.source {
+        let mut paths: Vec<String> = match &self.source {
             Source::Staged(changes) => changes.staged().iter().map(|staged| staged.path.to_string()).collect(),
             Source::Undo(changes) => changes.iter().map(|change| change.path.to_string()).collect(),
         };
+        paths.extend(self.trust.iter().map(|change| change.path.to_string()));
         let reloads: Vec<&str> = self.reloads.iter().map(|reload| reload.name.as_str()).collect();
         let risks = [
             (self.login_risks.lose, "lose-ssh"),

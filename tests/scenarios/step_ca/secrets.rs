@@ -13,7 +13,15 @@ fn what_the_ca_is_asked_with_stays_in_memory() {
     let Some(ca) = StepCa::start(&machine.network()) else { return };
     let member = Member::of(machine, &ca);
     let password = ca.password_file();
-    let made = ["token", "web1.example.org", "--host", "--provisioner-password-file", password.to_str().unwrap()];
+    let made = [
+        "token",
+        "web1.example.org",
+        "--host",
+        "--count",
+        "3",
+        "--provisioner-password-file",
+        password.to_str().unwrap(),
+    ];
     let tokens = member.warded(&made).ends(0).stdout;
     let file = member.machine.path("tokens");
     fs::write(&file, &tokens).unwrap();

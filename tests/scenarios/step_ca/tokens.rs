@@ -3,7 +3,7 @@
 use crate::support::{
     Machine, Member, Run,
     request::{claims, for_host},
-    step_ca::StepCa,
+    step_ca::{Provisioner, Setup, StepCa},
     wait::{LONG, wait},
 };
 use std::{fs, io::Write as _, path::PathBuf, process::Stdio};
@@ -28,9 +28,12 @@ fn certifies(member: &Member, tokens: &[String]) -> Run {
 #[test]
 fn each_token_serves_once_and_what_it_got_is_not_lost() {
     let machine = Machine::stopped();
-    let Some(ca) = StepCa::start(&machine.network()) else { return };
+    // Without SSHPOP each key takes a token.
+    let setup = Setup::of([Provisioner::jwk("admin")]);
+    let Some(ca) = StepCa::with(&machine.network(), &setup) else { return };
     let member = Member::of(machine, &ca);
     let three = tokens(&member, &ca, &[]);
+    assert_eq!(three.len(), 3);
     certifies(&member, &three[..2]).ends(2).says(&["3 one-time tokens needed", "2 given", "--count 3"]);
     // The last one is used already when its turn comes: the run fails, after two certificates.
     let repeated = [three[0].clone(), three[1].clone(), three[1].clone()];
@@ -42,6 +45,41 @@ fn each_token_serves_once_and_what_it_got_is_not_lost() {
         assert!(member.certificate(name).contains("-cert-v01@openssh.com"), "{name}");
     }
     member.machine.audit();
+}
+
+/// By a pipe from the admin's machine, as the guide has it.
+#[test]
+fn one_token_is_enough_where_there_is_sshpop() {
+    let machine = Machine::stopped();
+    let Some(ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca);
+    let password = ca.password_file();
+    let make = ["token", NAME, "--host", "--provisioner-password-file", password.to_str().unwrap()];
+    let made = member.warded(&make).ends(0).says(&["One is enough for all host keys"]);
+    assert_eq!(made.stdout.lines().count(), 1);
+    member.warded(&[&make[..], &["--count", "2"]].concat()).ends(0).says(&["One is enough: the CA certifies"]);
+    let certify = ["apply", "certify-host", "--set", "principal=web1.example.org", "--yes", "--token-file", "-"];
+    let mut command = member.command(&certify);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(made.stdout.as_bytes()).unwrap();
+    Run::ended(child).ends(0);
+    for name in ["rsa", "ecdsa", "ed25519"] {
+        assert!(member.certificate(name).contains("-cert-v01@openssh.com"), "{name}");
+    }
+    assert_eq!(ca.log().matches("\"path\":\"/ssh/rekey\"").count(), 2);
+}
+
+/// Where the CA lets no other key have what the first has, tokens that are there are used.
+#[test]
+fn a_token_a_key_serves_where_the_word_of_the_first_does_not() {
+    let machine = Machine::stopped();
+    let setup = Setup::of([
+        Provisioner::jwk("admin").lasting("100h"),
+        Provisioner::sshpop("sshpop").claim("maxHostSSHCertDuration", "50h"),
+    ]);
+    let Some(ca) = StepCa::with(&machine.network(), &setup) else { return };
+    let member = Member::of(machine, &ca);
+    certifies(&member, &tokens(&member, &ca, &["--count", "3"])).ends(0);
 }
 
 #[test]
@@ -76,7 +114,7 @@ fn a_token_that_will_be_refused_is_not_used_up() {
     let made = jiff::Timestamp::now().as_second();
     wait("a second passes", LONG, || jiff::Timestamp::now().as_second() > made);
     ca.restart();
-    certifies(&member, &early).ends(1).says(&["after the CA was last started", "warded token"]);
+    certifies(&member, &early).ends(1).says(&["before the CA was last started", "warded token"]);
 }
 
 #[test]

@@ -74,6 +74,13 @@ impl Authority {
         Self::choose(Choice::Step(Box::new((settings, identification))))
     }
 
+    /// A step-ca that is open already.
+    #[must_use]
+    pub fn of_step(settings: Settings, identification: Identification, opened: StepAuthority) -> Self {
+        let opened = OnceCell::from(Opened::Step(Box::new(opened)));
+        Self { choice: Choice::Step(Box::new((settings, identification))), opened }
+    }
+
     /// One of another kind.
     #[must_use]
     pub fn of(authority: Box<dyn CertificateAuthority>) -> Self {

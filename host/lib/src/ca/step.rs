@@ -6,6 +6,7 @@
 pub mod api;
 mod authority;
 pub mod bootstrap;
+pub mod code;
 pub mod credential;
 pub mod diagnosis;
 pub mod fingerprint;
@@ -37,7 +38,10 @@ use http::{Http, Trust};
 use provisioner::{Provisioner, Purpose};
 use renewer::NoRenewer;
 use retries::Retries;
-use std::{cell::OnceCell, path::Path};
+use std::{
+    cell::{OnceCell, RefCell},
+    path::Path,
+};
 use token::{Claims, LIFE, Token, Use, Wanted};
 
 /// A step-ca, and who this machine is to it.
@@ -86,6 +90,21 @@ impl StepAuthority {
             audience: OnceCell::new(),
             credential: OnceCell::new(),
         })
+    }
+
+    /// The same CA, asked with one-time tokens that are in memory alone.
+    #[must_use]
+    pub fn with_tokens(self, tokens: Vec<Token>) -> Self {
+        Self { credential: OnceCell::from(Credential::Tokens(RefCell::new(tokens.into()))), ..self }
+    }
+
+    /// Whether the CA certifies further host keys of a machine on the word of its first (SSHPOP): then one token is
+    /// enough for all of them.
+    ///
+    /// # Errors
+    /// The CA does not answer.
+    pub fn certifies_on_word(&self) -> Result<bool, CaError> {
+        Ok(self.renewer(Purpose::Rekey, self.shown_provisioners()?).is_ok())
     }
 
     /// The connection, for those who only look.

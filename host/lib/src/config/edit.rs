@@ -15,19 +15,29 @@ use toml_edit::{DocumentMut, Item, Table, Value, value};
 /// The file cannot be read as TOML, or not be written.
 pub fn set_step_ca(file: &Path, settings: &Settings) -> Result<()> {
     let failed = |why: String| Error::failed(format!("cannot write the configuration {}", file.display())).cause(why);
-    let there = files::read_ours(file, files::MAX_BYTES, |why| failed(why.to_string()))?.unwrap_or_default();
-    let text = str::from_utf8(&there).map_err(|error| failed(error.to_string()))?;
-    let text = with_step_ca(text, settings).map_err(failed)?;
+    let (_, text) = with_step_ca(file, settings)?;
     if let Some(directory) = file.parent() {
         durable::directory(directory).map_err(|error| failed(error.to_string()))?;
     }
     // What a link leads to, with the mode that it has: it may hold a proxy's password.
     let place = file.canonicalize().unwrap_or_else(|_| file.to_owned());
     let mode = place.metadata().map_or(0o644, |there| there.permissions().mode() & 0o777);
-    durable::replace(&place, text.as_bytes(), mode).map_err(|error| failed(error.to_string()))
+    durable::replace(&place, &text, mode).map_err(|error| failed(error.to_string()))
 }
 
-fn with_step_ca(text: &str, settings: &Settings) -> std::result::Result<String, String> {
+/// What is in the file, none where there is no file; and what would be in it with the table.
+///
+/// # Errors
+/// The file cannot be read as TOML.
+pub fn with_step_ca(file: &Path, settings: &Settings) -> Result<(Option<Vec<u8>>, Vec<u8>)> {
+    let failed = |why: String| Error::failed(format!("cannot change the configuration {}", file.display())).cause(why);
+    let there = files::read_ours(file, files::MAX_BYTES, |why| failed(why.to_string()))?;
+    let text = str::from_utf8(there.as_deref().unwrap_or_default()).map_err(|error| failed(error.to_string()))?;
+    let text = edited(text, settings).map_err(failed)?;
+    Ok((there, text.into_bytes()))
+}
+
+fn edited(text: &str, settings: &Settings) -> std::result::Result<String, String> {
     let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| error.to_string())?;
     let table = document.entry("step-ca").or_insert(Item::Table(Table::new()));
     let table = table.as_table_mut().ok_or("step-ca is not a table in it")?;
@@ -68,7 +78,7 @@ mod tests {
         settings.renewal_provisioner = Some("sshpop".to_owned());
         let before =
             "# ours\nrenew-after = 40 # early\n\n[step-ca]\n# the lab's\nurl = \"https://old\"\nproxy = \"http://p\"\n";
-        let after = with_step_ca(before, &settings).unwrap();
+        let after = edited(before, &settings).unwrap();
         for line in [
             "# ours",
             "renew-after = 40 # early",
@@ -79,11 +89,11 @@ mod tests {
         ] {
             assert!(after.lines().any(|found| found == line), "{line} is missing:\n{after}");
         }
-        assert_eq!(with_step_ca(&after, &settings).unwrap(), after, "a second time changes nothing");
-        let fresh = with_step_ca("", &settings).unwrap();
+        assert_eq!(edited(&after, &settings).unwrap(), after, "a second time changes nothing");
+        let fresh = edited("", &settings).unwrap();
         assert!(fresh.starts_with("[step-ca]\n"), "{fresh}");
         assert_eq!(toml::from_str::<crate::config::Config>(&fresh).unwrap().step_ca, Some(settings.clone()));
-        assert!(with_step_ca("step-ca = 1", &settings).is_err());
-        assert!(with_step_ca("[", &settings).is_err());
+        assert!(edited("step-ca = 1", &settings).is_err());
+        assert!(edited("[", &settings).is_err());
     }
 }

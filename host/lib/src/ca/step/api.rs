@@ -326,6 +326,24 @@ pub fn rekey(http: &Http, token: &str, key: &PublicKey) -> Result<Vec<u8>, Failu
     certificate(http, "/ssh/rekey", &RenewRequest { ott: token, public_key: Some(STANDARD.encode(key)) })
 }
 
+/// Whether the CA has certified a machine by that name before, whatever became of the certificate.
+///
+/// # Errors
+/// The server does not say.
+pub fn check_host(http: &Http, name: &str) -> Result<bool, Failure> {
+    #[derive(Serialize)]
+    struct Question<'a> {
+        r#type: &'a str,
+        principal: &'a str,
+    }
+    #[derive(Deserialize)]
+    struct Found {
+        exists: bool,
+    }
+    let found: Found = post(http, "/ssh/check-host", &Question { r#type: "host", principal: name })?;
+    Ok(found.exists)
+}
+
 /// Makes the CA refuse to renew a certificate. Neither sshd nor any client hears of it.
 ///
 /// # Errors

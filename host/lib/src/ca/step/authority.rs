@@ -87,6 +87,14 @@ impl StepAuthority {
         Ok(IssueRequest { kind: Kind::Host, key, principals, key_id: current.key_id().to_owned() })
     }
 
+    /// Whether what it is asked with is one-time tokens.
+    fn has_tokens(&self) -> bool {
+        match self.credential.get() {
+            Some(opened) => matches!(opened, Credential::Tokens(_)),
+            None => self.identification.token_file.is_some(),
+        }
+    }
+
     pub(super) fn host_key(path: &Path) -> Result<SigningKey, CaError> {
         SigningKey::read(path).map_err(|error| {
             credential::unusable(format!("the host key cannot sign for its renewal: {error}"), "look at that file")
@@ -117,9 +125,10 @@ impl CertificateAuthority for StepAuthority {
             return Ok(());
         }
         let credential = self.credential()?;
-        credential.suffices_for(requests.len())?;
+        let needed = if self.goes_by_word() { 1 } else { requests.len() };
+        credential.suffices_for(needed)?;
         if let Credential::Tokens(tokens) = credential {
-            for (token, request) in tokens.borrow().iter().zip(requests) {
+            for (token, request) in tokens.borrow().iter().zip(requests).take(needed) {
                 diagnosis::token(
                     &self.describe(),
                     token,
@@ -134,6 +143,10 @@ impl CertificateAuthority for StepAuthority {
 
     fn renews_expired(&self) -> Result<bool, CaError> {
         Ok(choose(self.provisioners()?, Purpose::RenewExpired, None).is_ok())
+    }
+
+    fn goes_by_word(&self) -> bool {
+        self.has_tokens() && self.certifies_on_word().unwrap_or_default()
     }
 
     fn issue(&self, request: &IssueRequest) -> Result<Certificate, CaError> {

@@ -3,7 +3,7 @@
 
 mod source;
 
-pub use source::Source;
+pub use source::{Source, read_secret};
 
 use super::{
     diagnosis::refusal::sshpop,

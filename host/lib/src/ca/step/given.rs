@@ -76,6 +76,22 @@ impl Given {
         Some((url, self.sha.as_deref()?.parse().ok()?))
     }
 
+    /// The names that it certifies, neutralised.
+    #[must_use]
+    pub fn principals(&self) -> Vec<String> {
+        let named = self.step.as_ref().and_then(|step| step.ssh.as_ref()).map(|ssh| &ssh.principals);
+        // A token that names nobody is for its subject.
+        let named = named.filter(|named| !named.is_empty());
+        named.map_or_else(|| vec![neutral(&self.sub)], |named| named.iter().map(|name| neutral(name)).collect())
+    }
+
+    /// How long ago it expired; none: it can still be used.
+    #[must_use]
+    pub fn expired(&self, now: u64) -> Option<String> {
+        let exp = self.exp.filter(|exp| exp.saturating_add(LEEWAY) < now)?;
+        Some(minutes(now - exp))
+    }
+
     /// The provisioner that it names, neutralised.
     #[must_use]
     pub fn provisioner(&self) -> String {
@@ -92,8 +108,8 @@ impl Given {
         names: Option<&[String]>,
         now: u64,
     ) -> Option<String> {
-        if let Some(exp) = self.exp.filter(|exp| exp.saturating_add(LEEWAY) < now) {
-            return Some(format!("it expired {} ago", minutes(now - exp)));
+        if let Some(ago) = self.expired(now) {
+            return Some(format!("it expired {ago} ago"));
         }
         if let Some(nbf) = self.nbf.filter(|nbf| *nbf > now.saturating_add(LEEWAY)) {
             return Some(format!("it can be used only in {}", minutes(nbf - now)));

@@ -97,6 +97,15 @@ impl Source {
     }
 }
 
+/// The contents of a file that is a secret: nobody else can read it, or could have written it. `-` is standard input.
+///
+/// # Errors
+/// Somebody else can, or it cannot be read.
+pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, CaError> {
+    Source::PasswordFile(path.to_owned()).refuse_others()?;
+    read_private(path)
+}
+
 /// The contents of a file with a password or a private key: one that others can read is no secret any more.
 pub(super) fn read_private(path: &Path) -> Result<Secret, CaError> {
     let others = |path: &Path| path.metadata().is_ok_and(|found| found.is_file() && found.mode() & 0o007 != 0);

@@ -2,8 +2,9 @@
 
 use super::{Doing, ENABLE_SSH, Finding, Known, clock, distance};
 use crate::ca::{
-    Certificate, Kind,
+    Certificate, IssueRequest, Kind, Principal,
     step::{
+        api,
         credential::Credential,
         provisioner::{Provisioner, Purpose, Type},
     },
@@ -57,6 +58,7 @@ fn unauthorized(text: &str, doing: Doing<'_>, known: &Known<'_>) -> Finding {
     }
     match doing {
         Doing::Renewing { current, rekey, provisioner } => renewing(current, rekey, provisioner, known),
+        Doing::Issuing { request, credential: Credential::Tokens(_) } => of_token(request, known),
         Doing::Issuing { credential, .. } => issuing(credential, known),
         Doing::Revoking => Finding::unknown(format!("{NOT_KNOWN}: it does not say why"), LOG),
         Doing::ReadingSshKeys => Finding::unknown("its SSH keys cannot be read without authorization", LOG),
@@ -113,14 +115,30 @@ fn renewing(current: &Certificate, rekey: bool, provisioner: &str, known: &Known
     )
 }
 
+/// A token was held against what is asked for before it was sent: no typing mistake gets as far as this.
+fn of_token(request: &IssueRequest, known: &Known<'_>) -> Finding {
+    let certified = |name: &&Principal| api::check_host(known.http, name.as_str()) == Ok(true);
+    let certified: Vec<&str> = match request.kind {
+        Kind::Host => request.principals.iter().filter(certified).map(Principal::as_str).collect(),
+        Kind::User => Vec::new(),
+    };
+    let seen = if certified.is_empty() {
+        String::new()
+    } else {
+        format!(". The CA has given a certificate for {} before", certified.join(", "))
+    };
+    Finding::unknown(
+        format!(
+            "{NOT_KNOWN}: the CA does not say why, and the one-time token fits as far as it can be read. A token serves \
+             once: somebody else may have used this one{seen}"
+        ),
+        "see which certificates there are for these names: on the CA, the lines of its log with \"/ssh/sign\" have the \
+         serial, the names and the key of each; warded revoke SERIAL for one that is not yours. Then make a new token \
+         (warded token, warded invite): one from before the CA was last started is refused, too",
+    )
+}
+
 fn issuing(credential: &Credential, known: &Known<'_>) -> Finding {
-    if let Credential::Tokens(_) = credential {
-        return Finding::unknown(
-            format!("{NOT_KNOWN}: the CA does not say why, and the one-time token fits as far as it can be read"),
-            "make a new one: warded token NAME --host. A token serves once, for as long as the provisioner is there, and \
-             only if it was made after the CA was last started",
-        );
-    }
     let named = |found: &&Provisioner| credential.provisioner() == Some(found.name());
     let Some(provisioners) = (known.provisioners)() else {
         return Finding::unknown(

@@ -1,0 +1,107 @@
+//! The code, from a terminal that does not show it, from standard input, or from a file. Every buffer is wiped.
+
+use rustix::{
+    io::Errno,
+    termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
+};
+use std::{
+    io::{self, IsTerminal as _, Stdin, Write as _},
+    path::Path,
+};
+use warded_lib::{
+    ca::step::{
+        code::{Code, NoCode},
+        credential::read_secret,
+    },
+    error::{Error, Result},
+};
+use zeroize::Zeroizing;
+
+/// What helps where a code does not.
+pub(super) const ANOTHER: &str = "make another one on the admin's machine: warded invite NAME";
+
+/// Reads the code.
+///
+/// # Errors
+/// It cannot be read, or is none.
+pub(super) fn read(file: Option<&Path>) -> Result<Code> {
+    let stdin = io::stdin();
+    let text = match file {
+        None if stdin.is_terminal() => typed(&stdin)?,
+        None => contents(Path::new("-"))?,
+        Some(file) => contents(file)?,
+    };
+    Code::parse(&text).map_err(|error| {
+        let next = match &error {
+            NoCode::CutOff { .. } | NoCode::TooLong { .. } | NoCode::Changed | NoCode::Empty => {
+                "copy all of it again; where it does not get through a terminal: --code-file FILE, or standard input"
+            }
+            NoCode::OtherBeginning => ANOTHER,
+        };
+        Error::usage("the code cannot be used").cause(error).state("nothing was changed").next(next)
+    })
+}
+
+fn contents(file: &Path) -> Result<Zeroizing<String>> {
+    let bytes = read_secret(file).map_err(|error| Error::from(error).state("nothing was changed"))?;
+    let text = str::from_utf8(&bytes).map_err(|error| {
+        Error::usage(format!("{} is not text in UTF-8", file.display())).cause(error).state("nothing was changed")
+    })?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// A terminal that does not show what is typed until this is dropped.
+struct Silent<'a> {
+    terminal: &'a Stdin,
+    before: Termios,
+}
+
+impl<'a> Silent<'a> {
+    fn new(terminal: &'a Stdin) -> Result<Self, Errno> {
+        let before = tcgetattr(terminal)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        silent.local_modes.insert(LocalModes::ECHONL);
+        tcsetattr(terminal, OptionalActions::Drain, &silent)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Silent<'_> {
+    fn drop(&mut self) {
+        // What was pasted too much must not answer the next question.
+        tcsetattr(self.terminal, OptionalActions::Flush, &self.before).unwrap_or_default();
+    }
+}
+
+/// Reads lines until the code is whole, or an empty one comes.
+fn typed(terminal: &Stdin) -> Result<Zeroizing<String>> {
+    let failed = |error: Errno| Error::failed("cannot read the code from the terminal").cause(error);
+    let _silent = Silent::new(terminal).map_err(failed)?;
+    ask("Code from `warded invite` (it is not shown): ");
+    let mut text = Zeroizing::new(String::with_capacity(64 * 1024));
+    let mut buffer = Zeroizing::new([0; 8 * 1024]);
+    loop {
+        let read = match rustix::io::read(terminal, &mut *buffer) {
+            Err(Errno::INTR) => continue,
+            read => read.map_err(failed)?,
+        };
+        let line = buffer.get(..read).unwrap_or_default();
+        let line = str::from_utf8(line).map_err(|error| Error::usage("the code cannot be used").cause(error))?;
+        if line.trim().is_empty() {
+            return Ok(text);
+        }
+        text.push_str(line);
+        match Code::missing(&text) {
+            Some(missing) if text.len() < 32 * 1024 => {
+                ask(&format!("{missing} characters are missing. Paste the rest, or press Enter to stop: "));
+            }
+            Some(_) | None => return Ok(text),
+        }
+    }
+}
+
+fn ask(question: &str) {
+    // A question that cannot be shown may be answered all the same.
+    drop(write!(io::stderr(), "{question}"));
+}

@@ -1,0 +1,229 @@
+//! What makes this machine trust a CA: the root certificate in a file, and the configuration that names it. Both are
+//! Warded's own, so the host writes or stages them itself, and no guest can.
+
+use crate::context::{Context, Options};
+use std::{
+    fs,
+    path::{Path, PathBuf, absolute},
+};
+use warded_lib::{
+    ca::step::{
+        CaUrl, Fingerprint, Identification, Settings, StepAuthority, api,
+        bootstrap::{self, NotFetched},
+        provisioner::{Provisioner, Purpose, choose},
+        x509::X509,
+    },
+    change_set::review::Entry,
+    config::{self, Config, edit},
+    error::{Error, Result},
+    machine::{durable, path::AbsolutePath},
+    text::neutral,
+    transaction::{FileChange, NewFile, Order},
+};
+
+/// Anybody may read both.
+const MODE: u32 = 0o644;
+
+/// The configuration, as it is.
+pub(super) struct Configured {
+    file: PathBuf,
+    /// The step-ca that it names.
+    pub(super) step_ca: Option<Settings>,
+}
+
+/// The two files, as they will be.
+pub(super) struct Trust {
+    /// The configuration file.
+    pub(super) file: PathBuf,
+    /// The file of the root certificate.
+    pub(super) root_file: PathBuf,
+    /// That certificate.
+    pub(super) root: X509,
+    /// What will be configured.
+    pub(super) settings: Settings,
+    before: Option<Settings>,
+}
+
+impl Configured {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It cannot be read, or it names a local CA.
+    pub(super) fn read(options: &Options) -> Result<Self> {
+        let file = absolute(options.config.clone().unwrap_or_else(config::default_file))
+            .map_err(|error| Error::usage("the configuration file has no usable path").cause(error))?;
+        let configured = if file.exists() { Config::load(Some(&file))? } else { Config::default() };
+        if let Some(ca) = &configured.ca {
+            return Err(
+                Error::usage(format!("{} names a local CA, {ca}", file.display())).next("take `ca` out of it first")
+            );
+        }
+        Ok(Self { file, step_ca: configured.step_ca })
+    }
+
+    /// Fetches the root by its fingerprint. Nothing is written yet.
+    ///
+    /// # Errors
+    /// Another CA is trusted, and this one is not to take its place (`force`); or there is no such root.
+    pub(super) fn trust(self, url: CaUrl, fingerprint: Fingerprint, force: bool) -> Result<Trust> {
+        let Self { file, step_ca: before } = self;
+        if let Some(before) = before.as_ref().filter(|before| before.fingerprint != fingerprint && !force) {
+            return Err(Error::refused(format!("this machine trusts another CA, {}", before.url))
+                .cause(format!("trusted: {}\nnow:     {fingerprint}", before.fingerprint))
+                .state("nothing was changed")
+                .next("if that CA has a new root, or this one takes its place: say it with --force"));
+        }
+        let proxy = before.as_ref().and_then(|before| before.proxy.as_deref());
+        let root = bootstrap::fetch(&url, &fingerprint, proxy).map_err(|error| not_fetched(&url, &error))?;
+        let directory = file.parent().unwrap_or(Path::new("/"));
+        // Another root gets another file: the configuration alone says which one counts.
+        let root_file = match &before {
+            None => directory.join("root_ca.crt"),
+            Some(known) if known.fingerprint == fingerprint => known.root.as_path().into(),
+            Some(_) => directory.join(format!("root_ca-{fingerprint}.crt")),
+        };
+        let place: AbsolutePath = root_file.as_path().try_into().map_err(|error: String| Error::usage(error))?;
+        let mut settings = before.clone().unwrap_or_else(|| Settings::new(url.clone(), fingerprint, place.clone()));
+        (settings.url, settings.fingerprint, settings.root) = (url, fingerprint, place);
+        Ok(Trust { file, root_file, root, settings, before })
+    }
+}
+
+impl Trust {
+    /// The CA, with this root, and nothing else, trusted.
+    ///
+    /// # Errors
+    /// It cannot be trusted as a root.
+    pub(super) fn authority(&self) -> Result<StepAuthority> {
+        Ok(StepAuthority::with_root(&self.settings, &Identification::default(), self.root.der.clone())?)
+    }
+
+    /// Writes down which provisioner renews, where none that is there is named.
+    ///
+    /// # Errors
+    /// The CA does not answer.
+    pub(super) fn name_renewer(&mut self, step: &StepAuthority) -> Result<()> {
+        if let Some(provisioners) = step.shown_provisioners()?
+            && !is_there(&self.settings, provisioners)
+        {
+            self.settings.renewal_provisioner =
+                choose(provisioners, Purpose::Renew, None).ok().map(|found| found.name().to_owned());
+        }
+        Ok(())
+    }
+
+    /// Writes both files. True: something was not there before.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub(super) fn write(&self) -> Result<bool> {
+        let Self { file, root_file, root, settings, before } = self;
+        let failed = |error| Error::failed(format!("cannot write {}", root_file.display())).cause(error);
+        let same_root = fs::read(root_file).is_ok_and(|there| there == root.pem.as_bytes());
+        if !same_root {
+            if let Some(directory) = root_file.parent() {
+                durable::directory(directory).map_err(failed)?;
+            }
+            durable::replace(root_file, root.pem.as_bytes(), MODE).map_err(failed)?;
+        }
+        let same = before.as_ref() == Some(settings);
+        if !same {
+            edit::set_step_ca(file, settings)?;
+        }
+        Ok(!same || !same_root)
+    }
+
+    /// The files that change, to be changed in a run.
+    ///
+    /// # Errors
+    /// What is there cannot be read.
+    pub(super) fn staged(&self) -> Result<Vec<StagedFile>> {
+        let mut staged = Vec::new();
+        let there = fs::read(&self.root_file).ok();
+        if there.as_deref() != Some(self.root.pem.as_bytes()) {
+            let what = format!("root certificate · {}", neutral(&self.root.subject));
+            let after = self.root.pem.clone().into_bytes();
+            staged.push(StagedFile::new(&self.root_file, (there, after), Order::WriteCertificate, what)?);
+        }
+        if self.before.as_ref() != Some(&self.settings) {
+            let (before, after) = edit::with_step_ca(&self.file, &self.settings)?;
+            // What a link leads to is changed, and the link stays.
+            let file = self.file.canonicalize().unwrap_or_else(|_| self.file.clone());
+            staged.push(StagedFile::new(&file, (before, after), Order::WriteOther, String::new())?);
+        }
+        Ok(staged)
+    }
+}
+
+/// One of the two, as a part of a run.
+pub(super) struct StagedFile {
+    path: AbsolutePath,
+    before: Option<Vec<u8>>,
+    after: Vec<u8>,
+    order: Order,
+    what: String,
+}
+
+impl StagedFile {
+    fn new(path: &Path, (before, after): (Option<Vec<u8>>, Vec<u8>), order: Order, what: String) -> Result<Self> {
+        let path = path.try_into().map_err(|error: String| Error::usage(error))?;
+        Ok(Self { path, before, after, order, what })
+    }
+
+    /// What a person sees of it.
+    pub(super) fn entry(&self) -> Entry {
+        let entry = Entry::new(self.path.as_str(), self.before.as_deref(), Some(&self.after), "warded enrol");
+        if self.what.is_empty() { entry } else { Entry { what: self.what.clone(), diff: Vec::new(), ..entry } }
+    }
+
+    /// The change, once it was reviewed; makes the directory where it is missing.
+    ///
+    /// # Errors
+    /// Somebody has changed the file in the meantime; or another user could change the way to it.
+    pub(super) fn change(&self, context: &Context) -> Result<FileChange> {
+        let failed = |why: &dyn std::fmt::Display| Error::failed(format!("cannot write {}", self.path)).cause(why);
+        let path = self.path.as_path();
+        let (directory, name) = (path.parent().unwrap_or(path), path.file_name().and_then(|name| name.to_str()));
+        durable::directory(directory).map_err(|error| failed(&error))?;
+        let place = context.root.within(directory, name.unwrap_or_default())?;
+        let place = place.ok_or_else(|| failed(&"its directory is gone"))?;
+        let before = place.snapshot()?;
+        if before.as_ref().map(|there| there.contents.as_slice()) != self.before.as_deref() {
+            return Err(Error::refused(format!("{} changed since it was read", self.path))
+                .state("nothing was changed")
+                .next("run this again"));
+        }
+        let mode = before.as_ref().map_or(MODE, |there| there.mode);
+        let after = Some(NewFile::new(self.after.clone(), mode));
+        Ok(FileChange { path: self.path.clone(), place, before, after, order: self.order, scratch: None })
+    }
+}
+
+fn is_there(settings: &Settings, provisioners: &[Provisioner]) -> bool {
+    let named = settings.renewal_provisioner.as_deref();
+    named.is_some() && choose(provisioners, Purpose::Renew, named).is_ok()
+}
+
+fn not_fetched(url: &CaUrl, error: &NotFetched) -> Error {
+    let message = format!("the CA {url} cannot be trusted");
+    match error {
+        NotFetched::Other(_) | NotFetched::Unreadable(_) => Error::refused(message)
+            .cause(error)
+            .next("make sure that the address and the fingerprint are right; do not go on before you know"),
+        NotFetched::OutOfTime { .. } => Error::refused(message)
+            .cause(error)
+            .next("on the CA, make a new root and a new intermediate; or set this machine's clock, if that is wrong"),
+        NotFetched::Failure(api::Failure::Status { status: 404, text, .. }) => Error::failed(message)
+            .cause(format!("it has no root with that fingerprint: {text}"))
+            .next("get the fingerprint on the CA: warded root-fingerprint root_ca.crt"),
+        NotFetched::Failure(failure @ (api::Failure::NotStepCa { .. } | api::Failure::Status { .. })) => {
+            Error::failed(message).cause(failure).next("make sure that the address and the port are the CA's")
+        }
+        NotFetched::Failure(api::Failure::Problem(problem)) => {
+            Error::unreachable(format!("the CA {url} cannot be reached"))
+                .cause(problem)
+                .next("make sure that it runs, and that this machine reaches it")
+        }
+    }
+    .state("nothing was changed")
+}

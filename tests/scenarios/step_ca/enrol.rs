@@ -1,0 +1,308 @@
+//! From nothing to a certified machine with one code.
+
+use crate::support::{
+    Knows, Machine, Member, Run,
+    request::{claims, for_host, signing},
+    step_ca::{Provisioner, Setup, StepCa},
+};
+use sha2::{Digest as _, Sha256};
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Stdio},
+};
+
+const NAME: &str = "web1.example.org";
+const NAMES: [&str; 4] = ["invite", NAME, "-n", "web1"];
+
+/// A machine that knows of no CA, beside the machine of an admin who does.
+struct Site {
+    member: Member,
+    ca: StepCa,
+}
+
+impl Site {
+    fn new(machine: Machine, setup: &Setup) -> Option<Self> {
+        let ca = StepCa::with(&machine.network(), setup)?;
+        let site = Self { member: Member { machine }, ca };
+        let fingerprint = site.ca.fingerprint();
+        site.admin(&["bootstrap", "--ca-url", &site.ca.url(), "--fingerprint", &fingerprint]).ends(0);
+        Some(site)
+    }
+
+    /// Warded on the admin's machine: with other files of its own.
+    fn admin(&self, arguments: &[&str]) -> Run {
+        let machine = &self.member.machine;
+        let mut command = self.member.command(arguments);
+        command
+            .env("WARDED_CONFIG", machine.path("admin/config.toml"))
+            .env("WARDED_STATE", machine.path("admin-state"));
+        Run::of(command.env("WARDED_PROVISIONER_PASSWORD_FILE", self.ca.password_file()))
+    }
+
+    /// A code, as it is printed.
+    fn invites(&self, more: &[&str]) -> String {
+        let run = self.admin(&[&NAMES[..], more].concat()).ends(0).says(&["sudo warded enrol", NAME, "web1"]);
+        run.stdout
+    }
+
+    /// Enrols the machine; the code comes on standard input.
+    fn enrols(&self, code: &str, more: &[&str]) -> Run {
+        let mut command = self.member.command(&[&["enrol", "--yes"], more].concat());
+        fed(&mut command, code)
+    }
+
+    fn requests(&self, path: &str) -> usize {
+        self.ca.log().matches(&format!("\"path\":\"{path}\"")).count()
+    }
+}
+
+fn fed(command: &mut Command, text: &str) -> Run {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // It may have been refused before all of it was read.
+    drop(stdin.write_all(text.as_bytes()));
+    drop(stdin);
+    Run::ended(child)
+}
+
+/// A code with these tokens, as `host/lib/src/ca/step/code.rs` describes it.
+fn code(tokens: &[String]) -> String {
+    let tokens = tokens.join("~");
+    let length = |digits: usize| "warded1:".len() + digits + 1 + tokens.len() + 1 + 8;
+    let before = format!("warded1:{}:{tokens}", length(length(3).to_string().len()));
+    let mut checksum = String::new();
+    for byte in &Sha256::digest(&before)[..4] {
+        write!(checksum, "{byte:02x}").unwrap();
+    }
+    format!("{before}:{checksum}")
+}
+
+#[test]
+fn one_code_certifies_a_machine_and_undo_takes_all_of_it_back() {
+    let Some(site) = Site::new(Machine::start(), &Setup::default()) else { return };
+    let machine = &site.member.machine;
+    let before = machine.tree();
+    let code = site.invites(&[]);
+    assert_eq!(code.lines().count(), 1);
+    assert!(code.len() < 900, "{} characters", code.len());
+    // A mail breaks lines and quotes none.
+    let broken: Vec<&str> = code.trim().as_bytes().chunks(61).map(|part| str::from_utf8(part).unwrap()).collect();
+    let done = site.enrols(&format!("\n  {} \r\n", broken.join(" \r\n")), &["--json"]).ends(0).object("warded.enrol/1");
+    let paths: Vec<&str> =
+        done["review"]["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap()).collect();
+    for path in [machine.path("root_ca.crt"), site.member.config()] {
+        assert!(paths.contains(&path.to_str().unwrap()), "{} is not in {paths:?}", path.display());
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o644, "{}", path.display());
+    }
+    assert_eq!(done["certificates"].as_array().unwrap().len(), 3);
+    // One token; the other keys on the word of the first, with the same names and for the same time.
+    assert_eq!((site.requests("/ssh/sign"), site.requests("/ssh/rekey")), (1, 2));
+    for certificate in done["certificates"].as_array().unwrap() {
+        assert_eq!(certificate["principals"], serde_json::json!([NAME, "web1"]));
+        let life = |end: &str| certificate[end].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        let hours = life("valid_before").duration_since(life("valid_after")).as_hours();
+        assert_eq!(hours, 720);
+    }
+    machine.client(&Knows::Authority(site.ca.authority("host"))).connects();
+    // The first stays renewable, and the others are.
+    site.member.warded(&["renew", "--force"]).ends(0);
+    site.member.warded(&["status"]).ends(0);
+
+    site.member.warded(&["undo", "--yes", "--down-to", "1"]).ends(0);
+    assert_eq!(machine.tree(), before);
+    assert!(!site.member.config().exists() && !machine.path("root_ca.crt").exists());
+    machine.audit();
+}
+
+#[test]
+fn a_code_that_did_not_arrive_whole_is_told_as_such() {
+    let Some(site) = Site::new(Machine::stopped(), &Setup::default()) else { return };
+    let code = site.invites(&[]);
+    let (code, whole) = (code.trim(), code.trim().len());
+    let mut changed = code.to_owned();
+    changed.replace_range(300..301, if &code[300..301] == "x" { "y" } else { "x" });
+    for (text, cause) in [
+        (&code[..400], format!("cut off: 400 of its {whole} characters")),
+        (&code[..whole - 1], format!("cut off: {} of its {whole} characters", whole - 1)),
+        (&code[20..], "its beginning is missing".to_owned()),
+        (&format!("{code}{code}"), format!("{} characters, and says that it has {whole}", 2 * whole)),
+        (&changed, "a character of it was changed".to_owned()),
+        ("", "there is no code".to_owned()),
+    ] {
+        site.enrols(text, &[]).ends(2).says(&["the code cannot be used", &cause, "nothing was changed"]);
+    }
+    // The command line shows it to everybody; what was shown there is not repeated.
+    let shown = site.member.warded(&["enrol", code]).ends(2).says(&["never given on the command line", "ps,"]);
+    assert!(!shown.stderr.contains(&code[100..]) && !shown.stdout.contains(&code[100..]));
+    // Nor does a file that others can read keep it.
+    let file = site.member.machine.path("code");
+    fs::write(&file, code).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let from_file = ["enrol", "--yes", "--code-file", file.to_str().unwrap()];
+    site.member.warded(&from_file).ends(2).says(&["others on this machine can read", "chmod 600"]);
+    assert_eq!(site.requests("/ssh/sign"), 0);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    site.member.warded(&from_file).ends(0);
+}
+
+#[test]
+fn a_code_has_a_time_and_serves_once() {
+    let Some(site) = Site::new(Machine::stopped(), &Setup::default()) else { return };
+    for valid in ["5s", "2h"] {
+        site.admin(&[&NAMES[..], &["--valid", valid]].concat()).ends(2).says(&["from 10s to 1h"]);
+    }
+    let mut past = for_host(claims(&site.ca.https(), "admin", "sign"), &[NAME]);
+    past["exp"] = (jiff::Timestamp::now().as_second() - 400).into();
+    past["sha"] = site.ca.fingerprint().into();
+    let past = code(&[site.ca.key("admin").token(&past)]);
+    site.enrols(&past, &[]).ends(2).says(&["the code expired 6 min ago", "warded invite"]);
+
+    // Somebody else was faster: that is no typing mistake.
+    let used = site.invites(&[]);
+    let token = used.split(':').nth(2).unwrap();
+    let thief = crate::support::jwk::Jwk::random();
+    let stolen = site.ca.https().post("/1.0/ssh/sign", &signing(token, &thief)).unwrap();
+    assert_eq!(stolen.status, 201);
+    let refused = site.enrols(&used, &[]).ends(1);
+    refused.says(&[
+        "the cause is not known",
+        "somebody else may have used",
+        "has given a certificate for web1.example.org, web1 before",
+        "the lines of its log with \"/ssh/sign\"",
+        "warded revoke SERIAL",
+    ]);
+    assert!(!site.member.config().exists() && !site.member.certificate_file("rsa").exists());
+    // What the admin is told to look for is there.
+    let line =
+        site.ca.log().lines().find(|line| line.contains("/ssh/sign") && line.contains("201")).unwrap().to_owned();
+    assert!(line.contains("\"serial\"") && line.contains(NAME), "{line}");
+}
+
+#[test]
+fn the_same_code_goes_on_with_what_the_ca_gave() {
+    // The CA gives the first certificate for longer than it lets another key have it.
+    let setup = Setup::of([
+        Provisioner::jwk("admin").lasting("100h"),
+        Provisioner::sshpop("sshpop").claim("maxHostSSHCertDuration", "50h"),
+    ]);
+    let Some(mut site) = Site::new(Machine::stopped(), &setup) else { return };
+    let before = site.member.machine.tree();
+    let code = site.invites(&[]);
+    site.enrols(&code, &[]).ends(1).says(&["refused to certify", "nothing was changed"]);
+    assert_eq!(site.member.machine.tree(), before);
+    assert!(!site.member.config().exists());
+    // The token is used, and dead since the CA was started again: it is not needed any more.
+    site.ca.reconfigure(|config| {
+        config["authority"]["provisioners"][1]["claims"]["maxHostSSHCertDuration"] = "200h".into();
+    });
+    site.enrols(&code, &[]).ends(0);
+    assert_eq!(site.requests("/ssh/sign"), 1);
+    site.member.warded(&["renew", "--force"]).ends(0);
+}
+
+#[test]
+fn a_ca_without_sshpop_takes_a_token_a_key() {
+    let Some(site) = Site::new(Machine::stopped(), &Setup::of([Provisioner::jwk("admin")])) else { return };
+    let code = site.invites(&[]);
+    assert_eq!(code.matches('~').count(), 2);
+    // A terminal would cut its line off, if there were many.
+    assert!(site.invites(&["--keys", "9"]).lines().count() > 1);
+    site.enrols(&code, &[]).ends(0);
+    assert_eq!(site.requests("/ssh/sign"), 3);
+}
+
+#[test]
+fn a_machine_with_another_ca_stays_with_it() {
+    let Some(site) = Site::new(Machine::stopped(), &Setup::default()) else { return };
+    let Some(other) = StepCa::start(&site.member.machine.network()) else { return };
+    site.member.bootstrap(&other.url(), &other.fingerprint()).ends(0);
+    let configured = fs::read(site.member.config()).unwrap();
+    site.enrols(&site.invites(&[]), &[]).ends(5).says(&["trusts another CA"]);
+    assert_eq!(fs::read(site.member.config()).unwrap(), configured);
+    assert_eq!(site.requests("/ssh/sign"), 0);
+}
+
+/// A user who reads all that he can, as often as he can, until there is a file `over`; what he reads is what he prints.
+const SPY: &str = "touch \"$1/spying\"
+    until [ -e \"$1/over\" ]; do
+        cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null
+        find \"$1\" /run /dev/shm -type f -readable -exec cat {} + 2>/dev/null
+    done";
+
+/// At a terminal, too: it is not shown there.
+#[test]
+fn another_user_who_reads_everything_finds_no_token() {
+    let Some(site) = Site::new(Machine::stopped(), &Setup::default()) else { return };
+    let machine = &site.member.machine;
+    let code = site.invites(&[]);
+    let (directory, shown) = (machine.path(""), machine.path("shown"));
+    for open in [directory.as_path(), &machine.path("ssh")] {
+        fs::set_permissions(open, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let theirs = machine.path("theirs");
+    fs::create_dir(&theirs).unwrap();
+    fs::set_permissions(&theirs, fs::Permissions::from_mode(0o777)).unwrap();
+    let mut spy = machine.command("setpriv");
+    spy.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", SPY, "spy"]).arg(&theirs);
+    // He finds what is there to be found.
+    fs::write(theirs.join("bait"), "a token that lies about").unwrap();
+    let mut spy = spy.stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = spy.stdout.take().unwrap();
+    let reads = std::thread::spawn(move || {
+        let mut seen = Vec::new();
+        output.read_to_end(&mut seen).unwrap();
+        seen
+    });
+    crate::support::wait::wait("he reads", crate::support::wait::LONG, || theirs.join("spying").exists());
+
+    let mut terminal = machine.command("script");
+    let line = format!("{} >{} 2>&1", machine_line(&site.member, "enrol"), "/dev/tty");
+    terminal.args(["-qefc", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = terminal.spawn().unwrap();
+    let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut seen = String::new();
+    let mut until = |words: &str, seen: &mut String| {
+        let mut byte = [0];
+        while !seen.contains(words) {
+            assert_eq!(screen.read(&mut byte).unwrap(), 1, "the terminal ends: {seen}");
+            seen.push(char::from(byte[0]));
+        }
+    };
+    until("it is not shown): ", &mut seen);
+    // In two lines: the first is not the whole.
+    keys.write_all(format!("{}\n", &code[..400]).as_bytes()).unwrap();
+    until("Paste the rest", &mut seen);
+    keys.write_all(&code.as_bytes()[400..]).unwrap();
+    until("[y/N] ", &mut seen);
+    keys.write_all(b"y\n").unwrap();
+    until("Take it back", &mut seen);
+    drop(keys);
+    assert!(child.wait().unwrap().success(), "{seen}");
+
+    fs::write(theirs.join("over"), "").unwrap();
+    spy.wait().unwrap();
+    let read = reads.join().unwrap();
+    fs::write(shown, &seen).unwrap();
+    let has = |text: &str| read.windows(text.len()).any(|part| part == text.as_bytes());
+    assert!(has("a token that lies about") && has("enrol"), "he does not see what there is");
+    let signature = code.trim().rsplit('.').next().unwrap();
+    for secret in [signature, &code[50..120], &code[420..500]] {
+        assert!(!has(secret), "{secret} was read");
+        assert!(!seen.contains(secret), "{secret} was shown: {seen}");
+    }
+}
+
+fn machine_line(member: &Member, words: &str) -> String {
+    let config = member.config();
+    let line = member.machine.warded_line(words);
+    line.replacen("env -i ", &format!("env -i STEPPATH=/nonexistent PATH={} ", std::env::var("PATH").unwrap()), 1)
+        .replace(
+            &format!("WARDED_CONFIG={}", member.machine.path("config.toml").display()),
+            &format!("WARDED_CONFIG={}", config.display()),
+        )
+        .replace(&format!("WARDED_CA={}", member.machine.path("ca").display()), "X=")
+}
