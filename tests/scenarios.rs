@@ -6,6 +6,7 @@ mod commands;
 mod core_dump;
 mod edges;
 mod failures;
+mod history;
 mod host_keys;
 mod left_alone;
 mod listener;

@@ -10,6 +10,7 @@ mod confirm;
 mod demo;
 mod doctor;
 mod enrol;
+mod history;
 mod identification;
 mod invite;
 mod outlook;
@@ -96,7 +97,9 @@ enum Command {
     Rekey(rekey::Rekey),
     /// Show this machine's certificates and whether they are served
     Status(status::Status),
-    /// Take the last run back, byte for byte; again: the one before
+    /// List the runs: who ran what, when, what became of it, and how to undo it
+    History(history::History),
+    /// Take the last run back with the renewals since, byte for byte; again: the one before
     Undo(undo::Undo),
     /// Keep what `apply --confirm-within` has changed; from a new login
     Confirm(confirm::Confirm),
@@ -167,6 +170,7 @@ pub fn main() -> ExitCode {
         Command::Renew(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::Rekey(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::Status(command) => open().and_then(|context| command.run(&context, output)),
+        Command::History(command) => open().and_then(|context| command.run(&context, output)),
         Command::Undo(command) => open().and_then(|context| command.run(&context, output)),
         Command::Confirm(command) => open().and_then(|context| command.run(&context, output)),
         Command::Recover(command) => command.run(&options, output),

@@ -160,7 +160,6 @@ fn an_sshd_that_is_started_for_each_connection() {
         let renewed = machine.warded(["renew", "--force"]).ends(4);
         assert!(renewed.stdout.contains("Not seen live: something listens on"), "{}", renewed.stdout);
         machine.serves_certificates();
-        accepted(&["undo", "--yes"]);
         machine
             .warded(["undo", "--yes"])
             .ends(5)

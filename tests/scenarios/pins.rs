@@ -145,12 +145,13 @@ fn matrix(subject: &dyn Subject) {
     assert!(first.contains(&serial(&strict)));
 
     let renewed = subject.warded(&["renew", "--force", "--json"]).ends(0);
-    let second = served(&renewed.object("warded.renew/1"));
+    let renewed = renewed.object("warded.renew/1");
+    let second = served(&renewed);
     all_connect("renewed");
     assert!(second.contains(&serial(&strict)));
     assert!(!second.iter().any(|serial| first.contains(serial)), "{first:?} {second:?}");
 
-    subject.warded(&["undo", "--yes"]).ends(0);
+    subject.warded(&["undo", "--yes", "--down-to", &renewed["run"].to_string()]).ends(0);
     all_connect("renewal undone");
     assert!(first.contains(&serial(&strict)));
 

@@ -45,7 +45,10 @@ fn nothing_is_touched_but_what_is_granted() {
             &all,
         );
         proves(&machine, &format!("renew-host --force {how}"), &["renew", "--force"], &certificates);
-        proves(&machine, &format!("undo of renew-host {how}"), &["undo", "--yes"], &certificates);
+        let history = machine.warded(["history", "--json"]).ends(0).object("warded.history/1");
+        let renewal = history["runs"][0]["run"].to_string();
+        let undo = ["undo", "--yes", "--down-to", &renewal];
+        proves(&machine, &format!("undo of renew-host {how}"), &undo, &certificates);
         let accept = "--accept-risk=replace-host-keys";
         let keys = KEYS.map(|name| format!("ssh/ssh_host_{name}_key"));
         let public = KEYS.map(|name| format!("ssh/ssh_host_{name}_key.pub"));

@@ -9,6 +9,7 @@ mod change;
 mod commit;
 mod fold;
 mod followup;
+mod history;
 mod interruption;
 mod journal;
 mod lock;
@@ -27,6 +28,7 @@ mod undo;
 
 pub use change::{FileChange, LeftAlone, NewFile, Order, ReadSet, RolledBack, RunIdentity, Version};
 pub use followup::{Confirm, Followup, OwnFile, Reload, SshdBefore};
+pub use history::{History, Outcome, Past, WayBack, history};
 pub use journal::{Entry, Journal, State};
 pub use overtaken::last_to_change;
 pub use precondition::{Target, refuse_irreplaceable};
@@ -34,7 +36,7 @@ pub use recover::{
     Recovered, confirm, interrupted, look, recover, refuse_unconfirmed, roll_back_run, tidy_ended, unconfirmed, watch,
 };
 pub use still_named::StillNamed;
-pub use undo::{Edited, Undo, UndoError, undo_changes};
+pub use undo::{Edited, Undo, UndoError, Which, undo_changes};
 
 use crate::{
     error::{Error, Result},
@@ -80,6 +82,7 @@ impl Transaction {
         // Another run may have come to its end while this one waited for it, or to its confirmation.
         recover::refuse_unended(state)?;
         recover::refuse_unended_here(state, &changes, followup)?;
+        series::refuse_undone(state, run.run)?;
         locks.refuse_unended_elsewhere(state)?;
         precondition::check_directories(root, &changes)?;
         precondition::check_reads(&reads)?;

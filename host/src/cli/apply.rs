@@ -3,7 +3,7 @@
 use super::{
     confirm::ConfirmWithin,
     identification::Identification,
-    output::{Output, confirm},
+    output::{Output, can_ask, confirm},
     progress::Progress,
     recover,
     report::{self, DoneObject, PlanObject},
@@ -169,8 +169,9 @@ impl Apply {
         self.confirm.check(context, output)?;
         recover::first(context, output)?;
         let policies = context.policies()?;
-        let run = transaction::next_run(&context.state)?;
-        let planned = self.procedure.plan(context, &policies, output, Some(run))?;
+        // Without a yes nothing can change, and a number would be used up for nothing.
+        let run = (self.yes || can_ask()).then(|| transaction::next_run(&context.state)).transpose()?;
+        let planned = self.procedure.plan(context, &policies, output, run)?;
         let mut review = planned.review();
         let unserved = serve::unserved(context, &planned)?;
         if !unserved.is_empty() {

@@ -123,12 +123,18 @@ fn written(result: io::Result<()>) -> Result<()> {
     }
 }
 
+/// Whether there is a terminal to ask at.
+#[must_use]
+pub fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
 /// Asks a question at the terminal. True for yes.
 ///
 /// # Errors
 /// There is no terminal to ask at.
 pub fn confirm(question: &str) -> Result<bool> {
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+    if !can_ask() {
         return Err(Error::usage("there is no terminal to ask at")
             .state("nothing was changed")
             .next("say yes beforehand with --yes"));

@@ -15,18 +15,23 @@ use crate::{
 };
 use clap::Args;
 use jiff::SignedDuration;
+use std::{ops::RangeInclusive, time::Duration};
 use warded_lib::{
+    ca::{self, certificate, step::diagnosis::distance},
     change_set::review,
     error::{Error, Exit, Result},
     guard::Risks,
     name::Name,
     text::count,
-    transaction::{self, FileChange, Undo as Changes},
+    transaction::{self, FileChange, Undo as Changes, Which},
 };
 
 #[derive(Debug, Args)]
 pub(super) struct Undo {
-    /// Take back this run and all since, in one step; their numbers are in the audit log
+    /// The run, as `warded history` shows it; else the newest that changed more than certificates' contents
+    #[arg(value_name = "RUN", conflicts_with = "down_to")]
+    number: Option<u64>,
+    /// Take back this run and all since, in one step
     #[arg(long, value_name = "RUN")]
     down_to: Option<u64>,
     /// Do not ask
@@ -43,13 +48,17 @@ impl Undo {
         context.may_change("undo")?;
         self.confirm.check(context, output)?;
         recover::first(context, output)?;
-        let Some(undo) = transaction::undo_changes(&context.state, &context.root, self.down_to).map_err(Error::from)?
-        else {
+        let which = match (self.number, self.down_to) {
+            (_, Some(oldest)) => Which::DownTo(oldest),
+            (Some(number), None) => Which::Only(number),
+            (None, None) => Which::Newest,
+        };
+        let Some(undo) = transaction::undo_changes(&context.state, &context.root, which).map_err(Error::from)? else {
             output.line("There is nothing to undo.")?;
             output.object(&serde_json::json!({ "schema": "warded.undo/1", "run": null, "undoes": null }))?;
             return Ok(Exit::Done);
         };
-        let (runs, earlier) = (undo.runs(), undo.earlier);
+        let (runs, earlier, expired) = (undo.runs(), undo.earlier, Expired::among(&undo));
         let shown = review::Review {
             files: undo.changes.iter().map(entry).collect(),
             reloads: undo.reloads.iter().map(|reload| review::Reloading::of(&reload.name, &reload.service)).collect(),
@@ -74,8 +83,12 @@ impl Undo {
             may_replace_host_keys: self.risk.replace_host_keys(),
             may_leave_unknown: self.risk.unknown_listener(),
         };
-        let done =
-            carry_out(context, undo, &terms, &Progress::new(output.json)).map_err(|error| way_on(error, earlier))?;
+        let explained = |error: Error| match expired {
+            Some(expired) if error.exit() == Exit::Refused => expired.explain(&runs, &error),
+            _ => error,
+        };
+        let done = carry_out(context, undo, &terms, &Progress::new(output.json))
+            .map_err(|error| way_on(explained(error), earlier))?;
         // It is done, whether anybody reads of it or not.
         drop(output.line(format!("Undone: {} as before.", count(shown.files.len() + as_before.len(), "file"))));
         done.confirm_lines().into_iter().for_each(|line| drop(output.line(line)));
@@ -94,7 +107,33 @@ impl Undo {
 fn title(undo: &Changes) -> String {
     match &undo.newest {
         None => format!("Taking back {}", undo.run),
+        Some(_) if undo.is_one_step => {
+            format!("Taking back {}, and {} since", undo.run, count(undo.count - 1, "renewal"))
+        }
         Some(newest) => format!("Taking back {newest} and all before it, down to {}", undo.run),
+    }
+}
+
+/// A certificate that an undo would restore, and that no client would accept.
+struct Expired {
+    path: String,
+    ago: Duration,
+}
+
+impl Expired {
+    fn among(undo: &Changes) -> Option<Self> {
+        undo.changes.iter().find_map(|change| {
+            let certificate = certificate::parse(&change.after.as_ref()?.contents).ok()?;
+            let ago = ca::now().checked_sub(certificate.valid_before())?;
+            Some(Self { path: change.path.to_string(), ago: Duration::from_secs(ago) })
+        })
+    }
+
+    /// The refusal of the guard, in the words of an undo.
+    fn explain(self, runs: &RangeInclusive<u64>, refusal: &Error) -> Error {
+        let Self { path, ago } = self;
+        let why = format!("undoing run {} would bring back {path}, which expired {} ago", runs.start(), distance(ago));
+        Error::refused(why).cause(refusal.message()).state("nothing was changed")
     }
 }
 

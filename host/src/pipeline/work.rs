@@ -322,6 +322,7 @@ impl Work {
             by: Some(users::operator()),
             undoes: None,
             down_to: None,
+            enrols: self.own.is_some(),
         };
         Ok(match &self.undoes {
             Some(runs) => identity.undoing(runs),

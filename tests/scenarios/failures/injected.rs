@@ -62,7 +62,7 @@ fn sweep(call: &str, error: &str, step: usize, arguments: &[&str], machine: &Mac
         } else {
             // What fails after the change was made for good leaves all of it, and says so.
             assert!(run.code == Some(0) || run.stderr.contains("the change was made and kept"), "{what}: {run:?}");
-            machine.warded(["undo", "--yes"]).ends(0);
+            machine.warded(["undo", "--yes", "--down-to", &newest_run(machine)]).ends(0);
             assert_eq!(before, machine.tree(), "{what}");
         }
     }
@@ -78,4 +78,9 @@ fn run(machine: &Machine, call: &str, error: &str, when: usize, arguments: &[&st
     command.args([&format!("inject={call}:error={error}:when={when}"), env!("CARGO_BIN_EXE_warded")]);
     let run = Run::of(machine.environment(&mut command).args(arguments));
     (run, fs::read_to_string(&trace).expect("strace did not run: is it installed?").contains("(INJECTED)"))
+}
+
+/// The newest run that changed something.
+fn newest_run(machine: &Machine) -> String {
+    machine.warded(["history", "--json"]).ends(0).object("warded.history/1")["runs"][0]["run"].to_string()
 }

@@ -28,14 +28,14 @@ fn certificates_of_every_key_are_issued_served_renewed_and_undone() {
     let before: Vec<String> = KEYS.iter().map(|name| member.certificate(name)).collect();
     assert!(member.warded(&["renew"]).ends(0).stdout.contains("Nothing is due"));
     // No password is known any more: the host's keys speak for themselves.
-    member.warded(&["renew", "--force"]).ends(0);
+    let renewed = member.warded(&["renew", "--force", "--json"]).ends(0).object("warded.renew/1");
     strict();
     for (name, before) in KEYS.iter().zip(&before) {
         assert_ne!(member.certificate(name), *before, "{name}");
     }
     let log = fs::read_to_string(ca.path("log")).unwrap();
     assert_eq!(log.matches("\"/ssh/renew\"").count(), 3, "one request for each key");
-    member.warded(&["undo", "--yes"]).ends(0);
+    member.warded(&["undo", "--yes", "--down-to", &renewed["run"].to_string()]).ends(0);
     assert_eq!(member.certificate("ed25519"), before[2]);
     member.warded(&["undo", "--yes"]).ends(0);
     assert!(!member.certificate_file("ed25519").exists());

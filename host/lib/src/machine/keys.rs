@@ -8,6 +8,7 @@ pub mod replaced;
 mod secret;
 pub mod signing;
 
+pub use public::is_certificate;
 pub use secret::holds_private_key;
 
 use public::{CERTIFIED_TYPES, Public};

@@ -109,6 +109,14 @@ pub struct RunIdentity {
     /// The oldest of them, if this one takes back several; `undoes` is the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down_to: Option<u64>,
+    /// Whether it changes the terms of the renewal, too.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub enrols: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl RunIdentity {

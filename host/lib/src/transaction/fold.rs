@@ -39,6 +39,7 @@ pub(super) fn fold(state: &StateDir, earlier: u64, later: u64) -> Result<()> {
     let replaced = replaced_keys(&into, &journal.entries)?;
     journal.entries.retain(|entry| !replaced.iter().any(|key| is_of_key(entry, key)));
     journal.folded = Some(later);
+    journal.run.enrols |= from.journal().run.enrols;
     into.replace_journal(journal)?;
     into.remove_spare_copies()?;
     interruption::point("spare copies removed");

@@ -10,27 +10,41 @@ use super::{
 };
 use crate::{error::Result, machine::private::StateDir};
 
-/// How many runs can be undone one by one; those before are one more step.
+/// How many runs can be undone one by one, besides the renewals since each; those before are one more step.
+/// As many renewals are kept as runs of their own, for the history.
 pub(super) const RUNS_KEPT: usize = 20;
 
 /// Folds runs beyond [`RUNS_KEPT`] into one, and removes runs that never began, and those that are of no
 /// more use for an undo, but for the newest.
 pub(super) fn prune(state: &StateDir) -> Result<()> {
     discard_unbegun(state)?;
-    let Series { mut undoable, spent, folded, fault } = Series::look(state)?;
+    let Series { undoable, spent, folded, fault } = Series::look(state)?;
     if let Some(fault) = fault {
         return Err(fault);
     }
     folded.into_iter().try_for_each(|run| run.remove(state))?;
-    while undoable.len() > RUNS_KEPT
-        && let (Some(oldest), Some(next)) = (undoable.pop(), undoable.pop())
-    {
-        fold(state, oldest.journal().run.run, next.journal().run.run)?;
+    let mut runs: Vec<(u64, bool)> = undoable.iter().map(|run| (run.journal().run.run, run.only_renews())).collect();
+    while let Some(later) = next_to_fold(&runs) {
+        let (Some((earlier, _)), (number, _)) = (runs.get(later + 1).copied(), runs.remove(later)) else { break };
+        fold(state, earlier, number)?;
         interruption::point("folded");
-        undoable.push(oldest);
     }
     // A run before its undo: else it would count as one that can be undone.
     spent.into_iter().skip(RUNS_KEPT).rev().try_for_each(|run| run.remove(state))
+}
+
+/// Which of the runs, given newest first with whether each only renewed certificates, is folded into the one
+/// before it; none: there are no more than are kept.
+fn next_to_fold(runs: &[(u64, bool)]) -> Option<usize> {
+    let renewals = runs.iter().filter(|(_, only_renews)| *only_renews).count();
+    // The oldest has none before it.
+    let oldest = runs.len().checked_sub(1)?;
+    if renewals > RUNS_KEPT
+        && let Some(at) = runs.get(..oldest)?.iter().rposition(|(_, only_renews)| *only_renews)
+    {
+        return Some(at);
+    }
+    (runs.len() - renewals > RUNS_KEPT).then(|| oldest.checked_sub(1)).flatten()
 }
 
 /// The same, where that is no reason to fail: the next run tries again.

@@ -5,15 +5,16 @@
 //! change of state is a rename and needs no room on the disk.
 
 use super::{
+    change::Version,
     followup::OwnFile,
     interruption,
-    journal::{FILE, Journal, State, read},
+    journal::{Entry, FILE, Journal, State, read},
     temporary::Prepared,
 };
 use crate::{
     error::{Error, Result},
     machine::{
-        keys::holds_private_key,
+        keys::{holds_private_key, is_certificate},
         login,
         private::{StateDir, StateLock},
     },
@@ -237,6 +238,22 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// Whether the run did no more than put other certificates in the place of certificates.
+    pub(super) fn only_renews(&self) -> bool {
+        let is_renewed = |index: usize, entry: &Entry| {
+            let has_mode = |old: &Version, new: &Version| old.mode == new.mode;
+            let same_mode =
+                entry.before.as_ref().zip(entry.after.as_ref()).is_some_and(|(old, new)| has_mode(old, new));
+            // A copy that cannot be read is one of who knows what.
+            let is = |copy: Result<Option<Zeroizing<Vec<u8>>>>| {
+                copy.is_ok_and(|copy| copy.is_some_and(|copy| is_certificate(&copy)))
+            };
+            same_mode && is(self.old(index)) && is(self.left(index))
+        };
+        let mut entries = self.journal.entries.iter().enumerate();
+        !self.journal.run.enrols && entries.len() > 0 && entries.all(|(index, entry)| is_renewed(index, entry))
     }
 
     /// Whether temporary files may still be there.

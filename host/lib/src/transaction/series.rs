@@ -39,8 +39,8 @@ impl Series {
         }
         let kept = ended.iter().map(Run::journal).filter(|journal| journal.state == State::Kept);
         let undone: Vec<RangeInclusive<u64>> = kept.clone().filter_map(|journal| journal.run.undone()).collect();
-        let folded: Vec<RangeInclusive<u64>> =
-            kept.filter_map(|journal| Some(journal.run.run.saturating_add(1)..=journal.folded?)).collect();
+        // Those before it went with the folds before.
+        let folded: Vec<RangeInclusive<u64>> = kept.filter_map(|journal| journal.folded).map(|run| run..=run).collect();
         for run in ended {
             let journal = run.journal();
             let is_in = |spans: &[RangeInclusive<u64>]| spans.iter().any(|span| span.contains(&journal.run.run));
@@ -55,6 +55,50 @@ impl Series {
             }
         }
         Ok(series)
+    }
+
+    /// The runs that can be undone in steps, the newest step first.
+    pub(super) fn steps(&self) -> Vec<Step<'_>> {
+        let mut steps: Vec<Step<'_>> = Vec::new();
+        let mut renewals: Vec<&Run> = Vec::new();
+        for run in &self.undoable {
+            if run.only_renews() {
+                renewals.push(run);
+            } else {
+                steps.push(Step { base: run, renewals: std::mem::take(&mut renewals) });
+            }
+        }
+        steps
+    }
+}
+
+/// What one undo takes back: a run, with the renewals since. To take a renewal back alone would restore
+/// certificates that are nearer to their end.
+#[derive(Debug)]
+pub(super) struct Step<'a> {
+    /// The run that changed more than certificates.
+    pub(super) base: &'a Run,
+    /// The newest first.
+    pub(super) renewals: Vec<&'a Run>,
+}
+
+impl Step<'_> {
+    /// How many runs it takes back.
+    pub(super) fn len(&self) -> usize {
+        self.renewals.len() + 1
+    }
+}
+
+/// Refuses a run whose number an undo has spent meanwhile: it would count as undone itself.
+pub(super) fn refuse_undone(state: &StateDir, number: u64) -> Result<()> {
+    let undone = Series::look(state)?.spent.into_iter().map(Run::into_journal);
+    let mut undos = undone.filter(|journal| journal.state == State::Kept);
+    match undos.find(|journal| journal.run.undone().is_some_and(|runs| runs.contains(&number))) {
+        None => Ok(()),
+        Some(undo) => Err(Error::refused(format!("{} was made after this was planned", undo.run))
+            .cause("it undid runs that were made before and after that")
+            .state("nothing was changed")
+            .next("run this again: it starts from what is there now")),
     }
 }
 

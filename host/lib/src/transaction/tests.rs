@@ -4,6 +4,7 @@ mod crash;
 mod ending;
 mod fold;
 mod full_disk;
+mod history;
 mod interference;
 mod property;
 mod undo;
@@ -104,6 +105,7 @@ impl Machine {
             by: None,
             undoes: None,
             down_to: None,
+            enrols: false,
         }
     }
 
@@ -118,11 +120,11 @@ impl Machine {
     }
 
     fn undo(&self) -> bool {
-        self.undo_down_to(None)
+        self.undo_of(Which::Newest)
     }
 
-    fn undo_down_to(&self, oldest: Option<u64>) -> bool {
-        let Some(undo) = undo_changes(&self.state, &self.root, oldest).unwrap() else { return false };
+    fn undo_of(&self, which: Which) -> bool {
+        let Some(undo) = undo_changes(&self.state, &self.root, which).unwrap() else { return false };
         let identity = self.identity().undoing(&undo.runs());
         let mut transaction =
             Transaction::begin(&self.root, &self.state, &identity, undo.changes, Vec::new(), &followup()).unwrap();

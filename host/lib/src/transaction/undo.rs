@@ -3,17 +3,17 @@
 use super::{
     change::{FileChange, NewFile, Order, RunIdentity, Version},
     followup::Reload,
-    journal::{Entry, Journal},
+    journal::{Entry, Journal, State},
     recover,
     run_directory::{Run, numbers},
-    series::{Joint, Part, Series},
+    series::{Joint, Part, Series, Step},
 };
 use crate::{
     digest::Digest,
     error::{Error, Result},
     machine::{
         files::{Place, Root, Snapshot},
-        keys::holds_private_key,
+        keys::{holds_private_key, is_certificate},
         path::AbsolutePath,
         private::StateDir,
     },
@@ -38,6 +38,10 @@ pub struct Undo {
     pub run: RunIdentity,
     /// The newest of several runs.
     pub newest: Option<RunIdentity>,
+    /// How many they are.
+    pub count: usize,
+    /// Whether those after the oldest only renewed certificates.
+    pub is_one_step: bool,
     /// The next run that an undo would take back after this.
     pub earlier: Option<u64>,
     /// What has to change.
@@ -54,6 +58,17 @@ impl Undo {
     pub fn runs(&self) -> RangeInclusive<u64> {
         self.run.run..=self.newest.as_ref().unwrap_or(&self.run).run
     }
+}
+
+/// Which runs are to be taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The newest that changed more than certificates' contents, with the renewals since.
+    Newest,
+    /// This one, with the renewals since, if no other run stands on it.
+    Only(u64),
+    /// This one and all since.
+    DownTo(u64),
 }
 
 /// Why runs cannot be taken back.
@@ -107,21 +122,19 @@ impl From<UndoError> for Error {
     }
 }
 
-/// The changes that take back the newest run that is neither an undo nor undone; none where there is
-/// no such run. With `down_to`: that run and all since in one step, without the states in between. A run that is at
-/// work is waited for.
+/// The changes that take runs back; none where there is no run to undo. A run that is at work is waited for.
 ///
 /// # Errors
-/// Where a file is neither what the run left nor what was there before, there is no run `down_to` to undo,
-/// another run does not come to its end, or something cannot be read.
-pub fn undo_changes(state: &StateDir, root: &Root, down_to: Option<u64>) -> Result<Option<Undo>, UndoError> {
+/// Where a file is neither what the run left nor what was there before, there is no such run to undo, other runs
+/// stand on it, another run does not come to its end, or something cannot be read.
+pub fn undo_changes(state: &StateDir, root: &Root, which: Which) -> Result<Option<Undo>, UndoError> {
     let until = Instant::now() + WAIT;
     loop {
         let known = numbers(state)?;
         let at_work = recover::at_work(state)?;
         if at_work.is_none() {
             recover::refuse_unended(state)?;
-            let found = compute(state, root, down_to);
+            let found = compute(state, root, which);
             // A run that began meanwhile may have changed what was compared.
             let is_certain = recover::at_work(state)?.is_none() && numbers(state)? == known;
             if is_certain || !matches!(found, Err(UndoError::Edited { .. })) {
@@ -139,20 +152,16 @@ pub fn undo_changes(state: &StateDir, root: &Root, down_to: Option<u64>) -> Resu
     }
 }
 
-fn compute(state: &StateDir, root: &Root, down_to: Option<u64>) -> Result<Option<Undo>, UndoError> {
-    let Series { undoable, fault, .. } = Series::look(state)?;
-    let count = match down_to {
-        None => usize::from(!undoable.is_empty()),
-        Some(number) => undoable
-            .iter()
-            .position(|run| run.journal().run.run == number)
-            .map(|at| at + 1)
-            .ok_or_else(|| fault.clone().unwrap_or_else(|| not_undoable(number, &undoable)))?,
+fn compute(state: &StateDir, root: &Root, which: Which) -> Result<Option<Undo>, UndoError> {
+    let mut series = Series::look(state)?;
+    let fault = series.fault.take();
+    let count = match count(&series, which) {
+        Err(error) => return Err(fault.unwrap_or(error).into()),
+        Ok(None) => return fault.map_or(Ok(None), |fault| Err(fault.into())),
+        Ok(Some(count)) => count,
     };
-    let (runs, earlier) = undoable.split_at(count);
-    let (Some(newest), Some(oldest)) = (runs.first(), runs.last()) else {
-        return fault.map_or(Ok(None), |fault| Err(fault.into()));
-    };
+    let (runs, earlier) = series.undoable.split_at(count);
+    let (Some(newest), Some((oldest, later))) = (runs.first(), runs.split_last()) else { return Ok(None) };
     let (mut changes, mut as_before, mut edited) = (Vec::new(), Vec::new(), Vec::new());
     for joint in Joint::all(runs) {
         match undo_one(root, &joint)? {
@@ -168,18 +177,59 @@ fn compute(state: &StateDir, root: &Root, down_to: Option<u64>) -> Result<Option
     if !edited.is_empty() {
         return Err(UndoError::Edited { run: Box::new(newest.journal().run.clone()), edited });
     }
-    let newest = (runs.len() > 1).then(|| newest.journal().run.clone());
-    let earlier = earlier.first().map(|run| run.journal().run.run);
-    Ok(Some(Undo { run, newest, earlier, changes, as_before, reloads: reloads(runs) }))
+    let newest = (count > 1).then(|| newest.journal().run.clone());
+    let is_one_step = later.iter().all(Run::only_renews);
+    let earlier = earlier.iter().find(|run| !run.only_renews()).map(|run| run.journal().run.run);
+    Ok(Some(Undo { run, newest, count, is_one_step, earlier, changes, as_before, reloads: reloads(runs) }))
 }
 
-fn not_undoable(number: u64, undoable: &[Run]) -> Error {
-    let numbers: Vec<String> = undoable.iter().map(|run| run.journal().run.run.to_string()).collect();
-    let known = if numbers.is_empty() { "none".to_owned() } else { numbers.join(", ") };
+/// How many of the runs that can be undone are to be taken back; none: there is none.
+fn count(series: &Series, which: Which) -> Result<Option<usize>> {
+    let number = |run: &Run| run.journal().run.run;
+    let steps = series.steps();
+    let asked = match which {
+        Which::Newest => return Ok(steps.first().map(Step::len)),
+        Which::DownTo(asked) => {
+            let at = series.undoable.iter().position(|run| number(run) == asked);
+            return at.map(|at| Some(at + 1)).ok_or_else(|| not_undoable(asked, series));
+        }
+        Which::Only(asked) => asked,
+    };
+    if let Some(step) = steps.iter().find(|step| step.renewals.iter().any(|run| number(run) == asked)) {
+        let base = number(step.base);
+        return Err(Error::usage(format!("run {asked} only renewed certificates"))
+            .cause("alone, its undo would restore certificates that are nearer to their end")
+            .state("nothing was changed")
+            .next(format!("warded undo {base} undoes run {base} with its renewals")));
+    }
+    let at = steps.iter().position(|step| number(step.base) == asked).ok_or_else(|| not_undoable(asked, series))?;
+    match steps.split_at(at) {
+        ([], [step, ..]) => Ok(Some(step.len())),
+        (later, _) => {
+            let later: Vec<String> = later.iter().map(|step| step.base.journal().run.to_string()).collect();
+            Err(Error::refused(format!("run {asked} is not undone alone: later runs stand on it"))
+                .cause(later.join("\n"))
+                .state("nothing was changed")
+                .next(format!("to undo run {asked} and all of these in one step: warded undo --down-to {asked}")))
+        }
+    }
+}
+
+fn not_undoable(number: u64, series: &Series) -> Error {
+    let spent = series.spent.iter().map(Run::journal).find(|journal| journal.run.run == number);
+    let undo = |journal: &&Journal| journal.run.undone().is_some_and(|runs| runs.contains(&number));
+    let undone_by = series.spent.iter().map(Run::journal).filter(|journal| journal.state == State::Kept).find(undo);
+    let cause = match (spent, undone_by) {
+        (Some(journal), _) if journal.state == State::RolledBack => "it was rolled back".to_owned(),
+        (Some(journal), _) if journal.run.undoes.is_some() => "it is an undo itself".to_owned(),
+        (Some(_), Some(undo)) => format!("{} undid it", undo.run),
+        (Some(_), None) => "it changed no file".to_owned(),
+        (None, _) => "there is no such run, or it is one with an earlier run by now".to_owned(),
+    };
     Error::usage(format!("run {number} cannot be undone"))
-        .cause(format!("runs that can be undone: {known}"))
+        .cause(cause)
         .state("nothing was changed")
-        .next("warded undo --down-to one of those; without it, warded undo takes the newest back")
+        .next("warded history shows which runs can be undone")
 }
 
 /// Each service that one of the runs reloaded, once.
@@ -290,6 +340,8 @@ fn difference(entry: &Entry, left: Option<&[u8]>, now: Option<&Snapshot>) -> Str
     match (&entry.after, now, text(left), text(now)) {
         (_, None, ..) => format!("{}: somebody removed it", entry.path),
         (None, Some(_), ..) => format!("{}: somebody made it again", entry.path),
+        // Nobody reads one.
+        (_, Some(now), ..) if is_certificate(now) => format!("{}: another certificate is there", entry.path),
         (_, _, Some(left), Some(now)) => {
             let name = text::neutral(entry.path.as_str());
             let diff = similar::TextDiff::from_lines(left, now);

@@ -28,7 +28,7 @@ use warded_lib::{
     },
     policy::setting::Setting,
     text::count,
-    transaction,
+    transaction::{self, Which},
 };
 
 /// The names that the demonstration's machine is certified for.
@@ -210,10 +210,10 @@ impl<'a> Demonstration<'a> {
     fn undo(&mut self) -> Result<Outcome> {
         let mut taken_back = 0;
         while let Some(undo) =
-            transaction::undo_changes(&self.context.state, &self.context.root, None).map_err(Error::from)?
+            transaction::undo_changes(&self.context.state, &self.context.root, Which::Newest).map_err(Error::from)?
         {
+            taken_back += undo.count;
             undo::carry_out(&self.context, undo, &undo::Terms::default(), &Progress::new(true))?;
-            taken_back += 1;
         }
         if self.machine.tree()? != self.first {
             return Err(Error::failed("not every byte is as before"));

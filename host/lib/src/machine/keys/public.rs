@@ -10,6 +10,14 @@ use ssh_key::{Fingerprint, PublicKey};
 pub const CERTIFIED_TYPES: [&str; 5] =
     ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"];
 
+/// Whether the contents of a file are an OpenSSH certificate, of whatever type and signer.
+#[must_use]
+pub fn is_certificate(contents: &[u8]) -> bool {
+    let line = std::str::from_utf8(contents).ok();
+    line.and_then(|line| Public::from_line(line).ok())
+        .is_some_and(|key| key.algorithm().ends_with("-cert-v01@openssh.com"))
+}
+
 /// A public key of any type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Public {

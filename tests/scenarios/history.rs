@@ -1,0 +1,106 @@
+//! The history of a machine, and the way back that it shows.
+
+use crate::support::{Machine, Run, machine::NAME};
+use std::fs;
+
+fn lines(machine: &Machine) -> Vec<String> {
+    machine.warded(["history"]).ends(0).stdout.lines().map(str::to_owned).collect()
+}
+
+/// Each line has the words of its run, in this order.
+#[track_caller]
+fn shows(machine: &Machine, expected: &[&[&str]]) {
+    let shown = lines(machine);
+    assert_eq!(shown.len(), expected.len() + 1, "{shown:#?}");
+    for (line, words) in shown.iter().skip(1).zip(expected) {
+        let mut rest = line.as_str();
+        for word in *words {
+            rest = rest.split_once(word).unwrap_or_else(|| panic!("{word:?} is not in {line:?}")).1;
+        }
+    }
+}
+
+/// The user whom the kernel knows to have logged in, or the one behind sudo.
+fn operator() -> &'static str {
+    let login = fs::read_to_string("/proc/self/loginuid").unwrap_or_default();
+    if login.trim().parse() == Ok(u32::MAX) && rustix::process::geteuid().is_root() { "alice" } else { "" }
+}
+
+#[test]
+fn runs_are_listed_with_who_ran_them_and_undone_with_their_renewals() {
+    let machine = Machine::start();
+    let first = machine.tree();
+    let set = format!("principal={NAME}");
+    Run::of(machine.warded_command(["apply", "certify-host", "--yes", "--set", &set]).env("SUDO_USER", "alice"))
+        .ends(0);
+    machine.warded(["renew", "--force"]).ends(0);
+    machine.warded(["apply", "revoke-users", "--yes", "--set", "serial=7"]).ends(0);
+    let revoked = machine.tree();
+    machine.warded(["renew", "--force"]).ends(0);
+    shows(
+        &machine,
+        &[
+            &["4  ", "renew-host", "kept", "with run 3"],
+            &["3  ", "revoke-users", "kept", "warded undo 3"],
+            &["2  ", "renew-host", "kept", "with run 1"],
+            &["1  ", "UTC", operator(), "certify-host", "kept", "warded undo --down-to 1"],
+        ],
+    );
+    let says = |number: &str, code: i32, words: &[&str]| {
+        machine.warded(["undo", "--yes", number]).ends(code).says(words);
+    };
+    says("1", 5, &["later runs stand on it", "run 3 (unix revoke-users", "warded undo --down-to 1"]);
+    says("2", 2, &["run 2 only renewed certificates", "warded undo 1 "]);
+    says("9", 2, &["run 9 cannot be undone", "there is no such run", "warded history"]);
+    assert_ne!(revoked, machine.tree());
+
+    let undone = machine.warded(["undo", "--yes", "3"]).ends(0).stdout;
+    assert!(undone.starts_with("Taking back run 3 (unix revoke-users"), "{undone}");
+    assert!(undone.lines().next().unwrap().ends_with(", and 1 renewal since"), "{undone}");
+    says("3", 2, &["run 3 cannot be undone", "undid it"]);
+    says("5", 2, &["run 5 cannot be undone", "it is an undo itself"]);
+    shows(
+        &machine,
+        &[
+            &["5  ", "undo of runs 3 to 4", "kept", "-"],
+            &["4  ", "renew-host", "undone by run 5", "-"],
+            &["3  ", "revoke-users", "undone by run 5", "-"],
+            &["2  ", "renew-host", "kept", "with run 1"],
+            &["1  ", "certify-host", "kept", "warded undo 1"],
+        ],
+    );
+    let history = machine.warded(["history", "--json"]).ends(0).object("warded.history/1");
+    let run = |index: usize| &history["runs"][index];
+    assert_eq!(
+        (&run(0)["undoes"], &run(0)["down_to"], &run(0)["undo"]),
+        (&4.into(), &3.into(), &serde_json::Value::Null)
+    );
+    assert_eq!((&run(2)["outcome"], &run(2)["undone_by"]), (&"undone".into(), &5.into()));
+    assert_eq!((&run(3)["undone_with"], &run(4)["undo"]), (&1.into(), &"warded undo 1".into()));
+    machine.warded(["undo", "--yes"]).ends(0);
+    assert_eq!(first, machine.tree());
+    machine.warded(["undo", "--yes"]).ends(0).prints(&["There is nothing to undo."]);
+}
+
+/// The certificates that it would bring back have expired by now: the refusal says so, and the way on.
+#[test]
+fn an_undo_that_would_restore_an_expired_certificate_names_it() {
+    let machine = Machine::start();
+    machine.certify();
+    let key = machine.path("ssh/ssh_host_ed25519_key");
+    let sign = ["-q", "-h", "-I", "x", "-n", NAME, "-V", "-2m:+4s", "-s"];
+    let by_hand = |times: [&str; 9]| {
+        let mut command = machine.command("ssh-keygen");
+        Run::of(command.args(times).arg(machine.path("ca/host_ca")).arg(format!("{}.pub", key.display()))).ends(0);
+    };
+    by_hand(sign);
+    machine.warded(["apply", "certify-host", "--yes", "--set", "principal=web2.example.org"]).ends(0);
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    let before = machine.tree();
+    machine.warded(["undo", "--yes"]).ends(5).says(&[
+        "refused: undoing run 2 would bring back",
+        "ssh_host_ed25519_key-cert.pub, which expired",
+        "warded undo --down-to 1",
+    ]);
+    assert_eq!(before, machine.tree());
+}
