@@ -12,3 +12,4 @@ mod renewals;
 mod rotation;
 mod secrets;
 mod tokens;
+mod unattended;

@@ -1,6 +1,7 @@
 //! The certificate authority: what can be asked of one, and the check that everything it returns
 //! has to pass. `local` is a CA in a directory, `step` a step-ca on a server.
 
+pub mod attempts;
 pub mod certificate;
 pub mod configured;
 pub mod due;

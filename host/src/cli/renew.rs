@@ -1,5 +1,7 @@
 //! `warded renew`.
 
+mod unattended;
+
 use super::{
     identification::Identification,
     output::Output,
@@ -17,13 +19,21 @@ use crate::{
     sandbox::granting::Granting,
 };
 use clap::Args;
-use std::fmt::Display;
+use std::{
+    fmt::Display,
+    io::{self, IsTerminal as _},
+};
 use warded_lib::{
+    ca,
     change_set::review::Review,
     error::{Error, Exit, Result},
     text::neutral,
     transaction,
 };
+
+const SCHEMA: &str = "warded.renew/1";
+/// Held while a renewal is at work.
+const LOCK: &str = "renewal";
 
 #[derive(Debug, Args)]
 pub(super) struct Renew {
@@ -39,6 +49,23 @@ pub(super) struct Renew {
 impl Renew {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         context.may_change("renew")?;
+        let Some(_lock) = context.state.sub(LOCK)?.try_lock()? else {
+            output.line("Another `warded renew` is at work.")?;
+            output.object(&DoneObject::nothing(SCHEMA, "", &[]))?;
+            return Ok(Exit::Done);
+        };
+        let attempts = unattended::load(&context.state)?;
+        // Who is there, or names a password, wants it tried now.
+        let is_unattended = !self.force && !self.identification.is_given() && !io::stdin().is_terminal();
+        if is_unattended && let Err(until) = attempts.may_try(ca::now()) {
+            return unattended::wait(output, attempts, until);
+        }
+        let ended = self.renew(context, output);
+        let noted = unattended::note(context, attempts, &ended);
+        ended.and_then(|exit| noted.map(|()| exit))
+    }
+
+    fn renew(&self, context: &Context, output: Output) -> Result<Exit> {
         recover::first(context, output)?;
         let Some(enrolment) = Enrolment::load(&context.state)? else {
             return Err(Error::usage("this machine is not enrolled, so there is nothing to renew")
@@ -70,11 +97,11 @@ impl Renew {
             let unserved = serve::unserved(context, &planned)?;
             if !unserved.is_empty() {
                 report::unserved(output, &unserved)?;
-                report::reloaded(context, output, "warded.renew/1", planned, &unserved)?;
+                report::reloaded(context, output, SCHEMA, planned, &unserved)?;
                 return Ok(exit);
             }
             output.line(if exit == Exit::Done { "Nothing is due." } else { "Nothing was renewed." })?;
-            output.object(&DoneObject::nothing("warded.renew/1", procedure, &messages))?;
+            output.object(&DoneObject::nothing(SCHEMA, procedure, &messages))?;
             return Ok(exit);
         }
         let mut work = Work::of(planned);
@@ -89,7 +116,7 @@ impl Renew {
         let exit = exit_after(&messages);
         if work.is_empty() {
             output.line("Nothing was renewed.")?;
-            output.object(&DoneObject::nothing("warded.renew/1", procedure, &messages))?;
+            output.object(&DoneObject::nothing(SCHEMA, procedure, &messages))?;
             return Ok(exit);
         }
         let done = pipeline::carry_out(context, &identity, work, &progress)?;
@@ -111,7 +138,7 @@ fn tell(output: Output, procedure: &str, review: &Review, messages: &[Message], 
     for line in done.lines() {
         output.line(line)?;
     }
-    output.object(&DoneObject::new("warded.renew/1", procedure, review, messages, done))
+    output.object(&DoneObject::new(SCHEMA, procedure, review, messages, done))
 }
 
 /// What a person does about a policy that nobody accepted.

@@ -61,6 +61,8 @@ pub struct Http {
     /// How far the CA's clock was ahead of ours when it last answered, in milliseconds.
     ahead: Cell<Option<i64>>,
     exchanges: Cell<u32>,
+    /// When the CA wants to be asked again, as its last answer says.
+    retry_after: Cell<Option<Duration>>,
     shown: tls::Shown,
 }
 
@@ -94,8 +96,8 @@ impl Http {
             builder = builder.proxy(Proxy::all(proxy).map_err(unusable)?);
         }
         let client = builder.build().map_err(|error| local(problem::innermost(&error)))?;
-        let (ahead, exchanges) = (Cell::new(None), Cell::new(0));
-        Ok(Self { runtime: Some(runtime), client, base: base.clone(), ahead, exchanges, shown })
+        let (ahead, exchanges, retry_after) = (Cell::new(None), Cell::new(0), Cell::new(None));
+        Ok(Self { runtime: Some(runtime), client, base: base.clone(), ahead, exchanges, retry_after, shown })
     }
 
     /// Which CA.
@@ -115,6 +117,12 @@ impl Http {
     #[must_use]
     pub fn exchanges(&self) -> u32 {
         self.exchanges.get()
+    }
+
+    /// When the CA wants to be asked again, as its last answer says.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after.get()
     }
 
     /// The certificates that the server showed last, its own first; none where one of them cannot be read.
@@ -172,6 +180,7 @@ impl Http {
                 return Err(Problem::Redirect);
             }
             let retry_after = header(&response, RETRY_AFTER.as_str()).and_then(retry_after);
+            self.retry_after.set(retry_after);
             Ok(Answer { status, body: body(response).await?, retry_after })
         })
     }

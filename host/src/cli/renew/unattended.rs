@@ -1,0 +1,63 @@
+//! What an unattended renewal remembers of the tries before it.
+
+use super::{DoneObject, SCHEMA};
+use crate::{cli::output::Output, context::Context};
+use jiff::Timestamp;
+use ssh_key::rand_core::{OsRng, RngCore as _};
+use warded_lib::{
+    ca::{
+        attempts::{Attempts, Outcome},
+        now,
+    },
+    error::{Exit, Result},
+    machine::private::StateDir,
+    text::count,
+};
+
+const FILE: &str = "renewal-attempts.json";
+
+/// What is remembered. What cannot be read is nothing: it would only keep the CA from being asked.
+pub(super) fn load(state: &StateDir) -> Result<Attempts> {
+    let bytes = state.read(FILE)?.unwrap_or_default();
+    Ok(serde_json::from_slice(&bytes).unwrap_or_default())
+}
+
+/// Leaves it to a later run. The machine is still not as it should be, so neither is the end.
+pub(super) fn wait(output: Output, attempts: Attempts, until: u64) -> Result<Exit> {
+    let until = i64::try_from(until).ok().and_then(|until| Timestamp::from_second(until).ok());
+    let until = until.map_or_else(String::new, |until| until.strftime(" until %F %T UTC").to_string());
+    let times = count(usize::try_from(attempts.failures).unwrap_or(usize::MAX), "time");
+    output.line(format!(
+        "Not tried: `renew` failed {times} in a row, and waits{until} before it asks the CA again. \
+         Run it at a terminal to try at once."
+    ))?;
+    output.object(&DoneObject::nothing(SCHEMA, "", &[]))?;
+    Ok(Exit::Degraded)
+}
+
+/// Remembers how a run ended.
+pub(super) fn note(context: &Context, before: Attempts, ended: &Result<Exit>) -> Result<()> {
+    let after = before.after(now(), outcome(context, ended), OsRng.next_u32());
+    if after == before {
+        return Ok(());
+    }
+    if after == Attempts::default() {
+        return context.state.remove(FILE);
+    }
+    context.state.write(FILE, serde_json::to_string(&after).unwrap_or_default().as_bytes(), 0o600)
+}
+
+/// Only a step-ca that was asked is spared: a local CA has no other machines to serve.
+fn outcome(context: &Context, ended: &Result<Exit>) -> Outcome {
+    if matches!(ended, Ok(Exit::Done)) {
+        return Outcome::Succeeded;
+    }
+    let http = match context.authority.open_step() {
+        Ok(Some(step)) => step.http(),
+        Ok(None) | Err(_) => return Outcome::NotTried,
+    };
+    if http.exchanges() == 0 {
+        return Outcome::NotTried;
+    }
+    Outcome::Failed(http.retry_after().map(|after| after.as_secs()))
+}
