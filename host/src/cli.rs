@@ -30,7 +30,10 @@ mod trust;
 mod undo;
 mod watchdog;
 
-use crate::context::{Context, OnHang, Options};
+use crate::{
+    context::{Context, OnHang, Options},
+    pipeline::announce::announce,
+};
 use clap::{Args, Parser, Subcommand};
 use identification::Identification;
 use output::Output;
@@ -40,6 +43,7 @@ use std::{
 };
 use warded_lib::{
     ca::step,
+    config,
     error::{Error, Exit},
     machine::{core_dump, exec},
 };
@@ -131,6 +135,16 @@ enum Command {
     Compile(compile::Compile),
 }
 
+impl Command {
+    /// Whether it may change what every user of the machine is told.
+    fn is_run(&self) -> bool {
+        matches!(
+            self,
+            Self::Apply(_) | Self::Renew(_) | Self::Rekey(_) | Self::Undo(_) | Self::Confirm(_) | Self::Recover(_)
+        )
+    }
+}
+
 /// Runs the command line and gives its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -160,6 +174,7 @@ pub fn main() -> ExitCode {
         open_with(&Options { identification: identification.for_ca(), ..options.clone() })
     };
     let open = || open_as(&Identification::default());
+    let is_run = command.is_run();
     let ended = match command {
         Command::Bootstrap(command) => command.run(&options, output),
         Command::Invite(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
@@ -169,7 +184,7 @@ pub fn main() -> ExitCode {
         Command::Apply(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::Renew(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::Rekey(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
-        Command::Status(command) => open().and_then(|context| command.run(&context, output)),
+        Command::Status(command) => command.run(&open, &options, output),
         Command::History(command) => open().and_then(|context| command.run(&context, output)),
         Command::Undo(command) => open().and_then(|context| command.run(&context, output)),
         Command::Confirm(command) => open().and_then(|context| command.run(&context, output)),
@@ -177,7 +192,7 @@ pub fn main() -> ExitCode {
         Command::Audit(command) => command.run(open(), &options, output),
         Command::Policy(command) => command.run(open(), &options, output),
         Command::Ca(command) => command.run(&open, output),
-        Command::Doctor(command) => open().and_then(|context| command.run(&context, output)),
+        Command::Doctor(command) => open().and_then(|context| command.run(&context, &options, output)),
         Command::Token(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::Revoke(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::RootFingerprint(command) => command.run(output),
@@ -186,6 +201,10 @@ pub fn main() -> ExitCode {
         Command::Watchdog(command) => command.run(&options),
         Command::Compile(command) => Ok(command.run()),
     };
+    if is_run && config::is_root() {
+        // The run has ended, whether others can be told of it or not.
+        drop(open().and_then(|context| announce(&context)));
+    }
     match ended {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(error) => {

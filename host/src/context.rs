@@ -1,6 +1,10 @@
 //! Everything a command works on, found once: configuration, state, audit, facts, places.
 
-use crate::{components, sandbox::granting::Granting};
+use crate::{
+    components,
+    public_status::{self, PublicStatus, directory_of},
+    sandbox::granting::Granting,
+};
 use std::{
     io::{self, Write as _},
     path::{Path, PathBuf, absolute},
@@ -95,6 +99,8 @@ pub struct Context {
     pub protected: Vec<AbsolutePath>,
     /// Tells of a host call that does not come back, and ends the process.
     pub on_hang: OnHang,
+    /// What was asked for: a watchdog looks at the same machine.
+    pub options: Options,
 }
 
 /// The share of a certificate's life after which it is renewed, unless told otherwise: half.
@@ -133,8 +139,13 @@ impl Context {
         let facts = Facts::read(Path::new("/"));
         let home = facts.home.as_deref().and_then(|home| home.parse().ok());
         let state = StateDir::open(&state)?;
-        let own =
-            [Some(state.path().to_owned()), Some(policies.clone()), Some(config_file), std::env::current_exe().ok()];
+        let own = [
+            Some(state.path().to_owned()),
+            Some(directory_of(state.path())),
+            Some(policies.clone()),
+            Some(config_file),
+            std::env::current_exe().ok(),
+        ];
         // A flag leads one command elsewhere; what is configured is still Warded's.
         let configured = [&config.state, &config.policies, &config.ca];
         let of_step = config.step_ca.iter().chain(&step).flat_map(Settings::files);
@@ -159,7 +170,7 @@ impl Context {
                 (Some(ca), ..) => Authority::local(ca.as_path()),
                 (None, Some(step), _) => Authority::step(step, options.identification.clone()),
                 (None, None, Some(error)) => Authority::broken(error),
-                (None, None, None) => Authority::none(),
+                (None, None, None) => of_machine().map_or_else(Authority::none, Authority::of_root_only),
             }),
             sshd_binary: given(choose(&options.sshd, &config.sshd)?),
             renew_after: config.renew_after.unwrap_or(RENEW_AFTER),
@@ -168,6 +179,7 @@ impl Context {
             policies,
             protected,
             on_hang: options.on_hang,
+            options: options.clone(),
         })
     }
 
@@ -235,6 +247,14 @@ fn step_ca(config: &Config) -> Result<Option<Settings>> {
         (None, Some(directory)) => steppath::read(&directory),
         (None, None) => Ok(None),
     }
+}
+
+/// The address of the CA of this machine, for a user who has none: root alone can use it.
+fn of_machine() -> Option<String> {
+    if config::is_root() {
+        return None;
+    }
+    PublicStatus::read(&public_status::file_of_machine()).ok().flatten()?.ca_in_words()
 }
 
 /// A path of the operator's: relative ones are against the working directory.

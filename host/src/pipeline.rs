@@ -2,6 +2,7 @@
 //!
 //! Nothing is touched before the journal; from then on a failure is rolled back.
 
+pub mod announce;
 pub mod certify;
 mod issued;
 pub mod overtaken;
@@ -21,21 +22,33 @@ pub use plan::{Planned, Request, plan};
 pub use stage::{Reporter, Stage};
 pub use work::Work;
 
-use crate::{broker::Identity, context::Context};
+use crate::{
+    broker::Identity,
+    context::Context,
+    outcomes::{LastProof, Outcome as _},
+};
 use certify::{Filled, Refusal};
 use jiff::Timestamp;
 use overtaken::Expected;
 use prove::Guard;
+use std::time::Duration;
 use take_back::Recovery;
 use warded_lib::{
     audit::Kind as EventKind,
     ca::{
         Certificate,
         rotation::{self as ca_rotation, NewSigner},
+        step::diagnosis::distance,
     },
     error::{Error, Exit, Result},
     guard::{Proof, Verified},
-    machine::{facts::Init, path::AbsolutePath, services::Reloaded, signals::Shield, sshd::Unknown},
+    machine::{
+        facts::Init,
+        path::AbsolutePath,
+        services::Reloaded,
+        signals::Shield,
+        sshd::{Sshd, Unknown},
+    },
     text::count,
     transaction::{Confirm, Followup, LeftAlone, Transaction},
 };
@@ -115,7 +128,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
     let _nobody_needs_to_be_there = Shield::up()?;
     let mut transaction = prepare(context, identity, &guard, &work).map_err(unchanged)?;
     let run = transaction.journal().run.run;
-    let mut watchdog = match Watchdog::start(&context.state, run) {
+    let mut watchdog = match Watchdog::start(context, run) {
         Ok(watchdog) => watchdog,
         Err(error) => return Err(unchanged(take_back(context, &mut transaction, error))),
     };
@@ -128,6 +141,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
                 watchdog.release();
             }
             issued::forget(context, &certificates);
+            remember_proof(context, run, guard.sshd());
             ended(if confirm.is_some() { "waits to be confirmed" } else { "kept" })
                 .map_err(|error| error.or_state(format!("the change was made and kept, as run {run}")))?;
             let (unknown, withdrawn) = (guard.unknown().cloned(), work.withdrawn);
@@ -236,6 +250,13 @@ fn take_back(context: &Context, transaction: &mut Transaction, error: Error) -> 
     rolled_back::told(error, restored, &aftermath)
 }
 
+/// The next `status` compares the version of OpenSSH with this one's.
+fn remember_proof(context: &Context, run: u64, sshd: Option<&Sshd>) {
+    if let Some(sshd) = sshd {
+        LastProof { run, at: Timestamp::now(), openssh: sshd.version().to_owned() }.save(&context.state);
+    }
+}
+
 /// The last record of a run.
 fn end(context: &Context, identity: &Identity, detail: &str) -> Result<()> {
     context.log.append_synced(&identity.event(EventKind::Ended).detail(detail))
@@ -299,10 +320,14 @@ impl Done {
     #[must_use]
     pub fn confirm_lines(&self) -> Vec<String> {
         let Some(confirm) = &self.confirm else { return Vec::new() };
+        let left = confirm.until.duration_since(Timestamp::now()).unsigned_abs() + Duration::from_millis(500);
         vec![
-            format!("This stays only if it is confirmed until {}.", confirm.until.strftime("%F %T UTC")),
-            "Open a NEW login to this machine and run there: warded confirm".to_owned(),
-            format!("Otherwise run {} is taken back by itself, and sshd reloaded.", self.run),
+            format!(
+                "Not final yet. Log in to this machine again and run `warded confirm` there within {} (by {}).",
+                distance(left),
+                confirm.until.strftime("%T UTC")
+            ),
+            format!("Otherwise run {} is undone automatically.", self.run),
         ]
     }
 

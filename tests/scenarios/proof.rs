@@ -161,6 +161,7 @@ impl Allowed {
             Effect::Run(_) => "NOT ALLOWED TO RUN",
             Effect::Change(_) if granted.iter().any(|one| one == path) => "granted",
             Effect::Change(_) if path == state.as_str() || path.starts_with(&format!("{state}/")) => "state",
+            Effect::Change(_) if path.starts_with(&format!("{state}-status")) => "the public status",
             Effect::Change(_) if is_temporary(path, beside) => "temporary, beside what is granted",
             Effect::Change(_) if path.starts_with("/tmp/warded-run-") => "private scratch",
             Effect::Change(_) if ["/dev/null", "/dev/tty", "/dev/ptmx"].contains(&path) => "devices",

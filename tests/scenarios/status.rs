@@ -1,7 +1,14 @@
 //! `status` and `doctor` say what sshd is silent about.
 
-use crate::support::Machine;
-use std::fs;
+use crate::support::{Machine, Run, machine::NAME, missing};
+use serde_json::Value;
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+};
+
+/// The number of the user nobody.
+const NOBODY: u32 = 65534;
 
 #[track_caller]
 fn both_say(machine: &Machine, words: &[&str]) {
@@ -40,4 +47,105 @@ fn a_certified_key_that_sshd_ignores_is_told() {
         &machine,
         &[key.to_str().unwrap(), "sshd does not offer it: the file is empty", "restore it from a backup"],
     );
+}
+
+/// The file is root's, for everybody to read; its fields are a closed list.
+#[test]
+fn the_public_status_has_these_fields_and_no_other() {
+    if missing::root() {
+        return;
+    }
+    let machine = Machine::start();
+    let file = machine.path("state-status/status.json");
+    machine.warded(["renew"]).ends(2);
+    assert!(!file.exists(), "there is nothing to tell of a machine that is not enrolled");
+    machine.certify();
+    machine.warded(["renew"]).ends(0);
+    for (path, mode) in [(file.as_path(), 0o644), (file.parent().unwrap(), 0o755)] {
+        let found = path.metadata().unwrap();
+        assert_eq!((found.mode() & 0o7777, found.uid()), (mode, 0), "{}", path.display());
+    }
+    let status: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let fields = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(
+        fields(&status),
+        ["ca", "change_waits", "due", "keys", "last_renewal", "names", "scheduled", "schema"],
+        "{status}"
+    );
+    assert_eq!(fields(&status["keys"][0]), ["algorithm", "until"]);
+    assert_eq!(fields(&status["last_renewal"]), ["at", "error", "exit"]);
+    assert_eq!((&status["ca"], &status["names"]), (&"local".into(), &serde_json::json!([NAME])), "{status}");
+    assert_eq!((status["keys"].as_array().unwrap().len(), &status["last_renewal"]["exit"]), (3, &0.into()));
+    machine.warded(["undo", "--yes"]).ends(0);
+    let undone: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!((&undone["ca"], &undone["keys"]), (&Value::Null, &serde_json::json!([])), "{undone}");
+
+    // A directory that others can write is not written to.
+    fs::set_permissions(file.parent().unwrap(), fs::Permissions::from_mode(0o777)).unwrap();
+    let before = fs::read(&file).unwrap();
+    machine.certify();
+    assert_eq!(fs::read(&file).unwrap(), before);
+}
+
+#[test]
+fn a_user_sees_what_root_recorded_and_what_is_private() {
+    if missing::root() {
+        return;
+    }
+    let machine = Machine::start();
+    machine.certify();
+    fs::set_permissions(machine.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_warded"), machine.path("warded")).unwrap();
+    let home = machine.path("home");
+    fs::create_dir(&home).unwrap();
+    std::os::unix::fs::chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+    let nobody = |words: &[&str]| {
+        let mut command = machine.command("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(machine.path("warded"));
+        machine.environment(command.args(words)).env("HOME", &home).env_remove("WARDED_CA");
+        Run::of(&mut command)
+    };
+    let status = nobody(&["status"]).ends(0).prints(&[
+        "ssh_host_ed25519_key-cert.pub",
+        "recorded by root in ",
+        &format!("enrolled     {NAME} by a local CA"),
+        "renewal      due from ",
+        "sudo warded status",
+        "problems     none",
+    ]);
+    assert!(!status.stdout.contains("warded apply"), "{}", status.stdout);
+    let object = nobody(&["status", "--json"]).ends(0).object("warded.status-without-root/1");
+    assert_eq!((&object["healthy"], object["certificates"].as_array().unwrap().len()), (&true.into(), 3), "{object}");
+
+    // What root finds wrong, a user is told, and not why.
+    let file = machine.path("state-status/status.json");
+    let mut recorded: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    recorded["due"] = "2026-01-01T00:00:00Z".into();
+    recorded["last_renewal"] = serde_json::json!({ "at": "2026-01-02T00:00:00Z", "exit": 6, "error": "unreachable" });
+    fs::write(&file, recorded.to_string()).unwrap();
+    nobody(&["status"]).ends(4).prints(&["problem      the last renewal, 2026-01-02 00:00 UTC, did not reach the CA"]);
+
+    // What somebody else could have written says nothing.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    let status = nobody(&["status"]).ends(4).prints(&["could have been written by another user"]);
+    assert!(!status.stdout.contains("2026-01-02"), "{}", status.stdout);
+    fs::remove_file(&file).unwrap();
+    nobody(&["status"]).ends(4).prints(&["root has recorded nothing in "]);
+    assert_eq!(fs::read_dir(&home).unwrap().count(), 0, "to look leaves nothing behind");
+}
+
+#[test]
+fn another_openssh_than_the_one_that_proved_the_change_is_told() {
+    let machine = Machine::start();
+    machine.certify();
+    let file = machine.path("state/last-proof.json");
+    let mut proof: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let version = proof["openssh"].as_str().unwrap().to_owned();
+    assert!(!machine.warded(["status"]).ends(0).stdout.contains("was proved with"));
+    proof["openssh"] = "7.4".into();
+    fs::write(&file, proof.to_string()).unwrap();
+    let told = format!("note         this is OpenSSH {version}, and run 1 was proved with 7.4");
+    machine.warded(["status"]).ends(0).prints(&[&told]);
+    machine.warded(["renew", "--force"]).ends(0);
+    assert!(!machine.warded(["status"]).ends(0).stdout.contains("was proved with"));
 }

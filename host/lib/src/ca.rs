@@ -116,6 +116,12 @@ pub enum CaError {
         /// What to do.
         next: String,
     },
+    /// The user who runs this has chosen none, and the machine has one.
+    #[error("you have no CA configured; this machine has one, {address}")]
+    OfRootOnly {
+        /// Its address.
+        address: String,
+    },
     /// What this machine knows of the CA does not serve: it is not asked.
     #[error("{ca} cannot be used: {cause}")]
     Unusable {
@@ -155,9 +161,11 @@ impl CaError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => "unreachable",
-            Self::NotConfigured { .. } | Self::Unusable { .. } | Self::Refused { .. } | Self::Credential { .. } => {
-                "refused"
-            }
+            Self::NotConfigured { .. }
+            | Self::OfRootOnly { .. }
+            | Self::Unusable { .. }
+            | Self::Refused { .. }
+            | Self::Credential { .. } => "refused",
             Self::Wrong(wrong) => wrong.code(),
         }
     }
@@ -167,7 +175,9 @@ impl CaError {
     pub fn is_about_one(&self) -> bool {
         match self {
             Self::Refused { .. } | Self::Credential { .. } | Self::Wrong(_) => true,
-            Self::Unreachable { .. } | Self::NotConfigured { .. } | Self::Unusable { .. } => false,
+            Self::Unreachable { .. } | Self::NotConfigured { .. } | Self::OfRootOnly { .. } | Self::Unusable { .. } => {
+                false
+            }
         }
     }
 }
@@ -179,6 +189,7 @@ impl From<CaError> for Error {
                 Self::unreachable(format!("{ca} cannot be reached")).cause(cause).next(next)
             }
             CaError::NotConfigured { next } => Self::usage("no CA is configured").next(next),
+            CaError::OfRootOnly { .. } => Self::usage(error.to_string()).next("run it with sudo"),
             CaError::Unusable { ca, cause, next } => {
                 Self::usage(format!("{ca} cannot be used")).cause(cause).next(next)
             }

@@ -12,10 +12,12 @@ pub mod path;
 pub mod private;
 #[cfg(test)]
 pub(crate) mod root_only;
+pub mod schedule;
 pub mod scratch;
 pub mod service;
 pub mod services;
 pub mod signals;
+pub mod space;
 pub mod sshd;
 pub mod trust_store;
 pub mod users;

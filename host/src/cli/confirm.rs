@@ -1,7 +1,7 @@
 //! `warded confirm`: what `apply --confirm-within` has changed stays.
 
-use super::output::Output;
-use crate::{context::Context, pipeline::take_back::event};
+use super::{output::Output, status::last_roll_back};
+use crate::{context::Context, outcomes::Why, pipeline::take_back::event};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use warded_lib::{
@@ -9,8 +9,21 @@ use warded_lib::{
     error::{Error, Exit, Result},
     machine::{control_group, facts::Init, login, services},
     text::{count, neutral},
-    transaction::{self, Journal},
+    transaction::{self, Journal, State},
 };
+
+/// What became of the newest run, where that was not confirmed in time.
+fn late(context: &Context) -> Result<Option<String>> {
+    if let Some(last) = last_roll_back(context)?.filter(|last| last.why == Why::Unconfirmed) {
+        return Ok(Some(last.to_string()));
+    }
+    let newest = transaction::newest(&context.state)?;
+    let undone_now = newest.filter(|journal| {
+        let is_late = journal.confirm.as_ref().is_some_and(|confirm| confirm.until < Timestamp::now());
+        journal.state == State::RollingBack && is_late
+    });
+    Ok(undone_now.map(|journal| format!("{} was not confirmed in time and is being undone", journal.run)))
+}
 
 #[derive(Debug, Args)]
 pub(super) struct Confirm {
@@ -30,7 +43,7 @@ pub(super) struct ConfirmWithin {
 }
 
 /// What takes back at the start of the machine what was interrupted (docs/RECOVERY.md).
-const RECOVER: &str = "warded-recover.service";
+pub(super) const RECOVER: &str = "warded-recover.service";
 
 impl ConfirmWithin {
     /// Whether what would take the change back can stay as long as that; before anything else.
@@ -79,6 +92,9 @@ impl Confirm {
             context.log.append_synced(&event(&journal.run, Kind::Intent).detail("confirm"))
         })?;
         let Some((journal, left)) = confirmed else {
+            if let Some(late) = late(context)? {
+                return Err(Error::refused(late).next("apply it again, and confirm it in time"));
+            }
             output.line("There is nothing to confirm.")?;
             output.object(&serde_json::json!({ "schema": "warded.confirm/1", "run": null, "files": [] }))?;
             return Ok(Exit::Done);

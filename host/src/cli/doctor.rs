@@ -1,10 +1,11 @@
 //! `warded doctor`.
 
 use super::{
+    confirm::RECOVER,
     output::{Output, Style},
-    status,
+    status::{self, StatusObject},
 };
-use crate::context::Context;
+use crate::context::{Context, Options};
 use clap::Args;
 use serde::Serialize;
 use warded_lib::{
@@ -17,6 +18,7 @@ use warded_lib::{
         verify,
     },
     error::{Error, Exit, Result},
+    machine::{facts::Init, services},
 };
 
 #[derive(Debug, Args)]
@@ -26,6 +28,8 @@ pub(super) struct Doctor {}
 #[serde(rename_all = "lowercase")]
 enum State {
     Ok,
+    /// No fault, and worth knowing.
+    Note,
     Warning,
     Wrong,
 }
@@ -52,6 +56,10 @@ impl Finding {
         Self { check, state: State::Ok, seen: seen.into(), next: None }
     }
 
+    fn note(check: &'static str, seen: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { check, state: State::Note, seen: seen.into(), next: Some(next.into()) }
+    }
+
     fn warning(check: &'static str, seen: impl Into<String>, next: impl Into<String>) -> Self {
         Self { check, state: State::Warning, seen: seen.into(), next: Some(next.into()) }
     }
@@ -70,18 +78,27 @@ impl Finding {
 }
 
 impl Doctor {
-    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+    pub(super) fn run(&self, context: &Context, options: &Options, output: Output) -> Result<Exit> {
         let mut findings = Vec::new();
         match context.authority.open_step() {
+            Err(error @ CaError::OfRootOnly { .. }) => {
+                findings.push(Finding::note("CA", error.to_string(), "sudo warded doctor"));
+            }
             Err(error) => findings.push(Finding::of("CA", &error.into())),
             Ok(None) => findings.push(Finding::ok("CA", context.authority.identity())),
             Ok(Some(step)) => authority(step, &mut findings),
         }
-        machine(context, &mut findings)?;
-        let healthy = findings.iter().all(|finding| finding.state == State::Ok);
+        if status::is_without_root(options) {
+            let seen = "the host keys, runs and the audit log can only be read by root";
+            findings.push(Finding::note("machine", seen, "sudo warded doctor"));
+        } else {
+            machine(context, &mut findings)?;
+        }
+        let healthy = findings.iter().all(|finding| matches!(finding.state, State::Ok | State::Note));
         for finding in &findings {
             let (style, mark) = match finding.state {
                 State::Ok => (Style::Green, "ok     "),
+                State::Note => (Style::Dim, "note   "),
                 State::Warning => (Style::Yellow, "warning"),
                 State::Wrong => (Style::Red, "WRONG  "),
             };
@@ -162,9 +179,10 @@ fn of_provisioners(provisioners: &[Provisioner], findings: &mut Vec<Finding>) {
     });
     findings.push(match choose(provisioners, Purpose::RenewExpired, None) {
         Ok(found) => Finding::ok("expiry", format!("{found} renews what has expired, too")),
-        Err(_) => Finding::ok(
+        Err(_) => Finding::note(
             "expiry",
-            "a certificate that has expired is not renewed, but asked for anew (claim allowRenewalAfterExpiry)",
+            "this CA does not renew expired certificates: a machine that was off for longer needs new tokens",
+            "to allow it: \"allowRenewalAfterExpiry\": true in the claims of the SSHPOP provisioner",
         ),
     });
 }
@@ -188,6 +206,45 @@ fn clock(step: &StepAuthority) -> Finding {
     }
 }
 
+/// sshd, its keys, the disk, the schedule, and what recovers an interrupted run at the start.
+fn parts(context: &Context, status: &StatusObject) -> Vec<Finding> {
+    let mut findings = vec![match &status.sshd {
+        Some(version) if status.listening => Finding::ok("sshd", format!("OpenSSH {version} listens")),
+        Some(version) => {
+            let next = "start it, so that a change is seen live and not only proved beforehand";
+            Finding::note("sshd", format!("OpenSSH {version} does not listen"), next)
+        }
+        None => Finding::note("sshd", "there is no sshd here", "install openssh-server where people log in"),
+    }];
+    findings.extend(status.keys().map(|(path, why)| match why {
+        None => Finding::ok("key", path),
+        Some((why, next)) => Finding::note("key", format!("{path} gets no certificate: {why}"), next),
+    }));
+    if status::rooms(context).is_empty() {
+        findings.push(Finding::ok("disk", "there is room for what a renewal writes"));
+    }
+    if status.is_enrolled() {
+        let seen = &status.schedule;
+        findings.push(match status.scheduled {
+            Some(false) => {
+                let next = "run `warded renew` daily, from a systemd timer or cron";
+                Finding::note("schedule", seen, next)
+            }
+            Some(true) | None => Finding::ok("schedule", seen),
+        });
+    }
+    if context.facts.init == Init::Systemd {
+        let next = "docs/RECOVERY.md has the unit: without it an interrupted run waits for the next command";
+        findings.push(if services::is_enabled(RECOVER) {
+            Finding::ok("recovery", format!("{RECOVER} is enabled"))
+        } else {
+            Finding::note("recovery", format!("{RECOVER} is not enabled"), next)
+        });
+    }
+    findings.extend(status.notes.iter().map(|note| Finding { next: None, ..Finding::note("machine", note, "") }));
+    findings
+}
+
 /// What `status` sees.
 fn machine(context: &Context, findings: &mut Vec<Finding>) -> Result<()> {
     let status = status::look(context)?;
@@ -198,6 +255,7 @@ fn machine(context: &Context, findings: &mut Vec<Finding>) -> Result<()> {
     if status.problems.is_empty() {
         findings.push(Finding::ok("machine", "nothing is wrong with its certificates, and no run was interrupted"));
     }
+    findings.extend(parts(context, &status));
     let Ok(roots) = context.authority.open().and_then(|authority| authority.roots(Kind::Host)) else { return Ok(()) };
     for path in status.key_files() {
         let Ok(bytes) = std::fs::read(format!("{path}-cert.pub")) else { continue };

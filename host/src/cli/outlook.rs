@@ -72,6 +72,8 @@ pub(super) struct Outlook {
     pub(super) problems: Vec<Problem>,
     /// What is no problem yet.
     pub(super) notes: Vec<String>,
+    /// Whether the CA answered; none: it was not asked.
+    pub(super) ca_reachable: Option<bool>,
 }
 
 /// Looks, for a machine that is enrolled and has these certificates, by their files.
@@ -115,6 +117,11 @@ pub(super) fn look(context: &Context, enrolled: &Enrolment, certificates: &[(Str
 /// What the CA says that it would do.
 fn ask(context: &Context, certificates: &[(String, Certificate)], is_due: bool, outlook: &mut Outlook) {
     let asked = context.authority.open().and_then(|authority| authority.roots(Kind::Host));
+    outlook.ca_reachable = match &asked {
+        Ok(_) | Err(CaError::Refused { .. } | CaError::Wrong(_)) => Some(true),
+        Err(CaError::Unreachable { .. }) => Some(false),
+        Err(_) => None,
+    };
     let roots = match asked {
         Ok(roots) => roots,
         Err(error) if is_due || has_expired(context) => return outlook.problems.push(Problem::of_ca(error)),

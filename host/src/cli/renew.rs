@@ -15,6 +15,7 @@ use crate::{
     components,
     context::Context,
     enrolment::{Enrolment, Standing},
+    outcomes::{LastRenewal, Outcome as _},
     pipeline::{self, Done, Request, Work, certify, serve, vouch::Vouching},
     sandbox::granting::Granting,
 };
@@ -61,6 +62,10 @@ impl Renew {
             return unattended::wait(output, attempts, until);
         }
         let ended = self.renew(context, output);
+        // A machine that is not enrolled has nothing to renew.
+        if Enrolment::load(&context.state).is_ok_and(|enrolment| enrolment.is_some()) {
+            LastRenewal::now(&ended).save(&context.state);
+        }
         let noted = unattended::note(context, attempts, &ended);
         ended.and_then(|exit| noted.map(|()| exit))
     }

@@ -1,12 +1,23 @@
 //! `warded status`: what is on disk, what is served, what is due.
 
+mod circumstances;
+mod without_root;
+
+pub(super) use circumstances::{last_roll_back, rooms};
+
 use super::{
     outlook::{self, Outlook, Problem},
     output::{Output, Style},
     recover,
     report::{self, CertificateObject},
 };
-use crate::{broker::operation::key::certifiable, context::Context, enrolment::Enrolment};
+use crate::{
+    broker::operation::key::certifiable,
+    context::{Context, Options},
+    enrolment::Enrolment,
+    outcomes::{LastRenewal, LastRollBack},
+};
+use circumstances::{Circumstances, time};
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -35,8 +46,8 @@ pub(super) struct StatusObject {
     healthy: bool,
     hostname: String,
     os: String,
-    sshd: Option<String>,
-    listening: bool,
+    pub(super) sshd: Option<String>,
+    pub(super) listening: bool,
     enrolled: Option<Enrolment>,
     host_keys: Vec<HostKey>,
     interrupted: Option<u64>,
@@ -45,11 +56,36 @@ pub(super) struct StatusObject {
     pub(super) problems: Vec<Problem>,
     /// What is wrong with sshd's logins, and neither of Warded's making nor in its way.
     pub(super) warnings: Vec<Problem>,
+    /// Whether the CA answered; none: it was not asked.
+    ca_reachable: Option<bool>,
+    /// How the last `warded renew` ended.
+    last_renewal: Option<LastRenewal>,
+    /// When the next certificate is due.
+    due: Option<Timestamp>,
+    /// What runs `warded renew` by itself.
+    pub(super) schedule: String,
+    /// Whether there is such a thing; none: that is not known.
+    pub(super) scheduled: Option<bool>,
+    /// The newest run, if it was rolled back by itself.
+    rolled_back: Option<LastRollBack>,
     /// What is no problem yet.
-    notes: Vec<String>,
+    pub(super) notes: Vec<String>,
 }
 
 impl StatusObject {
+    /// Each host key's file; with why no certificate is asked for it, if none is, and what to do.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&str, Option<(&str, &str)>)> {
+        self.host_keys.iter().map(|key| {
+            let why = key.left_alone.as_deref().map(|why| (why, key.next.as_deref().unwrap_or_default()));
+            (key.path.as_str(), why)
+        })
+    }
+
+    /// Whether `renew` has something to do here.
+    pub(super) fn is_enrolled(&self) -> bool {
+        self.enrolled.is_some()
+    }
+
     /// The files of the host keys.
     pub(super) fn key_files(&self) -> impl Iterator<Item = &str> {
         self.host_keys.iter().map(|key| key.path.as_str())
@@ -75,9 +111,17 @@ struct HostKey {
     parsed: Option<Certificate>,
 }
 
+/// Whether the user who runs this sees only what root shows to everybody.
+pub(super) fn is_without_root(options: &Options) -> bool {
+    without_root::file(options).is_some()
+}
+
 impl Status {
-    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
-        let status = look(context)?;
+    pub(super) fn run(&self, open: &impl Fn() -> Result<Context>, options: &Options, output: Output) -> Result<Exit> {
+        if let Some(file) = without_root::file(options) {
+            return without_root::run(&file, options, output);
+        }
+        let status = look(&open()?)?;
         show(&status, output)?;
         output.object(&status)?;
         Ok(if status.healthy { Exit::Done } else { Exit::Degraded })
@@ -118,9 +162,13 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
     }));
     let certificates: Vec<_> =
         host_keys.iter().filter_map(|key| Some((format!("{}-cert.pub", key.path), key.parsed.clone()?))).collect();
-    let Outlook { problems: coming, notes } =
+    let due = host_keys.iter().filter_map(|key| key.due).min();
+    let is_due = due.is_some_and(|due| due <= Timestamp::now());
+    let around = Circumstances::look(context, sshd.as_ref(), enrolled.as_ref(), is_due)?;
+    let Outlook { problems: coming, mut notes, ca_reachable } =
         enrolled.as_ref().map(|enrolled| outlook::look(context, enrolled, &certificates)).unwrap_or_default();
-    problems.extend(coming);
+    problems.extend(coming.into_iter().chain(around.problems));
+    notes.extend(around.notes);
     let interrupted = transaction::interrupted(&context.state)?;
     let unconfirmed = transaction::unconfirmed(&context.state)?;
     problems.extend(recover::unended(interrupted.as_ref(), unconfirmed.as_ref()).map(Problem::of));
@@ -144,6 +192,12 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
         unconfirmed: unconfirmed.map(|journal| journal.run.run),
         problems,
         warnings,
+        ca_reachable,
+        last_renewal: around.last_renewal,
+        due,
+        schedule: around.schedule.to_string(),
+        scheduled: around.schedule.is_there(),
+        rolled_back: around.last_roll_back,
         notes,
     })
 }
@@ -247,9 +301,14 @@ fn show(status: &StatusObject, output: Output) -> Result<()> {
                 enrolled.authority,
                 enrolled.policy
             ))?;
-            if let Some(due) = status.host_keys.iter().filter_map(|key| key.due).min() {
+            if let Some(due) = status.due {
                 output.line(format!("renewal      due from {}: warded renew", due.strftime("%Y-%m-%d %H:%M UTC")))?;
             }
+            if let Some(renewal) = &status.last_renewal {
+                let how = renewal.error.map_or_else(|| "succeeded".to_owned(), |error| error.to_string());
+                output.line(format!("last run     {}: {how}", time(renewal.at)))?;
+            }
+            output.line(format!("schedule     {}", status.schedule))?;
         }
         None => output.line("enrolled     no: warded apply certify-host --set principal=NAME")?,
     }

@@ -2,10 +2,7 @@
 
 use crate::{context::Options, pipeline::watchdog};
 use clap::Args;
-use warded_lib::{
-    config,
-    error::{Exit, Result},
-};
+use warded_lib::error::{Exit, Result};
 
 #[derive(Debug, Args)]
 pub(super) struct Watchdog {
@@ -18,6 +15,6 @@ pub(super) struct Watchdog {
 
 impl Watchdog {
     pub(super) fn run(&self, options: &Options) -> Result<Exit> {
-        watchdog::watch(&options.state.clone().unwrap_or_else(config::default_state), self.run, self.stage_limit)
+        watchdog::watch(options, self.run, self.stage_limit)
     }
 }

@@ -4,7 +4,11 @@
 
 mod seen;
 
-use crate::context::Context;
+use crate::{
+    context::Context,
+    outcomes::{LastRollBack, Outcome as _, Why},
+};
+use jiff::Timestamp;
 use seen::{Read, as_before, has_read, may_reload};
 use std::{
     path::Path,
@@ -86,10 +90,14 @@ impl<'a> Recovery<'a> {
     pub fn all(&self, mut show: impl FnMut(TakenBack)) -> Result<()> {
         loop {
             let mut aftermath = Aftermath::default();
+            let mut why = Why::Interrupted;
             let settle = |journal: &Journal, done: &RolledBack| self.settled(journal, done, &mut aftermath);
+            if transaction::interrupted(self.state)?.is_some_and(|journal| is_unconfirmed(&journal)) {
+                why = Why::Unconfirmed;
+            }
             let Some(recovered) = transaction::recover(self.state, self.root, settle)? else { return Ok(()) };
             let done = TakenBack { run: recovered.run, files: recovered.rolled_back, aftermath };
-            show(self.record(done, "it had been interrupted"));
+            show(self.record(done, why));
         }
     }
 
@@ -97,7 +105,7 @@ impl<'a> Recovery<'a> {
     ///
     /// # Errors
     /// As [`Recovery::all`]; refused while the run is at work.
-    pub fn one(&self, number: u64, why: &str) -> Result<Option<TakenBack>> {
+    pub fn one(&self, number: u64, why: Why) -> Result<Option<TakenBack>> {
         let Some(Journal { run, .. }) = transaction::look(self.state, number)? else { return Ok(None) };
         let mut aftermath = Aftermath::default();
         let settle = |journal: &Journal, done: &RolledBack| self.settled(journal, done, &mut aftermath);
@@ -206,13 +214,15 @@ impl<'a> Recovery<'a> {
         outcome
     }
 
-    fn record(&self, mut done: TakenBack, why: &str) -> TakenBack {
+    fn record(&self, mut done: TakenBack, why: Why) -> TakenBack {
         let detail = format!("taken back ({why}): {done}");
         audit::syslog::say(&format!("run {} {detail}", done.run.run));
         let recorded = self.log.append_synced(&event(&done.run, Kind::Ended).detail(&detail));
         if let Err(error) = recorded {
             done.aftermath.fault = done.aftermath.fault.or(Some(error));
         }
+        let RunIdentity { run, procedure, .. } = done.run.clone();
+        LastRollBack { run, procedure, at: Timestamp::now(), why }.save(self.state);
         scratch::sweep();
         done
     }
@@ -255,6 +265,12 @@ impl std::fmt::Display for Aftermath {
             None => f.write_str(", checked"),
         }
     }
+}
+
+/// Whether a run waited for a confirmation that did not come in time.
+fn is_unconfirmed(journal: &Journal) -> bool {
+    let is_late = journal.confirm.as_ref().is_some_and(|confirm| confirm.until < Timestamp::now());
+    journal.state == State::Unconfirmed && is_late
 }
 
 /// An event of a run that is known from its journal.

@@ -5,19 +5,26 @@
 //! The run does not depend on it once it has started: if it dies, the next `warded recover` does
 //! what it would have done.
 
-use super::take_back::{Recovery, has_ended};
-use crate::pipeline::take_back;
+use super::{
+    announce::announce,
+    take_back::{self, Recovery, has_ended},
+};
+use crate::{
+    context::{Context, Options},
+    outcomes::Why,
+};
 use jiff::Timestamp;
 use std::{
     env,
     io::{BufRead as _, Write as _},
-    path::Path,
+    path::absolute,
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::{Duration, Instant},
 };
 use warded_lib::{
     audit::{Kind, Log, syslog},
+    config,
     error::{Error, Exit, Result},
     machine::{
         exec::{self, Companion, Parent},
@@ -52,9 +59,19 @@ impl Watchdog {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(state: &StateDir, run: u64) -> Result<Self> {
-        let mut arguments =
-            vec!["--state".into(), state.path().as_os_str().to_owned(), "watchdog".into(), run.to_string().into()];
+    pub fn start(context: &Context, run: u64) -> Result<Self> {
+        let Options { config, sshd_config, sshd, ca, .. } = &context.options;
+        let state = Some(context.state.path().to_owned());
+        let mut arguments = Vec::new();
+        for (option, path) in
+            [("--state", &state), ("--config", config), ("--sshd-config", sshd_config), ("--sshd", sshd), ("--ca", ca)]
+        {
+            if let Some(path) = path {
+                let path = absolute(path).map_err(|error| Error::failed("cannot start the watchdog").cause(error))?;
+                arguments.extend([option.into(), path.into_os_string()]);
+            }
+        }
+        arguments.extend(["watchdog".into(), run.to_string().into()]);
         arguments.extend(env::var_os(STAGE_LIMIT).into_iter().flat_map(|limit| ["--stage-limit".into(), limit]));
         let started = Companion::start(arguments, START);
         started.map(Self).map_err(|error| error.state("nothing was changed"))
@@ -91,13 +108,14 @@ impl Watchdog {
 ///
 /// # Errors
 /// When there is no such run, or it could not be taken back.
-pub fn watch(state: &Path, number: u64, stage_limit: Option<u64>) -> Result<Exit> {
+pub fn watch(options: &Options, number: u64, stage_limit: Option<u64>) -> Result<Exit> {
     let limit = stage_limit.map_or(STAGE, |seconds| Duration::from_secs(seconds).min(STAGE));
     let parent = Parent::now();
     let _shield = Shield::up()?;
     exec::leave_session();
     let none = || Error::failed(format!("there is no run {number}"));
-    let state = StateDir::find(state)?.ok_or_else(none)?;
+    let state = options.state.clone().unwrap_or_else(config::default_state);
+    let state = StateDir::find(&state)?.ok_or_else(none)?;
     let log = Log::open(&state.path().join("audit"))?;
     let root = Root::ambient().map_err(|error| Error::failed("cannot open the root directory").cause(error))?;
     let _watched = transaction::watch(&state, number)?;
@@ -106,16 +124,16 @@ pub fn watch(state: &Path, number: u64, stage_limit: Option<u64>) -> Result<Exit
 
     let why = match listen(&lines(), limit) {
         End::Ended => return Ok(Exit::Done),
-        End::Gone => "the run ended without coming to its end",
+        End::Gone => Why::Died,
         End::Hung => {
             parent.kill();
-            "the run hung"
+            Why::Hung
         }
         End::Await => {
             if confirmed(&state, number, &journal) {
                 return Ok(Exit::Done);
             }
-            "nobody confirmed it in time"
+            Why::Unconfirmed
         }
     };
     if is_kept(&state, number) {
@@ -128,6 +146,8 @@ pub fn watch(state: &Path, number: u64, stage_limit: Option<u64>) -> Result<Exit
         drop(log.append_synced(&take_back::event(&journal.run, Kind::Failed).detail(&detail)));
         syslog::say(&format!("run {number} {detail}; next: warded recover"));
     })?;
+    // Only this needs the configuration, which may be what went wrong.
+    drop(Context::open(options).and_then(|context| announce(&context)));
     Ok(Exit::Done)
 }
 
@@ -187,7 +207,7 @@ fn confirmed(state: &StateDir, number: u64, journal: &Journal) -> bool {
 }
 
 /// Takes the run back. Its process may still be on its way out, or another may be about the same.
-fn give_up_on(recovery: &Recovery<'_>, number: u64, why: &str) -> Result<()> {
+fn give_up_on(recovery: &Recovery<'_>, number: u64, why: Why) -> Result<()> {
     let deadline = Instant::now() + TRY;
     let mut pause = Duration::from_millis(20);
     loop {

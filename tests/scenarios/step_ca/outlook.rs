@@ -40,10 +40,17 @@ fn a_ca_that_does_not_answer_is_a_problem_once_a_renewal_is_due() {
     member.signed_by_hand(&ca, &["-V", "-20d:+5d"]);
     let status = member.warded(&["status"]).ends(4);
     assert!(status.stdout.contains("renew would fail"), "{}", status.stdout);
+    assert!(!status.stdout.contains("the last renewal"), "{}", status.stdout);
+    member.warded(&["renew"]).ends(6);
+    let status = member.warded(&["status", "--json"]).ends(4).object("warded.status/1");
+    assert_eq!((&status["ca_reachable"], &status["last_renewal"]["exit"]), (&false.into(), &6.into()), "{status}");
+    let problems = status["problems"].to_string();
+    assert!(problems.contains("did not reach the CA (exit code 6): the CA https://"), "{problems}");
     ca.serve();
     status_says(&member, &["a renewal has been due for", "there was none"]);
     member.warded(&["renew"]).ends(0);
-    member.warded(&["status"]).ends(0);
+    let status = member.warded(&["status", "--json"]).ends(0).object("warded.status/1");
+    assert_eq!((&status["ca_reachable"], &status["last_renewal"]["exit"]), (&true.into(), &0.into()), "{status}");
 }
 
 #[test]

@@ -20,7 +20,8 @@ pub struct Authority {
 
 #[derive(Debug)]
 enum Choice {
-    None,
+    /// The address of the machine's, which is root's to use.
+    None(Option<String>),
     Broken(Error),
     Other,
     Local(PathBuf),
@@ -53,7 +54,13 @@ impl Authority {
     /// None: what needs one says how to get one.
     #[must_use]
     pub fn none() -> Self {
-        Self::choose(Choice::None)
+        Self::choose(Choice::None(None))
+    }
+
+    /// None for the user who runs this, although the machine has one, at this address.
+    #[must_use]
+    pub fn of_root_only(address: String) -> Self {
+        Self::choose(Choice::None(Some(address)))
     }
 
     /// One whose configuration cannot be used: what needs it fails with this.
@@ -98,9 +105,18 @@ impl Authority {
         match &self.choice {
             Choice::Local(directory) => format!("the local CA in {}", directory.display()),
             Choice::Step(step) => format!("the CA {} with the root {}", step.0.url.canonical(), step.0.fingerprint),
-            Choice::None | Choice::Broken(_) | Choice::Other => {
+            Choice::None(_) | Choice::Broken(_) | Choice::Other => {
                 self.opened.get().map_or_else(|| "no CA".to_owned(), |opened| opened.authority().describe())
             }
+        }
+    }
+
+    /// The address of a step-ca, whether it can be reached or not.
+    #[must_use]
+    pub fn address(&self) -> Option<String> {
+        match &self.choice {
+            Choice::Step(step) => Some(step.0.url.canonical().to_owned()),
+            Choice::None(_) | Choice::Broken(_) | Choice::Other | Choice::Local(_) => None,
         }
     }
 
@@ -142,7 +158,10 @@ impl Authority {
                     next: note("next").unwrap_or_else(|| "warded bootstrap --ca-url URL --fingerprint HEX".to_owned()),
                 });
             }
-            Choice::None | Choice::Other => {
+            Choice::None(Some(address)) => {
+                return Err(CaError::OfRootOnly { address: address.clone() });
+            }
+            Choice::None(None) | Choice::Other => {
                 return Err(CaError::NotConfigured {
                     next: "warded bootstrap --ca-url URL --fingerprint HEX for a step-ca; \
                            `warded ca init DIR` and --ca DIR for one of your own"

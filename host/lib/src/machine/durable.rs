@@ -1,6 +1,6 @@
 //! Writing Warded's own files so that a crash leaves the old contents or the new, and nothing
-//! else. For what is not a run's: the CA directory, the heads of audit logs, the configuration.
-#![expect(clippy::disallowed_methods, reason = "the CA directory, the heads of audit logs, the configuration")]
+//! else. For what is not a run's: the CA directory, the heads of audit logs, the configuration, the public status.
+#![expect(clippy::disallowed_methods, reason = "the CA directory, heads of audit logs, configuration, public status")]
 
 use std::{
     fs::{File, Permissions},
@@ -42,6 +42,32 @@ pub fn private_directory(path: &Path) -> io::Result<()> {
 /// When it cannot be made.
 pub fn directory(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).create(path)
+}
+
+/// Makes sure that `path` is a directory of the effective user that everybody may look into, and nobody else can
+/// write; makes it (0755, whatever the umask) where there is none.
+///
+/// # Errors
+/// When it cannot be made, is a link or no directory, belongs to somebody else, or others can write it.
+pub fn public_directory(path: &Path) -> io::Result<()> {
+    match std::fs::DirBuilder::new().mode(0o755).create(path) {
+        Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(0o755))?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    // Of a link this says that it is no directory.
+    let metadata = path.symlink_metadata()?;
+    let denied = |why: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    if !metadata.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::NotADirectory));
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return denied("it belongs to somebody else");
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return denied("others can write it");
+    }
+    Ok(())
 }
 
 /// Whether root or the effective user is that owner.
@@ -170,6 +196,20 @@ mod tests {
         fs::create_dir(&empty).unwrap();
         new_directory(&empty, &[("a", b"1", 0o600)]).unwrap();
         assert_eq!(mode(&empty), 0o700);
+    }
+
+    #[test]
+    fn a_public_directory_is_a_directory_that_only_its_owner_writes() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("status");
+        public_directory(&path).unwrap();
+        assert_eq!(mode(&path), 0o755);
+        for (bits, refused) in [(0o755, false), (0o700, false), (0o775, true), (0o1777, true)] {
+            fs::set_permissions(&path, Permissions::from_mode(bits)).unwrap();
+            assert_eq!(public_directory(&path).is_err(), refused, "{bits:o}");
+        }
+        std::os::unix::fs::symlink(scratch.path(), scratch.path().join("link")).unwrap();
+        assert_eq!(public_directory(&scratch.path().join("link")).unwrap_err().kind(), io::ErrorKind::NotADirectory);
     }
 
     #[test]

@@ -157,6 +157,19 @@ pub fn look(state: &StateDir, number: u64) -> Result<Option<Journal>> {
     Ok(Run::look(state, number)?.map(Run::into_journal))
 }
 
+/// The journal of the newest run that has one.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn newest(state: &StateDir) -> Result<Option<Journal>> {
+    for number in numbers(state)? {
+        if let Some(run) = Run::look(state, number)? {
+            return Ok(Some(run.into_journal()));
+        }
+    }
+    Ok(None)
+}
+
 /// Makes the changes of the run that waits for it final; none where there is none. `may` has the
 /// last word, while nobody else can work on the run.
 ///

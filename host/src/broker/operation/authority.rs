@@ -206,6 +206,9 @@ impl From<ca::CaError> for Failure {
             | ca::CaError::Unreachable { next, .. }
             | ca::CaError::Refused { next, .. }
             | ca::CaError::Credential { next, .. } => Self::new(error.code(), error.to_string()).about("next", next),
+            ca::CaError::OfRootOnly { .. } => {
+                Self::new(error.code(), error.to_string()).about("next", "run it with sudo")
+            }
             ca::CaError::Wrong(wrong) => Self::new(error.code(), error.to_string()).about("next", wrong.advice()),
         }
     }

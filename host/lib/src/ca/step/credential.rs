@@ -275,6 +275,7 @@ fn listed<'a>(
                     .to_owned(),
             },
             other @ (CaError::NotConfigured { .. }
+            | CaError::OfRootOnly { .. }
             | CaError::Unusable { .. }
             | CaError::Credential { .. }
             | CaError::Wrong(_)) => other,

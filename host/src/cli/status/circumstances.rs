@@ -1,0 +1,116 @@
+//! What renewals depend on beside the CA and the policy: something that runs them, room on the disk, the version of
+//! OpenSSH, the machine's name; and what happened while nobody looked.
+
+use crate::{
+    cli::outlook::Problem,
+    context::Context,
+    enrolment::Enrolment,
+    outcomes::{LastProof, LastRenewal, LastRollBack, Outcome as _},
+};
+use jiff::Timestamp;
+use std::path::Path;
+use warded_lib::{
+    error::Result,
+    machine::{facts::Init, schedule::Schedule, space, sshd::Sshd},
+    text::neutral,
+    transaction,
+};
+
+/// All of it.
+#[derive(Debug)]
+pub(super) struct Circumstances {
+    pub(super) last_renewal: Option<LastRenewal>,
+    pub(super) schedule: Schedule,
+    pub(super) last_roll_back: Option<LastRollBack>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) notes: Vec<String>,
+}
+
+impl Circumstances {
+    /// Looks. A certificate that is due makes a failed renewal a problem; until then it is a note.
+    pub(super) fn look(
+        context: &Context,
+        sshd: Option<&Sshd>,
+        enrolled: Option<&Enrolment>,
+        is_due: bool,
+    ) -> Result<Self> {
+        let mut found = Self {
+            last_renewal: LastRenewal::load(&context.state),
+            schedule: Schedule::find(Path::new("/"), context.facts.init == Init::Systemd),
+            last_roll_back: last_roll_back(context)?,
+            problems: Vec::new(),
+            notes: Vec::new(),
+        };
+        found.notes.extend(found.last_roll_back.as_ref().map(ToString::to_string));
+        found.problems.extend(rooms(context));
+        let Some(enrolled) = enrolled else { return Ok(found) };
+        if let Some(renewal) = &found.last_renewal
+            && let Some(failed) = failed(renewal)
+        {
+            if is_due {
+                found.problems.push(Problem::with(failed, "warded renew shows how it goes now"));
+            } else {
+                found.notes.push(format!("{failed}; no renewal is due yet"));
+            }
+        }
+        found.notes.extend(sshd.and_then(|sshd| other_version(context, sshd)));
+        found.notes.extend(other_name(&context.facts.hostname, enrolled));
+        Ok(found)
+    }
+}
+
+/// A renewal that did not succeed, in words.
+fn failed(renewal: &LastRenewal) -> Option<String> {
+    let error = renewal.error?;
+    let message = renewal.message.as_ref().map(|message| format!(": {}", neutral(message))).unwrap_or_default();
+    Some(format!("the last renewal, {}, {error} (exit code {}){message}", time(renewal.at), renewal.exit))
+}
+
+/// The newest run, if another process than its own rolled it back.
+///
+/// # Errors
+/// When the journals cannot be read.
+pub(in crate::cli) fn last_roll_back(context: &Context) -> Result<Option<LastRollBack>> {
+    let Some(last) = LastRollBack::load(&context.state) else { return Ok(None) };
+    Ok(transaction::newest(&context.state)?.filter(|newest| newest.run.run == last.run).map(|_| last))
+}
+
+/// Where little room is left for what a renewal writes.
+pub(in crate::cli) fn rooms(context: &Context) -> Vec<Problem> {
+    let beside_sshd = context.places.sshd_config.as_path().parent().unwrap_or(Path::new("/"));
+    let rooms = [context.state.path(), beside_sshd].map(|path| (path, space::scarce(path).ok().flatten()));
+    let problem = |(path, scarce): (&Path, Option<space::Scarce>)| {
+        let seen = format!("the file system of {} is nearly full: {}", path.display(), scarce?);
+        Some(Problem::with(seen, "make room there: a renewal writes its journal before it changes a file"))
+    };
+    rooms.into_iter().filter_map(problem).collect()
+}
+
+/// Another OpenSSH than the one that proved what is in place.
+fn other_version(context: &Context, sshd: &Sshd) -> Option<String> {
+    let LastProof { run, openssh, .. } = LastProof::load(&context.state)?;
+    let now = sshd.version();
+    (now != openssh).then(|| {
+        let openssh = neutral(&openssh);
+        format!("this is OpenSSH {now}, and run {run} was proved with {openssh}; `warded renew --force` proves it anew")
+    })
+}
+
+/// A machine whose name is in no certificate: it may have been renamed or cloned.
+fn other_name(hostname: &str, enrolled: &Enrolment) -> Option<String> {
+    let is_it = |name: &String| {
+        let (name, host) = (name.to_ascii_lowercase(), hostname.to_ascii_lowercase());
+        let is_longer = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('.'));
+        name == host || is_longer(&name, &host) || is_longer(&host, &name)
+    };
+    if hostname.is_empty() || enrolled.principals.is_empty() || enrolled.principals.iter().any(is_it) {
+        return None;
+    }
+    let names: Vec<&str> = enrolled.principals.iter().map(String::as_str).collect();
+    Some(format!("this machine is called {}, and is certified as {}", neutral(hostname), names.join(", ")))
+}
+
+/// A time for a person.
+pub(super) fn time(at: Timestamp) -> String {
+    at.strftime("%F %H:%M UTC").to_string()
+}

@@ -1,0 +1,168 @@
+//! What the state directory remembers beside the runs: how the last renewal ended, what the last change was proved
+//! with, and which run was rolled back without its operator. Each is one file; a file that is missing or damaged
+//! says nothing, and no run depends on it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::fmt;
+use warded_lib::{
+    error::{Error, Exit, Result},
+    machine::private::StateDir,
+};
+
+/// One of these.
+pub trait Outcome: Serialize + DeserializeOwned {
+    /// Its file in the state directory.
+    const FILE: &'static str;
+
+    /// What the state directory has.
+    #[must_use]
+    fn load(state: &StateDir) -> Option<Self> {
+        serde_json::from_slice(&state.read(Self::FILE).ok()??).ok()
+    }
+
+    /// Remembers it. What this reports has happened, so that a full disk changes nothing.
+    fn save(&self, state: &StateDir) {
+        drop(serde_json::to_vec_pretty(self).map(|text| state.write(Self::FILE, &text, 0o600)));
+    }
+}
+
+/// How the last `warded renew` ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRenewal {
+    /// When.
+    pub at: Timestamp,
+    /// Its exit code.
+    pub exit: u8,
+    /// The exit code as a word; none: it succeeded.
+    pub error: Option<Failure>,
+    /// What it said on failing, in one line.
+    pub message: Option<String>,
+}
+
+/// Why a renewal did not succeed, as far as everybody may know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Failure {
+    /// It failed, or was rolled back.
+    Failed,
+    /// Something that it needs is not there, such as its configuration.
+    Usage,
+    /// Some certificates were put off, or could not be renewed.
+    Attention,
+    /// It was refused, to keep the machine safe.
+    Refused,
+    /// The CA did not answer.
+    Unreachable,
+}
+
+impl Failure {
+    fn of(exit: Exit) -> Option<Self> {
+        match exit {
+            Exit::Done | Exit::Pending => None,
+            Exit::Failed => Some(Self::Failed),
+            Exit::Usage => Some(Self::Usage),
+            Exit::Degraded => Some(Self::Attention),
+            Exit::Refused => Some(Self::Refused),
+            Exit::Unreachable => Some(Self::Unreachable),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Failed => "failed",
+            Self::Usage => "could not begin",
+            Self::Attention => "did not renew everything",
+            Self::Refused => "was refused",
+            Self::Unreachable => "did not reach the CA",
+        })
+    }
+}
+
+impl LastRenewal {
+    /// Of a renewal that ended now.
+    #[must_use]
+    pub fn now(ended: &Result<Exit>) -> Self {
+        let exit = ended.as_ref().map_or_else(Error::exit, |exit| *exit);
+        let message = ended.as_ref().err().map(|error| {
+            let cause = error.notes().find(|(label, _)| *label == "cause");
+            let cause = cause.map(|(_, text)| format!(": {}", text.replace('\n', "; "))).unwrap_or_default();
+            format!("{}{cause}", error.message())
+        });
+        Self { at: Timestamp::now(), exit: exit.code(), error: Failure::of(exit), message }
+    }
+}
+
+impl Outcome for LastRenewal {
+    const FILE: &'static str = "last-renewal.json";
+}
+
+/// The newest run whose result was proved with an sshd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastProof {
+    /// The run.
+    pub run: u64,
+    /// When.
+    pub at: Timestamp,
+    /// The version of OpenSSH that proved it.
+    pub openssh: String,
+}
+
+impl Outcome for LastProof {
+    const FILE: &'static str = "last-proof.json";
+}
+
+/// The newest run that was rolled back after its process had ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRollBack {
+    /// The run.
+    pub run: u64,
+    /// Its procedure.
+    pub procedure: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub why: Why,
+}
+
+impl Outcome for LastRollBack {
+    const FILE: &'static str = "last-roll-back.json";
+}
+
+impl fmt::Display for LastRollBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { run, procedure, at, why } = self;
+        let at = at.strftime("%F %T UTC");
+        match why {
+            Why::Unconfirmed => write!(f, "run {run} was not confirmed in time and was undone at {at}"),
+            Why::Died | Why::Hung | Why::Interrupted => write!(f, "run {run} ({procedure}) was undone at {at}: {why}"),
+        }
+    }
+}
+
+/// Why a run was rolled back by another process than its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// Nobody confirmed it in time.
+    Unconfirmed,
+    /// Its process ended early; the watchdog saw that.
+    Died,
+    /// A stage took too long.
+    Hung,
+    /// Nothing watched it any more, as after a power cut.
+    Interrupted,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unconfirmed => "nobody confirmed it in time",
+            Self::Died => "the run ended without coming to its end",
+            Self::Hung => "the run hung",
+            Self::Interrupted => "it had been interrupted",
+        })
+    }
+}
