@@ -11,6 +11,7 @@ mod host_keys;
 mod left_alone;
 mod listener;
 mod lockout;
+mod login;
 mod oversight;
 mod pins;
 mod platforms;

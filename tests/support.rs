@@ -1,5 +1,6 @@
 //! What the tests work with: machines to try things on, clients, guests made on the fly.
 
+pub(crate) mod agent;
 pub(crate) mod attributes;
 pub(crate) mod booted;
 pub(crate) mod calls;

@@ -13,6 +13,8 @@ mod enrol;
 mod history;
 mod identification;
 mod invite;
+mod login;
+mod logout;
 mod outlook;
 pub mod output;
 mod policy;
@@ -121,6 +123,10 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Make one-time tokens, so that a machine needs no password of the CA's
     Token(token::Token),
+    /// Get a certificate for yourself, and put it into your ssh-agent or into files
+    Login(login::Login),
+    /// Take Warded's certificates out of your ssh-agent, and remove their files
+    Logout(logout::Logout),
     /// Have the CA renew a certificate no more
     Revoke(revoke::Revoke),
     /// Print the fingerprint of a root certificate; on the CA
@@ -194,6 +200,8 @@ pub fn main() -> ExitCode {
         Command::Ca(command) => command.run(&open, output),
         Command::Doctor(command) => open().and_then(|context| command.run(&context, &options, output)),
         Command::Token(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
+        Command::Login(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
+        Command::Logout(command) => open().and_then(|context| command.run(&context, output)),
         Command::Revoke(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::RootFingerprint(command) => command.run(output),
         Command::Demo(command) => command.run(&options, output),

@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make what they test on"))]
 
+pub mod agent;
 pub mod audit;
 pub mod ca;
 pub mod change_set;

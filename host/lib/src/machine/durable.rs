@@ -1,6 +1,6 @@
 //! Writing Warded's own files so that a crash leaves the old contents or the new, and nothing
-//! else. For what is not a run's: the CA directory, the heads of audit logs, the configuration, the public status.
-#![expect(clippy::disallowed_methods, reason = "the CA directory, heads of audit logs, configuration, public status")]
+//! else. For what is not a run's: the CA directory, the heads of audit logs, the configuration, the public status, logins.
+#![expect(clippy::disallowed_methods, reason = "the CA directory, heads of audit logs, configuration, status, logins")]
 
 use std::{
     fs::{File, Permissions},

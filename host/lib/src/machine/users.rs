@@ -1,5 +1,6 @@
 //! The users of this machine: those of passwd(5), read by no name service.
 
+use super::exec::{self, Program};
 use rustix::process::geteuid;
 use std::{fs::File, io::Read as _};
 
@@ -41,6 +42,17 @@ pub fn all() -> Vec<User> {
         return Vec::new();
     }
     String::from_utf8_lossy(&text).lines().filter_map(User::parse).collect()
+}
+
+/// The user who runs this. One who is not in the file is looked up as `ssh` does it, by the machine's name services,
+/// for their home directory is where `ssh` looks, whatever `HOME` says.
+#[must_use]
+pub fn own() -> Option<User> {
+    let id = geteuid().as_raw();
+    all().into_iter().find(|user| user.id == id).or_else(|| {
+        let found = Program::new(exec::find("getent")?).args(["passwd", &id.to_string()]).run().ok()?;
+        found.stdout.lines().find_map(User::parse)
+    })
 }
 
 /// Those who must get in: the user who runs this, and the one who became root with sudo.

@@ -1,0 +1,123 @@
+//! Which agent `ssh` uses: `IdentityAgent` of its configuration goes before `SSH_AUTH_SOCK`.
+
+use crate::{
+    error::{Error, Result},
+    machine::{
+        exec::{self, Program},
+        users,
+    },
+    text::{neutral, neutral_lines},
+};
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+/// A name that leads nowhere (RFC 2606), for the settings that hold for every host.
+const ANY_HOST: &str = "host.invalid";
+/// The variable with the agent's socket.
+const VARIABLE: &str = "SSH_AUTH_SOCK";
+
+/// The agent that `ssh` uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chosen {
+    /// The one at this socket; `by` is the setting or the variable that names it.
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// What names it.
+        by: String,
+    },
+    /// None, as the configuration wants it, or because a variable is not set.
+    None(Unusable),
+}
+
+/// Why `ssh` uses no agent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// `IdentityAgent none`.
+    #[error("ssh's configuration says `IdentityAgent none`")]
+    SwitchedOff,
+    /// The variable is not set.
+    #[error("{0} is not set: there is no agent")]
+    Unset(String),
+    /// A setting that cannot be followed here.
+    #[error("ssh's configuration says `IdentityAgent {0}`, which is no path here")]
+    Unclear(String),
+}
+
+/// The agent that `ssh` uses for a host, as `ssh -G` says it; without a host, the one for every host.
+///
+/// # Errors
+/// `ssh` refuses its configuration.
+pub fn chosen(host: Option<&str>) -> Result<Chosen> {
+    let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+    let Some(ssh) = exec::find("ssh") else { return Ok(of(None, variable, None)) };
+    let mut program = Program::new(ssh);
+    // `IdentityAgent` and `Match exec` may name the user's own variables.
+    for (name, value) in env::vars_os().filter(|(name, _)| name != "PATH" && name != "LC_ALL" && name != "HOME") {
+        program = program.env(name, value);
+    }
+    let host = host.unwrap_or(ANY_HOST);
+    let output = program.args(["-G", "-o", "CanonicalizeHostname=no", "--"]).arg(host).run()?;
+    if !output.succeeded() {
+        return Err(Error::failed("ssh cannot use its configuration, so the agent that it uses is not known")
+            .cause(neutral_lines(output.stderr.trim()))
+            .next(format!("see what is wrong with it: ssh -G {host}")));
+    }
+    let setting = output.stdout.lines().find_map(|line| line.strip_prefix("identityagent "));
+    let home = setting.filter(|setting| setting.starts_with('~')).and_then(|_| users::own()).map(|user| user.home);
+    Ok(of(setting, variable, home.as_deref()))
+}
+
+/// The meaning of a value of `IdentityAgent` (ssh_config(5)) as `ssh -G` prints it: with tokens and `${…}` expanded, but
+/// for variables that stand alone, and by older releases for `~`.
+fn of(setting: Option<&str>, variable: impl Fn(&str) -> Option<OsString>, home: Option<&str>) -> Chosen {
+    let by_variable = |name: &str| match variable(name) {
+        Some(path) => Chosen::Socket { path: path.into(), by: name.to_owned() },
+        None => Chosen::None(Unusable::Unset(name.to_owned())),
+    };
+    match setting {
+        None | Some(VARIABLE) => by_variable(VARIABLE),
+        Some("none") => Chosen::None(Unusable::SwitchedOff),
+        Some(name) if name.starts_with('$') => by_variable(name.trim_start_matches('$')),
+        Some(setting) => {
+            let below_home = setting.strip_prefix("~/").zip(home).map(|(rest, home)| Path::new(home).join(rest));
+            let path = below_home.unwrap_or_else(|| setting.into());
+            if path.is_absolute() {
+                Chosen::Socket { path, by: format!("IdentityAgent {}", neutral(setting)) }
+            } else {
+                Chosen::None(Unusable::Unclear(neutral(setting)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_setting_goes_before_the_variable() {
+        let variable = |name: &str| match name {
+            "SSH_AUTH_SOCK" => Some(OsString::from("/run/agent")),
+            "MINE" => Some(OsString::from("/run/mine")),
+            _ => None,
+        };
+        let socket = |path: &str, by: &str| Chosen::Socket { path: path.into(), by: by.to_owned() };
+        for (setting, expected) in [
+            (None, socket("/run/agent", "SSH_AUTH_SOCK")),
+            (Some("SSH_AUTH_SOCK"), socket("/run/agent", "SSH_AUTH_SOCK")),
+            (Some("none"), Chosen::None(Unusable::SwitchedOff)),
+            (Some("$MINE"), socket("/run/mine", "MINE")),
+            (Some("$GONE"), Chosen::None(Unusable::Unset("GONE".to_owned()))),
+            (Some("/home/a b/agent"), socket("/home/a b/agent", "IdentityAgent /home/a b/agent")),
+            (Some("~/agent"), socket("/home/ann/agent", "IdentityAgent ~/agent")),
+            (Some("relative"), Chosen::None(Unusable::Unclear("relative".to_owned()))),
+        ] {
+            assert_eq!(of(setting, variable, Some("/home/ann")), expected, "{setting:?}");
+        }
+        assert_eq!(of(None, |_| None, None), Chosen::None(Unusable::Unset("SSH_AUTH_SOCK".to_owned())));
+    }
+}

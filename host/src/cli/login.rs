@@ -1,0 +1,196 @@
+//! `warded login`: a fresh key and its certificate, for a person.
+
+mod files;
+mod into_agent;
+mod report;
+
+pub(super) use files::{Files, known_signers};
+pub(super) use into_agent::{agent_for, told};
+
+use super::{identification::Identification, output::Output};
+use crate::context::Context;
+use clap::Args;
+use report::{LoginObject, Outcome};
+use ssh_key::{Algorithm, PrivateKey, PublicKey, rand_core::OsRng};
+use std::path::PathBuf;
+use warded_lib::{
+    agent::{Agent, Identity},
+    ca::{self, Certificate, CertificateAuthority, IssueRequest, Kind, Principal, Principals, verify},
+    error::{Error, Exit, Result},
+    machine::users,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Login {
+    /// Your login name on the machines; your own one here, if you leave it out. It is what the certificate is called in
+    /// logs, and without -n the name that it holds for
+    user: Option<String>,
+    /// A name that the certificate holds for; may be given more than once
+    #[arg(long = "principal", short = 'n', value_name = "NAME")]
+    principals: Vec<String>,
+    /// A host that you will log in to, where your ssh_config names another agent for it
+    #[arg(long, value_name = "HOST", value_parser = parse_host)]
+    host: Option<String>,
+    /// Write the key and its certificate into files, FILE and FILE-cert.pub, instead of the agent
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// With --out: put it into the agent, too
+    #[arg(long, requires = "out")]
+    agent: bool,
+    /// Have the agent ask you at each use of the key
+    #[arg(long)]
+    confirm: bool,
+    /// Get a new certificate although the present one still holds
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    pub(super) identification: Identification,
+}
+
+/// A name that `ssh` gets as an argument: never an option.
+pub(super) fn parse_host(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:%".contains(&byte);
+    if text.is_empty() || text.starts_with('-') || !text.bytes().all(is_plain) {
+        return Err("not a name of a host".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+impl Login {
+    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        let user = self.user()?;
+        let wrong = |error: String| Error::usage("these are no names for a certificate").cause(error);
+        Principal::parse(Kind::User, &user).map_err(wrong)?;
+        let principals = if self.principals.is_empty() { vec![user.clone()] } else { self.principals.clone() };
+        let principals = Principals::parse(Kind::User, &principals).map_err(wrong)?;
+        let files = match &self.out {
+            Some(file) => Files::at(file)?,
+            None => Files::of(&user)?,
+        };
+        if self.out.is_some() {
+            files.refuse_others()?;
+        }
+        let (agent, held) = self.agent().map_err(|error| error.or_state("no certificate was asked for"))?;
+        let authority = context.authority.open()?;
+        let roots = authority.roots(Kind::User)?;
+        if !self.force && !self.confirm {
+            let wanted = Wanted { key_id: &user, principals: &principals, roots: &roots };
+            let in_agent = || held.iter().filter_map(Identity::certificate).find(|one| wanted.is(one));
+            let in_files = || files.usable().filter(|one| wanted.is(one));
+            let there = match (&agent, &self.out) {
+                (Some(_), Some(_)) => in_files().filter(|one| held.iter().any(|held| held.blob == one.bytes())),
+                (Some(_), None) => in_agent(),
+                (None, _) => in_files(),
+            };
+            if let Some(there) = there {
+                return self.report(context, output, &Outcome::unchanged(&there, agent.as_ref(), &files, &held), &user);
+            }
+        }
+        let (key, certificate) = certified(authority, &user, principals)?;
+        self.deliver(context, output, (&key, &certificate), (agent.as_ref(), &files, &roots), &user)
+    }
+
+    /// The agent, where the certificate is to go into one, and what it holds.
+    fn agent(&self) -> Result<(Option<Agent>, Vec<Identity>)> {
+        if self.out.is_some() && !self.agent {
+            return Ok((None, Vec::new()));
+        }
+        let agent = agent_for(self.host.as_deref())?;
+        let held = into_agent::checked(&agent)?;
+        Ok((Some(agent), held))
+    }
+
+    /// Puts the key and its certificate where they are wanted.
+    fn deliver(
+        &self,
+        context: &Context,
+        output: Output,
+        (key, certificate): (&PrivateKey, &Certificate),
+        (agent, files, roots): (Option<&Agent>, &Files, &[PublicKey]),
+        user: &str,
+    ) -> Result<Exit> {
+        if self.out.is_some() {
+            files.write(key, certificate)?;
+        }
+        let Some(agent) = agent else {
+            return self.report(context, output, &Outcome::written(certificate, files), user);
+        };
+        let has_expired = |one: &Certificate| one.valid_before() <= ca::now();
+        let added = into_agent::remove(agent, roots, has_expired)
+            .and_then(|_| into_agent::add(agent, key, certificate, self.confirm));
+        let added = match added {
+            Ok(added) => added,
+            Err(error) if self.out.is_some() => return Err(error.state(files.state(certificate))),
+            Err(error) => {
+                // The CA has certified this key, perhaps for a token that serves once: it is not thrown away.
+                files.write(key, certificate).map_err(|written| written.cause(error.message()))?;
+                return Err(error.state(files.state(certificate)));
+            }
+        };
+        let is_earlier = |one: &Certificate| one.key_id() == certificate.key_id() && one.bytes() != certificate.bytes();
+        let held = into_agent::remove(agent, roots, is_earlier)?;
+        if self.out.is_none() {
+            files.write_public(certificate)?;
+        }
+        let mut outcome = Outcome::added(certificate, agent, files, &held);
+        outcome.stays = !added.is_limited;
+        outcome.is_written = self.out.is_some();
+        self.report(context, output, &outcome, user)
+    }
+
+    fn report(&self, context: &Context, output: Output, outcome: &Outcome<'_>, user: &str) -> Result<Exit> {
+        let ca = context.authority.open()?.describe();
+        let object = LoginObject::of(outcome, user);
+        report::show(output, outcome, &ca, &object)?;
+        output.object(&object)?;
+        Ok(Exit::Done)
+    }
+
+    /// The login name.
+    fn user(&self) -> Result<String> {
+        if let Some(user) = &self.user {
+            return Ok(user.clone());
+        }
+        users::own().map(|user| user.name).ok_or_else(|| {
+            Error::usage("your login name is not known: this machine has no user with your number")
+                .next("warded login NAME")
+        })
+    }
+}
+
+/// A certificate that makes another one needless.
+struct Wanted<'a> {
+    key_id: &'a str,
+    principals: &'a Principals,
+    roots: &'a [PublicKey],
+}
+
+impl Wanted<'_> {
+    fn is(&self, certificate: &Certificate) -> bool {
+        let now = ca::now();
+        let names: Vec<&str> = self.principals.iter().map(Principal::as_str).collect();
+        // With less than a minute left it would end before it is used.
+        certificate.key_id() == self.key_id
+            && certificate.principals() == names
+            && verify::signed_by(certificate, self.roots).is_ok()
+            && verify::problem(certificate, Kind::User, std::slice::from_ref(certificate.key()), now).is_none()
+            && certificate.valid_before().saturating_sub(now) >= 60
+    }
+}
+
+/// A new key, and the CA's certificate for it. How the person proves who they are is the credential's matter
+/// ([`ca::step::Credential`]): the password or key of a provisioner, a token, an X.509 certificate.
+fn certified(
+    authority: &dyn CertificateAuthority,
+    user: &str,
+    principals: Principals,
+) -> Result<(PrivateKey, Certificate)> {
+    let failed = |error| Error::failed("cannot make a key").cause(error);
+    let mut key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519).map_err(failed)?;
+    key.set_comment(files::comment(user));
+    let bare = PublicKey::new(key.public_key().key_data().clone(), "");
+    let request = IssueRequest { kind: Kind::User, key: bare, principals, key_id: user.to_owned() };
+    authority.ready(std::slice::from_ref(&request))?;
+    let certificate = authority.issue(&request)?;
+    Ok((key, certificate))
+}

@@ -1,0 +1,150 @@
+//! A certificate into an agent, and what agents do instead of taking it.
+
+use ssh_key::{PrivateKey, PublicKey};
+use std::path::Path;
+use warded_lib::{
+    agent::{Agent, AgentError, Chosen, Constraints, Identity, Unusable, chosen},
+    ca::{self, Certificate, Kind, verify},
+    error::{Error, Result},
+};
+
+const OUT: &str = "for a key in files: warded login --out FILE";
+const START: &str = "start OpenSSH's agent, in this shell: eval \"$(ssh-agent)\"";
+
+/// How an agent took a certificate.
+pub(super) struct Added {
+    /// Whether it forgets it at its end.
+    pub(super) is_limited: bool,
+}
+
+/// The agent that `ssh` uses.
+pub(crate) fn agent_for(host: Option<&str>) -> Result<Agent> {
+    match chosen(host)? {
+        Chosen::Socket { path, .. } => Agent::open(&path).map_err(|error| told(&path, &error)),
+        Chosen::None(why) => {
+            let next = match &why {
+                Unusable::Unset(_) => format!("{START}; {OUT}"),
+                Unusable::SwitchedOff | Unusable::Unclear(_) => OUT.to_owned(),
+            };
+            Err(Error::failed("ssh uses no agent, so there is none to put a certificate into")
+                .cause(why)
+                .state("no certificate was asked for")
+                .next(next))
+        }
+    }
+}
+
+/// What an agent holds; before the CA is asked for anything.
+pub(super) fn checked(agent: &Agent) -> Result<Vec<Identity>> {
+    let socket = agent.socket();
+    if agent.peer().is_gpg_agent() {
+        return Err(Error::refused("gpg-agent does not keep certificates")
+            .cause(format!(
+                "{} is gpg-agent's. It says that it took a certificate, and keeps the bare key, for good",
+                socket.display()
+            ))
+            .next(format!("{START}; {OUT}")));
+    }
+    agent.list().map_err(|error| told(socket, &error))
+}
+
+/// Adds the certificate, and sees that the agent has it.
+pub(super) fn add(agent: &Agent, key: &PrivateKey, certificate: &Certificate, confirm: bool) -> Result<Added> {
+    let told = |error: &AgentError| told(agent.socket(), error);
+    let left = certificate.valid_before().saturating_sub(ca::now());
+    let limited = Constraints { lifetime: Some(u32::try_from(left).unwrap_or(u32::MAX)), confirm };
+    let unlimited = Constraints { lifetime: None, confirm };
+    let is_limited = match agent.add(certificate, key, limited) {
+        Ok(()) => true,
+        // Some agents know no lifetimes (Windows' OpenSSH, ssh-agent-mux).
+        Err(AgentError::Refused) => match agent.add(certificate, key, unlimited) {
+            Ok(()) => false,
+            Err(AgentError::Refused) => return Err(refused(agent, confirm)),
+            Err(error) => return Err(told(&error)),
+        },
+        Err(AgentError::Closed) => {
+            return Err(
+                told(&AgentError::Closed).seen("it had answered before; it ends the connection at a certificate")
+            );
+        }
+        Err(error) => return Err(told(&error)),
+    };
+    let held = agent.list().map_err(|error| told(&error))?;
+    if held.iter().any(|one| one.blob == certificate.bytes()) {
+        return Ok(Added { is_limited });
+    }
+    Err(not_kept(agent, key, &held))
+}
+
+/// Removes certificates of this CA that an earlier login left, and says what the agent holds then. sshd ends a
+/// connection after a few keys that do not fit: those that have expired would lock the good one out.
+pub(super) fn remove(
+    agent: &Agent,
+    roots: &[PublicKey],
+    is_needless: impl Fn(&Certificate) -> bool,
+) -> Result<Vec<Identity>> {
+    let told = |error: AgentError| told(agent.socket(), &error);
+    let is_old =
+        |one: &Certificate| one.kind() == Kind::User && verify::signed_by(one, roots).is_ok() && is_needless(one);
+    let held = agent.list().map_err(told)?;
+    let old: Vec<Certificate> = held.iter().filter_map(Identity::certificate).filter(is_old).collect();
+    if old.is_empty() {
+        return Ok(held);
+    }
+    for certificate in &old {
+        // An agent that does not give it up still lists it: too many identities are warned of.
+        drop(agent.remove(certificate));
+    }
+    agent.list().map_err(told)
+}
+
+/// The error for what an agent did.
+pub(crate) fn told(socket: &Path, error: &AgentError) -> Error {
+    let said = Error::failed(format!("the agent at {} {error}", socket.display()));
+    match error {
+        AgentError::NotThere | AgentError::NotListening => said.next(format!("{START}; {OUT}")),
+        AgentError::Silent => said.next(format!("see whether it waits for you, or start it again; {OUT}")),
+        AgentError::Denied
+        | AgentError::OtherUser { .. }
+        | AgentError::Io(_)
+        | AgentError::Closed
+        | AgentError::Oversized { .. }
+        | AgentError::Malformed
+        | AgentError::Unexpected { .. }
+        | AgentError::Refused
+        | AgentError::NotEncodable => said.next(OUT),
+    }
+}
+
+/// The agent refuses, with a lifetime and without.
+fn refused(agent: &Agent, confirm: bool) -> Error {
+    let said = Error::failed(format!("the agent at {} refused the certificate", agent.socket().display()));
+    let is_empty = agent.list().is_ok_and(|held| held.is_empty());
+    if confirm {
+        return said
+            .cause("it was asked to confirm each use with you, and agents do not say why they refuse")
+            .next(format!("warded login without --confirm; {OUT}"));
+    }
+    if is_empty && agent.peer().is_ssh_agent() {
+        return said
+            .cause("it is locked: OpenSSH's ssh-agent then shows no identity and takes none")
+            .next("ssh-add -X unlocks it; then warded login --force");
+    }
+    said.cause("it takes no identity from outside, with a lifetime or without; it does not say why").next(OUT)
+}
+
+/// The agent said that it took the certificate, and does not show it.
+fn not_kept(agent: &Agent, key: &PrivateKey, held: &[Identity]) -> Error {
+    let said = Error::failed(format!(
+        "the agent at {} said that it took the certificate, and does not show it",
+        agent.socket().display()
+    ));
+    let bare = key.public_key().to_bytes().unwrap_or_default();
+    if !held.iter().any(|one| one.blob == bare) {
+        return said.cause("it shows neither the certificate nor its key").next(OUT);
+    }
+    let removed = agent.remove_key(key.public_key());
+    let is_gone = removed.is_ok() && agent.list().is_ok_and(|held| held.iter().all(|one| one.blob != bare));
+    let then = if is_gone { "that key was removed from it again" } else { "it did not give that key up again" };
+    said.cause("it kept the key without its certificate, with which no server knows it").seen(then).next(OUT)
+}

@@ -1,0 +1,153 @@
+//! What `warded login` says.
+
+use super::{super::output::Output, files::Files};
+use jiff::Timestamp;
+use serde::Serialize;
+use warded_lib::{
+    agent::{Agent, Identity},
+    ca::Certificate,
+    error::Result,
+    text::{count, neutral},
+};
+
+/// sshd ends a connection after six keys that do not fit (`MaxAuthTries` in sshd_config(5)).
+const MANY: usize = 6;
+
+/// How a login ended.
+pub(super) struct Outcome<'a> {
+    status: Status,
+    certificate: &'a Certificate,
+    agent: Option<&'a Agent>,
+    files: &'a Files,
+    identities: usize,
+    /// Whether the key is in files.
+    pub(super) is_written: bool,
+    /// Whether the agent keeps it after its end.
+    pub(super) stays: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Status {
+    Unchanged,
+    New,
+}
+
+impl<'a> Outcome<'a> {
+    pub(super) fn unchanged(
+        certificate: &'a Certificate,
+        agent: Option<&'a Agent>,
+        files: &'a Files,
+        held: &[Identity],
+    ) -> Self {
+        let is_written = files.usable().is_some_and(|there| there == *certificate);
+        let identities = held.len();
+        Self { status: Status::Unchanged, certificate, agent, files, identities, is_written, stays: false }
+    }
+
+    pub(super) fn written(certificate: &'a Certificate, files: &'a Files) -> Self {
+        Self { status: Status::New, certificate, agent: None, files, identities: 0, is_written: true, stays: false }
+    }
+
+    pub(super) fn added(certificate: &'a Certificate, agent: &'a Agent, files: &'a Files, held: &[Identity]) -> Self {
+        let (agent, identities) = (Some(agent), held.len());
+        Self { status: Status::New, certificate, agent, files, identities, is_written: false, stays: false }
+    }
+}
+
+/// The JSON of `warded login`.
+#[derive(Serialize)]
+pub(super) struct LoginObject {
+    schema: &'static str,
+    status: Status,
+    key_id: String,
+    principals: Vec<String>,
+    serial: String,
+    valid_before: Option<Timestamp>,
+    agent: Option<String>,
+    /// Whether the agent forgets the certificate at its end; none: not known.
+    forgets: Option<bool>,
+    identities: usize,
+    files: Vec<String>,
+    identity_file: String,
+    warnings: Vec<String>,
+}
+
+impl LoginObject {
+    pub(super) fn of(outcome: &Outcome<'_>, user: &str) -> Self {
+        let certificate = outcome.certificate;
+        let is_new = outcome.status == Status::New;
+        let identity_file = outcome.files.identity_file(outcome.is_written);
+        Self {
+            schema: "warded.login/1",
+            status: outcome.status,
+            key_id: certificate.key_id().to_owned(),
+            principals: certificate.principals().to_vec(),
+            serial: certificate.serial().to_string(),
+            valid_before: super::super::report::time(certificate.valid_before()),
+            agent: outcome.agent.map(|agent| agent.socket().display().to_string()),
+            forgets: outcome.agent.filter(|_| is_new).map(|_| !outcome.stays),
+            identities: outcome.identities,
+            files: outcome.files.paths(outcome.is_written),
+            warnings: warnings(outcome, user, &identity_file),
+            identity_file,
+        }
+    }
+}
+
+fn warnings(outcome: &Outcome<'_>, user: &str, identity_file: &str) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if !outcome.certificate.principals().iter().any(|name| name == user) {
+        warnings.push(format!(
+            "it does not hold for the login name {:?}: sshd lets nobody in by it as {user:?}, unless an \
+             AuthorizedPrincipalsFile there names one of its principals",
+            neutral(user)
+        ));
+    }
+    if outcome.stays {
+        warnings.push(
+            "the agent takes no lifetimes, so it keeps the expired certificate until `warded logout` or the next login"
+                .to_owned(),
+        );
+    }
+    if outcome.identities >= MANY {
+        warnings.push(format!(
+            "the agent has {}: sshd ends a connection after {MANY} that do not fit (MaxAuthTries), perhaps before this one \
+             is its turn. In ssh_config, for these hosts: IdentitiesOnly yes, IdentityFile {identity_file}",
+            count(outcome.identities, "identity").replace("identitys", "identities")
+        ));
+    }
+    warnings
+}
+
+/// Says it in words.
+pub(super) fn show(output: Output, outcome: &Outcome<'_>, ca: &str, object: &LoginObject) -> Result<()> {
+    let certificate = outcome.certificate;
+    let left = object.valid_before.map(|end| end.duration_since(Timestamp::now()).as_mins()).unwrap_or_default();
+    let left = if left >= 120 { format!("{} h", left / 60) } else { format!("{left} min") };
+    let until = object.valid_before.map_or_else(String::new, |end| end.strftime("%Y-%m-%d %H:%M UTC").to_string());
+    let name = neutral(certificate.key_id());
+    output.line(match outcome.status {
+        Status::New => format!("{name} has a certificate of {ca} until {until} ({left})."),
+        Status::Unchanged => format!(
+            "{name} has a certificate of {ca} already, until {until} ({left}). Nothing was changed; for a new one: --force"
+        ),
+    })?;
+    let names: Vec<String> = certificate.principals().iter().map(|name| format!("{:?}", neutral(name))).collect();
+    output.line(format!("holds for   {}", names.join(", ")))?;
+    if let Some(agent) = outcome.agent {
+        let end = if outcome.status == Status::New && !outcome.stays { ", which forgets it then" } else { "" };
+        output.line(format!("in          the agent at {}{end}", neutral(&agent.socket().display().to_string())))?;
+    }
+    if outcome.is_written {
+        output.line(format!("in          {} (without a passphrase)", neutral(&object.files.join(", "))))?;
+    }
+    output.line(format!(
+        "ssh_config  IdentityFile {}   (needed only with IdentitiesOnly)",
+        neutral(&object.identity_file)
+    ))?;
+    for warning in &object.warnings {
+        output.note(format!("warning: {warning}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! `warded logout`.
+
+use super::{
+    login::{Files, agent_for, known_signers, parse_host, told},
+    output::Output,
+};
+use crate::context::Context;
+use clap::Args;
+use serde::Serialize;
+use ssh_key::PublicKey;
+use std::path::PathBuf;
+use warded_lib::{
+    agent::{Agent, Chosen, Identity, chosen},
+    ca::{Certificate, Kind, verify},
+    error::{Error, Exit, Result},
+    text::{count, neutral},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Logout {
+    /// A host that you log in to, where your ssh_config names another agent for it
+    #[arg(long, value_name = "HOST", value_parser = parse_host)]
+    host: Option<String>,
+    /// Also remove the files that `warded login --out FILE` wrote
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct LogoutObject {
+    schema: &'static str,
+    /// How many certificates the agent gave up.
+    identities: usize,
+    files: Vec<String>,
+}
+
+impl Logout {
+    /// Without the CA, where an earlier login left a certificate: so it works on a journey, too.
+    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        let files = Files::all(self.out.as_deref())?;
+        let mut signers = known_signers(&files);
+        if signers.is_empty() {
+            signers = context.authority.open()?.roots(Kind::User)?;
+        }
+        let agent = match chosen(self.host.as_deref())? {
+            Chosen::Socket { .. } => Some(agent_for(self.host.as_deref())?),
+            Chosen::None(_) => None,
+        };
+        let mut removed = Vec::new();
+        for files in &files {
+            removed.extend(files.remove()?.into_iter().map(|path| path.display().to_string()));
+        }
+        let identities = match &agent {
+            Some(agent) => emptied(agent, &signers).map_err(|error| error.state(state(&removed)))?,
+            None => 0,
+        };
+        if identities == 0 && removed.is_empty() {
+            output.line("There is no login of Warded's here.")?;
+        } else {
+            let from = format!("{} from the agent", count(identities, "certificate"));
+            output.line(format!("Removed: {}", [vec![from], removed.clone()].concat().join(", ")))?;
+        }
+        output.object(&LogoutObject { schema: "warded.logout/1", identities, files: removed })?;
+        Ok(Exit::Done)
+    }
+}
+
+fn state(removed: &[String]) -> String {
+    if removed.is_empty() { "no file was removed".to_owned() } else { format!("removed: {}", removed.join(", ")) }
+}
+
+/// Removes the certificates of these CAs from the agent; how many.
+fn emptied(agent: &Agent, signers: &[PublicKey]) -> Result<usize> {
+    let ours = |agent: &Agent| -> Result<Vec<Certificate>> {
+        let held = agent.list().map_err(|error| told(agent.socket(), &error))?;
+        let is_ours = |one: &Certificate| one.kind() == Kind::User && verify::signed_by(one, signers).is_ok();
+        Ok(held.iter().filter_map(Identity::certificate).filter(is_ours).collect())
+    };
+    let before = ours(agent)?;
+    for certificate in &before {
+        agent.remove(certificate).map_err(|error| told(agent.socket(), &error))?;
+    }
+    match ours(agent)?.first() {
+        None => Ok(before.len()),
+        Some(left) => Err(Error::failed(format!(
+            "the agent at {} still has the certificate of {}",
+            agent.socket().display(),
+            neutral(left.key_id())
+        ))
+        .cause("it said that it had removed it")
+        .next("end that agent")),
+    }
+}

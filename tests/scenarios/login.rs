@@ -1,0 +1,189 @@
+//! `warded login` and `warded logout`: a person's certificate, from the real step-ca, into real agents and stand-ins, and a
+//! real login with it.
+
+mod agents;
+mod files;
+mod identities;
+
+use crate::support::{
+    Machine, Member, Run, Setup,
+    agent::Agent,
+    missing,
+    step_ca::{self, Provisioner, StepCa},
+};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// A person at a machine that trusts a CA, with a home directory of their own there, and an sshd that trusts the CA's
+/// user key. They are root there: only root has namespaces, in which `~` is another directory.
+struct Person {
+    member: Member,
+    ca: StepCa,
+}
+
+impl Person {
+    fn new() -> Option<Self> {
+        if missing::root() {
+            return None;
+        }
+        let mut machine = Machine::with(&Setup { stopped: true, without_rsa: true, ..Setup::default() });
+        let provisioners = ["admin"].map(Provisioner::jwk).into_iter().chain([Provisioner::x5c("x5c")]);
+        let ca = StepCa::with(&machine.network(), &step_ca::Setup::of(provisioners))?;
+        // `ssh` looks for `~` in passwd(5), and so does Warded.
+        let home = machine.path("home");
+        fs::create_dir(&home).unwrap();
+        let users = fs::read_to_string("/etc/passwd").unwrap();
+        let root = users.lines().find(|line| line.starts_with("root:")).unwrap();
+        let moved = root.replace(":/root:", &format!(":{}:", home.display()));
+        fs::write(machine.path("passwd"), users.replace(root, &moved)).unwrap();
+        Run::of(machine.command("mount").arg("--bind").arg(machine.path("passwd")).arg("/etc/passwd")).ends(0);
+        let mut config = fs::OpenOptions::new().append(true).open(machine.config()).unwrap();
+        writeln!(config, "TrustedUserCAKeys {}", ca.path("user_ca.pub").display()).unwrap();
+        fs::remove_file(machine.path("authorized_keys")).unwrap();
+        machine.serve();
+        Some(Self { member: Member::of(machine, &ca), ca })
+    }
+
+    fn machine(&self) -> &Machine {
+        &self.member.machine
+    }
+
+    /// A file in the home directory.
+    fn home(&self, name: &str) -> PathBuf {
+        self.machine().path("home").join(name)
+    }
+
+    fn write(&self, name: &str, contents: &str) {
+        let path = self.home(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, contents).unwrap();
+    }
+
+    /// Warded with an agent, or without one.
+    fn command(&self, agent: Option<&Path>, arguments: &[&str]) -> Command {
+        let mut command = self.member.command(arguments);
+        // `~` is not taken from the environment.
+        command.env_remove("SSH_AUTH_SOCK").env("HOME", "/nonexistent");
+        if let Some(agent) = agent {
+            command.env("SSH_AUTH_SOCK", agent);
+        }
+        command
+    }
+
+    fn warded(&self, agent: Option<&Path>, arguments: &[&str]) -> Run {
+        Run::of(&mut self.command(agent, arguments))
+    }
+
+    /// `warded login root` with the provisioner's password.
+    fn login(&self, agent: Option<&Path>, more: &[&str]) -> Run {
+        let password = self.ca.password_file();
+        let login = ["login", "root", "--provisioner-password-file", password.to_str().unwrap()];
+        self.warded(agent, &[&login[..], more].concat())
+    }
+
+    /// A program of OpenSSH's with that agent.
+    fn program(&self, name: &str, agent: Option<&Path>, arguments: &[&str]) -> Run {
+        let mut command = self.machine().command(name);
+        command.env_remove("SSH_AUTH_SOCK").args(arguments);
+        if let Some(agent) = agent {
+            command.env("SSH_AUTH_SOCK", agent);
+        }
+        Run::of(&mut command)
+    }
+
+    /// A login by `ssh` on this machine.
+    fn ssh(&self, agent: Option<&Path>, more: &[&str]) -> Run {
+        let known = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes"];
+        self.program("ssh", agent, &[&["-p", "2222"], &known[..], more, &["root@127.0.0.1", "echo in"]].concat())
+    }
+
+    /// What `ssh-add -L` lists.
+    fn listed(&self, agent: &Path) -> Vec<String> {
+        let listed = self.program("ssh-add", Some(agent), &["-L"]).stdout;
+        listed.lines().filter(|line| line.contains(" AAAA")).map(str::to_owned).collect()
+    }
+
+    /// How often the CA was asked for a certificate.
+    fn asked(&self) -> usize {
+        self.ca.log().matches("\"/ssh/sign\"").count()
+    }
+}
+
+#[test]
+fn a_person_gets_in_by_a_certificate_and_not_after_logout() {
+    let Some(person) = Person::new() else { return };
+    let agent = Agent::openssh(person.machine(), "agent");
+    let (socket, agent) = (agent.socket.as_path(), Some(agent.socket.as_path()));
+    assert_ne!(person.ssh(agent, &[]).code, Some(0));
+
+    let run =
+        person.login(agent, &[]).ends(0).prints(&["root has a certificate", "\"root\"", "forgets it then", "(15 h)"]);
+    assert_eq!(run.stderr, "");
+    let listed = person.listed(socket);
+    assert!(matches!(listed.as_slice(), [one] if one.starts_with("ssh-ed25519-cert-v01@openssh.com")), "{listed:?}");
+    let private =
+        fs::read_dir(person.home(".ssh")).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    assert_eq!(private, ["warded-root-cert.pub"], "no private key is in a file");
+    person.ssh(agent, &[]).ends(0).prints(&["in"]);
+
+    // Again: nothing, without a password and without asking the CA for a certificate.
+    let asked = person.asked();
+    let again = person.warded(agent, &["login", "root", "--json"]).ends(0).object("warded.login/1");
+    assert_eq!((&again["status"], &again["principals"]), (&"unchanged".into(), &serde_json::json!(["root"])));
+    assert_eq!((person.asked(), person.listed(socket)), (asked, listed.clone()));
+    // Another one, in the place of the first.
+    let forced = person.login(agent, &["--force", "--json"]).ends(0).object("warded.login/1");
+    assert_eq!((&forced["status"], &forced["forgets"]), (&"new".into(), &true.into()));
+    let renewed = person.listed(socket);
+    assert!(renewed.len() == 1 && renewed != listed, "{renewed:?}");
+
+    // Without the CA.
+    let mut person = person;
+    person.ca.stop();
+    let out = person.warded(agent, &["logout", "--json"]).ends(0).object("warded.logout/1");
+    assert_eq!(out["identities"], 1);
+    assert!(person.listed(socket).is_empty() && !person.home(".ssh/warded-root-cert.pub").exists());
+    assert_ne!(person.ssh(agent, &[]).code, Some(0));
+    person.ca.serve();
+    person.warded(agent, &["logout"]).ends(0).prints(&["There is no login"]);
+}
+
+#[test]
+fn an_x509_certificate_serves_too() {
+    let Some(person) = Person::new() else { return };
+    let agent = Agent::openssh(person.machine(), "agent");
+    let agent = Some(agent.socket.as_path());
+    let (certificate, key) = person.ca.x5c();
+    let x5c = ["--x5c-cert", certificate.to_str().unwrap(), "--x5c-key", key.to_str().unwrap()];
+    person.warded(agent, &[&["login", "root"][..], &x5c].concat()).ends(0);
+    person.ssh(agent, &[]).ends(0).prints(&["in"]);
+}
+
+#[test]
+fn names_are_shown_as_they_are_and_never_taken_for_options() {
+    let Some(person) = Person::new() else { return };
+    let agent = Agent::openssh(person.machine(), "agent");
+    let agent = Some(agent.socket.as_path());
+    let run = person.login(agent, &["-n", "Root", "-n", "root@lab.test"]).ends(0);
+    run.prints(&["\"Root\", \"root@lab.test\""]).says(&["warning: it does not hold for the login name \"root\""]);
+    assert_ne!(person.ssh(agent, &[]).code, Some(0));
+    let asked = person.asked();
+    for words in [
+        &["login", "--", "-oProxyCommand=x"][..],
+        &["login", "../x"],
+        &["login", "a b"],
+        &["login", "root", "-n", "-x"],
+        &["login", "root", "-n", "*"],
+        &["login", "root", "--host", "-oProxyCommand=x"],
+        &["login", "root", "--host=-oProxyCommand=x"],
+        &["login", "../x", "-n", "root"],
+        &["login", "root", "--agent"],
+    ] {
+        person.warded(agent, words).ends(2);
+    }
+    assert_eq!(person.asked(), asked);
+}

@@ -1,0 +1,155 @@
+//! Agents that fail: each has its own text, within seconds, and the key is not lost.
+
+use super::Person;
+use crate::support::{
+    Run,
+    agent::{Agent, Manner, StandIn, string},
+    missing,
+};
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt as _, fs::symlink, net::UnixListener},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// Three times the patience that an agent has.
+const SECONDS: Duration = Duration::from_secs(15);
+
+#[test]
+fn an_agent_that_does_not_take_the_certificate_costs_no_key() {
+    let Some(person) = Person::new() else { return };
+    let other = [string(b"ssh-of-tomorrow")];
+    for (manner, held, words) in [
+        (Manner::ReadOnly, &other[..], &["refused the certificate", "takes no identity from outside"][..]),
+        (Manner::Closes, &[], &["closed the connection", "at a certificate"]),
+        (Manner::SilentAtAdd, &[], &["did not answer within 5 s"]),
+        (Manner::Forgets, &[], &["said that it took the certificate", "neither the certificate nor its key"]),
+        (Manner::KeepsBareKey, &other, &["said that it took the certificate", "that key was removed"]),
+    ] {
+        let agent = StandIn::start(&person.machine().path(&format!("{manner:?}")), manner, held);
+        let begun = Instant::now();
+        let run = person.login(Some(&agent.socket), &["--force"]).ends(1).says(words);
+        let command = format!("ssh -i {} HOST", person.home(".ssh/warded-root").display());
+        run.says(&["in files, without a passphrase", &command, "warded login --out"]);
+        assert!(begun.elapsed() < SECONDS, "{manner:?}: {:?}", begun.elapsed());
+        assert_eq!(*agent.held.lock().unwrap(), held, "{manner:?}");
+        assert_eq!(fs::metadata(person.home(".ssh/warded-root")).unwrap().permissions().mode() & 0o777, 0o600);
+        person.ssh(None, &["-i", person.home(".ssh/warded-root").to_str().unwrap()]).ends(0).prints(&["in"]);
+        person.warded(None, &["logout"]).ends(0);
+        assert_eq!(fs::read_dir(person.home(".ssh")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn an_agent_that_does_not_serve_costs_no_certificate() {
+    let Some(person) = Person::new() else { return };
+    let path = |name: &str| person.machine().path(name);
+    let stand_in = |manner| StandIn::start(&path(&format!("{manner:?}")), manner, &[]).socket;
+    drop(UnixListener::bind(path("dead")).unwrap());
+    let full = UnixListener::bind(path("full")).unwrap();
+    rustix::net::listen(&full, 0).unwrap();
+    let _waits = std::os::unix::net::UnixStream::connect(path("full")).unwrap();
+    for (socket, words) in [
+        (Some(path("gone")), &["there is no socket of that name", "eval \"$(ssh-agent)\""][..]),
+        (Some(path("dead")), &["nothing listens", "eval \"$(ssh-agent)\""]),
+        (Some(path("full")), &["did not answer within 5 s"]),
+        (Some(stand_in(Manner::Silent)), &["did not answer within 5 s"]),
+        (Some(stand_in(Manner::Deaf)), &["did not answer within 5 s"]),
+        (Some(stand_in(Manner::Half)), &["did not answer within 5 s"]),
+        (Some(stand_in(Manner::Huge)), &["4294967295 bytes"]),
+        (None, &["SSH_AUTH_SOCK is not set"]),
+    ] {
+        let begun = Instant::now();
+        person.login(socket.as_deref(), &[]).ends(1).says(words).says(&["no certificate was asked for", "--out"]);
+        assert!(begun.elapsed() < SECONDS, "{words:?}: {:?}", begun.elapsed());
+    }
+    assert_eq!(person.asked(), 0);
+    assert!(!person.home(".ssh").exists());
+}
+
+#[test]
+fn an_agent_of_another_user_gets_no_key() {
+    let Some(person) = Person::new() else { return };
+    let socket = Path::new("/run/theirs");
+    let mut command = person.machine().command("setpriv");
+    // They are nobody; root's Warded trusts root and nobody else.
+    command.args(["--reuid=65534", "--clear-groups", "ssh-agent", "-D", "-a"]).arg("/run/of-nobody/agent");
+    Run::of(person.machine().command("install").args(["-d", "-o", "nobody", "/run/of-nobody"])).ends(0);
+    let mut agent = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    crate::support::wait::wait("it listens", crate::support::wait::LONG, || {
+        Run::of(person.machine().command("test").args(["-S", "/run/of-nobody/agent"])).code == Some(0)
+    });
+    Run::of(person.machine().command("ln").arg("-s").arg("/run/of-nobody/agent").arg(socket)).ends(0);
+    person.login(Some(socket), &[]).ends(1).says(&["the user with the number 65534", "no certificate was asked for"]);
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+}
+
+#[test]
+fn gpg_agent_is_refused_before_it_keeps_a_bare_key() {
+    if missing::program("gpg-agent", "gpg-agent") {
+        return;
+    }
+    let Some(person) = Person::new() else { return };
+    let agent = Agent::gnupg(person.machine());
+    let link = person.machine().path("link");
+    symlink(&agent.socket, &link).unwrap();
+    for socket in [&agent.socket, &link] {
+        person.login(Some(socket), &[]).ends(5).says(&["gpg-agent does not keep certificates", "--out"]);
+    }
+    assert_eq!(person.asked(), 0);
+    assert!(person.listed(&agent.socket).is_empty());
+}
+
+#[test]
+fn a_locked_agent_is_told_from_one_that_takes_nothing() {
+    let Some(person) = Person::new() else { return };
+    let agent = Agent::openssh(person.machine(), "agent");
+    let answer = person.machine().path("answer");
+    fs::write(&answer, "#!/bin/sh\necho secret\n").unwrap();
+    fs::set_permissions(&answer, fs::Permissions::from_mode(0o755)).unwrap();
+    let lock = |option: &str| {
+        let mut command = person.machine().command("ssh-add");
+        command.env("SSH_AUTH_SOCK", &agent.socket).env("SSH_ASKPASS", &answer).env("SSH_ASKPASS_REQUIRE", "force");
+        Run::of(command.arg(option)).ends(0);
+    };
+    lock("-x");
+    person.login(Some(&agent.socket), &[]).ends(1).says(&["it is locked", "ssh-add -X", "are in files"]);
+    lock("-X");
+    person.login(Some(&agent.socket), &[]).ends(0);
+    assert!(!person.home(".ssh/warded-root").exists(), "the key in a file is not needed any more");
+}
+
+#[test]
+fn an_agent_without_lifetimes_keeps_it_and_that_is_told() {
+    let Some(person) = Person::new() else { return };
+    let agent = StandIn::start(&person.machine().path("mux"), Manner::NoConstraints, &[]);
+    let run = person.login(Some(&agent.socket), &[]).ends(0).says(&["the agent takes no lifetimes", "warded logout"]);
+    assert!(!run.stdout.contains("forgets it then"), "{}", run.stdout);
+    assert_eq!(agent.held.lock().unwrap().len(), 1);
+
+    let agent = StandIn::start(&person.machine().path("silent"), Manner::NoConfirmation, &[]);
+    person.login(Some(&agent.socket), &["--confirm"]).ends(1).says(&["to confirm each use", "without --confirm"]);
+    assert!(agent.held.lock().unwrap().is_empty(), "not without the confirmation that was asked for");
+    person.login(Some(&agent.socket), &[]).ends(0);
+}
+
+#[test]
+fn the_agent_is_the_one_that_ssh_uses() {
+    let Some(person) = Person::new() else { return };
+    let (own, other) = (Agent::openssh(person.machine(), "own"), Agent::openssh(person.machine(), "a b"));
+    let (own, other) = (own.socket.as_path(), other.socket.as_path());
+    let any = format!("Host 127.0.0.1\n  IdentityAgent none\nHost *\n  IdentityAgent \"{}\"\n", other.display());
+    person.write(".ssh/config", &any);
+    person.login(Some(own), &[]).ends(0);
+    assert_eq!((person.listed(own).len(), person.listed(other).len()), (0, 1));
+    person.login(Some(own), &["--host", "127.0.0.1"]).ends(1).says(&["IdentityAgent none", "--out"]);
+
+    person.write(".ssh/config", "Host web1\n  IdentityAgent $MINE\nHost *\n  IdentityAgent SSH_AUTH_SOCK\n");
+    person.login(Some(own), &[]).ends(0);
+    person.ssh(Some(own), &[]).ends(0);
+    person.login(Some(own), &["--host", "web1"]).ends(1).says(&["MINE is not set"]);
+    person.write(".ssh/config", "Nonsense yes\n");
+    person.login(Some(own), &[]).ends(1).says(&["ssh cannot use its configuration", "Bad configuration option"]);
+}

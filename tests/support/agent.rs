@@ -1,0 +1,187 @@
+//! Agents for SSH keys: OpenSSH's and GnuPG's own, and stand-ins for the ways in which other agents fail.
+
+use super::{
+    Machine,
+    wait::{LONG, wait},
+};
+use std::{
+    fs,
+    io::{self, Read as _, Write as _},
+    os::unix::{
+        fs::PermissionsExt as _,
+        net::{UnixListener, UnixStream},
+    },
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+/// A real agent on a machine, which ends with it.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    /// Its socket.
+    pub(crate) socket: PathBuf,
+    _process: Child,
+}
+
+impl Agent {
+    /// OpenSSH's.
+    pub(crate) fn openssh(machine: &Machine, name: &str) -> Self {
+        let socket = machine.path(name);
+        let mut command = machine.command("ssh-agent");
+        let process = command.arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+        wait("ssh-agent listens", LONG, || socket.exists());
+        Self { socket, _process: process }
+    }
+
+    /// GnuPG's.
+    pub(crate) fn gnupg(machine: &Machine) -> Self {
+        let home = machine.path("gnupg");
+        fs::create_dir(&home).unwrap();
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
+        let mut command = machine.command("gpg-agent");
+        command.arg("--homedir").arg(&home).args(["--enable-ssh-support", "--daemon", "--", "sleep", "1000"]);
+        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let socket = home.join("S.gpg-agent.ssh");
+        wait("gpg-agent listens", LONG, || socket.exists());
+        Self { socket, _process: process }
+    }
+}
+
+/// What an agent does with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// It keeps what it is given.
+    Honest,
+    /// It refuses constraints (ssh-agent-mux, Windows' OpenSSH).
+    NoConstraints,
+    /// It refuses confirmations.
+    NoConfirmation,
+    /// It refuses every identity.
+    ReadOnly,
+    /// It closes the connection at a certificate (gnome-keyring).
+    Closes,
+    /// It never answers.
+    Silent,
+    /// It accepts no connection after the first one.
+    Deaf,
+    /// It announces an answer of 4 GiB.
+    Huge,
+    /// It announces 100 bytes, and sends three.
+    Half,
+    /// It answers a request to add with silence.
+    SilentAtAdd,
+    /// It says that it took a certificate, and keeps nothing.
+    Forgets,
+    /// It says that it took a certificate, and keeps the bare key.
+    KeepsBareKey,
+}
+
+/// A stand-in, and what it holds: blobs of keys and certificates.
+#[derive(Clone, Debug)]
+pub(crate) struct StandIn {
+    /// Its socket.
+    pub(crate) socket: PathBuf,
+    /// What it holds.
+    pub(crate) held: Arc<Mutex<Vec<Vec<u8>>>>,
+    manner: Manner,
+}
+
+impl StandIn {
+    /// One that listens at this path, and holds these.
+    pub(crate) fn start(socket: &Path, manner: Manner, held: &[Vec<u8>]) -> Self {
+        let agent = Self { socket: socket.to_owned(), held: Arc::new(Mutex::new(held.to_vec())), manner };
+        let listener = UnixListener::bind(socket).unwrap();
+        let serving = agent.clone();
+        thread::spawn(move || {
+            let mut kept = Vec::new();
+            for stream in listener.incoming() {
+                let (agent, stream) = (serving.clone(), stream.unwrap());
+                if manner == Manner::Deaf {
+                    kept.push(stream);
+                    continue;
+                }
+                thread::spawn(move || drop(agent.serve(stream)));
+            }
+        });
+        agent
+    }
+
+    fn serve(&self, mut stream: UnixStream) -> io::Result<()> {
+        loop {
+            let mut length = [0; 4];
+            stream.read_exact(&mut length)?;
+            let mut request = vec![0; usize::try_from(u32::from_be_bytes(length)).unwrap()];
+            stream.read_exact(&mut request)?;
+            let adds = matches!(request[0], 17 | 25);
+            match self.manner {
+                Manner::Silent => thread::sleep(Duration::from_secs(3600)),
+                Manner::SilentAtAdd if adds => thread::sleep(Duration::from_secs(3600)),
+                Manner::Huge => stream.write_all(&[0xff; 4])?,
+                Manner::Half => {
+                    stream.write_all(&[0, 0, 0, 100, 12, 0, 0])?;
+                    thread::sleep(Duration::from_secs(3600));
+                }
+                Manner::Closes if adds => return Ok(()),
+                _ => stream.write_all(&string(&self.answer(&request)))?,
+            }
+        }
+    }
+
+    fn answer(&self, request: &[u8]) -> Vec<u8> {
+        let mut held = self.held.lock().unwrap();
+        let (success, failure) = (vec![6], vec![5]);
+        match request[0] {
+            11 => {
+                let entries: Vec<u8> = held.iter().flat_map(|blob| [string(blob), string(b"one")].concat()).collect();
+                [&[12], &u32::try_from(held.len()).unwrap().to_be_bytes()[..], &entries].concat()
+            }
+            17 | 25 if self.refuses(request) => failure,
+            17 | 25 => {
+                let (certificate, public) = (nth(&request[1..], 1), nth(&request[1..], 2));
+                match self.manner {
+                    Manner::Forgets => {}
+                    Manner::KeepsBareKey => held.push([string(b"ssh-ed25519"), string(&public)].concat()),
+                    _ => held.push(certificate),
+                }
+                success
+            }
+            18 => {
+                let (before, blob) = (held.len(), nth(&request[1..], 0));
+                held.retain(|one| *one != blob);
+                if held.len() < before { success } else { failure }
+            }
+            _ => failure,
+        }
+    }
+
+    fn refuses(&self, request: &[u8]) -> bool {
+        match self.manner {
+            Manner::ReadOnly => true,
+            Manner::NoConstraints => request[0] == 25,
+            // The confirmation is the last byte: no lifetime in these tests ends so.
+            Manner::NoConfirmation => request[0] == 25 && request.last() == Some(&2),
+            _ => false,
+        }
+    }
+}
+
+/// Bytes with their length before them.
+pub(crate) fn string(bytes: &[u8]) -> Vec<u8> {
+    [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
+}
+
+/// The string with this number in a message.
+fn nth(mut message: &[u8], number: usize) -> Vec<u8> {
+    for index in 0.. {
+        let (length, rest) = message.split_at(4);
+        let (found, rest) = rest.split_at(usize::try_from(u32::from_be_bytes(length.try_into().unwrap())).unwrap());
+        if index == number {
+            return found.to_vec();
+        }
+        message = rest;
+    }
+    unreachable!()
+}
