@@ -173,17 +173,56 @@ fn an_sshd_whose_socket_process_1_has_is_started_anew() {
 }
 
 /// The unit as `docs/RECOVERY.md` gives it.
-fn recovery_unit() -> &'static str {
-    let text = include_str!("../../docs/RECOVERY.md");
-    let (_, from) = text.split_once("`/etc/systemd/system/warded-recover.service`:\n\n```ini\n").unwrap();
-    from.split_once("```").unwrap().0
+/// A unit, as a page of the documentation has it.
+fn documented(page: &str, unit: &str) -> String {
+    let (_, from) = page.split_once(&format!("`/etc/systemd/system/{unit}`:\n\n```ini\n")).unwrap();
+    from.split_once("```").unwrap().0.to_owned()
+}
+
+fn install(machine: &Booted, page: &str, unit: &str) {
+    fs::write(machine.file("/etc/systemd/system").join(unit), documented(page, unit)).unwrap();
+}
+
+/// The timer fires, and the service can do in its confinement what a renewal takes.
+#[test]
+fn the_documented_timer_renews() {
+    const RENEWAL: &str = include_str!("../../docs/RENEWAL.md");
+    for suite in ["bookworm", "trixie"] {
+        let Some(machine) = Booted::start(suite, "ssh.service") else { return };
+        for unit in ["warded-renew.service", "warded-renew.timer"] {
+            install(&machine, RENEWAL, unit);
+        }
+        fs::create_dir_all(machine.file("/etc/warded")).unwrap();
+        fs::write(machine.file("/etc/warded/config.toml"), "ca = \"/root/ca\"\n").unwrap();
+        machine.warded(CERTIFY).ends(0);
+        let said = machine.shell("systemd-analyze verify warded-renew.timer warded-renew.service 2>&1").stdout;
+        assert!(!said.contains("warded-renew"), "{said}");
+        // Nothing is due.
+        machine.shell("systemctl start warded-renew.service").ends(0);
+        let serials =
+            || KEYS.map(|name| fs::read(machine.file(&format!("/etc/ssh/ssh_host_{name}_key-cert.pub"))).unwrap());
+        for name in KEYS {
+            let sign = "ssh-keygen -q -h -s /root/ca/host_ca -I x -n web1.example.org -z 7 -V -20d:+5d";
+            machine.shell(&format!("{sign} /etc/ssh/ssh_host_{name}_key.pub")).ends(0);
+        }
+        let due = serials();
+        let often = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/2\nRandomizedDelaySec=0\nAccuracySec=100ms\n";
+        drop_in(&machine, "warded-renew.timer", often);
+        machine.shell("systemctl enable --now warded-renew.timer").ends(0);
+        wait("the timer renews", LONG, || serials().iter().zip(&due).all(|(now, due)| now != due));
+        wait("the service ends", LONG, || {
+            machine.shell("systemctl is-active --quiet warded-renew.service").code != Some(0)
+                && property(&machine, "Result", "warded-renew.service") == "success"
+        });
+        serves_certificates(&machine);
+    }
 }
 
 #[test]
 fn at_the_start_of_the_machine_it_is_taken_back_before_sshd_starts() {
     for (suite, unit) in [("bookworm", "ssh.service"), ("trixie", "ssh.service"), ("trixie", "ssh.socket")] {
         let Some(mut machine) = Booted::start(suite, unit) else { return };
-        fs::write(machine.file("/etc/systemd/system/warded-recover.service"), recovery_unit()).unwrap();
+        install(&machine, include_str!("../../docs/RECOVERY.md"), "warded-recover.service");
         machine.shell("systemctl daemon-reload && systemctl enable warded-recover.service").ends(0);
         let old = files(&machine);
         let apply = machine.warded(&format!("{CERTIFY} --confirm-within 10m")).ends(0);

@@ -53,7 +53,10 @@ fn renewals_go_with_the_run_that_they_renewed() {
     assert!(machine.undo());
     let conf = written.keys().filter(|name| *name != "e/conf").cloned().collect::<Vec<_>>();
     assert_eq!(machine.tree().into_keys().collect::<Vec<_>>(), conf);
-    use {Outcome::{Kept, Undone}, WayBack::{Next, With}};
+    use {
+        Outcome::{Kept, Undone},
+        WayBack::{Next, With},
+    };
     let undone = |run| (run, Undone(6), WayBack::None);
     assert_eq!(
         machine.outcomes(),
