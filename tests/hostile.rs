@@ -10,6 +10,7 @@ mod handles;
 mod harm;
 mod hidden;
 mod kernel;
+mod known_hosts;
 mod limits;
 mod own;
 mod paths;
@@ -64,6 +65,7 @@ fn all() -> Vec<(&'static str, Case)> {
         ("harm", harm::cases()),
         ("hidden", hidden::cases()),
         ("kernel", kernel::cases()),
+        ("known_hosts", known_hosts::cases()),
         ("own", own::cases()),
         ("paths", paths::cases()),
     ];

@@ -31,5 +31,6 @@ mod status;
 mod step_ca;
 mod successor;
 mod terms;
+mod trust_host_ca;
 mod two_people;
 mod wit_denials;

@@ -204,7 +204,8 @@ impl Context {
         })
     }
 
-    /// Refuses what only root can do, before anything is tried: this sshd's files are root's.
+    /// Refuses what only root can do, before anything is tried: this sshd's files are root's. Whoever changes
+    /// nothing of sshd's does not ask.
     ///
     /// # Errors
     /// Usage: this is not root, and the files are.

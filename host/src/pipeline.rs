@@ -5,6 +5,7 @@
 pub mod announce;
 pub mod certify;
 mod issued;
+pub mod known_hosts;
 pub mod overtaken;
 pub mod plan;
 pub mod prove;
@@ -41,7 +42,7 @@ use warded_lib::{
         step::diagnosis::distance,
     },
     error::{Error, Exit, Result},
-    guard::{Proof, Verified},
+    guard::{Proof, Verified, known_hosts::Proof as KnownHosts},
     machine::{
         facts::Init,
         path::AbsolutePath,
@@ -76,8 +77,10 @@ pub struct Done {
     pub put_off: Vec<NewSigner>,
     /// What was planned, and left for another run.
     pub withdrawn: Vec<AbsolutePath>,
-    /// What was proved before anything was touched; none where there is no sshd.
+    /// What was proved before anything was touched; none where there is no sshd, or it has nothing to do with it.
     pub proof: Option<Proof>,
+    /// What was proved of ssh's known_hosts files.
+    pub known_hosts: Vec<KnownHosts>,
     /// What was seen afterwards; none where there is no sshd.
     pub verified: Option<Verified>,
     /// What listens in sshd's place and is not known; then nothing was seen live.
@@ -123,6 +126,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
     let Filled { certificates, vouched, refused, accepted, last_run, put_off } =
         certify::fill_in(context, identity, &mut work).map_err(unchanged)?;
     reporter.stage(Stage::Prove);
+    let known_hosts = known_hosts::prove(&work).map_err(unchanged)?;
     let proof = guard.prove(&work, &certificates).map_err(unchanged)?;
 
     let _nobody_needs_to_be_there = Shield::up()?;
@@ -155,6 +159,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
                 put_off,
                 withdrawn,
                 proof,
+                known_hosts,
                 verified,
                 unknown,
                 reloads,
@@ -290,6 +295,7 @@ impl Done {
                 lines.push(format!("Proved beforehand: {}.", proved.join(", ")));
             }
         }
+        lines.extend(self.known_hosts.iter().map(|proof| format!("Proved beforehand: {proof}.")));
         match &self.verified {
             Some(verified) if verified.live && !verified.certificates.is_empty() => {
                 lines.push(format!(
@@ -302,7 +308,10 @@ impl Done {
             }
             Some(_) if let Some(unknown) = &self.unknown => lines.push(format!("Not seen live: {unknown}.")),
             Some(_) => lines.push("No sshd is listening now: the next one to start serves this.".to_owned()),
-            None => lines.push("There is no sshd on this machine, so nothing was proved.".to_owned()),
+            None if self.known_hosts.is_empty() => {
+                lines.push("There is no sshd on this machine, so nothing was proved.".to_owned());
+            }
+            None => {}
         }
         lines.extend(self.vouched.iter().cloned());
         lines.extend(self.refused.iter().map(ToString::to_string));

@@ -1,4 +1,4 @@
-//! The grammar of sshd's configuration and of key revocation lists, as OpenSSH's own source reads
+//! The grammar of sshd's configuration, known_hosts and key revocation lists, as OpenSSH's own source reads
 //! them. Every function is pure: it decides over bytes, and opens no file.
 //!
 //! The guests' SDK edits files with it, the host judges those edits with it, and the fuzz targets
@@ -7,5 +7,6 @@
 pub mod block;
 pub mod glob;
 pub mod include;
+pub mod known_hosts;
 pub mod krl;
 pub mod line;

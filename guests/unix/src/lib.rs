@@ -7,4 +7,5 @@ mod host_key;
 mod rekey_host;
 mod renew_host;
 mod revoke_users;
+mod trust_host_ca;
 mod world;

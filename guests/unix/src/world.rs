@@ -2,7 +2,7 @@
 //! and which function is which procedure.
 #![expect(unsafe_code, reason = "generated: the canonical ABI passes pointers")]
 
-use crate::{certify_host, rekey_host, renew_host, revoke_users};
+use crate::{certify_host, rekey_host, renew_host, revoke_users, trust_host_ca};
 
 wit_bindgen::generate!({
     path: "../../wit",
@@ -17,6 +17,7 @@ wit_bindgen::generate!({
             export renew-host: func(settings: list<setting>) -> result<_, error>;
             export rekey-host: func(settings: list<setting>) -> result<_, error>;
             export revoke-users: func(settings: list<setting>) -> result<_, error>;
+            export trust-host-ca: func(settings: list<setting>) -> result<_, error>;
         }
     ",
     with: {
@@ -26,6 +27,7 @@ wit_bindgen::generate!({
         "warded:host/log@0.1.0": warded_guest::log,
         "warded:host/machine@0.1.0": warded_guest::machine,
         "warded:host/services@0.1.0": warded_guest::services,
+        "warded:host/ssh@0.1.0": warded_guest::ssh,
         "warded:host/sshd@0.1.0": warded_guest::sshd,
         "warded:host/types@0.1.0": warded_guest::types,
     },
@@ -48,6 +50,10 @@ impl Guest for Unix {
 
     fn revoke_users(settings: Vec<Setting>) -> Result<(), Error> {
         revoke_users::run(&settings.into())
+    }
+
+    fn trust_host_ca(settings: Vec<Setting>) -> Result<(), Error> {
+        trust_host_ca::run(&settings.into())
     }
 }
 

@@ -14,6 +14,7 @@ mod sign;
 pub mod step;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod throw_away;
 pub mod verify;
 
 pub use certificate::{Certificate, Unreadable};

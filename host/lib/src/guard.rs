@@ -11,6 +11,7 @@ pub mod candidate;
 pub mod check;
 pub mod client;
 pub mod config;
+pub mod known_hosts;
 pub mod live;
 pub mod logins;
 pub mod proof;

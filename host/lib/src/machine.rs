@@ -18,6 +18,7 @@ pub mod service;
 pub mod services;
 pub mod signals;
 pub mod space;
+pub mod ssh;
 pub mod sshd;
 pub mod trust_store;
 pub mod users;

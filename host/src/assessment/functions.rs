@@ -3,7 +3,7 @@
 use warded_lib::policy::lines::Key;
 
 /// Every function that needs a grant, with the kinds of which one allows it. `keys.replace` needs both of its kinds.
-const FUNCTIONS: [(&str, &[Key]); 19] = [
+const FUNCTIONS: [(&str, &[Key]); 20] = [
     ("authority.issue", &[Key::Issue]),
     ("authority.read", &[Key::Certificates, Key::ReadFiles]),
     ("authority.rekey", &[Key::Rekey]),
@@ -24,6 +24,7 @@ const FUNCTIONS: [(&str, &[Key]); 19] = [
     ("machine.fact", &[Key::Facts]),
     ("services.reload", &[Key::Reload]),
     ("sshd.effective", &[Key::Effective]),
+    ("ssh.effective", &[Key::ClientEffective]),
 ];
 
 /// The kinds of grants that a function needs; none for what a handle allows whoever has it.

@@ -5,8 +5,10 @@ pub mod authority;
 pub mod fact;
 pub mod file;
 pub mod key;
+pub mod known_hosts;
 pub mod message;
 pub mod service;
+pub mod ssh;
 pub mod sshd;
 
 use crate::broker::{granted::Granted, session::Session};

@@ -124,12 +124,13 @@ impl Plan {
 /// Sees that `apply` would not be refused, as far as this user can see that: another user than root can neither
 /// read sshd's host keys nor run it as it is run.
 fn foresee(context: &Context, planned: Planned<'_>) -> Result<()> {
-    if !is_root() && context.places.sshd_config.as_str() == sshd::default_config() {
+    let mut work = Work::of(planned);
+    if work.concerns_sshd() && !is_root() && context.places.sshd_config.as_str() == sshd::default_config() {
         return Ok(());
     }
-    let mut work = Work::of(planned);
     // A risk that has to be accepted is told by the command that takes it.
     work.may_replace_host_keys = true;
+    work.may_trust_widely = true;
     pipeline::foresee(context, &work)
 }
 
@@ -165,10 +166,12 @@ impl Apply {
     ) -> Result<Exit> {
         let files = first_day.map_or(&[][..], |first_day| &first_day.files);
         let procedure = &self.procedure.procedure;
-        context.may_change(&format!("apply {procedure}"))?;
+        let policies = context.policies()?;
+        if self.procedure.concerns_sshd(context, &policies)? {
+            context.may_change(&format!("apply {procedure}"))?;
+        }
         self.confirm.check(context, output)?;
         recover::first(context, output)?;
-        let policies = context.policies()?;
         // Without a yes nothing can change, and a number would be used up for nothing.
         let run = (self.yes || can_ask()).then(|| transaction::next_run(&context.state)).transpose()?;
         let planned = self.procedure.plan(context, &policies, output, run)?;
@@ -219,6 +222,7 @@ impl Apply {
         work.confirm_within = self.confirm.confirm_within;
         work.login_risks = self.risk.logins();
         work.may_leave_unknown = self.risk.unknown_listener();
+        work.may_trust_widely = self.risk.any_host();
         let done = pipeline::carry_out(context, &identity, work, &progress)?;
         drop(progress);
         // It is done, whether anybody reads of it or not.
@@ -299,6 +303,12 @@ impl ProcedureArgs {
         let policy = self.policy.iter().map(|policy| format!(" --policy {policy}"));
         let set = self.set.iter().map(|set| format!(" --set {}", shell_word(&format!("{}={}", set.name, set.value))));
         format!("warded plan {}{}", self.procedure, policy.chain(set).collect::<String>())
+    }
+
+    /// Whether the procedure may have to do with sshd.
+    fn concerns_sshd(&self, context: &Context, policies: &[Granting]) -> Result<bool> {
+        let granting = components::choose(policies, self.procedure.as_str(), self.policy.as_ref(), context)?;
+        Ok(granting.policy.procedures.get(&self.procedure).is_none_or(Procedure::concerns_sshd))
     }
 
     /// Runs the procedure. If what was accepted at the enrolment covers it: for the names that were

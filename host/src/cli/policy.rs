@@ -232,6 +232,9 @@ fn grants(procedure: &Procedure, services: &BTreeMap<Name, Service>) -> Vec<Stri
     if procedure.sshd.effective {
         all.push("read sshd's effective configuration".to_owned());
     }
+    if procedure.ssh.effective {
+        all.push("read ssh's effective configuration".to_owned());
+    }
     let keywords: Vec<String> = procedure.sshd.keywords.iter().map(|keyword| keyword.as_str().to_owned()).collect();
     if !keywords.is_empty() {
         all.push(format!("change these keywords of sshd: {}", keywords.join(", ")));

@@ -14,6 +14,8 @@ enum Risk {
     ReplaceHostKeys,
     /// Clients that do not know the CA's new key do not accept its certificates
     NewCaKey,
+    /// The CA is trusted for hosts of every domain, not only of one's own
+    AnyHost,
     /// What listens is not known to be this sshd, and is not told of its new configuration
     UnknownListener,
 }
@@ -35,6 +37,11 @@ impl AcceptRisk {
     /// Whether what listens may be left untold.
     pub(super) fn unknown_listener(&self) -> bool {
         self.accept_risk.contains(&Risk::UnknownListener)
+    }
+
+    /// Whether the CA may be trusted for hosts of every domain.
+    pub(super) fn any_host(&self) -> bool {
+        self.accept_risk.contains(&Risk::AnyHost)
     }
 
     /// Whether certificates of a new CA key may replace those of the former one.

@@ -45,7 +45,6 @@ pub(super) struct Undo {
 
 impl Undo {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
-        context.may_change("undo")?;
         self.confirm.check(context, output)?;
         recover::first(context, output)?;
         let which = match (self.number, self.down_to) {
@@ -58,6 +57,9 @@ impl Undo {
             output.object(&serde_json::json!({ "schema": "warded.undo/1", "run": null, "undoes": null }))?;
             return Ok(Exit::Done);
         };
+        if !undo.changes.iter().all(FileChange::is_known_hosts) {
+            context.may_change("undo")?;
+        }
         let (runs, earlier, expired) = (undo.runs(), undo.earlier, Expired::among(&undo));
         let shown = review::Review {
             files: undo.changes.iter().map(entry).collect(),
@@ -82,6 +84,7 @@ impl Undo {
             login_risks: self.risk.logins(),
             may_replace_host_keys: self.risk.replace_host_keys(),
             may_leave_unknown: self.risk.unknown_listener(),
+            may_trust_widely: self.risk.any_host(),
         };
         let explained = |error: Error| match expired {
             Some(expired) if error.exit() == Exit::Refused => expired.explain(&runs, &error),
@@ -158,6 +161,8 @@ pub(super) struct Terms {
     pub(super) may_replace_host_keys: bool,
     /// Whether the operator accepts that a listener which is not known is not told.
     pub(super) may_leave_unknown: bool,
+    /// Whether the operator accepts that a CA is trusted for every domain.
+    pub(super) may_trust_widely: bool,
 }
 
 /// Takes a run back through the same stages as any other change. The enrolment becomes what it was
@@ -178,6 +183,7 @@ pub(super) fn carry_out(
     work.login_risks = terms.login_risks;
     work.may_replace_host_keys = terms.may_replace_host_keys;
     work.may_leave_unknown = terms.may_leave_unknown;
+    work.may_trust_widely = terms.may_trust_widely;
     if let Some(enrolment) = Enrolment::load(&context.state)?.filter(|enrolment| enrolment.run >= undone) {
         let earlier = enrolment.before(undone).map(Enrolment::with_run);
         work.own = Some(earlier.transpose()?.unwrap_or_else(Enrolment::gone_with_run));

@@ -82,10 +82,7 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
         .get(&name)
         .ok_or_else(|| Error::usage(format!("policy {} has no procedure {name}", granting.policy.name)))?;
     let settings = setting::resolve(&name, &procedure.settings, &settings)?;
-    let is_principal = |setting: &&Setting| {
-        procedure.settings.get(&setting.name).is_some_and(|declared| declared.kind == Type::Principal)
-    };
-    confirmed.extend(settings.iter().filter(is_principal).map(|setting| setting.value.clone()));
+    confirmed.extend(values_of(procedure, &settings, Type::Principal));
 
     let identity =
         Identity { run, policy: granting.policy.name.clone(), component: granting.digest, procedure: name.clone() };
@@ -109,6 +106,12 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
     Ok(Planned { identity, granting, procedure, settings, confirmed, session: ended? })
 }
 
+/// What the operator gave for the settings of a type.
+fn values_of(procedure: &Procedure, settings: &[Setting], kind: Type) -> Vec<String> {
+    let is = |setting: &&Setting| procedure.settings.get(&setting.name).is_some_and(|declared| declared.kind == kind);
+    settings.iter().filter(is).map(|setting| setting.value.clone()).collect()
+}
+
 fn run_guest(
     context: &Context,
     identity: &Identity,
@@ -122,6 +125,7 @@ fn run_guest(
     let circumstances = Circumstances {
         places: context.places.clone(),
         protected: context.protected.clone(),
+        trusted: values_of(procedure, settings, Type::Domain),
         confirmed,
         keys: BTreeMap::new(),
     };

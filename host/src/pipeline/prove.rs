@@ -1,6 +1,6 @@
 //! The guard, as a run uses it: nobody is locked out, whatever the policy says.
 
-use super::Work;
+use super::{Work, known_hosts};
 use crate::context::Context;
 use ssh_key::PublicKey;
 use std::cell::RefCell;
@@ -24,8 +24,11 @@ use warded_lib::{
 #[derive(Debug)]
 pub struct Guard {
     config: AbsolutePath,
-    /// None without an sshd: then its configuration, if there is one, stays as it is.
+    /// None without an sshd: then its configuration, if there is one, stays as it is. None, too, where the run has
+    /// nothing to do with it.
     watched: Option<Watched>,
+    /// Whether the run has anything to do with sshd.
+    concerned: bool,
 }
 
 #[derive(Debug)]
@@ -50,8 +53,12 @@ impl Guard {
     pub fn baseline(context: &Context, work: &Work) -> Result<Self> {
         work.refuse_unaccepted()?;
         let config = context.places.sshd_config.clone();
+        known_hosts::check(context, work)?;
+        if !work.concerns_sshd() {
+            return Ok(Self { config, watched: None, concerned: false });
+        }
         let Some(sshd) = Sshd::find(&config, context.sshd_binary.as_deref())? else {
-            return Ok(Self { config, watched: None });
+            return Ok(Self { config, watched: None, concerned: true });
         };
         let mut baseline = Baseline::take(&sshd)?;
         let unknown = sshd.unknown_listener()?;
@@ -66,7 +73,8 @@ impl Guard {
         let prints = |offered: &Offered| offered.keys.iter().map(|key| key.fingerprint.clone()).collect();
         let offered = baseline.offered.as_ref().map(prints);
         baseline.replace_keys(&work.replaced());
-        Ok(Self { config, watched: Some(Watched { sshd, unknown, baseline, offered, proved: None }) })
+        let watched = Some(Watched { sshd, unknown, baseline, offered, proved: None });
+        Ok(Self { config, watched, concerned: true })
     }
 
     /// The sshd that is watched.
@@ -86,6 +94,9 @@ impl Guard {
     /// # Errors
     /// Refused: what would be wrong with it.
     pub fn check(&self, work: &Work) -> Result<()> {
+        if !self.concerned {
+            return Ok(());
+        }
         let result = work.result(|request| placeholder::host_certificate(&request.public, &request.principals))?;
         let Some(Watched { sshd, unknown, baseline, .. }) = &self.watched else {
             return unasked::refuse(self.config.as_path(), &result, work.may_change());
@@ -103,6 +114,7 @@ impl Guard {
     /// # Errors
     /// Refused: what would be wrong with it.
     pub fn foresee(&self, work: &Work) -> Result<()> {
+        known_hosts::prove(work)?;
         self.check(work)?;
         let Some(Watched { sshd, baseline, .. }) = &self.watched else { return Ok(()) };
         let stand_ins = RefCell::new(Vec::new());

@@ -14,8 +14,8 @@ use warded_lib::{
         staged::{After, Staged},
     },
     error::{Error, Result},
-    guard::{MayChange, Risks as LoginRisks, krl, unchanged::Digests},
-    machine::{keys::replaced::Replaced, path::AbsolutePath, users},
+    guard::{MayChange, Risks as LoginRisks, known_hosts::Change as KnownHosts, krl, unchanged::Digests},
+    machine::{files::Snapshot, keys::replaced::Replaced, path::AbsolutePath, users},
     text::{count, neutral},
     transaction::{
         FileChange, NewFile, Order, OwnFile, ReadSet, Reload, RunIdentity, Target, Undo, refuse_irreplaceable,
@@ -39,6 +39,8 @@ pub struct Work {
     pub login_risks: LoginRisks,
     /// Whether the operator accepts that clients which know a host key will warn.
     pub may_replace_host_keys: bool,
+    /// Whether the operator accepts that the CA is trusted for hosts of whatever domain.
+    pub may_trust_widely: bool,
     /// Whether the operator accepts that clients need a new key of the CA.
     pub may_change_signer: bool,
     /// Of a renewal, what is known of the host keys: it may leave certificates that cannot be had now for another run.
@@ -83,6 +85,7 @@ impl Work {
             confirm_within: None,
             login_risks: LoginRisks::default(),
             may_replace_host_keys: false,
+            may_trust_widely: false,
             may_change_signer: false,
             renewal: None,
             vouched: BTreeMap::new(),
@@ -107,6 +110,7 @@ impl Work {
             confirm_within: None,
             login_risks: LoginRisks::default(),
             may_replace_host_keys: false,
+            may_trust_widely: false,
             may_change_signer: false,
             renewal: None,
             vouched: BTreeMap::new(),
@@ -298,6 +302,43 @@ impl Work {
         }
     }
 
+    /// Whether anything of it has to do with sshd: all but ssh's known_hosts files.
+    #[must_use]
+    pub fn concerns_sshd(&self) -> bool {
+        let others = match &self.source {
+            Source::Staged(changes) => changes.staged().iter().any(|staged| !staged.is_known_hosts()),
+            Source::Undo(changes) => changes.iter().any(|change| !change.is_known_hosts()),
+        };
+        others || !self.reloads.is_empty()
+    }
+
+    /// The changes of ssh's known_hosts files.
+    #[must_use]
+    pub fn known_hosts(&self) -> Vec<KnownHosts> {
+        let change = |path: &AbsolutePath, before: Option<&Snapshot>, after: Option<&[u8]>| KnownHosts {
+            path: path.as_path().to_owned(),
+            before: before.map(|before| before.contents.to_vec()).unwrap_or_default(),
+            after: after.map(<[u8]>::to_vec).unwrap_or_default(),
+            owner: before.map(|before| before.uid),
+        };
+        match &self.source {
+            Source::Staged(changes) => changes
+                .staged()
+                .iter()
+                .filter(|staged| staged.is_known_hosts())
+                .map(|staged| change(&staged.path, staged.before.as_ref(), staged.after.bytes()))
+                .collect(),
+            Source::Undo(changes) => changes
+                .iter()
+                .filter(|one| one.is_known_hosts())
+                .map(|one| {
+                    let after = one.after.as_ref().map(|after| after.contents.as_slice());
+                    change(&one.path, one.before.as_ref(), after)
+                })
+                .collect(),
+        }
+    }
+
     /// What may differ in sshd's effective configuration.
     #[must_use]
     pub fn may_change(&self) -> MayChange<'_> {
@@ -345,6 +386,7 @@ impl Work {
             (self.may_replace_host_keys, "replace-host-keys"),
             (self.may_leave_unknown, "unknown-listener"),
             (self.may_change_signer, "new-ca-key"),
+            (self.may_trust_widely, "any-host"),
         ];
         let accepted: String =
             risks.iter().filter(|(taken, _)| *taken).map(|(_, risk)| format!("; accepted: {risk}")).collect();

@@ -7,6 +7,7 @@ mod keys;
 mod log;
 mod machine;
 mod services;
+mod ssh;
 mod sshd;
 
 use crate::{

@@ -120,6 +120,17 @@ impl Authority {
         }
     }
 
+    /// What an administrator calls it: its URL or directory; none where there is no CA.
+    #[must_use]
+    pub fn name(&self) -> Option<String> {
+        match &self.choice {
+            Choice::Local(directory) => Some(directory.display().to_string()),
+            Choice::Step(step) => Some(step.0.url.canonical().to_string()),
+            Choice::Other => self.opened.get().map(|opened| opened.authority().describe()),
+            Choice::None(_) | Choice::Broken(_) => None,
+        }
+    }
+
     /// Whether it is a step-ca, whether it can be reached or not.
     #[must_use]
     pub fn is_step(&self) -> bool {

@@ -1,8 +1,8 @@
 //! Signing, for the local CA and for throw-away certificates.
 
-use super::{IssueRequest, certificate::Certificate, kind::Kind};
+use super::{IssueRequest, certificate::Certificate, kind::Kind, principal::Principal};
 use ssh_key::{
-    PrivateKey,
+    PrivateKey, PublicKey,
     certificate::Builder,
     rand_core::{OsRng, RngCore as _},
 };
@@ -20,13 +20,24 @@ pub(super) struct Window {
 
 /// Signs what is asked for, with a random 63-bit serial (some tools read it as signed) and nonce.
 pub(super) fn sign(ca: &PrivateKey, request: &IssueRequest, window: Window) -> Result<Certificate, ssh_key::Error> {
-    let key = request.key.key_data().clone();
-    let mut builder = Builder::new_with_random_nonce(&mut OsRng, key, window.after, window.before)?;
-    builder.serial(serial())?.cert_type(request.kind.into())?.key_id(&request.key_id)?;
-    for principal in request.principals.iter() {
-        builder.valid_principal(principal.as_str())?;
+    let IssueRequest { kind, key, principals, key_id } = request;
+    sign_for(ca, key, (*kind, key_id), principals.iter().map(Principal::as_str), window)
+}
+
+/// The same for names of any form.
+pub(super) fn sign_for<'a>(
+    ca: &PrivateKey,
+    key: &PublicKey,
+    (kind, key_id): (Kind, &str),
+    names: impl Iterator<Item = &'a str>,
+    window: Window,
+) -> Result<Certificate, ssh_key::Error> {
+    let mut builder = Builder::new_with_random_nonce(&mut OsRng, key.key_data().clone(), window.after, window.before)?;
+    builder.serial(serial())?.cert_type(kind.into())?.key_id(key_id)?;
+    for name in names {
+        builder.valid_principal(name)?;
     }
-    match request.kind {
+    match kind {
         Kind::Host => {}
         Kind::User => {
             for extension in USER_EXTENSIONS {

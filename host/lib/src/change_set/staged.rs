@@ -7,6 +7,7 @@ use crate::machine::{
     path::AbsolutePath,
 };
 use ssh_key::PublicKey;
+use sshd_config::known_hosts::is_file_name;
 use zeroize::Zeroizing;
 
 /// The permission bits of a file that a procedure does not choose a mode for (files.wit).
@@ -28,6 +29,13 @@ pub struct Staged {
 }
 
 impl Staged {
+    /// Whether it is one of ssh's known_hosts files, by the name that was given or by its own.
+    #[must_use]
+    pub fn is_known_hosts(&self) -> bool {
+        self.path.as_path().file_name().and_then(|name| name.to_str()).is_some_and(is_file_name)
+            || is_file_name(self.place.name())
+    }
+
     /// The private key that goes, if another comes in its place.
     #[must_use]
     pub fn replaced(&self) -> Option<Replaced> {
@@ -71,6 +79,15 @@ impl After {
                 before.contents.as_slice() != contents.as_slice() || mode.is_some_and(|mode| mode != before.mode)
             }
             (Self::Bytes { .. }, None) | (Self::Certificate { .. } | Self::PrivateKey { .. }, _) => true,
+        }
+    }
+
+    /// The contents, where they are plain bytes.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes { contents, .. } => Some(contents),
+            Self::Removed | Self::Certificate { .. } | Self::PrivateKey { .. } => None,
         }
     }
 

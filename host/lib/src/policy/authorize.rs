@@ -18,6 +18,8 @@ pub struct Circumstances {
     pub places: Places,
     /// Directories and files that no grant covers: Warded's own, a CA's.
     pub protected: Vec<AbsolutePath>,
+    /// The lists of host name patterns for which the operator trusts the CA.
+    pub trusted: Vec<String>,
     /// The names that the operator confirmed for this machine.
     pub confirmed: BTreeSet<String>,
     /// Private keys the procedure was given handles to, in this run, each with how many segments of its
@@ -86,6 +88,7 @@ pub fn authorize(procedure: &Procedure, circumstances: &Circumstances, need: &Ne
         Need::Renew(kind, _) => decision.authority(Action::Renew, *kind),
         Need::Rekey(kind, _) => decision.authority(Action::Rekey, *kind),
         Need::Effective(_) => procedure.sshd.effective.then(|| plain("sshd.effective")),
+        Need::ClientEffective(_) => procedure.ssh.effective.then(|| plain("ssh.effective")),
         Need::Reload(service) => procedure
             .services
             .iter()
@@ -257,6 +260,7 @@ mod tests {
             let mut circumstances = Circumstances {
                 places: Places { sshd_config: "/etc/ssh/sshd_config".parse().unwrap(), home: None },
                 protected: Vec::new(),
+                trusted: Vec::new(),
                 confirmed: BTreeSet::new(),
                 keys: BTreeMap::new(),
             };

@@ -14,6 +14,7 @@ use crate::{
     name::{Keyword, Name},
 };
 use serde::Deserialize;
+use sshd_config::known_hosts::is_file_name;
 use std::{collections::BTreeMap, fmt};
 
 /// Names of what `warded audit` does besides reporting on a policy.
@@ -80,6 +81,9 @@ pub struct Procedure {
     /// sshd's configuration.
     #[serde(default)]
     pub sshd: Sshd,
+    /// The SSH client's configuration.
+    #[serde(default)]
+    pub ssh: Ssh,
     /// What it may have done to which service.
     #[serde(default)]
     pub services: BTreeMap<Name, Vec<ServiceOperation>>,
@@ -110,6 +114,15 @@ pub struct Sshd {
     /// All that may differ in the effective configuration after it, for any user.
     #[serde(default)]
     pub keywords: Vec<Keyword>,
+}
+
+/// Grants on the SSH client's configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ssh {
+    /// May ask ssh for its effective configuration.
+    #[serde(default)]
+    pub effective: bool,
 }
 
 /// `"issue host"`, `"renew user"`, `"roots host"`.
@@ -225,6 +238,14 @@ pub enum LogLevel {
 }
 
 impl Procedure {
+    /// Whether it may change more than ssh's known_hosts files: sshd's are root's.
+    #[must_use]
+    pub fn concerns_sshd(&self) -> bool {
+        let other = |pattern: &Pattern| !pattern.last().is_some_and(is_file_name);
+        self.files.write.iter().any(other)
+            || !(self.keys.is_empty() && self.certificates.is_empty() && self.services.is_empty())
+    }
+
     /// Whether the operator can tell it names for certificates.
     #[must_use]
     pub fn takes_names(&self) -> bool {

@@ -30,6 +30,8 @@ pub enum Key {
     Effective,
     /// `sshd.keywords`, which no function needs: it bounds what written files may say.
     Keywords,
+    /// `ssh.effective`
+    ClientEffective,
     /// `services.NAME = ["reload"]`
     Reload,
     /// `log = ["info"]`
@@ -59,6 +61,7 @@ impl fmt::Display for Line {
             Key::Roots | Key::Issue | Key::Renew | Key::Rekey => write!(f, "authority {value}"),
             Key::Effective => f.write_str("sshd.effective"),
             Key::Keywords => write!(f, "sshd.keywords {value}"),
+            Key::ClientEffective => f.write_str("ssh.effective"),
             Key::Reload => write!(f, "services.{value} reload"),
             Key::Inform => f.write_str("log info"),
             Key::Warn => f.write_str("log warn"),
@@ -105,6 +108,9 @@ pub fn of(procedure: &Procedure) -> Vec<Line> {
         add(Key::Effective, String::new());
     }
     procedure.sshd.keywords.iter().for_each(|keyword| add(Key::Keywords, keyword.as_str().to_owned()));
+    if procedure.ssh.effective {
+        add(Key::ClientEffective, String::new());
+    }
     for (service, operations) in &procedure.services {
         for operation in operations {
             match operation {
@@ -148,6 +154,7 @@ certificates = ['beside-key', '/c/*']
 files.read = ['/r/*']
 files.write = ['{sshd}/w']
 sshd = { effective = true, keywords = ['HostCertificate'] }
+ssh.effective = true
 services.ssh = ['reload']
 log = ['info', 'warn']
 ";
@@ -160,6 +167,7 @@ log = ['info', 'warn']
         let circumstances = Circumstances {
             places: Places { sshd_config: "/etc/ssh/sshd_config".parse().unwrap(), home: None },
             protected: Vec::new(),
+            trusted: Vec::new(),
             confirmed: BTreeSet::from(["a".to_owned()]),
             keys: BTreeMap::from([("/k/a".parse().unwrap(), 2)]),
         };
@@ -180,6 +188,7 @@ log = ['info', 'warn']
             Need::ListDirectory(path("/r")),
             Need::WriteFile(path("/etc/ssh/w")),
             Need::Effective("port".to_owned()),
+            Need::ClientEffective("port".to_owned()),
             Need::Reload("ssh".to_owned()),
             Need::Inform,
             Need::Warn,

@@ -41,6 +41,8 @@ pub enum Need {
     WriteCertificate(AbsolutePath),
     /// A keyword of sshd's effective configuration.
     Effective(String),
+    /// A keyword of ssh's effective configuration.
+    ClientEffective(String),
     /// The reload of a service.
     Reload(String),
     /// To tell the operator something.
@@ -70,6 +72,7 @@ impl Need {
             Self::Rekey(..) => "authority.rekey",
             Self::WriteCertificate(_) => "authority.write",
             Self::Effective(_) => "sshd.effective",
+            Self::ClientEffective(_) => "ssh.effective",
             Self::Reload(_) => "services.reload",
             Self::Inform => "log.info",
             Self::Warn => "log.warn",
@@ -92,6 +95,7 @@ impl Need {
             Self::Renew(kind, _) => format!("authority = [\"renew {kind}\"]"),
             Self::Rekey(kind, _) => format!("authority = [\"rekey {kind}\"]"),
             Self::Effective(_) => "sshd.effective = true".to_owned(),
+            Self::ClientEffective(_) => "ssh.effective = true".to_owned(),
             Self::Reload(service) => format!("services.{service} = [\"reload\"]"),
             Self::Inform => "log = [\"info\"]".to_owned(),
             Self::Warn => "log = [\"warn\"]".to_owned(),
@@ -104,7 +108,9 @@ impl Need {
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fact(text) | Self::Effective(text) | Self::Reload(text) => f.write_str(text),
+            Self::Fact(text) | Self::Effective(text) | Self::ClientEffective(text) | Self::Reload(text) => {
+                f.write_str(text)
+            }
             Self::ReadFile(path)
             | Self::ListDirectory(path)
             | Self::WriteFile(path)

@@ -77,6 +77,12 @@ impl Pattern {
             && self.segments.iter().zip(&other.segments).all(within)
     }
 
+    /// The last segment, where it is written out.
+    #[must_use]
+    pub fn last(&self) -> Option<&str> {
+        self.segments.last().map(String::as_str).filter(|segment| !segment.contains('*'))
+    }
+
     /// The directory whose entries the pattern names, where that is written out.
     #[must_use]
     pub fn directory(&self, places: &Places) -> Option<AbsolutePath> {

@@ -6,6 +6,7 @@ use crate::{
     name::Name,
 };
 use serde::Deserialize;
+use sshd_config::known_hosts::Patterns;
 use std::collections::BTreeMap;
 
 /// One value that the operator gave, or an enrolment remembers.
@@ -48,6 +49,8 @@ pub enum Type {
     String,
     /// A name of a machine that certificates are asked for. Giving it confirms it.
     Principal,
+    /// A list of host name patterns, for whose names the CA is trusted. Giving it confirms it.
+    Domain,
     /// A whole number.
     Integer,
     /// `true` or `false`.
@@ -106,6 +109,7 @@ impl Declaration {
                 .iter()
                 .map(ToString::to_string)
                 .collect()),
+            Type::Domain => value.parse::<Patterns>().map(|patterns| patterns.to_string()),
             Type::Integer => value
                 .parse::<i64>()
                 .map(|number| number.to_string())

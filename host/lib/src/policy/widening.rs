@@ -117,6 +117,7 @@ mod tests {
             (SERVICE, RENEW.replace("'renew host'", "'issue host', 'renew host'"), &["authority issue host"]),
             (SERVICE, format!("{RENEW}sshd.keywords = ['Port']\n"), &["sshd.keywords port"]),
             (SERVICE, format!("{RENEW}sshd.effective = true\n"), &["sshd.effective"]),
+            (SERVICE, format!("{RENEW}ssh.effective = true\n"), &["ssh.effective"]),
             (SERVICE, format!("{RENEW}keys = ['sshd-host-keys']\n"), &["keys sshd-host-keys"]),
             (SERVICE, format!("{RENEW}certificates = ['beside-key']\n"), &["certificates beside-key"]),
             (SERVICE, format!("{RENEW}facts = ['hostname']\n"), &["facts hostname"]),

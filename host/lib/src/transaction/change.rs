@@ -10,6 +10,7 @@ use crate::{
     text,
 };
 use serde::{Deserialize, Serialize};
+use sshd_config::known_hosts::is_file_name;
 use std::{
     fmt,
     ops::RangeInclusive,
@@ -33,6 +34,15 @@ pub struct FileChange {
     /// Another directory of the same file system for the temporary file, where whatever lies
     /// beside the file itself is used.
     pub scratch: Option<PathBuf>,
+}
+
+impl FileChange {
+    /// Whether it is one of ssh's known_hosts files, by the name that was asked for or by its own.
+    #[must_use]
+    pub fn is_known_hosts(&self) -> bool {
+        let named = self.path.as_path().file_name().and_then(|name| name.to_str());
+        named.is_some_and(is_file_name) || is_file_name(self.place.name())
+    }
 }
 
 /// A file that is to be there.

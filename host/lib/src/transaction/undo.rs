@@ -1,5 +1,7 @@
 //! Taking kept runs back, later: as a change set of its own, through the same pipeline.
 
+mod lines;
+
 use super::{
     change::{FileChange, NewFile, Order, RunIdentity, Version},
     followup::Reload,
@@ -272,7 +274,12 @@ fn undo_one(root: &Root, joint: &Joint<'_>) -> Result<Found> {
         (Some(before), Some(now)) if is(&oldest.before) && is_like(before, now, &place)? => return Ok(Found::AsBefore),
         // Somebody put it back, with another mode or owner.
         (Some(_), Some(now)) if is(&oldest.before) => Some(now.contents.clone()),
-        _ if !is(&newest.after) => {
+        _ if !is(&newest.after) || joint.edited.is_some() && lines::is_undone_by_lines(joint, &place) => {
+            if lines::is_undone_by_lines(joint, &place)
+                && let Some(found) = lines::undo(joint, &place, now.as_ref())?
+            {
+                return Ok(found);
+            }
             let left = joint.newest.run.left(joint.newest.index)?;
             return Ok(Found::Edited(difference(newest, left.as_ref().map(|left| left.as_slice()), now.as_ref())));
         }

@@ -22,6 +22,8 @@ impl Operation for Fact {
             "os.version" => Some(session.facts.os_version.clone()),
             "init" => Some(session.facts.init.as_str().to_owned()),
             "hostname" => Some(session.facts.hostname.clone()),
+            "user.id" => Some(rustix::process::geteuid().as_raw().to_string()),
+            "ca.name" => session.authority.name(),
             "home" => session.circumstances.places.home.as_ref().map(ToString::to_string),
             "sshd.config" => Some(sshd_config.to_string()),
             "sshd.directory" => sshd_config.parent().map(|directory| directory.to_string()),

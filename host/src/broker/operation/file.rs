@@ -1,6 +1,6 @@
 //! `files.*`.
 
-use super::{Failure, Operation};
+use super::{Failure, Operation, known_hosts::only_our_lines};
 use crate::broker::{granted::Granted, session::Session};
 use sshd_config::block::{BEGIN, END, outside};
 use std::collections::BTreeSet;
@@ -104,6 +104,7 @@ impl Operation for Write {
             );
         }
         only_our_block(session, path, &place, contents)?;
+        only_our_lines(session, path, &place, Some(contents))?;
         let after = After::Bytes { contents: contents.clone(), mode: *mode };
         Ok(session.changes.stage(path.clone(), place, after, granted.grant().to_owned())?)
     }
@@ -127,6 +128,7 @@ impl Operation for Remove {
         let path = &granted.operation().0;
         let Some(place) = session.place(path, granted.literal())? else { return Ok(false) };
         only_our_block(session, path, &place, b"")?;
+        only_our_lines(session, path, &place, None)?;
         Ok(session.changes.stage(path.clone(), place, After::Removed, granted.grant().to_owned())?)
     }
 }

@@ -196,7 +196,13 @@ impl Weight {
             Key::WriteFiles if !is_its_own => Self::Grave,
             Key::ReadFiles if line.value.contains('*') => Self::Watched,
             Key::WriteFiles | Key::Keys | Key::Certificates | Key::Issue | Key::Renew | Key::Reload => Self::Watched,
-            Key::ReadFiles | Key::Facts | Key::Roots | Key::Effective | Key::Inform | Key::Warn => Self::Plain,
+            Key::ReadFiles
+            | Key::Facts
+            | Key::Roots
+            | Key::Effective
+            | Key::ClientEffective
+            | Key::Inform
+            | Key::Warn => Self::Plain,
         }
     }
 

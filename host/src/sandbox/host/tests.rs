@@ -30,6 +30,7 @@ fn state(scratch: &Path, grants: &str) -> State {
     let log = Arc::new(Log::open(&scratch.join("audit")).unwrap());
     let circumstances = Circumstances {
         places: Places { sshd_config: "/nonexistent/sshd_config".parse().unwrap(), home: None },
+        trusted: Vec::new(),
         protected: Vec::new(),
         confirmed: BTreeSet::new(),
         keys: BTreeMap::new(),

@@ -1,0 +1,179 @@
+//! known_hosts as ssh reads it (OpenSSH's hostfile.c), and Warded's own lines among the others. A file is bytes:
+//! what ssh does not understand stays as it is.
+
+mod entry;
+mod pattern;
+
+pub use entry::{Entry, Marker, lines};
+pub use pattern::{Patterns, Wanted, matches};
+
+/// Names by which a file is taken for one of ssh's: nothing but our lines may change in such a file.
+const FILE_NAMES: [&str; 4] = ["known_hosts", "known_hosts2", "ssh_known_hosts", "ssh_known_hosts2"];
+
+/// Whether a file of this name is one of ssh's known_hosts.
+#[must_use]
+pub fn is_file_name(name: &str) -> bool {
+    FILE_NAMES.contains(&name)
+}
+
+/// Whom to trust for which names.
+#[derive(Clone, Copy, Debug)]
+pub struct Trust<'a> {
+    /// Pattern lists, one line each.
+    pub patterns: &'a [String],
+    /// The CA's keys: type and Base64.
+    pub keys: &'a [String],
+    /// Which CA: it stands in the comment of our lines.
+    pub authority: &'a str,
+}
+
+/// Why our lines cannot do what they are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    /// ssh does not read files in this encoding.
+    Encoding(&'static str),
+    /// The line of this number revokes one of the CA's keys.
+    Revoked(usize),
+    /// The line of this number trusts one of the CA's keys, but not for this pattern.
+    Excluded(usize, String),
+}
+
+impl Trust<'_> {
+    /// What speaks against our lines in a file that ssh reads.
+    #[must_use]
+    pub fn conflict(&self, file: &[u8]) -> Option<Conflict> {
+        if let Some(name) = foreign_encoding(file) {
+            return Some(Conflict::Encoding(name));
+        }
+        lines(file).enumerate().find_map(|(index, line)| {
+            let entry = Entry::parse(line).filter(|entry| self.keys.iter().any(|key| entry.has_key(key)))?;
+            match entry.marker {
+                Marker::None => None,
+                Marker::Revoked => Some(Conflict::Revoked(index + 1)),
+                Marker::Authority => {
+                    let known = |excluded: &String| self.patterns.iter().any(|list| excludes(list, excluded));
+                    let excluded = excluded(entry.hosts).find(|one| !known(one))?;
+                    Some(Conflict::Excluded(index + 1, excluded))
+                }
+            }
+        })
+    }
+
+    /// The file with a line for each pattern list and key, and without our lines for keys that the CA has dropped.
+    /// A line that is there already, ours or not, is not repeated.
+    #[must_use]
+    pub fn added_to(&self, file: &[u8]) -> Vec<u8> {
+        let mut result: Vec<u8> = lines(file).filter(|line| !self.is_stale(line)).flatten().copied().collect();
+        let end: &[u8] = if lines(file).last().is_some_and(|line| line.ends_with(b"\r\n")) { b"\r\n" } else { b"\n" };
+        for line in self.lines().filter(|line| !lines(file).any(|there| is_same(there, line))) {
+            if !result.is_empty() && !result.ends_with(b"\n") {
+                result.extend_from_slice(end);
+            }
+            result.extend_from_slice(line.as_bytes());
+            result.extend_from_slice(end);
+        }
+        result
+    }
+
+    /// Our lines, without their ends.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let Self { patterns, keys, authority } = *self;
+        patterns.iter().flat_map(move |list| {
+            keys.iter().map(move |key| format!("@cert-authority {list} {key} warded trust-host-ca {authority}"))
+        })
+    }
+
+    /// Refuses a change of more than our lines: every other line stays, byte for byte and in its place; each line
+    /// that comes is one of [`Trust::lines`], and one of ours that goes is for a key that the CA has dropped.
+    ///
+    /// # Errors
+    /// What else would change.
+    pub fn refuse_others(&self, before: &[u8], after: &[u8]) -> Result<(), String> {
+        let is_ours = |line: &[u8]| self.lines().any(|ours| without_end(line) == ours.as_bytes());
+        let there: Vec<&[u8]> = lines(before).collect();
+        let mut kept = there.iter().filter(|line| !self.is_stale(line)).peekable();
+        for (index, line) in lines(after).enumerate() {
+            match kept.peek() {
+                // Before ours come, the last line gets the end that it lacked.
+                Some(next) if **next == line || (!next.ends_with(b"\n") && without_end(line) == **next) => {
+                    kept.next();
+                }
+                _ if is_ours(line) => {}
+                _ if self.is_stale(line) && there.contains(&line) => {}
+                _ => return Err(format!("line {} is neither there now nor one of `warded`'s", index + 1)),
+            }
+        }
+        match kept.next() {
+            None => Ok(()),
+            Some(line) => {
+                let number = there.iter().position(|one| one == line).map_or(0, |index| index + 1);
+                Err(format!("line {number} would go, and is not one of `warded`'s for a key that the CA has dropped"))
+            }
+        }
+    }
+
+    /// Whether a line is ours, and for a key that the CA has dropped.
+    fn is_stale(&self, line: &[u8]) -> bool {
+        let Some(entry) = Entry::parse(line) else { return false };
+        entry.authority() == Some(self.authority.as_bytes()) && !self.keys.iter().any(|key| entry.has_key(key))
+    }
+}
+
+/// A file as it would be if a run had not added our lines to it, whatever else was written since: `left` is what the
+/// run left. A line of ours that the run took out comes back at the end.
+#[must_use]
+pub fn undone(before: &[u8], left: &[u8], now: &[u8]) -> Vec<u8> {
+    let ours = |file| lines(file).filter(|line| Entry::parse(line).is_some_and(|entry| entry.authority().is_some()));
+    let has = |file, line: &[u8]| lines(file).any(|one| without_end(one) == without_end(line));
+    let mut added: Vec<&[u8]> = ours(left).filter(|line| !has(before, line)).map(without_end).collect();
+    let mut result = Vec::new();
+    for line in lines(now) {
+        match added.iter().position(|one| *one == without_end(line)) {
+            Some(index) => drop(added.swap_remove(index)),
+            None => result.extend_from_slice(line),
+        }
+    }
+    for line in ours(before).filter(|line| !has(left, line) && !has(now, line)) {
+        if !result.is_empty() && !result.ends_with(b"\n") {
+            result.push(b'\n');
+        }
+        result.extend_from_slice(line);
+    }
+    result
+}
+
+/// An encoding in which ssh finds no line, by its name.
+fn foreign_encoding(file: &[u8]) -> Option<&'static str> {
+    if file.starts_with(b"\xff\xfe") {
+        Some("UTF-16, little-endian")
+    } else if file.starts_with(b"\xfe\xff") {
+        Some("UTF-16, big-endian")
+    } else if file.contains(&0) {
+        Some("text with NUL bytes (UTF-16 without a mark, or no text at all)")
+    } else {
+        None
+    }
+}
+
+/// Whether ssh takes both lines for the same, whatever their comments.
+fn is_same(left: &[u8], right: &str) -> bool {
+    let (Some(left), Some(right)) = (Entry::parse(left), Entry::parse(right.as_bytes())) else { return false };
+    left.marker == right.marker && left.hosts.eq_ignore_ascii_case(right.hosts) && left.key() == right.key()
+}
+
+fn without_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+fn excluded(hosts: &[u8]) -> impl Iterator<Item = String> {
+    let lists = hosts.split(|byte| *byte == b',').filter_map(|one| one.strip_prefix(b"!"));
+    lists.map(|one| String::from_utf8_lossy(one).into_owned())
+}
+
+fn excludes(list: &str, pattern: &str) -> bool {
+    list.split(',').any(|one| one.strip_prefix('!').is_some_and(|one| one.eq_ignore_ascii_case(pattern)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! Lists of host name patterns, as ssh matches them (OpenSSH's match.c).
+
+use std::{fmt, str::FromStr};
+
+/// What an operator may name: patterns with commas between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patterns(String);
+
+/// What an operator wants of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A name for which the list holds.
+    Inside,
+    /// A name for which it does not.
+    Outside,
+}
+
+/// What a wildcard becomes in an example.
+const EXAMPLE: &str = "warded-example";
+/// A name that nobody has (RFC 6761).
+const NOBODY: &str = "warded-example.invalid";
+
+impl FromStr for Patterns {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"*?!.,-_:[]%".contains(&byte);
+        if text.is_empty() || text.len() > 1024 || !text.bytes().all(is_plain) {
+            return Err(format!(
+                "{text:?} is not a list of host name patterns: letters, digits, `.`, `-`, `*` and `?`, \
+                 with commas between patterns and `!` before one to leave out (names of other scripts as punycode)"
+            ));
+        }
+        let list = Self(text.to_ascii_lowercase());
+        if list.0.split(',').any(|one| matches!(one.strip_prefix('!').unwrap_or(one), "")) {
+            return Err(format!("{text:?} has an empty pattern"));
+        }
+        if list.example(Wanted::Inside).is_none() {
+            return Err(format!("{text:?} holds for no name"));
+        }
+        Ok(list)
+    }
+}
+
+impl fmt::Display for Patterns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Patterns {
+    /// The patterns that hold for names of whatever domain: a wildcard stands in the last part of the name.
+    pub fn wide(&self) -> impl Iterator<Item = &str> {
+        let wanted = self.0.split(',').filter(|one| !one.starts_with('!'));
+        wanted.filter(|one| host_of(one).rsplit('.').next().is_some_and(|last| last.contains(['*', '?'])))
+    }
+
+    /// A name inside or outside, in the form in which ssh looks it up: `[NAME]:PORT` for another port than 22.
+    #[must_use]
+    pub fn example(&self, wanted: Wanted) -> Option<String> {
+        let holds = |name: &String| matches(self.0.as_bytes(), name);
+        match wanted {
+            Wanted::Inside => {
+                let all = self.0.split(',').filter(|one| !one.starts_with('!'));
+                all.map(|one| one.replace('*', EXAMPLE).replace('?', "w")).find(holds)
+            }
+            Wanted::Outside => Some(NOBODY.to_owned()).filter(|name| !holds(name)),
+        }
+    }
+}
+
+/// The name in `[NAME]:PORT`.
+fn host_of(pattern: &str) -> &str {
+    pattern.strip_prefix('[').and_then(|rest| rest.rsplit_once(']')).map_or(pattern, |(host, _)| host)
+}
+
+/// Whether a list holds for a name. A hashed name holds for nothing that can be told here.
+#[must_use]
+pub fn matches(list: &[u8], name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let mut holds = false;
+    for pattern in list.split(|byte| *byte == b',') {
+        let (negated, pattern) = pattern.strip_prefix(b"!").map_or((false, pattern), |rest| (true, rest));
+        if one_matches(&pattern.to_ascii_lowercase(), name.as_bytes()) {
+            if negated {
+                return false;
+            }
+            holds = true;
+        }
+    }
+    holds
+}
+
+/// `*` stands for any characters, `?` for one; iterative, so that no pattern makes it slow.
+fn one_matches(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut at, mut in_name, mut star) = (0, 0, None);
+    while in_name < name.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                at += 1;
+                star = Some((at, in_name));
+            }
+            Some(byte) if *byte == b'?' || Some(byte) == name.get(in_name) => {
+                at += 1;
+                in_name += 1;
+            }
+            _ => {
+                let Some((after, from)) = star else { return false };
+                star = Some((after, from + 1));
+                (at, in_name) = (after, from + 1);
+            }
+        }
+    }
+    pattern.get(at..).unwrap_or_default().iter().all(|byte| *byte == b'*')
+}

@@ -1,0 +1,204 @@
+use super::*;
+
+const KEY: &str = "ssh-ed25519 AAAAC3Nza";
+const OLD: &str = "ssh-ed25519 AAAAold";
+const PIN: &str = "web9.example ssh-ed25519 AAAApin\n";
+const OURS: &str = "@cert-authority *.lab.test ssh-ed25519 AAAAC3Nza warded trust-host-ca https://ca\n";
+const STALE: &str = "@cert-authority *.lab.test ssh-ed25519 AAAAold warded trust-host-ca https://ca\n";
+
+fn with<T>(patterns: &[&str], judge: impl FnOnce(Trust<'_>) -> T) -> T {
+    let patterns: Vec<String> = patterns.iter().map(|one| (*one).to_owned()).collect();
+    judge(Trust { patterns: &patterns, keys: &[KEY.to_owned()], authority: "https://ca" })
+}
+
+fn edited(file: &[u8]) -> Vec<u8> {
+    with(&["*.lab.test"], |trust| {
+        let result = trust.added_to(file);
+        assert_eq!(trust.refuse_others(file, &result), Ok(()));
+        assert_eq!(trust.added_to(&result), result, "a second time changes nothing");
+        result
+    })
+}
+
+#[test]
+fn our_lines_come_and_every_other_byte_stays() {
+    let joined = |parts: &[&[u8]]| parts.concat();
+    for (before, after) in [
+        (joined(&[]), joined(&[OURS.as_bytes()])),
+        (joined(&[b"web9 ssh-rsa AAAA"]), joined(&[b"web9 ssh-rsa AAAA\n", OURS.as_bytes()])),
+        (joined(&[PIN.as_bytes(), b"\n\n"]), joined(&[PIN.as_bytes(), b"\n\n", OURS.as_bytes()])),
+        // Lines of Windows stay so, and ours are like them.
+        (
+            joined(&[b"a ssh-rsa AAAA\r\n# W\r\n"]),
+            joined(&[b"a ssh-rsa AAAA\r\n# W\r\n", OURS.trim_end().as_bytes(), b"\r\n"]),
+        ),
+        // Latin-1 in a comment, and what no ssh of today reads.
+        (
+            joined(&[b"a ssh-rsa AAAA M\xfcller\nb 1024 37 1591\n"]),
+            joined(&[b"a ssh-rsa AAAA M\xfcller\nb 1024 37 1591\n", OURS.as_bytes()]),
+        ),
+        // A commented line is no trust.
+        (joined(&[b"#", OURS.as_bytes()]), joined(&[b"#", OURS.as_bytes(), OURS.as_bytes()])),
+        // The CA has dropped a key of ours; of another CA's, or by hand, it stays.
+        (joined(&[STALE.as_bytes(), PIN.as_bytes()]), joined(&[PIN.as_bytes(), OURS.as_bytes()])),
+        (
+            joined(&[STALE.replace("//ca", "//other").as_bytes()]),
+            joined(&[STALE.replace("//ca", "//other").as_bytes(), OURS.as_bytes()]),
+        ),
+        (
+            joined(&[STALE.replace(" warded trust-host-ca https://ca", "").as_bytes()]),
+            joined(&[STALE.replace(" warded trust-host-ca https://ca", "").as_bytes(), OURS.as_bytes()]),
+        ),
+    ] {
+        assert_eq!(edited(&before), after, "{:?}", String::from_utf8_lossy(&before));
+    }
+}
+
+#[test]
+fn a_line_that_ssh_takes_for_ours_is_not_repeated() {
+    for there in [
+        OURS.to_owned(),
+        OURS.trim_end().to_owned(),
+        OURS.replace('\n', "\r\n"),
+        "@cert-authority *.lab.test ssh-ed25519 AAAAC3Nza\n".to_owned(),
+        "@cert-authority *.lab.test ssh-ed25519 AAAAC3Nza\r\n".to_owned(),
+        "  @cert-authority  *.LAB.test\tssh-ed25519   AAAAC3Nza by hand\n".to_owned(),
+        "\t@cert-authority\t*.lab.test\tssh-ed25519\tAAAAC3Nza\tcomment\n".to_owned(),
+        format!("{OURS}{OURS}"),
+    ] {
+        assert_eq!(edited(there.as_bytes()), there.as_bytes(), "{there:?}");
+    }
+    for other in [
+        // A tab after the marker, and a space somewhere: no marker to ssh.
+        "@cert-authority\t*.lab.test ssh-ed25519 AAAAC3Nza\n",
+        "@cert-authority @cert-authority *.lab.test ssh-ed25519 AAAAC3Nza\n",
+        "@cert-authority *.lab.test ssh-ed25519 AAAAC3Nz\n",
+        "@cert-authority *.lab.tes ssh-ed25519 AAAAC3Nza\n",
+        "@Cert-Authority *.lab.test ssh-ed25519 AAAAC3Nza\n",
+        "*.lab.test ssh-ed25519 AAAAC3Nza\n",
+        "@cert-authority *.lab.test ssh-ed25519\n",
+    ] {
+        assert_eq!(edited(other.as_bytes()), [other, OURS].concat().as_bytes(), "{other:?}");
+    }
+}
+
+#[test]
+fn what_speaks_against_our_lines_is_found() {
+    let conflict = |file: &[u8]| with(&["*.lab.test"], |trust| trust.conflict(file));
+    let utf16: Vec<u8> = PIN.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(conflict(PIN.as_bytes()), None);
+    assert_eq!(conflict(b"\xef\xbb\xbfweb9 ssh-rsa AAAA\n"), None);
+    assert!(matches!(conflict(&[b"\xff\xfe", utf16.as_slice()].concat()), Some(Conflict::Encoding(_))));
+    assert!(matches!(conflict(&utf16), Some(Conflict::Encoding(_))));
+    assert_eq!(conflict(format!("{PIN}@revoked * {KEY}\n").as_bytes()), Some(Conflict::Revoked(2)));
+    assert_eq!(conflict(format!("@revoked web9 {OLD}\n#@revoked * {KEY}\n").as_bytes()), None);
+    let excluded = format!("@cert-authority *.lab.test,!db.lab.test {KEY}\n");
+    assert_eq!(conflict(excluded.as_bytes()), Some(Conflict::Excluded(1, "db.lab.test".to_owned())));
+    assert_eq!(with(&["*.lab.test,!DB.lab.test"], |trust| trust.conflict(excluded.as_bytes())), None);
+}
+
+#[test]
+fn only_our_lines_may_change() {
+    let before = format!("{PIN}{STALE}# c\n");
+    let refused =
+        |after: &str| with(&["*.lab.test"], |trust| trust.refuse_others(before.as_bytes(), after.as_bytes())).is_err();
+    assert!(!refused(&format!("{PIN}{STALE}# c\n")) && !refused(&format!("{PIN}# c\n")));
+    assert!(!refused(&format!("{PIN}# c\n{OURS}")) && !refused(&format!("{OURS}{PIN}{STALE}# c\n")));
+    for after in [
+        "".to_owned(),
+        format!("{STALE}# c\n"),
+        format!("# c\n{PIN}"),
+        format!("{PIN}{STALE}# d\n"),
+        format!("{PIN}{STALE}# c"),
+        format!("{PIN}{PIN}{STALE}# c\n"),
+        format!("{before}evil ssh-ed25519 AAAAevil\n"),
+        format!("{before}{}", OURS.replace("*.lab.test", "*")),
+        format!("{before}{}", OURS.replace("AAAAC3Nza", "AAAAevil")),
+        format!("{before}{}", OURS.replace("@cert-authority ", "")),
+        format!("{before}{}", OURS.replace("cert-authority", "revoked")),
+        format!("{before}{}", OURS.replace("//ca", "//other")),
+        format!("{before}{}", OURS.trim_end().to_owned() + "\revil ssh-ed25519 AAAAevil\n"),
+    ] {
+        assert!(refused(&after), "{after:?}");
+    }
+    // A line of ours for a key that the CA has, stays.
+    let kept = with(&["*.lab.test"], |trust| trust.refuse_others(OURS.as_bytes(), b""));
+    assert!(kept.is_err());
+    // Another domain's line of ours stays, too.
+    assert_eq!(
+        with(&["*.other"], |trust| trust.added_to(OURS.as_bytes())),
+        [OURS, &OURS.replace("lab.test", "other")].concat().as_bytes()
+    );
+}
+
+#[test]
+fn what_was_written_since_survives_an_undo() {
+    let new = "web1.lab.test ssh-ed25519 AAAAnew\n";
+    for (before, left, now, expected) in [
+        (PIN.to_owned(), format!("{PIN}{OURS}"), format!("{PIN}{OURS}{new}"), format!("{PIN}{new}")),
+        (String::new(), OURS.to_owned(), OURS.to_owned(), String::new()),
+        (String::new(), OURS.to_owned(), format!("{OURS}{OURS}"), OURS.to_owned()),
+        (STALE.to_owned(), OURS.to_owned(), format!("{new}{OURS}"), format!("{new}{STALE}")),
+        // A line that was there before the run stays, and what the user wrote between is not the run's.
+        (OURS.to_owned(), format!("{OURS}{new}"), format!("{OURS}{new}"), format!("{OURS}{new}")),
+        (PIN.to_owned(), format!("{PIN}{OURS}"), PIN.to_owned(), PIN.to_owned()),
+    ] {
+        let result = undone(before.as_bytes(), left.as_bytes(), now.as_bytes());
+        assert_eq!(String::from_utf8(result).unwrap(), expected, "{before:?} {now:?}");
+    }
+}
+
+#[test]
+fn lists_match_as_ssh_matches_them() {
+    for (list, name, expected) in [
+        ("*.lab.test", "web1.lab.test", true),
+        ("*.LAB.test", "Web1.lab.Test", true),
+        ("*.lab.test", "lab.test", false),
+        ("*.lab.test", "web1", false),
+        ("*.lab.test,!db.lab.test", "db.lab.test", false),
+        ("!db.lab.test,*.lab.test", "web.lab.test", true),
+        ("!db.lab.test", "web.lab.test", false),
+        ("10.0.0.?", "10.0.0.7", true),
+        ("10.0.0.?", "10.0.0.77", false),
+        ("[*.lab.test]:2222", "[w.lab.test]:2222", true),
+        ("a*b*c", "aXbXbc", true),
+        ("a*b*c", "aXcXb", false),
+    ] {
+        assert_eq!(matches(list.as_bytes(), name), expected, "{list} {name}");
+    }
+}
+
+#[test]
+fn what_an_operator_may_name() {
+    for (text, inside, wide) in [
+        ("*.lab.test", "warded-example.lab.test", false),
+        ("*.Lab.test,!db.lab.test", "warded-example.lab.test", false),
+        ("*", "warded-example", true),
+        ("*.*", "warded-example.warded-example", true),
+        ("web*", "webwarded-example", true),
+        ("web?.lab", "webw.lab", false),
+        ("[*.lab.test]:2222", "[warded-example.lab.test]:2222", false),
+        ("[*]:*", "[warded-example]:warded-example", true),
+        ("fd00::*", "fd00::warded-example", true),
+    ] {
+        let list: Patterns = text.parse().unwrap();
+        assert_eq!(list.example(Wanted::Inside).as_deref(), Some(inside), "{text}");
+        assert_eq!(list.wide().count() > 0, wide, "{text}");
+        assert_eq!(list.example(Wanted::Outside).is_none(), ["*"].contains(&text) || text == "*.*", "{text}");
+    }
+    for bad in [
+        "",
+        "a b",
+        "*.lab.test\n",
+        "@cert-authority",
+        "|1|a|b",
+        "#x",
+        "a,,b",
+        "!",
+        "!*.lab.test",
+        "*,!*",
+        "bücher.test",
+    ] {
+        assert!(bad.parse::<Patterns>().is_err(), "{bad:?}");
+    }
+}

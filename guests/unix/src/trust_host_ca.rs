@@ -1,0 +1,157 @@
+//! `trust-host-ca`: ssh on this machine trusts the CA's host certificates for the names of a domain.
+//!
+//! A user's run goes to that user's known_hosts, root's to the system's; which file that is, and whether it is read at
+//! all, is asked of ssh. Every line that is not ours stays.
+
+use warded_guest::authority::{self, Kind};
+use warded_guest::known_hosts::{Conflict, Patterns, Trust, Wanted};
+use warded_guest::{Error, Settings, files, log, machine, ssh};
+
+/// ssh's files, as it has them unless it is configured otherwise.
+const OF_SYSTEM: [&str; 2] = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
+const OF_USER: [&str; 2] = [".ssh/known_hosts", ".ssh/known_hosts2"];
+
+/// Everybody has to read the system's file; a user's hosts are nobody else's business.
+const SYSTEM_MODE: u32 = 0o644;
+const NEW_USER_MODE: u32 = 0o600;
+
+const ORDER: &str = "Clients come first: once a host presents a certificate, Go programs that know the host's plain \
+                     key, and not this CA, refuse the host (golang/go#33366).";
+
+pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
+    log::info(ORDER);
+    let patterns: Vec<String> = settings.all("domain").into_iter().map(str::to_owned).collect();
+    let keys: Vec<String> = authority::roots(Kind::Host)?;
+    let authority = machine::fact("ca.name").unwrap_or_default();
+    let trust = Trust { patterns: &patterns, keys: &keys, authority: &authority };
+    let lists = patterns.iter().map(|list| list.parse()).collect::<Result<Vec<Patterns>, String>>();
+    let lists = lists.map_err(|why| Error::new("invalid-domain", why).about("setting", "domain"))?;
+    say_what_is_wide(&lists);
+    let place = Own::find()?;
+    for name in lists.iter().filter_map(|list| list.example(Wanted::Inside)) {
+        look_for_conflicts(&trust, &place, &name)?;
+    }
+    let path = place.path();
+    refuse_missing_directory(&path)?;
+    let now = files::read(&path)?;
+    let next = trust.added_to(now.as_deref().unwrap_or_default());
+    if now.as_deref().is_some_and(|now| now.starts_with(b"\xef\xbb\xbf")) {
+        log::warn(&format!("{path} begins with a byte order mark, so ssh does not read its first line."));
+    }
+    let mode = place.mode(now.is_some());
+    files::write(&path, &next, mode)?;
+    Ok(())
+}
+
+/// Directories are not made here: ssh wants `.ssh` for its owner alone.
+fn refuse_missing_directory(path: &str) -> Result<(), Error> {
+    let Some((directory, _)) = path.rsplit_once('/') else { return Ok(()) };
+    if files::list(directory)?.is_some() {
+        return Ok(());
+    }
+    Err(Error::new("no-directory", format!("There is no directory {directory} for {path}."))
+        .about("path", directory)
+        .about("next", format!("mkdir -m 700 {directory}")))
+}
+
+fn say_what_is_wide(lists: &[Patterns]) {
+    for pattern in lists.iter().flat_map(Patterns::wide) {
+        log::warn(&format!("{pattern} holds for hosts of every domain: this CA could stand in for each of them."));
+    }
+}
+
+/// Whose file it is.
+enum Own {
+    System,
+    User { home: String },
+}
+
+impl Own {
+    fn find() -> Result<Self, Error> {
+        if machine::fact("user.id").as_deref() == Some("0") {
+            return Ok(Self::System);
+        }
+        let home = machine::fact("home").ok_or_else(|| Error::new("no-home", "This user has no home directory."))?;
+        Ok(Self::User { home })
+    }
+
+    /// The file for our lines.
+    fn path(&self) -> String {
+        match self {
+            Self::System => OF_SYSTEM[0].to_owned(),
+            Self::User { home } => format!("{home}/{}", OF_USER[0]),
+        }
+    }
+
+    fn mode(&self, is_there: bool) -> Option<u32> {
+        match self {
+            Self::System => Some(SYSTEM_MODE),
+            Self::User { .. } => (!is_there).then_some(NEW_USER_MODE),
+        }
+    }
+
+    /// The keyword that names it.
+    fn keyword(&self) -> &'static str {
+        match self {
+            Self::System => "GlobalKnownHostsFile",
+            Self::User { .. } => "UserKnownHostsFile",
+        }
+    }
+}
+
+/// Refuses where ssh does not read the file, or a line that it reads speaks against ours.
+fn look_for_conflicts(trust: &Trust<'_>, own: &Own, name: &str) -> Result<(), Error> {
+    let path = own.path();
+    let read = ssh::effective(own.keyword(), name)?;
+    if !read.contains(&path) {
+        return Err(not_read(trust, own, name, &read));
+    }
+    let home = machine::fact("home").unwrap_or_default();
+    let granted = OF_USER.iter().map(|name| format!("{home}/{name}")).chain(OF_SYSTEM.map(str::to_owned));
+    let all = [ssh::effective("userknownhostsfile", name)?, ssh::effective("globalknownhostsfile", name)?].concat();
+    for file in granted.filter(|file| all.contains(file)) {
+        // Another one than ours may be unreadable to this user, and to ssh then, too.
+        let contents = match files::read(&file) {
+            Ok(contents) => contents.unwrap_or_default(),
+            Err(error) if file == path => return Err(error),
+            Err(_) => continue,
+        };
+        match trust.conflict(&contents) {
+            None => {}
+            Some(Conflict::Encoding(_)) if file != path => {}
+            Some(conflict) => return Err(refusal(&file, conflict)),
+        }
+    }
+    Ok(())
+}
+
+fn not_read(trust: &Trust<'_>, own: &Own, name: &str, read: &[String]) -> Error {
+    let path = own.path();
+    let instead = read.first().map_or("no such file", String::as_str);
+    let error = Error::new("not-read", format!("ssh does not read {path} for {name}: it reads {}.", read.join(" ")))
+        .about("path", &*path);
+    let lines =
+        trust.lines().fold(error, |error, line| error.about("next", format!("put this line into {instead}: {line}")));
+    lines.about("next", format!("or have ssh read it, too, in ssh_config: {} {} {path}", own.keyword(), read.join(" ")))
+}
+
+fn refusal(file: &str, conflict: Conflict) -> Error {
+    let error = match conflict {
+        Conflict::Encoding(name) => Error::new(
+            "foreign-encoding",
+            format!("{file} is {name}, and ssh finds no line in that: what is added to it would not be read either."),
+        )
+        .about("next", format!("write it again as UTF-8: iconv -f UTF-16 -t UTF-8 {file} >{file}.new")),
+        Conflict::Revoked(line) => Error::new(
+            "revoked",
+            format!("{file} line {line} revokes a key of this CA: ssh refuses its hosts whatever else is there."),
+        )
+        .about("next", "see why it was revoked; if that is over, take the line out"),
+        Conflict::Excluded(line, pattern) => Error::new(
+            "excluded",
+            format!("{file} line {line} trusts this CA, but not for {pattern}: a line of ours would let it in."),
+        )
+        .about("next", format!("leave it out as well: --set domain='PATTERN,!{pattern}'; or take that line out")),
+    };
+    error.about("path", file)
+}

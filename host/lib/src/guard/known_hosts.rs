@@ -1,0 +1,318 @@
+//! A change of ssh's known_hosts, proved before it is made, on the very bytes: what `ssh-keygen` finds in them, and
+//! whom the real `ssh` then trusts. No sshd takes part.
+
+mod server;
+
+use crate::{
+    error::{Error, Result},
+    machine::{
+        exec::{self, Output},
+        scratch::Scratch,
+        ssh::{Host, Settings, Ssh},
+    },
+    text::{count, neutral, neutral_lines},
+};
+use server::{Met, Stage};
+use ssh_key::Algorithm;
+use sshd_config::known_hosts::{Entry, Marker, Patterns, Wanted, is_file_name, lines, matches};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+/// Whether a path leads to a known_hosts file, by its name.
+#[must_use]
+pub fn is_known_hosts(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(is_file_name)
+}
+
+/// A known_hosts file that would change.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The path by which ssh is told of it.
+    pub path: PathBuf,
+    /// What is there; nothing where there is no file.
+    pub before: Vec<u8>,
+    /// What would be there.
+    pub after: Vec<u8>,
+    /// Whom the file belongs to that is there.
+    pub owner: Option<u32>,
+}
+
+/// What was proved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// The lists of patterns for whose names ssh trusts the CA.
+    pub patterns: Vec<String>,
+    /// How many plain host keys are found as before.
+    pub keys: usize,
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let trusts = format!("ssh trusts the CA for {}, and for no other name", self.patterns.join(" "));
+        let finds = format!("ssh finds {} as before", count(self.keys, "known host key"));
+        match (self.patterns.is_empty(), self.keys) {
+            (false, 0) => f.write_str(&trusts),
+            (false, _) => write!(f, "{trusts}; {finds}"),
+            (true, _) => f.write_str(&finds),
+        }
+    }
+}
+
+/// A line that would come.
+struct New<'a> {
+    /// Its number in the file, from 1 on.
+    number: usize,
+    entry: Entry<'a>,
+}
+
+impl Change {
+    /// Proves it.
+    ///
+    /// # Errors
+    /// Refused: what ssh or `ssh-keygen` would not find as it should.
+    pub fn prove(&self) -> Result<Proof> {
+        self.refuse_owner()?;
+        let scratch = Scratch::private()?;
+        let (before, after) =
+            (scratch.write("before", &self.before, 0o600)?, scratch.write("known_hosts", &self.after, 0o600)?);
+        let keys = self.refuse_lost(&listed(&before)?, &listed(&after)?)?;
+        let mut proof = Proof { keys, ..Proof::default() };
+        for patterns in self.patterns()? {
+            let new: Vec<New<'_>> =
+                self.coming().filter(|new| new.entry.hosts == patterns.to_string().as_bytes()).collect();
+            self.refuse_not_found(&patterns, &new, &after)?;
+            self.refuse_not_trusted(&patterns, &new, &scratch)?;
+            proof.patterns.push(patterns.to_string());
+        }
+        Ok(proof)
+    }
+
+    /// The patterns that hold for names of whatever domain, of the lines that would come.
+    ///
+    /// # Errors
+    /// A line has patterns that cannot be read.
+    pub fn wide(&self) -> Result<Vec<String>> {
+        let all: Vec<Patterns> = self.patterns()?;
+        Ok(all.iter().flat_map(Patterns::wide).map(str::to_owned).collect())
+    }
+
+    /// Whether a CA would be trusted that is not now.
+    #[must_use]
+    pub fn adds(&self) -> bool {
+        self.coming().next().is_some()
+    }
+
+    /// The lines of CAs that would come.
+    fn coming(&self) -> impl Iterator<Item = New<'_>> {
+        let there = |line: &[u8]| lines(&self.before).any(|one| one.trim_ascii_end() == line.trim_ascii_end());
+        let numbered = lines(&self.after).enumerate().filter(move |(_, line)| !there(line));
+        numbered.filter_map(|(index, line)| {
+            let entry = Entry::parse(line).filter(|entry| entry.marker == Marker::Authority)?;
+            Some(New { number: index + 1, entry })
+        })
+    }
+
+    fn patterns(&self) -> Result<Vec<Patterns>> {
+        let lists: BTreeSet<String> =
+            self.coming().map(|new| String::from_utf8_lossy(new.entry.hosts).into_owned()).collect();
+        let wrong = |why: String| self.refused("the patterns of a line cannot be proved").cause(why);
+        lists.into_iter().map(|list| list.parse().map_err(wrong)).collect()
+    }
+
+    /// Nobody but root can give a file away: the new one could not belong to whom the old one does.
+    fn refuse_owner(&self) -> Result<()> {
+        let own = rustix::process::geteuid();
+        match self.owner {
+            Some(owner) if !own.is_root() && owner != own.as_raw() => {
+                let path = neutral(&self.path.to_string_lossy());
+                Err(Error::refused(format!("{path} belongs to another user (uid {owner})"))
+                    .cause("a program that was run with sudo made it, as it seems; ssh cannot add hosts to it either")
+                    .state("nothing was changed")
+                    .next(format!("sudo chown {} {path}", own.as_raw())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Every plain key that `ssh-keygen` lists now is listed afterwards, hashed names included.
+    fn refuse_lost(&self, before: &[String], after: &[String]) -> Result<usize> {
+        let mut left = after.iter();
+        match before.iter().find(|pin| !left.any(|one| one == *pin)) {
+            None => Ok(before.len()),
+            Some(lost) => Err(self.refused("a host key that is known now would not be known any more").seen(lost)),
+        }
+    }
+
+    /// `ssh-keygen -F` finds our lines for a name inside, as a CA's, and not for one outside.
+    fn refuse_not_found(&self, patterns: &Patterns, new: &[New<'_>], file: &Path) -> Result<()> {
+        if let Some(inside) = patterns.example(Wanted::Inside) {
+            let found = found(&inside, file)?;
+            if let Some(missing) = new.iter().find(|new| !found.contains(&new.number)) {
+                return Err(self
+                    .refused(format!("ssh-keygen does not find line {} for {inside}", missing.number))
+                    .cause("the line before it may have no end, or an encoding that ssh does not read"));
+            }
+        }
+        if let Some(outside) = patterns.example(Wanted::Outside) {
+            let found = found(&outside, file)?;
+            if let Some(wrong) = new.iter().find(|new| found.contains(&new.number)) {
+                return Err(self.refused(format!("ssh-keygen finds line {} for {outside}, too", wrong.number)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The real ssh, as it is configured for a name inside, takes a certificate of a CA that stands in our CA's place
+    /// in the file, and takes none for a name outside.
+    fn refuse_not_trusted(&self, patterns: &Patterns, new: &[New<'_>], scratch: &Scratch) -> Result<()> {
+        let Some(ssh) = Ssh::find() else { return Err(self.refused("there is no `ssh` program on this machine")) };
+        let inside = patterns.example(Wanted::Inside).unwrap_or_default();
+        let settings = ssh.settings(&host(&inside)?)?;
+        self.refuse_unread(&inside, &settings)?;
+        let looked_up = looked_up(&inside, &settings)?;
+        if !matches(patterns.to_string().as_bytes(), &looked_up) {
+            return Err(self
+                .refused(format!("ssh does not look {inside} up by that name, but as {looked_up}"))
+                .cause("a HostName or HostKeyAlias line of its configuration says so")
+                .next("name the patterns for the names that ssh looks up"));
+        }
+        for one in new {
+            let name = format!("stand-in-{}", one.number);
+            let algorithm = self.algorithm(one, &settings)?;
+            let stage = Stage::new(&algorithm)?;
+            let file = scratch.write(&name, &self.with_stand_in(one, stage.authority()), 0o600)?;
+            let (met, output) = stage.meet(&ssh, &looked_up, &self.options(&settings, &file))?;
+            match met {
+                Met::Trusted => {}
+                Met::Left => {
+                    return Err(self.refused(format!("ssh would not trust the CA for {inside}")).cause(said(&output)));
+                }
+                Met::NoAlgorithm => return Err(self.without_certificates(&inside, &settings)),
+            }
+            let Some(outside) = patterns.example(Wanted::Outside) else { continue };
+            let settings = ssh.settings(&host(&outside)?)?;
+            let (met, _) = stage.meet(&ssh, &outside, &self.options(&settings, &file))?;
+            if met == Met::Trusted {
+                return Err(self.refused(format!("ssh would trust the CA for {outside}, too")));
+            }
+        }
+        Ok(())
+    }
+
+    fn without_certificates(&self, name: &str, settings: &Settings) -> Error {
+        self.refused(format!("ssh takes no host certificate for {name}"))
+            .cause(
+                "HostKeyAlgorithms of its configuration has none of the -cert-v01@openssh.com names, or has them \
+                 behind others",
+            )
+            .seen(settings.values("hostkeyalgorithms").join(" "))
+            .next("put these names first in HostKeyAlgorithms in ssh_config, or take that line out")
+    }
+
+    /// The type of the CA's key in a line, which ssh has to take (`CASignatureAlgorithms`).
+    fn algorithm(&self, new: &New<'_>, settings: &Settings) -> Result<Algorithm> {
+        let (key_type, _) = new.entry.key();
+        let key_type = String::from_utf8_lossy(key_type).into_owned();
+        let allowed = settings.values("casignaturealgorithms").join(",");
+        let is = |name: &str| name == key_type || (key_type == "ssh-rsa" && name.starts_with("rsa-sha2-"));
+        if !allowed.is_empty() && !allowed.split(',').any(is) {
+            return Err(self
+                .refused(format!("ssh takes no signature of this CA, whose key is {key_type}"))
+                .cause("CASignatureAlgorithms of its configuration does not have it")
+                .seen(allowed)
+                .next("add it to CASignatureAlgorithms in ssh_config, or take that line out"));
+        }
+        key_type
+            .parse()
+            .map_err(|error| self.refused(format!("{key_type} is no type of key that is known")).cause(error))
+    }
+
+    /// The file with another CA's key in one of our new lines.
+    fn with_stand_in(&self, new: &New<'_>, key: &str) -> Vec<u8> {
+        let mut file = Vec::new();
+        for (index, line) in lines(&self.after).enumerate() {
+            if new.number == index + 1 {
+                let parts: [&[u8]; 5] = [b"@cert-authority ", new.entry.hosts, b" ", key.as_bytes(), b"\n"];
+                file.extend(parts.concat());
+            } else {
+                file.extend_from_slice(line);
+            }
+        }
+        file
+    }
+
+    /// ssh has to be told of the file.
+    fn refuse_unread(&self, name: &str, settings: &Settings) -> Result<()> {
+        let read = [settings.values("userknownhostsfile"), settings.values("globalknownhostsfile")].concat();
+        if read.iter().any(|path| Path::new(path) == self.path) {
+            return Ok(());
+        }
+        Err(self
+            .refused(format!("ssh does not read this file for {name}"))
+            .seen(format!("it reads: {}", read.join(" "))))
+    }
+
+    /// The files that ssh is told of, with another one in this one's place.
+    fn options(&self, settings: &Settings, file: &Path) -> Vec<String> {
+        let option = |name: &str| {
+            let shown = |path: String| {
+                let path = if Path::new(&path) == self.path { file.display().to_string() } else { path };
+                format!("\"{path}\"")
+            };
+            let files: Vec<String> = settings.values(name).into_iter().map(shown).collect();
+            format!("{name}={}", if files.is_empty() { "none".to_owned() } else { files.join(" ") })
+        };
+        vec![option("userknownhostsfile"), option("globalknownhostsfile")]
+    }
+
+    fn refused(&self, what: impl fmt::Display) -> Error {
+        Error::refused(format!("{}: {what}", neutral(&self.path.to_string_lossy()))).state("nothing was changed")
+    }
+}
+
+/// The name by which ssh looks a host up, as its configuration has it.
+fn looked_up(name: &str, settings: &Settings) -> Result<String> {
+    if let Some(alias) = settings.first("hostkeyalias") {
+        return Ok(alias);
+    }
+    let host = host(name)?;
+    let real = settings.first("hostname").unwrap_or_else(|| host.name.clone());
+    // Without a port, a pattern holds for every port: ssh tries again without it.
+    Ok(host.port.map_or_else(|| real.clone(), |port| format!("[{real}]:{port}")))
+}
+
+fn host(name: &str) -> Result<Host> {
+    name.parse().map_err(|why: String| Error::refused(format!("{name} cannot be looked up")).cause(why))
+}
+
+/// The plain host keys that `ssh-keygen` finds in a file, each with its name.
+fn listed(file: &Path) -> Result<Vec<String>> {
+    // It ends with an error where there are none.
+    Ok(keygen(&["-l".as_ref(), "-f".as_ref(), file])?.stdout.lines().map(str::to_owned).collect())
+}
+
+/// The numbers of the lines of CAs that `ssh-keygen` finds for a name.
+fn found(name: &str, file: &Path) -> Result<Vec<usize>> {
+    let output = keygen(&["-F".as_ref(), name.as_ref(), "-f".as_ref(), file])?;
+    let number =
+        |line: &str| line.strip_prefix("# Host ")?.split_once(" found: line ")?.1.strip_suffix(" CA")?.parse().ok();
+    Ok(output.stdout.lines().filter_map(number).collect())
+}
+
+fn keygen(arguments: &[&Path]) -> Result<Output> {
+    let program = exec::find("ssh-keygen")
+        .ok_or_else(|| Error::failed("cannot prove the change: there is no `ssh-keygen` on this machine"))?;
+    exec::Program::new(program).args(arguments).run()
+}
+
+/// The last words of ssh.
+fn said(output: &Output) -> String {
+    let words = neutral_lines(output.stderr.trim());
+    if words.is_empty() { output.ending() } else { words }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! A server within this process, whose host key a throw-away CA has certified, and the real `ssh` as its client.
+#![expect(clippy::disallowed_methods, reason = "listens on a port of its own for one client, on this machine alone")]
+
+use crate::{
+    ca::{Kind, throw_away::ThrowAway},
+    error::{Error, Result},
+    guard::client::known_hosts::line_of,
+    handshake::{Choice, Fault, Identity, Limits, Served, serve},
+    machine::{
+        exec::{self, Output},
+        ssh::Ssh,
+    },
+};
+use ssh_key::{Algorithm, EcdsaCurve, PrivateKey, rand_core::OsRng};
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long one connection may take.
+const LIMIT: Duration = Duration::from_secs(10);
+/// How long the server is waited for once ssh has ended.
+const PATIENCE: Duration = Duration::from_secs(2);
+const TICK: Duration = Duration::from_millis(5);
+
+/// What ssh made of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Met {
+    /// It took the certificate.
+    Trusted,
+    /// It asked for no algorithm of certificates.
+    NoAlgorithm,
+    /// It did not take the host key, or did not come that far.
+    Left,
+}
+
+/// The throw-away CA, and host keys that it can certify.
+pub(super) struct Stage {
+    authority: ThrowAway,
+    line: String,
+    keys: Vec<PrivateKey>,
+}
+
+impl Stage {
+    /// With a CA whose key is of the type of another CA's.
+    pub(super) fn new(like: &Algorithm) -> Result<Self> {
+        let wrong = |error: ssh_key::Error| Error::failed("cannot make a throw-away key").cause(error);
+        let authority = ThrowAway::like(like)?;
+        // A hardened client may take one of these alone.
+        let kinds = [Algorithm::Ed25519, Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }];
+        let keys = kinds.into_iter().map(|kind| PrivateKey::random(&mut OsRng, kind)).collect::<Result<_, _>>();
+        Ok(Self { line: line_of(authority.public().key_data())?, keys: keys.map_err(wrong)?, authority })
+    }
+
+    /// The CA's public key.
+    pub(super) fn authority(&self) -> &str {
+        &self.line
+    }
+
+    /// Has ssh connect to the server as if that were `name`.
+    pub(super) fn meet(&self, ssh: &Ssh, name: &str, options: &[String]) -> Result<(Met, Output)> {
+        let identities = self.identities(name)?;
+        let wrong = |error: std::io::Error| Error::failed("cannot listen on this machine").cause(error);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(wrong)?;
+        listener.set_nonblocking(true).map_err(wrong)?;
+        let address = listener.local_addr().map_err(wrong)?;
+        let (sender, served) = channel();
+        thread::spawn(move || sender.send(serve_one(&listener, &identities)).unwrap_or_default());
+        let output = connect(ssh, name, address, options)?;
+        Ok((judge(&served), output))
+    }
+
+    fn identities(&self, name: &str) -> Result<Vec<Identity>> {
+        let identity = |key: &PrivateKey| {
+            let certificate = self.authority.certify(key.public_key(), Kind::Host, name)?;
+            Ok(Identity { key: key.clone(), certificate: Some(certificate.bytes().to_vec()) })
+        };
+        self.keys.iter().map(identity).collect()
+    }
+}
+
+/// Serves the first client that comes in time.
+fn serve_one(listener: &TcpListener, identities: &[Identity]) -> Option<Result<Served, Fault>> {
+    let deadline = Instant::now() + LIMIT;
+    while Instant::now() < deadline {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).ok()?;
+                return Some(serve(stream, identities, &Limits::within(LIMIT)));
+            }
+            Err(_) => thread::sleep(TICK),
+        }
+    }
+    None
+}
+
+fn judge(served: &Receiver<Option<Result<Served, Fault>>>) -> Met {
+    match served.recv_timeout(PATIENCE) {
+        Ok(Some(Ok(Served { accepted: true, algorithm, .. }))) if algorithm.certificate => Met::Trusted,
+        Ok(Some(Ok(Served { algorithm, .. }))) if !algorithm.certificate => Met::NoAlgorithm,
+        Ok(Some(Err(Fault::NotSpoken { choice: Choice::HostKey, .. }))) => Met::NoAlgorithm,
+        Ok(Some(Ok(_) | Err(_)) | None) | Err(_) => Met::Left,
+    }
+}
+
+/// The user's own configuration holds, but for how the server is reached and what a login would do.
+fn connect(ssh: &Ssh, name: &str, address: SocketAddr, options: &[String]) -> Result<Output> {
+    let mut program = exec::Program::new(&ssh.program).timeout(LIMIT).args(["-T", "-x", "-a", "-p"]);
+    program = program.arg(address.port().to_string());
+    let own = [format!("HostName={}", address.ip()), format!("HostKeyAlias={name}")];
+    for option in own.iter().chain(options).map(String::as_str).chain(OPTIONS) {
+        program = program.args(["-o", option]);
+    }
+    let host = name.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(name, |(host, _)| host);
+    program.args(["-l", "nobody", "--", host, "true"]).run()
+}
+
+/// Nothing may ask, nothing may be written, and nobody logs in.
+const OPTIONS: [&str; 22] = [
+    "AddressFamily=any",
+    "CanonicalizeHostname=no",
+    "ProxyCommand=none",
+    "ProxyJump=none",
+    "BatchMode=yes",
+    "LogLevel=INFO",
+    "StrictHostKeyChecking=yes",
+    "CheckHostIP=no",
+    "UpdateHostKeys=no",
+    "VerifyHostKeyDNS=no",
+    "PreferredAuthentications=none",
+    "IdentityFile=none",
+    "IdentityAgent=none",
+    "GSSAPIAuthentication=no",
+    "ControlMaster=no",
+    "ControlPath=none",
+    "ClearAllForwardings=yes",
+    "PermitLocalCommand=no",
+    "RemoteCommand=none",
+    "BindAddress=127.0.0.1",
+    "ConnectTimeout=8",
+    "ConnectionAttempts=1",
+];

@@ -1,0 +1,51 @@
+//! What the proof finds that an edit got wrong, with the real ssh-keygen and ssh.
+
+use super::*;
+use crate::guard::client::known_hosts::line_of;
+
+const PIN: &str = "web9.example ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDOu+GOIRRAH2+0BR2aQmOYRjvJhESqjO0sF9Fiw6p4L";
+
+fn prove(before: &str, after: &str) -> Result<Proof, String> {
+    let ssh = Ssh::find().expect("ssh is there");
+    let files = ssh.settings(&host("web1.lab.test").unwrap()).unwrap().values("userknownhostsfile");
+    let change = Change {
+        path: files.first().expect("ssh reads a file").into(),
+        before: before.as_bytes().to_vec(),
+        after: after.as_bytes().to_vec(),
+        owner: None,
+    };
+    change.prove().map_err(|error| error.to_string())
+}
+
+fn ours(hosts: &str) -> String {
+    let (key, _) = crate::machine::sshd::host_key::throw_away().unwrap();
+    format!("@cert-authority {hosts} {} x\n", line_of(key.public_key().key_data()).unwrap())
+}
+
+#[test]
+fn a_right_edit_is_proved() {
+    let line = ours("*.lab.test");
+    let proof = prove(&format!("{PIN}\n"), &format!("{PIN}\n{line}")).unwrap();
+    assert_eq!(proof, Proof { patterns: vec!["*.lab.test".to_owned()], keys: 1 });
+    assert_eq!(prove("", &line).unwrap().keys, 0);
+    // What takes out alone, is proved, too.
+    let taken = prove(&format!("{PIN}\n{line}"), &format!("{PIN}\n")).unwrap();
+    assert_eq!(taken, Proof { patterns: Vec::new(), keys: 1 });
+}
+
+#[test]
+fn a_wrong_edit_is_found_by_ssh_keygen_and_ssh() {
+    let line = ours("*.lab.test");
+    let refused = |before: &str, after: &str, words: &str| {
+        let said = prove(before, after).unwrap_err();
+        assert!(said.contains(words) && said.contains("nothing was changed"), "{after}: {said}");
+    };
+    // The lines are joined: neither is read.
+    refused(&format!("{PIN}\nweb8 {}", &PIN[13..]), &format!("{PIN}\nweb8 {}{line}", &PIN[13..]), "would not be known");
+    refused(&format!("{PIN}\n"), &line, "would not be known");
+    // ssh refuses what another line revokes; the stand-in's key is another one, so a key that is revoked is found by
+    // the procedure, and a name by this.
+    refused("", &ours("!web1.lab.test"), "cannot be proved");
+    let pinned = format!("[warded-example.lab.test]:22,*.lab.test {}\n", &PIN[13..]);
+    assert!(prove(&pinned, &format!("{pinned}{line}")).is_ok());
+}

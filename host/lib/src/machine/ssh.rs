@@ -1,0 +1,118 @@
+//! The SSH client of this machine: its programs, and what it says of its configuration.
+
+use super::exec;
+use crate::{
+    error::{Error, Result},
+    text::neutral_lines,
+};
+use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
+
+/// The `ssh` program.
+#[derive(Clone, Debug)]
+pub struct Ssh {
+    /// Where it is.
+    pub program: PathBuf,
+}
+
+/// A host, as ssh looks it up in known_hosts: `NAME`, or `[NAME]:PORT` for another port than 22.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// The name or address.
+    pub name: String,
+    /// The port; none: whichever ssh takes.
+    pub port: Option<u16>,
+}
+
+/// What `ssh -G` says: keywords, each with its values.
+#[derive(Clone, Debug, Default)]
+pub struct Settings(BTreeMap<String, Vec<String>>);
+
+impl FromStr for Host {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, port) = match text.strip_prefix('[').and_then(|rest| rest.rsplit_once("]:")) {
+            Some((name, port)) => (name, port.parse().map(Some).map_err(|_| format!("{port:?} is no port"))?),
+            None => (text, None),
+        };
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:%".contains(&byte);
+        // A name that begins with a hyphen would be an option.
+        if name.is_empty() || name.len() > 255 || name.starts_with('-') || !name.bytes().all(is_plain) {
+            return Err(format!("{:?} is no name of a host", neutral_lines(text)));
+        }
+        Ok(Self { name: name.to_owned(), port })
+    }
+}
+
+impl Ssh {
+    /// Finds it.
+    #[must_use]
+    pub fn find() -> Option<Self> {
+        exec::find("ssh").map(|program| Self { program })
+    }
+
+    /// The configuration that holds for a host, for the user who runs this.
+    ///
+    /// # Errors
+    /// When ssh cannot be run, or refuses its configuration.
+    pub fn settings(&self, host: &Host) -> Result<Settings> {
+        // What ssh would ask DNS for is not asked here.
+        let mut program = exec::Program::new(&self.program).args(["-G", "-o", "CanonicalizeHostname=no"]);
+        if let Some(port) = host.port {
+            program = program.arg("-p").arg(port.to_string());
+        }
+        let output = program.arg("--").arg(&host.name).run()?;
+        if !output.succeeded() {
+            return Err(Error::failed("ssh cannot use its configuration")
+                .cause(neutral_lines(output.stderr.trim()))
+                .next(format!("see what is wrong with it: ssh -G {}", host.name)));
+        }
+        Ok(Settings::parse(&output.stdout))
+    }
+}
+
+impl Settings {
+    fn parse(text: &str) -> Self {
+        let mut settings: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (keyword, values) in text.lines().filter_map(|line| line.split_once(' ')) {
+            let values = values.split_whitespace().map(str::to_owned);
+            settings.entry(keyword.to_ascii_lowercase()).or_default().extend(values);
+        }
+        Self(settings)
+    }
+
+    /// The values of a keyword; where it is absent, none.
+    #[must_use]
+    pub fn values(&self, keyword: &str) -> Vec<String> {
+        self.0.get(&keyword.to_ascii_lowercase()).cloned().unwrap_or_default()
+    }
+
+    /// The first value of a keyword, unless it says that there is none.
+    #[must_use]
+    pub fn first(&self, keyword: &str) -> Option<String> {
+        self.values(keyword).into_iter().next().filter(|value| value != "none")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_never_options() {
+        let host = |text: &str| text.parse::<Host>().map(|host| (host.name, host.port));
+        assert_eq!(host("web1.lab.test"), Ok(("web1.lab.test".to_owned(), None)));
+        assert_eq!(host("[web1.lab.test]:2222"), Ok(("web1.lab.test".to_owned(), Some(2222))));
+        assert_eq!(host("fd00::7"), Ok(("fd00::7".to_owned(), None)));
+        for bad in ["", "-oProxyCommand=x", "[-x]:22", "a b", "a\nb", "[a]:0x", "[a]:70000", "a;b", "$(x)"] {
+            assert!(host(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_ssh_says_is_read_by_keywords() {
+        let settings = Settings::parse("user ann\nuserknownhostsfile /a /b\nhostkeyalias none\nhost x\n");
+        assert_eq!(settings.values("UserKnownHostsFile"), ["/a", "/b"]);
+        assert!(settings.values("port").is_empty() && settings.first("hostkeyalias").is_none());
+    }
+}

@@ -1,0 +1,44 @@
+//! A known_hosts file: ssh adds hosts to it all the time, so an undo takes back the run's own lines, and no others.
+
+use super::{Found, order};
+use crate::{
+    error::Result,
+    machine::files::{Place, Snapshot},
+    transaction::{
+        change::{FileChange, NewFile},
+        series::Joint,
+    },
+};
+use sshd_config::known_hosts::{is_file_name, undone};
+use zeroize::Zeroizing;
+
+/// Whether a file is undone line by line.
+pub(super) fn is_undone_by_lines(joint: &Joint<'_>, place: &Place) -> bool {
+    let path = joint.newest.entry.path.as_path();
+    path.file_name().and_then(|name| name.to_str()).is_some_and(is_file_name) || is_file_name(place.name())
+}
+
+/// What there is to do; none where the copies of the run are gone.
+pub(super) fn undo(joint: &Joint<'_>, place: &Place, now: Option<&Snapshot>) -> Result<Option<Found>> {
+    let Some(now) = now else { return Ok(Some(Found::AsBefore)) };
+    let Some(left) = joint.newest.run.left(joint.newest.index)? else { return Ok(None) };
+    let before = joint.oldest.run.old(joint.oldest.index)?;
+    if before.is_none() && joint.oldest.entry.before.is_some() {
+        return Ok(None);
+    }
+    let before = before.unwrap_or_default();
+    let contents = undone(&before, &left, &now.contents);
+    if contents == *now.contents {
+        return Ok(Some(Found::AsBefore));
+    }
+    let is_left = !contents.is_empty() || joint.oldest.entry.before.is_some();
+    let after = is_left.then_some(NewFile { contents: Zeroizing::new(contents), mode: now.mode, metadata: None });
+    Ok(Some(Found::Change(Box::new(FileChange {
+        path: joint.newest.entry.path.clone(),
+        place: place.clone(),
+        before: Some(now.clone()),
+        order: order(joint.newest.entry.order, after.is_some()),
+        after,
+        scratch: None,
+    }))))
+}

@@ -1,0 +1,93 @@
+//! Files as they lie about: what ssh takes for a line, and what not, is tried with ssh itself.
+
+use super::Client;
+use std::fs;
+
+const PIN: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDOu+GOIRRAH2+0BR2aQmOYRjvJhESqjO0sF9Fiw6p4L";
+const HASHED: &str = "|1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg= ";
+
+/// Whatever was there is there afterwards, byte for byte, and ssh trusts the CA.
+#[test]
+fn every_other_byte_stays() {
+    let Some(client) = Client::start("bookworm") else { return };
+    client.root(&["apply", "certify-host", "--set", "principal=web1.lab.test", "--yes"]).ends(0);
+    let (key, line) = (client.key(), client.line("/srv-ca"));
+    let stale = format!("web1.lab.test {PIN}\n");
+    let long = format!("web9.example {PIN} {}\n", "c".repeat(200_000));
+    for (name, before, between) in [
+        ("no final newline", format!("web9.example {PIN}").into_bytes(), "\n"),
+        ("two empty lines", format!("web9.example {PIN}\n\n\n").into_bytes(), ""),
+        ("Latin-1", [b"# f\xfcr M\xfcller\n", stale.as_bytes()].concat(), ""),
+        ("a byte order mark", [b"\xef\xbb\xbf", stale.as_bytes()].concat(), ""),
+        ("commented out", format!("#@cert-authority *.lab.test {key}\n# {line}").into_bytes(), ""),
+        ("a stale pin", stale.clone().into_bytes(), ""),
+        ("hashed", format!("{HASHED}{PIN}\n").into_bytes(), ""),
+        ("SSH 1", b"closenet,192.0.2.53 1024 37 159123456789 old\n".to_vec(), ""),
+        ("a long line", long.into_bytes(), ""),
+        ("a tab behind the marker, and a space", format!("@cert-authority\t*.lab.test {key}\n").into_bytes(), ""),
+        ("another domain's", format!("@cert-authority *.other {key}\n").into_bytes(), ""),
+        ("another CA's", format!("@cert-authority *.lab.test {PIN}\n").into_bytes(), ""),
+        ("another key revoked", format!("@revoked * {PIN}\n").into_bytes(), ""),
+        ("an unknown marker", format!("@trusted *.lab.test {key}\n").into_bytes(), ""),
+    ] {
+        client.knows(&before);
+        assert!(!client.reaches("web1.lab.test"), "{name}: it was trusted before");
+        client.trusts().ends(0);
+        let after = fs::read(client.known_hosts()).unwrap();
+        assert_eq!(after, [&before, between.as_bytes(), line.as_bytes()].concat(), "{name}");
+        assert!(client.reaches("web1.lab.test"), "{name}");
+        client.trusts().ends(0).prints(&["Nothing to do."]);
+        client.user(&["undo", "--yes"]).ends(0);
+        assert_eq!(fs::read(client.known_hosts()).unwrap(), before, "{name}");
+    }
+    // Lines of Windows: ours is like them.
+    let windows = format!("web9.example {PIN}\r\n# Windows\r\n");
+    client.knows(windows.as_bytes());
+    client.trusts().ends(0);
+    let after = fs::read_to_string(client.known_hosts()).unwrap();
+    assert_eq!(after, format!("{windows}{}\r\n", line.trim_end()));
+    assert!(client.reaches("web1.lab.test"));
+}
+
+/// What ssh takes for our line is not repeated.
+#[test]
+fn a_line_that_is_there_already_is_left_alone() {
+    let Some(client) = Client::start("trixie") else { return };
+    client.root(&["apply", "certify-host", "--set", "principal=web1.lab.test", "--yes"]).ends(0);
+    let key = client.key();
+    let tabs = key.replace(' ', "\t");
+    for there in [
+        format!("@cert-authority *.lab.test {key}\n"),
+        format!("@cert-authority *.lab.test {key}\r\n"),
+        format!("@cert-authority *.LAB.TEST {key} by hand"),
+        format!("\t@cert-authority\t*.lab.test\t{tabs}\tcomment\n"),
+        format!("@cert-authority *.lab.test {key}\n@cert-authority *.lab.test {key} again\n"),
+    ] {
+        client.knows(there.as_bytes());
+        assert!(client.reaches("web1.lab.test"), "{there}");
+        client.trusts().ends(0).prints(&["Nothing to do."]);
+        assert_eq!(fs::read_to_string(client.known_hosts()).unwrap(), there);
+    }
+}
+
+/// What speaks against our lines is told, and never overridden.
+#[test]
+fn what_stands_against_them_is_told() {
+    let Some(client) = Client::start("bookworm") else { return };
+    let key = client.key();
+    let utf16: Vec<u8> = format!("web9.example {PIN}\r\n").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (contents, words) in [
+        ([b"\xff\xfe", utf16.as_slice()].concat(), &["foreign-encoding", "UTF-16", "iconv"][..]),
+        (utf16.clone(), &["foreign-encoding", "NUL"]),
+        (format!("web9 {PIN}\n@revoked * {key}\n").into_bytes(), &["revoked", "line 2"]),
+        (format!("@cert-authority *.lab.test,!db.lab.test {key}\n").into_bytes(), &["excluded", "db.lab.test"]),
+    ] {
+        client.knows(&contents);
+        client.trusts().ends(1).says(words).says(&["nothing was changed"]);
+        assert_eq!(fs::read(client.known_hosts()).unwrap(), contents);
+    }
+    // In another file that ssh reads, too.
+    client.knows(b"");
+    fs::write(client.file("/etc/ssh/ssh_known_hosts"), format!("@revoked *.lab.test {key}\n")).unwrap();
+    client.trusts().ends(1).says(&["/etc/ssh/ssh_known_hosts line 1 revokes"]);
+}
