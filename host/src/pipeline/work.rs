@@ -1,11 +1,15 @@
 //! What is to be carried out: the reviewed change set, its certificates filled in on the way.
 
+mod known_hosts;
+mod order;
+
 use super::{
     Planned,
     vouch::{Voucher, Vouching},
 };
 use crate::broker::Identity;
 use jiff::{SignedDuration, Timestamp};
+use order::{order_of, order_of_removal};
 use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf};
 use warded_lib::{
     ca::Certificate,
@@ -14,8 +18,8 @@ use warded_lib::{
         staged::{After, Staged},
     },
     error::{Error, Result},
-    guard::{MayChange, Risks as LoginRisks, known_hosts::Change as KnownHosts, krl, unchanged::Digests},
-    machine::{files::Snapshot, keys::replaced::Replaced, path::AbsolutePath, users},
+    guard::{MayChange, Risks as LoginRisks, unchanged::Digests},
+    machine::{keys::replaced::Replaced, path::AbsolutePath, users},
     text::{count, neutral},
     transaction::{
         FileChange, NewFile, Order, OwnFile, ReadSet, Reload, RunIdentity, Target, Undo, refuse_irreplaceable,
@@ -302,43 +306,6 @@ impl Work {
         }
     }
 
-    /// Whether anything of it has to do with sshd: all but ssh's known_hosts files.
-    #[must_use]
-    pub fn concerns_sshd(&self) -> bool {
-        let others = match &self.source {
-            Source::Staged(changes) => changes.staged().iter().any(|staged| !staged.is_known_hosts()),
-            Source::Undo(changes) => changes.iter().any(|change| !change.is_known_hosts()),
-        };
-        others || !self.reloads.is_empty()
-    }
-
-    /// The changes of ssh's known_hosts files.
-    #[must_use]
-    pub fn known_hosts(&self) -> Vec<KnownHosts> {
-        let change = |path: &AbsolutePath, before: Option<&Snapshot>, after: Option<&[u8]>| KnownHosts {
-            path: path.as_path().to_owned(),
-            before: before.map(|before| before.contents.to_vec()).unwrap_or_default(),
-            after: after.map(<[u8]>::to_vec).unwrap_or_default(),
-            owner: before.map(|before| before.uid),
-        };
-        match &self.source {
-            Source::Staged(changes) => changes
-                .staged()
-                .iter()
-                .filter(|staged| staged.is_known_hosts())
-                .map(|staged| change(&staged.path, staged.before.as_ref(), staged.after.bytes()))
-                .collect(),
-            Source::Undo(changes) => changes
-                .iter()
-                .filter(|one| one.is_known_hosts())
-                .map(|one| {
-                    let after = one.after.as_ref().map(|after| after.contents.as_slice());
-                    change(&one.path, one.before.as_ref(), after)
-                })
-                .collect(),
-        }
-    }
-
     /// What may differ in sshd's effective configuration.
     #[must_use]
     pub fn may_change(&self) -> MayChange<'_> {
@@ -403,36 +370,6 @@ fn target(staged: &Staged) -> Target<'_> {
         After::Certificate { .. } => Some(1),
     };
     Target { path: &staged.path, place: &staged.place, bytes }
-}
-
-/// What belongs to a key goes with it, and what a configuration may name before the configuration:
-/// where sshd cannot read a list of revoked keys, it refuses every key.
-fn order_of(file: &Staged, contents: &[u8], changes: &ChangeSet) -> Order {
-    let key = file.path.as_str().strip_suffix(".pub");
-    let is_made = |one: &Staged| key == Some(one.path.as_str()) && matches!(one.after, After::PrivateKey { .. });
-    let others = || changes.staged().iter().filter(|one| one.path != file.path);
-    let names = |one: &Staged| matches!(&one.after, After::Bytes { contents, .. } if is_named(file, contents));
-    if changes.staged().iter().any(is_made) {
-        Order::WriteKey
-    } else if krl::is_list(contents) || others().any(names) {
-        Order::WriteCertificate
-    } else {
-        Order::WriteOther
-    }
-}
-
-/// What a configuration may name goes after the configuration.
-fn order_of_removal(file: &Staged, changes: &ChangeSet) -> Order {
-    let holds = |one: &Staged, what: &dyn Fn(&[u8]) -> bool| one.before.as_ref().is_some_and(|old| what(&old.contents));
-    let is_used = holds(file, &|contents| krl::is_list(contents))
-        || changes.staged().iter().any(|one| one.path != file.path && holds(one, &|contents| is_named(file, contents)));
-    if is_used || file.path.as_str().ends_with("-cert.pub") { Order::RemoveCertificate } else { Order::RemoveOther }
-}
-
-/// Whether another file of the run names this one: then it is there before, and goes after.
-fn is_named(file: &Staged, by: &[u8]) -> bool {
-    let path = file.path.as_str().as_bytes();
-    by.windows(path.len()).any(|part| part == path)
 }
 
 fn nameless() -> Error {

@@ -1,0 +1,46 @@
+//! The changes of ssh's known_hosts files, for the guard of these.
+
+use super::{Source, Work};
+use warded_lib::{
+    guard::known_hosts::Change as KnownHosts,
+    machine::{files::Snapshot, path::AbsolutePath},
+};
+
+impl Work {
+    /// Whether anything of it has to do with sshd: all but ssh's known_hosts files.
+    #[must_use]
+    pub fn concerns_sshd(&self) -> bool {
+        let others = match &self.source {
+            Source::Staged(changes) => changes.staged().iter().any(|staged| !staged.is_known_hosts()),
+            Source::Undo(changes) => changes.iter().any(|change| !change.is_known_hosts()),
+        };
+        others || !self.reloads.is_empty()
+    }
+
+    /// The changes of ssh's known_hosts files.
+    #[must_use]
+    pub fn known_hosts(&self) -> Vec<KnownHosts> {
+        let change = |path: &AbsolutePath, before: Option<&Snapshot>, after: Option<&[u8]>| KnownHosts {
+            path: path.as_path().to_owned(),
+            before: before.map(|before| before.contents.to_vec()).unwrap_or_default(),
+            after: after.map(<[u8]>::to_vec).unwrap_or_default(),
+            owner: before.map(|before| before.uid),
+        };
+        match &self.source {
+            Source::Staged(changes) => changes
+                .staged()
+                .iter()
+                .filter(|staged| staged.is_known_hosts())
+                .map(|staged| change(&staged.path, staged.before.as_ref(), staged.after.bytes()))
+                .collect(),
+            Source::Undo(changes) => changes
+                .iter()
+                .filter(|one| one.is_known_hosts())
+                .map(|one| {
+                    let after = one.after.as_ref().map(|after| after.contents.as_slice());
+                    change(&one.path, one.before.as_ref(), after)
+                })
+                .collect(),
+        }
+    }
+}
