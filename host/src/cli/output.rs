@@ -1,9 +1,12 @@
 //! What a command prints: words on a terminal, or one JSON object on a clean stdout.
 
+mod wrap;
+
+use rustix::{fd::AsFd, termios::tcgetwinsize};
 use serde::Serialize;
 use std::{
     env,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal, Write as _},
 };
 use warded_lib::error::{Error, Result};
 
@@ -45,6 +48,17 @@ impl Output {
         if self.json {
             return Ok(());
         }
+        self.verbatim(fitting(&io::stdout(), text.as_ref()))
+    }
+
+    /// The same for a line that is copied as it is: no terminal is too narrow for it.
+    ///
+    /// # Errors
+    /// As [`Output::line`].
+    pub fn verbatim(self, text: impl AsRef<str>) -> Result<()> {
+        if self.json {
+            return Ok(());
+        }
         written(writeln!(io::stdout(), "{}", text.as_ref()))
     }
 
@@ -63,7 +77,7 @@ impl Output {
 
     /// Says something beside the result, on stderr. What cannot be said there is not worth failing.
     pub fn note(self, text: impl AsRef<str>) {
-        drop(writeln!(io::stderr(), "{}", text.as_ref()));
+        drop(writeln!(io::stderr(), "{}", fitting(&io::stderr(), text.as_ref())));
     }
 
     /// A word, set off if colour is wanted.
@@ -96,6 +110,15 @@ impl Output {
             }));
         }
         self.note(error.to_string());
+    }
+}
+
+/// The text as it fits into a terminal; what is none gets it as it is.
+fn fitting(stream: &(impl IsTerminal + AsFd), text: &str) -> String {
+    let size = if stream.is_terminal() { tcgetwinsize(stream).ok() } else { None };
+    match size.map(|size| usize::from(size.ws_col)) {
+        Some(width) if width > 0 => wrap::wrapped(text, width),
+        Some(_) | None => text.to_owned(),
     }
 }
 
