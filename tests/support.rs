@@ -23,6 +23,7 @@ pub(crate) mod run;
 pub(crate) mod script;
 pub(crate) mod stand_in;
 pub(crate) mod step_ca;
+pub(crate) mod terminal;
 pub(crate) mod trace;
 pub(crate) mod wait;
 pub(crate) mod x509;

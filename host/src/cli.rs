@@ -1,5 +1,6 @@
 //! The command line: one command, one file. Each says what it does, and leaves the doing to others.
 
+mod afterwards;
 mod apply;
 mod audit;
 mod bootstrap;
@@ -13,6 +14,7 @@ mod enrol;
 mod history;
 mod identification;
 mod invite;
+mod known_hosts;
 mod login;
 mod logout;
 mod outlook;

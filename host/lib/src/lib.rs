@@ -16,6 +16,7 @@ pub mod error;
 pub mod guard;
 pub mod handshake;
 pub mod machine;
+pub mod moment;
 pub mod name;
 pub mod policy;
 pub mod text;

@@ -1,6 +1,7 @@
 //! `warded plan` and `warded apply`.
 
 use super::{
+    afterwards,
     confirm::ConfirmWithin,
     identification::Identification,
     output::{Output, can_ask, confirm},
@@ -227,6 +228,12 @@ impl Apply {
         drop(progress);
         // It is done, whether anybody reads of it or not.
         let schema = first_day.map_or("warded.apply/1", |_| "warded.enrol/1");
+        drop(
+            done.lines()
+                .iter()
+                .try_for_each(|line| output.line(line))
+                .and_then(|()| afterwards::say(context, output, &done)),
+        );
         drop(self.report(output, schema, (&review, &messages), &done));
         Ok(done.exit())
     }
@@ -281,9 +288,6 @@ impl Apply {
         (review, messages): (&Review, &[Message]),
         done: &Done,
     ) -> Result<()> {
-        for line in done.lines() {
-            output.line(line)?;
-        }
         if done.confirm.is_none() {
             output.line(format!("Take it back with: warded undo  (run {})", done.run))?;
         }

@@ -1,6 +1,7 @@
 //! How plans and results are shown: the same facts as in JSON.
 
 use super::{
+    known_hosts,
     output::{Output, Style},
     progress::Progress,
 };
@@ -24,6 +25,7 @@ use warded_lib::{
     },
     change_set::review::{Action, Review},
     error::Result,
+    moment,
     name::Name,
     text::count,
     transaction::LeftAlone,
@@ -74,7 +76,7 @@ pub(super) fn review(output: Output, review: &Review) -> Result<()> {
                 Some('-') => Style::Red,
                 _ => Style::Dim,
             };
-            output.line(format!("    {}", output.paint(style, line)))?;
+            output.verbatim(format!("    {}", output.paint(style, line)))?;
         }
     }
     for service in &review.reloads {
@@ -233,6 +235,8 @@ pub(super) struct DoneObject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     review: Option<&'a Review>,
     certificates: Vec<CertificateObject>,
+    /// The lines by which clients know this machine.
+    known_hosts: Vec<String>,
     reloads: Vec<ReloadObject>,
     served: Vec<String>,
     left_alone: Vec<LeftObject>,
@@ -288,6 +292,7 @@ impl<'a> DoneObject<'a> {
             run: None,
             review: None,
             certificates: Vec::new(),
+            known_hosts: Vec::new(),
             reloads: Vec::new(),
             served: Vec::new(),
             left_alone: Vec::new(),
@@ -314,6 +319,7 @@ impl<'a> DoneObject<'a> {
             run: Some(done.run),
             review: Some(review),
             certificates: done.certificates.iter().map(CertificateObject::from).collect(),
+            known_hosts: known_hosts::of(&done.certificates),
             reloads: reloads.collect(),
             served: done.served(),
             left_alone: done.left_alone.iter().map(LeftObject::from).collect(),
@@ -328,14 +334,7 @@ impl<'a> DoneObject<'a> {
 
 /// Until when a certificate holds, and how long that is from now.
 pub(super) fn until(certificate: &Certificate) -> String {
-    let Some(end) = time(certificate.valid_before()) else { return "without end".to_owned() };
-    let left = end.duration_since(Timestamp::now()).as_hours();
-    let left = match left {
-        ..0 => "expired".to_owned(),
-        0..72 => format!("{left} hours"),
-        _ => format!("{} days", left / 24),
-    };
-    format!("until {} ({left})", end.strftime("%Y-%m-%d"))
+    time(certificate.valid_before()).map_or_else(|| "without end".to_owned(), |end| moment::left(end, Timestamp::now()))
 }
 
 /// A time as certificates have it; none: no bound.

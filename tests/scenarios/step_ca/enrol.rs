@@ -4,6 +4,7 @@ use crate::support::{
     Knows, Machine, Member, Run,
     request::{claims, for_host, signing},
     step_ca::{Provisioner, Setup, StepCa},
+    terminal::Terminal,
 };
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -18,13 +19,13 @@ const NAME: &str = "web1.example.org";
 const NAMES: [&str; 4] = ["invite", NAME, "-n", "web1"];
 
 /// A machine that knows of no CA, beside the machine of an admin who does.
-struct Site {
-    member: Member,
-    ca: StepCa,
+pub(super) struct Site {
+    pub(super) member: Member,
+    pub(super) ca: StepCa,
 }
 
 impl Site {
-    fn new(machine: Machine, setup: &Setup) -> Option<Self> {
+    pub(super) fn new(machine: Machine, setup: &Setup) -> Option<Self> {
         let ca = StepCa::with(&machine.network(), setup)?;
         let site = Self { member: Member { machine }, ca };
         let fingerprint = site.ca.fingerprint();
@@ -107,6 +108,10 @@ fn one_code_certifies_a_machine_and_undo_takes_all_of_it_back() {
         let hours = life("valid_before").duration_since(life("valid_after")).as_hours();
         assert_eq!(hours, 720);
     }
+    // The line for clients, as it is told.
+    let line = done["known_hosts"][0].as_str().unwrap();
+    let key: Vec<String> = site.ca.authority("host").split(' ').take(2).map(|field| field.trim().to_owned()).collect();
+    assert_eq!(line, format!("@cert-authority {NAME},web1 {}", key.join(" ")));
     machine.client(&Knows::Authority(site.ca.authority("host"))).connects();
     // The first stays renewable, and the others are.
     site.member.warded(&["renew", "--force"]).ends(0);
@@ -239,7 +244,7 @@ fn another_user_who_reads_everything_finds_no_token() {
     let Some(site) = Site::new(Machine::stopped(), &Setup::default()) else { return };
     let machine = &site.member.machine;
     let code = site.invites(&[]);
-    let (directory, shown) = (machine.path(""), machine.path("shown"));
+    let directory = machine.path("");
     for open in [directory.as_path(), &machine.path("ssh")] {
         fs::set_permissions(open, fs::Permissions::from_mode(0o755)).unwrap();
     }
@@ -259,34 +264,25 @@ fn another_user_who_reads_everything_finds_no_token() {
     });
     crate::support::wait::wait("he reads", crate::support::wait::LONG, || theirs.join("spying").exists());
 
-    let mut terminal = machine.command("script");
-    let line = format!("{} >{} 2>&1", machine_line(&site.member, "enrol"), "/dev/tty");
-    terminal.args(["-qefc", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = terminal.spawn().unwrap();
-    let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let mut seen = String::new();
-    let mut until = |words: &str, seen: &mut String| {
-        let mut byte = [0];
-        while !seen.contains(words) {
-            assert_eq!(screen.read(&mut byte).unwrap(), 1, "the terminal ends: {seen}");
-            seen.push(char::from(byte[0]));
-        }
-    };
-    until("it is not shown): ", &mut seen);
+    let mut terminal = Terminal::run(machine, 400, &machine_line(&site.member, "enrol"), |_| ());
     // In two lines: the first is not the whole.
-    keys.write_all(format!("{}\n", &code[..400]).as_bytes()).unwrap();
-    until("Paste the rest", &mut seen);
-    keys.write_all(&code.as_bytes()[400..]).unwrap();
-    until("[y/N] ", &mut seen);
-    keys.write_all(b"y\n").unwrap();
-    until("Take it back", &mut seen);
-    drop(keys);
-    assert!(child.wait().unwrap().success(), "{seen}");
+    terminal.until("it is not shown): ").types(&format!("{}\n", &code[..400]));
+    terminal.until("Paste the rest").types(&code[400..]);
+    terminal.until("[y/N] ").types("y\n");
+    let (ended, seen) = terminal.ends();
+    assert_eq!(ended, 0, "{seen}");
+    for told in [
+        "29 days left, until ",
+        "warded renew",
+        "@cert-authority web1.example.org,web1 ecdsa",
+        "warded audit log --run",
+    ] {
+        assert!(seen.contains(told), "{told} is not in {seen}");
+    }
 
     fs::write(theirs.join("over"), "").unwrap();
     spy.wait().unwrap();
     let read = reads.join().unwrap();
-    fs::write(shown, &seen).unwrap();
     let has = |text: &str| read.windows(text.len()).any(|part| part == text.as_bytes());
     assert!(has("a token that lies about") && has("enrol"), "he does not see what there is");
     let signature = code.trim().rsplit('.').next().unwrap();

@@ -167,10 +167,13 @@ fn the_keys_of_a_ca_are_printed_with_what_they_are_for() {
         |kind| ca.authority(kind).split(' ').take(2).map(|field| field.trim().to_owned()).collect::<Vec<_>>().join(" ");
     let lines: Vec<&str> = both.lines().collect();
     assert_eq!(lines.len(), 4, "{both}");
-    assert!(lines[0].starts_with("# machines") && lines[2].starts_with("# people"), "{both}");
+    assert!(lines[0].starts_with("# Host CA") && lines[2].starts_with("# User CA"), "{both}");
     assert_eq!((lines[1], lines[3]), (format!("@cert-authority * {}", key("host")).as_str(), key("user").as_str()));
-    let object = member.warded(&["ca", "roots", "--json"]).ends(0).object("warded.ca-roots-of-both/1");
-    assert_eq!((&object["host"][0], &object["user"][0]), (&key("host").into(), &key("user").into()));
+    let object = member.warded(&["ca", "roots", "--json"]).ends(0).object("warded.ca-roots/2");
+    assert_eq!((&object["host_keys"][0], &object["user_keys"][0]), (&key("host").into(), &key("user").into()));
+    let line = member.warded(&["ca", "roots", "--known-hosts", "*.example.org,web1"]).ends(0).stdout;
+    assert_eq!(line, format!("@cert-authority *.example.org,web1 {}\n", key("host")));
+    member.warded(&["ca", "roots", "--known-hosts", "a b"]).ends(2).says(&["patterns of host names"]);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! `warded ca roots`.
 
-use crate::{cli::output::Output, context::Context};
+use crate::{
+    cli::{known_hosts, output::Output},
+    context::Context,
+};
 use clap::Args;
 use serde::Serialize;
 use ssh_key::PublicKey;
@@ -11,66 +14,66 @@ use warded_lib::{
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Roots {
-    /// Only the keys that sign machines, for known_hosts
+    /// Only the keys that sign machines
     #[arg(long, conflicts_with = "user")]
     host: bool,
     /// Only the keys that sign people, for sshd's TrustedUserCAKeys
     #[arg(long)]
     user: bool,
+    /// Lines for the known_hosts of clients that connect to these machines: patterns of host names, with commas
+    /// between them
+    #[arg(long, value_name = "PATTERN", conflicts_with_all = ["host", "user"], value_parser = known_hosts::pattern)]
+    known_hosts: Option<String>,
 }
 
 #[derive(Serialize)]
 struct RootsObject {
     schema: &'static str,
-    kind: String,
-    keys: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct AllRootsObject {
-    schema: &'static str,
-    host: Vec<String>,
-    user: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_keys: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_keys: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known_hosts: Option<Vec<String>>,
 }
 
 impl Roots {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         let authority = context.authority.open()?;
-        match (self.host, self.user) {
-            (true, _) => one(authority, Kind::Host, output)?,
-            (_, true) => one(authority, Kind::User, output)?,
-            (false, false) => both(authority, output)?,
+        let of = |kind| authority.roots(kind).map_err(Error::from).and_then(|keys| lines(&keys));
+        let mut object =
+            RootsObject { schema: "warded.ca-roots/2", host_keys: None, user_keys: None, known_hosts: None };
+        if let Some(pattern) = &self.known_hosts {
+            let keys = authority.roots(Kind::Host)?;
+            let known = keys.iter().map(|key| known_hosts::line(pattern, key)).collect::<Result<Vec<_>>>()?;
+            known.iter().try_for_each(|line| output.verbatim(line))?;
+            (object.host_keys, object.known_hosts) = (Some(lines(&keys)?), Some(known));
+        } else if self.host || self.user {
+            let keys = of(if self.host { Kind::Host } else { Kind::User })?;
+            keys.iter().try_for_each(|key| output.verbatim(key))?;
+            *(if self.host { &mut object.host_keys } else { &mut object.user_keys }) = Some(keys);
+        } else {
+            let (host, user) = both(authority)?;
+            output.line("# Host CA, which signs machines. For clients, in known_hosts (narrow the *):")?;
+            host.iter().try_for_each(|key| output.verbatim(format!("@cert-authority * {key}")))?;
+            output.line("# User CA, which signs people. For machines, in the file that TrustedUserCAKeys names:")?;
+            user.iter().try_for_each(|key| output.verbatim(key))?;
+            (object.host_keys, object.user_keys) = (Some(host), Some(user));
         }
+        output.object(&object)?;
         Ok(Exit::Done)
     }
 }
 
-fn one(authority: &dyn CertificateAuthority, kind: Kind, output: Output) -> Result<()> {
-    let keys = lines(&authority.roots(kind)?)?;
-    keys.iter().try_for_each(|key| output.line(key))?;
-    output.object(&RootsObject { schema: "warded.ca-roots/1", kind: kind.to_string(), keys })
-}
-
-/// The keys of both kinds, each where it belongs: pasted into the other place, a key trusts nobody, or the wrong ones.
-fn both(authority: &dyn CertificateAuthority, output: Output) -> Result<()> {
+/// The keys of both kinds. A CA may sign one kind alone.
+fn both(authority: &dyn CertificateAuthority) -> Result<(Vec<String>, Vec<String>)> {
     let of = |kind| authority.roots(kind).map_err(Error::from).and_then(|keys| lines(&keys));
-    let (host, user) = (of(Kind::Host), of(Kind::User));
-    let (host, user) = match (host, user) {
-        // A CA may sign one kind alone.
-        (Err(error), Err(_)) => return Err(error),
-        (host, user) => (host.unwrap_or_default(), user.unwrap_or_default()),
-    };
-    output.line("# machines, for known_hosts (narrow the *):")?;
-    for key in &host {
-        output.line(format!("@cert-authority * {key}"))?;
+    match (of(Kind::Host), of(Kind::User)) {
+        (Err(error), Err(_)) => Err(error),
+        (host, user) => Ok((host.unwrap_or_default(), user.unwrap_or_default())),
     }
-    output.line("# people, for the file that sshd's TrustedUserCAKeys names:")?;
-    user.iter().try_for_each(|key| output.line(key))?;
-    output.object(&AllRootsObject { schema: "warded.ca-roots-of-both/1", host, user })
 }
 
 fn lines(keys: &[PublicKey]) -> Result<Vec<String>> {
-    keys.iter()
-        .map(|key| key.to_openssh().map_err(|error| Error::failed("cannot write the CA's public key").cause(error)))
-        .collect()
+    keys.iter().map(known_hosts::key).collect()
 }

@@ -1,0 +1,37 @@
+//! What a person needs after a machine was certified: until when, what renews it, what clients need, where the log is.
+
+use super::{known_hosts, output::Output, report::time};
+use crate::{context::Context, enrolment::Enrolment, pipeline::Done};
+use jiff::Timestamp;
+use warded_lib::{
+    ca::{Certificate, Kind, due},
+    error::Result,
+    moment,
+};
+
+/// Says it; nothing where no host certificate came.
+pub(super) fn say(context: &Context, output: Output, done: &Done) -> Result<()> {
+    let certificates: Vec<&Certificate> =
+        done.certificates.iter().filter(|certificate| certificate.kind() == Kind::Host).collect();
+    let Some(first) = certificates.iter().min_by_key(|certificate| certificate.valid_before()) else {
+        return Ok(());
+    };
+    let now = Timestamp::now();
+    if let Some(end) = time(first.valid_before()) {
+        output.line(format!("Valid:   {}", moment::left(end, now)))?;
+    }
+    if matches!(Enrolment::load(&context.state), Ok(Some(_))) {
+        let due = due::due_at(first, context.renew_after, &context.facts.machine_id).and_then(time);
+        let due = due.map(|due| format!(", due from {} on", moment::at(due, now))).unwrap_or_default();
+        let hours = context.renew_every / 3600;
+        output.line(format!(
+            "Renewal: by `warded renew`{due}. Warded does not schedule it: have a timer or cron run it every {hours} h."
+        ))?;
+    }
+    let known = known_hosts::of(&done.certificates);
+    if !known.is_empty() {
+        output.line("Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for all machines):")?;
+        known.iter().try_for_each(|line| output.verbatim(line))?;
+    }
+    output.line(format!("Log:     warded audit log --run {}", done.run))
+}

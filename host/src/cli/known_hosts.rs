@@ -1,0 +1,69 @@
+//! The lines by which clients know machines that a CA signed (sshd(8), "`SSH_KNOWN_HOSTS` FILE FORMAT").
+
+use ssh_key::PublicKey;
+use warded_lib::{
+    ca::{Certificate, Kind},
+    error::{Error, Result},
+    text::neutral,
+};
+
+/// Patterns of host names as they stand in a line.
+///
+/// # Errors
+/// They would be read as something else there.
+pub(super) fn pattern(text: &str) -> Result<String, String> {
+    let is_pattern = |part: &str| {
+        let name = part.strip_prefix('!').unwrap_or(part);
+        !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "-._*?[]:%".contains(letter))
+    };
+    if text.split(',').all(is_pattern) {
+        Ok(text.to_owned())
+    } else {
+        Err("patterns of host names, such as web1.example.org or *.example.org, with commas between them".to_owned())
+    }
+}
+
+/// The line for one key of a CA.
+///
+/// # Errors
+/// The key cannot be written.
+pub(super) fn line(pattern: &str, signer: &PublicKey) -> Result<String> {
+    Ok(format!("@cert-authority {pattern} {}", key(signer)?))
+}
+
+/// The lines for machines with these certificates.
+pub(super) fn of(certificates: &[Certificate]) -> Vec<String> {
+    let hosts = certificates.iter().filter(|certificate| certificate.kind() == Kind::Host);
+    let mut lines: Vec<String> = hosts
+        .filter_map(|certificate| {
+            let names: Vec<String> = certificate.principals().iter().map(|name| neutral(name)).collect();
+            line(&names.join(","), certificate.signer()).ok()
+        })
+        .collect();
+    lines.dedup();
+    lines
+}
+
+/// A key without a comment.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn key(key: &PublicKey) -> Result<String> {
+    let bare = PublicKey::new(key.key_data().clone(), "");
+    bare.to_openssh().map_err(|error| Error::failed("cannot write the CA's public key").cause(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_stays_one_word_of_one_line() {
+        for good in ["web1", "*.example.org", "web1.example.org,web1", "!old.example.org,*.example.org", "[::1]:2222"] {
+            assert_eq!(pattern(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "a b", "a,,b", "a\nb", "#a", "@revoked", "|1|x", "!", "ä"] {
+            assert!(pattern(bad).is_err(), "{bad:?}");
+        }
+    }
+}
