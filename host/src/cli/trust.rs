@@ -68,13 +68,10 @@ impl Configured {
     pub(super) fn trust(self, url: CaUrl, fingerprint: Fingerprint, force: bool) -> Result<Trust> {
         let Self { file, step_ca: before } = self;
         if let Some(before) = before.as_ref().filter(|before| before.fingerprint != fingerprint && !force) {
-            return Err(Error::refused(format!("this machine trusts another CA, {}", before.url))
-                .cause(format!("trusted: {}\nnow:     {fingerprint}", before.fingerprint))
-                .state("nothing was changed")
-                .next("if that CA has a new root, or this one takes its place: say it with --force"));
+            return Err(Differing::between(&url, fingerprint, before).told().state("nothing was changed"));
         }
         let proxy = before.as_ref().and_then(|before| before.proxy.as_deref());
-        let root = bootstrap::fetch(&url, &fingerprint, proxy).map_err(|error| not_fetched(&url, &error))?;
+        let root = bootstrap::fetch(&url, &fingerprint, proxy).map_err(|error| not_fetched(&url, &error, proxy))?;
         let directory = file.parent().unwrap_or(Path::new("/"));
         // Another root gets another file: the configuration alone says which one counts.
         let root_file = match &before {
@@ -204,7 +201,63 @@ fn is_there(settings: &Settings, provisioners: &[Provisioner]) -> bool {
     named.is_some() && choose(provisioners, Purpose::Renew, named).is_ok()
 }
 
-fn not_fetched(url: &CaUrl, error: &NotFetched) -> Error {
+/// Two fingerprints for one machine: the one that it trusts and the one that was given now; and which roots the server
+/// says it has. Nobody has verified what it says, so it only decides which words a person reads.
+struct Differing<'a> {
+    url: &'a CaUrl,
+    given: Fingerprint,
+    trusted: &'a Settings,
+    says: Option<Vec<Fingerprint>>,
+}
+
+impl<'a> Differing<'a> {
+    fn between(url: &'a CaUrl, given: Fingerprint, trusted: &'a Settings) -> Self {
+        let says = bootstrap::unverified_roots(url, trusted.proxy.as_deref()).ok();
+        Self { url, given, trusted, says }
+    }
+
+    fn told(&self) -> Error {
+        let Self { url, given, trusted, says } = self;
+        let is_same_address = trusted.url.canonical() == url.canonical();
+        let says_has = |root: &Fingerprint| says.as_ref().is_some_and(|says| says.contains(root));
+        let both = format!("trusted: {}\ngiven:   {given}", trusted.fingerprint);
+        if says_has(&trusted.fingerprint) && !says_has(given) {
+            return Error::refused(format!("the fingerprint that was given is of no root of {url}"))
+                .cause(both)
+                .seen(format!(
+                    "that server says that it has the root {}, which this machine trusts already",
+                    trusted.fingerprint.short()
+                ))
+                .next("compare the fingerprint with what `warded root-fingerprint root_ca.crt` prints on the CA");
+        }
+        let seen = match says {
+            None => "that server does not say which root it has".to_owned(),
+            Some(_) if says_has(given) && says_has(&trusted.fingerprint) => {
+                "that server says that it has both roots".to_owned()
+            }
+            Some(_) if says_has(given) => "that server says that it has the root that was given".to_owned(),
+            Some(says) => {
+                let says: Vec<String> = says.iter().map(Fingerprint::short).collect();
+                format!("that server says that it has neither, but {}", says.join(", "))
+            }
+        };
+        let error = if is_same_address {
+            Error::refused(format!("{url} was trusted with another root"))
+        } else {
+            Error::refused(format!("this machine trusts another CA, {}", trusted.url))
+        };
+        let error = error.cause(both).seen(seen);
+        if says_has(given) {
+            return error.next(
+                "ask whoever runs the CA whether this is its new root, or the CA that takes its place. Only then: \
+                 the same again with --force",
+            );
+        }
+        error.next("compare the fingerprint with what `warded root-fingerprint root_ca.crt` prints on the CA")
+    }
+}
+
+fn not_fetched(url: &CaUrl, error: &NotFetched, proxy: Option<&str>) -> Error {
     let message = format!("the CA {url} cannot be trusted");
     match error {
         NotFetched::Other(_) | NotFetched::Unreadable(_) => Error::refused(message)
@@ -213,9 +266,21 @@ fn not_fetched(url: &CaUrl, error: &NotFetched) -> Error {
         NotFetched::OutOfTime { .. } => Error::refused(message)
             .cause(error)
             .next("on the CA, make a new root and a new intermediate; or set this machine's clock, if that is wrong"),
-        NotFetched::Failure(api::Failure::Status { status: 404, text, .. }) => Error::failed(message)
-            .cause(format!("it has no root with that fingerprint: {text}"))
-            .next("get the fingerprint on the CA: warded root-fingerprint root_ca.crt"),
+        NotFetched::Failure(api::Failure::Status { status: 404, text, .. }) => {
+            let error =
+                Error::failed(message).cause(format!("it has no root with that fingerprint; that server says: {text}"));
+            let error = match bootstrap::unverified_roots(url, proxy) {
+                Ok(says) if !says.is_empty() => {
+                    let says: Vec<String> = says.iter().map(Fingerprint::short).collect();
+                    error.seen(format!(
+                        "that server says that its root is {}; nobody has verified that",
+                        says.join(", ")
+                    ))
+                }
+                Ok(_) | Err(_) => error,
+            };
+            error.next("get the fingerprint on the CA: warded root-fingerprint root_ca.crt")
+        }
         NotFetched::Failure(failure @ (api::Failure::NotStepCa { .. } | api::Failure::Status { .. })) => {
             Error::failed(message).cause(failure).next("make sure that the address and the port are the CA's")
         }

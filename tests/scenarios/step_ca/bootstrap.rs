@@ -32,7 +32,10 @@ fn a_ca_is_trusted_by_its_fingerprint_once_and_for_all() {
     assert_eq!(fs::read(member.config()).unwrap(), written);
 
     let other = "00".repeat(32);
-    member.bootstrap(&url, &other).ends(5).says(&["trusts another CA", "--force"]);
+    // The typed one is wrong: that is no reason for --force.
+    let refused = member.bootstrap(&url, &other).ends(5);
+    let refused = refused.says(&["is of no root of", "trusts already", "root-fingerprint", &fingerprint, &other]);
+    assert!(!refused.stderr.contains("--force"), "{}", refused.stderr);
     assert_eq!(fs::read(member.config()).unwrap(), written);
     for (kind, option) in [("host", "--host"), ("user", "--user")] {
         let roots = member.warded(&["ca", "roots", option]).ends(0).stdout;
@@ -51,7 +54,10 @@ fn what_is_not_that_ca_is_refused() {
     let member = machine();
     let Some(ca) = StepCa::start(&member.machine.network()) else { return };
     let unknown = "11".repeat(32);
-    member.bootstrap(&ca.url(), &unknown).ends(1).says(&["no root with that fingerprint", "root-fingerprint"]);
+    let refused = member.bootstrap(&ca.url(), &unknown).ends(1);
+    let refused =
+        refused.says(&["no root with that fingerprint", "that server says that its root is", "nobody has verified"]);
+    assert!(!refused.stderr.contains(&ca.fingerprint()), "it could be typed: {}", refused.stderr);
     member.bootstrap("http://127.0.0.1", &unknown).ends(2).says(&["https only"]);
     member.bootstrap(&ca.url(), "abc").ends(2).says(&["64 hexadecimal digits"]);
     member.bootstrap("https://127.0.0.1:1", &unknown).ends(6).says(&["cannot be reached"]);
@@ -157,7 +163,12 @@ fn another_ca_takes_its_place_only_where_that_is_said() {
     fs::set_permissions(member.config(), fs::Permissions::from_mode(0o600)).unwrap();
     let root = fs::read(member.machine.path("root_ca.crt")).unwrap();
     let (url, fingerprint) = (second.url(), second.fingerprint());
-    member.bootstrap(&url, &fingerprint).ends(5).says(&["trusts another CA"]);
+    member.bootstrap(&url, &fingerprint).ends(5).says(&["trusts another CA", "has the root that was given", "--force"]);
+    // Neither: the server has a third one.
+    let neither =
+        member.bootstrap(&url, &"33".repeat(32)).ends(5).says(&["says that it has neither, but", "root-fingerprint"]);
+    assert!(!neither.stderr.contains("--force"), "{}", neither.stderr);
+    member.bootstrap("https://127.0.0.1:1", &fingerprint).ends(5).says(&["does not say which root it has"]);
     member.warded(&["bootstrap", "--ca-url", &url, "--fingerprint", &fingerprint, "--force"]).ends(0);
     assert_eq!(fs::read(member.machine.path("root_ca.crt")).unwrap(), root, "the first root stays as it was");
     assert_eq!(mode(), 0o600);

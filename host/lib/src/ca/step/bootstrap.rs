@@ -56,6 +56,17 @@ pub fn fetch(url: &CaUrl, fingerprint: &Fingerprint, proxy: Option<&str>) -> Res
     Ok(root)
 }
 
+/// The roots that a server says it has. Nothing of it is verified: it may be shown as what that server says, and never
+/// be trusted.
+///
+/// # Errors
+/// The server does not say.
+pub fn unverified_roots(url: &CaUrl, proxy: Option<&str>) -> Result<Vec<Fingerprint>, Failure> {
+    let http = Http::new(url, Trust::Anybody, proxy)?;
+    let roots = api::roots(&http)?;
+    Ok(roots.iter().filter_map(|root| X509::parse(root.as_bytes()).ok()).map(|root| root.fingerprint()).collect())
+}
+
 /// The pinned root, in DER: the one of the file with the configured fingerprint. `step ca roots` writes several into
 /// one while a root is replaced.
 ///
