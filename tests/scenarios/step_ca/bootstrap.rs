@@ -205,3 +205,33 @@ fn a_broken_set_up_of_step_stops_only_what_asks_the_ca() {
     fs::write(member.config(), both).unwrap();
     member.warded(&["ca", "roots"]).ends(2).says(&["there are two CAs"]);
 }
+
+/// Debian's umask for users, where their group has other members.
+#[test]
+fn what_a_user_makes_with_the_umask_002_is_accepted_afterwards() {
+    let member = machine();
+    let Some(ca) = StepCa::start(&member.machine.network()) else { return };
+    let (home, program) = (member.machine.path("home"), member.machine.path("warded"));
+    fs::copy(env!("CARGO_BIN_EXE_warded"), &program).unwrap();
+    fs::create_dir(&home).unwrap();
+    std::os::unix::fs::chown(&home, Some(65534), Some(65534)).unwrap();
+    fs::set_permissions(member.machine.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let run = |umask: &str, arguments: &[&str]| {
+        let mut command = member.machine.command("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c"]);
+        command.arg(format!("umask {umask}; exec \"$@\"")).arg("sh").arg(&program).args(arguments);
+        Run::of(command.env_clear().env("HOME", &home).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"))
+    };
+    let (url, fingerprint) = (ca.url(), ca.fingerprint());
+    run("002", &["bootstrap", "--ca-url", &url, "--fingerprint", &fingerprint]).ends(0);
+    for command in [&["ca", "roots"][..], &["doctor"], &["policy", "list"], &["bootstrap"]] {
+        let ended = run("002", command);
+        assert!(!ended.stderr.contains("could have been written"), "{command:?}: {}", ended.stderr);
+    }
+    run("002", &["ca", "roots"]).ends(0);
+    // What somebody else made so is refused, with what mends it.
+    let config = home.join(".config");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o775)).unwrap();
+    let refused = run("002", &["ca", "roots"]).ends(5);
+    refused.says(&[&format!("chmod g-w {}", config.display())]);
+}

@@ -36,12 +36,13 @@ pub fn private_directory(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a directory that others may look into (0755, less the umask), and what is missing above it.
+/// Makes a directory that others may look into and only its owner can write (0755, less the umask), and what is missing
+/// above it. With the umask 0002 the group could write it otherwise, and what is in it would not be read.
 ///
 /// # Errors
 /// When it cannot be made.
 pub fn directory(path: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).create(path)
+    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
 }
 
 /// Makes sure that `path` is a directory of the effective user that everybody may look into, and nobody else can

@@ -29,9 +29,13 @@ pub fn read_ours(
 ) -> Result<Option<Vec<u8>>, Error> {
     let shown = neutral(&path.display().to_string());
     read(path, limit).map_err(|error| match error.code {
-        "untrusted-path" => Error::refused(format!("{shown} could have been written by another user"))
-            .cause(error)
-            .next("read it; if it is as you accepted it, chown root and chmod go-w what is named as the cause"),
+        "untrusted-path" => {
+            let mend =
+                error.next.clone().unwrap_or_else(|| "give what is named as the cause back to its owner".to_owned());
+            Error::refused(format!("{shown} could have been written by another user"))
+                .cause(error)
+                .next(format!("{mend} (first read the file, if it may not be as you left it)"))
+        }
         "too-large" => Error::refused(format!("{shown} is too large to be read"))
             .cause(error)
             .next("put the right file in its place, or take it away"),
