@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod causes;
+mod day_one;
 mod enrol;
 mod figures;
 mod hostile;
@@ -10,6 +11,7 @@ mod odd;
 mod outlook;
 mod renewals;
 mod rotation;
+mod screens;
 mod secrets;
 mod tokens;
 mod unattended;

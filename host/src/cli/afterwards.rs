@@ -3,10 +3,13 @@
 use super::{known_hosts, output::Output, report::time};
 use crate::{context::Context, enrolment::Enrolment, pipeline::Done};
 use jiff::Timestamp;
+use std::path::Path;
 use warded_lib::{
     ca::{Certificate, Kind, due},
     error::Result,
+    machine::{facts::Init, schedule::Schedule},
     moment,
+    text::neutral,
 };
 
 /// Says it; nothing where no host certificate came.
@@ -23,10 +26,7 @@ pub(super) fn say(context: &Context, output: Output, done: &Done) -> Result<()> 
     if matches!(Enrolment::load(&context.state), Ok(Some(_))) {
         let due = due::due_at(first, context.renew_after, &context.facts.machine_id).and_then(time);
         let due = due.map(|due| format!(", due from {} on", moment::at(due, now))).unwrap_or_default();
-        let hours = context.renew_every / 3600;
-        output.line(format!(
-            "Renewal: by `warded renew`{due}. Warded does not schedule it: have a timer or cron run it every {hours} h."
-        ))?;
+        output.line(format!("Renewal: {}", renewal(context, &due)))?;
     }
     let known = known_hosts::of(&done.certificates);
     if !known.is_empty() {
@@ -34,4 +34,23 @@ pub(super) fn say(context: &Context, output: Output, done: &Done) -> Result<()> 
         known.iter().try_for_each(|line| output.verbatim(line))?;
     }
     output.line(format!("Log:     warded audit log --run {}", done.run))
+}
+
+/// What renews the certificates, or what has to be done so that something does.
+fn renewal(context: &Context, due: &str) -> String {
+    let hours = context.renew_every / 3600;
+    match Schedule::find(Path::new("/"), context.facts.init == Init::Systemd) {
+        Schedule::Timer(name) => format!("by {}{due}.", neutral(&name)),
+        Schedule::Cron(file) => format!("by cron ({}){due}.", neutral(&file.to_string_lossy())),
+        Schedule::DisabledTimer(name) => {
+            let name = neutral(&name);
+            format!("by `warded renew`{due}. {name} is not enabled: systemctl enable --now {name}")
+        }
+        Schedule::Nothing => {
+            format!("by `warded renew`{due}. Warded does not schedule it: have a timer or cron run it every {hours} h.")
+        }
+        Schedule::Unknown => {
+            format!("by `warded renew`{due}. If nothing runs it yet, have a timer or cron do that every {hours} h.")
+        }
+    }
 }

@@ -11,11 +11,11 @@ use warded_lib::{
         Kind, Principals,
         step::{
             code::Code,
-            diagnosis::distance,
             token::{LIFE, Wanted},
         },
     },
     error::{Exit, Result},
+    moment,
     text::count,
 };
 
@@ -89,7 +89,7 @@ fn said(principals: &Principals, tokens: usize, life: u64, until: Timestamp) -> 
          you would a password.",
         count(tokens, "token"),
         names.join(" "),
-        distance(Duration::from_secs(life)),
+        moment::distance(SignedDuration::from_secs(life.cast_signed())),
         until.strftime("%H:%M UTC"),
     )
 }

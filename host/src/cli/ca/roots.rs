@@ -56,7 +56,7 @@ impl Roots {
             let (host, user) = both(authority)?;
             output.line("# Host CA, which signs machines. For clients, in known_hosts (narrow the *):")?;
             host.iter().try_for_each(|key| output.verbatim(format!("@cert-authority * {key}")))?;
-            output.line("# User CA, which signs people. For machines, in the file that TrustedUserCAKeys names:")?;
+            output.line("# User CA, which signs people. For the file that TrustedUserCAKeys names:")?;
             user.iter().try_for_each(|key| output.verbatim(key))?;
             (object.host_keys, object.user_keys) = (Some(host), Some(user));
         }
