@@ -33,4 +33,5 @@ mod successor;
 mod terms;
 mod trust_host_ca;
 mod two_people;
+mod verify;
 mod wit_denials;

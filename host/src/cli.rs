@@ -32,6 +32,7 @@ mod status;
 mod token;
 mod trust;
 mod undo;
+mod verify;
 mod watchdog;
 
 use crate::{
@@ -129,6 +130,8 @@ enum Command {
     Login(login::Login),
     /// Take Warded's certificates out of your ssh-agent, and remove their files
     Logout(logout::Logout),
+    /// Look from outside whether machines present certificates that clients accept, without logging in
+    Verify(verify::Verify),
     /// Have the CA renew a certificate no more
     Revoke(revoke::Revoke),
     /// Print the fingerprint of a root certificate; on the CA
@@ -203,6 +206,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(command) => open().and_then(|context| command.run(&context, &options, output)),
         Command::Token(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::Login(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
+        Command::Verify(command) => open().and_then(|context| command.run(&context, output)),
         Command::Logout(command) => open().and_then(|context| command.run(&context, output)),
         Command::Revoke(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::RootFingerprint(command) => command.run(output),

@@ -19,5 +19,6 @@ pub mod machine;
 pub mod moment;
 pub mod name;
 pub mod policy;
+pub mod probe;
 pub mod text;
 pub mod transaction;

@@ -7,7 +7,7 @@ use warded_lib::{
     agent::{Agent, Identity},
     ca::Certificate,
     error::Result,
-    text::{count, neutral},
+    text::{count, neutral, shell_word},
 };
 
 /// sshd ends a connection after six keys that do not fit (`MaxAuthTries` in sshd_config(5)).
@@ -142,10 +142,13 @@ pub(super) fn show(output: Output, outcome: &Outcome<'_>, ca: &str, object: &Log
     if outcome.is_written {
         output.line(format!("in          {} (without a passphrase)", neutral(&object.files.join(", "))))?;
     }
-    output.line(format!(
-        "ssh_config  IdentityFile {}   (needed only with IdentitiesOnly)",
-        neutral(&object.identity_file)
-    ))?;
+    let identity_file = neutral(&object.identity_file);
+    let when = if outcome.agent.is_some() {
+        "needed only with IdentitiesOnly".to_owned()
+    } else {
+        format!("or on the command line: ssh -i {}", shell_word(object.files.first().map_or("", String::as_str)))
+    };
+    output.line(format!("ssh_config  IdentityFile {identity_file}   ({when})"))?;
     for warning in &object.warnings {
         output.note(format!("warning: {warning}"));
     }

@@ -1,0 +1,109 @@
+//! A server to ask: the name that it is to be certified for, and where it listens.
+#![expect(clippy::disallowed_methods, reason = "looks the names of servers up that are asked from outside")]
+
+use crate::{
+    ca::{Kind, Principal},
+    handshake::Fault,
+    text::neutral,
+};
+use std::{
+    io,
+    net::{Ipv6Addr, SocketAddr, ToSocketAddrs as _},
+    str::FromStr,
+};
+
+const PORT: u16 = 22;
+
+/// A server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The name or address that clients use, in the form in which `ssh` compares it.
+    pub name: String,
+    /// The name or address to connect to.
+    pub address: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl Place {
+    /// Reads a line of a list: `NAME[:PORT] [ADDRESS[:PORT]]`, or nothing but a comment.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn of_line(line: &str) -> Result<Option<Self>, String> {
+        let text = line.split('#').next().unwrap_or_default();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        match words.as_slice() {
+            [] => Ok(None),
+            [name] => name.parse().map(Some),
+            [name, address] => {
+                let (name, elsewhere): (Self, Self) = (name.parse()?, address.parse()?);
+                // The port of either, the address's first.
+                let port = if elsewhere.port == PORT { name.port } else { elsewhere.port };
+                Ok(Some(Self { name: name.name, address: elsewhere.address, port }))
+            }
+            _ => Err(format!("{:?} is not NAME[:PORT] [ADDRESS[:PORT]]", neutral(line))),
+        }
+    }
+
+    /// Where to connect to: what the name leads to now.
+    pub(super) fn addresses(&self) -> Result<Vec<SocketAddr>, Fault> {
+        let found: Vec<SocketAddr> = (self.address.as_str(), self.port).to_socket_addrs()?.collect();
+        if found.is_empty() {
+            return Err(Fault::Io(io::Error::other("the name has no address")));
+        }
+        Ok(found)
+    }
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let port = |port: &str| {
+            let number = port.parse().ok().filter(|port| *port != 0);
+            number.ok_or_else(|| format!("{:?} is no port", neutral(port)))
+        };
+        let (name, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((name, "")) => (name, PORT),
+            Some((name, rest)) => (name, port(rest.strip_prefix(':').unwrap_or(rest))?),
+            None if text.parse::<Ipv6Addr>().is_ok() => (text, PORT),
+            None => match text.rsplit_once(':') {
+                Some((name, rest)) => (name, port(rest)?),
+                None => (text, PORT),
+            },
+        };
+        let name = Principal::parse(Kind::Host, name)?.as_str().to_owned();
+        Ok(Self { address: name.clone(), name, port })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_named_as_people_name_it() {
+        for (line, expected) in [
+            ("web1", Some(("web1", "web1", 22))),
+            ("Web1.Example.org:2222 # the first", Some(("web1.example.org", "web1.example.org", 2222))),
+            ("[2001:DB8::1]:2222", Some(("2001:db8::1", "2001:db8::1", 2222))),
+            ("2001:db8::1", Some(("2001:db8::1", "2001:db8::1", 22))),
+            ("[::1]", Some(("::1", "::1", 22))),
+            ("web1 10.0.0.1", Some(("web1", "10.0.0.1", 22))),
+            ("web1:2222 10.0.0.1", Some(("web1", "10.0.0.1", 2222))),
+            ("web1\t10.0.0.1:2223", Some(("web1", "10.0.0.1", 2223))),
+            ("  # nothing", None),
+            ("", None),
+        ] {
+            let found = Place::of_line(line).unwrap();
+            let found = found.as_ref().map(|one| (one.name.as_str(), one.address.as_str(), one.port));
+            assert_eq!(found, expected, "{line:?}");
+        }
+        for line in
+            ["-oProxyCommand=x", "web1:", "web1:0", "web1:99999", "a b c", "*.example", "[::1", "ann@web1", ":22"]
+        {
+            assert!(Place::of_line(line).is_err(), "{line:?}");
+        }
+    }
+}

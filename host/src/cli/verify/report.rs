@@ -1,0 +1,128 @@
+//! What `warded verify` says.
+
+use super::super::{
+    output::{Output, Style},
+    report::{time, until},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::time::Duration;
+use warded_lib::{
+    error::Result,
+    probe::{Finding, Place, Presented},
+    text::neutral,
+};
+
+/// The JSON of `warded verify`.
+#[derive(Serialize)]
+pub(super) struct VerifyObject {
+    schema: &'static str,
+    /// Whether a strict client gets in everywhere, and for as long as is expected.
+    pub(super) healthy: bool,
+    seconds: f64,
+    hosts: Vec<Host>,
+}
+
+#[derive(Serialize)]
+struct Host {
+    name: String,
+    address: String,
+    port: u16,
+    /// `ok`, `ends-soon`, `no-certificate`, `wrong`, `unknown`: of its keys the worst.
+    state: &'static str,
+    cause: Option<String>,
+    keys: Vec<Key>,
+}
+
+#[derive(Serialize)]
+struct Key {
+    algorithm: Option<&'static str>,
+    state: &'static str,
+    cause: Option<String>,
+    serial: Option<String>,
+    key_id: Option<String>,
+    valid_before: Option<Timestamp>,
+    signer: Option<String>,
+    #[serde(skip)]
+    until: Option<String>,
+}
+
+/// From good to bad.
+fn severity(finding: &Finding) -> u8 {
+    match finding {
+        Finding::Good => 0,
+        Finding::EndsSoon => 1,
+        Finding::Unknown(_) => 2,
+        Finding::NoCertificate => 3,
+        Finding::Wrong(_) => 4,
+    }
+}
+
+impl Host {
+    fn of(place: &Place, presented: &[Presented]) -> Self {
+        let worst = presented.iter().map(|one| &one.finding).max_by_key(|finding| severity(finding));
+        let cause = |finding: &Finding| finding.cause().map(neutral);
+        Self {
+            name: place.name.clone(),
+            address: place.address.clone(),
+            port: place.port,
+            state: worst.map_or("unknown", Finding::code),
+            cause: worst.and_then(cause),
+            keys: presented
+                .iter()
+                .map(|one| Key {
+                    algorithm: one.algorithm.map(warded_lib::handshake::HostKeyAlgorithm::name),
+                    state: one.finding.code(),
+                    cause: cause(&one.finding),
+                    serial: one.certificate.as_ref().map(|found| found.serial().to_string()),
+                    key_id: one.certificate.as_ref().map(|found| found.key_id().to_owned()),
+                    valid_before: one.certificate.as_ref().and_then(|found| time(found.valid_before())),
+                    signer: one.certificate.as_ref().map(warded_lib::ca::Certificate::signer_fingerprint),
+                    until: one.certificate.as_ref().map(until),
+                })
+                .collect(),
+        }
+    }
+
+    fn shown(&self) -> String {
+        if self.port == 22 { self.name.clone() } else { format!("{}:{}", self.name, self.port) }
+    }
+}
+
+impl VerifyObject {
+    pub(super) fn of(answers: &[(Place, Vec<Presented>)], took: Duration) -> Self {
+        let hosts: Vec<Host> = answers.iter().map(|(place, presented)| Host::of(place, presented)).collect();
+        let healthy = hosts.iter().all(|host| host.state == Finding::Good.code());
+        Self { schema: "warded.verify/1", healthy, seconds: (took.as_secs_f64() * 1000.0).round() / 1000.0, hosts }
+    }
+
+    fn count(&self, is_counted: impl Fn(&Host) -> bool) -> usize {
+        self.hosts.iter().filter(|host| is_counted(host)).count()
+    }
+}
+
+/// Says it in words: of a list only what is not good, and the numbers.
+pub(super) fn show(output: Output, object: &VerifyObject, show_good: bool) -> Result<()> {
+    for host in &object.hosts {
+        let is_good = host.state == Finding::Good.code();
+        if is_good && !show_good {
+            continue;
+        }
+        let style = if is_good { Style::Green } else { Style::Red };
+        let state = output.paint(style, &format!("{:<15}", host.state));
+        let keys = host.keys.iter().filter_map(|key| Some(format!("{} {}", key.algorithm?, key.until.as_ref()?)));
+        let details: Vec<String> = host.cause.clone().into_iter().chain(keys).collect();
+        output.line(format!("{state} {}  {}", host.shown(), details.join(" · ")))?;
+    }
+    if object.hosts.len() > 1 {
+        let good = object.count(|host| host.state == Finding::Good.code());
+        let unknown = object.count(|host| host.state == "unknown");
+        let bad = object.hosts.len() - good - unknown;
+        output.line(format!(
+            "{} machines in {:.1} s: {good} ok, {bad} not, {unknown} unknown",
+            object.hosts.len(),
+            object.seconds
+        ))?;
+    }
+    Ok(())
+}
