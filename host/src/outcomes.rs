@@ -137,7 +137,9 @@ impl fmt::Display for LastRollBack {
         let at = at.strftime("%F %T UTC");
         match why {
             Why::Unconfirmed => write!(f, "run {run} was not confirmed in time and was undone at {at}"),
-            Why::Died | Why::Hung | Why::Interrupted => write!(f, "run {run} ({procedure}) was undone at {at}: {why}"),
+            Why::ShutDown | Why::Died | Why::Hung | Why::Interrupted => {
+                write!(f, "run {run} ({procedure}) was undone at {at}: {why}")
+            }
         }
     }
 }
@@ -148,6 +150,8 @@ impl fmt::Display for LastRollBack {
 pub enum Why {
     /// Nobody confirmed it in time.
     Unconfirmed,
+    /// The machine went down before anybody confirmed it.
+    ShutDown,
     /// Its process ended early; the watchdog saw that.
     Died,
     /// A stage took too long.
@@ -160,6 +164,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unconfirmed => "nobody confirmed it in time",
+            Self::ShutDown => "the machine went down before it was confirmed",
             Self::Died => "the run ended without coming to its end",
             Self::Hung => "the run hung",
             Self::Interrupted => "it had been interrupted",

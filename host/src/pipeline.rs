@@ -41,6 +41,7 @@ use warded_lib::{
         rotation::{self as ca_rotation, NewSigner},
         step::diagnosis::distance,
     },
+    config::is_root,
     error::{Error, Exit, Result},
     guard::{Proof, Verified, known_hosts::Proof as KnownHosts},
     machine::{
@@ -132,7 +133,8 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
     let _nobody_needs_to_be_there = Shield::up()?;
     let mut transaction = prepare(context, identity, &guard, &work).map_err(unchanged)?;
     let run = transaction.journal().run.run;
-    let mut watchdog = match Watchdog::start(context, run) {
+    let outlives_login = work.confirm_within.is_some() && context.facts.init == Init::Systemd && is_root();
+    let mut watchdog = match Watchdog::start(context, run, outlives_login) {
         Ok(watchdog) => watchdog,
         Err(error) => return Err(unchanged(take_back(context, &mut transaction, error))),
     };

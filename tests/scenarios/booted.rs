@@ -7,7 +7,7 @@ use crate::support::{
     wait::{LONG, wait},
 };
 use serde_json::Value;
-use std::{collections::BTreeMap, fs, path::PathBuf, process::Stdio};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::Stdio, time::Duration};
 
 const CERTIFY: &str = "apply certify-host --yes --set principal=web1.example.org";
 
@@ -240,6 +240,67 @@ fn at_the_start_of_the_machine_it_is_taken_back_before_sshd_starts() {
         assert!(log.contains("taken back (it had been interrupted)"), "{log}");
         machine.shell("warded audit verify").ends(0);
         machine.warded(CERTIFY).ends(0);
+        serves_certificates(&machine);
+    }
+}
+
+/// Why the last run was taken back, if it was.
+fn taken_back(machine: &Booted) -> String {
+    let log = machine.shell("warded audit log").ends(0).stdout;
+    log.lines().rfind(|line| line.contains("taken back (")).unwrap_or_default().to_owned()
+}
+
+/// Longer than a machine takes that nothing keeps, and much shorter than systemd waits for what does (90 s).
+const DOWN: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_reboot_takes_back_what_nobody_has_confirmed() {
+    for (suite, with_unit) in [("bookworm", false), ("trixie", true)] {
+        let Some(mut machine) = Booted::start(suite, "ssh.service") else { return };
+        if with_unit {
+            install(&machine, include_str!("../../docs/RECOVERY.md"), "warded-recover.service");
+            machine.shell("systemctl daemon-reload && systemctl enable warded-recover.service").ends(0);
+        }
+        let old = files(&machine);
+        let plain = machine.reboots();
+        machine.warded(&format!("{CERTIFY} --confirm-within 10m")).ends(0);
+        serves_certificates(&machine);
+        let waiting = machine.reboots();
+        println!("{suite}: down in {plain:?}, with a change that waits in {waiting:?}");
+        assert!(waiting < DOWN, "{waiting:?}");
+        is_as(&machine, &old);
+        serves(&machine);
+        let why = taken_back(&machine);
+        assert!(why.contains("taken back (the machine went down before it was confirmed): 4 files restored"), "{why}");
+        machine.shell("warded audit verify").ends(0);
+        let status = machine.shell("warded status --json").object("warded.status/1");
+        assert_eq!((&status["interrupted"], &status["unconfirmed"]), (&Value::Null, &Value::Null), "{status}");
+        machine.warded(CERTIFY).ends(0);
+        serves_certificates(&machine);
+    }
+}
+
+/// With `KillUserProcesses=yes` logind stops the scope of a login that ends: all in it get SIGTERM, and later SIGKILL.
+#[test]
+fn a_change_waits_on_when_its_login_ends() {
+    for suite in ["bookworm", "trixie"] {
+        let Some(machine) = Booted::start(suite, "ssh.service") else { return };
+        let login = "systemd-run --quiet --scope --unit=login -- sh -c";
+        let apply = format!(
+            "warded {CERTIFY} --confirm-within 10m </dev/null >/root/said 2>&1; echo $? >/root/ended; sleep 600"
+        );
+        machine.shell(&format!("{login} '{apply}' >/dev/null 2>&1 &")).ends(0);
+        let ended = machine.file("/root/ended");
+        wait("it waits to be confirmed", LONG, || ended.exists());
+        machine.shell("cat /root/said /root/ended; systemctl stop login.scope").ends(0).prints(&["\n0\n"]);
+        let status = || machine.shell("warded status --json").ends(4).object("warded.status/1");
+        assert_eq!(status()["unconfirmed"], 1, "{}", status());
+        // A SIGTERM that no shutdown sends ends nobody who watches either.
+        let scope = "set -- $(systemctl list-units --plain --no-legend 'run-*.scope')";
+        machine.shell(&format!("{scope}; systemctl kill --signal=TERM $1 && sleep 3")).ends(0);
+        assert_eq!(status()["unconfirmed"], 1, "{}", status());
+        serves_certificates(&machine);
+        machine.warded("confirm").ends(0);
         serves_certificates(&machine);
     }
 }

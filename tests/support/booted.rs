@@ -69,6 +69,19 @@ impl Booted {
         self.await_boot();
     }
 
+    /// It is shut down as a reboot does it, and boots; how long its first process took to end.
+    pub(crate) fn reboots(&mut self) -> Duration {
+        let (began, first) = (Instant::now(), format!("/proc/{}", self.first));
+        self.shell("systemctl --no-block reboot");
+        while Path::new(&first).exists() {
+            assert!(began.elapsed() < 2 * LONG, "it does not go down");
+            sleep(Duration::from_millis(10));
+        }
+        let took = began.elapsed();
+        self.await_boot();
+        took
+    }
+
     /// Waits until it is up, with another first process than before.
     fn await_boot(&mut self) {
         let (earlier, end) = (self.first.clone(), Instant::now() + LONG);

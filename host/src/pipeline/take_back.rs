@@ -106,9 +106,27 @@ impl<'a> Recovery<'a> {
     /// # Errors
     /// As [`Recovery::all`]; refused while the run is at work.
     pub fn one(&self, number: u64, why: Why) -> Result<Option<TakenBack>> {
+        self.roll_back(number, why, |journal, done, aftermath| self.settled(journal, done, aftermath))
+    }
+
+    /// The same while the machine goes down, for the files alone: sshd goes as well, and systemd answers no
+    /// request for a reload by then.
+    ///
+    /// # Errors
+    /// As [`Recovery::one`].
+    pub fn files_of_one(&self, number: u64, why: Why) -> Result<Option<TakenBack>> {
+        self.roll_back(number, why, |_, _, _| StillNamed::nothing())
+    }
+
+    fn roll_back(
+        &self,
+        number: u64,
+        why: Why,
+        settle: impl FnOnce(&Journal, &RolledBack, &mut Aftermath) -> StillNamed,
+    ) -> Result<Option<TakenBack>> {
         let Some(Journal { run, .. }) = transaction::look(self.state, number)? else { return Ok(None) };
         let mut aftermath = Aftermath::default();
-        let settle = |journal: &Journal, done: &RolledBack| self.settled(journal, done, &mut aftermath);
+        let settle = |journal: &Journal, done: &RolledBack| settle(journal, done, &mut aftermath);
         let files = transaction::roll_back_run(self.state, self.root, number, settle)?;
         Ok(files.map(|files| self.record(TakenBack { run, files, aftermath }, why)))
     }

@@ -17,8 +17,11 @@ use jiff::Timestamp;
 use std::{
     env,
     io::{BufRead as _, Write as _},
-    path::absolute,
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    path::{Path, absolute},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -28,9 +31,11 @@ use warded_lib::{
     error::{Error, Exit, Result},
     machine::{
         exec::{self, Companion, Parent},
+        facts::{Facts, Init},
         files::Root,
         private::StateDir,
-        signals::Shield,
+        services,
+        signals::{self, Shield},
     },
     transaction::{self, Journal, State},
 };
@@ -43,6 +48,8 @@ const STAGE_LIMIT: &str = "WARDED_TEST_STAGE_LIMIT";
 const START: Duration = Duration::from_secs(10);
 /// How often it looks whether a run was confirmed.
 const LOOK: Duration = Duration::from_millis(200);
+/// How often it asks after a SIGTERM whether the machine goes down: that may not be known at once.
+const QUESTIONS: u8 = 5;
 /// How long it tries to take a run back.
 const TRY: Duration = Duration::from_secs(300);
 
@@ -55,11 +62,12 @@ const ENDED: &str = "ended";
 pub struct Watchdog(Companion);
 
 impl Watchdog {
-    /// Starts the watchdog of a run that has a journal and has changed nothing yet.
+    /// Starts the watchdog of a run that has a journal and has changed nothing yet. One that is to wait for a
+    /// confirmation lives on when the login ends, if systemd is there.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(context: &Context, run: u64) -> Result<Self> {
+    pub fn start(context: &Context, run: u64, in_scope: bool) -> Result<Self> {
         let Options { config, sshd_config, sshd, ca, .. } = &context.options;
         let state = Some(context.state.path().to_owned());
         let mut arguments = Vec::new();
@@ -73,6 +81,12 @@ impl Watchdog {
         }
         arguments.extend(["watchdog".into(), run.to_string().into()]);
         arguments.extend(env::var_os(STAGE_LIMIT).into_iter().flat_map(|limit| ["--stage-limit".into(), limit]));
+        if in_scope
+            && let description = format!("Warded's run {run}, which waits to be confirmed")
+            && let Ok(started) = Companion::start_in_scope(&description, &arguments, START)
+        {
+            return Ok(Self(started));
+        }
         let started = Companion::start(arguments, START);
         started.map(Self).map_err(|error| error.state("nothing was changed"))
     }
@@ -112,6 +126,7 @@ pub fn watch(options: &Options, number: u64, stage_limit: Option<u64>) -> Result
     let limit = stage_limit.map_or(STAGE, |seconds| Duration::from_secs(seconds).min(STAGE));
     let parent = Parent::now();
     let _shield = Shield::up()?;
+    let terminated = signals::termination()?;
     exec::leave_session();
     let none = || Error::failed(format!("there is no run {number}"));
     let state = options.state.clone().unwrap_or_else(config::default_state);
@@ -129,12 +144,15 @@ pub fn watch(options: &Options, number: u64, stage_limit: Option<u64>) -> Result
             parent.kill();
             Why::Hung
         }
-        End::Await => {
-            if confirmed(&state, number, &journal) {
+        End::Await => match wait(&state, number, &journal, &terminated) {
+            Awaited::Ended => return Ok(Exit::Done),
+            Awaited::TimeIsOver => Why::Unconfirmed,
+            Awaited::GoingDown => {
+                // What fails now, the next start or command does.
+                Recovery::new(&state, &root, &log).files_of_one(number, Why::ShutDown)?;
                 return Ok(Exit::Done);
             }
-            Why::Unconfirmed
-        }
+        },
     };
     if is_kept(&state, number) {
         let detail = format!("kept, although {why}");
@@ -191,19 +209,36 @@ fn lines() -> Receiver<String> {
     receiver
 }
 
+/// How a confirmation is waited for.
+enum Awaited {
+    Ended,
+    TimeIsOver,
+    GoingDown,
+}
+
 /// Waits until the run was confirmed, or its time is over by either clock: one may be set, the
-/// other stands still while the machine sleeps.
-fn confirmed(state: &StateDir, number: u64, journal: &Journal) -> bool {
-    let Some(confirm) = &journal.confirm else { return false };
+/// other stands still while the machine sleeps. Or until the machine goes down: everything is sent SIGTERM then, and
+/// at other times, too.
+fn wait(state: &StateDir, number: u64, journal: &Journal, terminated: &AtomicBool) -> Awaited {
+    let Some(confirm) = &journal.confirm else { return Awaited::TimeIsOver };
+    let systemd = Facts::read(Path::new("/")).init == Init::Systemd;
     let left = Duration::try_from(confirm.until - Timestamp::now()).unwrap_or_default();
     let deadline = Instant::now() + left;
+    let mut questions = 0;
     while Instant::now() < deadline && Timestamp::now() < confirm.until {
         if has_ended(state, number).unwrap_or_default() {
-            return true;
+            return Awaited::Ended;
         }
+        if terminated.swap(false, Ordering::Relaxed) {
+            questions = QUESTIONS;
+        }
+        if questions > 0 && services::is_going_down(systemd) {
+            return Awaited::GoingDown;
+        }
+        questions = questions.saturating_sub(1);
         thread::sleep(LOOK);
     }
-    false
+    Awaited::TimeIsOver
 }
 
 /// Takes the run back. Its process may still be on its way out, or another may be about the same.

@@ -3,11 +3,13 @@
 #![expect(clippy::disallowed_methods, reason = "the one file that starts processes")]
 
 mod apart;
+mod companion;
 mod output;
 mod running;
 mod service;
 
 pub use apart::{Apart, run_self_apart};
+pub use companion::Companion;
 pub use output::Output;
 pub use running::end_all;
 pub use service::Service;
@@ -18,10 +20,10 @@ use running::Running;
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
-    io::{self, BufRead as _, BufReader, Read, Write as _},
+    io::{self, Read},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
-    process::{ChildStdin, Command, Stdio},
+    process::{Command, Stdio},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -239,68 +241,6 @@ pub fn run_self_as_nobody(arguments: &[&str]) -> Result<i32> {
     let status =
         command.current_dir("/").uid(nobody.id).gid(nobody.group).stdin(Stdio::null()).status().map_err(failed)?;
     Ok(status.code().unwrap_or(-1))
-}
-
-/// Another process of this program, which stays when this one is gone. It is spoken to in lines,
-/// and sees the end of its input when this process ends, however that happens.
-#[derive(Debug)]
-pub struct Companion {
-    process: std::process::Child,
-    input: ChildStdin,
-}
-
-impl Companion {
-    /// Starts this program again with these arguments, and waits until it has said a line.
-    ///
-    /// # Errors
-    /// When it cannot be started, ends, or says nothing in time.
-    pub fn start<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>, patience: Duration) -> Result<Self> {
-        let failed = |why: &dyn std::fmt::Display| Error::failed("cannot start a second process of warded").cause(why);
-        let mut command = Command::new(own_program().map_err(|error| failed(&error))?);
-        // In our process group until it leaves our session (setsid(2) wants no leader of a group);
-        // only then it says its line.
-        let mut process = own_environment(&mut command)
-            .args(arguments)
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| failed(&error))?;
-        let (input, output) = (process.stdin.take(), process.stdout.take());
-        let (input, output) = input.zip(output).ok_or_else(|| failed(&"it has no input"))?;
-        let (said, line) = mpsc::channel();
-        thread::spawn(move || {
-            let mut text = String::new();
-            let read = BufReader::new(output).read_line(&mut text);
-            said.send(read.is_ok_and(|length| length > 0)).ok();
-        });
-        if line.recv_timeout(patience) == Ok(true) {
-            return Ok(Self { process, input });
-        }
-        process.kill().ok();
-        process.wait().ok();
-        Err(failed(&format!("it was not ready within {} s", patience.as_secs())))
-    }
-
-    /// Tells it a line.
-    ///
-    /// # Errors
-    /// When it is gone.
-    pub fn tell(&mut self, line: &str) -> io::Result<()> {
-        // One write: a line that is cut short by our end would be another one.
-        self.input.write_all([line, "\n"].concat().as_bytes())
-    }
-
-    /// Lets go of it; waits a moment for its end, if it ends.
-    pub fn release(self, patience: Duration) {
-        let Self { mut process, input } = self;
-        drop(input);
-        let deadline = Instant::now() + patience;
-        while matches!(process.try_wait(), Ok(None)) && Instant::now() < deadline {
-            thread::sleep(TICK / 4);
-        }
-    }
 }
 
 /// The process that started this one, to end it if it hangs.

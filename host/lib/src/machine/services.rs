@@ -11,7 +11,10 @@ use crate::{
     name::{Name, UnitName},
 };
 use serde::Serialize;
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
+
+/// How long the answer may take whether the machine goes down: whoever asks has no more than seconds left.
+const ANSWER: Duration = Duration::from_millis(500);
 
 /// How a reload was carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -205,6 +208,22 @@ pub fn is_enabled(service: &str) -> bool {
     systemctl(["is-enabled", "--quiet", "--", service]).is_ok_and(|output| output.succeeded())
 }
 
+/// Whether the machine goes down: systemd says so, or the runlevel is that of a halt or of a reboot. What does
+/// not answer in time says nothing.
+#[must_use]
+pub fn is_going_down(systemd: bool) -> bool {
+    let (program, arguments) = if systemd { ("systemctl", &["is-system-running"][..]) } else { ("runlevel", &[][..]) };
+    let Some(program) = exec::find(program) else { return false };
+    let asked = Program::new(program).args(arguments).timeout(ANSWER).run();
+    asked.is_ok_and(|output| says_going_down(&output.stdout, systemd))
+}
+
+/// `stopping`; or what runlevel(8) prints, the runlevel before and the one now.
+fn says_going_down(answer: &str, systemd: bool) -> bool {
+    let last = answer.split_whitespace().last().unwrap_or_default();
+    if systemd { last == "stopping" } else { matches!(last, "0" | "6") }
+}
+
 fn is_active(unit: &UnitName) -> bool {
     systemctl(["is-active", "--quiet", unit.as_str()]).is_ok_and(|output| output.succeeded())
 }
@@ -254,4 +273,29 @@ fn systemctl<const N: usize>(arguments: [&str; N]) -> Result<exec::Output> {
 
 fn systemctl_program() -> Result<PathBuf> {
     exec::find("systemctl").ok_or_else(|| Error::failed("there is no systemctl on this machine"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_goes_down_is_told_from_one_that_does_not() {
+        for (answer, systemd, expected) in [
+            ("stopping\n", true, true),
+            ("running\n", true, false),
+            ("degraded\n", true, false),
+            ("starting\n", true, false),
+            ("", true, false),
+            ("2 6\n", false, true),
+            ("5 0\n", false, true),
+            ("N 2\n", false, false),
+            ("S 1\n", false, false),
+            ("unknown\n", false, false),
+            ("0 2\n", false, false),
+            ("", false, false),
+        ] {
+            assert_eq!(says_going_down(answer, systemd), expected, "{answer:?}");
+        }
+    }
 }

@@ -52,6 +52,17 @@ impl Drop for Shield {
     }
 }
 
+/// Becomes true when SIGTERM comes. Only behind a shield does the process live to see it.
+///
+/// # Errors
+/// When the signal cannot be caught.
+pub fn termination() -> Result<Arc<AtomicBool>> {
+    let came = Arc::new(AtomicBool::new(false));
+    let caught = flag::register(SIGTERM, Arc::clone(&came));
+    caught.map_err(|error| Error::failed("cannot be told when this is to end").cause(error))?;
+    Ok(came)
+}
+
 /// Once in the life of a process: what is caught stays caught.
 fn install(as_usual: &Arc<AtomicBool>) -> Result<()> {
     static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();

@@ -1,0 +1,102 @@
+//! A second process of this program, beside this one.
+
+use super::{TICK, find, own_environment, own_program};
+use crate::error::{Error, Result};
+use std::{
+    ffi::OsStr,
+    io::{self, BufRead as _, BufReader, Write as _},
+    process::{ChildStdin, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Another process of this program, which stays when this one is gone. It is spoken to in lines,
+/// and sees the end of its input when this process ends, however that happens.
+#[derive(Debug)]
+pub struct Companion {
+    process: std::process::Child,
+    input: ChildStdin,
+}
+
+impl Companion {
+    /// Starts this program again with these arguments, and waits until it has said a line.
+    ///
+    /// # Errors
+    /// When it cannot be started, ends, or says nothing in time.
+    pub fn start<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>, patience: Duration) -> Result<Self> {
+        let program = own_program().map_err(|error| cannot_accompany(&error))?;
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Self::spawn(command, patience)
+    }
+
+    /// The same in a scope of systemd's of its own, which a logout does not end (`KillUserProcesses=` in
+    /// logind.conf(5)).
+    ///
+    /// # Errors
+    /// As [`Companion::start`], or systemd makes none.
+    pub fn start_in_scope<A: AsRef<OsStr>>(
+        description: &str,
+        arguments: impl IntoIterator<Item = A>,
+        patience: Duration,
+    ) -> Result<Self> {
+        let systemd_run = find("systemd-run").ok_or_else(|| cannot_accompany(&"there is no systemd-run"))?;
+        let mut command = Command::new(systemd_run);
+        command.args(["--scope", "--quiet", "--collect", "--no-ask-password", "--description", description]);
+        // Its files are there until it has ended; and it does not keep a machine that goes down.
+        command.args(["--property=After=local-fs.target", "--property=TimeoutStopSec=5s", "--"]);
+        // Where it is started, /proc/self is another program.
+        command.arg(format!("/proc/{}/exe", std::process::id())).args(arguments);
+        Self::spawn(command, patience)
+    }
+
+    fn spawn(mut command: Command, patience: Duration) -> Result<Self> {
+        // In our process group until it leaves our session (setsid(2) wants no leader of a group);
+        // only then it says its line.
+        let mut process = own_environment(&mut command)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| cannot_accompany(&error))?;
+        let (input, output) = (process.stdin.take(), process.stdout.take());
+        let (input, output) = input.zip(output).ok_or_else(|| cannot_accompany(&"it has no input"))?;
+        let (said, line) = mpsc::channel();
+        thread::spawn(move || {
+            let mut text = String::new();
+            let read = BufReader::new(output).read_line(&mut text);
+            said.send(read.is_ok_and(|length| length > 0)).ok();
+        });
+        if line.recv_timeout(patience) == Ok(true) {
+            return Ok(Self { process, input });
+        }
+        process.kill().ok();
+        process.wait().ok();
+        Err(cannot_accompany(&format!("it was not ready within {} s", patience.as_secs())))
+    }
+
+    /// Tells it a line.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn tell(&mut self, line: &str) -> io::Result<()> {
+        // One write: a line that is cut short by our end would be another one.
+        self.input.write_all([line, "\n"].concat().as_bytes())
+    }
+
+    /// Lets go of it; waits a moment for its end, if it ends.
+    pub fn release(self, patience: Duration) {
+        let Self { mut process, input } = self;
+        drop(input);
+        let deadline = Instant::now() + patience;
+        while matches!(process.try_wait(), Ok(None)) && Instant::now() < deadline {
+            thread::sleep(TICK / 4);
+        }
+    }
+}
+
+fn cannot_accompany(why: &dyn std::fmt::Display) -> Error {
+    Error::failed("cannot start a second process of warded").cause(why)
+}
