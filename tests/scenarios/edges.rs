@@ -160,6 +160,8 @@ fn an_sshd_that_is_started_for_each_connection() {
         let renewed = machine.warded(["renew", "--force"]).ends(4);
         assert!(renewed.stdout.contains("Not seen live: something listens on"), "{}", renewed.stdout);
         machine.serves_certificates();
+        // It takes the option that the refusal of a changed configuration names.
+        accepted(&["renew", "--force"]);
         machine
             .warded(["undo", "--yes"])
             .ends(5)

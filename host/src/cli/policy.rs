@@ -66,6 +66,8 @@ struct PolicyObject<'a> {
     component: String,
     origin: String,
     applies: bool,
+    /// Why it does not.
+    unfit: Option<String>,
     instead_of: Vec<&'a str>,
     /// Who signed it.
     publisher: Option<Publisher>,
@@ -123,8 +125,7 @@ fn list(machine: &Facts, policies: &[Granting], output: Output) -> Result<Exit> 
     for policy in &objects {
         let here = match policy.replaced_by {
             Some(other) => format!("{other} stands in for it here"),
-            None if policy.applies => "for this machine".to_owned(),
-            None => "for other machines".to_owned(),
+            None => policy.unfit.clone().unwrap_or_else(|| "for this machine".to_owned()),
         };
         let instead = if policy.instead_of.is_empty() {
             String::new()
@@ -184,6 +185,7 @@ fn object<'a>(machine: &Facts, all: &'a [Granting], granting: &'a Granting) -> P
         component: granting.digest.to_string(),
         origin: granting.origin.to_string(),
         applies: policy.applies(machine),
+        unfit: policy.unfit(machine),
         instead_of: policy.instead_of.iter().map(Name::as_str).collect(),
         publisher: match &granting.origin {
             Origin::File(file) => accepted::provenance(file, &granting.digest).and_then(|one| one.publisher),

@@ -60,9 +60,11 @@ impl AcceptRisk {
 enum RenewalRisk {
     /// Clients that do not know the CA's new key do not accept its certificates
     NewCaKey,
+    /// What listens is not known to be this sshd, and is not told of its new configuration
+    UnknownListener,
 }
 
-/// For `renew`, which takes only one.
+/// For `renew`, which takes those that it can name.
 #[derive(Clone, Debug, Args)]
 pub(super) struct AcceptRenewalRisk {
     /// Do it although it is put off for this risk
@@ -74,5 +76,10 @@ impl AcceptRenewalRisk {
     /// Whether certificates of a new CA key may replace those of the former one.
     pub(super) fn new_ca_key(&self) -> bool {
         self.accept_risk.contains(&RenewalRisk::NewCaKey)
+    }
+
+    /// Whether what listens may be left untold.
+    pub(super) fn unknown_listener(&self) -> bool {
+        self.accept_risk.contains(&RenewalRisk::UnknownListener)
     }
 }

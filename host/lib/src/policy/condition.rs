@@ -1,10 +1,14 @@
 //! `when` and `unless`: on which machines a policy is offered.
 
-use crate::machine::{
-    facts::{Facts, Init},
-    path::AbsolutePath,
+use crate::{
+    machine::{
+        facts::{Facts, Init},
+        path::AbsolutePath,
+    },
+    text::neutral,
 };
 use serde::Deserialize;
+use std::fmt;
 
 /// What conditions are asked about; the machine answers.
 pub trait Machine {
@@ -62,6 +66,18 @@ impl Condition {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.init.is_none() && self.os.is_none() && self.path.is_none()
+    }
+}
+
+/// What it asks for, for a person.
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            self.init.map(|init| format!("the init system is {}", init.as_str())),
+            self.os.as_ref().map(|os| format!("the operating system is {}", neutral(os))),
+            self.path.as_ref().map(|path| format!("{path} exists")),
+        ];
+        f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(" and "))
     }
 }
 

@@ -333,13 +333,44 @@ impl Policy {
         (self.when.is_empty() || self.when.iter().any(|condition| condition.holds(machine)))
             && !self.unless.iter().any(|condition| condition.holds(machine))
     }
+
+    /// Why the policy is not meant for this machine; none: it is.
+    pub fn unfit(&self, machine: &dyn Machine) -> Option<String> {
+        if let Some(held) = self.unless.iter().find(|condition| condition.holds(machine)) {
+            return Some(format!("not for this machine: {held}"));
+        }
+        let wanted = || self.when.iter().map(ToString::to_string).collect::<Vec<_>>().join(", or where ");
+        (!self.applies(machine)).then(|| format!("not for this machine: only where {}", wanted()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::facts::Facts;
 
     const SMALL: &str = "name = 'x'\n[service.ssh]\nsystemd = ['ssh.service']\n[procedure.do-it]\nsummary = 's'\n";
+
+    #[test]
+    fn an_unfit_policy_says_why() {
+        let machine = Facts::read("/nonexistent".as_ref());
+        for (conditions, why) in [
+            ("", None),
+            ("when = [{ init = 'none' }]", None),
+            (
+                "when = [{ init = 'openrc', os = 'alpine' }, { path = '/nowhere' }]",
+                Some(
+                    "not for this machine: only where the init system is openrc and the operating system is alpine, \
+                     or where /nowhere exists",
+                ),
+            ),
+            ("unless = [{ path = '/' }]", Some("not for this machine: / exists")),
+        ] {
+            let policy = Policy::parse(&SMALL.replacen('\n', &format!("\n{conditions}\n"), 1), "p.toml").unwrap();
+            assert_eq!(policy.unfit(&machine).as_deref(), why, "{conditions}");
+            assert_eq!(policy.applies(&machine), why.is_none(), "{conditions}");
+        }
+    }
 
     #[test]
     fn errors_name_line_and_column() {
