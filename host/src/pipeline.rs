@@ -4,6 +4,7 @@
 
 pub mod announce;
 pub mod certify;
+mod ending;
 mod issued;
 pub mod known_hosts;
 pub mod overtaken;
@@ -19,6 +20,7 @@ pub mod vouch;
 pub mod watchdog;
 pub mod work;
 
+pub use ending::did_not_begin;
 pub use plan::{Planned, Request, plan};
 pub use stage::{Reporter, Stage};
 pub use work::Work;
@@ -29,13 +31,14 @@ use crate::{
     outcomes::{LastProof, Outcome as _},
 };
 use certify::{Filled, Refusal};
+use ending::{end, end_failed, told};
 use jiff::Timestamp;
 use overtaken::Expected;
 use prove::Guard;
 use std::time::Duration;
 use take_back::Recovery;
 use warded_lib::{
-    audit::Kind as EventKind,
+    audit::{Ending, Kind as EventKind},
     ca::{
         Certificate,
         rotation::{self as ca_rotation, NewSigner},
@@ -110,12 +113,10 @@ pub fn foresee(context: &Context, work: &Work) -> Result<()> {
 /// Before the journal: nothing was changed. After it: everything was put back, and the error says
 /// so; or it could not all be put back, and the error says what is left to do.
 pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporter: &dyn Reporter) -> Result<Done> {
-    let ended = |detail: &str| end(context, identity, detail);
     let expected = Expected::of(&work);
     let unchanged = |error: Error| -> Error {
         let error = expected.explained(error, context);
-        // A log that cannot be written must not hide why the run failed.
-        drop(ended(&format!("{}: {}", error.heading(), error.message())));
+        end_failed(context, identity, &error);
         error.or_state("nothing was changed")
     };
 
@@ -148,7 +149,13 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
             }
             issued::forget(context, &certificates);
             remember_proof(context, run, guard.sshd());
-            ended(if confirm.is_some() { "waits to be confirmed" } else { "kept" })
+            let (detail, ending) = match &confirm {
+                Some(_) => ("waits to be confirmed", Ending::Waits),
+                None => ("kept", Ending::Kept),
+            };
+            let files = transaction.journal().entries.len();
+            let told = told(&certificates, files, &reloads, confirm.as_ref());
+            end(context, identity, detail, ending, &told)
                 .map_err(|error| error.or_state(format!("the change was made and kept, as run {run}")))?;
             let (unknown, withdrawn) = (guard.unknown().cloned(), work.withdrawn);
             Ok(Done {
@@ -262,11 +269,6 @@ fn remember_proof(context: &Context, run: u64, sshd: Option<&Sshd>) {
     if let Some(sshd) = sshd {
         LastProof { run, at: Timestamp::now(), openssh: sshd.version().to_owned() }.save(&context.state);
     }
-}
-
-/// The last record of a run.
-fn end(context: &Context, identity: &Identity, detail: &str) -> Result<()> {
-    context.log.append_synced(&identity.event(EventKind::Ended).detail(detail))
 }
 
 impl Done {

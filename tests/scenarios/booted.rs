@@ -71,6 +71,22 @@ fn systemd_reloads_sshd_and_ends_nobodys_login() {
         assert_eq!(property(&machine, "MainPID", "ssh.service"), before, "it was started anew");
         let log = machine.shell("warded audit log").ends(0).stdout;
         assert_eq!(log.matches("systemd reloaded ssh.service").count(), 3, "{log}");
+        each_run_is_in_the_journal(&machine, 3);
+    }
+}
+
+/// So many runs were kept, and each is one entry with its number, procedure and the head of the audit log.
+fn each_run_is_in_the_journal(machine: &Booted, runs: usize) {
+    let journal = machine.shell("journalctl --sync; journalctl --no-pager --output=json --identifier=warded").ends(0);
+    let entries: Vec<Value> = journal.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let numbers: Vec<&str> = entries.iter().map(|entry| entry["RUN"].as_str().unwrap()).collect();
+    assert_eq!(numbers, (1..=runs).map(|run| run.to_string()).collect::<Vec<_>>(), "{}", journal.stdout);
+    for entry in &entries {
+        let (message, hash) = (entry["MESSAGE"].as_str().unwrap(), entry["AUDIT_HASH"].as_str().unwrap());
+        let procedure = entry["PROCEDURE"].as_str().unwrap();
+        assert!(message.starts_with(&format!("run {} {procedure}: ", entry["RUN"].as_str().unwrap())), "{message}");
+        assert!(message.contains("ssh reloaded") && message.ends_with(&format!("{hash}]")), "{message}");
+        assert_eq!((&entry["RESULT"], &entry["PRIORITY"]), (&"kept".into(), &"5".into()), "{message}");
     }
 }
 

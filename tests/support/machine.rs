@@ -190,8 +190,18 @@ impl Machine {
         let devices = "set -e; mkdir /run/dev; mount -t tmpfs -o mode=755 tmpfs /run/dev; cd /dev
             cp -a null zero full random urandom tty fd stdin stdout stderr /run/dev; mount --move /run/dev /dev";
         Run::of(self.command("sh").args(["-c", devices])).ends(0);
+        self.messages_at("/dev/log")
+    }
+
+    /// journald's socket on this machine: what is sent to it from now on.
+    pub(crate) fn journal(&self) -> Receiver<String> {
+        Run::of(self.command("mkdir").args(["-p", "/run/systemd/journal"])).ends(0);
+        self.messages_at("/run/systemd/journal/socket")
+    }
+
+    fn messages_at(&self, path: &str) -> Receiver<String> {
         let enclosure = self.enclosure.as_ref().expect("this takes a namespace of its own");
-        let socket = UnixDatagram::bind(enclosure.outside(Path::new("/dev/log"))).unwrap();
+        let socket = UnixDatagram::bind(enclosure.outside(Path::new(path))).unwrap();
         let (sender, messages) = channel();
         // Read at once, as a daemon does: few wait in the socket.
         std::thread::spawn(move || {

@@ -27,7 +27,7 @@ use crate::{
 use clap::Args;
 use std::collections::BTreeSet;
 use warded_lib::{
-    audit::Kind,
+    audit::{Ending, Kind},
     change_set::review::{Reloading, Review},
     config::is_root,
     error::{Error, Exit, Result},
@@ -255,7 +255,7 @@ impl Apply {
             let event = |kind| identity.event(kind).capability("enrolment").need(&enrolment.to_string());
             context.log.append_synced(&event(Kind::Intent))?;
             enrolment.save(&context.state)?;
-            context.log.append_synced(&event(Kind::Result))?;
+            context.log.conclude(&event(Kind::Result), Ending::Kept, "enrolled on new terms, no file changed")?;
             drop(output.line("Enrolled. No file had to change."));
         } else {
             output.line("Nothing to do.")?;

@@ -5,7 +5,7 @@ use crate::{context::Context, outcomes::Why, pipeline::take_back::event};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use warded_lib::{
-    audit::Kind,
+    audit::{Ending, Kind},
     error::{Error, Exit, Result},
     machine::{control_group, facts::Init, login, services},
     text::{count, neutral},
@@ -100,8 +100,10 @@ impl Confirm {
             return Ok(Exit::Done);
         };
         // It holds by now, so there is nothing to fail any more.
-        drop(context.log.append_synced(&event(&journal.run, Kind::Ended).detail("confirmed, kept")));
         let files: Vec<String> = journal.entries.iter().map(|entry| entry.path.to_string()).collect();
+        let ended = event(&journal.run, Kind::Ended).detail("confirmed, kept");
+        let told = format!("confirmed, {} stay as changed", count(files.len(), "file"));
+        drop(context.log.conclude(&ended, Ending::Confirmed, &told));
         // It is confirmed, whether anybody reads of it or not.
         drop(output.line(format!("Confirmed {}: {} stay as changed.", journal.run, count(files.len(), "file"))));
         for left in left {

@@ -65,6 +65,11 @@ impl Renew {
         // A machine that is not enrolled has nothing to renew.
         if Enrolment::load(&context.state).is_ok_and(|enrolment| enrolment.is_some()) {
             LastRenewal::now(&ended).save(&context.state);
+            if let Err(error) = &ended
+                && !context.log.is_concluded()
+            {
+                pipeline::did_not_begin(context, "renew", error);
+            }
         }
         let noted = unattended::note(context, attempts, &ended);
         ended.and_then(|exit| noted.map(|()| exit))

@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use warded_lib::{
-    audit::{Event, Kind as EventKind},
+    audit::{Ending, Event, Kind as EventKind},
     ca::{Certificate, Kind, certificate, now},
     error::{Error, Exit, Result},
     machine::{keys, path::AbsolutePath},
@@ -76,7 +76,8 @@ impl Revoke {
             context.log.append_synced(&event(EventKind::Intent))?;
             let own = own.as_ref().map(|(certificate, key)| (certificate, key.as_path()));
             if let Err(error) = step.revoke(*serial, own, self.reason) {
-                context.log.append_synced(&event(EventKind::Failed).detail(&error.to_string()))?;
+                let told = format!("serial {text} was not revoked: {error}");
+                context.log.conclude(&event(EventKind::Failed).detail(&error.to_string()), Ending::Failed, &told)?;
                 let state = if done.is_empty() {
                     "nothing was revoked".to_owned()
                 } else {
@@ -84,7 +85,8 @@ impl Revoke {
                 };
                 return Err(Error::from(error).state(state));
             }
-            context.log.append_synced(&event(EventKind::Result))?;
+            let told = format!("the CA will not renew serial {text} any more");
+            context.log.conclude(&event(EventKind::Result), Ending::Kept, &told)?;
             if let Some((certificate, key)) = own
                 && let Ok(path) = AbsolutePath::try_from(key)
             {

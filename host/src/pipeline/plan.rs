@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 use warded_lib::{
-    audit::{Event, Kind as EventKind, Log},
+    audit::{Ending, Event, Kind as EventKind, Log},
     ca,
     change_set::review::Review,
     digest::Digest,
@@ -99,10 +99,12 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
         Ok(session) => format!("staged {}", warded_lib::text::count(session.changes.staged().len(), "change")),
         Err(error) => format!("{}: {}", error.heading(), error.message()),
     };
-    context
-        .log
-        .append(&identity.event(if ended.is_ok() { EventKind::Done } else { EventKind::Ended }).detail(&summary))
-        .map_err(unchanged)?;
+    match &ended {
+        // Of a plan, and of a run that goes on or has nothing to do, the system log is told nothing here.
+        Err(error) if run.is_some() => super::end_failed(context, &identity, error),
+        Err(_) => context.log.append(&identity.event(EventKind::Ended).detail(&summary)).map_err(unchanged)?,
+        Ok(_) => context.log.append(&identity.event(EventKind::Done).detail(&summary)).map_err(unchanged)?,
+    }
     Ok(Planned { identity, granting, procedure, settings, confirmed, session: ended? })
 }
 
@@ -179,7 +181,8 @@ fn record_in_time(log: &Arc<Log>, event: Event, time: Duration) {
     let log = Arc::clone(log);
     let (done, recorded) = channel();
     thread::spawn(move || {
-        drop(log.append_synced(&event));
+        let told = event.detail.clone().unwrap_or_default();
+        drop(log.conclude(&event, Ending::Failed, &told));
         // Nobody waits any more once the time is over.
         done.send(()).unwrap_or_default();
     });

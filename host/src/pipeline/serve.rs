@@ -2,12 +2,12 @@
 //! read at its start until it is told to read them again. Whoever put them there forgot to, or could
 //! not. No file changes here, so there is nothing to journal and nothing to take back.
 
-use super::{Planned, Reporter, Stage, Work, end, prove::Guard, settle};
+use super::{Planned, Reporter, Stage, Work, end, end_failed, prove::Guard, settle};
 use crate::{broker::Identity, context::Context, enrolment::Enrolment};
 use ssh_key::HashAlg;
 use std::{collections::BTreeMap, path::Path};
 use warded_lib::{
-    audit::Kind as EventKind,
+    audit::{Ending, Kind as EventKind},
     ca::{self, Certificate, Kind, certificate, verify},
     change_set::review::Reloading,
     error::{Error, Result},
@@ -131,8 +131,7 @@ pub fn carry_out(
     reporter: &dyn Reporter,
 ) -> Result<Served> {
     let failed = |error: Error, state: &str| {
-        // A log that cannot be written must not hide why this failed.
-        drop(end(context, identity, &format!("{}: {}", error.heading(), error.message())));
+        end_failed(context, identity, &error);
         error.or_state(state)
     };
     let unchanged = |error| failed(error, "nothing was changed");
@@ -158,7 +157,8 @@ pub fn carry_out(
     let verified = guard
         .verify(&unserved.certificates)
         .map_err(|error| failed(error, "sshd was reloaded; no file was changed"))?;
-    end(context, identity, "sshd reads what was on disk")
+    let told = format!("certificates that lay on disk are served, {} reloaded", unserved.services().join(", "));
+    end(context, identity, "sshd reads what was on disk", Ending::Kept, &told)
         .map_err(|error| error.or_state("no file was changed; sshd was reloaded, and serves what is on disk"))?;
     Ok(Served { reloads, certificates: verified.map(|verified| verified.certificates).unwrap_or_default() })
 }

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 use warded_lib::{
-    audit::{self, Event, Kind, Log},
+    audit::{Ending, Event, Kind, Log},
     error::{Error, Exit, Result},
     guard::{live, unchanged},
     machine::{
@@ -234,8 +234,8 @@ impl<'a> Recovery<'a> {
 
     fn record(&self, mut done: TakenBack, why: Why) -> TakenBack {
         let detail = format!("taken back ({why}): {done}");
-        audit::syslog::say(&format!("run {} {detail}", done.run.run));
-        let recorded = self.log.append_synced(&event(&done.run, Kind::Ended).detail(&detail));
+        let told = format!("undone, {why}: {done}");
+        let recorded = self.log.conclude(&event(&done.run, Kind::Ended).detail(&detail), Ending::Undone, &told);
         if let Err(error) = recorded {
             done.aftermath.fault = done.aftermath.fault.or(Some(error));
         }

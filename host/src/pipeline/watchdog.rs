@@ -26,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 use warded_lib::{
-    audit::{Kind, Log, syslog},
+    audit::{Ending, Kind, Log},
     config,
     error::{Error, Exit, Result},
     machine::{
@@ -156,13 +156,13 @@ pub fn watch(options: &Options, number: u64, stage_limit: Option<u64>) -> Result
     };
     if is_kept(&state, number) {
         let detail = format!("kept, although {why}");
-        log.append_synced(&take_back::event(&journal.run, Kind::Ended).detail(&detail))?;
+        log.conclude(&take_back::event(&journal.run, Kind::Ended).detail(&detail), Ending::Kept, &detail)?;
         return Ok(Exit::Done);
     }
     give_up_on(&Recovery::new(&state, &root, &log).patient(TRY), number, why).inspect_err(|error| {
         let detail = format!("could not be taken back: {}", error.message());
-        drop(log.append_synced(&take_back::event(&journal.run, Kind::Failed).detail(&detail)));
-        syslog::say(&format!("run {number} {detail}; next: warded recover"));
+        let event = take_back::event(&journal.run, Kind::Failed).detail(&detail);
+        drop(log.conclude(&event, Ending::Failed, &format!("{detail}; next: warded recover")));
     })?;
     // Only this needs the configuration, which may be what went wrong.
     drop(Context::open(options).and_then(|context| announce(&context)));

@@ -7,7 +7,7 @@ use super::{
     end::{self, End},
     lock::{PATIENCE, lock},
     record::{Event, Kind},
-    syslog,
+    syslog::{Ending, Line},
 };
 use crate::{
     digest::Digest,
@@ -20,7 +20,10 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// An open audit log.
@@ -28,6 +31,7 @@ use std::{
 pub struct Log {
     directory: PathBuf,
     state: Mutex<Appender>,
+    is_concluded: AtomicBool,
 }
 
 /// The open file, and its end as this process knows it.
@@ -58,7 +62,8 @@ impl Log {
         durable::private_directory(directory).map_err(failed)?;
         let file = open_file(directory).map_err(failed)?;
         let appender = Appender { file, tail: None, seen: None };
-        let log = Self { directory: directory.to_owned(), state: Mutex::new(appender) };
+        let log =
+            Self { directory: directory.to_owned(), state: Mutex::new(appender), is_concluded: AtomicBool::new(false) };
         // The first head comes before the first record: a log without a head was tampered with.
         log.locked(|appender| {
             if !directory.join(HEAD).try_exists()? && appender.file.metadata()?.len() == 0 {
@@ -88,18 +93,40 @@ impl Log {
 
     /// Appends a record and waits until it, everything before it and the head are on disk: before
     /// an effect that must not happen unrecorded. The record says how many before it were not sealed until
-    /// then. The head goes to the system log, too.
+    /// then.
     ///
     /// # Errors
     /// When it cannot be written or synced.
     pub fn append_synced(&self, event: &Event) -> Result<()> {
+        self.append_sealed(event).map(drop)
+    }
+
+    /// Appends the last record of a run as [`Log::append_synced`] does, and tells the system log in a line how the
+    /// run ended, with the head of this log.
+    ///
+    /// # Errors
+    /// As [`Log::append_synced`]; the line is sent nevertheless.
+    pub fn conclude(&self, event: &Event, ending: Ending, text: &str) -> Result<()> {
+        let sealed = self.append_sealed(event);
+        Line { event, ending, text, head: sealed.as_ref().ok().copied() }.send();
+        self.is_concluded.store(true, Ordering::Relaxed);
+        sealed.map(drop)
+    }
+
+    /// Whether this process has told the system log how a run ended.
+    #[must_use]
+    pub fn is_concluded(&self) -> bool {
+        self.is_concluded.load(Ordering::Relaxed)
+    }
+
+    fn append_sealed(&self, event: &Event) -> Result<Head> {
         self.locked(|appender| {
             appender.append(&self.directory, event, |end| {
                 let sealed = read_head(&self.directory)?.map_or(0, |sealed| sealed.count);
                 let seals = Some(end.count.saturating_sub(sealed)).filter(|count| *count > 0);
                 Ok(Account { seals, ..Account::default() })
             })?;
-            appender.seal(&self.directory).map(drop)
+            appender.seal(&self.directory)
         })
         .map_err(|error| cannot("write to", &self.directory, &error))
     }
@@ -175,7 +202,6 @@ impl Appender {
         let tail = self.tail(directory)?;
         self.file.sync_data()?;
         write_head(directory, tail.head)?;
-        syslog::head(directory, tail.head);
         Ok(tail.head)
     }
 

@@ -1,49 +1,188 @@
-//! The head of the log, and what happened when nobody was there, to the machine's system log:
-//! whoever forwards that has them out of this machine's root's reach.
+//! One line a run in the machine's system log, for a person, and fields for programs where journald listens. The
+//! head of the audit log stands in that line: whoever forwards it has the head out of this machine's root's reach.
 #![expect(clippy::disallowed_methods, reason = "the one file that speaks to a local service")]
 
-use super::Head;
+use super::{Event, Head};
 use crate::text;
-use std::{io, os::unix::net::UnixDatagram, path::Path};
+use serde::Serialize;
+use std::{
+    fmt::{self, Write as _},
+    io,
+    os::unix::net::UnixDatagram,
+    path::Path,
+};
 
-/// Where every local syslog daemon listens, journald too; what is tried here is not for it.
-const SOCKET: &str = if cfg!(test) { "/nonexistent/log" } else { "/dev/log" };
-/// `authpriv.notice` (RFC 5424, 6.2.1): 10 × 8 + 5.
-const PRIORITY: u8 = 85;
+/// journald's own protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL); what is tried here is not for it.
+const JOURNAL: &str = if cfg!(test) { "/nonexistent/socket" } else { "/run/systemd/journal/socket" };
+/// Where every other local syslog daemon listens.
+const SYSLOG: &str = if cfg!(test) { "/nonexistent/log" } else { "/dev/log" };
+/// The facility `authpriv` (RFC 5424, 6.2.1).
+const FACILITY: u8 = 10;
+/// What every such entry of the journal has, so that it can be found.
+const MESSAGE_ID: &str = "0d5d0ed7a6fc4f8da803d8f8b3722e5d";
 
-/// Sends how far the log goes. That nobody listens is nobody's failure.
-pub fn head(directory: &Path, head: Head) {
-    say(&format!("audit {} count {} hash {}", directory.display(), head.count, head.hash));
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Ending {
+    /// Its changes stay.
+    Kept,
+    /// Its changes stay if they are confirmed in time.
+    Waits,
+    /// Its changes were confirmed, and stay.
+    Confirmed,
+    /// It was rolled back after its process had ended.
+    Undone,
+    /// It failed or was refused, and its changes were rolled back.
+    Failed,
 }
 
-/// Sends a message.
-pub fn say(message: &str) {
-    drop(send(Path::new(SOCKET), message));
+impl Ending {
+    /// The word for it in the journal's field `RESULT`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Waits => "waits",
+            Self::Confirmed => "confirmed",
+            Self::Undone => "undone",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// `notice`; what went wrong is a `warning` (RFC 5424, 6.2.1).
+    fn severity(self) -> u8 {
+        match self {
+            Self::Kept | Self::Waits | Self::Confirmed => 5,
+            Self::Undone | Self::Failed => 4,
+        }
+    }
 }
 
-fn send(socket: &Path, message: &str) -> io::Result<()> {
+/// What is told of a run.
+#[derive(Debug)]
+pub(super) struct Line<'a> {
+    pub(super) event: &'a Event,
+    pub(super) ending: Ending,
+    pub(super) text: &'a str,
+    /// None: the end of the run could not be recorded.
+    pub(super) head: Option<Head>,
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Event { run, procedure, .. } = self.event;
+        if *run > 0 {
+            write!(f, "run {run} ")?;
+        }
+        if !procedure.is_empty() {
+            write!(f, "{procedure}: ")?;
+        }
+        f.write_str(self.text)?;
+        match self.head {
+            Some(Head { count, hash }) => write!(f, " [audit {count} {hash}]"),
+            None => f.write_str(" [not in the audit log]"),
+        }
+    }
+}
+
+impl Line<'_> {
+    /// Sends it. That nobody listens is nobody's failure.
+    pub(super) fn send(&self) {
+        if send(Path::new(JOURNAL), self.entry().as_bytes()).is_err() {
+            drop(send(Path::new(SYSLOG), self.datagram().as_bytes()));
+        }
+    }
+
+    /// For journald: a field a line, none of which has a line's end in it.
+    fn entry(&self) -> String {
+        let Event { run, procedure, policy, .. } = self.event;
+        let mut entry = String::new();
+        let mut field = |name: &str, value: &dyn fmt::Display| {
+            let value = text::neutral(&value.to_string());
+            writeln!(entry, "{name}={value}").unwrap_or_default();
+        };
+        field("MESSAGE", self);
+        field("MESSAGE_ID", &MESSAGE_ID);
+        field("PRIORITY", &self.ending.severity());
+        field("SYSLOG_FACILITY", &FACILITY);
+        field("SYSLOG_IDENTIFIER", &"warded");
+        field("SYSLOG_PID", &std::process::id());
+        field("RUN", run);
+        field("PROCEDURE", procedure);
+        field("POLICY", policy);
+        field("RESULT", &self.ending.as_str());
+        if let Some(Head { count, hash }) = self.head {
+            field("AUDIT_COUNT", &count);
+            field("AUDIT_HASH", &hash);
+        }
+        entry
+    }
+
+    /// For any other daemon (RFC 3164).
+    fn datagram(&self) -> String {
+        let priority = FACILITY * 8 + self.ending.severity();
+        format!("<{priority}>warded[{}]: {}", std::process::id(), text::neutral(&self.to_string()))
+    }
+}
+
+fn send(socket: &Path, bytes: &[u8]) -> io::Result<()> {
     let datagram = UnixDatagram::unbound()?;
     // A daemon that hangs must not hang us.
     datagram.set_nonblocking(true)?;
-    let line = format!("<{PRIORITY}>warded[{}]: {}", std::process::id(), text::neutral(message));
-    datagram.send_to(line.as_bytes(), socket).map(drop)
+    datagram.send_to(bytes, socket).map(drop)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{audit::Kind, digest::Digest};
+
+    fn event() -> Event {
+        Event { procedure: "renew-host".to_owned(), policy: "unix".to_owned(), ..Event::new(12, Kind::Ended) }
+    }
 
     #[test]
     fn one_line_whatever_is_said() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("log");
-        assert!(send(&path, "nobody listens").is_err());
+        let (event, hash) = (event(), Digest::of(b""));
+        let text = "a\nb\x1b[2J";
+        let line = Line { event: &event, ending: Ending::Kept, text, head: Some(Head { count: 57, hash }) };
+        assert!(send(&path, line.datagram().as_bytes()).is_err());
         let daemon = UnixDatagram::bind(&path).unwrap();
-        send(&path, "a\nb\x1b[2J").unwrap();
-        let mut bytes = [0; 200];
+        send(&path, line.datagram().as_bytes()).unwrap();
+        let mut bytes = [0; 400];
         let length = daemon.recv(&mut bytes).unwrap();
-        let line = std::str::from_utf8(&bytes[..length]).unwrap();
-        assert!(line.starts_with("<85>warded[") && line.contains("]: a"), "{line}");
-        assert!(!line.contains(['\n', '\x1b']), "{line}");
+        let told = std::str::from_utf8(&bytes[..length]).unwrap();
+        let (before, told) = told.split_once("]: ").unwrap();
+        assert!(before.starts_with("<85>warded["), "{before}");
+        assert_eq!(told, format!(r"run 12 renew-host: a\nb\u{{1b}}[2J [audit 57 {hash}]"));
+    }
+
+    #[test]
+    fn journald_gets_a_field_a_line() {
+        let event = event();
+        let line = Line { event: &event, ending: Ending::Failed, text: "the CA\nRUN=1", head: None };
+        let entry = line.entry();
+        let fields: Vec<(&str, &str)> = entry.lines().map(|line| line.split_once('=').unwrap()).collect();
+        let value = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
+        for (name, expected) in [
+            ("MESSAGE", Some(r"run 12 renew-host: the CA\nRUN=1 [not in the audit log]")),
+            ("PRIORITY", Some("4")),
+            ("RUN", Some("12")),
+            ("PROCEDURE", Some("renew-host")),
+            ("RESULT", Some("failed")),
+            ("MESSAGE_ID", Some(MESSAGE_ID)),
+            ("AUDIT_HASH", None),
+        ] {
+            assert_eq!(value(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_no_run_has_no_number() {
+        let event = Event::new(0, Kind::Result);
+        let line = Line { event: &event, ending: Ending::Kept, text: "policy added", head: None };
+        assert_eq!(line.to_string(), "policy added [not in the audit log]");
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 use jiff::Timestamp;
 use std::path::Path;
 use warded_lib::{
-    audit::{Event, Kind},
+    audit::{Ending, Event, Kind},
     error::{Error, Result},
     name::Name,
     policy::{
@@ -173,7 +173,11 @@ impl Offer {
         context.log.append_synced(&event(Kind::Intent))?;
         let provenance = accepted::Provenance { publisher: self.publisher.clone(), added: Timestamp::now() };
         let stored = accepted::store(&context.policies, &policy.name, &self.text, component, &provenance);
-        context.log.append_synced(&event(if stored.is_ok() { Kind::Result } else { Kind::Failed }))?;
+        let (kind, ending, how) = match &stored {
+            Ok(()) => (Kind::Result, Ending::Kept, "added"),
+            Err(_) => (Kind::Failed, Ending::Failed, "could not be added"),
+        };
+        context.log.conclude(&event(kind), ending, &format!("policy {by}: {how}"))?;
         stored
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use warded_lib::{
-    audit::{Event, Kind},
+    audit::{Ending, Event, Kind},
     error::{Error, Exit, Result},
     name::Name,
 };
@@ -46,7 +46,9 @@ impl Rollback {
         accepted::roll_back(&context.policies, &self.name)?;
         let now = version()?;
         let event = Event { policy: self.name.to_string(), ..Event::new(0, Kind::Result) };
-        context.log.append_synced(&event.capability("policy.rollback").detail(&format!("{before} to {now}")))?;
+        let event = event.capability("policy.rollback").detail(&format!("{before} to {now}"));
+        let told = format!("policy {} is at {now} again, in place of {before}", self.name);
+        context.log.conclude(&event, Ending::Kept, &told)?;
         output.line(format!("Policy {} is at {now} again, in place of {before}.", self.name))?;
         output.object(&json!({
             "schema": "warded.policy-rollback/1", "name": self.name.as_str(), "version": now, "replaces": before,
@@ -81,7 +83,11 @@ impl Remove {
         };
         context.log.append_synced(&event(Kind::Intent))?;
         let removed = accepted::remove(&context.policies, name);
-        context.log.append_synced(&event(if removed.is_ok() { Kind::Result } else { Kind::Failed }))?;
+        let (kind, ending, how) = match &removed {
+            Ok(()) => (Kind::Result, Ending::Kept, "removed"),
+            Err(_) => (Kind::Failed, Ending::Failed, "could not be removed"),
+        };
+        context.log.conclude(&event(kind), ending, &format!("policy {name} {how}"))?;
         removed?;
         output.line(format!("Removed policy {name}. What it configured stays as it is."))?;
         output.object(&json!({ "schema": "warded.policy-remove/1", "name": name.as_str() }))?;
