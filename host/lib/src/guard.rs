@@ -20,7 +20,7 @@ pub mod unasked;
 
 pub use baseline::Baseline;
 pub use candidate::Candidate;
-pub use config::{files, keywords::MayChange, krl, revocation, unchanged};
+pub use config::{authorship::Authorship, files, keywords::MayChange, krl, revocation, unchanged};
 pub use live::{Verified, served, verify};
 pub use logins::{Logins, Risks};
 pub use proof::Proof;

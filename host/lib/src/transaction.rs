@@ -25,6 +25,7 @@ mod still_named;
 mod temporary;
 mod tidy;
 mod undo;
+mod written;
 
 pub use change::{FileChange, LeftAlone, NewFile, Order, ReadSet, RolledBack, RunIdentity, Version};
 pub use followup::{Confirm, Followup, OwnFile, Reload, SshdBefore};
@@ -38,6 +39,7 @@ pub use recover::{
 };
 pub use still_named::StillNamed;
 pub use undo::{Edited, Undo, UndoError, Which, undo_changes};
+pub use written::written;
 
 use crate::{
     error::{Error, Result},

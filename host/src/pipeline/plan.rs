@@ -3,7 +3,7 @@
 use crate::{
     broker::{
         Broker, Identity,
-        session::{Renewal, Session},
+        session::{Level, Message, Renewal, Session},
     },
     context::Context,
     enrolment::Enrolment,
@@ -21,6 +21,7 @@ use warded_lib::{
     change_set::review::Review,
     digest::Digest,
     error::{Error, Result},
+    guard::Authorship,
     machine::sshd::Sshd,
     name::Name,
     policy::{
@@ -28,6 +29,7 @@ use warded_lib::{
         file::Procedure,
         setting::{self, Setting, Type},
     },
+    transaction,
 };
 
 /// How long recording the end of a run that hangs may take.
@@ -67,6 +69,8 @@ pub struct Planned<'a> {
     pub confirmed: BTreeSet<String>,
     /// What was staged and said.
     pub session: Session,
+    /// Which lines of sshd's configuration are Warded's.
+    pub authorship: Authorship,
 }
 
 /// Runs the procedure.
@@ -105,7 +109,24 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
         Err(_) => context.log.append(&identity.event(EventKind::Ended).detail(&summary)).map_err(unchanged)?,
         Ok(_) => context.log.append(&identity.event(EventKind::Done).detail(&summary)).map_err(unchanged)?,
     }
-    Ok(Planned { identity, granting, procedure, settings, confirmed, session: ended? })
+    let mut session = ended?;
+    let authorship = Authorship::of(transaction::written(&context.state)?);
+    let edited = edited(&session, &authorship);
+    session.messages.extend(edited);
+    Ok(Planned { identity, granting, procedure, settings, confirmed, session, authorship })
+}
+
+/// What is said of files that somebody edited since Warded wrote them.
+fn edited(session: &Session, authorship: &Authorship) -> Vec<Message> {
+    let mut messages = Vec::new();
+    for staged in session.changes.staged() {
+        let Some(before) = &staged.before else { continue };
+        if authorship.is_edited(&staged.place.resolved(), &before.contents) {
+            let text = format!("{} was edited since Warded wrote it. No line of it is removed.", staged.path);
+            messages.push(Message { level: Level::Info, text });
+        }
+    }
+    messages
 }
 
 /// What the operator gave for the settings of a type.

@@ -101,7 +101,7 @@ impl Guard {
         let Some(Watched { sshd, unknown, baseline, .. }) = &self.watched else {
             return unasked::refuse(self.config.as_path(), &result, work.may_change());
         };
-        let candidate = Candidate::build(sshd, &result)?.accepting(work.login_risks);
+        let candidate = Candidate::build(sshd, &result)?.by(&work.authorship).accepting(work.login_risks);
         let checked = candidate
             .check(baseline, work.may_change())
             .and_then(|()| candidate.keeps_logins(baseline, work.may_change()).map(|_| ()))
@@ -134,7 +134,7 @@ impl Guard {
     pub fn prove(&mut self, work: &Work, certificates: &[Certificate]) -> Result<Option<Proof>> {
         let Some(Watched { sshd, baseline, proved, .. }) = &mut self.watched else { return Ok(None) };
         let result = work.result(|_| Err(Error::failed("a certificate was not issued")))?;
-        let candidate = Candidate::build(sshd, &result)?.accepting(work.login_risks);
+        let candidate = Candidate::build(sshd, &result)?.by(&work.authorship).accepting(work.login_risks);
         // The lines of the configuration come with the first certificates; later, certificates alone change.
         let is_first = unchanged::difference(&baseline.files(), &candidate.files()).is_some();
         let candidate = candidate.with_second_opinion(is_first);

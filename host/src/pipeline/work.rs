@@ -18,7 +18,7 @@ use warded_lib::{
         staged::{After, Staged},
     },
     error::{Error, Result},
-    guard::{MayChange, Risks as LoginRisks, unchanged::Digests},
+    guard::{Authorship, MayChange, Risks as LoginRisks, unchanged::Digests},
     machine::{keys::replaced::Replaced, path::AbsolutePath, users},
     text::{count, neutral},
     transaction::{
@@ -55,6 +55,8 @@ pub struct Work {
     pub may_leave_unknown: bool,
     /// The configuration that sshd's answers to the procedure were about.
     pub configuration: Option<Digests>,
+    /// Which lines of sshd's configuration are Warded's.
+    pub authorship: Authorship,
     /// What was planned, and left for another run.
     pub withdrawn: Vec<AbsolutePath>,
     /// The command that shows what is left to do, should another run be faster.
@@ -97,6 +99,7 @@ impl Work {
             may_leave_unknown: false,
             configuration: planned.session.configuration,
             shows_rest: format!("warded plan {}", planned.identity.procedure),
+            authorship: planned.authorship,
             undoes: None,
         }
     }
@@ -122,6 +125,7 @@ impl Work {
             may_leave_unknown: false,
             configuration: None,
             shows_rest: "warded undo".to_owned(),
+            authorship: Authorship::default(),
             keywords: Vec::new(),
         }
     }

@@ -1,7 +1,8 @@
 //! Lines that sshd would refuse, and lines that it would take.
 
 use super::{drop_in, refused, serves, write};
-use crate::support::{Machine, Setup};
+use crate::support::{Machine, Setup, machine::NAME};
+use std::fs;
 
 #[test]
 fn a_line_that_sshd_refuses() {
@@ -97,4 +98,40 @@ fn a_granted_keyword_that_does_no_harm_is_taken() {
     let machine = Machine::start();
     drop_in(&machine, r#"["LoginGraceTime"]"#, &["LoginGraceTime 77"]).ends(0);
     assert!(machine.path("ssh/sshd_config.d/60-test.conf").exists());
+}
+
+/// What an administrator wrote into Warded's drop-in, or between its marks, is the administrator's.
+#[test]
+fn a_line_that_somebody_wrote_among_ours_is_not_removed() {
+    for alone in [false, true] {
+        let machine = Machine::with(&Setup { alone, without_rsa: true, ..Setup::default() });
+        let again = || {
+            let name = format!("principal={NAME}");
+            machine.warded(["apply", "certify-host", "--set", &name, "--yes"])
+        };
+        machine.certify();
+        let path = machine.path(if alone { "ssh/sshd_config" } else { "ssh/sshd_config.d/50-warded.conf" });
+        let ours = fs::read_to_string(&path).unwrap();
+        let certificate = machine.path("ssh/ssh_host_ed25519_key-cert.pub");
+        let theirs = machine.path("ssh/theirs-cert.pub");
+        fs::copy(&certificate, &theirs).unwrap();
+        let first =
+            format!("HostCertificate {}/ssh/ssh_host_ecdsa", machine.path("").to_str().unwrap().trim_end_matches('/'));
+        let edited = |line: &str| fs::write(&path, ours.replacen(&first, &format!("{line}\n{first}"), 1)).unwrap();
+
+        edited(&format!("HostCertificate {}", theirs.display()));
+        assert_ne!(fs::read_to_string(&path).unwrap(), ours);
+        let before = machine.tree();
+        again().ends(5).says(&["theirs-cert.pub", "which Warded did not write", "nothing was changed"]);
+        assert_eq!(machine.tree(), before);
+
+        // A comment is no line to sshd; that it goes is told.
+        edited("# theirs");
+        let run = again().ends(0);
+        assert!(run.stdout.contains("was edited since Warded wrote it"), "{}", run.stdout);
+        assert!(run.stdout.contains("-# theirs"), "{}", run.stdout);
+        assert_eq!(fs::read_to_string(&path).unwrap(), ours);
+        again().ends(0);
+        serves(&machine);
+    }
 }

@@ -2,7 +2,10 @@
 //! every path of a staged file leads to a private copy of that file.
 
 use super::{
-    config::unchanged::{self, Digests},
+    config::{
+        authorship::Authorship,
+        unchanged::{self, Digests},
+    },
     logins::Risks,
 };
 use crate::{
@@ -34,6 +37,8 @@ pub struct Candidate {
     pub(super) staged: Staged,
     /// What the operator accepts about logins.
     pub(super) risks: Risks,
+    /// Which lines are Warded's.
+    pub(super) authorship: Authorship,
     /// Whether the `ssh` program is asked as well.
     pub(super) with_second_opinion: bool,
     /// What sshd says of it, once it has been asked.
@@ -84,6 +89,7 @@ impl Candidate {
             tree,
             staged: staged.clone(),
             risks: Risks::default(),
+            authorship: Authorship::default(),
             with_second_opinion: false,
             view: OnceLock::new(),
             config,
@@ -96,6 +102,12 @@ impl Candidate {
     #[must_use]
     pub fn accepting(self, risks: Risks) -> Self {
         Self { risks, ..self }
+    }
+
+    /// Says which lines are Warded's; none are, where this is not said.
+    #[must_use]
+    pub fn by(self, authorship: &Authorship) -> Self {
+        Self { authorship: authorship.clone(), ..self }
     }
 
     /// Has the `ssh` program of this machine prove the candidate as well.

@@ -65,7 +65,7 @@ impl Candidate {
         if self.parts(baseline).is_empty() {
             return Ok(Difference::default());
         }
-        structure::difference(&baseline.tree, &self.tree, granted)
+        structure::difference(&baseline.tree, &self.tree, granted, Some(&self.authorship))
     }
 
     /// What sshd reads while it is tested has an end: neither waits it, nor does it fill the memory.

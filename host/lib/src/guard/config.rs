@@ -1,5 +1,6 @@
 //! What a configuration of sshd says, and how two of them differ.
 
+pub mod authorship;
 pub mod files;
 pub mod keywords;
 pub mod krl;

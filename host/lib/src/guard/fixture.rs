@@ -1,6 +1,6 @@
 //! A private sshd for tests: own keys, own port, on loopback, ended by its process id.
 
-use super::{Baseline, Candidate, MayChange};
+use super::{Authorship, Baseline, Candidate, MayChange};
 use crate::machine::{
     exec::{Child, Program, Signal, find, signal},
     scratch::PrivsepDirectory,
@@ -176,12 +176,13 @@ impl PrivateSshd {
         Staged::from([(self.drop_in(), Some(text.as_bytes().to_vec()))])
     }
 
-    /// Builds and checks; the error's text, or nothing.
+    /// Builds and checks, as if a run had written what is there; the error's text, or nothing.
     pub(super) fn checked(&self, staged: &Staged, granted: &[&str]) -> String {
         let sshd = self.found();
         let baseline = Baseline::take(&sshd).unwrap();
         let granted: Vec<_> = granted.iter().map(|&one| one.to_owned()).collect();
-        let candidate = Candidate::build(&sshd, staged);
+        let written = staged.keys().map(|path| (path.clone(), [None, fs::read(path).ok()]));
+        let candidate = Candidate::build(&sshd, staged).map(|candidate| candidate.by(&Authorship::of(written)));
         let granted = MayChange::Only(&granted);
         let result = candidate.and_then(|candidate| {
             candidate.check(&baseline, granted)?;

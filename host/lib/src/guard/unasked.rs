@@ -21,7 +21,7 @@ pub fn refuse(config: &Path, staged: &Staged, granted: MayChange<'_>) -> Result<
     let (before, after) = (read(Overlay(&nothing))?, read(Overlay(staged))?);
     let parts: BTreeSet<&Path> = structure::parts(staged, before.files.iter().chain(&after.files));
     structure::refuse_bytes(staged, &parts, granted)?;
-    structure::difference(&before, &after, granted)?.refuse(granted)?;
+    structure::difference(&before, &after, granted, None)?.refuse(granted)?;
     let Some(path) = parts.first() else { return Ok(()) };
     Err(Error::refused(format!("{} cannot be checked: there is no sshd here", path.display()))
         .cause(format!("it is part of sshd's configuration {}, and a wrong line locks people out", config.display()))

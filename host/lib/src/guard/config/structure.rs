@@ -2,7 +2,7 @@
 //! not ours keeps its order and the conditions under which it holds, and ours hold for everybody; then nothing
 //! that is not granted changes for any connection, and no connection has to be asked about.
 
-use super::keywords::MayChange;
+use super::{authorship::Authorship, keywords::MayChange};
 use crate::{
     error::{Error, Result},
     machine::sshd::{
@@ -25,21 +25,41 @@ const ROOM: usize = 16 * 1024;
 /// Keywords that are never granted: what stands below a `Match` would hold for others than before, and an
 /// `Include` brings in lines that nobody reviewed.
 const NEVER: [&str; 2] = ["match", "include"];
+const REMOVES: &str = "removes";
 
 /// The lines that come or go.
 #[derive(Debug, Default)]
 pub struct Difference {
     /// Their keywords, in lower case.
     pub keywords: BTreeSet<String>,
-    /// What is wrong with the first that is not granted: its place, and the rest of a sentence.
-    wrong: Option<String>,
+    /// What is wrong with the first that may not come or go.
+    wrong: Option<Wrong>,
 }
 
-/// Compares two configurations line by line.
+/// Why a line may not come or go: its place, and the rest of a sentence.
+#[derive(Debug)]
+enum Wrong {
+    NotGranted(String),
+    /// It goes, and is not Warded's.
+    Foreign(String),
+}
+
+/// Compares two configurations line by line. Without an `authorship`, it is not asked whose the lines are that go.
 ///
 /// # Errors
 /// Refused: sshd would not read one of them to its end.
-pub fn difference(before: &Tree, after: &Tree, granted: MayChange<'_>) -> Result<Difference> {
+pub fn difference(
+    before: &Tree,
+    after: &Tree,
+    granted: MayChange<'_>,
+    authorship: Option<&Authorship>,
+) -> Result<Difference> {
+    let is_foreign = |line: &Line<'_>| {
+        let Some(authorship) = authorship else { return false };
+        let file = before.find(line.file).and_then(|index| before.files.get(index));
+        let real = fs::canonicalize(line.file).unwrap_or_else(|_| line.file.to_owned());
+        file.is_none_or(|file| !authorship.lines(&real, &file.contents).contains(&line.number))
+    };
     let (old, new) = (before.lines()?, after.lines()?);
     let words = |lines: &[Line<'_>]| lines.iter().map(|one| (one.directive.normal(), one.within.clone())).collect();
     let (old_words, new_words): (Vec<_>, Vec<_>) = (words(&old), words(&new));
@@ -49,12 +69,15 @@ pub fn difference(before: &Tree, after: &Tree, granted: MayChange<'_>) -> Result
         if tag == DiffTag::Equal {
             continue;
         }
-        for (verb, lines) in [("removes", old.get(gone)), ("has", new.get(come))] {
+        for (verb, lines) in [(REMOVES, old.get(gone)), ("has", new.get(come))] {
             for line in lines.unwrap_or_default() {
                 difference.keywords.insert(line.directive.keyword.clone());
-                if difference.wrong.is_none() {
-                    difference.wrong = wrong(line, verb, &new, granted);
+                if difference.wrong.is_some() || matches!(granted, MayChange::Any) {
+                    continue;
                 }
+                difference.wrong = wrong(line, verb, &new, granted)
+                    .map(Wrong::NotGranted)
+                    .or_else(|| (verb == REMOVES && is_foreign(line)).then(|| Wrong::Foreign(described(line, verb))));
             }
         }
     }
@@ -63,9 +86,8 @@ pub fn difference(before: &Tree, after: &Tree, granted: MayChange<'_>) -> Result
 
 /// What is wrong with a line that comes or goes.
 fn wrong(line: &Line<'_>, verb: &str, after: &[Line<'_>], granted: MayChange<'_>) -> Option<String> {
-    let MayChange::Only(_) = granted else { return None };
     let keyword = line.directive.keyword.as_str();
-    let what = format!("{} line {} {verb} `{}`", line.file.display(), line.number, neutral(&line.directive.normal()));
+    let what = described(line, verb);
     if NEVER.contains(&keyword) || !granted.has(keyword) {
         return Some(format!("{what}, which is not granted"));
     }
@@ -88,12 +110,23 @@ fn wrong(line: &Line<'_>, verb: &str, after: &[Line<'_>], granted: MayChange<'_>
     None
 }
 
+fn described(line: &Line<'_>, verb: &str) -> String {
+    format!("{} line {} {verb} `{}`", line.file.display(), line.number, neutral(&line.directive.normal()))
+}
+
 impl Difference {
     /// # Errors
-    /// Refused: a line comes or goes that is not granted, or does not hold for everybody.
+    /// Refused: a line comes or goes that is not granted, or does not hold for everybody; or one goes that is not
+    /// Warded's.
     pub fn refuse(&self, granted: MayChange<'_>) -> Result<()> {
-        let Some(wrong) = &self.wrong else { return Ok(()) };
-        Err(Error::refused(wrong.clone()).cause(granted.described()).state("nothing was changed"))
+        let refused = match &self.wrong {
+            None => return Ok(()),
+            Some(Wrong::NotGranted(what)) => Error::refused(what.clone()).cause(granted.described()),
+            Some(Wrong::Foreign(what)) => Error::refused(format!("{what}, which Warded did not write"))
+                .cause("the file, or Warded's block in it, is not as a run left it: a procedure removes only its own lines")
+                .next("move that line to another file of sshd's configuration, or take it out; then run this again"),
+        };
+        Err(refused.state("nothing was changed"))
     }
 }
 

@@ -31,7 +31,7 @@ impl Made {
         let granted: Vec<_> = granted.iter().map(|&one| one.to_owned()).collect();
         let granted = MayChange::Only(&granted);
         let (before, after) = (self.tree(&Staged::new()), self.tree(staged));
-        let refused = difference(&before, &after, granted).and_then(|found| found.refuse(granted));
+        let refused = difference(&before, &after, granted, None).and_then(|found| found.refuse(granted));
         refused.err().map(|error| error.message().replace(self.at.to_str().unwrap(), "DIR")).unwrap_or_default()
     }
 }
@@ -70,6 +70,36 @@ fn lines_need_a_grant_and_hold_for_everybody() {
     }
     let found = made.refusal(&made.staged("main", Some("Match User x\nMatch all\n")), &["Match", "Include"]);
     assert!(found.contains("not granted"), "{found}");
+}
+
+#[test]
+fn a_line_goes_only_if_a_run_wrote_it() {
+    let (ours, theirs) = ("HostCertificate /a\n", "HostCertificate /a\nHostCertificate /b\n");
+    let made = Made::new(&[("main", "Include DIR/d/*.conf\nHostCertificate /c\n"), ("d/50-warded.conf", theirs)]);
+    let path = made.at.join("d/50-warded.conf");
+    let keywords = ["hostcertificate".to_owned()];
+    let refusal = |name: &str, after: Option<&str>, written: &str| {
+        let granted = MayChange::Only(&keywords);
+        let authorship = Authorship::of([(path.clone(), [None, Some(written.as_bytes().to_vec())])]);
+        let (before, after) = (made.tree(&Staged::new()), made.tree(&made.staged(name, after)));
+        let refused = difference(&before, &after, granted, Some(&authorship)).and_then(|found| found.refuse(granted));
+        refused.err().map(|error| error.message().to_owned()).unwrap_or_default()
+    };
+    let foreign = "removes `hostcertificate \"/b\"`, which Warded did not write";
+    assert!(refusal("d/50-warded.conf", Some(ours), ours).contains(foreign));
+    assert!(refusal("d/50-warded.conf", None, ours).contains("which Warded did not write"));
+    assert_eq!(refusal("d/50-warded.conf", Some(ours), theirs), "");
+    assert_eq!(refusal("d/50-warded.conf", None, theirs), "");
+    // Lines may come beside those that stay.
+    assert_eq!(
+        refusal("d/50-warded.conf", Some("HostCertificate /a\nHostCertificate /b\nHostCertificate /d\n"), ours),
+        ""
+    );
+    let include = format!("Include {}/d/*.conf\n", made.at.display());
+    assert!(
+        refusal("main", Some(&include), theirs)
+            .contains("removes `hostcertificate \"/c\"`, which Warded did not write")
+    );
 }
 
 #[test]

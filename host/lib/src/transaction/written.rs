@@ -1,0 +1,41 @@
+//! What earlier runs wrote, by their records.
+
+use super::{
+    change::Order,
+    journal::{Entry, State},
+    run_directory::Run,
+    series::Series,
+};
+use crate::{error::Result, machine::private::StateDir};
+use std::path::{Path, PathBuf};
+
+/// The files other than keys and certificates that runs changed and kept, the oldest run first: for each its path
+/// without links, and its contents before and after. What an undo put back is left out, since it may be anybody's.
+///
+/// # Errors
+/// When the state directory cannot be read.
+pub fn written(state: &StateDir) -> Result<Vec<(PathBuf, [Option<Vec<u8>>; 2])>> {
+    let Series { undoable, spent, .. } = Series::look(state)?;
+    let is_kept = |run: &Run| run.journal().state == State::Kept && run.journal().run.undoes.is_none();
+    let mut runs: Vec<Run> = undoable.into_iter().chain(spent).filter(is_kept).collect();
+    runs.sort_by_key(|run| run.journal().run.run);
+    let mut written = Vec::new();
+    for run in &runs {
+        for (index, entry) in run.journal().entries.iter().enumerate() {
+            if !matches!(entry.order, Order::WriteOther | Order::RemoveOther) {
+                continue;
+            }
+            let (old, left) = (run.old(index)?, run.left(index)?);
+            // Without its copy nothing is known of a text.
+            let is_known = old.is_some() == entry.before.is_some() && left.is_some() == entry.after.is_some();
+            if is_known {
+                written.push((real(entry), [old, left].map(|copy| copy.map(|copy| copy.to_vec()))));
+            }
+        }
+    }
+    Ok(written)
+}
+
+fn real(entry: &Entry) -> PathBuf {
+    Path::new(&entry.at.directory).join(&entry.name)
+}
