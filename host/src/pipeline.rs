@@ -97,11 +97,11 @@ pub struct Done {
     pub confirm: Option<Confirm>,
 }
 
-/// Finds out what `carry_out` would refuse before it asks the CA, and changes nothing.
+/// Finds out what `carry_out` would refuse before it asks the CA, and changes nothing. Returns what would not be proved.
 ///
 /// # Errors
 /// Refused: what stands against it.
-pub fn foresee(context: &Context, work: &Work) -> Result<()> {
+pub fn foresee(context: &Context, work: &Work) -> Result<Vec<String>> {
     let guard = Guard::baseline(context, work)?;
     work.refuse_irreplaceable()?;
     guard.foresee(work)
@@ -298,6 +298,7 @@ impl Done {
             if !proved.is_empty() {
                 lines.push(format!("Proved beforehand: {}.", proved.join(", ")));
             }
+            lines.extend(proof.not_proved.iter().map(|what| format!("Not proved: {what}.")));
         }
         lines.extend(self.known_hosts.iter().map(|proof| format!("Proved beforehand: {proof}.")));
         match &self.verified {

@@ -110,12 +110,16 @@ impl Plan {
             let procedure = &planned.identity.procedure;
             output.line(format!("{procedure} would {}. Nothing has been changed.", would.join(", and ")))?;
         }
-        let object = serde_json::to_value(
+        let mut object = serde_json::to_value(
             PlanObject::new(&planned, &review, enrolment.as_ref(), !would.is_empty()).with(&changes),
         )
         .map_err(|error| Error::failed("cannot write JSON").cause(error))?;
         if !planned.session.changes.is_empty() {
-            foresee(context, planned)?;
+            let not_proved = foresee(context, planned)?;
+            not_proved.iter().try_for_each(|what| output.line(format!("Would not be proved: {what}.")))?;
+            if let Some(object) = object.as_object_mut() {
+                object.insert("not_proved".to_owned(), not_proved.into());
+            }
         }
         output.object(&object)?;
         Ok(if would.is_empty() { Exit::Done } else { Exit::Pending })
@@ -123,11 +127,11 @@ impl Plan {
 }
 
 /// Sees that `apply` would not be refused, as far as this user can see that: another user than root can neither
-/// read sshd's host keys nor run it as it is run.
-fn foresee(context: &Context, planned: Planned<'_>) -> Result<()> {
+/// read sshd's host keys nor run it as it is run. Returns what `apply` would not prove.
+fn foresee(context: &Context, planned: Planned<'_>) -> Result<Vec<String>> {
     let mut work = Work::of(planned);
     if work.concerns_sshd() && !is_root() && context.places.sshd_config.as_str() == sshd::default_config() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     // A risk that has to be accepted is told by the command that takes it.
     work.may_replace_host_keys = true;

@@ -242,6 +242,8 @@ pub(super) struct DoneObject<'a> {
     left_alone: Vec<LeftObject>,
     /// What the CA refused to a renewal.
     refused: Vec<RefusedObject>,
+    /// Users and keys of whom nothing was proved, and why.
+    not_proved: Vec<String>,
     /// The new keys of the CA for which certificates were put off.
     put_off: Vec<String>,
     /// Until when it has to be confirmed; none: it is kept.
@@ -297,6 +299,7 @@ impl<'a> DoneObject<'a> {
             served: Vec::new(),
             left_alone: Vec::new(),
             refused: Vec::new(),
+            not_proved: Vec::new(),
             put_off: Vec::new(),
             confirm_until: None,
             unknown_listener: None,
@@ -324,6 +327,7 @@ impl<'a> DoneObject<'a> {
             served: done.served(),
             left_alone: done.left_alone.iter().map(LeftObject::from).collect(),
             refused: done.refused.iter().map(RefusedObject::from).collect(),
+            not_proved: done.proof.iter().flat_map(|proof| proof.not_proved.clone()).collect(),
             put_off: done.put_off.iter().map(|change| change.new.clone()).collect(),
             confirm_until: done.confirm.as_ref().map(|confirm| confirm.until),
             unknown_listener: done.unknown_listener(),

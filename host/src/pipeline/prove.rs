@@ -89,34 +89,38 @@ impl Guard {
         self.watched.as_ref()?.unknown.as_ref()
     }
 
-    /// Checks the result before the CA is asked: a stand-in is in each certificate's place.
+    /// Checks the result before the CA is asked: a stand-in is in each certificate's place. Returns what is not proved.
     ///
     /// # Errors
     /// Refused: what would be wrong with it.
-    pub fn check(&self, work: &Work) -> Result<()> {
+    pub fn check(&self, work: &Work) -> Result<Vec<String>> {
         if !self.concerned {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let result = work.result(|request| placeholder::host_certificate(&request.public, &request.principals))?;
         let Some(Watched { sshd, unknown, baseline, .. }) = &self.watched else {
-            return unasked::refuse(self.config.as_path(), &result, work.may_change());
+            return unasked::refuse(self.config.as_path(), &result, work.may_change()).map(|()| Vec::new());
         };
         let candidate = Candidate::build(sshd, &result)?.by(&work.authorship).accepting(work.login_risks);
         let checked = candidate
             .check(baseline, work.may_change())
-            .and_then(|()| candidate.keeps_logins(baseline, work.may_change()).map(|_| ()))
-            .and_then(|()| refuse_untold(sshd, unknown.as_ref(), work, baseline, &candidate));
+            .and_then(|()| candidate.keeps_logins(baseline, work.may_change()))
+            .and_then(|logins| {
+                refuse_untold(sshd, unknown.as_ref(), work, baseline, &candidate)?;
+                Ok(logins.not_proved)
+            });
         checked.map_err(|error| somebodys(error, sshd, baseline))
     }
 
-    /// Proves the result with stand-ins for the certificates: what a run would be refused for, without one.
+    /// Proves the result with stand-ins for the certificates: what a run would be refused for, without one. Returns
+    /// what is not proved.
     ///
     /// # Errors
     /// Refused: what would be wrong with it.
-    pub fn foresee(&self, work: &Work) -> Result<()> {
+    pub fn foresee(&self, work: &Work) -> Result<Vec<String>> {
         known_hosts::prove(work)?;
-        self.check(work)?;
-        let Some(Watched { sshd, baseline, .. }) = &self.watched else { return Ok(()) };
+        let mut not_proved = self.check(work)?;
+        let Some(Watched { sshd, baseline, .. }) = &self.watched else { return Ok(not_proved) };
         let stand_ins = RefCell::new(Vec::new());
         let result = work.result(|request| {
             let certificate = placeholder::host_certificate(&request.public, &request.principals)?;
@@ -124,7 +128,8 @@ impl Guard {
             Ok(certificate)
         })?;
         let candidate = Candidate::build(sshd, &result)?;
-        candidate.prove(baseline, &plain(&stand_ins.into_inner())?, &[]).map(|_| ())
+        not_proved.extend(candidate.prove(baseline, &plain(&stand_ins.into_inner())?, &[])?.not_proved);
+        Ok(not_proved)
     }
 
     /// Proves the result, certificates and all, by handshakes with an sshd that serves nobody else.

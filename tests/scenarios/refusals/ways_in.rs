@@ -1,9 +1,9 @@
 //! A way in that needs no certificate goes only if the operator takes that risk by its name. The login
 //! that proves a change has a key file of its own, and notices nothing of it.
 
-use super::{drop_in, serves};
-use crate::support::{Grants, Machine, Run};
-use std::fs;
+use super::{drop_in, serves, write};
+use crate::support::{Grants, Machine, Run, missing, wait};
+use std::{fmt::Write as _, fs};
 
 const GRANTED: &str = r#"["AuthorizedKeysFile", "PubkeyAuthentication", "PasswordAuthentication"]"#;
 
@@ -64,4 +64,57 @@ fn an_undo_is_a_change_like_any_other() {
     drop_in(&machine, GRANTED, &["PasswordAuthentication yes"]).ends(0);
     machine.warded(["undo", "--yes"]).ends(5).says(&["a password", "--accept-risk=lose-ssh"]);
     machine.warded(["undo", "--yes", "--accept-risk=lose-ssh"]).ends(0);
+}
+
+/// sshd's process for the connection of `games`, as `/proc` shows it.
+fn games_logs_in(machine: &Machine) -> std::process::Child {
+    let prepare = "mkdir /run/bin; cp /bin/sleep /run/bin/sshd";
+    Run::of(machine.command("sh").args(["-ec", prepare])).ends(0);
+    let mut login = machine.command("setpriv");
+    login.args(["--reuid=games", "--regid=games", "--clear-groups", "/run/bin/sshd", "600"]);
+    let login = login.spawn().unwrap();
+    let is_there = || machine.command("pgrep").args(["-u", "games", "-x", "sshd"]).output().unwrap().status.success();
+    wait::wait("the connection is there", wait::LONG, is_there);
+    login
+}
+
+#[test]
+fn users_who_are_logged_in_are_asked_about_and_those_who_are_not_are_told() {
+    if missing::root() {
+        return;
+    }
+    let machine = Machine::start();
+    let mut login = games_logs_in(&machine);
+    let mut passwd = fs::read_to_string("/etc/passwd").unwrap();
+    let known = passwd.lines().count();
+    for number in 0..1500 {
+        writeln!(passwd, "u{number}:x:{}:65534::/nonexistent:/bin/sh", 70_000 + number).unwrap();
+    }
+    let path = machine.path("passwd");
+    fs::write(&path, passwd).unwrap();
+    Run::of(machine.command("mount").args(["--bind", path.to_str().unwrap(), "/etc/passwd"])).ends(0);
+
+    let told = format!("{} users beyond the first 1000 of /etc/passwd: compared by the lines", known + 500);
+    let run = drop_in(&machine, r#"["MaxAuthTries"]"#, &["MaxAuthTries 5"]).ends(0);
+    for words in ["games, root can log in", &format!("Not proved: {told}")] {
+        assert!(run.stdout.contains(words), "{words}: {}", run.stdout);
+    }
+    let drop_in_path = machine.path("ssh/sshd_config.d/60-test.conf");
+    let mut plan =
+        machine.warded_command(["plan", "write-file", "--policy", "writer", "--json", "--set", "reload=yes"]);
+    plan.args(["--set", "text=MaxAuthTries 4", "--set", &format!("path={}", drop_in_path.display())]);
+    let object = Run::of(&mut plan).ends(3).object("warded.plan/1");
+    assert!(object["not_proved"][0].as_str().is_some_and(|what| what.starts_with(&told)), "{object}");
+
+    // A file of one user is looked at, wherever in passwd(5) that user stands.
+    let keys = machine.path("keys");
+    fs::create_dir(&keys).unwrap();
+    let line = format!("AuthorizedKeysFile {} {}/%u", machine.path("authorized_keys").display(), keys.display());
+    drop_in(&machine, r#"["MaxAuthTries", "AuthorizedKeysFile"]"#, &["MaxAuthTries 5", &line]).ends(0);
+    let file = keys.join("u1400");
+    let grant = format!("files.write = [{:?}]", file.display().to_string());
+    let run = write(&machine, &[&grant], file.to_str().unwrap(), &[machine.host_key("ed25519").trim()]);
+    run.ends(5).says(&["a way to log in would be new", "u1400: a key in"]);
+    login.kill().unwrap();
+    login.wait().unwrap();
 }

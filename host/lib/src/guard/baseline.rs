@@ -23,6 +23,9 @@ use crate::{
 use ssh_key::{HashAlg, PublicKey};
 use std::path::{Path, PathBuf};
 
+/// As many users who are logged in are asked about one by one: each takes four questions to sshd.
+const MAX_LOGGED_IN: usize = 20;
+
 /// The state of an sshd before a change.
 #[derive(Debug)]
 pub struct Baseline {
@@ -34,8 +37,10 @@ pub struct Baseline {
     pub problems: Vec<String>,
     /// What the listener offers; none without a listener.
     pub offered: Option<Offered>,
-    /// Who must get in: the one who runs this and the one who became root.
+    /// Who must get in: users who are logged in, the one who runs this and the one who became root.
     pub users: Vec<String>,
+    /// How many more are logged in.
+    pub(super) more_users: usize,
     pub(super) client: Client,
     pub(super) tree: Tree,
 }
@@ -61,11 +66,14 @@ impl Baseline {
         let host_keys: Vec<_> = keys.filter_map(|path| Some((path.clone(), host_key::public(path)?))).collect();
         let public: Vec<_> = host_keys.iter().map(|(_, key)| key.clone()).collect();
         let problems = files::problems(effective, Overlay(&Staged::new()), &public, trust::now());
-        let users = users::to_keep();
+        let mut users = users::logged_in();
+        let more_users = users.len().saturating_sub(MAX_LOGGED_IN);
+        users.truncate(MAX_LOGGED_IN);
+        users.extend(users::to_keep());
         let (client, user) = (Client::default(), users.last().map_or("root", String::as_str));
         let prober = Prober::new(&client, sshd, user, Some(effective))?;
         let offered = prober.map(|prober| prober.survey(false)).transpose()?;
-        Ok(Self { view, host_keys, problems, offered, users, client, tree })
+        Ok(Self { view, host_keys, problems, offered, users, more_users, client, tree })
     }
 
     /// Who probes: the user who is most likely to log in for real.

@@ -80,7 +80,9 @@ impl Candidate {
         let after = &self.view()?.effective;
         compared.refuse_unknown(&difference, after)?;
         compared.refuse_differences(&all, after)?;
-        compared.ask()
+        let mut logins = compared.ask()?;
+        logins.not_proved.extend(compared.by_rule(&all));
+        Ok(logins)
     }
 }
 
@@ -134,8 +136,7 @@ impl Compared<'_> {
                 named.push((keyword, directive.arguments.into_iter().map(|argument| argument.text).collect()));
             }
         }
-        let kept = self.baseline.users.iter().map(|name| User::named(name, all));
-        for user in kept.chain(all.iter().take(MAX_USERS).cloned()) {
+        for user in self.one_by_one(all) {
             let read = ways(&user, effective, Overlay(&nothing)).files;
             let files = named.iter().flat_map(|(keyword, values)| ways::files(&user, keyword, values));
             for path in files.filter(|path| !read.contains(path)) {
@@ -153,11 +154,42 @@ impl Compared<'_> {
             return false;
         }
         let nothing = Staged::new();
-        let kept = self.baseline.users.iter().map(|name| User::named(name, all));
-        let mut files = kept
-            .chain(all.iter().take(MAX_USERS).cloned())
-            .flat_map(|user| ways(&user, &self.baseline.view.effective, Overlay(&nothing)).files);
+        let users = self.one_by_one(all).into_iter();
+        let mut files = users.flat_map(|user| ways(&user, &self.baseline.view.effective, Overlay(&nothing)).files);
         files.any(|path| self.overlay().staged(&path).is_some())
+    }
+
+    /// The users who are looked at one by one: those who must get in, the first of passwd(5), and those of whom a file
+    /// is staged.
+    fn one_by_one(&self, all: &[User]) -> Vec<User> {
+        let effective = &self.baseline.view.effective;
+        let has_staged_file = |user: &&User| {
+            let mut files = NAMING.iter().flat_map(|keyword| ways::files(user, keyword, effective.values(keyword)));
+            files.any(|path| self.overlay().staged(&path).is_some())
+        };
+        let (first, rest) = all.split_at(all.len().min(MAX_USERS));
+        let kept = self.baseline.users.iter().map(|name| User::named(name, all));
+        kept.chain(first.iter().cloned()).chain(rest.iter().filter(has_staged_file).cloned()).collect()
+    }
+
+    /// The users who are compared by the rules for everybody alone.
+    fn by_rule(&self, all: &[User]) -> Vec<String> {
+        let rule = "compared by the lines that hold for everybody, not one by one";
+        let mut told = Vec::new();
+        if all.len() > MAX_USERS {
+            told.push(format!("{} users beyond the first {MAX_USERS} of /etc/passwd: {rule}", all.len() - MAX_USERS));
+        }
+        let sources = users::other_sources();
+        if !sources.is_empty() {
+            told.push(format!("users of {} (nsswitch.conf): {rule}", neutral(&sources.join(", "))));
+        }
+        if self.baseline.more_users > 0 {
+            told.push(format!(
+                "{} more users who are logged in: sshd was not asked about them",
+                self.baseline.more_users
+            ));
+        }
+        told
     }
 
     /// A keyword whose effect on logins is not known, is a risk.
@@ -202,8 +234,7 @@ impl Compared<'_> {
                 &mut gained,
             );
         }
-        let others = all.iter().filter(|user| !self.baseline.users.contains(&user.name)).take(MAX_USERS);
-        for user in others {
+        for user in self.one_by_one(all).iter().filter(|user| !self.baseline.users.contains(&user.name)) {
             self.compare(user, (before, after), &mut lost, &mut gained);
         }
         lost.extend(shut_out(before, after));

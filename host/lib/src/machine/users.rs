@@ -1,8 +1,13 @@
 //! The users of this machine: those of passwd(5), read by no name service.
 
+mod logged_in;
+
 use super::exec::{self, Program};
 use rustix::process::geteuid;
-use std::{fs::File, io::Read as _};
+use std::{
+    fs::{self, File},
+    io::Read as _,
+};
 
 /// More than any real file has.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -88,6 +93,28 @@ pub fn operator() -> String {
     sudo.unwrap_or_else(|| name(own.as_raw()))
 }
 
+/// Those who are logged in, of the users of passwd(5), but for those whom [`to_keep`] names.
+#[must_use]
+pub fn logged_in() -> Vec<String> {
+    let (ids, kept) = (logged_in::ids(), to_keep());
+    let is_new = |user: &User| ids.contains(&user.id) && is_plain(&user.name) && !kept.contains(&user.name);
+    all().into_iter().filter(is_new).map(|user| user.name).collect()
+}
+
+/// The sources of users besides passwd(5) that nsswitch.conf(5) names.
+#[must_use]
+pub fn other_sources() -> Vec<String> {
+    sources(&fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default())
+}
+
+fn sources(text: &str) -> Vec<String> {
+    let line = text.lines().find_map(|line| line.trim_start().strip_prefix("passwd:")).unwrap_or_default();
+    let words = line.split('#').next().unwrap_or_default().split_whitespace();
+    // What systemd adds are users of its own, which do not log in.
+    let is_other = |word: &&str| !["files", "compat", "systemd"].contains(word) && !word.contains(['[', ']', '=']);
+    words.filter(is_other).map(str::to_owned).collect()
+}
+
 /// What can stand in `sshd -C` and is no word that could mean something else.
 fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "._-@+".contains(c)) && !text.starts_with('-')
@@ -106,6 +133,13 @@ mod tests {
             assert_eq!(User::parse(line), expected, "{line}");
         }
         assert!(!to_keep().is_empty());
+        for (text, expected) in [
+            ("", &[][..]),
+            ("group: sss\npasswd:   files systemd # sss\n", &[]),
+            ("passwd: files sss [NOTFOUND=return] ldap\n", &["sss", "ldap"]),
+        ] {
+            assert_eq!(sources(text), expected, "{text}");
+        }
         for (name, plain) in
             [("ann", true), ("CORP+ann", true), ("-o", false), ("a b", false), ("a,b", false), ("", false)]
         {
