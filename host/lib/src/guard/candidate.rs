@@ -4,6 +4,7 @@
 use super::{
     config::{
         authorship::Authorship,
+        structure::Blocks,
         unchanged::{self, Digests},
     },
     logins::Risks,
@@ -13,7 +14,7 @@ use crate::{
     machine::{
         scratch::Scratch,
         sshd::{
-            Effective, Sshd, View, sshd_words,
+            Effective, Reading, Sshd, View, sshd_words,
             tree::{ConfigFile, Overlay, Staged, Tree},
         },
     },
@@ -60,21 +61,7 @@ impl Candidate {
     pub fn build(sshd: &Sshd, staged: &Staged) -> Result<Self> {
         let overlay = Overlay(staged);
         let tree = Tree::read(sshd.config.as_path(), overlay)?;
-        let scratch = Scratch::private()?;
-        let mut copies = Copies { names: Vec::new(), private: scratch.path().display().to_string() };
-        for file in &tree.files {
-            copies.add(&file.path);
-        }
-        for (path, contents) in staged {
-            let private = copies.add(path);
-            if let Some(contents) = contents {
-                write(&scratch, &private, contents)?;
-            }
-        }
-        for file in &tree.files {
-            let private = copies.config(&file.path).unwrap_or_default().to_owned();
-            write(&scratch, &private, &copies.rewritten(file, overlay))?;
-        }
+        let (scratch, copies) = Copies::make(&tree, staged, Blocks::Shut)?;
         let original = sshd.clone();
         let mut sshd = sshd.clone();
         let with_host_keys = default_keys(&sshd, &tree, overlay)?;
@@ -159,6 +146,23 @@ impl Candidate {
         Ok(self.view.get_or_init(|| view))
     }
 
+    /// What sshd says that it reads of a copy in which each `Match` is `Match all`, with the real paths: it says nothing
+    /// of lines in a block that does not hold. None where there is no block.
+    ///
+    /// # Errors
+    /// When the copy cannot be made, or sshd not be run.
+    pub fn reading_with_blocks_open(&self) -> Result<Option<Reading>> {
+        if !self.tree.directives().any(|(_, _, directive)| directive.is_conditional()) {
+            return Ok(None);
+        }
+        let (_scratch, copies) = Copies::make(&self.tree, &self.staged, Blocks::Open)?;
+        let config = copies.config(self.sshd.config.as_path()).unwrap_or_default();
+        let reading = self.sshd.reading(Path::new(config), &self.tree)?;
+        let real =
+            |text: &str| copies.names.iter().fold(text.to_owned(), |text, (copy, real)| text.replace(copy, real));
+        Ok(Some(reading.renamed(real)))
+    }
+
     /// An error of the copy's, told of the real files.
     fn told(&self, error: &Error) -> Error {
         let message = format!("sshd would not accept {} as it would be", self.sshd.config);
@@ -178,6 +182,27 @@ struct Copies {
 }
 
 impl Copies {
+    /// Writes copies of a configuration and of the staged files; with `blocks` open, each `Match` is `Match all`.
+    fn make(tree: &Tree, staged: &Staged, blocks: Blocks) -> Result<(Scratch, Self)> {
+        let overlay = Overlay(staged);
+        let scratch = Scratch::private()?;
+        let mut copies = Self { names: Vec::new(), private: scratch.path().display().to_string() };
+        for file in &tree.files {
+            copies.add(&file.path);
+        }
+        for (path, contents) in staged {
+            let private = copies.add(path);
+            if let Some(contents) = contents {
+                write(&scratch, &private, contents)?;
+            }
+        }
+        for file in &tree.files {
+            let private = copies.config(&file.path).unwrap_or_default().to_owned();
+            write(&scratch, &private, &copies.rewritten(file, overlay, blocks))?;
+        }
+        Ok((scratch, copies))
+    }
+
     /// The private path for a real one.
     fn add(&mut self, real: &Path) -> String {
         let name = real.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -204,9 +229,15 @@ impl Copies {
     }
 
     /// A file with its paths leading to the copies; line by line, so that numbers stay.
-    fn rewritten(&self, file: &ConfigFile, overlay: Overlay<'_>) -> Vec<u8> {
+    fn rewritten(&self, file: &ConfigFile, overlay: Overlay<'_>, blocks: Blocks) -> Vec<u8> {
         let mut lines: Vec<_> = file.contents.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
         for (number, directive) in file.directives() {
+            if directive.is_conditional() && blocks == Blocks::Open {
+                if let Some(line) = lines.get_mut(number - 1) {
+                    *line = b"Match all".to_vec();
+                }
+                continue;
+            }
             let mut replaced = Vec::new();
             for (index, argument) in directive.arguments.iter().enumerate() {
                 if let Some(paths) = file.includes.get(&(number, index)) {

@@ -9,14 +9,17 @@ use super::{
         files,
         keywords::{self, MayChange},
         revocation,
-        structure::{self, Difference},
+        structure::{self, Blocks, Difference},
     },
 };
 use crate::{
     error::{Error, Result},
-    machine::sshd::{
-        Effective, Sshd, Tested, View,
-        tree::{self, Overlay, Tree},
+    machine::{
+        files::Root,
+        sshd::{
+            Effective, Sshd, Tested, View,
+            tree::{self, Overlay, Tree},
+        },
     },
 };
 use ssh_key::HashAlg;
@@ -37,8 +40,13 @@ impl Candidate {
         let view = self.view()?;
         if !parts.is_empty() {
             structure::refuse_second_names(&parts, &baseline.tree)?;
-            structure::refuse_misread(&baseline.tree, &baseline.view.reading)?;
-            structure::refuse_misread(&self.tree, &view.reading)?;
+            let root = Root::ambient().map_err(|error| Error::failed("cannot open the root directory").cause(error))?;
+            structure::refuse_foreign_files(&root, &self.staged, &self.tree)?;
+            structure::refuse_misread(&baseline.tree, &baseline.view.reading, Blocks::Shut)?;
+            structure::refuse_misread(&self.tree, &view.reading, Blocks::Shut)?;
+            if let Some(reading) = self.reading_with_blocks_open()? {
+                structure::refuse_misread(&self.tree, &reading, Blocks::Open)?;
+            }
         }
         let View { effective, tested, .. } = view;
         check_words(&baseline.view.tested, tested)?;

@@ -220,6 +220,15 @@ impl Sshd {
         })
     }
 
+    /// What sshd says that it reads of a configuration file, whether it accepts it or not.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn reading(&self, config: &Path, tree: &Tree) -> Result<Reading> {
+        let arguments = ["-ddd".to_owned(), "-C".to_owned(), nobody(tree.spare_port())];
+        Ok(Reading::parse(&self.run("-T", config, &arguments)?.0.stderr))
+    }
+
     /// Whether sshd would start with its configuration (`sshd -t`), and its warnings.
     ///
     /// # Errors

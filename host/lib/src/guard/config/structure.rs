@@ -5,9 +5,12 @@
 use super::{authorship::Authorship, keywords::MayChange};
 use crate::{
     error::{Error, Result},
-    machine::sshd::{
-        Reading,
-        tree::{ConfigFile, Line, Overlay, Staged, Tree},
+    machine::{
+        files::Root,
+        sshd::{
+            Reading,
+            tree::{ConfigFile, Line, Overlay, Staged, Tree},
+        },
     },
     text::neutral,
 };
@@ -61,8 +64,8 @@ pub fn difference(
         file.is_none_or(|file| !authorship.lines(&real, &file.contents).contains(&line.number))
     };
     let (old, new) = (before.lines()?, after.lines()?);
-    let words = |lines: &[Line<'_>]| lines.iter().map(|one| (one.directive.normal(), one.within.clone())).collect();
-    let (old_words, new_words): (Vec<_>, Vec<_>) = (words(&old), words(&new));
+    // By their bytes: releases before 8.7 split a line into other arguments than later ones.
+    let (old_words, new_words) = (words(&old), words(&new));
     let mut difference = Difference::default();
     for operation in capture_diff_slices(Algorithm::Myers, &old_words, &new_words) {
         let (tag, gone, come) = operation.as_tag_tuple();
@@ -108,6 +111,10 @@ fn wrong(line: &Line<'_>, verb: &str, after: &[Line<'_>], granted: MayChange<'_>
         ));
     }
     None
+}
+
+fn words<'a>(lines: &[Line<'a>]) -> Vec<(&'a [u8], Vec<String>)> {
+    lines.iter().map(|one| (one.text, one.within.clone())).collect()
 }
 
 fn described(line: &Line<'_>, verb: &str) -> String {
@@ -188,11 +195,40 @@ pub fn refuse_second_names(parts: &BTreeSet<&Path>, tree: &Tree) -> Result<()> {
     Ok(())
 }
 
+/// Sees that only root and the user who runs this can change the files that an `Include` names, and their
+/// directories: else lines could come and go between a look and the next.
+///
+/// # Errors
+/// Refused: somebody else can.
+pub fn refuse_foreign_files(root: &Root, staged: &Staged, tree: &Tree) -> Result<()> {
+    let overlay = Overlay(staged);
+    for file in tree.files.iter().skip(1).filter(|file| overlay.staged(&file.path).is_none()) {
+        let Err(error) = root.program(&file.path) else { continue };
+        let refused = Error::refused(format!("an Include reads {}, which others can change", file.path.display()))
+            .cause(error.message)
+            .state("nothing was changed");
+        return Err(match error.next {
+            Some(next) => refused.next(next),
+            None => refused.next("give that file and its directories to root, or take the Include out"),
+        });
+    }
+    Ok(())
+}
+
+/// Which lines sshd says that it reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocks {
+    /// Those outside every block.
+    Shut,
+    /// All, of a copy in which each `Match` is `Match all`.
+    Open,
+}
+
 /// Compares what sshd says that it reads with what is read here: else nothing could be said of its lines.
 ///
 /// # Errors
 /// Refused: both differ; with the first place.
-pub fn refuse_misread(tree: &Tree, reading: &Reading) -> Result<()> {
+pub fn refuse_misread(tree: &Tree, reading: &Reading, blocks: Blocks) -> Result<()> {
     let refused = |what: String| {
         Error::refused("sshd reads its configuration otherwise than Warded does")
             .cause(what)
@@ -209,8 +245,10 @@ pub fn refuse_misread(tree: &Tree, reading: &Reading) -> Result<()> {
         return Err(refused(format!("sshd does not read {}, which an Include seems to name", path.display())));
     }
     let lines = tree.lines()?;
-    let for_everybody = |one: &&Line<'_>| one.within.is_empty() && !NEVER.contains(&one.directive.keyword.as_str());
-    let mut expected = lines.iter().filter(for_everybody);
+    let is_shown = |one: &&Line<'_>| {
+        (one.within.is_empty() || blocks == Blocks::Open) && !NEVER.contains(&one.directive.keyword.as_str())
+    };
+    let mut expected = lines.iter().filter(is_shown);
     for setting in &reading.settings {
         let line = expected.next();
         let same = line.is_some_and(|line| {

@@ -162,6 +162,8 @@ pub struct Line<'a> {
     pub number: usize,
     /// What it says.
     pub directive: Directive,
+    /// Its bytes, without blanks around them.
+    pub text: &'a [u8],
     /// The conditions under which it holds, the outermost first.
     pub within: Vec<String>,
 }
@@ -258,6 +260,7 @@ impl Tree {
                 .state("nothing was changed"));
         }
         let mut within = around.to_vec();
+        let texts: Vec<&[u8]> = sshd_config::line::lines(&file.contents).collect();
         for (number, directive) in file.directives() {
             if directive.keyword == "match" {
                 // A `Match` ends the block before it, but not what stands around the `Include`.
@@ -265,7 +268,8 @@ impl Tree {
                 within.extend((!directive.is_match_all()).then(|| directive.normal()));
             }
             let arguments = directive.arguments.len();
-            lines.push(Line { file: &file.path, number, directive, within: within.clone() });
+            let text = texts.get(number - 1).copied().unwrap_or_default().trim_ascii();
+            lines.push(Line { file: &file.path, number, directive, text, within: within.clone() });
             for index in 0..arguments {
                 for path in file.includes.get(&(number, index)).into_iter().flatten() {
                     if let Some(included) = self.find(path).and_then(|index| self.files.get(index)) {
