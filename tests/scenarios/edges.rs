@@ -38,6 +38,37 @@ fn tight_penalties_and_few_startups_are_no_obstacle() {
     through(&peer);
 }
 
+/// tcp wrappers let one address of this machine in, and no other.
+#[test]
+fn tcp_wrappers_that_turn_probes_away_are_no_obstacle() {
+    let peer = Peer::prepared("bookworm", |peer| {
+        fs::write(peer.file("/etc/hosts.deny"), "ALL: ALL\n").unwrap();
+        fs::write(peer.file("/etc/hosts.allow"), "sshd: 127.0.0.1\n").unwrap();
+    });
+    let Some(peer) = peer else { return };
+    let mut other = peer.command("ssh");
+    other.args(["-F", "none", "-o", "BatchMode=yes", "-b", "127.0.0.2", "127.0.0.1"]);
+    Run::of(&mut other).ends(255).says(&["kex_exchange_identification"]);
+    through(&peer);
+}
+
+/// The one address is not of the loopback, and sshd shuts out who connects and does not log in.
+#[test]
+fn strict_penalties_on_another_address_are_no_obstacle() {
+    let lines = "ListenAddress 10.9.9.9\nPerSourcePenalties crash:90s authfail:15s noauth:15s refuseconnection:10s \
+                 grace-exceeded:20s min:15s\n";
+    let peer = Peer::prepared("trixie", |peer| {
+        Run::of(peer.command_beside("ip").args(["addr", "add", "10.9.9.9/24", "dev", "lo"])).ends(0);
+        let config = peer.file("/etc/ssh/sshd_config");
+        let stock = fs::read_to_string(&config).unwrap();
+        fs::write(config, format!("{stock}{lines}")).unwrap();
+    });
+    let Some(peer) = peer else { return };
+    let listed = Run::of(peer.command_beside("ss").args(["-tlnH"])).ends(0).stdout;
+    assert!(listed.contains("10.9.9.9:22") && !listed.contains("127.0.0.1"), "{listed}");
+    through(&peer);
+}
+
 /// Where all of 127/8 counts as one address, the guard goes blind after a few probes: that is not
 /// taken for a change, and nothing is changed by somebody blind.
 #[test]

@@ -167,6 +167,24 @@ fn links_lead_to_the_keys_and_to_the_directory() {
     assert!(certificate.symlink_metadata().unwrap().is_symlink());
 }
 
+/// The other tool that kept certificates elsewhere has been removed.
+#[test]
+fn a_link_at_the_certificates_path_may_lead_nowhere() {
+    let mut machine = prepared();
+    let certificate = machine.path("ssh/ssh_host_ecdsa_key-cert.pub");
+    symlink("none", &certificate).unwrap();
+    machine.serve();
+    through(&machine, &STOCK);
+    assert!(certificate.symlink_metadata().unwrap().is_symlink());
+
+    fs::remove_file(&certificate).unwrap();
+    symlink("../gone/none", &certificate).unwrap();
+    let before = machine.tree();
+    let run = machine.warded(["apply", "certify-host", "--set", &format!("principal={NAME}"), "--yes"]).ends(1);
+    run.says(&["is a link to ../gone/none, whose directory does not exist", "next:", "rm ", "nothing was changed"]);
+    assert_eq!(before, machine.tree());
+}
+
 #[test]
 fn other_spellings_of_a_path_are_taken() {
     let mut machine = prepared();

@@ -38,6 +38,11 @@ impl Peer {
     /// The same with another configuration: what `shape` makes of the stock one, in the directory
     /// that is `/etc/ssh` inside.
     pub(crate) fn shaped(suite: &str, shape: impl FnOnce(&Path)) -> Option<Self> {
+        Self::prepared(suite, |peer| shape(&peer.file("/etc/ssh")))
+    }
+
+    /// The same after `prepare`, which may run programs inside.
+    pub(crate) fn prepared(suite: &str, prepare: impl FnOnce(&Self)) -> Option<Self> {
         if missing::root() {
             return None;
         }
@@ -51,7 +56,7 @@ impl Peer {
         Run::of(peer.command("ssh-keygen").arg("-A")).ends(0);
         let stock = fs::read_to_string(peer.file("/etc/ssh/sshd_config")).unwrap();
         assert!(!stock.lines().any(|line| line.starts_with("HostKey")), "not a stock configuration");
-        shape(&peer.file("/etc/ssh"));
+        prepare(&peer);
         fs::create_dir(peer.shared.path().join("client")).unwrap();
         client::make_key(peer.shared.path());
         fs::create_dir_all(peer.file("/root/.ssh")).unwrap();

@@ -19,6 +19,7 @@ use warded_lib::{
     },
     name::Name,
     policy::authorize::Circumstances,
+    text::neutral,
 };
 
 /// How loud a message is.
@@ -134,8 +135,7 @@ impl Session {
     /// # Errors
     /// As [`Session::place`], or there is no such directory.
     pub fn existing_place(&self, path: &AbsolutePath, literal: usize) -> Result<Place, Failure> {
-        self.place(path, literal)?
-            .ok_or_else(|| Failure::new("io", format!("{path}: its directory does not exist")).about("path", path))
+        self.place(path, literal)?.ok_or_else(|| absent(path))
     }
 
     /// The CA's keys; the CA is opened when it is first needed.
@@ -231,4 +231,16 @@ impl Session {
         }
         self.effective.get(connection).ok_or_else(|| Failure::new("no-sshd", "sshd did not answer"))
     }
+}
+
+/// Why there is no place for a file.
+fn absent(path: &AbsolutePath) -> Failure {
+    let (what, next) = match std::fs::read_link(path.as_path()) {
+        Ok(target) => (
+            format!("{path} is a link to {}, whose directory does not exist", neutral(&target.to_string_lossy())),
+            format!("make that directory, or take the link away: rm {path}"),
+        ),
+        Err(_) => (format!("{path}: its directory does not exist"), format!("make the directory of {path}")),
+    };
+    Failure::new("io", what).about("path", path).about("next", next)
 }

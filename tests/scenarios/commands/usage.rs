@@ -1,6 +1,6 @@
 //! What has nothing to do with sshd: help, wrong usage, completions, readers that go away.
 
-use crate::support::{Machine, Run};
+use crate::support::{Machine, Run, missing};
 use std::fs;
 
 #[test]
@@ -35,6 +35,38 @@ fn wrong_usage_is_2() {
     assert_eq!(version.stdout, format!("warded {}\n", env!("CARGO_PKG_VERSION")));
     let error = machine.warded(["plan", "no-such-procedure", "--json"]).ends(2).object("warded.error/1");
     assert_eq!(error["exit"], 2);
+}
+
+/// A monitoring account, which may not have a home, on a machine that is set up as CIS wants it.
+#[test]
+fn an_ordinary_user_is_told_what_needs_root() {
+    if missing::root() {
+        return;
+    }
+    let machine = Machine::stopped();
+    let prepare = format!(
+        "mkdir -m 755 /run/bin /run/mon; cp {} /run/bin/warded; chown games /run/mon; mkdir -p /run/ssh; cp {} /run/ssh; \
+         chmod 600 /run/ssh/sshd_config",
+        env!("CARGO_BIN_EXE_warded"),
+        machine.config().display()
+    );
+    Run::of(machine.command("sh").args(["-ec", &prepare])).ends(0);
+    let warded = |home: &str, words: &[&str]| {
+        let mut command = machine.command("setpriv");
+        command.args(["--reuid=games", "--regid=games", "--clear-groups", "/run/bin/warded"]).args(words).env_clear();
+        command.env("HOME", home).env("PATH", "/usr/bin:/bin").env("WARDED_SSHD_CONFIG", "/run/ssh/sshd_config");
+        Run::of(command.current_dir("/"))
+    };
+    let plan = ["plan", "certify-host", "--set", "principal=web1.example.org"];
+    for home in ["/run/mon", "/nonexistent"] {
+        let policies = warded(home, &["policy", "list"]).ends(0);
+        assert!(policies.stdout.contains("certify-host"), "{home}: {}", policies.stdout);
+        let status = warded(home, &["status"]);
+        assert!(matches!(status.code, Some(1 | 2)), "{home}: {status:?}");
+        status.says(&["next:", "run this as root"]);
+        assert!(matches!(warded(home, &plan).code, Some(1 | 2)), "{home}");
+    }
+    warded("/nonexistent", &plan).says(&["could not make /nonexistent/.local/state/warded", "--state DIR"]);
 }
 
 #[test]
