@@ -39,7 +39,7 @@ pub use recover::{
 };
 pub use still_named::StillNamed;
 pub use undo::{Edited, Undo, UndoError, Which, undo_changes};
-pub use written::written;
+pub use written::{BeforeAfter, written};
 
 use crate::{
     error::{Error, Result},

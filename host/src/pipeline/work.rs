@@ -279,14 +279,7 @@ impl Work {
     pub fn refuse_irreplaceable(&self) -> Result<()> {
         let targets: Vec<Target<'_>> = match &self.source {
             Source::Staged(changes) => changes.staged().iter().map(target).collect(),
-            Source::Undo(changes) => changes
-                .iter()
-                .map(|change| Target {
-                    path: &change.path,
-                    place: &change.place,
-                    bytes: change.after.as_ref().map(|after| after.contents.len()),
-                })
-                .collect(),
+            Source::Undo(changes) => changes.iter().map(Target::from).collect(),
         };
         refuse_irreplaceable(&targets)
     }

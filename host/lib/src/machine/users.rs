@@ -9,6 +9,8 @@ use std::{
     io::Read as _,
 };
 
+/// The user as whom sshd speaks with those who have not logged in yet (OpenSSH's `SSH_PRIVSEP_USER`).
+const SEPARATED: &str = "sshd";
 /// More than any real file has.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -82,7 +84,7 @@ pub fn operator() -> String {
     let all = all();
     let name =
         |id: u32| all.iter().find(|user| user.id == id).map_or_else(|| format!("user {id}"), |user| user.name.clone());
-    let login = std::fs::read_to_string("/proc/self/loginuid").ok().and_then(|id| id.trim().parse().ok());
+    let login = fs::read_to_string("/proc/self/loginuid").ok().and_then(|id| id.trim().parse().ok());
     // Where nobody logged in, as in a service, the kernel has the highest number for that.
     if let Some(id) = login.filter(|id| *id != u32::MAX) {
         return name(id);
@@ -97,7 +99,9 @@ pub fn operator() -> String {
 #[must_use]
 pub fn logged_in() -> Vec<String> {
     let (ids, kept) = (logged_in::ids(), to_keep());
-    let is_new = |user: &User| ids.contains(&user.id) && is_plain(&user.name) && !kept.contains(&user.name);
+    let is_new = |user: &User| {
+        ids.contains(&user.id) && is_plain(&user.name) && user.name != SEPARATED && !kept.contains(&user.name)
+    };
     all().into_iter().filter(is_new).map(|user| user.name).collect()
 }
 

@@ -64,6 +64,13 @@ pub struct Target<'a> {
     pub bytes: Option<usize>,
 }
 
+impl<'a> From<&'a FileChange> for Target<'a> {
+    fn from(change: &'a FileChange) -> Self {
+        let bytes = change.after.as_ref().map(|after| after.contents.len());
+        Self { path: &change.path, place: &change.place, bytes }
+    }
+}
+
 /// Sees that the file system lets these files be exchanged, as far as that can be seen beforehand.
 ///
 /// # Errors

@@ -9,12 +9,15 @@ use super::{
 use crate::{error::Result, machine::private::StateDir};
 use std::path::{Path, PathBuf};
 
+/// The contents of a file before a run and after it; none: there was no file.
+pub type BeforeAfter = [Option<Vec<u8>>; 2];
+
 /// The files other than keys and certificates that runs changed and kept, the oldest run first: for each its path
-/// without links, and its contents before and after. What an undo put back is left out, since it may be anybody's.
+/// without links, and its contents. What an undo put back is left out, since it may be anybody's.
 ///
 /// # Errors
 /// When the state directory cannot be read.
-pub fn written(state: &StateDir) -> Result<Vec<(PathBuf, [Option<Vec<u8>>; 2])>> {
+pub fn written(state: &StateDir) -> Result<Vec<(PathBuf, BeforeAfter)>> {
     let Series { undoable, spent, .. } = Series::look(state)?;
     let is_kept = |run: &Run| run.journal().state == State::Kept && run.journal().run.undoes.is_none();
     let mut runs: Vec<Run> = undoable.into_iter().chain(spent).filter(is_kept).collect();

@@ -45,8 +45,8 @@ fn lines_need_a_grant_and_hold_for_everybody() {
         (old, ""),
         ("Port 22\n# other note\n\n\nMatch User bob\n\tForceCommand x \n", ""),
         // 8.4 and 9.2 do not read both alike in every case, so a line that is not ours keeps its bytes.
-        ("Port 22\nMatch User bob\n  ForceCommand \"x\"\n", "line 3 removes `forcecommand \"x\"`"),
-        ("Port 22\nMatch  User bob\n  ForceCommand x\n", "line 2 removes `match \"User\" \"bob\"`"),
+        ("Port 22\nMatch User bob\n  ForceCommand \"x\"\n", "line 4 removes `forcecommand \"x\"`"),
+        ("Port 22\nMatch  User bob\n  ForceCommand x\n", "line 3 removes `match \"User\" \"bob\"`"),
         ("HostCertificate /a\nPort 22\nMatch User bob\n  ForceCommand x\n", ""),
         ("KbdInteractiveAuthentication no\nPort 22\nMatch User bob\n  ForceCommand x\n", ""),
         ("UseDNS yes\nPort 22\nMatch User bob\n  ForceCommand x\n", ""),

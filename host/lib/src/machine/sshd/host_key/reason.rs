@@ -94,7 +94,15 @@ impl Uncertified {
         let named = shell_word(&path.to_string_lossy());
         match self {
             Self::Ignored(ignored) => ignored.next(path),
-            Self::UnknownType(_) | Self::AgentCannotRenew => None,
+            Self::UnknownType(_) => None,
+            Self::AgentCannotRenew => {
+                let path = path.to_string_lossy();
+                let public = shell_word(&format!("{}.pub", path.strip_suffix(".pub").unwrap_or(&path)));
+                Some(format!(
+                    "have it certified by hand before each end: step ssh certificate --host --sign NAME {public}; and \
+                     name the certificate in a HostCertificate line of your own"
+                ))
+            }
             Self::ShortRsa { .. } => Some(format!(
                 "when no client needs it any more: ssh-keygen -t rsa -b 3072 -f {named} makes a longer one in its place"
             )),
