@@ -4,6 +4,7 @@ mod audit;
 mod booted;
 mod commands;
 mod core_dump;
+mod counts;
 mod edges;
 mod failures;
 mod history;

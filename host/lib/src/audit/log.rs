@@ -303,7 +303,7 @@ fn read_head(directory: &Path) -> io::Result<Option<Head>> {
 }
 
 fn write_head(directory: &Path, head: Head) -> io::Result<()> {
-    durable::replace(&directory.join(HEAD), &serde_json::to_vec(&head)?, 0o600)
+    durable::replace_soon(&directory.join(HEAD), &serde_json::to_vec(&head)?, 0o600)
 }
 
 fn cannot(what: &str, directory: &Path, error: &io::Error) -> Error {

@@ -82,9 +82,16 @@ pub fn is_ours(uid: u32) -> bool {
 /// # Errors
 /// When it cannot be written; what was there stays.
 pub fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
-    let directory = parent(path);
-    written(directory, contents, mode)?.persist(path).map_err(|failed| failed.error)?;
-    sync_directory(directory)
+    replace_soon(path, contents, mode)?;
+    sync_directory(parent(path))
+}
+
+/// The same, but after a power cut the old file may still be there.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_soon(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+    written(parent(path), contents, mode)?.persist(path).map(drop).map_err(|failed| failed.error)
 }
 
 /// Makes a directory with these files (name, contents, mode) appear at `path` in one step, 0700.

@@ -114,6 +114,24 @@ impl StateDir {
     /// # Errors
     /// When that fails.
     pub fn write(&self, name: &str, bytes: &[u8], mode: u32) -> Result<()> {
+        self.write_one_of_many(name, bytes, mode)?;
+        self.sync()
+    }
+
+    /// Makes the names in this directory last.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn sync(&self) -> Result<()> {
+        sync(&self.path).map_err(|error| Self::failed("sync", &self.path, &error))
+    }
+
+    /// Puts a file in place whole, or not at all, and syncs it, but not its name: [`StateDir::sync`] does that for all
+    /// files of a directory.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn write_one_of_many(&self, name: &str, bytes: &[u8], mode: u32) -> Result<()> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let path = self.at(name)?;
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -123,8 +141,7 @@ impl StateDir {
             file.write_all(bytes)?;
             file.set_permissions(Permissions::from_mode(mode))?;
             file.sync_all()?;
-            fs::rename(&new, &path)?;
-            sync(&self.path)
+            fs::rename(&new, &path)
         })();
         written.map_err(|error| {
             // The first failure is the one to tell.

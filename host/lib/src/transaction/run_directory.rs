@@ -304,23 +304,28 @@ impl Run {
         let (old, new) = (self.directory.sub("old")?, self.directory.sub("new")?);
         for (index, change) in changes.iter().enumerate() {
             if let Some(before) = &change.change.before {
-                old.write(&index.to_string(), &before.contents, 0o600)?;
+                old.write_one_of_many(&index.to_string(), &before.contents, 0o600)?;
             }
             if let Some(after) = &change.change.after {
-                new.write(&index.to_string(), &after.contents, 0o600)?;
+                new.write_one_of_many(&index.to_string(), &after.contents, 0o600)?;
             }
         }
+        old.sync()?;
+        new.sync()?;
         match own {
             Some(OwnFile::Write { name, contents }) => self.directory.sub(OWN_WRITTEN)?.write(name, contents, 0o600)?,
             Some(OwnFile::Remove { name }) => self.directory.sub(OWN_REMOVED)?.write(name, b"", 0o600)?,
             None => {}
         }
-        self.directory.write(UNTOLD, b"", 0o600)?;
+        self.directory.write_one_of_many(UNTOLD, b"", 0o600)?;
         interruption::point("copies written");
-        for state in State::ALL.into_iter().rev() {
-            self.directory.write(state.file(), &self.journal.in_state(state)?, 0o600)?;
+        let [first, later @ ..] = State::ALL;
+        for state in later.into_iter().rev() {
+            self.directory.write_one_of_many(state.file(), &self.journal.in_state(state)?, 0o600)?;
         }
-        Ok(())
+        // With the journal, but without the later states, nobody could end the run.
+        self.directory.sync()?;
+        self.directory.write(first.file(), &self.journal.in_state(first)?, 0o600)
     }
 }
 

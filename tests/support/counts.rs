@@ -1,0 +1,77 @@
+//! How many programs Warded starts, and how often it waits for the disk, from a trace of strace.
+
+use super::{Machine, Run};
+use std::{collections::BTreeMap, fs};
+
+/// What one run took.
+#[derive(Debug)]
+pub(crate) struct Counts {
+    /// The programs that Warded itself started. What sshd starts for a connection is sshd's.
+    pub(crate) programs: Vec<String>,
+    /// What it waited for to be on disk: the paths of fsync(2) and fdatasync(2).
+    pub(crate) syncs: Vec<String>,
+}
+
+/// Runs Warded on a machine, and counts.
+pub(crate) fn warded(machine: &Machine, arguments: &[&str]) -> (Run, Counts) {
+    let file = machine.path("trace");
+    let mut command = machine.command("strace");
+    machine.environment(&mut command);
+    command.args(["-f", "-qq", "-y", "-s", "4096", "-e", "signal=none", "-e"]);
+    command.arg("trace=execve,execveat,fork,vfork,clone,clone3,fsync,fdatasync,sync,syncfs").arg("-o").arg(&file);
+    let run = Run::of(command.arg(env!("CARGO_BIN_EXE_warded")).args(arguments));
+    let trace = fs::read_to_string(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    (run, count(&trace))
+}
+
+fn count(trace: &str) -> Counts {
+    // Which program each process runs.
+    let mut running: BTreeMap<String, String> = BTreeMap::new();
+    let mut counts = Counts { programs: Vec::new(), syncs: Vec::new() };
+    let own = env!("CARGO_BIN_EXE_warded");
+    let is_warded = |program: &str| [own, "/proc/self/exe"].contains(&program);
+    // A child can be seen before its parent's call comes back: then it is whatever its parent runs.
+    let mut unfinished: Vec<String> = Vec::new();
+    for line in trace.lines() {
+        let Some((pid, call)) = line.split_once(char::is_whitespace) else { continue };
+        let call = call.trim_start();
+        if !running.contains_key(pid) {
+            let parent = unfinished.last().and_then(|parent| running.get(parent)).cloned();
+            running.insert(pid.to_owned(), parent.unwrap_or_else(|| own.to_owned()));
+        }
+        let name = call.split('(').next().unwrap_or_default();
+        let began = call.contains("<unfinished");
+        if matches!(name, "fork" | "vfork" | "clone" | "clone3") || call.contains("resumed>") {
+            if began {
+                unfinished.push(pid.to_owned());
+            } else {
+                unfinished.retain(|one| one != pid);
+                if let Some(child) = call.rsplit_once(" = ").map(|(_, child)| child.trim().to_owned())
+                    && child.parse::<u32>().is_ok_and(|child| child > 0)
+                    && (name.contains("fork")
+                        || name.contains("clone")
+                        || call.contains("clone")
+                        || call.contains("fork"))
+                {
+                    let program = running[pid].clone();
+                    running.entry(child).or_insert(program);
+                }
+            }
+        }
+        let before = running[pid].clone();
+        if name.starts_with("exec") && !call.ends_with("= -1 ENOENT (No such file or directory)") {
+            let program = call.split('"').nth(1).unwrap_or_default().to_owned();
+            if is_warded(&before) && !(counts.programs.is_empty() && program == own) {
+                counts.programs.push(program.clone());
+            }
+            running.insert(pid.to_owned(), program);
+        }
+        if name.contains("sync") && is_warded(&before) {
+            counts
+                .syncs
+                .push(call.split('<').nth(1).and_then(|rest| rest.split('>').next()).unwrap_or(name).to_owned());
+        }
+    }
+    counts
+}
