@@ -1,5 +1,9 @@
 //! The policy file: its schema, and reading it strictly. `docs/POLICIES.md` describes it.
 
+mod authority;
+
+pub use authority::{Action, Authority};
+
 use super::{
     condition::{Condition, Machine},
     pattern::Pattern,
@@ -7,7 +11,6 @@ use super::{
     setting::{Declaration, Type},
 };
 use crate::{
-    ca::Kind,
     digest::Digest,
     error::{Error, Result},
     machine::service::Service,
@@ -15,7 +18,7 @@ use crate::{
 };
 use serde::Deserialize;
 use sshd_config::known_hosts::is_file_name;
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 /// Names of what `warded audit` does besides reporting on a policy.
 const RESERVED: [&str; 3] = ["export", "log", "verify"];
@@ -123,66 +126,6 @@ pub struct Ssh {
     /// May ask ssh for its effective configuration.
     #[serde(default)]
     pub effective: bool,
-}
-
-/// `"issue host"`, `"renew user"`, `"roots host"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Authority {
-    /// What is asked.
-    pub action: Action,
-    /// Of which kind.
-    pub kind: Kind,
-}
-
-/// What can be asked of a CA.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Its public keys.
-    Roots,
-    /// A certificate.
-    Issue,
-    /// A successor.
-    Renew,
-    /// A successor for another key, and that key.
-    Rekey,
-}
-
-impl fmt::Display for Authority {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let action = match self.action {
-            Action::Roots => "roots",
-            Action::Issue => "issue",
-            Action::Renew => "renew",
-            Action::Rekey => "rekey",
-        };
-        write!(f, "{action} {}", self.kind)
-    }
-}
-
-impl TryFrom<String> for Authority {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        let (action, kind) = text.split_once(' ').unwrap_or((&text, ""));
-        let action = match action {
-            "roots" => Some(Action::Roots),
-            "issue" => Some(Action::Issue),
-            "renew" => Some(Action::Renew),
-            "rekey" => Some(Action::Rekey),
-            _ => None,
-        };
-        let kind = match kind {
-            "host" => Some(Kind::Host),
-            "user" => Some(Kind::User),
-            _ => None,
-        };
-        action.zip(kind).map(|(action, kind)| Self { action, kind }).ok_or_else(|| {
-            format!(
-                "unknown request {:?} (roots, issue, renew or rekey, then host or user: \"renew host\")",
-                crate::text::neutral(&text)
-            )
-        })
-    }
 }
 
 /// Key pairs a procedure may use.
