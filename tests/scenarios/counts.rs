@@ -10,7 +10,7 @@ use crate::support::{
 fn a_renewal_starts_few_programs_and_waits_seldom_for_the_disk() {
     let machine = Machine::start();
     machine.certify();
-    for (arguments, programs, syncs) in [(&["renew", "--force"][..], 8, 59), (&["renew"], 3, 1), (&["status"], 4, 0)] {
+    for (arguments, programs, syncs) in [(&["renew", "--force"][..], 10, 66), (&["renew"], 4, 5), (&["status"], 4, 0)] {
         let (run, counts) = counts::warded(&machine, arguments);
         run.ends(0);
         let Counts { programs: started, syncs: waited } = &counts;

@@ -150,7 +150,6 @@ fn what_lies_in_somebody_elses_directory_is_not_read() {
                 "could have been written by another user",
                 why,
                 "next:",
-                "chmod go-w",
             ]);
         }
     };

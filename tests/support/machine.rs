@@ -344,16 +344,17 @@ impl Drop for Machine {
     }
 }
 
-/// Every file below a directory.
+/// Every file below a directory, without those that go while it is read.
 pub(crate) fn tree(directory: &Path) -> BTreeMap<PathBuf, Found> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        let metadata = path.symlink_metadata().unwrap();
+        let Ok(metadata) = path.symlink_metadata() else { continue };
         if metadata.is_dir() {
             found.extend(tree(&path));
         } else {
-            let contents = if metadata.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+            let contents = if metadata.is_file() { fs::read(&path) } else { Ok(Vec::new()) };
+            let Ok(contents) = contents else { continue };
             found.insert(path, (metadata.permissions().mode(), metadata.uid(), metadata.gid(), contents));
         }
     }

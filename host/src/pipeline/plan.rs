@@ -109,7 +109,7 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
         Err(_) => context.log.append(&identity.event(EventKind::Ended).detail(&summary)).map_err(unchanged)?,
         Ok(_) => context.log.append(&identity.event(EventKind::Done).detail(&summary)).map_err(unchanged)?,
     }
-    let mut session = ended?;
+    let mut session = ended.map_err(unchanged)?;
     let authorship = Authorship::of(transaction::written(&context.state)?);
     let edited = edited(&session, &authorship);
     session.messages.extend(edited);

@@ -63,7 +63,10 @@ fn nothing_is_locked_while_a_person_thinks() {
         let done = machine.tree();
         let (status, said) = asking.answer("y");
         assert_eq!(status.code(), Some(5), "another state: {other_state}: {said}");
-        assert!(said.contains("refused") && said.contains("this run changed nothing"), "{said}");
+        assert!(
+            said.contains("refused") && (said.contains("changed nothing") || said.contains("nothing was changed")),
+            "{said}"
+        );
         assert!(machine.tree() == done, "another state: {other_state}: {said}");
         machine.serves_certificates();
         machine.audit();

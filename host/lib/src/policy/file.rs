@@ -307,7 +307,7 @@ mod tests {
                      or where /nowhere exists",
                 ),
             ),
-            ("unless = [{ path = '/' }]", Some("not for this machine: / exists")),
+            ("unless = [{ path = '/etc' }]", Some("not for this machine: /etc exists")),
         ] {
             let policy = Policy::parse(&SMALL.replacen('\n', &format!("\n{conditions}\n"), 1), "p.toml").unwrap();
             assert_eq!(policy.unfit(&machine).as_deref(), why, "{conditions}");

@@ -68,6 +68,7 @@ impl Run {
             run.remove_copies()?;
             run.forget_own()?;
             run.remove_pending()?;
+            run.directory.remove(WATCH)?;
         }
         written.map(|()| run)
     }
@@ -301,6 +302,8 @@ impl Run {
     }
 
     fn write(&self, changes: &[Prepared], own: Option<&OwnFile>) -> Result<()> {
+        // The watchdog then needs no room.
+        self.directory.make_sub(WATCH)?;
         let (old, new) = (self.directory.sub("old")?, self.directory.sub("new")?);
         for (index, change) in changes.iter().enumerate() {
             if let Some(before) = &change.change.before {

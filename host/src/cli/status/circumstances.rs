@@ -5,7 +5,7 @@ use crate::{
     cli::outlook::Problem,
     context::Context,
     enrolment::Enrolment,
-    outcomes::{LastProof, LastRenewal, LastRollBack, Outcome as _},
+    outcomes::{Failure, LastProof, LastRenewal, LastRollBack, Outcome as _},
 };
 use jiff::Timestamp;
 use std::path::Path;
@@ -62,7 +62,9 @@ impl Circumstances {
 /// A renewal that did not succeed, in words.
 fn failed(renewal: &LastRenewal) -> Option<String> {
     let error = renewal.error?;
-    let message = renewal.message.as_ref().map(|message| format!(": {}", neutral(message))).unwrap_or_default();
+    // What was left out is told by what keeps it from renewal.
+    let told = renewal.message.as_ref().filter(|_| error != Failure::Attention);
+    let message = told.map(|message| format!(": {}", neutral(message))).unwrap_or_default();
     Some(format!("the last renewal, {}, {error} (exit code {}){message}", time(renewal.at), renewal.exit))
 }
 

@@ -2,19 +2,22 @@
 
 use super::{Source, Work};
 use warded_lib::{
+    change_set::staged::Staged,
     guard::known_hosts::Change as KnownHosts,
     machine::{files::Snapshot, path::AbsolutePath},
+    transaction::FileChange,
 };
 
 impl Work {
-    /// Whether anything of it has to do with sshd: all but ssh's known_hosts files.
+    /// Whether anything of it has to do with sshd: all but changes of nothing else than ssh's known_hosts files.
+    /// Without changes it is sshd that is to read what is there.
     #[must_use]
     pub fn concerns_sshd(&self) -> bool {
-        let others = match &self.source {
-            Source::Staged(changes) => changes.staged().iter().any(|staged| !staged.is_known_hosts()),
-            Source::Undo(changes) => changes.iter().any(|change| !change.is_known_hosts()),
+        let known_hosts: Vec<bool> = match &self.source {
+            Source::Staged(changes) => changes.staged().iter().map(Staged::is_known_hosts).collect(),
+            Source::Undo(changes) => changes.iter().map(FileChange::is_known_hosts).collect(),
         };
-        others || !self.reloads.is_empty()
+        known_hosts.is_empty() || known_hosts.contains(&false) || !self.reloads.is_empty()
     }
 
     /// The changes of ssh's known_hosts files.
