@@ -37,6 +37,7 @@ pub use recover::{
     Recovered, confirm, interrupted, look, newest, recover, refuse_unconfirmed, roll_back_run, tidy_ended, unconfirmed,
     watch,
 };
+pub use run_directory::prepare_watch;
 pub use still_named::StillNamed;
 pub use undo::{Edited, Undo, UndoError, Which, undo_changes};
 pub use written::{BeforeAfter, written};

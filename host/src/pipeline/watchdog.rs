@@ -68,6 +68,7 @@ impl Watchdog {
     /// # Errors
     /// When it cannot be started.
     pub fn start(context: &Context, run: u64, in_scope: bool) -> Result<Self> {
+        transaction::prepare_watch(&context.state, run)?;
         let Options { config, sshd_config, sshd, ca, .. } = &context.options;
         let state = Some(context.state.path().to_owned());
         let mut arguments = Vec::new();

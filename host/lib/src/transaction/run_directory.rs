@@ -68,7 +68,6 @@ impl Run {
             run.remove_copies()?;
             run.forget_own()?;
             run.remove_pending()?;
-            run.directory.remove(WATCH)?;
         }
         written.map(|()| run)
     }
@@ -302,8 +301,6 @@ impl Run {
     }
 
     fn write(&self, changes: &[Prepared], own: Option<&OwnFile>) -> Result<()> {
-        // The watchdog then needs no room.
-        self.directory.make_sub(WATCH)?;
         let (old, new) = (self.directory.sub("old")?, self.directory.sub("new")?);
         for (index, change) in changes.iter().enumerate() {
             if let Some(before) = &change.change.before {
@@ -330,6 +327,14 @@ impl Run {
         self.directory.sync()?;
         self.directory.write(first.file(), &self.journal.in_state(first)?, 0o600)
     }
+}
+
+/// Makes what a watchdog of this run needs, so that a full disk is told before one is started.
+///
+/// # Errors
+/// There is no room for it.
+pub fn prepare_watch(state: &StateDir, number: u64) -> Result<()> {
+    state.sub(&format!("{RUNS}/{number}/{WATCH}")).map(drop)
 }
 
 /// The journal in the directory of that run.
