@@ -26,6 +26,7 @@ fn circumstances() -> &'static Circumstances {
         places: Places { sshd_config: "/etc/ssh/sshd_config".parse().unwrap(), home: "/root".parse().ok() },
         protected: OWN.iter().map(|path| path.parse().unwrap()).collect(),
         confirmed: BTreeSet::from(["web1.example.org".to_owned()]),
+        trusted: vec!["*.example.org".to_owned()],
         keys: BTreeMap::from([("/etc/ssh/ssh_host_rsa_key".parse().unwrap(), 3)]),
     })
 }

@@ -90,7 +90,7 @@ fn compared(old: &[u8], new: &[u8]) {
         tree.lines().unwrap().into_iter().map(|one| (one.directive.normal(), one.within)).collect()
     };
     let granted = MayChange::Only(&[]);
-    let found = structure::difference(&before, &after, granted).unwrap();
+    let found = structure::difference(&before, &after, granted, None).unwrap();
     assert_eq!(found.refuse(granted).is_err(), lines(&before) != lines(&after));
     assert_eq!(lines(&after).len(), directives(new).count());
     assert!((1..=u16::MAX).contains(&after.spare_port()));
