@@ -34,10 +34,9 @@ pub use journal::{Entry, Journal, State};
 pub use overtaken::last_to_change;
 pub use precondition::{Target, refuse_irreplaceable};
 pub use recover::{
-    Recovered, confirm, interrupted, look, newest, recover, refuse_unconfirmed, roll_back_run, tidy_ended, unconfirmed,
-    watch,
+    Recovered, confirm, interrupted, look, newest, prepare_watch, recover, refuse_unconfirmed, roll_back_run,
+    tidy_ended, unconfirmed, watch,
 };
-pub use run_directory::prepare_watch;
 pub use still_named::StillNamed;
 pub use undo::{Edited, Undo, UndoError, Which, undo_changes};
 pub use written::{BeforeAfter, written};

@@ -8,7 +8,7 @@ use super::{
     lock::Locks,
     retain,
     roll_back::roll_back,
-    run_directory::{Run, numbers},
+    run_directory::{RUNS, Run, WATCH, numbers},
     still_named::StillNamed,
     temporary::Prepared,
     tidy,
@@ -138,6 +138,14 @@ pub fn roll_back_run(
     }
     let _locks = Locks::take(places.values())?;
     roll_back(root, &mut run, settle).map(Some)
+}
+
+/// Makes what a watchdog of this run needs, so that a full disk is told before one is started.
+///
+/// # Errors
+/// There is no room for it.
+pub fn prepare_watch(state: &StateDir, number: u64) -> Result<()> {
+    state.sub(&format!("{RUNS}/{number}/{WATCH}")).map(drop)
 }
 
 /// Says for as long as the result lives that this process takes the run back if it has to be.

@@ -28,7 +28,7 @@ use std::{
 use zeroize::Zeroizing;
 
 /// Locked by whoever sees to it that the run is taken back if it has to be.
-const WATCH: &str = "watch";
+pub(super) const WATCH: &str = "watch";
 /// Files of Warded's own that take their places once the run is kept; and the names of those that go.
 const OWN_WRITTEN: &str = "own";
 const OWN_REMOVED: &str = "own-removed";
@@ -327,14 +327,6 @@ impl Run {
         self.directory.sync()?;
         self.directory.write(first.file(), &self.journal.in_state(first)?, 0o600)
     }
-}
-
-/// Makes what a watchdog of this run needs, so that a full disk is told before one is started.
-///
-/// # Errors
-/// There is no room for it.
-pub fn prepare_watch(state: &StateDir, number: u64) -> Result<()> {
-    state.sub(&format!("{RUNS}/{number}/{WATCH}")).map(drop)
 }
 
 /// The journal in the directory of that run.
