@@ -174,14 +174,12 @@ pub(crate) fn string(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The string with this number in a message.
-fn nth(mut message: &[u8], number: usize) -> Vec<u8> {
-    for index in 0.. {
+fn nth(message: &[u8], number: usize) -> Vec<u8> {
+    let split = |message: &[u8]| {
         let (length, rest) = message.split_at(4);
-        let (found, rest) = rest.split_at(usize::try_from(u32::from_be_bytes(length.try_into().unwrap())).unwrap());
-        if index == number {
-            return found.to_vec();
-        }
-        message = rest;
-    }
-    unreachable!()
+        let length = usize::try_from(u32::from_be_bytes(length.try_into().unwrap())).unwrap();
+        (rest[..length].to_vec(), rest[length..].to_vec())
+    };
+    let rest = (0..number).fold(message.to_vec(), |rest, _| split(&rest).1);
+    split(&rest).0
 }
