@@ -10,6 +10,8 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use std::{
     fmt::{self, Display, Write as _},
+    fs::File,
+    io::Read as _,
     path::Path,
 };
 use warded_lib::{
@@ -23,6 +25,8 @@ use warded_lib::{
 const STYLE: &str = include_str!("report.css");
 /// What tells such a page from any other file.
 const MARK: &str = "<meta name=\"generator\" content=\"warded audit\">";
+/// It stands within so many bytes from the beginning.
+const MARK_WITHIN: u64 = 4096;
 /// A page has at most so many runs, the newest ones.
 const RUNS: usize = 200;
 
@@ -51,7 +55,9 @@ impl<T: Display> Display for Text<T> {
 /// There is something else at that path, or it cannot be written.
 pub(super) fn write(path: &Path, page: &str, overwrite: bool) -> Result<()> {
     let shown = neutral(&path.display().to_string());
-    if !overwrite && std::fs::read(path).is_ok_and(|there| !String::from_utf8_lossy(&there).contains(MARK)) {
+    let there = std::fs::symlink_metadata(path);
+    let is_other = there.is_ok_and(|there| !there.is_file() || !is_report(path));
+    if !overwrite && is_other {
         return Err(Error::refused(format!("{shown} is no report of this command"))
             .state("it is as it was")
             .next("name another file, or say that it may be lost: --overwrite"));
@@ -59,6 +65,13 @@ pub(super) fn write(path: &Path, page: &str, overwrite: bool) -> Result<()> {
     // Names of machines and paths are for those who may read the log.
     durable::replace(path, page.as_bytes(), 0o600)
         .map_err(|error| Error::failed(format!("cannot write {shown}")).cause(error))
+}
+
+/// Whether a file begins like such a page.
+fn is_report(path: &Path) -> bool {
+    let mut beginning = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MARK_WITHIN).read_to_end(&mut beginning));
+    read.is_ok() && String::from_utf8_lossy(&beginning).contains(MARK)
 }
 
 /// The page.
@@ -275,5 +288,8 @@ mod tests {
         write(&path, MARK, false).unwrap_err();
         assert_eq!(std::fs::read(&path).unwrap(), b"mine");
         write(&path, MARK, true).unwrap();
+        let link = directory.path().join("link.html");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        write(&link, MARK, false).unwrap_err();
     }
 }
