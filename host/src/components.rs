@@ -173,9 +173,11 @@ fn load_file(file: &Path) -> Result<Granting> {
 /// answers for, and what was read when it was accepted.
 fn within_request(granting: &Granting, file: &str) -> Result<()> {
     // What is no component cannot be run, and a run of it says why.
-    let Ok(request) = imports::request(&granting.component) else { return Ok(()) };
+    if imports::only_ours(&granting.component).is_err() {
+        return Ok(());
+    }
     let name = &granting.policy.name;
-    let request = request.ok_or_else(|| {
+    let request = imports::request(&granting.component)?.ok_or_else(|| {
         Error::refused(format!("the component of policy {name} carries no request"))
             .cause("a component says in its custom section warded:policy what it asks for")
             .next("make it by guests/componentize, as docs/POLICIES.md shows")

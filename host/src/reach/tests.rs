@@ -130,6 +130,13 @@ fn a_call_is_followed_wherever_it_is_hidden() {
     }
 }
 
+/// Where a table could begin with a function, what is in it would not stand in segments alone.
+#[test]
+fn a_table_cannot_begin_with_a_function() {
+    let bytes = module("(table $t 8 funcref (ref.func $write)) (func (export \"p\"))");
+    assert!(reached(&bytes).unwrap_err().to_string().contains("function-references"));
+}
+
 #[test]
 fn a_call_is_followed_into_other_instances() {
     let second = |more: &str| {

@@ -85,22 +85,26 @@ fn is_compatible(import: &str) -> bool {
 /// The request that a component carries in its custom section `warded:policy`, if it does.
 ///
 /// # Errors
-/// Not a valid component.
+/// Not a valid component, or one that carries several.
 pub fn request(component: &[u8]) -> Result<Option<String>> {
     only_ours(component)?;
-    let mut depth = 0_usize;
+    let (mut depth, mut found) = (0_usize, None);
     for payload in Parser::new(0).parse_all(component).flatten() {
         #[expect(clippy::wildcard_enum_match_arm, reason = "of many kinds of sections, one is asked about")]
         match payload {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::CustomSection(section) if depth == 0 && section.name() == "warded:policy" => {
-                return Ok(std::str::from_utf8(section.data()).ok().map(str::to_owned));
+                if found.is_some() {
+                    return Err(Error::refused("the component carries more than one request")
+                        .next("build it again: nobody can say which of them its publisher meant"));
+                }
+                found = std::str::from_utf8(section.data()).ok().map(str::to_owned);
             }
             _ => {}
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -137,6 +141,18 @@ mod tests {
             assert_eq!(error.message(), "the component is made for another version of Warded", "{bad}");
             assert!(error.to_string().contains(&format!("it needs warded:host/log{bad}\n")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_component_carries_one_request() {
+        let with = |sections: &str| wat::parse_str(format!("(component {sections})")).unwrap();
+        let section = |text: &str| format!("(@custom \"warded:policy\" \"{text}\")");
+        assert_eq!(request(&with("")).unwrap(), None);
+        assert_eq!(request(&with(&section("a"))).unwrap().as_deref(), Some("a"));
+        let error = request(&with(&[section("a"), section("b")].concat())).unwrap_err();
+        assert_eq!(error.message(), "the component carries more than one request");
+        // One within belongs to what it is in.
+        assert_eq!(request(&with(&format!("(component {})", section("a")))).unwrap(), None);
     }
 
     /// The engine knows several memories for what it makes itself where components are composed.
