@@ -237,6 +237,45 @@ fn nobody_publishes_who_is_not_trusted_to() {
     desk.add(&file, &[]).ends(0);
 }
 
+/// Two files of one name would stop every command, and two requests could be read differently by two readers.
+#[test]
+fn a_policy_lies_in_one_place_and_asks_once() {
+    let desk = Desk::new();
+    let file = desk.signed("1.0.0", &[]);
+    desk.add(&file, &[]).ends(0);
+    let policies = desk.machine.path("policies");
+    // The same component with other grants is no downgrade.
+    let grants = desk.path("less.toml");
+    fs::write(&grants, "name = \"mine\"\nversion = \"1.0.0\"\n[procedure.go]\nsummary = \"Less\"\n").unwrap();
+    desk.add(&file, &["--grants", grants.to_str().unwrap()]).ends(0);
+    for ending in ["toml", "wasm"] {
+        let mut all = fs::read_dir(&policies).unwrap().map(|entry| entry.unwrap().path());
+        let from = all.find(|path| path.extension().is_some_and(|one| one == ending)).unwrap();
+        fs::rename(from, policies.join(format!("elsewhere.{ending}"))).unwrap();
+    }
+    let before = desk.policies();
+    let newer = desk.signed("1.1.0", &[]);
+    desk.add(&newer, &[]).ends(5).says(&["policy mine is in ", "elsewhere.toml", "nothing was changed"]);
+    desk.update(&newer).ends(5).says(&["policy mine is in "]);
+    desk.run(&["policy", "remove", "mine", "--yes"]).ends(5).says(&["policy mine is in "]);
+    desk.run(&["policy", "rollback", "mine"]).ends(5).says(&["policy mine is in "]);
+    assert_eq!(desk.policies(), before);
+
+    let bytes = fs::read(&newer).unwrap();
+    let request = b"\x0dwarded:policyname = 'mine'\n";
+    let section = [&[0, u8::try_from(request.len()).unwrap()][..], request].concat();
+    fs::write(&newer, [bytes, section].concat()).unwrap();
+    desk.sign(&newer, PUBLISHER, "key").ends(5).says(&["more than one request"]);
+    desk.run(&["policy", "check", newer.to_str().unwrap()]).ends(5).says(&["more than one request"]);
+    // Nor does it come in by hand.
+    let text = fs::read_to_string(policies.join("elsewhere.toml")).unwrap();
+    let accepted = text.lines().find(|line| line.starts_with("component = ")).unwrap();
+    let digest = Digest::of(&fs::read(&newer).unwrap());
+    fs::write(policies.join("elsewhere.toml"), text.replace(accepted, &format!("component = \"{digest}\""))).unwrap();
+    fs::copy(&newer, policies.join("elsewhere.wasm")).unwrap();
+    desk.run(&["policy", "list"]).ends(5).says(&["more than one request"]);
+}
+
 #[test]
 fn what_nobody_signed_needs_the_risk_by_name() {
     let desk = Desk::new();

@@ -4,6 +4,7 @@
 //! `warded policy rollback`; the texts of all that were accepted stay, so that a machine which was enrolled with one of
 //! them goes on renewing.
 
+use crate::sandbox::granting::{Granting, Origin};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -47,6 +48,23 @@ pub struct Publisher {
 #[must_use]
 pub fn component_of(policy: &Path, digest: &Digest) -> PathBuf {
     named(policy, digest, "wasm")
+}
+
+/// Sees that a policy lies where `warded policy add` puts it: two files of one name would stop every command.
+///
+/// # Errors
+/// It lies in another file, which the administrator put there.
+pub fn refuse_elsewhere(directory: &Path, granting: &Granting) -> Result<()> {
+    let name = &granting.policy.name;
+    match &granting.origin {
+        Origin::File(file) if *file != directory.join(format!("{name}.toml")) => {
+            Err(Error::refused(format!("policy {name} is in {}", granting.origin))
+                .cause(format!("`warded policy` keeps it in {name}.toml"))
+                .state("nothing was changed")
+                .next("rename that file and the component beside it, or take both out"))
+        }
+        Origin::File(_) | Origin::Bundled => Ok(()),
+    }
 }
 
 /// Where an added policy came from; none for one that the administrator put there.

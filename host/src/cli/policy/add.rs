@@ -89,7 +89,7 @@ impl Add {
         for what in &standing.wider {
             output.line(format!("  + {what}"))?;
         }
-        if !standing.is_newer && !self.allow_downgrade {
+        if !standing.is_newer && !standing.same_component && !self.allow_downgrade {
             return Err(Error::refused(format!("version {} is there, and this one is not higher", standing.version))
                 .state("nothing was changed")
                 .next("if it is to take its place: --allow-downgrade"));

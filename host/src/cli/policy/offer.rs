@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use std::path::Path;
 use warded_lib::{
     audit::{Ending, Event, Kind},
+    change_set::review::Reloading,
     error::{Error, Result},
     name::Name,
     policy::{
@@ -44,6 +45,8 @@ pub(super) struct Standing {
     pub(super) is_same: bool,
     /// What it is granted beyond what was accepted.
     pub(super) wider: Vec<String>,
+    /// Only the grants differ.
+    pub(super) same_component: bool,
     /// Its version is a higher one.
     pub(super) is_newer: bool,
     /// The same publisher signed both.
@@ -103,6 +106,9 @@ impl Offer {
     pub(super) fn standing(&self, context: &Context) -> Result<Option<Standing>> {
         let policy = &self.granting.policy;
         let there = components::load(&context.policies)?.into_iter().find(|there| there.policy.name == policy.name);
+        if let Some(there) = &there {
+            accepted::refuse_elsewhere(&context.policies, there)?;
+        }
         Ok(there.map(|there| {
             let file = context.policies.join(format!("{}.toml", policy.name));
             let publisher = accepted::provenance(&file, &there.digest).and_then(|provenance| provenance.publisher);
@@ -110,6 +116,7 @@ impl Offer {
             Standing {
                 is_same: there.digest == self.granting.digest && there.grants == self.granting.grants,
                 wider: widening::wider(&there.policy, policy),
+                same_component: there.digest == self.granting.digest,
                 is_newer: version(&there.policy.version) < version(&policy.version)
                     && version(&policy.version).is_some(),
                 same_publisher: name(&publisher) == name(&self.publisher),
@@ -145,7 +152,14 @@ impl Offer {
         all.sort_by(|one, other| (one.0, one.1).cmp(&(other.0, other.1)));
         let width = all.iter().map(|(_, name, _)| name.len()).max().unwrap_or_default();
         for (weight, name, line) in &all {
-            output.line(format!("  {:2} {name:width$}  {line}", weight.mark()))?;
+            // Under its name a policy can have anything reloaded.
+            let service =
+                policy.services.iter().find(|(name, _)| line.key == Key::Reload && name.as_str() == line.value);
+            let what = service.map_or_else(
+                || line.to_string(),
+                |(name, service)| format!("{line}: {}", Reloading::of(name, service)),
+            );
+            output.line(format!("  {:2} {name:width$}  {what}", weight.mark()))?;
         }
         for finding in self.assessed.findings().iter().filter(|finding| finding.severity != Severity::Unused) {
             output.line(format!("note: {}: {}", finding.procedure, neutral(&finding.what)))?;

@@ -41,12 +41,20 @@ pub(in crate::cli) struct Rollback {
 
 impl Rollback {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
-        let version = || components::find(&context.policies, &self.name).map(|granting| granting.policy.version);
-        let before = version()?;
-        accepted::roll_back(&context.policies, &self.name)?;
-        let now = version()?;
-        let event = Event { policy: self.name.to_string(), ..Event::new(0, Kind::Result) };
-        let event = event.capability("policy.rollback").detail(&format!("{before} to {now}"));
+        if components::is_bundled(&self.name) {
+            return Err(Error::refused(format!("policy {} is part of this program", self.name)));
+        }
+        let there = components::find(&context.policies, &self.name)?;
+        accepted::refuse_elsewhere(&context.policies, &there)?;
+        let event = |kind| Event { policy: self.name.to_string(), ..Event::new(0, kind) }.capability("policy.rollback");
+        let before = there.policy.version;
+        context.log.append_synced(&event(Kind::Intent).detail(&before))?;
+        if let Err(error) = accepted::roll_back(&context.policies, &self.name) {
+            context.log.conclude(&event(Kind::Failed), Ending::Failed, error.message())?;
+            return Err(error);
+        }
+        let now = components::find(&context.policies, &self.name)?.policy.version;
+        let event = event(Kind::Result).detail(&format!("{before} to {now}"));
         let told = format!("policy {} is at {now} again, in place of {before}", self.name);
         context.log.conclude(&event, Ending::Kept, &told)?;
         output.line(format!("Policy {} is at {now} again, in place of {before}.", self.name))?;
@@ -65,6 +73,7 @@ impl Remove {
                 .next("another policy can stand in for it: instead-of, in docs/POLICIES.md"));
         }
         let granting = components::find(&context.policies, name)?;
+        accepted::refuse_elsewhere(&context.policies, &granting)?;
         let enrolled = Enrolment::load(&context.state)?.filter(|enrolment| enrolment.policy == *name);
         if let Some(enrolment) = enrolled.filter(|_| !self.accept_risk.contains(&Risk::StopRenewal)) {
             return Err(Error::refused(format!("policy {name} renews this machine's certificates"))
