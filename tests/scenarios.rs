@@ -23,6 +23,7 @@ mod record;
 mod recovery;
 mod refusals;
 mod rekey;
+mod remove;
 mod revoke;
 mod room;
 mod secrets;

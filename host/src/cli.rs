@@ -23,6 +23,7 @@ mod policy;
 pub mod progress;
 mod recover;
 mod rekey;
+mod remove;
 mod renew;
 mod report;
 mod revoke;
@@ -110,6 +111,8 @@ enum Command {
     History(history::History),
     /// Take the last run back with the renewals since, byte for byte; again: the one before
     Undo(undo::Undo),
+    /// Take back everything that Warded changed here, and renew no more
+    Remove(remove::Remove),
     /// Keep what `apply --confirm-within` has changed; from a new login
     Confirm(confirm::Confirm),
     /// Finish what an interrupted run left; for the start of the machine
@@ -151,7 +154,13 @@ impl Command {
     fn is_run(&self) -> bool {
         matches!(
             self,
-            Self::Apply(_) | Self::Renew(_) | Self::Rekey(_) | Self::Undo(_) | Self::Confirm(_) | Self::Recover(_)
+            Self::Apply(_)
+                | Self::Renew(_)
+                | Self::Rekey(_)
+                | Self::Undo(_)
+                | Self::Remove(_)
+                | Self::Confirm(_)
+                | Self::Recover(_)
         )
     }
 }
@@ -198,6 +207,7 @@ pub fn main() -> ExitCode {
         Command::Status(command) => command.run(&open, &options, output),
         Command::History(command) => open().and_then(|context| command.run(&context, output)),
         Command::Undo(command) => open().and_then(|context| command.run(&context, output)),
+        Command::Remove(command) => open().and_then(|context| command.run(&context, output)),
         Command::Confirm(command) => open().and_then(|context| command.run(&context, output)),
         Command::Recover(command) => command.run(&options, output),
         Command::Audit(command) => command.run(open(), &options, output),

@@ -117,6 +117,11 @@ impl PublicStatus {
             .map_err(|error| Error::failed(format!("could not write {}", file.display())).cause(error))
     }
 
+    /// Removes that file: there is nothing to tell any more. What cannot be removed, the next run writes anew.
+    pub fn remove(state: &Path) {
+        drop(durable::remove(&file_of(state)));
+    }
+
     /// Reads a file that only root, or this user, can have written; none where there is none.
     ///
     /// # Errors

@@ -38,7 +38,7 @@ pub use recover::{
     tidy_ended, unconfirmed, watch,
 };
 pub use still_named::StillNamed;
-pub use undo::{Edited, Undo, UndoError, Which, undo_changes};
+pub use undo::{Edited, Edits, Undo, UndoError, Which, undo_changes};
 pub use written::{BeforeAfter, written};
 
 use crate::{

@@ -191,7 +191,7 @@ pub(super) fn carry_out(
     pipeline::carry_out(context, &identity, work, progress)
 }
 
-fn entry(change: &FileChange) -> review::Entry {
+pub(super) fn entry(change: &FileChange) -> review::Entry {
     let before = change.before.as_ref().map(|before| before.contents.as_slice());
     let after = change.after.as_ref().map(|after| after.contents.as_slice());
     review::Entry::new(change.path.as_str(), before, after, "undo")

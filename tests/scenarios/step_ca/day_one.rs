@@ -120,7 +120,7 @@ fn every_command_of_the_page_does_what_it_says() {
         if command.contains("warded invite") {
             code = run.stdout;
         }
-        if command.contains("--down-to 1") {
+        if command.contains("warded remove") {
             assert_eq!(page.member.machine.tree(), before, "{command}");
         }
     }

@@ -1,5 +1,6 @@
 //! Taking kept runs back, later: as a change set of its own, through the same pipeline.
 
+mod everything;
 mod lines;
 
 use super::{
@@ -50,6 +51,8 @@ pub struct Undo {
     pub changes: Vec<FileChange>,
     /// The files that are as before the run already.
     pub as_before: Vec<AbsolutePath>,
+    /// The host keys that stay as they are: clients know them.
+    pub keys_left: Vec<AbsolutePath>,
     /// The services that the runs reloaded.
     pub reloads: Vec<Reload>,
 }
@@ -71,6 +74,17 @@ pub enum Which {
     Only(u64),
     /// This one and all since.
     DownTo(u64),
+    /// All of them, so that nothing of Warded's is left.
+    All(Edits),
+}
+
+/// What becomes of later edits that an undo cannot keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edits {
+    /// They stop the undo.
+    Refuse,
+    /// They are lost.
+    Discard,
 }
 
 /// Why runs cannot be taken back.
@@ -164,11 +178,16 @@ fn compute(state: &StateDir, root: &Root, which: Which) -> Result<Option<Undo>, 
     };
     let (runs, earlier) = series.undoable.split_at(count);
     let (Some(newest), Some((oldest, later))) = (runs.first(), runs.split_last()) else { return Ok(None) };
-    let (mut changes, mut as_before, mut edited) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut changes, mut as_before, mut keys_left, mut edited) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for joint in Joint::all(runs) {
-        match undo_one(root, &joint)? {
+        let found = match which {
+            Which::All(edits) => everything::undo(root, &joint, edits)?,
+            Which::Newest | Which::Only(_) | Which::DownTo(_) => undo_one(root, &joint)?,
+        };
+        match found {
             Found::Change(change) => changes.push(*change),
             Found::AsBefore => as_before.push(joint.newest.entry.path.clone()),
+            Found::KeyLeft => keys_left.push(joint.newest.entry.path.clone()),
             Found::Edited(diff) => {
                 let (path, remedy) = (joint.newest.entry.path.clone(), remedy(&joint));
                 edited.push(Edited { path, diff, remedy });
@@ -182,7 +201,7 @@ fn compute(state: &StateDir, root: &Root, which: Which) -> Result<Option<Undo>, 
     let newest = (count > 1).then(|| newest.journal().run.clone());
     let is_one_step = later.iter().all(Run::only_renews);
     let earlier = earlier.iter().find(|run| !run.only_renews()).map(|run| run.journal().run.run);
-    Ok(Some(Undo { run, newest, count, is_one_step, earlier, changes, as_before, reloads: reloads(runs) }))
+    Ok(Some(Undo { run, newest, count, is_one_step, earlier, changes, as_before, keys_left, reloads: reloads(runs) }))
 }
 
 /// How many of the runs that can be undone are to be taken back; none: there is none.
@@ -191,6 +210,7 @@ fn count(series: &Series, which: Which) -> Result<Option<usize>> {
     let steps = series.steps();
     let asked = match which {
         Which::Newest => return Ok(steps.first().map(Step::len)),
+        Which::All(_) => return Ok(Some(series.undoable.len()).filter(|count| *count > 0)),
         Which::DownTo(asked) => {
             let at = series.undoable.iter().position(|run| number(run) == asked);
             return at.map(|at| Some(at + 1)).ok_or_else(|| not_undoable(asked, series));
@@ -249,6 +269,8 @@ fn reloads(runs: &[Run]) -> Vec<Reload> {
 enum Found {
     Change(Box<FileChange>),
     AsBefore,
+    /// A host key that is not put back.
+    KeyLeft,
     /// The difference that speaks against it.
     Edited(String),
 }

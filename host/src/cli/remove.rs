@@ -1,0 +1,172 @@
+//! `warded remove`.
+
+use super::{
+    confirm::ConfirmWithin,
+    output::{Output, can_ask, confirm},
+    progress::Progress,
+    recover, report,
+    risk::AcceptRisk,
+    undo::{Terms, carry_out, entry},
+};
+use crate::{context::Context, enrolment::Enrolment, pipeline::Done, public_status::PublicStatus};
+use clap::Args;
+use warded_lib::{
+    change_set::review::{Reloading, Review},
+    error::{Error, Exit, Result},
+    text::{count, neutral},
+    transaction::{self, Edits, FileChange, Undo, UndoError, Which},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Remove {
+    /// Show what would change, and change nothing
+    #[arg(long, conflicts_with_all = ["yes", "discard_edits", "confirm_within"])]
+    plan: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Give up what was edited since in the files that go or are restored
+    #[arg(long)]
+    discard_edits: bool,
+    #[command(flatten)]
+    confirm: ConfirmWithin,
+    #[command(flatten)]
+    risk: AcceptRisk,
+}
+
+impl Remove {
+    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        if !self.plan {
+            self.confirm.check(context, output)?;
+            recover::first(context, output)?;
+        }
+        let Some(undo) = self.found(context, output)? else { return nothing(context, output) };
+        if !undo.changes.iter().all(FileChange::is_known_hosts) && !self.plan {
+            context.may_change("remove")?;
+        }
+        let shown = show(output, &undo)?;
+        if self.plan {
+            output.object(&object(None, &undo, &shown))?;
+            return Ok(Exit::Done);
+        }
+        let question = match shown.files.len() {
+            0 => "No file has to change. Count every run as undone, and renew no more?".to_owned(),
+            files => format!("Take {} back, and renew no more?", count(files, "file")),
+        };
+        if !self.yes && !confirm(&question)? {
+            output.note("Nothing was changed.");
+            return Err(Error::quiet(Exit::Failed));
+        }
+        let told = object(None, &undo, &shown);
+        let keys = undo.keys_left.clone();
+        let done = carry_out(context, undo, &self.terms(), &Progress::new(output.json))
+            .map_err(|error| error.or_next("put the cause in order, then run this again"))?;
+        if done.confirm.is_none() {
+            PublicStatus::remove(context.state.path());
+        }
+        // It is done, whether anybody reads of it or not.
+        drop(output.line(format!("Removed: {} as before Warded.", count(shown.files.len(), "file"))));
+        if !keys.is_empty() {
+            let keys: Vec<String> = keys.iter().map(|path| neutral(path.as_str())).collect();
+            drop(output.line(format!("Left as they are, since clients know them: {}.", keys.join(", "))));
+        }
+        done.confirm_lines().into_iter().for_each(|line| drop(output.line(line)));
+        remains(context, output);
+        drop(output.object(&finished(told, &done)));
+        done.unknown.iter().for_each(|unknown| drop(output.line(format!("Not seen live: {unknown}."))));
+        Ok(done.exit())
+    }
+
+    /// What there is to take back; edits that would be lost are shown and asked about.
+    fn found(&self, context: &Context, output: Output) -> Result<Option<Undo>> {
+        let look = |edits| transaction::undo_changes(&context.state, &context.root, Which::All(edits));
+        if self.discard_edits {
+            return Ok(look(Edits::Discard)?);
+        }
+        match look(Edits::Refuse) {
+            Err(UndoError::Edited { edited, .. }) => {
+                let what = format!("{} changed since the last run", count(edited.len(), "file"));
+                let diffs: Vec<&str> = edited.iter().map(|edited| edited.diff.as_str()).collect();
+                if self.yes || self.plan || !can_ask() {
+                    return Err(Error::refused(what)
+                        .seen(diffs.join("\n"))
+                        .state("nothing was changed")
+                        .next("to give these edits up: warded remove --discard-edits"));
+                }
+                output.line(format!("{what}:"))?;
+                diffs.iter().try_for_each(|diff| output.line(diff))?;
+                if !confirm("Give these edits up?")? {
+                    output.note("Nothing was changed.");
+                    return Err(Error::quiet(Exit::Failed));
+                }
+                Ok(look(Edits::Discard)?)
+            }
+            found => Ok(found?),
+        }
+    }
+
+    fn terms(&self) -> Terms {
+        Terms {
+            confirm_within: self.confirm.confirm_within,
+            login_risks: self.risk.logins(),
+            may_replace_host_keys: self.risk.replace_host_keys(),
+            may_leave_unknown: self.risk.unknown_listener(),
+            may_trust_widely: self.risk.any_host(),
+        }
+    }
+}
+
+/// No run has left a change.
+fn nothing(context: &Context, output: Output) -> Result<Exit> {
+    let enrolled = Enrolment::load(&context.state)?;
+    output.line("Warded has changed no file here, or every change was taken back.")?;
+    if enrolled.is_some() {
+        output.line("This machine is still enrolled: `warded renew` goes on with what it found here.")?;
+    }
+    output.object(&serde_json::json!({ "schema": "warded.remove/1", "run": null, "undoes": null }))?;
+    Ok(if enrolled.is_some() { Exit::Degraded } else { Exit::Done })
+}
+
+fn show(output: Output, undo: &Undo) -> Result<Review> {
+    let shown = Review {
+        files: undo.changes.iter().map(entry).collect(),
+        reloads: undo.reloads.iter().map(|reload| Reloading::of(&reload.name, &reload.service)).collect(),
+    };
+    output.line(match &undo.newest {
+        Some(newest) => format!("Taking back {newest} and all before it, down to {}", undo.run),
+        None => format!("Taking back {}", undo.run),
+    })?;
+    report::review(output, &shown)?;
+    undo.as_before.iter().try_for_each(|path| output.line(format!("= {path}   as before already")))?;
+    undo.keys_left.iter().try_for_each(|path| output.line(format!("= {path}   stays: clients know this key")))?;
+    Ok(shown)
+}
+
+fn object(run: Option<u64>, undo: &Undo, shown: &Review) -> serde_json::Value {
+    let paths =
+        |all: &[warded_lib::machine::path::AbsolutePath]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+    serde_json::json!({
+        "schema": "warded.remove/1", "run": run, "undoes": undo.runs().end(), "down_to": undo.runs().start(),
+        "files": shown.files, "as_before": paths(&undo.as_before), "keys_left": paths(&undo.keys_left),
+    })
+}
+
+fn finished(mut object: serde_json::Value, done: &Done) -> serde_json::Value {
+    if let Some(object) = object.as_object_mut() {
+        object.insert("run".to_owned(), done.run.into());
+        let until = done.confirm.as_ref().map(|confirm| confirm.until.to_string());
+        object.insert("confirm_until".to_owned(), until.into());
+    }
+    object
+}
+
+/// What is not a run's, and so stays: a person decides on that.
+fn remains(context: &Context, output: Output) {
+    drop(output.line(format!(
+        "The log of what Warded did stays in {}: delete that directory when you need it no more.",
+        context.state.path().display()
+    )));
+    drop(
+        output.line("Certificates in ssh-agents go with `warded logout`, run by each person who logged in with them."),
+    );
+}
