@@ -24,17 +24,23 @@ struct Texts {
 impl Authorship {
     /// From the files that earlier runs wrote, the oldest first: each path without links, and the contents before and
     /// after. A text is Warded's where there was none before, or one of Warded's: a run keeps the lines that it finds.
+    /// A block is Warded's only where every line outside it stays: else a run could draw the marks around a line that
+    /// was there.
     #[must_use]
     pub fn of(written: impl IntoIterator<Item = (PathBuf, [Option<Vec<u8>>; 2])>) -> Self {
         let mut authorship = Self::default();
         for (path, [before, after]) in written {
             let Some(after) = after else { continue };
             let texts = authorship.0.entry(path).or_default();
-            if before.as_ref().is_none_or(|before| texts.whole.contains(&Digest::of(before))) {
+            let is_whole = before.as_ref().is_none_or(|before| texts.whole.contains(&Digest::of(before)));
+            if is_whole {
                 texts.whole.insert(Digest::of(&after));
             }
-            let known = before.as_deref().and_then(block_of).is_none_or(|block| texts.blocks.contains(&block.digest));
-            if let Some(block) = block_of(&after).filter(|_| known) {
+            let is_known =
+                before.as_deref().and_then(block_of).is_none_or(|block| texts.blocks.contains(&block.digest));
+            let may_be_ours =
+                is_whole || (is_known && has_same_lines_outside(before.as_deref().unwrap_or_default(), &after));
+            if let Some(block) = block_of(&after).filter(|_| may_be_ours) {
                 texts.blocks.insert(block.digest);
             }
         }
@@ -60,6 +66,11 @@ impl Authorship {
         });
         has_text && self.lines(path, contents).is_empty()
     }
+}
+
+/// Whether two texts differ in their blocks alone; false where the marks of one are no pair.
+fn has_same_lines_outside(before: &[u8], after: &[u8]) -> bool {
+    matches!((block::outside(before), block::outside(after)), (Ok(before), Ok(after)) if before == after)
 }
 
 struct Block {
@@ -92,6 +103,10 @@ mod tests {
         let main = |block: &str| format!("Port 22\n{block}UsePAM yes\n");
         let (plain, with_block) = (main(""), main(BLOCK));
         let edited = BLOCK.replace("/a", "/theirs");
+        let made = (Some(plain.as_str()), Some(with_block.as_str()));
+        let drawn = "# BEGIN warded\nPort 22\n# END warded\nUsePAM yes\n".to_owned();
+        let grown = format!("Port 22\n{}", BLOCK.replace("# END", "UsePAM yes\n# END"));
+        let broken = format!("# END warded\n{plain}");
         for (case, runs, contents, lines, is_edited) in [
             ("nothing is known", &[][..], "A\nB\n", 0..0, false),
             ("a file that a run made", &[(None, Some("A\nB\n"))], "A\nB\n", 1..3, false),
@@ -108,10 +123,22 @@ mod tests {
             ("a file that was there", &[(Some("A\n"), Some("A\nB\n"))], "A\nB\n", 0..0, false),
             ("made again", &[(None, Some("A\n")), (Some("A\n"), None), (None, Some("B\n"))], "B\n", 1..2, false),
             ("a block", &[(Some(plain.as_str()), Some(with_block.as_str()))], &with_block, 2..5, false),
-            ("a block in a file that was edited", &[(Some("A\n"), Some(with_block.as_str()))], BLOCK, 1..4, false),
-            ("an edited block", &[(Some("A\n"), Some(with_block.as_str()))], &main(&edited), 0..0, true),
+            ("a block in a file that was edited", &[made], BLOCK, 1..4, false),
+            ("an edited block", &[made], &main(&edited), 0..0, true),
+            ("a changed block", &[made, (Some(&with_block), Some(&main(&edited)))], &main(&edited), 2..5, false),
             ("a block of nobody's", &[(Some(with_block.as_str()), Some(&edited))], &edited, 0..0, true),
-            ("the block is gone", &[(Some("A\n"), Some(with_block.as_str()))], &plain, 0..0, false),
+            ("the block is gone", &[made], &plain, 0..0, false),
+            ("marks around a line that was there", &[(Some(&plain), Some(&drawn))], &drawn, 0..0, true),
+            (
+                "marks around lines in a drop-in",
+                &[(None, Some("B\n")), (Some(&plain), Some(&drawn))],
+                &drawn,
+                0..0,
+                true,
+            ),
+            ("marks moved over another line", &[made, (Some(&with_block), Some(&grown))], &grown, 0..0, true),
+            ("marks that were no pair", &[(Some(&broken), Some(&with_block))], &with_block, 0..0, true),
+            ("a block in a file that a run made", &[(None, Some(&with_block))], &format!("C\n{BLOCK}"), 2..5, false),
         ] {
             let authorship = after(runs);
             assert_eq!(authorship.lines(Path::new(FILE), contents.as_bytes()), lines, "{case}");
