@@ -8,6 +8,7 @@ use crate::support::{
 };
 use std::{
     fs,
+    io::{Read as _, Write as _},
     os::unix::{fs::PermissionsExt as _, fs::symlink, net::UnixListener},
     path::Path,
     time::{Duration, Instant},
@@ -82,6 +83,26 @@ fn an_agent_of_another_user_gets_no_key() {
     });
     Run::of(person.machine().command("ln").arg("-s").arg("/run/of-nobody/agent").arg(socket)).ends(0);
     person.login(Some(socket), &[]).ends(1).says(&["the user with the number 65534", "no certificate was asked for"]);
+    // It takes the place of an agent of root's, after that one was asked what it holds.
+    let (own, link) = (person.machine().path("own"), person.machine().path("link"));
+    let listener = UnixListener::bind(&own).unwrap();
+    symlink(&own, &link).unwrap();
+    let swapped = link.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            // The request for the list, five bytes, and an empty list.
+            if stream.read_exact(&mut [0; 5]).is_ok() {
+                let other = swapped.with_extension("other");
+                symlink("/run/of-nobody/agent", &other).and_then(|()| fs::rename(&other, &swapped)).unwrap();
+                stream.write_all(&[0, 0, 0, 5, 12, 0, 0, 0, 0]).unwrap();
+            }
+        }
+    });
+    person.login(Some(&link), &[]).ends(1).says(&["the user with the number 65534"]);
+    let mut list = person.machine().command("setpriv");
+    list.args(["--reuid=65534", "--clear-groups", "ssh-add", "-l"]).env("SSH_AUTH_SOCK", "/run/of-nobody/agent");
+    Run::of(&mut list).ends(1).prints(&["The agent has no identities"]);
     agent.kill().unwrap();
     agent.wait().unwrap();
 }

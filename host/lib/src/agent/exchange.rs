@@ -49,10 +49,11 @@ impl Peer {
     }
 }
 
-/// Sends one message, with its length before it, and reads one answer, without its length.
+/// Sends one message, with its length before it, and reads one answer, without its length. Another process may listen
+/// at the socket than when it was last looked at: nothing is written before it is known whose this one is.
 pub(super) fn exchange(socket: &Path, message: &[u8]) -> Result<Vec<u8>, AgentError> {
     let deadline = Instant::now() + PATIENCE;
-    let mut stream = dial(socket, deadline)?;
+    let (mut stream, _) = dial_own(socket, deadline)?;
     let mut rest = message;
     while !rest.is_empty() {
         stream.set_write_timeout(Some(left(deadline)?))?;
@@ -72,21 +73,30 @@ pub(super) fn exchange(socket: &Path, message: &[u8]) -> Result<Vec<u8>, AgentEr
 
 /// Who listens there: a process of this user's or of root's.
 pub(super) fn peer(socket: &Path) -> Result<Peer, AgentError> {
-    let stream = dial(socket, Instant::now() + PATIENCE)?;
+    let (_, pid) = dial_own(socket, Instant::now() + PATIENCE)?;
+    let name = pid.and_then(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).ok());
+    let program = name.map(|name| name.trim_end().to_owned());
+    Ok(Peer { program, socket: socket.canonicalize().unwrap_or_else(|_| socket.to_owned()) })
+}
+
+/// A connection to a process of this user's or of root's, and that process's number, where this namespace has one.
+fn dial_own(socket: &Path, deadline: Instant) -> Result<(UnixStream, Option<i32>), AgentError> {
+    let stream = dial(socket, deadline)?;
     stream.set_nonblocking(true)?;
     // Of the crates that are linked anyway, this one reads SO_PEERCRED without a mistake: rustix 1.1 has no place for the
     // process number 0, which is that of a process in another namespace.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let within = runtime.enter();
-    let credentials = tokio::net::UnixStream::from_std(stream)?.peer_cred()?;
+    let stream = tokio::net::UnixStream::from_std(stream)?;
+    let credentials = stream.peer_cred()?;
+    let stream = stream.into_std()?;
     drop(within);
+    stream.set_nonblocking(false)?;
     let uid = credentials.uid();
     if uid != 0 && uid != geteuid().as_raw() {
         return Err(AgentError::OtherUser { uid });
     }
-    let name = credentials.pid().and_then(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).ok());
-    let program = name.map(|name| name.trim_end().to_owned());
-    Ok(Peer { program, socket: socket.canonicalize().unwrap_or_else(|_| socket.to_owned()) })
+    Ok((stream, credentials.pid()))
 }
 
 fn dial(socket: &Path, deadline: Instant) -> Result<UnixStream, AgentError> {
