@@ -231,9 +231,23 @@ fn whom_to_trust_is_said_by_name() {
     assert!(risks.contains("accepted: any-host"), "{risks}");
     // With this keyword the file would let users of such hosts in.
     let config = client.file("/etc/ssh/sshd_config.d/60-test.conf");
-    fs::write(config, "HostbasedAuthentication yes\n").unwrap();
     let apply = ["apply", "trust-host-ca", "--set", "domain=*.lab.test", "--yes"];
-    client.root(&apply).ends(5).says(&["HostbasedAuthentication", "--accept-risk=admit-logins"]);
+    for (lines, place) in [
+        ("HostbasedAuthentication yes\n", "60-test.conf line 1"),
+        // Not for everybody.
+        ("Match User ann\n  HostbasedAuthentication \"yes\"\n", "60-test.conf line 2"),
+        ("Match User ann\n  Include /etc/ssh/more.conf\n", "more.conf line 1"),
+        // sshd does not accept its configuration, so it cannot be asked.
+        ("NoSuchKeyword 7\nMatch all\n  HostbasedAuthentication yes\n", "60-test.conf line 3"),
+    ] {
+        fs::write(client.file("/etc/ssh/more.conf"), "HostbasedAuthentication yes\n").unwrap();
+        fs::write(&config, lines).unwrap();
+        client.root(&apply).ends(5).says(&["HostbasedAuthentication", "--accept-risk=admit-logins", place]);
+        // A file of the user's own lets hosts in to that user's account.
+        client.sh("rm -f /home/ann/.ssh/known_hosts");
+        client.user(&apply).ends(5).says(&["HostbasedAuthentication", place]);
+    }
+    fs::write(&config, "HostbasedAuthentication yes\n").unwrap();
     client.root(&[&apply[..], &["--accept-risk=admit-logins"]].concat()).ends(0);
 }
 

@@ -7,8 +7,14 @@ use warded_lib::{
     config::is_root,
     error::{Error, Result},
     guard::known_hosts::{Change, Proof},
-    machine::sshd::Sshd,
+    machine::sshd::{
+        Sshd,
+        tree::{Overlay, Staged, Tree},
+    },
+    text::neutral,
 };
+
+const KEYWORD: &str = "hostbasedauthentication";
 
 /// Refuses what the operator did not accept, before anything is proved.
 ///
@@ -51,17 +57,42 @@ fn refuse_wide(work: &Work, changes: &[Change]) -> Result<()> {
 
 /// With HostbasedAuthentication sshd takes known_hosts as proof of which host a user comes from.
 fn refuse_hostbased(context: &Context, work: &Work, changes: &[Change]) -> Result<()> {
-    let adds = changes.iter().any(Change::adds);
-    if !adds || !is_root() || work.login_risks.admit {
+    if !changes.iter().any(Change::adds) || work.login_risks.admit {
         return Ok(());
     }
-    let Some(sshd) = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())? else { return Ok(()) };
-    let effective = sshd.effective(sshd.config.as_path(), &[])?;
-    if effective.values("hostbasedauthentication").iter().any(|value| value == "yes") {
-        return Err(Error::refused("sshd of this machine lets users in by the key of the host that they come from")
-            .cause("with HostbasedAuthentication yes it takes the hosts of this file, and a CA in it speaks for all")
-            .state("nothing was changed")
-            .next("if that is what you want, run it again with --accept-risk=admit-logins"));
+    let Some(seen) = hostbased(context)? else { return Ok(()) };
+    Err(Error::refused("sshd of this machine lets users in by the key of the host that they come from")
+        .cause("with HostbasedAuthentication yes it takes the hosts of this file, and a CA in it speaks for all")
+        .seen(seen)
+        .state("nothing was changed")
+        .next("if that is what you want, run it again with --accept-risk=admit-logins"))
+}
+
+/// Where sshd is told to let hosts in; none: it is not. A `Match` may say it for some users alone, so every line counts;
+/// sshd itself adds what its command line says.
+fn hostbased(context: &Context) -> Result<Option<String>> {
+    let config = context.places.sshd_config.as_path();
+    if !config.is_file() {
+        return Ok(None);
     }
-    Ok(())
+    let tree = match Tree::read(config, Overlay(&Staged::new())) {
+        // An ordinary user's file concerns that user's logins alone, and not everybody may read the configuration.
+        Err(_) if !is_root() => return Ok(None),
+        tree => tree?,
+    };
+    let is_on = |value: &str| !["no", "false"].iter().any(|no| value.eq_ignore_ascii_case(no));
+    let line = tree.directives().find(|(_, _, directive)| {
+        directive.keyword == KEYWORD && directive.arguments.first().is_some_and(|value| is_on(&value.text))
+    });
+    if let Some((file, number, _)) = line {
+        return Ok(Some(format!("{} line {number}", neutral(&file.to_string_lossy()))));
+    }
+    if !is_root() {
+        return Ok(None);
+    }
+    let Some(sshd) = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())? else { return Ok(None) };
+    // Where it does not accept its configuration, the lines above are all there is.
+    let Ok(effective) = sshd.effective(config, &[]) else { return Ok(None) };
+    let is_on = effective.values(KEYWORD).iter().any(|value| is_on(value));
+    Ok(is_on.then(|| format!("{KEYWORD} yes (sshd -T)")))
 }

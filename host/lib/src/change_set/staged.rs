@@ -29,9 +29,13 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// Whether it is one of ssh's known_hosts files, by the name that was given or by its own.
+    /// Whether it is one of ssh's known_hosts files, by the name that was given or by its own. A key or a certificate is
+    /// none, whatever its name.
     #[must_use]
     pub fn is_known_hosts(&self) -> bool {
+        if !matches!(self.after, After::Bytes { .. } | After::Removed) {
+            return false;
+        }
         self.path.as_path().file_name().and_then(|name| name.to_str()).is_some_and(is_file_name)
             || is_file_name(self.place.name())
     }
@@ -113,5 +117,34 @@ impl std::fmt::Debug for After {
             Self::Certificate { .. } => "certificate",
             Self::PrivateKey { .. } => "private key",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{files::Root, keys::generate};
+
+    #[test]
+    fn a_key_is_no_known_hosts_whatever_its_name() {
+        let scratch = tempfile::tempdir().unwrap();
+        let staged = |name: &str, after: After| {
+            let path: AbsolutePath = scratch.path().join(name).to_str().unwrap().parse().unwrap();
+            let place = Root::ambient().unwrap().place(&path, usize::MAX).unwrap().unwrap();
+            Staged { path, place, before: None, after, grant: String::new() }
+        };
+        let bytes = || After::Bytes { contents: Vec::new(), mode: None };
+        let public = generate("ssh-ed25519", "x").unwrap().public;
+        let key = After::PrivateKey { text: Zeroizing::new(String::new()), public };
+        for (name, after, is_known_hosts) in [
+            ("known_hosts", bytes(), true),
+            ("known_hosts", After::Removed, true),
+            ("sshd_config", bytes(), false),
+            ("known_hosts", key, false),
+            ("known_hosts", After::Certificate { request: RequestId(0) }, false),
+        ] {
+            let staged = staged(name, after);
+            assert_eq!(staged.is_known_hosts(), is_known_hosts, "{staged:?}");
+        }
     }
 }

@@ -187,19 +187,29 @@ impl Change {
             let (met, output) = stage.meet(&ssh, &looked_up, &self.options(&settings, &file))?;
             match met {
                 Met::Trusted => {}
-                Met::Left => {
+                Met::Refused => {
                     return Err(self.refused(format!("ssh would not trust the CA for {inside}")).cause(said(&output)));
                 }
                 Met::NoAlgorithm => return Err(self.without_certificates(&inside, &settings)),
+                Met::Unclear => return Err(self.not_shown(&inside, &output)),
             }
             let Some(outside) = patterns.example(Wanted::Outside) else { continue };
             let settings = ssh.settings(&host(&outside)?)?;
-            let (met, _) = stage.meet(&ssh, &outside, &self.options(&settings, &file))?;
-            if met == Met::Trusted {
-                return Err(self.refused(format!("ssh would trust the CA for {outside}, too")));
+            let (met, output) = stage.meet(&ssh, &outside, &self.options(&settings, &file))?;
+            match met {
+                Met::Refused | Met::NoAlgorithm => {}
+                Met::Trusted => return Err(self.refused(format!("ssh would trust the CA for {outside}, too"))),
+                Met::Unclear => return Err(self.not_shown(&outside, &output)),
             }
         }
         Ok(())
+    }
+
+    fn not_shown(&self, name: &str, output: &Output) -> Error {
+        self.refused(format!("whether ssh would trust the CA for {name} was not shown"))
+            .cause("ssh's exchange with the server that stands in for that host did not come to its end")
+            .seen(said(output))
+            .next("run this again; where it comes back, run `ssh -v` to a host of that name and see where it stops")
     }
 
     fn without_certificates(&self, name: &str, settings: &Settings) -> Error {

@@ -5,6 +5,7 @@ use crate::{
     digest::Digest,
     machine::{
         files::{Metadata, Place, Snapshot},
+        keys::{holds_private_key, is_certificate},
         path::AbsolutePath,
     },
     text,
@@ -37,9 +38,17 @@ pub struct FileChange {
 }
 
 impl FileChange {
-    /// Whether it is one of ssh's known_hosts files, by the name that was asked for or by its own.
+    /// Whether it is one of ssh's known_hosts files, by the name that was asked for or by its own. A key or a certificate
+    /// is none, whatever its name.
     #[must_use]
     pub fn is_known_hosts(&self) -> bool {
+        let contents = [
+            self.before.as_ref().map(|before| before.contents.as_slice()),
+            self.after.as_ref().map(|after| after.contents.as_slice()),
+        ];
+        if contents.into_iter().flatten().any(|contents| holds_private_key(contents) || is_certificate(contents)) {
+            return false;
+        }
         let named = self.path.as_path().file_name().and_then(|name| name.to_str());
         named.is_some_and(is_file_name) || is_file_name(self.place.name())
     }

@@ -25,15 +25,45 @@ const LIMIT: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(5);
 
-/// What ssh made of the server.
+/// What ssh made of the server. Another program may have connected before it, so what the server saw counts only with
+/// what ssh says itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Met {
-    /// It took the certificate.
+    /// It took the certificate, and came as far as the login.
     Trusted,
-    /// It asked for no algorithm of certificates.
+    /// It asked for no algorithm of certificates, and refused the plain host key.
     NoAlgorithm,
-    /// It did not take the host key, or did not come that far.
-    Left,
+    /// It refused the host key.
+    Refused,
+    /// Neither is known: its exchange with the server did not come to its end.
+    Unclear,
+}
+
+/// How ssh's exchange ended, as ssh says (`sshconnect.c`, `sshconnect2.c`, `kex.c`; the same words from 7.4 to 10.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The server let nobody in, to whom ssh came with its host key accepted.
+    Login,
+    /// ssh refused the host key.
+    HostKey,
+    /// There was no algorithm that both know.
+    Algorithm,
+    Other,
+}
+
+impl End {
+    fn of(stderr: &str) -> Self {
+        let says = |words: &str| stderr.lines().any(|line| line.contains(words));
+        if says("Host key verification failed.") {
+            Self::HostKey
+        } else if says(": no matching host key type found.") {
+            Self::Algorithm
+        } else if says("Permission denied (publickey).") {
+            Self::Login
+        } else {
+            Self::Other
+        }
+    }
 }
 
 /// The throw-away CA, and host keys that it can certify.
@@ -69,7 +99,7 @@ impl Stage {
         let (sender, served) = channel();
         thread::spawn(move || sender.send(serve_one(&listener, &identities)).unwrap_or_default());
         let output = connect(ssh, name, address, options)?;
-        Ok((judge(&served), output))
+        Ok((judge(&served, End::of(&output.stderr)), output))
     }
 
     fn identities(&self, name: &str) -> Result<Vec<Identity>> {
@@ -96,12 +126,17 @@ fn serve_one(listener: &TcpListener, identities: &[Identity]) -> Option<Result<S
     None
 }
 
-fn judge(served: &Receiver<Option<Result<Served, Fault>>>) -> Met {
-    match served.recv_timeout(PATIENCE) {
-        Ok(Some(Ok(Served { accepted: true, algorithm, .. }))) if algorithm.certificate => Met::Trusted,
-        Ok(Some(Ok(Served { algorithm, .. }))) if !algorithm.certificate => Met::NoAlgorithm,
-        Ok(Some(Err(Fault::NotSpoken { choice: Choice::HostKey, .. }))) => Met::NoAlgorithm,
-        Ok(Some(Ok(_) | Err(_)) | None) | Err(_) => Met::Left,
+fn judge(served: &Receiver<Option<Result<Served, Fault>>>, end: End) -> Met {
+    let took_certificate = match served.recv_timeout(PATIENCE) {
+        Ok(Some(Ok(Served { accepted, algorithm, .. }))) => algorithm.certificate.then_some(accepted),
+        Ok(Some(Err(Fault::NotSpoken { choice: Choice::HostKey, .. }))) => None,
+        Ok(Some(Err(_)) | None) | Err(_) => return if end == End::HostKey { Met::Refused } else { Met::Unclear },
+    };
+    match (end, took_certificate) {
+        (End::Login, Some(true)) => Met::Trusted,
+        (End::HostKey, Some(false)) => Met::Refused,
+        (End::HostKey | End::Algorithm, None) => Met::NoAlgorithm,
+        (End::Login | End::HostKey | End::Algorithm | End::Other, _) => Met::Unclear,
     }
 }
 

@@ -49,3 +49,41 @@ fn a_wrong_edit_is_found_by_ssh_keygen_and_ssh() {
     let pinned = format!("[warded-example.lab.test]:22,*.lab.test {}\n", &PIN[13..]);
     assert!(prove(&pinned, &format!("{pinned}{line}")).is_ok());
 }
+
+/// What the real ssh makes of the server, and what a program makes of it that stands in ssh's place: it lets another one
+/// take the only connection that the server serves, or never connects.
+#[test]
+fn what_another_client_did_is_not_taken_for_what_ssh_does() {
+    let scratch = Scratch::private().unwrap();
+    let real = Ssh::find().expect("ssh is there");
+    let stage = Stage::new(&Algorithm::Ed25519).unwrap();
+    let trusting = format!("@cert-authority *.lab.test {}\n", stage.authority());
+    let file = scratch.write("known_hosts", trusting.as_bytes(), 0o600).unwrap();
+    let options = ["userknownhostsfile", "globalknownhostsfile"].map(|name| format!("{name}={}", file.display()));
+    let stand_in = |name: &str, script: &str| {
+        let program = scratch.write(name, format!("#!/bin/sh\n{script}\n").as_bytes(), 0o700).unwrap();
+        Ssh { program }
+    };
+    let first = format!("{} \"$@\" 2>/dev/null", real.program.display());
+    for (case, ssh, host, expected) in [
+        ("ssh itself, inside", &real, "web1.lab.test", Met::Trusted),
+        ("ssh itself, outside", &real, "web1.other.test", Met::Refused),
+        ("another one came first", &stand_in("first", &format!("{first}; exit 255")), "web1.lab.test", Met::Unclear),
+        (
+            "another one came first, and ssh after it",
+            &stand_in("second", &format!("{first}; exec {} \"$@\" -oConnectTimeout=1", real.program.display())),
+            "web1.lab.test",
+            Met::Unclear,
+        ),
+        ("ssh never came, outside", &stand_in("never", "exit 255"), "web1.other.test", Met::Unclear),
+        (
+            "another one was refused",
+            &stand_in("outside", &format!("{first}; exit 255")),
+            "web1.other.test",
+            Met::Unclear,
+        ),
+    ] {
+        let (met, output) = stage.meet(ssh, host, &options).unwrap();
+        assert_eq!(met, expected, "{case}: {output:?}");
+    }
+}

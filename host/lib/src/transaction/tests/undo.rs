@@ -265,3 +265,20 @@ fn a_run_that_is_at_work_is_waited_for() {
     drop(second);
     assert_eq!(undone.join().unwrap(), 2);
 }
+
+/// The guard of sshd looks at a key, and that of known_hosts does not.
+#[test]
+fn the_undo_of_a_key_is_no_change_of_known_hosts_whatever_its_name() {
+    let machine = Machine::new("/tmp");
+    let key = crate::machine::keys::generate("ssh-ed25519", "x").unwrap();
+    let key = key.private.as_str();
+    machine.put("d/known_hosts", b"web1 ssh-ed25519 AAAA\n", 0o644);
+    for (after, is_known_hosts) in
+        [(Some(b"web2 ssh-ed25519 AAAA\n".as_slice()), true), (None, true), (Some(key.as_bytes()), false)]
+    {
+        let after = after.map(|after| (after, 0o600));
+        assert_eq!(machine.change("d/known_hosts", after, Order::WriteOther).is_known_hosts(), is_known_hosts);
+    }
+    machine.put("d/known_hosts", key.as_bytes(), 0o600);
+    assert!(!machine.change("d/known_hosts", None, Order::RemoveKey).is_known_hosts());
+}
