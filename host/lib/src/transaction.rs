@@ -7,6 +7,7 @@
 
 mod change;
 mod commit;
+mod damaged;
 mod fold;
 mod followup;
 mod history;
@@ -28,6 +29,7 @@ mod undo;
 mod written;
 
 pub use change::{FileChange, LeftAlone, NewFile, Order, ReadSet, RolledBack, RunIdentity, Version};
+pub use damaged::damaged;
 pub use followup::{Confirm, Followup, OwnFile, Reload, SshdBefore};
 pub use history::{History, Outcome, Past, WayBack, history};
 pub use journal::{Entry, Journal, State};

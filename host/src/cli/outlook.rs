@@ -44,7 +44,7 @@ impl Problem {
         Self { is_of_ca: true, ..Self::of_error("renew would fail", &error.into()) }
     }
 
-    fn of_error(what: &str, error: &Error) -> Self {
+    pub(super) fn of_error(what: &str, error: &Error) -> Self {
         let note = |wanted| error.notes().find(|(label, _)| *label == wanted).map(|(_, text)| text.to_owned());
         let cause = note("cause").map(|cause| format!(": {cause}")).unwrap_or_default();
         Self { next: note("next"), ..Self::of(format!("{what}: {}{cause}", error.message())) }

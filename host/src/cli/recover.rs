@@ -1,6 +1,7 @@
 //! `warded recover`, and what the other commands do about a run that has not ended.
 
 use super::{
+    outlook::Problem,
     output::{Output, Style},
     report::LeftObject,
 };
@@ -53,9 +54,10 @@ impl Recover {
         } else if taken_back.is_empty() {
             output.line("Nothing was interrupted.")?;
         }
+        let damaged = report_damaged(context, output)?;
         let unconfirmed = waiting.map(|journal| journal.run.run);
         let shown = output.object(&RecoverObject { unconfirmed, ..RecoverObject::of(&taken_back) });
-        let clean = taken_back.iter().all(TakenBack::is_clean);
+        let clean = !damaged && taken_back.iter().all(TakenBack::is_clean);
         // What was done is done, whether anybody reads of it or not.
         if taken_back.is_empty() {
             shown?;
@@ -81,9 +83,25 @@ impl Recover {
 pub(super) fn first(context: &Context, output: Output) -> Result<()> {
     Recovery::of(context).all(|done| output.note(format!("{} had been interrupted: {done}", done.run)))?;
     tidy(context, output)?;
+    report_damaged(context, output)?;
     // A run that was killed before it had a journal has left its copies, and there is nothing to take back.
     scratch::sweep();
     transaction::refuse_unconfirmed(&context.state)
+}
+
+/// Says which runs have ended and cannot be looked at. Returns whether there is one.
+fn report_damaged(context: &Context, output: Output) -> Result<bool> {
+    let damaged = damaged(context)?;
+    for Problem { seen, next, .. } in &damaged {
+        output.note(format!("warning: {seen}\nnext:  {}", next.as_deref().unwrap_or_default()));
+    }
+    Ok(!damaged.is_empty())
+}
+
+/// The runs that have ended and cannot be looked at.
+pub(super) fn damaged(context: &Context) -> Result<Vec<Problem>> {
+    let what = "a run has ended, and neither it nor those before it can be undone";
+    Ok(transaction::damaged(&context.state)?.iter().map(|error| Problem::of_error(what, error)).collect())
 }
 
 /// Removes what runs that have ended left behind.

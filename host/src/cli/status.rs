@@ -171,6 +171,7 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
     notes.extend(around.notes);
     let interrupted = transaction::interrupted(&context.state)?;
     let unconfirmed = transaction::unconfirmed(&context.state)?;
+    problems.extend(recover::damaged(context)?);
     problems.extend(recover::unended(interrupted.as_ref(), unconfirmed.as_ref()).map(Problem::of));
     if let Some(sshd) = &sshd
         && keys.iter().all(|key| matches!(key.standing, Standing::Ignored(Ignored::Unreadable(_) | Ignored::Missing)))

@@ -87,6 +87,7 @@ fn what_was_taken_back_is_told_although_something_else_cannot_be_read() {
     let old = seen(&machine);
     killed(&machine, &machine.warded_command(["renew", "--force"]));
     fs::write(machine.path("state/runs/1/journal.json"), "{").unwrap();
+    fs::write(machine.path("state/runs/1/journal.kept"), "{").unwrap();
     let recovered = machine.warded(["recover", "--json"]).ends(1).says(&["runs/1/journal.json cannot be read"]);
     let object = recovered.object("warded.recover/1");
     assert_eq!((&object["runs"][0]["run"], &object["unconfirmed"]), (&2.into(), &Value::Null), "{object}");
@@ -94,6 +95,14 @@ fn what_was_taken_back_is_told_although_something_else_cannot_be_read() {
     assert_eq!(seen(&machine), old);
     // Now there is nothing to take back, and that alone is what can be said.
     machine.warded(["recover", "--json"]).ends(1).object("warded.error/1");
+    machine.warded(["renew", "--force"]).ends(1).says(&["runs/1/journal.json cannot be read"]);
+    // A run that has ended and is tidied up has no states to come: it is told, and keeps nothing from going on.
+    fs::remove_file(machine.path("state/runs/1/journal.kept")).unwrap();
+    let told = ["runs/1/journal.json cannot be read", "a run has ended", "move "];
+    machine.warded(["renew", "--force"]).ends(0).says(&told);
+    machine.warded(["recover"]).ends(4).says(&told);
+    machine.warded(["status"]).ends(4).prints(&told);
+    machine.warded(["undo", "--yes"]).ends(1).says(&told[..1]);
     serves(&machine);
 }
 

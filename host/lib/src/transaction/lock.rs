@@ -2,7 +2,7 @@
 //! and configuration each of them has. Whoever can read a directory can lock it, so root's locks
 //! are in a place of root's own, named after the directories.
 
-use super::{change::RunIdentity, run_directory::Run};
+use super::{change::RunIdentity, damaged, run_directory::Run};
 use crate::{
     error::{Error, Result},
     machine::{
@@ -82,7 +82,8 @@ impl Locks {
                 continue;
             }
             let Some(theirs) = StateDir::find(other)? else { continue };
-            if let Some(journal) = Run::look(&theirs, run)?.map(Run::into_journal).filter(|journal| !journal.is_final())
+            if let Some(journal) =
+                damaged::look(&theirs, run)?.map(Run::into_journal).filter(|journal| !journal.is_final())
             {
                 let whose = text::neutral(&other.to_string_lossy());
                 return Err(Error::refused(format!("{}, whose state is in {whose}, has not ended", journal.run))

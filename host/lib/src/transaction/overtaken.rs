@@ -2,6 +2,7 @@
 
 use super::{
     change::Version,
+    damaged,
     journal::{Journal, State},
     run_directory::{Run, numbers},
 };
@@ -15,7 +16,7 @@ use std::path::Path;
 /// When a journal cannot be read.
 pub fn last_to_change(state: &StateDir, path: &Path, now: Option<Digest>) -> Result<Option<Journal>> {
     for number in numbers(state)? {
-        let Some(journal) = Run::look(state, number)?.map(Run::into_journal) else { continue };
+        let Some(journal) = damaged::look(state, number)?.map(Run::into_journal) else { continue };
         let is_of_file = |at: &str, name: &str| Path::new(at).join(name) == path;
         let entry = journal.entries.iter().find(|entry| is_of_file(&entry.at.directory, &entry.name));
         let Some(entry) = entry.filter(|_| journal.state != State::Prepared) else { continue };

@@ -3,6 +3,7 @@
 
 use super::{
     change::{LeftAlone, RolledBack, RunIdentity},
+    damaged,
     followup::Followup,
     journal::{Journal, State},
     lock::Locks,
@@ -77,7 +78,7 @@ pub fn unconfirmed(state: &StateDir) -> Result<Option<Journal>> {
 }
 
 /// All runs, the newest first. A journal that cannot be read keeps nobody from the others; but that
-/// there is no run of some kind, is not known then.
+/// there is no run of some kind, is not known then, unless that run has ended.
 struct Runs {
     readable: Vec<Run>,
     fault: Option<Error>,
@@ -87,7 +88,7 @@ impl Runs {
     fn look(state: &StateDir) -> Result<Self> {
         let mut runs = Self { readable: Vec::new(), fault: None };
         for number in numbers(state)? {
-            match Run::look(state, number) {
+            match damaged::look(state, number) {
                 Ok(run) => runs.readable.extend(run),
                 Err(error) => runs.fault = runs.fault.or(Some(error)),
             }
@@ -165,13 +166,13 @@ pub fn look(state: &StateDir, number: u64) -> Result<Option<Journal>> {
     Ok(Run::look(state, number)?.map(Run::into_journal))
 }
 
-/// The journal of the newest run that has one.
+/// The journal of the newest run that has one, but for runs that have ended and whose journals cannot be read.
 ///
 /// # Errors
 /// When it cannot be read.
 pub fn newest(state: &StateDir) -> Result<Option<Journal>> {
     for number in numbers(state)? {
-        if let Some(run) = Run::look(state, number)? {
+        if let Some(run) = damaged::look(state, number)? {
             return Ok(Some(run.into_journal()));
         }
     }
@@ -190,7 +191,7 @@ pub fn confirm(
 ) -> Result<Option<(Journal, Vec<LeftAlone>)>> {
     let mut found = None;
     for number in numbers(state)? {
-        if Run::look(state, number)?.is_some_and(|run| run.journal().state == State::Unconfirmed) {
+        if damaged::look(state, number)?.is_some_and(|run| run.journal().state == State::Unconfirmed) {
             found = Some(number);
             break;
         }

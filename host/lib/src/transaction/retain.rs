@@ -58,7 +58,7 @@ pub(super) fn prune_if_possible(state: &StateDir) -> Option<LeftAlone> {
 /// its directory again.
 pub(super) fn discard_unbegun(state: &StateDir) -> Result<()> {
     for number in numbers(state)?.into_iter().skip(1) {
-        if Run::look(state, number)?.is_none() {
+        if Run::look(state, number).is_ok_and(|run| run.is_none()) {
             Run::discard_unbegun(state, number)?;
         }
     }

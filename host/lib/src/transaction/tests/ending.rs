@@ -314,7 +314,24 @@ fn a_journal_that_cannot_be_read_keeps_no_other_run_waiting() {
     fs::write(directory.join("journal.json"), "{").unwrap();
     let recovered = recover(&machine.state, &machine.root, |_, _| StillNamed::nothing()).unwrap().unwrap();
     assert_eq!((recovered.run.run, machine.tree()), (2, old));
-    // Whether it has ended, nobody knows.
+    // It has ended, so nothing waits for it, and it is told.
+    assert_eq!(recover(&machine.state, &machine.root, |_, _| StillNamed::nothing()).unwrap(), None);
+    let told: Vec<String> = damaged(&machine.state).unwrap().iter().map(ToString::to_string).collect();
+    assert!(matches!(&told[..], [told] if told.contains("runs/1/journal.json cannot be read")), "{told:?}");
+    let mut third = machine.begin(vec![machine.change("d/third", Some((b"3", 0o644)), Order::WriteOther)]).unwrap();
+    third.commit().unwrap();
+    // Which runs could be folded, is not known.
+    let left = third.keep().unwrap();
+    assert!(matches!(&left[..], [left] if left.why.contains("runs/1/journal.json cannot be read")), "{left:?}");
+    drop(third);
+    assert_eq!(newest(&machine.state).unwrap().unwrap().run.run, 3);
+    assert!(confirm(&machine.state, &machine.root, |_| Ok(())).unwrap().is_none());
+    // While somebody works on it, or a state is still to come, it may be open.
+    let lock = StateDir::find(&directory).unwrap().unwrap().try_lock().unwrap().unwrap();
+    assert!(recover(&machine.state, &machine.root, |_, _| StillNamed::nothing()).is_err());
+    drop(lock);
+    fs::write(directory.join(State::Kept.file()), "{").unwrap();
+    assert!(damaged(&machine.state).unwrap().is_empty());
     let error = recover(&machine.state, &machine.root, |_, _| StillNamed::nothing()).unwrap_err().to_string();
     assert!(error.contains("runs/1/journal.json cannot be read") && error.contains("away"), "{error}");
     assert!(machine.begin(vec![machine.change("d/conf", None, Order::RemoveOther)]).is_err());

@@ -1,0 +1,43 @@
+//! Runs whose journals cannot be read. One that has ended keeps nothing from going on; whether another one has, nobody
+//! knows, so it does.
+
+use super::{
+    journal::{FILE, State},
+    run_directory::{RUNS, Run, numbers},
+};
+use crate::{
+    error::{Error, Result},
+    machine::private::StateDir,
+};
+
+/// Why the journals of runs that have ended cannot be read, the newest first.
+///
+/// # Errors
+/// When the state directory cannot be read.
+pub fn damaged(state: &StateDir) -> Result<Vec<Error>> {
+    let mut damaged = Vec::new();
+    for number in numbers(state)? {
+        if let Err(error) = Run::look(state, number)
+            && has_ended(state, number)?
+        {
+            damaged.push(error);
+        }
+    }
+    Ok(damaged)
+}
+
+/// A run; none where there is no journal, or where the run has ended and its journal cannot be read.
+pub(super) fn look(state: &StateDir, number: u64) -> Result<Option<Run>> {
+    match Run::look(state, number) {
+        Err(_) if has_ended(state, number)? => Ok(None),
+        found => found,
+    }
+}
+
+/// Whether a run has ended, without its journal: the states to come lie beside the journal until a run has ended and is
+/// tidied up, and whoever works on a run has its directory locked.
+pub(super) fn has_ended(state: &StateDir, number: u64) -> Result<bool> {
+    let Some(directory) = state.find_sub(&format!("{RUNS}/{number}"))? else { return Ok(true) };
+    let is_pending = |name: &String| name != FILE && State::ALL.iter().any(|state| state.file() == name);
+    Ok(!directory.is_locked()? && !directory.names()?.iter().any(is_pending))
+}
