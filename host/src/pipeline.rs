@@ -79,6 +79,8 @@ pub struct Done {
     pub last_run: Vec<NewSigner>,
     /// New keys of the CA, for which certificates were put off.
     pub put_off: Vec<NewSigner>,
+    /// Why it was not written down that these keys have certificates, and what follows.
+    pub unrecorded: Option<String>,
     /// What was planned, and left for another run.
     pub withdrawn: Vec<AbsolutePath>,
     /// What was proved before anything was touched; none where there is no sshd, or it has nothing to do with it.
@@ -125,7 +127,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
     reporter.stage(Stage::Check);
     work.refuse_irreplaceable().and_then(|()| guard.check(&work)).map_err(unchanged)?;
     reporter.stage(Stage::Certify);
-    let Filled { certificates, vouched, refused, accepted, last_run, put_off } =
+    let Filled { certificates, vouched, refused, accepted, last_run, put_off, unrecorded } =
         certify::fill_in(context, identity, &mut work).map_err(unchanged)?;
     reporter.stage(Stage::Prove);
     let known_hosts = known_hosts::prove(&work).map_err(unchanged)?;
@@ -166,6 +168,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
                 accepted,
                 last_run,
                 put_off,
+                unrecorded,
                 withdrawn,
                 proof,
                 known_hosts,
@@ -326,6 +329,7 @@ impl Done {
         }));
         lines.extend(self.last_run.iter().map(|change| format!("{}; {next}", change.installed_in_last_run())));
         lines.extend(self.put_off.iter().map(|change| format!("Put off: {change}; {next}")));
+        lines.extend(self.unrecorded.clone());
         lines.extend(self.confirm_lines());
         lines
     }
@@ -345,11 +349,13 @@ impl Done {
         ]
     }
 
-    /// How the run ended: not as it should where nobody knows what is served, or clients need a new key of the CA.
+    /// How the run ended: not as it should where nobody knows what is served, clients need a new key of the CA, or a
+    /// later run lacks what this one should have written down.
     #[must_use]
     pub fn exit(&self) -> Exit {
         let has_new_signer = !self.put_off.is_empty() || !self.last_run.is_empty();
-        let is_whole = self.unknown.is_none() && !has_new_signer && self.refused.is_empty();
+        let is_whole =
+            self.unknown.is_none() && !has_new_signer && self.refused.is_empty() && self.unrecorded.is_none();
         if is_whole { Exit::Done } else { Exit::Degraded }
     }
 

@@ -97,7 +97,8 @@ impl Renew {
             accepted,
         };
         let mut planned = pipeline::plan(context, request)?;
-        let vouching = Vouching::look(context, &mut planned.session)?;
+        let vouching = Vouching::look(context, &mut planned.session);
+        vouching.warning().into_iter().for_each(|text| planned.session.tell(Level::Warn, text));
         let (mut review, mut messages, identity) =
             (planned.review(), planned.session.messages.clone(), planned.identity.clone());
         let procedure = identity.procedure.as_str();
@@ -130,7 +131,8 @@ impl Renew {
             output.object(&DoneObject::nothing(SCHEMA, procedure, &messages))?;
             return Ok(exit);
         }
-        let done = pipeline::carry_out(context, &identity, work, &progress)?;
+        let mut done = pipeline::carry_out(context, &identity, work, &progress)?;
+        done.unrecorded.take_if(|text| messages.iter().any(|told| told.text == *text));
         drop(progress);
         review.files.retain(|file| !done.withdrawn.iter().any(|path| path.as_str() == file.path));
         // It is done, whether anybody reads of it or not.

@@ -246,6 +246,9 @@ pub(super) struct DoneObject<'a> {
     not_proved: Vec<String>,
     /// The new keys of the CA for which certificates were put off.
     put_off: Vec<String>,
+    /// Why it was not written down that these keys have certificates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unrecorded: Option<&'a str>,
     /// Until when it has to be confirmed; none: it is kept.
     confirm_until: Option<Timestamp>,
     /// What listens and is not known, so that nothing was seen live.
@@ -301,6 +304,7 @@ impl<'a> DoneObject<'a> {
             refused: Vec::new(),
             not_proved: Vec::new(),
             put_off: Vec::new(),
+            unrecorded: None,
             confirm_until: None,
             unknown_listener: None,
             messages,
@@ -312,7 +316,7 @@ impl<'a> DoneObject<'a> {
         procedure: &'a str,
         review: &'a Review,
         messages: &'a [Message],
-        done: &Done,
+        done: &'a Done,
     ) -> Self {
         let reloads =
             done.reloads.iter().map(|(service, how)| ReloadObject { service: service.clone(), how: how.clone() });
@@ -329,6 +333,7 @@ impl<'a> DoneObject<'a> {
             refused: done.refused.iter().map(RefusedObject::from).collect(),
             not_proved: done.proof.iter().flat_map(|proof| proof.not_proved.clone()).collect(),
             put_off: done.put_off.iter().map(|change| change.new.clone()).collect(),
+            unrecorded: done.unrecorded.as_deref(),
             confirm_until: done.confirm.as_ref().map(|confirm| confirm.until),
             unknown_listener: done.unknown_listener(),
             messages,

@@ -89,8 +89,9 @@ impl Revoke {
             context.log.conclude(&event(EventKind::Result), Ending::Kept, &told)?;
             if let Some((certificate, key)) = own
                 && let Ok(path) = AbsolutePath::try_from(key)
+                && let Err(error) = certified::note(&context.state, [(&path, certificate.key())])
             {
-                certified::note(&context.state, [(&path, certificate.key())])?;
+                output.note(format!("warning: {}", certified::warning(&error)));
             }
             done.push(text);
         }

@@ -1,10 +1,16 @@
 //! The CA is asked: after the review, and after everything local that could fail.
 
+mod ready;
+
 use super::{
     Work, issued, rotation,
-    vouch::{Voucher, Vouching, certified},
+    vouch::{
+        Voucher,
+        certified::{self, Certified},
+    },
 };
 use crate::{broker::Identity, context::Context};
+pub use ready::ready;
 use ssh_key::PublicKey;
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -17,67 +23,6 @@ use warded_lib::{
     error::{Error, Result},
     machine::path::AbsolutePath,
 };
-
-/// Makes sure that the CA can be asked for what the work needs: finds the password, the key or the tokens, and asks
-/// a person where there is one. Nothing is used up. In a renewal, a key that was made anew needs none of these where
-/// another key can speak for it; and one that needs a password or a token, which is not here, is put off. Returns why,
-/// a sentence for each such key.
-///
-/// # Errors
-/// Something is missing, or the CA will not accept it.
-pub fn ready(context: &Context, work: &mut Work) -> Result<Vec<String>> {
-    let requests = work.requests();
-    if requests.is_empty() {
-        return Ok(Vec::new());
-    }
-    let authority = context.authority.open()?;
-    let (mut new, mut put_off, mut words) = (Vec::new(), Vec::new(), Vec::new());
-    for (id, request) in requests.iter().filter(|(_, request)| request.current.is_none()) {
-        let (wanted, roots) = (wanted(request), authority.roots(request.kind)?);
-        if let Some(certificate) = issued::find(context, &wanted, None, &roots)? {
-            words.push(Voucher { key: request.key.clone(), certificate });
-            continue;
-        }
-        match work.renewal.as_ref().map(|vouching| vouching.vouchers_for(request, &roots)) {
-            Some(Ok(vouchers)) => {
-                work.vouched.insert(*id, vouchers);
-            }
-            Some(Err(why)) => {
-                put_off.push((*id, needs(request, why)));
-                new.push(wanted);
-            }
-            None => new.push(wanted),
-        }
-    }
-    if authority.goes_by_word() {
-        new.retain(|wanted| !words.iter().any(|word| word.has_names(&wanted.principals)));
-    }
-    let Err(error) = authority.ready(&new) else { return Ok(Vec::new()) };
-    // Renewals need no password and no token: they go on.
-    let goes_on = requests.len() > new.len() || work.renewal.as_ref().is_some_and(Vouching::has_any);
-    if let CaError::Credential { .. } = &error
-        && work.renewal.is_some()
-        && goes_on
-    {
-        let (ids, why): (Vec<_>, Vec<_>) = put_off.into_iter().unzip();
-        work.withdraw(&ids);
-        return Ok(why);
-    }
-    Err(Error::from(error).state("nothing was changed"))
-}
-
-/// What a person does about a key that needs a certificate for which nothing here may ask.
-fn needs(request: &Request, why: &str) -> String {
-    let mut names = request.principals.iter().map(ToString::to_string);
-    let first = names.next().unwrap_or_default();
-    let others: String = names.map(|name| format!(" -n {name}")).collect();
-    let names = if others.is_empty() { first } else { format!("{first} -n {first}{others}") };
-    format!(
-        "{} needs a new certificate, and nothing here may ask for one: {why}. Make a token on the admin's machine \
-         (warded token {names} --host), and run here: warded renew --token-file FILE",
-        request.key
-    )
-}
 
 /// What the CA gave.
 #[derive(Debug, Default)]
@@ -94,6 +39,8 @@ pub struct Filled {
     pub last_run: Vec<NewSigner>,
     /// The new keys of the CA for which certificates were put off.
     pub put_off: Vec<NewSigner>,
+    /// Why it was not written down that these keys have certificates, and what follows.
+    pub unrecorded: Option<String>,
 }
 
 /// A certificate that the CA refused to a renewal: its file stays as it is.
@@ -132,6 +79,7 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
         context,
         identity,
         filled: Filled::default(),
+        certified: Certified::load(&context.state),
         given: BTreeMap::new(),
         new: Vec::new(),
         left: Vec::new(),
@@ -149,6 +97,14 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
         }
     }
     let roots = |request: &Request| roots.get(&request.kind).map_or(&[][..], Vec::as_slice);
+    // A key that takes a token of its own comes last: the others are certified before it, on the word of one of them.
+    let takes_own = |request: &Request| -> Result<bool> {
+        let is_new = request.current.is_none() && filling.certified.had(&request.public);
+        Ok(is_new && issued::find(context, &wanted(request), None, roots(request))?.is_none())
+    };
+    let takes_own =
+        asked.iter().map(|(id, request)| Ok((*id, takes_own(request)?))).collect::<Result<BTreeMap<_, _>>>()?;
+    asked.sort_by_key(|(id, _)| takes_own.get(id).copied());
     for (id, request) in asked {
         let answer = filling.obtain(&request, roots(&request))?;
         filling.take(work, (id, &request), roots(&request), answer)?;
@@ -166,6 +122,8 @@ struct Filling<'a> {
     context: &'a Context,
     identity: &'a Identity,
     filled: Filled,
+    /// The keys that had certificates before this run.
+    certified: Certified,
     /// Those that were filled in, by the path of their key.
     given: BTreeMap<AbsolutePath, Certificate>,
     /// Those of keys that had none.
@@ -194,12 +152,13 @@ impl Filling<'_> {
     }
 
     /// One for which no further token is used: on the word of a key that was certified in this run. None where that is not
-    /// the way, or where the CA refuses it and a token is left.
+    /// the way, as for a key that had a certificate before, or where the CA refuses it and a token is left.
     fn on_word_of_first(&self, request: &Request, roots: &[PublicKey]) -> Result<Option<Certificate>> {
         let authority = self.context.authority.open()?;
         let wanted = wanted(request);
         let speaks = |word: &&Voucher| request.kind == Kind::Host && word.has_names(&wanted.principals);
-        let word = self.new.iter().find(speaks).filter(|_| request.current.is_none() && authority.goes_by_word());
+        let may_go_by_word = request.current.is_none() && !self.certified.had(&request.public);
+        let word = self.new.iter().find(speaks).filter(|_| may_go_by_word && authority.goes_by_word());
         let Some(Voucher { key, certificate }) = word else { return Ok(None) };
         let detail = format!("{}, on the word of {key}", authority.describe());
         let answer = self.ask(request, roots, ("authority.rekey", &detail), || {
@@ -310,6 +269,11 @@ impl Filling<'_> {
                 return Ok(());
             }
         };
+        if request.kind == Kind::Host
+            && let Err(error) = certified::note(&self.context.state, [(&request.key, &request.public)])
+        {
+            self.filled.unrecorded = Some(certified::warning(&error));
+        }
         let change = rotation::of_request(self.context, work, (id, request), (certificate.signer(), roots));
         let is_last_run = work.renewal.is_some() && change.as_ref().is_some_and(|change| change.is_last_run(ca::now()));
         let is_put_off = change.is_some() && !work.may_change_signer && !is_last_run;
@@ -330,9 +294,6 @@ impl Filling<'_> {
             self.left.push(id);
         } else {
             work.fill(id, certificate.clone());
-            if request.kind == Kind::Host {
-                certified::note(&self.context.state, [(&request.key, &request.public)])?;
-            }
             if request.current.is_none() {
                 self.new.push(Voucher { key: request.key.clone(), certificate: certificate.clone() });
             }

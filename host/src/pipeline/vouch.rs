@@ -42,11 +42,9 @@ pub struct Vouching {
 
 impl Vouching {
     /// Looks at the host keys, and records those that have a certificate.
-    ///
-    /// # Errors
-    /// The record cannot be read or written.
-    pub fn look(context: &Context, session: &mut Session) -> Result<Self> {
-        let mut certified = Certified::load(&context.state)?;
+    #[must_use]
+    pub fn look(context: &Context, session: &mut Session) -> Self {
+        let mut certified = Certified::load(&context.state);
         let mut vouchers = Vec::new();
         for (key, public, certificate) in own_certificates(session) {
             if certificate.key().key_data() != public.key_data() {
@@ -58,12 +56,18 @@ impl Vouching {
                 vouchers.push(Voucher { key, certificate });
             }
         }
-        certified.save(&context.state)?;
+        certified.save(&context.state);
         // A local CA needs no word of another key: it is asked for a new certificate.
         if !context.authority.is_step() {
             vouchers.clear();
         }
-        Ok(Self { vouchers, certified })
+        Self { vouchers, certified }
+    }
+
+    /// Why no key is certified on the word of another one, where the record of certified keys cannot be used.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        self.certified.fault().map(certified::warning)
     }
 
     /// Whether some host key has a certificate that is valid now.
@@ -79,6 +83,9 @@ impl Vouching {
     pub fn vouchers_for(&self, request: &Request, roots: &[PublicKey]) -> Result<Vec<Voucher>, &'static str> {
         if request.kind != Kind::Host || request.current.is_some() {
             return Err("only a new host certificate can be had on the word of another host key");
+        }
+        if self.certified.fault().is_some() {
+            return Err("it is not known which keys had certificates before");
         }
         if self.certified.had(&request.public) {
             return Err("it had a certificate before, which the CA may have revoked");

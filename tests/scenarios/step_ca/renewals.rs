@@ -202,6 +202,33 @@ fn there_is_a_way_back_after_the_own_certificate_was_revoked() {
     renews(&member, 0, &KEYS);
 }
 
+/// Without the record of the keys that had certificates nobody's word certifies anything, and all else goes on.
+#[test]
+fn a_record_that_cannot_be_read_stops_no_renewal() {
+    let machine = Machine::stopped();
+    let Some(ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    member.warded(&["renew"]).ends(0);
+    let record = member.machine.path("state/certified-keys.json");
+    let good = fs::read(&record).unwrap();
+    let later = r#"{"schema":"warded.certified-keys/2","keys":{}}"#;
+    for (text, cause) in [("", "EOF"), (later, "its schema is warded.certified-keys/2")] {
+        fs::write(&record, text).unwrap();
+        let told = ["No host key is certified on the word of another one", "certified-keys.json", cause];
+        let run = renews(&member, 4, &KEYS);
+        assert!(told.iter().all(|words| run.stdout.contains(words)), "{run:?}");
+        assert_eq!(run.stdout.matches(told[0]).count(), 1, "{run:?}");
+        let password = ca.password_file();
+        member.certifies(&["--force", "--provisioner-password-file", password.to_str().unwrap()]).ends(4).prints(&told);
+        assert_eq!(fs::read_to_string(&record).unwrap(), text, "nothing is written in its place");
+    }
+    make_anew(&member, "ecdsa");
+    let run = renews(&member, 4, &["ed25519", "rsa"]);
+    assert!(run.stdout.contains("it is not known which keys had certificates before"), "{run:?}");
+    fs::write(&record, good).unwrap();
+    renews(&member, 0, &KEYS);
+}
+
 /// Each fault of one key's files: the others are renewed, and the fault is named.
 #[test]
 fn one_odd_key_keeps_no_other_from_its_certificate() {

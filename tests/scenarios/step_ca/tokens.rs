@@ -2,6 +2,7 @@
 
 use crate::support::{
     Machine, Member, Run,
+    machine::keygen,
     request::{claims, for_host},
     step_ca::{Provisioner, Setup, StepCa},
     wait::{LONG, wait},
@@ -67,6 +68,36 @@ fn one_token_is_enough_where_there_is_sshpop() {
         assert!(member.certificate(name).contains("-cert-v01@openssh.com"), "{name}");
     }
     assert_eq!(ca.log().matches("\"path\":\"/ssh/rekey\"").count(), 2);
+}
+
+/// The CA may have revoked its certificate, which nobody but the CA knows.
+#[test]
+fn a_key_that_had_a_certificate_takes_a_token_of_its_own() {
+    let machine = Machine::stopped();
+    let Some(ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    let lose = |names: &[&str]| names.iter().for_each(|name| fs::remove_file(member.certificate_file(name)).unwrap());
+    let rekeys = || ca.log().matches("\"path\":\"/ssh/rekey\"").count();
+    let give = |count: &str| {
+        let file = member.machine.path("tokens");
+        fs::write(&file, tokens(&member, &ca, &["--count", count]).join("\n")).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    lose(&["rsa", "ed25519"]);
+    let told = ["2 one-time tokens needed", "1 given", "rsa_key takes a token of its own", "may have revoked"];
+    member.certifies(&["--token-file", &give("1")]).ends(2).says(&told).says(&["nothing was changed"]);
+    // One that was made anew gets the only token, and the other one waits.
+    let ecdsa = member.machine.path("ssh/ssh_host_ecdsa_key");
+    fs::remove_file(&ecdsa).unwrap();
+    keygen(&["-q", "-N", "", "-t", "ecdsa", "-f"], &ecdsa);
+    lose(&["ecdsa"]);
+    member.warded(&["renew", "--token-file", &give("1")]).ends(4).prints(&["rsa_key needs a new certificate"]);
+    assert!(member.certificate_file("ecdsa").exists() && !member.certificate_file("rsa").exists());
+    member.certifies(&["--token-file", &give("2")]).ends(0);
+    for name in ["rsa", "ecdsa", "ed25519"] {
+        assert!(member.certificate(name).contains("-cert-v01@openssh.com"), "{name}");
+    }
+    assert_eq!(rekeys(), 0);
 }
 
 /// Where the CA lets no other key have what the first has, tokens that are there are used.

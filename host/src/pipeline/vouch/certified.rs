@@ -14,35 +14,37 @@ use warded_lib::{
 const SCHEMA: &str = "warded.certified-keys/1";
 const FILE: &str = "certified-keys.json";
 
-/// The record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The record. Where it cannot be read, any key may have had a certificate, and nothing is written in its place.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Certified {
     schema: String,
     keys: BTreeMap<String, BTreeSet<Digest>>,
     #[serde(skip)]
     is_changed: bool,
+    #[serde(skip)]
+    fault: Option<Error>,
 }
 
 impl Default for Certified {
     fn default() -> Self {
-        Self { schema: SCHEMA.to_owned(), keys: BTreeMap::new(), is_changed: false }
+        Self { schema: SCHEMA.to_owned(), keys: BTreeMap::new(), is_changed: false, fault: None }
     }
 }
 
 impl Certified {
     /// The record of this machine; an empty one where there is none yet.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn load(state: &StateDir) -> Result<Self> {
+    #[must_use]
+    pub fn load(state: &StateDir) -> Self {
+        Self::read(state).unwrap_or_else(|fault| Self { fault: Some(fault), ..Self::default() })
+    }
+
+    fn read(state: &StateDir) -> Result<Self> {
         let Some(bytes) = state.read(FILE)? else { return Ok(Self::default()) };
         let unreadable = |why: &str| {
             Error::failed(format!("cannot read the record of certified keys {}", state.path().join(FILE).display()))
                 .cause(neutral(why))
-                .next(
-                    "remove that file: `renew` writes a new one, and asks for a token where a key was made anew since",
-                )
+                .next("use the version of Warded that wrote it, or remove that file: `renew` writes a new one")
         };
         let record: Self = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error.to_string()))?;
         if record.schema != SCHEMA {
@@ -51,30 +53,33 @@ impl Certified {
         Ok(record)
     }
 
+    /// Why it cannot be read, or could not be written.
+    #[must_use]
+    pub fn fault(&self) -> Option<&Error> {
+        self.fault.as_ref()
+    }
+
     /// Notes that a key has a certificate.
     pub fn note(&mut self, path: &AbsolutePath, key: &PublicKey) {
         let Some(digest) = digest(key) else { return };
         self.is_changed |= self.keys.entry(path.as_str().to_owned()).or_default().insert(digest);
     }
 
-    /// Writes the record, if it says something new.
-    ///
-    /// # Errors
-    /// It cannot be written.
-    pub fn save(&mut self, state: &StateDir) -> Result<()> {
-        if self.is_changed {
-            let text = serde_json::to_vec_pretty(self)
-                .map_err(|error| Error::failed("cannot write the record of certified keys").cause(error))?;
-            state.write(FILE, &text, 0o600)?;
+    /// Writes the record, if it says something new and could be read.
+    pub fn save(&mut self, state: &StateDir) {
+        if self.is_changed && self.fault.is_none() {
+            let written = serde_json::to_vec_pretty(self)
+                .map_err(|error| Error::failed("cannot write the record of certified keys").cause(error))
+                .and_then(|text| state.write(FILE, &text, 0o600));
+            self.fault = written.err();
             self.is_changed = false;
         }
-        Ok(())
     }
 
-    /// Whether a key had a certificate, wherever it lay.
+    /// Whether a key had a certificate, or may have had one, wherever it lay.
     #[must_use]
     pub fn had(&self, key: &PublicKey) -> bool {
-        digest(key).is_none_or(|digest| self.keys.values().any(|keys| keys.contains(&digest)))
+        self.fault.is_some() || digest(key).is_none_or(|digest| self.keys.values().any(|keys| keys.contains(&digest)))
     }
 
     /// Whether another key had one in that place.
@@ -90,9 +95,21 @@ impl Certified {
 /// # Errors
 /// The record cannot be read or written.
 pub fn note<'a>(state: &StateDir, keys: impl IntoIterator<Item = (&'a AbsolutePath, &'a PublicKey)>) -> Result<()> {
-    let mut certified = Certified::load(state)?;
+    let mut certified = Certified::load(state);
     keys.into_iter().for_each(|(path, key)| certified.note(path, key));
-    certified.save(state)
+    certified.save(state);
+    certified.fault.map_or(Ok(()), Err)
+}
+
+/// What follows where the record cannot be read or written, in a sentence.
+#[must_use]
+pub fn warning(fault: &Error) -> String {
+    let notes = fault.notes().map(|(label, text)| match label {
+        "cause" => format!(": {text}"),
+        label => format!("; {label}: {text}"),
+    });
+    let why: String = notes.collect();
+    format!("No host key is certified on the word of another one: {}{why}", fault.message())
 }
 
 fn digest(key: &PublicKey) -> Option<Digest> {
@@ -110,9 +127,9 @@ mod tests {
         let state = StateDir::open(&scratch.path().join("state")).unwrap();
         let [old, new, other] = [(); 3].map(|()| generate("ssh-ed25519", "x").unwrap().public);
         let [path, elsewhere] = ["/etc/ssh/a", "/etc/ssh/b"].map(|path| path.parse::<AbsolutePath>().unwrap());
-        assert!(!Certified::load(&state).unwrap().another_had(&path, &new), "nothing is known");
+        assert!(!Certified::load(&state).another_had(&path, &new), "nothing is known");
         note(&state, [(&path, &old), (&elsewhere, &other)]).unwrap();
-        let known = Certified::load(&state).unwrap();
+        let known = Certified::load(&state);
         for (at, key, had, another_had) in [
             (&path, &old, true, false),
             (&path, &new, false, true),
@@ -123,9 +140,29 @@ mod tests {
         }
         // The old key comes back: it had a certificate.
         note(&state, [(&path, &new)]).unwrap();
-        let known = Certified::load(&state).unwrap();
+        let known = Certified::load(&state);
         assert!(known.had(&old) && known.had(&new) && known.another_had(&path, &old));
-        state.write(FILE, b"{}", 0o600).unwrap();
-        assert!(Certified::load(&state).is_err());
+    }
+
+    #[test]
+    fn where_the_record_cannot_be_read_any_key_may_have_had_a_certificate() {
+        let scratch = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&scratch.path().join("state")).unwrap();
+        let [key, other] = [(); 2].map(|()| generate("ssh-ed25519", "x").unwrap().public);
+        let path: AbsolutePath = "/etc/ssh/a".parse().unwrap();
+        for (text, cause) in [
+            ("", "EOF"),
+            ("{}", "missing field"),
+            (r#"{"schema":"warded.certified-keys/2","keys":{}}"#, "this version knows warded.certified-keys/1"),
+            (r#"{"schema":"warded.certified-keys/1","keys":{},"more":1}"#, "unknown field"),
+        ] {
+            state.write(FILE, text.as_bytes(), 0o600).unwrap();
+            let known = Certified::load(&state);
+            assert!(known.had(&key) && !known.another_had(&path, &other), "{text}");
+            let error = note(&state, [(&path, &key)]).unwrap_err();
+            assert!(warning(&error).contains(cause), "{text}: {}", warning(&error));
+            let left = state.read(FILE).unwrap().unwrap();
+            assert_eq!(left.as_slice(), text.as_bytes(), "nothing is written in its place");
+        }
     }
 }

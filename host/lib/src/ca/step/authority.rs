@@ -125,10 +125,9 @@ impl CertificateAuthority for StepAuthority {
             return Ok(());
         }
         let credential = self.credential()?;
-        let needed = if self.goes_by_word() { 1 } else { requests.len() };
-        credential.suffices_for(needed)?;
+        credential.suffices_for(requests.len())?;
         if let Credential::Tokens(tokens) = credential {
-            for (token, request) in tokens.borrow().iter().zip(requests).take(needed) {
+            for (token, request) in tokens.borrow().iter().zip(requests) {
                 diagnosis::token(
                     &self.describe(),
                     token,

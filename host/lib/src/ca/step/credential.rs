@@ -215,7 +215,7 @@ impl Credential {
             return Ok(());
         }
         Err(unusable(
-            format!("{} needed, one for each host key, and {there} given", count(times, "one-time token")),
+            format!("{} needed, and {there} given", count(times, "one-time token")),
             format!("on the admin's machine: warded token NAME --host --count {times}"),
         ))
     }
