@@ -26,6 +26,7 @@ mod rekey;
 mod remove;
 mod revoke;
 mod room;
+mod second_sshd;
 mod secrets;
 mod served;
 mod somebody_elses_sshd;

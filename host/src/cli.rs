@@ -33,6 +33,7 @@ mod status;
 mod token;
 mod trust;
 mod undo;
+mod unenrol;
 mod verify;
 mod watchdog;
 
@@ -105,6 +106,8 @@ enum Command {
     Renew(renew::Renew),
     /// Replace the host keys that are certified, and have the new ones certified
     Rekey(rekey::Rekey),
+    /// Renew the certificates of an sshd no more
+    Unenrol(unenrol::Unenrol),
     /// Show this machine's certificates and whether they are served
     Status(status::Status),
     /// List the runs: who ran what, when, what became of it, and how to undo it
@@ -157,6 +160,7 @@ impl Command {
             Self::Apply(_)
                 | Self::Renew(_)
                 | Self::Rekey(_)
+                | Self::Unenrol(_)
                 | Self::Undo(_)
                 | Self::Remove(_)
                 | Self::Confirm(_)
@@ -204,6 +208,7 @@ pub fn main() -> ExitCode {
         Command::Apply(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::Renew(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::Rekey(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
+        Command::Unenrol(command) => open().and_then(|context| command.run(&context, output)),
         Command::Status(command) => command.run(&open, &options, output),
         Command::History(command) => open().and_then(|context| command.run(&context, output)),
         Command::Undo(command) => open().and_then(|context| command.run(&context, output)),

@@ -85,6 +85,8 @@ pub struct Context {
     pub places: Places,
     /// The CA that the operator chose.
     pub authority: Rc<Authority>,
+    /// Whether the operator said for this command which sshd it is about.
+    pub is_sshd_chosen: bool,
     /// The sshd program that the operator named.
     pub sshd_binary: Option<PathBuf>,
     /// Percent of a certificate's life after which it is due.
@@ -172,6 +174,7 @@ impl Context {
                 (None, None, Some(error)) => Authority::broken(error),
                 (None, None, None) => of_machine().map_or_else(Authority::none, Authority::of_root_only),
             }),
+            is_sshd_chosen: options.sshd_config.is_some(),
             sshd_binary: given(choose(&options.sshd, &config.sshd)?),
             renew_after: config.renew_after.unwrap_or(RENEW_AFTER),
             renew_every: u64::from(config.renew_every.unwrap_or(RENEW_EVERY)) * 3600,
@@ -187,6 +190,30 @@ impl Context {
     #[must_use]
     pub fn rotation_terms(&self) -> rotation::Terms<'_> {
         rotation::Terms { rhythm: self.renew_every, known: &self.known_ca_keys }
+    }
+
+    /// The same for another sshd of this machine, by its main configuration file. Its program is the one that listens,
+    /// or the one that is installed.
+    #[must_use]
+    pub fn for_sshd(&self, config: &AbsolutePath) -> Self {
+        let is_same = *config == self.places.sshd_config;
+        Self {
+            state: self.state.clone(),
+            log: self.log.clone(),
+            root: self.root.clone(),
+            facts: self.facts.clone(),
+            places: Places { sshd_config: config.clone(), home: self.places.home.clone() },
+            authority: self.authority.clone(),
+            is_sshd_chosen: self.is_sshd_chosen,
+            sshd_binary: self.sshd_binary.clone().filter(|_| is_same),
+            renew_after: self.renew_after,
+            renew_every: self.renew_every,
+            known_ca_keys: self.known_ca_keys.clone(),
+            policies: self.policies.clone(),
+            protected: self.protected.clone(),
+            on_hang: self.on_hang,
+            options: self.options.clone(),
+        }
     }
 
     /// All policies.

@@ -1,5 +1,9 @@
-//! The enrolment record: what `warded renew` runs on this machine, with which names. Written by
-//! the host when a procedure that names its renewal has been applied; no grant covers it.
+//! What `warded renew` runs for an sshd of this machine, with which names. The host writes an enrolment when a procedure
+//! that names its renewal has been applied; no grant covers the file.
+
+mod all;
+
+pub use all::Enrolments;
 
 use crate::{
     components,
@@ -10,19 +14,17 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt};
 use warded_lib::{
     digest::Digest,
-    error::{Error, Result},
-    machine::{path::AbsolutePath, private::StateDir},
+    machine::path::AbsolutePath,
     name::Name,
     policy::{file::Policy, setting::Setting, widening},
-    transaction::OwnFile,
 };
 
+/// One enrolment; and a whole file, as versions wrote it that knew one sshd.
 const SCHEMA: &str = "warded.enrolment/1";
-const FILE: &str = "enrolment.json";
 /// As many earlier records are kept as runs can be undone.
 const HISTORY: usize = 20;
 
-/// What holds for this machine, as the operator accepted it.
+/// What holds for one sshd, as the operator accepted it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Enrolment {
@@ -134,16 +136,13 @@ impl Enrolment {
         }
     }
 
-    /// This record in the place of another.
-    #[must_use]
-    pub fn replacing(mut self, previous: Option<Self>) -> Self {
+    fn replacing(mut self, previous: Option<Self>) -> Self {
         self.previous = previous.map(|previous| Box::new(previous.shortened(HISTORY)));
         self
     }
 
     /// The newest record that is older than a run, if there is one.
-    #[must_use]
-    pub fn before(&self, run: u64) -> Option<&Self> {
+    fn before(&self, run: u64) -> Option<&Self> {
         let mut record = Some(self);
         while let Some(candidate) = record.filter(|candidate| candidate.run >= run) {
             record = candidate.previous.as_deref();
@@ -162,103 +161,7 @@ impl Enrolment {
     pub fn same_as(&self, other: &Self) -> bool {
         Self { enrolled: self.enrolled, run: self.run, previous: self.previous.clone(), ..other.clone() } == *self
     }
-
-    /// The record of this machine, if it is enrolled.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn load(state: &StateDir) -> Result<Option<Self>> {
-        let Some(bytes) = state.read(FILE)? else { return Ok(None) };
-        let unreadable = |why: String| {
-            Error::failed(format!("cannot read the enrolment record {}", state.path().join(FILE).display()))
-                .cause(warded_lib::text::neutral(&why))
-                .next("apply certify-host again: it writes a new one")
-        };
-        let record: Self = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
-        if record.schema != SCHEMA {
-            return Err(unreadable(format!("its schema is {}, and this version knows {SCHEMA}", record.schema)));
-        }
-        Ok(Some(record))
-    }
-
-    /// Writes the record.
-    ///
-    /// # Errors
-    /// It cannot be written.
-    pub fn save(&self, state: &StateDir) -> Result<()> {
-        state.write(FILE, &self.text()?, 0o600)
-    }
-
-    /// The record that a run leaves once it is kept.
-    ///
-    /// # Errors
-    /// It cannot be put into words.
-    pub fn with_run(&self) -> Result<OwnFile> {
-        Ok(OwnFile::Write { name: FILE, contents: self.text()? })
-    }
-
-    /// The record goes once a run is kept.
-    #[must_use]
-    pub fn gone_with_run() -> OwnFile {
-        OwnFile::Remove { name: FILE }
-    }
-
-    fn text(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec_pretty(self).map_err(|error| Error::failed("cannot write the enrolment record").cause(error))
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RENEWAL: &str = "renew-host";
-
-    fn name(text: &str) -> Name {
-        text.parse().unwrap()
-    }
-
-    /// A record of an earlier binary, and the policy that is in this one.
-    fn earlier() -> (Enrolment, Granting) {
-        let granting = components::find("/nonexistent".as_ref(), &name("unix")).unwrap();
-        let (grants, accepted) = components::earlier_policies().next().unwrap();
-        let config = "/etc/ssh/sshd_config".parse().unwrap();
-        let mut record =
-            Enrolment::new(&granting, (name(RENEWAL), 1), Vec::new(), BTreeSet::new(), config, String::new());
-        (record.component, record.grants) = (accepted.component.unwrap(), grants);
-        (record, granting)
-    }
-
-    #[test]
-    fn only_a_bundled_successor_that_is_granted_no_more_is_covered() {
-        let (record, bundled) = earlier();
-        let wider = |procedure: &str| {
-            let mut wider = bundled.clone();
-            let granted = wider.policy.procedures.get_mut(&name(procedure)).unwrap();
-            granted.files.write.push("/etc/cron.d/*".parse().unwrap());
-            wider
-        };
-        let from_a_file = Granting { origin: Origin::File("/etc/warded/policies/unix.toml".into()), ..bundled.clone() };
-        let other_grants = Enrolment { grants: Digest::of(b""), ..record.clone() };
-        let other_component = Enrolment { component: Digest::of(b""), ..record.clone() };
-        let same_component = Enrolment { component: bundled.digest, ..other_grants.clone() };
-        let accepted = Enrolment { grants: bundled.grants, ..same_component.clone() };
-        let beyond = || Standing::Wider(vec!["files.write /etc/cron.d/*".to_owned()]);
-        for (record, granting, procedure, standing) in [
-            (&accepted, &bundled, RENEWAL, Standing::Accepted),
-            (&record, &bundled, RENEWAL, Standing::Successor),
-            (&record, &bundled, "rekey-host", Standing::Successor),
-            (&record, &wider(RENEWAL), RENEWAL, beyond()),
-            // What another procedure is granted does not matter to the renewal, and the reverse.
-            (&record, &wider("rekey-host"), RENEWAL, Standing::Successor),
-            (&record, &wider("rekey-host"), "rekey-host", beyond()),
-            (&record, &from_a_file, RENEWAL, Standing::OtherComponent),
-            (&other_grants, &bundled, RENEWAL, Standing::OtherComponent),
-            (&other_component, &bundled, RENEWAL, Standing::OtherComponent),
-            (&same_component, &bundled, RENEWAL, Standing::OtherGrants),
-        ] {
-            assert_eq!(record.standing(granting, &name(procedure)), standing);
-            assert_eq!(standing.is_covered(), matches!(standing, Standing::Accepted | Standing::Successor));
-        }
-    }
-}
+mod tests;

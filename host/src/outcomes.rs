@@ -5,10 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt;
-use warded_lib::{
-    error::{Error, Exit, Result},
-    machine::private::StateDir,
-};
+use warded_lib::{error::Exit, machine::private::StateDir};
 
 /// One of these.
 pub trait Outcome: Serialize + DeserializeOwned {
@@ -82,15 +79,9 @@ impl fmt::Display for Failure {
 }
 
 impl LastRenewal {
-    /// Of a renewal that ended now.
+    /// Of a renewal that ended now, with what failed.
     #[must_use]
-    pub fn now(ended: &Result<Exit>) -> Self {
-        let exit = ended.as_ref().map_or_else(Error::exit, |exit| *exit);
-        let message = ended.as_ref().err().map(|error| {
-            let cause = error.notes().find(|(label, _)| *label == "cause");
-            let cause = cause.map(|(_, text)| format!(": {}", text.replace('\n', "; "))).unwrap_or_default();
-            format!("{}{cause}", error.message())
-        });
+    pub fn now(exit: Exit, message: Option<String>) -> Self {
         Self { at: Timestamp::now(), exit: exit.code(), error: Failure::of(exit), message }
     }
 }

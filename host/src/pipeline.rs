@@ -93,6 +93,10 @@ pub struct Done {
     pub unknown: Option<Unknown>,
     /// How each service was reloaded.
     pub reloads: Reloads,
+    /// The main configuration files of the other sshds that read what has changed.
+    pub bystanders: Vec<AbsolutePath>,
+    /// Those of them that could not be looked at, and why, each in a sentence.
+    pub unwatched: Vec<String>,
     /// What could not be tidied up: somebody has written to it.
     pub left_alone: Vec<LeftAlone>,
     /// Until when somebody has to confirm it; none: it is kept.
@@ -141,7 +145,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
         Ok(watchdog) => watchdog,
         Err(error) => return Err(unchanged(take_back(context, &mut transaction, error))),
     };
-    match change(context, identity, &guard, &work, &certificates, &mut transaction, &mut watchdog, reporter) {
+    match change(context, identity, &guard, &work, &mut transaction, &mut watchdog, reporter) {
         Ok(Changed { reloads, verified, left_alone }) => {
             let confirm = transaction.journal().confirm.clone();
             if confirm.is_some() {
@@ -159,7 +163,7 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
             let told = told(&certificates, files, &reloads, confirm.as_ref());
             end(context, identity, detail, ending, &told)
                 .map_err(|error| error.or_state(format!("the change was made and kept, as run {run}")))?;
-            let (unknown, withdrawn) = (guard.unknown().cloned(), work.withdrawn);
+            let unknown = guard.unknown().cloned();
             Ok(Done {
                 run,
                 certificates,
@@ -169,12 +173,14 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
                 last_run,
                 put_off,
                 unrecorded,
-                withdrawn,
+                withdrawn: work.withdrawn,
                 proof,
                 known_hosts,
                 verified,
                 unknown,
                 reloads,
+                bystanders: guard.bystanders().iter().map(|one| one.sshd().config.clone()).collect(),
+                unwatched: guard.unwatched().to_vec(),
                 left_alone,
                 confirm,
             })
@@ -196,9 +202,11 @@ pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporte
 fn prepare(context: &Context, identity: &Identity, guard: &Guard, work: &Work) -> Result<Transaction> {
     context.log.append_synced(&identity.event(EventKind::Intent).detail(&work.describe()))?;
     let confirm = |within| Confirm { until: Timestamp::now() + within, since: None };
+    let (sshd, bystanders) = guard.before(context);
     let followup = Followup {
         reloads: work.reloads.clone(),
-        sshd: guard.before(context),
+        sshd,
+        bystanders,
         confirm: work.confirm_within.map(confirm),
         own: work.own.clone(),
     };
@@ -214,13 +222,11 @@ struct Changed {
 }
 
 /// From the first file to the last look. After an error the caller takes everything back.
-#[expect(clippy::too_many_arguments, reason = "each is another stage's; there is one caller")]
 fn change(
     context: &Context,
     identity: &Identity,
     guard: &Guard,
     work: &Work,
-    certificates: &[Certificate],
     transaction: &mut Transaction,
     watchdog: &mut Watchdog,
     reporter: &dyn Reporter,
@@ -240,9 +246,15 @@ fn change(
         let last_look = || guard.is_as_proved().and_then(|()| transaction.note_reload_begins());
         let reloaded = settle::reload(&context.log, event, reload, systemd, guard.sshd(), &last_look)?;
         reloads.push((reload.name.to_string(), reloaded));
+        for bystander in guard.bystanders().iter().filter(|bystander| bystander.is_told_by(reload)) {
+            let sshd = bystander.sshd();
+            let last_look = || bystander.is_as_proved().and_then(|()| transaction.note_reload_begins());
+            let reloaded = settle::reload(&context.log, event, reload, systemd, Some(sshd), &last_look)?;
+            reloads.push((format!("{} ({})", reload.name, sshd.config), reloaded));
+        }
     }
     stage(Stage::Verify);
-    let verified = guard.verify(certificates)?;
+    let verified = guard.verify(work)?;
     context.log.append_synced(&event(EventKind::Intent).detail("keep"))?;
     let mut left_alone = Vec::new();
     if work.confirm_within.is_some() {
@@ -323,6 +335,7 @@ impl Done {
         }
         lines.extend(self.vouched.iter().cloned());
         lines.extend(self.refused.iter().map(ToString::to_string));
+        lines.extend(self.told_beside());
         let next = ca_rotation::NEXT;
         lines.extend(self.accepted.iter().map(|change| {
             format!("Clients that know only the CA's former key, {}, do not accept this; {next}", change.former)
@@ -332,6 +345,14 @@ impl Done {
         lines.extend(self.unrecorded.clone());
         lines.extend(self.confirm_lines());
         lines
+    }
+
+    /// What there is to say of the other sshds that read what has changed.
+    #[must_use]
+    pub fn told_beside(&self) -> Vec<String> {
+        let told = self.bystanders.iter();
+        let told = told.map(|config| format!("The sshd of {config} reads these files, too; it was proved as well."));
+        told.chain(self.unwatched.iter().map(|what| format!("Attention: {what}."))).collect()
     }
 
     /// What a person has to do, if it does not stay by itself.
@@ -354,9 +375,8 @@ impl Done {
     #[must_use]
     pub fn exit(&self) -> Exit {
         let has_new_signer = !self.put_off.is_empty() || !self.last_run.is_empty();
-        let is_whole =
-            self.unknown.is_none() && !has_new_signer && self.refused.is_empty() && self.unrecorded.is_none();
-        if is_whole { Exit::Done } else { Exit::Degraded }
+        let is_in_doubt = self.unknown.is_some() || !self.unwatched.is_empty() || self.unrecorded.is_some();
+        if is_in_doubt || has_new_signer || !self.refused.is_empty() { Exit::Degraded } else { Exit::Done }
     }
 
     /// What listens and is not known, in words.

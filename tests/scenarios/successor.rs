@@ -8,8 +8,9 @@ use warded_lib::digest::Digest;
 fn enrol_with(machine: &Machine, component: &str, grants: &str) {
     let file = machine.path("state/enrolment.json");
     let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-    record["component"] = component.into();
-    record["grants"] = grants.into();
+    let enrolment = &mut record["enrolments"][0];
+    enrolment["component"] = component.into();
+    enrolment["grants"] = grants.into();
     fs::write(&file, serde_json::to_vec_pretty(&record).unwrap()).unwrap();
 }
 

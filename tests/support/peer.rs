@@ -119,7 +119,21 @@ impl Peer {
 
     /// A client inside, of that OpenSSH.
     pub(crate) fn client(&self, knows: &Knows) -> Client<'_> {
-        Client::new(Some(&self.enclosure), self.shared.path(), 22, knows)
+        self.client_at(22, knows)
+    }
+
+    /// The same, of the sshd that listens on another port.
+    pub(crate) fn client_at(&self, port: u16, knows: &Knows) -> Client<'_> {
+        Client::new(Some(&self.enclosure), self.shared.path(), port, knows)
+    }
+
+    /// Starts another sshd with this main file, and waits until it listens.
+    pub(crate) fn serve(&self, config: &str) {
+        let name = config.replace('/', "-");
+        let (pid, log) = (format!("/run/sshd{name}.pid"), format!("/run/sshd{name}.log"));
+        let mut sshd = self.command("/usr/sbin/sshd");
+        sshd.args(["-f", config, "-E", &log, "-o", &format!("PidFile={pid}")]).stdin(Stdio::null()).status().unwrap();
+        await_file(&self.file(&pid), &self.file(&log));
     }
 
     /// The kinds of its host keys.

@@ -45,7 +45,8 @@ enum Edit {
 
 impl OwnLines {
     /// Finds the lines, or the place for them: a drop-in where an `Include` that is in force looks, beside the
-    /// main file or, where that is the vendor's (openSUSE's `/usr/etc/ssh/sshd_config`), in `/etc/ssh`. Needs the
+    /// main file or, where that is the vendor's (openSUSE's `/usr/etc/ssh/sshd_config`), in `/etc/ssh`. The drop-ins
+    /// belong to the sshd whose main file is called `sshd_config`: another one has its lines in its own file. Needs the
     /// facts `sshd.config` and `sshd.directory`, and to read the main file and the drop-ins.
     ///
     /// # Errors
@@ -57,7 +58,7 @@ impl OwnLines {
         let directory = fact("sshd.directory")?;
         let main = files::read(&main_path)?.ok_or_else(|| no_sshd(&format!("{main_path} does not exist")))?;
         if block::find(&main).map_err(|BrokenBlock| broken_block(&main_path))?.is_none() {
-            for directory in included(&main, &directory) {
+            for directory in included(&main, &directory).filter(|_| has_drop_ins(&main_path)) {
                 if files::list(&format!("{directory}/sshd_config.d"))?.is_some() {
                     let path = drop_in_path(directory);
                     let contents = files::read(&path)?;
@@ -157,6 +158,12 @@ pub fn path_line(keyword: &str, path: &str) -> Result<String, Error> {
 fn included<'a>(main: &'a [u8], own: &'a str) -> impl Iterator<Item = &'a str> {
     let others = Some(include::DIRECTORY).filter(|other| *other != own);
     [own].into_iter().chain(others).filter(|directory| include::reads_outside_match(main, &drop_in_path(directory)))
+}
+
+/// Whether the files in `sshd_config.d` are meant for the sshd with this main file. One that is called otherwise may
+/// include them, and is another sshd's than the system's.
+fn has_drop_ins(main_path: &str) -> bool {
+    main_path.rsplit('/').next() == Some("sshd_config")
 }
 
 /// Whether a file belongs to a package and is not the administrator's to edit.
@@ -274,6 +281,8 @@ mod tests {
         ] {
             assert_eq!(included(main.as_bytes(), own).collect::<Vec<_>>(), expected, "{main} {own}");
         }
+        assert!(has_drop_ins("/usr/etc/ssh/sshd_config"));
+        assert!(!["/etc/ssh/sshd_config_sftp", "/etc/ssh/sshd_config/x"].into_iter().any(has_drop_ins));
         let vendors = ["/usr/etc/ssh/sshd_config", "/usr/lib/ssh/sshd_config"];
         assert!(vendors.into_iter().all(is_vendors));
         assert!(!["/etc/ssh/sshd_config", "/usr/local/etc/ssh/sshd_config"].into_iter().any(is_vendors));

@@ -7,6 +7,7 @@
 //! The guard only looks: it changes no live file, reloads nothing and rolls nothing back.
 
 pub mod baseline;
+pub mod bystanders;
 pub mod candidate;
 pub mod check;
 pub mod client;

@@ -82,8 +82,8 @@ impl Transaction {
         recover::refuse_unended(state)?;
         let mut changes = temporary::plan(root, run.run, changes)?;
         // Whoever changes what this sshd reads, wherever that is, is in the way of all others who do.
-        let config = followup.sshd.as_ref().map(|sshd| root.place(&sshd.config, usize::MAX)).transpose()?.flatten();
-        let locks = Locks::take(changes.iter().flat_map(Prepared::places).chain(&config))?;
+        let configs = followup.configs().map(|config| root.place(config, usize::MAX)).collect::<Result<Vec<_>, _>>()?;
+        let locks = Locks::take(changes.iter().flat_map(Prepared::places).chain(configs.iter().flatten()))?;
         // Another run may have come to its end while this one waited for it, or to its confirmation.
         recover::refuse_unended(state)?;
         recover::refuse_unended_here(state, &changes, followup)?;

@@ -50,6 +50,8 @@ pub struct Renewal {
     pub machine_id: String,
     /// Everything is due.
     pub force: bool,
+    /// The serial numbers of certificates that are not due, whatever is forced: this command got them for another sshd.
+    pub renewed: BTreeSet<u64>,
     /// The time, in seconds since 1970.
     pub now: u64,
 }

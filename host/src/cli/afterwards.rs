@@ -1,7 +1,7 @@
 //! What a person needs after a machine was certified: until when, what renews it, what clients need, where the log is.
 
 use super::{known_hosts, output::Output, report::time};
-use crate::{context::Context, enrolment::Enrolment, pipeline::Done};
+use crate::{context::Context, enrolment::Enrolments, pipeline::Done};
 use jiff::Timestamp;
 use std::path::Path;
 use warded_lib::{
@@ -23,7 +23,7 @@ pub(super) fn say(context: &Context, output: Output, done: &Done) -> Result<()> 
     if let Some(end) = time(first.valid_before()) {
         output.line(format!("Valid:   {}", moment::left(end, now)))?;
     }
-    if matches!(Enrolment::load(&context.state), Ok(Some(_))) {
+    if Enrolments::load(&context.state).is_ok_and(|all| all.of(&context.places.sshd_config).is_some()) {
         let due = due::due_at(first, context.renew_after, &context.facts.machine_id).and_then(time);
         let due = due.map(|due| format!(", due from {} on", moment::at(due, now))).unwrap_or_default();
         output.line(format!("Renewal: {}", renewal(context, &due)))?;

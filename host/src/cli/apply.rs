@@ -15,7 +15,7 @@ use crate::{
     broker::{Identity, session::Message},
     components,
     context::Context,
-    enrolment::Enrolment,
+    enrolment::{Enrolment, Enrolments},
     pipeline::{
         self, Done, Planned, Request, Work, certify,
         overtaken::Expected,
@@ -142,11 +142,9 @@ fn foresee(context: &Context, planned: Planned<'_>) -> Result<Vec<String>> {
 /// The terms that this machine would be enrolled on, where they are new: with the same ones the old
 /// record stays. An enrolment is a change like any other.
 fn new_terms(context: &Context, planned: &Planned<'_>) -> Result<Option<Enrolment>> {
-    let known = Enrolment::load(&context.state)?;
-    Ok(planned
-        .enrolment()
-        .filter(|enrolment| !known.as_ref().is_some_and(|known| known.same_as(enrolment)))
-        .map(|enrolment| enrolment.replacing(known)))
+    let enrolments = Enrolments::load(&context.state)?;
+    let known = enrolments.of(&context.places.sshd_config);
+    Ok(planned.enrolment().filter(|enrolment| !known.is_some_and(|known| known.same_as(enrolment))))
 }
 
 /// What belongs to a machine's first run besides the procedure.
@@ -200,7 +198,7 @@ impl Apply {
         let identity = planned.identity.clone();
         let changes = planned.session.changes.staged().len() + files.len();
         if changes == 0 {
-            return self.enrol_only(context, output, &identity, enrolment.as_ref(), &messages);
+            return self.enrol_only(context, output, &identity, enrolment, &messages);
         }
         let mut work = Work::of(planned);
         work.may_replace_host_keys = self.risk.replace_host_keys();
@@ -223,7 +221,9 @@ impl Apply {
         certify::ready(context, &mut work)?;
         work.trust = files.iter().map(|file| file.change(context)).collect::<Result<_>>()?;
         let progress = Progress::new(output.json);
-        work.own = enrolment.as_ref().map(Enrolment::with_run).transpose()?;
+        let _nobody_else_enrols = enrolment.as_ref().map(|_| Enrolments::lock(&context.state)).transpose()?;
+        let with = |enrolment| Enrolments::load(&context.state)?.with(enrolment).with_run();
+        work.own = enrolment.map(with).transpose()?;
         work.confirm_within = self.confirm.confirm_within;
         work.login_risks = self.risk.logins();
         work.may_leave_unknown = self.risk.unknown_listener();
@@ -248,7 +248,7 @@ impl Apply {
         context: &Context,
         output: Output,
         identity: &Identity,
-        enrolment: Option<&Enrolment>,
+        enrolment: Option<Enrolment>,
         messages: &[Message],
     ) -> Result<Exit> {
         if let Some(enrolment) = enrolment {
@@ -258,7 +258,8 @@ impl Apply {
             }
             let event = |kind| identity.event(kind).capability("enrolment").need(&enrolment.to_string());
             context.log.append_synced(&event(Kind::Intent))?;
-            enrolment.save(&context.state)?;
+            let _nobody_else_enrols = Enrolments::lock(&context.state)?;
+            Enrolments::load(&context.state)?.with(enrolment.clone()).save(&context.state)?;
             context.log.conclude(&event(Kind::Result), Ending::Kept, "enrolled on new terms, no file changed")?;
             drop(output.line("Enrolled. No file had to change."));
         } else {
@@ -281,7 +282,9 @@ impl Apply {
             output.note("Nothing was changed.");
             return Err(Error::quiet(Exit::Failed));
         }
-        report::reloaded(context, output, "warded.apply/1", planned, unserved)?;
+        let object = report::reloaded(context, output, "warded.apply/1", planned, unserved)?;
+        // It is done, whether anybody reads of it or not.
+        drop(output.object(&object));
         Ok(Exit::Done)
     }
 
@@ -332,17 +335,18 @@ impl ProcedureArgs {
         let granting = components::choose(policies, self.procedure.as_str(), self.policy.as_ref(), context)?;
         let mut settings = self.set.clone();
         let (mut confirmed, mut accepted) = (BTreeSet::new(), None);
-        if let Some(enrolment) = Enrolment::load(&context.state)?
+        let enrolments = Enrolments::load(&context.state)?;
+        if let Some(enrolment) = enrolments.of(&context.places.sshd_config)
             && enrolment.policy == granting.policy.name
             && enrolment.standing(granting, &self.procedure).is_covered()
         {
             accepted = Some(enrolment.component).filter(|accepted| *accepted != granting.digest);
             let is_renewal = enrolment.procedure == self.procedure;
             if settings.is_empty() && is_renewal {
-                settings = enrolment.settings;
+                settings.clone_from(&enrolment.settings);
             }
             if is_renewal || !granting.policy.procedures.get(&self.procedure).is_some_and(Procedure::takes_names) {
-                confirmed = enrolment.principals;
+                confirmed = enrolments.principals();
             }
         }
         let progress = Progress::new(output.json);
@@ -355,6 +359,7 @@ impl ProcedureArgs {
                 settings,
                 confirmed,
                 force: self.force,
+                renewed: BTreeSet::new(),
                 run,
                 accepted,
             },

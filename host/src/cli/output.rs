@@ -101,13 +101,7 @@ impl Output {
             return;
         }
         if self.json {
-            drop(self.object(&Failure {
-                schema: "warded.error/1",
-                kind: error.heading(),
-                exit: error.exit().code(),
-                message: error.message(),
-                notes: error.notes().map(|(label, text)| Note { label, text }).collect(),
-            }));
+            drop(self.object(&Failure::of(error)));
         }
         self.note(error.to_string());
     }
@@ -122,13 +116,26 @@ fn fitting(stream: &(impl IsTerminal + AsFd), text: &str) -> String {
     }
 }
 
+/// How something failed, as an object.
 #[derive(Serialize)]
-struct Failure<'a> {
+pub(super) struct Failure<'a> {
     schema: &'static str,
     kind: &'static str,
     exit: u8,
     message: &'a str,
     notes: Vec<Note<'a>>,
+}
+
+impl<'a> Failure<'a> {
+    pub(super) fn of(error: &'a Error) -> Self {
+        Self {
+            schema: "warded.error/1",
+            kind: error.heading(),
+            exit: error.exit().code(),
+            message: error.message(),
+            notes: error.notes().map(|(label, text)| Note { label, text }).collect(),
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -6,9 +6,9 @@ use super::{
     progress::Progress,
     recover, report,
     risk::AcceptRisk,
-    undo::{Terms, carry_out, entry},
+    undo::{Terms, carry_out, entry, sshd_of},
 };
-use crate::{context::Context, enrolment::Enrolment, pipeline::Done, public_status::PublicStatus};
+use crate::{context::Context, enrolment::Enrolments, pipeline::Done, public_status::PublicStatus};
 use clap::Args;
 use warded_lib::{
     change_set::review::{Reloading, Review},
@@ -40,10 +40,14 @@ impl Remove {
             self.confirm.check(context, output)?;
             recover::first(context, output)?;
         }
-        let Some(undo) = self.found(context, output)? else { return nothing(context, output) };
+        let Some(mut undo) = self.found(context, output)? else { return nothing(context, output) };
         if !undo.changes.iter().all(FileChange::is_known_hosts) && !self.plan {
             context.may_change("remove")?;
         }
+        // An sshd may be enrolled that no run was for.
+        undo.sshds.extend(Enrolments::load(&context.state)?.iter().map(|enrolled| enrolled.sshd_config.clone()));
+        let own = sshd_of(context, &undo);
+        let context = own.as_ref().unwrap_or(context);
         let shown = show(output, &undo)?;
         if self.plan {
             output.object(&object(None, &undo, &shown))?;
@@ -71,6 +75,7 @@ impl Remove {
             drop(output.line(format!("Left as they are, since clients know them: {}.", keys.join(", "))));
         }
         done.confirm_lines().into_iter().for_each(|line| drop(output.line(line)));
+        done.told_beside().iter().for_each(|line| drop(output.line(line)));
         remains(context, output);
         drop(output.object(&finished(told, &done)));
         done.unknown.iter().for_each(|unknown| drop(output.line(format!("Not seen live: {unknown}."))));
@@ -118,13 +123,13 @@ impl Remove {
 
 /// No run has left a change.
 fn nothing(context: &Context, output: Output) -> Result<Exit> {
-    let enrolled = Enrolment::load(&context.state)?;
+    let is_enrolled = Enrolments::load(&context.state)?.iter().next().is_some();
     output.line("Warded has changed no file here, or every change was taken back.")?;
-    if enrolled.is_some() {
+    if is_enrolled {
         output.line("This machine is still enrolled: `warded renew` goes on with what it found here.")?;
     }
     output.object(&serde_json::json!({ "schema": "warded.remove/1", "run": null, "undoes": null }))?;
-    Ok(if enrolled.is_some() { Exit::Degraded } else { Exit::Done })
+    Ok(if is_enrolled { Exit::Degraded } else { Exit::Done })
 }
 
 fn show(output: Output, undo: &Undo) -> Result<Review> {

@@ -4,7 +4,7 @@ mod unattended;
 
 use super::{
     identification::Identification,
-    output::Output,
+    output::{Failure, Output},
     progress::Progress,
     recover,
     report::{self, DoneObject},
@@ -14,20 +14,23 @@ use crate::{
     broker::session::{Level, Message},
     components,
     context::Context,
-    enrolment::{Enrolment, Standing},
+    enrolment::{Enrolment, Enrolments, Standing},
     outcomes::{LastRenewal, Outcome as _},
     pipeline::{self, Done, Request, Work, certify, serve, vouch::Vouching},
     sandbox::granting::Granting,
 };
 use clap::Args;
+use serde_json::Value;
 use std::{
+    collections::BTreeSet,
     fmt::Display,
     io::{self, IsTerminal as _},
 };
 use warded_lib::{
-    ca,
+    ca::{self, Certificate},
     change_set::review::Review,
     error::{Error, Exit, Result},
+    machine::{path::AbsolutePath, sshd},
     text::neutral,
     transaction,
 };
@@ -47,6 +50,14 @@ pub(super) struct Renew {
     pub(super) identification: Identification,
 }
 
+/// How the renewal of one sshd's certificates ended.
+struct Ended {
+    exit: Exit,
+    object: Value,
+    /// The serial numbers of the certificates that it got.
+    serials: Vec<u64>,
+}
+
 impl Renew {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         context.may_change("renew")?;
@@ -61,38 +72,101 @@ impl Renew {
         if is_unattended && let Err(until) = attempts.may_try(ca::now()) {
             return unattended::wait(output, attempts, until);
         }
-        let ended = self.renew(context, output);
+        let mut failures = Vec::new();
+        let concluded = context.log.concluded();
+        let ended = self.renew(context, output, &mut failures);
         // A machine that is not enrolled has nothing to renew.
-        if Enrolment::load(&context.state).is_ok_and(|enrolment| enrolment.is_some()) {
-            LastRenewal::now(&ended).save(&context.state);
-            if let Err(error) = &ended
-                && !context.log.is_concluded()
-            {
-                pipeline::did_not_begin(context, "renew", error);
+        if Enrolments::load(&context.state).is_ok_and(|enrolments| enrolments.iter().next().is_some()) {
+            if let Err(error) = &ended {
+                failures.push(in_a_line(error));
+                conclude(context, concluded, error);
             }
+            let exit = ended.as_ref().map_or_else(Error::exit, |exit| *exit);
+            let message = Some(failures.join("; ")).filter(|message| !message.is_empty());
+            LastRenewal::now(exit, message).save(&context.state);
         }
         let noted = unattended::note(context, attempts, &ended);
         ended.and_then(|exit| noted.map(|()| exit))
     }
 
-    fn renew(&self, context: &Context, output: Output) -> Result<Exit> {
+    /// Renews for every sshd that is enrolled; for one, where the operator said which. What failed for one of
+    /// several is added to `failures`.
+    fn renew(&self, context: &Context, output: Output, failures: &mut Vec<String>) -> Result<Exit> {
         recover::first(context, output)?;
-        let Some(enrolment) = Enrolment::load(&context.state)? else {
-            return Err(Error::usage("this machine is not enrolled, so there is nothing to renew")
-                .next("warded apply certify-host --set principal=NAME"));
+        let enrolments = Enrolments::load(&context.state)?;
+        let chosen = &context.places.sshd_config;
+        let due: Vec<&Enrolment> = if context.is_sshd_chosen {
+            enrolments.of(chosen).into_iter().collect()
+        } else {
+            enrolments.iter().collect()
         };
-        let granting = enrolled(context, &enrolment)?;
+        match due.as_slice() {
+            [] => Err(not_enrolled(chosen, &enrolments)),
+            [one] => {
+                let context = context.for_sshd(&one.sshd_config);
+                let ended = self.renew_one(&context, output, one, (&enrolments, BTreeSet::new()))?;
+                output.object(&ended.object)?;
+                Ok(ended.exit)
+            }
+            several => self.renew_several(context, output, (several, &enrolments), failures),
+        }
+    }
+
+    /// One that fails keeps no other from being renewed.
+    fn renew_several(
+        &self,
+        context: &Context,
+        output: Output,
+        (due, enrolments): (&[&Enrolment], &Enrolments),
+        failures: &mut Vec<String>,
+    ) -> Result<Exit> {
+        let (mut renewed, mut worst, mut objects) = (BTreeSet::new(), Exit::Done, Vec::new());
+        for enrolment in due {
+            let config = &enrolment.sshd_config;
+            output.line(format!("sshd of {config}:"))?;
+            let concluded = context.log.concluded();
+            let ended = self.renew_one(&context.for_sshd(config), output, enrolment, (enrolments, renewed.clone()));
+            let (exit, result) = match ended {
+                Ok(Ended { exit, object, serials }) => {
+                    renewed.extend(serials);
+                    (exit, object)
+                }
+                Err(error) => {
+                    output.note(error.to_string());
+                    failures.push(format!("sshd of {config}: {}", in_a_line(&error)));
+                    conclude(context, concluded, &error);
+                    (error.exit(), report::value(&Failure::of(&error))?)
+                }
+            };
+            worst = if severity(exit) > severity(worst) { exit } else { worst };
+            objects.push(serde_json::json!({ "sshd_config": config, "exit": exit.code(), "result": result }));
+        }
+        output.object(&serde_json::json!({ "schema": "warded.renewals/1", "exit": worst.code(), "sshds": objects }))?;
+        Ok(worst)
+    }
+
+    fn renew_one(
+        &self,
+        context: &Context,
+        output: Output,
+        enrolment: &Enrolment,
+        (enrolments, renewed): (&Enrolments, BTreeSet<u64>),
+    ) -> Result<Ended> {
+        if is_gone(enrolment) {
+            return Err(Error::put_off(gone(enrolment)).state("nothing was changed").next(gone_next(enrolment)));
+        }
+        let granting = enrolled(context, enrolment)?;
         let accepted = Some(enrolment.component).filter(|accepted| *accepted != granting.digest);
         let progress = Progress::new(output.json);
         progress.say("looking for what is due");
         let run = transaction::next_run(&context.state)?;
-        let Enrolment { procedure, settings, principals, .. } = enrolment;
         let request = Request {
             granting: &granting,
-            procedure,
-            settings,
-            confirmed: principals,
+            procedure: enrolment.procedure.clone(),
+            settings: enrolment.settings.clone(),
+            confirmed: enrolments.principals(),
             force: self.force,
+            renewed,
             run: Some(run),
             accepted,
         };
@@ -106,14 +180,14 @@ impl Renew {
         let exit = exit_after(&messages);
         if planned.session.changes.is_empty() {
             let unserved = serve::unserved(context, &planned)?;
-            if !unserved.is_empty() {
+            let object = if unserved.is_empty() {
+                output.line(if exit == Exit::Done { "Nothing is due." } else { "Nothing was renewed." })?;
+                report::value(&DoneObject::nothing(SCHEMA, procedure, &messages))?
+            } else {
                 report::unserved(output, &unserved)?;
-                report::reloaded(context, output, SCHEMA, planned, &unserved)?;
-                return Ok(exit);
-            }
-            output.line(if exit == Exit::Done { "Nothing is due." } else { "Nothing was renewed." })?;
-            output.object(&DoneObject::nothing(SCHEMA, procedure, &messages))?;
-            return Ok(exit);
+                report::reloaded(context, output, SCHEMA, planned, &unserved)?
+            };
+            return Ok(Ended { exit, object, serials: Vec::new() });
         }
         let mut work = Work::of(planned);
         work.shows_rest = "warded status".to_owned();
@@ -128,17 +202,70 @@ impl Renew {
         let exit = exit_after(&messages);
         if work.is_empty() {
             output.line("Nothing was renewed.")?;
-            output.object(&DoneObject::nothing(SCHEMA, procedure, &messages))?;
-            return Ok(exit);
+            let object = report::value(&DoneObject::nothing(SCHEMA, procedure, &messages))?;
+            return Ok(Ended { exit, object, serials: Vec::new() });
         }
         let mut done = pipeline::carry_out(context, &identity, work, &progress)?;
         done.unrecorded.take_if(|text| messages.iter().any(|told| told.text == *text));
         drop(progress);
         review.files.retain(|file| !done.withdrawn.iter().any(|path| path.as_str() == file.path));
         // It is done, whether anybody reads of it or not.
-        drop(tell(output, procedure, &review, &messages, &done));
-        Ok(if exit == Exit::Done { done.exit() } else { exit })
+        drop(tell(output, &review, &done));
+        Ok(Ended {
+            exit: if exit == Exit::Done { done.exit() } else { exit },
+            object: report::value(&DoneObject::new(SCHEMA, procedure, &review, &messages, &done))?,
+            serials: done.certificates.iter().map(Certificate::serial).collect(),
+        })
     }
+}
+
+/// Has the logs say that nothing was run, unless a run has ended since and they say how.
+fn conclude(context: &Context, concluded: usize, error: &Error) {
+    if context.log.concluded() == concluded {
+        pipeline::did_not_begin(context, "renew", error);
+    }
+}
+
+/// What failed, with its cause.
+fn in_a_line(error: &Error) -> String {
+    let cause = error.notes().find(|(label, _)| *label == "cause");
+    let cause = cause.map(|(_, text)| format!(": {}", text.replace('\n', "; "))).unwrap_or_default();
+    format!("{}{cause}", error.message())
+}
+
+/// Something failed, something wants attention, all is well: which is worse.
+fn severity(exit: Exit) -> u8 {
+    match exit {
+        Exit::Done => 0,
+        Exit::Pending | Exit::Degraded => 1,
+        Exit::Failed | Exit::Usage | Exit::Refused | Exit::Unreachable => 2,
+    }
+}
+
+fn not_enrolled(sshd: &AbsolutePath, enrolments: &Enrolments) -> Error {
+    let others: Vec<&str> = enrolments.iter().map(|enrolment| enrolment.sshd_config.as_str()).collect();
+    if others.is_empty() {
+        return Error::usage("this machine is not enrolled, so there is nothing to renew")
+            .next("warded apply certify-host --set principal=NAME");
+    }
+    Error::usage(format!("the sshd of {sshd} is not enrolled, so there is nothing to renew"))
+        .seen(format!("enrolled: {}", others.join(", ")))
+        .next(format!("warded --sshd-config {sshd} apply certify-host --set principal=NAME"))
+}
+
+/// Whether the configuration of an sshd that is enrolled is gone. The default one may be missing where no sshd is.
+pub(super) fn is_gone(enrolment: &Enrolment) -> bool {
+    let config = &enrolment.sshd_config;
+    config.as_str() != sshd::default_config() && !config.as_path().exists()
+}
+
+pub(super) fn gone(enrolment: &Enrolment) -> String {
+    format!("{} is gone: the certificates of that sshd are not renewed", enrolment.sshd_config)
+}
+
+pub(super) fn gone_next(enrolment: &Enrolment) -> String {
+    let config = &enrolment.sshd_config;
+    format!("put it back; or, if that sshd is not used any more: warded --sshd-config {config} unenrol")
 }
 
 /// Whoever runs this unattended looks at how it ends.
@@ -146,12 +273,9 @@ fn exit_after(messages: &[Message]) -> Exit {
     if messages.iter().any(|message| message.level == Level::Warn) { Exit::Degraded } else { Exit::Done }
 }
 
-fn tell(output: Output, procedure: &str, review: &Review, messages: &[Message], done: &Done) -> Result<()> {
+fn tell(output: Output, review: &Review, done: &Done) -> Result<()> {
     report::review(output, review)?;
-    for line in done.lines() {
-        output.line(line)?;
-    }
-    output.object(&DoneObject::new(SCHEMA, procedure, review, messages, done))
+    done.lines().into_iter().try_for_each(|line| output.line(line))
 }
 
 /// What a person does about a policy that nobody accepted.
@@ -193,10 +317,7 @@ pub(super) fn obstacle(context: &Context, enrolment: &Enrolment, granting: &Gran
         Standing::OtherComponent => return differs("component", &enrolment.component, &granting.digest),
         Standing::OtherGrants => return differs("grants", &enrolment.grants, &granting.grants),
     }
-    let (sshd_config, authority) = (&context.places.sshd_config, context.authority.identity());
-    if enrolment.sshd_config != *sshd_config {
-        return differs("sshd", &enrolment.sshd_config, sshd_config);
-    }
+    let authority = context.authority.identity();
     if enrolment.authority != authority {
         return differs("CA", &enrolment.authority, &authority);
     }

@@ -24,7 +24,7 @@ use warded_lib::{
         rotation::{self, NewSigner},
     },
     change_set::review::{Action, Review},
-    error::Result,
+    error::{Error, Result},
     moment,
     name::Name,
     text::count,
@@ -131,7 +131,7 @@ pub(super) fn reloaded(
     schema: &'static str,
     planned: Planned<'_>,
     unserved: &Unserved,
-) -> Result<()> {
+) -> Result<serde_json::Value> {
     let (identity, messages) = (planned.identity.clone(), planned.session.messages.clone());
     let progress = Progress::new(output.json);
     let served = serve::carry_out(context, &identity, &Work::of(planned), unserved, &progress)?;
@@ -145,8 +145,7 @@ pub(super) fn reloaded(
     )));
     let reloads = served.reloads.into_iter().map(|(service, how)| ReloadObject { service, how }).collect();
     let nothing = DoneObject::nothing(schema, identity.procedure.as_str(), &messages);
-    drop(output.object(&DoneObject { reloads, served: serials, ..nothing }));
-    Ok(())
+    value(&DoneObject { reloads, served: serials, ..nothing })
 }
 
 /// A plan as an object.
@@ -339,6 +338,11 @@ impl<'a> DoneObject<'a> {
             messages,
         }
     }
+}
+
+/// An object, to be printed later or as a part of another one.
+pub(super) fn value(object: &impl Serialize) -> Result<serde_json::Value> {
+    serde_json::to_value(object).map_err(|error| Error::failed("cannot write JSON").cause(error))
 }
 
 /// Until when a certificate holds, and how long that is from now.

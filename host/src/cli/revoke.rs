@@ -5,7 +5,7 @@ use super::{
     output::{Output, confirm},
     report,
 };
-use crate::{context::Context, pipeline::vouch::certified};
+use crate::{context::Context, enrolment::Enrolments, pipeline::vouch::certified};
 use clap::Args;
 use std::{
     fs,
@@ -98,10 +98,11 @@ impl Revoke {
         output.line(format!("The CA will not renew {what} any more: {}.", done.join(" ")))?;
         output.line("Nobody else hears of it: until they expire, machines and clients go on accepting them.")?;
         let settings: Vec<String> = done.iter().map(|serial| format!("--set serial={serial}")).collect();
-        output.line(format!(
-            "For user certificates, on each machine: warded apply revoke-users {}",
-            settings.join(" ")
-        ))?;
+        let apply = format!("apply revoke-users {}", settings.join(" "));
+        output.line(format!("For user certificates, on each machine: warded {apply}"))?;
+        for enrolled in Enrolments::load(&context.state)?.beside(&context.places.sshd_config) {
+            output.line(format!("And here: warded --sshd-config {} {apply}", enrolled.sshd_config))?;
+        }
         output.object(&serde_json::json!({ "schema": "warded.revoke/1", "serials": done }))?;
         Ok(Exit::Done)
     }

@@ -8,13 +8,13 @@ pub(super) use circumstances::{last_roll_back, rooms};
 use super::{
     outlook::{self, Outlook, Problem},
     output::{Output, Style},
-    recover,
+    recover, renew,
     report::{self, CertificateObject},
 };
 use crate::{
     broker::operation::key::certifiable,
     context::{Context, Options},
-    enrolment::Enrolment,
+    enrolment::{Enrolment, Enrolments},
     outcomes::{LastRenewal, LastRollBack},
 };
 use circumstances::{Circumstances, time};
@@ -22,6 +22,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 use ssh_key::HashAlg;
+use std::collections::BTreeSet;
 use warded_lib::{
     ca::{self, Certificate, Kind, certificate, due, verify},
     error::{Exit, Result},
@@ -46,10 +47,13 @@ pub(super) struct StatusObject {
     healthy: bool,
     hostname: String,
     os: String,
+    sshd_config: AbsolutePath,
     pub(super) sshd: Option<String>,
     pub(super) listening: bool,
     enrolled: Option<Enrolment>,
     host_keys: Vec<HostKey>,
+    /// The other sshds that are enrolled, unless the operator chose one.
+    others: Vec<Self>,
     interrupted: Option<u64>,
     /// A run that is taken back unless it is confirmed in time.
     unconfirmed: Option<u64>,
@@ -88,7 +92,22 @@ impl StatusObject {
 
     /// The files of the host keys.
     pub(super) fn key_files(&self) -> impl Iterator<Item = &str> {
-        self.host_keys.iter().map(|key| key.path.as_str())
+        let sshds = std::iter::once(self).chain(&self.others);
+        let keys: BTreeSet<&str> = sshds.flat_map(|sshd| &sshd.host_keys).map(|key| key.path.as_str()).collect();
+        keys.into_iter()
+    }
+
+    /// Adds another sshd. What is true of the machine or of the CA is said once.
+    fn add(&mut self, other: Self) {
+        let config = other.sshd_config.clone();
+        let named = |problem: &Problem| Problem { seen: format!("{config}: {}", problem.seen), ..problem.clone() };
+        let new: Vec<_> = other.problems.iter().filter(|problem| !self.problems.contains(problem)).map(named).collect();
+        self.problems.extend(new);
+        let new: Vec<_> = other.warnings.iter().filter(|problem| !self.warnings.contains(problem)).map(named).collect();
+        self.warnings.extend(new);
+        let new: Vec<_> = other.notes.iter().filter(|note| !self.notes.contains(note)).cloned().collect();
+        self.notes.extend(new);
+        self.others.push(other);
     }
 }
 
@@ -133,6 +152,26 @@ impl Status {
 /// # Errors
 /// Something of Warded's own cannot be read.
 pub(super) fn look(context: &Context) -> Result<StatusObject> {
+    let enrolments = Enrolments::load(&context.state)?;
+    let config = &context.places.sshd_config;
+    let mut status = look_at(context, enrolments.of(config))?;
+    for enrolled in enrolments.beside(config).filter(|_| !context.is_sshd_chosen) {
+        let config = &enrolled.sshd_config;
+        if renew::is_gone(enrolled) {
+            status.problems.push(Problem::with(renew::gone(enrolled), renew::gone_next(enrolled)));
+            continue;
+        }
+        match look_at(&context.for_sshd(config), Some(enrolled)) {
+            Ok(other) => status.add(other),
+            Err(error) => status.problems.push(Problem::of(format!("{config}: {}", error.message()))),
+        }
+    }
+    status.healthy = status.problems.is_empty();
+    Ok(status)
+}
+
+/// Looks at one sshd, and asks it what it serves.
+fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObject> {
     let sshd = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())?;
     let mut problems = Vec::new();
     let offered = match sshd.as_ref().map(live::served) {
@@ -153,7 +192,6 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
         }
         None => Vec::new(),
     };
-    let enrolled = Enrolment::load(&context.state)?;
     let host_keys: Vec<HostKey> =
         keys.iter().filter_map(|key| host_key(context, key, offered.as_ref(), enrolled.is_some())).collect();
     problems.extend(host_keys.iter().filter_map(|key| {
@@ -164,9 +202,9 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
         host_keys.iter().filter_map(|key| Some((format!("{}-cert.pub", key.path), key.parsed.clone()?))).collect();
     let due = host_keys.iter().filter_map(|key| key.due).min();
     let is_due = due.is_some_and(|due| due <= Timestamp::now());
-    let around = Circumstances::look(context, sshd.as_ref(), enrolled.as_ref(), is_due)?;
+    let around = Circumstances::look(context, sshd.as_ref(), enrolled, is_due)?;
     let Outlook { problems: coming, mut notes, ca_reachable } =
-        enrolled.as_ref().map(|enrolled| outlook::look(context, enrolled, &certificates)).unwrap_or_default();
+        enrolled.map(|enrolled| outlook::look(context, enrolled, &certificates)).unwrap_or_default();
     problems.extend(coming.into_iter().chain(around.problems));
     notes.extend(around.notes);
     let interrupted = transaction::interrupted(&context.state)?;
@@ -185,10 +223,12 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
         healthy: problems.is_empty(),
         hostname: neutral(&context.facts.hostname),
         os: neutral(&context.facts.os_name),
+        sshd_config: context.places.sshd_config.clone(),
         listening: sshd.as_ref().is_some_and(|sshd| sshd.listener.is_some()),
         sshd: sshd.map(|sshd| sshd.version().to_owned()),
-        enrolled,
+        enrolled: enrolled.cloned(),
         host_keys,
+        others: Vec::new(),
         interrupted: interrupted.map(|journal| journal.run.run),
         unconfirmed: unconfirmed.map(|journal| journal.run.run),
         problems,
@@ -276,42 +316,18 @@ fn due_at(context: &Context, certificate: &Certificate) -> Option<Timestamp> {
 }
 
 fn show(status: &StatusObject, output: Output) -> Result<()> {
-    let sshd = status.sshd.as_ref().map_or_else(|| "no sshd".to_owned(), |version| format!("OpenSSH {version}"));
-    let listening = if status.listening || status.sshd.is_none() { "" } else { " (not listening)" };
-    output.line(format!("{} · {} · {sshd}{listening}", status.hostname, status.os))?;
-    for key in &status.host_keys {
-        let (style, state) = match (&key.problem, &key.certificate, key.served) {
-            (Some(problem), ..) => (Style::Red, problem.clone()),
-            (None, None, _) => {
-                let why = key.left_alone.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-                (Style::Dim, format!("no certificate{why}"))
-            }
-            (None, Some(_), served) => {
-                let served = if served == Some(true) { " · served" } else { "" };
-                (Style::Green, format!("{}{served}", key.until))
-            }
-        };
-        output.line(format!("host key     {:20} {}", key.algorithm, output.paint(style, &state)))?;
+    output.line(format!("{} · {} · {}", status.hostname, status.os, described(status)))?;
+    show_sshd(status, output)?;
+    for other in &status.others {
+        output.line(format!("{} · {}", other.sshd_config, described(other)))?;
+        show_sshd(other, output)?;
     }
-    match &status.enrolled {
-        Some(enrolled) => {
-            let names: Vec<&str> = enrolled.principals.iter().map(String::as_str).collect();
-            output.line(format!(
-                "enrolled     {} by {}, policy {}",
-                names.join(" "),
-                enrolled.authority,
-                enrolled.policy
-            ))?;
-            if let Some(due) = status.due {
-                output.line(format!("renewal      due from {}: warded renew", due.strftime("%Y-%m-%d %H:%M UTC")))?;
-            }
-            if let Some(renewal) = &status.last_renewal {
-                let how = renewal.error.map_or_else(|| "succeeded".to_owned(), |error| error.to_string());
-                output.line(format!("last run     {}: {how}", time(renewal.at)))?;
-            }
-            output.line(format!("schedule     {}", status.schedule))?;
+    if status.enrolled.is_some() || !status.others.is_empty() {
+        if let Some(renewal) = &status.last_renewal {
+            let how = renewal.error.map_or_else(|| "succeeded".to_owned(), |error| error.to_string());
+            output.line(format!("last run     {}: {how}", time(renewal.at)))?;
         }
-        None => output.line("enrolled     no: warded apply certify-host --set principal=NAME")?,
+        output.line(format!("schedule     {}", status.schedule))?;
     }
     for warning in &status.warnings {
         output.line(format!("warning      {}", output.paint(Style::Red, &warning.to_string())))?;
@@ -326,4 +342,34 @@ fn show(status: &StatusObject, output: Output) -> Result<()> {
         .problems
         .iter()
         .try_for_each(|problem| output.line(format!("problem      {}", output.paint(Style::Red, &problem.to_string()))))
+}
+
+fn described(status: &StatusObject) -> String {
+    let sshd = status.sshd.as_ref().map_or_else(|| "no sshd".to_owned(), |version| format!("OpenSSH {version}"));
+    let listening = if status.listening || status.sshd.is_none() { "" } else { " (not listening)" };
+    format!("{sshd}{listening}")
+}
+
+fn show_sshd(status: &StatusObject, output: Output) -> Result<()> {
+    for key in &status.host_keys {
+        let (style, state) = match (&key.problem, &key.certificate, key.served) {
+            (Some(problem), ..) => (Style::Red, problem.clone()),
+            (None, None, _) => {
+                let why = key.left_alone.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+                (Style::Dim, format!("no certificate{why}"))
+            }
+            (None, Some(_), served) => {
+                let served = if served == Some(true) { " · served" } else { "" };
+                (Style::Green, format!("{}{served}", key.until))
+            }
+        };
+        output.line(format!("host key     {:20} {}", key.algorithm, output.paint(style, &state)))?;
+    }
+    let Some(enrolled) = &status.enrolled else {
+        return output.line("enrolled     no: warded apply certify-host --set principal=NAME");
+    };
+    output.line(format!("enrolled     {enrolled}"))?;
+    status.due.map_or(Ok(()), |due| {
+        output.line(format!("renewal      due from {}: warded renew", due.strftime("%Y-%m-%d %H:%M UTC")))
+    })
 }

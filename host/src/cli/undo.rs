@@ -10,7 +10,7 @@ use super::{
 use crate::{
     broker::Identity,
     context::Context,
-    enrolment::Enrolment,
+    enrolment::Enrolments,
     pipeline::{self, Work},
 };
 use clap::Args;
@@ -21,6 +21,7 @@ use warded_lib::{
     change_set::review,
     error::{Error, Exit, Result},
     guard::Risks,
+    machine::path::AbsolutePath,
     name::Name,
     text::count,
     transaction::{self, FileChange, Undo as Changes, Which},
@@ -60,6 +61,13 @@ impl Undo {
         if !undo.changes.iter().all(FileChange::is_known_hosts) {
             context.may_change("undo")?;
         }
+        let own = sshd_of(context, &undo);
+        let others: Vec<&str> =
+            undo.sshds.iter().filter(|sshd| **sshd != context.places.sshd_config).map(AbsolutePath::as_str).collect();
+        if !others.is_empty() {
+            output.line(format!("sshd of {}:", others.join(", ")))?;
+        }
+        let context = own.as_ref().unwrap_or(context);
         let (runs, earlier, expired) = (undo.runs(), undo.earlier, Expired::among(&undo));
         let shown = review::Review {
             files: undo.changes.iter().map(entry).collect(),
@@ -102,9 +110,15 @@ impl Undo {
             "confirm_until": done.confirm.as_ref().map(|confirm| confirm.until),
             "unknown_listener": done.unknown_listener(),
         })));
+        done.told_beside().iter().for_each(|line| drop(output.line(line)));
         done.unknown.iter().for_each(|unknown| drop(output.line(format!("Not seen live: {unknown}."))));
         Ok(done.exit())
     }
+}
+
+/// The context for the sshd that the newest of the runs was for, whichever the command would be about.
+pub(super) fn sshd_of(context: &Context, undo: &Changes) -> Option<Context> {
+    undo.sshds.iter().find(|sshd| sshd.as_path().exists()).map(|sshd| context.for_sshd(sshd))
 }
 
 fn title(undo: &Changes) -> String {
@@ -166,7 +180,7 @@ pub(super) struct Terms {
 }
 
 /// Takes a run back through the same stages as any other change. The enrolment becomes what it was
-/// before that run.
+/// before that run, for the sshds that the run was for.
 pub(super) fn carry_out(
     context: &Context,
     undo: Changes,
@@ -176,7 +190,7 @@ pub(super) fn carry_out(
     let unreadable = |what: String| Error::failed("the journal names what this version does not know").cause(what);
     let policy: Name = undo.run.policy.parse().map_err(unreadable)?;
     let procedure: Name = undo.run.procedure.parse().map_err(unreadable)?;
-    let (run, undone) = (transaction::next_run(&context.state)?, undo.run.run);
+    let (run, undone, sshds) = (transaction::next_run(&context.state)?, undo.run.run, undo.sshds.clone());
     let identity = Identity { run: Some(run), policy, component: undo.run.component, procedure };
     let mut work = Work::undoing(undo);
     work.confirm_within = terms.confirm_within;
@@ -184,9 +198,12 @@ pub(super) fn carry_out(
     work.may_replace_host_keys = terms.may_replace_host_keys;
     work.may_leave_unknown = terms.may_leave_unknown;
     work.may_trust_widely = terms.may_trust_widely;
-    if let Some(enrolment) = Enrolment::load(&context.state)?.filter(|enrolment| enrolment.run >= undone) {
-        let earlier = enrolment.before(undone).map(Enrolment::with_run);
-        work.own = Some(earlier.transpose()?.unwrap_or_else(Enrolment::gone_with_run));
+    let _nobody_else_enrols = Enrolments::lock(&context.state)?;
+    let enrolments = Enrolments::load(&context.state)?;
+    let sshds = if sshds.is_empty() { vec![context.places.sshd_config.clone()] } else { sshds };
+    let before = enrolments.clone().before(undone, &sshds);
+    if before != enrolments {
+        work.own = Some(before.with_run()?);
     }
     pipeline::carry_out(context, &identity, work, progress)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     context::Context,
-    enrolment::Enrolment,
+    enrolment::Enrolments,
     outcomes::{LastRenewal, Outcome as _},
     public_status::{CertifiedKey, LOCAL, PublicRenewal, PublicStatus, file_of},
 };
@@ -27,14 +27,15 @@ use warded_lib::{
 /// # Errors
 /// Something of Warded's own cannot be read, or the file cannot be written.
 pub fn announce(context: &Context) -> Result<()> {
-    let enrolled = Enrolment::load(&context.state)?;
-    if !config::is_root() || (enrolled.is_none() && !file_of(context.state.path()).exists()) {
+    let enrolments = Enrolments::load(&context.state)?;
+    let is_enrolled = enrolments.iter().next().is_some();
+    if !config::is_root() || (!is_enrolled && !file_of(context.state.path()).exists()) {
         return Ok(());
     }
-    status(context, enrolled)?.write(context.state.path())
+    status(context, &enrolments)?.write(context.state.path())
 }
 
-fn status(context: &Context, enrolled: Option<Enrolment>) -> Result<PublicStatus> {
+fn status(context: &Context, enrolments: &Enrolments) -> Result<PublicStatus> {
     let renewal = LastRenewal::load(&context.state);
     let mut status = PublicStatus {
         last_renewal: renewal.map(|LastRenewal { at, exit, error, .. }| PublicRenewal { at, exit, error }),
@@ -42,10 +43,12 @@ fn status(context: &Context, enrolled: Option<Enrolment>) -> Result<PublicStatus
         change_waits: transaction::unconfirmed(&context.state)?.is_some(),
         ..PublicStatus::empty()
     };
-    let Some(enrolled) = enrolled else { return Ok(status) };
+    if enrolments.iter().next().is_none() {
+        return Ok(status);
+    }
     status.ca = Some(context.authority.address().unwrap_or_else(|| LOCAL.to_owned()));
-    status.names = enrolled.principals;
-    match certificates(context) {
+    status.names = enrolments.principals();
+    match certificates_of(context, enrolments) {
         Ok(found) => {
             status.due = found.iter().filter_map(|(_, due)| *due).min();
             status.keys = found.into_iter().map(|(key, _)| key).collect();
@@ -57,6 +60,19 @@ fn status(context: &Context, enrolled: Option<Enrolment>) -> Result<PublicStatus
         }
     }
     Ok(status)
+}
+
+/// Those of every sshd that is enrolled, each once.
+fn certificates_of(context: &Context, enrolments: &Enrolments) -> Result<Vec<(CertifiedKey, Option<Timestamp>)>> {
+    let mut all = Vec::new();
+    for enrolled in enrolments.iter().filter(|enrolled| enrolled.sshd_config.as_path().exists()) {
+        for found in certificates(&context.for_sshd(&enrolled.sshd_config))? {
+            if !all.contains(&found) {
+                all.push(found);
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// The certificates beside the host keys, each with the time at which it is due.

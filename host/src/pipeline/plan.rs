@@ -48,6 +48,8 @@ pub struct Request<'a> {
     pub confirmed: BTreeSet<String>,
     /// Every certificate is due.
     pub force: bool,
+    /// The serial numbers of certificates that are not due, whatever is forced.
+    pub renewed: BTreeSet<u64>,
     /// The run's number, where it may change something.
     pub run: Option<u64>,
     /// The component that the operator accepted, where its successor in this binary runs instead.
@@ -78,7 +80,7 @@ pub struct Planned<'a> {
 /// # Errors
 /// Wrong settings, a denial, a limit, or the procedure's own failure. Nothing was changed.
 pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> {
-    let Request { granting, procedure: name, settings, mut confirmed, force, run, accepted } = request;
+    let Request { granting, procedure: name, settings, mut confirmed, force, renewed, run, accepted } = request;
     Sshd::named(context.sshd_binary.as_deref()).map_err(|error| error.or_state("nothing was changed"))?;
     let procedure = granting
         .policy
@@ -97,7 +99,14 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
     );
     let unchanged = |error: Error| error.or_state("nothing was changed");
     context.log.append(&identity.event(EventKind::Started).detail(&detail)).map_err(unchanged)?;
-    let ended = run_guest(context, &identity, granting, procedure, &settings, confirmed.clone(), force);
+    let renewal = Renewal {
+        after_percent: context.renew_after,
+        machine_id: context.facts.machine_id.clone(),
+        force,
+        renewed,
+        now: ca::now(),
+    };
+    let ended = run_guest(context, &identity, granting, procedure, &settings, confirmed.clone(), renewal);
     let summary = match &ended {
         Ok(session) if session.changes.is_empty() => "nothing to do".to_owned(),
         Ok(session) => format!("staged {}", warded_lib::text::count(session.changes.staged().len(), "change")),
@@ -142,7 +151,7 @@ fn run_guest(
     procedure: &Procedure,
     settings: &[Setting],
     confirmed: BTreeSet<String>,
-    force: bool,
+    renewal: Renewal,
 ) -> Result<Session> {
     let component = sandbox::Component::load_in_time(granting, overdue(context, identity))?;
     let circumstances = Circumstances {
@@ -151,12 +160,6 @@ fn run_guest(
         trusted: values_of(procedure, settings, Type::Domain),
         confirmed,
         keys: BTreeMap::new(),
-    };
-    let renewal = Renewal {
-        after_percent: context.renew_after,
-        machine_id: context.facts.machine_id.clone(),
-        force,
-        now: ca::now(),
     };
     let mut session = Session::new(
         circumstances,

@@ -3,7 +3,11 @@
 //! not. No file changes here, so there is nothing to journal and nothing to take back.
 
 use super::{Planned, Reporter, Stage, Work, end, end_failed, prove::Guard, settle};
-use crate::{broker::Identity, context::Context, enrolment::Enrolment};
+use crate::{
+    broker::Identity,
+    context::Context,
+    enrolment::{Enrolment, Enrolments},
+};
 use ssh_key::HashAlg;
 use std::{collections::BTreeMap, path::Path};
 use warded_lib::{
@@ -74,14 +78,14 @@ impl Unserved {
 pub fn unserved(context: &Context, planned: &Planned<'_>) -> Result<Unserved> {
     let identity = &planned.identity;
     let renews = |enrolled: &Enrolment| enrolled.procedure == identity.procedure && enrolled.policy == identity.policy;
-    let is_renewal = Enrolment::load(&context.state)?.is_some_and(|enrolled| renews(&enrolled));
+    let is_renewal = Enrolments::load(&context.state)?.of(&context.places.sshd_config).is_some_and(renews);
     if !is_renewal || !planned.session.changes.is_empty() {
         return Ok(Unserved::default());
     }
     let Some(sshd) = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())? else {
         return Ok(Unserved::default());
     };
-    if sshd.listener.is_none() || major_minor(sshd.version()).is_some_and(|version| version < KEEPS_THEM) {
+    if sshd.listener.is_none() || !keeps_certificates(&sshd) {
         return Ok(Unserved::default());
     }
     let on_disk = on_disk(&sshd)?;
@@ -100,6 +104,11 @@ pub fn unserved(context: &Context, planned: &Planned<'_>) -> Result<Unserved> {
             .filter_map(|(name, _)| Some(Reload { name: name.clone(), service: services.get(name)?.clone() }))
             .collect(),
     })
+}
+
+/// Whether sshd goes on with the certificates that it has read until it is told to read them again.
+pub(super) fn keeps_certificates(sshd: &Sshd) -> bool {
+    major_minor(sshd.version()).is_none_or(|version| version >= KEEPS_THEM)
 }
 
 /// The certificates that sshd would serve if it were started now, with the fingerprints of their keys.
@@ -154,9 +163,7 @@ pub fn carry_out(
         reloads.push((reload.name.to_string(), reloaded));
     }
     reporter.stage(Stage::Verify);
-    let verified = guard
-        .verify(&unserved.certificates)
-        .map_err(|error| failed(error, "sshd was reloaded; no file was changed"))?;
+    let verified = guard.verify(work).map_err(|error| failed(error, "sshd was reloaded; no file was changed"))?;
     let told = format!("certificates that lay on disk are served, {} reloaded", unserved.services().join(", "));
     end(context, identity, "sshd reads what was on disk", Ending::Kept, &told)
         .map_err(|error| error.or_state("no file was changed; sshd was reloaded, and serves what is on disk"))?;

@@ -131,52 +131,73 @@ impl<'a> Recovery<'a> {
         Ok(files.map(|files| self.record(TakenBack { run, files, aftermath }, why)))
     }
 
-    /// Tells the services, and looks; what sshd uses then. What fails here is told, and does not keep the
+    /// Tells the services, and looks; what the sshds use then. What fails here is told, and does not keep the
     /// rest back.
     pub fn settled(&self, journal: &Journal, done: &RolledBack, aftermath: &mut Aftermath) -> StillNamed {
-        let Some(before) = &journal.sshd else {
-            aftermath.reloads = self.tell_all(journal, None, &|| Ok(()));
-            return StillNamed::nothing();
-        };
-        match Sshd::find(&before.config, before.binary.as_deref()) {
-            Ok(Some(sshd)) => self.settle(journal, before, &sshd, done.was_told, aftermath),
-            Ok(None) if !sshd::is_running() => {
-                aftermath.reloads = self.tell_all(journal, None, &|| Ok(()));
-                StillNamed::nothing()
+        let all: Vec<&Reload> = journal.reloads.iter().collect();
+        let untold = || self.tell_all(&journal.run, &all, None, &|| Ok(()));
+        let mut named = StillNamed::nothing();
+        match journal.sshd.as_ref().map(|before| (before, Sshd::find(&before.config, before.binary.as_deref()))) {
+            None => aftermath.reloads = untold(),
+            Some((before, Ok(Some(sshd)))) => {
+                let settled = self.settle(&journal.run, &all, before, &sshd, done.was_told);
+                (*aftermath, named) = settled;
             }
-            // It may run, and have read what is taken back.
+            Some((_, Ok(None))) if !sshd::is_running() => aftermath.reloads = untold(),
+            Some((_, lost)) => {
+                aftermath.fault = Some(not_found("sshd", lost.err()));
+                named = StillNamed::Unknown;
+            }
+        }
+        for before in &journal.bystanders {
+            let (own, still) = self.settle_bystander(journal, before, done.was_told);
+            let reloads = own.reloads.into_iter().map(|(name, told)| (format!("{name} ({})", before.config), told));
+            aftermath.reloads.extend(reloads);
+            aftermath.fault = aftermath.fault.take().or(own.fault);
+            named = named.and(still);
+        }
+        named
+    }
+
+    /// An sshd that reads what a run for another one had changed.
+    fn settle_bystander(&self, journal: &Journal, before: &SshdBefore, was_told: bool) -> (Aftermath, StillNamed) {
+        match Sshd::find(&before.config, before.binary.as_deref()) {
+            Ok(Some(sshd)) => {
+                let tells = |reload: &&Reload| {
+                    sshd.listener.as_ref().is_some_and(|listener| services::is_sshd(&reload.service, listener))
+                };
+                let reloads: Vec<&Reload> = journal.reloads.iter().filter(tells).collect();
+                self.settle(&journal.run, &reloads, before, &sshd, was_told)
+            }
+            Ok(None) if !sshd::is_running() => (Aftermath::default(), StillNamed::nothing()),
             lost => {
-                let mut fault = Error::failed("sshd could not be found, and was not told");
-                if let Err(error) = lost {
-                    fault = fault.cause(error);
-                }
-                aftermath.fault = Some(fault.next("see that sshd runs, and reload it"));
-                StillNamed::Unknown
+                let fault = Some(not_found(&format!("the sshd of {}", before.config), lost.err()));
+                (Aftermath { fault, ..Aftermath::default() }, StillNamed::Unknown)
             }
         }
     }
 
     fn settle(
         &self,
-        journal: &Journal,
+        run: &RunIdentity,
+        reloads: &[&Reload],
         before: &SshdBefore,
         sshd: &Sshd,
         was_told: bool,
-        aftermath: &mut Aftermath,
-    ) -> StillNamed {
+    ) -> (Aftermath, StillNamed) {
         let boot = facts::boot();
         // The files are as before by now: what is told and has not read yet, reads those.
         let seen = has_read(before, sshd.listener.as_ref(), boot.as_deref());
         let read = if seen == Read::Unknown && was_told { Read::Yes } else { seen };
         let look = || may_reload(sshd, before, read);
-        aftermath.reloads = self.tell_all(journal, Some(sshd), &look);
+        let reloads = self.tell_all(run, reloads, Some(sshd), &look);
         let told = |(_, outcome): &(_, Result<Reloaded>)| {
             matches!(outcome, Ok(Reloaded::Unit { .. } | Reloaded::Restarted { .. } | Reloaded::Signalled { .. }))
         };
-        if aftermath.reloads.iter().any(told) {
+        if reloads.iter().any(told) {
             live::await_reload(sshd);
         }
-        aftermath.fault = as_before(sshd, before).err();
+        let aftermath = Aftermath { fault: as_before(sshd, before).err(), reloads };
         let is_told = |listener: &Listener| {
             let outcomes = aftermath.reloads.iter().map(|(_, outcome)| outcome);
             outcomes.into_iter().any(|outcome| match outcome {
@@ -186,20 +207,21 @@ impl<'a> Recovery<'a> {
             })
         };
         if read != Read::No && !sshd.listener.as_ref().is_none_or(is_told) {
-            return StillNamed::Unknown;
+            return (aftermath, StillNamed::Unknown);
         }
         // A configuration that cannot be read may name anything.
-        unchanged::contents(before.config.as_path()).map_or(StillNamed::Unknown, StillNamed::Named)
+        let named = unchanged::contents(before.config.as_path()).map_or(StillNamed::Unknown, StillNamed::Named);
+        (aftermath, named)
     }
 
     fn tell_all(
         &self,
-        journal: &Journal,
+        run: &RunIdentity,
+        reloads: &[&Reload],
         sshd: Option<&Sshd>,
         look: &dyn Fn() -> Result<()>,
     ) -> Vec<(String, Result<Reloaded>)> {
-        let tell = |reload: &Reload| (reload.name.to_string(), self.tell(&journal.run, reload, sshd, look));
-        journal.reloads.iter().map(tell).collect()
+        reloads.iter().map(|reload| (reload.name.to_string(), self.tell(run, reload, sshd, look))).collect()
     }
 
     /// Not recording it is no reason to leave a service with what was taken back: a full disk may
@@ -244,6 +266,16 @@ impl<'a> Recovery<'a> {
         scratch::sweep();
         done
     }
+}
+
+/// An sshd that may run, and have read what is taken back.
+fn not_found(what: &str, why: Option<Error>) -> Error {
+    let fault = Error::failed(format!("{what} could not be found, and was not told"));
+    let fault = match why {
+        Some(why) => fault.cause(why),
+        None => fault,
+    };
+    fault.next("see that sshd runs, and reload it")
 }
 
 impl TakenBack {

@@ -172,6 +172,20 @@ impl Work {
         matches!(&self.source, Source::Staged(changes) if changes.is_empty())
     }
 
+    /// The files that certificates will be written to, by their real paths, with what is asked for.
+    pub fn certificate_files(&self) -> impl Iterator<Item = (PathBuf, &Request)> {
+        let changes = match &self.source {
+            Source::Staged(changes) => Some(changes),
+            Source::Undo(_) => None,
+        };
+        changes.into_iter().flat_map(|changes| {
+            changes.staged().iter().filter_map(|staged| match &staged.after {
+                After::Certificate { request } => Some((staged.place.resolved(), changes.request_of(*request)?)),
+                After::Removed | After::Bytes { .. } | After::PrivateKey { .. } => None,
+            })
+        })
+    }
+
     /// Fills a certificate in.
     pub fn fill(&mut self, request: RequestId, certificate: Certificate) {
         self.certificates.insert(request, certificate);

@@ -9,7 +9,7 @@ use warded::{
     cli::progress::Progress,
     components,
     context::{Context, Options},
-    enrolment::Enrolment,
+    enrolment::Enrolments,
     pipeline::{self, Request, Work},
 };
 use warded_lib::{
@@ -37,7 +37,8 @@ fn what_a_lying_ca_says_is_refused() {
     context.authority = Rc::new(Authority::of(Box::new(Liar(lie))));
     let policies = context.policies().unwrap();
     let granting = components::choose(&policies, procedure.as_str(), None, &context).unwrap();
-    let (settings, confirmed) = match Enrolment::load(&context.state).unwrap() {
+    let (settings, confirmed) = match Enrolments::load(&context.state).unwrap().of(&context.places.sshd_config).cloned()
+    {
         Some(enrolment) => (enrolment.settings, enrolment.principals),
         None => {
             let name = Setting { name: "principal".parse().unwrap(), value: "web1.example.org".to_owned() };
@@ -45,7 +46,8 @@ fn what_a_lying_ca_says_is_refused() {
         }
     };
     let run = Some(transaction::next_run(&context.state).unwrap());
-    let request = Request { granting, procedure, settings, confirmed, force: true, run, accepted: None };
+    let request =
+        Request { granting, procedure, settings, confirmed, force: true, renewed: [].into(), run, accepted: None };
     let planned = pipeline::plan(&context, request).unwrap();
     let identity = planned.identity.clone();
     let error = pipeline::carry_out(&context, &identity, Work::of(planned), &Progress::new(true)).unwrap_err();

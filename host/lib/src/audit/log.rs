@@ -22,7 +22,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
 };
 
@@ -31,7 +31,7 @@ use std::{
 pub struct Log {
     directory: PathBuf,
     state: Mutex<Appender>,
-    is_concluded: AtomicBool,
+    concluded: AtomicUsize,
 }
 
 /// The open file, and its end as this process knows it.
@@ -62,8 +62,7 @@ impl Log {
         durable::private_directory(directory).map_err(failed)?;
         let file = open_file(directory).map_err(failed)?;
         let appender = Appender { file, tail: None, seen: None };
-        let log =
-            Self { directory: directory.to_owned(), state: Mutex::new(appender), is_concluded: AtomicBool::new(false) };
+        let log = Self { directory: directory.to_owned(), state: Mutex::new(appender), concluded: AtomicUsize::new(0) };
         // The first head comes before the first record: a log without a head was tampered with.
         log.locked(|appender| {
             if !directory.join(HEAD).try_exists()? && appender.file.metadata()?.len() == 0 {
@@ -109,14 +108,14 @@ impl Log {
     pub fn conclude(&self, event: &Event, ending: Ending, text: &str) -> Result<()> {
         let sealed = self.append_sealed(event);
         Line { event, ending, text, head: sealed.as_ref().ok().copied() }.send();
-        self.is_concluded.store(true, Ordering::Relaxed);
+        self.concluded.fetch_add(1, Ordering::Relaxed);
         sealed.map(drop)
     }
 
-    /// Whether this process has told the system log how a run ended.
+    /// Of how many runs this process has told the system log how they ended.
     #[must_use]
-    pub fn is_concluded(&self) -> bool {
-        self.is_concluded.load(Ordering::Relaxed)
+    pub fn concluded(&self) -> usize {
+        self.concluded.load(Ordering::Relaxed)
     }
 
     fn append_sealed(&self, event: &Event) -> Result<Head> {

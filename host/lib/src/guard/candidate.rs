@@ -2,6 +2,7 @@
 //! every path of a staged file leads to a private copy of that file.
 
 use super::{
+    baseline,
     config::{
         authorship::Authorship,
         structure::Blocks,
@@ -14,11 +15,14 @@ use crate::{
     machine::{
         scratch::Scratch,
         sshd::{
-            Effective, Reading, Sshd, View, sshd_words,
+            Effective, Reading, Sshd, View,
+            host_key::DEFAULT_KEYS,
+            sshd_words,
             tree::{ConfigFile, Overlay, Staged, Tree},
         },
     },
 };
+use ssh_key::Certificate;
 use sshd_config::line::with_arguments;
 use std::{
     path::{Path, PathBuf},
@@ -42,6 +46,8 @@ pub struct Candidate {
     pub(super) authorship: Authorship,
     /// Whether the `ssh` program is asked as well.
     pub(super) with_second_opinion: bool,
+    /// Whether the run is for another sshd.
+    pub(super) is_bystanders: bool,
     /// What sshd says of it, once it has been asked.
     view: OnceLock<View>,
     /// The copy of the main file.
@@ -78,6 +84,7 @@ impl Candidate {
             risks: Risks::default(),
             authorship: Authorship::default(),
             with_second_opinion: false,
+            is_bystanders: false,
             view: OnceLock::new(),
             config,
             names: copies.names,
@@ -101,6 +108,31 @@ impl Candidate {
     #[must_use]
     pub fn with_second_opinion(self, wanted: bool) -> Self {
         Self { with_second_opinion: wanted, ..self }
+    }
+
+    /// For an sshd that only reads files which a run for another one changes: certificates of the other's keys do it
+    /// no harm.
+    #[must_use]
+    pub fn of_bystander(self) -> Self {
+        Self { is_bystanders: true, ..self }
+    }
+
+    /// Those of the certificates that it would serve: it names the file of each, and has the key.
+    ///
+    /// # Errors
+    /// When sshd does not accept the configuration.
+    pub fn serves(&self, certificates: &[Certificate]) -> Result<Vec<Certificate>> {
+        let (effective, overlay) = (&self.view()?.effective, Overlay(&self.staged));
+        let keys = baseline::public_keys(effective, overlay);
+        let named: Vec<Certificate> = effective
+            .values("hostcertificate")
+            .iter()
+            .filter_map(|path| std::str::from_utf8(overlay.staged(Path::new(path))?.1?).ok()?.trim().parse().ok())
+            .collect();
+        let is_served = |certificate: &&Certificate| {
+            named.contains(certificate) && keys.iter().any(|key| key.key_data() == certificate.public_key())
+        };
+        Ok(certificates.iter().filter(is_served).cloned().collect())
     }
 
     /// The private copy of the main file, for `sshd -f`.
@@ -270,10 +302,6 @@ impl Copies {
         copy.unwrap_or_else(|| text.to_owned())
     }
 }
-
-/// The host keys that sshd looks for where no line names one (OpenSSH: pathnames.h, servconf.c).
-const DEFAULT_KEYS: [&str; 3] =
-    ["/etc/ssh/ssh_host_rsa_key", "/etc/ssh/ssh_host_ecdsa_key", "/etc/ssh/ssh_host_ed25519_key"];
 
 /// When sshd falls back on its default host keys and one of those is staged: all of them as
 /// arguments, because no line of the configuration names them.

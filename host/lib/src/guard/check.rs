@@ -25,6 +25,9 @@ use crate::{
 use ssh_key::HashAlg;
 use std::{collections::BTreeSet, net::SocketAddr, path::Path};
 
+/// What sshd says of a certificate that it then ignores (OpenSSH: sshd.c).
+const NO_KEY_FOR: &str = "No matching private key for certificate: ";
+
 impl Candidate {
     /// Checks the candidate against what is so now: sshd accepts it without a new word; only
     /// `granted` keywords differ, in lines that hold for everybody; every host key and address
@@ -49,7 +52,7 @@ impl Candidate {
             }
         }
         let View { effective, tested, .. } = view;
-        check_words(&baseline.view.tested, tested)?;
+        self.check_words(&baseline.view.tested, tested)?;
         let mut lists = revocation_lists(&self.tree, effective);
         // What a line names that goes, sshd reads until it is told.
         lists.extend(revocation_lists(&baseline.tree, &baseline.view.effective));
@@ -125,6 +128,23 @@ impl Candidate {
         })
     }
 
+    fn check_words(&self, before: &Tested, after: &Tested) -> Result<()> {
+        if after.without_keys && !before.without_keys {
+            return Err(Error::refused("sshd would not start: it would have no host key that it can use")
+                .state("nothing was changed"));
+        }
+        let mut known = before.words.clone();
+        let mut new = after.words.clone();
+        new.retain(|line| known.iter().position(|one| one == line).map(|index| known.swap_remove(index)).is_none());
+        new.retain(|line| !(self.is_bystanders && line.starts_with(NO_KEY_FOR)));
+        if new.is_empty() {
+            return Ok(());
+        }
+        Err(Error::refused("sshd would accept the configuration, but complain")
+            .cause(new.join("\n"))
+            .state("nothing was changed"))
+    }
+
     fn check_host_keys(&self, baseline: &Baseline, effective: &Effective) -> Result<()> {
         let keys = baseline::public_keys(effective, Overlay(&self.staged));
         let has = |print: &str| keys.iter().any(|key| key.fingerprint(HashAlg::Sha256).to_string() == print);
@@ -142,7 +162,8 @@ impl Candidate {
 
     fn check_files(&self, baseline: &Baseline, effective: &Effective) -> Result<()> {
         let overlay = Overlay(&self.staged);
-        let keys = baseline::public_keys(effective, overlay);
+        // Without keys to compare with, a certificate of any key passes.
+        let keys = if self.is_bystanders { Vec::new() } else { baseline::public_keys(effective, overlay) };
         let mut known = baseline.problems.clone();
         let mut new = files::problems(effective, overlay, &keys, trust::now());
         new.retain(|problem| {
@@ -169,22 +190,6 @@ fn revocation_lists(tree: &Tree, effective: &Effective) -> Vec<String> {
     let lines = tree.directives().filter(|(_, _, directive)| directive.keyword == "revokedkeys");
     let named = lines.flat_map(|(_, _, directive)| directive.arguments).map(|argument| argument.text);
     named.chain(effective.values("revokedkeys").iter().cloned()).collect()
-}
-
-fn check_words(before: &Tested, after: &Tested) -> Result<()> {
-    if after.without_keys && !before.without_keys {
-        return Err(Error::refused("sshd would not start: it would have no host key that it can use")
-            .state("nothing was changed"));
-    }
-    let mut known = before.words.clone();
-    let mut new = after.words.clone();
-    new.retain(|line| known.iter().position(|one| one == line).map(|index| known.swap_remove(index)).is_none());
-    if new.is_empty() {
-        return Ok(());
-    }
-    Err(Error::refused("sshd would accept the configuration, but complain")
-        .cause(new.join("\n"))
-        .state("nothing was changed"))
 }
 
 fn refuse_effects(before: &Effective, after: &Effective, whom: &str, granted: MayChange<'_>) -> Result<()> {

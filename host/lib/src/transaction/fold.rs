@@ -40,6 +40,7 @@ pub(super) fn fold(state: &StateDir, earlier: u64, later: u64) -> Result<()> {
     journal.entries.retain(|entry| !replaced.iter().any(|key| is_of_key(entry, key)));
     journal.folded = Some(later);
     journal.run.enrols |= from.journal().run.enrols;
+    journal.folded_sshds.extend(from.journal().sshds().cloned());
     into.replace_journal(journal)?;
     into.remove_spare_copies()?;
     interruption::point("spare copies removed");

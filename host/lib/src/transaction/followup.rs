@@ -17,10 +17,19 @@ pub struct Followup {
     pub reloads: Vec<Reload>,
     /// The sshd that has to be as before if the run is taken back; none where there is none.
     pub sshd: Option<SshdBefore>,
+    /// The other sshds that read what the run changes; they have to be as before as well.
+    pub bystanders: Vec<SshdBefore>,
     /// Until when somebody has to confirm it; none: nobody has to.
     pub confirm: Option<Confirm>,
     /// What becomes of a file of Warded's own once the run is kept.
     pub own: Option<OwnFile>,
+}
+
+impl Followup {
+    /// The main configuration files of all these sshds.
+    pub(super) fn configs(&self) -> impl Iterator<Item = &AbsolutePath> {
+        self.sshd.iter().chain(&self.bystanders).map(|sshd| &sshd.config)
+    }
 }
 
 /// A service, and how it is reached on every kind of machine: the policy may have changed by the

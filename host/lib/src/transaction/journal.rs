@@ -16,6 +16,7 @@ use crate::{
     text,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 const SCHEMA: &str = "warded.journal/1";
 pub(super) const FILE: &str = "journal.json";
@@ -68,12 +69,18 @@ pub struct Journal {
     pub reloads: Vec<Reload>,
     /// The sshd that has to be as before if it is taken back.
     pub sshd: Option<SshdBefore>,
+    /// The other sshds that read what it changes; they have to be as before as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bystanders: Vec<SshdBefore>,
     /// Until when it has to be confirmed; none: it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<Confirm>,
     /// The newest of the later runs that were folded into this one (`fold.rs`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folded: Option<u64>,
+    /// The main configuration files of the sshds of those runs.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub folded_sshds: BTreeSet<AbsolutePath>,
     /// What it changes, in the order of the commit.
     pub entries: Vec<Entry>,
 }
@@ -105,7 +112,7 @@ pub struct Entry {
 
 impl Journal {
     pub(super) fn new(run: &RunIdentity, changes: &[Prepared], followup: &Followup) -> Self {
-        let Followup { reloads, sshd, confirm, own: _ } = followup.clone();
+        let Followup { reloads, sshd, bystanders, confirm, own: _ } = followup.clone();
         let entries = changes.iter().map(Entry::new).collect();
         Self {
             schema: SCHEMA.to_owned(),
@@ -113,8 +120,10 @@ impl Journal {
             state: State::Prepared,
             reloads,
             sshd,
+            bystanders,
             confirm,
             folded: None,
+            folded_sshds: BTreeSet::new(),
             entries,
         }
     }
@@ -123,6 +132,17 @@ impl Journal {
     #[must_use]
     pub fn until(&self) -> String {
         self.confirm.as_ref().map_or_else(|| "-".to_owned(), |confirm| confirm.until.strftime("%F %T UTC").to_string())
+    }
+
+    /// The main configuration files of the sshds that the run was for: of more than one where runs were folded
+    /// into it.
+    pub fn sshds(&self) -> impl Iterator<Item = &AbsolutePath> {
+        self.sshd.iter().map(|sshd| &sshd.config).chain(&self.folded_sshds)
+    }
+
+    /// The main configuration files of all sshds that read what it changes.
+    pub(super) fn readers(&self) -> impl Iterator<Item = &AbsolutePath> {
+        self.sshds().chain(self.bystanders.iter().map(|sshd| &sshd.config))
     }
 
     /// Whether the run has ended, one way or the other.

@@ -18,6 +18,7 @@ use crate::{
     error::{Error, Result},
     machine::{
         files::{Root, Whereabouts},
+        path::AbsolutePath,
         private::{StateDir, StateLock},
     },
 };
@@ -131,10 +132,11 @@ pub fn roll_back_run(
     // Each directory once: there may be more files than a process may have open. One that cannot be
     // opened keeps nothing else from being put back.
     let mut places = BTreeMap::new();
-    let config = run.journal().sshd.as_ref().map(|sshd| root.place(&sshd.config, usize::MAX));
+    let configs = run.journal().readers().map(|config| root.place(config, usize::MAX));
+    let configs = configs.filter_map(Result::ok).flatten();
     let known = run.journal().entries.iter().map(|entry| entry.places(root));
     let known = known.filter_map(Result::ok).flatten().flat_map(<[_; 2]>::from);
-    for place in known.chain(config.and_then(Result::ok).flatten()) {
+    for place in known.chain(configs) {
         places.insert((place.key().device, place.key().inode), place);
     }
     let _locks = Locks::take(places.values())?;
@@ -224,9 +226,9 @@ pub(super) fn refuse_unended(state: &StateDir) -> Result<()> {
 pub(super) fn refuse_unended_here(state: &StateDir, changes: &[Prepared], followup: &Followup) -> Result<()> {
     let directories: BTreeSet<String> =
         changes.iter().flat_map(Prepared::places).map(|place| place.whereabouts().directory).collect();
-    let config = followup.sshd.as_ref().map(|sshd| &sshd.config);
+    let configs: BTreeSet<&AbsolutePath> = followup.configs().collect();
     let is_in_the_way = |journal: &Journal| {
-        let same_sshd = config.is_some() && journal.sshd.as_ref().map(|sshd| &sshd.config) == config;
+        let same_sshd = journal.readers().any(|config| configs.contains(config));
         let is_ours = |at: &Whereabouts| directories.contains(&at.directory);
         same_sshd || journal.entries.iter().any(|entry| is_ours(&entry.at) || is_ours(&entry.temporary_at))
     };

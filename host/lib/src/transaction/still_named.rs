@@ -27,6 +27,18 @@ impl StillNamed {
         Self::Named(Vec::new())
     }
 
+    /// What either of two sshds uses.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Named(mut files), Self::Named(others)) => {
+                files.extend(others);
+                Self::Named(files)
+            }
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+        }
+    }
+
     /// Why a file of this name has to stay, if it has to.
     fn keeps(&self, name: &str) -> Option<String> {
         let Self::Named(files) = self else {

@@ -55,6 +55,9 @@ pub struct Undo {
     pub keys_left: Vec<AbsolutePath>,
     /// The services that the runs reloaded.
     pub reloads: Vec<Reload>,
+    /// The main configuration files of the sshds that the runs were for, the newest run's first; none where there was
+    /// no sshd.
+    pub sshds: Vec<AbsolutePath>,
 }
 
 impl Undo {
@@ -201,7 +204,14 @@ fn compute(state: &StateDir, root: &Root, which: Which) -> Result<Option<Undo>, 
     let newest = (count > 1).then(|| newest.journal().run.clone());
     let is_one_step = later.iter().all(Run::only_renews);
     let earlier = earlier.iter().find(|run| !run.only_renews()).map(|run| run.journal().run.run);
-    Ok(Some(Undo { run, newest, count, is_one_step, earlier, changes, as_before, keys_left, reloads: reloads(runs) }))
+    let mut sshds: Vec<AbsolutePath> = Vec::new();
+    for sshd in runs.iter().map(Run::journal).flat_map(Journal::sshds) {
+        if !sshds.contains(sshd) {
+            sshds.push(sshd.clone());
+        }
+    }
+    let reloads = reloads(runs);
+    Ok(Some(Undo { run, newest, count, is_one_step, earlier, changes, as_before, keys_left, reloads, sshds }))
 }
 
 /// How many of the runs that can be undone are to be taken back; none: there is none.

@@ -5,7 +5,7 @@ use crate::{
     cli::{progress::Progress, undo},
     components,
     context::Context,
-    enrolment::Enrolment,
+    enrolment::{Enrolment, Enrolments},
     pipeline::{self, Done, Planned, Request, Work},
     sandbox::granting::Granting,
 };
@@ -87,7 +87,7 @@ impl<'a> Demonstration<'a> {
         let start = Instant::now();
         let planned = self.certify()?;
         let enrolment = planned.enrolment();
-        let done = self.carry_out(planned, enrolment.as_ref(), Risks::default())?;
+        let done = self.carry_out(planned, enrolment, Risks::default())?;
         let certified = match done.certificates.len() {
             0 => String::new(),
             certificates => format!(": {}", count(certificates, "certificate")),
@@ -137,8 +137,9 @@ impl<'a> Demonstration<'a> {
         if self.machine.sshd().is_none() {
             return Ok(Outcome::Skipped(NO_SSHD));
         }
-        let enrolment =
-            Enrolment::load(&self.context.state)?.ok_or_else(|| Error::failed("the machine is not enrolled"))?;
+        let enrolments = Enrolments::load(&self.context.state)?;
+        let enrolment = enrolments.of(&self.context.places.sshd_config).cloned();
+        let enrolment = enrolment.ok_or_else(|| Error::failed("the machine is not enrolled"))?;
         let old = self.certificate()?.serial();
         let run = transaction::next_run(&self.context.state)?;
         let granting = self.granting("unix")?;
@@ -149,6 +150,7 @@ impl<'a> Demonstration<'a> {
             settings,
             confirmed: principals,
             force: true,
+            renewed: BTreeSet::new(),
             run: Some(run),
             accepted: None,
         };
@@ -241,7 +243,16 @@ impl<'a> Demonstration<'a> {
         let granting = self.granting("unix")?;
         pipeline::plan(
             &self.context,
-            Request { granting, procedure, settings, confirmed, force: false, run, accepted: None },
+            Request {
+                granting,
+                procedure,
+                settings,
+                confirmed,
+                force: false,
+                renewed: BTreeSet::new(),
+                run,
+                accepted: None,
+            },
         )
     }
 
@@ -252,7 +263,16 @@ impl<'a> Demonstration<'a> {
         let confirmed = BTreeSet::new();
         pipeline::plan(
             &self.context,
-            Request { granting: &self.demo, procedure, settings, confirmed, force: false, run, accepted: None },
+            Request {
+                granting: &self.demo,
+                procedure,
+                settings,
+                confirmed,
+                force: false,
+                renewed: BTreeSet::new(),
+                run,
+                accepted: None,
+            },
         )
     }
 
@@ -268,10 +288,11 @@ impl<'a> Demonstration<'a> {
         }
     }
 
-    fn carry_out(&self, planned: Planned<'_>, enrolment: Option<&Enrolment>, risks: Risks) -> Result<Done> {
+    fn carry_out(&self, planned: Planned<'_>, enrolment: Option<Enrolment>, risks: Risks) -> Result<Done> {
         let identity = planned.identity.clone();
         let mut work = Work::of(planned);
-        work.own = enrolment.map(Enrolment::with_run).transpose()?;
+        let with = |enrolment| Enrolments::load(&self.context.state)?.with(enrolment).with_run();
+        work.own = enrolment.map(with).transpose()?;
         work.login_risks = risks;
         pipeline::carry_out(&self.context, &identity, work, &Progress::new(true))
     }

@@ -4,7 +4,7 @@ use crate::{
     cli::output::{Output, confirm},
     components::{self, accepted},
     context::Context,
-    enrolment::Enrolment,
+    enrolment::Enrolments,
 };
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -74,7 +74,8 @@ impl Remove {
         }
         let granting = components::find(&context.policies, name)?;
         accepted::refuse_elsewhere(&context.policies, &granting)?;
-        let enrolled = Enrolment::load(&context.state)?.filter(|enrolment| enrolment.policy == *name);
+        let enrolments = Enrolments::load(&context.state)?;
+        let enrolled = enrolments.iter().find(|enrolment| enrolment.policy == *name);
         if let Some(enrolment) = enrolled.filter(|_| !self.accept_risk.contains(&Risk::StopRenewal)) {
             return Err(Error::refused(format!("policy {name} renews this machine's certificates"))
                 .cause(format!("{} is what `warded renew` runs here", enrolment.procedure))

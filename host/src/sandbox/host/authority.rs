@@ -103,7 +103,8 @@ impl HostCertificate for State {
     fn due(&mut self, certificate: Resource<Certificate>) -> wasmtime::Result<bool> {
         let certificate = self.handles.get(&certificate)?;
         let renewal = &self.session.renewal;
-        Ok(renewal.force || ca::due::is_due(certificate, renewal.now, renewal.after_percent, &renewal.machine_id))
+        let is_forced = renewal.force && !renewal.renewed.contains(&certificate.serial());
+        Ok(is_forced || ca::due::is_due(certificate, renewal.now, renewal.after_percent, &renewal.machine_id))
     }
 
     fn drop(&mut self, certificate: Resource<Certificate>) -> wasmtime::Result<()> {

@@ -18,6 +18,10 @@ use std::{
 };
 use zeroize::Zeroizing;
 
+/// The host keys that sshd looks for where no line names one (OpenSSH: pathnames.h, servconf.c).
+pub const DEFAULT_KEYS: [&str; 3] =
+    ["/etc/ssh/ssh_host_rsa_key", "/etc/ssh/ssh_host_ecdsa_key", "/etc/ssh/ssh_host_ed25519_key"];
+
 /// A host key that sshd's configuration names, or that is one of sshd's default host keys and exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostKey {

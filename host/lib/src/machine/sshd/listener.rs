@@ -74,6 +74,28 @@ pub(super) fn scan(config: &Path, named: Option<&Path>) -> Result<Vec<Listener>>
     Ok(pids.into_iter().filter_map(|pid| listener(pid, &wanted).filter(|_| is_trusted(pid))).collect())
 }
 
+/// The main configuration files of the sshds of root's or of ours that listen, but for this one, each with the arguments
+/// that shape it; each once.
+///
+/// # Errors
+/// When the processes cannot be looked at.
+pub fn others(config: &Path) -> Result<Vec<(PathBuf, Vec<String>)>> {
+    let own = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
+    let mut others: Vec<(PathBuf, Vec<String>)> = Vec::new();
+    for (pid, name) in processes().map_err(unseen)? {
+        if !is_trusted(pid) || !is_named_sshd(pid, &name) || !is_ours_to_see(pid) {
+            continue;
+        }
+        let Some(line) = command_line(pid) else { continue };
+        let Configuration::File(used) = configuration(pid, line.config.as_deref()) else { continue };
+        // Asked again afterwards: what was read in between may have been another program's by then.
+        if used != own && is_trusted(pid) && !others.iter().any(|(known, _)| *known == used) {
+            others.push((used, line.arguments));
+        }
+    }
+    Ok(others)
+}
+
 fn listener(pid: i32, wanted: &Path) -> Option<Listener> {
     let line = command_line(pid)?;
     let Configuration::File(used) = configuration(pid, line.config.as_deref()) else { return None };

@@ -1,0 +1,80 @@
+//! The other sshds of this machine: a run that changes a file which one of them reads as well changes that sshd, too.
+
+use crate::machine::sshd::{
+    host_key::DEFAULT_KEYS,
+    tree::{Overlay, Staged, Tree},
+};
+use std::path::Path;
+
+/// As what an sshd reads a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// As a part of its configuration, as it is or as it would be.
+    Configuration,
+    /// As a key, a certificate or a list, which a line of its configuration or an argument names.
+    Named,
+}
+
+/// As what an sshd reads one of the files that would be different; none: it does not. A configuration that cannot
+/// be read names nothing.
+#[must_use]
+pub fn reads(config: &Path, arguments: &[String], changed: &Staged) -> Option<Reads> {
+    let (nothing, overlay) = (Staged::new(), Overlay(changed));
+    let is_changed = |path: &Path| path.is_absolute() && overlay.staged(path).is_some();
+    let named = |text: &str| {
+        let value = text.split_once(['=', ' ']).map_or(text, |(_, value)| value);
+        is_changed(Path::new(text)) || is_changed(Path::new(value.trim()))
+    };
+    let trees = [Overlay(&nothing), overlay].map(|overlay| Tree::read(config, overlay).ok());
+    if trees.iter().flatten().flat_map(|tree| &tree.files).any(|file| is_changed(&file.path)) {
+        return Some(Reads::Configuration);
+    }
+    let has_key = |text: &String| text == "-h" || text.to_lowercase().starts_with("hostkey");
+    let is_named = trees.iter().flatten().any(|tree| {
+        let has_keys = arguments.iter().any(has_key) || tree.directives().any(|(_, _, line)| line.keyword == "hostkey");
+        tree.directives().any(|(_, _, line)| line.arguments.iter().any(|one| is_changed(Path::new(&one.text))))
+            || !has_keys && DEFAULT_KEYS.iter().any(|key| is_changed(Path::new(key)))
+    });
+    (is_named || arguments.iter().any(|argument| named(argument))).then_some(Reads::Named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn an_sshd_reads_what_its_configuration_is_and_names() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().canonicalize().unwrap().join(name);
+        let shown = |name: &str| at(name).display().to_string();
+        fs::create_dir(at("d")).unwrap();
+        let lines = [format!("Include {}/*.conf", shown("d")), format!("HostKey {}", shown("link"))];
+        fs::write(at("main"), lines.join("\n")).unwrap();
+        for name in ["key", "d/a.conf", "cert"] {
+            fs::write(at(name), "").unwrap();
+        }
+        std::os::unix::fs::symlink(at("key"), at("link")).unwrap();
+        let with_argument = [format!("HostCertificate={}", shown("cert"))];
+        for (changed, contents, arguments, expected) in [
+            ("main", Some(""), &[][..], Some(Reads::Configuration)),
+            ("d/a.conf", None, &[], Some(Reads::Configuration)),
+            // One that would be included.
+            ("d/b.conf", Some("Port 22\n"), &[], Some(Reads::Configuration)),
+            // Through a link.
+            ("key", Some("x"), &[], Some(Reads::Named)),
+            ("cert", Some("x"), &[], None),
+            ("cert", Some("x"), &with_argument, Some(Reads::Named)),
+            ("d/b.txt", Some("x"), &[], None),
+        ] {
+            let staged = Staged::from([(at(changed), contents.map(|text| text.as_bytes().to_vec()))]);
+            assert_eq!(reads(&at("main"), arguments, &staged), expected, "{changed} {arguments:?}");
+            assert_eq!(reads(&at("none"), &[], &staged), None, "{changed}");
+        }
+        let default = Staged::from([("/etc/ssh/ssh_host_rsa_key".into(), None)]);
+        assert_eq!(reads(&at("main"), &[], &default), None);
+        fs::write(at("main"), "Port 22\n").unwrap();
+        assert_eq!(reads(&at("main"), &[], &default), Some(Reads::Named));
+        assert_eq!(reads(&at("main"), &["-h".to_owned(), shown("key")], &default), None);
+    }
+}

@@ -1,0 +1,53 @@
+//! `warded unenrol`.
+
+use super::{
+    output::{Output, confirm},
+    recover,
+};
+use crate::{context::Context, enrolment::Enrolments};
+use clap::Args;
+use warded_lib::{
+    audit::{Ending, Event, Kind},
+    error::{Error, Exit, Result},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Unenrol {
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl Unenrol {
+    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        context.may_change("unenrol")?;
+        recover::first(context, output)?;
+        let config = &context.places.sshd_config;
+        let find = || -> Result<_> {
+            let enrolments = Enrolments::load(&context.state)?;
+            let known: Vec<&str> = enrolments.iter().map(|enrolment| enrolment.sshd_config.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let found = enrolments.of(config).cloned();
+            found.ok_or_else(|| {
+                Error::usage(format!("the sshd of {config} is not enrolled"))
+                    .seen(format!("enrolled: {known}"))
+                    .next("warded --sshd-config FILE unenrol")
+            })
+        };
+        let enrolment = find()?;
+        output.line(format!("- {config}: {enrolment}"))?;
+        output.line("  Its certificates and its configuration stay as they are; nothing renews the certificates.")?;
+        if !self.yes && !confirm("Renew the certificates of this sshd no more?")? {
+            output.note("Nothing was changed.");
+            return Err(Error::quiet(Exit::Failed));
+        }
+        let _nobody_else_enrols = Enrolments::lock(&context.state)?;
+        let event = |kind| Event::new(0, kind).capability("enrolment").need(&format!("none for {config}"));
+        context.log.append_synced(&event(Kind::Intent))?;
+        Enrolments::load(&context.state)?.without(config).save(&context.state)?;
+        context.log.conclude(&event(Kind::Result), Ending::Kept, &format!("{config} is not enrolled any more"))?;
+        output.line("Not enrolled any more.")?;
+        output.object(&serde_json::json!({ "schema": "warded.unenrol/1", "sshd_config": config }))?;
+        Ok(Exit::Done)
+    }
+}

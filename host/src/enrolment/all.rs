@@ -1,0 +1,250 @@
+//! All enrolments of this machine: one file, `enrolment.json` in the state directory.
+
+use super::{Enrolment, SCHEMA};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeSet,
+    thread,
+    time::{Duration, Instant},
+};
+use warded_lib::{
+    error::{Error, Result},
+    machine::{
+        path::AbsolutePath,
+        private::{StateDir, StateLock},
+    },
+    transaction::OwnFile,
+};
+
+const ALL_SCHEMA: &str = "warded.enrolments/1";
+const FILE: &str = "enrolment.json";
+/// Locked by the process that is about to write the file.
+const LOCK: &str = "enrolling";
+/// How long another process may take to write the file.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The enrolments of this machine, one for each sshd.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Enrolments(Vec<Enrolment>);
+
+/// The file. A version that does not know a field leaves it alone, and says so.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Whole {
+    schema: String,
+    enrolments: Vec<Enrolment>,
+}
+
+impl Enrolments {
+    /// The enrolments as they are on disk.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn load(state: &StateDir) -> Result<Self> {
+        let Some(bytes) = state.read(FILE)? else { return Ok(Self::default()) };
+        let parsed = serde_json::from_slice(&bytes).map_err(|error| error.to_string()).and_then(parse);
+        parsed.map(Self).map_err(|why| {
+            Error::failed(format!("cannot read the enrolments in {}", state.path().join(FILE).display()))
+                .cause(warded_lib::text::neutral(&why))
+                .next("move the file away, then apply certify-host again for each sshd: it writes a new one")
+        })
+    }
+
+    /// Keeps every other process from writing them, for as long as the result lives: what is written depends on what
+    /// was there.
+    ///
+    /// # Errors
+    /// Refused: another process has been writing them for some time.
+    pub fn lock(state: &StateDir) -> Result<StateLock> {
+        let directory = state.sub(LOCK)?;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(lock) = directory.try_lock()? {
+                return Ok(lock);
+            }
+            if Instant::now() >= until {
+                return Err(Error::refused("another command is about to enrol an sshd of this machine")
+                    .state("nothing was changed")
+                    .next("wait until it has ended, then run this again"));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The enrolment of an sshd, by its main configuration file.
+    #[must_use]
+    pub fn of(&self, sshd: &AbsolutePath) -> Option<&Enrolment> {
+        self.0.iter().find(|enrolment| is_same_file(&enrolment.sshd_config, sshd))
+    }
+
+    /// All of them, in the order in which the sshds were enrolled.
+    pub fn iter(&self) -> impl Iterator<Item = &Enrolment> {
+        self.0.iter()
+    }
+
+    /// All but the one of this sshd.
+    pub fn beside(&self, sshd: &AbsolutePath) -> impl Iterator<Item = &Enrolment> {
+        self.0.iter().filter(|enrolment| !is_same_file(&enrolment.sshd_config, sshd))
+    }
+
+    /// The names that the operator confirmed for this machine.
+    #[must_use]
+    pub fn principals(&self) -> BTreeSet<String> {
+        self.0.iter().flat_map(|enrolment| &enrolment.principals).cloned().collect()
+    }
+
+    /// With an enrolment in the place of the one that its sshd has.
+    #[must_use]
+    pub fn with(mut self, enrolment: Enrolment) -> Self {
+        match self.0.iter_mut().find(|known| is_same_file(&known.sshd_config, &enrolment.sshd_config)) {
+            Some(known) => *known = enrolment.replacing(Some(known.clone())),
+            None => self.0.push(enrolment),
+        }
+        self
+    }
+
+    /// Without the enrolment of an sshd.
+    #[must_use]
+    pub fn without(mut self, sshd: &AbsolutePath) -> Self {
+        self.0.retain(|enrolment| !is_same_file(&enrolment.sshd_config, sshd));
+        self
+    }
+
+    /// As before a run, where it is taken back for these sshds: each of these has its newest enrolment that is
+    /// older, or none. The others stay.
+    #[must_use]
+    pub fn before(self, run: u64, sshds: &[AbsolutePath]) -> Self {
+        let is_meant = |enrolment: &Enrolment| sshds.iter().any(|sshd| is_same_file(&enrolment.sshd_config, sshd));
+        let before = |known: Enrolment| if is_meant(&known) { known.before(run).cloned() } else { Some(known) };
+        Self(self.0.into_iter().filter_map(before).collect())
+    }
+
+    /// Writes them.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn save(&self, state: &StateDir) -> Result<()> {
+        if self.0.is_empty() {
+            return state.remove(FILE);
+        }
+        state.write(FILE, &self.text()?, 0o600)
+    }
+
+    /// What becomes of the file once a run is kept.
+    ///
+    /// # Errors
+    /// They cannot be put into words.
+    pub fn with_run(&self) -> Result<OwnFile> {
+        if self.0.is_empty() {
+            return Ok(OwnFile::Remove { name: FILE });
+        }
+        Ok(OwnFile::Write { name: FILE, contents: self.text()? })
+    }
+
+    fn text(&self) -> Result<Vec<u8>> {
+        let whole = Whole { schema: ALL_SCHEMA.to_owned(), enrolments: self.0.clone() };
+        serde_json::to_vec_pretty(&whole).map_err(|error| Error::failed("cannot write the enrolments").cause(error))
+    }
+}
+
+/// The enrolments in a file of this version, or of one that knew one sshd.
+fn parse(file: serde_json::Value) -> Result<Vec<Enrolment>, String> {
+    let enrolments = match file.get("schema").and_then(serde_json::Value::as_str) {
+        Some(ALL_SCHEMA) => serde_json::from_value(file).map(|Whole { enrolments, .. }| enrolments),
+        Some(SCHEMA) => serde_json::from_value(file).map(|enrolment| apart(enrolment).0),
+        other => return Err(format!("its schema is {}, and this version knows {ALL_SCHEMA}", other.unwrap_or("none"))),
+    };
+    let enrolments = enrolments.map_err(|error| error.to_string())?;
+    match enrolments.iter().find(|enrolment| enrolment.schema != SCHEMA) {
+        None => Ok(enrolments),
+        Some(Enrolment { schema, .. }) => {
+            Err(format!("the schema of an enrolment is {schema}, and this version knows {SCHEMA}"))
+        }
+    }
+}
+
+/// An enrolment and what it took the place of, by sshd: versions that knew one sshd had one record for all.
+fn apart(newest: Enrolment) -> Enrolments {
+    let (mut all, mut next) = (Vec::new(), Some(newest));
+    while let Some(mut enrolment) = next {
+        next = enrolment.previous.take().map(|previous| *previous);
+        all.push(enrolment);
+    }
+    all.into_iter().rev().fold(Enrolments::default(), Enrolments::with)
+}
+
+/// Whether both lead to one file; of files that are gone the names decide.
+fn is_same_file(one: &AbsolutePath, other: &AbsolutePath) -> bool {
+    let real = |path: &AbsolutePath| path.as_path().canonicalize().ok();
+    one == other || real(one).is_some_and(|one| Some(one) == real(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::earlier, *};
+
+    fn of_sshd(config: &str, run: u64) -> Enrolment {
+        let (record, _) = earlier();
+        Enrolment { sshd_config: config.parse().unwrap(), run, ..record }
+    }
+
+    fn runs(enrolments: &Enrolments) -> Vec<(&str, u64)> {
+        enrolments.iter().map(|enrolment| (enrolment.sshd_config.as_str(), enrolment.run)).collect()
+    }
+
+    #[test]
+    fn each_sshd_has_its_own_enrolment_and_its_own_past() {
+        let all = [("/a", 1), ("/b", 2), ("/a", 3), ("/b", 4)]
+            .into_iter()
+            .fold(Enrolments::default(), |all, (config, run)| all.with(of_sshd(config, run)));
+        assert_eq!(runs(&all), [("/a", 3), ("/b", 4)]);
+        let of = |configs: &[&str]| -> Vec<AbsolutePath> { configs.iter().map(|one| one.parse().unwrap()).collect() };
+        for (run, sshds, expected) in [
+            (4, &["/b"][..], &[("/a", 3), ("/b", 2)][..]),
+            // One that was enrolled since without a run goes, too; another sshd's stays.
+            (3, &["/a"], &[("/a", 1), ("/b", 4)]),
+            (1, &["/a"], &[("/b", 4)]),
+            (2, &["/a", "/b"], &[("/a", 1)]),
+            (1, &["/c"], &[("/a", 3), ("/b", 4)]),
+            (1, &["/a", "/b"], &[]),
+        ] {
+            assert_eq!(runs(&all.clone().before(run, &of(sshds))), expected, "{run} {sshds:?}");
+        }
+        let [b] = of(&["/b"]).try_into().unwrap();
+        assert_eq!(runs(&all.clone().without(&b)), [("/a", 3)]);
+        assert_eq!(all.beside(&b).map(|one| one.run).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn the_file_of_a_version_that_knew_one_sshd_is_read() {
+        let older = of_sshd("/a", 1);
+        let newer = of_sshd("/b", 2).replacing(Some(of_sshd("/a", 2).replacing(Some(older.clone()))));
+        let old_file = serde_json::to_value(newer).unwrap();
+        let read = Enrolments(parse(old_file).unwrap());
+        // What the second sshd's enrolment took the place of is the first one's.
+        assert_eq!(runs(&read), [("/a", 2), ("/b", 2)]);
+        assert_eq!(runs(&read.clone().before(2, &["/a".parse().unwrap()])), [("/a", 1), ("/b", 2)]);
+        let again: serde_json::Value = serde_json::from_slice(&read.text().unwrap()).unwrap();
+        assert_eq!(Enrolments(parse(again.clone()).unwrap()), read);
+        for (schema, at) in [("warded.enrolments/2", "/schema"), ("warded.enrolment/2", "/enrolments/0/schema")] {
+            let mut other = again.clone();
+            *other.pointer_mut(at).unwrap() = schema.into();
+            assert!(parse(other).unwrap_err().contains(schema));
+        }
+    }
+
+    #[test]
+    fn one_process_at_a_time_writes_the_file() {
+        let scratch = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&scratch.path().join("state")).unwrap();
+        let held = Enrolments::lock(&state).unwrap();
+        let waiting = thread::spawn({
+            let state = state.clone();
+            move || Enrolments::lock(&state).map(drop)
+        });
+        thread::sleep(Duration::from_millis(100));
+        assert!(!waiting.is_finished());
+        drop(held);
+        waiting.join().unwrap().unwrap();
+    }
+}

@@ -1,0 +1,274 @@
+//! One sshd, watched by the guard: the one that a run is for, or one that reads the same files.
+
+use super::{super::serve::keeps_certificates, Work};
+use ssh_key::PublicKey;
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+use warded_lib::{
+    ca::{Certificate, placeholder},
+    error::{Error, Result},
+    guard::{
+        Baseline, Candidate, Offered, Proof, Verified, live,
+        unchanged::{self, Digests},
+    },
+    machine::{
+        facts, services,
+        sshd::{Listener, Sshd, Unknown},
+    },
+    transaction::{Reload, SshdBefore},
+};
+
+/// Every file as a run leaves it.
+type Outcome = BTreeMap<PathBuf, Option<Vec<u8>>>;
+
+/// An sshd, and what has to be so after a run.
+#[derive(Debug)]
+pub struct Watched {
+    pub(super) sshd: Sshd,
+    /// What listens in its place and is not known.
+    pub(super) unknown: Option<Unknown>,
+    role: Role,
+    /// What has to be so afterwards: as before, but for the keys that are replaced.
+    pub(super) baseline: Baseline,
+    /// The fingerprints of the keys that are offered now; none without a listener.
+    offered: Option<Vec<String>>,
+    /// The files of the configuration that was proved.
+    proved: Option<Digests>,
+    /// The certificates that it was proved to serve.
+    certificates: Vec<ssh_key::Certificate>,
+}
+
+/// What a run is to an sshd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The run is for it.
+    Subject,
+    /// The run is for another one, and changes files that this one reads as well.
+    Bystander,
+}
+
+impl Watched {
+    /// Looks at an sshd as it is.
+    pub(super) fn take(sshd: Sshd, role: Role, work: &Work) -> Result<Self> {
+        let mut baseline = Baseline::take(&sshd)?;
+        let unknown = sshd.unknown_listener()?;
+        let prints = |offered: &Offered| offered.keys.iter().map(|key| key.fingerprint.clone()).collect();
+        let offered = baseline.offered.as_ref().map(prints);
+        baseline.replace_keys(&work.replaced());
+        Ok(Self { sshd, unknown, role, baseline, offered, proved: None, certificates: Vec::new() })
+    }
+
+    /// Checks the result before the CA is asked. Returns what is not proved.
+    pub(super) fn check(&self, work: &Work, result: &Outcome) -> Result<Vec<String>> {
+        let baseline = &self.baseline;
+        let candidate = self.candidate(work, result)?;
+        let checked = candidate
+            .check(baseline, work.may_change())
+            .and_then(|()| candidate.keeps_logins(baseline, work.may_change()))
+            .and_then(|logins| {
+                self.refuse_untold(work, &candidate)?;
+                Ok(logins.not_proved)
+            });
+        checked.map(|not_proved| self.each_named(not_proved)).map_err(|error| self.told(error))
+    }
+
+    /// Proves the result with stand-ins for the certificates. Returns what is not proved.
+    pub(super) fn foresee(&self, work: &Work) -> Result<Vec<String>> {
+        let stand_ins = RefCell::new(Vec::new());
+        let result = work.result(|request| {
+            let certificate = placeholder::host_certificate(&request.public, &request.principals)?;
+            stand_ins.borrow_mut().push(certificate.clone());
+            Ok(certificate)
+        })?;
+        let candidate = self.candidate(work, &result)?;
+        let certificates = self.served(&candidate, plain(&stand_ins.into_inner())?)?;
+        let proved = candidate.prove(&self.baseline, &certificates, &[]);
+        proved.map(|proof| self.each_named(proof.not_proved)).map_err(|error| self.told(error))
+    }
+
+    /// Proves the result by handshakes.
+    pub(super) fn prove(&mut self, work: &Work, result: &Outcome, certificates: &[Certificate]) -> Result<Proof> {
+        let candidate = self.candidate(work, result)?;
+        // The lines of the configuration come with the first certificates; later, certificates alone change.
+        let is_first = unchanged::difference(&self.baseline.files(), &candidate.files()).is_some();
+        let candidate = candidate.with_second_opinion(is_first);
+        // What the CA returned has not been checked in its place yet.
+        let (certificates, signers) = (self.served(&candidate, plain(certificates)?)?, signers(certificates));
+        let baseline = &self.baseline;
+        let proved = candidate
+            .check(baseline, work.may_change())
+            .and_then(|()| candidate.keeps_logins(baseline, work.may_change()))
+            .and_then(|logins| {
+                let mut proof = candidate.prove(baseline, &certificates, &signers)?;
+                proof.logins = logins.proved;
+                proof.not_proved.extend(logins.not_proved);
+                Ok(proof)
+            });
+        let proof = proved.map_err(|error| self.told(error))?;
+        (self.proved, self.certificates) = (Some(candidate.files()), certificates);
+        Ok(proof)
+    }
+
+    pub(super) fn still_holds(&self) -> Result<()> {
+        self.baseline.still_holds(&self.sshd)
+    }
+
+    /// Sees that sshd's configuration is the one that was proved, byte by byte.
+    pub fn is_as_proved(&self) -> Result<()> {
+        let Some(proved) = &self.proved else { return Ok(()) };
+        match unchanged::difference(proved, &unchanged::now(self.sshd.config.as_path())?) {
+            None => Ok(()),
+            Some(path) => Err(Error::refused(format!("{} was changed while this ran", path.display()))
+                .cause("sshd was not told to reload: it would read what was not proved")
+                .next("run this again when nobody else is editing sshd's configuration")),
+        }
+    }
+
+    /// Sees what is served, once sshd has been told.
+    pub(super) fn verify(&self) -> Result<Verified> {
+        live::verify(&self.sshd, &self.baseline, &self.certificates).map_err(|error| {
+            // It may have read the half of an edit.
+            let error = match self.is_as_proved() {
+                Ok(()) => error,
+                Err(edit) => error.cause(edit.message()),
+            };
+            self.named(error)
+        })
+    }
+
+    /// The sshd.
+    #[must_use]
+    pub fn sshd(&self) -> &Sshd {
+        &self.sshd
+    }
+
+    /// Whether a reload tells its listener.
+    #[must_use]
+    pub fn is_told_by(&self, Reload { name, service }: &Reload) -> bool {
+        self.sshd.listener.as_ref().is_some_and(|listener| {
+            services::is_sshd(service, listener) && services::refuse_untellable(name, service, listener).is_ok()
+        })
+    }
+
+    /// Whether it goes on with certificates that it has read, because no reload of the work tells it.
+    pub(super) fn keeps_what_it_read(&self, work: &Work) -> bool {
+        let is_told = work.reloads.iter().any(|reload| self.is_told_by(reload));
+        self.sshd.listener.is_some() && !is_told && keeps_certificates(&self.sshd)
+    }
+
+    /// A running sshd has to be told of its new configuration. It would go on with the old one, and read files
+    /// at each login that only the old one names: those are not held against anything any more.
+    fn refuse_untold(&self, work: &Work, candidate: &Candidate) -> Result<()> {
+        let files = candidate.files();
+        let changed = unchanged::difference(&self.baseline.files(), &files).map(ToOwned::to_owned);
+        let Some(listener) = &self.sshd.listener else {
+            return match (&self.unknown, changed) {
+                (Some(unknown), Some(path)) if !work.may_leave_unknown => Err(untold(unknown, &path)),
+                _ => Ok(()),
+            };
+        };
+        if self.role == Role::Bystander && changed.is_none() {
+            return Ok(());
+        }
+        for reload in &work.reloads {
+            services::refuse_untellable(&reload.name, &reload.service, listener)
+                .map_err(|error| error.state("nothing was changed"))?;
+        }
+        let Some(path) = changed else { return Ok(()) };
+        if work.reloads.iter().any(|reload| services::is_sshd(&reload.service, listener)) {
+            return Ok(());
+        }
+        Err(Error::refused(format!("{} would change, and sshd is not told", path.display()))
+            .cause("what a running sshd has read, and what is on disk, would be two different configurations")
+            .state("nothing was changed")
+            .next("the procedure has to reload sshd"))
+    }
+
+    pub(super) fn before(&self, binary: Option<&Path>) -> SshdBefore {
+        SshdBefore {
+            config: self.sshd.config.clone(),
+            binary: binary.map(Path::to_owned),
+            offered: self.offered.clone(),
+            files: self.baseline.files(),
+            reading: self.sshd.listener.as_ref().and_then(Listener::reading),
+            boot: facts::boot(),
+        }
+    }
+
+    fn candidate(&self, work: &Work, result: &Outcome) -> Result<Candidate> {
+        let candidate = Candidate::build(&self.sshd, result)?.by(&work.authorship).accepting(work.login_risks);
+        Ok(match self.role {
+            Role::Subject => candidate,
+            Role::Bystander => candidate.of_bystander(),
+        })
+    }
+
+    /// The certificates that it has to serve.
+    fn served(
+        &self,
+        candidate: &Candidate,
+        certificates: Vec<ssh_key::Certificate>,
+    ) -> Result<Vec<ssh_key::Certificate>> {
+        match self.role {
+            Role::Subject => Ok(certificates),
+            Role::Bystander => candidate.serves(&certificates),
+        }
+    }
+
+    /// What is wrong with a result may be the work of somebody who edits sshd's configuration just now: then that
+    /// is what has to be known.
+    fn told(&self, error: Error) -> Error {
+        self.named(self.baseline.still_holds(&self.sshd).err().unwrap_or(error))
+    }
+
+    /// What is said of an sshd that the run is not for says which one it is.
+    fn each_named(&self, texts: Vec<String>) -> Vec<String> {
+        match self.role {
+            Role::Subject => texts,
+            Role::Bystander => {
+                texts.into_iter().map(|text| format!("of the sshd of {}: {text}", self.sshd.config)).collect()
+            }
+        }
+    }
+
+    fn named(&self, error: Error) -> Error {
+        match self.role {
+            Role::Subject => error,
+            Role::Bystander => error.cause(format!(
+                "this is about the sshd of {}, which reads files that this run changes",
+                self.sshd.config
+            )),
+        }
+    }
+}
+
+/// What listens may read that configuration, and could neither be told of it nor be asked what it serves.
+fn untold(unknown: &Unknown, path: &Path) -> Error {
+    Error::refused(format!("{} would change, and what listens is not known", path.display()))
+        .cause(unknown)
+        .state("nothing was changed")
+        .next(unknown.next())
+        .next("to go on without it: --accept-risk=unknown-listener")
+}
+
+/// The certificates in the form that the guard compares.
+fn plain(certificates: &[Certificate]) -> Result<Vec<ssh_key::Certificate>> {
+    let unreadable = |error| Error::failed("a certificate cannot be compared with what sshd serves").cause(error);
+    certificates
+        .iter()
+        .map(|certificate| ssh_key::Certificate::from_bytes(certificate.bytes()).map_err(unreadable))
+        .collect()
+}
+
+fn signers(certificates: &[Certificate]) -> Vec<PublicKey> {
+    let mut signers: Vec<PublicKey> = Vec::new();
+    for certificate in certificates {
+        if !signers.iter().any(|known| known.key_data() == certificate.signer().key_data()) {
+            signers.push(certificate.signer().clone());
+        }
+    }
+    signers
+}
