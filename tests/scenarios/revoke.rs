@@ -2,7 +2,7 @@
 
 use super::rekey::taken_back;
 use crate::support::{
-    Grants, Knows, Machine, Run, Setup,
+    Grants, Knows, Machine, Peer, Run, Setup,
     machine::{KEYS, NAME, keygen},
     script::{
         Argument::{Number, Text},
@@ -110,6 +110,77 @@ fn somebody_elses_list_stays_and_what_to_do_is_said() {
     fs::write(machine.config(), &main).unwrap();
     fs::write(machine.path("ssh/warded-revoked.krl"), "what is this?\n").unwrap();
     refused("7", &["warded-revoked.krl cannot be added to"]);
+}
+
+/// Since OpenSSH 10.3 sshd takes several lists in one line, and ignores a second line.
+#[test]
+fn a_list_stands_beside_somebody_elses_where_sshd_takes_both() {
+    const THEIRS: &str = "/etc/ssh/theirs.krl";
+    const OURS: &str = "/etc/ssh/warded-revoked.krl";
+    const DROP_IN: &str = "/etc/ssh/sshd_config.d/50-warded.conf";
+    for (suite, takes_both) in [("trixie", false), ("sid", true)] {
+        let lines = format!("TrustedUserCAKeys /root/ca/user_ca.pub\nRevokedKeys {THEIRS}\n");
+        let sh = |peer: &Peer, script: &str| Run::of(peer.command("sh").args(["-ec", script]));
+        let Some(peer) = Peer::prepared(suite, |peer| {
+            let config = peer.file("/etc/ssh/sshd_config");
+            fs::write(&config, fs::read_to_string(&config).unwrap() + &lines).unwrap();
+            fs::write(peer.file(THEIRS), "").unwrap();
+        }) else {
+            return;
+        };
+        for serial in ["7", "8", "9"] {
+            let script = format!(
+                "ssh-keygen -q -N '' -t ed25519 -f /root/u{serial}; \
+                 ssh-keygen -q -s /root/ca/user_ca -I x -n root -z {serial} /root/u{serial}.pub"
+            );
+            sh(&peer, &script).ends(0);
+        }
+        sh(
+            &peer,
+            &format!("echo serial: 8 > /root/spec; ssh-keygen -q -k -f {THEIRS} -s /root/ca/user_ca.pub /root/spec"),
+        )
+        .ends(0);
+        let get_in = || {
+            ["7", "8", "9"].map(|serial| {
+                let script = format!(
+                    "ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=no -o IdentitiesOnly=yes -b 127.78.0.{serial} \
+                     -i /root/u{serial} root@127.0.0.1 true"
+                );
+                sh(&peer, &script).code == Some(0)
+            })
+        };
+        assert_eq!(get_in(), [true, false, true], "{suite}");
+        let apply = ["apply", "revoke-users", "--yes", "--set", "serial=7"];
+        if !takes_both {
+            peer.warded(&apply).ends(1).says(&["another list of revoked keys, /etc/ssh/theirs.krl", "takes only one"]);
+            continue;
+        }
+        peer.warded(&apply).ends(0);
+        assert_eq!(get_in(), [false, false, true], "{suite}");
+        let names = || {
+            let text = fs::read_to_string(peer.file(DROP_IN)).unwrap_or_default();
+            text.lines().filter_map(|line| line.strip_prefix("RevokedKeys ")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(names(), [format!("{THEIRS} {OURS}")]);
+        peer.warded(&apply).ends(0).prints(&["Nothing to do."]);
+        // Each of them is looked at by what reads sshd's lists.
+        peer.warded(&["apply", "certify-host", "--set", "principal=web1.example.org", "--yes"]).ends(0);
+        peer.warded(&["status"]).ends(0);
+        fs::rename(peer.file(THEIRS), peer.file("/etc/ssh/away")).unwrap();
+        let told = ["the list of revoked keys /etc/ssh/theirs.krl cannot be read", "refuse every public key"];
+        peer.warded(&["doctor"]).ends(4).prints(&told);
+        peer.warded(&["status"]).prints(&told);
+        fs::rename(peer.file("/etc/ssh/away"), peer.file(THEIRS)).unwrap();
+        // What they change, the next run takes over.
+        let config = peer.file("/etc/ssh/sshd_config");
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(&config, text.replace(THEIRS, "/etc/ssh/theirs.krl \"/etc/ssh/more of theirs\"")).unwrap();
+        fs::write(peer.file("/etc/ssh/more of theirs"), "").unwrap();
+        peer.warded(&apply).ends(0);
+        assert_eq!(names(), [format!("{THEIRS} \"/etc/ssh/more of theirs\" {OURS}")]);
+        peer.warded(&["undo", "--yes"]).ends(0);
+        assert_eq!(get_in(), [false, false, true], "{suite}");
+    }
 }
 
 /// sshd says nothing of a list that it cannot read, and then refuses every public key; where nobody whom Warded

@@ -6,11 +6,10 @@
 use crate::{Error, files, machine};
 use sshd_config::{
     block::{self, BEGIN, BrokenBlock, END},
-    include,
-    line::{self, Directive},
+    include, line,
 };
 
-pub use line::values;
+pub use line::{Directive, directives, values};
 
 /// The name of Warded's drop-in, below a directory of sshd's configuration.
 const DROP_IN: &str = "sshd_config.d/50-warded.conf";
@@ -82,6 +81,48 @@ impl OwnLines {
     #[must_use]
     pub fn values(&self, keyword: &str) -> Vec<String> {
         values(self.text(), keyword)
+    }
+
+    /// All arguments of a keyword in our lines as they are now.
+    #[must_use]
+    pub fn arguments(&self, keyword: &str) -> Vec<String> {
+        let of_keyword = directives(self.text()).filter(|(_, found)| found.keyword.eq_ignore_ascii_case(keyword));
+        of_keyword.flat_map(|(_, found)| found.arguments).map(|argument| argument.text).collect()
+    }
+
+    /// Whether our lines are in a file of their own.
+    #[must_use]
+    pub fn is_drop_in(&self) -> bool {
+        self.place == Place::DropIn
+    }
+
+    /// The file that has our lines, or will have them.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// A file's text with empty lines in the place of ours.
+    ///
+    /// # Errors
+    /// `broken-block`.
+    pub fn foreign(&self, path: &str, mut text: Vec<u8>) -> Result<Vec<u8>, Error> {
+        let ours = match self.place {
+            _ if path != self.path => return Ok(text),
+            Place::DropIn => Some(0..text.len()),
+            Place::Block => block::find(&text).map_err(|BrokenBlock| broken_block(path))?,
+        };
+        if let Some(range) = ours {
+            let empty = text
+                .get(range.clone())
+                .unwrap_or_default()
+                .iter()
+                .copied()
+                .filter(|byte| *byte == b'\n')
+                .collect::<Vec<_>>();
+            text.splice(range, empty);
+        }
+        Ok(text)
     }
 
     /// Our lines as they are now that have another keyword: another procedure's.
@@ -226,6 +267,10 @@ mod tests {
         OwnLines { place: Place::Block, directory: "/".to_owned(), path: "/c".to_owned(), contents }
     }
 
+    fn text_of(bytes: Vec<u8>) -> String {
+        String::from_utf8(bytes).unwrap()
+    }
+
     fn lines(lines: &[&str]) -> Vec<String> {
         lines.iter().map(|line| (*line).to_owned()).collect()
     }
@@ -262,6 +307,11 @@ mod tests {
         assert_eq!(both.comment().as_deref(), Some(COMMENT));
         assert_eq!(main_file(block).others("revokedkeys"), ["HostCertificate /a", "hostcertificate=\"/b c\""]);
         assert_eq!(main_file(block).comment(), None);
+        assert_eq!(drop_in(Some("RevokedKeys /a \"/b c\"\n")).arguments("revokedkeys"), ["/a", "/b c"]);
+        let foreign = |own: &OwnLines, path: &str, text: &str| text_of(own.foreign(path, text.into()).unwrap());
+        assert_eq!(foreign(&main_file(block), "/c", block), "HostCertificate /theirs\n\n\n\n\nHostCertificate /d\n");
+        assert_eq!(foreign(&main_file(block), "/d", block), block);
+        assert_eq!(foreign(&drop_in(None), "/d", "x\n"), "\n");
     }
 
     #[test]

@@ -7,5 +7,6 @@ mod host_key;
 mod rekey_host;
 mod renew_host;
 mod revoke_users;
+mod revoked_keys;
 mod trust_host_ca;
 mod world;

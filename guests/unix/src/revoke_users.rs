@@ -3,20 +3,20 @@
 //! A `RevokedKeys` file that sshd cannot read makes it refuse every public key: so the list is
 //! written whole, and the host puts it in place before the line that names it.
 
+use crate::revoked_keys::{self, File, KEYWORD, Known, Place, is_none};
 use warded_guest::authority::{self, Kind};
 use warded_guest::krl::{Krl, wire_form};
-use warded_guest::sshd_config::{self, OwnLines};
+use warded_guest::sshd_config::OwnLines;
 use warded_guest::{Error, Settings, files, log, machine, services, sshd};
 
 /// The comment above our lines, where there are none yet.
 const COMMENT: &str = "# Managed by Warded (policy unix, revoke-users). `warded undo` takes it out.";
-const KEYWORD: &str = "RevokedKeys";
 
 pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let serials: Vec<u64> = settings.all("serial").into_iter().map(serial).collect::<Result<_, _>>()?;
     let own = OwnLines::find()?;
     let path = format!("{}/warded-revoked.krl", own.directory());
-    refuse_other_lists(own.directory(), &path)?;
+    let named = names(&own, &path)?;
     let mut list = match files::read(&path)? {
         None => Krl::default(),
         Some(bytes) => Krl::parse(&bytes).map_err(|fault| {
@@ -36,7 +36,12 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     } else {
         log::info("These serial numbers are refused already.");
     }
-    let lines = [own.others(KEYWORD), vec![sshd_config::path_line(KEYWORD, &path)?]].concat();
+    let mut lines = own.others(KEYWORD);
+    if named.is_empty() {
+        log::info(&format!("Somebody else's RevokedKeys line names {path}, so that none of ours is needed."));
+    } else {
+        lines.push(revoked_keys::line(&named)?);
+    }
     // The list itself is read at each login.
     if own.set(own.comment().as_deref().unwrap_or(COMMENT), &lines)? { services::reload("ssh") } else { Ok(()) }
 }
@@ -47,32 +52,25 @@ fn serial(text: &str) -> Result<u64, Error> {
     })
 }
 
-/// sshd takes the first list that is named, and no other: neither theirs nor ours may be lost, inside
-/// of a `Match` too, where our line would come first.
-fn refuse_other_lists(directory: &str, own: &str) -> Result<(), Error> {
-    // Where nothing is named, sshd says `none`. A line that says so is another matter: sshd takes the first
-    // of a keyword, so that ours would not count.
-    let mut named: Vec<String> =
-        sshd::effective(KEYWORD, &[])?.into_iter().filter(|path| !path.eq_ignore_ascii_case("none")).collect();
-    let drop_ins = format!("{directory}/sshd_config.d");
-    let mut texts: Vec<String> = machine::fact("sshd.config").into_iter().collect();
-    let names = files::list(&drop_ins)?.unwrap_or_default();
-    texts.extend(names.iter().map(|name| format!("{drop_ins}/{name}")));
-    for text in texts {
-        named.extend(sshd_config::values(&files::read(&text)?.unwrap_or_default(), KEYWORD));
+/// What our line has to name: our list, and theirs where both can stand in it.
+fn names(own: &OwnLines, list: &str) -> Result<Vec<String>, Error> {
+    // Where nothing is named, sshd says `none`, or nothing.
+    let mut effective = sshd::effective(KEYWORD, &[])?;
+    effective.retain(|name| !is_none(name));
+    let main = machine::fact("sshd.config").unwrap_or_default();
+    let mut files = vec![(main.clone(), if own.is_drop_in() { Place::Around } else { Place::Before })];
+    let drop_ins = format!("{}/sshd_config.d", own.directory());
+    for name in files::list(&drop_ins)?.unwrap_or_default() {
+        let path = format!("{drop_ins}/{name}");
+        let is_after = own.is_drop_in() && path.as_str() >= own.path();
+        files.push((path, if is_after { Place::After } else { Place::Before }));
     }
-    match named.into_iter().find(|path| path != own) {
-        None => Ok(()),
-        Some(none) if none.eq_ignore_ascii_case("none") => Err(Error::new(
-            "other-revoked-keys",
-            "sshd's configuration says `RevokedKeys none`, and takes the first such line: a list would not count.",
-        )
-        .about("next", "take that line out")),
-        Some(other) => Err(Error::new(
-            "other-revoked-keys",
-            format!("sshd's configuration names another list of revoked keys, {other}, and takes only one."),
-        )
-        .about("path", &*other)
-        .about("next", format!("add the serial numbers to that list (ssh-keygen -k -u -f {other} -s CA.pub SPEC), or take its RevokedKeys line out"))),
-    }
+    let read = |(path, place): (String, Place)| {
+        let text = files::read(&path)?.unwrap_or_default();
+        Ok(File { text: own.foreign(&path, text)?, path, place })
+    };
+    let files = files.into_iter().map(read).collect::<Result<Vec<_>, Error>>()?;
+    let version = machine::fact("sshd.version");
+    let ours = own.arguments(KEYWORD);
+    Known { version: version.as_deref(), own: list, ours: &ours, effective: &effective, files: &files }.names()
 }

@@ -178,7 +178,7 @@ impl Sshd {
         if !output.succeeded() {
             return Err(not_accepted(config, &output.stderr, &output));
         }
-        Ok(parsed(&output.stdout, without_keys))
+        Ok(self.parsed(&output.stdout, without_keys))
     }
 
     /// The host keys of the main configuration file, and which of them sshd would offer if it started now.
@@ -214,7 +214,7 @@ impl Sshd {
             return Err(not_accepted(config, &said, &output));
         }
         Ok(View {
-            effective: parsed(&output.stdout, without_keys),
+            effective: self.parsed(&output.stdout, without_keys),
             tested: Tested { words: effective::words(&said), without_keys },
             reading: Reading::parse(&output.stderr),
         })
@@ -291,6 +291,18 @@ impl Sshd {
         Ok((output, true))
     }
 
+    fn parsed(&self, stdout: &str, without_keys: bool) -> Effective {
+        let mut effective = Effective::parse(stdout);
+        if without_keys {
+            effective.forget_host_keys();
+        }
+        // Its version costs a program, so it is asked only where it matters.
+        if effective.may_have_lists() && effective::major_minor(self.version()) >= Some((10, 3)) {
+            effective.split_lists();
+        }
+        effective
+    }
+
     /// Of the listeners with this configuration, the one whose id is in its own PidFile; the oldest
     /// if none is.
     fn choose(&self, mut scan: Vec<Listener>) -> Option<Listener> {
@@ -343,14 +355,6 @@ fn nobody(spare_port: u16) -> String {
 
 fn specification(connection: &[(String, String)]) -> String {
     connection.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
-}
-
-fn parsed(stdout: &str, without_keys: bool) -> Effective {
-    let mut effective = Effective::parse(stdout);
-    if without_keys {
-        effective.forget_host_keys();
-    }
-    effective
 }
 
 fn not_accepted(config: &Path, said: &str, output: &Output) -> Error {

@@ -7,6 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The keyword that has taken several files in one line since OpenSSH 10.3.
+const LIST: &str = "revokedkeys";
+
 /// sshd's effective configuration, for all or for one connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effective {
@@ -50,6 +53,19 @@ impl Effective {
         self.values.get(&canonical(keyword)).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// Whether sshd may name several files in one line of a keyword that had one file before 10.3.
+    pub(super) fn may_have_lists(&self) -> bool {
+        self.values(LIST).iter().any(|value| value.contains(" /"))
+    }
+
+    /// Takes such a line apart: each file becomes a value. sshd prints them without quotes, so a blank before a slash is
+    /// taken for the end of a name.
+    pub(super) fn split_lists(&mut self) {
+        if let Some(values) = self.values.get_mut(LIST) {
+            *values = values.iter().flat_map(|value| split_list(value)).collect();
+        }
+    }
+
     /// The one path that a keyword names; none for `none`.
     #[must_use]
     pub fn path(&self, keyword: &str) -> Option<PathBuf> {
@@ -89,6 +105,20 @@ impl Effective {
         self.values.remove("hostkey");
         self.host_keys.clear();
     }
+}
+
+fn split_list(value: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for word in value.split(' ') {
+        match names.last_mut() {
+            Some(name) if !word.starts_with('/') => {
+                name.push(' ');
+                name.push_str(word);
+            }
+            Some(_) | None => names.push(word.to_owned()),
+        }
+    }
+    names
 }
 
 /// A keyword as `sshd -T` spells it: lower case, and old names replaced (servconf.c, keywords[]).
@@ -168,6 +198,22 @@ mod tests {
         assert_eq!(Effective::parse("pubkeyacceptedalgorithms x\n").values("PubkeyAcceptedKeyTypes"), ["x"]);
         assert_eq!(Effective::parse("revokedkeys none\n").path("RevokedKeys"), None);
         assert_eq!(Effective::parse("revokedkeys /k\n").path("RevokedKeys"), Some("/k".into()));
+    }
+
+    #[test]
+    fn several_lists_of_revoked_keys_are_several_values() {
+        for (said, names) in [
+            ("", &[][..]),
+            ("RevokedKeys /a\n", &["/a"]),
+            ("RevokedKeys /a /b /c\n", &["/a", "/b", "/c"]),
+            ("RevokedKeys /a b /c\n", &["/a b", "/c"]),
+            ("revokedkeys none\n", &["none"]),
+        ] {
+            let mut effective = Effective::parse(said);
+            assert_eq!(effective.may_have_lists(), names.len() > 1, "{said}");
+            effective.split_lists();
+            assert_eq!(effective.values("RevokedKeys"), names, "{said}");
+        }
     }
 
     #[test]

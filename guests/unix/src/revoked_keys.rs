@@ -1,0 +1,216 @@
+//! Which lists our `RevokedKeys` line has to name, so that neither somebody else's list nor ours is lost.
+//!
+//! sshd takes the first such line that holds for everybody and ignores a second one; a `Match` that has one puts it in that
+//! one's place. Since OpenSSH 10.3 a line may name several lists, so that ours can stand beside theirs.
+
+use warded_guest::{
+    Error,
+    sshd_config::{self, Directive, directives},
+};
+
+pub(crate) const KEYWORD: &str = "RevokedKeys";
+/// The first release whose sshd takes several lists.
+const SEVERAL: (u32, u32) = (10, 3);
+
+/// A file of sshd's configuration, without our own lines.
+#[derive(Debug)]
+pub(crate) struct File {
+    pub(crate) path: String,
+    pub(crate) text: Vec<u8>,
+    pub(crate) place: Place,
+}
+
+/// Where a file's lines stand, compared with ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Ours come first.
+    After,
+    /// These come first.
+    Before,
+    /// These come first up to the first `Include`, which leads to ours.
+    Around,
+}
+
+/// What sshd knows of revoked keys.
+#[derive(Debug)]
+pub(crate) struct Known<'a> {
+    /// sshd's version: `10.6p1`.
+    pub(crate) version: Option<&'a str>,
+    /// Our list.
+    pub(crate) own: &'a str,
+    /// What our line names now.
+    pub(crate) ours: &'a [String],
+    /// The lists that count for everybody.
+    pub(crate) effective: &'a [String],
+    /// The other files.
+    pub(crate) files: &'a [File],
+}
+
+/// A line that is not ours.
+#[derive(Debug)]
+struct Line<'a> {
+    file: &'a str,
+    number: usize,
+    names: Vec<String>,
+    is_conditional: bool,
+    is_before: bool,
+}
+
+impl Line<'_> {
+    fn place(&self) -> String {
+        format!("{} line {}", self.file, self.number)
+    }
+}
+
+impl Known<'_> {
+    /// What our line has to name; nothing: somebody else's line names our list already, and counts.
+    ///
+    /// # Errors
+    /// `other-revoked-keys`: one of the lists would be lost.
+    pub(crate) fn names(&self) -> Result<Vec<String>, Error> {
+        let lines: Vec<Line<'_>> = self.files.iter().flat_map(lines).collect();
+        if let Some(none) = lines.iter().find(|line| line.names.iter().any(|name| is_none(name))) {
+            return Err(none_is_said(none));
+        }
+        let is_ours = |line: &&Line<'_>| line.names.iter().any(|name| name == self.own);
+        let (with_ours, others): (Vec<_>, Vec<_>) = lines.iter().partition(is_ours);
+        let is_known = |name: &&String| {
+            *name == self.own || self.ours.contains(name) || lines.iter().any(|line| line.names.contains(name))
+        };
+        if let Some(hidden) = self.effective.iter().find(|name| !is_known(name)) {
+            return Err(lost(hidden, "a file that is not looked at", "takes only one line"));
+        }
+        let Some(first) = others.first() else {
+            let both = with_ours.iter().any(|line| line.names.len() > 1 && !line.is_conditional);
+            return Ok(if both { Vec::new() } else { vec![self.own.to_owned()] });
+        };
+        let name = first.names.first().map(String::as_str).unwrap_or_default();
+        if self.version.and_then(major_minor).is_none_or(|version| version < SEVERAL) {
+            return Err(lost(name, &first.place(), "takes only one"));
+        }
+        if let Some(line) = others.iter().find(|line| line.is_conditional) {
+            return Err(lost(name, &line.place(), "takes only that line where its `Match` holds"));
+        }
+        if let Some(line) = others.iter().chain(&with_ours).find(|line| line.is_before) {
+            return Err(lost(name, &line.place(), "takes only that line, which comes before ours"));
+        }
+        Ok(first.names.iter().cloned().chain([self.own.to_owned()]).collect())
+    }
+}
+
+/// The lines of a file that name lists.
+fn lines(file: &File) -> Vec<Line<'_>> {
+    let (mut is_conditional, mut is_before) = (false, file.place != Place::After);
+    let mut lines = Vec::new();
+    for (number, Directive { keyword, arguments }) in directives(&file.text) {
+        match keyword.as_str() {
+            "match" => is_conditional = true,
+            "include" if file.place == Place::Around => is_before = false,
+            _ if keyword.eq_ignore_ascii_case(KEYWORD) => {
+                let names = arguments.into_iter().map(|argument| argument.text).collect();
+                lines.push(Line { file: &file.path, number, names, is_conditional, is_before });
+            }
+            _ => {}
+        }
+    }
+    lines
+}
+
+/// A line of ours.
+///
+/// # Errors
+/// `invalid-path`, where sshd cannot be told one of the names.
+pub(crate) fn line(names: &[String]) -> Result<String, Error> {
+    let lines = names.iter().map(|name| sshd_config::path_line(KEYWORD, name)).collect::<Result<Vec<_>, _>>()?;
+    let words = lines.iter().filter_map(|line| line.strip_prefix(KEYWORD));
+    Ok(std::iter::once(KEYWORD).chain(words).collect())
+}
+
+pub(crate) fn is_none(name: &str) -> bool {
+    name.eq_ignore_ascii_case("none")
+}
+
+fn major_minor(version: &str) -> Option<(u32, u32)> {
+    let (major, rest) = version.split_once('.')?;
+    let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+fn none_is_said(line: &Line<'_>) -> Error {
+    Error::new(
+        "other-revoked-keys",
+        format!(
+            "{} says `RevokedKeys none`, and sshd takes the first such line: a list would not count.",
+            line.place()
+        ),
+    )
+    .about("path", line.file)
+    .about("next", "take that line out")
+}
+
+fn lost(name: &str, place: &str, why: &str) -> Error {
+    let next = format!(
+        "add the serial numbers to that list (ssh-keygen -k -u -f {name} -s CA.pub SPEC), or take its RevokedKeys line out"
+    );
+    let what = format!("sshd's configuration names another list of revoked keys, {name} ({place}), and sshd {why}.");
+    Error::new("other-revoked-keys", what).about("path", name).about("next", next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &str = "/etc/ssh/warded-revoked.krl";
+
+    /// What our line has to name, or words of the refusal.
+    fn named(version: &str, files: &[(Place, &str)], ours: &[&str], effective: &[&str]) -> Result<Vec<String>, String> {
+        let files: Vec<File> = files
+            .iter()
+            .map(|(place, text)| File { path: "/f".to_owned(), text: text.as_bytes().to_vec(), place: *place })
+            .collect();
+        let strings = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let (ours, effective) = (strings(ours), strings(effective));
+        let known = Known { version: Some(version), own: OWN, ours: &ours, effective: &effective, files: &files };
+        known.names().map_err(|error| error.message)
+    }
+
+    #[test]
+    fn ours_stands_beside_theirs_where_sshd_takes_both() {
+        use Place::{After, Around, Before};
+        let theirs = "Include d/*\nRevokedKeys /t\n";
+        for (version, files, ours, effective, expected) in [
+            ("9.2p1", &[(Around, "Port 22\n")][..], &[][..], &[][..], Ok(&[OWN][..])),
+            ("9.2p1", &[(Around, "RevokedKeys /etc/ssh/warded-revoked.krl\n")], &[], &[OWN], Ok(&[OWN])),
+            ("9.2p1", &[(Around, theirs)], &[], &["/t"], Err("takes only one")),
+            ("10.2p1", &[(Around, theirs)], &[], &["/t"], Err("takes only one")),
+            ("unknown", &[(Around, theirs)], &[], &["/t"], Err("takes only one")),
+            ("10.3p1", &[(Around, theirs)], &[], &["/t"], Ok(&["/t", OWN])),
+            ("11.0p1", &[(After, "RevokedKeys /t \"/u v\"\n")], &[], &["/t", "/u v"], Ok(&["/t", "/u v", OWN])),
+            // As we left it, and after they changed theirs.
+            ("10.6p1", &[(Around, theirs)], &["/t", OWN], &["/t", OWN], Ok(&["/t", OWN])),
+            ("10.6p1", &[(Around, "Include d/*\n")], &["/t", OWN], &["/t", OWN], Ok(&[OWN])),
+            ("10.6p1", &[(After, "RevokedKeys /u\n")], &["/t", OWN], &["/t", OWN], Ok(&["/u", OWN])),
+            // They name ours.
+            ("10.6p1", &[(Before, "RevokedKeys /t /etc/ssh/warded-revoked.krl\n")], &[], &["/t", OWN], Ok(&[])),
+            ("10.6p1", &[(Before, "RevokedKeys /t\n")], &[], &["/t"], Err("/f line 1), and sshd takes only that line")),
+            ("10.6p1", &[(Around, "RevokedKeys /t\nInclude d/*\n")], &[], &["/t"], Err("comes before ours")),
+            ("10.6p1", &[(After, "Match User a\nRevokedKeys /t\n")], &[], &[], Err("where its `Match` holds")),
+            ("10.6p1", &[], &[], &["/hidden"], Err("a file that is not looked at")),
+            ("10.6p1", &[(After, "RevokedKeys NONE\n")], &[], &[], Err("/f line 1 says `RevokedKeys none`")),
+        ] {
+            let named = named(version, files, ours, effective);
+            match (&named, expected) {
+                (Ok(named), Ok(expected)) => assert_eq!(named, expected, "{version} {files:?}"),
+                (Err(said), Err(words)) => assert!(said.contains(words), "{version} {files:?}: {said}"),
+                _ => panic!("{version} {files:?}: {named:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_names_each_list() {
+        let names = ["/t".to_owned(), "/u v".to_owned(), OWN.to_owned()];
+        assert_eq!(line(&names).unwrap(), format!("RevokedKeys /t \"/u v\" {OWN}"));
+        assert_eq!(line(&["rel".to_owned()]).unwrap_err().code, "invalid-path");
+    }
+}
