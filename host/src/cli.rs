@@ -50,7 +50,6 @@ use std::{
 };
 use warded_lib::{
     ca::step,
-    config,
     error::{Error, Exit},
     machine::{core_dump, exec},
 };
@@ -158,6 +157,7 @@ impl Command {
         matches!(
             self,
             Self::Apply(_)
+                | Self::Enrol(_)
                 | Self::Renew(_)
                 | Self::Rekey(_)
                 | Self::Unenrol(_)
@@ -230,9 +230,9 @@ pub fn main() -> ExitCode {
         Command::Watchdog(command) => command.run(&options),
         Command::Compile(command) => Ok(command.run()),
     };
-    if is_run && config::is_root() {
+    if is_run {
         // The run has ended, whether others can be told of it or not.
-        drop(open().and_then(|context| announce(&context)));
+        drop(announce(&options));
     }
     match ended {
         Ok(exit) => ExitCode::from(exit.code()),

@@ -70,6 +70,14 @@ pub struct Options {
     pub on_hang: OnHang,
 }
 
+impl Options {
+    /// The same without the configuration file, for what must not depend on it.
+    #[must_use]
+    pub fn without_config(&self) -> Self {
+        Self { config: Some(PathBuf::from("/dev/null")), ..self.clone() }
+    }
+}
+
 /// What a command works on.
 #[derive(Debug)]
 pub struct Context {

@@ -281,9 +281,15 @@ fn a_reboot_takes_back_what_nobody_has_confirmed() {
         let plain = machine.reboots();
         machine.warded(&format!("{CERTIFY} --confirm-within 10m")).ends(0);
         serves_certificates(&machine);
+        let told = |machine: &Booted| {
+            let file = fs::read(machine.file("/var/lib/warded-status/status.json")).unwrap();
+            serde_json::from_slice::<Value>(&file).unwrap()["change_waits"].clone()
+        };
+        assert_eq!(told(&machine), true);
         let waiting = machine.reboots();
         println!("{suite}: down in {plain:?}, with a change that waits in {waiting:?}");
         assert!(waiting < DOWN, "{waiting:?}");
+        assert_eq!(told(&machine), false);
         is_as(&machine, &old);
         serves(&machine);
         let why = taken_back(&machine);

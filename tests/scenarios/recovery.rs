@@ -8,6 +8,7 @@ mod kill_points;
 mod named;
 mod question;
 mod reported;
+mod told;
 mod unattended;
 
 use crate::support::{

@@ -11,7 +11,6 @@ use crate::{
 };
 use clap::Args;
 use serde::Serialize;
-use std::path::PathBuf;
 use warded_lib::{
     error::{Error, Exit, Result},
     machine::scratch,
@@ -28,8 +27,7 @@ impl Recover {
             Ok(context) => return Self::recover(&context, output),
             Err(error) => error,
         };
-        let without = Options { config: Some(PathBuf::from("/dev/null")), ..options.clone() };
-        let Ok(context) = Context::open(&without) else { return Err(broken) };
+        let Ok(context) = Context::open(&options.without_config()) else { return Err(broken) };
         output.note(format!("{broken}\nstate: going on with {}", context.state.path().display()));
         Self::recover(&context, output).map(|_| Exit::Degraded)
     }

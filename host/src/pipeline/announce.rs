@@ -1,7 +1,7 @@
 //! At the end of a run: what root tells every user of the machine.
 
 use crate::{
-    context::Context,
+    context::{Context, Options},
     enrolment::Enrolments,
     outcomes::{LastRenewal, Outcome as _},
     public_status::{CertifiedKey, LOCAL, PublicRenewal, PublicStatus, file_of},
@@ -22,44 +22,59 @@ use warded_lib::{
     transaction,
 };
 
-/// Writes the public status, as root. Of a machine that is not enrolled, and never was, there is nothing to tell.
+/// Writes the public status, as root. Of a machine that is not enrolled, and never was, there is nothing to tell, as
+/// long as no change waits there. A configuration that cannot be read, as after the roll back of the run that wrote it,
+/// does not keep the rest from being told.
 ///
 /// # Errors
 /// Something of Warded's own cannot be read, or the file cannot be written.
-pub fn announce(context: &Context) -> Result<()> {
-    let enrolments = Enrolments::load(&context.state)?;
-    let is_enrolled = enrolments.iter().next().is_some();
-    if !config::is_root() || (!is_enrolled && !file_of(context.state.path()).exists()) {
+pub fn announce(options: &Options) -> Result<()> {
+    if !config::is_root() {
         return Ok(());
     }
-    status(context, &enrolments)?.write(context.state.path())
-}
-
-fn status(context: &Context, enrolments: &Enrolments) -> Result<PublicStatus> {
+    let (context, is_configured) = match Context::open(options) {
+        Ok(context) => (context, true),
+        Err(error) => {
+            let state = options.state.clone().unwrap_or_else(config::default_state);
+            if !state.exists() {
+                return Err(error);
+            }
+            (Context::open(&options.without_config())?, false)
+        }
+    };
+    let (enrolments, file) = (Enrolments::load(&context.state)?, file_of(context.state.path()));
+    let is_enrolled = enrolments.iter().next().is_some();
+    let change_waits = transaction::unconfirmed(&context.state)?.is_some();
+    if !is_enrolled && !change_waits && !file.exists() {
+        return Ok(());
+    }
+    let before = PublicStatus::read(&file).ok().flatten().unwrap_or_else(PublicStatus::empty);
     let renewal = LastRenewal::load(&context.state);
     let mut status = PublicStatus {
         last_renewal: renewal.map(|LastRenewal { at, exit, error, .. }| PublicRenewal { at, exit, error }),
         scheduled: Schedule::find(Path::new("/"), context.facts.init == Init::Systemd).is_there(),
-        change_waits: transaction::unconfirmed(&context.state)?.is_some(),
+        change_waits,
         ..PublicStatus::empty()
     };
-    if enrolments.iter().next().is_none() {
-        return Ok(status);
+    if is_enrolled {
+        let address = || context.authority.address().unwrap_or_else(|| LOCAL.to_owned());
+        status.ca = if is_configured { Some(address()) } else { before.ca.clone() };
+        status.names = enrolments.principals();
+        fill(&mut status, &context, &enrolments, before);
     }
-    status.ca = Some(context.authority.address().unwrap_or_else(|| LOCAL.to_owned()));
-    status.names = enrolments.principals();
+    status.write(context.state.path())
+}
+
+/// The certificates, and when the first of them is due.
+fn fill(status: &mut PublicStatus, context: &Context, enrolments: &Enrolments, before: PublicStatus) {
     match certificates_of(context, enrolments) {
         Ok(found) => {
             status.due = found.iter().filter_map(|(_, due)| *due).min();
             status.keys = found.into_iter().map(|(key, _)| key).collect();
         }
         // An sshd that does not start now says nothing about the certificates.
-        Err(_) => {
-            let before = PublicStatus::read(&file_of(context.state.path())).ok().flatten();
-            (status.keys, status.due) = before.map(|before| (before.keys, before.due)).unwrap_or_default();
-        }
+        Err(_) => (status.keys, status.due) = (before.keys, before.due),
     }
-    Ok(status)
 }
 
 /// Those of every sshd that is enrolled, each once.

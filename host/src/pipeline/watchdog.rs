@@ -151,6 +151,7 @@ pub fn watch(options: &Options, number: u64, stage_limit: Option<u64>) -> Result
             Awaited::GoingDown => {
                 // What fails now, the next start or command does.
                 Recovery::new(&state, &root, &log).files_of_one(number, Why::ShutDown)?;
+                drop(announce(options));
                 return Ok(Exit::Done);
             }
         },
@@ -165,8 +166,7 @@ pub fn watch(options: &Options, number: u64, stage_limit: Option<u64>) -> Result
         let event = take_back::event(&journal.run, Kind::Failed).detail(&detail);
         drop(log.conclude(&event, Ending::Failed, &format!("{detail}; next: warded recover")));
     })?;
-    // Only this needs the configuration, which may be what went wrong.
-    drop(Context::open(options).and_then(|context| announce(&context)));
+    drop(announce(options));
     Ok(Exit::Done)
 }
 

@@ -1,10 +1,11 @@
 //! From nothing to a certified machine with one code.
 
 use crate::support::{
-    Knows, Machine, Member, Run,
+    Knows, Machine, Member, Run, missing,
     request::{claims, for_host, signing},
     step_ca::{Provisioner, Setup, StepCa},
     terminal::Terminal,
+    wait::{LONG, wait},
 };
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -53,6 +54,13 @@ impl Site {
     fn enrols(&self, code: &str, more: &[&str]) -> Run {
         let mut command = self.member.command(&[&["enrol", "--yes"], more].concat());
         fed(&mut command, code)
+    }
+
+    /// What root tells every user: the CA, and whether a change waits.
+    fn told(&self) -> (Option<String>, bool) {
+        let file = fs::read(self.member.machine.path("state-status/status.json")).unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&file).unwrap();
+        (told["ca"].as_str().map(str::to_owned), told["change_waits"] == true)
     }
 
     fn requests(&self, path: &str) -> usize {
@@ -116,7 +124,6 @@ fn one_code_certifies_a_machine_and_undo_takes_all_of_it_back() {
     // The first stays renewable, and the others are.
     site.member.warded(&["renew", "--force"]).ends(0);
     site.member.warded(&["status"]).ends(0);
-
     site.member.warded(&["undo", "--yes", "--down-to", "1"]).ends(0);
     assert_eq!(machine.tree(), before);
     assert!(!site.member.config().exists() && !machine.path("root_ca.crt").exists());
@@ -152,6 +159,24 @@ fn a_code_that_did_not_arrive_whole_is_told_as_such() {
     assert_eq!(site.requests("/ssh/sign"), 0);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     site.member.warded(&from_file).ends(0);
+}
+
+#[test]
+fn everybody_is_told_of_an_enrolment_and_of_its_end() {
+    if missing::root() {
+        return;
+    }
+    let Some(site) = Site::new(Machine::start(), &Setup::default()) else { return };
+    site.enrols(&site.invites(&[]), &[]).ends(0);
+    assert_eq!(site.told(), (Some(site.ca.url()), false));
+    // With the run goes the configuration that it wrote.
+    site.member.warded(&["undo", "--yes"]).ends(0);
+    assert_eq!(site.told(), (None, false));
+    // Each key had a certificate before, and takes a token of its own.
+    site.enrols(&site.invites(&["--keys", "3"]), &["--confirm-within", "5s"]).ends(0);
+    assert_eq!(site.told(), (None, true));
+    wait("it is rolled back", LONG, || !site.member.config().exists());
+    wait("everybody is told", LONG, || site.told() == (None, false));
 }
 
 #[test]
@@ -262,7 +287,7 @@ fn another_user_who_reads_everything_finds_no_token() {
         output.read_to_end(&mut seen).unwrap();
         seen
     });
-    crate::support::wait::wait("he reads", crate::support::wait::LONG, || theirs.join("spying").exists());
+    wait("he reads", LONG, || theirs.join("spying").exists());
 
     let mut terminal = Terminal::run(machine, 400, &machine_line(&site.member, "enrol"), |_| ());
     // In two lines: the first is not the whole.

@@ -1,0 +1,50 @@
+//! What root tells every user of the machine follows each roll back, by whichever process.
+
+use super::*;
+
+/// The file for every user.
+fn told(machine: &Machine) -> Value {
+    let file = machine.path("state-status/status.json");
+    serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
+}
+
+/// Whether a change waits, and how many certificates there are.
+fn waits_and_keys(machine: &Machine) -> (bool, usize) {
+    let told = told(machine);
+    (told["change_waits"].as_bool().unwrap(), told["keys"].as_array().unwrap().len())
+}
+
+#[test]
+fn everybody_is_told_when_a_change_is_rolled_back() {
+    if missing::root() {
+        return;
+    }
+    let machine = Machine::start();
+    // The first change of a machine: it is enrolled only if the change stays.
+    Run::of(&mut certify(&machine, &["--confirm-within", "8s"])).ends(0);
+    assert_eq!(waits_and_keys(&machine), (true, 0));
+    wait("the watchdog ends", LONG, || watchdogs(&machine).is_empty());
+    assert_eq!((state(&machine).as_str(), waits_and_keys(&machine)), ("rolled-back", (false, 0)));
+
+    machine.certify();
+    assert_eq!(waits_and_keys(&machine), (false, 3));
+    machine.warded(["undo", "--yes", "--confirm-within", "8s"]).ends(0);
+    assert_eq!(waits_and_keys(&machine), (true, 0));
+    wait("the watchdog ends", LONG, || watchdogs(&machine).is_empty());
+    assert_eq!(waits_and_keys(&machine), (false, 3));
+
+    // `recover`, for want of a watchdog, and with a configuration that nobody can read.
+    machine.warded(["undo", "--yes", "--confirm-within", "10m"]).ends(0);
+    assert_eq!(waits_and_keys(&machine), (true, 0));
+    watchdogs(&machine).into_iter().for_each(|watchdog| send(watchdog, Signal::KILL));
+    let broken = machine.path("broken.toml");
+    fs::write(&broken, "ca =").unwrap();
+    // A process that is killed holds its locks for a moment.
+    wait("it is recovered", LONG, || {
+        let recover = Run::of(machine.warded_command(["recover"]).env("WARDED_CONFIG", &broken)).ends(4);
+        recover.says(&["broken.toml", "going on with"]).stdout.contains("taken back")
+    });
+    assert_eq!(waits_and_keys(&machine), (false, 3));
+    // The CA, which only the configuration names, stays as it was recorded.
+    assert_eq!((&told(&machine)["ca"], &told(&machine)["names"]), (&"local".into(), &serde_json::json!([NAME])));
+}
