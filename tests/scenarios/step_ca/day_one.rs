@@ -7,29 +7,38 @@ const PAGE: &str = include_str!("../../../docs/DAY-ONE.md");
 /// On the page, and here.
 const CA: &str = "https://ca.example.org";
 
-/// The commands of the page: on which machine, and what.
-fn commands() -> Vec<(&'static str, &'static str)> {
-    let hosts = ["build", "ca", "admin", "web1", "laptop"];
+/// The commands of a page: on which machine, and what.
+pub(super) fn commands_of(page: &'static str) -> Vec<(&'static str, &'static str)> {
+    let hosts = ["build", "ca", "admin", "web1", "clone", "laptop"];
     let command = |line: &'static str| {
         let (host, command) = line.split_once("$ ")?;
         hosts.contains(&host).then_some((host, command))
     };
-    PAGE.lines().filter_map(command).collect()
+    page.lines().filter_map(command).collect()
 }
 
-fn program(path: &Path, text: &str) {
+pub(super) fn program(path: &Path, text: &str) {
     fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
+/// Where a machine of the pages has its files here. The clone is the machine that it was cloned from.
+fn home_of(host: &str) -> &str {
+    match host {
+        "ca" => "ca-host",
+        "clone" => "web1",
+        other => other,
+    }
+}
+
 /// The machines of the page: each with a home, and with files of Warded's own.
-struct Page {
-    member: Member,
-    ca: StepCa,
+pub(super) struct Page {
+    pub(super) member: Member,
+    pub(super) ca: StepCa,
 }
 
 impl Page {
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         let machine = Machine::start();
         let ca = StepCa::start(&machine.network())?;
         let page = Self { member: Member { machine }, ca };
@@ -62,7 +71,7 @@ impl Page {
 
     fn variables(&self, host: &str) -> Vec<(String, String)> {
         let at = |name: &str| self.member.machine.path(name).display().to_string();
-        let home = if host == "ca" { "ca-host" } else { host };
+        let home = home_of(host);
         let mut variables = vec![
             ("HOME".to_owned(), at(home)),
             ("PATH".to_owned(), format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", at("bin"))),
@@ -77,20 +86,42 @@ impl Page {
         variables
     }
 
-    fn prepare(&self, host: &str, command: &mut Command) {
+    pub(super) fn prepare(&self, host: &str, command: &mut Command) {
         command.env_clear().envs(self.variables(host));
     }
 
     /// The command as it is run here.
-    fn here(&self, host: &str, command: &str) -> String {
+    pub(super) fn here(&self, host: &str, command: &str) -> String {
         let at = |name: &str| self.member.machine.path(name).display().to_string();
-        let home = if host == "ca" { "ca-host" } else { host };
+        let home = home_of(host);
         let command = command
             .replace(CA, &self.ca.url())
             .replace("FINGERPRINT", &self.ca.fingerprint())
             .replace("/usr/local/bin", &at("bin"))
-            .replace("/etc/cron.d", &at("cron.d"));
+            .replace("/etc/cron.d", &at("cron.d"))
+            .replace("/etc/systemd/system", &at("units"))
+            .replace("/etc/ssh/", &at("ssh/"))
+            .replace("/var/lib/warded", &at(&format!("{home}/state")))
+            .replace("/etc/warded", &at(&format!("{home}/etc-warded")));
         format!("cd {}; {command}", at(home))
+    }
+
+    /// Runs a command of a page: its exit code, and what it printed. `code` is what `invite` printed last.
+    pub(super) fn runs(&self, host: &str, command: &str, code: &mut String) -> (i32, String) {
+        let line = self.here(host, command);
+        if command == "sudo warded enrol" {
+            let mut terminal = Terminal::run(&self.member.machine, 80, &line, |command| self.prepare(host, command));
+            terminal.until("it is not shown): ").types(code);
+            terminal.until("[y/N] ").types("y\n");
+            return terminal.ends();
+        }
+        let mut shell = self.member.machine.command("sh");
+        self.prepare(host, &mut shell);
+        let run = Run::of(shell.args(["-ec", &line]));
+        if command.contains("warded invite") {
+            code.clone_from(&run.stdout);
+        }
+        (run.code.unwrap(), format!("{}{}", run.stdout, run.stderr))
     }
 }
 
@@ -98,30 +129,18 @@ impl Page {
 fn every_command_of_the_page_does_what_it_says() {
     let Some(page) = Page::new() else { return };
     let before = page.member.machine.tree();
-    let commands = commands();
+    let commands = commands_of(PAGE);
     assert!(commands.len() > 12, "{commands:?}");
     let mut code = String::new();
     for (host, command) in commands {
-        let line = page.here(host, command);
-        if command == "sudo warded enrol" {
-            let mut terminal = Terminal::run(&page.member.machine, 80, &line, |command| page.prepare(host, command));
-            terminal.until("it is not shown): ").types(&code);
-            terminal.until("[y/N] ").types("y\n");
-            let (ended, screen) = terminal.ends();
-            assert_eq!(ended, 0, "{screen}");
-            continue;
-        }
-        let mut shell = page.member.machine.command("sh");
-        page.prepare(host, &mut shell);
-        let run = Run::of(shell.args(["-ec", &line]));
+        let (ended, said) = page.runs(host, command, &mut code);
         // Nothing is scheduled on this machine, which `status` may tell.
         let is_status = command.ends_with("warded status");
-        assert!(run.code == Some(0) || (is_status && run.code == Some(4)), "{command}: {run:?}");
-        if command.contains("warded invite") {
-            code = run.stdout;
-        }
+        assert!(ended == 0 || (is_status && ended == 4), "{command}: {ended} {said}");
         if command.contains("warded remove") {
             assert_eq!(page.member.machine.tree(), before, "{command}");
+            // What comes then on the page is for another machine: one whose keys had no certificate yet.
+            fs::remove_dir_all(page.member.machine.path("web1/state")).unwrap();
         }
     }
     assert!(page.member.certificate("rsa").contains("-cert-v01@openssh.com"));

@@ -216,7 +216,10 @@ impl Credential {
         }
         Err(unusable(
             format!("{} needed, and {there} given", count(times, "one-time token")),
-            format!("on the admin's machine: warded token NAME --host --count {times}"),
+            format!(
+                "on the admin's machine: warded token NAME --host --count {times}, or for `warded enrol`: warded invite \
+                 NAME --keys {times}"
+            ),
         ))
     }
 }
