@@ -36,5 +36,6 @@ mod successor;
 mod terms;
 mod trust_host_ca;
 mod two_people;
+mod upgrade;
 mod verify;
 mod wit_denials;

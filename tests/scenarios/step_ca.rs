@@ -9,6 +9,7 @@ mod hostile;
 mod lifecycle;
 mod odd;
 mod outlook;
+mod pages;
 mod renewals;
 mod rotation;
 mod screens;

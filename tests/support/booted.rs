@@ -6,6 +6,7 @@ use super::{
     enclosure::{Enclosure, child, command_of, outside_of},
     machine::{KEYS, copy_key},
     missing,
+    network::Network,
     peer::tree,
     run::Run,
 };
@@ -118,6 +119,11 @@ impl Booted {
     /// A client beside it.
     pub(crate) fn client(&self, knows: &Knows) -> Client<'_> {
         Client::new(Some(&self.enclosure), self.shared.path(), 22, knows)
+    }
+
+    /// Its network, in which servers beside it can listen.
+    pub(crate) fn network(&self) -> Network {
+        self.enclosure.network()
     }
 
     /// A file of the machine's, seen from outside.

@@ -32,6 +32,7 @@ pub(crate) struct Client<'a> {
     known_hosts: PathBuf,
     port: u16,
     accepts: bool,
+    algorithms: Option<&'a str>,
 }
 
 impl<'a> Client<'a> {
@@ -45,7 +46,13 @@ impl<'a> Client<'a> {
             Knows::Authority(key) => vec![format!("@cert-authority *.example.org {key}\n")],
         };
         fs::write(&known_hosts, lines.concat()).unwrap();
-        Self { enclosure, directory: directory.to_owned(), known_hosts, port, accepts: matches!(knows, Knows::Nothing) }
+        let accepts = matches!(knows, Knows::Nothing);
+        Self { enclosure, directory: directory.to_owned(), known_hosts, port, accepts, algorithms: None }
+    }
+
+    /// The same client, which takes no other kinds of host keys than these.
+    pub(crate) fn only(self, algorithms: &'a str) -> Self {
+        Self { algorithms: Some(algorithms), ..self }
     }
 
     /// Logs in, and runs a command there.
@@ -73,8 +80,11 @@ impl<'a> Client<'a> {
             .args(["-o", "GlobalKnownHostsFile=/dev/null", "-o", &format!("HostKeyAlias={NAME}")])
             .args(["-o", &format!("StrictHostKeyChecking={}", if self.accepts { "accept-new" } else { "yes" })])
             .args(["-b", &format!("127.77.{high}.{}", low.max(1)), "-p", &self.port.to_string(), "-i"])
-            .arg(self.directory.join("client/key"))
-            .args(["127.0.0.1", line]);
+            .arg(self.directory.join("client/key"));
+        if let Some(algorithms) = self.algorithms {
+            command.args(["-o", &format!("HostKeyAlgorithms={algorithms}")]);
+        }
+        command.args(["127.0.0.1", line]);
         command
     }
 }

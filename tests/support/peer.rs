@@ -7,6 +7,7 @@ use super::{
     machine::{KEYS, await_file, copy_key},
     missing,
     run::Run,
+    wait::{LONG, wait},
 };
 use std::{
     fs,
@@ -62,9 +63,22 @@ impl Peer {
         fs::create_dir_all(peer.file("/root/.ssh")).unwrap();
         fs::copy(peer.shared.path().join("authorized_keys"), peer.file("/root/.ssh/authorized_keys")).unwrap();
         peer.warded(&["ca", "init", "/root/ca"]).ends(0);
-        peer.command("/usr/sbin/sshd").args(["-E", "/run/sshd.log"]).stdin(Stdio::null()).status().unwrap();
-        await_file(&peer.file("/run/sshd.pid"), &peer.file("/run/sshd.log"));
+        peer.serves();
         Some(peer)
+    }
+
+    fn serves(&self) {
+        self.command("/usr/sbin/sshd").args(["-E", "/run/sshd.log"]).stdin(Stdio::null()).status().unwrap();
+        await_file(&self.file("/run/sshd.pid"), &self.file("/run/sshd.log"));
+    }
+
+    /// Its sshd ends, and another one is started; logins live on.
+    pub(crate) fn restarts_sshd(&self) {
+        let pid_file = self.file("/run/sshd.pid");
+        let pid = fs::read_to_string(&pid_file).unwrap();
+        Run::of(self.command("kill").arg(pid.trim())).ends(0);
+        wait("sshd ends", LONG, || !pid_file.exists());
+        self.serves();
     }
 
     /// A program, to be run inside.

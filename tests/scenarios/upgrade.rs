@@ -1,0 +1,38 @@
+//! Another OpenSSH comes onto a machine that is enrolled, as an upgrade of the release brings it.
+
+use crate::support::{Knows, Peer, Run, upgrade};
+use std::fs;
+
+const NOTE: &str = "was proved with 10.0";
+
+#[test]
+fn renewals_go_on_with_another_openssh_and_a_fourth_host_key() {
+    let Some(peer) = Peer::start("trixie", "") else { return };
+    peer.warded(&["apply", "certify-host", "--yes", "--set", "principal=web1.example.org"]).ends(0);
+    assert!(!peer.warded(&["status"]).ends(0).stdout.contains(NOTE));
+
+    upgrade::openssh("sid", &peer.file("/"));
+    // Until the package has started sshd anew, the old listener and the new programs serve nobody. That is no time for
+    // a change.
+    let waits = peer.warded(&["renew", "--force"]).ends(5);
+    waits.says(&["cannot be asked which host keys it offers", "nothing was changed"]);
+    peer.warded(&["status"]).ends(4).prints(&[NOTE, "cannot be asked which host keys it offers"]);
+
+    Run::of(peer.command("ssh-keygen").arg("-A")).ends(0);
+    let keys = peer.keys();
+    assert_eq!(keys.len(), 4, "{keys:?}");
+    peer.restarts_sshd();
+    let unproved = peer.warded(&["status"]).ends(0);
+    let fourth = "keys of the type ssh-mldsa44-ed25519 are not certified; sshd goes on offering it";
+    unproved.prints(&[NOTE, "`warded renew --force` proves it anew", fourth, "problems     none"]);
+
+    let renewed = peer.warded(&["renew", "--force"]).ends(0).prints(&["Certified 3 keys", "3 certificates served"]);
+    assert!(renewed.stdout.contains(fourth), "{}", renewed.stdout);
+    assert!(!peer.warded(&["status"]).ends(0).stdout.contains(NOTE));
+    let authority = fs::read_to_string(peer.file("/root/ca/host_ca.pub")).unwrap();
+    peer.client(&Knows::Authority(authority)).connects();
+    for name in keys {
+        let key = fs::read_to_string(peer.file(&format!("/etc/ssh/ssh_host_{name}_key.pub"))).unwrap();
+        peer.client(&Knows::Keys(key)).connects();
+    }
+}
