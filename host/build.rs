@@ -22,9 +22,18 @@ fn main() {
         let code = engine.precompile_component(&component).unwrap_or_else(|error| panic!("{wasm}: {error:#}"));
         fs::write(Path::new(&out).join(format!("{name}.cwasm")), code).expect("OUT_DIR can be written");
     }
+    println!("cargo::rustc-env=WARDED_WASMTIME={}", wasmtime_version());
     fs::write(Path::new(&out).join("earlier.rs"), earlier()).expect("OUT_DIR can be written");
     fs::write(Path::new(&out).join("authoring.rs"), authoring()).expect("OUT_DIR can be written");
     println!("cargo::rerun-if-changed=../wit");
+}
+
+/// The version in the lock file.
+fn wasmtime_version() -> String {
+    println!("cargo::rerun-if-changed=../Cargo.lock");
+    let lock = fs::read_to_string("../Cargo.lock").expect("there is a lock file");
+    let (_, after) = lock.split_once("name = \"wasmtime\"\nversion = \"").expect("wasmtime is a dependency");
+    after.split('"').next().unwrap_or_default().to_owned()
 }
 
 /// The bundled policies of earlier binaries, as the source of an array of their texts.

@@ -7,16 +7,19 @@ mod bootstrap;
 mod ca;
 mod compile;
 mod completions;
+mod configuration;
 mod confirm;
 mod demo;
 mod doctor;
 mod enrol;
+mod examples;
 mod history;
 mod identification;
 mod invite;
 mod known_hosts;
 mod login;
 mod logout;
+mod man;
 mod outlook;
 pub mod output;
 mod policy;
@@ -35,15 +38,16 @@ mod trust;
 mod undo;
 mod unenrol;
 mod verify;
+mod version;
 mod watchdog;
 
 use crate::{
     context::{Context, OnHang, Options},
     pipeline::announce::announce,
 };
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use identification::Identification;
-use output::Output;
+use output::{Output, Verbosity, When};
 use std::{
     path::PathBuf,
     process::{self, ExitCode},
@@ -56,7 +60,7 @@ use warded_lib::{
 
 /// SSH certificates on every machine, by sandboxed procedures that are planned, proved and undone.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, disable_help_subcommand = true)]
+#[command(version, propagate_version = true)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -87,6 +91,15 @@ struct Global {
     /// Print one JSON object instead of words
     #[arg(long, global = true)]
     json: bool,
+    /// Say only how it failed; for commands that change something
+    #[arg(long, short, global = true, conflicts_with = "verbose", help_heading = "What is printed")]
+    quiet: bool,
+    /// Also say what is being done, and which programs are started
+    #[arg(long, short, global = true, help_heading = "What is printed")]
+    verbose: bool,
+    /// Colour words
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = "What is printed")]
+    color: When,
 }
 
 #[derive(Debug, Subcommand)]
@@ -143,8 +156,15 @@ enum Command {
     RootFingerprint(root_fingerprint::RootFingerprint),
     /// Show everything on a private sshd, without changing this machine
     Demo(demo::Demo),
+    /// The configuration
+    #[command(subcommand)]
+    Config(configuration::ConfigCommand),
     /// Print completions for a shell
     Completions(completions::Completions),
+    /// Write the manual pages
+    Man(man::Man),
+    /// Show of what this program is made
+    Version(version::Version),
     #[command(hide = true)]
     Watchdog(watchdog::Watchdog),
     #[command(hide = true)]
@@ -152,6 +172,13 @@ enum Command {
 }
 
 impl Command {
+    /// Whether it changes something, so that what it says is beside that.
+    fn is_effect(&self) -> bool {
+        let other =
+            matches!(self, Self::Bootstrap(_) | Self::Enrol(_) | Self::Revoke(_) | Self::Login(_) | Self::Logout(_));
+        other || self.is_run()
+    }
+
     /// Whether it may change what every user of the machine is told.
     fn is_run(&self) -> bool {
         matches!(
@@ -173,7 +200,9 @@ impl Command {
 #[must_use]
 pub fn main() -> ExitCode {
     core_dump::forbid();
-    let Cli { global, command } = match Cli::try_parse() {
+    completions::answer();
+    let parsed = definition().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let Cli { global, command } = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // clap prints its own messages, to stdout for --help. Its exit code for wrong usage is ours: 2.
@@ -181,7 +210,15 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { Exit::Done.code() });
         }
     };
-    let output = Output::new(global.json);
+    let verbosity = match (global.quiet && command.is_effect(), global.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (false, true) => Verbosity::Verbose,
+        (false, false) => Verbosity::Usual,
+    };
+    if verbosity == Verbosity::Verbose {
+        exec::watch_programs(|program| output::say(&format!("$ {}", program.shell_line())));
+    }
+    let output = Output::new(global.json, verbosity, global.color);
     let options = Options {
         config: global.config,
         makes_config: false,
@@ -226,7 +263,10 @@ pub fn main() -> ExitCode {
         Command::Revoke(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::RootFingerprint(command) => command.run(output),
         Command::Demo(command) => command.run(&options, output),
+        Command::Config(command) => command.run(&options, output),
         Command::Completions(command) => command.run(output),
+        Command::Man(command) => command.run(output),
+        Command::Version(_) => version::Version::run(&options, output),
         Command::Watchdog(command) => command.run(&options),
         Command::Compile(command) => Ok(command.run()),
     };
@@ -243,9 +283,14 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The command line, with examples.
+fn definition() -> clap::Command {
+    examples::added(Cli::command())
+}
+
 /// Ends the process because a host call does not come back: the thread that would return hangs in it.
 fn hung(error: &Error, json: bool) -> ! {
-    Output::new(json).failure(error);
+    Output::new(json, Verbosity::Usual, When::Never).failure(error);
     exec::end_all();
     process::exit(i32::from(error.exit().code()))
 }

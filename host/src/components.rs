@@ -49,6 +49,14 @@ const EARLIER: &[&str] = include!(concat!(env!("OUT_DIR"), "/earlier.rs"));
 /// What only `warded demo` runs.
 const DEMO: Bundled = bundled!("demo");
 
+/// What is offered on every machine.
+///
+/// # Errors
+/// Never, in a binary that passed its tests.
+pub fn bundled() -> Result<Vec<Granting>> {
+    OFFERED.iter().map(Bundled::load).collect()
+}
+
 /// The component of the demonstration: a guest that writes what it is told to.
 ///
 /// # Errors
@@ -110,7 +118,7 @@ pub fn bind_file(text: &str, origin: &Path, component: Vec<u8>) -> Result<Granti
 /// A policy file that cannot be read, that others can write, that is not valid, takes a bundled
 /// name, or whose component is missing or another than the one it was accepted for.
 pub fn load(directory: &Path) -> Result<Vec<Granting>> {
-    let mut all = OFFERED.iter().map(Bundled::load).collect::<Result<Vec<_>>>()?;
+    let mut all = bundled()?;
     for file in files(directory)? {
         let granting = load_file(&file)?;
         if all.iter().any(|other| other.policy.name == granting.policy.name) {

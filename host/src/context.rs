@@ -114,9 +114,9 @@ pub struct Context {
 }
 
 /// The share of a certificate's life after which it is renewed, unless told otherwise: half.
-const RENEW_AFTER: u8 = 50;
+pub const RENEW_AFTER: u8 = 50;
 /// Hours between two renewals, unless told otherwise: they run daily.
-const RENEW_EVERY: u8 = 24;
+pub const RENEW_EVERY: u8 = 24;
 
 impl Context {
     /// Finds everything.
@@ -266,7 +266,10 @@ pub fn policies_only(options: &Options) -> Result<(Vec<Granting>, Facts)> {
 }
 
 /// The directory of the administrator's policies: beside the configuration file, unless told otherwise.
-fn policies_directory(options: &Options, config: &Config) -> Result<PathBuf> {
+///
+/// # Errors
+/// The option is no path.
+pub fn policies_directory(options: &Options, config: &Config) -> Result<PathBuf> {
     let named = match options.policies.as_deref() {
         Some(path) => Some(operators_path(path)?),
         None => config.policies.clone(),
@@ -277,7 +280,10 @@ fn policies_directory(options: &Options, config: &Config) -> Result<PathBuf> {
 }
 
 /// The step-ca that is configured, or the one that `step` was set up for.
-fn step_ca(config: &Config) -> Result<Option<Settings>> {
+///
+/// # Errors
+/// The set-up of `step` cannot be read.
+pub fn step_ca(config: &Config) -> Result<Option<Settings>> {
     match (&config.step_ca, steppath::directory()) {
         (Some(settings), _) => Ok(Some(settings.clone())),
         (None, Some(directory)) => steppath::read(&directory),

@@ -58,7 +58,7 @@ impl Failure {
         match exit {
             Exit::Done | Exit::Pending => None,
             Exit::Failed => Some(Self::Failed),
-            Exit::Usage => Some(Self::Usage),
+            Exit::Usage | Exit::NoAuthority => Some(Self::Usage),
             Exit::Degraded => Some(Self::Attention),
             Exit::Refused => Some(Self::Refused),
             Exit::Unreachable => Some(Self::Unreachable),

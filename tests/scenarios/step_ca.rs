@@ -4,6 +4,7 @@ mod bootstrap;
 mod causes;
 mod day_one;
 mod enrol;
+mod examples;
 mod figures;
 mod hostile;
 mod lifecycle;

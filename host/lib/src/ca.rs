@@ -189,7 +189,7 @@ impl From<CaError> for Error {
             CaError::Unreachable { ca, cause, next } => {
                 Self::unreachable(format!("{ca} cannot be reached")).cause(cause).next(next)
             }
-            CaError::NotConfigured { next } => Self::usage("no CA is configured").next(next),
+            CaError::NotConfigured { next } => Self::no_authority("no CA is configured").next(next),
             CaError::OfRootOnly { .. } => Self::usage(error.to_string()).next("run it with sudo"),
             CaError::Unusable { ca, cause, next } => {
                 Self::usage(format!("{ca} cannot be used")).cause(cause).next(next)

@@ -21,6 +21,8 @@ pub enum Exit {
     Refused,
     /// The CA did not answer; the machine itself is fine.
     Unreachable,
+    /// No CA is configured.
+    NoAuthority,
 }
 
 impl Exit {
@@ -35,6 +37,7 @@ impl Exit {
             Self::Degraded => 4,
             Self::Refused => 5,
             Self::Unreachable => 6,
+            Self::NoAuthority => 7,
         }
     }
 }
@@ -89,6 +92,12 @@ impl Error {
     #[must_use]
     pub fn unreachable(message: impl Into<String>) -> Self {
         Self::new(Heading::Error, Exit::Unreachable, message)
+    }
+
+    /// There is no CA to ask.
+    #[must_use]
+    pub fn no_authority(message: impl Into<String>) -> Self {
+        Self::new(Heading::Error, Exit::NoAuthority, message)
     }
 
     /// The machine was changed, and has been put back.

@@ -1,7 +1,7 @@
 //! `warded plan` and `warded apply`.
 
 use super::{
-    afterwards,
+    afterwards, completions,
     confirm::ConfirmWithin,
     identification::Identification,
     output::{Output, can_ask, confirm},
@@ -25,6 +25,7 @@ use crate::{
     sandbox::granting::Granting,
 };
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 use std::collections::BTreeSet;
 use warded_lib::{
     audit::{Ending, Kind},
@@ -41,7 +42,7 @@ use warded_lib::{
 #[derive(Debug, Args)]
 pub(super) struct Plan {
     #[command(flatten)]
-    procedure: ProcedureArgs,
+    pub(super) procedure: ProcedureArgs,
 }
 
 #[derive(Debug, Args)]
@@ -63,12 +64,14 @@ pub(super) struct Apply {
 #[derive(Debug, Args)]
 pub(super) struct ProcedureArgs {
     /// The procedure, as `warded policy list` shows them
+    #[arg(add = ArgValueCandidates::new(completions::procedures))]
     pub(super) procedure: Name,
     /// A setting; may be given more than once
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_setting)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_setting,
+          add = ArgValueCandidates::new(completions::settings))]
     pub(super) set: Vec<Setting>,
     /// The policy, where more than one has the procedure
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(completions::policies))]
     pub(super) policy: Option<Name>,
     /// Treat every certificate as due: ask for new ones. Waives nothing
     #[arg(long)]
@@ -220,7 +223,7 @@ impl Apply {
         Expected::of(&work).refuse_overtaken(context)?;
         certify::ready(context, &mut work)?;
         work.trust = files.iter().map(|file| file.change(context)).collect::<Result<_>>()?;
-        let progress = Progress::new(output.json);
+        let progress = Progress::new(output);
         let _nobody_else_enrols = enrolment.as_ref().map(|_| Enrolments::lock(&context.state)).transpose()?;
         let with = |enrolment| Enrolments::load(&context.state)?.with(enrolment).with_run();
         work.own = enrolment.map(with).transpose()?;
@@ -349,7 +352,7 @@ impl ProcedureArgs {
                 confirmed = enrolments.principals();
             }
         }
-        let progress = Progress::new(output.json);
+        let progress = Progress::new(output);
         progress.say("running the procedure");
         pipeline::plan(
             context,

@@ -44,6 +44,9 @@ pub(super) struct Bootstrap {
     /// Take the place of a CA that is trusted already
     #[arg(long)]
     force: bool,
+    /// Show which CA it is and what would be written, and write nothing
+    #[arg(long, conflicts_with = "install")]
+    plan: bool,
 }
 
 #[derive(Serialize)]
@@ -67,13 +70,17 @@ impl Bootstrap {
         trust.name_renewer(&step)?;
         let shown = step.shown_provisioners()?;
         let ca = CaObject::of(&step)?;
-        let changed = trust.write()?;
+        let staged = trust.staged()?;
+        let changed = if self.plan { !staged.is_empty() } else { trust.write()? };
         let Trust { file, root_file, root, settings, .. } = &trust;
         report(output, root, &ca, shown)?;
         for concern in step.concerns()? {
             output.note(format!("note: {}", concern.seen()));
         }
-        if changed {
+        if self.plan && changed {
+            let paths: Vec<String> = staged.iter().map(|one| one.entry().path).collect();
+            output.line(format!("Would write {}. Nothing has been changed.", paths.join(" and ")))?;
+        } else if changed {
             output.line(format!("Wrote {} and {}", file.display(), root_file.display()))?;
         } else {
             output.line(format!("{} says so already.", file.display()))?;
@@ -91,7 +98,7 @@ impl Bootstrap {
             changed,
             ca,
         })?;
-        Ok(Exit::Done)
+        Ok(if self.plan && changed { Exit::Pending } else { Exit::Done })
     }
 
     /// Which CA: as the flags say, as a token says, as it is trusted already, or as `step` knows it.

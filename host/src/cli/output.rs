@@ -2,6 +2,7 @@
 
 mod wrap;
 
+use clap::ValueEnum;
 use rustix::{fd::AsFd, termios::tcgetwinsize};
 use serde::Serialize;
 use std::{
@@ -15,7 +16,30 @@ use warded_lib::error::{Error, Result};
 pub struct Output {
     /// One JSON object instead of words.
     pub json: bool,
+    /// How much is said beside that.
+    pub verbosity: Verbosity,
     colour: bool,
+}
+
+/// How much a command says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Only how it failed.
+    Quiet,
+    /// What a person wants to know.
+    #[default]
+    Usual,
+    /// Each stage, and each program that is started, as well.
+    Verbose,
+}
+
+/// When words are coloured; `Auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    #[default]
+    Auto,
+    Always,
+    Never,
 }
 
 /// How a word is set off on a terminal.
@@ -34,10 +58,15 @@ pub enum Style {
 impl Output {
     /// Output as asked for: `NO_COLOR` (no-color.org) and what is no terminal get no colour.
     #[must_use]
-    pub fn new(json: bool) -> Self {
-        let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self { json, colour: !json && !no_colour && !dumb && io::stdout().is_terminal() }
+    pub fn new(json: bool, verbosity: Verbosity, colour: When) -> Self {
+        let no_colour = || env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let is_dumb = || env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let colour = match colour {
+            When::Auto => io::stdout().is_terminal() && !no_colour() && !is_dumb(),
+            When::Always => true,
+            When::Never => false,
+        };
+        Self { json, verbosity, colour: colour && !json }
     }
 
     /// Prints a line for a person; nothing where JSON is asked for.
@@ -45,7 +74,7 @@ impl Output {
     /// # Errors
     /// stdout cannot be written. A reader that went away is no error.
     pub fn line(self, text: impl AsRef<str>) -> Result<()> {
-        if self.json {
+        if self.json || self.verbosity == Verbosity::Quiet {
             return Ok(());
         }
         self.verbatim(fitting(&io::stdout(), text.as_ref()))
@@ -56,7 +85,7 @@ impl Output {
     /// # Errors
     /// As [`Output::line`].
     pub fn verbatim(self, text: impl AsRef<str>) -> Result<()> {
-        if self.json {
+        if self.json || self.verbosity == Verbosity::Quiet {
             return Ok(());
         }
         written(writeln!(io::stdout(), "{}", text.as_ref()))
@@ -77,7 +106,9 @@ impl Output {
 
     /// Says something beside the result, on stderr. What cannot be said there is not worth failing.
     pub fn note(self, text: impl AsRef<str>) {
-        drop(writeln!(io::stderr(), "{}", fitting(&io::stderr(), text.as_ref())));
+        if self.verbosity != Verbosity::Quiet {
+            say(text.as_ref());
+        }
     }
 
     /// A word, set off if colour is wanted.
@@ -103,8 +134,13 @@ impl Output {
         if self.json {
             drop(self.object(&Failure::of(error)));
         }
-        self.note(error.to_string());
+        say(&error.to_string());
     }
+}
+
+/// On stderr. What cannot be said there is not worth failing.
+pub(super) fn say(text: &str) {
+    drop(writeln!(io::stderr(), "{}", fitting(&io::stderr(), text)));
 }
 
 /// The text as it fits into a terminal; what is none gets it as it is.

@@ -7,7 +7,10 @@ mod offer;
 mod remove;
 mod sign;
 
-use super::output::{Output, Style};
+use super::{
+    completions,
+    output::{Output, Style},
+};
 use crate::{
     components::{
         self,
@@ -17,6 +20,7 @@ use crate::{
     sandbox::granting::{Granting, Origin},
 };
 use clap::{Args, Subcommand};
+use clap_complete::engine::ArgValueCandidates;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use warded_lib::{
@@ -55,6 +59,7 @@ pub(super) enum PolicyCommand {
 #[derive(Debug, Args)]
 pub(super) struct Show {
     /// The policy
+    #[arg(add = ArgValueCandidates::new(completions::policies))]
     name: Name,
 }
 

@@ -1,6 +1,6 @@
 //! Progress on a terminal, for what takes longer than half a second.
 
-use super::output::Output;
+use super::output::{Output, Verbosity, say};
 use crate::pipeline::{Reporter, Stage};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
@@ -18,19 +18,22 @@ const PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
+    verbosity: Verbosity,
     appear: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Progress {
     /// A line that appears after half a second.
     #[must_use]
-    pub fn new(quiet: bool) -> Self {
+    pub fn new(output: Output) -> Self {
+        let verbosity = output.verbosity;
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
             bar.set_style(style);
         }
-        if quiet || !std::io::stderr().is_terminal() {
-            return Self { bar, appear: None };
+        // The lines of a verbose run say more.
+        if output.json || verbosity != Verbosity::Usual || !std::io::stderr().is_terminal() {
+            return Self { bar, verbosity, appear: None };
         }
         let (done, is_done) = channel();
         let shown = bar.clone();
@@ -40,7 +43,14 @@ impl Progress {
                 shown.enable_steady_tick(Duration::from_millis(100));
             }
         });
-        Self { bar, appear: Some((done, thread)) }
+        Self { bar, verbosity, appear: Some((done, thread)) }
+    }
+
+    /// None at all.
+    #[must_use]
+    pub fn hidden() -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        Self { bar, verbosity: Verbosity::Usual, appear: None }
     }
 
     /// Says what is being done now.
@@ -51,12 +61,17 @@ impl Progress {
 
 impl Reporter for Progress {
     fn stage(&self, stage: Stage) {
+        if self.verbosity == Verbosity::Verbose {
+            say(&format!("» {stage}"));
+        }
         self.say(stage.to_string());
     }
 
     /// On stderr, also where progress is not shown.
     fn note(&self, text: &str) {
-        self.bar.suspend(|| Output::new(false).note(format!("note: {text}")));
+        if self.verbosity != Verbosity::Quiet {
+            self.bar.suspend(|| say(&format!("note: {text}")));
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `warded rekey`.
 
 use super::{
-    apply::{Apply, ProcedureArgs},
+    apply::{Apply, Plan, ProcedureArgs},
     confirm::ConfirmWithin,
     identification::Identification,
     output::Output,
@@ -13,6 +13,9 @@ use warded_lib::error::{Error, Exit, Result};
 
 #[derive(Debug, Args)]
 pub(super) struct Rekey {
+    /// Show what would change, and change nothing
+    #[arg(long, conflicts_with_all = ["yes", "confirm_within"])]
+    plan: bool,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -25,9 +28,12 @@ pub(super) struct Rekey {
 }
 
 impl Rekey {
-    /// `warded apply rekey-host`.
+    /// `warded apply rekey-host`, or `warded plan rekey-host`.
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         let procedure = ProcedureArgs::named("rekey-host").map_err(Error::failed)?;
+        if self.plan {
+            return Plan { procedure }.run(context, output);
+        }
         let (confirm, risk, identification) = (self.confirm.clone(), self.risk.clone(), self.identification.clone());
         Apply { procedure, yes: self.yes, confirm, risk, identification }.run(context, output)
     }

@@ -50,8 +50,9 @@ impl Remove {
         let context = own.as_ref().unwrap_or(context);
         let shown = show(output, &undo)?;
         if self.plan {
-            output.object(&object(None, &undo, &shown))?;
-            return Ok(Exit::Done);
+            output.line("Nothing has been changed.")?;
+            output.object(&object(&undo, &shown))?;
+            return Ok(Exit::Pending);
         }
         let question = match shown.files.len() {
             0 => "No file has to change. Count every run as undone, and renew no more?".to_owned(),
@@ -61,9 +62,9 @@ impl Remove {
             output.note("Nothing was changed.");
             return Err(Error::quiet(Exit::Failed));
         }
-        let told = object(None, &undo, &shown);
+        let told = object(&undo, &shown);
         let keys = undo.keys_left.clone();
-        let done = carry_out(context, undo, &self.terms(), &Progress::new(output.json))
+        let done = carry_out(context, undo, &self.terms(), &Progress::new(output))
             .map_err(|error| error.or_next("put the cause in order, then run this again"))?;
         if done.confirm.is_none() {
             PublicStatus::remove(context.state.path());
@@ -147,11 +148,11 @@ fn show(output: Output, undo: &Undo) -> Result<Review> {
     Ok(shown)
 }
 
-fn object(run: Option<u64>, undo: &Undo, shown: &Review) -> serde_json::Value {
+fn object(undo: &Undo, shown: &Review) -> serde_json::Value {
     let paths =
         |all: &[warded_lib::machine::path::AbsolutePath]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
     serde_json::json!({
-        "schema": "warded.remove/1", "run": run, "undoes": undo.runs().end(), "down_to": undo.runs().start(),
+        "schema": "warded.remove/1", "run": null, "undoes": undo.runs().end(), "down_to": undo.runs().start(),
         "files": shown.files, "as_before": paths(&undo.as_before), "keys_left": paths(&undo.keys_left),
     })
 }

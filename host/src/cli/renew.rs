@@ -7,7 +7,7 @@ use super::{
     output::{Failure, Output},
     progress::Progress,
     recover,
-    report::{self, DoneObject},
+    report::{self, DoneObject, PlanObject},
     risk::AcceptRenewalRisk,
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     context::Context,
     enrolment::{Enrolment, Enrolments, Standing},
     outcomes::{LastRenewal, Outcome as _},
-    pipeline::{self, Done, Request, Work, certify, serve, vouch::Vouching},
+    pipeline::{self, Done, Planned, Request, Work, certify, serve, vouch::Vouching},
     sandbox::granting::Granting,
 };
 use clap::Args;
@@ -44,6 +44,9 @@ pub(super) struct Renew {
     /// Renew everything, due or not
     #[arg(long)]
     force: bool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    plan: bool,
     #[command(flatten)]
     risk: AcceptRenewalRisk,
     #[command(flatten)]
@@ -60,6 +63,9 @@ struct Ended {
 
 impl Renew {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        if self.plan {
+            return self.renew(context, output, &mut Vec::new());
+        }
         context.may_change("renew")?;
         let Some(_lock) = context.state.sub(LOCK)?.try_lock()? else {
             output.line("Another `warded renew` is at work.")?;
@@ -92,7 +98,11 @@ impl Renew {
     /// Renews for every sshd that is enrolled; for one, where the operator said which. What failed for one of
     /// several is added to `failures`.
     fn renew(&self, context: &Context, output: Output, failures: &mut Vec<String>) -> Result<Exit> {
-        recover::first(context, output)?;
+        if self.plan {
+            recover::report(context, output)?;
+        } else {
+            recover::first(context, output)?;
+        }
         let enrolments = Enrolments::load(&context.state)?;
         let chosen = &context.places.sshd_config;
         let due: Vec<&Enrolment> = if context.is_sshd_chosen {
@@ -157,9 +167,9 @@ impl Renew {
         }
         let granting = enrolled(context, enrolment)?;
         let accepted = Some(enrolment.component).filter(|accepted| *accepted != granting.digest);
-        let progress = Progress::new(output.json);
+        let progress = Progress::new(output);
         progress.say("looking for what is due");
-        let run = transaction::next_run(&context.state)?;
+        let run = if self.plan { None } else { Some(transaction::next_run(&context.state)?) };
         let request = Request {
             granting: &granting,
             procedure: enrolment.procedure.clone(),
@@ -167,7 +177,7 @@ impl Renew {
             confirmed: enrolments.principals(),
             force: self.force,
             renewed,
-            run: Some(run),
+            run,
             accepted,
         };
         let mut planned = pipeline::plan(context, request)?;
@@ -178,6 +188,9 @@ impl Renew {
         let procedure = identity.procedure.as_str();
         report::messages(output, &messages)?;
         let exit = exit_after(&messages);
+        if self.plan {
+            return shown(context, output, &planned, exit);
+        }
         if planned.session.changes.is_empty() {
             let unserved = serve::unserved(context, &planned)?;
             let object = if unserved.is_empty() {
@@ -219,6 +232,21 @@ impl Renew {
     }
 }
 
+/// What a renewal would change.
+fn shown(context: &Context, output: Output, planned: &Planned<'_>, exit: Exit) -> Result<Ended> {
+    let (review, unserved) = (planned.review(), serve::unserved(context, planned)?);
+    let pending = !planned.session.changes.is_empty() || !unserved.is_empty();
+    report::review(output, &review)?;
+    report::unserved(output, &unserved)?;
+    output.line(match (pending, exit) {
+        (true, _) => "Nothing has been changed.",
+        (false, Exit::Done) => "Nothing is due.",
+        (false, _) => "Nothing would be renewed.",
+    })?;
+    let object = report::value(&PlanObject::new(planned, &review, None, pending))?;
+    Ok(Ended { exit: if pending { Exit::Pending } else { exit }, object, serials: Vec::new() })
+}
+
 /// Has the logs say that nothing was run, unless a run has ended since and they say how.
 fn conclude(context: &Context, concluded: usize, error: &Error) {
     if context.log.concluded() == concluded {
@@ -238,7 +266,7 @@ fn severity(exit: Exit) -> u8 {
     match exit {
         Exit::Done => 0,
         Exit::Pending | Exit::Degraded => 1,
-        Exit::Failed | Exit::Usage | Exit::Refused | Exit::Unreachable => 2,
+        Exit::Failed | Exit::Usage | Exit::Refused | Exit::Unreachable | Exit::NoAuthority => 2,
     }
 }
 

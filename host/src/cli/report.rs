@@ -133,7 +133,7 @@ pub(super) fn reloaded(
     unserved: &Unserved,
 ) -> Result<serde_json::Value> {
     let (identity, messages) = (planned.identity.clone(), planned.session.messages.clone());
-    let progress = Progress::new(output.json);
+    let progress = Progress::new(output);
     let served = serve::carry_out(context, &identity, &Work::of(planned), unserved, &progress)?;
     drop(progress);
     let serials: Vec<String> = served.certificates.iter().map(ToString::to_string).collect();

@@ -31,6 +31,9 @@ pub(super) struct Revoke {
     /// Why, by the numbers of RFC 5280: 1 key compromise, 4 superseded, 5 out of use
     #[arg(long, value_name = "CODE", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=10))]
     reason: u8,
+    /// Show what would be revoked, and revoke nothing
+    #[arg(long, conflicts_with = "yes")]
+    plan: bool,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -64,6 +67,12 @@ impl Revoke {
                      anew all the same: warded apply certify-host --force",
                 )?;
             }
+        }
+        if self.plan {
+            output.line("Nothing has been revoked.")?;
+            let serials: Vec<String> = revoked.iter().map(|one| one.serial.to_string()).collect();
+            output.object(&serde_json::json!({ "schema": "warded.revoke/1", "plan": true, "serials": serials }))?;
+            return Ok(Exit::Pending);
         }
         if !self.yes && !confirm(&format!("Revoke {what}? The CA does not take it back."))? {
             output.note("Nothing was revoked.");

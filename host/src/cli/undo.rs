@@ -1,6 +1,7 @@
 //! `warded undo`.
 
 use super::{
+    completions,
     confirm::ConfirmWithin,
     output::{Output, confirm},
     progress::Progress,
@@ -14,6 +15,7 @@ use crate::{
     pipeline::{self, Work},
 };
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 use jiff::SignedDuration;
 use std::{ops::RangeInclusive, time::Duration};
 use warded_lib::{
@@ -30,11 +32,14 @@ use warded_lib::{
 #[derive(Debug, Args)]
 pub(super) struct Undo {
     /// The run, as `warded history` shows it; else the newest that changed more than certificates' contents
-    #[arg(value_name = "RUN", conflicts_with = "down_to")]
+    #[arg(value_name = "RUN", conflicts_with = "down_to", add = ArgValueCandidates::new(completions::runs))]
     number: Option<u64>,
     /// Take back this run and all since, in one step
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", add = ArgValueCandidates::new(completions::runs))]
     down_to: Option<u64>,
+    /// Show what would change, and change nothing
+    #[arg(long, conflicts_with_all = ["yes", "confirm_within"])]
+    plan: bool,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -46,8 +51,12 @@ pub(super) struct Undo {
 
 impl Undo {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
-        self.confirm.check(context, output)?;
-        recover::first(context, output)?;
+        if self.plan {
+            recover::report(context, output)?;
+        } else {
+            self.confirm.check(context, output)?;
+            recover::first(context, output)?;
+        }
         let which = match (self.number, self.down_to) {
             (_, Some(oldest)) => Which::DownTo(oldest),
             (Some(number), None) => Which::Only(number),
@@ -58,7 +67,7 @@ impl Undo {
             output.object(&serde_json::json!({ "schema": "warded.undo/1", "run": null, "undoes": null }))?;
             return Ok(Exit::Done);
         };
-        if !undo.changes.iter().all(FileChange::is_known_hosts) {
+        if !self.plan && !undo.changes.iter().all(FileChange::is_known_hosts) {
             context.may_change("undo")?;
         }
         let own = sshd_of(context, &undo);
@@ -79,6 +88,14 @@ impl Undo {
             output.line(format!("= {path}   as before already"))?;
         }
         let as_before: Vec<String> = undo.as_before.iter().map(ToString::to_string).collect();
+        if self.plan {
+            output.line("Nothing has been changed.")?;
+            output.object(&serde_json::json!({
+                "schema": "warded.undo/1", "run": null, "undoes": runs.end(), "down_to": runs.start(),
+                "files": shown.files, "as_before": as_before,
+            }))?;
+            return Ok(Exit::Pending);
+        }
         let question = match shown.files.len() {
             0 => "No file has to change. Count the run as undone?".to_owned(),
             files => format!("Take {} back?", count(files, "file")),
@@ -98,7 +115,7 @@ impl Undo {
             Some(expired) if error.exit() == Exit::Refused => expired.explain(&runs, &error),
             _ => error,
         };
-        let done = carry_out(context, undo, &terms, &Progress::new(output.json))
+        let done = carry_out(context, undo, &terms, &Progress::new(output))
             .map_err(|error| way_on(explained(error), earlier))?;
         // It is done, whether anybody reads of it or not.
         drop(output.line(format!("Undone: {} as before.", count(shown.files.len() + as_before.len(), "file"))));

@@ -1,6 +1,6 @@
 //! What has nothing to do with sshd: help, wrong usage, completions, readers that go away.
 
-use crate::support::{Machine, Run, missing};
+use crate::support::{Machine, Run, machine::Setup, missing};
 use std::fs;
 
 #[test]
@@ -63,7 +63,7 @@ fn an_ordinary_user_is_told_what_needs_root() {
         assert!(policies.stdout.contains("certify-host"), "{home}: {}", policies.stdout);
         let status = warded(home, &["status"]).ends(0);
         assert!(status.stdout.contains("sudo warded status"), "{home}: {}", status.stdout);
-        assert!(matches!(warded(home, &plan).code, Some(1 | 2)), "{home}");
+        assert!(matches!(warded(home, &plan).code, Some(1 | 7)), "{home}");
     }
     warded("/nonexistent", &plan).says(&["could not make /nonexistent/.local/state/warded", "--state DIR"]);
 }
@@ -85,9 +85,11 @@ fn a_ca_is_made_once() {
 #[test]
 fn completions_are_what_each_shell_takes() {
     let machine = Machine::stopped();
-    for (shell, marks) in [("bash", "complete -F"), ("zsh", "#compdef warded"), ("fish", "complete -c warded")] {
+    for (shell, mark) in
+        [("bash", "-F _clap_complete_warded warded"), ("zsh", "#compdef warded"), ("fish", "--command warded")]
+    {
         let script = machine.warded(["completions", shell]).ends(0).stdout;
-        assert!(script.contains(marks) && script.contains("certify") | script.contains("undo"), "{shell}");
+        assert!(script.contains(mark), "{shell}: {script}");
         if shell == "bash" {
             let file = machine.path("completions");
             fs::write(&file, script).unwrap();
@@ -125,4 +127,86 @@ fn the_demo_as_an_object() {
         demo["steps"].as_array().unwrap().iter().all(|step| step["ok"] == true && step["skipped"] == false),
         "{demo}"
     );
+}
+
+/// Only how it failed, or every program as well.
+#[test]
+fn a_command_says_as_much_as_it_is_told_to() {
+    let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
+    let set = ["--set", "principal=web1.example.org"];
+    let warded = |words: &[&str]| Run::of(machine.warded_command([]).args(words));
+    let quiet = warded(&[&["-q", "apply", "certify-host", "--yes"], &set[..]].concat()).ends(0);
+    assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
+    let refused = warded(&["-q", "undo", "7", "--yes"]).ends(2);
+    assert!(refused.stdout.is_empty() && refused.stderr.starts_with("error: run 7 cannot be undone\n"), "{refused:?}");
+    // What it is asked for is no word beside.
+    warded(&["--quiet", "history"]).ends(0).prints(&["certify-host"]);
+    let verbose = warded(&["-v", "renew", "--force"]).ends(0);
+    verbose.says(&["» looking at sshd as it is\n", "» proving the result\n", "\n$ /usr/sbin/sshd -T", "» changing\n"]);
+    warded(&["-v", "-q", "renew"]).ends(2);
+    for (when, is_coloured) in [("always", true), ("never", false), ("auto", false)] {
+        let plan = warded(&[&["plan", "certify-host", "--force", "--color", when], &set[..]].concat()).ends(3);
+        assert_eq!(plan.stdout.contains("\x1b["), is_coloured, "{when}: {plan:?}");
+    }
+    let object = warded(&["version", "--json"]).ends(0).object("warded.version/1");
+    assert_eq!(object["policies"][0]["name"], "unix");
+    warded(&["help", "audit", "log"])
+        .ends(0)
+        .prints(&["Print the records", "Examples:\n  sudo warded audit log --last 20\n"]);
+}
+
+/// Each value, and where it comes from; a check makes nothing.
+#[test]
+fn a_configuration_is_checked() {
+    let machine = Machine::stopped();
+    let check = |words: &[&str]| {
+        let state = machine.path("no-state");
+        let run = Run::of(machine.warded_command(["config", "check"]).env("WARDED_STATE", &state).args(words));
+        assert!(!state.exists());
+        run
+    };
+    let file = machine.path("config.toml");
+    fs::write(&file, "renew-after = 40\n").unwrap();
+    check(&[]).ends(0).prints(&[
+        "config.toml is valid.\n",
+        "renew-after  40 percent of a certificate's life   (the file)\n",
+        "renew-every  24 hours   (the default)\n",
+        "(an option, or its variable)\n",
+    ]);
+    let object = check(&["--json"]).ends(0).object("warded.config/1");
+    assert_eq!((&object["exists"], object["values"].as_array().unwrap().len()), (&true.into(), 7));
+    fs::write(&file, "renew-after = 40\nrenew-evry = 3\n").unwrap();
+    check(&[]).ends(2).says(&["config.toml:2:1: unknown field `renew-evry`"]);
+}
+
+/// What a shell asks for while a person types.
+#[test]
+fn a_shell_completes_procedures_settings_policies_and_runs() {
+    let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
+    machine.certify();
+    let script = machine.warded(["completions", "bash"]).ends(0).stdout;
+    fs::create_dir(machine.path("bin")).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_warded"), machine.path("bin/warded")).unwrap();
+    fs::write(machine.path("warded.bash"), script).unwrap();
+    let complete = |words: &str| {
+        let line = format!(
+            "PATH={}:$PATH; . {}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}}-1)); COMP_TYPE=9; \
+             _clap_complete_warded warded \"${{COMP_WORDS[COMP_CWORD]}}\" x; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            machine.path("bin").display(),
+            machine.path("warded.bash").display()
+        );
+        let mut shell = machine.command("bash");
+        Run::of(machine.environment(&mut shell).args(["-c", &line])).ends(0).stdout
+    };
+    for (words, expected) in [
+        ("warded apply ''", "certify-host"),
+        ("warded apply cert", "certify-host"),
+        ("warded apply certify-host --set ''", "principal="),
+        ("warded policy show ''", "unix"),
+        ("warded undo ''", "1"),
+        ("warded stat", "status"),
+    ] {
+        let found = complete(words);
+        assert!(found.lines().any(|line| line.trim() == expected), "{words}: {found}");
+    }
 }

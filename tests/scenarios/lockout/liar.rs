@@ -50,7 +50,7 @@ fn what_a_lying_ca_says_is_refused() {
         Request { granting, procedure, settings, confirmed, force: true, renewed: [].into(), run, accepted: None };
     let planned = pipeline::plan(&context, request).unwrap();
     let identity = planned.identity.clone();
-    let error = pipeline::carry_out(&context, &identity, Work::of(planned), &Progress::new(true)).unwrap_err();
+    let error = pipeline::carry_out(&context, &identity, Work::of(planned), &Progress::hidden()).unwrap_err();
     let notes: Vec<&str> = error.notes().map(|(_, note)| note).collect();
     let said = format!("{}: {}; {}", error.heading(), error.message(), notes.join("; "));
     assert!(said.contains(lie.says()) && said.contains("nothing was changed"), "{said}");

@@ -183,6 +183,6 @@ fn no_ca_is_not_one_that_cannot_be_reached() {
     let certify = ["plan", "certify-host", "--set", "principal=web1.example.org"];
     for arguments in [&["ca", "show"][..], &["token", "a", "--host"], &certify] {
         let run = Run::of(&mut member.command(arguments)).says(&["no CA is configured", "warded bootstrap"]);
-        assert!(run.code != Some(6) && !run.stderr.contains("cannot be reached"), "{arguments:?}: {run:?}");
+        assert!(run.code == Some(7) && !run.stderr.contains("cannot be reached"), "{arguments:?}: {run:?}");
     }
 }

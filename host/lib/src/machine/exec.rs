@@ -15,7 +15,10 @@ pub use running::end_all;
 pub use service::Service;
 
 use super::{scratch::Scratch, users};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    text::shell_word,
+};
 use running::Running;
 use std::{
     ffi::{OsStr, OsString},
@@ -24,7 +27,7 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -43,6 +46,14 @@ const DRAIN: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(2);
 /// How long a daemon gets to end after SIGTERM.
 const TERM: Duration = Duration::from_secs(1);
+
+/// What is told of each program that is started.
+static WATCHER: OnceLock<fn(&Program)> = OnceLock::new();
+
+/// Has a function called with each program before it is started. The first one stays.
+pub fn watch_programs(watcher: fn(&Program)) {
+    WATCHER.get_or_init(|| watcher);
+}
 
 /// A program to be run, with its arguments. Its environment is empty but for PATH, LC_ALL=C, HOME
 /// and what [`Program::env`] adds; its input is empty unless [`Program::input`] says otherwise.
@@ -154,6 +165,9 @@ impl Program {
     }
 
     fn command(&self) -> Command {
+        if let Some(watcher) = WATCHER.get() {
+            watcher(self);
+        }
         let mut command = Command::new(&self.path);
         own_environment(&mut command)
             .args(&self.arguments)
@@ -163,6 +177,13 @@ impl Program {
             // reaches what it started, too.
             .process_group(0);
         command
+    }
+
+    /// As a line for a shell, without its environment.
+    #[must_use]
+    pub fn shell_line(&self) -> String {
+        let words = std::iter::once(self.path.as_os_str()).chain(self.arguments.iter().map(OsString::as_os_str));
+        words.map(|word| shell_word(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
     }
 
     fn cannot_start(&self, error: &io::Error) -> Error {

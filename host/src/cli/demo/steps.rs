@@ -215,7 +215,7 @@ impl<'a> Demonstration<'a> {
             transaction::undo_changes(&self.context.state, &self.context.root, Which::Newest).map_err(Error::from)?
         {
             taken_back += undo.count;
-            undo::carry_out(&self.context, undo, &undo::Terms::default(), &Progress::new(true))?;
+            undo::carry_out(&self.context, undo, &undo::Terms::default(), &Progress::hidden())?;
         }
         if self.machine.tree()? != self.first {
             return Err(Error::failed("not every byte is as before"));
@@ -294,7 +294,7 @@ impl<'a> Demonstration<'a> {
         let with = |enrolment| Enrolments::load(&self.context.state)?.with(enrolment).with_run();
         work.own = enrolment.map(with).transpose()?;
         work.login_risks = risks;
-        pipeline::carry_out(&self.context, &identity, work, &Progress::new(true))
+        pipeline::carry_out(&self.context, &identity, work, &Progress::hidden())
     }
 
     fn granting(&self, policy: &str) -> Result<&Granting> {

@@ -1,12 +1,16 @@
 //! `warded policy remove` and `warded policy rollback`.
 
 use crate::{
-    cli::output::{Output, confirm},
+    cli::{
+        completions,
+        output::{Output, confirm},
+    },
     components::{self, accepted},
     context::Context,
     enrolment::Enrolments,
 };
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;
 use warded_lib::{
     audit::{Ending, Event, Kind},
@@ -24,6 +28,7 @@ enum Risk {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Remove {
     /// The policy
+    #[arg(add = ArgValueCandidates::new(completions::policies))]
     name: Name,
     /// Do not ask
     #[arg(long, short)]
@@ -36,6 +41,7 @@ pub(in crate::cli) struct Remove {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Rollback {
     /// The policy
+    #[arg(add = ArgValueCandidates::new(completions::policies))]
     name: Name,
 }
 

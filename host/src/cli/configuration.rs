@@ -1,0 +1,135 @@
+//! `warded config`: what the configuration says, and where each value comes from.
+
+use super::output::Output;
+use crate::context::{Options, RENEW_AFTER, RENEW_EVERY, policies_directory, step_ca};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use warded_lib::{
+    config::{self, Config},
+    error::{Exit, Result},
+    machine::{path::AbsolutePath, sshd::default_config},
+    text::neutral,
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Check the configuration file, and show each value with where it comes from
+    Check(Check),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Check {}
+
+#[derive(Serialize)]
+struct ConfigObject<'a> {
+    schema: &'static str,
+    file: String,
+    /// Whether there is such a file; without it the defaults hold.
+    exists: bool,
+    values: &'a [Value],
+}
+
+#[derive(Serialize)]
+struct Value {
+    name: &'static str,
+    value: String,
+    origin: Origin,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Origin {
+    Option,
+    File,
+    Step,
+    Default,
+}
+
+impl Origin {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Option => "an option, or its variable",
+            Self::File => "the file",
+            Self::Step => "the set-up of `step`",
+            Self::Default => "the default",
+        }
+    }
+
+    fn of(is_option: bool, is_in_file: bool) -> Self {
+        match (is_option, is_in_file) {
+            (true, _) => Self::Option,
+            (false, true) => Self::File,
+            (false, false) => Self::Default,
+        }
+    }
+}
+
+impl ConfigCommand {
+    /// Opens nothing of Warded's: a check makes no state directory.
+    pub(super) fn run(&self, options: &Options, output: Output) -> Result<Exit> {
+        let Self::Check(Check {}) = self;
+        let file = options.config.clone().unwrap_or_else(config::default_file);
+        let config = Config::load(options.config.as_deref())?;
+        let values = values(options, &config)?;
+        let shown = shown(&file);
+        output.line(if file.exists() {
+            format!("{shown} is valid.")
+        } else {
+            format!("There is no {shown}: the defaults hold.")
+        })?;
+        let width = values.iter().map(|one| one.name.len()).max().unwrap_or_default();
+        for Value { name, value, origin } in &values {
+            output.line(format!("{name:width$}  {value}   ({})", origin.words()))?;
+        }
+        output.object(&ConfigObject {
+            schema: "warded.config/1",
+            file: shown,
+            exists: file.exists(),
+            values: &values,
+        })?;
+        Ok(Exit::Done)
+    }
+}
+
+fn shown(path: &Path) -> String {
+    neutral(&path.display().to_string())
+}
+
+fn values(options: &Options, config: &Config) -> Result<Vec<Value>> {
+    let path = |name, option: &Option<PathBuf>, configured: &Option<AbsolutePath>, default: PathBuf| {
+        let origin = Origin::of(option.is_some(), configured.is_some());
+        let chosen = option.clone().or_else(|| configured.as_ref().map(|path| path.as_path().to_owned()));
+        Value { name, value: shown(&chosen.unwrap_or(default)), origin }
+    };
+    let mut values = vec![
+        authority(options, config)?,
+        path("sshd-config", &options.sshd_config, &config.sshd_config, default_config().into()),
+        path("sshd", &options.sshd, &config.sshd, "the one that runs, or the one in PATH".into()),
+        path("policies", &options.policies, &config.policies, policies_directory(options, config)?),
+        path("state", &options.state, &config.state, config::default_state()),
+    ];
+    for (name, configured, default, unit) in [
+        ("renew-after", config.renew_after, RENEW_AFTER, "percent of a certificate's life"),
+        ("renew-every", config.renew_every, RENEW_EVERY, "hours"),
+    ] {
+        let value = format!("{} {unit}", configured.unwrap_or(default));
+        values.push(Value { name, value, origin: Origin::of(false, configured.is_some()) });
+    }
+    if !config.known_ca_keys.is_empty() {
+        values.push(Value { name: "known-ca-keys", value: config.known_ca_keys.join(" "), origin: Origin::File });
+    }
+    Ok(values)
+}
+
+fn authority(options: &Options, config: &Config) -> Result<Value> {
+    let local = options.ca.as_deref().or(config.ca.as_ref().map(AbsolutePath::as_path));
+    let (value, origin) = match (local, step_ca(config)?) {
+        (Some(directory), _) => (shown(directory), Origin::of(options.ca.is_some(), true)),
+        (None, Some(step)) if config.step_ca.is_some() => (step.url.to_string(), Origin::File),
+        (None, Some(step)) => (step.url.to_string(), Origin::Step),
+        (None, None) => ("none".to_owned(), Origin::Default),
+    };
+    Ok(Value { name: "ca", value: neutral(&value), origin })
+}
