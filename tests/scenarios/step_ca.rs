@@ -1,5 +1,6 @@
 //! With the real step-ca: everything that the `step` program was needed for.
 
+mod agent;
 mod bootstrap;
 mod causes;
 mod day_one;

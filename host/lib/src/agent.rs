@@ -1,4 +1,5 @@
-//! A person's ssh-agent, as a client of it: which one `ssh` uses, what it holds, and a certificate put into it.
+//! A person's ssh-agent, as a client of it: which one `ssh` uses, what it holds, and a certificate put into it; and
+//! sshd's, which signs with host keys (`signing`).
 //!
 //! Agents differ in what they take, and some say that they took what they threw away. So only a listing shows what an
 //! agent has. `ssh-agent-lib` encodes the requests (draft-miller-ssh-agent); the stream and its bounds are `exchange`'s,
@@ -7,15 +8,17 @@
 mod chosen;
 mod exchange;
 mod fault;
+mod signing;
 #[cfg(test)]
 mod tests;
 
 pub use chosen::{Chosen, Unusable, chosen};
 pub use exchange::Peer;
 pub use fault::AgentError;
+pub use signing::AgentKey;
 
 use crate::ca::Certificate;
-use exchange::exchange;
+use exchange::{Whose, exchange};
 use ssh_agent_lib::proto::{
     AddIdentity, AddIdentityConstrained, KeyConstraint, PrivateCredential, PrivateKeyData, PublicCredential,
     RemoveIdentity, Request,
@@ -150,7 +153,7 @@ impl Agent {
         // In one piece: growing would leave copies of a private key behind.
         let mut message = Zeroizing::new(Vec::with_capacity(length));
         request.encode_prefixed(&mut *message).map_err(|_| AgentError::NotEncodable)?;
-        exchange(&self.socket, &message)
+        exchange(&self.socket, &message, Whose::Own)
     }
 }
 

@@ -22,7 +22,7 @@ pub use kind::Kind;
 pub use principal::{Principal, Principals};
 pub use verify::Wrong;
 
-use crate::error::Error;
+use crate::{error::Error, machine::keys::signing::Sign};
 use ssh_key::PublicKey;
 use std::{
     path::Path,
@@ -40,6 +40,23 @@ pub struct IssueRequest {
     pub principals: Principals,
     /// Free text for the logs of those who meet the certificate.
     pub key_id: String,
+}
+
+/// A host key that proves to a CA that this machine has it. Its private half never leaves the machine.
+#[derive(Clone, Copy)]
+pub struct HeldKey<'a> {
+    /// The file of the private key, or of where it would be: the public one lies beside it.
+    pub path: &'a Path,
+    /// What signs with it where an agent has it.
+    pub agent: Option<&'a dyn Sign>,
+}
+
+impl<'a> HeldKey<'a> {
+    /// One whose private half is in this file.
+    #[must_use]
+    pub fn in_file(path: &'a Path) -> Self {
+        Self { path, agent: None }
+    }
 }
 
 /// A certificate authority.
@@ -83,19 +100,18 @@ pub trait CertificateAuthority {
     /// When the CA does not answer, says no, or returns something else than was asked for.
     fn issue(&self, request: &IssueRequest) -> Result<Certificate, CaError>;
 
-    /// A successor of a host certificate: same key, names and length of life. `key` is the file
-    /// of its private key, for proof of possession; it never leaves the machine.
+    /// A successor of a host certificate: same key, names and length of life. `key` is its key, for proof of
+    /// possession.
     ///
     /// # Errors
     /// As for `issue`; also when this CA did not sign `current`, or its time is over.
-    fn renew(&self, current: &Certificate, key: &Path) -> Result<Certificate, CaError>;
+    fn renew(&self, current: &Certificate, key: HeldKey<'_>) -> Result<Certificate, CaError>;
 
-    /// A successor of a host certificate for another key, `new`. `key` is the file of the present
-    /// private key, for proof of possession.
+    /// A successor of a host certificate for another key, `new`. `key` is the present key, for proof of possession.
     ///
     /// # Errors
     /// As for `renew`.
-    fn rekey(&self, current: &Certificate, key: &Path, new: &PublicKey) -> Result<Certificate, CaError>;
+    fn rekey(&self, current: &Certificate, key: HeldKey<'_>, new: &PublicKey) -> Result<Certificate, CaError>;
 }
 
 /// Why there is no certificate.

@@ -15,7 +15,7 @@ use crate::{
 };
 use ssh_key::PublicKey;
 use staged::{After, Staged};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// Which certificate request, in the order asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +26,8 @@ pub struct RequestId(usize);
 pub struct Request {
     /// The private key's path.
     pub key: AbsolutePath,
+    /// The socket of the agent that has it; none: it is in its file.
+    pub agent: Option<PathBuf>,
     /// Its public half.
     pub public: PublicKey,
     /// Host or user.

@@ -33,7 +33,9 @@ pub use algorithm::{HostKeyAlgorithm, KeyKind};
 pub use auth::{Login, Query, Refusal};
 pub use client::{Server, Session};
 pub use fault::{Choice, Fault, Verdict};
-pub use proof::HostKey;
+pub use proof::{HostKey, checked, kind_of};
 pub use server::{Identity, Served, serve};
 pub use stream::{Limits, Stream};
 pub use survey::{Exchanged, Target, dial, prove, survey};
+#[cfg(test)]
+pub(crate) use {proof::sign, testing::key as test_key};

@@ -13,10 +13,15 @@ use std::{
     path::{Path, PathBuf},
 };
 use warded_lib::{
+    agent::AgentKey,
     audit::{Ending, Event, Kind as EventKind},
-    ca::{Certificate, Kind, certificate, now},
+    ca::{Certificate, HeldKey, Kind, certificate, now},
     error::{Error, Exit, Result},
-    machine::{keys, path::AbsolutePath},
+    machine::{
+        keys::{self, signing::Sign},
+        path::AbsolutePath,
+        sshd::{Sshd, host_key::Standing},
+    },
     text::{count, neutral},
 };
 
@@ -83,8 +88,13 @@ impl Revoke {
             let text = serial.to_string();
             let event = |kind| Event::new(0, kind).capability("authority.revoke").need(&text);
             context.log.append_synced(&event(EventKind::Intent))?;
-            let own = own.as_ref().map(|(certificate, key)| (certificate, key.as_path()));
-            if let Err(error) = step.revoke(*serial, own, self.reason) {
+            let signer = match own {
+                Some((certificate, key)) => in_agent(context, certificate, key)?,
+                None => None,
+            };
+            let agent = signer.as_ref().map(|signer| -> &dyn Sign { signer });
+            let held = own.as_ref().map(|(certificate, path)| (certificate, HeldKey { path, agent }));
+            if let Err(error) = step.revoke(*serial, held, self.reason) {
                 let told = format!("serial {text} was not revoked: {error}");
                 context.log.conclude(&event(EventKind::Failed).detail(&error.to_string()), Ending::Failed, &told)?;
                 let state = if done.is_empty() {
@@ -97,7 +107,7 @@ impl Revoke {
             let told = format!("the CA will not renew serial {text} any more");
             context.log.conclude(&event(EventKind::Result), Ending::Kept, &told)?;
             if let Some((certificate, key)) = own
-                && let Ok(path) = AbsolutePath::try_from(key)
+                && let Ok(path) = AbsolutePath::try_from(key.as_path())
                 && let Err(error) = certified::note(&context.state, [(&path, certificate.key())])
             {
                 output.note(format!("warning: {}", certified::warning(&error)));
@@ -115,6 +125,18 @@ impl Revoke {
         output.object(&serde_json::json!({ "schema": "warded.revoke/1", "serials": done }))?;
         Ok(Exit::Done)
     }
+}
+
+/// The key of a certificate where sshd's agent has it. Where sshd cannot be asked, its file is tried.
+fn in_agent(context: &Context, certificate: &Certificate, path: &Path) -> Result<Option<AgentKey>> {
+    let sshd = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref()).ok().flatten();
+    let keys = sshd.and_then(|sshd| sshd.host_keys().ok()).unwrap_or_default();
+    let socket = keys.iter().filter(|key| key.private_path() == path).find_map(|key| match &key.standing {
+        Standing::InAgent { socket } => Some(socket),
+        Standing::Loaded | Standing::Ignored(_) => None,
+    });
+    let signer = socket.map(|socket| AgentKey::new(socket, certificate.key())).transpose();
+    signer.map_err(|error| Error::failed(format!("the host key {} cannot sign", path.display())).cause(error))
 }
 
 impl Revoked {

@@ -12,7 +12,6 @@ use super::{
     report::{self, CertificateObject},
 };
 use crate::{
-    broker::operation::key::certifiable,
     context::{Context, Options},
     enrolment::{Enrolment, Enrolments},
     outcomes::{LastRenewal, LastRollBack},
@@ -260,7 +259,7 @@ fn host_key(context: &Context, found: &sshd::HostKey, offered: Option<&Offered>,
         parsed: None,
         until: String::new(),
     };
-    let public = match certifiable(&context.authority, found) {
+    let public = match found.certifiable() {
         Ok(public) => public,
         Err(why) => {
             // What was certified once was served once.

@@ -15,10 +15,12 @@ use ssh_key::PublicKey;
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     fmt,
+    path::Path,
 };
 use warded_lib::{
+    agent::AgentKey,
     audit::Kind as EventKind,
-    ca::{self, CaError, Certificate, IssueRequest, Kind, rotation::NewSigner, verify},
+    ca::{self, CaError, Certificate, HeldKey, IssueRequest, Kind, rotation::NewSigner, verify},
     change_set::{Request, RequestId},
     error::{Error, Result},
     machine::path::AbsolutePath,
@@ -145,8 +147,12 @@ impl Filling<'_> {
         let (action, detail) = (action(request), authority.describe());
         self.ask(request, roots, (action, &detail), || match &request.current {
             // What is there is still the old key: nothing has been touched.
-            Some(current) if request.is_rekey() => authority.rekey(current, request.key.as_path(), &request.public),
-            Some(current) => authority.renew(current, request.key.as_path()),
+            Some(current) if request.is_rekey() => holding((&request.key, request.agent.as_deref()), current, |key| {
+                authority.rekey(current, key, &request.public)
+            }),
+            Some(current) => {
+                holding((&request.key, request.agent.as_deref()), current, |key| authority.renew(current, key))
+            }
             None => authority.issue(&wanted(request)),
         })
     }
@@ -159,10 +165,10 @@ impl Filling<'_> {
         let speaks = |word: &&Voucher| request.kind == Kind::Host && word.has_names(&wanted.principals);
         let may_go_by_word = request.current.is_none() && !self.certified.had(&request.public);
         let word = self.new.iter().find(speaks).filter(|_| may_go_by_word && authority.goes_by_word());
-        let Some(Voucher { key, certificate }) = word else { return Ok(None) };
+        let Some(Voucher { key, agent, certificate }) = word else { return Ok(None) };
         let detail = format!("{}, on the word of {key}", authority.describe());
         let answer = self.ask(request, roots, ("authority.rekey", &detail), || {
-            authority.rekey(certificate, key.as_path(), &request.public)
+            holding((key, agent.as_deref()), certificate, |key| authority.rekey(certificate, key, &request.public))
         })?;
         match answer {
             Ok(certificate) => Ok(Some(certificate)),
@@ -183,7 +189,7 @@ impl Filling<'_> {
         }
         let authority = self.context.authority.open()?;
         let mut refused = None;
-        for Voucher { key, certificate } in vouchers {
+        for Voucher { key, agent, certificate } in vouchers {
             if self.filled.refused.iter().any(|refusal| refusal.key == *key) {
                 continue;
             }
@@ -191,7 +197,7 @@ impl Filling<'_> {
             let word = format!("on the word of {key} with its certificate {}", certificate.serial());
             let detail = format!("{}, {word}", authority.describe());
             let answer = self.ask(request, roots, ("authority.rekey", &detail), || {
-                authority.rekey(certificate, key.as_path(), &request.public)
+                holding((key, agent.as_deref()), certificate, |key| authority.rekey(certificate, key, &request.public))
             })?;
             match answer {
                 Ok(certificate) => {
@@ -295,7 +301,7 @@ impl Filling<'_> {
         } else {
             work.fill(id, certificate.clone());
             if request.current.is_none() {
-                self.new.push(Voucher { key: request.key.clone(), certificate: certificate.clone() });
+                self.new.push(Voucher::of(request, certificate.clone()));
             }
             self.given.insert(request.key.clone(), certificate.clone());
             self.filled.certificates.push(certificate);
@@ -318,6 +324,21 @@ impl Filling<'_> {
         let event = self.identity.event(kind).capability(action).need(&need).detail(detail);
         self.context.log.append_synced(&event)
     }
+}
+
+/// Asks with the key of a certificate, which is in a file or in the agent at this socket.
+fn holding(
+    (path, agent): (&AbsolutePath, Option<&Path>),
+    certificate: &Certificate,
+    ask: impl FnOnce(HeldKey<'_>) -> Result<Certificate, CaError>,
+) -> Result<Certificate, CaError> {
+    let path = path.as_path();
+    let Some(socket) = agent else { return ask(HeldKey::in_file(path)) };
+    let signer = AgentKey::new(socket, certificate.key()).map_err(|error| CaError::Credential {
+        cause: format!("the host key {} cannot sign: {error}", path.display()),
+        next: "look at that key".to_owned(),
+    })?;
+    ask(HeldKey { path, agent: Some(&signer) })
 }
 
 fn action(request: &Request) -> &'static str {

@@ -9,6 +9,7 @@ pub mod certified;
 use crate::{broker::session::Session, context::Context};
 use certified::Certified;
 use ssh_key::PublicKey;
+use std::path::PathBuf;
 use warded_lib::{
     ca::{self, Certificate, Kind, Principals, certificate, verify},
     change_set::Request,
@@ -21,11 +22,18 @@ use warded_lib::{
 pub struct Voucher {
     /// The path of the private key.
     pub key: AbsolutePath,
+    /// The socket of the agent that has the private key; none: it is in that file.
+    pub agent: Option<PathBuf>,
     /// The certificate beside it.
     pub certificate: Certificate,
 }
 
 impl Voucher {
+    /// The key that was asked for, with its certificate.
+    pub(super) fn of(request: &Request, certificate: Certificate) -> Self {
+        Self { key: request.key.clone(), agent: request.agent.clone(), certificate }
+    }
+
     /// Whether its certificate holds for these names, and for no others.
     pub(super) fn has_names(&self, principals: &Principals) -> bool {
         let names = self.certificate.principals();
@@ -46,14 +54,15 @@ impl Vouching {
     pub fn look(context: &Context, session: &mut Session) -> Self {
         let mut certified = Certified::load(&context.state);
         let mut vouchers = Vec::new();
-        for (key, public, certificate) in own_certificates(session) {
+        for (public, own) in own_certificates(session) {
+            let Voucher { key, certificate, .. } = &own;
             if certificate.key().key_data() != public.key_data() {
-                certified.note(&key, certificate.key());
+                certified.note(key, certificate.key());
                 continue;
             }
-            certified.note(&key, &public);
-            if verify::problem(&certificate, Kind::Host, std::slice::from_ref(&public), ca::now()).is_none() {
-                vouchers.push(Voucher { key, certificate });
+            certified.note(key, &public);
+            if verify::problem(certificate, Kind::Host, std::slice::from_ref(&public), ca::now()).is_none() {
+                vouchers.push(own);
             }
         }
         certified.save(&context.state);
@@ -104,19 +113,23 @@ impl Vouching {
     }
 }
 
-/// The host keys that sshd has loaded from files and that have a certificate, whether that is theirs or not. One that
-/// cannot be read speaks for nobody.
-fn own_certificates(session: &mut Session) -> Vec<(AbsolutePath, PublicKey, Certificate)> {
+/// The host keys that sshd offers and that have a certificate, whether that is theirs or not. One that cannot be read
+/// speaks for nobody.
+fn own_certificates(session: &mut Session) -> Vec<(PublicKey, Voucher)> {
     let keys = session.host_keys().unwrap_or_default();
-    let loaded = keys.into_iter().filter(|key| key.standing == Standing::Loaded);
-    loaded
+    keys.into_iter()
         .filter_map(|key| {
+            let agent = match &key.standing {
+                Standing::Loaded => None,
+                Standing::InAgent { socket } => Some(socket.clone()),
+                Standing::Ignored(_) => return None,
+            };
             let public = key.public.as_ref()?.key()?;
             let path = AbsolutePath::spelled(&key.private_path()).ok()?;
             let beside: AbsolutePath = format!("{path}-cert.pub").parse().ok()?;
             let place = session.place(&beside, beside.segments().count()).ok()??;
             let certificate = certificate::parse(&place.snapshot().ok()??.contents).ok()?;
-            Some((path, public, certificate))
+            Some((public, Voucher { key: path, agent, certificate }))
         })
         .collect()
 }

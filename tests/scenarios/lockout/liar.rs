@@ -13,7 +13,7 @@ use warded::{
     pipeline::{self, Request, Work},
 };
 use warded_lib::{
-    ca::{CaError, Certificate, CertificateAuthority, IssueRequest, Kind, certificate, configured::Authority},
+    ca::{CaError, Certificate, CertificateAuthority, HeldKey, IssueRequest, Kind, certificate, configured::Authority},
     name::Name,
     policy::setting::Setting,
     transaction,
@@ -130,11 +130,11 @@ impl CertificateAuthority for Liar {
         self.answers(&request.key)
     }
 
-    fn rekey(&self, _current: &Certificate, _key: &Path, new: &PublicKey) -> Result<Certificate, CaError> {
+    fn rekey(&self, _current: &Certificate, _key: HeldKey<'_>, new: &PublicKey) -> Result<Certificate, CaError> {
         self.answers(new)
     }
 
-    fn renew(&self, current: &Certificate, _key: &Path) -> Result<Certificate, CaError> {
+    fn renew(&self, current: &Certificate, _key: HeldKey<'_>) -> Result<Certificate, CaError> {
         self.answers(current.key())
     }
 }

@@ -1,5 +1,5 @@
 //! One request to an agent, and its answer, within bounds: a deadline for all of it, and a limit of length.
-#![expect(clippy::disallowed_methods, reason = "connects to the user's ssh-agent")]
+#![expect(clippy::disallowed_methods, reason = "connects to the user's ssh-agent, and to sshd's")]
 
 use super::fault::AgentError;
 use rustix::{
@@ -49,11 +49,23 @@ impl Peer {
     }
 }
 
+/// Whose process may listen at a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// This user's or root's: what is sent is secret.
+    Own,
+    /// Any user's.
+    Any,
+}
+
 /// Sends one message, with its length before it, and reads one answer, without its length. Another process may listen
-/// at the socket than when it was last looked at: nothing is written before it is known whose this one is.
-pub(super) fn exchange(socket: &Path, message: &[u8]) -> Result<Vec<u8>, AgentError> {
+/// at the socket than when it was last looked at: nothing secret is written before it is known whose this one is.
+pub(super) fn exchange(socket: &Path, message: &[u8], whose: Whose) -> Result<Vec<u8>, AgentError> {
     let deadline = Instant::now() + PATIENCE;
-    let (mut stream, _) = dial_own(socket, deadline)?;
+    let mut stream = match whose {
+        Whose::Own => dial_own(socket, deadline)?.0,
+        Whose::Any => dial(socket, deadline)?,
+    };
     let mut rest = message;
     while !rest.is_empty() {
         stream.set_write_timeout(Some(left(deadline)?))?;

@@ -48,6 +48,12 @@ pub enum AgentError {
     /// It says no, and never why.
     #[error("refused")]
     Refused,
+    /// It does not sign: it has no such key, or was told not to.
+    #[error("does not sign with this key")]
+    Unsigned,
+    /// Its signature is another key's, or over another message.
+    #[error("gave a signature that is not this key's")]
+    WrongSignature,
     /// What is to be sent cannot be written as the protocol wants it.
     #[error("was not asked: this certificate cannot be sent to an agent as the CA signed it")]
     NotEncodable,

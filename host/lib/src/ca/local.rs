@@ -4,7 +4,7 @@
 mod store;
 
 use super::{
-    CaError, CertificateAuthority, IssueRequest,
+    CaError, CertificateAuthority, HeldKey, IssueRequest,
     certificate::Certificate,
     kind::Kind,
     now,
@@ -134,15 +134,15 @@ impl CertificateAuthority for LocalAuthority {
         self.signed(request, life, now())
     }
 
-    fn renew(&self, current: &Certificate, key: &Path) -> Result<Certificate, CaError> {
+    fn renew(&self, current: &Certificate, key: HeldKey<'_>) -> Result<Certificate, CaError> {
         let now = now();
-        let request = self.succession(current, key, now)?;
+        let request = self.succession(current, key.path, now)?;
         self.succeed(current, &request, now)
     }
 
-    fn rekey(&self, current: &Certificate, key: &Path, new: &PublicKey) -> Result<Certificate, CaError> {
+    fn rekey(&self, current: &Certificate, key: HeldKey<'_>, new: &PublicKey) -> Result<Certificate, CaError> {
         let now = now();
-        let request = IssueRequest { key: new.clone(), ..self.succession(current, key, now)? };
+        let request = IssueRequest { key: new.clone(), ..self.succession(current, key.path, now)? };
         self.succeed(current, &request, now)
     }
 }

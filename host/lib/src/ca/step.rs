@@ -29,7 +29,7 @@ pub use fingerprint::Fingerprint;
 pub use settings::{AskPassword, Identification, Settings};
 pub use url::CaUrl;
 
-use super::{CaError, Certificate, CertificateAuthority as _, now};
+use super::{CaError, Certificate, CertificateAuthority as _, HeldKey, now};
 use api::{Failure, RevokeRequest, SshRoots};
 use credential::Provisioners;
 use diagnosis::{Doing, Known};
@@ -38,10 +38,7 @@ use http::{Http, Trust};
 use provisioner::{Provisioner, Purpose};
 use renewer::NoRenewer;
 use retries::Retries;
-use std::{
-    cell::{OnceCell, RefCell},
-    path::Path,
-};
+use std::cell::{OnceCell, RefCell};
 use token::{Claims, LIFE, Token, Use, Wanted};
 
 /// A step-ca, and who this machine is to it.
@@ -243,7 +240,7 @@ impl StepAuthority {
     ///
     /// # Errors
     /// There is no credential, or the CA refuses: it has revoked it already, say.
-    pub fn revoke(&self, serial: u64, own: Option<(&Certificate, &Path)>, reason: u8) -> Result<(), CaError> {
+    pub fn revoke(&self, serial: u64, own: Option<(&Certificate, HeldKey<'_>)>, reason: u8) -> Result<(), CaError> {
         self.clock()?;
         let serial = serial.to_string();
         let ask = |token: Token| {
@@ -254,8 +251,9 @@ impl StepAuthority {
         let Some((certificate, key)) = own else {
             return ask(self.credential()?.token(self.claims("", Use::Revoke, &serial, None, LIFE))?);
         };
-        let key = Self::host_key(key)?;
-        self.by_renewer(Purpose::Renew, |name| ask(self.sshpop(name, Use::Revoke, certificate, &key)?))
+        let mut read = None;
+        let key = Self::signer(key, &mut read)?;
+        self.by_renewer(Purpose::Renew, |name| ask(self.sshpop(name, Use::Revoke, certificate, key)?))
     }
 
     /// Refuses to go on where the CA would: with a clock that is off by more than a minute.

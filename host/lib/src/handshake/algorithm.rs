@@ -21,7 +21,7 @@ pub enum KeyKind {
 }
 
 impl KeyKind {
-    pub(super) const ALL: [Self; 6] =
+    pub(crate) const ALL: [Self; 6] =
         [Self::Ed25519, Self::EcdsaP256, Self::EcdsaP384, Self::EcdsaP521, Self::RsaSha512, Self::RsaSha256];
 
     /// The name of its signatures, which is the algorithm's name, too.

@@ -77,12 +77,35 @@ impl HostKey {
     /// Checks a signature over the exchange hash.
     pub(super) fn verify(&self, exchange: &[u8], signature: &[u8]) -> Result<(), Fault> {
         let kind = self.algorithm.kind;
-        let mut reader = Reader::new(signature, "the host key's signature");
-        let (name, bytes) = (reader.string()?, reader.string()?);
-        reader.finish()?;
+        let (name, bytes) = parts(signature)?;
         let is_right =
             name == kind.signature_name().as_bytes() && is_signed(kind, self.key.key_data(), exchange, bytes);
         if is_right { Ok(()) } else { Err(Fault::Signature { algorithm: self.algorithm }) }
+    }
+}
+
+/// The name and the numbers of a signature.
+fn parts(signature: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+    let mut reader = Reader::new(signature, "the host key's signature");
+    let parts = (reader.string()?, reader.string()?);
+    reader.finish()?;
+    Ok(parts)
+}
+
+/// A signature of one kind by this key over this message, in the form that a JSON Web Signature has: without its name,
+/// and each number of ECDSA as long as the field. None: it is not one.
+#[must_use]
+pub fn checked(kind: KeyKind, key: &PublicKey, message: &[u8], signature: &[u8]) -> Option<Vec<u8>> {
+    let (name, bytes) = parts(signature).ok()?;
+    if name != kind.signature_name().as_bytes() || !is_signed(kind, key.key_data(), message, bytes) {
+        return None;
+    }
+    match (kind, key.key_data()) {
+        (KeyKind::EcdsaP256, _) => scalars(bytes, 32),
+        (KeyKind::EcdsaP384, _) => scalars(bytes, 48),
+        (KeyKind::EcdsaP521, _) => scalars(bytes, 66),
+        (KeyKind::RsaSha256 | KeyKind::RsaSha512, KeyData::Rsa(key)) => padded(bytes, key.n.as_positive_bytes()?.len()),
+        _ => Some(bytes.to_vec()),
     }
 }
 
@@ -155,12 +178,13 @@ fn is_rsa_signed(kind: KeyKind, key: &RsaPublicKey, message: &[u8], signature: &
 }
 
 /// The kind of signatures that a key makes; with RSA the longer hash.
-pub(super) fn kind_of(key: &KeyData) -> Option<KeyKind> {
+#[must_use]
+pub fn kind_of(key: &KeyData) -> Option<KeyKind> {
     KeyKind::ALL.into_iter().find(|kind| key.algorithm().as_str() == kind.key_type())
 }
 
 /// Signs a message: the signature with its name.
-pub(super) fn sign(kind: KeyKind, key: &PrivateKey, message: &[u8]) -> Result<Vec<u8>, Fault> {
+pub(crate) fn sign(kind: KeyKind, key: &PrivateKey, message: &[u8]) -> Result<Vec<u8>, Fault> {
     if key.algorithm().as_str() != kind.key_type() && !matches!(key.key_data(), KeypairData::Rsa(_)) {
         return Err(Fault::Unable);
     }

@@ -23,7 +23,7 @@ pub(super) fn limits() -> Limits {
 }
 
 /// A new key.
-pub(super) fn key(kind: KeyKind) -> PrivateKey {
+pub(crate) fn key(kind: KeyKind) -> PrivateKey {
     let ecdsa = |curve| PrivateKey::random(&mut OsRng, Algorithm::Ecdsa { curve }).unwrap();
     match kind {
         KeyKind::Ed25519 => PrivateKey::random(&mut OsRng, Algorithm::Ed25519).unwrap(),

@@ -46,6 +46,9 @@ pub enum KeyError {
     /// The key could not be made.
     #[error("the key could not be made: {0}")]
     Generation(String),
+    /// The key does not sign.
+    #[error("{0}")]
+    Signature(String),
 }
 
 impl KeyError {
@@ -55,7 +58,7 @@ impl KeyError {
         match self {
             Self::NotAKey(_) => "not-a-key",
             Self::UnknownType(_) | Self::Algorithm(_) => "algorithm",
-            Self::Generation(_) => "io",
+            Self::Generation(_) | Self::Signature(_) => "io",
         }
     }
 }

@@ -67,9 +67,10 @@ impl Operation for Issue {
 
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<RequestId, Failure> {
         let Self { key, kind, principals } = granted.operation();
-        let KeyPair { path, public, .. } = key.clone();
+        let KeyPair { path, agent, public, .. } = key.clone();
         Ok(session.changes.request(Request {
             key: path,
+            agent,
             public,
             kind: *kind,
             principals: principals.clone(),
@@ -168,9 +169,9 @@ fn successor(
     if !roots.iter().any(|root| root.key_data() == current.signer().key_data()) {
         return failure("foreign", format!("the certificate beside {} was signed by another CA", key.path));
     }
-    let KeyPair { path, public, .. } = key.clone();
+    let KeyPair { path, agent, public, .. } = key.clone();
     let current = Some(current.clone());
-    Ok(session.changes.request(Request { key: path, public, kind, principals: principals.clone(), current }))
+    Ok(session.changes.request(Request { key: path, agent, public, kind, principals: principals.clone(), current }))
 }
 
 /// Stages a certificate file.

@@ -8,7 +8,6 @@ use crate::broker::{
 use ssh_key::PublicKey;
 use std::path::{Path, PathBuf};
 use warded_lib::{
-    ca::configured::Authority,
     change_set::staged::After,
     machine::{
         files::Place,
@@ -25,6 +24,8 @@ use warded_lib::{
 pub struct KeyPair {
     /// The private key's path.
     pub path: AbsolutePath,
+    /// The socket of the agent that has the private half; none: it is in that file.
+    pub agent: Option<PathBuf>,
     /// The public half.
     pub public: PublicKey,
     /// That of the key which is there until then, where this one is staged in its place.
@@ -45,7 +46,7 @@ impl Operation for HostKeys {
     fn execute(_: &Granted<Self>, session: &mut Session) -> Result<Self::Output, Failure> {
         let (mut pairs, mut left_alone, mut unusable) = (Vec::new(), Vec::new(), Vec::new());
         for key in session.host_keys()? {
-            match certifiable(&session.authority, &key) {
+            match key.certifiable() {
                 Ok(_) => match host_key_pair(session, &key) {
                     Ok(pair) => pairs.push(pair),
                     Err(failure) => unusable.push(failure),
@@ -72,19 +73,6 @@ impl Operation for HostKeys {
     }
 }
 
-/// The public key of a host key for which this CA gives a certificate, and renews it.
-///
-/// # Errors
-/// Why it is left alone.
-pub fn certifiable(authority: &Authority, key: &HostKey) -> Result<PublicKey, Uncertified> {
-    let public = key.certifiable()?;
-    match key.standing {
-        // A step-ca renews for the signature of the key itself, and no agent is asked for one here.
-        Standing::InAgent { .. } if authority.is_step() => Err(Uncertified::AgentCannotRenew),
-        Standing::InAgent { .. } | Standing::Loaded | Standing::Ignored(_) => Ok(public),
-    }
-}
-
 /// A host key that is left alone, and why, as a sentence or two.
 fn told(path: &Path, why: &Uncertified) -> String {
     let next = why.next(path).map(|next| format!(" To change that: {next}.")).unwrap_or_default();
@@ -108,10 +96,10 @@ fn host_key_pair(session: &mut Session, key: &HostKey) -> Result<KeyPair, Failur
     let literal = path.segments().count();
     let unusable =
         || Failure::new("not-a-key", format!("{path} was changed while it was looked at")).about("path", &path);
-    if let Standing::InAgent { .. } = key.standing {
+    if let Standing::InAgent { socket } = &key.standing {
         let public = key.certifiable().map_err(|_| unusable())?;
         session.circumstances.hold(&path, literal);
-        return Ok(KeyPair { path, public, replaces: None });
+        return Ok(KeyPair { path, agent: Some(socket.clone()), public, replaces: None });
     }
     open(session, &path, literal)?.ok_or_else(unusable)
 }
@@ -164,7 +152,7 @@ impl Operation for Ensure {
         let made = keys::generate(algorithm, &comment).map_err(|error| wrong(error.to_string()))?;
         let place = session.existing_place(path, granted.literal())?;
         let public = stage(session, path, &place, made, granted, Some(0o644))?;
-        Ok(KeyPair { path: path.clone(), public, replaces: None })
+        Ok(KeyPair { path: path.clone(), agent: None, public, replaces: None })
     }
 }
 
@@ -198,7 +186,7 @@ impl Operation for Replace {
             .map_err(|error| Failure::new(error.code(), format!("{path}: {error}")).about("path", path))?;
         let place = session.existing_place(path, granted.literal())?;
         let public = stage(session, path, &place, made, granted, None)?;
-        Ok(KeyPair { path: path.clone(), public, replaces: Some(old.public) })
+        Ok(KeyPair { path: path.clone(), agent: None, public, replaces: Some(old.public) })
     }
 }
 
@@ -232,7 +220,7 @@ fn open(session: &mut Session, path: &AbsolutePath, literal: usize) -> Result<Op
     let Some(place) = session.place(path, literal)? else { return Ok(None) };
     // One that is still to be made: the second to ask for it means the same key.
     if let Some((public, replaces)) = session.changes.staged_key(&place) {
-        return Ok(Some(KeyPair { path: path.clone(), public, replaces }));
+        return Ok(Some(KeyPair { path: path.clone(), agent: None, public, replaces }));
     }
     let Some(private) = session.changes.look(&place)? else { return Ok(None) };
     let (_, public_place) = beside(path, &place, ".pub")?;
@@ -240,5 +228,5 @@ fn open(session: &mut Session, path: &AbsolutePath, literal: usize) -> Result<Op
     let public = keys::public_of(&private.contents, public.as_ref().map(|public| public.contents.as_slice()))
         .map_err(|error| Failure::new("not-a-key", format!("{path}: {error}")).about("path", path))?;
     session.circumstances.hold(path, literal);
-    Ok(Some(KeyPair { path: path.clone(), public, replaces: None }))
+    Ok(Some(KeyPair { path: path.clone(), agent: None, public, replaces: None }))
 }

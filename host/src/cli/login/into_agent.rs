@@ -112,6 +112,8 @@ pub(crate) fn told(socket: &Path, error: &AgentError) -> Error {
         | AgentError::Malformed
         | AgentError::Unexpected { .. }
         | AgentError::Refused
+        | AgentError::Unsigned
+        | AgentError::WrongSignature
         | AgentError::NotEncodable => said.next(OUT),
     }
 }

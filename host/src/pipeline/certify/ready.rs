@@ -31,7 +31,7 @@ pub fn ready(context: &Context, work: &mut Work) -> Result<Vec<String>> {
     for (id, request) in requests.iter().filter(|(_, request)| request.current.is_none()) {
         let roots = authority.roots(request.kind)?;
         if let Some(certificate) = issued::find(context, &wanted(request), None, &roots)? {
-            words.push(Voucher { key: request.key.clone(), certificate });
+            words.push(Voucher::of(request, certificate));
             continue;
         }
         match work.renewal.as_ref().map(|vouching| vouching.vouchers_for(request, &roots)) {

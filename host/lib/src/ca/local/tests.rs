@@ -170,13 +170,13 @@ fn a_renewal_has_the_same_names_and_length() {
     let key = workshop.key("key", TYPES[1]);
     workshop.key("other", TYPES[0]);
     let first = ca.issue(&request(Kind::Host, key, &["web1", "web1.example"])).unwrap();
-    let second = ca.renew(&first, &workshop.path("key")).unwrap();
+    let second = ca.renew(&first, HeldKey::in_file(&workshop.path("key"))).unwrap();
     assert_ne!(first.serial(), second.serial());
     assert_eq!((first.key(), first.principals(), first.key_id()), (second.key(), second.principals(), second.key_id()));
     assert_eq!(first.valid_before() - first.valid_after(), second.valid_before() - second.valid_after());
     let why = |error: CaError| error.to_string();
-    assert!(why(ca.renew(&first, &workshop.path("other")).unwrap_err()).contains("not the key"));
-    assert!(why(ca.renew(&first, &workshop.path("nowhere")).unwrap_err()).contains("nowhere"));
+    assert!(why(ca.renew(&first, HeldKey::in_file(&workshop.path("other"))).unwrap_err()).contains("not the key"));
+    assert!(why(ca.renew(&first, HeldKey::in_file(&workshop.path("nowhere"))).unwrap_err()).contains("nowhere"));
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn what_cannot_be_renewed_says_why() {
         (by_us(&["-V", "-1m:+1d"]), "no principal"),
         (by_us(&["-n", "*.example", "-V", "-1m:+1d"]), "wildcards"),
     ] {
-        let error = ca.renew(&certificate, &workshop.path("key")).unwrap_err();
+        let error = ca.renew(&certificate, HeldKey::in_file(&workshop.path("key"))).unwrap_err();
         assert!(error.to_string().contains(why), "{why}: {error}");
         assert_eq!(crate::error::Error::from(error).exit(), Exit::Failed);
     }

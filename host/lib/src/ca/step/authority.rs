@@ -11,13 +11,12 @@ use super::{
 };
 use crate::{
     ca::{
-        CaError, Certificate, CertificateAuthority, IssueRequest, Kind, Principals, now,
+        CaError, Certificate, CertificateAuthority, HeldKey, IssueRequest, Kind, Principals, now,
         verify::{self, Wrong},
     },
-    machine::keys::signing::SigningKey,
+    machine::keys::signing::{Sign, SigningKey},
 };
 use ssh_key::PublicKey;
-use std::path::Path;
 
 impl StepAuthority {
     /// A token that the host's own key signs.
@@ -26,12 +25,12 @@ impl StepAuthority {
         name: &str,
         what: Use,
         current: &Certificate,
-        key: &SigningKey,
+        key: &dyn Sign,
     ) -> Result<Token, CaError> {
         let serial = current.serial().to_string();
         let claims = self.claims(name, what, &serial, None, LIFE);
         token::make(key, &Proof::SshPop { certificate: current }, &claims)
-            .map_err(|error| credential::unusable(format!("the host key cannot sign: {error}"), "look at that key"))
+            .map_err(|error| credential::unusable(format!("the host key cannot sign: {error}"), key.next()))
     }
 
     /// Asks for a certificate until there is one, or there is no use in asking.
@@ -95,10 +94,14 @@ impl StepAuthority {
         }
     }
 
-    pub(super) fn host_key(path: &Path) -> Result<SigningKey, CaError> {
-        SigningKey::read(path).map_err(|error| {
+    pub(super) fn signer<'a>(key: HeldKey<'a>, read: &'a mut Option<SigningKey>) -> Result<&'a dyn Sign, CaError> {
+        if let Some(agent) = key.agent {
+            return Ok(agent);
+        }
+        let file = SigningKey::read(key.path).map_err(|error| {
             credential::unusable(format!("the host key cannot sign for its renewal: {error}"), "look at that file")
-        })
+        })?;
+        Ok(read.insert(file))
     }
 }
 
@@ -170,25 +173,27 @@ impl CertificateAuthority for StepAuthority {
         })
     }
 
-    fn renew(&self, current: &Certificate, key: &Path) -> Result<Certificate, CaError> {
+    fn renew(&self, current: &Certificate, key: HeldKey<'_>) -> Result<Certificate, CaError> {
         let wanted = self.successor(current, current.key().clone())?;
         self.clock()?;
         let purpose = if current.valid_before() <= now() { Purpose::RenewExpired } else { Purpose::Renew };
-        let key = Self::host_key(key)?;
+        let mut read = None;
+        let key = Self::signer(key, &mut read)?;
         self.by_renewer(purpose, |provisioner| {
             self.ask(Doing::Renewing { current, rekey: false, provisioner }, true, &wanted, || {
-                Ok(api::renew(&self.http, self.sshpop(provisioner, Use::Renew, current, &key)?.as_str()))
+                Ok(api::renew(&self.http, self.sshpop(provisioner, Use::Renew, current, key)?.as_str()))
             })
         })
     }
 
-    fn rekey(&self, current: &Certificate, key: &Path, new: &PublicKey) -> Result<Certificate, CaError> {
+    fn rekey(&self, current: &Certificate, key: HeldKey<'_>, new: &PublicKey) -> Result<Certificate, CaError> {
         let wanted = self.successor(current, new.clone())?;
         self.clock()?;
-        let key = Self::host_key(key)?;
+        let mut read = None;
+        let key = Self::signer(key, &mut read)?;
         self.by_renewer(Purpose::Rekey, |provisioner| {
             self.ask(Doing::Renewing { current, rekey: true, provisioner }, true, &wanted, || {
-                Ok(api::rekey(&self.http, self.sshpop(provisioner, Use::Rekey, current, &key)?.as_str(), new))
+                Ok(api::rekey(&self.http, self.sshpop(provisioner, Use::Rekey, current, key)?.as_str(), new))
             })
         })
     }

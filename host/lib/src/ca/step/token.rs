@@ -4,7 +4,7 @@
 use super::{api::kind_name, fingerprint::Fingerprint, url::CaUrl};
 use crate::{
     ca::{Certificate, IssueRequest, Kind, Principal, Principals},
-    machine::keys::{KeyError, signing::SigningKey},
+    machine::keys::{KeyError, signing::Sign},
 };
 use base64::{
     Engine as _,
@@ -167,7 +167,7 @@ struct Ssh<'a> {
 ///
 /// # Errors
 /// It cannot be signed.
-pub fn make(key: &SigningKey, proof: &Proof<'_>, claims: &Claims<'_>) -> Result<Token, KeyError> {
+pub fn make(key: &dyn Sign, proof: &Proof<'_>, claims: &Claims<'_>) -> Result<Token, KeyError> {
     // What is not the provisioner's own signature names the provisioner in the audience.
     let (audience, header) = match proof {
         Proof::Jwk { kid } => (String::new(), Header { kid: Some(kid), ..header(key) }),
@@ -224,7 +224,7 @@ fn fragment(kind: &str, provisioner: &str) -> String {
     out
 }
 
-fn header(key: &SigningKey) -> Header<'_> {
+fn header(key: &dyn Sign) -> Header<'static> {
     Header { alg: key.jws_algorithm(), typ: "JWT", kid: None, x5c: None, sshpop: None }
 }
 
@@ -243,6 +243,7 @@ fn identifier() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::keys::signing::SigningKey;
 
     /// What `url.URL{Fragment: "sshpop/" + name}.String()` gives in Go.
     #[test]

@@ -153,6 +153,35 @@ impl SigningKey {
     }
 }
 
+/// What signs as a private key does, wherever that key is.
+pub trait Sign {
+    /// As [`SigningKey::jws_algorithm`].
+    fn jws_algorithm(&self) -> &'static str;
+
+    /// As [`SigningKey::sign`].
+    ///
+    /// # Errors
+    /// The signature cannot be made.
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError>;
+
+    /// What a person does where it cannot sign.
+    fn next(&self) -> String;
+}
+
+impl Sign for SigningKey {
+    fn jws_algorithm(&self) -> &'static str {
+        Self::jws_algorithm(self)
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        Self::sign(self, message)
+    }
+
+    fn next(&self) -> String {
+        "look at that key".to_owned()
+    }
+}
+
 impl std::fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "SigningKey({})", self.jws_algorithm())

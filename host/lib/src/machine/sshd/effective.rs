@@ -38,10 +38,12 @@ impl Effective {
             let (keyword, value) = line.split_once(' ').unwrap_or((line, ""));
             values.entry(keyword.to_lowercase()).or_default().push(value.to_owned());
         }
-        // The three default host keys are printed whether they exist or not.
+        // The three default host keys are printed whether they exist or not. Of one that an agent has, the public half does.
         let mut host_keys: Vec<PathBuf> = Vec::new();
+        let has_agent = values.get("hostkeyagent").is_some_and(|agent| agent.iter().any(|agent| agent != "none"));
+        let is_in_agent = |path: &str| has_agent && Path::new(&format!("{path}.pub")).exists();
         if let Some(named) = values.get_mut("hostkey") {
-            named.retain(|path| Path::new(path).exists());
+            named.retain(|path| Path::new(path).exists() || is_in_agent(path));
             host_keys.extend(named.iter().map(PathBuf::from));
         }
         Self { values, host_keys }
@@ -191,6 +193,13 @@ mod tests {
             before.addresses().map(|address| address.to_string()).collect::<Vec<_>>(),
             ["[::]:22", "0.0.0.0:22"]
         );
+        let scratch = tempfile::tempdir().unwrap();
+        let key = scratch.path().join("key");
+        std::fs::write(key.with_extension("pub"), "").unwrap();
+        for (agent, kept) in [("/run/agent", 1), ("none", 0)] {
+            let text = format!("hostkey {}\nhostkeyagent {agent}\n", key.display());
+            assert_eq!(Effective::parse(&text).values("HostKey").len(), kept, "{agent}");
+        }
         let after = Effective::parse("port 22\nhostkey /\nusepam no\ndenyusers x\n");
         let keywords: Vec<_> = before.differences(&after).into_iter().map(|one| one.keyword).collect();
         assert_eq!(keywords, ["denyusers", "hostkey", "listenaddress"]);

@@ -63,8 +63,6 @@ pub enum Uncertified {
     NoPublicHalf,
     /// sshd offers it; Warded does not use a path like its one.
     Path(String),
-    /// An agent has it, and the CA renews only for the signature of the key.
-    AgentCannotRenew,
 }
 
 impl Uncertified {
@@ -81,9 +79,6 @@ impl Uncertified {
                  sshd goes on offering it"
             ),
             Self::Path(why) => format!("Warded does not use its path: {why}"),
-            Self::AgentCannotRenew => "an agent has its private key, and this CA renews a certificate only for the \
-                 signature of its key, for which Warded asks no agent; sshd goes on offering it"
-                .to_owned(),
             Self::NoPublicHalf => "its public key cannot be read from it, nor from the .pub beside it".to_owned(),
         }
     }
@@ -95,14 +90,6 @@ impl Uncertified {
         match self {
             Self::Ignored(ignored) => ignored.next(path),
             Self::UnknownType(_) => None,
-            Self::AgentCannotRenew => {
-                let path = path.to_string_lossy();
-                let public = shell_word(&format!("{}.pub", path.strip_suffix(".pub").unwrap_or(&path)));
-                Some(format!(
-                    "have it certified by hand before each end: step ssh certificate --host --sign NAME {public}; and \
-                     name the certificate in a HostCertificate line of your own"
-                ))
-            }
             Self::ShortRsa { .. } => Some(format!(
                 "when no client needs it any more: ssh-keygen -t rsa -b 3072 -f {named} makes a longer one in its place"
             )),

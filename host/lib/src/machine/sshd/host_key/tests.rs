@@ -179,11 +179,3 @@ fn a_type_that_is_not_known_stays_offered() {
     assert_eq!(why, Uncertified::UnknownType(name.to_owned()));
     assert!(why.because().contains("goes on offering it") && why.next(&key.path).is_none());
 }
-
-#[test]
-fn a_key_in_an_agent_that_the_ca_does_not_renew_is_told_with_what_to_do() {
-    for path in ["/etc/ssh/tpm key", "/etc/ssh/tpm key.pub"] {
-        let next = Uncertified::AgentCannotRenew.next(Path::new(path)).unwrap();
-        assert!(next.contains("step ssh certificate --host --sign NAME '/etc/ssh/tpm key.pub'"), "{next}");
-    }
-}
