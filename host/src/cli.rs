@@ -24,6 +24,7 @@ mod outlook;
 pub mod output;
 mod policy;
 pub mod progress;
+mod prometheus;
 mod recover;
 mod rekey;
 mod remove;

@@ -1,8 +1,14 @@
 //! `status` and `doctor` say what sshd is silent about.
 
-use crate::support::{Machine, Run, machine::NAME, missing};
+use crate::support::{
+    Machine, Run,
+    machine::{NAME, Setup},
+    missing,
+};
+use jiff::Timestamp;
 use serde_json::Value;
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
 };
@@ -148,4 +154,46 @@ fn another_openssh_than_the_one_that_proved_the_change_is_told() {
     machine.warded(["status"]).ends(0).prints(&[&told]);
     machine.warded(["renew", "--force"]).ends(0);
     assert!(!machine.warded(["status"]).ends(0).stdout.contains("was proved with"));
+}
+
+/// Names of metrics in a text.
+fn metrics(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|word| word.starts_with("warded_")).map(str::to_owned).collect()
+}
+
+/// What is known, in a file that every user can read; and the rules and the dashboard ask for nothing else.
+#[test]
+fn a_machine_is_monitored_by_prometheus() {
+    let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
+    let before = machine.warded(["status", "--prometheus"]).ends(0).stdout;
+    assert!(!before.contains("not_after") && before.contains("\nwarded_healthy 1\n"), "{before}");
+    machine.certify();
+    machine.warded(["renew", "--force"]).ends(0);
+    let file = machine.path("warded.prom");
+    let run = machine.warded(["status", "--prometheus", file.to_str().unwrap()]);
+    assert!(run.stdout.is_empty(), "{run:?}");
+    let text = fs::read_to_string(&file).unwrap();
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
+    let ends: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("warded_certificate_not_after_seconds{algorithm=")).collect();
+    let now = Timestamp::now().as_second();
+    assert_eq!(ends.len(), 2, "{text}");
+    assert!(ends.iter().all(|line| line.rsplit(' ').next().unwrap().parse::<i64>().unwrap() > now), "{text}");
+    assert_eq!(text.matches("} 1\n").count(), 3, "two are served, and there is a version: {text}");
+    assert!(text.contains("\nwarded_last_renewal_exit_code 0\n") && !text.contains("warded_ca_reachable 0"), "{text}");
+
+    let hosts = machine.path("hosts.txt");
+    fs::write(&hosts, format!("{NAME} 127.0.0.1:2222\n")).unwrap();
+    let probed = machine.path("probed.prom");
+    let words = ["verify", "--hosts", hosts.to_str().unwrap(), "--prometheus", probed.to_str().unwrap()];
+    let run = machine.warded(words);
+    let probed = fs::read_to_string(&probed).unwrap_or_else(|_| panic!("{run:?}"));
+    let known = metrics(&(text + &probed));
+    for asked in
+        [include_str!("../../deploy/ops/warded-alerts.yml"), include_str!("../../deploy/ops/grafana-dashboard.json")]
+    {
+        let asked = metrics(asked);
+        assert!(asked.len() >= 8 && asked.is_subset(&known), "{:?}", asked.difference(&known));
+    }
 }

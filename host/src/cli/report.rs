@@ -205,7 +205,7 @@ pub(super) struct CertificateObject {
     key_id: String,
     principals: Vec<String>,
     valid_after: Option<Timestamp>,
-    valid_before: Option<Timestamp>,
+    pub(super) valid_before: Option<Timestamp>,
     signer: String,
 }
 

@@ -1,6 +1,7 @@
 //! `warded status`: what is on disk, what is served, what is due.
 
 mod circumstances;
+mod prometheus;
 mod without_root;
 
 pub(super) use circumstances::{last_roll_back, rooms};
@@ -8,6 +9,7 @@ pub(super) use circumstances::{last_roll_back, rooms};
 use super::{
     outlook::{self, Outlook, Problem},
     output::{Output, Style},
+    prometheus::Metrics,
     recover, renew,
     report::{self, CertificateObject},
 };
@@ -21,7 +23,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 use ssh_key::HashAlg;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 use warded_lib::{
     ca::{self, Certificate, Kind, certificate, due, verify},
     error::{Exit, Result},
@@ -38,7 +40,12 @@ use warded_lib::{
 };
 
 #[derive(Debug, Args)]
-pub(super) struct Status {}
+pub(super) struct Status {
+    /// Write metrics for Prometheus' textfile collector instead of words: into a file, or to standard output
+    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with = "json")]
+    #[expect(clippy::option_option, reason = "clap's: not given, given, given with a value")]
+    prometheus: Option<Option<PathBuf>>,
+}
 
 #[derive(Serialize)]
 pub(super) struct StatusObject {
@@ -137,12 +144,25 @@ pub(super) fn is_without_root(options: &Options) -> bool {
 impl Status {
     pub(super) fn run(&self, open: &impl Fn() -> Result<Context>, options: &Options, output: Output) -> Result<Exit> {
         if let Some(file) = without_root::file(options) {
-            return without_root::run(&file, options, output);
+            return without_root::run(&file, options, output, self);
         }
         let status = look(&open()?)?;
-        show(&status, output)?;
+        if !self.writes(output, || prometheus::of(&status))? {
+            show(&status, output)?;
+        }
         output.object(&status)?;
         Ok(if status.healthy { Exit::Done } else { Exit::Degraded })
+    }
+}
+
+impl Status {
+    /// Writes metrics, if they are asked for.
+    fn writes(&self, output: Output, metrics: impl FnOnce() -> Metrics) -> Result<bool> {
+        match &self.prometheus {
+            None => Ok(false),
+            Some(None) => output.verbatim(metrics().text().trim_end()).map(|()| true),
+            Some(Some(file)) => metrics().write(file).map(|()| true),
+        }
     }
 }
 

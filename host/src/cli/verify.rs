@@ -91,7 +91,7 @@ impl Verify {
         report::show(output, &object, self.hosts.is_none())?;
         output.object(&object)?;
         if let Some(file) = &self.prometheus {
-            prometheus::write(file, &answers, judge.now)?;
+            prometheus::metrics(&answers, judge.now).write(file)?;
         }
         Ok(if object.healthy { Exit::Done } else { Exit::Degraded })
     }

@@ -45,7 +45,7 @@ fn an_ordinary_user_is_told_what_needs_root() {
     }
     let machine = Machine::stopped();
     let prepare = format!(
-        "mkdir -m 755 /run/bin /run/mon; cp {} /run/bin/warded; chown games /run/mon; mkdir -p /run/ssh; cp {} /run/ssh; \
+        "mount -t tmpfs -o mode=755 none /var/lib; mkdir -m 755 /run/bin /run/mon; cp {} /run/bin/warded; chown games /run/mon; mkdir -p /run/ssh; cp {} /run/ssh; \
          chmod 600 /run/ssh/sshd_config",
         env!("CARGO_BIN_EXE_warded"),
         machine.config().display()

@@ -1,6 +1,6 @@
 //! `warded status` for a user of the machine: what anybody can see, and what root has recorded for everybody.
 
-use super::circumstances::time;
+use super::{Status, circumstances::time, prometheus};
 use crate::{
     cli::{
         outlook::Problem,
@@ -84,7 +84,7 @@ pub(super) fn file(options: &Options) -> Option<PathBuf> {
 }
 
 /// Shows what there is.
-pub(super) fn run(file: &Path, options: &Options, output: Output) -> Result<Exit> {
+pub(super) fn run(file: &Path, options: &Options, output: Output, asked: &Status) -> Result<Exit> {
     let facts = Facts::read(Path::new("/"));
     let sshd_config = options.sshd_config.clone().unwrap_or_else(|| default_config().into());
     let sshd = AbsolutePath::try_from(sshd_config.as_path())
@@ -117,7 +117,9 @@ pub(super) fn run(file: &Path, options: &Options, output: Output) -> Result<Exit
         problems,
         notes,
     };
-    show(&status, file, output)?;
+    if !asked.writes(output, || prometheus::of_public(status.recorded.as_ref(), status.healthy))? {
+        show(&status, file, output)?;
+    }
     output.object(&status)?;
     Ok(if status.healthy { Exit::Done } else { Exit::Degraded })
 }

@@ -1,67 +1,47 @@
-//! The findings in Prometheus' text format, for node_exporter's textfile collector: it reads `*.prom`, and needs to be able to
-//! read the file. What is not known is absent, never 0.
+//! The findings of `verify`, as metrics.
 
-use std::{fmt::Write as _, path::Path};
+use crate::cli::prometheus::Metrics;
 use warded_lib::{
-    error::{Error, Result},
-    machine::durable,
+    ca::Certificate,
     probe::{Finding, Place, Presented},
 };
 
-/// Writes the file whole, or not at all.
-pub(super) fn write(file: &Path, answers: &[(Place, Vec<Presented>)], now: u64) -> Result<()> {
-    durable::replace(file, text(answers, now).as_bytes(), 0o644)
-        .map_err(|error| Error::failed(format!("cannot write {}", file.display())).cause(error))
-}
-
-fn text(answers: &[(Place, Vec<Presented>)], now: u64) -> String {
-    let mut text = String::new();
-    let mut metric = |name: &str, help: &str, lines: Vec<String>| {
-        // Writing to a String does not fail.
-        let _always = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
-        for line in lines {
-            let _always = writeln!(text, "{name}{line}");
-        }
-    };
+pub(super) fn metrics(answers: &[(Place, Vec<Presented>)], now: u64) -> Metrics {
+    let mut metrics = Metrics::default();
     let known = |presented: &[Presented]| {
         let is_unknown = presented.iter().any(|one| matches!(one.finding, Finding::Unknown(_)));
         let good = |one: &Presented| matches!(one.finding, Finding::Good | Finding::EndsSoon);
         (!is_unknown).then(|| u8::from(presented.iter().all(good)))
     };
-    let reached = answers
-        .iter()
-        .map(|(place, presented)| format!("{{{}}} {}", labels(place), u8::from(known(presented).is_some())));
-    metric("warded_verify_answered", "Whether the server answered the probe.", reached.collect());
-    let accepted =
-        answers.iter().filter_map(|(place, presented)| Some(format!("{{{}}} {}", labels(place), known(presented)?)));
-    metric(
+    metrics.gauge(
+        "warded_verify_answered",
+        "Whether the server answered the probe.",
+        answers.iter().map(|(place, presented)| (labels(place), u8::from(known(presented).is_some()))),
+    );
+    metrics.gauge(
         "warded_verify_accepted",
         "Whether a client that knows only the CA accepts the server's host certificate.",
-        accepted.collect(),
+        answers.iter().filter_map(|(place, presented)| Some((labels(place), known(presented)?))),
     );
     let ends = answers.iter().flat_map(|(place, presented)| {
         presented.iter().filter_map(|one| {
-            let end = one.certificate.as_ref().map(warded_lib::ca::Certificate::valid_before)?;
+            let end = one.certificate.as_ref().map(Certificate::valid_before)?;
             let end = Some(end).filter(|end| *end != u64::MAX)?;
-            Some(format!("{{{},algorithm=\"{}\"}} {end}", labels(place), one.algorithm?))
+            let algorithm = ("algorithm", one.algorithm?.to_string());
+            Some((labels(place).into_iter().chain([algorithm]).collect(), end))
         })
     });
-    metric(
+    metrics.gauge(
         "warded_verify_not_after_seconds",
         "When the presented host certificate ends, in seconds since 1970.",
-        ends.collect(),
+        ends,
     );
-    metric(
-        "warded_verify_time_seconds",
-        "When the servers were asked, in seconds since 1970.",
-        vec![format!(" {now}")],
-    );
-    text
+    metrics.value("warded_verify_time_seconds", "When the servers were asked, in seconds since 1970.", Some(now));
+    metrics
 }
 
-fn labels(place: &Place) -> String {
-    let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    format!("host=\"{}\",port=\"{}\"", escaped(&place.name), place.port)
+fn labels(place: &Place) -> Vec<(&'static str, String)> {
+    vec![("host", place.name.clone()), ("port", place.port.to_string())]
 }
 
 #[cfg(test)]
@@ -79,8 +59,8 @@ mod tests {
             answer("b:2222", Finding::Unknown("x".to_owned())),
             answer("c", Finding::NoCertificate),
         ];
-        let text = text(&answers, 7);
-        let values: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let metrics = metrics(&answers, 7);
+        let values: Vec<&str> = metrics.text().lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(
             values,
             [

@@ -1,0 +1,76 @@
+//! Prometheus' text format, for node_exporter's textfile collector: it reads `*.prom`, and needs to be able to read the
+//! file. What is not known is absent, never 0.
+
+use std::{
+    fmt::{Display, Write as _},
+    path::Path,
+};
+use warded_lib::{
+    error::{Error, Result},
+    machine::durable,
+};
+
+/// Metrics in that format.
+#[derive(Debug, Default)]
+pub(super) struct Metrics(String);
+
+impl Metrics {
+    /// Adds a gauge: its name, what it is, and each of its values with its labels. Without values it is absent.
+    pub(super) fn gauge<V: Display>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (Vec<(&'static str, String)>, V)>,
+    ) {
+        let mut values = values.into_iter().peekable();
+        if values.peek().is_none() {
+            return;
+        }
+        // Writing to a String does not fail.
+        let _always = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} gauge");
+        for (labels, value) in values {
+            let labels: Vec<String> =
+                labels.into_iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(&value))).collect();
+            let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+            let _always = writeln!(self.0, "{name}{labels} {value}");
+        }
+    }
+
+    /// Adds a gauge with one value, if that is known.
+    pub(super) fn value<V: Display>(&mut self, name: &str, help: &str, value: Option<V>) {
+        self.gauge(name, help, value.map(|value| (Vec::new(), value)));
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// Writes the file whole, or not at all; readable for all.
+    pub(super) fn write(&self, file: &Path) -> Result<()> {
+        durable::replace(file, self.0.as_bytes(), 0o644)
+            .map_err(|error| Error::failed(format!("cannot write {}", file.display())).cause(error))
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unknown_is_absent() {
+        let mut metrics = Metrics::default();
+        metrics.gauge("a", "One.", [(vec![("key", "x\"\\\n".to_owned()), ("b", "c".to_owned())], 1)]);
+        metrics.gauge("b", "None.", Vec::<(Vec<_>, u8)>::new());
+        metrics.value("c", "Unknown.", None::<u8>);
+        metrics.value("d", "Known.", Some(0));
+        assert_eq!(
+            metrics.text(),
+            "# HELP a One.\n# TYPE a gauge\na{key=\"x\\\"\\\\\\n\",b=\"c\"} 1\n\
+             # HELP d Known.\n# TYPE d gauge\nd 0\n"
+        );
+    }
+}
