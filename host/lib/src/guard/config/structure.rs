@@ -7,6 +7,7 @@ use crate::{
     error::{Error, Result},
     machine::{
         files::Root,
+        path::AbsolutePath,
         sshd::{
             Reading,
             tree::{ConfigFile, Line, Overlay, Staged, Tree},
@@ -204,6 +205,9 @@ pub fn refuse_foreign_files(root: &Root, staged: &Staged, tree: &Tree) -> Result
     let overlay = Overlay(staged);
     for file in tree.files.iter().skip(1).filter(|file| overlay.staged(&file.path).is_none()) {
         let Err(error) = root.program(&file.path) else { continue };
+        if is_masked(root, file) {
+            continue;
+        }
         let refused = Error::refused(format!("an Include reads {}, which others can change", file.path.display()))
             .cause(error.message)
             .state("nothing was changed");
@@ -213,6 +217,12 @@ pub fn refuse_foreign_files(root: &Root, staged: &Staged, tree: &Tree) -> Result
         });
     }
     Ok(())
+}
+
+/// Whether a file is masked: links that nobody else can change lead to `/dev/null`, which is always empty.
+fn is_masked(root: &Root, file: &ConfigFile) -> bool {
+    let place = AbsolutePath::try_from(file.path.as_path()).ok().and_then(|path| root.place(&path, usize::MAX).ok()?);
+    place.is_some_and(|place| place.resolved() == Path::new("/dev/null"))
 }
 
 /// Which lines sshd says that it reads.

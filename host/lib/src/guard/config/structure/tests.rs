@@ -230,6 +230,14 @@ fn a_file_that_others_can_write_is_theirs() {
         assert!(told.contains("d/a.conf, which others can change") && told.contains("can write"), "{told}");
         mode(name, shut);
     }
+    // Masked, as systemd's files are; and by a link that others can exchange.
+    std::os::unix::fs::symlink("/dev/null", made.at.join("d/z.conf")).unwrap();
+    assert_eq!(refused(&nothing), None);
+    mode("d", 0o777);
+    fs::remove_file(made.at.join("d/a.conf")).unwrap();
+    assert!(refused(&nothing).unwrap().contains("d/z.conf, which others can change"));
+    mode("d", 0o755);
+    fs::write(made.at.join("d/a.conf"), "UseDNS no\n").unwrap();
     if rustix::process::geteuid().is_root() {
         chown(made.at.join("d/a.conf"), Some(65534), None).unwrap();
         assert!(refused(&nothing).unwrap().contains("belongs to somebody else"));
