@@ -9,7 +9,7 @@ mod secret;
 pub mod signing;
 
 pub use public::is_certificate;
-pub use secret::holds_private_key;
+pub use secret::{holds_private_key, without_private_key};
 
 use public::{CERTIFIED_TYPES, Public};
 use ssh_encoding::Decode;

@@ -1,6 +1,6 @@
 //! The SSH client of this machine: its programs, and what it says of its configuration.
 
-use super::exec;
+use super::{exec, keys::without_private_key};
 use crate::{
     error::{Error, Result},
     text::neutral_lines,
@@ -64,7 +64,7 @@ impl Ssh {
         let output = program.arg("--").arg(&host.name).run()?;
         if !output.succeeded() {
             return Err(Error::failed("ssh cannot use its configuration")
-                .cause(neutral_lines(output.stderr.trim()))
+                .cause(neutral_lines(without_private_key(&output.stderr).trim()))
                 .next(format!("see what is wrong with it: ssh -G {}", host.name)));
         }
         Ok(Settings::parse(&output.stdout))

@@ -16,6 +16,7 @@ use crate::{
     machine::{
         exec::{self, Output, Program, TIMEOUT},
         files::Root,
+        keys::without_private_key,
         path::AbsolutePath,
         scratch::{PrivsepDirectory, Scratch},
     },
@@ -358,7 +359,7 @@ fn specification(connection: &[(String, String)]) -> String {
 }
 
 fn not_accepted(config: &Path, said: &str, output: &Output) -> Error {
-    let words = text::neutral_lines(said.trim());
+    let words = text::neutral_lines(without_private_key(said).trim());
     let words = if words.is_empty() { output.ending() } else { words };
     Error::refused(format!("sshd does not accept {}", config.display())).cause(words)
 }

@@ -26,6 +26,19 @@ pub fn holds_private_key(bytes: &[u8]) -> bool {
         || is_key_text(bytes)
 }
 
+/// What a program said of a file that it could not read, which it quotes line by line, up to where a private key begins.
+#[must_use]
+pub fn without_private_key(said: &str) -> String {
+    let begins = |line: &str| line.contains("-----BEGIN") || holds_private_key(line.as_bytes());
+    let lines: Vec<&str> = said.lines().collect();
+    let Some(at) = lines.iter().position(|line| begins(line)) else { return said.to_owned() };
+    let mut kept: Vec<&str> = lines.iter().take(at).copied().collect();
+    // The mark tells which file it is.
+    kept.extend(lines.get(at).filter(|line| !holds_private_key(line.as_bytes())));
+    kept.push("the rest is not shown: it may quote a private key");
+    kept.join("\n")
+}
+
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }

@@ -134,3 +134,32 @@ fn a_large_file_takes_no_long_time() {
     }
     assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
 }
+
+/// sshd and ssh quote every line of a file that is none of their configuration.
+#[test]
+fn what_is_said_of_a_file_shows_no_key() {
+    let key = crate::machine::keys::generate("ssh-ed25519", "x").unwrap().private;
+    let quoted = |lines: &str| {
+        lines
+            .lines()
+            .filter_map(|line| line.split(' ').next())
+            .fold(String::new(), |all, word| all + "/f: line 1: Bad configuration option: " + word + "\n")
+    };
+    let said = quoted(&format!("NoSuchKeyword\n{}", key.as_str()));
+    let shown = without_private_key(&said);
+    assert!(
+        shown.contains("NoSuchKeyword") && shown.contains("/f: line 1: Bad configuration option: -----BEGIN"),
+        "{shown}"
+    );
+    assert!(shown.ends_with("the rest is not shown: it may quote a private key"), "{shown}");
+    assert!(key.lines().skip(1).all(|line| !shown.contains(line)), "{shown}");
+    let plain = quoted("NoSuchKeyword\nAnother");
+    assert_eq!(without_private_key(&plain), plain);
+    // As sshd words it, with the mark's first word alone, and without it.
+    let body: String =
+        key.lines().skip(1).map(|line| format!("/f line 2: no argument after keyword \"{line}\"\n")).collect();
+    for said in [format!("/f: line 1: Bad configuration option: -----BEGIN\n{body}"), body] {
+        let shown = without_private_key(&said);
+        assert!(key.lines().skip(1).all(|line| !shown.contains(line)), "{shown}");
+    }
+}
