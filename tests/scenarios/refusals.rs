@@ -3,6 +3,7 @@
 
 mod certificates;
 mod configuration;
+mod guests;
 mod other_people;
 mod reach;
 mod ways_in;

@@ -15,4 +15,10 @@ impl Error {
         self.details.push(Setting { name: name.to_owned(), value: value.into() });
         self
     }
+
+    /// The same error, with what a person does about it; with several of these, one after the other.
+    #[must_use]
+    pub fn next(self, text: impl Into<String>) -> Self {
+        self.about("next", text)
+    }
 }

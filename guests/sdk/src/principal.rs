@@ -24,7 +24,8 @@ pub fn host_principals<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<V
             "missing-setting",
             "A host certificate needs at least one name that clients will use for this machine.",
         )
-        .about("setting", "principal"));
+        .about("setting", "principal")
+        .next("add --set principal=NAME"));
     }
     Ok(principals)
 }
@@ -38,7 +39,8 @@ pub fn same(left: &[String], right: &[String]) -> bool {
 fn host_principal(name: &str) -> Result<String, Error> {
     let wrong = |why: &str| {
         Err(Error::new("invalid-principal", format!("`{name}` cannot be a name in a host certificate: {why}."))
-            .about("principal", name))
+            .about("principal", name)
+            .next("name each machine as its clients do: --set principal=web1.example.org"))
     };
     if name.is_empty() {
         return wrong("it is empty");

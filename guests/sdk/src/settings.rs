@@ -23,7 +23,8 @@ impl Settings {
             [] => Ok(None),
             [value] => Ok(Some(value)),
             [..] => Err(Error::new("repeated-setting", format!("The setting {name} was given more than once."))
-                .about("setting", name)),
+                .about("setting", name)
+                .next(format!("give one --set {name}=VALUE"))),
         }
     }
 
@@ -43,7 +44,9 @@ impl From<Vec<Setting>> for Settings {
 }
 
 fn missing(name: &str) -> Error {
-    Error::new("missing-setting", format!("The setting {name} is missing.")).about("setting", name)
+    Error::new("missing-setting", format!("The setting {name} is missing."))
+        .about("setting", name)
+        .next(format!("add --set {name}=VALUE"))
 }
 
 #[cfg(test)]

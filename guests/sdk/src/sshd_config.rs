@@ -56,7 +56,7 @@ impl OwnLines {
         let main_path = fact("sshd.config")?;
         let directory = fact("sshd.directory")?;
         let main = files::read(&main_path)?.ok_or_else(|| no_sshd(&format!("{main_path} does not exist")))?;
-        if block::find(&main).map_err(|BrokenBlock| broken_block(&main_path))?.is_none() {
+        if block::find(&main).map_err(|BrokenBlock| broken_block(&main_path, &main))?.is_none() {
             for directory in included(&main, &directory).filter(|_| has_drop_ins(&main_path)) {
                 if files::list(&format!("{directory}/sshd_config.d"))?.is_some() {
                     let path = drop_in_path(directory);
@@ -110,7 +110,7 @@ impl OwnLines {
         let ours = match self.place {
             _ if path != self.path => return Ok(text),
             Place::DropIn => Some(0..text.len()),
-            Place::Block => block::find(&text).map_err(|BrokenBlock| broken_block(path))?,
+            Place::Block => block::find(&text).map_err(|BrokenBlock| broken_block(path, &text))?,
         };
         if let Some(range) = ours {
             let empty = text
@@ -157,15 +157,12 @@ impl OwnLines {
     fn edit(&self, comment: &str, lines: &[String]) -> Result<Edit, Error> {
         let wanted: Vec<&str> = std::iter::once(comment).chain(lines.iter().map(String::as_str)).collect();
         let now = self.contents.as_deref();
+        let broken = |BrokenBlock| broken_block(&self.path, now.unwrap_or_default());
         let next = match self.place {
             Place::DropIn if lines.is_empty() => None,
             Place::DropIn => Some(wanted.iter().flat_map(|line| [line.as_bytes(), b"\n"]).flatten().copied().collect()),
-            Place::Block if lines.is_empty() => {
-                Some(block::remove(now.unwrap_or_default()).map_err(|BrokenBlock| broken_block(&self.path))?)
-            }
-            Place::Block => {
-                Some(block::set(now.unwrap_or_default(), &wanted).map_err(|BrokenBlock| broken_block(&self.path))?)
-            }
+            Place::Block if lines.is_empty() => Some(block::remove(now.unwrap_or_default()).map_err(broken)?),
+            Place::Block => Some(block::set(now.unwrap_or_default(), &wanted).map_err(broken)?),
         };
         Ok(match next {
             next if next.as_deref() == now => Edit::Nothing,
@@ -191,7 +188,9 @@ impl OwnLines {
 /// `invalid-path` where no quoting makes sshd of every release read the path back.
 pub fn path_line(keyword: &str, path: &str) -> Result<String, Error> {
     line::path_line(keyword, path).ok_or_else(|| {
-        Error::new("invalid-path", format!("sshd's configuration cannot name the file `{path}`.")).about("path", path)
+        Error::new("invalid-path", format!("sshd's configuration cannot name the file `{path}`."))
+            .about("path", path)
+            .next("give it an absolute path without line breaks, quotes and `#`")
     })
 }
 
@@ -225,7 +224,7 @@ fn vendors_file(main: &str, included: Option<&str>) -> Error {
     };
     Error::new("vendors-file", format!("{main} is the vendor's and stays as it is, and {why}."))
         .about("path", main)
-        .about("next", next)
+        .next(next)
 }
 
 fn drop_in_path(directory: &str) -> String {
@@ -236,19 +235,25 @@ fn fact(name: &str) -> Result<String, Error> {
     machine::fact(name).ok_or_else(|| no_sshd("no sshd was found"))
 }
 
-fn broken_block(path: &str) -> Error {
+fn broken_block(path: &str, text: &[u8]) -> Error {
+    let is_mark = |line: &[u8]| [BEGIN, END].iter().any(|mark| line.trim_ascii() == mark.as_bytes());
+    let marks = line::lines(text).enumerate().filter(|(_, line)| is_mark(line));
+    let numbers: Vec<String> = marks.map(|(index, _)| (index + 1).to_string()).collect();
+    let lines = numbers.join(", ");
     Error::new(
         "broken-block",
         format!(
-            "{path} does not have one line `{BEGIN}` with one line `{END}` after it: \
-             put them right, or take both out with what Warded wrote between them."
+            "{path} does not have one line `{BEGIN}` with one line `{END}` after it: such marks are in line {lines}."
         ),
     )
     .about("path", path)
+    .about("line", lines)
+    .next("put them right, or take them out with what Warded wrote between them")
 }
 
 fn no_sshd(why: &str) -> Error {
     Error::new("no-sshd", format!("This machine's SSH server cannot be set up: {why}."))
+        .next("install OpenSSH's server, or name its main configuration file with --sshd-config FILE")
 }
 
 #[cfg(test)]
@@ -341,6 +346,8 @@ mod tests {
     #[test]
     fn a_path_that_no_line_can_name_is_an_error() {
         assert_eq!(path_line("HostCertificate", "/etc/ssh/k").unwrap(), "HostCertificate /etc/ssh/k");
+        let broken = main_file("Port 22\n# END warded\nX\n# BEGIN warded\n").edit(COMMENT, &[]).unwrap_err();
+        assert!(broken.message.ends_with("such marks are in line 2, 4."), "{}", broken.message);
         assert_eq!(path_line("HostCertificate", "/a#b").unwrap_err().code, "invalid-path");
     }
 }

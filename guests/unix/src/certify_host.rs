@@ -56,11 +56,11 @@ fn host_keys() -> Result<Vec<KeyPair>, Error> {
     if directory != DEFAULT_DIRECTORY {
         return Err(Error::new(
             "no-host-key",
-            format!(
-                "sshd has no host key, and does not look for any in {directory} by itself: \
-                 make them with `ssh-keygen`, and name each with a `HostKey` line."
-            ),
-        ));
+            format!("sshd has no host key, and does not look for any in {directory} by itself."),
+        )
+        .about("path", &*directory)
+        .next(format!("make one: ssh-keygen -t ed25519 -N '' -f {directory}/ssh_host_ed25519_key"))
+        .next(format!("name it in sshd's configuration: HostKey {directory}/ssh_host_ed25519_key")));
     }
     DEFAULT_KEYS.iter().map(|(name, algorithm)| keys::ensure(&format!("{directory}/{name}"), algorithm)).collect()
 }
@@ -79,7 +79,9 @@ fn offered(keys: Vec<KeyPair>) -> Result<Vec<KeyPair>, Error> {
         }
     }
     if offered.is_empty() {
-        return Err(Error::new("no-host-key", "HostKeyAlgorithms keeps sshd from offering any of its host keys."));
+        return Err(Error::new("no-host-key", "HostKeyAlgorithms keeps sshd from offering any of its host keys.")
+            .about("HostKeyAlgorithms", algorithms.join(" "))
+            .next("add the algorithms of the host keys to HostKeyAlgorithms, or take that line out (sshd -T shows what counts)"));
     }
     Ok(offered)
 }

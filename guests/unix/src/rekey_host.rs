@@ -26,13 +26,13 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
         }
     }
     if let Some(path) = only.iter().find(|path| !replaced.iter().any(|one| one == *path)) {
-        return Err(
-            Error::new("not-rekeyed", format!("{path} is no host key that can be replaced.")).about("key", *path)
-        );
+        return Err(Error::new("not-rekeyed", format!("{path} is no host key that can be replaced."))
+            .about("key", *path)
+            .next("warded status shows the host keys, and which of them have a certificate"));
     }
     if replaced.is_empty() {
         return Err(Error::new("not-rekeyed", "No host key has a certificate of this CA, so that none is replaced.")
-            .about("next", "warded apply certify-host"));
+            .next("warded apply certify-host"));
     }
     services::reload("ssh")
 }

@@ -20,7 +20,12 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let mut list = match files::read(&path)? {
         None => Krl::default(),
         Some(bytes) => Krl::parse(&bytes).map_err(|fault| {
-            Error::new("not-a-revocation-list", format!("{path} cannot be added to: it {fault}.")).about("path", &*path)
+            Error::new("not-a-revocation-list", format!("{path} cannot be added to: it {fault}."))
+                .about("path", &*path)
+                .next(format!(
+                    "restore it from a backup; else move it away and revoke all serial numbers anew. sshd refuses every \
+                     key while its configuration names a list that it cannot read: see ssh-keygen -Q -l -f {path}"
+                ))
         })?,
     };
     if sshd::effective("trustedusercakeys", &[])?.iter().all(|path| path.eq_ignore_ascii_case("none")) {
@@ -28,7 +33,10 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     }
     let mut new = false;
     for root in authority::roots(Kind::User)? {
-        let authority = wire_form(&root).ok_or_else(|| Error::new("not-a-key", "The CA's user key cannot be read."))?;
+        let authority = wire_form(&root).ok_or_else(|| {
+            Error::new("not-a-key", format!("A user key of the CA's is none that can be named in a list: {root}"))
+                .next("ask the CA's administrator which of its user keys is right: warded ca roots --user shows them")
+        })?;
         new |= list.revoke(&authority, &serials);
     }
     if new {
@@ -48,7 +56,9 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
 
 fn serial(text: &str) -> Result<u64, Error> {
     text.parse().ok().filter(|serial| *serial != 0).ok_or_else(|| {
-        Error::new("invalid-serial", format!("{text} is no serial number of a certificate.")).about("serial", text)
+        Error::new("invalid-serial", format!("{text} is no serial number of a certificate."))
+            .about("serial", text)
+            .next("it is a whole number from 1 on: ssh-keygen -L -f CERTIFICATE prints that of a certificate")
     })
 }
 

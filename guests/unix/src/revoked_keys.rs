@@ -145,7 +145,7 @@ fn none_is_said(line: &Line<'_>) -> Error {
         ),
     )
     .about("path", line.file)
-    .about("next", "take that line out")
+    .next("take that line out")
 }
 
 fn lost(name: &str, place: &str, why: &str) -> Error {
@@ -153,7 +153,7 @@ fn lost(name: &str, place: &str, why: &str) -> Error {
         "add the serial numbers to that list (ssh-keygen -k -u -f {name} -s CA.pub SPEC), or take its RevokedKeys line out"
     );
     let what = format!("sshd's configuration names another list of revoked keys, {name} ({place}), and sshd {why}.");
-    Error::new("other-revoked-keys", what).about("path", name).about("next", next)
+    Error::new("other-revoked-keys", what).about("path", name).next(next)
 }
 
 #[cfg(test)]

@@ -25,7 +25,11 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let authority = machine::fact("ca.name").unwrap_or_default();
     let trust = Trust { patterns: &patterns, keys: &keys, authority: &authority };
     let lists = patterns.iter().map(|list| list.parse()).collect::<Result<Vec<Patterns>, String>>();
-    let lists = lists.map_err(|why| Error::new("invalid-domain", why).about("setting", "domain"))?;
+    let lists = lists.map_err(|why| {
+        Error::new("invalid-domain", why)
+            .about("setting", "domain")
+            .next("name the hosts that the CA certifies, such as --set domain='*.example.org'")
+    })?;
     say_what_is_wide(&lists);
     let place = Own::find()?;
     for name in lists.iter().filter_map(|list| list.example(Wanted::Inside)) {
@@ -51,7 +55,7 @@ fn refuse_missing_directory(path: &str) -> Result<(), Error> {
     }
     Err(Error::new("no-directory", format!("There is no directory {directory} for {path}."))
         .about("path", directory)
-        .about("next", format!("mkdir -m 700 {directory}")))
+        .next(format!("mkdir -m 700 {directory}")))
 }
 
 fn say_what_is_wide(lists: &[Patterns]) {
@@ -71,7 +75,10 @@ impl Own {
         if machine::fact("user.id").as_deref() == Some("0") {
             return Ok(Self::System);
         }
-        let home = machine::fact("home").ok_or_else(|| Error::new("no-home", "This user has no home directory."))?;
+        let home = machine::fact("home").ok_or_else(|| {
+            Error::new("no-home", "This user has no home directory.")
+                .next("give the user one in /etc/passwd, or run this as root for all users of this machine")
+        })?;
         Ok(Self::User { home })
     }
 
@@ -130,9 +137,8 @@ fn not_read(trust: &Trust<'_>, own: &Own, name: &str, read: &[String]) -> Error 
     let instead = read.first().map_or("no such file", String::as_str);
     let error = Error::new("not-read", format!("ssh does not read {path} for {name}: it reads {}.", read.join(" ")))
         .about("path", &*path);
-    let lines =
-        trust.lines().fold(error, |error, line| error.about("next", format!("put this line into {instead}: {line}")));
-    lines.about("next", format!("or have ssh read it, too, in ssh_config: {} {} {path}", own.keyword(), read.join(" ")))
+    let lines = trust.lines().fold(error, |error, line| error.next(format!("put this line into {instead}: {line}")));
+    lines.next(format!("or have ssh read it, too, in ssh_config: {} {} {path}", own.keyword(), read.join(" ")))
 }
 
 fn refusal(file: &str, conflict: Conflict) -> Error {
@@ -141,17 +147,17 @@ fn refusal(file: &str, conflict: Conflict) -> Error {
             "foreign-encoding",
             format!("{file} is {name}, and ssh finds no line in that: what is added to it would not be read either."),
         )
-        .about("next", format!("write it again as UTF-8: iconv -f UTF-16 -t UTF-8 {file} >{file}.new")),
+        .next(format!("write it again as UTF-8: iconv -f UTF-16 -t UTF-8 {file} >{file}.new")),
         Conflict::Revoked(line) => Error::new(
             "revoked",
             format!("{file} line {line} revokes a key of this CA: ssh refuses its hosts whatever else is there."),
         )
-        .about("next", "see why it was revoked; if that is over, take the line out"),
+        .next("see why it was revoked; if that is over, take the line out"),
         Conflict::Excluded(line, pattern) => Error::new(
             "excluded",
             format!("{file} line {line} trusts this CA, but not for {pattern}: a line of ours would let it in."),
         )
-        .about("next", format!("leave it out as well: --set domain='PATTERN,!{pattern}'; or take that line out")),
+        .next(format!("leave it out as well: --set domain='PATTERN,!{pattern}'; or take that line out")),
     };
     error.about("path", file)
 }

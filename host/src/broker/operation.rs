@@ -54,7 +54,10 @@ impl Failure {
         let notes: Vec<&str> = error.notes().filter(|(label, _)| *label == "cause").map(|(_, text)| text).collect();
         let cause =
             if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ").replace('\n', "; ")) };
-        Self::new(code, format!("{}{cause}", error.message()))
+        let next = error.notes().filter(|(label, _)| *label == "next");
+        next.fold(Self::new(code, format!("{}{cause}", error.message())), |failure, (label, text)| {
+            failure.about(label, text)
+        })
     }
 
     /// Adds what it is about.

@@ -10,6 +10,7 @@ use std::{
 use warded_lib::{
     ca::{CaError, Kind, configured::Authority},
     change_set::ChangeSet,
+    error::Error,
     guard::unchanged::{self, Digests},
     machine::{
         facts::Facts,
@@ -171,13 +172,12 @@ impl Session {
             // Before the first question: an edit in between is seen as one.
             self.configuration = unchanged::now(self.circumstances.places.sshd_config.as_path()).ok();
             let found = Sshd::find(&self.circumstances.places.sshd_config, self.sshd_binary.as_deref())
-                .map_err(|error| Failure::because("invalid-configuration", &error))?;
+                .map_err(|error| invalid(&error))?;
             self.sshd = Some(found);
         }
-        self.sshd
-            .as_ref()
-            .and_then(Option::as_ref)
-            .ok_or_else(|| Failure::new("no-sshd", "there is no sshd on this machine"))
+        self.sshd.as_ref().and_then(Option::as_ref).ok_or_else(|| {
+            Failure::new("no-sshd", "there is no sshd on this machine").about("next", "install OpenSSH's server")
+        })
     }
 
     /// The version of this machine's sshd, if the procedure asked anything of it.
@@ -207,7 +207,7 @@ impl Session {
         if let Some(known) = &self.host_keys {
             return Ok(known.clone());
         }
-        let found = self.sshd()?.host_keys().map_err(|error| Failure::because("invalid-configuration", &error))?;
+        let found = self.sshd()?.host_keys().map_err(|error| invalid(&error))?;
         Ok(self.host_keys.insert(found).clone())
     }
 
@@ -225,10 +225,7 @@ impl Session {
     pub fn effective(&mut self, connection: &[(String, String)]) -> Result<&Effective, Failure> {
         if !self.effective.contains_key(connection) {
             let config = self.circumstances.places.sshd_config.clone();
-            let effective = self
-                .sshd()?
-                .effective(config.as_path(), connection)
-                .map_err(|error| Failure::because("invalid-configuration", &error))?;
+            let effective = self.sshd()?.effective(config.as_path(), connection).map_err(|error| invalid(&error))?;
             self.effective.insert(connection.to_vec(), effective);
         }
         self.effective.get(connection).ok_or_else(|| Failure::new("no-sshd", "sshd did not answer"))
@@ -245,4 +242,12 @@ fn absent(path: &AbsolutePath) -> Failure {
         Err(_) => (format!("{path}: its directory does not exist"), format!("make the directory of {path}")),
     };
     Failure::new("io", what).about("path", path).about("next", next)
+}
+
+fn invalid(error: &Error) -> Failure {
+    let failure = Failure::because("invalid-configuration", error);
+    if failure.details.iter().any(|(name, _)| name == "next") {
+        return failure;
+    }
+    failure.about("next", "correct sshd's configuration: `sshd -t` says nothing once sshd accepts it")
 }

@@ -26,7 +26,9 @@ impl Operation for Read {
         let Some(place) = session.place(path, granted.literal())? else { return Ok(None) };
         match session.changes.read(&place)? {
             Some(contents) if holds_private_key(&contents) => {
-                Err(Failure::new("private-key", format!("{path} holds a private key")).about("path", path))
+                Err(Failure::new("private-key", format!("{path} holds a private key"))
+                    .about("path", path)
+                    .about("next", "move it to where no program looks for other files"))
             }
             contents => Ok(contents),
         }

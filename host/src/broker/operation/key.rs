@@ -94,8 +94,11 @@ fn none_certifiable(left_alone: &[(PathBuf, Uncertified)]) -> Failure {
 fn host_key_pair(session: &mut Session, key: &HostKey) -> Result<KeyPair, Failure> {
     let path = AbsolutePath::spelled(&key.private_path()).map_err(|why| Failure::new("invalid-path", why))?;
     let literal = path.segments().count();
-    let unusable =
-        || Failure::new("not-a-key", format!("{path} was changed while it was looked at")).about("path", &path);
+    let unusable = || {
+        Failure::new("not-a-key", format!("{path} was changed while it was looked at"))
+            .about("path", &path)
+            .about("next", "run this again")
+    };
     if let Standing::InAgent { socket } = &key.standing {
         let public = key.certifiable().map_err(|_| unusable())?;
         session.circumstances.hold(&path, literal);
@@ -225,8 +228,12 @@ fn open(session: &mut Session, path: &AbsolutePath, literal: usize) -> Result<Op
     let Some(private) = session.changes.look(&place)? else { return Ok(None) };
     let (_, public_place) = beside(path, &place, ".pub")?;
     let public = session.changes.look(&public_place)?;
-    let public = keys::public_of(&private.contents, public.as_ref().map(|public| public.contents.as_slice()))
-        .map_err(|error| Failure::new("not-a-key", format!("{path}: {error}")).about("path", path))?;
+    let public = keys::public_of(&private.contents, public.as_ref().map(|public| public.contents.as_slice())).map_err(
+        |error| {
+            let next = "restore it from a backup, or take its HostKey line out of sshd's configuration";
+            Failure::new("not-a-key", format!("{path}: {error}")).about("path", path).about("next", next)
+        },
+    )?;
     session.circumstances.hold(path, literal);
     Ok(Some(KeyPair { path: path.clone(), agent: None, public, replaces: None }))
 }

@@ -31,7 +31,10 @@ impl Operation for EffectiveValues {
         }
         let host = host.parse().map_err(|why| Failure::new("invalid-host", why))?;
         tell_home(session);
-        let ssh = Ssh::find().ok_or_else(|| Failure::new("no-ssh", "there is no `ssh` program on this machine"))?;
+        let ssh = Ssh::find().ok_or_else(|| {
+            Failure::new("no-ssh", "there is no `ssh` program on this machine")
+                .about("next", "install OpenSSH's client")
+        })?;
         let settings = ssh.settings(&host).map_err(|error| Failure::because("invalid-configuration", &error))?;
         Ok(settings.values(keyword))
     }
