@@ -36,6 +36,8 @@ impl Enclosure {
     pub(crate) fn beside() -> Self {
         Self::start(&format!(
             "{BEGIN}; mount -t tmpfs -o mode=755 tmpfs /run; mkdir /run/sshd; mount -t proc proc /proc; \
+             mkdir /run/upper /run/work; \
+             mount -t overlay -o lowerdir=/etc/ssh,upperdir=/run/upper,workdir=/run/work overlay /etc/ssh; \
              [ ! -e ~/.bashrc ] || mount --bind /dev/null ~/.bashrc; {WAIT}"
         ))
     }
