@@ -1,7 +1,7 @@
 //! Files with all that belongs to them: mode, owner, extended attributes, bytes.
 
 use rustix::{
-    fs::{XattrFlags, lgetxattr, llistxattr, setxattr},
+    fs::{FileType, XattrFlags, lgetxattr, llistxattr, setxattr},
     io::Errno,
 };
 use std::{
@@ -22,6 +22,13 @@ pub(crate) struct Whole {
     pub(crate) attributes: BTreeMap<String, Vec<u8>>,
     /// What is in it; of a link: where it leads.
     pub(crate) bytes: Vec<u8>,
+}
+
+impl Whole {
+    /// Whether it is a link.
+    pub(crate) fn is_link(&self) -> bool {
+        FileType::from_raw_mode(self.mode) == FileType::Symlink
+    }
 }
 
 impl fmt::Debug for Whole {

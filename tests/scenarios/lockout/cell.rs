@@ -2,16 +2,16 @@
 
 use super::{
     caught,
-    condition::{Condition, Moment, Stage},
+    condition::{Condition, Lie, Moment, Stage},
     liar,
     subject::{Files, Subject, Task, is_certificate, without_what_is_made_anew},
 };
-use crate::support::Run;
+use crate::support::{Run, attributes::Whole};
 use rustix::{
     fs::{FallocateFlags, fallocate, statvfs},
     process::{Pid, Signal, kill_process},
 };
-use std::{fs, process::Command};
+use std::{fs, path::PathBuf, process::Command};
 
 /// A line that says nothing to sshd, and one that it heeds: the first one counts.
 const EDITS: [&str; 2] = ["# an edit\n", "MaxAuthTries 5 # an edit\n"];
@@ -31,9 +31,12 @@ enum Left {
     },
 }
 
-/// Whether there is such a cell: an undo asks no CA.
+/// Whether there is such a cell: an undo asks no CA, and a first certificate may be any key's of the CA.
 pub(super) fn exists(task: Task, condition: Condition) -> bool {
-    !(task == Task::Undo && matches!(condition, Condition::CaLies(_)))
+    match (task, condition) {
+        (Task::Undo, Condition::CaLies(_)) | (Task::Certify, Condition::CaLies(Lie::NewSigner)) => false,
+        (Task::Certify | Task::Renew | Task::Undo, _) => true,
+    }
 }
 
 /// Does it, judges it, and brings the machine back.
@@ -253,7 +256,8 @@ fn is_new(subject: &Subject, task: Task, now: &Files) -> bool {
     let like = without_what_is_made_anew(now) == without_what_is_made_anew(&subject.certified.files);
     let base = &subject.base_of(task).files;
     // All certificates are new ones, not some.
-    like && now.iter().filter(|(path, _)| is_certificate(path)).all(|(path, file)| base.get(path) != Some(file))
+    let is_new = |(path, file): &(&PathBuf, &Whole)| is_certificate(path) && !file.is_link();
+    like && now.iter().filter(is_new).all(|(path, file)| base.get(path) != Some(file))
 }
 
 fn differences(base: &Files, now: &Files) -> String {

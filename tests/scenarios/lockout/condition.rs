@@ -64,12 +64,14 @@ pub(super) enum Lie {
     Expired,
     Early,
     Altered,
+    /// It signs with a new key, and lists the old one as well.
+    NewSigner,
     /// It is gone when it is asked, and was there before.
     Silent,
 }
 
 impl Lie {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::OtherKey,
         Self::User,
         Self::Nameless,
@@ -78,6 +80,7 @@ impl Lie {
         Self::Expired,
         Self::Early,
         Self::Altered,
+        Self::NewSigner,
         Self::Silent,
     ];
 
@@ -91,6 +94,7 @@ impl Lie {
             Self::Expired => "expired",
             Self::Early => "early",
             Self::Altered => "altered",
+            Self::NewSigner => "new signer",
             Self::Silent => "says nothing",
         }
     }
@@ -106,6 +110,7 @@ impl Lie {
             Self::Expired => "it expired at",
             Self::Early => "it holds only from",
             Self::Altered => "its signature is not the CA's",
+            Self::NewSigner => "--accept-risk=new-ca-key",
             Self::Silent => "cannot be reached",
         }
     }

@@ -17,7 +17,7 @@ pub(super) struct Sample {
 }
 
 /// Every condition is among them.
-pub(super) const SAMPLE: [Sample; 4] = [
+pub(super) const SAMPLE: [Sample; 9] = [
     Sample {
         suite: "bookworm",
         shape: Shape::NoInclude,
@@ -90,6 +90,41 @@ pub(super) const SAMPLE: [Sample; 4] = [
             Condition::Killed(Stage::Live),
         ],
         undo: &[Condition::ReadOnly, Condition::Killed(Stage::At(Moment::Candidate))],
+    },
+    Sample {
+        suite: "bookworm",
+        shape: Shape::Links,
+        certify: &[Condition::Killed(Stage::Exchange)],
+        renew: &[Condition::Nothing],
+        undo: &[Condition::Nothing],
+    },
+    Sample {
+        suite: "bookworm",
+        shape: Shape::MatchLocalPort,
+        certify: &[Condition::Nothing],
+        renew: &[Condition::CaLies(Lie::NewSigner)],
+        undo: &[Condition::Nothing],
+    },
+    Sample {
+        suite: "trixie",
+        shape: Shape::DirectoryGroups,
+        certify: &[Condition::Killed(Stage::At(Moment::Reload))],
+        renew: &[Condition::Nothing],
+        undo: &[Condition::Nothing],
+    },
+    Sample {
+        suite: "trixie",
+        shape: Shape::SecondSshd,
+        certify: &[Condition::Killed(Stage::Live)],
+        renew: &[Condition::Nothing, Condition::Killed(Stage::Exchange)],
+        undo: &[Condition::Nothing],
+    },
+    Sample {
+        suite: "trixie",
+        shape: Shape::KeyInAgent,
+        certify: &[Condition::Edited(Stage::At(Moment::Reload))],
+        renew: &[Condition::Nothing, Condition::Killed(Stage::Live)],
+        undo: &[Condition::Nothing],
     },
 ];
 

@@ -1,6 +1,11 @@
 //! sshd as administrators configure it.
 
-use std::{fs, path::Path};
+use crate::support::{Peer, Run};
+use std::{fs, os::unix::fs::symlink, path::Path};
+
+/// The main file of a second sshd, and its port.
+pub(super) const SECOND: (&str, u16) = ("/etc/ssh/sshd_config_second", 2222);
+const AGENT: &str = "/run/host-agent";
 
 /// A configuration, made from Debian's stock one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,10 +18,15 @@ pub(super) enum Shape {
     SeveralDropIns,
     ExtraPort,
     Penalties,
+    Links,
+    MatchLocalPort,
+    DirectoryGroups,
+    SecondSshd,
+    KeyInAgent,
 }
 
 impl Shape {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Stock,
         Self::HostKeys,
         Self::NoInclude,
@@ -25,6 +35,11 @@ impl Shape {
         Self::SeveralDropIns,
         Self::ExtraPort,
         Self::Penalties,
+        Self::Links,
+        Self::MatchLocalPort,
+        Self::DirectoryGroups,
+        Self::SecondSshd,
+        Self::KeyInAgent,
     ];
 
     /// What the table calls it.
@@ -38,11 +53,17 @@ impl Shape {
             Self::SeveralDropIns => "several drop-ins",
             Self::ExtraPort => "extra port",
             Self::Penalties => "penalties tight",
+            Self::Links => "keys and certificates by links",
+            Self::MatchLocalPort => "Match LocalPort",
+            Self::DirectoryGroups => "users and groups of LDAP",
+            Self::SecondSshd => "a second sshd",
+            Self::KeyInAgent => "a key in an agent",
         }
     }
 
-    /// Gives a stock configuration this shape.
-    pub(super) fn make(self, suite: &str, directory: &Path) {
+    /// Gives a machine whose configuration is the stock one this shape.
+    pub(super) fn make(self, suite: &str, peer: &Peer) {
+        let directory = &peer.file("/etc/ssh");
         let config = directory.join("sshd_config");
         // There are thousands of handshakes, and this is a cheap one.
         let stock = format!("KexAlgorithms curve25519-sha256\n{}", fs::read_to_string(&config).unwrap());
@@ -75,7 +96,49 @@ impl Shape {
                 "{stock}MaxStartups 2:50:4\nPerSourceMaxStartups 1\n\
                  PerSourcePenalties authfail:30s noauth:10s grace-exceeded:60s min:20s max:600s\n"
             ),
+            Self::Links => {
+                link(directory);
+                stock
+            }
+            Self::MatchLocalPort => {
+                format!("{stock}{keys}Match LocalPort 2200\n    X11Forwarding no\n    AllowUsers nobody\n")
+            }
+            // No file of this machine lists them.
+            Self::DirectoryGroups => format!(
+                "{stock}AllowGroups root \"domain admins\" CORP\\staff\nMatch User CORP\\ann,ann@corp.example\n    \
+                 PasswordAuthentication no\nMatch Group \"domain users\",CORP\\staff\n    X11Forwarding no\n"
+            ),
+            Self::SecondSshd => {
+                let lines = format!("Include /etc/ssh/sshd_config.d/*.conf\nPort {}\nUsePAM no\n", SECOND.1);
+                fs::write(peer.file(SECOND.0), lines).unwrap();
+                stock
+            }
+            Self::KeyInAgent => {
+                give_to_agent(peer, "/etc/ssh/ssh_host_ecdsa_key");
+                format!("HostKeyAgent {AGENT}\n{stock}{keys}")
+            }
         };
         fs::write(config, text).unwrap();
     }
+}
+
+/// Has links lead to the host keys, and to where the certificate of one of them will be.
+fn link(directory: &Path) {
+    fs::create_dir(directory.join("data")).unwrap();
+    for name in ["rsa", "ecdsa", "ed25519"] {
+        for end in ["", ".pub"] {
+            let (key, real) = (format!("ssh_host_{name}_key{end}"), format!("data/{name} key{end}"));
+            fs::rename(directory.join(&key), directory.join(&real)).unwrap();
+            symlink(real, directory.join(key)).unwrap();
+        }
+    }
+    symlink("data/rsa-cert.pub", directory.join("ssh_host_rsa_key-cert.pub")).unwrap();
+}
+
+/// Has an agent on the machine hold a key in place of its file.
+fn give_to_agent(peer: &Peer, key: &str) {
+    // It goes into the background, and ends with the machine.
+    Run::of(peer.command("ssh-agent").args(["-a", AGENT])).ends(0);
+    Run::of(peer.command("ssh-add").env("SSH_AUTH_SOCK", AGENT).args(["-q", key])).ends(0);
+    fs::remove_file(peer.file(key)).unwrap();
 }

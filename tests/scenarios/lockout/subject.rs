@@ -1,7 +1,11 @@
 //! One machine of the matrix: OpenSSH of one release, configured in one way, with a state before
 //! each command to which it can be brought back.
 
-use super::{condition::Moment, liar, shape::Shape};
+use super::{
+    condition::Moment,
+    liar,
+    shape::{SECOND, Shape},
+};
 use crate::support::{
     Knows, Peer, Run,
     attributes::{Whole, whole, wholes},
@@ -63,22 +67,35 @@ pub(super) struct Subject {
     pub(super) peer: Peer,
     pub(super) clean: Base,
     pub(super) certified: Base,
-    /// How many addresses sshd says that it listens on.
-    listens: usize,
+    /// The sshds that run, by their files of a process ID and of a log, and how many addresses each listens on.
+    sshds: Vec<(String, String, usize)>,
+    /// Where clients connect.
+    ports: Vec<u16>,
 }
 
 impl Subject {
     /// None where there can be no such machine here.
     pub(super) fn start(suite: &'static str, shape: Shape) -> Option<Self> {
-        let peer = Peer::shaped(suite, |directory| shape.make(suite, directory))?;
+        let peer = Peer::prepared(suite, |peer| shape.make(suite, peer))?;
         let program = peer.shared().join("tests");
         let own = env::current_exe().unwrap();
         if fs::hard_link(&own, &program).is_err() {
             fs::copy(&own, &program).unwrap();
         }
+        let mut sshds = vec![("/run/sshd.pid".to_owned(), "/run/sshd.log".to_owned(), 0)];
+        let mut ports = vec![22];
+        if shape == Shape::SecondSshd {
+            let (config, port) = SECOND;
+            peer.serve(config);
+            let name = config.replace('/', "-");
+            sshds.push((format!("/run/sshd{name}.pid"), format!("/run/sshd{name}.log"), 0));
+            ports.push(port);
+        }
         let none = |name| Base { name, files: Files::new(), pins: Vec::new(), is_certified: false };
-        let mut subject = Self { peer, clean: none("clean"), certified: none("certified"), listens: 0 };
-        subject.listens = subject.log().matches("Server listening").count();
+        let mut subject = Self { peer, clean: none("clean"), certified: none("certified"), sshds, ports };
+        for sshd in &mut subject.sshds {
+            sshd.2 = listens(&subject.peer, &sshd.1);
+        }
         subject.write_stand_in();
         // The first run makes directories that later ones find.
         subject.warded(Task::Certify.arguments()).ends(0);
@@ -152,8 +169,11 @@ impl Subject {
     }
 
     fn gets_in(&self, knows: &Knows) -> Result<(), String> {
-        let tried = self.peer.client(knows).tries();
-        if tried.code == Some(0) && tried.stdout == "in\n" { Ok(()) } else { Err(tried.stderr) }
+        self.ports.iter().try_for_each(|port| {
+            let tried = self.peer.client_at(*port, knows).tries();
+            let is_in = tried.code == Some(0) && tried.stdout == "in\n";
+            if is_in { Ok(()) } else { Err(format!("port {port}: {}", tried.stderr)) }
+        })
     }
 
     /// Another sshd starts with the configuration as it is.
@@ -173,13 +193,14 @@ impl Subject {
     }
 
     fn reload(&self) {
-        let starts = || self.log().matches("Server listening").count();
-        let before = starts();
-        self.kill("HUP", "/run/sshd.pid");
-        let patience = Instant::now() + Duration::from_secs(30);
-        while starts() < before + self.listens {
-            assert!(Instant::now() < patience, "sshd does not listen again: {}", self.log());
-            sleep(Duration::from_millis(2));
+        for (pid, log, addresses) in &self.sshds {
+            let before = listens(&self.peer, log);
+            self.kill("HUP", pid);
+            let patience = Instant::now() + Duration::from_secs(30);
+            while listens(&self.peer, log) < before + addresses {
+                assert!(Instant::now() < patience, "sshd does not listen again: {}", self.log());
+                sleep(Duration::from_millis(2));
+            }
         }
     }
 
@@ -262,6 +283,11 @@ impl Subject {
     pub(super) fn go(&self) {
         fs::write(self.peer.shared().join("go"), "").unwrap();
     }
+}
+
+/// How often an sshd has said that it listens on an address.
+fn listens(peer: &Peer, log: &str) -> usize {
+    fs::read_to_string(peer.file(log)).unwrap().matches("Server listening").count()
 }
 
 fn shell(script: &str) {
