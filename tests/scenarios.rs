@@ -26,6 +26,7 @@ mod rekey;
 mod remove;
 mod revoke;
 mod room;
+mod schedule;
 mod second_sshd;
 mod secrets;
 mod served;

@@ -1,5 +1,9 @@
 //! Everything a command works on, found once: configuration, state, audit, facts, places.
 
+mod renewal;
+
+pub use renewal::rhythm;
+
 use crate::{
     components,
     public_status::{self, PublicStatus, directory_of},
@@ -115,8 +119,8 @@ pub struct Context {
 
 /// The share of a certificate's life after which it is renewed, unless told otherwise: half.
 pub const RENEW_AFTER: u8 = 50;
-/// Hours between two renewals, unless told otherwise: they run daily.
-pub const RENEW_EVERY: u8 = 24;
+/// Hours between two renewals, unless told otherwise or by Warded's own schedule.
+const RENEW_EVERY: u8 = 24;
 
 impl Context {
     /// Finds everything.
@@ -170,11 +174,14 @@ impl Context {
             .flatten()
             .filter_map(|path| AbsolutePath::try_from(path.as_path()).ok())
             .collect();
+        let places = Places { sshd_config, home };
+        let renew_every =
+            u64::from(config.renew_every.unwrap_or_else(|| rhythm(places.sshd_config.as_path(), facts.init)));
         Ok(Self {
             log: Arc::new(Log::open(&state.path().join("audit"))?),
             state,
             root: Root::ambient().map_err(|error| Error::failed("cannot open the root directory").cause(error))?,
-            places: Places { sshd_config, home },
+            places,
             facts,
             authority: Rc::new(match (ca, step, broken) {
                 (Some(ca), ..) => Authority::local(ca.as_path()),
@@ -185,7 +192,7 @@ impl Context {
             is_sshd_chosen: options.sshd_config.is_some(),
             sshd_binary: given(choose(&options.sshd, &config.sshd)?),
             renew_after: config.renew_after.unwrap_or(RENEW_AFTER),
-            renew_every: u64::from(config.renew_every.unwrap_or(RENEW_EVERY)) * 3600,
+            renew_every: renew_every * 3600,
             known_ca_keys: config.known_ca_keys,
             policies,
             protected,

@@ -9,7 +9,7 @@ use crate::support::{
 use serde_json::Value;
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Stdio, time::Duration};
 
-const CERTIFY: &str = "apply certify-host --yes --set principal=web1.example.org";
+pub(super) const CERTIFY: &str = "apply certify-host --yes --set principal=web1.example.org";
 
 fn files(machine: &Booted) -> BTreeMap<PathBuf, Found> {
     tree(&machine.file("/etc/ssh"))
@@ -17,7 +17,7 @@ fn files(machine: &Booted) -> BTreeMap<PathBuf, Found> {
 
 /// They are these, with owners and modes.
 #[track_caller]
-fn is_as(machine: &Booted, old: &BTreeMap<PathBuf, Found>) {
+pub(super) fn is_as(machine: &Booted, old: &BTreeMap<PathBuf, Found>) {
     let name = |path: &PathBuf| path.file_name().unwrap().to_owned();
     let named = |all: &BTreeMap<PathBuf, Found>| -> BTreeMap<_, _> {
         all.iter().map(|(path, found)| (name(path), found.clone())).collect()
@@ -29,7 +29,7 @@ fn is_as(machine: &Booted, old: &BTreeMap<PathBuf, Found>) {
 
 /// Who knows only the CA gets in.
 #[track_caller]
-fn serves_certificates(machine: &Booted) {
+pub(super) fn serves_certificates(machine: &Booted) {
     let authority = fs::read_to_string(machine.file("/root/ca/host_ca.pub")).unwrap();
     machine.client(&Knows::Authority(authority)).connects();
 }
@@ -43,12 +43,12 @@ fn serves(machine: &Booted) {
     }
 }
 
-fn property(machine: &Booted, name: &str, unit: &str) -> String {
+pub(super) fn property(machine: &Booted, name: &str, unit: &str) -> String {
     machine.shell(&format!("systemctl show --property={name} --value {unit}")).ends(0).stdout.trim().to_owned()
 }
 
 /// Lines of its own in a unit.
-fn drop_in(machine: &Booted, unit: &str, lines: &str) {
+pub(super) fn drop_in(machine: &Booted, unit: &str, lines: &str) {
     let directory = machine.file("/etc/systemd/system").join(format!("{unit}.d"));
     fs::create_dir_all(&directory).unwrap();
     fs::write(directory.join("test.conf"), lines).unwrap();
@@ -108,7 +108,7 @@ fn a_reload_that_systemd_refuses_takes_the_run_back_and_is_told_again() {
 
     // Nobody confirms it, and systemd refuses when the watchdog takes it back.
     machine.shell("rm /root/busy").ends(0);
-    machine.warded(&format!("{CERTIFY} --confirm-within 5s")).ends(0);
+    machine.warded(&format!("{CERTIFY} --confirm-within 20s")).ends(0);
     serves_certificates(&machine);
     machine.shell("touch /root/busy").ends(0);
     let written = machine.file("/etc/ssh/sshd_config.d/50-warded.conf");
@@ -188,50 +188,14 @@ fn an_sshd_whose_socket_process_1_has_is_started_anew() {
     }
 }
 
-/// The unit as `docs/RECOVERY.md` gives it.
 /// A unit, as a page of the documentation has it.
-fn documented(page: &str, unit: &str) -> String {
+pub(super) fn documented(page: &str, unit: &str) -> String {
     let (_, from) = page.split_once(&format!("`/etc/systemd/system/{unit}`:\n\n```ini\n")).unwrap();
     from.split_once("```").unwrap().0.to_owned()
 }
 
 fn install(machine: &Booted, page: &str, unit: &str) {
     fs::write(machine.file("/etc/systemd/system").join(unit), documented(page, unit)).unwrap();
-}
-
-/// The timer fires, and the service can do in its confinement what a renewal takes.
-#[test]
-fn the_documented_timer_renews() {
-    const RENEWAL: &str = include_str!("../../docs/RENEWAL.md");
-    for suite in ["bookworm", "trixie"] {
-        let Some(machine) = Booted::start(suite, "ssh.service") else { return };
-        for unit in ["warded-renew.service", "warded-renew.timer"] {
-            install(&machine, RENEWAL, unit);
-        }
-        fs::create_dir_all(machine.file("/etc/warded")).unwrap();
-        fs::write(machine.file("/etc/warded/config.toml"), "ca = \"/root/ca\"\n").unwrap();
-        machine.warded(CERTIFY).ends(0);
-        let said = machine.shell("systemd-analyze verify warded-renew.timer warded-renew.service 2>&1").stdout;
-        assert!(!said.contains("warded-renew"), "{said}");
-        // Nothing is due.
-        machine.shell("systemctl start warded-renew.service").ends(0);
-        let serials =
-            || KEYS.map(|name| fs::read(machine.file(&format!("/etc/ssh/ssh_host_{name}_key-cert.pub"))).unwrap());
-        for name in KEYS {
-            let sign = "ssh-keygen -q -h -s /root/ca/host_ca -I x -n web1.example.org -z 7 -V -20d:+5d";
-            machine.shell(&format!("{sign} /etc/ssh/ssh_host_{name}_key.pub")).ends(0);
-        }
-        let due = serials();
-        let often = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/2\nRandomizedDelaySec=0\nAccuracySec=100ms\n";
-        drop_in(&machine, "warded-renew.timer", often);
-        machine.shell("systemctl enable --now warded-renew.timer").ends(0);
-        wait("the timer renews", LONG, || serials().iter().zip(&due).all(|(now, due)| now != due));
-        wait("the service ends", LONG, || {
-            machine.shell("systemctl is-active --quiet warded-renew.service").code != Some(0)
-                && property(&machine, "Result", "warded-renew.service") == "success"
-        });
-        serves_certificates(&machine);
-    }
 }
 
 #[test]
@@ -293,7 +257,10 @@ fn a_reboot_takes_back_what_nobody_has_confirmed() {
         is_as(&machine, &old);
         serves(&machine);
         let why = taken_back(&machine);
-        assert!(why.contains("taken back (the machine went down before it was confirmed): 4 files restored"), "{why}");
+        // Of these, three are of the schedule; a unit that somebody made by the page stays.
+        let restored = if with_unit { "6 files restored" } else { "7 files restored" };
+        assert!(why.contains("taken back (the machine went down before it was confirmed): "), "{why}");
+        assert!(why.contains(restored), "{why}");
         machine.shell("warded audit verify").ends(0);
         let status = machine.shell("warded status --json").object("warded.status/1");
         assert_eq!((&status["interrupted"], &status["unconfirmed"]), (&Value::Null, &Value::Null), "{status}");

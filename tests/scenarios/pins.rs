@@ -97,6 +97,7 @@ fn openssh_10_6_as_debian_configures_it() {
         let before = fs::read(peer.file(NEW)).unwrap();
         matrix(peer);
         peer.warded(&["apply", "certify-host", "--set", &principal, "--yes"]).ends(0);
+        peer.renews_by_cron();
         let status = peer.warded(&["status", "--json"]).ends(0).object("warded.status/1");
         let keys = status["host_keys"].as_array().unwrap();
         let certified = keys.iter().filter(|key| key["served"] == true).count();

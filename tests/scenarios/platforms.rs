@@ -31,6 +31,9 @@ fn a_main_file_of_the_vendors_stays_as_it_is() {
     assert!(certified.stdout.contains("Seen live: 3 certificates served"), "{}", certified.stdout);
     let authority = fs::read_to_string(peer.file("/root/ca/host_ca.pub")).unwrap();
     peer.client(&Knows::Authority(authority)).connects();
+    // Nothing renews by itself there.
+    peer.warded(&["status"]).ends(4).prints(&["problem      nothing renews by itself"]);
+    peer.renews_by_cron();
     peer.warded(&["status"]).ends(0);
     peer.warded(&["renew", "--force"]).ends(0);
     let revoked = peer.warded(&["apply", "revoke-users", "--set", "serial=7", "--yes"]).ends(0);

@@ -88,6 +88,12 @@ impl Peer {
         command
     }
 
+    /// Has a table of cron's renew, as an administrator writes one; no cron daemon runs here by itself.
+    pub(crate) fn renews_by_cron(&self) {
+        fs::create_dir_all(self.file("/etc/cron.d")).unwrap();
+        fs::write(self.file("/etc/cron.d/mine"), "7 * * * * root warded renew\n").unwrap();
+    }
+
     /// Runs Warded inside.
     pub(crate) fn warded(&self, arguments: &[&str]) -> Run {
         Run::of(&mut self.warded_command(arguments))
@@ -165,7 +171,7 @@ impl Peer {
 }
 
 /// The tree of a suite; made where there is none yet.
-pub(super) fn tree(suite: &str) -> PathBuf {
+pub(crate) fn tree(suite: &str) -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/openssh-tree");
     let run = Run::of(Command::new(script).arg(suite)).ends(0);
     PathBuf::from(run.stdout.trim())

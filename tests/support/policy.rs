@@ -61,6 +61,7 @@ impl Grants {
     fn write_with(&self, directory: &Path, name: &str, procedure: &str, component: &[u8], settings: &str) {
         let mut request = format!(
             "[service.ssh]\nsystemd = [\"ssh.service\"]\ndirect = \"sshd\"\n\
+             [schedule]\ncron.d = \"warded-renew\"\n\
              [procedure.{procedure}]\nsummary = \"A test\"\n{settings}"
         );
         for (key, words) in &self.lists {

@@ -11,7 +11,7 @@ use warded_guest::certificate::{Offer, certificate_path, offer};
 use warded_guest::keys::{self, KeyPair};
 use warded_guest::principal::host_principals;
 use warded_guest::sshd_config::{self, OwnLines};
-use warded_guest::{Error, Settings, log, machine, services, sshd};
+use warded_guest::{Error, Settings, log, machine, schedule, services, sshd};
 
 /// The comment above our lines.
 const COMMENT: &str = "# Managed by Warded (policy unix, certify-host). `warded undo` takes it out.";
@@ -43,7 +43,22 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let lines = lines(&certificates, &own.values("HostCertificate"), &sshd::effective("hostcertificate", &[])?)?;
     let lines = [lines, own.others("HostCertificate")].concat();
     changed |= own.set(own.comment().as_deref().unwrap_or(COMMENT), &lines)?;
-    if changed { services::reload("ssh") } else { Ok(()) }
+    if changed {
+        services::reload("ssh")?;
+    }
+    schedule_renewals()
+}
+
+/// Certificates end: something has to renew them. Where nothing can, the machine is certified all the same.
+fn schedule_renewals() -> Result<(), Error> {
+    match schedule::renewals() {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.code.as_str(), "no-scheduler" | "foreign") => {
+            log::warn(&error.message);
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The host keys that sshd uses; where it has none, the default ones, which are made.

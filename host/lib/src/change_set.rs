@@ -11,7 +11,7 @@ use crate::{
         keys::replaced::Replaced,
         path::AbsolutePath,
     },
-    name::Name,
+    name::{Name, UnitName},
 };
 use ssh_key::PublicKey;
 use staged::{After, Staged};
@@ -52,6 +52,7 @@ pub struct ChangeSet {
     staged: Vec<Staged>,
     requests: Vec<Request>,
     reloads: Vec<Name>,
+    schedule: Vec<UnitName>,
     reads: BTreeMap<PlaceKey, (Place, Option<(Digest, u64)>)>,
     /// A place in each directory that is held open: those read and staged there share its descriptor.
     directories: Vec<Place>,
@@ -152,6 +153,17 @@ impl ChangeSet {
         if !self.reloads.contains(&service) {
             self.reloads.push(service);
         }
+    }
+
+    /// Queues that systemd has these units as their files say, once they are in place.
+    pub fn reconcile(&mut self, units: Vec<UnitName>) {
+        self.schedule = units;
+    }
+
+    /// The units of the schedule that systemd is to have as their files say.
+    #[must_use]
+    pub fn schedule(&self) -> &[UnitName] {
+        &self.schedule
     }
 
     /// Names staged in a directory, and names removed from it.

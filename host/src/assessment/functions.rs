@@ -3,7 +3,7 @@
 use warded_lib::policy::lines::Key;
 
 /// Every function that needs a grant, with the kinds of which one allows it. `keys.replace` needs both of its kinds.
-const FUNCTIONS: [(&str, &[Key]); 20] = [
+const FUNCTIONS: [(&str, &[Key]); 22] = [
     ("authority.issue", &[Key::Issue]),
     ("authority.read", &[Key::Certificates, Key::ReadFiles]),
     ("authority.rekey", &[Key::Rekey]),
@@ -22,6 +22,8 @@ const FUNCTIONS: [(&str, &[Key]); 20] = [
     ("log.info", &[Key::Inform]),
     ("log.warn", &[Key::Warn]),
     ("machine.fact", &[Key::Facts]),
+    ("schedule.none", &[Key::Schedule]),
+    ("schedule.renewals", &[Key::Schedule]),
     ("services.reload", &[Key::Reload]),
     ("sshd.effective", &[Key::Effective]),
     ("ssh.effective", &[Key::ClientEffective]),

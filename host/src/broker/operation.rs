@@ -7,6 +7,7 @@ pub mod file;
 pub mod key;
 pub mod known_hosts;
 pub mod message;
+pub mod schedule;
 pub mod service;
 pub mod ssh;
 pub mod sshd;

@@ -1,6 +1,6 @@
 //! What the operations of one run work on.
 
-use super::operation::Failure;
+use super::operation::{Failure, schedule::Terms};
 use ssh_key::PublicKey;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -78,6 +78,8 @@ pub struct Session {
     pub issued: Vec<PublicKey>,
     /// The services that the policy names.
     pub services: BTreeSet<Name>,
+    /// What a schedule depends on; none: nothing can be scheduled.
+    pub schedule: Option<Terms>,
     /// The sshd binary that the operator named.
     pub sshd_binary: Option<PathBuf>,
     /// sshd's configuration when it was first asked anything; none: it was not, or there is none.
@@ -111,6 +113,7 @@ impl Session {
             renewal,
             issued: Vec::new(),
             services,
+            schedule: None,
             sshd_binary,
             configuration: None,
             authority_failure: None,

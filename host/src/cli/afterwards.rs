@@ -47,7 +47,7 @@ fn renewal(context: &Context, due: &str) -> String {
             format!("by `warded renew`{due}. {name} is not enabled: systemctl enable --now {name}")
         }
         Schedule::Nothing => {
-            format!("by `warded renew`{due}. Warded does not schedule it: have a timer or cron run it every {hours} h.")
+            format!("by `warded renew`{due}. Nothing runs that by itself: have a timer or cron run it every {hours} h.")
         }
         Schedule::Unknown => {
             format!("by `warded renew`{due}. If nothing runs it yet, have a timer or cron do that every {hours} h.")

@@ -1,14 +1,14 @@
 //! `warded config`: what the configuration says, and where each value comes from.
 
 use super::output::Output;
-use crate::context::{Options, RENEW_AFTER, RENEW_EVERY, policies_directory, step_ca};
+use crate::context::{Options, RENEW_AFTER, policies_directory, rhythm, step_ca};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use warded_lib::{
     config::{self, Config},
     error::{Exit, Result},
-    machine::{path::AbsolutePath, sshd::default_config},
+    machine::{facts::Init, path::AbsolutePath, sshd::default_config},
     text::neutral,
 };
 
@@ -110,9 +110,11 @@ fn values(options: &Options, config: &Config) -> Result<Vec<Value>> {
         path("policies", &options.policies, &config.policies, policies_directory(options, config)?),
         path("state", &options.state, &config.state, config::default_state()),
     ];
+    let sshd_config = config.sshd_config.as_ref().map_or(Path::new(default_config()), AbsolutePath::as_path);
+    let hours = rhythm(options.sshd_config.as_deref().unwrap_or(sshd_config), Init::detect(Path::new("/")));
     for (name, configured, default, unit) in [
         ("renew-after", config.renew_after, RENEW_AFTER, "percent of a certificate's life"),
-        ("renew-every", config.renew_every, RENEW_EVERY, "hours"),
+        ("renew-every", config.renew_every, hours, "hours"),
     ] {
         let value = format!("{} {unit}", configured.unwrap_or(default));
         values.push(Value { name, value, origin: Origin::of(false, configured.is_some()) });

@@ -227,14 +227,14 @@ fn parts(context: &Context, status: &StatusObject) -> Vec<Finding> {
         let seen = &status.schedule;
         findings.push(match status.scheduled {
             Some(false) => {
-                let next = "run `warded renew` daily, from a systemd timer or cron";
+                let next = "run `warded renew` every hour, from a systemd timer or cron: docs/RENEWAL.md";
                 Finding::note("schedule", seen, next)
             }
             Some(true) | None => Finding::ok("schedule", seen),
         });
     }
     if context.facts.init == Init::Systemd {
-        let next = "docs/RECOVERY.md has the unit: without it an interrupted run waits for the next command";
+        let next = "docs/RECOVERY.md has the unit: without it an interrupted run waits for the next command or renewal";
         findings.push(if services::is_enabled(RECOVER) {
             Finding::ok("recovery", format!("{RECOVER} is enabled"))
         } else {

@@ -250,6 +250,9 @@ fn grants(procedure: &Procedure, services: &BTreeMap<Name, Service>) -> Vec<Stri
     for (name, service) in services.iter().filter(|(name, _)| procedure.services.contains_key(name)) {
         all.push(format!("have a service reloaded: {}", Reloading::of(name, service)));
     }
+    if !procedure.schedule.is_empty() {
+        all.push("have `warded renew` run every hour".to_owned());
+    }
     if !procedure.log.is_empty() {
         all.push("tell you something".to_owned());
     }

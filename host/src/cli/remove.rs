@@ -6,12 +6,12 @@ use super::{
     progress::Progress,
     recover, report,
     risk::AcceptRisk,
-    undo::{Terms, carry_out, entry, sshd_of},
+    undo::{Terms, carry_out, entry, reloading, sshd_of},
 };
 use crate::{context::Context, enrolment::Enrolments, pipeline::Done, public_status::PublicStatus};
 use clap::Args;
 use warded_lib::{
-    change_set::review::{Reloading, Review},
+    change_set::review::Review,
     error::{Error, Exit, Result},
     text::{count, neutral},
     transaction::{self, Edits, FileChange, Undo, UndoError, Which},
@@ -136,7 +136,7 @@ fn nothing(context: &Context, output: Output) -> Result<Exit> {
 fn show(output: Output, undo: &Undo) -> Result<Review> {
     let shown = Review {
         files: undo.changes.iter().map(entry).collect(),
-        reloads: undo.reloads.iter().map(|reload| Reloading::of(&reload.name, &reload.service)).collect(),
+        reloads: undo.reloads.iter().map(reloading).collect(),
     };
     output.line(match &undo.newest {
         Some(newest) => format!("Taking back {newest} and all before it, down to {}", undo.run),

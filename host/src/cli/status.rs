@@ -74,6 +74,8 @@ pub(super) struct StatusObject {
     due: Option<Timestamp>,
     /// What runs `warded renew` by itself.
     pub(super) schedule: String,
+    /// When that is next, where systemd says it.
+    next_run: Option<Timestamp>,
     /// Whether there is such a thing; none: that is not known.
     pub(super) scheduled: Option<bool>,
     /// The newest run, if it was rolled back by itself.
@@ -256,6 +258,7 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
         last_renewal: around.last_renewal,
         due,
         schedule: around.schedule.to_string(),
+        next_run: around.next_run,
         scheduled: around.schedule.is_there(),
         rolled_back: around.last_roll_back,
         notes,
@@ -346,7 +349,8 @@ fn show(status: &StatusObject, output: Output) -> Result<()> {
             let how = renewal.error.map_or_else(|| "succeeded".to_owned(), |error| error.to_string());
             output.line(format!("last run     {}: {how}", time(renewal.at)))?;
         }
-        output.line(format!("schedule     {}", status.schedule))?;
+        let next = status.next_run.map(|next| format!(", next at {}", time(next))).unwrap_or_default();
+        output.line(format!("schedule     {}{next}", status.schedule))?;
     }
     for warning in &status.warnings {
         output.line(format!("warning      {}", output.paint(Style::Red, &warning.to_string())))?;

@@ -26,7 +26,7 @@ use warded_lib::{
     machine::path::AbsolutePath,
     name::Name,
     text::count,
-    transaction::{self, FileChange, Undo as Changes, Which},
+    transaction::{self, FileChange, Reload, Undo as Changes, Which},
 };
 
 #[derive(Debug, Args)]
@@ -80,7 +80,7 @@ impl Undo {
         let (runs, earlier, expired) = (undo.runs(), undo.earlier, Expired::among(&undo));
         let shown = review::Review {
             files: undo.changes.iter().map(entry).collect(),
-            reloads: undo.reloads.iter().map(|reload| review::Reloading::of(&reload.name, &reload.service)).collect(),
+            reloads: undo.reloads.iter().map(reloading).collect(),
         };
         output.line(title(&undo))?;
         report::review(output, &shown)?;
@@ -130,6 +130,15 @@ impl Undo {
         done.told_beside().iter().for_each(|line| drop(output.line(line)));
         done.unknown.iter().for_each(|unknown| drop(output.line(format!("Not seen live: {unknown}."))));
         Ok(done.exit())
+    }
+}
+
+/// What a run that is taken back tells, in words.
+pub(super) fn reloading(reload: &Reload) -> review::Reloading {
+    if reload.is_schedule() {
+        review::Reloading::schedule(&reload.schedule)
+    } else {
+        review::Reloading::of(&reload.name, &reload.service)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
         session::{Level, Message, Renewal, Session},
     },
     context::Context,
-    enrolment::Enrolment,
+    enrolment::{Enrolment, Enrolments},
     sandbox::{self, granting::Granting},
 };
 use std::{
@@ -171,6 +171,8 @@ fn run_guest(
         context.sshd_binary.clone(),
     );
     session.issued = super::issued::keys(context)?;
+    let enrolled = Enrolments::load(&context.state)?.iter().map(|enrolled| enrolled.sshd_config.clone()).collect();
+    session.schedule = Some(context.schedule(granting.policy.schedule.clone(), enrolled));
     let broker = Broker::new(identity.clone(), procedure.clone(), context.log.clone());
     let overdue = overdue(context, identity);
     sandbox::run(&component, &identity.procedure, settings, broker, session, overdue)

@@ -48,7 +48,7 @@ mod tests {
         RolledBack {
             restored: vec!["/y".parse().unwrap()],
             left_alone: left_alone.iter().map(left).collect(),
-            reloads: vec![Reload { name: "ssh".parse().unwrap(), service }],
+            reloads: vec![Reload::service("ssh".parse().unwrap(), service)],
             was_told: false,
         }
     }

@@ -101,7 +101,7 @@ pub fn unserved(context: &Context, planned: &Planned<'_>) -> Result<Unserved> {
     Ok(Unserved {
         certificates: on_disk.into_iter().filter(is_unserved).map(|(_, certificate)| certificate).collect(),
         reloads: granted
-            .filter_map(|(name, _)| Some(Reload { name: name.clone(), service: services.get(name)?.clone() }))
+            .filter_map(|(name, _)| Some(Reload::service(name.clone(), services.get(name)?.clone())))
             .collect(),
     })
 }

@@ -10,6 +10,30 @@ use warded_lib::{
     transaction::Reload,
 };
 
+/// Reloads a service, or has systemd take up a schedule as its files say; off the record.
+///
+/// # Errors
+/// As [`services::reload`] and [`services::reconcile`].
+pub fn tell(
+    reload: &Reload,
+    systemd: bool,
+    sshd: Option<&Sshd>,
+    last_look: &dyn Fn() -> Result<()>,
+) -> Result<Reloaded, ReloadFault> {
+    if reload.is_schedule() {
+        services::reconcile(&reload.schedule, systemd)
+    } else {
+        services::reload(&reload.name, &reload.service, systemd, sshd, last_look)
+    }
+}
+
+/// The event with what is told.
+#[must_use]
+pub fn named(event: Event, reload: &Reload) -> Event {
+    let capability = if reload.is_schedule() { "schedule.renewals" } else { "services.reload" };
+    event.capability(capability).need(reload.name.as_str())
+}
+
 /// Reloads one service, on record; as [`services::reload`].
 ///
 /// # Errors
@@ -22,9 +46,9 @@ pub fn reload(
     sshd: Option<&Sshd>,
     last_look: &dyn Fn() -> Result<()>,
 ) -> Result<Reloaded, ReloadFault> {
-    let event = |kind| event(kind).capability("services.reload").need(reload.name.as_str());
+    let event = |kind| named(event(kind), reload);
     log.append_synced(&event(Kind::Intent))?;
-    let outcome = services::reload(&reload.name, &reload.service, systemd, sshd, last_look);
+    let outcome = tell(reload, systemd, sshd, last_look);
     match &outcome {
         Ok(reloaded) => {
             let told = if *reloaded == Reloaded::NotRunning { Told::No } else { Told::Yes };

@@ -4,6 +4,7 @@
 
 mod seen;
 
+use super::settle;
 use crate::{
     context::Context,
     outcomes::{LastRollBack, Outcome as _, Why},
@@ -203,7 +204,7 @@ impl<'a> Recovery<'a> {
             outcomes.into_iter().any(|outcome| match outcome {
                 Ok(Reloaded::Unit { unit } | Reloaded::Restarted { unit }) => listener.unit.as_ref() == Some(unit),
                 Ok(Reloaded::Signalled { pid }) => listener.pid == *pid,
-                Ok(Reloaded::NotRunning) | Err(_) => false,
+                Ok(Reloaded::NotRunning | Reloaded::Scheduled { .. }) | Err(_) => false,
             })
         };
         if read != Read::No && !sshd.listener.as_ref().is_none_or(is_told) {
@@ -233,12 +234,12 @@ impl<'a> Recovery<'a> {
         sshd: Option<&Sshd>,
         look: &dyn Fn() -> Result<()>,
     ) -> Result<Reloaded> {
-        let event = |kind| event(run, kind).capability("services.reload").need(reload.name.as_str());
+        let event = |kind| settle::named(event(run, kind), reload);
         drop(self.log.append_synced(&event(Kind::Intent)));
         let deadline = Instant::now() + self.patience;
         let mut pause = Duration::from_millis(100);
         let outcome = loop {
-            match services::reload(&reload.name, &reload.service, self.systemd, sshd, look).map_err(Error::from) {
+            match settle::tell(reload, self.systemd, sshd, look).map_err(Error::from) {
                 // Somebody's edit does not pass by itself; that systemd is busy, or no process can be started, does.
                 Err(error) if error.exit() != Exit::Refused && Instant::now() + pause < deadline => {
                     thread::sleep(pause);
@@ -304,6 +305,7 @@ impl std::fmt::Display for Aftermath {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (name, outcome) in &self.reloads {
             match outcome {
+                Ok(how @ Reloaded::Scheduled { .. }) => write!(f, "; {how}")?,
                 Ok(Reloaded::NotRunning) => write!(f, "; no listener of {name} is known")?,
                 Ok(_) => write!(f, "; {name} reloaded")?,
                 Err(error) => write!(f, "; {}", error.message())?,

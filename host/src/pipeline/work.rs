@@ -19,7 +19,8 @@ use warded_lib::{
     },
     error::{Error, Result},
     guard::{Authorship, MayChange, Risks as LoginRisks, unchanged::Digests},
-    machine::{keys::replaced::Replaced, path::AbsolutePath, users},
+    machine::{keys::replaced::Replaced, path::AbsolutePath, schedule::SCHEDULE, users},
+    name::Name,
     text::{count, neutral},
     transaction::{
         FileChange, NewFile, Order, OwnFile, ReadSet, Reload, RunIdentity, Target, Undo, refuse_irreplaceable,
@@ -77,11 +78,15 @@ impl Work {
     pub fn of(planned: Planned<'_>) -> Self {
         let services = &planned.granting.policy.services;
         let changes = planned.session.changes;
+        let reload = |name: &Name| Some(Reload::service(name.clone(), services.get(name)?.clone()));
+        let units = changes.schedule();
+        let schedule = SCHEDULE.parse().ok().filter(|_| !units.is_empty());
         Self {
             reloads: changes
                 .reloads()
                 .iter()
-                .filter_map(|name| Some(Reload { name: name.clone(), service: services.get(name)?.clone() }))
+                .filter_map(reload)
+                .chain(schedule.map(|name| Reload::schedule(name, units.to_vec())))
                 .collect(),
             keywords: planned.procedure.sshd.keywords.iter().map(|keyword| keyword.as_str().to_owned()).collect(),
             source: Source::Staged(changes),

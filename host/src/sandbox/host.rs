@@ -6,6 +6,7 @@ mod files;
 mod keys;
 mod log;
 mod machine;
+mod schedule;
 mod services;
 mod ssh;
 mod sshd;

@@ -56,10 +56,10 @@ fn a_mistake_has_a_line_and_a_column() {
     let file = machine.path("policies/writer.toml");
     let good = fs::read_to_string(&file).unwrap();
     for (from, to, place) in [
-        ("[procedure.write-file]", "[procedure.write-file]\ncolour = 1", "writer.toml:7:1: "),
-        ("[procedure.write-file]", "[procedure.write-file]\nauthority = [\"sign host\"]", "writer.toml:7:"),
-        ("[procedure.write-file]", "[procedure.write-file]\nfiles.read = [\"/a/../b\"]", "writer.toml:7:"),
-        ("[procedure.write-file]", "[procedure.write-file]\nservices.ssh = [\"reboot\"]", "writer.toml:7:"),
+        ("[procedure.write-file]", "[procedure.write-file]\ncolour = 1", "writer.toml:9:1: "),
+        ("[procedure.write-file]", "[procedure.write-file]\nauthority = [\"sign host\"]", "writer.toml:9:"),
+        ("[procedure.write-file]", "[procedure.write-file]\nfiles.read = [\"/a/../b\"]", "writer.toml:9:"),
+        ("[procedure.write-file]", "[procedure.write-file]\nservices.ssh = [\"reboot\"]", "writer.toml:9:"),
         ("name = \"writer\"", "name = \"wri ter\"", "writer.toml:1:8: "),
         ("name = \"writer\"", "name = ", "writer.toml:1:"),
     ] {

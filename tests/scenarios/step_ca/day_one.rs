@@ -47,7 +47,6 @@ impl Page {
             fs::create_dir_all(at(host).join(".ssh")).unwrap();
         }
         fs::create_dir_all(at("bin")).unwrap();
-        fs::create_dir_all(at("cron.d")).unwrap();
         fs::create_dir_all(at("build/.cache/warded/target/release")).unwrap();
         fs::copy(env!("CARGO_BIN_EXE_warded"), at("build/.cache/warded/target/release/warded")).unwrap();
         fs::write(at("ca-host/root_ca.crt"), page.ca.root()).unwrap();

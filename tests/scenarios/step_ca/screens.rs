@@ -126,6 +126,10 @@ fn of_the_first_day() {
         +HostCertificate /dddddddddddddddddddddd/ssh/ssh_host_ecdsa_key-cert.pub
         +HostCertificate /dddddddddddddddddddddd/ssh/ssh_host_ed25519_key-cert.pub
     > reload ssh (ssh.service or sshd.service; else SIGHUP to sshd)
+    warning: Nothing runs `warded renew` by itself:
+             /dddddddddddddddddddddd/ssh/sshd_config is not the configuration of
+             this machine's own sshd. Have something run it every hour
+             (docs/RENEWAL.md).
     > enrol for renew-host: web1 web1.example.org by the CA https://127.0.0.1:99999
       with the root
       ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff, policy unix
@@ -135,8 +139,8 @@ fn of_the_first_day() {
     (SHA256:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx) get in.
     No sshd is listening now: the next one to start serves this.
     Valid:   00 days left, until 0000-00-00 00:00 UTC
-    Renewal: by `warded renew`, due from 0000-00-00 00:00 UTC on. Warded does not
-             schedule it: have a timer or cron run it every 24 h.
+    Renewal: by `warded renew`, due from 0000-00-00 00:00 UTC on. Nothing runs that
+             by itself: have a timer or cron run it every 24 h.
     Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for
              all machines):
     @cert-authority web1.example.org,web1 ecdsa-sha2-nistp256 HOST-CA-KEY
@@ -187,6 +191,8 @@ fn of_the_first_day() {
         +HostCertificate /dddddddddddddddddddddd/ssh/ssh_host_ecdsa_key-cert.pub
         +HostCertificate /dddddddddddddddddddddd/ssh/ssh_host_ed25519_key-cert.pub
     > reload ssh (ssh.service or sshd.service; else SIGHUP to sshd)
+    warning: Nothing runs `warded renew` by itself: /dddddddddddddddddddddd/ssh/sshd_config is not the configuration of this
+             machine's own sshd. Have something run it every hour (docs/RENEWAL.md).
     > enrol for renew-host: web1 web1.example.org by the CA https://127.0.0.1:99999 with the root
       ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff, policy unix
     Certified 3 keys for web1.example.org web1.
@@ -194,7 +200,7 @@ fn of_the_first_day() {
     only the CA (SHA256:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx) get in.
     No sshd is listening now: the next one to start serves this.
     Valid:   00 days left, until 0000-00-00 00:00 UTC
-    Renewal: by `warded renew`, due from 0000-00-00 00:00 UTC on. Warded does not schedule it: have a timer or cron run it
+    Renewal: by `warded renew`, due from 0000-00-00 00:00 UTC on. Nothing runs that by itself: have a timer or cron run it
              every 24 h.
     Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for all machines):
     @cert-authority web1.example.org,web1 ecdsa-sha2-nistp256 HOST-CA-KEY

@@ -5,9 +5,10 @@ use crate::{
     ca::certificate,
     machine::{
         keys::{holds_private_key, replaced::Replaced},
+        schedule::SCHEDULE,
         service::Service,
     },
-    name::Name,
+    name::{Name, UnitName},
     text::{neutral, neutral_lines},
 };
 use serde::{Serialize, Serializer};
@@ -73,6 +74,13 @@ impl Reloading {
         Self { name: name.to_string(), told: service.to_string() }
     }
 
+    /// The units of a schedule.
+    #[must_use]
+    pub fn schedule(units: &[UnitName]) -> Self {
+        let units: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+        Self { name: SCHEDULE.to_owned(), told: format!("systemd takes up {}", units.join(", ")) }
+    }
+
     /// What the policy calls it.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -98,8 +106,9 @@ impl Review {
     #[must_use]
     pub fn of(changes: &ChangeSet, services: &BTreeMap<Name, Service>, roots: &[PublicKey]) -> Self {
         let reloads = changes.reloads().iter().filter_map(|name| Some(Reloading::of(name, services.get(name)?)));
+        let schedule = Some(changes.schedule()).filter(|units| !units.is_empty()).map(Reloading::schedule);
         let files = changes.staged().iter().map(|staged| entry(changes, staged, roots));
-        Self { files: files.collect(), reloads: reloads.collect() }
+        Self { files: files.collect(), reloads: reloads.chain(schedule).collect() }
     }
 }
 

@@ -1,6 +1,12 @@
 //! What runs `warded renew` unattended: a timer of systemd, or a line of cron's. Every function takes the
 //! directory that stands for `/`, and only reads.
 
+mod scheduler;
+mod text;
+
+pub use scheduler::{Scheduler, Schedulers};
+pub use text::{Command, File, MARK, RECOVER, UNITS, is_ours};
+
 use std::{
     fmt,
     fs::{self, DirEntry},
@@ -8,6 +14,9 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
+
+/// What stands in the place of a service's name where systemd takes up a schedule.
+pub const SCHEDULE: &str = "schedule";
 
 /// What runs `warded renew` on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +42,17 @@ impl Schedule {
             Self::DisabledTimer(_) | Self::Nothing => Some(false),
             Self::Unknown => None,
         }
+    }
+
+    /// Whether Warded wrote it, so that it runs every hour.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        let path = match self {
+            Self::Timer(name) => Path::new(UNITS).join(name),
+            Self::Cron(path) => path.clone(),
+            Self::DisabledTimer(_) | Self::Nothing | Self::Unknown => return false,
+        };
+        fs::read(path).is_ok_and(|text| is_ours(&text))
     }
 
     /// Looks for it.
@@ -65,7 +85,7 @@ impl fmt::Display for Schedule {
 }
 
 /// Where systemd reads units, the first of a name wins (systemd.unit(5)).
-const UNITS: [&str; 5] = [
+const UNIT_DIRECTORIES: [&str; 5] = [
     "etc/systemd/system",
     "run/systemd/system",
     "usr/local/lib/systemd/system",
@@ -87,6 +107,21 @@ const SCRIPTS: [&str; 6] = [
     "etc/periodic/daily",
 ];
 
+/// Whether a unit of that name is there elsewhere than among the administrator's: a package's, or one made until the
+/// next start.
+#[must_use]
+pub fn is_in_a_package(root: &Path, unit: &str) -> bool {
+    let elsewhere = UNIT_DIRECTORIES.iter().filter(|directory| !UNITS.ends_with(*directory));
+    elsewhere.into_iter().any(|directory| root.join(directory).join(unit).symlink_metadata().is_ok())
+}
+
+/// Whether this is where the machine's own sshd has its configuration: another one's is nothing that Warded schedules
+/// renewals for, since it may be a test's, or somebody else's.
+#[must_use]
+pub fn is_of_machine(sshd_config: &Path) -> bool {
+    ["/etc", "/usr"].iter().any(|directory| sshd_config.starts_with(directory))
+}
+
 struct Search<'a> {
     root: &'a Path,
     /// Whether everything could be read that may say it.
@@ -97,7 +132,7 @@ impl Search<'_> {
     /// A timer whose service renews, and whether it is enabled.
     fn timer(&mut self) -> Option<(String, bool)> {
         let mut disabled = None;
-        for directory in UNITS {
+        for directory in UNIT_DIRECTORIES {
             for entry in self.entries(directory) {
                 let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
                 let Some(stem) = name.strip_suffix(".timer") else { continue };
@@ -118,14 +153,14 @@ impl Search<'_> {
 
     /// A unit's text; none where it is masked by an empty file or a link to /dev/null.
     fn unit(&mut self, name: &str) -> Option<String> {
-        let path = UNITS.iter().map(|directory| format!("{directory}/{name}"));
+        let path = UNIT_DIRECTORIES.iter().map(|directory| format!("{directory}/{name}"));
         let path = path.into_iter().find(|path| self.root.join(path).symlink_metadata().is_ok())?;
         self.text(&path).filter(|text| !text.is_empty())
     }
 
     /// Whether something that starts with the machine wants it (`systemctl enable` makes that link).
     fn is_wanted(&mut self, name: &str) -> bool {
-        UNITS.into_iter().any(|directory| {
+        UNIT_DIRECTORIES.into_iter().any(|directory| {
             let wants = self.entries(directory).into_iter().map(|entry| entry.path());
             let wants = wants.filter(|path| path.extension().is_some_and(|kind| kind == "wants" || kind == "requires"));
             wants.into_iter().any(|wants| wants.join(name).symlink_metadata().is_ok())

@@ -1,6 +1,10 @@
 //! Services: told to read their configuration again; started anew only where that is the one way, and
 //! nobody's login ends by it.
 
+mod schedule;
+
+pub use schedule::{Timer, reconcile, timer};
+
 use super::{
     exec::{self, Program, Signal},
     sshd::{Listener, Sshd},
@@ -35,6 +39,13 @@ pub enum Reloaded {
         /// Its id.
         pid: i32,
     },
+    /// systemd has the units of a schedule as their files say.
+    Scheduled {
+        /// Those that are there.
+        enabled: Vec<String>,
+        /// Those that are not.
+        disabled: Vec<String>,
+    },
     /// Nothing runs: what starts next reads the new configuration.
     NotRunning,
 }
@@ -45,6 +56,13 @@ impl std::fmt::Display for Reloaded {
             Self::Unit { unit } => write!(f, "systemd reloaded {unit}"),
             Self::Restarted { unit } => write!(f, "systemd started {unit} anew, whose socket it has"),
             Self::Signalled { pid } => write!(f, "SIGHUP to process {pid}"),
+            Self::Scheduled { enabled, disabled } => {
+                let named = |how: &str, units: &[String]| {
+                    (!units.is_empty()).then(|| format!("systemd {how} {}", units.join(", ")))
+                };
+                let parts = [named("enabled", enabled), named("disabled", disabled)];
+                f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
+            }
             Self::NotRunning => f.write_str("no listener of it is known, so none was told"),
         }
     }

@@ -1,7 +1,7 @@
 //! The decision: does a procedure's policy grant a need? Pure, and deny by default.
 
 use super::{
-    file::{Action, Authority, CertificateGrant, KeyGrant, LogLevel, Procedure, ServiceOperation},
+    file::{Action, Authority, CertificateGrant, KeyGrant, LogLevel, Procedure, Scheduled, ServiceOperation},
     need::Need,
     pattern::{Pattern, Places},
 };
@@ -94,6 +94,7 @@ pub fn authorize(procedure: &Procedure, circumstances: &Circumstances, need: &Ne
             .iter()
             .any(|(name, operations)| name.as_str() == service && operations.contains(&ServiceOperation::Reload))
             .then(|| plain(format!("services.{service} reload"))),
+        Need::Schedule(_) => procedure.schedule.contains(&Scheduled::Renew).then(|| plain("schedule renew")),
         Need::Inform => procedure.log.contains(&LogLevel::Info).then(|| plain("log info")),
         Need::Warn => procedure.log.contains(&LogLevel::Warn).then(|| plain("log warn")),
     };

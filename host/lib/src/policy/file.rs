@@ -13,7 +13,10 @@ use super::{
 use crate::{
     digest::Digest,
     error::{Error, Result},
-    machine::service::Service,
+    machine::{
+        schedule::{SCHEDULE, Schedulers},
+        service::Service,
+    },
     name::{Keyword, Name},
 };
 use serde::Deserialize;
@@ -50,6 +53,8 @@ pub struct Policy {
     /// The services that grants can name.
     #[serde(default, rename = "service")]
     pub services: BTreeMap<Name, Service>,
+    /// What `warded renew` is scheduled by, where a procedure may have that done.
+    pub schedule: Option<Schedulers>,
     /// The procedures, each with its grants.
     #[serde(rename = "procedure")]
     pub procedures: BTreeMap<Name, Procedure>,
@@ -90,6 +95,9 @@ pub struct Procedure {
     /// What it may have done to which service.
     #[serde(default)]
     pub services: BTreeMap<Name, Vec<ServiceOperation>>,
+    /// What it may have run by the clock.
+    #[serde(default)]
+    pub schedule: Vec<Scheduled>,
     /// How it may speak.
     #[serde(default)]
     pub log: Vec<LogLevel>,
@@ -170,6 +178,14 @@ pub enum ServiceOperation {
     Reload,
 }
 
+/// What can be run by the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheduled {
+    /// `warded renew`, and nothing else.
+    Renew,
+}
+
 /// How a procedure may speak to the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -187,6 +203,7 @@ impl Procedure {
         let other = |pattern: &Pattern| !pattern.last().is_some_and(is_file_name);
         self.files.write.iter().any(other)
             || !(self.keys.is_empty() && self.certificates.is_empty() && self.services.is_empty())
+            || !self.schedule.is_empty()
     }
 
     /// Whether the operator can tell it names for certificates.
@@ -245,6 +262,10 @@ impl Policy {
         if self.when.iter().chain(&self.unless).any(Condition::is_empty) {
             return Err(("when".to_owned(), "a condition has to name something".to_owned()));
         }
+        if self.services.keys().any(|name| name.as_str() == SCHEDULE) {
+            return Err((format!("[service.{SCHEDULE}]"), format!("{SCHEDULE} is no name of a service")));
+        }
+        self.schedule.as_ref().map_or(Ok(()), Schedulers::check)?;
         for (name, procedure) in &self.procedures {
             let header = format!("[procedure.{name}]");
             if let Some(renewal) = procedure.renewal.as_ref().filter(|renewal| !self.procedures.contains_key(renewal)) {
@@ -258,6 +279,9 @@ impl Policy {
                     header,
                     format!("procedure {name} names the service {service}, and there is no [service.{service}]"),
                 ));
+            }
+            if !procedure.schedule.is_empty() && self.schedule.is_none() {
+                return Err((header, format!("procedure {name} has a schedule, and there is no [schedule]")));
             }
             for (setting, declaration) in &procedure.settings {
                 if (declaration.kind == Type::Choice) == declaration.values.is_empty() {
@@ -320,6 +344,11 @@ mod tests {
         for (more, place, what) in [
             ("services.ssh = ['reboot']", "p.toml:6:17", "unknown variant `reboot`"),
             ("services.cron = ['reload']", "p.toml:4:1", "names the service cron"),
+            ("schedule = ['renew']", "p.toml:4:1", "there is no [schedule]"),
+            ("schedule = ['reboot']", "p.toml:6:13", "unknown variant `reboot`"),
+            ("[schedule]\nsystemd = 'ssh.timer'", "p.toml:7:12", "begins with warded-"),
+            ("[schedule]", "p.toml:6:1", "names no scheduler"),
+            ("[service.schedule]\ndirect = 'sshd'", "p.toml:6:1", "no name of a service"),
             ("renewal = 'other'", "p.toml:4:1", "no [procedure.other]"),
             ("file.read = []", "p.toml:6:1", "unknown field `file`"),
             ("authority = ['sign host']", "p.toml:6:13", "unknown request"),
@@ -353,6 +382,7 @@ mod tests {
         let policy = Policy::parse(SMALL, "p.toml").unwrap();
         let procedure = policy.procedures.values().next().unwrap();
         assert!(procedure.files.write.is_empty() && procedure.authority.is_empty() && procedure.log.is_empty());
+        assert!(procedure.schedule.is_empty());
         assert!(!procedure.sshd.effective && procedure.services.is_empty() && procedure.facts.is_empty());
     }
 }

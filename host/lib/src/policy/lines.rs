@@ -1,6 +1,6 @@
 //! The grants of a procedure, one line each, in the words that a record of the audit log names them by.
 
-use super::file::{Action, CertificateGrant, KeyGrant, LogLevel, Procedure, ServiceOperation};
+use super::file::{Action, CertificateGrant, KeyGrant, LogLevel, Procedure, Scheduled, ServiceOperation};
 use serde::Serialize;
 use std::fmt;
 
@@ -34,6 +34,8 @@ pub enum Key {
     ClientEffective,
     /// `services.NAME = ["reload"]`
     Reload,
+    /// `schedule = ["renew"]`
+    Schedule,
     /// `log = ["info"]`
     Inform,
     /// `log = ["warn"]`
@@ -63,6 +65,7 @@ impl fmt::Display for Line {
             Key::Keywords => write!(f, "sshd.keywords {value}"),
             Key::ClientEffective => f.write_str("ssh.effective"),
             Key::Reload => write!(f, "services.{value} reload"),
+            Key::Schedule => write!(f, "schedule {value}"),
             Key::Inform => f.write_str("log info"),
             Key::Warn => f.write_str("log warn"),
         }
@@ -118,6 +121,11 @@ pub fn of(procedure: &Procedure) -> Vec<Line> {
             }
         }
     }
+    for scheduled in &procedure.schedule {
+        match scheduled {
+            Scheduled::Renew => add(Key::Schedule, "renew".to_owned()),
+        }
+    }
     for level in &procedure.log {
         match level {
             LogLevel::Info => add(Key::Inform, String::new()),
@@ -145,6 +153,8 @@ mod tests {
 name = 'x'
 [service.ssh]
 systemd = ['ssh.service']
+[schedule]
+cron.d = 'warded-renew'
 [procedure.all]
 summary = 's'
 facts = ['sshd.config']
@@ -156,6 +166,7 @@ files.write = ['{sshd}/w']
 sshd = { effective = true, keywords = ['HostCertificate'] }
 ssh.effective = true
 services.ssh = ['reload']
+schedule = ['renew']
 log = ['info', 'warn']
 ";
 
@@ -190,6 +201,8 @@ log = ['info', 'warn']
             Need::Effective("port".to_owned()),
             Need::ClientEffective("port".to_owned()),
             Need::Reload("ssh".to_owned()),
+            Need::Schedule(true),
+            Need::Schedule(false),
             Need::Inform,
             Need::Warn,
         ] {

@@ -45,6 +45,8 @@ pub enum Need {
     ClientEffective(String),
     /// The reload of a service.
     Reload(String),
+    /// That `warded renew` runs by the clock, or does not.
+    Schedule(bool),
     /// To tell the operator something.
     Inform,
     /// To warn the operator.
@@ -74,6 +76,8 @@ impl Need {
             Self::Effective(_) => "sshd.effective",
             Self::ClientEffective(_) => "ssh.effective",
             Self::Reload(_) => "services.reload",
+            Self::Schedule(true) => "schedule.renewals",
+            Self::Schedule(false) => "schedule.none",
             Self::Inform => "log.info",
             Self::Warn => "log.warn",
         }
@@ -97,6 +101,7 @@ impl Need {
             Self::Effective(_) => "sshd.effective = true".to_owned(),
             Self::ClientEffective(_) => "ssh.effective = true".to_owned(),
             Self::Reload(service) => format!("services.{service} = [\"reload\"]"),
+            Self::Schedule(_) => "schedule = [\"renew\"]".to_owned(),
             Self::Inform => "log = [\"info\"]".to_owned(),
             Self::Warn => "log = [\"warn\"]".to_owned(),
         }
@@ -125,6 +130,8 @@ impl fmt::Display for Need {
             Self::Issue(kind, principals) | Self::Renew(kind, principals) | Self::Rekey(kind, principals) => {
                 write!(f, "{kind} certificate for {principals}")
             }
+            Self::Schedule(true) => f.write_str("renewals"),
+            Self::Schedule(false) => f.write_str("no renewals"),
             Self::Inform | Self::Warn => f.write_str("a message"),
         }
     }

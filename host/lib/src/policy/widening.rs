@@ -8,7 +8,10 @@ use super::{
     setting::{Declaration, Type},
 };
 use crate::{
-    machine::service::{Direct, Service},
+    machine::{
+        schedule::Schedulers,
+        service::{Direct, Service},
+    },
     name::{Name, UnitName},
 };
 
@@ -54,6 +57,10 @@ pub fn beyond(accepted: &Policy, now: &Policy, procedure: &Name) -> Vec<String> 
             let known = ways(accepted, &line.value);
             let new = ways(now, &line.value).into_iter().filter(|way| !known.contains(way));
             found.extend(new.map(|way| format!("{line}: {way}")));
+        } else if line.key == Key::Schedule {
+            let known = schedulers(accepted);
+            let new = schedulers(now).into_iter().filter(|scheduler| !known.contains(scheduler));
+            found.extend(new.map(|scheduler| format!("{line}: {scheduler}")));
         }
     }
     found
@@ -77,6 +84,11 @@ fn settings(accepted: &Procedure, now: &Procedure) -> Vec<String> {
         accepted.settings.get(name).is_none_or(|accepted| takes_more(accepted, declaration))
     });
     new.map(|(name, _)| format!("settings.{name}")).collect()
+}
+
+/// The files that a policy's schedule consists of.
+fn schedulers(policy: &Policy) -> Vec<String> {
+    policy.schedule.iter().flat_map(Schedulers::all).flat_map(|scheduler| scheduler.paths()).collect()
 }
 
 /// How a policy's service is reached.
@@ -126,6 +138,11 @@ mod tests {
                 "[service.ssh]\nsystemd = ['ssh.service', 'other.service']\n",
                 RENEW.to_owned(),
                 &["services.ssh reload: other.service"],
+            ),
+            (
+                "[service.ssh]\nsystemd = ['ssh.service']\n[schedule]\ncron.d = 'warded-renew'\n",
+                format!("{RENEW}schedule = ['renew']\n"),
+                &["schedule renew"],
             ),
             (SERVICE, RENEW.replace("'/a'", "'/a', '/c/d'"), &[]),
             (SERVICE, RENEW.replace("'/a'", "'/b/*'"), &["files.read /b/*"]),

@@ -4,7 +4,7 @@
 use crate::{
     digest::Digest,
     machine::{path::AbsolutePath, service::Service},
-    name::Name,
+    name::{Name, UnitName},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,29 @@ pub struct Reload {
     pub name: Name,
     /// How the policy says it is reached.
     pub service: Service,
+    /// Of a schedule, which is no service of the policy's: the units that systemd is to have as their files say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedule: Vec<UnitName>,
+}
+
+impl Reload {
+    /// Of a service.
+    #[must_use]
+    pub fn service(name: Name, service: Service) -> Self {
+        Self { name, service, schedule: Vec::new() }
+    }
+
+    /// Of the schedule with these units.
+    #[must_use]
+    pub fn schedule(name: Name, schedule: Vec<UnitName>) -> Self {
+        Self { name, service: Service { systemd: Vec::new(), direct: None }, schedule }
+    }
+
+    /// Whether it is a schedule's.
+    #[must_use]
+    pub fn is_schedule(&self) -> bool {
+        !self.schedule.is_empty()
+    }
 }
 
 /// An sshd before a run.

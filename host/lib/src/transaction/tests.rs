@@ -160,7 +160,7 @@ impl Machine {
 /// A service that is told.
 fn followup() -> Followup {
     let service = crate::machine::service::Service { systemd: Vec::new(), direct: None };
-    Followup { reloads: vec![Reload { name: "ssh".parse().unwrap(), service }], ..Followup::default() }
+    Followup { reloads: vec![Reload::service("ssh".parse().unwrap(), service)], ..Followup::default() }
 }
 
 /// Three files of a host's set-up: a new certificate, a changed configuration, a file to go.

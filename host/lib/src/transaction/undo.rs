@@ -268,7 +268,7 @@ fn not_undoable(number: u64, series: &Series) -> Error {
 fn reloads(runs: &[Run]) -> Vec<Reload> {
     let mut reloads: Vec<Reload> = Vec::new();
     for reload in runs.iter().map(Run::journal).flat_map(|journal: &Journal| &journal.reloads) {
-        if !reloads.iter().any(|known| known.name == reload.name) {
+        if !reloads.iter().any(|known| known.name == reload.name && known.schedule == reload.schedule) {
             reloads.push(reload.clone());
         }
     }

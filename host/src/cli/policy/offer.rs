@@ -213,7 +213,9 @@ impl Weight {
             Key::Rekey | Key::Keywords => Self::Grave,
             Key::WriteFiles if !is_its_own => Self::Grave,
             Key::ReadFiles if line.value.contains('*') => Self::Watched,
-            Key::WriteFiles | Key::Keys | Key::Certificates | Key::Issue | Key::Renew | Key::Reload => Self::Watched,
+            Key::WriteFiles | Key::Keys | Key::Certificates | Key::Issue | Key::Renew | Key::Reload | Key::Schedule => {
+                Self::Watched
+            }
             Key::ReadFiles
             | Key::Facts
             | Key::Roots

@@ -11,7 +11,13 @@ use jiff::Timestamp;
 use std::path::Path;
 use warded_lib::{
     error::Result,
-    machine::{facts::Init, schedule::Schedule, space, sshd::Sshd},
+    machine::{
+        facts::Init,
+        schedule::{self, Schedule},
+        services::{self, Timer},
+        space,
+        sshd::Sshd,
+    },
     text::neutral,
     transaction,
 };
@@ -21,6 +27,8 @@ use warded_lib::{
 pub(super) struct Circumstances {
     pub(super) last_renewal: Option<LastRenewal>,
     pub(super) schedule: Schedule,
+    /// When it runs next, where systemd says it.
+    pub(super) next_run: Option<Timestamp>,
     pub(super) last_roll_back: Option<LastRollBack>,
     pub(super) problems: Vec<Problem>,
     pub(super) notes: Vec<String>,
@@ -37,13 +45,22 @@ impl Circumstances {
         let mut found = Self {
             last_renewal: LastRenewal::load(&context.state),
             schedule: Schedule::find(Path::new("/"), context.facts.init == Init::Systemd),
+            next_run: None,
             last_roll_back: last_roll_back(context)?,
             problems: Vec::new(),
             notes: Vec::new(),
         };
         found.notes.extend(found.last_roll_back.as_ref().map(ToString::to_string));
         found.problems.extend(rooms(context));
+        let timer = match &found.schedule {
+            Schedule::Timer(name) => services::timer(name),
+            Schedule::DisabledTimer(_) | Schedule::Cron(_) | Schedule::Nothing | Schedule::Unknown => None,
+        };
+        found.next_run = timer.as_ref().and_then(|timer| timer.next);
         let Some(enrolled) = enrolled else { return Ok(found) };
+        if schedule::is_of_machine(context.places.sshd_config.as_path()) {
+            found.problems.extend(unscheduled(&found.schedule, timer.as_ref()));
+        }
         if let Some(renewal) = &found.last_renewal
             && let Some(failed) = failed(renewal)
         {
@@ -56,6 +73,27 @@ impl Circumstances {
         found.notes.extend(sshd.and_then(|sshd| other_version(context, sshd)));
         found.notes.extend(other_name(&context.facts.hostname, enrolled));
         Ok(found)
+    }
+}
+
+/// What is wrong where nothing renews the machine's certificates by itself.
+fn unscheduled(schedule: &Schedule, timer: Option<&Timer>) -> Option<Problem> {
+    match schedule {
+        Schedule::Timer(name) if timer.is_some_and(|timer| !timer.is_active) => {
+            let name = neutral(name);
+            let seen = format!("{name} is enabled, and not started");
+            Some(Problem::with(seen, format!("systemctl start {name}")))
+        }
+        Schedule::Timer(_) | Schedule::Cron(_) | Schedule::Unknown => None,
+        Schedule::DisabledTimer(name) => {
+            let name = neutral(name);
+            let seen = format!("nothing renews by itself: {name} is not enabled");
+            Some(Problem::with(seen, format!("systemctl enable --now {name}")))
+        }
+        Schedule::Nothing => Some(Problem::with(
+            "nothing renews by itself: no timer and no line of cron's runs `warded renew`",
+            "warded apply certify-host schedules it where systemd or cron runs; else see docs/RENEWAL.md",
+        )),
     }
 }
 

@@ -147,7 +147,7 @@ impl Watched {
 
     /// Whether a reload tells its listener.
     #[must_use]
-    pub fn is_told_by(&self, Reload { name, service }: &Reload) -> bool {
+    pub fn is_told_by(&self, Reload { name, service, .. }: &Reload) -> bool {
         self.sshd.listener.as_ref().is_some_and(|listener| {
             services::is_sshd(service, listener) && services::refuse_untellable(name, service, listener).is_ok()
         })

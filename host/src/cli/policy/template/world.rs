@@ -21,6 +21,7 @@ wit_bindgen::generate!({
         "warded:host/keys@0.1.0": warded_guest::keys,
         "warded:host/log@0.1.0": warded_guest::log,
         "warded:host/machine@0.1.0": warded_guest::machine,
+        "warded:host/schedule@0.1.0": warded_guest::schedule,
         "warded:host/services@0.1.0": warded_guest::services,
         "warded:host/ssh@0.1.0": warded_guest::ssh,
         "warded:host/sshd@0.1.0": warded_guest::sshd,

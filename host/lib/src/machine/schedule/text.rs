@@ -1,0 +1,290 @@
+//! The files of a schedule, as this program writes them: nobody else has a word in what root runs by the clock.
+
+use super::Scheduler;
+use crate::{
+    digest::Digest,
+    error::{Error, Result},
+    machine::path::AbsolutePath,
+    name::UnitName,
+};
+use std::fmt::Write as _;
+
+/// The line by which a file is known as Warded's.
+pub const MARK: &str = "# Managed by Warded. `warded undo` takes it out.";
+/// The unit that recovers an interrupted run at the start of the machine.
+pub const RECOVER: &str = "warded-recover.service";
+/// Where an administrator's units are.
+pub const UNITS: &str = "/etc/systemd/system";
+
+/// What a schedule runs, and what that has to reach.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// This program.
+    pub program: AbsolutePath,
+    /// Options that lead it to the files that this run works on, each with its value.
+    pub options: Vec<(&'static str, AbsolutePath)>,
+    /// The state directory.
+    pub state: AbsolutePath,
+    /// The directories beside it where a renewal writes.
+    pub writes: Vec<AbsolutePath>,
+    /// Which machine this is, so that not all ask the CA at once.
+    pub machine_id: String,
+}
+
+/// A file of a schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Where.
+    pub path: String,
+    /// All of it.
+    pub text: String,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// Whether Warded wrote a file of a schedule.
+#[must_use]
+pub fn is_ours(contents: &[u8]) -> bool {
+    contents.split(|byte| *byte == b'\n').take(2).any(|line| line == MARK.as_bytes())
+}
+
+impl Scheduler {
+    /// The paths of the files, the timer first.
+    #[must_use]
+    pub fn paths(&self) -> Vec<String> {
+        match self {
+            Self::Systemd(stem) => {
+                let units = [format!("{stem}.timer"), format!("{stem}.service"), RECOVER.to_owned()];
+                units.iter().map(|unit| format!("{UNITS}/{unit}")).collect()
+            }
+            Self::CronD(name) => vec![format!("/etc/cron.d/{name}")],
+            Self::Periodic(name) => vec![format!("/etc/periodic/hourly/{name}")],
+        }
+    }
+
+    /// The units that are enabled where their files are there, the timer first.
+    #[must_use]
+    pub fn units(&self) -> Vec<UnitName> {
+        let Self::Systemd(stem) = self else { return Vec::new() };
+        [format!("{stem}.timer"), RECOVER.to_owned()].into_iter().filter_map(|unit| unit.try_into().ok()).collect()
+    }
+
+    /// The files, in the order of [`Scheduler::paths`].
+    ///
+    /// # Errors
+    /// Refused: a path that systemd, cron or a shell would not take as it is.
+    pub fn files(&self, command: &Command) -> Result<Vec<File>> {
+        let renew = command.line("renew")?;
+        let recover = command.line("recover")?;
+        let texts = match self {
+            Self::Systemd(_) => {
+                vec![(timer(), 0o644), (service(&renew, &command.writes), 0o644), (recovery(&recover, command), 0o644)]
+            }
+            Self::CronD(_) => vec![(table(&renew, &recover, &command.machine_id), 0o644)],
+            Self::Periodic(_) => vec![(script(&renew, &command.machine_id), 0o755)],
+        };
+        let file = |(path, (text, mode))| File { path, text, mode };
+        Ok(self.paths().into_iter().zip(texts).map(file).collect())
+    }
+}
+
+impl Command {
+    /// A command line that systemd, cron and sh(1) read alike.
+    fn line(&self, command: &str) -> Result<String> {
+        let mut line = self.program.to_string();
+        for (option, value) in &self.options {
+            write!(line, " {option} {value}").map_err(|error| Error::failed("cannot write a line").cause(error))?;
+        }
+        let paths = self.options.iter().map(|(_, value)| value).chain([&self.program, &self.state]).chain(&self.writes);
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,@".contains(&byte);
+        match paths.into_iter().find(|path| !path.as_str().bytes().all(is_plain)) {
+            None => Ok(format!("{line} {command}")),
+            Some(path) => Err(Error::refused(format!("{path} cannot stand in a schedule"))
+                .cause("systemd, cron or a shell would read a character of it in another way")),
+        }
+    }
+}
+
+fn timer() -> String {
+    format!(
+        "{MARK}
+[Unit]
+Description=Renew the SSH host certificates of this machine, hourly
+
+[Timer]
+OnCalendar=hourly
+RandomizedDelaySec=1h
+FixedRandomDelay=yes
+Persistent=yes
+
+[Install]
+WantedBy=timers.target
+"
+    )
+}
+
+fn service(renew: &str, writes: &[AbsolutePath]) -> String {
+    // Without the dash the service would not start once one of them is gone.
+    let writes: String = writes.iter().map(|path| format!("ReadWritePaths=-{path}\n")).collect();
+    format!(
+        "{MARK}
+[Unit]
+Description=Renew the SSH host certificates of this machine
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=oneshot
+ExecStart={renew}
+ProtectSystem=full
+{writes}ProtectHome=read-only
+PrivateTmp=yes
+ProtectKernelModules=yes
+ProtectControlGroups=yes
+RestrictRealtime=yes
+LockPersonality=yes
+"
+    )
+}
+
+fn recovery(recover: &str, command: &Command) -> String {
+    let program = command.program.parent();
+    let mounts = program
+        .iter()
+        .chain([&command.state])
+        .chain(&command.writes)
+        .chain(command.options.iter().map(|(_, path)| path));
+    let mut needed: Vec<&str> = mounts.map(AbsolutePath::as_str).collect();
+    needed.sort_unstable();
+    needed.dedup();
+    format!(
+        "{MARK}
+[Unit]
+Description=Take back what an interrupted run of Warded left
+DefaultDependencies=no
+RequiresMountsFor={}
+After=local-fs.target
+Before=ssh.service sshd.service ssh.socket sshd.socket
+
+[Service]
+Type=oneshot
+ExecStart={recover}
+
+[Install]
+WantedBy=multi-user.target
+",
+        needed.join(" ")
+    )
+}
+
+/// cron reads its own PATH and shell, and takes no line without an end.
+fn table(renew: &str, recover: &str, machine_id: &str) -> String {
+    format!(
+        "{MARK}
+SHELL=/bin/sh
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+{} * * * * root {renew} >/dev/null
+@reboot root {recover} >/dev/null
+",
+        spread(machine_id, 60)
+    )
+}
+
+/// All scripts of an hour are started at the same minute, one after another: this one waits beside them.
+fn script(renew: &str, machine_id: &str) -> String {
+    format!("#!/bin/sh\n{MARK}\n(sleep {}; exec {renew} >/dev/null) &\n", spread(machine_id, 3600))
+}
+
+/// A number below `limit` for this machine.
+fn spread(machine_id: &str, limit: u32) -> u32 {
+    let digest = Digest::of(machine_id.as_bytes());
+    let [first, second, third, fourth, ..] = *digest.bytes();
+    u32::from_be_bytes([first, second, third, fourth]) % limit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(options: &[(&'static str, &str)]) -> Command {
+        Command {
+            program: "/usr/local/bin/warded".parse().unwrap(),
+            options: options.iter().map(|(option, value)| (*option, value.parse().unwrap())).collect(),
+            state: "/var/lib/warded".parse().unwrap(),
+            writes: vec!["/etc/ssh".parse().unwrap()],
+            machine_id: "0123456789abcdef0123456789abcdef".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_documentation_has_these_texts() {
+        let page = include_str!("../../../../../docs/RENEWAL.md");
+        let systemd = Scheduler::Systemd("warded-renew".to_owned()).files(&command(&[])).unwrap();
+        let [timer, service, recovery] = &systemd[..] else { panic!("{systemd:?}") };
+        for file in [timer, service] {
+            let shown = format!("`{}`:\n\n```ini\n{}```\n", file.path, file.text);
+            assert!(page.contains(&shown), "docs/RENEWAL.md lacks {shown}");
+        }
+        assert!(recovery.path.ends_with(RECOVER));
+        assert!(recovery.text.contains("ExecStart=/usr/local/bin/warded recover\n"));
+        assert!(recovery.text.contains("RequiresMountsFor=/etc/ssh /usr/local/bin /var/lib/warded\n"));
+        let cron = Scheduler::CronD("warded-renew".to_owned()).files(&command(&[])).unwrap();
+        assert!(page.contains(&format!("```\n{}```\n", cron[0].text)), "docs/RENEWAL.md lacks {}", cron[0].text);
+        let script = Scheduler::Periodic("warded-renew".to_owned()).files(&command(&[])).unwrap();
+        assert!(page.contains(&format!("```sh\n{}```\n", script[0].text)), "docs/RENEWAL.md lacks {}", script[0].text);
+    }
+
+    #[test]
+    fn each_file_is_one_that_its_scheduler_surely_reads() {
+        let options = [("--state", "/srv/warded"), ("--config", "/etc/w.toml")];
+        let line = "/usr/local/bin/warded --state /srv/warded --config /etc/w.toml renew";
+        for (scheduler, path, mode, wanted) in [
+            (
+                Scheduler::Systemd("warded-x".to_owned()),
+                "/etc/systemd/system/warded-x.timer",
+                0o644,
+                "OnCalendar=hourly\n",
+            ),
+            (
+                Scheduler::CronD("warded-x".to_owned()),
+                "/etc/cron.d/warded-x",
+                0o644,
+                " * * * * root /usr/local/bin/warded ",
+            ),
+            (
+                Scheduler::Periodic("warded-x".to_owned()),
+                "/etc/periodic/hourly/warded-x",
+                0o755,
+                "; exec /usr/local/bin/",
+            ),
+        ] {
+            let files = scheduler.files(&command(&options)).unwrap();
+            assert_eq!((files[0].path.as_str(), files[0].mode), (path, mode));
+            assert!(files[0].text.contains(wanted), "{}", files[0].text);
+            assert!(files.iter().any(|file| file.text.contains(line)), "{files:?}");
+            assert!(files.iter().all(|file| file.text.ends_with('\n') && is_ours(file.text.as_bytes())), "{files:?}");
+            assert_eq!(files.len(), scheduler.paths().len());
+        }
+        for foreign in ["", "[Timer]\n", "#\n#\n# Managed by Warded. `warded undo` takes it out.\n"] {
+            assert!(!is_ours(foreign.as_bytes()), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_could_be_read_in_another_way_is_refused() {
+        for path in ["/srv/a b", "/srv/100%", "/srv/$HOME", "/srv/a;b", "/srv/a\"b", "/srv/ü", "/srv/a\\b", "/srv/~"] {
+            for scheduler in
+                [Scheduler::Systemd("w".into()), Scheduler::CronD("w".into()), Scheduler::Periodic("w".into())]
+            {
+                assert!(scheduler.files(&command(&[("--state", path)])).is_err(), "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn machines_are_spread_over_the_hour() {
+        let minutes: std::collections::BTreeSet<u32> =
+            (0..2000).map(|number| spread(&format!("{number:032x}"), 60)).collect();
+        assert_eq!(minutes.len(), 60);
+    }
+}

@@ -1,0 +1,143 @@
+//! The units of a schedule: systemd is brought to what their files say. The same when the files came, when they went
+//! again, and when an undo took them out; nothing else has to be remembered.
+
+use super::{ReloadFault, Reloaded, systemctl_program, unknown};
+use crate::{
+    error::{Error, Result},
+    machine::{
+        exec::{Output, Program},
+        schedule::UNITS,
+    },
+    name::UnitName,
+    text::neutral_lines,
+};
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use std::{path::Path, time::Duration};
+
+/// How long systemd may take: it reads all units again when one is enabled.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Enables each unit whose file is there, and disables each whose file is not; timers are started and stopped with
+/// that. The service of a timer is left alone: it may be what runs this.
+///
+/// # Errors
+/// systemd refused.
+pub fn reconcile(units: &[UnitName], systemd: bool) -> Result<Reloaded, ReloadFault> {
+    if !systemd {
+        return Ok(Reloaded::NotRunning);
+    }
+    let (there, gone): (Vec<&str>, Vec<&str>) =
+        units.iter().map(UnitName::as_str).partition(|unit| Path::new(UNITS).join(unit).is_file());
+    for unit in &gone {
+        // While systemd still knows its text.
+        if is_timer(unit) {
+            stop(unit)?;
+        }
+        disable(unit)?;
+    }
+    tell(["daemon-reload"])?;
+    for unit in &there {
+        tell(["enable", "--quiet", "--", unit])?;
+        // At the start of the machine, where runs are recovered, nothing may wait for another unit.
+        if is_timer(unit) {
+            tell(["start", "--no-block", "--", unit])?;
+        }
+    }
+    let owned = |units: Vec<&str>| units.into_iter().map(str::to_owned).collect();
+    Ok(Reloaded::Scheduled { enabled: owned(there), disabled: owned(gone) })
+}
+
+/// A timer as systemd has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Timer {
+    /// Whether it is started: one that is only enabled waits for the next start of the machine.
+    pub is_active: bool,
+    /// When it fires next; none: not while its service runs, or systemd does not say.
+    pub next: Option<Timestamp>,
+}
+
+/// Asks systemd about a timer; none where it does not answer.
+#[must_use]
+pub fn timer(name: &str) -> Option<Timer> {
+    let program = Program::new(systemctl_program().ok()?).env("TZ", "UTC");
+    let shown = ["show", "--property=ActiveState", "--property=NextElapseUSecRealtime", "--", name];
+    let output = program.args(shown).run().ok()?;
+    output.succeeded().then(|| as_shown(&output.stdout))
+}
+
+fn as_shown(properties: &str) -> Timer {
+    let value = |key: &str| properties.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    let next = value("NextElapseUSecRealtime")
+        .and_then(|time| DateTime::strptime("%a %Y-%m-%d %H:%M:%S UTC", time).ok()?.to_zoned(TimeZone::UTC).ok());
+    Timer { is_active: value("ActiveState") == Some("active"), next: next.map(|next| next.timestamp()) }
+}
+
+/// Some releases of systemd fail for a unit that has no file, and take its links away all the same.
+fn disable(unit: &str) -> Result<(), ReloadFault> {
+    let output = systemctl(["disable", "--quiet", "--", unit])?;
+    if output.succeeded() || !is_wanted(unit) {
+        return Ok(());
+    }
+    Err(failed("disable", unit, &output))
+}
+
+/// One that was never started cannot be stopped once its file is gone: systemd does not know it.
+fn stop(unit: &str) -> Result<(), ReloadFault> {
+    let output = systemctl(["stop", "--", unit])?;
+    if output.succeeded() || !timer(unit).is_some_and(|timer| timer.is_active) {
+        return Ok(());
+    }
+    Err(failed("stop", unit, &output))
+}
+
+fn is_timer(unit: &str) -> bool {
+    unit.ends_with(".timer")
+}
+
+fn is_wanted(unit: &str) -> bool {
+    ["timers.target.wants", "multi-user.target.wants"]
+        .iter()
+        .any(|wants| Path::new(UNITS).join(wants).join(unit).symlink_metadata().is_ok())
+}
+
+fn tell<const N: usize>(arguments: [&str; N]) -> Result<(), ReloadFault> {
+    let output = systemctl(arguments)?;
+    if output.succeeded() {
+        return Ok(());
+    }
+    let [command, .., unit] = &arguments[..] else { return Err(failed("daemon-reload", "", &output)) };
+    Err(failed(command, unit, &output))
+}
+
+fn systemctl<const N: usize>(arguments: [&str; N]) -> Result<Output> {
+    Program::new(systemctl_program()?).args(arguments).timeout(PATIENCE).run()
+}
+
+fn failed(command: &str, unit: &str, output: &Output) -> ReloadFault {
+    let said = neutral_lines(output.stderr.trim());
+    let cause = if said.is_empty() { output.ending() } else { said };
+    let words = format!("systemctl {command} {unit}");
+    unknown(Error::failed(format!("{} failed", words.trim_end())).cause(cause).next("systemctl --failed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_is_read_as_systemd_shows_it() {
+        for (shown, is_active, next) in [
+            (
+                "NextElapseUSecRealtime=Sat 2026-11-28 19:20:11 UTC\nActiveState=active\n",
+                true,
+                Some("2026-11-28T19:20:11Z"),
+            ),
+            ("NextElapseUSecRealtime=\nActiveState=active\n", true, None),
+            ("NextElapseUSecRealtime=n/a\nActiveState=inactive\n", false, None),
+            ("", false, None),
+        ] {
+            let next = next.map(|next| next.parse().unwrap());
+            assert_eq!(as_shown(shown), Timer { is_active, next }, "{shown}");
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! `schedule.*`: staged like any other file; systemd takes the units up after the files are in place.
+
+use super::{Failure, Operation};
+use crate::broker::{
+    granted::Granted,
+    session::{Level, Session},
+};
+use std::{
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+use warded_lib::{
+    change_set::staged::After,
+    config,
+    machine::{
+        facts::Init,
+        files::Place,
+        path::AbsolutePath,
+        schedule::{self, Command, File, RECOVER, Schedule as Found, Scheduler, Schedulers, is_ours},
+        sshd::Sshd,
+    },
+    name::UnitName,
+    policy::need::Need,
+    text::neutral,
+};
+
+/// What the schedule of a run depends on, besides the machine.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// The names that the policy gives; none: it has no schedule.
+    pub schedulers: Option<Schedulers>,
+    /// This program.
+    pub program: PathBuf,
+    /// The options that lead it to the same files, where these are not the default ones.
+    pub options: Vec<(&'static str, PathBuf)>,
+    /// The state directory.
+    pub state: PathBuf,
+    /// The directory of what root tells everybody.
+    pub status: PathBuf,
+    /// The configuration files of the sshds that are enrolled, which one `warded renew` is for.
+    pub sshds: Vec<AbsolutePath>,
+}
+
+/// That `warded renew` runs by the clock, or that it does not.
+#[derive(Debug)]
+pub struct Schedule {
+    /// Whether it does.
+    pub renews: bool,
+}
+
+impl Operation for Schedule {
+    type Output = bool;
+
+    fn need(&self) -> Need {
+        Need::Schedule(self.renews)
+    }
+
+    fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<bool, Failure> {
+        let missing = || no_scheduler("the policy names no scheduler");
+        let terms = session.schedule.clone().ok_or_else(missing)?;
+        let schedulers = terms.schedulers.clone().ok_or_else(missing)?;
+        let running = running(session, &schedulers)?;
+        let mut staging = Staging { session, grant: granted.grant(), units: Vec::new(), differs: false };
+        let wanted = Some(running).filter(|_| granted.operation().renews);
+        if let Some(scheduler) = &wanted {
+            if let Some(other) = other_schedule(staging.session) {
+                let text =
+                    format!("{other} runs `warded renew` already, and Warded did not write that: it stays as it is.");
+                staging.session.tell(Level::Info, text);
+                return Ok(false);
+            }
+            let files = scheduler.files(&command(staging.session, &terms)?);
+            let files = files.map_err(|error| Failure::because("no-scheduler", &error))?;
+            for file in files {
+                staging.write(file)?;
+            }
+            if let Some(concern) = concern(&terms.program) {
+                staging.session.tell(Level::Warn, concern);
+            }
+        }
+        for other in schedulers.all().filter(|other| Some(other) != wanted.as_ref()) {
+            for path in other.paths() {
+                staging.remove(&path, wanted.as_ref())?;
+            }
+        }
+        let Staging { units, differs, .. } = staging;
+        session.changes.reconcile(if differs { units } else { Vec::new() });
+        Ok(differs)
+    }
+}
+
+/// The scheduler that runs on this machine, for the sshd that is this machine's own.
+fn running(session: &Session, schedulers: &Schedulers) -> Result<Scheduler, Failure> {
+    let config_file = &session.circumstances.places.sshd_config;
+    if !config::is_root() {
+        return Err(no_scheduler("Warded schedules renewals only as root"));
+    }
+    if !schedule::is_of_machine(config_file.as_path()) {
+        return Err(no_scheduler(&format!("{config_file} is not the configuration of this machine's own sshd")));
+    }
+    schedulers.running(Path::new("/"), session.facts.init).ok_or_else(|| {
+        no_scheduler(
+            "neither systemd is process 1 here, nor does a cron daemon run that reads /etc/cron.d or /etc/periodic",
+        )
+    })
+}
+
+fn no_scheduler(why: &str) -> Failure {
+    let message =
+        format!("Nothing runs `warded renew` by itself: {why}. Have something run it every hour (docs/RENEWAL.md).");
+    Failure::new("no-scheduler", message)
+}
+
+/// What runs renewals already, and is not Warded's.
+fn other_schedule(session: &Session) -> Option<String> {
+    let found = Found::find(Path::new("/"), session.facts.init == Init::Systemd);
+    (found.is_there() == Some(true) && !found.is_ours()).then(|| neutral(&found.to_string()))
+}
+
+/// What the schedule runs, with the directories where it writes.
+fn command(session: &mut Session, terms: &Terms) -> Result<Command, Failure> {
+    let path = |path: &Path| {
+        AbsolutePath::try_from(path).map_err(|why| no_scheduler(&format!("a path cannot stand in a schedule: {why}")))
+    };
+    let config_file = session.circumstances.places.sshd_config.clone();
+    let own = [&terms.state, &terms.status].map(|directory| directory.join("file"));
+    let mut written = Vec::from(own);
+    written.push(config_file.as_path().to_owned());
+    let mut keys = session.host_keys()?;
+    for other in terms.sshds.iter().filter(|other| **other != config_file) {
+        written.push(other.as_path().to_owned());
+        // One that is gone, or does not start now, has no keys to renew.
+        let others = Sshd::find(other, None).ok().flatten().and_then(|sshd| sshd.host_keys().ok());
+        keys.extend(others.unwrap_or_default());
+    }
+    for key in keys {
+        let file = key.private_path();
+        written.extend(file.canonicalize());
+        written.push(file);
+    }
+    let mut writes: Vec<&Path> =
+        written.iter().filter_map(|file| file.parent()).filter(|directory| is_guarded(directory)).collect();
+    writes.sort_unstable();
+    writes.dedup();
+    Ok(Command {
+        program: path(&terms.program)?,
+        options: terms
+            .options
+            .iter()
+            .map(|(option, value)| Ok((*option, path(value)?)))
+            .collect::<Result<_, Failure>>()?,
+        state: path(&terms.state)?,
+        writes: writes.iter().map(|directory| path(directory)).collect::<Result<_, _>>()?,
+        machine_id: session.facts.machine_id.clone(),
+    })
+}
+
+/// Whether the schedule's service could not write there unless it is named: `ProtectSystem=full` and
+/// `ProtectHome=read-only` (systemd.exec(5)).
+fn is_guarded(directory: &Path) -> bool {
+    const GUARDED: [&str; 7] = ["/etc", "/usr", "/boot", "/efi", "/home", "/root", "/run/user"];
+    GUARDED.iter().any(|guarded| directory.starts_with(guarded))
+}
+
+/// Why this program should not be what root runs every hour, if it should not.
+fn concern(program: &Path) -> Option<String> {
+    let is_below = |directories: &[&str]| directories.iter().any(|directory| program.starts_with(directory));
+    let is_built = program.parent().is_some_and(|directory| {
+        let is_profile = directory.file_name().is_some_and(|name| name == "release" || name == "debug");
+        is_profile && directory.ancestors().any(|above| above.join("CACHEDIR.TAG").exists())
+    });
+    let why = if is_built {
+        "lies where a compiler put it".to_owned()
+    } else if is_below(&["/tmp", "/var/tmp", "/dev/shm"]) {
+        "lies among temporary files, which the schedule's service does not see".to_owned()
+    } else if is_below(&["/home", "/root"]) {
+        "lies in a home directory".to_owned()
+    } else {
+        format!("can be changed by others than root ({})", changed_by_others(program)?.display())
+    };
+    let program = neutral(&program.to_string_lossy());
+    Some(format!(
+        "{program} {why}, and the schedule runs it as root every hour. Install Warded where only root writes, such as \
+         /usr/local/bin, and run this again with that."
+    ))
+}
+
+/// The program, or a directory on the way to it, that others than root can change.
+fn changed_by_others(program: &Path) -> Option<&Path> {
+    program.ancestors().find(|path| {
+        let is_sticky = |mode: u32| mode & 0o1000 != 0;
+        path.metadata().is_ok_and(|found| found.uid() != 0 || (found.mode() & 0o022 != 0 && !is_sticky(found.mode())))
+    })
+}
+
+/// The files of a schedule on their way into the change set.
+struct Staging<'a> {
+    session: &'a mut Session,
+    grant: &'a str,
+    /// The units that systemd takes up, if anything differs.
+    units: Vec<UnitName>,
+    differs: bool,
+}
+
+impl Staging<'_> {
+    fn write(&mut self, file: File) -> Result<(), Failure> {
+        let path = absolute(&file.path)?;
+        if self.is_foreign(&path)? {
+            // Somebody who made that unit by the documentation has what is needed.
+            return if is_recovery(&path) { Ok(()) } else { Err(foreign(&path)) };
+        }
+        let place = self.session.existing_place(&path, path.segments().count())?;
+        let after = After::Bytes { contents: file.text.into_bytes(), mode: Some(file.mode) };
+        self.stage(path, place, after)
+    }
+
+    /// Removes a file that is Warded's and not `wanted`.
+    fn remove(&mut self, path: &str, wanted: Option<&Scheduler>) -> Result<(), Failure> {
+        let path = absolute(path)?;
+        if wanted.is_some_and(|wanted| wanted.paths().iter().any(|kept| *kept == path.as_str())) {
+            return Ok(());
+        }
+        let Some(place) = self.session.place(&path, path.segments().count())? else { return Ok(()) };
+        if self.is_foreign(&path)? {
+            return if wanted.is_some() || is_recovery(&path) { Ok(()) } else { Err(foreign(&path)) };
+        }
+        self.stage(path, place, After::Removed)
+    }
+
+    fn stage(&mut self, path: AbsolutePath, place: Place, after: After) -> Result<(), Failure> {
+        // Its timer starts the service, the machine the other one.
+        if path.name().ends_with(".timer") || is_recovery(&path) {
+            self.units.extend(UnitName::try_from(path.name().to_owned()));
+        }
+        self.differs |= self.session.changes.stage(path, place, after, self.grant.to_owned())?;
+        Ok(())
+    }
+
+    /// Whether a file or unit of that name is there, and is not Warded's.
+    fn is_foreign(&mut self, path: &AbsolutePath) -> Result<bool, Failure> {
+        if path.as_path().starts_with(schedule::UNITS) && schedule::is_in_a_package(Path::new("/"), path.name()) {
+            return Ok(true);
+        }
+        let Some(place) = self.session.place(path, path.segments().count())? else { return Ok(false) };
+        match self.session.changes.look(&place) {
+            Ok(found) => Ok(found.is_some_and(|found| !is_ours(&found.contents))),
+            // A link, a directory: what Warded writes is a file.
+            Err(_) => Ok(true),
+        }
+    }
+}
+
+fn is_recovery(path: &AbsolutePath) -> bool {
+    path.name() == RECOVER
+}
+
+fn absolute(path: &str) -> Result<AbsolutePath, Failure> {
+    path.parse().map_err(|why: String| Failure::new("io", why))
+}
+
+fn foreign(path: &AbsolutePath) -> Failure {
+    let message = format!(
+        "{path} is there, Warded did not write it, and it does not run `warded renew`: it stays as it is, and nothing is \
+         scheduled. Give it another name, and run this again."
+    );
+    Failure::new("foreign", message).about("path", path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    #[test]
+    fn a_program_that_others_can_change_is_told() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |path: &str| {
+            let path = scratch.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "").unwrap();
+            path
+        };
+        at("target/CACHEDIR.TAG");
+        let says = |program: &Path, words: &str| concern(program).is_some_and(|concern| concern.contains(words));
+        assert!(says(&at("target/release/warded"), "lies where a compiler put it"));
+        assert!(says(Path::new("/tmp/warded"), "lies among temporary files"));
+        assert!(says(Path::new("/home/jane/bin/warded"), "lies in a home directory"));
+        assert!(says(Path::new("/root/warded"), "lies in a home directory"));
+        assert_eq!(concern(Path::new("/usr/bin/env")), None);
+        let open = at("bin/warded");
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(changed_by_others(&open), Some(&*open));
+        assert_eq!(changed_by_others(Path::new("/usr/bin/env")), None);
+    }
+
+    #[test]
+    fn only_what_the_service_could_not_write_is_named() {
+        for (directory, expected) in [
+            ("/etc/ssh", true),
+            ("/usr/etc/ssh", true),
+            ("/root/warded", true),
+            ("/var/lib/warded", false),
+            ("/srv/keys", false),
+            ("/etcetera", false),
+        ] {
+            assert_eq!(is_guarded(Path::new(directory)), expected, "{directory}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! A certified machine renews itself: by systemd's timer in a machine that boots, by cron where that runs.
+
+use super::booted::{CERTIFY, documented, drop_in, is_as, property, serves_certificates};
+use crate::support::{
+    Booted, Machine, Peer, Run,
+    machine::{Found, KEYS, tree},
+    missing,
+    peer::tree as peer_tree,
+    wait::{LONG, wait},
+};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+const UNITS: [&str; 3] = ["warded-renew.timer", "warded-renew.service", "warded-recover.service"];
+
+/// The machine's units and links to them, and sshd's files.
+fn configuration(machine: &Booted) -> [BTreeMap<PathBuf, Found>; 2] {
+    ["/etc/ssh", "/etc/systemd/system"].map(|directory| tree(&machine.file(directory)))
+}
+
+/// systemd takes the units without a word, and the timer's text means every hour.
+fn systemd_takes_the_units(machine: &Booted) {
+    let units = UNITS.join(" ");
+    let said = machine.shell(&format!("systemd-analyze verify {units} 2>&1")).stdout;
+    assert!(!said.contains("warded-re"), "{said}");
+    let next = machine.shell("systemd-analyze calendar --iterations=2 hourly").ends(0).stdout;
+    assert!(next.contains("Normalized form: *-*-* *:00:00"), "{next}");
+}
+
+/// All three certificates are due.
+fn make_due(machine: &Booted) -> [Vec<u8>; 3] {
+    for name in KEYS {
+        let sign = "ssh-keygen -q -h -s /root/ca/host_ca -I x -n web1.example.org -z 7 -V -20d:+5d";
+        machine.shell(&format!("{sign} /etc/ssh/ssh_host_{name}_key.pub")).ends(0);
+    }
+    certificates(machine)
+}
+
+fn certificates(machine: &Booted) -> [Vec<u8>; 3] {
+    KEYS.map(|name| fs::read(machine.file(&format!("/etc/ssh/ssh_host_{name}_key-cert.pub"))).unwrap())
+}
+
+fn await_renewal(machine: &Booted, due: &[Vec<u8>; 3]) {
+    wait("the timer renews", LONG, || certificates(machine).iter().zip(due).all(|(now, due)| now != due));
+    wait("the service ends", LONG, || {
+        machine.shell("systemctl is-active --quiet warded-renew.service").code != Some(0)
+            && property(machine, "Result", "warded-renew.service") == "success"
+    });
+}
+
+/// The timer is started, and starts with the machine; so does the recovery.
+fn is_scheduled(machine: &Booted) {
+    for (unit, active) in [("warded-renew.timer", "active"), ("warded-recover.service", "inactive")] {
+        assert_eq!(property(machine, "UnitFileState", unit), "enabled", "{unit}");
+        assert_eq!(property(machine, "ActiveState", unit), active, "{unit}");
+    }
+    let status = machine.shell("warded status --json").ends(0).object("warded.status/1");
+    assert_eq!(status["scheduled"], true, "{status}");
+    assert!(status["next_run"].is_string(), "{status}");
+    let public = fs::read_to_string(machine.file("/var/lib/warded-status/status.json")).unwrap();
+    assert!(public.contains("\"scheduled\": true"), "{public}");
+}
+
+#[test]
+fn a_machine_with_systemd_renews_itself() {
+    for suite in ["bookworm", "trixie"] {
+        let Some(mut machine) = Booted::start(suite, "ssh.service") else { return };
+        let before = configuration(&machine);
+        machine.warded("plan certify-host --set principal=web1.example.org").ends(3).prints(&[
+            "+ /etc/systemd/system/warded-renew.timer",
+            "+OnCalendar=hourly",
+            "> reload schedule (systemd takes up warded-renew.timer, warded-recover.service)",
+        ]);
+        assert_eq!(configuration(&machine), before);
+        machine.warded(CERTIFY).ends(0).prints(&["Renewal: by warded-renew.timer"]);
+        is_scheduled(&machine);
+        machine.shell("warded doctor").prints(&["warded-recover.service is enabled"]);
+        machine.warded("undo --yes").ends(0);
+        is_as(&machine, &before[0]);
+        assert_eq!(configuration(&machine)[1], before[1]);
+        for unit in UNITS {
+            assert_eq!(property(&machine, "ActiveState", unit), "inactive", "{unit}");
+            assert_eq!(property(&machine, "LoadState", unit), "not-found", "{unit}");
+        }
+
+        machine.warded(CERTIFY).ends(0);
+        is_scheduled(&machine);
+        systemd_takes_the_units(&machine);
+        // It is there and equal: nothing is staged again.
+        machine.warded(CERTIFY).ends(0).prints(&["Nothing to do."]);
+
+        // The timer fires; a drop-in shortens only its period. Nothing that the service needs is kept from it.
+        let due = make_due(&machine);
+        let often = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/2\nRandomizedDelaySec=0\nAccuracySec=100ms\n";
+        drop_in(&machine, "warded-renew.timer", often);
+        await_renewal(&machine, &due);
+        serves_certificates(&machine);
+
+        machine.reboots();
+        let due = make_due(&machine);
+        await_renewal(&machine, &due);
+        serves_certificates(&machine);
+        assert_eq!(property(&machine, "Result", "warded-recover.service"), "success");
+    }
+}
+
+/// What a schedule was made with before Warded made one.
+const BY_HAND: &str = "printf '[Service]\nType=oneshot\nExecStart=/usr/local/bin/warded renew\n' >warded-renew.service
+    printf '[Timer]\nOnCalendar=daily\n[Install]\nWantedBy=timers.target\n' >warded-renew.timer
+    systemctl daemon-reload; systemctl enable --now warded-renew.timer";
+
+#[test]
+fn what_somebody_else_scheduled_stays() {
+    let Some(machine) = Booted::start("trixie", "ssh.service") else { return };
+    let before = configuration(&machine);
+    let units = || tree(&machine.file("/etc/systemd/system"));
+    let here = |line: &str| machine.shell(&format!("cd /etc/systemd/system; {line}")).ends(0);
+
+    // A unit of that name for something else.
+    here("printf '[Timer]\nOnCalendar=daily\n' >warded-renew.timer");
+    let foreign = units();
+    machine
+        .warded(CERTIFY)
+        .ends(0)
+        .prints(&["warded-renew.timer is there, Warded did not write it", "Nothing runs that"]);
+    assert_eq!(units(), foreign);
+    machine.shell("warded status").ends(4).prints(&["problem      nothing renews by itself"]);
+    machine.warded("undo --yes").ends(0);
+    assert_eq!(units(), foreign);
+
+    // A timer that renews, made by hand.
+    here(BY_HAND);
+    let by_hand = units();
+    machine.warded(CERTIFY).ends(0).prints(&["warded-renew.timer runs `warded renew` already"]);
+    assert_eq!(units(), by_hand);
+    machine.shell("warded status").ends(0).prints(&["warded-renew.timer, next at"]);
+    machine.warded("undo --yes").ends(0);
+    assert_eq!(units(), by_hand);
+    here("systemctl disable --now warded-renew.timer; rm warded-renew.*; systemctl daemon-reload");
+
+    // A line of cron's, whoever runs it.
+    machine.shell("mkdir -p /etc/cron.d; echo '7 * * * * root warded renew' >/etc/cron.d/mine").ends(0);
+    machine.warded(CERTIFY).ends(0).prints(&["cron, /etc/cron.d/mine runs `warded renew` already"]);
+    machine.warded("undo --yes").ends(0);
+    is_as(&machine, &before[0]);
+    assert_eq!(units(), before[1]);
+}
+
+#[test]
+fn a_schedule_is_rolled_back_with_its_run() {
+    let Some(machine) = Booted::start("trixie", "ssh.service") else { return };
+    let before = configuration(&machine);
+    let is_gone = || {
+        UNITS.iter().all(|unit| property(&machine, "ActiveState", unit) == "inactive")
+            && UNITS.iter().all(|unit| !machine.file("/etc/systemd/system").join(unit).exists())
+    };
+    // With these lines systemd cannot start the timer.
+    drop_in(&machine, "warded-renew.timer", "[Timer]\nOnCalendar=\nOnCalendar=never\n");
+    machine.warded(CERTIFY).ends(1).says(&["systemctl start warded-renew.timer failed", "rolled back"]);
+    assert!(is_gone());
+    machine.shell("rm -r /etc/systemd/system/warded-renew.timer.d; systemctl daemon-reload").ends(0);
+    is_as(&machine, &before[0]);
+    assert_eq!(configuration(&machine)[1], before[1]);
+
+    // Nobody confirms it.
+    machine.warded(&format!("{CERTIFY} --confirm-within 5s")).ends(0);
+    wait("it is taken back", LONG, is_gone);
+    wait("the units are as before", LONG, || configuration(&machine)[1] == before[1]);
+    is_as(&machine, &before[0]);
+}
+
+#[test]
+fn older_systemds_take_the_units() {
+    if missing::root() {
+        return;
+    }
+    const PAGE: &str = include_str!("../../docs/RENEWAL.md");
+    let scratch = tempfile::tempdir().unwrap();
+    let units = ["warded-renew.timer", "warded-renew.service"];
+    for unit in units {
+        fs::write(scratch.path().join(unit), documented(PAGE, unit)).unwrap();
+    }
+    for suite in ["bullseye", "bookworm", "trixie"] {
+        let (tree, units) = (peer_tree(suite), units.map(|unit| format!("/mnt/{unit}")).join(" "));
+        let (tree, from) = (tree.display(), scratch.path().display());
+        let line = format!(
+            "mount -t tmpfs tmpfs {tree}/mnt && cp {from}/* {tree}/mnt && mount -t proc proc {tree}/proc &&
+             chroot {tree} systemd-analyze --version && chroot {tree} systemd-analyze verify {units} 2>&1;
+             chroot {tree} systemd-analyze calendar hourly"
+        );
+        let run = Run::of(Command::new("unshare").args(["--mount", "sh", "-c", &line]));
+        println!("{suite}: {}{}", run.stdout, run.stderr);
+        // There is no warded in these trees.
+        let said = run.stdout.lines().filter(|line| line.contains("warded-re"));
+        let said: Vec<&str> = said.filter(|line| !line.contains("is not executable")).collect();
+        assert!(said.is_empty() && run.stdout.contains("*-*-* *:00:00"), "{suite}: {said:?} {}", run.stderr);
+    }
+}
+
+#[test]
+fn where_nothing_can_be_scheduled_the_plan_says_so() {
+    let machine = Machine::stopped();
+    let before = tree(&machine.path("ssh"));
+    let plan = machine.warded(["plan", "certify-host", "--set", "principal=web1.example.org"]).ends(3);
+    let plan = plan.prints(&["Nothing runs `warded renew` by itself: "]);
+    assert!(!plan.stdout.contains("> reload schedule") && !plan.stdout.contains("warded-renew"), "{}", plan.stdout);
+    assert_eq!(tree(&machine.path("ssh")), before);
+}
+
+/// Debian's cron runs it, from a table whose minute alone is changed.
+#[test]
+fn a_machine_with_cron_renews_itself() {
+    let Some(machine) = Peer::start("trixie", "") else { return };
+    let certify = ["apply", "certify-host", "--yes", "--set", "principal=web1.example.org"];
+    let table = machine.file("/etc/cron.d/warded-renew");
+    // No daemon runs yet.
+    machine
+        .warded(&["plan", "certify-host", "--set", "principal=web1.example.org"])
+        .ends(3)
+        .prints(&["neither systemd is process 1 here, nor does a cron daemon run"]);
+    let mut cron = machine.command("/usr/sbin/cron");
+    assert!(cron.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    machine.warded(&certify).ends(0).prints(&["Renewal: by cron (/etc/cron.d/warded-renew)"]);
+    machine.warded(&["status"]).ends(0).prints(&["schedule     cron, /etc/cron.d/warded-renew"]);
+    machine.warded(&certify).ends(0).prints(&["Nothing to do."]);
+    machine.warded(&["undo", "--yes"]).ends(0);
+    assert!(!table.exists());
+
+    machine.warded(&certify).ends(0);
+    let text = fs::read_to_string(&table).unwrap();
+    let (minute, rest) = text.split_once(" * * * * root ").unwrap();
+    let (head, _) = minute.rsplit_once('\n').unwrap();
+    for name in KEYS {
+        let key = format!("/etc/ssh/ssh_host_{name}_key.pub");
+        let sign = ["-q", "-h", "-s", "/root/ca/host_ca", "-I", "x", "-n", "web1.example.org", "-V", "-20d:+5d", &key];
+        Run::of(machine.command("ssh-keygen").args(sign)).ends(0);
+    }
+    let certificates =
+        || KEYS.map(|name| fs::read(machine.file(&format!("/etc/ssh/ssh_host_{name}_key-cert.pub"))).unwrap());
+    let due = certificates();
+    fs::write(&table, format!("{head}\n* * * * * root {rest}")).unwrap();
+    wait("cron renews", 3 * LONG, || certificates().iter().zip(&due).all(|(now, due)| now != due));
+}
