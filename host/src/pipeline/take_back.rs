@@ -191,14 +191,21 @@ impl<'a> Recovery<'a> {
         let seen = has_read(before, sshd.listener.as_ref(), boot.as_deref());
         let read = if seen == Read::Unknown && was_told { Read::Yes } else { seen };
         let look = || may_reload(sshd, before, read);
-        let reloads = self.tell_all(run, reloads, Some(sshd), &look);
         let told = |(_, outcome): &(_, Result<Reloaded>)| {
             matches!(outcome, Ok(Reloaded::Unit { .. } | Reloaded::Restarted { .. } | Reloaded::Signalled { .. }))
         };
-        if reloads.iter().any(told) {
-            live::await_reload(sshd);
+        let once = || {
+            let reloads = self.tell_all(run, reloads, Some(sshd), &look);
+            if reloads.iter().any(told) {
+                live::await_reload(sshd);
+            }
+            Aftermath { fault: as_before(sshd, before).err(), reloads }
+        };
+        let mut aftermath = once();
+        // While sshd starts itself anew for one reload, it ignores SIGHUP, so that the next one may be lost.
+        if aftermath.fault.is_some() && aftermath.reloads.iter().any(told) {
+            aftermath = once();
         }
-        let aftermath = Aftermath { fault: as_before(sshd, before).err(), reloads };
         let is_told = |listener: &Listener| {
             let outcomes = aftermath.reloads.iter().map(|(_, outcome)| outcome);
             outcomes.into_iter().any(|outcome| match outcome {

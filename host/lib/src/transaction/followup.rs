@@ -77,6 +77,9 @@ pub struct SshdBefore {
     pub binary: Option<PathBuf>,
     /// The fingerprints of the host keys that it offered; none: nothing listened.
     pub offered: Option<Vec<String>>,
+    /// The serial numbers of the certificates that it served.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub served: Vec<u64>,
     /// The files of its configuration, with the digest of each.
     #[serde(default)]
     pub files: BTreeMap<PathBuf, Digest>,

@@ -192,6 +192,13 @@ impl Watched {
             config: self.sshd.config.clone(),
             binary: binary.map(Path::to_owned),
             offered: self.offered.clone(),
+            served: self
+                .baseline
+                .offered
+                .iter()
+                .flat_map(|offered| &offered.certificates)
+                .map(|certificate| certificate.seen.serial)
+                .collect(),
             files: self.baseline.files(),
             reading: self.sshd.listener.as_ref().and_then(Listener::reading),
             boot: facts::boot(),

@@ -61,7 +61,7 @@ pub(super) fn may_reload(sshd: &Sshd, before: &SshdBefore, read: Read) -> Result
         .next("when that edit is finished, reload sshd"))
 }
 
-/// Every host key that was offered is offered. Without a listener, as at boot, there is none to ask.
+/// Every host key that was offered is offered, and every certificate that was served is served. Without a listener, as at boot, there is none to ask.
 pub(super) fn as_before(sshd: &Sshd, before: &SshdBefore) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -98,8 +98,18 @@ fn seen_now(sshd: &Sshd, before: &SshdBefore) -> Seen {
                 .filter(|print| !offered.keys.iter().any(|key| key.fingerprint == **print))
                 .map(|print| neutral(print))
                 .collect();
-            let message = || format!("sshd does not offer {} as before", count(lost.len(), "host key"));
-            if lost.is_empty() { Seen::AsBefore } else { Seen::Lost(Error::failed(message()).seen(lost.join("\n"))) }
+            if !lost.is_empty() {
+                let message = format!("sshd does not offer {} as before", count(lost.len(), "host key"));
+                return Seen::Lost(Error::failed(message).seen(lost.join("\n")));
+            }
+            let is_served = |serial: &u64| offered.certificates.iter().any(|one| one.seen.serial == *serial);
+            let lost: Vec<String> =
+                before.served.iter().filter(|serial| !is_served(serial)).map(ToString::to_string).collect();
+            if lost.is_empty() {
+                return Seen::AsBefore;
+            }
+            let message = format!("sshd does not serve {} as before", count(lost.len(), "certificate"));
+            Seen::Lost(Error::failed(message).seen(format!("serial {}", lost.join(", "))))
         }
         Err(error) => Seen::Unknown(error),
     }
@@ -121,6 +131,7 @@ mod tests {
             config: "/etc/ssh/sshd_config".parse().unwrap(),
             binary: None,
             offered: listener.as_ref().map(|_| Vec::new()),
+            served: Vec::new(),
             files: [].into(),
             reading: listener.as_ref().and_then(Listener::reading),
             boot: boot.map(str::to_owned),
