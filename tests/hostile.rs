@@ -16,6 +16,7 @@ mod own;
 mod paths;
 mod procedure;
 mod record;
+mod trusted_keys;
 
 use crate::support::missing;
 use arena::Cost;
@@ -58,6 +59,7 @@ fn trial(file: &str, case: Case, costs: Arc<Mutex<Vec<Cost>>>) -> Trial {
 fn all() -> Vec<(&'static str, Case)> {
     let files = [
         ("limits", limits::cases()),
+        ("trusted_keys", trusted_keys::cases()),
         ("compiler", compiler::cases()),
         ("directories", directories::cases()),
         ("foreign", foreign::cases()),

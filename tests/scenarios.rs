@@ -36,6 +36,7 @@ mod step_ca;
 mod successor;
 mod terms;
 mod trust_host_ca;
+mod trust_user_ca;
 mod two_people;
 mod upgrade;
 mod verify;

@@ -4,6 +4,7 @@
 
 pub mod announce;
 pub mod certify;
+mod done;
 mod ending;
 mod issued;
 pub mod known_hosts;
@@ -20,6 +21,7 @@ pub mod vouch;
 pub mod watchdog;
 pub mod work;
 
+pub use done::{Done, users};
 pub use ending::did_not_begin;
 pub use plan::{Planned, Request, plan};
 pub use stage::{Reporter, Stage};
@@ -30,31 +32,18 @@ use crate::{
     context::Context,
     outcomes::{LastProof, Outcome as _},
 };
-use certify::{Filled, Refusal};
+use certify::Filled;
 use ending::{end, end_failed, told};
 use jiff::Timestamp;
 use overtaken::Expected;
-use prove::Guard;
-use std::time::Duration;
+use prove::{Foreseen, Guard};
 use take_back::Recovery;
 use warded_lib::{
     audit::{Ending, Kind as EventKind},
-    ca::{
-        Certificate,
-        rotation::{self as ca_rotation, NewSigner},
-        step::diagnosis::distance,
-    },
     config::is_root,
-    error::{Error, Exit, Result},
-    guard::{Proof, Verified, known_hosts::Proof as KnownHosts},
-    machine::{
-        facts::Init,
-        path::AbsolutePath,
-        services::Reloaded,
-        signals::Shield,
-        sshd::{Sshd, Unknown},
-    },
-    text::count,
+    error::{Error, Result},
+    guard::Verified,
+    machine::{facts::Init, services::Reloaded, signals::Shield, sshd::Sshd},
     transaction::{Confirm, Followup, LeftAlone, Transaction},
 };
 use watchdog::Watchdog;
@@ -62,52 +51,11 @@ use watchdog::Watchdog;
 /// How each service was reloaded, by its name in the policy.
 type Reloads = Vec<(String, Reloaded)>;
 
-/// What a run that was carried out did.
-#[derive(Debug)]
-pub struct Done {
-    /// Its number: `warded undo` takes the newest back.
-    pub run: u64,
-    /// The certificates that came from the CA.
-    pub certificates: Vec<Certificate>,
-    /// The keys that were certified on the word of another one: a sentence for each.
-    pub vouched: Vec<String>,
-    /// What the CA refused to a renewal.
-    pub refused: Vec<Refusal>,
-    /// New keys of the CA, which the operator accepted.
-    pub accepted: Vec<NewSigner>,
-    /// New keys of the CA, whose certificates came because the former ones may end before the next renewal.
-    pub last_run: Vec<NewSigner>,
-    /// New keys of the CA, for which certificates were put off.
-    pub put_off: Vec<NewSigner>,
-    /// Why it was not written down that these keys have certificates, and what follows.
-    pub unrecorded: Option<String>,
-    /// What was planned, and left for another run.
-    pub withdrawn: Vec<AbsolutePath>,
-    /// What was proved before anything was touched; none where there is no sshd, or it has nothing to do with it.
-    pub proof: Option<Proof>,
-    /// What was proved of ssh's known_hosts files.
-    pub known_hosts: Vec<KnownHosts>,
-    /// What was seen afterwards; none where there is no sshd.
-    pub verified: Option<Verified>,
-    /// What listens in sshd's place and is not known; then nothing was seen live.
-    pub unknown: Option<Unknown>,
-    /// How each service was reloaded.
-    pub reloads: Reloads,
-    /// The main configuration files of the other sshds that read what has changed.
-    pub bystanders: Vec<AbsolutePath>,
-    /// Those of them that could not be looked at, and why, each in a sentence.
-    pub unwatched: Vec<String>,
-    /// What could not be tidied up: somebody has written to it.
-    pub left_alone: Vec<LeftAlone>,
-    /// Until when somebody has to confirm it; none: it is kept.
-    pub confirm: Option<Confirm>,
-}
-
-/// Finds out what `carry_out` would refuse before it asks the CA, and changes nothing. Returns what would not be proved.
+/// Finds out what `carry_out` would refuse before it asks the CA, and changes nothing.
 ///
 /// # Errors
 /// Refused: what stands against it.
-pub fn foresee(context: &Context, work: &Work) -> Result<Vec<String>> {
+pub fn foresee(context: &Context, work: &Work) -> Result<Foreseen> {
     let guard = Guard::baseline(context, work)?;
     work.refuse_irreplaceable()?;
     guard.foresee(work)
@@ -283,111 +231,5 @@ fn take_back(context: &Context, transaction: &mut Transaction, error: Error) -> 
 fn remember_proof(context: &Context, run: u64, sshd: Option<&Sshd>) {
     if let Some(sshd) = sshd {
         LastProof { run, at: Timestamp::now(), openssh: sshd.version().to_owned() }.save(&context.state);
-    }
-}
-
-impl Done {
-    /// What a person wants to know of it.
-    #[must_use]
-    pub fn lines(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        if let Some(certificate) = self.certificates.first() {
-            let names = certificate.principals().join(" ");
-            lines.push(format!("Certified {} for {names}.", count(self.certificates.len(), "key")));
-        } else {
-            lines.push("Done.".to_owned());
-        }
-        if let Some(proof) = &self.proof {
-            let mut proved = Vec::new();
-            if !proof.keys.is_empty() {
-                proved.push(format!("clients that pinned a plain key ({}) get in", proof.keys.join(", ")));
-            }
-            if !proof.certificates.is_empty() {
-                let mut signers: Vec<String> = self.certificates.iter().map(Certificate::signer_fingerprint).collect();
-                signers.dedup();
-                proved.push(format!("clients that know only the CA ({}) get in", signers.join(", ")));
-            }
-            if !proof.logins.is_empty() {
-                proved.push(format!("{} can log in", proof.logins.join(", ")));
-            }
-            if !proved.is_empty() {
-                lines.push(format!("Proved beforehand: {}.", proved.join(", ")));
-            }
-            lines.extend(proof.not_proved.iter().map(|what| format!("Not proved: {what}.")));
-        }
-        lines.extend(self.known_hosts.iter().map(|proof| format!("Proved beforehand: {proof}.")));
-        match &self.verified {
-            Some(verified) if verified.live && !verified.certificates.is_empty() => {
-                lines.push(format!(
-                    "Seen live: {} served, the plain keys still offered.",
-                    count(verified.certificates.len(), "certificate")
-                ));
-            }
-            Some(verified) if verified.live => {
-                lines.push("Seen live: the plain keys are offered as before.".to_owned());
-            }
-            Some(_) if let Some(unknown) = &self.unknown => lines.push(format!("Not seen live: {unknown}.")),
-            Some(_) => lines.push("No sshd is listening now: the next one to start serves this.".to_owned()),
-            None if self.known_hosts.is_empty() => {
-                lines.push("There is no sshd on this machine, so nothing was proved.".to_owned());
-            }
-            None => {}
-        }
-        lines.extend(self.vouched.iter().cloned());
-        lines.extend(self.refused.iter().map(ToString::to_string));
-        lines.extend(self.told_beside());
-        let next = ca_rotation::NEXT;
-        lines.extend(self.accepted.iter().map(|change| {
-            format!("Clients that know only the CA's former key, {}, do not accept this; {next}", change.former)
-        }));
-        lines.extend(self.last_run.iter().map(|change| format!("{}; {next}", change.installed_in_last_run())));
-        lines.extend(self.put_off.iter().map(|change| format!("Put off: {change}; {next}")));
-        lines.extend(self.unrecorded.clone());
-        lines.extend(self.confirm_lines());
-        lines
-    }
-
-    /// What there is to say of the other sshds that read what has changed.
-    #[must_use]
-    pub fn told_beside(&self) -> Vec<String> {
-        let told = self.bystanders.iter();
-        let told = told.map(|config| format!("The sshd of {config} reads these files, too; it was proved as well."));
-        told.chain(self.unwatched.iter().map(|what| format!("Attention: {what}."))).collect()
-    }
-
-    /// What a person has to do, if it does not stay by itself.
-    #[must_use]
-    pub fn confirm_lines(&self) -> Vec<String> {
-        let Some(confirm) = &self.confirm else { return Vec::new() };
-        let left = confirm.until.duration_since(Timestamp::now()).unsigned_abs() + Duration::from_millis(500);
-        vec![
-            format!(
-                "Not final yet. Log in to this machine again and run `warded confirm` there within {} (by {}).",
-                distance(left),
-                confirm.until.strftime("%T UTC")
-            ),
-            format!("Otherwise run {} is undone automatically.", self.run),
-        ]
-    }
-
-    /// How the run ended: not as it should where nobody knows what is served, clients need a new key of the CA, or a
-    /// later run lacks what this one should have written down.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        let has_new_signer = !self.put_off.is_empty() || !self.last_run.is_empty();
-        let is_in_doubt = self.unknown.is_some() || !self.unwatched.is_empty() || self.unrecorded.is_some();
-        if is_in_doubt || has_new_signer || !self.refused.is_empty() { Exit::Degraded } else { Exit::Done }
-    }
-
-    /// What listens and is not known, in words.
-    #[must_use]
-    pub fn unknown_listener(&self) -> Option<String> {
-        self.unknown.as_ref().map(ToString::to_string)
-    }
-
-    /// The serial numbers that were seen live, as text: JSON's numbers are not exact above 2^53.
-    #[must_use]
-    pub fn served(&self) -> Vec<String> {
-        self.verified.iter().flat_map(|verified| &verified.certificates).map(ToString::to_string).collect()
     }
 }

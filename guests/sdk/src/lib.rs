@@ -12,7 +12,7 @@ pub mod principal;
 mod settings;
 pub mod sshd_config;
 
-pub use ::sshd_config::{known_hosts, krl};
+pub use ::sshd_config::{known_hosts, krl, trusted_keys};
 pub use bindings::warded::host::types::{Error, Setting};
 pub use bindings::warded::host::{authority, files, keys, log, machine, schedule, services, ssh, sshd, types};
 pub use settings::Settings;

@@ -5,13 +5,13 @@
 
 use crate::{Error, files, machine};
 use sshd_config::{
-    block::{self, BEGIN, BrokenBlock, END},
+    block::{BrokenBlock, Marks},
     include, line,
 };
 
 pub use line::{Directive, directives, values};
 
-/// The name of Warded's drop-in, below a directory of sshd's configuration.
+/// The name of the drop-in that the earliest procedures share, below a directory of sshd's configuration.
 const DROP_IN: &str = "sshd_config.d/50-warded.conf";
 
 /// Warded's own lines in sshd's configuration, and where they are or will be.
@@ -21,6 +21,8 @@ pub struct OwnLines {
     /// The directory of sshd's configuration that has them.
     directory: String,
     path: String,
+    /// What opens and closes them in the main file.
+    marks: Marks,
     /// The file's bytes; none: there is no such file.
     contents: Option<Vec<u8>>,
 }
@@ -43,7 +45,15 @@ enum Edit {
 }
 
 impl OwnLines {
-    /// Finds the lines, or the place for them: a drop-in where an `Include` that is in force looks, beside the
+    /// Finds the lines that procedures share, or the place for them.
+    ///
+    /// # Errors
+    /// As [`OwnLines::of`].
+    pub fn find() -> Result<Self, Error> {
+        Self::look(DROP_IN, Marks::default())
+    }
+
+    /// Finds the lines that a procedure has for itself, or the place for them: a drop-in where an `Include` that is in force looks, beside the
     /// main file or, where that is the vendor's (openSUSE's `/usr/etc/ssh/sshd_config`), in `/etc/ssh`. The drop-ins
     /// belong to the sshd whose main file is called `sshd_config`: another one has its lines in its own file. Needs the
     /// facts `sshd.config` and `sshd.directory`, and to read the main file and the drop-ins.
@@ -52,23 +62,27 @@ impl OwnLines {
     /// `no-sshd` where this machine has no sshd configuration, `broken-block` where our marks in
     /// it are not a pair, `vendors-file` where only the vendor's file could take our lines, and the errors of
     /// `files`.
-    pub fn find() -> Result<Self, Error> {
+    pub fn of(procedure: &str) -> Result<Self, Error> {
+        Self::look(&format!("sshd_config.d/50-warded-{procedure}.conf"), Marks::of(procedure))
+    }
+
+    fn look(drop_in: &str, marks: Marks) -> Result<Self, Error> {
         let main_path = fact("sshd.config")?;
         let directory = fact("sshd.directory")?;
         let main = files::read(&main_path)?.ok_or_else(|| no_sshd(&format!("{main_path} does not exist")))?;
-        if block::find(&main).map_err(|BrokenBlock| broken_block(&main_path, &main))?.is_none() {
+        if marks.find(&main).map_err(|BrokenBlock| broken_block(&main_path, &marks, &main))?.is_none() {
             for directory in included(&main, &directory).filter(|_| has_drop_ins(&main_path)) {
                 if files::list(&format!("{directory}/sshd_config.d"))?.is_some() {
-                    let path = drop_in_path(directory);
+                    let path = format!("{directory}/{drop_in}");
                     let contents = files::read(&path)?;
-                    return Ok(Self { place: Place::DropIn, directory: directory.to_owned(), path, contents });
+                    return Ok(Self { place: Place::DropIn, directory: directory.to_owned(), path, marks, contents });
                 }
             }
             if is_vendors(&main_path) {
                 return Err(vendors_file(&main_path, included(&main, &directory).next()));
             }
         }
-        Ok(Self { place: Place::Block, directory, path: main_path, contents: Some(main) })
+        Ok(Self { place: Place::Block, directory, path: main_path, marks, contents: Some(main) })
     }
 
     /// The directory of sshd's configuration that has our lines, and where files that they name belong.
@@ -110,7 +124,7 @@ impl OwnLines {
         let ours = match self.place {
             _ if path != self.path => return Ok(text),
             Place::DropIn => Some(0..text.len()),
-            Place::Block => block::find(&text).map_err(|BrokenBlock| broken_block(path, &text))?,
+            Place::Block => self.marks.find(&text).map_err(|BrokenBlock| broken_block(path, &self.marks, &text))?,
         };
         if let Some(range) = ours {
             let empty = text
@@ -157,12 +171,12 @@ impl OwnLines {
     fn edit(&self, comment: &str, lines: &[String]) -> Result<Edit, Error> {
         let wanted: Vec<&str> = std::iter::once(comment).chain(lines.iter().map(String::as_str)).collect();
         let now = self.contents.as_deref();
-        let broken = |BrokenBlock| broken_block(&self.path, now.unwrap_or_default());
+        let broken = |BrokenBlock| broken_block(&self.path, &self.marks, now.unwrap_or_default());
         let next = match self.place {
             Place::DropIn if lines.is_empty() => None,
             Place::DropIn => Some(wanted.iter().flat_map(|line| [line.as_bytes(), b"\n"]).flatten().copied().collect()),
-            Place::Block if lines.is_empty() => Some(block::remove(now.unwrap_or_default()).map_err(broken)?),
-            Place::Block => Some(block::set(now.unwrap_or_default(), &wanted).map_err(broken)?),
+            Place::Block if lines.is_empty() => Some(self.marks.remove(now.unwrap_or_default()).map_err(broken)?),
+            Place::Block => Some(self.marks.set(now.unwrap_or_default(), &wanted).map_err(broken)?),
         };
         Ok(match next {
             next if next.as_deref() == now => Edit::Nothing,
@@ -176,7 +190,7 @@ impl OwnLines {
         match self.place {
             Place::DropIn => contents,
             Place::Block => {
-                block::find(contents).ok().flatten().and_then(|range| contents.get(range)).unwrap_or_default()
+                self.marks.find(contents).ok().flatten().and_then(|range| contents.get(range)).unwrap_or_default()
             }
         }
     }
@@ -235,15 +249,16 @@ fn fact(name: &str) -> Result<String, Error> {
     machine::fact(name).ok_or_else(|| no_sshd("no sshd was found"))
 }
 
-fn broken_block(path: &str, text: &[u8]) -> Error {
-    let is_mark = |line: &[u8]| [BEGIN, END].iter().any(|mark| line.trim_ascii() == mark.as_bytes());
-    let marks = line::lines(text).enumerate().filter(|(_, line)| is_mark(line));
-    let numbers: Vec<String> = marks.map(|(index, _)| (index + 1).to_string()).collect();
+fn broken_block(path: &str, marks: &Marks, text: &[u8]) -> Error {
+    let (begin, end) = (marks.begin(), marks.end());
+    let is_mark = |line: &[u8]| [begin, end].iter().any(|mark| line.trim_ascii() == mark.as_bytes());
+    let found = line::lines(text).enumerate().filter(|(_, line)| is_mark(line));
+    let numbers: Vec<String> = found.map(|(index, _)| (index + 1).to_string()).collect();
     let lines = numbers.join(", ");
     Error::new(
         "broken-block",
         format!(
-            "{path} does not have one line `{BEGIN}` with one line `{END}` after it: such marks are in line {lines}."
+            "{path} does not have one line `{begin}` with one line `{end}` after it: such marks are in line {lines}."
         ),
     )
     .about("path", path)
@@ -264,12 +279,24 @@ mod tests {
 
     fn drop_in(contents: Option<&str>) -> OwnLines {
         let contents = contents.map(|text| text.as_bytes().to_vec());
-        OwnLines { place: Place::DropIn, directory: "/".to_owned(), path: "/d".to_owned(), contents }
+        OwnLines {
+            place: Place::DropIn,
+            directory: "/".to_owned(),
+            path: "/d".to_owned(),
+            marks: Marks::default(),
+            contents,
+        }
     }
 
     fn main_file(contents: &str) -> OwnLines {
         let contents = Some(contents.as_bytes().to_vec());
-        OwnLines { place: Place::Block, directory: "/".to_owned(), path: "/c".to_owned(), contents }
+        OwnLines {
+            place: Place::Block,
+            directory: "/".to_owned(),
+            path: "/c".to_owned(),
+            marks: Marks::default(),
+            contents,
+        }
     }
 
     fn text_of(bytes: Vec<u8>) -> String {

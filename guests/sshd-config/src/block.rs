@@ -1,13 +1,14 @@
-//! Warded's marked block in sshd's main file.
+//! Warded's marked blocks in sshd's main file: one for each procedure that has lines there, but for those of the
+//! earliest procedures, which share one.
 //!
-//! It stands before the first `Match`, where every keyword holds for everybody. A block that opens
+//! A block stands before the first `Match`, where every keyword holds for everybody. A block that opens
 //! with `Match all` could stand anywhere, but it would also change what follows it, which is not
 //! ours. Only whole lines are put in or taken out, so taking the block out gives back every byte.
 
 use crate::line::{self, Directive};
 use std::ops::Range;
 
-/// The line that opens the block.
+/// The line that opens the shared block, and how those of procedures begin.
 pub const BEGIN: &str = "# BEGIN warded";
 /// The line that closes it.
 pub const END: &str = "# END warded";
@@ -16,76 +17,164 @@ pub const END: &str = "# END warded";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BrokenBlock;
 
-/// Where the block is, its marks included; none: there is none.
+/// The lines that open and close one block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marks {
+    begin: String,
+    end: String,
+}
+
+impl Default for Marks {
+    /// Those of the shared block.
+    fn default() -> Self {
+        Self { begin: BEGIN.to_owned(), end: END.to_owned() }
+    }
+}
+
+impl Marks {
+    /// Those of a procedure's own block.
+    #[must_use]
+    pub fn of(procedure: &str) -> Self {
+        Self { begin: format!("{BEGIN} {procedure}"), end: format!("{END} {procedure}") }
+    }
+
+    /// The line that opens the block.
+    #[must_use]
+    pub fn begin(&self) -> &str {
+        &self.begin
+    }
+
+    /// The line that closes it.
+    #[must_use]
+    pub fn end(&self) -> &str {
+        &self.end
+    }
+
+    /// Those that a line opens, whatever the procedure.
+    fn opened_by(line: &[u8]) -> Option<Self> {
+        Self::named(line, BEGIN)
+    }
+
+    /// Those that a line closes.
+    fn closed_by(line: &[u8]) -> Option<Self> {
+        Self::named(line, END)
+    }
+
+    fn named(line: &[u8], mark: &str) -> Option<Self> {
+        let rest = line.strip_prefix(mark.as_bytes())?;
+        if rest.is_empty() {
+            return Some(Self::default());
+        }
+        let name = std::str::from_utf8(rest.strip_prefix(b" ")?).ok()?;
+        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        (!name.is_empty() && name.bytes().all(is_name)).then(|| Self::of(name))
+    }
+
+    /// Where the block is, its marks included; none: there is none.
+    ///
+    /// # Errors
+    /// The marks are not one pair.
+    pub fn find(&self, text: &[u8]) -> Result<Option<Range<usize>>, BrokenBlock> {
+        let mut begin = None;
+        let mut found = None;
+        for range in line_ranges(text) {
+            let line = text.get(range.clone()).unwrap_or_default().trim_ascii();
+            if line == self.begin.as_bytes() {
+                if begin.is_some() {
+                    return Err(BrokenBlock);
+                }
+                begin = Some(range.start);
+            } else if line == self.end.as_bytes() {
+                if found.is_some() {
+                    return Err(BrokenBlock);
+                }
+                found = Some(begin.ok_or(BrokenBlock)?..range.end);
+            }
+        }
+        match (begin, found) {
+            (Some(_), None) => Err(BrokenBlock),
+            (_, found) => Ok(found),
+        }
+    }
+
+    /// The text with a block of these lines: in place of the one that is there, else before the first
+    /// `Match`. A block that a `Match` now precedes is moved.
+    ///
+    /// # Errors
+    /// The marks are not one pair.
+    pub fn set(&self, text: &[u8], lines: &[&str]) -> Result<Vec<u8>, BrokenBlock> {
+        let first_match = first_match(text);
+        match self.find(text)? {
+            Some(range) if first_match.is_none_or(|first| range.start < first) => {
+                let terminated = text.get(range.clone()).is_some_and(|block| block.ends_with(b"\n"));
+                let mut block = self.render(text, lines);
+                if !terminated {
+                    block.truncate(block.trim_ascii_end().len());
+                }
+                Ok(splice(text, range, &block))
+            }
+            Some(_) => self.set(&self.remove(text)?, lines),
+            None => {
+                let at = first_match.unwrap_or_else(|| end_of_lines(text));
+                Ok(splice(text, at..at, &self.render(text, lines)))
+            }
+        }
+    }
+
+    /// The text without the block.
+    ///
+    /// # Errors
+    /// The marks are not one pair.
+    pub fn remove(&self, text: &[u8]) -> Result<Vec<u8>, BrokenBlock> {
+        Ok(match self.find(text)? {
+            Some(range) => splice(text, range, b""),
+            None => text.to_vec(),
+        })
+    }
+
+    /// The block, with the line endings of the text's first line.
+    fn render(&self, text: &[u8], lines: &[&str]) -> Vec<u8> {
+        let first = line::lines(text).next().unwrap_or_default();
+        let ending = if first.ends_with(b"\r\n") { "\r\n" } else { "\n" };
+        let mut block = Vec::new();
+        for line in [self.begin.as_str()].into_iter().chain(lines.iter().copied()).chain([self.end.as_str()]) {
+            block.extend_from_slice(line.as_bytes());
+            block.extend_from_slice(ending.as_bytes());
+        }
+        block
+    }
+}
+
+/// Every block of Warded's in a text: its marks, and where it is.
 ///
 /// # Errors
-/// The marks are not one pair.
-pub fn find(text: &[u8]) -> Result<Option<Range<usize>>, BrokenBlock> {
-    let mut begin = None;
-    let mut found = None;
+/// Marks are not pairs, or one block lies in another.
+pub fn all(text: &[u8]) -> Result<Vec<(Marks, Range<usize>)>, BrokenBlock> {
+    let mut found: Vec<(Marks, Range<usize>)> = Vec::new();
+    let mut open: Option<(Marks, usize)> = None;
     for range in line_ranges(text) {
         let line = text.get(range.clone()).unwrap_or_default().trim_ascii();
-        if line == BEGIN.as_bytes() {
-            if begin.is_some() {
+        if let Some(marks) = Marks::opened_by(line) {
+            if open.is_some() || found.iter().any(|(known, _)| *known == marks) {
                 return Err(BrokenBlock);
             }
-            begin = Some(range.start);
-        } else if line == END.as_bytes() {
-            if found.is_some() {
-                return Err(BrokenBlock);
-            }
-            found = Some(begin.ok_or(BrokenBlock)?..range.end);
+            open = Some((marks, range.start));
+        } else if let Some(marks) = Marks::closed_by(line) {
+            let (opened, start) = open.take().filter(|(opened, _)| *opened == marks).ok_or(BrokenBlock)?;
+            found.push((opened, start..range.end));
         }
     }
-    match (begin, found) {
-        (Some(_), None) => Err(BrokenBlock),
-        (_, found) => Ok(found),
-    }
+    if open.is_some() { Err(BrokenBlock) } else { Ok(found) }
 }
 
-/// The text with a block of these lines: in place of the one that is there, else before the first
-/// `Match`. A block that a `Match` now precedes is moved.
+/// The lines outside every block.
 ///
 /// # Errors
-/// The marks are not one pair.
-pub fn set(text: &[u8], lines: &[&str]) -> Result<Vec<u8>, BrokenBlock> {
-    let first_match = first_match(text);
-    match find(text)? {
-        Some(range) if first_match.is_none_or(|first| range.start < first) => {
-            let terminated = text.get(range.clone()).is_some_and(|block| block.ends_with(b"\n"));
-            let mut block = render(text, lines);
-            if !terminated {
-                block.truncate(block.trim_ascii_end().len());
-            }
-            Ok(splice(text, range, &block))
-        }
-        Some(_) => set(&remove(text)?, lines),
-        None => {
-            let at = first_match.unwrap_or_else(|| end_of_lines(text));
-            Ok(splice(text, at..at, &render(text, lines)))
-        }
-    }
-}
-
-/// The text without the block.
-///
-/// # Errors
-/// The marks are not one pair.
-pub fn remove(text: &[u8]) -> Result<Vec<u8>, BrokenBlock> {
-    Ok(match find(text)? {
-        Some(range) => splice(text, range, b""),
-        None => text.to_vec(),
-    })
-}
-
-/// The lines outside the block.
-///
-/// # Errors
-/// The marks are not one pair.
+/// As [`all`].
 pub fn outside(text: &[u8]) -> Result<Vec<&[u8]>, BrokenBlock> {
-    let block = find(text)?.unwrap_or_default();
-    let ranges = line_ranges(text).filter(|range| !block.contains(&range.start));
-    Ok(ranges.filter_map(|range| text.get(range)).collect())
+    let blocks = all(text)?;
+    let is_outside = |range: &Range<usize>| !blocks.iter().any(|(_, block)| block.contains(&range.start));
+    Ok(line_ranges(text).filter(is_outside).filter_map(|range| text.get(range)).collect())
 }
 
 /// Where the first `Match` line begins.
@@ -102,18 +191,6 @@ fn first_match(text: &[u8]) -> Option<usize> {
 /// spoiled by the next line that somebody appends.
 fn end_of_lines(text: &[u8]) -> usize {
     text.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1)
-}
-
-/// The block, with the line endings of the text's first line.
-fn render(text: &[u8], lines: &[&str]) -> Vec<u8> {
-    let first = line::lines(text).next().unwrap_or_default();
-    let ending = if first.ends_with(b"\r\n") { "\r\n" } else { "\n" };
-    let mut block = Vec::new();
-    for line in std::iter::once(BEGIN).chain(lines.iter().copied()).chain(std::iter::once(END)) {
-        block.extend_from_slice(line.as_bytes());
-        block.extend_from_slice(ending.as_bytes());
-    }
-    block
 }
 
 fn splice(text: &[u8], range: Range<usize>, between: &[u8]) -> Vec<u8> {
@@ -133,6 +210,18 @@ fn line_ranges(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn find(text: &[u8]) -> Result<Option<Range<usize>>, BrokenBlock> {
+        Marks::default().find(text)
+    }
+
+    fn set(text: &[u8], lines: &[&str]) -> Result<Vec<u8>, BrokenBlock> {
+        Marks::default().set(text, lines)
+    }
+
+    fn remove(text: &[u8]) -> Result<Vec<u8>, BrokenBlock> {
+        Marks::default().remove(text)
+    }
 
     fn text(bytes: &[u8]) -> String {
         String::from_utf8_lossy(bytes).into_owned()
@@ -218,5 +307,31 @@ mod tests {
         for other in ["a\nc\n", "a\nb", "a\n# BEGIN warded\n# END warded\n", "a\nb\n\n"] {
             assert!(!same("a\nb\n", other), "{other:?}");
         }
+    }
+
+    #[test]
+    fn blocks_of_two_procedures_stand_side_by_side() {
+        let (shared, own) = (Marks::default(), Marks::of("trust-user-ca"));
+        let before = b"Port 22\nMatch all\n";
+        let first = shared.set(before, &["X 1"]).unwrap();
+        let both = own.set(&first, &["Y 1"]).unwrap();
+        let block = "# BEGIN warded trust-user-ca\nY 1\n# END warded trust-user-ca\n";
+        assert_eq!(text(&both), format!("Port 22\n# BEGIN warded\nX 1\n# END warded\n{block}Match all\n"));
+        assert_eq!(own.remove(&both).unwrap(), first);
+        assert_eq!(text(&shared.remove(&both).unwrap()), format!("Port 22\n{block}Match all\n"));
+        assert_eq!(own.remove(&shared.remove(&both).unwrap()).unwrap(), before);
+        assert_eq!(outside(&both).unwrap(), outside(before).unwrap());
+        let found = all(&both).unwrap();
+        assert_eq!(found.iter().map(|(marks, _)| marks.begin()).collect::<Vec<_>>(), [shared.begin(), own.begin()]);
+        for broken in [
+            "# BEGIN warded\n# BEGIN warded x\n# END warded x\n# END warded\n",
+            "# BEGIN warded x\n# END warded\n",
+            "# BEGIN warded x\n# END warded x\n# BEGIN warded x\n# END warded x\n",
+            "# END warded x\n",
+        ] {
+            assert_eq!(all(broken.as_bytes()), Err(BrokenBlock), "{broken:?}");
+        }
+        // A comment that begins like a mark is none.
+        assert_eq!(all(b"# BEGIN warded block\x20one\n# BEGIN wardedx\n").unwrap(), []);
     }
 }

@@ -1,4 +1,4 @@
-//! The grammar of sshd's configuration, known_hosts and key revocation lists, as OpenSSH's own source reads
+//! The grammar of sshd's configuration, known_hosts, lists of CA keys and key revocation lists, as OpenSSH's own source reads
 //! them. Every function is pure: it decides over bytes, and opens no file.
 //!
 //! The guests' SDK edits files with it, the host judges those edits with it, and the fuzz targets
@@ -10,3 +10,4 @@ pub mod include;
 pub mod known_hosts;
 pub mod krl;
 pub mod line;
+pub mod trusted_keys;

@@ -9,4 +9,5 @@ mod renew_host;
 mod revoke_users;
 mod revoked_keys;
 mod trust_host_ca;
+mod trust_user_ca;
 mod world;

@@ -2,7 +2,7 @@
 //! and which function is which procedure.
 #![expect(unsafe_code, reason = "generated: the canonical ABI passes pointers")]
 
-use crate::{certify_host, rekey_host, renew_host, revoke_users, trust_host_ca};
+use crate::{certify_host, rekey_host, renew_host, revoke_users, trust_host_ca, trust_user_ca};
 
 wit_bindgen::generate!({
     path: "../../wit",
@@ -18,6 +18,7 @@ wit_bindgen::generate!({
             export rekey-host: func(settings: list<setting>) -> result<_, error>;
             export revoke-users: func(settings: list<setting>) -> result<_, error>;
             export trust-host-ca: func(settings: list<setting>) -> result<_, error>;
+            export trust-user-ca: func(settings: list<setting>) -> result<_, error>;
         }
     ",
     with: {
@@ -55,6 +56,10 @@ impl Guest for Unix {
 
     fn trust_host_ca(settings: Vec<Setting>) -> Result<(), Error> {
         trust_host_ca::run(&settings.into())
+    }
+
+    fn trust_user_ca(settings: Vec<Setting>) -> Result<(), Error> {
+        trust_user_ca::run(&settings.into())
     }
 }
 

@@ -23,7 +23,7 @@ pub use baseline::Baseline;
 pub use candidate::Candidate;
 pub use config::{authorship::Authorship, files, keywords::MayChange, krl, revocation, unchanged};
 pub use live::{Verified, served, verify};
-pub use logins::{Logins, Risks};
+pub use logins::{Certificates, Logins, Risks};
 pub use proof::Proof;
 pub use survey::{Offered, OfferedCertificate, OfferedKey};
 

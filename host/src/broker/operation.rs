@@ -11,6 +11,7 @@ pub mod schedule;
 pub mod service;
 pub mod ssh;
 pub mod sshd;
+mod trusted_keys;
 
 use crate::broker::{granted::Granted, session::Session};
 use std::fmt;

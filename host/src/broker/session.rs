@@ -84,6 +84,8 @@ pub struct Session {
     pub sshd_binary: Option<PathBuf>,
     /// sshd's configuration when it was first asked anything; none: it was not, or there is none.
     pub configuration: Option<Digests>,
+    /// The CA's keys for users' certificates, once they were asked for.
+    pub user_authorities: Vec<PublicKey>,
     /// The last thing that the CA could not or would not do.
     pub authority_failure: Option<CaError>,
     sshd: Option<Option<Sshd>>,
@@ -116,6 +118,7 @@ impl Session {
             schedule: None,
             sshd_binary,
             configuration: None,
+            user_authorities: Vec::new(),
             authority_failure: None,
             sshd: None,
             effective: BTreeMap::new(),
@@ -149,10 +152,14 @@ impl Session {
     /// # Errors
     /// There is no CA, or it cannot be opened or does not answer.
     pub fn roots(&mut self, kind: Kind) -> Result<Vec<PublicKey>, Failure> {
-        self.authority.open().and_then(|authority| authority.roots(kind)).map_err(|error| {
+        let roots = self.authority.open().and_then(|authority| authority.roots(kind)).map_err(|error| {
             self.authority_failure = Some(error.clone());
-            error.into()
-        })
+            Failure::from(error)
+        })?;
+        if kind == Kind::User {
+            self.user_authorities.clone_from(&roots);
+        }
+        Ok(roots)
     }
 
     /// Whether the CA renews certificates that have expired.

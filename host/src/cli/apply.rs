@@ -19,6 +19,7 @@ use crate::{
     pipeline::{
         self, Done, Planned, Request, Work, certify,
         overtaken::Expected,
+        prove::Foreseen,
         rotation,
         serve::{self, Unserved},
     },
@@ -118,7 +119,11 @@ impl Plan {
         )
         .map_err(|error| Error::failed("cannot write JSON").cause(error))?;
         if !planned.session.changes.is_empty() {
-            let not_proved = foresee(context, planned)?;
+            let Foreseen { not_proved, users } = foresee(context, planned)?;
+            pipeline::users(&users, "would let", "Found out: ").iter().try_for_each(|line| output.line(line))?;
+            if users.admits_root {
+                output.line(ROOT)?;
+            }
             not_proved.iter().try_for_each(|what| output.line(format!("Would not be proved: {what}.")))?;
             if let Some(object) = object.as_object_mut() {
                 object.insert("not_proved".to_owned(), not_proved.into());
@@ -129,16 +134,21 @@ impl Plan {
     }
 }
 
+/// What a plan says of root, whom it lets in where that is accepted.
+const ROOT: &str = "A certificate with the principal root would log in as root: `apply` refuses that without \
+                    --accept-risk=root-by-certificate.";
+
 /// Sees that `apply` would not be refused, as far as this user can see that: another user than root can neither
-/// read sshd's host keys nor run it as it is run. Returns what `apply` would not prove.
-fn foresee(context: &Context, planned: Planned<'_>) -> Result<Vec<String>> {
+/// read sshd's host keys nor run it as it is run. Returns what `apply` would prove, and what not.
+fn foresee(context: &Context, planned: Planned<'_>) -> Result<Foreseen> {
     let mut work = Work::of(planned);
     if work.concerns_sshd() && !is_root() && context.places.sshd_config.as_str() == sshd::default_config() {
-        return Ok(Vec::new());
+        return Ok(Foreseen::default());
     }
     // A risk that has to be accepted is told by the command that takes it.
     work.may_replace_host_keys = true;
     work.may_trust_widely = true;
+    work.login_risks.root = true;
     pipeline::foresee(context, &work)
 }
 

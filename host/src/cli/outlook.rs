@@ -1,6 +1,6 @@
 //! What the next `warded renew` will meet: the questions that it asks first, asked without side effects.
 
-use super::renew;
+use super::{renew, status};
 use crate::{components, context::Context, enrolment::Enrolment};
 use serde::{Serialize, Serializer};
 use std::{fmt, path::Path};
@@ -205,7 +205,10 @@ fn in_words(seconds: u64) -> String {
 pub(super) fn lists(effective: &Effective) -> Vec<Problem> {
     let lists: String = ["revokedkeys", "trustedusercakeys"]
         .iter()
-        .flat_map(|keyword| effective.values(keyword).iter().map(move |path| format!("{keyword} {path}\n")))
+        .flat_map(|keyword| effective.values(keyword).iter().map(move |path| (keyword, path)))
+        // Warded's own is looked at by itself.
+        .filter(|(_, path)| !status::is_own_list(path))
+        .map(|(keyword, path)| format!("{keyword} {path}\n"))
         .collect();
     let nothing = Staged::new();
     let problems = files::problems(&Effective::parse(&lists), Overlay(&nothing), &[], ca::now());

@@ -10,6 +10,8 @@ enum Risk {
     LoseSsh,
     /// Somebody may be able to log in who is not today
     AdmitLogins,
+    /// A certificate of the CA with the principal root logs in as root
+    RootByCertificate,
     /// Clients that know a host key which is replaced will warn, and refuse to connect
     ReplaceHostKeys,
     /// Clients that do not know the CA's new key do not accept its certificates
@@ -31,7 +33,11 @@ pub(super) struct AcceptRisk {
 impl AcceptRisk {
     /// What is accepted about logins.
     pub(super) fn logins(&self) -> Risks {
-        Risks { lose: self.accept_risk.contains(&Risk::LoseSsh), admit: self.accept_risk.contains(&Risk::AdmitLogins) }
+        Risks {
+            lose: self.accept_risk.contains(&Risk::LoseSsh),
+            admit: self.accept_risk.contains(&Risk::AdmitLogins),
+            root: self.accept_risk.contains(&Risk::RootByCertificate),
+        }
     }
 
     /// Whether what listens may be left untold.

@@ -2,13 +2,16 @@
 
 mod circumstances;
 mod prometheus;
+mod user_ca;
 mod without_root;
+mod words;
 
 pub(super) use circumstances::{last_roll_back, rooms};
+pub(super) use user_ca::is_own as is_own_list;
 
 use super::{
     outlook::{self, Outlook, Problem},
-    output::{Output, Style},
+    output::Output,
     prometheus::Metrics,
     recover, renew,
     report::{self, CertificateObject},
@@ -18,7 +21,7 @@ use crate::{
     enrolment::{Enrolment, Enrolments},
     outcomes::{LastRenewal, LastRollBack},
 };
-use circumstances::{Circumstances, time};
+use circumstances::Circumstances;
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -150,7 +153,7 @@ impl Status {
         }
         let status = look(&open()?)?;
         if !self.writes(output, || prometheus::of(&status))? {
-            show(&status, output)?;
+            words::show(&status, output)?;
         }
         output.object(&status)?;
         Ok(if status.healthy { Exit::Done } else { Exit::Degraded })
@@ -205,10 +208,14 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
     };
     let unknown = sshd.as_ref().map(Sshd::unknown_listener).transpose()?.flatten();
     problems.extend(unknown.map(|unknown| Problem::with(unknown.to_string(), unknown.next())));
-    let mut warnings = Vec::new();
+    let (mut warnings, mut user_notes) = (Vec::new(), Vec::new());
     let keys = match &sshd {
         Some(sshd) => {
-            warnings.extend(outlook::lists(&sshd.effective(context.places.sshd_config.as_path(), &[])?));
+            let effective = sshd.effective(context.places.sshd_config.as_path(), &[])?;
+            warnings.extend(outlook::lists(&effective));
+            let (wrong, unknown) = user_ca::look(context, &effective);
+            problems.extend(wrong);
+            user_notes = unknown;
             sshd.host_keys()?
         }
         None => Vec::new(),
@@ -227,7 +234,7 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
     let Outlook { problems: coming, mut notes, ca_reachable } =
         enrolled.map(|enrolled| outlook::look(context, enrolled, &certificates)).unwrap_or_default();
     problems.extend(coming.into_iter().chain(around.problems));
-    notes.extend(around.notes);
+    notes.extend(around.notes.into_iter().chain(user_notes));
     let interrupted = transaction::interrupted(&context.state)?;
     let unconfirmed = transaction::unconfirmed(&context.state)?;
     problems.extend(recover::damaged(context)?);
@@ -335,64 +342,4 @@ const RENEW_EXPIRED: &str = "warded renew; if the CA does not renew what has exp
 
 fn due_at(context: &Context, certificate: &Certificate) -> Option<Timestamp> {
     report::time(due::due_at(certificate, context.renew_after, &context.facts.machine_id)?)
-}
-
-fn show(status: &StatusObject, output: Output) -> Result<()> {
-    output.line(format!("{} · {} · {}", status.hostname, status.os, described(status)))?;
-    show_sshd(status, output)?;
-    for other in &status.others {
-        output.line(format!("{} · {}", other.sshd_config, described(other)))?;
-        show_sshd(other, output)?;
-    }
-    if status.enrolled.is_some() || !status.others.is_empty() {
-        if let Some(renewal) = &status.last_renewal {
-            let how = renewal.error.map_or_else(|| "succeeded".to_owned(), |error| error.to_string());
-            output.line(format!("last run     {}: {how}", time(renewal.at)))?;
-        }
-        let next = status.next_run.map(|next| format!(", next at {}", time(next))).unwrap_or_default();
-        output.line(format!("schedule     {}{next}", status.schedule))?;
-    }
-    for warning in &status.warnings {
-        output.line(format!("warning      {}", output.paint(Style::Red, &warning.to_string())))?;
-    }
-    for note in &status.notes {
-        output.line(format!("note         {note}"))?;
-    }
-    if status.problems.is_empty() {
-        return output.line("problems     none");
-    }
-    status
-        .problems
-        .iter()
-        .try_for_each(|problem| output.line(format!("problem      {}", output.paint(Style::Red, &problem.to_string()))))
-}
-
-fn described(status: &StatusObject) -> String {
-    let sshd = status.sshd.as_ref().map_or_else(|| "no sshd".to_owned(), |version| format!("OpenSSH {version}"));
-    let listening = if status.listening || status.sshd.is_none() { "" } else { " (not listening)" };
-    format!("{sshd}{listening}")
-}
-
-fn show_sshd(status: &StatusObject, output: Output) -> Result<()> {
-    for key in &status.host_keys {
-        let (style, state) = match (&key.problem, &key.certificate, key.served) {
-            (Some(problem), ..) => (Style::Red, problem.clone()),
-            (None, None, _) => {
-                let why = key.left_alone.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-                (Style::Dim, format!("no certificate{why}"))
-            }
-            (None, Some(_), served) => {
-                let served = if served == Some(true) { " · served" } else { "" };
-                (Style::Green, format!("{}{served}", key.until))
-            }
-        };
-        output.line(format!("host key     {:20} {}", key.algorithm, output.paint(style, &state)))?;
-    }
-    let Some(enrolled) = &status.enrolled else {
-        return output.line("enrolled     no: warded apply certify-host --set principal=NAME");
-    };
-    output.line(format!("enrolled     {enrolled}"))?;
-    status.due.map_or(Ok(()), |due| {
-        output.line(format!("renewal      due from {}: warded renew", due.strftime("%Y-%m-%d %H:%M UTC")))
-    })
 }

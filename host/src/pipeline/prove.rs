@@ -12,7 +12,7 @@ use warded_lib::{
     ca::{Certificate, Principal, placeholder},
     error::{Error, Result},
     guard::{
-        MayChange, Proof, Verified,
+        Certificates, MayChange, Proof, Verified,
         bystanders::{self, Reads},
         unasked, unchanged,
     },
@@ -38,6 +38,15 @@ pub struct Guard {
     bystanders: Vec<Watched>,
     /// Those of them that could not be looked at, and why, each in a sentence.
     unwatched: Vec<String>,
+}
+
+/// What a plan tells of the proof.
+#[derive(Debug, Default)]
+pub struct Foreseen {
+    /// What would not be proved.
+    pub not_proved: Vec<String>,
+    /// Whom sshd would let in by certificates of a CA that it does not trust yet.
+    pub users: Certificates,
 }
 
 impl Guard {
@@ -162,16 +171,21 @@ impl Guard {
         self.each(|watched| watched.check(work, &result))
     }
 
-    /// Proves the result with stand-ins for the certificates: what a run would be refused for, without one. Returns
-    /// what is not proved.
+    /// Proves the result with stand-ins for the certificates: what a run would be refused for, without one.
     ///
     /// # Errors
     /// Refused: what would be wrong with it.
-    pub fn foresee(&self, work: &Work) -> Result<Vec<String>> {
+    pub fn foresee(&self, work: &Work) -> Result<Foreseen> {
         known_hosts::prove(work)?;
-        let mut not_proved = self.check(work)?;
-        not_proved.extend(self.each(|watched| watched.foresee(work))?);
-        Ok(not_proved)
+        let mut foreseen = Foreseen { not_proved: self.check(work)?, users: Certificates::default() };
+        for watched in self.all() {
+            let Foreseen { not_proved, users } = watched.foresee(work)?;
+            foreseen.not_proved.extend(not_proved);
+            if watched.is_subject() {
+                foreseen.users = users;
+            }
+        }
+        Ok(foreseen)
     }
 
     /// Proves the result, certificates and all, by handshakes with an sshd that serves nobody else. Returns what was

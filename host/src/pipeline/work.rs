@@ -10,6 +10,7 @@ use super::{
 use crate::broker::Identity;
 use jiff::{SignedDuration, Timestamp};
 use order::{order_of, order_of_removal};
+use ssh_key::PublicKey;
 use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf};
 use warded_lib::{
     ca::Certificate,
@@ -54,6 +55,8 @@ pub struct Work {
     pub vouched: BTreeMap<RequestId, Vec<Voucher>>,
     /// Whether the operator accepts that a listener which is not known is not told.
     pub may_leave_unknown: bool,
+    /// The keys that the CA gave this run for users' certificates: sshd may come to trust no others.
+    pub user_authorities: Vec<PublicKey>,
     /// The configuration that sshd's answers to the procedure were about.
     pub configuration: Option<Digests>,
     /// Which lines of sshd's configuration are Warded's.
@@ -102,6 +105,7 @@ impl Work {
             vouched: BTreeMap::new(),
             withdrawn: Vec::new(),
             may_leave_unknown: false,
+            user_authorities: planned.session.user_authorities,
             configuration: planned.session.configuration,
             shows_rest: format!("warded plan {}", planned.identity.procedure),
             authorship: planned.authorship,
@@ -128,6 +132,7 @@ impl Work {
             vouched: BTreeMap::new(),
             withdrawn: Vec::new(),
             may_leave_unknown: false,
+            user_authorities: Vec::new(),
             configuration: None,
             shows_rest: "warded undo".to_owned(),
             authorship: Authorship::default(),
@@ -366,6 +371,7 @@ impl Work {
         let risks = [
             (self.login_risks.lose, "lose-ssh"),
             (self.login_risks.admit, "admit-logins"),
+            (self.login_risks.root, "root-by-certificate"),
             (self.may_replace_host_keys, "replace-host-keys"),
             (self.may_leave_unknown, "unknown-listener"),
             (self.may_change_signer, "new-ca-key"),

@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sshd_config::{
-    block::{self, BEGIN, END},
+    block::{self, BEGIN, END, Marks},
     include, line,
 };
 use warded_fuzz::reference::{outside_of_marks, sshd_line};
@@ -18,19 +18,24 @@ fuzz_target!(|data: &[u8]| {
     assert!(!reads || text.len() > 8);
     assert!(line::values(text, "hostcertificate").len() <= text.len());
     let outside = |text: &[u8]| block::outside(text).ok().map(|lines| lines.concat());
-    assert_eq!(outside(text), outside_of_marks(text, BEGIN, END));
-    let without = block::remove(text);
-    assert_eq!(outside(text).as_ref(), without.as_ref().ok());
+    let marks = Marks::default();
+    let without = marks.remove(text);
+    // The plainer reading knows no blocks of procedures.
+    let has_named = [BEGIN, END].iter().any(|mark| text.windows(mark.len() + 1).any(|part| part == [mark.as_bytes(), b" "].concat()));
+    if !has_named {
+        assert_eq!(outside(text), outside_of_marks(text, BEGIN, END));
+        assert_eq!(outside(text).as_ref(), without.as_ref().ok());
+    }
     // Nobody puts the marks themselves between the marks.
     if without.is_err() || [BEGIN, END].contains(&wanted.trim()) || wanted.contains(['\n', '\r']) {
         return;
     }
-    let made = block::set(text, &[&wanted]).unwrap();
-    assert_eq!(block::set(&made, &[&wanted]).as_ref(), Ok(&made), "a second time");
-    assert_eq!(block::remove(&made), without, "taken out");
+    let made = marks.set(text, &[&wanted]).unwrap();
+    assert_eq!(marks.set(&made, &[&wanted]).as_ref(), Ok(&made), "a second time");
+    assert_eq!(marks.remove(&made), without, "taken out");
     assert_eq!(outside(&made), outside(text));
     // It stands where it holds for everybody.
-    let range = block::find(&made).unwrap().unwrap();
+    let range = marks.find(&made).unwrap().unwrap();
     let is_match =
         |line: &[u8]| matches!(sshd_line(line), Ok(Some((keyword, _))) if keyword.eq_ignore_ascii_case(b"match"));
     assert!(!made[..range.start].split(|byte| *byte == b'\n').any(is_match), "it stands behind a Match");

@@ -2,36 +2,37 @@
 //! configuration or a file that it names. A way in that is gained counts as well as one that is lost.
 
 mod bounds;
+mod certificates;
 mod keywords;
+mod queried;
 mod ways;
 
+pub use certificates::Certificates;
+
 use super::{
-    Candidate, MayChange,
-    baseline::Baseline,
-    check,
-    client::bench::{Bench, Connection},
-    config::structure::Difference,
-    proof,
+    Candidate, MayChange, baseline::Baseline, check, client::bench::Bench, config::structure::Difference, proof,
 };
 use crate::{
     error::{Error, Result},
-    handshake::{HostKeyAlgorithm, Query},
     machine::{
         scratch::Scratch,
         sshd::{
             Effective, Sshd,
             effective::canonical,
             host_key,
-            tree::{Line, Overlay, Staged, Tree},
+            tree::{Overlay, Staged},
         },
         users,
     },
     text::neutral,
 };
 use keywords::{COMPARED, HARMLESS, NAMING, SYSTEM};
-use ssh_key::PublicKey;
-use std::path::{Path, PathBuf};
-use ways::{User, ways};
+use queried::{runs_programs, takes};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+use ways::{User, Way, ways};
 
 /// As many users of the machine are looked at one by one.
 const MAX_USERS: usize = 1000;
@@ -45,6 +46,8 @@ pub struct Risks {
     pub lose: bool,
     /// Users may gain one.
     pub admit: bool,
+    /// A certificate with the principal `root` may log in as root.
+    pub root: bool,
 }
 
 /// What was found out about logins.
@@ -139,7 +142,7 @@ impl Compared<'_> {
         for user in self.one_by_one(all) {
             let read = ways(&user, effective, Overlay(&nothing)).files;
             let files = named.iter().flat_map(|(keyword, values)| ways::files(&user, keyword, values));
-            for path in files.filter(|path| !read.contains(path)) {
+            for path in files.filter(|path| !read.contains(path) && !certificates::is_own(path)) {
                 if let Some((staged, _)) = self.overlay().staged(&path) {
                     self.refuse_uncompared(staged)?;
                 }
@@ -264,13 +267,31 @@ impl Compared<'_> {
         let nothing = Staged::new();
         let (old, new) = (ways(user, before, Overlay(&nothing)).all, ways(user, after, self.overlay()).all);
         let named = |what: &str| format!("{}: {}", neutral(&user.name), neutral(what));
-        lost.extend(old.iter().filter(|(way, _)| !new.contains_key(*way)).map(|(_, way)| named(&way.what)));
+        let gone = old.iter().filter(|(way, _)| !new.contains_key(*way)).map(|(_, way)| way);
+        lost.extend(gone.filter(|way| !self.is_given_up(user, way, &new)).map(|way| named(&way.what)));
         let unasked = new.iter().filter(|(way, _)| !old.contains_key(*way));
         gained.extend(unasked.filter(|(_, way)| !self.may_change.has(way.keyword)).map(|(_, way)| named(&way.what)));
         let bound = |keyword: &&&str| bounds::problem(keyword, before.values(keyword), after.values(keyword)).is_some();
         if self.baseline.users.contains(&user.name) {
             let tight = bounds::AFTER_LOGIN.iter().filter(bound);
             lost.extend(tight.map(|keyword| named(&format!("{keyword} {}", after.values(keyword).join(" ")))));
+        }
+    }
+
+    /// Whether a certificate's way in ends as it is meant to: the CA dropped its key and the user still gets in by
+    /// another key of that CA, or an undo takes the CA out and leaves another way in to whoever has to get in.
+    fn is_given_up(&self, user: &User, way: &Way, left: &BTreeMap<String, Way>) -> bool {
+        let Some(signed) = way.certificate.as_ref().filter(|signed| certificates::is_own(&signed.file)) else {
+            return false;
+        };
+        let contents = Overlay(&Staged::new()).read(&signed.file).unwrap_or_default();
+        let real = std::fs::canonicalize(&signed.file).unwrap_or_else(|_| signed.file.clone());
+        if self.candidate.authorship.is_edited(&real, &contents) {
+            return false;
+        }
+        match self.may_change {
+            MayChange::Any => !self.baseline.users.contains(&user.name) || !left.is_empty(),
+            MayChange::Only(_) => left.values().any(|other| other.certificate.as_ref() == Some(signed)),
         }
     }
 
@@ -313,33 +334,6 @@ impl Compared<'_> {
         }
         Ok(logins)
     }
-}
-
-/// Whether a query would run a program: no option of the command line stands against an `AuthorizedKeysCommand` in a
-/// `Match`.
-fn runs_programs(tree: &Tree) -> Result<bool> {
-    let runs = |line: &Line<'_>| !line.within.is_empty() && line.directive.keyword == "authorizedkeyscommand";
-    Ok(tree.lines()?.iter().any(runs))
-}
-
-/// Whether sshd would take a key of a user; why that cannot be told.
-fn takes(bench: &Bench, user: &str, key: &PublicKey) -> Result<Result<bool, String>> {
-    let Connection { mut session, service } = match bench.open()? {
-        Ok(connection) => connection,
-        Err((fault, said)) => return Ok(Err(format!("{fault} {}", neutral(said.trim())))),
-    };
-    let algorithm = HostKeyAlgorithm::all().find(|one| session.server().offers(*one));
-    let Some(algorithm) = algorithm else { return Ok(Err("no host key that can be asked for".to_owned())) };
-    let asked = session.exchange(algorithm).and_then(|_| session.query(user, key));
-    drop(session);
-    drop(service);
-    Ok(match asked {
-        Ok(Query::Acceptable) => Ok(true),
-        Ok(Query::Refused(_)) => Ok(false),
-        // sshd ends the connection of a user whom it lets try nothing.
-        Err(fault) if fault.verdict() == crate::handshake::Verdict::Unknown => Ok(false),
-        Err(fault) => Err(fault.to_string()),
-    })
 }
 
 const LOSE: &str = "if that is what you want, run it again with --accept-risk=lose-ssh";

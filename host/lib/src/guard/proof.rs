@@ -12,6 +12,7 @@ use super::{
         program::Route,
         transcript::{End, Transcript},
     },
+    logins::Certificates,
 };
 use crate::{
     error::{Error, Result},
@@ -43,6 +44,8 @@ pub struct Proof {
     pub logins: Vec<String>,
     /// Users of whom nothing is proved, and types of host keys, and why.
     pub not_proved: Vec<String>,
+    /// Whom sshd lets in by certificates of a CA that it does not trust yet.
+    pub users: Certificates,
     /// How the host keys were proved.
     pub way: Way,
     /// Whether an exchange could be made by the `ssh` program alone.

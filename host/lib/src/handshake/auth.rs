@@ -51,7 +51,56 @@ impl<S: Stream> Session<S> {
         self.start_service()?;
         let kind = self.user_kind(key.public_key()).ok_or(Fault::Unable)?;
         let blob = key.public_key().to_bytes().map_err(|_| Fault::Unable)?;
-        let request = request(user, true, kind.signature_name(), &blob);
+        self.log_in(user, (kind.signature_name(), &blob), (kind, key))
+    }
+
+    /// Logs a user in by a certificate, given as its wire form, for a key that is not RSA; after a first exchange.
+    ///
+    /// # Errors
+    /// As [`Session::authenticate`].
+    pub fn authenticate_by_certificate(
+        &mut self,
+        user: &str,
+        certificate: &[u8],
+        key: &PrivateKey,
+    ) -> Result<Login, Fault> {
+        self.start_service()?;
+        let kind = self.user_kind(key.public_key()).ok_or(Fault::Unable)?;
+        let name = type_of(certificate)?;
+        self.log_in(user, (&name, certificate), (kind, key))
+    }
+
+    /// Asks whether a user could log in with a key, of which only the public half is needed; after a first
+    /// exchange.
+    ///
+    /// # Errors
+    /// When there was no exchange, or the server does not answer as it should.
+    pub fn query(&mut self, user: &str, key: &PublicKey) -> Result<Query, Fault> {
+        self.start_service()?;
+        let algorithm = key.algorithm();
+        let name = self.user_kind(key).map_or(algorithm.as_str(), |kind| kind.signature_name());
+        let blob = key.to_bytes().map_err(|_| Fault::Unable)?;
+        self.ask(user, name, &blob)
+    }
+
+    /// Asks whether a user could log in by a certificate, given as its wire form, for a key that is not RSA; after a
+    /// first exchange.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub fn query_certificate(&mut self, user: &str, certificate: &[u8]) -> Result<Query, Fault> {
+        self.start_service()?;
+        let name = type_of(certificate)?;
+        self.ask(user, &name, certificate)
+    }
+
+    fn log_in(
+        &mut self,
+        user: &str,
+        (name, blob): (&str, &[u8]),
+        (kind, key): (KeyKind, &PrivateKey),
+    ) -> Result<Login, Fault> {
+        let request = request(user, true, name, blob);
         let id = self.id.as_deref().unwrap_or_default();
         let signature = sign(kind, key, &Writer::new().string(id).raw(&request).finish())?;
         self.transport.send(&Writer::new().raw(&request).string(signature).finish())?;
@@ -66,17 +115,8 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// Asks whether a user could log in with a key, of which only the public half is needed; after a first
-    /// exchange.
-    ///
-    /// # Errors
-    /// When there was no exchange, or the server does not answer as it should.
-    pub fn query(&mut self, user: &str, key: &PublicKey) -> Result<Query, Fault> {
-        self.start_service()?;
-        let algorithm = key.algorithm();
-        let name = self.user_kind(key).map_or(algorithm.as_str(), |kind| kind.signature_name());
-        let blob = key.to_bytes().map_err(|_| Fault::Unable)?;
-        self.transport.send(&request(user, false, name, &blob))?;
+    fn ask(&mut self, user: &str, name: &str, blob: &[u8]) -> Result<Query, Fault> {
+        self.transport.send(&request(user, false, name, blob))?;
         let answer = self.receive_any()?;
         match message(&answer) {
             number::USERAUTH_PK_OK => {
@@ -121,6 +161,12 @@ impl<S: Stream> Session<S> {
         self.service = true;
         Ok(())
     }
+}
+
+/// The type of a key or certificate, by its wire form.
+fn type_of(blob: &[u8]) -> Result<String, Fault> {
+    let name = Reader::new(blob, "a certificate").string()?;
+    String::from_utf8(name.to_vec()).map_err(|_| Fault::Unable)
 }
 
 /// A request by public key, up to the signature.

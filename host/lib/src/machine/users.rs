@@ -11,6 +11,9 @@ use std::{
 
 /// The user as whom sshd speaks with those who have not logged in yet (OpenSSH's `SSH_PRIVSEP_USER`).
 const SEPARATED: &str = "sshd";
+/// Users that packages make have lower numbers (Debian's policy, login.defs).
+const FIRST_PERSON: u32 = 1000;
+const NOBODY: u32 = 65534;
 /// More than any real file has.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -25,19 +28,52 @@ pub struct User {
     pub group: u32,
     /// The home directory.
     pub home: String,
+    /// The program that a login runs; empty: `/bin/sh`.
+    pub shell: String,
 }
 
 impl User {
     fn parse(line: &str) -> Option<Self> {
         let fields: Vec<&str> = line.split(':').collect();
-        let [name, _, id, group, _, home, ..] = fields.as_slice() else { return None };
+        let [name, _, id, group, _, home, rest @ ..] = fields.as_slice() else { return None };
         Some(Self {
             name: (*name).to_owned(),
             id: id.parse().ok()?,
             group: group.parse().ok()?,
             home: (*home).to_owned(),
+            shell: rest.first().copied().unwrap_or_default().to_owned(),
         })
     }
+
+    /// Whether a login gives this user a shell.
+    #[must_use]
+    pub fn has_shell(&self) -> bool {
+        let name = self.shell.rsplit('/').next().unwrap_or_default();
+        !["nologin", "false", "true", "sync", "halt", "shutdown"].contains(&name)
+    }
+
+    /// Whether this is the account of a person, and not one that a package made.
+    #[must_use]
+    pub fn is_person(&self) -> bool {
+        (FIRST_PERSON..NOBODY).contains(&self.id) && self.has_shell()
+    }
+}
+
+/// The users of shadow(5) who have a password that can be right; none where the file cannot be read.
+#[must_use]
+pub fn with_password() -> Option<Vec<String>> {
+    let mut text = Vec::new();
+    File::open("/etc/shadow").and_then(|file| file.take(MAX_BYTES).read_to_end(&mut text)).ok()?;
+    let text = zeroize::Zeroizing::new(text);
+    Some(text.split(|byte| *byte == b'\n').filter_map(name_with_password).collect())
+}
+
+/// `!` and `*` begin what no password gives.
+fn name_with_password(line: &[u8]) -> Option<String> {
+    let mut fields = line.split(|byte| *byte == b':');
+    let (name, hash) = (fields.next()?, fields.next()?);
+    let can_be_right = hash.first().is_some_and(|first| !b"!*".contains(first)) && hash != b"x";
+    can_be_right.then(|| String::from_utf8_lossy(name).into_owned())
 }
 
 /// All that are in the file; none where it cannot be read.
@@ -130,11 +166,25 @@ mod tests {
 
     #[test]
     fn lines_are_read() {
-        let ann = User { name: "ann".into(), id: 1000, group: 50, home: "/home/ann".into() };
+        let ann = User { name: "ann".into(), id: 1000, group: 50, home: "/home/ann".into(), shell: "/bin/sh".into() };
         for (line, expected) in
             [("ann:x:1000:50:Ann:/home/ann:/bin/sh", Some(ann)), ("+::::::", None), ("ann:x:1000", None), ("", None)]
         {
             assert_eq!(User::parse(line), expected, "{line}");
+        }
+        for (line, expected) in [
+            ("ann:$y$j9T$abc:19000:0:99999:7:::", Some("ann")),
+            ("bob:!$y$j9T$abc:19000::::::", None),
+            ("daemon:*:19000::::::", None),
+            ("eve::19000::::::", None),
+            ("x", None),
+        ] {
+            assert_eq!(name_with_password(line.as_bytes()).as_deref(), expected, "{line}");
+        }
+        for (shell, id, expected) in
+            [("/bin/sh", 1000, true), ("", 1000, true), ("/usr/sbin/nologin", 1000, false), ("/bin/sh", 33, false)]
+        {
+            assert_eq!(User::parse(&format!("a:x:{id}:1::/:{shell}")).unwrap().is_person(), expected, "{shell} {id}");
         }
         assert!(!to_keep().is_empty());
         for (text, expected) in [

@@ -1,6 +1,6 @@
 //! `files.*`.
 
-use super::{Failure, Operation, known_hosts::only_our_lines};
+use super::{Failure, Operation, known_hosts::only_our_lines, trusted_keys::only_the_authoritys};
 use crate::broker::{granted::Granted, session::Session};
 use sshd_config::block::{BEGIN, END, outside};
 use std::collections::BTreeSet;
@@ -107,6 +107,7 @@ impl Operation for Write {
         }
         only_our_block(session, path, &place, contents)?;
         only_our_lines(session, path, &place, Some(contents))?;
+        only_the_authoritys(session, path, &place, contents)?;
         let after = After::Bytes { contents: contents.clone(), mode: *mode };
         Ok(session.changes.stage(path.clone(), place, after, granted.grant().to_owned())?)
     }
@@ -150,7 +151,9 @@ fn only_our_block(session: &mut Session, path: &AbsolutePath, place: &Place, aft
         (Ok(before), Ok(after)) if before == after => Ok(()),
         _ => Err(Failure::new(
             "unmarked-change",
-            format!("{path}: only what stands between `{BEGIN}` and `{END}` may change"),
+            format!(
+                "{path}: only what stands between `{BEGIN}` and `{END}`, or these marks of a procedure, may change"
+            ),
         )
         .about("path", path)),
     }

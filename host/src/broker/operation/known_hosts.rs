@@ -34,6 +34,7 @@ pub(super) fn only_our_lines(
     Trust { patterns: &patterns, keys: &keys, authority: &authority }.refuse_others(&before, after).map_err(foreign)
 }
 
-fn line_of(key: &ssh_key::PublicKey) -> Result<String, Failure> {
+/// A public key in one line, without a comment.
+pub(super) fn line_of(key: &ssh_key::PublicKey) -> Result<String, Failure> {
     text_of(key.key_data()).map_err(|error| Failure::because("io", &error))
 }

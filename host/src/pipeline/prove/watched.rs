@@ -1,6 +1,6 @@
 //! One sshd, watched by the guard: the one that a run is for, or one that reads the same files.
 
-use super::{super::serve::keeps_certificates, Work};
+use super::{super::serve::keeps_certificates, Foreseen, Work};
 use ssh_key::PublicKey;
 use std::{
     cell::RefCell,
@@ -75,8 +75,8 @@ impl Watched {
         checked.map(|not_proved| self.each_named(not_proved)).map_err(|error| self.told(error))
     }
 
-    /// Proves the result with stand-ins for the certificates. Returns what is not proved.
-    pub(super) fn foresee(&self, work: &Work) -> Result<Vec<String>> {
+    /// Proves the result with stand-ins for the certificates.
+    pub(super) fn foresee(&self, work: &Work) -> Result<Foreseen> {
         let stand_ins = RefCell::new(Vec::new());
         let result = work.result(|request| {
             let certificate = placeholder::host_certificate(&request.public, &request.principals)?;
@@ -85,8 +85,12 @@ impl Watched {
         })?;
         let candidate = self.candidate(work, &result)?;
         let certificates = self.served(&candidate, plain(&stand_ins.into_inner())?)?;
-        let proved = candidate.prove(&self.baseline, &certificates, &[]);
-        proved.map(|proof| self.each_named(proof.not_proved)).map_err(|error| self.told(error))
+        let proved = candidate.prove(&self.baseline, &certificates, &[]).and_then(|proof| {
+            let mut users = candidate.admits_certificates(&self.baseline, work.may_change(), &work.user_authorities)?;
+            let not_proved = self.each_named([proof.not_proved, std::mem::take(&mut users.not_proved)].concat());
+            Ok(Foreseen { not_proved, users })
+        });
+        proved.map_err(|error| self.told(error))
     }
 
     /// Proves the result by handshakes.
@@ -105,6 +109,8 @@ impl Watched {
                 let mut proof = candidate.prove(baseline, &certificates, &signers)?;
                 proof.logins = logins.proved;
                 proof.not_proved.extend(logins.not_proved);
+                proof.users = candidate.admits_certificates(baseline, work.may_change(), &work.user_authorities)?;
+                proof.not_proved.append(&mut proof.users.not_proved);
                 Ok(proof)
             });
         let proof = proved.map_err(|error| self.told(error))?;
@@ -137,6 +143,11 @@ impl Watched {
             };
             self.named(error)
         })
+    }
+
+    /// Whether the run is for it.
+    pub(super) fn is_subject(&self) -> bool {
+        self.role == Role::Subject
     }
 
     /// The sshd.

@@ -2,7 +2,10 @@
 //! stands in a file of Warded's name, or between its marks, is somebody else's.
 
 use crate::digest::Digest;
-use sshd_config::{block, line};
+use sshd_config::{
+    block::{self, Marks},
+    line,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
@@ -36,12 +39,14 @@ impl Authorship {
             if is_whole {
                 texts.whole.insert(Digest::of(&after));
             }
-            let is_known =
-                before.as_deref().and_then(block_of).is_none_or(|block| texts.blocks.contains(&block.digest));
-            let may_be_ours =
-                is_whole || (is_known && has_same_lines_outside(before.as_deref().unwrap_or_default(), &after));
-            if let Some(block) = block_of(&after).filter(|_| may_be_ours) {
-                texts.blocks.insert(block.digest);
+            let old = before.as_deref().map(blocks_of).unwrap_or_default();
+            let is_same_outside = has_same_lines_outside(before.as_deref().unwrap_or_default(), &after);
+            for block in blocks_of(&after) {
+                let before = old.iter().find(|one| one.marks == block.marks);
+                let is_known = before.is_none_or(|before| texts.blocks.contains(&before.digest));
+                if is_whole || (is_known && is_same_outside) {
+                    texts.blocks.insert(block.digest);
+                }
             }
         }
         authorship
@@ -49,22 +54,24 @@ impl Authorship {
 
     /// The numbers, from 1, of a file's lines that are Warded's.
     #[must_use]
-    pub fn lines(&self, path: &Path, contents: &[u8]) -> Range<usize> {
-        let Some(texts) = self.0.get(path) else { return 0..0 };
+    pub fn lines(&self, path: &Path, contents: &[u8]) -> BTreeSet<usize> {
+        let Some(texts) = self.0.get(path) else { return BTreeSet::new() };
         if texts.whole.contains(&Digest::of(contents)) {
-            return 1..line::lines(contents).count() + 1;
+            return (1..line::lines(contents).count() + 1).collect();
         }
-        block_of(contents).filter(|block| texts.blocks.contains(&block.digest)).map_or(0..0, |block| block.lines)
+        let known = blocks_of(contents).into_iter().filter(|block| texts.blocks.contains(&block.digest));
+        known.flat_map(|block| block.lines).collect()
     }
 
     /// Whether a file, or the block in it, was edited since Warded wrote it.
     #[must_use]
     pub fn is_edited(&self, path: &Path, contents: &[u8]) -> bool {
-        let has_text = self.0.get(path).is_some_and(|texts| match block_of(contents) {
-            Some(_) => true,
-            None => !texts.whole.is_empty(),
-        });
-        has_text && self.lines(path, contents).is_empty()
+        let Some(texts) = self.0.get(path) else { return false };
+        let blocks = blocks_of(contents);
+        if blocks.is_empty() {
+            return !texts.whole.is_empty() && self.lines(path, contents).is_empty();
+        }
+        blocks.iter().any(|block| !texts.blocks.contains(&block.digest))
     }
 }
 
@@ -74,16 +81,19 @@ fn has_same_lines_outside(before: &[u8], after: &[u8]) -> bool {
 }
 
 struct Block {
+    marks: Marks,
     digest: Digest,
     lines: Range<usize>,
 }
 
-/// The marked block in a file; none also where the marks are no pair.
-fn block_of(contents: &[u8]) -> Option<Block> {
-    let bytes = block::find(contents).ok().flatten()?;
-    let text = contents.get(bytes.clone())?;
-    let before = line::lines(contents.get(..bytes.start)?).count();
-    Some(Block { digest: Digest::of(text), lines: before + 1..before + 1 + line::lines(text).count() })
+/// The marked blocks in a file; none also where the marks are no pairs.
+fn blocks_of(contents: &[u8]) -> Vec<Block> {
+    let block = |(marks, bytes): (Marks, Range<usize>)| {
+        let text = contents.get(bytes.clone())?;
+        let first = line::lines(contents.get(..bytes.start)?).count() + 1;
+        Some(Block { marks, digest: Digest::of(text), lines: first..first + line::lines(text).count() })
+    };
+    block::all(contents).unwrap_or_default().into_iter().filter_map(block).collect()
 }
 
 #[cfg(test)]
@@ -107,6 +117,7 @@ mod tests {
         let drawn = "# BEGIN warded\nPort 22\n# END warded\nUsePAM yes\n".to_owned();
         let grown = format!("Port 22\n{}", BLOCK.replace("# END", "UsePAM yes\n# END"));
         let broken = format!("# END warded\n{plain}");
+        let two = main(&format!("{BLOCK}# BEGIN warded x\nRevokedKeys /a\n# END warded x\n"));
         for (case, runs, contents, lines, is_edited) in [
             ("nothing is known", &[][..], "A\nB\n", 0..0, false),
             ("a file that a run made", &[(None, Some("A\nB\n"))], "A\nB\n", 1..3, false),
@@ -127,6 +138,8 @@ mod tests {
             ("an edited block", &[made], &main(&edited), 0..0, true),
             ("a changed block", &[made, (Some(&with_block), Some(&main(&edited)))], &main(&edited), 2..5, false),
             ("a block of nobody's", &[(Some(with_block.as_str()), Some(&edited))], &edited, 0..0, true),
+            ("a second block", &[(Some(with_block.as_str()), Some(two.as_str()))], &two, 5..8, true),
+            ("two blocks", &[(Some(&plain), Some(&with_block)), (Some(&with_block), Some(&two))], &two, 2..8, false),
             ("the block is gone", &[made], &plain, 0..0, false),
             ("marks around a line that was there", &[(Some(&plain), Some(&drawn))], &drawn, 0..0, true),
             (
@@ -141,9 +154,9 @@ mod tests {
             ("a block in a file that a run made", &[(None, Some(&with_block))], &format!("C\n{BLOCK}"), 2..5, false),
         ] {
             let authorship = after(runs);
-            assert_eq!(authorship.lines(Path::new(FILE), contents.as_bytes()), lines, "{case}");
+            assert_eq!(authorship.lines(Path::new(FILE), contents.as_bytes()), lines.collect(), "{case}");
             assert_eq!(authorship.is_edited(Path::new(FILE), contents.as_bytes()), is_edited, "{case}");
-            assert_eq!(authorship.lines(Path::new("/else"), contents.as_bytes()), 0..0, "{case}");
+            assert_eq!(authorship.lines(Path::new("/else"), contents.as_bytes()), BTreeSet::new(), "{case}");
         }
     }
 }

@@ -28,6 +28,17 @@ pub(super) struct Way {
     pub(super) what: String,
     /// The keyword that opens it.
     pub(super) keyword: &'static str,
+    /// Of a certificate: what decides about it.
+    pub(super) certificate: Option<Signed>,
+}
+
+/// The certificates that let a user in: of which file's key, and for which name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Signed {
+    /// The file that `TrustedUserCAKeys` names.
+    pub(super) file: PathBuf,
+    /// The principal.
+    pub(super) principal: String,
 }
 
 /// The ways in of a user, by what is the same before and after: a key in another file is the same way.
@@ -147,7 +158,7 @@ impl Look<'_> {
 
     fn add(&mut self, key: String, what: &str, keyword: &'static str) {
         let key = if self.is_factor { format!("factor {key}") } else { key };
-        self.ways.all.insert(key, Way { what: what.to_owned(), keyword });
+        self.ways.all.insert(key, Way { what: what.to_owned(), keyword, certificate: None });
     }
 
     fn read(&mut self, path: &Path) -> Option<Vec<u8>> {
@@ -196,7 +207,8 @@ impl Look<'_> {
     fn certificates(&mut self) {
         let mut authorities = Vec::new();
         for path in self.effective.values("trustedusercakeys").iter().filter(|path| *path != "none") {
-            authorities.extend(self.lines(Path::new(path)));
+            let lines = self.lines(Path::new(path)).into_iter();
+            authorities.extend(lines.map(|line| (PathBuf::from(path), line)));
         }
         if authorities.is_empty() {
             return;
@@ -209,10 +221,15 @@ impl Look<'_> {
                 None => vec![format!("those in {pattern}")],
             },
         };
-        for authority in &authorities {
+        for (file, authority) in &authorities {
             for principal in &principals {
                 let what = format!("certificates for {principal} by the CA key {}", end_of(authority));
-                self.add(format!("certificate {authority} {principal}"), &what, "TrustedUserCAKeys");
+                let key = format!("certificate {authority} {principal}");
+                self.add(key.clone(), &what, "TrustedUserCAKeys");
+                let key = if self.is_factor { format!("factor {key}") } else { key };
+                if let Some(way) = self.ways.all.get_mut(&key) {
+                    way.certificate = Some(Signed { file: file.clone(), principal: principal.clone() });
+                }
             }
         }
         self.command("AuthorizedPrincipalsCommand", "certificates for the principals that");

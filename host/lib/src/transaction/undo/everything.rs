@@ -39,18 +39,19 @@ pub(super) fn undo(root: &Root, joint: &Joint<'_>, edits: Edits) -> Result<Found
 
 /// Where the marks are no pair, all of it stays.
 fn without_block(contents: &[u8]) -> Vec<u8> {
-    block::remove(contents).unwrap_or_else(|_| contents.to_vec())
+    block::outside(contents).map_or_else(|_| contents.to_vec(), |lines| lines.concat())
 }
 
-fn block_of(contents: &[u8]) -> Option<&[u8]> {
-    contents.get(block::find(contents).ok()??)
+fn blocks_of(contents: &[u8]) -> Vec<&[u8]> {
+    let blocks = block::all(contents).unwrap_or_default();
+    blocks.into_iter().filter_map(|(_, range)| contents.get(range)).collect()
 }
 
 /// Whether the block that the last run wrote is there, whatever was edited around it.
 fn has_block_of(joint: &Joint<'_>, now: &Snapshot) -> Result<bool> {
     let left = joint.newest.run.left(joint.newest.index)?;
-    let written = left.as_ref().and_then(|left| block_of(left));
-    Ok(written.is_some() && written == block_of(&now.contents))
+    let written = left.as_ref().map(|left| blocks_of(left)).unwrap_or_default();
+    Ok(!written.is_empty() && written == blocks_of(&now.contents))
 }
 
 /// The file as it is now, without the block.

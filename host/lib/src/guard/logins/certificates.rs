@@ -1,0 +1,235 @@
+//! Logins by user certificate, where sshd would trust keys of a CA that it does not trust now: whose keys these are,
+//! what is left if the CA is lost, and whom sshd would let in, asked of sshd itself.
+
+mod asked;
+mod obstacle;
+
+use super::{
+    Candidate, MayChange, Risks,
+    ways::{User, ways},
+};
+use crate::{
+    error::{Error, Result},
+    guard::baseline::Baseline,
+    machine::{
+        files::Root,
+        sshd::{
+            Effective,
+            tree::{Overlay, Staged, Tree},
+        },
+        users,
+    },
+    text::neutral,
+};
+use obstacle::refuse_algorithms;
+use ssh_key::{HashAlg, PublicKey, public::KeyData};
+use sshd_config::trusted_keys::{self, FILE_NAME};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// What opens a way in by a certificate; any other way is there without the CA.
+const OF_CERTIFICATES: [&str; 2] = ["TrustedUserCAKeys", "AuthorizedPrincipalsCommand"];
+/// What opens a way in by something that the user knows.
+const OF_PASSWORDS: [&str; 2] = ["PasswordAuthentication", "KbdInteractiveAuthentication"];
+
+/// What sshd would make of certificates of a CA that it does not trust yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Certificates {
+    /// Users whom a certificate lets in, each with the principal that does, where that is not the user's name.
+    pub taken: Vec<String>,
+    /// Users whom none does, each with why.
+    pub refused: Vec<String>,
+    /// The user whose login by a certificate was carried through.
+    pub logged_in: Option<String>,
+    /// What was not asked or not proved, and why.
+    pub not_proved: Vec<String>,
+    /// Whether root is let in by its own name.
+    pub admits_root: bool,
+}
+
+/// Whether a file is Warded's own list of the CA's keys, which nothing but the CA's keys can be written to.
+pub(super) fn is_own(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == FILE_NAME)
+}
+
+impl Candidate {
+    /// Looks at the keys of CAs that sshd would trust anew; nothing where there are none. They have to be among
+    /// `roots`, which the operator's CA gave to this run.
+    ///
+    /// # Errors
+    /// Refused: they are another's; without the CA nobody could log in; sshd would let nobody in by such a certificate;
+    /// or it would let root in, which has to be accepted.
+    pub fn admits_certificates(
+        &self,
+        baseline: &Baseline,
+        may_change: MayChange<'_>,
+        roots: &[PublicKey],
+    ) -> Result<Certificates> {
+        let effective = &self.view()?.effective;
+        let (nothing, staged) = (Staged::new(), Overlay(&self.staged));
+        let known = keys(&files(&baseline.view.effective, &baseline.tree), Overlay(&nothing));
+        let named = files(effective, &self.tree);
+        let all = keys(&named, staged);
+        let new: Vec<PublicKey> = all.into_iter().filter(|key| !has(&known, key.key_data())).collect();
+        // An undo brings back what was trusted before.
+        if new.is_empty() || matches!(may_change, MayChange::Any) {
+            return Ok(Certificates::default());
+        }
+        if let Some(foreign) = new.iter().find(|key| !has(roots, key.key_data())) {
+            return if self.risks.admit { Ok(Certificates::default()) } else { Err(refuse_foreign(foreign)) };
+        }
+        self.refuse_changeable(&named)?;
+        self.refuse_damaged(&named)?;
+        self.refuse_ineffective(&new)?;
+        self.refuse_without_another_way(baseline)?;
+        for key in &new {
+            refuse_algorithms(effective, key)?;
+        }
+        let found = self.ask_for_certificates(baseline, &new)?;
+        judge(found, self.risks)
+    }
+
+    /// sshd does not ask who can write such a file. Whoever can, can log in as anybody.
+    fn refuse_changeable(&self, named: &[PathBuf]) -> Result<()> {
+        let root = Root::ambient().map_err(|error| Error::failed("cannot open the root directory").cause(error))?;
+        for path in named.iter().filter(|path| Overlay(&self.staged).staged(path).is_none()) {
+            if let (Ok(true), Err(error)) = (path.try_exists(), root.program(path)) {
+                return Err(Error::refused(format!(
+                    "{} has keys of user CAs, and others can change it",
+                    path.display()
+                ))
+                .cause(error.message)
+                .state("nothing was changed")
+                .next("give that file and its directories to root, or take its line out"));
+            }
+        }
+        Ok(())
+    }
+
+    /// One line that is no key, and sshd takes none of the others.
+    fn refuse_damaged(&self, named: &[PathBuf]) -> Result<()> {
+        for path in named {
+            let contents = match Overlay(&self.staged).read(path) {
+                Ok(contents) => contents,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    return Err(Error::refused(format!("{} cannot be read", path.display()))
+                        .cause(error)
+                        .state("nothing was changed"));
+                }
+            };
+            if let Err(fault) = trusted_keys::read(&contents)
+                && !fault.kind.is_harmless()
+            {
+                return Err(Error::refused(format!("the list of user CA keys {} {fault}", path.display()))
+                    .cause("sshd would take no certificate by any key in it, and says nothing of that")
+                    .state("nothing was changed")
+                    .next("mend that file, then run this again"));
+            }
+        }
+        Ok(())
+    }
+
+    /// sshd takes the first file that a line names: a later line is of no effect.
+    fn refuse_ineffective(&self, new: &[PublicKey]) -> Result<()> {
+        let values = self.view()?.effective.values("trustedusercakeys").to_vec();
+        let counts = keys(&paths(values.iter().cloned()), Overlay(&self.staged));
+        if new.iter().all(|key| has(&counts, key.key_data())) {
+            return Ok(());
+        }
+        Err(Error::refused("sshd would not take the CA's keys from where they are written")
+            .cause(format!("another line comes first: TrustedUserCAKeys {}", neutral(&values.join(" "))))
+            .state("nothing was changed"))
+    }
+
+    /// If the CA were lost, somebody has to get in all the same.
+    fn refuse_without_another_way(&self, baseline: &Baseline) -> Result<()> {
+        let effective = &self.view()?.effective;
+        let accounts = users::all();
+        let all: Vec<User> = accounts.iter().cloned().map(User::from).collect();
+        let others = !users::other_sources().is_empty();
+        let passwords = users::with_password();
+        let knows_password = |user: &User| {
+            let known = passwords.as_ref().is_none_or(|known| known.contains(&user.name));
+            known || (others && !accounts.iter().any(|account| account.name == user.name))
+        };
+        let has_another = |user: &User| {
+            ways(user, effective, Overlay(&self.staged)).all.values().any(|way| {
+                !OF_CERTIFICATES.contains(&way.keyword)
+                    && (!OF_PASSWORDS.contains(&way.keyword) || knows_password(user))
+            })
+        };
+        let kept = baseline.users.iter().map(|name| User::named(name, &all));
+        let with_shell = accounts.iter().filter(|account| account.has_shell()).cloned().map(User::from);
+        if self.risks.lose || kept.chain(with_shell).any(|user| has_another(&user)) {
+            return Ok(());
+        }
+        Err(Error::refused("if the CA were lost, nobody could log in")
+            .cause("no user has a key that sshd takes, or a password where it takes passwords")
+            .state("nothing was changed")
+            .next("give an administrator a key (authorized_keys) for that case")
+            .next("if you want to depend on the CA alone, run it again with --accept-risk=lose-ssh"))
+    }
+}
+
+fn judge(found: Certificates, risks: Risks) -> Result<Certificates> {
+    if found.taken.is_empty() && !found.refused.is_empty() && found.not_proved.is_empty() {
+        return Err(Error::refused("sshd would let nobody in by a certificate of this CA")
+            .seen(found.refused.join("\n"))
+            .state("nothing was changed"));
+    }
+    if found.admits_root && !risks.root {
+        return Err(Error::refused("a certificate with the principal root would log in as root")
+            .cause("whoever gets one from the CA, for a mail address that begins with root@ for one, is root here")
+            .state("nothing was changed")
+            .next("keep root out (PermitRootLogin no), or say which principals are root's (AuthorizedPrincipalsFile)")
+            .next("if that is what you want, run it again with --accept-risk=root-by-certificate"));
+    }
+    Ok(found)
+}
+
+fn refuse_foreign(key: &PublicKey) -> Error {
+    let shown = format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256));
+    Error::refused("sshd would trust a user CA that this run did not get from the configured CA")
+        .cause(format!("whoever has that key could log in as anybody: {shown}"))
+        .state("nothing was changed")
+        .next("if that is what you want, run it again with --accept-risk=admit-logins")
+}
+
+/// The files of CA keys that a configuration names, those within a `Match` too.
+fn files(effective: &Effective, tree: &Tree) -> Vec<PathBuf> {
+    let lines = tree.directives().filter(|(_, _, directive)| directive.keyword == "trustedusercakeys");
+    let named = lines.flat_map(|(_, _, directive)| directive.arguments).map(|argument| argument.text);
+    paths(named.chain(effective.values("trustedusercakeys").iter().cloned()))
+}
+
+fn paths(values: impl Iterator<Item = String>) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for path in values.filter(|path| !path.eq_ignore_ascii_case("none")).map(PathBuf::from) {
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
+    paths
+}
+
+/// Every key in the files, whatever stands around it: what sshd does not read today, it may once a line is mended.
+fn keys(files: &[PathBuf], overlay: Overlay<'_>) -> Vec<PublicKey> {
+    let mut all: Vec<PublicKey> = Vec::new();
+    for path in files {
+        let bytes = overlay.read(path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        for key in text.lines().filter_map(|line| PublicKey::from_openssh(line.trim()).ok()) {
+            if !has(&all, key.key_data()) {
+                all.push(key);
+            }
+        }
+    }
+    all
+}
+
+fn has(keys: &[PublicKey], key: &KeyData) -> bool {
+    keys.iter().any(|one| one.key_data() == key)
+}

@@ -1,0 +1,286 @@
+//! sshd, asked about each user with a certificate of a throw-away CA in place of ours.
+
+use super::{
+    Candidate, Certificates, files, has, keys,
+    obstacle::{self, keeps_root_out},
+};
+use crate::{
+    ca::{Kind, throw_away::ThrowAway},
+    error::{Error, Result},
+    guard::{
+        baseline::Baseline,
+        check,
+        client::{
+            bench::{Bench, Connection},
+            known_hosts::line_of,
+        },
+        logins::{queried::runs_programs, ways::User},
+        proof,
+    },
+    handshake::{HostKeyAlgorithm, Login, Query},
+    machine::{
+        sshd::{
+            Effective,
+            tree::{Overlay, Staged},
+        },
+        users,
+    },
+    text::neutral,
+};
+use ssh_key::{Algorithm, EcdsaCurve, PrivateKey, PublicKey, rand_core::OsRng};
+
+/// As many users are asked about; more would take minutes.
+const MAX_USERS: usize = 16;
+
+/// What is asked with.
+struct Asking<'a> {
+    candidate: &'a Candidate,
+    /// The key of the CA that is new to sshd.
+    authority: &'a PublicKey,
+    stand_in: ThrowAway,
+    key: PrivateKey,
+    bench: Bench,
+    /// Without PAM, whose modules a login would run.
+    without_pam: Bench,
+}
+
+impl Candidate {
+    /// Asks about each user: the query without a signature opens no session and runs no PAM module. Then one login is
+    /// carried through.
+    pub(super) fn ask_for_certificates(&self, baseline: &Baseline, new: &[PublicKey]) -> Result<Certificates> {
+        let mut found = Certificates::default();
+        let Some(authority) = new.first() else { return Ok(found) };
+        if runs_programs(&self.tree)? {
+            found.not_proved.push("logins by certificate: a query would run a program that a `Match` names".to_owned());
+            let own = self.effective(&check::login("root"))?;
+            found.admits_root = keeps_root_out(&own).is_none() && !is_mapped(&own);
+            return Ok(found);
+        }
+        let stand_in = ThrowAway::like(&authority.algorithm())?;
+        let standing_in = Self::build(&self.original, &self.with_stand_in(new, &stand_in)?)?;
+        let _held = self.original.hold()?;
+        let addresses = proof::addresses(&self.original);
+        let bench = |more: &[&str]| {
+            let fixed = ["AuthorizedKeysCommand=none", "AuthorizedKeysFile=none", "LogLevel=VERBOSE"];
+            let options: Vec<String> = fixed.iter().chain(more).map(|option| (*option).to_owned()).collect();
+            Bench::new(proof::command(&standing_in.sshd, standing_in.config(), &options), addresses.clone())
+        };
+        let asking = Asking {
+            candidate: self,
+            authority,
+            stand_in,
+            key: user_key(&self.view()?.effective)?,
+            bench: bench(&[]),
+            without_pam: bench(&["UsePAM=no"]),
+        };
+        let (people, more) = people(baseline);
+        let mut taken = Vec::new();
+        for user in people {
+            let principal = asking.about(&user, &mut found)?;
+            taken.extend(principal.map(|principal| (user, principal)));
+        }
+        if more > 0 {
+            found.not_proved.push(format!("certificates of {more} more users: sshd was not asked about them"));
+        }
+        let sources = users::other_sources();
+        if !sources.is_empty() {
+            let sources = neutral(&sources.join(", "));
+            found.not_proved.push(format!("certificates of users of {sources}: sshd was not asked about them"));
+        }
+        asking.log_one_in(taken, &mut found)?;
+        Ok(found)
+    }
+
+    /// The files as they would be, with the key of a throw-away CA in place of each new one.
+    fn with_stand_in(&self, new: &[PublicKey], stand_in: &ThrowAway) -> Result<Staged> {
+        let mut staged = self.staged.clone();
+        let overlay = Overlay(&self.staged);
+        let line = line_of(stand_in.public().key_data())?;
+        for path in files(&self.view()?.effective, &self.tree) {
+            let has_new = keys(std::slice::from_ref(&path), overlay).iter().any(|key| has(new, key.key_data()));
+            if has_new {
+                let real = overlay.staged(&path).map(|(real, _)| real.to_owned());
+                let real = real.or_else(|| std::fs::canonicalize(&path).ok()).unwrap_or(path);
+                staged.insert(real, Some(format!("{line}\n").into_bytes()));
+            }
+        }
+        Ok(staged)
+    }
+}
+
+/// How a login ended, or why it did not.
+type Outcome = std::result::Result<(), String>;
+
+impl Asking<'_> {
+    /// Returns the principal that lets the user in.
+    fn about(&self, user: &User, found: &mut Certificates) -> Result<Option<String>> {
+        let name = neutral(&user.name);
+        let own = self.candidate.effective(&check::login(&user.name))?;
+        let command = own.values("authorizedprincipalscommand").first().filter(|command| *command != "none");
+        if command.is_some() {
+            found
+                .not_proved
+                .push(format!("certificates of {name}: AuthorizedPrincipalsCommand decides, and is not run"));
+            return Ok(None);
+        }
+        match self.ask(user, &own)? {
+            Ok(principal) if principal == user.name => {
+                found.admits_root |= user.name == "root" && !is_mapped(&own);
+                found.taken.push(name);
+                Ok(Some(principal))
+            }
+            Ok(principal) => {
+                found.taken.push(format!("{name} (principal {})", neutral(&principal)));
+                Ok(Some(principal))
+            }
+            Err(why) => {
+                found.refused.push(format!("{name}: {why}"));
+                Ok(None)
+            }
+        }
+    }
+
+    /// The principal by which sshd would let a user in, or why there is none.
+    fn ask(&self, user: &User, own: &Effective) -> Result<std::result::Result<String, String>> {
+        if let Some(why) = keeps_root_out(own).filter(|_| user.name == "root") {
+            return Ok(Err(why));
+        }
+        let mut why = match obstacle::principals(user, own) {
+            Err(why) => return Ok(Err(why)),
+            Ok(principals) => {
+                let mut why = String::new();
+                for principal in principals {
+                    match self.query(user, &principal)? {
+                        Ok(()) => return Ok(Ok(principal)),
+                        Err(said) => why = said,
+                    }
+                }
+                why
+            }
+        };
+        if let Some(obstacle) = obstacle::of(own, self.authority) {
+            why = obstacle;
+        }
+        Ok(Err(why))
+    }
+
+    fn query(&self, user: &User, principal: &str) -> Result<Outcome> {
+        let certificate = self.stand_in.certify(self.key.public_key(), Kind::User, principal)?;
+        let Connection { mut session, service } = match self.bench.open()? {
+            Ok(connection) => connection,
+            Err((fault, said)) => return Ok(Err(format!("{fault} {}", neutral(said.trim())))),
+        };
+        let Some(algorithm) = HostKeyAlgorithm::all().find(|one| session.server().offers(*one)) else {
+            return Ok(Err("sshd has no host key that can be asked for".to_owned()));
+        };
+        let asked =
+            session.exchange(algorithm).and_then(|_| session.query_certificate(&user.name, certificate.bytes()));
+        drop(session);
+        let said = service.end();
+        Ok(match asked {
+            Ok(Query::Acceptable) => Ok(()),
+            Ok(Query::Refused(_)) => Err(reason(&said)),
+            Err(fault) => Err(format!("{fault}; {}", reason(&said))),
+        })
+    }
+
+    /// Carries one login through, of the first who is let in: root's last.
+    fn log_one_in(&self, taken: Vec<(User, String)>, found: &mut Certificates) -> Result<()> {
+        let (root, others): (Vec<_>, Vec<_>) = taken.into_iter().partition(|(user, _)| user.name == "root");
+        let mut last = None;
+        for (user, principal) in others.into_iter().chain(root) {
+            match self.log_in(&user, &principal, &self.stand_in)? {
+                Ok(()) => {
+                    self.refuse_another(&user, &principal)?;
+                    found.logged_in = Some(neutral(&user.name));
+                    return Ok(());
+                }
+                Err(why) => last = Some(format!("a login by certificate, of {}: {why}", neutral(&user.name))),
+            }
+        }
+        found.not_proved.extend(last);
+        Ok(())
+    }
+
+    /// Another CA's certificate has to be refused, else the login proves nothing.
+    fn refuse_another(&self, user: &User, principal: &str) -> Result<()> {
+        let another = ThrowAway::like(&self.authority.algorithm())?;
+        match self.log_in(user, principal, &another)? {
+            Err(_) => Ok(()),
+            Ok(()) => Err(Error::refused("sshd would take certificates of any CA")
+                .cause(format!("it let {} in by a certificate of a CA that it is not told of", neutral(&user.name)))
+                .state("nothing was changed")),
+        }
+    }
+
+    fn log_in(&self, user: &User, principal: &str, authority: &ThrowAway) -> Result<Outcome> {
+        let certificate = authority.certify(self.key.public_key(), Kind::User, principal)?;
+        let Connection { mut session, service } = match self.without_pam.open()? {
+            Ok(connection) => connection,
+            Err((fault, said)) => return Ok(Err(format!("{fault} {}", neutral(said.trim())))),
+        };
+        let Some(algorithm) = HostKeyAlgorithm::all().find(|one| session.server().offers(*one)) else {
+            return Ok(Err("sshd has no host key that can be asked for".to_owned()));
+        };
+        let tried = session
+            .exchange(algorithm)
+            .and_then(|_| session.authenticate_by_certificate(&user.name, certificate.bytes(), &self.key));
+        drop(session);
+        let said = service.end();
+        Ok(match tried {
+            Ok(Login::Accepted) => Ok(()),
+            Ok(Login::Refused(refusal)) if refusal.partial => Err("sshd wants another method besides".to_owned()),
+            Ok(Login::Refused(_)) => Err(reason(&said)),
+            Err(fault) => Err(format!("{fault}; {}", reason(&said))),
+        })
+    }
+}
+
+/// Whether a file says which principals let the user in.
+fn is_mapped(own: &Effective) -> bool {
+    own.values("authorizedprincipalsfile").first().is_some_and(|file| file != "none")
+}
+
+/// Those who must get in, root, and the people in passwd(5); and how many more these are.
+fn people(baseline: &Baseline) -> (Vec<User>, usize) {
+    let accounts = users::all();
+    let all: Vec<User> = accounts.iter().cloned().map(User::from).collect();
+    let mut names = baseline.users.clone();
+    names.extend(accounts.into_iter().filter(|user| user.id == 0 || user.is_person()).map(|user| user.name));
+    let mut people: Vec<User> = Vec::new();
+    for name in names {
+        if !people.iter().any(|known| known.name == name) {
+            people.push(User::named(&name, &all));
+        }
+    }
+    let more = people.len().saturating_sub(MAX_USERS);
+    people.truncate(MAX_USERS);
+    (people, more)
+}
+
+/// What sshd said last about the user, but for what it says of every connection.
+fn reason(said: &str) -> String {
+    let of_all = [
+        "Connection ",
+        "Postponed ",
+        "Failed ",
+        "Accepted ",
+        "Received disconnect",
+        "Disconnected",
+        "Disconnecting",
+        "Closing ",
+    ];
+    let mut telling = said.lines().map(str::trim).filter(|line| !of_all.iter().any(|start| line.starts_with(start)));
+    telling
+        .next_back()
+        .map_or_else(|| "sshd does not say why".to_owned(), |line| format!("sshd says: {}", neutral(line)))
+}
+
+/// A key of a type whose certificates sshd takes.
+fn user_key(effective: &Effective) -> Result<PrivateKey> {
+    let lists = effective.values("pubkeyacceptedalgorithms").iter().chain(effective.values("pubkeyacceptedkeytypes"));
+    let accepted: Vec<&str> = lists.flat_map(|list| list.split(',')).collect();
+    let is_plain = accepted.is_empty() || accepted.iter().any(|name| name.starts_with("ssh-ed25519-cert"));
+    let kind = if is_plain { Algorithm::Ed25519 } else { Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 } };
+    PrivateKey::random(&mut OsRng, kind).map_err(|error| Error::failed("cannot make a throw-away key").cause(error))
+}

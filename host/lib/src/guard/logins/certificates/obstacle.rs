@@ -1,0 +1,99 @@
+//! Why sshd would let a user in by no certificate of the CA: the line of its configuration that says so.
+
+use super::{User, is_own};
+use crate::{
+    error::{Error, Result},
+    machine::sshd::Effective,
+    text::neutral,
+};
+use ssh_key::PublicKey;
+use std::fs;
+
+/// The type of the certificates that people get; one is enough for sshd to be able to take certificates at all.
+const CERTIFICATE: &str = "ssh-ed25519-cert-v01@openssh.com";
+
+/// As many names of a file are tried.
+const MAX_NAMES: usize = 8;
+
+/// Refuses where sshd would take certificates of nobody: it does so without a word.
+pub(super) fn refuse_algorithms(effective: &Effective, key: &PublicKey) -> Result<()> {
+    let Some(Missing { keyword, word }) = missing(effective, key) else { return Ok(()) };
+    Err(Error::refused(format!("sshd would take no certificate of this CA: {keyword} has no {word}"))
+        .seen(neutral(&effective.values(&keyword.to_lowercase()).join(",")))
+        .state("nothing was changed")
+        .next(format!("add {word} to {keyword}, then run this again")))
+}
+
+/// A word that a list lacks.
+struct Missing {
+    keyword: &'static str,
+    word: String,
+}
+
+fn missing(effective: &Effective, key: &PublicKey) -> Option<Missing> {
+    let list = |keyword: &str| -> Vec<String> {
+        effective.values(keyword).iter().flat_map(|value| value.split(',')).map(str::to_owned).collect()
+    };
+    // Before 8.5 by another name.
+    for keyword in ["pubkeyacceptedalgorithms", "pubkeyacceptedkeytypes"] {
+        let accepted = list(keyword);
+        if !accepted.is_empty() && !accepted.iter().any(|name| name.contains("-cert-v0")) {
+            let keyword =
+                if keyword.ends_with("types") { "PubkeyAcceptedKeyTypes" } else { "PubkeyAcceptedAlgorithms" };
+            return Some(Missing { keyword, word: CERTIFICATE.to_owned() });
+        }
+    }
+    let (signs, algorithm) = (list("casignaturealgorithms"), key.algorithm());
+    let own = [algorithm.as_str()];
+    let words: &[&str] = if own == ["ssh-rsa"] { &["rsa-sha2-512", "rsa-sha2-256"] } else { &own };
+    if !signs.is_empty() && !signs.iter().any(|one| words.contains(&one.as_str())) {
+        return Some(Missing { keyword: "CASignatureAlgorithms", word: words.first()?.to_string() });
+    }
+    None
+}
+
+/// What a user's own configuration has against every certificate; none where nothing is found.
+pub(super) fn of(own: &Effective, key: &PublicKey) -> Option<String> {
+    let first = |keyword: &str| own.values(keyword).first().map(String::as_str);
+    if first("pubkeyauthentication") == Some("no") {
+        return Some("PubkeyAuthentication no".to_owned());
+    }
+    if let Some(file) = own.values("trustedusercakeys").first().filter(|file| !is_own(file.as_ref())) {
+        return Some(format!("a Match has TrustedUserCAKeys {} for this user", neutral(file)));
+    }
+    if let Some(Missing { keyword, word }) = missing(own, key) {
+        return Some(format!("{keyword} has no {word}"));
+    }
+    let lists = own.values("authenticationmethods").iter().flat_map(|list| list.split_whitespace());
+    let methods: Vec<&str> = lists.collect();
+    let starts = |list: &&str| *list == "any" || list.split(',').any(|method| method == "publickey");
+    if !methods.is_empty() && !methods.iter().any(starts) {
+        return Some(format!("AuthenticationMethods {}", neutral(&methods.join(" "))));
+    }
+    None
+}
+
+/// Whether root is kept out whatever the key: the query of a key does not show that.
+pub(super) fn keeps_root_out(own: &Effective) -> Option<String> {
+    let value = own.values("permitrootlogin").first()?;
+    // A certificate of people's has no forced command.
+    ["no", "forced-commands-only"].contains(&value.as_str()).then(|| format!("PermitRootLogin {value}"))
+}
+
+/// The names of which one has to be a certificate's principal, or why there are none.
+pub(super) fn principals(user: &User, own: &Effective) -> Result<Vec<String>, String> {
+    let named = own.values("authorizedprincipalsfile").first().filter(|path| *path != "none");
+    let Some(pattern) = named else { return Ok(vec![user.name.clone()]) };
+    let Some(path) = super::super::ways::files(user, "authorizedprincipalsfile", std::slice::from_ref(pattern)).pop()
+    else {
+        return Err(format!("AuthorizedPrincipalsFile {} cannot be found for this user", neutral(pattern)));
+    };
+    let shown = neutral(&path.display().to_string());
+    let text = fs::read(&path).map_err(|error| format!("AuthorizedPrincipalsFile {shown}: {error}"))?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    // Options may stand before a name.
+    let names: Vec<String> =
+        lines.filter_map(|line| line.split_whitespace().last()).take(MAX_NAMES).map(str::to_owned).collect();
+    if names.is_empty() { Err(format!("AuthorizedPrincipalsFile {shown} has no name in it")) } else { Ok(names) }
+}

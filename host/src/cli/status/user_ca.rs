@@ -1,0 +1,68 @@
+//! Whether sshd takes the certificates that the CA gives people, where `trust-user-ca` has it do so.
+
+use crate::{cli::outlook::Problem, context::Context};
+use ssh_key::{HashAlg, PublicKey, public::KeyData};
+use sshd_config::trusted_keys::{self, FILE_NAME};
+use std::{fs, io, path::Path};
+use warded_lib::{ca::Kind, machine::sshd::Effective, text::neutral};
+
+const APPLY: &str = "warded apply trust-user-ca";
+
+/// Whether a file is Warded's own list.
+pub(in crate::cli) fn is_own(path: &str) -> bool {
+    Path::new(path).file_name().is_some_and(|name| name == FILE_NAME)
+}
+
+/// What is wrong with the list that sshd reads, and what could not be found out.
+pub(super) fn look(context: &Context, effective: &Effective) -> (Vec<Problem>, Vec<String>) {
+    let Some(path) = effective.values("trustedusercakeys").first().filter(|path| is_own(path)) else {
+        return (Vec::new(), Vec::new());
+    };
+    let shown = neutral(path);
+    let nobody = "nobody logs in by a certificate";
+    let contents = match fs::read(path) {
+        Ok(contents) => contents,
+        Err(error) => {
+            let is_gone = error.kind() == io::ErrorKind::NotFound;
+            let why = if is_gone { "is gone".to_owned() } else { format!("cannot be read ({error})") };
+            return (
+                vec![Problem::with(format!("the list of the CA's user keys {shown} {why}: {nobody}"), APPLY)],
+                Vec::new(),
+            );
+        }
+    };
+    if let Err(fault) = trusted_keys::read(&contents) {
+        let effect = if fault.kind.is_harmless() { "it was edited" } else { nobody };
+        let next = format!("mv {shown} {shown}.old; {APPLY}");
+        return (
+            vec![Problem::with(format!("the list of the CA's user keys {shown} {fault}: {effect}"), next)],
+            Vec::new(),
+        );
+    }
+    match context.authority.open().and_then(|authority| authority.roots(Kind::User)) {
+        Ok(roots) => (differences(&shown, &listed(&contents), &roots), Vec::new()),
+        Err(error) => (Vec::new(), vec![format!("whether {shown} has the CA's user keys is not known: {error}")]),
+    }
+}
+
+fn listed(contents: &[u8]) -> Vec<PublicKey> {
+    String::from_utf8_lossy(contents).lines().filter_map(|line| PublicKey::from_openssh(line.trim()).ok()).collect()
+}
+
+fn differences(path: &str, listed: &[PublicKey], roots: &[PublicKey]) -> Vec<Problem> {
+    let has = |keys: &[PublicKey], key: &KeyData| keys.iter().any(|one| one.key_data() == key);
+    let print = |key: &PublicKey| key.fingerprint(HashAlg::Sha256);
+    let new = roots.iter().filter(|key| !has(listed, key.key_data())).map(|key| {
+        let seen =
+            format!("{path} does not have the CA's user key {} yet: sshd refuses certificates by it", print(key));
+        Problem::with(seen, APPLY)
+    });
+    let dropped = listed.iter().filter(|key| !has(roots, key.key_data())).map(|key| {
+        let seen = format!(
+            "{path} still has the user key {}, which the CA dropped: sshd takes certificates by it",
+            print(key)
+        );
+        Problem::with(seen, APPLY)
+    });
+    new.chain(dropped).collect()
+}

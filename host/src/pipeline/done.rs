@@ -1,0 +1,181 @@
+//! What a run that was carried out did, and what a person wants to know of it.
+
+use super::{Reloads, certify::Refusal};
+use jiff::Timestamp;
+use std::time::Duration;
+use warded_lib::{
+    ca::{
+        Certificate,
+        rotation::{self as ca_rotation, NewSigner},
+        step::diagnosis::distance,
+    },
+    error::Exit,
+    guard::{Certificates, Proof, Verified, known_hosts::Proof as KnownHosts},
+    machine::{path::AbsolutePath, sshd::Unknown},
+    text::count,
+    transaction::{Confirm, LeftAlone},
+};
+
+/// What a run that was carried out did.
+#[derive(Debug)]
+pub struct Done {
+    /// Its number: `warded undo` takes the newest back.
+    pub run: u64,
+    /// The certificates that came from the CA.
+    pub certificates: Vec<Certificate>,
+    /// The keys that were certified on the word of another one: a sentence for each.
+    pub vouched: Vec<String>,
+    /// What the CA refused to a renewal.
+    pub refused: Vec<Refusal>,
+    /// New keys of the CA, which the operator accepted.
+    pub accepted: Vec<NewSigner>,
+    /// New keys of the CA, whose certificates came because the former ones may end before the next renewal.
+    pub last_run: Vec<NewSigner>,
+    /// New keys of the CA, for which certificates were put off.
+    pub put_off: Vec<NewSigner>,
+    /// Why it was not written down that these keys have certificates, and what follows.
+    pub unrecorded: Option<String>,
+    /// What was planned, and left for another run.
+    pub withdrawn: Vec<AbsolutePath>,
+    /// What was proved before anything was touched; none where there is no sshd, or it has nothing to do with it.
+    pub proof: Option<Proof>,
+    /// What was proved of ssh's known_hosts files.
+    pub known_hosts: Vec<KnownHosts>,
+    /// What was seen afterwards; none where there is no sshd.
+    pub verified: Option<Verified>,
+    /// What listens in sshd's place and is not known; then nothing was seen live.
+    pub unknown: Option<Unknown>,
+    /// How each service was reloaded.
+    pub reloads: Reloads,
+    /// The main configuration files of the other sshds that read what has changed.
+    pub bystanders: Vec<AbsolutePath>,
+    /// Those of them that could not be looked at, and why, each in a sentence.
+    pub unwatched: Vec<String>,
+    /// What could not be tidied up: somebody has written to it.
+    pub left_alone: Vec<LeftAlone>,
+    /// Until when somebody has to confirm it; none: it is kept.
+    pub confirm: Option<Confirm>,
+}
+
+impl Done {
+    /// What a person wants to know of it.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(certificate) = self.certificates.first() {
+            let names = certificate.principals().join(" ");
+            lines.push(format!("Certified {} for {names}.", count(self.certificates.len(), "key")));
+        } else {
+            lines.push("Done.".to_owned());
+        }
+        if let Some(proof) = &self.proof {
+            let mut proved = Vec::new();
+            if !proof.keys.is_empty() {
+                proved.push(format!("clients that pinned a plain key ({}) get in", proof.keys.join(", ")));
+            }
+            if !proof.certificates.is_empty() {
+                let mut signers: Vec<String> = self.certificates.iter().map(Certificate::signer_fingerprint).collect();
+                signers.dedup();
+                proved.push(format!("clients that know only the CA ({}) get in", signers.join(", ")));
+            }
+            if !proof.logins.is_empty() {
+                proved.push(format!("{} can log in", proof.logins.join(", ")));
+            }
+            if !proved.is_empty() {
+                lines.push(format!("Proved beforehand: {}.", proved.join(", ")));
+            }
+            lines.extend(users(&proof.users, "lets", "Proved beforehand: "));
+            lines.extend(proof.not_proved.iter().map(|what| format!("Not proved: {what}.")));
+        }
+        lines.extend(self.known_hosts.iter().map(|proof| format!("Proved beforehand: {proof}.")));
+        match &self.verified {
+            Some(verified) if verified.live && !verified.certificates.is_empty() => {
+                lines.push(format!(
+                    "Seen live: {} served, the plain keys still offered.",
+                    count(verified.certificates.len(), "certificate")
+                ));
+            }
+            Some(verified) if verified.live => {
+                lines.push("Seen live: the plain keys are offered as before.".to_owned());
+            }
+            Some(_) if let Some(unknown) = &self.unknown => lines.push(format!("Not seen live: {unknown}.")),
+            Some(_) => lines.push("No sshd is listening now: the next one to start serves this.".to_owned()),
+            None if self.known_hosts.is_empty() => {
+                lines.push("There is no sshd on this machine, so nothing was proved.".to_owned());
+            }
+            None => {}
+        }
+        lines.extend(self.vouched.iter().cloned());
+        lines.extend(self.refused.iter().map(ToString::to_string));
+        lines.extend(self.told_beside());
+        let next = ca_rotation::NEXT;
+        lines.extend(self.accepted.iter().map(|change| {
+            format!("Clients that know only the CA's former key, {}, do not accept this; {next}", change.former)
+        }));
+        lines.extend(self.last_run.iter().map(|change| format!("{}; {next}", change.installed_in_last_run())));
+        lines.extend(self.put_off.iter().map(|change| format!("Put off: {change}; {next}")));
+        lines.extend(self.unrecorded.clone());
+        lines.extend(self.confirm_lines());
+        lines
+    }
+
+    /// What there is to say of the other sshds that read what has changed.
+    #[must_use]
+    pub fn told_beside(&self) -> Vec<String> {
+        let told = self.bystanders.iter();
+        let told = told.map(|config| format!("The sshd of {config} reads these files, too; it was proved as well."));
+        told.chain(self.unwatched.iter().map(|what| format!("Attention: {what}."))).collect()
+    }
+
+    /// What a person has to do, if it does not stay by itself.
+    #[must_use]
+    pub fn confirm_lines(&self) -> Vec<String> {
+        let Some(confirm) = &self.confirm else { return Vec::new() };
+        let left = confirm.until.duration_since(Timestamp::now()).unsigned_abs() + Duration::from_millis(500);
+        vec![
+            format!(
+                "Not final yet. Log in to this machine again and run `warded confirm` there within {} (by {}).",
+                distance(left),
+                confirm.until.strftime("%T UTC")
+            ),
+            format!("Otherwise run {} is undone automatically.", self.run),
+        ]
+    }
+
+    /// How the run ended: not as it should where nobody knows what is served, clients need a new key of the CA, or a
+    /// later run lacks what this one should have written down.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        let has_new_signer = !self.put_off.is_empty() || !self.last_run.is_empty();
+        let is_in_doubt = self.unknown.is_some() || !self.unwatched.is_empty() || self.unrecorded.is_some();
+        if is_in_doubt || has_new_signer || !self.refused.is_empty() { Exit::Degraded } else { Exit::Done }
+    }
+
+    /// What listens and is not known, in words.
+    #[must_use]
+    pub fn unknown_listener(&self) -> Option<String> {
+        self.unknown.as_ref().map(ToString::to_string)
+    }
+
+    /// The serial numbers that were seen live, as text: JSON's numbers are not exact above 2^53.
+    #[must_use]
+    pub fn served(&self) -> Vec<String> {
+        self.verified.iter().flat_map(|verified| &verified.certificates).map(ToString::to_string).collect()
+    }
+}
+
+/// What was found out about logins by certificates of a CA that sshd does not trust yet; `lets` is the verb.
+#[must_use]
+pub fn users(found: &Certificates, lets: &str, label: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !found.taken.is_empty() {
+        lines.push(format!("{label}by certificates of this CA sshd {lets} in {}.", found.taken.join(", ")));
+    }
+    if let Some(user) = &found.logged_in {
+        lines.push(format!(
+            "{label}{user} logged in by a certificate of a CA made up in place of this one, and not by one of another CA."
+        ));
+    }
+    lines.extend(found.refused.iter().map(|why| format!("Not let in by a certificate: {why}.")));
+    lines
+}

@@ -1,0 +1,119 @@
+//! What is refused, each in words that say what to do.
+
+use super::{APPLY, FILE, ROOT, Server};
+use std::fs;
+
+/// Another CA's file counts already: in whatever state it is, and whoever wrote it.
+#[test]
+fn another_file_that_counts_stays_and_what_to_do_is_said() {
+    let Some(server) = Server::start("bookworm", "PermitRootLogin no\n") else { return };
+    let (line, theirs) = (server.file("/etc/ssh/sshd_config.d/10-theirs.conf"), server.file("/etc/ssh/trustedca.pub"));
+    let other = server.text("/people/other_ca.pub");
+    let reload = || server.sh("kill -HUP $(cat /run/sshd.pid); sleep 0.3");
+    fs::write(&line, "TrustedUserCAKeys /etc/ssh/trustedca.pub\n").unwrap();
+    let grant = "files.write = [\"/etc/ssh/trustedca.pub\"]";
+    for (contents, says) in [
+        (None, &[][..]),
+        (Some(other.clone()), &[]),
+        (Some(other.trim_end().to_owned()), &[]),
+        (Some(format!("cert-authority {other}")), &["mend that file first", "options before the key in line 1"]),
+        (Some(format!("@cert-authority * {other}")), &["mend that file first", "a line of known_hosts in line 1"]),
+    ] {
+        match &contents {
+            None => drop(fs::remove_file(&theirs)),
+            Some(contents) => fs::write(&theirs, contents).unwrap(),
+        }
+        let run = server.warded(&APPLY).ends(1);
+        run.says(&["other-user-ca", "from /etc/ssh/trustedca.pub", grant, ">>'/etc/ssh/trustedca.pub'"]).says(says);
+        assert!(!server.exists(FILE));
+        assert_eq!(fs::read_to_string(&theirs).ok(), contents);
+    }
+    // The command that it says does what it says, also where the last line does not end.
+    fs::write(&theirs, other.trim_end()).unwrap();
+    reload();
+    let said = server.warded(&APPLY).ends(1).stderr;
+    let command = said.lines().find_map(|line| line.split_once("as root: ")).unwrap().1;
+    server.sh(command);
+    assert_eq!(fs::read_to_string(&theirs).unwrap(), format!("{}\n{}\n", other.trim_end(), server.key()));
+    assert_eq!(server.by_certificate(), [true, false, true, false]);
+    server.warded(&APPLY).ends(0).prints(&["sshd trusts this CA already, by /etc/ssh/trustedca.pub", "Nothing to do."]);
+    // A file that nobody but root's program reads, as Okta's agent has it.
+    fs::write(&line, "TrustedUserCAKeys \"/var/lib/sftd/ssh_ca.pub\"\n").unwrap();
+    server.warded(&APPLY).ends(1).says(&["other-user-ca", "from /var/lib/sftd/ssh_ca.pub"]);
+    fs::write(&line, "TrustedUserCAKeys none\n").unwrap();
+    server.warded(&APPLY).ends(1).says(&["TrustedUserCAKeys none", "take that line out"]);
+}
+
+/// Hardening by which sshd takes no certificate, and says nothing.
+#[test]
+fn the_word_that_is_missing_is_named() {
+    let Some(server) = Server::start("bookworm", "PermitRootLogin no\n") else { return };
+    let hardening = server.file("/etc/ssh/sshd_config.d/10-hardening.conf");
+    for (line, says) in [
+        (
+            "PubkeyAcceptedAlgorithms ssh-ed25519,rsa-sha2-512,rsa-sha2-256\n",
+            "add ssh-ed25519-cert-v01@openssh.com to PubkeyAcceptedAlgorithms",
+        ),
+        ("CASignatureAlgorithms ecdsa-sha2-nistp256,rsa-sha2-512\n", "add ssh-ed25519 to CASignatureAlgorithms"),
+    ] {
+        fs::write(&hardening, line).unwrap();
+        server.warded(&APPLY).ends(5).says(&["sshd would take no certificate of this CA", says, "nothing was changed"]);
+        server.warded(&["plan", "trust-user-ca"]).ends(5).says(&[says]);
+        assert!(!server.exists(FILE));
+    }
+}
+
+/// Whoever is not let in is told, each with the line that says so.
+#[test]
+fn what_decides_for_each_user_is_told() {
+    let Some(server) = Server::start("trixie", "") else { return };
+    let line = server.file("/etc/ssh/sshd_config.d/10-more.conf");
+    let told = |text: &str, arguments: &[&str], code: i32, says: &[&str]| {
+        fs::write(&line, text).unwrap();
+        let run = server.warded(arguments).ends(code);
+        let all = run.stdout.clone() + &run.stderr;
+        says.iter().for_each(|words| assert!(all.contains(words), "{text}: {words}: {all}"));
+    };
+    let plan = ["plan", "trust-user-ca"];
+    told("DenyUsers ann\n", &plan, 3, &["ann: sshd says: User ann from 127.0.0.1 not allowed"]);
+    told("AllowGroups root\n", &plan, 3, &["ann: sshd says: User ann from 127.0.0.1 not allowed"]);
+    told("Match User ann\n  PubkeyAuthentication no\n", &plan, 3, &["ann: PubkeyAuthentication no"]);
+    told(
+        "Match User ann\n  PubkeyAcceptedAlgorithms ssh-ed25519\n",
+        &plan,
+        3,
+        &["ann: PubkeyAcceptedAlgorithms has no ssh-ed25519-cert-v01@openssh.com"],
+    );
+    told("Match User ann\n  CASignatureAlgorithms rsa-sha2-512\n", &plan, 3, &["ann: CASignatureAlgorithms has no"]);
+    told("Match User ann\n  AuthenticationMethods password\n", &plan, 3, &["ann: AuthenticationMethods password"]);
+    told(
+        "Match User ann\n  TrustedUserCAKeys /etc/ssh/theirs.pub\n",
+        &plan,
+        3,
+        &["ann: a Match has TrustedUserCAKeys /etc/ssh/theirs.pub"],
+    );
+    let file = "AuthorizedPrincipalsFile /etc/ssh/auth_principals/%u\n";
+    told(file, &plan, 5, &["ann: AuthorizedPrincipalsFile /etc/ssh/auth_principals/ann: No such file", "nobody in"]);
+    server.sh("mkdir /etc/ssh/auth_principals; echo dba >/etc/ssh/auth_principals/ann");
+    // Root has no name there, so nothing has to be accepted.
+    told(file, &APPLY, 0, &["sshd lets in ann (principal dba)", "root: AuthorizedPrincipalsFile"]);
+    server.warded(&["undo", "--yes"]).ends(0);
+    told(
+        "Match User ann\n  AuthorizedPrincipalsCommand /bin/echo ann\n  AuthorizedPrincipalsCommandUser root\n",
+        &plan,
+        3,
+        &["a query would run a program"],
+    );
+}
+
+/// Without any other way in, a lost CA would lock everybody out.
+#[test]
+fn without_another_way_in_nothing_is_done() {
+    let Some(server) = Server::start("bookworm", "PasswordAuthentication no\n") else { return };
+    server.sh("rm /root/.ssh/authorized_keys /home/ann/.ssh/authorized_keys");
+    let refused = server.warded(&[&APPLY[..], &[ROOT]].concat()).ends(5);
+    refused.says(&["if the CA were lost, nobody could log in", "--accept-risk=lose-ssh", "nothing was changed"]);
+    assert!(!server.exists(FILE));
+    server.warded(&[&APPLY[..], &[ROOT, "--accept-risk=lose-ssh"]].concat()).ends(0);
+    assert_eq!(server.by_certificate(), [true, true, false, false]);
+}
