@@ -7,6 +7,7 @@ mod day_one;
 mod enrol;
 mod examples;
 mod figures;
+mod guide;
 mod hostile;
 mod lifecycle;
 mod odd;

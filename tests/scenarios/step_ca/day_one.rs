@@ -78,9 +78,12 @@ impl Page {
             ("WARDED_STATE".to_owned(), at(&format!("{home}/state"))),
             ("WARDED_SSHD_CONFIG".to_owned(), at("ssh/sshd_config")),
         ];
-        if host == "admin" {
+        if ["admin", "laptop"].contains(&host) {
             let file = self.ca.password_file().display().to_string();
             variables.push(("WARDED_PROVISIONER_PASSWORD_FILE".to_owned(), file));
+        }
+        if host == "laptop" {
+            variables.push(("SSH_AUTH_SOCK".to_owned(), at("agent")));
         }
         variables
     }

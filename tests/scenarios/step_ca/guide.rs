@@ -1,0 +1,59 @@
+//! The guide: every command of it, in its order, up to a login by a certificate and the way back.
+
+use super::day_one::{Page, commands_of, program};
+use crate::support::{Run, agent::Agent, missing};
+use std::fs;
+
+const GUIDE: &str = include_str!("../../../docs/GUIDE.md");
+
+#[test]
+fn every_command_of_the_guide_does_what_it_says() {
+    if missing::root() {
+        return;
+    }
+    let Some(page) = Page::new() else { return };
+    let machine = &page.member.machine;
+    let at = |name: &str| machine.path(name).display().to_string();
+    let before = machine.tree();
+    fs::copy(env!("CARGO_BIN_EXE_warded"), machine.path("bin/warded")).unwrap();
+    let _agent = Agent::openssh(machine, "agent");
+    // There is an ann on web1, and that name leads here.
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    fs::write(machine.path("passwd"), format!("{passwd}ann:x:1500:1500::/:/bin/sh\n")).unwrap();
+    fs::write(machine.path("hosts"), "127.0.0.1 localhost web1.example.org\n").unwrap();
+    let mounts = format!("mount --bind {} /etc/passwd; mount --bind {} /etc/hosts", at("passwd"), at("hosts"));
+    Run::of(machine.command("sh").args(["-ec", &mounts])).ends(0);
+    let config = fs::read_to_string(machine.config()).unwrap();
+    let port = config.lines().find_map(|line| line.strip_prefix("Port ")).unwrap();
+    // As a person's ssh, but for the port: it asks nothing, knows no plain host key, and has no key but the agent's.
+    program(
+        &machine.path("bin/ssh"),
+        &format!(
+            "exec /usr/bin/ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=yes -p {port} \"$@\" 'echo logged in as \
+             $(id -un)'"
+        ),
+    );
+    let commands = commands_of(GUIDE);
+    assert!(commands.len() > 14, "{commands:?}");
+    let mut code = String::new();
+    for (host, command) in commands {
+        let here = if command.contains("warded verify") {
+            command.replace("web1.example.org", &format!("web1.example.org:{port}"))
+        } else {
+            command.to_owned()
+        };
+        let (ended, said) = page.runs(host, &here, &mut code);
+        // Nothing schedules the renewals of a private sshd, which `status` tells.
+        let codes: &[i32] = match command {
+            _ if command.contains("plan") => &[3],
+            _ if command.ends_with("warded status") => &[0, 4],
+            _ => &[0],
+        };
+        assert!(codes.contains(&ended), "{host}$ {command}: ends with {ended}: {said}");
+        if command.starts_with("ssh ") {
+            assert!(said.contains("logged in as ann"), "{said}");
+        }
+    }
+    assert_eq!(machine.tree(), before);
+    Run::of(machine.command("sh").args(["-ec", "test ! -e /etc/ssh/ssh_known_hosts"])).ends(0);
+}
