@@ -42,8 +42,10 @@ fn keys() -> Result<Vec<String>, Error> {
     let keys = authority::roots(Kind::User)?;
     match trusted_keys::read(&trusted_keys::contents(&keys)) {
         Ok(read) if !keys.is_empty() && read == keys => Ok(keys),
-        Ok(_) => Err(Error::new("no-user-ca", "The CA has no key that signs user certificates.")),
-        Err(fault) => Err(Error::new("not-a-key", format!("What the CA gives as its user keys {fault}."))),
+        Ok(_) => Err(Error::new("no-user-ca", "The CA has no key that signs user certificates.")
+            .next("ask the CA's administrator for one; warded ca show tells what the CA signs")),
+        Err(fault) => Err(Error::new("not-a-key", format!("What the CA gives as its user keys {fault}."))
+            .next("ask the CA's administrator which of its user keys is right: warded ca roots --user shows them")),
     }
 }
 
