@@ -13,6 +13,7 @@ mod left_alone;
 mod listener;
 mod lockout;
 mod login;
+mod operation;
 mod oversight;
 mod pins;
 mod platforms;
