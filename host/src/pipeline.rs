@@ -17,6 +17,7 @@ pub mod serve;
 pub mod settle;
 pub mod stage;
 pub mod take_back;
+pub mod terms;
 pub mod vouch;
 pub mod watchdog;
 pub mod work;
@@ -25,6 +26,7 @@ pub use done::{Done, users};
 pub use ending::did_not_begin;
 pub use plan::{Planned, Request, plan};
 pub use stage::{Reporter, Stage};
+pub use terms::Terms;
 pub use work::Work;
 
 use crate::{
@@ -66,100 +68,173 @@ pub fn foresee(context: &Context, work: &Work) -> Result<Foreseen> {
 /// # Errors
 /// Before the journal: nothing was changed. After it: everything was put back, and the error says
 /// so; or it could not all be put back, and the error says what is left to do.
-pub fn carry_out(context: &Context, identity: &Identity, mut work: Work, reporter: &dyn Reporter) -> Result<Done> {
-    let expected = Expected::of(&work);
-    let unchanged = |error: Error| -> Error {
-        let error = expected.explained(error, context);
-        end_failed(context, identity, &error);
-        error.or_state("nothing was changed")
-    };
-
-    reporter.stage(Stage::Baseline);
-    let mut guard = Guard::baseline(context, &work).map_err(unchanged)?;
-    reporter.stage(Stage::Check);
-    work.refuse_irreplaceable().and_then(|()| guard.check(&work)).map_err(unchanged)?;
-    reporter.stage(Stage::Certify);
-    let Filled { certificates, vouched, refused, accepted, last_run, put_off, unrecorded } =
-        certify::fill_in(context, identity, &mut work).map_err(unchanged)?;
-    reporter.stage(Stage::Prove);
-    let known_hosts = known_hosts::prove(&work).map_err(unchanged)?;
-    let proof = guard.prove(&work, &certificates).map_err(unchanged)?;
-
-    let _nobody_needs_to_be_there = Shield::up()?;
-    let mut transaction = prepare(context, identity, &guard, &work).map_err(unchanged)?;
-    let run = transaction.journal().run.run;
-    let outlives_login = work.confirm_within.is_some() && context.facts.init == Init::Systemd && is_root();
-    let mut watchdog = match Watchdog::start(context, run, outlives_login) {
-        Ok(watchdog) => watchdog,
-        Err(error) => return Err(unchanged(take_back(context, &mut transaction, error))),
-    };
-    match change(context, identity, &guard, &work, &mut transaction, &mut watchdog, reporter) {
-        Ok(Changed { reloads, verified, left_alone }) => {
-            let confirm = transaction.journal().confirm.clone();
-            if confirm.is_some() {
-                watchdog.leave();
-            } else {
-                watchdog.release();
-            }
-            issued::forget(context, &certificates);
-            remember_proof(context, run, guard.sshd());
-            let (detail, ending) = match &confirm {
-                Some(_) => ("waits to be confirmed", Ending::Waits),
-                None => ("kept", Ending::Kept),
-            };
-            let files = transaction.journal().entries.len();
-            let told = told(&certificates, files, &reloads, confirm.as_ref());
-            end(context, identity, detail, ending, &told)
-                .map_err(|error| error.or_state(format!("the change was made and kept, as run {run}")))?;
-            let unknown = guard.unknown().cloned();
-            Ok(Done {
-                run,
-                certificates,
-                vouched,
-                refused,
-                accepted,
-                last_run,
-                put_off,
-                unrecorded,
-                withdrawn: work.withdrawn,
-                proof,
-                known_hosts,
-                verified,
-                unknown,
-                reloads,
-                bystanders: guard.bystanders().iter().map(|one| one.sshd().config.clone()).collect(),
-                unwatched: guard.unwatched().to_vec(),
-                left_alone,
-                confirm,
-            })
-        }
-        Err(error) => {
-            reporter.stage(Stage::RollBack);
-            watchdog.stage();
-            let error = take_back(context, &mut transaction, error);
-            // What could not be put back now, the watchdog tries again.
-            if transaction.journal().is_final() {
-                watchdog.release();
-            }
-            Err(unchanged(error))
-        }
-    }
+pub fn carry_out(context: &Context, identity: &Identity, work: Work, reporter: &dyn Reporter) -> Result<Done> {
+    Run { context, identity, reporter }.carry_out(work)
 }
 
-/// Journal and new files, on disk; no file has changed yet.
-fn prepare(context: &Context, identity: &Identity, guard: &Guard, work: &Work) -> Result<Transaction> {
-    context.log.append_synced(&identity.event(EventKind::Intent).detail(&work.describe()))?;
-    let confirm = |within| Confirm { until: Timestamp::now() + within, since: None };
-    let (sshd, bystanders) = guard.before(context);
-    let followup = Followup {
-        reloads: work.reloads.clone(),
-        sshd,
-        bystanders,
-        confirm: work.confirm_within.map(confirm),
-        own: work.own.clone(),
-    };
-    let run = work.run_identity(identity)?;
-    Transaction::begin(&context.root, &context.state, &run, work.changes()?, work.reads(), &followup)
+/// One run: what each of its stages works with.
+struct Run<'a> {
+    context: &'a Context,
+    identity: &'a Identity,
+    reporter: &'a dyn Reporter,
+}
+
+impl Run<'_> {
+    fn carry_out(&self, mut work: Work) -> Result<Done> {
+        let Self { context, identity, reporter } = *self;
+        let expected = Expected::of(&work);
+        let unchanged = |error: Error| -> Error {
+            let error = expected.explained(error, context);
+            end_failed(context, identity, &error);
+            error.or_state("nothing was changed")
+        };
+
+        reporter.stage(Stage::Baseline);
+        let mut guard = Guard::baseline(context, &work).map_err(unchanged)?;
+        reporter.stage(Stage::Check);
+        work.refuse_irreplaceable().and_then(|()| guard.check(&work)).map_err(unchanged)?;
+        reporter.stage(Stage::Certify);
+        let Filled { certificates, vouched, refused, accepted, last_run, put_off, unrecorded } =
+            certify::fill_in(context, identity, &mut work).map_err(unchanged)?;
+        reporter.stage(Stage::Prove);
+        let known_hosts = known_hosts::prove(&work).map_err(unchanged)?;
+        let proof = guard.prove(&work, &certificates).map_err(unchanged)?;
+
+        let _nobody_needs_to_be_there = Shield::up()?;
+        let mut transaction = self.prepare(&guard, &work).map_err(unchanged)?;
+        let run = transaction.journal().run.run;
+        let outlives_login = work.terms.confirm_within.is_some() && context.facts.init == Init::Systemd && is_root();
+        let mut watchdog = match Watchdog::start(context, run, outlives_login) {
+            Ok(watchdog) => watchdog,
+            Err(error) => return Err(unchanged(self.take_back(&mut transaction, error))),
+        };
+        match self.change(&guard, &work, &mut transaction, &mut watchdog) {
+            Ok(Changed { reloads, verified, left_alone }) => {
+                let confirm = transaction.journal().confirm.clone();
+                if confirm.is_some() {
+                    watchdog.leave();
+                } else {
+                    watchdog.release();
+                }
+                issued::forget(context, &certificates);
+                remember_proof(context, run, guard.sshd());
+                let (detail, ending) = match &confirm {
+                    Some(_) => ("waits to be confirmed", Ending::Waits),
+                    None => ("kept", Ending::Kept),
+                };
+                let files = transaction.journal().entries.len();
+                let told = told(&certificates, files, &reloads, confirm.as_ref());
+                end(context, identity, detail, ending, &told)
+                    .map_err(|error| error.or_state(format!("the change was made and kept, as run {run}")))?;
+                let unknown = guard.unknown().cloned();
+                Ok(Done {
+                    run,
+                    certificates,
+                    vouched,
+                    refused,
+                    accepted,
+                    last_run,
+                    put_off,
+                    unrecorded,
+                    withdrawn: work.withdrawn,
+                    proof,
+                    known_hosts,
+                    verified,
+                    unknown,
+                    reloads,
+                    bystanders: guard.bystanders().iter().map(|one| one.sshd().config.clone()).collect(),
+                    unwatched: guard.unwatched().to_vec(),
+                    left_alone,
+                    confirm,
+                })
+            }
+            Err(error) => {
+                reporter.stage(Stage::RollBack);
+                watchdog.stage();
+                let error = self.take_back(&mut transaction, error);
+                // What could not be put back now, the watchdog tries again.
+                if transaction.journal().is_final() {
+                    watchdog.release();
+                }
+                Err(unchanged(error))
+            }
+        }
+    }
+
+    /// Journal and new files, on disk; no file has changed yet.
+    fn prepare(&self, guard: &Guard, work: &Work) -> Result<Transaction> {
+        let Self { context, identity, .. } = *self;
+        context.log.append_synced(&identity.event(EventKind::Intent).detail(&work.describe()))?;
+        let confirm = |within| Confirm { until: Timestamp::now() + within, since: None };
+        let (sshd, bystanders) = guard.before(context);
+        let followup = Followup {
+            reloads: work.reloads.clone(),
+            sshd,
+            bystanders,
+            confirm: work.terms.confirm_within.map(confirm),
+            own: work.own.clone(),
+        };
+        let run = work.run_identity(identity)?;
+        Transaction::begin(&context.root, &context.state, &run, work.changes()?, work.reads(), &followup)
+    }
+
+    /// From the first file to the last look. After an error the caller takes everything back.
+    fn change(
+        &self,
+        guard: &Guard,
+        work: &Work,
+        transaction: &mut Transaction,
+        watchdog: &mut Watchdog,
+    ) -> Result<Changed> {
+        let Self { context, identity, reporter } = *self;
+        let systemd = context.facts.init == Init::Systemd;
+        let event = |kind| identity.event(kind);
+        let mut stage = |name| {
+            reporter.stage(name);
+            watchdog.stage();
+        };
+        stage(Stage::Commit);
+        guard.still_holds()?;
+        transaction.commit()?;
+        let mut reloads = Vec::new();
+        for reload in &work.reloads {
+            stage(Stage::Reload);
+            let last_look = || guard.is_as_proved().and_then(|()| transaction.note_reload_begins());
+            let reloaded = settle::reload(&context.log, event, reload, systemd, guard.sshd(), &last_look)?;
+            reloads.push((reload.name.to_string(), reloaded));
+            for bystander in guard.bystanders().iter().filter(|bystander| bystander.is_told_by(reload)) {
+                let sshd = bystander.sshd();
+                let last_look = || bystander.is_as_proved().and_then(|()| transaction.note_reload_begins());
+                let reloaded = settle::reload(&context.log, event, reload, systemd, Some(sshd), &last_look)?;
+                reloads.push((format!("{} ({})", reload.name, sshd.config), reloaded));
+            }
+        }
+        stage(Stage::Verify);
+        let verified = guard.verify(work)?;
+        context.log.append_synced(&event(EventKind::Intent).detail("keep"))?;
+        let mut left_alone = Vec::new();
+        if work.terms.confirm_within.is_some() {
+            transaction.await_confirmation()?;
+            watchdog.hand_over()?;
+        } else {
+            left_alone = transaction.keep()?;
+            for left in &left_alone {
+                let left = left.to_string();
+                // It is kept, whatever cannot be recorded now.
+                drop(context.log.append(&event(EventKind::Result).detail(&left)));
+                reporter.note(&left);
+            }
+        }
+        Ok(Changed { reloads, verified, left_alone })
+    }
+
+    /// Files first, then the reload, then a look whether everything is as before; each for itself.
+    fn take_back(&self, transaction: &mut Transaction, error: Error) -> Error {
+        let mut aftermath = take_back::Aftermath::default();
+        let restored =
+            transaction.roll_back(|journal, done| Recovery::of(self.context).settled(journal, done, &mut aftermath));
+        rolled_back::told(error, restored, &aftermath)
+    }
 }
 
 /// What was seen of a change.
@@ -167,64 +242,6 @@ struct Changed {
     reloads: Vec<(String, Reloaded)>,
     verified: Option<Verified>,
     left_alone: Vec<LeftAlone>,
-}
-
-/// From the first file to the last look. After an error the caller takes everything back.
-fn change(
-    context: &Context,
-    identity: &Identity,
-    guard: &Guard,
-    work: &Work,
-    transaction: &mut Transaction,
-    watchdog: &mut Watchdog,
-    reporter: &dyn Reporter,
-) -> Result<Changed> {
-    let systemd = context.facts.init == Init::Systemd;
-    let event = |kind| identity.event(kind);
-    let mut stage = |name| {
-        reporter.stage(name);
-        watchdog.stage();
-    };
-    stage(Stage::Commit);
-    guard.still_holds()?;
-    transaction.commit()?;
-    let mut reloads = Vec::new();
-    for reload in &work.reloads {
-        stage(Stage::Reload);
-        let last_look = || guard.is_as_proved().and_then(|()| transaction.note_reload_begins());
-        let reloaded = settle::reload(&context.log, event, reload, systemd, guard.sshd(), &last_look)?;
-        reloads.push((reload.name.to_string(), reloaded));
-        for bystander in guard.bystanders().iter().filter(|bystander| bystander.is_told_by(reload)) {
-            let sshd = bystander.sshd();
-            let last_look = || bystander.is_as_proved().and_then(|()| transaction.note_reload_begins());
-            let reloaded = settle::reload(&context.log, event, reload, systemd, Some(sshd), &last_look)?;
-            reloads.push((format!("{} ({})", reload.name, sshd.config), reloaded));
-        }
-    }
-    stage(Stage::Verify);
-    let verified = guard.verify(work)?;
-    context.log.append_synced(&event(EventKind::Intent).detail("keep"))?;
-    let mut left_alone = Vec::new();
-    if work.confirm_within.is_some() {
-        transaction.await_confirmation()?;
-        watchdog.hand_over()?;
-    } else {
-        left_alone = transaction.keep()?;
-        for left in &left_alone {
-            let left = left.to_string();
-            // It is kept, whatever cannot be recorded now.
-            drop(context.log.append(&event(EventKind::Result).detail(&left)));
-            reporter.note(&left);
-        }
-    }
-    Ok(Changed { reloads, verified, left_alone })
-}
-
-/// Files first, then the reload, then a look whether everything is as before; each for itself.
-fn take_back(context: &Context, transaction: &mut Transaction, error: Error) -> Error {
-    let mut aftermath = take_back::Aftermath::default();
-    let restored = transaction.roll_back(|journal, done| Recovery::of(context).settled(journal, done, &mut aftermath));
-    rolled_back::told(error, restored, &aftermath)
 }
 
 /// The next `status` compares the version of OpenSSH with this one's.

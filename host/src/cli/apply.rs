@@ -17,7 +17,7 @@ use crate::{
     context::Context,
     enrolment::{Enrolment, Enrolments},
     pipeline::{
-        self, Done, Planned, Request, Work, certify,
+        self, Done, Planned, Request, Terms, Work, certify,
         overtaken::Expected,
         prove::Foreseen,
         rotation,
@@ -33,6 +33,7 @@ use warded_lib::{
     change_set::review::{Reloading, Review},
     config::is_root,
     error::{Error, Exit, Result},
+    guard::Risks,
     machine::sshd,
     name::Name,
     policy::{file::Procedure, setting::Setting},
@@ -141,14 +142,13 @@ const ROOT: &str = "A certificate with the principal root would log in as root: 
 /// Sees that `apply` would not be refused, as far as this user can see that: another user than root can neither
 /// read sshd's host keys nor run it as it is run. Returns what `apply` would prove, and what not.
 fn foresee(context: &Context, planned: Planned<'_>) -> Result<Foreseen> {
-    let mut work = Work::of(planned);
+    // A risk that has to be accepted is told by the command that takes it.
+    let logins = Risks { root: true, ..Risks::default() };
+    let terms = Terms { replace_host_keys: true, any_host: true, logins, ..Terms::default() };
+    let work = Work::of(planned, terms);
     if work.concerns_sshd() && !is_root() && context.places.sshd_config.as_str() == sshd::default_config() {
         return Ok(Foreseen::default());
     }
-    // A risk that has to be accepted is told by the command that takes it.
-    work.may_replace_host_keys = true;
-    work.may_trust_widely = true;
-    work.login_risks.root = true;
     pipeline::foresee(context, &work)
 }
 
@@ -213,11 +213,9 @@ impl Apply {
         if changes == 0 {
             return self.enrol_only(context, output, &identity, enrolment, &messages);
         }
-        let mut work = Work::of(planned);
-        work.may_replace_host_keys = self.risk.replace_host_keys();
+        let mut work = Work::of(planned, self.risk.terms(&self.confirm));
         work.refuse_unaccepted()?;
-        work.may_change_signer = self.risk.new_ca_key();
-        if !new_signers.is_empty() && !work.may_change_signer {
+        if !new_signers.is_empty() && !work.terms.new_ca_key {
             return Err(rotation::refusal(&new_signers));
         }
         if let Some(first_day) = first_day {
@@ -237,10 +235,6 @@ impl Apply {
         let _nobody_else_enrols = enrolment.as_ref().map(|_| Enrolments::lock(&context.state)).transpose()?;
         let with = |enrolment| Enrolments::load(&context.state)?.with(enrolment).with_run();
         work.own = enrolment.map(with).transpose()?;
-        work.confirm_within = self.confirm.confirm_within;
-        work.login_risks = self.risk.logins();
-        work.may_leave_unknown = self.risk.unknown_listener();
-        work.may_trust_widely = self.risk.any_host();
         let done = pipeline::carry_out(context, &identity, work, &progress)?;
         drop(progress);
         // It is done, whether anybody reads of it or not.

@@ -6,7 +6,7 @@ use super::{
     progress::Progress,
     recover, report,
     risk::AcceptRisk,
-    undo::{Terms, carry_out, entry, reloading, sshd_of},
+    undo::{carry_out, entry, reloading, sshd_of},
 };
 use crate::{context::Context, enrolment::Enrolments, pipeline::Done, public_status::PublicStatus};
 use clap::Args;
@@ -64,7 +64,7 @@ impl Remove {
         }
         let told = object(&undo, &shown);
         let keys = undo.keys_left.clone();
-        let done = carry_out(context, undo, &self.terms(), &Progress::new(output))
+        let done = carry_out(context, undo, self.risk.terms(&self.confirm), &Progress::new(output))
             .map_err(|error| error.or_next("put the cause in order, then run this again"))?;
         if done.confirm.is_none() {
             PublicStatus::remove(context.state.path());
@@ -108,16 +108,6 @@ impl Remove {
                 Ok(look(Edits::Discard)?)
             }
             found => Ok(found?),
-        }
-    }
-
-    fn terms(&self) -> Terms {
-        Terms {
-            confirm_within: self.confirm.confirm_within,
-            login_risks: self.risk.logins(),
-            may_replace_host_keys: self.risk.replace_host_keys(),
-            may_leave_unknown: self.risk.unknown_listener(),
-            may_trust_widely: self.risk.any_host(),
         }
     }
 }

@@ -202,12 +202,10 @@ impl Renew {
             };
             return Ok(Ended { exit, object, serials: Vec::new() });
         }
-        let mut work = Work::of(planned);
+        let mut work = Work::of(planned, self.risk.terms());
         work.shows_rest = "warded status".to_owned();
         // Who names a password or a token wants that to be used.
         work.renewal = Some(if self.identification.is_given() { Vouching::default() } else { vouching });
-        work.may_change_signer = self.risk.new_ca_key();
-        work.may_leave_unknown = self.risk.unknown_listener();
         let put_off = certify::ready(context, &mut work)?.into_iter();
         let put_off: Vec<_> = put_off.map(|text| Message { level: Level::Warn, text: neutral(&text) }).collect();
         report::messages(output, &put_off)?;

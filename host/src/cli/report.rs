@@ -10,7 +10,7 @@ use crate::{
     context::Context,
     enrolment::Enrolment,
     pipeline::{
-        Done, Planned, Work,
+        Done, Planned, Terms, Work,
         certify::Refusal,
         serve::{self, Unserved},
     },
@@ -134,7 +134,7 @@ pub(super) fn reloaded(
 ) -> Result<serde_json::Value> {
     let (identity, messages) = (planned.identity.clone(), planned.session.messages.clone());
     let progress = Progress::new(output);
-    let served = serve::carry_out(context, &identity, &Work::of(planned), unserved, &progress)?;
+    let served = serve::carry_out(context, &identity, &Work::of(planned, Terms::default()), unserved, &progress)?;
     drop(progress);
     let serials: Vec<String> = served.certificates.iter().map(ToString::to_string).collect();
     // It is done, whether anybody reads of it or not.

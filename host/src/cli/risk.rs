@@ -1,5 +1,7 @@
 //! Risks that an operator takes by their names, and only those.
 
+use super::confirm::ConfirmWithin;
+use crate::pipeline::Terms;
 use clap::{Args, ValueEnum};
 use warded_lib::guard::Risks;
 
@@ -31,33 +33,21 @@ pub(super) struct AcceptRisk {
 }
 
 impl AcceptRisk {
-    /// What is accepted about logins.
-    pub(super) fn logins(&self) -> Risks {
-        Risks {
-            lose: self.accept_risk.contains(&Risk::LoseSsh),
-            admit: self.accept_risk.contains(&Risk::AdmitLogins),
-            root: self.accept_risk.contains(&Risk::RootByCertificate),
+    /// The terms on which something is changed.
+    pub(super) fn terms(&self, confirm: &ConfirmWithin) -> Terms {
+        let accepts = |risk| self.accept_risk.contains(&risk);
+        Terms {
+            confirm_within: confirm.confirm_within,
+            logins: Risks {
+                lose: accepts(Risk::LoseSsh),
+                admit: accepts(Risk::AdmitLogins),
+                root: accepts(Risk::RootByCertificate),
+            },
+            replace_host_keys: accepts(Risk::ReplaceHostKeys),
+            any_host: accepts(Risk::AnyHost),
+            new_ca_key: accepts(Risk::NewCaKey),
+            unknown_listener: accepts(Risk::UnknownListener),
         }
-    }
-
-    /// Whether what listens may be left untold.
-    pub(super) fn unknown_listener(&self) -> bool {
-        self.accept_risk.contains(&Risk::UnknownListener)
-    }
-
-    /// Whether the CA may be trusted for hosts of every domain.
-    pub(super) fn any_host(&self) -> bool {
-        self.accept_risk.contains(&Risk::AnyHost)
-    }
-
-    /// Whether certificates of a new CA key may replace those of the former one.
-    pub(super) fn new_ca_key(&self) -> bool {
-        self.accept_risk.contains(&Risk::NewCaKey)
-    }
-
-    /// Whether host keys may be replaced.
-    pub(super) fn replace_host_keys(&self) -> bool {
-        self.accept_risk.contains(&Risk::ReplaceHostKeys)
     }
 }
 
@@ -79,13 +69,13 @@ pub(super) struct AcceptRenewalRisk {
 }
 
 impl AcceptRenewalRisk {
-    /// Whether certificates of a new CA key may replace those of the former one.
-    pub(super) fn new_ca_key(&self) -> bool {
-        self.accept_risk.contains(&RenewalRisk::NewCaKey)
-    }
-
-    /// Whether what listens may be left untold.
-    pub(super) fn unknown_listener(&self) -> bool {
-        self.accept_risk.contains(&RenewalRisk::UnknownListener)
+    /// The terms on which certificates are renewed.
+    pub(super) fn terms(&self) -> Terms {
+        let accepts = |risk| self.accept_risk.contains(&risk);
+        Terms {
+            new_ca_key: accepts(RenewalRisk::NewCaKey),
+            unknown_listener: accepts(RenewalRisk::UnknownListener),
+            ..Terms::default()
+        }
     }
 }

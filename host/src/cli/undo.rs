@@ -12,17 +12,15 @@ use crate::{
     broker::Identity,
     context::Context,
     enrolment::Enrolments,
-    pipeline::{self, Work},
+    pipeline::{self, Terms, Work},
 };
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
-use jiff::SignedDuration;
 use std::{ops::RangeInclusive, time::Duration};
 use warded_lib::{
     ca::{self, certificate, step::diagnosis::distance},
     change_set::review,
     error::{Error, Exit, Result},
-    guard::Risks,
     machine::path::AbsolutePath,
     name::Name,
     text::count,
@@ -104,18 +102,12 @@ impl Undo {
             output.note("Nothing was changed.");
             return Err(Error::quiet(Exit::Failed));
         }
-        let terms = Terms {
-            confirm_within: self.confirm.confirm_within,
-            login_risks: self.risk.logins(),
-            may_replace_host_keys: self.risk.replace_host_keys(),
-            may_leave_unknown: self.risk.unknown_listener(),
-            may_trust_widely: self.risk.any_host(),
-        };
+        let terms = self.risk.terms(&self.confirm);
         let explained = |error: Error| match expired {
             Some(expired) if error.exit() == Exit::Refused => expired.explain(&runs, &error),
             _ => error,
         };
-        let done = carry_out(context, undo, &terms, &Progress::new(output))
+        let done = carry_out(context, undo, terms, &Progress::new(output))
             .map_err(|error| way_on(explained(error), earlier))?;
         // It is done, whether anybody reads of it or not.
         drop(output.line(format!("Undone: {} as before.", count(shown.files.len() + as_before.len(), "file"))));
@@ -190,40 +182,15 @@ fn way_on(error: Error, earlier: Option<u64>) -> Error {
     }
 }
 
-/// On what terms a run is taken back.
-#[derive(Debug, Default)]
-pub(super) struct Terms {
-    /// How long somebody has to confirm it; none: nobody has to.
-    pub(super) confirm_within: Option<SignedDuration>,
-    /// Whether the operator accepts that somebody may not be able to log in any more.
-    pub(super) login_risks: Risks,
-    /// Whether the operator accepts that clients which know a host key will warn.
-    pub(super) may_replace_host_keys: bool,
-    /// Whether the operator accepts that a listener which is not known is not told.
-    pub(super) may_leave_unknown: bool,
-    /// Whether the operator accepts that a CA is trusted for every domain.
-    pub(super) may_trust_widely: bool,
-}
-
 /// Takes a run back through the same stages as any other change. The enrolment becomes what it was
 /// before that run, for the sshds that the run was for.
-pub(super) fn carry_out(
-    context: &Context,
-    undo: Changes,
-    terms: &Terms,
-    progress: &Progress,
-) -> Result<pipeline::Done> {
+pub(super) fn carry_out(context: &Context, undo: Changes, terms: Terms, progress: &Progress) -> Result<pipeline::Done> {
     let unreadable = |what: String| Error::failed("the journal names what this version does not know").cause(what);
     let policy: Name = undo.run.policy.parse().map_err(unreadable)?;
     let procedure: Name = undo.run.procedure.parse().map_err(unreadable)?;
     let (run, undone, sshds) = (transaction::next_run(&context.state)?, undo.run.run, undo.sshds.clone());
     let identity = Identity { run: Some(run), policy, component: undo.run.component, procedure };
-    let mut work = Work::undoing(undo);
-    work.confirm_within = terms.confirm_within;
-    work.login_risks = terms.login_risks;
-    work.may_replace_host_keys = terms.may_replace_host_keys;
-    work.may_leave_unknown = terms.may_leave_unknown;
-    work.may_trust_widely = terms.may_trust_widely;
+    let mut work = Work::undoing(undo, terms);
     let _nobody_else_enrols = Enrolments::lock(&context.state)?;
     let enrolments = Enrolments::load(&context.state)?;
     let sshds = if sshds.is_empty() { vec![context.places.sshd_config.clone()] } else { sshds };

@@ -282,11 +282,11 @@ impl Filling<'_> {
         }
         let change = rotation::of_request(self.context, work, (id, request), (certificate.signer(), roots));
         let is_last_run = work.renewal.is_some() && change.as_ref().is_some_and(|change| change.is_last_run(ca::now()));
-        let is_put_off = change.is_some() && !work.may_change_signer && !is_last_run;
+        let is_put_off = change.is_some() && !work.terms.new_ca_key && !is_last_run;
         if let Some(change) = change {
             let (what, told) = if is_put_off {
                 ("put off", &mut self.filled.put_off)
-            } else if work.may_change_signer {
+            } else if work.terms.new_ca_key {
                 ("accepted", &mut self.filled.accepted)
             } else {
                 ("in the last run before the end", &mut self.filled.last_run)

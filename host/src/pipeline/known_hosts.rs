@@ -44,7 +44,7 @@ fn refuse_wide(work: &Work, changes: &[Change]) -> Result<()> {
         wide.extend(change.wide()?);
     }
     match wide.first() {
-        Some(pattern) if !work.may_trust_widely => Err(Error::refused(format!(
+        Some(pattern) if !work.terms.any_host => Err(Error::refused(format!(
             "the CA would be trusted for {pattern}: for hosts of other people's domains, too"
         ))
         .cause("whoever has its key could pass for any host that the pattern covers, github.com for one")
@@ -57,7 +57,7 @@ fn refuse_wide(work: &Work, changes: &[Change]) -> Result<()> {
 
 /// With HostbasedAuthentication sshd takes known_hosts as proof of which host a user comes from.
 fn refuse_hostbased(context: &Context, work: &Work, changes: &[Change]) -> Result<()> {
-    if !changes.iter().any(Change::adds) || work.login_risks.admit {
+    if !changes.iter().any(Change::adds) || work.terms.logins.admit {
         return Ok(());
     }
     let Some(seen) = hostbased(context)? else { return Ok(()) };

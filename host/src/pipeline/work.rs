@@ -4,11 +4,11 @@ mod known_hosts;
 mod order;
 
 use super::{
-    Planned,
+    Planned, Terms,
     vouch::{Voucher, Vouching},
 };
 use crate::broker::Identity;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use order::{order_of, order_of_removal};
 use ssh_key::PublicKey;
 use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf};
@@ -19,7 +19,7 @@ use warded_lib::{
         staged::{After, Staged},
     },
     error::{Error, Result},
-    guard::{Authorship, MayChange, Risks as LoginRisks, unchanged::Digests},
+    guard::{Authorship, MayChange, unchanged::Digests},
     machine::{keys::replaced::Replaced, path::AbsolutePath, schedule::SCHEDULE, users},
     name::Name,
     text::{count, neutral},
@@ -39,22 +39,12 @@ pub struct Work {
     pub trust: Vec<FileChange>,
     /// What becomes of a file of Warded's own once this is kept.
     pub own: Option<OwnFile>,
-    /// How long somebody has to confirm it; none: nobody has to.
-    pub confirm_within: Option<SignedDuration>,
-    /// What the operator accepts about logins.
-    pub login_risks: LoginRisks,
-    /// Whether the operator accepts that clients which know a host key will warn.
-    pub may_replace_host_keys: bool,
-    /// Whether the operator accepts that the CA is trusted for hosts of whatever domain.
-    pub may_trust_widely: bool,
-    /// Whether the operator accepts that clients need a new key of the CA.
-    pub may_change_signer: bool,
+    /// On what terms they are made.
+    pub terms: Terms,
     /// Of a renewal, what is known of the host keys: it may leave certificates that cannot be had now for another run.
     pub renewal: Option<Vouching>,
     /// The requests that are asked for on the word of other host keys.
     pub vouched: BTreeMap<RequestId, Vec<Voucher>>,
-    /// Whether the operator accepts that a listener which is not known is not told.
-    pub may_leave_unknown: bool,
     /// The keys that the CA gave this run for users' certificates: sshd may come to trust no others.
     pub user_authorities: Vec<PublicKey>,
     /// The configuration that sshd's answers to the procedure were about.
@@ -78,7 +68,7 @@ enum Source {
 impl Work {
     /// The work that a plan amounts to.
     #[must_use]
-    pub fn of(planned: Planned<'_>) -> Self {
+    pub fn of(planned: Planned<'_>, terms: Terms) -> Self {
         let services = &planned.granting.policy.services;
         let changes = planned.session.changes;
         let reload = |name: &Name| Some(Reload::service(name.clone(), services.get(name)?.clone()));
@@ -96,15 +86,10 @@ impl Work {
             certificates: BTreeMap::new(),
             trust: Vec::new(),
             own: None,
-            confirm_within: None,
-            login_risks: LoginRisks::default(),
-            may_replace_host_keys: false,
-            may_trust_widely: false,
-            may_change_signer: false,
+            terms,
             renewal: None,
             vouched: BTreeMap::new(),
             withdrawn: Vec::new(),
-            may_leave_unknown: false,
             user_authorities: planned.session.user_authorities,
             configuration: planned.session.configuration,
             shows_rest: format!("warded plan {}", planned.identity.procedure),
@@ -115,7 +100,7 @@ impl Work {
 
     /// The work of taking a run back.
     #[must_use]
-    pub fn undoing(undo: Undo) -> Self {
+    pub fn undoing(undo: Undo, terms: Terms) -> Self {
         Self {
             undoes: Some(undo.runs()),
             source: Source::Undo(undo.changes),
@@ -123,15 +108,10 @@ impl Work {
             reloads: undo.reloads,
             trust: Vec::new(),
             own: None,
-            confirm_within: None,
-            login_risks: LoginRisks::default(),
-            may_replace_host_keys: false,
-            may_trust_widely: false,
-            may_change_signer: false,
+            terms,
             renewal: None,
             vouched: BTreeMap::new(),
             withdrawn: Vec::new(),
-            may_leave_unknown: false,
             user_authorities: Vec::new(),
             configuration: None,
             shows_rest: "warded undo".to_owned(),
@@ -286,7 +266,7 @@ impl Work {
     /// Refused: with the keys that would end.
     pub fn refuse_unaccepted(&self) -> Result<()> {
         let replaced = self.replaced();
-        if self.may_replace_host_keys || replaced.is_empty() {
+        if self.terms.replace_host_keys || replaced.is_empty() {
             return Ok(());
         }
         let keys: Vec<String> = replaced.iter().map(|one| format!("{}: {}", neutral(&one.path), one.ends())).collect();
@@ -368,17 +348,7 @@ impl Work {
         };
         paths.extend(self.trust.iter().map(|change| change.path.to_string()));
         let reloads: Vec<&str> = self.reloads.iter().map(|reload| reload.name.as_str()).collect();
-        let risks = [
-            (self.login_risks.lose, "lose-ssh"),
-            (self.login_risks.admit, "admit-logins"),
-            (self.login_risks.root, "root-by-certificate"),
-            (self.may_replace_host_keys, "replace-host-keys"),
-            (self.may_leave_unknown, "unknown-listener"),
-            (self.may_change_signer, "new-ca-key"),
-            (self.may_trust_widely, "any-host"),
-        ];
-        let accepted: String =
-            risks.iter().filter(|(taken, _)| *taken).map(|(_, risk)| format!("; accepted: {risk}")).collect();
+        let accepted: String = self.terms.accepted().map(|risk| format!("; accepted: {risk}")).collect();
         format!("change {}: {}; reload: {}{accepted}", count(paths.len(), "file"), paths.join(" "), reloads.join(" "))
     }
 }

@@ -17,7 +17,7 @@ use warded::{
     components,
     context::{Context, Options},
     enrolment::Enrolments,
-    pipeline::{self, Request, Work},
+    pipeline::{self, Request, Terms, Work},
 };
 use warded_lib::{
     ca::{CaError, Certificate, CertificateAuthority, HeldKey, IssueRequest, Kind, certificate, configured::Authority},
@@ -57,7 +57,8 @@ fn what_a_lying_ca_says_is_refused() {
         Request { granting, procedure, settings, confirmed, force: true, renewed: [].into(), run, accepted: None };
     let planned = pipeline::plan(&context, request).unwrap();
     let identity = planned.identity.clone();
-    let error = pipeline::carry_out(&context, &identity, Work::of(planned), &Progress::hidden()).unwrap_err();
+    let error =
+        pipeline::carry_out(&context, &identity, Work::of(planned, Terms::default()), &Progress::hidden()).unwrap_err();
     let notes: Vec<&str> = error.notes().map(|(_, note)| note).collect();
     let said = format!("{}: {}; {}", error.heading(), error.message(), notes.join("; "));
     let is_told = ["nothing was changed", "the present certificates stay"].iter().any(|state| said.contains(state));

@@ -6,7 +6,7 @@ use crate::{
     components,
     context::Context,
     enrolment::{Enrolment, Enrolments},
-    pipeline::{self, Done, Planned, Request, Work},
+    pipeline::{self, Done, Planned, Request, Terms, Work},
     sandbox::granting::Granting,
 };
 use std::{
@@ -215,7 +215,7 @@ impl<'a> Demonstration<'a> {
             transaction::undo_changes(&self.context.state, &self.context.root, Which::Newest).map_err(Error::from)?
         {
             taken_back += undo.count;
-            undo::carry_out(&self.context, undo, &undo::Terms::default(), &Progress::hidden())?;
+            undo::carry_out(&self.context, undo, Terms::default(), &Progress::hidden())?;
         }
         if self.machine.tree()? != self.first {
             return Err(Error::failed("not every byte is as before"));
@@ -290,10 +290,9 @@ impl<'a> Demonstration<'a> {
 
     fn carry_out(&self, planned: Planned<'_>, enrolment: Option<Enrolment>, risks: Risks) -> Result<Done> {
         let identity = planned.identity.clone();
-        let mut work = Work::of(planned);
+        let mut work = Work::of(planned, Terms { logins: risks, ..Terms::default() });
         let with = |enrolment| Enrolments::load(&self.context.state)?.with(enrolment).with_run();
         work.own = enrolment.map(with).transpose()?;
-        work.login_risks = risks;
         pipeline::carry_out(&self.context, &identity, work, &Progress::hidden())
     }
 

@@ -177,7 +177,7 @@ impl Watched {
         let changed = unchanged::difference(&self.baseline.files(), &files).map(ToOwned::to_owned);
         let Some(listener) = &self.sshd.listener else {
             return match (&self.unknown, changed) {
-                (Some(unknown), Some(path)) if !work.may_leave_unknown => Err(untold(unknown, &path)),
+                (Some(unknown), Some(path)) if !work.terms.unknown_listener => Err(untold(unknown, &path)),
                 _ => Ok(()),
             };
         };
@@ -217,7 +217,7 @@ impl Watched {
     }
 
     fn candidate(&self, work: &Work, result: &Outcome) -> Result<Candidate> {
-        let candidate = Candidate::build(&self.sshd, result)?.by(&work.authorship).accepting(work.login_risks);
+        let candidate = Candidate::build(&self.sshd, result)?.by(&work.authorship).accepting(work.terms.logins);
         Ok(match self.role {
             Role::Subject => candidate,
             Role::Bystander => candidate.of_bystander(),

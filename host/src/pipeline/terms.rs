@@ -1,0 +1,38 @@
+//! On what terms a run changes something: what the operator accepts by name, and whether somebody has to confirm it.
+
+use jiff::SignedDuration;
+use warded_lib::guard::Risks as LoginRisks;
+
+/// The terms; without any, nothing is accepted, and what is proved stays.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// How long somebody has to confirm it; none: nobody has to.
+    pub confirm_within: Option<SignedDuration>,
+    /// What is accepted about logins.
+    pub logins: LoginRisks,
+    /// Whether clients that know a host key may have to warn.
+    pub replace_host_keys: bool,
+    /// Whether the CA may be trusted for hosts of whatever domain.
+    pub any_host: bool,
+    /// Whether clients may need a new key of the CA.
+    pub new_ca_key: bool,
+    /// Whether a listener that is not known may be left untold.
+    pub unknown_listener: bool,
+}
+
+impl Terms {
+    /// The risks that are accepted, by their names on the command line.
+    pub fn accepted(&self) -> impl Iterator<Item = &'static str> {
+        [
+            (self.logins.lose, "lose-ssh"),
+            (self.logins.admit, "admit-logins"),
+            (self.logins.root, "root-by-certificate"),
+            (self.replace_host_keys, "replace-host-keys"),
+            (self.unknown_listener, "unknown-listener"),
+            (self.new_ca_key, "new-ca-key"),
+            (self.any_host, "any-host"),
+        ]
+        .into_iter()
+        .filter_map(|(is_accepted, risk)| is_accepted.then_some(risk))
+    }
+}
