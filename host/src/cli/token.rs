@@ -126,9 +126,13 @@ impl Token {
         }
         let enough = match step.certifies_on_word()? {
             true if number > 1 => {
-                " One is enough: the CA certifies the other host keys on the word of the first (SSHPOP)."
+                " One is enough: the CA certifies the other host keys on the word of the first (SSHPOP), but for keys \
+                 that had a certificate before."
             }
-            true => " One is enough for all host keys: the CA certifies the others on the word of the first (SSHPOP).",
+            true => {
+                " One is enough for all host keys that never had a certificate: the CA certifies the others on the word of \
+                 the first (SSHPOP)."
+            }
             false => "",
         };
         let names = names.join(" --set principal=");

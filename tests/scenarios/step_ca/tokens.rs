@@ -56,7 +56,7 @@ fn one_token_is_enough_where_there_is_sshpop() {
     let member = Member::of(machine, &ca);
     let password = ca.password_file();
     let make = ["token", NAME, "--host", "--provisioner-password-file", password.to_str().unwrap()];
-    let made = member.warded(&make).ends(0).says(&["One is enough for all host keys"]);
+    let made = member.warded(&make).ends(0).says(&["One is enough for all host keys that never had a certificate"]);
     assert_eq!(made.stdout.lines().count(), 1);
     member.warded(&[&make[..], &["--count", "2"]].concat()).ends(0).says(&["One is enough: the CA certifies"]);
     let certify = ["apply", "certify-host", "--set", "principal=web1.example.org", "--yes", "--token-file", "-"];
