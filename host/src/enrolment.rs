@@ -86,6 +86,14 @@ impl fmt::Display for Enrolment {
 }
 
 impl Enrolment {
+    /// What it means from the next renewal on.
+    #[must_use]
+    pub fn announced(&self) -> String {
+        let names: Vec<&str> = self.principals.iter().map(String::as_str).collect();
+        let what = if names.is_empty() { &self.procedure.to_string() } else { &names.join(", ") };
+        format!("renew from now on: {what} from {}", self.authority)
+    }
+
     /// A record made now.
     #[must_use]
     pub fn new(

@@ -137,7 +137,7 @@ fn what_somebody_else_scheduled_stays() {
     let by_hand = units();
     machine.warded(CERTIFY).ends(0).prints(&["warded-renew.timer runs `warded renew` already"]);
     assert_eq!(units(), by_hand);
-    machine.shell("warded status").ends(0).prints(&["warded-renew.timer, next at"]);
+    machine.shell("warded status").ends(0).prints(&["warded-renew.timer, next in "]);
     machine.warded("undo --yes").ends(0);
     assert_eq!(units(), by_hand);
     here("systemctl disable --now warded-renew.timer; rm warded-renew.*; systemctl daemon-reload");

@@ -115,7 +115,7 @@ fn a_user_sees_what_root_recorded_and_what_is_private() {
         "ssh_host_ed25519_key-cert.pub",
         "recorded by root in ",
         &format!("enrolled     {NAME} by a local CA"),
-        "renewal      due from ",
+        "renewal      due in ",
         "sudo warded status",
         "problems     none",
     ]);
@@ -129,7 +129,8 @@ fn a_user_sees_what_root_recorded_and_what_is_private() {
     recorded["due"] = "2026-01-01T00:00:00Z".into();
     recorded["last_renewal"] = serde_json::json!({ "at": "2026-01-02T00:00:00Z", "exit": 6, "error": "unreachable" });
     fs::write(&file, recorded.to_string()).unwrap();
-    nobody(&["status"]).ends(4).prints(&["problem      the last renewal, 2026-01-02 00:00 UTC, did not reach the CA"]);
+    let ago = "at 2026-01-02 00:00 UTC) did not reach the CA (exit code 6)";
+    nobody(&["status"]).ends(4).prints(&["problem      the last renewal (", ago]);
 
     // What somebody else could have written says nothing.
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();

@@ -47,7 +47,11 @@ fn terms_alone_are_something_to_do() {
     assert_eq!((&plan["pending"], plan["files"].as_array().unwrap().len()), (&true.into(), 0), "{plan}");
     assert!(plan["enrolment"].as_str().unwrap().starts_with("a.test by the local CA"), "{plan}");
     let words = machine.warded(["plan", "certify-host", "--set", "principal=a.test"]).ends(3).stdout;
-    assert!(words.contains("> enrol for renew-host: a.test") && words.contains("would enrol this machine"), "{words}");
+    assert!(
+        words.contains("> renew from now on: a.test from the local CA")
+            && words.contains("would enrol this machine for renewal"),
+        "{words}"
+    );
     assert!(names(&machine).is_empty(), "a plan enrolled it");
     certify(&machine, ["a.test"]).ends(0);
     assert_eq!((names(&machine), machine.tree()), (vec!["a.test".to_owned()], before));

@@ -23,6 +23,14 @@ pub fn at(time: Timestamp, now: Timestamp) -> String {
     time.strftime(format).to_string()
 }
 
+/// `2 h ago, at 01:32 UTC`, and `in 25 min, at 03:57 UTC`.
+#[must_use]
+pub fn when(time: Timestamp, now: Timestamp) -> String {
+    let apart = distance(time.duration_since(now));
+    let apart = if time > now { format!("in {apart}") } else { format!("{apart} ago") };
+    format!("{apart}, at {}", at(time, now))
+}
+
 /// `4 min left, until 03:36 UTC`, and `expired 2 min ago, at 03:36 UTC`.
 #[must_use]
 pub fn left(end: Timestamp, now: Timestamp) -> String {
@@ -51,6 +59,14 @@ mod tests {
             ("2026-11-26T03:00:00Z", "expired 2 days ago, at 2026-11-26 03:00 UTC"),
         ] {
             assert_eq!(left(end.parse().unwrap(), now), said);
+        }
+        for (time, said) in [
+            ("2026-11-28T03:32:10Z", "0 s ago, at 03:32 UTC"),
+            ("2026-11-28T01:31:00Z", "2 h ago, at 01:31 UTC"),
+            ("2026-11-28T03:57:12Z", "in 25 min, at 03:57 UTC"),
+            ("2026-12-08T13:33:00Z", "in 10 days, at 2026-12-08 13:33 UTC"),
+        ] {
+            assert_eq!(when(time.parse().unwrap(), now), said);
         }
     }
 }

@@ -106,7 +106,7 @@ impl Plan {
         let would = [
             (!planned.session.changes.is_empty()).then(|| format!("change {}", count(review.files.len(), "file"))),
             (!unserved.is_empty()).then(|| format!("reload {}", unserved.services().join(", "))),
-            enrolment.as_ref().map(|_| "enrol this machine on new terms".to_owned()),
+            enrolment.as_ref().map(|_| "enrol this machine for renewal".to_owned()),
         ];
         let would: Vec<String> = would.into_iter().flatten().collect();
         if would.is_empty() {
@@ -267,7 +267,7 @@ impl Apply {
             context.log.append_synced(&event(Kind::Intent))?;
             let _nobody_else_enrols = Enrolments::lock(&context.state)?;
             Enrolments::load(&context.state)?.with(enrolment.clone()).save(&context.state)?;
-            context.log.conclude(&event(Kind::Result), Ending::Kept, "enrolled on new terms, no file changed")?;
+            context.log.conclude(&event(Kind::Result), Ending::Kept, "enrolled for renewal, no file changed")?;
             drop(output.line("Enrolled. No file had to change."));
         } else {
             output.line("Nothing to do.")?;

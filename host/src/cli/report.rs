@@ -107,7 +107,7 @@ pub(super) fn new_signers(output: Output, changes: &[NewSigner]) -> Result<()> {
 
 /// The terms that a machine is enrolled on.
 pub(super) fn enrolment(output: Output, enrolment: Option<&Enrolment>) -> Result<()> {
-    enrolment.map_or(Ok(()), |enrolment| output.line(format!("> enrol for {}: {enrolment}", enrolment.procedure)))
+    enrolment.map_or(Ok(()), |enrolment| output.line(format!("> {}", enrolment.announced())))
 }
 
 /// What lies on disk and is not served.

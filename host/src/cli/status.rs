@@ -1,5 +1,6 @@
 //! `warded status`: what is on disk, what is served, what is due.
 
+mod advice;
 mod circumstances;
 mod prometheus;
 mod user_ca;
@@ -315,30 +316,22 @@ fn host_key(context: &Context, found: &sshd::HostKey, offered: Option<&Offered>,
             key.served =
                 offered.map(|offered| offered.certificates.iter().any(|seen| seen.seen.serial == certificate.serial()));
             let wrong = verify::problem(&certificate, Kind::Host, std::slice::from_ref(&public), ca::now());
-            if matches!(wrong, Some(verify::Wrong::Expired(_))) {
-                key.next = Some(RENEW_EXPIRED.to_owned());
-            }
             // One that is wrong otherwise is told as that, and not renewed.
             if matches!(wrong, None | Some(verify::Wrong::Expired(_))) {
                 key.parsed = Some(certificate.clone());
             }
-            key.problem = wrong.map(|wrong| wrong.to_string()).or_else(|| {
-                let hidden = key.served == Some(false) && is_offered;
-                if hidden {
-                    key.next = Some(UNSERVED.to_owned());
-                }
-                hidden.then(|| format!("serial {} is on disk, and not served", certificate.serial()))
-            });
+            if let Some(wrong) = wrong {
+                let (seen, next) = advice::on(&wrong, &key.until, enrolled);
+                (key.problem, key.next) = (Some(seen), next);
+            } else if key.served == Some(false) && is_offered {
+                key.problem = Some(format!("serial {} is on disk, and not served", certificate.serial()));
+                key.next = Some(advice::UNSERVED.to_owned());
+            }
             key.certificate = Some(CertificateObject::from(&certificate));
         }
     }
     Some(key)
 }
-
-/// What a person does about a certificate that sshd does not serve.
-const UNSERVED: &str = "warded apply certify-host puts its line back where it is gone; warded renew has sshd read it";
-/// What a person does about a certificate that has expired.
-const RENEW_EXPIRED: &str = "warded renew; if the CA does not renew what has expired: warded apply certify-host";
 
 fn due_at(context: &Context, certificate: &Certificate) -> Option<Timestamp> {
     report::time(due::due_at(certificate, context.renew_after, &context.facts.machine_id)?)

@@ -151,20 +151,22 @@ fn status_says_what_is_amiss() {
         Run::of(&mut command).ends(0);
     };
     type Harm<'a> = &'a dyn Fn(&str);
-    let table: [(&str, Harm<'_>, &str); 4] = [
-        ("rsa", &|name| fs::remove_file(beside(name)).unwrap(), "no certificate"),
-        ("ecdsa", &|name| fs::write(beside(name), "nonsense\n").unwrap(), "not an SSH certificate"),
+    let table: [(&str, Harm<'_>, &str, &str); 4] = [
+        ("rsa", &|name| fs::remove_file(beside(name)).unwrap(), "no certificate", ""),
+        ("ecdsa", &|name| fs::write(beside(name), "nonsense\n").unwrap(), "not an SSH certificate", ""),
         (
             "ed25519",
             &|name| fs::write(beside(name), fs::read(beside("rsa")).unwrap()).unwrap(),
-            "it is for another key",
+            "its certificate is for another key",
+            "; if the key was replaced on purpose: warded renew",
         ),
-        ("ed25519", &|name| expired(name), "it expired at "),
+        ("ed25519", &|name| expired(name), "its certificate expired ", "; warded renew"),
     ];
-    for (name, harm, words) in table {
+    for (name, harm, words, next) in table {
         let whole = fs::read(beside(name)).unwrap();
         harm(name);
-        blames(&machine, name, words);
+        let told = blames(&machine, name, words);
+        assert!(told.contains(next), "{told}");
         fs::write(beside(name), whole).unwrap();
         healthy(&machine);
     }
@@ -198,7 +200,7 @@ fn healthy(machine: &Machine) {
 
 /// There is one problem, and it is this key's: in the object, in its line, and in the list at the end.
 #[track_caller]
-fn blames(machine: &Machine, name: &str, words: &str) {
+fn blames(machine: &Machine, name: &str, words: &str) -> String {
     let path = machine.path(&format!("ssh/ssh_host_{name}_key"));
     let status = machine.warded(["status", "--json"]).ends(4).object("warded.status/1");
     assert_eq!(status["healthy"], false, "{status}");
@@ -221,4 +223,5 @@ fn blames(machine: &Machine, name: &str, words: &str) {
     assert_eq!(line(&format!("host key     {algorithm:20} ")), [format!("host key     {algorithm:20} {problem}")]);
     assert_eq!(line("problem"), [format!("problem      {told}")], "{said}");
     assert_eq!(said.matches(" · served\n").count(), KEYS.len() - 1, "{said}");
+    told.to_owned()
 }

@@ -129,9 +129,8 @@ fn of_the_first_day() {
              /dddddddddddddddddddddd/ssh/sshd_config is not the configuration of
              this machine's own sshd. Have something run it every hour
              (docs/RENEWAL.md).
-    > enrol for renew-host: web1 web1.example.org by the CA https://127.0.0.1:99999
-      with the root
-      ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff, policy unix
+    > renew from now on: web1, web1.example.org from the CA https://127.0.0.1:99999
+      with the root ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
     Certified 3 keys for web1.example.org web1.
     Proved beforehand: clients that pinned a plain key (ssh-rsa,
     ecdsa-sha2-nistp256, ssh-ed25519) get in, clients that know only the CA
@@ -192,8 +191,8 @@ fn of_the_first_day() {
     > reload ssh (ssh.service or sshd.service; else SIGHUP to sshd)
     warning: Nothing runs `warded renew` by itself: /dddddddddddddddddddddd/ssh/sshd_config is not the configuration of this
              machine's own sshd. Have something run it every hour (docs/RENEWAL.md).
-    > enrol for renew-host: web1 web1.example.org by the CA https://127.0.0.1:99999 with the root
-      ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff, policy unix
+    > renew from now on: web1, web1.example.org from the CA https://127.0.0.1:99999 with the root
+      ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
     Certified 3 keys for web1.example.org web1.
     Proved beforehand: clients that pinned a plain key (ssh-rsa, ecdsa-sha2-nistp256, ssh-ed25519) get in, clients that know
     only the CA (SHA256:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx) get in.

@@ -170,12 +170,13 @@ fn signature(certificate: &Certificate) -> Option<Wrong> {
     }
 }
 
-/// A moment as people read it; odd ones as a number.
+/// A time as people read it, without a distance: what is wrong with a certificate is also recorded, and read later.
+/// What is no time is told as a number.
 pub(super) fn time(seconds: u64) -> String {
     i64::try_from(seconds)
         .ok()
         .and_then(|seconds| Timestamp::from_second(seconds).ok())
-        .map_or_else(|| format!("second {seconds}"), |timestamp| timestamp.to_string())
+        .map_or_else(|| format!("second {seconds}"), |timestamp| timestamp.strftime("%F %H:%M UTC").to_string())
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use warded_lib::{
         space,
         sshd::Sshd,
     },
+    moment,
     text::neutral,
     transaction,
 };
@@ -103,7 +104,7 @@ fn failed(renewal: &LastRenewal) -> Option<String> {
     // What was left out is told by what keeps it from renewal.
     let told = renewal.message.as_ref().filter(|_| error != Failure::Attention);
     let message = told.map(|message| format!(": {}", neutral(message))).unwrap_or_default();
-    Some(format!("the last renewal, {}, {error} (exit code {}){message}", time(renewal.at), renewal.exit))
+    Some(format!("the last renewal ({}) {error} (exit code {}){message}", time(renewal.at), renewal.exit))
 }
 
 /// The newest run, if another process than its own rolled it back.
@@ -150,7 +151,7 @@ fn other_name(hostname: &str, enrolled: &Enrolment) -> Option<String> {
     Some(format!("this machine is called {}, and is certified as {}", neutral(hostname), names.join(", ")))
 }
 
-/// A time for a person.
+/// A time for a person who reads it now.
 pub(super) fn time(at: Timestamp) -> String {
-    at.strftime("%F %H:%M UTC").to_string()
+    moment::when(at, Timestamp::now())
 }

@@ -27,6 +27,7 @@ use warded_lib::{
         path::AbsolutePath,
         sshd::{Sshd, default_config},
     },
+    moment,
     text::neutral,
 };
 
@@ -156,11 +157,11 @@ fn judge(recorded: &PublicStatus, now: Timestamp, problems: &mut Vec<Problem>, n
     let failed = recorded.last_renewal.as_ref().and_then(|last| Some((last.at, last.error?, last.exit)));
     match (due, failed) {
         (Some(_), Some((at, error, exit))) => {
-            let seen = format!("the last renewal, {}, {error} (exit code {exit})", time(at));
+            let seen = format!("the last renewal ({}) {error} (exit code {exit})", time(at));
             problems.push(Problem::with(seen, "sudo warded status says why"));
         }
         (None, Some((at, error, exit))) => {
-            notes.push(format!("the last renewal, {}, {error} (exit code {exit}); none is due yet", time(at)));
+            notes.push(format!("the last renewal ({}) {error} (exit code {exit}); none is due yet", time(at)));
         }
         (Some(due), None) if now.duration_since(due) > OVERDUE => {
             let since = distance(now.duration_since(due).unsigned_abs());
@@ -210,11 +211,11 @@ fn show_recorded(recorded: &PublicStatus, keys: &[CertifiedKey], output: Output)
     let names: Vec<&str> = recorded.names.iter().map(String::as_str).collect();
     output.line(format!("  enrolled     {} by {}", names.join(" "), ca))?;
     for key in keys {
-        let until = key.until.map_or_else(|| "without end".to_owned(), |end| format!("until {}", time(end)));
+        let until = key.until.map_or_else(|| "without end".to_owned(), |end| moment::left(end, Timestamp::now()));
         output.line(format!("  host key     {:20} {until}", key.algorithm))?;
     }
     if let Some(due) = recorded.due {
-        output.line(format!("  renewal      due from {}", time(due)))?;
+        output.line(format!("  renewal      due {}", time(due)))?;
     }
     if let Some(last) = &recorded.last_renewal {
         let how = last.error.map_or_else(|| "succeeded".to_owned(), |error| error.to_string());

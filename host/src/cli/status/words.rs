@@ -16,7 +16,7 @@ pub(super) fn show(status: &StatusObject, output: Output) -> Result<()> {
             let how = renewal.error.map_or_else(|| "succeeded".to_owned(), |error| error.to_string());
             output.line(format!("last run     {}: {how}", time(renewal.at)))?;
         }
-        let next = status.next_run.map(|next| format!(", next at {}", time(next))).unwrap_or_default();
+        let next = status.next_run.map(|next| format!(", next {}", time(next))).unwrap_or_default();
         output.line(format!("schedule     {}{next}", status.schedule))?;
     }
     for warning in &status.warnings {
@@ -59,7 +59,5 @@ fn show_sshd(status: &StatusObject, output: Output) -> Result<()> {
         return output.line("enrolled     no: warded apply certify-host --set principal=NAME");
     };
     output.line(format!("enrolled     {enrolled}"))?;
-    status.due.map_or(Ok(()), |due| {
-        output.line(format!("renewal      due from {}: warded renew", due.strftime("%Y-%m-%d %H:%M UTC")))
-    })
+    status.due.map_or(Ok(()), |due| output.line(format!("renewal      due {}: warded renew", time(due))))
 }

@@ -173,6 +173,6 @@ fn what_is_on_a_machine_is_judged_without_its_ca() {
 
 #[test]
 fn moments_are_shown_as_people_read_them() {
-    assert_eq!(Wrong::Expired(1_577_836_800).to_string(), "it expired at 2020-01-01T00:00:00Z");
+    assert_eq!(Wrong::Expired(1_577_836_800).to_string(), "it expired at 2020-01-01 00:00 UTC");
     assert_eq!(Wrong::NotYetValid(u64::MAX).to_string(), "it holds only from second 18446744073709551615 on");
 }
