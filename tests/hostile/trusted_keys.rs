@@ -54,5 +54,19 @@ pub(super) fn cases() -> Vec<Case> {
                 ),
         );
     }
+    cases.push(
+        case("a list that has no key yet")
+            .granted(&CONFIGURES)
+            .does(move |guest| {
+                guest.writes("{dir}/ssh/own.pub", "# later\n");
+                guest.writes("{dir}/ssh/sshd_config.d/60-own.conf", "TrustedUserCAKeys {dir}/ssh/own.pub\n");
+                guest.does("services.reload", &[Text(b"ssh")]);
+            })
+            .ends(
+                &[5],
+                &["sshd would take the keys of user CAs from ", "which has none", "nothing was changed"],
+                asked("files.write", "{dir}/ssh/own.pub"),
+            ),
+    );
     cases
 }

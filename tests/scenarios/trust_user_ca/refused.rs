@@ -117,3 +117,27 @@ fn without_another_way_in_nothing_is_done() {
     server.warded(&[&APPLY[..], &[ROOT, "--accept-risk=lose-ssh"]].concat()).ends(0);
     assert_eq!(server.by_certificate(), [true, true, false, false]);
 }
+
+/// A certificate makes root from wherever it comes, and by whatever name of root's.
+#[test]
+fn root_is_root_from_elsewhere_and_by_another_name() {
+    let elsewhere = "PermitRootLogin no\nMatch Address 10.0.0.0/8\n    PermitRootLogin prohibit-password\n";
+    let Some(server) = Server::start("bookworm", elsewhere) else { return };
+    server.warded(&APPLY).ends(5).says(&["a certificate with the principal root would log in as root", ROOT]);
+    let config = server.file("/etc/ssh/sshd_config");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("Login prohibit-password", "Login forced-commands-only")).unwrap();
+    server.sh("echo 'toor:x:0:0::/root:/bin/sh' >>/etc/passwd; kill -HUP $(cat /run/sshd.pid); sleep 0.3");
+    server.warded(&APPLY).ends(0).prints(&["toor: PermitRootLogin no"]);
+}
+
+/// What others can write to decides about nobody's login.
+#[test]
+fn a_list_that_others_can_change_is_refused() {
+    let Some(server) = Server::start("bookworm", "PermitRootLogin no\n") else { return };
+    server.warded(&APPLY).ends(0);
+    server.sh("chown 1000 /etc/ssh/warded-user-ca.pub; : >/etc/ssh/warded-user-ca.pub");
+    server.warded(&["undo", "--yes", "--down-to", "1"]).ends(5);
+    server.sh("rm /etc/ssh/sshd_config.d/50-warded-trust-user-ca.conf; kill -HUP $(cat /run/sshd.pid); sleep 0.3");
+    server.warded(&APPLY).ends(5).says(&["others can change it", "nothing was changed"]);
+}

@@ -74,7 +74,17 @@ impl Candidate {
         let all = keys(&named, staged);
         let new: Vec<PublicKey> = all.into_iter().filter(|key| !has(&known, key.key_data())).collect();
         // An undo brings back what was trusted before.
-        if new.is_empty() || matches!(may_change, MayChange::Any) {
+        if matches!(may_change, MayChange::Any) {
+            return Ok(Certificates::default());
+        }
+        let before = files(&baseline.view.effective, &baseline.tree);
+        let mut added = named.clone();
+        added.retain(|path| !before.contains(path));
+        if !self.risks.admit {
+            self.refuse_changeable(&added)?;
+            self.refuse_empty(&added)?;
+        }
+        if new.is_empty() {
             return Ok(Certificates::default());
         }
         if let Some(foreign) = new.iter().find(|key| !has(roots, key.key_data())) {
@@ -94,7 +104,7 @@ impl Candidate {
     /// sshd does not ask who can write such a file. Whoever can, can log in as anybody.
     fn refuse_changeable(&self, named: &[PathBuf]) -> Result<()> {
         let root = Root::ambient().map_err(|error| Error::failed("cannot open the root directory").cause(error))?;
-        for path in named.iter().filter(|path| Overlay(&self.staged).staged(path).is_none()) {
+        for path in named {
             if let (Ok(true), Err(error)) = (path.try_exists(), root.program(path)) {
                 return Err(Error::refused(format!(
                     "{} has keys of user CAs, and others can change it",
@@ -106,6 +116,16 @@ impl Candidate {
             }
         }
         Ok(())
+    }
+
+    /// A list without a key says nothing of who will be let in by it later.
+    fn refuse_empty(&self, named: &[PathBuf]) -> Result<()> {
+        let is_empty = |path: &&PathBuf| keys(std::slice::from_ref(*path), Overlay(&self.staged)).is_empty();
+        let Some(path) = named.iter().find(is_empty) else { return Ok(()) };
+        Err(Error::refused(format!("sshd would take the keys of user CAs from {}, which has none", path.display()))
+            .cause("whoever writes to that file later decides who can log in")
+            .state("nothing was changed")
+            .next("if that is what you want, run it again with --accept-risk=admit-logins"))
     }
 
     /// One line that is no key, and sshd takes none of the others.

@@ -56,6 +56,11 @@ impl From<users::User> for User {
 }
 
 impl User {
+    /// Whether sshd takes the account for root's: by its number, whatever its name is.
+    pub(super) fn is_root(&self) -> bool {
+        self.name == "root" || self.id == Some(0)
+    }
+
     /// A user by name; what passwd(5) does not tell is not known.
     pub(super) fn named(name: &str, all: &[User]) -> Self {
         let known = all.iter().find(|user| user.name == name).cloned();
@@ -95,7 +100,7 @@ pub(super) fn files(user: &User, keyword: &str, values: &[String]) -> Vec<PathBu
 /// The ways in of a user.
 pub(super) fn ways(user: &User, effective: &Effective, overlay: Overlay<'_>) -> Ways {
     let mut look = Look { user, effective, overlay, is_factor: false, ways: Ways::default() };
-    let (is_root, root_may) = (user.name == "root", |value| look.is("permitrootlogin", value));
+    let (is_root, root_may) = (user.is_root(), |value| look.is("permitrootlogin", value));
     if is_root && root_may("no") {
         return look.ways;
     }

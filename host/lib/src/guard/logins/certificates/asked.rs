@@ -2,7 +2,7 @@
 
 use super::{
     Candidate, Certificates, files, has, keys,
-    obstacle::{self, keeps_root_out},
+    obstacle::{self, KEEP_ROOT_OUT, keeps_root_out},
 };
 use crate::{
     ca::{Kind, throw_away::ThrowAway},
@@ -52,8 +52,7 @@ impl Candidate {
         let Some(authority) = new.first() else { return Ok(found) };
         if runs_programs(&self.tree)? {
             found.not_proved.push("logins by certificate: a query would run a program that a `Match` names".to_owned());
-            let own = self.effective(&check::login("root"))?;
-            found.admits_root = keeps_root_out(&own).is_none() && !is_mapped(&own);
+            found.admits_root = self.admits_root()?;
             return Ok(found);
         }
         let stand_in = ThrowAway::like(&authority.algorithm())?;
@@ -88,7 +87,35 @@ impl Candidate {
             found.not_proved.push(format!("certificates of users of {sources}: sshd was not asked about them"));
         }
         asking.log_one_in(taken, &mut found)?;
+        found.admits_root = self.admits_root()?;
         Ok(found)
+    }
+
+    /// Whether a certificate may let root in by the name of an account of root's. The query comes from this machine, and
+    /// a `Match` may say otherwise of other addresses: so the lines decide, not the query.
+    fn admits_root(&self) -> Result<bool> {
+        let mut names: Vec<String> =
+            users::all().into_iter().filter(|user| user.id == 0).map(|user| user.name).collect();
+        names.push("root".to_owned());
+        for name in names {
+            let own = self.effective(&check::login(&name))?;
+            let is_out = keeps_root_out(&own).is_some() && !self.has_conditional("permitrootlogin", &KEEP_ROOT_OUT)?;
+            let is_mapped = is_mapped(&own) && !self.has_conditional("authorizedprincipalsfile", &[])?;
+            if !is_out && !is_mapped {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a line within a `Match` gives the keyword another value than these.
+    fn has_conditional(&self, keyword: &str, values: &[&str]) -> Result<bool> {
+        Ok(self.tree.lines()?.iter().filter(|line| line.directive.keyword == keyword && !line.within.is_empty()).any(
+            |line| {
+                let value = line.directive.arguments.first().map(|argument| argument.text.to_lowercase());
+                !value.is_some_and(|value| values.contains(&value.as_str()))
+            },
+        ))
     }
 
     /// The files as they would be, with the key of a throw-away CA in place of each new one.
@@ -125,7 +152,6 @@ impl Asking<'_> {
         }
         match self.ask(user, &own)? {
             Ok(principal) if principal == user.name => {
-                found.admits_root |= user.name == "root" && !is_mapped(&own);
                 found.taken.push(name);
                 Ok(Some(principal))
             }
@@ -142,10 +168,10 @@ impl Asking<'_> {
 
     /// The principal by which sshd would let a user in, or why there is none.
     fn ask(&self, user: &User, own: &Effective) -> Result<std::result::Result<String, String>> {
-        if let Some(why) = keeps_root_out(own).filter(|_| user.name == "root") {
+        if let Some(why) = keeps_root_out(own).filter(|_| user.is_root()) {
             return Ok(Err(why));
         }
-        let mut why = match obstacle::principals(user, own) {
+        let mut why = match obstacle::principals(user, own, Overlay(&self.candidate.staged)) {
             Err(why) => return Ok(Err(why)),
             Ok(principals) => {
                 let mut why = String::new();
@@ -186,7 +212,7 @@ impl Asking<'_> {
 
     /// Carries one login through, of the first who is let in: root's last.
     fn log_one_in(&self, taken: Vec<(User, String)>, found: &mut Certificates) -> Result<()> {
-        let (root, others): (Vec<_>, Vec<_>) = taken.into_iter().partition(|(user, _)| user.name == "root");
+        let (root, others): (Vec<_>, Vec<_>) = taken.into_iter().partition(|(user, _)| user.is_root());
         let mut last = None;
         for (user, principal) in others.into_iter().chain(root) {
             match self.log_in(&user, &principal, &self.stand_in)? {

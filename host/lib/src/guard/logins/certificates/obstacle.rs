@@ -3,14 +3,16 @@
 use super::{User, is_own};
 use crate::{
     error::{Error, Result},
-    machine::sshd::Effective,
+    machine::sshd::{Effective, tree::Overlay},
     text::neutral,
 };
 use ssh_key::PublicKey;
-use std::fs;
 
 /// The type of the certificates that people get; one is enough for sshd to be able to take certificates at all.
 const CERTIFICATE: &str = "ssh-ed25519-cert-v01@openssh.com";
+
+/// The values of `PermitRootLogin` with which root is not let in by a key without a forced command.
+pub(super) const KEEP_ROOT_OUT: [&str; 2] = ["no", "forced-commands-only"];
 
 /// As many names of a file are tried.
 const MAX_NAMES: usize = 8;
@@ -77,11 +79,11 @@ pub(super) fn of(own: &Effective, key: &PublicKey) -> Option<String> {
 pub(super) fn keeps_root_out(own: &Effective) -> Option<String> {
     let value = own.values("permitrootlogin").first()?;
     // A certificate of people's has no forced command.
-    ["no", "forced-commands-only"].contains(&value.as_str()).then(|| format!("PermitRootLogin {value}"))
+    KEEP_ROOT_OUT.contains(&value.as_str()).then(|| format!("PermitRootLogin {value}"))
 }
 
 /// The names of which one has to be a certificate's principal, or why there are none.
-pub(super) fn principals(user: &User, own: &Effective) -> Result<Vec<String>, String> {
+pub(super) fn principals(user: &User, own: &Effective, overlay: Overlay<'_>) -> Result<Vec<String>, String> {
     let named = own.values("authorizedprincipalsfile").first().filter(|path| *path != "none");
     let Some(pattern) = named else { return Ok(vec![user.name.clone()]) };
     let Some(path) = super::super::ways::files(user, "authorizedprincipalsfile", std::slice::from_ref(pattern)).pop()
@@ -89,7 +91,7 @@ pub(super) fn principals(user: &User, own: &Effective) -> Result<Vec<String>, St
         return Err(format!("AuthorizedPrincipalsFile {} cannot be found for this user", neutral(pattern)));
     };
     let shown = neutral(&path.display().to_string());
-    let text = fs::read(&path).map_err(|error| format!("AuthorizedPrincipalsFile {shown}: {error}"))?;
+    let text = overlay.read(&path).map_err(|error| format!("AuthorizedPrincipalsFile {shown}: {error}"))?;
     let text = String::from_utf8_lossy(&text).into_owned();
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     // Options may stand before a name.
