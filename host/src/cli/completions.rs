@@ -34,6 +34,10 @@ enum Shell {
 
 /// Answers a shell that asks for candidates, and ends the process then.
 pub(super) fn answer() {
+    // The variable alone, left in an environment, must not keep a command from being run.
+    if env::args_os().nth(1).is_none_or(|first| first != "--") {
+        return;
+    }
     CompleteEnv::with_factory(definition).var(VARIABLE).bin("warded").complete();
 }
 

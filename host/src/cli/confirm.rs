@@ -9,7 +9,7 @@ use warded_lib::{
     error::{Error, Exit, Result},
     machine::{control_group, facts::Init, login, services},
     text::{count, neutral},
-    transaction::{self, Journal, State},
+    transaction::{self, FileChange, Journal, State},
 };
 
 /// What became of the newest run, where that was not confirmed in time.
@@ -40,6 +40,18 @@ pub(super) struct ConfirmWithin {
     /// to 24h, such as 10m)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(super) confirm_within: Option<SignedDuration>,
+}
+
+/// Refuses to have a change confirmed that takes away what would take it back after a restart of the machine.
+pub(super) fn refuse_without_recovery(within: &ConfirmWithin, changes: &[FileChange]) -> Result<()> {
+    let is_recovery = |change: &FileChange| change.after.is_none() && change.path.as_str().ends_with(RECOVER);
+    if within.confirm_within.is_none() || !changes.iter().any(is_recovery) {
+        return Ok(());
+    }
+    Err(Error::refused(format!("--confirm-within does not work where {RECOVER} goes"))
+        .cause("after a restart of the machine nothing would take the change back")
+        .state("nothing was changed")
+        .next("run it without --confirm-within"))
 }
 
 /// What takes back at the start of the machine what was interrupted (docs/RECOVERY.md).

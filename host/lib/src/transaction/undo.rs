@@ -174,6 +174,10 @@ pub fn undo_changes(state: &StateDir, root: &Root, which: Which) -> Result<Optio
 fn compute(state: &StateDir, root: &Root, which: Which) -> Result<Option<Undo>, UndoError> {
     let mut series = Series::look(state)?;
     let fault = series.fault.take();
+    // What all runs did is known only with all of their journals.
+    if let (Which::All(_), Some(fault)) = (which, &fault) {
+        return Err(fault.clone().into());
+    }
     let count = match count(&series, which) {
         Err(error) => return Err(fault.unwrap_or(error).into()),
         Ok(None) => return fault.map_or(Ok(None), |fault| Err(fault.into())),
