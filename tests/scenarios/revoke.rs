@@ -165,7 +165,9 @@ fn a_list_stands_beside_somebody_elses_where_sshd_takes_both() {
         peer.warded(&apply).ends(0).prints(&["Nothing to do."]);
         // Each of them is looked at by what reads sshd's lists.
         peer.warded(&["apply", "certify-host", "--set", "principal=web1.example.org", "--yes"]).ends(0);
-        peer.warded(&["status"]).ends(0);
+        // Nothing schedules renewals on this machine, and no other problem is told.
+        let status = peer.warded(&["status"]).ends(4).stdout;
+        assert_eq!(status.matches("\nproblem ").count(), 1, "{status}");
         fs::rename(peer.file(THEIRS), peer.file("/etc/ssh/away")).unwrap();
         let told = ["the list of revoked keys /etc/ssh/theirs.krl cannot be read", "refuse every public key"];
         peer.warded(&["doctor"]).ends(4).prints(&told);

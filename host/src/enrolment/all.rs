@@ -56,7 +56,7 @@ impl Enrolments {
     /// # Errors
     /// Refused: another process has been writing them for some time.
     pub fn lock(state: &StateDir) -> Result<StateLock> {
-        let directory = state.sub(LOCK)?;
+        let directory = state.sub(LOCK).map_err(|error| error.or_state("nothing was changed"))?;
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(lock) = directory.try_lock()? {

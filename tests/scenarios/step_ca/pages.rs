@@ -132,6 +132,7 @@ fn of_removal() {
     let Some(page) = Page::enrolled() else { return };
     let machine = &page.member.machine;
     fs::create_dir_all(machine.path("units")).unwrap();
+    fs::create_dir_all(machine.path("cron.d")).unwrap();
     for file in ["units/warded-renew.timer", "units/warded-renew.service", "cron.d/warded"] {
         fs::write(machine.path(file), "").unwrap();
     }
