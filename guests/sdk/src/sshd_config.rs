@@ -9,6 +9,7 @@ use sshd_config::{
     include, line,
 };
 
+pub use include::leads_to;
 pub use line::{Directive, directives, values};
 
 /// The name of the drop-in that the earliest procedures share, below a directory of sshd's configuration.

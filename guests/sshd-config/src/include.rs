@@ -28,7 +28,13 @@ pub fn reads_outside_match(main: &[u8], path: &str) -> bool {
         .take_while(|directive| directive.keyword != "match")
         .filter(|directive| directive.keyword == "include")
         .flat_map(|directive| directive.arguments)
-        .any(|argument| pattern(&argument.text).is_some_and(|pattern| covers(&pattern, path)))
+        .any(|argument| leads_to(&argument.text, path))
+}
+
+/// Whether an argument of `Include` names the file at this path.
+#[must_use]
+pub fn leads_to(argument: &str, path: &str) -> bool {
+    pattern(argument).is_some_and(|pattern| covers(&pattern, path))
 }
 
 /// Whether a pattern of absolute paths matches a path, as glob(3) does it.

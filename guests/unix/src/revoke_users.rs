@@ -82,5 +82,13 @@ fn names(own: &OwnLines, list: &str) -> Result<Vec<String>, Error> {
     let files = files.into_iter().map(read).collect::<Result<Vec<_>, Error>>()?;
     let version = machine::fact("sshd.version");
     let ours = own.arguments(KEYWORD);
-    Known { version: version.as_deref(), own: list, ours: &ours, effective: &effective, files: &files }.names()
+    Known {
+        version: version.as_deref(),
+        own: list,
+        own_file: own.path(),
+        ours: &ours,
+        effective: &effective,
+        files: &files,
+    }
+    .names()
 }

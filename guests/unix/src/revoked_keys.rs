@@ -27,7 +27,7 @@ pub(crate) enum Place {
     After,
     /// These come first.
     Before,
-    /// These come first up to the first `Include`, which leads to ours.
+    /// These come first up to the `Include` that leads to ours.
     Around,
 }
 
@@ -38,6 +38,8 @@ pub(crate) struct Known<'a> {
     pub(crate) version: Option<&'a str>,
     /// Our list.
     pub(crate) own: &'a str,
+    /// The file that has our line, or will have it.
+    pub(crate) own_file: &'a str,
     /// What our line names now.
     pub(crate) ours: &'a [String],
     /// The lists that count for everybody.
@@ -68,7 +70,7 @@ impl Known<'_> {
     /// # Errors
     /// `other-revoked-keys`: one of the lists would be lost.
     pub(crate) fn names(&self) -> Result<Vec<String>, Error> {
-        let lines: Vec<Line<'_>> = self.files.iter().flat_map(lines).collect();
+        let lines: Vec<Line<'_>> = self.files.iter().flat_map(|file| lines(file, self.own_file)).collect();
         if let Some(none) = lines.iter().find(|line| line.names.iter().any(|name| is_none(name))) {
             return Err(none_is_said(none));
         }
@@ -99,13 +101,15 @@ impl Known<'_> {
 }
 
 /// The lines of a file that name lists.
-fn lines(file: &File) -> Vec<Line<'_>> {
+fn lines<'a>(file: &'a File, own_file: &str) -> Vec<Line<'a>> {
     let (mut is_conditional, mut is_before) = (false, file.place != Place::After);
     let mut lines = Vec::new();
     for (number, Directive { keyword, arguments }) in directives(&file.text) {
         match keyword.as_str() {
             "match" => is_conditional = true,
-            "include" if file.place == Place::Around => is_before = false,
+            "include" if file.place == Place::Around => {
+                is_before &= !arguments.iter().any(|argument| sshd_config::leads_to(&argument.text, own_file));
+            }
             _ if keyword.eq_ignore_ascii_case(KEYWORD) => {
                 let names = arguments.into_iter().map(|argument| argument.text).collect();
                 lines.push(Line { file: &file.path, number, names, is_conditional, is_before });
@@ -170,7 +174,14 @@ mod tests {
             .collect();
         let strings = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let (ours, effective) = (strings(ours), strings(effective));
-        let known = Known { version: Some(version), own: OWN, ours: &ours, effective: &effective, files: &files };
+        let known = Known {
+            version: Some(version),
+            own: OWN,
+            own_file: "/etc/ssh/d/50-warded.conf",
+            ours: &ours,
+            effective: &effective,
+            files: &files,
+        };
         known.names().map_err(|error| error.message)
     }
 
@@ -194,6 +205,13 @@ mod tests {
             ("10.6p1", &[(Before, "RevokedKeys /t /etc/ssh/warded-revoked.krl\n")], &[], &["/t", OWN], Ok(&[])),
             ("10.6p1", &[(Before, "RevokedKeys /t\n")], &[], &["/t"], Err("/f line 1), and sshd takes only that line")),
             ("10.6p1", &[(Around, "RevokedKeys /t\nInclude d/*\n")], &[], &["/t"], Err("comes before ours")),
+            (
+                "10.6p1",
+                &[(Around, "Include e/*\nRevokedKeys /t\nInclude d/*\n")],
+                &[],
+                &["/t"],
+                Err("comes before ours"),
+            ),
             ("10.6p1", &[(After, "Match User a\nRevokedKeys /t\n")], &[], &[], Err("where its `Match` holds")),
             ("10.6p1", &[], &[], &["/hidden"], Err("a file that is not looked at")),
             ("10.6p1", &[(After, "RevokedKeys NONE\n")], &[], &[], Err("/f line 1 says `RevokedKeys none`")),
