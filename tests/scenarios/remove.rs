@@ -125,3 +125,24 @@ fn procedures_in_every_order() {
         peer.warded(&["renew"]).ends(2).says(&["not enrolled"]);
     }
 }
+
+/// A block that was there before is another state directory's, or a person's.
+#[test]
+fn a_block_that_was_there_before_stays() {
+    let machine = Machine::with(&Setup { alone: true, without_rsa: true, ..Setup::default() });
+    let text = fs::read_to_string(machine.config()).unwrap();
+    let theirs = "# BEGIN warded revoke-users\n# theirs\n# END warded revoke-users\n";
+    fs::write(machine.config(), format!("{theirs}{text}")).unwrap();
+    let before = machine.tree();
+    machine.certify();
+    machine.warded(["renew", "--force"]).ends(0);
+    fs::write(
+        machine.config(),
+        fs::read_to_string(machine.config()).unwrap().replace("UsePAM no\n", "UsePAM no\n# new\n"),
+    )
+    .unwrap();
+    machine.warded(["remove", "--yes"]).ends(0);
+    let left = fs::read_to_string(machine.config()).unwrap();
+    assert_eq!(left, format!("{theirs}{text}").replace("UsePAM no\n", "UsePAM no\n# new\n"));
+    assert_eq!(before.keys().collect::<Vec<_>>(), machine.tree().keys().collect::<Vec<_>>());
+}

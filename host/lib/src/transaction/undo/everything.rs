@@ -10,7 +10,7 @@ use crate::{
         series::Joint,
     },
 };
-use sshd_config::block;
+use sshd_config::block::{self, Marks};
 use zeroize::Zeroizing;
 
 /// What there is to do about one file.
@@ -20,53 +20,69 @@ pub(super) fn undo(root: &Root, joint: &Joint<'_>, edits: Edits) -> Result<Found
     }
     let found = undo_one(root, joint)?;
     let Some((place, _)) = joint.newest.entry.places(root)? else { return Ok(found) };
+    let own = Own::of(joint)?;
     match found {
-        // What is restored may be what was there between two runs: with the block of the earlier one.
         Found::Change(mut change) => {
             if let Some(after) = &mut change.after {
-                after.contents = Zeroizing::new(without_block(&after.contents));
+                after.contents = Zeroizing::new(own.outside(&after.contents));
             }
             Ok(Found::Change(change))
         }
         Found::Edited(difference) => match place.snapshot() {
-            Ok(Some(now)) if has_block_of(joint, &now)? => Ok(cut(joint, place, now)),
-            Ok(now) if edits == Edits::Discard => discard(joint, place, now),
+            Ok(Some(now)) if own.is_whole_in(&now) => Ok(cut(joint, &own, place, now)),
+            Ok(now) if edits == Edits::Discard => discard(joint, &own, place, now),
             Ok(_) | Err(_) => Ok(Found::Edited(difference)),
         },
         Found::AsBefore | Found::KeyLeft => Ok(found),
     }
 }
 
-/// Where the marks are no pair, all of it stays.
-fn without_block(contents: &[u8]) -> Vec<u8> {
-    block::outside(contents).map_or_else(|_| contents.to_vec(), |lines| lines.concat())
+/// The blocks that these runs wrote. One that stood there before them is another state directory's, or a person's.
+struct Own(Vec<(Marks, Vec<u8>)>);
+
+impl Own {
+    fn of(joint: &Joint<'_>) -> Result<Self> {
+        let left = joint.newest.run.left(joint.newest.index)?;
+        let old = joint.oldest.run.old(joint.oldest.index)?;
+        // Where a file was edited between runs that are one by now, what it was "before" has the block of the first.
+        let is_folded = joint.oldest.run.journal().folded.is_some();
+        let mut own = left.as_ref().map(|left| blocks_of(left)).unwrap_or_default();
+        let before = old.as_ref().filter(|_| !is_folded).map(|old| blocks_of(old)).unwrap_or_default();
+        own.retain(|(marks, _)| !before.iter().any(|(known, _)| known == marks));
+        Ok(Self(own))
+    }
+
+    /// The text without these blocks. Where marks are no pair, all of it stays.
+    fn outside(&self, contents: &[u8]) -> Vec<u8> {
+        let without = |text: Vec<u8>, (marks, _): &(Marks, Vec<u8>)| marks.remove(&text).unwrap_or(text);
+        self.0.iter().fold(contents.to_vec(), without)
+    }
+
+    /// Whether each of them is there as the last run wrote it, whatever was edited around it.
+    fn is_whole_in(&self, now: &Snapshot) -> bool {
+        let there = blocks_of(&now.contents);
+        !self.0.is_empty() && self.0.iter().all(|block| there.contains(block))
+    }
 }
 
-fn blocks_of(contents: &[u8]) -> Vec<&[u8]> {
-    let blocks = block::all(contents).unwrap_or_default();
-    blocks.into_iter().filter_map(|(_, range)| contents.get(range)).collect()
+fn blocks_of(contents: &[u8]) -> Vec<(Marks, Vec<u8>)> {
+    let blocks = block::all(contents).unwrap_or_default().into_iter();
+    blocks.filter_map(|(marks, range)| Some((marks, contents.get(range)?.to_vec()))).collect()
 }
 
-/// Whether the block that the last run wrote is there, whatever was edited around it.
-fn has_block_of(joint: &Joint<'_>, now: &Snapshot) -> Result<bool> {
-    let left = joint.newest.run.left(joint.newest.index)?;
-    let written = left.as_ref().map(|left| blocks_of(left)).unwrap_or_default();
-    Ok(!written.is_empty() && written == blocks_of(&now.contents))
-}
-
-/// The file as it is now, without the block.
-fn cut(joint: &Joint<'_>, place: Place, now: Snapshot) -> Found {
-    let contents = without_block(&now.contents);
+/// The file as it is now, without the blocks.
+fn cut(joint: &Joint<'_>, own: &Own, place: Place, now: Snapshot) -> Found {
+    let contents = own.outside(&now.contents);
     let is_left = !contents.is_empty() || joint.oldest.entry.before.is_some();
     let after = is_left.then(|| NewFile::new(contents, now.mode));
     change(joint, place, Some(now), after)
 }
 
 /// The file as it was before all runs, whatever was edited since.
-fn discard(joint: &Joint<'_>, place: Place, now: Option<Snapshot>) -> Result<Found> {
+fn discard(joint: &Joint<'_>, own: &Own, place: Place, now: Option<Snapshot>) -> Result<Found> {
     let contents = old_copy(joint.oldest)?;
     let after = joint.oldest.entry.before.as_ref().zip(contents).map(|(before, contents)| NewFile {
-        contents: Zeroizing::new(without_block(&contents)),
+        contents: Zeroizing::new(own.outside(&contents)),
         mode: before.mode,
         metadata: before.metadata.clone(),
     });
