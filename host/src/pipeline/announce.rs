@@ -7,7 +7,7 @@ use crate::{
     public_status::{CertifiedKey, LOCAL, PublicRenewal, PublicStatus, file_of},
 };
 use jiff::Timestamp;
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 use warded_lib::{
     ca::{certificate, due},
     config,
@@ -79,21 +79,17 @@ fn fill(status: &mut PublicStatus, context: &Context, enrolments: &Enrolments, b
 
 /// Those of every sshd that is enrolled, each once.
 fn certificates_of(context: &Context, enrolments: &Enrolments) -> Result<Vec<(CertifiedKey, Option<Timestamp>)>> {
-    let mut all = Vec::new();
+    let mut all = BTreeMap::new();
     for enrolled in enrolments.iter().filter(|enrolled| enrolled.sshd_config.as_path().exists()) {
-        for found in certificates(&context.for_sshd(&enrolled.sshd_config))? {
-            if !all.contains(&found) {
-                all.push(found);
-            }
-        }
+        all.extend(certificates(&context.for_sshd(&enrolled.sshd_config))?);
     }
-    Ok(all)
+    Ok(all.into_values().collect())
 }
 
-/// The certificates beside the host keys, each with the time at which it is due.
-fn certificates(context: &Context) -> Result<Vec<(CertifiedKey, Option<Timestamp>)>> {
+/// The certificates beside the host keys, by the paths of these, each with the time at which it is due.
+fn certificates(context: &Context) -> Result<BTreeMap<AbsolutePath, (CertifiedKey, Option<Timestamp>)>> {
     let Some(sshd) = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())? else {
-        return Ok(Vec::new());
+        return Ok(BTreeMap::new());
     };
     let certified = |key: &HostKey| {
         let path = AbsolutePath::spelled(&key.private_path()).ok()?;
@@ -101,7 +97,7 @@ fn certificates(context: &Context) -> Result<Vec<(CertifiedKey, Option<Timestamp
         let algorithm = neutral(key.public.as_ref()?.algorithm());
         let due = due::due_at(&certificate, context.renew_after, &context.facts.machine_id);
         let until = time(certificate.valid_before());
-        Some((CertifiedKey { algorithm, until }, due.and_then(time)))
+        Some((path, (CertifiedKey { algorithm, until }, due.and_then(time))))
     };
     Ok(sshd.host_keys()?.iter().filter_map(certified).collect())
 }
