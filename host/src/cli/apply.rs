@@ -22,6 +22,7 @@ use crate::{
         prove::Foreseen,
         rotation,
         serve::{self, Unserved},
+        vouch::Vouching,
     },
     sandbox::granting::Granting,
 };
@@ -190,7 +191,9 @@ impl Apply {
         recover::first(context, output)?;
         // Without a yes nothing can change, and a number would be used up for nothing.
         let run = (self.yes || can_ask()).then(|| transaction::next_run(&context.state)).transpose()?;
-        let planned = self.procedure.plan(context, &policies, output, run)?;
+        let mut planned = self.procedure.plan(context, &policies, output, run)?;
+        // The certificates that lie beside keys are noted: a key that had one is certified on no other key's word.
+        drop(Vouching::look(context, &mut planned.session));
         let mut review = planned.review();
         let unserved = serve::unserved(context, &planned)?;
         if !unserved.is_empty() {

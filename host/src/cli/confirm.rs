@@ -1,7 +1,9 @@
 //! `warded confirm`: what `apply --confirm-within` has changed stays.
 
 use super::{output::Output, status::last_roll_back};
-use crate::{context::Context, outcomes::Why, pipeline::take_back::event};
+use crate::{
+    context::Context, enrolment::Enrolments, outcomes::Why, pipeline::take_back::event, public_status::PublicStatus,
+};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use warded_lib::{
@@ -116,6 +118,11 @@ impl Confirm {
         let ended = event(&journal.run, Kind::Ended).detail("confirmed, kept");
         let told = format!("confirmed, {} stay as changed", count(files.len(), "file"));
         drop(context.log.conclude(&ended, Ending::Confirmed, &told));
+        // Of a machine that Warded has left there is nothing to tell.
+        let is_left = Enrolments::load(&context.state).is_ok_and(|enrolled| enrolled.iter().next().is_none());
+        if journal.run.undoes.is_some() && is_left {
+            PublicStatus::remove(context.state.path());
+        }
         // It is confirmed, whether anybody reads of it or not.
         drop(output.line(format!("Confirmed {}: {} stay as changed.", journal.run, count(files.len(), "file"))));
         for left in left {

@@ -178,7 +178,10 @@ impl Search<'_> {
             scripts.filter(|entry| is_read_by_cron(entry) && is_executable(entry)).map(|entry| entry.path()).collect();
         tables.into_iter().chain(scripts).find(|path| {
             let text = path.strip_prefix(self.root).ok().and_then(Path::to_str).and_then(|path| self.text(path));
-            text.is_some_and(|text| text.lines().any(renews))
+            let has_users =
+                path.ends_with("etc/crontab") || path.parent().is_some_and(|table| table.ends_with("etc/cron.d"));
+            let is_roots = |line: &str| !has_users || user_of(line) == Some("root");
+            text.is_some_and(|text| text.lines().any(|line| renews(line) && is_roots(line)))
         })
     }
 
@@ -222,6 +225,13 @@ fn is_read_by_cron(entry: &DirEntry) -> bool {
 fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     let mut assignments = text.lines().rev().filter_map(|line| line.trim().split_once('='));
     assignments.find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim())
+}
+
+/// The user of a line of the system's tables (crontab(5)).
+fn user_of(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace();
+    let is_named = words.clone().next()?.starts_with('@');
+    words.nth(if is_named { 1 } else { 5 })
 }
 
 /// Whether a line runs `warded renew`, whatever stands around it.
@@ -346,6 +356,23 @@ mod tests {
                 *file = file.strip_prefix(root.path()).unwrap().to_owned();
             }
             assert_eq!(found, expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn only_a_line_of_roots_in_the_systems_tables_counts() {
+        for (file, line, expected) in [
+            ("etc/cron.d/w", "7 * * * * jane warded renew", false),
+            ("etc/crontab", "@daily jane warded renew", false),
+            ("etc/crontab", "@daily root warded renew", true),
+            ("etc/cron.d/w", "7 * * * * root warded renew", true),
+            ("var/spool/cron/root", "7 * * * * warded renew", true),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, line).unwrap();
+            assert_eq!(Schedule::find(root.path(), false) == Schedule::Cron(path), expected, "{file}: {line}");
         }
     }
 

@@ -69,6 +69,10 @@ impl Operation for Schedule {
                 staging.session.tell(Level::Info, text);
                 return Ok(false);
             }
+            if is_unsafe(&terms.program) {
+                let why = concern(&terms.program).unwrap_or_default();
+                return Err(no_scheduler(why.trim_end_matches('.')));
+            }
             let files = scheduler.files(&command(staging.session, &terms)?);
             let files = files.map_err(|error| Failure::because("no-scheduler", &error))?;
             for file in files {
@@ -160,6 +164,12 @@ fn command(session: &mut Session, terms: &Terms) -> Result<Command, Failure> {
 fn is_guarded(directory: &Path) -> bool {
     const GUARDED: [&str; 7] = ["/etc", "/usr", "/boot", "/efi", "/home", "/root", "/run/user"];
     GUARDED.iter().any(|guarded| directory.starts_with(guarded))
+}
+
+/// Whether others than root decide what this program is, or the schedule's service does not see it.
+fn is_unsafe(program: &Path) -> bool {
+    const TEMPORARY: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
+    TEMPORARY.iter().any(|directory| program.starts_with(directory)) || changed_by_others(program).is_some()
 }
 
 /// Why this program should not be what root runs every hour, if it should not.
@@ -291,6 +301,7 @@ mod tests {
         fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
         assert_eq!(changed_by_others(&open), Some(&*open));
         assert_eq!(changed_by_others(Path::new("/usr/bin/env")), None);
+        assert!(is_unsafe(&open) && is_unsafe(Path::new("/var/tmp/warded")) && !is_unsafe(Path::new("/usr/bin/env")));
     }
 
     #[test]
