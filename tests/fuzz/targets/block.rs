@@ -21,7 +21,9 @@ fuzz_target!(|data: &[u8]| {
     let marks = Marks::default();
     let without = marks.remove(text);
     // The plainer reading knows no blocks of procedures.
-    let has_named = [BEGIN, END].iter().any(|mark| text.windows(mark.len() + 1).any(|part| part == [mark.as_bytes(), b" "].concat()));
+    let has_named = [BEGIN, END]
+        .iter()
+        .any(|mark| text.windows(mark.len() + 1).any(|part| part == [mark.as_bytes(), b" "].concat()));
     if !has_named {
         assert_eq!(outside(text), outside_of_marks(text, BEGIN, END));
         assert_eq!(outside(text).as_ref(), without.as_ref().ok());
