@@ -31,7 +31,16 @@ fuzz_target!(|data: &[u8]| {
         }
         Err(error) => {
             is_harmless(&error.to_string());
+            // Nothing of it is left to be done, so it has ended, and is told.
+            assert!(transaction::interrupted(state).unwrap().is_none());
+            assert!(transaction::unconfirmed(state).unwrap().is_none());
+            assert_eq!(transaction::damaged(state).unwrap().len(), 1);
+            // With a later state beside it nobody knows.
+            let later = state.path().join("runs/7/journal.kept");
+            fs::write(&later, "").unwrap();
             assert!(transaction::interrupted(state).is_err() && transaction::unconfirmed(state).is_err());
+            assert!(transaction::damaged(state).unwrap().is_empty());
+            fs::remove_file(later).unwrap();
         }
     }
 });
