@@ -271,4 +271,118 @@ mod tests {
             assert_eq!(permit.ok().map(|permit| permit.literal), expected, "{grants} {opened:?} {need:?}");
         }
     }
+
+    /// Nothing is open, and Warded's own directory is protected.
+    fn nothing_held() -> Circumstances {
+        Circumstances {
+            places: Places { sshd_config: "/etc/ssh/sshd_config".parse().unwrap(), home: None },
+            protected: vec!["/var/lib/warded".parse().unwrap()],
+            trusted: Vec::new(),
+            confirmed: ["web1".to_owned()].into(),
+            keys: BTreeMap::new(),
+        }
+    }
+
+    fn procedure(grants: &str) -> Procedure {
+        toml::from_str(&format!("summary = 's'\n{grants}")).unwrap()
+    }
+
+    fn named(names: &[&str]) -> Principals {
+        Principals::parse(Kind::Host, names).unwrap()
+    }
+
+    /// Each need is granted by its own line, and by that of no other need.
+    #[test]
+    fn every_need_has_a_grant_of_its_own() {
+        let path = || KEY.parse::<AbsolutePath>().unwrap();
+        let read: &[&str] = &["files.read = ['/srv/keys/a/*']"];
+        let write: &[&str] = &["files.write = ['/srv/keys/a/*']"];
+        let certificates: &[&str] = &["certificates = ['/srv/keys/a/*']"];
+        let key: &[&str] = &["keys = ['/srv/keys/a/*']"];
+        let both = [read, write].concat();
+        let read_or_certificate = [read, certificates].concat();
+        let cases: Vec<(Need, &[&str])> = vec![
+            (Need::Fact("hostname".into()), &["facts = ['hostname']"]),
+            (Need::ReadFile(path()), &both),
+            (Need::ListDirectory("/srv/keys/a".parse().unwrap()), &both),
+            (Need::WriteFile(path()), write),
+            (Need::RemoveFile(path()), write),
+            (Need::HostKeys, &["keys = ['sshd-host-keys']"]),
+            (Need::OpenKey(path()), key),
+            (Need::EnsureKey(path()), key),
+            (Need::ReadCertificate(path()), &read_or_certificate),
+            (Need::WriteCertificate(path()), certificates),
+            (Need::Roots(Kind::Host), &["authority = ['roots host']"]),
+            (Need::Roots(Kind::User), &["authority = ['roots user']"]),
+            (Need::Issue(Kind::Host, named(&["web1"])), &["authority = ['issue host']"]),
+            (Need::Renew(Kind::Host, named(&["web1"])), &["authority = ['renew host']"]),
+            (Need::Rekey(Kind::Host, named(&["web1"])), &["authority = ['rekey host']"]),
+            (Need::Effective("port".into()), &["sshd.effective = true"]),
+            (Need::ClientEffective("user".into()), &["ssh.effective = true"]),
+            (Need::Reload("ssh".into()), &["services.ssh = ['reload']"]),
+            (Need::Schedule(true), &["schedule = ['renew']"]),
+            (Need::Schedule(false), &["schedule = ['renew']"]),
+            (Need::Inform, &["log = ['info']"]),
+            (Need::Warn, &["log = ['warn']"]),
+        ];
+        let lines: BTreeSet<&str> = cases.iter().flat_map(|(_, lines)| lines.iter().copied()).collect();
+        let others = ["facts = ['os']", "services.sshd = ['reload']", "files.read = ['/srv/keys/*']"];
+        for (need, own) in &cases {
+            for line in lines.iter().copied().chain(others) {
+                let granted = authorize(&procedure(line), &nothing_held(), need).is_ok();
+                assert_eq!(granted, own.contains(&line), "{line}: {need:?}");
+            }
+            let denial = authorize(&procedure(""), &nothing_held(), need).unwrap_err();
+            // The line that a denial names grants what was denied.
+            let hint = denial.grant.unwrap();
+            assert!(authorize(&procedure(&hint), &nothing_held(), need).is_ok(), "{hint}: {need:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_replaced_by_two_grants() {
+        let need = Need::ReplaceKey(KEY.parse().unwrap());
+        let (key, rekey) = (format!("keys = ['{KEY}']"), "authority = ['rekey host']".to_owned());
+        let denied = |grants: &str| authorize(&procedure(grants), &nothing_held(), &need).unwrap_err().grant.unwrap();
+        assert_eq!(denied(&rekey), key.replace('\'', "\""));
+        assert_eq!(denied(&key), rekey.replace('\'', "\""));
+        assert!(authorize(&procedure(&format!("{key}\n{rekey}")), &nothing_held(), &need).is_ok());
+    }
+
+    #[test]
+    fn a_certificate_is_for_names_that_the_operator_confirmed() {
+        let grants = procedure("authority = ['issue host']");
+        for (names, denied) in [(&["web1"][..], None), (&["web1", "web2"], Some("web2")), (&["web10"], Some("web10"))] {
+            let decided = authorize(&grants, &nothing_held(), &Need::Issue(Kind::Host, named(names)));
+            let reason = decided.err().and_then(|denial| denial.reason);
+            assert_eq!(reason.as_deref().and_then(|reason| reason.split(' ').next()), denied, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn no_grant_covers_what_is_protected() {
+        let grants = "files.read = ['/var/lib/*/x', '/var/lib/*']\nfiles.write = ['/var/lib/*/x']\n\
+                      keys = ['/var/lib/*/x', 'sshd-host-keys']\ncertificates = ['/var/lib/*/x']\n\
+                      authority = ['rekey host']";
+        let needs: [fn(AbsolutePath) -> Need; 8] = [
+            Need::ReadFile,
+            Need::WriteFile,
+            Need::RemoveFile,
+            Need::OpenKey,
+            Need::EnsureKey,
+            Need::ReplaceKey,
+            Need::ReadCertificate,
+            Need::WriteCertificate,
+        ];
+        for (path, protected) in [("/var/lib/warded/x", true), ("/var/lib/warden/x", false)] {
+            let path: AbsolutePath = path.parse().unwrap();
+            assert_eq!(nothing_held().is_protected(&path), protected);
+            for need in needs.map(|need| need(path.clone())) {
+                let decided = authorize(&procedure(grants), &nothing_held(), &need);
+                assert_eq!(decided.is_err_and(|denial| denial.reason.is_some()), protected, "{need:?}");
+            }
+        }
+        let list = Need::ListDirectory("/var/lib/warded".parse().unwrap());
+        assert!(authorize(&procedure("files.read = ['/var/lib/warded/*']"), &nothing_held(), &list).is_err());
+    }
 }
