@@ -6,9 +6,11 @@
 
 mod finding;
 mod functions;
+mod suggestion;
 mod usage;
 
 pub use finding::{Finding, Severity};
+pub use suggestion::Suggestion;
 pub use usage::{Usage, Usages};
 
 use crate::reach::{self, HostFunction, Reach, Reached};

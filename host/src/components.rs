@@ -101,6 +101,23 @@ pub fn is_bundled(name: &Name) -> bool {
     OFFERED.iter().chain([&DEMO]).any(|bundled| bundled.load().is_ok_and(|granting| granting.policy.name == *name))
 }
 
+/// The text of a policy.
+///
+/// # Errors
+/// It cannot be read, or is another one by now.
+pub fn text(granting: &Granting) -> Result<String> {
+    let Granting { policy, origin, .. } = granting;
+    let gone = || Error::failed(format!("the file of policy {} is not the one that was read", policy.name));
+    let text = match origin {
+        Origin::Bundled => {
+            let of = |bundled: &&Bundled| Digest::of(bundled.policy.as_bytes()) == granting.grants;
+            OFFERED.iter().find(of).map(|bundled| bundled.policy.to_owned())
+        }
+        Origin::File(file) => String::from_utf8(read_any(file, files::MAX_BYTES)?).ok(),
+    };
+    text.filter(|text| Digest::of(text.as_bytes()) == granting.grants).ok_or_else(gone)
+}
+
 /// Compares a policy file with its component, as whenever it is read.
 ///
 /// # Errors

@@ -342,6 +342,35 @@ fn renewal_goes_on_after_an_update() {
     desk.run(&["policy", "remove", "vendor", "--yes", "--accept-risk", "stop-renewal"]).ends(0);
 }
 
+/// What a machine did is enough for it to do the same again.
+#[test]
+fn a_suggested_policy_grants_what_was_used() {
+    let desk = Desk::on(Machine::start());
+    let unix = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/unix.wasm")).unwrap();
+    let request = include_str!("../../guests/unix/policy.toml").replacen("\"unix\"", "\"vendor\"", 1);
+    let request = request.replacen("\"0.1.0\"", "\"1.0.0\"\ninstead-of = [\"unix\"]", 1);
+    let file = desk.path("vendor.wasm");
+    fs::write(&file, policy::asking(&unix, &request)).unwrap();
+    desk.sign(&file, PUBLISHER, "key").ends(0);
+    desk.add(&file, &[]).ends(0);
+    desk.machine.certify();
+    desk.run(&["renew", "--force"]).ends(0);
+    let suggested = desk.run(&["audit", "vendor", "--suggest"]).ends(0).stdout;
+    for words in ["# vendor 1.0.0, as far as it was used", "#   renew-host: authority issue host (not used)"] {
+        assert!(suggested.contains(words), "{words}: {suggested}");
+    }
+    let grants = desk.path("suggested.toml");
+    fs::write(&grants, &suggested).unwrap();
+    desk.run(&["undo", "--yes"]).ends(0);
+    desk.add(&file, &["--grants", grants.to_str().unwrap()]).ends(0);
+    desk.machine.certify();
+    desk.run(&["renew", "--force"]).ends(0);
+    desk.machine.serves_certificates();
+    let again = desk.run(&["audit", "vendor", "--suggest", "--json"]).ends(0).object("warded.audit/1");
+    assert_eq!(again["suggestion"]["changes"], serde_json::json!([]), "{again}");
+    desk.run(&["audit", file.to_str().unwrap(), "--suggest"]).ends(5).says(&["has no audit log"]);
+}
+
 #[test]
 fn what_an_author_begins_with_takes_nobodys_place() {
     let desk = Desk::new();

@@ -108,7 +108,7 @@ impl Procedure {
     }
 
     /// Whether a file that may be read may be written, too.
-    fn is_covered(&self, grant: &Grant) -> bool {
+    pub(super) fn is_covered(&self, grant: &Grant) -> bool {
         grant.line.key == Key::ReadFiles
             && self.grants.iter().any(|other| {
                 self.is_in_force(other) && other.line.key == Key::WriteFiles && other.line.value == grant.line.value

@@ -2,7 +2,7 @@
 
 use super::html;
 use crate::{
-    assessment::{self, Assessment, Basis, Finding, Procedure, Severity, Usages},
+    assessment::{self, Assessment, Basis, Finding, Procedure, Severity, Suggestion, Usages},
     cli::output::{Output, Style},
     components::{self, MAX_COMPONENT_BYTES},
     context::{self, Context, Options},
@@ -37,6 +37,9 @@ pub(super) struct Report {
     /// Write the report as a page, too: one file, for a browser or for paper
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Print the smallest policy file that covers what was used here, and what is needed besides
+    #[arg(long, conflicts_with = "procedure")]
+    suggest: bool,
     /// Let the page take the place of a file that is no such report
     #[arg(long, requires = "html")]
     overwrite: bool,
@@ -47,6 +50,8 @@ pub(super) struct Subject {
     pub(super) title: String,
     pub(super) component: Vec<u8>,
     policy: Option<Policy>,
+    /// The policy's text.
+    text: Option<String>,
     pub(super) origin: String,
     log: Logged,
 }
@@ -89,8 +94,15 @@ impl Report {
             }
         }
         let findings = assessed.findings();
-        print(&subject, &assessed, &findings, output)?;
-        output.object(&object(&subject, &assessed, &findings, usages))?;
+        let mut object = object(&subject, &assessed, &findings, usages);
+        if self.suggest {
+            let suggestion = subject.suggestion(&assessed)?;
+            object["suggestion"] = json!({ "policy": suggestion.text, "changes": suggestion.changes });
+            suggested(&subject, &suggestion, output)?;
+        } else {
+            print(&subject, &assessed, &findings, output)?;
+        }
+        output.object(&object)?;
         if let Some(path) = &self.html {
             let machine = Facts::read(Path::new("/")).hostname;
             html::write(
@@ -108,7 +120,14 @@ impl Subject {
     fn file(path: &Path) -> Result<Self> {
         let component = components::read_any(path, MAX_COMPONENT_BYTES)?;
         let title = neutral(&path.display().to_string());
-        Ok(Self { origin: "a file, no policy".to_owned(), title, component, policy: None, log: Logged::NotApplicable })
+        Ok(Self {
+            origin: "a file, no policy".to_owned(),
+            title,
+            component,
+            policy: None,
+            text: None,
+            log: Logged::NotApplicable,
+        })
     }
 
     fn policy(name: &str, context: Result<Context>, options: &Options) -> Result<Self> {
@@ -123,8 +142,10 @@ impl Subject {
                 Error::usage(format!("there is no policy {}", neutral(name)))
                     .next("`warded policy list` shows those there are")
             })?;
+        let text = Some(components::text(&granting)?);
         let Granting { policy, component, origin, .. } = granting;
         Ok(Self {
+            text,
             title: format!("{} {}", policy.name, policy.version),
             component: component.into_owned(),
             policy: Some(policy),
@@ -152,6 +173,20 @@ impl Subject {
     /// Whether records were changed, removed or reordered.
     pub(super) fn chain_is_broken(&self) -> bool {
         matches!(self.log, Logged::Read { broken: Some(_), .. })
+    }
+
+    fn suggestion(&self, assessed: &Assessment) -> Result<Suggestion> {
+        let without = |why: &str, next: &str| Err(Error::refused(why).next(next));
+        match (&self.log, &self.text) {
+            (Logged::Read { .. }, Some(text)) => assessed.suggestion(text),
+            (Logged::Private, Some(_)) => {
+                without("without the audit log it is not known what was used", "run this as root: the log is root's")
+            }
+            (_, None) | (Logged::NotApplicable, _) => without(
+                "a component's file has no audit log, so it is not known what it uses",
+                "name a policy that ran here: `warded policy list` shows them",
+            ),
+        }
     }
 
     /// The policy's records.
@@ -209,6 +244,24 @@ fn print(subject: &Subject, assessed: &Assessment, findings: &[Finding], output:
         ))?;
     }
     Ok(())
+}
+
+/// Prints a policy file that a person can redirect into one.
+fn suggested(subject: &Subject, suggestion: &Suggestion, output: Output) -> Result<()> {
+    output.line(format!(
+        "# {}, as far as it was used on this machine. Audit log: {}.",
+        subject.title,
+        subject.log_in_words()
+    ))?;
+    if suggestion.changes.is_empty() {
+        output.line("# Every grant that can be missed was used: this is the policy as it is.")?;
+    } else {
+        output.line("# Another machine, or another day, may need what is not in here:")?;
+    }
+    for change in &suggestion.changes {
+        output.line(format!("#   {change}"))?;
+    }
+    output.line(&suggestion.text)
 }
 
 fn headline(name: &str, procedure: &Procedure, assessed: &Assessment) -> String {
