@@ -19,9 +19,10 @@ use warded_lib::{
 const NAMES: usize = 8;
 
 /// A policy file that grants less.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Suggestion {
     /// The file.
+    #[serde(rename = "policy")]
     pub text: String,
     /// How it differs from the one that is there.
     pub changes: Vec<Change>,

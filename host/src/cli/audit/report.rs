@@ -94,15 +94,12 @@ impl Report {
             }
         }
         let findings = assessed.findings();
-        let mut object = object(&subject, &assessed, &findings, usages);
-        if self.suggest {
-            let suggestion = subject.suggestion(&assessed)?;
-            object["suggestion"] = json!({ "policy": suggestion.text, "changes": suggestion.changes });
-            suggested(&subject, &suggestion, output)?;
-        } else {
-            print(&subject, &assessed, &findings, output)?;
+        let suggestion = if self.suggest { Some(subject.suggestion(&assessed)?) } else { None };
+        match &suggestion {
+            Some(suggestion) => suggested(&subject, suggestion, output)?,
+            None => print(&subject, &assessed, &findings, output)?,
         }
-        output.object(&object)?;
+        output.object(&object(&subject, &assessed, &findings, usages, suggestion.as_ref()))?;
         if let Some(path) = &self.html {
             let machine = Facts::read(Path::new("/")).hostname;
             html::write(
@@ -321,7 +318,13 @@ fn moment(time: Timestamp) -> String {
     time.strftime("%F %H:%M UTC").to_string()
 }
 
-fn object(subject: &Subject, assessed: &Assessment, findings: &[Finding], usages: &Usages) -> Value {
+fn object(
+    subject: &Subject,
+    assessed: &Assessment,
+    findings: &[Finding],
+    usages: &Usages,
+    suggestion: Option<&Suggestion>,
+) -> Value {
     let procedures = assessed.procedures.iter().map(|(name, procedure)| {
         let reach = match &procedure.reach {
             Reach::Functions(functions) => json!({ "functions": functions }),
@@ -352,5 +355,6 @@ fn object(subject: &Subject, assessed: &Assessment, findings: &[Finding], usages
         "schema": "warded.audit/1", "subject": subject.title, "origin": subject.origin,
         "component": Digest::of(&subject.component).to_string(), "log": log, "imported": assessed.imported,
         "procedures": procedures.collect::<Vec<_>>(), "never_called": assessed.never_called, "findings": findings,
+        "suggestion": suggestion,
     })
 }
