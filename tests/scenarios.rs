@@ -3,6 +3,7 @@
 mod audit;
 mod booted;
 mod commands;
+mod compiled;
 mod core_dump;
 mod counts;
 mod edges;

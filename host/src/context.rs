@@ -7,7 +7,7 @@ pub use renewal::rhythm;
 use crate::{
     components,
     public_status::{self, PublicStatus, directory_of},
-    sandbox::granting::Granting,
+    sandbox::{compiled::Compiled, granting::Granting},
 };
 use std::{
     io::{self, Write as _},
@@ -205,6 +205,12 @@ impl Context {
     #[must_use]
     pub fn rotation_terms(&self) -> rotation::Terms<'_> {
         rotation::Terms { rhythm: self.renew_every, known: &self.known_ca_keys }
+    }
+
+    /// The machine code of policies that did not come with the binary.
+    #[must_use]
+    pub fn compiled(&self) -> Compiled {
+        Compiled::in_state(&self.state)
     }
 
     /// The same for another sshd of this machine, by its main configuration file. Its program is the one that listens,

@@ -2,6 +2,7 @@
 //! file per WIT interface), and runs one of its procedures.
 
 pub mod bindings;
+pub mod compiled;
 pub mod compiler;
 pub mod granting;
 pub mod guest_error;

@@ -8,7 +8,10 @@ pub(super) fn cases() -> Vec<Case> {
             .does(|guest| {
                 guest.field(&every_local_in_every_loop(1500, 1500));
             })
-            .ends_refused(&["the component cannot be compiled", "the compiler has 512 MiB of memory and 20 s"]),
+            .ends_refused(&[
+                "the component cannot be compiled",
+                "the compiler has 512 MiB of memory and 60 s of a processor",
+            ]),
     ]
 }
 

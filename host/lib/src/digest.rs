@@ -10,6 +10,9 @@ use std::{fmt, str::FromStr};
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    /// How long it is.
+    pub const BYTES: usize = 32;
+
     /// The digest of some bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
@@ -18,7 +21,7 @@ impl Digest {
 
     /// The raw 32 bytes.
     #[must_use]
-    pub fn bytes(&self) -> &[u8; 32] {
+    pub fn bytes(&self) -> &[u8; Self::BYTES] {
         &self.0
     }
 }

@@ -153,7 +153,7 @@ fn run_guest(
     confirmed: BTreeSet<String>,
     renewal: Renewal,
 ) -> Result<Session> {
-    let component = sandbox::Component::load_in_time(granting, overdue(context, identity))?;
+    let component = sandbox::Component::load_in_time(granting, Some(&context.compiled()), overdue(context, identity))?;
     let circumstances = Circumstances {
         places: context.places.clone(),
         protected: context.protected.clone(),

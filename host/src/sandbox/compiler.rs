@@ -22,8 +22,10 @@ pub const COMMAND: &str = "compile";
 pub const MEMORY_BYTES: u64 = 512 << 20;
 /// Its address space: beside that memory, the program and its libraries.
 const ADDRESS_BYTES: u64 = MEMORY_BYTES + (256 << 20);
-/// Time that it may take; less than a host call may, so that it is this that is told.
-pub const TIME: Duration = Duration::from_secs(20);
+/// Seconds of a processor that it may use. A busy machine may take longer to give it that.
+pub const PROCESSOR_SECONDS: u64 = 60;
+/// Time after which it is given up, whatever the machine does.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Bytes of machine code that are taken over.
 const CODE_BYTES: usize = 128 << 20;
 /// Bytes of a digest, which ends what the compiler writes: without it, that is not whole.
@@ -34,9 +36,10 @@ const DIGEST_BYTES: usize = 32;
 /// # Errors
 /// Refused: the compiler does not take it, or wants too much. Failed: the process cannot be started.
 pub(super) fn compile(component: &[u8]) -> Result<Vec<u8>> {
-    let apart = exec::run_self_apart([COMMAND], component, CODE_BYTES + DIGEST_BYTES, TIME)?;
+    let apart = exec::run_self_apart([COMMAND], component, CODE_BYTES + DIGEST_BYTES, PATIENCE)?;
     let refused = |why: &str| {
-        let bounds = format!("the compiler has {} MiB of memory and {} s", MEMORY_BYTES >> 20, TIME.as_secs());
+        let memory = MEMORY_BYTES >> 20;
+        let bounds = format!("the compiler has {memory} MiB of memory and {PROCESSOR_SECONDS} s of a processor");
         Err(Error::refused("the component cannot be compiled").cause(format!("{why}\n({bounds})")))
     };
     if apart.timed_out {
@@ -99,7 +102,7 @@ fn limit() -> io::Result<()> {
         (Resource::Data, MEMORY_BYTES),
         (Resource::As, ADDRESS_BYTES),
         // Should the run that started it be killed, it still comes to an end.
-        (Resource::Cpu, TIME.as_secs() + 1),
+        (Resource::Cpu, PROCESSOR_SECONDS),
         // It writes to its pipe, and to no file.
         (Resource::Fsize, 0),
     ];

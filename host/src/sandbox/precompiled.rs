@@ -1,8 +1,12 @@
-//! The one reviewed file with `unsafe`: machine code that this binary's own build made, or its compiler now.
+//! The one reviewed file with `unsafe`: machine code that this binary's own build made, its compiler now, or its
+//! compiler earlier.
 #![expect(unsafe_code, reason = "wasmtime cannot check machine code; where it comes from is what makes it safe")]
 
-use super::compiler;
-use warded_lib::error::{Error, Result};
+use super::{compiled::Compiled, compiler};
+use warded_lib::{
+    digest::Digest,
+    error::{Error, Result},
+};
 use wasmtime::{Engine, component::Component};
 
 /// Loads a component that `build.rs` compiled into this binary. None where this processor or
@@ -16,12 +20,25 @@ pub(super) fn load(engine: &Engine, code: &'static [u8]) -> Option<Component> {
     unsafe { Component::deserialize(engine, code) }.ok()
 }
 
-/// Compiles a component in a process apart, and loads what that gives.
+/// Loads machine code that an earlier run kept. None where there is none, or this processor or this wasmtime cannot
+/// run it.
+pub(super) fn load_kept(engine: &Engine, kept: &Compiled, component: &Digest) -> Option<Component> {
+    let code = kept.find(engine, component)?;
+    // SAFETY: `code` was made from the component by an earlier run of this user, as below. Nobody else can write to
+    // the directory that it lies in (`StateDir` sees to that), and its seal shows that it is whole and this
+    // component's. Whoever could forge it could change this program's configuration and its policies, too.
+    unsafe { Component::deserialize(engine, code) }.ok()
+}
+
+/// Compiles a component in a process apart, loads what that gives, and keeps it.
 ///
 /// # Errors
 /// It cannot be compiled.
-pub(super) fn compile(engine: &Engine, component: &[u8]) -> Result<Component> {
+pub(super) fn compile(engine: &Engine, component: &[u8], kept: Option<(&Compiled, &Digest)>) -> Result<Component> {
     let code = compiler::compile(component)?;
+    if let Some((cache, digest)) = kept {
+        cache.keep(engine, digest, &code);
+    }
     // SAFETY: `code` was made from the component by the very file that runs (`/proc/self/exe`), with the same
     // wasmtime and the same configuration, and came over a pipe that no other process has. Its digest shows that
     // it is whole. It is as trustworthy as what this process would compile itself.

@@ -2,6 +2,7 @@
 
 use super::{
     bindings::{Capabilities, warded::host::types},
+    compiled::Compiled,
     guest_error, imports, limits, precompiled, procedures,
     watch::{Clock, EPOCHS, Watch},
 };
@@ -40,24 +41,33 @@ impl Component {
                 Error::refused("the component cannot be compiled").cause(guest_error::short(&format!("{error:#}")))
             })
         };
-        Self::load_with(new_engine()?, granting, here)
+        Self::load_with(new_engine()?, &Clock::default(), granting, here)
     }
 
-    /// [`Component::load`], compiled in a process apart where it has to be, in no more time than one host call may
-    /// take. `overdue` is told when that is over, and must end the process: nothing stops what looks at a
-    /// component beforehand.
+    /// [`Component::load`]: where there is no machine code in `cache`, the component is compiled in a process apart,
+    /// which has bounds of its own. `overdue` is told when the look at the component takes longer than one host call
+    /// may, and must end the process: nothing stops what looks.
     ///
     /// # Errors
     /// As [`Component::load`].
-    pub fn load_in_time(granting: &Granting, overdue: impl Fn(&'static str) + Send + 'static) -> Result<Self> {
+    pub fn load_in_time(
+        granting: &Granting,
+        cache: Option<&Compiled>,
+        overdue: impl Fn(&'static str) + Send + 'static,
+    ) -> Result<Self> {
         let (engine, clock) = (new_engine()?, Clock::default());
-        let _under_way = clock.enter(COMPILING);
         let _watch = Watch::start(engine.clone(), clock.clone(), overdue);
-        Self::load_with(engine, granting, precompiled::compile)
+        let cache = cache.map(|cache| (cache, &granting.digest));
+        let load = |engine: &Engine, component: &[u8]| {
+            let kept = cache.and_then(|(cache, digest)| precompiled::load_kept(engine, cache, digest));
+            kept.map_or_else(|| precompiled::compile(engine, component, cache), Ok)
+        };
+        Self::load_with(engine, &clock, granting, load)
     }
 
     fn load_with(
         engine: Engine,
+        clock: &Clock,
         granting: &Granting,
         compile: impl FnOnce(&Engine, &[u8]) -> Result<component::Component>,
     ) -> Result<Self> {
@@ -66,10 +76,13 @@ impl Component {
             // Its imports were checked when it was built: what it was made from is what the digest names.
             Some(component) => component,
             None => {
+                let looking = clock.enter(COMPILING);
                 imports::only_ours(&granting.component)?;
+                drop(looking);
                 compile(&engine, &granting.component)?
             }
         };
+        let _looking = clock.enter(COMPILING);
         procedures::check(&engine, &component, granting)?;
         Ok(Self { engine, component })
     }

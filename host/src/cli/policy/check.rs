@@ -105,7 +105,7 @@ fn compile(component: &[u8], request: &Policy, on_hang: OnHang) -> Result<()> {
             &Error::refused(format!("{what} did not come to an end in time")).state("nothing of the component was run"),
         )
     };
-    Component::load_in_time(&granting, overdue).map(drop)
+    Component::load_in_time(&granting, None, overdue).map(drop)
 }
 
 fn shown(path: &Path) -> String {

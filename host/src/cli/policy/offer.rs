@@ -93,7 +93,7 @@ impl Offer {
             let on_hang = context.on_hang;
             move |what| (on_hang.0)(&Error::refused(format!("{what} did not come to an end in time")))
         };
-        Component::load_in_time(&granting, overdue)?;
+        Component::load_in_time(&granting, Some(&context.compiled()), overdue)?;
         let assessed =
             assessment::assess(&granting.component, Some(&policy), Some(&granting.policy), &Usages::default())?;
         Ok(Self { granting, text, publisher, assessed })

@@ -1,0 +1,73 @@
+//! Machine code of policies that did not come with the binary: made once, and again where it does not fit.
+
+use crate::support::{Grants, Machine, counts, script::Script};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+
+const OWN: &str = "/proc/self/exe";
+
+/// A machine with a policy of its own, which does nothing; and another one.
+fn machine() -> Machine {
+    let machine = Machine::stopped();
+    for name in ["case", "other"] {
+        let message = format!("this is {name}");
+        let mut script = Script::new("");
+        script.says("info", &message);
+        Grants::of(&["log = [\"info\"]"]).write(&machine.path("policies"), name, "go", &script.component());
+    }
+    machine
+}
+
+/// Whether a plan of a policy starts the compiler; its message is there in any case.
+fn compiles(machine: &Machine, policy: &str) -> bool {
+    let (run, counts) = counts::warded(machine, &["plan", "go", "--policy", policy]);
+    let run = run.ends(0);
+    assert!(run.stdout.contains(&format!("this is {policy}")), "{}", run.stdout);
+    counts.programs.iter().any(|program| program == OWN)
+}
+
+fn cached(machine: &Machine) -> Vec<PathBuf> {
+    let entries = fs::read_dir(machine.path("state/compiled")).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn a_policy_is_compiled_once() {
+    let machine = machine();
+    assert!(compiles(&machine, "case") && compiles(&machine, "other"));
+    assert!(!compiles(&machine, "case") && !compiles(&machine, "other"));
+    assert_eq!(cached(&machine).len(), 2);
+    for path in cached(&machine) {
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    // Only this user's directory is believed.
+    fs::set_permissions(machine.path("state/compiled"), fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(compiles(&machine, "case"));
+    fs::remove_dir_all(machine.path("state/compiled")).unwrap();
+    fs::write(machine.path("state/compiled"), "in the way").unwrap();
+    assert!(compiles(&machine, "case"));
+}
+
+#[test]
+fn machine_code_that_was_touched_is_made_again() {
+    let machine = machine();
+    assert!(compiles(&machine, "case"));
+    let [path] = &cached(&machine)[..] else { panic!("one component was compiled") };
+    let whole = fs::read(path).unwrap();
+    assert!(compiles(&machine, "other"));
+    let other = cached(&machine).into_iter().find(|one| one != path).unwrap();
+    let other = fs::read(other).unwrap();
+    let middle = whole.len() / 2;
+    let flipped = [&whole[..middle], &[whole[middle] ^ 1], &whole[middle + 1..]].concat();
+    for (what, bytes) in [
+        ("empty", Vec::new()),
+        ("a bit flipped", flipped),
+        ("cut off", whole[..whole.len() - 1].to_vec()),
+        ("longer", [&whole[..], b"x"].concat()),
+        ("another component's", other),
+    ] {
+        fs::write(path, bytes).unwrap();
+        assert!(compiles(&machine, "case"), "{what}");
+        assert_eq!(fs::read(path).unwrap().len(), whole.len(), "{what}");
+        assert!(!compiles(&machine, "case"), "{what}");
+    }
+}
