@@ -14,6 +14,7 @@ mod left_alone;
 mod listener;
 mod lockout;
 mod login;
+mod old_openssh;
 mod operation;
 mod oversight;
 mod pins;

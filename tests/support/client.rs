@@ -33,6 +33,8 @@ pub(crate) struct Client<'a> {
     port: u16,
     accepts: bool,
     algorithms: Option<&'a str>,
+    server: &'static str,
+    beside: bool,
 }
 
 impl<'a> Client<'a> {
@@ -47,12 +49,32 @@ impl<'a> Client<'a> {
         };
         fs::write(&known_hosts, lines.concat()).unwrap();
         let accepts = matches!(knows, Knows::Nothing);
-        Self { enclosure, directory: directory.to_owned(), known_hosts, port, accepts, algorithms: None }
+        Self {
+            enclosure,
+            directory: directory.to_owned(),
+            known_hosts,
+            port,
+            accepts,
+            algorithms: None,
+            server: "127.0.0.1",
+            beside: false,
+        }
     }
 
     /// The same client, which takes no other kinds of host keys than these.
     pub(crate) fn only(self, algorithms: &'a str) -> Self {
         Self { algorithms: Some(algorithms), ..self }
+    }
+
+    /// The same client, which asks for the server by its name: before OpenSSH 7.6 a client compared that with the names in
+    /// a certificate, and not its `HostKeyAlias`.
+    pub(crate) fn by_name(self) -> Self {
+        Self { server: NAME, ..self }
+    }
+
+    /// The same client, by this machine's own OpenSSH, in the same network.
+    pub(crate) fn of_this_machine(self) -> Self {
+        Self { beside: true, ..self }
     }
 
     /// Logs in, and runs a command there.
@@ -73,7 +95,11 @@ impl<'a> Client<'a> {
         // An address of its own each time, as from another machine: sshd penalises addresses.
         static ADDRESS: AtomicU16 = AtomicU16::new(0);
         let [high, low] = ADDRESS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        let mut command = self.enclosure.map_or_else(|| Command::new("ssh"), |enclosure| enclosure.command("ssh"));
+        let mut command = match self.enclosure {
+            Some(enclosure) if self.beside => enclosure.command_beside("ssh"),
+            Some(enclosure) => enclosure.command("ssh"),
+            None => Command::new("ssh"),
+        };
         let known_hosts = format!("UserKnownHostsFile={}", self.known_hosts.display());
         command
             .args(["-v", "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", &known_hosts])
@@ -84,7 +110,7 @@ impl<'a> Client<'a> {
         if let Some(algorithms) = self.algorithms {
             command.args(["-o", &format!("HostKeyAlgorithms={algorithms}")]);
         }
-        command.args(["127.0.0.1", line]);
+        command.args([self.server, line]);
         command
     }
 }

@@ -17,6 +17,8 @@ use std::{
 use tempfile::TempDir;
 
 const WARDED: &str = "/usr/bin/warded";
+/// The release that is built from source.
+pub(crate) const OLD: &str = "7.5";
 
 /// A machine with another OpenSSH.
 #[derive(Debug)]
@@ -170,9 +172,10 @@ impl Peer {
     }
 }
 
-/// The tree of a suite; made where there is none yet.
+/// The tree of a suite, or of the one release that is built from source; made where there is none yet.
 pub(crate) fn tree(suite: &str) -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/openssh-tree");
-    let run = Run::of(Command::new(script).arg(suite)).ends(0);
+    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers");
+    let mut script = Command::new(peers.join(if suite == OLD { "openssh-7.5" } else { "openssh-tree" }));
+    let run = Run::of(script.args((suite != OLD).then_some(suite))).ends(0);
     PathBuf::from(run.stdout.trim())
 }

@@ -19,9 +19,7 @@ use crate::{
     machine::{
         scratch::Scratch,
         sshd::{
-            Effective, Sshd,
-            effective::major_minor,
-            host_key,
+            Effective, Sshd, host_key,
             tree::{Overlay, Tree},
         },
     },
@@ -51,9 +49,6 @@ pub struct Proof {
     /// Whether an exchange could be made by the `ssh` program alone.
     pub by_program: bool,
 }
-
-/// HostKeyAlgorithms decides about certificates since this release.
-const FILTERS_SINCE: (u32, u32) = (7, 8);
 
 impl Candidate {
     /// Proves the candidate: every certificate of `expect` is served and trusted by a client that
@@ -173,8 +168,7 @@ impl<'a> Stage<'a> {
         let types = expect.iter().map(|one| type_name(&one.algorithm()).to_owned());
         let filtered: Vec<String> = types.filter(|name| !listed.contains(&(name.as_str(), true))).collect();
         // Of a release that does not print the list nothing is known.
-        let filters = || major_minor(self.original.version()).is_none_or(|version| version >= FILTERS_SINCE);
-        if listed.is_empty() || filtered.is_empty() || !filters() {
+        if listed.is_empty() || filtered.is_empty() {
             return Ok(());
         }
         let by_argument = |argument: &String| argument.to_lowercase().contains("hostkeyalgorithms");

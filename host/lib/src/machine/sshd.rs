@@ -301,6 +301,12 @@ impl Sshd {
         if effective.may_have_lists() && effective::major_minor(self.version()) >= Some((10, 3)) {
             effective.split_lists();
         }
+        let is_old = || {
+            effective::major_minor(self.version()).is_some_and(|version| version < effective::CERTIFICATES_HAVE_NAMES)
+        };
+        if effective.may_name_no_certificates() && is_old() {
+            effective.name_certificates();
+        }
         effective
     }
 

@@ -9,6 +9,10 @@ use std::{
 
 /// The keyword that has taken several files in one line since OpenSSH 10.3.
 const LIST: &str = "revokedkeys";
+const HOST_KEY_ALGORITHMS: &str = "hostkeyalgorithms";
+/// OpenSSH gave RSA certificates names with SHA-2 in this release, and had HostKeyAlgorithms filter certificates
+/// (`append_hostkey_type` in its sshd.c). Before it a plain name covered its certificate.
+pub const CERTIFICATES_HAVE_NAMES: (u32, u32) = (7, 8);
 
 /// sshd's effective configuration, for all or for one connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,6 +69,29 @@ impl Effective {
     pub(super) fn split_lists(&mut self) {
         if let Some(values) = self.values.get_mut(LIST) {
             *values = values.iter().flat_map(|value| split_list(value)).collect();
+        }
+    }
+
+    /// Whether the list of host key algorithms could be one of before [`CERTIFICATES_HAVE_NAMES`].
+    pub(super) fn may_name_no_certificates(&self) -> bool {
+        let named = |list: &String| list.contains("rsa-sha2-") && list.contains("-cert-v01@openssh.com");
+        !self.values(HOST_KEY_ALGORITHMS).iter().any(named)
+    }
+
+    /// Writes such a list as a later release would, with the certificates that it covers. An RSA key is offered only
+    /// where `ssh-rsa` is listed; its certificate would be signed with SHA-1, and is left out.
+    pub(super) fn name_certificates(&mut self) {
+        let Some(values) = self.values.get_mut(HOST_KEY_ALGORITHMS) else { return };
+        for list in values {
+            let mut names: Vec<String> = list.split(',').map(str::to_owned).collect();
+            let has_rsa = names.iter().any(|name| name == "ssh-rsa");
+            names
+                .retain(|name| (has_rsa || !name.starts_with("rsa-sha2-")) && !name.ends_with("-cert-v01@openssh.com"));
+            let certified =
+                names.iter().filter(|name| matches!(name.as_str(), "ssh-ed25519") || name.starts_with("ecdsa-"));
+            let certificates: Vec<String> = certified.map(|name| format!("{name}-cert-v01@openssh.com")).collect();
+            names.extend(certificates);
+            *list = names.join(",");
         }
     }
 
@@ -223,6 +250,26 @@ mod tests {
             effective.split_lists();
             assert_eq!(effective.values("RevokedKeys"), names, "{said}");
         }
+    }
+
+    #[test]
+    fn an_old_list_covers_certificates() {
+        for (said, expected) in [
+            ("ssh-ed25519,ssh-rsa", "ssh-ed25519,ssh-rsa,ssh-ed25519-cert-v01@openssh.com"),
+            // As NethServer 7 has it: its RSA key is not offered.
+            ("ssh-dss,ssh-ed25519,rsa-sha2-256", "ssh-dss,ssh-ed25519,ssh-ed25519-cert-v01@openssh.com"),
+            (
+                "ecdsa-sha2-nistp256-cert-v01@openssh.com,ssh-rsa-cert-v01@openssh.com,ecdsa-sha2-nistp256",
+                "ecdsa-sha2-nistp256,ecdsa-sha2-nistp256-cert-v01@openssh.com",
+            ),
+        ] {
+            let mut effective = Effective::parse(&format!("hostkeyalgorithms {said}\n"));
+            assert!(effective.may_name_no_certificates(), "{said}");
+            effective.name_certificates();
+            assert_eq!(effective.values("HostKeyAlgorithms"), [expected]);
+        }
+        let new = Effective::parse("hostkeyalgorithms ssh-ed25519,rsa-sha2-512-cert-v01@openssh.com\n");
+        assert!(!new.may_name_no_certificates());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::{
     machine::{
         keys::{self, public::Public},
         path::AbsolutePath,
+        sshd::effective::{self, CERTIFICATES_HAVE_NAMES},
     },
 };
 use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey, rand_core::OsRng};
@@ -31,6 +32,8 @@ pub struct HostKey {
     pub public: Option<Public>,
     /// Whether sshd offers it.
     pub standing: Standing,
+    /// Whether this release of sshd signs with SHA-1 for a certificate of an RSA key.
+    pub signs_by_sha1: bool,
 }
 
 /// What sshd does with a host key.
@@ -60,6 +63,9 @@ impl HostKey {
         let Some(public) = &self.public else { return Err(Uncertified::NoPublicHalf) };
         let unknown = || Uncertified::UnknownType(public.algorithm().to_owned());
         let key = public.key().ok_or_else(unknown)?;
+        if key.algorithm().is_rsa() && self.signs_by_sha1 {
+            return Err(Uncertified::SignsBySha1);
+        }
         match keys::public::rsa_bits(&key) {
             Some(bits) if bits < LEAST_RSA_BITS => Err(Uncertified::ShortRsa { bits }),
             Some(_) | None => Ok(key),
@@ -84,6 +90,8 @@ impl HostKey {
 #[must_use]
 pub fn read(stdout: &str, stderr: &str) -> Vec<HostKey> {
     let said = Said::read(stdout, stderr);
+    let release = effective::version(stderr).and_then(|version| effective::major_minor(&version));
+    let signs_by_sha1 = release.is_some_and(|release| release < CERTIFICATES_HAVE_NAMES);
     let mut found: Vec<HostKey> = Vec::new();
     for (index, path) in said.paths.iter().enumerate() {
         let path = PathBuf::from(path);
@@ -96,7 +104,7 @@ pub fn read(stdout: &str, stderr: &str) -> Vec<HostKey> {
         if found.iter().any(is_known) {
             continue;
         }
-        found.push(HostKey { path, public, standing });
+        found.push(HostKey { path, public, standing, signs_by_sha1 });
     }
     mark_second_keys(&mut found);
     found

@@ -59,6 +59,8 @@ pub enum Uncertified {
         /// Its size.
         bits: usize,
     },
+    /// sshd offers it, and would sign for its certificate with SHA-1, which OpenSSH has refused as a client since 8.8.
+    SignsBySha1,
     /// sshd offers it, and its public half cannot be had from its files.
     NoPublicHalf,
     /// sshd offers it; Warded does not use a path like its one.
@@ -78,6 +80,9 @@ impl Uncertified {
                 "it is an RSA key of {bits} bits, and none of less than {LEAST_RSA_BITS} is certified; \
                  sshd goes on offering it"
             ),
+            Self::SignsBySha1 => "this release of sshd would sign for its certificate with SHA-1, which clients from \
+                                  OpenSSH 8.8 on refuse; sshd goes on offering the key"
+                .to_owned(),
             Self::Path(why) => format!("Warded does not use its path: {why}"),
             Self::NoPublicHalf => "its public key cannot be read from it, nor from the .pub beside it".to_owned(),
         }
@@ -89,7 +94,7 @@ impl Uncertified {
         let named = shell_word(&path.to_string_lossy());
         match self {
             Self::Ignored(ignored) => ignored.next(path),
-            Self::UnknownType(_) => None,
+            Self::UnknownType(_) | Self::SignsBySha1 => None,
             Self::ShortRsa { .. } => Some(format!(
                 "when no client needs it any more: ssh-keygen -t rsa -b 3072 -f {named} makes a longer one in its place"
             )),

@@ -174,6 +174,7 @@ fn a_type_that_is_not_known_stays_offered() {
         path: "/etc/ssh/ssh_host_mldsa44_ed25519_key".into(),
         public: Some(Public::from_blob(&blob).unwrap()),
         standing: Standing::Loaded,
+        signs_by_sha1: false,
     };
     let why = key.certifiable().unwrap_err();
     assert_eq!(why, Uncertified::UnknownType(name.to_owned()));

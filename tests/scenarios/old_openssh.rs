@@ -1,0 +1,50 @@
+//! OpenSSH 7.5: its `HostKeyAlgorithms` does not filter certificates, and it signs with SHA-1 for those of RSA keys.
+
+use crate::support::{Knows, Peer, machine::NAME, peer::OLD};
+use std::fs;
+
+const SET: &str = "principal=web1.example.org";
+/// The list that NethServer 7 has.
+const NETHSERVER: &str = "HostKeyAlgorithms ssh-dss,ssh-ed25519,rsa-sha2-256,rsa-sha2-512\n";
+
+/// Everybody who gets in by a pinned key of these kinds, or by the CA, gets in at each step.
+fn through(lines: &str, kinds: &[&str]) {
+    let Some(peer) = Peer::start(OLD, lines) else { return };
+    fs::write(peer.file("/etc/hosts"), format!("127.0.0.1 localhost {NAME}\n")).unwrap();
+    let key = |kind: &str| fs::read_to_string(peer.file(&format!("/etc/ssh/ssh_host_{kind}_key.pub"))).unwrap();
+    let pins = || kinds.iter().for_each(|kind| drop(peer.client(&Knows::Keys(key(kind))).connects()));
+    let before = fs::read(peer.file("/etc/ssh/sshd_config")).unwrap();
+    pins();
+    let applied = peer.warded(&["apply", "certify-host", "--set", SET, "--yes"]).ends(0);
+    assert!(applied.stdout.contains("would sign for its certificate with SHA-1"), "{}", applied.stdout);
+    assert!(!peer.file("/etc/ssh/ssh_host_rsa_key-cert.pub").exists());
+    let authority = peer.warded(&["ca", "roots", "--host"]).ends(0).stdout.trim().to_owned();
+    let trusting = || {
+        let client = || peer.client(&Knows::Authority(authority.clone()));
+        client().by_name().connects();
+        client().of_this_machine().connects();
+    };
+    trusting();
+    pins();
+    peer.warded(&["renew", "--force"]).ends(0);
+    trusting();
+    pins();
+    peer.warded(&["undo", "--yes"]).ends(0);
+    pins();
+    peer.warded(&["apply", "certify-host", "--set", SET, "--yes"]).ends(0);
+    trusting();
+    peer.warded(&["remove", "--yes"]).ends(0);
+    assert_eq!(fs::read(peer.file("/etc/ssh/sshd_config")).unwrap(), before);
+    pins();
+}
+
+#[test]
+fn an_old_openssh_is_certified() {
+    through("", &["rsa", "ecdsa", "ed25519"]);
+}
+
+/// Its list names no certificate, and no key but one: the RSA key is not offered without `ssh-rsa`.
+#[test]
+fn an_old_list_without_certificates_hides_none() {
+    through(NETHSERVER, &["ed25519"]);
+}
