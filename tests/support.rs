@@ -12,6 +12,7 @@ pub(crate) mod file_system;
 pub(crate) mod guest;
 pub(crate) mod hostile_ca;
 pub(crate) mod https;
+pub(crate) mod issuer;
 pub(crate) mod jwk;
 pub(crate) mod machine;
 pub(crate) mod member;

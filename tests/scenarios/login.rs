@@ -4,11 +4,13 @@
 mod agents;
 mod files;
 mod identities;
+mod sso;
 
 use crate::support::{
     Machine, Member, Run, Setup,
     agent::Agent,
     missing,
+    network::Network,
     step_ca::{self, Provisioner, StepCa},
 };
 use std::{
@@ -27,12 +29,17 @@ struct Person {
 
 impl Person {
     fn new() -> Option<Self> {
+        let provisioners = ["admin"].map(Provisioner::jwk).into_iter().chain([Provisioner::x5c("x5c")]);
+        Self::of(|_| provisioners.collect())
+    }
+
+    /// A person whose CA has these provisioners.
+    fn of(provisioners: impl FnOnce(&Network) -> Vec<Provisioner>) -> Option<Self> {
         if missing::root() {
             return None;
         }
         let mut machine = Machine::with(&Setup { stopped: true, without_rsa: true, ..Setup::default() });
-        let provisioners = ["admin"].map(Provisioner::jwk).into_iter().chain([Provisioner::x5c("x5c")]);
-        let ca = StepCa::with(&machine.network(), &step_ca::Setup::of(provisioners))?;
+        let ca = StepCa::with(&machine.network(), &step_ca::Setup::of(provisioners(&machine.network())))?;
         // `ssh` looks for `~` in passwd(5), and so does Warded.
         let home = machine.path("home");
         fs::create_dir(&home).unwrap();

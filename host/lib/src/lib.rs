@@ -20,5 +20,7 @@ pub mod moment;
 pub mod name;
 pub mod policy;
 pub mod probe;
+#[cfg(feature = "sso")]
+pub mod sso;
 pub mod text;
 pub mod transaction;

@@ -3,6 +3,8 @@
 mod files;
 mod into_agent;
 mod report;
+#[cfg(feature = "sso")]
+mod sso;
 
 pub(super) use files::{Files, known_signers};
 pub(super) use into_agent::{agent_for, told};
@@ -13,9 +15,14 @@ use clap::Args;
 use report::{LoginObject, Outcome};
 use ssh_key::{Algorithm, PrivateKey, PublicKey, rand_core::OsRng};
 use std::path::PathBuf;
+#[cfg(feature = "sso")]
+use warded_lib::ca::step::StepAuthority;
 use warded_lib::{
     agent::{Agent, Identity},
-    ca::{self, Certificate, CertificateAuthority, IssueRequest, Kind, Principal, Principals, verify},
+    ca::{
+        self, Certificate, CertificateAuthority, IssueRequest, Kind, Principal, Principals, step::signed_in::SignIn,
+        verify,
+    },
     error::{Error, Exit, Result},
     machine::users,
 };
@@ -43,6 +50,9 @@ pub(super) struct Login {
     /// Get a new certificate although the present one still holds
     #[arg(long)]
     force: bool,
+    #[cfg(feature = "sso")]
+    #[command(flatten)]
+    sign_in: sso::Options,
     #[command(flatten)]
     pub(super) identification: Identification,
 }
@@ -72,11 +82,19 @@ impl Login {
         }
         let (agent, held) = self.agent().map_err(|error| error.or_state("no certificate was asked for"))?;
         let authority = context.authority.open()?;
+        let sign_in = self.sign_in(context)?;
         let roots = authority.roots(Kind::User)?;
         if !self.force && !self.confirm {
             let wanted = Wanted { key_id: &user, principals: &principals, roots: &roots };
-            let in_agent = || held.iter().filter_map(Identity::certificate).find(|one| wanted.is(one));
-            let in_files = || files.usable().filter(|one| wanted.is(one));
+            let is_enough = |one: &Certificate| match &sign_in {
+                None => wanted.is(one),
+                // The CA chooses its names.
+                Some(_) => {
+                    wanted.is_usable(one) && files.certificate().is_some_and(|last| last == *one) && self.has_asked(one)
+                }
+            };
+            let in_agent = || held.iter().filter_map(Identity::certificate).find(&is_enough);
+            let in_files = || files.usable().filter(&is_enough);
             let there = match (&agent, &self.out) {
                 (Some(_), Some(_)) => in_files().filter(|one| held.iter().any(|held| held.blob == one.bytes())),
                 (Some(_), None) => in_agent(),
@@ -86,8 +104,65 @@ impl Login {
                 return self.report(context, output, &Outcome::unchanged(&there, agent.as_ref(), &files, &held), &user);
             }
         }
-        let (key, certificate) = certified(authority, &user, principals)?;
+        let (key, request) = requested(&user, principals)?;
+        let certificate = match &sign_in {
+            None => issued(authority, &request)?,
+            Some(sign_in) => self.signed_in(context, sign_in, &request, output)?,
+        };
         self.deliver(context, output, (&key, &certificate), (agent.as_ref(), &files, &roots), &user)
+    }
+
+    /// The single sign-on, where the person is to use it.
+    #[cfg(feature = "sso")]
+    fn sign_in(&self, context: &Context) -> Result<Option<SignIn>> {
+        let sign_in = context.authority.open_step()?.map(StepAuthority::sign_in).transpose()?.flatten();
+        if sign_in.is_none() && self.sign_in.is_given() {
+            return Err(Error::usage("there is no single sign-on to use")
+                .cause("a password, a key or a one-time token is given or configured, or the CA has no provisioner of the type OIDC")
+                .next("warded ca show lists the provisioners; --provisioner NAME takes one"));
+        }
+        Ok(sign_in)
+    }
+
+    #[cfg(not(feature = "sso"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "this build has no single sign-on")]
+    fn sign_in(&self, _context: &Context) -> Result<Option<SignIn>> {
+        Ok(None)
+    }
+
+    #[cfg(feature = "sso")]
+    fn signed_in(
+        &self,
+        context: &Context,
+        sign_in: &SignIn,
+        request: &IssueRequest,
+        output: Output,
+    ) -> Result<Certificate> {
+        let authority = context.authority.open_step()?.ok_or_else(|| Error::usage("the CA is no step-ca"))?;
+        self.sign_in.certified(authority, sign_in, request, output)
+    }
+
+    #[cfg(not(feature = "sso"))]
+    #[expect(clippy::unused_self, reason = "this build has no single sign-on")]
+    fn signed_in(
+        &self,
+        _context: &Context,
+        _sign_in: &SignIn,
+        _request: &IssueRequest,
+        _output: Output,
+    ) -> Result<Certificate> {
+        Err(Error::usage("this build has no single sign-on"))
+    }
+
+    /// Whether a certificate has every name that was asked for.
+    fn has_asked(&self, certificate: &Certificate) -> bool {
+        self.asked().all(|name| certificate.principals().contains(name))
+    }
+
+    /// The names that were asked for in so many words.
+    fn asked(&self) -> impl Iterator<Item = &String> {
+        let user = self.user.iter().filter(|_| self.principals.is_empty());
+        self.principals.iter().chain(user)
     }
 
     /// The agent, where the certificate is to go into one, and what it holds.
@@ -127,7 +202,12 @@ impl Login {
                 return Err(error.state(files.state(certificate)));
             }
         };
-        let is_earlier = |one: &Certificate| one.key_id() == certificate.key_id() && one.bytes() != certificate.bytes();
+        // The last login's may have another key ID: with a single sign-on that is an e-mail address.
+        let last = files.certificate();
+        let is_earlier = |one: &Certificate| {
+            let is_replaced = one.key_id() == certificate.key_id() || last.as_ref().is_some_and(|last| last == one);
+            is_replaced && one.bytes() != certificate.bytes()
+        };
         let held = into_agent::remove(agent, roots, is_earlier)?;
         if self.out.is_none() {
             files.write_public(certificate)?;
@@ -140,10 +220,12 @@ impl Login {
 
     fn report(&self, context: &Context, output: Output, outcome: &Outcome<'_>, user: &str) -> Result<Exit> {
         let ca = context.authority.open()?.describe();
-        let object = LoginObject::of(outcome, user);
+        let missing: Vec<&String> =
+            self.asked().filter(|name| !outcome.certificate().principals().contains(name)).collect();
+        let object = LoginObject::of(outcome, user, &missing);
         report::show(output, outcome, &ca, &object)?;
         output.object(&object)?;
-        Ok(Exit::Done)
+        Ok(if missing.is_empty() { Exit::Done } else { Exit::Degraded })
     }
 
     /// The login name.
@@ -167,30 +249,31 @@ struct Wanted<'a> {
 
 impl Wanted<'_> {
     fn is(&self, certificate: &Certificate) -> bool {
-        let now = ca::now();
         let names: Vec<&str> = self.principals.iter().map(Principal::as_str).collect();
-        // With less than a minute left it would end before it is used.
-        certificate.key_id() == self.key_id
-            && certificate.principals() == names
-            && verify::signed_by(certificate, self.roots).is_ok()
+        certificate.key_id() == self.key_id && certificate.principals() == names && self.is_usable(certificate)
+    }
+
+    /// Whether it is the CA's and holds now. With less than a minute left it would end before it is used.
+    fn is_usable(&self, certificate: &Certificate) -> bool {
+        let now = ca::now();
+        verify::signed_by(certificate, self.roots).is_ok()
             && verify::problem(certificate, Kind::User, std::slice::from_ref(certificate.key()), now).is_none()
             && certificate.valid_before().saturating_sub(now) >= 60
     }
 }
 
-/// A new key, and the CA's certificate for it. How the person proves who they are is the credential's matter
-/// ([`ca::step::Credential`]): the password or key of a provisioner, a token, an X.509 certificate.
-fn certified(
-    authority: &dyn CertificateAuthority,
-    user: &str,
-    principals: Principals,
-) -> Result<(PrivateKey, Certificate)> {
+/// A new key, and what is asked of the CA for it.
+fn requested(user: &str, principals: Principals) -> Result<(PrivateKey, IssueRequest)> {
     let failed = |error| Error::failed("cannot make a key").cause(error);
     let mut key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519).map_err(failed)?;
     key.set_comment(files::comment(user));
     let bare = PublicKey::new(key.public_key().key_data().clone(), "");
-    let request = IssueRequest { kind: Kind::User, key: bare, principals, key_id: user.to_owned() };
-    authority.ready(std::slice::from_ref(&request))?;
-    let certificate = authority.issue(&request)?;
-    Ok((key, certificate))
+    Ok((key, IssueRequest { kind: Kind::User, key: bare, principals, key_id: user.to_owned() }))
+}
+
+/// How the person proves who they are is the credential's matter ([`ca::step::Credential`]): the password or key of a
+/// provisioner, a token, an X.509 certificate.
+fn issued(authority: &dyn CertificateAuthority, request: &IssueRequest) -> Result<Certificate> {
+    authority.ready(std::slice::from_ref(request))?;
+    Ok(authority.issue(request)?)
 }

@@ -14,6 +14,7 @@ pub(crate) struct Provisioner {
     pub(crate) name: String,
     kind: Kind,
     claims: Map<String, Value>,
+    more: Value,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,7 @@ enum Kind {
     X5c,
     Acme,
     Unreachable,
+    Oidc,
 }
 
 impl Provisioner {
@@ -51,9 +53,20 @@ impl Provisioner {
         Self::new(name, Kind::Unreachable)
     }
 
+    /// Of OpenID Connect, with this issuer and its client; `more` is put into its entry.
+    pub(crate) fn oidc(name: &str, issuer: &str, client: &str, more: &Value) -> Self {
+        let mut provisioner = Self::new(name, Kind::Oidc);
+        let endpoint = format!("{issuer}/.well-known/openid-configuration");
+        provisioner.more = json!({ "clientID": client, "clientSecret": "", "configurationEndpoint": endpoint });
+        for (name, value) in more.as_object().unwrap() {
+            provisioner.more[name] = value.clone();
+        }
+        provisioner
+    }
+
     fn new(name: &str, kind: Kind) -> Self {
         let claims = Map::from_iter([("enableSSHCA".to_owned(), true.into())]);
-        Self { name: name.to_owned(), kind, claims }
+        Self { name: name.to_owned(), kind, claims, more: json!({}) }
     }
 
     /// With a claim, in place of what the CA has by default.
@@ -70,6 +83,9 @@ impl Provisioner {
     /// As it stands in the CA's configuration; the key, where it has one.
     pub(super) fn configured(&self, iterations: u32, others: &Authority) -> (Value, Option<Jwk>) {
         let mut entry = json!({ "name": self.name, "claims": self.claims });
+        for (name, value) in self.more.as_object().unwrap() {
+            entry[name] = value.clone();
+        }
         let mut key = None;
         entry["type"] = match self.kind {
             Kind::Jwk => {
@@ -85,6 +101,7 @@ impl Provisioner {
                 "X5C"
             }
             Kind::Acme => "ACME",
+            Kind::Oidc => "OIDC",
             Kind::Unreachable => {
                 entry["clientID"] = "nobody".into();
                 // Nobody listens on this port.

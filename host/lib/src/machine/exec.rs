@@ -164,6 +164,15 @@ impl Program {
         Ok(Child(child))
     }
 
+    /// Starts it and leaves it to itself, its outputs thrown away: for a person's program, such as a browser.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn launch(&self) -> Result<()> {
+        let started = self.command().stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        started.map(drop).map_err(|error| self.cannot_start(&error))
+    }
+
     fn command(&self) -> Command {
         if let Some(watcher) = WATCHER.get() {
             watcher(self);

@@ -45,6 +45,10 @@ impl<'a> Outcome<'a> {
         Self { status: Status::Unchanged, certificate, agent, files, identities, is_written, stays: false }
     }
 
+    pub(super) fn certificate(&self) -> &'a Certificate {
+        self.certificate
+    }
+
     pub(super) fn written(certificate: &'a Certificate, files: &'a Files) -> Self {
         Self { status: Status::New, certificate, agent: None, files, identities: 0, is_written: true, stays: false }
     }
@@ -62,6 +66,8 @@ pub(super) struct LoginObject {
     status: Status,
     key_id: String,
     principals: Vec<String>,
+    /// What sshd holds its holder to (`source-address`, `force-command`).
+    critical_options: Vec<(String, String)>,
     serial: String,
     valid_before: Option<Timestamp>,
     agent: Option<String>,
@@ -74,7 +80,7 @@ pub(super) struct LoginObject {
 }
 
 impl LoginObject {
-    pub(super) fn of(outcome: &Outcome<'_>, user: &str) -> Self {
+    pub(super) fn of(outcome: &Outcome<'_>, user: &str, missing: &[&String]) -> Self {
         let certificate = outcome.certificate;
         let is_new = outcome.status == Status::New;
         let identity_file = outcome.files.identity_file(outcome.is_written);
@@ -83,21 +89,35 @@ impl LoginObject {
             status: outcome.status,
             key_id: certificate.key_id().to_owned(),
             principals: certificate.principals().to_vec(),
+            critical_options: limits(certificate),
             serial: certificate.serial().to_string(),
             valid_before: super::super::report::time(certificate.valid_before()),
             agent: outcome.agent.map(|agent| agent.socket().display().to_string()),
             forgets: outcome.agent.filter(|_| is_new).map(|_| !outcome.stays),
             identities: outcome.identities,
             files: outcome.files.paths(outcome.is_written),
-            warnings: warnings(outcome, user, &identity_file),
+            warnings: warnings(outcome, user, missing, &identity_file),
             identity_file,
         }
     }
 }
 
-fn warnings(outcome: &Outcome<'_>, user: &str, identity_file: &str) -> Vec<String> {
+/// The critical options; a value is a string within the value (PROTOCOL.certkeys).
+fn limits(certificate: &Certificate) -> Vec<(String, String)> {
+    let text = |value: &[u8]| neutral(&String::from_utf8_lossy(value.get(4..).unwrap_or_default()));
+    certificate.critical_options().iter().map(|(name, value)| (neutral(name), text(value))).collect()
+}
+
+fn warnings(outcome: &Outcome<'_>, user: &str, missing: &[&String], identity_file: &str) -> Vec<String> {
     let mut warnings = Vec::new();
-    if !outcome.certificate.principals().iter().any(|name| name == user) {
+    for name in missing {
+        warnings.push(format!(
+            "it does not hold for {:?}, which was asked for: with a single sign-on the CA makes the names from the e-mail \
+             address, and only its admins choose others",
+            neutral(name)
+        ));
+    }
+    if missing.is_empty() && !outcome.certificate.principals().iter().any(|name| name == user) {
         warnings.push(format!(
             "it does not hold for the login name {:?}: sshd lets nobody in by it as {user:?}, unless an \
              AuthorizedPrincipalsFile there names one of its principals",
@@ -135,6 +155,10 @@ pub(super) fn show(output: Output, outcome: &Outcome<'_>, ca: &str, object: &Log
     })?;
     let names: Vec<String> = certificate.principals().iter().map(|name| format!("{:?}", neutral(name))).collect();
     output.line(format!("holds for   {}", names.join(", ")))?;
+    for (name, value) in &object.critical_options {
+        let value = if value.is_empty() { String::new() } else { format!(" {value:?}") };
+        output.line(format!("held to     {name}{value}"))?;
+    }
     if let Some(agent) = outcome.agent {
         let end = if outcome.status == Status::New && !outcome.stays { ", which forgets it then" } else { "" };
         output.line(format!("in          the agent at {}{end}", neutral(&agent.socket().display().to_string())))?;

@@ -3,6 +3,7 @@
 
 mod source;
 
+pub(super) use source::is_given;
 pub use source::{Source, read_secret};
 
 use super::{

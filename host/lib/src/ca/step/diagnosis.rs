@@ -9,8 +9,10 @@ use super::{
     fingerprint::Fingerprint,
     given::Given,
     http::{Http, Problem, Trust},
+    identity::IdToken,
     provisioner::Provisioner,
     settings::Settings,
+    signed_in::SignIn,
     token::Token,
     x509::X509,
 };
@@ -48,6 +50,13 @@ pub enum Doing<'a> {
         rekey: bool,
         /// The provisioner that was asked.
         provisioner: &'a str,
+    },
+    /// A certificate for a person who comes with a single sign-on.
+    SigningIn {
+        /// With what.
+        token: &'a IdToken,
+        /// By whom.
+        sign_in: &'a SignIn,
     },
     /// A revocation.
     Revoking,

@@ -1,11 +1,16 @@
-//! The one file that speaks HTTP with a CA. Everything is bounded: the time to connect, the time of
-//! a whole exchange, the size of an answer. No redirects, and no proxy unless the operator names one.
+//! The one file that speaks HTTP, with a CA and (`web`) with the single sign-on that the CA names. Everything is bounded:
+//! the time to connect, the time of a whole exchange, the size of an answer. No redirects, and no proxy unless the
+//! operator names one.
 #![expect(clippy::disallowed_methods, reason = "the CA client")]
 
 mod problem;
 mod tls;
+#[cfg(feature = "sso")]
+mod web;
 
 pub use problem::Problem;
+#[cfg(feature = "sso")]
+pub use web::{Request, Web};
 
 use super::{url::CaUrl, x509::X509};
 use bytes::Bytes;
@@ -15,6 +20,7 @@ use reqwest::{
     header::{ACCEPT, CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER},
     redirect, retry,
 };
+use rustls::ClientConfig;
 use std::{cell::Cell, time::Duration};
 use tokio::runtime::{Builder, Runtime};
 use zeroize::Zeroizing;
@@ -36,6 +42,9 @@ const AGENT: &str = concat!("warded/", env!("CARGO_PKG_VERSION"));
 pub enum Trust<'a> {
     /// A server with a chain to this root certificate (DER), for the host's name, now.
     Root(&'a [u8]),
+    /// A server with a chain to one of these root certificates (DER).
+    #[cfg(feature = "sso")]
+    Roots(&'a [Vec<u8>]),
     /// Anybody. For the first fetch of the root, whose bytes are then held against the fingerprint,
     /// and to find out why the other failed.
     Anybody,
@@ -72,30 +81,8 @@ impl Http {
     /// # Errors
     /// When the root or the proxy cannot be used.
     pub fn new(base: &CaUrl, trust: Trust<'_>, proxy: Option<&str>) -> Result<Self, Problem> {
-        let local = |error: String| Problem::Local(error);
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| local(error.to_string()))?;
         let shown = tls::Shown::default();
-        let mut builder = Client::builder()
-            .tls_backend_preconfigured(tls::configuration(trust, &shown)?)
-            .https_only(true)
-            .redirect(redirect::Policy::none())
-            // A request that was sent may have been carried out: whether to repeat it is decided above.
-            .retry(retry::never())
-            .referer(false)
-            .no_proxy()
-            .user_agent(AGENT)
-            .connect_timeout(CONNECT)
-            // step-ca closes what is idle for 15 s, and nobody here looks at the socket meanwhile.
-            .pool_idle_timeout(IDLE)
-            .read_timeout(SILENCE)
-            .timeout(EXCHANGE);
-        if let Some(proxy) = proxy {
-            // It may have a password in it, and be cut in the wrong place if it is not a URL: not even a part is shown.
-            let unusable =
-                |_| local("the setting `proxy` of [step-ca] is not a URL such as http://proxy.lan:3128".to_owned());
-            builder = builder.proxy(Proxy::all(proxy).map_err(unusable)?);
-        }
-        let client = builder.build().map_err(|error| local(problem::innermost(&error)))?;
+        let (runtime, client) = client(tls::configuration(trust, &shown)?, true, proxy)?;
         let (ahead, exchanges, retry_after) = (Cell::new(None), Cell::new(0), Cell::new(None));
         Ok(Self { runtime: Some(runtime), client, base: base.clone(), ahead, exchanges, retry_after, shown })
     }
@@ -194,6 +181,34 @@ impl Http {
             self.ahead.set(Some(theirs.timestamp().as_millisecond() + 500 - ours));
         }
     }
+}
+
+/// A client with these bounds, and the runtime that it needs.
+fn client(tls: ClientConfig, https_only: bool, proxy: Option<&str>) -> Result<(Runtime, Client), Problem> {
+    let local = |error: String| Problem::Local(error);
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| local(error.to_string()))?;
+    let mut builder = Client::builder()
+        .tls_backend_preconfigured(tls)
+        .https_only(https_only)
+        .redirect(redirect::Policy::none())
+        // A request that was sent may have been carried out: whether to repeat it is decided above.
+        .retry(retry::never())
+        .referer(false)
+        .no_proxy()
+        .user_agent(AGENT)
+        .connect_timeout(CONNECT)
+        // step-ca closes what is idle for 15 s, and nobody here looks at the socket meanwhile.
+        .pool_idle_timeout(IDLE)
+        .read_timeout(SILENCE)
+        .timeout(EXCHANGE);
+    if let Some(proxy) = proxy {
+        // It may have a password in it, and be cut in the wrong place if it is not a URL: not even a part is shown.
+        let unusable =
+            |_| local("the setting `proxy` of [step-ca] is not a URL such as http://proxy.lan:3128".to_owned());
+        builder = builder.proxy(Proxy::all(proxy).map_err(unusable)?);
+    }
+    let client = builder.build().map_err(|error| local(problem::innermost(&error)))?;
+    Ok((runtime, client))
 }
 
 impl Drop for Http {

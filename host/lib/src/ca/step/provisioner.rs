@@ -1,5 +1,9 @@
 //! The provisioners of a CA, and which of them serves for what.
 
+mod oidc;
+
+pub use oidc::Oidc;
+
 use crate::{ca::Kind, text::neutral};
 use serde::Deserialize;
 use std::fmt;
@@ -21,6 +25,9 @@ pub struct Provisioner {
     key: Option<PublicJwk>,
     #[serde(default)]
     encrypted_key: Option<String>,
+    /// What only its type has.
+    #[serde(flatten)]
+    rest: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Only what the provisioner overrides: what it leaves to the CA's own settings nobody outside can see.
@@ -65,6 +72,8 @@ pub enum Purpose {
     IssueWithKey,
     /// New certificates, with an X.509 certificate.
     IssueWithX5c,
+    /// User certificates, with a single sign-on.
+    SignIn,
     /// Successors of certificates that hold.
     Renew,
     /// Successors of certificates that have expired.
@@ -78,6 +87,7 @@ impl Purpose {
         match self {
             Self::IssueWithKey => Type::Jwk,
             Self::IssueWithX5c => Type::X5c,
+            Self::SignIn => Type::Oidc,
             Self::Renew | Self::RenewExpired | Self::Rekey => Type::SshPop,
         }
     }
@@ -86,6 +96,7 @@ impl Purpose {
         match self {
             Self::IssueWithKey => "issue SSH certificates to who knows its password",
             Self::IssueWithX5c => "issue SSH certificates to who has an X.509 certificate",
+            Self::SignIn => "log people in with a single sign-on",
             Self::Renew => "renew host certificates",
             Self::RenewExpired => "renew expired host certificates",
             Self::Rekey => "replace host keys",
@@ -166,12 +177,17 @@ impl Provisioner {
         }
         let claims = self.claims.unwrap_or_default();
         match purpose {
-            Purpose::IssueWithKey | Purpose::IssueWithX5c if claims.enable_ssh_ca == Some(false) => Some(Unfit::NoSsh),
+            Purpose::IssueWithKey | Purpose::IssueWithX5c | Purpose::SignIn if claims.enable_ssh_ca == Some(false) => {
+                Some(Unfit::NoSsh)
+            }
             Purpose::Renew | Purpose::RenewExpired if claims.disable_renewal == Some(true) => Some(Unfit::NoRenewal),
             Purpose::RenewExpired if claims.allow_renewal_after_expiry != Some(true) => Some(Unfit::NotAfterExpiry),
-            Purpose::IssueWithKey | Purpose::IssueWithX5c | Purpose::Renew | Purpose::RenewExpired | Purpose::Rekey => {
-                None
-            }
+            Purpose::IssueWithKey
+            | Purpose::IssueWithX5c
+            | Purpose::SignIn
+            | Purpose::Renew
+            | Purpose::RenewExpired
+            | Purpose::Rekey => None,
         }
     }
 

@@ -147,6 +147,14 @@ pub(super) fn password_file(path: &Path) -> Result<Secret, CaError> {
     Ok(password)
 }
 
+/// Whether a credential is named or configured, or waits in the environment: so that nobody has to be asked.
+pub(in crate::ca::step) fn is_given(settings: &Settings, identification: &Identification) -> bool {
+    let has_variable = || env::var_os(VARIABLE).is_some_and(|password| !password.is_empty());
+    let has_file =
+        || env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|one| PathBuf::from(one).join(CREDENTIAL).exists());
+    Source::of(settings, identification) != Source::Password || has_variable() || has_file()
+}
+
 /// The password from the environment, from systemd, or from a person.
 pub(super) fn password(provisioner: &str, ask: Option<AskPassword>) -> Result<Secret, CaError> {
     if let Some(password) = env::var_os(VARIABLE).filter(|password| !password.is_empty()) {

@@ -6,7 +6,9 @@ use crate::ca::{
     step::{
         api,
         credential::Credential,
+        identity::IdToken,
         provisioner::{Provisioner, Purpose, Type},
+        signed_in::SignIn,
     },
     verify::{self, Wrong},
 };
@@ -60,6 +62,7 @@ fn unauthorized(text: &str, doing: Doing<'_>, known: &Known<'_>) -> Finding {
         Doing::Renewing { current, rekey, provisioner } => renewing(current, rekey, provisioner, known),
         Doing::Issuing { request, credential: Credential::Tokens(_) } => of_token(request, known),
         Doing::Issuing { credential, .. } => issuing(credential, known),
+        Doing::SigningIn { token, sign_in } => signing_in(token, sign_in, known),
         Doing::Revoking => Finding::unknown(format!("{NOT_KNOWN}: it does not say why"), LOG),
         Doing::ReadingSshKeys => Finding::unknown("its SSH keys cannot be read without authorization", LOG),
         Doing::Reading(what) => Finding::unknown(format!("{what} cannot be read without authorization"), LOG),
@@ -165,6 +168,20 @@ fn issuing(credential: &Credential, known: &Known<'_>) -> Finding {
             "{LOG}; the provisioner has to have this key, and on the CA the claim \"enableSSHCA\": true makes it serve for SSH"
         ),
     )
+}
+
+fn signing_in(token: &IdToken, sign_in: &SignIn, known: &Known<'_>) -> Finding {
+    let now = crate::ca::now().saturating_add_signed(known.http.ahead().unwrap_or_default() / 1000);
+    token.problem(&sign_in.oidc, &sign_in.provisioner, now).unwrap_or_else(|| {
+        let who = token.email().map_or_else(String::new, |email| format!(" of {}", neutral(email)));
+        Finding::unknown(
+            format!(
+                "{NOT_KNOWN}: the CA does not say why, and the ID token{who} fits as far as it can be read. An ID token \
+                 serves once, and none from before the CA was last started"
+            ),
+            format!("sign in again: warded login; else {LOG}"),
+        )
+    })
 }
 
 /// A provisioner that renewals need and that is not there, as `ca.json` has it. Never for one that is: the CA does

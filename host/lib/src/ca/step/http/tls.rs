@@ -38,15 +38,21 @@ pub(super) fn configuration(trust: Trust<'_>, shown: &Shown) -> Result<ClientCon
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| Problem::Local(error.to_string()))?;
+    fn untrusted(error: impl std::fmt::Display) -> Problem {
+        Problem::Local(format!("the root certificate cannot be trusted: {error}"))
+    }
     let judge: Arc<dyn ServerCertVerifier> = match trust {
         Trust::Root(root) => {
             let mut roots = RootCertStore::empty();
-            roots
-                .add(CertificateDer::from(root.to_vec()))
-                .map_err(|error| Problem::Local(format!("the root certificate cannot be trusted: {error}")))?;
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
-                .build()
-                .map_err(|error| Problem::Local(format!("the root certificate cannot be trusted: {error}")))?
+            roots.add(CertificateDer::from(root.to_vec())).map_err(untrusted)?;
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(untrusted)?
+        }
+        #[cfg(feature = "sso")]
+        Trust::Roots(found) => {
+            let mut roots = RootCertStore::empty();
+            // Among those of a system some are of old, and cannot be read.
+            roots.add_parsable_certificates(found.iter().map(|root| CertificateDer::from(root.as_slice())));
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(untrusted)?
         }
         Trust::Anybody => Arc::new(WhoeverHoldsTheKey { provider }),
     };

@@ -1,0 +1,121 @@
+//! HTTP with the servers of a person's single sign-on. They are trusted as a browser on this machine trusts them: by the
+//! system's roots, and besides by the CA's own, which may have certified them.
+
+use super::{Answer, Problem, Trust, body, client, tls};
+use jiff::{Timestamp, fmt::rfc2822};
+use reqwest::{
+    Client,
+    header::{CONTENT_TYPE, DATE, HeaderMap},
+};
+use std::cell::Cell;
+use tokio::runtime::Runtime;
+use url::{Host, Url};
+
+/// A client for them.
+#[derive(Debug)]
+pub struct Web {
+    /// None only while it is dropped.
+    runtime: Option<Runtime>,
+    client: Client,
+    /// How far the last server's clock was ahead of ours, in seconds.
+    ahead: Cell<Option<i64>>,
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Request {
+    /// `GET`, `POST` …
+    pub method: reqwest::Method,
+    /// Where.
+    pub url: Url,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Web {
+    /// A client that also trusts this root (DER).
+    ///
+    /// # Errors
+    /// No root, or the proxy, can be used.
+    pub fn new(root: &[u8], proxy: Option<&str>) -> Result<Self, Problem> {
+        let mut roots: Vec<Vec<u8>> =
+            rustls_native_certs::load_native_certs().certs.iter().map(|found| found.to_vec()).collect();
+        roots.push(root.to_vec());
+        // HTTP without TLS is for a provider on this machine alone: `is_safe` sees to it.
+        let (runtime, client) =
+            client(tls::configuration(Trust::Roots(&roots), &tls::Shown::default())?, false, proxy)?;
+        Ok(Self { runtime: Some(runtime), client, ahead: Cell::new(None) })
+    }
+
+    /// How far the clock of the server that answered last is ahead of this machine's, in seconds.
+    #[must_use]
+    pub fn ahead(&self) -> Option<i64> {
+        self.ahead.get()
+    }
+
+    /// Whether what is sent there can be read by the server alone.
+    #[must_use]
+    pub fn is_safe(url: &Url) -> bool {
+        let is_here = match url.host() {
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            Some(Host::Domain(_)) | None => false,
+        };
+        url.scheme() == "https" || (url.scheme() == "http" && is_here)
+    }
+
+    /// Sends a request; an answer is one whatever it says, and with its type.
+    ///
+    /// # Errors
+    /// There was no whole answer.
+    pub fn send(&self, request: Request) -> Result<(Answer, Option<String>), Problem> {
+        if !Self::is_safe(&request.url) {
+            return Err(Problem::Local(format!("{} is not asked: it is not https", request.url)));
+        }
+        let Some(runtime) = &self.runtime else { return Err(Problem::Local("it was closed".to_owned())) };
+        let built = self.client.request(request.method, request.url).headers(request.headers).body(request.body);
+        runtime.block_on(async {
+            let response = built.send().await.map_err(|error| Problem::of(&error))?;
+            if response.status().is_redirection() {
+                return Err(Problem::Redirect);
+            }
+            let theirs = super::header(&response, DATE.as_str()).and_then(|text| rfc2822::parse(text).ok());
+            self.ahead.set(theirs.map(|theirs| theirs.timestamp().as_second() - Timestamp::now().as_second()));
+            let kind = super::header(&response, CONTENT_TYPE.as_str()).map(str::to_owned);
+            let status = response.status().as_u16();
+            Ok((Answer { status, body: body(response).await?, retry_after: None }, kind))
+        })
+    }
+}
+
+impl Drop for Web {
+    /// A name that is still being looked up is not waited for.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_sent_without_tls_but_to_this_machine() {
+        for (url, expected) in [
+            ("https://sso.example.org/x", true),
+            ("http://127.0.0.1:8080/x", true),
+            ("http://[::1]:8080/x", true),
+            ("http://sso.example.org/x", false),
+            ("http://localhost/x", false),
+            ("http://127.0.0.1.example.org/x", false),
+            ("ftp://127.0.0.1/x", false),
+            ("file:///etc/passwd", false),
+        ] {
+            assert_eq!(Web::is_safe(&url.parse().unwrap()), expected, "{url}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Why a person is not logged in, in words, with what to do next.
+
+use super::listener::Visits;
+use crate::{
+    ca::step::{diagnosis::distance, http::Problem, signed_in::SignIn},
+    error::Error,
+    text::neutral,
+};
+use std::time::Duration;
+
+/// Why there is no ID token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The provider does not answer.
+    Unreachable {
+        /// What was asked.
+        address: String,
+        /// How that ended.
+        problem: Problem,
+    },
+    /// Its configuration is none.
+    Discovery {
+        /// Where it should be.
+        address: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The provisioner's `listenAddress` has no port.
+    NoAddress(String),
+    /// Nothing can listen for the browser.
+    Listen {
+        /// The port.
+        port: u16,
+        /// Whether another program listens there.
+        is_taken: bool,
+        /// What the system says.
+        error: String,
+    },
+    /// The browser did not come back.
+    NoAnswer {
+        /// So long was waited.
+        patience: Duration,
+        /// Where it should have come back to.
+        redirect_uri: String,
+        /// Who came instead.
+        visits: Visits,
+    },
+    /// The person, or the provider, said no.
+    Denied {
+        /// The provider's sentence for it.
+        description: String,
+    },
+    /// The provider refused the request.
+    Refused {
+        /// Its word for it.
+        error: String,
+        /// Its sentence.
+        description: String,
+    },
+    /// Another provider says that it gave the code.
+    OtherIssuer(String),
+    /// An answer cannot be understood.
+    Answer {
+        /// Which one.
+        what: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// The ID token is not one of this provider's for this login.
+    WrongToken(String),
+    /// The provider lets nobody log in on another machine.
+    NoDeviceGrant,
+    /// The code on the other machine was not used in time.
+    DeviceExpired,
+}
+
+impl Fault {
+    /// What a provider says when it leads the browser back with an error.
+    #[must_use]
+    pub fn returned(error: String, description: String) -> Self {
+        if error == "access_denied" { Self::Denied { description } } else { Self::Refused { error, description } }
+    }
+
+    /// Whether the provider, or the person, said no.
+    #[must_use]
+    pub fn is_denial(&self) -> bool {
+        matches!(self, Self::Denied { .. })
+    }
+
+    /// In words.
+    #[must_use]
+    pub fn told(&self, sign_in: &SignIn) -> Error {
+        let provider = neutral(sign_in.oidc.configuration().split("/.well-known/").next().unwrap_or_default());
+        let (client, provisioner) = (neutral(&sign_in.oidc.client_id), &sign_in.provisioner);
+        let failed = |what: &str| Error::failed(format!("{what} {provider}"));
+        match self {
+            Self::Unreachable { address, problem } => Error::unreachable(format!("the single sign-on {provider} cannot be reached"))
+                .cause(format!("{}: {problem}", neutral(address)))
+                .next(Self::reach(problem)),
+            Self::Discovery { address, why } => failed("this is no configuration of a single sign-on:")
+                .cause(format!("{}: {}", neutral(address), neutral(why)))
+                .next(format!(
+                    "on the CA, look at \"configurationEndpoint\" of the provisioner {provisioner}: the provider's own name, and \
+                     /.well-known/openid-configuration behind it"
+                )),
+            Self::NoAddress(address) => Error::failed(format!("the CA's provisioner {provisioner} names no port to listen at"))
+                .cause(format!("its listenAddress is {:?}", neutral(address)))
+                .next("on the CA, write it as \":10000\""),
+            Self::Listen { port, is_taken: true, .. } => Error::failed(format!("nothing can wait for the browser at 127.0.0.1:{port}"))
+                .cause(format!("another program listens there, and the provisioner {provisioner} allows this port alone (listenAddress)"))
+                .next(format!("see which one: ss -ltnp 'sport = :{port}'; end it, perhaps an earlier `warded login`; or warded login --device")),
+            Self::Listen { port, error, .. } => {
+                Error::failed(format!("nothing can wait for the browser at 127.0.0.1:{port}")).cause(error).next("warded login --device")
+            }
+            Self::NoAnswer { patience, redirect_uri, visits } => {
+                let mut error = failed("the browser did not come back from")
+                    .cause(format!("nothing came to {redirect_uri} within {}", distance(*patience)))
+                    .seen(if visits.is_opened { "the browser opened the login" } else { "no browser opened the login" });
+                if visits.opened_again > 0 {
+                    error = error.seen("the login's address was opened more than once: if that was not you, another program on this machine tried it");
+                }
+                if visits.strangers > 0 {
+                    error = error.seen(format!("{} came that belong to no login here (an older window, or another program)", crate::text::count(visits.strangers, "answer")));
+                }
+                error.next(format!(
+                    "warded login again, and finish in the browser. Where the browser shows an error about the redirect URI \
+                     (LemonLDAP::NG: error 108): at the provider, add to the client {client} exactly this redirect URI: {redirect_uri}{}",
+                    if sign_in.oidc.listen_address.is_empty() {
+                        "; the port changes with each login, unless the CA's provisioner has a listenAddress such as \":10000\""
+                    } else {
+                        ""
+                    }
+                ))
+            }
+            Self::Denied { description } => said(failed("the sign-in was denied by"), "access_denied", description)
+                .next("sign in again and agree: warded login; or ask those who run the provider to allow you its client "
+                    .to_owned()
+                    + &client),
+            Self::Refused { error, description } => self.refused(said(failed("the sign-in was refused by"), error, description), error, sign_in),
+            Self::OtherIssuer(issuer) => Error::refused("the answer that the browser brought is not used")
+                .cause(format!("it says that {} gave it, and {provider} was asked", neutral(issuer)))
+                .next("begin again, and sign in only where the login leads: warded login"),
+            Self::Answer { what, why } => failed("there was no usable answer from").cause(format!("{what}: {}", neutral(why))).next("look at the provider's log"),
+            Self::WrongToken(why) => Error::refused(format!("the ID token from {provider} is not used"))
+                .cause(neutral(why))
+                .next("begin again: warded login; if it stays so, compare the clocks, and look at the provider's log"),
+            Self::NoDeviceGrant => failed("no login on another device is offered by")
+                .cause("its configuration has no device_authorization_endpoint")
+                .next(NO_DEVICE),
+            Self::DeviceExpired => failed("the code was not used in time at")
+                .next("warded login --device again, and finish before the code expires"),
+        }
+    }
+
+    fn reach(problem: &Problem) -> &'static str {
+        match problem {
+            Problem::OtherRoot => {
+                "have this machine trust the provider's root certificate, as its browser does (Debian: \
+                 /usr/local/share/ca-certificates, update-ca-certificates), or name a file of roots in SSL_CERT_FILE"
+            }
+            Problem::OtherTime => "compare this machine's clock with the provider's",
+            Problem::NoConnection(_)
+            | Problem::TimedOut
+            | Problem::OtherName
+            | Problem::Unsupported(_)
+            | Problem::Invalid(_)
+            | Problem::Tls(_)
+            | Problem::Redirect
+            | Problem::TooLong(_)
+            | Problem::Broken(_)
+            | Problem::Local(_) => "make sure that the provider runs, and that this machine reaches it",
+        }
+    }
+
+    fn refused(&self, told: Error, error: &str, sign_in: &SignIn) -> Error {
+        let (client, provisioner) = (neutral(&sign_in.oidc.client_id), &sign_in.provisioner);
+        match error {
+            "invalid_client" | "unauthorized_client" => told.next(format!(
+                "compare the client {client} at the provider with \"clientID\" and \"clientSecret\" of the CA's provisioner \
+                 {provisioner}: public, or with that secret; allowed what was asked"
+            )),
+            "invalid_grant" => told.next("begin again, and finish soon: warded login"),
+            "invalid_scope" => told.next(format!("on the CA, look at \"scopes\" of the provisioner {provisioner}")),
+            _ => told.next(format!("look at the provider's log, and at its client {client}: code flow, PKCE (S256), scopes openid and email")),
+        }
+    }
+}
+
+/// What helps where there is no browser here, and no device grant there.
+const NO_DEVICE: &str = "from a machine with a browser: ssh -L PORT:127.0.0.1:PORT to this one, with the port of the \
+                         provisioner's listenAddress; then warded login here, and open its address there";
+
+fn said(error: Error, word: &str, sentence: &str) -> Error {
+    let sentence = if sentence.is_empty() { String::new() } else { format!(": {}", neutral(sentence)) };
+    error.cause(format!("it says {}{sentence}", neutral(word)))
+}

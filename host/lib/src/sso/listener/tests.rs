@@ -1,0 +1,116 @@
+//! Real connections: of a browser, of others on the same machine, and of a flood.
+
+use super::*;
+use std::thread;
+
+fn get(port: u16, target: &str, more: &str) -> String {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{more}\r\n").unwrap();
+    let mut answer = String::new();
+    drop(stream.read_to_string(&mut answer));
+    answer
+}
+
+/// What a login with the state `right` gets while others do this.
+fn meanwhile(patience: Duration, others: impl FnOnce(u16, &str) + Send + 'static) -> (Result<Returned, Fault>, Visits) {
+    let mut listener = Listener::bind("").unwrap();
+    let (port, secret) = (listener.port, listener.secret.clone());
+    let others = thread::spawn(move || others(port, &secret));
+    let returned = listener.wait(&"https://sso.test/authorize?x=1".parse().unwrap(), "right", patience);
+    let visits = listener.visits;
+    if returned.is_ok() {
+        listener.show(Page::Done);
+    }
+    others.join().unwrap();
+    (returned, visits)
+}
+
+const LONG: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_browser_is_led_there_and_back_and_the_code_stays_in_no_address() {
+    let (returned, visits) = meanwhile(LONG, |port, secret| {
+        let first = get(port, &format!("/go/{secret}"), "");
+        assert!(
+            first.starts_with("HTTP/1.1 303") && first.contains("Location: https://sso.test/authorize?x=1\r\n"),
+            "{first}"
+        );
+        assert!(get(port, &format!("/go/{secret}"), "").contains("opened before"));
+        assert!(get(port, "/favicon.ico", "").starts_with("HTTP/1.1 404"));
+        let back = get(port, "/?code=abc&state=right&iss=https%3A%2F%2Fsso.test", "");
+        assert!(back.contains(&format!("Location: /done/{secret}\r\n")) && back.contains("no-referrer"), "{back}");
+        // Once more, as by the browser's "back": the code is of no use.
+        assert!(get(port, "/?code=abc&state=right", "").contains("This login is over"));
+        assert!(get(port, &format!("/done/{secret}"), "").contains("You are logged in"));
+    });
+    assert_eq!(visits, Visits { is_opened: true, opened_again: 1, strangers: 0 });
+    let code = Returned::Code { code: "abc".to_owned(), issuer: Some("https://sso.test".to_owned()) };
+    assert!(returned.unwrap() == code);
+}
+
+#[test]
+fn others_on_the_machine_change_nothing() {
+    let (returned, visits) = meanwhile(LONG, |port, _| {
+        for target in [
+            "/?code=evil&state=wrong",
+            "/?code=evil",
+            "/?code=evil&state=right&state=right",
+            "/?code=evil&code=evil&state=right",
+            "/?state=right",
+            "/?error=access_denied&state=wrong",
+        ] {
+            assert!(get(port, target, "").contains("wrong window"), "{target}");
+        }
+        for more in ["Sec-Fetch-Mode: no-cors\r\n", "Sec-Fetch-Dest: iframe\r\n"] {
+            assert!(get(port, "/?code=evil&state=right", more).contains("nothing here"), "{more}");
+        }
+        assert!(get(port, "/go/guessed", "").contains("nothing here"));
+        get(port, "/?error=access_denied&error_description=no&state=right", "");
+    });
+    assert_eq!(visits.strangers, 6);
+    assert!(returned.unwrap() == Returned::Error { error: "access_denied".to_owned(), description: "no".to_owned() });
+}
+
+/// Connections that send nothing, that send without end, and that come by hundreds keep the browser's answer from
+/// nowhere.
+#[test]
+fn a_flood_keeps_nobody_out() {
+    let begun = Instant::now();
+    let (returned, _) = meanwhile(LONG, |port, _| {
+        let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let mut idle: Vec<TcpStream> = (0..300).map(|_| connect()).collect();
+        for stream in &mut idle {
+            drop(stream.write_all(&[b'a'; 1000]));
+        }
+        let mut endless = connect();
+        thread::spawn(move || while endless.write_all(&[b'x'; 10_000]).is_ok() {});
+        get(port, "/?code=abc&state=right", "");
+        drop(idle);
+    });
+    assert!(returned.is_ok());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn that_nobody_comes_is_told() {
+    let begun = Instant::now();
+    let (returned, _) = meanwhile(Duration::from_millis(300), |_, _| ());
+    assert!(matches!(returned, Err(Fault::NoAnswer { visits: Visits { is_opened: false, .. }, .. })));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn the_provisioners_port_is_used_on_this_machine_alone() {
+    let taken = Listener::bind("").unwrap();
+    let port = taken.port;
+    assert!(matches!(Listener::bind(&format!(":{port}")), Err(Fault::Listen { is_taken: true, .. })));
+    drop(taken);
+    for address in [format!(":{port}"), format!("0.0.0.0:{port}"), format!("localhost:{port}"), port.to_string()] {
+        let listener = Listener::bind(&address).unwrap();
+        assert_eq!(listener.redirect_uri(), format!("http://127.0.0.1:{port}"), "{address}");
+        assert!(listener.listener.local_addr().unwrap().ip().is_loopback());
+    }
+    for address in [":", "here", ":70000", ":-1"] {
+        assert!(matches!(Listener::bind(address), Err(Fault::NoAddress(_))), "{address}");
+    }
+}

@@ -1,0 +1,114 @@
+//! What the browser shows when it comes back: plain words, and nothing from elsewhere.
+
+use crate::digest::Digest;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+/// A page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// There is a certificate.
+    Done,
+    /// There is none.
+    Failed,
+    /// The provider said no, or the person did.
+    Denied,
+    /// It belongs to a login that is not this one.
+    WrongWindow,
+    /// The login's address was opened before.
+    OpenedBefore,
+    /// It came back a second time.
+    Over,
+    /// There is nothing at this address.
+    Nothing,
+}
+
+const STYLE: &str = "\
+:root{color-scheme:light dark;--ground:#f6f7f9;--card:#fff;--text:#1b1f24;--dim:#4d5661;--line:#d5dae1;--good:#12703a;--bad:#b3261e}\
+@media(prefers-color-scheme:dark){:root{--ground:#14171b;--card:#1d2127;--text:#e8ebef;--dim:#a9b2bd;--line:#343b45;--good:#5fd38d;--bad:#ff8a80}}\
+*{box-sizing:border-box}body{margin:0;min-height:100vh;display:grid;place-items:center;background:var(--ground);color:var(--text);\
+font:1.0625rem/1.5 system-ui,sans-serif}main{width:min(32rem,calc(100vw - 2rem));padding:2rem;background:var(--card);\
+border:1px solid var(--line);border-radius:.5rem;border-top:.3rem solid var(--mark)}main.good{--mark:var(--good)}\
+main.bad{--mark:var(--bad)}h1{margin:0 0 .5rem;font-size:1.5rem;line-height:1.25;color:var(--mark)}p{margin:.5rem 0 0}\
+footer{margin-top:1.5rem;font-size:.875rem;color:var(--dim)}";
+
+impl Page {
+    /// Its HTTP status.
+    pub(super) fn status(self) -> &'static str {
+        match self {
+            Self::Done | Self::Failed | Self::Denied => "200 OK",
+            Self::WrongWindow => "400 Bad Request",
+            Self::OpenedBefore | Self::Over => "410 Gone",
+            Self::Nothing => "404 Not Found",
+        }
+    }
+
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Done => (
+                "You are logged in",
+                "Your SSH certificate is ready. You can close this window and go back to the terminal.",
+            ),
+            Self::Failed => (
+                "You are not logged in",
+                "Your sign-in went well, but there is no SSH certificate. The terminal says why, and what to do next.",
+            ),
+            Self::Denied => (
+                "You are not logged in",
+                "The sign-in was denied or cancelled, so there is no SSH certificate. The terminal says what to do next.",
+            ),
+            Self::WrongWindow => (
+                "This is the wrong window",
+                "This answer does not belong to the login that is waiting in the terminal: perhaps to an earlier one. \
+                 It was not used. Close this window, and go on in the newest one.",
+            ),
+            Self::OpenedBefore => (
+                "This login was opened before",
+                "Its address can be opened once. If you did not open it yourself, another program did: go back to the \
+                 terminal, end the login there (Ctrl-C) and begin again.",
+            ),
+            Self::Over => {
+                ("This login is over", "Its answer was used already. Begin again in the terminal: warded login")
+            }
+            Self::Nothing => (
+                "There is nothing here",
+                "A login of Warded's is waiting at this address. Go on in the window that it opened.",
+            ),
+        }
+    }
+
+    /// The page.
+    pub(super) fn html(self) -> String {
+        let (title, text) = self.words();
+        let class = if self == Self::Done { "good" } else { "bad" };
+        format!(
+            "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title} - Warded</title>\
+             <meta name=\"viewport\" content=\"width=device-width\"><link rel=\"icon\" href=\"data:,\">\
+             <style>{STYLE}</style></head><body><main class=\"{class}\"><h1>{title}</h1><p>{text}</p>\
+             <footer>Warded, on this computer</footer></main></body></html>\n"
+        )
+    }
+
+    /// What a browser may do with it: show it.
+    pub(super) fn content_security_policy() -> String {
+        let style = STANDARD.encode(Digest::of(STYLE.as_bytes()).bytes());
+        format!(
+            "default-src 'none'; img-src data:; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_nothing_from_elsewhere() {
+        for page in
+            [Page::Done, Page::Failed, Page::Denied, Page::WrongWindow, Page::OpenedBefore, Page::Over, Page::Nothing]
+        {
+            let html = page.html();
+            assert!(!html.contains("://") && !html.contains("<script") && !html.contains("url("), "{html}");
+            assert!(html.contains("<html lang=\"en\">") && html.matches("<h1>").count() == 1, "{html}");
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! A provider of single sign-on, and what is asked of it.
+
+use super::Fault;
+use crate::ca::step::{
+    http::{Problem, Request, Web},
+    identity::IdToken,
+    provisioner::Oidc,
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use openidconnect::{
+    AdditionalProviderMetadata, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret,
+    CsrfToken, DeviceAuthorizationUrl, DiscoveryError, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest,
+    HttpResponse, JsonWebKeySet, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier,
+    ProviderMetadata, RedirectUrl, RequestTokenError, Scope, StandardErrorResponse, TokenResponse as _, TokenUrl,
+    core::{
+        CoreAuthDisplay, CoreAuthenticationFlow, CoreClaimName, CoreClaimType, CoreClient, CoreClientAuthMethod,
+        CoreDeviceAuthorizationResponse, CoreErrorResponseType, CoreGrantType, CoreIdToken, CoreJsonWebKey,
+        CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreJwsSigningAlgorithm as Algorithm,
+        CoreResponseMode, CoreResponseType, CoreSubjectIdentifierType, CoreTokenResponse,
+    },
+};
+use serde::{Deserialize, Serialize};
+use ssh_key::rand_core::{OsRng, RngCore as _};
+use std::{thread, time::Duration};
+use url::Url;
+
+/// How the path of a provider's configuration ends, behind its name.
+const WELL_KNOWN: &str = "/.well-known/openid-configuration";
+/// Signatures that everybody can check and the provider alone can make.
+const ALGORITHMS: [Algorithm; 9] = [
+    Algorithm::RsaSsaPkcs1V15Sha256,
+    Algorithm::RsaSsaPkcs1V15Sha384,
+    Algorithm::RsaSsaPkcs1V15Sha512,
+    Algorithm::RsaSsaPssSha256,
+    Algorithm::RsaSsaPssSha384,
+    Algorithm::RsaSsaPssSha512,
+    Algorithm::EcdsaP256Sha256,
+    Algorithm::EcdsaP384Sha384,
+    Algorithm::EdDsa,
+];
+
+/// What a provider says of itself beside what every provider says.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Beside {
+    #[serde(default)]
+    device_authorization_endpoint: Option<DeviceAuthorizationUrl>,
+    #[serde(default)]
+    end_session_endpoint: Option<Url>,
+}
+
+impl AdditionalProviderMetadata for Beside {}
+
+type Metadata = ProviderMetadata<
+    Beside,
+    CoreAuthDisplay,
+    CoreClientAuthMethod,
+    CoreClaimName,
+    CoreClaimType,
+    CoreGrantType,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJweKeyManagementAlgorithm,
+    CoreJsonWebKey,
+    CoreResponseMode,
+    CoreResponseType,
+    CoreSubjectIdentifierType,
+>;
+
+type Client =
+    CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
+
+/// A provider, with the client that the CA has there.
+pub struct Provider<'a> {
+    web: &'a Web,
+    oidc: &'a Oidc,
+    metadata: Metadata,
+    client: Client,
+}
+
+/// A login by browser: what it takes to recognise the answer.
+pub struct Attempt {
+    /// Where the browser goes.
+    pub url: Url,
+    state: CsrfToken,
+    nonce: Nonce,
+    verifier: PkceCodeVerifier,
+    redirect_uri: RedirectUrl,
+}
+
+/// A login by a code that a person types on another machine.
+pub struct Device {
+    details: CoreDeviceAuthorizationResponse,
+    verifier: PkceCodeVerifier,
+}
+
+impl Attempt {
+    /// What the answer to this login has with it.
+    #[must_use]
+    pub fn state(&self) -> &str {
+        self.state.secret()
+    }
+}
+
+impl Device {
+    /// Where the person goes.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.details.verification_uri().as_str()
+    }
+
+    /// The same with the code in it, where the provider has that.
+    #[must_use]
+    pub fn whole_address(&self) -> Option<&str> {
+        self.details.verification_uri_complete().map(|address| address.secret().as_str())
+    }
+
+    /// What the person types there.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        self.details.user_code().secret()
+    }
+
+    /// How long it can be used.
+    #[must_use]
+    pub fn life(&self) -> Duration {
+        self.details.expires_in()
+    }
+}
+
+impl<'a> Provider<'a> {
+    /// The provider that the CA names, as it says itself.
+    ///
+    /// # Errors
+    /// It does not answer, or not as a provider does.
+    pub fn discover(web: &'a Web, oidc: &'a Oidc) -> Result<Self, Fault> {
+        let address = oidc.configuration();
+        let wrong = |why: String| Fault::Discovery { address: address.clone(), why };
+        let url: Url = address.parse().map_err(|error: url::ParseError| wrong(error.to_string()))?;
+        if !Web::is_safe(&url) {
+            return Err(wrong("it is not https".to_owned()));
+        }
+        let request = Request { method: reqwest::Method::GET, url, headers: Default::default(), body: Vec::new() };
+        let (answer, _) =
+            web.send(request).map_err(|problem| Fault::Unreachable { address: address.clone(), problem })?;
+        if answer.status != 200 {
+            return Err(wrong(format!("HTTP {}", answer.status)));
+        }
+        let metadata: Metadata = serde_json::from_slice(&answer.body).map_err(|error| wrong(error.to_string()))?;
+        // OpenID Connect Discovery 1.0, 4.3: so nobody's configuration passes for another's.
+        let issuer = metadata.issuer().as_str().trim_end_matches('/');
+        if format!("{issuer}{WELL_KNOWN}") != address {
+            return Err(wrong(format!("it is the configuration of {issuer}, and lies elsewhere")));
+        }
+        let ends = [
+            Some(metadata.authorization_endpoint().url()),
+            metadata.token_endpoint().map(TokenUrl::url),
+            Some(metadata.jwks_uri().url()),
+            metadata.additional_metadata().device_authorization_endpoint.as_ref().map(DeviceAuthorizationUrl::url),
+        ];
+        if let Some(end) = ends.into_iter().flatten().find(|end| !Web::is_safe(end)) {
+            return Err(wrong(format!("it names {end}, which is not https")));
+        }
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the others are told in the library's words")]
+        let keys = JsonWebKeySet::fetch(metadata.jwks_uri(), &carrier(web)).map_err(|error| match error {
+            DiscoveryError::Request(problem) => {
+                Fault::Unreachable { address: metadata.jwks_uri().to_string(), problem }
+            }
+            error => wrong(format!("its keys at {}: {error}", metadata.jwks_uri().as_str())),
+        })?;
+        let metadata = metadata.set_jwks(keys);
+        let secret = Some(&oidc.client_secret).filter(|secret| !secret.is_empty());
+        let client = CoreClient::from_provider_metadata(
+            metadata.clone(),
+            ClientId::new(oidc.client_id.clone()),
+            secret.map(|secret| ClientSecret::new(secret.clone())),
+        );
+        // As `step` does, for whose sake the client is set up so.
+        let client = client.set_auth_type(AuthType::RequestBody);
+        Ok(Self { web, oidc, metadata, client })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        self.metadata.issuer().as_str()
+    }
+
+    /// Whether it lets a person log in on another machine.
+    #[must_use]
+    pub fn has_device_grant(&self) -> bool {
+        self.metadata.additional_metadata().device_authorization_endpoint.is_some()
+    }
+
+    /// Where a person ends the session with it, if there is such a place.
+    #[must_use]
+    pub fn end_of_session(&self) -> Option<&Url> {
+        self.metadata.additional_metadata().end_session_endpoint.as_ref().filter(|end| Web::is_safe(end))
+    }
+
+    fn scopes(&self) -> impl Iterator<Item = Scope> {
+        let configured = self.oidc.scopes.iter().map(String::as_str);
+        let scopes = if self.oidc.scopes.is_empty() { vec!["email"] } else { configured.collect() };
+        // "openid" is always asked for. A refresh token is never kept, and so never asked for.
+        scopes
+            .into_iter()
+            .filter(|scope| *scope != "openid" && *scope != "offline_access")
+            .map(|scope| Scope::new(scope.to_owned()))
+    }
+
+    /// A login by a browser, which comes back to this address.
+    ///
+    /// # Errors
+    /// The address is none.
+    pub fn attempt(&self, redirect_uri: &str) -> Result<Attempt, Fault> {
+        // As it is: a URL that is parsed and written again ends with a slash, and is another one to the provider.
+        let redirect_uri = RedirectUrl::new(redirect_uri.to_owned())
+            .map_err(|error| Fault::Answer { what: "an address", why: error.to_string() })?;
+        let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
+        let (state, nonce) = (CsrfToken::new(random()), Nonce::new(random()));
+        let (url, state, nonce) = self
+            .client
+            .authorize_url(CoreAuthenticationFlow::AuthorizationCode, move || state, move || nonce)
+            .add_scopes(self.scopes())
+            .set_pkce_challenge(challenge)
+            .set_redirect_uri(std::borrow::Cow::Borrowed(&redirect_uri))
+            .url();
+        Ok(Attempt { url, state, nonce, verifier, redirect_uri })
+    }
+
+    /// The ID token for a code that came back from the browser.
+    ///
+    /// # Errors
+    /// The code is not this login's, or the ID token is not.
+    pub fn redeem(&self, attempt: Attempt, code: String, issuer: Option<&str>) -> Result<IdToken, Fault> {
+        if let Some(issuer) = issuer.filter(|issuer| *issuer != self.issuer()) {
+            return Err(Fault::OtherIssuer(issuer.to_owned()));
+        }
+        let request = self.client.exchange_code(AuthorizationCode::new(code));
+        let request = request.map_err(|_| Fault::Discovery {
+            address: self.oidc.configuration(),
+            why: "it names no token_endpoint".to_owned(),
+        })?;
+        let answer = request
+            .set_redirect_uri(std::borrow::Cow::Owned(attempt.redirect_uri))
+            .set_pkce_verifier(attempt.verifier)
+            .request(&carrier(self.web))
+            .map_err(|error| self.refused(error))?;
+        self.verified(&answer, Some(&attempt.nonce))
+    }
+
+    /// Begins a login on another machine.
+    ///
+    /// # Errors
+    /// The provider has no such logins, or refuses this one.
+    pub fn begin_on_device(&self) -> Result<Device, Fault> {
+        let at =
+            self.metadata.additional_metadata().device_authorization_endpoint.clone().ok_or(Fault::NoDeviceGrant)?;
+        let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
+        let client = self.client.clone().set_device_authorization_url(at);
+        let details = client
+            .exchange_device_code()
+            .add_scopes(self.scopes())
+            .add_extra_param("code_challenge", challenge.as_str().to_owned())
+            .add_extra_param("code_challenge_method", challenge.method().as_str().to_owned())
+            .request(&carrier(self.web))
+            .map_err(|error| self.refused(error))?;
+        Ok(Device { details, verifier })
+    }
+
+    /// Waits until the person has logged in there.
+    ///
+    /// # Errors
+    /// They refused, or did not do it in time.
+    pub fn await_device(&self, device: &Device, patience: Option<Duration>) -> Result<IdToken, Fault> {
+        use openidconnect::DeviceCodeErrorResponseType as Kind;
+        let request = self.client.exchange_device_access_token(&device.details);
+        let request = request.map_err(|_| Fault::Discovery {
+            address: self.oidc.configuration(),
+            why: "it names no token_endpoint".to_owned(),
+        })?;
+        let answer: Result<CoreTokenResponse, _> = request
+            .add_extra_param("code_verifier", device.verifier.secret().clone())
+            .request(&carrier(self.web), thread::sleep, patience.map(|patience| patience.min(device.life())));
+        let answer = answer.map_err(|error| match error {
+            RequestTokenError::ServerResponse(said) => match said.error() {
+                Kind::AccessDenied => {
+                    Fault::Denied { description: said.error_description().cloned().unwrap_or_default() }
+                }
+                Kind::ExpiredToken | Kind::AuthorizationPending | Kind::SlowDown => Fault::DeviceExpired,
+                Kind::Basic(_) => Fault::Refused {
+                    error: said.error().to_string(),
+                    description: said.error_description().cloned().unwrap_or_default(),
+                },
+            },
+            RequestTokenError::Request(problem) => self.unreachable(problem),
+            RequestTokenError::Parse(error, _) => Fault::Answer { what: "its answer", why: error.to_string() },
+            RequestTokenError::Other(why) => Fault::Answer { what: "its answer", why },
+        })?;
+        self.verified(&answer, None)
+    }
+
+    fn unreachable(&self, problem: Problem) -> Fault {
+        Fault::Unreachable { address: self.issuer().to_owned(), problem }
+    }
+
+    fn refused(&self, error: RequestTokenError<Problem, StandardErrorResponse<CoreErrorResponseType>>) -> Fault {
+        match error {
+            RequestTokenError::ServerResponse(said) => Fault::Refused {
+                error: said.error().to_string(),
+                description: said.error_description().cloned().unwrap_or_default(),
+            },
+            RequestTokenError::Request(problem) => self.unreachable(problem),
+            RequestTokenError::Parse(error, _) => Fault::Answer { what: "its answer", why: error.to_string() },
+            RequestTokenError::Other(why) => Fault::Answer { what: "its answer", why },
+        }
+    }
+
+    /// The ID token, if this provider signed it for this client, now, and for this login.
+    fn verified(&self, answer: &CoreTokenResponse, nonce: Option<&Nonce>) -> Result<IdToken, Fault> {
+        // Everything else that came is thrown away.
+        let _: &openidconnect::AccessToken = answer.access_token();
+        let token: &CoreIdToken =
+            answer.id_token().ok_or_else(|| Fault::WrongToken("there is none in its answer".to_owned()))?;
+        // That it is ours is looked at below: who makes a token for several clients names the one that asked for it.
+        let verifier =
+            self.client.id_token_verifier().set_allowed_algs(ALGORITHMS).set_other_audience_verifier_fn(|_| true);
+        let is_this_login = |claimed: Option<&Nonce>| match (nonce, claimed) {
+            (None, _) => Ok(()),
+            (Some(nonce), Some(claimed)) if nonce.secret() == claimed.secret() => Ok(()),
+            (Some(_), _) => Err("it is another login's".to_owned()),
+        };
+        token.claims(&verifier, is_this_login).map_err(|error| Fault::WrongToken(why(&error)))?;
+        let read = IdToken::read(&token.to_string()).map_err(Fault::WrongToken)?;
+        if read.is_of_another_client(&self.oidc.client_id) {
+            return Err(Fault::WrongToken("it was made for another client".to_owned()));
+        }
+        Ok(read)
+    }
+
+    /// How far the provider's clock is ahead of this machine's, in seconds, where it says what time it has.
+    #[must_use]
+    pub fn ahead(&self) -> Option<i64> {
+        self.web.ahead()
+    }
+}
+
+/// Why an ID token does not count.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others are told in the library's words")]
+fn why(error: &ClaimsVerificationError) -> String {
+    match error {
+        ClaimsVerificationError::SignatureVerification(inner) => {
+            format!("its signature is not the provider's: {inner}")
+        }
+        ClaimsVerificationError::InvalidNonce(why) => format!("its nonce does not fit: {why}"),
+        error => error.to_string(),
+    }
+}
+
+/// Carries the requests of `openidconnect`.
+fn carrier(web: &Web) -> impl Fn(HttpRequest) -> Result<HttpResponse, Problem> {
+    |request: HttpRequest| {
+        let (head, body) = request.into_parts();
+        let url = head.uri.to_string().parse().map_err(|_| Problem::Local(format!("{} is no URL", head.uri)))?;
+        let (answer, kind) = web.send(Request { method: head.method, url, headers: head.headers, body })?;
+        let mut response = openidconnect::http::Response::builder().status(answer.status);
+        if let Some(kind) = kind {
+            response = response.header("content-type", kind);
+        }
+        response.body(answer.body.to_vec()).map_err(|error| Problem::Local(error.to_string()))
+    }
+}
+
+/// 128 random bits, for addresses.
+pub(super) fn random() -> String {
+    let mut bytes = [0; 16];
+    OsRng.fill_bytes(&mut bytes);
+    URL_SAFE_NO_PAD.encode(bytes)
+}

@@ -1,0 +1,173 @@
+//! A certificate for who signs in with the CA's single sign-on: by a browser here, by one elsewhere, or with an ID token.
+
+mod browser;
+
+use super::super::output::Output;
+use clap::Args;
+use std::{path::Path, time::Duration};
+use warded_lib::{
+    ca::{
+        Certificate, IssueRequest,
+        step::{StepAuthority, credential::read_secret, identity::IdToken, signed_in::NotSignedIn, signed_in::SignIn},
+    },
+    error::{Error, Result},
+    sso::{Device, Fault, Listener, Page, Provider, Returned},
+    text::{neutral, neutral_lines},
+};
+
+/// How long a person has to sign in.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Sign in on another device: shows an address and a code. Without a display here this is what happens, where the
+    /// single sign-on can do it
+    #[arg(long, help_heading = "Single sign-on")]
+    device: bool,
+    /// Read an ID token of the single sign-on from standard input, instead of signing in
+    #[arg(long, conflicts_with = "device", help_heading = "Single sign-on")]
+    token: bool,
+}
+
+impl Options {
+    /// Whether a single sign-on is asked for by name.
+    pub(super) fn is_given(&self) -> bool {
+        self.device || self.token
+    }
+
+    /// The certificate. `request` asks for a key ID of its own only without an e-mail address.
+    pub(super) fn certified(
+        &self,
+        authority: &StepAuthority,
+        sign_in: &SignIn,
+        request: &IssueRequest,
+        output: Output,
+    ) -> Result<Certificate> {
+        let issue = |token: &IdToken| {
+            if token.is_unverified() {
+                let email = neutral(token.email().unwrap_or_default());
+                output.note(format!(
+                    "warning: the provider says that {email:?} is not verified to be yours; the CA does not look at that"
+                ));
+            }
+            let key_id = token.email().map_or_else(|| request.key_id.clone(), str::to_owned);
+            authority.issue_signed_in(&IssueRequest { key_id, ..request.clone() }, token, sign_in)
+        };
+        if self.token {
+            let text = read_secret(Path::new("-"))?;
+            let text = std::str::from_utf8(&text).unwrap_or_default();
+            let token = IdToken::read(text).map_err(|why| {
+                Error::usage("there is no ID token on standard input")
+                    .cause(why)
+                    .next("hand it over as the provider gave it")
+            })?;
+            return issue(&token).map_err(|refused| refused.error.into());
+        }
+        let web = authority.web()?;
+        let told = |fault: Fault| fault.told(sign_in);
+        let provider = Provider::discover(&web, &sign_in.oidc).map_err(told)?;
+        let signing_in = SigningIn { provider: &provider, sign_in, output };
+        let has_browser = browser::is_here();
+        let on_device = self.device || (!has_browser && provider.has_device_grant());
+        // The CA refuses tokens from before it was last started: then a fresh one may do.
+        let mut is_last = false;
+        loop {
+            let ended = if on_device {
+                signing_in.on_device().and_then(|token| issue(&token).map_err(Ended::Issue))
+            } else {
+                signing_in.by_browser(has_browser, &issue)
+            };
+            match ended {
+                Ok(certificate) => return Ok(certificate),
+                Err(Ended::Issue(NotSignedIn { is_unexplained: true, .. })) if !is_last => {
+                    output.note("The CA refused the sign-in and does not say why. It may have been restarted meanwhile: once more.");
+                    is_last = true;
+                }
+                Err(Ended::Issue(refused)) => return Err(refused.error.into()),
+                Err(Ended::Fault(fault)) => return Err(told(fault)),
+            }
+        }
+    }
+}
+
+/// How a login ended without a certificate.
+enum Ended {
+    Fault(Fault),
+    Issue(NotSignedIn),
+}
+
+impl From<Fault> for Ended {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+struct SigningIn<'a> {
+    provider: &'a Provider<'a>,
+    sign_in: &'a SignIn,
+    output: Output,
+}
+
+impl SigningIn<'_> {
+    /// By a browser that comes back here. It sees how it ended.
+    fn by_browser(
+        &self,
+        has_browser: bool,
+        issue: &dyn Fn(&IdToken) -> Result<Certificate, NotSignedIn>,
+    ) -> Result<Certificate, Ended> {
+        let mut listener = Listener::bind(&self.sign_in.oidc.listen_address)?;
+        let redirect_uri = listener.redirect_uri();
+        let attempt = self.provider.attempt(&redirect_uri)?;
+        let start = listener.start();
+        let issuer = neutral(self.provider.issuer());
+        if has_browser && browser::open(&start) {
+            self.output.note(format!("Sign in at {issuer} in the browser that opens now. If none does, open: {start}"));
+        } else {
+            let port = redirect_uri.rsplit(':').next().unwrap_or_default();
+            self.output.note(format!(
+                "To sign in at {issuer}, open in a browser on this machine: {start}\nFrom another machine, first: \
+                 ssh -L {port}:127.0.0.1:{port} THIS-MACHINE"
+            ));
+        }
+        let state = attempt.state().to_owned();
+        let url = attempt.url.clone();
+        let returned = listener.wait(&url, &state, PATIENCE)?;
+        let ended = match returned {
+            Returned::Code { code, issuer } => self
+                .provider
+                .redeem(attempt, code, issuer.as_deref())
+                .map_err(Ended::from)
+                .and_then(|token| issue(&token).map_err(Ended::Issue)),
+            Returned::Error { error, description } => Err(Fault::returned(error, description).into()),
+        };
+        listener.show(match &ended {
+            Ok(_) => Page::Done,
+            Err(Ended::Fault(fault)) if fault.is_denial() => Page::Denied,
+            Err(_) => Page::Failed,
+        });
+        ended
+    }
+
+    /// By a browser on another device.
+    fn on_device(&self) -> Result<IdToken, Ended> {
+        let device = self.provider.begin_on_device()?;
+        self.show(&device);
+        Ok(self.provider.await_device(&device, None)?)
+    }
+
+    fn show(&self, device: &Device) {
+        let address = device.whole_address().unwrap_or_else(|| device.address());
+        if let Some(picture) = browser::picture(address) {
+            self.output.note(picture);
+        }
+        let minutes = device.life().as_secs() / 60;
+        self.output.note(format!(
+            "On any device, open {} and enter the code {} (within {minutes} min)",
+            neutral(device.address()),
+            neutral_lines(device.code())
+        ));
+        if let Some(whole) = device.whole_address() {
+            self.output.note(format!("or open {}", neutral(whole)));
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! A small, real provider of single sign-on on the loopback interface, whose person agrees to everything, and which can be
+//! told to do one thing wrong. What it gives, a real step-ca accepts.
+
+mod wire;
+
+use super::{
+    jwk::{Jwk, encode},
+    network::Network,
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, TcpListener},
+    sync::{Arc, Mutex},
+    thread,
+};
+use wire::{Answer, Asked};
+pub(crate) use wire::{Visit, browse, visit};
+
+/// The client that the CA has there.
+pub(crate) const CLIENT: &str = "step-cli";
+
+/// What it does wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    #[default]
+    Nothing,
+    /// The person says no.
+    Denied,
+    /// Its ID tokens are not signed.
+    AlgorithmNone,
+    /// They are signed with the client's secret, which everybody knows.
+    SharedSecret,
+    /// They are signed with a key that it does not publish, under the name of the one that it does.
+    OtherKey,
+    /// The nonce is another login's.
+    OtherNonce,
+    /// There is no nonce.
+    NoNonce,
+    /// It says in the browser's answer that it is another provider.
+    OtherIssuer,
+    /// It does not know the client.
+    UnknownClient,
+    /// Its token endpoint knows no code.
+    UnknownCode,
+    /// It gives no ID token.
+    NoIdToken,
+    /// Its configuration is another provider's.
+    OtherConfiguration,
+    /// Its configuration is a page.
+    Page,
+    /// The person does not use the device's code.
+    NeverOnDevice,
+}
+
+/// What it was told, and what it knows of the logins.
+#[derive(Debug, Default)]
+struct State {
+    claims: Value,
+    wrong: Wrong,
+    redirect_uris: Vec<String>,
+    has_devices: bool,
+    /// What the next polls of a device get before there is a token.
+    polls: Vec<&'static str>,
+    /// By code: PKCE's challenge, the nonce, the redirect URI.
+    logins: HashMap<String, [String; 3]>,
+    log: Vec<(Timestamp, String)>,
+    issued: Vec<String>,
+    number: usize,
+}
+
+/// The provider. It ends with the process that runs the tests.
+#[derive(Clone, Debug)]
+pub(crate) struct Issuer {
+    port: u16,
+    key: Arc<Jwk>,
+    other: Arc<Jwk>,
+    state: Arc<Mutex<State>>,
+}
+
+impl Issuer {
+    /// A provider for a person with these claims.
+    pub(crate) fn start(network: &Network, claims: Value) -> Self {
+        let listener = network.on(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let port = listener.local_addr().unwrap().port();
+        let state = State { claims, ..State::default() };
+        let issuer = Self {
+            port,
+            key: Arc::new(Jwk::random()),
+            other: Arc::new(Jwk::random()),
+            state: Arc::new(Mutex::new(state)),
+        };
+        let serving = issuer.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (issuer, mut stream) = (serving.clone(), stream.unwrap());
+                thread::spawn(move || {
+                    if let Some(asked) = Asked::read(&mut stream) {
+                        issuer.answer(&asked).write(&mut stream);
+                    }
+                });
+            }
+        });
+        issuer
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Has it do this wrong from now on.
+    pub(crate) fn goes_wrong(&self, wrong: Wrong) {
+        self.state.lock().unwrap().wrong = wrong;
+    }
+
+    /// Changes claims of the person; null takes one away.
+    pub(crate) fn claims(&self, changes: &Value) {
+        let mut state = self.state.lock().unwrap();
+        for (name, value) in changes.as_object().unwrap() {
+            state.claims[name] = value.clone();
+        }
+    }
+
+    /// Has it know these redirect URIs alone.
+    pub(crate) fn knows_only(&self, redirect_uri: &str) {
+        self.state.lock().unwrap().redirect_uris = vec![redirect_uri.to_owned()];
+    }
+
+    /// Has it let people log in on other devices; the first polls get these errors.
+    pub(crate) fn has_devices(&self, polls: &[&'static str]) {
+        let mut state = self.state.lock().unwrap();
+        state.has_devices = true;
+        state.polls = polls.iter().rev().copied().collect();
+    }
+
+    /// What it was asked, with the time.
+    pub(crate) fn log(&self) -> Vec<(Timestamp, String)> {
+        self.state.lock().unwrap().log.clone()
+    }
+
+    /// Every secret that it gave out: codes and tokens.
+    pub(crate) fn issued(&self) -> Vec<String> {
+        self.state.lock().unwrap().issued.clone()
+    }
+
+    /// An ID token with these claims beside the usual ones.
+    pub(crate) fn token(&self, changes: &Value) -> String {
+        let now = Timestamp::now().as_second();
+        let mut claims =
+            json!({ "iss": self.name(), "aud": [CLIENT], "azp": CLIENT, "sub": "jane", "iat": now, "exp": now + 300 });
+        let own = self.state.lock().unwrap().claims.clone();
+        for (name, value) in own.as_object().unwrap().iter().chain(changes.as_object().unwrap()) {
+            claims[name] = value.clone();
+        }
+        claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        let wrong = self.state.lock().unwrap().wrong;
+        match wrong {
+            Wrong::AlgorithmNone => {
+                let header = encode(br#"{"alg":"none","typ":"JWT"}"#);
+                format!("{header}.{}.", encode(claims.to_string().as_bytes()))
+            }
+            Wrong::SharedSecret => {
+                let header = encode(br#"{"alg":"HS256","typ":"JWT"}"#);
+                format!("{header}.{}.{}", encode(claims.to_string().as_bytes()), encode(&[7; 32]))
+            }
+            Wrong::OtherKey => self.other.token_with(&json!({ "kid": self.key.id() }), &claims),
+            _ => self.key.token(&claims),
+        }
+    }
+
+    fn answer(&self, asked: &Asked) -> Answer {
+        self.state.lock().unwrap().log.push((Timestamp::now(), format!("{} {}", asked.method, asked.path)));
+        match asked.path.as_str() {
+            "/.well-known/openid-configuration" => self.configuration(),
+            "/jwks" => Answer::json(200, &json!({ "keys": [self.key.public()] })),
+            "/authorize" => self.authorize(asked),
+            "/device" => self.device(asked),
+            "/token" => self.redeem(asked),
+            _ => Answer::json(404, &json!({})),
+        }
+    }
+
+    fn configuration(&self) -> Answer {
+        let name = self.name();
+        let state = self.state.lock().unwrap();
+        let issuer =
+            if state.wrong == Wrong::OtherConfiguration { "https://evil.test".to_owned() } else { name.clone() };
+        if state.wrong == Wrong::Page {
+            return Answer::page(200, "<h1>Welcome</h1>");
+        }
+        let mut configuration = json!({
+            "issuer": issuer, "authorization_endpoint": format!("{name}/authorize"), "token_endpoint": format!("{name}/token"),
+            "jwks_uri": format!("{name}/jwks"), "response_types_supported": ["code"], "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256", "HS256", "none"], "end_session_endpoint": format!("{name}/logout"),
+        });
+        if state.has_devices {
+            configuration["device_authorization_endpoint"] = format!("{name}/device").into();
+        }
+        Answer::json(200, &configuration)
+    }
+
+    fn authorize(&self, asked: &Asked) -> Answer {
+        let name = self.name();
+        let mut state = self.state.lock().unwrap();
+        let of = |key: &str| asked.value(key);
+        assert_eq!((of("response_type").as_str(), of("code_challenge_method").as_str()), ("code", "S256"));
+        assert!(!of("scope").contains("offline_access") && of("scope").contains("openid"), "{}", of("scope"));
+        let redirect_uri = of("redirect_uri");
+        if !state.redirect_uris.is_empty() && !state.redirect_uris.contains(&redirect_uri) {
+            // As LemonLDAP::NG's error 108: the browser is not led back.
+            return Answer::page(400, "<h1>The redirect URI is not known</h1>");
+        }
+        let back = |more: &str| Answer::redirect(&format!("{redirect_uri}/?state={}&{more}", of("state")));
+        if state.wrong == Wrong::Denied {
+            return back("error=access_denied&error_description=The+person+said+no");
+        }
+        state.number += 1;
+        let code = format!("code-{}-{}", state.number, encode(&Sha256::digest(of("nonce"))[..8]));
+        state.issued.push(code.clone());
+        state.logins.insert(code.clone(), [of("code_challenge"), of("nonce"), redirect_uri.clone()]);
+        let iss = if state.wrong == Wrong::OtherIssuer { "https://evil.test".to_owned() } else { name };
+        back(&format!("code={code}&iss={iss}"))
+    }
+
+    fn device(&self, asked: &Asked) -> Answer {
+        assert_eq!(asked.value("code_challenge_method"), "S256");
+        let name = self.name();
+        let mut state = self.state.lock().unwrap();
+        let code = "device-secret-1".to_owned();
+        state.issued.push(code.clone());
+        state.logins.insert(code.clone(), [asked.value("code_challenge"), String::new(), String::new()]);
+        let life = if state.wrong == Wrong::NeverOnDevice { 2 } else { 120 };
+        Answer::json(
+            200,
+            &json!({
+                "device_code": code, "user_code": "WDJB-MJHT", "verification_uri": format!("{name}/activate"),
+                "verification_uri_complete": format!("{name}/activate?user_code=WDJB-MJHT"), "expires_in": life, "interval": 1,
+            }),
+        )
+    }
+
+    fn redeem(&self, asked: &Asked) -> Answer {
+        let refused =
+            |error: &str| Answer::json(400, &json!({ "error": error, "error_description": "as the test wants it" }));
+        let nonce = {
+            let mut state = self.state.lock().unwrap();
+            let wrong = state.wrong;
+            let code = [asked.value("code"), asked.value("device_code")].concat();
+            if wrong == Wrong::UnknownClient || asked.value("client_id") != CLIENT {
+                return refused("invalid_client");
+            }
+            if asked.value("grant_type").ends_with("device_code") {
+                if let Some(error) = state.polls.pop() {
+                    return refused(error);
+                }
+                match wrong {
+                    Wrong::NeverOnDevice => return refused("authorization_pending"),
+                    Wrong::Denied => return refused("access_denied"),
+                    _ => {}
+                }
+            }
+            // A code serves once.
+            let Some([challenge, nonce, redirect_uri]) =
+                state.logins.remove(&code).filter(|_| wrong != Wrong::UnknownCode)
+            else {
+                return refused("invalid_grant");
+            };
+            if encode(&Sha256::digest(asked.value("code_verifier"))) != challenge
+                || asked.value("redirect_uri") != redirect_uri
+            {
+                return refused("invalid_grant");
+            }
+            match wrong {
+                Wrong::OtherNonce => json!("another login's"),
+                Wrong::NoNonce => Value::Null,
+                _ if nonce.is_empty() => Value::Null,
+                _ => json!(nonce),
+            }
+        };
+        let mut answer = json!({ "access_token": "access-secret-1", "token_type": "Bearer", "expires_in": 60 });
+        let is_whole = self.state.lock().unwrap().wrong != Wrong::NoIdToken;
+        if is_whole {
+            let token = self.token(&json!({ "nonce": nonce }));
+            self.state.lock().unwrap().issued.extend([token.clone(), "access-secret-1".to_owned()]);
+            answer["id_token"] = token.into();
+        }
+        Answer::json(200, &answer)
+    }
+}
