@@ -8,6 +8,8 @@
 mod bindings;
 pub mod certificate;
 mod error;
+pub mod host_certificates;
+pub mod host_key;
 pub mod principal;
 mod settings;
 pub mod sshd_config;

@@ -5,9 +5,8 @@
 //! certificate for only some keys sends clients that have pinned another one into "REMOTE HOST
 //! IDENTIFICATION HAS CHANGED".
 
-use crate::host_key::{Present, is_good};
-use warded_guest::authority::{self, Kind};
-use warded_guest::certificate::{Offer, certificate_path, offer};
+use warded_guest::certificate::certificate_path;
+use warded_guest::host_certificates::{self, Certified};
 use warded_guest::keys::{self, KeyPair};
 use warded_guest::principal::host_principals;
 use warded_guest::sshd_config::{self, OwnLines};
@@ -28,19 +27,10 @@ const DEFAULT_KEYS: [(&str, &str); 3] = [
 
 pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let principals = host_principals(settings.all("principal"))?;
-    let roots = authority::roots(Kind::Host)?;
-    let mut certificates = Vec::new();
-    let mut changed = false;
-    for key in offered(host_keys()?)? {
-        let path = certificate_path(&key);
-        if !has_good_certificate(&key, &path, &principals, &roots)? {
-            let certificate = authority::issue(&key, Kind::Host, &principals)?;
-            changed |= authority::write(&path, &certificate)?;
-        }
-        certificates.push(path);
-    }
+    let keys = host_certificates::offered(host_keys()?)?;
+    let Certified { paths, mut changed } = host_certificates::certify(&keys, &principals, certificate_path)?;
     let own = OwnLines::find()?;
-    let lines = lines(&certificates, &own.values("HostCertificate"), &sshd::effective("hostcertificate", &[])?)?;
+    let lines = lines(&paths, &own.values("HostCertificate"), &sshd::effective("hostcertificate", &[])?)?;
     let lines = [lines, own.others("HostCertificate")].concat();
     changed |= own.set(own.comment().as_deref().unwrap_or(COMMENT), &lines)?;
     if changed {
@@ -78,39 +68,6 @@ fn host_keys() -> Result<Vec<KeyPair>, Error> {
         .next(format!("name it in sshd's configuration: HostKey {directory}/ssh_host_ed25519_key")));
     }
     DEFAULT_KEYS.iter().map(|(name, algorithm)| keys::ensure(&format!("{directory}/{name}"), algorithm)).collect()
-}
-
-/// Those of the keys that sshd offers to clients.
-fn offered(keys: Vec<KeyPair>) -> Result<Vec<KeyPair>, Error> {
-    let algorithms = sshd::effective("hostkeyalgorithms", &[])?;
-    let mut offered = Vec::new();
-    for key in keys {
-        match offer(&algorithms, &key.algorithm()) {
-            // The host refuses what sshd would hide, with all the names that its list lacks.
-            Offer::Certified | Offer::Hidden(_) => offered.push(key),
-            Offer::Nothing => {
-                log::info(&format!("{} is left out: HostKeyAlgorithms keeps sshd from offering it.", key.path()));
-            }
-        }
-    }
-    if offered.is_empty() {
-        return Err(Error::new("no-host-key", "HostKeyAlgorithms keeps sshd from offering any of its host keys.")
-            .about("HostKeyAlgorithms", algorithms.join(" "))
-            .next("add the algorithms of the host keys to HostKeyAlgorithms, or take that line out (sshd -T shows what counts)"));
-    }
-    Ok(offered)
-}
-
-fn has_good_certificate(key: &KeyPair, path: &str, principals: &[String], roots: &[String]) -> Result<bool, Error> {
-    match authority::read(path) {
-        Ok(None) => Ok(false),
-        Ok(Some(certificate)) => Ok(is_good(&Present::from(&certificate), &key.public_key(), principals, roots)),
-        Err(error) if error.code == "not-a-certificate" => {
-            log::warn(&format!("{path} is no certificate, and is replaced by one."));
-            Ok(false)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 /// Our lines: one for each certificate that nobody else's line names already. `own` are the paths

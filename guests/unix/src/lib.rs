@@ -3,7 +3,6 @@
 //! One file per procedure. What they may do is in `policy.toml`.
 
 mod certify_host;
-mod host_key;
 mod rekey_host;
 mod renew_host;
 mod revoke_users;

@@ -3,9 +3,9 @@
 //!
 //! A key that this CA did not certify stays as it is: whoever knows it would be left with nothing.
 
-use crate::host_key::{Present, rekeyable};
 use warded_guest::authority::{self, Kind};
 use warded_guest::certificate::{Offer, certificate_path, offer};
+use warded_guest::host_key::{Present, rekeyable};
 use warded_guest::keys::{self, KeyPair};
 use warded_guest::{Error, Settings, log, services, sshd};
 

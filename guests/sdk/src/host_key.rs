@@ -1,21 +1,21 @@
 //! What is to be done about one host key, decided over plain data.
 
-use warded_guest::certificate::same_key;
-use warded_guest::{authority, principal};
+use crate::certificate::same_key;
+use crate::{authority, principal};
 
 /// A certificate that lies beside a host key, as far as decisions need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Present {
+pub struct Present {
     /// The key that it certifies.
-    pub(crate) public_key: String,
+    pub public_key: String,
     /// The names it holds for.
-    pub(crate) principals: Vec<String>,
+    pub principals: Vec<String>,
     /// Whether it certifies a machine.
-    pub(crate) is_host: bool,
+    pub is_host: bool,
     /// The CA key that signed it.
-    pub(crate) signer: String,
+    pub signer: String,
     /// Whether it should be renewed now.
-    pub(crate) is_due: bool,
+    pub is_due: bool,
 }
 
 impl From<&authority::Certificate> for Present {
@@ -32,7 +32,7 @@ impl From<&authority::Certificate> for Present {
 
 /// What a renewal does about one host key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Renewal {
+pub enum Renewal {
     /// It has a good certificate that is not due.
     Keep,
     /// Its certificate is due.
@@ -48,7 +48,8 @@ pub(crate) enum Renewal {
 }
 
 /// Whether a certificate is what certifying that key for those names by that CA would give.
-pub(crate) fn is_good(present: &Present, public_key: &str, principals: &[String], roots: &[String]) -> bool {
+#[must_use]
+pub fn is_good(present: &Present, public_key: &str, principals: &[String], roots: &[String]) -> bool {
     present.is_host
         && !present.is_due
         && roots.iter().any(|root| same_key(root, &present.signer))
@@ -57,7 +58,8 @@ pub(crate) fn is_good(present: &Present, public_key: &str, principals: &[String]
 }
 
 /// What to do at a renewal. `named`: names for a new certificate are known.
-pub(crate) fn renewal(present: Option<&Present>, public_key: &str, named: bool) -> Renewal {
+#[must_use]
+pub fn renewal(present: Option<&Present>, public_key: &str, named: bool) -> Renewal {
     match present {
         None if named => Renewal::Issue,
         None => Renewal::Uncertified,
@@ -76,8 +78,11 @@ pub(crate) fn renewal(present: Option<&Present>, public_key: &str, named: bool) 
     }
 }
 
-/// Whether a key may be replaced by one that is certified for the same names; else why not.
-pub(crate) fn rekeyable(present: &Present, public_key: &str, roots: &[String]) -> Result<(), &'static str> {
+/// Whether a key may be replaced by one that is certified for the same names.
+///
+/// # Errors
+/// Why it may not, as the rest of a sentence.
+pub fn rekeyable(present: &Present, public_key: &str, roots: &[String]) -> Result<(), &'static str> {
     if !same_key(&present.public_key, public_key) {
         Err("its certificate is for another key")
     } else if !present.is_host {

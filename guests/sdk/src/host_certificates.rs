@@ -1,0 +1,152 @@
+//! Certificates for the host keys that sshd uses, wherever a platform keeps them.
+
+use crate::authority::{self, Certificate, Kind};
+use crate::certificate::{Offer, offer};
+use crate::host_key::{Present, Renewal, is_good, renewal};
+use crate::keys::{self, KeyPair};
+use crate::{Error, log, sshd};
+
+/// What speaks against every renewal. Anything else is about one key, and does not keep the others from theirs.
+const ABOUT_THE_CA: [&str; 2] = ["unreachable", "refused"];
+/// What a person does about a key that a renewal leaves alone.
+const NEXT: &str = "To certify it: `warded apply certify-host`.";
+
+/// What certifying host keys gave.
+#[derive(Debug, Default)]
+pub struct Certified {
+    /// The certificates, one for each key.
+    pub paths: Vec<String>,
+    /// Whether any of them is new.
+    pub changed: bool,
+}
+
+/// Stages a certificate for each of these keys that has no good one. `whereabouts`: the path of a key's certificate.
+///
+/// # Errors
+/// Those of `authority`.
+pub fn certify(
+    keys: &[KeyPair],
+    principals: &[String],
+    whereabouts: impl Fn(&KeyPair) -> String,
+) -> Result<Certified, Error> {
+    let roots = authority::roots(Kind::Host)?;
+    let mut certified = Certified::default();
+    for key in keys {
+        let path = whereabouts(key);
+        if !has_good_certificate(key, &path, principals, &roots)? {
+            certified.changed |= authority::write(&path, &authority::issue(key, Kind::Host, principals)?)?;
+        }
+        certified.paths.push(path);
+    }
+    Ok(certified)
+}
+
+/// Those of the keys that sshd offers to clients.
+///
+/// # Errors
+/// `no-host-key` where it offers none of them.
+pub fn offered(keys: Vec<KeyPair>) -> Result<Vec<KeyPair>, Error> {
+    let algorithms = sshd::effective("hostkeyalgorithms", &[])?;
+    let mut offered = Vec::new();
+    for key in keys {
+        match offer(&algorithms, &key.algorithm()) {
+            // The host refuses what sshd would hide, with all the names that its list lacks.
+            Offer::Certified | Offer::Hidden(_) => offered.push(key),
+            Offer::Nothing => {
+                log::info(&format!("{} is left out: HostKeyAlgorithms keeps sshd from offering it.", key.path()));
+            }
+        }
+    }
+    if offered.is_empty() {
+        return Err(Error::new("no-host-key", "HostKeyAlgorithms keeps sshd from offering any of its host keys.")
+            .about("HostKeyAlgorithms", algorithms.join(" "))
+            .next("add the algorithms of the host keys to HostKeyAlgorithms, or take that line out (sshd -T shows what counts)"));
+    }
+    Ok(offered)
+}
+
+/// Stages a new certificate for every host key whose certificate is due, or whose key was replaced since; for the
+/// latter the names have to be known. One key's odd certificate never keeps the others from being renewed. True: the
+/// machine will differ.
+///
+/// # Errors
+/// Those of `authority` that speak against every renewal.
+pub fn renew(principals: &[String], whereabouts: impl Fn(&KeyPair) -> String) -> Result<bool, Error> {
+    let algorithms = sshd::effective("hostkeyalgorithms", &[])?;
+    let mut changed = false;
+    for key in keys::host_keys()? {
+        match offer(&algorithms, &key.algorithm()) {
+            Offer::Certified => match renew_one(&key, &whereabouts(&key), principals) {
+                Err(error) if !ABOUT_THE_CA.contains(&error.code.as_str()) => {
+                    log::warn(&format!("The certificate of {} stays as it is: {}. {NEXT}", key.path(), error.message));
+                }
+                renewed => changed |= renewed?,
+            },
+            // A certificate that sshd does not serve is refused, and with it all others.
+            Offer::Hidden(lacking) => log::warn(&format!(
+                "{} is left out: HostKeyAlgorithms would hide its certificate. Add {} to it.",
+                key.path(),
+                lacking.join(",")
+            )),
+            Offer::Nothing => {
+                log::info(&format!("{} is left out: HostKeyAlgorithms keeps sshd from offering it.", key.path()));
+            }
+        }
+    }
+    Ok(changed)
+}
+
+fn has_good_certificate(key: &KeyPair, path: &str, principals: &[String], roots: &[String]) -> Result<bool, Error> {
+    match authority::read(path) {
+        Ok(None) => Ok(false),
+        Ok(Some(certificate)) => Ok(is_good(&Present::from(&certificate), &key.public_key(), principals, roots)),
+        Err(error) if error.code == "not-a-certificate" => {
+            log::warn(&format!("{path} is no certificate, and is replaced by one."));
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Stages a certificate for one key where it needs one. True: the machine will differ.
+fn renew_one(key: &KeyPair, path: &str, principals: &[String]) -> Result<bool, Error> {
+    let current = match authority::read(path) {
+        Err(error) if error.code == "not-a-certificate" => {
+            log::warn(&format!("{path} is left as it is, for it is no certificate. {NEXT}"));
+            return Ok(false);
+        }
+        read => read?,
+    };
+    let present = current.as_ref().map(Present::from);
+    match (renewal(present.as_ref(), &key.public_key(), !principals.is_empty()), current) {
+        (Renewal::Renew, Some(current)) => renew_current(key, path, &current, principals),
+        (Renewal::Issue, _) => {
+            log::info(&format!("{} has no certificate of its own, and gets one.", key.path()));
+            authority::write(path, &authority::issue(key, Kind::Host, principals)?)
+        }
+        (Renewal::Keep | Renewal::Renew, _) => Ok(false),
+        (Renewal::Uncertified, _) => {
+            log::info(&format!("{} has no certificate. {NEXT}", key.path()));
+            Ok(false)
+        }
+        (Renewal::Replaced, _) => {
+            log::warn(&format!("{path} does not fit its key: {} was replaced. {NEXT}", key.path()));
+            Ok(false)
+        }
+        (Renewal::Odd(why), _) => {
+            log::warn(&format!("{path} is not renewed: {why}. {NEXT}"));
+            Ok(false)
+        }
+    }
+}
+
+fn renew_current(key: &KeyPair, path: &str, current: &Certificate, principals: &[String]) -> Result<bool, Error> {
+    match authority::renew(key, current) {
+        Ok(certificate) => authority::write(path, &certificate),
+        Err(error) if error.code == "expired" && !principals.is_empty() => {
+            log::info(&format!("{path} has expired: a new one is asked for."));
+            authority::write(path, &authority::issue(key, Kind::Host, principals)?)
+        }
+        Err(error) => Err(error),
+    }
+}
