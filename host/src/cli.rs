@@ -33,6 +33,7 @@ mod report;
 mod revoke;
 mod risk;
 mod root_fingerprint;
+mod ssh_config;
 mod status;
 mod token;
 mod trust;
@@ -149,6 +150,8 @@ enum Command {
     Login(login::Login),
     /// Take Warded's certificates out of your ssh-agent, and remove their files
     Logout(logout::Logout),
+    /// Print the line of ssh_config that has ssh log you in where it is needed
+    SshConfig(ssh_config::SshConfig),
     /// Look from outside whether machines present certificates that clients accept, without logging in
     Verify(verify::Verify),
     /// Have the CA renew a certificate no more
@@ -258,8 +261,14 @@ pub fn main() -> ExitCode {
         Command::Ca(command) => command.run(&open, output),
         Command::Doctor(command) => open().and_then(|context| command.run(&context, &options, output)),
         Command::Token(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
+        Command::Login(command) if command.on_demand => Ok(command.run_on_demand(|| {
+            // stdout is what the program prints that ssh runs.
+            let output = Output::new(false, Verbosity::Beside, When::Never);
+            open_as(&command.identification).and_then(|context| command.run(&context, output))
+        })),
         Command::Login(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::Verify(command) => open().and_then(|context| command.run(&context, output)),
+        Command::SshConfig(command) => open().and_then(|context| command.run(&context, output)),
         Command::Logout(command) => open().and_then(|context| command.run(&context, output)),
         Command::Revoke(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::RootFingerprint(command) => command.run(output),

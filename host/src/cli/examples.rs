@@ -71,6 +71,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("policy remove", &["sudo warded policy remove mine --yes", "sudo warded policy remove mine --yes --json"]),
     ("login", &["warded login", "warded login ann --out ~/.ssh/id_warded"]),
     ("verify", &["warded verify web1.example.org", "warded verify --hosts hosts.txt --expect-within 7d --json"]),
+    ("ssh-config", &["warded ssh-config '*.example.org' >> ~/.ssh/config", "warded ssh-config '*.example.org' --json"]),
     ("logout", &["warded logout", "warded logout --out ~/.ssh/id_warded"]),
     (
         "revoke",

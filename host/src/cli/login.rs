@@ -2,12 +2,18 @@
 
 mod files;
 mod into_agent;
+mod on_demand;
 mod report;
 #[cfg(feature = "sso")]
 mod sso;
 
+#[cfg(not(feature = "sso"))]
+pub(super) use files::leave_place;
 pub(super) use files::{Files, known_signers};
 pub(super) use into_agent::{agent_for, told};
+
+#[cfg(feature = "sso")]
+pub(super) use sso::end_session;
 
 use super::{identification::Identification, output::Output};
 use crate::context::Context;
@@ -50,6 +56,9 @@ pub(super) struct Login {
     /// Get a new certificate although the present one still holds
     #[arg(long)]
     force: bool,
+    /// For `Match exec` in ssh_config (`warded ssh-config`): log in only where it is needed, and end with 0 whatever happens
+    #[arg(long, conflicts_with_all = ["out", "confirm", "force", "principals", "host"])]
+    pub(super) on_demand: bool,
     #[cfg(feature = "sso")]
     #[command(flatten)]
     sign_in: sso::Options,
@@ -67,6 +76,11 @@ pub(super) fn parse_host(text: &str) -> Result<String, String> {
 }
 
 impl Login {
+    /// As `ssh` runs it before a connection.
+    pub(super) fn run_on_demand(&self, log_in: impl FnOnce() -> Result<Exit>) -> Exit {
+        on_demand::run(self, log_in)
+    }
+
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         let user = self.user()?;
         let wrong = |error: String| Error::usage("these are no names for a certificate").cause(error);

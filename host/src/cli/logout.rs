@@ -1,5 +1,7 @@
 //! `warded logout`.
 
+#[cfg(feature = "sso")]
+use super::login::end_session;
 use super::{
     login::{Files, agent_for, known_signers, parse_host, told},
     output::Output,
@@ -60,6 +62,12 @@ impl Logout {
             let from = format!("{} from the agent", count(identities, "certificate"));
             output.line(format!("Removed: {}", [vec![from], removed.clone()].concat().join(", ")))?;
         }
+        #[cfg(feature = "sso")]
+        if let Some(said) = end_session() {
+            output.line(said)?;
+        }
+        #[cfg(not(feature = "sso"))]
+        drop(super::login::leave_place(""));
         output.object(&LogoutObject { schema: "warded.logout/1", identities, files: removed })?;
         Ok(Exit::Done)
     }

@@ -26,6 +26,8 @@ pub struct Output {
 pub enum Verbosity {
     /// Only how it failed.
     Quiet,
+    /// Nothing on stdout.
+    Beside,
     /// What a person wants to know.
     #[default]
     Usual,
@@ -69,12 +71,16 @@ impl Output {
         Self { json, verbosity, colour: colour && !json }
     }
 
+    fn is_silent(self) -> bool {
+        self.json || matches!(self.verbosity, Verbosity::Quiet | Verbosity::Beside)
+    }
+
     /// Prints a line for a person; nothing where JSON is asked for.
     ///
     /// # Errors
     /// stdout cannot be written. A reader that went away is no error.
     pub fn line(self, text: impl AsRef<str>) -> Result<()> {
-        if self.json || self.verbosity == Verbosity::Quiet {
+        if self.is_silent() {
             return Ok(());
         }
         self.verbatim(fitting(&io::stdout(), text.as_ref()))
@@ -85,7 +91,7 @@ impl Output {
     /// # Errors
     /// As [`Output::line`].
     pub fn verbatim(self, text: impl AsRef<str>) -> Result<()> {
-        if self.json || self.verbosity == Verbosity::Quiet {
+        if self.is_silent() {
             return Ok(());
         }
         written(writeln!(io::stdout(), "{}", text.as_ref()))

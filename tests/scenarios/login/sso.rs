@@ -5,6 +5,7 @@ mod attacks;
 mod device;
 mod faults;
 mod names;
+mod on_demand;
 
 use super::Person;
 use crate::support::{
@@ -130,7 +131,16 @@ fn a_person_signs_in_and_gets_in() {
     let forced = forced.ends(0).object("warded.login/1");
     assert_eq!((&forced["status"], &forced["key_id"]), (&"new".into(), &"root@lab.test".into()));
     assert_eq!(member.person.listed(&member.agent.socket).len(), 1);
-    member.person.warded(member.socket(), &["logout"]).ends(0);
+    let mut logout = member.person.command(member.socket(), &["logout"]);
+    drop(fs::remove_file(member.told()));
+    let logout = Run::of(logout.env("BROWSER", member.person.machine().path("browser"))).ends(0);
+    let end = format!("{}/logout", member.issuer.name());
+    logout.prints(&["The browser ends your session with the provider", &end]);
+    wait("the browser is opened where the session is ended", LONG, || {
+        fs::read_to_string(member.told()).is_ok_and(|at| at == end)
+    });
+    assert!(!member.person.warded(member.socket(), &["logout"]).ends(0).stdout.contains("session"));
+    assert_eq!(fs::read_dir(member.person.home(".ssh")).unwrap().count(), 0);
     assert!(member.person.listed(&member.agent.socket).is_empty());
 }
 

@@ -105,6 +105,8 @@ const STEPS: &[Step] = &[
     ("web1", "sudo warded policy remove mine --yes --json", &[5]),
     ("admin", "warded login", &[0]),
     ("admin", "warded login ann --out ~/.ssh/id_warded", &[0]),
+    ("admin", "warded ssh-config '*.example.org' >> ~/.ssh/config", &[0]),
+    ("admin", "warded ssh-config '*.example.org' --json", &[0]),
     // No name leads anywhere in this test.
     ("admin", "warded verify web1.example.org", &[0, 4]),
     ("admin", "warded verify --hosts hosts.txt --expect-within 7d --json", &[0, 4]),

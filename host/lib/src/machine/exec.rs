@@ -36,6 +36,9 @@ use std::{
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Where some systems keep programs that only other programs run.
 const LIBEXEC: &str = "/usr/libexec";
+/// Set for every program that is started: an `ssh` among them has its `Match exec` run `warded login --on-demand`, which
+/// then does nothing.
+pub const NO_LOGIN: &str = "WARDED_NO_LOGIN";
 /// How long a program may take unless its caller says otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(15);
 /// What is kept of each output stream, in bytes; the rest is read and dropped.
@@ -169,7 +172,7 @@ impl Program {
     /// # Errors
     /// When it cannot be started.
     pub fn launch(&self) -> Result<()> {
-        let started = self.command().stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let started = self.command().env_remove(NO_LOGIN).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         started.map(drop).map_err(|error| self.cannot_start(&error))
     }
 
@@ -208,7 +211,7 @@ fn own_program() -> io::Result<PathBuf> {
 
 fn own_environment(command: &mut Command) -> &mut Command {
     let home = std::env::var_os("HOME").unwrap_or_else(|| "/".into());
-    command.env_clear().env("PATH", PATH).env("LC_ALL", "C").env("HOME", home)
+    command.env_clear().env("PATH", PATH).env("LC_ALL", "C").env("HOME", home).env(NO_LOGIN, "1")
 }
 
 /// A daemon of our own, ended (SIGTERM, then SIGKILL, by its id) when this is dropped.

@@ -9,7 +9,7 @@ use std::{
 use warded_lib::{
     ca::{self, Certificate, Kind, certificate},
     error::{Error, Result},
-    machine::{durable, users},
+    machine::{durable, private::StateDir, users},
     text::{neutral, shell_word},
 };
 
@@ -185,6 +185,26 @@ impl Files {
 /// The keys that signed the certificates of earlier logins.
 pub(crate) fn known_signers(files: &[Files]) -> Vec<PublicKey> {
     files.iter().filter_map(|files| Some(files.certificate()?.signer().clone())).collect()
+}
+
+/// The directory in `~/.ssh` with what logins know of each other.
+const PLACE: &str = "warded-login";
+
+/// What logins on demand know of each other, and where the provider's session is ended.
+pub(super) fn place() -> Result<StateDir> {
+    StateDir::open(&home()?.join(".ssh").join(PLACE))
+}
+
+/// Takes out what is there, and the place; the contents of one of its files.
+pub(crate) fn leave_place(wanted: &str) -> Option<Vec<u8>> {
+    let above = StateDir::find(&home().ok()?.join(".ssh")).ok()??;
+    let place = StateDir::find(&above.path().join(PLACE)).ok()??;
+    let found = place.read(wanted).ok().flatten().map(|contents| contents.to_vec());
+    for name in place.names().ok()? {
+        place.remove(&name).ok()?;
+    }
+    drop(above.remove_if_empty(PLACE));
+    found
 }
 
 fn home() -> Result<PathBuf> {

@@ -1,6 +1,9 @@
 //! A certificate for who signs in with the CA's single sign-on: by a browser here, by one elsewhere, or with an ID token.
 
 mod browser;
+mod session;
+
+pub(in crate::cli) use session::end as end_session;
 
 use super::super::output::Output;
 use clap::Args;
@@ -78,7 +81,10 @@ impl Options {
                 signing_in.by_browser(has_browser, &issue)
             };
             match ended {
-                Ok(certificate) => return Ok(certificate),
+                Ok(certificate) => {
+                    session::remember(provider.end_of_session());
+                    return Ok(certificate);
+                }
                 Err(Ended::Issue(NotSignedIn { is_unexplained: true, .. })) if !is_last => {
                     output.note("The CA refused the sign-in and does not say why. It may have been restarted meanwhile: once more.");
                     is_last = true;

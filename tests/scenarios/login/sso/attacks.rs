@@ -36,8 +36,10 @@ fn no_secret_is_on_a_command_line_in_an_environment_or_on_a_screen() {
     // What the browser was started with, what was printed, and what lies in the home directory.
     seen.push_str(&fs::read_to_string(member.opened()).unwrap());
     seen.push_str(&[run.stdout.as_str(), &run.stderr, &visits.last().unwrap().url].concat());
-    for entry in fs::read_dir(member.person.home(".ssh")).unwrap() {
-        seen.push_str(&String::from_utf8_lossy(&fs::read(entry.unwrap().path()).unwrap()));
+    for directory in [".ssh", ".ssh/warded-login"] {
+        for entry in fs::read_dir(member.person.home(directory)).unwrap() {
+            seen.push_str(&String::from_utf8_lossy(&fs::read(entry.unwrap().path()).unwrap_or_default()));
+        }
     }
     for secret in secrets {
         assert!(!seen.contains(&secret), "{secret} is seen");

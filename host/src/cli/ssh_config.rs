@@ -1,0 +1,89 @@
+//! `warded ssh-config`.
+
+use super::{known_hosts::pattern, output::Output};
+use crate::context::Context;
+use clap::Args;
+use serde::Serialize;
+use std::{env, net::IpAddr};
+use warded_lib::{
+    error::{Error, Exit, Result},
+    text::shell_word,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct SshConfig {
+    /// The hosts before whose connections ssh logs you in; without it, those of the domain that the CA is in
+    #[arg(value_name = "PATTERN", value_parser = only_some)]
+    patterns: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct SshConfigObject {
+    schema: &'static str,
+    lines: Vec<String>,
+}
+
+/// A pattern of hosts, but not one for all of them: no login is wanted for every host of the world.
+fn only_some(text: &str) -> Result<String, String> {
+    let one = pattern(text)?;
+    let is_all = one
+        .split(',')
+        .any(|part| !part.starts_with('!') && !part.contains(|letter: char| letter.is_ascii_alphanumeric()));
+    if is_all {
+        Err("it is for hosts of every domain: name those of the CA's, such as *.example.org".to_owned())
+    } else {
+        Ok(one)
+    }
+}
+
+impl SshConfig {
+    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        let hosts = if self.patterns.is_empty() { of_ca(context)? } else { self.patterns.join(",") };
+        let program =
+            env::current_exe().map_err(|error| Error::failed("this program's own path is not known").cause(error))?;
+        let program = program.to_str().map(shell_word).filter(|word| !word.contains('"')).ok_or_else(|| {
+            Error::usage(format!("ssh_config has no way to write the path {}", program.display()))
+                .next("put warded at another place")
+        })?;
+        // Of `%` ssh makes tokens.
+        let command = format!("{} login --on-demand", program.replace('%', "%%"));
+        let lines = vec![
+            "# At the end of ~/.ssh/config: before it connects to one of these hosts, ssh has Warded log you in where"
+                .to_owned(),
+            "# that is needed. Nothing belongs below this line but another Host or Match.".to_owned(),
+            format!("Match host {hosts} exec \"{command}\""),
+        ];
+        for line in &lines {
+            output.verbatim(line)?;
+        }
+        output.object(&SshConfigObject { schema: "warded.ssh-config/1", lines })?;
+        Ok(Exit::Done)
+    }
+}
+
+/// The domain that the CA is in.
+fn of_ca(context: &Context) -> Result<String> {
+    let unknown =
+        |why: String| Error::usage("for which hosts is not known").cause(why).next("warded ssh-config '*.example.org'");
+    let address = context.authority.address().ok_or_else(|| unknown("no step-ca is configured".to_owned()))?;
+    let host = address.split("://").last().unwrap_or_default().split(['/', ':']).next().unwrap_or_default().to_owned();
+    let domain = host.split_once('.').map(|(_, domain)| domain.to_owned()).filter(|domain| domain.contains('.'));
+    let domain = domain.filter(|_| host.parse::<IpAddr>().is_err());
+    let domain = domain.ok_or_else(|| unknown(format!("the CA's address {address} names no domain of its hosts")))?;
+    only_some(&format!("*.{domain}")).map_err(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_never_for_every_host() {
+        for good in ["*.example.org", "web1", "!old.example.org,*.example.org", "10.0.0.*"] {
+            assert_eq!(only_some(good).as_deref(), Ok(good));
+        }
+        for bad in ["*", "*.*", "web1,*", "?*", "a b", "\"", ""] {
+            assert!(only_some(bad).is_err(), "{bad}");
+        }
+    }
+}
