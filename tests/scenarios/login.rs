@@ -50,6 +50,8 @@ impl Person {
         Run::of(machine.command("mount").arg("--bind").arg(machine.path("passwd")).arg("/etc/passwd")).ends(0);
         let mut config = fs::OpenOptions::new().append(true).open(machine.config()).unwrap();
         writeln!(config, "TrustedUserCAKeys {}", ca.path("user_ca.pub").display()).unwrap();
+        fs::write(machine.path("principals"), "root\ndwho\n").unwrap();
+        writeln!(config, "AuthorizedPrincipalsFile {}", machine.path("principals").display()).unwrap();
         fs::remove_file(machine.path("authorized_keys")).unwrap();
         machine.serve();
         Some(Self { member: Member::of(machine, &ca), ca })

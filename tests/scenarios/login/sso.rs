@@ -4,6 +4,7 @@
 mod attacks;
 mod device;
 mod faults;
+mod lemonldap;
 mod names;
 mod on_demand;
 

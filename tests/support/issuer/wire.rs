@@ -134,7 +134,7 @@ pub(crate) fn visit(network: &Network, url: &str) -> Visit {
     let mut answer = String::new();
     network.on(|| {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port.parse().unwrap())).unwrap();
-        write!(stream, "GET /{path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n").unwrap();
+        write!(stream, "GET /{path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n").unwrap();
         stream.read_to_string(&mut answer).unwrap();
     });
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{url}: {answer:?}"));

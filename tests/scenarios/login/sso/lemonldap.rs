@@ -1,0 +1,63 @@
+//! The whole way with the real LemonLDAP::NG and the real step-ca, set up as docs/LOGIN.md says.
+
+use super::super::Person;
+use crate::support::{
+    Run,
+    agent::Agent,
+    lemonldap::{LemonLdap, script},
+    missing,
+    step_ca::Provisioner,
+};
+use serde_json::{Value, json};
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+/// The provisioner that the guide has one put into ca.json, for this provider and a domain of its people.
+fn of_the_guide(provider: &str) -> Value {
+    let guide = include_str!("../../../../docs/LOGIN.md");
+    let block = guide.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    let block = block.replace("https://auth.example.org", provider).replace("example.org", "badwolf.org");
+    serde_json::from_str(&block).unwrap()
+}
+
+#[test]
+fn the_guides_set_up_lets_a_person_in() {
+    if missing::root() || missing::program("jq", "jq") || missing::program("python3", "python3") {
+        return;
+    }
+    let mut provider = None;
+    let person = Person::of(|network| {
+        let Some(started) = LemonLdap::start(network, "http://127.0.0.1:10000") else { return Vec::new() };
+        let guide = of_the_guide(&started.name());
+        let of = |name: &str, client: &str| {
+            let more = json!({ "listenAddress": guide["listenAddress"], "domains": guide["domains"] });
+            Provisioner::oidc(name, &started.name(), client, &more)
+        };
+        let both = vec![of(guide["name"].as_str().unwrap(), guide["clientID"].as_str().unwrap()), of("bare", "bare")];
+        provider = Some(started);
+        both
+    });
+    let (Some(person), Some(_provider)) = (person, provider) else { return };
+    let agent = Agent::openssh(person.machine(), "agent");
+    let (browser, seen) = (person.machine().path("browser"), person.machine().path("seen"));
+    let sign_in = format!("#!/bin/sh\n{} dwho dwho \"$1\" > {} 2>&1\n", script("sign-in").display(), seen.display());
+    fs::write(&browser, sign_in).unwrap();
+    fs::set_permissions(&browser, fs::Permissions::from_mode(0o755)).unwrap();
+    let login = |more: &[&str]| {
+        let mut command = person.command(Some(&agent.socket), &[&["login", "dwho"][..], more].concat());
+        Run::of(command.env("BROWSER", &browser))
+    };
+    let page = || fs::read_to_string(&seen).unwrap();
+
+    let run = login(&["--provisioner", "sso"]);
+    assert_eq!(run.code, Some(0), "{run:?}: {}", page());
+    run.prints(&["dwho@badwolf.org has a certificate", "\"dwho\", \"dwho@badwolf.org\""]);
+    assert!(page().contains("You are logged in"), "{}", page());
+    // The machine lets dwho be root.
+    person.ssh(Some(&agent.socket), &[]).ends(0).prints(&["in"]);
+
+    // A relying party without the option that the guide asks for: the token lacks the address.
+    let run = login(&["--provisioner", "bare", "--force"]);
+    assert_eq!(run.code, Some(1), "{run:?}: {}", page());
+    run.says(&["no claim \"email\"", "Force claims", "the client bare"]);
+    assert!(page().contains("You are not logged in"), "{}", page());
+}

@@ -1,0 +1,61 @@
+//! The real LemonLDAP::NG, as a provider of single sign-on in the network of a machine.
+
+use super::{
+    issuer::visit,
+    missing,
+    network::Network,
+    run::Run,
+    wait::{LONG, wait},
+};
+use std::{
+    net::TcpStream,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+/// A script of the peers'.
+pub(crate) fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers").join(name).canonicalize().unwrap()
+}
+
+/// The provider, until dropped.
+#[derive(Debug)]
+pub(crate) struct LemonLdap {
+    process: Child,
+    port: u16,
+}
+
+impl LemonLdap {
+    /// A provider that knows this redirect URI alone. None: it cannot be had on this machine, and the test is skipped.
+    pub(crate) fn start(network: &Network, redirect_uri: &str) -> Option<Self> {
+        let made = Run::of(&mut Command::new(script("lemonldap")));
+        if made.code == Some(69) && missing::peer(made.stderr.trim()) {
+            return None;
+        }
+        let tree = made.ends(0).stdout;
+        let port = network.free_port();
+        let mut command = network.command(script("lemonldap-serve"));
+        command.args([tree.trim(), &port.to_string(), redirect_uri]).process_group(0);
+        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let provider = Self { process, port };
+        wait("nginx listens", LONG, || network.on(|| TcpStream::connect(("127.0.0.1", port)).is_ok()));
+        // The first answer takes as long as its Perl needs to load.
+        let configuration = format!("{}/.well-known/openid-configuration", provider.name());
+        wait("LemonLDAP::NG answers", LONG, || visit(network, &configuration).status == 200);
+        Some(provider)
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for LemonLdap {
+    /// What it has started ends with the machine in whose network it is.
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
