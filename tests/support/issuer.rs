@@ -53,6 +53,8 @@ pub(crate) enum Wrong {
     Page,
     /// The person does not use the device's code.
     NeverOnDevice,
+    /// It closes every connection without an answer.
+    Gone,
 }
 
 /// What it was told, and what it knows of the logins.
@@ -97,7 +99,8 @@ impl Issuer {
             for stream in listener.incoming() {
                 let (issuer, mut stream) = (serving.clone(), stream.unwrap());
                 thread::spawn(move || {
-                    if let Some(asked) = Asked::read(&mut stream) {
+                    let is_there = issuer.state.lock().unwrap().wrong != Wrong::Gone;
+                    if let Some(asked) = Asked::read(&mut stream).filter(|_| is_there) {
                         issuer.answer(&asked).write(&mut stream);
                     }
                 });

@@ -13,6 +13,7 @@ use crate::support::{
     Run,
     agent::Agent,
     issuer::{CLIENT, Issuer, Visit, browse},
+    missing,
     network::Network,
     step_ca::Provisioner,
     wait::{LONG, wait},
@@ -228,4 +229,27 @@ fn an_id_token_is_taken_from_standard_input() {
         &["token", "root", "--user", "--provisioner-password-file", member.person.ca.password_file().to_str().unwrap()],
     );
     with(one_time.ends(0).stdout.trim()).ends(2).says(&["--token-file"]);
+}
+
+/// A browser as people have it: with its own ideas of what it fetches beforehand, which headers it sends, and what it
+/// keeps of an address.
+#[test]
+fn a_real_browser_comes_back() {
+    if missing::program("chromium-headless-shell", "chromium-headless-shell") {
+        return;
+    }
+    let Some(member) = Member::new() else { return };
+    let browser = member.person.machine().path("browser");
+    let (page, profile) = (member.person.machine().path("page"), member.person.machine().path("profile"));
+    let script = format!(
+        "#!/bin/sh\nexec chromium-headless-shell --no-sandbox --disable-gpu --user-data-dir={} --dump-dom \"$1\" >{} 2>/dev/null\n",
+        profile.display(),
+        page.display()
+    );
+    fs::write(&browser, script).unwrap();
+    let run = Run::of(&mut member.command(&["root"])).ends(0).prints(&["root@lab.test has a certificate"]);
+    wait("the browser shows the page", LONG, || fs::read_to_string(&page).is_ok_and(|page| page.contains("</html>")));
+    assert!(fs::read_to_string(&page).unwrap().contains("<h1>You are logged in</h1>"));
+    let times = member.issuer.log().iter().filter(|(_, asked)| asked == "GET /authorize").count();
+    assert_eq!(times, 1, "{}", run.stderr);
 }

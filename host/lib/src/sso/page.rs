@@ -48,10 +48,9 @@ impl Page {
                 "You are logged in",
                 "Your SSH certificate is ready. You can close this window and go back to the terminal.",
             ),
-            Self::Failed => (
-                "You are not logged in",
-                "Your sign-in went well, but there is no SSH certificate. The terminal says why, and what to do next.",
-            ),
+            Self::Failed => {
+                ("You are not logged in", "There is no SSH certificate. The terminal says why, and what to do next.")
+            }
             Self::Denied => (
                 "You are not logged in",
                 "The sign-in was denied or cancelled, so there is no SSH certificate. The terminal says what to do next.",

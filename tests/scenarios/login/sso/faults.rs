@@ -36,13 +36,14 @@ fn what_the_provider_does_wrong_is_told() {
         assert!(visits.last().unwrap().body.contains(page), "{wrong:?}: {visits:?}");
     }
     // Before any browser is opened.
-    for (wrong, says) in [
-        (Wrong::OtherConfiguration, ["it is the configuration of https://evil.test", "configurationEndpoint"]),
-        (Wrong::Page, ["no configuration of a single sign-on", "configurationEndpoint"]),
+    for (wrong, code, says) in [
+        (Wrong::OtherConfiguration, 1, ["it is the configuration of https://evil.test", "configurationEndpoint"]),
+        (Wrong::Page, 1, ["no configuration of a single sign-on", "configurationEndpoint"]),
+        (Wrong::Gone, 6, ["cannot be reached", "make sure that the provider runs"]),
     ] {
         member.issuer.goes_wrong(wrong);
         let (run, visits) = member.sign_in(&["root"]);
-        run.ends(1).says(&says).says(&[&name]);
+        run.ends(code).says(&says).says(&[&name]);
         assert!(visits.is_empty());
     }
     assert!(member.person.listed(&member.agent.socket).is_empty());
