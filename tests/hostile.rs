@@ -1,6 +1,7 @@
 //! Guests that mean harm, or are broken: each is bounded, leaves no trace but on record, and says
 //! nothing that a terminal would obey.
 
+mod actions;
 mod arena;
 mod case;
 mod compiler;
@@ -60,6 +61,7 @@ fn all() -> Vec<(&'static str, Case)> {
     let files = [
         ("limits", limits::cases()),
         ("trusted_keys", trusted_keys::cases()),
+        ("actions", actions::cases()),
         ("compiler", compiler::cases()),
         ("directories", directories::cases()),
         ("foreign", foreign::cases()),

@@ -14,6 +14,7 @@ mod hostile;
 #[cfg(test)]
 #[expect(dead_code, reason = "tests/main.rs has the tests that use the rest")]
 mod support {
+    pub(crate) mod appliance;
     pub(crate) mod calls;
     pub(crate) mod client;
     pub(crate) mod enclosure;
@@ -26,6 +27,7 @@ mod support {
     pub(crate) mod run;
     pub(crate) mod script;
 
+    pub(crate) use appliance::Appliance;
     pub(crate) use machine::Machine;
     pub(crate) use policy::Grants;
     pub(crate) use run::Run;

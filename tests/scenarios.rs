@@ -1,5 +1,6 @@
 //! What a person does, and what stops a procedure.
 
+mod actions;
 mod audit;
 mod booted;
 mod commands;

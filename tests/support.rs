@@ -1,6 +1,7 @@
 //! What the tests work with: machines to try things on, clients, guests made on the fly.
 
 pub(crate) mod agent;
+pub(crate) mod appliance;
 pub(crate) mod attributes;
 pub(crate) mod booted;
 pub(crate) mod calls;
@@ -32,6 +33,7 @@ pub(crate) mod upgrade;
 pub(crate) mod wait;
 pub(crate) mod x509;
 
+pub(crate) use appliance::Appliance;
 pub(crate) use booted::Booted;
 pub(crate) use client::{Client, Knows};
 pub(crate) use file_system::FileSystem;

@@ -72,16 +72,26 @@ impl Broker {
     /// # Errors
     /// A denial, too much to record, or an audit log that cannot be written: each ends the run.
     pub fn perform<O: Operation>(&self, operation: O, session: &mut Session) -> Result<Result<O::Output, Failure>> {
-        let need = operation.need();
+        let (need, input) = (operation.need(), operation.input());
         let granted = match Granted::authorize(operation, &need, &self.procedure, &session.circumstances) {
             Ok(granted) => granted,
             Err(denial) => return Err(self.deny(&need, &denial)?),
         };
-        self.record(&self.event(EventKind::Asked, &need).grant(granted.grant()))?;
+        let asked = self.event(EventKind::Asked, &need).grant(granted.grant());
+        self.record(
+            &input.into_iter().fold(asked, |asked, input| asked.detail(&within(limits::FAILURE_BYTES, &input))),
+        )?;
         let outcome = O::execute(&granted, session);
-        if let Err(failure) = &outcome {
-            let detail = within(limits::FAILURE_BYTES, &failure.to_string());
-            self.record(&self.event(EventKind::Failed, &need).detail(&detail))?;
+        match &outcome {
+            Err(failure) => {
+                let detail = within(limits::FAILURE_BYTES, &failure.to_string());
+                self.record(&self.event(EventKind::Failed, &need).detail(&detail))?;
+            }
+            Ok(output) => {
+                if let Some(detail) = O::outcome(output) {
+                    self.record(&self.event(EventKind::Result, &need).detail(&detail))?;
+                }
+            }
         }
         Ok(outcome)
     }
@@ -140,7 +150,7 @@ impl Broker {
 /// not make another line of the one that the operator is told.
 fn is_plain(need: &Need) -> bool {
     let is_name = |name: &str| name.parse::<Name>().is_ok();
-    if let Need::Reload(name) = need {
+    if let Need::Reload(name) | Need::Query(name) | Need::Change(name) = need {
         return is_name(name);
     }
     if let Need::Fact(name) = need {

@@ -26,6 +26,7 @@ use warded_lib::{
     config::{self, Config},
     error::{Error, Exit, Result},
     machine::{
+        action::{Programs, Runner},
         exec,
         facts::{Facts, Init},
         files::Root,
@@ -109,6 +110,8 @@ pub struct Context {
     pub known_ca_keys: Vec<String>,
     /// Directory of the administrator's policies.
     pub policies: PathBuf,
+    /// Who runs the programs of actions.
+    pub runner: Arc<dyn Runner>,
     /// What no grant covers.
     pub protected: Vec<AbsolutePath>,
     /// Tells of a host call that does not come back, and ends the process.
@@ -195,6 +198,7 @@ impl Context {
             renew_every: renew_every * 3600,
             known_ca_keys: config.known_ca_keys,
             policies,
+            runner: Arc::new(Programs),
             protected,
             on_hang: options.on_hang,
             options: options.clone(),
@@ -231,6 +235,7 @@ impl Context {
             renew_every: self.renew_every,
             known_ca_keys: self.known_ca_keys.clone(),
             policies: self.policies.clone(),
+            runner: Arc::clone(&self.runner),
             protected: self.protected.clone(),
             on_hang: self.on_hang,
             options: self.options.clone(),

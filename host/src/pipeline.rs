@@ -27,7 +27,7 @@ pub use ending::did_not_begin;
 pub use plan::{Planned, Request, plan};
 pub use stage::{Reporter, Stage};
 pub use terms::Terms;
-pub use work::Work;
+pub use work::{Queued, Work};
 
 use crate::{
     broker::Identity,
@@ -45,7 +45,7 @@ use warded_lib::{
     config::is_root,
     error::{Error, Result},
     guard::Verified,
-    machine::{facts::Init, services::Reloaded, signals::Shield, sshd::Sshd},
+    machine::{action::Step, facts::Init, services::Reloaded, signals::Shield, sshd::Sshd},
     transaction::{Confirm, Followup, LeftAlone, Transaction},
 };
 use watchdog::Watchdog;
@@ -106,7 +106,7 @@ impl Run<'_> {
         let outlives_login = work.terms.confirm_within.is_some() && context.facts.init == Init::Systemd && is_root();
         let mut watchdog = match Watchdog::start(context, run, outlives_login) {
             Ok(watchdog) => watchdog,
-            Err(error) => return Err(unchanged(self.take_back(&mut transaction, error))),
+            Err(error) => return Err(unchanged(self.take_back(&mut transaction, error, &mut || {}))),
         };
         match self.change(&guard, &work, &mut transaction, &mut watchdog) {
             Ok(Changed { reloads, verified, left_alone }) => {
@@ -151,7 +151,7 @@ impl Run<'_> {
             Err(error) => {
                 reporter.stage(Stage::RollBack);
                 watchdog.stage();
-                let error = self.take_back(&mut transaction, error);
+                let error = self.take_back(&mut transaction, error, &mut || watchdog.stage());
                 // What could not be put back now, the watchdog tries again.
                 if transaction.journal().is_final() {
                     watchdog.release();
@@ -169,6 +169,7 @@ impl Run<'_> {
         let (sshd, bystanders) = guard.before(context);
         let followup = Followup {
             reloads: work.reloads.clone(),
+            steps: work.steps.clone(),
             sshd,
             bystanders,
             confirm: work.terms.confirm_within.map(confirm),
@@ -195,9 +196,19 @@ impl Run<'_> {
         };
         stage(Stage::Commit);
         guard.still_holds()?;
+        work.ask_again(context.runner.as_ref(), &mut || stage(Stage::Commit))?;
         transaction.commit()?;
         let mut reloads = Vec::new();
-        for reload in &work.reloads {
+        for queued in work.queue() {
+            let reload = match queued {
+                Queued::Program(index, step) => {
+                    // What it does may have sshd read its configuration.
+                    guard.is_as_proved().and_then(|()| transaction.note_reload_begins())?;
+                    self.run(step, || transaction.note_step_begins(index), &mut || stage(Stage::Run))?;
+                    continue;
+                }
+                Queued::Reload(reload) => reload,
+            };
             stage(Stage::Reload);
             let last_look = || guard.is_as_proved().and_then(|()| transaction.note_reload_begins());
             let reloaded = settle::reload(&context.log, event, reload, systemd, guard.sshd(), &last_look)?;
@@ -210,6 +221,10 @@ impl Run<'_> {
             }
         }
         stage(Stage::Verify);
+        // A file that a program wrote under a running sshd would be read at the next start of the machine.
+        if !work.steps.is_empty() {
+            guard.is_as_proved()?;
+        }
         let verified = guard.verify(work)?;
         context.log.append_synced(&event(EventKind::Intent).detail("keep"))?;
         let mut left_alone = Vec::new();
@@ -228,11 +243,28 @@ impl Run<'_> {
         Ok(Changed { reloads, verified, left_alone })
     }
 
-    /// Files first, then the reload, then a look whether everything is as before; each for itself.
-    fn take_back(&self, transaction: &mut Transaction, error: Error) -> Error {
+    /// Runs a program of the queue, on record.
+    fn run(&self, step: &Step, note: impl FnOnce() -> Result<()>, begins: &mut dyn FnMut()) -> Result<()> {
+        let Self { context, identity, .. } = *self;
+        let event = |kind| settle::of_program(identity.event(kind), step);
+        context.log.append_synced(&event(EventKind::Intent).detail(&step.change.digests()))?;
+        note()?;
+        match step.carry_out(context.runner.as_ref(), begins) {
+            Ok(()) => context.log.append_synced(&event(EventKind::Result).detail("done")),
+            Err(fault) => {
+                // A log that cannot be written must not hide why it failed.
+                drop(context.log.append_synced(&event(EventKind::Failed).detail(&fault.message)));
+                Err(fault.into())
+            }
+        }
+    }
+
+    /// Files first, then programs, then the reload, then a look whether everything is as before; each for itself.
+    /// `begins` is told before what may take long.
+    fn take_back(&self, transaction: &mut Transaction, error: Error, begins: &mut dyn FnMut()) -> Error {
         let mut aftermath = take_back::Aftermath::default();
-        let restored =
-            transaction.roll_back(|journal, done| Recovery::of(self.context).settled(journal, done, &mut aftermath));
+        let restored = transaction
+            .roll_back(|journal, done| Recovery::of(self.context).settled(journal, done, &mut aftermath, begins));
         rolled_back::told(error, restored, &aftermath)
     }
 }

@@ -59,7 +59,10 @@ pub(super) fn try_one(case: &Case) -> Cost {
     case.prepare.iter().for_each(|prepare| prepare(&machine));
     let component = (case.component)(&machine);
     let grants: Vec<String> = case.grants.iter().map(|line| line.replace("{dir}", &directory)).collect();
-    let grants = Grants::of(&grants.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut grants = Grants::of(&grants.iter().map(String::as_str).collect::<Vec<_>>());
+    if let Some(actions) = &case.actions {
+        grants = grants.with_actions(&actions.replace("{dir}", &directory));
+    }
     grants.write_confirming(&machine.path("policies"), "case", "go", &component);
     if case.other_digest {
         // One more custom section: it does the same, and is another component.

@@ -12,6 +12,8 @@ type Component = Box<dyn Fn(&Machine) -> Vec<u8> + Send + Sync>;
 pub(super) struct Case<E = End> {
     pub(super) name: String,
     pub(super) grants: Vec<String>,
+    /// `[action.NAME]` tables, `{dir}` in them replaced; none: those that every policy of a test has.
+    pub(super) actions: Option<String>,
     pub(super) arguments: Vec<String>,
     pub(super) component: Component,
     pub(super) prepare: Vec<Prepare>,
@@ -43,6 +45,7 @@ pub(super) fn case(name: impl Into<String>) -> Case<()> {
     Case {
         name: name.into(),
         grants: Vec::new(),
+        actions: None,
         arguments: Vec::new(),
         component: Box::new(|_| Vec::new()),
         prepare: Vec::new(),
@@ -58,6 +61,12 @@ impl<E> Case<E> {
     /// Adds grants: lines of a policy, `{dir}` in them replaced.
     pub(super) fn granted(mut self, lines: &[&str]) -> Self {
         self.grants.extend(lines.iter().map(|line| (*line).to_owned()));
+        self
+    }
+
+    /// The actions of the policy.
+    pub(super) fn with_actions(mut self, tables: &str) -> Self {
+        self.actions = Some(tables.to_owned());
         self
     }
 
@@ -118,9 +127,20 @@ impl Case<()> {
     pub(super) fn ends(self, exits: &[i32], words: &[&str], record: Record) -> Case {
         let says = words.iter().map(|words| (*words).to_owned()).collect();
         let end = End { exits: exits.to_vec(), says, most: 1 << 20, records: vec![record] };
-        let Self { name, grants, arguments, component, prepare, meanwhile, hides, changes, other_digest, end: () } =
-            self;
-        Case { name, grants, arguments, component, prepare, meanwhile, hides, changes, other_digest, end }
+        let Self {
+            name,
+            grants,
+            actions,
+            arguments,
+            component,
+            prepare,
+            meanwhile,
+            hides,
+            changes,
+            other_digest,
+            end: (),
+        } = self;
+        Case { name, grants, actions, arguments, component, prepare, meanwhile, hides, changes, other_digest, end }
     }
 
     /// It is denied this capability, for what it asked for.

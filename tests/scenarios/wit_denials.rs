@@ -103,6 +103,8 @@ fn argument(machine: &Machine, capability: &str, parameter: &str) -> String {
         ("authority", "path") if capability == "authority.write" => "ssh/ssh_host_ed25519_key-cert.pub",
         ("authority", "path") => "ssh/ssh_host_rsa_key-cert.pub",
         ("machine", _) => return "hostname".to_owned(),
+        ("actions", "name") if capability == "actions.query" => return "show".to_owned(),
+        ("actions", "name") => return "set".to_owned(),
         ("services", _) => return "ssh".to_owned(),
         _ => return CONFIRMED.to_owned(),
     };

@@ -16,7 +16,20 @@ settings.reload = { type = "choice", values = ["yes", "no"], default = "no", hel
 pub(crate) struct Grants {
     lists: BTreeMap<String, Vec<String>>,
     flags: BTreeMap<String, bool>,
+    tables: Option<String>,
 }
+
+/// The actions of a policy that names no others.
+const ACTIONS: &str = "
+[action.show]
+kind = 'query'
+argv = ['/bin/echo', 'on']
+output = { text = true }
+[action.set]
+kind = 'change'
+argv = ['/bin/true']
+irreversible = true
+";
 
 impl Grants {
     /// Grants from lines of a policy file: `files.read = ["/x"]`.
@@ -24,6 +37,12 @@ impl Grants {
         let mut grants = Self::default();
         lines.iter().for_each(|line| grants.add(line));
         grants
+    }
+
+    /// The same with these `[action.NAME]` tables.
+    pub(crate) fn with_actions(mut self, tables: &str) -> Self {
+        self.tables = Some(tables.to_owned());
+        self
     }
 
     /// Adds a line, to what there is under the same key.
@@ -61,8 +80,9 @@ impl Grants {
     fn write_with(&self, directory: &Path, name: &str, procedure: &str, component: &[u8], settings: &str) {
         let mut request = format!(
             "[service.ssh]\nsystemd = [\"ssh.service\"]\ndirect = \"sshd\"\n\
-             [schedule]\ncron.d = \"warded-renew\"\n\
-             [procedure.{procedure}]\nsummary = \"A test\"\n{settings}"
+             [schedule]\ncron.d = \"warded-renew\"\n{}\n\
+             [procedure.{procedure}]\nsummary = \"A test\"\n{settings}",
+            self.tables.as_deref().unwrap_or(ACTIONS)
         );
         for (key, words) in &self.lists {
             writeln!(request, "{key} = {words:?}").unwrap();

@@ -17,6 +17,8 @@ pub(crate) enum Argument<'a> {
     Text(&'a [u8]),
     /// A list of strings.
     Texts(&'a [&'a [u8]]),
+    /// A list of settings.
+    Settings(&'a [(&'a [u8], &'a [u8])]),
     /// A number, an address, a handle, a case.
     Number(i32),
     /// What an expression gives.
@@ -170,6 +172,12 @@ impl Script {
                     let pairs: Vec<_> = texts.iter().map(|text| self.text(text)).collect();
                     let list = self.bytes(&self::words(&pairs));
                     words.extend([list.0, texts.len()].map(|word| format!("(i32.const {word})")));
+                }
+                Argument::Settings(settings) => {
+                    let texts = settings.iter().flat_map(|(name, value)| [*name, *value]);
+                    let pairs: Vec<_> = texts.map(|text| self.text(text)).collect();
+                    let list = self.bytes(&self::words(&pairs));
+                    words.extend([list.0, settings.len()].map(|word| format!("(i32.const {word})")));
                 }
                 Number(number) => words.push(format!("(i32.const {number})")),
                 Argument::Expression(text) => words.push((*text).to_owned()),

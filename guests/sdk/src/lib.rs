@@ -1,6 +1,6 @@
 //! What a guest of Warded is written with.
 //!
-//! The modules [`authority`], [`files`], [`keys`], [`log`], [`machine`], [`schedule`], [`services`], [`ssh`] and
+//! The modules [`actions`], [`authority`], [`files`], [`keys`], [`log`], [`machine`], [`schedule`], [`services`], [`ssh`] and
 //! [`sshd`] are the host's capabilities, as documented in `wit/`. A component imports only the functions
 //! that its code calls. The rest of this crate is what several guests need, and decides over plain
 //! data, so that it is tested without a sandbox.
@@ -16,5 +16,5 @@ pub mod sshd_config;
 
 pub use ::sshd_config::{known_hosts, krl, trusted_keys};
 pub use bindings::warded::host::types::{Error, Setting};
-pub use bindings::warded::host::{authority, files, keys, log, machine, schedule, services, ssh, sshd, types};
+pub use bindings::warded::host::{actions, authority, files, keys, log, machine, schedule, services, ssh, sshd, types};
 pub use settings::Settings;

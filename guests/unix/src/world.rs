@@ -22,6 +22,7 @@ wit_bindgen::generate!({
         }
     ",
     with: {
+        "warded:host/actions@0.1.0": warded_guest::actions,
         "warded:host/authority@0.1.0": warded_guest::authority,
         "warded:host/files@0.1.0": warded_guest::files,
         "warded:host/keys@0.1.0": warded_guest::keys,

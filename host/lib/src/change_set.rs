@@ -7,6 +7,7 @@ use crate::{
     ca::{Certificate, Kind, Principals, certificate},
     digest::Digest,
     machine::{
+        action::{Fault, Filled, Runner, Shown, Step},
         files::{FileError, Place, PlaceKey, Snapshot},
         keys::replaced::Replaced,
         path::AbsolutePath,
@@ -53,6 +54,8 @@ pub struct ChangeSet {
     requests: Vec<Request>,
     reloads: Vec<Name>,
     schedule: Vec<UnitName>,
+    steps: Vec<Step>,
+    asked: Vec<(Filled, Shown)>,
     reads: BTreeMap<PlaceKey, (Place, Option<(Digest, u64)>)>,
     /// A place in each directory that is held open: those read and staged there share its descriptor.
     directories: Vec<Place>,
@@ -155,6 +158,42 @@ impl ChangeSet {
         }
     }
 
+    /// Asks a query, once; its answer is a precondition.
+    ///
+    /// # Errors
+    /// It cannot be answered.
+    pub fn ask(&mut self, query: &Filled, runner: &dyn Runner) -> Result<Shown, Fault> {
+        if let Some((_, shown)) = self.asked.iter().find(|(known, _)| known == query) {
+            return Ok(shown.clone());
+        }
+        let shown = query.ask(runner)?;
+        self.asked.push((query.clone(), shown.clone()));
+        Ok(shown)
+    }
+
+    /// What was asked, and what the answers were.
+    #[must_use]
+    pub fn asked(&self) -> &[(Filled, Shown)] {
+        &self.asked
+    }
+
+    /// Queues a program, after the reloads that are queued already. It replaces one that is about the same. True where
+    /// it makes a difference.
+    pub fn queue(&mut self, step: Step) -> bool {
+        self.steps.retain(|known| !known.is_about_same(&step));
+        let differs = step.differs();
+        if differs {
+            self.steps.push(Step { after_reloads: self.reloads.len(), ..step });
+        }
+        differs
+    }
+
+    /// The queued programs, in order.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
     /// Queues that systemd has these units as their files say, once they are in place.
     pub fn reconcile(&mut self, units: Vec<UnitName>) {
         self.schedule = units;
@@ -179,7 +218,7 @@ impl ChangeSet {
     /// changed, are nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.staged.is_empty()
+        self.staged.is_empty() && self.steps.is_empty()
     }
 
     /// How many directories are held open.

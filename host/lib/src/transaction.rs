@@ -39,7 +39,7 @@ pub use recover::{
     Recovered, confirm, interrupted, look, newest, prepare_watch, recover, refuse_unconfirmed, roll_back_run,
     tidy_ended, unconfirmed, watch,
 };
-pub use still_named::StillNamed;
+pub use still_named::{Settled, StillNamed};
 pub use undo::{Edited, Edits, Undo, UndoError, Which, undo_changes};
 pub use written::{BeforeAfter, written};
 
@@ -132,6 +132,14 @@ impl Transaction {
         self.run.note_told()
     }
 
+    /// Notes that a program of the run is about to be run: from now on it may have.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    pub fn note_step_begins(&self, index: usize) -> Result<()> {
+        self.run.note_step(index)
+    }
+
     /// Makes the changes final, and removes the temporary files. What could not be removed is
     /// named: somebody has written to it, or the disk refuses.
     ///
@@ -174,7 +182,10 @@ impl Transaction {
     ///
     /// # Errors
     /// When a file could not be put back; the others have been. [`recover`] tries again.
-    pub fn roll_back(&mut self, settle: impl FnOnce(&Journal, &RolledBack) -> StillNamed) -> Result<RolledBack> {
+    pub fn roll_back<S: Into<Settled>>(
+        &mut self,
+        settle: impl FnOnce(&Journal, &RolledBack) -> S,
+    ) -> Result<RolledBack> {
         roll_back::roll_back(&self.root, &mut self.run, settle)
     }
 

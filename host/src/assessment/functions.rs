@@ -3,7 +3,9 @@
 use warded_lib::policy::lines::Key;
 
 /// Every function that needs a grant, with the kinds of which one allows it. `keys.replace` needs both of its kinds.
-const FUNCTIONS: [(&str, &[Key]); 22] = [
+const FUNCTIONS: [(&str, &[Key]); 24] = [
+    ("actions.change", &[Key::Action]),
+    ("actions.query", &[Key::Action]),
     ("authority.issue", &[Key::Issue]),
     ("authority.read", &[Key::Certificates, Key::ReadFiles]),
     ("authority.rekey", &[Key::Rekey]),

@@ -1,6 +1,7 @@
 //! Operations: what a guest can ask for, each with what it needs, reads or stages. None changes
 //! the machine: changes are staged, and carried out after the review.
 
+pub mod action;
 pub mod authority;
 pub mod fact;
 pub mod file;
@@ -24,6 +25,16 @@ pub trait Operation: Sized {
 
     /// What it needs, for the policy and the audit.
     fn need(&self) -> Need;
+
+    /// What it is given besides, for the record: lengths and digests.
+    fn input(&self) -> Option<String> {
+        None
+    }
+
+    /// What it gives, for the record, likewise.
+    fn outcome(_output: &Self::Output) -> Option<String> {
+        None
+    }
 
     /// Carries it out. Only the broker has what this takes.
     ///

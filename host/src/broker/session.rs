@@ -6,6 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     rc::Rc,
+    sync::Arc,
 };
 use warded_lib::{
     ca::{CaError, Kind, configured::Authority},
@@ -13,6 +14,7 @@ use warded_lib::{
     error::Error,
     guard::unchanged::{self, Digests},
     machine::{
+        action::{Action, Programs, Runner},
         facts::Facts,
         files::{Place, Root},
         path::AbsolutePath,
@@ -78,6 +80,10 @@ pub struct Session {
     pub issued: Vec<PublicKey>,
     /// The services that the policy names.
     pub services: BTreeSet<Name>,
+    /// The policy's actions.
+    pub actions: BTreeMap<Name, Action>,
+    /// Who runs their programs.
+    pub runner: Arc<dyn Runner>,
     /// What a schedule depends on; none: nothing can be scheduled.
     pub schedule: Option<Terms>,
     /// The sshd binary that the operator named.
@@ -115,6 +121,8 @@ impl Session {
             renewal,
             issued: Vec::new(),
             services,
+            actions: BTreeMap::new(),
+            runner: Arc::new(Programs),
             schedule: None,
             sshd_binary,
             configuration: None,

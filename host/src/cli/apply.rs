@@ -105,7 +105,8 @@ impl Plan {
         report::unserved(output, &unserved)?;
         report::enrolment(output, enrolment.as_ref())?;
         let would = [
-            (!planned.session.changes.is_empty()).then(|| format!("change {}", count(review.files.len(), "file"))),
+            (!review.files.is_empty()).then(|| format!("change {}", count(review.files.len(), "file"))),
+            (!review.programs.is_empty()).then(|| format!("run {}", count(review.programs.len(), "program"))),
             (!unserved.is_empty()).then(|| format!("reload {}", unserved.services().join(", "))),
             enrolment.as_ref().map(|_| "enrol this machine for renewal".to_owned()),
         ];
@@ -212,7 +213,7 @@ impl Apply {
         }
         let messages = planned.session.messages.clone();
         let identity = planned.identity.clone();
-        let changes = planned.session.changes.staged().len() + files.len();
+        let changes = planned.session.changes.staged().len() + planned.session.changes.steps().len() + files.len();
         if changes == 0 {
             return self.enrol_only(context, output, &identity, enrolment, &messages);
         }

@@ -22,14 +22,16 @@ use crate::{
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use warded_lib::{
     change_set::review::Reloading,
     config,
     error::{Error, Exit, Result},
-    machine::{facts::Facts, service::Service},
+    machine::{
+        action::{Action, Kind},
+        facts::Facts,
+    },
     name::Name,
-    policy::file::{CertificateGrant, KeyGrant, Procedure},
+    policy::file::{CertificateGrant, KeyGrant, Policy, Procedure},
 };
 
 #[derive(Debug, Subcommand)]
@@ -181,7 +183,7 @@ fn object<'a>(machine: &Facts, all: &'a [Granting], granting: &'a Granting) -> P
         name: name.as_str(),
         summary: &procedure.summary,
         settings: settings(procedure),
-        grants: grants(procedure, &policy.services),
+        grants: grants(procedure, policy),
     });
     PolicyObject {
         name: policy.name.as_str(),
@@ -215,7 +217,8 @@ fn settings(procedure: &Procedure) -> Vec<SettingObject<'_>> {
 }
 
 /// Every grant, in a few words each.
-fn grants(procedure: &Procedure, services: &BTreeMap<Name, Service>) -> Vec<String> {
+fn grants(procedure: &Procedure, policy: &Policy) -> Vec<String> {
+    let Policy { services, actions, .. } = policy;
     let mut all = Vec::new();
     let mut add = |what: &str, list: Vec<String>| {
         if !list.is_empty() {
@@ -249,6 +252,17 @@ fn grants(procedure: &Procedure, services: &BTreeMap<Name, Service>) -> Vec<Stri
     // Under its name a policy can have anything reloaded.
     for (name, service) in services.iter().filter(|(name, _)| procedure.services.contains_key(name)) {
         all.push(format!("have a service reloaded: {}", Reloading::of(name, service)));
+    }
+    // What cannot be taken back is said first.
+    let mut programs: Vec<(&Name, &Action)> =
+        actions.iter().filter(|(name, _)| procedure.actions.contains(name)).collect();
+    programs.sort_by_key(|(_, action)| !action.irreversible);
+    for (name, action) in programs {
+        let what = match action.kind {
+            Kind::Query => "ask by a program, as the user who runs it",
+            Kind::Change => "CHANGE SOMETHING BY A PROGRAM, as the user who runs it",
+        };
+        all.push(format!("{what}: {name} {action}"));
     }
     if !procedure.schedule.is_empty() {
         all.push("have `warded renew` run every hour".to_owned());

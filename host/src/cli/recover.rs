@@ -13,7 +13,7 @@ use clap::Args;
 use serde::Serialize;
 use warded_lib::{
     error::{Error, Exit, Result},
-    machine::scratch,
+    machine::{action::Ended, scratch},
     transaction::{self, Journal},
 };
 
@@ -137,6 +137,14 @@ fn show(output: Output, done: &TakenBack) -> Result<()> {
     for left in &done.files.left_alone {
         output.line(format!("{} {}   left alone: {}", output.paint(Style::Yellow, "!"), left.path, left.why))?;
     }
+    for (name, ended) in &done.aftermath.programs {
+        output.line(match ended {
+            Ok(Ended::AsBefore) => format!("= {name}   had not run"),
+            Ok(Ended::TakenBack) => format!("{} {name}   taken back", output.paint(Style::Green, "~")),
+            Ok(Ended::LeftAlone(why)) => format!("{} {name}   left alone: {why}", output.paint(Style::Yellow, "!")),
+            Err(error) => error.to_string(),
+        })?;
+    }
     if done.files.restored.is_empty() && done.files.left_alone.is_empty() {
         output.line("  no file had been changed")?;
     }
@@ -176,6 +184,9 @@ struct RunObject {
     procedure: String,
     restored: Vec<String>,
     left_alone: Vec<LeftObject>,
+    /// The programs that may have run, and what became of each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    programs: Vec<ReloadObject>,
     reloads: Vec<ReloadObject>,
     /// What is not as before, as far as anybody can see.
     fault: Option<String>,
@@ -195,12 +206,22 @@ impl From<&TakenBack> for RunObject {
             how: outcome.as_ref().ok().map(ToString::to_string),
             error: outcome.as_ref().err().map(|error| error.message().to_owned()),
         };
+        let program = |(service, ended): &(String, Result<Ended>)| ReloadObject {
+            service: service.clone(),
+            how: ended.as_ref().ok().map(|ended| match ended {
+                Ended::AsBefore => "it had not run".to_owned(),
+                Ended::TakenBack => "taken back".to_owned(),
+                Ended::LeftAlone(why) => format!("left alone: {why}"),
+            }),
+            error: ended.as_ref().err().map(|error| error.message().to_owned()),
+        };
         Self {
             run: done.run.run,
             policy: done.run.policy.clone(),
             procedure: done.run.procedure.clone(),
             restored: done.files.restored.iter().map(ToString::to_string).collect(),
             left_alone: done.files.left_alone.iter().map(LeftObject::from).collect(),
+            programs: done.aftermath.programs.iter().map(program).collect(),
             reloads: done.aftermath.reloads.iter().map(reload).collect(),
             fault: done.aftermath.fault.as_ref().map(|fault| fault.message().to_owned()),
         }

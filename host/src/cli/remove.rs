@@ -11,10 +11,10 @@ use super::{
 use crate::{context::Context, enrolment::Enrolments, pipeline::Done, public_status::PublicStatus};
 use clap::Args;
 use warded_lib::{
-    change_set::review::Review,
+    change_set::review::{Review, Running},
     error::{Error, Exit, Result},
     text::{count, neutral},
-    transaction::{self, Edits, FileChange, Undo, UndoError, Which},
+    transaction::{self, Edits, Undo, UndoError, Which},
 };
 
 #[derive(Debug, Args)]
@@ -41,7 +41,8 @@ impl Remove {
             recover::first(context, output)?;
         }
         let Some(mut undo) = self.found(context, output)? else { return nothing(context, output) };
-        if !undo.changes.iter().all(FileChange::is_known_hosts) && !self.plan {
+        undo.look_at_states(context.runner.as_ref())?;
+        if !(self.plan || undo.is_of_known_hosts()) {
             context.may_change("remove")?;
         }
         // An sshd may be enrolled that no run was for.
@@ -56,6 +57,9 @@ impl Remove {
             return Ok(Exit::Pending);
         }
         let question = match shown.files.len() {
+            0 if !shown.programs.is_empty() => {
+                format!("Run {}, and renew no more?", count(shown.programs.len(), "program"))
+            }
             0 => "No file has to change. Count every run as undone, and renew no more?".to_owned(),
             files => format!("Take {} back, and renew no more?", count(files, "file")),
         };
@@ -127,6 +131,7 @@ fn nothing(context: &Context, output: Output) -> Result<Exit> {
 fn show(output: Output, undo: &Undo) -> Result<Review> {
     let shown = Review {
         files: undo.changes.iter().map(entry).collect(),
+        programs: undo.steps.iter().map(Running::of).collect(),
         reloads: undo.reloads.iter().map(reloading).collect(),
     };
     output.line(match &undo.newest {
@@ -135,6 +140,7 @@ fn show(output: Output, undo: &Undo) -> Result<Review> {
     })?;
     report::review(output, &shown)?;
     undo.as_before.iter().try_for_each(|path| output.line(format!("= {path}   as before already")))?;
+    undo.irreversible.iter().try_for_each(|name| output.line(format!("! {name} stays: nothing takes it back")))?;
     undo.keys_left.iter().try_for_each(|path| output.line(format!("= {path}   stays: clients know this key")))?;
     Ok(shown)
 }
@@ -144,7 +150,7 @@ fn object(undo: &Undo, shown: &Review) -> serde_json::Value {
         |all: &[warded_lib::machine::path::AbsolutePath]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
     serde_json::json!({
         "schema": "warded.remove/1", "run": null, "undoes": undo.runs().end(), "down_to": undo.runs().start(),
-        "files": shown.files, "as_before": paths(&undo.as_before), "keys_left": paths(&undo.keys_left),
+        "files": shown.files, "programs": shown.programs, "as_before": paths(&undo.as_before), "keys_left": paths(&undo.keys_left),
     })
 }
 

@@ -70,19 +70,32 @@ pub(super) fn review(output: Output, review: &Review) -> Result<()> {
         for end in &file.ends {
             output.line(format!("    {} {end}", output.paint(Style::Yellow, "!")))?;
         }
-        for line in &file.diff {
-            let style = match line.chars().next() {
-                Some('+') => Style::Green,
-                Some('-') => Style::Red,
-                _ => Style::Dim,
-            };
-            output.verbatim(format!("    {}", output.paint(style, line)))?;
+        diff(output, &file.diff)?;
+    }
+    for program in &review.programs {
+        let sign = output.paint(if program.irreversible { Style::Red } else { Style::Yellow }, ">");
+        output.line(format!("{sign} run {} ({})", program.name, program.program))?;
+        if program.irreversible {
+            output.line(format!("    {} it cannot be taken back", output.paint(Style::Red, "!")))?;
         }
+        diff(output, &program.diff)?;
     }
     for service in &review.reloads {
         output.line(format!("> reload {service}"))?;
     }
     Ok(())
+}
+
+/// The lines that go and come.
+fn diff(output: Output, lines: &[String]) -> Result<()> {
+    lines.iter().try_for_each(|line| {
+        let style = match line.chars().next() {
+            Some('+') => Style::Green,
+            Some('-') => Style::Red,
+            _ => Style::Dim,
+        };
+        output.verbatim(format!("    {}", output.paint(style, line)))
+    })
 }
 
 /// What the procedure said.

@@ -60,12 +60,14 @@ impl Undo {
             (Some(number), None) => Which::Only(number),
             (None, None) => Which::Newest,
         };
-        let Some(undo) = transaction::undo_changes(&context.state, &context.root, which).map_err(Error::from)? else {
+        let Some(mut undo) = transaction::undo_changes(&context.state, &context.root, which).map_err(Error::from)?
+        else {
             output.line("There is nothing to undo.")?;
             output.object(&serde_json::json!({ "schema": "warded.undo/1", "run": null, "undoes": null }))?;
             return Ok(Exit::Done);
         };
-        if !self.plan && !undo.changes.iter().all(FileChange::is_known_hosts) {
+        undo.look_at_states(context.runner.as_ref())?;
+        if !(self.plan || undo.is_of_known_hosts()) {
             context.may_change("undo")?;
         }
         let own = sshd_of(context, &undo);
@@ -79,6 +81,7 @@ impl Undo {
         let (runs, earlier, expired) = (undo.runs(), undo.earlier, Expired::among(&undo));
         let shown = review::Review {
             files: undo.changes.iter().map(entry).collect(),
+            programs: undo.steps.iter().map(review::Running::of).collect(),
             reloads: undo.reloads.iter().map(reloading).collect(),
         };
         output.line(title(&undo))?;
@@ -86,16 +89,20 @@ impl Undo {
         for path in &undo.as_before {
             output.line(format!("= {path}   as before already"))?;
         }
+        for name in &undo.irreversible {
+            output.line(format!("! {name} stays: nothing takes it back"))?;
+        }
         let as_before: Vec<String> = undo.as_before.iter().map(ToString::to_string).collect();
         if self.plan {
             output.line("Nothing has been changed.")?;
             output.object(&serde_json::json!({
                 "schema": "warded.undo/1", "run": null, "undoes": runs.end(), "down_to": runs.start(),
-                "files": shown.files, "as_before": as_before,
+                "files": shown.files, "programs": shown.programs, "as_before": as_before,
             }))?;
             return Ok(Exit::Pending);
         }
         let question = match shown.files.len() {
+            0 if !shown.programs.is_empty() => format!("Run {}?", count(shown.programs.len(), "program")),
             0 => "No file has to change. Count the run as undone?".to_owned(),
             files => format!("Take {} back?", count(files, "file")),
         };
@@ -115,7 +122,7 @@ impl Undo {
         done.confirm_lines().into_iter().for_each(|line| drop(output.line(line)));
         drop(output.object(&serde_json::json!({
             "schema": "warded.undo/1", "run": done.run, "undoes": runs.end(), "down_to": runs.start(), "files": shown.files,
-            "as_before": as_before,
+            "programs": shown.programs, "as_before": as_before,
             "left_alone": done.left_alone.iter().map(report::LeftObject::from).collect::<Vec<_>>(),
             "confirm_until": done.confirm.as_ref().map(|confirm| confirm.until),
             "unknown_listener": done.unknown_listener(),

@@ -109,7 +109,10 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
     let ended = run_guest(context, &identity, granting, procedure, &settings, confirmed.clone(), renewal);
     let summary = match &ended {
         Ok(session) if session.changes.is_empty() => "nothing to do".to_owned(),
-        Ok(session) => format!("staged {}", warded_lib::text::count(session.changes.staged().len(), "change")),
+        Ok(session) => {
+            let changes = session.changes.staged().len() + session.changes.steps().len();
+            format!("staged {}", warded_lib::text::count(changes, "change"))
+        }
         Err(error) => format!("{}: {}", error.heading(), error.message()),
     };
     match &ended {
@@ -160,6 +163,7 @@ fn run_guest(
         trusted: values_of(procedure, settings, Type::Domain),
         confirmed,
         keys: BTreeMap::new(),
+        actions: granting.policy.actions.iter().map(|(name, action)| (name.clone(), action.kind)).collect(),
     };
     let mut session = Session::new(
         circumstances,
@@ -170,6 +174,8 @@ fn run_guest(
         granting.policy.services.keys().cloned().collect(),
         context.sshd_binary.clone(),
     );
+    session.actions.clone_from(&granting.policy.actions);
+    session.runner = Arc::clone(&context.runner);
     session.issued = super::issued::keys(context)?;
     let enrolled = Enrolments::load(&context.state)?.iter().map(|enrolled| enrolled.sshd_config.clone()).collect();
     session.schedule = Some(context.schedule(granting.policy.schedule.clone(), enrolled));

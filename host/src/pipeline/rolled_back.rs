@@ -15,9 +15,13 @@ pub(super) fn told(error: Error, restored: Result<RolledBack>, aftermath: &After
             return error.into_partly_rolled_back(format!("not all could be put back: {failed}{aftermath}"));
         }
     };
-    let whole = restored.left_alone.is_empty();
+    let whole = restored.left_alone.is_empty() && aftermath.left().is_none();
     // None of the changes had been made.
-    if restored.reloads.is_empty() && restored.restored.is_empty() && aftermath.first_failure().is_none() {
+    if restored.steps.is_empty()
+        && restored.reloads.is_empty()
+        && restored.restored.is_empty()
+        && aftermath.first_failure().is_none()
+    {
         let state = if whole { "nothing was changed".to_owned() } else { restored.to_string() };
         return error.without_state().state(state);
     }
@@ -49,12 +53,13 @@ mod tests {
             restored: vec!["/y".parse().unwrap()],
             left_alone: left_alone.iter().map(left).collect(),
             reloads: vec![Reload::service("ssh".parse().unwrap(), service)],
-            was_told: false,
+            ..RolledBack::default()
         }
     }
 
     fn aftermath(reloaded: Result<Reloaded>, fault: Option<&str>) -> Aftermath {
-        Aftermath { reloads: vec![("ssh".to_owned(), reloaded)], fault: fault.map(Error::failed) }
+        let fault = fault.map(Error::failed);
+        Aftermath { reloads: vec![("ssh".to_owned(), reloaded)], fault, ..Aftermath::default() }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use warded_lib::{
     audit::{Event, Kind, Log},
     error::Result,
     machine::{
+        action::Step,
         services::{self, ReloadFault, Reloaded, Told},
         sshd::Sshd,
     },
@@ -32,6 +33,12 @@ pub fn tell(
 pub fn named(event: Event, reload: &Reload) -> Event {
     let capability = if reload.is_schedule() { "schedule.renewals" } else { "services.reload" };
     event.capability(capability).need(reload.name.as_str())
+}
+
+/// The event of a program.
+#[must_use]
+pub fn of_program(event: Event, step: &Step) -> Event {
+    event.capability("actions.change").need(step.change.name.as_str())
 }
 
 /// Reloads one service, on record; as [`services::reload`].

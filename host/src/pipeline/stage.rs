@@ -15,6 +15,8 @@ pub enum Stage {
     Prove,
     /// The files, one after the other.
     Commit,
+    /// A program of the appliance.
+    Run,
     /// The services.
     Reload,
     /// What sshd serves after the reload.
@@ -31,6 +33,7 @@ impl fmt::Display for Stage {
             Self::Certify => "asking the CA",
             Self::Prove => "proving the result",
             Self::Commit => "changing",
+            Self::Run => "running a program",
             Self::Reload => "reloading",
             Self::Verify => "proving it live",
             Self::RollBack => "rolling back",

@@ -2,6 +2,8 @@
 //! The same for the run itself, for its watchdog, and for whoever comes after a crash: all there is
 //! to know stands in the journal.
 
+mod aftermath;
+mod programs;
 mod seen;
 
 use super::settle;
@@ -9,10 +11,12 @@ use crate::{
     context::Context,
     outcomes::{LastRollBack, Outcome as _, Why},
 };
+pub use aftermath::Aftermath;
 use jiff::Timestamp;
 use seen::{Read, as_before, has_read, may_reload};
 use std::{
     path::Path,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +25,7 @@ use warded_lib::{
     error::{Error, Exit, Result},
     guard::{live, unchanged},
     machine::{
+        action::{Programs, Runner},
         facts::{self, Facts, Init},
         files::Root,
         private::StateDir,
@@ -28,7 +33,7 @@ use warded_lib::{
         services::{self, Reloaded},
         sshd::{self, Listener, Sshd},
     },
-    transaction::{self, Journal, Reload, RolledBack, RunIdentity, SshdBefore, State, StillNamed},
+    transaction::{self, Journal, Reload, RolledBack, RunIdentity, Settled, SshdBefore, State, StillNamed},
 };
 
 /// How long a service is told again, where that failed for a reason that may pass.
@@ -40,6 +45,7 @@ pub struct Recovery<'a> {
     state: &'a StateDir,
     root: &'a Root,
     log: &'a Log,
+    runner: Arc<dyn Runner>,
     systemd: bool,
     patience: Duration,
 }
@@ -55,20 +61,12 @@ pub struct TakenBack {
     pub aftermath: Aftermath,
 }
 
-/// What became of services and of sshd after the files were back.
-#[derive(Debug, Default)]
-pub struct Aftermath {
-    /// How each service was told, or why it was not.
-    pub reloads: Vec<(String, Result<Reloaded>)>,
-    /// What is not as before; none: it is, as far as anybody can see.
-    pub fault: Option<Error>,
-}
-
 impl<'a> Recovery<'a> {
     /// For the runs of a state directory.
     #[must_use]
     pub fn new(state: &'a StateDir, root: &'a Root, log: &'a Log) -> Self {
-        Self { state, root, log, systemd: Facts::read(Path::new("/")).init == Init::Systemd, patience: TELL }
+        let systemd = Facts::read(Path::new("/")).init == Init::Systemd;
+        Self { state, root, log, runner: Arc::new(Programs), systemd, patience: TELL }
     }
 
     /// With more time for telling the services, where nobody waits for it and nobody else would do it.
@@ -81,7 +79,8 @@ impl<'a> Recovery<'a> {
     #[must_use]
     pub fn of(context: &'a Context) -> Self {
         let systemd = context.facts.init == Init::Systemd;
-        Self { state: &context.state, root: &context.root, log: &context.log, systemd, patience: TELL }
+        let runner = Arc::clone(&context.runner);
+        Self { state: &context.state, root: &context.root, log: &context.log, runner, systemd, patience: TELL }
     }
 
     /// Takes back every run that was interrupted, and gives each to `show`.
@@ -92,7 +91,7 @@ impl<'a> Recovery<'a> {
         loop {
             let mut aftermath = Aftermath::default();
             let mut why = Why::Interrupted;
-            let settle = |journal: &Journal, done: &RolledBack| self.settled(journal, done, &mut aftermath);
+            let settle = |journal: &Journal, done: &RolledBack| self.settled(journal, done, &mut aftermath, &mut || {});
             if transaction::interrupted(self.state)?.is_some_and(|journal| is_unconfirmed(&journal)) {
                 why = Why::Unconfirmed;
             }
@@ -107,7 +106,7 @@ impl<'a> Recovery<'a> {
     /// # Errors
     /// As [`Recovery::all`]; refused while the run is at work.
     pub fn one(&self, number: u64, why: Why) -> Result<Option<TakenBack>> {
-        self.roll_back(number, why, |journal, done, aftermath| self.settled(journal, done, aftermath))
+        self.roll_back(number, why, |journal, done, aftermath| self.settled(journal, done, aftermath, &mut || {}))
     }
 
     /// The same while the machine goes down, for the files alone: sshd goes as well, and systemd answers no
@@ -116,14 +115,18 @@ impl<'a> Recovery<'a> {
     /// # Errors
     /// As [`Recovery::one`].
     pub fn files_of_one(&self, number: u64, why: Why) -> Result<Option<TakenBack>> {
-        self.roll_back(number, why, |_, _, _| StillNamed::nothing())
+        self.roll_back(number, why, |_, done, _| {
+            let open = (!done.steps.is_empty())
+                .then(|| Error::failed("the machine goes down: what programs changed is taken back at its next start"));
+            Settled { named: StillNamed::nothing(), open }
+        })
     }
 
     fn roll_back(
         &self,
         number: u64,
         why: Why,
-        settle: impl FnOnce(&Journal, &RolledBack, &mut Aftermath) -> StillNamed,
+        settle: impl FnOnce(&Journal, &RolledBack, &mut Aftermath) -> Settled,
     ) -> Result<Option<TakenBack>> {
         let Some(Journal { run, .. }) = transaction::look(self.state, number)? else { return Ok(None) };
         let mut aftermath = Aftermath::default();
@@ -132,9 +135,30 @@ impl<'a> Recovery<'a> {
         Ok(files.map(|files| self.record(TakenBack { run, files, aftermath }, why)))
     }
 
-    /// Tells the services, and looks; what the sshds use then. What fails here is told, and does not keep the
-    /// rest back.
-    pub fn settled(&self, journal: &Journal, done: &RolledBack, aftermath: &mut Aftermath) -> StillNamed {
+    /// Takes programs back, tells the services, and looks. `begins` is told before what may take long. What fails here
+    /// is told, and does not keep the rest back; but a program that could not be taken back keeps the run open.
+    pub fn settled(
+        &self,
+        journal: &Journal,
+        done: &RolledBack,
+        aftermath: &mut Aftermath,
+        begins: &mut dyn FnMut(),
+    ) -> Settled {
+        let programs = self.take_programs_back(journal, done, begins);
+        let open = programs.iter().find_map(|(_, ended)| ended.as_ref().err()).cloned();
+        // sshd was told by the first attempt.
+        let named = if open.is_some() && done.is_again {
+            StillNamed::Unknown
+        } else {
+            begins();
+            self.told(journal, done, aftermath)
+        };
+        aftermath.programs = programs;
+        Settled { named, open }
+    }
+
+    /// Tells the services, and looks; what the sshds use then.
+    fn told(&self, journal: &Journal, done: &RolledBack, aftermath: &mut Aftermath) -> StillNamed {
         let all: Vec<&Reload> = journal.reloads.iter().collect();
         let untold = || self.tell_all(&journal.run, &all, None, &|| Ok(()));
         let mut named = StillNamed::nothing();
@@ -199,7 +223,7 @@ impl<'a> Recovery<'a> {
             if reloads.iter().any(told) {
                 live::await_reload(sshd);
             }
-            Aftermath { fault: as_before(sshd, before).err(), reloads }
+            Aftermath { fault: as_before(sshd, before).err(), reloads, programs: Vec::new() }
         };
         let mut aftermath = once();
         // While sshd starts itself anew for one reload, it ignores SIGHUP, so that the next one may be lost.
@@ -290,39 +314,13 @@ impl TakenBack {
     /// Whether everything is as before, as far as anybody can see.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.files.left_alone.is_empty() && self.aftermath.first_failure().is_none()
-    }
-}
-
-impl Aftermath {
-    /// What went wrong first.
-    #[must_use]
-    pub fn first_failure(&self) -> Option<&Error> {
-        self.reloads.iter().find_map(|(_, outcome)| outcome.as_ref().err()).or(self.fault.as_ref())
+        self.files.left_alone.is_empty() && self.aftermath.left().is_none() && self.aftermath.first_failure().is_none()
     }
 }
 
 impl std::fmt::Display for TakenBack {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}{}", self.files, self.aftermath)
-    }
-}
-
-impl std::fmt::Display for Aftermath {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (name, outcome) in &self.reloads {
-            match outcome {
-                Ok(how @ Reloaded::Scheduled { .. }) => write!(f, "; {how}")?,
-                Ok(Reloaded::NotRunning) => write!(f, "; no listener of {name} is known")?,
-                Ok(_) => write!(f, "; {name} reloaded")?,
-                Err(error) => write!(f, "; {}", error.message())?,
-            }
-        }
-        match &self.fault {
-            Some(fault) => write!(f, "; {}", fault.message()),
-            None if self.reloads.is_empty() => Ok(()),
-            None => f.write_str(", checked"),
-        }
     }
 }
 

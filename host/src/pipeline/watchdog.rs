@@ -30,6 +30,7 @@ use warded_lib::{
     config,
     error::{Error, Exit, Result},
     machine::{
+        action::Step,
         exec::{self, Companion, Parent},
         facts::{Facts, Init},
         files::Root,
@@ -161,11 +162,15 @@ pub fn watch(options: &Options, number: u64, stage_limit: Option<u64>) -> Result
         log.conclude(&take_back::event(&journal.run, Kind::Ended).detail(&detail), Ending::Kept, &detail)?;
         return Ok(Exit::Done);
     }
-    give_up_on(&Recovery::new(&state, &root, &log).patient(TRY), number, why).inspect_err(|error| {
-        let detail = format!("could not be taken back: {}", error.message());
-        let event = take_back::event(&journal.run, Kind::Failed).detail(&detail);
-        drop(log.conclude(&event, Ending::Failed, &format!("{detail}; next: warded recover")));
-    })?;
+    // What its programs may take to be taken back, several times over.
+    let programs: Duration = journal.steps.iter().map(Step::limit).sum();
+    give_up_on(&Recovery::new(&state, &root, &log).patient(TRY), number, why, TRY.max(programs * 2)).inspect_err(
+        |error| {
+            let detail = format!("could not be taken back: {}", error.message());
+            let event = take_back::event(&journal.run, Kind::Failed).detail(&detail);
+            drop(log.conclude(&event, Ending::Failed, &format!("{detail}; next: warded recover")));
+        },
+    )?;
     drop(announce(options));
     Ok(Exit::Done)
 }
@@ -243,8 +248,8 @@ fn wait(state: &StateDir, number: u64, journal: &Journal, terminated: &AtomicBoo
 }
 
 /// Takes the run back. Its process may still be on its way out, or another may be about the same.
-fn give_up_on(recovery: &Recovery<'_>, number: u64, why: Why) -> Result<()> {
-    let deadline = Instant::now() + TRY;
+fn give_up_on(recovery: &Recovery<'_>, number: u64, why: Why, patience: Duration) -> Result<()> {
+    let deadline = Instant::now() + patience;
     let mut pause = Duration::from_millis(20);
     loop {
         match recovery.one(number, why) {

@@ -2,6 +2,7 @@
 
 mod known_hosts;
 mod order;
+mod queue;
 
 use super::{
     Planned, Terms,
@@ -10,6 +11,7 @@ use super::{
 use crate::broker::Identity;
 use jiff::Timestamp;
 use order::{order_of, order_of_removal};
+pub use queue::Queued;
 use ssh_key::PublicKey;
 use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf};
 use warded_lib::{
@@ -20,7 +22,7 @@ use warded_lib::{
     },
     error::{Error, Result},
     guard::{Authorship, MayChange, unchanged::Digests},
-    machine::{keys::replaced::Replaced, path::AbsolutePath, schedule::SCHEDULE, users},
+    machine::{action::Step, keys::replaced::Replaced, path::AbsolutePath, schedule::SCHEDULE, users},
     name::Name,
     text::{count, neutral},
     transaction::{
@@ -35,6 +37,8 @@ pub struct Work {
     certificates: BTreeMap<RequestId, Certificate>,
     /// Services to reload, with how the policy says they are reached.
     pub reloads: Vec<Reload>,
+    /// Programs to run, each with how many of the reloads come before it.
+    pub steps: Vec<Step>,
     /// The files by which this machine trusts its CA, staged by the host: no guest can write them.
     pub trust: Vec<FileChange>,
     /// What becomes of a file of Warded's own once this is kept.
@@ -72,7 +76,7 @@ impl Work {
         let services = &planned.granting.policy.services;
         let changes = planned.session.changes;
         let reload = |name: &Name| Some(Reload::service(name.clone(), services.get(name)?.clone()));
-        let units = changes.schedule();
+        let (units, steps) = (changes.schedule(), changes.steps().to_vec());
         let schedule = SCHEDULE.parse().ok().filter(|_| !units.is_empty());
         Self {
             reloads: changes
@@ -84,6 +88,7 @@ impl Work {
             keywords: planned.procedure.sshd.keywords.iter().map(|keyword| keyword.as_str().to_owned()).collect(),
             source: Source::Staged(changes),
             certificates: BTreeMap::new(),
+            steps,
             trust: Vec::new(),
             own: None,
             terms,
@@ -106,6 +111,7 @@ impl Work {
             source: Source::Undo(undo.changes),
             certificates: BTreeMap::new(),
             reloads: undo.reloads,
+            steps: undo.steps,
             trust: Vec::new(),
             own: None,
             terms,
@@ -348,8 +354,14 @@ impl Work {
         };
         paths.extend(self.trust.iter().map(|change| change.path.to_string()));
         let reloads: Vec<&str> = self.reloads.iter().map(|reload| reload.name.as_str()).collect();
+        let programs: String = self.steps.iter().map(|step| format!("; run: {}", step.change.name)).collect();
         let accepted: String = self.terms.accepted().map(|risk| format!("; accepted: {risk}")).collect();
-        format!("change {}: {}; reload: {}{accepted}", count(paths.len(), "file"), paths.join(" "), reloads.join(" "))
+        format!(
+            "change {}: {}; reload: {}{programs}{accepted}",
+            count(paths.len(), "file"),
+            paths.join(" "),
+            reloads.join(" ")
+        )
     }
 }
 

@@ -1,6 +1,7 @@
 //! Capabilities: one file per WIT interface. Each function turns its arguments into an operation
 //! and gives it to the broker; nothing is decided or done here.
 
+mod actions;
 mod authority;
 mod files;
 mod keys;
@@ -71,6 +72,12 @@ impl State {
         }
         if self.session.connections() > limits::CONNECTIONS {
             return Err(stopped(&format!("it asked sshd for more than {} connections", limits::CONNECTIONS)));
+        }
+        if self.session.changes.asked().len() > limits::QUERIES || self.session.changes.steps().len() > limits::STEPS {
+            let (queries, steps) = (limits::QUERIES, limits::STEPS);
+            return Err(stopped(&format!(
+                "it asked more than {queries} queries, or queued more than {steps} programs"
+            )));
         }
         Ok(outcome.map_err(types::Error::from))
     }

@@ -33,6 +33,10 @@ pub const LOG_LINES: usize = 1_000;
 pub const ERROR_CHARACTERS: usize = 500;
 /// Details of such an error that are shown.
 pub const ERROR_DETAILS: usize = 20;
+/// Queries that a run may ask by programs; each is asked again before anything changes.
+pub const QUERIES: usize = 32;
+/// Programs that a run may queue.
+pub const STEPS: usize = 32;
 /// Calls of one run.
 pub const CALLS: usize = 10_000;
 /// Files that one run may change.

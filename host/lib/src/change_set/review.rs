@@ -4,6 +4,7 @@ use super::{ChangeSet, Request, staged::After};
 use crate::{
     ca::certificate,
     machine::{
+        action::Step,
         keys::{holds_private_key, replaced::Replaced},
         schedule::SCHEDULE,
         service::Service,
@@ -55,8 +56,34 @@ pub struct Entry {
 pub struct Review {
     /// The files.
     pub files: Vec<Entry>,
+    /// The programs that are run, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<Running>,
     /// The services that are reloaded, in order.
     pub reloads: Vec<Reloading>,
+}
+
+/// A program that is run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Running {
+    /// What the policy calls it.
+    pub name: String,
+    /// The program.
+    pub program: String,
+    /// Whether nothing takes it back.
+    pub irreversible: bool,
+    /// What it changes, line by line, as in [`Entry::diff`].
+    pub diff: Vec<String>,
+}
+
+impl Running {
+    /// A queued program.
+    #[must_use]
+    pub fn of(step: &Step) -> Self {
+        let diff = step.seen.as_ref().map(|seen| lines(seen.before.lines().as_bytes(), seen.after.lines().as_bytes()));
+        let (name, program) = (step.change.name.to_string(), neutral(step.change.action.program()));
+        Self { name, program, irreversible: step.seen.is_none(), diff: diff.unwrap_or_default() }
+    }
 }
 
 /// A service that is reloaded: to a program its name; to a person also who is told, since a policy can
@@ -108,7 +135,8 @@ impl Review {
         let reloads = changes.reloads().iter().filter_map(|name| Some(Reloading::of(name, services.get(name)?)));
         let schedule = Some(changes.schedule()).filter(|units| !units.is_empty()).map(Reloading::schedule);
         let files = changes.staged().iter().map(|staged| entry(changes, staged, roots));
-        Self { files: files.collect(), reloads: reloads.chain(schedule).collect() }
+        let programs = changes.steps().iter().map(Running::of).collect();
+        Self { files: files.collect(), programs, reloads: reloads.chain(schedule).collect() }
     }
 }
 

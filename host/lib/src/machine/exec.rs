@@ -4,13 +4,14 @@
 
 mod apart;
 mod companion;
+mod input;
 mod output;
 mod running;
 mod service;
 
 pub use apart::{Apart, run_self_apart};
 pub use companion::Companion;
-pub use output::Output;
+pub use output::{Output, Ran};
 pub use running::end_all;
 pub use service::Service;
 
@@ -19,11 +20,12 @@ use crate::{
     error::{Error, Result},
     text::shell_word,
 };
+use input::Input;
 use running::Running;
 use std::{
     ffi::{OsStr, OsString},
-    fs::File,
     io::{self, Read},
+    mem,
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -31,6 +33,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use zeroize::Zeroizing;
 
 /// Where programs are looked for: never the caller's own PATH, which sudo may have let through.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -65,7 +68,8 @@ pub struct Program {
     path: PathBuf,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
-    input: Option<PathBuf>,
+    input: Option<Input>,
+    directory: Option<PathBuf>,
     timeout: Duration,
 }
 
@@ -78,6 +82,7 @@ impl Program {
             arguments: Vec::new(),
             environment: Vec::new(),
             input: None,
+            directory: None,
             timeout: TIMEOUT,
         }
     }
@@ -106,7 +111,21 @@ impl Program {
     /// The file that it reads as its standard input.
     #[must_use]
     pub fn input(mut self, file: impl AsRef<Path>) -> Self {
-        self.input = Some(file.as_ref().to_owned());
+        self.input = Some(Input::File(file.as_ref().to_owned()));
+        self
+    }
+
+    /// What it reads as its standard input.
+    #[must_use]
+    pub fn input_bytes(mut self, bytes: Zeroizing<Vec<u8>>) -> Self {
+        self.input = Some(Input::Bytes(bytes));
+        self
+    }
+
+    /// The directory that it works in; else ours.
+    #[must_use]
+    pub fn directory(mut self, directory: impl AsRef<Path>) -> Self {
+        self.directory = Some(directory.as_ref().to_owned());
         self
     }
 
@@ -122,10 +141,20 @@ impl Program {
     /// # Errors
     /// When it cannot be started.
     pub fn run(&self) -> Result<Output> {
+        let Ran { status, timed_out, stdout, stderr, .. } = self.run_unread()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Output { status, stdout: text(&stdout), stderr: text(&stderr), timed_out })
+    }
+
+    /// The same, with what it printed as it is.
+    ///
+    /// # Errors
+    /// As [`Program::run`].
+    pub fn run_unread(&self) -> Result<Ran> {
         let deadline = Instant::now() + self.timeout;
         let mut command = self.command();
         if let Some(input) = &self.input {
-            command.stdin(File::open(input).map_err(|error| self.cannot_start(&error))?);
+            command.stdin(input.open().map_err(|error| self.cannot_start(&error))?);
         }
         let mut running = Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
             .map_err(|error| self.cannot_start(&error))?;
@@ -139,17 +168,16 @@ impl Program {
             ended.recv_timeout(drained.saturating_duration_since(Instant::now())),
             Err(mpsc::RecvTimeoutError::Disconnected | mpsc::RecvTimeoutError::Timeout)
         ) {}
-        let text = |kept: Option<Kept>| {
+        let mut overflowed = false;
+        let mut taken = |kept: Option<Kept>| {
             let kept = kept.unwrap_or_default();
-            let bytes = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            String::from_utf8_lossy(&bytes).into_owned()
+            let mut bytes = Zeroizing::new(mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner)));
+            overflowed |= bytes.len() > KEPT;
+            bytes.truncate(KEPT);
+            bytes
         };
-        Ok(Output {
-            status: status.and_then(|status| status.code()),
-            stdout: text(stdout),
-            stderr: text(stderr),
-            timed_out,
-        })
+        let (stdout, stderr) = (taken(stdout), taken(stderr));
+        Ok(Ran { status: status.and_then(|status| status.code()), timed_out, overflowed, stdout, stderr })
     }
 
     /// Starts it and leaves it running, its outputs thrown away, until the [`Child`] is dropped:
@@ -181,6 +209,9 @@ impl Program {
             watcher(self);
         }
         let mut command = Command::new(&self.path);
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
         own_environment(&mut command)
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -339,15 +370,16 @@ pub fn find(program: &str) -> Option<PathBuf> {
 
 type Kept = Arc<Mutex<Vec<u8>>>;
 
-/// Reads a stream to its end on a thread of its own, keeping the first [`KEPT`] bytes.
+/// Reads a stream to its end on a thread of its own, keeping the first [`KEPT`] bytes, and one more to tell that there
+/// were more. The room for them is there from the start, so that no copy of what may be a secret is left behind.
 fn collect(mut stream: impl Read + Send + 'static, done: mpsc::Sender<()>) -> Kept {
-    let kept = Kept::default();
+    let kept: Kept = Arc::new(Mutex::new(Vec::with_capacity(KEPT + 1)));
     let shared = Arc::clone(&kept);
     thread::spawn(move || {
-        let mut buffer = [0; 8192];
-        while let Ok(length @ 1..) = stream.read(&mut buffer) {
+        let mut buffer = Zeroizing::new([0; 8192]);
+        while let Ok(length @ 1..) = stream.read(buffer.as_mut_slice()) {
             let mut kept = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            let room = KEPT.saturating_sub(kept.len());
+            let room = (KEPT + 1).saturating_sub(kept.len());
             kept.extend_from_slice(buffer.get(..length.min(room)).unwrap_or_default());
         }
         done.send(()).ok();

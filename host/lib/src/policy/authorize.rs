@@ -7,7 +7,8 @@ use super::{
 };
 use crate::{
     ca::{Kind, Principals},
-    machine::path::AbsolutePath,
+    machine::{action, path::AbsolutePath},
+    name::Name,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +26,8 @@ pub struct Circumstances {
     /// Private keys the procedure was given handles to, in this run, each with how many segments of its
     /// path were written out: what lies beside it may be reached by these only.
     pub keys: BTreeMap<AbsolutePath, usize>,
+    /// Which of the policy's actions may change something.
+    pub actions: BTreeMap<Name, action::Kind>,
 }
 
 /// The grant that answered a need.
@@ -94,6 +97,8 @@ pub fn authorize(procedure: &Procedure, circumstances: &Circumstances, need: &Ne
             .iter()
             .any(|(name, operations)| name.as_str() == service && operations.contains(&ServiceOperation::Reload))
             .then(|| plain(format!("services.{service} reload"))),
+        Need::Query(name) => decision.action(name, action::Kind::Query)?,
+        Need::Change(name) => decision.action(name, action::Kind::Change)?,
         Need::Schedule(_) => procedure.schedule.contains(&Scheduled::Renew).then(|| plain("schedule renew")),
         Need::Inform => procedure.log.contains(&LogLevel::Info).then(|| plain("log info")),
         Need::Warn => procedure.log.contains(&LogLevel::Warn).then(|| plain("log warn")),
@@ -214,6 +219,23 @@ impl Decision<'_> {
         }
     }
 
+    /// A query changes nothing, and so runs in a plan: what may change something is never taken for one.
+    fn action(&self, name: &str, kind: action::Kind) -> Result<Option<Permit>, Denial> {
+        let Some(granted) = self.procedure.actions.iter().find(|granted| granted.as_str() == name) else {
+            return Ok(None);
+        };
+        match self.circumstances.actions.get(granted) {
+            Some(known) if *known == kind => Ok(Some(plain(format!("actions {name}")))),
+            Some(action::Kind::Query) => {
+                Err(Denial { reason: Some(format!("{name} is a query, and no change")), grant: None })
+            }
+            Some(action::Kind::Change) => {
+                Err(Denial { reason: Some(format!("{name} is a change, and no query")), grant: None })
+            }
+            None => Err(Denial { reason: Some(format!("the policy has no action {name}")), grant: None }),
+        }
+    }
+
     fn unprotected(&self, path: &AbsolutePath) -> Result<(), Denial> {
         match self.circumstances.protected.iter().find(|own| path.is_within(own)) {
             None => Ok(()),
@@ -226,163 +248,4 @@ impl Decision<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KEY: &str = "/srv/keys/a/key";
-    const CERTIFICATE: &str = "/srv/keys/a/key-cert.pub";
-    const BESIDE: &str = "certificates = ['beside-key']";
-
-    /// A key that was opened below a wildcard does not make the rest of its path the operator's words.
-    #[test]
-    fn what_belongs_to_a_key_is_reached_as_the_key_was() {
-        let certificate = |path: &str| Need::WriteCertificate(path.parse().unwrap());
-        let replace = || Need::ReplaceKey(KEY.parse().unwrap());
-        let rekeys = |keys: &str| format!("authority = ['rekey host']\nkeys = [{keys}]");
-        for (grants, opened, need, expected) in [
-            // As sshd named it, or as it is written out in the policy.
-            (BESIDE.to_owned(), &[4][..], certificate(CERTIFICATE), Some(4)),
-            (BESIDE.to_owned(), &[2], certificate(CERTIFICATE), Some(2)),
-            // By both ways, in either order.
-            (BESIDE.to_owned(), &[2, 4], certificate(CERTIFICATE), Some(4)),
-            (BESIDE.to_owned(), &[4, 2], certificate(CERTIFICATE), Some(4)),
-            (BESIDE.to_owned(), &[], certificate(CERTIFICATE), None),
-            (BESIDE.to_owned(), &[4], certificate("/srv/keys/a/key"), None),
-            (BESIDE.to_owned(), &[4], certificate("/srv/keys/b/key-cert.pub"), None),
-            // A grant beside it narrows nothing, and widens what it says.
-            (format!("certificates = ['beside-key', '{CERTIFICATE}']"), &[2], certificate(CERTIFICATE), Some(4)),
-            ("certificates = ['beside-key', '/srv/*/a/*']".to_owned(), &[2], certificate(CERTIFICATE), Some(2)),
-            (rekeys("'sshd-host-keys'"), &[4], replace(), Some(4)),
-            (rekeys("'sshd-host-keys', '/srv/keys/*/key'"), &[2], replace(), Some(2)),
-            (rekeys("'/srv/keys/*/key'"), &[2], replace(), Some(2)),
-            (rekeys(&format!("'{KEY}'")), &[4], replace(), Some(4)),
-            (rekeys("'sshd-host-keys'"), &[], replace(), None),
-        ] {
-            let mut circumstances = Circumstances {
-                places: Places { sshd_config: "/etc/ssh/sshd_config".parse().unwrap(), home: None },
-                protected: Vec::new(),
-                trusted: Vec::new(),
-                confirmed: BTreeSet::new(),
-                keys: BTreeMap::new(),
-            };
-            opened.iter().for_each(|literal| circumstances.hold(&KEY.parse().unwrap(), *literal));
-            let procedure: Procedure = toml::from_str(&format!("summary = 's'\n{grants}")).unwrap();
-            let permit = authorize(&procedure, &circumstances, &need);
-            assert_eq!(permit.ok().map(|permit| permit.literal), expected, "{grants} {opened:?} {need:?}");
-        }
-    }
-
-    /// Nothing is open, and Warded's own directory is protected.
-    fn nothing_held() -> Circumstances {
-        Circumstances {
-            places: Places { sshd_config: "/etc/ssh/sshd_config".parse().unwrap(), home: None },
-            protected: vec!["/var/lib/warded".parse().unwrap()],
-            trusted: Vec::new(),
-            confirmed: ["web1".to_owned()].into(),
-            keys: BTreeMap::new(),
-        }
-    }
-
-    fn procedure(grants: &str) -> Procedure {
-        toml::from_str(&format!("summary = 's'\n{grants}")).unwrap()
-    }
-
-    fn named(names: &[&str]) -> Principals {
-        Principals::parse(Kind::Host, names).unwrap()
-    }
-
-    /// Each need is granted by its own line, and by that of no other need.
-    #[test]
-    fn every_need_has_a_grant_of_its_own() {
-        let path = || KEY.parse::<AbsolutePath>().unwrap();
-        let read: &[&str] = &["files.read = ['/srv/keys/a/*']"];
-        let write: &[&str] = &["files.write = ['/srv/keys/a/*']"];
-        let certificates: &[&str] = &["certificates = ['/srv/keys/a/*']"];
-        let key: &[&str] = &["keys = ['/srv/keys/a/*']"];
-        let both = [read, write].concat();
-        let read_or_certificate = [read, certificates].concat();
-        let cases: Vec<(Need, &[&str])> = vec![
-            (Need::Fact("hostname".into()), &["facts = ['hostname']"]),
-            (Need::ReadFile(path()), &both),
-            (Need::ListDirectory("/srv/keys/a".parse().unwrap()), &both),
-            (Need::WriteFile(path()), write),
-            (Need::RemoveFile(path()), write),
-            (Need::HostKeys, &["keys = ['sshd-host-keys']"]),
-            (Need::OpenKey(path()), key),
-            (Need::EnsureKey(path()), key),
-            (Need::ReadCertificate(path()), &read_or_certificate),
-            (Need::WriteCertificate(path()), certificates),
-            (Need::Roots(Kind::Host), &["authority = ['roots host']"]),
-            (Need::Roots(Kind::User), &["authority = ['roots user']"]),
-            (Need::Issue(Kind::Host, named(&["web1"])), &["authority = ['issue host']"]),
-            (Need::Renew(Kind::Host, named(&["web1"])), &["authority = ['renew host']"]),
-            (Need::Rekey(Kind::Host, named(&["web1"])), &["authority = ['rekey host']"]),
-            (Need::Effective("port".into()), &["sshd.effective = true"]),
-            (Need::ClientEffective("user".into()), &["ssh.effective = true"]),
-            (Need::Reload("ssh".into()), &["services.ssh = ['reload']"]),
-            (Need::Schedule(true), &["schedule = ['renew']"]),
-            (Need::Schedule(false), &["schedule = ['renew']"]),
-            (Need::Inform, &["log = ['info']"]),
-            (Need::Warn, &["log = ['warn']"]),
-        ];
-        let lines: BTreeSet<&str> = cases.iter().flat_map(|(_, lines)| lines.iter().copied()).collect();
-        let others = ["facts = ['os']", "services.sshd = ['reload']", "files.read = ['/srv/keys/*']"];
-        for (need, own) in &cases {
-            for line in lines.iter().copied().chain(others) {
-                let granted = authorize(&procedure(line), &nothing_held(), need).is_ok();
-                assert_eq!(granted, own.contains(&line), "{line}: {need:?}");
-            }
-            let denial = authorize(&procedure(""), &nothing_held(), need).unwrap_err();
-            // The line that a denial names grants what was denied.
-            let hint = denial.grant.unwrap();
-            assert!(authorize(&procedure(&hint), &nothing_held(), need).is_ok(), "{hint}: {need:?}");
-        }
-    }
-
-    #[test]
-    fn a_key_is_replaced_by_two_grants() {
-        let need = Need::ReplaceKey(KEY.parse().unwrap());
-        let (key, rekey) = (format!("keys = ['{KEY}']"), "authority = ['rekey host']".to_owned());
-        let denied = |grants: &str| authorize(&procedure(grants), &nothing_held(), &need).unwrap_err().grant.unwrap();
-        assert_eq!(denied(&rekey), key.replace('\'', "\""));
-        assert_eq!(denied(&key), rekey.replace('\'', "\""));
-        assert!(authorize(&procedure(&format!("{key}\n{rekey}")), &nothing_held(), &need).is_ok());
-    }
-
-    #[test]
-    fn a_certificate_is_for_names_that_the_operator_confirmed() {
-        let grants = procedure("authority = ['issue host']");
-        for (names, denied) in [(&["web1"][..], None), (&["web1", "web2"], Some("web2")), (&["web10"], Some("web10"))] {
-            let decided = authorize(&grants, &nothing_held(), &Need::Issue(Kind::Host, named(names)));
-            let reason = decided.err().and_then(|denial| denial.reason);
-            assert_eq!(reason.as_deref().and_then(|reason| reason.split(' ').next()), denied, "{names:?}");
-        }
-    }
-
-    #[test]
-    fn no_grant_covers_what_is_protected() {
-        let grants = "files.read = ['/var/lib/*/x', '/var/lib/*']\nfiles.write = ['/var/lib/*/x']\n\
-                      keys = ['/var/lib/*/x', 'sshd-host-keys']\ncertificates = ['/var/lib/*/x']\n\
-                      authority = ['rekey host']";
-        let needs: [fn(AbsolutePath) -> Need; 8] = [
-            Need::ReadFile,
-            Need::WriteFile,
-            Need::RemoveFile,
-            Need::OpenKey,
-            Need::EnsureKey,
-            Need::ReplaceKey,
-            Need::ReadCertificate,
-            Need::WriteCertificate,
-        ];
-        for (path, protected) in [("/var/lib/warded/x", true), ("/var/lib/warden/x", false)] {
-            let path: AbsolutePath = path.parse().unwrap();
-            assert_eq!(nothing_held().is_protected(&path), protected);
-            for need in needs.map(|need| need(path.clone())) {
-                let decided = authorize(&procedure(grants), &nothing_held(), &need);
-                assert_eq!(decided.is_err_and(|denial| denial.reason.is_some()), protected, "{need:?}");
-            }
-        }
-        let list = Need::ListDirectory("/var/lib/warded".parse().unwrap());
-        assert!(authorize(&procedure("files.read = ['/var/lib/warded/*']"), &nothing_held(), &list).is_err());
-    }
-}
+mod tests;

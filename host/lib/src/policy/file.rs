@@ -1,6 +1,7 @@
 //! The policy file: its schema, and reading it strictly. `docs/POLICIES.md` describes it.
 
 mod authority;
+mod check;
 
 pub use authority::{Action, Authority};
 
@@ -13,10 +14,7 @@ use super::{
 use crate::{
     digest::Digest,
     error::{Error, Result},
-    machine::{
-        schedule::{SCHEDULE, Schedulers},
-        service::Service,
-    },
+    machine::{action, schedule::Schedulers, service::Service},
     name::{Keyword, Name},
 };
 use serde::Deserialize;
@@ -53,6 +51,9 @@ pub struct Policy {
     /// The services that grants can name.
     #[serde(default, rename = "service")]
     pub services: BTreeMap<Name, Service>,
+    /// The programs that grants can name.
+    #[serde(default, rename = "action")]
+    pub actions: BTreeMap<Name, action::Action>,
     /// What `warded renew` is scheduled by, where a procedure may have that done.
     pub schedule: Option<Schedulers>,
     /// The procedures, each with its grants.
@@ -95,6 +96,9 @@ pub struct Procedure {
     /// What it may have done to which service.
     #[serde(default)]
     pub services: BTreeMap<Name, Vec<ServiceOperation>>,
+    /// The programs that it may have run, of those in `[action.NAME]`.
+    #[serde(default)]
+    pub actions: Vec<Name>,
     /// What it may have run by the clock.
     #[serde(default)]
     pub schedule: Vec<Scheduled>,
@@ -203,7 +207,7 @@ impl Procedure {
         let other = |pattern: &Pattern| !pattern.last().is_some_and(is_file_name);
         self.files.write.iter().any(other)
             || !(self.keys.is_empty() && self.certificates.is_empty() && self.services.is_empty())
-            || !self.schedule.is_empty()
+            || !(self.schedule.is_empty() && self.actions.is_empty())
     }
 
     /// Whether the operator can tell it names for certificates.
@@ -243,56 +247,6 @@ impl Policy {
                 .next("docs/POLICIES.md describes every key of a policy file")
         })?;
         Ok(policy)
-    }
-
-    /// What the schema cannot say. An error names the text to point at, and what is wrong.
-    fn check(&self) -> Result<(), (String, String)> {
-        if self.procedures.is_empty() {
-            return Err(("procedure".to_owned(), "a policy needs at least one [procedure.NAME]".to_owned()));
-        }
-        if RESERVED.contains(&self.name.as_str()) {
-            return Err((
-                self.name.to_string(),
-                format!("{} is a word of `warded audit`, and no policy's name", self.name),
-            ));
-        }
-        if self.instead_of.contains(&self.name) {
-            return Err(("instead-of".to_owned(), "a policy cannot be there instead of itself".to_owned()));
-        }
-        if self.when.iter().chain(&self.unless).any(Condition::is_empty) {
-            return Err(("when".to_owned(), "a condition has to name something".to_owned()));
-        }
-        if self.services.keys().any(|name| name.as_str() == SCHEDULE) {
-            return Err((format!("[service.{SCHEDULE}]"), format!("{SCHEDULE} is no name of a service")));
-        }
-        self.schedule.as_ref().map_or(Ok(()), Schedulers::check)?;
-        for (name, procedure) in &self.procedures {
-            let header = format!("[procedure.{name}]");
-            if let Some(renewal) = procedure.renewal.as_ref().filter(|renewal| !self.procedures.contains_key(renewal)) {
-                return Err((
-                    header,
-                    format!("renewal of {name} names {renewal}, and there is no [procedure.{renewal}]"),
-                ));
-            }
-            if let Some(service) = procedure.services.keys().find(|service| !self.services.contains_key(service)) {
-                return Err((
-                    header,
-                    format!("procedure {name} names the service {service}, and there is no [service.{service}]"),
-                ));
-            }
-            if !procedure.schedule.is_empty() && self.schedule.is_none() {
-                return Err((header, format!("procedure {name} has a schedule, and there is no [schedule]")));
-            }
-            for (setting, declaration) in &procedure.settings {
-                if (declaration.kind == Type::Choice) == declaration.values.is_empty() {
-                    return Err((
-                        header,
-                        format!("setting {setting} of {name}: `values` belongs to the type \"choice\", and only there"),
-                    ));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Whether the policy is meant for this machine.
@@ -344,6 +298,13 @@ mod tests {
         for (more, place, what) in [
             ("services.ssh = ['reboot']", "p.toml:6:17", "unknown variant `reboot`"),
             ("services.cron = ['reload']", "p.toml:4:1", "names the service cron"),
+            ("actions = ['show']", "p.toml:4:1", "names the action show"),
+            (
+                "[action.show]\nkind = 'query'\nargv = ['tool']",
+                "p.toml:6:1",
+                "action show: its program is not an absolute",
+            ),
+            ("[action.show]\nkind = 'query'\nargv = [1]", "p.toml:8:8", "a text, or { json"),
             ("schedule = ['renew']", "p.toml:4:1", "there is no [schedule]"),
             ("schedule = ['reboot']", "p.toml:6:13", "unknown variant `reboot`"),
             ("[schedule]\nsystemd = 'ssh.timer'", "p.toml:7:12", "begins with warded-"),
@@ -382,7 +343,7 @@ mod tests {
         let policy = Policy::parse(SMALL, "p.toml").unwrap();
         let procedure = policy.procedures.values().next().unwrap();
         assert!(procedure.files.write.is_empty() && procedure.authority.is_empty() && procedure.log.is_empty());
-        assert!(procedure.schedule.is_empty());
+        assert!(procedure.schedule.is_empty() && procedure.actions.is_empty());
         assert!(!procedure.sshd.effective && procedure.services.is_empty() && procedure.facts.is_empty());
     }
 }

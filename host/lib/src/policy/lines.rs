@@ -34,6 +34,8 @@ pub enum Key {
     ClientEffective,
     /// `services.NAME = ["reload"]`
     Reload,
+    /// `actions = ["NAME"]`
+    Action,
     /// `schedule = ["renew"]`
     Schedule,
     /// `log = ["info"]`
@@ -65,6 +67,7 @@ impl fmt::Display for Line {
             Key::Keywords => write!(f, "sshd.keywords {value}"),
             Key::ClientEffective => f.write_str("ssh.effective"),
             Key::Reload => write!(f, "services.{value} reload"),
+            Key::Action => write!(f, "actions {value}"),
             Key::Schedule => write!(f, "schedule {value}"),
             Key::Inform => f.write_str("log info"),
             Key::Warn => f.write_str("log warn"),
@@ -121,6 +124,7 @@ pub fn of(procedure: &Procedure) -> Vec<Line> {
             }
         }
     }
+    procedure.actions.iter().for_each(|action| add(Key::Action, action.to_string()));
     for scheduled in &procedure.schedule {
         match scheduled {
             Scheduled::Renew => add(Key::Schedule, "renew".to_owned()),
@@ -153,6 +157,14 @@ mod tests {
 name = 'x'
 [service.ssh]
 systemd = ['ssh.service']
+[action.show]
+kind = 'query'
+argv = ['/bin/show']
+output = { text = true }
+[action.set]
+kind = 'change'
+argv = ['/bin/set']
+irreversible = true
 [schedule]
 cron.d = 'warded-renew'
 [procedure.all]
@@ -166,6 +178,7 @@ files.write = ['{sshd}/w']
 sshd = { effective = true, keywords = ['HostCertificate'] }
 ssh.effective = true
 services.ssh = ['reload']
+actions = ['show', 'set']
 schedule = ['renew']
 log = ['info', 'warn']
 ";
@@ -181,6 +194,7 @@ log = ['info', 'warn']
             trusted: Vec::new(),
             confirmed: BTreeSet::from(["a".to_owned()]),
             keys: BTreeMap::from([("/k/a".parse().unwrap(), 2)]),
+            actions: policy.actions.iter().map(|(name, action)| (name.clone(), action.kind)).collect(),
         };
         let path = |text: &str| text.parse().unwrap();
         let names = || Principals::parse(Kind::Host, ["a"]).unwrap();
@@ -201,6 +215,8 @@ log = ['info', 'warn']
             Need::Effective("port".to_owned()),
             Need::ClientEffective("port".to_owned()),
             Need::Reload("ssh".to_owned()),
+            Need::Query("show".to_owned()),
+            Need::Change("set".to_owned()),
             Need::Schedule(true),
             Need::Schedule(false),
             Need::Inform,

@@ -45,6 +45,10 @@ pub enum Need {
     ClientEffective(String),
     /// The reload of a service.
     Reload(String),
+    /// To ask by a program.
+    Query(String),
+    /// To change something by a program.
+    Change(String),
     /// That `warded renew` runs by the clock, or does not.
     Schedule(bool),
     /// To tell the operator something.
@@ -76,6 +80,8 @@ impl Need {
             Self::Effective(_) => "sshd.effective",
             Self::ClientEffective(_) => "ssh.effective",
             Self::Reload(_) => "services.reload",
+            Self::Query(_) => "actions.query",
+            Self::Change(_) => "actions.change",
             Self::Schedule(true) => "schedule.renewals",
             Self::Schedule(false) => "schedule.none",
             Self::Inform => "log.info",
@@ -101,6 +107,7 @@ impl Need {
             Self::Effective(_) => "sshd.effective = true".to_owned(),
             Self::ClientEffective(_) => "ssh.effective = true".to_owned(),
             Self::Reload(service) => format!("services.{service} = [\"reload\"]"),
+            Self::Query(action) | Self::Change(action) => format!("actions = [\"{action}\"]"),
             Self::Schedule(_) => "schedule = [\"renew\"]".to_owned(),
             Self::Inform => "log = [\"info\"]".to_owned(),
             Self::Warn => "log = [\"warn\"]".to_owned(),
@@ -113,9 +120,12 @@ impl Need {
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fact(text) | Self::Effective(text) | Self::ClientEffective(text) | Self::Reload(text) => {
-                f.write_str(text)
-            }
+            Self::Fact(text)
+            | Self::Effective(text)
+            | Self::ClientEffective(text)
+            | Self::Reload(text)
+            | Self::Query(text)
+            | Self::Change(text) => f.write_str(text),
             Self::ReadFile(path)
             | Self::ListDirectory(path)
             | Self::WriteFile(path)

@@ -9,11 +9,13 @@ use super::{
 };
 use crate::{
     machine::{
+        action::Action,
         schedule::Schedulers,
         service::{Direct, Service},
     },
     name::{Name, UnitName},
 };
+use std::collections::BTreeMap;
 
 /// All that a policy has beyond another: grants of any procedure, settings, machines that it is for, and policies that
 /// it replaces. Each as a policy would say it.
@@ -57,6 +59,10 @@ pub fn beyond(accepted: &Policy, now: &Policy, procedure: &Name) -> Vec<String> 
             let known = ways(accepted, &line.value);
             let new = ways(now, &line.value).into_iter().filter(|way| !known.contains(way));
             found.extend(new.map(|way| format!("{line}: {way}")));
+        } else if line.key == Key::Action {
+            let known = programs(accepted, &line.value);
+            let new = programs(now, &line.value).into_iter().filter(|(name, action)| known.get(name) != Some(action));
+            found.extend(new.map(|(name, action)| format!("{line}: {name} {action}")));
         } else if line.key == Key::Schedule {
             let known = schedulers(accepted);
             let new = schedulers(now).into_iter().filter(|scheduler| !known.contains(scheduler));
@@ -84,6 +90,20 @@ fn settings(accepted: &Procedure, now: &Procedure) -> Vec<String> {
         accepted.settings.get(name).is_none_or(|accepted| takes_more(accepted, declaration))
     });
     new.map(|(name, _)| format!("settings.{name}")).collect()
+}
+
+/// An action, with those that it names: under its name a policy can have anything run.
+fn programs<'a>(policy: &'a Policy, action: &str) -> BTreeMap<&'a Name, &'a Action> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![action];
+    while let Some(name) = open.pop() {
+        let Some((name, action)) = policy.actions.iter().find(|(known, _)| known.as_str() == name) else { continue };
+        if found.insert(name, action).is_none() {
+            open.extend(action.state.iter().map(|state| state.query.as_str()));
+            open.extend(action.undo.iter().map(|undo| undo.action.as_str()));
+        }
+    }
+    found
 }
 
 /// The files that a policy's schedule consists of.
@@ -149,6 +169,44 @@ mod tests {
         ] {
             let found = beyond(&accepted, &policy(service, &renew), &"renew-host".parse().unwrap());
             assert_eq!(found, beyond_it, "{service}{renew}");
+        }
+    }
+
+    #[test]
+    fn another_program_under_the_same_name_is_beyond() {
+        const ACTIONS: &str = "name = 'x'
+[action.show]
+kind = 'query'
+argv = ['/bin/tool', 'show']
+output = { json = ['options'] }
+[action.set]
+kind = 'change'
+argv = ['/bin/tool', 'set', { json = '{options}' }]
+input.options = { type = 'text' }
+state = { query = 'show', member = 'options', becomes = '{options}' }
+undo = { action = 'back', options = '{before}' }
+[action.back]
+kind = 'change'
+argv = ['/bin/tool', 'back', '{options}']
+input.options = { type = 'text' }
+state = { query = 'show', member = 'options', becomes = '{options}' }
+undo = { action = 'set', options = '{before}' }
+[procedure.renew-host]
+summary = 's'
+actions = ['set']
+";
+        let parse = |text: &str| Policy::parse(text, "p.toml").unwrap();
+        let accepted = parse(ACTIONS);
+        for (from, to, found) in [
+            ("", "", 0),
+            ("['/bin/tool', 'set'", "['/bin/other', 'set'", 1),
+            ("['/bin/tool', 'back'", "['/bin/tool', 'back', '--all'", 1),
+            ("['options'] }", "['options', 'key'] }", 1),
+            ("'text' }", "'text', max = 9000 }", 1),
+            ("['set']", "['set', 'show']", 1),
+        ] {
+            let now = parse(&ACTIONS.replacen(from, to, 1));
+            assert_eq!(beyond(&accepted, &now, &"renew-host".parse().unwrap()).len(), found, "{from} -> {to}");
         }
     }
 

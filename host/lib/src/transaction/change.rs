@@ -193,6 +193,10 @@ pub struct RolledBack {
     pub left_alone: Vec<LeftAlone>,
     /// The services to reload: those of the run, unless none of its changes had been made.
     pub reloads: Vec<Reload>,
+    /// The programs of the run that may have run, by their places in its journal.
+    pub steps: Vec<usize>,
+    /// Whether it was tried before.
+    pub is_again: bool,
     /// Whether the run may have told sshd of what it had changed.
     pub was_told: bool,
 }

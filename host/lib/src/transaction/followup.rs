@@ -3,7 +3,7 @@
 
 use crate::{
     digest::Digest,
-    machine::{path::AbsolutePath, service::Service},
+    machine::{action::Step, path::AbsolutePath, service::Service},
     name::{Name, UnitName},
 };
 use jiff::Timestamp;
@@ -15,6 +15,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 pub struct Followup {
     /// The services to tell, in order.
     pub reloads: Vec<Reload>,
+    /// The programs to run, in order.
+    pub steps: Vec<Step>,
     /// The sshd that has to be as before if the run is taken back; none where there is none.
     pub sshd: Option<SshdBefore>,
     /// The other sshds that read what the run changes; they have to be as before as well.

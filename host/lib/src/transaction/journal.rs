@@ -9,6 +9,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     machine::{
+        action::Step,
         files::{Place, Root, Whereabouts},
         path::AbsolutePath,
         private::StateDir,
@@ -67,6 +68,9 @@ pub struct Journal {
     pub state: State,
     /// The services to reload if it is taken back.
     pub reloads: Vec<Reload>,
+    /// The programs that it runs, in order, each with what takes it back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
     /// The sshd that has to be as before if it is taken back.
     pub sshd: Option<SshdBefore>,
     /// The other sshds that read what it changes; they have to be as before as well.
@@ -112,13 +116,14 @@ pub struct Entry {
 
 impl Journal {
     pub(super) fn new(run: &RunIdentity, changes: &[Prepared], followup: &Followup) -> Self {
-        let Followup { reloads, sshd, bystanders, confirm, own: _ } = followup.clone();
+        let Followup { reloads, steps, sshd, bystanders, confirm, own: _ } = followup.clone();
         let entries = changes.iter().map(Entry::new).collect();
         Self {
             schema: SCHEMA.to_owned(),
             run: run.clone(),
             state: State::Prepared,
             reloads,
+            steps,
             sshd,
             bystanders,
             confirm,

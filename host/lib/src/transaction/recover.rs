@@ -10,7 +10,7 @@ use super::{
     retain,
     roll_back::roll_back,
     run_directory::{RUNS, Run, WATCH, numbers},
-    still_named::StillNamed,
+    still_named::Settled,
     temporary::Prepared,
     tidy,
 };
@@ -107,10 +107,10 @@ impl Runs {
 ///
 /// # Errors
 /// When a file could not be put back, or another run has its directory.
-pub fn recover(
+pub fn recover<S: Into<Settled>>(
     state: &StateDir,
     root: &Root,
-    settle: impl FnOnce(&Journal, &RolledBack) -> StillNamed,
+    settle: impl FnOnce(&Journal, &RolledBack) -> S,
 ) -> Result<Option<Recovered>> {
     let Some(journal) = interrupted(state)? else { return Ok(None) };
     let rolled_back = roll_back_run(state, root, journal.run.run, settle)?;
@@ -122,11 +122,11 @@ pub fn recover(
 ///
 /// # Errors
 /// As [`recover`].
-pub fn roll_back_run(
+pub fn roll_back_run<S: Into<Settled>>(
     state: &StateDir,
     root: &Root,
     number: u64,
-    settle: impl FnOnce(&Journal, &RolledBack) -> StillNamed,
+    settle: impl FnOnce(&Journal, &RolledBack) -> S,
 ) -> Result<Option<RolledBack>> {
     let Some(mut run) = Run::open(state, number)?.filter(|run| !run.journal().is_final()) else { return Ok(None) };
     // Each directory once: there may be more files than a process may have open. One that cannot be

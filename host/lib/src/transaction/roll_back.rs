@@ -7,7 +7,7 @@ use super::{
     journal::{Entry, Journal, State},
     restore::{Found, Outcome, look, restore},
     run_directory::Run,
-    still_named::{self, StillNamed},
+    still_named::{self, Settled, StillNamed},
     tidy::tidy,
 };
 use crate::{
@@ -16,42 +16,47 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// Takes back what the run has changed, in reverse order; has `settle` tell the services, and say what
-/// sshd uses then; takes out what it does not; and removes the temporary files. Stopped anywhere, it can be done again, and
+/// Takes back what the run has changed, in reverse order; has `settle` take its programs back and tell the services, and
+/// say what sshd uses then; takes out what it does not; and removes the temporary files. Stopped anywhere, it can be done again, and
 /// tells them then.
-pub(super) fn roll_back(
+pub(super) fn roll_back<S: Into<Settled>>(
     root: &Root,
     run: &mut Run,
-    settle: impl FnOnce(&Journal, &RolledBack) -> StillNamed,
+    settle: impl FnOnce(&Journal, &RolledBack) -> S,
 ) -> Result<RolledBack> {
     let is_first_attempt = run.journal().state != State::RollingBack;
     match run.journal().state {
         State::Prepared | State::RollingBack => {}
         State::Committing | State::Unconfirmed => {
             // On disk before the first file: whoever finds only old files later, tells the services.
-            if has_changed(root, run) {
+            if has_changed(root, run) || !run.steps_begun()?.is_empty() {
                 run.advance(State::RollingBack)?;
             }
         }
         State::RolledBack => return Ok(RolledBack::default()),
         State::Kept => return Err(Error::failed(format!("{} was kept already", run.journal().run)).next("warded undo")),
     }
-    let mut done = RolledBack { was_told: run.was_told()?, ..RolledBack::default() };
+    let mut done = RolledBack {
+        was_told: run.was_told()?,
+        steps: run.steps_begun()?,
+        is_again: !is_first_attempt,
+        ..RolledBack::default()
+    };
     let entries = run.journal().entries.iter().enumerate().rev();
     let (brought_in, others): (Vec<_>, Vec<_>) = entries.partition(|(_, entry)| still_named::after_reload(entry));
     let failures = restore_all(root, run, &others, &mut done);
     // Services are told of what is back, even if one file is not: but not by every attempt anew.
-    let mut still_named = StillNamed::nothing();
+    let mut settled = Settled::from(StillNamed::nothing());
     if run.journal().state == State::RollingBack && (is_first_attempt || failures.is_empty()) {
         done.reloads.clone_from(&run.journal().reloads);
-        still_named = settle(run.journal(), &done);
+        settled = settle(run.journal(), &done).into();
         interruption::point("settled");
     }
     // The first is told; all of them will be met again by the next attempt.
-    if let Some(first) = failures.into_iter().next() {
+    if let Some(first) = failures.into_iter().next().or(settled.open) {
         return Err(first.next("run `warded recover`"));
     }
-    still_named::remove_added(root, run, &brought_in, &still_named, &mut done);
+    still_named::remove_added(root, run, &brought_in, &settled.named, &mut done);
     run.advance(State::RolledBack)?;
     interruption::point("rolled back");
     done.left_alone.extend(tidy(root, run));

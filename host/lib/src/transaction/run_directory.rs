@@ -1,8 +1,9 @@
 //! The directory of a run, `runs/N`: its journal, with copies of the old and the new files beside
 //! it: all that is needed to take the run back, by any process, at any time.
 //!
-//! Every later state of the journal is written out before the first file changes, so that a
-//! change of state is a rename and needs no room on the disk.
+//! Every later state of the journal is written out before, so that a change of state is a rename.
+
+mod steps;
 
 use super::{
     change::Version,
@@ -25,6 +26,7 @@ use std::{
     thread,
     time::Duration,
 };
+use steps::STEPS;
 use zeroize::Zeroizing;
 
 /// Locked by whoever sees to it that the run is taken back if it has to be.
@@ -87,12 +89,10 @@ impl Run {
         Ok(journal.map(|journal| Self { state: state.clone(), directory, journal, _lock: None }))
     }
 
-    /// The journal.
     pub(super) fn journal(&self) -> &Journal {
         &self.journal
     }
 
-    /// Where it is.
     pub(super) fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -253,7 +253,8 @@ impl Run {
             same_mode && is(self.old(index)) && is(self.left(index))
         };
         let mut entries = self.journal.entries.iter().enumerate();
-        !self.journal.run.enrols && entries.len() > 0 && entries.all(|(index, entry)| is_renewed(index, entry))
+        let files_only = !self.journal.run.enrols && self.journal.steps.is_empty();
+        files_only && entries.len() > 0 && entries.all(|(index, entry)| is_renewed(index, entry))
     }
 
     /// Whether temporary files may still be there.
@@ -265,6 +266,7 @@ impl Run {
     /// Removes the states that will not come: the sign that nothing is left to tidy.
     pub(super) fn remove_pending(&self) -> Result<()> {
         self.directory.remove(UNTOLD)?;
+        self.directory.remove(STEPS)?;
         let pending = State::ALL.iter().filter(|state| state.file() != FILE);
         pending.copied().try_for_each(|state| self.directory.remove(state.file()))
     }
@@ -281,8 +283,9 @@ impl Run {
         let Some(directory) = state.find_sub(&name)? else { return Ok(()) };
         let Some(_lock) = directory.try_lock()? else { return Ok(()) };
         if directory.read(FILE)?.is_none() {
-            for waste in
-                ["old", "new", OWN_WRITTEN, OWN_REMOVED, WATCH, UNTOLD].into_iter().chain(State::ALL.map(State::file))
+            for waste in ["old", "new", OWN_WRITTEN, OWN_REMOVED, WATCH, UNTOLD, STEPS]
+                .into_iter()
+                .chain(State::ALL.map(State::file))
             {
                 directory.remove(waste)?;
             }
@@ -318,6 +321,7 @@ impl Run {
             None => {}
         }
         self.directory.write_one_of_many(UNTOLD, b"", 0o600)?;
+        self.write_steps()?;
         interruption::point("copies written");
         let [first, later @ ..] = State::ALL;
         for state in later.into_iter().rev() {

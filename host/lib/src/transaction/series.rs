@@ -44,8 +44,8 @@ impl Series {
         for run in ended {
             let journal = run.journal();
             let is_in = |spans: &[RangeInclusive<u64>]| spans.iter().any(|span| span.contains(&journal.run.run));
-            let has_effects =
-                journal.state == State::Kept && journal.run.undoes.is_none() && !journal.entries.is_empty();
+            let changes_something = !(journal.entries.is_empty() && journal.steps.is_empty());
+            let has_effects = journal.state == State::Kept && journal.run.undoes.is_none() && changes_something;
             if is_in(&folded) {
                 series.folded.push(run);
             } else if has_effects && !is_in(&undone) {

@@ -8,7 +8,10 @@ use super::{
     restore::{Found, Outcome, look, restore},
     run_directory::Run,
 };
-use crate::machine::files::{Place, Root};
+use crate::{
+    error::Error,
+    machine::files::{Place, Root},
+};
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// What sshd uses, after the services have been told that a run is taken back.
@@ -18,6 +21,21 @@ pub enum StillNamed {
     Unknown,
     /// What these files of its configuration name.
     Named(Vec<(PathBuf, Vec<u8>)>),
+}
+
+/// What there is after the programs of a run were taken back and the services told.
+#[derive(Debug)]
+pub struct Settled {
+    /// What sshd uses then.
+    pub named: StillNamed,
+    /// Why the run is not taken back yet; none: it is.
+    pub open: Option<Error>,
+}
+
+impl From<StillNamed> for Settled {
+    fn from(named: StillNamed) -> Self {
+        Self { named, open: None }
+    }
 }
 
 impl StillNamed {

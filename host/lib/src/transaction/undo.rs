@@ -2,11 +2,13 @@
 
 mod everything;
 mod lines;
+mod shown;
+mod steps;
 
 use super::{
     change::{FileChange, NewFile, Order, RunIdentity, Version},
     followup::Reload,
-    journal::{Entry, Journal, State},
+    journal::{Journal, State},
     recover,
     run_directory::{Run, numbers},
     series::{Joint, Part, Series, Step},
@@ -15,13 +17,15 @@ use crate::{
     digest::Digest,
     error::{Error, Result},
     machine::{
+        action,
         files::{Place, Root, Snapshot},
-        keys::{holds_private_key, is_certificate},
         path::AbsolutePath,
         private::StateDir,
     },
+    name::Name,
     text,
 };
+use shown::{difference, remedy};
 use std::{
     ops::RangeInclusive,
     thread,
@@ -53,6 +57,10 @@ pub struct Undo {
     pub as_before: Vec<AbsolutePath>,
     /// The host keys that stay as they are: clients know them.
     pub keys_left: Vec<AbsolutePath>,
+    /// The programs that take back what programs of the runs changed, in order.
+    pub steps: Vec<action::Step>,
+    /// The programs of the runs that nothing takes back.
+    pub irreversible: Vec<Name>,
     /// The services that the runs reloaded.
     pub reloads: Vec<Reload>,
     /// The main configuration files of the sshds that the runs were for, the newest run's first; none where there was
@@ -61,6 +69,12 @@ pub struct Undo {
 }
 
 impl Undo {
+    /// Whether it changes nothing but ssh's known_hosts files.
+    #[must_use]
+    pub fn is_of_known_hosts(&self) -> bool {
+        self.steps.is_empty() && self.changes.iter().all(FileChange::is_known_hosts)
+    }
+
     /// The numbers of the runs that are taken back.
     #[must_use]
     pub fn runs(&self) -> RangeInclusive<u64> {
@@ -214,8 +228,21 @@ fn compute(state: &StateDir, root: &Root, which: Which) -> Result<Option<Undo>, 
             sshds.push(sshd.clone());
         }
     }
-    let reloads = reloads(runs);
-    Ok(Some(Undo { run, newest, count, is_one_step, earlier, changes, as_before, keys_left, reloads, sshds }))
+    let (steps, irreversible) = steps::back(runs);
+    Ok(Some(Undo {
+        run,
+        newest,
+        count,
+        is_one_step,
+        earlier,
+        changes,
+        as_before,
+        keys_left,
+        steps,
+        irreversible,
+        reloads: reloads(runs),
+        sshds,
+    }))
 }
 
 /// How many of the runs that can be undone are to be taken back; none: there is none.
@@ -259,7 +286,7 @@ fn not_undoable(number: u64, series: &Series) -> Error {
         (Some(journal), _) if journal.state == State::RolledBack => "it was rolled back".to_owned(),
         (Some(journal), _) if journal.run.undoes.is_some() => "it is an undo itself".to_owned(),
         (Some(_), Some(undo)) => format!("{} undid it", undo.run),
-        (Some(_), None) => "it changed no file".to_owned(),
+        (Some(_), None) => "it changed nothing".to_owned(),
         (None, _) => "there is no such run, or it is one with an earlier run by now".to_owned(),
     };
     Error::usage(format!("run {number} cannot be undone"))
@@ -362,38 +389,4 @@ fn order(done: Order, writes: bool) -> Order {
         Order::WriteOther | Order::RemoveOther => (Order::WriteOther, Order::RemoveOther),
     };
     if writes { write } else { remove }
-}
-
-/// How a file becomes what it was before: a command for a person.
-fn remedy(joint: &Joint<'_>) -> String {
-    let Part { run, index, entry } = joint.oldest;
-    match entry.before {
-        None => format!("rm {}", entry.path),
-        Some(_) => format!("cp {} {}", run.old_path(index).display(), entry.path),
-    }
-}
-
-/// None also for a private key: no copy of the new one is kept, and neither is shown.
-fn text(bytes: Option<&[u8]>) -> Option<&str> {
-    bytes.filter(|bytes| !holds_private_key(bytes)).and_then(|bytes| std::str::from_utf8(bytes).ok())
-}
-
-fn difference(entry: &Entry, left: Option<&[u8]>, now: Option<&Snapshot>) -> String {
-    let now = now.map(|now| now.contents.as_slice());
-    match (&entry.after, now, text(left), text(now)) {
-        (_, None, ..) => format!("{}: somebody removed it", entry.path),
-        (None, Some(_), ..) => format!("{}: somebody made it again", entry.path),
-        // Nobody reads one.
-        (_, Some(now), ..) if is_certificate(now) => format!("{}: another certificate is there", entry.path),
-        (_, _, Some(left), Some(now)) => {
-            let name = text::neutral(entry.path.as_str());
-            let diff = similar::TextDiff::from_lines(left, now);
-            let shown = diff
-                .unified_diff()
-                .header(&format!("{name} (as the run left it)"), &format!("{name} (now)"))
-                .to_string();
-            text::neutral_lines(&shown)
-        }
-        _ => format!("{}: somebody changed it (not shown: it is not text, or a private key)", entry.path),
-    }
 }

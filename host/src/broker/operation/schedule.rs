@@ -172,6 +172,11 @@ fn is_unsafe(program: &Path) -> bool {
     TEMPORARY.iter().any(|directory| program.starts_with(directory)) || changed_by_others(program).is_some()
 }
 
+/// Why nothing that root runs later may name this program, if that is so.
+pub(super) fn unsafe_program(program: &Path) -> Option<String> {
+    is_unsafe(program).then(|| concern(program).unwrap_or_default())
+}
+
 /// Why this program should not be what root runs every hour, if it should not.
 fn concern(program: &Path) -> Option<String> {
     let is_below = |directories: &[&str]| directories.iter().any(|directory| program.starts_with(directory));

@@ -17,6 +17,7 @@ use warded_lib::{
     audit::{Ending, Event, Kind},
     change_set::review::Reloading,
     error::{Error, Result},
+    machine::action,
     name::Name,
     policy::{
         file::Policy,
@@ -146,19 +147,21 @@ impl Offer {
             .procedures
             .iter()
             .flat_map(|(name, procedure)| {
-                lines::of(procedure).into_iter().map(|line| (Weight::of(&line), name.as_str(), line))
+                lines::of(procedure).into_iter().map(|line| (Weight::in_policy(&line, policy), name.as_str(), line))
             })
             .collect();
         all.sort_by(|one, other| (one.0, one.1).cmp(&(other.0, other.1)));
         let width = all.iter().map(|(_, name, _)| name.len()).max().unwrap_or_default();
         for (weight, name, line) in &all {
             // Under its name a policy can have anything reloaded.
+            let action = policy.actions.iter().find(|(name, _)| line.key == Key::Action && name.as_str() == line.value);
             let service =
                 policy.services.iter().find(|(name, _)| line.key == Key::Reload && name.as_str() == line.value);
-            let what = service.map_or_else(
-                || line.to_string(),
-                |(name, service)| format!("{line}: {}", Reloading::of(name, service)),
-            );
+            let what = match (service, action) {
+                (Some((name, service)), _) => format!("{line}: {}", Reloading::of(name, service)),
+                (None, Some((_, action))) => format!("{line}: {action}"),
+                (None, None) => line.to_string(),
+            };
             output.line(format!("  {:2} {name:width$}  {what}", weight.mark()))?;
         }
         for finding in self.assessed.findings().iter().filter(|finding| finding.severity != Severity::Unused) {
@@ -207,10 +210,20 @@ enum Weight {
 }
 
 impl Weight {
+    /// A program that may change something is root's; one that only shows something is looked at, too.
+    fn in_policy(line: &Line, policy: &Policy) -> Self {
+        let named = policy.actions.iter().find(|(name, _)| line.key == Key::Action && name.as_str() == line.value);
+        match named.map(|(_, action)| action.kind) {
+            Some(action::Kind::Change) => Self::Grave,
+            Some(action::Kind::Query) => Self::Watched,
+            None => Self::of(line),
+        }
+    }
+
     fn of(line: &Line) -> Self {
         let is_its_own = line.value.starts_with("{sshd}/") && !line.value.contains('*');
         match line.key {
-            Key::Rekey | Key::Keywords => Self::Grave,
+            Key::Rekey | Key::Keywords | Key::Action => Self::Grave,
             Key::WriteFiles if !is_its_own => Self::Grave,
             Key::ReadFiles if line.value.contains('*') => Self::Watched,
             Key::WriteFiles | Key::Keys | Key::Certificates | Key::Issue | Key::Renew | Key::Reload | Key::Schedule => {

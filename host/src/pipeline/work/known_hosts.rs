@@ -17,7 +17,7 @@ impl Work {
             Source::Staged(changes) => changes.staged().iter().map(Staged::is_known_hosts).collect(),
             Source::Undo(changes) => changes.iter().map(FileChange::is_known_hosts).collect(),
         };
-        known_hosts.is_empty() || known_hosts.contains(&false) || !self.reloads.is_empty()
+        known_hosts.is_empty() || known_hosts.contains(&false) || !self.reloads.is_empty() || !self.steps.is_empty()
     }
 
     /// The changes of ssh's known_hosts files.

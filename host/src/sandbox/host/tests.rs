@@ -34,6 +34,7 @@ fn state(scratch: &Path, grants: &str) -> State {
         protected: Vec::new(),
         confirmed: BTreeSet::new(),
         keys: BTreeMap::new(),
+        actions: BTreeMap::new(),
     };
     let renewal = Renewal { after_percent: 50, machine_id: String::new(), force: false, renewed: [].into(), now: 0 };
     let (facts, authority) = (Facts::read(Path::new("/nonexistent")), Rc::new(Authority::none()));

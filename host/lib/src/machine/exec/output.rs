@@ -1,5 +1,22 @@
 //! What is left of a program that has ended.
 
+use zeroize::Zeroizing;
+
+/// How a program ended, and what it printed, byte for byte; wiped from memory afterwards, since it may be a secret.
+#[derive(Debug, Default)]
+pub struct Ran {
+    /// Its exit status; none: a signal or the time limit ended it.
+    pub status: Option<i32>,
+    /// Whether it was killed because its time was up.
+    pub timed_out: bool,
+    /// Whether it printed more than 1 MiB on either stream.
+    pub overflowed: bool,
+    /// Its standard output, at most 1 MiB.
+    pub stdout: Zeroizing<Vec<u8>>,
+    /// Its standard error, likewise.
+    pub stderr: Zeroizing<Vec<u8>>,
+}
+
 /// What a program said and how it ended.
 #[derive(Clone, Debug, Default)]
 pub struct Output {

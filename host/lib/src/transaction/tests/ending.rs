@@ -59,7 +59,7 @@ fn whoever_takes_a_run_back_tells_the_services_wherever_the_one_before_was_stopp
 fn nobody_is_told_of_what_was_never_changed() {
     let machine = Machine::new("/tmp");
     drop(begin(&machine, &followup()).unwrap());
-    let settle = |_: &Journal, _: &RolledBack| panic!("there is nothing to tell");
+    let settle = |_: &Journal, _: &RolledBack| -> StillNamed { panic!("there is nothing to tell") };
     let recovered = recover(&machine.state, &machine.root, settle).unwrap().unwrap();
     assert_eq!((recovered.rolled_back.restored.len(), recovered.rolled_back.reloads.len()), (0, 0));
 }

@@ -1,0 +1,240 @@
+//! What is wrong with the `[action.NAME]` tables of a policy.
+
+use super::{
+    Action, Argument, CHANGE_SECONDS, Json, Kind, MOST_INPUT_BYTES, Output, QUERY_SECONDS,
+    fill::{Piece, texts},
+};
+use crate::{machine::path::AbsolutePath, name::Name};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Members of a document under which an appliance keeps commands that it runs later.
+const COMMANDS: [&str; 3] = ["command", "script", "script_text"];
+
+impl Action {
+    /// What is wrong with it, among all those of its policy; none: nothing.
+    #[must_use]
+    pub fn fault(&self, all: &BTreeMap<Name, Self>) -> Option<String> {
+        self.check_program()
+            .and_then(|()| self.check_placeholders())
+            .and_then(|()| match self.kind {
+                Kind::Query => self.check_query(),
+                Kind::Change => self.check_change(all),
+            })
+            .err()
+    }
+
+    fn check_program(&self) -> Result<(), String> {
+        let program = self.program();
+        program.parse::<AbsolutePath>().map_err(|why| format!("its program is not an absolute path: {why}"))?;
+        if program.contains(['{', '}']) {
+            return Err("its program is written out".to_owned());
+        }
+        if self.stdin && self.argv.len() < 2 {
+            return Err("`stdin` needs an argument that becomes the input".to_owned());
+        }
+        if self.ok.stdout.as_ref().is_some_and(|text| text.trim() != text) {
+            return Err("`ok.stdout` begins and ends without white space".to_owned());
+        }
+        for (name, input) in &self.input {
+            if input.max.is_some_and(|max| max == 0 || max > MOST_INPUT_BYTES) {
+                return Err(format!("input {name}: `max` is between 1 and {MOST_INPUT_BYTES}"));
+            }
+        }
+        let most = match self.kind {
+            Kind::Query => QUERY_SECONDS,
+            Kind::Change => CHANGE_SECONDS,
+        };
+        match self.timeout {
+            Some(seconds) if seconds == 0 || seconds > most => {
+                Err(format!("`timeout` is between 1 and {most} seconds"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Every placeholder stands for something, and every input is used.
+    fn check_placeholders(&self) -> Result<(), String> {
+        let mut used = BTreeSet::new();
+        for text in self.argv.iter().flat_map(texts) {
+            match Piece::of(text)? {
+                Piece::Literal(_) => {}
+                Piece::Input(name) => drop(used.insert(name)),
+                Piece::State(_) if self.state.is_some() => {}
+                Piece::State(_) | Piece::Before(_) => return Err(format!("{text} has no meaning here")),
+            }
+        }
+        for name in &used {
+            if !self.input.contains_key(name) {
+                return Err(format!("{{{name}}} is no input of it"));
+            }
+        }
+        if let Some(name) = self.input.keys().find(|name| !used.contains(*name)) {
+            return Err(format!("nothing uses its input {name}"));
+        }
+        self.argv.iter().try_for_each(|argument| match argument {
+            Argument::Text(_) => Ok(()),
+            Argument::Json(Json { json }) => check_document(json),
+        })
+    }
+
+    fn check_query(&self) -> Result<(), String> {
+        if self.state.is_some() || self.undo.is_some() || self.irreversible {
+            return Err("`state`, `undo` and `irreversible` belong to a change".to_owned());
+        }
+        match &self.output {
+            None => Err("a query needs `output`: what of it leaves the host".to_owned()),
+            Some(Output::Json(members)) if members.is_empty() => Err("`output.json` names no member".to_owned()),
+            Some(Output::Json(_) | Output::Text(_)) => Ok(()),
+        }
+    }
+
+    fn check_change(&self, all: &BTreeMap<Name, Self>) -> Result<(), String> {
+        if self.output.is_some() {
+            return Err("a change gives no `output` to the procedure".to_owned());
+        }
+        if self.irreversible {
+            return match (&self.state, &self.undo) {
+                (None, None) => Ok(()),
+                (Some(_), _) | (_, Some(_)) => Err("what is `irreversible` has no `state` and no `undo`".to_owned()),
+            };
+        }
+        let (Some(state), Some(undo)) = (&self.state, &self.undo) else {
+            return Err("a change needs `state` and `undo`, or `irreversible = true`".to_owned());
+        };
+        let query = all.get(&state.query).filter(|query| query.kind == Kind::Query);
+        let query = query.ok_or_else(|| format!("its state names {}, and that is no query", state.query))?;
+        if !query.input.is_empty() {
+            return Err(format!("its state names {}, which has inputs", state.query));
+        }
+        let is_shown = |member: &String| match &query.output {
+            Some(Output::Json(members)) => members.contains(member),
+            Some(Output::Text(_)) | None => false,
+        };
+        let members = self.argv.iter().flat_map(texts).filter_map(|text| match Piece::of(text) {
+            Ok(Piece::State(member)) => Some(member),
+            _ => None,
+        });
+        if let Some(member) = members.chain(state.member.clone()).find(|member| !is_shown(member)) {
+            return Err(format!("{} does not show the member {member}", state.query));
+        }
+        if let Value::String(text) = &state.becomes {
+            match Piece::of(text)? {
+                Piece::Input(name) if !self.input.contains_key(&name) => {
+                    return Err(format!("{text} is no input of it"));
+                }
+                Piece::Literal(_) | Piece::Input(_) => {}
+                Piece::State(_) | Piece::Before(_) => return Err(format!("{text} has no meaning in `becomes`")),
+            }
+        }
+        let back = all.get(&undo.action).filter(|back| back.kind == Kind::Change && !back.irreversible);
+        let back = back.ok_or_else(|| format!("its undo names {}, and that is no change with an undo", undo.action))?;
+        if back.state.as_ref().map(|state| &state.query) != Some(&state.query) {
+            return Err(format!("its undo {} has another state query", undo.action));
+        }
+        if !back.input.keys().eq(undo.input.keys()) {
+            return Err(format!("its undo does not give {} the inputs that it has", undo.action));
+        }
+        undo.input.values().try_for_each(|text| match Piece::of(text)? {
+            Piece::Literal(_) | Piece::Before(_) => Ok(()),
+            Piece::Input(_) | Piece::State(_) => Err(format!("{text} has no meaning in an undo")),
+        })
+    }
+}
+
+/// A command that an appliance runs later is the policy's: a guest's words in it would be root's code.
+fn check_document(document: &Value) -> Result<(), String> {
+    match document {
+        Value::Object(members) => members.iter().try_for_each(|(name, value)| {
+            let is_command = COMMANDS.contains(&name.as_str());
+            match value.as_str().filter(|_| is_command).map(Piece::of).transpose()? {
+                Some(Piece::Input(_) | Piece::State(_) | Piece::Before(_)) => {
+                    Err(format!("{name} is a command that is run later: no input can be in it"))
+                }
+                Some(Piece::Literal(_)) | None => check_document(value),
+            }
+        }),
+        Value::Array(values) => values.iter().try_for_each(check_document),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: &str = "
+[show]
+kind = 'query'
+argv = ['/bin/tool', 'show']
+output = { json = ['id', 'options'] }
+[set]
+kind = 'change'
+argv = ['/bin/tool', 'set', { json = { options = '{options}' } }]
+input.options = { type = 'text', max = 65536 }
+state = { query = 'show', member = 'options', becomes = '{options}' }
+undo = { action = 'set', options = '{before}' }
+";
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for (from, to, why) in [
+            ("", "", None),
+            ("'/bin/tool', 'set'", "'tool', 'set'", Some("not an absolute path")),
+            ("'/bin/tool', 'set'", "'/bin/../tool', 'set'", Some("not an absolute path")),
+            ("'/bin/tool', 'set'", "'{options}', 'set'", Some("not an absolute path")),
+            ("'/bin/tool', 'set'", "'/bin/{options}', 'set'", Some("written out")),
+            ("'set', {", "'--options={options}', {", Some("a placeholder fills a whole text")),
+            ("options = '{options}' } }", "options = 'x {options}' } }", Some("a placeholder fills a whole text")),
+            ("options = '{options}' } }", "options = '{other}' } }", Some("{other} is no input")),
+            ("options = '{options}' } }", "options = 'x' } }", Some("nothing uses its input options")),
+            ("options = '{options}' } }", "command = '{options}' } }", Some("a command that is run later")),
+            ("options = '{options}' } }", "o = '{options}', command = '{warded} renew' } }", None),
+            ("options = '{options}' } }", "o = '{options}', id = '{state.id}' } }", None),
+            (
+                "options = '{options}' } }",
+                "o = '{options}', id = '{state.key}' } }",
+                Some("does not show the member key"),
+            ),
+            ("options = '{options}' } }", "o = '{options}', id = '{before}' } }", Some("has no meaning here")),
+            ("becomes = '{options}'", "becomes = '{other}'", Some("{other} is no input")),
+            ("member = 'options', b", "member = 'key', b", Some("does not show the member key")),
+            ("query = 'show'", "query = 'set'", Some("that is no query")),
+            ("action = 'set'", "action = 'show'", Some("that is no change")),
+            (", options = '{before}'", "", Some("the inputs that it has")),
+            ("'{before}'", "'{options}'", Some("has no meaning in an undo")),
+            ("undo = {", "irreversible = true\nundo = {", Some("no `state` and no `undo`")),
+            ("undo = { action = 'set', options = '{before}' }", "", Some("needs `state` and `undo`")),
+            ("max = 65536", "max = 0", Some("`max` is between")),
+            ("undo = {", "timeout = 91\nundo = {", Some("between 1 and 90")),
+            ("undo = {", "output = { json = ['a'] }\nundo = {", Some("gives no `output`")),
+        ] {
+            assert!(ALL.contains(from), "{from}");
+            let all: BTreeMap<Name, Action> = toml::from_str(&ALL.replacen(from, to, 1)).unwrap();
+            let fault = all.values().find_map(|action| action.fault(&all));
+            assert!(
+                match (&fault, why) {
+                    (Some(fault), Some(why)) => fault.contains(why),
+                    (fault, why) => fault.is_none() && why.is_none(),
+                },
+                "{from} -> {to}: {fault:?}"
+            );
+        }
+        for (from, to, why) in [
+            ("output = { json = ['id', 'options'] }", "", "needs `output`"),
+            ("['id', 'options']", "[]", "names no member"),
+            ("argv = ['/bin/tool', 'show']", "timeout = 21\nargv = ['/bin/tool', 'show']", "between 1 and 20"),
+            ("argv = ['/bin/tool', 'show']", "argv = ['/bin/tool']\nstdin = true", "needs an argument"),
+            ("argv = ['/bin/tool', 'show']", "argv = []", "not an absolute path"),
+            (
+                "argv = ['/bin/tool', 'show']",
+                "argv = ['/bin/tool', '{a}']\ninput.a = { type = 'line' }",
+                "which has inputs",
+            ),
+        ] {
+            let all: BTreeMap<Name, Action> = toml::from_str(&ALL.replacen(from, to, 1)).unwrap();
+            let faults: Vec<String> = all.values().filter_map(|action| action.fault(&all)).collect();
+            assert!(faults.iter().any(|fault| fault.contains(why)), "{from} -> {to}: {faults:?}");
+        }
+    }
+}

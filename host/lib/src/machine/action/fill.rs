@@ -1,0 +1,333 @@
+//! An action with its inputs: placeholders become arguments, and the host does the quoting.
+
+use super::{ARGUMENT_BYTES, Action, Argument, Call, Element, Fault, INPUT_BYTES, InputType, Json, Kind, Observed};
+use crate::{digest::Digest, name::Name, text::count};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use zeroize::Zeroizing;
+
+/// The placeholder for this binary; unlike the others it may be a part of a text, since it is never a guest's.
+pub(super) const WARDED: &str = "{warded}";
+
+/// What a text of an action stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Piece<'a> {
+    /// Itself, with [`WARDED`] replaced.
+    Literal(&'a str),
+    /// An input.
+    Input(Name),
+    /// `{state.MEMBER}`: of the one thing that the state query shows.
+    State(String),
+    /// `{before}` or `{before.MEMBER}`: the state before the change.
+    Before(Option<String>),
+}
+
+impl<'a> Piece<'a> {
+    pub(super) fn of(text: &'a str) -> Result<Self, String> {
+        let inner = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        match inner.filter(|inner| *inner != "warded" && !inner.contains(['{', '}'])) {
+            Some("before") => Ok(Self::Before(None)),
+            Some(inner) => match inner.split_once('.') {
+                Some(("state", member)) if !member.is_empty() => Ok(Self::State(member.to_owned())),
+                Some(("before", member)) if !member.is_empty() => Ok(Self::Before(Some(member.to_owned()))),
+                Some(_) => Err(format!("{text} is no placeholder")),
+                None => inner.parse().map(Self::Input),
+            },
+            None if text.replace(WARDED, "").contains(['{', '}']) => {
+                Err(format!("{text:?}: a placeholder fills a whole text, and other braces have no meaning"))
+            }
+            None => Ok(Self::Literal(text)),
+        }
+    }
+}
+
+/// The texts of an argument in which a placeholder can stand.
+pub(super) fn texts(argument: &Argument) -> Vec<&str> {
+    fn of<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::String(text) => found.push(text),
+            Value::Array(values) => values.iter().for_each(|value| of(value, found)),
+            Value::Object(members) => members.values().for_each(|value| of(value, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    let mut found = Vec::new();
+    match argument {
+        Argument::Text(text) => found.push(text.as_str()),
+        Argument::Json(Json { json }) => of(json, &mut found),
+    }
+    found
+}
+
+/// An action with its inputs: all that it takes to run it, whatever the policy says by then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filled {
+    /// What the policy calls it.
+    pub name: Name,
+    /// What the policy says of it.
+    pub action: Action,
+    /// What it is given.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub input: BTreeMap<Name, String>,
+    /// This binary with its options, as words for a shell.
+    pub warded: String,
+}
+
+impl Filled {
+    /// Checks what an action is given against what it takes.
+    ///
+    /// # Errors
+    /// `invalid-input`: what is wrong.
+    pub fn new<'a>(
+        name: &Name,
+        action: &Action,
+        given: impl IntoIterator<Item = (&'a str, &'a str)>,
+        warded: &str,
+    ) -> Result<Self, Fault> {
+        let invalid = |what: &str, why: &str| Fault::invalid(format!("input {what} of {name}: {why}"));
+        let mut input = BTreeMap::new();
+        for (given, value) in given {
+            let Some((declared, kind)) = action.input.iter().find(|(declared, _)| declared.as_str() == given) else {
+                return Err(Fault::invalid(format!("{name} has no such input")));
+            };
+            kind.check(value).map_err(|why| invalid(given, &why))?;
+            if input.insert(declared.clone(), value.to_owned()).is_some() {
+                return Err(invalid(given, "it is given twice"));
+            }
+        }
+        if let Some(missing) = action.input.keys().find(|declared| !input.contains_key(*declared)) {
+            return Err(invalid(missing.as_str(), "it is missing"));
+        }
+        Ok(Self { name: name.clone(), action: action.clone(), input, warded: warded.to_owned() })
+    }
+
+    /// The program with its arguments. `state`: what the state query shows, where a placeholder needs that.
+    ///
+    /// # Errors
+    /// `invalid-input`: an argument that no program can be given, or that it would take for an option.
+    pub fn call(&self, state: Option<&Element>) -> Result<Call, Fault> {
+        let mut argv = Vec::new();
+        for (index, argument) in self.action.argv.iter().enumerate() {
+            let is_input = self.action.stdin && index + 1 == self.action.argv.len();
+            let (word, is_own) = match argument {
+                Argument::Text(text) => {
+                    (plain(&self.value(text, state)?), matches!(Piece::of(text), Ok(Piece::Literal(_))))
+                }
+                Argument::Json(Json { json }) => (self.document(json, state)?.to_string(), false),
+            };
+            // What the policy does not say itself must not be an option.
+            if !is_own && !is_input && (word.is_empty() || word.starts_with('-') || word.contains(char::is_control)) {
+                return Err(Fault::invalid(format!("argument {index} of {} would be no plain one", self.name)));
+            }
+            argv.push(word);
+        }
+        let stdin = if self.action.stdin { argv.pop().map(|last| Zeroizing::new(last.into_bytes())) } else { None };
+        if let Some(long) = argv.iter().find(|argument| argument.len() > ARGUMENT_BYTES) {
+            return Err(Fault::invalid(format!(
+                "an argument of {} would have {} bytes, and no program can be given more than {ARGUMENT_BYTES}",
+                self.name,
+                long.len()
+            )));
+        }
+        let (name, timeout, is_change) = (self.name.clone(), self.action.timeout(), self.action.kind == Kind::Change);
+        Ok(Call { name, argv, stdin, timeout, is_change })
+    }
+
+    /// Whether it takes something of the state that it finds.
+    pub(super) fn needs_state(&self) -> bool {
+        let is_of_state = |text: &str| matches!(Piece::of(text), Ok(Piece::State(_)));
+        self.action.argv.iter().flat_map(texts).any(is_of_state)
+    }
+
+    /// What an input or the host puts in the place of a text.
+    fn value(&self, text: &str, state: Option<&Element>) -> Result<Value, Fault> {
+        match Piece::of(text).map_err(Fault::invalid)? {
+            Piece::Literal(text) => Ok(Value::String(text.replace(WARDED, &self.warded))),
+            Piece::Input(name) => {
+                let (Some(value), Some(kind)) = (self.input.get(&name), self.action.input.get(&name)) else {
+                    return Err(Fault::invalid(format!("input {name} of {} is missing", self.name)));
+                };
+                Ok(kind.kind.value(value))
+            }
+            Piece::State(member) => {
+                let value = state.and_then(|state| state.get(&member));
+                value.cloned().ok_or_else(|| Fault::unexpected(format!("{}: there is no {member}", self.name)))
+            }
+            Piece::Before(_) => Err(Fault::invalid(format!("{text} has no meaning here"))),
+        }
+    }
+
+    fn document(&self, template: &Value, state: Option<&Element>) -> Result<Value, Fault> {
+        Ok(match template {
+            Value::String(text) => self.value(text, state)?,
+            Value::Array(values) => {
+                Value::Array(values.iter().map(|value| self.document(value, state)).collect::<Result<_, _>>()?)
+            }
+            Value::Object(members) => {
+                let filled = members.iter().map(|(name, value)| Ok((name.clone(), self.document(value, state)?)));
+                Value::Object(filled.collect::<Result<_, Fault>>()?)
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => template.clone(),
+        })
+    }
+
+    /// What the state is once this has run.
+    ///
+    /// # Errors
+    /// `invalid-input`.
+    pub(super) fn becomes(&self, becomes: &Value) -> Result<Observed, Fault> {
+        Ok(match becomes.as_str() {
+            Some("absent") => Observed::Absent,
+            Some("present") => Observed::Present,
+            Some(_) | None => Observed::Value(self.document(becomes, None)?),
+        })
+    }
+
+    /// The change that takes this one back, given what the state was before.
+    ///
+    /// # Errors
+    /// The state before has no value that it could be given, or one that it cannot take.
+    pub(super) fn undo(&self, back: &Action, before: (&Observed, Option<&Element>)) -> Result<Option<Self>, Fault> {
+        let Some(undo) = &self.action.undo else { return Ok(None) };
+        let (observed, element) = before;
+        let none = || Fault::unexpected(format!("{} cannot be taken back: the state before has no value", self.name));
+        let mut given = Vec::new();
+        for (name, text) in &undo.input {
+            let value = match Piece::of(text).map_err(Fault::invalid)? {
+                Piece::Before(None) => match observed {
+                    Observed::Value(value) => plain(value),
+                    Observed::Absent | Observed::Present => return Err(none()),
+                },
+                Piece::Before(Some(member)) => plain(element.and_then(|one| one.get(&member)).ok_or_else(none)?),
+                Piece::Literal(text) => text.to_owned(),
+                Piece::Input(_) | Piece::State(_) => return Err(none()),
+            };
+            given.push((name.as_str(), value));
+        }
+        let given = given.iter().map(|(name, value)| (*name, value.as_str()));
+        let filled = Self::new(&undo.action, back, given, &self.warded)?;
+        Ok(Some(filled))
+    }
+
+    /// What it is given, for the record: of each input its length and its digest.
+    #[must_use]
+    pub fn digests(&self) -> String {
+        let one = |(name, value): (&Name, &String)| {
+            format!("{name}: {}, {}", count(value.len(), "byte"), Digest::of(value.as_bytes()))
+        };
+        self.input.iter().map(one).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// A value as the text of an input.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+impl super::Input {
+    fn check(&self, value: &str) -> Result<(), String> {
+        let most = self.max.unwrap_or(INPUT_BYTES);
+        if value.len() > most {
+            return Err(format!("it has {}, and may have {most}", count(value.len(), "byte")));
+        }
+        let is_hidden = |character: char| character.is_control() && !matches!(character, '\n' | '\t' | '\r');
+        match self.kind {
+            InputType::Text if value.contains(is_hidden) => Err("it has a control character".to_owned()),
+            InputType::Line if value.contains(char::is_control) => Err("it is more than one line".to_owned()),
+            InputType::Integer if value.parse::<i64>().is_err() => Err("it is no whole number".to_owned()),
+            InputType::Boolean if !matches!(value, "true" | "false") => Err("it is neither true nor false".to_owned()),
+            InputType::Text | InputType::Line | InputType::Integer | InputType::Boolean => Ok(()),
+        }
+    }
+}
+
+impl InputType {
+    /// A checked value in a document.
+    fn value(self, text: &str) -> Value {
+        match self {
+            Self::Text | Self::Line => Value::String(text.to_owned()),
+            Self::Integer => text.parse::<i64>().map_or(Value::Null, Value::from),
+            Self::Boolean => Value::Bool(text == "true"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn action(argv: &str, more: &str) -> Action {
+        toml::from_str(&format!("kind = 'query'\nargv = {argv}\noutput = {{ text = true }}\n{more}")).unwrap()
+    }
+
+    fn call(action: &Action, given: &[(&str, &str)]) -> Result<Call, Fault> {
+        let element: Element = serde_json::from_str(r#"{"id": 7, "name": "-rf"}"#).unwrap();
+        Filled::new(&"x".parse().unwrap(), action, given.iter().copied(), "/bin/warded --state '/a b'")
+            .and_then(|filled| filled.call(Some(&element)))
+    }
+
+    #[test]
+    fn the_host_does_the_quoting() {
+        let bare = action("['/t', '{a}']", "input.a = { type = 'text' }");
+        let json = action("['/t', { json = { a = ['{a}'], n = 1 } }]", "input.a = { type = 'text', max = 1048576 }");
+        let number = action("['/t', '{a}', { json = '{a}' }]", "input.a = { type = 'integer' }");
+        let document = action("['/t', { json = '{a}' }]", "input.a = { type = 'integer' }");
+        let truth = action("['/t', { json = '{a}' }]", "input.a = { type = 'boolean' }");
+        let line = action("['/t', { json = '{a}' }]", "input.a = { type = 'line' }");
+        for (action, given, expected) in [
+            (&bare, "x", Some("x")),
+            (&bare, "x;rm -rf $(x) '\"", Some("x;rm -rf $(x) '\"")),
+            (&bare, "-x", None),
+            (&bare, "", None),
+            (&bare, "a\nb", None),
+            (&bare, "a\0b", None),
+            (&bare, &"x".repeat(4097), None),
+            (&json, "-x", Some(r#"{"a":["-x"],"n":1}"#)),
+            (&json, "a\n\"b\" {a} {warded}", Some(r#"{"a":["a\n\"b\" {a} {warded}"],"n":1}"#)),
+            (&json, "a\0b", None),
+            (&json, "a\u{1b}b", None),
+            (&json, &"\"".repeat(65_536), None),
+            (&json, &"x".repeat(1 << 20), None),
+            (&number, "7", Some("7 7")),
+            (&number, "-7", None),
+            (&document, "-7", None),
+            (&number, "7.5", None),
+            (&truth, "true", Some("true")),
+            (&truth, "yes", None),
+            (&line, "a\nb", None),
+            (&line, "a\"b", Some(r#""a\"b""#)),
+        ] {
+            let argv = call(action, &[("a", given)]).ok().map(|call| call.argv[1..].join(" "));
+            assert_eq!(argv.as_deref(), expected, "{given:.40}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_declared_is_refused() {
+        let json = action("['/t', { json = { a = '{a}' } }]", "input.a = { type = 'text' }");
+        for given in [&[("a", "x"), ("b", "y")][..], &[], &[("a", "x"), ("a", "y")], &[("A", "x")], &[("a\n", "x")]] {
+            assert_eq!(call(&json, given).unwrap_err().code, super::super::Code::InvalidInput, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_argument_is_given() {
+        let json = action("['/t', { json = '{a}' }]", "input.a = { type = 'text', max = 200000 }");
+        assert!(call(&json, &[("a", &"x".repeat(ARGUMENT_BYTES - 2))]).is_ok());
+        assert!(call(&json, &[("a", &"x".repeat(ARGUMENT_BYTES - 1))]).is_err());
+        let input = Action { stdin: true, ..json };
+        let filled = call(&input, &[("a", &"x".repeat(ARGUMENT_BYTES))]).unwrap();
+        assert_eq!((filled.argv.len(), filled.stdin.unwrap().len()), (1, ARGUMENT_BYTES + 2));
+    }
+
+    #[test]
+    fn the_hosts_own_words() {
+        let own = action("['/t', '{warded} renew', '{state.id}']", "");
+        assert_eq!(call(&own, &[]).unwrap().argv[1..], ["/bin/warded --state '/a b' renew", "7"]);
+        // What an appliance answers is no option either.
+        let option = action("['/t', '{state.name}']", "");
+        assert_eq!(call(&option, &[]).unwrap_err().code, super::super::Code::InvalidInput);
+    }
+}

@@ -1,0 +1,264 @@
+//! What leaves the host of a query's output. Members that the policy does not list are never copied: the reader skips
+//! them, and the program's output is wiped.
+
+use super::{Action, Fault, Filled, Output, Ran, State};
+use crate::digest::Digest;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// One object of an answer, with the members that are shown.
+pub type Element = Map<String, Value>;
+
+/// The answer of a query, as far as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// An object.
+    One(Element),
+    /// A list of objects.
+    List(Vec<Element>),
+    /// Text.
+    Text(String),
+}
+
+/// A state, as a query shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Observed {
+    /// There is no such thing.
+    Absent,
+    /// There is one, whatever it is.
+    Present,
+    /// It is this.
+    Value(Value),
+}
+
+impl Shown {
+    /// What is shown of a program's output.
+    ///
+    /// # Errors
+    /// `unexpected-output`: it is not what the policy says.
+    pub(super) fn of(filled: &Filled, ran: &Ran) -> Result<Self, Fault> {
+        let unexpected = |what: &str| Fault::unexpected(format!("{} printed {what}", filled.name));
+        match &filled.action.output {
+            Some(Output::Json(members)) => {
+                let mut reader = serde_json::Deserializer::from_slice(&ran.stdout);
+                let shown = Members(members).deserialize(&mut reader);
+                // What a parser says of what it read is a part of that.
+                let shown = shown.and_then(|shown| reader.end().map(|()| shown));
+                shown.map_err(|_| unexpected("neither an object nor a list of objects as JSON"))
+            }
+            Some(Output::Text(_)) => match std::str::from_utf8(&ran.stdout) {
+                Ok(text) => Ok(Self::Text(text.to_owned())),
+                Err(_) => Err(unexpected("what is no text")),
+            },
+            None => Err(unexpected("what the policy does not show")),
+        }
+    }
+
+    /// The bytes that the procedure gets.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::One(element) => Value::Object(element.clone()).to_string().into_bytes(),
+            Self::List(elements) => {
+                Value::Array(elements.iter().cloned().map(Value::Object).collect()).to_string().into_bytes()
+            }
+            Self::Text(text) => text.clone().into_bytes(),
+        }
+    }
+
+    /// The digest of these bytes.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.bytes())
+    }
+
+    /// What the answer says of a state, and the one thing that it is about.
+    ///
+    /// # Errors
+    /// `unexpected-output`: it is about several things, or lacks the member.
+    pub(super) fn observed(&self, filled: &Filled, state: &State) -> Result<(Observed, Option<Element>), Fault> {
+        let unexpected = |what: String| Fault::unexpected(format!("{} shows {what}", filled.name));
+        let element = match self {
+            Self::Text(text) if text.trim().is_empty() => return Ok((Observed::Absent, None)),
+            Self::Text(text) if is_presence(state) => return Ok((presence(text), None)),
+            Self::Text(text) => return Ok((Observed::Value(text.trim_end().into()), None)),
+            Self::One(element) => element,
+            Self::List(elements) => match elements.as_slice() {
+                [] => return Ok((Observed::Absent, None)),
+                [one] => one,
+                several => return Err(unexpected(format!("{} things where one is expected", several.len()))),
+            },
+        };
+        let observed = match &state.member {
+            _ if is_presence(state) => Observed::Present,
+            Some(member) => match element.get(member) {
+                Some(value) => Observed::Value(value.clone()),
+                None => return Err(unexpected(format!("no {member}"))),
+            },
+            None => Observed::Value(Value::Object(element.clone())),
+        };
+        Ok((observed, Some(element.clone())))
+    }
+}
+
+/// Whether only that there is something counts.
+fn is_presence(state: &State) -> bool {
+    matches!(&state.becomes, Value::String(word) if word == "absent" || word == "present")
+}
+
+fn presence(text: &str) -> Observed {
+    if text.trim().is_empty() { Observed::Absent } else { Observed::Present }
+}
+
+impl Observed {
+    /// For a person: lines to compare.
+    #[must_use]
+    pub fn lines(&self) -> String {
+        match self {
+            Self::Absent => String::new(),
+            Self::Present => "present\n".to_owned(),
+            Self::Value(Value::String(text)) => text.clone(),
+            Self::Value(other) => serde_json::to_string_pretty(other).unwrap_or_default(),
+        }
+    }
+}
+
+impl Action {
+    /// Whether a program that ended so did what it was to do.
+    pub(super) fn succeeded(&self, ran: &Ran) -> bool {
+        let prints = |text: &String| std::str::from_utf8(&ran.stdout).is_ok_and(|printed| printed.trim() == text);
+        ran.status == Some(self.ok.status) && self.ok.stdout.as_ref().is_none_or(prints)
+    }
+}
+
+/// Reads an answer, and keeps of each object these members.
+#[derive(Clone, Copy)]
+struct Members<'a>(&'a [String]);
+
+impl<'de> DeserializeSeed<'de> for Members<'_> {
+    type Value = Shown;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Shown, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Members<'_> {
+    type Value = Shown;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object, or a list of objects")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Shown, A::Error> {
+        OneObject(self.0).visit_map(map).map(Shown::One)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Shown, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(element) = list.next_element_seed(OneObject(self.0))? {
+            elements.push(element);
+        }
+        Ok(Shown::List(elements))
+    }
+}
+
+struct OneObject<'a>(&'a [String]);
+
+impl<'de> DeserializeSeed<'de> for OneObject<'_> {
+    type Value = Element;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Element, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for OneObject<'_> {
+    type Value = Element;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Element, A::Error> {
+        let mut element = Element::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if self.0.contains(&name) {
+                element.insert(name, map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(element)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zeroize::Zeroizing;
+
+    fn filled(output: &str) -> Filled {
+        let action = format!("kind = 'query'\nargv = ['/t']\noutput = {output}");
+        Filled::new(&"show".parse().unwrap(), &toml::from_str(&action).unwrap(), [], "").unwrap()
+    }
+
+    fn shown(output: &str, printed: &[u8]) -> Result<Shown, Fault> {
+        let (stdout, stderr) = (Zeroizing::new(printed.to_vec()), Zeroizing::default());
+        Shown::of(&filled(output), &Ran { status: Some(0), timed_out: false, overflowed: false, stdout, stderr })
+    }
+
+    #[test]
+    fn only_what_is_listed_is_shown() {
+        let members = "{ json = ['options', 'id'] }";
+        for (output, printed, expected) in [
+            (
+                members,
+                r#"{"options":"a\nb","key":"PRIVATE","id":[1,{"key":2}]}"#,
+                Some(r#"{"id":[1,{"key":2}],"options":"a\nb"}"#),
+            ),
+            (members, r#"[{"id":1,"key":{"id":2}},{}]"#, Some(r#"[{"id":1},{}]"#)),
+            (members, r#"{"key":{"options":"PRIVATE"}}"#, Some("{}")),
+            (members, "[]", Some("[]")),
+            (members, r#""options""#, None),
+            (members, r#"[1]"#, None),
+            (members, r#"[[{"id":1}]]"#, None),
+            (members, r#"{"id":1} {"id":2}"#, None),
+            (members, r#"{"id":1"#, None),
+            (members, "", None),
+            (members, "Traceback", None),
+            ("{ text = true }", "True\n", Some("True\n")),
+        ] {
+            let found = shown(output, printed.as_bytes()).ok().map(|shown| String::from_utf8(shown.bytes()).unwrap());
+            assert_eq!(found.as_deref(), expected, "{printed}");
+        }
+        assert!(shown("{ text = true }", b"\xff").is_err());
+        let said = shown(members, br#"{"key": "PRIVATE"x"#).unwrap_err().message;
+        assert!(!said.contains("PRIVATE"), "{said}");
+    }
+
+    #[test]
+    fn a_state_is_one_thing() {
+        let member = State { query: "show".parse().unwrap(), member: Some("id".to_owned()), becomes: 1.into() };
+        let there = State { member: None, becomes: "absent".into(), ..member.clone() };
+        let text = State { member: None, ..member.clone() };
+        for (output, state, printed, expected) in [
+            ("{ json = ['id'] }", &member, r#"{"id":3}"#, Some(Observed::Value(3.into()))),
+            ("{ json = ['id'] }", &member, r#"{"other":3}"#, None),
+            ("{ json = ['id'] }", &member, "[]", Some(Observed::Absent)),
+            ("{ json = ['id'] }", &member, r#"[{"id":3}]"#, Some(Observed::Value(3.into()))),
+            ("{ json = ['id'] }", &member, r#"[{"id":3},{"id":3}]"#, None),
+            ("{ json = ['id'] }", &there, r#"[{"id":3}]"#, Some(Observed::Present)),
+            ("{ json = ['id'] }", &there, r#"[{"id":3},{"id":4}]"#, None),
+            ("{ text = true }", &text, "on\n", Some(Observed::Value("on".into()))),
+            ("{ text = true }", &there, "on\n", Some(Observed::Present)),
+            ("{ text = true }", &there, " \n", Some(Observed::Absent)),
+        ] {
+            let found = shown(output, printed.as_bytes()).unwrap().observed(&filled(output), state);
+            assert_eq!(found.ok().map(|(observed, _)| observed), expected, "{printed}");
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Who runs an action: the programs of this machine, or what stands in for them.
+
+use super::{CHANGE_SECONDS, Filled, Shown};
+use crate::{
+    error::Error,
+    machine::{
+        exec::{Program, Ran},
+        files::Root,
+    },
+    name::Name,
+    text::neutral,
+};
+use std::{
+    fmt, fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+use zeroize::Zeroizing;
+
+/// In the environment of a program that may change something: by this it is found where the process that started it is
+/// gone.
+const MARK: &str = "WARDED_CHANGE";
+/// The most characters of what a program says of its failure.
+const WORDS: usize = 300;
+
+/// A program that is to be run, with everything filled in.
+#[derive(Debug)]
+pub struct Call {
+    /// The action.
+    pub name: Name,
+    /// The program, by its absolute path, and its arguments.
+    pub argv: Vec<String>,
+    /// Its standard input; none: it has none.
+    pub stdin: Option<Zeroizing<Vec<u8>>>,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// Whether it may change something.
+    pub is_change: bool,
+}
+
+/// Runs programs.
+pub trait Runner: fmt::Debug + Send + Sync {
+    /// Runs one to its end. That it fails is no error here.
+    ///
+    /// # Errors
+    /// It cannot be started, or is not to be trusted.
+    fn run(&self, call: &Call) -> Result<Ran, Fault>;
+
+    /// Waits until no program runs that a run which is gone had started to change something. `begins` is told now and
+    /// then.
+    fn wait_for_left(&self, _begins: &mut dyn FnMut()) {}
+}
+
+/// The programs of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Programs;
+
+impl Runner for Programs {
+    fn run(&self, call: &Call) -> Result<Ran, Fault> {
+        let Some((path, arguments)) = call.argv.split_first() else {
+            return Err(Fault::new(Code::NoProgram, format!("{} names no program", call.name)));
+        };
+        trusted(path)?;
+        let mut program = Program::new(path).args(arguments).env("HOME", "/").directory("/").timeout(call.timeout);
+        if call.is_change {
+            program = program.env(MARK, "1");
+        }
+        if let Some(stdin) = &call.stdin {
+            program = program.input_bytes(stdin.clone());
+        }
+        program.run_unread().map_err(|error| Fault::new(Code::NoProgram, error.message()))
+    }
+
+    /// Its own time limit went with the process that started it; so nobody waits longer than that.
+    fn wait_for_left(&self, begins: &mut dyn FnMut()) {
+        let deadline = Instant::now() + Duration::from_secs(CHANGE_SECONDS);
+        while is_left() && Instant::now() < deadline {
+            begins();
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+/// Whether a program runs that was started to change something.
+fn is_left() -> bool {
+    let marked = |process: fs::DirEntry| {
+        let is_process = process.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit());
+        let environment =
+            if is_process { fs::read(process.path().join("environ")).unwrap_or_default() } else { Vec::new() };
+        environment.split(|byte| *byte == 0).any(|variable| variable.strip_prefix(MARK.as_bytes()) == Some(b"=1"))
+    };
+    fs::read_dir("/proc").is_ok_and(|processes| processes.flatten().any(marked))
+}
+
+/// Sees that nobody but root could have put the program there: neither itself, nor a directory or link on the way.
+fn trusted(path: &str) -> Result<(), Fault> {
+    let none = |why: String| Fault::new(Code::NoProgram, why);
+    if !Path::new(path).exists() {
+        return Err(none(format!("there is no {path}")));
+    }
+    let root = Root::ambient().map_err(|error| none(error.to_string()))?;
+    root.program(Path::new(path)).map_err(|error| Fault::new(Code::UntrustedProgram, error.message))
+}
+
+/// Why an action could not be carried out: the errors of the interface `actions`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// An input is not what the policy says.
+    InvalidInput,
+    /// There is no such program.
+    NoProgram,
+    /// Others than root could have put it there.
+    UntrustedProgram,
+    /// It failed.
+    Failed,
+    /// It did not end in time.
+    Timeout,
+    /// It printed what the policy does not expect.
+    UnexpectedOutput,
+    /// Somebody changed meanwhile what it is about.
+    Changed,
+}
+
+impl Code {
+    /// As a guest gets it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidInput => "invalid-input",
+            Self::NoProgram => "no-program",
+            Self::UntrustedProgram => "untrusted-program",
+            Self::Failed => "failed",
+            Self::Timeout => "timeout",
+            Self::UnexpectedOutput => "unexpected-output",
+            Self::Changed => "changed",
+        }
+    }
+}
+
+/// A failure of an action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Which.
+    pub code: Code,
+    /// One sentence.
+    pub message: String,
+    /// The exit status, where it failed with one.
+    pub status: Option<i32>,
+}
+
+impl Fault {
+    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), status: None }
+    }
+
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Code::InvalidInput, message)
+    }
+
+    pub(super) fn unexpected(message: impl Into<String>) -> Self {
+        Self::new(Code::UnexpectedOutput, message)
+    }
+
+    pub(super) fn changed(message: impl Into<String>) -> Self {
+        Self::new(Code::Changed, message)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault.code {
+            Code::Changed => Self::refused(fault.message)
+                .cause("somebody else changed that since the plan was made")
+                .next("run this again: it starts from what is there then"),
+            Code::UntrustedProgram => Self::refused(fault.message),
+            Code::InvalidInput | Code::NoProgram | Code::Failed | Code::Timeout | Code::UnexpectedOutput => {
+                Self::failed(fault.message)
+            }
+        }
+    }
+}
+
+impl Filled {
+    /// Asks a query.
+    ///
+    /// # Errors
+    /// It cannot be run, fails, or prints what the policy does not expect.
+    pub fn ask(&self, runner: &dyn Runner) -> Result<Shown, Fault> {
+        let ran = self.run(runner, &self.call(None)?)?;
+        Shown::of(self, &ran)
+    }
+
+    /// Runs it, and sees that it succeeded.
+    pub(super) fn run(&self, runner: &dyn Runner, call: &Call) -> Result<Ran, Fault> {
+        let ran = runner.run(call)?;
+        let (name, program) = (&self.name, self.action.program());
+        if ran.timed_out {
+            let seconds = call.timeout.as_secs();
+            return Err(Fault::new(Code::Timeout, format!("{name} ({program}) did not end within {seconds} s")));
+        }
+        if ran.overflowed {
+            return Err(Fault::unexpected(format!("{name} ({program}) printed more than 1 MiB")));
+        }
+        if self.action.succeeded(&ran) {
+            return Ok(ran);
+        }
+        let how = match ran.status {
+            Some(status) if status == self.action.ok.status => "did not print what means success".to_owned(),
+            Some(status) => format!("ended with status {status}"),
+            None => "was ended by a signal".to_owned(),
+        };
+        let said = words(&ran.stderr).map(|words| format!(": {words}")).unwrap_or_default();
+        Err(Fault { status: ran.status, ..Fault::new(Code::Failed, format!("{name} ({program}) {how}{said}")) })
+    }
+}
+
+/// The last line of what a program says of its failure, unless there is a private key in it.
+fn words(stderr: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(stderr);
+    if text.contains("PRIVATE KEY") {
+        return None;
+    }
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+    Some(neutral(&line.chars().take(WORDS).collect::<String>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    fn call(path: &Path, arguments: &[&str]) -> Call {
+        let argv = std::iter::once(path.to_str().unwrap()).chain(arguments.iter().copied());
+        let (argv, timeout) = (argv.map(str::to_owned).collect(), Duration::from_secs(5));
+        Call { name: "x".parse().unwrap(), argv, stdin: None, timeout, is_change: false }
+    }
+
+    #[test]
+    fn a_program_gets_what_it_is_given_and_nothing_else() {
+        let environment = Programs.run(&call(Path::new("/usr/bin/env"), &[])).unwrap();
+        let mut names: Vec<String> = String::from_utf8(environment.stdout.to_vec())
+            .unwrap()
+            .lines()
+            .filter_map(|line| Some(line.split_once('=')?.0.to_owned()))
+            .collect();
+        names.sort();
+        assert_eq!(names, ["HOME", "LC_ALL", "PATH"]);
+        let stdin = Some(Zeroizing::new(b"a\nb".to_vec()));
+        let read = Programs.run(&Call { stdin, ..call(Path::new("/bin/cat"), &[]) }).unwrap();
+        assert_eq!((read.stdout.as_slice(), read.status), (b"a\nb".as_slice(), Some(0)));
+        let long = Programs.run(&call(Path::new("/usr/bin/head"), &["-c", "1048577", "/dev/zero"])).unwrap();
+        assert!(long.overflowed);
+        let most = Programs.run(&call(Path::new("/usr/bin/head"), &["-c", "1048576", "/dev/zero"])).unwrap();
+        assert!(!most.overflowed && most.stdout.len() == 1 << 20);
+        let timeout = Duration::from_millis(100);
+        assert!(Programs.run(&Call { timeout, ..call(Path::new("/bin/sleep"), &["60"]) }).unwrap().timed_out);
+    }
+
+    #[test]
+    fn only_root_could_have_put_it_there() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().canonicalize().unwrap().join(name);
+        let tool = |name: &str, mode| {
+            fs::write(at(name), "#!/bin/sh\n").unwrap();
+            fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        tool("good", 0o755);
+        tool("open", 0o757);
+        fs::create_dir(at("wide")).unwrap();
+        tool("wide/tool", 0o755);
+        fs::set_permissions(at("wide"), fs::Permissions::from_mode(0o777)).unwrap();
+        symlink(at("open"), at("to-open")).unwrap();
+        symlink(at("good"), at("to-good")).unwrap();
+        fs::create_dir(at("directory")).unwrap();
+        for (name, code) in [
+            ("good", None),
+            ("to-good", None),
+            ("open", Some(Code::UntrustedProgram)),
+            ("to-open", Some(Code::UntrustedProgram)),
+            ("wide/tool", Some(Code::UntrustedProgram)),
+            ("none", Some(Code::NoProgram)),
+            ("none/tool", Some(Code::NoProgram)),
+            ("directory", Some(Code::UntrustedProgram)),
+        ] {
+            assert_eq!(Programs.run(&call(&at(name), &[])).err().map(|fault| fault.code), code, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_failure_says_no_secret() {
+        for (said, expected) in [
+            ("", None),
+            ("Traceback\n  no such job \n\n", Some("no such job")),
+            ("\u{1b}[2Jx", Some("\\u{1b}[2Jx")),
+            ("-----BEGIN OPENSSH PRIVATE KEY-----\nno", None),
+        ] {
+            assert_eq!(words(said.as_bytes()).as_deref(), expected, "{said}");
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! A change that is queued: with the state that it starts from, the one that it leads to, and what takes it back. So
+//! the host knows after a crash whether it ran.
+
+use super::{Action, Element, Fault, Filled, Kind, Observed, Runner, State};
+use crate::name::Name;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, time::Duration};
+
+/// A queued change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// How many reloads of the run come before it.
+    pub after_reloads: usize,
+    /// What runs.
+    pub change: Filled,
+    /// How its state is seen; none: it cannot be taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
+}
+
+/// How the state of a change is seen, before and after it; and what takes it back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seen {
+    /// The query.
+    pub query: Filled,
+    /// What of its answer counts.
+    pub state: State,
+    /// The state before it.
+    pub before: Observed,
+    /// The state after it.
+    pub after: Observed,
+    /// What takes it back.
+    pub undo: Filled,
+}
+
+/// How taking a step back ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It had not run.
+    AsBefore,
+    /// It was taken back.
+    TakenBack,
+    /// It was left, and why.
+    LeftAlone(String),
+}
+
+impl Step {
+    /// The step that an action would be, from the state that is there now. `ask` asks a query.
+    ///
+    /// # Errors
+    /// The state cannot be asked for, or the change could not be taken back.
+    pub fn of(
+        change: Filled,
+        actions: &BTreeMap<Name, Action>,
+        ask: impl FnOnce(&Filled) -> Result<super::Shown, Fault>,
+    ) -> Result<Self, Fault> {
+        let of_kind = |name: &Name, kind| actions.get(name).filter(|action| action.kind == kind);
+        let known = change.action.state.clone().zip(change.action.undo.as_ref());
+        let known = known.and_then(|(state, undo)| {
+            Some((of_kind(&state.query, Kind::Query)?, of_kind(&undo.action, Kind::Change)?, state))
+        });
+        let Some((query, back, state)) = known else {
+            change.call(None)?;
+            return Ok(Self { after_reloads: 0, change, seen: None });
+        };
+        let query = Filled::new(&state.query, query, [], &change.warded)?;
+        let (before, element) = ask(&query)?.observed(&query, &state)?;
+        let after = change.becomes(&state.becomes)?;
+        if before == after {
+            // Nothing would be run.
+            let undo = change.clone();
+            return Ok(Self { after_reloads: 0, change, seen: Some(Seen { query, state, before, after, undo }) });
+        }
+        change.call(element.as_ref())?;
+        let Some(undo) = change.undo(back, (&before, element.as_ref()))? else {
+            return Err(Fault::invalid(format!("{} names no undo", change.name)));
+        };
+        // What an undo takes of the state that it finds is not known yet.
+        if !undo.needs_state() {
+            undo.call(None)?;
+        }
+        Ok(Self { after_reloads: 0, change, seen: Some(Seen { query, state, before, after, undo }) })
+    }
+
+    /// Whether it makes a difference.
+    #[must_use]
+    pub fn differs(&self) -> bool {
+        self.seen.as_ref().is_none_or(|seen| seen.before != seen.after)
+    }
+
+    /// Whether it is about the same as another one.
+    #[must_use]
+    pub fn is_about_same(&self, other: &Self) -> bool {
+        match (&self.seen, &other.seen) {
+            (Some(one), Some(other)) => one.query == other.query && one.state.member == other.state.member,
+            (None, None) => self.change == other.change,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+
+    /// The step that leads back; none where nothing does.
+    #[must_use]
+    pub fn inverse(&self) -> Option<Self> {
+        let Seen { query, state, before, after, undo } = self.seen.clone()?;
+        let seen = Seen { query, state, before: after, after: before, undo: self.change.clone() };
+        Some(Self { after_reloads: 0, change: undo, seen: Some(seen) })
+    }
+
+    /// The longest that all programs of it may take, in either direction.
+    #[must_use]
+    pub fn limit(&self) -> Duration {
+        let asked = self.seen.as_ref().map_or(Duration::ZERO, |seen| seen.query.action.timeout() * 2);
+        let undo = self.seen.as_ref().map_or(Duration::ZERO, |seen| seen.undo.action.timeout());
+        asked + self.change.action.timeout().max(undo)
+    }
+
+    /// Runs it, from the state that it starts from to the one that it leads to. `begins` is told before each program.
+    ///
+    /// # Errors
+    /// `changed`: the state is another one than when it was planned. Or the program fails, or does not lead to the
+    /// state that the policy says.
+    pub fn carry_out(&self, runner: &dyn Runner, begins: &mut dyn FnMut()) -> Result<(), Fault> {
+        let name = &self.change.name;
+        let Some(seen) = &self.seen else {
+            begins();
+            return self.change.run(runner, &self.change.call(None)?).map(drop);
+        };
+        begins();
+        let (now, element) = seen.now(runner)?;
+        if now != seen.before {
+            return Err(Fault::changed(format!("{} is not what {name} was planned for", seen.query.name)));
+        }
+        seen.lead(runner, begins, (&self.change, element), &seen.after)
+    }
+
+    /// Takes it back if it ran. The state says whether it did.
+    ///
+    /// # Errors
+    /// The state cannot be asked for, or the program fails: then it is to be tried again.
+    pub fn take_back(&self, runner: &dyn Runner, begins: &mut dyn FnMut()) -> Result<Ended, Fault> {
+        let Some(seen) = &self.seen else {
+            return Ok(Ended::LeftAlone("nothing takes it back, and it may have run".to_owned()));
+        };
+        begins();
+        let (now, element) = seen.now(runner)?;
+        if now == seen.before {
+            return Ok(Ended::AsBefore);
+        }
+        if now != seen.after {
+            return Ok(Ended::LeftAlone(format!(
+                "{} shows neither the state before it nor the one after it: somebody else changed that",
+                seen.query.name
+            )));
+        }
+        match seen.lead(runner, begins, (&seen.undo, element), &seen.before) {
+            // Whatever the program says: what counts is the state.
+            Err(_) if seen.now(runner).is_ok_and(|(now, _)| now == seen.before) => Ok(Ended::TakenBack),
+            Err(fault) => Err(fault),
+            Ok(()) => Ok(Ended::TakenBack),
+        }
+    }
+}
+
+impl Seen {
+    /// The state now, and the one thing that it is about.
+    ///
+    /// # Errors
+    /// It cannot be asked for.
+    pub fn now(&self, runner: &dyn Runner) -> Result<(Observed, Option<Element>), Fault> {
+        self.query.ask(runner)?.observed(&self.query, &self.state)
+    }
+
+    /// Runs a change, and sees that it leads there.
+    fn lead(
+        &self,
+        runner: &dyn Runner,
+        begins: &mut dyn FnMut(),
+        (change, element): (&Filled, Option<Element>),
+        to: &Observed,
+    ) -> Result<(), Fault> {
+        begins();
+        change.run(runner, &change.call(element.as_ref())?)?;
+        begins();
+        let (now, _) = self.now(runner)?;
+        if now == *to {
+            return Ok(());
+        }
+        Err(Fault::unexpected(format!("{} succeeded, and {} does not show that", change.name, self.query.name)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Call, Code, Ran},
+        *,
+    };
+    use std::sync::Mutex;
+    use zeroize::Zeroizing;
+
+    const ACTIONS: &str = "
+[show]
+kind = 'query'
+argv = ['/t', 'show']
+output = { json = ['options'] }
+[set]
+kind = 'change'
+argv = ['/t', 'set', '{options}']
+input.options = { type = 'line' }
+state = { query = 'show', member = 'options', becomes = '{options}' }
+undo = { action = 'set', options = '{before}' }
+[once]
+kind = 'change'
+argv = ['/t', 'set', 'x']
+irreversible = true
+[jobs]
+kind = 'query'
+argv = ['/t', 'jobs']
+output = { json = ['id'] }
+[job-create]
+kind = 'change'
+argv = ['/t', 'create']
+state = { query = 'jobs', becomes = 'present' }
+undo = { action = 'job-delete' }
+[job-delete]
+kind = 'change'
+argv = ['/t', 'delete', '{state.id}']
+state = { query = 'jobs', becomes = 'absent' }
+undo = { action = 'job-create' }
+";
+
+    /// A tool with a store.
+    #[derive(Debug, Default)]
+    struct Tool {
+        options: Mutex<String>,
+        jobs: Mutex<Vec<u32>>,
+        lies: bool,
+    }
+
+    impl Runner for Tool {
+        fn run(&self, call: &Call) -> Result<Ran, Fault> {
+            let words: Vec<&str> = call.argv.iter().skip(1).map(String::as_str).collect();
+            let mut jobs = self.jobs.lock().unwrap();
+            let printed = match words.as_slice() {
+                ["show"] => format!("{{\"options\":{:?},\"key\":\"PRIVATE\"}}", self.options.lock().unwrap()),
+                ["jobs"] => {
+                    format!("[{}]", jobs.iter().map(|id| format!("{{\"id\":{id}}}")).collect::<Vec<_>>().join(","))
+                }
+                ["set", value] if !self.lies => {
+                    *self.options.lock().unwrap() = (*value).to_owned();
+                    String::new()
+                }
+                ["create"] => {
+                    jobs.push(7);
+                    String::new()
+                }
+                ["delete", id] => {
+                    jobs.retain(|job| job.to_string() != *id);
+                    String::new()
+                }
+                _ => String::new(),
+            };
+            Ok(Ran { status: Some(0), stdout: Zeroizing::new(printed.into_bytes()), ..Ran::default() })
+        }
+    }
+
+    fn step(tool: &Tool, name: &str, given: &[(&str, &str)]) -> Result<Step, Fault> {
+        let all: BTreeMap<Name, Action> = toml::from_str(ACTIONS).unwrap();
+        assert_eq!(all.values().find_map(|action| action.fault(&all)), None);
+        let name = name.parse().unwrap();
+        let filled = Filled::new(&name, &all[&name], given.iter().copied(), "")?;
+        Step::of(filled, &all, |query| query.ask(tool))
+    }
+
+    #[test]
+    fn the_state_says_whether_it_ran() {
+        let tool = Tool { options: Mutex::new("old".to_owned()), ..Tool::default() };
+        let set = step(&tool, "set", &[("options", "new")]).unwrap();
+        assert!(set.differs());
+        assert_eq!(set.take_back(&tool, &mut || {}), Ok(Ended::AsBefore));
+        set.carry_out(&tool, &mut || {}).unwrap();
+        assert_eq!(*tool.options.lock().unwrap(), "new");
+        assert!(!step(&tool, "set", &[("options", "new")]).unwrap().differs());
+        // Planned before, and somebody was faster.
+        assert_eq!(set.carry_out(&tool, &mut || {}).unwrap_err().code, Code::Changed);
+        "theirs".clone_into(&mut tool.options.lock().unwrap());
+        assert!(matches!(set.take_back(&tool, &mut || {}), Ok(Ended::LeftAlone(_))));
+        assert_eq!(*tool.options.lock().unwrap(), "theirs");
+        "new".clone_into(&mut tool.options.lock().unwrap());
+        let again = step(&tool, "set", &[("options", "newer")]).unwrap();
+        again.carry_out(&tool, &mut || {}).unwrap();
+        assert_eq!(again.take_back(&tool, &mut || {}), Ok(Ended::TakenBack));
+        assert_eq!(*tool.options.lock().unwrap(), "new");
+        let once = step(&tool, "once", &[]).unwrap();
+        assert!(once.differs() && once.inverse().is_none());
+        assert!(matches!(once.take_back(&tool, &mut || {}), Ok(Ended::LeftAlone(_))));
+    }
+
+    #[test]
+    fn a_thing_comes_and_goes() {
+        let tool = Tool::default();
+        let create = step(&tool, "job-create", &[]).unwrap();
+        let kept: Step = serde_json::from_str(&serde_json::to_string(&create).unwrap()).unwrap();
+        assert_eq!(kept, create);
+        create.carry_out(&tool, &mut || {}).unwrap();
+        assert_eq!(*tool.jobs.lock().unwrap(), [7]);
+        let back = create.inverse().unwrap();
+        back.carry_out(&tool, &mut || {}).unwrap();
+        assert!(tool.jobs.lock().unwrap().is_empty());
+        assert_eq!(back.take_back(&tool, &mut || {}), Ok(Ended::TakenBack));
+        assert_eq!(*tool.jobs.lock().unwrap(), [7]);
+        tool.jobs.lock().unwrap().push(8);
+        assert_eq!(step(&tool, "job-delete", &[]).unwrap_err().code, Code::UnexpectedOutput);
+    }
+
+    #[test]
+    fn a_tool_that_did_nothing_is_no_success() {
+        let tool = Tool { lies: true, ..Tool::default() };
+        let set = step(&tool, "set", &[("options", "new")]);
+        // An empty text before is no argument of the undo.
+        assert_eq!(set.unwrap_err().code, Code::InvalidInput);
+        "old".clone_into(&mut tool.options.lock().unwrap());
+        let set = step(&tool, "set", &[("options", "new")]).unwrap();
+        let mut programs = 0;
+        assert_eq!(set.carry_out(&tool, &mut || programs += 1).unwrap_err().code, Code::UnexpectedOutput);
+        assert_eq!(programs, 3);
+        assert_eq!(set.take_back(&tool, &mut || {}), Ok(Ended::AsBefore));
+    }
+}

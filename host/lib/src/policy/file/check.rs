@@ -1,0 +1,70 @@
+//! What is wrong with a policy that the schema cannot say.
+
+use super::{Policy, Procedure, RESERVED};
+use crate::{
+    machine::schedule::{SCHEDULE, Schedulers},
+    name::Name,
+    policy::{condition::Condition, setting::Type},
+};
+
+impl Policy {
+    /// What the schema cannot say. An error names the text to point at, and what is wrong.
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        if self.procedures.is_empty() {
+            return Err(("procedure".to_owned(), "a policy needs at least one [procedure.NAME]".to_owned()));
+        }
+        if RESERVED.contains(&self.name.as_str()) {
+            return Err((
+                self.name.to_string(),
+                format!("{} is a word of `warded audit`, and no policy's name", self.name),
+            ));
+        }
+        if self.instead_of.contains(&self.name) {
+            return Err(("instead-of".to_owned(), "a policy cannot be there instead of itself".to_owned()));
+        }
+        if self.when.iter().chain(&self.unless).any(Condition::is_empty) {
+            return Err(("when".to_owned(), "a condition has to name something".to_owned()));
+        }
+        if self.services.keys().any(|name| name.as_str() == SCHEDULE) {
+            return Err((format!("[service.{SCHEDULE}]"), format!("{SCHEDULE} is no name of a service")));
+        }
+        self.schedule.as_ref().map_or(Ok(()), Schedulers::check)?;
+        for (name, action) in &self.actions {
+            if let Some(fault) = action.fault(&self.actions) {
+                return Err((format!("[action.{name}]"), format!("action {name}: {fault}")));
+            }
+        }
+        self.procedures.iter().try_for_each(|(name, procedure)| self.check_procedure(name, procedure))
+    }
+
+    fn check_procedure(&self, name: &Name, procedure: &Procedure) -> Result<(), (String, String)> {
+        let header = format!("[procedure.{name}]");
+        if let Some(renewal) = procedure.renewal.as_ref().filter(|renewal| !self.procedures.contains_key(renewal)) {
+            return Err((header, format!("renewal of {name} names {renewal}, and there is no [procedure.{renewal}]")));
+        }
+        if let Some(service) = procedure.services.keys().find(|service| !self.services.contains_key(service)) {
+            return Err((
+                header,
+                format!("procedure {name} names the service {service}, and there is no [service.{service}]"),
+            ));
+        }
+        if let Some(action) = procedure.actions.iter().find(|action| !self.actions.contains_key(action)) {
+            return Err((
+                header,
+                format!("procedure {name} names the action {action}, and there is no [action.{action}]"),
+            ));
+        }
+        if !procedure.schedule.is_empty() && self.schedule.is_none() {
+            return Err((header, format!("procedure {name} has a schedule, and there is no [schedule]")));
+        }
+        for (setting, declaration) in &procedure.settings {
+            if (declaration.kind == Type::Choice) == declaration.values.is_empty() {
+                return Err((
+                    header,
+                    format!("setting {setting} of {name}: `values` belongs to the type \"choice\", and only there"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! Which programs of a run may have run: what is noted of each before it begins.
+
+use super::Run;
+use crate::{error::Result, transaction::interruption};
+
+/// In it a file for each program that the run may run, there until it begins: then it may have run.
+pub(super) const STEPS: &str = "steps";
+
+impl Run {
+    /// A note for each program, so that its beginning needs no room on the disk.
+    pub(super) fn write_steps(&self) -> Result<()> {
+        if self.journal.steps.is_empty() {
+            return Ok(());
+        }
+        let steps = self.directory.sub(STEPS)?;
+        (0..self.journal.steps.len()).try_for_each(|one| steps.write_one_of_many(&one.to_string(), b"", 0o600))?;
+        steps.sync()
+    }
+
+    /// Notes that a program of the run is about to be run: synced, because what it does outlasts a power cut.
+    pub(in crate::transaction) fn note_step(&self, index: usize) -> Result<()> {
+        let steps = self.directory.sub(STEPS)?;
+        steps.remove(&index.to_string())?;
+        steps.sync()?;
+        interruption::point("noted that a program begins");
+        Ok(())
+    }
+
+    /// The programs that may have run, by their places among all.
+    pub(in crate::transaction) fn steps_begun(&self) -> Result<Vec<usize>> {
+        let Some(steps) = self.directory.find_sub(STEPS)? else { return Ok((0..self.journal.steps.len()).collect()) };
+        let waiting = steps.names()?;
+        Ok((0..self.journal.steps.len()).filter(|index| !waiting.contains(&index.to_string())).collect())
+    }
+}

@@ -1,0 +1,47 @@
+//! What a person is shown of a file that somebody edited since.
+
+use crate::{
+    machine::{
+        files::Snapshot,
+        keys::{holds_private_key, is_certificate},
+    },
+    text,
+    transaction::{
+        journal::Entry,
+        series::{Joint, Part},
+    },
+};
+
+/// How a file becomes what it was before: a command for a person.
+pub(super) fn remedy(joint: &Joint<'_>) -> String {
+    let Part { run, index, entry } = joint.oldest;
+    match entry.before {
+        None => format!("rm {}", entry.path),
+        Some(_) => format!("cp {} {}", run.old_path(index).display(), entry.path),
+    }
+}
+
+/// None also for a private key: no copy of the new one is kept, and neither is shown.
+fn text(bytes: Option<&[u8]>) -> Option<&str> {
+    bytes.filter(|bytes| !holds_private_key(bytes)).and_then(|bytes| std::str::from_utf8(bytes).ok())
+}
+
+pub(super) fn difference(entry: &Entry, left: Option<&[u8]>, now: Option<&Snapshot>) -> String {
+    let now = now.map(|now| now.contents.as_slice());
+    match (&entry.after, now, text(left), text(now)) {
+        (_, None, ..) => format!("{}: somebody removed it", entry.path),
+        (None, Some(_), ..) => format!("{}: somebody made it again", entry.path),
+        // Nobody reads one.
+        (_, Some(now), ..) if is_certificate(now) => format!("{}: another certificate is there", entry.path),
+        (_, _, Some(left), Some(now)) => {
+            let name = text::neutral(entry.path.as_str());
+            let diff = similar::TextDiff::from_lines(left, now);
+            let shown = diff
+                .unified_diff()
+                .header(&format!("{name} (as the run left it)"), &format!("{name} (now)"))
+                .to_string();
+            text::neutral_lines(&shown)
+        }
+        _ => format!("{}: somebody changed it (not shown: it is not text, or a private key)", entry.path),
+    }
+}

@@ -1,0 +1,51 @@
+//! What programs of the undone runs changed is changed back by programs, where it is as the runs left it.
+
+use super::Undo;
+use crate::{
+    error::{Error, Result},
+    machine::action::{Runner, Step},
+    name::Name,
+    transaction::run_directory::Run,
+};
+
+/// The steps that lead back, of runs that are given newest first; and those that nothing takes back.
+pub(super) fn back(runs: &[Run]) -> (Vec<Step>, Vec<Name>) {
+    let (mut steps, mut irreversible) = (Vec::new(), Vec::new());
+    for step in runs.iter().flat_map(|run| run.journal().steps.iter().rev()) {
+        match step.inverse() {
+            Some(inverse) => steps.push(inverse),
+            None => irreversible.push(step.change.name.clone()),
+        }
+    }
+    (steps, irreversible)
+}
+
+impl Undo {
+    /// Asks how things are now, and leaves out the steps whose state is as before already.
+    ///
+    /// # Errors
+    /// Refused: somebody changed since what a program of the runs had changed. Failed: it cannot be asked for.
+    pub fn look_at_states(&mut self, runner: &dyn Runner) -> Result<()> {
+        let mut kept: Vec<Step> = Vec::new();
+        for step in std::mem::take(&mut self.steps) {
+            let Some(seen) = &step.seen else { continue };
+            let now = match kept.iter().rfind(|earlier| earlier.is_about_same(&step)).and_then(|one| one.seen.as_ref())
+            {
+                Some(earlier) => earlier.after.clone(),
+                None => seen.now(runner)?.0,
+            };
+            if now == seen.before {
+                kept.push(step);
+            } else if now != seen.after {
+                return Err(Error::refused(format!("{} is not undone", self.run))
+                    .cause(format!("somebody changed since what {} shows", seen.query.name))
+                    .state("nothing was changed")
+                    .next(
+                        "set that back by hand to what the run left or to what was there before, then run this again",
+                    ));
+            }
+        }
+        self.steps = kept;
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! `actions.*`: queries run at once, changes are queued.
+
+use super::{Failure, Operation, schedule};
+use crate::broker::{granted::Granted, session::Session};
+use std::sync::Arc;
+use warded_lib::{
+    digest::Digest,
+    machine::action::{Fault, Filled, Step},
+    policy::need::Need,
+    text::{count, shell_word},
+};
+
+/// Inputs that a guest gives, by name.
+type Input = Vec<(String, String)>;
+
+/// What a program says.
+#[derive(Debug)]
+pub struct Query {
+    /// The action.
+    pub name: String,
+    /// What it is given.
+    pub input: Input,
+}
+
+/// What a program is to change.
+#[derive(Debug)]
+pub struct Change {
+    /// The action.
+    pub name: String,
+    /// What it is given.
+    pub input: Input,
+}
+
+impl Operation for Query {
+    type Output = Vec<u8>;
+
+    fn need(&self) -> Need {
+        Need::Query(self.name.clone())
+    }
+
+    fn input(&self) -> Option<String> {
+        digests(&self.input)
+    }
+
+    fn outcome(output: &Vec<u8>) -> Option<String> {
+        Some(format!("output: {}, {}", count(output.len(), "byte"), Digest::of(output)))
+    }
+
+    fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<Vec<u8>, Failure> {
+        let Self { name, input } = granted.operation();
+        let filled = filled(session, name, input)?;
+        let runner = Arc::clone(&session.runner);
+        Ok(session.changes.ask(&filled, runner.as_ref())?.bytes())
+    }
+}
+
+impl Operation for Change {
+    type Output = bool;
+
+    fn need(&self) -> Need {
+        Need::Change(self.name.clone())
+    }
+
+    fn input(&self) -> Option<String> {
+        digests(&self.input)
+    }
+
+    fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<bool, Failure> {
+        let Self { name, input } = granted.operation();
+        let filled = filled(session, name, input)?;
+        let runner = Arc::clone(&session.runner);
+        let Session { actions, changes, .. } = session;
+        let step = Step::of(filled, actions, |query| changes.ask(query, runner.as_ref()))?;
+        Ok(changes.queue(step))
+    }
+}
+
+/// The action with its inputs.
+fn filled(session: &Session, name: &str, input: &Input) -> Result<Filled, Failure> {
+    let known = session.actions.iter().find(|(known, _)| known.as_str() == name);
+    let (name, action) = known.ok_or_else(|| Failure::new("no-program", "the policy has no such action"))?;
+    let warded = if action.names_warded() { own_words(session)? } else { String::new() };
+    let given = input.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    Ok(Filled::new(name, action, given, &warded)?)
+}
+
+/// This binary with the options that lead it to the same files, as words for a shell.
+fn own_words(session: &Session) -> Result<String, Failure> {
+    let untrusted = |why: String| Failure::new("untrusted-program", why);
+    let terms =
+        session.schedule.as_ref().ok_or_else(|| untrusted("it is not known where this program is".to_owned()))?;
+    if let Some(why) = schedule::unsafe_program(&terms.program) {
+        return Err(untrusted(why));
+    }
+    let words = terms.options.iter().flat_map(|(option, path)| [(*option).to_owned(), path.display().to_string()]);
+    let words = std::iter::once(terms.program.display().to_string()).chain(words);
+    Ok(words.map(|word| shell_word(&word)).collect::<Vec<_>>().join(" "))
+}
+
+/// Inputs as the record has them: of each its length and its digest.
+fn digests(input: &Input) -> Option<String> {
+    let one = |(name, value): &(String, String)| {
+        format!("{name}: {}, {}", count(value.len(), "byte"), Digest::of(value.as_bytes()))
+    };
+    (!input.is_empty()).then(|| input.iter().take(8).map(one).collect::<Vec<_>>().join("; "))
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        let failure = Self::new(fault.code.as_str(), fault.message);
+        fault.status.into_iter().fold(failure, |failure, status| failure.about("status", status))
+    }
+}

@@ -1,0 +1,61 @@
+//! What is told of programs, services and sshd after a run was taken back.
+
+use warded_lib::{
+    error::{Error, Result},
+    machine::{action::Ended, services::Reloaded},
+};
+
+/// What became of programs, services and sshd after the files were back.
+#[derive(Debug, Default)]
+pub struct Aftermath {
+    /// How each program that may have run was taken back, the last one first, or why it was not.
+    pub programs: Vec<(String, Result<Ended>)>,
+    /// How each service was told, or why it was not.
+    pub reloads: Vec<(String, Result<Reloaded>)>,
+    /// What is not as before; none: it is, as far as anybody can see.
+    pub fault: Option<Error>,
+}
+
+impl Aftermath {
+    /// What went wrong first.
+    #[must_use]
+    pub fn first_failure(&self) -> Option<&Error> {
+        let programs = self.programs.iter().find_map(|(_, ended)| ended.as_ref().err());
+        programs.or_else(|| self.reloads.iter().find_map(|(_, outcome)| outcome.as_ref().err())).or(self.fault.as_ref())
+    }
+
+    /// A program that was not taken back, because somebody else changed what it is about, or nothing takes it back.
+    #[must_use]
+    pub fn left(&self) -> Option<&str> {
+        self.programs.iter().find_map(|(_, ended)| match ended {
+            Ok(Ended::LeftAlone(why)) => Some(why.as_str()),
+            Ok(Ended::AsBefore | Ended::TakenBack) | Err(_) => None,
+        })
+    }
+}
+
+impl std::fmt::Display for Aftermath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (name, ended) in &self.programs {
+            match ended {
+                Ok(Ended::AsBefore) => write!(f, "; {name} had not run")?,
+                Ok(Ended::TakenBack) => write!(f, "; {name} taken back")?,
+                Ok(Ended::LeftAlone(why)) => write!(f, "; {name} left alone: {why}")?,
+                Err(error) => write!(f, "; {name} not taken back: {}", error.message())?,
+            }
+        }
+        for (name, outcome) in &self.reloads {
+            match outcome {
+                Ok(how @ Reloaded::Scheduled { .. }) => write!(f, "; {how}")?,
+                Ok(Reloaded::NotRunning) => write!(f, "; no listener of {name} is known")?,
+                Ok(_) => write!(f, "; {name} reloaded")?,
+                Err(error) => write!(f, "; {}", error.message())?,
+            }
+        }
+        match &self.fault {
+            Some(fault) => write!(f, "; {}", fault.message()),
+            None if self.reloads.is_empty() => Ok(()),
+            None => f.write_str(", checked"),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Taking back what programs of a run changed: in reverse, each by what its state query shows now.
+
+use super::{Recovery, event};
+use crate::pipeline::settle;
+use warded_lib::{
+    audit::Kind,
+    error::{Error, Result},
+    machine::action::{Ended, Step},
+    transaction::{Journal, RolledBack, RunIdentity},
+};
+
+impl Recovery<'_> {
+    /// Takes back those that may have run, the last one first; where one cannot be, those before it wait, too.
+    pub(super) fn take_programs_back(
+        &self,
+        journal: &Journal,
+        done: &RolledBack,
+        begins: &mut dyn FnMut(),
+    ) -> Vec<(String, Result<Ended>)> {
+        let mut ended = Vec::new();
+        if done.steps.is_empty() {
+            return ended;
+        }
+        // One that outlived its run could still change what it is about.
+        self.runner.wait_for_left(begins);
+        for step in done.steps.iter().rev().filter_map(|index| journal.steps.get(*index)) {
+            let outcome = self.take_program_back(&journal.run, step, begins);
+            let failed = outcome.is_err();
+            ended.push((step.change.name.to_string(), outcome));
+            if failed {
+                break;
+            }
+        }
+        ended
+    }
+
+    /// Not recording it is no reason to leave a change: a full disk may be why this happens.
+    fn take_program_back(&self, run: &RunIdentity, step: &Step, begins: &mut dyn FnMut()) -> Result<Ended> {
+        let event = |kind| settle::of_program(event(run, kind), step);
+        drop(self.log.append_synced(&event(Kind::Intent).detail("take it back")));
+        let outcome = step.take_back(self.runner.as_ref(), begins).map_err(Error::from);
+        let detail = match &outcome {
+            Ok(Ended::AsBefore) => "it had not run",
+            Ok(Ended::TakenBack) => "taken back",
+            Ok(Ended::LeftAlone(why)) => why,
+            Err(error) => error.message(),
+        };
+        let kind = if outcome.is_ok() { Kind::Result } else { Kind::Failed };
+        drop(self.log.append(&event(kind).detail(detail)));
+        outcome
+    }
+}

@@ -1,0 +1,54 @@
+//! What follows the files, in the order in which the procedure asked for it; and what a program told the procedure.
+
+use super::{Source, Work};
+use warded_lib::{
+    error::{Error, Result},
+    machine::action::{Runner, Step},
+    transaction::Reload,
+};
+
+/// One item of the queue.
+#[derive(Clone, Copy, Debug)]
+pub enum Queued<'a> {
+    /// A program, with its place among all programs.
+    Program(usize, &'a Step),
+    /// A service.
+    Reload(&'a Reload),
+}
+
+impl Work {
+    /// The queue.
+    #[must_use]
+    pub fn queue(&self) -> Vec<Queued<'_>> {
+        let programs = |at: Option<usize>| {
+            let is_here =
+                move |step: &Step| at.map_or(step.after_reloads >= self.reloads.len(), |at| step.after_reloads == at);
+            let all = self.steps.iter().enumerate();
+            all.filter(move |(_, step)| is_here(step)).map(|(index, step)| Queued::Program(index, step))
+        };
+        let mut queue = Vec::new();
+        for (index, reload) in self.reloads.iter().enumerate() {
+            queue.extend(programs(Some(index)));
+            queue.push(Queued::Reload(reload));
+        }
+        queue.extend(programs(None));
+        queue
+    }
+
+    /// Asks every query again that the procedure asked. `begins` is told before each.
+    ///
+    /// # Errors
+    /// Refused: an answer is another one now. Failed: there is none.
+    pub fn ask_again(&self, runner: &dyn Runner, begins: &mut dyn FnMut()) -> Result<()> {
+        let Source::Staged(changes) = &self.source else { return Ok(()) };
+        for (query, answer) in changes.asked() {
+            begins();
+            if query.ask(runner)?.digest() != answer.digest() {
+                return Err(Error::refused(format!("{} gives another answer than when this was planned", query.name))
+                    .cause("somebody else changed in the meantime what it shows")
+                    .next("look at it, then run this again: it starts from what is there then"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,249 @@
+//! Programs of an appliance: asked in a plan, queued with reloads, taken back with the files.
+
+use crate::support::{
+    Appliance, Machine, Run,
+    appliance::SECRET,
+    script::{
+        Argument::{Settings, Text},
+        Script,
+    },
+    wait::{LONG, wait},
+};
+use std::fs;
+
+const FILE: &str = "ssh/sshd_config.d/60-case.conf";
+const NEW: &str = "Banner none\n# \"ours\"\n";
+const GRANTS: [&str; 4] = [
+    "files.write = [\"{sshd}/sshd_config.d/60-case.conf\"]",
+    "services.ssh = [\"reload\"]",
+    "actions = [\"show\", \"set\", \"jobs\", \"job-create\", \"job-delete\", \"print\", \"once\"]",
+    "log = [\"info\"]",
+];
+
+/// A procedure of this appliance.
+fn procedure(appliance: &Appliance<'_>, does: impl FnOnce(&mut Script)) {
+    let machine = appliance.0;
+    let mut script = Script::new(machine.path("").to_str().unwrap().trim_end_matches('/'));
+    does(&mut script);
+    appliance.grants(&GRANTS).write(&machine.path("policies"), "case", "go", &script.component());
+}
+
+fn asks(script: &mut Script, name: &str) {
+    script.does("actions.query", &[Text(name.as_bytes()), Settings(&[])]);
+}
+
+fn sets(script: &mut Script, options: &str) {
+    script.does("actions.change", &[Text(b"set"), Settings(&[(b"options", options.as_bytes())])]);
+}
+
+fn writes(script: &mut Script) {
+    script.writes(&format!("{{dir}}/{FILE}"), "# ours\n");
+}
+
+fn reloads(script: &mut Script) {
+    script.does("services.reload", &[Text(b"ssh")]);
+}
+
+/// A file, a setting, a job, and the reload.
+fn certifies(script: &mut Script) {
+    asks(script, "show");
+    writes(script);
+    sets(script, NEW);
+    script.does("actions.change", &[Text(b"job-create"), Settings(&[])]);
+    reloads(script);
+}
+
+fn go<const N: usize>(machine: &Machine, words: [&str; N]) -> Run {
+    Run::of(machine.warded_command(words).args(["--policy", "case"]))
+}
+
+fn apply(machine: &Machine) -> Run {
+    go(machine, ["apply", "go", "--yes"])
+}
+
+fn calls(appliance: &Appliance<'_>) -> Vec<String> {
+    appliance.stored("calls").lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+}
+
+/// Everything that the appliance keeps, and the file.
+fn all(appliance: &Appliance<'_>) -> [String; 3] {
+    let file = fs::read_to_string(appliance.0.path(FILE)).unwrap_or_default();
+    [appliance.stored("settings"), appliance.stored("jobs"), file]
+}
+
+/// The state of the newest run.
+fn state(machine: &Machine) -> String {
+    let history = machine.warded(["history", "--json"]);
+    history.object("warded.history/1")["runs"][0]["outcome"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_change_is_planned_made_and_undone() {
+    let machine = Machine::start();
+    let appliance = Appliance::on(&machine);
+    procedure(&appliance, certifies);
+    let before = all(&appliance);
+    let plan = go(&machine, ["plan", "go"]).ends(3);
+    let plan =
+        plan.prints(&["> run set", " Banner none", "+# \"ours\"", "> run job-create", "+present", "> reload ssh"]);
+    assert!(!plan.stdout.contains(SECRET), "{plan:?}");
+    assert_eq!(all(&appliance), before);
+    assert_eq!(calls(&appliance), ["show", "jobs"]);
+
+    fs::write(appliance.store("calls"), "").unwrap();
+    let done = apply(&machine).ends(0);
+    assert!(!format!("{done:?}").contains(SECRET));
+    assert_eq!(appliance.stored("settings"), "{\"options\":\"Banner none\\n# \\\"ours\\\"\\n\"}\n");
+    assert!(appliance.stored("jobs").contains("\"id\":7"));
+    // In the plan, again under the lock, before each change and after it.
+    let expected = ["show", "jobs", "show", "jobs", "show", "set", "show", "jobs", "create", "jobs"];
+    assert_eq!(calls(&appliance), expected);
+    apply(&machine).ends(0).prints(&["Nothing to do"]);
+
+    let log = fs::read_to_string(machine.path("state/audit/log.jsonl")).unwrap();
+    assert!(!log.contains(SECRET) && !log.contains("ours\\\\n"), "an input or what was dropped is on record");
+    for words in ["options: 21 bytes, sha256:", "output: ", "\"capability\":\"actions.change\""] {
+        assert!(log.contains(words), "{words} is not on record");
+    }
+    machine.warded(["undo", "--plan"]).ends(3).prints(&["> run job-delete", "> run set", "-# \"ours\""]);
+    machine.warded(["undo", "--yes"]).ends(0);
+    assert_eq!(all(&appliance), before);
+    machine.warded(["audit", "verify"]).ends(0);
+}
+
+#[test]
+fn a_change_alone_is_something_to_do() {
+    let machine = Machine::start();
+    let appliance = Appliance::on(&machine);
+    procedure(&appliance, |script| sets(script, NEW));
+    let before = all(&appliance);
+    go(&machine, ["plan", "go"]).ends(3).prints(&["go would run 1 program."]);
+    apply(&machine).ends(0);
+    go(&machine, ["plan", "go"]).ends(0).prints(&["Nothing to do."]);
+    machine.warded(["remove", "--yes"]).ends(0);
+    assert_eq!(all(&appliance), before);
+
+    // Somebody changed it since.
+    apply(&machine).ends(0);
+    fs::write(appliance.store("settings"), "{\"options\":\"theirs\"}\n").unwrap();
+    machine.warded(["undo", "--yes"]).ends(5).says(&["is not undone", "somebody changed since what show shows"]);
+    assert_eq!(appliance.stored("settings"), "{\"options\":\"theirs\"}\n");
+}
+
+#[test]
+fn what_cannot_be_taken_back_says_so() {
+    let machine = Machine::start();
+    let appliance = Appliance::on(&machine);
+    procedure(&appliance, |script| {
+        script.does("actions.change", &[Text(b"once"), Settings(&[])]);
+    });
+    go(&machine, ["plan", "go"]).ends(3).prints(&["> run once", "it cannot be taken back"]);
+    machine.warded(["policy", "show", "case"]).ends(0).prints(&[
+        "CHANGE SOMETHING BY A PROGRAM",
+        "once CANNOT BE TAKEN BACK: runs ",
+        "set runs ",
+        "taken back by set",
+        "the procedure gets of it: options",
+    ]);
+    apply(&machine).ends(0);
+    machine.warded(["undo", "--yes"]).ends(0).prints(&["once stays: nothing takes it back"]);
+}
+
+#[test]
+fn a_tool_that_misbehaves_changes_nothing() {
+    let machine = Machine::start();
+    let appliance = Appliance::on(&machine);
+    procedure(&appliance, certifies);
+    let before = all(&appliance);
+    for (mode, says) in [
+        ("show:hang", "did not end within 2 s"),
+        ("show:dies", "was ended by a signal"),
+        ("show:nonsense", "neither an object nor a list of objects"),
+        ("show:fails", "ended with status 3: no such thing"),
+        ("show:talks", "printed more than 1 MiB"),
+    ] {
+        appliance.mode(mode);
+        let run = apply(&machine).ends(1).says(&[says, "nothing was changed"]);
+        assert!(!format!("{run:?}").contains(SECRET), "{mode}");
+        assert_eq!(all(&appliance), before, "{mode}");
+    }
+    for (mode, says) in [
+        ("set:hang", "did not end within 2 s"),
+        ("set:dies", "was ended by a signal"),
+        ("set:fails", "ended with status 3: no such thing"),
+        ("set:fails-after", "ended with status 3: no such thing"),
+        ("set:talks", "printed more than 1 MiB"),
+        ("set:lies", "set succeeded, and show does not show that"),
+        ("create:fails-after", "ended with status 3: no such thing"),
+        ("set:edits-file", "60-case.conf"),
+    ] {
+        appliance.mode(mode);
+        let run = apply(&machine);
+        let shown = format!("{run:?}");
+        assert!(run.code == Some(1) || mode == "set:edits-file" && run.code == Some(4), "{mode}: {shown}");
+        assert!(shown.contains(says), "{mode}: {shown}");
+        let now = all(&appliance);
+        assert_eq!(now[..2], before[..2], "{mode}: {shown}");
+        // What the tool wrote into our file is not ours to take away.
+        if mode == "set:edits-file" {
+            fs::remove_file(machine.path(FILE)).unwrap();
+        } else {
+            assert_eq!(now, before, "{mode}: {shown}");
+        }
+        assert_eq!(state(&machine), "rolled-back", "{mode}");
+    }
+}
+
+#[test]
+fn somebody_elses_change_stops_the_run() {
+    let machine = Machine::start();
+    let appliance = Appliance::on(&machine);
+    procedure(&appliance, certifies);
+    let ours = all(&appliance);
+    // The second time that it is asked is under the lock, the third right before the change.
+    for (asked, code, says) in [
+        ("2", 5, "show gives another answer than when this was planned"),
+        ("3", 1, "show is not what set was planned for"),
+    ] {
+        fs::write(appliance.store("settings"), &ours[0]).unwrap();
+        fs::write(appliance.store("calls"), "").unwrap();
+        fs::write(appliance.store("edit-at"), format!("{asked}\n")).unwrap();
+        let run = apply(&machine);
+        assert!(run.code == Some(code) || run.code == Some(4) && code == 1, "{run:?}");
+        assert!(run.stderr.contains(says), "{run:?}");
+        assert_eq!(all(&appliance), ["{\"options\":\"of the GUI\"}\n".to_owned(), ours[1].clone(), ours[2].clone()]);
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_is_taken_back_with_its_programs() {
+    let machine = Machine::start();
+    let appliance = Appliance::on(&machine);
+    procedure(&appliance, certifies);
+    let before = all(&appliance);
+    for mode in ["set:kills-before", "set:kills-after", "create:kills-before", "create:kills-after"] {
+        appliance.mode(mode);
+        apply(&machine);
+        wait("its watchdog has taken it back", LONG, || state(&machine) == "rolled-back");
+        assert_eq!(all(&appliance), before, "{mode}");
+    }
+    for mode in ["set:kills-both", "create:kills-both"] {
+        appliance.mode(mode);
+        apply(&machine);
+        assert_ne!(all(&appliance), before, "{mode}");
+        // The middleware is down when it is first tried.
+        appliance.mode("show:fails");
+        machine.warded(["recover"]).ends(1).says(&["no such thing", "warded recover"]);
+        assert_eq!(state(&machine), "interrupted", "{mode}");
+        appliance.mode("none");
+        machine.warded(["recover"]).ends(0).prints(&["set   taken back"]);
+        assert_eq!(all(&appliance), before, "{mode}");
+    }
+    // Somebody was there meanwhile.
+    appliance.mode("set:kills-both");
+    apply(&machine);
+    wait("the program that outlived its run has ended", LONG, || appliance.stored("settings") != before[0]);
+    fs::write(appliance.store("settings"), "{\"options\":\"theirs\"}\n").unwrap();
+    machine.warded(["recover"]).ends(4).prints(&["set   left alone: show shows neither"]);
+    assert_eq!(appliance.stored("settings"), "{\"options\":\"theirs\"}\n");
+}
