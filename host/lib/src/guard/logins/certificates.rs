@@ -73,9 +73,13 @@ impl Candidate {
         let named = files(effective, &self.tree);
         let all = keys(&named, staged);
         let new: Vec<PublicKey> = all.into_iter().filter(|key| !has(&known, key.key_data())).collect();
-        // An undo brings back what was trusted before.
+        // An undo brings back what was trusted before, and what was dropped since may have been dropped for a reason.
         if matches!(may_change, MayChange::Any) {
-            return Ok(Certificates::default());
+            return if new.is_empty() || self.risks.admit {
+                Ok(Certificates::default())
+            } else {
+                Err(refuse_again(&new))
+            };
         }
         let before = files(&baseline.view.effective, &baseline.tree);
         let mut added = named.clone();
@@ -208,6 +212,16 @@ fn judge(found: Certificates, risks: Risks) -> Result<Certificates> {
             .next("if that is what you want, run it again with --accept-risk=root-by-certificate"));
     }
     Ok(found)
+}
+
+fn refuse_again(keys: &[PublicKey]) -> Error {
+    let shown: Vec<String> =
+        keys.iter().map(|key| format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256))).collect();
+    Error::refused("sshd would trust user CA keys again that it does not trust now")
+        .seen(shown.join("\n"))
+        .cause("they were dropped since: whoever has such a key could log in as anybody")
+        .state("nothing was changed")
+        .next("if that is what you want, run it again with --accept-risk=admit-logins")
 }
 
 fn refuse_foreign(key: &PublicKey) -> Error {
