@@ -106,6 +106,27 @@ fn what_decides_for_each_user_is_told() {
     );
 }
 
+/// sshd is asked with a CA that stands in for this one: what holds for the real one is what counts.
+#[test]
+fn what_the_stand_in_cannot_show_is_told() {
+    let Some(server) = Server::start("trixie", "PermitRootLogin no\n") else { return };
+    let line = server.file("/etc/ssh/sshd_config.d/10-more.conf");
+    let told = |text: &str, code: i32, says: &str| {
+        fs::write(&line, text).unwrap();
+        let run = server.warded(&["plan", "trust-user-ca"]).ends(code);
+        let all = run.stdout + &run.stderr;
+        assert!(all.contains(says), "{text}: {says}: {all}");
+    };
+    server.sh(
+        "cp /root/ca/user_ca.pub /etc/ssh/revoked; ssh-keygen -q -k -f /etc/ssh/revoked.krl /root/ca/user_ca.pub; \
+               cp /people/other_ca.pub /etc/ssh/others",
+    );
+    told("RevokedKeys /etc/ssh/revoked\n", 5, "ann: RevokedKeys /etc/ssh/revoked has the CA's own key");
+    told("RevokedKeys /etc/ssh/revoked.krl\n", 5, "sshd would let nobody in by a certificate of this CA");
+    told("RevokedKeys /etc/ssh/others\n", 3, "ann logged in by a certificate");
+    told("AllowUsers *@10.*\n", 3, "certificates of ann: AllowUsers *@10.* decides by the address");
+}
+
 /// Without any other way in, a lost CA would lock everybody out.
 #[test]
 fn without_another_way_in_nothing_is_done() {

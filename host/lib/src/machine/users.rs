@@ -62,10 +62,28 @@ impl User {
 /// The users of shadow(5) who have a password that can be right; none where the file cannot be read.
 #[must_use]
 pub fn with_password() -> Option<Vec<String>> {
-    let mut text = Vec::new();
-    File::open("/etc/shadow").and_then(|file| file.take(MAX_BYTES).read_to_end(&mut text)).ok()?;
-    let text = zeroize::Zeroizing::new(text);
+    let text = shadow()?;
     Some(text.split(|byte| *byte == b'\n').filter_map(name_with_password).collect())
+}
+
+/// The users of shadow(5) whose accounts sshd takes for locked, unless PAM decides that; none where the file cannot be
+/// read (OpenSSH's `LOCKED_PASSWD_PREFIX` on Linux).
+#[must_use]
+pub fn locked() -> Option<Vec<String>> {
+    let text = shadow()?;
+    Some(text.split(|byte| *byte == b'\n').filter_map(locked_name).collect())
+}
+
+fn locked_name(line: &[u8]) -> Option<String> {
+    let mut fields = line.split(|byte| *byte == b':');
+    let (name, hash) = (fields.next()?, fields.next()?);
+    hash.starts_with(b"!").then(|| String::from_utf8_lossy(name).into_owned())
+}
+
+fn shadow() -> Option<zeroize::Zeroizing<Vec<u8>>> {
+    let mut text = zeroize::Zeroizing::new(Vec::new());
+    File::open("/etc/shadow").and_then(|file| file.take(MAX_BYTES).read_to_end(&mut text)).ok()?;
+    Some(text)
 }
 
 /// `!` and `*` begin what no password gives.
@@ -180,6 +198,11 @@ mod tests {
             ("x", None),
         ] {
             assert_eq!(name_with_password(line.as_bytes()).as_deref(), expected, "{line}");
+        }
+        for (line, locked) in
+            [("ann:!:19000", true), ("ann:!$y$j9T$abc", true), ("ann:*:1", false), ("ann:$y$j:1", false)]
+        {
+            assert_eq!(locked_name(line.as_bytes()).is_some(), locked, "{line}");
         }
         for (shell, id, expected) in
             [("/bin/sh", 1000, true), ("", 1000, true), ("/usr/sbin/nologin", 1000, false), ("/bin/sh", 33, false)]

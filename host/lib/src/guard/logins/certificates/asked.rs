@@ -14,11 +14,15 @@ use crate::{
             bench::{Bench, Connection},
             known_hosts::line_of,
         },
-        logins::{queried::runs_programs, ways::User},
+        logins::{
+            queried::{runs_programs, takes},
+            ways::User,
+        },
         proof,
     },
     handshake::{HostKeyAlgorithm, Login, Query},
     machine::{
+        scratch::Scratch,
         sshd::{
             Effective,
             tree::{Overlay, Staged},
@@ -42,6 +46,10 @@ struct Asking<'a> {
     bench: Bench,
     /// Without PAM, whose modules a login would run.
     without_pam: Bench,
+    /// Takes the CA's own key for that of each user: unless the key is revoked.
+    revocation: Bench,
+    /// Users whom sshd lets in with PAM alone.
+    locked: Vec<String>,
 }
 
 impl Candidate {
@@ -60,17 +68,27 @@ impl Candidate {
         let _held = self.original.hold()?;
         let addresses = proof::addresses(&self.original);
         let bench = |more: &[&str]| {
-            let fixed = ["AuthorizedKeysCommand=none", "AuthorizedKeysFile=none", "LogLevel=VERBOSE"];
-            let options: Vec<String> = fixed.iter().chain(more).map(|option| (*option).to_owned()).collect();
+            let fixed = ["AuthorizedKeysCommand=none", "LogLevel=VERBOSE"];
+            let options = fixed.iter().chain(more).map(|option| (*option).to_owned());
+            // What the real list has against the real key was judged before.
+            let signs = format!("CASignatureAlgorithms={}", stand_in.public().algorithm());
+            let options: Vec<String> = options.chain([signs]).collect();
             Bench::new(proof::command(&standing_in.sshd, standing_in.config(), &options), addresses.clone())
         };
+        let passable = Scratch::passable()?;
+        let authorized = passable.write("authorized_keys", line_of(authority.key_data())?.as_bytes(), 0o644)?;
+        let authorized = format!("AuthorizedKeysFile={}", authorized.display());
+        let (query, login) = (bench(&["AuthorizedKeysFile=none"]), bench(&["AuthorizedKeysFile=none", "UsePAM=no"]));
+        let revocation = bench(&[&authorized, "StrictModes=no", "PubkeyAcceptedKeyTypes=*"]);
         let asking = Asking {
             candidate: self,
             authority,
             stand_in,
             key: user_key(&self.view()?.effective)?,
-            bench: bench(&[]),
-            without_pam: bench(&["UsePAM=no"]),
+            bench: query,
+            without_pam: login,
+            revocation,
+            locked: users::locked().unwrap_or_default(),
         };
         let (people, more) = people(baseline);
         let mut taken = Vec::new();
@@ -160,7 +178,12 @@ impl Asking<'_> {
                 Ok(Some(principal))
             }
             Err(why) => {
-                found.refused.push(format!("{name}: {why}"));
+                match obstacle::by_address(&own) {
+                    Some(list) => found.not_proved.push(format!(
+                        "certificates of {name}: {list} decides by the address, and this machine's says no"
+                    )),
+                    None => found.refused.push(format!("{name}: {why}")),
+                }
                 Ok(None)
             }
         }
@@ -171,23 +194,42 @@ impl Asking<'_> {
         if let Some(why) = keeps_root_out(own).filter(|_| user.is_root()) {
             return Ok(Err(why));
         }
+        // The stand-in may be of another type than the CA's key.
+        if let Some(why) = obstacle::algorithms(own, self.authority) {
+            return Ok(Err(why));
+        }
         let mut why = match obstacle::principals(user, own, Overlay(&self.candidate.staged)) {
             Err(why) => return Ok(Err(why)),
             Ok(principals) => {
                 let mut why = String::new();
                 for principal in principals {
                     match self.query(user, &principal)? {
-                        Ok(()) => return Ok(Ok(principal)),
+                        Ok(()) => return Ok(self.refuse_revoked(user, own)?.map(|()| principal)),
                         Err(said) => why = said,
                     }
                 }
                 why
             }
         };
-        if let Some(obstacle) = obstacle::of(own, self.authority) {
+        if let Some(obstacle) = obstacle::of(own) {
             why = obstacle;
         }
         Ok(Err(why))
+    }
+
+    /// Whether a list of revoked keys names the CA's own key: sshd takes no certificate by it then. sshd is asked whether it
+    /// would take the key itself, which stands in an authorized_keys file of the proof's.
+    fn refuse_revoked(&self, user: &User, own: &Effective) -> Result<Outcome> {
+        let lists: Vec<&str> =
+            own.values("revokedkeys").iter().map(String::as_str).filter(|path| *path != "none").collect();
+        if lists.is_empty() {
+            return Ok(Ok(()));
+        }
+        Ok(match takes(&self.revocation, &user.name, self.authority)? {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("RevokedKeys {} has the CA's own key", neutral(&lists.join(" ")))),
+            Err(why) => Err(why),
+        })
     }
 
     fn query(&self, user: &User, principal: &str) -> Result<Outcome> {
@@ -215,6 +257,14 @@ impl Asking<'_> {
         let (root, others): (Vec<_>, Vec<_>) = taken.into_iter().partition(|(user, _)| user.is_root());
         let mut last = None;
         for (user, principal) in others.into_iter().chain(root) {
+            if self.locked.contains(&user.name) {
+                let name = neutral(&user.name);
+                last = Some(format!(
+                    "a login by certificate, of {name}: the account is locked in shadow(5), so that sshd asks PAM, and a \
+                     proof runs no module of PAM's"
+                ));
+                continue;
+            }
             match self.log_in(&user, &principal, &self.stand_in)? {
                 Ok(()) => {
                     self.refuse_another(&user, &principal)?;

@@ -54,17 +54,27 @@ fn missing(effective: &Effective, key: &PublicKey) -> Option<Missing> {
     None
 }
 
+/// Which list lacks what the CA's certificates need, by a user's own configuration.
+pub(super) fn algorithms(own: &Effective, key: &PublicKey) -> Option<String> {
+    missing(own, key).map(|Missing { keyword, word }| format!("{keyword} has no {word}"))
+}
+
+/// A list of users by which an address decides: what sshd answers this machine says nothing of others.
+pub(super) fn by_address(own: &Effective) -> Option<String> {
+    ["AllowUsers", "DenyUsers"].into_iter().find_map(|keyword| {
+        let pattern = own.values(&keyword.to_lowercase()).iter().find(|pattern| pattern.contains('@'))?;
+        Some(format!("{keyword} {}", neutral(pattern)))
+    })
+}
+
 /// What a user's own configuration has against every certificate; none where nothing is found.
-pub(super) fn of(own: &Effective, key: &PublicKey) -> Option<String> {
+pub(super) fn of(own: &Effective) -> Option<String> {
     let first = |keyword: &str| own.values(keyword).first().map(String::as_str);
     if first("pubkeyauthentication") == Some("no") {
         return Some("PubkeyAuthentication no".to_owned());
     }
     if let Some(file) = own.values("trustedusercakeys").first().filter(|file| !is_own(file.as_ref())) {
         return Some(format!("a Match has TrustedUserCAKeys {} for this user", neutral(file)));
-    }
-    if let Some(Missing { keyword, word }) = missing(own, key) {
-        return Some(format!("{keyword} has no {word}"));
     }
     let lists = own.values("authenticationmethods").iter().flat_map(|list| list.split_whitespace());
     let methods: Vec<&str> = lists.collect();
