@@ -20,6 +20,7 @@ mod operation;
 mod oversight;
 mod pins;
 mod platforms;
+mod policy_test;
 mod proof;
 mod properties;
 mod publishing;

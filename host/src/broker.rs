@@ -3,6 +3,7 @@
 //! [`Granted`] cannot be made elsewhere, and an operation cannot be executed without one: an effect
 //! that no policy grants does not compile. Each call is on record before it is carried out.
 
+pub mod answers;
 pub mod granted;
 pub mod limits;
 pub mod operation;

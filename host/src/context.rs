@@ -5,6 +5,7 @@ mod renewal;
 pub use renewal::rhythm;
 
 use crate::{
+    broker::answers::SshdAnswers,
     components,
     public_status::{self, PublicStatus, directory_of},
     sandbox::{compiled::Compiled, granting::Granting},
@@ -116,6 +117,8 @@ pub struct Context {
     pub protected: Vec<AbsolutePath>,
     /// Tells of a host call that does not come back, and ends the process.
     pub on_hang: OnHang,
+    /// What sshd answers, where none is to be asked.
+    pub answers: Option<SshdAnswers>,
     /// What was asked for: a watchdog looks at the same machine.
     pub options: Options,
 }
@@ -201,6 +204,7 @@ impl Context {
             runner: Arc::new(Programs),
             protected,
             on_hang: options.on_hang,
+            answers: None,
             options: options.clone(),
         })
     }
@@ -238,6 +242,7 @@ impl Context {
             runner: Arc::clone(&self.runner),
             protected: self.protected.clone(),
             on_hang: self.on_hang,
+            answers: self.answers.clone(),
             options: self.options.clone(),
         }
     }

@@ -17,3 +17,4 @@ pub mod public_status;
 pub mod publishing;
 pub mod reach;
 pub mod sandbox;
+pub mod trial;

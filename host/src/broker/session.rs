@@ -1,6 +1,9 @@
 //! What the operations of one run work on.
 
-use super::operation::{Failure, schedule::Terms};
+use super::{
+    answers::SshdAnswers,
+    operation::{Failure, schedule::Terms},
+};
 use ssh_key::PublicKey;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -94,6 +97,7 @@ pub struct Session {
     pub user_authorities: Vec<PublicKey>,
     /// The last thing that the CA could not or would not do.
     pub authority_failure: Option<CaError>,
+    answers: Option<SshdAnswers>,
     sshd: Option<Option<Sshd>>,
     effective: BTreeMap<Vec<(String, String)>, Effective>,
     host_keys: Option<Vec<HostKey>>,
@@ -128,10 +132,18 @@ impl Session {
             configuration: None,
             user_authorities: Vec::new(),
             authority_failure: None,
+            answers: None,
             sshd: None,
             effective: BTreeMap::new(),
             host_keys: None,
         }
+    }
+
+    /// No sshd is asked: these are its answers.
+    pub fn answer(&mut self, answers: SshdAnswers) {
+        self.effective.clone_from(&answers.effective);
+        self.host_keys = answers.version.as_ref().map(|_| answers.host_keys.clone());
+        self.answers = Some(answers);
     }
 
     /// The place that a granted path stands for.
@@ -186,6 +198,12 @@ impl Session {
     /// # Errors
     /// There is none, or its configuration is not valid as it is.
     pub fn sshd(&mut self) -> Result<&Sshd, Failure> {
+        if self.answers.as_ref().is_some_and(|answers| answers.version.is_some()) {
+            return Err(Failure::new("no-sshd", "the scenario does not say what sshd answers to that"));
+        }
+        if self.answers.is_some() {
+            self.sshd = Some(None);
+        }
         if self.sshd.is_none() {
             // Before the first question: an edit in between is seen as one.
             self.configuration = unchanged::now(self.circumstances.places.sshd_config.as_path()).ok();
@@ -196,6 +214,21 @@ impl Session {
         self.sshd.as_ref().and_then(Option::as_ref).ok_or_else(|| {
             Failure::new("no-sshd", "there is no sshd on this machine").about("next", "install OpenSSH's server")
         })
+    }
+
+    /// The version of this machine's sshd; none: there is no sshd.
+    ///
+    /// # Errors
+    /// Its configuration is not valid as it is.
+    pub fn version(&mut self) -> Result<Option<String>, Failure> {
+        if let Some(answers) = &self.answers {
+            return Ok(answers.version.clone());
+        }
+        match self.sshd() {
+            Ok(sshd) => Ok(Some(sshd.version().to_owned())),
+            Err(failure) if failure.code == "no-sshd" => Ok(None),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// The version of this machine's sshd, if the procedure asked anything of it.

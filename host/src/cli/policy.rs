@@ -6,6 +6,7 @@ mod new;
 mod offer;
 mod remove;
 mod sign;
+mod test;
 
 use super::{
     completions,
@@ -42,6 +43,8 @@ pub(super) enum PolicyCommand {
     Show(Show),
     /// Whether a component asks for what it can call, and for nothing else
     Check(check::Check),
+    /// Run a component on the machines that its scenarios describe
+    Test(test::Test),
     /// Make a folder for a new policy: a guest that builds as it is
     New(new::New),
     /// Write the interfaces that this program offers to guests
@@ -107,6 +110,7 @@ impl PolicyCommand {
                 known(context, options).and_then(|(policies, machine)| show.run(&machine, &policies, output))
             }
             Self::Check(check) => check.run(options.on_hang, output),
+            Self::Test(test) => test.run(options.on_hang, output),
             Self::New(new) => new.run(output),
             Self::Wit(wit) => wit.run(output),
             Self::Sign(sign) => sign.run(output),

@@ -178,7 +178,10 @@ fn run_guest(
     session.runner = Arc::clone(&context.runner);
     session.issued = super::issued::keys(context)?;
     let enrolled = Enrolments::load(&context.state)?.iter().map(|enrolled| enrolled.sshd_config.clone()).collect();
-    session.schedule = Some(context.schedule(granting.policy.schedule.clone(), enrolled));
+    match context.answers.clone() {
+        None => session.schedule = Some(context.schedule(granting.policy.schedule.clone(), enrolled)),
+        Some(answers) => session.answer(answers),
+    }
     let broker = Broker::new(identity.clone(), procedure.clone(), context.log.clone());
     let overdue = overdue(context, identity);
     sandbox::run(&component, &identity.procedure, settings, broker, session, overdue)

@@ -98,6 +98,14 @@ impl Root {
         Ok(Self(Arc::new(Dir::open_ambient_dir("/", ambient_authority())?)))
     }
 
+    /// Opens a directory that stands for `/`.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn at(directory: &Path) -> io::Result<Self> {
+        Ok(Self(Arc::new(Dir::open_ambient_dir(directory, ambient_authority())?)))
+    }
+
     /// Finds the directory that `path` is in; none where it, or a directory on the way, does not
     /// exist.
     ///

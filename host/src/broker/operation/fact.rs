@@ -27,11 +27,7 @@ impl Operation for Fact {
             "home" => session.circumstances.places.home.as_ref().map(ToString::to_string),
             "sshd.config" => Some(sshd_config.to_string()),
             "sshd.directory" => sshd_config.parent().map(|directory| directory.to_string()),
-            "sshd.version" => match session.sshd() {
-                Ok(sshd) => Some(sshd.version().to_owned()),
-                Err(failure) if failure.code == "no-sshd" => None,
-                Err(failure) => return Err(failure),
-            },
+            "sshd.version" => session.version()?,
             _ => None,
         })
     }

@@ -14,12 +14,13 @@ use warded_lib::{
 /// The interfaces, and the crates that a guest is made with, as they are in this binary's repository.
 const AUTHORING: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/authoring.rs"));
 /// What is the author's own. NAME is the policy's name.
-const OWN: [(&str, &str); 5] = [
+const OWN: [(&str, &str); 6] = [
     ("build", include_str!("template/build")),
     ("policy.toml", include_str!("template/policy.toml")),
     ("src/lib.rs", include_str!("template/lib.rs")),
     ("src/set_motd.rs", include_str!("template/set_motd.rs")),
     ("src/world.rs", include_str!("template/world.rs")),
+    ("scenarios/two-lines.toml", include_str!("template/two-lines.toml")),
 ];
 const PACKAGE: &str = include_str!("template/Cargo.toml");
 

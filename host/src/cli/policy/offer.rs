@@ -273,7 +273,7 @@ fn signed(file: &Path, signers: &Path, component: &[u8], request: &str, policy: 
 }
 
 /// A request as the grants of a component: its digest as the first key.
-fn for_component(text: &str, component: &[u8]) -> String {
+pub(super) fn for_component(text: &str, component: &[u8]) -> String {
     let digest = warded_lib::digest::Digest::of(component);
     let is_digest = |line: &&str| line.split('=').next().is_some_and(|key| key.trim() == "component");
     let (mut kept, mut in_tables) = (String::new(), false);

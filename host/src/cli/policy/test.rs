@@ -1,0 +1,180 @@
+//! `warded policy test`: a component on the machines that its author described. Needs neither root, sshd nor a CA.
+
+use crate::{
+    cli::output::{Output, Style},
+    components::{self, MAX_COMPONENT_BYTES},
+    context::OnHang,
+    sandbox::{granting::Granting, imports},
+    trial::{self, Outcome, Scenario, Trial},
+};
+use clap::Args;
+use serde_json::{Value, json};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use toml_edit::DocumentMut;
+use warded_lib::{
+    change_set::review,
+    error::{Error, Exit, Result},
+    machine::{durable, files},
+    text::{count, neutral},
+};
+
+/// The place of a table that comes after all others of a file.
+const LAST: isize = 1000;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Test {
+    /// A policy's folder: its component, and scenarios/*.toml
+    #[arg(value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
+    /// The component, where it does not lie in that folder
+    #[arg(long, value_name = "FILE.wasm")]
+    component: Option<PathBuf>,
+    /// Only this scenario: its file's name without .toml
+    #[arg(long, value_name = "NAME")]
+    scenario: Option<String>,
+    /// Write what each scenario gave into it, as what is expected
+    #[arg(long)]
+    bless: bool,
+}
+
+impl Test {
+    pub(super) fn run(&self, on_hang: OnHang, output: Output) -> Result<Exit> {
+        let granting = self.granting()?;
+        let (mut results, mut failed) = (Vec::new(), 0);
+        for path in self.scenarios()? {
+            let (result, passed) = self.one(&granting, &path, on_hang, output)?;
+            results.push(result);
+            failed += usize::from(!passed);
+        }
+        let all = count(results.len(), "scenario");
+        output.line(if failed == 0 {
+            format!("{all}, all as expected.")
+        } else {
+            format!("{all}, {failed} not as expected.")
+        })?;
+        output.object(&json!({
+            "schema": "warded.policy-test/1", "policy": granting.policy.name.as_str(),
+            "component": granting.digest.to_string(), "scenarios": results,
+        }))?;
+        Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
+    }
+
+    fn granting(&self) -> Result<Granting> {
+        let file = match &self.component {
+            Some(file) => file.clone(),
+            None => only_component(&self.directory)?,
+        };
+        let component = components::read_any(&file, MAX_COMPONENT_BYTES)?;
+        let request = imports::request(&component)?
+            .ok_or_else(|| Error::refused(format!("{} carries no request", shown(&file))))?;
+        let text = super::offer::for_component(&request, &component);
+        components::bind_file(&text, &file, component)
+    }
+
+    fn scenarios(&self) -> Result<Vec<PathBuf>> {
+        let directory = self.directory.join("scenarios");
+        let cannot = |error: std::io::Error| Error::failed(format!("cannot read {}", shown(&directory))).cause(error);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&directory).map_err(cannot)? {
+            let path = entry.map_err(cannot)?.path();
+            let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            let is_wanted = self.scenario.as_ref().is_none_or(|wanted| wanted == name);
+            if path.extension().is_some_and(|ending| ending == "toml") && is_wanted {
+                found.push(path);
+            }
+        }
+        found.sort();
+        if found.is_empty() {
+            let which = self
+                .scenario
+                .as_ref()
+                .map_or_else(|| "no scenario".to_owned(), |name| format!("no scenario {}", neutral(name)));
+            return Err(Error::usage(format!("there is {which} in {}", shown(&directory)))
+                .next("docs/TESTING-A-POLICY.md shows one"));
+        }
+        Ok(found)
+    }
+
+    fn one(&self, granting: &Granting, path: &Path, on_hang: OnHang, output: Output) -> Result<(Value, bool)> {
+        let name = path.file_stem().map(|stem| neutral(&stem.to_string_lossy())).unwrap_or_default();
+        let bytes = components::read_any(path, files::MAX_BYTES)?;
+        let text = String::from_utf8(bytes)
+            .map_err(|error| Error::usage(format!("{} is not text", shown(path))).cause(error))?;
+        let scenario = Scenario::parse(&text, &shown(path))?;
+        let Trial { outcome, broken } = trial::run(granting, &scenario, on_hang)?;
+        let differs = if self.bless { Vec::new() } else { difference(&scenario.expect, &outcome)? };
+        if self.bless && outcome != scenario.expect {
+            bless(path, &text, &outcome)?;
+        }
+        let passed = differs.is_empty() && broken.is_empty();
+        let mark = if passed { output.paint(Style::Dim, "ok    ") } else { output.paint(Style::Yellow, "FAILED") };
+        output.line(format!("{mark} {name}: {}", neutral(&scenario.summary)))?;
+        if !differs.is_empty() {
+            output.line(format!("       {}: expected -, got +", shown(path)))?;
+        }
+        for line in &differs {
+            output.line(format!("       {}", neutral(line)))?;
+        }
+        for what in &broken {
+            output.line(format!("       {}", neutral(what)))?;
+        }
+        let result = json!({
+            "scenario": name, "passed": passed, "got": outcome, "difference": differs, "broken": broken,
+        });
+        Ok((result, passed))
+    }
+}
+
+/// The one component in a folder.
+fn only_component(directory: &Path) -> Result<PathBuf> {
+    let cannot = |error: std::io::Error| Error::failed(format!("cannot read {}", shown(directory))).cause(error);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).map_err(cannot)? {
+        let path = entry.map_err(cannot)?.path();
+        if path.extension().is_some_and(|ending| ending == "wasm") {
+            found.push(path);
+        }
+    }
+    match <[PathBuf; 1]>::try_from(found) {
+        Ok([path]) => Ok(path),
+        Err(found) => {
+            Err(Error::usage(format!("there is not one component in {}, but {}", shown(directory), found.len()))
+                .next("build it, or name it with --component FILE.wasm"))
+        }
+    }
+}
+
+fn difference(expected: &Outcome, got: &Outcome) -> Result<Vec<String>> {
+    if expected == got {
+        return Ok(Vec::new());
+    }
+    Ok(review::lines(written(expected)?.as_bytes(), written(got)?.as_bytes()))
+}
+
+fn written(outcome: &Outcome) -> Result<String> {
+    toml::to_string_pretty(outcome).map_err(|error| Error::failed("cannot write an outcome as TOML").cause(error))
+}
+
+/// Writes an outcome into a scenario's file; the rest of it stays as it is.
+fn bless(path: &Path, text: &str, outcome: &Outcome) -> Result<()> {
+    let cannot = |why: &dyn std::fmt::Display| Error::failed(format!("cannot write {}", shown(path))).cause(why);
+    let parsed = |text: &str| text.parse::<DocumentMut>().map_err(|error| cannot(&error.message()));
+    let (mut scenario, outcome) = (parsed(text)?, parsed(&written(outcome)?)?);
+    // Below everything else of the file.
+    let mut expect = outcome.as_table().clone();
+    expect.set_position(Some(LAST));
+    for (_, item) in expect.iter_mut() {
+        if let Some(table) = item.as_table_mut() {
+            table.set_position(Some(LAST + 1));
+        }
+    }
+    scenario.insert("expect", toml_edit::Item::Table(expect));
+    durable::replace(path, scenario.to_string().as_bytes(), 0o644).map_err(|error| cannot(&error))
+}
+
+fn shown(path: &Path) -> String {
+    neutral(&path.display().to_string())
+}

@@ -1,0 +1,175 @@
+//! A policy is tried on a machine that a scenario describes: the guest, the broker, the change set and the transaction
+//! are the real ones, on a directory that stands for `/`. No sshd is asked, and no service is told.
+
+mod scenario;
+mod tree;
+
+pub use scenario::{Outcome, Scenario};
+
+use crate::{
+    broker::Identity,
+    context::{Context, OnHang},
+    pipeline::{self, Planned, Request, Terms, Work, certify},
+    sandbox::granting::Granting,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use tree::{Contents, Tree};
+use warded_lib::{
+    ca::Certificate,
+    error::{Error, Result},
+    transaction::{self, Followup, StillNamed, Transaction, Which, undo_changes},
+};
+
+/// What a trial gave.
+#[derive(Debug)]
+pub struct Trial {
+    /// What the run gave.
+    pub outcome: Outcome,
+    /// What does not hold for every run, and did not for this one: a sentence each.
+    pub broken: Vec<String>,
+}
+
+/// Runs a scenario.
+///
+/// # Errors
+/// The machine cannot be made, or what is no part of the policy fails.
+pub fn run(granting: &Granting, scenario: &Scenario, on_hang: OnHang) -> Result<Trial> {
+    let tree = Tree::make(&scenario.machine, on_hang)?;
+    let before = tree.contents()?;
+    let mut steps = Steps { tree: &tree, granting, scenario, before: &before, broken: Vec::new() };
+    let outcome = match steps.plan() {
+        Err(error) => {
+            steps.is_as_before("after a run that ended early")?;
+            refused(&error)
+        }
+        Ok(planned) => steps.carried_out(planned)?,
+    };
+    Ok(Trial { outcome, broken: steps.broken })
+}
+
+fn refused(error: &Error) -> Outcome {
+    Outcome { exit: error.exit().code(), error: Some(error.message().to_owned()), ..Outcome::default() }
+}
+
+struct Steps<'a> {
+    tree: &'a Tree,
+    granting: &'a Granting,
+    scenario: &'a Scenario,
+    before: &'a Contents,
+    broken: Vec<String>,
+}
+
+impl<'a> Steps<'a> {
+    fn context(&self) -> &'a Context {
+        &self.tree.context
+    }
+
+    fn plan(&self) -> Result<Planned<'a>> {
+        let Scenario { procedure, force, .. } = self.scenario;
+        let request = Request {
+            granting: self.granting,
+            procedure: procedure.clone(),
+            settings: self.scenario.settings(),
+            confirmed: BTreeSet::new(),
+            force: *force,
+            renewed: BTreeSet::new(),
+            run: Some(transaction::next_run(&self.context().state)?),
+            accepted: None,
+        };
+        pipeline::plan(self.context(), request)
+    }
+
+    /// Rolled back, then kept, then undone; what it gave is taken from between.
+    fn carried_out(&mut self, planned: Planned<'_>) -> Result<Outcome> {
+        let messages = planned.session.messages.iter().map(|message| message.text.clone()).collect();
+        let identity = planned.identity.clone();
+        let mut work = Work::of(planned, Terms::default());
+        let queue = work.reloads.iter().map(|reload| format!("reload {}", reload.name)).collect();
+        if work.is_empty() {
+            return Ok(Outcome { messages, queue, ..Outcome::default() });
+        }
+        let certificates = self.fill(&mut work)?;
+        self.begin(&identity, &work)?.roll_back(|_, _| StillNamed::nothing())?;
+        self.is_as_before("after the run was rolled back, because a service could not be told")?;
+
+        let planned = self.plan()?;
+        let identity = planned.identity.clone();
+        let mut work = Work::of(planned, Terms::default());
+        self.fill(&mut work)?;
+        drop(self.begin(&identity, &work)?.keep()?);
+        let after = self.tree.contents()?;
+        let again = self.plan()?;
+        if !self.scenario.force && !again.session.changes.is_empty() {
+            let paths: Vec<&str> = again.session.changes.staged().iter().map(|staged| staged.path.as_str()).collect();
+            self.broken.push(format!("a second run changes something again: {}", paths.join(", ")));
+        }
+        self.undo(&identity)?;
+        self.is_as_before("after it was undone")?;
+        Ok(self.outcome(&after, (messages, queue), certificates))
+    }
+
+    /// Asks the scenario's CA for every certificate.
+    fn fill(&self, work: &mut Work) -> Result<BTreeMap<String, Certificate>> {
+        let mut given = BTreeMap::new();
+        let files: Vec<_> = work.certificate_files().map(|(path, request)| (path, request.clone())).collect();
+        for (id, request) in work.requests() {
+            let certificate = self.context().authority.open()?.issue(&certify::wanted(&request))?;
+            let lies = files.iter().filter(|(_, other)| other.public == request.public);
+            given.extend(lies.map(|(path, _)| (path.display().to_string(), certificate.clone())));
+            work.fill(id, certificate);
+        }
+        Ok(given)
+    }
+
+    fn begin(&self, identity: &Identity, work: &Work) -> Result<Transaction> {
+        let (context, run) = (self.context(), work.run_identity(identity)?);
+        let followup = Followup { reloads: work.reloads.clone(), ..Followup::default() };
+        let (changes, reads) = (work.changes()?, work.reads());
+        let mut transaction = Transaction::begin(&context.root, &context.state, &run, changes, reads, &followup)?;
+        transaction.commit()?;
+        Ok(transaction)
+    }
+
+    fn undo(&self, identity: &Identity) -> Result<()> {
+        let context = self.context();
+        let undo = undo_changes(&context.state, &context.root, Which::Newest).map_err(Error::from)?;
+        let undo = undo.ok_or_else(|| Error::failed("there is nothing to undo"))?;
+        let work = Work::undoing(undo, Terms::default());
+        let identity = Identity { run: Some(transaction::next_run(&context.state)?), ..identity.clone() };
+        drop(self.begin(&identity, &work)?.keep()?);
+        Ok(())
+    }
+
+    fn is_as_before(&mut self, when: &str) -> Result<()> {
+        let now = self.tree.contents()?;
+        let paths: BTreeSet<&String> = self.before.keys().chain(now.keys()).collect();
+        let differ: Vec<&str> =
+            paths.into_iter().filter(|path| self.before.get(*path) != now.get(*path)).map(String::as_str).collect();
+        if !differ.is_empty() {
+            self.broken.push(format!("{when}, these are not as they were: {}", differ.join(", ")));
+        }
+        Ok(())
+    }
+
+    fn outcome(
+        &self,
+        after: &Contents,
+        (messages, queue): (Vec<String>, Vec<String>),
+        certificates: BTreeMap<String, Certificate>,
+    ) -> Outcome {
+        let changed = after.iter().filter(|(path, found)| self.before.get(*path) != Some(found));
+        let text = |(_, bytes): &(u32, Vec<u8>)| String::from_utf8_lossy(bytes).into_owned();
+        let files = changed.filter(|(path, _)| !certificates.contains_key(*path)).map(|(path, found)| {
+            let is_key = warded_lib::machine::keys::holds_private_key(&found.1);
+            (path.clone(), if is_key { "a private key\n".to_owned() } else { text(found) })
+        });
+        Outcome {
+            messages,
+            queue,
+            removed: self.before.keys().filter(|path| !after.contains_key(*path)).cloned().collect(),
+            files: files.collect(),
+            certificates: certificates.into_iter().map(|(path, one)| (path, one.principals().to_vec())).collect(),
+            ..Outcome::default()
+        }
+    }
+}

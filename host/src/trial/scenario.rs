@@ -1,0 +1,167 @@
+//! A scenario file: a machine, what is run on it, and what is expected of that.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use warded_lib::{
+    error::{Error, Result},
+    machine::{facts::Init, path::AbsolutePath},
+    name::Name,
+    policy::setting::Setting,
+    text::neutral,
+};
+
+/// The file. `docs/TESTING-A-POLICY.md` describes it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Scenario {
+    /// What it shows, in a line.
+    pub summary: String,
+    /// What is run.
+    pub procedure: Name,
+    /// Its settings.
+    #[serde(default)]
+    pub settings: BTreeMap<Name, Values>,
+    /// Every certificate is due.
+    #[serde(default)]
+    pub force: bool,
+    /// The machine.
+    #[serde(default)]
+    pub machine: Machine,
+    /// What is expected; what is not named is expected to be empty.
+    #[serde(default)]
+    pub expect: Outcome,
+}
+
+/// One value of a setting, or several.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Values {
+    /// One.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+/// A machine.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Machine {
+    /// Fact `os.id`.
+    pub os: String,
+    /// Fact `os.version`.
+    pub version: String,
+    /// Fact `init`.
+    pub init: Init,
+    /// Fact `hostname`.
+    pub hostname: String,
+    /// The home directory of the user who runs the procedure: `/root`, unless told.
+    pub home: Option<AbsolutePath>,
+    /// sshd's main configuration file: `/etc/ssh/sshd_config`, unless told.
+    pub sshd_config: Option<AbsolutePath>,
+    /// Text files, by their paths; directories on the way are made.
+    pub files: BTreeMap<AbsolutePath, String>,
+    /// Links, with where they lead.
+    pub links: BTreeMap<AbsolutePath, String>,
+    /// Directories with nothing in them.
+    pub directories: Vec<AbsolutePath>,
+    /// Private keys, by their types; each with its public half beside it.
+    pub keys: BTreeMap<AbsolutePath, String>,
+    /// Certificates of the CA beside some of these keys, for these names.
+    pub certificates: BTreeMap<AbsolutePath, Vec<String>>,
+    /// sshd; none: there is none.
+    pub sshd: Option<Sshd>,
+    /// Whether there is a CA.
+    pub ca: bool,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            os: "debian".to_owned(),
+            version: "13".to_owned(),
+            init: Init::Systemd,
+            hostname: "web1".to_owned(),
+            home: None,
+            sshd_config: None,
+            files: BTreeMap::new(),
+            links: BTreeMap::new(),
+            directories: Vec::new(),
+            keys: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+            sshd: None,
+            ca: true,
+        }
+    }
+}
+
+/// What sshd answers.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Sshd {
+    /// Its version: `10.0p1`.
+    pub version: String,
+    /// What `sshd -T` prints outside of every `Match`: keywords with their values.
+    #[serde(default)]
+    pub effective: BTreeMap<String, Vec<String>>,
+    /// The private host keys that it has loaded.
+    #[serde(default)]
+    pub host_keys: Vec<AbsolutePath>,
+}
+
+/// What a run gave, or is expected to give.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Outcome {
+    /// The exit code of the command.
+    pub exit: u8,
+    /// Why it did not come to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What is told to whom applies it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<String>,
+    /// Services that are reloaded, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub queue: Vec<String>,
+    /// Files that are gone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
+    /// Certificates that are new, with the names in them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub certificates: BTreeMap<String, Vec<String>>,
+    /// Text files that are new or differ, with all of their text.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
+}
+
+impl Scenario {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// It is not valid: where, and why.
+    pub fn parse(text: &str, origin: &str) -> Result<Self> {
+        toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let (line, column) = (
+                before.matches('\n').count() + 1,
+                before.rsplit('\n').next().map_or(1, |rest| rest.chars().count() + 1),
+            );
+            Error::usage(format!("{origin}:{line}:{column}: {}", neutral(error.message())))
+                .next("docs/TESTING-A-POLICY.md describes every key of a scenario")
+        })
+    }
+
+    /// The settings, in the order of their names.
+    #[must_use]
+    pub fn settings(&self) -> Vec<Setting> {
+        let values = |values: &Values| match values {
+            Values::One(value) => vec![value.clone()],
+            Values::Many(values) => values.clone(),
+        };
+        let each = self
+            .settings
+            .iter()
+            .flat_map(|(name, given)| values(given).into_iter().map(|value| Setting { name: name.clone(), value }));
+        each.collect()
+    }
+}

@@ -1,0 +1,204 @@
+//! The machine of a scenario: a directory that stands for `/`, and a CA beside it.
+#![expect(clippy::disallowed_methods, reason = "a machine of its own, in a private directory")]
+
+use super::scenario::{Machine, Sshd};
+use crate::{
+    broker::answers::SshdAnswers,
+    context::{Context, OnHang, Options},
+};
+use ssh_key::PublicKey;
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+use warded_lib::{
+    ca::{CertificateAuthority as _, IssueRequest, Kind, Principals, configured::Authority, local::LocalAuthority},
+    error::{Error, Result},
+    machine::{
+        facts::Facts,
+        files::Root,
+        keys::{self, public::Public},
+        path::AbsolutePath,
+        scratch::Scratch,
+        sshd::{
+            Effective, HostKey,
+            effective::{CERTIFICATES_HAVE_NAMES, major_minor},
+            host_key::Standing,
+        },
+    },
+    policy::pattern::Places,
+};
+
+/// What is in a tree, by path: its mode, and its contents or where it leads.
+pub(super) type Contents = BTreeMap<String, (u32, Vec<u8>)>;
+
+/// A machine, and Warded's own files beside it. All of it goes when this is dropped.
+pub(super) struct Tree {
+    scratch: Scratch,
+    pub(super) context: Context,
+}
+
+impl Tree {
+    /// Makes it.
+    pub(super) fn make(machine: &Machine, on_hang: OnHang) -> Result<Self> {
+        let scratch = Scratch::private()?;
+        let root = scratch.path().join("root");
+        let cannot = |error: io::Error| Error::failed("cannot make the machine of a scenario").cause(error);
+        for part in ["root", "root/etc", "root/tmp", "policies"] {
+            directory(&scratch.path().join(part)).map_err(cannot)?;
+        }
+        fs::write(scratch.path().join("config.toml"), "").map_err(cannot)?;
+        let inside = |path: &AbsolutePath| root.join(path.as_str().trim_start_matches('/'));
+        for path in &machine.directories {
+            directory(&inside(path)).map_err(cannot)?;
+        }
+        for (path, text) in &machine.files {
+            put(&inside(path), text.as_bytes(), 0o644).map_err(cannot)?;
+        }
+        for (path, target) in &machine.links {
+            directory(inside(path).parent().unwrap_or(&root))
+                .and_then(|()| symlink(target, inside(path)))
+                .map_err(cannot)?;
+        }
+        let ca = scratch.path().join("ca");
+        let authority = LocalAuthority::init(&ca)?;
+        let mut public = BTreeMap::new();
+        for (path, algorithm) in &machine.keys {
+            let cannot_key = |error| Error::usage(format!("cannot make the key {path}")).cause(error);
+            let made = keys::generate(algorithm, "").map_err(cannot_key)?;
+            put(&inside(path), made.private.as_bytes(), 0o600).map_err(cannot)?;
+            let line = made.public_file().map_err(cannot_key)?;
+            put(&with_ending(&inside(path), ".pub"), line.as_bytes(), 0o644).map_err(cannot)?;
+            public.insert(path.clone(), made.public);
+        }
+        for (path, names) in &machine.certificates {
+            let key = of(&public, path)?.clone();
+            let certificate = authority.issue(&request(key, names)?)?;
+            put(&with_ending(&inside(path), "-cert.pub"), certificate.to_file().as_bytes(), 0o644).map_err(cannot)?;
+        }
+        let context = context(&scratch, machine, &public, on_hang)?;
+        Ok(Self { scratch, context })
+    }
+
+    /// All that is in it.
+    pub(super) fn contents(&self) -> Result<Contents> {
+        let root = self.scratch.path().join("root");
+        let mut found = Contents::new();
+        walk(&root, &root, &mut found)
+            .map_err(|error| Error::failed("cannot look at the machine of a scenario").cause(error))?;
+        Ok(found)
+    }
+}
+
+fn request(key: PublicKey, names: &[String]) -> Result<IssueRequest> {
+    let principals = Principals::parse(Kind::Host, names).map_err(Error::usage)?;
+    Ok(IssueRequest { kind: Kind::Host, key, key_id: names.first().cloned().unwrap_or_default(), principals })
+}
+
+fn of<'a>(keys: &'a BTreeMap<AbsolutePath, PublicKey>, path: &AbsolutePath) -> Result<&'a PublicKey> {
+    keys.get(path)
+        .ok_or_else(|| Error::usage(format!("{path} is none of this machine's keys")).next("add it to machine.keys"))
+}
+
+/// The real context, on this machine instead of the real one.
+fn context(
+    scratch: &Scratch,
+    machine: &Machine,
+    keys: &BTreeMap<AbsolutePath, PublicKey>,
+    on_hang: OnHang,
+) -> Result<Context> {
+    let at = |name: &str| Some(scratch.path().join(name));
+    let path = |given: &Option<AbsolutePath>, usual: &str| match given {
+        Some(path) => Ok(path.clone()),
+        None => usual.parse().map_err(|why: String| Error::failed(why)),
+    };
+    let (sshd_config, home) = (path(&machine.sshd_config, "/etc/ssh/sshd_config")?, path(&machine.home, "/root")?);
+    let options = Options {
+        config: at("config.toml"),
+        state: at("state"),
+        policies: at("policies"),
+        ca: at("ca"),
+        sshd_config: at("config.toml"),
+        on_hang,
+        ..Options::default()
+    };
+    let mut context = Context::open(&options)?;
+    let root = scratch.path().join("root");
+    context.root =
+        Root::at(&root).map_err(|error| Error::failed("cannot open the machine of a scenario").cause(error))?;
+    context.facts = Facts {
+        os_id: machine.os.clone(),
+        os_version: machine.version.clone(),
+        os_name: format!("{} {}", machine.os, machine.version),
+        init: machine.init,
+        hostname: machine.hostname.clone(),
+        home: Some(home.to_string()),
+        machine_id: "scenario".to_owned(),
+    };
+    context.places = Places { sshd_config, home: Some(home) };
+    context.answers = Some(match &machine.sshd {
+        Some(sshd) => answers(sshd, keys)?,
+        None => SshdAnswers::none(),
+    });
+    if !machine.ca {
+        context.authority = Rc::new(Authority::none());
+    }
+    Ok(context)
+}
+
+fn answers(sshd: &Sshd, keys: &BTreeMap<AbsolutePath, PublicKey>) -> Result<SshdAnswers> {
+    let mut printed = String::new();
+    for (keyword, values) in &sshd.effective {
+        for value in values {
+            printed = [&printed, keyword, " ", value, "\n"].concat();
+        }
+    }
+    let signs_by_sha1 = major_minor(&sshd.version).is_some_and(|release| release < CERTIFICATES_HAVE_NAMES);
+    let host_key = |path: &AbsolutePath| {
+        let line = of(keys, path)?.to_openssh().map_err(|error| Error::failed("cannot write a key").cause(error))?;
+        let public = Public::from_line(&line).ok();
+        Ok(HostKey { path: path.as_path().to_owned(), public, standing: Standing::Loaded, signs_by_sha1 })
+    };
+    let host_keys = sshd.host_keys.iter().map(host_key).collect::<Result<Vec<_>>>()?;
+    Ok(SshdAnswers::of(sshd.version.clone(), Effective::parse(&printed), host_keys))
+}
+
+fn directory(path: &Path) -> io::Result<()> {
+    // With the mode that it needs, whatever the umask is: Warded trusts none that others can write.
+    let missing: Vec<&Path> = path.ancestors().take_while(|above| !above.exists()).collect();
+    fs::create_dir_all(path)?;
+    missing.into_iter().try_for_each(|made| fs::set_permissions(made, fs::Permissions::from_mode(0o755)))
+}
+
+fn put(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    directory(path.parent().unwrap_or(path))?;
+    fs::write(path, bytes)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+fn walk(root: &Path, directory: &Path, found: &mut Contents) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let metadata = path.symlink_metadata()?;
+        let contents = if metadata.is_dir() {
+            walk(root, &path, found)?;
+            Vec::new()
+        } else if metadata.is_symlink() {
+            fs::read_link(&path)?.into_os_string().into_encoded_bytes()
+        } else {
+            fs::read(&path)?
+        };
+        let name = format!("/{}", path.strip_prefix(root).unwrap_or(&path).display());
+        found.insert(name, (metadata.mode(), contents));
+    }
+    Ok(())
+}

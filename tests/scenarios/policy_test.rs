@@ -1,0 +1,76 @@
+//! `warded policy test`: described machines, and what is not as expected on them.
+
+use crate::support::{Grants, Run, script::Script};
+use serde_json::json;
+use std::{fs, path::Path, process::Command};
+
+fn tried(directory: &Path, more: &[&str]) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_warded"));
+    // No configuration, state or CA of this machine's is looked at.
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", "/nonexistent").env("TMPDIR", "/tmp");
+    Run::of(command.args(["policy", "test"]).arg(directory).args(more))
+}
+
+/// What is bundled does on each described machine what its author says.
+#[test]
+fn the_bundled_policy_does_what_its_scenarios_say() {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let component = checkout.join("policies/unix.wasm");
+    let run = tried(&checkout.join("guests/unix"), &["--component", component.to_str().unwrap(), "--json"]).ends(0);
+    let object = run.object("warded.policy-test/1");
+    assert!(object["scenarios"].as_array().unwrap().len() >= 8, "{object}");
+}
+
+/// A folder with a component that writes one file, and with one scenario.
+fn folder(scenario: &str) -> tempfile::TempDir {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut script = Script::new("");
+    script.writes("/etc/motd", "new\n");
+    let grants = Grants::of(&["files.write = [\"/etc/motd\"]", "log = [\"info\"]"]);
+    grants.write(scratch.path(), "mine", "go", &script.component());
+    fs::create_dir(scratch.path().join("scenarios")).unwrap();
+    fs::write(scratch.path().join("scenarios/first.toml"), scenario).unwrap();
+    scratch
+}
+
+const SCENARIO: &str = "# A note.\nsummary = 'the file is written'\nprocedure = 'go'\n\n\
+                        [machine.files]\n'/etc/motd' = \"old\\n\"\n";
+
+#[test]
+fn a_difference_is_shown_and_blessed() {
+    let folder = folder(SCENARIO);
+    let file = folder.path().join("scenarios/first.toml");
+    let run = tried(folder.path(), &[]).ends(1);
+    for words in ["FAILED first: the file is written", "expected -, got +", "+\"/etc/motd\"", "1 not as expected"] {
+        assert!(run.stdout.contains(words), "{words}: {}", run.stdout);
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), SCENARIO);
+    tried(folder.path(), &["--bless"]).ends(0);
+    let blessed = fs::read_to_string(&file).unwrap();
+    assert!(blessed.starts_with(SCENARIO) && blessed.contains("[expect.files]"), "{blessed}");
+    tried(folder.path(), &[]).ends(0);
+    tried(folder.path(), &["--scenario", "first"]).ends(0);
+    tried(folder.path(), &["--scenario", "second"]).ends(2).says(&["there is no scenario second"]);
+    fs::write(&file, blessed.replace("new\\n", "other\\n").replace("new\n", "other\n")).unwrap();
+    let object = tried(folder.path(), &["--json"]).ends(1).object("warded.policy-test/1");
+    assert_eq!(object["scenarios"][0]["passed"], json!(false), "{object}");
+    assert_eq!(object["scenarios"][0]["got"]["files"]["/etc/motd"], "new\n", "{object}");
+}
+
+/// What is not granted ends the run, and a scenario that is none is told with its place.
+#[test]
+fn a_denial_and_a_wrong_file_are_told() {
+    let folder = folder(SCENARIO);
+    fs::write(folder.path().join("scenarios/second.toml"), "summary = 'x'\nprocedure = 'go'\nmachines = 1\n").unwrap();
+    tried(folder.path(), &[]).ends(2).says(&["scenarios/second.toml:3:1: unknown field `machines`"]);
+    fs::remove_file(folder.path().join("scenarios/second.toml")).unwrap();
+    let mut script = Script::new("");
+    script.writes("/etc/motd", "new\n").reads("/etc/shadow");
+    let component = script.component();
+    Grants::of(&["files.write = [\"/etc/motd\"]"]).write(folder.path(), "mine", "go", &component);
+    let object = tried(folder.path(), &["--json"]).ends(1).object("warded.policy-test/1");
+    let got = &object["scenarios"][0]["got"];
+    assert_eq!(got["exit"], 5, "{object}");
+    assert!(got["error"].as_str().unwrap().contains("/etc/shadow"), "{object}");
+    assert_eq!(object["scenarios"][0]["broken"], json!([]), "{object}");
+}
