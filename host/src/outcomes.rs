@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt;
-use warded_lib::{error::Exit, machine::private::StateDir};
+use warded_lib::{error::Exit, machine::private::StateDir, moment};
 
 /// One of these.
 pub trait Outcome: Serialize + DeserializeOwned {
@@ -125,11 +125,11 @@ impl Outcome for LastRollBack {
 impl fmt::Display for LastRollBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { run, procedure, at, why } = self;
-        let at = at.strftime("%F %T UTC");
+        let at = moment::when(*at, Timestamp::now());
         match why {
-            Why::Unconfirmed => write!(f, "run {run} was not confirmed in time and was undone at {at}"),
+            Why::Unconfirmed => write!(f, "run {run} was not confirmed in time and was undone {at}"),
             Why::ShutDown | Why::Died | Why::Hung | Why::Interrupted => {
-                write!(f, "run {run} ({procedure}) was undone at {at}: {why}")
+                write!(f, "run {run} ({procedure}) was undone {at}: {why}")
             }
         }
     }

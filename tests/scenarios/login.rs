@@ -129,8 +129,12 @@ fn a_person_gets_in_by_a_certificate_and_not_after_logout() {
     let (socket, agent) = (agent.socket.as_path(), Some(agent.socket.as_path()));
     assert_ne!(person.ssh(agent, &[]).code, Some(0));
 
-    let run =
-        person.login(agent, &[]).ends(0).prints(&["root has a certificate", "\"root\"", "forgets it then", "(15 h)"]);
+    let run = person.login(agent, &[]).ends(0).prints(&[
+        "root has a certificate",
+        "\"root\"",
+        "forgets it then",
+        "15 h left, until ",
+    ]);
     assert_eq!(run.stderr, "");
     let listed = person.listed(socket);
     assert!(matches!(listed.as_slice(), [one] if one.starts_with("ssh-ed25519-cert-v01@openssh.com")), "{listed:?}");

@@ -1,11 +1,12 @@
 //! Times as a person reads them: in UTC, to the minute, with the distance from now in words.
 
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
+use std::time::Duration;
 
 /// `12 s`, `4 min`, `5 h`, `29 days`: as exact as a person needs it. Never more than there is.
 #[must_use]
-pub fn distance(time: SignedDuration) -> String {
-    let seconds = time.as_secs().unsigned_abs();
+pub fn distance(time: Duration) -> String {
+    let seconds = time.as_secs();
     let unit = |seconds: u64, name: &str| if seconds == 1 { format!("1 {name}") } else { format!("{seconds} {name}s") };
     match seconds {
         0..120 => format!("{seconds} s"),
@@ -26,7 +27,7 @@ pub fn at(time: Timestamp, now: Timestamp) -> String {
 /// `2 h ago, at 01:32 UTC`, and `in 25 min, at 03:57 UTC`.
 #[must_use]
 pub fn when(time: Timestamp, now: Timestamp) -> String {
-    let apart = distance(time.duration_since(now));
+    let apart = distance(time.duration_since(now).unsigned_abs());
     let apart = if time > now { format!("in {apart}") } else { format!("{apart} ago") };
     format!("{apart}, at {}", at(time, now))
 }
@@ -34,7 +35,7 @@ pub fn when(time: Timestamp, now: Timestamp) -> String {
 /// `4 min left, until 03:36 UTC`, and `expired 2 min ago, at 03:36 UTC`.
 #[must_use]
 pub fn left(end: Timestamp, now: Timestamp) -> String {
-    let apart = distance(end.duration_since(now));
+    let apart = distance(end.duration_since(now).unsigned_abs());
     if end > now {
         format!("{apart} left, until {}", at(end, now))
     } else {

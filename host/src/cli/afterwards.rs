@@ -25,7 +25,7 @@ pub(super) fn say(context: &Context, output: Output, done: &Done) -> Result<()> 
     }
     if Enrolments::load(&context.state).is_ok_and(|all| all.of(&context.places.sshd_config).is_some()) {
         let due = due::due_at(first, context.renew_after, &context.facts.machine_id).and_then(time);
-        let due = due.map(|due| format!(", due from {} on", moment::at(due, now))).unwrap_or_default();
+        let due = due.map(|due| format!(", due {}", moment::when(due, now))).unwrap_or_default();
         output.line(format!("Renewal: {}", renewal(context, &due)))?;
     }
     let known = known_hosts::of(&done.certificates);

@@ -138,7 +138,7 @@ impl Confirm {
         let Some(confirm) = &journal.confirm else { return Ok(()) };
         if Timestamp::now() > confirm.until {
             return Err(Error::refused(format!("{} was not confirmed in time", journal.run))
-                .cause(format!("the time for it ended at {}", journal.until()))
+                .cause(format!("the time for it ended: {}", journal.until()))
                 .state("it is being taken back")
                 .next("warded recover, which waits for that, then apply it again"));
         }

@@ -19,6 +19,7 @@ use warded_lib::{
     },
     error::{Error, Exit, Result},
     machine::{facts::Init, services},
+    moment::distance,
 };
 
 #[derive(Debug, Args)]
@@ -269,7 +270,7 @@ fn machine(context: &Context, findings: &mut Vec<Finding>) -> Result<()> {
         } else if let Some(life) = due::short_life(&certificate) {
             findings.push(Finding::warning(
                 "certificate",
-                format!("{path}-cert.pub is for {} in all: too short to be renewed daily", diagnosis::distance(life)),
+                format!("{path}-cert.pub is for {} in all: too short to be renewed daily", distance(life)),
                 "let warded renew run more often, six times in that time at least; or on the CA, raise the claim \
                  \"defaultHostSSHCertDuration\" of the provisioner",
             ));

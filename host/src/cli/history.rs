@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use warded_lib::{
     error::{Exit, Result},
+    moment,
     text::neutral,
     transaction::{self, Outcome, Past, WayBack},
 };
@@ -63,19 +64,19 @@ impl History {
 
 /// In columns, each as wide as it has to be.
 fn table(runs: &[Past]) -> Vec<String> {
-    let head = ["run", "started", "by", "what", "outcome", "undo"].map(str::to_owned);
-    let rows: Vec<[String; 6]> =
+    let head = ["run", "started", "ago", "by", "what", "outcome", "undo"].map(str::to_owned);
+    let rows: Vec<[String; 7]> =
         std::iter::once(head).filter(|_| !runs.is_empty()).chain(runs.iter().map(row)).collect();
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..6).map(|column| width(column).unwrap_or_default()).collect();
-    let line = |row: &[String; 6]| {
+    let widths: Vec<usize> = (0..7).map(|column| width(column).unwrap_or_default()).collect();
+    let line = |row: &[String; 7]| {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
 }
 
-fn row(past: &Past) -> [String; 6] {
+fn row(past: &Past) -> [String; 7] {
     let run = &past.journal.run;
     let what = match (run.undone(), past.journal.folded) {
         (Some(runs), _) if runs.start() == runs.end() => format!("undo of run {}", runs.end()),
@@ -87,7 +88,7 @@ fn row(past: &Past) -> [String; 6] {
         Outcome::Kept => "kept".to_owned(),
         Outcome::Undone(by) => format!("undone by run {by}"),
         Outcome::RolledBack => "rolled back".to_owned(),
-        Outcome::Unconfirmed => format!("waits to be confirmed until {}", past.journal.until()),
+        Outcome::Unconfirmed => format!("waits to be confirmed ({})", past.journal.until()),
         Outcome::AtWork => "at work".to_owned(),
         Outcome::Interrupted => "interrupted".to_owned(),
     };
@@ -96,7 +97,8 @@ fn row(past: &Past) -> [String; 6] {
         WayBack::Next | WayBack::DownTo | WayBack::None => command(past).unwrap_or_else(|| "-".to_owned()),
     };
     let by = run.by.as_deref().map_or_else(|| "-".to_owned(), neutral);
-    [run.run.to_string(), run.started.strftime("%F %R UTC").to_string(), by, what, outcome, undo]
+    let ago = moment::distance(Timestamp::now().duration_since(run.started).unsigned_abs());
+    [run.run.to_string(), run.started.strftime("%F %R UTC").to_string(), ago, by, what, outcome, undo]
 }
 
 /// The command that undoes it.

@@ -89,7 +89,7 @@ fn said(principals: &Principals, tokens: usize, life: u64, until: Timestamp) -> 
          you would a password.",
         count(tokens, "token"),
         names.join(" "),
-        moment::distance(SignedDuration::from_secs(life.cast_signed())),
-        until.strftime("%H:%M UTC"),
+        moment::distance(Duration::from_secs(life)),
+        moment::at(until, Timestamp::now()),
     )
 }

@@ -5,11 +5,7 @@ use crate::{components, context::Context, enrolment::Enrolment};
 use serde::{Serialize, Serializer};
 use std::{fmt, path::Path};
 use warded_lib::{
-    ca::{
-        self, CaError, Certificate, Kind, due, rotation,
-        step::{diagnosis::distance, inspection::Concern},
-        verify,
-    },
+    ca::{self, CaError, Certificate, Kind, due, rotation, step::inspection::Concern, verify},
     error::{Error, Result},
     guard::files,
     machine::{
@@ -19,6 +15,7 @@ use warded_lib::{
             tree::{Overlay, Staged},
         },
     },
+    moment::distance,
     transaction::{self, Target},
 };
 

@@ -45,7 +45,7 @@ impl Recover {
         let waiting = transaction::unconfirmed(&context.state)?;
         if let Some(journal) = &waiting {
             drop(output.line(format!(
-                "{} waits to be confirmed until {}; it is left alone.",
+                "{} waits to be confirmed ({}); it is left alone.",
                 journal.run,
                 journal.until()
             )));
@@ -124,7 +124,7 @@ pub(super) fn unended(interrupted: Option<&Journal>, unconfirmed: Option<&Journa
     });
     let unconfirmed = unconfirmed.map(|journal| {
         let (run, until) = (&journal.run, journal.until());
-        format!("{run} is taken back unless it is confirmed until {until}: run `warded confirm` in a new login")
+        format!("{run} is undone unless it is confirmed ({until}): run `warded confirm` in a new login")
     });
     interrupted.into_iter().chain(unconfirmed)
 }

@@ -18,10 +18,11 @@ use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use std::{ops::RangeInclusive, time::Duration};
 use warded_lib::{
-    ca::{self, certificate, step::diagnosis::distance},
+    ca::{self, certificate},
     change_set::review,
     error::{Error, Exit, Result},
     machine::path::AbsolutePath,
+    moment::distance,
     name::Name,
     text::count,
     transaction::{self, FileChange, Reload, Undo as Changes, Which},

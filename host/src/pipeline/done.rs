@@ -7,11 +7,11 @@ use warded_lib::{
     ca::{
         Certificate,
         rotation::{self as ca_rotation, NewSigner},
-        step::diagnosis::distance,
     },
     error::Exit,
     guard::{Certificates, Proof, Verified, known_hosts::Proof as KnownHosts},
     machine::{path::AbsolutePath, sshd::Unknown},
+    moment::distance,
     text::count,
     transaction::{Confirm, LeftAlone},
 };

@@ -3,11 +3,11 @@
 use super::Work;
 use crate::context::Context;
 use jiff::Timestamp;
-use std::{path::Path, time::Duration};
+use std::path::Path;
 use warded_lib::{
-    ca::step::diagnosis::distance,
     error::{Error, Exit, Result},
     guard::unchanged::{self, Digests},
+    moment::distance,
     text::neutral,
     transaction::{self, Journal, ReadSet, RunIdentity},
 };
@@ -63,7 +63,7 @@ impl Expected {
         let RunIdentity { run: number, procedure, started, by, undoes, .. } = &journal.run;
         let what = undoes.map_or_else(|| neutral(procedure), |undone| format!("undo of run {undone}"));
         let by = by.as_deref().map(|by| format!(" by {}", neutral(by))).unwrap_or_default();
-        let ago = distance(Duration::try_from(Timestamp::now() - *started).unwrap_or_default());
+        let ago = distance(Timestamp::now().duration_since(*started).unsigned_abs());
         let path = neutral(&path.to_string_lossy());
         let refused = Error::refused(format!("run {number} ({what}{by}, {ago} ago) changed {path} meanwhile"));
         let refused = if journal.is_final() {

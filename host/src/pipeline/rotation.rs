@@ -12,6 +12,7 @@ use warded_lib::{
     },
     change_set::{Request, RequestId},
     error::Error,
+    moment,
 };
 
 /// What installing a request's answer would end, were it signed by this key of a CA that has these `roots`.
@@ -89,6 +90,6 @@ pub fn otherwise(changes: &[NewSigner]) -> String {
     let from = changes.iter().map(|change| change.last_run_from).max().and_then(|from| i64::try_from(from).ok());
     let from = from.and_then(|from| Timestamp::from_second(from).ok());
     from.map_or_else(String::new, |from| {
-        format!("; otherwise `warded renew` installs them from {} on", from.strftime("%Y-%m-%d %H:%M UTC"))
+        format!("; otherwise `warded renew` installs them {}", moment::when(from, Timestamp::now()))
     })
 }

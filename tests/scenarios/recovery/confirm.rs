@@ -84,8 +84,8 @@ fn what_nobody_confirms_is_taken_back_after_the_run_has_ended() {
     serves(&machine);
     let last = details(&machine, "ended").pop().unwrap();
     assert!(last.contains("nobody confirmed it in time") && last.contains("ssh reloaded, checked"), "{last}");
-    let late = "run 1 was not confirmed in time and was undone at 20";
-    confirm(&machine).ends(5).says(&[&format!("refused: {late}"), "next:  apply it again"]);
+    let late = "run 1 was not confirmed in time and was undone ";
+    confirm(&machine).ends(5).says(&[&format!("refused: {late}"), " s ago, at ", "next:  apply it again"]);
     let status = machine.warded(["status"]).ends(0);
     assert!(status.stdout.contains(&format!("note         {late}")), "{}", status.stdout);
     machine.certify();

@@ -93,7 +93,7 @@ fn every_broken_answer_is_told() {
         (Fault::Answer("/ssh/sign", Manner::Page(502)), "HTTP 502"),
         (Fault::Answer("/ssh/sign", Manner::Refused(401)), "the cause is not known"),
         (Fault::Answer("/ssh/sign", Manner::Refused(403)), "it does not allow this"),
-        (Fault::Answer("/ssh/sign", Manner::Busy(3600)), "left alone for 1 h 0 min"),
+        (Fault::Answer("/ssh/sign", Manner::Busy(3600)), "left alone for 60 min"),
         (Fault::Answer("/ssh/sign", Manner::Redirect("https://127.0.0.1:1/")), "redirection"),
         (Fault::Answer("/ssh/sign", Manner::Truncated), "not what a step-ca answers"),
         (Fault::Answer("/ssh/sign", Manner::Cut), "ended before the answer did"),
@@ -103,7 +103,7 @@ fn every_broken_answer_is_told() {
         (Fault::Answer("/provisioners", Manner::Silent), "no answer in time"),
         (Fault::Iterations(1 << 31), "2147483648 rounds of PBKDF2"),
         (Fault::Pages, "its list does not end"),
-        (Fault::Clock(7230), "2 h 0 min behind the CA's"),
+        (Fault::Clock(7230), "2 h behind the CA's"),
         (Fault::Clock(-7200), "ahead of the CA's"),
     ] {
         let (_, run, _) = certifies(fault);

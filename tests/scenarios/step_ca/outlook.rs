@@ -61,7 +61,7 @@ fn certificates_that_end_between_two_renewals_are_told() {
     let setup = Setup::of([short(Provisioner::jwk("admin")), short(Provisioner::sshpop("sshpop"))]);
     let Some(ca) = StepCa::with(&machine.network(), &setup) else { return };
     let member = Member::of(machine, &ca).certified(&ca);
-    status_says(&member, &["last 1 d 6 h", "renew-every"]);
+    status_says(&member, &["last 30 h", "renew-every"]);
     let config = fs::read_to_string(member.config()).unwrap();
     fs::write(member.config(), format!("renew-every = 6\n{config}")).unwrap();
     member.warded(&["status"]).ends(0);

@@ -30,7 +30,7 @@ fn a_ca_that_is_away_is_asked_again_after_a_while() {
         failures += 1;
         assert!(failures < 10, "it never waits");
     };
-    assert!(waits.stdout.contains("Not tried") && waits.stdout.contains(" in a row, and waits until 20"), "{waits:?}");
+    assert!(waits.stdout.contains("Not tried") && waits.stdout.contains(" in a row, and waits ("), "{waits:?}");
     assert_eq!(attempts(&member)["failures"], failures);
     ca.serve();
     member.warded(&["renew", "--json"]).ends(4).object("warded.renew/1");

@@ -1,6 +1,6 @@
 //! What one line of the log says.
 
-use crate::{digest::Digest, text::neutral};
+use crate::{digest::Digest, moment::distance, text::neutral};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -168,21 +168,39 @@ pub struct Record {
     pub hash: Digest,
 }
 
-/// One line for a person.
-impl fmt::Display for Record {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Record {
+    /// One line for a person, with the distance from now.
+    #[must_use]
+    pub fn told(&self, now: Timestamp) -> String {
+        let ago = format!("{} ago", distance(now.duration_since(self.time).unsigned_abs()));
+        format!("{:>5}  {}, {ago:<11}  {}", self.n, self.moment(), self.what())
+    }
+
+    fn moment(&self) -> String {
+        self.time.strftime("%F %T UTC").to_string()
+    }
+
+    fn what(&self) -> String {
         let Event { run, policy, procedure, kind, capability, need, grant, detail, .. } = &self.event;
-        write!(f, "{:>5}  {}  {:9}", self.n, self.time.strftime("%F %T"), kind.as_str())?;
+        let mut what = format!("{:9}", kind.as_str());
         if *run > 0 {
-            write!(f, " run {run}")?;
+            what += &format!(" run {run}");
         }
         let words = [Some(policy.as_str()), Some(procedure.as_str()), capability.as_deref(), need.as_deref()];
-        words.into_iter().flatten().filter(|word| !word.is_empty()).try_for_each(|word| write!(f, " {word}"))?;
-        if let Some(grant) = grant {
-            write!(f, "  [{grant}]")?;
+        for word in words.into_iter().flatten().filter(|word| !word.is_empty()) {
+            what += &format!(" {word}");
         }
-        detail.iter().try_for_each(|detail| write!(f, "  · {detail}"))?;
-        self.seals.iter().try_for_each(|seals| write!(f, "  · seals {seals} more"))
+        what.extend(grant.iter().map(|grant| format!("  [{grant}]")));
+        what.extend(detail.iter().map(|detail| format!("  · {detail}")));
+        what.extend(self.seals.iter().map(|seals| format!("  · seals {seals} more")));
+        what
+    }
+}
+
+/// One line for a person who reads it at any time.
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>5}  {}  {}", self.n, self.moment(), self.what())
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::listener::Visits;
 use crate::{
-    ca::step::{diagnosis::distance, http::Problem, signed_in::SignIn},
+    ca::step::{http::Problem, signed_in::SignIn},
     error::Error,
+    moment::distance,
     text::neutral,
 };
 use std::time::Duration;

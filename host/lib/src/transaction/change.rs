@@ -8,8 +8,9 @@ use crate::{
         keys::{holds_private_key, is_certificate},
         path::AbsolutePath,
     },
-    text,
+    moment, text,
 };
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sshd_config::known_hosts::is_file_name;
 use std::{
@@ -118,7 +119,7 @@ pub struct RunIdentity {
     /// The procedure that ran.
     pub procedure: String,
     /// When it started.
-    pub started: jiff::Timestamp,
+    pub started: Timestamp,
     /// The user who ran it; none: the journal is of a version that did not note that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
@@ -160,7 +161,7 @@ impl fmt::Display for RunIdentity {
         if let Some(by) = &self.by {
             write!(f, " by {}", text::neutral(by))?;
         }
-        write!(f, ", {})", self.started.strftime("%F %T UTC"))
+        write!(f, ", {})", moment::when(self.started, Timestamp::now()))
     }
 }
 

@@ -14,8 +14,9 @@ use crate::{
         path::AbsolutePath,
         private::StateDir,
     },
-    text,
+    moment, text,
 };
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -133,10 +134,10 @@ impl Journal {
         }
     }
 
-    /// Until when the run can be confirmed, for a person; a dash where nobody has to.
+    /// How long the run can be confirmed, for a person who reads it now; a dash where nobody has to.
     #[must_use]
     pub fn until(&self) -> String {
-        self.confirm.as_ref().map_or_else(|| "-".to_owned(), |confirm| confirm.until.strftime("%F %T UTC").to_string())
+        self.confirm.as_ref().map_or_else(|| "-".to_owned(), |confirm| moment::left(confirm.until, Timestamp::now()))
     }
 
     /// The main configuration files of the sshds that the run was for: of more than one where runs were folded

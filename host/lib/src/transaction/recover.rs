@@ -249,7 +249,7 @@ pub(super) fn refuse_unended_here(state: &StateDir, changes: &[Prepared], follow
 pub fn refuse_unconfirmed(state: &StateDir) -> Result<()> {
     let Some(journal) = unconfirmed(state)? else { return Ok(()) };
     Err(Error::refused(format!("{} has not been confirmed yet", journal.run))
-        .state(format!("it stays if that is done until {}, and is taken back otherwise", journal.until()))
+        .state(format!("it is undone unless that is done ({})", journal.until()))
         .next("open a new login to this machine and run `warded confirm` there; or wait until it has been taken back"))
 }
 

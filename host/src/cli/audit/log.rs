@@ -88,9 +88,10 @@ impl Log {
         let mut lines = self.filter.read(context)?;
         let skipped = self.last.map_or(0, |last| lines.len().saturating_sub(last));
         lines.drain(..skipped);
+        let now = Timestamp::now();
         for line in &lines {
             match line {
-                Ok(record) => output.line(record.to_string())?,
+                Ok(record) => output.line(record.told(now))?,
                 // What a crash left does not keep the rest from being read; `verify` judges it.
                 Err(unreadable) => output.line(format!("    !  {unreadable}"))?,
             }

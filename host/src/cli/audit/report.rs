@@ -19,6 +19,7 @@ use warded_lib::{
     digest::Digest,
     error::{Error, Exit, Result},
     machine::facts::Facts,
+    moment,
     policy::{file::Policy, lines::Key},
     text::{count, neutral},
 };
@@ -159,7 +160,9 @@ impl Subject {
             Logged::NotApplicable => "none: a file is nobody's policy yet".to_owned(),
             Logged::Private => "this account may not read it".to_owned(),
             Logged::Read { usages, all, broken, .. } => {
-                let since = usages.since.map_or_else(String::new, |since| format!(" since {}", moment(since)));
+                let since = usages
+                    .since
+                    .map_or_else(String::new, |since| format!(", the first {}", moment::when(since, Timestamp::now())));
                 let chain =
                     broken.as_ref().map_or_else(|| "chain intact".to_owned(), |why| format!("NOT INTACT: {why}"));
                 format!("{}{since}, {chain}", count(*all, "record"))
@@ -307,15 +310,14 @@ fn table(procedure: &Procedure, output: Output) -> Result<()> {
         ))?;
     }
     if procedure.usage.runs > 0 {
-        let last = procedure.usage.last.map_or_else(String::new, |last| format!(", the last on {}", moment(last)));
+        let last = procedure
+            .usage
+            .last
+            .map_or_else(String::new, |last| format!(", the last {}", moment::when(last, Timestamp::now())));
         let runs = count(usize::try_from(procedure.usage.runs).unwrap_or(usize::MAX), "run");
         output.line(format!("  asked for something in {runs}{last}"))?;
     }
     Ok(())
-}
-
-fn moment(time: Timestamp) -> String {
-    time.strftime("%F %H:%M UTC").to_string()
 }
 
 fn object(

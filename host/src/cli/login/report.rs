@@ -1,6 +1,9 @@
 //! What `warded login` says.
 
-use super::{super::output::Output, files::Files};
+use super::{
+    super::{output::Output, report::until},
+    files::Files,
+};
 use jiff::Timestamp;
 use serde::Serialize;
 use warded_lib::{
@@ -143,15 +146,13 @@ fn warnings(outcome: &Outcome<'_>, user: &str, missing: &[&String], identity_fil
 /// Says it in words.
 pub(super) fn show(output: Output, outcome: &Outcome<'_>, ca: &str, object: &LoginObject) -> Result<()> {
     let certificate = outcome.certificate;
-    let left = object.valid_before.map(|end| end.duration_since(Timestamp::now()).as_mins()).unwrap_or_default();
-    let left = if left >= 120 { format!("{} h", left / 60) } else { format!("{left} min") };
-    let until = object.valid_before.map_or_else(String::new, |end| end.strftime("%Y-%m-%d %H:%M UTC").to_string());
+    let left = until(certificate);
     let name = neutral(certificate.key_id());
     output.line(match outcome.status {
-        Status::New => format!("{name} has a certificate of {ca} until {until} ({left})."),
-        Status::Unchanged => format!(
-            "{name} has a certificate of {ca} already, until {until} ({left}). Nothing was changed; for a new one: --force"
-        ),
+        Status::New => format!("{name} has a certificate of {ca}: {left}."),
+        Status::Unchanged => {
+            format!("{name} has a certificate of {ca} already: {left}. Nothing was changed; for a new one: --force")
+        }
     })?;
     let names: Vec<String> = certificate.principals().iter().map(|name| format!("{:?}", neutral(name))).collect();
     output.line(format!("holds for   {}", names.join(", ")))?;

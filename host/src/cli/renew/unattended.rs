@@ -11,6 +11,7 @@ use warded_lib::{
     },
     error::{Exit, Result},
     machine::private::StateDir,
+    moment,
     text::count,
 };
 
@@ -25,7 +26,7 @@ pub(super) fn load(state: &StateDir) -> Result<Attempts> {
 /// Leaves it to a later run. The machine is still not as it should be, so neither is the end.
 pub(super) fn wait(output: Output, attempts: Attempts, until: u64) -> Result<Exit> {
     let until = i64::try_from(until).ok().and_then(|until| Timestamp::from_second(until).ok());
-    let until = until.map_or_else(String::new, |until| until.strftime(" until %F %T UTC").to_string());
+    let until = until.map_or_else(String::new, |until| format!(" ({})", moment::left(until, Timestamp::now())));
     let times = count(usize::try_from(attempts.failures).unwrap_or(usize::MAX), "time");
     output.line(format!(
         "Not tried: `renew` failed {times} in a row, and waits{until} before it asks the CA again. \

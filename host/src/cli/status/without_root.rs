@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use warded_lib::{
-    ca::{self, Certificate, Kind, certificate, step::diagnosis::distance},
+    ca::{self, Certificate, Kind, certificate},
     config::{self, Config},
     error::{Error, Exit, Result},
     machine::{
@@ -164,7 +164,7 @@ fn judge(recorded: &PublicStatus, now: Timestamp, problems: &mut Vec<Problem>, n
             notes.push(format!("the last renewal ({}) {error} (exit code {exit}); none is due yet", time(at)));
         }
         (Some(due), None) if now.duration_since(due) > OVERDUE => {
-            let since = distance(now.duration_since(due).unsigned_abs());
+            let since = moment::distance(now.duration_since(due).unsigned_abs());
             problems.push(Problem::with(
                 format!("a renewal has been due for {since}, and there was none"),
                 "sudo warded renew shows why; it is to run unattended, from cron or a systemd timer",
@@ -269,7 +269,7 @@ mod tests {
                 None,
             ),
             ("due a while", PublicStatus { due: Some(hours(47)), ..PublicStatus::empty() }, None, None),
-            ("overdue", PublicStatus { due: Some(hours(49)), ..PublicStatus::empty() }, Some("2 d 1 h"), None),
+            ("overdue", PublicStatus { due: Some(hours(49)), ..PublicStatus::empty() }, Some("2 days"), None),
         ] {
             let (mut problems, mut notes) = (Vec::new(), Vec::new());
             judge(&recorded, now, &mut problems, &mut notes);

@@ -4,12 +4,14 @@ use super::{
     Fingerprint, Settings, api,
     api::Failure,
     describe,
-    diagnosis::distance,
     http::{Http, Trust},
     url::CaUrl,
     x509::X509,
 };
-use crate::ca::{CaError, now};
+use crate::{
+    ca::{CaError, now},
+    moment::distance,
+};
 use std::time::Duration;
 
 /// Why a root was not fetched.

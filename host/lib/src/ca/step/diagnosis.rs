@@ -16,7 +16,10 @@ use super::{
     token::Token,
     x509::X509,
 };
-use crate::ca::{CaError, Certificate, IssueRequest, now};
+use crate::{
+    ca::{CaError, Certificate, IssueRequest, now},
+    moment::distance,
+};
 use std::time::Duration;
 
 /// More names of a server are not shown.
@@ -147,18 +150,6 @@ fn off(ahead: i64) -> String {
     format!("this machine's clock is {far} {direction} the CA's")
 }
 
-/// `1 h 0 min`, `3 min 20 s`, `45 s`.
-#[must_use]
-pub fn distance(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
-        (0, 0, 0, seconds) => format!("{seconds} s"),
-        (0, 0, minutes, seconds) => format!("{minutes} min {seconds} s"),
-        (0, hours, minutes, _) => format!("{hours} h {minutes} min"),
-        (days, hours, ..) => format!("{days} d {hours} h"),
-    }
-}
-
 /// Refuses a token that the CA would refuse, before it is used up. `names`: those that the CA goes by, where they are
 /// known.
 ///
@@ -277,10 +268,10 @@ mod tests {
             (Some(0), None),
             (Some(60_000), None),
             (Some(-60_000), None),
-            (Some(90_400), Some("this machine's clock is 1 min 30 s behind the CA's")),
-            (Some(-90_400), Some("this machine's clock is 1 min 30 s ahead of the CA's")),
-            (Some(3_600_000), Some("this machine's clock is 1 h 0 min behind the CA's")),
-            (Some(-200_000_000), Some("this machine's clock is 2 d 7 h ahead of the CA's")),
+            (Some(90_400), Some("this machine's clock is 90 s behind the CA's")),
+            (Some(-90_400), Some("this machine's clock is 90 s ahead of the CA's")),
+            (Some(3_600_000), Some("this machine's clock is 60 min behind the CA's")),
+            (Some(-200_000_000), Some("this machine's clock is 2 days ahead of the CA's")),
         ] {
             let error = clock("the CA", ahead).map(|error| error.to_string());
             assert_eq!(error, expected.map(|cause| format!("the CA refused: {cause}")), "{ahead:?}");
@@ -311,15 +302,10 @@ mod tests {
             ),
             (vec![over("Leaf"), good("Middle")], Some(100), "its TLS certificate CN=Leaf expired on", "restart the CA"),
             // By the CA's own clock it holds.
-            (vec![good("Leaf"), over("Middle")], Some(-600_000), "10 min 0 s ahead of the CA's", "timedatectl"),
+            (vec![good("Leaf"), over("Middle")], Some(-600_000), "10 min ahead of the CA's", "timedatectl"),
             // Both are wrong: a right clock here would not help.
             (vec![over("Leaf")], Some(3_600_000), "expired on", "restart"),
-            (
-                vec![shown("Leaf", now + 50_000, now + 90_000)],
-                Some(60_000_000),
-                "16 h 40 min behind the CA's",
-                "timedatectl",
-            ),
+            (vec![shown("Leaf", now + 50_000, now + 90_000)], Some(60_000_000), "16 h behind the CA's", "timedatectl"),
             (vec![over("Leaf")], None, "by this machine's clock; the CA does not say", "restart"),
             (vec![], Some(0), "does not hold at this machine's time", "compare"),
         ] {

@@ -1,7 +1,8 @@
 //! The ID token of a single sign-on, as a CA reads it: who the person is. Its signature is the CA's business, and, where
 //! Warded asked for it, the business of `sso`.
 
-use super::{diagnosis::Finding, diagnosis::distance, provisioner::Oidc, token::Token};
+use super::{diagnosis::Finding, provisioner::Oidc, token::Token};
+use crate::moment::distance;
 use crate::text::neutral;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer};

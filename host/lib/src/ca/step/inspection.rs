@@ -3,12 +3,11 @@
 
 use super::{
     CaUrl, Fingerprint, StepAuthority, api,
-    diagnosis::distance,
     provisioner::{NotChosen, Provisioner, Purpose},
     x509::{X509, day},
 };
 use crate::ca::{CaError, Kind, now};
-use crate::text::neutral;
+use crate::{moment::distance, text::neutral};
 use std::time::Duration;
 
 /// So long before its end a certificate of the CA's is told about.
@@ -200,11 +199,8 @@ mod tests {
         let ending = |part, until| Concern::Ending { part, subject: "CN=Lab".to_owned(), until };
         let now = 1_700_000_000;
         for (concern, expected) in [
-            (ending(Part::Root, now + 3 * 86_400), "root certificate CN=Lab expires on 2023-11-17, in 3 d 0 h"),
-            (
-                ending(Part::Intermediate, now - 7200),
-                "intermediate certificate CN=Lab expired on 2023-11-14, 2 h 0 min ago",
-            ),
+            (ending(Part::Root, now + 3 * 86_400), "root certificate CN=Lab expires on 2023-11-17, in 3 days"),
+            (ending(Part::Intermediate, now - 7200), "intermediate certificate CN=Lab expired on 2023-11-14, 2 h ago"),
         ] {
             let seen = concern.seen_at(now);
             assert!(seen.contains(expected), "{seen}");

@@ -85,7 +85,7 @@ pub(in crate::guard) fn check_certificate(
 /// a minute later.
 fn date(seconds: u64) -> String {
     let timestamp = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    timestamp.map_or_else(|| seconds.to_string(), |timestamp| timestamp.to_string())
+    timestamp.map_or_else(|| seconds.to_string(), |timestamp| timestamp.strftime("%F %H:%M UTC").to_string())
 }
 
 /// One line that does not parse, and sshd takes none of the keys.
@@ -152,8 +152,8 @@ mod tests {
         let made = Made::new();
         let good = made.certificate(CertType::Host, None);
         assert_eq!(made.problem(&good, NOW), "");
-        assert!(made.problem(&good, NOW + 7200).starts_with("expired at 2027-01-15T09:00:00Z"));
-        assert!(made.problem(&good, NOW - 61).starts_with("is not valid before 2027-01-15T07:59:00Z"));
+        assert!(made.problem(&good, NOW + 7200).starts_with("expired at 2027-01-15 09:00 UTC"));
+        assert!(made.problem(&good, NOW - 61).starts_with("is not valid before 2027-01-15 07:59 UTC"));
         assert!(Made::new().problem(&good, NOW).contains("none of sshd's host keys"));
         let user = made.certificate(CertType::User, None);
         assert!(made.problem(&user, NOW).starts_with("is a user certificate"));

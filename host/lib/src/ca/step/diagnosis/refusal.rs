@@ -1,6 +1,6 @@
 //! The cause behind a status.
 
-use super::{Doing, ENABLE_SSH, Finding, Known, clock, distance};
+use super::{Doing, ENABLE_SSH, Finding, Known, clock};
 use crate::ca::{
     Certificate, IssueRequest, Kind, Principal,
     step::{
@@ -12,7 +12,7 @@ use crate::ca::{
     },
     verify::{self, Wrong},
 };
-use crate::text::neutral;
+use crate::{moment::distance, text::neutral};
 use std::time::Duration;
 
 /// step-ca's answer to everything that is wrong with a token (`errs.Unauthorized`).
