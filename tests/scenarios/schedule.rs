@@ -99,6 +99,10 @@ fn a_machine_with_systemd_renews_itself() {
         drop_in(&machine, "warded-renew.timer", often);
         await_renewal(&machine, &due);
         serves_certificates(&machine);
+        // One line a run: what is said to a person does not come on top, and a run with nothing due is silent.
+        let lines = machine.shell("journalctl --no-pager --output=cat --identifier=warded").ends(0).stdout;
+        assert!(lines.contains("renew-host: 3 certificates until "), "{lines}");
+        assert!(lines.lines().all(|line| line.starts_with("run ")), "{lines}");
 
         machine.reboots();
         let due = make_due(&machine);

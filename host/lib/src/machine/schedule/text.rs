@@ -136,6 +136,7 @@ After=network-online.target
 [Service]
 Type=oneshot
 ExecStart={renew}
+StandardOutput=null
 ProtectSystem=full
 {writes}ProtectHome=read-only
 PrivateTmp=yes
