@@ -33,7 +33,7 @@ pub struct Assessment {
     pub imported: BTreeSet<HostFunction>,
     /// Its procedures, by name.
     pub procedures: BTreeMap<String, Procedure>,
-    /// Functions that it exports, and that neither request nor policy describes: the host never calls them.
+    /// What it exports, and neither request nor policy describes: the host never calls that.
     pub never_called: BTreeSet<String>,
 }
 
@@ -55,7 +55,8 @@ pub struct Procedure {
     pub reach: Reach,
     /// Every grant that is requested or granted.
     pub grants: Vec<Grant>,
-    /// Functions that it can call, and that nothing in force allows.
+    /// Functions that it can call, and that nothing in force allows. Where calls cannot be followed: those of interfaces of
+    /// which nothing is allowed, since an interpreter imports whole interfaces.
     pub ungranted: BTreeSet<HostFunction>,
     /// What the log says of it.
     pub usage: Usage,
@@ -98,7 +99,8 @@ pub fn assess(
         ((*name).to_owned(), Procedure { basis, usage: usages.of(name), ..judged })
     });
     let procedures = procedures.collect();
-    let never_called = reached.procedures.keys().filter(|name| !described.contains(name.as_str())).cloned().collect();
+    let exports = reached.procedures.keys().chain(&reached.other_exports);
+    let never_called = exports.filter(|name| !described.contains(name.as_str())).cloned().collect();
     Ok(Assessment { basis, imported: reached.imported, procedures, never_called })
 }
 
@@ -118,14 +120,27 @@ impl Procedure {
             needs.is_empty() || in_force.iter().any(|line| needs.contains(&line.key))
         };
         let reach = reached.procedures.get(name).cloned();
+        let reach = reach.unwrap_or(Reach::Everything { because: "the component does not export it" });
+        let used: BTreeSet<&str> = match &reach {
+            Reach::Functions(_) => BTreeSet::new(),
+            Reach::Everything { .. } => {
+                let granted = |function: &&HostFunction| !functions::needs(function).is_empty() && allowed(function);
+                functions.iter().filter(granted).map(|function| interface(function)).collect()
+            }
+        };
+        let ungranted = functions.iter().filter(|function| !allowed(function) && !used.contains(interface(function)));
         Self {
             basis: Basis::Policy,
-            reach: reach.unwrap_or(Reach::Everything { because: "the component does not export it" }),
             grants: grants.collect(),
-            ungranted: functions.iter().filter(|function| !allowed(function)).cloned().collect(),
+            ungranted: ungranted.cloned().collect(),
+            reach,
             usage: Usage::default(),
         }
     }
+}
+
+fn interface(function: &str) -> &str {
+    function.split_once('.').map_or(function, |(interface, _)| interface)
 }
 
 #[cfg(test)]
@@ -133,6 +148,28 @@ mod tests {
     use super::*;
     use crate::sandbox::imports;
     use std::fs;
+
+    /// An interpreter imports whole interfaces; one of which nothing is granted is one too many.
+    #[test]
+    fn an_interpreter_imports_what_it_has_grants_for() {
+        let component = wat::parse_str(
+            r#"(component
+                (import "warded:host/files@0.1.0" (instance (export "read" (func)) (export "write" (func))))
+                (import "warded:host/log@0.1.0" (instance (export "info" (func)) (export "warn" (func))))
+                (component $interpreter) (core module $module (func (export "p")))
+                (core instance $m (instantiate $module)) (func (export "p") (canon lift (core func $m "p"))))"#,
+        )
+        .unwrap();
+        let found = |grants: &str| {
+            let text = format!("name = \"a\"\nversion = \"1\"\n[procedure.p]\nsummary = \"s\"\n{grants}");
+            let request = Policy::parse(&text, "a request").unwrap();
+            let assessed = assess(&component, Some(&request), None, &Usages::default()).unwrap();
+            assessed.findings().into_iter().map(|finding| finding.what).collect::<Vec<_>>()
+        };
+        assert_eq!(found("files.write = [\"/a\"]\nlog = [\"info\"]"), Vec::<String>::new());
+        let not_asked = |function: &str| format!("it can call {function}, and the request does not ask for it");
+        assert_eq!(found("files.write = [\"/a\"]"), [not_asked("log.info"), not_asked("log.warn")]);
+    }
 
     /// What is bundled asks for what it can call, and for nothing else.
     #[test]

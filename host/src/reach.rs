@@ -41,6 +41,8 @@ pub struct Reached {
     pub imported: BTreeSet<HostFunction>,
     /// For each function that the component exports.
     pub procedures: BTreeMap<String, Reach>,
+    /// What it exports besides functions and types.
+    pub other_exports: BTreeSet<String>,
 }
 
 impl Reached {
@@ -60,9 +62,14 @@ impl Reached {
 /// It is no component, or imports what no procedure gets.
 pub fn reached(component: &[u8]) -> Result<Reached> {
     imports::only_ours(component)?;
-    let component = Component::read(component)
+    let bytes = component;
+    let component = Component::read(bytes)
         .map_err(|error| Error::refused("this component cannot be read").cause(neutral(&error.to_string())))?;
-    let imported: BTreeSet<HostFunction> = component.host_functions().map(host_function).collect();
+    let mut imported: BTreeSet<HostFunction> = component.host_functions().map(host_function).collect();
+    if component.opaque.is_some() {
+        // A component within gets whole interfaces.
+        imported.extend(imports::functions(bytes)?.iter().map(|name| host_function(name)));
+    }
     let everything = |because| Reach::Everything { because };
     let graph = component.opaque.map_or_else(|| Graph::of(&component), Err);
     let procedures = component.exports.iter().map(|(name, function)| {
@@ -76,7 +83,8 @@ pub fn reached(component: &[u8]) -> Result<Reached> {
         };
         (name.clone(), reach)
     });
-    Ok(Reached { imported, procedures: procedures.collect() })
+    let procedures = procedures.collect();
+    Ok(Reached { imported, procedures, other_exports: component.other_exports })
 }
 
 /// `warded:host/files@0.1.0#write` as `files.write`.

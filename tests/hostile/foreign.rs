@@ -40,6 +40,12 @@ fn importing(what: &str) -> Vec<u8> {
     ))
 }
 
+/// A component with the right procedure, which exports something more.
+fn with_export(more: &str) -> Vec<u8> {
+    let module = format!("(core module $m {DOING_NOTHING})");
+    text(&format!("(component {TYPES} {MEMORY} {module} (core instance $i (instantiate $m)) {PROCEDURE} {more})"))
+}
+
 /// A component of two, one of which calls the other with a text: wasmtime makes a core module with both memories.
 fn composed() -> Vec<u8> {
     text(&format!(
@@ -93,7 +99,7 @@ fn imports() -> Vec<Case> {
         is("imports of another version", || {
             importing(r#""warded:host/files@9.0.0" (instance (export "read" (func)))"#)
         })
-        .ends_refused(&["made for another version of Warded", "warded:host/files@9.0.0"]),
+        .ends_refused(&["made for a newer Warded", "needs warded:host 9.0; this Warded has warded:host 0.1"]),
         is("imports of an interface that is not there", || {
             importing(r#""warded:host/shell@0.1.0" (instance (export "run" (func)))"#)
         })
@@ -125,8 +131,20 @@ fn exports() -> Vec<Case> {
                 guest.fields.push_str(&procedure("more", ""));
             })
         })
-        .ends_refused(&["do not have the same procedures", "more"]),
-        is("no procedure", || text("(component)")).ends_refused(&["do not have the same procedures", "go"]),
+        .ends(&[0], &["Nothing to do"], Record::of("done").saying(&["nothing to do"])),
+        is("an export more, of another type", || {
+            with_export(
+                r#"(core module $x (func (export "x") unreachable))
+            (core instance $x (instantiate $x)) (func $x (canon lift (core func $x "x"))) (export "init" (func $x))"#,
+            )
+        })
+        .ends(&[0], &["Nothing to do"], Record::of("done").saying(&["nothing to do"])),
+        is("an instance more", || with_export(r#"(instance $x) (export "exports" (instance $x))"#)).ends(
+            &[0],
+            &["Nothing to do"],
+            Record::of("done").saying(&["nothing to do"]),
+        ),
+        is("no procedure", || text("(component)")).ends_refused(&["describes go, which the component does not export"]),
         is("a procedure of another type", || {
             text(
                 r#"(component (core module $m (func (export "f"))) (core instance $i (instantiate $m))
@@ -140,7 +158,7 @@ fn exports() -> Vec<Case> {
             Record::of("done").saying(&["nothing to do"]),
         ),
         is("an instance for a procedure", || text(r#"(component (instance $i) (export "go" (instance $i)))"#))
-            .ends_refused(&["which is no procedure"]),
+            .ends_refused(&["exports go, which is no function"]),
         is("a core module", || text("(module)")).ends_refused(&["not a WebAssembly component"]),
         is("nothing", Vec::new).ends_refused(&["not a WebAssembly component"]),
         is("a script", || b"#!/bin/sh\nreboot\n".to_vec()).ends_refused(&["not a WebAssembly component"]),
@@ -179,8 +197,8 @@ fn damaged() -> Vec<Case> {
         "refused: this is not a valid WebAssembly component",
         "refused: the component imports what no procedure gets",
         "refused: the component cannot be compiled",
-        "refused: policy case and its component do not have the same procedures",
-        "which is no procedure",
+        "refused: policy case describes procedures that its component does not have",
+        "which is no function",
     ];
     let record = || Record::of("ended").saying(&refusals);
     cases.into_iter().map(|case| case.ends(&[5], &["refused: "], record())).collect()

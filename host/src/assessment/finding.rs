@@ -1,7 +1,6 @@
 //! What somebody who reviews a policy should look at.
 
 use super::{Assessment, Basis, Grant, Procedure};
-use crate::reach::Reach;
 use serde::Serialize;
 use std::fmt;
 use warded_lib::policy::lines::Key;
@@ -66,13 +65,11 @@ impl Procedure {
             let what = format!("it asked {times} for {what}, and was denied");
             (Severity::Denied, what, "find out why before you trust it further")
         });
-        // Of an interpreter nothing is known but what it imports, so nothing that it imports is a finding.
-        let known = matches!(self.reach, Reach::Functions(_));
         let without = match self.basis {
             Basis::Policy => "no grant allows that: such a run is denied",
             Basis::Request => "the request does not ask for it",
         };
-        let under = self.ungranted.iter().filter(|_| known).map(|function| {
+        let under = self.ungranted.iter().map(|function| {
             (Severity::Under, format!("it can call {function}, and {without}"), "ask for it, or take the call out")
         });
         let grants = self.grants.iter().filter_map(|grant| self.of_grant(grant));

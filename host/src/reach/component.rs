@@ -2,7 +2,7 @@
 //! `canon lower`, and the instances of core modules. Nested components are not followed.
 
 use super::module::{Module, at};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use wasmparser::{
     BinaryReaderError, CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentInstance,
     ComponentTypeRef, ExternalKind, Instance as CoreInstance, Parser, Payload,
@@ -22,6 +22,8 @@ pub(super) struct Component {
     component_instances: Vec<Option<String>>,
     /// The functions that it exports: its procedures.
     pub(super) exports: BTreeMap<String, Function>,
+    /// Instances, modules and components that it exports: no procedures.
+    pub(super) other_exports: BTreeSet<String>,
     /// Core functions that the host may call for its own ends, in any procedure: destructors of resources.
     pub(super) destructors: Vec<u32>,
     /// Why what it can reach cannot be told, where that is so.
@@ -221,7 +223,11 @@ impl Component {
             }
             ComponentExternalKind::Instance => self.component_instances.push(None),
             ComponentExternalKind::Module => self.modules.push(None),
-            ComponentExternalKind::Component | ComponentExternalKind::Type | ComponentExternalKind::Value => {}
+            ComponentExternalKind::Component => {}
+            ComponentExternalKind::Type | ComponentExternalKind::Value => return,
+        }
+        if kind != ComponentExternalKind::Func {
+            self.other_exports.insert(name.to_owned());
         }
     }
 

@@ -210,6 +210,21 @@ fn what_cannot_be_followed_counts_as_everything() {
     );
     assert_eq!(functions(&nested), ["it contains another component"]);
     assert_eq!(reached(&nested).unwrap().of("p").len(), 3);
+    // What a component within gets as an instance is in no alias: the whole interface counts.
+    let handed_on = wat::parse_str(
+        r#"(component
+            (import "warded:host/types@0.1.0" (instance (export "setting" (type (sub resource)))))
+            (import "warded:host/files@0.1.0" (instance $files (export "read" (func)) (export "write" (func))))
+            (component $inner (import "files" (instance (export "read" (func)))) (export "nothing" (instance 0)))
+            (instance $inner (instantiate $inner (with "files" (instance $files))))
+            (core module $module (func (export "p")))
+            (core instance $m (instantiate $module))
+            (func (export "p") (canon lift (core func $m "p")))
+            (export "more" (instance $inner)))"#,
+    );
+    let handed_on = reached(&handed_on.unwrap()).unwrap();
+    assert_eq!(handed_on.of("p").iter().collect::<Vec<_>>(), ["files.read", "files.write"]);
+    assert_eq!(handed_on.other_exports.iter().collect::<Vec<_>>(), ["more"]);
     let own = wat::parse_str(
         r#"(component (import "warded:host/files@0.1.0" (instance $files (export "read" (func))))
             (alias export $files "read" (func $read)) (export "p" (func $read)))"#,

@@ -1,10 +1,11 @@
 //! What a component asks of its host, read before anything of it is compiled.
 
+use std::{collections::BTreeSet, fmt};
 use warded_lib::{
     error::{Error, Result},
     text::neutral,
 };
-use wasmparser::{ComponentTypeRef, Parser, Payload, TypeBounds, Validator};
+use wasmparser::{ComponentTypeRef, Parser, Payload, TypeBounds, Validator, component_types::ComponentEntityType};
 
 /// The package whose interfaces are the only ones there are.
 const PACKAGE: &str = "warded:host/";
@@ -19,12 +20,12 @@ const VERSION: (u64, u64) = (0, 1);
 pub fn of(component: &[u8]) -> Result<Vec<String>> {
     let invalid = |error: wasmparser::BinaryReaderError| {
         Error::refused("this is not a valid WebAssembly component").cause(neutral(&error.to_string())).next(
-            "build it for a world that includes `warded:host/capabilities`, as docs/POLICIES.md shows; a core module is not enough",
+            "build it for a world that includes `warded:host/capabilities`, as docs/WRITING-A-POLICY.md shows; a core module is not enough",
         )
     };
     if !Parser::is_component(component) {
         return Err(Error::refused("this is not a WebAssembly component")
-            .next("build it for a world that includes `warded:host/capabilities`, as docs/POLICIES.md shows"));
+            .next("build it for a world that includes `warded:host/capabilities`, as docs/WRITING-A-POLICY.md shows"));
     }
     Validator::new_with_features(warded_engine::FEATURES).validate_all(component).map_err(invalid)?;
     let mut names = Vec::new();
@@ -61,25 +62,84 @@ pub fn only_ours(component: &[u8]) -> Result<()> {
         return Err(Error::refused("the component imports what no procedure gets")
             .cause(foreign.join("\n"))
             .state("nothing of it was compiled or run")
-            .next("build it without WASI, for wasm32-unknown-unknown: docs/POLICIES.md shows how"));
+            .next(
+                "build it without WASI: Rust for wasm32-unknown-unknown, JavaScript by componentize-qjs with --stub-wasi \
+                 (docs/WRITING-A-POLICY.md)",
+            ));
     }
-    let others: Vec<String> = imports.iter().filter(|name| !is_compatible(name)).map(|name| neutral(name)).collect();
-    if others.is_empty() {
-        return Ok(());
-    }
-    Err(Error::refused("the component is made for another version of Warded")
-        .cause(format!("it needs {}\nthis binary has {PACKAGE_NAME} {}.{}", others.join(" "), VERSION.0, VERSION.1))
+    let others: BTreeSet<Track> = imports.iter().map(|name| Track::of(name)).filter(|track| !track.is_ours()).collect();
+    let Some(highest) = others.last() else { return Ok(()) };
+    let (made_for, next) = match highest {
+        Track::Release(major, minor) if (*major, *minor) > VERSION => ("a newer Warded", "update Warded"),
+        Track::Release(..) => ("an older Warded", "use the component that was made for this version"),
+        Track::Other(_) => ("another version of Warded", "use the component that was made for this version"),
+    };
+    let needed: Vec<String> = others.iter().map(ToString::to_string).collect();
+    Err(Error::refused(format!("the component is made for {made_for}"))
+        .cause(format!("it needs {}; this Warded has {PACKAGE_NAME} {}.{}", needed.join(", "), VERSION.0, VERSION.1))
         .state("nothing of it was compiled or run")
-        .next("use the component that was made for this version, or update Warded"))
+        .next(next))
 }
 
-/// Whether this binary has what an interface's version names. Within a minor version functions and interfaces are
-/// added, and nothing is changed, so any patch level will do.
-fn is_compatible(import: &str) -> bool {
-    let Some((_, version)) = import.split_once('@') else { return false };
-    let mut parts = version.splitn(3, '.').map(str::parse::<u64>);
-    let (major, minor, patch) = (parts.next(), parts.next(), parts.next());
-    major == Some(Ok(VERSION.0)) && minor == Some(Ok(VERSION.1)) && patch.is_some_and(|patch| patch.is_ok())
+/// The interfaces that go together. Within a minor version functions and interfaces are added, and nothing is changed,
+/// so any patch level will do; a pre-release is compatible with nothing.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Track {
+    /// An import that names no release.
+    Other(String),
+    /// Major and minor version.
+    Release(u64, u64),
+}
+
+impl Track {
+    fn of(import: &str) -> Self {
+        let version = import.split_once('@').map_or("", |(_, version)| version);
+        let parts: Result<Vec<u64>, _> = version.splitn(3, '.').map(str::parse).collect();
+        match parts.as_deref() {
+            Ok(&[major, minor, _patch]) => Self::Release(major, minor),
+            _ => Self::Other(neutral(import)),
+        }
+    }
+
+    fn is_ours(&self) -> bool {
+        *self == Self::Release(VERSION.0, VERSION.1)
+    }
+}
+
+impl fmt::Display for Track {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Other(import) => f.write_str(import),
+            Self::Release(major, minor) => write!(f, "{PACKAGE_NAME} {major}.{minor}"),
+        }
+    }
+}
+
+/// Every function of the instances that a component imports, as `INTERFACE#FUNCTION`: what it can hand on to another
+/// component within it.
+///
+/// # Errors
+/// Not a valid component.
+pub fn functions(component: &[u8]) -> Result<Vec<String>> {
+    let imports = of(component)?;
+    let types = Validator::new_with_features(warded_engine::FEATURES).validate_all(component).map_err(|error| {
+        Error::refused("this is not a valid WebAssembly component").cause(neutral(&error.to_string()))
+    })?;
+    let mut functions = Vec::new();
+    for interface in imports {
+        let Some(ComponentEntityType::Instance(instance)) =
+            types.as_ref().component_item_for_import(&interface).map(|item| item.ty)
+        else {
+            continue;
+        };
+        let exports = types.as_ref().get(instance).map(|instance| &instance.exports);
+        for (name, item) in exports.into_iter().flatten() {
+            if matches!(item.ty, ComponentEntityType::Func(_)) {
+                functions.push(format!("{interface}#{name}"));
+            }
+        }
+    }
+    Ok(functions)
 }
 
 /// The request that a component carries in its custom section `warded:policy`, if it does.
@@ -136,10 +196,20 @@ mod tests {
         for good in ["@0.1.0", "@0.1.9"] {
             only_ours(&importing(good)).unwrap();
         }
-        for bad in ["", "@0.2.0", "@1.0.0", "@0.1.0-rc.1", "@0.0.1", "@1.1.0"] {
-            let error = only_ours(&importing(bad)).unwrap_err();
-            assert_eq!(error.message(), "the component is made for another version of Warded", "{bad}");
-            assert!(error.to_string().contains(&format!("it needs warded:host/log{bad}\n")), "{error}");
+        for (other, made_for, needed) in [
+            ("@0.2.0", "a newer Warded", "warded:host 0.2"),
+            ("@1.0.0", "a newer Warded", "warded:host 1.0"),
+            ("@1.1.0", "a newer Warded", "warded:host 1.1"),
+            ("@0.0.1", "an older Warded", "warded:host 0.0"),
+            ("@0.1.0-rc.1", "another version of Warded", "warded:host/log@0.1.0-rc.1"),
+            ("", "another version of Warded", "warded:host/log"),
+        ] {
+            let error = only_ours(&importing(other)).unwrap_err();
+            assert_eq!(error.message(), format!("the component is made for {made_for}"), "{other}");
+            assert!(
+                error.to_string().contains(&format!("it needs {needed}; this Warded has warded:host 0.1")),
+                "{error}"
+            );
         }
     }
 

@@ -1,9 +1,11 @@
-//! Procedures are a component's exports: a function for each, all of one type.
+//! Procedures are those of a component's exports that its policy describes: functions, all of one type. The host calls
+//! nothing else that a component exports, such as the `init` of a JavaScript engine.
 
 use crate::sandbox::granting::Granting;
 use std::collections::BTreeSet;
 use warded_lib::{
     error::{Error, Result},
+    name::Name,
     text::neutral,
 };
 use wasmtime::{
@@ -14,57 +16,48 @@ use wasmtime::{
     },
 };
 
-/// Checks that the exports and the policy's `[procedure.*]` tables are the same ones.
+/// Checks that each `[procedure.*]` table of the policy has an export, which is a procedure.
 ///
 /// # Errors
-/// An export without a table, a table without an export, or an export of another kind.
+/// A table without an export, or an export of another kind.
 pub(super) fn check(engine: &Engine, component: &Component, granting: &Granting) -> Result<()> {
     let name = &granting.policy.name;
-    let mut exported = BTreeSet::new();
+    let mut missing: BTreeSet<&str> = granting.policy.procedures.keys().map(Name::as_str).collect();
+    let mut others = Vec::new();
     for (export, item) in component.component_type().exports(engine) {
-        match item.ty {
-            ComponentItem::ComponentFunc(function) => {
-                if !is_procedure(&function) {
-                    return Err(Error::refused(format!(
-                        "the component of policy {name} exports {}, which has not the type of a procedure",
-                        neutral(export)
-                    ))
-                    .cause("a procedure is: func(settings: list<setting>) -> result<_, error>")
-                    .next("export functions of that type alone: docs/POLICIES.md"));
-                }
-                exported.insert(export.to_owned());
-            }
-            // The types that a world uses are exported beside its functions.
-            ComponentItem::Type(_) | ComponentItem::Resource(_) => {}
-            ComponentItem::ComponentInstance(_)
-            | ComponentItem::Component(_)
-            | ComponentItem::CoreFunc(_)
-            | ComponentItem::Module(_) => {
-                return Err(Error::refused(format!(
-                    "the component of policy {name} exports {}, which is no procedure",
-                    neutral(export)
-                ))
-                .next("export one function per procedure: docs/POLICIES.md"));
-            }
+        // The types that a world uses are exported beside its functions.
+        if matches!(item.ty, ComponentItem::Type(_) | ComponentItem::Resource(_)) {
+            continue;
+        }
+        if !missing.remove(export) {
+            others.push(neutral(export));
+            continue;
+        }
+        let ComponentItem::ComponentFunc(function) = item.ty else {
+            return Err(Error::refused(format!(
+                "the component of policy {name} exports {export}, which is no function"
+            ))
+            .next("export one function per procedure: docs/WRITING-A-POLICY.md"));
+        };
+        if !is_procedure(&function) {
+            return Err(Error::refused(format!(
+                "the component of policy {name} exports {export}, which has not the type of a procedure"
+            ))
+            .cause("a procedure is: func(settings: list<setting>) -> result<_, error>")
+            .next("give the procedure that type: docs/WRITING-A-POLICY.md"));
         }
     }
-    let described: BTreeSet<String> = granting.policy.procedures.keys().map(ToString::to_string).collect();
-    let list = |names: Vec<&String>| names.into_iter().map(|name| neutral(name)).collect::<Vec<_>>().join(", ");
-    let undescribed = list(exported.difference(&described).collect());
-    let missing = list(described.difference(&exported).collect());
-    let mut causes = Vec::new();
-    if !undescribed.is_empty() {
-        causes.push(format!("exported, without a [procedure.*] table: {undescribed}"));
-    }
-    if !missing.is_empty() {
-        causes.push(format!("a [procedure.*] table, but not exported: {missing}"));
-    }
-    if causes.is_empty() {
+    if missing.is_empty() {
         return Ok(());
     }
-    Err(Error::refused(format!("policy {name} and its component do not have the same procedures"))
+    let missing = missing.into_iter().collect::<Vec<_>>().join(", ");
+    let mut causes = vec![format!("the policy describes {missing}, which the component does not export")];
+    if !others.is_empty() {
+        causes.push(format!("the component exports {}, which the policy does not describe", others.join(", ")));
+    }
+    Err(Error::refused(format!("policy {name} describes procedures that its component does not have"))
         .cause(causes.join("\n"))
-        .next("the policy has to describe exactly what the component exports"))
+        .next("correct the names: each [procedure.NAME] of the policy needs an export of that name"))
 }
 
 /// Whether a function takes settings, and gives nothing or an error: the types of types.wit.

@@ -41,7 +41,7 @@ impl Check {
         let text = imports::request(&component)?.ok_or_else(|| {
             Error::refused(format!("{shown} carries no request"))
                 .cause("a component says in its custom section warded:policy what it asks for")
-                .next("make it by guests/componentize, as docs/POLICIES.md shows")
+                .next("build it as docs/WRITING-A-POLICY.md shows: `warded policy new` makes a folder that does so")
         })?;
         let request = Policy::parse(&text, &format!("the request in {shown}"))?;
         let mut findings = self.other_request(&text)?;
@@ -60,13 +60,18 @@ impl Check {
         for (name, procedure) in &assessed.procedures {
             output.line(format!("  {name:16} {}", count(procedure.grants.len(), "grant")))?;
         }
+        if !assessed.never_called.is_empty() {
+            let names: Vec<String> = assessed.never_called.iter().map(|name| neutral(name)).collect();
+            output.line(format!("exported, and never called by the host: {}", names.join(", ")))?;
+        }
         for (what, next) in &findings {
             output.line(format!("finding: {}\n         next: {next}", neutral(what)))?;
         }
         let what: Vec<_> = findings.iter().map(|(what, next)| json!({ "what": what, "next": next })).collect();
         output.object(&json!({
             "schema": "warded.policy-check/1", "name": request.name.as_str(), "version": request.version,
-            "component": digest.to_string(), "bytes": component.len(), "findings": what,
+            "component": digest.to_string(), "bytes": component.len(),
+            "never_called": assessed.never_called, "findings": what,
         }))?;
         if findings.is_empty() {
             output.line("It asks for what it can call, and for nothing else.")?;
