@@ -1,6 +1,7 @@
 //! A policy is tried on a machine that a scenario describes: the guest, the broker, the change set and the transaction
 //! are the real ones, on a directory that stands for `/`. No sshd is asked, and no service is told.
 
+mod programs;
 mod scenario;
 mod tree;
 
@@ -9,7 +10,7 @@ pub use scenario::{Outcome, Scenario};
 use crate::{
     broker::Identity,
     context::{Context, OnHang},
-    pipeline::{self, Planned, Request, Terms, Work, certify},
+    pipeline::{self, Planned, Request, Terms, Work, certify, work::Queued},
     sandbox::granting::Granting,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,7 +71,8 @@ impl<'a> Steps<'a> {
             granting: self.granting,
             procedure: procedure.clone(),
             settings: self.scenario.settings(),
-            confirmed: BTreeSet::new(),
+            // As of a machine that was enrolled with them.
+            confirmed: self.scenario.machine.certificates.values().flatten().cloned().collect(),
             force: *force,
             renewed: BTreeSet::new(),
             run: Some(transaction::next_run(&self.context().state)?),
@@ -84,7 +86,11 @@ impl<'a> Steps<'a> {
         let messages = planned.session.messages.iter().map(|message| message.text.clone()).collect();
         let identity = planned.identity.clone();
         let mut work = Work::of(planned, Terms::default());
-        let queue = work.reloads.iter().map(|reload| format!("reload {}", reload.name)).collect();
+        let named = |queued: Queued<'_>| match queued {
+            Queued::Program(_, step) => format!("run {}", step.change.name),
+            Queued::Reload(reload) => format!("reload {}", reload.name),
+        };
+        let queue = work.queue().into_iter().map(named).collect();
         if work.is_empty() {
             return Ok(Outcome { messages, queue, ..Outcome::default() });
         }
@@ -99,12 +105,15 @@ impl<'a> Steps<'a> {
         drop(self.begin(&identity, &work)?.keep()?);
         let after = self.tree.contents()?;
         let again = self.plan()?;
-        if !self.scenario.force && !again.session.changes.is_empty() {
+        // No program is run, so what the queries print stays.
+        let settles = !self.scenario.force && work.steps.is_empty();
+        if settles && !again.session.changes.is_empty() {
             let paths: Vec<&str> = again.session.changes.staged().iter().map(|staged| staged.path.as_str()).collect();
             self.broken.push(format!("a second run changes something again: {}", paths.join(", ")));
         }
-        self.undo(&identity)?;
-        self.is_as_before("after it was undone")?;
+        if self.undo(&identity)? {
+            self.is_as_before("after it was undone")?;
+        }
         Ok(self.outcome(&after, (messages, queue), certificates))
     }
 
@@ -130,14 +139,15 @@ impl<'a> Steps<'a> {
         Ok(transaction)
     }
 
-    fn undo(&self, identity: &Identity) -> Result<()> {
+    /// False: a renewal, which `warded undo` does not take back by itself.
+    fn undo(&self, identity: &Identity) -> Result<bool> {
         let context = self.context();
         let undo = undo_changes(&context.state, &context.root, Which::Newest).map_err(Error::from)?;
-        let undo = undo.ok_or_else(|| Error::failed("there is nothing to undo"))?;
+        let Some(undo) = undo else { return Ok(false) };
         let work = Work::undoing(undo, Terms::default());
         let identity = Identity { run: Some(transaction::next_run(&context.state)?), ..identity.clone() };
         drop(self.begin(&identity, &work)?.keep()?);
-        Ok(())
+        Ok(true)
     }
 
     fn is_as_before(&mut self, when: &str) -> Result<()> {

@@ -100,8 +100,9 @@ fn a_machine_with_systemd_renews_itself() {
         await_renewal(&machine, &due);
         serves_certificates(&machine);
         // One line a run: what is said to a person does not come on top, and a run with nothing due is silent.
-        let lines = machine.shell("journalctl --no-pager --output=cat --identifier=warded").ends(0).stdout;
-        assert!(lines.contains("renew-host: 3 certificates until "), "{lines}");
+        let journal = || machine.shell("journalctl --no-pager --output=cat --identifier=warded").ends(0).stdout;
+        wait("the renewal is told", LONG, || journal().contains("renew-host: 3 certificates until "));
+        let lines = journal();
         assert!(lines.lines().all(|line| line.starts_with("run ")), "{lines}");
 
         machine.reboots();

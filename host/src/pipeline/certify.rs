@@ -360,6 +360,7 @@ fn told(error: CaError, request: &Request) -> Error {
     Error::failed(format!("{ca} refused to {what} {}", request.key)).cause(cause).next(next)
 }
 
+#[must_use]
 pub fn wanted(request: &Request) -> IssueRequest {
     IssueRequest {
         kind: request.kind,

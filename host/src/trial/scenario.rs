@@ -70,6 +70,8 @@ pub struct Machine {
     pub certificates: BTreeMap<AbsolutePath, Vec<String>>,
     /// sshd; none: there is none.
     pub sshd: Option<Sshd>,
+    /// What queries of the policy's actions print, by the actions' names.
+    pub queries: BTreeMap<Name, String>,
     /// Whether there is a CA.
     pub ca: bool,
 }
@@ -89,6 +91,7 @@ impl Default for Machine {
             keys: BTreeMap::new(),
             certificates: BTreeMap::new(),
             sshd: None,
+            queries: BTreeMap::new(),
             ca: true,
         }
     }

@@ -1,7 +1,10 @@
 //! The machine of a scenario: a directory that stands for `/`, and a CA beside it.
 #![expect(clippy::disallowed_methods, reason = "a machine of its own, in a private directory")]
 
-use super::scenario::{Machine, Sshd};
+use super::{
+    programs::Scripted,
+    scenario::{Machine, Sshd},
+};
 use crate::{
     broker::answers::SshdAnswers,
     context::{Context, OnHang, Options},
@@ -13,6 +16,7 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
     rc::Rc,
+    sync::Arc,
 };
 use warded_lib::{
     ca::{CertificateAuthority as _, IssueRequest, Kind, Principals, configured::Authority, local::LocalAuthority},
@@ -143,6 +147,7 @@ fn context(
         Some(sshd) => answers(sshd, keys)?,
         None => SshdAnswers::none(),
     });
+    context.runner = Arc::new(Scripted(machine.queries.clone()));
     if !machine.ca {
         context.authority = Rc::new(Authority::none());
     }

@@ -28,6 +28,7 @@ fn circumstances() -> &'static Circumstances {
         confirmed: BTreeSet::from(["web1.example.org".to_owned()]),
         trusted: vec!["*.example.org".to_owned()],
         keys: BTreeMap::from([("/etc/ssh/ssh_host_rsa_key".parse().unwrap(), 3)]),
+        actions: BTreeMap::new(),
     })
 }
 

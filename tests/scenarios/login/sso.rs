@@ -216,7 +216,7 @@ fn an_id_token_is_taken_from_standard_input() {
     assert!(!again.stderr.contains(&token));
     let now = jiff::Timestamp::now().as_second();
     for (changes, says) in [
-        (json!({ "exp": now - 100 }), &["the ID token expired 1 min 4", "warded login"][..]),
+        (json!({ "exp": now - 100 }), &["the ID token expired 10", "warded login"][..]),
         (json!({ "iat": now + 300, "nonce": "n2" }), &["the provider's clock is ahead of the CA's"]),
         (json!({ "aud": "other", "azp": "other" }), &["for the client other, other, and the CA's is step-cli"]),
     ] {

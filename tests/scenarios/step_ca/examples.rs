@@ -92,6 +92,8 @@ const STEPS: &[Step] = &[
     ("web1", "warded policy wit --json interfaces", &[0]),
     ("web1", "warded policy check mine.wasm", &[0]),
     ("web1", "warded policy check mine.wasm --json", &[0]),
+    ("web1", "warded policy test mine", &[0]),
+    ("web1", "warded policy test mine --scenario first --json", &[0]),
     ("web1", "warded policy sign mine.wasm --publisher ops@example.org --key ~/.ssh/id_ed25519", &[0]),
     ("web1", "sudo warded policy add mine.wasm", &[0]),
     ("web1", "warded policy sign mine.wasm --publisher ops@example.org --key ~/.ssh/id_ed25519 --json", &[0]),
@@ -164,6 +166,13 @@ fn every_example_of_the_help_works() {
     let mut code = String::new();
     for (host, example, codes) in STEPS {
         let digest = || Digest::of(&fs::read(at("web1/mine.wasm")).unwrap()).to_string();
+        if *example == "warded policy test mine" {
+            // What `policy new` made, with the component of these steps and a scenario of it.
+            fs::copy(at("web1/mine.wasm"), at("web1/mine/mine.wasm")).unwrap();
+            fs::remove_dir_all(at("web1/mine/scenarios")).unwrap();
+            fs::create_dir(at("web1/mine/scenarios")).unwrap();
+            fs::write(at("web1/mine/scenarios/first.toml"), "summary = 'nothing'\nprocedure = 'go'\n").unwrap();
+        }
         if example.ends_with("--token-file token.txt") {
             let mut token = page.member.machine.command("sh");
             page.prepare("admin", &mut token);

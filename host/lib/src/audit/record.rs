@@ -183,13 +183,10 @@ impl Record {
     fn what(&self) -> String {
         let Event { run, policy, procedure, kind, capability, need, grant, detail, .. } = &self.event;
         let mut what = format!("{:9}", kind.as_str());
-        if *run > 0 {
-            what += &format!(" run {run}");
-        }
+        what.extend((*run > 0).then(|| format!(" run {run}")));
         let words = [Some(policy.as_str()), Some(procedure.as_str()), capability.as_deref(), need.as_deref()];
-        for word in words.into_iter().flatten().filter(|word| !word.is_empty()) {
-            what += &format!(" {word}");
-        }
+        let words = words.into_iter().flatten().filter(|word| !word.is_empty());
+        what.extend(words.map(|word| format!(" {word}")));
         what.extend(grant.iter().map(|grant| format!("  [{grant}]")));
         what.extend(detail.iter().map(|detail| format!("  · {detail}")));
         what.extend(self.seals.iter().map(|seals| format!("  · seals {seals} more")));

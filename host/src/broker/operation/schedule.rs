@@ -56,8 +56,8 @@ impl Operation for Schedule {
     }
 
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<bool, Failure> {
+        let terms = session.schedule.clone().ok_or_else(|| no_scheduler("nothing can be scheduled here"))?;
         let missing = || no_scheduler("the policy names no scheduler");
-        let terms = session.schedule.clone().ok_or_else(missing)?;
         let schedulers = terms.schedulers.clone().ok_or_else(missing)?;
         let running = running(session, &schedulers)?;
         let mut staging = Staging { session, grant: granted.grant(), units: Vec::new(), differs: false };

@@ -150,7 +150,9 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
+    /// A fault, without the status of a program.
+    #[must_use]
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), status: None }
     }
 
@@ -251,7 +253,7 @@ mod tests {
             .filter_map(|line| Some(line.split_once('=')?.0.to_owned()))
             .collect();
         names.sort();
-        assert_eq!(names, ["HOME", "LC_ALL", "PATH"]);
+        assert_eq!(names, ["HOME", "LC_ALL", "PATH", "WARDED_NO_LOGIN"]);
         let stdin = Some(Zeroizing::new(b"a\nb".to_vec()));
         let read = Programs.run(&Call { stdin, ..call(Path::new("/bin/cat"), &[]) }).unwrap();
         assert_eq!((read.stdout.as_slice(), read.status), (b"a\nb".as_slice(), Some(0)));

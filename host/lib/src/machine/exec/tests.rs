@@ -21,7 +21,7 @@ fn the_environment_is_ours() {
     let mut names: Vec<_> = output.stdout.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
     names.retain(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name));
     names.sort_unstable();
-    assert_eq!(names, ["EXTRA", "HOME", "LC_ALL", "PATH"]);
+    assert_eq!(names, ["EXTRA", "HOME", "LC_ALL", "PATH", "WARDED_NO_LOGIN"]);
 }
 
 #[test]
