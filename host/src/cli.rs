@@ -257,7 +257,7 @@ pub fn main() -> ExitCode {
         Command::Confirm(command) => open().and_then(|context| command.run(&context, output)),
         Command::Recover(command) => command.run(&options, output),
         Command::Audit(command) => command.run(open(), &options, output),
-        Command::Policy(command) => command.run(open(), &options, output),
+        Command::Policy(command) => command.run(open, &options, output),
         Command::Ca(command) => command.run(&open, output),
         Command::Doctor(command) => open().and_then(|context| command.run(&context, &options, output)),
         Command::Token(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),

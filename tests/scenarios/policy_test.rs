@@ -8,7 +8,10 @@ fn tried(directory: &Path, more: &[&str]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_warded"));
     // No configuration, state or CA of this machine's is looked at.
     command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", "/nonexistent").env("TMPDIR", "/tmp");
-    Run::of(command.args(["policy", "test"]).arg(directory).args(more))
+    let state = directory.join("state");
+    let run = Run::of(command.env("WARDED_STATE", &state).args(["policy", "test"]).arg(directory).args(more));
+    assert!(!state.exists(), "this machine's state is left alone");
+    run
 }
 
 /// What is bundled does on each described machine what its author says.

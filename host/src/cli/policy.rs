@@ -103,21 +103,27 @@ struct SettingObject<'a> {
 }
 
 impl PolicyCommand {
-    pub(super) fn run(&self, context: Result<Context>, options: &Options, output: Output) -> Result<Exit> {
+    /// `open` finds this machine's state; what is about a file alone leaves that as it is.
+    pub(super) fn run(
+        &self,
+        open: impl FnOnce() -> Result<Context>,
+        options: &Options,
+        output: Output,
+    ) -> Result<Exit> {
         match self {
-            Self::List => known(context, options).and_then(|(policies, machine)| list(&machine, &policies, output)),
+            Self::List => known(open(), options).and_then(|(policies, machine)| list(&machine, &policies, output)),
             Self::Show(show) => {
-                known(context, options).and_then(|(policies, machine)| show.run(&machine, &policies, output))
+                known(open(), options).and_then(|(policies, machine)| show.run(&machine, &policies, output))
             }
             Self::Check(check) => check.run(options.on_hang, output),
             Self::Test(test) => test.run(options.on_hang, output),
             Self::New(new) => new.run(output),
             Self::Wit(wit) => wit.run(output),
             Self::Sign(sign) => sign.run(output),
-            Self::Add(add) => add.run(&context?, output),
-            Self::Update(update) => update.run(&context?, output),
-            Self::Rollback(rollback) => rollback.run(&context?, output),
-            Self::Remove(remove) => remove.run(&context?, output),
+            Self::Add(add) => add.run(&open()?, output),
+            Self::Update(update) => update.run(&open()?, output),
+            Self::Rollback(rollback) => rollback.run(&open()?, output),
+            Self::Remove(remove) => remove.run(&open()?, output),
         }
     }
 }
