@@ -66,6 +66,13 @@ fn a_denial_and_a_wrong_file_are_told() {
     let folder = folder(SCENARIO);
     fs::write(folder.path().join("scenarios/second.toml"), "summary = 'x'\nprocedure = 'go'\nmachines = 1\n").unwrap();
     tried(folder.path(), &[]).ends(2).says(&["scenarios/second.toml:3:1: unknown field `machines`"]);
+    // Nothing leaves the scratch directory by a link.
+    let outside = tempfile::tempdir().unwrap();
+    let link = format!("links.'/srv' = '{}'\nfiles.'/srv/x' = 'x'\n", outside.path().display());
+    let text = format!("summary = 'x'\nprocedure = 'go'\n[machine]\n{link}");
+    fs::write(folder.path().join("scenarios/second.toml"), text).unwrap();
+    tried(folder.path(), &[]).ends(2).says(&["/srv/x lies below /srv, which is a link"]);
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
     fs::remove_file(folder.path().join("scenarios/second.toml")).unwrap();
     let mut script = Script::new("");
     script.writes("/etc/motd", "new\n").reads("/etc/shadow");

@@ -48,6 +48,7 @@ pub(super) struct Tree {
 impl Tree {
     /// Makes it.
     pub(super) fn make(machine: &Machine, on_hang: OnHang) -> Result<Self> {
+        refuse_below_links(machine)?;
         let scratch = Scratch::private()?;
         let root = scratch.path().join("root");
         let cannot = |error: io::Error| Error::failed("cannot make the machine of a scenario").cause(error);
@@ -61,11 +62,6 @@ impl Tree {
         }
         for (path, text) in &machine.files {
             put(&inside(path), text.as_bytes(), 0o644).map_err(cannot)?;
-        }
-        for (path, target) in &machine.links {
-            directory(inside(path).parent().unwrap_or(&root))
-                .and_then(|()| symlink(target, inside(path)))
-                .map_err(cannot)?;
         }
         let ca = scratch.path().join("ca");
         let authority = LocalAuthority::init(&ca)?;
@@ -83,6 +79,11 @@ impl Tree {
             let certificate = authority.issue(&request(key, names)?)?;
             put(&with_ending(&inside(path), "-cert.pub"), certificate.to_file().as_bytes(), 0o644).map_err(cannot)?;
         }
+        // Last: what is written through a link would land on the real machine.
+        for (path, target) in &machine.links {
+            let made = directory(inside(path).parent().unwrap_or(&root)).and_then(|()| symlink(target, inside(path)));
+            made.map_err(cannot)?;
+        }
         let context = context(&scratch, machine, &public, on_hang)?;
         Ok(Self { scratch, context })
     }
@@ -95,6 +96,18 @@ impl Tree {
             .map_err(|error| Error::failed("cannot look at the machine of a scenario").cause(error))?;
         Ok(found)
     }
+}
+
+/// Nothing is written through a link: it may lead out of the scratch directory.
+fn refuse_below_links(machine: &Machine) -> Result<()> {
+    let paths = machine.files.keys().chain(machine.keys.keys()).chain(machine.links.keys()).chain(&machine.directories);
+    for path in paths {
+        if let Some(link) = machine.links.keys().find(|link| path != *link && path.is_within(link)) {
+            return Err(Error::usage(format!("{path} lies below {link}, which is a link in this scenario"))
+                .next("name it by where the link leads"));
+        }
+    }
+    Ok(())
 }
 
 fn request(key: PublicKey, names: &[String]) -> Result<IssueRequest> {

@@ -197,7 +197,7 @@ fn client(tls: ClientConfig, https_only: bool, proxy: Option<&str>) -> Result<(R
         .no_proxy()
         .user_agent(AGENT)
         .connect_timeout(CONNECT)
-        // step-ca closes what is idle for 15 s, and nobody here looks at the socket meanwhile.
+        // step-ca closes a connection that is idle for 15 s, and this process does not look at the socket meanwhile.
         .pool_idle_timeout(IDLE)
         .read_timeout(SILENCE)
         .timeout(EXCHANGE);

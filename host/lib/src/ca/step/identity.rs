@@ -12,7 +12,7 @@ use std::time::Duration;
 /// step-ca allows for clocks that differ by a minute.
 const LEEWAY: u64 = 60;
 
-/// An ID token. Whoever has it can have a certificate for it, once.
+/// An ID token. The CA gives one certificate for it, to any client that shows it.
 #[derive(Debug)]
 pub struct IdToken {
     token: Token,

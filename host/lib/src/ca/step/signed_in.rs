@@ -87,8 +87,11 @@ impl StepAuthority {
             Ok(()) => Ok(certificate),
             Err(Wrong::NoPrincipals) if token.email().is_none() => {
                 let (cause, next) = token.without_email(&sign_in.oidc);
-                Err(refused(format!("the certificate that it gave names nobody, and was thrown away: {cause}"), next)
-                    .into())
+                Err(refused(
+                    format!("the certificate that it gave has no names, and Warded threw it away: {cause}"),
+                    next,
+                )
+                .into())
             }
             Err(wrong) => Err(CaError::from(wrong).into()),
         }

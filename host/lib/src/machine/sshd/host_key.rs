@@ -90,7 +90,8 @@ impl HostKey {
 #[must_use]
 pub fn read(stdout: &str, stderr: &str) -> Vec<HostKey> {
     let said = Said::read(stdout, stderr);
-    let release = effective::version(stderr).and_then(|version| effective::major_minor(&version));
+    let line = stderr.lines().find(|line| line.starts_with("debug1: sshd version ")).unwrap_or_default();
+    let release = effective::version(line).and_then(|version| effective::major_minor(&version));
     let signs_by_sha1 = release.is_some_and(|release| release < CERTIFICATES_HAVE_NAMES);
     let mut found: Vec<HostKey> = Vec::new();
     for (index, path) in said.paths.iter().enumerate() {

@@ -147,7 +147,7 @@ pub(super) fn password_file(path: &Path) -> Result<Secret, CaError> {
     Ok(password)
 }
 
-/// Whether a credential is named or configured, or waits in the environment: so that nobody has to be asked.
+/// Whether a credential is named or configured, or waits in the environment, so that no question is needed.
 pub(in crate::ca::step) fn is_given(settings: &Settings, identification: &Identification) -> bool {
     let has_variable = || env::var_os(VARIABLE).is_some_and(|password| !password.is_empty());
     let has_file =
