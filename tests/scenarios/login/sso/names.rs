@@ -69,7 +69,7 @@ fn a_certificate_that_names_nobody_is_thrown_away() {
         member.issuer.claims(&claims);
         let (run, visits) = member.sign_in(&["root"]);
         let says = [
-            "names nobody",
+            "has no names",
             "no claim \"email\" (it has preferred_username, sub)",
             "email = mail",
             "Force claims",
