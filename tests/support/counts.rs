@@ -67,7 +67,8 @@ fn count(trace: &str) -> Counts {
             }
             running.insert(pid.to_owned(), program);
         }
-        if name.contains("sync") && is_warded(&before) {
+        // Not the second line of a call that another process's call interrupted: `<... fsync resumed>`.
+        if matches!(name, "fsync" | "fdatasync" | "sync" | "syncfs") && is_warded(&before) {
             counts
                 .syncs
                 .push(call.split('<').nth(1).and_then(|rest| rest.split('>').next()).unwrap_or(name).to_owned());

@@ -7,6 +7,7 @@ use crate::support::{
     lemonldap::{LemonLdap, script},
     missing,
     step_ca::Provisioner,
+    wait::{LONG, wait},
 };
 use serde_json::{Value, json};
 use std::{fs, os::unix::fs::PermissionsExt as _};
@@ -39,25 +40,34 @@ fn the_guides_set_up_lets_a_person_in() {
     let (Some(person), Some(_provider)) = (person, provider) else { return };
     let agent = Agent::openssh(person.machine(), "agent");
     let (browser, seen) = (person.machine().path("browser"), person.machine().path("seen"));
-    let sign_in = format!("#!/bin/sh\n{} dwho dwho \"$1\" > {} 2>&1\n", script("sign-in").display(), seen.display());
+    let (script, page) = (script("sign-in"), seen.display());
+    let sign_in = format!("#!/bin/sh\n{} dwho dwho \"$1\" > {page}.new 2>&1\nmv {page}.new {page}\n", script.display());
     fs::write(&browser, sign_in).unwrap();
     fs::set_permissions(&browser, fs::Permissions::from_mode(0o755)).unwrap();
     let login = |more: &[&str]| {
         let mut command = person.command(Some(&agent.socket), &[&["login", "dwho"][..], more].concat());
         Run::of(command.env("BROWSER", &browser))
     };
-    let page = || fs::read_to_string(&seen).unwrap();
+    // The browser may still be at the last page when the program has ended.
+    let page = || {
+        wait("the browser shows the last page", LONG, || seen.exists());
+        let page = fs::read_to_string(&seen).unwrap();
+        fs::remove_file(&seen).unwrap();
+        page
+    };
 
     let run = login(&["--provisioner", "sso"]);
-    assert_eq!(run.code, Some(0), "{run:?}: {}", page());
+    let last_page = page();
+    assert_eq!(run.code, Some(0), "{run:?}: {last_page}");
     run.prints(&["dwho@badwolf.org has a certificate", "\"dwho\", \"dwho@badwolf.org\""]);
-    assert!(page().contains("You are logged in"), "{}", page());
+    assert!(last_page.contains("You are logged in"), "{last_page}");
     // The machine lets dwho be root.
     person.ssh(Some(&agent.socket), &[]).ends(0).prints(&["in"]);
 
     // A relying party without the option that the guide asks for: the token lacks the address.
     let run = login(&["--provisioner", "bare", "--force"]);
-    assert_eq!(run.code, Some(1), "{run:?}: {}", page());
+    let last_page = page();
+    assert_eq!(run.code, Some(1), "{run:?}: {last_page}");
     run.says(&["no claim \"email\"", "Force claims", "the client bare"]);
-    assert!(page().contains("You are not logged in"), "{}", page());
+    assert!(last_page.contains("You are not logged in"), "{last_page}");
 }
