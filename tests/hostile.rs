@@ -7,6 +7,7 @@ mod case;
 mod compiler;
 mod directories;
 mod foreign;
+mod fragments;
 mod handles;
 mod harm;
 mod hidden;
@@ -65,6 +66,7 @@ fn all() -> Vec<(&'static str, Case)> {
         ("compiler", compiler::cases()),
         ("directories", directories::cases()),
         ("foreign", foreign::cases()),
+        ("fragments", fragments::cases()),
         ("handles", handles::cases()),
         ("harm", harm::cases()),
         ("hidden", hidden::cases()),

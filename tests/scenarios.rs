@@ -39,6 +39,7 @@ mod somebody_elses_sshd;
 mod status;
 mod step_ca;
 mod successor;
+mod templates;
 mod terms;
 mod trust_host_ca;
 mod trust_user_ca;

@@ -110,7 +110,7 @@ impl Broker {
     #[must_use]
     pub fn readable(&self) -> Vec<Pattern> {
         let files = &self.procedure.files;
-        files.read.iter().chain(&files.write).cloned().collect()
+        files.read.iter().chain(files.write.iter().map(|grant| &grant.path)).cloned().collect()
     }
 
     fn deny(&self, need: &Need, denial: &Denial) -> Result<Error> {

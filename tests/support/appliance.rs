@@ -31,7 +31,7 @@ $1:kills-both)
 esac
 case $1 in
 show) printf '{"private":"{secret}",%s\n' "$(sed 's/^{//' $store/settings)" ;;
-set) printf '%s\n' "$2" >$store/settings ;;
+set) printf '%s\n' "$2" >$store/settings.new && mv $store/settings.new $store/settings ;;
 jobs) cat $store/jobs ;;
 create) echo "[{\"id\":7,\"command\":\"$2\",\"private\":\"{secret}\"}]" >$store/jobs ;;
 delete) [ "$2" = 7 ] && echo '[]' >$store/jobs ;;

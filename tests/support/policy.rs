@@ -55,7 +55,7 @@ impl Grants {
         match value {
             toml::Value::Boolean(flag) => drop(self.flags.insert(key.to_owned(), *flag)),
             other => {
-                let words = other.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned());
+                let words = other.as_array().unwrap().iter().map(ToString::to_string);
                 self.lists.entry(key.to_owned()).or_default().extend(words);
             }
         }
@@ -85,7 +85,7 @@ impl Grants {
             self.tables.as_deref().unwrap_or(ACTIONS)
         );
         for (key, words) in &self.lists {
-            writeln!(request, "{key} = {words:?}").unwrap();
+            writeln!(request, "{key} = [{}]", words.join(", ")).unwrap();
         }
         for (key, flag) in &self.flags {
             writeln!(request, "{key} = {flag}").unwrap();

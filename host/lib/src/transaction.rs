@@ -8,6 +8,7 @@
 mod change;
 mod commit;
 mod damaged;
+mod directories;
 mod fold;
 mod followup;
 mod history;
@@ -30,6 +31,7 @@ mod written;
 
 pub use change::{FileChange, LeftAlone, NewFile, Order, ReadSet, RolledBack, RunIdentity, Version};
 pub use damaged::damaged;
+pub use directories::MadeDirectory;
 pub use followup::{Confirm, Followup, OwnFile, Reload, SshdBefore};
 pub use history::{History, Outcome, Past, WayBack, history};
 pub use journal::{Entry, Journal, State};
@@ -96,12 +98,13 @@ impl Transaction {
             precondition::check_replaceable(change)?;
             change.metadata = change.change.place.metadata()?;
         }
-        let journal = Journal::new(run, &changes, followup);
+        let journal = Journal::new(run, &changes, followup, directories::of(state, &changes)?);
         locks.mark(state, run.run)?;
         let run = Run::create(state, journal, &changes, followup.own.as_ref())?;
         let mut transaction = Self { root: root.clone(), state: state.clone(), run, changes, reads, _locks: locks };
         interruption::point("journal written");
-        match temporary::write_all(&transaction.changes) {
+        let made = directories::make(root, transaction.run.journal(), &mut transaction.changes);
+        match made.and_then(|()| temporary::write_all(&transaction.changes)) {
             Ok(()) => Ok(transaction),
             // Nothing has been exchanged, so this only removes what was just written.
             Err(error) => Err(match roll_back::roll_back(root, &mut transaction.run, |_, _| StillNamed::nothing()) {

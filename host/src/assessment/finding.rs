@@ -108,7 +108,8 @@ impl Procedure {
     pub(super) fn is_covered(&self, grant: &Grant) -> bool {
         grant.line.key == Key::ReadFiles
             && self.grants.iter().any(|other| {
-                self.is_in_force(other) && other.line.key == Key::WriteFiles && other.line.value == grant.line.value
+                let is_same = || other.line.paths().map(|one| one.path) == grant.line.paths().map(|one| one.path);
+                self.is_in_force(other) && other.line.key == Key::WriteFiles && is_same()
             })
     }
 

@@ -3,12 +3,12 @@
 use super::{Assessment, Grant, Procedure};
 use serde::Serialize;
 use std::{collections::BTreeSet, fmt};
-use toml_edit::{DocumentMut, Item, TableLike};
+use toml_edit::{DocumentMut, Item, TableLike, Value};
 use warded_lib::{
     error::{Error, Result},
     machine::path::AbsolutePath,
     policy::{
-        file::Policy,
+        file::{Policy, WriteGrant},
         lines::{Key, Line},
         pattern::Pattern,
     },
@@ -149,7 +149,11 @@ fn replace(procedure: &mut dyn TableLike, line: &Line, instead: &[String]) -> bo
     let Some((last, way)) = keys.split_last() else { return false };
     let Some(table) = descend(procedure, way) else { return false };
     let Some(array) = table.get_mut(last).and_then(Item::as_array_mut) else { return false };
-    let Some(at) = array.iter().position(|one| one.as_str() == Some(value)) else { return false };
+    let is_it = |one: &Value| match one.as_inline_table() {
+        Some(table) => table.to_string().trim().parse::<WriteGrant>().is_ok_and(|grant| grant.to_string() == value),
+        None => one.as_str() == Some(value),
+    };
+    let Some(at) = array.iter().position(is_it) else { return false };
     array.remove(at);
     instead.iter().rev().for_each(|name| array.insert(at, name.as_str()));
     if array.is_empty() {

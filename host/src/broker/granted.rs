@@ -40,4 +40,14 @@ impl<O> Granted<O> {
     pub fn literal(&self) -> usize {
         self.permit.literal
     }
+
+    /// For files: the characters that neither contents nor name may have.
+    pub fn forbid(&self) -> &str {
+        &self.permit.forbid
+    }
+
+    /// For files: whether missing directories are made.
+    pub fn makes_directories(&self) -> bool {
+        self.permit.parents
+    }
 }

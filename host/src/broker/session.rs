@@ -151,7 +151,19 @@ impl Session {
     /// # Errors
     /// The way there cannot be trusted, or leads to what no grant covers.
     pub fn place(&self, path: &AbsolutePath, literal: usize) -> Result<Option<Place>, Failure> {
-        let Some(place) = self.root.place(path, literal)? else { return Ok(None) };
+        self.unprotected(path, self.root.place(path, literal)?)
+    }
+
+    /// [`Session::place`], of which directories may be missing that the grant wrote out.
+    ///
+    /// # Errors
+    /// As [`Session::place`].
+    pub fn place_to_be(&self, path: &AbsolutePath, literal: usize) -> Result<Option<Place>, Failure> {
+        self.unprotected(path, self.root.place_to_be(path, literal)?)
+    }
+
+    fn unprotected(&self, path: &AbsolutePath, place: Option<Place>) -> Result<Option<Place>, Failure> {
+        let Some(place) = place else { return Ok(None) };
         let resolved = place.resolved();
         match self.circumstances.protected.iter().find(|own| resolved.starts_with(own.as_path())) {
             None => Ok(Some(place)),

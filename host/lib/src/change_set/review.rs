@@ -195,6 +195,7 @@ fn entry(changes: &ChangeSet, staged: &super::Staged, roots: &[PublicKey]) -> En
     };
     let mut entry = Entry::new(staged.path.as_str(), before, after, &staged.grant);
     match &staged.after {
+        After::Bytes { .. } if staged.place.is_to_be() => entry.what = "in a new directory".to_owned(),
         After::Removed | After::Bytes { .. } => {}
         After::PrivateKey { .. } => {
             let replaced = staged.replaced();

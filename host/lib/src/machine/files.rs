@@ -6,6 +6,7 @@
 mod change;
 mod group;
 mod metadata;
+mod missing;
 mod obstacle;
 mod ours;
 mod snapshot;
@@ -124,13 +125,13 @@ impl Root {
         let segments: Vec<&str> = path.segments().collect();
         if literal >= segments.len() {
             let Some(found) = walk(&self.0, segments, Last::File)? else { return Ok(None) };
-            return Ok(Some(Place { directory: Arc::new(found.directory), name: found.name }));
+            return Ok(Some(Place { directory: Arc::new(found.directory), missing: Vec::new(), name: found.name }));
         }
         let (trusted, rest) = segments.split_at(literal);
         let Some((name, between)) = rest.split_last() else { return Ok(None) };
         let Some(base) = self.directory(trusted)? else { return Ok(None) };
         let Some(directory) = base.below(between)? else { return Ok(None) };
-        let place = Place { directory: Arc::new(directory), name: (*name).to_owned() };
+        let place = Place { directory: Arc::new(directory), missing: Vec::new(), name: (*name).to_owned() };
         place.refuse_link()?;
         Ok(Some(place))
     }
@@ -144,7 +145,7 @@ impl Root {
         let (trusted, rest) = segments.split_at(at.trusted.min(segments.len()));
         let Some(base) = self.directory(trusted)? else { return Ok(None) };
         let Some(directory) = base.below(rest)? else { return Ok(None) };
-        Ok(Some(Place { directory: Arc::new(directory), name: name.to_owned() }))
+        Ok(Some(Place { directory: Arc::new(directory), missing: Vec::new(), name: name.to_owned() }))
     }
 
     /// A place in the directory `path`, for the file `name`; none where there is no such
@@ -234,6 +235,8 @@ impl Directory {
 #[derive(Clone, Debug)]
 pub struct Place {
     directory: Arc<Directory>,
+    /// Directories below that one which are still to be made.
+    missing: Vec<String>,
     name: String,
 }
 
@@ -244,7 +247,7 @@ pub struct PlaceKey {
     pub device: u64,
     /// The directory.
     pub inode: u64,
-    /// The name in it.
+    /// The name in it; behind those of directories that are still to be made, where there are any.
     pub name: String,
 }
 
@@ -252,7 +255,8 @@ impl PlaceKey {
     /// Whether both are names in the same directory.
     #[must_use]
     pub fn is_beside(&self, other: &Self) -> bool {
-        (self.device, self.inode) == (other.device, other.inode)
+        let directory = |key: &Self| key.name.rsplit_once('/').map(|(directory, _)| directory.to_owned());
+        (self.device, self.inode) == (other.device, other.inode) && directory(self) == directory(other)
     }
 }
 
@@ -269,13 +273,13 @@ impl Place {
     /// The path, with all links resolved.
     #[must_use]
     pub fn resolved(&self) -> PathBuf {
-        self.directory.path.join(&self.name)
+        self.directory.path.join(self.below())
     }
 
     /// Which file it is, whatever path led to it.
     #[must_use]
     pub fn key(&self) -> PlaceKey {
-        PlaceKey { device: self.directory.device, inode: self.directory.inode, name: self.name.clone() }
+        PlaceKey { device: self.directory.device, inode: self.directory.inode, name: self.below() }
     }
 
     /// The name in its directory.
@@ -284,7 +288,12 @@ impl Place {
         &self.name
     }
 
-    /// The directory.
+    /// The way from [`Place::dir`] to the file: its name, but for directories that are still to be made.
+    fn below(&self) -> String {
+        self.missing.iter().map(String::as_str).chain([self.name.as_str()]).collect::<Vec<_>>().join("/")
+    }
+
+    /// The directory; where that is still to be made, the last one on the way that is there.
     #[must_use]
     pub fn dir(&self) -> &Dir {
         &self.directory.handle
@@ -293,13 +302,16 @@ impl Place {
     /// How to find the directory again in another process.
     #[must_use]
     pub fn whereabouts(&self) -> Whereabouts {
-        Whereabouts { directory: self.directory.path.to_string_lossy().into_owned(), trusted: self.directory.trusted }
+        let mut path = self.directory.path.clone();
+        path.extend(&self.missing);
+        let directory = path.to_string_lossy().into_owned();
+        Whereabouts { directory, trusted: self.directory.trusted.saturating_add(self.missing.len()) }
     }
 
     /// Another name in the same directory.
     #[must_use]
     pub fn sibling(&self, name: &str) -> Self {
-        Self { directory: Arc::clone(&self.directory), name: name.to_owned() }
+        Self { name: name.to_owned(), ..self.clone() }
     }
 
     /// The same place by the open directory of another one, where that is just this one's: two that
@@ -309,7 +321,7 @@ impl Place {
         let (ours, theirs) = (&self.directory, &other.directory);
         let is_same = (ours.device, ours.inode, ours.trusted) == (theirs.device, theirs.inode, theirs.trusted)
             && ours.path == theirs.path;
-        is_same.then(|| other.sibling(&self.name))
+        is_same.then(|| Self { directory: Arc::clone(&other.directory), ..self.clone() })
     }
 
     /// The names in the directory, sorted; names that are not UTF-8 are left out.
@@ -319,6 +331,9 @@ impl Place {
     pub fn list(&self) -> Result<Vec<String>, FileError> {
         let failed = |error| FileError::io(&self.directory.path, error);
         let mut names = Vec::new();
+        if self.is_to_be() {
+            return Ok(names);
+        }
         for entry in self.directory.handle.entries().map_err(failed)? {
             names.extend(entry.map_err(failed)?.file_name().into_string().ok());
         }

@@ -1,7 +1,9 @@
 //! The decision: does a procedure's policy grant a need? Pure, and deny by default.
 
 use super::{
-    file::{Action, Authority, CertificateGrant, KeyGrant, LogLevel, Procedure, Scheduled, ServiceOperation},
+    file::{
+        Action, Authority, CertificateGrant, KeyGrant, LogLevel, Procedure, Scheduled, ServiceOperation, WriteGrant,
+    },
     need::Need,
     pattern::{Pattern, Places},
 };
@@ -37,6 +39,10 @@ pub struct Permit {
     pub grant: String,
     /// For paths: how many segments the policy wrote out.
     pub literal: usize,
+    /// For files: the characters that neither contents nor name may have.
+    pub forbid: String,
+    /// For files: whether missing directories are made.
+    pub parents: bool,
 }
 
 /// Why a need was denied.
@@ -71,18 +77,17 @@ pub fn authorize(procedure: &Procedure, circumstances: &Circumstances, need: &Ne
     let decision = Decision { procedure, circumstances };
     let permit = match need {
         Need::Fact(name) => procedure.facts.contains(name).then(|| plain(format!("facts {name}"))),
-        Need::ReadFile(path) => {
-            decision.file(path, [("files.read", &procedure.files.read), ("files.write", &procedure.files.write)])?
-        }
-        Need::WriteFile(path) | Need::RemoveFile(path) => {
-            decision.file(path, [("files.write", &procedure.files.write)])?
-        }
+        Need::ReadFile(path) => match decision.read_file(path)? {
+            None => decision.written_file(path)?,
+            permit => permit,
+        },
+        Need::WriteFile(path) | Need::RemoveFile(path) => decision.written_file(path)?,
         Need::ListDirectory(path) => decision.directory(path)?,
         Need::HostKeys => procedure.keys.contains(&KeyGrant::SshdHostKeys).then(|| plain("keys sshd-host-keys")),
         Need::OpenKey(path) | Need::EnsureKey(path) => decision.key(path)?,
         Need::ReplaceKey(path) => decision.replaced_key(path)?,
         Need::ReadCertificate(path) => match decision.certificate(path)? {
-            None => decision.file(path, [("files.read", &procedure.files.read)])?,
+            None => decision.read_file(path)?,
             permit => permit,
         },
         Need::WriteCertificate(path) => decision.certificate(path)?,
@@ -107,7 +112,11 @@ pub fn authorize(procedure: &Procedure, circumstances: &Circumstances, need: &Ne
 }
 
 fn plain(grant: impl Into<String>) -> Permit {
-    Permit { grant: grant.into(), literal: 0 }
+    at(grant, 0)
+}
+
+fn at(grant: impl Into<String>, literal: usize) -> Permit {
+    Permit { grant: grant.into(), literal, forbid: String::new(), parents: false }
 }
 
 struct Decision<'a> {
@@ -116,13 +125,24 @@ struct Decision<'a> {
 }
 
 impl Decision<'_> {
-    fn file<const N: usize>(
-        &self,
-        path: &AbsolutePath,
-        lists: [(&str, &Vec<Pattern>); N],
-    ) -> Result<Option<Permit>, Denial> {
+    fn read_file(&self, path: &AbsolutePath) -> Result<Option<Permit>, Denial> {
         self.unprotected(path)?;
-        Ok(lists.into_iter().find_map(|(name, patterns)| self.covered(path, name, patterns)))
+        Ok(self.covered(path, "files.read", &self.procedure.files.read))
+    }
+
+    /// What one of several grants that cover it forbids, another does not allow.
+    fn written_file(&self, path: &AbsolutePath) -> Result<Option<Permit>, Denial> {
+        self.unprotected(path)?;
+        let covers = |grant: &&WriteGrant| grant.path.covers(path, &self.circumstances.places);
+        let covering: Vec<(&WriteGrant, usize)> =
+            self.procedure.files.write.iter().filter_map(|grant| Some((grant, covers(&grant)?))).collect();
+        let Some((chosen, literal)) = covering.iter().max_by_key(|(_, literal)| *literal) else { return Ok(None) };
+        Ok(Some(Permit {
+            grant: format!("files.write {chosen}"),
+            literal: *literal,
+            forbid: covering.iter().map(|(grant, _)| grant.forbid.as_str()).collect(),
+            parents: covering.iter().any(|(grant, _)| grant.parents),
+        }))
     }
 
     /// The permit with the longest part written out, so that a wildcard beside it narrows nothing.
@@ -136,7 +156,7 @@ impl Decision<'_> {
             .into_iter()
             .filter_map(|pattern| {
                 let literal = pattern.covers(path, &self.circumstances.places)?;
-                Some(Permit { grant: format!("{list} {pattern}"), literal })
+                Some(at(format!("{list} {pattern}"), literal))
             })
             .max_by_key(|permit| permit.literal)
     }
@@ -144,10 +164,9 @@ impl Decision<'_> {
     fn directory(&self, path: &AbsolutePath) -> Result<Option<Permit>, Denial> {
         self.unprotected(path)?;
         let files = &self.procedure.files;
-        Ok(files.read.iter().chain(&files.write).find_map(|pattern| {
+        Ok(files.read.iter().chain(files.write.iter().map(|grant| &grant.path)).find_map(|pattern| {
             let directory = pattern.directory(&self.circumstances.places)?;
-            (directory == *path)
-                .then(|| Permit { grant: format!("files.read {pattern}"), literal: path.segments().count() })
+            (directory == *path).then(|| at(format!("files.read {pattern}"), path.segments().count()))
         }))
     }
 
@@ -168,7 +187,7 @@ impl Decision<'_> {
         self.unprotected(path)?;
         let listed = self.procedure.keys.contains(&KeyGrant::SshdHostKeys);
         let key = match self.circumstances.keys.get(path).filter(|_| listed) {
-            Some(literal) => Some(Permit { grant: "keys sshd-host-keys".to_owned(), literal: *literal }),
+            Some(literal) => Some(at("keys sshd-host-keys", *literal)),
             None => self.key(path)?,
         };
         let Some(key) = key else { return Ok(None) };
@@ -176,7 +195,7 @@ impl Decision<'_> {
             let wanted = Authority { action: Action::Rekey, kind: Kind::Host };
             return Err(Denial { reason: None, grant: Some(format!("authority = [\"{wanted}\"]")) });
         };
-        Ok(Some(Permit { grant: format!("{}, {}", key.grant, authority.grant), literal: key.literal }))
+        Ok(Some(at(format!("{}, {}", key.grant, authority.grant), key.literal)))
     }
 
     fn certificate(&self, path: &AbsolutePath) -> Result<Option<Permit>, Denial> {
@@ -199,7 +218,7 @@ impl Decision<'_> {
         }
         let key: AbsolutePath = path.as_str().strip_suffix("-cert.pub")?.parse().ok()?;
         let literal = *self.circumstances.keys.get(&key)?;
-        Some(Permit { grant: "certificates beside-key".to_owned(), literal })
+        Some(at("certificates beside-key", literal))
     }
 
     fn authority(&self, action: Action, kind: Kind) -> Option<Permit> {

@@ -2,8 +2,10 @@
 
 mod authority;
 mod check;
+mod write;
 
 pub use authority::{Action, Authority};
+pub use write::WriteGrant;
 
 use super::{
     condition::{Condition, Machine},
@@ -116,7 +118,7 @@ pub struct Files {
     pub read: Vec<Pattern>,
     /// May be read, written and removed.
     #[serde(default)]
-    pub write: Vec<Pattern>,
+    pub write: Vec<WriteGrant>,
 }
 
 /// Grants on sshd's configuration.
@@ -204,7 +206,7 @@ impl Procedure {
     /// Whether it may change more than ssh's known_hosts files: sshd's are root's.
     #[must_use]
     pub fn concerns_sshd(&self) -> bool {
-        let other = |pattern: &Pattern| !pattern.last().is_some_and(is_file_name);
+        let other = |grant: &WriteGrant| !grant.path.last().is_some_and(is_file_name);
         self.files.write.iter().any(other)
             || !(self.keys.is_empty() && self.certificates.is_empty() && self.services.is_empty())
             || !(self.schedule.is_empty() && self.actions.is_empty())

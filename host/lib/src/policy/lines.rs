@@ -1,6 +1,6 @@
 //! The grants of a procedure, one line each, in the words that a record of the audit log names them by.
 
-use super::file::{Action, CertificateGrant, KeyGrant, LogLevel, Procedure, Scheduled, ServiceOperation};
+use super::file::{Action, CertificateGrant, KeyGrant, LogLevel, Procedure, Scheduled, ServiceOperation, WriteGrant};
 use serde::Serialize;
 use std::fmt;
 
@@ -51,6 +51,15 @@ pub struct Line {
     pub key: Key,
     /// What the policy file says behind the key; empty where the key alone says all.
     pub value: String,
+}
+
+impl Line {
+    /// The paths that it grants; none: it is about something else.
+    #[must_use]
+    pub fn paths(&self) -> Option<WriteGrant> {
+        let is_of_paths = matches!(self.key, Key::ReadFiles | Key::WriteFiles | Key::Keys | Key::Certificates);
+        self.value.parse().ok().filter(|_| is_of_paths)
+    }
 }
 
 impl fmt::Display for Line {
@@ -109,7 +118,7 @@ pub fn of(procedure: &Procedure) -> Vec<Line> {
         );
     }
     procedure.files.read.iter().for_each(|pattern| add(Key::ReadFiles, pattern.to_string()));
-    procedure.files.write.iter().for_each(|pattern| add(Key::WriteFiles, pattern.to_string()));
+    procedure.files.write.iter().for_each(|grant| add(Key::WriteFiles, grant.to_string()));
     if procedure.sshd.effective {
         add(Key::Effective, String::new());
     }
@@ -174,7 +183,7 @@ authority = ['roots host', 'issue user', 'renew host', 'rekey host']
 keys = ['sshd-host-keys', '/k/a']
 certificates = ['beside-key', '/c/*']
 files.read = ['/r/*']
-files.write = ['{sshd}/w']
+files.write = ['{sshd}/w', { path = '{sshd}/t', forbid = '{', parents = true }]
 sshd = { effective = true, keywords = ['HostCertificate'] }
 ssh.effective = true
 services.ssh = ['reload']
@@ -212,6 +221,7 @@ log = ['info', 'warn']
             Need::ReadFile(path("/r/x")),
             Need::ListDirectory(path("/r")),
             Need::WriteFile(path("/etc/ssh/w")),
+            Need::WriteFile(path("/etc/ssh/t")),
             Need::Effective("port".to_owned()),
             Need::ClientEffective("port".to_owned()),
             Need::Reload("ssh".to_owned()),

@@ -83,6 +83,21 @@ impl Pattern {
         self.segments.last().map(String::as_str).filter(|segment| !segment.contains('*'))
     }
 
+    /// Whether the directory whose entries the pattern names is written out.
+    #[must_use]
+    pub fn has_plain_directory(&self) -> bool {
+        self.segments.split_last().is_none_or(|(_, directories)| !directories.iter().any(|one| one.contains('*')))
+    }
+
+    /// Whether it may name something that lies right in this directory, as far as it does not depend on a place.
+    #[must_use]
+    pub fn reaches_into(&self, directory: &AbsolutePath) -> bool {
+        let Some((_, directories)) = self.segments.split_last().filter(|_| self.place.is_none()) else { return false };
+        let within: Vec<&str> = directory.segments().collect();
+        within.len() == directories.len()
+            && within.iter().zip(directories).all(|(segment, pattern)| segment_matches(pattern, segment))
+    }
+
     /// The directory whose entries the pattern names, where that is written out.
     #[must_use]
     pub fn directory(&self, places: &Places) -> Option<AbsolutePath> {

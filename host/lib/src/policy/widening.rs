@@ -4,7 +4,6 @@ use super::{
     condition::Condition,
     file::{Policy, Procedure},
     lines::{self, Key, Line},
-    pattern::Pattern,
     setting::{Declaration, Type},
 };
 use crate::{
@@ -75,9 +74,8 @@ pub fn beyond(accepted: &Policy, now: &Policy, procedure: &Name) -> Vec<String> 
 /// Whether a grant of paths allows nothing that another does not: what may be written may be read.
 fn is_within(line: &Line, accepted: &Line) -> bool {
     let same_kind = line.key == accepted.key || (line.key == Key::ReadFiles && accepted.key == Key::WriteFiles);
-    let patterns = (line.value.parse::<Pattern>(), accepted.value.parse::<Pattern>());
-    let of_paths = matches!(line.key, Key::ReadFiles | Key::WriteFiles | Key::Keys | Key::Certificates);
-    of_paths && same_kind && matches!(patterns, (Ok(narrow), Ok(wide)) if narrow.is_within(&wide))
+    let (Some(narrow), Some(wide)) = (line.paths(), accepted.paths()) else { return false };
+    same_kind && if line.key == Key::WriteFiles { narrow.is_within(&wide) } else { narrow.path.is_within(&wide.path) }
 }
 
 /// Settings that were not accepted, or that take more than was.
@@ -146,6 +144,11 @@ mod tests {
             (SERVICE, another, &[]),
             (SERVICE, RENEW.replace("'/a'", "'/a', '/b'"), &["files.read /b"]),
             (SERVICE, RENEW.replace("files.read", "files.write"), &["files.write /a", "files.write /c/*"]),
+            (
+                SERVICE,
+                RENEW.replace("files.read = ['/a'", "files.write = [{ path = '/a', forbid = '{' }"),
+                &["files.write { path = \"/a\", forbid = \"{\" }", "files.write /c/*"],
+            ),
             (SERVICE, RENEW.replace("'renew host'", "'issue host', 'renew host'"), &["authority issue host"]),
             (SERVICE, format!("{RENEW}sshd.keywords = ['Port']\n"), &["sshd.keywords port"]),
             (SERVICE, format!("{RENEW}sshd.effective = true\n"), &["sshd.effective"]),
@@ -222,6 +225,12 @@ actions = ['set']
             ("'/w/*'", "'/w/one'", &[]),
             ("files.write = ['/w/*']", "files.read = ['/w/one']", &[]),
             ("'/w/*'", "'/w/*', '/v'", &["files.write /v (of a)"]),
+            ("'/w/*'", "{ path = '/w/*', forbid = '{' }", &[]),
+            (
+                "'/w/*'",
+                "{ path = '/w/*', parents = true }",
+                &["files.write { path = \"/w/*\", parents = true } (of a)"],
+            ),
             ("[{ init = 'systemd' }]", "[{ init = 'systemd', os = 'debian' }]", &[]),
             ("[{ init = 'systemd' }]", "[{ os = 'debian' }]", &["when"]),
             ("when = [{ init = 'systemd' }]\n", "", &["when"]),

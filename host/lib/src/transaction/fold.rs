@@ -39,6 +39,8 @@ pub(super) fn fold(state: &StateDir, earlier: u64, later: u64) -> Result<()> {
     let replaced = replaced_keys(&into, &journal.entries)?;
     journal.entries.retain(|entry| !replaced.iter().any(|key| is_of_key(entry, key)));
     journal.steps.extend(from.journal().steps.iter().cloned());
+    // Those that the later run removed are made anew where they are needed.
+    journal.directories.extend(from.journal().directories.iter().filter(|directory| !directory.goes).cloned());
     journal.folded = Some(later);
     journal.run.enrols |= from.journal().run.enrols;
     journal.folded_sshds.extend(from.journal().sshds().cloned());

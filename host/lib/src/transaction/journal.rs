@@ -3,6 +3,7 @@
 
 use super::{
     change::{FileChange, Order, RunIdentity, Version},
+    directories::MadeDirectory,
     followup::{Confirm, Followup, Reload, SshdBefore},
     temporary::Prepared,
 };
@@ -86,6 +87,9 @@ pub struct Journal {
     /// The main configuration files of the sshds of those runs.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub folded_sshds: BTreeSet<AbsolutePath>,
+    /// The directories that it makes for its files, or that go with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub directories: Vec<MadeDirectory>,
     /// What it changes, in the order of the commit.
     pub entries: Vec<Entry>,
 }
@@ -116,7 +120,12 @@ pub struct Entry {
 }
 
 impl Journal {
-    pub(super) fn new(run: &RunIdentity, changes: &[Prepared], followup: &Followup) -> Self {
+    pub(super) fn new(
+        run: &RunIdentity,
+        changes: &[Prepared],
+        followup: &Followup,
+        directories: Vec<MadeDirectory>,
+    ) -> Self {
         let Followup { reloads, steps, sshd, bystanders, confirm, own: _ } = followup.clone();
         let entries = changes.iter().map(Entry::new).collect();
         Self {
@@ -130,6 +139,7 @@ impl Journal {
             confirm,
             folded: None,
             folded_sshds: BTreeSet::new(),
+            directories,
             entries,
         }
     }

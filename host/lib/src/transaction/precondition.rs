@@ -44,7 +44,7 @@ pub(super) fn check_reads(reads: &ReadSet) -> Result<()> {
 pub(super) fn check_directories(root: &Root, changes: &[Prepared]) -> Result<()> {
     for change in changes {
         for place in change.places() {
-            let again = root.find(&place.whereabouts(), place.name())?;
+            let again = root.find_to_be(&place.whereabouts(), place.name())?;
             if again.is_none_or(|again| again.key() != place.key()) {
                 return Err(changed(text::neutral(&place.whereabouts().directory)));
             }

@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    machine::private::StateDir,
+    machine::{
+        files::{Place, Root},
+        private::StateDir,
+    },
 };
 use std::ops::RangeInclusive;
 
@@ -135,6 +138,18 @@ impl<'a> Joint<'a> {
             }
         }
         all
+    }
+
+    /// Where the file is, or will be: a directory that the newest run took away with it is made again.
+    pub(super) fn place(&self, root: &Root) -> Result<Option<Place>> {
+        let Part { run, entry, .. } = self.newest;
+        match entry.places(root)? {
+            Some((place, _)) => Ok(Some(place)),
+            None if run.journal().directories.iter().any(|directory| directory.goes) => {
+                Ok(root.find_to_be(&entry.at, &entry.name)?)
+            }
+            None => Ok(None),
+        }
     }
 
     fn extend(&mut self, earlier: Part<'a>) {

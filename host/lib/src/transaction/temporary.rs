@@ -59,7 +59,8 @@ impl Prepared {
 }
 
 /// Puts the changes in order and gives each a name for its temporary file. That begins with a
-/// dot, because sshd's `Include …/*.conf` and most others do not see those.
+/// dot, because sshd's `Include …/*.conf` and most others do not see those; and it ends in a tilde, because template
+/// engines skip such names.
 pub(super) fn plan(root: &Root, run: u64, changes: Vec<FileChange>) -> Result<Vec<Prepared>> {
     let mut changes: Vec<FileChange> =
         changes.into_iter().filter(|change| change.before.is_some() || change.after.is_some()).collect();
@@ -104,8 +105,8 @@ pub(super) fn write_all(changes: &[Prepared]) -> Result<()> {
 fn free_name(beside: &Place, run: u64, index: usize) -> Result<Place> {
     for attempt in 0_u32..100 {
         let suffix = match attempt {
-            0 => format!(".warded-{run}-{index}"),
-            _ => format!(".warded-{run}-{index}-{attempt}"),
+            0 => format!(".warded-{run}-{index}~"),
+            _ => format!(".warded-{run}-{index}-{attempt}~"),
         };
         let mut name = format!(".{}", beside.name());
         while name.len() + suffix.len() > MAX_NAME {

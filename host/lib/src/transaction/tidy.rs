@@ -2,7 +2,7 @@
 
 use super::{
     change::LeftAlone,
-    interruption,
+    directories, interruption,
     journal::{Entry, State},
     restore::is_disposable,
     run_directory::Run,
@@ -40,6 +40,9 @@ pub(super) fn tidy(root: &Root, run: &Run) -> Vec<LeftAlone> {
             untidied(&mut left, entry, &Error::failed("could not sync its directory").cause(error));
         }
     }
+    let (directories, directories_again) = directories::tidy(root, run);
+    left.extend(directories);
+    again |= directories_again;
     let ended = if run.journal().state == State::Kept {
         run.settle_own().and(run.remove_new_keys())
     } else {

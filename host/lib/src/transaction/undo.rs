@@ -318,7 +318,7 @@ enum Found {
 
 fn undo_one(root: &Root, joint: &Joint<'_>) -> Result<Found> {
     let (newest, oldest) = (joint.newest.entry, joint.oldest.entry);
-    let Some((place, _)) = newest.places(root)? else {
+    let Some(place) = joint.place(root)? else {
         return Ok(match oldest.before {
             None => Found::AsBefore,
             Some(_) => Found::Edited(format!("{}: its directory is gone", newest.path)),

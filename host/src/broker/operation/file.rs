@@ -23,7 +23,7 @@ impl Operation for Read {
 
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<Self::Output, Failure> {
         let path = &granted.operation().0;
-        let Some(place) = session.place(path, granted.literal())? else { return Ok(None) };
+        let Some(place) = session.place_to_be(path, granted.literal())? else { return Ok(None) };
         match session.changes.read(&place)? {
             Some(contents) if holds_private_key(&contents) => {
                 Err(Failure::new("private-key", format!("{path} holds a private key"))
@@ -55,7 +55,7 @@ impl Operation for List {
         let Self { directory: path, readable } = granted.operation();
         // A place is a directory and a name in it: any name will do.
         let inside = path.join("-").map_err(|why| Failure::new("invalid-path", why))?;
-        let Some(place) = session.place(&inside, granted.literal())? else { return Ok(None) };
+        let Some(place) = session.place_to_be(&inside, granted.literal())? else { return Ok(None) };
         let mut names: BTreeSet<String> = place.list()?.into_iter().collect();
         for (name, there) in session.changes.names_in(&place) {
             if there {
@@ -63,6 +63,9 @@ impl Operation for List {
             } else {
                 names.remove(name);
             }
+        }
+        if place.is_to_be() && names.is_empty() {
+            return Ok(None);
         }
         names.retain(|name| {
             path.join(name).is_ok_and(|file| {
@@ -96,7 +99,11 @@ impl Operation for Write {
         if mode.is_some_and(|mode| mode & !0o777 != 0) {
             return Err(Failure::new("io", format!("{path}: a mode has permission bits only")).about("path", path));
         }
-        let place = session.existing_place(path, granted.literal())?;
+        only_allowed(path, contents, granted.forbid())?;
+        let place = match session.place_to_be(path, granted.literal())? {
+            Some(place) if granted.makes_directories() => place,
+            Some(_) | None => session.existing_place(path, granted.literal())?,
+        };
         if let Some(mode) = mode
             && mode & WRITABLE_BY_OTHERS != 0
             && session.changes.look(&place)?.is_none_or(|before| before.mode != *mode)
@@ -111,6 +118,21 @@ impl Operation for Write {
         let after = After::Bytes { contents: contents.clone(), mode: *mode };
         Ok(session.changes.stage(path.clone(), place, after, granted.grant().to_owned())?)
     }
+}
+
+/// Neither contents nor name have what the grant forbids: whoever reads the file may take that for a program. A fragment
+/// without a line's end would go on in the next one.
+fn only_allowed(path: &AbsolutePath, contents: &[u8], forbid: &str) -> Result<(), Failure> {
+    if forbid.is_empty() {
+        return Ok(());
+    }
+    let found = path.as_str().bytes().chain(contents.iter().copied()).find(|byte| forbid.as_bytes().contains(byte));
+    let what = match found {
+        Some(byte) => format!("{:?}, which the grant forbids, is in its contents or its name", char::from(byte)),
+        None if contents.last().is_some_and(|last| *last != b'\n') => "its last line has no end".to_owned(),
+        None => return Ok(()),
+    };
+    Err(Failure::new("forbidden-content", format!("{path}: {what}")).about("path", path))
 }
 
 /// Group and others: who can write a file of sshd's can become root.
@@ -129,7 +151,7 @@ impl Operation for Remove {
 
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<bool, Failure> {
         let path = &granted.operation().0;
-        let Some(place) = session.place(path, granted.literal())? else { return Ok(false) };
+        let Some(place) = session.place_to_be(path, granted.literal())? else { return Ok(false) };
         only_our_block(session, path, &place, b"")?;
         only_our_lines(session, path, &place, None)?;
         Ok(session.changes.stage(path.clone(), place, After::Removed, granted.grant().to_owned())?)

@@ -35,7 +35,7 @@ impl Place {
     ) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // Nobody else's before it has its owner and mode: it may be a private key.
-        let mut file = File::from(openat(self.dir(), self.name(), flags, Mode::RUSR | Mode::WUSR)?);
+        let mut file = File::from(openat(self.dir(), self.below(), flags, Mode::RUSR | Mode::WUSR)?);
         let written = (|| {
             file.write_all(contents)?;
             match metadata {
@@ -64,12 +64,12 @@ impl Place {
 
     /// Renames what is here to there, whatever is there.
     pub(crate) fn move_over(&self, other: &Self) -> io::Result<()> {
-        Ok(renameat(self.dir(), self.name(), other.dir(), other.name())?)
+        Ok(renameat(self.dir(), self.below(), other.dir(), other.below())?)
     }
 
     /// Removes the name; fine where there is none.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        match unlinkat(self.dir(), self.name(), AtFlags::empty()) {
+        match unlinkat(self.dir(), self.below(), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -97,7 +97,7 @@ impl Place {
         if pretend::without_flags() {
             return Ok(Step::Unsupported);
         }
-        match renameat_with(self.dir(), self.name(), other.dir(), other.name(), flags) {
+        match renameat_with(self.dir(), self.below(), other.dir(), other.below(), flags) {
             Ok(()) => Ok(Step::Taken),
             Err(Errno::INVAL | Errno::NOSYS) => Ok(Step::Unsupported),
             Err(error) => Err(error.into()),

@@ -26,13 +26,14 @@ impl Place {
     /// directory.
     pub(crate) fn obstacle(&self, room: &[usize]) -> Result<Option<Obstacle>, FileError> {
         let failed = |error| FileError::io(self.resolved(), error);
-        let attributes = |name| match statx(self.dir(), name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS) {
+        let attributes = |name: &str| match statx(self.dir(), name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)
+        {
             Ok(found) => Ok(found.stx_attributes),
             // Where the kernel is too old, or there is nothing yet, there is nothing to see.
             Err(Errno::NOSYS | Errno::NOENT) => Ok(StatxAttributes::empty()),
             Err(error) => Err(failed(error)),
         };
-        let (directory, file) = (attributes(".")?, attributes(self.name())?);
+        let (directory, file) = (attributes(".")?, attributes(&self.below())?);
         let file_system = fstatvfs(self.dir()).map_err(failed)?;
         let writable = accessat(self.dir(), ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
         Ok(if file_system.f_flag.contains(StatVfsMountFlags::RDONLY) {

@@ -95,7 +95,7 @@ impl Place {
         let Some(found) = self.look()? else { return Ok(None) };
         self.refuse_unusual(&found)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let opened = match openat(self.dir(), self.name(), flags, Mode::empty()) {
+        let opened = match openat(self.dir(), self.below(), flags, Mode::empty()) {
             Ok(opened) => opened,
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP) => return Err(FileError::untrusted(self.resolved(), "a link")),
@@ -106,7 +106,7 @@ impl Place {
     }
 
     fn look(&self) -> Result<Option<Stat>, FileError> {
-        match statat(self.dir(), self.name(), AtFlags::SYMLINK_NOFOLLOW) {
+        match statat(self.dir(), self.below(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => Ok(Some(found)),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(FileError::io(self.resolved(), error)),

@@ -180,3 +180,25 @@ fn a_query_is_no_change() {
         assert_eq!(found.map_err(|denial| denial.reason.as_deref()), expected, "{need:?}");
     }
 }
+
+#[test]
+fn what_one_grant_forbids_no_other_allows() {
+    let forbids = |grants: &str| {
+        let need = Need::WriteFile("/t/d/x".parse().unwrap());
+        let permit = authorize(&procedure(&format!("files.write = [{grants}]")), &nothing_held(), &need).unwrap();
+        (permit.forbid, permit.parents, permit.literal)
+    };
+    for (grants, forbid, parents, literal) in [
+        ("'/t/d/x'", "", false, 3),
+        ("{ path = '/t/d/x', forbid = '{}' }", "{}", false, 3),
+        ("{ path = '/t/d/x', forbid = '{}', parents = true }, '/t/d/x'", "{}", true, 3),
+        ("{ path = '/t/d/*', forbid = '{}' }, '/t/d/x'", "{}", false, 3),
+        ("'/t/d/x', { path = '/t/d/*', forbid = '{', parents = true }", "{", true, 3),
+        ("{ path = '/t/d/*', parents = true }", "", true, 2),
+    ] {
+        assert_eq!(forbids(grants), (forbid.to_owned(), parents, literal), "{grants}");
+    }
+    let read = Need::ReadFile("/t/d/x".parse().unwrap());
+    let permit = authorize(&procedure("files.write = [{ path = '/t/d/x', forbid = '{' }]"), &nothing_held(), &read);
+    assert_eq!(permit.unwrap().grant, "files.write { path = \"/t/d/x\", forbid = \"{\" }");
+}

@@ -19,7 +19,7 @@ pub(super) fn undo(root: &Root, joint: &Joint<'_>, edits: Edits) -> Result<Found
         return Ok(Found::KeyLeft);
     }
     let found = undo_one(root, joint)?;
-    let Some((place, _)) = joint.newest.entry.places(root)? else { return Ok(found) };
+    let Some(place) = joint.place(root)? else { return Ok(found) };
     let own = Own::of(joint)?;
     match found {
         Found::Change(mut change) => {

@@ -1,0 +1,124 @@
+//! Directories that a run makes for its files, and that go with them: when the run is taken back, or when a later one
+//! has removed the files.
+
+use super::{
+    change::LeftAlone,
+    interruption,
+    journal::{Journal, State},
+    precondition::changed,
+    run_directory::Run,
+    series::Series,
+    temporary::Prepared,
+    tidy::untidy,
+};
+use crate::{
+    error::{Error, Result},
+    machine::{
+        files::{Root, Whereabouts},
+        private::StateDir,
+    },
+    text,
+};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A directory of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MadeDirectory {
+    /// Where it is.
+    pub at: Whereabouts,
+    /// Its name there.
+    pub name: String,
+    /// Whether it goes once the run is kept, because its last file did; else the run makes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub goes: bool,
+}
+
+impl MadeDirectory {
+    fn path(&self) -> PathBuf {
+        Path::new(&self.at.directory).join(&self.name)
+    }
+}
+
+/// The directories of a run with these changes: those that it makes, the outermost first; and those that earlier runs
+/// made for what this one removes.
+pub(super) fn of(state: &StateDir, changes: &[Prepared]) -> Result<Vec<MadeDirectory>> {
+    let mut directories: Vec<MadeDirectory> = Vec::new();
+    for (at, name) in changes.iter().flat_map(|change| change.change.place.directories_to_make()) {
+        let directory = MadeDirectory { at, name: name.to_owned(), goes: false };
+        if !directories.contains(&directory) {
+            directories.push(directory);
+        }
+    }
+    let removed: Vec<PathBuf> = changes
+        .iter()
+        .filter(|change| change.change.after.is_none())
+        .map(|change| change.change.place.resolved())
+        .collect();
+    if removed.is_empty() {
+        return Ok(directories);
+    }
+    for run in Series::look(state)?.undoable {
+        for made in run.journal().directories.iter().filter(|directory| !directory.goes) {
+            let path = made.path();
+            let gone = MadeDirectory { goes: true, ..made.clone() };
+            if removed.iter().any(|file| file.starts_with(&path)) && !directories.contains(&gone) {
+                directories.push(gone);
+            }
+        }
+    }
+    Ok(directories)
+}
+
+/// Makes those that are missing, and finds the places in them.
+pub(super) fn make(root: &Root, journal: &Journal, changes: &mut [Prepared]) -> Result<()> {
+    for directory in journal.directories.iter().filter(|directory| !directory.goes) {
+        let path = text::neutral(&directory.path().to_string_lossy());
+        let place = root.find(&directory.at, &directory.name)?.ok_or_else(|| changed(&path))?;
+        place.make_directory().map_err(|error| match Errno::from_io_error(&error) {
+            Some(Errno::EXIST) => changed(&path),
+            _ => Error::failed(format!("could not make the directory {path}")).cause(error),
+        })?;
+        interruption::point("directory made");
+    }
+    for change in changes.iter_mut() {
+        for place in [&mut change.change.place, &mut change.temporary] {
+            if place.is_to_be() {
+                let found = root.find(&place.whereabouts(), place.name())?;
+                *place = found.ok_or_else(|| changed(text::neutral(&place.whereabouts().directory)))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes those that are of no more use to a run that has ended, if they are empty. Says which are left, and why;
+/// and whether to try again.
+pub(super) fn tidy(root: &Root, run: &Run) -> (Vec<LeftAlone>, bool) {
+    let (mut left, mut again) = (Vec::new(), false);
+    let was_kept = run.journal().state == State::Kept;
+    let mut useless: Vec<_> = run.journal().directories.iter().filter(|one| one.goes == was_kept).collect();
+    useless.sort_by_key(|directory| std::cmp::Reverse(directory.path()));
+    for directory in useless {
+        let removed = root.find(&directory.at, &directory.name).map_err(Error::from).and_then(|place| {
+            place.map_or(Ok(true), |place| {
+                place.remove_directory().map_err(|error| Error::failed("could not remove it").cause(error))
+            })
+        });
+        let why = match removed {
+            Ok(true) => None,
+            // Others use it: that is their business, and known to them.
+            Ok(false) if was_kept => None,
+            Ok(false) => Some("something is in this directory, which the run had made".to_owned()),
+            Err(error) => {
+                again = true;
+                Some(untidy("the directory", &error))
+            }
+        };
+        left.extend(why.and_then(|why| LeftAlone::at(&directory.path(), why)));
+        interruption::point("directory removed");
+    }
+    (left, again)
+}
