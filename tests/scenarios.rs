@@ -2,6 +2,7 @@
 
 mod actions;
 mod audit;
+mod authoring;
 mod booted;
 mod commands;
 mod compiled;

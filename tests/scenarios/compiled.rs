@@ -1,9 +1,12 @@
 //! Machine code of policies that did not come with the binary: made once, and again where it does not fit.
 
-use crate::support::{Grants, Machine, counts, script::Script};
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
-
-const OWN: &str = "/proc/self/exe";
+use crate::support::{Grants, Machine, Run, counts, missing, script::Script};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// A machine with a policy of its own, which does nothing; and another one.
 fn machine() -> Machine {
@@ -22,7 +25,7 @@ fn compiles(machine: &Machine, policy: &str) -> bool {
     let (run, counts) = counts::warded(machine, &["plan", "go", "--policy", policy]);
     let run = run.ends(0);
     assert!(run.stdout.contains(&format!("this is {policy}")), "{}", run.stdout);
-    counts.programs.iter().any(|program| program == OWN)
+    counts.compilers > 0
 }
 
 fn cached(machine: &Machine) -> Vec<PathBuf> {
@@ -70,4 +73,47 @@ fn machine_code_that_was_touched_is_made_again() {
         assert_eq!(fs::read(path).unwrap().len(), whole.len(), "{what}");
         assert!(!compiles(&machine, "case"), "{what}");
     }
+}
+
+/// Builds what `warded policy new` makes for JavaScript into a policy `banner`, which renews by writing this file again.
+fn in_javascript(machine: &Machine, file: &Path) -> PathBuf {
+    let binary = env!("CARGO_BIN_EXE_warded");
+    let place = machine.path("");
+    Run::of(Command::new(binary).current_dir(&place).args(["policy", "new", "banner", "--language", "javascript"]))
+        .ends(0);
+    let folder = place.join("banner");
+    for name in ["policy.toml", "src/guest.js"] {
+        let text = fs::read_to_string(folder.join(name)).unwrap().replace("/etc/issue.net", file.to_str().unwrap());
+        fs::write(folder.join(name), text.replace("log = [", "renewal = \"set-banner\"\nlog = [")).unwrap();
+    }
+    for words in [&["ci", "--no-audit", "--no-fund"][..], &["run", "build"]] {
+        let mut npm = Command::new("npm");
+        Run::of(npm.current_dir(&folder).env("npm_config_prefer_offline", "true").args(words)).ends(0);
+    }
+    folder.join("banner.wasm")
+}
+
+#[test]
+fn a_renewal_by_an_added_guest_in_javascript_compiles_nothing() {
+    if missing::program("npm", "npm") || missing::strace() {
+        return;
+    }
+    let machine = Machine::stopped();
+    let file = machine.path("issue.net");
+    let component = in_javascript(&machine, &file);
+    let add = ["policy", "add", component.to_str().unwrap(), "--accept-risk=unsigned-policy"];
+    let digest = warded_lib::digest::Digest::of(&fs::read(&component).unwrap()).to_string();
+    let warded = |words: &[&str]| {
+        let (run, counts) = counts::warded(&machine, words);
+        run.ends(0);
+        counts.compilers
+    };
+    assert_eq!(warded(&[&add[..], &["--yes", "--digest", &digest]].concat()), 1);
+    assert_eq!(warded(&["apply", "set-banner", "--set", "line=Welcome.", "--yes"]), 0);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "Welcome.\n");
+    fs::write(&file, "changed\n").unwrap();
+    assert_eq!(warded(&["renew"]), 0);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "Welcome.\n");
+    warded(&["undo", "--yes"]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "changed\n");
 }

@@ -13,8 +13,9 @@ fn a_renewal_starts_few_programs_and_waits_seldom_for_the_disk() {
     for (arguments, programs, syncs) in [(&["renew", "--force"][..], 10, 66), (&["renew"], 4, 5), (&["status"], 4, 0)] {
         let (run, counts) = counts::warded(&machine, arguments);
         run.ends(0);
-        let Counts { programs: started, syncs: waited } = &counts;
+        let Counts { programs: started, compilers, syncs: waited } = &counts;
         println!("{arguments:?}: {} programs, {} syncs", started.len(), waited.len());
+        assert_eq!(*compilers, 0, "{arguments:?}: {counts:#?}");
         assert!(started.len() <= programs && waited.len() <= syncs, "{arguments:?}: {counts:#?}");
     }
 }

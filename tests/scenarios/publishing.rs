@@ -370,25 +370,3 @@ fn a_suggested_policy_grants_what_was_used() {
     assert_eq!(again["suggestion"]["changes"], serde_json::json!([]), "{again}");
     desk.run(&["audit", file.to_str().unwrap(), "--suggest"]).ends(5).says(&["has no audit log"]);
 }
-
-#[test]
-fn what_an_author_begins_with_takes_nobodys_place() {
-    let desk = Desk::new();
-    let binary = env!("CARGO_BIN_EXE_warded");
-    let new = |words: &[&str]| Run::of(Command::new(binary).current_dir(desk.path("")).args(words));
-    new(&["policy", "new", "unix"]).ends(2).says(&["that of a bundled policy"]);
-    new(&["policy", "new", "../mine"]).ends(2);
-    let made = new(&["policy", "new", "my-own", "--json"]).ends(0).object("warded.policy-new/1");
-    for file in ["build", "policy.toml", "src/world.rs", "wit/files.wit", "warded/sdk/Cargo.toml", "Cargo.lock"] {
-        assert!(made["files"].as_array().unwrap().contains(&file.into()), "{file}: {made}");
-    }
-    let request = fs::read_to_string(desk.path("my-own/policy.toml")).unwrap();
-    assert!(request.contains("name    = \"my-own\"") && !request.contains("NAME"), "{request}");
-    fs::write(desk.path("my-own/policy.toml"), "edited").unwrap();
-    new(&["policy", "new", "my-own"]).ends(5).says(&["is there already"]);
-    new(&["policy", "wit", "my-own"]).ends(5).says(&["is there already"]);
-    assert_eq!(fs::read_to_string(desk.path("my-own/policy.toml")).unwrap(), "edited");
-    new(&["policy", "wit", "interfaces"]).ends(0);
-    let files = |directory: &Path| fs::read_dir(directory).unwrap().count();
-    assert_eq!(files(&desk.path("interfaces")), files(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit"))));
-}

@@ -8,6 +8,8 @@ use std::{collections::BTreeMap, fs};
 pub(crate) struct Counts {
     /// The programs that Warded itself started. What sshd starts for a connection is sshd's.
     pub(crate) programs: Vec<String>,
+    /// How often it started itself as the compiler of a component.
+    pub(crate) compilers: usize,
     /// What it waited for to be on disk: the paths of fsync(2) and fdatasync(2).
     pub(crate) syncs: Vec<String>,
 }
@@ -28,7 +30,7 @@ pub(crate) fn warded(machine: &Machine, arguments: &[&str]) -> (Run, Counts) {
 fn count(trace: &str) -> Counts {
     // Which program each process runs.
     let mut running: BTreeMap<String, String> = BTreeMap::new();
-    let mut counts = Counts { programs: Vec::new(), syncs: Vec::new() };
+    let mut counts = Counts { programs: Vec::new(), compilers: 0, syncs: Vec::new() };
     let own = env!("CARGO_BIN_EXE_warded");
     let is_warded = |program: &str| [own, "/proc/self/exe"].contains(&program);
     // A child can be seen before its parent's call comes back: then it is whatever its parent runs.
@@ -64,6 +66,7 @@ fn count(trace: &str) -> Counts {
             let program = call.split('"').nth(1).unwrap_or_default().to_owned();
             if is_warded(&before) && !(counts.programs.is_empty() && program == own) {
                 counts.programs.push(program.clone());
+                counts.compilers += usize::from(call.contains(", \"compile\"]"));
             }
             running.insert(pid.to_owned(), program);
         }

@@ -1,4 +1,4 @@
-//! `warded policy new` and `warded policy wit`: what an author of a policy begins with. Nothing else is needed but cargo.
+//! `warded policy new` and `warded policy wit`: what an author of a policy begins with. Nothing else is needed but cargo, or npm.
 
 use crate::{cli::output::Output, components};
 use clap::Args;
@@ -13,8 +13,8 @@ use warded_lib::{
 
 /// The interfaces, and the crates that a guest is made with, as they are in this binary's repository.
 const AUTHORING: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/authoring.rs"));
-/// What is the author's own. NAME is the policy's name.
-const OWN: [(&str, &str); 6] = [
+/// What is the author's own in Rust. NAME is the policy's name.
+const RUST: [(&str, &str); 6] = [
     ("build", include_str!("template/build")),
     ("policy.toml", include_str!("template/policy.toml")),
     ("src/lib.rs", include_str!("template/lib.rs")),
@@ -23,11 +23,37 @@ const OWN: [(&str, &str); 6] = [
     ("scenarios/two-lines.toml", include_str!("template/two-lines.toml")),
 ];
 const PACKAGE: &str = include_str!("template/Cargo.toml");
+/// What is the author's own in JavaScript. `example` is the policy's name.
+const JAVASCRIPT: [(&str, &str); 10] = [
+    (".gitignore", include_str!("../../../../guests/examples/javascript/.gitignore")),
+    ("build.js", include_str!("../../../../guests/examples/javascript/build.js")),
+    ("package-lock.json", include_str!("../../../../guests/examples/javascript/package-lock.json")),
+    ("package.json", include_str!("../../../../guests/examples/javascript/package.json")),
+    ("policy.toml", include_str!("../../../../guests/examples/javascript/policy.toml")),
+    ("scenarios/two-lines.toml", include_str!("../../../../guests/examples/javascript/scenarios/two-lines.toml")),
+    ("src/contents.js", include_str!("../../../../guests/examples/javascript/src/contents.js")),
+    ("src/guest.js", include_str!("../../../../guests/examples/javascript/src/guest.js")),
+    ("test/contents.test.js", include_str!("../../../../guests/examples/javascript/test/contents.test.js")),
+    ("wit/guest.wit", include_str!("../../../../guests/examples/javascript/wit/guest.wit")),
+];
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct New {
     /// The policy's name, and the new folder's
     name: Name,
+    /// What the guest is written in
+    #[arg(long, value_enum, default_value_t = Language::Rust)]
+    language: Language,
+}
+
+/// A language that a guest can be written in.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Language {
+    /// Needs cargo
+    Rust,
+    /// Needs Node.js and npm
+    #[value(name = "javascript")]
+    JavaScript,
 }
 
 #[derive(Debug, Args)]
@@ -43,17 +69,16 @@ impl New {
             return Err(Error::usage(format!("the name {name} is that of a bundled policy")).next("take another one"));
         }
         let directory = Path::new(name);
-        let named = |text: &str| text.replace("NAME", name).replace("UNDERSCORED", &name.replace('-', "_"));
-        let given = AUTHORING.iter().map(|(file, text)| match *file {
-            "Cargo.toml" => (*file, workspace(text) + &named(PACKAGE)),
-            // The SDK's modules and the crates around them are a reader's; the lock is cargo's.
-            _ => (*file, (*text).to_owned()),
-        });
-        let files: Vec<(&str, String)> = given.chain(OWN.iter().map(|(file, text)| (*file, named(text)))).collect();
+        let (files, procedure, next) = match self.language {
+            Language::Rust => (rust(name), "set-motd", "read src/set_motd.rs and policy.toml, then ./build"),
+            Language::JavaScript => {
+                (javascript(name), "set-banner", "read src/guest.js and policy.toml, then npm ci && npm run build")
+            }
+        };
         write(directory, &files)?;
-        output
-            .line(format!("Made {name}/ with {}: a guest with the procedure set-motd.", count(files.len(), "file")))?;
-        output.line(format!("Next: cd {name}, read src/set_motd.rs and policy.toml, then ./build"))?;
+        let count = count(files.len(), "file");
+        output.line(format!("Made {name}/ with {count}: a guest with the procedure {procedure}."))?;
+        output.line(format!("Next: cd {name}, {next}"))?;
         output.object(&json!({ "schema": "warded.policy-new/1", "directory": name, "files": names(&files) }))?;
         Ok(Exit::Done)
     }
@@ -61,9 +86,9 @@ impl New {
 
 impl Wit {
     pub(super) fn run(&self, output: Output) -> Result<Exit> {
-        let files: Vec<(&str, String)> = AUTHORING
+        let files: Vec<(String, String)> = AUTHORING
             .iter()
-            .filter_map(|(file, text)| Some((file.strip_prefix("wit/")?, (*text).to_owned())))
+            .filter_map(|(file, text)| Some((file.strip_prefix("wit/")?.to_owned(), (*text).to_owned())))
             .collect();
         write(&self.directory, &files)?;
         let shown = neutral(&self.directory.display().to_string());
@@ -71,6 +96,25 @@ impl Wit {
         output.object(&json!({ "schema": "warded.policy-wit/1", "directory": shown, "files": names(&files) }))?;
         Ok(Exit::Done)
     }
+}
+
+fn rust(name: &str) -> Vec<(String, String)> {
+    let named = |text: &str| text.replace("NAME", name).replace("UNDERSCORED", &name.replace('-', "_"));
+    let given = AUTHORING.iter().map(|(file, text)| match *file {
+        "Cargo.toml" => ((*file).to_owned(), workspace(text) + &named(PACKAGE)),
+        // The SDK's modules and the crates around them are a reader's; the lock is cargo's.
+        _ => ((*file).to_owned(), (*text).to_owned()),
+    });
+    given.chain(RUST.iter().map(|(file, text)| ((*file).to_owned(), named(text)))).collect()
+}
+
+fn javascript(name: &str) -> Vec<(String, String)> {
+    let interfaces = AUTHORING
+        .iter()
+        .filter_map(|(file, text)| Some((format!("wit/deps/host/{}", file.strip_prefix("wit/")?), (*text).to_owned())));
+    interfaces
+        .chain(JAVASCRIPT.iter().map(|(file, text)| ((*file).to_owned(), text.replace("example", name))))
+        .collect()
 }
 
 /// The guests' workspace with the author's package as its root.
@@ -86,12 +130,12 @@ fn workspace(text: &str) -> String {
     lines.join("\n") + "\n"
 }
 
-fn names<'a>(files: &'a [(&str, String)]) -> Vec<&'a str> {
-    files.iter().map(|(name, _)| *name).collect()
+fn names(files: &[(String, String)]) -> Vec<&str> {
+    files.iter().map(|(name, _)| name.as_str()).collect()
 }
 
 /// Writes a new folder; what is there stays.
-fn write(directory: &Path, files: &[(&str, String)]) -> Result<()> {
+fn write(directory: &Path, files: &[(String, String)]) -> Result<()> {
     let shown = neutral(&directory.display().to_string());
     let failed = |error: std::io::Error| Error::failed(format!("cannot write {shown}")).cause(error);
     if directory.symlink_metadata().is_ok() {
@@ -102,7 +146,7 @@ fn write(directory: &Path, files: &[(&str, String)]) -> Result<()> {
     for (name, text) in files {
         let path = directory.join(name);
         durable::directory(path.parent().unwrap_or(directory)).map_err(failed)?;
-        let mode = if *name == "build" { 0o755 } else { 0o644 };
+        let mode = if name == "build" { 0o755 } else { 0o644 };
         durable::replace(&path, text.as_bytes(), mode).map_err(failed)?;
     }
     Ok(())

@@ -1,0 +1,7 @@
+// What needs no host, and so can be tested without one.
+
+/** The lines, each with its end, as UTF-8. QuickJS has no TextEncoder. */
+export function contents(lines) {
+  const text = lines.map((line) => `${line}\n`).join("");
+  return Uint8Array.from(unescape(encodeURIComponent(text)), (byte) => byte.charCodeAt(0));
+}
