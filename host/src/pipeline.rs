@@ -196,7 +196,7 @@ impl Run<'_> {
         };
         stage(Stage::Commit);
         guard.still_holds()?;
-        work.ask_again(context.runner.as_ref(), &mut || stage(Stage::Commit))?;
+        work.ask_again(context.runner.as_ref(), &context.root, &mut || stage(Stage::Commit))?;
         transaction.commit()?;
         let mut reloads = Vec::new();
         for queued in work.queue() {

@@ -1,11 +1,45 @@
 //! Guests that want code in a file which a template engine runs as root; and directories where none are to be made.
 
-use super::case::{Case, case};
-use crate::support::script::Script;
+use super::{
+    case::{Case, case},
+    record::asked,
+};
+use crate::support::script::{
+    Argument::{Settings, Text},
+    Script,
+};
 use std::fs;
 
 const GRANT: &str = r#"files.write = [{ path = "{dir}/templates/*", forbid = "{}\\", parents = true }]"#;
 const NESTED: &str = r#"files.write = [{ path = "{dir}/new/below/*", forbid = "{}\\", parents = true }]"#;
+
+/// A query that gives what is in a copy of two directories.
+const MERGE: &str = r#"
+[action.merge]
+kind = "query"
+argv = ["/bin/sh", "-c", "cat $0/etc/* >$0/out", "{scratch}"]
+output = { file = "out" }
+scratch.etc = ["{dir}/stock", "{dir}/templates"]
+[action.set]
+kind = "change"
+argv = ["/bin/true"]
+irreversible = true
+"#;
+
+/// It asks that query, of directories as they are.
+fn merges(name: &str, prepare: impl Fn(&std::path::Path) + Send + Sync + 'static, why: &str) -> Case {
+    case(name)
+        .with_actions(MERGE)
+        .granted(&["actions = [\"merge\"]"])
+        .given(move |machine| {
+            fs::create_dir(machine.path("stock")).unwrap();
+            prepare(&machine.path("stock"));
+        })
+        .does(|guest| {
+            guest.does("actions.query", &[Text(b"merge"), Settings(&[])]);
+        })
+        .gives_up("actions.query", "merge", "untrusted-program", why)
+}
 
 fn forbidden(name: &str, path: &'static str, contents: &'static str, why: &str) -> Case {
     case(name)
@@ -26,6 +60,53 @@ pub(super) fn cases() -> Vec<Case> {
         forbidden("a program in the name of a fragment", "{dir}/templates/80{x}", "# x\n", "'{'"),
         forbidden("a fragment that goes on in the next one", plain, "# x\nHostCertificate /x", "no end"),
         forbidden("a program in a fragment's last line without end", plain, "{", "'{'"),
+        merges(
+            "a copy of a link to a file that only root may read",
+            |stock| std::os::unix::fs::symlink("/etc/shadow", stock.join("10")).unwrap(),
+            "not a regular file",
+        ),
+        merges(
+            "a copy of a file that others can write",
+            |stock| {
+                use std::os::unix::fs::PermissionsExt as _;
+                fs::write(stock.join("10"), "").unwrap();
+                fs::set_permissions(stock.join("10"), fs::Permissions::from_mode(0o666)).unwrap();
+            },
+            "can write it",
+        ),
+        merges(
+            "a copy of somebody's file",
+            |stock| {
+                fs::write(stock.join("10"), "").unwrap();
+                std::os::unix::fs::chown(stock.join("10"), Some(1234), None).unwrap();
+            },
+            "belongs to somebody else",
+        ),
+        case("a fragment for a copy by a grant that forbids nothing, by another name of the directory")
+            .with_actions(&MERGE.replace("{dir}/templates", "{dir}/by-another-name"))
+            .granted(&["files.write = [\"{dir}/real/*\"]", "actions = [\"merge\"]"])
+            .given(|machine| {
+                fs::create_dir(machine.path("real")).unwrap();
+                std::os::unix::fs::symlink("real", machine.path("by-another-name")).unwrap();
+            })
+            .does(|guest| {
+                guest.writes("{dir}/real/80", "{`id`}\n");
+                guest.does("actions.query", &[Text(b"merge"), Settings(&[])]);
+            })
+            .gives_up("files.write", "{dir}/real/80", "forbidden-content", "the grant forbids nothing"),
+        case("the place of the copies in an input")
+            .with_actions(
+                "[action.show]\nkind = 'query'\nargv = ['/bin/echo', '{word}', '{scratch}/x']\n\
+                 input.word = { type = 'line' }\noutput = { text = true }\nscratch.x = ['{dir}/stock']\n\
+                 [action.set]\nkind = 'change'\nargv = ['/bin/true']\nirreversible = true\n",
+            )
+            .granted(&["actions = [\"show\"]", "log = [\"info\"]"])
+            .does(|guest| {
+                guest.does("actions.query", &[Text(b"show"), Settings(&[(b"word", b"{scratch}")])]);
+                guest.raw("(call $log.info (i32.load (i32.const 1028)) (i32.load (i32.const 1032))) ");
+                guest.raw("(if (i32.const 0) (then ").says("info", "").raw(")) ");
+            })
+            .ends(&[0], &["note: {scratch} /"], asked("actions.query", "show")),
         case("a fragment in a directory that no grant writes out")
             .granted(&[r#"files.write = [{ path = "{dir}/none/*", forbid = "{" }]"#])
             .does(|guest| {

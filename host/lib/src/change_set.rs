@@ -7,8 +7,8 @@ use crate::{
     ca::{Certificate, Kind, Principals, certificate},
     digest::Digest,
     machine::{
-        action::{Fault, Filled, Runner, Shown, Step},
-        files::{FileError, Place, PlaceKey, Snapshot},
+        action::{Code, Fault, Filled, Overlay, Runner, Shown, Step, inside},
+        files::{FileError, Place, PlaceKey, Root, Snapshot},
         keys::replaced::Replaced,
         path::AbsolutePath,
     },
@@ -47,6 +47,31 @@ impl Request {
     }
 }
 
+/// A query that was asked.
+#[derive(Debug)]
+pub struct Asked {
+    /// Which.
+    pub query: Filled,
+    /// What was staged then in the directories that it works on copies of.
+    pub overlay: Overlay,
+    /// The answer.
+    pub shown: Shown,
+}
+
+impl Asked {
+    /// Asks it again: what is there now counts, with what was staged then.
+    ///
+    /// # Errors
+    /// It cannot be answered.
+    pub fn again(&self, runner: &dyn Runner, root: &Root) -> Result<Shown, Fault> {
+        answer(&self.query, &self.overlay, runner, root)
+    }
+}
+
+fn answer(query: &Filled, overlay: &Overlay, runner: &dyn Runner, root: &Root) -> Result<Shown, Fault> {
+    if query.action.scratch.is_empty() { query.ask(runner) } else { query.ask_on_copies(runner, root, overlay) }
+}
+
 /// Everything a procedure staged, and everything it looked at.
 #[derive(Debug, Default)]
 pub struct ChangeSet {
@@ -55,7 +80,7 @@ pub struct ChangeSet {
     reloads: Vec<Name>,
     schedule: Vec<UnitName>,
     steps: Vec<Step>,
-    asked: Vec<(Filled, Shown)>,
+    asked: Vec<Asked>,
     reads: BTreeMap<PlaceKey, (Place, Option<(Digest, u64)>)>,
     /// A place in each directory that is held open: those read and staged there share its descriptor.
     directories: Vec<Place>,
@@ -162,18 +187,43 @@ impl ChangeSet {
     ///
     /// # Errors
     /// It cannot be answered.
-    pub fn ask(&mut self, query: &Filled, runner: &dyn Runner) -> Result<Shown, Fault> {
-        if let Some((_, shown)) = self.asked.iter().find(|(known, _)| known == query) {
-            return Ok(shown.clone());
+    pub fn ask(&mut self, query: &Filled, runner: &dyn Runner, root: &Root) -> Result<Shown, Fault> {
+        let overlay = self.overlay(query, root)?;
+        if let Some(known) = self.asked.iter().find(|known| known.query == *query && known.overlay == overlay) {
+            return Ok(known.shown.clone());
         }
-        let shown = query.ask(runner)?;
-        self.asked.push((query.clone(), shown.clone()));
+        let shown = answer(query, &overlay, runner, root)?;
+        self.asked.push(Asked { query: query.clone(), overlay, shown: shown.clone() });
         Ok(shown)
+    }
+
+    /// What is staged in the directories that a query works on copies of.
+    fn overlay(&self, query: &Filled, root: &Root) -> Result<Overlay, Fault> {
+        let mut overlay = Overlay::new();
+        for directory in query.action.copied() {
+            let place = inside(root, directory).map_err(|error| Fault::new(Code::UntrustedProgram, error.message))?;
+            let Some(place) = place else { continue };
+            for staged in self.staged.iter().filter(|staged| staged.place.key().is_beside(&place.key())) {
+                let contents = match &staged.after {
+                    After::Removed => None,
+                    After::Bytes { contents, .. } => Some(contents.clone()),
+                    After::Certificate { .. } | After::PrivateKey { .. } => {
+                        let what = format!(
+                            "{} works on a copy of {directory}, where a key or a certificate is to be",
+                            query.name
+                        );
+                        return Err(Fault::new(Code::UntrustedProgram, what));
+                    }
+                };
+                overlay.insert((directory.clone(), staged.place.name().to_owned()), contents);
+            }
+        }
+        Ok(overlay)
     }
 
     /// What was asked, and what the answers were.
     #[must_use]
-    pub fn asked(&self) -> &[(Filled, Shown)] {
+    pub fn asked(&self) -> &[Asked] {
         &self.asked
     }
 

@@ -17,7 +17,7 @@ use warded_lib::{
     error::Error,
     guard::unchanged::{self, Digests},
     machine::{
-        action::{Action, Programs, Runner},
+        action::{self, Action, Programs, Runner},
         facts::Facts,
         files::{Place, Root},
         path::AbsolutePath,
@@ -177,6 +177,19 @@ impl Session {
     /// As [`Session::place`], or there is no such directory.
     pub fn existing_place(&self, path: &AbsolutePath, literal: usize) -> Result<Place, Failure> {
         self.place(path, literal)?.ok_or_else(|| absent(path))
+    }
+
+    /// Whether a query of the policy works on a copy of what a file lies in, by whatever path that is reached.
+    ///
+    /// # Errors
+    /// The way there cannot be trusted.
+    pub fn is_copied(&self, place: &Place) -> Result<bool, Failure> {
+        for directory in self.actions.values().flat_map(Action::copied) {
+            if action::inside(&self.root, directory)?.is_some_and(|inside| inside.key().is_beside(&place.key())) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The CA's keys; the CA is opened when it is first needed.

@@ -1,18 +1,20 @@
 //! Programs of an appliance that a policy lets a procedure have run: what a policy says of one, and a journal keeps.
 
 mod check;
+mod copy;
 mod fill;
 mod output;
 mod runner;
 mod step;
 
+pub use copy::{Overlay, inside};
 pub use fill::Filled;
 pub use output::{Element, Observed, Shown};
 pub use runner::{Call, Code, Fault, Programs, Runner};
 pub use step::{Ended, Seen, Step};
 
 pub use crate::machine::exec::Ran;
-use crate::name::Name;
+use crate::{machine::path::AbsolutePath, name::Name};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{collections::BTreeMap, fmt, time::Duration};
@@ -43,6 +45,10 @@ pub struct Action {
     /// What a procedure may give it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub input: BTreeMap<Name, Input>,
+    /// The directories that a query works on copies of: by the way below `{scratch}`, those that are merged there by the
+    /// names of their files, the last one counting.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scratch: BTreeMap<String, Vec<AbsolutePath>>,
     /// What of its output leaves the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Output>,
@@ -130,6 +136,8 @@ pub enum Output {
     Json(Vec<String>),
     /// All of it, which is text.
     Text(Whole),
+    /// The text in this file below `{scratch}`, where the program writes it.
+    File(String),
 }
 
 /// `text = true`.
@@ -207,6 +215,14 @@ impl Action {
         }
     }
 
+    /// Where below `{scratch}` it writes what leaves the host.
+    fn output_file(&self) -> Option<&str> {
+        match &self.output {
+            Some(Output::File(name)) => Some(name),
+            Some(Output::Json(_) | Output::Text(_)) | None => None,
+        }
+    }
+
     /// Whether a text of it names this binary.
     #[must_use]
     pub fn names_warded(&self) -> bool {
@@ -236,7 +252,12 @@ impl fmt::Display for Action {
         match &self.output {
             Some(Output::Json(members)) => write!(f, "; the procedure gets of it: {}", members.join(", "))?,
             Some(Output::Text(_)) => f.write_str("; the procedure gets all that it prints")?,
+            Some(Output::File(name)) => write!(f, "; the procedure gets what it writes to {{scratch}}/{name}")?,
             None => {}
+        }
+        for (below, directories) in &self.scratch {
+            let directories: Vec<String> = directories.iter().map(ToString::to_string).collect();
+            write!(f, "; {{scratch}}/{below} is a copy of {}", directories.join(", then "))?;
         }
         match &self.undo {
             Some(undo) => write!(f, "; taken back by {}", undo.action),

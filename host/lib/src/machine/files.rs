@@ -308,6 +308,14 @@ impl Place {
         Whereabouts { directory, trusted: self.directory.trusted.saturating_add(self.missing.len()) }
     }
 
+    /// Sees that the file is one that only root and we can change.
+    ///
+    /// # Errors
+    /// `untrusted-path`, `not-a-file`, `io`.
+    pub fn refuse_foreign(&self) -> Result<(), FileError> {
+        walk::refuse_foreign(self.dir(), &self.below(), &self.resolved())
+    }
+
     /// Another name in the same directory.
     #[must_use]
     pub fn sibling(&self, name: &str) -> Self {

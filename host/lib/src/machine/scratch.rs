@@ -73,6 +73,15 @@ impl Scratch {
         self.directory.path()
     }
 
+    /// Makes a directory in it, with those on the way.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn directory(&self, below: &str) -> Result<()> {
+        let path = self.path().join(below);
+        fs::create_dir_all(&path).map_err(|error| Error::failed(format!("cannot make {}", path.display())).cause(error))
+    }
+
     /// Writes a new file with exactly this mode, and says where it is.
     ///
     /// # Errors

@@ -295,6 +295,23 @@ mod tests {
         }
     }
 
+    /// With a query that runs on a copy of `/t/d`.
+    fn copied(grants: &str) -> String {
+        format!(
+            "{grants}\n[action.expand]\nkind = 'query'\nargv = ['/x']\noutput = {{ file = 'o' }}\nscratch.d = ['/t/d']"
+        )
+    }
+
+    #[test]
+    fn what_a_query_runs_on_is_written_without_programs_only() {
+        for grants in
+            ["", "files.write = [{ path = '/t/d/x', forbid = '{' }, '/t/d/e/x', '/t/x']", "files.read = ['/t/d/*']"]
+        {
+            let policy = format!("{SMALL}{}\n", copied(grants));
+            assert!(Policy::parse(&policy, "p.toml").is_ok(), "{grants}");
+        }
+    }
+
     #[test]
     fn errors_name_line_and_column() {
         for (more, place, what) in [
@@ -307,6 +324,10 @@ mod tests {
                 "action show: its program is not an absolute",
             ),
             ("[action.show]\nkind = 'query'\nargv = [1]", "p.toml:8:8", "a text, or { json"),
+            (&copied("files.write = ['/t/*/x']"), "p.toml:4:1", "that grant needs `forbid`"),
+            (&copied("files.write = ['/t/d/x', { path = '/t/d/x', forbid = '{' }]"), "p.toml:4:1", "needs `forbid`"),
+            (&copied("certificates = ['/t/d/*']"), "p.toml:4:1", "may put keys or certificates into /t/d"),
+            (&copied("keys = ['/t/d/k']"), "p.toml:4:1", "may put keys or certificates into /t/d"),
             ("schedule = ['renew']", "p.toml:4:1", "there is no [schedule]"),
             ("schedule = ['reboot']", "p.toml:6:13", "unknown variant `reboot`"),
             ("[schedule]\nsystemd = 'ssh.timer'", "p.toml:7:12", "begins with warded-"),

@@ -50,7 +50,7 @@ impl Operation for Query {
         let Self { name, input } = granted.operation();
         let filled = filled(session, name, input)?;
         let runner = Arc::clone(&session.runner);
-        Ok(session.changes.ask(&filled, runner.as_ref())?.bytes())
+        Ok(session.changes.ask(&filled, runner.as_ref(), &session.root)?.bytes())
     }
 }
 
@@ -69,8 +69,8 @@ impl Operation for Change {
         let Self { name, input } = granted.operation();
         let filled = filled(session, name, input)?;
         let runner = Arc::clone(&session.runner);
-        let Session { actions, changes, .. } = session;
-        let step = Step::of(filled, actions, |query| changes.ask(query, runner.as_ref()))?;
+        let Session { actions, changes, root, .. } = session;
+        let step = Step::of(filled, actions, |query| changes.ask(query, runner.as_ref(), root))?;
         Ok(changes.queue(step))
     }
 }

@@ -104,6 +104,13 @@ impl Operation for Write {
             Some(place) if granted.makes_directories() => place,
             Some(_) | None => session.existing_place(path, granted.literal())?,
         };
+        if granted.forbid().is_empty() && session.is_copied(&place)? {
+            return Err(Failure::new(
+                "forbidden-content",
+                format!("{path}: a query runs on a copy of its directory, and the grant forbids nothing"),
+            )
+            .about("path", path));
+        }
         if let Some(mode) = mode
             && mode & WRITABLE_BY_OTHERS != 0
             && session.changes.look(&place)?.is_none_or(|before| before.mode != *mode)

@@ -3,7 +3,10 @@
 use super::{Source, Work};
 use warded_lib::{
     error::{Error, Result},
-    machine::action::{Runner, Step},
+    machine::{
+        action::{Runner, Step},
+        files::Root,
+    },
     transaction::Reload,
 };
 
@@ -39,11 +42,12 @@ impl Work {
     ///
     /// # Errors
     /// Refused: an answer is another one now. Failed: there is none.
-    pub fn ask_again(&self, runner: &dyn Runner, begins: &mut dyn FnMut()) -> Result<()> {
+    pub fn ask_again(&self, runner: &dyn Runner, root: &Root, begins: &mut dyn FnMut()) -> Result<()> {
         let Source::Staged(changes) = &self.source else { return Ok(()) };
-        for (query, answer) in changes.asked() {
+        for asked in changes.asked() {
             begins();
-            if query.ask(runner)?.digest() != answer.digest() {
+            let query = &asked.query;
+            if asked.again(runner, root)?.digest() != asked.shown.digest() {
                 return Err(Error::refused(format!("{} gives another answer than when this was planned", query.name))
                     .cause("somebody else changed in the meantime what it shows")
                     .next("look at it, then run this again: it starts from what is there then"));

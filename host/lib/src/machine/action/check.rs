@@ -1,8 +1,8 @@
 //! What is wrong with the `[action.NAME]` tables of a policy.
 
 use super::{
-    Action, Argument, CHANGE_SECONDS, Json, Kind, MOST_INPUT_BYTES, Output, QUERY_SECONDS,
-    fill::{Piece, texts},
+    Action, Argument, CHANGE_SECONDS, Json, Kind, MOST_INPUT_BYTES, Output, QUERY_SECONDS, Success,
+    fill::{Piece, SCRATCH, texts},
 };
 use crate::{machine::path::AbsolutePath, name::Name};
 use serde_json::Value;
@@ -58,6 +58,9 @@ impl Action {
         let mut used = BTreeSet::new();
         for text in self.argv.iter().flat_map(texts) {
             match Piece::of(text)? {
+                Piece::Literal(text) if text.contains(SCRATCH) && self.scratch.is_empty() => {
+                    return Err(format!("{SCRATCH} has no meaning without `scratch`"));
+                }
                 Piece::Literal(_) => {}
                 Piece::Input(name) => drop(used.insert(name)),
                 Piece::State(_) if self.state.is_some() => {}
@@ -74,6 +77,9 @@ impl Action {
         }
         self.argv.iter().try_for_each(|argument| match argument {
             Argument::Text(_) => Ok(()),
+            Argument::Json(Json { json }) if json.to_string().contains(SCRATCH) => {
+                Err(format!("{SCRATCH} has no meaning in a document"))
+            }
             Argument::Json(Json { json }) => check_document(json),
         })
     }
@@ -85,11 +91,37 @@ impl Action {
         match &self.output {
             None => Err("a query needs `output`: what of it leaves the host".to_owned()),
             Some(Output::Json(members)) if members.is_empty() => Err("`output.json` names no member".to_owned()),
-            Some(Output::Json(_) | Output::Text(_)) => Ok(()),
+            Some(Output::File(_)) if self.scratch.is_empty() => Err("`output.file` needs `scratch`".to_owned()),
+            Some(Output::File(_)) if self.ok != Success::default() => {
+                Err("`ok` has no meaning with `output.file`".to_owned())
+            }
+            Some(Output::Json(_) | Output::Text(_) | Output::File(_)) => self.check_scratch(),
+        }
+    }
+
+    /// Each way below `{scratch}` is one, and none leads into another or to the answer.
+    fn check_scratch(&self) -> Result<(), String> {
+        let ways: Vec<&str> = self.scratch.keys().map(String::as_str).chain(self.output_file()).collect();
+        for way in &ways {
+            format!("/{way}")
+                .parse::<AbsolutePath>()
+                .map_err(|why| format!("{way:?} is no way below {SCRATCH}: {why}"))?;
+            let leads_into = |other: &&&str| other.strip_prefix(way).is_some_and(|rest| rest.starts_with('/'));
+            let same = ways.iter().filter(|other| *other == way).count();
+            if same > 1 || ways.iter().any(|other| leads_into(&other)) {
+                return Err(format!("{way:?} is there twice below {SCRATCH}, or has another one in it"));
+            }
+        }
+        match self.scratch.iter().find(|(_, directories)| directories.is_empty()) {
+            Some((way, _)) => Err(format!("there is no directory to copy to {SCRATCH}/{way}")),
+            None => Ok(()),
         }
     }
 
     fn check_change(&self, all: &BTreeMap<Name, Self>) -> Result<(), String> {
+        if !self.scratch.is_empty() {
+            return Err("`scratch` belongs to a query".to_owned());
+        }
         if self.output.is_some() {
             return Err("a change gives no `output` to the procedure".to_owned());
         }
@@ -104,12 +136,12 @@ impl Action {
         };
         let query = all.get(&state.query).filter(|query| query.kind == Kind::Query);
         let query = query.ok_or_else(|| format!("its state names {}, and that is no query", state.query))?;
-        if !query.input.is_empty() {
-            return Err(format!("its state names {}, which has inputs", state.query));
+        if !(query.input.is_empty() && query.scratch.is_empty()) {
+            return Err(format!("its state names {}, which has inputs or a `scratch`", state.query));
         }
         let is_shown = |member: &String| match &query.output {
             Some(Output::Json(members)) => members.contains(member),
-            Some(Output::Text(_)) | None => false,
+            Some(Output::Text(_) | Output::File(_)) | None => false,
         };
         let members = self.argv.iter().flat_map(texts).filter_map(|text| match Piece::of(text) {
             Ok(Piece::State(member)) => Some(member),
@@ -231,6 +263,21 @@ undo = { action = 'set', options = '{before}' }
                 "argv = ['/bin/tool', '{a}']\ninput.a = { type = 'line' }",
                 "which has inputs",
             ),
+            ("'/bin/tool', 'show'", "'/bin/tool', '{scratch}'", "no meaning without"),
+            (
+                "'/bin/tool', 'show'",
+                "'/bin/tool', { json = ['{scratch}'] }]\nscratch.a = ['/x'] #",
+                "no meaning in a document",
+            ),
+            ("{ json = ['id', 'options'] }", "{ file = 'out' }", "needs `scratch`"),
+            ("{ json = ['id', 'options'] }", "{ file = 'out' }\nok.status = 1\nscratch.a = ['/x']", "no meaning with"),
+            ("{ json = ['id', 'options'] }", "{ file = 'a/out' }\nscratch.a = ['/x']", "has another one in it"),
+            ("{ json = ['id', 'options'] }", "{ file = 'a' }\nscratch.a = ['/x']", "is there twice"),
+            ("{ json = ['id', 'options'] }", "{ file = '../out' }\nscratch.a = ['/x']", "is no way below"),
+            ("{ json = ['id', 'options'] }", "{ file = '/out' }\nscratch.a = ['/x']", "is no way below"),
+            ("{ json = ['id', 'options'] }", "{ file = 'out' }\nscratch.a = []", "no directory to copy"),
+            ("{ json = ['id', 'options'] }", "{ json = ['id', 'options'] }\nscratch.a = ['/x']", "or a `scratch`"),
+            ("kind = 'change'", "kind = 'change'\nscratch.a = ['/x']", "belongs to a query"),
         ] {
             let all: BTreeMap<Name, Action> = toml::from_str(&ALL.replacen(from, to, 1)).unwrap();
             let faults: Vec<String> = all.values().filter_map(|action| action.fault(&all)).collect();

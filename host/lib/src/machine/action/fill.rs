@@ -9,11 +9,13 @@ use zeroize::Zeroizing;
 
 /// The placeholder for this binary; unlike the others it may be a part of a text, since it is never a guest's.
 pub(super) const WARDED: &str = "{warded}";
+/// The placeholder for the copies that a query works on; likewise.
+pub(super) const SCRATCH: &str = "{scratch}";
 
 /// What a text of an action stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
-    /// Itself, with [`WARDED`] replaced.
+    /// Itself, with [`WARDED`] and [`SCRATCH`] replaced.
     Literal(&'a str),
     /// An input.
     Input(Name),
@@ -26,7 +28,7 @@ pub(super) enum Piece<'a> {
 impl<'a> Piece<'a> {
     pub(super) fn of(text: &'a str) -> Result<Self, String> {
         let inner = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-        match inner.filter(|inner| *inner != "warded" && !inner.contains(['{', '}'])) {
+        match inner.filter(|inner| !["warded", "scratch"].contains(inner) && !inner.contains(['{', '}'])) {
             Some("before") => Ok(Self::Before(None)),
             Some(inner) => match inner.split_once('.') {
                 Some(("state", member)) if !member.is_empty() => Ok(Self::State(member.to_owned())),
@@ -34,7 +36,7 @@ impl<'a> Piece<'a> {
                 Some(_) => Err(format!("{text} is no placeholder")),
                 None => inner.parse().map(Self::Input),
             },
-            None if text.replace(WARDED, "").contains(['{', '}']) => {
+            None if text.replace(WARDED, "").replace(SCRATCH, "").contains(['{', '}']) => {
                 Err(format!("{text:?}: a placeholder fills a whole text, and other braces have no meaning"))
             }
             None => Ok(Self::Literal(text)),
@@ -132,7 +134,7 @@ impl Filled {
             )));
         }
         let (name, timeout, is_change) = (self.name.clone(), self.action.timeout(), self.action.kind == Kind::Change);
-        Ok(Call { name, argv, stdin, timeout, is_change })
+        Ok(Call { name, argv, stdin, file: None, timeout, is_change })
     }
 
     /// Whether it takes something of the state that it finds.

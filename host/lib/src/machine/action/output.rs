@@ -51,7 +51,7 @@ impl Shown {
                 let shown = shown.and_then(|shown| reader.end().map(|()| shown));
                 shown.map_err(|_| unexpected("neither an object nor a list of objects as JSON"))
             }
-            Some(Output::Text(_)) => match std::str::from_utf8(&ran.stdout) {
+            Some(Output::Text(_) | Output::File(_)) => match std::str::from_utf8(&ran.stdout) {
                 Ok(text) => Ok(Self::Text(text.to_owned())),
                 Err(_) => Err(unexpected("what is no text")),
             },

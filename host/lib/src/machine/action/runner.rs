@@ -6,13 +6,14 @@ use crate::{
     machine::{
         exec::{Program, Ran},
         files::Root,
+        path::AbsolutePath,
     },
     name::Name,
     text::neutral,
 };
 use std::{
     fmt, fs,
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +22,8 @@ use zeroize::Zeroizing;
 /// In the environment of a program that may change something: by this it is found where the process that started it is
 /// gone.
 const MARK: &str = "WARDED_CHANGE";
+/// The most bytes of an answer in a file.
+const ANSWER_BYTES: usize = 1 << 20;
 /// The most characters of what a program says of its failure.
 const WORDS: usize = 300;
 
@@ -33,6 +36,8 @@ pub struct Call {
     pub argv: Vec<String>,
     /// Its standard input; none: it has none.
     pub stdin: Option<Zeroizing<Vec<u8>>>,
+    /// The file that it writes its answer to; none: it prints that.
+    pub file: Option<PathBuf>,
     /// How long it may take.
     pub timeout: Duration,
     /// Whether it may change something.
@@ -69,7 +74,11 @@ impl Runner for Programs {
         if let Some(stdin) = &call.stdin {
             program = program.input_bytes(stdin.clone());
         }
-        program.run_unread().map_err(|error| Fault::new(Code::NoProgram, error.message()))
+        let ran = program.run_unread().map_err(|error| Fault::new(Code::NoProgram, error.message()))?;
+        match &call.file {
+            Some(file) if ran.status == Some(0) => written(call, file, ran),
+            Some(_) | None => Ok(ran),
+        }
     }
 
     /// Its own time limit went with the process that started it; so nobody waits longer than that.
@@ -80,6 +89,18 @@ impl Runner for Programs {
             thread::sleep(Duration::from_millis(200));
         }
     }
+}
+
+/// The answer in a file, in the place of what was printed.
+fn written(call: &Call, file: &Path, ran: Ran) -> Result<Ran, Fault> {
+    let none = |why: &dyn fmt::Display| Fault::unexpected(format!("{} left no answer: {why}", call.name));
+    let root = Root::ambient().map_err(|error| none(&error))?;
+    let path = AbsolutePath::try_from(file).map_err(|why| none(&why))?;
+    // No link is followed: the program may have run what a fragment says.
+    let place = root.place(&path, path.segments().count().saturating_sub(1)).map_err(|error| none(&error.message))?;
+    let found = place.map(|place| place.snapshot()).transpose().map_err(|error| none(&error.message))?.flatten();
+    let stdout = found.ok_or_else(|| none(&"there is no such file"))?.contents;
+    Ok(Ran { overflowed: stdout.len() > ANSWER_BYTES, stdout, ..ran })
 }
 
 /// Whether a program runs that was started to change something.
@@ -208,7 +229,7 @@ impl Filled {
             return Err(Fault::new(Code::Timeout, format!("{name} ({program}) did not end within {seconds} s")));
         }
         if ran.overflowed {
-            return Err(Fault::unexpected(format!("{name} ({program}) printed more than 1 MiB")));
+            return Err(Fault::unexpected(format!("{name} ({program}) gave more than 1 MiB")));
         }
         if self.action.succeeded(&ran) {
             return Ok(ran);
@@ -241,7 +262,7 @@ mod tests {
     fn call(path: &Path, arguments: &[&str]) -> Call {
         let argv = std::iter::once(path.to_str().unwrap()).chain(arguments.iter().copied());
         let (argv, timeout) = (argv.map(str::to_owned).collect(), Duration::from_secs(5));
-        Call { name: "x".parse().unwrap(), argv, stdin: None, timeout, is_change: false }
+        Call { name: "x".parse().unwrap(), argv, stdin: None, file: None, timeout, is_change: false }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What is wrong with a policy that the schema cannot say.
 
-use super::{Policy, Procedure, RESERVED};
+use super::{CertificateGrant, KeyGrant, Policy, Procedure, RESERVED, WriteGrant};
 use crate::{
     machine::schedule::{SCHEDULE, Schedulers},
     name::Name,
@@ -37,6 +37,28 @@ impl Policy {
         self.procedures.iter().try_for_each(|(name, procedure)| self.check_procedure(name, procedure))
     }
 
+    /// A query may run what lies in the directories that it works on copies of: in a plan, as root. So nothing that a
+    /// procedure writes there may be a program.
+    fn check_copied(&self, name: &Name, procedure: &Procedure) -> Result<(), String> {
+        for (action, directory) in self.actions.iter().flat_map(|(name, one)| one.copied().map(move |at| (name, at))) {
+            let is_open = |grant: &&WriteGrant| grant.forbid.is_empty() && grant.path.reaches_into(directory);
+            let of_key = |grant: &KeyGrant| matches!(grant, KeyGrant::At(path) if path.reaches_into(directory));
+            let of_certificate =
+                |grant: &CertificateGrant| matches!(grant, CertificateGrant::At(path) if path.reaches_into(directory));
+            if let Some(grant) = procedure.files.write.iter().find(is_open) {
+                return Err(format!(
+                    "{name} may write {grant}, and the query {action} runs on a copy of {directory}: that grant needs `forbid`"
+                ));
+            }
+            if procedure.keys.iter().any(of_key) || procedure.certificates.iter().any(of_certificate) {
+                return Err(format!(
+                    "{name} may put keys or certificates into {directory}, and the query {action} runs on a copy of it"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn check_procedure(&self, name: &Name, procedure: &Procedure) -> Result<(), (String, String)> {
         let header = format!("[procedure.{name}]");
         if let Some(renewal) = procedure.renewal.as_ref().filter(|renewal| !self.procedures.contains_key(renewal)) {
@@ -54,6 +76,7 @@ impl Policy {
                 format!("procedure {name} names the action {action}, and there is no [action.{action}]"),
             ));
         }
+        self.check_copied(name, procedure).map_err(|why| (header.clone(), why))?;
         if !procedure.schedule.is_empty() && self.schedule.is_none() {
             return Err((header, format!("procedure {name} has a schedule, and there is no [schedule]")));
         }
