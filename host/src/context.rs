@@ -2,7 +2,7 @@
 
 mod renewal;
 
-pub use renewal::rhythm;
+pub use renewal::{installation, rhythm};
 
 use crate::{
     broker::answers::SshdAnswers,
@@ -33,6 +33,7 @@ use warded_lib::{
         files::Root,
         path::AbsolutePath,
         private::StateDir,
+        schedule::Installation,
         sshd::default_config,
     },
     policy::{condition, pattern::Places},
@@ -113,6 +114,8 @@ pub struct Context {
     pub policies: PathBuf,
     /// Who runs the programs of actions.
     pub runner: Arc<dyn Runner>,
+    /// The files that a schedule has to lead `warded renew` to.
+    pub installation: Installation,
     /// What no grant covers.
     pub protected: Vec<AbsolutePath>,
     /// Tells of a host call that does not come back, and ends the process.
@@ -181,8 +184,10 @@ impl Context {
             .filter_map(|path| AbsolutePath::try_from(path.as_path()).ok())
             .collect();
         let places = Places { sshd_config, home };
-        let renew_every =
-            u64::from(config.renew_every.unwrap_or_else(|| rhythm(places.sshd_config.as_path(), facts.init)));
+        let installation = installation(options, &config);
+        let renew_every = u64::from(
+            config.renew_every.unwrap_or_else(|| rhythm(places.sshd_config.as_path(), facts.init, &installation)),
+        );
         Ok(Self {
             log: Arc::new(Log::open(&state.path().join("audit"))?),
             state,
@@ -202,6 +207,7 @@ impl Context {
             known_ca_keys: config.known_ca_keys,
             policies,
             runner: Arc::new(Programs),
+            installation,
             protected,
             on_hang: options.on_hang,
             answers: None,
@@ -240,6 +246,7 @@ impl Context {
             known_ca_keys: self.known_ca_keys.clone(),
             policies: self.policies.clone(),
             runner: Arc::clone(&self.runner),
+            installation: self.installation.clone(),
             protected: self.protected.clone(),
             on_hang: self.on_hang,
             answers: self.answers.clone(),

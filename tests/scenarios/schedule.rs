@@ -8,12 +8,7 @@ use crate::support::{
     peer::tree as peer_tree,
     wait::{LONG, wait},
 };
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
 const UNITS: [&str; 3] = ["warded-renew.timer", "warded-renew.service", "warded-recover.service"];
 
@@ -227,8 +222,7 @@ fn a_machine_with_cron_renews_itself() {
         .warded(&["plan", "certify-host", "--set", "principal=web1.example.org"])
         .ends(3)
         .prints(&["neither systemd is process 1 here, nor does a cron daemon run"]);
-    let mut cron = machine.command("/usr/sbin/cron");
-    assert!(cron.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    machine.starts_cron();
     machine.warded(&certify).ends(0).prints(&["Renewal: by cron (/etc/cron.d/warded-renew)"]);
     machine.warded(&["status"]).ends(0).prints(&["schedule     cron, /etc/cron.d/warded-renew"]);
     machine.warded(&certify).ends(0).prints(&["Nothing to do."]);

@@ -90,10 +90,18 @@ impl Peer {
         command
     }
 
-    /// Has a table of cron's renew, as an administrator writes one; no cron daemon runs here by itself.
+    /// Has cron renew, by a table as an administrator writes one.
     pub(crate) fn renews_by_cron(&self) {
         fs::create_dir_all(self.file("/etc/cron.d")).unwrap();
-        fs::write(self.file("/etc/cron.d/mine"), "7 * * * * root warded renew\n").unwrap();
+        fs::write(self.file("/etc/cron.d/mine"), "17 4 * * * root warded renew\n").unwrap();
+        self.starts_cron();
+    }
+
+    /// Starts Debian's cron daemon; none runs here by itself.
+    pub(crate) fn starts_cron(&self) {
+        let mut cron = self.command("/usr/sbin/cron");
+        let started = cron.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert!(started.success(), "{started}");
     }
 
     /// Runs Warded inside.

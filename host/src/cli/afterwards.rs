@@ -3,11 +3,10 @@
 use super::{known_hosts, output::Output, report::time};
 use crate::{context::Context, enrolment::Enrolments, pipeline::Done};
 use jiff::Timestamp;
-use std::path::Path;
 use warded_lib::{
     ca::{Certificate, Kind, due},
     error::Result,
-    machine::{facts::Init, schedule::Schedule},
+    machine::schedule::Schedule,
     moment,
     text::neutral,
 };
@@ -39,12 +38,18 @@ pub(super) fn say(context: &Context, output: Output, done: &Done) -> Result<()> 
 /// What renews the certificates, or what has to be done so that something does.
 fn renewal(context: &Context, due: &str) -> String {
     let hours = context.renew_every / 3600;
-    match Schedule::find(Path::new("/"), context.facts.init == Init::Systemd) {
+    match context.found_schedule() {
         Schedule::Timer(name) => format!("by {}{due}.", neutral(&name)),
         Schedule::Cron(file) => format!("by cron ({}){due}.", neutral(&file.to_string_lossy())),
         Schedule::DisabledTimer(name) => {
             let name = neutral(&name);
             format!("by `warded renew`{due}. {name} is not enabled: systemctl enable --now {name}")
+        }
+        Schedule::Passed(passed) => {
+            let passed = neutral(&passed.to_string());
+            format!(
+                "by `warded renew`{due}. Nothing runs that by itself ({passed}): have a timer or cron run it every {hours} h."
+            )
         }
         Schedule::Nothing => {
             format!("by `warded renew`{due}. Nothing runs that by itself: have a timer or cron run it every {hours} h.")

@@ -1,7 +1,7 @@
 //! `warded config`: what the configuration says, and where each value comes from.
 
 use super::output::Output;
-use crate::context::{Options, RENEW_AFTER, policies_directory, rhythm, step_ca};
+use crate::context::{Options, RENEW_AFTER, installation, policies_directory, rhythm, step_ca};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -111,7 +111,11 @@ fn values(options: &Options, config: &Config) -> Result<Vec<Value>> {
         path("state", &options.state, &config.state, config::default_state()),
     ];
     let sshd_config = config.sshd_config.as_ref().map_or(Path::new(default_config()), AbsolutePath::as_path);
-    let hours = rhythm(options.sshd_config.as_deref().unwrap_or(sshd_config), Init::detect(Path::new("/")));
+    let hours = rhythm(
+        options.sshd_config.as_deref().unwrap_or(sshd_config),
+        Init::detect(Path::new("/")),
+        &installation(options, config),
+    );
     for (name, configured, default, unit) in [
         ("renew-after", config.renew_after, RENEW_AFTER, "percent of a certificate's life"),
         ("renew-every", config.renew_every, hours, "hours"),

@@ -1,25 +1,45 @@
 //! What a schedule has to run for the files of this context.
 
-use super::{Context, RENEW_EVERY};
+use super::{Context, Options, RENEW_EVERY};
 use crate::{broker::operation::schedule::Terms, public_status::directory_of};
 use std::path::{Path, PathBuf, absolute};
 use warded_lib::{
-    config,
+    config::{self, Config},
     machine::{
         facts::Init,
         path::AbsolutePath,
-        schedule::{Schedule, Schedulers, is_of_machine},
+        schedule::{Installation, Schedule, Schedulers, is_of_machine},
     },
 };
 
 /// Hours between two renewals, where the configuration file does not say: Warded's own schedule runs every hour.
 #[must_use]
-pub fn rhythm(sshd_config: &Path, init: Init) -> u8 {
-    let is_ours = || Schedule::find(Path::new("/"), init == Init::Systemd).is_ours();
+pub fn rhythm(sshd_config: &Path, init: Init, installation: &Installation) -> u8 {
+    let is_ours = || Schedule::find(Path::new("/"), init == Init::Systemd, installation).is_ours();
     if is_of_machine(sshd_config) && is_ours() { 1 } else { RENEW_EVERY }
 }
 
+/// The files that a schedule has to lead `warded renew` to.
+#[must_use]
+pub fn installation(options: &Options, config: &Config) -> Installation {
+    let default_state = config.state.as_ref().map(|path| path.as_path().to_owned());
+    let default_state = default_state.unwrap_or_else(config::default_state);
+    let named = |option: &Option<PathBuf>| option.as_deref().map(|path| absolute(path).unwrap_or_else(|_| path.into()));
+    Installation {
+        state: named(&options.state).unwrap_or_else(|| default_state.clone()),
+        config: named(&options.config).unwrap_or_else(config::default_file),
+        default_state,
+        default_config: config::default_file(),
+    }
+}
+
 impl Context {
+    /// What runs renewals of this installation.
+    #[must_use]
+    pub fn found_schedule(&self) -> Schedule {
+        Schedule::find(Path::new("/"), self.facts.init == Init::Systemd, &self.installation)
+    }
+
     /// The terms of a schedule: this program, with the options that lead it to the same files where these are not
     /// the default ones. It is led to no sshd: `renew` is for all that are enrolled.
     #[must_use]
@@ -37,7 +57,8 @@ impl Context {
         });
         let state = self.state.path().to_owned();
         let status = directory_of(&state);
-        Terms { schedulers, program: program(), options: options.collect(), state, status, sshds }
+        let installation = self.installation.clone();
+        Terms { schedulers, program: program(), options: options.collect(), state, status, sshds, installation }
     }
 }
 

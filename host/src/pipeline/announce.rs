@@ -7,15 +7,13 @@ use crate::{
     public_status::{CertifiedKey, LOCAL, PublicRenewal, PublicStatus, file_of},
 };
 use jiff::Timestamp;
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 use warded_lib::{
     ca::{certificate, due},
     config,
     error::Result,
     machine::{
-        facts::Init,
         path::AbsolutePath,
-        schedule::Schedule,
         sshd::{HostKey, Sshd},
     },
     text::neutral,
@@ -52,7 +50,8 @@ pub fn announce(options: &Options) -> Result<()> {
     let renewal = LastRenewal::load(&context.state);
     let mut status = PublicStatus {
         last_renewal: renewal.map(|LastRenewal { at, exit, error, .. }| PublicRenewal { at, exit, error }),
-        scheduled: Schedule::find(Path::new("/"), context.facts.init == Init::Systemd).is_there(),
+        // Which files a schedule has to lead to, the configuration says.
+        scheduled: if is_configured { context.found_schedule().is_there() } else { before.scheduled },
         change_waits,
         ..PublicStatus::empty()
     };

@@ -16,7 +16,7 @@ use warded_lib::{
         facts::Init,
         files::Place,
         path::AbsolutePath,
-        schedule::{self, Command, File, RECOVER, Schedule as Found, Scheduler, Schedulers, is_ours},
+        schedule::{self, Command, File, Installation, RECOVER, Schedule as Found, Scheduler, Schedulers, is_ours},
         sshd::Sshd,
     },
     name::UnitName,
@@ -39,6 +39,8 @@ pub struct Terms {
     pub status: PathBuf,
     /// The configuration files of the sshds that are enrolled, which one `warded renew` is for.
     pub sshds: Vec<AbsolutePath>,
+    /// The files that a schedule has to lead `warded renew` to.
+    pub installation: Installation,
 }
 
 /// That `warded renew` runs by the clock, or that it does not.
@@ -59,22 +61,32 @@ impl Operation for Schedule {
         let terms = session.schedule.clone().ok_or_else(|| no_scheduler("nothing can be scheduled here"))?;
         let missing = || no_scheduler("the policy names no scheduler");
         let schedulers = terms.schedulers.clone().ok_or_else(missing)?;
-        let running = running(session, &schedulers)?;
-        let mut staging = Staging { session, grant: granted.grant(), units: Vec::new(), differs: false };
-        let wanted = Some(running).filter(|_| granted.operation().renews);
+        let renews = granted.operation().renews;
+        if renews && let Some(other) = other_schedule(session, &terms) {
+            let text =
+                format!("{other} runs `warded renew` already, and Warded did not write that: it stays as it is.");
+            session.tell(Level::Info, text);
+            return Ok(false);
+        }
+        let running = running(session, &terms, &schedulers)?;
+        let mut staging = Staging {
+            session,
+            grant: granted.grant(),
+            installation: &terms.installation,
+            units: Vec::new(),
+            differs: false,
+        };
+        let wanted = Some(running).filter(|_| renews);
         if let Some(scheduler) = &wanted {
-            if let Some(other) = other_schedule(staging.session) {
-                let text =
-                    format!("{other} runs `warded renew` already, and Warded did not write that: it stays as it is.");
-                staging.session.tell(Level::Info, text);
-                return Ok(false);
-            }
             if is_unsafe(&terms.program) {
                 let why = concern(&terms.program).unwrap_or_default();
                 return Err(no_scheduler(why.trim_end_matches('.')));
             }
             let files = scheduler.files(&command(staging.session, &terms)?);
             let files = files.map_err(|error| Failure::because("no-scheduler", &error))?;
+            for file in &files {
+                staging.refuse_foreign(file)?;
+            }
             for file in files {
                 staging.write(file)?;
             }
@@ -93,13 +105,14 @@ impl Operation for Schedule {
     }
 }
 
-/// The scheduler that runs on this machine, for the sshd that is this machine's own.
-fn running(session: &Session, schedulers: &Schedulers) -> Result<Scheduler, Failure> {
+/// The scheduler that runs on this machine, where its own sshd is enrolled, or about to be: the schedule is for that one
+/// and for all others that are enrolled beside it.
+fn running(session: &Session, terms: &Terms, schedulers: &Schedulers) -> Result<Scheduler, Failure> {
     let config_file = &session.circumstances.places.sshd_config;
     if !config::is_root() {
         return Err(no_scheduler("Warded schedules renewals only as root"));
     }
-    if !schedule::is_of_machine(config_file.as_path()) {
+    if !terms.sshds.iter().chain([config_file]).any(|config| schedule::is_of_machine(config.as_path())) {
         return Err(no_scheduler(&format!("{config_file} is not the configuration of this machine's own sshd")));
     }
     schedulers.running(Path::new("/"), session.facts.init).ok_or_else(|| {
@@ -116,8 +129,8 @@ fn no_scheduler(why: &str) -> Failure {
 }
 
 /// What runs renewals already, and is not Warded's.
-fn other_schedule(session: &Session) -> Option<String> {
-    let found = Found::find(Path::new("/"), session.facts.init == Init::Systemd);
+fn other_schedule(session: &Session, terms: &Terms) -> Option<String> {
+    let found = Found::find(Path::new("/"), session.facts.init == Init::Systemd, &terms.installation);
     (found.is_there() == Some(true) && !found.is_ours()).then(|| neutral(&found.to_string()))
 }
 
@@ -212,17 +225,24 @@ fn changed_by_others(program: &Path) -> Option<&Path> {
 struct Staging<'a> {
     session: &'a mut Session,
     grant: &'a str,
+    installation: &'a Installation,
     /// The units that systemd takes up, if anything differs.
     units: Vec<UnitName>,
     differs: bool,
 }
 
 impl Staging<'_> {
+    /// Before anything is staged: a timer without its service would be of no use.
+    fn refuse_foreign(&mut self, file: &File) -> Result<(), Failure> {
+        let path = absolute(&file.path)?;
+        // A person who made that unit by the documentation has what is needed.
+        if !is_recovery(&path) && self.is_foreign(&path)? { Err(foreign(&path)) } else { Ok(()) }
+    }
+
     fn write(&mut self, file: File) -> Result<(), Failure> {
         let path = absolute(&file.path)?;
         if self.is_foreign(&path)? {
-            // Somebody who made that unit by the documentation has what is needed.
-            return if is_recovery(&path) { Ok(()) } else { Err(foreign(&path)) };
+            return Ok(());
         }
         let place = self.session.existing_place(&path, path.segments().count())?;
         let after = After::Bytes { contents: file.text.into_bytes(), mode: Some(file.mode) };
@@ -251,14 +271,16 @@ impl Staging<'_> {
         Ok(())
     }
 
-    /// Whether a file or unit of that name is there, and is not Warded's.
+    /// Whether a file or unit of that name is there, and is not Warded's, or is of another installation.
     fn is_foreign(&mut self, path: &AbsolutePath) -> Result<bool, Failure> {
         if path.as_path().starts_with(schedule::UNITS) && schedule::is_in_a_package(Path::new("/"), path.name()) {
             return Ok(true);
         }
         let Some(place) = self.session.place(path, path.segments().count())? else { return Ok(false) };
         match self.session.changes.look(&place) {
-            Ok(found) => Ok(found.is_some_and(|found| !is_ours(&found.contents))),
+            Ok(found) => Ok(found.is_some_and(|found| {
+                !is_ours(&found.contents) || self.installation.is_anothers(&String::from_utf8_lossy(&found.contents))
+            })),
             // A link, a directory: what Warded writes is a file.
             Err(_) => Ok(true),
         }
@@ -275,8 +297,8 @@ fn absolute(path: &str) -> Result<AbsolutePath, Failure> {
 
 fn foreign(path: &AbsolutePath) -> Failure {
     let message = format!(
-        "{path} is there, Warded did not write it, and it does not run `warded renew`: it stays as it is, and nothing is \
-         scheduled. Give it another name, and run this again."
+        "{path} is there, Warded did not write it for this installation, and it does not renew this one's certificates: \
+         it stays as it is, and nothing is scheduled. Give it another name, and run this again."
     );
     Failure::new("foreign", message).about("path", path)
 }

@@ -12,8 +12,7 @@ use std::path::Path;
 use warded_lib::{
     error::Result,
     machine::{
-        facts::Init,
-        schedule::{self, Schedule},
+        schedule::{self, Schedule, Why},
         services::{self, Timer},
         space,
         sshd::Sshd,
@@ -45,7 +44,7 @@ impl Circumstances {
     ) -> Result<Self> {
         let mut found = Self {
             last_renewal: LastRenewal::load(&context.state),
-            schedule: Schedule::find(Path::new("/"), context.facts.init == Init::Systemd),
+            schedule: context.found_schedule(),
             next_run: None,
             last_roll_back: last_roll_back(context)?,
             problems: Vec::new(),
@@ -55,7 +54,11 @@ impl Circumstances {
         found.problems.extend(rooms(context));
         let timer = match &found.schedule {
             Schedule::Timer(name) => services::timer(name),
-            Schedule::DisabledTimer(_) | Schedule::Cron(_) | Schedule::Nothing | Schedule::Unknown => None,
+            Schedule::DisabledTimer(_)
+            | Schedule::Cron(_)
+            | Schedule::Passed(_)
+            | Schedule::Nothing
+            | Schedule::Unknown => None,
         };
         found.next_run = timer.as_ref().and_then(|timer| timer.next);
         let Some(enrolled) = enrolled else { return Ok(found) };
@@ -77,6 +80,9 @@ impl Circumstances {
     }
 }
 
+/// What schedules renewals.
+const SCHEDULED: &str = "warded apply certify-host schedules it where systemd or cron runs; else see docs/RENEWAL.md";
+
 /// What is wrong where nothing renews the machine's certificates by itself.
 fn unscheduled(schedule: &Schedule, timer: Option<&Timer>) -> Option<Problem> {
     match schedule {
@@ -91,9 +97,17 @@ fn unscheduled(schedule: &Schedule, timer: Option<&Timer>) -> Option<Problem> {
             let seen = format!("nothing renews by itself: {name} is not enabled");
             Some(Problem::with(seen, format!("systemctl enable --now {name}")))
         }
+        Schedule::Passed(passed) => {
+            let seen = format!("nothing renews by itself: {}", neutral(&passed.to_string()));
+            let next = match passed.why {
+                Why::NoDaemon => format!("start that cron daemon; or {SCHEDULED}"),
+                Why::State(_) | Why::Config(_) | Why::OneSshd(_) => SCHEDULED.to_owned(),
+            };
+            Some(Problem::with(seen, next))
+        }
         Schedule::Nothing => Some(Problem::with(
             "nothing renews by itself: no timer and no line of cron's runs `warded renew`",
-            "warded apply certify-host schedules it where systemd or cron runs; else see docs/RENEWAL.md",
+            SCHEDULED,
         )),
     }
 }

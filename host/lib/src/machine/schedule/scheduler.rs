@@ -6,7 +6,7 @@ use crate::{
 };
 use serde::Deserialize;
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
@@ -81,9 +81,9 @@ impl Schedulers {
     pub fn running(&self, root: &Path, init: Init) -> Option<Scheduler> {
         let daemons = daemons(root);
         self.all().find(|scheduler| match scheduler {
-            Scheduler::Systemd(_) => init == Init::Systemd && shares_etc(root, "1"),
+            Scheduler::Systemd(_) => init == Init::Systemd && shares_etc(root, "1") == Some(true),
             Scheduler::CronD(_) => {
-                let reads = |daemon: &Daemon| !daemon.is_busybox && shares_etc(root, &daemon.pid);
+                let reads = |daemon: &Daemon| !daemon.is_busybox && daemon.shares_etc == Some(true);
                 root.join("etc/cron.d").is_dir() && daemons.iter().any(reads)
             }
             Scheduler::Periodic(_) => {
@@ -91,7 +91,7 @@ impl Schedulers {
                 let is_run = |line: &str| !line.trim_start().starts_with('#') && line.contains("/etc/periodic/hourly");
                 table.lines().any(is_run)
                     && root.join("etc/periodic/hourly").is_dir()
-                    && daemons.iter().any(|daemon| shares_etc(root, &daemon.pid))
+                    && daemons.iter().any(|daemon| daemon.shares_etc == Some(true))
             }
         })
     }
@@ -99,14 +99,15 @@ impl Schedulers {
 
 /// A cron daemon that runs.
 #[derive(Debug)]
-struct Daemon {
-    pid: String,
+pub(super) struct Daemon {
+    /// Whether it sees the `/etc` that this process sees; none: that cannot be read.
+    pub(super) shares_etc: Option<bool>,
     /// BusyBox's reads no `/etc/cron.d`.
-    is_busybox: bool,
+    pub(super) is_busybox: bool,
 }
 
 /// The cron daemons among the processes: `cron` (Debian), `crond` (cronie, dcron, BusyBox).
-fn daemons(root: &Path) -> Vec<Daemon> {
+pub(super) fn daemons(root: &Path) -> Vec<Daemon> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root.join("proc")).into_iter().flatten().filter_map(Result::ok) {
         let Some(pid) = entry.file_name().to_str().filter(|name| name.parse::<u32>().is_ok()).map(str::to_owned) else {
@@ -119,8 +120,10 @@ fn daemons(root: &Path) -> Vec<Daemon> {
         let program = fs::read_link(entry.path().join("exe")).unwrap_or_default();
         let is_busybox = program.file_name().is_some_and(|name| name == "busybox");
         match name.trim() {
-            "cron" | "crond" => found.push(Daemon { pid, is_busybox }),
-            "busybox" if applet == b"crond" => found.push(Daemon { pid, is_busybox: true }),
+            "cron" | "crond" => found.push(Daemon { shares_etc: shares_etc(root, &pid), is_busybox }),
+            "busybox" if applet == b"crond" => {
+                found.push(Daemon { shares_etc: shares_etc(root, &pid), is_busybox: true });
+            }
             _ => {}
         }
     }
@@ -128,11 +131,14 @@ fn daemons(root: &Path) -> Vec<Daemon> {
 }
 
 /// Whether a process sees the `/etc` that this one sees. In a container, or with a private `/etc`, process 1 or a cron
-/// daemon may be another machine's.
-fn shares_etc(root: &Path, pid: &str) -> bool {
-    let which = |path: PathBuf| path.metadata().ok().map(|found| (found.dev(), found.ino()));
-    let theirs = which(root.join("proc").join(pid).join("root/etc"));
-    theirs.is_some() && theirs == which(root.join("etc"))
+/// daemon may be another machine's. None: this process may not look.
+fn shares_etc(root: &Path, pid: &str) -> Option<bool> {
+    let which = |path: PathBuf| path.metadata().map(|found| (found.dev(), found.ino()));
+    match which(root.join("proc").join(pid).join("root/etc")) {
+        Ok(theirs) => Some(which(root.join("etc")).is_ok_and(|own| own == theirs)),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+        Err(_) => Some(false),
+    }
 }
 
 #[cfg(test)]

@@ -48,6 +48,15 @@ pub fn is_ours(contents: &[u8]) -> bool {
     contents.split(|byte| *byte == b'\n').take(2).any(|line| line == MARK.as_bytes())
 }
 
+/// Whether Warded wrote it, and it recovers interrupted runs at the start of the machine.
+#[must_use]
+pub fn recovers(contents: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(contents);
+    let is_at_start = |line: &&str| line.starts_with("ExecStart=") || line.starts_with("@reboot ");
+    let runs = |line: &str| line.split_ascii_whitespace().any(|word| word == "recover");
+    is_ours(contents) && text.lines().filter(is_at_start).any(runs)
+}
+
 impl Scheduler {
     /// The paths of the files, the timer first.
     #[must_use]
@@ -266,6 +275,14 @@ mod tests {
             assert!(files.iter().all(|file| file.text.ends_with('\n') && is_ours(file.text.as_bytes())), "{files:?}");
             assert_eq!(files.len(), scheduler.paths().len());
         }
+        let recovering = |scheduler: Scheduler| -> Vec<String> {
+            let files = scheduler.files(&command(&options)).unwrap();
+            files.into_iter().filter(|file| recovers(file.text.as_bytes())).map(|file| file.path).collect()
+        };
+        assert_eq!(recovering(Scheduler::Systemd("w".into())), [format!("{UNITS}/{RECOVER}")]);
+        assert_eq!(recovering(Scheduler::CronD("w".into())), ["/etc/cron.d/w"]);
+        assert!(recovering(Scheduler::Periodic("w".into())).is_empty());
+        assert!(!recovers(b"[Service]\nExecStart=/usr/local/bin/warded recover\n"));
         for foreign in ["", "[Timer]\n", "#\n#\n# Managed by Warded. `warded undo` takes it out.\n"] {
             assert!(!is_ours(foreign.as_bytes()), "{foreign}");
         }

@@ -1,0 +1,189 @@
+//! What a line of a unit or of a table runs, and for which installation.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+/// The files that `warded renew` has to work on, and those that it works on unless it is told otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installation {
+    /// The state directory.
+    pub state: PathBuf,
+    /// The configuration file.
+    pub config: PathBuf,
+    /// The state directory where no option names one, by the configuration file.
+    pub default_state: PathBuf,
+    /// The configuration file where no option names one.
+    pub default_config: PathBuf,
+}
+
+/// Why something that runs `warded renew` does not count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It stands in a file of cron's.
+    NoDaemon,
+    /// It works on another state directory.
+    State(PathBuf),
+    /// It works with another configuration.
+    Config(PathBuf),
+    /// It renews for one sshd, which a person named.
+    OneSshd(PathBuf),
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoDaemon => f.write_str("runs `warded renew`, and no cron daemon runs that reads it"),
+            Self::State(state) => write!(f, "renews another installation, with the state {}", state.display()),
+            Self::Config(config) => write!(f, "renews by another configuration, {}", config.display()),
+            Self::OneSshd(config) => write!(f, "renews the sshd of {} alone", config.display()),
+        }
+    }
+}
+
+impl Installation {
+    /// Whether a file of a schedule that Warded wrote works on another state directory.
+    #[must_use]
+    pub fn is_anothers(&self, file: &str) -> bool {
+        let commands = file.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let mut states = commands.filter_map(|line| named(&words(line).collect::<Vec<_>>(), "--state"));
+        let state = states.next_back().map_or_else(|| self.default_state.clone(), PathBuf::from);
+        words(file).any(|word| matches!(word, "renew" | "recover")) && !is_same(&state, &self.state)
+    }
+
+    /// Whether one of these lines runs `warded renew` for this installation; none: none of them runs it at all. `text` is
+    /// the whole file, which may set variables.
+    pub(super) fn is_renewed_by<'a>(
+        &self,
+        lines: impl Iterator<Item = &'a str>,
+        text: &str,
+    ) -> Option<Result<(), Why>> {
+        let mut found = None;
+        for line in lines {
+            let Some(words) = renewal(line) else { continue };
+            match self.is_meant(&words, text) {
+                Ok(()) => return Some(Ok(())),
+                Err(why) => {
+                    found.get_or_insert(Err(why));
+                }
+            }
+        }
+        found
+    }
+
+    fn is_meant(&self, words: &[&str], text: &str) -> Result<(), Why> {
+        let named = |option, variable| named(words, option).or_else(|| assigned(text, variable)).map(PathBuf::from);
+        let config = named("--config", "WARDED_CONFIG").unwrap_or_else(|| self.default_config.clone());
+        if !is_same(&config, &self.config) {
+            return Err(Why::Config(config));
+        }
+        let state = named("--state", "WARDED_STATE").unwrap_or_else(|| self.default_state.clone());
+        if !is_same(&state, &self.state) {
+            return Err(Why::State(state));
+        }
+        named("--sshd-config", "WARDED_SSHD_CONFIG").map_or(Ok(()), |config| Err(Why::OneSshd(config)))
+    }
+}
+
+/// The words of a line after `warded`, if it runs `warded renew`, whatever stands around that.
+fn renewal(line: &str) -> Option<Vec<&str>> {
+    if line.trim_start().starts_with('#') {
+        return None;
+    }
+    let mut words = words(line);
+    let is_warded =
+        |word: &str| word.trim_start_matches(['-', '@', ':', '+', '!']).rsplit('/').next() == Some("warded");
+    words.by_ref().find(|word| is_warded(word))?;
+    let words: Vec<&str> = words.collect();
+    words.contains(&"renew").then_some(words)
+}
+
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|sign: char| sign.is_whitespace() || "\"';&|(){}".contains(sign)).filter(|word| !word.is_empty())
+}
+
+/// The value of an option.
+fn named<'a>(words: &[&'a str], option: &str) -> Option<&'a str> {
+    words.iter().enumerate().find_map(|(index, word)| match word.strip_prefix(option)? {
+        "" => words.get(index + 1).copied(),
+        rest => rest.strip_prefix('='),
+    })
+}
+
+/// The value of a variable that a file sets, for a unit or for the lines of a table.
+fn assigned<'a>(text: &'a str, variable: &str) -> Option<&'a str> {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let assignments = lines.flat_map(words).map(|word| word.strip_prefix("Environment=").unwrap_or(word));
+    assignments.filter_map(|word| word.strip_prefix(variable)?.strip_prefix('=')).last()
+}
+
+/// Whether two paths are of one file, as far as that can be seen.
+fn is_same(one: &Path, other: &Path) -> bool {
+    one == other || one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn installation(state: &str, config: &str) -> Installation {
+        Installation {
+            state: state.into(),
+            config: config.into(),
+            default_state: "/var/lib/warded".into(),
+            default_config: "/etc/warded/config.toml".into(),
+        }
+    }
+
+    #[test]
+    fn lines_that_renew() {
+        for (line, expected) in [
+            ("17 4 * * * root warded renew", true),
+            ("@reboot sleep 60; /usr/local/bin/warded --json renew --force", true),
+            ("-/usr/bin/warded renew", true),
+            ("/bin/sh -c 'warded renew'", true),
+            ("warded status", false),
+            ("warded-agent renew", false),
+            ("renew warded", false),
+            ("  # warded renew", false),
+        ] {
+            assert_eq!(renewal(line).is_some(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn only_lines_for_this_installation_count() {
+        let usual = || installation("/var/lib/warded", "/etc/warded/config.toml");
+        let other = || installation("/srv/w", "/srv/w.toml");
+        let (state, config) = (|path: &str| Err(Why::State(path.into())), |path: &str| Err(Why::Config(path.into())));
+        for (own, text, expected) in [
+            (usual(), "warded renew", Ok(())),
+            (usual(), "warded --state /var/lib/warded renew", Ok(())),
+            (usual(), "warded --state=/srv/w renew", state("/srv/w")),
+            (usual(), "warded renew --state '/srv/w'", state("/srv/w")),
+            (usual(), "WARDED_STATE=/srv/w warded renew", state("/srv/w")),
+            (usual(), "WARDED_STATE=/srv/w\n7 * * * * root warded renew", state("/srv/w")),
+            (usual(), "Environment=\"WARDED_STATE=/srv/w\"\nExecStart=/bin/warded renew", state("/srv/w")),
+            (usual(), "#WARDED_STATE=/srv/w\nwarded renew", Ok(())),
+            (usual(), "warded --config /srv/w.toml renew", config("/srv/w.toml")),
+            (usual(), "warded --sshd-config /srv/sshd renew", Err(Why::OneSshd("/srv/sshd".into()))),
+            (usual(), "warded --state /srv/w renew; date\nwarded renew", Ok(())),
+            (other(), "warded --config /srv/w.toml renew", state("/var/lib/warded")),
+            (other(), "warded --state /srv/w renew", config("/etc/warded/config.toml")),
+            (other(), "warded --state /srv/w --config /srv/w.toml renew", Ok(())),
+        ] {
+            assert_eq!(own.is_renewed_by(text.lines(), text), Some(expected), "{text}");
+        }
+        for (own, line, expected) in [
+            (usual(), "ExecStart=/usr/local/bin/warded renew", false),
+            (usual(), "ExecStart=/usr/local/bin/warded --state /srv/w recover", true),
+            (other(), "ExecStart=/usr/local/bin/warded --state /srv/w recover", false),
+            (other(), "7 * * * * root warded renew", true),
+            (other(), "[Timer]\nOnCalendar=hourly", false),
+        ] {
+            assert_eq!(own.is_anothers(line), expected, "{line}");
+        }
+        assert_eq!(usual().is_renewed_by(std::iter::once("warded status"), ""), None);
+    }
+}
