@@ -45,8 +45,8 @@ use warded_lib::{
     config::is_root,
     error::{Error, Result},
     guard::Verified,
-    machine::{action::Step, facts::Init, services::Reloaded, signals::Shield, sshd::Sshd},
-    transaction::{Confirm, Followup, LeftAlone, Transaction},
+    machine::{action::Step, facts::Init, schedule::SCHEDULE, services::Reloaded, signals::Shield, sshd::Sshd},
+    transaction::{Confirm, Followup, LeftAlone, Reload, Transaction},
 };
 use watchdog::Watchdog;
 
@@ -199,6 +199,8 @@ impl Run<'_> {
         work.ask_again(context.runner.as_ref(), &context.root, &mut || stage(Stage::Commit))?;
         transaction.commit()?;
         let mut reloads = Vec::new();
+        let retires = transaction.retires_recovery();
+        let told_now = |reload: &Reload| if retires { reload.without_recovery() } else { Some(reload.clone()) };
         for queued in work.queue() {
             let reload = match queued {
                 Queued::Program(index, step) => {
@@ -207,8 +209,9 @@ impl Run<'_> {
                     self.run(step, || transaction.note_step_begins(index), &mut || stage(Stage::Run))?;
                     continue;
                 }
-                Queued::Reload(reload) => reload,
+                Queued::Reload(reload) => told_now(reload),
             };
+            let Some(reload) = &reload else { continue };
             stage(Stage::Reload);
             let last_look = || guard.is_as_proved().and_then(|()| transaction.note_reload_begins());
             let reloaded = settle::reload(&context.log, event, reload, systemd, guard.sshd(), &last_look)?;
@@ -238,6 +241,11 @@ impl Run<'_> {
                 // It is kept, whatever cannot be recorded now.
                 drop(context.log.append(&event(EventKind::Result).detail(&left)));
                 reporter.note(&left);
+            }
+            match settle::forget_recovery(&context.log, event, systemd) {
+                Some(Ok(how)) => reloads.push((SCHEDULE.to_owned(), how)),
+                Some(Err(error)) => reporter.note(&format!("note: {}", error.message())),
+                None => {}
             }
         }
         Ok(Changed { reloads, verified, left_alone })

@@ -1,6 +1,7 @@
 //! A machine as Debian boots it: systemd is process 1, reloads sshd's unit, has sshd's socket where that
 //! is how sshd is started, and takes back at its start what nobody kept.
 
+use super::schedule::below;
 use crate::support::{
     Booted, Knows,
     machine::{Found, KEYS, tree},
@@ -242,6 +243,7 @@ fn a_reboot_takes_back_what_nobody_has_confirmed() {
             machine.shell("systemctl daemon-reload && systemctl enable warded-recover.service").ends(0);
         }
         let old = files(&machine);
+        let units = below(&machine, "/etc/systemd/system");
         let plain = machine.reboots();
         machine.warded(&format!("{CERTIFY} --confirm-within 10m")).ends(0);
         serves_certificates(&machine);
@@ -255,6 +257,8 @@ fn a_reboot_takes_back_what_nobody_has_confirmed() {
         assert!(waiting < DOWN, "{waiting:?}");
         assert_eq!(told(&machine), false);
         is_as(&machine, &old);
+        // No link is left to a unit that is gone.
+        assert_eq!(below(&machine, "/etc/systemd/system"), units);
         serves(&machine);
         let why = taken_back(&machine);
         // Of these, three are of the schedule; a unit that somebody made by the page stays.

@@ -14,7 +14,14 @@ const UNITS: [&str; 3] = ["warded-renew.timer", "warded-renew.service", "warded-
 
 /// The machine's units and links to them, and sshd's files.
 fn configuration(machine: &Booted) -> [BTreeMap<PathBuf, Found>; 2] {
-    ["/etc/ssh", "/etc/systemd/system"].map(|directory| tree(&machine.file(directory)))
+    ["/etc/ssh", "/etc/systemd/system"].map(|directory| below(machine, directory))
+}
+
+/// What is in a directory, by paths that are the same after another boot.
+pub(super) fn below(machine: &Booted, directory: &str) -> BTreeMap<PathBuf, Found> {
+    let directory = machine.file(directory);
+    let name = |path: PathBuf| path.strip_prefix(&directory).unwrap().to_owned();
+    tree(&directory).into_iter().map(|(path, found)| (name(path), found)).collect()
 }
 
 /// systemd takes the units without a word, and the timer's text means every hour.
@@ -142,8 +149,11 @@ fn what_somebody_else_scheduled_stays() {
     assert_eq!(units(), by_hand);
     here("systemctl disable --now warded-renew.timer; rm warded-renew.*; systemctl daemon-reload");
 
-    // A line of cron's, whoever runs it.
+    // A line of cron's that nothing runs; the same with a cron daemon.
     machine.shell("mkdir -p /etc/cron.d; echo '7 * * * * root warded renew' >/etc/cron.d/mine").ends(0);
+    machine.warded(CERTIFY).ends(0).prints(&["Renewal: by warded-renew.timer"]);
+    machine.warded("undo --yes").ends(0);
+    machine.shell("systemd-run --quiet /usr/sbin/cron -f").ends(0);
     machine.warded(CERTIFY).ends(0).prints(&["cron, /etc/cron.d/mine runs `warded renew` already"]);
     machine.warded("undo --yes").ends(0);
     is_as(&machine, &before[0]);
@@ -171,6 +181,73 @@ fn a_schedule_is_rolled_back_with_its_run() {
     wait("it is taken back", LONG, is_gone);
     wait("the units are as before", LONG, || configuration(&machine)[1] == before[1]);
     is_as(&machine, &before[0]);
+}
+
+/// Its keys and its configuration may lie anywhere: the service may write there.
+#[test]
+fn a_second_sshd_is_renewed_by_the_same_timer() {
+    let Some(machine) = Booted::start("trixie", "ssh.service") else { return };
+    machine.warded(CERTIFY).ends(0);
+    let make = "mkdir -p /srv/sftp /root/sftp; ssh-keygen -q -N '' -t ed25519 -f /root/sftp/key;
+        printf 'Port 2222\nUsePAM no\nHostKey /root/sftp/key\n' >/srv/sftp/sshd_config";
+    machine.shell(make).ends(0);
+    let second = machine.warded(&format!("--sshd-config /srv/sftp/sshd_config {CERTIFY}")).ends(0);
+    assert!(!second.stdout.contains("Nothing runs"), "{}", second.stdout);
+    let service = fs::read_to_string(machine.file("/etc/systemd/system/warded-renew.service")).unwrap();
+    assert!(["/etc/ssh", "/root/sftp"].iter().all(|path| service.contains(&format!("ReadWritePaths=-{path}\n"))));
+    let certificate = || fs::read(machine.file("/root/sftp/key-cert.pub")).unwrap();
+    let sign = "ssh-keygen -q -h -s /root/ca/host_ca -I x -n web1.example.org -z 7 -V -20d:+5d /root/sftp/key.pub";
+    machine.shell(sign).ends(0);
+    let due = certificate();
+    machine.shell("systemctl start warded-renew.service").ends(0);
+    assert_ne!(certificate(), due);
+}
+
+/// A power cut meets a run that takes the recovery out, before that is kept.
+#[test]
+fn what_takes_the_recovery_out_is_recovered_at_the_start_of_the_machine() {
+    let Some(mut machine) = Booted::start("trixie", "ssh.service") else { return };
+    let before = configuration(&machine);
+    machine.warded(CERTIFY).ends(0);
+    let certified = configuration(&machine);
+    for command in ["remove --yes", "undo --yes"] {
+        machine.shell(&format!("WARDED_CA=/root/ca warded {command} >/dev/null 2>&1 &")).ends(0);
+        // It is gone long before sshd has been told, and seen to serve what it did.
+        let drop_in = machine.file("/etc/ssh/sshd_config.d/50-warded.conf");
+        wait("sshd's configuration changes", LONG, || !drop_in.exists());
+        machine.loses_power();
+        assert_eq!(property(&machine, "Result", "warded-recover.service"), "success");
+        let log = machine.shell("warded audit log").ends(0).stdout;
+        assert!(log.contains("taken back (it had been interrupted)"), "{command}: {log}");
+        assert_eq!(configuration(&machine), certified, "{command}");
+        is_scheduled(&machine);
+        serves_certificates(&machine);
+    }
+    machine.warded("remove --yes").ends(0);
+    assert_eq!(configuration(&machine), before);
+    assert_eq!(property(&machine, "LoadState", "warded-recover.service"), "not-found");
+}
+
+/// It is taken back at the start of the machine as well, and by a shutdown.
+#[test]
+fn what_takes_the_recovery_out_may_wait_to_be_confirmed() {
+    let Some(mut machine) = Booted::start("trixie", "ssh.service") else { return };
+    let before = configuration(&machine);
+    machine.warded(CERTIFY).ends(0);
+    let certified = configuration(&machine);
+    machine.warded("remove --yes --confirm-within 10m").ends(0);
+    assert_eq!(property(&machine, "ActiveState", "warded-renew.timer"), "inactive");
+    machine.reboots();
+    assert_eq!(configuration(&machine), certified);
+    is_scheduled(&machine);
+    machine.warded("remove --yes --confirm-within 10m").ends(0);
+    machine.loses_power();
+    assert_eq!(configuration(&machine), certified);
+    is_scheduled(&machine);
+    machine.warded("remove --yes --confirm-within 10m").ends(0);
+    machine.warded("confirm").ends(0);
+    assert_eq!(configuration(&machine), before);
+    assert_eq!(property(&machine, "LoadState", "warded-recover.service"), "not-found");
 }
 
 #[test]
@@ -216,6 +293,9 @@ fn where_nothing_can_be_scheduled_the_plan_says_so() {
 fn a_machine_with_cron_renews_itself() {
     let Some(machine) = Peer::start("trixie", "") else { return };
     let certify = ["apply", "certify-host", "--yes", "--set", "principal=web1.example.org"];
+    // Another installation's is none of this one's.
+    fs::create_dir_all(machine.file("/etc/cron.d")).unwrap();
+    fs::write(machine.file("/etc/cron.d/other"), "7 * * * * root warded --state /srv/other renew\n").unwrap();
     let table = machine.file("/etc/cron.d/warded-renew");
     // No daemon runs yet.
     machine
@@ -243,4 +323,19 @@ fn a_machine_with_cron_renews_itself() {
     let due = certificates();
     fs::write(&table, format!("{head}\n* * * * * root {rest}")).unwrap();
     wait("cron renews", 3 * LONG, || certificates().iter().zip(&due).all(|(now, due)| now != due));
+
+    // Of no use from here on, and each of its jobs takes some time.
+    fs::write(&table, &text).unwrap();
+    let stop = "read pid </var/run/crond.pid; kill $pid || exit; while kill -0 $pid 2>/dev/null; do sleep 0.1; done";
+    Run::of(machine.command("sh").args(["-c", stop])).ends(0);
+    // Those of its processes that wait for a job bear its name, too.
+    wait("no cron daemon is left", LONG, || machine.warded(&["status"]).code == Some(4));
+    let why = "/etc/cron.d/warded-renew runs `warded renew`, and no cron daemon runs that reads it";
+    machine
+        .warded(&["status"])
+        .ends(4)
+        .prints(&[&format!("nothing renews by itself: {why}"), "start that cron daemon"]);
+    fs::remove_file(&table).unwrap();
+    let why = "/etc/cron.d/other renews another installation, with the state /srv/other";
+    machine.warded(&["status"]).ends(4).prints(&[why]);
 }

@@ -160,6 +160,12 @@ impl Transaction {
         Ok(left)
     }
 
+    /// Whether what recovers at the start of the machine goes once this is kept.
+    #[must_use]
+    pub fn retires_recovery(&self) -> bool {
+        self.journal().entries.iter().any(|entry| entry.order == Order::RemoveRecovery)
+    }
+
     /// Leaves the changes for somebody to confirm in time. Whoever watches takes them back otherwise.
     ///
     /// # Errors

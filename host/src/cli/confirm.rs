@@ -1,6 +1,6 @@
 //! `warded confirm`: what `apply --confirm-within` has changed stays.
 
-use super::{output::Output, status::last_roll_back};
+use super::{output::Output, recover, status::last_roll_back};
 use crate::{
     context::Context, enrolment::Enrolments, outcomes::Why, pipeline::take_back::event, public_status::PublicStatus,
 };
@@ -11,7 +11,7 @@ use warded_lib::{
     error::{Error, Exit, Result},
     machine::{control_group, facts::Init, login, services},
     text::{count, neutral},
-    transaction::{self, FileChange, Journal, State},
+    transaction::{self, Journal, State},
 };
 
 /// What became of the newest run, where that was not confirmed in time.
@@ -42,18 +42,6 @@ pub(super) struct ConfirmWithin {
     /// to 24h, such as 10m)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(super) confirm_within: Option<SignedDuration>,
-}
-
-/// Refuses to have a change confirmed that takes away what would take it back after a restart of the machine.
-pub(super) fn refuse_without_recovery(within: &ConfirmWithin, changes: &[FileChange]) -> Result<()> {
-    let is_recovery = |change: &FileChange| change.after.is_none() && change.path.as_str().ends_with(RECOVER);
-    if within.confirm_within.is_none() || !changes.iter().any(is_recovery) {
-        return Ok(());
-    }
-    Err(Error::refused(format!("--confirm-within does not work where {RECOVER} goes"))
-        .cause("after a restart of the machine nothing would take the change back")
-        .state("nothing was changed")
-        .next("run it without --confirm-within"))
 }
 
 /// What takes back at the start of the machine what was interrupted (docs/RECOVERY.md).
@@ -118,6 +106,7 @@ impl Confirm {
         let ended = event(&journal.run, Kind::Ended).detail("confirmed, kept");
         let told = format!("confirmed, {} stay as changed", count(files.len(), "file"));
         drop(context.log.conclude(&ended, Ending::Confirmed, &told));
+        recover::forget_recovery(context, |kind| event(&journal.run, kind), output);
         // Of a machine that Warded has left there is nothing to tell.
         let is_left = Enrolments::load(&context.state).is_ok_and(|enrolled| enrolled.iter().next().is_none());
         if journal.run.undoes.is_some() && is_left {

@@ -7,13 +7,18 @@ use super::{
 };
 use crate::{
     context::{Context, Options},
-    pipeline::take_back::{Recovery, TakenBack},
+    pipeline::{
+        settle,
+        take_back::{Recovery, TakenBack},
+    },
 };
 use clap::Args;
 use serde::Serialize;
 use warded_lib::{
+    audit::{Event, Kind},
+    config::is_root,
     error::{Error, Exit, Result},
-    machine::{action::Ended, scratch},
+    machine::{action::Ended, facts::Init, scratch},
     transaction::{self, Journal},
 };
 
@@ -106,7 +111,17 @@ pub(super) fn damaged(context: &Context) -> Result<Vec<Problem>> {
 fn tidy(context: &Context, output: Output) -> Result<()> {
     let left = transaction::tidy_ended(&context.state, &context.root)?;
     left.iter().for_each(|left| output.note(format!("note: {left}")));
+    let event = |kind| Event { procedure: "recover".to_owned(), ..Event::new(0, kind) };
+    forget_recovery(context, event, output);
     Ok(())
+}
+
+/// What a kept run took out last, systemd forgets as well.
+pub(super) fn forget_recovery(context: &Context, event: impl Fn(Kind) -> Event, output: Output) {
+    let systemd = context.facts.init == Init::Systemd && is_root();
+    if let Some(Err(error)) = settle::forget_recovery(&context.log, event, systemd) {
+        output.note(format!("note: {error}"));
+    }
 }
 
 /// For commands that change nothing: says what has not ended.

@@ -1,7 +1,7 @@
 //! `warded remove`.
 
 use super::{
-    confirm::{ConfirmWithin, refuse_without_recovery},
+    confirm::ConfirmWithin,
     output::{Output, can_ask, confirm},
     progress::Progress,
     recover, report,
@@ -49,7 +49,6 @@ impl Remove {
         undo.sshds.extend(Enrolments::load(&context.state)?.iter().map(|enrolled| enrolled.sshd_config.clone()));
         let own = sshd_of(context, &undo);
         let context = own.as_ref().unwrap_or(context);
-        refuse_without_recovery(&self.confirm, &undo.changes)?;
         let shown = show(output, &undo)?;
         if self.plan {
             output.line("Nothing has been changed.")?;

@@ -2,7 +2,7 @@
 
 use super::{
     completions,
-    confirm::{ConfirmWithin, refuse_without_recovery},
+    confirm::ConfirmWithin,
     output::{Output, confirm},
     progress::Progress,
     recover, report,
@@ -78,7 +78,6 @@ impl Undo {
             output.line(format!("sshd of {}:", others.join(", ")))?;
         }
         let context = own.as_ref().unwrap_or(context);
-        refuse_without_recovery(&self.confirm, &undo.changes)?;
         let (runs, earlier, expired) = (undo.runs(), undo.earlier, Expired::among(&undo));
         let shown = review::Review {
             files: undo.changes.iter().map(entry).collect(),

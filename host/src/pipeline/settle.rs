@@ -2,7 +2,7 @@
 
 use warded_lib::{
     audit::{Event, Kind, Log},
-    error::Result,
+    error::{Error, Result},
     machine::{
         action::Step,
         services::{self, ReloadFault, Reloaded, Told},
@@ -66,4 +66,17 @@ pub fn reload(
         Err(fault) => drop(log.append_synced(&event(Kind::Failed).detail(fault.error.message()))),
     }
     outcome
+}
+
+/// Has systemd forget what recovers at the start of the machine, after a run that took it out was kept; on record. None:
+/// there is nothing to forget.
+#[must_use]
+pub fn forget_recovery(log: &Log, event: impl Fn(Kind) -> Event, systemd: bool) -> Option<Result<Reloaded>> {
+    let outcome = services::forget_recovery(systemd)?.map_err(Error::from);
+    // The run is kept, whatever cannot be recorded now.
+    drop(log.append(&match &outcome {
+        Ok(reloaded) => event(Kind::Result).detail(&reloaded.to_string()),
+        Err(error) => event(Kind::Failed).detail(error.message()),
+    }));
+    Some(outcome)
 }

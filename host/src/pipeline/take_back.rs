@@ -109,13 +109,17 @@ impl<'a> Recovery<'a> {
         self.roll_back(number, why, |journal, done, aftermath| self.settled(journal, done, aftermath, &mut || {}))
     }
 
-    /// The same while the machine goes down, for the files alone: sshd goes as well, and systemd answers no
-    /// request for a reload by then.
+    /// The same while the machine goes down, for the files and for the links of units: sshd goes as well, and systemd
+    /// answers no request by then.
     ///
     /// # Errors
     /// As [`Recovery::one`].
     pub fn files_of_one(&self, number: u64, why: Why) -> Result<Option<TakenBack>> {
-        self.roll_back(number, why, |_, done, _| {
+        self.roll_back(number, why, |journal, done, aftermath| {
+            for reload in journal.reloads.iter().filter(|reload| reload.is_schedule()) {
+                let linked = services::reconcile_links(&reload.schedule, self.systemd).map_err(Error::from);
+                aftermath.reloads.push((reload.name.to_string(), linked));
+            }
             let open = (!done.steps.is_empty())
                 .then(|| Error::failed("the machine goes down: what programs changed is taken back at its next start"));
             Settled { named: StillNamed::nothing(), open }

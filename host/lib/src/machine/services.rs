@@ -3,7 +3,7 @@
 
 mod schedule;
 
-pub use schedule::{Timer, reconcile, timer};
+pub use schedule::{Timer, forget_recovery, reconcile, reconcile_links, timer};
 
 use super::{
     exec::{self, Program, Signal},

@@ -98,6 +98,9 @@ pub enum Order {
     RemoveCertificate,
     /// A key, to go.
     RemoveKey,
+    /// What recovers interrupted runs at the start of the machine, to go: until this run is kept, it may be what
+    /// takes this run back.
+    RemoveRecovery,
 }
 
 impl Order {

@@ -1,7 +1,7 @@
 //! Putting the new files in place, one rename each. After every exchange what came out is
 //! compared with what should have: an edit that slipped in between goes back.
 
-use super::{interruption, precondition, temporary::Prepared};
+use super::{change::Order, interruption, precondition, temporary::Prepared};
 use crate::{
     error::{Error, Result},
     machine::files::{Place, Step},
@@ -19,11 +19,12 @@ pub(super) fn put_in(changes: &[Prepared]) -> Result<()> {
 
 /// Makes the rest, once sshd has been told: nobody reads it any more.
 pub(super) fn remove_retired(changes: &[Prepared]) -> Result<()> {
-    carry_out(changes.split_at(reload_at(changes)).1)
+    let retired = changes.split_at(reload_at(changes)).1;
+    carry_out(retired.split_at(retired.partition_point(|change| change.change.order.goes_after_reload())).0)
 }
 
 fn reload_at(changes: &[Prepared]) -> usize {
-    changes.partition_point(|change| !change.change.order.goes_after_reload())
+    changes.partition_point(|change| change.change.order <= Order::RemoveOther)
 }
 
 /// Syncs the directories after each group.

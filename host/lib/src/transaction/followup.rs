@@ -3,7 +3,7 @@
 
 use crate::{
     digest::Digest,
-    machine::{action::Step, path::AbsolutePath, service::Service},
+    machine::{action::Step, path::AbsolutePath, schedule::RECOVER, service::Service},
     name::{Name, UnitName},
 };
 use jiff::Timestamp;
@@ -59,6 +59,14 @@ impl Reload {
     #[must_use]
     pub fn schedule(name: Name, schedule: Vec<UnitName>) -> Self {
         Self { name, service: Service { systemd: Vec::new(), direct: None }, schedule }
+    }
+
+    /// The same without the unit that recovers at the start of the machine; none where that was all.
+    #[must_use]
+    pub fn without_recovery(&self) -> Option<Self> {
+        let mut other = self.clone();
+        other.schedule.retain(|unit| unit.as_str() != RECOVER);
+        (other.is_schedule() == self.is_schedule()).then_some(other)
     }
 
     /// Whether it is a schedule's.

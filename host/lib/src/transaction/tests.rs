@@ -8,6 +8,7 @@ mod full_disk;
 mod history;
 mod interference;
 mod property;
+mod recovery_unit;
 mod undo;
 
 use super::*;

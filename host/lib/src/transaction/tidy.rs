@@ -1,10 +1,11 @@
 //! What a run that has ended leaves behind: its temporary files, and copies that are of no more use.
 
 use super::{
-    change::LeftAlone,
+    change::{LeftAlone, Order},
+    commit::move_to_free,
     directories, interruption,
     journal::{Entry, State},
-    restore::is_disposable,
+    restore::{Found, is_disposable, look},
     run_directory::Run,
 };
 use crate::{
@@ -21,7 +22,8 @@ pub(super) fn tidy(root: &Root, run: &Run) -> Vec<LeftAlone> {
     let mut directories = BTreeMap::new();
     let mut untidied = |left: &mut Vec<LeftAlone>, entry: &Entry, error: &Error| {
         again = true;
-        left.push(LeftAlone { path: entry.path.clone(), why: untidy("its temporary file", error) });
+        let what = if entry.order == Order::RemoveRecovery { "it" } else { "its temporary file" };
+        left.push(LeftAlone { path: entry.path.clone(), why: untidy(what, error) });
     };
     for (index, entry) in run.journal().entries.iter().enumerate() {
         match tidy_one(root, run, index, entry) {
@@ -66,6 +68,12 @@ enum Tidied {
 
 fn tidy_one(root: &Root, run: &Run, index: usize, entry: &Entry) -> Result<Tidied> {
     let Some(temporary) = root.find(&entry.temporary_at, &entry.temporary)? else { return Ok(Tidied::Nothing) };
+    if entry.order == Order::RemoveRecovery
+        && run.journal().state == State::Kept
+        && let Some(left) = retire(root, entry, &temporary)?
+    {
+        return Ok(Tidied::Theirs(Some(left)));
+    }
     if temporary.inode()?.is_none() {
         return Ok(Tidied::Nothing);
     }
@@ -77,6 +85,20 @@ fn tidy_one(root: &Root, run: &Run, index: usize, entry: &Entry) -> Result<Tidie
     }
     let why = format!("somebody wrote to {} while it was replaced; this is what they wrote", entry.path);
     Ok(Tidied::Theirs(LeftAlone::at(&temporary.resolved(), why)))
+}
+
+/// Moves out what recovers at the start of the machine. Where somebody has changed it, it stays.
+fn retire(root: &Root, entry: &Entry, temporary: &Place) -> Result<Option<LeftAlone>> {
+    let Some((target, _)) = entry.places(root)? else { return Ok(None) };
+    match look(&target, entry)? {
+        Found::Nothing => Ok(None),
+        Found::Old => move_to_free(&target, temporary)
+            .map(|()| None)
+            .map_err(|error| Error::failed(format!("could not remove {}", entry.path)).cause(error)),
+        Found::New | Found::Other => {
+            Ok(Some(LeftAlone { path: entry.path.clone(), why: "somebody else changed it".to_owned() }))
+        }
+    }
 }
 
 /// Why something was left, and what becomes of it.

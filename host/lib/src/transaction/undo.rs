@@ -21,6 +21,7 @@ use crate::{
         files::{Place, Root, Snapshot},
         path::AbsolutePath,
         private::StateDir,
+        schedule,
     },
     name::Name,
     text,
@@ -35,7 +36,6 @@ use zeroize::Zeroizing;
 
 /// How long another run may take to come to its end.
 const WAIT: Duration = if cfg!(test) { Duration::from_secs(2) } else { Duration::from_secs(60) };
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// The changes that take runs back.
 #[derive(Debug)]
@@ -181,7 +181,7 @@ pub fn undo_changes(state: &StateDir, root: &Root, which: Which) -> Result<Optio
                 .next("wait until it has ended, then run this again")
                 .into());
         }
-        thread::sleep(PAUSE);
+        thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -360,7 +360,7 @@ fn undo_one(root: &Root, joint: &Joint<'_>) -> Result<Found> {
         mode: before.mode,
         metadata: before.metadata.clone(),
     });
-    let order = order(newest.order, after.is_some());
+    let order = order(newest.order, now.as_ref(), after.is_some());
     let scratch = (newest.temporary_at != newest.at).then(|| newest.temporary_at.directory.clone().into());
     Ok(Found::Change(Box::new(FileChange { path: newest.path.clone(), place, before: now, after, order, scratch })))
 }
@@ -382,11 +382,12 @@ fn old_copy(part: Part<'_>) -> Result<Option<Zeroizing<Vec<u8>>>> {
 }
 
 /// A key is a key whether it is written or removed.
-fn order(done: Order, writes: bool) -> Order {
+fn order(done: Order, now: Option<&Snapshot>, writes: bool) -> Order {
     let (write, remove) = match done {
+        _ if now.is_some_and(|now| schedule::recovers(&now.contents)) => (Order::WriteOther, Order::RemoveRecovery),
         Order::WriteKey | Order::RemoveKey => (Order::WriteKey, Order::RemoveKey),
         Order::WriteCertificate | Order::RemoveCertificate => (Order::WriteCertificate, Order::RemoveCertificate),
-        Order::WriteOther | Order::RemoveOther => (Order::WriteOther, Order::RemoveOther),
+        Order::WriteOther | Order::RemoveOther | Order::RemoveRecovery => (Order::WriteOther, Order::RemoveOther),
     };
     if writes { write } else { remove }
 }

@@ -54,7 +54,7 @@ impl std::fmt::Display for Aftermath {
         }
         match &self.fault {
             Some(fault) => write!(f, "; {}", fault.message()),
-            None if self.reloads.is_empty() => Ok(()),
+            None if self.reloads.iter().all(|(_, how)| matches!(how, Ok(Reloaded::Scheduled { .. }))) => Ok(()),
             None => f.write_str(", checked"),
         }
     }

@@ -6,6 +6,7 @@ use warded_lib::{
         staged::{After, Staged},
     },
     guard::krl,
+    machine::schedule,
     transaction::Order,
 };
 
@@ -30,6 +31,9 @@ pub(super) fn order_of_removal(file: &Staged, changes: &ChangeSet) -> Order {
     let holds = |one: &Staged, what: &dyn Fn(&[u8]) -> bool| one.before.as_ref().is_some_and(|old| what(&old.contents));
     let is_used = holds(file, &|contents| krl::is_list(contents))
         || changes.staged().iter().any(|one| one.path != file.path && holds(one, &|contents| is_named(file, contents)));
+    if file.before.as_ref().is_some_and(|old| schedule::recovers(&old.contents)) {
+        return Order::RemoveRecovery;
+    }
     if is_used || file.path.as_str().ends_with("-cert.pub") { Order::RemoveCertificate } else { Order::RemoveOther }
 }
 

@@ -6,16 +6,21 @@ use crate::{
     error::{Error, Result},
     machine::{
         exec::{Output, Program},
-        schedule::UNITS,
+        schedule::{RECOVER, UNITS},
     },
     name::UnitName,
     text::neutral_lines,
 };
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// How long systemd may take: it reads all units again when one is enabled.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a link may take while the machine goes down.
+const LINKS: Duration = Duration::from_secs(5);
 
 /// Enables each unit whose file is there, and disables each whose file is not; timers are started and stopped with
 /// that. The service of a timer is left alone: it may be what runs this.
@@ -26,8 +31,7 @@ pub fn reconcile(units: &[UnitName], systemd: bool) -> Result<Reloaded, ReloadFa
     if !systemd {
         return Ok(Reloaded::NotRunning);
     }
-    let (there, gone): (Vec<&str>, Vec<&str>) =
-        units.iter().map(UnitName::as_str).partition(|unit| Path::new(UNITS).join(unit).is_file());
+    let (there, gone) = parted(units);
     for unit in &gone {
         // While systemd still knows its text.
         if is_timer(unit) {
@@ -35,16 +39,62 @@ pub fn reconcile(units: &[UnitName], systemd: bool) -> Result<Reloaded, ReloadFa
         }
         disable(unit)?;
     }
+    for unit in &there {
+        tell(["--no-reload", "enable", "--quiet", "--", unit])?;
+    }
+    // Once for all: it takes systemd some time.
     tell(["daemon-reload"])?;
     for unit in &there {
-        tell(["enable", "--quiet", "--", unit])?;
         // At the start of the machine, where runs are recovered, nothing may wait for another unit.
         if is_timer(unit) {
             tell(["start", "--no-block", "--", unit])?;
         }
     }
-    let owned = |units: Vec<&str>| units.into_iter().map(str::to_owned).collect();
-    Ok(Reloaded::Scheduled { enabled: owned(there), disabled: owned(gone) })
+    Ok(scheduled(&there, &gone))
+}
+
+/// The same while the machine goes down: only the links by which systemd starts units with the machine. systemd itself
+/// answers no request by then.
+///
+/// # Errors
+/// A link could not be made or removed.
+pub fn reconcile_links(units: &[UnitName], systemd: bool) -> Result<Reloaded, ReloadFault> {
+    if !systemd {
+        return Ok(Reloaded::NotRunning);
+    }
+    let (there, gone) = parted(units);
+    for (command, units) in [("disable", &gone), ("enable", &there)] {
+        for unit in units {
+            let arguments = ["--root=/", "--quiet", command, "--", unit];
+            let output = Program::new(systemctl_program()?).args(arguments).timeout(LINKS).run()?;
+            if !output.succeeded() && (command == "enable" || is_wanted(unit)) {
+                return Err(failed(command, unit, &output));
+            }
+        }
+    }
+    Ok(scheduled(&there, &gone))
+}
+
+/// Has systemd forget the unit that recovers at the start of the machine, where its file is gone and the link to it is
+/// not; none where there is no such link.
+///
+/// # Errors
+/// systemd refused.
+#[must_use]
+pub fn forget_recovery(systemd: bool) -> Option<Result<Reloaded, ReloadFault>> {
+    let unit = RECOVER.to_owned().try_into().ok()?;
+    let is_dangling = links(RECOVER).any(|link| link.symlink_metadata().is_ok() && !link.exists());
+    (systemd && is_dangling).then(|| reconcile(&[unit], systemd))
+}
+
+/// Those whose files are there, and those whose files are not.
+fn parted(units: &[UnitName]) -> (Vec<&str>, Vec<&str>) {
+    units.iter().map(UnitName::as_str).partition(|unit| Path::new(UNITS).join(unit).is_file())
+}
+
+fn scheduled(there: &[&str], gone: &[&str]) -> Reloaded {
+    let owned = |units: &[&str]| units.iter().map(|unit| (*unit).to_owned()).collect();
+    Reloaded::Scheduled { enabled: owned(there), disabled: owned(gone) }
 }
 
 /// A timer as systemd has it.
@@ -74,7 +124,7 @@ fn as_shown(properties: &str) -> Timer {
 
 /// Some releases of systemd fail for a unit that has no file, and take its links away all the same.
 fn disable(unit: &str) -> Result<(), ReloadFault> {
-    let output = systemctl(["disable", "--quiet", "--", unit])?;
+    let output = systemctl(["--no-reload", "disable", "--quiet", "--", unit])?;
     if output.succeeded() || !is_wanted(unit) {
         return Ok(());
     }
@@ -95,9 +145,12 @@ fn is_timer(unit: &str) -> bool {
 }
 
 fn is_wanted(unit: &str) -> bool {
-    ["timers.target.wants", "multi-user.target.wants"]
-        .iter()
-        .any(|wants| Path::new(UNITS).join(wants).join(unit).symlink_metadata().is_ok())
+    links(unit).any(|link| link.symlink_metadata().is_ok())
+}
+
+/// Where the links are by which systemd starts a unit of a schedule with the machine.
+fn links(unit: &str) -> impl Iterator<Item = PathBuf> {
+    ["timers.target.wants", "multi-user.target.wants"].iter().map(move |wants| Path::new(UNITS).join(wants).join(unit))
 }
 
 fn tell<const N: usize>(arguments: [&str; N]) -> Result<(), ReloadFault> {
@@ -105,8 +158,8 @@ fn tell<const N: usize>(arguments: [&str; N]) -> Result<(), ReloadFault> {
     if output.succeeded() {
         return Ok(());
     }
-    let [command, .., unit] = &arguments[..] else { return Err(failed("daemon-reload", "", &output)) };
-    Err(failed(command, unit, &output))
+    let words: Vec<&str> = arguments.into_iter().filter(|word| !word.starts_with('-')).collect();
+    Err(failed(words.first().unwrap_or(&""), words.get(1).unwrap_or(&""), &output))
 }
 
 fn systemctl<const N: usize>(arguments: [&str; N]) -> Result<Output> {

@@ -95,6 +95,6 @@ fn change(joint: &Joint<'_>, place: Place, before: Option<Snapshot>, after: Opti
     }
     let entry = joint.newest.entry;
     let scratch = (entry.temporary_at != entry.at).then(|| entry.temporary_at.directory.clone().into());
-    let order = order(entry.order, after.is_some());
+    let order = order(entry.order, before.as_ref(), after.is_some());
     Found::Change(Box::new(FileChange { path: entry.path.clone(), place, before, after, order, scratch }))
 }

@@ -37,7 +37,7 @@ pub(super) fn undo(joint: &Joint<'_>, place: &Place, now: Option<&Snapshot>) -> 
         path: joint.newest.entry.path.clone(),
         place: place.clone(),
         before: Some(now.clone()),
-        order: order(joint.newest.entry.order, after.is_some()),
+        order: order(joint.newest.entry.order, Some(now), after.is_some()),
         after,
         scratch: None,
     }))))
