@@ -34,7 +34,6 @@ use crate::{
     context::Context,
     outcomes::{LastProof, Outcome as _},
 };
-use certify::Filled;
 use ending::{end, end_failed, told};
 use jiff::Timestamp;
 use overtaken::Expected;
@@ -94,11 +93,10 @@ impl Run<'_> {
         reporter.stage(Stage::Check);
         work.refuse_irreplaceable().and_then(|()| guard.check(&work)).map_err(unchanged)?;
         reporter.stage(Stage::Certify);
-        let Filled { certificates, vouched, refused, accepted, last_run, put_off, unrecorded } =
-            certify::fill_in(context, identity, &mut work).map_err(unchanged)?;
+        let given = certify::fill_in(context, identity, &mut work).map_err(unchanged)?;
         reporter.stage(Stage::Prove);
         let known_hosts = known_hosts::prove(&work).map_err(unchanged)?;
-        let proof = guard.prove(&work, &certificates).map_err(unchanged)?;
+        let proof = guard.prove(&work, &given.certificates).map_err(unchanged)?;
 
         let _nobody_needs_to_be_there = Shield::up()?;
         let mut transaction = self.prepare(&guard, &work).map_err(unchanged)?;
@@ -116,26 +114,20 @@ impl Run<'_> {
                 } else {
                     watchdog.release();
                 }
-                issued::forget(context, &certificates);
+                issued::forget(context, &given.certificates);
                 remember_proof(context, run, guard.sshd());
                 let (detail, ending) = match &confirm {
                     Some(_) => ("waits to be confirmed", Ending::Waits),
                     None => ("kept", Ending::Kept),
                 };
                 let files = transaction.journal().entries.len();
-                let told = told(&certificates, files, &reloads, confirm.as_ref());
+                let told = told(&given.certificates, files, &reloads, confirm.as_ref());
                 end(context, identity, detail, ending, &told)
                     .map_err(|error| error.or_state(format!("the change was made and kept, as run {run}")))?;
                 let unknown = guard.unknown().cloned();
                 Ok(Done {
                     run,
-                    certificates,
-                    vouched,
-                    refused,
-                    accepted,
-                    last_run,
-                    put_off,
-                    unrecorded,
+                    given,
                     withdrawn: work.withdrawn,
                     proof,
                     known_hosts,

@@ -8,7 +8,7 @@ use crate::{
     digest::Digest,
     machine::{
         action::{Code, Fault, Filled, Overlay, Runner, Shown, Step, inside},
-        files::{FileError, Place, PlaceKey, Root, Snapshot},
+        files::{FileError, FileErrorKind, Place, PlaceKey, Root, Snapshot},
         keys::replaced::Replaced,
         path::AbsolutePath,
     },
@@ -97,7 +97,7 @@ impl ChangeSet {
                 After::Removed => Ok(None),
                 After::Bytes { contents, .. } => Ok(Some(contents.clone())),
                 After::Certificate { .. } | After::PrivateKey { .. } => Err(FileError::new(
-                    "pending",
+                    FileErrorKind::Pending,
                     staged.path.as_path(),
                     "its contents are not known before the review",
                 )),

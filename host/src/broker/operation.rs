@@ -89,7 +89,7 @@ impl fmt::Display for Failure {
 
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
-        let failure = Self::new(error.code, error.message);
+        let failure = Self::new(error.kind.code(), error.message);
         error.next.into_iter().fold(failure, |failure, next| failure.about("next", next))
     }
 }

@@ -14,7 +14,7 @@ use warded_lib::{
 /// Says it; nothing where no host certificate came.
 pub(super) fn say(context: &Context, output: Output, done: &Done) -> Result<()> {
     let certificates: Vec<&Certificate> =
-        done.certificates.iter().filter(|certificate| certificate.kind() == Kind::Host).collect();
+        done.given.certificates.iter().filter(|certificate| certificate.kind() == Kind::Host).collect();
     let Some(first) = certificates.iter().min_by_key(|certificate| certificate.valid_before()) else {
         return Ok(());
     };
@@ -27,7 +27,7 @@ pub(super) fn say(context: &Context, output: Output, done: &Done) -> Result<()> 
         let due = due.map(|due| format!(", due {}", moment::when(due, now))).unwrap_or_default();
         output.line(format!("Renewal: {}", renewal(context, &due)))?;
     }
-    let known = known_hosts::of(&done.certificates);
+    let known = known_hosts::of(&done.given.certificates);
     if !known.is_empty() {
         output.line("Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for all machines):")?;
         known.iter().try_for_each(|line| output.verbatim(line))?;

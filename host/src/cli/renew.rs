@@ -217,7 +217,7 @@ impl Renew {
             return Ok(Ended { exit, object, serials: Vec::new() });
         }
         let mut done = pipeline::carry_out(context, &identity, work, &progress)?;
-        done.unrecorded.take_if(|text| messages.iter().any(|told| told.text == *text));
+        done.given.unrecorded.take_if(|text| messages.iter().any(|told| told.text == *text));
         drop(progress);
         review.files.retain(|file| !done.withdrawn.iter().any(|path| path.as_str() == file.path));
         // It is done, whether anybody reads of it or not.
@@ -225,7 +225,7 @@ impl Renew {
         Ok(Ended {
             exit: if exit == Exit::Done { done.exit() } else { exit },
             object: report::value(&DoneObject::new(SCHEMA, procedure, &review, &messages, &done))?,
-            serials: done.certificates.iter().map(Certificate::serial).collect(),
+            serials: done.given.certificates.iter().map(Certificate::serial).collect(),
         })
     }
 }

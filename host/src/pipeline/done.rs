@@ -1,13 +1,10 @@
 //! What a run that was carried out did, and what a person wants to know of it.
 
-use super::{Reloads, certify::Refusal};
+use super::{Reloads, certify::Filled};
 use jiff::Timestamp;
 use std::time::Duration;
 use warded_lib::{
-    ca::{
-        Certificate,
-        rotation::{self as ca_rotation, NewSigner},
-    },
+    ca::{Certificate, rotation},
     error::Exit,
     guard::{Certificates, Proof, Verified, known_hosts::Proof as KnownHosts},
     machine::{path::AbsolutePath, sshd::Unknown},
@@ -21,20 +18,8 @@ use warded_lib::{
 pub struct Done {
     /// Its number: `warded undo` takes the newest back.
     pub run: u64,
-    /// The certificates that came from the CA.
-    pub certificates: Vec<Certificate>,
-    /// The keys that were certified on the word of another one: a sentence for each.
-    pub vouched: Vec<String>,
-    /// What the CA refused to a renewal.
-    pub refused: Vec<Refusal>,
-    /// New keys of the CA, which the operator accepted.
-    pub accepted: Vec<NewSigner>,
-    /// New keys of the CA, whose certificates came because the former ones may end before the next renewal.
-    pub last_run: Vec<NewSigner>,
-    /// New keys of the CA, for which certificates were put off.
-    pub put_off: Vec<NewSigner>,
-    /// Why it was not written down that these keys have certificates, and what follows.
-    pub unrecorded: Option<String>,
+    /// What the CA gave.
+    pub given: Filled,
     /// What was planned, and left for another run.
     pub withdrawn: Vec<AbsolutePath>,
     /// What was proved before anything was touched; none where there is no sshd, or it has nothing to do with it.
@@ -62,9 +47,9 @@ impl Done {
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        if let Some(certificate) = self.certificates.first() {
+        if let Some(certificate) = self.given.certificates.first() {
             let names = certificate.principals().join(" ");
-            lines.push(format!("Certified {} for {names}.", count(self.certificates.len(), "key")));
+            lines.push(format!("Certified {} for {names}.", count(self.given.certificates.len(), "key")));
         } else {
             lines.push("Done.".to_owned());
         }
@@ -74,7 +59,8 @@ impl Done {
                 proved.push(format!("clients that pinned a plain key ({}) get in", proof.keys.join(", ")));
             }
             if !proof.certificates.is_empty() {
-                let mut signers: Vec<String> = self.certificates.iter().map(Certificate::signer_fingerprint).collect();
+                let mut signers: Vec<String> =
+                    self.given.certificates.iter().map(Certificate::signer_fingerprint).collect();
                 signers.dedup();
                 proved.push(format!("clients that know only the CA ({}) get in", signers.join(", ")));
             }
@@ -105,16 +91,16 @@ impl Done {
             }
             None => {}
         }
-        lines.extend(self.vouched.iter().cloned());
-        lines.extend(self.refused.iter().map(ToString::to_string));
+        lines.extend(self.given.vouched.iter().cloned());
+        lines.extend(self.given.refused.iter().map(ToString::to_string));
         lines.extend(self.told_beside());
-        let next = ca_rotation::NEXT;
-        lines.extend(self.accepted.iter().map(|change| {
+        let next = rotation::NEXT;
+        lines.extend(self.given.accepted.iter().map(|change| {
             format!("Clients that know only the CA's former key, {}, do not accept this; {next}", change.former)
         }));
-        lines.extend(self.last_run.iter().map(|change| format!("{}; {next}", change.installed_in_last_run())));
-        lines.extend(self.put_off.iter().map(|change| format!("Put off: {change}; {next}")));
-        lines.extend(self.unrecorded.clone());
+        lines.extend(self.given.last_run.iter().map(|change| format!("{}; {next}", change.installed_in_last_run())));
+        lines.extend(self.given.put_off.iter().map(|change| format!("Put off: {change}; {next}")));
+        lines.extend(self.given.unrecorded.clone());
         lines.extend(self.confirm_lines());
         lines
     }
@@ -146,9 +132,9 @@ impl Done {
     /// later run lacks what this one should have written down.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        let has_new_signer = !self.put_off.is_empty() || !self.last_run.is_empty();
-        let is_in_doubt = self.unknown.is_some() || !self.unwatched.is_empty() || self.unrecorded.is_some();
-        if is_in_doubt || has_new_signer || !self.refused.is_empty() { Exit::Degraded } else { Exit::Done }
+        let has_new_signer = !self.given.put_off.is_empty() || !self.given.last_run.is_empty();
+        let is_in_doubt = self.unknown.is_some() || !self.unwatched.is_empty() || self.given.unrecorded.is_some();
+        if is_in_doubt || has_new_signer || !self.given.refused.is_empty() { Exit::Degraded } else { Exit::Done }
     }
 
     /// What listens and is not known, in words.

@@ -38,19 +38,51 @@ use walk::{Last, walk};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct FileError {
-    /// A stable word: `invalid-path`, `untrusted-path`, `not-a-file`, `too-large`, `io`.
-    pub code: &'static str,
+    /// Which kind of obstacle it is.
+    pub kind: FileErrorKind,
     /// One sentence for a person.
     pub message: String,
     /// What mends it, where that is known.
     pub next: Option<String>,
 }
 
+/// What keeps a file from being used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileErrorKind {
+    /// A link leads to a path that is none.
+    InvalidPath,
+    /// Others than root could lead the path elsewhere, or no grant covers where it leads.
+    UntrustedPath,
+    /// It, or something on the way to it, is of another type.
+    NotAFile,
+    /// It is larger than what is read.
+    TooLarge,
+    /// Its contents are not known before the review.
+    Pending,
+    /// The system refused, for whatever reason.
+    Io,
+}
+
+impl FileErrorKind {
+    /// The word for it, which stays the same: guests and scripts know it.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::InvalidPath => "invalid-path",
+            Self::UntrustedPath => "untrusted-path",
+            Self::NotAFile => "not-a-file",
+            Self::TooLarge => "too-large",
+            Self::Pending => "pending",
+            Self::Io => "io",
+        }
+    }
+}
+
 impl FileError {
     /// An error about a path.
     #[must_use]
-    pub fn new(code: &'static str, path: impl AsRef<Path>, why: impl fmt::Display) -> Self {
-        Self { code, message: format!("{}: {why}", text::neutral(&path.as_ref().to_string_lossy())), next: None }
+    pub fn new(kind: FileErrorKind, path: impl AsRef<Path>, why: impl fmt::Display) -> Self {
+        Self { kind, message: format!("{}: {why}", text::neutral(&path.as_ref().to_string_lossy())), next: None }
     }
 
     fn with_next(self, next: String) -> Self {
@@ -58,11 +90,11 @@ impl FileError {
     }
 
     fn invalid(path: impl AsRef<Path>, why: impl fmt::Display) -> Self {
-        Self::new("invalid-path", path, why)
+        Self::new(FileErrorKind::InvalidPath, path, why)
     }
 
     fn untrusted(path: impl AsRef<Path>, why: impl fmt::Display) -> Self {
-        Self::new("untrusted-path", path, why)
+        Self::new(FileErrorKind::UntrustedPath, path, why)
     }
 
     fn below_a_wildcard(path: impl AsRef<Path>) -> Self {
@@ -70,18 +102,25 @@ impl FileError {
     }
 
     fn not_a_file(path: impl AsRef<Path>, why: impl fmt::Display) -> Self {
-        Self::new("not-a-file", path, why)
+        Self::new(FileErrorKind::NotAFile, path, why)
     }
 
     fn io(path: impl AsRef<Path>, error: impl Into<io::Error>) -> Self {
-        Self::new("io", path, error.into())
+        Self::new(FileErrorKind::Io, path, error.into())
     }
 }
 
 impl From<FileError> for Error {
     fn from(error: FileError) -> Self {
-        let FileError { code, message, next } = error;
-        let told = if code == "untrusted-path" { Self::refused(message) } else { Self::failed(message) };
+        let FileError { kind, message, next } = error;
+        let told = match kind {
+            FileErrorKind::UntrustedPath => Self::refused(message),
+            FileErrorKind::InvalidPath
+            | FileErrorKind::NotAFile
+            | FileErrorKind::TooLarge
+            | FileErrorKind::Pending
+            | FileErrorKind::Io => Self::failed(message),
+        };
         next.into_iter().fold(told, Self::next)
     }
 }

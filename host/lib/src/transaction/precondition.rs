@@ -8,7 +8,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     machine::{
-        files::{Place, Root, Snapshot},
+        files::{FileError, FileErrorKind, Place, Root, Snapshot},
         path::AbsolutePath,
     },
     text,
@@ -120,7 +120,7 @@ fn read(place: &Place) -> Result<Seen> {
     match place.snapshot() {
         Ok(Some(found)) => Ok(Seen::File(found)),
         Ok(None) => Ok(Seen::Nothing),
-        Err(error) if error.code == "io" => Err(error.into()),
+        Err(error @ FileError { kind: FileErrorKind::Io, .. }) => Err(error.into()),
         Err(_) => Ok(Seen::Other),
     }
 }

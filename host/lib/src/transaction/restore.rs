@@ -5,7 +5,7 @@ use super::{change::Version, commit, interruption, journal::Entry, run_directory
 use crate::{
     digest::Digest,
     error::{Error, Result},
-    machine::files::{Place, Root, Snapshot, Step},
+    machine::files::{FileError, FileErrorKind, Place, Root, Snapshot, Step},
     text,
 };
 use std::{collections::BTreeMap, io};
@@ -65,7 +65,7 @@ pub(super) fn look(target: &Place, entry: &Entry) -> Result<Found> {
     let found = match target.snapshot() {
         Ok(Some(found)) => found,
         Ok(None) => return Ok(Found::Nothing),
-        Err(error) if error.code == "io" => return Err(error.into()),
+        Err(error @ FileError { kind: FileErrorKind::Io, .. }) => return Err(error.into()),
         Err(_) => return Ok(Found::Other),
     };
     let is = |version: &Option<Version>| version.as_ref().is_some_and(|version| version.digest == found.digest);
@@ -159,7 +159,7 @@ pub(super) fn is_disposable(run: &Run, index: usize, temporary: &Place) -> Resul
     let found: Snapshot = match temporary.snapshot() {
         Ok(Some(found)) => found,
         Ok(None) => return Ok(true),
-        Err(error) if error.code == "io" => return Err(error.into()),
+        Err(error @ FileError { kind: FileErrorKind::Io, .. }) => return Err(error.into()),
         Err(_) => return Ok(false),
     };
     let begins = |copy: Option<zeroize::Zeroizing<Vec<u8>>>| copy.is_some_and(|copy| copy.starts_with(&found.contents));

@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     digest::Digest,
     machine::{
-        files::{MAX_BYTES, Place, pretend},
+        files::{FileErrorKind, MAX_BYTES, Place, pretend},
         path::AbsolutePath,
     },
 };
@@ -323,6 +323,6 @@ fn nothing_is_written_twice_or_too_large() {
     let change = machine.change("d/x", Some((b"x", 0o644)), Order::WriteOther);
     assert!(machine.begin(vec![change.clone(), change]).is_err());
     fs::write(machine.path("d/large"), vec![0; usize::try_from(MAX_BYTES).unwrap() + 1]).unwrap();
-    assert_eq!(machine.place("d/large").snapshot().unwrap_err().code, "too-large");
+    assert_eq!(machine.place("d/large").snapshot().unwrap_err().kind, FileErrorKind::TooLarge);
     machine.begin(Vec::new()).unwrap().commit().unwrap();
 }

@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Result},
     machine::{
         action,
-        files::{Place, Root, Snapshot},
+        files::{FileError, FileErrorKind, Place, Root, Snapshot},
         path::AbsolutePath,
         private::StateDir,
         schedule,
@@ -326,7 +326,7 @@ fn undo_one(root: &Root, joint: &Joint<'_>) -> Result<Found> {
     };
     let now = match place.snapshot() {
         Ok(now) => now,
-        Err(error) if error.code == "io" => return Err(error.into()),
+        Err(error @ FileError { kind: FileErrorKind::Io, .. }) => return Err(error.into()),
         Err(error) => return Ok(Found::Edited(error.message)),
     };
     let is = |version: &Option<Version>| {

@@ -88,7 +88,7 @@ impl<'a> Demonstration<'a> {
         let planned = self.certify()?;
         let enrolment = planned.enrolment();
         let done = self.carry_out(planned, enrolment, Risks::default())?;
-        let certified = match done.certificates.len() {
+        let certified = match done.given.certificates.len() {
             0 => String::new(),
             certificates => format!(": {}", count(certificates, "certificate")),
         };
@@ -157,7 +157,7 @@ impl<'a> Demonstration<'a> {
         let planned = pipeline::plan(&self.context, request)?;
         let done = self.carry_out(planned, None, Risks::default())?;
         let new = self.certificate()?.serial();
-        if done.certificates.len() != 3 || old == new {
+        if done.given.certificates.len() != 3 || old == new {
             return Err(Error::failed("the certificates were not renewed"));
         }
         let said = self.client(&self.authorities()?)?;

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     error::Error,
     machine::{
-        files::{FileError, Place, Root},
+        files::{FileError, FileErrorKind, Place, Root},
         path::AbsolutePath,
         scratch::Scratch,
     },
@@ -35,7 +35,8 @@ impl Action {
 /// # Errors
 /// The way to the directory cannot be trusted.
 pub fn inside(root: &Root, directory: &AbsolutePath) -> Result<Option<Place>, FileError> {
-    let path = directory.join("-").map_err(|why| FileError::new("invalid-path", directory.as_path(), why))?;
+    let path =
+        directory.join("-").map_err(|why| FileError::new(FileErrorKind::InvalidPath, directory.as_path(), why))?;
     root.place_to_be(&path, usize::MAX)
 }
 
@@ -81,7 +82,14 @@ impl Filled {
         room: &mut Room,
     ) -> Result<BTreeMap<String, Zeroizing<Vec<u8>>>, Fault> {
         let foreign = |error: FileError| {
-            let code = if error.code == "io" { Code::Failed } else { Code::UntrustedProgram };
+            let code = match error.kind {
+                FileErrorKind::Io => Code::Failed,
+                FileErrorKind::InvalidPath
+                | FileErrorKind::UntrustedPath
+                | FileErrorKind::NotAFile
+                | FileErrorKind::TooLarge
+                | FileErrorKind::Pending => Code::UntrustedProgram,
+            };
             Fault::new(code, format!("{} is not given a copy of {directory}: {}", self.name, error.message))
         };
         let mut files = BTreeMap::new();

@@ -1,7 +1,7 @@
 //! Files that say what we do: read only if nobody else could have written them, or led us to others.
 
 use super::{
-    FileError, Root,
+    FileError, FileErrorKind, Root,
     walk::{Last, Owners, refuse_foreign, refuse_foreign_file, refuse_writable, walk, walk_of},
 };
 use crate::{error::Error, text::neutral};
@@ -28,18 +28,20 @@ pub fn read_ours(
     unreadable: impl FnOnce(&dyn Display) -> Error,
 ) -> Result<Option<Vec<u8>>, Error> {
     let shown = neutral(&path.display().to_string());
-    read(path, limit).map_err(|error| match error.code {
-        "untrusted-path" => {
+    read(path, limit).map_err(|error| match error.kind {
+        FileErrorKind::UntrustedPath => {
             let mend =
                 error.next.clone().unwrap_or_else(|| "give what is named as the cause back to its owner".to_owned());
             Error::refused(format!("{shown} could have been written by another user"))
                 .cause(error)
                 .next(format!("{mend} (first read the file, if it may not be as you left it)"))
         }
-        "too-large" => Error::refused(format!("{shown} is too large to be read"))
+        FileErrorKind::TooLarge => Error::refused(format!("{shown} is too large to be read"))
             .cause(error)
             .next("put the right file in its place, or take it away"),
-        _ => unreadable(&error),
+        FileErrorKind::InvalidPath | FileErrorKind::NotAFile | FileErrorKind::Pending | FileErrorKind::Io => {
+            unreadable(&error)
+        }
     })
 }
 
@@ -87,7 +89,7 @@ fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
         File::from(openat(directory, found.name.as_str(), flags, Mode::empty()).map_err(|error| failed(error.into()))?);
     let opened = fstat(&file).map_err(|error| failed(error.into()))?;
     refuse_foreign_file(&opened, &at)?;
-    let too_large = || FileError::new("too-large", &at, format_args!("more than {} MiB", limit >> 20));
+    let too_large = || FileError::new(FileErrorKind::TooLarge, &at, format_args!("more than {} MiB", limit >> 20));
     if u64::try_from(opened.st_size).is_ok_and(|size| size > limit) {
         return Err(too_large());
     }

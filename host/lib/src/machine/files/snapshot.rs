@@ -1,6 +1,6 @@
 //! What a file holds, and which file it is, at one moment.
 
-use super::{FileError, Metadata, Place};
+use super::{FileError, FileErrorKind, Metadata, Place};
 use crate::digest::Digest;
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat},
@@ -52,7 +52,7 @@ impl Place {
         contents.reserve_exact(room + 1);
         (&mut file).take(MAX_BYTES + 1).read_to_end(&mut contents).map_err(failed)?;
         if u64::try_from(contents.len()).is_ok_and(|length| length > MAX_BYTES) {
-            return Err(FileError::new("too-large", self.resolved(), "more than 4 MiB"));
+            return Err(FileError::new(FileErrorKind::TooLarge, self.resolved(), "more than 4 MiB"));
         }
         let found = fstat(&file).map_err(|error| failed(error.into()))?;
         Ok(Some(Snapshot {

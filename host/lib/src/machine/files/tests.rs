@@ -41,13 +41,13 @@ impl Tree {
         let place = match self.root.place(&path, literal) {
             Ok(Some(place)) => place,
             Ok(None) => return "no directory".to_owned(),
-            Err(error) => return error.code.to_owned(),
+            Err(error) => return error.kind.code().to_owned(),
         };
         let resolved = place.resolved().strip_prefix(&self.at).unwrap().to_str().unwrap().to_owned();
         match place.snapshot() {
             Ok(None) => format!("{resolved} absent"),
             Ok(Some(found)) => format!("{resolved}={}", String::from_utf8_lossy(&found.contents)),
-            Err(error) => error.code.to_owned(),
+            Err(error) => error.kind.code().to_owned(),
         }
     }
 }
@@ -196,7 +196,7 @@ fn only_regular_files_with_one_name() {
     });
     let tree = Tree::new("/tmp");
     let null = tree.root.place(&"/dev/null".parse().unwrap(), 2).unwrap().unwrap();
-    assert_eq!(null.snapshot().unwrap_err().code, "not-a-file");
+    assert_eq!(null.snapshot().unwrap_err().kind, FileErrorKind::NotAFile);
     // A link of the kernel's is its text, not where the kernel would jump to.
     let through = tree.root.place(&format!("/proc/self/root{}/file", tree.at.display()).parse().unwrap(), 99);
     assert_eq!(through.unwrap().unwrap().resolved(), tree.at.join("file"));
