@@ -22,6 +22,7 @@ pub mod vouch;
 pub mod watchdog;
 pub mod work;
 
+pub(crate) use done::not_reloaded;
 pub use done::{Done, users};
 pub use ending::did_not_begin;
 pub use plan::{Planned, Request, plan};
@@ -90,6 +91,7 @@ impl Run<'_> {
 
         reporter.stage(Stage::Baseline);
         let mut guard = Guard::baseline(context, &work).map_err(unchanged)?;
+        guard.spare(&mut work);
         reporter.stage(Stage::Check);
         work.refuse_irreplaceable().and_then(|()| guard.check(&work)).map_err(unchanged)?;
         reporter.stage(Stage::Certify);
@@ -136,6 +138,7 @@ impl Run<'_> {
                     reloads,
                     bystanders: guard.bystanders().iter().map(|one| one.sshd().config.clone()).collect(),
                     unwatched: guard.unwatched().to_vec(),
+                    former: guard.former(),
                     left_alone,
                     confirm,
                 })

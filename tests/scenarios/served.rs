@@ -1,7 +1,11 @@
 //! A certificate that somebody put in place and sshd was not told of: since OpenSSH 9.8 the old one is
 //! served until it is. That is something to do for a renewal, although no file differs.
 
-use crate::support::{Client, Knows, Machine, Peer, Run, machine::NAME};
+use crate::support::{
+    Client, Knows, Machine, Peer, Run,
+    machine::NAME,
+    wait::{LONG, wait},
+};
 use std::{fs, process::Command};
 
 const SERIAL: &str = "4711";
@@ -57,6 +61,67 @@ fn openssh_10_is_told_of_it() {
     // What was reloaded for is no run of its own: the certification is what an undo takes back.
     fs::remove_file(peer.file("/etc/ssh/ssh_host_ed25519_key-cert.pub")).unwrap();
     peer.warded(&["undo", "--yes"]).ends(5).says(&["ssh_host_e"]);
+}
+
+/// It offers the key that it has in memory, and a reload would end that one.
+#[test]
+fn openssh_10_is_not_reloaded_while_it_offers_a_former_key() {
+    let Some(peer) = Peer::start("trixie", "") else { return };
+    peer.warded(&["apply", "certify-host", "--set", SET, "--yes"]).ends(0);
+    peer.renews_by_cron();
+    let authority = fs::read_to_string(peer.file("/root/ca/host_ca.pub")).unwrap();
+    let key = |name: &str| format!("/etc/ssh/ssh_host_{name}_key");
+    let read = |path: String| fs::read_to_string(peer.file(&path)).unwrap();
+    let certificate = |name: &str| read(format!("{}-cert.pub", key(name)));
+    let print = |name: &str| {
+        let said = Run::of(peer.command("ssh-keygen").args(["-lf", &format!("{}.pub", key(name))])).ends(0).stdout;
+        said.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    let pinned: Vec<_> =
+        ["ecdsa", "rsa", "ed25519"].map(|name| peer.client(&Knows::Keys(read(format!("{}.pub", key(name)))))).into();
+    let (former, gone) = (print("ecdsa"), print("rsa"));
+    let (first, ecdsa) = (certificate("ed25519"), key("ecdsa"));
+
+    // One is replaced, one is removed.
+    for path in [&ecdsa, &key("rsa")] {
+        ["", ".pub"].iter().for_each(|end| fs::remove_file(peer.file(&format!("{path}{end}"))).unwrap());
+    }
+    Run::of(peer.command("ssh-keygen").args(["-q", "-t", "ecdsa", "-N", "", "-f", &ecdsa])).ends(0);
+    let told = [
+        format!("its former ecdsa-sha2-nistp256 host key {former}, in whose place {ecdsa} has another one"),
+        format!("its former ssh-rsa host key {gone}, which is in none of its files"),
+        "kill -HUP".to_owned(),
+    ];
+    let told: Vec<&str> = told.iter().map(String::as_str).collect();
+    peer.warded(&["renew", "--force"])
+        .ends(4)
+        .prints(&told)
+        .prints(&["Not reloaded: ", "the plain keys are offered as before"]);
+    assert_ne!(certificate("ed25519"), first, "another key kept it from its certificate");
+    let strict = peer.client(&Knows::Authority(authority));
+    for client in pinned.iter().chain([&strict]) {
+        client.connects();
+    }
+    // Nothing is due any more, and nothing is reloaded.
+    for arguments in [&["renew"][..], &["renew", "--plan"], &["status"]] {
+        peer.warded(arguments).ends(4).prints(&told);
+    }
+    let object = peer.warded(&["renew", "--force", "--json"]).ends(4).object("warded.renew/1");
+    let mut former_keys: Vec<_> =
+        object["former_keys"].as_array().unwrap().iter().map(|key| key.as_str().unwrap()).collect();
+    former_keys.sort_unstable();
+    let mut expected = [former.as_str(), gone.as_str()];
+    expected.sort_unstable();
+    assert_eq!(former_keys, expected);
+    // Who wants that file changed is refused: the reload would end them.
+    peer.warded(&["apply", "certify-host", "--force", "--set", SET, "--yes"]).ends(5).says(&["no longer offer"]);
+    pinned.iter().for_each(|client| drop(client.connects()));
+
+    Run::of(peer.command("sh").args(["-c", "kill -HUP $(cat /run/sshd.pid)"])).ends(0);
+    wait("the former keys are gone", LONG, || peer.warded(&["renew"]).code == Some(0));
+    peer.warded(&["status"]).ends(0);
+    strict.connects();
+    peer.client(&Knows::Keys(read(format!("{ecdsa}.pub")))).connects();
 }
 
 #[test]

@@ -16,7 +16,11 @@ use crate::{
     context::Context,
     enrolment::{Enrolment, Enrolments, Standing},
     outcomes::{LastRenewal, Outcome as _},
-    pipeline::{self, Done, Planned, Request, Work, certify, serve, vouch::Vouching},
+    pipeline::{
+        self, Done, Planned, Request, Work, certify,
+        serve::{self, Unserved},
+        vouch::Vouching,
+    },
     sandbox::granting::Granting,
 };
 use clap::Args;
@@ -193,7 +197,10 @@ impl Renew {
         }
         if planned.session.changes.is_empty() {
             let unserved = serve::unserved(context, &planned)?;
-            let object = if unserved.is_empty() {
+            let spared = spared(output, &unserved)?;
+            let exit = if spared.is_empty() { exit } else { Exit::Degraded };
+            messages.extend(spared);
+            let object = if unserved.is_empty() || !unserved.former.is_empty() {
                 output.line(if exit == Exit::Done { "Nothing is due." } else { "Nothing was renewed." })?;
                 report::value(&DoneObject::nothing(SCHEMA, procedure, &messages))?
             } else {
@@ -219,6 +226,9 @@ impl Renew {
         let mut done = pipeline::carry_out(context, &identity, work, &progress)?;
         done.given.unrecorded.take_if(|text| messages.iter().any(|told| told.text == *text));
         drop(progress);
+        if !done.former.is_empty() {
+            review.reloads.retain(|reload| done.reloads.iter().any(|(name, _)| *name == reload.name()));
+        }
         review.files.retain(|file| !done.withdrawn.iter().any(|path| path.as_str() == file.path));
         // It is done, whether anybody reads of it or not.
         drop(tell(output, &review, &done));
@@ -233,7 +243,9 @@ impl Renew {
 /// What a renewal would change.
 fn shown(context: &Context, output: Output, planned: &Planned<'_>, exit: Exit) -> Result<Ended> {
     let (review, unserved) = (planned.review(), serve::unserved(context, planned)?);
-    let pending = !planned.session.changes.is_empty() || !unserved.is_empty();
+    let spared = spared(output, &unserved)?;
+    let exit = if spared.is_empty() { exit } else { Exit::Degraded };
+    let pending = !planned.session.changes.is_empty() || (!unserved.is_empty() && spared.is_empty());
     report::review(output, &review)?;
     report::unserved(output, &unserved)?;
     output.line(match (pending, exit) {
@@ -243,6 +255,14 @@ fn shown(context: &Context, output: Output, planned: &Planned<'_>, exit: Exit) -
     })?;
     let object = report::value(&PlanObject::new(planned, &review, None, pending))?;
     Ok(Ended { exit: if pending { Exit::Pending } else { exit }, object, serials: Vec::new() })
+}
+
+/// Says why sshd is not reloaded, although something on disk is not served, or may not be.
+fn spared(output: Output, unserved: &Unserved) -> Result<Vec<Message>> {
+    let told = unserved.former.iter().map(pipeline::not_reloaded);
+    let messages: Vec<_> = told.map(|text| Message { level: Level::Warn, text }).collect();
+    report::messages(output, &messages)?;
+    Ok(messages)
 }
 
 /// Has the logs say that nothing was run, unless a run has ended since and they say how.

@@ -261,6 +261,8 @@ pub(super) struct DoneObject<'a> {
     /// Why it was not written down that these keys have certificates.
     #[serde(skip_serializing_if = "Option::is_none")]
     unrecorded: Option<&'a str>,
+    /// Keys that sshd offers and would end by reading its files, so that it was not reloaded.
+    former_keys: Vec<String>,
     /// Until when it has to be confirmed; none: it is kept.
     confirm_until: Option<Timestamp>,
     /// What listens and is not known, so that nothing was seen live.
@@ -317,6 +319,7 @@ impl<'a> DoneObject<'a> {
             not_proved: Vec::new(),
             put_off: Vec::new(),
             unrecorded: None,
+            former_keys: Vec::new(),
             confirm_until: None,
             unknown_listener: None,
             messages,
@@ -346,6 +349,7 @@ impl<'a> DoneObject<'a> {
             not_proved: done.proof.iter().flat_map(|proof| proof.not_proved.clone()).collect(),
             put_off: done.given.put_off.iter().map(|change| change.new.clone()).collect(),
             unrecorded: done.given.unrecorded.as_deref(),
+            former_keys: done.former.iter().map(|former| former.key.fingerprint.clone()).collect(),
             confirm_until: done.confirm.as_ref().map(|confirm| confirm.until),
             unknown_listener: done.unknown_listener(),
             messages,

@@ -31,7 +31,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use warded_lib::{
     ca::{self, Certificate, Kind, certificate, due, verify},
     error::{Exit, Result},
-    guard::{Offered, live},
+    guard::{Offered, former::former, live},
     machine::{
         path::AbsolutePath,
         sshd::{
@@ -221,8 +221,15 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
         }
         None => Vec::new(),
     };
-    let host_keys: Vec<HostKey> =
-        keys.iter().filter_map(|key| host_key(context, key, offered.as_ref(), enrolled.is_some())).collect();
+    let on_disk = |key: &sshd::HostKey| Some((key.path.clone(), key.public.as_ref()?.key()?));
+    let on_disk: Vec<_> = keys.iter().filter_map(on_disk).collect();
+    let listener = sshd.as_ref().and_then(|sshd| sshd.listener.as_ref());
+    let former = offered.as_ref().zip(listener).map(|(offered, listener)| former(offered, &on_disk, listener));
+    let former = former.unwrap_or_default();
+    problems.extend(former.iter().map(|former| Problem::with(former.to_string(), former.next())));
+    let advice = if former.is_empty() { advice::UNSERVED } else { advice::UNSERVED_FOR_A_FORMER_KEY };
+    let look = |key| host_key(context, key, offered.as_ref(), enrolled.is_some(), advice);
+    let host_keys: Vec<HostKey> = keys.iter().filter_map(look).collect();
     problems.extend(host_keys.iter().filter_map(|key| {
         let seen = format!("{}: {}", key.path, key.problem.as_ref()?);
         Some(Problem { next: key.next.clone(), ..Problem::of(seen) })
@@ -274,7 +281,13 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
 }
 
 /// What there is to say about one host key; none where its path is one that Warded does not use.
-fn host_key(context: &Context, found: &sshd::HostKey, offered: Option<&Offered>, enrolled: bool) -> Option<HostKey> {
+fn host_key(
+    context: &Context,
+    found: &sshd::HostKey,
+    offered: Option<&Offered>,
+    enrolled: bool,
+    unserved: &str,
+) -> Option<HostKey> {
     let path = AbsolutePath::spelled(&found.private_path()).ok()?;
     let beside = format!("{path}-cert.pub");
     let certificate = std::fs::read(&beside).ok().map(|bytes| certificate::parse(&bytes));
@@ -325,7 +338,7 @@ fn host_key(context: &Context, found: &sshd::HostKey, offered: Option<&Offered>,
                 (key.problem, key.next) = (Some(seen), next);
             } else if key.served == Some(false) && is_offered {
                 key.problem = Some(format!("serial {} is on disk, and not served", certificate.serial()));
-                key.next = Some(advice::UNSERVED.to_owned());
+                key.next = Some(unserved.to_owned());
             }
             key.certificate = Some(CertificateObject::from(&certificate));
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use warded_lib::{
     ca::{Certificate, rotation},
     error::Exit,
-    guard::{Certificates, Proof, Verified, known_hosts::Proof as KnownHosts},
+    guard::{Certificates, Former, Proof, Verified, known_hosts::Proof as KnownHosts},
     machine::{path::AbsolutePath, sshd::Unknown},
     moment::distance,
     text::count,
@@ -36,6 +36,8 @@ pub struct Done {
     pub bystanders: Vec<AbsolutePath>,
     /// Those of them that could not be looked at, and why, each in a sentence.
     pub unwatched: Vec<String>,
+    /// Keys that an sshd offers and would end by reading its files, so that it was not reloaded.
+    pub former: Vec<Former>,
     /// What could not be tidied up: somebody has written to it.
     pub left_alone: Vec<LeftAlone>,
     /// Until when somebody has to confirm it; none: it is kept.
@@ -94,6 +96,7 @@ impl Done {
         lines.extend(self.given.vouched.iter().cloned());
         lines.extend(self.given.refused.iter().map(ToString::to_string));
         lines.extend(self.told_beside());
+        lines.extend(self.former.iter().map(not_reloaded));
         let next = rotation::NEXT;
         lines.extend(self.given.accepted.iter().map(|change| {
             format!("Clients that know only the CA's former key, {}, do not accept this; {next}", change.former)
@@ -134,7 +137,11 @@ impl Done {
     pub fn exit(&self) -> Exit {
         let has_new_signer = !self.given.put_off.is_empty() || !self.given.last_run.is_empty();
         let is_in_doubt = self.unknown.is_some() || !self.unwatched.is_empty() || self.given.unrecorded.is_some();
-        if is_in_doubt || has_new_signer || !self.given.refused.is_empty() { Exit::Degraded } else { Exit::Done }
+        if is_in_doubt || !self.former.is_empty() || has_new_signer || !self.given.refused.is_empty() {
+            Exit::Degraded
+        } else {
+            Exit::Done
+        }
     }
 
     /// What listens and is not known, in words.
@@ -148,6 +155,16 @@ impl Done {
     pub fn served(&self) -> Vec<String> {
         self.verified.iter().flat_map(|verified| &verified.certificates).map(ToString::to_string).collect()
     }
+}
+
+/// Why sshd was not reloaded, in a sentence or two.
+#[must_use]
+pub(crate) fn not_reloaded(former: &Former) -> String {
+    format!(
+        "Not reloaded: {former}. Clients that know only that key would be refused, so the certificates on disk are not \
+         served yet. Next, {}.",
+        former.next()
+    )
 }
 
 /// What was found out about logins by certificates of a CA that sshd does not trust yet; `lets` is the verb.

@@ -12,7 +12,7 @@ use warded_lib::{
     ca::{Certificate, Principal, placeholder},
     error::{Error, Result},
     guard::{
-        Certificates, MayChange, Proof, Verified,
+        Certificates, Former, MayChange, Proof, Verified,
         bystanders::{self, Reads},
         unasked, unchanged,
     },
@@ -20,7 +20,7 @@ use warded_lib::{
         path::AbsolutePath,
         sshd::{Sshd, Unknown, listener},
     },
-    transaction::SshdBefore,
+    transaction::{Reload, SshdBefore},
 };
 use watched::Role;
 pub use watched::Watched;
@@ -148,6 +148,18 @@ impl Guard {
     #[must_use]
     pub fn unwatched(&self) -> &[String] {
         &self.unwatched
+    }
+
+    /// Takes those reloads out of the work by which the sshd that it is for would end keys that it offers.
+    pub fn spare(&self, work: &mut Work) {
+        let spared = |reload: &Reload| self.subject.as_ref().is_some_and(|subject| subject.is_spared_by(reload));
+        work.reloads.retain(|reload| !spared(reload));
+    }
+
+    /// The keys that these sshds offer, and would end by reading their files.
+    #[must_use]
+    pub fn former(&self) -> Vec<Former> {
+        self.all().flat_map(|watched| watched.baseline.former.clone()).collect()
     }
 
     /// What listens in sshd's place and is not known.

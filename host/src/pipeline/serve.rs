@@ -15,14 +15,15 @@ use warded_lib::{
     ca::{self, Certificate, Kind, certificate, verify},
     change_set::review::Reloading,
     error::{Error, Result},
-    guard::{OfferedCertificate, live},
+    guard::{Former, OfferedCertificate, former::former, live},
     machine::{
         facts::Init,
         services::{ReloadFault, Reloaded, Told},
         signals::Shield,
         sshd::{
-            Sshd,
+            Effective, Sshd,
             effective::major_minor,
+            host_key,
             tree::{Overlay, Staged},
         },
     },
@@ -38,6 +39,8 @@ const KEEPS_THEM: (u32, u32) = (9, 8);
 pub struct Unserved {
     /// Certificates on disk in whose place others are served, or none.
     pub certificates: Vec<Certificate>,
+    /// Keys that sshd offers, and that a reload would end.
+    pub former: Vec<Former>,
     /// The services that the policy lets the procedure reload.
     pub reloads: Vec<Reload>,
 }
@@ -85,11 +88,14 @@ pub fn unserved(context: &Context, planned: &Planned<'_>) -> Result<Unserved> {
     let Some(sshd) = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())? else {
         return Ok(Unserved::default());
     };
-    if sshd.listener.is_none() || !keeps_certificates(&sshd) {
+    let Some(listener) = sshd.listener.as_ref().filter(|_| keeps_certificates(&sshd)) else {
         return Ok(Unserved::default());
-    }
-    let on_disk = on_disk(&sshd)?;
+    };
+    let effective = sshd.effective(sshd.config.as_path(), &[])?;
+    let on_disk = on_disk(&effective);
     let Some(offered) = live::served(&sshd)?.filter(|_| !on_disk.is_empty()) else { return Ok(Unserved::default()) };
+    let keys = effective.host_keys.iter();
+    let keys: Vec<_> = keys.filter_map(|path| Some((path.clone(), host_key::public(path)?))).collect();
     let is_unserved = |(key, certificate): &(String, Certificate)| {
         let offers_key = offered.keys.iter().any(|offered| offered.fingerprint == *key);
         let serves_it = |seen: &OfferedCertificate| seen.seen.key == *key && seen.seen.serial == certificate.serial();
@@ -99,6 +105,7 @@ pub fn unserved(context: &Context, planned: &Planned<'_>) -> Result<Unserved> {
     let granted = planned.procedure.services.iter();
     let granted = granted.filter(|(_, operations)| operations.contains(&ServiceOperation::Reload));
     Ok(Unserved {
+        former: former(&offered, &keys, listener),
         certificates: on_disk.into_iter().filter(is_unserved).map(|(_, certificate)| certificate).collect(),
         reloads: granted
             .filter_map(|(name, _)| Some(Reload::service(name.clone(), services.get(name)?.clone())))
@@ -112,8 +119,7 @@ pub(super) fn keeps_certificates(sshd: &Sshd) -> bool {
 }
 
 /// The certificates that sshd would serve if it were started now, with the fingerprints of their keys.
-fn on_disk(sshd: &Sshd) -> Result<BTreeMap<String, Certificate>> {
-    let effective = sshd.effective(sshd.config.as_path(), &[])?;
+fn on_disk(effective: &Effective) -> BTreeMap<String, Certificate> {
     let (mut found, nothing) = (BTreeMap::new(), Staged::new());
     for path in effective.values("hostcertificate") {
         let read = Overlay(&nothing).read(Path::new(path));
@@ -125,7 +131,7 @@ fn on_disk(sshd: &Sshd) -> Result<BTreeMap<String, Certificate>> {
             found.insert(certificate.key().fingerprint(HashAlg::Sha256).to_string(), certificate);
         }
     }
-    Ok(found)
+    found
 }
 
 /// Has sshd read them, with the same proofs before and after as any change.

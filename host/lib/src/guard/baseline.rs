@@ -7,6 +7,7 @@ use super::{
         files,
         unchanged::{self, Digests},
     },
+    former::{self, Former},
     survey::{Offered, Prober},
 };
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     machine::{
         keys::replaced::Replaced,
         sshd::{
-            Effective, Sshd, View, host_key,
+            Effective, Listener, Sshd, View, host_key,
             tree::{Overlay, Staged, Tree},
         },
         users,
@@ -37,6 +38,8 @@ pub struct Baseline {
     pub problems: Vec<String>,
     /// What the listener offers; none without a listener.
     pub offered: Option<Offered>,
+    /// The keys among these that sshd would end by reading its files, where the run leaves it as it is.
+    pub former: Vec<Former>,
     /// Who must get in: users who are logged in, the one who runs this and the one who became root.
     pub users: Vec<String>,
     /// How many more are logged in.
@@ -73,7 +76,15 @@ impl Baseline {
         let (client, user) = (Client::default(), users.last().map_or("root", String::as_str));
         let prober = Prober::new(&client, sshd, user, Some(effective))?;
         let offered = prober.map(|prober| prober.survey(false)).transpose()?;
-        Ok(Self { view, host_keys, problems, offered, users, more_users, client, tree })
+        let former = Vec::new();
+        Ok(Self { view, host_keys, problems, offered, former, users, more_users, client, tree })
+    }
+
+    /// Notes the keys that sshd would end by reading its files: from here on, nothing is refused for them. The caller
+    /// has no sshd that offers some of them read its files.
+    pub fn spare_former(&mut self, listener: &Listener) {
+        let former = self.offered.as_ref().map(|offered| former::former(offered, &self.host_keys, listener));
+        self.former = former.unwrap_or_default();
     }
 
     /// Who probes: the user who is most likely to log in for real.

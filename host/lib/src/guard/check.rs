@@ -11,6 +11,7 @@ use super::{
         revocation,
         structure::{self, Blocks, Difference},
     },
+    survey::OfferedKey,
 };
 use crate::{
     error::{Error, Result},
@@ -148,7 +149,8 @@ impl Candidate {
     fn check_host_keys(&self, baseline: &Baseline, effective: &Effective) -> Result<()> {
         let keys = baseline::public_keys(effective, Overlay(&self.staged));
         let has = |print: &str| keys.iter().any(|key| key.fingerprint(HashAlg::Sha256).to_string() == print);
-        for key in baseline.offered.iter().flat_map(|offered| &offered.keys) {
+        let is_spared = |key: &OfferedKey| baseline.former.iter().any(|former| former.key == *key);
+        for key in baseline.offered.iter().flat_map(|offered| &offered.keys).filter(|key| !is_spared(key)) {
             if !keys.is_empty() && !has(&key.fingerprint) {
                 return Err(Error::refused(format!("sshd would no longer offer its {} host key", key.key_type))
                     .cause("every client that knows it would warn of a changed identity, and refuse")

@@ -5,6 +5,8 @@ use warded_lib::ca::verify::Wrong;
 /// What a person does about a certificate that sshd does not serve.
 pub(super) const UNSERVED: &str =
     "warded apply certify-host puts its line back where it is gone; warded renew has sshd read it";
+/// The same where it offers a key that it would end by reading its files.
+pub(super) const UNSERVED_FOR_A_FORMER_KEY: &str = "have sshd read its files, as is said of its former host key";
 const REPLACED: &str = "if the key was replaced on purpose: warded renew, which has the new key certified or says that it \
                         takes a token";
 const EXPIRED: &str = "warded renew; if the CA does not renew what has expired: warded apply certify-host";

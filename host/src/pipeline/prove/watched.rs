@@ -58,6 +58,9 @@ impl Watched {
         let prints = |offered: &Offered| offered.keys.iter().map(|key| key.fingerprint.clone()).collect();
         let offered = baseline.offered.as_ref().map(prints);
         baseline.replace_keys(&work.replaced());
+        if let Some(listener) = sshd.listener.as_ref().filter(|_| work.renewal.is_some()) {
+            baseline.spare_former(listener);
+        }
         Ok(Self { sshd, unknown, role, baseline, offered, proved: None, certificates: Vec::new() })
     }
 
@@ -135,7 +138,9 @@ impl Watched {
 
     /// Sees what is served, once sshd has been told.
     pub(super) fn verify(&self) -> Result<Verified> {
-        live::verify(&self.sshd, &self.baseline, &self.certificates).map_err(|error| {
+        // It goes on with the certificates that it has.
+        let certificates = if self.is_spared() { &[][..] } else { &self.certificates };
+        live::verify(&self.sshd, &self.baseline, certificates).map_err(|error| {
             // It may have read the half of an edit.
             let error = match self.is_as_proved() {
                 Ok(()) => error,
@@ -159,15 +164,26 @@ impl Watched {
     /// Whether a reload tells its listener.
     #[must_use]
     pub fn is_told_by(&self, Reload { name, service, .. }: &Reload) -> bool {
-        self.sshd.listener.as_ref().is_some_and(|listener| {
+        self.sshd.listener.as_ref().filter(|_| !self.is_spared()).is_some_and(|listener| {
             services::is_sshd(service, listener) && services::refuse_untellable(name, service, listener).is_ok()
         })
+    }
+
+    /// Whether it is not told, since it offers keys that it would end by reading its files.
+    pub(super) fn is_spared(&self) -> bool {
+        !self.baseline.former.is_empty()
+    }
+
+    /// Whether a reload that must not tell its listener would.
+    pub(super) fn is_spared_by(&self, reload: &Reload) -> bool {
+        let is_told = |listener: &Listener| services::is_sshd(&reload.service, listener);
+        self.is_spared() && self.sshd.listener.as_ref().is_some_and(is_told)
     }
 
     /// Whether it goes on with certificates that it has read, because no reload of the work tells it.
     pub(super) fn keeps_what_it_read(&self, work: &Work) -> bool {
         let is_told = work.reloads.iter().any(|reload| self.is_told_by(reload));
-        self.sshd.listener.is_some() && !is_told && keeps_certificates(&self.sshd)
+        self.sshd.listener.is_some() && !self.is_spared() && !is_told && keeps_certificates(&self.sshd)
     }
 
     /// A running sshd has to be told of its new configuration. It would go on with the old one, and read files

@@ -1,0 +1,106 @@
+//! Host keys that a running sshd offers and that none of its files holds: since OpenSSH 9.8 it keeps the keys that it
+//! read at its start. Somebody replaced or removed them on disk, and has not had sshd read its files since. Once it does,
+//! clients that know only those keys are refused: no unattended run does that.
+
+use super::survey::{Offered, OfferedKey};
+use crate::{machine::sshd::Listener, text::neutral};
+use ssh_key::{HashAlg, PublicKey};
+use std::{fmt, path::PathBuf};
+
+/// One of these keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Former {
+    /// The key.
+    pub key: OfferedKey,
+    /// The host key file with another key of that type; none: no file has one.
+    pub replaced_in: Option<PathBuf>,
+    /// The command that has sshd read its files.
+    pub reload: String,
+}
+
+impl Former {
+    /// What an operator does about it.
+    #[must_use]
+    pub fn next(&self) -> String {
+        format!(
+            "when no client depends on that key any more: {}; to keep it, restore its file from a backup",
+            self.reload
+        )
+    }
+}
+
+impl fmt::Display for Former {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let OfferedKey { key_type, fingerprint } = &self.key;
+        write!(f, "sshd goes on offering its former {key_type} host key {fingerprint}, ")?;
+        match &self.replaced_in {
+            Some(path) => write!(f, "in whose place {} has another one", neutral(&path.to_string_lossy())),
+            None => f.write_str("which is in none of its files"),
+        }
+    }
+}
+
+/// Those among the offered keys; `on_disk` are the keys in the files. Where no file can be read, nothing is known.
+#[must_use]
+pub fn former(offered: &Offered, on_disk: &[(PathBuf, PublicKey)], listener: &Listener) -> Vec<Former> {
+    let is_on_disk = |offered: &&OfferedKey| {
+        on_disk.iter().any(|(_, key)| key.fingerprint(HashAlg::Sha256).to_string() == offered.fingerprint)
+    };
+    let reload = match &listener.unit {
+        // A reload would end it.
+        Some(unit) if listener.is_activated() => format!("systemctl restart {}", neutral(unit)),
+        Some(unit) => format!("systemctl reload {}", neutral(unit)),
+        None => format!("kill -HUP {}", listener.pid),
+    };
+    let of_type = |key_type: &str| on_disk.iter().find(|(_, key)| key.algorithm().as_str() == key_type);
+    let gone = offered.keys.iter().filter(|key| !on_disk.is_empty() && !is_on_disk(key));
+    gone.map(|key| Former {
+        key: key.clone(),
+        replaced_in: of_type(&key.key_type).map(|(path, _)| path.clone()),
+        reload: reload.clone(),
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::keys::generate;
+
+    #[test]
+    fn a_key_is_a_former_one_where_no_file_has_it() {
+        let [old, new] = [(); 2].map(|()| generate("ssh-ed25519", "x").unwrap().public);
+        let other = generate("ecdsa-sha2-nistp256", "x").unwrap().public;
+        let offered = Offered {
+            keys: vec![OfferedKey {
+                key_type: "ssh-ed25519".to_owned(),
+                fingerprint: old.fingerprint(HashAlg::Sha256).to_string(),
+            }],
+            ..Offered::default()
+        };
+        let listener = |unit: Option<&str>| Listener {
+            pid: 7,
+            unit: unit.map(str::to_owned),
+            binary: None,
+            gone: None,
+            arguments: Vec::new(),
+            sockets: None,
+        };
+        let file = |key: &PublicKey| (PathBuf::from("/k"), key.clone());
+        let place = "/k has another one";
+        for (on_disk, unit, told) in [
+            (vec![file(&old)], None, None),
+            (vec![file(&new), file(&old)], None, None),
+            (vec![], None, None),
+            (vec![file(&new)], None, Some((place, "kill -HUP 7"))),
+            (vec![file(&new)], Some("ssh.service"), Some((place, "systemctl reload ssh.service"))),
+            (vec![file(&other)], None, Some(("in none of its files", "kill -HUP 7"))),
+        ] {
+            let found = former(&offered, &on_disk, &listener(unit));
+            assert_eq!(found.len(), usize::from(told.is_some()), "{on_disk:?}");
+            for (one, (what, next)) in found.iter().zip(told) {
+                assert!(one.to_string().ends_with(what) && one.next().contains(next), "{one}; {}", one.next());
+            }
+        }
+    }
+}
