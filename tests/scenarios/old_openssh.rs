@@ -48,3 +48,11 @@ fn an_old_openssh_is_certified() {
 fn an_old_list_without_certificates_hides_none() {
     through(NETHSERVER, &["ed25519"]);
 }
+
+/// `CASignatureAlgorithms` came with 7.9: the logins are proved without it.
+#[test]
+fn an_old_openssh_trusts_the_users_of_the_ca() {
+    let Some(peer) = Peer::start(OLD, "") else { return };
+    let trusts = ["apply", "trust-user-ca", "--yes", "--accept-risk=root-by-certificate"];
+    peer.warded(&trusts).ends(0).prints(&["TrustedUserCAKeys"]);
+}

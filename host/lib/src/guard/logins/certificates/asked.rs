@@ -25,6 +25,7 @@ use crate::{
         scratch::Scratch,
         sshd::{
             Effective,
+            effective::major_minor,
             tree::{Overlay, Staged},
         },
         users,
@@ -32,6 +33,9 @@ use crate::{
     text::neutral,
 };
 use ssh_key::{Algorithm, EcdsaCurve, PrivateKey, PublicKey, rand_core::OsRng};
+
+/// The release of OpenSSH that has `CASignatureAlgorithms`.
+const HAS_SIGNATURE_ALGORITHMS: (u32, u32) = (7, 9);
 
 /// As many users are asked about; more would take minutes.
 const MAX_USERS: usize = 16;
@@ -71,8 +75,10 @@ impl Candidate {
             let fixed = ["AuthorizedKeysCommand=none", "LogLevel=VERBOSE"];
             let options = fixed.iter().chain(more).map(|option| (*option).to_owned());
             // What the real list has against the real key was judged before.
-            let signs = format!("CASignatureAlgorithms={}", stand_in.public().algorithm());
-            let options: Vec<String> = options.chain([signs]).collect();
+            let knows =
+                major_minor(standing_in.sshd.version()).is_none_or(|release| release >= HAS_SIGNATURE_ALGORITHMS);
+            let signs = knows.then(|| format!("CASignatureAlgorithms={}", stand_in.public().algorithm()));
+            let options: Vec<String> = options.chain(signs).collect();
             Bench::new(proof::command(&standing_in.sshd, standing_in.config(), &options), addresses.clone())
         };
         let passable = Scratch::passable()?;
