@@ -16,6 +16,7 @@ mod left_alone;
 mod listener;
 mod lockout;
 mod login;
+mod nethserver;
 mod old_openssh;
 mod operation;
 mod oversight;

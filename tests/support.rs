@@ -19,6 +19,7 @@ pub(crate) mod lemonldap;
 pub(crate) mod machine;
 pub(crate) mod member;
 pub(crate) mod missing;
+pub(crate) mod nethserver;
 pub(crate) mod network;
 pub(crate) mod peer;
 pub(crate) mod policy;

@@ -1,0 +1,164 @@
+//! StrongEncryption × ShellOverride × OpenSSH 7.5 and 9.2 × the procedures.
+
+use super::{NEW, SET, certify, pinned_get_in, properties, trusting};
+use crate::support::{
+    Run,
+    nethserver::{CUSTOM, NethServer},
+    peer::OLD,
+};
+use std::fs;
+
+/// NethServer lets root log in.
+const ROOT_TOO: &str = "--accept-risk=root-by-certificate";
+const INCLUDE: &str = "/etc/backup-config.d/custom.include";
+
+/// The kinds of host keys that are offered, and those that get a certificate.
+fn expected(suite: &str, strong: bool) -> (&'static [&'static str], &'static [&'static str]) {
+    match (suite == OLD, strong) {
+        // Without `ssh-rsa` the RSA key is not offered; with it, its certificate would be signed with SHA-1.
+        (true, true) => (&["ed25519"], &["ed25519"]),
+        (true, false) => (&["rsa", "ecdsa", "ed25519"], &["ecdsa", "ed25519"]),
+        (false, true) => (&["rsa", "ed25519"], &[]),
+        (false, false) => (&["rsa", "ecdsa", "ed25519"], &["rsa", "ecdsa", "ed25519"]),
+    }
+}
+
+/// Warded's block is in both places, and the next event changes nothing.
+fn agrees(machine: &NethServer) {
+    let before = machine.configuration();
+    assert_eq!(machine.product(), before, "the templates give another file");
+    machine.saves();
+    assert_eq!(machine.configuration(), before);
+}
+
+fn get_in_by_the_ca(machine: &NethServer) {
+    let authority = trusting(machine);
+    machine.client(&authority).by_name().connects();
+    machine.client(&authority).of_this_machine().connects();
+}
+
+fn certified(machine: &NethServer, kinds: &[&str]) {
+    for kind in ["rsa", "ecdsa", "ed25519"] {
+        let path = format!("/etc/ssh/ssh_host_{kind}_key-cert.pub");
+        assert_eq!(machine.file(&path).exists(), kinds.contains(&kind), "{kind}");
+    }
+}
+
+/// A certificate of the CA's lets root in, who has no key there.
+fn user_certificate_gets_in(machine: &NethServer, works: bool) {
+    let script = "cd /root && rm -f u u.pub u-cert.pub && ssh-keygen -q -t ed25519 -N '' -f u && \
+                  ssh-keygen -q -s /root/ca/user_ca -I root -n root u.pub && \
+                  ssh -i u -o CertificateFile=u-cert.pub -o IdentitiesOnly=yes -o BatchMode=yes -o \
+                  StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null root@127.0.0.1 echo in";
+    let run = Run::of(machine.command("sh").args(["-c", script]));
+    assert_eq!(run.stdout == "in\n", works, "{run:?}");
+}
+
+fn through(suite: &str, strong: bool, shell_override: bool) {
+    let Some(machine) = NethServer::start(suite, properties(strong, shell_override)) else { return };
+    let (offered, kinds) = expected(suite, strong);
+    fs::write(machine.file(INCLUDE), "/etc/mine").unwrap();
+    let before = machine.tree();
+    pinned_get_in(&machine, offered);
+    let mut done: Vec<&str> = Vec::new();
+    if kinds.is_empty() {
+        let refused = certify(&machine).ends(5);
+        refused.says(&["ssh-ed25519-cert-v01@openssh.com", "HostKeyAlgorithms", "nothing was changed"]);
+        assert_eq!(machine.tree(), before);
+        done.push("certify-host is refused: the list hides certificates");
+    } else {
+        certify(&machine).ends(0);
+        certified(&machine, kinds);
+        get_in_by_the_ca(&machine);
+        agrees(&machine);
+        certify(&machine).ends(0).prints(&["Nothing to do"]);
+        let included = fs::read_to_string(machine.file(INCLUDE)).unwrap();
+        assert!(included.contains("ssh_host_ed25519_key-cert.pub\n") && included.ends_with("/etc/mine"), "{included}");
+        machine.warded(&["renew", "--force"]).ends(0);
+        get_in_by_the_ca(&machine);
+        agrees(&machine);
+        done.extend(["certify-host", "renew-host"]);
+    }
+    user_certificate_gets_in(&machine, false);
+    machine.warded(&["apply", "trust-user-ca", "--yes"]).ends(5).says(&["root"]);
+    machine.warded(&["apply", "trust-user-ca", "--yes", ROOT_TOO]).ends(0);
+    user_certificate_gets_in(&machine, true);
+    agrees(&machine);
+    pinned_get_in(&machine, offered);
+    done.push("trust-user-ca");
+    let with_both = machine.tree();
+
+    machine.warded(&["apply", "remove", "--yes"]).ends(5).says(&["a way to log in would be gone"]);
+    machine.warded(&["apply", "remove", "--yes", "--accept-risk=lose-ssh"]).ends(0);
+    assert_eq!(machine.tree(), before, "remove");
+    assert!(!machine.file(CUSTOM).exists());
+    user_certificate_gets_in(&machine, false);
+    pinned_get_in(&machine, offered);
+    agrees(&machine);
+    machine.warded(&["undo", "--yes"]).ends(5).says(&["would trust user CA keys again"]);
+    machine.warded(&["undo", "--yes", ROOT_TOO, "--accept-risk=admit-logins"]).ends(0);
+    assert_eq!(machine.tree(), with_both, "the undo of remove");
+    machine.warded(&["remove", "--yes", "--accept-risk=lose-ssh"]).ends(0);
+    assert_eq!(machine.tree(), before, "warded remove");
+    pinned_get_in(&machine, offered);
+    done.extend(["remove", "undo of remove", "warded remove"]);
+    println!("{suite}, strong {strong}, override {shell_override}: certified {kinds:?}; {}", done.join(", "));
+}
+
+#[test]
+fn an_old_openssh_with_the_strong_list() {
+    through(OLD, true, false);
+}
+
+#[test]
+fn an_old_openssh_with_the_strong_list_and_a_match_before() {
+    through(OLD, true, true);
+}
+
+#[test]
+fn an_old_openssh() {
+    through(OLD, false, false);
+}
+
+#[test]
+fn an_old_openssh_with_a_match_before() {
+    through(OLD, false, true);
+}
+
+#[test]
+fn a_new_openssh_with_the_strong_list() {
+    through(NEW, true, false);
+}
+
+#[test]
+fn a_new_openssh_with_the_strong_list_and_a_match_before() {
+    through(NEW, true, true);
+}
+
+#[test]
+fn a_new_openssh() {
+    through(NEW, false, false);
+}
+
+#[test]
+fn a_new_openssh_with_a_match_before() {
+    through(NEW, false, true);
+}
+
+/// In the other order, and each taken back by itself.
+#[test]
+fn the_procedures_in_the_other_order() {
+    let Some(machine) = NethServer::start(NEW, properties(false, true)) else { return };
+    let before = machine.tree();
+    machine.warded(&["apply", "trust-user-ca", "--yes", ROOT_TOO]).ends(0);
+    let trusted = machine.tree();
+    machine.warded(&["apply", "certify-host", "--set", SET, "--yes"]).ends(0);
+    get_in_by_the_ca(&machine);
+    user_certificate_gets_in(&machine, true);
+    agrees(&machine);
+    machine.warded(&["undo", "--yes"]).ends(0);
+    assert_eq!(machine.tree(), trusted);
+    machine.warded(&["apply", "remove", "--yes", "--accept-risk=lose-ssh"]).ends(0);
+    assert_eq!(machine.tree(), before);
+    machine.warded(&["apply", "remove", "--yes"]).ends(0).prints(&["Nothing to do"]);
+}

@@ -1,0 +1,94 @@
+//! What stops a procedure, with everything as it was.
+
+use super::{NEW, SET, certify, properties};
+use crate::support::{
+    Run,
+    nethserver::{CUSTOM, NethServer, STOCK},
+};
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+/// It ends with this code and these words, and changes nothing.
+fn stops(machine: &NethServer, code: i32, words: &[&str]) {
+    let tree = machine.tree();
+    certify(machine).ends(code).says(words);
+    assert_eq!(machine.tree(), tree);
+}
+
+#[test]
+fn a_change_that_nobody_signalled() {
+    let Some(machine) = NethServer::start(NEW, properties(false, false)) else { return };
+    machine.sets(properties(true, false));
+    let words = ["the templates give", "# Require strong encryption", "signal-event nethserver-openssh-save"];
+    stops(&machine, 1, &words);
+    // Somebody edited the file itself.
+    machine.sets(properties(false, false));
+    let config = machine.file("/etc/ssh/sshd_config");
+    let text = machine.configuration();
+    fs::write(&config, format!("{text}MaxAuthTries 3\n")).unwrap();
+    stops(&machine, 1, &["the templates give nothing more, the file has `MaxAuthTries 3`"]);
+    fs::write(&config, text).unwrap();
+    certify(&machine).ends(0);
+}
+
+/// Every fragment counts, whatever it is called: one that somebody adds after the plan is met under the lock.
+#[test]
+fn a_fragment_that_changes_meanwhile() {
+    let Some(machine) = NethServer::start(NEW, properties(false, false)) else { return };
+    let tool = machine.file("/sbin/e-smith/expand-template");
+    let engine = fs::read_to_string(&tool).unwrap();
+    let edits = "system('echo >>/run/asked; [ $(wc -l </run/asked) != 1 ] || echo MaxAuthTries 3 >'.'/etc/e-smith/templates/etc/ssh/sshd_config/40Theirs');\n";
+    fs::write(&tool, engine.replacen("use strict;\n", &format!("use strict;\n{edits}"), 1)).unwrap();
+    certify(&machine).ends(5).says(&["expand-sshd-config gives another answer", "nothing was changed"]);
+    assert!(!machine.file(CUSTOM).exists());
+}
+
+#[test]
+fn fragments_that_others_could_have_written() {
+    let Some(machine) = NethServer::start(NEW, properties(false, false)) else { return };
+    let fragment = machine.file(STOCK).join("10Port");
+    fs::set_permissions(&fragment, fs::Permissions::from_mode(0o666)).unwrap();
+    stops(&machine, 1, &["10Port", "can write it"]);
+    fs::set_permissions(&fragment, fs::Permissions::from_mode(0o644)).unwrap();
+    let tool = machine.file("/sbin/e-smith/expand-template");
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o777)).unwrap();
+    stops(&machine, 1, &["expand-template", "can write it"]);
+    fs::rename(&tool, machine.file("/sbin/e-smith/other")).unwrap();
+    certify(&machine).ends(2);
+    fs::rename(machine.file("/sbin/e-smith/other"), &tool).unwrap();
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+    certify(&machine).ends(0);
+}
+
+/// A program in a fragment of the name that ours has: what Warded writes there has no braces.
+#[test]
+fn a_fragment_of_that_name_with_a_program() {
+    let Some(machine) = NethServer::start(NEW, properties(false, false)) else { return };
+    machine.custom("80Certificates", "# {$OUT = 'mine'}\n");
+    machine.saves();
+    stops(&machine, 1, &["80Certificates", "which the grant forbids"]);
+}
+
+#[test]
+fn an_engine_that_fails_or_talks() {
+    let Some(machine) = NethServer::start(NEW, properties(false, false)) else { return };
+    let tool = machine.file("/sbin/e-smith/expand-template");
+    for (script, words) in [
+        ("exit 3", "ended with status 3"),
+        ("exit 0", "left no answer"),
+        ("for a; do case $a in --output*) head -c 2000000 /dev/zero >${a#*=} ;; esac; done", "more than 1 MiB"),
+        ("for a; do case $a in --output*) ln -s /etc/shadow ${a#*=} ;; esac; done", "left no answer"),
+        ("kill -9 $$", "was ended by a signal"),
+    ] {
+        fs::write(&tool, format!("#!/bin/sh\n{script}\n")).unwrap();
+        stops(&machine, 1, &[words]);
+    }
+}
+
+/// The policy says nothing of another sshd's configuration.
+#[test]
+fn another_main_file() {
+    let Some(machine) = NethServer::start(NEW, properties(false, false)) else { return };
+    fs::copy(machine.file("/etc/ssh/sshd_config"), machine.file("/etc/ssh/other_config")).unwrap();
+    let mut command = machine.warded_command(&["plan", "certify-host", "--set", SET]);
+    Run::of(command.env("WARDED_SSHD_CONFIG", "/etc/ssh/other_config")).ends(1).says(&["the templates give"]);
+}
