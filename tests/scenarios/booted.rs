@@ -129,6 +129,30 @@ fn a_reload_that_systemd_refuses_takes_the_run_back_and_is_told_again() {
     serves(&machine);
 }
 
+/// The reload ends sshd; systemd would leave it so.
+#[test]
+fn an_sshd_that_ended_is_started_when_the_run_is_taken_back() {
+    let Some(machine) = Booted::start("trixie", "ssh.service") else { return };
+    drop_in(&machine, "ssh.service", "[Service]\nExecReload=\nExecReload=/bin/kill -KILL $MAINPID\nRestart=no\n");
+    let (old, before) = (files(&machine), property(&machine, "MainPID", "ssh.service"));
+    let apply = machine.warded(CERTIFY).says(&["as before (", "systemd started ssh.service, which had ended, checked"]);
+    is_as(&machine, &old);
+    serves(&machine);
+    assert_ne!(property(&machine, "MainPID", "ssh.service"), before);
+    assert_eq!(apply.code, Some(1), "{apply:?}");
+    // What cannot be started is told, and what to do.
+    drop_in(
+        &machine,
+        "ssh.service",
+        "[Service]\nExecReload=\nExecReload=/bin/sh -c 'touch /root/ended; kill -KILL $MAINPID'\nRestart=no\n\
+         [Unit]\nConditionPathExists=\nAssertPathExists=!/root/ended\n",
+    );
+    machine.warded(CERTIFY).ends(4).says(&["systemd could not start ssh.service", "journalctl -u ssh.service"]);
+    is_as(&machine, &old);
+    machine.shell("rm /root/ended; systemctl start ssh.service").ends(0);
+    serves(&machine);
+}
+
 /// OpenSSH 10 serves a new certificate only after a reload, so the renewal is that reload alone.
 #[test]
 fn a_renewal_that_only_reloads_says_whether_sshd_was_told() {

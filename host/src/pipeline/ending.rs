@@ -54,7 +54,7 @@ pub(super) fn told(
         }
     }];
     parts.extend(reloads.iter().map(|(name, how)| match how {
-        Reloaded::Scheduled { .. } => how.to_string(),
+        Reloaded::Scheduled { .. } | Reloaded::Started { .. } => how.to_string(),
         Reloaded::NotRunning => format!("no listener of {name} is known"),
         Reloaded::Unit { .. } | Reloaded::Restarted { .. } | Reloaded::Signalled { .. } => format!("{name} reloaded"),
     }));

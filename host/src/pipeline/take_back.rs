@@ -5,6 +5,7 @@
 mod aftermath;
 mod programs;
 mod seen;
+mod start;
 
 use super::settle;
 use crate::{
@@ -234,12 +235,13 @@ impl<'a> Recovery<'a> {
         if aftermath.fault.is_some() && aftermath.reloads.iter().any(told) {
             aftermath = once();
         }
+        self.start_again(run, before, sshd, &mut aftermath);
         let is_told = |listener: &Listener| {
             let outcomes = aftermath.reloads.iter().map(|(_, outcome)| outcome);
             outcomes.into_iter().any(|outcome| match outcome {
                 Ok(Reloaded::Unit { unit } | Reloaded::Restarted { unit }) => listener.unit.as_ref() == Some(unit),
                 Ok(Reloaded::Signalled { pid }) => listener.pid == *pid,
-                Ok(Reloaded::NotRunning | Reloaded::Scheduled { .. }) | Err(_) => false,
+                Ok(Reloaded::NotRunning | Reloaded::Scheduled { .. } | Reloaded::Started { .. }) | Err(_) => false,
             })
         };
         if read != Read::No && !sshd.listener.as_ref().is_none_or(is_told) {

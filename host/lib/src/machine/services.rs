@@ -34,6 +34,11 @@ pub enum Reloaded {
         /// Its name.
         unit: String,
     },
+    /// systemd started the unit, whose process had ended.
+    Started {
+        /// Its name.
+        unit: String,
+    },
     /// The process was sent SIGHUP.
     Signalled {
         /// Its id.
@@ -55,6 +60,7 @@ impl std::fmt::Display for Reloaded {
         match self {
             Self::Unit { unit } => write!(f, "systemd reloaded {unit}"),
             Self::Restarted { unit } => write!(f, "systemd started {unit} anew, whose socket it has"),
+            Self::Started { unit } => write!(f, "systemd started {unit}, which had ended"),
             Self::Signalled { pid } => write!(f, "SIGHUP to process {pid}"),
             Self::Scheduled { enabled, disabled } => {
                 let named = |how: &str, units: &[String]| {
@@ -283,6 +289,22 @@ fn restart_unit(unit: &UnitName) -> Result<Reloaded, ReloadFault> {
         return Err(unknown(failed(&restarted)));
     }
     Ok(Reloaded::Restarted { unit: unit.to_owned() })
+}
+
+/// Starts a unit whose process has ended. systemd would not by itself: for Debian's unit the status 255, with which sshd
+/// ends, is none to start it again after.
+///
+/// # Errors
+/// systemd could not.
+pub fn start(unit: &str) -> Result<Reloaded> {
+    drop(systemctl(["reset-failed", "--", unit]));
+    let output = systemctl(["start", "--", unit])?;
+    if output.succeeded() {
+        return Ok(Reloaded::Started { unit: unit.to_owned() });
+    }
+    // What is told of services after a roll back is one line each.
+    Err(Error::failed(format!("sshd has ended, and systemd could not start {unit} (journalctl -u {unit} -n 20)"))
+        .cause(crate::text::neutral_lines(output.stderr.trim())))
 }
 
 fn systemctl<const N: usize>(arguments: [&str; N]) -> Result<exec::Output> {

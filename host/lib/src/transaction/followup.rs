@@ -100,6 +100,9 @@ pub struct SshdBefore {
     /// Which boot that was; none: it cannot be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<String>,
+    /// The systemd unit of the listener; none: it had none, or nothing listened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
 }
 
 /// The condition under which a run is kept.

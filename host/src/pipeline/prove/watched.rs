@@ -229,6 +229,7 @@ impl Watched {
             files: self.baseline.files(),
             reading: self.sshd.listener.as_ref().and_then(Listener::reading),
             boot: facts::boot(),
+            unit: self.sshd.listener.as_ref().and_then(|listener| listener.unit.clone()),
         }
     }
 

@@ -46,7 +46,7 @@ impl std::fmt::Display for Aftermath {
         }
         for (name, outcome) in &self.reloads {
             match outcome {
-                Ok(how @ Reloaded::Scheduled { .. }) => write!(f, "; {how}")?,
+                Ok(how @ (Reloaded::Scheduled { .. } | Reloaded::Started { .. })) => write!(f, "; {how}")?,
                 Ok(Reloaded::NotRunning) => write!(f, "; no listener of {name} is known")?,
                 Ok(_) => write!(f, "; {name} reloaded")?,
                 Err(error) => write!(f, "; {}", error.message())?,

@@ -135,6 +135,7 @@ mod tests {
             files: [].into(),
             reading: listener.as_ref().and_then(Listener::reading),
             boot: boot.map(str::to_owned),
+            unit: None,
         };
         for (then, now, boots, read) in [
             (own(1), own(1), [Some("a"), Some("a")], Read::No),
