@@ -51,7 +51,7 @@ fn a_directory_comes_and_goes_with_the_fragment() {
 }
 
 /// An engine that gives the fragments of a directory, and says for each that it is run.
-const ENGINE: &str = "#!/bin/sh\ncd $1/etc && for name in *; do echo \"# $name\"; cat $name; done >$1/out\n";
+const ENGINE: &str = "#!/bin/sh\ncd $1/etc && for name in $(ls -A); do echo \"# $name\"; cat $name; done >$1/out\n";
 const EXPAND: &str = r#"
 [action.expand]
 kind = "query"

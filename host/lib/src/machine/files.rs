@@ -125,6 +125,12 @@ impl From<FileError> for Error {
     }
 }
 
+/// Whether a name is that of a run's temporary file: `.NAME.warded-RUN-INDEX~`.
+#[must_use]
+pub fn is_temporary(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with('~') && name.contains(".warded-")
+}
+
 /// The file system, from `/` on.
 #[derive(Clone, Debug)]
 pub struct Root(Arc<Dir>);

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     error::Error,
     machine::{
-        files::{FileError, FileErrorKind, Place, Root},
+        files::{FileError, FileErrorKind, Place, Root, is_temporary},
         path::AbsolutePath,
         scratch::Scratch,
     },
@@ -96,7 +96,8 @@ impl Filled {
         let Some(place) = inside(root, directory).map_err(foreign)? else { return Ok(files) };
         for name in place.list().map_err(foreign)? {
             let file = place.sibling(&name);
-            if overlay.contains_key(&(directory.clone(), name.clone())) {
+            // While a run is carried out, its own new files lie there as well.
+            if is_temporary(&name) || overlay.contains_key(&(directory.clone(), name.clone())) {
                 continue;
             }
             file.refuse_foreign().map_err(foreign)?;
