@@ -4,6 +4,7 @@ use super::{NEW, SET, certify, properties};
 use crate::support::{
     Run,
     nethserver::{CUSTOM, NethServer, STOCK},
+    wait::{LONG, wait},
 };
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
@@ -40,6 +41,25 @@ fn a_fragment_that_changes_meanwhile() {
     fs::write(&tool, engine.replacen("use strict;\n", &format!("use strict;\n{edits}"), 1)).unwrap();
     certify(&machine).ends(5).says(&["expand-sshd-config gives another answer", "nothing was changed"]);
     assert!(!machine.file(CUSTOM).exists());
+}
+
+/// Killed under the lock, when the new files and the directories of the fragment are there: its watchdog takes them back.
+#[test]
+fn a_run_that_is_killed_while_the_engine_is_asked_again() {
+    let Some(machine) = NethServer::start(NEW, properties(false, false)) else { return };
+    let before = machine.tree();
+    let tool = machine.file("/sbin/e-smith/expand-template");
+    let engine = fs::read_to_string(&tool).unwrap();
+    let kills = "open my $asked, '>>', '/run/asked'; print $asked 'x'; close $asked;\n\
+                 if (-s '/run/asked' == 2) { mkdir '/run/seen' if -d '/etc/e-smith/templates-custom'; kill 'KILL', getppid }\n";
+    fs::write(&tool, engine.replacen("use strict;\n", &format!("use strict;\n{kills}"), 1)).unwrap();
+    assert!(certify(&machine).code.is_none_or(|code| code > 128));
+    assert!(machine.file("/run/seen").exists(), "no directory had been made");
+    fs::write(&tool, engine).unwrap();
+    wait("it is taken back", LONG, || machine.tree() == before);
+    machine.warded(&["recover"]).ends(0);
+    assert_eq!(machine.tree(), before);
+    certify(&machine).ends(0);
 }
 
 #[test]
