@@ -140,6 +140,43 @@ fn a_key_in_an_agent_is_certified() {
     agent.wait().unwrap();
 }
 
+/// sshd goes on offering it, and cannot sign with it.
+#[test]
+fn a_key_that_its_agent_lost_keeps_no_other_from_its_certificate() {
+    let mut machine = prepared();
+    let (key, socket) = (machine.path("ssh/tpm"), machine.path("agent"));
+    keygen(&["-q", "-t", "ecdsa", "-b", "384", "-N", "", "-f"], &key);
+    let kept = machine.path("kept");
+    fs::copy(&key, &kept).unwrap();
+    let mut agent = agent_with(&machine, &key, &socket);
+    configure(&machine, &format!("HostKeyAgent {}\nHostKey {}.pub", socket.display(), key.display()));
+    machine.serve();
+    machine.certify();
+    let certificate = |name: &str| fs::read(machine.path(&format!("ssh/{name}-cert.pub"))).unwrap();
+    let add = |arguments: &[&str]| {
+        Run::of(machine.command("ssh-add").env("SSH_AUTH_SOCK", &socket).arg("-q").args(arguments)).ends(0);
+    };
+    let renews_the_others = |code: i32, told: &[&str]| {
+        let before = ["tpm", "ssh_host_ed25519_key"].map(certificate);
+        machine.warded(["renew", "--force"]).ends(code).prints(told);
+        assert_eq!(certificate("tpm"), before[0]);
+        assert_ne!(certificate("ssh_host_ed25519_key"), before[1]);
+        machine.warded(["status"]).ends(4).prints(told);
+        machine.serves_certificates();
+    };
+    add(&["-d", &format!("{}.pub", key.display())]);
+    renews_the_others(4, &["does not have its private key", "ssh-add FILE"]);
+    add(&[kept.to_str().unwrap()]);
+    machine.warded(["renew", "--force"]).ends(0);
+    machine.warded(["status"]).ends(0);
+
+    // sshd itself sees that the agent is gone, once it is started anew.
+    fs::remove_file(&socket).unwrap();
+    renews_the_others(0, &["no agent has the private one", "start that agent before sshd"]);
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+}
+
 /// sshd reads its files by way of links, and so is the machine certified and renewed.
 #[test]
 fn links_lead_to_the_keys_and_to_the_directory() {

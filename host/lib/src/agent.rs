@@ -8,6 +8,7 @@
 mod chosen;
 mod exchange;
 mod fault;
+mod host_key;
 mod signing;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ mod tests;
 pub use chosen::{Chosen, Unusable, chosen};
 pub use exchange::Peer;
 pub use fault::AgentError;
+pub use host_key::{Lost, lost, lost_types};
 pub use signing::AgentKey;
 
 use crate::ca::Certificate;
@@ -93,13 +95,7 @@ impl Agent {
     /// # Errors
     /// It does not answer, or not as an agent does.
     pub fn list(&self) -> Result<Vec<Identity>, AgentError> {
-        let answer = self.ask(&Request::RequestIdentities)?;
-        match answer.split_first() {
-            Some((&IDENTITIES, list)) => identities(list).ok_or(AgentError::Malformed),
-            Some((number, _)) if FAILURES.contains(number) => Err(AgentError::Refused),
-            Some((&number, _)) => Err(AgentError::Unexpected { number }),
-            None => Err(AgentError::Malformed),
-        }
+        listed(&self.socket, Whose::Own)
     }
 
     /// Asks it to take a certificate with its private key. That it agrees proves nothing: list it.
@@ -149,12 +145,27 @@ impl Agent {
     }
 
     fn ask(&self, request: &Request) -> Result<Vec<u8>, AgentError> {
-        let length = request.encoded_len_prefixed().map_err(|_| AgentError::NotEncodable)?;
-        // In one piece: growing would leave copies of a private key behind.
-        let mut message = Zeroizing::new(Vec::with_capacity(length));
-        request.encode_prefixed(&mut *message).map_err(|_| AgentError::NotEncodable)?;
-        exchange(&self.socket, &message, Whose::Own)
+        ask(&self.socket, request, Whose::Own)
     }
+}
+
+/// All that the agent at a socket holds.
+fn listed(socket: &Path, whose: Whose) -> Result<Vec<Identity>, AgentError> {
+    let answer = ask(socket, &Request::RequestIdentities, whose)?;
+    match answer.split_first() {
+        Some((&IDENTITIES, list)) => identities(list).ok_or(AgentError::Malformed),
+        Some((number, _)) if FAILURES.contains(number) => Err(AgentError::Refused),
+        Some((&number, _)) => Err(AgentError::Unexpected { number }),
+        None => Err(AgentError::Malformed),
+    }
+}
+
+fn ask(socket: &Path, request: &Request, whose: Whose) -> Result<Vec<u8>, AgentError> {
+    let length = request.encoded_len_prefixed().map_err(|_| AgentError::NotEncodable)?;
+    // In one piece: growing would leave copies of a private key behind.
+    let mut message = Zeroizing::new(Vec::with_capacity(length));
+    request.encode_prefixed(&mut *message).map_err(|_| AgentError::NotEncodable)?;
+    exchange(socket, &message, whose)
 }
 
 /// None: the certificate would not be sent byte by byte as the CA signed it.

@@ -29,6 +29,7 @@ use serde::Serialize;
 use ssh_key::HashAlg;
 use std::{collections::BTreeSet, path::PathBuf};
 use warded_lib::{
+    agent,
     ca::{self, Certificate, Kind, certificate, due, verify},
     error::{Exit, Result},
     guard::{Offered, former::former, live},
@@ -316,6 +317,7 @@ fn host_key(
             return Some(key);
         }
     };
+    let lost = agent::lost(found).filter(|_| enrolled);
     let fingerprint = public.fingerprint(HashAlg::Sha256).to_string();
     // A key that sshd does not offer needs no certificate.
     let is_offered = offered.is_none_or(|offered| offered.keys.iter().any(|seen| seen.fingerprint == fingerprint));
@@ -342,6 +344,9 @@ fn host_key(
             }
             key.certificate = Some(CertificateObject::from(&certificate));
         }
+    }
+    if let Some(lost) = lost {
+        (key.problem, key.next) = (Some(lost.because()), Some(lost.next()));
     }
     Some(key)
 }

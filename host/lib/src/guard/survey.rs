@@ -9,6 +9,7 @@ use super::client::{
     transcript::{End, SeenCertificate, Transcript},
 };
 use crate::{
+    agent,
     error::{Error, Result},
     handshake::{Fault, Limits, Session, dial},
     machine::sshd::{Effective, Sshd, effective::major_minor},
@@ -235,6 +236,7 @@ impl<'a> Prober<'a> {
         let First { offer, mut pending, seen } = self.first(deadline, certificates)?;
         let others = offer.into_iter().filter(|name| known_hosts::type_of(name).is_none()).collect();
         let mut offered = Offered { others, ..Offered::default() };
+        let unsigned = self.effective.as_ref().map(agent::lost_types).unwrap_or_default();
         if let Some(seen) = seen.filter(|seen| seen.end != End::Incomplete) {
             pending.remove(0);
             offered.add(&seen);
@@ -244,7 +246,9 @@ impl<'a> Prober<'a> {
             let mut left = Vec::new();
             let mut last = None;
             for (question, seen) in pending.iter().zip(answers) {
-                if seen.end == End::Incomplete {
+                if seen.end == End::Incomplete && unsigned.iter().any(|name| name == question.key_type) {
+                    // sshd names the key and cannot use it: nobody gets in by it.
+                } else if seen.end == End::Incomplete {
                     left.push(*question);
                     last = Some(seen);
                 } else {

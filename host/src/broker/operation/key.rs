@@ -8,6 +8,7 @@ use crate::broker::{
 use ssh_key::PublicKey;
 use std::path::{Path, PathBuf};
 use warded_lib::{
+    agent,
     change_set::staged::After,
     machine::{
         files::Place,
@@ -47,6 +48,11 @@ impl Operation for HostKeys {
         let (mut pairs, mut left_alone, mut unusable) = (Vec::new(), Vec::new(), Vec::new());
         for key in session.host_keys()? {
             match key.certifiable() {
+                Ok(_) if let Some(lost) = agent::lost(&key) => {
+                    let path = neutral(&key.path.to_string_lossy());
+                    let message = format!("{path}: {}; {}", lost.because(), lost.next());
+                    unusable.push(Failure::new("not-a-key", message));
+                }
                 Ok(_) => match host_key_pair(session, &key) {
                     Ok(pair) => pairs.push(pair),
                     Err(failure) => unusable.push(failure),

@@ -77,7 +77,9 @@ impl HostKey {
     #[must_use]
     pub fn private_path(&self) -> PathBuf {
         match &self.standing {
-            Standing::InAgent { .. } if self.path.extension().is_some_and(|end| end == "pub") => {
+            Standing::InAgent { .. } | Standing::Ignored(Ignored::PublicOnly | Ignored::UnknownAgent)
+                if self.path.extension().is_some_and(|end| end == "pub") =>
+            {
                 self.path.with_extension("")
             }
             Standing::InAgent { .. } | Standing::Loaded | Standing::Ignored(_) => self.path.clone(),
