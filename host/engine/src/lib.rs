@@ -1,17 +1,11 @@
 //! How components are compiled and run. The build script compiles the bundled ones with this configuration, and the
 //! binary all others, so that both give the same machine code.
 
+mod features;
+
+pub use features::FEATURES;
 pub use wasmparser::WasmFeatures;
 use wasmtime::Config;
-
-/// What the core modules of a guest may use, and the component around them: a plain machine. What procedures need is
-/// no more, and less is less to attack.
-pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
-    // References to objects of a host: there are none, and no collector for them is compiled in.
-    .difference(WasmFeatures::GC_TYPES)
-    .union(WasmFeatures::EXTENDED_CONST)
-    .union(WasmFeatures::TAIL_CALL)
-    .union(WasmFeatures::COMPONENT_MODEL);
 
 /// What the engine compiles besides: where one inner component calls another, wasmtime copies between their memories
 /// by a core module of its own making, which has both.

@@ -1,7 +1,7 @@
 //! Signatures of manifests: OpenSSH's own, made and verified by `ssh-keygen -Y`, so that any key signs that signs in
 //! with SSH: in a file, an agent or a token. `allowed_signers` (ssh-keygen(1)) says who may be a publisher.
 
-use super::{MAX_BYTES, Manifest};
+use super::{MAX_BYTES, Manifest, signers::refuse_everybody};
 use crate::components;
 use std::path::{Path, PathBuf};
 use warded_lib::{
@@ -82,72 +82,4 @@ fn ssh_keygen() -> Result<PathBuf> {
         Error::failed("there is no ssh-keygen on this machine")
             .next("install OpenSSH's client (8.0 or later), which verifies signatures")
     })
-}
-
-/// Refuses a list in which a certificate authority may vouch for any publisher: whoever has a certificate to log in
-/// would be a publisher of what root runs.
-fn refuse_everybody(signers: &[u8]) -> Result<()> {
-    for (number, line) in (1..).zip(String::from_utf8_lossy(signers).lines()) {
-        let line = line.trim_start();
-        let Some((principals, rest)) = line.split_once([' ', '\t']).filter(|_| !line.starts_with('#')) else {
-            continue;
-        };
-        let is_everybody = |pattern: &str| !pattern.is_empty() && pattern.chars().all(|one| matches!(one, '*' | '?'));
-        let principals = principals.trim_matches('"');
-        if principals.split(',').any(is_everybody) && has_option(rest, "cert-authority") {
-            return Err(Error::refused(format!("line {number} of allowed_signers lets everybody publish policies"))
-                .cause("it is a cert-authority for the principals *: whoever has a certificate could sign for any publisher")
-                .next("name the publishers whose certificates count"));
-        }
-    }
-    Ok(())
-}
-
-/// Whether the options before a key have one of this name: `a,b="c,d",e ssh-ed25519 …`.
-fn has_option(rest: &str, name: &str) -> bool {
-    let (mut quoted, mut start) = (false, 0);
-    let rest = rest.trim_start();
-    for (at, character) in rest.char_indices() {
-        match character {
-            '"' => quoted = !quoted,
-            ',' | ' ' | '\t' if !quoted => {
-                if rest.get(start..at).is_some_and(|option| option.eq_ignore_ascii_case(name)) {
-                    return true;
-                }
-                start = at + 1;
-                if character != ',' {
-                    return false;
-                }
-            }
-            _ => {}
-        }
-    }
-    false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_that_makes_everybody_a_publisher_is_refused() {
-        const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7";
-        for (line, refused) in [
-            (format!("* cert-authority {KEY}"), true),
-            (format!("\t* namespaces=\"a,b\",cert-authority {KEY}"), true),
-            (format!("\"*\" CERT-AUTHORITY,valid-after=\"2020\" {KEY}"), true),
-            (format!("ops@example.org,* cert-authority {KEY}"), true),
-            (format!("?* cert-authority {KEY}"), true),
-            (format!("* {KEY}"), false),
-            (format!("* namespaces=\"cert-authority\" {KEY}"), false),
-            (format!("*@example.org cert-authority {KEY}"), false),
-            (format!("# * cert-authority {KEY}"), false),
-            (format!("* {KEY} cert-authority"), false),
-        ] {
-            let list = format!("a@example.org {KEY}\n{line}\n");
-            let found = refuse_everybody(list.as_bytes());
-            assert_eq!(found.is_err(), refused, "{line}");
-            assert!(found.err().is_none_or(|error| error.message().starts_with("line 2 ")), "{line}");
-        }
-    }
 }

@@ -145,7 +145,7 @@ pub fn functions(component: &[u8]) -> Result<Vec<String>> {
 /// The request that a component carries in its custom section `warded:policy`, if it does.
 ///
 /// # Errors
-/// Not a valid component, or one that carries several.
+/// Not a valid component, or one that carries several, or one that is not text.
 pub fn request(component: &[u8]) -> Result<Option<String>> {
     only_ours(component)?;
     let (mut depth, mut found) = (0_usize, None);
@@ -159,7 +159,9 @@ pub fn request(component: &[u8]) -> Result<Option<String>> {
                     return Err(Error::refused("the component carries more than one request")
                         .next("build it again: nobody can say which of them its publisher meant"));
                 }
-                found = std::str::from_utf8(section.data()).ok().map(str::to_owned);
+                let text = std::str::from_utf8(section.data())
+                    .map_err(|error| Error::refused("the component carries a request that is not text").cause(error))?;
+                found = Some(text.to_owned());
             }
             _ => {}
         }
@@ -221,6 +223,8 @@ mod tests {
         assert_eq!(request(&with(&section("a"))).unwrap().as_deref(), Some("a"));
         let error = request(&with(&[section("a"), section("b")].concat())).unwrap_err();
         assert_eq!(error.message(), "the component carries more than one request");
+        let error = request(&with(&[section("\\ff"), section("a")].concat())).unwrap_err();
+        assert_eq!(error.message(), "the component carries a request that is not text");
         // One within belongs to what it is in.
         assert_eq!(request(&with(&format!("(component {})", section("a")))).unwrap(), None);
     }

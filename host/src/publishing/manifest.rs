@@ -1,0 +1,113 @@
+//! What is signed of a component.
+
+use serde::{Deserialize, Serialize};
+use warded_lib::{
+    digest::Digest,
+    error::{Error, Result},
+    policy::file::Policy,
+    text::{is_neutral, neutral},
+};
+
+/// What is signed: not the component alone, so that no signature can be used for another name or version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Who publishes it: a principal of the line of `allowed_signers` that matches.
+    pub publisher: String,
+    /// The policy's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The digest of the component.
+    pub component: Digest,
+    /// The digest of the request that it carries.
+    pub request: Digest,
+}
+
+impl Manifest {
+    /// The manifest of a component.
+    ///
+    /// # Errors
+    /// The publisher is no name that one line of `allowed_signers` can have.
+    pub fn of(publisher: &str, component: &[u8], request: &str, policy: &Policy) -> Result<Self> {
+        // A pattern, or a list of them, would be more than one publisher.
+        if publisher.is_empty() || publisher.contains(['*', '?', '!', ',', '"', ' ']) || !is_neutral(publisher) {
+            return Err(Error::usage(format!("{:?} cannot be a publisher's name", neutral(publisher)))
+                .next("take a name as in the first column of allowed_signers, such as ops@example.org"));
+        }
+        Ok(Self {
+            publisher: publisher.to_owned(),
+            name: policy.name.to_string(),
+            version: policy.version.clone(),
+            component: Digest::of(component),
+            request: Digest::of(request.as_bytes()),
+        })
+    }
+
+    /// Reads a manifest, and compares it with the component that it is to be for.
+    ///
+    /// # Errors
+    /// It is no manifest, or one of another component.
+    pub fn read(bytes: &[u8], component: &[u8], request: &str, policy: &Policy) -> Result<Self> {
+        let wrong = |why: String| Error::refused("the manifest is not one of this component").cause(why);
+        let text = str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
+        let manifest: Self = toml::from_str(text).map_err(|error| wrong(neutral(error.message())))?;
+        let expected = Self::of(&manifest.publisher, component, request, policy)?;
+        for (field, says, is) in [
+            ("name", &manifest.name, &expected.name),
+            ("version", &manifest.version, &expected.version),
+            ("component", &manifest.component.to_string(), &expected.component.to_string()),
+            ("request", &manifest.request.to_string(), &expected.request.to_string()),
+        ] {
+            if says != is {
+                return Err(wrong(format!("{field} is {is}, and the manifest says {}", neutral(says)))
+                    .next("have its publisher sign this component"));
+            }
+        }
+        Ok(manifest)
+    }
+
+    /// As it is signed.
+    ///
+    /// # Errors
+    /// Never: every field is a text.
+    pub fn to_text(&self) -> Result<String> {
+        toml::to_string(self).map_err(|error| Error::failed("cannot write the manifest").cause(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUEST: &str = "name = 'x'\nversion = '1.2.0'\n[procedure.p]\nsummary = 's'\n";
+
+    #[test]
+    fn a_manifest_is_of_one_component() {
+        let policy = Policy::parse(REQUEST, "p.toml").unwrap();
+        let manifest = Manifest::of("ops@example.org", b"component", REQUEST, &policy).unwrap();
+        let text = manifest.to_text().unwrap();
+        let read = |text: &str, component: &[u8], request: &str| {
+            let policy = Policy::parse(request, "p.toml").unwrap();
+            Manifest::read(text.as_bytes(), component, request, &policy)
+        };
+        assert_eq!(read(&text, b"component", REQUEST).unwrap(), manifest);
+        let other = REQUEST.replace("'s'", "'t'");
+        let newer = REQUEST.replace("1.2.0", "1.3.0");
+        let renamed = REQUEST.replace("'x'", "'y'");
+        for (text, component, request, why) in [
+            (text.as_str(), &b"another"[..], REQUEST, "component is "),
+            (&text, b"component", &other, "request is "),
+            (&text, b"component", &newer, "version is 1.3.0, and the manifest says 1.2.0"),
+            (&text, b"component", &renamed, "name is y, and the manifest says x"),
+            ("", b"component", REQUEST, "missing field"),
+            (&format!("{text}more = 1\n"), b"component", REQUEST, "unknown field"),
+        ] {
+            let error = read(text, component, request).unwrap_err();
+            assert!(error.to_string().contains(why), "{why}: {error}");
+        }
+        for publisher in ["", "*", "*@example.org", "a,b", "!a", "a b", "a\u{1b}"] {
+            Manifest::of(publisher, b"component", REQUEST, &policy).unwrap_err();
+        }
+    }
+}

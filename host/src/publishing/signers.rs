@@ -1,0 +1,94 @@
+//! `allowed_signers`, as far as Warded judges it itself; ssh-keygen does the rest. A line is taken apart as OpenSSH's
+//! sshsig.c does it.
+
+use warded_lib::error::{Error, Result};
+
+const WHITESPACE: [u8; 4] = *b" \t\r\n";
+
+/// Refuses a list in which a certificate authority may vouch for any publisher: whoever has a certificate to log in
+/// would be a publisher of what root runs.
+///
+/// # Errors
+/// Refused: the list has such a line.
+pub fn refuse_everybody(signers: &[u8]) -> Result<()> {
+    let is_everybody = |pattern: &[u8]| !pattern.is_empty() && pattern.iter().all(|one| matches!(one, b'*' | b'?'));
+    for (number, line) in (1..).zip(signers.split(|byte| *byte == b'\n')) {
+        let Some((principals, rest)) = principals(line) else { continue };
+        if principals.split(|byte| *byte == b',').any(is_everybody) && has_option(rest, b"cert-authority") {
+            return Err(Error::refused(format!("line {number} of allowed_signers lets everybody publish policies"))
+                .cause("it is a cert-authority for the principals *: whoever has a certificate could sign for any publisher")
+                .next("name the publishers whose certificates count"));
+        }
+    }
+    Ok(())
+}
+
+/// A line's principals, which may be quoted, and what follows them.
+fn principals(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let line = line.trim_ascii_start();
+    match line {
+        [] | [b'#', ..] => None,
+        [b'"', rest @ ..] => split(rest, |byte| byte == b'"'),
+        _ => split(line, |byte| WHITESPACE.contains(&byte)),
+    }
+}
+
+fn split(text: &[u8], is_end: impl Fn(u8) -> bool) -> Option<(&[u8], &[u8])> {
+    let end = text.iter().position(|byte| is_end(*byte))?;
+    Some((text.get(..end)?, text.get(end + 1..)?.trim_ascii_start()))
+}
+
+/// Whether the options before a key have one of this name: `a,b="c,d",e ssh-ed25519 …`.
+fn has_option(rest: &[u8], name: &[u8]) -> bool {
+    let (mut quoted, mut start, mut at) = (false, 0, 0);
+    while let Some(byte) = rest.get(at) {
+        match byte {
+            // A quote that ends nothing.
+            b'\\' if rest.get(at + 1) == Some(&b'"') => at += 1,
+            b'"' => quoted = !quoted,
+            b',' | b' ' | b'\t' if !quoted => {
+                if rest.get(start..at).is_some_and(|option| option.eq_ignore_ascii_case(name)) {
+                    return true;
+                }
+                start = at + 1;
+                if *byte != b',' {
+                    return false;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_makes_everybody_a_publisher_is_refused() {
+        const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7";
+        for (line, refused) in [
+            (format!("* cert-authority {KEY}"), true),
+            (format!("\t* namespaces=\"a,b\",cert-authority {KEY}"), true),
+            (format!("\"*\" CERT-AUTHORITY,valid-after=\"2020\" {KEY}"), true),
+            (format!("ops@example.org,* cert-authority {KEY}"), true),
+            (format!("\"ops of b,*\" cert-authority {KEY}"), true),
+            (format!("*\rcert-authority {KEY}"), true),
+            (format!("* namespaces=\"a\\\"b\",cert-authority {KEY}"), true),
+            (format!("* namespaces=\"a\\\",cert-authority\" {KEY}"), false),
+            (format!("?* cert-authority {KEY}"), true),
+            (format!("* {KEY}"), false),
+            (format!("* namespaces=\"cert-authority\" {KEY}"), false),
+            (format!("*@example.org cert-authority {KEY}"), false),
+            (format!("# * cert-authority {KEY}"), false),
+            (format!("* {KEY} cert-authority"), false),
+        ] {
+            let list = format!("a@example.org {KEY}\n{line}\n");
+            let found = refuse_everybody(list.as_bytes());
+            assert_eq!(found.is_err(), refused, "{line}");
+            assert!(found.err().is_none_or(|error| error.message().starts_with("line 2 ")), "{line}");
+        }
+    }
+}
