@@ -31,6 +31,7 @@ mod recovery;
 mod refusals;
 mod rekey;
 mod remove;
+mod replay;
 mod revoke;
 mod room;
 mod schedule;

@@ -7,12 +7,14 @@ pub mod answers;
 pub mod granted;
 pub mod limits;
 pub mod operation;
+pub mod recording;
 pub mod session;
 
 pub use granted::Granted;
 pub use operation::{Failure, Operation};
 pub use session::Session;
 
+use recording::{Call, Tape};
 use std::{cell::Cell, sync::Arc};
 use warded_lib::{
     audit::{Event, Kind as EventKind, Log},
@@ -59,13 +61,20 @@ pub struct Broker {
     procedure: Procedure,
     log: Arc<Log>,
     recorded: Cell<usize>,
+    tape: Tape,
 }
 
 impl Broker {
     /// A broker for one run.
     #[must_use]
     pub fn new(identity: Identity, procedure: Procedure, log: Arc<Log>) -> Self {
-        Self { identity, procedure, log, recorded: Cell::new(0) }
+        Self { identity, procedure, log, recorded: Cell::new(0), tape: Tape::Off }
+    }
+
+    /// The same for a run that is recorded, or replayed.
+    #[must_use]
+    pub fn with(self, tape: Tape) -> Self {
+        Self { tape, ..self }
     }
 
     /// Carries an operation out, if it is granted. The inner result is what the guest gets to see.
@@ -73,6 +82,19 @@ impl Broker {
     /// # Errors
     /// A denial, too much to record, or an audit log that cannot be written: each ends the run.
     pub fn perform<O: Operation>(&self, operation: O, session: &mut Session) -> Result<Result<O::Output, Failure>> {
+        match &self.tape {
+            Tape::Off => self.carry_out(operation, session),
+            Tape::Recording(recorder) => {
+                let call = Call::of(&operation);
+                let came = self.carry_out(operation, session);
+                recorder.note(call, &came, |certificate| session.renewal.is_due(certificate))?;
+                came
+            }
+            Tape::Replaying(replay) => replay.answer(Call::of(&operation)),
+        }
+    }
+
+    fn carry_out<O: Operation>(&self, operation: O, session: &mut Session) -> Result<Result<O::Output, Failure>> {
         let (need, input) = (operation.need(), operation.input());
         let granted = match Granted::authorize(operation, &need, &self.procedure, &session.circumstances) {
             Ok(granted) => granted,

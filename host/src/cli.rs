@@ -25,6 +25,7 @@ pub mod output;
 mod policy;
 pub mod progress;
 mod prometheus;
+mod record;
 mod recover;
 mod rekey;
 mod remove;

@@ -2,13 +2,15 @@
 //! are the real ones, on a directory that stands for `/`. No sshd is asked, and no service is told.
 
 mod programs;
+mod replay;
 mod scenario;
 mod tree;
 
+pub use replay::{Replayed, replay};
 pub use scenario::{Outcome, Scenario};
 
 use crate::{
-    broker::Identity,
+    broker::{Identity, recording::Tape},
     context::{Context, OnHang},
     pipeline::{self, Planned, Request, Terms, Work, certify, work::Queued},
     sandbox::granting::Granting,
@@ -77,6 +79,7 @@ impl<'a> Steps<'a> {
             renewed: BTreeSet::new(),
             run: Some(transaction::next_run(&self.context().state)?),
             accepted: None,
+            tape: Tape::Off,
         };
         pipeline::plan(self.context(), request)
     }

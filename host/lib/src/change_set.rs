@@ -19,7 +19,7 @@ use staged::{After, Staged};
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// Which certificate request, in the order asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct RequestId(usize);
 
 /// A certificate that the CA will be asked for.

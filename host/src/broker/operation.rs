@@ -14,14 +14,15 @@ pub mod ssh;
 pub mod sshd;
 mod trusted_keys;
 
-use crate::broker::{granted::Granted, session::Session};
-use std::fmt;
+use crate::broker::{granted::Granted, recording::Answer, session::Session};
+use serde_json::Value;
+use std::{borrow::Cow, fmt};
 use warded_lib::{error::Error, machine::files::FileError, policy::need::Need};
 
 /// A typed effect that a guest can request.
 pub trait Operation: Sized {
     /// What the guest gets.
-    type Output;
+    type Output: Answer;
 
     /// What it needs, for the policy and the audit.
     fn need(&self) -> Need;
@@ -29,6 +30,11 @@ pub trait Operation: Sized {
     /// What it is given besides, for the record: lengths and digests.
     fn input(&self) -> Option<String> {
         None
+    }
+
+    /// Its other arguments, all of them, for a recording.
+    fn arguments(&self) -> Value {
+        Value::Null
     }
 
     /// What it gives, for the record, likewise.
@@ -47,7 +53,7 @@ pub trait Operation: Sized {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// A stable word that wit/ documents.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// One sentence.
     pub message: String,
     /// What it is about.
@@ -58,7 +64,7 @@ impl Failure {
     /// A failure.
     #[must_use]
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), details: Vec::new() }
+        Self { code: Cow::Borrowed(code), message: message.into(), details: Vec::new() }
     }
 
     /// A failure for a reason that is told in several lines.

@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 use warded_lib::{
-    ca::{CaError, Kind, configured::Authority},
+    ca::{CaError, Certificate, Kind, configured::Authority, due},
     change_set::ChangeSet,
     error::Error,
     guard::unchanged::{self, Digests},
@@ -60,6 +60,15 @@ pub struct Renewal {
     pub renewed: BTreeSet<u64>,
     /// The time, in seconds since 1970.
     pub now: u64,
+}
+
+impl Renewal {
+    /// Whether a certificate is due.
+    #[must_use]
+    pub fn is_due(&self, certificate: &Certificate) -> bool {
+        let is_forced = self.force && !self.renewed.contains(&certificate.serial());
+        is_forced || due::is_due(certificate, self.now, self.after_percent, &self.machine_id)
+    }
 }
 
 /// One run's state: the machine it reads, and the change set it builds.

@@ -6,13 +6,14 @@ use super::{
     identification::Identification,
     output::{Output, can_ask, confirm},
     progress::Progress,
+    record::NewRecording,
     recover,
     report::{self, DoneObject, PlanObject},
     risk::AcceptRisk,
     trust::StagedFile,
 };
 use crate::{
-    broker::{Identity, session::Message},
+    broker::{Identity, recording::Tape, session::Message},
     components,
     context::Context,
     enrolment::{Enrolment, Enrolments},
@@ -28,7 +29,7 @@ use crate::{
 };
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 use warded_lib::{
     audit::{Ending, Kind},
     change_set::review::{Reloading, Review},
@@ -79,6 +80,9 @@ pub(super) struct ProcedureArgs {
     /// Treat every certificate as due: ask for new ones. Waives nothing
     #[arg(long)]
     pub(super) force: bool,
+    /// Write what the procedure asks for, and what it gets, into a new file, for `warded policy replay`
+    #[arg(long, value_name = "FILE")]
+    pub(super) record: Option<PathBuf>,
 }
 
 pub(super) fn parse_setting(text: &str) -> Result<Setting, String> {
@@ -317,7 +321,7 @@ impl Apply {
 impl ProcedureArgs {
     /// A procedure by its name, without settings.
     pub(super) fn named(name: &str) -> Result<Self, String> {
-        Ok(Self { procedure: name.parse()?, set: Vec::new(), policy: None, force: false })
+        Ok(Self { procedure: name.parse()?, set: Vec::new(), policy: None, force: false, record: None })
     }
 
     /// The command that plans it.
@@ -361,8 +365,10 @@ impl ProcedureArgs {
             }
         }
         let progress = Progress::new(output);
+        let recording = self.record.as_deref().map(NewRecording::at).transpose()?;
         progress.say("running the procedure");
-        pipeline::plan(
+        let given = settings.clone();
+        let planned = pipeline::plan(
             context,
             Request {
                 granting,
@@ -373,8 +379,13 @@ impl ProcedureArgs {
                 renewed: BTreeSet::new(),
                 run,
                 accepted,
+                tape: recording.as_ref().map_or(Tape::Off, NewRecording::tape),
             },
-        )
+        );
+        if let Some(recording) = recording {
+            recording.write(granting, (&self.procedure, given), planned.as_ref().err(), output)?;
+        }
+        planned
     }
 }
 

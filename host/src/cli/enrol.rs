@@ -90,6 +90,7 @@ impl Enrol {
             set: set.map_err(invalid)?,
             policy: self.policy.clone(),
             force: false,
+            record: None,
         };
         let apply = Apply {
             procedure,

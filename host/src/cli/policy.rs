@@ -5,6 +5,7 @@ mod check;
 mod new;
 mod offer;
 mod remove;
+mod replay;
 mod sign;
 mod test;
 
@@ -45,6 +46,8 @@ pub(super) enum PolicyCommand {
     Check(check::Check),
     /// Run a component on the machines that its scenarios describe
     Test(test::Test),
+    /// Run another build of a component against a recording of `plan` or `apply`, and say what it does otherwise
+    Replay(replay::Replay),
     /// Make a folder for a new policy: a guest that builds as it is
     New(new::New),
     /// Write the interfaces that this program offers to guests
@@ -117,6 +120,7 @@ impl PolicyCommand {
             }
             Self::Check(check) => check.run(options.on_hang, output),
             Self::Test(test) => test.run(options.on_hang, output),
+            Self::Replay(replay) => replay.run(options.on_hang, output),
             Self::New(new) => new.run(output),
             Self::Wit(wit) => wit.run(output),
             Self::Sign(sign) => sign.run(output),

@@ -11,7 +11,10 @@ use super::{
     risk::AcceptRenewalRisk,
 };
 use crate::{
-    broker::session::{Level, Message},
+    broker::{
+        recording::Tape,
+        session::{Level, Message},
+    },
     components,
     context::Context,
     enrolment::{Enrolment, Enrolments, Standing},
@@ -183,6 +186,7 @@ impl Renew {
             renewed,
             run,
             accepted,
+            tape: Tape::Off,
         };
         let mut planned = pipeline::plan(context, request)?;
         let vouching = Vouching::look(context, &mut planned.session);

@@ -3,6 +3,7 @@
 use crate::{
     broker::{
         Broker, Identity,
+        recording::Tape,
         session::{Level, Message, Renewal, Session},
     },
     context::Context,
@@ -54,6 +55,8 @@ pub struct Request<'a> {
     pub run: Option<u64>,
     /// The component that the operator accepted, where its successor in this binary runs instead.
     pub accepted: Option<Digest>,
+    /// Whether the run is recorded.
+    pub tape: Tape,
 }
 
 /// What a procedure would change.
@@ -80,7 +83,7 @@ pub struct Planned<'a> {
 /// # Errors
 /// Wrong settings, a denial, a limit, or the procedure's own failure. Nothing was changed.
 pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> {
-    let Request { granting, procedure: name, settings, mut confirmed, force, renewed, run, accepted } = request;
+    let Request { granting, procedure: name, settings, mut confirmed, force, renewed, run, accepted, tape } = request;
     Sshd::named(context.sshd_binary.as_deref()).map_err(|error| error.or_state("nothing was changed"))?;
     let procedure = granting
         .policy
@@ -106,7 +109,16 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
         renewed,
         now: ca::now(),
     };
-    let ended = run_guest(context, &identity, granting, procedure, &settings, confirmed.clone(), renewal);
+    let circumstances = Circumstances {
+        places: context.places.clone(),
+        protected: context.protected.clone(),
+        trusted: values_of(procedure, &settings, Type::Domain),
+        confirmed: confirmed.clone(),
+        keys: BTreeMap::new(),
+        actions: granting.policy.actions.iter().map(|(name, action)| (name.clone(), action.kind)).collect(),
+    };
+    let broker = Broker::new(identity.clone(), procedure.clone(), context.log.clone()).with(tape);
+    let ended = run_guest(context, &identity, (granting, &settings), broker, (circumstances, renewal));
     let summary = match &ended {
         Ok(session) if session.changes.is_empty() => "nothing to do".to_owned(),
         Ok(session) => {
@@ -150,21 +162,11 @@ fn values_of(procedure: &Procedure, settings: &[Setting], kind: Type) -> Vec<Str
 fn run_guest(
     context: &Context,
     identity: &Identity,
-    granting: &Granting,
-    procedure: &Procedure,
-    settings: &[Setting],
-    confirmed: BTreeSet<String>,
-    renewal: Renewal,
+    (granting, settings): (&Granting, &[Setting]),
+    broker: Broker,
+    (circumstances, renewal): (Circumstances, Renewal),
 ) -> Result<Session> {
     let component = sandbox::Component::load_in_time(granting, Some(&context.compiled()), overdue(context, identity))?;
-    let circumstances = Circumstances {
-        places: context.places.clone(),
-        protected: context.protected.clone(),
-        trusted: values_of(procedure, settings, Type::Domain),
-        confirmed,
-        keys: BTreeMap::new(),
-        actions: granting.policy.actions.iter().map(|(name, action)| (name.clone(), action.kind)).collect(),
-    };
     let mut session = Session::new(
         circumstances,
         context.root.clone(),
@@ -182,7 +184,6 @@ fn run_guest(
         None => session.schedule = Some(context.schedule(granting.policy.schedule.clone(), enrolled)),
         Some(answers) => session.answer(answers),
     }
-    let broker = Broker::new(identity.clone(), procedure.clone(), context.log.clone());
     let overdue = overdue(context, identity);
     sandbox::run(&component, &identity.procedure, settings, broker, session, overdue)
 }

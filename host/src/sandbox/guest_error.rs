@@ -14,7 +14,7 @@ use wasmtime::{Trap, WasmBacktrace};
 impl From<Failure> for types::Error {
     fn from(failure: Failure) -> Self {
         let details = failure.details.into_iter().map(|(name, value)| types::Setting { name, value }).collect();
-        Self { code: failure.code.to_owned(), message: failure.message, details }
+        Self { code: failure.code.into_owned(), message: failure.message, details }
     }
 }
 

@@ -13,6 +13,7 @@ use std::{
 };
 use tempfile::TempDir;
 use warded::{
+    broker::recording::Tape,
     cli::progress::Progress,
     components,
     context::{Context, Options},
@@ -53,8 +54,17 @@ fn what_a_lying_ca_says_is_refused() {
         }
     };
     let run = Some(transaction::next_run(&context.state).unwrap());
-    let request =
-        Request { granting, procedure, settings, confirmed, force: true, renewed: [].into(), run, accepted: None };
+    let request = Request {
+        granting,
+        procedure,
+        settings,
+        confirmed,
+        force: true,
+        renewed: [].into(),
+        run,
+        accepted: None,
+        tape: Tape::Off,
+    };
     let planned = pipeline::plan(&context, request).unwrap();
     let identity = planned.identity.clone();
     let error =

@@ -2,6 +2,7 @@
 
 use super::{Failure, Operation, schedule};
 use crate::broker::{granted::Granted, session::Session};
+use serde_json::{Value, json};
 use std::sync::Arc;
 use warded_lib::{
     digest::Digest,
@@ -38,6 +39,10 @@ impl Operation for Query {
         Need::Query(self.name.clone())
     }
 
+    fn arguments(&self) -> Value {
+        json!({ "input": self.input })
+    }
+
     fn input(&self) -> Option<String> {
         digests(&self.input)
     }
@@ -59,6 +64,10 @@ impl Operation for Change {
 
     fn need(&self) -> Need {
         Need::Change(self.name.clone())
+    }
+
+    fn arguments(&self) -> Value {
+        json!({ "input": self.input })
     }
 
     fn input(&self) -> Option<String> {

@@ -1,7 +1,8 @@
 //! `authority.*`: certificates are asked for after the review, by the host.
 
 use super::{Failure, Operation, key::KeyPair};
-use crate::broker::{granted::Granted, session::Session};
+use crate::broker::{granted::Granted, recording::Answer as _, session::Session};
+use serde_json::{Value, json};
 use ssh_key::PublicKey;
 use warded_lib::{
     ca::{self, Certificate, Kind, Principals},
@@ -65,6 +66,10 @@ impl Operation for Issue {
         Need::Issue(self.kind, self.principals.clone())
     }
 
+    fn arguments(&self) -> Value {
+        json!({ "key": self.key.path.as_str(), "public": self.key.public.written() })
+    }
+
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<RequestId, Failure> {
         let Self { key, kind, principals } = granted.operation();
         let KeyPair { path, agent, public, .. } = key.clone();
@@ -99,6 +104,10 @@ impl Operation for Renew {
         Need::Renew(self.kind, self.principals.clone())
     }
 
+    fn arguments(&self) -> Value {
+        of_successor(&self.key, &self.current)
+    }
+
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<RequestId, Failure> {
         let Self { key, current, kind, principals } = granted.operation();
         if current.key().key_data() != key.public.key_data() {
@@ -130,6 +139,10 @@ impl Operation for Rekey {
 
     fn need(&self) -> Need {
         Need::Rekey(self.kind, self.principals.clone())
+    }
+
+    fn arguments(&self) -> Value {
+        of_successor(&self.key, &self.current)
     }
 
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<RequestId, Failure> {
@@ -190,6 +203,10 @@ impl Operation for Write {
         Need::WriteCertificate(self.path.clone())
     }
 
+    fn arguments(&self) -> Value {
+        json!({ "request": self.request })
+    }
+
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<bool, Failure> {
         let Self { path, request } = granted.operation();
         let place = session.existing_place(path, granted.literal())?;
@@ -213,4 +230,8 @@ impl From<ca::CaError> for Failure {
             ca::CaError::Wrong(wrong) => Self::new(error.code(), error.to_string()).about("next", wrong.advice()),
         }
     }
+}
+
+fn of_successor(key: &KeyPair, current: &Certificate) -> Value {
+    json!({ "key": key.path.as_str(), "public": key.public.written(), "current": current.serial() })
 }

@@ -1,7 +1,8 @@
 //! `files.*`.
 
 use super::{Failure, Operation, known_hosts::only_our_lines, trusted_keys::only_the_authoritys};
-use crate::broker::{granted::Granted, session::Session};
+use crate::broker::{granted::Granted, recording::bytes, session::Session};
+use serde_json::{Value, json};
 use sshd_config::block::{BEGIN, END, outside};
 use std::collections::BTreeSet;
 use warded_lib::{
@@ -92,6 +93,10 @@ impl Operation for Write {
 
     fn need(&self) -> Need {
         Need::WriteFile(self.path.clone())
+    }
+
+    fn arguments(&self) -> Value {
+        json!({ "contents": bytes(&self.contents), "mode": self.mode })
     }
 
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<bool, Failure> {

@@ -5,6 +5,7 @@ use crate::broker::{
     granted::Granted,
     session::{Level, Session},
 };
+use serde_json::{Value, json};
 use ssh_key::PublicKey;
 use std::path::{Path, PathBuf};
 use warded_lib::{
@@ -143,6 +144,10 @@ impl Operation for Ensure {
 
     fn need(&self) -> Need {
         Need::EnsureKey(self.path.clone())
+    }
+
+    fn arguments(&self) -> Value {
+        json!({ "algorithm": self.algorithm })
     }
 
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<KeyPair, Failure> {

@@ -6,6 +6,7 @@ use crate::broker::{
     limits::LINE_CHARACTERS,
     session::{Level, Message, Session},
 };
+use serde_json::{Value, json};
 use warded_lib::{policy::need::Need, text::neutral};
 
 /// Says something to the operator.
@@ -25,6 +26,10 @@ impl Operation for Say {
             Level::Info => Need::Inform,
             Level::Warn => Need::Warn,
         }
+    }
+
+    fn arguments(&self) -> Value {
+        json!({ "text": self.text })
     }
 
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<(), Failure> {

@@ -5,6 +5,7 @@ use crate::broker::{
     granted::Granted,
     session::{Level, Session},
 };
+use serde_json::{Value, json};
 use std::path::Path;
 use warded_lib::{machine::ssh::Ssh, policy::need::Need};
 
@@ -22,6 +23,10 @@ impl Operation for EffectiveValues {
 
     fn need(&self) -> Need {
         Need::ClientEffective(self.keyword.clone())
+    }
+
+    fn arguments(&self) -> Value {
+        json!({ "host": self.host })
     }
 
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<Self::Output, Failure> {

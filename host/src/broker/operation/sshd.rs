@@ -2,6 +2,7 @@
 
 use super::{Failure, Operation};
 use crate::broker::{granted::Granted, session::Session};
+use serde_json::{Value, json};
 use warded_lib::policy::need::Need;
 
 /// The values of a keyword, for a connection.
@@ -18,6 +19,10 @@ impl Operation for EffectiveValues {
 
     fn need(&self) -> Need {
         Need::Effective(self.keyword.clone())
+    }
+
+    fn arguments(&self) -> Value {
+        json!({ "connection": self.connection })
     }
 
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<Self::Output, Failure> {

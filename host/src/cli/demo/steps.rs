@@ -2,6 +2,7 @@
 
 use super::{Outcome, private_machine::PrivateMachine};
 use crate::{
+    broker::recording::Tape,
     cli::{progress::Progress, undo},
     components,
     context::Context,
@@ -153,6 +154,7 @@ impl<'a> Demonstration<'a> {
             renewed: BTreeSet::new(),
             run: Some(run),
             accepted: None,
+            tape: Tape::Off,
         };
         let planned = pipeline::plan(&self.context, request)?;
         let done = self.carry_out(planned, None, Risks::default())?;
@@ -252,6 +254,7 @@ impl<'a> Demonstration<'a> {
                 renewed: BTreeSet::new(),
                 run,
                 accepted: None,
+                tape: Tape::Off,
             },
         )
     }
@@ -272,6 +275,7 @@ impl<'a> Demonstration<'a> {
                 renewed: BTreeSet::new(),
                 run,
                 accepted: None,
+                tape: Tape::Off,
             },
         )
     }

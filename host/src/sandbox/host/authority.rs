@@ -101,10 +101,7 @@ impl HostCertificate for State {
     }
 
     fn due(&mut self, certificate: Resource<Certificate>) -> wasmtime::Result<bool> {
-        let certificate = self.handles.get(&certificate)?;
-        let renewal = &self.session.renewal;
-        let is_forced = renewal.force && !renewal.renewed.contains(&certificate.serial());
-        Ok(is_forced || ca::due::is_due(certificate, renewal.now, renewal.after_percent, &renewal.machine_id))
+        Ok(self.session.renewal.is_due(self.handles.get(&certificate)?))
     }
 
     fn drop(&mut self, certificate: Resource<Certificate>) -> wasmtime::Result<()> {

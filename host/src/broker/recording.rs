@@ -1,0 +1,177 @@
+//! Recordings: what a run asked for and what it got, so that another build of its component can be run against that,
+//! where the machine is not at hand. A recording holds what the procedure read, and no private key.
+
+mod answer;
+mod effects;
+mod file;
+mod replay;
+
+pub use answer::{Answer, bytes};
+pub use effects::{Difference, differences};
+pub use file::{Head, MAX_BYTES, Recording};
+pub use replay::{Divergence, Replay};
+
+use super::{Failure, Operation};
+use answer::{bytes_of, holds_private_key};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::{borrow::Cow, cell::RefCell, collections::BTreeSet, fmt, rc::Rc};
+use warded_lib::{
+    ca::Certificate,
+    error::{Error, Result},
+    text::neutral,
+};
+
+/// Whether a run is recorded, or gets its answers from a recording.
+#[derive(Clone, Debug, Default)]
+pub enum Tape {
+    /// Neither.
+    #[default]
+    Off,
+    /// Its calls are carried out and recorded.
+    Recording(Rc<Recorder>),
+    /// Nothing is carried out.
+    Replaying(Rc<Replay>),
+}
+
+/// A call of a guest, with all of its arguments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// `interface.function`
+    pub function: String,
+    /// What it is about, as in the audit: a path, names, a keyword.
+    pub about: String,
+    /// The other arguments.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub arguments: Value,
+}
+
+impl Call {
+    /// A call.
+    pub fn of<O: Operation>(operation: &O) -> Self {
+        let need = operation.need();
+        Self { function: need.capability().to_owned(), about: need.to_string(), arguments: operation.arguments() }
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", neutral(&self.function), neutral(&self.about))?;
+        if let Some(arguments) = self.arguments.as_object() {
+            for (name, value) in arguments.iter().filter(|(_, value)| !value.is_null()) {
+                let text = bytes_of(value).map_or_else(|| value.to_string(), |bytes| format!("{} bytes", bytes.len()));
+                let text = text.chars().take(120).collect::<String>();
+                write!(f, ", {}: {}", neutral(name), neutral(&text))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What came of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// What the guest got.
+    Answer(Value),
+    /// The `error` that it got.
+    Failure {
+        /// As in types.wit.
+        code: String,
+        /// As in types.wit.
+        message: String,
+        /// As in types.wit.
+        details: Vec<(String, String)>,
+    },
+    /// The run was stopped there, for this reason.
+    Stopped(String),
+}
+
+impl Outcome {
+    fn of<T: Answer>(came: &Result<Result<T, Failure>>) -> Self {
+        match came {
+            Ok(Ok(output)) => Self::Answer(output.written()),
+            Ok(Err(Failure { code, message, details })) => {
+                Self::Failure { code: code.to_string(), message: message.clone(), details: details.clone() }
+            }
+            Err(error) => Self::Stopped(error.message().to_owned()),
+        }
+    }
+
+    /// As the broker gives it to the guest.
+    fn given<T: Answer>(self) -> Result<Result<T, Failure>> {
+        match self {
+            Self::Answer(value) => T::read(&value)
+                .map(Ok)
+                .ok_or_else(|| Error::refused("the recording has an answer of another type than the interface")),
+            Self::Failure { code, message, details } => Ok(Err(Failure { code: Cow::Owned(code), message, details })),
+            Self::Stopped(why) => Err(Error::refused(why)),
+        }
+    }
+}
+
+/// What is recorded of one run.
+#[derive(Debug, Default)]
+pub struct Recorder(RefCell<Recorded>);
+
+#[derive(Debug, Default)]
+struct Recorded {
+    calls: Vec<(Call, Outcome)>,
+    bytes: usize,
+    /// The serial numbers of certificates that the run was told are not due.
+    not_due: BTreeSet<u64>,
+}
+
+impl Recorder {
+    /// Notes a call.
+    ///
+    /// # Errors
+    /// Refused: it holds a private key, or there is no room for it. That ends the run.
+    pub(super) fn note<T: Answer>(
+        &self,
+        call: Call,
+        came: &Result<Result<T, Failure>>,
+        is_due: impl Fn(&Certificate) -> bool,
+    ) -> Result<()> {
+        let outcome = Outcome::of(came);
+        let mut recorded = self.0.borrow_mut();
+        let size = serde_json::to_string(&(&call, &outcome)).map_or(0, |text| text.len());
+        recorded.bytes = recorded.bytes.saturating_add(size);
+        if recorded.bytes > file::CALL_BYTES {
+            return Err(Error::refused(format!("its recording would be larger than {} MiB", file::CALL_BYTES >> 20))
+                .next("run it without --record"));
+        }
+        let answer = if let Outcome::Answer(answer) = &outcome { answer } else { &Value::Null };
+        if holds_private_key(&call.arguments) || holds_private_key(answer) {
+            return Err(Error::refused(format!("{} passes a private key, which no recording may hold", call.function))
+                .next("run it without --record"));
+        }
+        if let Ok(Ok(output)) = came
+            && let Some(certificate) = output.certificate()
+            && !is_due(certificate)
+        {
+            recorded.not_due.insert(certificate.serial());
+        }
+        recorded.calls.push((call, outcome));
+        Ok(())
+    }
+
+    /// Whether nothing was asked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.borrow().calls.is_empty()
+    }
+
+    /// All of it, with what it is of.
+    #[must_use]
+    pub fn recording(&self, head: Head) -> Recording {
+        let recorded = self.0.borrow();
+        let mut head = head;
+        head.not_due = recorded.not_due.iter().copied().collect();
+        Recording { head, calls: recorded.calls.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! What a run would change, told from its calls, and how two runs differ in that.
+
+use super::{Call, Outcome, answer::bytes_of};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Something that two runs leave otherwise.
+#[derive(Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Difference {
+    /// `file /etc/motd`
+    pub what: String,
+    /// What the recorded run left there; none: nothing.
+    pub recorded: Option<String>,
+    /// What this run left there.
+    pub replayed: Option<String>,
+}
+
+/// How what two runs would change differs.
+#[must_use]
+pub fn differences(recorded: &[(Call, Outcome)], replayed: &[(Call, Outcome)]) -> Vec<Difference> {
+    let (recorded, replayed) = (effects(recorded), effects(replayed));
+    let all: BTreeSet<&String> = recorded.keys().chain(replayed.keys()).collect();
+    all.into_iter()
+        .map(|what| Difference {
+            what: what.clone(),
+            recorded: recorded.get(what).cloned(),
+            replayed: replayed.get(what).cloned(),
+        })
+        .filter(|one| one.recorded != one.replayed)
+        .collect()
+}
+
+/// What would be there in the end, by what it is. A call that only asks leaves nothing.
+fn effects(calls: &[(Call, Outcome)]) -> BTreeMap<String, String> {
+    let mut effects = BTreeMap::new();
+    let mut requests = BTreeMap::new();
+    for (Call { function, about, arguments }, outcome) in calls {
+        let Outcome::Answer(answer) = outcome else { continue };
+        let (kind, left) = match function.as_str() {
+            "files.write" => ("file", file(arguments)),
+            "files.remove" => ("file", "removed\n".to_owned()),
+            "keys.ensure" => ("key", format!("there, of type {}\n", text(&arguments["algorithm"]))),
+            "keys.replace" => ("key", "a new one\n".to_owned()),
+            "authority.issue" | "authority.renew" | "authority.rekey" => {
+                let how = function.trim_start_matches("authority.");
+                requests.insert(answer.to_string(), format!("{how}: {about}, key {}\n", text(&arguments["key"])));
+                continue;
+            }
+            "authority.write" => {
+                ("certificate", requests.get(&arguments["request"].to_string()).cloned().unwrap_or_default())
+            }
+            "services.reload" => ("reload", String::new()),
+            "actions.change" => ("program", format!("{}\n", arguments["input"])),
+            "schedule.renewals" | "schedule.none" => ("schedule", format!("{about}\n")),
+            _ => continue,
+        };
+        let what = if kind == "schedule" { kind.to_owned() } else { format!("{kind} {about}") };
+        effects.insert(what, left);
+    }
+    effects
+}
+
+fn file(arguments: &Value) -> String {
+    let contents = bytes_of(&arguments["contents"]).unwrap_or_default();
+    let text = String::from_utf8_lossy(&contents).into_owned();
+    match arguments["mode"].as_u64() {
+        Some(mode) => format!("(mode {mode:o})\n{text}"),
+        None => text,
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}

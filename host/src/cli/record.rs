@@ -1,0 +1,67 @@
+//! `--record FILE` of `plan` and `apply`.
+
+use super::output::Output;
+use crate::{
+    broker::recording::{Head, Recorder, Tape},
+    sandbox::granting::Granting,
+};
+use std::{
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+use warded_lib::{
+    error::{Error, Result},
+    machine::durable,
+    name::Name,
+    policy::setting::Setting,
+    text::neutral,
+};
+
+/// A recording of a run that is about to begin.
+pub(super) struct NewRecording {
+    file: PathBuf,
+    recorder: Rc<Recorder>,
+}
+
+impl NewRecording {
+    /// To be written into a file that is not there yet.
+    pub(super) fn at(file: &Path) -> Result<Self> {
+        if file.symlink_metadata().is_ok() {
+            return Err(Error::refused(format!("{} is there already", shown(file)))
+                .state("nothing was run")
+                .next("name a new file with --record"));
+        }
+        Ok(Self { file: file.to_owned(), recorder: Rc::default() })
+    }
+
+    pub(super) fn tape(&self) -> Tape {
+        Tape::Recording(Rc::clone(&self.recorder))
+    }
+
+    /// Writes it, however the run ended; nothing where it did not come to ask anything.
+    pub(super) fn write(
+        &self,
+        granting: &Granting,
+        (procedure, settings): (&Name, Vec<Setting>),
+        error: Option<&Error>,
+        output: Output,
+    ) -> Result<()> {
+        if self.recorder.is_empty() {
+            return Ok(());
+        }
+        let policy = &granting.policy;
+        let of = (policy.name.clone(), policy.version.clone(), granting.digest);
+        let head = Head::new(of, procedure.clone(), settings, error.map(|error| error.message().to_owned()));
+        let bytes = self.recorder.recording(head).to_bytes()?;
+        durable::replace(&self.file, &bytes, 0o600).map_err(|error| {
+            Error::failed(format!("cannot write the recording {}", shown(&self.file)))
+                .cause(error)
+                .state("nothing was changed")
+        })?;
+        output.line(format!("Recorded in {}: it holds what the procedure read.", shown(&self.file)))
+    }
+}
+
+fn shown(path: &Path) -> String {
+    neutral(&path.display().to_string())
+}

@@ -1,0 +1,87 @@
+//! Another build of a component, run against a recording: nothing of a machine is read, and no CA asked.
+
+use super::{scenario::Machine, tree::Tree};
+use crate::{
+    broker::{
+        Broker, Identity,
+        recording::{self, Difference, Divergence, Recording, Tape},
+        session::{Renewal, Session},
+    },
+    context::OnHang,
+    sandbox::{self, granting::Granting},
+};
+use std::{collections::BTreeMap, rc::Rc};
+use warded_lib::{
+    error::{Error, Result},
+    policy::{authorize::Circumstances, setting},
+};
+
+/// How a replay ended.
+#[derive(Debug)]
+pub struct Replayed {
+    /// How many calls it made.
+    pub calls: usize,
+    /// Where it first asked for something else; none: nowhere.
+    pub divergence: Option<Divergence>,
+    /// What the two runs would leave otherwise.
+    pub differences: Vec<Difference>,
+    /// Why it did not come to its end; none: it did.
+    pub ended: Option<String>,
+}
+
+/// Runs the procedure of a recording with another component. Its grants are not asked: `policy check` and `policy update`
+/// compare those.
+///
+/// # Errors
+/// The component has no such procedure, or cannot be run.
+pub fn replay(granting: &Granting, recording: &Recording, on_hang: OnHang) -> Result<Replayed> {
+    let head = &recording.head;
+    let procedure = granting.policy.procedures.get(&head.procedure).ok_or_else(|| {
+        Error::refused(format!("the recording is of {}, and this component has no such procedure", head.procedure))
+    })?;
+    let settings = setting::resolve(&head.procedure, &procedure.settings, &head.settings)?;
+    // Only for what a session is made of; no answer comes from it.
+    let tree = Tree::make(&Machine::default(), on_hang)?;
+    let context = &tree.context;
+    let overdue = |what: &'static str| {
+        move |_: &'static str| (on_hang.0)(&Error::refused(format!("{what} did not come to an end in time")))
+    };
+    let component = sandbox::Component::load_in_time(granting, None, overdue("compiling the component"))?;
+    let circumstances = Circumstances {
+        places: context.places.clone(),
+        protected: Vec::new(),
+        trusted: Vec::new(),
+        confirmed: [].into(),
+        keys: BTreeMap::new(),
+        actions: BTreeMap::new(),
+    };
+    // Every certificate of the recording is due but for those that were not.
+    let renewed = head.not_due.iter().copied().collect();
+    let renewal = Renewal { after_percent: 100, machine_id: String::new(), force: true, renewed, now: 0 };
+    let session = Session::new(
+        circumstances,
+        context.root.clone(),
+        context.facts.clone(),
+        context.authority.clone(),
+        renewal,
+        [].into(),
+        None,
+    );
+    let identity = Identity {
+        run: None,
+        policy: granting.policy.name.clone(),
+        component: granting.digest,
+        procedure: head.procedure.clone(),
+    };
+    let replay = Rc::new(recording::Replay::of(recording.calls.clone()));
+    let tape = Tape::Replaying(Rc::clone(&replay));
+    let broker = Broker::new(identity, procedure.clone(), context.log.clone()).with(tape);
+    let ended = sandbox::run(&component, &head.procedure, &settings, broker, session, overdue("the procedure"));
+    let (calls, divergence) = replay.ended();
+    Ok(Replayed {
+        calls: calls.len(),
+        divergence,
+        differences: recording::differences(&recording.calls, &calls),
+        ended: ended.err().map(|error| error.message().to_owned()),
+    })
+}
