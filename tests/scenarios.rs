@@ -5,6 +5,7 @@ mod audit;
 mod authoring;
 mod booted;
 mod commands;
+mod compatibility;
 mod compiled;
 mod core_dump;
 mod counts;

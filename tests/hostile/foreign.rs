@@ -100,6 +100,26 @@ fn imports() -> Vec<Case> {
             importing(r#""warded:host/files@9.0.0" (instance (export "read" (func)))"#)
         })
         .ends_refused(&["made for a newer Warded", "needs warded:host 9.0; this Warded has warded:host 0.1"]),
+        is("imports of a version before a release", || {
+            importing(r#""warded:host/files@0.1.0-rc.1" (instance (export "read" (func)))"#)
+        })
+        .ends_refused(&["made for another version of Warded", "warded:host/files@0.1.0-rc.1"]),
+        is("imports of a function that a later version has", || {
+            importing(r#""warded:host/log@0.1.9" (instance (export "shout" (func (param "message" string))))"#)
+        })
+        .ends_refused(&["does not fit this version", "warded:host/log@0.1.9"]),
+        is("a record with one more field", || {
+            importing(
+                r#""warded:host/services@0.1.0" (instance
+                    (type $s (record (field "name" string) (field "value" string)))
+                    (export "setting" (type $setting (eq $s)))
+                    (type $e (record (field "code" string) (field "message" string) (field "details" (list $setting))
+                        (field "more" string)))
+                    (export "error" (type $error (eq $e)))
+                    (export "reload" (func (param "name" string) (result (result (error $error))))))"#,
+            )
+        })
+        .ends_refused(&["does not fit this version", "warded:host/services@0.1.0"]),
         is("imports of an interface that is not there", || {
             importing(r#""warded:host/shell@0.1.0" (instance (export "run" (func)))"#)
         })
