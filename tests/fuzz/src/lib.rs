@@ -1,8 +1,22 @@
 //! What the fuzz targets share: the product's own code, without what runs guests, so that all of it is
 //! compiled with coverage in a minute or two.
 
-pub mod reference;
+extern crate self as warded_engine;
 
+mod features;
+/// Links to the host's files, as those below.
+pub mod publishing {
+    pub mod manifest;
+    pub mod signers;
+}
+pub mod reach;
+pub mod recipe;
+pub mod reference;
+pub mod sandbox {
+    pub mod imports;
+}
+
+pub use features::FEATURES;
 pub use warded_lib::{audit, ca, digest, error, guard, machine, name, policy, text, transaction};
 
 use std::{path::PathBuf, sync::OnceLock};

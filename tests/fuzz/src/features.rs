@@ -1,0 +1,1 @@
+../../../host/engine/src/features.rs

@@ -1,0 +1,1 @@
+../../../../host/src/sandbox/imports.rs
