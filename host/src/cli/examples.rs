@@ -57,7 +57,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("policy show", &["warded policy show unix", "warded policy show unix --json"]),
     ("policy new", &["warded policy new mine", "warded policy new --json other"]),
     ("policy wit", &["warded policy wit wit", "warded policy wit --json interfaces"]),
-    ("policy replay", &["warded policy replay appliance.rec mine.wasm"]),
+    (
+        "policy replay",
+        &["warded policy replay appliance.rec mine.wasm", "warded policy replay --json appliance.rec mine.wasm"],
+    ),
     ("policy test", &["warded policy test mine", "warded policy test mine --scenario first --json"]),
     ("policy check", &["warded policy check mine.wasm", "warded policy check mine.wasm --json"]),
     (
