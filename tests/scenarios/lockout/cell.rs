@@ -34,8 +34,11 @@ enum Left {
 /// Whether there is such a cell: an undo asks no CA, and a first certificate may be any key's of the CA.
 pub(super) fn exists(task: Task, condition: Condition) -> bool {
     match (task, condition) {
-        (Task::Undo, Condition::CaLies(_)) | (Task::Certify, Condition::CaLies(Lie::NewSigner)) => false,
-        (Task::Certify | Task::Renew | Task::Undo, _) => true,
+        // The trust in users has the CA sign nothing.
+        (Task::Undo | Task::TrustUsers, Condition::CaLies(_)) | (Task::Certify, Condition::CaLies(Lie::NewSigner)) => {
+            false
+        }
+        (Task::Certify | Task::Renew | Task::Undo | Task::TrustUsers, _) => true,
     }
 }
 
@@ -239,9 +242,13 @@ fn judge(subject: &Subject, task: Task, left: Left) -> Result<(), String> {
     base.pins.iter().try_for_each(|key| subject.pinned(key))?;
     let is_certified = match task {
         Task::Certify => is_new,
-        Task::Renew => true,
+        Task::Renew | Task::TrustUsers => true,
         Task::Undo => is_old,
     };
+    // Who has a certificate of the CA's gets in from then on, and not before.
+    if task == Task::TrustUsers && subject.by_certificate().is_ok() == is_old {
+        return Err("the person with a certificate gets in where nothing changed, or not where it did".to_owned());
+    }
     if is_certified {
         subject.stranger()?;
     }
@@ -250,8 +257,10 @@ fn judge(subject: &Subject, task: Task, left: Left) -> Result<(), String> {
 }
 
 fn is_new(subject: &Subject, task: Task, now: &Files) -> bool {
-    if task == Task::Undo {
-        return *now == subject.clean.files;
+    match task {
+        Task::Undo => return *now == subject.clean.files,
+        Task::TrustUsers => return *now == subject.trusting,
+        Task::Certify | Task::Renew => {}
     }
     let like = without_what_is_made_anew(now) == without_what_is_made_anew(&subject.certified.files);
     let base = &subject.base_of(task).files;

@@ -14,6 +14,7 @@ pub(super) struct Sample {
     certify: &'static [Condition],
     renew: &'static [Condition],
     undo: &'static [Condition],
+    trust_users: &'static [Condition],
 }
 
 /// Every condition is among them.
@@ -32,6 +33,7 @@ pub(super) const SAMPLE: [Sample; 9] = [
             Condition::Killed(Stage::At(Moment::Candidate)),
         ],
         undo: &[Condition::Nothing, Condition::Edited(Stage::Exchange)],
+        trust_users: &[Condition::Nothing, Condition::Killed(Stage::Exchange)],
     },
     Sample {
         suite: "bookworm",
@@ -52,6 +54,7 @@ pub(super) const SAMPLE: [Sample; 9] = [
             Condition::Edited(Stage::At(Moment::Asked)),
             Condition::Killed(Stage::At(Moment::Asked)),
         ],
+        trust_users: &[Condition::CaGone, Condition::Killed(Stage::Live)],
     },
     Sample {
         suite: "trixie",
@@ -72,6 +75,7 @@ pub(super) const SAMPLE: [Sample; 9] = [
             Condition::Killed(Stage::At(Moment::Candidate)),
         ],
         undo: &[Condition::Nothing, Condition::Edited(Stage::Exchange), Condition::Killed(Stage::At(Moment::Reload))],
+        trust_users: &[Condition::Nothing, Condition::Edited(Stage::At(Moment::Reload))],
     },
     Sample {
         suite: "trixie",
@@ -90,6 +94,7 @@ pub(super) const SAMPLE: [Sample; 9] = [
             Condition::Killed(Stage::Live),
         ],
         undo: &[Condition::ReadOnly, Condition::Killed(Stage::At(Moment::Candidate))],
+        trust_users: &[Condition::DiskFull(0), Condition::Killed(Stage::At(Moment::Reload))],
     },
     Sample {
         suite: "bookworm",
@@ -97,6 +102,7 @@ pub(super) const SAMPLE: [Sample; 9] = [
         certify: &[Condition::Killed(Stage::Exchange)],
         renew: &[Condition::Nothing],
         undo: &[Condition::Nothing],
+        trust_users: &[Condition::Nothing],
     },
     Sample {
         suite: "bookworm",
@@ -104,6 +110,7 @@ pub(super) const SAMPLE: [Sample; 9] = [
         certify: &[Condition::Nothing],
         renew: &[Condition::CaLies(Lie::NewSigner)],
         undo: &[Condition::Nothing],
+        trust_users: &[Condition::HungUp],
     },
     Sample {
         suite: "trixie",
@@ -111,6 +118,7 @@ pub(super) const SAMPLE: [Sample; 9] = [
         certify: &[Condition::Killed(Stage::At(Moment::Reload))],
         renew: &[Condition::Nothing],
         undo: &[Condition::Nothing],
+        trust_users: &[Condition::Nothing],
     },
     Sample {
         suite: "trixie",
@@ -118,6 +126,7 @@ pub(super) const SAMPLE: [Sample; 9] = [
         certify: &[Condition::Killed(Stage::Live)],
         renew: &[Condition::Nothing, Condition::Killed(Stage::Exchange)],
         undo: &[Condition::Nothing],
+        trust_users: &[Condition::Nothing],
     },
     Sample {
         suite: "trixie",
@@ -125,6 +134,7 @@ pub(super) const SAMPLE: [Sample; 9] = [
         certify: &[Condition::Edited(Stage::At(Moment::Reload))],
         renew: &[Condition::Nothing, Condition::Killed(Stage::Live)],
         undo: &[Condition::Nothing],
+        trust_users: &[Condition::ReadOnly],
     },
 ];
 
@@ -135,6 +145,7 @@ impl Sample {
             Task::Certify => self.certify,
             Task::Renew => self.renew,
             Task::Undo => self.undo,
+            Task::TrustUsers => self.trust_users,
         }
     }
 }

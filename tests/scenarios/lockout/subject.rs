@@ -29,16 +29,18 @@ pub(super) enum Task {
     Certify,
     Renew,
     Undo,
+    TrustUsers,
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 3] = [Self::Certify, Self::Renew, Self::Undo];
+    pub(super) const ALL: [Self; 4] = [Self::Certify, Self::Renew, Self::Undo, Self::TrustUsers];
 
     pub(super) fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::Certify => &["apply", "certify-host", "--set", "principal=web1.example.org", "--yes"],
             Self::Renew => &["renew", "--force"],
             Self::Undo => &["undo", "--yes"],
+            Self::TrustUsers => &["apply", "trust-user-ca", "--yes", "--accept-risk=root-by-certificate"],
         }
     }
 
@@ -47,6 +49,7 @@ impl Task {
             Self::Certify => "certify",
             Self::Renew => "renew",
             Self::Undo => "undo",
+            Self::TrustUsers => "trust-user-ca",
         }
     }
 }
@@ -67,6 +70,8 @@ pub(super) struct Subject {
     pub(super) peer: Peer,
     pub(super) clean: Base,
     pub(super) certified: Base,
+    /// The files of a certified machine that trusts the CA's users.
+    pub(super) trusting: Files,
     /// The sshds that run, by their files of a process ID and of a log, and how many addresses each listens on.
     sshds: Vec<(String, String, usize)>,
     /// Where clients connect.
@@ -92,7 +97,8 @@ impl Subject {
             ports.push(port);
         }
         let none = |name| Base { name, files: Files::new(), pins: Vec::new(), is_certified: false };
-        let mut subject = Self { peer, clean: none("clean"), certified: none("certified"), sshds, ports };
+        let (clean, certified) = (none("clean"), none("certified"));
+        let mut subject = Self { peer, clean, certified, trusting: Files::new(), sshds, ports };
         for sshd in &mut subject.sshds {
             sshd.2 = listens(&subject.peer, &sshd.1);
         }
@@ -105,6 +111,12 @@ impl Subject {
         subject.certified = subject.base("certified");
         assert!(subject.certified.is_certified && !subject.clean.is_certified, "{suite} {}", shape.name());
         assert_eq!(subject.certified.pins, subject.clean.pins, "{suite} {}", shape.name());
+        subject.sign_user();
+        assert!(subject.by_certificate().is_err(), "{suite} {}", shape.name());
+        subject.warded(Task::TrustUsers.arguments()).ends(0);
+        subject.by_certificate().unwrap();
+        subject.trusting = subject.files();
+        subject.restore(&subject.certified);
         Some(subject)
     }
 
@@ -160,6 +172,26 @@ impl Subject {
     pub(super) fn pinned(&self, key: &str) -> Result<(), String> {
         let public = fs::read_to_string(self.peer.file(&format!("/etc/ssh/ssh_host_{key}_key.pub"))).unwrap();
         self.gets_in(&Knows::Keys(public)).map_err(|said| format!("who pinned {key} does not get in: {said}"))
+    }
+
+    /// Makes a person who has a certificate of the CA's, and no authorized key.
+    fn sign_user(&self) {
+        let key = self.peer.shared().join("client/person");
+        Run::of(self.peer.command("ssh-keygen").args(["-q", "-N", "", "-t", "ed25519", "-f"]).arg(&key)).ends(0);
+        let mut sign = self.peer.command("ssh-keygen");
+        sign.args(["-q", "-s", "/root/ca/user_ca", "-I", "person", "-n", "root"]);
+        Run::of(sign.arg(key.with_extension("pub"))).ends(0);
+    }
+
+    /// Whether that person logs in.
+    pub(super) fn by_certificate(&self) -> Result<(), String> {
+        let public = fs::read_to_string(self.peer.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
+        let client = self.peer.client(&Knows::Keys(public)).command("echo in");
+        let [authorized, certified] = ["client/key", "client/person"].map(|key| self.peer.shared().join(key));
+        let mut person = Command::new(client.get_program());
+        person.args(client.get_args().map(|word| if *word == *authorized { certified.as_os_str() } else { word }));
+        let tried = Run::of(&mut person);
+        if tried.code == Some(0) { Ok(()) } else { Err(tried.stderr) }
     }
 
     /// A client that knows only the CA.
