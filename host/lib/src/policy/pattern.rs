@@ -213,6 +213,8 @@ mod tests {
             ("/a/x*y*z", "/a/xz", None),
             ("/a/*ab", "/a/aab", Some(1)),
             ("/a/a*a", "/a/a", None),
+            ("/a/x*yy*yz", "/a/xyyz", None),
+            ("/a/x*yy*yz", "/a/x-yy-yz", Some(1)),
         ] {
             let pattern: Pattern = pattern.parse().unwrap();
             assert_eq!(pattern.covers(&path.parse().unwrap(), &places()), literal, "{pattern} {path}");
@@ -230,9 +232,46 @@ mod tests {
             ("{sshd}/ssh_host_rsa_key", "{sshd}/ssh_host_*_key", true),
             ("/etc/ssh/ssh_host_rsa_key", "{sshd}/ssh_host_*_key", false),
             ("/etc/x/y", "/etc/*", false),
+            ("{home}/x", "{sshd}/x", false),
         ] {
             let parse = |text: &str| text.parse::<Pattern>().unwrap();
             assert_eq!(parse(narrow).is_within(&parse(wide)), within, "{narrow} {wide}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_out_of_a_pattern() {
+        for (pattern, last, has_plain_directory, directory) in [
+            ("/etc/ssh/x", Some("x"), true, Some("/etc/ssh")),
+            ("/etc/ssh/*", None, true, Some("/etc/ssh")),
+            ("/etc/*/x", Some("x"), false, None),
+            ("{sshd}/a/x*", None, true, Some("/etc/ssh/a")),
+            ("{home}/x", Some("x"), true, Some("/root")),
+            ("{sshd}/*/x", Some("x"), false, None),
+            ("{sshd-config}", None, true, None),
+        ] {
+            let pattern: Pattern = pattern.parse().unwrap();
+            let found = pattern.directory(&places());
+            assert_eq!(found.as_ref().map(AbsolutePath::as_str), directory, "{pattern}");
+            assert_eq!((pattern.last(), pattern.has_plain_directory()), (last, has_plain_directory), "{pattern}");
+        }
+        let homeless = Places { home: None, ..places() };
+        assert_eq!("{home}/x".parse::<Pattern>().unwrap().directory(&homeless), None);
+    }
+
+    #[test]
+    fn what_a_pattern_reaches_into() {
+        for (pattern, directory, reaches) in [
+            ("/etc/cron.d/x", "/etc/cron.d", true),
+            ("/etc/*/x", "/etc/cron.d", true),
+            ("/etc/cron.d/x/y", "/etc/cron.d", false),
+            ("/etc/x", "/etc/cron.d", false),
+            ("/etc/a*/x", "/etc/cron.d", false),
+            ("{sshd}/cron.d/x", "/cron.d", false),
+            ("{sshd-config}", "/etc", false),
+        ] {
+            let parsed: Pattern = pattern.parse().unwrap();
+            assert_eq!(parsed.reaches_into(&directory.parse().unwrap()), reaches, "{pattern} {directory}");
         }
     }
 
