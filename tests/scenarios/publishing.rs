@@ -8,6 +8,8 @@ use std::{
 };
 use warded_lib::digest::Digest;
 
+mod registry;
+
 const PUBLISHER: &str = "ops@example.org";
 
 /// Somebody's desk: keys, components and signatures.

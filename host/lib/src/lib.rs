@@ -20,6 +20,7 @@ pub mod moment;
 pub mod name;
 pub mod policy;
 pub mod probe;
+pub mod registry;
 #[cfg(feature = "sso")]
 pub mod sso;
 pub mod text;

@@ -58,6 +58,20 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("policy new", &["warded policy new mine", "warded policy new --json other"]),
     ("policy wit", &["warded policy wit wit", "warded policy wit --json interfaces"]),
     (
+        "policy push",
+        &[
+            "warded policy push mine.wasm oci://registry.example.org/policies/mine:1.2.0",
+            "warded policy push mine.wasm oci://127.0.0.1:5000/mine:1.2.0 --plain-http",
+        ],
+    ),
+    (
+        "policy pull",
+        &[
+            "warded policy pull oci://registry.example.org/policies/mine:1.2.0",
+            "warded policy pull oci://registry.example.org/policies/mine:1.2.0 -o mine.wasm",
+        ],
+    ),
+    (
         "policy replay",
         &["warded policy replay appliance.rec mine.wasm", "warded policy replay --json appliance.rec mine.wasm"],
     ),

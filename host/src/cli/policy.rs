@@ -4,6 +4,7 @@ mod add;
 mod check;
 mod new;
 mod offer;
+mod registry;
 mod remove;
 mod replay;
 mod sign;
@@ -54,6 +55,10 @@ pub(super) enum PolicyCommand {
     Wit(new::Wit),
     /// Sign a component, for those who are to add it
     Sign(sign::Sign),
+    /// Store a signed component in an OCI registry
+    Push(registry::Push),
+    /// Fetch a component and its signature from an OCI registry into files
+    Pull(registry::Pull),
     /// Accept a component: see who signed it and what it would be granted, then add it
     Add(add::Add),
     /// Take a higher version by the same publisher that asks for nothing more; asks nothing
@@ -124,6 +129,8 @@ impl PolicyCommand {
             Self::New(new) => new.run(output),
             Self::Wit(wit) => wit.run(output),
             Self::Sign(sign) => sign.run(output),
+            Self::Push(push) => push.run(output),
+            Self::Pull(pull) => pull.run(output),
             Self::Add(add) => add.run(&open()?, output),
             Self::Update(update) => update.run(&open()?, output),
             Self::Rollback(rollback) => rollback.run(&open()?, output),

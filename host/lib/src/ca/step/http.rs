@@ -1,14 +1,17 @@
-//! The one file that speaks HTTP, with a CA and (`web`) with the single sign-on that the CA names. Everything is bounded:
+//! The one file that speaks HTTP: with a CA, (`web`) with the single sign-on that the CA names, and (`transfer`) with a
+//! registry of policies. Everything is bounded:
 //! the time to connect, the time of a whole exchange, the size of an answer. No redirects, and no proxy unless the
 //! operator names one.
 #![expect(clippy::disallowed_methods, reason = "the CA client")]
 
 mod problem;
 mod tls;
+mod transfer;
 #[cfg(feature = "sso")]
 mod web;
 
 pub use problem::Problem;
+pub use transfer::{Asked, HeaderMap, Method, Reply, Transfer, header};
 #[cfg(feature = "sso")]
 pub use web::{Request, Web};
 
@@ -16,13 +19,14 @@ use super::{url::CaUrl, x509::X509};
 use bytes::Bytes;
 use jiff::{Timestamp, fmt::rfc2822};
 use reqwest::{
-    Client, Method, Proxy, Response,
+    Client, Proxy, Response,
     header::{ACCEPT, CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER},
     redirect, retry,
 };
 use rustls::ClientConfig;
 use std::{cell::Cell, time::Duration};
 use tokio::runtime::{Builder, Runtime};
+use url::{Host, Url};
 use zeroize::Zeroizing;
 
 /// Until a connection stands.
@@ -43,7 +47,6 @@ pub enum Trust<'a> {
     /// A server with a chain to this root certificate (DER), for the host's name, now.
     Root(&'a [u8]),
     /// A server with a chain to one of these root certificates (DER).
-    #[cfg(feature = "sso")]
     Roots(&'a [Vec<u8>]),
     /// Anybody. For the first fetch of the root, whose bytes are then held against the fingerprint,
     /// and to find out why the other failed.
@@ -166,7 +169,7 @@ impl Http {
             if response.status().is_redirection() {
                 return Err(Problem::Redirect);
             }
-            let retry_after = header(&response, RETRY_AFTER.as_str()).and_then(retry_after);
+            let retry_after = header_of(&response, RETRY_AFTER.as_str()).and_then(retry_after);
             self.retry_after.set(retry_after);
             Ok(Answer { status, body: body(response).await?, retry_after })
         })
@@ -174,7 +177,7 @@ impl Http {
 
     /// Remembers the server's clock.
     fn note(&self, response: &Response, begun: Timestamp) {
-        if let Some(theirs) = header(response, DATE.as_str()).and_then(|text| rfc2822::parse(text).ok()) {
+        if let Some(theirs) = header_of(response, DATE.as_str()).and_then(|text| rfc2822::parse(text).ok()) {
             let ended = Timestamp::now().as_millisecond();
             let ours = begun.as_millisecond().midpoint(ended);
             // A header of whole seconds is half a second late on the average.
@@ -237,7 +240,18 @@ async fn body(mut response: Response) -> Result<Zeroizing<Vec<u8>>, Problem> {
     Ok(body)
 }
 
-fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+/// Whether what is sent there can be read by the server alone.
+#[must_use]
+pub fn is_safe(url: &Url) -> bool {
+    let is_here = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(_)) | None => false,
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && is_here)
+}
+
+fn header_of<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
     response.headers().get(name)?.to_str().ok()
 }
 

@@ -47,7 +47,6 @@ pub(super) fn configuration(trust: Trust<'_>, shown: &Shown) -> Result<ClientCon
             roots.add(CertificateDer::from(root.to_vec())).map_err(untrusted)?;
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(untrusted)?
         }
-        #[cfg(feature = "sso")]
         Trust::Roots(found) => {
             let mut roots = RootCertStore::empty();
             // Among those of a system some are of old, and cannot be read.

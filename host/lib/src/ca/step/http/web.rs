@@ -9,7 +9,7 @@ use reqwest::{
 };
 use std::cell::Cell;
 use tokio::runtime::Runtime;
-use url::{Host, Url};
+use url::Url;
 
 /// A client for them.
 #[derive(Debug)]
@@ -58,12 +58,7 @@ impl Web {
     /// Whether what is sent there can be read by the server alone.
     #[must_use]
     pub fn is_safe(url: &Url) -> bool {
-        let is_here = match url.host() {
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            Some(Host::Domain(_)) | None => false,
-        };
-        url.scheme() == "https" || (url.scheme() == "http" && is_here)
+        super::is_safe(url)
     }
 
     /// Sends a request; an answer is one whatever it says, and with its type.
@@ -81,9 +76,9 @@ impl Web {
             if response.status().is_redirection() {
                 return Err(Problem::Redirect);
             }
-            let theirs = super::header(&response, DATE.as_str()).and_then(|text| rfc2822::parse(text).ok());
+            let theirs = super::header_of(&response, DATE.as_str()).and_then(|text| rfc2822::parse(text).ok());
             self.ahead.set(theirs.map(|theirs| theirs.timestamp().as_second() - Timestamp::now().as_second()));
-            let kind = super::header(&response, CONTENT_TYPE.as_str()).map(str::to_owned);
+            let kind = super::header_of(&response, CONTENT_TYPE.as_str()).map(str::to_owned);
             let status = response.status().as_u16();
             Ok((Answer { status, body: body(response).await?, retry_after: None }, kind))
         })

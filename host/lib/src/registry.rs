@@ -1,0 +1,310 @@
+//! Policies in an OCI registry. A few calls of its protocol, each bounded; what a registry answers is taken only if it has
+//! the digest that was asked for, because some registries serve a blob that was altered on their disk.
+
+pub mod credentials;
+mod manifest;
+mod reference;
+
+pub use reference::{Reference, Version};
+
+use crate::{
+    ca::step::http::{Asked, HeaderMap, Method, Problem, Reply, Transfer, header, is_safe},
+    digest::Digest,
+    error::{Error, Result},
+    text::neutral,
+};
+use credentials::{Access, Credentials};
+use manifest::{Descriptor, Manifest};
+use std::cell::RefCell;
+use url::Url;
+
+/// The largest manifest that is read, in bytes.
+const MAX_MANIFEST: usize = 4 << 20;
+/// The largest other answer that is read: an error, a token.
+const MAX_ANSWER: usize = 64 << 10;
+
+/// A component, as it lies in a registry.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Artifact {
+    /// The component.
+    pub component: Vec<u8>,
+    /// Who publishes it.
+    pub signed: Option<Signed>,
+}
+
+/// What a publisher signed, and the signature; nobody has verified it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// The manifest that names publisher, version and digests.
+    pub manifest: String,
+    /// Its signature.
+    pub signature: String,
+}
+
+/// How a registry is reached.
+#[derive(Debug, Default)]
+pub struct Means {
+    /// Root certificates that are trusted besides the system's (DER).
+    pub roots: Vec<Vec<u8>>,
+    /// Without TLS; only to a loopback address.
+    pub plain_http: bool,
+}
+
+/// A conversation about one repository.
+#[derive(Debug)]
+pub struct Registry {
+    transfer: Transfer,
+    reference: Reference,
+    base: Url,
+    plain_http: bool,
+    credentials: Option<Credentials>,
+    /// What the registry wanted, once it has said so.
+    access: RefCell<Option<Access>>,
+}
+
+impl Registry {
+    /// Nothing is sent yet.
+    ///
+    /// # Errors
+    /// It cannot be reached by these means.
+    pub fn new(reference: &Reference, means: Means, credentials: Option<Credentials>) -> Result<Self> {
+        let scheme = if means.plain_http { "http" } else { "https" };
+        let base = Url::parse(&format!("{scheme}://{}/v2/{}/", reference.authority, reference.name))
+            .map_err(|error| Error::usage(format!("{reference} is no address")).cause(error))?;
+        if !is_safe(&base) {
+            return Err(Error::usage(format!("{} is not asked without TLS", reference.authority))
+                .cause("--plain-http is for a loopback address such as 127.0.0.1:5000"));
+        }
+        let transfer = Transfer::new(means.roots)
+            .map_err(|problem| Error::failed("cannot make a connection to a registry").cause(problem))?;
+        let (reference, plain_http) = (reference.clone(), means.plain_http);
+        Ok(Self { transfer, reference, base, plain_http, credentials, access: RefCell::new(None) })
+    }
+
+    /// Fetches an artifact whose component has at most `limit` bytes; with it, the digest of its manifest.
+    ///
+    /// # Errors
+    /// Refused: what the registry sends is not what was asked for.
+    pub fn pull(&self, limit: u64) -> Result<(Artifact, Digest)> {
+        let bytes = self.manifest()?.ok_or_else(|| {
+            Error::failed(format!("there is no {}", self.reference))
+                .cause("the registry answers that it has none (404)")
+        })?;
+        let manifest = Manifest::parse(&bytes)?;
+        let layer = manifest.component().ok_or_else(|| Error::refused("the manifest names no component"))?;
+        if layer.size > limit {
+            return Err(Error::refused("the component is larger than one may be")
+                .cause(format!("the manifest says {} bytes, and the limit is {limit}", layer.size)));
+        }
+        Ok((Artifact { component: self.blob(layer)?, signed: manifest.signed() }, Digest::of(&bytes)))
+    }
+
+    /// Stores an artifact; its digest, and whether it was not there before.
+    ///
+    /// # Errors
+    /// The registry does not take it.
+    pub fn push(&self, artifact: &Artifact) -> Result<(Digest, bool)> {
+        let config = manifest::config(&artifact.component);
+        let bytes = Manifest::of(artifact, &config).to_bytes()?;
+        let digest = Digest::of(&bytes);
+        if self.manifest()?.is_some_and(|there| there == bytes) {
+            return Ok((digest, false));
+        }
+        self.store(&config)?;
+        self.store(&artifact.component)?;
+        let headers = one_header(header::CONTENT_TYPE, manifest::MANIFEST);
+        let reply = self.ask(Method::PUT, self.at(&format!("manifests/{}", self.version()))?, headers, &bytes)?;
+        self.expect(&reply, 201, "does not take the manifest")?;
+        Ok((digest, true))
+    }
+
+    /// The manifest; none: the registry has none of this name.
+    fn manifest(&self) -> Result<Option<Vec<u8>>> {
+        let url = self.at(&format!("manifests/{}", self.version()))?;
+        let asked = Asked {
+            method: Method::GET,
+            url,
+            headers: one_header(header::ACCEPT, manifest::MANIFEST),
+            body: Vec::new().into(),
+            limit: MAX_MANIFEST,
+        };
+        let reply = self.send(asked)?;
+        if reply.status == 404 {
+            return Ok(None);
+        }
+        self.expect(&reply, 200, "does not send the manifest")?;
+        match &self.reference.version {
+            Version::Pinned(digest) if *digest != Digest::of(&reply.body) => {
+                Err(altered("manifest", digest, &reply.body))
+            }
+            Version::Pinned(_) | Version::Tag(_) => Ok(Some(reply.body)),
+        }
+    }
+
+    fn blob(&self, blob: &Descriptor) -> Result<Vec<u8>> {
+        let limit = usize::try_from(blob.size).unwrap_or(usize::MAX);
+        let asked = |url| Asked { method: Method::GET, url, headers: HeaderMap::new(), body: Vec::new().into(), limit };
+        let mut reply = self.send(asked(self.at(&format!("blobs/{}", blob.digest))?))?;
+        if (300..400).contains(&reply.status) {
+            // Registries on object storage do that. The storage gets no credentials, and cannot lead any further.
+            let url = self.elsewhere(&reply)?;
+            reply = self.transfer.send(asked(url)).map_err(|problem| self.failed(&problem))?;
+        }
+        self.expect(&reply, 200, "does not send the component")?;
+        if Digest::of(&reply.body) != blob.digest {
+            return Err(altered("component", &blob.digest, &reply.body));
+        }
+        if reply.body.len() != limit {
+            return Err(Error::refused("the registry's manifest lies about the size of the component")
+                .cause(format!("it says {limit} bytes, and there are {}", reply.body.len())));
+        }
+        Ok(reply.body)
+    }
+
+    /// Where a redirection leads: to another server, by TLS.
+    fn elsewhere(&self, reply: &Reply) -> Result<Url> {
+        let refused =
+            |why: &str| Error::refused("the registry leads to another address, which is not asked").cause(why);
+        let location = location(reply).ok_or_else(|| refused("it does not say to which"))?;
+        let url = self.base.join(location).map_err(|_| refused("it is no address"))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refused("it has a user or a password in it"));
+        }
+        if !self.is_allowed(&url) {
+            return Err(refused("it is not https"));
+        }
+        if url.origin() == self.base.origin() {
+            return Err(refused("it is at the registry itself, which could have answered"));
+        }
+        Ok(url)
+    }
+
+    fn is_allowed(&self, url: &Url) -> bool {
+        url.scheme() == "https" || (self.plain_http && is_safe(url))
+    }
+
+    /// Stores a blob, unless it is there.
+    fn store(&self, bytes: &[u8]) -> Result<()> {
+        let digest = Digest::of(bytes);
+        let there = self.ask(Method::HEAD, self.at(&format!("blobs/{digest}"))?, HeaderMap::new(), &[])?;
+        if there.status == 200 {
+            return Ok(());
+        }
+        let begun = self.ask(Method::POST, self.at("blobs/uploads/")?, HeaderMap::new(), &[])?;
+        self.expect(&begun, 202, "does not take a blob")?;
+        let place = location(&begun).and_then(|location| self.base.join(location).ok());
+        let mut place = place.filter(|place| place.origin() == self.base.origin()).ok_or_else(|| {
+            Error::refused("the registry wants a blob sent to another server")
+                .cause("only the registry gets what is pushed")
+        })?;
+        place.query_pairs_mut().append_pair("digest", &digest.to_string());
+        let headers = one_header(header::CONTENT_TYPE, "application/octet-stream");
+        let stored = self.ask(Method::PUT, place, headers, bytes)?;
+        self.expect(&stored, 201, "does not take a blob")
+    }
+
+    fn version(&self) -> String {
+        match &self.reference.version {
+            Version::Tag(tag) => tag.clone(),
+            Version::Pinned(digest) => digest.to_string(),
+        }
+    }
+
+    fn at(&self, path: &str) -> Result<Url> {
+        // A digest has a colon, which at the beginning of a relative address would end a scheme.
+        let whole = format!("{}{path}", self.base);
+        Url::parse(&whole).map_err(|error| Error::failed("cannot make an address at the registry").cause(error))
+    }
+
+    fn ask(&self, method: Method, url: Url, headers: HeaderMap, body: &[u8]) -> Result<Reply> {
+        self.send(Asked { method, url, headers, body: body.to_vec().into(), limit: MAX_ANSWER })
+    }
+
+    /// Asks the registry, and once more if it wants to know who asks.
+    fn send(&self, asked: Asked) -> Result<Reply> {
+        let Asked { method, url, headers, body, limit } = asked;
+        let send = |access: Option<&Access>| {
+            let mut headers = headers.clone();
+            if let Some(access) = access {
+                headers.insert(header::AUTHORIZATION, access.header()?);
+            }
+            let asked = Asked { method: method.clone(), url: url.clone(), headers, body: body.clone(), limit };
+            self.transfer.send(asked).map_err(|problem| self.failed(&problem))
+        };
+        let reply = send(self.access.borrow().as_ref())?;
+        if reply.status != 401 || self.access.borrow().is_some() {
+            return Ok(reply);
+        }
+        let access = self.access(&reply, method != Method::GET)?;
+        let reply = send(Some(&access));
+        *self.access.borrow_mut() = Some(access);
+        reply
+    }
+
+    /// What the registry wants to see (RFC 6750, and the token flow of the distribution specification).
+    fn access(&self, reply: &Reply, writes: bool) -> Result<Access> {
+        let challenge = reply.headers.get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+        let challenge = challenge.unwrap_or_default();
+        let Some(bearer) = credentials::bearer(challenge) else {
+            let known = self.credentials.as_ref().ok_or_else(|| self.nobody())?;
+            return Ok(Access::Basic(known.clone()));
+        };
+        let mut realm = Url::parse(&bearer.realm)
+            .ok()
+            .filter(|realm| self.is_allowed(realm) && realm.username().is_empty() && realm.password().is_none())
+            .ok_or_else(|| Error::refused("the registry sends to a token server that is not asked: it is not https"))?;
+        if let Some(service) = &bearer.service {
+            realm.query_pairs_mut().append_pair("service", service);
+        }
+        let actions = if writes { "pull,push" } else { "pull" };
+        realm.query_pairs_mut().append_pair("scope", &format!("repository:{}:{actions}", self.reference.name));
+        let mut headers = HeaderMap::new();
+        if let Some(known) = &self.credentials {
+            headers.insert(header::AUTHORIZATION, known.header()?);
+        }
+        let asked = Asked { method: Method::GET, url: realm, headers, body: Vec::new().into(), limit: MAX_ANSWER };
+        let reply = self.transfer.send(asked).map_err(|problem| self.failed(&problem))?;
+        self.expect(&reply, 200, "'s token server gives no token")?;
+        credentials::token(&reply.body)
+    }
+
+    fn nobody(&self) -> Error {
+        Error::failed(format!("{} wants to know who asks", self.reference.authority))
+            .cause("there are no credentials for it in $REGISTRY_AUTH_FILE, nor in podman's or docker's file")
+            .next(format!("podman login {}", self.reference.authority))
+    }
+
+    fn expect(&self, reply: &Reply, status: u16, what: &str) -> Result<()> {
+        match reply.status {
+            found if found == status => Ok(()),
+            401 | 403 if self.credentials.is_none() => Err(self.nobody()),
+            300..=399 => Err(Error::refused(format!("{} {what}", self.reference.authority)).cause(Problem::Redirect)),
+            found => Err(Error::failed(format!("{} {what}", self.reference.authority))
+                .cause(format!("HTTP status {found}: {}", shown(&reply.body)))),
+        }
+    }
+
+    fn failed(&self, problem: &Problem) -> Error {
+        let what = format!("{} gives no whole answer", self.reference.authority);
+        let error = if matches!(problem, Problem::TooLong(_)) { Error::refused(what) } else { Error::failed(what) };
+        error.cause(problem)
+    }
+}
+
+fn altered(what: &str, expected: &Digest, bytes: &[u8]) -> Error {
+    Error::refused(format!("the registry sends another {what} than the one that was asked for"))
+        .cause(format!("asked for: {expected}\nsent: {}", Digest::of(bytes)))
+}
+
+fn location(reply: &Reply) -> Option<&str> {
+    reply.headers.get(header::LOCATION)?.to_str().ok()
+}
+
+fn one_header(name: header::HeaderName, value: &'static str) -> HeaderMap {
+    HeaderMap::from_iter([(name, header::HeaderValue::from_static(value))])
+}
+
+/// The beginning of what a registry says.
+fn shown(body: &[u8]) -> String {
+    neutral(&String::from_utf8_lossy(body).chars().take(200).collect::<String>())
+}

@@ -1,0 +1,188 @@
+//! Who asks a registry: the user and password that podman or docker keep for it, or a token that they are exchanged for.
+
+use crate::{
+    ca::step::http::header::HeaderValue,
+    error::{Error, Result},
+    text::neutral,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Deserializer};
+use std::{collections::BTreeMap, fmt};
+use zeroize::Zeroizing;
+
+/// A user and a password, as they are sent: in Base64.
+#[derive(Clone)]
+pub struct Credentials(Zeroizing<String>);
+
+/// What a registry is shown.
+#[derive(Debug)]
+pub(super) enum Access {
+    /// Its user and password.
+    Basic(Credentials),
+    /// A token, of its token server.
+    Bearer(Credentials),
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials")
+    }
+}
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    auths: BTreeMap<String, Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(default, deserialize_with = "zeroed")]
+    auth: Option<Zeroizing<String>>,
+}
+
+fn zeroed<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<Zeroizing<String>>, D::Error> {
+    Ok(Option::<String>::deserialize(from)?.map(Zeroizing::new))
+}
+
+impl Credentials {
+    /// Those for a repository in a file of podman or docker, if it has some: `HOST[:PORT]/NAME`, then what is above it.
+    ///
+    /// # Errors
+    /// It is no such file.
+    pub fn find(file: &[u8], authority: &str, name: &str) -> Result<Option<Self>> {
+        // The library's message may show a part of the file.
+        let wrong = || {
+            Error::failed("the file of credentials for registries cannot be read")
+                .cause("it is not JSON of podman's or docker's form")
+        };
+        let file: File = serde_json::from_slice(file).map_err(|_| wrong())?;
+        let whole = format!("{authority}/{name}");
+        let above = std::iter::successors(Some(whole.as_str()), |at| at.rsplit_once('/').map(|(above, _)| above));
+        for place in above {
+            let Some(auth) = file.auths.get(place).and_then(|entry| entry.auth.as_ref()) else { continue };
+            let pair = STANDARD.decode(auth.as_bytes()).map(Zeroizing::new).map_err(|_| wrong())?;
+            if !pair.contains(&b':') {
+                return Err(wrong());
+            }
+            return Ok(Some(Self(auth.clone())));
+        }
+        Ok(None)
+    }
+
+    pub(super) fn header(&self) -> Result<HeaderValue> {
+        secret("Basic", &self.0)
+    }
+}
+
+impl Access {
+    pub(super) fn header(&self) -> Result<HeaderValue> {
+        match self {
+            Self::Basic(credentials) => credentials.header(),
+            Self::Bearer(token) => secret("Bearer", &token.0),
+        }
+    }
+}
+
+fn secret(scheme: &str, text: &str) -> Result<HeaderValue> {
+    let whole = Zeroizing::new(format!("{scheme} {text}"));
+    let mut value = HeaderValue::from_str(&whole)
+        .map_err(|_| Error::refused("the token for the registry has characters that no token has"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Who gives tokens for a registry.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Bearer {
+    pub(super) realm: String,
+    pub(super) service: Option<String>,
+}
+
+/// Reads `Bearer realm="…",service="…",scope="…"`; none: it is another challenge. The scope is ours to choose.
+pub(super) fn bearer(challenge: &str) -> Option<Bearer> {
+    let (scheme, rest) = challenge.trim().split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    let value = |name: &str| {
+        // Values are quoted, so that every second piece between quotes is one.
+        let mut pieces = rest.split('"');
+        while let (Some(before), Some(value)) = (pieces.next(), pieces.next()) {
+            let key = before.trim_matches([',', ' ']).trim_end_matches('=');
+            if key.eq_ignore_ascii_case(name) {
+                return Some(value.to_owned());
+            }
+        }
+        None
+    };
+    Some(Bearer { realm: value("realm")?, service: value("service") })
+}
+
+/// Reads the answer of a token server.
+pub(super) fn token(answer: &[u8]) -> Result<Access> {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(default, deserialize_with = "zeroed")]
+        token: Option<Zeroizing<String>>,
+        #[serde(default, deserialize_with = "zeroed")]
+        access_token: Option<Zeroizing<String>>,
+    }
+    let wrong = |why: &str| Error::refused("the registry's token server gives no token").cause(neutral(why));
+    // The library's message may show a part of the token.
+    let answer: Answer = serde_json::from_slice(answer).map_err(|_| wrong("its answer is not JSON with a token"))?;
+    let token = answer.token.or(answer.access_token).ok_or_else(|| wrong("its answer has no token"))?;
+    Ok(Access::Bearer(Credentials(token)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_credentials_are_taken() {
+        let file = format!(
+            r#"{{"auths":{{"r:1":{{"auth":"{}"}},"r:1/a":{{"auth":"{}"}},"other":{{}}}},"credsStore":"x"}}"#,
+            STANDARD.encode("u:one"),
+            STANDARD.encode("u:two"),
+        );
+        let find = |authority, name| Credentials::find(file.as_bytes(), authority, name).unwrap();
+        for (authority, name, expected) in [
+            ("r:1", "b", Some("u:one")),
+            ("r:1", "a", Some("u:two")),
+            ("r:1", "a/b", Some("u:two")),
+            ("r:1", "ab", Some("u:one")),
+            ("r", "a", None),
+            ("other", "a", None),
+        ] {
+            let found = find(authority, name).map(|one| one.0.to_string());
+            assert_eq!(found, expected.map(|pair| STANDARD.encode(pair)), "{authority}/{name}");
+        }
+        for wrong in ["", "[]", r#"{"auths":{"r":{"auth":"!"}}}"#, r#"{"auths":{"r":{"auth":"dQ=="}}}"#] {
+            Credentials::find(wrong.as_bytes(), "r", "a").unwrap_err();
+        }
+        assert_eq!(format!("{:?}", find("r:1", "a").unwrap()), "Credentials");
+    }
+
+    #[test]
+    fn a_challenge_names_a_token_server() {
+        for (challenge, expected) in [
+            (r#"Bearer realm="https://a/t",service="s",scope="x""#, Some(("https://a/t", Some("s")))),
+            (r#"bearer service="a=b, c" , realm="https://a""#, Some(("https://a", Some("a=b, c")))),
+            (r#"Bearer realm="https://a""#, Some(("https://a", None))),
+            (r#"Basic realm="x""#, None),
+            ("Bearer", None),
+            ("Bearer realm=x", None),
+            ("", None),
+        ] {
+            let found = bearer(challenge);
+            let found = found.as_ref().map(|one| (one.realm.as_str(), one.service.as_deref()));
+            assert_eq!(found, expected, "{challenge}");
+        }
+        assert!(token(br#"{"access_token":"x"}"#).is_ok());
+        for wrong in ["", "{}", r#"{"token":1}"#] {
+            token(wrong.as_bytes()).unwrap_err();
+        }
+        token(br#"{"token":"a\nb"}"#).unwrap().header().unwrap_err();
+    }
+}

@@ -1,0 +1,147 @@
+//! The OCI manifest of an artifact with one component, as the CNCF's Wasm group lays it out, and with Warded's signed
+//! manifest and its signature as annotations: older registries have no referrers.
+
+use crate::{
+    digest::Digest,
+    error::{Error, Result},
+    text::neutral,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The type of the manifest.
+pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.wasm.config.v0+json";
+const COMPONENT: &str = "application/wasm";
+const SIGNED: &str = "warded.policy.manifest";
+const SIGNATURE: &str = "warded.policy.signature";
+
+/// A manifest.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Manifest {
+    schema_version: u64,
+    #[serde(default)]
+    media_type: String,
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+/// What a blob is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Descriptor {
+    media_type: String,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+}
+
+impl Descriptor {
+    fn of(media_type: &str, bytes: &[u8]) -> Self {
+        Self {
+            media_type: media_type.to_owned(),
+            digest: Digest::of(bytes),
+            size: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// The configuration that such an artifact has. It has no date: the same component gives the same artifact.
+pub(super) fn config(component: &[u8]) -> Vec<u8> {
+    let digest = Digest::of(component);
+    serde_json::json!({
+        "created": "1970-01-01T00:00:00Z", "architecture": "wasm", "os": "wasip2", "layerDigests": [digest],
+    })
+    .to_string()
+    .into_bytes()
+}
+
+impl Manifest {
+    /// The manifest of an artifact.
+    pub(super) fn of(artifact: &super::Artifact, config: &[u8]) -> Self {
+        let annotations = artifact.signed.iter().flat_map(|signed| {
+            [(SIGNED.to_owned(), signed.manifest.clone()), (SIGNATURE.to_owned(), signed.signature.clone())]
+        });
+        Self {
+            schema_version: 2,
+            media_type: MANIFEST.to_owned(),
+            config: Descriptor::of(CONFIG, config),
+            layers: vec![Descriptor::of(COMPONENT, &artifact.component)],
+            annotations: annotations.collect(),
+        }
+    }
+
+    /// As it is stored.
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self)
+            .map_err(|error| Error::failed("cannot write the manifest of the artifact").cause(error))
+    }
+
+    /// Reads a manifest that a registry sent.
+    ///
+    /// # Errors
+    /// Refused: it is not one of an artifact with one component.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
+        let wrong = |why: String| Error::refused("the registry's manifest is not one of a policy").cause(why);
+        let manifest: Self = serde_json::from_slice(bytes).map_err(|error| wrong(neutral(&error.to_string())))?;
+        if manifest.schema_version != 2 || !matches!(manifest.media_type.as_str(), "" | MANIFEST) {
+            return Err(wrong(format!("its type is {:?}", neutral(&manifest.media_type))));
+        }
+        if manifest.config.media_type != CONFIG {
+            return Err(wrong(format!("its configuration is {:?}", neutral(&manifest.config.media_type))));
+        }
+        match manifest.layers.as_slice() {
+            [layer] if layer.media_type == COMPONENT => Ok(manifest),
+            [layer] => Err(wrong(format!("its layer is {:?}", neutral(&layer.media_type)))),
+            layers => Err(wrong(format!("it has {} layers, and a policy has one", layers.len()))),
+        }
+    }
+
+    /// The component.
+    pub(super) fn component(&self) -> Option<&Descriptor> {
+        self.layers.first()
+    }
+
+    /// The signed manifest and its signature, if it has both.
+    pub(super) fn signed(&self) -> Option<super::Signed> {
+        let annotation = |name: &str| self.annotations.get(name).cloned();
+        Some(super::Signed { manifest: annotation(SIGNED)?, signature: annotation(SIGNATURE)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_manifest_of_one_component_is_one() {
+        let artifact = super::super::Artifact {
+            component: b"component".to_vec(),
+            signed: Some(super::super::Signed { manifest: "m".to_owned(), signature: "s".to_owned() }),
+        };
+        let bytes = Manifest::of(&artifact, &config(&artifact.component)).to_bytes().unwrap();
+        let read = Manifest::parse(&bytes).unwrap();
+        assert_eq!(read.component(), Some(&Descriptor::of(COMPONENT, b"component")));
+        assert_eq!(read.signed(), artifact.signed);
+        let text = String::from_utf8(bytes).unwrap();
+        let layer = serde_json::to_string(&read.layers.first()).unwrap();
+        for (from, to, why) in [
+            ("\"schemaVersion\":2", "\"schemaVersion\":1", "its type is "),
+            ("image.manifest", "image.index", "its type is "),
+            ("vnd.wasm.config", "vnd.oci.config", "its configuration is "),
+            (COMPONENT, "application/x\\u001b", "its layer is "),
+            (layer.as_str(), "", "it has 0 layers"),
+            (&layer, &format!("{layer},{layer}"), "it has 2 layers"),
+            ("\"size\":9", "\"size\":-9", "invalid value"),
+            ("sha256:", "sha512:", "not a digest"),
+            ("{", "", "invalid type"),
+        ] {
+            let changed = text.replacen(from, to, if from == "sha256:" { 2 } else { 1 });
+            assert_ne!(changed, text, "{from}");
+            let error = Manifest::parse(changed.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(why), "{why}: {error}");
+        }
+    }
+}
