@@ -8,6 +8,7 @@ mod kill_points;
 mod named;
 mod question;
 mod reported;
+mod start_scripts;
 mod told;
 mod unattended;
 
