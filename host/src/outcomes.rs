@@ -18,9 +18,14 @@ pub trait Outcome: Serialize + DeserializeOwned {
         serde_json::from_slice(&state.read(Self::FILE).ok()??).ok()
     }
 
-    /// Remembers it. What this reports has happened, so that a full disk changes nothing.
+    /// Forgets it, whether that outlasts a power cut or not.
+    fn forget(state: &StateDir) {
+        drop(state.remove(Self::FILE));
+    }
+
+    /// Remembers it. What this reports has happened, so that a full disk changes nothing, and no run waits for the disk.
     fn save(&self, state: &StateDir) {
-        drop(serde_json::to_vec_pretty(self).map(|text| state.write(Self::FILE, &text, 0o600)));
+        drop(serde_json::to_vec_pretty(self).map(|text| state.write_unsynced(Self::FILE, &text, 0o600)));
     }
 }
 

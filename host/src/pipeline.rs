@@ -3,6 +3,7 @@
 //! Nothing is touched before the journal; from then on a failure is rolled back.
 
 pub mod announce;
+pub mod at_rest;
 pub mod certify;
 mod done;
 mod ending;
@@ -224,7 +225,7 @@ impl Run<'_> {
             guard.is_as_proved()?;
         }
         let verified = guard.verify(work)?;
-        context.log.append_synced(&event(EventKind::Intent).detail("keep"))?;
+        context.log.append(&event(EventKind::Intent).detail("keep"))?;
         let mut left_alone = Vec::new();
         if work.terms.confirm_within.is_some() {
             transaction.await_confirmation()?;
@@ -253,10 +254,10 @@ impl Run<'_> {
         context.log.append_synced(&event(EventKind::Intent).detail(&step.change.digests()))?;
         note()?;
         match step.carry_out(context.runner.as_ref(), begins) {
-            Ok(()) => context.log.append_synced(&event(EventKind::Result).detail("done")),
+            Ok(()) => context.log.append(&event(EventKind::Result).detail("done")),
             Err(fault) => {
                 // A log that cannot be written must not hide why it failed.
-                drop(context.log.append_synced(&event(EventKind::Failed).detail(&fault.message)));
+                drop(context.log.append(&event(EventKind::Failed).detail(&fault.message)));
                 Err(fault.into())
             }
         }

@@ -104,7 +104,8 @@ impl PublicStatus {
         }
     }
 
-    /// Writes the file that goes with a state directory; only its owner can write it, and everybody can read it.
+    /// Writes the file that goes with a state directory; only its owner can write it, and everybody can read it. It does
+    /// not wait for the disk: the next run writes it anew, and one runs at the start of the machine.
     ///
     /// # Errors
     /// It cannot be written; what was there stays.
@@ -113,7 +114,7 @@ impl PublicStatus {
         let text = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::failed("could not write the public status").cause(error))?;
         durable::public_directory(&directory)
-            .and_then(|()| durable::replace(&file, &text, 0o644))
+            .and_then(|()| durable::replace_unsynced(&file, &text, 0o644))
             .map_err(|error| Error::failed(format!("could not write {}", file.display())).cause(error))
     }
 

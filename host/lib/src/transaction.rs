@@ -41,6 +41,7 @@ pub use recover::{
     Recovered, confirm, interrupted, look, newest, prepare_watch, recover, refuse_unconfirmed, roll_back_run,
     tidy_ended, unconfirmed, watch,
 };
+pub use run_directory::RUNS;
 pub use still_named::{Settled, StillNamed};
 pub use undo::{Edited, Edits, Undo, UndoError, Which, undo_changes};
 pub use written::{BeforeAfter, written};

@@ -20,7 +20,9 @@ use crate::{
     enrolment::{Enrolment, Enrolments, Standing},
     outcomes::{LastRenewal, Outcome as _},
     pipeline::{
-        self, Done, Planned, Request, Work, certify,
+        self, Done, Planned, Request, Work,
+        at_rest::AtRest,
+        certify,
         serve::{self, Unserved},
         vouch::Vouching,
     },
@@ -45,6 +47,7 @@ use warded_lib::{
 const SCHEMA: &str = "warded.renew/1";
 /// Held while a renewal is at work.
 const LOCK: &str = "renewal";
+const NOTHING_DUE: &str = "Nothing is due.";
 
 #[derive(Debug, Args)]
 pub(super) struct Renew {
@@ -66,6 +69,15 @@ struct Ended {
     object: Value,
     /// The serial numbers of the certificates that it got.
     serials: Vec<u64>,
+    /// What it looked at, where nothing was due and nothing was wrong.
+    at_rest: Option<AtRest>,
+}
+
+impl Ended {
+    /// One after which everything is to be looked at again.
+    fn new(exit: Exit, object: Value) -> Self {
+        Self { exit, object, serials: Vec::new(), at_rest: None }
+    }
 }
 
 impl Renew {
@@ -85,6 +97,13 @@ impl Renew {
         if is_unattended && let Err(until) = attempts.may_try(ca::now()) {
             return unattended::wait(output, attempts, until);
         }
+        if is_unattended && AtRest::load(&context.state).is_some_and(|before| before.holds(context)) {
+            LastRenewal::now(Exit::Done, None).save(&context.state);
+            output.line(NOTHING_DUE)?;
+            output.object(&DoneObject::nothing(SCHEMA, "", &[]))?;
+            return Ok(Exit::Done);
+        }
+        AtRest::forget(&context.state);
         let mut failures = Vec::new();
         let concluded = context.log.concluded();
         let ended = self.renew(context, output, &mut failures);
@@ -122,6 +141,9 @@ impl Renew {
             [one] => {
                 let context = context.for_sshd(&one.sshd_config);
                 let ended = self.renew_one(&context, output, one, (&enrolments, BTreeSet::new()))?;
+                if let Some(at_rest) = ended.at_rest {
+                    at_rest.save(&context.state);
+                }
                 output.object(&ended.object)?;
                 Ok(ended.exit)
             }
@@ -144,7 +166,7 @@ impl Renew {
             let concluded = context.log.concluded();
             let ended = self.renew_one(&context.for_sshd(config), output, enrolment, (enrolments, renewed.clone()));
             let (exit, result) = match ended {
-                Ok(Ended { exit, object, serials }) => {
+                Ok(Ended { exit, object, serials, at_rest: _ }) => {
                     renewed.extend(serials);
                     (exit, object)
                 }
@@ -204,14 +226,15 @@ impl Renew {
             let spared = spared(output, &unserved)?;
             let exit = if spared.is_empty() { exit } else { Exit::Degraded };
             messages.extend(spared);
-            let object = if unserved.is_empty() || !unserved.former.is_empty() {
-                output.line(if exit == Exit::Done { "Nothing is due." } else { "Nothing was renewed." })?;
-                report::value(&DoneObject::nothing(SCHEMA, procedure, &messages))?
-            } else {
+            if !unserved.is_empty() && unserved.former.is_empty() {
                 report::unserved(output, &unserved)?;
-                report::reloaded(context, output, SCHEMA, planned, &unserved)?
-            };
-            return Ok(Ended { exit, object, serials: Vec::new() });
+                return Ok(Ended::new(exit, report::reloaded(context, output, SCHEMA, planned, &unserved)?));
+            }
+            let is_well = exit == Exit::Done;
+            output.line(if is_well { NOTHING_DUE } else { "Nothing was renewed." })?;
+            let object = report::value(&DoneObject::nothing(SCHEMA, procedure, &messages))?;
+            let at_rest = if is_well { AtRest::of(context, &mut planned.session) } else { None };
+            return Ok(Ended { at_rest, ..Ended::new(exit, object) });
         }
         let mut work = Work::of(planned, self.risk.terms());
         work.shows_rest = "warded status".to_owned();
@@ -225,7 +248,7 @@ impl Renew {
         if work.is_empty() {
             output.line("Nothing was renewed.")?;
             let object = report::value(&DoneObject::nothing(SCHEMA, procedure, &messages))?;
-            return Ok(Ended { exit, object, serials: Vec::new() });
+            return Ok(Ended::new(exit, object));
         }
         let mut done = pipeline::carry_out(context, &identity, work, &progress)?;
         done.given.unrecorded.take_if(|text| messages.iter().any(|told| told.text == *text));
@@ -236,11 +259,10 @@ impl Renew {
         review.files.retain(|file| !done.withdrawn.iter().any(|path| path.as_str() == file.path));
         // It is done, whether anybody reads of it or not.
         drop(tell(output, &review, &done));
-        Ok(Ended {
-            exit: if exit == Exit::Done { done.exit() } else { exit },
-            object: report::value(&DoneObject::new(SCHEMA, procedure, &review, &messages, &done))?,
-            serials: done.given.certificates.iter().map(Certificate::serial).collect(),
-        })
+        let object = report::value(&DoneObject::new(SCHEMA, procedure, &review, &messages, &done))?;
+        let exit = if exit == Exit::Done { done.exit() } else { exit };
+        let serials = done.given.certificates.iter().map(Certificate::serial).collect();
+        Ok(Ended { serials, ..Ended::new(exit, object) })
     }
 }
 
@@ -254,11 +276,11 @@ fn shown(context: &Context, output: Output, planned: &Planned<'_>, exit: Exit) -
     report::unserved(output, &unserved)?;
     output.line(match (pending, exit) {
         (true, _) => "Nothing has been changed.",
-        (false, Exit::Done) => "Nothing is due.",
+        (false, Exit::Done) => NOTHING_DUE,
         (false, _) => "Nothing would be renewed.",
     })?;
     let object = report::value(&PlanObject::new(planned, &review, None, pending))?;
-    Ok(Ended { exit: if pending { Exit::Pending } else { exit }, object, serials: Vec::new() })
+    Ok(Ended::new(if pending { Exit::Pending } else { exit }, object))
 }
 
 /// Says why sshd is not reloaded, although something on disk is not served, or may not be.

@@ -17,7 +17,6 @@ use warded_lib::{
 };
 
 const ALL_SCHEMA: &str = "warded.enrolments/1";
-const FILE: &str = "enrolment.json";
 /// Locked by the process that is about to write the file.
 const LOCK: &str = "enrolling";
 /// How long another process may take to write the file.
@@ -36,15 +35,18 @@ struct Whole {
 }
 
 impl Enrolments {
+    /// Their file in the state directory.
+    pub const FILE: &'static str = "enrolment.json";
+
     /// The enrolments as they are on disk.
     ///
     /// # Errors
     /// They cannot be read.
     pub fn load(state: &StateDir) -> Result<Self> {
-        let Some(bytes) = state.read(FILE)? else { return Ok(Self::default()) };
+        let Some(bytes) = state.read(Self::FILE)? else { return Ok(Self::default()) };
         let parsed = serde_json::from_slice(&bytes).map_err(|error| error.to_string()).and_then(parse);
         parsed.map(Self).map_err(|why| {
-            Error::failed(format!("cannot read the enrolments in {}", state.path().join(FILE).display()))
+            Error::failed(format!("cannot read the enrolments in {}", state.path().join(Self::FILE).display()))
                 .cause(warded_lib::text::neutral(&why))
                 .next("move the file away, then apply certify-host again for each sshd: it writes a new one")
         })
@@ -125,9 +127,9 @@ impl Enrolments {
     /// They cannot be written.
     pub fn save(&self, state: &StateDir) -> Result<()> {
         if self.0.is_empty() {
-            return state.remove(FILE);
+            return state.remove(Self::FILE);
         }
-        state.write(FILE, &self.text()?, 0o600)
+        state.write(Self::FILE, &self.text()?, 0o600)
     }
 
     /// What becomes of the file once a run is kept.
@@ -136,9 +138,9 @@ impl Enrolments {
     /// They cannot be put into words.
     pub fn with_run(&self) -> Result<OwnFile> {
         if self.0.is_empty() {
-            return Ok(OwnFile::Remove { name: FILE });
+            return Ok(OwnFile::Remove { name: Self::FILE });
         }
-        Ok(OwnFile::Write { name: FILE, contents: self.text()? })
+        Ok(OwnFile::Write { name: Self::FILE, contents: self.text()? })
     }
 
     fn text(&self) -> Result<Vec<u8>> {

@@ -1,5 +1,6 @@
 //! At the end of a run: what root tells every user of the machine.
 
+use super::at_rest::AtRest;
 use crate::{
     context::{Context, Options},
     enrolment::Enrolments,
@@ -48,8 +49,12 @@ pub fn announce(options: &Options) -> Result<()> {
     }
     let before = PublicStatus::read(&file).ok().flatten().unwrap_or_else(PublicStatus::empty);
     let renewal = LastRenewal::load(&context.state);
+    let last_renewal = renewal.map(|LastRenewal { at, exit, error, .. }| PublicRenewal { at, exit, error });
+    if AtRest::load(&context.state).is_some_and(|at_rest| at_rest.holds(&context)) && !before.keys.is_empty() {
+        return PublicStatus { last_renewal, ..before }.write(context.state.path());
+    }
     let mut status = PublicStatus {
-        last_renewal: renewal.map(|LastRenewal { at, exit, error, .. }| PublicRenewal { at, exit, error }),
+        last_renewal,
         // Which files a schedule has to lead to, the configuration says.
         scheduled: if is_configured { context.found_schedule().is_there() } else { before.scheduled },
         change_waits,

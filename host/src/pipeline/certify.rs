@@ -24,6 +24,7 @@ use warded_lib::{
     change_set::{Request, RequestId},
     error::{Error, Result},
     machine::path::AbsolutePath,
+    text,
 };
 
 /// What the CA gave.
@@ -97,6 +98,13 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
             None => asked.push((id, request)),
             Some(vouchers) => on_word.push((id, request, vouchers)),
         }
+    }
+    let requests = asked.iter().map(|(_, request)| request).chain(on_word.iter().map(|(_, request, _)| request));
+    let keys: Vec<&str> = requests.map(|request| request.key.as_str()).collect();
+    if !keys.is_empty() {
+        // One wait for the disk for all of them.
+        let detail = format!("ask the CA for {}: {}", text::count(keys.len(), "certificate"), keys.join(" "));
+        context.log.append_synced(&identity.event(EventKind::Intent).detail(&detail))?;
     }
     let roots = |request: &Request| roots.get(&request.kind).map_or(&[][..], Vec::as_slice);
     // A key that takes a token of its own comes last: the others are certified before it, on the word of one of them.
@@ -241,7 +249,7 @@ impl Filling<'_> {
             Ok(certificate) => {
                 // The next run makes another key, to which this one would be of no use.
                 if !request.is_rekey() {
-                    issued::remember(self.context, certificate);
+                    issued::remember(self.context, certificate, request.current.is_some());
                 }
                 let detail = format!("serial {}, signed by {}", certificate.serial(), certificate.signer_fingerprint());
                 self.record(request, EventKind::Result, action, &detail)?;
@@ -322,7 +330,8 @@ impl Filling<'_> {
     fn record(&self, request: &Request, kind: EventKind, action: &str, detail: &str) -> Result<()> {
         let need = format!("{} certificate for {}", request.kind, request.principals);
         let event = self.identity.event(kind).capability(action).need(&need).detail(detail);
-        self.context.log.append_synced(&event)
+        // What is about to be asked for is on disk already: see `fill_in`.
+        self.context.log.append(&event)
     }
 }
 

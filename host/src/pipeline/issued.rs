@@ -11,10 +11,15 @@ use warded_lib::{
 
 const DIRECTORY: &str = "issued";
 
-/// Remembers one until it is put to use. Nothing fails because this cannot be written.
-pub(super) fn remember(context: &Context, certificate: &Certificate) {
+/// Remembers one until it is put to use. Nothing fails because this cannot be written. One that a token was used up for
+/// is remembered past a power cut; for a renewal the CA is asked again.
+pub(super) fn remember(context: &Context, certificate: &Certificate, is_renewed: bool) {
     let Some(name) = name(certificate.key()) else { return };
-    drop(context.state.sub(DIRECTORY).and_then(|issued| issued.write(&name, certificate.to_file().as_bytes(), 0o600)));
+    let text = certificate.to_file();
+    drop(context.state.sub(DIRECTORY).and_then(|issued| match is_renewed {
+        true => issued.write_unsynced(&name, text.as_bytes(), 0o600),
+        false => issued.write(&name, text.as_bytes(), 0o600),
+    }));
 }
 
 /// One from an earlier run that is as good as new: it is what is asked for now, the CA's present keys signed it,

@@ -159,6 +159,8 @@ pub fn carry_out(
     let _signals_held = Shield::up().map_err(unchanged)?;
     reporter.stage(Stage::Reload);
     let (systemd, event) = (context.facts.init == Init::Systemd, |kind: EventKind| identity.event(kind));
+    let detail = format!("serve what is on disk; reload: {}", unserved.services().join(" "));
+    context.log.append_synced(&event(EventKind::Intent).detail(&detail)).map_err(unchanged)?;
     let mut reloads = Vec::new();
     for reload in &unserved.reloads {
         let reloaded = settle::reload(&context.log, event, reload, systemd, guard.sshd(), &|| guard.is_as_proved());

@@ -54,16 +54,17 @@ pub fn reload(
     last_look: &dyn Fn() -> Result<()>,
 ) -> Result<Reloaded, ReloadFault> {
     let event = |kind| named(event(kind), reload);
-    log.append_synced(&event(Kind::Intent))?;
+    // What the run was about to do is on disk since before its first change.
+    log.append(&event(Kind::Intent))?;
     let outcome = tell(reload, systemd, sshd, last_look);
     match &outcome {
         Ok(reloaded) => {
             let told = if *reloaded == Reloaded::NotRunning { Told::No } else { Told::Yes };
-            log.append_synced(&event(Kind::Result).detail(&reloaded.to_string()))
+            log.append(&event(Kind::Result).detail(&reloaded.to_string()))
                 .map_err(|error| ReloadFault { told, error })?;
         }
         // A log that cannot be written must not hide why the reload failed.
-        Err(fault) => drop(log.append_synced(&event(Kind::Failed).detail(fault.error.message()))),
+        Err(fault) => drop(log.append(&event(Kind::Failed).detail(fault.error.message()))),
     }
     outcome
 }

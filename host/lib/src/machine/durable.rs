@@ -91,6 +91,16 @@ pub fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
 /// # Errors
 /// As [`replace`].
 pub fn replace_soon(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+    let written = written(parent(path), contents, mode)?;
+    written.as_file().sync_all()?;
+    written.persist(path).map(drop).map_err(|failed| failed.error)
+}
+
+/// The same, but after a power cut the file may also be empty: for what is written anew then.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_unsynced(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     written(parent(path), contents, mode)?.persist(path).map(drop).map_err(|failed| failed.error)
 }
 
@@ -136,7 +146,6 @@ fn written(directory: &Path, contents: &[u8], mode: u32) -> io::Result<NamedTemp
     file.write_all(contents)?;
     // After the contents, and past the umask: a secret is never readable by others meanwhile.
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
-    file.as_file().sync_all()?;
     Ok(file)
 }
 

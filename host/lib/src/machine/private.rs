@@ -86,6 +86,18 @@ impl StateDir {
         Self::open(&self.at(name)?)
     }
 
+    /// A directory in this one, made where it is missing, but without its name: [`StateDir::sync`] makes that last.
+    ///
+    /// # Errors
+    /// As [`StateDir::open`].
+    pub fn sub_of_many(&self, name: &str) -> Result<Self> {
+        let path = self.at(name)?;
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(Self::failed("make", &path, &error)),
+            Ok(()) | Err(_) => Self::open(&path),
+        }
+    }
+
     /// Makes a directory in this one; false where there is one already.
     ///
     /// # Errors
@@ -127,11 +139,23 @@ impl StateDir {
     }
 
     /// Puts a file in place whole, or not at all, and syncs it, but not its name: [`StateDir::sync`] does that for all
-    /// files of a directory.
+    /// files of a directory. An empty file is nothing but its name.
     ///
     /// # Errors
     /// When that fails.
     pub fn write_one_of_many(&self, name: &str, bytes: &[u8], mode: u32) -> Result<()> {
+        self.put(name, bytes, mode, !bytes.is_empty())
+    }
+
+    /// Puts a file in place that nothing depends on: after a power cut it may be as before, empty or gone.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn write_unsynced(&self, name: &str, bytes: &[u8], mode: u32) -> Result<()> {
+        self.put(name, bytes, mode, false)
+    }
+
+    fn put(&self, name: &str, bytes: &[u8], mode: u32, is_synced: bool) -> Result<()> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let path = self.at(name)?;
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -139,8 +163,12 @@ impl StateDir {
         let written = (|| {
             let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
             file.write_all(bytes)?;
-            file.set_permissions(Permissions::from_mode(mode))?;
-            file.sync_all()?;
+            if mode != 0o600 {
+                file.set_permissions(Permissions::from_mode(mode))?;
+            }
+            if is_synced {
+                file.sync_all()?;
+            }
             fs::rename(&new, &path)
         })();
         written.map_err(|error| {

@@ -102,7 +102,8 @@ impl Locks {
     pub(super) fn mark(&self, state: &StateDir, run: u64) -> Result<()> {
         let mark = Marked { state: state.path().to_string_lossy().into_owned(), run };
         let text = serde_json::to_vec(&mark).map_err(|error| Error::failed("cannot mark a lock").cause(error))?;
-        self.marked().try_for_each(|own| own.write(MARK, &text, 0o600))
+        // It is in memory, as all of /run is.
+        self.marked().try_for_each(|own| own.write_unsynced(MARK, &text, 0o600))
     }
 
     fn marked(&self) -> impl Iterator<Item = &StateDir> {

@@ -36,8 +36,8 @@ const OWN_WRITTEN: &str = "own";
 const OWN_REMOVED: &str = "own-removed";
 /// There until sshd is told: then it may have read what has changed.
 const UNTOLD: &str = "untold";
-/// The directory of all runs.
-pub(super) const RUNS: &str = "runs";
+/// The directory of all runs, in the state directory.
+pub const RUNS: &str = "runs";
 
 /// The directory of one run, locked while somebody works on it.
 #[derive(Debug)]
@@ -304,7 +304,7 @@ impl Run {
     }
 
     fn write(&self, changes: &[Prepared], own: Option<&OwnFile>) -> Result<()> {
-        let (old, new) = (self.directory.sub("old")?, self.directory.sub("new")?);
+        let (old, new) = (self.directory.sub_of_many("old")?, self.directory.sub_of_many("new")?);
         for (index, change) in changes.iter().enumerate() {
             if let Some(before) = &change.change.before {
                 old.write_one_of_many(&index.to_string(), &before.contents, 0o600)?;
@@ -324,7 +324,8 @@ impl Run {
         self.write_steps()?;
         interruption::point("copies written");
         let [first, later @ ..] = State::ALL;
-        for state in later.into_iter().rev() {
+        let may_come = |state: &State| *state != State::Unconfirmed || self.journal.confirm.is_some();
+        for state in later.into_iter().rev().filter(may_come) {
             self.directory.write_one_of_many(state.file(), &self.journal.in_state(state)?, 0o600)?;
         }
         // With the journal, but without the later states, nobody could end the run.

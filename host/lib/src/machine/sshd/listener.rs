@@ -74,6 +74,14 @@ pub(super) fn scan(config: &Path, named: Option<&Path>) -> Result<Vec<Listener>>
     Ok(pids.into_iter().filter_map(|pid| listener(pid, &wanted).filter(|_| is_trusted(pid))).collect())
 }
 
+/// When a process started, in clock ticks since the kernel did (proc_pid_stat(5), field 22): with its number, which
+/// process it is. None where there is none.
+#[must_use]
+pub fn started(pid: i32) -> Option<u64> {
+    let status = fs::read_to_string(proc(pid, "stat")).ok()?;
+    status.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+}
+
 /// The main configuration files of the sshds of root's or of ours that listen, but for this one, each with the arguments
 /// that shape it; each once.
 ///

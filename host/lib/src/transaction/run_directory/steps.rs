@@ -12,7 +12,7 @@ impl Run {
         if self.journal.steps.is_empty() {
             return Ok(());
         }
-        let steps = self.directory.sub(STEPS)?;
+        let steps = self.directory.sub_of_many(STEPS)?;
         (0..self.journal.steps.len()).try_for_each(|one| steps.write_one_of_many(&one.to_string(), b"", 0o600))?;
         steps.sync()
     }

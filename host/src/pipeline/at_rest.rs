@@ -1,0 +1,146 @@
+//! What a renewal looked at when nothing was due. As long as all of it is as it was, and nothing is due, the next
+//! unattended renewal need not look again: it reads a file and asks for the status of some others, and starts no program.
+
+use crate::{broker::session::Session, context::Context, enrolment::Enrolments, outcomes::Outcome};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, Metadata},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+use warded_lib::{
+    ca::{certificate, due, now},
+    config,
+    guard::unchanged::{self, Digests},
+    machine::{
+        facts,
+        path::AbsolutePath,
+        sshd::{Listener, listener},
+    },
+    transaction,
+};
+
+/// After so many seconds everything is looked at, whether something is known to have changed or not.
+const LONGEST: u64 = 24 * 3600;
+/// More than any certificate has.
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// What was looked at.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AtRest {
+    /// When, in seconds since 1970.
+    since: u64,
+    /// When the first certificate is due, or everything is to be looked at again.
+    until: u64,
+    /// The main configuration file of the one sshd that is enrolled.
+    sshd: AbsolutePath,
+    /// Which CA.
+    authority: String,
+    /// Which start of the machine.
+    boot: String,
+    /// The process that accepts connections, and when it started.
+    listener: Option<(i32, u64)>,
+    configuration: Digests,
+    /// Programs, keys, certificates and Warded's own files; none: there was no such file.
+    files: BTreeMap<PathBuf, Option<Identity>>,
+}
+
+impl Outcome for AtRest {
+    const FILE: &'static str = "at-rest.json";
+}
+
+/// A file is another one, or has been written, when this differs (inode(7)).
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Identity {
+    fn of(path: &Path) -> Option<Self> {
+        let identity = |found: Metadata| Self {
+            device: found.dev(),
+            inode: found.ino(),
+            size: found.size(),
+            changed: (found.ctime(), found.ctime_nsec()),
+        };
+        fs::metadata(path).ok().map(identity)
+    }
+}
+
+impl AtRest {
+    /// What a session looked at in which nothing was due. None where it cannot be told what that depends on.
+    #[must_use]
+    pub fn of(context: &Context, session: &mut Session) -> Option<Self> {
+        let since = now();
+        let sshd = session.sshd().ok()?.clone();
+        let configuration = session.configuration.clone()?;
+        let listener = match &sshd.listener {
+            None => None,
+            Some(Listener { pid, .. }) => Some((*pid, listener::started(*pid)?)),
+        };
+        let mut files: BTreeSet<PathBuf> = own(context).collect();
+        files.insert(sshd.binary.clone());
+        for key in session.host_keys().ok()? {
+            let path = key.private_path();
+            let beside = |end: &str| PathBuf::from(format!("{}{end}", path.display()));
+            files.extend(["", ".pub", "-cert.pub"].map(beside));
+        }
+        files.extend(session.changes.reads().map(|(place, _)| place.resolved().as_path().to_owned()));
+        let due = files.iter().filter_map(|path| due_at(context, path)).min()?;
+        Some(Self {
+            since,
+            until: due.min(since.saturating_add(LONGEST)),
+            sshd: sshd.config,
+            authority: context.authority.identity(),
+            boot: facts::boot()?,
+            listener,
+            configuration,
+            files: files.into_iter().map(|path| (path.clone(), Identity::of(&path))).collect(),
+        })
+    }
+
+    /// Whether nothing is due, and all is as it was.
+    #[must_use]
+    pub fn holds(&self, context: &Context) -> bool {
+        (self.since..self.until).contains(&now())
+            && self.is_of(context)
+            && context.authority.identity() == self.authority
+            && facts::boot().as_ref() == Some(&self.boot)
+            && self.listener.is_none_or(|(pid, started)| listener::started(pid) == Some(started))
+            && own(context).all(|path| self.files.contains_key(&path))
+            && self.files.iter().all(|(path, identity)| Identity::of(path) == *identity)
+            && unchanged::now(self.sshd.as_path()).is_ok_and(|now| now == self.configuration)
+    }
+
+    /// It is the only sshd that is enrolled, and the one that is asked about.
+    fn is_of(&self, context: &Context) -> bool {
+        let is_the_one = |enrolments: Enrolments| enrolments.iter().map(|one| &one.sshd_config).eq([&self.sshd]);
+        (!context.is_sshd_chosen || context.places.sshd_config == self.sshd)
+            && Enrolments::load(&context.state).is_ok_and(is_the_one)
+    }
+}
+
+/// What every run depends on: this program, the configuration, the policies, the enrolments, and the other runs.
+fn own(context: &Context) -> impl Iterator<Item = PathBuf> {
+    let configuration = context.options.config.clone().unwrap_or_else(config::default_file);
+    let policies = fs::read_dir(&context.policies).into_iter().flatten().flatten().map(|entry| entry.path());
+    let state = [transaction::RUNS, Enrolments::FILE].map(|name| context.state.path().join(name));
+    std::env::current_exe()
+        .into_iter()
+        .chain([configuration, context.policies.clone()])
+        .chain(policies)
+        .chain(state)
+        .chain(context.sshd_binary.clone())
+}
+
+/// When the certificate in a file is due; none where there is none.
+fn due_at(context: &Context, path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().filter(|found| found.is_file() && found.len() <= MAX_BYTES)?;
+    let certificate = certificate::parse(&fs::read(path).ok()?).ok()?;
+    due::due_at(&certificate, context.renew_after, &context.facts.machine_id)
+}

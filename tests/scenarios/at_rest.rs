@@ -1,0 +1,85 @@
+//! An unattended renewal that finds nothing due remembers what it looked at, and the next one looks again only where that
+//! is not as it was.
+
+use crate::support::{
+    Machine, Run, clock, missing,
+    wait::{LONG, wait},
+};
+use std::{fs, os::unix::fs::MetadataExt as _};
+
+type Change = fn(&Machine);
+
+/// What is remembered, as one file or another.
+fn remembered(machine: &Machine) -> (u64, i64, i64) {
+    let found = machine.path("state/at-rest.json").metadata().unwrap();
+    (found.ino(), found.ctime(), found.ctime_nsec())
+}
+
+#[track_caller]
+fn renews(machine: &Machine, seconds: i64) {
+    let mut command = machine.warded_command(["renew"]);
+    if seconds != 0 {
+        clock::shift(&mut command, seconds);
+    }
+    Run::of(&mut command).ends(0).prints(&["Nothing is due."]);
+}
+
+/// Whether the next renewal looks, as root's timer would start it.
+fn looks(machine: &Machine, seconds: i64) -> bool {
+    let before = remembered(machine);
+    renews(machine, seconds);
+    remembered(machine) != before
+}
+
+fn append(machine: &Machine, name: &str, text: &str) {
+    let path = machine.path(name);
+    let before = fs::read_to_string(&path).unwrap_or_default();
+    fs::write(path, before + text).unwrap();
+}
+
+#[test]
+fn a_renewal_looks_again_where_something_changed() {
+    if missing::root() {
+        return;
+    }
+    let mut machine = Machine::start();
+    machine.certify();
+    renews(&machine, 0);
+    assert!(!looks(&machine, 0), "nothing has changed");
+
+    let changes: [(&str, Change); 6] = [
+        ("sshd's configuration", |machine| append(machine, "ssh/sshd_config", "# by hand\n")),
+        ("a certificate, written anew", |machine| append(machine, "ssh/ssh_host_rsa_key-cert.pub", "")),
+        ("a host key's public half", |machine| append(machine, "ssh/ssh_host_rsa_key.pub", "\n")),
+        ("Warded's configuration", |machine| append(machine, "config.toml", "renew-after = 60\n")),
+        ("the enrolments, written anew", |machine| append(machine, "state/enrolment.json", "\n")),
+        ("a directory of policies", |machine| {
+            fs::create_dir_all(machine.path("policies")).unwrap();
+            append(machine, "policies/README", "Ours.\n");
+        }),
+    ];
+    for (what, change) in changes {
+        change(&machine);
+        assert!(looks(&machine, 0), "{what}");
+        assert!(!looks(&machine, 0), "{what}: looked at once");
+    }
+
+    // Another process listens.
+    let pid = fs::read_to_string(machine.path("sshd.pid")).unwrap();
+    Run::of(machine.command("kill").arg(pid.trim())).ends(0);
+    wait("sshd ends", LONG, || !machine.path("sshd.pid").exists());
+    machine.serve();
+    assert!(looks(&machine, 0), "sshd was started anew");
+
+    // A run has ended since.
+    machine.warded(["renew", "--force"]).ends(0);
+    assert!(!machine.path("state/at-rest.json").exists(), "what was remembered went with the run");
+    renews(&machine, 0);
+    assert!(!looks(&machine, 3600), "an hour later");
+    assert!(looks(&machine, 25 * 3600), "a day later everything is looked at");
+    assert!(looks(&machine, 0), "a clock that goes back says nothing");
+
+    // What somebody else wrote is not what this machine was.
+    fs::write(machine.path("state/at-rest.json"), "{}").unwrap();
+    assert!(looks(&machine, 0));
+}
