@@ -160,7 +160,7 @@ fn a_tool_that_misbehaves_changes_nothing() {
         ("show:dies", "was ended by a signal"),
         ("show:nonsense", "neither an object nor a list of objects"),
         ("show:fails", "ended with status 3: no such thing"),
-        ("show:talks", "printed more than 1 MiB"),
+        ("show:talks", "gave more than 1 MiB"),
     ] {
         appliance.mode(mode);
         let run = apply(&machine).ends(1).says(&[says, "nothing was changed"]);
@@ -172,7 +172,7 @@ fn a_tool_that_misbehaves_changes_nothing() {
         ("set:dies", "was ended by a signal"),
         ("set:fails", "ended with status 3: no such thing"),
         ("set:fails-after", "ended with status 3: no such thing"),
-        ("set:talks", "printed more than 1 MiB"),
+        ("set:talks", "gave more than 1 MiB"),
         ("set:lies", "set succeeded, and show does not show that"),
         ("create:fails-after", "ended with status 3: no such thing"),
         ("set:edits-file", "60-case.conf"),

@@ -167,6 +167,13 @@ impl Journal {
         matches!(self.state, State::Kept | State::RolledBack)
     }
 
+    /// The states that may come after the first, the last one first. Only a run that has to be confirmed waits.
+    pub(super) fn later_states(&self) -> impl Iterator<Item = State> {
+        let [_, later @ ..] = State::ALL;
+        let waits = self.confirm.is_some();
+        later.into_iter().rev().filter(move |state| waits || *state != State::Unconfirmed)
+    }
+
     pub(super) fn in_state(&self, state: State) -> Result<Vec<u8>> {
         let journal = Self { state, ..self.clone() };
         serde_json::to_vec_pretty(&journal).map_err(|error| Error::failed("could not write the journal").cause(error))

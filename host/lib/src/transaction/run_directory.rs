@@ -323,14 +323,12 @@ impl Run {
         self.directory.write_one_of_many(UNTOLD, b"", 0o600)?;
         self.write_steps()?;
         interruption::point("copies written");
-        let [first, later @ ..] = State::ALL;
-        let may_come = |state: &State| *state != State::Unconfirmed || self.journal.confirm.is_some();
-        for state in later.into_iter().rev().filter(may_come) {
+        for state in self.journal.later_states() {
             self.directory.write_one_of_many(state.file(), &self.journal.in_state(state)?, 0o600)?;
         }
         // With the journal, but without the later states, nobody could end the run.
         self.directory.sync()?;
-        self.directory.write(first.file(), &self.journal.in_state(first)?, 0o600)
+        self.directory.write(FILE, &self.journal.in_state(State::Prepared)?, 0o600)
     }
 }
 
