@@ -80,6 +80,12 @@ fn has_same_lines_outside(before: &[u8], after: &[u8]) -> bool {
     matches!((block::outside(before), block::outside(after)), (Ok(before), Ok(after)) if before == after)
 }
 
+/// The numbers, from 1, of a text's lines that stand in a marked block.
+#[must_use]
+pub(super) fn marked(contents: &[u8]) -> BTreeSet<usize> {
+    blocks_of(contents).into_iter().flat_map(|block| block.lines).collect()
+}
+
 struct Block {
     marks: Marks,
     digest: Digest,

@@ -2,7 +2,10 @@
 //! not ours keeps its order and the conditions under which it holds, and ours hold for everybody; then nothing
 //! that is not granted changes for any connection, and no connection has to be asked about.
 
-use super::{authorship::Authorship, keywords::MayChange};
+use super::{
+    authorship::{self, Authorship},
+    keywords::MayChange,
+};
 use crate::{
     error::{Error, Result},
     machine::{
@@ -27,7 +30,7 @@ use std::{
 /// larger than 256 KiB, and `sshd -t` does not say so.
 const ROOM: usize = 16 * 1024;
 /// Keywords that are never granted: what stands below a `Match` would hold for others than before, and an
-/// `Include` brings in lines that nobody reviewed.
+/// `Include` brings in lines that nobody reviewed. A `Match all` may open the last block ([`OwnEnd`]).
 const NEVER: [&str; 2] = ["match", "include"];
 const REMOVES: &str = "removes";
 
@@ -67,25 +70,49 @@ pub fn difference(
     let (old, new) = (before.lines()?, after.lines()?);
     // By their bytes: releases before 8.7 split a line into other arguments than later ones.
     let (old_words, new_words) = (words(&old), words(&new));
+    let (old_end, new_end) = (OwnEnd::of(before, &old), OwnEnd::of(after, &new));
     let mut difference = Difference::default();
     for operation in capture_diff_slices(Algorithm::Myers, &old_words, &new_words) {
         let (tag, gone, come) = operation.as_tag_tuple();
         if tag == DiffTag::Equal {
             continue;
         }
-        for (verb, lines) in [(REMOVES, old.get(gone)), ("has", new.get(come))] {
+        for (verb, lines, end) in [(REMOVES, old.get(gone), &old_end), ("has", new.get(come), &new_end)] {
             for line in lines.unwrap_or_default() {
                 difference.keywords.insert(line.directive.keyword.clone());
                 if difference.wrong.is_some() || matches!(granted, MayChange::Any) {
                     continue;
                 }
-                difference.wrong = wrong(line, verb, &new, granted)
-                    .map(Wrong::NotGranted)
-                    .or_else(|| (verb == REMOVES && is_foreign(line)).then(|| Wrong::Foreign(described(line, verb))));
+                let ends_blocks = line.directive.is_match_all() && end.has(line);
+                difference.wrong =
+                    (!ends_blocks).then(|| wrong(line, verb, &new, granted)).flatten().map(Wrong::NotGranted).or_else(
+                        || (verb == REMOVES && is_foreign(line)).then(|| Wrong::Foreign(described(line, verb))),
+                    );
             }
         }
     }
     Ok(difference)
+}
+
+/// The lines in Warded's blocks that end the main file. A `Match all` among them puts those after it out of every
+/// block, and nothing that is not Warded's follows: an appliance writes `Match` blocks of its own before our lines.
+struct OwnEnd<'a> {
+    main: &'a Path,
+    /// The number of the first of them; none: another line is the last.
+    first: Option<usize>,
+}
+
+impl<'a> OwnEnd<'a> {
+    fn of(tree: &'a Tree, lines: &[Line<'_>]) -> Self {
+        let Some(main) = tree.files.first() else { return Self { main: Path::new(""), first: None } };
+        let own = authorship::marked(&main.contents);
+        let is_own = |line: &&Line<'_>| line.file == main.path && own.contains(&line.number);
+        Self { main: &main.path, first: lines.iter().rev().take_while(is_own).last().map(|line| line.number) }
+    }
+
+    fn has(&self, line: &Line<'_>) -> bool {
+        line.file == self.main && self.first.is_some_and(|first| line.number >= first)
+    }
 }
 
 /// What is wrong with a line that comes or goes.

@@ -76,6 +76,52 @@ fn lines_need_a_grant_and_hold_for_everybody() {
 }
 
 #[test]
+fn a_match_all_opens_the_last_block_and_no_other() {
+    const OLD: &str = "Include DIR/d/*.conf\nMatch User bob\n  ForceCommand x\n";
+    const BLOCK: &str = "# BEGIN warded\n# note\nMatch all\nHostCertificate /a\n# END warded\n";
+    const SECOND: &str = "# BEGIN warded x\nMatch all\nHostCertificate /b\n# END warded x\n";
+    for (before, after, expected) in [
+        ("", BLOCK, ""),
+        ("", &format!("{BLOCK}# theirs\n\n"), ""),
+        ("", &format!("{BLOCK}{SECOND}"), ""),
+        (BLOCK, "", ""),
+        (BLOCK, SECOND, ""),
+        ("", "Match all\nHostCertificate /a\n", "line 4 has `match \"all\"`, which is not granted"),
+        (
+            "",
+            &BLOCK.replace("Match all", "Match User eve"),
+            "line 6 has `match \"User\" \"eve\"`, which is not granted",
+        ),
+        (
+            "",
+            &BLOCK.replace("Match all", "Match all\nBanner none"),
+            "line 7 has `banner \"none\"`, which is not granted",
+        ),
+        ("Port 22\n", &format!("{BLOCK}Port 22\n"), "removes `port"),
+        (&format!("{BLOCK}Port 22\n"), "Port 22\n", "removes"),
+        // Marks that are no pair mark nothing.
+        ("", &BLOCK.replace("# END warded", ""), "line 6 has `match \"all\"`, which is not granted"),
+    ] {
+        let made = Made::new(&[("main", &format!("{OLD}{before}")), ("d/a.conf", "")]);
+        let staged = |text: &str| text.replace("DIR", made.at.to_str().unwrap());
+        let found = made.refusal(&made.staged("main", Some(&staged(&format!("{OLD}{after}")))), &["HostCertificate"]);
+        assert!(found.contains(expected) && found.is_empty() == expected.is_empty(), "{after}: {found}");
+    }
+    // In another file than the main one nobody knows what follows.
+    let made = Made::new(&[("main", OLD), ("d/a.conf", "")]);
+    let found = made.refusal(&made.staged("d/a.conf", Some(BLOCK)), &["HostCertificate"]);
+    assert!(found.contains("d/a.conf line 3 has `match \"all\"`"), "{found}");
+    // The block has to be one that a run wrote.
+    let made = Made::new(&[("main", &format!("Match User bob\n  ForceCommand x\n{BLOCK}"))]);
+    let keywords = ["hostcertificate".to_owned()];
+    let granted = MayChange::Only(&keywords);
+    let gone = made.staged("main", Some("Match User bob\n  ForceCommand x\n"));
+    let (before, after) = (made.tree(&Staged::new()), made.tree(&gone));
+    let found = difference(&before, &after, granted, Some(&Authorship::default())).and_then(|one| one.refuse(granted));
+    assert!(found.unwrap_err().message().contains("which Warded did not write"));
+}
+
+#[test]
 fn a_line_goes_only_if_a_run_wrote_it() {
     let (ours, theirs) = ("HostCertificate /a\n", "HostCertificate /a\nHostCertificate /b\n");
     let made = Made::new(&[("main", "Include DIR/d/*.conf\nHostCertificate /c\n"), ("d/50-warded.conf", theirs)]);
