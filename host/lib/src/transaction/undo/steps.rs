@@ -3,7 +3,7 @@
 use super::Undo;
 use crate::{
     error::{Error, Result},
-    machine::action::{Runner, Step},
+    machine::action::{Runner, Seen, Step},
     name::Name,
     transaction::run_directory::Run,
 };
@@ -35,7 +35,7 @@ impl Undo {
                 None => seen.now(runner)?.0,
             };
             if now == seen.before {
-                kept.push(step);
+                lead_on(&mut kept, step);
             } else if now != seen.after {
                 return Err(Error::refused(format!("{} is not undone", self.run))
                     .cause(format!("somebody changed since what {} shows", seen.query.name))
@@ -45,7 +45,21 @@ impl Undo {
                     ));
             }
         }
+        kept.retain(Step::differs);
         self.steps = kept;
         Ok(())
+    }
+}
+
+/// Adds a step. What is about the same as an earlier one is one step with it: an appliance acts on each state that it is
+/// given, and those in between were never proved.
+fn lead_on(steps: &mut Vec<Step>, next: Step) {
+    let earlier = steps.iter_mut().rfind(|earlier| earlier.is_about_same(&next));
+    match earlier.and_then(|earlier| Some((&mut earlier.change, earlier.seen.as_mut()?))).zip(next.seen.as_ref()) {
+        Some(((change, seen), Seen { after, .. })) => {
+            *change = next.change.clone();
+            seen.after = after.clone();
+        }
+        None => steps.push(next),
     }
 }
