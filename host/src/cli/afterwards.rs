@@ -41,6 +41,7 @@ fn renewal(context: &Context, due: &str) -> String {
     match context.found_schedule() {
         Schedule::Timer(name) => format!("by {}{due}.", neutral(&name)),
         Schedule::Cron(file) => format!("by cron ({}){due}.", neutral(&file.to_string_lossy())),
+        Schedule::Job(action) => format!("by a job of the appliance's ({action}){due}."),
         Schedule::DisabledTimer(name) => {
             let name = neutral(&name);
             format!("by `warded renew`{due}. {name} is not enabled: systemctl enable --now {name}")

@@ -258,19 +258,19 @@ fn machine(context: &Context, findings: &mut Vec<Finding>) -> Result<()> {
     }
     findings.extend(parts(context, &status));
     let Ok(roots) = context.authority.open().and_then(|authority| authority.roots(Kind::Host)) else { return Ok(()) };
-    for path in status.key_files() {
-        let Ok(bytes) = std::fs::read(format!("{path}-cert.pub")) else { continue };
+    for path in status.certificate_files() {
+        let Ok(bytes) = std::fs::read(path) else { continue };
         let Ok(certificate) = certificate::parse(&bytes) else { continue };
         if let Err(wrong) = verify::signed_by(&certificate, &roots) {
             let next = "warded apply certify-host gets one from this CA";
-            findings.push(Finding::wrong("certificate", format!("{path}-cert.pub: {wrong}"), next));
+            findings.push(Finding::wrong("certificate", format!("{path}: {wrong}"), next));
         } else if certificate.valid_before() <= now() {
             let next = "warded renew; if the CA does not renew what has expired: warded apply certify-host";
-            findings.push(Finding::wrong("certificate", format!("{path}-cert.pub has expired"), next));
+            findings.push(Finding::wrong("certificate", format!("{path} has expired"), next));
         } else if let Some(life) = due::short_life(&certificate) {
             findings.push(Finding::warning(
                 "certificate",
-                format!("{path}-cert.pub is for {} in all: too short to be renewed daily", distance(life)),
+                format!("{path} is for {} in all: too short to be renewed daily", distance(life)),
                 "let warded renew run more often, six times in that time at least; or on the CA, raise the claim \
                  \"defaultHostSSHCertDuration\" of the provisioner",
             ));

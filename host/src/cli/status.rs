@@ -34,6 +34,7 @@ use warded_lib::{
     error::{Exit, Result},
     guard::{Offered, former::former, live},
     machine::{
+        keys::public::Public,
         path::AbsolutePath,
         sshd::{
             self, Sshd,
@@ -103,11 +104,12 @@ impl StatusObject {
         self.enrolled.is_some()
     }
 
-    /// The files of the host keys.
-    pub(super) fn key_files(&self) -> impl Iterator<Item = &str> {
+    /// The files of the host keys' certificates.
+    pub(super) fn certificate_files(&self) -> impl Iterator<Item = &str> {
         let sshds = std::iter::once(self).chain(&self.others);
-        let keys: BTreeSet<&str> = sshds.flat_map(|sshd| &sshd.host_keys).map(|key| key.path.as_str()).collect();
-        keys.into_iter()
+        let files: BTreeSet<&str> =
+            sshds.flat_map(|sshd| &sshd.host_keys).map(|key| key.certificate_file.as_str()).collect();
+        files.into_iter()
     }
 
     /// Adds another sshd. What is true of the machine or of the CA is said once.
@@ -141,6 +143,9 @@ struct HostKey {
     until: String,
     #[serde(skip)]
     parsed: Option<Certificate>,
+    /// Where its certificate is, or would be.
+    #[serde(skip)]
+    certificate_file: String,
 }
 
 /// Whether the user who runs this sees only what root shows to everybody.
@@ -210,7 +215,7 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
     };
     let unknown = sshd.as_ref().map(Sshd::unknown_listener).transpose()?.flatten();
     problems.extend(unknown.map(|unknown| Problem::with(unknown.to_string(), unknown.next())));
-    let (mut warnings, mut user_notes) = (Vec::new(), Vec::new());
+    let (mut warnings, mut user_notes, mut named) = (Vec::new(), Vec::new(), Vec::new());
     let keys = match &sshd {
         Some(sshd) => {
             let effective = sshd.effective(context.places.sshd_config.as_path(), &[])?;
@@ -218,6 +223,7 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
             let (wrong, unknown) = user_ca::look(context, &effective);
             problems.extend(wrong);
             user_notes = unknown;
+            named = effective.values("hostcertificate").to_vec();
             sshd.host_keys()?
         }
         None => Vec::new(),
@@ -229,14 +235,14 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
     let former = former.unwrap_or_default();
     problems.extend(former.iter().map(|former| Problem::with(former.to_string(), former.next())));
     let advice = if former.is_empty() { advice::UNSERVED } else { advice::UNSERVED_FOR_A_FORMER_KEY };
-    let look = |key| host_key(context, key, offered.as_ref(), enrolled.is_some(), advice);
+    let look = |key| host_key(context, (key, &named), offered.as_ref(), enrolled.is_some(), advice);
     let host_keys: Vec<HostKey> = keys.iter().filter_map(look).collect();
     problems.extend(host_keys.iter().filter_map(|key| {
         let seen = format!("{}: {}", key.path, key.problem.as_ref()?);
         Some(Problem { next: key.next.clone(), ..Problem::of(seen) })
     }));
     let certificates: Vec<_> =
-        host_keys.iter().filter_map(|key| Some((format!("{}-cert.pub", key.path), key.parsed.clone()?))).collect();
+        host_keys.iter().filter_map(|key| Some((key.certificate_file.clone(), key.parsed.clone()?))).collect();
     let due = host_keys.iter().filter_map(|key| key.due).min();
     let is_due = due.is_some_and(|due| due <= Timestamp::now());
     let around = Circumstances::look(context, sshd.as_ref(), enrolled, is_due)?;
@@ -282,16 +288,18 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
 }
 
 /// What there is to say about one host key; none where its path is one that Warded does not use.
+/// `named`: what sshd says of `HostCertificate`.
 fn host_key(
     context: &Context,
-    found: &sshd::HostKey,
+    (found, named): (&sshd::HostKey, &[String]),
     offered: Option<&Offered>,
     enrolled: bool,
     unserved: &str,
 ) -> Option<HostKey> {
     let path = AbsolutePath::spelled(&found.private_path()).ok()?;
-    let beside = format!("{path}-cert.pub");
-    let certificate = std::fs::read(&beside).ok().map(|bytes| certificate::parse(&bytes));
+    let public = found.public.as_ref().and_then(Public::key);
+    let certificate_file = certificate::whereabouts(named, path.as_str(), public.as_ref());
+    let certificate = std::fs::read(&certificate_file).ok().map(|bytes| certificate::parse(&bytes));
     let mut key = HostKey {
         path: path.to_string(),
         algorithm: neutral(found.public.as_ref().map_or("unknown", |public| public.algorithm())),
@@ -302,6 +310,7 @@ fn host_key(
         problem: None,
         next: None,
         parsed: None,
+        certificate_file,
         until: String::new(),
     };
     let public = match found.certifiable() {

@@ -10,6 +10,7 @@ use warded_lib::{
         path::AbsolutePath,
         schedule::{Installation, Schedule, Schedulers, is_of_machine},
     },
+    transaction,
 };
 
 /// Hours between two renewals, where the configuration file does not say: Warded's own schedule runs every hour.
@@ -34,10 +35,17 @@ pub fn installation(options: &Options, config: &Config) -> Installation {
 }
 
 impl Context {
-    /// What runs renewals of this installation.
+    /// What runs renewals of this installation. An appliance's own job is known by the run that made it.
     #[must_use]
     pub fn found_schedule(&self) -> Schedule {
-        Schedule::find(Path::new("/"), self.facts.init == Init::Systemd, &self.installation)
+        let found = Schedule::find(Path::new("/"), self.facts.init == Init::Systemd, &self.installation);
+        let job = match found {
+            Schedule::Passed(_) | Schedule::Nothing | Schedule::Unknown => {
+                transaction::job_left(&self.state).ok().flatten()
+            }
+            Schedule::Timer(_) | Schedule::DisabledTimer(_) | Schedule::Cron(_) | Schedule::Job(_) => None,
+        };
+        job.map_or(found, |step| Schedule::Job(step.change.name.to_string()))
     }
 
     /// The terms of a schedule: this program, with the options that lead it to the same files where these are not

@@ -90,14 +90,17 @@ fn certificates_of(context: &Context, enrolments: &Enrolments) -> Result<Vec<(Ce
     Ok(all.into_values().collect())
 }
 
-/// The certificates beside the host keys, by the paths of these, each with the time at which it is due.
+/// The certificates of the host keys, by the paths of these, each with the time at which it is due.
 fn certificates(context: &Context) -> Result<BTreeMap<AbsolutePath, (CertifiedKey, Option<Timestamp>)>> {
     let Some(sshd) = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())? else {
         return Ok(BTreeMap::new());
     };
+    let effective = sshd.effective(context.places.sshd_config.as_path(), &[])?;
     let certified = |key: &HostKey| {
         let path = AbsolutePath::spelled(&key.private_path()).ok()?;
-        let certificate = certificate::parse(&std::fs::read(format!("{path}-cert.pub")).ok()?).ok()?;
+        let public = key.public.as_ref()?.key();
+        let file = certificate::whereabouts(effective.values("hostcertificate"), path.as_str(), public.as_ref());
+        let certificate = certificate::parse(&std::fs::read(file).ok()?).ok()?;
         let algorithm = neutral(key.public.as_ref()?.algorithm());
         let due = due::due_at(&certificate, context.renew_after, &context.facts.machine_id);
         let until = time(certificate.valid_before());

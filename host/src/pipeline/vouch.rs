@@ -117,6 +117,8 @@ impl Vouching {
 /// speaks for nobody.
 fn own_certificates(session: &mut Session) -> Vec<(PublicKey, Voucher)> {
     let keys = session.host_keys().unwrap_or_default();
+    let named =
+        session.effective(&[]).map(|effective| effective.values("hostcertificate").to_vec()).unwrap_or_default();
     keys.into_iter()
         .filter_map(|key| {
             let agent = match &key.standing {
@@ -126,8 +128,8 @@ fn own_certificates(session: &mut Session) -> Vec<(PublicKey, Voucher)> {
             };
             let public = key.public.as_ref()?.key()?;
             let path = AbsolutePath::spelled(&key.private_path()).ok()?;
-            let beside: AbsolutePath = format!("{path}-cert.pub").parse().ok()?;
-            let place = session.place(&beside, beside.segments().count()).ok()??;
+            let file: AbsolutePath = certificate::whereabouts(&named, path.as_str(), Some(&public)).parse().ok()?;
+            let place = session.place(&file, file.segments().count()).ok()??;
             let certificate = certificate::parse(&place.snapshot().ok()??.contents).ok()?;
             Some((public, Voucher { key: path, agent, certificate }))
         })

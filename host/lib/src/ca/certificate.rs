@@ -2,6 +2,10 @@
 //! also those that hold for ever, name nobody or are signed with SHA-1, because machines have
 //! them. `verify` judges. The exact bytes are kept, and signatures are checked over them.
 
+mod whereabouts;
+
+pub use whereabouts::whereabouts;
+
 use super::kind::Kind;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ssh_encoding::{Decode, Encode};

@@ -28,6 +28,8 @@ pub enum Schedule {
     DisabledTimer(String),
     /// A table or a script of cron's.
     Cron(PathBuf),
+    /// A job that an appliance keeps in a store of its own, by the name of the action that made it.
+    Job(String),
     /// Something renews, and not this installation's certificates, or nothing runs it.
     Passed(Passed),
     /// Nothing that this process knows to look for.
@@ -41,7 +43,7 @@ impl Schedule {
     #[must_use]
     pub fn is_there(&self) -> Option<bool> {
         match self {
-            Self::Timer(_) | Self::Cron(_) => Some(true),
+            Self::Timer(_) | Self::Cron(_) | Self::Job(_) => Some(true),
             Self::DisabledTimer(_) | Self::Passed(_) | Self::Nothing => Some(false),
             Self::Unknown => None,
         }
@@ -53,6 +55,8 @@ impl Schedule {
         let path = match self {
             Self::Timer(name) => Path::new(UNITS).join(name),
             Self::Cron(path) => path.clone(),
+            // Made by the policy's own words.
+            Self::Job(_) => return true,
             Self::DisabledTimer(_) | Self::Passed(_) | Self::Nothing | Self::Unknown => return false,
         };
         fs::read(path).is_ok_and(|text| is_ours(&text))
@@ -96,6 +100,7 @@ impl fmt::Display for Schedule {
             Self::Timer(name) => write!(f, "{name}"),
             Self::DisabledTimer(name) => write!(f, "none: {name} is not enabled"),
             Self::Cron(file) => write!(f, "cron, {}", file.display()),
+            Self::Job(action) => write!(f, "a job of the appliance's, made by {action}"),
             Self::Passed(passed) => write!(f, "none: {passed}"),
             Self::Nothing => f.write_str("none: no timer and no line of cron's runs `warded renew`"),
             Self::Unknown => f.write_str("unknown: not every crontab can be read"),
@@ -160,6 +165,7 @@ mod tests {
             Schedule::Cron(file) => Schedule::Cron(file.strip_prefix(root.path()).unwrap().to_owned()),
             other @ (Schedule::Timer(_)
             | Schedule::DisabledTimer(_)
+            | Schedule::Job(_)
             | Schedule::Passed(_)
             | Schedule::Nothing
             | Schedule::Unknown) => other,

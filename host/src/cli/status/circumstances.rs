@@ -56,6 +56,7 @@ impl Circumstances {
             Schedule::Timer(name) => services::timer(name),
             Schedule::DisabledTimer(_)
             | Schedule::Cron(_)
+            | Schedule::Job(_)
             | Schedule::Passed(_)
             | Schedule::Nothing
             | Schedule::Unknown => None,
@@ -64,6 +65,9 @@ impl Circumstances {
         let Some(enrolled) = enrolled else { return Ok(found) };
         if schedule::is_of_machine(context.places.sshd_config.as_path()) {
             found.problems.extend(unscheduled(&found.schedule, timer.as_ref()));
+            if let Schedule::Job(_) = found.schedule {
+                found.problems.extend(job_gone(context)?);
+            }
         }
         if let Some(renewal) = &found.last_renewal
             && let Some(failed) = failed(renewal)
@@ -91,7 +95,7 @@ fn unscheduled(schedule: &Schedule, timer: Option<&Timer>) -> Option<Problem> {
             let seen = format!("{name} is enabled, and not started");
             Some(Problem::with(seen, format!("systemctl start {name}")))
         }
-        Schedule::Timer(_) | Schedule::Cron(_) | Schedule::Unknown => None,
+        Schedule::Timer(_) | Schedule::Cron(_) | Schedule::Job(_) | Schedule::Unknown => None,
         Schedule::DisabledTimer(name) => {
             let name = neutral(name);
             let seen = format!("nothing renews by itself: {name} is not enabled");
@@ -110,6 +114,23 @@ fn unscheduled(schedule: &Schedule, timer: Option<&Timer>) -> Option<Problem> {
             SCHEDULED,
         )),
     }
+}
+
+/// What is wrong with the job that an appliance is to have.
+fn job_gone(context: &Context) -> Result<Option<Problem>> {
+    let Some((name, seen)) =
+        transaction::job_left(&context.state)?.and_then(|step| Some((step.change.name, step.seen?)))
+    else {
+        return Ok(None);
+    };
+    Ok(match seen.now(context.runner.as_ref()) {
+        Ok((now, _)) if now == seen.after => None,
+        Ok(_) => Some(Problem::with(
+            format!("nothing renews by itself: the job that {name} made is gone"),
+            "warded apply certify-host makes it again",
+        )),
+        Err(fault) => Some(Problem::of(format!("whether the job that {name} made is there cannot be seen: {fault}"))),
+    })
 }
 
 /// A renewal that did not succeed, in words.
