@@ -46,6 +46,7 @@ mod step_ca;
 mod successor;
 mod templates;
 mod terms;
+mod true_nas;
 mod trust_host_ca;
 mod trust_user_ca;
 mod two_people;

@@ -30,6 +30,7 @@ pub(crate) mod stand_in;
 pub(crate) mod step_ca;
 pub(crate) mod terminal;
 pub(crate) mod trace;
+pub(crate) mod true_nas;
 pub(crate) mod upgrade;
 pub(crate) mod wait;
 pub(crate) mod x509;

@@ -69,7 +69,8 @@ impl Peer {
         Some(peer)
     }
 
-    fn serves(&self) {
+    /// Starts its sshd, and waits until it listens.
+    pub(crate) fn serves(&self) {
         self.command("/usr/sbin/sshd").args(["-E", "/run/sshd.log"]).stdin(Stdio::null()).status().unwrap();
         await_file(&self.file("/run/sshd.pid"), &self.file("/run/sshd.log"));
     }

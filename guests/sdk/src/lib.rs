@@ -13,8 +13,9 @@ pub mod host_key;
 pub mod principal;
 mod settings;
 pub mod sshd_config;
+pub mod user_ca;
 
-pub use ::sshd_config::{known_hosts, krl, trusted_keys};
+pub use ::sshd_config::{block, known_hosts, krl, trusted_keys};
 pub use bindings::warded::host::types::{Error, Setting};
 pub use bindings::warded::host::{actions, authority, files, keys, log, machine, schedule, services, ssh, sshd, types};
 pub use settings::Settings;

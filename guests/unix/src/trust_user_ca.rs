@@ -1,73 +1,25 @@
 //! `trust-user-ca`: sshd lets people in by user certificates of the CA.
 //!
-//! The CA's keys are alone in a file of their own: one line in such a file that is no key, and sshd takes no certificate
-//! at all. sshd reads one such file, so where another one counts already, that is not touched.
+//! sshd reads one file of such CAs' keys, so where another one counts already, that is not touched.
 
-use warded_guest::authority::{self, Kind};
 use warded_guest::sshd_config::{self, OwnLines};
-use warded_guest::trusted_keys::{self, FILE_NAME, Fault};
-use warded_guest::{Error, Settings, files, log, machine, services, sshd};
+use warded_guest::trusted_keys::{self, FILE_NAME};
+use warded_guest::{Error, Settings, files, log, machine, services, sshd, user_ca};
 
 /// The comment above our lines.
 const COMMENT: &str = "# Managed by Warded (policy unix, trust-user-ca). `warded undo` takes it out.";
 const PROCEDURE: &str = "trust-user-ca";
 const KEYWORD: &str = "TrustedUserCAKeys";
-/// Everybody may know whom sshd trusts.
-const MODE: u32 = 0o644;
-
-/// Who gets in from then on.
-const MEANING: &str = "From then on sshd lets in as a user whoever has a certificate of this CA with that user's name \
-                       as a principal, unless what is told for that user says otherwise.";
-
 pub(crate) fn run(_settings: &Settings) -> Result<(), Error> {
-    let keys = keys()?;
+    let keys = user_ca::keys()?;
     let own = OwnLines::of(PROCEDURE)?;
     let path = format!("{}/{FILE_NAME}", own.directory());
     if let Some(other) = other(&own, &path)? {
         return trusted_by(&other, &keys);
     }
-    let now = files::read(&path)?;
-    if let Some(now) = &now {
-        let known = trusted_keys::read(now).map_err(|fault| damaged(&path, fault))?;
-        say_what_changes(&path, &known, &keys);
-    }
-    log::info(MEANING);
-    files::write(&path, &trusted_keys::contents(&keys), Some(MODE))?;
+    user_ca::write(&path, &keys)?;
     // sshd reads the file itself at each login.
     if own.set(COMMENT, &[sshd_config::path_line(KEYWORD, &path)?])? { services::reload("ssh") } else { Ok(()) }
-}
-
-/// The CA's user keys: several while it exchanges its key.
-fn keys() -> Result<Vec<String>, Error> {
-    let keys = authority::roots(Kind::User)?;
-    match trusted_keys::read(&trusted_keys::contents(&keys)) {
-        Ok(read) if !keys.is_empty() && read == keys => Ok(keys),
-        Ok(_) => Err(Error::new("no-user-ca", "The CA has no key that signs user certificates.")
-            .next("ask the CA's administrator for one; warded ca show tells what the CA signs")),
-        Err(fault) => Err(Error::new("not-a-key", format!("What the CA gives as its user keys {fault}."))
-            .next("ask the CA's administrator which of its user keys is right: warded ca roots --user shows them")),
-    }
-}
-
-fn say_what_changes(path: &str, known: &[String], keys: &[String]) {
-    let count = |of: &[String], others: &[String]| of.iter().filter(|key| !others.contains(key)).count();
-    let (new, gone) = (count(keys, known), count(known, keys));
-    if new > 0 {
-        log::info(&format!("The CA has {new} user key(s) that {path} does not have yet."));
-    }
-    if gone > 0 {
-        log::warn(&format!(
-            "{path} has {gone} key(s) that the CA has dropped. They go: sshd then refuses the certificates that they \
-             signed."
-        ));
-    }
-}
-
-fn damaged(path: &str, fault: Fault) -> Error {
-    Error::new("damaged-user-ca", format!("{path} {fault}: it is not as Warded wrote it.")).about("path", path).about(
-        "next",
-        format!("see what it is meant to say, and move it away: mv {path} {path}.old; then run this again"),
-    )
 }
 
 /// Another file that sshd takes the keys of user CAs from, where that is so.

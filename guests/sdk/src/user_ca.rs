@@ -1,0 +1,61 @@
+//! The file by which sshd trusts a CA for user certificates. It holds the CA's keys and nothing else: one line in it that
+//! is no key, and sshd takes no certificate at all.
+
+use crate::authority::{self, Kind};
+use crate::trusted_keys::{self, Fault};
+use crate::{Error, files, log};
+
+/// Who gets in from then on.
+const MEANING: &str = "From then on sshd lets in as a user whoever has a certificate of this CA with that user's name \
+                       as a principal, unless what is told for that user says otherwise.";
+/// Everybody may know whom sshd trusts.
+const MODE: u32 = 0o644;
+
+/// The CA's user keys: several while it exchanges its key.
+///
+/// # Errors
+/// `no-user-ca`, `not-a-key`, and those of `authority`.
+pub fn keys() -> Result<Vec<String>, Error> {
+    let keys = authority::roots(Kind::User)?;
+    match trusted_keys::read(&trusted_keys::contents(&keys)) {
+        Ok(read) if !keys.is_empty() && read == keys => Ok(keys),
+        Ok(_) => Err(Error::new("no-user-ca", "The CA has no key that signs user certificates.")
+            .next("ask the CA's administrator for one; warded ca show tells what the CA signs")),
+        Err(fault) => Err(Error::new("not-a-key", format!("What the CA gives as its user keys {fault}."))
+            .next("ask the CA's administrator which of its user keys is right: warded ca roots --user shows them")),
+    }
+}
+
+/// Stages the file, and says what that means. True: the machine will differ.
+///
+/// # Errors
+/// `damaged-user-ca` where the file is not as Warded wrote it, and those of `files`.
+pub fn write(path: &str, keys: &[String]) -> Result<bool, Error> {
+    if let Some(now) = files::read(path)? {
+        let known = trusted_keys::read(&now).map_err(|fault| damaged(path, fault))?;
+        say_what_changes(path, &known, keys);
+    }
+    log::info(MEANING);
+    files::write(path, &trusted_keys::contents(keys), Some(MODE))
+}
+
+fn say_what_changes(path: &str, known: &[String], keys: &[String]) {
+    let count = |of: &[String], others: &[String]| of.iter().filter(|key| !others.contains(key)).count();
+    let (new, gone) = (count(keys, known), count(known, keys));
+    if new > 0 {
+        log::info(&format!("The CA has {new} user key(s) that {path} does not have yet."));
+    }
+    if gone > 0 {
+        log::warn(&format!(
+            "{path} has {gone} key(s) that the CA has dropped. They go: sshd then refuses the certificates that they \
+             signed."
+        ));
+    }
+}
+
+fn damaged(path: &str, fault: Fault) -> Error {
+    Error::new("damaged-user-ca", format!("{path} {fault}: it is not as Warded wrote it.")).about("path", path).about(
+        "next",
+        format!("see what it is meant to say, and move it away: mv {path} {path}.old; then run this again"),
+    )
+}

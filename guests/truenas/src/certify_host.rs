@@ -1,0 +1,53 @@
+//! `certify-host`: a certificate for every host key that sshd uses, and a `HostCertificate` line for each.
+//!
+//! Never a `HostKey` line: one such line takes the appliance's own keys away.
+
+use crate::appliance::{Appliance, place};
+use warded_guest::certificate::certificate_path;
+use warded_guest::host_certificates::{self, Certified};
+use warded_guest::keys::{self, KeyPair};
+use warded_guest::principal::host_principals;
+use warded_guest::sshd_config::{path_line, values};
+use warded_guest::{Error, Settings, actions, log, services};
+
+const KEYWORD: &str = "HostCertificate";
+
+pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
+    let principals = host_principals(settings.all("principal"))?;
+    let appliance = Appliance::read()?;
+    let keys = keys_of(&appliance.foreign()?)?;
+    let place = place()?;
+    let Certified { paths, mut changed } = host_certificates::certify(&keys, &principals, |key| path_of(&place, key))?;
+    let lines = paths.iter().map(|path| path_line(KEYWORD, path)).collect::<Result<Vec<_>, _>>()?;
+    changed |= appliance.set(KEYWORD, &lines)?;
+    actions::change("renewal-job-create", &[])?;
+    if changed { services::reload("ssh") } else { Ok(()) }
+}
+
+/// Where the certificate of a key lies.
+pub(crate) fn path_of(place: &str, key: &KeyPair) -> String {
+    let path = key.path();
+    format!("{place}/warded-{}-cert.pub", path.rsplit('/').next().unwrap_or(&path))
+}
+
+/// The host keys that sshd offers, without those that a line of the administrator's has certificates for: these stay
+/// the administrator's.
+fn keys_of(foreign: &str) -> Result<Vec<KeyPair>, Error> {
+    let theirs = values(foreign.as_bytes(), "HostKey");
+    if let Some(path) = theirs.first() {
+        log::warn(&format!(
+            "The auxiliary parameters have a line `HostKey {path}`. By such a line sshd drops the host keys that TrueNAS \
+             made, so that clients who know one of these see a changed key. It stays: take it out in the web interface, \
+             then run this again."
+        ));
+    }
+    let keys = match (keys::host_keys(), theirs.first()) {
+        // In `~/.step` lie the files of the CA's client, which are nobody's host keys to the host.
+        (Err(error), Some(path)) if error.code == "untrusted-path" => {
+            return Err(error.next(format!("take the line `HostKey {path}` out of the auxiliary parameters")));
+        }
+        (keys, _) => host_certificates::offered(keys?)?,
+    };
+    let certified = values(foreign.as_bytes(), KEYWORD);
+    Ok(keys.into_iter().filter(|key| !certified.contains(&certificate_path(key))).collect())
+}

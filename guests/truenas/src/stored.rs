@@ -1,0 +1,69 @@
+//! What the middleware stores, as the host passes it on: `{"options":"…"}`, and nothing else of it.
+
+/// The text of the one member of such an object; none: it is no such object.
+pub(crate) fn options(answer: &[u8]) -> Option<String> {
+    let answer = str::from_utf8(answer).ok()?.trim();
+    let inner = answer.strip_prefix('{')?.strip_suffix('}')?.trim();
+    let quoted = inner.strip_prefix("\"options\"")?.trim_start().strip_prefix(':')?.trim();
+    unquoted(quoted.strip_prefix('"')?.strip_suffix('"')?)
+}
+
+/// What stands between the quotes of a JSON text.
+fn unquoted(quoted: &str) -> Option<String> {
+    let mut text = String::with_capacity(quoted.len());
+    let mut rest = quoted.chars();
+    while let Some(character) = rest.next() {
+        match character {
+            '\\' => text.push(escaped(&mut rest)?),
+            '"' => return None,
+            plain => text.push(plain),
+        }
+    }
+    Some(text)
+}
+
+/// The character after a backslash.
+fn escaped(rest: &mut std::str::Chars<'_>) -> Option<char> {
+    Some(match rest.next()? {
+        'n' => '\n',
+        't' => '\t',
+        'r' => '\r',
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'u' => char::from_u32(unit(rest)?)?,
+        quoted @ ('"' | '\\' | '/') => quoted,
+        _ => return None,
+    })
+}
+
+/// Four hexadecimal digits. The host escapes only control characters so, never one half of a pair.
+fn unit(rest: &mut std::str::Chars<'_>) -> Option<u32> {
+    (0..4).try_fold(0, |value, _| Some(value * 16 + rest.next()?.to_digit(16)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_read_back_as_it_was() {
+        for (answer, expected) in [
+            (r#"{"options":""}"#, Some("")),
+            (r#"{"options":"Banner none\n# \"x\" \\ \/ \t\r\u0001é"}"#, Some("Banner none\n# \"x\" \\ / \t\r\u{1}é")),
+            (" { \"options\" : \"a\" }\n", Some("a")),
+            (r#"{"options":null}"#, None),
+            (r#"{"options":"a","other":"b"}"#, None),
+            (r#"{"other":"a"}"#, None),
+            (r#"{"options":"a\"}"#, None),
+            (r#"{"options":"\x"}"#, None),
+            (r#"{"options":"\u12"}"#, None),
+            (r#"[{"options":"a"}]"#, None),
+            ("{}", None),
+            ("Traceback", None),
+            ("\"", None),
+        ] {
+            assert_eq!(options(answer.as_bytes()).as_deref(), expected, "{answer}");
+        }
+        assert_eq!(options(b"{\"options\":\"\xff\"}"), None);
+    }
+}

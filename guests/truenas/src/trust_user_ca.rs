@@ -1,0 +1,32 @@
+//! `trust-user-ca`: sshd lets people in by user certificates of the CA.
+//!
+//! sshd reads one file of such CAs' keys, so where another one counts already, that is not touched.
+
+use crate::appliance::{Appliance, place};
+use warded_guest::sshd_config::{path_line, values};
+use warded_guest::trusted_keys::FILE_NAME;
+use warded_guest::{Error, Settings, services, sshd, user_ca};
+
+const KEYWORD: &str = "TrustedUserCAKeys";
+
+pub(crate) fn run(_settings: &Settings) -> Result<(), Error> {
+    let keys = user_ca::keys()?;
+    let path = format!("{}/{FILE_NAME}", place()?);
+    let appliance = Appliance::read()?;
+    // One in a `Match` would hold for some connections in the place of ours.
+    let named = [sshd::effective(KEYWORD, &[])?, values(appliance.foreign()?.as_bytes(), KEYWORD)].concat();
+    if let Some(other) = named.iter().find(|named| **named != path && !named.eq_ignore_ascii_case("none")) {
+        return Err(Error::new(
+            "other-user-ca",
+            format!("sshd takes the keys of user CAs from {other}, and from one file only: ours would not count."),
+        )
+        .about("path", other)
+        .next(format!(
+            "to have sshd trust this CA instead, take the line `{KEYWORD} {other}` out of the auxiliary parameters"
+        ))
+        .next(format!("to have it trust both, append what `warded ca roots --user` prints to {other}")));
+    }
+    user_ca::write(&path, &keys)?;
+    // sshd reads the file itself at each login.
+    if appliance.set(KEYWORD, &[path_line(KEYWORD, &path)?])? { services::reload("ssh") } else { Ok(()) }
+}

@@ -1,0 +1,157 @@
+//! The policy `truenas` on machines whose configuration of sshd is generated from stored settings, in the order of
+//! several releases, with a real sshd.
+
+mod cells;
+mod faults;
+
+use crate::support::true_nas::{CERTIFY, REMOVE, SECRET, Settings, TRUST, TrueNas};
+use std::{fs, time::Instant};
+
+const USER: Option<&str> = Some("jane");
+
+#[test]
+fn everything_comes_and_goes() {
+    let settings = Settings { password_user: USER, options: "Banner none", ..Settings::of("25.10") };
+    let Some(machine) = TrueNas::start(settings) else { return };
+    let before = machine.state();
+    machine.lets_everybody_in(false);
+    let begun = Instant::now();
+    let plan = machine.warded(&["plan", "certify-host", "--set", "principal=web1.example.org"]).ends(3);
+    eprintln!("plan on TrueNAS: {} ms", begun.elapsed().as_millis());
+    let plan = plan.prints(&[
+        "> run ssh-update",
+        "> run renewal-job-create",
+        "+HostCertificate /root/warded-ssh_host_rsa_key-cert.pub",
+    ]);
+    assert!(plan.stdout.lines().next().unwrap().contains("instead of unix"), "{}", plan.stdout);
+    assert_eq!(machine.state(), before);
+
+    let run = machine.warded(&CERTIFY).ends(0);
+    assert!(!format!("{run:?}").contains(SECRET));
+    machine.lets_everybody_in(true);
+    machine.is_as_generated();
+    let options = machine.stored("options");
+    assert!(
+        options.starts_with("Banner none\n# BEGIN warded\n") && options.contains("\nMatch all\nHostCertificate "),
+        "{options}"
+    );
+    assert_eq!(machine.state().jobs.lines().count(), 1);
+    machine.warded(&CERTIFY).ends(0).prints(&["Nothing to do"]);
+    machine.warded(&["status"]).ends(0).prints(&["schedule     a job of the appliance's, made by renewal-job-create"]);
+    machine.warded(&["doctor"]).ends(0);
+
+    // The job renews, with no change of the settings; the middleware deletes nothing of ours.
+    let stored = machine.stored("options");
+    fs::write(machine.0.file("/data/store/calls"), "").unwrap();
+    machine.warded(&["renew", "--force"]).ends(0);
+    assert_eq!(machine.stored("calls"), "");
+    machine.calls(&["cronjob.run", "1", "true"]).ends(0);
+    machine.calls(&["service.reload", "ssh"]).ends(0).prints(&["True"]);
+    machine.lets_everybody_in(true);
+    assert_eq!(machine.stored("options"), stored);
+
+    machine.warded(&TRUST).ends(0);
+    machine.is_as_generated();
+    machine.lets_everybody_in(true);
+    assert!(machine.stored("options").contains("TrustedUserCAKeys /root/warded-user-ca.pub\n"));
+    machine.warded(&TRUST).ends(0).prints(&["Nothing to do"]);
+    let log = fs::read_to_string(machine.0.file("/var/lib/warded/audit/log.jsonl")).unwrap();
+    assert!(!log.contains(SECRET));
+
+    // Somebody deleted the job: it is missed, and made again; once.
+    machine.calls(&["cronjob.delete", "1"]).ends(0);
+    machine.warded(&["status"]).ends(4).prints(&["the job that renewal-job-create made is gone"]);
+    machine.warded(&CERTIFY).ends(0);
+    assert_eq!(machine.state().jobs.lines().count(), 1);
+
+    machine.warded(&REMOVE).ends(0);
+    assert_eq!(machine.state(), before);
+    machine.lets_everybody_in(false);
+    machine.is_as_generated();
+    machine.warded(&["status"]).ends(4).prints(&["nothing renews by itself"]);
+    machine.warded(&REMOVE).ends(0).prints(&["Nothing to do"]);
+}
+
+#[test]
+fn undo_and_removal_give_back_what_was_there() {
+    let settings = Settings { options: "Match User bob\n  X11Forwarding no", ..Settings::of("24.10") };
+    let Some(machine) = TrueNas::start(Settings { password_user: USER, ..settings }) else { return };
+    let before = machine.state();
+    machine.warded(&CERTIFY).ends(0).prints(&["before an", "update to one of them"]);
+    assert!(machine.stored("options").starts_with("# BEGIN warded\n"));
+    machine.lets_everybody_in(true);
+    machine.is_as_generated();
+    machine.warded(&["undo", "--yes"]).ends(0);
+    assert_eq!(machine.state(), before);
+    machine.lets_everybody_in(false);
+
+    machine.warded(&TRUST).ends(0);
+    machine.warded(&CERTIFY).ends(0);
+    machine.warded(&["remove", "--yes", "--accept-risk=lose-ssh"]).ends(0);
+    assert_eq!(machine.state(), before);
+    machine.lets_everybody_in(false);
+}
+
+/// The document's own steps, each with what it does there; and ours in its place.
+#[test]
+fn the_documents_steps_lock_people_out_and_ours_do_not() {
+    let key2 = "HostKey /etc/ssh/ssh_host_ecdsa_key2\nHostCertificate /etc/ssh/ssh_host_ecdsa_key2-cert.pub";
+    let settings = Settings { password_user: USER, ..Settings::of("25.04.2") };
+    let Some(machine) = TrueNas::start(settings) else { return };
+    let make = "ssh-keygen -q -t ecdsa -N '' -f /etc/ssh/ssh_host_ecdsa_key2 && cp /etc/ssh/ssh_host_ecdsa_key2.pub \
+                /tmp/k.pub && ssh-keygen -q -s /root/ca/host_ca -h -I x -n web1.example.org /tmp/k.pub && \
+                cp /tmp/k-cert.pub /etc/ssh/ssh_host_ecdsa_key2-cert.pub";
+    let sh = |script: &str| crate::support::Run::of(machine.0.command("sh").args(["-ec", script])).ends(0);
+    // After a `Match` of the appliance's, sshd does not start any more.
+    sh(make);
+    machine.calls(&["ssh.update", &format!("{{\"options\":{}}}", serde_json::Value::from(key2))]).ends(0);
+    let refused = machine.sshd_takes_it().unwrap_err();
+    assert!(refused.contains("is not allowed within a Match block"), "{refused}");
+    assert!(!machine.gets_in(Some("ed25519")), "sshd is dead");
+    // The new key is gone with the same call: the middleware knows no such file.
+    assert!(!machine.0.file("/etc/ssh/ssh_host_ecdsa_key2").exists());
+
+    // Without such a user it starts, and has dropped the keys that people know.
+    let quiet = Settings { options: "", ..Settings::of("25.04.2") };
+    machine.sets(quiet);
+    machine.starts_sshd();
+    machine.lets_everybody_in(false);
+    for (directory, code, words) in [
+        ("/root/.step", 1, "take the line `HostKey /root/.step/ssh_host_ecdsa_key2` out"),
+        ("/root/keys", 3, "drops the host keys that TrueNAS made"),
+    ] {
+        sh(&format!("mkdir -p {directory} && ssh-keygen -q -t ecdsa -N '' -f {directory}/ssh_host_ecdsa_key2"));
+        machine.sets(Settings { options: &format!("HostKey {directory}/ssh_host_ecdsa_key2"), ..quiet });
+        machine.sshd_takes_it().unwrap();
+        assert!(!machine.gets_in(Some("ed25519")), "the key that was pinned is gone");
+        // That line is the administrator's: it stays, and the plan says what it does.
+        let plan = machine.warded(&["plan", "certify-host", "--set", "principal=web1.example.org"]).ends(code);
+        assert!(format!("{}{}", plan.stdout, plan.stderr).contains(words), "{plan:?}");
+    }
+
+    // A certificate in /etc/ssh is the database's, so a renewal beside the key is lost at the next reload; and a file
+    // with the user CA is deleted.
+    machine.sets(quiet);
+    sh("echo old >/data/store/keys/ssh_host_ed25519_key-cert.pub; echo new >/etc/ssh/ssh_host_ed25519_key-cert.pub; \
+        echo key >/etc/ssh/ssh_user_key.pub");
+    machine.calls(&["service.reload", "ssh"]).ends(0);
+    assert_eq!(fs::read_to_string(machine.0.file("/etc/ssh/ssh_host_ed25519_key-cert.pub")).unwrap(), "old\n");
+    assert!(!machine.0.file("/etc/ssh/ssh_user_key.pub").exists());
+
+    // Ours.
+    machine.sets(settings);
+    machine.warded(&CERTIFY).ends(0);
+    machine.warded(&TRUST).ends(0);
+    machine.calls(&["service.reload", "ssh"]).ends(0).prints(&["True"]);
+    machine.lets_everybody_in(true);
+    // And what somebody switches later.
+    for later in [
+        Settings { password_user: None, ..settings },
+        Settings { two_factor: true, ..settings },
+        Settings { password_user: Some("ann"), ..settings },
+    ] {
+        let options = machine.stored("options");
+        machine.sets(Settings { options: &options, ..later });
+        machine.lets_everybody_in(true);
+    }
+}

@@ -1,0 +1,134 @@
+//! Releases × settings × what the administrator stored, each with every procedure. `tests/appliances` tries all and
+//! prints the table; as a test it is a sample.
+
+use crate::support::{
+    missing,
+    true_nas::{CERTIFY, REMOVE, Settings, State, TRUST, TrueNas},
+};
+use std::{env, fmt::Write as _, time::Instant};
+
+/// Those with another order, template or OpenSSH.
+const VERSIONS: [&str; 7] = ["13.3", "22.02", "24.10", "25.04.0", "25.04.2", "25.10", "26"];
+const OPTIONS: [(&str, &str); 4] = [
+    ("empty", ""),
+    ("one line", "Banner none\n"),
+    ("ends in Match", "AllowAgentForwarding no\nMatch User bob\n  X11Forwarding no\n"),
+    ("no final newline", "Banner none"),
+];
+/// The sample: version, password, second factor, options.
+const SAMPLE: [(&str, bool, bool, &str); 7] = [
+    ("13.3", true, true, "no final newline"),
+    ("22.02", false, true, "ends in Match"),
+    ("24.10", true, false, "ends in Match"),
+    ("25.04.0", true, true, "empty"),
+    ("25.04.2", true, false, "ends in Match"),
+    ("25.10", false, false, "one line"),
+    ("26", true, true, "no final newline"),
+];
+
+#[test]
+fn nobody_is_locked_out_of_an_appliance() {
+    if missing::root() {
+        return;
+    }
+    let all = env::var("WARDED_APPLIANCES").is_ok_and(|all| all == "all");
+    let (mut table, mut cells, mut failures, begun) = (String::new(), 0, Vec::new(), Instant::now());
+    for version in VERSIONS {
+        let machine = TrueNas::start(Settings::of(version)).unwrap();
+        for (password, two_factor) in [(false, false), (true, false), (false, true), (true, true)] {
+            let switch = |on: bool| if on { "on" } else { "off" };
+            let row = format!("{version}, password {}, 2FA {}", switch(password), switch(two_factor));
+            write!(table, "{row:36}").unwrap();
+            for (name, options) in OPTIONS {
+                let is_wanted = all || SAMPLE.contains(&(version, password, two_factor, name));
+                let settings = Settings { password_user: password.then_some("jane"), two_factor, options, version };
+                let mark = match is_wanted.then(|| cell(&machine, settings)) {
+                    None => " ",
+                    Some(Ok(())) => ".",
+                    Some(Err(why)) => {
+                        eprintln!("{row}, {name}: {why}");
+                        failures.push(format!("{row}, {name}: {why}"));
+                        "F"
+                    }
+                };
+                cells += usize::from(is_wanted);
+                write!(table, "{mark:>3}").unwrap();
+            }
+            table.push('\n');
+        }
+    }
+    let head: String = (1..=OPTIONS.len()).map(|column| format!("{column:>3}")).collect();
+    println!("\n{:36}{head}\n{table}", "TrueNAS");
+    for (column, (name, _)) in OPTIONS.iter().enumerate() {
+        println!("{:>3}  auxiliary parameters: {name}", column + 1);
+    }
+    println!(
+        "  .  certify-host, trust-user-ca, renew, undo and remove as they should be    F  not so    (empty)  not tried\n\
+         appliances: {cells} cells, {} failures, {} s",
+        failures.len(),
+        begun.elapsed().as_secs()
+    );
+    assert!(failures.is_empty() && cells >= SAMPLE.len(), "{failures:#?}");
+}
+
+/// Every procedure, and the way back.
+fn cell(machine: &TrueNas, settings: Settings<'_>) -> Result<(), String> {
+    machine.sets(settings);
+    let before = machine.state();
+    if let Err(broken) = machine.sshd_takes_it() {
+        // Text that no sshd takes is the administrator's fault, and none that a procedure mends.
+        return refused(machine, &before, &broken);
+    }
+    in_order(machine, false, "before")?;
+    for (what, words, is_certified) in [
+        ("certify-host", &CERTIFY[..], true),
+        ("trust-user-ca", &TRUST[..], true),
+        ("renew", &["renew", "--force"][..], true),
+        ("remove", &REMOVE[..], false),
+    ] {
+        does(machine, what, words)?;
+        in_order(machine, is_certified, what)?;
+    }
+    is_same(machine, &before, "remove")?;
+    does(machine, "certify-host", &CERTIFY)?;
+    does(machine, "undo", &["undo", "--yes"])?;
+    in_order(machine, false, "undo")?;
+    is_same(machine, &before, "undo")
+}
+
+fn refused(machine: &TrueNas, before: &State, broken: &str) -> Result<(), String> {
+    let run = machine.warded(&CERTIFY);
+    if run.code == Some(0) {
+        return Err(format!("was applied to what sshd does not take: {broken}"));
+    }
+    is_same(machine, before, "a refusal")
+}
+
+fn does(machine: &TrueNas, what: &str, words: &[&str]) -> Result<(), String> {
+    let run = machine.warded(words);
+    if run.code == Some(0) { Ok(()) } else { Err(format!("{what}: {} {}", run.stdout, run.stderr)) }
+}
+
+/// sshd takes it, serves it, and would after the next generation.
+fn in_order(machine: &TrueNas, is_certified: bool, after: &str) -> Result<(), String> {
+    let made = machine.state().sshd_config;
+    machine.calls(&["service.reload", "ssh"]);
+    if machine.state().sshd_config != made {
+        return Err(format!("{after}: the middleware generates something else"));
+    }
+    machine.sshd_takes_it().map_err(|said| format!("{after}: {said}"))?;
+    for key in ["rsa", "ed25519"] {
+        if !machine.gets_in(Some(key)) {
+            return Err(format!("{after}: who pinned {key} is locked out"));
+        }
+    }
+    if machine.gets_in(None) == is_certified {
+        return Ok(());
+    }
+    Err(format!("{after}: who knows only the CA {}", if is_certified { "is locked out" } else { "gets in" }))
+}
+
+fn is_same(machine: &TrueNas, before: &State, after: &str) -> Result<(), String> {
+    let now = machine.state();
+    if now == *before { Ok(()) } else { Err(format!("{after} left {now:?} where {before:?} was")) }
+}

@@ -1,0 +1,116 @@
+//! A middleware that fails, a person at the web interface, and a run that is killed.
+
+use crate::support::{
+    Run,
+    true_nas::{CERTIFY, SECRET, Settings, TrueNas},
+    wait::{LONG, wait},
+};
+use std::fs;
+
+fn start(options: &str) -> Option<TrueNas> {
+    TrueNas::start(Settings { options, password_user: Some("jane"), ..Settings::of("25.10") })
+}
+
+#[test]
+fn a_middleware_that_fails_changes_nothing() {
+    let Some(machine) = start("Banner none\n") else { return };
+    let before = machine.state();
+    for (mode, says) in [
+        ("ssh.config:is-down", "Failed connection handshake"),
+        ("ssh.config:login", "neither an object nor a list of objects"),
+        ("ssh.config:nonsense", "neither an object nor a list of objects"),
+        ("cronjob.query:refuses", "not permitted"),
+        ("ssh.update:refuses", "not permitted"),
+        ("ssh.update:dies", "was ended by a signal"),
+        // The store has it, and sshd was told nothing.
+        ("ssh.update:reload-fails", "Failed to reload SSH service"),
+        // All of it happened, and it is said that it did not.
+        ("ssh.update:fails-after", "connection closed"),
+        ("ssh.update:talks", "gave more than 1 MiB"),
+        ("cronjob.create:refuses", "not permitted"),
+        ("cronjob.create:fails-after", "connection closed"),
+    ] {
+        machine.mode(mode);
+        let run = machine.warded(&CERTIFY);
+        assert!(!matches!(run.code, Some(0) | None), "{mode}: {run:?}");
+        let said = format!("{}{}", run.stdout, run.stderr);
+        assert!(said.contains(says) && !said.contains(SECRET), "{mode}: {run:?}");
+        machine.mode("none");
+        assert_eq!(machine.state(), before, "{mode}: {run:?}");
+        machine.is_as_generated();
+    }
+    machine.lets_everybody_in(false);
+    machine.warded(&CERTIFY).ends(0);
+    machine.lets_everybody_in(true);
+}
+
+#[test]
+fn a_person_at_the_web_interface_is_not_overruled() {
+    let Some(machine) = start("Banner none\n") else { return };
+    let before = machine.state();
+    // The second question is under the lock, the third right before the change.
+    for (asked, codes) in [("2", [5, 5]), ("3", [1, 4])] {
+        fs::write(machine.0.file("/data/store/calls"), "").unwrap();
+        fs::write(machine.0.file("/data/store/edit-before"), format!("ssh.config:{asked} LogLevel INFO")).unwrap();
+        let run = machine.warded(&CERTIFY);
+        assert!(run.code.is_some_and(|code| codes.contains(&code)), "{run:?}");
+        assert_eq!(machine.stored("options"), "LogLevel INFO\n");
+        assert_eq!(machine.state().jobs, before.jobs);
+        fs::write(machine.0.file("/data/store/options"), "Banner none\n").unwrap();
+        assert_eq!(machine.state(), before);
+    }
+    // What is stored was not generated yet.
+    fs::write(machine.0.file("/data/store/options"), "LogLevel INFO\n").unwrap();
+    machine.warded(&CERTIFY).ends(1).says(&["stale-configuration", "save the settings of the SSH service"]);
+    machine.calls(&["service.reload", "ssh"]);
+    machine.warded(&CERTIFY).ends(0);
+    machine.lets_everybody_in(true);
+}
+
+#[test]
+fn a_tool_that_others_can_change_is_not_run() {
+    let Some(machine) = start("") else { return };
+    let before = machine.state();
+    let sh = |script: &str| Run::of(machine.0.command("sh").args(["-ec", script])).ends(0);
+    for (harm, mend, says) in [
+        ("chmod 757 /usr/bin/midclt", "chmod 755 /usr/bin/midclt", "midclt"),
+        (
+            "mv /usr/bin/midclt /tmp/midclt; ln -s /tmp/midclt /usr/bin/midclt; chmod 777 /tmp",
+            "rm /usr/bin/midclt; mv /tmp/midclt /usr/bin/midclt; chmod 1777 /tmp",
+            "tmp",
+        ),
+        ("chmod 644 /usr/bin/midclt", "chmod 755 /usr/bin/midclt", "midclt"),
+    ] {
+        sh(harm);
+        let run = machine.warded(&CERTIFY);
+        assert!(!matches!(run.code, Some(0) | None) && run.stderr.contains(says), "{harm}: {run:?}");
+        sh(mend);
+        assert_eq!(machine.state(), before, "{harm}");
+    }
+    // Where it is missing, this is no TrueNAS.
+    sh("mv /usr/bin/midclt /usr/bin/midclt.away");
+    machine.warded(&[&CERTIFY[..], &["--policy", "truenas"]].concat()).ends(1).says(&["there is no /usr/bin/midclt"]);
+    sh("mv /usr/bin/midclt.away /usr/bin/midclt");
+    assert_eq!(machine.state(), before);
+}
+
+#[test]
+fn a_run_that_is_killed_is_taken_back_with_the_stored_settings() {
+    let Some(machine) = start("Banner none") else { return };
+    let before = machine.state();
+    for mode in [
+        "ssh.update:kills-before",
+        "ssh.update:kills-after",
+        "cronjob.create:kills-before",
+        "cronjob.create:kills-after",
+    ] {
+        machine.mode(mode);
+        machine.warded(&CERTIFY);
+        wait("the watchdog has taken it back", LONG, || machine.0.processes().is_empty() && machine.state() == before);
+        machine.is_as_generated();
+        machine.lets_everybody_in(false);
+    }
+    // The next command finds nothing to take back.
+    machine.warded(&["recover"]).ends(0);
+    assert_eq!(machine.state(), before);
+}

@@ -1,0 +1,178 @@
+//! A TrueNAS: a Debian with `tests/peers/midclt`, its store, and the configuration of sshd that it generates.
+
+use super::{
+    Knows, Peer, Run,
+    machine::{KEYS, tree},
+};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+use warded_lib::digest::Digest;
+
+/// What the middleware knows and no procedure may see.
+pub(crate) const SECRET: &str = "SECRET-KEY-OF-THE-APPLIANCE";
+const SET: &str = "principal=web1.example.org";
+pub(crate) const CERTIFY: [&str; 5] = ["apply", "certify-host", "--set", SET, "--yes"];
+pub(crate) const TRUST: [&str; 4] = ["apply", "trust-user-ca", "--yes", "--accept-risk=root-by-certificate"];
+pub(crate) const REMOVE: [&str; 4] = ["apply", "remove", "--yes", "--accept-risk=lose-ssh"];
+
+/// What is set up in the web interface.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings<'a> {
+    pub(crate) version: &'a str,
+    /// A user who may log in by password.
+    pub(crate) password_user: Option<&'a str>,
+    pub(crate) two_factor: bool,
+    /// The auxiliary parameters.
+    pub(crate) options: &'a str,
+}
+
+impl Settings<'_> {
+    /// Nothing but the release.
+    pub(crate) fn of(version: &str) -> Settings<'_> {
+        Settings { version, password_user: None, two_factor: false, options: "" }
+    }
+}
+
+/// All that counts: the settings, the jobs, sshd's files, and those that last.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) options: String,
+    pub(crate) jobs: String,
+    pub(crate) sshd_config: String,
+    /// The names in /etc/ssh and of Warded's files in /root.
+    pub(crate) names: Vec<String>,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub(crate) struct TrueNas(pub(crate) Peer);
+
+impl TrueNas {
+    /// A machine whose sshd runs, with the policy accepted. None: this is not root, and the test is skipped.
+    pub(crate) fn start(settings: Settings<'_>) -> Option<Self> {
+        let suite = if settings.version == "26" { "trixie" } else { "bookworm" };
+        let peer = Peer::prepared(suite, |peer| {
+            let midclt = peer.file("/usr/bin/midclt");
+            fs::write(&midclt, include_str!("../peers/midclt")).unwrap();
+            fs::set_permissions(midclt, fs::Permissions::from_mode(0o755)).unwrap();
+            fs::create_dir_all(peer.file("/data/store/keys")).unwrap();
+            for name in KEYS {
+                for end in ["", ".pub"] {
+                    let name = format!("ssh_host_{name}_key{end}");
+                    fs::copy(peer.file(&format!("/etc/ssh/{name}")), peer.file(&format!("/data/store/keys/{name}")))
+                        .unwrap();
+                }
+            }
+            store(peer, settings);
+            Run::of(peer.command("midclt").args(["call", "etc.generate", "ssh"])).ends(0);
+        })?;
+        let machine = Self(peer);
+        machine.adds_policy();
+        Some(machine)
+    }
+
+    fn adds_policy(&self) {
+        let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
+        let component = fs::read(policies.join("truenas.wasm")).unwrap();
+        let file = self.0.shared().join("truenas.wasm");
+        fs::write(&file, &component).unwrap();
+        let digest = Digest::of(&component).to_string();
+        let words =
+            ["policy", "add", file.to_str().unwrap(), "--yes", "--digest", &digest, "--accept-risk=unsigned-policy"];
+        self.0.warded(&words).ends(0);
+    }
+
+    /// Changes the settings, as the web interface does: stores them, and generates.
+    pub(crate) fn sets(&self, settings: Settings<'_>) {
+        store(&self.0, settings);
+        self.calls(&["service.reload", "ssh"]);
+    }
+
+    /// Calls the middleware.
+    pub(crate) fn calls(&self, words: &[&str]) -> Run {
+        Run::of(self.0.command("midclt").arg("call").args(words))
+    }
+
+    /// What goes wrong from now on: `METHOD:FAULT`, or `none`.
+    pub(crate) fn mode(&self, mode: &str) {
+        fs::write(self.0.file("/data/store/mode"), format!("{mode}\n")).unwrap();
+    }
+
+    /// A file of the store.
+    pub(crate) fn stored(&self, name: &str) -> String {
+        fs::read_to_string(self.0.file(&format!("/data/store/{name}"))).unwrap_or_default()
+    }
+
+    pub(crate) fn state(&self) -> State {
+        let known = tree(&self.0.file("/etc/ssh")).into_keys().chain(tree(&self.0.file("/root")).into_keys());
+        let names = known.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+        // The CA of a test lies there, too.
+        let is_kept = |name: &String| name.starts_with("ssh") || name.starts_with("warded-") || name.starts_with('.');
+        let sshd_config = fs::read_to_string(self.0.file("/etc/ssh/sshd_config")).unwrap();
+        State {
+            options: self.stored("options"),
+            jobs: self.stored("jobs"),
+            sshd_config,
+            names: names.filter(is_kept).collect(),
+        }
+    }
+
+    /// Starts an sshd that has ended.
+    pub(crate) fn starts_sshd(&self) {
+        self.0.serves();
+    }
+
+    /// What `sshd -t` says of the configuration in place, and whether it takes it.
+    pub(crate) fn sshd_takes_it(&self) -> Result<(), String> {
+        let run = Run::of(self.0.command("/usr/sbin/sshd").arg("-t"));
+        if run.code == Some(0) { Ok(()) } else { Err(run.stderr) }
+    }
+
+    /// What the middleware would generate now is what is in place.
+    #[track_caller]
+    pub(crate) fn is_as_generated(&self) {
+        let before = fs::read_to_string(self.0.file("/etc/ssh/sshd_config")).unwrap();
+        self.calls(&["etc.generate", "ssh"]).ends(0);
+        assert_eq!(fs::read_to_string(self.0.file("/etc/ssh/sshd_config")).unwrap(), before);
+    }
+
+    /// Who has pinned a host key, and who knows only the CA: whether they get in.
+    pub(crate) fn gets_in(&self, key: Option<&str>) -> bool {
+        let read = |path: String| fs::read_to_string(self.0.file(&path)).unwrap();
+        let knows = match key {
+            Some(key) => Knows::Keys(read(format!("/data/store/keys/ssh_host_{key}_key.pub"))),
+            None => Knows::Authority(read("/root/ca/host_ca.pub".to_owned())),
+        };
+        let run = self.0.client(&knows).tries();
+        run.code == Some(0) && run.stdout == "in\n"
+    }
+
+    /// Everybody gets in who should.
+    #[track_caller]
+    pub(crate) fn lets_everybody_in(&self, is_certified: bool) {
+        self.sshd_takes_it().unwrap();
+        for key in KEYS {
+            assert!(self.gets_in(Some(key)), "who pinned {key} is locked out");
+        }
+        assert_eq!(self.gets_in(None), is_certified, "who knows only the CA");
+    }
+
+    pub(crate) fn warded(&self, arguments: &[&str]) -> Run {
+        self.0.warded(arguments)
+    }
+
+    pub(crate) fn warded_command(&self, arguments: &[&str]) -> Command {
+        self.0.warded_command(arguments)
+    }
+}
+
+fn store(peer: &Peer, settings: Settings<'_>) {
+    let two_factor = if settings.two_factor { "on" } else { "off" };
+    for (name, text) in [
+        ("version", settings.version),
+        ("password-user", settings.password_user.unwrap_or_default()),
+        ("two-factor", two_factor),
+        ("options", settings.options),
+    ] {
+        fs::write(peer.file(&format!("/data/store/{name}")), text).unwrap();
+    }
+}
