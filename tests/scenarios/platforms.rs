@@ -4,6 +4,7 @@ use crate::support::{
     Knows, Machine, Peer, Run,
     machine::{await_file, tree},
     missing,
+    peer::SYSTEMD,
     wait::{LONG, wait},
 };
 use std::fs;
@@ -73,4 +74,15 @@ fn a_machine_with_openrc() {
     machine.warded(["undo", "--yes"]).ends(0);
     machine.warded(["undo", "--yes"]).ends(0);
     assert!(before == machine.tree());
+}
+
+/// A namespace of a machine with systemd: what its timers run is out of sight, so no schedule is missed.
+#[test]
+fn a_machine_whose_systemd_is_out_of_sight() {
+    let Some(peer) = Peer::start("bookworm", "") else { return };
+    fs::write(peer.file(SYSTEMD), "").unwrap();
+    peer.warded(&["apply", "certify-host", "--set", SET, "--yes"])
+        .ends(0)
+        .prints(&["If nothing runs it yet, have a timer or cron do that"]);
+    peer.warded(&["status"]).ends(0).prints(&["schedule     unknown: systemd is installed, and is not process 1 here"]);
 }

@@ -17,6 +17,8 @@ use std::{
 use tempfile::TempDir;
 
 const WARDED: &str = "/usr/bin/warded";
+/// The manager of systemd, which is not process 1 on any of these machines.
+pub(crate) const SYSTEMD: &str = "/usr/lib/systemd/systemd";
 /// The release that is built from source.
 pub(crate) const OLD: &str = "7.5";
 
@@ -59,6 +61,8 @@ impl Peer {
         Run::of(peer.command("ssh-keygen").arg("-A")).ends(0);
         let stock = fs::read_to_string(peer.file("/etc/ssh/sshd_config")).unwrap();
         assert!(!stock.lines().any(|line| line.starts_with("HostKey")), "not a stock configuration");
+        // A machine without systemd: one that has it, and on which it is not process 1, may be renewed by its timers.
+        fs::remove_file(peer.file(SYSTEMD)).unwrap();
         prepare(&peer);
         fs::create_dir(peer.shared.path().join("client")).unwrap();
         client::make_key(peer.shared.path());

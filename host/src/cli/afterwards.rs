@@ -55,7 +55,7 @@ fn renewal(context: &Context, due: &str) -> String {
         Schedule::Nothing => {
             format!("by `warded renew`{due}. Nothing runs that by itself: have a timer or cron run it every {hours} h.")
         }
-        Schedule::Unknown => {
+        Schedule::Unknown(_) => {
             format!("by `warded renew`{due}. If nothing runs it yet, have a timer or cron do that every {hours} h.")
         }
     }

@@ -40,7 +40,7 @@ impl Context {
     pub fn found_schedule(&self) -> Schedule {
         let found = Schedule::find(Path::new("/"), self.facts.init == Init::Systemd, &self.installation);
         let job = match found {
-            Schedule::Passed(_) | Schedule::Nothing | Schedule::Unknown => {
+            Schedule::Passed(_) | Schedule::Nothing | Schedule::Unknown(_) => {
                 transaction::job_left(&self.state).ok().flatten()
             }
             Schedule::Timer(_) | Schedule::DisabledTimer(_) | Schedule::Cron(_) | Schedule::Job(_) => None,

@@ -10,6 +10,7 @@ pub use command_line::{Installation, Why};
 pub use scheduler::{Scheduler, Schedulers};
 pub use text::{Command, File, MARK, RECOVER, UNITS, is_ours, recovers};
 
+use super::facts::Init;
 use search::{Search, UNIT_DIRECTORIES};
 use std::{
     fmt, fs,
@@ -34,9 +35,31 @@ pub enum Schedule {
     Passed(Passed),
     /// Nothing that this process knows to look for.
     Nothing,
-    /// Nothing was seen, and not every place could be read: a user sees no other user's table.
-    Unknown,
+    /// Nothing was seen, and not everything can be seen from here.
+    Unknown(Unseen),
 }
+
+/// What cannot be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unseen {
+    /// A user sees no other user's table.
+    Crontabs,
+    /// systemd is installed, and is not process 1 here, as in a namespace or a chroot of a machine: what its timers run
+    /// there is out of sight.
+    Systemd,
+}
+
+impl fmt::Display for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Crontabs => "not every crontab can be read",
+            Self::Systemd => "systemd is installed, and is not process 1 here",
+        })
+    }
+}
+
+/// systemd's manager, where distributions have it.
+const MANAGERS: [&str; 2] = ["usr/lib/systemd/systemd", "lib/systemd/systemd"];
 
 impl Schedule {
     /// Whether renewals run by themselves; none: that is not known.
@@ -45,7 +68,7 @@ impl Schedule {
         match self {
             Self::Timer(_) | Self::Cron(_) | Self::Job(_) => Some(true),
             Self::DisabledTimer(_) | Self::Passed(_) | Self::Nothing => Some(false),
-            Self::Unknown => None,
+            Self::Unknown(_) => None,
         }
     }
 
@@ -57,7 +80,7 @@ impl Schedule {
             Self::Cron(path) => path.clone(),
             // Made by the policy's own words.
             Self::Job(_) => return true,
-            Self::DisabledTimer(_) | Self::Passed(_) | Self::Nothing | Self::Unknown => return false,
+            Self::DisabledTimer(_) | Self::Passed(_) | Self::Nothing | Self::Unknown(_) => return false,
         };
         fs::read(path).is_ok_and(|text| is_ours(&text))
     }
@@ -73,8 +96,20 @@ impl Schedule {
         match (search.cron(), timer) {
             (Some(file), _) => Self::Cron(file),
             (None, Some((name, _))) => Self::DisabledTimer(name),
-            (None, None) if !search.is_whole => Self::Unknown,
-            (None, None) => search.passed.map_or(Self::Nothing, Self::Passed),
+            (None, None) if !search.is_whole => Self::Unknown(Unseen::Crontabs),
+            (None, None) => search.passed.map_or_else(|| Self::none(root, has_systemd), Self::Passed),
+        }
+    }
+}
+
+impl Schedule {
+    /// Nothing was found.
+    fn none(root: &Path, has_systemd: bool) -> Self {
+        let is_installed = || MANAGERS.iter().any(|manager| root.join(manager).is_file());
+        if !has_systemd && Init::detect(root) == Init::None && is_installed() {
+            Self::Unknown(Unseen::Systemd)
+        } else {
+            Self::Nothing
         }
     }
 }
@@ -103,7 +138,7 @@ impl fmt::Display for Schedule {
             Self::Job(action) => write!(f, "a job of the appliance's, made by {action}"),
             Self::Passed(passed) => write!(f, "none: {passed}"),
             Self::Nothing => f.write_str("none: no timer and no line of cron's runs `warded renew`"),
-            Self::Unknown => f.write_str("unknown: not every crontab can be read"),
+            Self::Unknown(unseen) => write!(f, "unknown: {unseen}"),
         }
     }
 }
@@ -149,6 +184,8 @@ mod tests {
         Schedule::Passed(Passed { by: by.to_owned(), why })
     }
 
+    const MANAGER: (&str, &str) = ("usr/lib/systemd/systemd", "");
+
     fn timer(name: &str) -> Schedule {
         Schedule::Timer(name.to_owned())
     }
@@ -168,7 +205,7 @@ mod tests {
             | Schedule::Job(_)
             | Schedule::Passed(_)
             | Schedule::Nothing
-            | Schedule::Unknown) => other,
+            | Schedule::Unknown(_)) => other,
         }
     }
 
@@ -176,6 +213,9 @@ mod tests {
     fn timers_are_found() {
         for (case, files, has_systemd, expected) in [
             ("nothing", &[][..], true, Schedule::Nothing),
+            ("no systemd", &[][..], false, Schedule::Nothing),
+            ("OpenRC beside it", &[MANAGER, ("run/openrc/x", "")][..], false, Schedule::Nothing),
+            ("systemd out of sight", &[MANAGER][..], false, Schedule::Unknown(Unseen::Systemd)),
             (
                 "an enabled timer",
                 &[

@@ -59,7 +59,7 @@ impl Circumstances {
             | Schedule::Job(_)
             | Schedule::Passed(_)
             | Schedule::Nothing
-            | Schedule::Unknown => None,
+            | Schedule::Unknown(_) => None,
         };
         found.next_run = timer.as_ref().and_then(|timer| timer.next);
         let Some(enrolled) = enrolled else { return Ok(found) };
@@ -95,7 +95,7 @@ fn unscheduled(schedule: &Schedule, timer: Option<&Timer>) -> Option<Problem> {
             let seen = format!("{name} is enabled, and not started");
             Some(Problem::with(seen, format!("systemctl start {name}")))
         }
-        Schedule::Timer(_) | Schedule::Cron(_) | Schedule::Job(_) | Schedule::Unknown => None,
+        Schedule::Timer(_) | Schedule::Cron(_) | Schedule::Job(_) | Schedule::Unknown(_) => None,
         Schedule::DisabledTimer(name) => {
             let name = neutral(name);
             let seen = format!("nothing renews by itself: {name} is not enabled");
