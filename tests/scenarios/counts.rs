@@ -11,7 +11,7 @@ fn a_renewal_starts_few_programs_and_waits_seldom_for_the_disk() {
     let machine = Machine::start();
     machine.certify();
     let steps = [
-        (&["renew", "--force"][..], 10, 32),
+        (&["renew", "--force"][..], 10, 34),
         (&["renew"], 4, 1),
         // Nothing has changed since the last look.
         (&["renew"], 0, 0),

@@ -8,7 +8,7 @@ use crate::{
     public_status::{CertifiedKey, LOCAL, PublicRenewal, PublicStatus, file_of},
 };
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::{cell::OnceCell, collections::BTreeMap};
 use warded_lib::{
     ca::{certificate, due},
     config,
@@ -95,12 +95,19 @@ fn certificates(context: &Context) -> Result<BTreeMap<AbsolutePath, (CertifiedKe
     let Some(sshd) = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())? else {
         return Ok(BTreeMap::new());
     };
-    let effective = sshd.effective(context.places.sshd_config.as_path(), &[])?;
+    let named = OnceCell::new();
+    let ask = || {
+        let effective = sshd.effective(context.places.sshd_config.as_path(), &[]);
+        effective.map(|effective| effective.values("hostcertificate").to_vec()).unwrap_or_default()
+    };
     let certified = |key: &HostKey| {
         let path = AbsolutePath::spelled(&key.private_path()).ok()?;
         let public = key.public.as_ref()?.key();
-        let file = certificate::whereabouts(effective.values("hostcertificate"), path.as_str(), public.as_ref());
-        let certificate = certificate::parse(&std::fs::read(file).ok()?).ok()?;
+        // sshd is asked only where a key has no certificate beside it.
+        let bytes = std::fs::read(format!("{path}-cert.pub")).or_else(|_| {
+            std::fs::read(certificate::whereabouts(named.get_or_init(ask), path.as_str(), public.as_ref()))
+        });
+        let certificate = certificate::parse(&bytes.ok()?).ok()?;
         let algorithm = neutral(key.public.as_ref()?.algorithm());
         let due = due::due_at(&certificate, context.renew_after, &context.facts.machine_id);
         let until = time(certificate.valid_before());
