@@ -60,7 +60,7 @@ fn a_user_has_a_chain_of_his_own() {
     let at = |name: &str| home.path().join(name);
     let mut files = vec![home.path().to_owned(), at("ssh"), at("warded")];
     fs::create_dir(at("ssh")).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_warded"), at("warded")).unwrap();
+    Run::copies_warded(&at("warded"));
     for (path, (mode, _, _, contents)) in machine.tree() {
         let own = at("ssh").join(path.file_name().unwrap());
         if let Ok(text) = String::from_utf8(contents) {

@@ -157,7 +157,7 @@ fn what_somebody_else_scheduled_stays() {
     machine.warded(CERTIFY).ends(0).prints(&["cron, /etc/cron.d/mine runs `warded renew` already"]);
     machine.warded("undo --yes").ends(0);
     is_as(&machine, &before[0]);
-    assert_eq!(units(), before[1]);
+    assert_eq!(configuration(&machine)[1], before[1]);
 }
 
 #[test]

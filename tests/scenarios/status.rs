@@ -101,7 +101,7 @@ fn a_user_sees_what_root_recorded_and_what_is_private() {
     let machine = Machine::start();
     machine.certify();
     fs::set_permissions(machine.path(""), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_warded"), machine.path("warded")).unwrap();
+    Run::copies_warded(&machine.path("warded"));
     let home = machine.path("home");
     fs::create_dir(&home).unwrap();
     std::os::unix::fs::chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();

@@ -1,7 +1,10 @@
 //! A run of the binary that ended, and what it said.
 
 use serde_json::Value;
-use std::process::{Child, Command, Output, Stdio};
+use std::{
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
 
 /// How it ended.
 #[derive(Debug)]
@@ -20,6 +23,12 @@ impl Run {
     pub(crate) fn of(command: &mut Command) -> Self {
         let what = format!("{:?}", command.get_args().collect::<Vec<_>>());
         Self::new(what, command.stdin(Stdio::null()).output().unwrap())
+    }
+
+    /// Puts a copy of Warded there. Another program copies it: a file that this process has open for writing cannot be
+    /// run, nor as long as a child of another test's has it open.
+    pub(crate) fn copies_warded(to: &Path) {
+        drop(Self::of(Command::new("cp").arg(env!("CARGO_BIN_EXE_warded")).arg(to)).ends(0));
     }
 
     /// Waits until a program has ended whose outputs are pipes.

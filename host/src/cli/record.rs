@@ -38,7 +38,7 @@ impl NewRecording {
         Tape::Recording(Rc::clone(&self.recorder))
     }
 
-    /// Writes it, however the run ended; nothing where it did not come to ask anything.
+    /// Writes it, however the run ended; nothing where it failed before it asked anything.
     pub(super) fn write(
         &self,
         granting: &Granting,
@@ -46,7 +46,7 @@ impl NewRecording {
         error: Option<&Error>,
         output: Output,
     ) -> Result<()> {
-        if self.recorder.is_empty() {
+        if self.recorder.is_empty() && error.is_some() {
             return Ok(());
         }
         let policy = &granting.policy;

@@ -212,7 +212,7 @@ fn what_a_user_makes_with_the_umask_002_is_accepted_afterwards() {
     let member = machine();
     let Some(ca) = StepCa::start(&member.machine.network()) else { return };
     let (home, program) = (member.machine.path("home"), member.machine.path("warded"));
-    fs::copy(env!("CARGO_BIN_EXE_warded"), &program).unwrap();
+    Run::copies_warded(&program);
     fs::create_dir(&home).unwrap();
     std::os::unix::fs::chown(&home, Some(65534), Some(65534)).unwrap();
     fs::set_permissions(member.machine.path(""), fs::Permissions::from_mode(0o755)).unwrap();

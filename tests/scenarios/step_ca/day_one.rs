@@ -48,7 +48,7 @@ impl Page {
         }
         fs::create_dir_all(at("bin")).unwrap();
         fs::create_dir_all(at("build/.cache/warded/target/release")).unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_warded"), at("build/.cache/warded/target/release/warded")).unwrap();
+        Run::copies_warded(&at("build/.cache/warded/target/release/warded"));
         fs::write(at("ca-host/root_ca.crt"), page.ca.root()).unwrap();
         program(&at("bin/sudo"), "exec \"$@\"");
         // No name leads to this machine, and its sshd has another port.

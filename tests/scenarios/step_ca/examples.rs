@@ -96,6 +96,13 @@ const STEPS: &[Step] = &[
     ("web1", "warded policy test mine --scenario first --json", &[0]),
     ("web1", "warded policy sign mine.wasm --publisher ops@example.org --key ~/.ssh/id_ed25519", &[0]),
     ("web1", "sudo warded policy add mine.wasm", &[0]),
+    ("web1", "warded policy replay appliance.rec mine.wasm", &[0]),
+    ("web1", "warded policy replay --json appliance.rec mine.wasm", &[0]),
+    // No name leads anywhere in this test, and nothing listens: `publishing::registry` has a registry.
+    ("web1", "warded policy push mine.wasm oci://registry.example.org/policies/mine:1.2.0", &[1]),
+    ("web1", "warded policy push mine.wasm oci://127.0.0.1:5000/mine:1.2.0 --plain-http", &[1]),
+    ("web1", "warded policy pull oci://registry.example.org/policies/mine:1.2.0", &[1]),
+    ("web1", "warded policy pull oci://registry.example.org/policies/mine:1.2.0 -o mine.wasm", &[1]),
     ("web1", "warded policy sign mine.wasm --publisher ops@example.org --key ~/.ssh/id_ed25519 --json", &[0]),
     ("web1", "sudo warded policy update mine.wasm", &[0]),
     ("web1", "sudo warded policy update mine.wasm --json", &[0]),
@@ -153,7 +160,7 @@ fn every_example_of_the_help_works() {
 
     let Some(page) = Page::new() else { return };
     let at = |name: &str| page.member.machine.path(name);
-    fs::copy(env!("CARGO_BIN_EXE_warded"), at("bin/warded")).unwrap();
+    Run::copies_warded(&at("bin/warded"));
     let agent = Agent::openssh(&page.member.machine, "agent");
     let (key, port) = (at("web1/.ssh/id_ed25519"), page.member.machine.config());
     Run::of(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key)).ends(0);
@@ -173,11 +180,17 @@ fn every_example_of_the_help_works() {
             fs::create_dir(at("web1/mine/scenarios")).unwrap();
             fs::write(at("web1/mine/scenarios/first.toml"), "summary = 'nothing'\nprocedure = 'go'\n").unwrap();
         }
+        let before = |host: &str, line: &str| {
+            let mut shell = page.member.machine.command("sh");
+            page.prepare(host, &mut shell);
+            Run::of(shell.args(["-ec", &page.here(host, line)])).ends(0);
+        };
         if example.ends_with("--token-file token.txt") {
-            let mut token = page.member.machine.command("sh");
-            page.prepare("admin", &mut token);
-            let line = format!("warded token web1.example.org --host > {}", at("web1/token.txt").display());
-            Run::of(token.args(["-ec", &page.here("admin", &line)])).ends(0);
+            let token = at("web1/token.txt");
+            before("admin", &format!("warded token web1.example.org --host > {}", token.display()));
+        }
+        if *example == "warded policy replay appliance.rec mine.wasm" {
+            before("web1", "sudo warded plan go --policy mine --record appliance.rec");
         }
         // The second one to be published.
         if example.ends_with("id_ed25519 --json") {

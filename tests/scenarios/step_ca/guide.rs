@@ -15,7 +15,7 @@ fn every_command_of_the_guide_does_what_it_says() {
     let machine = &page.member.machine;
     let at = |name: &str| machine.path(name).display().to_string();
     let before = machine.tree();
-    fs::copy(env!("CARGO_BIN_EXE_warded"), machine.path("bin/warded")).unwrap();
+    Run::copies_warded(&machine.path("bin/warded"));
     let _agent = Agent::openssh(machine, "agent");
     // There is an ann on web1, and that name leads here.
     let passwd = fs::read_to_string("/etc/passwd").unwrap();

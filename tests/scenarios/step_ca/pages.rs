@@ -16,7 +16,7 @@ impl Page {
         }
         let page = Self::new()?;
         let at = |name: &str| page.member.machine.path(name);
-        fs::copy(env!("CARGO_BIN_EXE_warded"), at("bin/warded")).unwrap();
+        Run::copies_warded(&at("bin/warded"));
         // The machine has a name of its own, and the commands that would change this machine change that one.
         fs::write(at("hostname"), "web1.example.org").unwrap();
         let hostname = at("hostname").display().to_string();

@@ -83,9 +83,10 @@ fn an_address_that_another_program_opened_first_is_told() {
         assert!(own.status == 410 && own.body.contains("another program did"), "{own:?}");
         // As the page says: Ctrl-C.
         let is_login = |pid: &String| {
-            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            // Its name first: to read the rest of another test's process can take as long as that is stopped.
             let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            name.trim() == "warded" && String::from_utf8_lossy(&line).contains("login") && of_this_test(pid, member)
+            let line = || fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            name.trim() == "warded" && String::from_utf8_lossy(&line()).contains("login") && of_this_test(pid, member)
         };
         let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         // A child that has not become another program yet looks like the login, too.

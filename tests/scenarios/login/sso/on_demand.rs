@@ -183,7 +183,7 @@ fn the_line_is_for_a_domain_and_quotes_what_is_odd() {
     let directory = member.person.machine().path("100% mine");
     fs::create_dir(&directory).unwrap();
     let odd = directory.join("warded");
-    fs::copy(env!("CARGO_BIN_EXE_warded"), &odd).unwrap();
+    Run::copies_warded(&odd);
     let mut command = member.program(odd.to_str().unwrap(), &["ssh-config", "*.lab.test"]);
     let printed = Run::of(&mut command).ends(0).stdout;
     assert!(printed.contains("100%% mine/warded' login --on-demand\""), "{printed}");
