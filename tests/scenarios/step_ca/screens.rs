@@ -137,8 +137,8 @@ fn of_the_first_day() {
     (SHA256:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx) get in.
     No sshd is listening now: the next one to start serves this.
     Valid:   00 days left, until 0000-00-00 00:00 UTC
-    Renewal: by `warded renew`, due in 00 days, at 0000-00-00 00:00 UTC. If nothing runs it yet, have a timer or cron do
-             that every 24 h.
+    Renewal: by `warded renew`, due in 00 days, at 0000-00-00 00:00 UTC. If nothing
+             runs it yet, have a timer or cron do that every 24 h.
     Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for
              all machines):
     @cert-authority web1.example.org,web1 ecdsa-sha2-nistp256 HOST-CA-KEY
@@ -198,8 +198,8 @@ fn of_the_first_day() {
     only the CA (SHA256:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx) get in.
     No sshd is listening now: the next one to start serves this.
     Valid:   00 days left, until 0000-00-00 00:00 UTC
-    Renewal: by `warded renew`, due in 00 days, at 0000-00-00 00:00 UTC. Nothing runs that by itself: have a timer or cron
-             run it every 24 h.
+    Renewal: by `warded renew`, due in 00 days, at 0000-00-00 00:00 UTC. If nothing runs it yet, have a timer or cron do
+             that every 24 h.
     Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for all machines):
     @cert-authority web1.example.org,web1 ecdsa-sha2-nistp256 HOST-CA-KEY
     Log:     warded audit log --run 1
