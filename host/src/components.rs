@@ -1,6 +1,7 @@
 //! Where policies come from: the binary, and a directory of the administrator's.
 
 pub mod accepted;
+pub mod read;
 
 use crate::sandbox::{
     granting::{Granting, Origin, bind},
@@ -10,7 +11,6 @@ use std::{
     borrow::Cow,
     fmt::Display,
     fs,
-    io::Read as _,
     path::{Path, PathBuf},
 };
 use warded_lib::{
@@ -19,11 +19,8 @@ use warded_lib::{
     machine::files,
     name::Name,
     policy::{condition::Machine, file::Policy, widening},
-    text::neutral,
+    text::neutral_path,
 };
-
-/// The largest file that is read as a component.
-pub const MAX_COMPONENT_BYTES: u64 = 16 << 20;
 
 struct Bundled {
     policy: &'static str,
@@ -113,7 +110,7 @@ pub fn text(granting: &Granting) -> Result<String> {
             let of = |bundled: &&Bundled| Digest::of(bundled.policy.as_bytes()) == granting.grants;
             OFFERED.iter().find(of).map(|bundled| bundled.policy.to_owned())
         }
-        Origin::File(file) => String::from_utf8(read_any(file, files::MAX_BYTES)?).ok(),
+        Origin::File(file) => String::from_utf8(read::any(file, files::MAX_BYTES)?).ok(),
     };
     text.filter(|text| Digest::of(text.as_bytes()) == granting.grants).ok_or_else(gone)
 }
@@ -123,9 +120,9 @@ pub fn text(granting: &Granting) -> Result<String> {
 /// # Errors
 /// It grants what the component does not ask for, or the component asks for nothing.
 pub fn bind_file(text: &str, origin: &Path, component: Vec<u8>) -> Result<Granting> {
-    let policy = Policy::parse(text, &shown(origin))?;
+    let policy = Policy::parse(text, &neutral_path(origin))?;
     let granting = bind((policy, text), Origin::File(origin.to_owned()), Cow::Owned(component), None)?;
-    within_request(&granting, &shown(origin))?;
+    within_request(&granting, &neutral_path(origin))?;
     Ok(granting)
 }
 
@@ -139,7 +136,7 @@ pub fn load(directory: &Path) -> Result<Vec<Granting>> {
     for file in files(directory)? {
         let granting = load_file(&file)?;
         if all.iter().any(|other| other.policy.name == granting.policy.name) {
-            return Err(Error::usage(format!("{}: the name {} is taken", shown(&file), granting.policy.name))
+            return Err(Error::usage(format!("{}: the name {} is taken", neutral_path(&file), granting.policy.name))
                 .next("give the policy another name; those of the binary are reserved"));
         }
         all.push(granting);
@@ -153,7 +150,7 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
         Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => {
-            return Err(Error::failed(format!("cannot read the policies in {}", shown(directory))).cause(error));
+            return Err(Error::failed(format!("cannot read the policies in {}", neutral_path(directory))).cause(error));
         }
     };
     files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
@@ -161,36 +158,18 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Reads a file that an operator wants to look at, from wherever it is.
-///
-/// # Errors
-/// It cannot be read, or is larger than that.
-pub fn read_any(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let cannot = |error| Error::failed(format!("cannot read {}", shown(path))).cause(error);
-    let mut bytes = Vec::new();
-    let read = fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(cannot)?;
-    if u64::try_from(read).is_ok_and(|read| read > limit) {
-        return Err(Error::refused(format!("{} is larger than such a file may be", shown(path)))
-            .cause(format!("the limit is {} KiB", limit >> 10)));
-    }
-    Ok(bytes)
-}
-
-fn shown(path: &Path) -> String {
-    neutral(&path.display().to_string())
-}
-
 fn load_file(file: &Path) -> Result<Granting> {
-    let unreadable = |what: &Path, why: &dyn Display| Error::failed(format!("cannot read {}", shown(what))).cause(why);
+    let unreadable =
+        |what: &Path, why: &dyn Display| Error::failed(format!("cannot read {}", neutral_path(what))).cause(why);
     let read = |what: &Path, limit| {
         files::read_ours(what, limit, |why| unreadable(what, why))?
             .ok_or_else(|| unreadable(what, &"there is no such file"))
     };
     let text = String::from_utf8(read(file, files::MAX_BYTES)?).map_err(|error| unreadable(file, &error))?;
-    let policy = Policy::parse(&text, &shown(file))?;
+    let policy = Policy::parse(&text, &neutral_path(file))?;
     let beside = file.with_extension("wasm");
     let added = policy.component.as_ref().map(|digest| accepted::component_of(file, digest));
-    let component = read(&added.filter(|added| added.exists()).unwrap_or(beside), MAX_COMPONENT_BYTES)?;
+    let component = read(&added.filter(|added| added.exists()).unwrap_or(beside), read::MAX_COMPONENT_BYTES)?;
     bind_file(&text, file, component)
 }
 
@@ -202,11 +181,7 @@ fn within_request(granting: &Granting, file: &str) -> Result<()> {
         return Ok(());
     }
     let name = &granting.policy.name;
-    let request = imports::request(&granting.component)?.ok_or_else(|| {
-        Error::refused(format!("the component of policy {name} carries no request"))
-            .cause("a component says in its custom section warded:policy what it asks for")
-            .next("make it by guests/componentize, as docs/POLICIES.md shows")
-    })?;
+    let request = read::request(&granting.component, &format!("the component of policy {name}"))?;
     let request = Policy::parse(&request, &format!("the request in the component of policy {name}"))?;
     let wider = widening::wider(&request, &granting.policy);
     if wider.is_empty() {

@@ -50,8 +50,8 @@ fn a_directory_comes_and_goes_with_the_fragment() {
     machine.warded(["policy", "show", "case"]).ends(0).prints(&["80Certificates", "forbid", "parents = true"]);
 }
 
-/// An engine that gives the fragments of a directory, and says for each that it is run.
-const ENGINE: &str = "#!/bin/sh\ncd $1/etc && for name in $(ls -A); do echo \"# $name\"; cat $name; done >$1/out\n";
+/// An engine that gives the fragments of a directory, says for each that it is run, and notes which copy it worked on.
+const ENGINE: &str = "#!/bin/sh\necho $1 >>{dir}/worked\ncd $1/etc && for name in $(ls -A); do echo \"# $name\"; cat $name; done >$1/out\n";
 const EXPAND: &str = r#"
 [action.expand]
 kind = "query"
@@ -66,7 +66,7 @@ fn expands(machine: &Machine) {
     let directory = machine.path("").to_str().unwrap().trim_end_matches('/').to_owned();
     fs::create_dir(machine.path("stock")).unwrap();
     fs::write(machine.path("stock/10Port"), "Port 22\n").unwrap();
-    fs::write(machine.path("engine"), ENGINE).unwrap();
+    fs::write(machine.path("engine"), ENGINE.replace("{dir}", &directory)).unwrap();
     fs::set_permissions(machine.path("engine"), fs::Permissions::from_mode(0o755)).unwrap();
     let mut script = Script::new(&directory);
     script.does("actions.query", &[Text(b"expand"), Settings(&[])]);
@@ -92,9 +92,12 @@ fn a_query_sees_what_is_staged_and_the_machine_does_not() {
     machine.warded(["policy", "show", "case"]).ends(0).prints(&["{scratch}/etc is a copy of", "{scratch}/out"]);
     machine.warded(["undo", "--yes"]).ends(0);
     assert!(!machine.path("templates-custom").exists());
-    let left = fs::read_dir("/tmp").unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap());
-    let of_query = |name: &String| name.starts_with("warded-run-") && fs::read_dir(format!("/tmp/{name}/etc")).is_ok();
-    assert_eq!(left.filter(of_query).collect::<Vec<_>>(), [""; 0]);
+    // One each for the plan, the two applies and their second looks: none is left.
+    let worked = fs::read_to_string(machine.path("worked")).unwrap();
+    assert!(worked.lines().count() >= 3, "{worked}");
+    for copy in worked.lines() {
+        assert!(!fs::exists(copy).unwrap(), "{copy} is left");
+    }
 }
 
 /// Somebody changes another fragment while the plan is looked at.

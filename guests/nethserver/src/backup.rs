@@ -1,12 +1,12 @@
-//! What a backup of the configuration has besides NethServer's own list. Our files are named before what others wrote
-//! there, so that taking the names out leaves that as it was.
+//! Our files in NethServer's backup of the configuration, by the list of further files that it keeps. Our lines stand
+//! before those of others, so that removing them leaves the others as they were.
 
 use warded_guest::{Error, files};
 
 /// Paths, one a line.
 const INCLUDE: &str = "/etc/backup-config.d/custom.include";
 
-/// Has these files in a backup. True: the machine will differ.
+/// Adds these files to the backup. Returns whether the machine will differ.
 ///
 /// # Errors
 /// Those of `files`.
@@ -18,7 +18,7 @@ pub(crate) fn include(paths: &[String]) -> Result<bool, Error> {
     }
 }
 
-/// Has these files in none. True: the machine will differ.
+/// Takes these files out of the backup. Returns whether the machine will differ.
 ///
 /// # Errors
 /// Those of `files`.

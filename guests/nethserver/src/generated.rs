@@ -113,9 +113,9 @@ fn stale((templates, file): &(String, String)) -> Error {
     Error::new(
         "stale-configuration",
         format!(
-            "The templates give another {CONFIG} than there is: a template or a property of the database was changed, and \
-             that was not signalled; or somebody edited the file. First difference: the templates give {templates}, the \
-             file has {file}."
+            "The templates do not generate the {CONFIG} that is there: either a template or a property of the database \
+             changed without an event being signalled, or the file was edited by hand. First difference: the templates \
+             give {templates}, the file has {file}."
         ),
     )
     .about("path", CONFIG)

@@ -108,7 +108,7 @@ fn has_good_certificate(key: &KeyPair, path: &str, principals: &[String], roots:
     }
 }
 
-/// Stages a certificate for one key where it needs one. True: the machine will differ.
+/// Stages a certificate for one key where it needs one. Returns whether the machine will differ.
 fn renew_one(key: &KeyPair, path: &str, principals: &[String]) -> Result<bool, Error> {
     let current = match authority::read(path) {
         Err(error) if error.code == "not-a-certificate" => {

@@ -26,7 +26,7 @@ pub fn keys() -> Result<Vec<String>, Error> {
     }
 }
 
-/// Stages the file, and says what that means. True: the machine will differ.
+/// Stages the file, and says what that means. Returns whether the machine will differ.
 ///
 /// # Errors
 /// `damaged-user-ca` where the file is not as Warded wrote it, and those of `files`.

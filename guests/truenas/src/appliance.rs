@@ -39,7 +39,7 @@ impl Appliance {
         self.texts.foreign().map_err(|fault| self.error(fault))
     }
 
-    /// Puts these lines in place of ours that have this keyword. True: the machine will differ.
+    /// Puts these lines in place of ours that have this keyword. Returns whether the machine will differ.
     pub(crate) fn set(&self, keyword: &str, lines: &[String]) -> Result<bool, Error> {
         let has_keyword =
             |line: &String| line.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case(keyword));
@@ -50,7 +50,7 @@ impl Appliance {
         self.stage(&own)
     }
 
-    /// Takes our block out. True: the machine will differ.
+    /// Takes our block out. Returns whether the machine will differ.
     pub(crate) fn clear(&self) -> Result<bool, Error> {
         self.stage(&[])
     }

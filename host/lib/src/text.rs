@@ -1,6 +1,6 @@
 //! Text from elsewhere — a guest, sshd, a file, the CA — before a person or a log sees it.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, path::Path};
 
 /// What reorders text, ends a line, or is not seen at all: Unicode's `Bidi_Control`, its separators of lines
 /// and paragraphs, its interlinear annotations, and `Default_Ignorable_Code_Point` (`DerivedCoreProperties.txt`).
@@ -63,6 +63,12 @@ pub fn neutral(text: &str) -> String {
         }
     }
     out
+}
+
+/// A path, made visible as [`neutral`] does it.
+#[must_use]
+pub fn neutral_path(path: &Path) -> String {
+    neutral(&path.display().to_string())
 }
 
 /// A word of a command line that a person may copy into a shell.

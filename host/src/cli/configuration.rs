@@ -9,7 +9,7 @@ use warded_lib::{
     config::{self, Config},
     error::{Exit, Result},
     machine::{facts::Init, path::AbsolutePath, sshd::default_config},
-    text::neutral,
+    text::{neutral, neutral_path},
 };
 
 #[derive(Debug, Subcommand)]
@@ -73,7 +73,7 @@ impl ConfigCommand {
         let file = options.config.clone().unwrap_or_else(config::default_file);
         let config = Config::load(options.config.as_deref())?;
         let values = values(options, &config)?;
-        let shown = shown(&file);
+        let shown = neutral_path(&file);
         output.line(if file.exists() {
             format!("{shown} is valid.")
         } else {
@@ -93,15 +93,11 @@ impl ConfigCommand {
     }
 }
 
-fn shown(path: &Path) -> String {
-    neutral(&path.display().to_string())
-}
-
 fn values(options: &Options, config: &Config) -> Result<Vec<Value>> {
     let path = |name, option: &Option<PathBuf>, configured: &Option<AbsolutePath>, default: PathBuf| {
         let origin = Origin::of(option.is_some(), configured.is_some());
         let chosen = option.clone().or_else(|| configured.as_ref().map(|path| path.as_path().to_owned()));
-        Value { name, value: shown(&chosen.unwrap_or(default)), origin }
+        Value { name, value: neutral_path(&chosen.unwrap_or(default)), origin }
     };
     let mut values = vec![
         authority(options, config)?,
@@ -132,7 +128,7 @@ fn values(options: &Options, config: &Config) -> Result<Vec<Value>> {
 fn authority(options: &Options, config: &Config) -> Result<Value> {
     let local = options.ca.as_deref().or(config.ca.as_ref().map(AbsolutePath::as_path));
     let (value, origin) = match (local, step_ca(config)?) {
-        (Some(directory), _) => (shown(directory), Origin::of(options.ca.is_some(), true)),
+        (Some(directory), _) => (neutral_path(directory), Origin::of(options.ca.is_some(), true)),
         (None, Some(step)) if config.step_ca.is_some() => (step.url.to_string(), Origin::File),
         (None, Some(step)) => (step.url.to_string(), Origin::Step),
         (None, None) => ("none".to_owned(), Origin::Default),

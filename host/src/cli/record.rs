@@ -14,7 +14,7 @@ use warded_lib::{
     machine::durable,
     name::Name,
     policy::setting::Setting,
-    text::neutral,
+    text::neutral_path,
 };
 
 /// A recording of a run that is about to begin.
@@ -27,7 +27,7 @@ impl NewRecording {
     /// To be written into a file that is not there yet.
     pub(super) fn at(file: &Path) -> Result<Self> {
         if file.symlink_metadata().is_ok() {
-            return Err(Error::refused(format!("{} is there already", shown(file)))
+            return Err(Error::refused(format!("{} is there already", neutral_path(file)))
                 .state("nothing was run")
                 .next("name a new file with --record"));
         }
@@ -54,14 +54,10 @@ impl NewRecording {
         let head = Head::new(of, procedure.clone(), settings, error.map(|error| error.message().to_owned()));
         let bytes = self.recorder.recording(head).to_bytes()?;
         durable::replace(&self.file, &bytes, 0o600).map_err(|error| {
-            Error::failed(format!("cannot write the recording {}", shown(&self.file)))
+            Error::failed(format!("cannot write the recording {}", neutral_path(&self.file)))
                 .cause(error)
                 .state("nothing was changed")
         })?;
-        output.line(format!("Recorded in {}: it holds what the procedure read.", shown(&self.file)))
+        output.line(format!("Recorded in {}: it holds what the procedure read.", neutral_path(&self.file)))
     }
-}
-
-fn shown(path: &Path) -> String {
-    neutral(&path.display().to_string())
 }

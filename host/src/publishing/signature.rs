@@ -2,7 +2,7 @@
 //! with SSH: in a file, an agent or a token. `allowed_signers` (ssh-keygen(1)) says who may be a publisher.
 
 use super::{MAX_BYTES, Manifest, signers::refuse_everybody};
-use crate::components;
+use crate::components::read;
 use std::path::{Path, PathBuf};
 use warded_lib::{
     error::{Error, Result},
@@ -74,7 +74,7 @@ pub fn sign(text: &[u8], key: &Path) -> Result<Vec<u8>> {
     }
     let mut signature = manifest.into_os_string();
     signature.push(".sig");
-    components::read_any(Path::new(&signature), MAX_BYTES)
+    read::any(Path::new(&signature), MAX_BYTES)
 }
 
 fn ssh_keygen() -> Result<PathBuf> {

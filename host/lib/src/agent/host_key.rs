@@ -1,5 +1,5 @@
-//! Host keys that sshd has an agent sign with: whether that agent has them. sshd does not look, and goes on offering a
-//! key with which it cannot sign; only clients that ask for that type of key notice.
+//! Whether an agent holds the host keys that sshd expects it to sign with. sshd does not check: it offers a key that its
+//! agent has lost, and every client that chooses that key fails.
 
 use super::{AgentError, exchange::Whose, listed};
 use crate::{
@@ -15,11 +15,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Why nobody signs with a host key.
+/// Why the agent cannot sign with a host key.
 #[derive(Debug)]
 pub struct Lost {
     socket: PathBuf,
-    /// None: it has other keys, and not this one.
+    /// None: the agent answers, and does not list this key.
     fault: Option<AgentError>,
 }
 

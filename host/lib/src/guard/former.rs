@@ -1,6 +1,6 @@
-//! Host keys that a running sshd offers and that none of its files holds: since OpenSSH 9.8 it keeps the keys that it
-//! read at its start. Somebody replaced or removed them on disk, and has not had sshd read its files since. Once it does,
-//! clients that know only those keys are refused: no unattended run does that.
+//! Host keys that a running sshd offers although none of its files holds them any more: since OpenSSH 9.8, sshd keeps the
+//! keys that it read at its start. Once sshd reads its files again, clients that know only those keys are refused, so no
+//! unattended run reloads it.
 
 use super::survey::{Offered, OfferedKey};
 use crate::{machine::sshd::Listener, text::neutral};

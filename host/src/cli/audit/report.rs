@@ -4,7 +4,10 @@ use super::html;
 use crate::{
     assessment::{self, Assessment, Basis, Finding, Procedure, Severity, Suggestion, Usages},
     cli::output::{Output, Style},
-    components::{self, MAX_COMPONENT_BYTES},
+    components::{
+        self,
+        read::{self, MAX_COMPONENT_BYTES},
+    },
     context::{self, Context, Options},
     reach::Reach,
     sandbox::{granting::Granting, imports},
@@ -116,7 +119,7 @@ impl Report {
 
 impl Subject {
     fn file(path: &Path) -> Result<Self> {
-        let component = components::read_any(path, MAX_COMPONENT_BYTES)?;
+        let component = read::any(path, MAX_COMPONENT_BYTES)?;
         let title = neutral(&path.display().to_string());
         Ok(Self {
             origin: "a file, no policy".to_owned(),

@@ -3,25 +3,21 @@
 use crate::{
     assessment::{self, Severity, Usages},
     cli::output::Output,
-    components::{self, MAX_COMPONENT_BYTES},
+    components::read,
     context::OnHang,
     sandbox::{
         Component,
         granting::{Granting, Origin},
-        imports,
     },
 };
 use clap::Args;
 use serde_json::json;
-use std::{
-    borrow::Cow,
-    path::{Path, PathBuf},
-};
+use std::{borrow::Cow, path::PathBuf};
 use warded_lib::{
     digest::Digest,
     error::{Error, Exit, Result},
     policy::file::Policy,
-    text::{count, neutral},
+    text::{count, neutral, neutral_path},
 };
 
 #[derive(Debug, Args)]
@@ -36,13 +32,8 @@ pub(in crate::cli) struct Check {
 
 impl Check {
     pub(super) fn run(&self, on_hang: OnHang, output: Output) -> Result<Exit> {
-        let shown = shown(&self.component);
-        let component = components::read_any(&self.component, MAX_COMPONENT_BYTES)?;
-        let text = imports::request(&component)?.ok_or_else(|| {
-            Error::refused(format!("{shown} carries no request"))
-                .cause("a component says in its custom section warded:policy what it asks for")
-                .next("build it as docs/WRITING-A-POLICY.md shows: `warded policy new` makes a folder that does so")
-        })?;
+        let shown = neutral_path(&self.component);
+        let (component, text) = read::component(&self.component)?;
         let request = Policy::parse(&text, &format!("the request in {shown}"))?;
         let mut findings = self.other_request(&text)?;
         compile(&component, &request, on_hang)?;
@@ -83,14 +74,14 @@ impl Check {
     /// A request beside the component has to be the one within.
     fn other_request(&self, carried: &str) -> Result<Vec<(String, &'static str)>> {
         let Some(path) = &self.request else { return Ok(Vec::new()) };
-        let bytes = components::read_any(path, warded_lib::machine::files::MAX_BYTES)?;
+        let bytes = read::any(path, warded_lib::machine::files::MAX_BYTES)?;
         let text = String::from_utf8(bytes)
-            .map_err(|error| Error::usage(format!("cannot read {}", shown(path))).cause(error))?;
-        Policy::parse(&text, &shown(path))?;
+            .map_err(|error| Error::usage(format!("cannot read {}", neutral_path(path))).cause(error))?;
+        Policy::parse(&text, &neutral_path(path))?;
         if text == carried {
             return Ok(Vec::new());
         }
-        let what = format!("{} is not the request that the component carries", shown(path));
+        let what = format!("{} is not the request that the component carries", neutral_path(path));
         Ok(vec![(what, "build the component again from this request")])
     }
 }
@@ -111,8 +102,4 @@ fn compile(component: &[u8], request: &Policy, on_hang: OnHang) -> Result<()> {
         )
     };
     Component::load_in_time(&granting, None, overdue).map(drop)
-}
-
-fn shown(path: &Path) -> String {
-    neutral(&path.display().to_string())
 }

@@ -4,12 +4,13 @@ use crate::{
     assessment::{self, Assessment, Severity, Usages},
     cli::output::{Output, Style},
     components::{
-        self, MAX_COMPONENT_BYTES,
+        self,
         accepted::{self, Publisher},
+        read,
     },
     context::Context,
     publishing::{self, Manifest, signature},
-    sandbox::{Component, granting::Granting, imports},
+    sandbox::{Component, granting::Granting},
 };
 use jiff::Timestamp;
 use std::path::Path;
@@ -24,7 +25,7 @@ use warded_lib::{
         lines::{self, Key, Line},
         widening,
     },
-    text::neutral,
+    text::{neutral, neutral_path},
 };
 
 /// What is offered.
@@ -61,11 +62,7 @@ impl Offer {
     /// # Errors
     /// It is no component, carries no request, or is signed by nobody who may.
     pub(super) fn read(context: &Context, file: &Path, grants: Option<&Path>, signers: Option<&Path>) -> Result<Self> {
-        let component = components::read_any(file, MAX_COMPONENT_BYTES)?;
-        let request = imports::request(&component)?.ok_or_else(|| {
-            Error::refused(format!("{} carries no request", shown(file)))
-                .next("make it by guests/componentize, as docs/POLICIES.md shows")
-        })?;
+        let (component, request) = read::component(file)?;
         let policy = Policy::parse(&request, "the component's request")?;
         if components::is_bundled(&policy.name) {
             return Err(Error::refused(format!("the name {} is taken", policy.name))
@@ -76,9 +73,9 @@ impl Offer {
         let publisher = signed(file, signers.unwrap_or(&default_signers), &component, &request, &policy)?;
         let chosen = match grants {
             Some(path) => {
-                let bytes = components::read_any(path, warded_lib::machine::files::MAX_BYTES)?;
+                let bytes = read::any(path, warded_lib::machine::files::MAX_BYTES)?;
                 String::from_utf8(bytes)
-                    .map_err(|error| Error::usage(format!("{} is not text", shown(path))).cause(error))?
+                    .map_err(|error| Error::usage(format!("{} is not text", neutral_path(path))).cause(error))?
             }
             None => request.clone(),
         };
@@ -254,14 +251,15 @@ fn signed(file: &Path, signers: &Path, component: &[u8], request: &str, policy: 
     if !manifest_file.exists() && !signature_file.exists() {
         return Ok(None);
     }
-    let text = components::read_any(&manifest_file, publishing::MAX_BYTES)?;
-    let signature = components::read_any(&signature_file, publishing::MAX_BYTES)?;
+    let text = read::any(&manifest_file, publishing::MAX_BYTES)?;
+    let signature = read::any(&signature_file, publishing::MAX_BYTES)?;
     let manifest = Manifest::read(&text, component, request, policy)?;
-    let unreadable = |why: &dyn std::fmt::Display| Error::failed(format!("cannot read {}", shown(signers))).cause(why);
+    let unreadable =
+        |why: &dyn std::fmt::Display| Error::failed(format!("cannot read {}", neutral_path(signers))).cause(why);
     let list = warded_lib::machine::files::read_ours(signers, warded_lib::machine::files::MAX_BYTES, unreadable)?;
     let list = list.ok_or_else(|| {
         Error::refused("it is not known who may publish policies on this machine")
-            .cause(format!("there is no {}", shown(signers)))
+            .cause(format!("there is no {}", neutral_path(signers)))
             .next(format!(
                 "if you trust {}, write a line for them: NAME namespaces=\"{}\" KEY (ssh-keygen(1), ALLOWED SIGNERS)",
                 neutral(&manifest.publisher),
@@ -290,10 +288,6 @@ pub(super) fn for_component(text: &str, component: &[u8]) -> String {
 /// The numbers of a version; none for one that is not numbers and dots.
 fn version(text: &str) -> Option<Vec<u64>> {
     text.split('.').map(|part| part.parse().ok()).collect()
-}
-
-fn shown(path: &Path) -> String {
-    neutral(&path.display().to_string())
 }
 
 #[cfg(test)]

@@ -3,9 +3,8 @@
 
 use crate::{
     cli::output::Output,
-    components::{self, MAX_COMPONENT_BYTES},
+    components::read::{self, MAX_COMPONENT_BYTES},
     publishing::{self, Manifest},
-    sandbox::imports,
 };
 use clap::Args;
 use serde_json::json;
@@ -20,7 +19,7 @@ use warded_lib::{
     machine::{durable, files},
     policy::file::Policy,
     registry::{Artifact, Means, Reference, Registry, Signed, credentials::Credentials},
-    text::neutral,
+    text::neutral_path,
 };
 
 #[derive(Debug, Args)]
@@ -61,9 +60,9 @@ impl Reach {
     fn registry(&self, reference: &Reference) -> Result<Registry> {
         let mut roots = Vec::new();
         if let Some(file) = &self.ca_file {
-            let pem = components::read_any(file, files::MAX_BYTES)?;
+            let pem = read::any(file, files::MAX_BYTES)?;
             let found = X509::parse_all(&pem).map_err(|error| {
-                Error::usage(format!("{} is no file of root certificates", shown(file))).cause(error)
+                Error::usage(format!("{} is no file of root certificates", neutral_path(file))).cause(error)
             })?;
             roots = found.into_iter().map(|root| root.der).collect();
         }
@@ -87,9 +86,9 @@ fn credentials(reference: &Reference) -> Result<Option<Credentials>> {
         None => usual.into_iter().flatten().filter(|file| file.exists()).collect(),
     };
     for file in all {
-        let bytes = zeroize::Zeroizing::new(components::read_any(&file, files::MAX_BYTES)?);
+        let bytes = zeroize::Zeroizing::new(read::any(&file, files::MAX_BYTES)?);
         let found = Credentials::find(&bytes, &reference.authority, &reference.name)
-            .map_err(|error| error.seen(shown(&file)))?;
+            .map_err(|error| error.seen(neutral_path(&file)))?;
         if found.is_some() {
             return Ok(found);
         }
@@ -99,19 +98,17 @@ fn credentials(reference: &Reference) -> Result<Option<Credentials>> {
 
 impl Push {
     pub(super) fn run(&self, output: Output) -> Result<Exit> {
-        let component = components::read_any(&self.component, MAX_COMPONENT_BYTES)?;
-        let request = imports::request(&component)?
-            .ok_or_else(|| Error::refused(format!("{} carries no request", shown(&self.component))))?;
+        let (component, request) = read::component(&self.component)?;
         let policy = Policy::parse(&request, "the component's request")?;
         let (manifest, signature) = publishing::beside(&self.component);
         if !manifest.exists() || !signature.exists() {
-            return Err(Error::refused(format!("{} is not signed", shown(&self.component)))
+            return Err(Error::refused(format!("{} is not signed", neutral_path(&self.component)))
                 .state("nothing was pushed")
                 .next("warded policy sign FILE.wasm"));
         }
         let text = |file: &Path| {
-            String::from_utf8(components::read_any(file, publishing::MAX_BYTES)?)
-                .map_err(|error| Error::refused(format!("{} is not text", shown(file))).cause(error))
+            String::from_utf8(read::any(file, publishing::MAX_BYTES)?)
+                .map_err(|error| Error::refused(format!("{} is not text", neutral_path(file))).cause(error))
         };
         let signed = Signed { manifest: text(&manifest)?, signature: text(&signature)? };
         Manifest::read(signed.manifest.as_bytes(), &component, &request, &policy)?;
@@ -152,9 +149,12 @@ impl Pull {
             match (there(path)?, bytes) {
                 (Some(there), Some(bytes)) if there == bytes => {}
                 (Some(_), _) => {
-                    return Err(Error::refused(format!("{} is there, and is not what the registry has", shown(path)))
-                        .state("nothing was written")
-                        .next("name another file with -o, or remove this one"));
+                    return Err(Error::refused(format!(
+                        "{} is there, and is not what the registry has",
+                        neutral_path(path)
+                    ))
+                    .state("nothing was written")
+                    .next("name another file with -o, or remove this one"));
                 }
                 (None, Some(bytes)) => missing.push((path, bytes)),
                 (None, None) => {}
@@ -162,16 +162,16 @@ impl Pull {
         }
         for (path, bytes) in &missing {
             durable::replace(path, bytes, 0o644)
-                .map_err(|error| Error::failed(format!("cannot write {}", shown(path))).cause(error))?;
+                .map_err(|error| Error::failed(format!("cannot write {}", neutral_path(path))).cause(error))?;
         }
         let (pinned, digest) = (self.reference.pinned(stored), Digest::of(&artifact.component));
         let what = if missing.is_empty() { "There already:" } else { "Wrote" };
-        output.line(format!("{what} {} · {digest}", shown(&file)))?;
+        output.line(format!("{what} {} · {digest}", neutral_path(&file)))?;
         output.line(format!("By its digest: {pinned}"))?;
         let signature = if signed.is_some() { "Its signature is beside it" } else { "It is not signed" };
-        output.line(format!("{signature}; to look at it and accept it: warded policy add {}", shown(&file)))?;
+        output.line(format!("{signature}; to look at it and accept it: warded policy add {}", neutral_path(&file)))?;
         output.object(&json!({
-            "schema": "warded.policy-pull/1", "file": shown(&file), "component": digest, "signed": signed.is_some(),
+            "schema": "warded.policy-pull/1", "file": neutral_path(&file), "component": digest, "signed": signed.is_some(),
             "reference": self.reference.to_string(), "pinned": pinned.to_string(), "changed": !missing.is_empty(),
         }))?;
         Ok(Exit::Done)
@@ -182,11 +182,7 @@ impl Pull {
 fn there(path: &Path) -> Result<Option<Vec<u8>>> {
     match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::failed(format!("cannot look at {}", shown(path))).cause(error)),
-        Ok(_) => components::read_any(path, MAX_COMPONENT_BYTES).map(Some),
+        Err(error) => Err(Error::failed(format!("cannot look at {}", neutral_path(path))).cause(error)),
+        Ok(_) => read::any(path, MAX_COMPONENT_BYTES).map(Some),
     }
-}
-
-fn shown(path: &Path) -> String {
-    neutral(&path.display().to_string())
 }

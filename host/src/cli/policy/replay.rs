@@ -3,20 +3,19 @@
 use crate::{
     broker::recording::{self, Call, Divergence, Recording},
     cli::output::Output,
-    components::{self, MAX_COMPONENT_BYTES},
+    components::{self, read},
     context::OnHang,
-    sandbox::imports,
     trial::{self, Replayed},
 };
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use warded_lib::{
     change_set::review,
-    error::{Error, Exit, Result},
+    error::{Exit, Result},
     moment,
-    text::{count, neutral},
+    text::{count, neutral, neutral_path},
 };
 
 #[derive(Debug, Args)]
@@ -31,11 +30,9 @@ pub(in crate::cli) struct Replay {
 
 impl Replay {
     pub(super) fn run(&self, on_hang: OnHang, output: Output) -> Result<Exit> {
-        let bytes = components::read_any(&self.recording, recording::MAX_BYTES)?;
-        let recording = Recording::parse(&bytes).map_err(|error| error.seen(shown(&self.recording)))?;
-        let component = components::read_any(&self.component, MAX_COMPONENT_BYTES)?;
-        let request = imports::request(&component)?
-            .ok_or_else(|| Error::refused(format!("{} carries no request", shown(&self.component))))?;
+        let bytes = read::any(&self.recording, recording::MAX_BYTES)?;
+        let recording = Recording::parse(&bytes).map_err(|error| error.seen(neutral_path(&self.recording)))?;
+        let (component, request) = read::component(&self.component)?;
         let text = super::offer::for_component(&request, &component);
         let granting = components::bind_file(&text, &self.component, component)?;
         let replayed = trial::replay(&granting, &recording, on_hang)?;
@@ -93,8 +90,4 @@ fn say(recording: &Recording, replayed: &Replayed, output: Output) -> Result<()>
         output.line(format!("This run: {}", how(&replayed.ended)))?;
     }
     Ok(())
-}
-
-fn shown(path: &Path) -> String {
-    neutral(&path.display().to_string())
 }

@@ -2,18 +2,17 @@
 
 use crate::{
     cli::output::Output,
-    components::{self, MAX_COMPONENT_BYTES},
+    components::read,
     publishing::{self, Manifest, signature},
-    sandbox::imports,
 };
 use clap::Args;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use warded_lib::{
     error::{Error, Exit, Result},
     machine::durable,
     policy::file::Policy,
-    text::neutral,
+    text::neutral_path,
 };
 
 #[derive(Debug, Args)]
@@ -31,11 +30,7 @@ pub(in crate::cli) struct Sign {
 
 impl Sign {
     pub(super) fn run(&self, output: Output) -> Result<Exit> {
-        let component = components::read_any(&self.component, MAX_COMPONENT_BYTES)?;
-        let request = imports::request(&component)?.ok_or_else(|| {
-            Error::refused(format!("{} carries no request", shown(&self.component)))
-                .next("make it by guests/componentize, as docs/POLICIES.md shows")
-        })?;
+        let (component, request) = read::component(&self.component)?;
         let policy = Policy::parse(&request, "the component's request")?;
         let manifest = Manifest::of(&self.publisher, &component, &request, &policy)?;
         let text = manifest.to_text()?;
@@ -43,18 +38,14 @@ impl Sign {
         let (manifest_file, signature_file) = publishing::beside(&self.component);
         for (file, bytes) in [(&manifest_file, text.as_bytes()), (&signature_file, signed.as_slice())] {
             durable::replace(file, bytes, 0o644)
-                .map_err(|error| Error::failed(format!("cannot write {}", shown(file))).cause(error))?;
+                .map_err(|error| Error::failed(format!("cannot write {}", neutral_path(file))).cause(error))?;
         }
         output.line(format!("Signed {} {} as {}.", policy.name, policy.version, manifest.publisher))?;
-        output.line(format!("Wrote {} and {}.", shown(&manifest_file), shown(&signature_file)))?;
+        output.line(format!("Wrote {} and {}.", neutral_path(&manifest_file), neutral_path(&signature_file)))?;
         output.object(&json!({
             "schema": "warded.policy-sign/1", "manifest": manifest,
-            "files": [shown(&manifest_file), shown(&signature_file)],
+            "files": [neutral_path(&manifest_file), neutral_path(&signature_file)],
         }))?;
         Ok(Exit::Done)
     }
-}
-
-fn shown(path: &Path) -> String {
-    neutral(&path.display().to_string())
 }

@@ -2,9 +2,9 @@
 
 use crate::{
     cli::output::{Output, Style},
-    components::{self, MAX_COMPONENT_BYTES},
+    components::{self, read},
     context::OnHang,
-    sandbox::{granting::Granting, imports},
+    sandbox::granting::Granting,
     trial::{self, Outcome, Scenario, Trial},
 };
 use clap::Args;
@@ -18,7 +18,7 @@ use warded_lib::{
     change_set::review,
     error::{Error, Exit, Result},
     machine::{durable, files},
-    text::{count, neutral},
+    text::{count, neutral, neutral_path},
 };
 
 /// The place of a table that comes after all others of a file.
@@ -67,16 +67,15 @@ impl Test {
             Some(file) => file.clone(),
             None => only_component(&self.directory)?,
         };
-        let component = components::read_any(&file, MAX_COMPONENT_BYTES)?;
-        let request = imports::request(&component)?
-            .ok_or_else(|| Error::refused(format!("{} carries no request", shown(&file))))?;
+        let (component, request) = read::component(&file)?;
         let text = super::offer::for_component(&request, &component);
         components::bind_file(&text, &file, component)
     }
 
     fn scenarios(&self) -> Result<Vec<PathBuf>> {
         let directory = self.directory.join("scenarios");
-        let cannot = |error: std::io::Error| Error::failed(format!("cannot read {}", shown(&directory))).cause(error);
+        let cannot =
+            |error: std::io::Error| Error::failed(format!("cannot read {}", neutral_path(&directory))).cause(error);
         let mut found = Vec::new();
         for entry in fs::read_dir(&directory).map_err(cannot)? {
             let path = entry.map_err(cannot)?.path();
@@ -92,7 +91,7 @@ impl Test {
                 .scenario
                 .as_ref()
                 .map_or_else(|| "no scenario".to_owned(), |name| format!("no scenario {}", neutral(name)));
-            return Err(Error::usage(format!("there is {which} in {}", shown(&directory)))
+            return Err(Error::usage(format!("there is {which} in {}", neutral_path(&directory)))
                 .next("docs/TESTING-A-POLICY.md shows one"));
         }
         Ok(found)
@@ -100,10 +99,10 @@ impl Test {
 
     fn one(&self, granting: &Granting, path: &Path, on_hang: OnHang, output: Output) -> Result<(Value, bool)> {
         let name = path.file_stem().map(|stem| neutral(&stem.to_string_lossy())).unwrap_or_default();
-        let bytes = components::read_any(path, files::MAX_BYTES)?;
+        let bytes = read::any(path, files::MAX_BYTES)?;
         let text = String::from_utf8(bytes)
-            .map_err(|error| Error::usage(format!("{} is not text", shown(path))).cause(error))?;
-        let scenario = Scenario::parse(&text, &shown(path))?;
+            .map_err(|error| Error::usage(format!("{} is not text", neutral_path(path))).cause(error))?;
+        let scenario = Scenario::parse(&text, &neutral_path(path))?;
         let Trial { outcome, broken } = trial::run(granting, &scenario, on_hang)?;
         let differs = if self.bless { Vec::new() } else { difference(&scenario.expect, &outcome)? };
         if self.bless && outcome != scenario.expect {
@@ -113,7 +112,7 @@ impl Test {
         let mark = if passed { output.paint(Style::Dim, "ok    ") } else { output.paint(Style::Yellow, "FAILED") };
         output.line(format!("{mark} {name}: {}", neutral(&scenario.summary)))?;
         if !differs.is_empty() {
-            output.line(format!("       {}: expected -, got +", shown(path)))?;
+            output.line(format!("       {}: expected -, got +", neutral_path(path)))?;
         }
         for line in &differs {
             output.line(format!("       {}", neutral(line)))?;
@@ -130,7 +129,7 @@ impl Test {
 
 /// The one component in a folder.
 fn only_component(directory: &Path) -> Result<PathBuf> {
-    let cannot = |error: std::io::Error| Error::failed(format!("cannot read {}", shown(directory))).cause(error);
+    let cannot = |error: std::io::Error| Error::failed(format!("cannot read {}", neutral_path(directory))).cause(error);
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).map_err(cannot)? {
         let path = entry.map_err(cannot)?.path();
@@ -141,7 +140,7 @@ fn only_component(directory: &Path) -> Result<PathBuf> {
     match <[PathBuf; 1]>::try_from(found) {
         Ok([path]) => Ok(path),
         Err(found) => {
-            Err(Error::usage(format!("there is not one component in {}, but {}", shown(directory), found.len()))
+            Err(Error::usage(format!("there is not one component in {}, but {}", neutral_path(directory), found.len()))
                 .next("build it, or name it with --component FILE.wasm"))
         }
     }
@@ -160,7 +159,7 @@ fn written(outcome: &Outcome) -> Result<String> {
 
 /// Writes an outcome into a scenario's file; the rest of it stays as it is.
 fn bless(path: &Path, text: &str, outcome: &Outcome) -> Result<()> {
-    let cannot = |why: &dyn std::fmt::Display| Error::failed(format!("cannot write {}", shown(path))).cause(why);
+    let cannot = |why: &dyn std::fmt::Display| Error::failed(format!("cannot write {}", neutral_path(path))).cause(why);
     let parsed = |text: &str| text.parse::<DocumentMut>().map_err(|error| cannot(&error.message()));
     let (mut scenario, outcome) = (parsed(text)?, parsed(&written(outcome)?)?);
     // Below everything else of the file.
@@ -173,8 +172,4 @@ fn bless(path: &Path, text: &str, outcome: &Outcome) -> Result<()> {
     }
     scenario.insert("expect", toml_edit::Item::Table(expect));
     durable::replace(path, scenario.to_string().as_bytes(), 0o644).map_err(|error| cannot(&error))
-}
-
-fn shown(path: &Path) -> String {
-    neutral(&path.display().to_string())
 }

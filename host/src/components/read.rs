@@ -1,0 +1,48 @@
+//! Components and other files that an operator names, from wherever they are.
+
+use crate::sandbox::imports;
+use std::{fs, io::Read as _, path::Path};
+use warded_lib::{
+    error::{Error, Result},
+    text::neutral_path,
+};
+
+/// The largest file that is read as a component.
+pub const MAX_COMPONENT_BYTES: u64 = 16 << 20;
+
+/// Reads a file.
+///
+/// # Errors
+/// It cannot be read, or is larger than `limit` bytes.
+pub fn any(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let cannot = |error| Error::failed(format!("cannot read {}", neutral_path(path))).cause(error);
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(cannot)?;
+    if u64::try_from(read).is_ok_and(|read| read > limit) {
+        return Err(Error::refused(format!("{} is larger than such a file may be", neutral_path(path)))
+            .cause(format!("the limit is {} KiB", limit >> 10)));
+    }
+    Ok(bytes)
+}
+
+/// Reads a component and the request in it.
+///
+/// # Errors
+/// It cannot be read, is too large, or is no component with a request.
+pub fn component(path: &Path) -> Result<(Vec<u8>, String)> {
+    let component = any(path, MAX_COMPONENT_BYTES)?;
+    let request = request(&component, &neutral_path(path))?;
+    Ok((component, request))
+}
+
+/// The request that a component carries; `what` names the component.
+///
+/// # Errors
+/// It carries none, or one that cannot be read.
+pub fn request(component: &[u8], what: &str) -> Result<String> {
+    imports::request(component)?.ok_or_else(|| {
+        Error::refused(format!("{what} carries no request"))
+            .cause("a component says in its custom section warded:policy what it asks for")
+            .next("build it as docs/WRITING-A-POLICY.md shows: `warded policy new` makes a folder that does so")
+    })
+}
