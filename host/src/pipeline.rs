@@ -22,6 +22,7 @@ pub mod terms;
 pub mod vouch;
 pub mod watchdog;
 pub mod work;
+mod yields;
 
 pub(crate) use done::not_reloaded;
 pub use done::{Done, users};

@@ -19,6 +19,12 @@ fn of_appliance(name: &str) -> Case<()> {
     })
 }
 
+/// Its options are a part of sshd's main file.
+fn of_sshd(name: &str) -> Case<()> {
+    let tables = appliance::tables().replacen("[action.set]\n", "[action.set]\nyields = \"{sshd-config}\"\n", 1);
+    of_appliance(name).with_actions(&tables).may_change(&["store/calls"])
+}
+
 /// It gives `print` or `set` this.
 fn gives(name: &'static str, function: &'static str, action: &'static str, input: Vec<(Vec<u8>, Vec<u8>)>) -> Case<()> {
     of_appliance(name).does(move |guest| {
@@ -103,6 +109,18 @@ fn others() -> Vec<Case> {
                 guest.raw("(if (i32.const 0) (then ").says("info", "").raw(")) ");
             })
             .ends(&[0], &["note: {\"options\":\"Banner none"], asked("actions.query", "show")),
+        of_sshd("lines for sshd outside of the marks")
+            .does(|guest| {
+                let options: &[u8] = b"Banner none\nAuthorizedKeysCommand /x\n";
+                guest.does("actions.change", &[Text(b"set"), Settings(&[(b"options", options)])]);
+            })
+            .ends(&[5], &["another text outside of Warded's marks"], asked("actions.change", "set")),
+        of_sshd("lines for sshd between the marks that the file does not have")
+            .does(|guest| {
+                let options: &[u8] = b"Banner none\n# BEGIN warded\nAuthorizedKeysCommand /x\n# END warded\n";
+                guest.does("actions.change", &[Text(b"set"), Settings(&[(b"options", options)])]);
+            })
+            .ends(&[5], &["other lines between Warded's marks"], asked("actions.change", "set")),
         of_appliance("words for a shell")
             .granted(&["log = [\"info\"]"])
             .does(|guest| {

@@ -8,7 +8,7 @@ use crate::support::script::{
     Argument::{Settings, Text},
     Script,
 };
-use std::fs;
+use std::{fs, sync::LazyLock};
 
 const GRANT: &str = r#"files.write = [{ path = "{dir}/templates/*", forbid = "{}\\", parents = true }]"#;
 const NESTED: &str = r#"files.write = [{ path = "{dir}/new/below/*", forbid = "{}\\", parents = true }]"#;
@@ -25,6 +25,10 @@ kind = "change"
 argv = ["/bin/true"]
 irreversible = true
 "#;
+
+/// The same query, whose answer is sshd's main file.
+static YIELDS: LazyLock<String> =
+    LazyLock::new(|| MERGE.replacen("output =", "yields = \"{sshd-config}\"\noutput =", 1));
 
 /// It asks that query, of directories as they are.
 fn merges(name: &str, prepare: impl Fn(&std::path::Path) + Send + Sync + 'static, why: &str) -> Case {
@@ -94,6 +98,41 @@ pub(super) fn cases() -> Vec<Case> {
                 guest.does("actions.query", &[Text(b"merge"), Settings(&[])]);
             })
             .gives_up("files.write", "{dir}/real/80", "forbidden-content", "the grant forbids nothing"),
+        case("a fragment for a copy by a grant that forbids something else, by another name of the directory")
+            .with_actions(&MERGE.replace("{dir}/templates", "{dir}/by-another-name"))
+            .granted(&["files.write = [{ path = \"{dir}/real/*\", forbid = \"z\" }]", "actions = [\"merge\"]"])
+            .given(|machine| {
+                fs::create_dir(machine.path("real")).unwrap();
+                std::os::unix::fs::symlink("real", machine.path("by-another-name")).unwrap();
+            })
+            .does(|guest| {
+                guest.writes("{dir}/real/80", "{`id`}\n");
+            })
+            .gives_up("files.write", "{dir}/real/80", "forbidden-content", "leads there by another name"),
+        case("a fragment with lines that the file does not have")
+            .with_actions(&YIELDS)
+            .granted(&[GRANT, "actions = [\"merge\"]"])
+            .given(|machine| {
+                fs::create_dir(machine.path("stock")).unwrap();
+                fs::write(machine.path("stock/10"), "# theirs\n").unwrap();
+            })
+            .does(|guest| {
+                // Asked before anything is staged, the query gives nothing that the guard would look at.
+                guest.does("actions.query", &[Text(b"merge"), Settings(&[])]);
+                guest.writes(plain, "PermitRootLogin yes\n");
+            })
+            .ends(&[5], &["merge would make another", "nothing was changed"], asked("files.write", plain)),
+        case("a private key by a query")
+            .with_actions(MERGE)
+            .granted(&["actions = [\"merge\"]"])
+            .given(|machine| {
+                fs::create_dir(machine.path("stock")).unwrap();
+                fs::write(machine.path("stock/10"), "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n").unwrap();
+            })
+            .does(|guest| {
+                guest.does("actions.query", &[Text(b"merge"), Settings(&[])]);
+            })
+            .gives_up("actions.query", "merge", "private-key", "holds a private key"),
         case("the place of the copies in an input")
             .with_actions(
                 "[action.show]\nkind = 'query'\nargv = ['/bin/echo', '{word}', '{scratch}/x']\n\

@@ -197,6 +197,14 @@ impl ChangeSet {
         Ok(shown)
     }
 
+    /// Whether anything is staged in the directories that a query works on copies of.
+    ///
+    /// # Errors
+    /// A key or a certificate is.
+    pub fn is_copied_from(&self, query: &Filled, root: &Root) -> Result<bool, Fault> {
+        self.overlay(query, root).map(|overlay| !overlay.is_empty())
+    }
+
     /// What is staged in the directories that a query works on copies of.
     fn overlay(&self, query: &Filled, root: &Root) -> Result<Overlay, Fault> {
         let mut overlay = Overlay::new();

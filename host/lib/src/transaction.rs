@@ -36,7 +36,7 @@ pub use directories::MadeDirectory;
 pub use followup::{Confirm, Followup, OwnFile, Reload, SshdBefore};
 pub use history::{History, Outcome, Past, WayBack, history};
 pub use jobs::job_left;
-pub use journal::{Entry, Journal, State};
+pub use journal::{Entry, FILE as JOURNAL, Journal, State};
 pub use overtaken::last_to_change;
 pub use precondition::{Target, refuse_irreplaceable};
 pub use recover::{

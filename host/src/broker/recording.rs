@@ -142,8 +142,8 @@ impl Recorder {
             return Err(Error::refused(format!("its recording would be larger than {} MiB", file::CALL_BYTES >> 20))
                 .next("run it without --record"));
         }
-        let answer = if let Outcome::Answer(answer) = &outcome { answer } else { &Value::Null };
-        if holds_private_key(&call.arguments) || holds_private_key(answer) {
+        let came_of_it = serde_json::to_value(&outcome).unwrap_or_default();
+        if holds_private_key(&call.arguments) || holds_private_key(&came_of_it) {
             return Err(Error::refused(format!("{} passes a private key, which no recording may hold", call.function))
                 .next("run it without --record"));
         }

@@ -201,6 +201,12 @@ impl Session {
         Ok(false)
     }
 
+    /// Whether such a query's directory is the one that a path names.
+    #[must_use]
+    pub fn is_copied_by_name(&self, path: &AbsolutePath) -> bool {
+        path.parent().is_some_and(|parent| self.actions.values().flat_map(Action::copied).any(|one| *one == parent))
+    }
+
     /// The CA's keys; the CA is opened when it is first needed.
     ///
     /// # Errors

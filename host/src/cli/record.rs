@@ -53,7 +53,7 @@ impl NewRecording {
         let of = (policy.name.clone(), policy.version.clone(), granting.digest);
         let head = Head::new(of, procedure.clone(), settings, error.map(|error| error.message().to_owned()));
         let bytes = self.recorder.recording(head).to_bytes()?;
-        durable::replace(&self.file, &bytes, 0o600).map_err(|error| {
+        durable::create(&self.file, &bytes, 0o600).map_err(|error| {
             Error::failed(format!("cannot write the recording {}", neutral_path(&self.file)))
                 .cause(error)
                 .state("nothing was changed")

@@ -34,6 +34,7 @@ use std::{
     collections::BTreeSet,
     fmt::Display,
     io::{self, IsTerminal as _},
+    time::SystemTime,
 };
 use warded_lib::{
     ca::{self, Certificate},
@@ -194,6 +195,7 @@ impl Renew {
         if is_gone(enrolment) {
             return Err(Error::put_off(gone(enrolment)).state("nothing was changed").next(gone_next(enrolment)));
         }
+        let began = SystemTime::now();
         let granting = enrolled(context, enrolment)?;
         let accepted = Some(enrolment.component).filter(|accepted| *accepted != granting.digest);
         let progress = Progress::new(output);
@@ -233,7 +235,7 @@ impl Renew {
             let is_well = exit == Exit::Done;
             output.line(if is_well { NOTHING_DUE } else { "Nothing was renewed." })?;
             let object = report::value(&DoneObject::nothing(SCHEMA, procedure, &messages))?;
-            let at_rest = if is_well { AtRest::of(context, &mut planned.session) } else { None };
+            let at_rest = if is_well { AtRest::of(context, &mut planned.session, began) } else { None };
             return Ok(Ended { at_rest, ..Ended::new(exit, object) });
         }
         let mut work = Work::of(planned, self.risk.terms());

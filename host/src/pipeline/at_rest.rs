@@ -8,6 +8,7 @@ use std::{
     fs::{self, Metadata},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use warded_lib::{
     ca::{certificate, due, now},
@@ -23,6 +24,8 @@ use warded_lib::{
 
 /// After so many seconds everything is looked at, whether something is known to have changed or not.
 const LONGEST: u64 = 24 * 3600;
+/// The time of a file's change is that of the last tick of the kernel's clock, which has at least 100 in a second.
+const TICK: Duration = Duration::from_millis(10);
 /// More than any certificate has.
 const MAX_BYTES: u64 = 64 * 1024;
 
@@ -72,10 +75,20 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// Whether the file changed after this time, which is counted from 1970.
+    fn changed_since(&self, time: Duration) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        let changed = u64::try_from(seconds).ok().zip(u32::try_from(nanoseconds).ok());
+        changed.is_none_or(|(seconds, nanoseconds)| Duration::new(seconds, nanoseconds) >= time)
+    }
+}
+
 impl AtRest {
-    /// What a session looked at in which nothing was due. None where it cannot be told what that depends on.
+    /// What a session that began then looked at, in which nothing was due. None where it cannot be told what that depends
+    /// on, or where some of it changed meanwhile.
     #[must_use]
-    pub fn of(context: &Context, session: &mut Session) -> Option<Self> {
+    pub fn of(context: &Context, session: &mut Session, began: SystemTime) -> Option<Self> {
         let since = now();
         let sshd = session.sshd().ok()?.clone();
         let configuration = session.configuration.clone()?;
@@ -83,8 +96,7 @@ impl AtRest {
             None => None,
             Some(Listener { pid, .. }) => Some((*pid, listener::started(*pid)?)),
         };
-        let mut files: BTreeSet<PathBuf> = own(context).collect();
-        files.insert(sshd.binary.clone());
+        let mut files = BTreeSet::from([sshd.binary.clone()]);
         for key in session.host_keys().ok()? {
             let path = key.private_path();
             let beside = |end: &str| PathBuf::from(format!("{}{end}", path.display()));
@@ -92,6 +104,12 @@ impl AtRest {
         }
         files.extend(session.changes.reads().map(|(place, _)| place.resolved().as_path().to_owned()));
         let due = files.iter().filter_map(|path| due_at(context, path)).min()?;
+        let looked_at = identities(files);
+        let began = began.duration_since(UNIX_EPOCH).ok()?.checked_sub(TICK)?;
+        if looked_at.values().flatten().any(|identity| identity.changed_since(began)) {
+            return None;
+        }
+        let own: BTreeSet<PathBuf> = own(context).chain(journals(context)).collect();
         Some(Self {
             since,
             until: due.min(since.saturating_add(LONGEST)),
@@ -100,7 +118,7 @@ impl AtRest {
             boot: facts::boot()?,
             listener,
             configuration,
-            files: files.into_iter().map(|path| (path.clone(), Identity::of(&path))).collect(),
+            files: looked_at.into_iter().chain(identities(own)).collect(),
         })
     }
 
@@ -123,6 +141,16 @@ impl AtRest {
         (!context.is_sshd_chosen || context.places.sshd_config == self.sshd)
             && Enrolments::load(&context.state).is_ok_and(is_the_one)
     }
+}
+
+fn identities(files: BTreeSet<PathBuf>) -> BTreeMap<PathBuf, Option<Identity>> {
+    files.into_iter().map(|path| (path.clone(), Identity::of(&path))).collect()
+}
+
+/// The journals of the runs, of which one may be at work: its directory was there before its journal changes.
+fn journals(context: &Context) -> impl Iterator<Item = PathBuf> {
+    let runs = context.state.path().join(transaction::RUNS);
+    fs::read_dir(&runs).into_iter().flatten().flatten().map(|run| run.path().join(transaction::JOURNAL))
 }
 
 /// What every run depends on: this program, the configuration, the policies, the enrolments, and the other runs.

@@ -118,7 +118,8 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
         actions: granting.policy.actions.iter().map(|(name, action)| (name.clone(), action.kind)).collect(),
     };
     let broker = Broker::new(identity.clone(), procedure.clone(), context.log.clone()).with(tape);
-    let ended = run_guest(context, &identity, (granting, &settings), broker, (circumstances, renewal));
+    let ended = run_guest(context, &identity, (granting, &settings), broker, (circumstances, renewal))
+        .and_then(|mut session| super::yields::check(&mut session).map(|()| session));
     let summary = match &ended {
         Ok(session) if session.changes.is_empty() => "nothing to do".to_owned(),
         Ok(session) => {

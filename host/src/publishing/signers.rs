@@ -23,19 +23,20 @@ pub fn refuse_everybody(signers: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// A line's principals, which may be quoted, and what follows them.
-fn principals(line: &[u8]) -> Option<(&[u8], &[u8])> {
+/// A line's principals, and what follows them. As in misc.c (`strdelimw`), a quote anywhere in the word is dropped, and
+/// the word ends at the next one.
+fn principals(line: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let line = line.trim_ascii_start();
-    match line {
-        [] | [b'#', ..] => None,
-        [b'"', rest @ ..] => split(rest, |byte| byte == b'"'),
-        _ => split(line, |byte| WHITESPACE.contains(&byte)),
+    if line.is_empty() || line.starts_with(b"#") {
+        return None;
     }
-}
-
-fn split(text: &[u8], is_end: impl Fn(u8) -> bool) -> Option<(&[u8], &[u8])> {
-    let end = text.iter().position(|byte| is_end(*byte))?;
-    Some((text.get(..end)?, text.get(end + 1..)?.trim_ascii_start()))
+    let end = line.iter().position(|byte| *byte == b'"' || WHITESPACE.contains(byte))?;
+    let (plain, rest) = (line.get(..end)?, line.get(end + 1..)?);
+    if line.get(end) != Some(&b'"') {
+        return Some((plain.to_vec(), rest.trim_ascii_start()));
+    }
+    let close = rest.iter().position(|byte| *byte == b'"')?;
+    Some(([plain, rest.get(..close)?].concat(), rest.get(close + 1..)?.trim_ascii_start()))
 }
 
 /// Whether the options before a key have one of this name: `a,b="c,d",e ssh-ed25519 …`.
@@ -75,6 +76,9 @@ mod tests {
             (format!("\"*\" CERT-AUTHORITY,valid-after=\"2020\" {KEY}"), true),
             (format!("ops@example.org,* cert-authority {KEY}"), true),
             (format!("\"ops of b,*\" cert-authority {KEY}"), true),
+            (format!("x,\"*\" cert-authority {KEY}"), true),
+            (format!("x,\"*\"cert-authority {KEY}"), true),
+            (format!("x\"y\" cert-authority {KEY}"), false),
             (format!("*\rcert-authority {KEY}"), true),
             (format!("* namespaces=\"a\\\"b\",cert-authority {KEY}"), true),
             (format!("* namespaces=\"a\\\",cert-authority\" {KEY}"), false),

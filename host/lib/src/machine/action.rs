@@ -61,6 +61,9 @@ pub struct Action {
     /// What takes a change back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<Undo>,
+    /// The file that its program makes from what it is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yields: Option<Yield>,
     /// Seconds that it may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
@@ -82,6 +85,14 @@ pub enum Kind {
     Query,
     /// It is queued, and runs after the files are in place.
     Change,
+}
+
+/// A file that an appliance makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Yield {
+    /// sshd's main configuration file: the answer of a query is the file; what a change sets is a part of it.
+    #[serde(rename = "{sshd-config}")]
+    SshdConfig,
 }
 
 /// One argument.

@@ -104,6 +104,17 @@ pub fn replace_unsynced(path: &Path, contents: &[u8], mode: u32) -> io::Result<(
     written(parent(path), contents, mode)?.persist(path).map(drop).map_err(|failed| failed.error)
 }
 
+/// Writes a file that was not there.
+///
+/// # Errors
+/// When it cannot be written, or there is one meanwhile (`AlreadyExists`), which stays.
+pub fn create(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+    let written = written(parent(path), contents, mode)?;
+    written.as_file().sync_all()?;
+    written.persist_noclobber(path).map_err(|failed| failed.error)?;
+    sync_directory(parent(path))
+}
+
 /// Makes a directory with these files (name, contents, mode) appear at `path` in one step, 0700.
 /// There may be an empty directory, and nothing else, at `path` before.
 ///

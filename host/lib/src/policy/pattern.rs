@@ -77,6 +77,21 @@ impl Pattern {
             && self.segments.iter().zip(&other.segments).all(within)
     }
 
+    /// Whether a path may be covered by both. In doubt, as where only one begins with a place: yes.
+    #[must_use]
+    pub fn may_overlap(&self, other: &Self) -> bool {
+        let both = |(own, others): (&String, &String)| match (own.contains('*'), others.contains('*')) {
+            (false, false) => own == others,
+            (true, false) => segment_matches(own, others),
+            (false, true) => segment_matches(others, own),
+            (true, true) => true,
+        };
+        if self.place == other.place {
+            return self.segments.len() == other.segments.len() && self.segments.iter().zip(&other.segments).all(both);
+        }
+        self.segments.last().zip(other.segments.last()).is_none_or(both)
+    }
+
     /// The last segment, where it is written out.
     #[must_use]
     pub fn last(&self) -> Option<&str> {
@@ -236,6 +251,27 @@ mod tests {
         ] {
             let parse = |text: &str| text.parse::<Pattern>().unwrap();
             assert_eq!(parse(narrow).is_within(&parse(wide)), within, "{narrow} {wide}");
+        }
+    }
+
+    #[test]
+    fn which_patterns_may_cover_the_same_path() {
+        for (one, other, expected) in [
+            ("/a/b", "/a/b", true),
+            ("/a/b", "/a/c", false),
+            ("/a/b", "/a/b/c", false),
+            ("/a/*", "/a/c", true),
+            ("/a/*.conf", "/a/c", false),
+            ("/a/x*", "/a/*y", true),
+            ("{sshd}/x", "{sshd}/x", true),
+            ("{sshd}/x", "{sshd}/y", false),
+            ("{sshd}/x", "/etc/ssh/x", true),
+            ("{sshd}/x", "/etc/ssh/y", false),
+            ("{sshd-config}", "/etc/ssh/y", true),
+        ] {
+            let parse = |text: &str| text.parse::<Pattern>().unwrap();
+            assert_eq!(parse(one).may_overlap(&parse(other)), expected, "{one} {other}");
+            assert_eq!(parse(other).may_overlap(&parse(one)), expected, "{other} {one}");
         }
     }
 

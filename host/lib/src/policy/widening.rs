@@ -2,7 +2,7 @@
 
 use super::{
     condition::Condition,
-    file::{Policy, Procedure},
+    file::{Policy, Procedure, WriteGrant},
     lines::{self, Key, Line},
     setting::{Declaration, Type},
 };
@@ -14,7 +14,7 @@ use crate::{
     },
     name::{Name, UnitName},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All that a policy has beyond another: grants of any procedure, settings, machines that it is for, and policies that
 /// it replaces. Each as a policy would say it.
@@ -54,6 +54,11 @@ pub fn beyond(accepted: &Policy, now: &Policy, procedure: &Name) -> Vec<String> 
     for line in of(now) {
         if !accepted_lines.iter().any(|accepted| line == *accepted || is_within(&line, accepted)) {
             found.push(line.to_string());
+        } else if line.key == Key::WriteFiles
+            && let Some(lost) =
+                no_longer_forbidden(accepted.procedures.get(procedure), now.procedures.get(procedure), &line)
+        {
+            found.push(format!("{line}: {lost:?} was forbidden there"));
         } else if line.key == Key::Reload {
             let known = ways(accepted, &line.value);
             let new = ways(now, &line.value).into_iter().filter(|way| !known.contains(way));
@@ -76,6 +81,20 @@ fn is_within(line: &Line, accepted: &Line) -> bool {
     let same_kind = line.key == accepted.key || (line.key == Key::ReadFiles && accepted.key == Key::WriteFiles);
     let (Some(narrow), Some(wide)) = (line.paths(), accepted.paths()) else { return false };
     same_kind && if line.key == Key::WriteFiles { narrow.is_within(&wide) } else { narrow.path.is_within(&wide.path) }
+}
+
+/// The characters that another accepted grant forbade in some of the files that this one is for, and that no grant
+/// forbids there now: where several grants cover a file, it has none of what any of them forbids (`authorize.rs`).
+fn no_longer_forbidden(accepted: Option<&Procedure>, now: Option<&Procedure>, line: &Line) -> Option<String> {
+    let (grant, now) = (line.paths()?, &now?.files.write);
+    let forbids = |of: &WriteGrant, character| {
+        now.iter().any(|other| of.path.is_within(&other.path) && other.forbid.contains(character))
+    };
+    let is_kept = |one: &WriteGrant| one.forbid.chars().all(|character| forbids(one, character));
+    let lost = accepted?.files.write.iter().filter(|one| one.path.may_overlap(&grant.path) && !is_kept(one));
+    let lost: BTreeSet<char> =
+        lost.flat_map(|one| one.forbid.chars()).filter(|character| !forbids(&grant, *character)).collect();
+    (!lost.is_empty()).then(|| lost.into_iter().collect())
 }
 
 /// Settings that were not accepted, or that take more than was.
@@ -245,6 +264,43 @@ actions = ['set']
         ] {
             let now = parse(&ACCEPTED.replacen(from, to, 1));
             assert_eq!(wider(&accepted, &now), expected, "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn what_a_grant_forbade_besides_stays_forbidden() {
+        let parse = |write: &str| {
+            let text = format!("name = 'x'\n[procedure.a]\nsummary = 's'\nfiles.write = [{write}]\n");
+            Policy::parse(&text, "p.toml").unwrap()
+        };
+        let all = "{ path = '/t/d/*', forbid = '{}' }";
+        for (accepted, now, expected) in [
+            (format!("'/t/d/x', {all}"), format!("'/t/d/x', {all}"), &[][..]),
+            (format!("'/t/d/x', {all}"), all.to_owned(), &[]),
+            (
+                format!("'/t/d/x', {all}"),
+                "'/t/d/x'".to_owned(),
+                &["files.write /t/d/x: \"{}\" was forbidden there (of a)"],
+            ),
+            (format!("'/t/d/x', {all}"), "'/t/d/x', { path = '/t/d/*', forbid = '{}<' }".to_owned(), &[]),
+            (
+                format!("'/t/d/x', {all}"),
+                "{ path = '/t/d/x', forbid = '{' }".to_owned(),
+                &["files.write { path = \"/t/d/x\", forbid = \"{\" }: \"}\" was forbidden there (of a)"],
+            ),
+            (format!("'/t/e', {all}"), "'/t/e'".to_owned(), &[]),
+            (
+                "'/t/*/x', { path = '/t/d/*', forbid = '{' }".to_owned(),
+                "'/t/*/x'".to_owned(),
+                &["files.write /t/*/x: \"{\" was forbidden there (of a)"],
+            ),
+            (
+                "'/t/*/x', { path = '/t/d/*', forbid = '{' }".to_owned(),
+                "'/t/*/x', { path = '/t/*/*', forbid = '{' }".to_owned(),
+                &["files.write { path = \"/t/*/*\", forbid = \"{\" } (of a)"],
+            ),
+        ] {
+            assert_eq!(wider(&parse(&accepted), &parse(&now)), expected, "{accepted} -> {now}");
         }
     }
 }

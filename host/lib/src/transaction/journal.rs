@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 const SCHEMA: &str = "warded.journal/1";
-pub(super) const FILE: &str = "journal.json";
+/// Its name in the directory of the run.
+pub const FILE: &str = "journal.json";
 
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

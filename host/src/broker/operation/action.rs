@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use warded_lib::{
     digest::Digest,
-    machine::action::{Fault, Filled, Step},
+    machine::{
+        action::{Fault, Filled, Step},
+        keys::holds_private_key,
+    },
     policy::need::Need,
     text::{count, shell_word},
 };
@@ -55,7 +58,12 @@ impl Operation for Query {
         let Self { name, input } = granted.operation();
         let filled = filled(session, name, input)?;
         let runner = Arc::clone(&session.runner);
-        Ok(session.changes.ask(&filled, runner.as_ref(), &session.root)?.bytes())
+        let answer = session.changes.ask(&filled, runner.as_ref(), &session.root)?.bytes();
+        // Whatever the policy shows of it: no private key gets to a guest.
+        if holds_private_key(&answer) {
+            return Err(Failure::new("private-key", format!("the answer of {name} holds a private key")));
+        }
+        Ok(answer)
     }
 }
 

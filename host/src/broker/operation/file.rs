@@ -109,12 +109,18 @@ impl Operation for Write {
             Some(place) if granted.makes_directories() => place,
             Some(_) | None => session.existing_place(path, granted.literal())?,
         };
-        if granted.forbid().is_empty() && session.is_copied(&place)? {
-            return Err(Failure::new(
-                "forbidden-content",
-                format!("{path}: a query runs on a copy of its directory, and the grant forbids nothing"),
-            )
-            .about("path", path));
+        if session.is_copied(&place)? {
+            let wrong = |why: &str| {
+                let message = format!("{path}: a query runs on a copy of its directory, and {why}");
+                Err(Failure::new("forbidden-content", message).about("path", path))
+            };
+            if granted.forbid().is_empty() {
+                return wrong("the grant forbids nothing");
+            }
+            // What the grants for that directory forbid is judged by the path as it was written.
+            if !session.is_copied_by_name(path) {
+                return wrong("the path leads there by another name");
+            }
         }
         if let Some(mode) = mode
             && mode & WRITABLE_BY_OTHERS != 0

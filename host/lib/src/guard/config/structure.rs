@@ -72,18 +72,33 @@ pub fn difference(
     let (old_words, new_words) = (words(&old), words(&new));
     let (old_end, new_end) = (OwnEnd::of(before, &old), OwnEnd::of(after, &new));
     let mut difference = Difference::default();
-    for operation in capture_diff_slices(Algorithm::Myers, &old_words, &new_words) {
+    let operations = capture_diff_slices(Algorithm::Myers, &old_words, &new_words);
+    // sshd reads the lines behind a `Match all` once more for each connection, where they win over global ones before them.
+    // So it comes and goes only with lines that are Warded's.
+    let holds_foreign = |end: &OwnEnd<'_>, side: &[Line<'_>], is_new: bool| {
+        operations.iter().any(|operation| {
+            let (tag, was, is) = operation.as_tag_tuple();
+            let stays = |(at, line): (usize, &Line<'_>)| {
+                let here = if is_new { is.start } else { was.start } + at;
+                is_foreign(line) && side.get(here).is_some_and(|line| end.has(line))
+            };
+            tag == DiffTag::Equal && old.get(was.clone()).unwrap_or_default().iter().enumerate().any(stays)
+        })
+    };
+    let (old_mixed, new_mixed) = (holds_foreign(&old_end, &old, false), holds_foreign(&new_end, &new, true));
+    for operation in &operations {
         let (tag, gone, come) = operation.as_tag_tuple();
         if tag == DiffTag::Equal {
             continue;
         }
-        for (verb, lines, end) in [(REMOVES, old.get(gone), &old_end), ("has", new.get(come), &new_end)] {
+        let sides = [(REMOVES, old.get(gone), &old_end, old_mixed), ("has", new.get(come), &new_end, new_mixed)];
+        for (verb, lines, end, is_mixed) in sides {
             for line in lines.unwrap_or_default() {
                 difference.keywords.insert(line.directive.keyword.clone());
                 if difference.wrong.is_some() || matches!(granted, MayChange::Any) {
                     continue;
                 }
-                let ends_blocks = line.directive.is_match_all() && end.has(line);
+                let ends_blocks = line.directive.is_match_all() && end.has(line) && !is_mixed;
                 difference.wrong =
                     (!ends_blocks).then(|| wrong(line, verb, &new, granted)).flatten().map(Wrong::NotGranted).or_else(
                         || (verb == REMOVES && is_foreign(line)).then(|| Wrong::Foreign(described(line, verb))),

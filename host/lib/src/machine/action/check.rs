@@ -11,6 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Members of a document under which an appliance keeps commands that it runs later.
 const COMMANDS: [&str; 3] = ["command", "script", "script_text"];
 
+/// Programs that run what stands in an argument of theirs.
+const INTERPRETERS: [&str; 19] = [
+    "ash", "awk", "bash", "busybox", "dash", "env", "gawk", "ksh", "lua", "mawk", "node", "perl", "php", "python",
+    "ruby", "sed", "sh", "xargs", "zsh",
+];
+
 impl Action {
     /// What is wrong with it, among all those of its policy; none: nothing.
     #[must_use]
@@ -21,6 +27,7 @@ impl Action {
                 Kind::Query => self.check_query(),
                 Kind::Change => self.check_change(all),
             })
+            .and_then(|()| self.check_yields())
             .err()
     }
 
@@ -75,6 +82,7 @@ impl Action {
         if let Some(name) = self.input.keys().find(|name| !used.contains(*name)) {
             return Err(format!("nothing uses its input {name}"));
         }
+        self.check_interpreter()?;
         self.argv.iter().try_for_each(|argument| match argument {
             Argument::Text(_) => Ok(()),
             Argument::Json(Json { json }) if json.to_string().contains(SCRATCH) => {
@@ -82,6 +90,32 @@ impl Action {
             }
             Argument::Json(Json { json }) => check_document(json),
         })
+    }
+
+    /// An interpreter takes an input only behind a script that the policy names, and behind no option that has code.
+    fn check_interpreter(&self) -> Result<(), String> {
+        let name = self.program().rsplit('/').next().unwrap_or_default();
+        // `python3.11`
+        let name = name.trim_end_matches(|character: char| character.is_ascii_digit() || character == '.');
+        if !INTERPRETERS.contains(&name) {
+            return Ok(());
+        }
+        let (mut names_script, mut has_code) = (false, false);
+        for text in self.argv.iter().skip(1).flat_map(texts) {
+            match Piece::of(text)? {
+                Piece::Literal(text) => match text.strip_prefix('-') {
+                    Some(option) => has_code |= option.contains(['c', 'e']),
+                    None => names_script |= text.starts_with('/'),
+                },
+                Piece::Input(_) | Piece::State(_) | Piece::Before(_) if names_script && !has_code => {}
+                Piece::Input(_) | Piece::State(_) | Piece::Before(_) => {
+                    return Err(format!(
+                        "{name} would run {text}: name a script, and have no option with code before it"
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn check_query(&self) -> Result<(), String> {
@@ -97,6 +131,20 @@ impl Action {
             }
             Some(Output::Json(_) | Output::Text(_) | Output::File(_)) => self.check_scratch(),
         }
+    }
+
+    /// The host knows what comes of it: the answer of a query about copies, or the text that a change sets.
+    fn check_yields(&self) -> Result<(), String> {
+        if self.yields.is_none() {
+            return Ok(());
+        }
+        let is_known = match self.kind {
+            Kind::Query => matches!(self.output, Some(Output::File(_))) && self.input.is_empty(),
+            Kind::Change => self.state.as_ref().is_some_and(|state| state.member.is_some()),
+        };
+        let what =
+            "`yields` needs a query without inputs whose `output` is a file, or a change whose `state` is a member";
+        if is_known { Ok(()) } else { Err(what.to_owned()) }
     }
 
     /// Each way below `{scratch}` is one, and none leads into another or to the answer.
@@ -176,18 +224,23 @@ impl Action {
 
 /// A command that an appliance runs later is the policy's: a guest's words in it would be root's code.
 fn check_document(document: &Value) -> Result<(), String> {
+    check_within(document, None)
+}
+
+/// `command`: the member around it whose texts are run.
+fn check_within(document: &Value, command: Option<&str>) -> Result<(), String> {
     match document {
         Value::Object(members) => members.iter().try_for_each(|(name, value)| {
-            let is_command = COMMANDS.contains(&name.as_str());
-            match value.as_str().filter(|_| is_command).map(Piece::of).transpose()? {
-                Some(Piece::Input(_) | Piece::State(_) | Piece::Before(_)) => {
-                    Err(format!("{name} is a command that is run later: no input can be in it"))
-                }
-                Some(Piece::Literal(_)) | None => check_document(value),
-            }
+            check_within(value, command.or_else(|| COMMANDS.contains(&name.as_str()).then_some(name)))
         }),
-        Value::Array(values) => values.iter().try_for_each(check_document),
-        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+        Value::Array(values) => values.iter().try_for_each(|value| check_within(value, command)),
+        Value::String(text) => match (command, Piece::of(text)?) {
+            (Some(name), Piece::Input(_) | Piece::State(_) | Piece::Before(_)) => {
+                Err(format!("{name} is a command that is run later: no input can be in it"))
+            }
+            (Some(_) | None, _) => Ok(()),
+        },
+        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
     }
 }
 
@@ -221,7 +274,22 @@ undo = { action = 'set', options = '{before}' }
             ("options = '{options}' } }", "options = '{other}' } }", Some("{other} is no input")),
             ("options = '{options}' } }", "options = 'x' } }", Some("nothing uses its input options")),
             ("options = '{options}' } }", "command = '{options}' } }", Some("a command that is run later")),
+            (
+                "options = '{options}' } }",
+                "command = ['{options}'] } }",
+                Some("command is a command that is run later"),
+            ),
+            (
+                "options = '{options}' } }",
+                "script = { a = ['{options}'] } } }",
+                Some("script is a command that is run later"),
+            ),
             ("options = '{options}' } }", "o = '{options}', command = '{warded} renew' } }", None),
+            ("'/bin/tool', 'set', {", "'/bin/sh', '-c', {", Some("sh would run {options}")),
+            ("'/bin/tool', 'set', {", "'/usr/bin/python3.11', '/x.py', '-ec', {", Some("python would run {options}")),
+            ("'/bin/tool', 'set', {", "'/bin/sh', {", Some("sh would run {options}")),
+            ("'/bin/tool', 'set', {", "'/bin/sh', '/x.sh', {", None),
+            ("argv = ['/bin/tool', 'set'", "stdin = true\nargv = ['/bin/sh'", Some("sh would run {options}")),
             ("options = '{options}' } }", "o = '{options}', id = '{state.id}' } }", None),
             (
                 "options = '{options}' } }",
@@ -240,6 +308,8 @@ undo = { action = 'set', options = '{before}' }
             ("max = 65536", "max = 0", Some("`max` is between")),
             ("undo = {", "timeout = 91\nundo = {", Some("between 1 and 90")),
             ("undo = {", "output = { json = ['a'] }\nundo = {", Some("gives no `output`")),
+            ("undo = {", "yields = '{sshd-config}'\nundo = {", None),
+            ("kind = 'query'", "kind = 'query'\nyields = '{sshd-config}'", Some("`yields` needs")),
         ] {
             assert!(ALL.contains(from), "{from}");
             let all: BTreeMap<Name, Action> = toml::from_str(&ALL.replacen(from, to, 1)).unwrap();

@@ -6,6 +6,7 @@ use crate::{
     machine::{
         exec::{Program, Ran},
         files::Root,
+        keys::holds_private_key,
         path::AbsolutePath,
     },
     name::Name,
@@ -107,11 +108,23 @@ fn written(call: &Call, file: &Path, ran: Ran) -> Result<Ran, Fault> {
 fn is_left() -> bool {
     let marked = |process: fs::DirEntry| {
         let is_process = process.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit());
-        let environment =
-            if is_process { fs::read(process.path().join("environ")).unwrap_or_default() } else { Vec::new() };
+        // Any user can mark processes of their own, and would keep a roll back waiting.
+        let environment = if is_process && is_own(&process.path()) {
+            fs::read(process.path().join("environ")).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
         environment.split(|byte| *byte == 0).any(|variable| variable.strip_prefix(MARK.as_bytes()) == Some(b"=1"))
     };
     fs::read_dir("/proc").is_ok_and(|processes| processes.flatten().any(marked))
+}
+
+/// Whether a process was started by the user that this one runs as: its real user (proc_pid_status(5), `Uid`). The owner
+/// of its directory in /proc is root for any process that cannot be traced.
+fn is_own(process: &Path) -> bool {
+    let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+    let real = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next()?.parse().ok());
+    real == Some(rustix::process::getuid().as_raw())
 }
 
 /// Sees that nobody but root could have put the program there: neither itself, nor a directory or link on the way.
@@ -247,7 +260,7 @@ impl Filled {
 /// The last line of what a program says of its failure, unless there is a private key in it.
 fn words(stderr: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(stderr);
-    if text.contains("PRIVATE KEY") {
+    if holds_private_key(stderr) {
         return None;
     }
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
@@ -317,12 +330,36 @@ mod tests {
     }
 
     #[test]
+    fn only_programs_of_the_same_user_are_waited_for() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: only root can run a program as another user");
+            return;
+        }
+        // Nothing else on the machine need be marked: what is asked is whose process it is.
+        for (uid, expected) in [("0", true), ("65534", false)] {
+            let mut child = std::process::Command::new("setpriv")
+                .args(["--reuid", uid, "--clear-groups", "sh", "-c", "echo; read line"])
+                .env("LC_ALL", "C")
+                .stdin(std::process::Stdio::piped())
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            // It has become the other user when it says something.
+            std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+            assert_eq!(is_own(Path::new(&format!("/proc/{}", child.id()))), expected, "{uid}");
+            drop(child.stdin.take());
+            child.wait().unwrap();
+        }
+    }
+
+    #[test]
     fn a_failure_says_no_secret() {
         for (said, expected) in [
             ("", None),
             ("Traceback\n  no such job \n\n", Some("no such job")),
             ("\u{1b}[2Jx", Some("\\u{1b}[2Jx")),
             ("-----BEGIN OPENSSH PRIVATE KEY-----\nno", None),
+            ("PuTTY-User-Key-File-3: ssh-ed25519\nno", None),
         ] {
             assert_eq!(words(said.as_bytes()).as_deref(), expected, "{said}");
         }

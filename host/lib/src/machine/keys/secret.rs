@@ -110,9 +110,12 @@ fn is_encoded_key(word: &[u8]) -> bool {
         return false;
     }
     let head = decoded(word.get(..HEAD).unwrap_or(word));
-    // `{"` and `{` with white space behind it.
-    let is_json = word.starts_with(b"ey") || word.starts_with(b"ew");
-    is_der_key(&head) || head.starts_with(MAGIC) || (is_json && is_json_key(&decoded(word)))
+    if is_der_key(&head) || head.starts_with(MAGIC) {
+        return true;
+    }
+    // A whole file, as secrets are passed on in JSON and YAML: `-----BEGIN …`, `{"kty": …`.
+    let whole = decoded(word);
+    has_pem_key(&whole) || contains(&whole, MAGIC) || (whole.starts_with(b"{") && is_json_key(&whole))
 }
 
 /// The bytes that a word stands for; none where it is no base64.

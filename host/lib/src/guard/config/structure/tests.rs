@@ -121,6 +121,28 @@ fn a_match_all_opens_the_last_block_and_no_other() {
     assert!(found.unwrap_err().message().contains("which Warded did not write"));
 }
 
+/// A line that had no effect, since one before it has the first word, would have one behind a `Match all`.
+#[test]
+fn a_match_all_comes_only_before_lines_of_wardeds() {
+    let block =
+        |text: &str| format!("Port 22\nHostCertificate /c\n# BEGIN warded\n{text}HostCertificate /a\n# END warded\n");
+    let keywords = ["hostcertificate".to_owned()];
+    let granted = MayChange::Only(&keywords);
+    let (with, without) = (block("Match all\n"), block(""));
+    for (before, after, verb) in [(&without, &with, "has"), (&with, &without, "removes")] {
+        let made = Made::new(&[("main", before)]);
+        let staged = made.staged("main", Some(after));
+        let (old, new) = (made.tree(&Staged::new()), made.tree(&staged));
+        let found =
+            |authorship: &Authorship| difference(&old, &new, granted, Some(authorship)).unwrap().refuse(granted);
+        let refused = found(&Authorship::default()).unwrap_err();
+        assert!(refused.message().contains(&format!("{verb} `match \"all\"`, which is not granted")), "{refused}");
+        let main = made.at.join("main");
+        let ours = Authorship::of([(main, [None, Some(before.as_bytes().to_vec())])]);
+        assert!(found(&ours).is_ok(), "{verb}");
+    }
+}
+
 #[test]
 fn a_line_goes_only_if_a_run_wrote_it() {
     let (ours, theirs) = ("HostCertificate /a\n", "HostCertificate /a\nHostCertificate /b\n");

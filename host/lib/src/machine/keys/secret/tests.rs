@@ -42,6 +42,11 @@ fn a_key_is_known_in_any_wrapping() {
             both(&|text| text.lines().map(|line| format!("> \"{line}\"\n")).collect::<String>().into());
             both(&|text| serde_json::to_string(&[text]).unwrap().into());
             both(&|text| [&[0xff, 0xfe], &utf16(text)[..]].concat());
+            // As secrets are kept in JSON and YAML.
+            both(&|text| STANDARD.encode(text).into());
+            both(&|text| serde_json::json!({ "host_key": STANDARD.encode(text) }).to_string().into());
+            both(&|text| wrapped(&STANDARD.encode(text), 76).into());
+            both(&|text| format!("  key: {}\n", URL_SAFE_NO_PAD.encode(format!("\n{text}"))).into());
             // Without the lines that say what it is.
             let body: Vec<&str> = private.lines().filter(|line| !line.starts_with('-')).collect();
             for body in [body.join("\n"), body.concat(), wrapped(&body.concat(), 16)] {

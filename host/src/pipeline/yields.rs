@@ -1,0 +1,97 @@
+//! Actions whose programs make sshd's main file themselves, now or at the next chance, from what a run gives them. The
+//! file that the run leaves is what the guard judges, so nothing else may come of what they are given.
+
+use crate::broker::{operation::Failure, session::Session};
+use sshd_config::block;
+use std::sync::Arc;
+use warded_lib::{
+    error::{Error, Result},
+    machine::action::{Action, Filled, Kind, Observed, Seen},
+    name::Name,
+    text::count,
+};
+
+/// Compares what each of these actions will make with what the run leaves.
+///
+/// # Errors
+/// Refused: they differ. Or a program cannot be asked.
+pub(super) fn check(session: &mut Session) -> Result<()> {
+    let actions = session.actions.clone();
+    for (name, action) in actions.iter().filter(|(_, action)| action.yields.is_some()) {
+        match action.kind {
+            Kind::Query => check_query(session, name, action)?,
+            Kind::Change => check_change(session, name)?,
+        }
+    }
+    Ok(())
+}
+
+/// What the run stages for a query's copies is in its answer, so the answer is the file.
+fn check_query(session: &mut Session, name: &Name, action: &Action) -> Result<()> {
+    let query = Filled::new(name, action, [], "").map_err(Error::from)?;
+    if !session.changes.is_copied_from(&query, &session.root).map_err(Error::from)? {
+        return Ok(());
+    }
+    let runner = Arc::clone(&session.runner);
+    let made = session.changes.ask(&query, runner.as_ref(), &session.root).map_err(Error::from)?.bytes();
+    if made == left(session)? {
+        return Ok(());
+    }
+    Err(differs(session, name).cause(format!("it gives {} from what this run stages", count(made.len(), "byte"))))
+}
+
+/// A text that becomes a part of the file changes only inside our marks, where it has the lines that the file has there.
+fn check_change(session: &mut Session, name: &Name) -> Result<()> {
+    let left = left(session)?;
+    let of_it = session.changes.steps().iter().filter(|step| step.change.name == *name);
+    for Seen { before, after, .. } in of_it.filter_map(|step| step.seen.as_ref()) {
+        let (before, after) = (text(before), text(after));
+        // A block behind a last line that has no end gives it one.
+        let ended = |mut text: Vec<u8>| {
+            text.extend((!text.is_empty() && !text.ends_with(b"\n")).then_some(b'\n'));
+            text
+        };
+        let outside = |text: &str| block::outside(text.as_bytes()).ok().map(|lines| ended(lines.concat()));
+        if outside(before).is_none() || outside(before) != outside(after) {
+            return Err(differs(session, name).cause("it is given another text outside of Warded's marks"));
+        }
+        if blocks(after.as_bytes()) != blocks(&left) {
+            return Err(
+                differs(session, name).cause("it is given other lines between Warded's marks than the file has there")
+            );
+        }
+    }
+    Ok(())
+}
+
+fn text(observed: &Observed) -> &str {
+    match observed {
+        Observed::Value(value) => value.as_str().unwrap_or_default(),
+        Observed::Absent | Observed::Present => "",
+    }
+}
+
+/// The lines of each block of ours; none: its marks are not pairs.
+fn blocks(text: &[u8]) -> Option<Vec<&[u8]>> {
+    let blocks = block::all(text).ok()?;
+    Some(blocks.into_iter().filter_map(|(_, range)| text.get(range)).map(<[u8]>::trim_ascii).collect())
+}
+
+/// sshd's main file as the run leaves it.
+fn left(session: &mut Session) -> Result<Vec<u8>> {
+    let main = session.circumstances.places.sshd_config.clone();
+    let place = session.place(&main, main.segments().count()).map_err(failed)?;
+    let found = place.map(|place| session.changes.read(&place)).transpose();
+    Ok(found.map_err(|error| failed(Failure::from(error)))?.flatten().unwrap_or_default())
+}
+
+fn failed(failure: Failure) -> Error {
+    Error::failed(failure.message)
+}
+
+fn differs(session: &Session, name: &Name) -> Error {
+    let main = &session.circumstances.places.sshd_config;
+    Error::refused(format!("{name} would make another {main} than the one that this run leaves")).next(
+        "this is a fault of the procedure: tell whoever made the policy, with `warded plan --record FILE` of this run",
+    )
+}
