@@ -109,41 +109,41 @@ struct Global {
 enum Command {
     /// Trust a step-ca: fetch its root by fingerprint, and pin it
     Bootstrap(bootstrap::Bootstrap),
-    /// Make the code with which a machine enrols itself; on the admin's machine
+    /// On the admin's machine, make the code with which another machine enrols itself
     Invite(invite::Invite),
-    /// Trust a CA and have this machine certified, with a code that `warded invite` made
+    /// Trust a CA and get certificates for this machine, with a code from `warded invite`
     Enrol(enrol::Enrol),
     /// Show what a procedure would change, and change nothing
     Plan(apply::Plan),
     /// Run a procedure: show, ask, prove, change, prove again
     Apply(apply::Apply),
-    /// Renew what is due, as this machine was enrolled
+    /// Renew the certificates that are due
     Renew(renew::Renew),
-    /// Replace the host keys that are certified, and have the new ones certified
+    /// Replace the certified host keys by new ones, and get certificates for these
     Rekey(rekey::Rekey),
-    /// Renew the certificates of an sshd no more
+    /// Stop renewing the certificates of an sshd
     Unenrol(unenrol::Unenrol),
     /// Show this machine's certificates and whether they are served
     Status(status::Status),
-    /// List the runs: who ran what, when, what became of it, and how to undo it
+    /// List the runs: who ran what and when, the result, and how to undo it
     History(history::History),
-    /// Take the last run back with the renewals since, byte for byte; again: the one before
+    /// Undo the newest run and the renewals since, byte for byte; run it again for the run before
     Undo(undo::Undo),
-    /// Take back everything that Warded changed here, and renew no more
+    /// Undo everything that Warded changed here, and stop renewing
     Remove(remove::Remove),
-    /// Keep what `apply --confirm-within` has changed; from a new login
+    /// From a new login, keep what `apply --confirm-within` has changed
     Confirm(confirm::Confirm),
-    /// Finish what an interrupted run left; for the start of the machine
+    /// Undo what an interrupted run left (runs at boot)
     Recover(recover::Recover),
-    /// What procedures can do, may do and did
+    /// Report what procedures can do, may do and did
     Audit(audit::Audit),
-    /// Which procedures there are, and what they may do
+    /// List, test, publish and add policies: procedures and what they may do
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
-    /// The certificate authority
+    /// Show the certificate authority, or make one
     #[command(subcommand)]
     Ca(ca::Ca),
-    /// Look for what is wrong between this machine and its CA, and say how to mend it
+    /// Find what is wrong with this machine and its CA, and say how to correct it
     Doctor(doctor::Doctor),
     /// Make one-time tokens, so that a machine needs no password of the CA's
     Token(token::Token),
@@ -153,22 +153,22 @@ enum Command {
     Logout(logout::Logout),
     /// Print the line of ssh_config that has ssh log you in where it is needed
     SshConfig(ssh_config::SshConfig),
-    /// Look from outside whether machines present certificates that clients accept, without logging in
+    /// Check from outside, without a login, that machines present certificates that clients accept
     Verify(verify::Verify),
-    /// Have the CA renew a certificate no more
+    /// Tell the CA to stop renewing a certificate
     Revoke(revoke::Revoke),
-    /// Print the fingerprint of a root certificate; on the CA
+    /// On the CA, print the fingerprint of its root certificate
     RootFingerprint(root_fingerprint::RootFingerprint),
     /// Show everything on a private sshd, without changing this machine
     Demo(demo::Demo),
-    /// The configuration
+    /// Check the configuration
     #[command(subcommand)]
     Config(configuration::ConfigCommand),
     /// Print completions for a shell
     Completions(completions::Completions),
     /// Write the manual pages
     Man(man::Man),
-    /// Show of what this program is made
+    /// Show the version and the parts of this program
     Version(version::Version),
     #[command(hide = true)]
     Watchdog(watchdog::Watchdog),

@@ -84,7 +84,7 @@ pub(super) fn cases() -> Vec<Case> {
                 fs::write(stock.join("10"), "").unwrap();
                 std::os::unix::fs::chown(stock.join("10"), Some(1234), None).unwrap();
             },
-            "belongs to somebody else",
+            "belongs to another user",
         ),
         case("a fragment for a copy by a grant that forbids nothing, by another name of the directory")
             .with_actions(&MERGE.replace("{dir}/templates", "{dir}/by-another-name"))

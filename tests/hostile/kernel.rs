@@ -135,7 +135,7 @@ fn plain() -> Vec<Case> {
             "somebody else's file through /proc",
             "/proc/self/root{dir}/theirs/file",
             "/proc/self/root{dir}/theirs/file",
-            "{dir}/theirs: this directory belongs to somebody else",
+            "{dir}/theirs: this directory belongs to another user",
         ),
         (
             "a link below what is granted through /proc",

@@ -69,7 +69,7 @@ fn systemd_reloads_sshd_and_ends_nobodys_login() {
         machine.warded("undo --yes").ends(0);
         is_as(&machine, &old);
         serves(&machine);
-        assert_eq!(property(&machine, "MainPID", "ssh.service"), before, "it was started anew");
+        assert_eq!(property(&machine, "MainPID", "ssh.service"), before, "it was restarted");
         let log = machine.shell("warded audit log").ends(0).stdout;
         assert_eq!(log.matches("systemd reloaded ssh.service").count(), 3, "{log}");
         each_run_is_in_the_journal(&machine, 3);
@@ -175,7 +175,7 @@ fn a_renewal_that_only_reloads_says_whether_sshd_was_told() {
 }
 
 #[test]
-fn an_sshd_whose_socket_process_1_has_is_started_anew() {
+fn an_sshd_whose_socket_process_1_has_is_restarted() {
     for suite in ["bookworm", "trixie"] {
         let Some(machine) = Booted::start(suite, "ssh.socket") else { return };
         let (old, pid) = (files(&machine), || property(&machine, "MainPID", "ssh.service"));
@@ -198,7 +198,7 @@ fn an_sshd_whose_socket_process_1_has_is_started_anew() {
         is_as(&machine, &old);
         assert_ne!(pid(), before);
         let log = machine.shell("warded audit log").ends(0).stdout;
-        assert_eq!(log.matches("systemd started ssh.service anew").count(), 7, "{log}");
+        assert_eq!(log.matches("systemd restarted ssh.service").count(), 7, "{log}");
         assert!(login.try_wait().unwrap().is_none(), "a login was ended");
         login.kill().unwrap();
         login.wait().unwrap();

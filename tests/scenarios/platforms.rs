@@ -32,8 +32,8 @@ fn a_main_file_of_the_vendors_stays_as_it_is() {
     assert!(certified.stdout.contains("Seen live: 3 certificates served"), "{}", certified.stdout);
     let authority = fs::read_to_string(peer.file("/root/ca/host_ca.pub")).unwrap();
     peer.client(&Knows::Authority(authority)).connects();
-    // Nothing renews by itself there.
-    peer.warded(&["status"]).ends(4).prints(&["problem      nothing renews by itself"]);
+    // Nothing renews automatically there.
+    peer.warded(&["status"]).ends(4).prints(&["problem      nothing renews automatically"]);
     peer.renews_by_cron();
     peer.warded(&["status"]).ends(0);
     peer.warded(&["renew", "--force"]).ends(0);
@@ -83,6 +83,6 @@ fn a_machine_whose_systemd_is_out_of_sight() {
     fs::write(peer.file(SYSTEMD), "").unwrap();
     peer.warded(&["apply", "certify-host", "--set", SET, "--yes"])
         .ends(0)
-        .prints(&["If nothing runs it yet, have a timer or cron do that"]);
+        .prints(&["If nothing runs it yet: run it every"]);
     peer.warded(&["status"]).ends(0).prints(&["schedule     unknown: systemd is installed, and is not process 1 here"]);
 }

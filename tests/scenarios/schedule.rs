@@ -133,9 +133,9 @@ fn what_somebody_else_scheduled_stays() {
     machine
         .warded(CERTIFY)
         .ends(0)
-        .prints(&["warded-renew.timer is there, Warded did not write it", "Nothing runs that"]);
+        .prints(&["warded-renew.timer is there, Warded did not write it", "Nothing runs it automatically"]);
     assert_eq!(units(), foreign);
-    machine.shell("warded status").ends(4).prints(&["problem      nothing renews by itself"]);
+    machine.shell("warded status").ends(4).prints(&["problem      nothing renews automatically"]);
     machine.warded("undo --yes").ends(0);
     assert_eq!(units(), foreign);
 
@@ -283,7 +283,7 @@ fn where_nothing_can_be_scheduled_the_plan_says_so() {
     let machine = Machine::stopped();
     let before = tree(&machine.path("ssh"));
     let plan = machine.warded(["plan", "certify-host", "--set", "principal=web1.example.org"]).ends(3);
-    let plan = plan.prints(&["Nothing runs `warded renew` by itself: "]);
+    let plan = plan.prints(&["Nothing runs `warded renew` automatically: "]);
     assert!(!plan.stdout.contains("> reload schedule") && !plan.stdout.contains("warded-renew"), "{}", plan.stdout);
     assert_eq!(tree(&machine.path("ssh")), before);
 }
@@ -334,7 +334,7 @@ fn a_machine_with_cron_renews_itself() {
     machine
         .warded(&["status"])
         .ends(4)
-        .prints(&[&format!("nothing renews by itself: {why}"), "start that cron daemon"]);
+        .prints(&[&format!("nothing renews automatically: {why}"), "start that cron daemon"]);
     fs::remove_file(&table).unwrap();
     let why = "/etc/cron.d/other renews another installation, with the state /srv/other";
     machine.warded(&["status"]).ends(4).prints(&[why]);

@@ -123,7 +123,7 @@ fn two_sshds_with_different_keys_keep_their_own_lines() {
     // Nothing schedules renewals on this machine: that is the one problem.
     let status = peer.warded(&["status"]).ends(4).stdout;
     assert_eq!(status.matches("\nproblem ").count(), 1, "{status}");
-    peer.warded(&["doctor"]).ends(4).prints(&["nothing renews by itself"]);
+    peer.warded(&["doctor"]).ends(4).prints(&["nothing renews automatically"]);
     assert_eq!(told_to_all(&peer), 4);
     // One alone.
     let one = peer.warded(&["--sshd-config", SECOND, "renew", "--force", "--json"]).ends(0).object("warded.renew/1");
@@ -160,7 +160,7 @@ fn one_that_does_not_run_or_is_gone_keeps_no_other_from_being_renewed() {
     peer.warded(&["--sshd-config", SECOND, "unenrol", "--yes"]).ends(0);
     peer.warded(&["--sshd-config", SECOND, "unenrol", "--yes"]).ends(2).says(&["is not enrolled", FIRST]);
     peer.warded(&["renew", "--force"]).ends(0);
-    peer.warded(&["status"]).ends(4).prints(&["nothing renews by itself"]);
+    peer.warded(&["status"]).ends(4).prints(&["nothing renews automatically"]);
     peer.warded(&["--sshd-config", SECOND, "renew"]).ends(2).says(&["is not enrolled", FIRST]);
 }
 

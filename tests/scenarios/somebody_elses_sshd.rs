@@ -86,7 +86,7 @@ fn a_program_that_is_theirs_is_not_run_because_it_is_named() {
             ] {
                 let mut command = machine.warded_command([]);
                 let run = Run::of(command.args(words).env("WARDED_SSHD", named));
-                run.ends(5).says(&["is not safe to run as sshd", "belongs to somebody else"]);
+                run.ends(5).says(&["is not safe to run as sshd", "belongs to another user"]);
             }
         }
         own(changed, 0);

@@ -123,6 +123,17 @@ fn a_user_sees_what_root_recorded_and_what_is_private() {
     let object = nobody(&["status", "--json"]).ends(0).object("warded.status-without-root/1");
     assert_eq!((&object["healthy"], object["certificates"].as_array().unwrap().len()), (&true.into(), 3), "{object}");
 
+    // A state of one's own lets `doctor` look further, as far as it can.
+    let own = home.join("state");
+    let doctor = nobody(&["--state", own.to_str().unwrap(), "doctor"]);
+    let doctor = doctor.prints(&["note    machine      the host keys can only be read by root: sudo warded doctor"]);
+    assert!(
+        !doctor.stdout.contains("WRONG   machine") && !doctor.stdout.contains("run this as root"),
+        "{}",
+        doctor.stdout
+    );
+    fs::remove_dir_all(own).unwrap();
+
     // What root finds wrong, a user is told, and not why.
     let file = machine.path("state-status/status.json");
     let mut recorded: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();

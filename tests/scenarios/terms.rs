@@ -160,7 +160,7 @@ fn what_lies_in_somebody_elses_directory_is_not_read() {
     let used = |_: &str, run: Run, code: i32| drop(run.ends(code));
     all(&used);
     chown(at("way"), Some(65534), Some(65534)).unwrap();
-    all(&refused("this directory belongs to somebody else"));
+    all(&refused("this directory belongs to another user"));
     chown(at("way"), Some(0), Some(0)).unwrap();
     for (mode, end) in [(0o757, false), (0o1777, true)] {
         fs::set_permissions(at("way"), fs::Permissions::from_mode(mode)).unwrap();
@@ -169,5 +169,5 @@ fn what_lies_in_somebody_elses_directory_is_not_read() {
     fs::set_permissions(at("way"), fs::Permissions::from_mode(0o755)).unwrap();
     std::os::unix::fs::lchown(at("link"), Some(65534), None).unwrap();
     let run = warded("link", "WARDED_CONFIG", "config.toml", &["policy", "list"]);
-    refused("this link belongs to somebody else")("config.toml", run, 0);
+    refused("this link belongs to another user")("config.toml", run, 0);
 }

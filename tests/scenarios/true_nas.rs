@@ -68,7 +68,7 @@ fn everything_comes_and_goes() {
     assert_eq!(machine.state(), before);
     machine.lets_everybody_in(false);
     machine.is_as_generated();
-    machine.warded(&["status"]).ends(4).prints(&["nothing renews by itself"]);
+    machine.warded(&["status"]).ends(4).prints(&["nothing renews automatically"]);
     machine.warded(&REMOVE).ends(0).prints(&["Nothing to do"]);
 }
 

@@ -62,7 +62,7 @@ fn an_apply_that_was_overtaken_names_the_run_and_what_is_left() {
         asked.yes(),
         &[
             &format!("refused: run {} (certify-host by ", done["run"]),
-            "-cert.pub meanwhile",
+            "-cert.pub in the meantime",
             "next:  warded plan certify-host --set principal=web1.example.org --set principal=web1 shows what is left",
         ],
     );

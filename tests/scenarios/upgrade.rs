@@ -25,7 +25,7 @@ fn renewals_go_on_with_another_openssh_and_a_fourth_host_key() {
     peer.restarts_sshd();
     let unproved = peer.warded(&["status"]).ends(4);
     let fourth = "keys of the type ssh-mldsa44-ed25519 are not certified; sshd goes on offering it";
-    unproved.prints(&[NOTE, "`warded renew --force` proves it anew", fourth, "nothing renews by itself"]);
+    unproved.prints(&[NOTE, "`warded renew --force` proves it anew", fourth, "nothing renews automatically"]);
 
     let renewed = peer.warded(&["renew", "--force"]).ends(0).prints(&["Certified 3 keys", "3 certificates served"]);
     assert!(renewed.stdout.contains(fourth), "{}", renewed.stdout);

@@ -9,6 +9,7 @@ pub mod facts;
 pub mod files;
 pub mod keys;
 pub mod login;
+pub mod ownership;
 pub mod path;
 pub mod private;
 #[cfg(test)]

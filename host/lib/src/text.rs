@@ -98,9 +98,28 @@ pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// Things one after another: `a`, `a and b`, `a, b and c`.
+#[must_use]
+pub fn list(things: &[String]) -> String {
+    match things {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn things_are_listed_as_in_a_sentence() {
+        for (things, text) in [(&[][..], ""), (&["a"], "a"), (&["a", "b"], "a and b"), (&["a", "b", "c"], "a, b and c")]
+        {
+            let things: Vec<String> = things.iter().map(|thing| (*thing).to_owned()).collect();
+            assert_eq!(list(&things), text);
+        }
+    }
 
     #[test]
     fn a_word_survives_a_shell() {

@@ -38,6 +38,10 @@ pub(super) fn say(context: &Context, output: Output, done: &Done) -> Result<()> 
 /// What renews the certificates, or what has to be done so that something does.
 fn renewal(context: &Context, due: &str) -> String {
     let hours = context.renew_every / 3600;
+    let next = format!(
+        "run it every {hours} h from cron or a systemd timer (docs/RENEWAL.md). It asks nothing, and does nothing until a \
+         certificate is due."
+    );
     match context.found_schedule() {
         Schedule::Timer(name) => format!("by {}{due}.", neutral(&name)),
         Schedule::Cron(file) => format!("by cron ({}){due}.", neutral(&file.to_string_lossy())),
@@ -48,15 +52,13 @@ fn renewal(context: &Context, due: &str) -> String {
         }
         Schedule::Passed(passed) => {
             let passed = neutral(&passed.to_string());
-            format!(
-                "by `warded renew`{due}. Nothing runs that by itself ({passed}): have a timer or cron run it every {hours} h."
-            )
+            format!("by `warded renew`{due}. Nothing runs it automatically ({passed}): {next}")
         }
         Schedule::Nothing => {
-            format!("by `warded renew`{due}. Nothing runs that by itself: have a timer or cron run it every {hours} h.")
+            format!("by `warded renew`{due}. Nothing runs it automatically: {next}")
         }
         Schedule::Unknown(_) => {
-            format!("by `warded renew`{due}. If nothing runs it yet, have a timer or cron do that every {hours} h.")
+            format!("by `warded renew`{due}. If nothing runs it yet: {next}")
         }
     }
 }

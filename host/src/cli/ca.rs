@@ -13,9 +13,9 @@ use warded_lib::error::{Exit, Result};
 pub(super) enum Ca {
     /// Show the CA: whether it answers, what it can be asked for, its keys, its clock
     Show(show::Show),
-    /// Print the public keys that certificates of the CA are recognised by
+    /// Print the public keys with which the CA signs certificates
     Roots(roots::Roots),
-    /// Make a CA of your own: for a first try, a lab, a network without others
+    /// Make a CA of your own, in a directory: for a first try or a lab
     Init(init::Init),
 }
 

@@ -38,7 +38,7 @@ pub(super) struct Confirm {
 /// For the commands whose changes can be confirmed.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ConfirmWithin {
-    /// Take it back by itself unless `warded confirm` is run from a new login within this time (5s
+    /// Undo it automatically unless `warded confirm` is run from a new login within this time (5s
     /// to 24h, such as 10m)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(super) confirm_within: Option<SignedDuration>,

@@ -104,9 +104,10 @@ pub(super) fn look(context: &Context, enrolled: &Enrolment, certificates: &[(Str
         && outlook.problems.len() == before
     {
         let seen = format!("a renewal has been due for {}, and there was none", in_words(now - due));
-        outlook
-            .problems
-            .push(Problem::with(seen, "warded renew shows why; it is to run unattended, from cron or a systemd timer"));
+        outlook.problems.push(Problem::with(
+            seen,
+            "warded renew shows why; run it every hour from cron or a systemd timer (docs/RENEWAL.md)",
+        ));
     }
     outlook
 }

@@ -39,33 +39,33 @@ use warded_lib::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
-    /// The policies there are, and their procedures
+    /// List the policies and their procedures
     List,
-    /// What each procedure of a policy may do
+    /// Show what each procedure of a policy may do
     Show(Show),
-    /// Whether a component asks for what it can call, and for nothing else
+    /// Check that a component asks for what it can call, and for nothing else
     Check(check::Check),
     /// Run a component on the machines that its scenarios describe
     Test(test::Test),
     /// Run another build of a component against a recording of `plan` or `apply`, and say what it does otherwise
     Replay(replay::Replay),
-    /// Make a folder for a new policy: a guest that builds as it is
+    /// Make a folder for a new policy, with a guest that builds as it is
     New(new::New),
     /// Write the interfaces that this program offers to guests
     Wit(new::Wit),
-    /// Sign a component, for those who are to add it
+    /// Sign a component for the people who add it
     Sign(sign::Sign),
     /// Store a signed component in an OCI registry
     Push(registry::Push),
     /// Fetch a component and its signature from an OCI registry into files
     Pull(registry::Pull),
-    /// Accept a component: see who signed it and what it would be granted, then add it
+    /// Show who signed a component and what it would be granted, then add it
     Add(add::Add),
-    /// Take a higher version by the same publisher that asks for nothing more; asks nothing
+    /// Add a higher version by the same publisher that asks for nothing more; asks no question
     Update(add::Update),
-    /// Take the version of a policy that was there before the last one
+    /// Return to the version of a policy before the last one
     Rollback(remove::Rollback),
-    /// Take a policy out
+    /// Remove a policy
     Remove(remove::Remove),
 }
 

@@ -57,10 +57,10 @@ impl Remove {
         }
         let question = match shown.files.len() {
             0 if !shown.programs.is_empty() => {
-                format!("Run {}, and renew no more?", count(shown.programs.len(), "program"))
+                format!("Run {}, and stop renewing?", count(shown.programs.len(), "program"))
             }
-            0 => "No file has to change. Count every run as undone, and renew no more?".to_owned(),
-            files => format!("Take {} back, and renew no more?", count(files, "file")),
+            0 => "No file has to change. Count every run as undone, and stop renewing?".to_owned(),
+            files => format!("Take {} back, and stop renewing?", count(files, "file")),
         };
         if !self.yes && !confirm(&question)? {
             output.note("Nothing was changed.");

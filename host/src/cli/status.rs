@@ -31,6 +31,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use warded_lib::{
     agent,
     ca::{self, Certificate, Kind, certificate, due, verify},
+    config,
     error::{Exit, Result},
     guard::{Offered, former::former, live},
     machine::{
@@ -88,6 +89,9 @@ pub(super) struct StatusObject {
     rolled_back: Option<LastRollBack>,
     /// What is no problem yet.
     pub(super) notes: Vec<String>,
+    /// Only root can read the host keys.
+    #[serde(skip)]
+    pub(super) keys_are_roots: bool,
 }
 
 impl StatusObject {
@@ -254,12 +258,16 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
     let unconfirmed = transaction::unconfirmed(&context.state)?;
     problems.extend(recover::damaged(context)?);
     problems.extend(recover::unended(interrupted.as_ref(), unconfirmed.as_ref()).map(Problem::of));
-    if let Some(sshd) = &sshd
-        && keys.iter().all(|key| matches!(key.standing, Standing::Ignored(Ignored::Unreadable(_) | Ignored::Missing)))
-    {
-        let seen = format!("sshd {} has no host key that can be read", sshd.version());
-        let next = (!warded_lib::config::is_root()).then(|| "run this as root".to_owned());
-        problems.push(Problem { next, ..Problem::of(seen) });
+    let unreadable = sshd.as_ref().filter(|_| {
+        keys.iter().all(|key| matches!(key.standing, Standing::Ignored(Ignored::Unreadable(_) | Ignored::Missing)))
+    });
+    let keys_are_roots = unreadable.is_some() && !config::is_root();
+    if let Some(sshd) = unreadable {
+        if config::is_root() {
+            problems.push(Problem::of(format!("sshd {} has no host key that can be read", sshd.version())));
+        } else {
+            notes.push("the host keys can only be read by root: sudo warded status".to_owned());
+        }
     }
     Ok(StatusObject {
         schema: "warded.status/1",
@@ -284,6 +292,7 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
         scheduled: around.schedule.is_there(),
         rolled_back: around.last_roll_back,
         notes,
+        keys_are_roots,
     })
 }
 

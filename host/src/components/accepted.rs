@@ -85,9 +85,9 @@ pub fn store(directory: &Path, name: &Name, text: &str, component: &[u8], proven
     durable::directory(directory).map_err(failed)?;
     let file = directory.join(format!("{name}.toml"));
     files::refuse_others(directory).map_err(|error| {
-        Error::refused(format!("others could change what is in {shown}"))
-            .cause(error)
-            .next("chown root and chmod go-w it")
+        let next = error.next.clone();
+        let refused = Error::refused(format!("others could change what is in {shown}")).cause(error);
+        next.into_iter().fold(refused, Error::next)
     })?;
     let digest = Digest::of(component);
     let origin = serde_json::to_vec_pretty(provenance).map_err(|error| failed(error.into()))?;

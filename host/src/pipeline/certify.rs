@@ -214,7 +214,7 @@ impl Filling<'_> {
             })?;
             match answer {
                 Ok(certificate) => {
-                    self.filled.vouched.push(format!("{} was made anew, and is certified {word}.", request.key));
+                    self.filled.vouched.push(format!("{} was replaced, and is certified {word}.", request.key));
                     return Ok(Ok(certificate));
                 }
                 Err(error) if error.is_about_one() => refused = Some(error),

@@ -65,7 +65,7 @@ impl Expected {
         let by = by.as_deref().map(|by| format!(" by {}", neutral(by))).unwrap_or_default();
         let ago = distance(Timestamp::now().duration_since(*started).unsigned_abs());
         let path = neutral(&path.to_string_lossy());
-        let refused = Error::refused(format!("run {number} ({what}{by}, {ago} ago) changed {path} meanwhile"));
+        let refused = Error::refused(format!("run {number} ({what}{by}, {ago} ago) changed {path} in the meantime"));
         let refused = if journal.is_final() {
             refused
         } else {

@@ -100,7 +100,7 @@ impl Vouching {
             return Err("it had a certificate before, which the CA may have revoked");
         }
         if !self.certified.another_had(&request.key, &request.public) {
-            return Err("no other key had a certificate in its place, so that it was not made anew here");
+            return Err("no other key had a certificate in its place, so this key was not replaced here");
         }
         let speaks = |voucher: &&Voucher| {
             voucher.has_names(&request.principals)

@@ -73,7 +73,7 @@ fn a_key_in_an_agent_speaks_for_one_that_was_made_anew() {
     let pid = fs::read_to_string(member.machine.path("sshd.pid")).unwrap();
     Run::of(member.machine.command("kill").args(["-HUP", pid.trim()])).ends(0);
     let renewed = member.warded(&["renew"]).ends(0);
-    renewed.prints(&["ssh_host_ed25519_key was made anew, and is certified on the word of"]);
+    renewed.prints(&["ssh_host_ed25519_key was replaced, and is certified on the word of"]);
     let client = member.machine.client(&Knows::Authority(ca.authority("host")));
     client.connects();
 }

@@ -70,7 +70,7 @@ fn a_key_that_was_made_anew_is_certified_on_the_word_of_another() {
             fs::remove_file(member.certificate_file(name)).unwrap();
         }
         let run = renews(&member, 0, &KEYS);
-        let words = format!("ssh_host_{name}_key was made anew, and is certified on the word of");
+        let words = format!("ssh_host_{name}_key was replaced, and is certified on the word of");
         assert!(run.stdout.contains(&words), "{}", run.stdout);
         assert!(fits(&member, name), "{name}");
         assert!(audited(&member, "authority.rekey", "intent", "on the word of"), "{name}");

@@ -125,9 +125,9 @@ fn of_the_first_day() {
         +HostCertificate /dddddddddddddddddddddd/ssh/ssh_host_ecdsa_key-cert.pub
         +HostCertificate /dddddddddddddddddddddd/ssh/ssh_host_ed25519_key-cert.pub
     > reload ssh (ssh.service or sshd.service; else SIGHUP to sshd)
-    warning: Nothing runs `warded renew` by itself:
+    warning: Nothing runs `warded renew` automatically:
              /dddddddddddddddddddddd/ssh/sshd_config is not the configuration of
-             this machine's own sshd. Have something run it every hour
+             this machine's own sshd. Run it every hour from cron or a systemd timer
              (docs/RENEWAL.md).
     > renew from now on: web1, web1.example.org from the CA https://127.0.0.1:99999
       with the root ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
@@ -138,7 +138,9 @@ fn of_the_first_day() {
     No sshd is listening now: the next one to start serves this.
     Valid:   00 days left, until 0000-00-00 00:00 UTC
     Renewal: by `warded renew`, due in 00 days, at 0000-00-00 00:00 UTC. If nothing
-             runs it yet, have a timer or cron do that every 24 h.
+             runs it yet: run it every 24 h from cron or a systemd timer
+             (docs/RENEWAL.md). It asks nothing, and does nothing until a
+             certificate is due.
     Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for
              all machines):
     @cert-authority web1.example.org,web1 ecdsa-sha2-nistp256 HOST-CA-KEY
@@ -189,8 +191,8 @@ fn of_the_first_day() {
         +HostCertificate /dddddddddddddddddddddd/ssh/ssh_host_ecdsa_key-cert.pub
         +HostCertificate /dddddddddddddddddddddd/ssh/ssh_host_ed25519_key-cert.pub
     > reload ssh (ssh.service or sshd.service; else SIGHUP to sshd)
-    warning: Nothing runs `warded renew` by itself: /dddddddddddddddddddddd/ssh/sshd_config is not the configuration of this
-             machine's own sshd. Have something run it every hour (docs/RENEWAL.md).
+    warning: Nothing runs `warded renew` automatically: /dddddddddddddddddddddd/ssh/sshd_config is not the configuration of
+             this machine's own sshd. Run it every hour from cron or a systemd timer (docs/RENEWAL.md).
     > renew from now on: web1, web1.example.org from the CA https://127.0.0.1:99999 with the root
       ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
     Certified 3 keys for web1.example.org web1.
@@ -198,8 +200,8 @@ fn of_the_first_day() {
     only the CA (SHA256:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx) get in.
     No sshd is listening now: the next one to start serves this.
     Valid:   00 days left, until 0000-00-00 00:00 UTC
-    Renewal: by `warded renew`, due in 00 days, at 0000-00-00 00:00 UTC. If nothing runs it yet, have a timer or cron do
-             that every 24 h.
+    Renewal: by `warded renew`, due in 00 days, at 0000-00-00 00:00 UTC. If nothing runs it yet: run it every 00 h from cron
+             or a systemd timer (docs/RENEWAL.md). It asks nothing, and does nothing until a certificate is due.
     Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for all machines):
     @cert-authority web1.example.org,web1 ecdsa-sha2-nistp256 HOST-CA-KEY
     Log:     warded audit log --run 1

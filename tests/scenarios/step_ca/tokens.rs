@@ -126,15 +126,21 @@ fn a_token_that_will_be_refused_is_not_used_up() {
     };
     let past = jiff::Timestamp::now().as_second() - 3600;
     for (tokens, cause) in [
-        (sign(for_host(claims(&ca.https(), "admin", "sign"), &["other.example.org"])), "not for web1.example.org"),
-        (sign(for_host(claims(&ca.https(), "admin", "sign"), &[NAME, "x.example.org"])), "also for x.example.org"),
+        (
+            sign(for_host(claims(&ca.https(), "admin", "sign"), &["other.example.org"])),
+            "this token is for other.example.org; web1.example.org is needed",
+        ),
+        (
+            sign(for_host(claims(&ca.https(), "admin", "sign"), &[NAME, "x.example.org"])),
+            "this token is also for x.example.org",
+        ),
         (sign(claims(&ca.https(), "admin", "sign")), "--ssh --host"),
         (with("exp", past.into()), "expired 60 min ago"),
-        (with("aud", "https://elsewhere.example/1.0/ssh/sign".into()), "its audience is elsewhere.example"),
+        (with("aud", "https://elsewhere.example/1.0/ssh/sign".into()), "this token is for the CA elsewhere.example"),
         (with("sha", "00".repeat(32).into()), "with the root 0000"),
-        (vec!["nonsense".to_owned(); 3], "it is no token"),
+        (vec!["nonsense".to_owned(); 3], "this is not a token"),
     ] {
-        certifies(&member, &tokens).ends(2).says(&["does not fit", cause]);
+        certifies(&member, &tokens).ends(2).says(&["the CA cannot be asked", cause]);
     }
     let log = fs::read_to_string(ca.path("log")).unwrap();
     assert!(!log.contains("\"/ssh/sign\""), "nothing was asked for");

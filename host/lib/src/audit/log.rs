@@ -12,7 +12,10 @@ use super::{
 use crate::{
     digest::Digest,
     error::{Error, Result},
-    machine::durable,
+    machine::{
+        durable,
+        ownership::{chmod_unwritable, chown},
+    },
 };
 use rustix::fs::{FlockOperation, OFlags, flock};
 use std::{
@@ -282,11 +285,17 @@ fn open_file(directory: &Path) -> io::Result<File> {
         .custom_flags(no_follow)
         .open(directory.join(LOG))?;
     let metadata = file.metadata()?;
-    if !metadata.is_file() || !durable::is_ours(metadata.uid()) || metadata.mode() & 0o022 != 0 {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "log.jsonl is not a file that only its owner writes",
-        ));
+    let path = directory.join(LOG);
+    let denied = |why: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    if !metadata.is_file() {
+        return denied(format!("{} is not a file", path.display()));
+    }
+    if !durable::is_ours(metadata.uid()) {
+        return denied(format!("{} belongs to another user: {}", path.display(), chown(&path)));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        let next = chmod_unwritable(&path, metadata.mode());
+        return denied(format!("others can write {}: {next}", path.display()));
     }
     Ok(file)
 }

@@ -7,6 +7,7 @@ use crate::{
     error::{Error, Result},
     machine::{
         exec::{self, Output},
+        ownership::chown,
         scratch::Scratch,
         ssh::{Host, Settings, Ssh},
     },
@@ -131,7 +132,7 @@ impl Change {
                 Err(Error::refused(format!("{path} belongs to another user (uid {owner})"))
                     .cause("a program that was run with sudo made it, as it seems; ssh cannot add hosts to it either")
                     .state("nothing was changed")
-                    .next(format!("sudo chown {} {path}", own.as_raw())))
+                    .next(chown(&self.path)))
             }
             _ => Ok(()),
         }

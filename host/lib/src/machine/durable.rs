@@ -2,6 +2,8 @@
 //! else. For what is not a run's: the CA directory, the heads of audit logs, the configuration, the public status, logins.
 #![expect(clippy::disallowed_methods, reason = "the CA directory, heads of audit logs, configuration, status, logins")]
 
+use super::ownership::{chmod_unwritable, chown};
+use crate::text::shell_word;
 use std::{
     fs::{File, Permissions},
     io::{self, Write as _},
@@ -28,10 +30,10 @@ pub fn private_directory(path: &Path) -> io::Result<()> {
         return Err(io::Error::from(io::ErrorKind::NotADirectory));
     }
     if !is_ours(metadata.uid()) {
-        return denied("it belongs to somebody else");
+        return denied(&format!("it belongs to another user: {}", chown(path)));
     }
     if metadata.mode() & 0o077 != 0 {
-        return denied("others can enter it; it must have mode 0700");
+        return denied(&format!("others can enter it: chmod 700 {}", shell_word(&path.to_string_lossy())));
     }
     Ok(())
 }
@@ -63,10 +65,10 @@ pub fn public_directory(path: &Path) -> io::Result<()> {
         return Err(io::Error::from(io::ErrorKind::NotADirectory));
     }
     if metadata.uid() != rustix::process::geteuid().as_raw() {
-        return denied("it belongs to somebody else");
+        return denied(&format!("it belongs to another user: {}", chown(path)));
     }
     if metadata.mode() & 0o022 != 0 {
-        return denied("others can write it");
+        return denied(&format!("others can write it: {}", chmod_unwritable(path, metadata.mode())));
     }
     Ok(())
 }

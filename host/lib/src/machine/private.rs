@@ -2,6 +2,7 @@
 //! program reads; that is `files.rs`.
 #![expect(clippy::disallowed_methods, reason = "the state directory")]
 
+use super::ownership::{chmod_unwritable, chown};
 use crate::error::{Error, Result};
 use rustix::{
     fs::{FlockOperation, flock},
@@ -289,20 +290,22 @@ impl StateDir {
 
     fn check(&self) -> Result<()> {
         let look = |path: &Path| path.metadata().map_err(|error| Self::failed("open", path, &error));
-        let refused = |path: &Path, why: &str| {
+        let refused = |path: &Path, why: &str, next: &str| {
             Err(Error::refused(format!("Warded's files in {} are not safe there", self.path.display()))
                 .cause(format!("{}: {why}", path.display()))
-                .next("correct the owner or the mode, or name another place"))
+                .next(format!("{next}; or name another directory with --state DIR")))
         };
+        let owner = |path: &Path| refused(path, "it belongs to another user", &chown(path));
+        let mode = |path: &Path, mode| refused(path, "others can write it", &chmod_unwritable(path, mode));
         let (found, user) = (look(&self.path)?, rustix::process::geteuid().as_raw());
         if !found.is_dir() {
-            return refused(&self.path, "not a directory");
+            return refused(&self.path, "not a directory", "move it away");
         }
         if found.uid() != user {
-            return refused(&self.path, "it belongs to somebody else");
+            return owner(&self.path);
         }
         if found.mode() & 0o022 != 0 {
-            return refused(&self.path, "others can write it");
+            return mode(&self.path, found.mode());
         }
         if found.mode() & 0o077 != 0 {
             let tightened = fs::set_permissions(&self.path, Permissions::from_mode(0o700));
@@ -311,8 +314,11 @@ impl StateDir {
         // A user's own directories may be open to a group of one; root's have no excuse.
         for above in self.path.ancestors().skip(1).take_while(|_| user == 0) {
             let found = look(above)?;
-            if found.uid() != 0 || (found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0) {
-                return refused(above, "somebody else could change this directory");
+            if found.uid() != 0 {
+                return owner(above);
+            }
+            if found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0 {
+                return mode(above, found.mode());
             }
         }
         Ok(())

@@ -59,7 +59,7 @@ impl std::fmt::Display for Reloaded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unit { unit } => write!(f, "systemd reloaded {unit}"),
-            Self::Restarted { unit } => write!(f, "systemd started {unit} anew, whose socket it has"),
+            Self::Restarted { unit } => write!(f, "systemd restarted {unit}, whose socket it has"),
             Self::Started { unit } => write!(f, "systemd started {unit}, which had ended"),
             Self::Signalled { pid } => write!(f, "SIGHUP to process {pid}"),
             Self::Scheduled { enabled, disabled } => {
@@ -178,7 +178,7 @@ pub fn refuse_untellable(name: &Name, service: &Service, listener: &Listener) ->
         return match &listener.gone {
             None => Ok(()),
             Some(program) => Err(Error::refused(format!("{name} cannot be told to reload: it would end"))
-                .cause(format!("it would start {} anew, and that program is gone", program.display()))
+                .cause(format!("it would be restarted as {}, and that program is gone", program.display()))
                 .next(format!("put the program back, or start {name} by another path; then run this again"))),
         };
     }
@@ -188,9 +188,9 @@ pub fn refuse_untellable(name: &Name, service: &Service, listener: &Listener) ->
     };
     match unit_of(service, listener).map(UnitName::as_str) {
         Some(unit) if spares_processes(unit) => Ok(()),
-        Some(unit) => Err(refused(format!("started anew, {unit} would end its logins: it has no KillMode=process"))
+        Some(unit) => Err(refused(format!("a restart of {unit} would end its logins: it has no KillMode=process"))
             .next(format!("give {unit} KillMode=process, as Debian does (systemd.kill(5))"))),
-        None => Err(refused("its unit, which could be started anew, is none that the policy names".to_owned())
+        None => Err(refused("its unit, which could be restarted, is none that the policy names".to_owned())
             .next(format!("let the policy name its unit for {name}"))),
     }
 }
@@ -275,7 +275,7 @@ fn unknown(error: Error) -> ReloadFault {
 fn restart_unit(unit: &UnitName) -> Result<Reloaded, ReloadFault> {
     let unit = unit.as_str();
     let failed = |output: &exec::Output| {
-        Error::failed(format!("systemd could not start {unit} anew"))
+        Error::failed(format!("systemd could not restart {unit}"))
             .cause(crate::text::neutral_lines(output.stderr.trim()))
             .next(format!("journalctl -u {unit} -n 20"))
     };

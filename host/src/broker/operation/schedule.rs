@@ -123,8 +123,9 @@ fn running(session: &Session, terms: &Terms, schedulers: &Schedulers) -> Result<
 }
 
 fn no_scheduler(why: &str) -> Failure {
-    let message =
-        format!("Nothing runs `warded renew` by itself: {why}. Have something run it every hour (docs/RENEWAL.md).");
+    let message = format!(
+        "Nothing runs `warded renew` automatically: {why}. Run it every hour from cron or a systemd timer (docs/RENEWAL.md)."
+    );
     Failure::new("no-scheduler", message)
 }
 

@@ -13,7 +13,7 @@ use warded_lib::{
 pub(in crate::cli) struct Log {
     #[command(flatten)]
     filter: Filter,
-    /// Only the newest records, so many
+    /// Only this number of records, the newest
     #[arg(long, short = 'n', value_name = "COUNT")]
     last: Option<usize>,
 }
@@ -33,10 +33,10 @@ pub(in crate::cli) struct Filter {
     /// Only calls of this function, or of all of an interface: files.write, files
     #[arg(long, value_name = "FUNCTION")]
     capability: Option<String>,
-    /// Only since this moment: 2026-11-28, 2026-11-28T14:00:00Z, or so long ago: 12h, 7d
+    /// Only since this moment (2026-11-28, 2026-11-28T14:00:00Z), or this long ago (12h, 7d)
     #[arg(long, value_name = "WHEN", value_parser = since)]
     since: Option<Timestamp>,
-    /// Only what was asked for and denied
+    /// Only what was denied
     #[arg(long)]
     denied: bool,
 }

@@ -14,10 +14,10 @@ use warded_lib::{
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Roots {
-    /// Only the keys that sign machines
+    /// Only the keys that sign certificates of machines
     #[arg(long, conflicts_with = "user")]
     host: bool,
-    /// Only the keys that sign people, for sshd's TrustedUserCAKeys
+    /// Only the keys that sign certificates of people, for sshd's TrustedUserCAKeys
     #[arg(long)]
     user: bool,
     /// Lines for the known_hosts of clients that connect to these machines: patterns of host names, with commas

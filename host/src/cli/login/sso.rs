@@ -86,7 +86,7 @@ impl Options {
                     return Ok(certificate);
                 }
                 Err(Ended::Issue(NotSignedIn { is_unexplained: true, .. })) if !is_last => {
-                    output.note("The CA refused the sign-in and does not say why. It may have been restarted meanwhile: once more.");
+                    output.note("The CA refused the sign-in and does not say why. It may have been restarted in the meantime: trying again.");
                     is_last = true;
                 }
                 Err(Ended::Issue(refused)) => return Err(refused.error.into()),

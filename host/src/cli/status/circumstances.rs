@@ -98,11 +98,11 @@ fn unscheduled(schedule: &Schedule, timer: Option<&Timer>) -> Option<Problem> {
         Schedule::Timer(_) | Schedule::Cron(_) | Schedule::Job(_) | Schedule::Unknown(_) => None,
         Schedule::DisabledTimer(name) => {
             let name = neutral(name);
-            let seen = format!("nothing renews by itself: {name} is not enabled");
+            let seen = format!("nothing renews automatically: {name} is not enabled");
             Some(Problem::with(seen, format!("systemctl enable --now {name}")))
         }
         Schedule::Passed(passed) => {
-            let seen = format!("nothing renews by itself: {}", neutral(&passed.to_string()));
+            let seen = format!("nothing renews automatically: {}", neutral(&passed.to_string()));
             let next = match passed.why {
                 Why::NoDaemon => format!("start that cron daemon; or {SCHEDULED}"),
                 Why::State(_) | Why::Config(_) | Why::OneSshd(_) => SCHEDULED.to_owned(),
@@ -110,7 +110,7 @@ fn unscheduled(schedule: &Schedule, timer: Option<&Timer>) -> Option<Problem> {
             Some(Problem::with(seen, next))
         }
         Schedule::Nothing => Some(Problem::with(
-            "nothing renews by itself: no timer and no line of cron's runs `warded renew`",
+            "nothing renews automatically: no timer and no line of cron's runs `warded renew`",
             SCHEDULED,
         )),
     }
@@ -126,7 +126,7 @@ fn job_gone(context: &Context) -> Result<Option<Problem>> {
     Ok(match seen.now(context.runner.as_ref()) {
         Ok((now, _)) if now == seen.after => None,
         Ok(_) => Some(Problem::with(
-            format!("nothing renews by itself: the job that {name} made is gone"),
+            format!("nothing renews automatically: the job that {name} made is gone"),
             "warded apply certify-host makes it again",
         )),
         Err(fault) => Some(Problem::of(format!("whether the job that {name} made is there cannot be seen: {fault}"))),

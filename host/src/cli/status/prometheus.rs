@@ -95,7 +95,7 @@ fn metrics(known: &Known, healthy: bool) -> Metrics {
     );
     metrics.value(
         "warded_renewal_scheduled",
-        "Whether something runs warded renew by itself.",
+        "Whether something runs warded renew automatically.",
         known.scheduled.map(u8::from),
     );
     metrics.value(

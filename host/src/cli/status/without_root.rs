@@ -167,7 +167,7 @@ fn judge(recorded: &PublicStatus, now: Timestamp, problems: &mut Vec<Problem>, n
             let since = moment::distance(now.duration_since(due).unsigned_abs());
             problems.push(Problem::with(
                 format!("a renewal has been due for {since}, and there was none"),
-                "sudo warded renew shows why; it is to run unattended, from cron or a systemd timer",
+                "sudo warded renew shows why; run it every hour from cron or a systemd timer (docs/RENEWAL.md)",
             ));
         }
         (Some(_) | None, None) => {}

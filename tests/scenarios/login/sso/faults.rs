@@ -88,13 +88,16 @@ fn a_ca_that_was_restarted_meanwhile_gets_a_fresh_token() {
     member.issuer.claims(&json!({ "iat": now() - 30 }));
     // The provider gives an old one again: it ends.
     let (run, _) = member.sign_in(&["root"]);
-    run.ends(1).says(&["It may have been restarted meanwhile: once more", "none from before the CA was last started"]);
+    run.ends(1).says(&[
+        "It may have been restarted in the meantime: trying again",
+        "none from before the CA was last started",
+    ]);
     assert_eq!(member.person.asked(), 2);
     let run = member.with_browser(&["root"], |member, address| {
         browse(&member.network(), address);
         member.issuer.claims(&json!({ "iat": now() }));
     });
-    run.ends(0).says(&["once more"]);
+    run.ends(0).says(&["trying again"]);
     member.person.ca.stop();
     let (run, visits) = member.sign_in(&["root", "--force"]);
     run.ends(6).says(&["cannot be reached"]);

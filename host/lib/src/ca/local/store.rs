@@ -3,7 +3,7 @@
 use crate::{
     ca::kind::Kind,
     error::{Error, Result},
-    machine::durable,
+    machine::{durable, ownership::chown},
 };
 use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey, rand_core::OsRng};
 use std::{
@@ -123,13 +123,13 @@ fn read(path: &Path) -> Result<Zeroizing<String>> {
 fn check(path: &Path, mode: &str, metadata: &std::fs::Metadata, forbidden: u32) -> Result<()> {
     let shown = path.display();
     if !durable::is_ours(metadata.uid()) {
-        return Err(Error::refused(format!("{shown} belongs to somebody else"))
-            .cause("whoever owns a CA's files can sign as this CA")
-            .next("if it is meant to be used, take it over with chown, and make sure of who had it"));
+        return Err(Error::refused(format!("{shown} belongs to another user"))
+            .cause("the owner of a CA's files can sign as this CA")
+            .next(format!("if nobody else has read it: {}; otherwise make a new CA", chown(path))));
     }
     if metadata.mode() & forbidden != 0 {
         return Err(Error::refused(format!("{shown} is open to others (mode {:04o})", metadata.mode() & 0o7777))
-            .cause("whoever reads a CA's key can sign as this CA")
+            .cause("a user who can read a CA's key can sign as this CA")
             .next(format!("if nobody else has read it: chmod {mode} {shown}; otherwise make a new CA")));
     }
     Ok(())

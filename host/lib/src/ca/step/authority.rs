@@ -131,13 +131,7 @@ impl CertificateAuthority for StepAuthority {
         credential.suffices_for(requests.len())?;
         if let Credential::Tokens(tokens) = credential {
             for (token, request) in tokens.borrow().iter().zip(requests) {
-                diagnosis::token(
-                    &self.describe(),
-                    token,
-                    request,
-                    &self.settings.fingerprint,
-                    self.http.names_of_step_ca().as_deref(),
-                )?;
+                diagnosis::token(token, request, &self.settings.fingerprint, self.http.names_of_step_ca().as_deref())?;
             }
         }
         Ok(())
@@ -158,13 +152,7 @@ impl CertificateAuthority for StepAuthority {
         self.ask(doing, credential.can_repeat(), request, || {
             let token = credential.token(self.claims("", Use::Sign, &request.key_id, Some(request.into()), LIFE))?;
             if let Credential::Tokens(_) = credential {
-                diagnosis::token(
-                    &self.describe(),
-                    &token,
-                    request,
-                    &self.settings.fingerprint,
-                    self.http.names_of_step_ca().as_deref(),
-                )?;
+                diagnosis::token(&token, request, &self.settings.fingerprint, self.http.names_of_step_ca().as_deref())?;
             }
             let body = SignRequest::new(token.as_str(), request).map_err(|error| {
                 credential::unusable(format!("the key to certify cannot be encoded: {error}"), "use another key")

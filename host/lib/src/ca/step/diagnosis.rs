@@ -156,7 +156,6 @@ fn off(ahead: i64) -> String {
 /// # Errors
 /// It will not get what is asked for.
 pub fn token(
-    ca: &str,
     token: &Token,
     request: &IssueRequest,
     root: &Fingerprint,
@@ -165,7 +164,7 @@ pub fn token(
     let refused = |cause: String| {
         let names: Vec<&str> = request.principals.iter().map(crate::ca::Principal::as_str).collect();
         CaError::Credential {
-            cause: format!("the one-time token does not fit {ca}: {cause}"),
+            cause,
             next: format!("on the admin's machine: warded token {} --host -n {}", request.key_id, names.join(" -n ")),
         }
     };

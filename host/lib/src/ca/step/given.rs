@@ -2,7 +2,10 @@
 //! the CA does not say what it disliked. Its signature is the CA's business.
 
 use super::{fingerprint::Fingerprint, token::Token, url::CaUrl};
-use crate::{ca::IssueRequest, text::neutral};
+use crate::{
+    ca::IssueRequest,
+    text::{self, neutral},
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use std::net::IpAddr;
@@ -62,11 +65,11 @@ impl Given {
     pub fn read(token: &Token) -> Result<Self, String> {
         let mut parts = token.as_str().split('.');
         let (Some(_), Some(body), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-            return Err("it is no token: a token has three parts with a dot between them".to_owned());
+            return Err("this is not a token: a token has three parts with a dot between them".to_owned());
         };
         let body =
-            URL_SAFE_NO_PAD.decode(body).map_err(|_| "it is no token: its claims are not base64url".to_owned())?;
-        serde_json::from_slice(&body).map_err(|_| "it is no token: its claims are not JSON".to_owned())
+            URL_SAFE_NO_PAD.decode(body).map_err(|_| "this is not a token: its claims are not base64url".to_owned())?;
+        serde_json::from_slice(&body).map_err(|_| "this is not a token: its claims are not JSON".to_owned())
     }
 
     /// The CA that it is for, and its root: enough to begin with.
@@ -109,20 +112,20 @@ impl Given {
         now: u64,
     ) -> Option<String> {
         if let Some(ago) = self.expired(now) {
-            return Some(format!("it expired {ago} ago"));
+            return Some(format!("this token expired {ago} ago"));
         }
         if let Some(nbf) = self.nbf.filter(|nbf| *nbf > now.saturating_add(LEEWAY)) {
-            return Some(format!("it can be used only in {}", minutes(nbf - now)));
+            return Some(format!("this token can be used only in {}", minutes(nbf - now)));
         }
         if let Some(sha) = self.sha.as_ref().filter(|sha| sha.parse() != Ok(*root)) {
-            return Some(format!("it is for a CA with the root {}", neutral(sha)));
+            return Some(format!("this token is for a CA with the root {}; this CA has {root}", neutral(sha)));
         }
         let audiences = self.audiences();
         if let Some(audience) = audiences.iter().find(|audience| {
             Url::parse(audience)
                 .is_ok_and(|url| !matches!(url.path(), "/1.0/ssh/sign" | "/ssh/sign" | "/1.0/sign" | "/sign"))
         }) {
-            return Some(format!("it is for another request, {}", neutral(audience)));
+            return Some(format!("this token is for another request, {}", neutral(audience)));
         }
         let hosts: Vec<String> =
             audiences.iter().filter_map(|audience| Some(audience.parse::<CaUrl>().ok()?.host().to_owned())).collect();
@@ -131,17 +134,19 @@ impl Given {
             && !hosts.iter().any(|host| names.iter().any(|name| is_same_host(name, host)))
         {
             let (hosts, names) = (hosts.join(", "), super::diagnosis::name_some(names));
-            return Some(format!("its audience is {hosts}, and the CA is called {names}, letter by letter"));
+            return Some(format!(
+                "this token is for the CA {hosts}, and this CA is called {names} (the names have to be equal)"
+            ));
         }
         // A single sign-on's token says nothing of certificates.
         let Some(ssh) = self.step.as_ref().and_then(|step| step.ssh.as_ref()) else {
-            return Some("it is not for an SSH certificate: `step ca token` needs --ssh --host".to_owned());
+            return Some("this token is not for an SSH certificate: `step ca token` needs --ssh --host".to_owned());
         };
         let wanted = super::api::kind_name(request.kind);
         // What the token leaves open is a user certificate (`jwk.go`, AuthorizeSSHSign).
         let says = if ssh.cert_type.is_empty() { "user" } else { &ssh.cert_type };
         if says != wanted {
-            return Some(format!("it is for a {} certificate", neutral(says)));
+            return Some(format!("this token is for a {} certificate", neutral(says)));
         }
         // And where it names nobody, it names its subject.
         let subject = std::slice::from_ref(&self.sub);
@@ -149,10 +154,10 @@ impl Given {
         // The CA does not look at upper and lower case, and then certifies the token's names as they stand there.
         let missing = request.principals.iter().find(|name| !principals.iter().any(|held| held == name.as_str()));
         if let Some(missing) = missing {
-            return Some(format!("it is for {}, and not for {missing}", neutral(&principals.join(" "))));
+            return Some(format!("this token is for {}; {missing} is needed", neutral(&text::list(principals))));
         }
         let extra = principals.iter().find(|name| !request.principals.contains(name));
-        extra.map(|extra| format!("it is also for {}, which was not asked for", neutral(extra)))
+        extra.map(|extra| format!("this token is also for {}, which was not asked for", neutral(extra)))
     }
 
     fn audiences(&self) -> Vec<String> {
@@ -216,7 +221,7 @@ mod tests {
             (
                 with("aud", json!("https://other/1.0/ssh/sign")),
                 1000,
-                Some("the CA is called ca.example.org, 127.0.0.1"),
+                Some("this CA is called ca.example.org, 127.0.0.1"),
             ),
             (with("aud", json!(["https://x", "https://127.0.0.1/ssh/sign"])), 1000, Some("another request")),
             (with("aud", json!(["https://127.0.0.1/ssh/sign"])), 1000, None),
@@ -224,8 +229,8 @@ mod tests {
             (with("step", Value::Null), 1000, Some("--ssh --host")),
             (ssh(json!({"principals": ["web1", "web2"]})), 1000, Some("user certificate")),
             (ssh(json!({"certType": "user", "principals": ["web1", "web2"]})), 1000, Some("user certificate")),
-            (names_of(&["web1", "Web2"]), 1000, Some("not for web2")),
-            (names_of(&["web1"]), 1000, Some("not for web2")),
+            (names_of(&["web1", "Web2"]), 1000, Some("; web2 is needed")),
+            (names_of(&["web1"]), 1000, Some("; web2 is needed")),
             (names_of(&["web1", "web2", "bad\u{1b}"]), 1000, Some("also for bad\\u{1b}")),
         ] {
             let given = Given::read(&token(&claims)).unwrap();

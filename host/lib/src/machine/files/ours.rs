@@ -30,11 +30,9 @@ pub fn read_ours(
     let shown = neutral(&path.display().to_string());
     read(path, limit).map_err(|error| match error.kind {
         FileErrorKind::UntrustedPath => {
-            let mend =
-                error.next.clone().unwrap_or_else(|| "give what is named as the cause back to its owner".to_owned());
-            Error::refused(format!("{shown} could have been written by another user"))
-                .cause(error)
-                .next(format!("{mend} (first read the file, if it may not be as you left it)"))
+            let next = error.next.clone().map(|next| format!("read the file, and if it is as you left it: {next}"));
+            let refused = Error::refused(format!("{shown} could have been written by another user")).cause(error);
+            next.into_iter().fold(refused, Error::next)
         }
         FileErrorKind::TooLarge => Error::refused(format!("{shown} is too large to be read"))
             .cause(error)
@@ -144,13 +142,15 @@ mod tests {
             }
         }
         if rustix::process::geteuid().is_root() {
-            for (path, seen) in [(&file, "it belongs to somebody else"), (&way, "this directory belongs to somebody")] {
+            for (path, seen) in
+                [(&file, "it belongs to another user"), (&way, "this directory belongs to another user")]
+            {
                 chown(path, Some(65534), None).unwrap();
                 assert!(said(&link).contains(seen), "{}", said(&link));
                 chown(path, Some(0), None).unwrap();
             }
             lchown(&link, Some(65534), None).unwrap();
-            assert!(said(&link).contains("this link belongs to somebody else"), "{}", said(&link));
+            assert!(said(&link).contains("this link belongs to another user"), "{}", said(&link));
         }
         for open in ["-", "/dev/stdin", "/dev/fd/0", "/no/such/file"] {
             assert_eq!(said(Path::new(open)), "good", "{open}");
@@ -204,21 +204,21 @@ mod tests {
             fs::set_permissions(path, before).unwrap();
         }
         for (path, seen) in [
-            (&file, "it belongs to somebody else"),
-            (&inner, "this directory belongs to somebody else"),
-            (&way, "this directory belongs to somebody else"),
+            (&file, "it belongs to another user"),
+            (&inner, "this directory belongs to another user"),
+            (&way, "this directory belongs to another user"),
         ] {
             chown(path, Some(65534), None).unwrap();
             all(seen);
             chown(path, Some(0), None).unwrap();
         }
         lchown(at.join("link"), Some(65534), None).unwrap();
-        assert!(look(&at.join("link/file")).contains("this link belongs to somebody else"));
+        assert!(look(&at.join("link/file")).contains("this link belongs to another user"));
         lchown(at.join("link"), Some(0), None).unwrap();
         // A sticky directory is as good as the owner of what is taken from it.
         fs::set_permissions(&way, fs::Permissions::from_mode(0o1777)).unwrap();
         chown(&inner, Some(65534), None).unwrap();
-        all("somebody else's, in a directory that everybody can write");
+        all("it belongs to another user, in a directory that everybody can write");
     }
 
     #[test]

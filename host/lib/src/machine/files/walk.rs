@@ -2,7 +2,10 @@
 //! laid the links. Not for paths that a guest may choose a part of: those stay below a directory.
 
 use super::{Directory, FileError, group::who_else_can_write};
-use crate::text;
+use crate::{
+    machine::ownership::{chmod_unwritable, chown, chown_link},
+    text,
+};
 use cap_std::fs::Dir;
 use rustix::{
     fd::{AsFd, OwnedFd},
@@ -100,7 +103,9 @@ pub(super) fn walk_of(
             Err(error) => return Err(FileError::io(&shown, error)),
         };
         if here.found.st_mode & STICKY != 0 && here.found.st_mode & WRITABLE_BY_OTHERS != 0 && !owners.has(&found) {
-            return Err(FileError::untrusted(&shown, "somebody else's, in a directory that everybody can write"));
+            let next = chown_link(&shown);
+            let why = "it belongs to another user, in a directory that everybody can write";
+            return Err(FileError::untrusted(&shown, why).with_next(next));
         }
         match FileType::from_raw_mode(found.st_mode) {
             FileType::Symlink => walk.follow(&segment, &found)?,
@@ -154,7 +159,8 @@ impl Walk {
         let path = self.path().join(&name);
         let found = fstat(&handle).map_err(|error| FileError::io(&path, error))?;
         if !self.owners.has(&found) {
-            return Err(FileError::untrusted(path, "this directory belongs to somebody else"));
+            let next = chown(&path);
+            return Err(FileError::untrusted(path, "this directory belongs to another user").with_next(next));
         }
         if found.st_mode & STICKY == 0
             && let Some(who) = who_else_can_write(found.st_mode, found.st_uid, found.st_gid)
@@ -168,7 +174,8 @@ impl Walk {
     fn follow(&mut self, segment: &str, found: &Stat) -> Result<(), FileError> {
         let shown = self.path().join(segment);
         if !self.owners.has(found) {
-            return Err(FileError::untrusted(shown, "this link belongs to somebody else"));
+            let next = chown_link(&shown);
+            return Err(FileError::untrusted(shown, "this link belongs to another user").with_next(next));
         }
         self.links += 1;
         if self.links > MAX_LINKS {
@@ -210,7 +217,7 @@ pub(super) fn refuse_foreign_file(found: &Stat, shown: &Path) -> Result<(), File
         return Err(FileError::not_a_file(shown, "not a regular file"));
     }
     if !is_ours(found) {
-        return Err(FileError::untrusted(shown, "it belongs to somebody else"));
+        return Err(FileError::untrusted(shown, "it belongs to another user").with_next(chown(shown)));
     }
     if let Some(who) = who_else_can_write(found.st_mode, found.st_uid, found.st_gid) {
         return Err(writable(shown, &who, "it", found.st_mode));
@@ -222,7 +229,7 @@ pub(super) fn refuse_foreign_file(found: &Stat, shown: &Path) -> Result<(), File
 pub(super) fn refuse_writable(directory: &Dir, name: &str, shown: &Path, owners: Owners) -> Result<(), FileError> {
     let found = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| FileError::io(shown, error))?;
     if !owners.has(&found) {
-        return Err(FileError::untrusted(shown, "it belongs to somebody else"));
+        return Err(FileError::untrusted(shown, "it belongs to another user").with_next(chown(shown)));
     }
     if let Some(who) = who_else_can_write(found.st_mode, found.st_uid, found.st_gid) {
         return Err(writable(shown, &who, "it", found.st_mode));
@@ -232,9 +239,7 @@ pub(super) fn refuse_writable(directory: &Dir, name: &str, shown: &Path, owners:
 
 /// Refused, with the command that takes the permission from who else has it.
 fn writable(path: &Path, who: &str, what: &str, mode: u32) -> FileError {
-    let classes = if mode & 0o002 == 0 { "g" } else { "go" };
-    let mend = format!("chmod {classes}-w {}", text::shell_word(&path.to_string_lossy()));
-    FileError::untrusted(path, format_args!("{who} can write {what}")).with_next(mend)
+    FileError::untrusted(path, format_args!("{who} can write {what}")).with_next(chmod_unwritable(path, mode))
 }
 
 /// Whether there is a link of that name.

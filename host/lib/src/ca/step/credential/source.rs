@@ -10,6 +10,7 @@ use crate::{
         },
     },
     machine::{files::refuse_others, path::AbsolutePath},
+    text::shell_word,
 };
 use std::{
     collections::VecDeque,
@@ -88,9 +89,10 @@ impl Source {
         };
         files.into_iter().try_for_each(|file| {
             refuse_others(file).map_err(|error| {
+                let mend = error.next.as_ref().map(|next| format!("{next}; or ")).unwrap_or_default();
                 unusable(
                     format!("{} could have been written by another user: {error}", file.display()),
-                    "correct the owner or the mode of what is named, or hand the contents over on standard input (-)",
+                    format!("{mend}hand the contents over on standard input (-)"),
                 )
             })
         })
@@ -112,7 +114,10 @@ pub(super) fn read_private(path: &Path) -> Result<Secret, CaError> {
     if others(path) {
         return Err(unusable(
             format!("others on this machine can read or change {}", path.display()),
-            format!("chmod 600 {}; if somebody may have read it already, replace what is in it", path.display()),
+            format!(
+                "chmod 600 {}; if another user may have read it already, replace what is in it",
+                shell_word(&path.to_string_lossy())
+            ),
         ));
     }
     read(path)

@@ -308,7 +308,7 @@ fn a_file_that_others_can_write_is_theirs() {
     fs::write(made.at.join("d/a.conf"), "UseDNS no\n").unwrap();
     if rustix::process::geteuid().is_root() {
         chown(made.at.join("d/a.conf"), Some(65534), None).unwrap();
-        assert!(refused(&nothing).unwrap().contains("belongs to somebody else"));
+        assert!(refused(&nothing).unwrap().contains("belongs to another user"));
         // One that this run writes anew is looked at where it is staged.
         assert_eq!(refused(&made.staged("d/a.conf", Some("UseDNS yes\n"))), None);
     }
