@@ -107,13 +107,22 @@ fn a_machine_with_systemd_renews_itself() {
         let lines = journal();
         assert!(lines.lines().all(|line| line.starts_with("run ")), "{lines}");
 
-        machine.reboots();
+        // Boot begins with a renewal that is due, while sshd does not listen yet: it starts once the renewal waits for it.
+        machine.shell("systemctl stop warded-renew.timer").ends(0);
+        drop_in(&machine, "ssh.service", UNTIL_A_RENEWAL_WAITS);
         let due = make_due(&machine);
+        machine.reboots();
         await_renewal(&machine, &due);
+        let failed = machine.shell("journalctl --no-pager --boot --identifier=warded --priority=warning --output=cat");
+        assert_eq!(failed.ends(0).stdout, "");
         serves_certificates(&machine);
         assert_eq!(property(&machine, "Result", "warded-recover.service"), "success");
     }
 }
+
+const UNTIL_A_RENEWAL_WAITS: &str = r#"[Service]
+ExecStartPre=/bin/sh -c 'until case "$$(systemctl list-jobs --no-legend warded-renew.service)" in *waiting*) ;; *) false;; esac; do sleep 0.1; done'
+"#;
 
 /// What a schedule was made with before Warded made one.
 const BY_HAND: &str = "printf '[Service]\nType=oneshot\nExecStart=/usr/local/bin/warded renew\n' >warded-renew.service

@@ -140,7 +140,7 @@ fn service(renew: &str, writes: &[AbsolutePath]) -> String {
 [Unit]
 Description=Renew the SSH host certificates of this machine
 Wants=network-online.target
-After=network-online.target
+After=network-online.target ssh.service sshd.service ssh.socket sshd.socket
 
 [Service]
 Type=oneshot
