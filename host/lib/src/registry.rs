@@ -8,7 +8,7 @@ mod reference;
 pub use reference::{Reference, Version};
 
 use crate::{
-    ca::step::http::{Asked, HeaderMap, Method, Problem, Reply, Transfer, header, is_safe},
+    ca::step::http::{HeaderMap, Method, Problem, Reply, Request, Transfer, header, is_safe},
     digest::Digest,
     error::{Error, Result},
     text::neutral,
@@ -60,6 +60,8 @@ pub struct Registry {
     credentials: Option<Credentials>,
     /// What the registry wanted, once it has said so.
     access: RefCell<Option<Access>>,
+    /// What a token has to allow: a token server gives one for what was asked, and for nothing more.
+    actions: &'static str,
 }
 
 impl Registry {
@@ -78,14 +80,14 @@ impl Registry {
         let transfer = Transfer::new(means.roots)
             .map_err(|problem| Error::failed("cannot make a connection to a registry").cause(problem))?;
         let (reference, plain_http) = (reference.clone(), means.plain_http);
-        Ok(Self { transfer, reference, base, plain_http, credentials, access: RefCell::new(None) })
+        Ok(Self { transfer, reference, base, plain_http, credentials, access: RefCell::new(None), actions: "pull" })
     }
 
     /// Fetches an artifact whose component has at most `limit` bytes; with it, the digest of its manifest.
     ///
     /// # Errors
     /// Refused: what the registry sends is not what was asked for.
-    pub fn pull(&self, limit: u64) -> Result<(Artifact, Digest)> {
+    pub fn pull(self, limit: u64) -> Result<(Artifact, Digest)> {
         let bytes = self.manifest()?.ok_or_else(|| {
             Error::failed(format!("there is no {}", self.reference))
                 .cause("the registry answers that it has none (404)")
@@ -103,7 +105,8 @@ impl Registry {
     ///
     /// # Errors
     /// The registry does not take it.
-    pub fn push(&self, artifact: &Artifact) -> Result<(Digest, bool)> {
+    pub fn push(mut self, artifact: &Artifact) -> Result<(Digest, bool)> {
+        self.actions = "pull,push";
         let config = manifest::config(&artifact.component);
         let bytes = Manifest::of(artifact, &config).to_bytes()?;
         let digest = Digest::of(&bytes);
@@ -121,14 +124,7 @@ impl Registry {
     /// The manifest; none: the registry has none of this name.
     fn manifest(&self) -> Result<Option<Vec<u8>>> {
         let url = self.at(&format!("manifests/{}", self.version()))?;
-        let asked = Asked {
-            method: Method::GET,
-            url,
-            headers: one_header(header::ACCEPT, manifest::MANIFEST),
-            body: Vec::new().into(),
-            limit: MAX_MANIFEST,
-        };
-        let reply = self.send(asked)?;
+        let mut reply = self.send(&get(url, one_header(header::ACCEPT, manifest::MANIFEST)), MAX_MANIFEST)?;
         if reply.status == 404 {
             return Ok(None);
         }
@@ -137,18 +133,18 @@ impl Registry {
             Version::Pinned(digest) if *digest != Digest::of(&reply.body) => {
                 Err(altered("manifest", digest, &reply.body))
             }
-            Version::Pinned(_) | Version::Tag(_) => Ok(Some(reply.body)),
+            Version::Pinned(_) | Version::Tag(_) => Ok(Some(std::mem::take(&mut *reply.body))),
         }
     }
 
     fn blob(&self, blob: &Descriptor) -> Result<Vec<u8>> {
         let limit = usize::try_from(blob.size).unwrap_or(usize::MAX);
-        let asked = |url| Asked { method: Method::GET, url, headers: HeaderMap::new(), body: Vec::new().into(), limit };
-        let mut reply = self.send(asked(self.at(&format!("blobs/{}", blob.digest))?))?;
+        let mut reply = self.send(&get(self.at(&format!("blobs/{}", blob.digest))?, HeaderMap::new()), limit)?;
         if (300..400).contains(&reply.status) {
             // Registries on object storage do that. The storage gets no credentials, and cannot lead any further.
             let url = self.elsewhere(&reply)?;
-            reply = self.transfer.send(asked(url)).map_err(|problem| self.failed(&problem))?;
+            let request = get(url, HeaderMap::new());
+            reply = self.transfer.send(request, limit).map_err(|problem| self.failed(&problem))?;
         }
         self.expect(&reply, 200, "does not send the component")?;
         if Digest::of(&reply.body) != blob.digest {
@@ -158,7 +154,7 @@ impl Registry {
             return Err(Error::refused("the registry's manifest lies about the size of the component")
                 .cause(format!("it says {limit} bytes, and there are {}", reply.body.len())));
         }
-        Ok(reply.body)
+        Ok(std::mem::take(&mut *reply.body))
     }
 
     /// Where a redirection leads: to another server, by TLS.
@@ -217,58 +213,58 @@ impl Registry {
     }
 
     fn ask(&self, method: Method, url: Url, headers: HeaderMap, body: &[u8]) -> Result<Reply> {
-        self.send(Asked { method, url, headers, body: body.to_vec().into(), limit: MAX_ANSWER })
+        self.send(&Request { method, url, headers, body: body.to_vec().into() }, MAX_ANSWER)
     }
 
     /// Asks the registry, and once more if it wants to know who asks.
-    fn send(&self, asked: Asked) -> Result<Reply> {
-        let Asked { method, url, headers, body, limit } = asked;
+    fn send(&self, request: &Request, limit: usize) -> Result<Reply> {
         let send = |access: Option<&Access>| {
-            let mut headers = headers.clone();
+            let mut request = request.clone();
             if let Some(access) = access {
-                headers.insert(header::AUTHORIZATION, access.header()?);
+                request.headers.insert(header::AUTHORIZATION, access.header()?);
             }
-            let asked = Asked { method: method.clone(), url: url.clone(), headers, body: body.clone(), limit };
-            self.transfer.send(asked).map_err(|problem| self.failed(&problem))
+            self.transfer.send(request, limit).map_err(|problem| self.failed(&problem))
         };
         let reply = send(self.access.borrow().as_ref())?;
         if reply.status != 401 || self.access.borrow().is_some() {
             return Ok(reply);
         }
-        let access = self.access(&reply, method != Method::GET)?;
+        let access = self.access(&reply)?;
         let reply = send(Some(&access));
         *self.access.borrow_mut() = Some(access);
         reply
     }
 
     /// What the registry wants to see (RFC 6750, and the token flow of the distribution specification).
-    fn access(&self, reply: &Reply, writes: bool) -> Result<Access> {
+    fn access(&self, reply: &Reply) -> Result<Access> {
         let challenge = reply.headers.get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
         let challenge = challenge.unwrap_or_default();
         let Some(bearer) = credentials::bearer(challenge) else {
-            let known = self.credentials.as_ref().ok_or_else(|| self.nobody())?;
+            let known = self.credentials.as_ref().ok_or_else(|| self.no_credentials())?;
             return Ok(Access::Basic(known.clone()));
         };
         let mut realm = Url::parse(&bearer.realm)
             .ok()
             .filter(|realm| self.is_allowed(realm) && realm.username().is_empty() && realm.password().is_none())
-            .ok_or_else(|| Error::refused("the registry sends to a token server that is not asked: it is not https"))?;
+            .ok_or_else(|| {
+                Error::refused("the registry names a token server that is not asked")
+                    .cause("its address is not https, or has a user or a password in it")
+            })?;
         if let Some(service) = &bearer.service {
             realm.query_pairs_mut().append_pair("service", service);
         }
-        let actions = if writes { "pull,push" } else { "pull" };
-        realm.query_pairs_mut().append_pair("scope", &format!("repository:{}:{actions}", self.reference.name));
+        let scope = format!("repository:{}:{}", self.reference.name, self.actions);
+        realm.query_pairs_mut().append_pair("scope", &scope);
         let mut headers = HeaderMap::new();
         if let Some(known) = &self.credentials {
             headers.insert(header::AUTHORIZATION, known.header()?);
         }
-        let asked = Asked { method: Method::GET, url: realm, headers, body: Vec::new().into(), limit: MAX_ANSWER };
-        let reply = self.transfer.send(asked).map_err(|problem| self.failed(&problem))?;
-        self.expect(&reply, 200, "'s token server gives no token")?;
+        let reply = self.transfer.send(get(realm, headers), MAX_ANSWER).map_err(|problem| self.failed(&problem))?;
+        self.expect(&reply, 200, "names a token server that gives no token")?;
         credentials::token(&reply.body)
     }
 
-    fn nobody(&self) -> Error {
+    fn no_credentials(&self) -> Error {
         Error::failed(format!("{} wants to know who asks", self.reference.authority))
             .cause("there are no credentials for it in $REGISTRY_AUTH_FILE, nor in podman's or docker's file")
             .next(format!("podman login {}", self.reference.authority))
@@ -277,7 +273,7 @@ impl Registry {
     fn expect(&self, reply: &Reply, status: u16, what: &str) -> Result<()> {
         match reply.status {
             found if found == status => Ok(()),
-            401 | 403 if self.credentials.is_none() => Err(self.nobody()),
+            401 | 403 if self.credentials.is_none() => Err(self.no_credentials()),
             300..=399 => Err(Error::refused(format!("{} {what}", self.reference.authority)).cause(Problem::Redirect)),
             found => Err(Error::failed(format!("{} {what}", self.reference.authority))
                 .cause(format!("HTTP status {found}: {}", shown(&reply.body)))),
@@ -294,6 +290,10 @@ impl Registry {
 fn altered(what: &str, expected: &Digest, bytes: &[u8]) -> Error {
     Error::refused(format!("the registry sends another {what} than the one that was asked for"))
         .cause(format!("asked for: {expected}\nsent: {}", Digest::of(bytes)))
+}
+
+fn get(url: Url, headers: HeaderMap) -> Request {
+    Request { method: Method::GET, url, headers, body: Vec::new().into() }
 }
 
 fn location(reply: &Reply) -> Option<&str> {

@@ -282,3 +282,41 @@ fn storage_that_a_registry_leads_to_gets_no_credentials_and_leads_no_further() {
     let asked = storage.asked.lock().unwrap().join("").to_lowercase();
     assert!(asked.contains("get /once") && !asked.contains("authorization"), "{asked}");
 }
+
+/// A token server gives a token for what was asked, and for nothing more: the first call of a push only looks.
+#[test]
+fn a_push_asks_its_token_server_for_both_directions() {
+    let desk = Desk::new();
+    let network = desk.machine.network();
+    let file = desk.signed("1.0.0", &ADDS);
+    let push = |realm: &'static str, token: &'static str| {
+        let front = Liar::start(&network, move |port, path, stream| {
+            if path.starts_with("/token") {
+                answer(stream, token, b"{\"token\":\"the-token\"}");
+            } else {
+                let realm = realm.replace("PORT", &port.to_string());
+                answer(stream, &format!("401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"{realm}\""), b"");
+            }
+        });
+        let auths = json!({"auths": {format!("127.0.0.1:{}", front.port): {"auth": "dTpzZWNyZXQ="}}});
+        fs::write(desk.path("auth.json"), auths.to_string()).unwrap();
+        let place = format!("oci://127.0.0.1:{}/mine:1", front.port);
+        let run = moved(&desk, &["push", file.to_str().unwrap(), &place]);
+        let asked = front.asked.lock().unwrap().join("");
+        (run, asked)
+    };
+    let here = "http://127.0.0.1:PORT/token";
+    for (token, says) in
+        [("200 OK", "HTTP status 401"), ("500 Internal Server Error", "names a token server that gives no token")]
+    {
+        let (run, asked) = push(here, token);
+        run.ends(1).says(&[says]);
+        assert!(asked.contains("/token?scope=repository%3Amine%3Apull%2Cpush HTTP"), "{asked}");
+    }
+    // Credentials go nowhere where they could be read on the way, and to no server with a name in its address.
+    for realm in ["http://192.0.2.1/token", "https://u:p@192.0.2.1/token", "file:///etc/passwd"] {
+        let (run, asked) = push(realm, "200 OK");
+        run.ends(5).says(&["a token server that is not asked"]);
+        assert!(!asked.to_lowercase().contains("authorization: basic"), "{asked}");
+    }
+}

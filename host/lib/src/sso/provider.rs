@@ -2,7 +2,7 @@
 
 use super::Fault;
 use crate::ca::step::{
-    http::{Problem, Request, Web},
+    http::{Problem, Request, Web, is_safe},
     identity::IdToken,
     provisioner::Oidc,
 };
@@ -135,10 +135,11 @@ impl<'a> Provider<'a> {
         let address = oidc.configuration();
         let wrong = |why: String| Fault::Discovery { address: address.clone(), why };
         let url: Url = address.parse().map_err(|error: url::ParseError| wrong(error.to_string()))?;
-        if !Web::is_safe(&url) {
+        if !is_safe(&url) {
             return Err(wrong("it is not https".to_owned()));
         }
-        let request = Request { method: reqwest::Method::GET, url, headers: Default::default(), body: Vec::new() };
+        let request =
+            Request { method: reqwest::Method::GET, url, headers: Default::default(), body: Default::default() };
         let (answer, _) =
             web.send(request).map_err(|problem| Fault::Unreachable { address: address.clone(), problem })?;
         if answer.status != 200 {
@@ -156,7 +157,7 @@ impl<'a> Provider<'a> {
             Some(metadata.jwks_uri().url()),
             metadata.additional_metadata().device_authorization_endpoint.as_ref().map(DeviceAuthorizationUrl::url),
         ];
-        if let Some(end) = ends.into_iter().flatten().find(|end| !Web::is_safe(end)) {
+        if let Some(end) = ends.into_iter().flatten().find(|end| !is_safe(end)) {
             return Err(wrong(format!("it names {end}, which is not https")));
         }
         #[expect(clippy::wildcard_enum_match_arm, reason = "the others are told in the library's words")]
@@ -193,7 +194,7 @@ impl<'a> Provider<'a> {
     /// Where a person ends the session with it, if there is such a place.
     #[must_use]
     pub fn end_of_session(&self) -> Option<&Url> {
-        self.metadata.additional_metadata().end_session_endpoint.as_ref().filter(|end| Web::is_safe(end))
+        self.metadata.additional_metadata().end_session_endpoint.as_ref().filter(|end| is_safe(end))
     }
 
     fn scopes(&self) -> impl Iterator<Item = Scope> {
@@ -360,7 +361,8 @@ fn carrier(web: &Web) -> impl Fn(HttpRequest) -> Result<HttpResponse, Problem> {
     |request: HttpRequest| {
         let (head, body) = request.into_parts();
         let url = head.uri.to_string().parse().map_err(|_| Problem::Local(format!("{} is no URL", head.uri)))?;
-        let (answer, kind) = web.send(Request { method: head.method, url, headers: head.headers, body })?;
+        let (answer, kind) =
+            web.send(Request { method: head.method, url, headers: head.headers, body: body.into() })?;
         let mut response = openidconnect::http::Response::builder().status(answer.status);
         if let Some(kind) = kind {
             response = response.header("content-type", kind);

@@ -11,9 +11,13 @@ mod transfer;
 mod web;
 
 pub use problem::Problem;
-pub use transfer::{Asked, HeaderMap, Method, Reply, Transfer, header};
+pub use reqwest::{
+    Method,
+    header::{self, HeaderMap},
+};
+pub use transfer::{Reply, Transfer};
 #[cfg(feature = "sso")]
-pub use web::{Request, Web};
+pub use web::Web;
 
 use super::{url::CaUrl, x509::X509};
 use bytes::Bytes;
@@ -51,6 +55,19 @@ pub enum Trust<'a> {
     /// Anybody. For the first fetch of the root, whose bytes are then held against the fingerprint,
     /// and to find out why the other failed.
     Anybody,
+}
+
+/// A request to a server that is no CA.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// `GET`, `PUT` …
+    pub method: Method,
+    /// Where.
+    pub url: Url,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
 }
 
 /// An answer, whatever it says.
@@ -171,7 +188,7 @@ impl Http {
             }
             let retry_after = header_of(&response, RETRY_AFTER.as_str()).and_then(retry_after);
             self.retry_after.set(retry_after);
-            Ok(Answer { status, body: body(response).await?, retry_after })
+            Ok(Answer { status, body: body(response, MAX_BODY).await?, retry_after })
         })
     }
 
@@ -229,11 +246,12 @@ impl std::fmt::Debug for Http {
     }
 }
 
-async fn body(mut response: Response) -> Result<Zeroizing<Vec<u8>>, Problem> {
+/// The body of an answer, of at most `limit` bytes. It may have a token in it, so that it is wiped after use.
+async fn body(mut response: Response, limit: usize) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let mut body = Zeroizing::new(Vec::new());
     while let Some(piece) = response.chunk().await.map_err(|error| Problem::of(&error))? {
-        if body.len() + piece.len() > MAX_BODY {
-            return Err(Problem::TooLong(MAX_BODY));
+        if body.len() + piece.len() > limit {
+            return Err(Problem::TooLong(limit));
         }
         body.extend_from_slice(&piece);
     }

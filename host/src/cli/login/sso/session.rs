@@ -4,7 +4,7 @@ use super::{
     super::files::{leave_place, place},
     browser,
 };
-use warded_lib::{ca::step::http::Web, text::neutral};
+use warded_lib::{ca::step::http::is_safe, text::neutral};
 
 /// The file with the address.
 const FILE: &str = "session";
@@ -21,7 +21,7 @@ pub(super) fn remember(at: Option<&url::Url>) {
 pub(in crate::cli) fn end() -> Option<String> {
     let address = leave_place(FILE)?;
     let address: url::Url = std::str::from_utf8(&address).ok()?.parse().ok()?;
-    if !Web::is_safe(&address) {
+    if !is_safe(&address) {
         return None;
     }
     let shown = neutral(address.as_str());

@@ -1,16 +1,11 @@
 //! HTTP with an OCI registry, which is no CA: its answers are as long as the caller allows, and a redirection is an
 //! answer that the caller judges.
 
-use super::{Problem, Trust, client, is_safe, tls};
-use bytes::Bytes;
-use reqwest::{Client, Response};
-pub use reqwest::{
-    Method,
-    header::{self, HeaderMap},
-};
+use super::{Problem, Request, Trust, body, client, is_safe, tls};
+use reqwest::{Client, header::HeaderMap};
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use url::Url;
+use zeroize::Zeroizing;
 
 /// A whole exchange, with the largest component in it.
 const EXCHANGE: Duration = Duration::from_secs(120);
@@ -23,21 +18,6 @@ pub struct Transfer {
     client: Client,
 }
 
-/// One request.
-#[derive(Debug)]
-pub struct Asked {
-    /// `GET`, `PUT` …
-    pub method: Method,
-    /// Where.
-    pub url: Url,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// Its body.
-    pub body: Bytes,
-    /// The longest body that the answer may have.
-    pub limit: usize,
-}
-
 /// An answer, whatever it says.
 #[derive(Debug)]
 pub struct Reply {
@@ -46,7 +26,7 @@ pub struct Reply {
     /// Its headers.
     pub headers: HeaderMap,
     /// Its body.
-    pub body: Vec<u8>,
+    pub body: Zeroizing<Vec<u8>>,
 }
 
 impl Transfer {
@@ -63,34 +43,22 @@ impl Transfer {
         Ok(Self { runtime: Some(runtime), client })
     }
 
-    /// Sends a request.
+    /// Sends a request whose answer may have `limit` bytes.
     ///
     /// # Errors
-    /// There was no whole answer, or it is longer than the request allows.
-    pub fn send(&self, asked: Asked) -> Result<Reply, Problem> {
-        if !is_safe(&asked.url) {
+    /// There was no whole answer, or it is longer.
+    pub fn send(&self, request: Request, limit: usize) -> Result<Reply, Problem> {
+        if !is_safe(&request.url) {
             return Err(Problem::Local("the address is not https".to_owned()));
         }
-        let request =
-            self.client.request(asked.method, asked.url).headers(asked.headers).body(asked.body).timeout(EXCHANGE);
+        let built = self.client.request(request.method, request.url).headers(request.headers).body(request.body);
         let Some(runtime) = &self.runtime else { return Err(Problem::Local("it was closed".to_owned())) };
         runtime.block_on(async {
-            let response = request.send().await.map_err(|error| Problem::of(&error))?;
+            let response = built.timeout(EXCHANGE).send().await.map_err(|error| Problem::of(&error))?;
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            Ok(Reply { status, headers, body: body(response, asked.limit).await? })
+            Ok(Reply { status, headers, body: body(response, limit).await? })
         })
     }
-}
-
-async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, Problem> {
-    let mut body = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(|error| Problem::of(&error))? {
-        if body.len() + piece.len() > limit {
-            return Err(Problem::TooLong(limit));
-        }
-        body.extend_from_slice(&piece);
-    }
-    Ok(body)
 }
 
 impl Drop for Transfer {

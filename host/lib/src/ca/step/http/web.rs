@@ -1,15 +1,14 @@
 //! HTTP with the servers of a person's single sign-on. They are trusted as a browser on this machine trusts them: by the
 //! system's roots, and besides by the CA's own, which may have certified them.
 
-use super::{Answer, Problem, Trust, body, client, tls};
+use super::{Answer, MAX_BODY, Problem, Request, Trust, body, client, is_safe, tls};
 use jiff::{Timestamp, fmt::rfc2822};
 use reqwest::{
     Client,
-    header::{CONTENT_TYPE, DATE, HeaderMap},
+    header::{CONTENT_TYPE, DATE},
 };
 use std::cell::Cell;
 use tokio::runtime::Runtime;
-use url::Url;
 
 /// A client for them.
 #[derive(Debug)]
@@ -19,19 +18,6 @@ pub struct Web {
     client: Client,
     /// How far the last server's clock was ahead of ours, in seconds.
     ahead: Cell<Option<i64>>,
-}
-
-/// One request.
-#[derive(Debug)]
-pub struct Request {
-    /// `GET`, `POST` …
-    pub method: reqwest::Method,
-    /// Where.
-    pub url: Url,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// Its body.
-    pub body: Vec<u8>,
 }
 
 impl Web {
@@ -55,18 +41,12 @@ impl Web {
         self.ahead.get()
     }
 
-    /// Whether what is sent there can be read by the server alone.
-    #[must_use]
-    pub fn is_safe(url: &Url) -> bool {
-        super::is_safe(url)
-    }
-
     /// Sends a request; an answer is one whatever it says, and with its type.
     ///
     /// # Errors
     /// There was no whole answer.
     pub fn send(&self, request: Request) -> Result<(Answer, Option<String>), Problem> {
-        if !Self::is_safe(&request.url) {
+        if !is_safe(&request.url) {
             return Err(Problem::Local(format!("{} is not asked: it is not https", request.url)));
         }
         let Some(runtime) = &self.runtime else { return Err(Problem::Local("it was closed".to_owned())) };
@@ -80,7 +60,7 @@ impl Web {
             self.ahead.set(theirs.map(|theirs| theirs.timestamp().as_second() - Timestamp::now().as_second()));
             let kind = super::header_of(&response, CONTENT_TYPE.as_str()).map(str::to_owned);
             let status = response.status().as_u16();
-            Ok((Answer { status, body: body(response).await?, retry_after: None }, kind))
+            Ok((Answer { status, body: body(response, MAX_BODY).await?, retry_after: None }, kind))
         })
     }
 }
@@ -110,7 +90,7 @@ mod tests {
             ("ftp://127.0.0.1/x", false),
             ("file:///etc/passwd", false),
         ] {
-            assert_eq!(Web::is_safe(&url.parse().unwrap()), expected, "{url}");
+            assert_eq!(is_safe(&url.parse().unwrap()), expected, "{url}");
         }
     }
 }
