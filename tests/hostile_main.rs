@@ -19,6 +19,7 @@ mod support {
     pub(crate) mod client;
     pub(crate) mod enclosure;
     pub(crate) mod file_system;
+    pub(crate) mod files;
     pub(crate) mod guest;
     pub(crate) mod machine;
     pub(crate) mod missing;

@@ -10,6 +10,7 @@ pub(crate) mod clock;
 pub(crate) mod counts;
 pub(crate) mod enclosure;
 pub(crate) mod file_system;
+pub(crate) mod files;
 pub(crate) mod guest;
 pub(crate) mod hostile_ca;
 pub(crate) mod https;

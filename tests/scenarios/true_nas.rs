@@ -4,7 +4,10 @@
 mod cells;
 mod faults;
 
-use crate::support::true_nas::{CERTIFY, REMOVE, SECRET, Settings, TRUST, TrueNas};
+use crate::support::{
+    appliance::SECRET,
+    true_nas::{CERTIFY, REMOVE, Settings, TRUST, TrueNas},
+};
 use std::{fs, time::Instant};
 
 const USER: Option<&str> = Some("jane");
@@ -42,7 +45,7 @@ fn everything_comes_and_goes() {
 
     // The job renews, with no change of the settings; the middleware deletes nothing of ours.
     let stored = machine.stored("options");
-    fs::write(machine.0.file("/data/store/calls"), "").unwrap();
+    fs::write(machine.file("/data/store/calls"), "").unwrap();
     machine.warded(&["renew", "--force"]).ends(0);
     assert_eq!(machine.stored("calls"), "");
     machine.calls(&["cronjob.run", "1", "true"]).ends(0);
@@ -55,7 +58,7 @@ fn everything_comes_and_goes() {
     machine.lets_everybody_in(true);
     assert!(machine.stored("options").contains("TrustedUserCAKeys /root/warded-user-ca.pub\n"));
     machine.warded(&TRUST).ends(0).prints(&["Nothing to do"]);
-    let log = fs::read_to_string(machine.0.file("/var/lib/warded/audit/log.jsonl")).unwrap();
+    let log = fs::read_to_string(machine.file("/var/lib/warded/audit/log.jsonl")).unwrap();
     assert!(!log.contains(SECRET));
 
     // Somebody deleted the job: it is missed, and made again; once.
@@ -101,7 +104,7 @@ fn the_documents_steps_lock_people_out_and_ours_do_not() {
     let make = "ssh-keygen -q -t ecdsa -N '' -f /etc/ssh/ssh_host_ecdsa_key2 && cp /etc/ssh/ssh_host_ecdsa_key2.pub \
                 /tmp/k.pub && ssh-keygen -q -s /root/ca/host_ca -h -I x -n web1.example.org /tmp/k.pub && \
                 cp /tmp/k-cert.pub /etc/ssh/ssh_host_ecdsa_key2-cert.pub";
-    let sh = |script: &str| crate::support::Run::of(machine.0.command("sh").args(["-ec", script])).ends(0);
+    let sh = |script: &str| crate::support::Run::of(machine.command("sh").args(["-ec", script])).ends(0);
     // After a `Match` of the appliance's, sshd does not start any more.
     sh(make);
     machine.calls(&["ssh.update", &format!("{{\"options\":{}}}", serde_json::Value::from(key2))]).ends(0);
@@ -109,12 +112,12 @@ fn the_documents_steps_lock_people_out_and_ours_do_not() {
     assert!(refused.contains("is not allowed within a Match block"), "{refused}");
     assert!(!machine.gets_in(Some("ed25519")), "sshd is dead");
     // The new key is gone with the same call: the middleware knows no such file.
-    assert!(!machine.0.file("/etc/ssh/ssh_host_ecdsa_key2").exists());
+    assert!(!machine.file("/etc/ssh/ssh_host_ecdsa_key2").exists());
 
     // Without such a user it starts, and has dropped the keys that people know.
     let quiet = Settings { options: "", ..Settings::of("25.04.2") };
     machine.sets(quiet);
-    machine.starts_sshd();
+    machine.serves();
     machine.lets_everybody_in(false);
     for (directory, code, words) in [
         ("/root/.step", 1, "take the line `HostKey /root/.step/ssh_host_ecdsa_key2` out"),
@@ -135,8 +138,8 @@ fn the_documents_steps_lock_people_out_and_ours_do_not() {
     sh("echo old >/data/store/keys/ssh_host_ed25519_key-cert.pub; echo new >/etc/ssh/ssh_host_ed25519_key-cert.pub; \
         echo key >/etc/ssh/ssh_user_key.pub");
     machine.calls(&["service.reload", "ssh"]).ends(0);
-    assert_eq!(fs::read_to_string(machine.0.file("/etc/ssh/ssh_host_ed25519_key-cert.pub")).unwrap(), "old\n");
-    assert!(!machine.0.file("/etc/ssh/ssh_user_key.pub").exists());
+    assert_eq!(fs::read_to_string(machine.file("/etc/ssh/ssh_host_ed25519_key-cert.pub")).unwrap(), "old\n");
+    assert!(!machine.file("/etc/ssh/ssh_user_key.pub").exists());
 
     // Ours.
     machine.sets(settings);

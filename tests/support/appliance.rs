@@ -3,7 +3,7 @@
 use super::{Grants, Machine};
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
-/// What the tool knows and no procedure may see.
+/// What an appliance's tool knows and no procedure may see.
 pub(crate) const SECRET: &str = "SECRET-KEY-OF-THE-APPLIANCE";
 
 /// The tool. `mode` is what goes wrong: `COMMAND:FAULT`.

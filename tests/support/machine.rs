@@ -1,6 +1,7 @@
 //! A machine to try things on: a directory with an sshd of its own, a CA of its own, and Warded's
 //! state, configuration and policies.
 
+pub(crate) use super::files::{Found, tree};
 use super::{
     client::{self, Client, Knows},
     enclosure::{Enclosure, is_root},
@@ -15,11 +16,7 @@ use std::{
     fmt::Write as _,
     fs,
     net::{Ipv4Addr, TcpListener},
-    os::{
-        fd::AsFd as _,
-        unix::fs::{MetadataExt as _, PermissionsExt as _},
-        unix::net::UnixDatagram,
-    },
+    os::{fd::AsFd as _, unix::net::UnixDatagram},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -35,9 +32,6 @@ use tempfile::TempDir;
 pub(crate) const KEYS: [&str; 3] = ["rsa", "ecdsa", "ed25519"];
 /// A name that a test's machine is certified for.
 pub(crate) const NAME: &str = "web1.example.org";
-
-/// A file as it is: permission bits, owner, group, contents.
-pub(crate) type Found = (u32, u32, u32, Vec<u8>);
 
 /// What a machine is to be like.
 #[derive(Clone, Debug, Default)]
@@ -342,23 +336,6 @@ impl Drop for Machine {
             daemon.wait().unwrap();
         }
     }
-}
-
-/// Every file below a directory, without those that go while it is read.
-pub(crate) fn tree(directory: &Path) -> BTreeMap<PathBuf, Found> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        let Ok(metadata) = path.symlink_metadata() else { continue };
-        if metadata.is_dir() {
-            found.extend(tree(&path));
-        } else {
-            let contents = if metadata.is_file() { fs::read(&path) } else { Ok(Vec::new()) };
-            let Ok(contents) = contents else { continue };
-            found.insert(path, (metadata.permissions().mode(), metadata.uid(), metadata.gid(), contents));
-        }
-    }
-    found
 }
 
 /// Copies one of the host keys that this process made: an RSA key takes a while.

@@ -2,6 +2,7 @@
 
 use super::{
     client::Knows,
+    files::{Found, with_directories},
     machine::NAME,
     peer::Peer,
     run::Run,
@@ -11,7 +12,7 @@ use std::{
     collections::BTreeMap,
     fs,
     ops::Deref,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -45,6 +46,7 @@ impl NethServer {
         let peer = Peer::prepared(suite, |peer| install(peer, properties))?;
         let machine = Self(peer);
         fs::write(machine.file("/etc/hosts"), format!("127.0.0.1 localhost {NAME}\n")).unwrap();
+        machine.adds_policy("nethserver");
         Some(machine)
     }
 
@@ -98,32 +100,17 @@ impl NethServer {
     }
 
     /// All that a procedure may change, but for Warded's own.
-    pub(crate) fn tree(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
-        let mut found = BTreeMap::new();
-        for directory in ["/etc/ssh", "/etc/e-smith", "/etc/backup-config.d", "/etc/cron.d", "/etc/systemd/system"] {
-            collect(&self.file(directory), &mut found);
-        }
-        found
-    }
-}
-
-fn collect(directory: &Path, found: &mut BTreeMap<PathBuf, (u32, Vec<u8>)>) {
-    for entry in fs::read_dir(directory).into_iter().flatten() {
-        let path = entry.unwrap().path();
-        let metadata = path.symlink_metadata().unwrap();
-        let contents = if metadata.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
-        if metadata.is_dir() {
-            collect(&path, found);
-        }
-        found.insert(path, (metadata.permissions().mode(), contents));
+    pub(crate) fn tree(&self) -> BTreeMap<PathBuf, Found> {
+        let directories = ["/etc/ssh", "/etc/e-smith", "/etc/backup-config.d", "/etc/cron.d", "/etc/systemd/system"];
+        let there = directories.into_iter().map(|path| self.file(path)).filter(|path| path.exists());
+        there.flat_map(|directory| with_directories(&directory)).collect()
     }
 }
 
 fn install(peer: &Peer, properties: Properties) {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let parts = checkout.join("tests/peers/nethserver");
-    for directory in [STOCK, "/sbin/e-smith", "/var/lib/nethserver/db", "/etc/backup-config.d", "/etc/warded/policies"]
-    {
+    for directory in [STOCK, "/sbin/e-smith", "/var/lib/nethserver/db", "/etc/backup-config.d"] {
         fs::create_dir_all(peer.file(directory)).unwrap();
     }
     for entry in fs::read_dir(parts.join("templates")).unwrap() {
@@ -133,10 +120,7 @@ fn install(peer: &Peer, properties: Properties) {
     for name in ["expand-template", "signal-event"] {
         fs::copy(parts.join(name), peer.file("/sbin/e-smith").join(name)).unwrap();
     }
-    for name in ["nethserver.toml", "nethserver.wasm"] {
-        fs::copy(checkout.join("policies").join(name), peer.file("/etc/warded/policies").join(name)).unwrap();
-    }
-    for path in ["/etc/e-smith", "/sbin/e-smith", "/etc/warded", "/etc/backup-config.d"] {
+    for path in ["/etc/e-smith", "/sbin/e-smith", "/etc/backup-config.d"] {
         Run::of(peer.command("chmod").args(["-R", "go-w", path])).ends(0);
     }
     set(peer, properties);

@@ -15,6 +15,7 @@ use std::{
     process::{Command, Stdio},
 };
 use tempfile::TempDir;
+use warded_lib::digest::Digest;
 
 const WARDED: &str = "/usr/bin/warded";
 /// The manager of systemd, which is not process 1 on any of these machines.
@@ -86,6 +87,18 @@ impl Peer {
         Run::of(self.command("kill").arg(pid.trim())).ends(0);
         wait("sshd ends", LONG, || !pid_file.exists());
         self.serves();
+    }
+
+    /// Accepts a policy of the checkout's, as its document says.
+    pub(crate) fn adds_policy(&self, name: &str) {
+        let component = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../policies/{name}.wasm"));
+        let component = fs::read(component).unwrap();
+        let file = self.shared.path().join(format!("{name}.wasm"));
+        fs::write(&file, &component).unwrap();
+        let digest = Digest::of(&component).to_string();
+        let answers = ["--yes", "--digest", &digest];
+        let words = ["policy", "add", file.to_str().unwrap(), "--accept-risk=unsigned-policy"];
+        self.warded(&[&words[..], &answers].concat()).ends(0);
     }
 
     /// A program, to be run inside.

@@ -4,11 +4,8 @@ use super::{
     Knows, Peer, Run,
     machine::{KEYS, tree},
 };
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
-use warded_lib::digest::Digest;
+use std::{fs, ops::Deref, os::unix::fs::PermissionsExt as _};
 
-/// What the middleware knows and no procedure may see.
-pub(crate) const SECRET: &str = "SECRET-KEY-OF-THE-APPLIANCE";
 const SET: &str = "principal=web1.example.org";
 pub(crate) const CERTIFY: [&str; 5] = ["apply", "certify-host", "--set", SET, "--yes"];
 pub(crate) const TRUST: [&str; 4] = ["apply", "trust-user-ca", "--yes", "--accept-risk=root-by-certificate"];
@@ -44,7 +41,14 @@ pub(crate) struct State {
 
 /// The machine.
 #[derive(Debug)]
-pub(crate) struct TrueNas(pub(crate) Peer);
+pub(crate) struct TrueNas(Peer);
+
+impl Deref for TrueNas {
+    type Target = Peer;
+    fn deref(&self) -> &Peer {
+        &self.0
+    }
+}
 
 impl TrueNas {
     /// A machine whose sshd runs, with the policy accepted. None: this is not root, and the test is skipped.
@@ -66,48 +70,37 @@ impl TrueNas {
             Run::of(peer.command("midclt").args(["call", "etc.generate", "ssh"])).ends(0);
         })?;
         let machine = Self(peer);
-        machine.adds_policy();
+        machine.adds_policy("truenas");
         Some(machine)
-    }
-
-    fn adds_policy(&self) {
-        let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
-        let component = fs::read(policies.join("truenas.wasm")).unwrap();
-        let file = self.0.shared().join("truenas.wasm");
-        fs::write(&file, &component).unwrap();
-        let digest = Digest::of(&component).to_string();
-        let words =
-            ["policy", "add", file.to_str().unwrap(), "--yes", "--digest", &digest, "--accept-risk=unsigned-policy"];
-        self.0.warded(&words).ends(0);
     }
 
     /// Changes the settings, as the web interface does: stores them, and generates.
     pub(crate) fn sets(&self, settings: Settings<'_>) {
-        store(&self.0, settings);
+        store(self, settings);
         self.calls(&["service.reload", "ssh"]);
     }
 
     /// Calls the middleware.
     pub(crate) fn calls(&self, words: &[&str]) -> Run {
-        Run::of(self.0.command("midclt").arg("call").args(words))
+        Run::of(self.command("midclt").arg("call").args(words))
     }
 
     /// What goes wrong from now on: `METHOD:FAULT`, or `none`.
     pub(crate) fn mode(&self, mode: &str) {
-        fs::write(self.0.file("/data/store/mode"), format!("{mode}\n")).unwrap();
+        fs::write(self.file("/data/store/mode"), format!("{mode}\n")).unwrap();
     }
 
     /// A file of the store.
     pub(crate) fn stored(&self, name: &str) -> String {
-        fs::read_to_string(self.0.file(&format!("/data/store/{name}"))).unwrap_or_default()
+        fs::read_to_string(self.file(&format!("/data/store/{name}"))).unwrap_or_default()
     }
 
     pub(crate) fn state(&self) -> State {
-        let known = tree(&self.0.file("/etc/ssh")).into_keys().chain(tree(&self.0.file("/root")).into_keys());
+        let known = tree(&self.file("/etc/ssh")).into_keys().chain(tree(&self.file("/root")).into_keys());
         let names = known.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
         // The CA of a test lies there, too.
         let is_kept = |name: &String| name.starts_with("ssh") || name.starts_with("warded-") || name.starts_with('.');
-        let sshd_config = fs::read_to_string(self.0.file("/etc/ssh/sshd_config")).unwrap();
+        let sshd_config = fs::read_to_string(self.file("/etc/ssh/sshd_config")).unwrap();
         State {
             options: self.stored("options"),
             jobs: self.stored("jobs"),
@@ -116,33 +109,28 @@ impl TrueNas {
         }
     }
 
-    /// Starts an sshd that has ended.
-    pub(crate) fn starts_sshd(&self) {
-        self.0.serves();
-    }
-
     /// What `sshd -t` says of the configuration in place, and whether it takes it.
     pub(crate) fn sshd_takes_it(&self) -> Result<(), String> {
-        let run = Run::of(self.0.command("/usr/sbin/sshd").arg("-t"));
+        let run = Run::of(self.command("/usr/sbin/sshd").arg("-t"));
         if run.code == Some(0) { Ok(()) } else { Err(run.stderr) }
     }
 
     /// What the middleware would generate now is what is in place.
     #[track_caller]
     pub(crate) fn is_as_generated(&self) {
-        let before = fs::read_to_string(self.0.file("/etc/ssh/sshd_config")).unwrap();
+        let before = fs::read_to_string(self.file("/etc/ssh/sshd_config")).unwrap();
         self.calls(&["etc.generate", "ssh"]).ends(0);
-        assert_eq!(fs::read_to_string(self.0.file("/etc/ssh/sshd_config")).unwrap(), before);
+        assert_eq!(fs::read_to_string(self.file("/etc/ssh/sshd_config")).unwrap(), before);
     }
 
     /// Who has pinned a host key, and who knows only the CA: whether they get in.
     pub(crate) fn gets_in(&self, key: Option<&str>) -> bool {
-        let read = |path: String| fs::read_to_string(self.0.file(&path)).unwrap();
+        let read = |path: String| fs::read_to_string(self.file(&path)).unwrap();
         let knows = match key {
             Some(key) => Knows::Keys(read(format!("/data/store/keys/ssh_host_{key}_key.pub"))),
             None => Knows::Authority(read("/root/ca/host_ca.pub".to_owned())),
         };
-        let run = self.0.client(&knows).tries();
+        let run = self.client(&knows).tries();
         run.code == Some(0) && run.stdout == "in\n"
     }
 
@@ -154,14 +142,6 @@ impl TrueNas {
             assert!(self.gets_in(Some(key)), "who pinned {key} is locked out");
         }
         assert_eq!(self.gets_in(None), is_certified, "who knows only the CA");
-    }
-
-    pub(crate) fn warded(&self, arguments: &[&str]) -> Run {
-        self.0.warded(arguments)
-    }
-
-    pub(crate) fn warded_command(&self, arguments: &[&str]) -> Command {
-        self.0.warded_command(arguments)
     }
 }
 

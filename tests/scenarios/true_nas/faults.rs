@@ -2,7 +2,8 @@
 
 use crate::support::{
     Run,
-    true_nas::{CERTIFY, SECRET, Settings, TrueNas},
+    appliance::SECRET,
+    true_nas::{CERTIFY, Settings, TrueNas},
     wait::{LONG, wait},
 };
 use std::fs;
@@ -50,17 +51,17 @@ fn a_person_at_the_web_interface_is_not_overruled() {
     let before = machine.state();
     // The second question is under the lock, the third right before the change.
     for (asked, codes) in [("2", [5, 5]), ("3", [1, 4])] {
-        fs::write(machine.0.file("/data/store/calls"), "").unwrap();
-        fs::write(machine.0.file("/data/store/edit-before"), format!("ssh.config:{asked} LogLevel INFO")).unwrap();
+        fs::write(machine.file("/data/store/calls"), "").unwrap();
+        fs::write(machine.file("/data/store/edit-before"), format!("ssh.config:{asked} LogLevel INFO")).unwrap();
         let run = machine.warded(&CERTIFY);
         assert!(run.code.is_some_and(|code| codes.contains(&code)), "{run:?}");
         assert_eq!(machine.stored("options"), "LogLevel INFO\n");
         assert_eq!(machine.state().jobs, before.jobs);
-        fs::write(machine.0.file("/data/store/options"), "Banner none\n").unwrap();
+        fs::write(machine.file("/data/store/options"), "Banner none\n").unwrap();
         assert_eq!(machine.state(), before);
     }
     // What is stored was not generated yet.
-    fs::write(machine.0.file("/data/store/options"), "LogLevel INFO\n").unwrap();
+    fs::write(machine.file("/data/store/options"), "LogLevel INFO\n").unwrap();
     machine.warded(&CERTIFY).ends(1).says(&["stale-configuration", "save the settings of the SSH service"]);
     machine.calls(&["service.reload", "ssh"]);
     machine.warded(&CERTIFY).ends(0);
@@ -71,7 +72,7 @@ fn a_person_at_the_web_interface_is_not_overruled() {
 fn a_tool_that_others_can_change_is_not_run() {
     let Some(machine) = start("") else { return };
     let before = machine.state();
-    let sh = |script: &str| Run::of(machine.0.command("sh").args(["-ec", script])).ends(0);
+    let sh = |script: &str| Run::of(machine.command("sh").args(["-ec", script])).ends(0);
     for (harm, mend, says) in [
         ("chmod 757 /usr/bin/midclt", "chmod 755 /usr/bin/midclt", "midclt"),
         (
@@ -106,7 +107,7 @@ fn a_run_that_is_killed_is_taken_back_with_the_stored_settings() {
     ] {
         machine.mode(mode);
         machine.warded(&CERTIFY);
-        wait("the watchdog has taken it back", LONG, || machine.0.processes().is_empty() && machine.state() == before);
+        wait("the watchdog has taken it back", LONG, || machine.processes().is_empty() && machine.state() == before);
         machine.is_as_generated();
         machine.lets_everybody_in(false);
     }
