@@ -26,7 +26,7 @@ fn everything_comes_and_goes() {
         "> run renewal-job-create",
         "+HostCertificate /root/warded-ssh_host_rsa_key-cert.pub",
     ]);
-    assert!(plan.stdout.lines().next().unwrap().contains("instead of unix"), "{}", plan.stdout);
+    assert!(plan.stdout.lines().next().unwrap().contains("policy truenas 0.1.0 ("), "{}", plan.stdout);
     assert_eq!(machine.state(), before);
 
     let run = machine.warded(&CERTIFY).ends(0);

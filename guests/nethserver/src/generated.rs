@@ -1,7 +1,8 @@
 //! Our lines in sshd's configuration: in a fragment of the templates, and in the file that these give.
 
-use sshd_config::block::{BrokenBlock, Marks};
-use sshd_config::line::{self, Directive};
+use ::sshd_config::line;
+use warded_guest::block::{BrokenBlock, Marks};
+use warded_guest::sshd_config::{self, broken_block};
 use warded_guest::{Error, actions, files, machine};
 
 /// The fragment. Of two with one name, the one in `templates-custom` counts, and NethServer has none of this name.
@@ -41,22 +42,19 @@ impl Generated {
             .ok_or_else(|| Error::new("no-sshd", format!("{CONFIG} does not exist.")).about("path", CONFIG))?;
         let found = Self { fragment: files::read(FRAGMENT)?, live, marks: Marks::default() };
         for (path, text) in [(CONFIG, &found.live), (FRAGMENT, found.fragment.as_ref().unwrap_or(&Vec::new()))] {
-            found.marks.find(text).map_err(|BrokenBlock| broken(path))?;
+            found.marks.find(text).map_err(|BrokenBlock| broken_block(path, &found.marks, text))?;
         }
         Ok(found)
     }
 
     /// The arguments of a keyword in our lines as they are now.
     pub(crate) fn values(&self, keyword: &str) -> Vec<String> {
-        line::values(self.block(), keyword)
+        sshd_config::values(self.block(), keyword)
     }
 
     /// Our lines as they are now that have another keyword: another procedure's.
     pub(crate) fn others(&self, keyword: &str) -> Vec<String> {
-        line::lines(self.block())
-            .filter(|line| Directive::parse(line).is_some_and(|found| !found.keyword.eq_ignore_ascii_case(keyword)))
-            .map(|line| String::from_utf8_lossy(line).trim_end().to_owned())
-            .collect()
+        sshd_config::others(self.block(), keyword)
     }
 
     fn block(&self) -> &[u8] {
@@ -74,14 +72,15 @@ impl Generated {
         let wanted: Vec<&str> = std::iter::once(COMMENT).chain(lines.iter().map(String::as_str)).collect();
         let now = self.fragment.as_deref().unwrap_or_default();
         let next = if lines.is_empty() { self.marks.remove(now) } else { self.marks.set(now, &wanted) };
-        let next = next.map_err(|BrokenBlock| broken(FRAGMENT))?;
+        let next = next.map_err(|BrokenBlock| broken_block(FRAGMENT, &self.marks, now))?;
         let mut changed = match self.fragment {
             None if next.is_empty() => false,
             Some(_) if next.is_empty() => files::remove(FRAGMENT)?,
             Some(_) | None => files::write(FRAGMENT, &next, None)?,
         };
         let product = actions::query(EXPAND, &[])?;
-        let outside = |text: &[u8], path: &str| self.marks.remove(text).map_err(|BrokenBlock| broken(path));
+        let broken = |path, text| move |BrokenBlock| broken_block(path, &self.marks, text);
+        let outside = |text, path| self.marks.remove(text).map_err(broken(path, text));
         let (foreign, expected) = (outside(&product, FRAGMENT)?, outside(&self.live, CONFIG)?);
         if let Some(difference) = first_difference(&foreign, &expected) {
             return Err(stale(&difference));
@@ -122,12 +121,6 @@ fn stale((templates, file): &(String, String)) -> Error {
     .next("see what the templates give: /sbin/e-smith/expand-template --output_filename=/root/sshd_config.new /etc/ssh/sshd_config")
     .next("check that: sshd -t -f /root/sshd_config.new")
     .next("if it is right, have NethServer apply it: /sbin/e-smith/signal-event nethserver-openssh-save; then run this again")
-}
-
-fn broken(path: &str) -> Error {
-    Error::new("broken-block", format!("The marks of Warded's block in {path} are not one pair."))
-        .about("path", path)
-        .next(format!("leave one `# BEGIN warded` and one `# END warded` in {path}, or none of them"))
 }
 
 #[cfg(test)]

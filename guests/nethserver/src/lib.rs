@@ -8,6 +8,5 @@ mod backup;
 mod certify_host;
 mod generated;
 mod remove;
-mod renew_host;
 mod trust_user_ca;
 mod world;

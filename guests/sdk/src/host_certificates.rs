@@ -4,7 +4,12 @@ use crate::authority::{self, Certificate, Kind};
 use crate::certificate::{Offer, offer};
 use crate::host_key::{Present, Renewal, is_good, renewal};
 use crate::keys::{self, KeyPair};
-use crate::{Error, log, sshd};
+use crate::principal::host_principals;
+use crate::sshd_config::path_line;
+use crate::{Error, Settings, log, schedule, services, sshd};
+
+/// The keyword of a line that has sshd present a certificate.
+pub const KEYWORD: &str = "HostCertificate";
 
 /// What speaks against every renewal. Anything else is about one key, and does not keep the others from theirs.
 const ABOUT_THE_CA: [&str; 2] = ["unreachable", "refused"];
@@ -63,6 +68,54 @@ pub fn offered(keys: Vec<KeyPair>) -> Result<Vec<KeyPair>, Error> {
             .next("add the algorithms of the host keys to HostKeyAlgorithms, or take that line out (sshd -T shows what counts)"));
     }
     Ok(offered)
+}
+
+/// Our lines: one for each certificate that nobody else's line names already. `own`: the paths in our lines now;
+/// `known`: those in all lines. A line that is ours stays ours.
+///
+/// # Errors
+/// `invalid-path`.
+pub fn lines(certificates: &[String], own: &[String], known: &[String]) -> Result<Vec<String>, Error> {
+    certificates
+        .iter()
+        .filter(|path| own.contains(path) || !known.iter().any(|known| is_same_path(known, path)))
+        .map(|path| path_line(KEYWORD, path))
+        .collect()
+}
+
+/// Whether both name one file, however they spell it: `/etc/ssh//key` is `/etc/ssh/key`.
+#[must_use]
+pub fn is_same_path(left: &str, right: &str) -> bool {
+    let is_segment = |segment: &&str| !matches!(*segment, "" | ".");
+    left.split('/').filter(is_segment).eq(right.split('/').filter(is_segment))
+}
+
+/// Has `warded renew` run by itself. Certificates end: something has to renew them. Where nothing can, the machine is
+/// certified all the same.
+///
+/// # Errors
+/// Those of `schedule`.
+pub fn schedule_renewals() -> Result<(), Error> {
+    match schedule::renewals() {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.code.as_str(), "no-scheduler" | "foreign") => {
+            log::warn(&error.message);
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The procedure `renew-host`: [`renew`], for the names in the setting `principal`, and a reload.
+///
+/// # Errors
+/// `invalid-principal`, and those of [`renew`] and of `services`.
+pub fn renew_host(settings: &Settings, whereabouts: impl Fn(&KeyPair) -> String) -> Result<(), Error> {
+    let principals = match settings.all("principal").as_slice() {
+        [] => Vec::new(),
+        names => host_principals(names.iter().copied())?,
+    };
+    if renew(&principals, whereabouts)? { services::reload("ssh") } else { Ok(()) }
 }
 
 /// Stages a new certificate for every host key whose certificate is due, or whose key was replaced since; for the
@@ -148,5 +201,41 @@ fn renew_current(key: &KeyPair, path: &str, current: &Certificate, principals: &
             authority::write(path, &authority::issue(key, Kind::Host, principals)?)
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_somebody_else_wrote_is_not_repeated() {
+        let paths = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+        let cases: &[(&[&str], &[&str], &[&str])] = &[
+            // Our lines, what sshd has, the lines we then want.
+            (&[], &[], &["HostCertificate /a", "HostCertificate /b"]),
+            (&[], &["/a"], &["HostCertificate /b"]),
+            (&["/a", "/b"], &["/a", "/b"], &["HostCertificate /a", "HostCertificate /b"]),
+            (&["/b"], &["/a", "/b"], &["HostCertificate /b"]),
+            (&["/old"], &["/old"], &["HostCertificate /a", "HostCertificate /b"]),
+            (&[], &["/a", "/b", "/c"], &[]),
+            (&[], &["//a", "/./b/"], &[]),
+        ];
+        for (own, known, expected) in cases {
+            let lines = lines(&paths(&["/a", "/b"]), &paths(own), &paths(known)).unwrap();
+            assert_eq!(lines, *expected, "{own:?} {known:?}");
+        }
+    }
+
+    #[test]
+    fn one_file_has_many_spellings() {
+        for (left, right, expected) in [
+            ("/etc/ssh/a", "/etc/ssh/a", true),
+            ("/etc//ssh/./a", "/etc/ssh/a/", true),
+            ("/etc/ssh/a", "/etc/ssh/b", false),
+            ("/etc/ssh/../a", "/etc/a", false),
+        ] {
+            assert_eq!(is_same_path(left, right), expected, "{left} {right}");
+        }
     }
 }

@@ -14,6 +14,7 @@ pub mod principal;
 mod settings;
 pub mod sshd_config;
 pub mod user_ca;
+mod world;
 
 pub use ::sshd_config::{block, known_hosts, krl, trusted_keys};
 pub use bindings::warded::host::types::{Error, Setting};

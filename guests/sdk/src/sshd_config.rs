@@ -143,10 +143,7 @@ impl OwnLines {
     /// Our lines as they are now that have another keyword: another procedure's.
     #[must_use]
     pub fn others(&self, keyword: &str) -> Vec<String> {
-        line::lines(self.text())
-            .filter(|line| Directive::parse(line).is_some_and(|found| !found.keyword.eq_ignore_ascii_case(keyword)))
-            .map(|line| String::from_utf8_lossy(line).trim_end().to_owned())
-            .collect()
+        others(self.text(), keyword)
     }
 
     /// The comment above our lines, where there are some.
@@ -195,6 +192,15 @@ impl OwnLines {
             }
         }
     }
+}
+
+/// The lines of a text that have another keyword.
+#[must_use]
+pub fn others(text: &[u8], keyword: &str) -> Vec<String> {
+    line::lines(text)
+        .filter(|line| Directive::parse(line).is_some_and(|found| !found.keyword.eq_ignore_ascii_case(keyword)))
+        .map(|line| String::from_utf8_lossy(line).trim_end().to_owned())
+        .collect()
 }
 
 /// A line of sshd's configuration with a path as its argument, quoted where it has to be.
@@ -250,7 +256,9 @@ fn fact(name: &str) -> Result<String, Error> {
     machine::fact(name).ok_or_else(|| no_sshd("no sshd was found"))
 }
 
-fn broken_block(path: &str, marks: &Marks, text: &[u8]) -> Error {
+/// What is said of a text whose marks are no pair.
+#[must_use]
+pub fn broken_block(path: &str, marks: &Marks, text: &[u8]) -> Error {
     let (begin, end) = (marks.begin(), marks.end());
     let is_mark = |line: &[u8]| [begin, end].iter().any(|mark| line.trim_ascii() == mark.as_bytes());
     let found = line::lines(text).enumerate().filter(|(_, line)| is_mark(line));

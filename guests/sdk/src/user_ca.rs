@@ -3,8 +3,10 @@
 
 use crate::authority::{self, Kind};
 use crate::trusted_keys::{self, Fault};
-use crate::{Error, files, log};
+use crate::{Error, files, host_certificates::is_same_path, log};
 
+/// The keyword of the line that names the file.
+pub const KEYWORD: &str = "TrustedUserCAKeys";
 /// Who gets in from then on.
 const MEANING: &str = "From then on sshd lets in as a user whoever has a certificate of this CA with that user's name \
                        as a principal, unless what is told for that user says otherwise.";
@@ -23,6 +25,25 @@ pub fn keys() -> Result<Vec<String>, Error> {
             .next("ask the CA's administrator for one; warded ca show tells what the CA signs")),
         Err(fault) => Err(Error::new("not-a-key", format!("What the CA gives as its user keys {fault}."))
             .next("ask the CA's administrator which of its user keys is right: warded ca roots --user shows them")),
+    }
+}
+
+/// Sees that sshd takes the keys from no other file than ours: the first line counts, wherever it stands. `named`: the files
+/// of all such lines; `place`: where a person finds these.
+///
+/// # Errors
+/// `other-user-ca`.
+pub fn refuse_another(path: &str, named: &[String], place: &str) -> Result<(), Error> {
+    let is_another = |value: &&String| !is_same_path(value, path) && !value.eq_ignore_ascii_case("none");
+    match named.iter().find(is_another) {
+        None => Ok(()),
+        Some(other) => Err(Error::new(
+            "other-user-ca",
+            format!("sshd takes the keys of user CAs from {other}, and from one file only: ours would not count."),
+        )
+        .about("path", other)
+        .next(format!("to have sshd trust both, append what `warded ca roots --user` prints to {other}"))
+        .next(format!("to have it trust this CA instead, take the line `{KEYWORD} {other}` out of {place}"))),
     }
 }
 

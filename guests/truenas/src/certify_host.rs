@@ -1,31 +1,37 @@
-//! `certify-host`: a certificate for every host key that sshd uses, and a `HostCertificate` line for each.
+//! `certify-host`: a certificate for every host key that sshd uses, and a `HostCertificate` line for each; and
+//! `renew-host`.
 //!
 //! Never a `HostKey` line: one such line takes the appliance's own keys away.
 
 use crate::appliance::{Appliance, place};
 use warded_guest::certificate::certificate_path;
-use warded_guest::host_certificates::{self, Certified};
+use warded_guest::host_certificates::{self, Certified, KEYWORD, is_same_path};
 use warded_guest::keys::{self, KeyPair};
 use warded_guest::principal::host_principals;
-use warded_guest::sshd_config::{path_line, values};
+use warded_guest::sshd_config::values;
 use warded_guest::{Error, Settings, actions, log, services};
-
-const KEYWORD: &str = "HostCertificate";
 
 pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let principals = host_principals(settings.all("principal"))?;
     let appliance = Appliance::read()?;
-    let keys = keys_of(&appliance.foreign()?)?;
+    let foreign = appliance.foreign()?;
+    let keys = keys_of(&foreign)?;
     let place = place()?;
     let Certified { paths, mut changed } = host_certificates::certify(&keys, &principals, |key| path_of(&place, key))?;
-    let lines = paths.iter().map(|path| path_line(KEYWORD, path)).collect::<Result<Vec<_>, _>>()?;
+    let lines = host_certificates::lines(&paths, &[], &values(foreign.as_bytes(), KEYWORD))?;
     changed |= appliance.set(KEYWORD, &lines)?;
     actions::change("renewal-job-create", &[])?;
     if changed { services::reload("ssh") } else { Ok(()) }
 }
 
+/// `renew-host`: neither the stored settings nor sshd's configuration change.
+pub(crate) fn renew(settings: &Settings) -> Result<(), Error> {
+    let place = place()?;
+    host_certificates::renew_host(settings, |key| path_of(&place, key))
+}
+
 /// Where the certificate of a key lies.
-pub(crate) fn path_of(place: &str, key: &KeyPair) -> String {
+fn path_of(place: &str, key: &KeyPair) -> String {
     let path = key.path();
     format!("{place}/warded-{}-cert.pub", path.rsplit('/').next().unwrap_or(&path))
 }
@@ -49,5 +55,6 @@ fn keys_of(foreign: &str) -> Result<Vec<KeyPair>, Error> {
         (keys, _) => host_certificates::offered(keys?)?,
     };
     let certified = values(foreign.as_bytes(), KEYWORD);
-    Ok(keys.into_iter().filter(|key| !certified.contains(&certificate_path(key))).collect())
+    let is_theirs = |key: &KeyPair| certified.iter().any(|known| is_same_path(known, &certificate_path(key)));
+    Ok(keys.into_iter().filter(|key| !is_theirs(key)).collect())
 }

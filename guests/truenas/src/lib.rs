@@ -8,7 +8,6 @@ mod appliance;
 mod block;
 mod certify_host;
 mod remove;
-mod renew_host;
 mod stored;
 mod trust_user_ca;
 mod world;

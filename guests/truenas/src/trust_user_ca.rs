@@ -5,9 +5,8 @@
 use crate::appliance::{Appliance, place};
 use warded_guest::sshd_config::{path_line, values};
 use warded_guest::trusted_keys::FILE_NAME;
-use warded_guest::{Error, Settings, services, sshd, user_ca};
-
-const KEYWORD: &str = "TrustedUserCAKeys";
+use warded_guest::user_ca::{self, KEYWORD};
+use warded_guest::{Error, Settings, services, sshd};
 
 pub(crate) fn run(_settings: &Settings) -> Result<(), Error> {
     let keys = user_ca::keys()?;
@@ -15,17 +14,7 @@ pub(crate) fn run(_settings: &Settings) -> Result<(), Error> {
     let appliance = Appliance::read()?;
     // One in a `Match` would hold for some connections in the place of ours.
     let named = [sshd::effective(KEYWORD, &[])?, values(appliance.foreign()?.as_bytes(), KEYWORD)].concat();
-    if let Some(other) = named.iter().find(|named| **named != path && !named.eq_ignore_ascii_case("none")) {
-        return Err(Error::new(
-            "other-user-ca",
-            format!("sshd takes the keys of user CAs from {other}, and from one file only: ours would not count."),
-        )
-        .about("path", other)
-        .next(format!(
-            "to have sshd trust this CA instead, take the line `{KEYWORD} {other}` out of the auxiliary parameters"
-        ))
-        .next(format!("to have it trust both, append what `warded ca roots --user` prints to {other}")));
-    }
+    user_ca::refuse_another(&path, &named, "the auxiliary parameters")?;
     user_ca::write(&path, &keys)?;
     // sshd reads the file itself at each login.
     if appliance.set(KEYWORD, &[path_line(KEYWORD, &path)?])? { services::reload("ssh") } else { Ok(()) }

@@ -1,10 +1,9 @@
 //! The guest's face to the host: the generated bindings of its world, on top of the SDK's types,
 //! and which function is which procedure.
-#![expect(unsafe_code, reason = "generated: the canonical ABI passes pointers")]
 
-use crate::{certify_host, remove, renew_host, trust_user_ca};
+use crate::{certify_host, remove, trust_user_ca};
 
-wit_bindgen::generate!({
+warded_guest::world! {
     path: "../../wit",
     inline: r"
         package warded:truenas;
@@ -19,20 +18,7 @@ wit_bindgen::generate!({
             export remove: func(settings: list<setting>) -> result<_, error>;
         }
     ",
-    with: {
-        "warded:host/actions@0.1.0": warded_guest::actions,
-        "warded:host/authority@0.1.0": warded_guest::authority,
-        "warded:host/files@0.1.0": warded_guest::files,
-        "warded:host/keys@0.1.0": warded_guest::keys,
-        "warded:host/log@0.1.0": warded_guest::log,
-        "warded:host/machine@0.1.0": warded_guest::machine,
-        "warded:host/schedule@0.1.0": warded_guest::schedule,
-        "warded:host/services@0.1.0": warded_guest::services,
-        "warded:host/ssh@0.1.0": warded_guest::ssh,
-        "warded:host/sshd@0.1.0": warded_guest::sshd,
-        "warded:host/types@0.1.0": warded_guest::types,
-    },
-});
+}
 
 struct TrueNas;
 
@@ -42,7 +28,7 @@ impl Guest for TrueNas {
     }
 
     fn renew_host(settings: Vec<Setting>) -> Result<(), Error> {
-        renew_host::run(&settings.into())
+        certify_host::renew(&settings.into())
     }
 
     fn trust_user_ca(settings: Vec<Setting>) -> Result<(), Error> {

@@ -4,7 +4,6 @@
 
 mod certify_host;
 mod rekey_host;
-mod renew_host;
 mod revoke_users;
 mod revoked_keys;
 mod trust_host_ca;

@@ -1,10 +1,10 @@
 //! The guest's face to the host: the generated bindings of its world, on top of the SDK's types,
 //! and which function is which procedure.
-#![expect(unsafe_code, reason = "generated: the canonical ABI passes pointers")]
 
-use crate::{certify_host, rekey_host, renew_host, revoke_users, trust_host_ca, trust_user_ca};
+use crate::{certify_host, rekey_host, revoke_users, trust_host_ca, trust_user_ca};
+use warded_guest::{certificate::certificate_path, host_certificates};
 
-wit_bindgen::generate!({
+warded_guest::world! {
     path: "../../wit",
     inline: r"
         package warded:unix;
@@ -21,20 +21,7 @@ wit_bindgen::generate!({
             export trust-user-ca: func(settings: list<setting>) -> result<_, error>;
         }
     ",
-    with: {
-        "warded:host/actions@0.1.0": warded_guest::actions,
-        "warded:host/authority@0.1.0": warded_guest::authority,
-        "warded:host/files@0.1.0": warded_guest::files,
-        "warded:host/keys@0.1.0": warded_guest::keys,
-        "warded:host/log@0.1.0": warded_guest::log,
-        "warded:host/machine@0.1.0": warded_guest::machine,
-        "warded:host/schedule@0.1.0": warded_guest::schedule,
-        "warded:host/services@0.1.0": warded_guest::services,
-        "warded:host/ssh@0.1.0": warded_guest::ssh,
-        "warded:host/sshd@0.1.0": warded_guest::sshd,
-        "warded:host/types@0.1.0": warded_guest::types,
-    },
-});
+}
 
 struct Unix;
 
@@ -44,7 +31,7 @@ impl Guest for Unix {
     }
 
     fn renew_host(settings: Vec<Setting>) -> Result<(), Error> {
-        renew_host::run(&settings.into())
+        host_certificates::renew_host(&settings.into(), certificate_path)
     }
 
     fn rekey_host(settings: Vec<Setting>) -> Result<(), Error> {
