@@ -83,6 +83,6 @@ fn a_machine_whose_systemd_is_out_of_sight() {
     fs::write(peer.file(SYSTEMD), "").unwrap();
     peer.warded(&["apply", "certify-host", "--set", SET, "--yes"])
         .ends(0)
-        .prints(&["If nothing runs it yet: run it every"]);
+        .prints(&["If nothing runs it yet: run it every hour"]);
     peer.warded(&["status"]).ends(0).prints(&["schedule     unknown: systemd is installed, and is not process 1 here"]);
 }

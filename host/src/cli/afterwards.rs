@@ -37,11 +37,8 @@ pub(super) fn say(context: &Context, output: Output, done: &Done) -> Result<()> 
 
 /// What renews the certificates, or what has to be done so that something does.
 fn renewal(context: &Context, due: &str) -> String {
-    let hours = context.renew_every / 3600;
-    let next = format!(
-        "run it every {hours} h from cron or a systemd timer (docs/RENEWAL.md). It asks nothing, and does nothing until a \
-         certificate is due."
-    );
+    let next = "run it every hour from cron or a systemd timer (docs/RENEWAL.md). It asks nothing, and does nothing until a \
+                certificate is due.";
     match context.found_schedule() {
         Schedule::Timer(name) => format!("by {}{due}.", neutral(&name)),
         Schedule::Cron(file) => format!("by cron ({}){due}.", neutral(&file.to_string_lossy())),

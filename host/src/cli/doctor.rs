@@ -231,7 +231,10 @@ fn parts(context: &Context, status: &StatusObject) -> Vec<Finding> {
                 let next = "run `warded renew` every hour, from a systemd timer or cron: docs/RENEWAL.md";
                 Finding::note("schedule", seen, next)
             }
-            Some(true) | None => Finding::ok("schedule", seen),
+            None => {
+                Finding::note("schedule", seen, "see that something runs `warded renew` every hour: docs/RENEWAL.md")
+            }
+            Some(true) => Finding::ok("schedule", seen),
         });
     }
     if context.facts.init == Init::Systemd {

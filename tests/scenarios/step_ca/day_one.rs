@@ -44,7 +44,7 @@ impl Page {
         let page = Self { member: Member { machine }, ca };
         let at = |name: &str| page.member.machine.path(name);
         for host in ["build", "ca-host", "admin", "web1", "laptop"] {
-            fs::create_dir_all(at(host).join(".ssh")).unwrap();
+            fs::create_dir_all(at(host)).unwrap();
         }
         fs::create_dir_all(at("bin")).unwrap();
         fs::create_dir_all(at("build/.cache/warded/target/release")).unwrap();

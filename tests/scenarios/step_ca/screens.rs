@@ -138,7 +138,7 @@ fn of_the_first_day() {
     No sshd is listening now: the next one to start serves this.
     Valid:   00 days left, until 0000-00-00 00:00 UTC
     Renewal: by `warded renew`, due in 00 days, at 0000-00-00 00:00 UTC. If nothing
-             runs it yet: run it every 24 h from cron or a systemd timer
+             runs it yet: run it every hour from cron or a systemd timer
              (docs/RENEWAL.md). It asks nothing, and does nothing until a
              certificate is due.
     Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for
@@ -200,7 +200,7 @@ fn of_the_first_day() {
     only the CA (SHA256:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx) get in.
     No sshd is listening now: the next one to start serves this.
     Valid:   00 days left, until 0000-00-00 00:00 UTC
-    Renewal: by `warded renew`, due in 00 days, at 0000-00-00 00:00 UTC. If nothing runs it yet: run it every 00 h from cron
+    Renewal: by `warded renew`, due in 00 days, at 0000-00-00 00:00 UTC. If nothing runs it yet: run it every hour from cron
              or a systemd timer (docs/RENEWAL.md). It asks nothing, and does nothing until a certificate is due.
     Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for all machines):
     @cert-authority web1.example.org,web1 ecdsa-sha2-nistp256 HOST-CA-KEY

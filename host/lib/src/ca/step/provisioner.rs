@@ -94,7 +94,7 @@ impl Purpose {
 
     fn what(self) -> &'static str {
         match self {
-            Self::IssueWithKey => "issue SSH certificates to who knows its password",
+            Self::IssueWithKey => "issue SSH certificates to those who know its password",
             Self::IssueWithX5c => "issue SSH certificates to who has an X.509 certificate",
             Self::SignIn => "log people in with a single sign-on",
             Self::Renew => "renew host certificates",

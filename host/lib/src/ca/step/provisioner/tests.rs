@@ -25,7 +25,7 @@ fn the_named_one_or_the_only_one_is_chosen() {
             Purpose::IssueWithKey,
             None,
             Err(
-                "several of its provisioners can issue SSH certificates to who knows its password: admin (JWK), web (jwk)",
+                "several of its provisioners can issue SSH certificates to those who know its password: admin (JWK), web (jwk)",
             ),
         ),
         (Purpose::IssueWithKey, Some("tls"), Err("enableSSHCA is false")),
