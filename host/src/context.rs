@@ -8,6 +8,7 @@ use crate::{
     broker::answers::SshdAnswers,
     components,
     public_status::{self, PublicStatus, directory_of},
+    publishing::{pinned, signature::default_allowed_signers},
     sandbox::{compiled::Compiled, granting::Granting},
 };
 use std::{
@@ -166,6 +167,8 @@ impl Context {
             Some(state.path().to_owned()),
             Some(directory_of(state.path())),
             Some(policies.clone()),
+            Some(pinned::file(&policies)),
+            Some(default_allowed_signers(&policies)),
             Some(config_file),
             std::env::current_exe().ok(),
         ];
@@ -376,7 +379,17 @@ mod tests {
             ..Options::default()
         })
         .unwrap();
-        for name in ["own-state", "own-policies", "own-ca", "state", "policies", "ca", "config.toml"] {
+        for name in [
+            "own-state",
+            "own-policies",
+            "own-ca",
+            "state",
+            "policies",
+            "policies.lock",
+            "allowed_signers",
+            "ca",
+            "config.toml",
+        ] {
             assert!(context.protected.iter().any(|own| own.as_path() == at(name)), "{name}");
         }
     }

@@ -1,12 +1,21 @@
 //! Who publishes a component: a manifest beside it that names publisher, version and digests, signed by an SSH key.
 
+pub mod archive;
+pub mod lock;
 mod manifest;
+pub mod pinned;
 pub mod signature;
 pub mod signers;
 
 pub use manifest::Manifest;
 
+use crate::components::read;
 use std::path::{Path, PathBuf};
+use warded_lib::{
+    error::{Error, Result},
+    registry::Signed,
+    text::neutral_path,
+};
 
 /// The largest manifest or signature that is read, in bytes.
 pub const MAX_BYTES: u64 = 64 << 10;
@@ -20,4 +29,20 @@ pub fn beside(component: &Path) -> (PathBuf, PathBuf) {
         PathBuf::from(name)
     };
     (with(".manifest"), with(".manifest.sig"))
+}
+
+/// What is signed of a component, and its signature, from the files beside it; none where there is neither.
+///
+/// # Errors
+/// One of them is missing, too large, or no text.
+pub fn signed_beside(component: &Path) -> Result<Option<Signed>> {
+    let (manifest, signature) = beside(component);
+    if !manifest.exists() && !signature.exists() {
+        return Ok(None);
+    }
+    let text = |file: &Path| {
+        String::from_utf8(read::any(file, MAX_BYTES)?)
+            .map_err(|error| Error::refused(format!("{} is not text", neutral_path(file))).cause(error))
+    };
+    Ok(Some(Signed { manifest: text(&manifest)?, signature: text(&signature)? }))
 }

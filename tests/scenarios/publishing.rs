@@ -8,6 +8,7 @@ use std::{
 };
 use warded_lib::digest::Digest;
 
+mod locked;
 mod registry;
 
 const PUBLISHER: &str = "ops@example.org";
@@ -139,7 +140,7 @@ fn a_policy_is_signed_added_updated_and_removed() {
     // A higher version by the same publisher that asks for nothing more is taken without a question.
     let file = desk.signed("1.10.0", &["files.write = [\"{sshd}/a\"]"]);
     desk.update(&file).ends(0);
-    assert_eq!((desk.version().as_str(), desk.policies().len()), ("1.10.0", 7));
+    assert_eq!((desk.version().as_str(), desk.policies().len()), ("1.10.0", 11));
     let shown = desk.run(&["policy", "show", "mine"]).ends(0).stdout;
     assert!(shown.contains("signed by ops@example.org (ED25519 key SHA256:"), "{shown}");
     desk.run(&["policy", "rollback", "mine"]).ends(0);

@@ -15,6 +15,7 @@ use crate::{
 };
 use credentials::{Access, Credentials};
 use manifest::{Descriptor, Manifest};
+use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use url::Url;
 
@@ -33,7 +34,8 @@ pub struct Artifact {
 }
 
 /// What a publisher signed, and the signature; nobody has verified it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Signed {
     /// The manifest that names publisher, version and digests.
     pub manifest: String,

@@ -2,12 +2,16 @@
 
 mod add;
 mod check;
+mod locked;
 mod new;
 mod offer;
 mod registry;
 mod remove;
 mod replay;
+mod save;
 mod sign;
+mod source;
+mod terms;
 mod test;
 
 use super::{
@@ -63,6 +67,10 @@ pub(super) enum PolicyCommand {
     Add(add::Add),
     /// Add a higher version by the same publisher that asks for nothing more; asks no question
     Update(add::Update),
+    /// Write all policies that were added, with their signatures, into one file, for a machine without network
+    Save(save::Save),
+    /// Show the policies in a file that `save` wrote, then add them
+    Load(save::Load),
     /// Return to the version of a policy before the last one
     Rollback(remove::Rollback),
     /// Remove a policy
@@ -133,6 +141,8 @@ impl PolicyCommand {
             Self::Pull(pull) => pull.run(output),
             Self::Add(add) => add.run(&open()?, output),
             Self::Update(update) => update.run(&open()?, output),
+            Self::Save(save) => save.run(&open()?, output),
+            Self::Load(load) => load.run(&open()?, output),
             Self::Rollback(rollback) => rollback.run(&open()?, output),
             Self::Remove(remove) => remove.run(&open()?, output),
         }

@@ -1,5 +1,5 @@
 //! What `warded policy add` puts into the directory of policies: the policy file, and, named by the component's digest,
-//! the component, the policy file once more, and where they came from. The policy file is exchanged last and in one
+//! the component, its signature, the policy file once more, and where they came from. The policy file is exchanged last and in one
 //! step, so an interruption leaves the policy as it was or as it is to be. What was there before stays beside it, for
 //! `warded policy rollback`; the texts of all that were accepted stay, so that a machine which was enrolled with one of
 //! them goes on renewing.
@@ -8,6 +8,7 @@ use crate::sandbox::granting::{Granting, Origin};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
+    fmt::Display,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -17,7 +18,8 @@ use warded_lib::{
     machine::{durable, files},
     name::Name,
     policy::file::Policy,
-    text::neutral,
+    registry::Signed,
+    text::{neutral, neutral_path},
 };
 
 /// Hexadecimal digits of a digest in a file's name: enough to tell one policy's components apart; what counts is the
@@ -32,6 +34,12 @@ pub struct Provenance {
     pub publisher: Option<Publisher>,
     /// When it was added.
     pub added: Timestamp,
+    /// A reference to an artifact, or the name of a file.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// The digest of the artifact in the registry.
+    #[serde(default)]
+    pub artifact: Option<Digest>,
 }
 
 /// Who signed a policy.
@@ -42,6 +50,22 @@ pub struct Publisher {
     pub name: String,
     /// The key, as ssh-keygen names it.
     pub key: String,
+}
+
+/// A request as the grants of a component: its digest as the first key.
+#[must_use]
+pub fn for_component(text: &str, component: &[u8]) -> String {
+    let digest = Digest::of(component);
+    let is_digest = |line: &&str| line.split('=').next().is_some_and(|key| key.trim() == "component");
+    let (mut kept, mut in_tables) = (String::new(), false);
+    for line in text.lines() {
+        in_tables |= line.trim_start().starts_with('[');
+        if in_tables || !is_digest(&line) {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    format!("component = \"{digest}\"\n{kept}")
 }
 
 /// The component of an added policy file.
@@ -75,11 +99,31 @@ pub fn provenance(policy: &Path, digest: &Digest) -> Option<Provenance> {
     serde_json::from_slice(&bytes.ok()??).ok()
 }
 
+/// What was signed of an added policy; none where nobody signed it.
+///
+/// # Errors
+/// It cannot be read.
+pub fn signed(policy: &Path, digest: &Digest) -> Result<Option<Signed>> {
+    let text = |ending| {
+        let file = named(policy, digest, ending);
+        let failed = |why: &dyn Display| Error::failed(format!("cannot read {}", neutral_path(&file))).cause(why);
+        let bytes = files::read_ours(&file, files::MAX_BYTES, failed)?;
+        bytes.map(|bytes| String::from_utf8(bytes).map_err(|error| failed(&error))).transpose()
+    };
+    Ok(text("manifest")?.zip(text("signature")?).map(|(manifest, signature)| Signed { manifest, signature }))
+}
+
 /// Stores a policy, in place of the one of this name.
 ///
 /// # Errors
 /// The directory cannot be written, or belongs to somebody else; the policy is as it was.
-pub fn store(directory: &Path, name: &Name, text: &str, component: &[u8], provenance: &Provenance) -> Result<()> {
+pub fn store(
+    directory: &Path,
+    (name, text): (&Name, &str),
+    component: &[u8],
+    signed: Option<&Signed>,
+    provenance: &Provenance,
+) -> Result<()> {
     let shown = neutral(&directory.display().to_string());
     let failed = |error: io::Error| Error::failed(format!("cannot write a policy into {shown}")).cause(error);
     durable::directory(directory).map_err(failed)?;
@@ -92,8 +136,20 @@ pub fn store(directory: &Path, name: &Name, text: &str, component: &[u8], proven
     let digest = Digest::of(component);
     let origin = serde_json::to_vec_pretty(provenance).map_err(|error| failed(error.into()))?;
     let before = digest_in(&file).map(|before| digits(&before));
-    for (ending, bytes) in [("wasm", component), ("origin", &origin), ("grants", text.as_bytes())] {
-        durable::replace(&named(&file, &digest, ending), bytes, 0o644).map_err(failed)?;
+    let signature = |part: fn(&Signed) -> &String| signed.map(|signed| part(signed).as_bytes());
+    for (ending, bytes) in [
+        ("wasm", Some(component)),
+        ("origin", Some(origin.as_slice())),
+        ("grants", Some(text.as_bytes())),
+        ("manifest", signature(|signed| &signed.manifest)),
+        ("signature", signature(|signed| &signed.signature)),
+    ] {
+        let path = named(&file, &digest, ending);
+        match bytes {
+            Some(bytes) => durable::replace(&path, bytes, 0o644).map_err(failed)?,
+            None if path.exists() => durable::remove(&path).map_err(failed)?,
+            None => {}
+        }
     }
     durable::replace(&file, text.as_bytes(), 0o644).map_err(failed)?;
     let kept: Vec<String> = before.into_iter().chain([digits(&digest)]).collect();
@@ -173,7 +229,8 @@ fn stored(directory: &Path, name: &Name) -> io::Result<Vec<(PathBuf, String)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        let is_ours = matches!(path.extension().and_then(|ending| ending.to_str()), Some("wasm" | "origin" | "grants"));
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        let is_ours = matches!(ending, Some("wasm" | "origin" | "grants" | "manifest" | "signature"));
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let digits = stem.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('-')).unwrap_or_default();
         if is_ours && digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -200,22 +257,32 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
+    fn grants_name_their_component_once() {
+        let text = for_component("name = 'x'\ncomponent = \"sha256:00\"\n[procedure.p]\nsummary = 's'\n", b"c");
+        let digest = Digest::of(b"c");
+        assert_eq!(text, format!("component = \"{digest}\"\nname = 'x'\n[procedure.p]\nsummary = 's'\n"));
+    }
+
+    #[test]
     fn what_belongs_to_a_policy_is_exchanged_and_removed() {
         let scratch = tempfile::tempdir().unwrap();
         let directory = scratch.path().canonicalize().unwrap().join("policies");
         let name: Name = "mine".parse().unwrap();
-        let provenance = Provenance { publisher: None, added: Timestamp::UNIX_EPOCH };
+        let provenance = Provenance { publisher: None, added: Timestamp::UNIX_EPOCH, source: None, artifact: None };
+        let signed = Signed { manifest: "m".to_owned(), signature: "s".to_owned() };
         let text = |component: &[u8]| {
             format!("component = \"{}\"\nname = 'mine'\n[procedure.p]\nsummary = 's'\n", Digest::of(component))
         };
-        let store = |component: &[u8]| store(&directory, &name, &text(component), component, &provenance).unwrap();
+        let store = |component: &[u8]| {
+            store(&directory, (&name, &text(component)), component, Some(&signed), &provenance).unwrap();
+        };
         let names = || -> BTreeSet<String> {
             fs::read_dir(&directory).unwrap().map(|one| one.unwrap().file_name().into_string().unwrap()).collect()
         };
         let of = |components: &[&[u8]]| -> BTreeSet<String> {
             let each = components.iter().flat_map(|component| {
                 let digits = digits(&Digest::of(component));
-                ["grants", "origin", "wasm"].map(|ending| format!("mine-{digits}.{ending}"))
+                ["grants", "manifest", "origin", "signature", "wasm"].map(|ending| format!("mine-{digits}.{ending}"))
             });
             each.chain(["mine.toml".to_owned()]).collect()
         };
@@ -232,6 +299,8 @@ mod tests {
         let file = directory.join("mine.toml");
         assert_eq!(super::provenance(&file, &Digest::of(b"two")), Some(provenance.clone()));
         assert_eq!(super::provenance(&file, &Digest::of(b"one")), None);
+        assert_eq!(super::signed(&file, &Digest::of(b"two")).unwrap(), Some(signed.clone()));
+        assert_eq!(super::signed(&file, &Digest::of(b"one")).unwrap(), None);
         roll_back(&directory, &name).unwrap();
         assert_eq!(now(), text(b"two"));
         roll_back(&directory, &name).unwrap();

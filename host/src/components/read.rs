@@ -1,7 +1,11 @@
 //! Components and other files that an operator names, from wherever they are.
 
 use crate::sandbox::imports;
-use std::{fs, io::Read as _, path::Path};
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::Path,
+};
 use warded_lib::{
     error::{Error, Result},
     text::neutral_path,
@@ -23,6 +27,18 @@ pub fn any(path: &Path, limit: u64) -> Result<Vec<u8>> {
             .cause(format!("the limit is {} KiB", limit >> 10)));
     }
     Ok(bytes)
+}
+
+/// What is in a file; none where there is none.
+///
+/// # Errors
+/// As [`any`].
+pub fn there(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::failed(format!("cannot look at {}", neutral_path(path))).cause(error)),
+        Ok(_) => any(path, limit).map(Some),
+    }
 }
 
 /// Reads a component and the request in it.

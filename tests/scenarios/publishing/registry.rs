@@ -15,17 +15,17 @@ use std::{
 };
 use warded_lib::digest::Digest;
 
-const ADDS: [&str; 1] = ["log = [\"info\"]"];
+pub(super) const ADDS: [&str; 1] = ["log = [\"info\"]"];
 
 /// Debian's docker-registry, on a loopback port.
-struct Registry {
+pub(super) struct Registry {
     child: Child,
-    port: u16,
+    pub(super) port: u16,
     data: PathBuf,
 }
 
 impl Registry {
-    fn start(desk: &Desk) -> Self {
+    pub(super) fn start(desk: &Desk) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/docker-registry");
         let output = Command::new(script).stderr(Stdio::inherit()).output().unwrap();
         assert!(output.status.success(), "tests/peers/docker-registry fails");
@@ -52,6 +52,12 @@ impl Registry {
         }
         Self { child, port, data }
     }
+
+    /// Writes down for Warded who may ask it.
+    pub(super) fn has_login(&self, desk: &Desk) {
+        let auths = json!({"auths": {format!("127.0.0.1:{}", self.port): {"auth": "dTpzZWNyZXQ="}}});
+        fs::write(desk.path("auth.json"), auths.to_string()).unwrap();
+    }
 }
 
 /// Of the password `secret`.
@@ -64,7 +70,7 @@ impl Drop for Registry {
     }
 }
 
-fn moved(desk: &Desk, words: &[&str]) -> Run {
+pub(super) fn moved(desk: &Desk, words: &[&str]) -> Run {
     let mut command = desk.machine.warded_command([]);
     Run::of(command.arg("policy").args(words).arg("--plain-http").env("REGISTRY_AUTH_FILE", desk.path("auth.json")))
 }
@@ -88,8 +94,7 @@ fn a_signed_policy_goes_through_a_registry() {
     push().ends(5).says(&["is not signed", "nothing was pushed"]);
     desk.sign(&file, PUBLISHER, "key").ends(0);
     push().ends(1).says(&["wants to know who asks", "there are no credentials for it"]);
-    let auths = json!({"auths": {format!("127.0.0.1:{}", registry.port): {"auth": "dTpzZWNyZXQ="}}});
-    fs::write(desk.path("auth.json"), auths.to_string()).unwrap();
+    registry.has_login(&desk);
     push().ends(0).prints(&["Pushed mine 1.0.0 as oci://127.0.0.1:", "@sha256:"]);
     push().ends(0).prints(&["There already: mine 1.0.0"]);
 

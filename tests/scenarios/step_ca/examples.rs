@@ -3,7 +3,6 @@
 use super::day_one::Page;
 use crate::support::{Grants, Run, agent::Agent, policy, script::Script, terminal::Terminal};
 use std::{fs, process::Command};
-use warded_lib::digest::Digest;
 
 /// The help of every command, as the program prints it.
 fn help(words: &[&str]) -> String {
@@ -107,7 +106,11 @@ const STEPS: &[Step] = &[
     ("web1", "sudo warded policy update mine.wasm", &[0]),
     ("web1", "sudo warded policy update mine.wasm --json", &[0]),
     ("web1", "sudo warded policy rollback mine", &[0]),
-    ("web1", "sudo warded policy add mine.wasm --yes --digest DIGEST", &[0]),
+    ("web1", "sudo warded policy add --lock /etc/warded/policies.lock", &[0]),
+    ("web1", "sudo warded policy save policies.json", &[0]),
+    ("web1", "sudo warded policy save policies.json --json", &[0]),
+    ("web1", "sudo warded policy load policies.json", &[0]),
+    ("web1", "sudo warded policy load policies.json --json", &[0]),
     ("web1", "sudo warded policy rollback mine --json", &[0]),
     ("web1", "sudo warded policy remove mine --yes", &[0]),
     // It is gone by now.
@@ -172,7 +175,6 @@ fn every_example_of_the_help_works() {
     component(&page, "1.0.0");
     let mut code = String::new();
     for (host, example, codes) in STEPS {
-        let digest = || Digest::of(&fs::read(at("web1/mine.wasm")).unwrap()).to_string();
         if *example == "warded policy test mine" {
             // What `policy new` made, with the component of these steps and a scenario of it.
             fs::copy(at("web1/mine.wasm"), at("web1/mine/mine.wasm")).unwrap();
@@ -198,9 +200,9 @@ fn every_example_of_the_help_works() {
         }
         let line = example
             .replace("/etc/ssh/", &format!("{}/", at("ssh").display()))
+            .replace("/etc/warded/policies.lock", &at("web1/policies.lock").display().to_string())
             .replace("/usr/local/share/man/man1", &at("man1").display().to_string())
-            .replace(" FILE ", &format!(" {} ", at("ssh/sshd_config").display()))
-            .replace("DIGEST", &if example.contains("DIGEST") { digest() } else { String::new() });
+            .replace(" FILE ", &format!(" {} ", at("ssh/sshd_config").display()));
         let line = page.here(host, &line);
         let asks = [("sudo warded enrol", "it is not shown): "), ("sudo warded policy add mine.wasm", "")];
         let (ended, screen) = if let Some((_, first)) = asks.iter().find(|(asking, _)| asking == example) {

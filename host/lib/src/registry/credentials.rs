@@ -56,6 +56,10 @@ impl Credentials {
             Error::failed("the file of credentials for registries cannot be read")
                 .cause("it is not JSON of podman's or docker's form")
         };
+        if !file.trim_ascii_start().starts_with(b"{") {
+            // A list would be read as the fields in their order.
+            return Err(wrong());
+        }
         let file: File = serde_json::from_slice(file).map_err(|_| wrong())?;
         let whole = format!("{authority}/{name}");
         let above = std::iter::successors(Some(whole.as_str()), |at| at.rsplit_once('/').map(|(above, _)| above));

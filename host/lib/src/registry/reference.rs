@@ -30,6 +30,20 @@ impl Reference {
     pub fn pinned(&self, digest: Digest) -> Self {
         Self { version: Version::Pinned(digest), ..self.clone() }
     }
+
+    /// The same artifact at a mirror of its registry, `HOST[:PORT]`.
+    ///
+    /// # Errors
+    /// In words: the mirror is no host.
+    pub fn at_mirror(&self, authority: &str) -> Result<Self, String> {
+        let moved = Self { authority: authority.to_owned(), ..self.clone() };
+        // A text with a slash in it would be another repository.
+        let is_same = |read: &Self| *read == moved;
+        moved.to_string().parse().ok().filter(is_same).ok_or_else(|| {
+            let shown = neutral(&authority.chars().take(120).collect::<String>());
+            format!("{shown:?} is no mirror such as HOST or HOST:PORT")
+        })
+    }
 }
 
 impl fmt::Display for Reference {
@@ -106,6 +120,10 @@ mod tests {
         }
         let pinned = "oci://r/a:1".parse::<Reference>().unwrap().pinned(digest);
         assert_eq!(pinned.to_string(), format!("oci://r/a@{digest}"));
+        assert_eq!(pinned.at_mirror("m:5000").unwrap().to_string(), format!("oci://m:5000/a@{digest}"));
+        for mirror in ["", "m/b", "u@m", "m:x", "https://m"] {
+            pinned.at_mirror(mirror).unwrap_err();
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A component that an operator may accept: who signed it, what it asks for, and how it stands to what is there.
 
+use super::source::Found;
 use crate::{
     assessment::{self, Assessment, Severity, Usages},
     cli::output::{Output, Style},
@@ -9,7 +10,7 @@ use crate::{
         read,
     },
     context::Context,
-    publishing::{self, Manifest, signature},
+    publishing::{Manifest, pinned, signature},
     sandbox::{Component, granting::Granting},
 };
 use jiff::Timestamp;
@@ -17,6 +18,7 @@ use std::path::Path;
 use warded_lib::{
     audit::{Ending, Event, Kind},
     change_set::review::Reloading,
+    digest::Digest,
     error::{Error, Result},
     machine::action,
     name::Name,
@@ -25,6 +27,7 @@ use warded_lib::{
         lines::{self, Key, Line},
         widening,
     },
+    registry::{Artifact, Signed},
     text::{neutral, neutral_path},
 };
 
@@ -36,6 +39,10 @@ pub(super) struct Offer {
     pub(super) text: String,
     /// Who signed it.
     pub(super) publisher: Option<Publisher>,
+    signed: Option<Signed>,
+    source: Option<String>,
+    /// The digest of the artifact in a registry.
+    pinned: Option<Digest>,
     assessed: Assessment,
 }
 
@@ -53,16 +60,24 @@ pub(super) struct Standing {
     pub(super) is_newer: bool,
     /// The same publisher signed both.
     pub(super) same_publisher: bool,
+    /// The tag that it was taken by names another artifact than it did then; in words.
+    pub(super) moved: Option<String>,
 }
 
 impl Offer {
-    /// Reads a component, its signature if there is one, and the grants that an operator chose, if he did. Compiles it
-    /// within the bounds of a run.
+    /// Verifies the signature of a component, if it has one, and compiles it within the bounds of a run. `grants` are the
+    /// text and the place of a policy file that an operator chose, if he did.
     ///
     /// # Errors
     /// It is no component, carries no request, or is signed by nobody who may.
-    pub(super) fn read(context: &Context, file: &Path, grants: Option<&Path>, signers: Option<&Path>) -> Result<Self> {
-        let (component, request) = read::component(file)?;
+    pub(super) fn of(
+        context: &Context,
+        found: Found,
+        grants: Option<(&str, &Path)>,
+        signers: Option<&Path>,
+    ) -> Result<Self> {
+        let Found { artifact: Artifact { component, signed }, place, source, pinned } = found;
+        let request = read::request(&component, &neutral_path(&place))?;
         let policy = Policy::parse(&request, "the component's request")?;
         if components::is_bundled(&policy.name) {
             return Err(Error::refused(format!("the name {} is taken", policy.name))
@@ -70,17 +85,12 @@ impl Offer {
                 .next("have its publisher give it another name"));
         }
         let default_signers = signature::default_allowed_signers(&context.policies);
-        let publisher = signed(file, signers.unwrap_or(&default_signers), &component, &request, &policy)?;
-        let chosen = match grants {
-            Some(path) => {
-                let bytes = read::any(path, warded_lib::machine::files::MAX_BYTES)?;
-                String::from_utf8(bytes)
-                    .map_err(|error| Error::usage(format!("{} is not text", neutral_path(path))).cause(error))?
-            }
-            None => request.clone(),
-        };
-        let text = for_component(&chosen, &component);
-        let granting = components::bind_file(&text, grants.unwrap_or(file), component)?;
+        let signers = signers.unwrap_or(&default_signers);
+        let publisher = signed.as_ref().map(|signed| verified(signed, signers, &component, &request, &policy));
+        let publisher = publisher.transpose()?;
+        let (chosen, origin) = grants.unwrap_or((&request, &place));
+        let text = accepted::for_component(chosen, &component);
+        let granting = components::bind_file(&text, origin, component)?;
         if granting.policy.name != policy.name {
             return Err(Error::refused(format!(
                 "the grants are those of {}, and the component is {}",
@@ -94,7 +104,7 @@ impl Offer {
         Component::load_in_time(&granting, Some(&context.compiled()), overdue)?;
         let assessed =
             assessment::assess(&granting.component, Some(&policy), Some(&granting.policy), &Usages::default())?;
-        Ok(Self { granting, text, publisher, assessed })
+        Ok(Self { granting, text, publisher, signed, source, pinned, assessed })
     }
 
     /// How it stands to the policy of its name that is there, if one is.
@@ -109,7 +119,9 @@ impl Offer {
         }
         Ok(there.map(|there| {
             let file = context.policies.join(format!("{}.toml", policy.name));
-            let publisher = accepted::provenance(&file, &there.digest).and_then(|provenance| provenance.publisher);
+            let provenance = accepted::provenance(&file, &there.digest);
+            let moved = provenance.as_ref().and_then(|before| self.moved(before));
+            let publisher = provenance.and_then(|provenance| provenance.publisher);
             let name = |publisher: &Option<Publisher>| publisher.as_ref().map(|publisher| publisher.name.clone());
             Standing {
                 is_same: there.digest == self.granting.digest && there.grants == self.granting.grants,
@@ -118,9 +130,16 @@ impl Offer {
                 is_newer: version(&there.policy.version) < version(&policy.version)
                     && version(&policy.version).is_some(),
                 same_publisher: name(&publisher) == name(&self.publisher),
+                moved,
                 version: there.policy.version,
             }
         }))
+    }
+
+    fn moved(&self, before: &accepted::Provenance) -> Option<String> {
+        let (source, was, is) = (self.source.as_ref()?, before.artifact?, self.pinned?);
+        let has_moved = before.source.as_ref() == Some(source) && was != is;
+        has_moved.then(|| format!("the tag has moved since: {source} named {was} then, and names {is} now"))
     }
 
     /// Shows who signed it, and every grant, the gravest first.
@@ -184,15 +203,23 @@ impl Offer {
             component: Some(*digest),
             ..Event::new(0, kind).capability("policy.add").detail(&by)
         };
+        let lock = pinned::load(&pinned::file(&context.policies))?;
         context.log.append_synced(&event(Kind::Intent))?;
-        let provenance = accepted::Provenance { publisher: self.publisher.clone(), added: Timestamp::now() };
-        let stored = accepted::store(&context.policies, &policy.name, &self.text, component, &provenance);
+        let provenance = accepted::Provenance {
+            publisher: self.publisher.clone(),
+            added: Timestamp::now(),
+            source: self.source.clone(),
+            artifact: self.pinned,
+        };
+        let named = (&policy.name, self.text.as_str());
+        let stored = accepted::store(&context.policies, named, component, self.signed.as_ref(), &provenance);
         let (kind, ending, how) = match &stored {
             Ok(()) => (Kind::Result, Ending::Kept, "added"),
             Err(_) => (Kind::Failed, Ending::Failed, "could not be added"),
         };
         context.log.conclude(&event(kind), ending, &format!("policy {by}: {how}"))?;
-        stored
+        stored?;
+        pinned::record(&context.policies, lock, &policy.name)
     }
 }
 
@@ -245,15 +272,10 @@ impl Weight {
     }
 }
 
-/// Verifies the signature beside a component; none where there is no manifest.
-fn signed(file: &Path, signers: &Path, component: &[u8], request: &str, policy: &Policy) -> Result<Option<Publisher>> {
-    let (manifest_file, signature_file) = publishing::beside(file);
-    if !manifest_file.exists() && !signature_file.exists() {
-        return Ok(None);
-    }
-    let text = read::any(&manifest_file, publishing::MAX_BYTES)?;
-    let signature = read::any(&signature_file, publishing::MAX_BYTES)?;
-    let manifest = Manifest::read(&text, component, request, policy)?;
+/// Verifies what is signed of a component.
+fn verified(signed: &Signed, signers: &Path, component: &[u8], request: &str, policy: &Policy) -> Result<Publisher> {
+    let (text, sealed) = (signed.manifest.as_bytes(), signed.signature.as_bytes());
+    let manifest = Manifest::read(text, component, request, policy)?;
     let unreadable =
         |why: &dyn std::fmt::Display| Error::failed(format!("cannot read {}", neutral_path(signers))).cause(why);
     let list = warded_lib::machine::files::read_ours(signers, warded_lib::machine::files::MAX_BYTES, unreadable)?;
@@ -266,23 +288,8 @@ fn signed(file: &Path, signers: &Path, component: &[u8], request: &str, policy: 
                 signature::NAMESPACE
             ))
     })?;
-    let key = signature::verify(&manifest, &text, &signature, &list)?;
-    Ok(Some(Publisher { name: manifest.publisher, key }))
-}
-
-/// A request as the grants of a component: its digest as the first key.
-pub(super) fn for_component(text: &str, component: &[u8]) -> String {
-    let digest = warded_lib::digest::Digest::of(component);
-    let is_digest = |line: &&str| line.split('=').next().is_some_and(|key| key.trim() == "component");
-    let (mut kept, mut in_tables) = (String::new(), false);
-    for line in text.lines() {
-        in_tables |= line.trim_start().starts_with('[');
-        if in_tables || !is_digest(&line) {
-            kept.push_str(line);
-            kept.push('\n');
-        }
-    }
-    format!("component = \"{digest}\"\n{kept}")
+    let key = signature::verify(&manifest, text, sealed, &list)?;
+    Ok(Publisher { name: manifest.publisher, key })
 }
 
 /// The numbers of a version; none for one that is not numbers and dots.
@@ -301,12 +308,5 @@ mod tests {
         }
         assert_eq!(version("1.2-rc"), None);
         assert_eq!(version(""), None);
-    }
-
-    #[test]
-    fn grants_name_their_component_once() {
-        let text = for_component("name = 'x'\ncomponent = \"sha256:00\"\n[procedure.p]\nsummary = 's'\n", b"c");
-        let digest = warded_lib::digest::Digest::of(b"c");
-        assert_eq!(text, format!("component = \"{digest}\"\nname = 'x'\n[procedure.p]\nsummary = 's'\n"));
     }
 }

@@ -33,7 +33,7 @@ impl Replay {
         let bytes = read::any(&self.recording, recording::MAX_BYTES)?;
         let recording = Recording::parse(&bytes).map_err(|error| error.seen(neutral_path(&self.recording)))?;
         let (component, request) = read::component(&self.component)?;
-        let text = super::offer::for_component(&request, &component);
+        let text = components::accepted::for_component(&request, &component);
         let granting = components::bind_file(&text, &self.component, component)?;
         let replayed = trial::replay(&granting, &recording, on_hang)?;
         let head = &recording.head;

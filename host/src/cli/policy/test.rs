@@ -68,7 +68,7 @@ impl Test {
             None => only_component(&self.directory)?,
         };
         let (component, request) = read::component(&file)?;
-        let text = super::offer::for_component(&request, &component);
+        let text = components::accepted::for_component(&request, &component);
         components::bind_file(&text, &file, component)
     }
 

@@ -1,0 +1,129 @@
+//! All policies of a lock file: `warded policy add --lock`.
+
+use super::{
+    source::{Found, Reach, Source},
+    terms::{Judged, Terms},
+};
+use crate::{
+    cli::output::{Output, confirm},
+    components,
+    context::Context,
+    publishing::{
+        lock::{Entry, Place},
+        pinned,
+    },
+};
+use serde_json::{Value, json};
+use std::path::Path;
+use warded_lib::{
+    error::{Error, Exit, Result},
+    name::Name,
+    text::{neutral, neutral_path},
+};
+
+/// Where a distribution's packages put components: they offer them, and nothing runs from there.
+pub(super) const OFFERED: &str = "/usr/share/warded/policies";
+
+/// A policy of a lock file.
+pub(super) enum Locked {
+    /// It is on the machine as the lock file has it; its name and entry.
+    There(Name, Entry),
+    New(Box<Judged>),
+}
+
+pub(super) fn policies(number: usize) -> String {
+    if number == 1 { "1 policy".to_owned() } else { format!("{number} policies") }
+}
+
+/// Reads a lock file, fetches what is not on the machine, and verifies it. Nothing is changed.
+pub(super) fn judge(
+    context: &Context,
+    (lock, from): (&Path, &Path),
+    terms: &Terms,
+    reach: &Reach,
+    output: Output,
+) -> Result<Vec<Locked>> {
+    if lock.symlink_metadata().is_err() {
+        return Err(Error::usage(format!("there is no {}", neutral_path(lock))));
+    }
+    let lock = pinned::load(lock)?;
+    let find = |entry: &Entry| {
+        let source = match entry.place().map_err(Error::refused)? {
+            Place::Registry(reference) => Source::Registry(reference),
+            Place::File(name) => Source::File(from.join(name)),
+        };
+        source.find(reach)
+    };
+    lock.entries().map(|(name, entry)| judge_entry(context, (name, entry), find, terms, output)).collect()
+}
+
+/// The same for one of its policies, which `find` gets if it is not on the machine.
+pub(super) fn judge_entry(
+    context: &Context,
+    (name, entry): (&Name, &Entry),
+    find: impl FnOnce(&Entry) -> Result<Found>,
+    terms: &Terms,
+    output: Output,
+) -> Result<Locked> {
+    let there = components::load(&context.policies)?.into_iter().find(|there| there.policy.name == *name);
+    let there = there.as_ref().map(pinned::entry).transpose()?.flatten();
+    if there.is_some_and(|there| there.is_same(entry)) {
+        output.line(format!("{name} {} is there already.", entry.version))?;
+        return Ok(Locked::There(name.clone(), entry.clone()));
+    }
+    let named = |error: Error| error.seen(format!("policy {name} of the lock file"));
+    let found = find(entry).map_err(named)?;
+    // What is added is what the lock file names, wherever it was fetched from.
+    let found = Found { source: Some(entry.source.clone()), pinned: entry.artifact, ..found };
+    let grants = entry.grants.as_deref().map(|text| (text, Path::new("the grants in the lock file")));
+    let judged = terms.judge(context, found, (Some(&entry.component), grants), output).map_err(named)?;
+    let wrong = |field: &str, is: &str, says: &str| {
+        Error::refused(format!("the lock file does not fit the component of policy {name}"))
+            .cause(format!("its {field} is {}, and the lock file says {}", neutral(is), neutral(says)))
+            .state("nothing was changed")
+    };
+    let policy = &judged.offer.granting.policy;
+    if policy.name != *name {
+        return Err(wrong("name", policy.name.as_str(), name.as_str()));
+    }
+    if policy.version != entry.version {
+        return Err(wrong("version", &policy.version, &entry.version));
+    }
+    let publisher = judged.offer.publisher.as_ref().map(|publisher| publisher.name.as_str());
+    if publisher != entry.publisher.as_deref() {
+        let shown = |name: Option<&str>| name.unwrap_or("nobody").to_owned();
+        return Err(wrong("publisher", &shown(publisher), &shown(entry.publisher.as_deref())));
+    }
+    Ok(Locked::New(Box::new(judged)))
+}
+
+/// Adds what is not there, after one question.
+pub(super) fn accept(context: &Context, all: &[Locked], yes: bool, output: Output) -> Result<Exit> {
+    let new: Vec<&Judged> = all
+        .iter()
+        .filter_map(|locked| match locked {
+            Locked::There(..) => None,
+            Locked::New(judged) => Some(judged.as_ref()),
+        })
+        .collect();
+    if !new.is_empty() && !yes && !confirm(&format!("Add {}?", policies(new.len())))? {
+        output.note("Nothing was changed.");
+        return Err(Error::quiet(Exit::Failed));
+    }
+    for judged in &new {
+        judged.accept(context, output)?;
+    }
+    let object = |locked: &Locked| -> Value {
+        match locked {
+            Locked::There(name, entry) => json!({
+                "name": name.as_str(), "version": entry.version, "component": entry.component, "changed": false,
+            }),
+            Locked::New(judged) => judged.object(),
+        }
+    };
+    output.object(&json!({
+        "schema": "warded.policy-load/1", "changed": !new.is_empty(),
+        "policies": all.iter().map(object).collect::<Vec<_>>(),
+    }))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,127 @@
+//! Where a component comes from: a file, an OCI registry, or standard input; and how a registry is reached.
+
+mod login;
+
+use crate::{
+    components::read::{self, MAX_COMPONENT_BYTES},
+    publishing::{self, lock},
+};
+use clap::Args;
+use std::{
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+use warded_lib::{
+    ca::step::x509::X509,
+    digest::Digest,
+    error::{Error, Result},
+    machine::files,
+    registry::{Artifact, Means, Reference, Registry},
+    text::neutral_path,
+};
+
+/// What an operator names.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    File(PathBuf),
+    Registry(Reference),
+    Input,
+}
+
+/// A component with its signature, which nobody has verified.
+pub(super) struct Found {
+    pub(super) artifact: Artifact,
+    /// Where it was, for messages.
+    pub(super) place: PathBuf,
+    /// What the lock file says of that; none for what has no name.
+    pub(super) source: Option<String>,
+    /// The digest of the artifact in a registry.
+    pub(super) pinned: Option<Digest>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Reach {
+    /// Also trust the root certificates in this file (PEM)
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Ask this registry instead of the one that a reference names
+    #[arg(long, value_name = "HOST[:PORT]")]
+    mirror: Option<String>,
+    /// Without TLS; only for a registry at a loopback address
+    #[arg(long)]
+    plain_http: bool,
+}
+
+impl FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "-" => Ok(Self::Input),
+            _ if text.starts_with("oci://") => text.parse().map(Self::Registry),
+            _ => Ok(Self::File(PathBuf::from(text))),
+        }
+    }
+}
+
+impl Source {
+    /// Reads the component, and what is signed of it.
+    pub(super) fn find(&self, reach: &Reach) -> Result<Found> {
+        match self {
+            Self::File(file) => in_file(file),
+            Self::Registry(reference) => {
+                let (artifact, pinned) = reach.pull(reference)?;
+                let source = reference.to_string();
+                Ok(Found { artifact, place: PathBuf::from(&source), source: Some(source), pinned: Some(pinned) })
+            }
+            Self::Input => {
+                let mut component = Vec::new();
+                let read = io::stdin().take(MAX_COMPONENT_BYTES + 1).read_to_end(&mut component);
+                read.map_err(|error| Error::failed("cannot read standard input").cause(error))?;
+                if u64::try_from(component.len()).is_ok_and(|length| length > MAX_COMPONENT_BYTES) {
+                    return Err(Error::refused("standard input is larger than a component may be"));
+                }
+                let artifact = Artifact { component, signed: None };
+                Ok(Found { artifact, place: PathBuf::from("standard input"), source: None, pinned: None })
+            }
+        }
+    }
+}
+
+fn in_file(file: &Path) -> Result<Found> {
+    let artifact =
+        Artifact { component: read::any(file, MAX_COMPONENT_BYTES)?, signed: publishing::signed_beside(file)? };
+    let name = file.file_name().and_then(|name| name.to_str()).filter(|name| lock::is_file_name(name));
+    Ok(Found { artifact, place: file.to_owned(), source: name.map(str::to_owned), pinned: None })
+}
+
+impl Reach {
+    pub(super) fn registry(&self, reference: &Reference) -> Result<Registry> {
+        let asked = match &self.mirror {
+            Some(mirror) => reference.at_mirror(mirror).map_err(Error::usage)?,
+            None => reference.clone(),
+        };
+        let mut roots = Vec::new();
+        if let Some(file) = &self.ca_file {
+            let pem = read::any(file, files::MAX_BYTES)?;
+            let found = X509::parse_all(&pem).map_err(|error| {
+                Error::usage(format!("{} is no file of root certificates", neutral_path(file))).cause(error)
+            })?;
+            roots = found.into_iter().map(|root| root.der).collect();
+        }
+        let credentials = login::credentials(&asked)?;
+        Registry::new(&asked, Means { roots, plain_http: self.plain_http }, credentials)
+    }
+
+    /// An artifact, and the digest of its manifest.
+    pub(super) fn pull(&self, reference: &Reference) -> Result<(Artifact, Digest)> {
+        let (artifact, stored) = self.registry(reference)?.pull(MAX_COMPONENT_BYTES)?;
+        let limit = usize::try_from(publishing::MAX_BYTES).unwrap_or(usize::MAX);
+        if artifact.signed.iter().any(|signed| signed.manifest.len().max(signed.signature.len()) > limit) {
+            return Err(Error::refused("the signature in the registry is larger than one may be")
+                .cause(format!("the limit is {} KiB", publishing::MAX_BYTES >> 10)));
+        }
+        Ok((artifact, stored))
+    }
+}

@@ -1,0 +1,131 @@
+//! On which terms a policy is accepted: `add`, `load` and a lock file share them.
+
+use super::{
+    offer::{Offer, Standing},
+    source::Found,
+};
+use crate::{cli::output::Output, context::Context};
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use warded_lib::{
+    digest::Digest,
+    error::{Error, Result},
+};
+
+/// What an operator may take upon himself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Risk {
+    /// Nobody vouches for the component
+    UnsignedPolicy,
+    /// Somebody else than before vouches for it
+    OtherPublisher,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Terms {
+    /// Who may publish policies, instead of /etc/warded/allowed_signers
+    #[arg(long, value_name = "FILE")]
+    allowed_signers: Option<PathBuf>,
+    /// Do it although it is refused for this risk
+    #[arg(long, value_name = "RISK")]
+    accept_risk: Vec<Risk>,
+    /// Take a version that is not higher than the one that is there
+    #[arg(long)]
+    allow_downgrade: bool,
+}
+
+/// An offer that may be accepted.
+pub(super) struct Judged {
+    pub(super) offer: Offer,
+    pub(super) before: Option<Standing>,
+}
+
+impl Terms {
+    /// Verifies a component and shows what it would be granted. Nothing is changed.
+    ///
+    /// # Errors
+    /// Refused: it is not the expected one, or these terms do not cover it.
+    pub(super) fn judge(
+        &self,
+        context: &Context,
+        found: Found,
+        (expected, grants): (Option<&Digest>, Option<(&str, &Path)>),
+        output: Output,
+    ) -> Result<Judged> {
+        let offer = Offer::of(context, found, grants, self.allowed_signers.as_deref())?;
+        if let Some(expected) = expected.filter(|expected| **expected != offer.granting.digest) {
+            return Err(Error::refused("this is another component than the one that was named")
+                .cause(format!("named: {expected}\nthere is: {}", offer.granting.digest)));
+        }
+        let before = offer.standing(context)?;
+        let judged = Judged { offer, before };
+        if judged.is_there() {
+            return Ok(judged);
+        }
+        judged.offer.show(output)?;
+        if let Some(before) = &judged.before {
+            self.replaces(before, output)?;
+        }
+        if judged.offer.publisher.is_none() && !self.accept_risk.contains(&Risk::UnsignedPolicy) {
+            return Err(Error::refused("nobody has signed this component").state("nothing was changed").next(
+                "have its publisher sign it, or accept that nobody vouches for it: --accept-risk=unsigned-policy",
+            ));
+        }
+        Ok(judged)
+    }
+
+    fn replaces(&self, standing: &Standing, output: Output) -> Result<()> {
+        output.line(format!("It takes the place of version {}.", standing.version))?;
+        for what in standing.moved.iter().chain(&standing.wider) {
+            output.line(format!("  + {what}"))?;
+        }
+        if !standing.is_newer && !standing.same_component && !self.allow_downgrade {
+            return Err(Error::refused(format!("version {} is there, and this one is not higher", standing.version))
+                .state("nothing was changed")
+                .next("if it is to take its place: --allow-downgrade"));
+        }
+        if !standing.same_publisher && !self.accept_risk.contains(&Risk::OtherPublisher) {
+            return Err(Error::refused("another publisher vouches for this component than for the one that is there")
+                .state("nothing was changed")
+                .next("if that is right: --accept-risk=other-publisher"));
+        }
+        Ok(())
+    }
+}
+
+impl Judged {
+    /// The same component with the same grants is there.
+    pub(super) fn is_there(&self) -> bool {
+        self.before.as_ref().is_some_and(|before| before.is_same)
+    }
+
+    /// Stores it, unless it is there.
+    pub(super) fn accept(&self, context: &Context, output: Output) -> Result<()> {
+        let policy = &self.offer.granting.policy;
+        if self.is_there() {
+            return output.line(format!("{} {} is there already.", policy.name, policy.version));
+        }
+        self.offer.accept(context)?;
+        let place = self.before.as_ref().map_or_else(String::new, |before| format!(" in place of {}", before.version));
+        output.line(format!(
+            "Added {} {}{place}. It changes nothing until a procedure is applied:",
+            policy.name, policy.version
+        ))?;
+        for (name, procedure) in &policy.procedures {
+            output.line(format!("  warded plan {name}  {}", procedure.summary))?;
+        }
+        Ok(())
+    }
+
+    /// What a program gets to know of it.
+    pub(super) fn object(&self) -> Value {
+        let policy = &self.offer.granting.policy;
+        let before = self.before.as_ref().filter(|before| !before.is_same);
+        json!({
+            "name": policy.name.as_str(), "version": policy.version,
+            "component": self.offer.granting.digest.to_string(), "changed": !self.is_there(),
+            "replaces": before.map(|before| before.version.clone()), "publisher": self.offer.publisher,
+        })
+    }
+}

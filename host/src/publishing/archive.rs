@@ -1,0 +1,127 @@
+//! All policies of a lock file in one file, with their components and signatures, for a machine without network.
+
+use super::lock::Entry;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use warded_lib::{
+    digest::Digest,
+    error::{Error, Result},
+    name::Name,
+    registry::{Artifact, Signed},
+    text::neutral,
+};
+
+/// The largest archive that is read, in bytes.
+pub const MAX_BYTES: u64 = 256 << 20;
+const SCHEMA: &str = "warded.policies/1";
+
+/// An archive.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Archive {
+    schema: String,
+    policies: BTreeMap<Name, Saved>,
+}
+
+/// A policy in an archive.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    lock: Entry,
+    /// In Base64.
+    component: String,
+    signed: Option<Signed>,
+}
+
+impl Archive {
+    /// An archive of these policies: the same give the same bytes.
+    #[must_use]
+    pub fn of(policies: impl IntoIterator<Item = (Name, Entry, Artifact)>) -> Self {
+        let saved = policies.into_iter().map(|(name, lock, artifact)| {
+            let component = STANDARD.encode(&artifact.component);
+            (name, Saved { lock, component, signed: artifact.signed })
+        });
+        Self { schema: SCHEMA.to_owned(), policies: saved.collect() }
+    }
+
+    /// As it is written.
+    ///
+    /// # Errors
+    /// Never: every field is a text.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut bytes = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::failed("cannot write the file of policies").cause(error))?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Reads an archive; each component has the digest of its entry, and nobody has verified a signature.
+    ///
+    /// # Errors
+    /// Refused: it is none, or not whole.
+    pub fn parse(bytes: &[u8]) -> Result<Vec<(Name, Entry, Artifact)>> {
+        let wrong = |why: String| {
+            Error::refused("this is no file of saved policies").cause(why).next("`warded policy save` writes one")
+        };
+        let archive: Self = serde_json::from_slice(bytes).map_err(|error| wrong(neutral(&error.to_string())))?;
+        if archive.schema != SCHEMA {
+            return Err(wrong(format!("its schema is {:?}, and this Warded reads {SCHEMA}", neutral(&archive.schema))));
+        }
+        let read = |(name, saved): (Name, Saved)| {
+            saved.lock.place().map_err(|why| wrong(format!("policy {name}: {why}")))?;
+            let component =
+                STANDARD.decode(&saved.component).map_err(|error| wrong(format!("policy {name}: {error}")))?;
+            let found = Digest::of(&component);
+            if found != saved.lock.component {
+                return Err(wrong(format!(
+                    "the component of {name} has the digest {found}, and is to have {}",
+                    saved.lock.component
+                )));
+            }
+            Ok((name, saved.lock, Artifact { component, signed: saved.signed }))
+        };
+        archive.policies.into_iter().map(read).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_is_whole_or_refused() {
+        let entry = Entry {
+            version: "1".to_owned(),
+            component: Digest::of(b"component"),
+            publisher: None,
+            source: "a.wasm".to_owned(),
+            artifact: None,
+            grants: None,
+        };
+        let signed = Some(Signed { manifest: "m".to_owned(), signature: "s".to_owned() });
+        let all = || {
+            [(
+                "a".parse().unwrap(),
+                entry.clone(),
+                Artifact { component: b"component".to_vec(), signed: signed.clone() },
+            )]
+        };
+        let bytes = Archive::of(all()).to_bytes().unwrap();
+        assert_eq!(Archive::parse(&bytes).unwrap(), all());
+        let text = String::from_utf8(bytes).unwrap();
+        for (from, to, why) in [
+            ("warded.policies/1", "warded.policies/2", "this Warded reads"),
+            (STANDARD.encode("component").as_str(), &STANDARD.encode("Component"), "is to have"),
+            (&STANDARD.encode("component"), "!", "Invalid"),
+            ("a.wasm", "../a.wasm", "neither a reference"),
+            ("\"signed\"", "\"other\"", "unknown field"),
+            ("}\n", "", "EOF"),
+        ] {
+            let changed = if from == "}\n" { text[..text.len() - 2].to_owned() } else { text.replace(from, to) };
+            assert_ne!(changed, text, "{from}");
+            let error = Archive::parse(changed.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(why), "{why}: {error}");
+        }
+    }
+}

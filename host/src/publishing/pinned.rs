@@ -1,0 +1,79 @@
+//! `policies.lock` beside the directory of policies, and what it says of each policy that was added.
+
+use super::lock::{self, Entry, Lock};
+use crate::{
+    components::{self, accepted, read},
+    sandbox::granting::{Granting, Origin},
+};
+use std::path::{Path, PathBuf};
+use warded_lib::{
+    error::{Error, Result},
+    machine::{durable, files},
+    name::Name,
+    text::neutral_path,
+};
+
+/// Where it is.
+#[must_use]
+pub fn file(policies: &Path) -> PathBuf {
+    policies.parent().unwrap_or(Path::new("/")).join("policies.lock")
+}
+
+/// Reads a lock file; an empty one where there is none.
+///
+/// # Errors
+/// It is no lock file, or others could have written it.
+pub fn load(file: &Path) -> Result<Lock> {
+    let unreadable =
+        |why: &dyn std::fmt::Display| Error::failed(format!("cannot read {}", neutral_path(file))).cause(why);
+    let bytes = files::read_ours(file, lock::MAX_BYTES, unreadable)?;
+    bytes.map_or_else(
+        || Ok(Lock::default()),
+        |bytes| Lock::parse(&bytes).map_err(|error| error.seen(neutral_path(file))),
+    )
+}
+
+/// What is on this machine of a policy, as a lock file has it; none: it was not added by `warded policy`.
+///
+/// # Errors
+/// Its files cannot be read.
+pub fn entry(granting: &Granting) -> Result<Option<Entry>> {
+    let Origin::File(file) = &granting.origin else { return Ok(None) };
+    let Some(provenance) = accepted::provenance(file, &granting.digest) else { return Ok(None) };
+    let name = &granting.policy.name;
+    let request = read::request(&granting.component, &format!("the component of policy {name}"))?;
+    let text = components::text(granting)?;
+    let is_whole = text == accepted::for_component(&request, &granting.component);
+    Ok(Some(Entry {
+        version: granting.policy.version.clone(),
+        component: granting.digest,
+        publisher: provenance.publisher.map(|publisher| publisher.name),
+        source: provenance.source.unwrap_or_else(|| format!("{name}.wasm")),
+        artifact: provenance.artifact,
+        grants: (!is_whole).then_some(text),
+    }))
+}
+
+/// Writes down what is on this machine of a policy, or that it is gone. `before` is the lock file as it was read before the
+/// policy was changed, so that one that cannot be read stops the change.
+///
+/// # Errors
+/// It cannot be written; the policy itself is changed.
+pub fn record(policies: &Path, mut before: Lock, name: &Name) -> Result<()> {
+    let there = components::load(policies)?.into_iter().find(|granting| granting.policy.name == *name);
+    match there.as_ref().map(entry).transpose()?.flatten() {
+        Some(entry) => before.set(name, entry),
+        None => before.remove(name),
+    }
+    let (file, text) = (file(policies), before.to_text()?);
+    if files::read_ours(&file, lock::MAX_BYTES, |why| Error::failed(why.to_string()))
+        .is_ok_and(|there| there.as_deref() == Some(text.as_bytes()))
+    {
+        return Ok(());
+    }
+    durable::replace(&file, text.as_bytes(), 0o644).map_err(|error| {
+        Error::failed(format!("cannot write {}", neutral_path(&file)))
+            .cause(error)
+            .state(format!("policy {name} was changed all the same"))
+    })
+}

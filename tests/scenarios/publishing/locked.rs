@@ -1,0 +1,248 @@
+//! Policies that are added from a registry, written down in `policies.lock`, and moved to other machines.
+
+use super::{
+    Desk, PUBLISHER,
+    registry::{ADDS, Registry, moved},
+};
+use crate::support::{Run, missing};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+use warded_lib::digest::Digest;
+
+fn digest(file: &Path) -> String {
+    Digest::of(&fs::read(file).unwrap()).to_string()
+}
+
+fn lock(desk: &Desk) -> String {
+    fs::read_to_string(desk.machine.path("policies.lock")).unwrap()
+}
+
+#[test]
+fn a_policy_is_added_from_a_registry_and_a_tag_that_moved_is_not_followed() {
+    if missing::root() {
+        return;
+    }
+    let desk = Desk::new();
+    let registry = Registry::start(&desk);
+    registry.has_login(&desk);
+    let at = format!("oci://127.0.0.1:{}/policies/mine", registry.port);
+    let (latest, first) = (format!("{at}:latest"), format!("{at}:1.0.0"));
+    let push = |version: &str, tag: &str| {
+        let file = desk.signed(version, &ADDS);
+        let pushed = moved(&desk, &["push", file.to_str().unwrap(), tag, "--json"]).ends(0);
+        (digest(&file), pushed.object("warded.policy-push/1")["pinned"].as_str().unwrap().to_owned())
+    };
+    let (component, pinned) = push("1.0.0", &latest);
+    push("1.0.0", &first);
+    let add = |place: &str, component: &str| moved(&desk, &["add", place, "--yes", "--digest", component]);
+    add(&latest, &Digest::of(b"another").to_string()).ends(5).says(&["another component than the one that was named"]);
+    assert!(!desk.machine.path("policies.lock").exists());
+    add(&latest, &component).ends(0).prints(&["signed by ops@example.org", "Added mine 1.0.0"]);
+    let artifact = pinned.rsplit_once('@').unwrap().1.to_owned();
+    let before = lock(&desk);
+    for line in [
+        "[policy.mine]".to_owned(),
+        "version = \"1.0.0\"".to_owned(),
+        format!("component = \"{component}\""),
+        format!("publisher = \"{PUBLISHER}\""),
+        format!("source = \"{latest}\""),
+        format!("artifact = \"{artifact}\""),
+    ] {
+        assert!(before.lines().any(|there| there == line), "{line}: {before}");
+    }
+    add(&latest, &component).ends(0).prints(&["is there already"]);
+    assert_eq!(lock(&desk), before);
+
+    // The tag moves: a run that nobody watches does not follow it, and who is asked sees it.
+    let (_, newer) = push("1.1.0", &latest);
+    moved(&desk, &["update", &latest]).ends(5).says(&["the tag has moved since", &artifact, "nothing was changed"]);
+    moved(&desk, &["add", &latest]).ends(2).says(&["no terminal"]).prints(&["the tag has moved since"]);
+    assert_eq!((desk.version().as_str(), lock(&desk)), ("1.0.0", before.clone()));
+    moved(&desk, &["update", &newer]).ends(0).prints(&["Added mine 1.1.0 in place of 1.0.0"]);
+    assert!(lock(&desk).contains(&format!("source = \"{newer}\"")), "{}", lock(&desk));
+    desk.run(&["policy", "rollback", "mine"]).ends(0);
+    assert_eq!(lock(&desk), before);
+    desk.run(&["policy", "remove", "mine", "--yes"]).ends(0);
+    assert!(!lock(&desk).contains("[policy"), "{}", lock(&desk));
+
+    // A mirror is asked in the registry's place; what is written down is the registry.
+    let mirror = format!("127.0.0.1:{}", registry.port);
+    let elsewhere = "oci://registry.example.org/policies/mine:1.0.0";
+    let with = |mirror: &str| moved(&desk, &["add", elsewhere, "--mirror", mirror, "--yes", "--digest", &component]);
+    with("127.0.0.1/other").ends(2).says(&["is no mirror"]);
+    with(&mirror).ends(0);
+    assert!(lock(&desk).contains(&format!("source = \"{elsewhere}\"")), "{}", lock(&desk));
+
+    // From the lock file, on another machine: by digest, wherever the tag leads.
+    let other = Desk::new();
+    other.trusts(&desk.signer(""));
+    fs::write(other.path("list.lock"), before).unwrap();
+    fs::copy(desk.path("auth.json"), other.path("auth.json")).unwrap();
+    let words = ["policy", "add", "--yes", "--plain-http", "--lock"];
+    let mut command = desk.machine.network().command(env!("CARGO_BIN_EXE_warded"));
+    other.machine.environment(&mut command).args(words).arg(other.path("list.lock"));
+    Run::of(command.env("REGISTRY_AUTH_FILE", other.path("auth.json"))).ends(0).prints(&["Added mine 1.0.0"]);
+    // Nothing is asked for what is there: the other machine's network has no registry.
+    other.run(&["policy", "add", "--lock", other.path("list.lock").to_str().unwrap()]).ends(0);
+}
+
+#[test]
+fn a_component_comes_from_standard_input_without_a_signature() {
+    let desk = Desk::new();
+    let file = desk.component("1.0.0", &ADDS);
+    let add = |more: &[&str]| {
+        let mut command = desk.machine.warded_command(["policy", "add", "-", "--yes", "--digest", &digest(&file)]);
+        command.args(more).stdin(fs::File::open(&file).unwrap()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Run::ended(command.spawn().unwrap())
+    };
+    add(&[]).ends(5).says(&["nobody has signed this component"]);
+    add(&["--accept-risk", "unsigned-policy"]).ends(0);
+    assert!(lock(&desk).contains("source = \"mine.wasm\""), "{}", lock(&desk));
+}
+
+/// A desk whose machine has one policy, with fewer grants than it asks for.
+fn source() -> (Desk, PathBuf) {
+    let desk = Desk::new();
+    let file = desk.signed("1.0.0", &["files.write = [\"{sshd}/a\", \"{sshd}/b\"]"]);
+    let grants = desk.path("less.toml");
+    let text =
+        "name = \"mine\"\nversion = \"1.0.0\"\n[procedure.go]\nsummary = \"A test\"\nfiles.write = [\"{sshd}/a\"]\n";
+    fs::write(&grants, text).unwrap();
+    desk.add(&file, &["--grants", grants.to_str().unwrap()]).ends(0);
+    (desk, file)
+}
+
+#[test]
+fn one_lock_file_serves_many_machines() {
+    let (desk, file) = source();
+    let whole = lock(&desk);
+    let other = Desk::new();
+    other.key("stranger");
+    other.trusts(&desk.signer(""));
+    let offered = other.path("offered");
+    fs::create_dir(&offered).unwrap();
+    for ending in ["wasm", "wasm.manifest", "wasm.manifest.sig"] {
+        fs::copy(file.with_extension(ending), offered.join(format!("mine.{ending}"))).unwrap();
+    }
+    let list = other.machine.path("policies.lock");
+    let add = |more: &[&str]| {
+        let words = ["policy", "add", "--lock", list.to_str().unwrap(), "--from", offered.to_str().unwrap()];
+        other.run(&[&words, more].concat())
+    };
+    add(&["--yes"]).ends(2).says(&["there is no "]);
+    for (from, to, why) in [
+        (
+            "version = \"1.0.0\"\ncomp",
+            "version = \"1.0.1\"\ncomp",
+            "its version is 1.0.0, and the lock file says 1.0.1",
+        ),
+        (PUBLISHER, "root@example.org", "its publisher is ops@example.org, and the lock file says root@example.org"),
+        ("[policy.mine]", "[policy.yours]", "its name is mine, and the lock file says yours"),
+        ("sha256:", "sha256:0", "this is no file of locked policies"),
+        ("mine.wasm", "../mine.wasm", "neither a reference nor the name of a file"),
+        ("{sshd}/a", "{sshd}/c", "grants what its component does not ask for"),
+    ] {
+        let changed = whole.replace(from, to);
+        assert_ne!(changed, whole, "{from}");
+        fs::write(&list, changed).unwrap();
+        add(&["--yes"]).ends(5).says(&[why]);
+        assert!(other.policies().is_empty(), "{why}");
+    }
+    // Grants that are to be read by root alone may be written by root alone.
+    fs::write(&list, &whole).unwrap();
+    fs::set_permissions(&list, fs::Permissions::from_mode(0o666)).unwrap();
+    add(&["--yes"]).ends(5).says(&["could have been written by another user"]);
+    fs::set_permissions(&list, fs::Permissions::from_mode(0o644)).unwrap();
+    // What a package offers is taken as the lock file names it, or not at all.
+    let (there, component) = (offered.join("mine.wasm"), fs::read(&file).unwrap());
+    let newer = desk.signed("1.1.0", &["files.write = [\"{sshd}/a\", \"{sshd}/b\"]"]);
+    for ending in ["wasm", "wasm.manifest", "wasm.manifest.sig"] {
+        fs::rename(there.with_extension(ending), other.path(&format!("kept.{ending}"))).unwrap();
+        fs::copy(newer.with_extension(ending), there.with_extension(ending)).unwrap();
+    }
+    add(&["--yes"]).ends(5).says(&["another component than the one that was named", "policy mine of the lock file"]);
+    for ending in ["wasm", "wasm.manifest", "wasm.manifest.sig"] {
+        fs::rename(other.path(&format!("kept.{ending}")), there.with_extension(ending)).unwrap();
+    }
+    assert_eq!(fs::read(&there).unwrap(), component);
+    other.trusts(&format!("{PUBLISHER} {}\n", other.public("stranger")));
+    add(&["--yes"]).ends(5).says(&["may make on this machine"]);
+    other.trusts(&desk.signer(""));
+
+    add(&[]).ends(2).says(&["no terminal"]).prints(&["files.write {sshd}/a"]);
+    assert!(other.policies().is_empty());
+    let added = add(&["--yes", "--json"]).ends(0).object("warded.policy-load/1");
+    assert_eq!((&added["changed"], &added["policies"][0]["name"]), (&json!(true), &json!("mine")));
+    let shown = other.run(&["policy", "show", "mine"]).ends(0).stdout;
+    assert!(shown.contains("{sshd}/a") && !shown.contains("{sshd}/b"), "{shown}");
+    let before = other.policies();
+    let again = add(&["--yes", "--json"]).ends(0).object("warded.policy-load/1");
+    assert_eq!((&again["changed"], other.policies(), lock(&other)), (&Value::Bool(false), before, whole));
+
+    // A file that is no lock file stops a change before it begins.
+    fs::write(&list, "schema = 1\n").unwrap();
+    other.run(&["policy", "remove", "mine", "--yes"]).ends(5).says(&["this is no file of locked policies"]);
+    assert_eq!(other.version(), "1.0.0");
+}
+
+#[test]
+fn what_was_saved_is_loaded_without_network() {
+    let (desk, _) = source();
+    let file = desk.path("all.json");
+    let save = |desk: &Desk| desk.run(&["policy", "save", file.to_str().unwrap(), "--json"]);
+    let saved = save(&desk).ends(0).object("warded.policy-save/1");
+    assert_eq!((&saved["policies"], &saved["changed"]), (&json!(["mine"]), &json!(true)));
+    assert_eq!(save(&desk).ends(0).object("warded.policy-save/1")["changed"], false);
+
+    let other = Desk::new();
+    let load = |file: &Path, more: &[&str]| {
+        other.run(&[&["policy", "load", file.to_str().unwrap(), "--yes", "--digest", &digest(file)], more].concat())
+    };
+    save(&other).ends(5).says(&["no policy was added"]);
+    load(&file, &[]).ends(5).says(&["may make on this machine"]);
+    other.trusts(&desk.signer(""));
+    let named = saved["digest"].as_str().unwrap();
+    let path = file.to_str().unwrap();
+    other.run(&["policy", "load", path, "--yes"]).ends(2);
+    let wrong = Digest::of(b"another").to_string();
+    let refused = other.run(&["policy", "load", path, "--yes", "--digest", &wrong]);
+    refused.ends(5).says(&["another file than the one that was named"]);
+    let text = fs::read_to_string(&file).unwrap();
+    let component = text.split("\"component\": \"").nth(2).unwrap().split('"').next().unwrap().to_owned();
+    for (what, changed, why) in [
+        ("torn", text[..text.len() / 2].to_owned(), "no file of saved policies"),
+        ("a changed component", text.replace(&component, &component.replacen('A', "B", 1)), "is to have"),
+        ("another signer", text.replace("U1NIU0lH", "U1NIU0lI"), "may make on this machine"),
+        ("without its signature", unsigned(&text), "nobody has signed this component"),
+    ] {
+        assert_ne!(changed, text, "{what}");
+        let altered = other.path("altered.json");
+        fs::write(&altered, changed).unwrap();
+        load(&altered, &[]).ends(5).says(&[why]);
+        assert!(other.policies().is_empty(), "{what}");
+    }
+    other.run(&["policy", "load", path]).ends(2).says(&["no terminal"]);
+    let run = other.run(&["policy", "load", path, "--yes", "--digest", named, "--json"]);
+    assert_eq!(run.ends(0).object("warded.policy-load/1")["changed"], true);
+    assert_eq!(lock(&other), lock(&desk));
+    let before = other.policies();
+    load(&file, &[]).ends(0).prints(&["is there already"]);
+    assert_eq!(other.policies(), before);
+    assert_eq!(save(&other).ends(0).object("warded.policy-save/1")["changed"], false, "the same bytes");
+
+    // What is here is not what the lock file says.
+    fs::write(other.machine.path("policies.lock"), lock(&other).replace("1.0.0\"\ncomp", "0.9.0\"\ncomp")).unwrap();
+    save(&other).ends(5).says(&["does not name what is here of policy mine"]);
+}
+
+/// The same archive without its one signature.
+fn unsigned(archive: &str) -> String {
+    let mut all: Value = serde_json::from_str(archive).unwrap();
+    all["policies"]["mine"]["signed"] = Value::Null;
+    all.to_string()
+}
