@@ -2,6 +2,7 @@
 
 mod cells;
 mod instructions;
+mod removal;
 mod stops;
 
 use crate::support::{

@@ -3,6 +3,7 @@
 
 mod cells;
 mod faults;
+mod removal;
 
 use crate::support::{
     appliance::SECRET,

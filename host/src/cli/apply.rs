@@ -340,7 +340,7 @@ impl ProcedureArgs {
     /// Runs the procedure. If what was accepted at the enrolment covers it: for the names that were
     /// confirmed then, where it is the renewal or has no way to be told names; with the settings of
     /// then, where it is the renewal and none are given.
-    fn plan<'a>(
+    pub(super) fn plan<'a>(
         &self,
         context: &Context,
         policies: &'a [Granting],

@@ -71,6 +71,14 @@ impl Output {
         Self { json, verbosity, colour: colour && !json }
     }
 
+    /// The same words for a part of a command, whose one object is printed by the whole.
+    #[must_use]
+    pub fn of_part(self) -> Self {
+        let verbosity =
+            if self.json && self.verbosity == Verbosity::Usual { Verbosity::Beside } else { self.verbosity };
+        Self { json: false, verbosity, ..self }
+    }
+
     fn is_silent(self) -> bool {
         self.json || matches!(self.verbosity, Verbosity::Quiet | Verbosity::Beside)
     }

@@ -1,5 +1,7 @@
 //! `warded remove`.
 
+mod own;
+
 use super::{
     confirm::ConfirmWithin,
     output::{Output, can_ask, confirm},
@@ -40,8 +42,21 @@ impl Remove {
             self.confirm.check(context, output)?;
             recover::first(context, output)?;
         }
-        let Some(mut undo) = self.found(context, output)? else { return nothing(context, output) };
-        undo.look_at_states(context.runner.as_ref())?;
+        let by_policies = self.by_policies(context, output)?;
+        if by_policies && self.plan {
+            output.line("Then the rest would be taken back. Nothing has been changed.")?;
+            output.object(&serde_json::json!({ "schema": "warded.remove/1", "run": null, "by_policies": true }))?;
+            return Ok(Exit::Pending);
+        }
+        let told = |error: Error| {
+            if by_policies {
+                error.without_state().state("the policies' own lines are out; nothing else was changed")
+            } else {
+                error
+            }
+        };
+        let Some(mut undo) = self.found(context, output).map_err(told)? else { return nothing(context, output) };
+        undo.look_at_states(context.runner.as_ref()).map_err(told)?;
         if !(self.plan || undo.is_of_known_hosts()) {
             context.may_change("remove")?;
         }

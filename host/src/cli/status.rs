@@ -2,6 +2,7 @@
 
 mod advice;
 mod circumstances;
+mod drift;
 mod prometheus;
 mod user_ca;
 mod without_root;
@@ -201,6 +202,7 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
             Err(error) => status.problems.push(Problem::of(format!("{config}: {}", error.message()))),
         }
     }
+    status.problems.extend(drift::look(context)?);
     status.healthy = status.problems.is_empty();
     Ok(status)
 }

@@ -9,6 +9,7 @@ use super::{
     change::{FileChange, NewFile, Order, RunIdentity, Version},
     followup::Reload,
     journal::{Journal, State},
+    leftovers::is_removed,
     recover,
     run_directory::{Run, numbers},
     series::{Joint, Part, Series, Step},
@@ -202,7 +203,7 @@ fn compute(state: &StateDir, root: &Root, which: Which) -> Result<Option<Undo>, 
     let (mut changes, mut as_before, mut keys_left, mut edited) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for joint in Joint::all(runs) {
         let found = match which {
-            Which::All(edits) => everything::undo(root, &joint, edits)?,
+            Which::All(edits) => everything::undo(root, &joint, (runs, edits))?,
             Which::Newest | Which::Only(_) | Which::DownTo(_) => undo_one(root, &joint)?,
         };
         match found {
@@ -228,7 +229,9 @@ fn compute(state: &StateDir, root: &Root, which: Which) -> Result<Option<Undo>, 
             sshds.push(sshd.clone());
         }
     }
-    let (steps, irreversible) = steps::back(runs);
+    // What a policy's own `remove` led back is another state than before the runs where somebody edited it meanwhile.
+    let is_left = |run: &&Run| !matches!(which, Which::All(_)) || !is_removed(runs, &run.journal().run.policy);
+    let (steps, irreversible) = steps::back(runs.iter().filter(is_left));
     Ok(Some(Undo {
         run,
         newest,

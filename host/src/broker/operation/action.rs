@@ -7,7 +7,7 @@ use std::sync::Arc;
 use warded_lib::{
     digest::Digest,
     machine::{
-        action::{Fault, Filled, Step},
+        action::{Action, Fault, Filled, Step},
         keys::holds_private_key,
     },
     policy::need::Need,
@@ -96,7 +96,10 @@ impl Operation for Change {
 fn filled(session: &Session, name: &str, input: &Input) -> Result<Filled, Failure> {
     let known = session.actions.iter().find(|(known, _)| known.as_str() == name);
     let (name, action) = known.ok_or_else(|| Failure::new("no-program", "the policy has no such action"))?;
-    let warded = if action.names_warded() { own_words(session)? } else { String::new() };
+    // What takes it back may name this program where it does not.
+    let back = action.undo.as_ref().and_then(|undo| session.actions.get(&undo.action));
+    let names_warded = [Some(action), back].into_iter().flatten().any(Action::names_warded);
+    let warded = if names_warded { own_words(session)? } else { String::new() };
     let given = input.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     Ok(Filled::new(name, action, given, &warded)?)
 }

@@ -105,6 +105,12 @@ impl Filled {
         Ok(Self { name: name.clone(), action: action.clone(), input, warded: warded.to_owned() })
     }
 
+    /// Whether both run the same, wherever this binary was then.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.name, &self.action, &self.input) == (&other.name, &other.action, &other.input)
+    }
+
     /// The program with its arguments. `state`: what the state query shows, where a placeholder needs that.
     ///
     /// # Errors

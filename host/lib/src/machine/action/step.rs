@@ -94,7 +94,7 @@ impl Step {
     #[must_use]
     pub fn is_about_same(&self, other: &Self) -> bool {
         match (&self.seen, &other.seen) {
-            (Some(one), Some(other)) => one.query == other.query && one.state.member == other.state.member,
+            (Some(one), Some(other)) => one.query.is_same(&other.query) && one.state.member == other.state.member,
             (None, None) => self.change == other.change,
             (Some(_), None) | (None, Some(_)) => false,
         }

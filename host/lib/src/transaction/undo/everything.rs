@@ -7,14 +7,16 @@ use crate::{
     machine::files::{Place, Root, Snapshot},
     transaction::{
         change::{FileChange, NewFile, Order},
+        leftovers::{is_removal, is_removed},
+        run_directory::Run,
         series::Joint,
     },
 };
 use sshd_config::block::{self, Marks};
 use zeroize::Zeroizing;
 
-/// What there is to do about one file.
-pub(super) fn undo(root: &Root, joint: &Joint<'_>, edits: Edits) -> Result<Found> {
+/// What there is to do about one file, of these runs.
+pub(super) fn undo(root: &Root, joint: &Joint<'_>, (runs, edits): (&[Run], Edits)) -> Result<Found> {
     if matches!(joint.newest.entry.order, Order::WriteKey | Order::RemoveKey) {
         return Ok(Found::KeyLeft);
     }
@@ -30,6 +32,10 @@ pub(super) fn undo(root: &Root, joint: &Joint<'_>, edits: Edits) -> Result<Found
         }
         Found::Edited(difference) => match place.snapshot() {
             Ok(Some(now)) if own.is_whole_in(&now) => Ok(cut(joint, &own, place, now)),
+            // What the policy's own `remove` left of an edited file is somebody else's.
+            _ if is_removal(joint.newest.run.journal()) && is_removed(runs, &joint.newest.run.journal().run.policy) => {
+                Ok(Found::AsBefore)
+            }
             Ok(now) if edits == Edits::Discard => discard(joint, &own, place, now),
             Ok(_) | Err(_) => Ok(Found::Edited(difference)),
         },

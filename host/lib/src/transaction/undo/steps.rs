@@ -9,9 +9,9 @@ use crate::{
 };
 
 /// The steps that lead back, of runs that are given newest first; and those that nothing takes back.
-pub(super) fn back(runs: &[Run]) -> (Vec<Step>, Vec<Name>) {
+pub(super) fn back<'a>(runs: impl IntoIterator<Item = &'a Run>) -> (Vec<Step>, Vec<Name>) {
     let (mut steps, mut irreversible) = (Vec::new(), Vec::new());
-    for step in runs.iter().flat_map(|run| run.journal().steps.iter().rev()) {
+    for step in runs.into_iter().flat_map(|run| run.journal().steps.iter().rev()) {
         match step.inverse() {
             Some(inverse) => steps.push(inverse),
             None => irreversible.push(step.change.name.clone()),

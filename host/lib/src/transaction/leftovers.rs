@@ -1,0 +1,130 @@
+//! What programs of kept runs have left: jobs that an appliance runs by the clock, and stored settings.
+
+use super::{journal::Journal, run_directory::Run, series::Series};
+use crate::{
+    error::Result,
+    machine::{
+        action::{Observed, Step},
+        private::StateDir,
+    },
+};
+use sshd_config::block;
+
+/// The step of a kept run that left a job which runs this program; none where a later one took it out again.
+///
+/// # Errors
+/// When the journals cannot be read.
+pub fn job_left(state: &StateDir) -> Result<Option<Step>> {
+    let series = Series::look(state)?;
+    let mut steps = steps(&series);
+    let made = |step: &&Step| step.seen.as_ref().is_some_and(|seen| seen.after == Observed::Present);
+    // Newest first: what was done last to the same job counts.
+    let about = steps.find(|step| is_about_job(step));
+    Ok(about.filter(made).cloned())
+}
+
+/// The steps of kept runs whose states are to be there still, the newest for each; without those of
+/// [`job_left`], and without those that took out what earlier ones had put there.
+///
+/// # Errors
+/// When the journals cannot be read.
+pub fn settings_left(state: &StateDir) -> Result<Vec<Step>> {
+    let series = Series::look(state)?;
+    let mut newest: Vec<&Step> = Vec::new();
+    for step in steps(&series).filter(|step| !is_about_job(step)) {
+        if !newest.iter().any(|known| known.is_about_same(step)) {
+            newest.push(step);
+        }
+    }
+    Ok(newest.into_iter().filter(|step| leaves_something(step)).cloned().collect())
+}
+
+/// Whether what a step left is there still. Of a text with a marked block only that block counts: the rest is an
+/// administrator's.
+#[must_use]
+pub fn is_left(after: &Observed, now: &Observed) -> bool {
+    if after == now {
+        return true;
+    }
+    let (Some(after), Some(now)) = (text(after), text(now)) else { return false };
+    let (own, there) = (blocks(after), blocks(now));
+    !own.is_empty() && own.iter().all(|block| there.contains(block))
+}
+
+/// Whether the policy's own procedure `remove` came last of what its kept runs did.
+pub(super) fn is_removed(runs: &[Run], policy: &str) -> bool {
+    let mut of_policy = runs.iter().map(Run::journal).filter(|journal| journal.run.policy == policy);
+    of_policy.next().is_some_and(is_removal)
+}
+
+/// The policies whose kept runs are there to be taken back, the newest first; without those whose own procedure
+/// `remove` came last.
+///
+/// # Errors
+/// When the journals cannot be read.
+pub fn policies_left(state: &StateDir) -> Result<Vec<String>> {
+    let runs = Series::look(state)?.undoable;
+    let mut policies: Vec<String> = Vec::new();
+    for policy in runs.iter().map(|run| &run.journal().run.policy) {
+        if !policies.contains(policy) && !is_removed(&runs, policy) {
+            policies.push(policy.clone());
+        }
+    }
+    Ok(policies)
+}
+
+/// Whether a run was one of a policy's procedure that takes out what the others put there.
+pub(super) fn is_removal(journal: &Journal) -> bool {
+    journal.run.procedure == "remove"
+}
+
+fn steps(series: &Series) -> impl Iterator<Item = &Step> {
+    series.undoable.iter().flat_map(|run| run.journal().steps.iter().rev())
+}
+
+/// Whether it makes a job that runs this program, or takes one out.
+fn is_about_job(step: &Step) -> bool {
+    step.change.action.names_warded() || step.seen.as_ref().is_some_and(|seen| seen.undo.action.names_warded())
+}
+
+/// Whether something of it is to be there, and not only something gone.
+fn leaves_something(step: &Step) -> bool {
+    let Some(seen) = &step.seen else { return false };
+    let has_block = |state| text(state).is_some_and(|text| !blocks(text).is_empty());
+    has_block(&seen.after) || !has_block(&seen.before)
+}
+
+fn text(state: &Observed) -> Option<&str> {
+    match state {
+        Observed::Value(value) => value.as_str(),
+        Observed::Absent | Observed::Present => None,
+    }
+}
+
+fn blocks(text: &str) -> Vec<&[u8]> {
+    let found = block::all(text.as_bytes()).unwrap_or_default().into_iter();
+    found.filter_map(|(_, range)| text.as_bytes().get(range)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_text_with_a_block_only_that_counts() {
+        let value = |text: &str| Observed::Value(text.into());
+        let block = "# BEGIN warded\nHostCertificate /a\n# END warded\n";
+        for (after, now, expected) in [
+            (value("x"), value("x"), true),
+            (value("x"), value("y"), false),
+            (value(block), value(&format!("theirs\n{block}more\n")), true),
+            (value(block), value(&block.replace("/a", "/b")), false),
+            (value(block), value("theirs\n"), false),
+            (value(block), Observed::Absent, false),
+            (Observed::Present, Observed::Absent, false),
+            (Observed::Absent, Observed::Absent, true),
+        ] {
+            assert_eq!(is_left(&after, &now), expected, "{after:?} {now:?}");
+        }
+    }
+}

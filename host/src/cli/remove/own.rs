@@ -1,0 +1,92 @@
+//! The procedure `remove` of the policies that were used here. It knows what is the policy's in a text that somebody
+//! edited since; the records of the runs do not.
+
+use super::{Output, Remove, recover, report};
+use crate::{
+    cli::apply::{Apply, ProcedureArgs},
+    context::Context,
+    sandbox::granting::Granting,
+};
+use warded_lib::{
+    error::{Error, Exit, Result},
+    name::Name,
+    transaction::{self, Edits, UndoError, Which},
+};
+
+/// Its name, in every policy that has it.
+const REMOVE: &str = "remove";
+
+impl Remove {
+    /// Runs these procedures where edits keep the runs from being taken back, each as a run of its own; or shows what
+    /// they would do. Returns whether there was one.
+    pub(super) fn by_policies(&self, context: &Context, output: Output) -> Result<bool> {
+        if !self.meets_edits(context)? {
+            return Ok(false);
+        }
+        let policies = context.policies()?;
+        let left = transaction::policies_left(&context.state)?;
+        let own: Vec<&Granting> = left.iter().filter_map(|name| with_remove(&policies, name)).collect();
+        if own.is_empty() {
+            return Ok(false);
+        }
+        if self.confirm.confirm_within.is_some() {
+            return Err(Error::refused("--confirm-within takes one run, and this would be several")
+                .cause("somebody edited what Warded wrote: the policies take their own lines out first")
+                .state("nothing was changed")
+                .next(format!("warded apply {REMOVE} with that option, then this again")));
+        }
+        // One command prints one object.
+        let words = output.of_part();
+        for granting in own {
+            let name = &granting.policy.name;
+            words
+                .line(format!("Somebody edited what Warded wrote. The policy {name} takes its own lines out first."))?;
+            let procedure =
+                ProcedureArgs { policy: Some(name.clone()), ..ProcedureArgs::named(REMOVE).map_err(Error::failed)? };
+            if self.plan {
+                let planned = procedure.plan(context, &policies, words, None)?;
+                report::header(words, context, &planned)?;
+                report::review(words, &planned.review())?;
+                report::messages(words, &planned.session.messages)?;
+            } else {
+                let apply = Apply {
+                    procedure,
+                    yes: self.yes,
+                    confirm: self.confirm.clone(),
+                    risk: self.risk.clone(),
+                    identification: Default::default(),
+                };
+                let exit = apply.run(context, words)?;
+                if !matches!(exit, Exit::Done | Exit::Degraded) {
+                    return Err(Error::quiet(exit));
+                }
+                recover::first(context, output)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the records of the runs are not enough to take them back.
+    fn meets_edits(&self, context: &Context) -> Result<bool> {
+        let edits = if self.discard_edits { Edits::Discard } else { Edits::Refuse };
+        match transaction::undo_changes(&context.state, &context.root, Which::All(edits)) {
+            Ok(Some(mut undo)) => match undo.look_at_states(context.runner.as_ref()) {
+                Err(error) if error.exit() == Exit::Refused => Ok(true),
+                looked => looked.map(|()| false),
+            },
+            Ok(None) => Ok(false),
+            Err(UndoError::Edited { .. }) => Ok(true),
+            Err(UndoError::Failed(error)) => Err(error),
+        }
+    }
+}
+
+/// The policy of that name, where it has such a procedure that needs no settings.
+fn with_remove<'a>(policies: &'a [Granting], name: &str) -> Option<&'a Granting> {
+    let remove: Name = REMOVE.parse().ok()?;
+    policies.iter().find(|granting| {
+        let procedure = granting.policy.procedures.get(&remove);
+        granting.policy.name.as_str() == name
+            && procedure.is_some_and(|procedure| !procedure.settings.values().any(|setting| setting.required))
+    })
+}

@@ -1,0 +1,27 @@
+//! What programs of kept runs changed, and is not so any more.
+
+use crate::{cli::outlook::Problem, context::Context};
+use warded_lib::{error::Result, transaction};
+
+/// What is not as the runs left it. Jobs are told with what renews by itself.
+///
+/// # Errors
+/// When the journals cannot be read.
+pub(super) fn look(context: &Context) -> Result<Vec<Problem>> {
+    let mut problems = Vec::new();
+    for step in transaction::settings_left(&context.state)? {
+        let (name, Some(seen)) = (&step.change.name, &step.seen) else { continue };
+        match seen.now(context.runner.as_ref()) {
+            Ok((now, _)) if transaction::is_left(&seen.after, &now) => {}
+            Ok(_) => problems.push(Problem::with(
+                format!("somebody changed what {name} had set: {} shows something else", seen.query.name),
+                "apply the procedure again that set it (warded history), or take it back: warded remove",
+            )),
+            Err(fault) => {
+                let seen = format!("whether what {name} set is there cannot be seen: {fault}");
+                problems.push(Problem::of(seen));
+            }
+        }
+    }
+    Ok(problems)
+}

@@ -1,0 +1,61 @@
+//! Everything is taken out, whatever came before, and whatever an administrator wrote since.
+
+use super::{NEW, SET, properties};
+use crate::support::nethserver::NethServer;
+use std::fs;
+
+const CERTIFY: [&str; 5] = ["apply", "certify-host", "--set", SET, "--yes"];
+const TRUST: [&str; 4] = ["apply", "trust-user-ca", "--yes", "--accept-risk=root-by-certificate"];
+const REMOVE: [&str; 4] = ["apply", "remove", "--yes", "--accept-risk=lose-ssh"];
+const RENEW: [&str; 2] = ["renew", "--force"];
+/// Takes everything back.
+const ALL: [&str; 4] = ["remove", "--yes", "--accept-risk=lose-ssh", "--json"];
+const INCLUDE: &str = "/etc/backup-config.d/custom.include";
+
+#[test]
+fn after_any_order_of_procedures_all_is_as_before() {
+    let Some(machine) = NethServer::start(NEW, properties(false, true)) else { return };
+    let before = machine.tree();
+    let orders: [&[&[&str]]; 5] = [
+        &[&CERTIFY],
+        &[&TRUST],
+        &[&CERTIFY, &RENEW, &TRUST],
+        &[&TRUST, &CERTIFY, &RENEW],
+        &[&CERTIFY, &REMOVE, &TRUST],
+    ];
+    for order in orders {
+        for removal in [&REMOVE[..], &ALL] {
+            order.iter().for_each(|words| drop(machine.warded(words).ends(0)));
+            machine.warded(removal).ends(0);
+            assert_eq!(machine.tree(), before, "{order:?}, {removal:?}");
+        }
+    }
+}
+
+#[test]
+fn what_an_administrator_wrote_since_stays() {
+    let Some(machine) = NethServer::start(NEW, properties(false, false)) else { return };
+    let before = machine.tree();
+    machine.warded(&CERTIFY).ends(0);
+    machine.warded(&TRUST).ends(0);
+    let include = machine.file(INCLUDE);
+    let text = fs::read_to_string(&include).unwrap();
+    fs::write(&include, format!("{text}/theirs\n")).unwrap();
+    // Another property, signalled: our block stands in another file.
+    machine.sets(properties(false, true));
+    machine.saves();
+    let with_both = machine.tree();
+    machine.warded(&["remove", "--plan"]).ends(3).prints(&["The policy nethserver takes its own lines out first."]);
+    assert_eq!(machine.tree(), with_both);
+
+    // Several runs print one object.
+    machine.warded(&ALL).ends(0).object("warded.remove/1");
+    let mut now = machine.tree();
+    let (mode, _, _, contents) = now.remove(&include).unwrap();
+    assert_eq!((mode, contents), (0o100_644, b"/theirs\n".to_vec()));
+    assert_eq!(machine.product(), machine.configuration());
+
+    let (names, former): (Vec<_>, Vec<_>) = (now.into_keys().collect(), before.into_keys().collect());
+    assert_eq!(names, former);
+    machine.warded(&["remove", "--plan"]).ends(0).prints(&["Warded has changed no file here"]);
+}

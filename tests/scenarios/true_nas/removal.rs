@@ -1,0 +1,87 @@
+//! Everything is taken out, whatever came before, and whatever an administrator wrote since.
+
+use super::USER;
+use crate::support::true_nas::{CERTIFY, REMOVE, Settings, State, TRUST, TrueNas};
+
+/// Takes everything back.
+const ALL: [&str; 3] = ["remove", "--yes", "--accept-risk=lose-ssh"];
+const RENEW: [&str; 2] = ["renew", "--force"];
+
+#[test]
+fn after_any_order_of_procedures_all_is_as_before() {
+    let settings = Settings { password_user: USER, options: "Banner none", ..Settings::of("25.10") };
+    let Some(machine) = TrueNas::start(settings) else { return };
+    let before = machine.state();
+    // The job that comes back runs what the first one ran.
+    machine.warded(&CERTIFY).ends(0);
+    let certified = machine.stored("jobs");
+    machine.warded(&REMOVE).ends(0);
+    machine.warded(&["undo", "--yes"]).ends(0);
+    let words = |jobs: &str| jobs.split('\t').skip(1).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(&machine.stored("jobs")), words(&certified));
+    assert!(certified.contains("/usr/bin/warded"), "{certified}");
+    machine.warded(&REMOVE).ends(0);
+    let orders: [&[&[&str]]; 5] = [
+        &[&CERTIFY],
+        &[&TRUST],
+        &[&CERTIFY, &RENEW, &TRUST],
+        &[&TRUST, &CERTIFY, &RENEW],
+        &[&CERTIFY, &REMOVE, &TRUST],
+    ];
+    for order in orders {
+        for removal in [&REMOVE[..], &ALL] {
+            order.iter().for_each(|words| drop(machine.warded(words).ends(0)));
+            machine.warded(removal).ends(0);
+            assert_eq!(machine.state(), before, "{order:?}, {removal:?}");
+        }
+    }
+    machine.is_as_generated();
+    machine.lets_everybody_in(false);
+}
+
+#[test]
+fn what_an_administrator_wrote_since_stays() {
+    let settings = Settings { options: "Banner none\n", ..Settings::of("25.10") };
+    let Some(machine) = TrueNas::start(settings) else { return };
+    let before = machine.state();
+    machine.warded(&CERTIFY).ends(0);
+    machine.warded(&TRUST).ends(0);
+    let edited = format!("LogLevel VERBOSE\n{}", machine.stored("options"));
+    machine.sets(Settings { options: &edited, ..settings });
+    machine.lets_everybody_in(true);
+    // Our block is whole: that is no drift.
+    machine.warded(&["status"]).ends(0);
+    let with_both = machine.state();
+    let first = "The policy truenas takes its own lines out first.";
+    machine.warded(&["remove", "--plan"]).ends(3).prints(&[first, "> run ssh-update", "> run renewal-job-delete"]);
+    let confirmed = ["remove", "--yes", "--confirm-within", "10m"];
+    machine.warded(&confirmed).ends(5).says(&["this would be several", "warded apply remove"]);
+    assert_eq!(machine.state(), with_both);
+    // The refusal of that run, too, leaves everything.
+    machine.warded(&["remove", "--yes"]).ends(5).says(&["a way to log in would be gone"]);
+    assert_eq!(machine.state(), with_both);
+
+    machine.warded(&ALL).ends(0).prints(&[first]);
+    let options = "LogLevel VERBOSE\nBanner none\n";
+    machine.is_as_generated();
+    let now = machine.state();
+    assert_eq!(State { options: options.to_owned(), sshd_config: now.sshd_config.clone(), ..before }, now);
+    machine.lets_everybody_in(false);
+    machine.warded(&["remove", "--plan"]).ends(0).prints(&["Warded has changed no file here"]);
+    machine.warded(&["status"]).ends(0).prints(&["enrolled     no", "problems     none"]);
+}
+
+#[test]
+fn settings_without_our_block_are_drift() {
+    let Some(machine) = TrueNas::start(Settings::of("25.10")) else { return };
+    machine.warded(&CERTIFY).ends(0);
+    machine.warded(&["status"]).ends(0);
+    machine.sets(Settings { options: "LogLevel INFO\n", ..Settings::of("25.10") });
+    let seen = "somebody changed what ssh-update had set: ssh-config shows something else";
+    machine.warded(&["status"]).ends(4).prints(&[seen]);
+    machine.mode("ssh.config:is-down");
+    machine.warded(&["status"]).ends(4).prints(&["whether what ssh-update set is there cannot be seen"]);
+    machine.mode("none");
+    machine.warded(&CERTIFY).ends(0);
+    machine.warded(&["status"]).ends(0);
+}
