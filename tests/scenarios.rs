@@ -5,6 +5,7 @@ mod at_rest;
 mod audit;
 mod authoring;
 mod booted;
+mod bsd;
 mod commands;
 mod compatibility;
 mod compiled;

@@ -18,7 +18,7 @@ fn tried(directory: &Path, more: &[&str]) -> Run {
 #[test]
 fn each_policy_does_what_its_scenarios_say() {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    for name in ["unix", "nethserver"] {
+    for name in ["unix", "nethserver", "bsd"] {
         let component = checkout.join(format!("policies/{name}.wasm"));
         let folder = checkout.join("guests").join(name);
         let run = tried(&folder, &["--component", component.to_str().unwrap(), "--json"]).ends(0);
