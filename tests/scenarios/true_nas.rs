@@ -3,6 +3,7 @@
 
 mod cells;
 mod faults;
+mod killed;
 mod removal;
 
 use crate::support::{
