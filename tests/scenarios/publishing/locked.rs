@@ -4,13 +4,13 @@ use super::{
     Desk, PUBLISHER,
     registry::{ADDS, Registry, moved},
 };
-use crate::support::{Run, missing};
+use crate::support::{Run, missing, terminal::Terminal};
 use serde_json::{Value, json};
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, Stdio},
 };
 use warded_lib::digest::Digest;
 
@@ -245,4 +245,57 @@ fn unsigned(archive: &str) -> String {
     let mut all: Value = serde_json::from_str(archive).unwrap();
     all["policies"]["mine"]["signed"] = Value::Null;
     all.to_string()
+}
+
+/// A helper may ask its user, and so it is run for a person alone.
+#[test]
+fn a_credential_helper_is_run_for_a_person_and_for_nobody_else() {
+    if missing::root() {
+        return;
+    }
+    let desk = Desk::new();
+    let registry = Registry::start(&desk);
+    let (programs, auth) = (desk.path("programs"), desk.path("auth.json"));
+    fs::create_dir(&programs).unwrap();
+    let helper = programs.join("docker-credential-test");
+    let host = format!("127.0.0.1:{}", registry.port);
+    let answer = r#"{"Username":"u","Secret":"secret"}"#;
+    fs::write(&helper, format!("#!/bin/sh\n[ \"$1 $(cat)\" = \"get {host}\" ] && echo '{answer}'\n")).unwrap();
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(&auth, r#"{"credsStore":"test"}"#).unwrap();
+    let file = desk.signed("1.0.0", &ADDS);
+    let place = format!("oci://{host}/policies/mine:1");
+    // In a mount namespace of its own the helper is among the system's programs.
+    let line = |words: &str| {
+        let mounted = format!("mount --bind {} /usr/local/bin; exec \"$@\"", programs.display());
+        format!("unshare --mount sh -ec '{mounted}' sh {} policy {words} --plain-http", env!("CARGO_BIN_EXE_warded"))
+    };
+    let push = line(&format!("push {} {place}", file.display()));
+    let add = line(&format!("add {place} --yes --digest {}", digest(&file)));
+    let prepare = |command: &mut Command| {
+        desk.machine.environment(command).env("REGISTRY_AUTH_FILE", &auth);
+    };
+    let unattended = |line: &str| {
+        let mut command = desk.machine.command("sh");
+        prepare(&mut command);
+        Run::of(command.args(["-c", line]))
+    };
+    unattended(&push).ends(1).says(&["wants to know who asks"]);
+    let attended = |line: &str| Terminal::run(&desk.machine, 200, line, prepare).ends();
+    let (code, screen) = attended(&push);
+    assert!(code == 0 && screen.contains("Pushed mine 1.0.0"), "{screen}");
+    assert!(!screen.contains("secret"), "{screen}");
+    let (code, screen) = attended(&add);
+    assert!(code == 1 && screen.contains("wants to know who asks"), "{screen}");
+    fs::write(&helper, "#!/bin/sh\necho credentials not found in native keychain; exit 1\n").unwrap();
+    let (code, screen) = attended(&push);
+    assert!(code == 1 && screen.contains("credentials not found in native keychain"), "{screen}");
+    fs::write(&auth, r#"{"credsStore":"../test"}"#).unwrap();
+    unattended(&push).ends(5).says(&["names a helper that can be none"]);
+    // Root takes no credentials that somebody else could have put there.
+    registry.has_login(&desk);
+    fs::set_permissions(&auth, fs::Permissions::from_mode(0o666)).unwrap();
+    unattended(&push).ends(5).says(&["could have been written by another user"]);
+    fs::set_permissions(&auth, fs::Permissions::from_mode(0o600)).unwrap();
+    unattended(&add).ends(0);
 }

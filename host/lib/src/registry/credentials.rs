@@ -33,6 +33,27 @@ impl fmt::Debug for Credentials {
 struct File {
     #[serde(default)]
     auths: BTreeMap<String, Entry>,
+    /// The helper of all registries.
+    #[serde(default, rename = "credsStore")]
+    store: Option<String>,
+    /// The helpers of single ones.
+    #[serde(default, rename = "credHelpers")]
+    helpers: BTreeMap<String, String>,
+}
+
+impl File {
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        // A list would be read as the fields in their order. The library's message may show a part of the file.
+        Some(bytes)
+            .filter(|bytes| bytes.trim_ascii_start().starts_with(b"{"))
+            .and_then(|bytes| serde_json::from_slice(bytes).ok())
+            .ok_or_else(wrong)
+    }
+}
+
+fn wrong() -> Error {
+    Error::failed("the file of credentials for registries cannot be read")
+        .cause("it is not JSON of podman's or docker's form")
 }
 
 #[derive(Deserialize)]
@@ -51,16 +72,7 @@ impl Credentials {
     /// # Errors
     /// It is no such file.
     pub fn find(file: &[u8], authority: &str, name: &str) -> Result<Option<Self>> {
-        // The library's message may show a part of the file.
-        let wrong = || {
-            Error::failed("the file of credentials for registries cannot be read")
-                .cause("it is not JSON of podman's or docker's form")
-        };
-        if !file.trim_ascii_start().starts_with(b"{") {
-            // A list would be read as the fields in their order.
-            return Err(wrong());
-        }
-        let file: File = serde_json::from_slice(file).map_err(|_| wrong())?;
+        let file = File::parse(file)?;
         let whole = format!("{authority}/{name}");
         let above = std::iter::successors(Some(whole.as_str()), |at| at.rsplit_once('/').map(|(above, _)| above));
         for place in above {
@@ -72,6 +84,43 @@ impl Credentials {
             return Ok(Some(Self(auth.clone())));
         }
         Ok(None)
+    }
+
+    /// The program that such a file names as the helper for a registry: `docker-credential-NAME`.
+    ///
+    /// # Errors
+    /// It is no such file, or the name is none.
+    pub fn helper(file: &[u8], authority: &str) -> Result<Option<String>> {
+        let File { store, mut helpers, .. } = File::parse(file)?;
+        let Some(name) = helpers.remove(authority).or(store).filter(|name| !name.is_empty()) else { return Ok(None) };
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+            return Err(Error::refused("the file of credentials for registries names a helper that can be none")
+                .cause(format!("{:?} has other characters than letters, digits and - _ .", neutral(&name))));
+        }
+        Ok(Some(format!("docker-credential-{name}")))
+    }
+
+    /// Reads what a credential helper printed.
+    ///
+    /// # Errors
+    /// It is not what one prints.
+    pub fn of_helper(printed: &[u8]) -> Result<Self> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Printed {
+            #[serde(deserialize_with = "zeroed")]
+            username: Option<Zeroizing<String>>,
+            #[serde(deserialize_with = "zeroed")]
+            secret: Option<Zeroizing<String>>,
+        }
+        // The library's message may show a part of the secret.
+        let printed: Option<Printed> = serde_json::from_slice(printed).ok();
+        let pair = printed.and_then(|printed| printed.username.zip(printed.secret));
+        // What a helper gives for this user is no password, but what a token server takes in its place.
+        let pair = pair.filter(|(user, _)| !user.contains(':') && user.as_str() != "<token>");
+        let (user, secret) = pair.ok_or_else(|| Error::failed("it gives no user and password"))?;
+        let pair = Zeroizing::new(format!("{}:{}", user.as_str(), secret.as_str()));
+        Ok(Self(Zeroizing::new(STANDARD.encode(pair.as_bytes()))))
     }
 
     pub(super) fn header(&self) -> Result<HeaderValue> {
@@ -166,6 +215,28 @@ mod tests {
             Credentials::find(wrong.as_bytes(), "r", "a").unwrap_err();
         }
         assert_eq!(format!("{:?}", find("r:1", "a").unwrap()), "Credentials");
+    }
+
+    #[test]
+    fn a_helper_is_a_program_by_a_name_of_its_own() {
+        let helper = |file: &str| Credentials::helper(file.as_bytes(), "r:1");
+        for (file, expected) in [
+            ("{}", None),
+            (r#"{"credsStore":""}"#, None),
+            (r#"{"credHelpers":{"r":"one"}}"#, None),
+            (r#"{"credsStore":"all"}"#, Some("docker-credential-all")),
+            (r#"{"credsStore":"all","credHelpers":{"r:1":"one"}}"#, Some("docker-credential-one")),
+        ] {
+            assert_eq!(helper(file).unwrap().as_deref(), expected, "{file}");
+        }
+        for file in [r#"{"credsStore":"../x"}"#, r#"{"credsStore":"a b"}"#, r#"{"credsStore":"\u001b"}"#, "[]"] {
+            helper(file).unwrap_err();
+        }
+        let given = Credentials::of_helper(br#"{"ServerURL":"r:1","Username":"u","Secret":"one"}"#).unwrap();
+        assert_eq!(given.0.as_str(), STANDARD.encode("u:one"));
+        for printed in ["", "{}", r#"{"Username":"<token>","Secret":"x"}"#, r#"{"Username":"a:b","Secret":"x"}"#] {
+            Credentials::of_helper(printed.as_bytes()).unwrap_err();
+        }
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Source {
         match self {
             Self::File(file) => in_file(file),
             Self::Registry(reference) => {
-                let (artifact, pinned) = reach.pull(reference)?;
+                let (artifact, pinned) = reach.pull(reference, false)?;
                 let source = reference.to_string();
                 Ok(Found { artifact, place: PathBuf::from(&source), source: Some(source), pinned: Some(pinned) })
             }
@@ -97,7 +97,8 @@ fn in_file(file: &Path) -> Result<Found> {
 }
 
 impl Reach {
-    pub(super) fn registry(&self, reference: &Reference) -> Result<Registry> {
+    /// A registry; `is_person` says that somebody waits for it, so that a credential helper may ask.
+    pub(super) fn registry(&self, reference: &Reference, is_person: bool) -> Result<Registry> {
         let asked = match &self.mirror {
             Some(mirror) => reference.at_mirror(mirror).map_err(Error::usage)?,
             None => reference.clone(),
@@ -110,13 +111,13 @@ impl Reach {
             })?;
             roots = found.into_iter().map(|root| root.der).collect();
         }
-        let credentials = login::credentials(&asked)?;
+        let credentials = login::credentials(&asked, is_person)?;
         Registry::new(&asked, Means { roots, plain_http: self.plain_http }, credentials)
     }
 
     /// An artifact, and the digest of its manifest.
-    pub(super) fn pull(&self, reference: &Reference) -> Result<(Artifact, Digest)> {
-        let (artifact, stored) = self.registry(reference)?.pull(MAX_COMPONENT_BYTES)?;
+    pub(super) fn pull(&self, reference: &Reference, is_person: bool) -> Result<(Artifact, Digest)> {
+        let (artifact, stored) = self.registry(reference, is_person)?.pull(MAX_COMPONENT_BYTES)?;
         let limit = usize::try_from(publishing::MAX_BYTES).unwrap_or(usize::MAX);
         if artifact.signed.iter().any(|signed| signed.manifest.len().max(signed.signature.len()) > limit) {
             return Err(Error::refused("the signature in the registry is larger than one may be")
