@@ -1,14 +1,14 @@
 //! The audit log, in the hands of somebody who would rather that it said something else.
 
 use crate::support::{
-    Grants, Machine,
+    Grants, Machine, Run,
     machine::NAME,
     missing,
     script::Script,
     wait::{LONG, wait},
 };
 use serde_json::Value;
-use std::{fs, path::Path, sync::mpsc::Receiver, time::Duration};
+use std::{fs, path::Path, process::Command, sync::mpsc::Receiver, time::Duration};
 
 /// What is done to a log of lines, at one of them; and where the first wrong record then is,
 /// counted from 1. None: that cannot be done there.
@@ -196,4 +196,63 @@ fn journald_gets_the_run_in_fields() {
     assert!(entry.starts_with("MESSAGE=run 1 certify-host: 3 certificates until 20"), "{entry}");
     assert!(entry.lines().any(|line| line.starts_with("MESSAGE_ID=")), "{entry}");
     assert!(journal.try_recv().is_err() && system_log.try_recv().is_err(), "it is told once");
+}
+
+/// Log and head can be cut back together on the machine. What was signed before then shows it, kept elsewhere.
+#[test]
+fn a_signed_head_shows_that_log_and_head_were_cut_back_together() {
+    let machine = Machine::start();
+    machine.certify();
+    let (directory, earlier) = (machine.path("state/audit"), machine.path("earlier"));
+    let copy = |from: &Path, to: &Path| {
+        Run::of(Command::new("cp").arg("-a").arg(from).arg(to)).ends(0);
+    };
+    copy(&directory, &earlier);
+    machine.warded(["renew", "--force"]).ends(0);
+    let head = machine.path("head.json");
+    let verify = |option: &str, file: &Path, more: &[&str]| {
+        let mut command = machine.warded_command(["audit", "verify", option]);
+        Run::of(command.arg(file).args(more))
+    };
+    verify("--sign", &head, &[]).ends(0).prints(&["chain intact", "Signed by the host key SHA256:"]);
+    verify("--sign", &head, &[]).ends(5).says(&["is there already", "nothing was signed"]);
+    let certified = format!("certified as {NAME}");
+    verify("--signed", &head, &[]).ends(0).prints(&["are those that were signed on ", &certified]);
+    // It goes on.
+    machine.warded(["renew", "--force"]).ends(0);
+    let object = verify("--signed", &head, &["--json"]).ends(0).object("warded.audit-verify/1");
+    assert_eq!(object["signed"]["host"], NAME, "{object}");
+
+    // Nobody else's word counts.
+    let [other, ca] = ["other", "ca"].map(|name| machine.path(&format!("{name}-key")));
+    for key in [&other, &ca] {
+        Run::of(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(key)).ends(0);
+    }
+    let theirs = machine.path("theirs.json");
+    verify("--sign", &theirs, &["--key", other.to_str().unwrap()]).ends(0);
+    verify("--signed", &theirs, &[]).ends(5).says(&["the host CA does not vouch for the key", "it has no certificate"]);
+    let public = ca.with_extension("pub");
+    verify("--signed", &head, &["--host-ca", public.to_str().unwrap()]).ends(5).says(&["does not vouch for the key"]);
+    let text = fs::read_to_string(&head).unwrap();
+    let signed: Value = serde_json::from_str(&text).unwrap();
+    let foreign: Value = serde_json::from_str(&fs::read_to_string(&theirs).unwrap()).unwrap();
+    for (field, value, why) in [
+        ("statement", foreign["statement"].clone(), "did not sign it"),
+        ("signature", foreign["signature"].clone(), "did not sign it"),
+        ("key", foreign["key"].clone(), "did not sign it"),
+        ("certificate", Value::Null, "it has no certificate"),
+        ("certificate", Value::from("ssh-ed25519"), "does not vouch for the key"),
+        ("more", Value::Null, "unknown field"),
+    ] {
+        let mut changed = signed.clone();
+        changed[field] = value;
+        let file = machine.path("changed.json");
+        fs::write(&file, changed.to_string()).unwrap();
+        verify("--signed", &file, &[]).ends(5).says(&[why]);
+    }
+
+    fs::remove_dir_all(&directory).unwrap();
+    copy(&earlier, &directory);
+    machine.warded(["audit", "verify"]).ends(0);
+    verify("--signed", &head, &[]).ends(1).says(&["is not the one whose head was signed"]);
 }

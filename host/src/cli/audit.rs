@@ -3,6 +3,7 @@
 mod html;
 mod log;
 mod report;
+mod signed;
 
 use super::output::Output;
 use crate::context::{Context, Options};
@@ -26,7 +27,7 @@ enum OfTheLog {
     /// Print the records
     Log(log::Log),
     /// Check that no record was changed, removed or reordered
-    Verify,
+    Verify(signed::Signing),
     /// Print the records as JSON lines, each with the hash of the one before
     Export(log::Filter),
 }
@@ -36,19 +37,20 @@ impl Audit {
         match &self.log {
             None => self.report.run(context, options, output),
             Some(OfTheLog::Log(log)) => log.run(&context?, output),
-            Some(OfTheLog::Verify) => verify(&context?, output),
+            Some(OfTheLog::Verify(signing)) => verify(&context?, signing, output),
             Some(OfTheLog::Export(filter)) => filter.export(&context?),
         }
     }
 }
 
-fn verify(context: &Context, output: Output) -> Result<Exit> {
+fn verify(context: &Context, signing: &signed::Signing, output: Output) -> Result<Exit> {
     match audit::verify(context.log.directory())? {
         Ok(verified) => {
             output.line(verified.to_string())?;
+            let signed = signing.run(context, output)?;
             output.object(&serde_json::json!({
                 "schema": "warded.audit-verify/1", "intact": true, "records": verified.records,
-                "unsealed": verified.unsealed,
+                "unsealed": verified.unsealed, "signed": signed,
             }))?;
             Ok(Exit::Done)
         }

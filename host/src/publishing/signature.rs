@@ -30,12 +30,30 @@ pub fn default_allowed_signers(policies: &Path) -> PathBuf {
 /// Refused: it is none of this manifest, or not by a key that may sign for its publisher. Failed: there is no ssh-keygen.
 pub fn verify(manifest: &Manifest, text: &[u8], signature: &[u8], signers: &[u8]) -> Result<String> {
     refuse_everybody(signers)?;
+    check((NAMESPACE, &manifest.publisher), text, signature, signers)?.map_err(|why| {
+        Error::refused(format!("the signature is not one that {} may make on this machine", manifest.publisher))
+            .cause(why)
+            .next("see that allowed_signers has the publisher's key, with the namespace warded-policy and valid today")
+    })
+}
+
+/// Asks ssh-keygen whether a signature is one of this text that `identity` may make by `signers`: what it says of the key,
+/// or why not.
+///
+/// # Errors
+/// There is no ssh-keygen, or it cannot be run.
+pub fn check(
+    (namespace, identity): (&str, &str),
+    text: &[u8],
+    signature: &[u8],
+    signers: &[u8],
+) -> Result<std::result::Result<String, String>> {
     let scratch = Scratch::private()?;
     let put = |name: &str, bytes: &[u8]| scratch.write(name, bytes, 0o600);
     let (text, signature, signers) =
         (put("manifest", text)?, put("signature", signature)?, put("allowed_signers", signers)?);
     let output = Program::new(ssh_keygen()?)
-        .args(["-Y", "verify", "-n", NAMESPACE, "-I", &manifest.publisher, "-f"])
+        .args(["-Y", "verify", "-n", namespace, "-I", identity, "-f"])
         .arg(&signers)
         .arg("-s")
         .arg(&signature)
@@ -43,20 +61,18 @@ pub fn verify(manifest: &Manifest, text: &[u8], signature: &[u8], signers: &[u8]
         .run()?;
     let said = neutral(output.stdout.trim().lines().last().unwrap_or_default());
     if output.succeeded() {
-        return Ok(said.rsplit_once(" with ").map_or(said.clone(), |(_, key)| key.to_owned()));
+        return Ok(Ok(said.rsplit_once(" with ").map_or(said.clone(), |(_, key)| key.to_owned())));
     }
     let why = neutral(output.stderr.trim().lines().last().unwrap_or_default());
     let reason = [said, why].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
-    Err(Error::refused(format!("the signature is not one that {} may make on this machine", manifest.publisher))
-        .cause(if reason.is_empty() { output.ending() } else { format!("ssh-keygen: {reason}") })
-        .next("see that allowed_signers has the publisher's key, with the namespace warded-policy and valid today"))
+    Ok(Err(if reason.is_empty() { output.ending() } else { format!("ssh-keygen: {reason}") }))
 }
 
-/// Signs a manifest with a key that ssh-keygen can use: a private key's file, or the public half of one in an agent.
+/// Signs a text with a key that ssh-keygen can use: a private key's file, or the public half of one in an agent.
 ///
 /// # Errors
 /// ssh-keygen does not sign.
-pub fn sign(text: &[u8], key: &Path) -> Result<Vec<u8>> {
+pub fn sign(namespace: &str, text: &[u8], key: &Path) -> Result<Vec<u8>> {
     let scratch = Scratch::private()?;
     let manifest = scratch.write("manifest", text, 0o600)?;
     let mut program = Program::new(ssh_keygen()?);
@@ -65,7 +81,7 @@ pub fn sign(text: &[u8], key: &Path) -> Result<Vec<u8>> {
             program = program.env(name, value);
         }
     }
-    let output = program.args(["-Y", "sign", "-n", NAMESPACE, "-f"]).arg(key).arg(&manifest).run()?;
+    let output = program.args(["-Y", "sign", "-n", namespace, "-f"]).arg(key).arg(&manifest).run()?;
     let cannot = || Error::failed(format!("cannot sign with {}", neutral(&key.display().to_string())));
     if !output.succeeded() {
         return Err(cannot()

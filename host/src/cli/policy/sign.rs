@@ -34,7 +34,7 @@ impl Sign {
         let policy = Policy::parse(&request, "the component's request")?;
         let manifest = Manifest::of(&self.publisher, &component, &request, &policy)?;
         let text = manifest.to_text()?;
-        let signed = signature::sign(text.as_bytes(), &self.key)?;
+        let signed = signature::sign(signature::NAMESPACE, text.as_bytes(), &self.key)?;
         let (manifest_file, signature_file) = publishing::beside(&self.component);
         for (file, bytes) in [(&manifest_file, text.as_bytes()), (&signature_file, signed.as_slice())] {
             durable::replace(file, bytes, 0o644)
