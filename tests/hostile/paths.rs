@@ -175,8 +175,8 @@ fn links() -> Vec<Case> {
     let mode = |machine: &Machine| {
         fs::set_permissions(machine.path("granted/inside"), fs::Permissions::from_mode(0o777)).unwrap();
     };
-    cases.push(literal("somebody else's link", link, "somebody else"));
-    cases.push(literal("somebody else's directory", owner, "somebody else"));
+    cases.push(literal("somebody else's link", link, "another user"));
+    cases.push(literal("somebody else's directory", owner, "another user"));
     cases.push(literal("everybody's directory", mode, "others can write"));
     cases
 }

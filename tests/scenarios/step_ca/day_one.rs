@@ -44,7 +44,8 @@ impl Page {
         let page = Self { member: Member { machine }, ca };
         let at = |name: &str| page.member.machine.path(name);
         for host in ["build", "ca-host", "admin", "web1", "laptop"] {
-            fs::create_dir_all(at(host)).unwrap();
+            // A laptop may be new.
+            fs::create_dir_all(at(host).join(if host == "laptop" { "" } else { ".ssh" })).unwrap();
         }
         fs::create_dir_all(at("bin")).unwrap();
         fs::create_dir_all(at("build/.cache/warded/target/release")).unwrap();

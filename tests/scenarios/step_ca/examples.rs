@@ -223,5 +223,5 @@ fn every_example_of_the_help_works() {
         };
         assert!(codes.contains(&ended), "{example} ends with {ended}: {screen}");
     }
-    assert!(fs::read_to_string(at("man1/warded-policy-add.1")).unwrap().contains("Accept a component"));
+    assert!(fs::read_to_string(at("man1/warded-policy-add.1")).unwrap().contains("Show who signed a component"));
 }
