@@ -22,7 +22,7 @@ use warded_lib::{
     audit::{Event, Kind, Log},
     ca::{
         configured::Authority,
-        rotation,
+        due, rotation,
         step::{Identification, Settings, steppath},
     },
     config::{self, Config},
@@ -127,8 +127,6 @@ pub struct Context {
     pub options: Options,
 }
 
-/// The share of a certificate's life after which it is renewed, unless told otherwise: half.
-pub const RENEW_AFTER: u8 = 50;
 /// Hours between two renewals, unless told otherwise or by Warded's own schedule.
 const RENEW_EVERY: u8 = 24;
 
@@ -205,7 +203,7 @@ impl Context {
             }),
             is_sshd_chosen: options.sshd_config.is_some(),
             sshd_binary: given(choose(&options.sshd, &config.sshd)?),
-            renew_after: config.renew_after.unwrap_or(RENEW_AFTER),
+            renew_after: config.renew_after.unwrap_or(due::RENEW_AFTER),
             renew_every: renew_every * 3600,
             known_ca_keys: config.known_ca_keys,
             policies,

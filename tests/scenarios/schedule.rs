@@ -302,7 +302,7 @@ fn where_nothing_can_be_scheduled_the_plan_says_so() {
     assert_eq!(tree(&machine.path("ssh")), before);
 }
 
-/// Debian's cron runs it, from a table whose minute alone is changed.
+/// Debian's cron runs it, from a table in which only the time is changed.
 #[test]
 fn a_machine_with_cron_renews_itself() {
     let Some(machine) = Peer::start("trixie", "") else { return };
@@ -327,6 +327,8 @@ fn a_machine_with_cron_renews_itself() {
     let text = fs::read_to_string(&table).unwrap();
     let (minute, rest) = text.split_once(" * * * * root ").unwrap();
     let (head, _) = minute.rsplit_once('\n').unwrap();
+    let (second, rest) = rest.split_once("; exec ").unwrap();
+    assert!(second.strip_prefix("sleep ").unwrap().parse::<u32>().unwrap() < 60, "{text}");
     for name in KEYS {
         let key = format!("/etc/ssh/ssh_host_{name}_key.pub");
         let sign = ["-q", "-h", "-s", "/root/ca/host_ca", "-I", "x", "-n", "web1.example.org", "-V", "-20d:+5d", &key];

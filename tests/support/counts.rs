@@ -1,7 +1,7 @@
 //! How many programs Warded starts, and how often it waits for the disk, from a trace of strace.
 
 use super::{Machine, Run};
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 /// What one run took.
 #[derive(Debug)]
@@ -25,6 +25,25 @@ pub(crate) fn warded(machine: &Machine, arguments: &[&str]) -> (Run, Counts) {
     let trace = fs::read_to_string(&file).unwrap();
     fs::remove_file(&file).unwrap();
     (run, count(&trace))
+}
+
+/// Runs a command, and counts its connections by TCP, those that were refused too. `file` is for the trace.
+pub(crate) fn connections(command: &Command, file: &Path) -> (Run, usize) {
+    let mut traced = Command::new("strace");
+    traced.args(["-f", "-qq", "-e", "signal=none", "-e", "trace=connect", "-o"]).arg(file);
+    traced.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => traced.env(name, value),
+            None => traced.env_remove(name),
+        };
+    }
+    let run = Run::of(&mut traced);
+    let trace = fs::read_to_string(file).unwrap();
+    // A name is looked up at port 53; an address is tried for its route by a socket without connection, at port 0.
+    let is_tcp = |line: &&str| line.contains("connect(") && line.contains("sin");
+    let is_other = |line: &&str| ["htons(53)", "htons(0)"].iter().any(|port| line.contains(port));
+    (run, trace.lines().filter(is_tcp).filter(|line| !is_other(line)).count())
 }
 
 fn count(trace: &str) -> Counts {

@@ -1,11 +1,12 @@
 //! `warded config`: what the configuration says, and where each value comes from.
 
 use super::output::Output;
-use crate::context::{Options, RENEW_AFTER, installation, policies_directory, rhythm, step_ca};
+use crate::context::{Options, installation, policies_directory, rhythm, step_ca};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use warded_lib::{
+    ca::due::RENEW_AFTER,
     config::{self, Config},
     error::{Exit, Result},
     machine::{facts::Init, path::AbsolutePath, sshd::default_config},

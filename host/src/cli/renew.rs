@@ -98,6 +98,7 @@ impl Renew {
         if is_unattended && let Err(until) = attempts.may_try(ca::now()) {
             return unattended::wait(output, attempts, until);
         }
+        unattended::spare(context, attempts, is_unattended);
         if is_unattended && AtRest::load(&context.state).is_some_and(|before| before.holds(context)) {
             LastRenewal::now(Exit::Done, None).save(&context.state);
             output.line(NOTHING_DUE)?;

@@ -1,7 +1,7 @@
 //! Renewals that nobody attends: a CA that is away is not asked more and more often, and one run is at work at a time.
 
 use crate::support::{
-    Machine, Member,
+    Machine, Member, counts,
     hostile_ca::{Fault, HostileCa, Manner},
     step_ca::StepCa,
 };
@@ -43,6 +43,27 @@ fn a_ca_that_is_away_is_asked_again_after_a_while() {
     assert_eq!(renewals(), 3, "one renewal a key, however many were missed");
     assert!(member.warded(&["renew"]).ends(0).stdout.contains("Nothing is due"));
     assert_eq!(renewals(), 3);
+}
+
+/// The first run allows for a CA that is started anew just then; those after it make one try each.
+#[test]
+fn a_ca_that_stays_away_meets_one_connection_a_run() {
+    let machine = Machine::stopped();
+    let Some(mut ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    member.signed_by_hand(&ca, &["-V", "-20d:+5d"]);
+    ca.stop();
+    let connections = || counts::connections(&member.command(&["renew"]), &member.machine.path("trace"));
+    let (run, tries) = connections();
+    run.ends(6);
+    assert_eq!(tries, 3);
+    let file = member.machine.path("state/renewal-attempts.json");
+    for failures in [1, 2] {
+        fs::write(&file, format!(r#"{{"failures":{failures},"not_before":1}}"#)).unwrap();
+        let (run, tries) = connections();
+        run.ends(6);
+        assert_eq!(tries, 1, "after {failures}");
+    }
 }
 
 #[test]

@@ -44,6 +44,13 @@ impl Attempts {
         if now < self.not_before && is_possible { Err(self.not_before) } else { Ok(()) }
     }
 
+    /// Whether a run may ask the CA again by itself. After a run that failed, the next ones make one try each: a fleet
+    /// would otherwise make three connections a run to a CA that is away.
+    #[must_use]
+    pub fn may_repeat(self) -> bool {
+        self.failures == 0
+    }
+
     /// What is remembered after a run. `random` is any number, each equally likely: full jitter, that is any time between
     /// nothing and a bound that doubles. It also comes on top of what the CA asks for, which is the same for all machines.
     #[must_use]

@@ -8,6 +8,8 @@ use std::time::Duration;
 /// How often `renew` is expected to run (docs/USAGE.md), in seconds.
 pub const RHYTHM: u64 = 24 * 3600;
 
+/// Percent of its life after which a certificate is due, where the operator does not say.
+pub const RENEW_AFTER: u8 = 50;
 /// By how many points of its life a machine may wait longer than the operator's percentage.
 const SPREAD: u64 = 25;
 /// The steps in which the spread is divided.
@@ -34,20 +36,25 @@ pub fn short_life(certificate: &Certificate) -> Option<Duration> {
     (life < 2 * RHYTHM).then(|| Duration::from_secs(life))
 }
 
-fn moment(after: u64, before: u64, percent: u8, machine_id: &str) -> Option<u64> {
+/// The same for a certificate that is valid from `after` until `before`, in seconds since 1970.
+#[must_use]
+pub fn moment(after: u64, before: u64, percent: u8, machine_id: &str) -> Option<u64> {
     if before == u64::MAX {
         return None;
     }
+    let life = before.saturating_sub(after);
     let percent = u64::from(percent.min(100));
     let spread = SPREAD.min((100 - percent) / 2);
-    let share = u128::from(percent * STEPS + spread * step(machine_id));
-    let wait = u128::from(before.saturating_sub(after)) * share / u128::from(100 * STEPS);
+    let share = u128::from(percent * STEPS + spread * step(machine_id, after / (life / 2).max(1)));
+    let wait = u128::from(life) * share / u128::from(100 * STEPS);
     Some(after.saturating_add(u64::try_from(wait).unwrap_or(u64::MAX)))
 }
 
-/// Where a machine stands among all: 0 to 2³² − 1, the same every time.
-fn step(machine_id: &str) -> u64 {
-    let digest = Digest::of(format!("warded renewal {machine_id}").as_bytes());
+/// Where a machine stands among all: 0 to 2³² − 1. A machine draws it anew in each half of a certificate's life, so for each
+/// certificate: with the same one each time, machines that were set up together would renew in the same hour again and
+/// again, because a timer makes whole hours of their periods (docs/FLEET.md). What one run certifies is due together.
+fn step(machine_id: &str, half: u64) -> u64 {
+    let digest = Digest::of(format!("warded renewal {half} {machine_id}").as_bytes());
     digest.bytes().iter().take(4).fold(0, |step, byte| step << 8 | u64::from(*byte))
 }
 
@@ -75,15 +82,23 @@ mod tests {
     }
 
     #[test]
-    fn machines_are_spread_evenly_and_stay_where_they_are() {
+    fn machines_are_spread_evenly_and_anew_for_each_certificate() {
         let mut tenths = [0_u32; 10];
+        let (mut earlier, mut later) = (0_u32, 0_u32);
         for machine in 0..10_000 {
             let id = format!("{machine:032x}");
             let due = moment(0, 100_000, 50, &id).unwrap();
             assert_eq!(moment(0, 100_000, 50, &id), Some(due));
+            // Another key's certificate of the same run.
+            assert_eq!(moment(3, 100_003, 50, &id), Some(due + 3));
             tenths[usize::try_from((due - 50_000) / 2_500).unwrap()] += 1;
+            match moment(due, due + 100_000, 50, &id).unwrap() - due {
+                wait if wait < due => earlier += 1,
+                _ => later += 1,
+            }
         }
         assert!(tenths.iter().all(|count| (800..1200).contains(count)), "{tenths:?}");
+        assert!(earlier.abs_diff(later) < 400, "{earlier} {later}");
     }
 
     #[test]

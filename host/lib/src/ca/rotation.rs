@@ -52,9 +52,15 @@ pub fn new_signer(present: &Certificate, signer: &PublicKey, now: u64, terms: Te
         new,
         until,
         urgent_from: until.saturating_sub(quarter.max(rhythm.saturating_mul(2))),
-        // A quarter more: a timer may delay the next run.
-        last_run_from: until.saturating_sub(rhythm.saturating_add(rhythm / 4)),
+        last_run_from: last_run_from(until, rhythm),
     })
+}
+
+/// From when on no further renewal is sure to run before `until`. `rhythm`: seconds between two renewals.
+#[must_use]
+pub fn last_run_from(until: u64, rhythm: u64) -> u64 {
+    // A quarter more: a timer may delay the next run.
+    until.saturating_sub(rhythm.saturating_add(rhythm / 4))
 }
 
 impl NewSigner {

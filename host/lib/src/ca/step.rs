@@ -18,7 +18,7 @@ mod jwe;
 mod jwk;
 pub mod provisioner;
 mod renewer;
-mod retries;
+pub mod retries;
 pub mod settings;
 pub mod signed_in;
 pub mod steppath;
@@ -40,7 +40,7 @@ use http::{Http, Trust};
 use provisioner::{Provisioner, Purpose};
 use renewer::NoRenewer;
 use retries::Retries;
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use token::{Claims, LIFE, Token, Use, Wanted};
 
 /// A step-ca, and who this machine is to it.
@@ -56,6 +56,8 @@ pub struct StepAuthority {
     /// The address, with the letters that the CA compares tokens with.
     audience: OnceCell<CaUrl>,
     credential: OnceCell<Credential>,
+    /// Whether a question without an answer is asked once.
+    asks_once: Cell<bool>,
 }
 
 impl StepAuthority {
@@ -88,6 +90,7 @@ impl StepAuthority {
             provisioners: OnceCell::new(),
             audience: OnceCell::new(),
             credential: OnceCell::new(),
+            asks_once: Cell::new(false),
         })
     }
 
@@ -104,6 +107,11 @@ impl StepAuthority {
     /// The CA does not answer.
     pub fn certifies_on_word(&self) -> Result<bool, CaError> {
         Ok(self.renewer(Purpose::Rekey, self.shown_provisioners()?).is_ok())
+    }
+
+    /// From now on, nothing is asked again for want of an answer.
+    pub fn ask_once(&self) {
+        self.asks_once.set(true);
     }
 
     /// The connection, for those who only look.
@@ -158,7 +166,7 @@ impl StepAuthority {
 
     /// Asks what anybody may ask, again where that may help.
     fn repeated<T>(&self, ask: impl Fn(&Http) -> Result<T, Failure>) -> Result<T, Failure> {
-        let mut retries = Retries::new();
+        let mut retries = Retries::new(self.asks_once.get());
         loop {
             match ask(&self.http) {
                 Err(failure) if retries.of_a_question(&failure) => {}

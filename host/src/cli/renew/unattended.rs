@@ -36,6 +36,16 @@ pub(super) fn wait(output: Output, attempts: Attempts, until: u64) -> Result<Exi
     Ok(Exit::Degraded)
 }
 
+/// Has a run that nobody waits for make one connection to a CA that did not answer the run before.
+pub(super) fn spare(context: &Context, attempts: Attempts, is_unattended: bool) {
+    if is_unattended
+        && !attempts.may_repeat()
+        && let Ok(Some(step)) = context.authority.open_step()
+    {
+        step.ask_once();
+    }
+}
+
 /// Remembers how a run ended.
 pub(super) fn note(context: &Context, before: Attempts, ended: &Result<Exit>) -> Result<()> {
     let after = before.after(now(), outcome(context, ended), OsRng.next_u32());

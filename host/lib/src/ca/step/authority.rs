@@ -41,7 +41,7 @@ impl StepAuthority {
         wanted: &IssueRequest,
         mut once: impl FnMut() -> Result<Result<Vec<u8>, Failure>, CaError>,
     ) -> Result<Certificate, CaError> {
-        let mut retries = Retries::new();
+        let mut retries = Retries::new(self.asks_once.get());
         let bytes = loop {
             match once()? {
                 Ok(bytes) => break bytes,

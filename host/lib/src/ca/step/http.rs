@@ -38,7 +38,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// How long an open connection is used again.
 const IDLE: Duration = Duration::from_secs(5);
 /// Between two pieces of an answer.
-const SILENCE: Duration = Duration::from_secs(5);
+pub const SILENCE: Duration = Duration::from_secs(5);
 /// A whole exchange. Below the limit of a guest's host call (30 s), with room for a second try.
 const EXCHANGE: Duration = Duration::from_secs(12);
 /// The largest answer: a list of provisioners with long names has some 100 KiB.

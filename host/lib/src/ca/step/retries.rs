@@ -16,16 +16,33 @@ const LONGEST: Duration = Duration::from_secs(4);
 /// step-ca refuses tokens that were made before it started, by whole seconds.
 const RESTART: Duration = Duration::from_millis(1100);
 
+/// How long to wait before the next try; none: there is no further one. `tries`: how many there were, in `elapsed`.
+/// `asked`: what the CA asks for. `random` is any number, each equally likely: full jitter, that is any time between
+/// nothing and a bound that doubles.
+#[must_use]
+pub fn pause(tries: u32, elapsed: Duration, asked: Option<Duration>, random: u32) -> Option<Duration> {
+    let bound = FIRST.saturating_mul(1 << tries.min(8)).min(LONGEST);
+    let jitter = bound.mul_f64(f64::from(random) / f64::from(u32::MAX));
+    let pause = asked.map_or(jitter, |asked| asked.saturating_add(jitter));
+    (tries < MOST && is_in_time(elapsed, pause)).then_some(pause)
+}
+
+fn is_in_time(elapsed: Duration, pause: Duration) -> bool {
+    elapsed.saturating_add(pause) <= TOGETHER
+}
+
 /// How often a question was asked.
 pub(super) struct Retries {
     begun: Instant,
     tries: u32,
     refused: bool,
+    once: bool,
 }
 
 impl Retries {
-    pub(super) fn new() -> Self {
-        Self { begun: Instant::now(), tries: 0, refused: false }
+    /// `once`: nothing is asked again for want of an answer.
+    pub(super) fn new(once: bool) -> Self {
+        Self { begun: Instant::now(), tries: 0, refused: false, once }
     }
 
     /// Whether to ask a question again that changes nothing; waits before it says yes.
@@ -50,23 +67,18 @@ impl Retries {
         }
     }
 
-    /// Full jitter: any time between nothing and a bound that doubles.
     fn later(&mut self, asked: Option<Duration>) -> bool {
         self.tries += 1;
-        if self.tries >= MOST {
-            return false;
-        }
-        let bound = FIRST.saturating_mul(1 << self.tries.min(8)).min(LONGEST);
-        let jitter = bound.mul_f64(f64::from(OsRng.next_u32()) / f64::from(u32::MAX));
-        self.wait(asked.map_or(jitter, |asked| asked.saturating_add(jitter)))
+        let pause = pause(self.tries, self.begun.elapsed(), asked, OsRng.next_u32()).filter(|_| !self.once);
+        pause.is_some_and(|pause| self.wait(pause))
     }
 
     fn wait(&self, time: Duration) -> bool {
-        if self.begun.elapsed().saturating_add(time) > TOGETHER {
-            return false;
+        let is_in_time = is_in_time(self.begun.elapsed(), time);
+        if is_in_time {
+            thread::sleep(time);
         }
-        thread::sleep(time);
-        true
+        is_in_time
     }
 }
 
@@ -91,18 +103,20 @@ mod tests {
             (Failure::Problem(Problem::OtherRoot), 0),
             (Failure::Problem(Problem::TimedOut), 0),
         ] {
-            let mut retries = Retries::new();
-            let repeated = (0..10).take_while(|_| retries.of_a_question(&failure)).count();
-            assert_eq!(repeated, expected, "{failure:?}");
+            for (once, expected) in [(false, expected), (true, 0)] {
+                let mut retries = Retries::new(once);
+                let repeated = (0..10).take_while(|_| retries.of_a_question(&failure)).count();
+                assert_eq!(repeated, expected, "{failure:?}, once: {once}");
+            }
         }
     }
 
     #[test]
     fn a_refusal_that_nobody_can_explain_is_asked_about_once_more() {
-        let mut retries = Retries::new();
+        let mut retries = Retries::new(true);
         assert!(!retries.of_a_token(&status(401, None), || true));
         assert!(retries.of_a_token(&status(401, None), || false));
         assert!(!retries.of_a_token(&status(401, None), || false));
-        assert!(!Retries::new().of_a_token(&status(403, None), || panic!("not asked")));
+        assert!(!Retries::new(false).of_a_token(&status(403, None), || panic!("not asked")));
     }
 }

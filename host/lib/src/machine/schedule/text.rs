@@ -187,29 +187,31 @@ WantedBy=multi-user.target
     )
 }
 
-/// cron reads its own PATH and shell, and takes no line without an end.
+/// cron reads its own PATH and shell, and takes no line without an end. It starts all lines of a minute in the minute's first
+/// second, on all machines: this one waits for the machine's own second.
 fn table(renew: &str, recover: &str, machine_id: &str) -> String {
+    let second = spread(machine_id);
+    let (minute, second) = (second / 60, second % 60);
     format!(
         "{MARK}
 SHELL=/bin/sh
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-{} * * * * root {renew} >/dev/null
+{minute} * * * * root sleep {second}; exec {renew} >/dev/null
 @reboot root {recover} >/dev/null
-",
-        spread(machine_id, 60)
+"
     )
 }
 
 /// All scripts of an hour are started at the same minute, one after another: this one waits beside them.
 fn script(renew: &str, machine_id: &str) -> String {
-    format!("#!/bin/sh\n{MARK}\n(sleep {}; exec {renew} >/dev/null) &\n", spread(machine_id, 3600))
+    format!("#!/bin/sh\n{MARK}\n(sleep {}; exec {renew} >/dev/null) &\n", spread(machine_id))
 }
 
-/// A number below `limit` for this machine.
-fn spread(machine_id: &str, limit: u32) -> u32 {
+/// The second of each hour that is this machine's.
+fn spread(machine_id: &str) -> u32 {
     let digest = Digest::of(machine_id.as_bytes());
     let [first, second, third, fourth, ..] = *digest.bytes();
-    u32::from_be_bytes([first, second, third, fourth]) % limit
+    u32::from_be_bytes([first, second, third, fourth]) % 3600
 }
 
 #[cfg(test)]
@@ -255,12 +257,7 @@ mod tests {
                 0o644,
                 "OnCalendar=hourly\n",
             ),
-            (
-                Scheduler::CronD("warded-x".to_owned()),
-                "/etc/cron.d/warded-x",
-                0o644,
-                " * * * * root /usr/local/bin/warded ",
-            ),
+            (Scheduler::CronD("warded-x".to_owned()), "/etc/cron.d/warded-x", 0o644, "; exec /usr/local/bin/warded "),
             (
                 Scheduler::Periodic("warded-x".to_owned()),
                 "/etc/periodic/hourly/warded-x",
@@ -301,8 +298,8 @@ mod tests {
 
     #[test]
     fn machines_are_spread_over_the_hour() {
-        let minutes: std::collections::BTreeSet<u32> =
-            (0..2000).map(|number| spread(&format!("{number:032x}"), 60)).collect();
+        let seconds = (0..2000).map(|number| spread(&format!("{number:032x}")));
+        let minutes: std::collections::BTreeSet<u32> = seconds.map(|second| second / 60).collect();
         assert_eq!(minutes.len(), 60);
     }
 }

@@ -1,0 +1,138 @@
+//! One machine of a fleet: what it has, and how it decides. The decisions are Warded's own functions.
+
+use crate::{
+    event::{Event, HOUR, OFF},
+    random::{Random, mix},
+    schedule::{Kind, Schedule, below},
+};
+use std::time::Duration;
+use warded_lib::ca::{
+    attempts::{Attempts, Outcome},
+    due, rotation,
+    step::{diagnosis, retries},
+};
+
+/// step-ca dates certificates back by a minute ("backdate" in ca.json).
+const BACKDATE: u64 = 60;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    number: u32,
+    /// How far its clock is ahead of the CA's, in seconds.
+    ahead: i64,
+    pub(crate) schedule: Schedule,
+    pub(crate) after: u64,
+    pub(crate) before: u64,
+    pub(crate) attempts: Attempts,
+    /// Whether the key that signed its certificate is the CA's present one.
+    pub(crate) is_of_new_key: bool,
+    pub(crate) is_away: bool,
+}
+
+/// What a run comes to before the CA has said a word.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Run {
+    /// The CA is not asked.
+    Nothing,
+    /// It is.
+    Asks,
+}
+
+impl Host {
+    pub(crate) fn new(number: u32, kind: &Kind, event: Event) -> Self {
+        let random = mix(u64::from(number) ^ 0x5eed_0000_0000);
+        let mut draw = Random(random);
+        let ahead = match event {
+            Event::WrongClocks if number.is_multiple_of(200) => 3600,
+            Event::WrongClocks if number % 200 == 100 => -3600,
+            Event::WrongClocks => draw.normal(30.0) as i64,
+            Event::MassBoot | Event::Steady | Event::Outage(_) | Event::KeyRollover | Event::MachinesOff => 0,
+        };
+        Self {
+            number,
+            ahead,
+            schedule: kind.of(&machine_id(number), draw.number()),
+            after: 0,
+            before: 0,
+            attempts: Attempts::default(),
+            is_of_new_key: false,
+            is_away: event == Event::MachinesOff && number.is_multiple_of(100),
+        }
+    }
+
+    /// The CA's time by this machine's clock, and back.
+    fn local(&self, time: u64) -> u64 {
+        time.saturating_add_signed(self.ahead)
+    }
+
+    /// A new certificate.
+    pub(crate) fn receive(&mut self, now: u64, life: u64, random: u32) {
+        (self.after, self.before) = (now.saturating_sub(BACKDATE), now + life);
+        self.conclude(now, Outcome::Succeeded, random);
+    }
+
+    pub(crate) fn conclude(&mut self, now: u64, outcome: Outcome, random: u32) {
+        self.attempts = self.attempts.after(self.local(now), outcome, random);
+    }
+
+    fn due(&self) -> u64 {
+        due::moment(self.after, self.before, due::RENEW_AFTER, &machine_id(self.number)).unwrap_or(u64::MAX)
+    }
+
+    /// What a run that starts now does.
+    pub(crate) fn run(&self, now: u64) -> Run {
+        let local = self.local(now);
+        if local < self.due() || self.attempts.may_try(local).is_err() { Run::Nothing } else { Run::Asks }
+    }
+
+    /// How often a run connects to a CA that does not answer.
+    pub(crate) fn connections(&self, random: &mut Random) -> u32 {
+        let mut tries = 1;
+        let mut elapsed = Duration::ZERO;
+        while self.attempts.may_repeat()
+            && let Some(pause) = retries::pause(tries, elapsed, None, (random.number() >> 32) as u32)
+        {
+            elapsed += pause;
+            tries += 1;
+        }
+        tries
+    }
+
+    /// Whether its clock keeps it from renewing.
+    pub(crate) fn is_off(&self) -> bool {
+        diagnosis::clock("the CA", Some(-1000 * self.ahead)).is_some()
+    }
+
+    /// Whether it puts off a successor that the CA's new key signs.
+    pub(crate) fn puts_off(&self, now: u64) -> bool {
+        let local = self.local(now);
+        local < self.before && local < rotation::last_run_from(self.before, self.schedule.period)
+    }
+
+    /// When the first run after `now` starts that can be other than nothing, by the CA's clock.
+    pub(crate) fn next(&self, now: u64, life: u64) -> u64 {
+        let next = self.next_run(now);
+        let begins = Event::begins(life);
+        if self.is_away && (begins..begins + OFF).contains(&next) { self.next_run(begins + OFF) } else { next }
+    }
+
+    fn next_run(&self, now: u64) -> u64 {
+        let local = self.local(now) + 1;
+        let allowed = self.attempts.may_try(local).err().unwrap_or_default();
+        let from = local.max(self.due()).max(allowed);
+        let draw = |period: u64| mix(u64::from(self.number) << 32 ^ period);
+        self.schedule.next(from, draw).saturating_add_signed(-self.ahead)
+    }
+
+    /// When it got its first certificate.
+    pub(crate) fn boots(number: u32, event: Event, life: u64) -> u64 {
+        let within = if event == Event::MassBoot { 60 } else { life * 5 / 8 };
+        // Clocks can be an hour behind.
+        2 * HOUR + below(within, mix(u64::from(number) ^ 0xb007_0000_0000))
+    }
+}
+
+fn machine_id(number: u32) -> String {
+    let (high, low) = (mix(u64::from(number) + 1), mix(!u64::from(number)));
+    format!("{high:016x}{low:016x}")
+}

@@ -1,0 +1,219 @@
+//! A fleet and its CA, second by second. Time is a number: nothing waits.
+
+use crate::{
+    event::Event,
+    host::{Host, Run},
+    random::Random,
+    schedule::Kind,
+};
+use warded_lib::ca::{attempts::Outcome, step::http::SILENCE};
+
+const NONE: u32 = u32::MAX;
+
+/// A fleet, what happens to it, and what its CA can do.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) hosts: u32,
+    /// Seconds that a certificate is valid.
+    pub(crate) life: u64,
+    pub(crate) event: Event,
+    /// Hosts whose certificates the CA renews in a second. Those that it cannot serve wait; after [`SILENCE`] they give up.
+    pub(crate) capacity: u64,
+    /// What the CA asks for where it has too much to do, in seconds; none: it only lets them wait.
+    pub(crate) retry_after: Option<u64>,
+    pub(crate) schedule: Kind,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Connections with the CA in each bin, from the beginning.
+    pub(crate) bins: Vec<u32>,
+    /// Connections of each host from the event on; in an outage, as long as it lasts.
+    pub(crate) contacts: Vec<u16>,
+    /// Renewals from the event on.
+    pub(crate) renewals: u64,
+    /// Hosts whose certificate ended although they were on, with a clock that the CA accepts.
+    pub(crate) ended: u32,
+    /// The others whose certificate ended.
+    pub(crate) excused: u32,
+    /// Seconds from the CA's return to the last renewal of a host that had asked in vain.
+    pub(crate) recovery: Option<u64>,
+}
+
+impl Case {
+    /// The mean number of renewals a second, if each machine renewed after 0.6 of a certificate's life.
+    pub(crate) fn floor(&self) -> f64 {
+        f64::from(self.hosts) / (0.6 * self.life as f64)
+    }
+
+    /// Seconds in one bin of the counts: a quarter of an hour, or so many that 300 renewals are in one on the average.
+    /// Smaller ones would measure chance.
+    pub(crate) fn bin(&self) -> u64 {
+        ((300.0 / self.floor()) as u64).max(900)
+    }
+
+    pub(crate) fn run(&self) -> Counts {
+        let mut fleet = Fleet::new(self);
+        (0..fleet.end).for_each(|second| fleet.second(second));
+        fleet.conclude()
+    }
+}
+
+struct Fleet<'a> {
+    case: &'a Case,
+    bin: u64,
+    begins: u64,
+    end: u64,
+    hosts: Vec<Host>,
+    queue: Queue,
+    ca: Ca,
+    random: Random,
+    counts: Counts,
+}
+
+impl<'a> Fleet<'a> {
+    fn new(case: &'a Case) -> Self {
+        let begins = Event::begins(case.life);
+        let end = begins + case.event.lasts(case.life);
+        let mut queue = Queue::new(end, case.hosts);
+        let hosts = (0..case.hosts).map(|number| Host::new(number, &case.schedule, case.event)).collect();
+        (0..case.hosts).for_each(|number| queue.put(Host::boots(number, case.event, case.life), number));
+        let down = match case.event {
+            Event::Outage(seconds) => begins..begins + seconds,
+            Event::MassBoot | Event::Steady | Event::KeyRollover | Event::WrongClocks | Event::MachinesOff => 0..0,
+        };
+        let counts = Counts {
+            bins: vec![0; (end / case.bin() + 1) as usize],
+            contacts: vec![0; case.hosts as usize],
+            ..Counts::default()
+        };
+        let ca = Ca { capacity: case.capacity, down, waiting: 0, second: 0 };
+        Self { case, bin: case.bin(), begins, end, hosts, queue, ca, random: Random(1), counts }
+    }
+
+    fn second(&mut self, now: u64) {
+        let mut next = self.queue.take(now);
+        while next != NONE {
+            let number = next;
+            next = self.queue.next[number as usize];
+            self.act(number, now);
+            let host = &self.hosts[number as usize];
+            self.queue.put(host.next(now, self.case.life), number);
+        }
+    }
+
+    fn act(&mut self, number: u32, now: u64) {
+        let life = self.case.life;
+        let host = &mut self.hosts[number as usize];
+        let random = (self.random.number() >> 32) as u32;
+        if host.before == 0 {
+            return host.receive(now, life, random);
+        }
+        if host.run(now) == Run::Nothing {
+            return;
+        }
+        let answer = self.ca.answer(now);
+        let connections = if answer == Answer::Nothing { host.connections(&mut self.random) } else { 1 };
+        self.counts.bins[(now / self.bin) as usize] += connections;
+        let is_counted = now >= self.begins && (self.ca.down.is_empty() || self.ca.down.contains(&now));
+        if is_counted {
+            self.counts.contacts[number as usize] += connections as u16;
+        }
+        let is_new_key = self.case.event == Event::KeyRollover && now >= self.begins;
+        let host = &mut self.hosts[number as usize];
+        match answer {
+            Answer::Nothing => host.conclude(now, Outcome::Failed(None), random),
+            Answer::Busy => host.conclude(now, Outcome::Failed(self.case.retry_after), random),
+            Answer::Yes if host.is_off() => host.conclude(now, Outcome::Failed(None), random),
+            // Put off is no failure: the next run asks again.
+            Answer::Yes if is_new_key && !host.is_of_new_key && host.puts_off(now) => {
+                host.conclude(now, Outcome::Succeeded, random);
+            }
+            Answer::Yes => {
+                self.renewed(number, now);
+                let host = &mut self.hosts[number as usize];
+                host.is_of_new_key = is_new_key;
+                host.receive(now, life, random);
+            }
+        }
+    }
+
+    fn renewed(&mut self, number: u32, now: u64) {
+        let host = &self.hosts[number as usize];
+        if now >= self.begins {
+            self.counts.renewals += 1;
+        }
+        if now > host.before {
+            Self::ended(&mut self.counts, host);
+        }
+        if !self.ca.down.is_empty() && now >= self.ca.down.end && host.attempts.failures > 0 {
+            let since = now - self.ca.down.end;
+            self.counts.recovery = self.counts.recovery.max(Some(since));
+        }
+    }
+
+    fn ended(counts: &mut Counts, host: &Host) {
+        *(if host.is_away || host.is_off() { &mut counts.excused } else { &mut counts.ended }) += 1;
+    }
+
+    fn conclude(mut self) -> Counts {
+        let left = self.hosts.iter().filter(|host| host.before < self.end);
+        left.for_each(|host| Self::ended(&mut self.counts, host));
+        self.counts
+    }
+}
+
+/// Which hosts have a run in which second: a list for each second, threaded through the hosts.
+struct Queue {
+    first: Vec<u32>,
+    next: Vec<u32>,
+}
+
+impl Queue {
+    fn new(end: u64, hosts: u32) -> Self {
+        Self { first: vec![NONE; end as usize], next: vec![NONE; hosts as usize] }
+    }
+
+    /// What lies beyond the end is left out.
+    fn put(&mut self, second: u64, number: u32) {
+        if let Some(first) = self.first.get_mut(second as usize) {
+            self.next[number as usize] = std::mem::replace(first, number);
+        }
+    }
+
+    fn take(&mut self, second: u64) -> u32 {
+        std::mem::replace(&mut self.first[second as usize], NONE)
+    }
+}
+
+struct Ca {
+    capacity: u64,
+    down: std::ops::Range<u64>,
+    waiting: u64,
+    second: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Yes,
+    /// It has too much to do.
+    Busy,
+    /// It is away.
+    Nothing,
+}
+
+impl Ca {
+    fn answer(&mut self, now: u64) -> Answer {
+        self.waiting = self.waiting.saturating_sub(self.capacity * (now - self.second));
+        self.second = now;
+        if self.down.contains(&now) {
+            return Answer::Nothing;
+        }
+        if self.waiting >= self.capacity * SILENCE.as_secs() {
+            return Answer::Busy;
+        }
+        self.waiting += 1;
+        Answer::Yes
+    }
+}
