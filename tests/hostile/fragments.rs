@@ -121,7 +121,11 @@ pub(super) fn cases() -> Vec<Case> {
                 guest.does("actions.query", &[Text(b"merge"), Settings(&[])]);
                 guest.writes(plain, "PermitRootLogin yes\n");
             })
-            .ends(&[5], &["merge would make another", "nothing was changed"], asked("files.write", plain)),
+            .ends(
+                &[5],
+                &["the program of merge would make another", "nothing was changed"],
+                asked("files.write", plain),
+            ),
         case("a private key by a query")
             .with_actions(MERGE)
             .granted(&["actions = [\"merge\"]"])

@@ -81,8 +81,9 @@ impl Extra {
             )
             .about("path", path)
             .next("see what differs: tail /etc/ssh/sshd_config /etc/sshd_extra")
+            .next("check what pfSense would generate: cp /etc/ssh/sshd_config /root/sshd.new; cat /etc/sshd_extra >>/root/sshd.new; sshd -t -f /root/sshd.new")
             .next(
-                "save the settings of Secure Shell in the web interface, which generates the file; then run this again",
+                "if sshd accepts that, save the settings of Secure Shell in the web interface, which generates the file; then run this again",
             ),
             Fault::NoPlace => Error::new(
                 "no-place",

@@ -36,26 +36,31 @@ pub(super) struct Remove {
     risk: AcceptRisk,
 }
 
+/// What is so once the policies' own procedures have run, and nothing else has.
+const ONLY_THEIRS: &str = "the policies' own lines are out; nothing else was changed";
+
 impl Remove {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         if !self.plan {
             self.confirm.check(context, output)?;
             recover::first(context, output)?;
         }
-        let by_policies = self.by_policies(context, output)?;
+        let of_policies = self.by_policies(context, output)?;
+        let by_policies = of_policies.is_some();
         if by_policies && self.plan {
-            output.line("Then the rest would be taken back. Nothing has been changed.")?;
+            output.line(
+                "Then the rest would be taken back, unless somebody edited that, too: `warded remove` shows it then, and \
+                 asks. Nothing has been changed.",
+            )?;
             output.object(&serde_json::json!({ "schema": "warded.remove/1", "run": null, "by_policies": true }))?;
             return Ok(Exit::Pending);
         }
         let told = |error: Error| {
-            if by_policies {
-                error.without_state().state("the policies' own lines are out; nothing else was changed")
-            } else {
-                error
-            }
+            if by_policies { error.without_state().state(ONLY_THEIRS) } else { error }
         };
-        let Some(mut undo) = self.found(context, output).map_err(told)? else { return nothing(context, output) };
+        let Some(mut undo) = self.found(context, output, by_policies).map_err(told)? else {
+            return nothing(context, output);
+        };
         undo.look_at_states(context.runner.as_ref()).map_err(told)?;
         if !(self.plan || undo.is_of_known_hosts()) {
             context.may_change("remove")?;
@@ -78,7 +83,11 @@ impl Remove {
             files => format!("Take {} back, and stop renewing?", count(files, "file")),
         };
         if !self.yes && !confirm(&question)? {
-            output.note("Nothing was changed.");
+            output.note(if by_policies {
+                format!("Stopped: {ONLY_THEIRS}.")
+            } else {
+                "Nothing was changed.".to_owned()
+            });
             return Err(Error::quiet(Exit::Failed));
         }
         let told = object(&undo, &shown);
@@ -99,11 +108,12 @@ impl Remove {
         remains(context, output);
         drop(output.object(&finished(told, &done)));
         done.unknown.iter().for_each(|unknown| drop(output.line(format!("Not seen live: {unknown}."))));
-        Ok(done.exit())
+        let is_degraded = of_policies == Some(Exit::Degraded) && done.exit() == Exit::Done;
+        Ok(if is_degraded { Exit::Degraded } else { done.exit() })
     }
 
     /// What there is to take back; edits that would be lost are shown and asked about.
-    fn found(&self, context: &Context, output: Output) -> Result<Option<Undo>> {
+    fn found(&self, context: &Context, output: Output, by_policies: bool) -> Result<Option<Undo>> {
         let look = |edits| transaction::undo_changes(&context.state, &context.root, Which::All(edits));
         if self.discard_edits {
             return Ok(look(Edits::Discard)?);
@@ -121,7 +131,11 @@ impl Remove {
                 output.line(format!("{what}:"))?;
                 diffs.iter().try_for_each(|diff| output.line(diff))?;
                 if !confirm("Give these edits up?")? {
-                    output.note("Nothing was changed.");
+                    output.note(if by_policies {
+                        format!("Stopped: {ONLY_THEIRS}.")
+                    } else {
+                        "Nothing was changed.".to_owned()
+                    });
                     return Err(Error::quiet(Exit::Failed));
                 }
                 Ok(look(Edits::Discard)?)

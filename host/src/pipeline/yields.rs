@@ -91,7 +91,7 @@ fn failed(failure: Failure) -> Error {
 
 fn differs(session: &Session, name: &Name) -> Error {
     let main = &session.circumstances.places.sshd_config;
-    Error::refused(format!("{name} would make another {main} than the one that this run leaves")).next(
+    Error::refused(format!("the program of {name} would make another {main} than the one that this run checks")).next(
         "this is a fault of the procedure: tell whoever made the policy, with `warded plan --record FILE` of this run",
     )
 }

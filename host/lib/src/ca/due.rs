@@ -45,7 +45,10 @@ pub fn moment(after: u64, before: u64, percent: u8, machine_id: &str) -> Option<
     let life = before.saturating_sub(after);
     let percent = u64::from(percent.min(100));
     let spread = SPREAD.min((100 - percent) / 2);
-    let share = u128::from(percent * STEPS + spread * step(machine_id, after / (life / 2).max(1)));
+    // Rounded down, since lives of one run may differ by some seconds, and are to give the same number.
+    let grain = (life / 32).max(1).next_power_of_two();
+    let half = (life / 2 / grain * grain).max(1);
+    let share = u128::from(percent * STEPS + spread * step(machine_id, after / half));
     let wait = u128::from(life) * share / u128::from(100 * STEPS);
     Some(after.saturating_add(u64::try_from(wait).unwrap_or(u64::MAX)))
 }
@@ -91,6 +94,7 @@ mod tests {
             assert_eq!(moment(0, 100_000, 50, &id), Some(due));
             // Another key's certificate of the same run.
             assert_eq!(moment(3, 100_003, 50, &id), Some(due + 3));
+            assert!(moment(3, 100_010, 50, &id).unwrap().abs_diff(due) < 10, "of another life");
             tenths[usize::try_from((due - 50_000) / 2_500).unwrap()] += 1;
             match moment(due, due + 100_000, 50, &id).unwrap() - due {
                 wait if wait < due => earlier += 1,

@@ -3,22 +3,29 @@
 use crate::text::shell_word;
 use std::path::Path;
 
-/// Gives a file or a directory to whom Warded runs as.
+/// Gives a file to whom Warded runs as. A directory is never given away: whose it is lives in it, and a home that became
+/// root's would keep its user out.
 #[must_use]
 pub fn chown(path: &Path) -> String {
-    chown_to(rustix::process::geteuid().as_raw(), "", path)
+    let user = rustix::process::geteuid().as_raw();
+    if path.symlink_metadata().is_ok_and(|found| found.is_dir()) { elsewhere_for(user) } else { chown_to(user, path) }
 }
 
-/// The same for a link, and not for what it leads to.
+/// Where what Warded relies on has to lie, as an advice.
 #[must_use]
-pub fn chown_link(path: &Path) -> String {
-    chown_to(rustix::process::geteuid().as_raw(), "-h ", path)
+pub fn elsewhere() -> String {
+    elsewhere_for(rustix::process::geteuid().as_raw())
 }
 
-fn chown_to(user: u32, option: &str, path: &Path) -> String {
+fn elsewhere_for(user: u32) -> String {
+    let whose = if user == 0 { "that only root can write" } else { "of your own" };
+    format!("keep it in a directory {whose}")
+}
+
+fn chown_to(user: u32, path: &Path) -> String {
     let path = shell_word(&path.to_string_lossy());
     // Nobody but root may give files away.
-    if user == 0 { format!("chown {option}root {path}") } else { format!("sudo chown {option}{user} {path}") }
+    if user == 0 { format!("chown root {path}") } else { format!("sudo chown {user} {path}") }
 }
 
 /// Takes the permission to write from the group, and from others where they have it.
@@ -34,13 +41,13 @@ mod tests {
 
     #[test]
     fn a_command_names_the_path_and_nothing_else() {
-        for (user, option, path, command) in [
-            (0, "", "/etc/warded", "chown root /etc/warded"),
-            (0, "-h ", "/etc/a link", "chown -h root '/etc/a link'"),
-            (1000, "", "/home/a/.config", "sudo chown 1000 /home/a/.config"),
+        for (user, path, command) in [
+            (0, "/etc/a file", "chown root '/etc/a file'"),
+            (1000, "/home/a/.config/x", "sudo chown 1000 /home/a/.config/x"),
         ] {
-            assert_eq!(chown_to(user, option, Path::new(path)), command);
+            assert_eq!(chown_to(user, Path::new(path)), command);
         }
+        assert!(chown(Path::new("/tmp")).starts_with("keep it in a directory "));
         for (mode, command) in [(0o775, "chmod g-w /a"), (0o666, "chmod go-w /a"), (0o602, "chmod go-w /a")] {
             assert_eq!(chmod_unwritable(Path::new("/a"), mode), command);
         }

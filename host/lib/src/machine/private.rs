@@ -2,7 +2,7 @@
 //! program reads; that is `files.rs`.
 #![expect(clippy::disallowed_methods, reason = "the state directory")]
 
-use super::ownership::{chmod_unwritable, chown};
+use super::ownership::chmod_unwritable;
 use crate::error::{Error, Result};
 use rustix::{
     fs::{FlockOperation, flock},
@@ -295,14 +295,17 @@ impl StateDir {
                 .cause(format!("{}: {why}", path.display()))
                 .next(format!("{next}; or name another directory with --state DIR")))
         };
-        let owner = |path: &Path| refused(path, "it belongs to another user", &chown(path));
+        let owner = |path: &Path, owner| {
+            let next = if owner == 0 { "run this as root" } else { "move it away" };
+            refused(path, "it belongs to another user", next)
+        };
         let mode = |path: &Path, mode| refused(path, "others can write it", &chmod_unwritable(path, mode));
         let (found, user) = (look(&self.path)?, rustix::process::geteuid().as_raw());
         if !found.is_dir() {
             return refused(&self.path, "not a directory", "move it away");
         }
         if found.uid() != user {
-            return owner(&self.path);
+            return owner(&self.path, found.uid());
         }
         if found.mode() & 0o022 != 0 {
             return mode(&self.path, found.mode());
@@ -315,7 +318,7 @@ impl StateDir {
         for above in self.path.ancestors().skip(1).take_while(|_| user == 0) {
             let found = look(above)?;
             if found.uid() != 0 {
-                return owner(above);
+                return refused(above, "it belongs to another user", "keep the state below directories of root's");
             }
             if found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0 {
                 return mode(above, found.mode());

@@ -337,15 +337,15 @@ fn readable(config: &AbsolutePath) -> Result<()> {
 /// A program that is about to be run as sshd: only if nobody else could have put it there.
 fn trusted(program: &Path) -> Result<PathBuf> {
     let named = program.display();
-    let refused = |why: &dyn std::fmt::Display, next: Option<&str>| {
-        let mend = next.map(|next| format!("{next}; or ")).unwrap_or_default();
+    // Whoever could change the program may have done so: another owner or mode would not mend it.
+    let refused = |why: &dyn std::fmt::Display| {
         Error::refused(format!("{named} is not safe to run as sshd"))
             .cause(why)
             .state("nothing was changed")
-            .next(format!("{mend}name another program with --sshd FILE"))
+            .next("name a program that root installed with --sshd FILE")
     };
-    let root = Root::ambient().map_err(|error| refused(&error, None))?;
-    root.program(program).map_err(|error| refused(&error, error.next.as_deref()))?;
+    let root = Root::ambient().map_err(|error| refused(&error))?;
+    root.program(program).map_err(|error| refused(&error))?;
     Ok(program.to_owned())
 }
 

@@ -89,7 +89,20 @@ impl Pattern {
         if self.place == other.place {
             return self.segments.len() == other.segments.len() && self.segments.iter().zip(&other.segments).all(both);
         }
-        self.segments.last().zip(other.segments.last()).is_none_or(both)
+        // Between a place and a path only the last segment tells; `{sshd-config}` alone has none, and is one file.
+        let is_file = |one: &Self| one.place == Some(PlaceName::SshdConfig);
+        match (is_file(self), is_file(other)) {
+            (true, false) => other.may_be_sshd_config(),
+            (false, true) => self.may_be_sshd_config(),
+            _ => self.segments.last().zip(other.segments.last()).is_none_or(both),
+        }
+    }
+
+    /// Whether it may name sshd's main file, which is called sshd_config or in a way that only an operator's option says.
+    fn may_be_sshd_config(&self) -> bool {
+        let in_directory = self.place != Some(PlaceName::Sshd) || self.segments.len() == 1;
+        in_directory
+            && self.segments.last().is_some_and(|last| segment_matches(last, "sshd_config") || last.contains('*'))
     }
 
     /// The last segment, where it is written out.
@@ -267,7 +280,13 @@ mod tests {
             ("{sshd}/x", "{sshd}/y", false),
             ("{sshd}/x", "/etc/ssh/x", true),
             ("{sshd}/x", "/etc/ssh/y", false),
-            ("{sshd-config}", "/etc/ssh/y", true),
+            ("{sshd-config}", "/etc/ssh/y", false),
+            ("{sshd-config}", "/etc/ssh/sshd_config", true),
+            ("{sshd-config}", "{sshd}/sshd_config", true),
+            ("{sshd-config}", "{sshd}/d/sshd_config", false),
+            ("{sshd-config}", "{sshd}/*", true),
+            ("{sshd-config}", "/etc/e-smith/templates-custom/etc/ssh/sshd_config/80Certificates", false),
+            ("{sshd-config}", "{sshd-config}", true),
         ] {
             let parse = |text: &str| text.parse::<Pattern>().unwrap();
             assert_eq!(parse(one).may_overlap(&parse(other)), expected, "{one} {other}");

@@ -65,7 +65,14 @@ pub fn beyond(accepted: &Policy, now: &Policy, procedure: &Name) -> Vec<String> 
             found.extend(new.map(|way| format!("{line}: {way}")));
         } else if line.key == Key::Action {
             let known = programs(accepted, &line.value);
-            let new = programs(now, &line.value).into_iter().filter(|(name, action)| known.get(name) != Some(action));
+            // `yields` only restricts.
+            let same = |known: &Action, action: &Action| *known == Action { yields: known.yields, ..action.clone() };
+            let is_known = |name: &Name, action: &Action| {
+                known.get(name).is_some_and(|known| {
+                    same(known, action) && (known.yields.is_none() || known.yields == action.yields)
+                })
+            };
+            let new = programs(now, &line.value).into_iter().filter(|(name, action)| !is_known(name, action));
             found.extend(new.map(|(name, action)| format!("{line}: {name} {action}")));
         } else if line.key == Key::Schedule {
             let known = schedulers(accepted);

@@ -86,7 +86,9 @@ impl Signing {
         let sshd = context.places.sshd_config.as_path().parent().unwrap_or(Path::new("/"));
         let private = self.key.clone().unwrap_or_else(|| sshd.join("ssh_host_ed25519_key"));
         let failed = |why: &dyn std::fmt::Display| {
-            Error::failed(format!("cannot sign with {}", neutral_path(&private))).cause(why)
+            Error::failed(format!("cannot sign with {}", neutral_path(&private)))
+                .cause(why)
+                .next("name the host key that is to sign with --key FILE")
         };
         let key = keys::read_public(&private).map_err(|error| failed(&error))?;
         let beside = PathBuf::from(format!("{}-cert.pub", private.display()));
@@ -135,7 +137,7 @@ impl Signing {
         holds(context, &statement)?;
         let by = match &host {
             Some(name) => format!("the host key {fingerprint}, certified as {name}"),
-            None => format!("the host key {fingerprint}, for which no CA vouches"),
+            None => format!("the key {fingerprint}, for which no CA vouches: compare it with the machine's host keys"),
         };
         output.line(format!(
             "The first {} records are those that were signed on {} by {by}",

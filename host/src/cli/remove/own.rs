@@ -18,23 +18,24 @@ const REMOVE: &str = "remove";
 
 impl Remove {
     /// Runs these procedures where edits keep the runs from being taken back, each as a run of its own; or shows what
-    /// they would do. Returns whether there was one.
-    pub(super) fn by_policies(&self, context: &Context, output: Output) -> Result<bool> {
+    /// they would do. Returns how they ended; none: there was none.
+    pub(super) fn by_policies(&self, context: &Context, output: Output) -> Result<Option<Exit>> {
         if !self.meets_edits(context)? {
-            return Ok(false);
+            return Ok(None);
         }
         let policies = context.policies()?;
         let left = transaction::policies_left(&context.state)?;
         let own: Vec<&Granting> = left.iter().filter_map(|name| with_remove(&policies, name)).collect();
         if own.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         if self.confirm.confirm_within.is_some() {
-            return Err(Error::refused("--confirm-within takes one run, and this would be several")
+            return Err(Error::refused("--confirm-within covers one run, and this removal needs several")
                 .cause("somebody edited what Warded wrote: the policies take their own lines out first")
                 .state("nothing was changed")
                 .next(format!("warded apply {REMOVE} with that option, then this again")));
         }
+        let mut ended = Exit::Done;
         // One command prints one object.
         let words = output.of_part();
         for granting in own {
@@ -57,13 +58,15 @@ impl Remove {
                     identification: Default::default(),
                 };
                 let exit = apply.run(context, words)?;
-                if !matches!(exit, Exit::Done | Exit::Degraded) {
+                if exit == Exit::Degraded {
+                    ended = exit;
+                } else if exit != Exit::Done {
                     return Err(Error::quiet(exit));
                 }
                 recover::first(context, output)?;
             }
         }
-        Ok(true)
+        Ok(Some(ended))
     }
 
     /// Whether the records of the runs are not enough to take them back.

@@ -15,11 +15,11 @@ pub(super) fn look(context: &Context) -> Result<Vec<Problem>> {
             Ok((now, _)) if transaction::is_left(&seen.after, &now) => {}
             Ok(_) => problems.push(Problem::with(
                 format!("somebody changed what {name} had set: {} shows something else", seen.query.name),
-                "apply the procedure again that set it (warded history), or take it back: warded remove",
+                "run the procedure again that set it: `warded history` names it",
             )),
             Err(fault) => {
-                let seen = format!("whether what {name} set is there cannot be seen: {fault}");
-                problems.push(Problem::of(seen));
+                let seen = format!("cannot check whether the setting made by {name} is still there: {fault}");
+                problems.push(Problem::with(seen, "see whether the appliance's services run, then look again"));
             }
         }
     }

@@ -17,6 +17,13 @@ const INTERPRETERS: [&str; 19] = [
     "ruby", "sed", "sh", "xargs", "zsh",
 ];
 
+/// The interpreter that a word of a command line names: `/usr/bin/python3.11` is `python`.
+fn interpreter(word: &str) -> Option<&'static str> {
+    let name = word.rsplit('/').next().unwrap_or_default();
+    let name = name.trim_end_matches(|character: char| character.is_ascii_digit() || character == '.');
+    INTERPRETERS.into_iter().find(|known| *known == name)
+}
+
 impl Action {
     /// What is wrong with it, among all those of its policy; none: nothing.
     #[must_use]
@@ -92,25 +99,25 @@ impl Action {
         })
     }
 
-    /// An interpreter takes an input only behind a script that the policy names, and behind no option that has code.
+    /// An interpreter takes an input only behind a script that the policy names, and behind no option that has code. It may
+    /// also be what another program starts: `/usr/bin/timeout 5 /bin/sh`.
     fn check_interpreter(&self) -> Result<(), String> {
-        let name = self.program().rsplit('/').next().unwrap_or_default();
-        // `python3.11`
-        let name = name.trim_end_matches(|character: char| character.is_ascii_digit() || character == '.');
-        if !INTERPRETERS.contains(&name) {
-            return Ok(());
-        }
-        let (mut names_script, mut has_code) = (false, false);
-        for text in self.argv.iter().skip(1).flat_map(texts) {
-            match Piece::of(text)? {
-                Piece::Literal(text) => match text.strip_prefix('-') {
+        // The interpreter whose script is not named yet; and whether an option of it may have code.
+        let (mut running, mut has_code) = (None, false);
+        for text in self.argv.iter().flat_map(texts) {
+            match (Piece::of(text)?, running) {
+                (Piece::Literal(text), _) if interpreter(text).is_some() => {
+                    (running, has_code) = (interpreter(text), false);
+                }
+                (Piece::Literal(text), Some(_)) => match text.strip_prefix('-') {
                     Some(option) => has_code |= option.contains(['c', 'e']),
-                    None => names_script |= text.starts_with('/'),
+                    None if text.starts_with('/') && !has_code => running = None,
+                    None => {}
                 },
-                Piece::Input(_) | Piece::State(_) | Piece::Before(_) if names_script && !has_code => {}
-                Piece::Input(_) | Piece::State(_) | Piece::Before(_) => {
+                (Piece::Literal(_), None) | (Piece::Input(_) | Piece::State(_) | Piece::Before(_), None) => {}
+                (Piece::Input(_) | Piece::State(_) | Piece::Before(_), Some(name)) => {
                     return Err(format!(
-                        "{name} would run {text}: name a script, and have no option with code before it"
+                        "{name} would run {text}: a script with its path has to stand before an input"
                     ));
                 }
             }
@@ -286,9 +293,13 @@ undo = { action = 'set', options = '{before}' }
             ),
             ("options = '{options}' } }", "o = '{options}', command = '{warded} renew' } }", None),
             ("'/bin/tool', 'set', {", "'/bin/sh', '-c', {", Some("sh would run {options}")),
-            ("'/bin/tool', 'set', {", "'/usr/bin/python3.11', '/x.py', '-ec', {", Some("python would run {options}")),
+            ("'/bin/tool', 'set', {", "'/usr/bin/python3.11', '-ec', {", Some("python would run {options}")),
             ("'/bin/tool', 'set', {", "'/bin/sh', {", Some("sh would run {options}")),
             ("'/bin/tool', 'set', {", "'/bin/sh', '/x.sh', {", None),
+            ("'/bin/tool', 'set', {", "'/bin/sh', '-u', '/x.sh', '--name', {", None),
+            ("'/bin/tool', 'set', {", "'/usr/bin/timeout', '5', '/bin/sh', '-c', {", Some("sh would run {options}")),
+            ("'/bin/tool', 'set', {", "'/usr/bin/env', '/bin/sh', {", Some("sh would run {options}")),
+            ("'/bin/tool', 'set', {", "'/usr/bin/env', '/bin/sh', '/x.sh', {", None),
             ("argv = ['/bin/tool', 'set'", "stdin = true\nargv = ['/bin/sh'", Some("sh would run {options}")),
             ("options = '{options}' } }", "o = '{options}', id = '{state.id}' } }", None),
             (

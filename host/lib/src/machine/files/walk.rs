@@ -3,7 +3,7 @@
 
 use super::{Directory, FileError, group::who_else_can_write};
 use crate::{
-    machine::ownership::{chmod_unwritable, chown, chown_link},
+    machine::ownership::{chmod_unwritable, chown, elsewhere},
     text,
 };
 use cap_std::fs::Dir;
@@ -103,7 +103,7 @@ pub(super) fn walk_of(
             Err(error) => return Err(FileError::io(&shown, error)),
         };
         if here.found.st_mode & STICKY != 0 && here.found.st_mode & WRITABLE_BY_OTHERS != 0 && !owners.has(&found) {
-            let next = chown_link(&shown);
+            let next = elsewhere();
             let why = "it belongs to another user, in a directory that everybody can write";
             return Err(FileError::untrusted(&shown, why).with_next(next));
         }
@@ -159,7 +159,7 @@ impl Walk {
         let path = self.path().join(&name);
         let found = fstat(&handle).map_err(|error| FileError::io(&path, error))?;
         if !self.owners.has(&found) {
-            let next = chown(&path);
+            let next = elsewhere();
             return Err(FileError::untrusted(path, "this directory belongs to another user").with_next(next));
         }
         if found.st_mode & STICKY == 0
@@ -174,7 +174,7 @@ impl Walk {
     fn follow(&mut self, segment: &str, found: &Stat) -> Result<(), FileError> {
         let shown = self.path().join(segment);
         if !self.owners.has(found) {
-            let next = chown_link(&shown);
+            let next = elsewhere();
             return Err(FileError::untrusted(shown, "this link belongs to another user").with_next(next));
         }
         self.links += 1;
