@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+"""Runs the program warded, and tells Ansible what it said.
+
+What Warded decides is not decided again here: an exit code becomes a result, and a JSON object becomes facts, a diff and a
+message. A secret goes to the program by standard input alone.
+"""
+
+from __future__ import annotations
+
+import json
+
+# What an exit code means, as docs/USAGE.md has it. 0 and 3 are no failures; every other code that is not here fails, too.
+REASONS = {
+    1: "failed",
+    2: "usage",
+    4: "incomplete",
+    5: "refused",
+    6: "ca_unreachable",
+    7: "no_ca",
+}
+
+PLACES = ("config", "state", "policies", "sshd_config", "sshd", "ca")
+
+IDENTITY = {
+    "provisioner": {"type": "str"},
+    "provisioner_password": {"type": "str", "no_log": True},
+    "token": {"type": "str", "no_log": True},
+}
+
+RISKS = {"accept_risk": {"type": "list", "elements": "str", "default": []}}
+
+CONFIRMATION = {"confirm_within": {"type": "str"}}
+
+
+def arguments(*groups, **own):
+    """The arguments of a module: those that each one has, those of the groups, and its own."""
+    spec = {"program": {"type": "str", "default": "warded"}}
+    for place in PLACES:
+        spec[place] = {"type": "path"}
+    for group in groups:
+        spec.update(group)
+    spec.update(own)
+    return spec
+
+
+def settings_words(settings):
+    """`--set NAME=VALUE` for each value; a list has one for each of its members."""
+    words = []
+    for name, values in sorted((settings or {}).items()):
+        for value in values if isinstance(values, list) else [values]:
+            if isinstance(value, bool):
+                value = "true" if value else "false"
+            words.append("--set={0}={1}".format(name, value))
+    return words
+
+
+def option(name, value):
+    """`--name=value`, or nothing."""
+    return [] if value is None else ["--{0}={1}".format(name, value)]
+
+
+def risk_words(params):
+    return [word for risk in params.get("accept_risk") or [] for word in option("accept-risk", risk)]
+
+
+def identity(params):
+    """Options that say who asks the CA, and the secret for standard input."""
+    words = option("provisioner", params.get("provisioner"))
+    for name, flag in (("provisioner_password", "provisioner-password-file"), ("token", "token-file")):
+        if params.get(name) is not None:
+            return words + option(flag, "-"), params[name]
+    return words, None
+
+
+def parsed(text):
+    """The JSON object that the program printed; None where it printed none."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def message_of(document, stderr):
+    """What the terminal shows: the message, then its labelled lines."""
+    if document and document.get("schema") == "warded.error/1":
+        lines = [document.get("message", "")]
+        lines += ["{0}: {1}".format(note.get("label"), note.get("text")) for note in document.get("notes", [])]
+        return "\n".join(lines)
+    return stderr.strip()
+
+
+def results_of(document):
+    """The results in an answer: of each sshd where `renew` had several, else one."""
+    if document and document.get("schema") == "warded.renewals/1":
+        return [sshd.get("result") or {} for sshd in document.get("sshds", [])]
+    return [document or {}]
+
+
+def has_run(document):
+    """Whether a run changed something."""
+    return any(result.get("run") is not None for result in results_of(document))
+
+
+def diff_of(document):
+    """The changed files as the terminal shows them, for `--diff`."""
+    signs = {"add": "+", "change": "~", "remove": "-"}
+    lines = []
+    for result in results_of(document):
+        review = result.get("review") or result
+        for one in review.get("files") or []:
+            if not isinstance(one, dict) or "path" not in one:
+                continue
+            lines.append("{0} {1}   {2}".format(signs.get(one.get("action"), "?"), one["path"], one.get("what") or "").rstrip())
+            lines += ["    " + line for line in one.get("diff") or []]
+            lines += ["    ! " + line for line in one.get("ends") or []]
+        lines += ["> reload {0}".format(one) for one in review.get("reloads") or [] if isinstance(one, str)]
+    return {"prepared": "\n".join(lines) + "\n"} if lines else None
+
+
+def outcome(code, document, stderr, planned=False):
+    """What Ansible is to be told: `failed`, `changed`, `reason`, `msg`, `diff`, and the object itself."""
+    result = {"failed": False, "changed": has_run(document), "exit": code, "warded": document}
+    if planned:
+        result["changed"] = code == 3
+    for name in ("run", "confirm_until"):
+        if document and document.get(name) is not None:
+            result[name] = document[name]
+    diff = diff_of(document)
+    if diff:
+        result["diff"] = diff
+    if code == 0 or (planned and code == 3):
+        if document is None:
+            result.update(failed=True, reason="unknown", msg="warded ended with 0, and printed no JSON object: " + stderr.strip())
+        return result
+    result["failed"] = True
+    result["reason"] = REASONS.get(code, "unknown")
+    if document and document.get("kind") == "rolled back":
+        result["reason"] = "rolled_back"
+    said = message_of(document, stderr)
+    result["msg"] = said or "warded ended with {0}, and said nothing".format(code)
+    if result["reason"] == "unknown":
+        result["msg"] = "warded ended with {0}, which this collection does not know: {1}".format(code, said)
+    return result
+
+
+class Warded:
+    """The program, as a module's arguments name it."""
+
+    def __init__(self, module):
+        self.module = module
+        self.params = module.params
+        self.program = module.get_bin_path(self.params["program"], opt_dirs=["/usr/local/bin", "/usr/local/sbin"])
+
+    def call(self, words, secret=None):
+        """Runs one command: its exit code, its JSON object, and its standard error."""
+        if self.program is None:
+            message = "the program {0} is not on this machine\nnext: the role warded.ssh.install installs it"
+            self.module.fail_json(reason="not_installed", msg=message.format(self.params["program"]))
+        places = [word for place in PLACES for word in option(place.replace("_", "-"), self.params.get(place))]
+        # Neither `~` nor `$` means anything in a setting.
+        code, stdout, stderr = self.module.run_command(
+            [self.program] + words + places + ["--json"], data=secret, expand_user_and_vars=False
+        )
+        return code, parsed(stdout), stderr
+
+    def finish(self, result):
+        """Tells Ansible, and ends."""
+        for one in results_of(result.get("warded")):
+            for message in one.get("messages") or []:
+                if message.get("level") == "warn":
+                    self.module.warn(message["text"])
+        if result.pop("failed"):
+            self.module.fail_json(**result)
+        self.module.exit_json(**result)
+
+    def change(self, words, plan, secret=None):
+        """Runs what changes something; in check mode what only shows it."""
+        if self.module.check_mode:
+            self.finish(outcome(*self.call(plan), planned=True))
+        self.finish(outcome(*self.call(words, secret)))

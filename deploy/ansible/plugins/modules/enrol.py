@@ -1,0 +1,89 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: enrol
+short_description: Have a machine certified with a code of invite
+description:
+  - Runs C(warded enrol), with the code on standard input.
+  - Without a valid code Warded cannot know the CA, and C(warded enrol) has no plan. Check mode tells only whether the machine is enrolled.
+options:
+  code:
+    description: The code that M(warded.ssh.invite) returned. It goes to the program by standard input.
+    type: str
+  settings:
+    description: Settings of C(certify-host).
+    type: dict
+    default: {}
+  policy:
+    description: The policy, where more than one has the procedure.
+    type: str
+extends_documentation_fragment:
+  - warded.ssh.warded
+  - warded.ssh.warded.risks
+  - warded.ssh.warded.confirmation
+author:
+  - The Warded authors
+"""
+
+EXAMPLES = r"""
+- name: Have the machine certified
+  warded.ssh.enrol:
+    code: "{{ invitation.code }}"
+    confirm_within: 2m
+  no_log: true
+"""
+
+RETURN = r"""
+warded:
+  description: The JSON object of the program (docs/USAGE.md has its keys).
+  returned: when the program printed one
+  type: dict
+reason:
+  description: Why the task failed. One of C(failed), C(rolled_back), C(usage), C(incomplete), C(refused), C(ca_unreachable), C(no_ca),
+    C(not_installed), C(unknown).
+  returned: when the task fails
+  type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.warded.ssh.plugins.module_utils.warded import (
+    CONFIRMATION,
+    RISKS,
+    Warded,
+    arguments,
+    option,
+    outcome,
+    risk_words,
+    settings_words,
+)
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=arguments(
+            RISKS, CONFIRMATION,
+            code={"type": "str", "no_log": True},
+            settings={"type": "dict", "default": {}},
+            policy={"type": "str"},
+        ),
+        supports_check_mode=True,
+    )
+    params = module.params
+    warded = Warded(module)
+    if module.check_mode:
+        code, status, stderr = warded.call(["status"])
+        result = outcome(0 if code == 4 else code, status, stderr)
+        result["changed"] = not (status and status.get("enrolled"))
+        warded.finish(result)
+    if not params["code"]:
+        module.fail_json(msg="there is no code\nnext: make one with warded.ssh.invite where the provisioner's password is", reason="usage")
+    words = ["enrol", "--code-file=-", "--yes"] + settings_words(params["settings"]) + option("policy", params["policy"])
+    words += risk_words(params) + option("confirm-within", params["confirm_within"])
+    warded.finish(outcome(*warded.call(words, params["code"])))
+
+
+if __name__ == "__main__":
+    main()

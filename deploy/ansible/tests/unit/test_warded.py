@@ -1,0 +1,128 @@
+"""What the modules tell Ansible of what the program said. Plain unittest; the program itself is tried by deploy/ansible/check."""
+
+import importlib.util
+import json
+import stat
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[2] / "plugins/module_utils/warded.py"
+spec = importlib.util.spec_from_file_location("warded", SOURCE)
+warded = importlib.util.module_from_spec(spec)
+sys.dont_write_bytecode = True
+spec.loader.exec_module(warded)
+
+REFUSED = {
+    "schema": "warded.error/1",
+    "kind": "refused",
+    "exit": 5,
+    "message": "sshd would not accept the configuration",
+    "notes": [{"label": "cause", "text": "line 1"}, {"label": "next", "text": "mend it"}],
+}
+
+
+class ExitCodes(unittest.TestCase):
+    def test_each_code_has_its_result(self):
+        kept = {"schema": "warded.apply/1", "run": 7}
+        nothing = {"schema": "warded.apply/1", "run": None}
+        error = dict(REFUSED, kind="error")
+        cases = [
+            # code, object, only planned: failed, changed, reason
+            (0, kept, False, False, True, None),
+            (0, nothing, False, False, False, None),
+            (0, {"schema": "warded.plan/1"}, True, False, False, None),
+            (3, {"schema": "warded.plan/1"}, True, False, True, None),
+            # A plan's code from a command that was to change something.
+            (3, {"schema": "warded.plan/1"}, False, True, False, "unknown"),
+            (4, kept, False, True, True, "incomplete"),
+            (4, nothing, False, True, False, "incomplete"),
+            (1, error, False, True, False, "failed"),
+            (1, dict(error, kind="rolled back"), False, True, False, "rolled_back"),
+            (2, error, False, True, False, "usage"),
+            (5, REFUSED, False, True, False, "refused"),
+            (5, REFUSED, True, True, False, "refused"),
+            (6, error, False, True, False, "ca_unreachable"),
+            (7, error, False, True, False, "no_ca"),
+            (8, error, False, True, False, "unknown"),
+            (-9, None, False, True, False, "unknown"),
+            (0, None, False, True, False, "unknown"),
+        ]
+        for code, document, planned, failed, changed, reason in cases:
+            with self.subTest(code=code, document=document, planned=planned):
+                result = warded.outcome(code, document, "", planned)
+                self.assertEqual((failed, changed, reason), (result["failed"], result["changed"], result.get("reason")))
+                self.assertEqual(failed, bool(result.get("msg")))
+
+    def test_a_failure_has_the_words_of_the_terminal(self):
+        said = warded.outcome(5, REFUSED, "")["msg"]
+        self.assertEqual("sshd would not accept the configuration\ncause: line 1\nnext: mend it", said)
+        self.assertEqual("error: no", warded.outcome(2, None, "error: no\n")["msg"])
+
+    def test_a_renewal_of_one_of_two_sshds_is_a_change(self):
+        both = {"schema": "warded.renewals/1", "exit": 4, "sshds": [{"result": REFUSED}, {"result": {"run": 3}}]}
+        result = warded.outcome(4, both, "")
+        self.assertEqual((True, True), (result["failed"], result["changed"]))
+
+
+class Words(unittest.TestCase):
+    def test_settings(self):
+        words = warded.settings_words({"principal": ["a", "b c"], "all": True, "n": 3})
+        self.assertEqual(["--set=all=true", "--set=n=3", "--set=principal=a", "--set=principal=b c"], words)
+
+    def test_a_plan_and_its_run_have_the_same_diff(self):
+        files = [{"action": "add", "path": "/etc/x", "what": "", "diff": ["+line"], "ends": ["a key ends"]}]
+        plan = warded.diff_of({"files": files, "reloads": ["ssh"]})
+        run = warded.diff_of({"review": {"files": files, "reloads": ["ssh"]}, "reloads": [{"service": "ssh"}]})
+        self.assertEqual(plan, run)
+        self.assertEqual("+ /etc/x\n    +line\n    ! a key ends\n> reload ssh\n", plan["prepared"])
+        self.assertIsNone(warded.diff_of({"run": None}))
+
+
+class Recorded:
+    """AnsibleModule as far as the program is concerned: it starts it for real."""
+
+    check_mode = False
+
+    def __init__(self, params):
+        self.params = params
+
+    def get_bin_path(self, name, opt_dirs=()):
+        return name
+
+    def run_command(self, words, data=None, expand_user_and_vars=True):
+        assert not expand_user_and_vars
+        done = subprocess.run(words, input=data, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+
+class Secrets(unittest.TestCase):
+    def test_a_secret_is_on_standard_input_alone(self):
+        secret = "correct horse"
+        with tempfile.TemporaryDirectory() as directory:
+            # A program that tells what it was given.
+            program = Path(directory) / "program"
+            program.write_text(
+                "#!%s\nimport json, os, sys\n"
+                "print(json.dumps({'argv': sys.argv, 'environ': dict(os.environ), 'stdin': sys.stdin.read()}))\n" % sys.executable
+            )
+            program.chmod(stat.S_IRWXU)
+            for name, flag in (("provisioner_password", "--provisioner-password-file=-"), ("token", "--token-file=-")):
+                with self.subTest(name):
+                    params = {"program": str(program), name: secret, "provisioner": "admin", "state": "/s"}
+                    words, given = warded.identity(params)
+                    code, told, stderr = warded.Warded(Recorded(params)).call(["apply"] + words, given)
+                    self.assertEqual(0, code, stderr)
+                    self.assertEqual(secret, told["stdin"])
+                    self.assertNotIn(secret, json.dumps([told["argv"], told["environ"]]))
+                    self.assertEqual(["apply", "--provisioner=admin", flag, "--state=/s", "--json"], told["argv"][1:])
+
+    def test_arguments_that_are_secrets_are_not_logged(self):
+        secrets = [name for name, what in warded.arguments(warded.IDENTITY).items() if what.get("no_log")]
+        self.assertEqual(["provisioner_password", "token"], secrets)
+
+
+if __name__ == "__main__":
+    unittest.main()
