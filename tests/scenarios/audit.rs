@@ -217,7 +217,11 @@ fn a_signed_head_shows_that_log_and_head_were_cut_back_together() {
     verify("--sign", &head, &[]).ends(0).prints(&["chain intact", "Signed by the host key SHA256:"]);
     verify("--sign", &head, &[]).ends(5).says(&["is there already", "nothing was signed"]);
     let certified = format!("certified as {NAME}");
-    verify("--signed", &head, &[]).ends(0).prints(&["are those that were signed on ", &certified]);
+    verify("--signed", &head, &[]).ends(0).prints(&[
+        "are those that were signed on ",
+        " UTC by the host key ",
+        &certified,
+    ]);
     // It goes on.
     machine.warded(["renew", "--force"]).ends(0);
     let object = verify("--signed", &head, &["--json"]).ends(0).object("warded.audit-verify/1");

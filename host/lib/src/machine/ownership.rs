@@ -18,8 +18,12 @@ pub fn elsewhere() -> String {
 }
 
 fn elsewhere_for(user: u32) -> String {
-    let whose = if user == 0 { "that only root can write" } else { "of your own" };
-    format!("keep it in a directory {whose}")
+    if user == 0 {
+        // Nobody but root reads what may be a secret.
+        "use a directory that only root can write; for a file: sudo install -m 600 FILE /etc/warded/".to_owned()
+    } else {
+        "use a directory that only you and root can write".to_owned()
+    }
 }
 
 fn chown_to(user: u32, path: &Path) -> String {
@@ -47,7 +51,11 @@ mod tests {
         ] {
             assert_eq!(chown_to(user, Path::new(path)), command);
         }
-        assert!(chown(Path::new("/tmp")).starts_with("keep it in a directory "));
+        for (user, words) in [(0, "install -m 600 FILE /etc/warded/"), (1000, "only you and root can write")] {
+            let advice = elsewhere_for(user);
+            assert!(advice.contains(words) && !advice.contains("chown"), "{advice}");
+        }
+        assert!(!chown(Path::new("/tmp")).contains("chown"));
         for (mode, command) in [(0o775, "chmod g-w /a"), (0o666, "chmod go-w /a"), (0o602, "chmod go-w /a")] {
             assert_eq!(chmod_unwritable(Path::new("/a"), mode), command);
         }

@@ -141,7 +141,8 @@ impl Signing {
         };
         output.line(format!(
             "The first {} records are those that were signed on {} by {by}",
-            statement.records, statement.signed
+            statement.records,
+            statement.signed.strftime("%F %H:%M UTC")
         ))?;
         Ok(json!({ "key": fingerprint, "records": statement.records, "signed": statement.signed, "host": host }))
     }

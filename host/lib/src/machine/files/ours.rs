@@ -147,6 +147,9 @@ mod tests {
             {
                 chown(path, Some(65534), None).unwrap();
                 assert!(said(&link).contains(seen), "{}", said(&link));
+                let next = refuse_others(&link).unwrap_err().next.unwrap();
+                // A directory may be another user's home.
+                assert_eq!(next.contains("chown"), *path == file, "{next}");
                 chown(path, Some(0), None).unwrap();
             }
             lchown(&link, Some(65534), None).unwrap();
