@@ -8,6 +8,7 @@ use std::{
 };
 use warded_lib::digest::Digest;
 
+mod completed;
 mod locked;
 mod registry;
 
@@ -302,8 +303,10 @@ fn what_nobody_signed_needs_the_risk_by_name() {
     assert!(shown.contains("{sshd}/motd") && !shown.contains("{sshd}/*"), "{shown}");
     // From nobody to somebody is a decision, too.
     let file = desk.signed("1.1.0", &["files.write = [\"{sshd}/*\"]"]);
-    desk.update(&file).ends(5).says(&["another publisher signed"]);
-    desk.add(&file, &[]).ends(5).says(&["--accept-risk=other-publisher"]);
+    desk.update(&file).ends(5).says(&["nobody signed the one that is there"]);
+    desk.add(&file, &[])
+        .ends(5)
+        .says(&["nobody vouches for the component that is there", "--accept-risk=other-publisher"]);
     desk.add(&file, &["--accept-risk", "other-publisher"]).ends(0);
     let unsigned = desk.component("1.2.0", &["files.write = [\"{sshd}/*\"]"]);
     fs::remove_file(unsigned.with_extension("wasm.manifest")).unwrap();

@@ -152,7 +152,12 @@ pub fn store(
         }
     }
     durable::replace(&file, text.as_bytes(), 0o644).map_err(failed)?;
-    let kept: Vec<String> = before.into_iter().chain([digits(&digest)]).collect();
+    let now = digits(&digest);
+    let mut kept: Vec<String> = before.iter().cloned().chain([now.clone()]).collect();
+    if before == Some(now) {
+        // Only the grants differ: the version before stays the one that a roll back takes.
+        kept.extend(stored(directory, name).map_err(failed)?.into_iter().map(|(_, digits)| digits));
+    }
     tidy(directory, name, &kept).map_err(failed)
 }
 
@@ -287,6 +292,7 @@ mod tests {
             each.chain(["mine.toml".to_owned()]).collect()
         };
         let now = || fs::read_to_string(directory.join("mine.toml")).unwrap();
+        let narrowed = text(b"three").replace("'s'", "'Less'");
         store(b"one");
         assert_eq!(names(), of(&[b"one"]));
         assert!(roll_back(&directory, &name).is_err());
@@ -305,6 +311,11 @@ mod tests {
         assert_eq!(now(), text(b"two"));
         roll_back(&directory, &name).unwrap();
         assert_eq!(now(), text(b"three"));
+        // A change of grants alone keeps the version before.
+        super::store(&directory, (&name, &narrowed), b"three", Some(&signed), &provenance).unwrap();
+        assert_eq!(now(), narrowed);
+        roll_back(&directory, &name).unwrap();
+        assert_eq!(now(), text(b"two"));
         // Another policy's, and what is no component.
         let others = ["mine-2.toml", "mine-2.wasm", "mine-0123456789abcdef-2.wasm", "mine.txt"];
         others.iter().for_each(|other| fs::write(directory.join(other), "x").unwrap());

@@ -1,6 +1,7 @@
 //! All policies of a lock file in one file, with their components and signatures, for a machine without network.
 
-use super::lock::Entry;
+use super::{MAX_BYTES as MAX_SIGNED_BYTES, lock::Entry};
+use crate::components::read::MAX_COMPONENT_BYTES;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -72,6 +73,14 @@ impl Archive {
             saved.lock.place().map_err(|why| wrong(format!("policy {name}: {why}")))?;
             let component =
                 STANDARD.decode(&saved.component).map_err(|error| wrong(format!("policy {name}: {error}")))?;
+            let is_larger = |length: usize, limit: u64| u64::try_from(length).is_ok_and(|length| length > limit);
+            let texts = saved.signed.iter().flat_map(|signed| [&signed.manifest, &signed.signature]);
+            if is_larger(component.len(), MAX_COMPONENT_BYTES) {
+                return Err(wrong(format!("the component of {name} is larger than {} MiB", MAX_COMPONENT_BYTES >> 20)));
+            }
+            if texts.into_iter().any(|text| is_larger(text.len(), MAX_SIGNED_BYTES)) {
+                return Err(wrong(format!("the signature of {name} is larger than {} KiB", MAX_SIGNED_BYTES >> 10)));
+            }
             let found = Digest::of(&component);
             if found != saved.lock.component {
                 return Err(wrong(format!(
@@ -122,6 +131,40 @@ mod tests {
             assert_ne!(changed, text, "{from}");
             let error = Archive::parse(changed.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(why), "{why}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_for_a_component_or_a_signature_is_refused() {
+        let mib16 = usize::try_from(MAX_COMPONENT_BYTES).unwrap();
+        let kib64 = usize::try_from(MAX_SIGNED_BYTES).unwrap();
+        for (component, manifest, signature, why) in [
+            (mib16, kib64, kib64, None),
+            (mib16 + 1, 1, 1, Some("component of a is larger than 16 MiB")),
+            (1, kib64 + 1, 1, Some("signature of a is larger than 64 KiB")),
+            (1, 1, kib64 + 1, Some("signature of a is larger than 64 KiB")),
+        ] {
+            let component = vec![0; component];
+            let entry = Entry {
+                version: "1".to_owned(),
+                component: Digest::of(&component),
+                publisher: None,
+                source: "a.wasm".to_owned(),
+                artifact: None,
+                grants: None,
+            };
+            let signed = Some(Signed { manifest: "m".repeat(manifest), signature: "s".repeat(signature) });
+            let archive = Archive::of([("a".parse().unwrap(), entry, Artifact { component, signed })]);
+            let said = Archive::parse(&archive.to_bytes().unwrap()).map_err(|error| error.to_string());
+            assert!(
+                match (&said, why) {
+                    (Ok(_), None) => true,
+                    (Err(said), Some(why)) => said.contains(why),
+                    (Ok(_), Some(_)) | (Err(_), None) => false,
+                },
+                "{why:?}: {:?}",
+                said.err()
+            );
         }
     }
 }

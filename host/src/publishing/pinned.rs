@@ -54,13 +54,33 @@ pub fn entry(granting: &Granting) -> Result<Option<Entry>> {
     }))
 }
 
-/// Writes down what is on this machine of a policy, or that it is gone. `before` is the lock file as it was read before the
-/// policy was changed, so that one that cannot be read stops the change.
+/// Whether the signature of what was signed is here, too.
+///
+/// # Errors
+/// Its files cannot be read.
+pub fn is_whole(granting: &Granting) -> Result<bool> {
+    let Origin::File(file) = &granting.origin else { return Ok(true) };
+    let is_signed = accepted::provenance(file, &granting.digest).is_some_and(|one| one.publisher.is_some());
+    Ok(!is_signed || accepted::signed(file, &granting.digest)?.is_some())
+}
+
+/// [`record`] of a policy that was not changed: an earlier command may have ended before it wrote that down.
+///
+/// # Errors
+/// As [`load`] and [`record`].
+pub fn record_unchanged(policies: &Path, name: &Name) -> Result<bool> {
+    record(policies, load(&file(policies))?, name)
+}
+
+/// Writes down what is on this machine of a policy, or that it is gone; whether that was not written there before. `before`
+/// is the lock file as it was read before the policy was changed, so that one that cannot be read stops the change.
 ///
 /// # Errors
 /// It cannot be written; the policy itself is changed.
-pub fn record(policies: &Path, mut before: Lock, name: &Name) -> Result<()> {
-    let there = components::load(policies)?.into_iter().find(|granting| granting.policy.name == *name);
+pub fn record(policies: &Path, mut before: Lock, name: &Name) -> Result<bool> {
+    // Another policy's file may be broken: it does not matter here.
+    let is_there = policies.join(format!("{name}.toml")).exists();
+    let there = is_there.then(|| components::find(policies, name)).transpose()?;
     match there.as_ref().map(entry).transpose()?.flatten() {
         Some(entry) => before.set(name, entry),
         None => before.remove(name),
@@ -69,11 +89,12 @@ pub fn record(policies: &Path, mut before: Lock, name: &Name) -> Result<()> {
     if files::read_ours(&file, lock::MAX_BYTES, |why| Error::failed(why.to_string()))
         .is_ok_and(|there| there.as_deref() == Some(text.as_bytes()))
     {
-        return Ok(());
+        return Ok(false);
     }
     durable::replace(&file, text.as_bytes(), 0o644).map_err(|error| {
         Error::failed(format!("cannot write {}", neutral_path(&file)))
             .cause(error)
-            .state(format!("policy {name} was changed all the same"))
-    })
+            .state(format!("policy {name} itself is on this machine as it is to be"))
+    })?;
+    Ok(true)
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Desk, PUBLISHER,
-    registry::{ADDS, Registry, moved},
+    registry::{ADDS, Registry, moved, public},
 };
 use crate::support::{Run, missing, terminal::Terminal};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ fn digest(file: &Path) -> String {
     Digest::of(&fs::read(file).unwrap()).to_string()
 }
 
-fn lock(desk: &Desk) -> String {
+pub(super) fn lock(desk: &Desk) -> String {
     fs::read_to_string(desk.machine.path("policies.lock")).unwrap()
 }
 
@@ -106,7 +106,7 @@ fn a_component_comes_from_standard_input_without_a_signature() {
 }
 
 /// A desk whose machine has one policy, with fewer grants than it asks for.
-fn source() -> (Desk, PathBuf) {
+pub(super) fn source() -> (Desk, PathBuf) {
     let desk = Desk::new();
     let file = desk.signed("1.0.0", &["files.write = [\"{sshd}/a\", \"{sshd}/b\"]"]);
     let grants = desk.path("less.toml");
@@ -237,7 +237,11 @@ fn what_was_saved_is_loaded_without_network() {
 
     // What is here is not what the lock file says.
     fs::write(other.machine.path("policies.lock"), lock(&other).replace("1.0.0\"\ncomp", "0.9.0\"\ncomp")).unwrap();
-    save(&other).ends(5).says(&["does not name what is here of policy mine"]);
+    save(&other).ends(5).says(&[
+        "policy mine on this machine is not the one in policies.lock",
+        "--from DIR",
+        "warded policy add mine.wasm --grants ",
+    ]);
 }
 
 /// The same archive without its one signature.
@@ -287,9 +291,23 @@ fn a_credential_helper_is_run_for_a_person_and_for_nobody_else() {
     assert!(!screen.contains("secret"), "{screen}");
     let (code, screen) = attended(&add);
     assert!(code == 1 && screen.contains("wants to know who asks"), "{screen}");
-    fs::write(&helper, "#!/bin/sh\necho credentials not found in native keychain; exit 1\n").unwrap();
+    // One that has no login for the registry, or is not there, keeps nobody from what is public.
+    let open = format!("oci://127.0.0.1:{}/mine:1", public(&desk.machine.network()));
+    let pull = line(&format!("pull {open} -o {}", desk.path("pulled.wasm").display()));
+    let says = |text: &str| fs::write(&helper, format!("#!/bin/sh\necho {text}; exit 1\n")).unwrap();
+    let store = |name: &str| fs::write(&auth, json!({"credsStore": name}).to_string()).unwrap();
+    for (name, note) in [("test", ""), ("absent", "docker-credential-absent: no such program is installed")] {
+        says("credentials not found in native keychain");
+        store(name);
+        let (code, screen) = attended(&pull);
+        assert!(code == 0 && screen.contains(note), "{screen}");
+        let (code, screen) = attended(&push);
+        assert!(code == 1 && screen.contains("wants to know who asks"), "{screen}");
+    }
+    store("test");
+    says("the keychain is locked");
     let (code, screen) = attended(&push);
-    assert!(code == 1 && screen.contains("credentials not found in native keychain"), "{screen}");
+    assert!(code == 1 && screen.contains("the keychain is locked"), "{screen}");
     fs::write(&auth, r#"{"credsStore":"../test"}"#).unwrap();
     unattended(&push).ends(5).says(&["names a helper that can be none"]);
     // Root takes no credentials that somebody else could have put there.

@@ -187,6 +187,11 @@ fn manifest(component: &[u8], size: u64) -> Vec<u8> {
 
 const COMPONENT: &[u8] = b"component";
 
+/// A registry that asks nobody who they are.
+pub(super) fn public(network: &Network) -> u16 {
+    lies(network, manifest(COMPONENT, 9), |_, _, stream| answer(stream, "200 OK", COMPONENT)).port
+}
+
 /// A registry whose manifest is this, and whose blobs are answered so.
 fn lies(network: &Network, manifest: Vec<u8>, blob: impl Fn(u16, &str, &mut TcpStream) + Send + 'static) -> Liar {
     Liar::start(network, move |port, path, stream| {
@@ -286,6 +291,34 @@ fn storage_that_a_registry_leads_to_gets_no_credentials_and_leads_no_further() {
     }
     let asked = storage.asked.lock().unwrap().join("").to_lowercase();
     assert!(asked.contains("get /once") && !asked.contains("authorization"), "{asked}");
+}
+
+/// With `sudo -E`, root has the home and the runtime directory of a user.
+#[test]
+fn root_passes_over_the_credentials_of_another_user() {
+    if missing::root() {
+        return;
+    }
+    let desk = Desk::new();
+    let place = format!("oci://127.0.0.1:{}/mine:1", public(&desk.machine.network()));
+    let home = desk.path("home");
+    fs::create_dir_all(home.join(".docker")).unwrap();
+    fs::create_dir_all(home.join("containers")).unwrap();
+    let (docker, podman) = (home.join(".docker/config.json"), home.join("containers/auth.json"));
+    for file in [&docker, &podman] {
+        fs::write(file, "not JSON, and so not read").unwrap();
+    }
+    std::os::unix::fs::chown(&home, Some(65534), Some(65534)).unwrap();
+    let pull = |named: Option<&Path>| {
+        let mut command = desk.machine.warded_command([]);
+        command.args(["policy", "pull", &place, "--plain-http", "-o"]).arg(desk.path("pulled.wasm"));
+        command.env("HOME", &home).env("XDG_RUNTIME_DIR", &home).env_remove("REGISTRY_AUTH_FILE");
+        Run::of(command.envs(named.map(|file| ("REGISTRY_AUTH_FILE", file))))
+    };
+    let not_used = "could have been written by another user: it is not used for credentials";
+    pull(None).ends(0).says(&[docker.to_str().unwrap(), podman.to_str().unwrap(), not_used]);
+    let refused = pull(Some(&docker)).ends(5);
+    refused.says(&["could have been written by another user", "sudo install -m 600 FILE /etc/warded/"]);
 }
 
 /// A token server gives a token for what was asked, and for nothing more: the first call of a push only looks.

@@ -77,13 +77,14 @@ impl Add {
         let Some(source) = &self.component else { return Err(Error::usage("no component is named")) };
         let grants = self.grants.as_deref().map(text).transpose()?;
         let grants = grants.as_deref().zip(self.grants.as_deref());
-        let judged = self.terms.judge(context, source.find(&self.reach)?, (self.digest.as_ref(), grants), output)?;
+        let judged =
+            self.terms.judge(context, source.find(&self.reach, output)?, (self.digest.as_ref(), grants), output)?;
         if !judged.is_there() && !self.yes && !confirm("Add this policy?")? {
             output.note("Nothing was changed.");
             return Err(Error::quiet(Exit::Failed));
         }
-        judged.accept(context, output)?;
-        object(&judged, output)
+        let changed = judged.accept(context, output)?;
+        object(&judged, changed, output)
     }
 }
 
@@ -95,7 +96,8 @@ fn text(path: &Path) -> Result<String> {
 impl Update {
     /// Takes what needs no decision: a higher version by the same publisher that asks for nothing more.
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
-        let offer = Offer::of(context, self.component.find(&self.reach)?, None, self.allowed_signers.as_deref())?;
+        let offer =
+            Offer::of(context, self.component.find(&self.reach, output)?, None, self.allowed_signers.as_deref())?;
         let name = &offer.granting.policy.name;
         let by_hand = |error: Error| {
             error.state("nothing was changed").next("to decide on it: warded policy add, with the same component")
@@ -109,9 +111,10 @@ impl Update {
             if offer.publisher.is_none() {
                 causes.push("nobody has signed it".to_owned());
             } else if !standing.same_publisher {
-                causes.push("another publisher signed the one that is there".to_owned());
+                let who = if standing.publisher.is_some() { "another publisher" } else { "nobody" };
+                causes.push(format!("{who} signed the one that is there"));
             }
-            if !standing.is_newer {
+            if !standing.is_newer && !standing.same_component {
                 causes.push(format!("version {} is there, and this one is not higher", standing.version));
             }
             if !causes.is_empty() {
@@ -121,13 +124,13 @@ impl Update {
             }
         }
         let judged = Judged { offer, before: Some(standing) };
-        judged.accept(context, output)?;
-        object(&judged, output)
+        let changed = judged.accept(context, output)?;
+        object(&judged, changed, output)
     }
 }
 
-fn object(judged: &Judged, output: Output) -> Result<Exit> {
-    let mut object = judged.object();
+fn object(judged: &Judged, changed: bool, output: Output) -> Result<Exit> {
+    let mut object = judged.object(changed);
     if let Some(fields) = object.as_object_mut() {
         fields.insert("schema".to_owned(), Value::from("warded.policy-add/1"));
     }

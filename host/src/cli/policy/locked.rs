@@ -52,7 +52,7 @@ pub(super) fn judge(
             Place::Registry(reference) => Source::Registry(reference),
             Place::File(name) => Source::File(from.join(name)),
         };
-        source.find(reach)
+        source.find(reach, output)
     };
     lock.entries().map(|(name, entry)| judge_entry(context, (name, entry), find, terms, output)).collect()
 }
@@ -66,8 +66,9 @@ pub(super) fn judge_entry(
     output: Output,
 ) -> Result<Locked> {
     let there = components::load(&context.policies)?.into_iter().find(|there| there.policy.name == *name);
+    let is_whole = there.as_ref().map_or(Ok(false), pinned::is_whole)?;
     let there = there.as_ref().map(pinned::entry).transpose()?.flatten();
-    if there.is_some_and(|there| there.is_same(entry)) {
+    if is_whole && there.is_some_and(|there| there.is_same(entry)) {
         output.line(format!("{name} {} is there already.", entry.version))?;
         return Ok(Locked::There(name.clone(), entry.clone()));
     }
@@ -99,31 +100,30 @@ pub(super) fn judge_entry(
 
 /// Adds what is not there, after one question.
 pub(super) fn accept(context: &Context, all: &[Locked], yes: bool, output: Output) -> Result<Exit> {
-    let new: Vec<&Judged> = all
-        .iter()
-        .filter_map(|locked| match locked {
-            Locked::There(..) => None,
-            Locked::New(judged) => Some(judged.as_ref()),
-        })
-        .collect();
-    if !new.is_empty() && !yes && !confirm(&format!("Add {}?", policies(new.len())))? {
+    let is_new = |locked: &&Locked| matches!(locked, Locked::New(judged) if !judged.is_there());
+    let new = all.iter().filter(is_new).count();
+    if new > 0 && !yes && !confirm(&format!("Add {}?", policies(new)))? {
         output.note("Nothing was changed.");
         return Err(Error::quiet(Exit::Failed));
     }
-    for judged in &new {
-        judged.accept(context, output)?;
+    let (mut any_changed, mut objects): (bool, Vec<Value>) = (false, Vec::new());
+    for locked in all {
+        let (changed, object) = match locked {
+            Locked::There(name, entry) => {
+                let changed = pinned::record_unchanged(&context.policies, name)?;
+                let object = json!({
+                    "name": name.as_str(), "version": entry.version, "component": entry.component, "changed": changed,
+                });
+                (changed, object)
+            }
+            Locked::New(judged) => {
+                let changed = judged.accept(context, output)?;
+                (changed, judged.object(changed))
+            }
+        };
+        any_changed |= changed;
+        objects.push(object);
     }
-    let object = |locked: &Locked| -> Value {
-        match locked {
-            Locked::There(name, entry) => json!({
-                "name": name.as_str(), "version": entry.version, "component": entry.component, "changed": false,
-            }),
-            Locked::New(judged) => judged.object(),
-        }
-    };
-    output.object(&json!({
-        "schema": "warded.policy-load/1", "changed": !new.is_empty(),
-        "policies": all.iter().map(object).collect::<Vec<_>>(),
-    }))?;
+    output.object(&json!({ "schema": "warded.policy-load/1", "changed": any_changed, "policies": objects }))?;
     Ok(Exit::Done)
 }

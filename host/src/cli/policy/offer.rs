@@ -50,15 +50,18 @@ pub(super) struct Offer {
 pub(super) struct Standing {
     /// The version that is there.
     pub(super) version: String,
-    /// It is the same component with the same grants.
+    /// Nothing of it is to be stored: the same component is there with the same grants, by the same publisher with its
+    /// signature, or is offered without one.
     pub(super) is_same: bool,
     /// What it is granted beyond what was accepted.
     pub(super) wider: Vec<String>,
-    /// Only the grants differ.
+    /// Only the grants differ, or who signed it.
     pub(super) same_component: bool,
     /// Its version is a higher one.
     pub(super) is_newer: bool,
-    /// The same publisher signed both.
+    /// Who signed the one that is there.
+    pub(super) publisher: Option<Publisher>,
+    /// The same publisher signed both, or nobody did.
     pub(super) same_publisher: bool,
     /// The tag that it was taken by names another artifact than it did then; in words.
     pub(super) moved: Option<String>,
@@ -114,25 +117,25 @@ impl Offer {
     pub(super) fn standing(&self, context: &Context) -> Result<Option<Standing>> {
         let policy = &self.granting.policy;
         let there = components::load(&context.policies)?.into_iter().find(|there| there.policy.name == policy.name);
-        if let Some(there) = &there {
-            accepted::refuse_elsewhere(&context.policies, there)?;
-        }
-        Ok(there.map(|there| {
-            let file = context.policies.join(format!("{}.toml", policy.name));
-            let provenance = accepted::provenance(&file, &there.digest);
-            let moved = provenance.as_ref().and_then(|before| self.moved(before));
-            let publisher = provenance.and_then(|provenance| provenance.publisher);
-            let name = |publisher: &Option<Publisher>| publisher.as_ref().map(|publisher| publisher.name.clone());
-            Standing {
-                is_same: there.digest == self.granting.digest && there.grants == self.granting.grants,
-                wider: widening::wider(&there.policy, policy),
-                same_component: there.digest == self.granting.digest,
-                is_newer: version(&there.policy.version) < version(&policy.version)
-                    && version(&policy.version).is_some(),
-                same_publisher: name(&publisher) == name(&self.publisher),
-                moved,
-                version: there.policy.version,
-            }
+        let Some(there) = there else { return Ok(None) };
+        accepted::refuse_elsewhere(&context.policies, &there)?;
+        let file = context.policies.join(format!("{}.toml", policy.name));
+        let provenance = accepted::provenance(&file, &there.digest);
+        let (was_added, is_whole) = (provenance.is_some(), pinned::is_whole(&there)?);
+        let moved = provenance.as_ref().and_then(|before| self.moved(before));
+        let publisher = provenance.and_then(|provenance| provenance.publisher);
+        let name = |publisher: &Option<Publisher>| publisher.as_ref().map(|publisher| publisher.name.clone());
+        let same_component = there.digest == self.granting.digest;
+        let is_signed_so = self.publisher.is_none() || (self.publisher == publisher && is_whole);
+        Ok(Some(Standing {
+            is_same: same_component && there.grants == self.granting.grants && was_added && is_signed_so,
+            wider: widening::wider(&there.policy, policy),
+            same_component,
+            is_newer: version(&there.policy.version) < version(&policy.version) && version(&policy.version).is_some(),
+            same_publisher: name(&publisher) == name(&self.publisher),
+            publisher,
+            moved,
+            version: there.policy.version,
         }))
     }
 
@@ -219,7 +222,7 @@ impl Offer {
         };
         context.log.conclude(&event(kind), ending, &format!("policy {by}: {how}"))?;
         stored?;
-        pinned::record(&context.policies, lock, &policy.name)
+        pinned::record(&context.policies, lock, &policy.name).map(drop)
     }
 }
 

@@ -55,7 +55,7 @@ impl Push {
         Manifest::read(signed.manifest.as_bytes(), &component, &request, &policy)?;
         let digest = Digest::of(&component);
         let artifact = Artifact { component, signed: Some(signed) };
-        let (stored, changed) = self.reach.registry(&self.reference, can_ask())?.push(&artifact)?;
+        let (stored, changed) = self.reach.registry(&self.reference, can_ask(), output)?.push(&artifact)?;
         let pinned = self.reference.pinned(stored);
         let what = if changed { "Pushed" } else { "There already:" };
         output.line(format!("{what} {} {} as {}", policy.name, policy.version, self.reference))?;
@@ -73,7 +73,7 @@ impl Pull {
     pub(super) fn run(&self, output: Output) -> Result<Exit> {
         let last = self.reference.name.rsplit('/').next().unwrap_or_default();
         let file = self.output.clone().unwrap_or_else(|| PathBuf::from(format!("{last}.wasm")));
-        let (artifact, stored) = self.reach.pull(&self.reference, can_ask())?;
+        let (artifact, stored) = self.reach.pull(&self.reference, can_ask(), output)?;
         let (manifest, signature) = publishing::beside(&file);
         let signed = artifact.signed.as_ref();
         let [manifest_text, signature_text] =

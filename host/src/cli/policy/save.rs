@@ -10,6 +10,7 @@ use crate::{
     context::Context,
     publishing::{
         archive::{self, Archive},
+        lock::{Entry, Place},
         pinned,
     },
     sandbox::granting::Origin,
@@ -21,8 +22,9 @@ use warded_lib::{
     digest::Digest,
     error::{Error, Exit, Result},
     machine::durable,
+    name::Name,
     registry::Artifact,
-    text::neutral_path,
+    text::{neutral_path, shell_word},
 };
 
 #[derive(Debug, Args)]
@@ -49,12 +51,28 @@ impl Save {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         let lock = pinned::load(&pinned::file(&context.policies))?;
         let mut all = Vec::new();
+        for granting in &components::load(&context.policies)? {
+            let name = &granting.policy.name;
+            let is_named = lock.entries().any(|(named, _)| named == name);
+            if let Some(entry) = pinned::entry(granting)?.filter(|_| !is_named) {
+                return Err(Error::refused(format!("policies.lock does not name policy {name}, which was added here"))
+                    .state("nothing was written")
+                    .next(format!("have it written down: {}", again(context, name, &entry))));
+            }
+        }
         for (name, entry) in lock.entries() {
             let granting = components::find(&context.policies, name)?;
-            if pinned::entry(&granting)?.is_none_or(|there| !there.is_same(entry)) {
-                return Err(Error::refused(format!("policies.lock does not name what is here of policy {name}"))
+            let there = pinned::entry(&granting)?;
+            if there.as_ref().is_none_or(|there| !there.is_same(entry)) {
+                let from = if entry.artifact.is_none() { " --from DIR" } else { "" };
+                let file = pinned::file(&context.policies);
+                let here = again(context, name, there.as_ref().unwrap_or(entry));
+                return Err(Error::refused(format!("policy {name} on this machine is not the one in policies.lock"))
                     .state("nothing was written")
-                    .next("warded policy add --lock, with that file, adds what it names"));
+                    .next(format!(
+                        "to have the one in the file: warded policy add --lock {}{from}; to write down the one on this machine, add it again: {here}",
+                        shell_word(&file.to_string_lossy())
+                    )));
             }
             let signed = match &granting.origin {
                 Origin::File(file) => accepted::signed(file, &granting.digest)?,
@@ -63,7 +81,7 @@ impl Save {
             if signed.is_none() && entry.publisher.is_some() {
                 return Err(Error::refused(format!("the signature of policy {name} is not on this machine"))
                     .state("nothing was written")
-                    .next("take the policy out and add it again: warded policy remove, warded policy add"));
+                    .next(format!("add the policy again, with its signature: {}", again(context, name, entry))));
             }
             let artifact = Artifact { component: granting.component.into_owned(), signed };
             all.push((name.clone(), entry.clone(), artifact));
@@ -93,6 +111,18 @@ impl Save {
         }))?;
         Ok(Exit::Done)
     }
+}
+
+/// The command that adds a policy again as it is here.
+fn again(context: &Context, name: &Name, entry: &Entry) -> String {
+    let source = match entry.place() {
+        Ok(Place::Registry(reference)) => reference.to_string(),
+        Ok(Place::File(file)) => file,
+        Err(_) => entry.source.clone(),
+    };
+    let file = context.policies.join(format!("{name}.toml"));
+    let grants = entry.grants.is_some().then(|| format!(" --grants {}", shell_word(&file.to_string_lossy())));
+    format!("warded policy add {}{}", shell_word(&source), grants.unwrap_or_default())
 }
 
 impl Load {

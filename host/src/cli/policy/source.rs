@@ -3,6 +3,7 @@
 mod login;
 
 use crate::{
+    cli::output::Output,
     components::read::{self, MAX_COMPONENT_BYTES},
     publishing::{self, lock},
 };
@@ -67,11 +68,11 @@ impl FromStr for Source {
 
 impl Source {
     /// Reads the component, and what is signed of it.
-    pub(super) fn find(&self, reach: &Reach) -> Result<Found> {
+    pub(super) fn find(&self, reach: &Reach, output: Output) -> Result<Found> {
         match self {
             Self::File(file) => in_file(file),
             Self::Registry(reference) => {
-                let (artifact, pinned) = reach.pull(reference, false)?;
+                let (artifact, pinned) = reach.pull(reference, false, output)?;
                 let source = reference.to_string();
                 Ok(Found { artifact, place: PathBuf::from(&source), source: Some(source), pinned: Some(pinned) })
             }
@@ -98,7 +99,7 @@ fn in_file(file: &Path) -> Result<Found> {
 
 impl Reach {
     /// A registry; `is_person` says that somebody waits for it, so that a credential helper may ask.
-    pub(super) fn registry(&self, reference: &Reference, is_person: bool) -> Result<Registry> {
+    pub(super) fn registry(&self, reference: &Reference, is_person: bool, output: Output) -> Result<Registry> {
         let asked = match &self.mirror {
             Some(mirror) => reference.at_mirror(mirror).map_err(Error::usage)?,
             None => reference.clone(),
@@ -111,13 +112,13 @@ impl Reach {
             })?;
             roots = found.into_iter().map(|root| root.der).collect();
         }
-        let credentials = login::credentials(&asked, is_person)?;
+        let credentials = login::credentials(&asked, is_person, output)?;
         Registry::new(&asked, Means { roots, plain_http: self.plain_http }, credentials)
     }
 
     /// An artifact, and the digest of its manifest.
-    pub(super) fn pull(&self, reference: &Reference, is_person: bool) -> Result<(Artifact, Digest)> {
-        let (artifact, stored) = self.registry(reference, is_person)?.pull(MAX_COMPONENT_BYTES)?;
+    pub(super) fn pull(&self, reference: &Reference, is_person: bool, output: Output) -> Result<(Artifact, Digest)> {
+        let (artifact, stored) = self.registry(reference, is_person, output)?.pull(MAX_COMPONENT_BYTES)?;
         let limit = usize::try_from(publishing::MAX_BYTES).unwrap_or(usize::MAX);
         if artifact.signed.iter().any(|signed| signed.manifest.len().max(signed.signature.len()) > limit) {
             return Err(Error::refused("the signature in the registry is larger than one may be")

@@ -4,7 +4,7 @@ use super::{
     offer::{Offer, Standing},
     source::Found,
 };
-use crate::{cli::output::Output, context::Context};
+use crate::{cli::output::Output, context::Context, publishing::pinned};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -85,8 +85,14 @@ impl Terms {
                 .state("nothing was changed")
                 .next("if it is to take its place: --allow-downgrade"));
         }
-        if !standing.same_publisher && !self.accept_risk.contains(&Risk::OtherPublisher) {
-            return Err(Error::refused("another publisher vouches for this component than for the one that is there")
+        // Whoever signs the bytes that were accepted already changes nothing that runs.
+        let is_now_signed = standing.same_component && standing.publisher.is_none();
+        if !standing.same_publisher && !is_now_signed && !self.accept_risk.contains(&Risk::OtherPublisher) {
+            let why = match &standing.publisher {
+                Some(_) => "another publisher vouches for this component than for the one that is there",
+                None => "nobody vouches for the component that is there, and this one has a publisher",
+            };
+            return Err(Error::refused(why)
                 .state("nothing was changed")
                 .next("if that is right: --accept-risk=other-publisher"));
         }
@@ -95,16 +101,17 @@ impl Terms {
 }
 
 impl Judged {
-    /// The same component with the same grants is there.
+    /// Nothing is to be stored.
     pub(super) fn is_there(&self) -> bool {
         self.before.as_ref().is_some_and(|before| before.is_same)
     }
 
-    /// Stores it, unless it is there.
-    pub(super) fn accept(&self, context: &Context, output: Output) -> Result<()> {
+    /// Stores it, unless it is there; whether anything was written.
+    pub(super) fn accept(&self, context: &Context, output: Output) -> Result<bool> {
         let policy = &self.offer.granting.policy;
         if self.is_there() {
-            return output.line(format!("{} {} is there already.", policy.name, policy.version));
+            output.line(format!("{} {} is there already.", policy.name, policy.version))?;
+            return pinned::record_unchanged(&context.policies, &policy.name);
         }
         self.offer.accept(context)?;
         let place = self.before.as_ref().map_or_else(String::new, |before| format!(" in place of {}", before.version));
@@ -115,17 +122,19 @@ impl Judged {
         for (name, procedure) in &policy.procedures {
             output.line(format!("  warded plan {name}  {}", procedure.summary))?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// What a program gets to know of it.
-    pub(super) fn object(&self) -> Value {
+    pub(super) fn object(&self, changed: bool) -> Value {
         let policy = &self.offer.granting.policy;
         let before = self.before.as_ref().filter(|before| !before.is_same);
+        let there = self.before.as_ref().filter(|before| before.is_same);
+        let publisher = there.map_or(&self.offer.publisher, |there| &there.publisher);
         json!({
             "name": policy.name.as_str(), "version": policy.version,
-            "component": self.offer.granting.digest.to_string(), "changed": !self.is_there(),
-            "replaces": before.map(|before| before.version.clone()), "publisher": self.offer.publisher,
+            "component": self.offer.granting.digest.to_string(), "changed": changed,
+            "replaces": before.map(|before| before.version.clone()), "publisher": publisher,
         })
     }
 }

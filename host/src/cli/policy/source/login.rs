@@ -1,13 +1,14 @@
 //! Credentials for registries, as podman and docker keep them for the user who runs this.
 
-use crate::components::read;
+use crate::{cli::output::Output, components::read};
 use std::{
     env,
+    ffi::OsString,
     path::{Path, PathBuf},
 };
 use warded_lib::{
     config,
-    error::{Error, Result},
+    error::{Error, Exit, Result},
     machine::{
         exec::{self, Program},
         files,
@@ -29,34 +30,52 @@ const ENVIRONMENT: [&str; 8] = [
     "GPG_TTY",
 ];
 
+/// What a helper says that has none for a registry (docker-credential-helpers, `credentials/error.go`).
+const NOT_FOUND: &str = "credentials not found in native keychain";
+
 /// Those for a repository, if the user has some. A helper is run only where a person waits for that.
-pub(super) fn credentials(reference: &Reference, is_person: bool) -> Result<Option<Credentials>> {
-    let within = |name: &str, rest: &str| env::var_os(name).map(|directory| Path::new(&directory).join(rest));
+pub(super) fn credentials(reference: &Reference, is_person: bool, output: Output) -> Result<Option<Credentials>> {
     let named = env::var_os("REGISTRY_AUTH_FILE").map(PathBuf::from);
-    let usual = [
-        within("XDG_RUNTIME_DIR", "containers/auth.json"),
-        within("HOME", ".config/containers/auth.json"),
-        within("DOCKER_CONFIG", "config.json"),
-        within("HOME", ".docker/config.json"),
-    ];
-    let all: Vec<PathBuf> = match named {
-        Some(named) => vec![named],
-        None => usual.into_iter().flatten().filter(|file| file.exists()).collect(),
-    };
+    let is_named = named.is_some();
+    let usual = || usual(|name| env::var_os(name), rustix::process::geteuid().as_raw());
+    let all = named.map_or_else(usual, |named| vec![named]);
     let Reference { authority, name, .. } = reference;
-    for file in all {
-        let bytes = Zeroizing::new(contents(&file)?);
+    for file in all.into_iter().filter(|file| is_named || file.exists()) {
+        let bytes = match contents(&file) {
+            Ok(bytes) => Zeroizing::new(bytes),
+            // The home or the runtime directory of another user, as with `sudo -E`.
+            Err(error) if !is_named && error.exit() == Exit::Refused => {
+                output.note(format!("{}: it is not used for credentials", error.message()));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let seen = |error: Error| error.seen(neutral_path(&file));
         let found = Credentials::find(&bytes, authority, name).map_err(seen)?;
         if found.is_some() {
             return Ok(found);
         }
         let helper = Credentials::helper(&bytes, authority).map_err(seen)?;
-        if let Some(helper) = helper.filter(|_| is_person) {
-            return of_helper(&helper, authority).map(Some);
+        if let Some(helper) = helper.filter(|_| is_person)
+            && let Some(found) = of_helper(&helper, authority, output)?
+        {
+            return Ok(Some(found));
         }
     }
     Ok(None)
+}
+
+/// Where podman (containers-auth.json(5)) and docker keep them.
+fn usual(variable: impl Fn(&str) -> Option<OsString>, user: u32) -> Vec<PathBuf> {
+    let within = |name: &str, rest: &str| variable(name).map(|directory| Path::new(&directory).join(rest));
+    let all = [
+        within("XDG_RUNTIME_DIR", "containers/auth.json"),
+        Some(PathBuf::from(format!("/run/containers/{user}/auth.json"))),
+        within("HOME", ".config/containers/auth.json"),
+        within("DOCKER_CONFIG", "config.json"),
+        within("HOME", ".docker/config.json"),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 /// Root takes only what nobody else can have written.
@@ -68,13 +87,12 @@ fn contents(file: &Path) -> Result<Vec<u8>> {
     files::read_ours(file, files::MAX_BYTES, cannot)?.ok_or_else(|| cannot(&"there is no such file"))
 }
 
-fn of_helper(helper: &str, authority: &str) -> Result<Credentials> {
+fn of_helper(helper: &str, authority: &str, output: Output) -> Result<Option<Credentials>> {
     let cannot = || Error::failed(format!("{helper} gives no credentials for {authority}"));
-    let program = exec::find(helper).ok_or_else(|| {
-        cannot()
-            .cause("there is no such program in the directories of the system")
-            .next(format!("install it, or log in without it: podman login {authority}"))
-    })?;
+    let Some(program) = exec::find(helper) else {
+        output.note(format!("{authority} is asked without credentials of {helper}: no such program is installed"));
+        return Ok(None);
+    };
     let mut program = Program::new(program).arg("get").input_bytes(Zeroizing::new(authority.as_bytes().to_vec()));
     for name in ENVIRONMENT {
         if let Some(value) = env::var_os(name) {
@@ -85,7 +103,37 @@ fn of_helper(helper: &str, authority: &str) -> Result<Credentials> {
     if ran.status != Some(0) {
         // What it prints instead of credentials is a message.
         let said = [&ran.stdout, &ran.stderr].map(|text| neutral(String::from_utf8_lossy(text).trim()));
+        if said.iter().any(|said| said == NOT_FOUND) {
+            return Ok(None);
+        }
         return Err(cannot().cause(said.join(" ")).next(format!("podman login {authority}")));
     }
-    Credentials::of_helper(&ran.stdout).map_err(|error| cannot().cause(error.message()))
+    Credentials::of_helper(&ran.stdout).map(Some).map_err(|error| cannot().cause(error.message()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn podmans_and_dockers_files_are_looked_at() {
+        for (set, files) in [
+            (&[][..], &["/run/containers/1000/auth.json"][..]),
+            (
+                &[("HOME", "/home/a")],
+                &[
+                    "/run/containers/1000/auth.json",
+                    "/home/a/.config/containers/auth.json",
+                    "/home/a/.docker/config.json",
+                ],
+            ),
+            (
+                &[("XDG_RUNTIME_DIR", "/run/user/1000"), ("DOCKER_CONFIG", "/d")],
+                &["/run/user/1000/containers/auth.json", "/run/containers/1000/auth.json", "/d/config.json"],
+            ),
+        ] {
+            let variable = |name: &str| set.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).into());
+            assert_eq!(usual(variable, 1000), files.iter().map(PathBuf::from).collect::<Vec<_>>());
+        }
+    }
 }
