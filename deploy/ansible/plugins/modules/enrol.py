@@ -25,7 +25,7 @@ extends_documentation_fragment:
   - warded.ssh.warded.risks
   - warded.ssh.warded.confirmation
 author:
-  - The Warded authors
+  - The Warded authors (@warded)
 """
 
 EXAMPLES = r"""
@@ -33,7 +33,6 @@ EXAMPLES = r"""
   warded.ssh.enrol:
     code: "{{ invitation.code }}"
     confirm_within: 2m
-  no_log: true
 """
 
 RETURN = r"""

@@ -12,7 +12,7 @@ description:
 extends_documentation_fragment:
   - warded.ssh.warded
 author:
-  - The Warded authors
+  - The Warded authors (@warded)
 """
 
 EXAMPLES = r"""

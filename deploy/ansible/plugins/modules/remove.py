@@ -18,7 +18,7 @@ extends_documentation_fragment:
   - warded.ssh.warded.risks
   - warded.ssh.warded.confirmation
 author:
-  - The Warded authors
+  - The Warded authors (@warded)
 """
 
 EXAMPLES = r"""

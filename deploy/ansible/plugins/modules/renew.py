@@ -19,7 +19,7 @@ extends_documentation_fragment:
   - warded.ssh.warded.identity
   - warded.ssh.warded.risks
 author:
-  - The Warded authors
+  - The Warded authors (@warded)
 """
 
 EXAMPLES = r"""

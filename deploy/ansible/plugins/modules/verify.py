@@ -32,7 +32,7 @@ options:
 extends_documentation_fragment:
   - warded.ssh.warded
 author:
-  - The Warded authors
+  - The Warded authors (@warded)
 """
 
 EXAMPLES = r"""
