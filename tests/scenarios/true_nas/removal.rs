@@ -55,7 +55,7 @@ fn what_an_administrator_wrote_since_stays() {
     let first = "The policy truenas takes its own lines out first.";
     machine.warded(&["remove", "--plan"]).ends(3).prints(&[first, "> run ssh-update", "> run renewal-job-delete"]);
     let confirmed = ["remove", "--yes", "--confirm-within", "10m"];
-    machine.warded(&confirmed).ends(5).says(&["this would be several", "warded apply remove"]);
+    machine.warded(&confirmed).ends(5).says(&["this removal needs several", "warded apply remove"]);
     assert_eq!(machine.state(), with_both);
     // The refusal of that run, too, leaves everything.
     machine.warded(&["remove", "--yes"]).ends(5).says(&["a way to log in would be gone"]);
@@ -80,7 +80,7 @@ fn settings_without_our_block_are_drift() {
     let seen = "somebody changed what ssh-update had set: ssh-config shows something else";
     machine.warded(&["status"]).ends(4).prints(&[seen]);
     machine.mode("ssh.config:is-down");
-    machine.warded(&["status"]).ends(4).prints(&["whether what ssh-update set is there cannot be seen"]);
+    machine.warded(&["status"]).ends(4).prints(&["cannot check whether the setting made by ssh-update is still there"]);
     machine.mode("none");
     machine.warded(&CERTIFY).ends(0);
     machine.warded(&["status"]).ends(0);
