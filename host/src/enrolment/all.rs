@@ -2,16 +2,13 @@
 
 use super::{Enrolment, SCHEMA};
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeSet,
-    thread,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeSet;
 use warded_lib::{
     error::{Error, Result},
     machine::{
         path::AbsolutePath,
         private::{StateDir, StateLock},
+        waiting,
     },
     transaction::OwnFile,
 };
@@ -19,8 +16,6 @@ use warded_lib::{
 const ALL_SCHEMA: &str = "warded.enrolments/1";
 /// Locked by the process that is about to write the file.
 const LOCK: &str = "enrolling";
-/// How long another process may take to write the file.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The enrolments of this machine, one for each sshd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,18 +54,11 @@ impl Enrolments {
     /// Refused: another process has been writing them for some time.
     pub fn lock(state: &StateDir) -> Result<StateLock> {
         let directory = state.sub(LOCK).map_err(|error| error.or_state("nothing was changed"))?;
-        let until = Instant::now() + PATIENCE;
-        loop {
-            if let Some(lock) = directory.try_lock()? {
-                return Ok(lock);
-            }
-            if Instant::now() >= until {
-                return Err(Error::refused("another command is about to enrol an sshd of this machine")
-                    .state("nothing was changed")
-                    .next("wait until it has ended, then run this again"));
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
+        waiting::lock(&directory)?.ok_or_else(|| {
+            Error::refused("another command is about to enrol an sshd of this machine")
+                .state("nothing was changed")
+                .next("wait until it has ended, then run this again")
+        })
     }
 
     /// The enrolment of an sshd, by its main configuration file.
@@ -184,6 +172,7 @@ fn is_same_file(one: &AbsolutePath, other: &AbsolutePath) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{super::tests::earlier, *};
+    use std::{thread, time::Duration};
 
     fn of_sshd(config: &str, run: u64) -> Enrolment {
         let (record, _) = earlier();

@@ -8,10 +8,17 @@ use crate::{
 use std::path::{Path, PathBuf};
 use warded_lib::{
     error::{Error, Result},
-    machine::{durable, files},
+    machine::{
+        durable, files,
+        private::{StateDir, StateLock},
+        waiting,
+    },
     name::Name,
     text::neutral_path,
 };
+
+/// Locked, in the state directory, by the process that changes the policies.
+const CHANGING: &str = "policies-changing";
 
 /// Where it is.
 #[must_use]
@@ -64,37 +71,74 @@ pub fn is_whole(granting: &Granting) -> Result<bool> {
     Ok(!is_signed || accepted::signed(file, &granting.digest)?.is_some())
 }
 
-/// [`record`] of a policy that was not changed: an earlier command may have ended before it wrote that down.
-///
-/// # Errors
-/// As [`load`] and [`record`].
-pub fn record_unchanged(policies: &Path, name: &Name) -> Result<bool> {
-    record(policies, load(&file(policies))?, name)
+/// A change of the policies of this machine. No other process changes them meanwhile, so that no entry is lost.
+pub struct Change<'a> {
+    policies: &'a Path,
+    /// As it was read before a policy is changed, so that one that cannot be read stops the change.
+    before: Lock,
+    _nobody_else_changes_them: StateLock,
 }
 
-/// Writes down what is on this machine of a policy, or that it is gone; whether that was not written there before. `before`
-/// is the lock file as it was read before the policy was changed, so that one that cannot be read stops the change.
-///
-/// # Errors
-/// It cannot be written; the policy itself is changed.
-pub fn record(policies: &Path, mut before: Lock, name: &Name) -> Result<bool> {
-    // Another policy's file may be broken: it does not matter here.
-    let is_there = policies.join(format!("{name}.toml")).exists();
-    let there = is_there.then(|| components::find(policies, name)).transpose()?;
-    match there.as_ref().map(entry).transpose()?.flatten() {
-        Some(entry) => before.set(name, entry),
-        None => before.remove(name),
+impl<'a> Change<'a> {
+    /// Waits until no other process changes them.
+    ///
+    /// # Errors
+    /// Another one has been at it for some time; or as [`load`].
+    pub fn begin(state: &StateDir, policies: &'a Path) -> Result<Self> {
+        let held = waiting::lock(&state.sub(CHANGING)?)?.ok_or_else(|| {
+            Error::refused("another command is changing the policies of this machine")
+                .state("nothing was changed")
+                .next("wait until it has ended, then run this again")
+        })?;
+        Ok(Self { policies, before: load(&file(policies))?, _nobody_else_changes_them: held })
     }
-    let (file, text) = (file(policies), before.to_text()?);
-    if files::read_ours(&file, lock::MAX_BYTES, |why| Error::failed(why.to_string()))
-        .is_ok_and(|there| there.as_deref() == Some(text.as_bytes()))
-    {
-        return Ok(false);
+
+    /// Writes down what is on this machine of a policy, or that it is gone; whether that was not written there before.
+    ///
+    /// # Errors
+    /// It cannot be written; the policy itself is changed.
+    pub fn record(self, name: &Name) -> Result<bool> {
+        let Self { policies, mut before, .. } = self;
+        // Another policy's file may be broken: it does not matter here.
+        let is_there = policies.join(format!("{name}.toml")).exists();
+        let there = is_there.then(|| components::find(policies, name)).transpose()?;
+        match there.as_ref().map(entry).transpose()?.flatten() {
+            Some(entry) => before.set(name, entry),
+            None => before.remove(name),
+        }
+        let (file, text) = (file(policies), before.to_text()?);
+        if files::read_ours(&file, lock::MAX_BYTES, |why| Error::failed(why.to_string()))
+            .is_ok_and(|there| there.as_deref() == Some(text.as_bytes()))
+        {
+            return Ok(false);
+        }
+        durable::replace(&file, text.as_bytes(), 0o644).map_err(|error| {
+            Error::failed(format!("cannot write {}", neutral_path(&file)))
+                .cause(error)
+                .state(format!("policy {name} itself is on this machine as it is to be"))
+        })?;
+        Ok(true)
     }
-    durable::replace(&file, text.as_bytes(), 0o644).map_err(|error| {
-        Error::failed(format!("cannot write {}", neutral_path(&file)))
-            .cause(error)
-            .state(format!("policy {name} itself is on this machine as it is to be"))
-    })?;
-    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{thread, time::Duration};
+
+    #[test]
+    fn one_process_at_a_time_changes_the_policies() {
+        let scratch = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&scratch.path().join("state")).unwrap();
+        let policies = scratch.path().join("policies");
+        let change = Change::begin(&state, &policies).unwrap();
+        let waiting = thread::spawn({
+            let (state, policies) = (state.clone(), policies.clone());
+            move || Change::begin(&state, &policies).map(drop)
+        });
+        thread::sleep(Duration::from_millis(100));
+        assert!(!waiting.is_finished());
+        drop(change);
+        waiting.join().unwrap().unwrap();
+    }
 }

@@ -110,7 +110,8 @@ pub(super) fn accept(context: &Context, all: &[Locked], yes: bool, output: Outpu
     for locked in all {
         let (changed, object) = match locked {
             Locked::There(name, entry) => {
-                let changed = pinned::record_unchanged(&context.policies, name)?;
+                let changed =
+                    pinned::Change::begin(&context.state, &context.policies).and_then(|change| change.record(name))?;
                 let object = json!({
                     "name": name.as_str(), "version": entry.version, "component": entry.component, "changed": changed,
                 });

@@ -206,7 +206,7 @@ impl Offer {
             component: Some(*digest),
             ..Event::new(0, kind).capability("policy.add").detail(&by)
         };
-        let lock = pinned::load(&pinned::file(&context.policies))?;
+        let change = pinned::Change::begin(&context.state, &context.policies)?;
         context.log.append_synced(&event(Kind::Intent))?;
         let provenance = accepted::Provenance {
             publisher: self.publisher.clone(),
@@ -222,7 +222,7 @@ impl Offer {
         };
         context.log.conclude(&event(kind), ending, &format!("policy {by}: {how}"))?;
         stored?;
-        pinned::record(&context.policies, lock, &policy.name).map(drop)
+        change.record(&policy.name).map(drop)
     }
 }
 

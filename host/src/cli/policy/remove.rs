@@ -54,7 +54,7 @@ impl Rollback {
         let there = components::find(&context.policies, &self.name)?;
         accepted::refuse_elsewhere(&context.policies, &there)?;
         let event = |kind| Event { policy: self.name.to_string(), ..Event::new(0, kind) }.capability("policy.rollback");
-        let lock = pinned::load(&pinned::file(&context.policies))?;
+        let change = pinned::Change::begin(&context.state, &context.policies)?;
         let before = there.policy.version;
         context.log.append_synced(&event(Kind::Intent).detail(&before))?;
         if let Err(error) = accepted::roll_back(&context.policies, &self.name) {
@@ -65,7 +65,7 @@ impl Rollback {
         let event = event(Kind::Result).detail(&format!("{before} to {now}"));
         let told = format!("policy {} is at {now} again, in place of {before}", self.name);
         context.log.conclude(&event, Ending::Kept, &told)?;
-        pinned::record(&context.policies, lock, &self.name)?;
+        change.record(&self.name)?;
         output.line(format!("Policy {} is at {now} again, in place of {before}.", self.name))?;
         output.object(&json!({
             "schema": "warded.policy-rollback/1", "name": self.name.as_str(), "version": now, "replaces": before,
@@ -95,7 +95,7 @@ impl Remove {
             output.note("Nothing was changed.");
             return Err(Error::quiet(Exit::Failed));
         }
-        let lock = pinned::load(&pinned::file(&context.policies))?;
+        let change = pinned::Change::begin(&context.state, &context.policies)?;
         let event = |kind| Event {
             policy: name.to_string(),
             component: Some(granting.digest),
@@ -109,7 +109,7 @@ impl Remove {
         };
         context.log.conclude(&event(kind), ending, &format!("policy {name} {how}"))?;
         removed?;
-        pinned::record(&context.policies, lock, name)?;
+        change.record(name)?;
         output.line(format!("Removed policy {name}. What it configured stays as it is."))?;
         output.object(&json!({ "schema": "warded.policy-remove/1", "name": name.as_str() }))?;
         Ok(Exit::Done)

@@ -111,7 +111,8 @@ impl Judged {
         let policy = &self.offer.granting.policy;
         if self.is_there() {
             output.line(format!("{} {} is there already.", policy.name, policy.version))?;
-            return pinned::record_unchanged(&context.policies, &policy.name);
+            // An earlier command may have ended before it wrote that down.
+            return pinned::Change::begin(&context.state, &context.policies)?.record(&policy.name);
         }
         self.offer.accept(context)?;
         let place = self.before.as_ref().map_or_else(String::new, |before| format!(" in place of {}", before.version));
