@@ -37,6 +37,29 @@ pub(super) fn cases() -> Vec<Case> {
                 .gives_up("files.write", FILE, "foreign-line", "known_hosts"),
         );
     }
+    // The name in the path counts, and the name that it leads to.
+    for (name, path, (link, target)) in [
+        ("a host key of its own in known_hosts by a link's name", "{dir}/client/pins", ("pins", "known_hosts")),
+        ("a host key of its own in a file that known_hosts leads to", FILE, ("known_hosts", "pins")),
+    ] {
+        cases.push(
+            case(name)
+                .granted(&[
+                    "files.write = [\"{dir}/client/pins\", \"{dir}/client/known_hosts\"]",
+                    "authority = [\"roots host\"]",
+                ])
+                .given(move |machine| {
+                    let at = |name: &str| machine.path("client").join(name);
+                    let _absent = fs::remove_file(at("known_hosts"));
+                    fs::write(at(target), PIN).unwrap();
+                    std::os::unix::fs::symlink(target, at(link)).unwrap();
+                })
+                .does(move |guest| {
+                    guest.writes(path, &format!("{PIN}web1.lab.test {FOREIGN}\n"));
+                })
+                .gives_up("files.write", path, "foreign-line", "line 2"),
+        );
+    }
     cases.push(
         case("the CA's own key in known_hosts, for names that nobody gave")
             .granted(&[GRANT, "authority = [\"roots host\"]"])

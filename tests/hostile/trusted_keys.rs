@@ -5,6 +5,7 @@ use super::{
     record::asked,
 };
 use crate::support::script::Argument::Text;
+use std::{fs, os::unix::fs::symlink};
 
 const FILE: &str = "{dir}/ssh/warded-user-ca.pub";
 const GRANT: &str = "files.write = [\"{dir}/ssh/warded-user-ca.pub\"]";
@@ -30,6 +31,27 @@ pub(super) fn cases() -> Vec<Case> {
                     guest.writes(FILE, &contents);
                 })
                 .gives_up("files.write", FILE, "foreign-key", "the CA's user keys, all of them, and nothing else"),
+        );
+    }
+    // The name in the path counts, and the name that it leads to.
+    for (name, path, (link, target)) in [
+        ("a key of its own in the list by a link's name", "{dir}/ssh/own.pub", ("own.pub", "warded-user-ca.pub")),
+        ("a key of its own in a file that the list's name leads to", FILE, ("warded-user-ca.pub", "own.pub")),
+    ] {
+        cases.push(
+            case(name)
+                .granted(&[
+                    "files.write = [\"{dir}/ssh/own.pub\", \"{dir}/ssh/warded-user-ca.pub\"]",
+                    "authority = [\"roots user\"]",
+                ])
+                .given(move |machine| {
+                    fs::write(machine.path("ssh").join(target), "").unwrap();
+                    symlink(target, machine.path("ssh").join(link)).unwrap();
+                })
+                .does(move |guest| {
+                    guest.writes(path, &format!("{FOREIGN}\n"));
+                })
+                .gives_up("files.write", path, "foreign-key", "the CA's user keys, all of them, and nothing else"),
         );
     }
     for (name, list) in [

@@ -24,3 +24,4 @@ pub mod ssh;
 pub mod sshd;
 pub mod trust_store;
 pub mod users;
+pub mod waiting;

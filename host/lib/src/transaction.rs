@@ -40,8 +40,8 @@ pub use leftovers::{is_left, job_left, policies_left, settings_left};
 pub use overtaken::last_to_change;
 pub use precondition::{Target, refuse_irreplaceable};
 pub use recover::{
-    Recovered, confirm, interrupted, look, newest, prepare_watch, recover, refuse_unconfirmed, roll_back_run,
-    tidy_ended, unconfirmed, watch,
+    Recovered, being_taken_back, confirm, interrupted, look, newest, prepare_watch, recover, refuse_unconfirmed,
+    roll_back_run, tidy_ended, unconfirmed, watch,
 };
 pub use run_directory::RUNS;
 pub use still_named::{Settled, StillNamed};

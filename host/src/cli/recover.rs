@@ -128,12 +128,18 @@ pub(super) fn forget_recovery(context: &Context, event: impl Fn(Kind) -> Event, 
 pub(super) fn report(context: &Context, output: Output) -> Result<()> {
     let (interrupted, unconfirmed) =
         (transaction::interrupted(&context.state)?, transaction::unconfirmed(&context.state)?);
-    unended(interrupted.as_ref(), unconfirmed.as_ref()).for_each(|what| output.note(format!("note: {what}")));
+    let taken_back = transaction::being_taken_back(&context.state)?;
+    unended(interrupted.as_ref(), unconfirmed.as_ref(), taken_back.as_ref())
+        .for_each(|what| output.note(format!("note: {what}")));
     Ok(())
 }
 
 /// What there is to say of runs that have not ended.
-pub(super) fn unended(interrupted: Option<&Journal>, unconfirmed: Option<&Journal>) -> impl Iterator<Item = String> {
+pub(super) fn unended(
+    interrupted: Option<&Journal>,
+    unconfirmed: Option<&Journal>,
+    taken_back: Option<&Journal>,
+) -> impl Iterator<Item = String> {
     let interrupted = interrupted.map(|Journal { run, .. }| {
         format!("{run} was interrupted; `warded recover`, or the next command that changes something, takes it back")
     });
@@ -141,7 +147,8 @@ pub(super) fn unended(interrupted: Option<&Journal>, unconfirmed: Option<&Journa
         let (run, until) = (&journal.run, journal.until());
         format!("{run} is undone unless it is confirmed ({until}): run `warded confirm` in a new login")
     });
-    interrupted.into_iter().chain(unconfirmed)
+    let taken_back = taken_back.map(|Journal { run, .. }| format!("{run} is being taken back now"));
+    interrupted.into_iter().chain(unconfirmed).chain(taken_back)
 }
 
 fn show(output: Output, done: &TakenBack) -> Result<()> {

@@ -259,7 +259,9 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
     let interrupted = transaction::interrupted(&context.state)?;
     let unconfirmed = transaction::unconfirmed(&context.state)?;
     problems.extend(recover::damaged(context)?);
-    problems.extend(recover::unended(interrupted.as_ref(), unconfirmed.as_ref()).map(Problem::of));
+    let taken_back = transaction::being_taken_back(&context.state)?;
+    let unended = recover::unended(interrupted.as_ref(), unconfirmed.as_ref(), taken_back.as_ref());
+    problems.extend(unended.map(Problem::of));
     let unreadable = sshd.as_ref().filter(|_| {
         keys.iter().all(|key| matches!(key.standing, Standing::Ignored(Ignored::Unreadable(_) | Ignored::Missing)))
     });

@@ -64,6 +64,14 @@ pub(super) fn at_work(state: &StateDir) -> Result<Option<Journal>> {
     Ok(None)
 }
 
+/// A run that a process is taking back.
+///
+/// # Errors
+/// When the journals cannot be read.
+pub fn being_taken_back(state: &StateDir) -> Result<Option<Journal>> {
+    Ok(at_work(state)?.filter(|journal| journal.state == State::RollingBack))
+}
+
 /// The run that waits for its confirmation, watched. Changes nothing.
 ///
 /// # Errors

@@ -56,6 +56,24 @@ fn whoever_takes_a_run_back_tells_the_services_wherever_the_one_before_was_stopp
 }
 
 #[test]
+fn a_run_that_is_being_taken_back_is_told() {
+    let machine = Machine::new("/tmp");
+    let mut transaction = begin(&machine, &followup()).unwrap();
+    transaction.commit().unwrap();
+    let number = transaction.journal().run.run;
+    assert_eq!(being_taken_back(&machine.state).unwrap(), None);
+    drop(transaction);
+    let seen = Cell::new(None);
+    let settle = |_: &Journal, _: &RolledBack| {
+        seen.set(being_taken_back(&machine.state).unwrap().map(|journal| journal.run.run));
+        StillNamed::nothing()
+    };
+    drop(recover(&machine.state, &machine.root, settle).unwrap());
+    assert_eq!(seen.get(), Some(number));
+    assert_eq!(being_taken_back(&machine.state).unwrap(), None);
+}
+
+#[test]
 fn nobody_is_told_of_what_was_never_changed() {
     let machine = Machine::new("/tmp");
     drop(begin(&machine, &followup()).unwrap());
