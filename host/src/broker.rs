@@ -19,7 +19,7 @@ use std::{cell::Cell, sync::Arc};
 use warded_lib::{
     audit::{Event, Kind as EventKind, Log},
     digest::Digest,
-    error::{Error, Result},
+    error::{Error, Result, UNCHANGED},
     name::Name,
     policy::{authorize::Denial, file::Procedure, need::Need, pattern::Pattern},
     text::neutral,
@@ -142,7 +142,7 @@ impl Broker {
         let asked = shortened(&need.to_string());
         let error = Error::refused(format!("{procedure} of policy {policy} asked for {}: {asked}", need.capability()))
             .cause(why)
-            .state("nothing was changed; the denial is on record");
+            .state(format!("{UNCHANGED}; the denial is on record"));
         Ok(match &denial.grant {
             Some(grant) if is_plain(need) => {
                 error.next(format!("if it should be allowed, [procedure.{procedure}] needs: {grant}"))

@@ -235,7 +235,7 @@ pub fn main() -> ExitCode {
         identification: step::Identification::default(),
         on_hang: if global.json { OnHang(|error| hung(error, true)) } else { OnHang(|error| hung(error, false)) },
     };
-    let open_with = |options: &Options| Context::open(options).map_err(|error| error.or_state("nothing was changed"));
+    let open_with = |options: &Options| Context::open(options).map_err(Error::or_unchanged);
     let open_as = |identification: &Identification| {
         open_with(&Options { identification: identification.for_ca(), ..options.clone() })
     };

@@ -281,7 +281,7 @@ impl Context {
             return Ok(());
         }
         Err(Error::usage(format!("{what} needs root: {} and the keys beside it are root's", file.display()))
-            .state("nothing was changed")
+            .unchanged()
             .next("run it with sudo"))
     }
 }

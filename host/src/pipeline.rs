@@ -60,9 +60,12 @@ type Reloads = Vec<(String, Reloaded)>;
 /// # Errors
 /// Refused: what stands against it.
 pub fn foresee(context: &Context, work: &Work) -> Result<Foreseen> {
-    let guard = Guard::baseline(context, work)?;
-    work.refuse_irreplaceable()?;
-    guard.foresee(work)
+    let look = || {
+        let guard = Guard::baseline(context, work)?;
+        work.refuse_irreplaceable()?;
+        guard.foresee(work)
+    };
+    look().map_err(Error::or_unchanged)
 }
 
 /// Carries out what was reviewed.
@@ -88,7 +91,7 @@ impl Run<'_> {
         let unchanged = |error: Error| -> Error {
             let error = expected.explained(error, context);
             end_failed(context, identity, &error);
-            error.or_state("nothing was changed")
+            error.or_unchanged()
         };
 
         reporter.stage(Stage::Baseline);
@@ -102,7 +105,7 @@ impl Run<'_> {
         let known_hosts = known_hosts::prove(&work).map_err(unchanged)?;
         let proof = guard.prove(&work, &given.certificates).map_err(unchanged)?;
 
-        let _nobody_needs_to_be_there = Shield::up()?;
+        let _nobody_needs_to_be_there = Shield::up().map_err(unchanged)?;
         let mut transaction = self.prepare(&guard, &work).map_err(unchanged)?;
         let run = transaction.journal().run.run;
         let outlives_login = work.terms.confirm_within.is_some() && context.facts.init == Init::Systemd && is_root();

@@ -4,6 +4,9 @@
 
 use std::fmt;
 
+/// What condition the machine is in where a command ended before it changed anything.
+pub const UNCHANGED: &str = "nothing was changed";
+
 /// How a command ends, as a script sees it. Documented in `docs/USAGE.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Exit {
@@ -57,7 +60,10 @@ pub struct Error {
     heading: Heading,
     exit: Exit,
     message: String,
-    notes: Vec<(&'static str, String)>,
+    /// Causes, and what was seen.
+    found: Vec<(&'static str, String)>,
+    state: Option<String>,
+    next: Vec<String>,
 }
 
 /// The result of nearly everything here.
@@ -119,48 +125,58 @@ impl Error {
     }
 
     fn new(heading: Heading, exit: Exit, message: impl Into<String>) -> Self {
-        Self { heading, exit, message: message.into(), notes: Vec::new() }
+        Self { heading, exit, message: message.into(), found: Vec::new(), state: None, next: Vec::new() }
     }
 
     /// Adds why.
     #[must_use]
-    pub fn cause(self, text: impl fmt::Display) -> Self {
-        self.note("cause", text)
+    pub fn cause(mut self, text: impl fmt::Display) -> Self {
+        self.found.push(("cause", text.to_string()));
+        self
     }
 
     /// Adds what was observed.
     #[must_use]
-    pub fn seen(self, text: impl fmt::Display) -> Self {
-        self.note("seen", text)
+    pub fn seen(mut self, text: impl fmt::Display) -> Self {
+        self.found.push(("seen", text.to_string()));
+        self
     }
 
-    /// Adds what state the machine is in now.
+    /// Says what condition the machine is in now. Who changes something says it; what only looks or decides cannot know.
     #[must_use]
     pub fn state(self, text: impl fmt::Display) -> Self {
-        self.note("state", text)
+        Self { state: Some(text.to_string()), ..self }
     }
 
-    /// Adds what state the machine is in now, unless that is said already.
+    /// Says what condition the machine is in now, unless that is said already.
     #[must_use]
     pub fn or_state(self, text: impl fmt::Display) -> Self {
-        if self.notes.iter().any(|(label, _)| *label == "state") { self } else { self.state(text) }
+        if self.state.is_some() { self } else { self.state(text) }
+    }
+
+    /// Says that nothing was changed.
+    #[must_use]
+    pub fn unchanged(self) -> Self {
+        self.state(UNCHANGED)
+    }
+
+    /// Says that nothing was changed, unless something else is said already.
+    #[must_use]
+    pub fn or_unchanged(self) -> Self {
+        self.or_state(UNCHANGED)
     }
 
     /// Adds what to do.
     #[must_use]
-    pub fn next(self, text: impl fmt::Display) -> Self {
-        self.note("next", text)
+    pub fn next(mut self, text: impl fmt::Display) -> Self {
+        self.next.push(text.to_string());
+        self
     }
 
     /// Adds what to do, unless that is said already.
     #[must_use]
     pub fn or_next(self, text: impl fmt::Display) -> Self {
-        if self.notes.iter().any(|(label, _)| *label == "next") { self } else { self.next(text) }
-    }
-
-    fn note(mut self, label: &'static str, text: impl fmt::Display) -> Self {
-        self.notes.push((label, text.to_string()));
-        self
+        if self.next.is_empty() { self.next(text) } else { self }
     }
 
     /// The same failure, after the machine has been put back: `state` says how.
@@ -168,7 +184,7 @@ impl Error {
     pub fn into_rolled_back(mut self, state: impl fmt::Display) -> Self {
         self.heading = Heading::RolledBack;
         self.exit = Exit::Failed;
-        self.without_state().state(state)
+        self.state(state)
     }
 
     /// The same failure, after the machine could not be put back wholly: `state` says what is not as
@@ -177,14 +193,13 @@ impl Error {
     pub fn into_partly_rolled_back(mut self, state: impl fmt::Display) -> Self {
         self.heading = Heading::Error;
         self.exit = Exit::Degraded;
-        self.without_state().state(state)
+        self.state(state)
     }
 
     /// The same failure, without what it says of the machine's state.
     #[must_use]
-    pub fn without_state(mut self) -> Self {
-        self.notes.retain(|(label, _)| *label != "state");
-        self
+    pub fn without_state(self) -> Self {
+        Self { state: None, ..self }
     }
 
     /// The exit code that goes with it.
@@ -201,7 +216,9 @@ impl Error {
 
     /// The labelled lines below the first: `cause`, `seen`, `state`, `next`.
     pub fn notes(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.notes.iter().map(|(label, text)| (*label, text.as_str()))
+        let found = self.found.iter().map(|(label, text)| (*label, text.as_str()));
+        let state = self.state.iter().map(|text| ("state", text.as_str()));
+        found.chain(state).chain(self.next.iter().map(|text| ("next", text.as_str())))
     }
 
     /// The heading as it is printed: `error`, `refused`, `rolled back`.
@@ -219,7 +236,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.heading(), self.message)?;
-        for (label, text) in &self.notes {
+        for (label, text) in self.notes() {
             let label = format!("{label}:");
             let mut lines = text.lines();
             write!(f, "\n{label:<7}{}", lines.next().unwrap_or_default())?;
@@ -241,6 +258,12 @@ mod tests {
     fn a_message_lines_its_notes_up() {
         let error = Error::failed("the CA refused").cause("first\nsecond").next("set the clock");
         assert_eq!(error.to_string(), "error: the CA refused\ncause: first\n       second\nnext:  set the clock");
+    }
+
+    #[test]
+    fn what_to_do_comes_last() {
+        let error = Error::failed("no").next("again").or_unchanged().seen("that").cause("why").or_next("or not");
+        assert_eq!(error.to_string(), "error: no\nseen:  that\ncause: why\nstate: nothing was changed\nnext:  again");
     }
 
     #[test]

@@ -28,8 +28,3 @@ pub use live::{Verified, served, verify};
 pub use logins::{Certificates, Logins, Risks};
 pub use proof::Proof;
 pub use survey::{Offered, OfferedCertificate, OfferedKey};
-
-#[cfg(test)]
-mod fixture;
-#[cfg(test)]
-mod tests;

@@ -49,7 +49,7 @@ pub use undo::{Edited, Edits, Undo, UndoError, Which, undo_changes};
 pub use written::{BeforeAfter, written};
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, UNCHANGED},
     machine::{files::Root, private::StateDir},
 };
 use lock::Locks;
@@ -111,9 +111,9 @@ impl Transaction {
             Ok(()) => Ok(transaction),
             // Nothing has been exchanged, so this only removes what was just written.
             Err(error) => Err(match roll_back::roll_back(root, &mut transaction.run, |_, _| StillNamed::nothing()) {
-                Ok(_) => error.state("nothing was changed"),
+                Ok(_) => error,
                 Err(second) => error
-                    .state(format!("nothing was changed, but temporary files are left: {}", second.message()))
+                    .state(format!("{UNCHANGED}, but temporary files are left: {}", second.message()))
                     .next("warded recover"),
             }),
         }
@@ -214,9 +214,8 @@ impl Transaction {
 /// When the state directory cannot be read or written.
 pub fn next_run(state: &StateDir) -> Result<u64> {
     // Between a look at the numbers and the next one, nobody else may give one or remove one.
-    let unchanged = |error: Error| error.or_state("nothing was changed");
-    let _one_at_a_time = run_directory::lock_numbers(state).map_err(unchanged)?;
-    let number = run_directory::reserve(state).map_err(unchanged)?;
+    let _one_at_a_time = run_directory::lock_numbers(state).map_err(Error::or_unchanged)?;
+    let number = run_directory::reserve(state).map_err(Error::or_unchanged)?;
     // What is not removed now, the next run removes.
     drop(retain::discard_unbegun(state));
     Ok(number)

@@ -222,7 +222,7 @@ impl Apply {
             return self.enrol_only(context, output, &identity, enrolment, &messages);
         }
         let mut work = Work::of(planned, self.risk.terms(&self.confirm));
-        work.refuse_unaccepted()?;
+        work.refuse_unaccepted().map_err(Error::or_unchanged)?;
         if !new_signers.is_empty() && !work.terms.new_ca_key {
             return Err(rotation::refusal(&new_signers));
         }
@@ -236,9 +236,10 @@ impl Apply {
             return Err(Error::quiet(Exit::Failed));
         }
         work.shows_rest = self.procedure.plan_line();
-        Expected::of(&work).refuse_overtaken(context)?;
+        Expected::of(&work).refuse_overtaken(context).map_err(Error::or_unchanged)?;
         certify::ready(context, &mut work)?;
-        work.trust = files.iter().map(|file| file.change(context)).collect::<Result<_>>()?;
+        work.trust =
+            files.iter().map(|file| file.change(context)).collect::<Result<_>>().map_err(Error::or_unchanged)?;
         let progress = Progress::new(output);
         let _nobody_else_enrols = enrolment.as_ref().map(|_| Enrolments::lock(&context.state)).transpose()?;
         let with = |enrolment| Enrolments::load(&context.state)?.with(enrolment).with_run();

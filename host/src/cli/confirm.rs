@@ -62,7 +62,7 @@ impl ConfirmWithin {
                     "this runs in {}: systemd ends the watchdog with it, and nobody would take the change back",
                     neutral(&service)
                 ))
-                .state("nothing was changed")
+                .unchanged()
                 .next("give it a scope of its own: systemd-run --scope warded …"));
         }
         if !services::is_enabled(RECOVER) {

@@ -62,13 +62,13 @@ impl Enrol {
         if self.shown.is_some() {
             return Err(Error::usage("a code is never given on the command line")
                 .cause("ps, sudo's log and the shell's history show it: whoever reads it there can use it")
-                .state("nothing was changed")
+                .unchanged()
                 .next("make another one (warded invite), run `sudo warded enrol`, and paste it when it asks"));
         }
         context.may_change("enrol")?;
         if options.ca.is_some() {
             return Err(Error::usage("a code is for a step-ca, and --ca names a local CA")
-                .state("nothing was changed")
+                .unchanged()
                 .next("leave --ca and WARDED_CA out"));
         }
         let configured = Configured::read(options)?;
@@ -133,7 +133,7 @@ impl Invitation {
 fn told(error: Error, given: &Given) -> Error {
     match given.expired(now()) {
         Some(ago) if error.exit() == Exit::Usage => {
-            Error::usage(format!("the code expired {ago} ago")).state("nothing was changed").next(reading::ANOTHER)
+            Error::usage(format!("the code expired {ago} ago")).unchanged().next(reading::ANOTHER)
         }
         Some(_) | None => error,
     }

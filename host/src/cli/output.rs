@@ -215,9 +215,7 @@ pub fn can_ask() -> bool {
 /// There is no terminal to ask at.
 pub fn confirm(question: &str) -> Result<bool> {
     if !can_ask() {
-        return Err(Error::usage("there is no terminal to ask at")
-            .state("nothing was changed")
-            .next("say yes beforehand with --yes"));
+        return Err(Error::usage("there is no terminal to ask at").unchanged().next("say yes beforehand with --yes"));
     }
     drop(write!(io::stderr(), "{question} [y/N] "));
     let mut answer = String::new();

@@ -54,9 +54,7 @@ impl NewRecording {
         let head = Head::new(of, procedure.clone(), settings, error.map(|error| error.message().to_owned()));
         let bytes = self.recorder.recording(head).to_bytes()?;
         durable::create(&self.file, &bytes, 0o600).map_err(|error| {
-            Error::failed(format!("cannot write the recording {}", neutral_path(&self.file)))
-                .cause(error)
-                .state("nothing was changed")
+            Error::failed(format!("cannot write the recording {}", neutral_path(&self.file))).cause(error).unchanged()
         })?;
         output.line(format!("Recorded in {}: it holds what the procedure read.", neutral_path(&self.file)))
     }

@@ -56,7 +56,7 @@ impl Remove {
             return Ok(Exit::Pending);
         }
         let told = |error: Error| {
-            if by_policies { error.without_state().state(ONLY_THEIRS) } else { error }
+            if by_policies { error.state(ONLY_THEIRS) } else { error.or_unchanged() }
         };
         let Some(mut undo) = self.found(context, output, by_policies).map_err(told)? else {
             return nothing(context, output);
@@ -125,7 +125,7 @@ impl Remove {
                 if self.yes || self.plan || !can_ask() {
                     return Err(Error::refused(what)
                         .seen(diffs.join("\n"))
-                        .state("nothing was changed")
+                        .unchanged()
                         .next("to give these edits up: warded remove --discard-edits"));
                 }
                 output.line(format!("{what}:"))?;

@@ -194,7 +194,7 @@ impl Renew {
         (enrolments, renewed): (&Enrolments, BTreeSet<u64>),
     ) -> Result<Ended> {
         if is_gone(enrolment) {
-            return Err(Error::put_off(gone(enrolment)).state("nothing was changed").next(gone_next(enrolment)));
+            return Err(Error::put_off(gone(enrolment)).unchanged().next(gone_next(enrolment)));
         }
         let began = SystemTime::now();
         let granting = enrolled(context, enrolment)?;
@@ -362,9 +362,7 @@ fn enrolled(context: &Context, enrolment: &Enrolment) -> Result<Granting> {
     let granting = components::find(&context.policies, &enrolment.policy)?;
     match obstacle(context, enrolment, &granting) {
         None => Ok(granting),
-        Some(Obstacle { message, cause }) => {
-            Err(Error::refused(message).cause(cause).state("nothing was changed").next(ACCEPT))
-        }
+        Some(Obstacle { message, cause }) => Err(Error::refused(message).cause(cause).unchanged().next(ACCEPT)),
     }
 }
 

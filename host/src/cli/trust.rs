@@ -68,7 +68,7 @@ impl Configured {
     pub(super) fn trust(self, url: CaUrl, fingerprint: Fingerprint, force: bool) -> Result<Trust> {
         let Self { file, step_ca: before } = self;
         if let Some(before) = before.as_ref().filter(|before| before.fingerprint != fingerprint && !force) {
-            return Err(Differing::between(&url, fingerprint, before).told().state("nothing was changed"));
+            return Err(Differing::between(&url, fingerprint, before).told().unchanged());
         }
         let proxy = before.as_ref().and_then(|before| before.proxy.as_deref());
         let root = bootstrap::fetch(&url, &fingerprint, proxy).map_err(|error| not_fetched(&url, &error, proxy))?;
@@ -187,7 +187,7 @@ impl StagedFile {
         let before = place.snapshot()?;
         if before.as_ref().map(|there| there.contents.as_slice()) != self.before.as_deref() {
             return Err(Error::refused(format!("{} changed since it was read", self.path))
-                .state("nothing was changed")
+                .unchanged()
                 .next("run this again"));
         }
         let mode = before.as_ref().map_or(MODE, |there| there.mode);
@@ -290,5 +290,5 @@ fn not_fetched(url: &CaUrl, error: &NotFetched, proxy: Option<&str>) -> Error {
                 .next("make sure that it runs, and that this machine reaches it")
         }
     }
-    .state("nothing was changed")
+    .unchanged()
 }

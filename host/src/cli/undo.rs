@@ -61,13 +61,14 @@ impl Undo {
             (Some(number), None) => Which::Only(number),
             (None, None) => Which::Newest,
         };
-        let Some(mut undo) = transaction::undo_changes(&context.state, &context.root, which).map_err(Error::from)?
+        let Some(mut undo) = transaction::undo_changes(&context.state, &context.root, which)
+            .map_err(|error| Error::from(error).or_unchanged())?
         else {
             output.line("There is nothing to undo.")?;
             output.object(&serde_json::json!({ "schema": "warded.undo/1", "run": null, "undoes": null }))?;
             return Ok(Exit::Done);
         };
-        undo.look_at_states(context.runner.as_ref())?;
+        undo.look_at_states(context.runner.as_ref()).map_err(Error::or_unchanged)?;
         if !(self.plan || undo.is_of_known_hosts()) {
             context.may_change("undo")?;
         }
@@ -176,7 +177,7 @@ impl Expired {
     fn explain(self, runs: &RangeInclusive<u64>, refusal: &Error) -> Error {
         let Self { path, ago } = self;
         let why = format!("undoing run {} would bring back {path}, which expired {} ago", runs.start(), distance(ago));
-        Error::refused(why).cause(refusal.message()).state("nothing was changed")
+        Error::refused(why).cause(refusal.message()).unchanged()
     }
 }
 

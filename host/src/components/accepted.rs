@@ -84,7 +84,7 @@ pub fn refuse_elsewhere(directory: &Path, granting: &Granting) -> Result<()> {
         Origin::File(file) if *file != directory.join(format!("{name}.toml")) => {
             Err(Error::refused(format!("policy {name} is in {}", granting.origin))
                 .cause(format!("`warded policy` keeps it in {name}.toml"))
-                .state("nothing was changed")
+                .unchanged()
                 .next("rename that file and the component beside it, or take both out"))
         }
         Origin::File(_) | Origin::Bundled => Ok(()),

@@ -53,10 +53,10 @@ impl Enrolments {
     /// # Errors
     /// Refused: another process has been writing them for some time.
     pub fn lock(state: &StateDir) -> Result<StateLock> {
-        let directory = state.sub(LOCK).map_err(|error| error.or_state("nothing was changed"))?;
+        let directory = state.sub(LOCK).map_err(Error::or_unchanged)?;
         waiting::lock(&directory)?.ok_or_else(|| {
             Error::refused("another command is about to enrol an sshd of this machine")
-                .state("nothing was changed")
+                .unchanged()
                 .next("wait until it has ended, then run this again")
         })
     }

@@ -186,7 +186,7 @@ impl Filling<'_> {
         match answer {
             Ok(certificate) => Ok(Some(certificate)),
             Err(error) if error.is_about_one() && authority.ready(&[wanted]).is_ok() => Ok(None),
-            Err(error) => Err(told(error, request).state("nothing was changed")),
+            Err(error) => Err(told(error, request)),
         }
     }
 
@@ -277,7 +277,7 @@ impl Filling<'_> {
             Err(error) => {
                 // A key that this run makes must not be left without the certificate that belongs to it.
                 let may_be_left = work.renewal.is_some() && error.is_about_one() && !work.makes_key(&request.key);
-                let error = told(error, request).state("nothing was changed");
+                let error = told(error, request);
                 if !may_be_left {
                     return Err(error);
                 }

@@ -48,7 +48,6 @@ fn refuse_wide(work: &Work, changes: &[Change]) -> Result<()> {
             "the CA would be trusted for {pattern}: for hosts of other people's domains, too"
         ))
         .cause("whoever has its key could pass for any host that the pattern covers, github.com for one")
-        .state("nothing was changed")
         .next("name your own domain: --set domain='*.example.org'")
         .next("if you want that, run it again with --accept-risk=any-host")),
         _ => Ok(()),
@@ -64,7 +63,6 @@ fn refuse_hostbased(context: &Context, work: &Work, changes: &[Change]) -> Resul
     Err(Error::refused("sshd of this machine lets users in by the key of the host that they come from")
         .cause("with HostbasedAuthentication yes it takes the hosts of this file, and a CA in it speaks for all")
         .seen(seen)
-        .state("nothing was changed")
         .next("if that is what you want, run it again with --accept-risk=admit-logins"))
 }
 

@@ -83,8 +83,12 @@ pub struct Planned<'a> {
 /// # Errors
 /// Wrong settings, a denial, a limit, or the procedure's own failure. Nothing was changed.
 pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> {
+    staged(context, request).map_err(Error::or_unchanged)
+}
+
+fn staged<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> {
     let Request { granting, procedure: name, settings, mut confirmed, force, renewed, run, accepted, tape } = request;
-    Sshd::named(context.sshd_binary.as_deref()).map_err(|error| error.or_state("nothing was changed"))?;
+    Sshd::named(context.sshd_binary.as_deref())?;
     let procedure = granting
         .policy
         .procedures
@@ -100,8 +104,7 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
         || mode.to_owned(),
         |accepted| format!("{mode}; successor of {accepted}, which was accepted, and asks for no more"),
     );
-    let unchanged = |error: Error| error.or_state("nothing was changed");
-    context.log.append(&identity.event(EventKind::Started).detail(&detail)).map_err(unchanged)?;
+    context.log.append(&identity.event(EventKind::Started).detail(&detail))?;
     let renewal = Renewal {
         after_percent: context.renew_after,
         machine_id: context.facts.machine_id.clone(),
@@ -131,10 +134,10 @@ pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> 
     match &ended {
         // Of a plan, and of a run that goes on or has nothing to do, the system log is told nothing here.
         Err(error) if run.is_some() => super::end_failed(context, &identity, error),
-        Err(_) => context.log.append(&identity.event(EventKind::Ended).detail(&summary)).map_err(unchanged)?,
-        Ok(_) => context.log.append(&identity.event(EventKind::Done).detail(&summary)).map_err(unchanged)?,
+        Err(_) => context.log.append(&identity.event(EventKind::Ended).detail(&summary))?,
+        Ok(_) => context.log.append(&identity.event(EventKind::Done).detail(&summary))?,
     }
-    let mut session = ended.map_err(unchanged)?;
+    let mut session = ended?;
     let authorship = Authorship::of(transaction::written(&context.state)?);
     let edited = edited(&session, &authorship);
     session.messages.extend(edited);
@@ -204,7 +207,7 @@ fn overdue(context: &Context, identity: &Identity) -> impl Fn(&'static str) + Se
             "{} was stopped: {capability} did not come back within {seconds} s",
             identity.procedure
         ))
-        .state("nothing was changed")
+        .unchanged()
         .next(next);
         let event = identity.event(EventKind::Ended).capability(capability).detail(error.message());
         record_in_time(&log, event, RECORD);

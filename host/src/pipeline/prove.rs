@@ -70,7 +70,6 @@ impl Guard {
         {
             return Err(Error::refused(format!("{} was changed since the plan was made", path.display()))
                 .cause("the plan depends on what sshd said of its configuration before that")
-                .state("nothing was changed")
                 .next("run this again"));
         }
         let mut guard = Self { config, subject, concerned: true, bystanders, unwatched };
@@ -270,7 +269,6 @@ fn refuse_lost_names(work: &Work, enrolled: &Enrolment) -> Result<()> {
         return Err(Error::refused(format!("{} would lose names that another sshd is enrolled for", path.display()))
             .cause(format!("the sshd of {} serves the same certificate, for {}", config.display(), own.join(" ")))
             .seen(format!("asked for: {}", request.principals))
-            .state("nothing was changed")
             .next(format!("give the names of both: {}; or give one of them host keys of its own", all.join(" "))));
     }
     Ok(())

@@ -3,7 +3,7 @@
 
 use super::take_back::Aftermath;
 use warded_lib::{
-    error::{Error, Result},
+    error::{Error, Result, UNCHANGED},
     transaction::RolledBack,
 };
 
@@ -22,8 +22,8 @@ pub(super) fn told(error: Error, restored: Result<RolledBack>, aftermath: &After
         && restored.restored.is_empty()
         && aftermath.first_failure().is_none()
     {
-        let state = if whole { "nothing was changed".to_owned() } else { restored.to_string() };
-        return error.without_state().state(state);
+        let state = if whole { UNCHANGED.to_owned() } else { restored.to_string() };
+        return error.state(state);
     }
     match aftermath.first_failure() {
         None if whole => error.into_rolled_back(format!("as before ({restored}{aftermath})")),
@@ -86,7 +86,7 @@ mod tests {
             ),
             (Err(Error::failed("a disk")), not_told(), Exit::Degraded, "not all could be put back: error: a disk"),
             (Err(Error::failed("a disk")), lost(), Exit::Degraded, "sshd does not listen any more"),
-            (Ok(RolledBack::default()), Aftermath::default(), Exit::Refused, "nothing was changed"),
+            (Ok(RolledBack::default()), Aftermath::default(), Exit::Refused, UNCHANGED),
         ];
         for (restored, aftermath, exit, says) in cases {
             let error = told(Error::refused("it went wrong").state("of old"), restored, &aftermath);

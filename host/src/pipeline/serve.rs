@@ -14,7 +14,7 @@ use warded_lib::{
     audit::{Ending, Kind as EventKind},
     ca::{self, Certificate, Kind, certificate, verify},
     change_set::review::Reloading,
-    error::{Error, Result},
+    error::{Error, Result, UNCHANGED},
     guard::{Former, OfferedCertificate, former::former, live},
     machine::{
         facts::Init,
@@ -149,7 +149,7 @@ pub fn carry_out(
         end_failed(context, identity, &error);
         error.or_state(state)
     };
-    let unchanged = |error| failed(error, "nothing was changed");
+    let unchanged = |error| failed(error, UNCHANGED);
     reporter.stage(Stage::Baseline);
     let mut guard = Guard::baseline(context, work).map_err(unchanged)?;
     reporter.stage(Stage::Prove);
@@ -185,7 +185,7 @@ fn state(service: &str, told: Told, before: &[&str]) -> String {
         parts.push(format!("reloaded: {}", before.join(", ")));
     }
     parts.push(match told {
-        Told::No if before.is_empty() => return "nothing was changed".to_owned(),
+        Told::No if before.is_empty() => return UNCHANGED.to_owned(),
         Told::No => format!("not told to reload: {service}"),
         Told::Unknown => format!("{service} may have reloaded, or may have ended"),
         Told::Yes => format!("{service} was reloaded"),
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn the_state_says_which_service_was_told() {
         for (told, before, words) in [
-            (Told::No, &[][..], "nothing was changed"),
+            (Told::No, &[][..], UNCHANGED),
             (Told::No, &["a"], "no file was changed; reloaded: a; not told to reload: ssh"),
             (Told::Unknown, &[], "no file was changed; ssh may have reloaded, or may have ended"),
             (

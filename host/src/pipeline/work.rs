@@ -278,7 +278,6 @@ impl Work {
         let keys: Vec<String> = replaced.iter().map(|one| format!("{}: {}", neutral(&one.path), one.ends())).collect();
         Err(Error::refused("host keys that clients may know would end")
             .cause(keys.join("\n"))
-            .state("nothing was changed")
             .next("if that is what you want, run it again with --accept-risk=replace-host-keys"))
     }
 

@@ -87,7 +87,7 @@ impl<'a> Change<'a> {
     pub fn begin(state: &StateDir, policies: &'a Path) -> Result<Self> {
         let held = waiting::lock(&state.sub(CHANGING)?)?.ok_or_else(|| {
             Error::refused("another command is changing the policies of this machine")
-                .state("nothing was changed")
+                .unchanged()
                 .next("wait until it has ended, then run this again")
         })?;
         Ok(Self { policies, before: load(&file(policies))?, _nobody_else_changes_them: held })

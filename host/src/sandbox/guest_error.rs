@@ -22,7 +22,7 @@ impl From<Failure> for types::Error {
 pub(super) fn ended_with(procedure: &Name, error: &types::Error, authority: Option<CaError>) -> Error {
     // Where it gave up because of the CA, that is what a person has to know.
     if let Some(failure) = authority.filter(|failure| failure.code() == error.code) {
-        return Error::from(failure).state("nothing was changed");
+        return Error::from(failure);
     }
     let mut ended = Error::failed(format!("{procedure} gave up ({}): {}", short(&error.code), short(&error.message)));
     for types::Setting { name, value } in error.details.iter().take(limits::ERROR_DETAILS) {
@@ -36,7 +36,7 @@ pub(super) fn ended_with(procedure: &Name, error: &types::Error, authority: Opti
     if let Some(more) = error.details.len().checked_sub(limits::ERROR_DETAILS).filter(|more| *more > 0) {
         ended = ended.seen(format!("and {more} more details"));
     }
-    ended.state("nothing was changed").or_next("warded audit log shows what it asked for before that")
+    ended.or_next("warded audit log shows what it asked for before that")
 }
 
 /// A component that could not be instantiated: what stopped its own code, what it has too many of, or

@@ -60,9 +60,7 @@ impl Baseline {
             let broken =
                 Error::refused(format!("sshd's configuration {config} is broken already", config = sshd.config));
             let broken = error.notes().fold(broken, |broken, (_, text)| broken.cause(text));
-            broken
-                .state("nothing was changed")
-                .next(format!("correct it until `{} -t` is silent", sshd.binary.display()))
+            broken.next(format!("correct it until `{} -t` is silent", sshd.binary.display()))
         })?;
         let effective = &view.effective;
         let keys = effective.host_keys.iter();
@@ -104,7 +102,6 @@ impl Baseline {
             None => Ok(()),
             Some(path) => Err(Error::refused(format!("{} was changed while this ran", path.display()))
                 .cause("what was checked is no longer what sshd would read")
-                .state("nothing was changed")
                 .next("run this again when nobody else is editing sshd's configuration")),
         }
     }

@@ -199,11 +199,10 @@ impl Candidate {
     fn told(&self, error: &Error) -> Error {
         let message = format!("sshd would not accept {} as it would be", self.sshd.config);
         let told = Error::refused(message);
-        let told = error.notes().fold(told, |told, (label, text)| match label {
+        error.notes().fold(told, |told, (label, text)| match label {
             "cause" => told.cause(self.real_names(text)),
             _ => told,
-        });
-        told.state("nothing was changed")
+        })
     }
 }
 

@@ -131,8 +131,7 @@ impl Candidate {
 
     fn check_words(&self, before: &Tested, after: &Tested) -> Result<()> {
         if after.without_keys && !before.without_keys {
-            return Err(Error::refused("sshd would not start: it would have no host key that it can use")
-                .state("nothing was changed"));
+            return Err(Error::refused("sshd would not start: it would have no host key that it can use"));
         }
         let mut known = before.words.clone();
         let mut new = after.words.clone();
@@ -141,9 +140,7 @@ impl Candidate {
         if new.is_empty() {
             return Ok(());
         }
-        Err(Error::refused("sshd would accept the configuration, but complain")
-            .cause(new.join("\n"))
-            .state("nothing was changed"))
+        Err(Error::refused("sshd would accept the configuration, but complain").cause(new.join("\n")))
     }
 
     fn check_host_keys(&self, baseline: &Baseline, effective: &Effective) -> Result<()> {
@@ -155,7 +152,6 @@ impl Candidate {
                 return Err(Error::refused(format!("sshd would no longer offer its {} host key", key.key_type))
                     .cause("every client that knows it would warn of a changed identity, and refuse")
                     .seen(format!("offered now: {}", key.fingerprint))
-                    .state("nothing was changed")
                     .next("look for a changed HostKey line, or key file, that sshd was not told of"));
             }
         }
@@ -173,9 +169,7 @@ impl Candidate {
         });
         match new.first() {
             None => Ok(()),
-            Some(problem) => Err(Error::refused(problem.clone())
-                .cause("sshd itself says nothing about it")
-                .state("nothing was changed")),
+            Some(problem) => Err(Error::refused(problem.clone()).cause("sshd itself says nothing about it")),
         }
     }
 }
@@ -201,8 +195,7 @@ fn refuse_effects(before: &Effective, after: &Effective, whom: &str, granted: Ma
     }
     Err(Error::refused(format!("sshd's configuration would change beyond what is granted (for {whom})"))
         .cause(granted.described())
-        .seen(found.join("\n"))
-        .state("nothing was changed"))
+        .seen(found.join("\n")))
 }
 
 /// Every address that is live must be in the candidate: our reload would switch on what somebody
@@ -219,7 +212,6 @@ fn check_addresses(sshd: &Sshd, effective: &Effective) -> Result<()> {
             return Err(Error::refused(format!("a reload would close {}, where sshd listens now", socket.address))
                 .cause("the configuration was changed and sshd has not read it yet")
                 .seen(format!("configured: {}", configured.join(", ")))
-                .state("nothing was changed")
                 .next("finish or take back that change, reload sshd, and try again"));
         }
     }

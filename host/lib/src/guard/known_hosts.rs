@@ -131,7 +131,6 @@ impl Change {
                 let path = neutral(&self.path.to_string_lossy());
                 Err(Error::refused(format!("{path} belongs to another user (uid {owner})"))
                     .cause("a program that was run with sudo made it, as it seems; ssh cannot add hosts to it either")
-                    .state("nothing was changed")
                     .next(chown(&self.path)))
             }
             _ => Ok(()),
@@ -280,7 +279,7 @@ impl Change {
     }
 
     fn refused(&self, what: impl fmt::Display) -> Error {
-        Error::refused(format!("{}: {what}", neutral(&self.path.to_string_lossy()))).state("nothing was changed")
+        Error::refused(format!("{}: {what}", neutral(&self.path.to_string_lossy())))
     }
 }
 

@@ -119,7 +119,6 @@ impl Compared<'_> {
         }
         Err(Error::refused(format!("{} decides who gets in", path.display()))
             .cause("what a change of it does to logins cannot be told beforehand")
-            .state("nothing was changed")
             .next("if that is what you want, run it again with --accept-risk=lose-ssh --accept-risk=admit-logins"))
     }
 
@@ -215,7 +214,6 @@ impl Compared<'_> {
                 ))
                 .cause(why)
                 .seen(format!("now: {}", values.0.join(", ")))
-                .state("nothing was changed")
                 .next(LOSE));
             }
         }
@@ -320,7 +318,6 @@ impl Compared<'_> {
                 (Ok(false) | Err(_), Ok(true)) if !self.risks().lose => {
                     return Err(Error::refused(format!("{} could not log in with a key any more", neutral(user)))
                         .cause("sshd takes a key of that user with the configuration as it is, and not as it would be")
-                        .state("nothing was changed")
                         .next(LOSE));
                 }
                 (_, Ok(true)) => logins.not_proved.push(format!("{user}: accepted by --accept-risk=lose-ssh")),
@@ -345,7 +342,7 @@ fn told(message: &str, mut differences: Vec<String>) -> Error {
     if more > 0 {
         differences.push(format!("and {more} more"));
     }
-    Error::refused(message).seen(differences.join("\n")).state("nothing was changed")
+    Error::refused(message).seen(differences.join("\n"))
 }
 
 /// Users and groups that lists of names would shut out.

@@ -181,7 +181,6 @@ impl<'a> Stage<'a> {
         Err(Error::refused("sshd would not serve these certificates")
             .cause(format!("HostKeyAlgorithms ({place}) does not list their types"))
             .seen(format!("types: {}", filtered.join(", ")))
-            .state("nothing was changed")
             .next(format!("add {} to that list, or remove it", missing.join(","))))
     }
 
@@ -232,7 +231,7 @@ impl<'a> Stage<'a> {
                 }
             }
         };
-        Err(error.state("nothing was changed"))
+        Err(error)
     }
 
     /// The last of the certificates that sshd reads for the same key, and the place of its line.
@@ -272,8 +271,7 @@ impl<'a> Stage<'a> {
             }
         }
         Err(Error::refused(format!("a client that knows sshd's {key_type} host key could not connect any more"))
-            .cause(seen.said())
-            .state("nothing was changed"))
+            .cause(seen.said()))
     }
 
     /// The same questions by the `ssh` program, where there is one.
@@ -293,8 +291,7 @@ impl<'a> Stage<'a> {
                     "the `ssh` program of this machine could not connect by the {} host key",
                     question.key_type
                 ))
-                .cause(seen.said())
-                .state("nothing was changed"));
+                .cause(seen.said()));
             }
         }
         Ok(())

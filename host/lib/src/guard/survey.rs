@@ -312,7 +312,6 @@ impl<'a> Prober<'a> {
         Error::refused(format!("sshd at {} cannot be asked which host keys it offers", self.target()))
             .cause("so it could not be told afterwards whether it still offers the same ones")
             .seen(seen.said())
-            .state("nothing was changed")
             .next(tried)
     }
 }

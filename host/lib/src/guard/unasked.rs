@@ -25,7 +25,6 @@ pub fn refuse(config: &Path, staged: &Staged, granted: MayChange<'_>) -> Result<
     let Some(path) = parts.first() else { return Ok(()) };
     Err(Error::refused(format!("{} cannot be checked: there is no sshd here", path.display()))
         .cause(format!("it is part of sshd's configuration {}, and a wrong line locks people out", config.display()))
-        .state("nothing was changed")
         .next("name sshd's program with --sshd FILE; if it is being upgraded, wait until that is done"))
 }
 

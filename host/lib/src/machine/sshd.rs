@@ -341,7 +341,6 @@ fn trusted(program: &Path) -> Result<PathBuf> {
     let refused = |why: &dyn std::fmt::Display| {
         Error::refused(format!("{named} is not safe to run as sshd"))
             .cause(why)
-            .state("nothing was changed")
             .next("name a program that root installed with --sshd FILE")
     };
     let root = Root::ambient().map_err(|error| refused(&error))?;

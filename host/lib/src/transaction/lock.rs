@@ -88,7 +88,6 @@ impl Locks {
                 let whose = text::neutral(&other.to_string_lossy());
                 return Err(Error::refused(format!("{}, whose state is in {whose}, has not ended", journal.run))
                     .cause("it was interrupted, or waits to be confirmed; it may be taken back any moment")
-                    .state("nothing was changed")
                     .next(format!("warded --state {whose} status")));
             }
         }
@@ -146,7 +145,6 @@ fn take(place: &Place, roots: Option<&StateDir>, until: Instant) -> Result<Lock>
                 if let Some(run) = stands_for_it.as_ref().and_then(run_at_work) {
                     return Err(Error::refused(format!("{run} is still at work"))
                         .cause(format!("it changes files in {}", text::neutral(&directory)))
-                        .state("nothing was changed")
                         .next("wait until it has ended, then run this again"));
                 }
                 let locked = match &stands_for_it {
@@ -156,7 +154,6 @@ fn take(place: &Place, roots: Option<&StateDir>, until: Instant) -> Result<Lock>
                 let holder = locked.and_then(holder).unwrap_or_else(|| "another process".to_owned());
                 return Err(Error::refused(format!("{} is being changed by another run", text::neutral(&directory)))
                     .cause(format!("{holder} has the directory locked"))
-                    .state("nothing was changed")
                     .next("wait until it has ended, then run this again"));
             }
         }

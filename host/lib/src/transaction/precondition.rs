@@ -99,7 +99,7 @@ pub(super) fn check_replaceable(change: &Prepared) -> Result<()> {
 }
 
 fn irreplaceable(path: &AbsolutePath) -> Error {
-    Error::refused(format!("{path} cannot be replaced")).state("nothing was changed")
+    Error::refused(format!("{path} cannot be replaced"))
 }
 
 /// What is said when somebody else was faster.

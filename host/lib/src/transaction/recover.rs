@@ -245,7 +245,6 @@ pub(super) fn refuse_unended_here(state: &StateDir, changes: &[Prepared], follow
         None => Ok(()),
         Some(journal) => Err(Error::refused(format!("{} has not ended", journal.run))
             .cause("it was interrupted just now, and is about to be taken back")
-            .state("nothing was changed")
             .next("warded recover, then run this again")),
     }
 }

@@ -363,7 +363,6 @@ pub(super) fn lock_numbers(state: &StateDir) -> Result<StateLock> {
         thread::sleep(Duration::from_millis(5));
     }
     Err(Error::refused(format!("{} is locked by another process", runs.path().display()))
-        .state("nothing was changed")
         .next("wait until it has ended, then run this again"))
 }
 

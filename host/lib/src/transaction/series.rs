@@ -100,7 +100,6 @@ pub(super) fn refuse_undone(state: &StateDir, number: u64) -> Result<()> {
         None => Ok(()),
         Some(undo) => Err(Error::refused(format!("{} was made after this was planned", undo.run))
             .cause("it undid runs that were made before and after that")
-            .state("nothing was changed")
             .next("run this again: it starts from what is there now")),
     }
 }

@@ -144,13 +144,12 @@ impl From<UndoError> for Error {
                 let what = text::count(edited.len(), "file");
                 let (diffs, remedies): (Vec<_>, Vec<_>) =
                     edited.into_iter().map(|edited| (edited.diff, edited.remedy)).unzip();
-                Self::refused(format!("{run} is not undone: {what} changed since"))
-                    .seen(diffs.join("\n"))
-                    .state("nothing was changed")
-                    .next(format!(
+                Self::refused(format!("{run} is not undone: {what} changed since")).seen(diffs.join("\n")).next(
+                    format!(
                         "to give these changes up, restore each file, then run this again:\n{}",
                         remedies.join("\n")
-                    ))
+                    ),
+                )
             }
         }
     }
@@ -265,7 +264,6 @@ fn count(series: &Series, which: Which) -> Result<Option<usize>> {
         let base = number(step.base);
         return Err(Error::usage(format!("run {asked} only renewed certificates"))
             .cause("alone, its undo would restore certificates that are nearer to their end")
-            .state("nothing was changed")
             .next(format!("warded undo {base} undoes run {base} with its renewals")));
     }
     let at = steps.iter().position(|step| number(step.base) == asked).ok_or_else(|| not_undoable(asked, series))?;
@@ -275,7 +273,6 @@ fn count(series: &Series, which: Which) -> Result<Option<usize>> {
             let later: Vec<String> = later.iter().map(|step| step.base.journal().run.to_string()).collect();
             Err(Error::refused(format!("run {asked} is not undone alone: later runs stand on it"))
                 .cause(later.join("\n"))
-                .state("nothing was changed")
                 .next(format!("to undo run {asked} and all of these in one step: warded undo --down-to {asked}")))
         }
     }
@@ -294,7 +291,6 @@ fn not_undoable(number: u64, series: &Series) -> Error {
     };
     Error::usage(format!("run {number} cannot be undone"))
         .cause(cause)
-        .state("nothing was changed")
         .next("warded history shows which runs can be undone")
 }
 
@@ -379,7 +375,6 @@ fn old_copy(part: Part<'_>) -> Result<Option<Zeroizing<Vec<u8>>>> {
     let copy = part.run.old(part.index)?.filter(|old| Digest::of(old) == before.digest);
     copy.map(Some).ok_or_else(|| {
         Error::failed(format!("the old copy of {} is missing or damaged", part.entry.path))
-            .state("nothing was changed")
             .next("restore that file from a backup, then run this again: undo leaves a file that is as before the run")
     })
 }

@@ -38,15 +38,14 @@ pub(super) fn read(file: Option<&Path>) -> Result<Code> {
             }
             NoCode::OtherBeginning => ANOTHER,
         };
-        Error::usage("the code cannot be used").cause(error).state("nothing was changed").next(next)
+        Error::usage("the code cannot be used").cause(error).unchanged().next(next)
     })
 }
 
 fn contents(file: &Path) -> Result<Zeroizing<String>> {
-    let bytes = read_secret(file).map_err(|error| Error::from(error).state("nothing was changed"))?;
-    let text = str::from_utf8(&bytes).map_err(|error| {
-        Error::usage(format!("{} is not text in UTF-8", file.display())).cause(error).state("nothing was changed")
-    })?;
+    let bytes = read_secret(file).map_err(|error| Error::from(error).unchanged())?;
+    let text = str::from_utf8(&bytes)
+        .map_err(|error| Error::usage(format!("{} is not text in UTF-8", file.display())).cause(error).unchanged())?;
     Ok(Zeroizing::new(text.to_owned()))
 }
 

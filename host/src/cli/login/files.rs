@@ -82,7 +82,7 @@ impl Files {
             return Ok(());
         }
         Err(Error::refused(format!("{} is there, and `warded login` did not make it", self.key.display()))
-            .state("nothing was changed")
+            .unchanged()
             .next("name another file with --out"))
     }
 

@@ -99,9 +99,8 @@ impl Update {
         let offer =
             Offer::of(context, self.component.find(&self.reach, output)?, None, self.allowed_signers.as_deref())?;
         let name = &offer.granting.policy.name;
-        let by_hand = |error: Error| {
-            error.state("nothing was changed").next("to decide on it: warded policy add, with the same component")
-        };
+        let by_hand =
+            |error: Error| error.unchanged().next("to decide on it: warded policy add, with the same component");
         let Some(standing) = offer.standing(context)? else {
             return Err(by_hand(Error::refused(format!("there is no policy {name} that could be updated"))));
         };

@@ -81,7 +81,7 @@ pub(super) fn judge_entry(
     let wrong = |field: &str, is: &str, says: &str| {
         Error::refused(format!("the lock file does not fit the component of policy {name}"))
             .cause(format!("its {field} is {}, and the lock file says {}", neutral(is), neutral(says)))
-            .state("nothing was changed")
+            .unchanged()
     };
     let policy = &judged.offer.granting.policy;
     if policy.name != *name {

@@ -88,7 +88,7 @@ impl Remove {
         if let Some(enrolment) = enrolled.filter(|_| !self.accept_risk.contains(&Risk::StopRenewal)) {
             return Err(Error::refused(format!("policy {name} renews this machine's certificates"))
                 .cause(format!("{} is what `warded renew` runs here", enrolment.procedure))
-                .state("nothing was changed")
+                .unchanged()
                 .next("apply another policy first, or let the certificates expire: --accept-risk=stop-renewal"));
         }
         if !self.yes && !confirm(&format!("Remove policy {name} {}?", granting.policy.version))? {

@@ -132,7 +132,7 @@ impl Load {
         if let Some(expected) = self.digest.filter(|expected| *expected != digest) {
             return Err(Error::refused("this is another file than the one that was named")
                 .cause(format!("named: {expected}\nthere is: {digest}"))
-                .state("nothing was changed"));
+                .unchanged());
         }
         let policies = Archive::parse(&bytes)?;
         let judge = |(name, entry, artifact)| {

@@ -68,7 +68,7 @@ impl Terms {
             self.replaces(before, output)?;
         }
         if judged.offer.publisher.is_none() && !self.accept_risk.contains(&Risk::UnsignedPolicy) {
-            return Err(Error::refused("nobody has signed this component").state("nothing was changed").next(
+            return Err(Error::refused("nobody has signed this component").unchanged().next(
                 "have its publisher sign it, or accept that nobody vouches for it: --accept-risk=unsigned-policy",
             ));
         }
@@ -82,7 +82,7 @@ impl Terms {
         }
         if !standing.is_newer && !standing.same_component && !self.allow_downgrade {
             return Err(Error::refused(format!("version {} is there, and this one is not higher", standing.version))
-                .state("nothing was changed")
+                .unchanged()
                 .next("if it is to take its place: --allow-downgrade"));
         }
         // Whoever signs the bytes that were accepted already changes nothing that runs.
@@ -92,9 +92,7 @@ impl Terms {
                 Some(_) => "another publisher vouches for this component than for the one that is there",
                 None => "nobody vouches for the component that is there, and this one has a publisher",
             };
-            return Err(Error::refused(why)
-                .state("nothing was changed")
-                .next("if that is right: --accept-risk=other-publisher"));
+            return Err(Error::refused(why).unchanged().next("if that is right: --accept-risk=other-publisher"));
         }
         Ok(())
     }

@@ -32,7 +32,7 @@ impl Remove {
         if self.confirm.confirm_within.is_some() {
             return Err(Error::refused("--confirm-within covers one run, and this removal needs several")
                 .cause("somebody edited what Warded wrote: the policies take their own lines out first")
-                .state("nothing was changed")
+                .unchanged()
                 .next(format!("warded apply {REMOVE} with that option, then this again")));
         }
         let mut ended = Exit::Done;

@@ -22,6 +22,10 @@ use warded_lib::{
 /// # Errors
 /// Something is missing, or the CA will not accept it.
 pub fn ready(context: &Context, work: &mut Work) -> Result<Vec<String>> {
+    look(context, work).map_err(Error::or_unchanged)
+}
+
+fn look(context: &Context, work: &mut Work) -> Result<Vec<String>> {
     let requests = work.requests();
     if requests.is_empty() {
         return Ok(Vec::new());
@@ -97,12 +101,11 @@ impl<'a> Needed<'a> {
 
     /// The failure, with the keys that take a token of their own.
     fn told(&self, error: CaError) -> Error {
-        let error = self.own.iter().fold(Error::from(error), |error, (_, Request { key, .. })| {
+        self.own.iter().fold(Error::from(error), |error, (_, Request { key, .. })| {
             error.seen(format!(
                 "{key} takes a token of its own: it had a certificate before, which the CA may have revoked"
             ))
-        });
-        error.state("nothing was changed")
+        })
     }
 }
 

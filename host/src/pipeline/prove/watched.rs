@@ -201,8 +201,7 @@ impl Watched {
             return Ok(());
         }
         for reload in &work.reloads {
-            services::refuse_untellable(&reload.name, &reload.service, listener)
-                .map_err(|error| error.state("nothing was changed"))?;
+            services::refuse_untellable(&reload.name, &reload.service, listener)?;
         }
         let Some(path) = changed else { return Ok(()) };
         if work.reloads.iter().any(|reload| services::is_sshd(&reload.service, listener)) {
@@ -210,7 +209,6 @@ impl Watched {
         }
         Err(Error::refused(format!("{} would change, and sshd is not told", path.display()))
             .cause("what a running sshd has read, and what is on disk, would be two different configurations")
-            .state("nothing was changed")
             .next("the procedure has to reload sshd"))
     }
 
@@ -284,7 +282,6 @@ impl Watched {
 fn untold(unknown: &Unknown, path: &Path) -> Error {
     Error::refused(format!("{} would change, and what listens is not known", path.display()))
         .cause(unknown)
-        .state("nothing was changed")
         .next(unknown.next())
         .next("to go on without it: --accept-risk=unknown-listener")
 }

@@ -32,7 +32,6 @@ pub(super) fn create(directory: &Path) -> Result<()> {
         if taken.contains(&error.kind()) {
             Error::refused(format!("there is something at {} already", directory.display()))
                 .cause("a CA's keys are never overwritten: every certificate they signed would stop working")
-                .state("nothing was changed")
                 .next("use the CA that is there, or name another directory for a new one")
         } else {
             Error::failed(format!("could not make a CA in {}", directory.display()))

@@ -176,7 +176,7 @@ impl Difference {
                 .cause("the file, or Warded's block in it, is not as a run left it: a procedure removes only its own lines")
                 .next("move that line to another file of sshd's configuration, or take it out; then run this again"),
         };
-        Err(refused.state("nothing was changed"))
+        Err(refused)
     }
 }
 
@@ -199,16 +199,14 @@ pub fn refuse_bytes(staged: &Staged, parts: &BTreeSet<&Path>, granted: MayChange
         // sshd would stop reading the line there, and take the next one for the rest of it.
         if let Some(index) = new.split(|byte| *byte == b'\n').position(|line| line.contains(&0)) {
             return Err(Error::refused(format!("{} line {} has a NUL byte", path.display(), index + 1))
-                .cause(granted.described())
-                .state("nothing was changed"));
+                .cause(granted.described()));
         }
         let old = fs::metadata(path).map_or(0, |metadata| usize::try_from(metadata.len()).unwrap_or(usize::MAX));
         added += new.len().saturating_sub(old);
     }
     if added > ROOM {
         return Err(Error::refused(format!("sshd's configuration would grow by {added} bytes"))
-            .cause(format!("a procedure may add {ROOM} bytes; some releases of sshd serve nobody with a long one"))
-            .state("nothing was changed"));
+            .cause(format!("a procedure may add {ROOM} bytes; some releases of sshd serve nobody with a long one")));
     }
     Ok(())
 }
@@ -231,7 +229,6 @@ pub fn refuse_second_names(parts: &BTreeSet<&Path>, tree: &Tree) -> Result<()> {
                 other.path.display()
             ))
             .cause("both names lead to one file, by a hard link or a mount: only one of them would be exchanged")
-            .state("nothing was changed")
             .next("make it one name"));
         }
     }
@@ -251,8 +248,7 @@ pub fn refuse_foreign_files(root: &Root, staged: &Staged, tree: &Tree) -> Result
             continue;
         }
         let refused = Error::refused(format!("an Include reads {}, which others can change", file.path.display()))
-            .cause(error.message)
-            .state("nothing was changed");
+            .cause(error.message);
         return Err(match error.next {
             Some(next) => refused.next(next),
             None => refused.next("give that file and its directories to root, or take the Include out"),
@@ -284,7 +280,6 @@ pub fn refuse_misread(tree: &Tree, reading: &Reading, blocks: Blocks) -> Result<
     let refused = |what: String| {
         Error::refused("sshd reads its configuration otherwise than Warded does")
             .cause(what)
-            .state("nothing was changed")
             .next("write that place in a plainer way, and run this again")
     };
     let ours: BTreeSet<&Path> = tree.files.iter().map(|file| file.path.as_path()).collect();

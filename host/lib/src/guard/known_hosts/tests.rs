@@ -38,7 +38,7 @@ fn a_wrong_edit_is_found_by_ssh_keygen_and_ssh() {
     let line = ours("*.lab.test");
     let refused = |before: &str, after: &str, words: &str| {
         let said = prove(before, after).unwrap_err();
-        assert!(said.contains(words) && said.contains("nothing was changed"), "{after}: {said}");
+        assert!(said.contains(words), "{after}: {said}");
     };
     // The lines are joined: neither is read.
     refused(&format!("{PIN}\nweb8 {}", &PIN[13..]), &format!("{PIN}\nweb8 {}{line}", &PIN[13..]), "would not be known");

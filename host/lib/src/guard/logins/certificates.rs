@@ -115,7 +115,6 @@ impl Candidate {
                     path.display()
                 ))
                 .cause(error.message)
-                .state("nothing was changed")
                 .next("give that file and its directories to root, or take its line out"));
             }
         }
@@ -128,7 +127,6 @@ impl Candidate {
         let Some(path) = named.iter().find(is_empty) else { return Ok(()) };
         Err(Error::refused(format!("sshd would take the keys of user CAs from {}, which has none", path.display()))
             .cause("whoever writes to that file later decides who can log in")
-            .state("nothing was changed")
             .next("if that is what you want, run it again with --accept-risk=admit-logins"))
     }
 
@@ -139,9 +137,7 @@ impl Candidate {
                 Ok(contents) => contents,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => {
-                    return Err(Error::refused(format!("{} cannot be read", path.display()))
-                        .cause(error)
-                        .state("nothing was changed"));
+                    return Err(Error::refused(format!("{} cannot be read", path.display())).cause(error));
                 }
             };
             if let Err(fault) = trusted_keys::read(&contents)
@@ -149,7 +145,6 @@ impl Candidate {
             {
                 return Err(Error::refused(format!("the list of user CA keys {} {fault}", path.display()))
                     .cause("sshd would take no certificate by any key in it, and says nothing of that")
-                    .state("nothing was changed")
                     .next("mend that file, then run this again"));
             }
         }
@@ -164,8 +159,7 @@ impl Candidate {
             return Ok(());
         }
         Err(Error::refused("sshd would not take the CA's keys from where they are written")
-            .cause(format!("another line comes first: TrustedUserCAKeys {}", neutral(&values.join(" "))))
-            .state("nothing was changed"))
+            .cause(format!("another line comes first: TrustedUserCAKeys {}", neutral(&values.join(" ")))))
     }
 
     /// If the CA were lost, somebody has to get in all the same.
@@ -192,7 +186,6 @@ impl Candidate {
         }
         Err(Error::refused("if the CA were lost, nobody could log in")
             .cause("no user has a key that sshd takes, or a password where it takes passwords")
-            .state("nothing was changed")
             .next("give an administrator a key (authorized_keys) for that case")
             .next("if you want to depend on the CA alone, run it again with --accept-risk=lose-ssh"))
     }
@@ -200,14 +193,13 @@ impl Candidate {
 
 fn judge(found: Certificates, risks: Risks) -> Result<Certificates> {
     if found.taken.is_empty() && !found.refused.is_empty() && found.not_proved.is_empty() {
-        return Err(Error::refused("sshd would let nobody in by a certificate of this CA")
-            .seen(found.refused.join("\n"))
-            .state("nothing was changed"));
+        return Err(
+            Error::refused("sshd would let nobody in by a certificate of this CA").seen(found.refused.join("\n"))
+        );
     }
     if found.admits_root && !risks.root {
         return Err(Error::refused("a certificate with the principal root would log in as root")
             .cause("whoever gets one from the CA, for a mail address that begins with root@ for one, is root here")
-            .state("nothing was changed")
             .next("keep root out (PermitRootLogin no), or say which principals are root's (AuthorizedPrincipalsFile)")
             .next("if that is what you want, run it again with --accept-risk=root-by-certificate"));
     }
@@ -220,7 +212,6 @@ fn refuse_again(keys: &[PublicKey]) -> Error {
     Error::refused("sshd would trust user CA keys again that it does not trust now")
         .seen(shown.join("\n"))
         .cause("they were dropped since: whoever has such a key could log in as anybody")
-        .state("nothing was changed")
         .next("if that is what you want, run it again with --accept-risk=admit-logins")
 }
 
@@ -228,7 +219,6 @@ fn refuse_foreign(key: &PublicKey) -> Error {
     let shown = format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256));
     Error::refused("sshd would trust a user CA that this run did not get from the configured CA")
         .cause(format!("whoever has that key could log in as anybody: {shown}"))
-        .state("nothing was changed")
         .next("if that is what you want, run it again with --accept-risk=admit-logins")
 }
 

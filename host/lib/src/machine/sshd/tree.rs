@@ -130,9 +130,7 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 
 /// The refusal of a configuration whose files sshd would never finish reading.
 pub(crate) fn endless(path: &Path, keyword: &str, error: &io::Error) -> Error {
-    Error::refused(format!("{keyword} names {}, which sshd cannot read to its end", path.display()))
-        .cause(error)
-        .state("nothing was changed")
+    Error::refused(format!("{keyword} names {}, which sshd cannot read to its end", path.display())).cause(error)
 }
 
 /// One file of the configuration.
@@ -256,8 +254,7 @@ impl Tree {
     ) -> Result<()> {
         if depth > MAX_DEPTH || lines.len() > MAX_LINES {
             return Err(Error::refused(format!("{} includes more than can be compared", file.path.display()))
-                .cause(format!("at most {MAX_DEPTH} levels and {MAX_LINES} lines"))
-                .state("nothing was changed"));
+                .cause(format!("at most {MAX_DEPTH} levels and {MAX_LINES} lines")));
         }
         let mut within = around.to_vec();
         let texts: Vec<&[u8]> = sshd_config::line::lines(&file.contents).collect();

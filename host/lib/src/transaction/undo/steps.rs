@@ -39,7 +39,6 @@ impl Undo {
             } else if now != seen.after {
                 return Err(Error::refused(format!("{} is not undone", self.run))
                     .cause(format!("somebody changed since what {} shows", seen.query.name))
-                    .state("nothing was changed")
                     .next(
                         "set that back by hand to what the run left or to what was there before, then run this again",
                     ));

@@ -290,8 +290,7 @@ impl Asking<'_> {
         match self.log_in(user, principal, &another)? {
             Err(_) => Ok(()),
             Ok(()) => Err(Error::refused("sshd would take certificates of any CA")
-                .cause(format!("it let {} in by a certificate of a CA that it is not told of", neutral(&user.name)))
-                .state("nothing was changed")),
+                .cause(format!("it let {} in by a certificate of a CA that it is not told of", neutral(&user.name)))),
         }
     }
 

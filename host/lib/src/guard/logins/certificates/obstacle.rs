@@ -22,7 +22,6 @@ pub(super) fn refuse_algorithms(effective: &Effective, key: &PublicKey) -> Resul
     let Some(Missing { keyword, word }) = missing(effective, key) else { return Ok(()) };
     Err(Error::refused(format!("sshd would take no certificate of this CA: {keyword} has no {word}"))
         .seen(neutral(&effective.values(&keyword.to_lowercase()).join(",")))
-        .state("nothing was changed")
         .next(format!("add {word} to {keyword}, then run this again")))
 }
 

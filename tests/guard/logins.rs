@@ -1,7 +1,10 @@
 //! Who gets in, compared with a real sshd.
 
-use super::super::{Baseline, Candidate, MayChange, Risks, fixture::PrivateSshd};
-use crate::machine::{sshd::tree::Staged, users};
+use crate::private_sshd::PrivateSshd;
+use warded_lib::{
+    guard::{Baseline, Candidate, MayChange, Risks},
+    machine::{sshd::tree::Staged, users},
+};
 
 #[test]
 fn who_gets_in_is_compared_where_it_may_change() {

@@ -1,11 +1,5 @@
 //! A private sshd for tests: own keys, own port, on loopback, ended by its process id.
 
-use super::{Authorship, Baseline, Candidate, MayChange};
-use crate::machine::{
-    exec::{Child, Program, Signal, find, signal},
-    scratch::PrivsepDirectory,
-    sshd::{Sshd, tree::Staged},
-};
 use ssh_key::{Certificate, PublicKey};
 use std::{
     fs,
@@ -14,12 +8,20 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
+use warded_lib::{
+    guard::{Authorship, Baseline, Candidate, MayChange},
+    machine::{
+        exec::{Child, Program, Signal, find, signal},
+        scratch::PrivsepDirectory,
+        sshd::{Sshd, tree::Staged},
+    },
+};
 
 /// Its files, and the process if it runs.
-pub(super) struct PrivateSshd {
-    pub(super) directory: PathBuf,
-    pub(super) port: u16,
-    pub(super) main: PathBuf,
+pub(crate) struct PrivateSshd {
+    pub(crate) directory: PathBuf,
+    pub(crate) port: u16,
+    pub(crate) main: PathBuf,
     child: Option<Child>,
     _held: Option<PrivsepDirectory>,
     _scratch: tempfile::TempDir,
@@ -27,7 +29,7 @@ pub(super) struct PrivateSshd {
 
 impl PrivateSshd {
     /// One that is configured, with the three usual host keys and a drop-in directory, not started.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let held = PrivsepDirectory::hold(Path::new("/run/sshd")).unwrap();
         let scratch = tempfile::tempdir().unwrap();
         let directory = fs::canonicalize(scratch.path()).unwrap();
@@ -65,15 +67,15 @@ impl PrivateSshd {
     }
 
     /// Starts it, and waits until it answers.
-    pub(super) fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         self.start_with(&find("sshd").unwrap(), &[]);
     }
 
-    pub(super) fn start_with(&mut self, binary: &Path, arguments: &[&str]) {
+    pub(crate) fn start_with(&mut self, binary: &Path, arguments: &[&str]) {
         self.run(binary, arguments, "127.0.0.1");
     }
 
-    pub(super) fn start_at(&mut self, address: &str) {
+    pub(crate) fn start_at(&mut self, address: &str) {
         self.run(&find("sshd").unwrap(), &[], address);
     }
 
@@ -84,18 +86,18 @@ impl PrivateSshd {
         self.wait(address);
     }
 
-    pub(super) fn started() -> Self {
+    pub(crate) fn started() -> Self {
         let mut sshd = Self::new();
         sshd.start();
         sshd
     }
 
     /// Reloads it, as `systemctl reload` would.
-    pub(super) fn reload(&mut self) {
+    pub(crate) fn reload(&mut self) {
         signal(self.child.as_ref().unwrap().pid(), Signal::Hangup).unwrap();
     }
 
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.child = None;
     }
 
@@ -111,24 +113,24 @@ impl PrivateSshd {
         }
     }
 
-    pub(super) fn found(&self) -> Sshd {
+    pub(crate) fn found(&self) -> Sshd {
         Sshd::find(&self.main.as_path().try_into().unwrap(), None).unwrap().unwrap()
     }
 
-    pub(super) fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.directory.join(name).display().to_string()
     }
 
-    pub(super) fn drop_in(&self) -> PathBuf {
+    pub(crate) fn drop_in(&self) -> PathBuf {
         self.directory.join("conf.d/50-warded.conf")
     }
 
-    pub(super) fn key(&self, name: &str) -> PublicKey {
+    pub(crate) fn key(&self, name: &str) -> PublicKey {
         PublicKey::read_openssh_file(&self.directory.join(format!("{name}.pub"))).unwrap()
     }
 
     /// A certificate for a host key: `extra` are arguments for ssh-keygen.
-    pub(super) fn certificate(&self, key: &str, serial: u64, extra: &[&str]) -> Certificate {
+    pub(crate) fn certificate(&self, key: &str, serial: u64, extra: &[&str]) -> Certificate {
         let copy = tempfile::tempdir_in(&self.directory).unwrap();
         let public = copy.path().join("k.pub");
         fs::copy(self.directory.join(format!("{key}.pub")), &public).unwrap();
@@ -159,7 +161,7 @@ impl PrivateSshd {
     }
 
     /// The staged files of a good change: a drop-in, and a certificate for each of these keys.
-    pub(super) fn staged(&self, certificates: &[(&str, &Certificate)]) -> Staged {
+    pub(crate) fn staged(&self, certificates: &[(&str, &Certificate)]) -> Staged {
         let mut lines = String::new();
         let mut staged = Staged::new();
         for (key, certificate) in certificates {
@@ -172,12 +174,12 @@ impl PrivateSshd {
     }
 
     /// The staged files of a drop-in with this text.
-    pub(super) fn drop_in_with(&self, text: &str) -> Staged {
+    pub(crate) fn drop_in_with(&self, text: &str) -> Staged {
         Staged::from([(self.drop_in(), Some(text.as_bytes().to_vec()))])
     }
 
     /// Builds and checks, as if a run had written what is there; the error's text, or nothing.
-    pub(super) fn checked(&self, staged: &Staged, granted: &[&str]) -> String {
+    pub(crate) fn checked(&self, staged: &Staged, granted: &[&str]) -> String {
         let sshd = self.found();
         let baseline = Baseline::take(&sshd).unwrap();
         let granted: Vec<_> = granted.iter().map(|&one| one.to_owned()).collect();
@@ -192,7 +194,7 @@ impl PrivateSshd {
     }
 
     /// Puts staged files in place.
-    pub(super) fn commit(&self, staged: &Staged) {
+    pub(crate) fn commit(&self, staged: &Staged) {
         for (path, contents) in staged {
             match contents {
                 Some(contents) => fs::write(path, contents).unwrap(),

@@ -1,10 +1,11 @@
-//! The guard against a real sshd and a real client.
+//! A run of the guard from its first look to its last, and what it refuses on the way.
 
-use super::{Baseline, Candidate, Logins, MayChange, client::hosts::Way, fixture::PrivateSshd, live, served};
-use crate::machine::sshd::tree::Staged;
+use crate::private_sshd::PrivateSshd;
 use std::time::{Duration, Instant};
-
-mod logins;
+use warded_lib::{
+    guard::{Baseline, Candidate, Logins, MayChange, client::hosts::Way, live, served},
+    machine::sshd::tree::Staged,
+};
 
 const GRANTED: [&str; 1] = ["HostCertificate"];
 
@@ -269,7 +270,7 @@ fn an_sshd_that_is_installed_nowhere_is_found_by_its_listener() {
     let copy = private.directory.join("bin");
     std::fs::create_dir(&copy).unwrap();
     let copy = copy.join("sshd");
-    std::fs::copy(crate::machine::exec::find("sshd").unwrap(), &copy).unwrap();
+    std::fs::copy(warded_lib::machine::exec::find("sshd").unwrap(), &copy).unwrap();
     private.start_with(&copy, &["-o", "ClientAliveInterval=77"]);
     let sshd = private.found();
     assert_eq!(sshd.binary, copy);
@@ -309,7 +310,7 @@ fn a_staged_host_key_is_used_by_the_candidate() {
     let private = PrivateSshd::started();
     let sshd = private.found();
     let baseline = Baseline::take(&sshd).unwrap();
-    let (_, key) = crate::machine::sshd::host_key::throw_away().unwrap();
+    let (_, key) = warded_lib::machine::sshd::host_key::throw_away().unwrap();
     let staged = Staged::from([(private.path("ed25519").into(), Some(key.to_vec()))]);
     let candidate = Candidate::build(&sshd, &staged).unwrap();
     let told = candidate.check(&baseline, MayChange::Only(&[])).unwrap_err().to_string();

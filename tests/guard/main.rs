@@ -1,0 +1,10 @@
+//! The guard against a real sshd and a real client.
+#![expect(clippy::disallowed_methods, reason = "tests make sshd's files, and change them")]
+
+// Attributes for clippy, which asks less of tests: everything here is one.
+#[cfg(test)]
+mod logins;
+#[cfg(test)]
+mod private_sshd;
+#[cfg(test)]
+mod whole_runs;
