@@ -128,7 +128,7 @@ pub struct Context {
 }
 
 /// Hours between two renewals, unless told otherwise or by Warded's own schedule.
-const RENEW_EVERY: u8 = 24;
+const RENEW_EVERY: u64 = 24;
 
 impl Context {
     /// Finds everything.
@@ -186,9 +186,8 @@ impl Context {
             .collect();
         let places = Places { sshd_config, home };
         let installation = installation(options, &config);
-        let renew_every = u64::from(
-            config.renew_every.unwrap_or_else(|| rhythm(places.sshd_config.as_path(), facts.init, &installation)),
-        );
+        let found = || rhythm(places.sshd_config.as_path(), facts.init, &installation);
+        let renew_every = config.renew_every.map_or_else(found, u64::from);
         Ok(Self {
             log: Arc::new(Log::open(&state.path().join("audit"))?),
             state,

@@ -40,6 +40,13 @@ fn a_missing_list_of_revoked_keys_is_told() {
     }
     fs::write(&list, "").unwrap();
     machine.warded(["status"]).ends(0);
+
+    // One that only some connections are refused by.
+    fs::remove_file(&list).unwrap();
+    let before = fs::read_to_string(machine.config()).unwrap().replace(&line, "");
+    fs::write(machine.config(), format!("{before}\nMatch User *\n  {line}")).unwrap();
+    let said = machine.warded(["status"]).ends(0).stdout;
+    assert!(words.iter().all(|word| said.contains(word)), "{said}");
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn renewal(context: &Context, due: &str) -> String {
                 certificate is due.";
     match context.found_schedule() {
         Schedule::Timer(name) => format!("by {}{due}.", neutral(&name)),
-        Schedule::Cron(file) => format!("by cron ({}){due}.", neutral(&file.to_string_lossy())),
+        Schedule::Cron(cron) => format!("by cron ({}){due}.", neutral(&cron.file.to_string_lossy())),
         Schedule::Job(action) => format!("by a job of the appliance's ({action}){due}."),
         Schedule::DisabledTimer(name) => {
             let name = neutral(&name);

@@ -114,10 +114,10 @@ fn values(options: &Options, config: &Config) -> Result<Vec<Value>> {
         &installation(options, config),
     );
     for (name, configured, default, unit) in [
-        ("renew-after", config.renew_after, RENEW_AFTER, "percent of a certificate's life"),
+        ("renew-after", config.renew_after, u64::from(RENEW_AFTER), "percent of a certificate's life"),
         ("renew-every", config.renew_every, hours, "hours"),
     ] {
-        let value = format!("{} {unit}", configured.unwrap_or(default));
+        let value = format!("{} {unit}", configured.map_or(default, u64::from));
         values.push(Value { name, value, origin: Origin::of(false, configured.is_some()) });
     }
     if !config.known_ca_keys.is_empty() {

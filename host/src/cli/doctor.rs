@@ -8,6 +8,7 @@ use super::{
 use crate::context::{Context, Options};
 use clap::Args;
 use serde::Serialize;
+use std::time::Duration;
 use warded_lib::{
     ca::{
         CaError, CertificateAuthority as _, Kind, certificate, due, now,
@@ -274,10 +275,14 @@ fn machine(context: &Context, findings: &mut Vec<Finding>) -> Result<()> {
         } else if certificate.valid_before() <= now() {
             let next = "warded renew; if the CA does not renew what has expired: warded apply certify-host";
             findings.push(Finding::wrong("certificate", format!("{path} has expired"), next));
-        } else if let Some(life) = due::short_life(&certificate) {
+        } else if let Some(life) = due::short_life(&certificate, context.renew_every) {
             findings.push(Finding::warning(
                 "certificate",
-                format!("{path} is for {} in all: too short to be renewed daily", distance(life)),
+                format!(
+                    "{path} is for {} in all: too short to be renewed every {}",
+                    distance(life),
+                    distance(Duration::from_secs(context.renew_every))
+                ),
                 "let warded renew run more often, six times in that time at least; or on the CA, raise the claim \
                  \"defaultHostSSHCertDuration\" of the provisioner",
             ));

@@ -3,7 +3,7 @@
 use super::{renew, status};
 use crate::{components, context::Context, enrolment::Enrolment};
 use serde::{Serialize, Serializer};
-use std::{fmt, path::Path};
+use std::{collections::BTreeSet, fmt, path::Path};
 use warded_lib::{
     ca::{self, CaError, Certificate, Kind, due, rotation, step::inspection::Concern, verify},
     error::{Error, Result},
@@ -12,7 +12,7 @@ use warded_lib::{
         path::AbsolutePath,
         sshd::{
             Effective,
-            tree::{Overlay, Staged},
+            tree::{Overlay, Staged, Tree},
         },
     },
     moment::distance,
@@ -200,10 +200,20 @@ fn in_words(seconds: u64) -> String {
 }
 
 /// What is wrong with the lists of keys that sshd reads at each login.
-pub(super) fn lists(effective: &Effective) -> Vec<Problem> {
-    let lists: String = ["revokedkeys", "trustedusercakeys"]
+/// `tree` has those that sshd reads for some connections alone.
+pub(super) fn lists(effective: &Effective, tree: Option<&Tree>) -> Vec<Problem> {
+    let keywords = ["revokedkeys", "trustedusercakeys"];
+    let everywhere =
+        keywords.iter().flat_map(|keyword| effective.values(keyword).iter().map(move |path| (*keyword, path.clone())));
+    let within = tree.into_iter().flat_map(Tree::directives).flat_map(|(_, _, directive)| {
+        let keyword = keywords.into_iter().find(|keyword| *keyword == directive.keyword);
+        keyword
+            .into_iter()
+            .flat_map(move |keyword| directive.arguments.clone().into_iter().map(move |one| (keyword, one.text)))
+    });
+    let named: BTreeSet<(&str, String)> = everywhere.chain(within).collect();
+    let lists: String = named
         .iter()
-        .flat_map(|keyword| effective.values(keyword).iter().map(move |path| (keyword, path)))
         // Warded's own is looked at by itself.
         .filter(|(_, path)| !status::is_own_list(path))
         .map(|(keyword, path)| format!("{keyword} {path}\n"))

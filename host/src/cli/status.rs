@@ -4,6 +4,7 @@ mod advice;
 mod circumstances;
 mod drift;
 mod prometheus;
+mod strict_modes;
 mod user_ca;
 mod without_root;
 mod words;
@@ -41,6 +42,7 @@ use warded_lib::{
         sshd::{
             self, Sshd,
             host_key::{Ignored, Standing, Uncertified},
+            tree::{Overlay, Staged, Tree},
         },
     },
     text::neutral,
@@ -225,7 +227,9 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
     let keys = match &sshd {
         Some(sshd) => {
             let effective = sshd.effective(context.places.sshd_config.as_path(), &[])?;
-            warnings.extend(outlook::lists(&effective));
+            let tree = Tree::read(context.places.sshd_config.as_path(), Overlay(&Staged::new()));
+            warnings.extend(outlook::lists(&effective, tree.as_ref().ok()));
+            warnings.extend(strict_modes::look(&effective));
             let (wrong, unknown) = user_ca::look(context, &effective);
             problems.extend(wrong);
             user_notes = unknown;
@@ -250,8 +254,9 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
     let certificates: Vec<_> =
         host_keys.iter().filter_map(|key| Some((key.certificate_file.clone(), key.parsed.clone()?))).collect();
     let due = host_keys.iter().filter_map(|key| key.due).min();
+    let end = certificates.iter().filter_map(|(_, certificate)| report::time(certificate.valid_before())).min();
     let is_due = due.is_some_and(|due| due <= Timestamp::now());
-    let around = Circumstances::look(context, sshd.as_ref(), enrolled, is_due)?;
+    let around = Circumstances::look(context, sshd.as_ref(), enrolled, (is_due, end))?;
     let Outlook { problems: coming, mut notes, ca_reachable } =
         enrolled.map(|enrolled| outlook::look(context, enrolled, &certificates)).unwrap_or_default();
     problems.extend(coming.into_iter().chain(around.problems));

@@ -2,6 +2,7 @@
 
 use super::{Context, Options, RENEW_EVERY};
 use crate::{broker::operation::schedule::Terms, public_status::directory_of};
+use jiff::Timestamp;
 use std::path::{Path, PathBuf, absolute};
 use warded_lib::{
     config::{self, Config},
@@ -13,11 +14,13 @@ use warded_lib::{
     transaction,
 };
 
-/// Hours between two renewals, where the configuration file does not say: Warded's own schedule runs every hour.
+/// Hours between two renewals, begun ones counted, where the configuration file does not say: as often as what was found
+/// runs them.
 #[must_use]
-pub fn rhythm(sshd_config: &Path, init: Init, installation: &Installation) -> u8 {
-    let is_ours = || Schedule::find(Path::new("/"), init == Init::Systemd, installation).is_ours();
-    if is_of_machine(sshd_config) && is_ours() { 1 } else { RENEW_EVERY }
+pub fn rhythm(sshd_config: &Path, init: Init, installation: &Installation) -> u64 {
+    let found = || Schedule::find(Path::new("/"), init == Init::Systemd, installation).interval(Timestamp::now());
+    let interval = is_of_machine(sshd_config).then(found).flatten();
+    interval.map_or(RENEW_EVERY, |interval| interval.as_secs().div_ceil(3600).max(1))
 }
 
 /// The files that a schedule has to lead `warded renew` to.

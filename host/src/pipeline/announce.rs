@@ -49,17 +49,13 @@ pub fn announce(options: &Options) -> Result<()> {
     }
     let before = PublicStatus::read(&file).ok().flatten().unwrap_or_else(PublicStatus::empty);
     let renewal = LastRenewal::load(&context.state);
+    // Which files a schedule has to lead to, the configuration says.
+    let scheduled = if is_configured { context.found_schedule().is_there() } else { before.scheduled };
     let last_renewal = renewal.map(|LastRenewal { at, exit, error, .. }| PublicRenewal { at, exit, error });
     if AtRest::load(&context.state).is_some_and(|at_rest| at_rest.holds(&context)) && !before.keys.is_empty() {
-        return PublicStatus { last_renewal, ..before }.write(context.state.path());
+        return PublicStatus { last_renewal, scheduled, ..before }.write(context.state.path());
     }
-    let mut status = PublicStatus {
-        last_renewal,
-        // Which files a schedule has to lead to, the configuration says.
-        scheduled: if is_configured { context.found_schedule().is_there() } else { before.scheduled },
-        change_waits,
-        ..PublicStatus::empty()
-    };
+    let mut status = PublicStatus { last_renewal, scheduled, change_waits, ..PublicStatus::empty() };
     if is_enrolled {
         let address = || context.authority.address().unwrap_or_else(|| LOCAL.to_owned());
         status.ca = if is_configured { Some(address()) } else { before.ca.clone() };

@@ -154,7 +154,7 @@ fn certificates_that_are_short_are_told() {
     let Some(ca) = StepCa::with(&machine.network(), &setup) else { return };
     let member = Member::of(machine, &ca).certified(&ca);
     let seen = looked_at(&member);
-    assert!(seen.contains("is for 8 h in all: too short to be renewed daily"), "{seen}");
+    assert!(seen.contains("is for 8 h in all: too short to be renewed every"), "{seen}");
 }
 
 #[test]

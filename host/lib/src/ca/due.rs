@@ -5,9 +5,6 @@ use super::certificate::Certificate;
 use crate::digest::Digest;
 use std::time::Duration;
 
-/// How often `renew` is expected to run (docs/USAGE.md), in seconds.
-pub const RHYTHM: u64 = 24 * 3600;
-
 /// Percent of its life after which a certificate is due, where the operator does not say.
 pub const RENEW_AFTER: u8 = 50;
 /// By how many points of its life a machine may wait longer than the operator's percentage.
@@ -29,11 +26,11 @@ pub fn due_at(certificate: &Certificate, percent: u8, machine_id: &str) -> Optio
     moment(certificate.valid_after(), certificate.valid_before(), percent, machine_id)
 }
 
-/// The whole life of a certificate, where that is less than two rhythms: it may end before it has been renewed.
+/// The whole life of a certificate, where that is less than two rhythms, in seconds: it may end before it has been renewed.
 #[must_use]
-pub fn short_life(certificate: &Certificate) -> Option<Duration> {
+pub fn short_life(certificate: &Certificate, rhythm: u64) -> Option<Duration> {
     let life = certificate.valid_before().saturating_sub(certificate.valid_after());
-    (life < 2 * RHYTHM).then(|| Duration::from_secs(life))
+    (life < rhythm.saturating_mul(2)).then(|| Duration::from_secs(life))
 }
 
 /// The same for a certificate that is valid from `after` until `before`, in seconds since 1970.

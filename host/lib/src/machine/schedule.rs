@@ -2,20 +2,20 @@
 //! directory that stands for `/`, and only reads.
 
 mod command_line;
+mod cron;
 mod scheduler;
 mod search;
 mod text;
 
 pub use command_line::{Installation, Why};
+pub use cron::Cron;
 pub use scheduler::{Scheduler, Schedulers};
 pub use text::{Command, File, MARK, RECOVER, UNITS, is_ours, recovers};
 
 use super::facts::Init;
+use jiff::Timestamp;
 use search::{Search, UNIT_DIRECTORIES};
-use std::{
-    fmt, fs,
-    path::{Path, PathBuf},
-};
+use std::{fmt, fs, path::Path, time::Duration};
 
 /// What stands in the place of a service's name where systemd takes up a schedule.
 pub const SCHEDULE: &str = "schedule";
@@ -28,7 +28,7 @@ pub enum Schedule {
     /// A timer that is installed, and not enabled.
     DisabledTimer(String),
     /// A table or a script of cron's.
-    Cron(PathBuf),
+    Cron(Cron),
     /// A job that an appliance keeps in a store of its own, by the name of the action that made it.
     Job(String),
     /// Something renews, and not this installation's certificates, or nothing runs it.
@@ -77,12 +77,27 @@ impl Schedule {
     pub fn is_ours(&self) -> bool {
         let path = match self {
             Self::Timer(name) => Path::new(UNITS).join(name),
-            Self::Cron(path) => path.clone(),
+            Self::Cron(cron) => cron.file.clone(),
             // Made by the policy's own words.
             Self::Job(_) => return true,
             Self::DisabledTimer(_) | Self::Passed(_) | Self::Nothing | Self::Unknown(_) => return false,
         };
         fs::read(path).is_ok_and(|text| is_ours(&text))
+    }
+
+    /// The longest time between two runs; none where that is not known.
+    #[must_use]
+    pub fn interval(&self, now: Timestamp) -> Option<Duration> {
+        match self {
+            _ if self.is_ours() => Some(Duration::from_secs(3600)),
+            Self::Cron(cron) => cron.interval(now),
+            Self::Timer(_)
+            | Self::Job(_)
+            | Self::DisabledTimer(_)
+            | Self::Passed(_)
+            | Self::Nothing
+            | Self::Unknown(_) => None,
+        }
     }
 
     /// Looks for that of an installation.
@@ -94,7 +109,7 @@ impl Schedule {
             return Self::Timer(name);
         }
         match (search.cron(), timer) {
-            (Some(file), _) => Self::Cron(file),
+            (Some(cron), _) => Self::Cron(cron),
             (None, Some((name, _))) => Self::DisabledTimer(name),
             (None, None) if !search.is_whole => Self::Unknown(Unseen::Crontabs),
             (None, None) => search.passed.map_or_else(|| Self::none(root, has_systemd), Self::Passed),
@@ -134,7 +149,7 @@ impl fmt::Display for Schedule {
         match self {
             Self::Timer(name) => write!(f, "{name}"),
             Self::DisabledTimer(name) => write!(f, "none: {name} is not enabled"),
-            Self::Cron(file) => write!(f, "cron, {}", file.display()),
+            Self::Cron(cron) => write!(f, "cron, {}", cron.file.display()),
             Self::Job(action) => write!(f, "a job of the appliance's, made by {action}"),
             Self::Passed(passed) => write!(f, "none: {passed}"),
             Self::Nothing => f.write_str("none: no timer and no line of cron's runs `warded renew`"),
@@ -159,223 +174,4 @@ pub fn is_of_machine(sshd_config: &Path) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SERVICE: &str = "[Service]\nExecStart=/usr/local/bin/warded renew\n";
-    const TIMER: &str = "[Timer]\nOnCalendar=daily\n";
-
-    /// Debian's own, with a cron daemon among the processes of the machine.
-    fn installation(root: &Path) -> Installation {
-        let process = root.join("proc/20");
-        fs::create_dir_all(&process).unwrap();
-        fs::create_dir_all(root.join("etc")).unwrap();
-        fs::write(process.join("comm"), "cron\n").unwrap();
-        std::os::unix::fs::symlink(root, process.join("root")).unwrap();
-        Installation {
-            state: "/var/lib/warded".into(),
-            config: "/etc/warded/config.toml".into(),
-            default_state: "/var/lib/warded".into(),
-            default_config: "/etc/warded/config.toml".into(),
-        }
-    }
-
-    fn passed(by: &str, why: Why) -> Schedule {
-        Schedule::Passed(Passed { by: by.to_owned(), why })
-    }
-
-    const MANAGER: (&str, &str) = ("usr/lib/systemd/systemd", "");
-
-    fn timer(name: &str) -> Schedule {
-        Schedule::Timer(name.to_owned())
-    }
-
-    /// What is found on a machine with these files, below its root.
-    fn found(files: &[(&str, &str)], has_systemd: bool) -> Schedule {
-        let root = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        match Schedule::find(root.path(), has_systemd, &installation(root.path())) {
-            Schedule::Cron(file) => Schedule::Cron(file.strip_prefix(root.path()).unwrap().to_owned()),
-            other @ (Schedule::Timer(_)
-            | Schedule::DisabledTimer(_)
-            | Schedule::Job(_)
-            | Schedule::Passed(_)
-            | Schedule::Nothing
-            | Schedule::Unknown(_)) => other,
-        }
-    }
-
-    #[test]
-    fn timers_are_found() {
-        for (case, files, has_systemd, expected) in [
-            ("nothing", &[][..], true, Schedule::Nothing),
-            ("no systemd", &[][..], false, Schedule::Nothing),
-            ("OpenRC beside it", &[MANAGER, ("run/openrc/x", "")][..], false, Schedule::Nothing),
-            ("systemd out of sight", &[MANAGER][..], false, Schedule::Unknown(Unseen::Systemd)),
-            (
-                "an enabled timer",
-                &[
-                    ("etc/systemd/system/r.service", SERVICE),
-                    ("etc/systemd/system/r.timer", TIMER),
-                    ("etc/systemd/system/timers.target.wants/r.timer", TIMER),
-                ],
-                true,
-                timer("r.timer"),
-            ),
-            (
-                "a timer of a package, for a service of another name",
-                &[
-                    ("usr/lib/systemd/system/w.service", SERVICE),
-                    ("usr/lib/systemd/system/t.timer", "[Timer]\nUnit=w.service\n"),
-                    ("etc/systemd/system/timers.target.wants/t.timer", ""),
-                ],
-                true,
-                timer("t.timer"),
-            ),
-            (
-                "no systemd",
-                &[
-                    ("etc/systemd/system/r.service", SERVICE),
-                    ("etc/systemd/system/r.timer", TIMER),
-                    ("etc/systemd/system/timers.target.wants/r.timer", TIMER),
-                ],
-                false,
-                Schedule::Nothing,
-            ),
-            (
-                "a timer that is not enabled",
-                &[("etc/systemd/system/r.service", SERVICE), ("etc/systemd/system/r.timer", TIMER)],
-                true,
-                Schedule::DisabledTimer("r.timer".to_owned()),
-            ),
-            (
-                "a masked service",
-                &[
-                    ("etc/systemd/system/r.service", ""),
-                    ("usr/lib/systemd/system/r.service", SERVICE),
-                    ("usr/lib/systemd/system/r.timer", TIMER),
-                ],
-                true,
-                Schedule::Nothing,
-            ),
-            (
-                "another timer",
-                &[
-                    ("etc/systemd/system/r.service", "[Service]\nExecStart=/usr/bin/certbot renew\n"),
-                    ("etc/systemd/system/r.timer", TIMER),
-                ],
-                true,
-                Schedule::Nothing,
-            ),
-            (
-                "a timer of another installation",
-                &[
-                    ("etc/systemd/system/r.service", "[Service]\nExecStart=/usr/local/bin/warded --state /s renew\n"),
-                    ("etc/systemd/system/r.timer", TIMER),
-                    ("etc/systemd/system/timers.target.wants/r.timer", TIMER),
-                ],
-                true,
-                passed("r.timer", Why::State("/s".into())),
-            ),
-        ] {
-            assert_eq!(found(files, has_systemd), expected, "{case}");
-        }
-    }
-
-    #[test]
-    fn tables_and_scripts_of_crons_are_found() {
-        for (case, files, has_systemd, expected) in [
-            (
-                "a line of cron's beside a timer that is not enabled",
-                &[
-                    ("etc/systemd/system/r.service", SERVICE),
-                    ("etc/systemd/system/r.timer", TIMER),
-                    ("etc/cron.d/warded", "# renew\n17 4 * * * root warded renew\n"),
-                ][..],
-                true,
-                Schedule::Cron("etc/cron.d/warded".into()),
-            ),
-            ("a comment", &[("etc/crontab", "#17 4 * * * root warded renew\n")], false, Schedule::Nothing),
-            (
-                "root's table",
-                &[("var/spool/cron/crontabs/root", "@daily /opt/warded --json renew >/dev/null\n")],
-                false,
-                Schedule::Cron("var/spool/cron/crontabs/root".into()),
-            ),
-            (
-                "a line for one sshd",
-                &[("etc/cron.d/w", "7 * * * * root warded --sshd-config /s renew\n")],
-                false,
-                passed("/etc/cron.d/w", Why::OneSshd("/s".into())),
-            ),
-            (
-                "what an editor left",
-                &[("etc/cron.d/warded~", "17 4 * * * root warded renew\n")],
-                false,
-                Schedule::Nothing,
-            ),
-            (
-                "a script that nothing runs",
-                &[("etc/cron.daily/warded", "#!/bin/sh\nexec warded renew\n")],
-                false,
-                Schedule::Nothing,
-            ),
-        ] {
-            assert_eq!(found(files, has_systemd), expected, "{case}");
-        }
-    }
-
-    #[test]
-    fn only_a_line_of_roots_in_the_systems_tables_counts() {
-        for (file, line, expected) in [
-            ("etc/cron.d/w", "7 * * * * jane warded renew", false),
-            ("etc/crontab", "@daily jane warded renew", false),
-            ("etc/crontab", "@daily root warded renew", true),
-            ("etc/cron.d/w", "7 * * * * root warded renew", true),
-            ("var/spool/cron/root", "7 * * * * warded renew", true),
-        ] {
-            let root = tempfile::tempdir().unwrap();
-            let path = root.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, line).unwrap();
-            let found = Schedule::find(root.path(), false, &installation(root.path()));
-            assert_eq!(found == Schedule::Cron(path), expected, "{file}: {line}");
-        }
-    }
-
-    #[test]
-    fn a_line_of_crons_counts_where_a_daemon_reads_it() {
-        let by_hand = [
-            ("etc/cron.d/w", "7 * * * * root warded renew\n"),
-            ("var/spool/cron/crontabs/root", "7 * * * * warded renew\n"),
-            ("etc/anacrontab", "1 5 w warded renew\n"),
-        ];
-        for (case, name, program, wants, counts) in [
-            ("Debian's", "cron", "/usr/sbin/cron", false, [true, true, true]),
-            ("BusyBox's", "crond", "/bin/busybox", false, [false, true, false]),
-            ("none", "", "", false, [false, false, false]),
-            ("anacron by a timer", "", "", true, [false, false, true]),
-        ] {
-            for ((file, line), counts) in by_hand.into_iter().zip(counts) {
-                let root = tempfile::tempdir().unwrap();
-                let at = |path: &str| root.path().join(path);
-                let installation = installation(root.path());
-                fs::write(at("proc/20/comm"), name).unwrap();
-                std::os::unix::fs::symlink(program, at("proc/20/exe")).unwrap_or_default();
-                if wants {
-                    fs::create_dir_all(at("etc/systemd/system/timers.target.wants")).unwrap();
-                    fs::write(at("etc/systemd/system/timers.target.wants/anacron.timer"), "").unwrap();
-                }
-                fs::create_dir_all(at(file).parent().unwrap()).unwrap();
-                fs::write(at(file), line).unwrap();
-                let expected =
-                    if counts { Schedule::Cron(at(file)) } else { passed(&format!("/{file}"), Why::NoDaemon) };
-                assert_eq!(Schedule::find(root.path(), false, &installation), expected, "{case}: {file}");
-            }
-        }
-    }
-}
+mod tests;

@@ -35,12 +35,13 @@ pub(super) struct Circumstances {
 }
 
 impl Circumstances {
-    /// Looks. A certificate that is due makes a failed renewal a problem; until then it is a note.
+    /// Looks. A certificate that is due makes a failed renewal a problem; until then it is a note. `end`: of the first
+    /// certificate that ends.
     pub(super) fn look(
         context: &Context,
         sshd: Option<&Sshd>,
         enrolled: Option<&Enrolment>,
-        is_due: bool,
+        (is_due, end): (bool, Option<Timestamp>),
     ) -> Result<Self> {
         let mut found = Self {
             last_renewal: LastRenewal::load(&context.state),
@@ -65,6 +66,7 @@ impl Circumstances {
         let Some(enrolled) = enrolled else { return Ok(found) };
         if schedule::is_of_machine(context.places.sshd_config.as_path()) {
             found.problems.extend(unscheduled(&found.schedule, timer.as_ref()));
+            found.problems.extend(too_late(&found.schedule, found.next_run, end));
             if let Schedule::Job(_) = found.schedule {
                 found.problems.extend(job_gone(context)?);
             }
@@ -105,7 +107,8 @@ fn unscheduled(schedule: &Schedule, timer: Option<&Timer>) -> Option<Problem> {
             let seen = format!("nothing renews automatically: {}", neutral(&passed.to_string()));
             let next = match passed.why {
                 Why::NoDaemon => format!("start that cron daemon; or {SCHEDULED}"),
-                Why::State(_) | Why::Config(_) | Why::OneSshd(_) => SCHEDULED.to_owned(),
+                Why::User(_) => format!("let root run it; or {SCHEDULED}"),
+                Why::State(_) | Why::Config(_) | Why::OneSshd(_) | Why::OnlyAtStart => SCHEDULED.to_owned(),
             };
             Some(Problem::with(seen, next))
         }
@@ -114,6 +117,16 @@ fn unscheduled(schedule: &Schedule, timer: Option<&Timer>) -> Option<Problem> {
             SCHEDULED,
         )),
     }
+}
+
+/// What is wrong where the next run comes when a certificate has ended. One that has ended already is told by itself.
+fn too_late(schedule: &Schedule, next: Option<Timestamp>, end: Option<Timestamp>) -> Option<Problem> {
+    let (next, end) = (next?, end.filter(|end| Timestamp::now() < *end)?);
+    (next >= end).then(|| {
+        let schedule = neutral(&schedule.to_string());
+        let seen = format!("{schedule} renews next {}, and a certificate ends {}", time(next), time(end));
+        Problem::with(seen, "warded renew renews what is due now; let the timer run every hour (docs/RENEWAL.md)")
+    })
 }
 
 /// What is wrong with the job that an appliance is to have.

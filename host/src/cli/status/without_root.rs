@@ -25,6 +25,7 @@ use warded_lib::{
         facts::Facts,
         files,
         path::AbsolutePath,
+        schedule::is_of_machine,
         sshd::{Sshd, default_config},
     },
     moment,
@@ -37,6 +38,12 @@ const MAX_CERTIFICATES: usize = 64;
 const MAX_BYTES: u64 = 64 << 10;
 /// How long after a renewal was due it counts as missing: two daily runs.
 const OVERDUE: SignedDuration = SignedDuration::from_hours(48);
+
+/// Where no schedule was found.
+const UNSCHEDULED: &str = "no timer and no line of cron's runs `warded renew`";
+/// What to do then.
+const SCHEDULED: &str =
+    "sudo warded apply certify-host schedules it where systemd or cron runs; else see docs/RENEWAL.md";
 
 #[derive(Serialize)]
 struct StatusWithoutRoot {
@@ -100,7 +107,12 @@ pub(super) fn run(file: &Path, options: &Options, output: Output, asked: &Status
     problems.extend(expired.map(|seen| Problem::with(format!("{} has expired", seen.path), "sudo warded renew")));
     let mut notes = Vec::new();
     match &recorded {
-        Some(recorded) => judge(recorded, Timestamp::now(), &mut problems, &mut notes),
+        Some(recorded) => {
+            let is_scheduled = !is_of_machine(&sshd_config) || recorded.scheduled != Some(false);
+            judge(recorded, Timestamp::now(), is_scheduled, &mut problems, &mut notes);
+            let seen = certificates.iter().filter(|seen| seen.has_expired).count();
+            problems.extend(expired_keys(recorded, seen, Timestamp::now()));
+        }
         None if certificates.is_empty() || !problems.is_empty() => {}
         None => problems.push(Problem::with(
             format!("root has recorded nothing in {}, so nobody knows here whether they are renewed", file.display()),
@@ -148,7 +160,16 @@ fn seen(path: &Path, certificate: &Certificate) -> SeenCertificate {
 }
 
 /// What is wrong with what root has recorded.
-fn judge(recorded: &PublicStatus, now: Timestamp, problems: &mut Vec<Problem>, notes: &mut Vec<String>) {
+fn judge(
+    recorded: &PublicStatus,
+    now: Timestamp,
+    is_scheduled: bool,
+    problems: &mut Vec<Problem>,
+    notes: &mut Vec<String>,
+) {
+    if recorded.ca.is_some() && !is_scheduled {
+        problems.push(Problem::with(format!("nothing renews automatically: {UNSCHEDULED}"), SCHEDULED));
+    }
     if recorded.change_waits {
         let next = "sudo warded status says which, and until when";
         problems.push(Problem::with("a change is undone unless it is confirmed", next));
@@ -172,6 +193,14 @@ fn judge(recorded: &PublicStatus, now: Timestamp, problems: &mut Vec<Problem>, n
         }
         (Some(_) | None, None) => {}
     }
+}
+
+/// The recorded certificates that have ended, where these are more than the user sees.
+fn expired_keys(recorded: &PublicStatus, seen: usize, now: Timestamp) -> Option<Problem> {
+    let has_ended = |key: &&CertifiedKey| key.until.is_some_and(|until| until <= now);
+    let keys: Vec<&str> = recorded.keys.iter().filter(has_ended).map(|key| key.algorithm.as_str()).collect();
+    let told = || format!("certificates have expired: {}", keys.join(", "));
+    (keys.len() > seen).then(|| Problem::with(told(), "sudo warded renew"))
 }
 
 fn show(status: &StatusWithoutRoot, file: &Path, output: Output) -> Result<()> {
@@ -223,7 +252,7 @@ fn show_recorded(recorded: &PublicStatus, keys: &[CertifiedKey], output: Output)
     }
     let schedule = match recorded.scheduled {
         Some(true) => "yes",
-        Some(false) => "none: no timer and no line of cron's runs `warded renew`",
+        Some(false) => &format!("none: {UNSCHEDULED}"),
         None => "unknown",
     };
     output.line(format!("  schedule     {schedule}"))
@@ -269,10 +298,22 @@ mod tests {
                 None,
             ),
             ("due a while", PublicStatus { due: Some(hours(47)), ..PublicStatus::empty() }, None, None),
+            (
+                "not scheduled, not enrolled",
+                PublicStatus { scheduled: Some(false), ..PublicStatus::empty() },
+                None,
+                None,
+            ),
+            (
+                "not scheduled",
+                PublicStatus { scheduled: Some(false), ca: Some("local".to_owned()), ..PublicStatus::empty() },
+                Some("nothing renews automatically"),
+                None,
+            ),
             ("overdue", PublicStatus { due: Some(hours(49)), ..PublicStatus::empty() }, Some("2 days"), None),
         ] {
             let (mut problems, mut notes) = (Vec::new(), Vec::new());
-            judge(&recorded, now, &mut problems, &mut notes);
+            judge(&recorded, now, recorded.scheduled != Some(false), &mut problems, &mut notes);
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
             assert_eq!(problems.len(), usize::from(problem.is_some()), "{case}: {problems:?}");
             assert!(problem.is_none_or(|problem| problems[0].contains(problem)), "{case}: {problems:?}");

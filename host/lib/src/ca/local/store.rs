@@ -34,9 +34,7 @@ pub(super) fn create(directory: &Path) -> Result<()> {
                 .cause("a CA's keys are never overwritten: every certificate they signed would stop working")
                 .next("use the CA that is there, or name another directory for a new one")
         } else {
-            Error::failed(format!("could not make a CA in {}", directory.display()))
-                .cause(error)
-                .state("nothing was made")
+            Error::failed(format!("could not make a CA in {}", directory.display())).cause(error)
         }
     })
 }

@@ -29,6 +29,10 @@ pub enum Why {
     Config(PathBuf),
     /// It renews for one sshd, which a person named.
     OneSshd(PathBuf),
+    /// It runs as this user, who can renew nothing of root's.
+    User(String),
+    /// It runs at the start of the machine alone.
+    OnlyAtStart,
 }
 
 impl fmt::Display for Why {
@@ -38,6 +42,8 @@ impl fmt::Display for Why {
             Self::State(state) => write!(f, "renews another installation, with the state {}", state.display()),
             Self::Config(config) => write!(f, "renews by another configuration, {}", config.display()),
             Self::OneSshd(config) => write!(f, "renews the sshd of {} alone", config.display()),
+            Self::User(user) => write!(f, "runs `warded renew` as {user}, and not as root"),
+            Self::OnlyAtStart => f.write_str("runs `warded renew` at the start of the machine alone"),
         }
     }
 }
@@ -52,18 +58,18 @@ impl Installation {
         words(file).any(|word| matches!(word, "renew" | "recover")) && !is_same(&state, &self.state)
     }
 
-    /// Whether one of these lines runs `warded renew` for this installation; none: none of them runs it at all. `text` is
-    /// the whole file, which may set variables.
+    /// The first of these lines that runs `warded renew` for this installation; none: none of them runs it at all. `text`
+    /// is the whole file, which may set variables.
     pub(super) fn is_renewed_by<'a>(
         &self,
         lines: impl Iterator<Item = &'a str>,
         text: &str,
-    ) -> Option<Result<(), Why>> {
+    ) -> Option<Result<&'a str, Why>> {
         let mut found = None;
         for line in lines {
             let Some(words) = renewal(line) else { continue };
             match self.is_meant(&words, text) {
-                Ok(()) => return Some(Ok(())),
+                Ok(()) => return Some(Ok(line)),
                 Err(why) => {
                     found.get_or_insert(Err(why));
                 }
@@ -173,7 +179,7 @@ mod tests {
             (other(), "warded --state /srv/w renew", config("/etc/warded/config.toml")),
             (other(), "warded --state /srv/w --config /srv/w.toml renew", Ok(())),
         ] {
-            assert_eq!(own.is_renewed_by(text.lines(), text), Some(expected), "{text}");
+            assert_eq!(own.is_renewed_by(text.lines(), text).map(|found| found.map(|_| ())), Some(expected), "{text}");
         }
         for (own, line, expected) in [
             (usual(), "ExecStart=/usr/local/bin/warded renew", false),

@@ -3,9 +3,11 @@
 use super::{
     Passed,
     command_line::{Installation, Why},
+    cron::{Cron, is_at_start},
     scheduler::{Daemon, daemons},
 };
 use std::{
+    collections::BTreeMap,
     fs::{self, DirEntry},
     io,
     os::unix::fs::PermissionsExt as _,
@@ -60,14 +62,15 @@ impl<'a> Search<'a> {
                 let Some(text) = self.unit(&name) else { continue };
                 let service = value(&text, "Unit").map_or_else(|| format!("{stem}.service"), str::to_owned);
                 let Some(service) = self.unit(&service) else { continue };
-                let starts = service.lines().filter_map(|line| line.trim().strip_prefix("ExecStart="));
-                match self.installation.is_renewed_by(starts, &service) {
+                let user = value(&service, "User").filter(|user| !["", "root", "0"].contains(user));
+                let why = match self.installation.is_renewed_by(starts(&service).into_iter(), &service) {
                     None => continue,
-                    Some(Err(why)) => {
-                        self.passed.get_or_insert(Passed { by: name, why });
-                        continue;
-                    }
-                    Some(Ok(())) => {}
+                    Some(Err(why)) => Some(why),
+                    Some(Ok(_)) => user.map(|user| Why::User(user.to_owned())),
+                };
+                if let Some(why) = why {
+                    self.passed.get_or_insert(Passed { by: name, why });
+                    continue;
                 }
                 if self.is_wanted(&name) {
                     return Some((name, true));
@@ -78,11 +81,26 @@ impl<'a> Search<'a> {
         disabled
     }
 
-    /// A unit's text; none where it is masked by an empty file or a link to /dev/null.
+    /// A unit's text, with those of its drop-ins behind it (systemd.unit(5)); none where it is masked by an empty file or a
+    /// link to /dev/null.
     fn unit(&mut self, name: &str) -> Option<String> {
         let path = UNIT_DIRECTORIES.iter().map(|directory| format!("{directory}/{name}"));
         let path = path.into_iter().find(|path| self.root.join(path).symlink_metadata().is_ok())?;
-        self.text(&path).filter(|text| !text.is_empty())
+        let mut text = self.text(&path).filter(|text| !text.is_empty())?;
+        let mut drop_ins = BTreeMap::new();
+        for directory in UNIT_DIRECTORIES.map(|directory| format!("{directory}/{name}.d")) {
+            for entry in self.entries(&directory) {
+                let Some(file) = entry.file_name().to_str().map(str::to_owned) else { continue };
+                if file.ends_with(".conf") {
+                    drop_ins.entry(file.clone()).or_insert_with(|| format!("{directory}/{file}"));
+                }
+            }
+        }
+        for path in drop_ins.into_values() {
+            text.push('\n');
+            text.push_str(&self.text(&path).unwrap_or_default());
+        }
+        Some(text)
     }
 
     /// Whether something that starts with the machine wants it (`systemctl enable` makes that link).
@@ -94,7 +112,7 @@ impl<'a> Search<'a> {
         })
     }
 
-    pub(super) fn cron(&mut self) -> Option<PathBuf> {
+    pub(super) fn cron(&mut self) -> Option<Cron> {
         let packages = self.entries(TABLES_OF_PACKAGES).into_iter().filter(is_read_by_cron).map(|entry| entry.path());
         let tables = TABLES.iter().map(|table| self.root.join(table)).chain(packages);
         let tables: Vec<PathBuf> = tables.collect();
@@ -110,8 +128,9 @@ impl<'a> Search<'a> {
             let lines = text.lines().filter(|line| !has_users || user_of(line) == Some("root"));
             let why = match self.installation.is_renewed_by(lines, &text) {
                 None => continue,
-                Some(Ok(())) if self.is_run(&name) => return Some(path),
-                Some(Ok(())) => Why::NoDaemon,
+                Some(Ok(line)) if is_at_start(line) => Why::OnlyAtStart,
+                Some(Ok(line)) if self.is_run(&name) => return Some(Cron::new(path, &name, line)),
+                Some(Ok(_)) => Why::NoDaemon,
                 Some(Err(why)) => why,
             };
             self.passed.get_or_insert(Passed { by: format!("/{name}"), why });
@@ -170,6 +189,19 @@ fn is_read_by_cron(entry: &DirEntry) -> bool {
 fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     let mut assignments = text.lines().rev().filter_map(|line| line.trim().split_once('='));
     assignments.find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim())
+}
+
+/// What a service starts: an empty assignment takes back what stands before it (systemd.service(5)).
+fn starts(service: &str) -> Vec<&str> {
+    let mut starts = Vec::new();
+    for command in service.lines().filter_map(|line| line.trim().strip_prefix("ExecStart=")).map(str::trim) {
+        if command.is_empty() {
+            starts.clear();
+        } else {
+            starts.push(command);
+        }
+    }
+    starts
 }
 
 /// The user of a line of the system's tables (crontab(5)).
