@@ -100,12 +100,13 @@ fn a_machine_with_systemd_renews_itself() {
         let often = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/2\nRandomizedDelaySec=0\nAccuracySec=100ms\n";
         drop_in(&machine, "warded-renew.timer", often);
         await_renewal(&machine, &due);
-        serves_certificates(&machine);
         // One line a run: what is said to a person does not come on top, and a run with nothing due is silent.
         let journal = || machine.shell("journalctl --no-pager --output=cat --identifier=warded").ends(0).stdout;
         wait("the renewal is told", LONG, || journal().contains("renew-host: 3 certificates until "));
         let lines = journal();
         assert!(lines.lines().all(|line| line.starts_with("run ")), "{lines}");
+        // Its files were in place before sshd read them.
+        serves_certificates(&machine);
 
         // Boot begins with a renewal that is due, while sshd does not listen yet: it starts once the renewal waits for it.
         machine.shell("systemctl stop warded-renew.timer").ends(0);

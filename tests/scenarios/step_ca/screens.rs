@@ -157,9 +157,9 @@ fn of_the_first_day() {
            given:   0000000000000000000000000000000000000000000000000000000000000000
     seen:  that server says that it has the root ffff…ffff, which this machine
            trusts already
+    state: nothing was changed
     next:  compare the fingerprint with what `warded root-fingerprint root_ca.crt`
            prints on the CA
-    state: nothing was changed
     == cut off, 80 columns
     error: the code cannot be used
     cause: it is cut off: 400 of its 729 characters are there
@@ -216,8 +216,8 @@ fn of_the_first_day() {
     cause: trusted: ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
            given:   0000000000000000000000000000000000000000000000000000000000000000
     seen:  that server says that it has the root ffff…ffff, which this machine trusts already
-    next:  compare the fingerprint with what `warded root-fingerprint root_ca.crt` prints on the CA
     state: nothing was changed
+    next:  compare the fingerprint with what `warded root-fingerprint root_ca.crt` prints on the CA
     == cut off, 120 columns
     error: the code cannot be used
     cause: it is cut off: 400 of its 729 characters are there
