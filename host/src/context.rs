@@ -113,6 +113,8 @@ pub struct Context {
     pub known_ca_keys: Vec<String>,
     /// Directory of the administrator's policies.
     pub policies: PathBuf,
+    /// Directory in which packages offer components.
+    pub offered: PathBuf,
     /// Who runs the programs of actions.
     pub runner: Arc<dyn Runner>,
     /// The files that a schedule has to lead `warded renew` to.
@@ -166,6 +168,7 @@ impl Context {
             Some(directory_of(state.path())),
             Some(policies.clone()),
             Some(pinned::file(&policies)),
+            Some(config.offered()),
             Some(default_allowed_signers(&policies)),
             Some(config_file),
             std::env::current_exe().ok(),
@@ -189,6 +192,7 @@ impl Context {
         let found = || rhythm(places.sshd_config.as_path(), facts.init, &installation);
         let renew_every = config.renew_every.map_or_else(found, u64::from);
         Ok(Self {
+            offered: config.offered(),
             log: Arc::new(Log::open(&state.path().join("audit"))?),
             state,
             root: Root::ambient().map_err(|error| Error::failed("cannot open the root directory").cause(error))?,
@@ -245,6 +249,7 @@ impl Context {
             renew_every: self.renew_every,
             known_ca_keys: self.known_ca_keys.clone(),
             policies: self.policies.clone(),
+            offered: self.offered.clone(),
             runner: Arc::clone(&self.runner),
             installation: self.installation.clone(),
             protected: self.protected.clone(),
@@ -290,9 +295,9 @@ impl Context {
 ///
 /// # Errors
 /// As [`components::load`].
-pub fn policies_only(options: &Options) -> Result<(Vec<Granting>, Facts)> {
+pub fn policies_only(options: &Options) -> Result<(Vec<Granting>, Facts, PathBuf)> {
     let config = Config::load(options.config.as_deref())?;
-    Ok((components::load(&policies_directory(options, &config)?)?, Facts::read(Path::new("/"))))
+    Ok((components::load(&policies_directory(options, &config)?)?, Facts::read(Path::new("/")), config.offered()))
 }
 
 /// The directory of the administrator's policies: beside the configuration file, unless told otherwise.

@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod lock;
 mod manifest;
+pub mod offered;
 pub mod pinned;
 pub mod signature;
 pub mod signers;

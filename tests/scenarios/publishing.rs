@@ -10,6 +10,7 @@ use warded_lib::digest::Digest;
 
 mod completed;
 mod locked;
+mod offered;
 mod registry;
 
 const PUBLISHER: &str = "ops@example.org";

@@ -29,6 +29,8 @@ pub struct Config {
     pub sshd: Option<AbsolutePath>,
     /// Policies of the administrator's.
     pub policies: Option<AbsolutePath>,
+    /// Where packages put the components that they offer.
+    pub offered_policies: Option<AbsolutePath>,
     /// State, journal and audit.
     pub state: Option<AbsolutePath>,
     /// Percent of a certificate's life after which it is renewed: 10 to 70.
@@ -58,6 +60,13 @@ impl Config {
             None if path.is_none() => Ok(Self::default()),
             None => Err(unreadable(&"there is no such file")),
         }
+    }
+
+    /// The directory in which packages offer components. Nothing runs from there.
+    #[must_use]
+    pub fn offered(&self) -> PathBuf {
+        let configured = self.offered_policies.as_ref().map(|path| path.as_path().to_owned());
+        configured.unwrap_or_else(|| PathBuf::from("/usr/share/warded/policies"))
     }
 
     fn parse(text: &str, file: &Path) -> Result<Self> {

@@ -94,7 +94,7 @@ fn all(of: impl Fn(&str, &[(String, Procedure)]) -> Vec<CompletionCandidate>) ->
         policies: env::var_os("WARDED_POLICIES").map(Into::into),
         ..Options::default()
     };
-    let Ok((policies, _)) = context::policies_only(&options) else { return Vec::new() };
+    let Ok((policies, ..)) = context::policies_only(&options) else { return Vec::new() };
     let mut found: Vec<CompletionCandidate> = policies
         .iter()
         .flat_map(|granting| {

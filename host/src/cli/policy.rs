@@ -24,11 +24,13 @@ use crate::{
         accepted::{self, Publisher},
     },
     context::{self, Context, Options},
+    publishing::offered::{self, Newer},
     sandbox::granting::{Granting, Origin},
 };
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
 use serde::Serialize;
+use std::path::PathBuf;
 use warded_lib::{
     change_set::review::Reloading,
     config,
@@ -99,6 +101,8 @@ struct PolicyObject<'a> {
     publisher: Option<Publisher>,
     /// The policy that stands in for it on this machine.
     replaced_by: Option<&'a str>,
+    /// The higher version that a package offers.
+    offered: Option<Newer>,
     procedures: Vec<ProcedureObject<'a>>,
 }
 
@@ -127,10 +131,8 @@ impl PolicyCommand {
         output: Output,
     ) -> Result<Exit> {
         match self {
-            Self::List => known(open(), options).and_then(|(policies, machine)| list(&machine, &policies, output)),
-            Self::Show(show) => {
-                known(open(), options).and_then(|(policies, machine)| show.run(&machine, &policies, output))
-            }
+            Self::List => list(&Known::of(open(), options)?, output),
+            Self::Show(show) => show.run(&Known::of(open(), options)?, output),
             Self::Check(check) => check.run(options.on_hang, output),
             Self::Test(test) => test.run(options.on_hang, output),
             Self::Replay(replay) => replay.run(options.on_hang, output),
@@ -149,17 +151,28 @@ impl PolicyCommand {
     }
 }
 
-fn known(context: Result<Context>, options: &Options) -> Result<(Vec<Granting>, Facts)> {
-    match context {
-        Ok(context) => Ok((context.policies()?, context.facts)),
-        // Only to look, no place of one's own is needed.
-        Err(_) if !config::is_root() => context::policies_only(options),
-        Err(error) => Err(error),
+/// What there is to look at.
+struct Known {
+    policies: Vec<Granting>,
+    machine: Facts,
+    /// The directory in which packages offer components.
+    offered: PathBuf,
+}
+
+impl Known {
+    fn of(context: Result<Context>, options: &Options) -> Result<Self> {
+        let (policies, machine, offered) = match context {
+            Ok(context) => (context.policies()?, context.facts, context.offered),
+            // Only to look, no place of one's own is needed.
+            Err(_) if !config::is_root() => context::policies_only(options)?,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { policies, machine, offered })
     }
 }
 
-fn list(machine: &Facts, policies: &[Granting], output: Output) -> Result<Exit> {
-    let objects: Vec<PolicyObject<'_>> = policies.iter().map(|granting| object(machine, policies, granting)).collect();
+fn list(known: &Known, output: Output) -> Result<Exit> {
+    let objects: Vec<PolicyObject<'_>> = known.policies.iter().map(|granting| object(known, granting)).collect();
     for policy in &objects {
         let here = match policy.replaced_by {
             Some(other) => format!("{other} stands in for it here"),
@@ -175,17 +188,20 @@ fn list(machine: &Facts, policies: &[Granting], output: Output) -> Result<Exit> 
         for procedure in &policy.procedures {
             output.line(format!("  {:16} {}", procedure.name, procedure.summary))?;
         }
+        if let Some(newer) = &policy.offered {
+            output.line(format!("  note: {newer}"))?;
+        }
     }
     output.object(&serde_json::json!({ "schema": "warded.policy-list/1", "policies": objects }))?;
     Ok(Exit::Done)
 }
 
 impl Show {
-    fn run(&self, machine: &Facts, policies: &[Granting], output: Output) -> Result<Exit> {
-        let granting = policies.iter().find(|granting| granting.policy.name == self.name).ok_or_else(|| {
+    fn run(&self, known: &Known, output: Output) -> Result<Exit> {
+        let granting = known.policies.iter().find(|granting| granting.policy.name == self.name).ok_or_else(|| {
             Error::usage(format!("there is no policy {}", self.name)).next("`warded policy list` shows those there are")
         })?;
-        let policy = object(machine, policies, granting);
+        let policy = object(known, granting);
         output.line(format!("{} {} · {} · {}", policy.name, policy.version, policy.component, policy.origin))?;
         if let Some(Publisher { name, key }) = &policy.publisher {
             output.line(format!("signed by {name} ({key})"))?;
@@ -208,8 +224,9 @@ impl Show {
     }
 }
 
-fn object<'a>(machine: &Facts, all: &'a [Granting], granting: &'a Granting) -> PolicyObject<'a> {
+fn object<'a>(known: &'a Known, granting: &'a Granting) -> PolicyObject<'a> {
     let policy = &granting.policy;
+    let Known { policies, machine, offered } = known;
     let procedures = policy.procedures.iter().map(|(name, procedure)| ProcedureObject {
         name: name.as_str(),
         summary: &procedure.summary,
@@ -229,7 +246,8 @@ fn object<'a>(machine: &Facts, all: &'a [Granting], granting: &'a Granting) -> P
             Origin::File(file) => accepted::provenance(file, &granting.digest).and_then(|one| one.publisher),
             Origin::Bundled => None,
         },
-        replaced_by: components::replacement(all, &policy.name, machine).map(|other| other.policy.name.as_str()),
+        replaced_by: components::replacement(policies, &policy.name, machine).map(|other| other.policy.name.as_str()),
+        offered: offered::newer(offered, granting),
         procedures: procedures.collect(),
     }
 }

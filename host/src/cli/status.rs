@@ -20,9 +20,11 @@ use super::{
     report::{self, CertificateObject},
 };
 use crate::{
+    components,
     context::{Context, Options},
     enrolment::{Enrolment, Enrolments},
     outcomes::{LastRenewal, LastRollBack},
+    publishing::offered::{Newer, newer},
 };
 use circumstances::Circumstances;
 use clap::Args;
@@ -90,6 +92,8 @@ pub(super) struct StatusObject {
     pub(super) scheduled: Option<bool>,
     /// The newest run, if it was rolled back by itself.
     rolled_back: Option<LastRollBack>,
+    /// Higher versions of accepted policies that packages offer.
+    offered: Vec<Newer>,
     /// What is no problem yet.
     pub(super) notes: Vec<String>,
     /// Only root can read the host keys.
@@ -205,6 +209,10 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
         }
     }
     status.problems.extend(drift::look(context)?);
+    // Policies that cannot be read are told of where something depends on them.
+    let accepted = components::load(&context.policies).unwrap_or_default();
+    status.offered = accepted.iter().filter_map(|accepted| newer(&context.offered, accepted)).collect();
+    status.notes.extend(status.offered.iter().map(ToString::to_string));
     status.healthy = status.problems.is_empty();
     Ok(status)
 }
@@ -300,6 +308,7 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
         next_run: around.next_run,
         scheduled: around.schedule.is_there(),
         rolled_back: around.last_roll_back,
+        offered: Vec::new(),
         notes,
         keys_are_roots,
     })

@@ -32,9 +32,9 @@ pub(in crate::cli) struct Add {
     /// Add all policies of this lock file, each as it is named there by its digest
     #[arg(long, value_name = "FILE", conflicts_with_all = ["component", "grants", "digest"])]
     lock: Option<PathBuf>,
-    /// Where the files of a lock file are
-    #[arg(long, value_name = "DIR", requires = "lock", default_value = locked::OFFERED)]
-    from: PathBuf,
+    /// Where the files of a lock file are, instead of /usr/share/warded/policies
+    #[arg(long, value_name = "DIR", requires = "lock")]
+    from: Option<PathBuf>,
     /// Grant what this policy file says, and not all that the component asks for
     #[arg(long, value_name = "FILE.toml")]
     grants: Option<PathBuf>,
@@ -66,7 +66,8 @@ pub(in crate::cli) struct Update {
 impl Add {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         if let Some(lock) = &self.lock {
-            let judged = locked::judge(context, (lock, &self.from), &self.terms, &self.reach, output)?;
+            let from = self.from.as_ref().unwrap_or(&context.offered);
+            let judged = locked::judge(context, (lock, from), &self.terms, &self.reach, output)?;
             return locked::accept(context, &judged, self.yes, output);
         }
         if self.yes && self.digest.is_none() {

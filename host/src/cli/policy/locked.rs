@@ -21,9 +21,6 @@ use warded_lib::{
     text::{neutral, neutral_path},
 };
 
-/// Where a distribution's packages put components: they offer them, and nothing runs from there.
-pub(super) const OFFERED: &str = "/usr/share/warded/policies";
-
 /// A policy of a lock file.
 pub(super) enum Locked {
     /// It is on the machine as the lock file has it; its name and entry.

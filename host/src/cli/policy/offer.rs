@@ -10,7 +10,7 @@ use crate::{
         read,
     },
     context::Context,
-    publishing::{Manifest, pinned, signature},
+    publishing::{Manifest, offered, pinned, signature},
     sandbox::{Component, granting::Granting},
 };
 use jiff::Timestamp;
@@ -131,7 +131,7 @@ impl Offer {
             is_same: same_component && there.grants == self.granting.grants && was_added && is_signed_so,
             wider: widening::wider(&there.policy, policy),
             same_component,
-            is_newer: version(&there.policy.version) < version(&policy.version) && version(&policy.version).is_some(),
+            is_newer: offered::is_higher(&policy.version, &there.policy.version),
             same_publisher: name(&publisher) == name(&self.publisher),
             publisher,
             moved,
@@ -293,23 +293,4 @@ fn verified(signed: &Signed, signers: &Path, component: &[u8], request: &str, po
     })?;
     let key = signature::verify(&manifest, text, sealed, &list)?;
     Ok(Publisher { name: manifest.publisher, key })
-}
-
-/// The numbers of a version; none for one that is not numbers and dots.
-fn version(text: &str) -> Option<Vec<u64>> {
-    text.split('.').map(|part| part.parse().ok()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_compared_by_their_numbers() {
-        for (older, newer) in [("1.9", "1.10"), ("1.2.3", "1.2.4"), ("0.9.9", "1"), ("1.2", "1.2.1")] {
-            assert!(version(older) < version(newer), "{older} {newer}");
-        }
-        assert_eq!(version("1.2-rc"), None);
-        assert_eq!(version(""), None);
-    }
 }

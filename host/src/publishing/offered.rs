@@ -1,0 +1,94 @@
+//! Components that packages put on this machine. They are offers: nothing runs from there, and a higher version is only
+//! told of, until `warded policy update` accepts it.
+
+use super::lock;
+use crate::{
+    components::{accepted, read},
+    sandbox::{
+        granting::{Granting, Origin},
+        imports,
+    },
+};
+use serde::Serialize;
+use std::{fmt, path::Path};
+use warded_lib::{
+    error::Error,
+    machine::files,
+    policy::file::Policy,
+    text::{neutral, neutral_path},
+};
+
+/// A higher version than the accepted one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Newer {
+    /// The policy.
+    pub name: String,
+    /// The version that is offered.
+    pub version: String,
+    /// The version that is accepted.
+    pub accepted: String,
+    /// The component.
+    pub file: String,
+}
+
+impl Newer {
+    /// The command that accepts it.
+    #[must_use]
+    pub fn next(&self) -> String {
+        format!("warded policy update {}", self.file)
+    }
+}
+
+impl fmt::Display for Newer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, version, accepted, .. } = self;
+        write!(f, "{name} {version} is offered, and {accepted} is accepted: {}", self.next())
+    }
+}
+
+/// The higher version that `directory` offers of an accepted policy: in a file of the name that the accepted component
+/// came from, or in NAME.wasm. What cannot be read there, or others could have written, is no offer.
+#[must_use]
+pub fn newer(directory: &Path, granting: &Granting) -> Option<Newer> {
+    let Origin::File(accepted_file) = &granting.origin else { return None };
+    let source = accepted::provenance(accepted_file, &granting.digest).and_then(|provenance| provenance.source);
+    let names = [source.filter(|name| lock::is_file_name(name)), Some(format!("{}.wasm", granting.policy.name))];
+    names.into_iter().flatten().find_map(|name| offer(&directory.join(name), &granting.policy))
+}
+
+fn offer(file: &Path, accepted: &Policy) -> Option<Newer> {
+    let component =
+        files::read_ours(file, read::MAX_COMPONENT_BYTES, |why| Error::failed(why.to_string())).ok().flatten()?;
+    let offered = Policy::parse(&imports::request(&component).ok()??, "the component's request").ok()?;
+    (offered.name == accepted.name && is_higher(&offered.version, &accepted.version)).then(|| Newer {
+        name: offered.name.to_string(),
+        version: neutral(&offered.version),
+        accepted: neutral(&accepted.version),
+        file: neutral_path(file),
+    })
+}
+
+/// Whether a version is higher than another one: both are compared by their numbers, and one that has other parts is
+/// never higher.
+#[must_use]
+pub fn is_higher(version: &str, other: &str) -> bool {
+    let numbers = |text: &str| -> Option<Vec<u64>> { text.split('.').map(|part| part.parse().ok()).collect() };
+    numbers(version).is_some_and(|version| Some(version) > numbers(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        for (older, newer) in
+            [("1.9", "1.10"), ("1.2.3", "1.2.4"), ("0.9.9", "1"), ("1.2", "1.2.1"), ("1.2-rc", "1.2"), ("", "0")]
+        {
+            assert!(is_higher(newer, older) && !is_higher(older, newer), "{older} {newer}");
+        }
+        for (one, other) in [("1.2-rc", "1.2-rc"), ("1.2", "1.2"), ("", "")] {
+            assert!(!is_higher(one, other), "{one} {other}");
+        }
+    }
+}
