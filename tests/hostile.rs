@@ -4,6 +4,7 @@
 mod actions;
 mod arena;
 mod case;
+mod certificates;
 mod compiler;
 mod directories;
 mod foreign;
@@ -63,6 +64,7 @@ fn all() -> Vec<(&'static str, Case)> {
         ("limits", limits::cases()),
         ("trusted_keys", trusted_keys::cases()),
         ("actions", actions::cases()),
+        ("certificates", certificates::cases()),
         ("compiler", compiler::cases()),
         ("directories", directories::cases()),
         ("foreign", foreign::cases()),

@@ -12,6 +12,7 @@ mod completed;
 mod locked;
 mod offered;
 mod registry;
+mod registry_lies;
 
 const PUBLISHER: &str = "ops@example.org";
 

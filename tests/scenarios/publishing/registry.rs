@@ -75,7 +75,7 @@ pub(super) fn moved(desk: &Desk, words: &[&str]) -> Run {
     Run::of(command.arg("policy").args(words).arg("--plain-http").env("REGISTRY_AUTH_FILE", desk.path("auth.json")))
 }
 
-fn pull(desk: &Desk, reference: &str) -> Run {
+pub(super) fn pull(desk: &Desk, reference: &str) -> Run {
     moved(desk, &["pull", reference, "-o", desk.path("pulled.wasm").to_str().unwrap()])
 }
 
@@ -135,13 +135,13 @@ fn a_signed_policy_goes_through_a_registry() {
 }
 
 /// What a registry that lies answers to a path, and what it was asked.
-struct Liar {
-    port: u16,
-    asked: Arc<Mutex<Vec<String>>>,
+pub(super) struct Liar {
+    pub(super) port: u16,
+    pub(super) asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Liar {
-    fn start(network: &Network, answer: impl Fn(u16, &str, &mut TcpStream) + Send + 'static) -> Self {
+    pub(super) fn start(network: &Network, answer: impl Fn(u16, &str, &mut TcpStream) + Send + 'static) -> Self {
         let listener = network.on(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         let port = listener.local_addr().unwrap().port();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -161,7 +161,7 @@ impl Liar {
     }
 }
 
-fn answer(stream: &mut TcpStream, status: &str, body: &[u8]) {
+pub(super) fn answer(stream: &mut TcpStream, status: &str, body: &[u8]) {
     let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
     // A client that refuses goes away.
     let _sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
@@ -175,7 +175,7 @@ fn endless(stream: &mut TcpStream) {
     }
 }
 
-fn manifest(component: &[u8], size: u64) -> Vec<u8> {
+pub(super) fn manifest(component: &[u8], size: u64) -> Vec<u8> {
     json!({
         "schemaVersion": 2,
         "config": {"mediaType": "application/vnd.wasm.config.v0+json", "digest": Digest::of(b"{}"), "size": 2},
@@ -185,7 +185,7 @@ fn manifest(component: &[u8], size: u64) -> Vec<u8> {
     .into_bytes()
 }
 
-const COMPONENT: &[u8] = b"component";
+pub(super) const COMPONENT: &[u8] = b"component";
 
 /// A registry that asks nobody who they are.
 pub(super) fn public(network: &Network) -> u16 {
@@ -193,7 +193,11 @@ pub(super) fn public(network: &Network) -> u16 {
 }
 
 /// A registry whose manifest is this, and whose blobs are answered so.
-fn lies(network: &Network, manifest: Vec<u8>, blob: impl Fn(u16, &str, &mut TcpStream) + Send + 'static) -> Liar {
+pub(super) fn lies(
+    network: &Network,
+    manifest: Vec<u8>,
+    blob: impl Fn(u16, &str, &mut TcpStream) + Send + 'static,
+) -> Liar {
     Liar::start(network, move |port, path, stream| {
         if path.contains("/manifests/") { answer(stream, "200 OK", &manifest) } else { blob(port, path, stream) }
     })

@@ -279,6 +279,16 @@ undo = { action = 'set', options = '{before}' }
             ("'set', {", "'--options={options}', {", Some("a placeholder fills a whole text")),
             ("options = '{options}' } }", "options = 'x {options}' } }", Some("a placeholder fills a whole text")),
             ("options = '{options}' } }", "options = '{other}' } }", Some("{other} is no input")),
+            ("options = '{options}' } }", "options = '{other.x}' } }", Some("{other.x} is no placeholder")),
+            ("options = '{options}' } }", "options = '{warded.x}' } }", Some("{warded.x} is no placeholder")),
+            ("options = '{options}' } }", "options = '{state.}' } }", Some("{state.} is no placeholder")),
+            ("options = '{options}' } }", "options = '{Warded}' } }", Some("is not a name")),
+            (
+                "options = '{options}' } }",
+                "options = '{warded} {options}' } }",
+                Some("a placeholder fills a whole text"),
+            ),
+            ("'/bin/tool', 'set'", "'{warded}', 'set'", Some("not an absolute path")),
             ("options = '{options}' } }", "options = 'x' } }", Some("nothing uses its input options")),
             ("options = '{options}' } }", "command = '{options}' } }", Some("a command that is run later")),
             (
