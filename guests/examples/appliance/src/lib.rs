@@ -1,0 +1,4 @@
+//! The guest cabinet.
+
+mod certify_host;
+mod world;
