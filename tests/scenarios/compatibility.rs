@@ -36,5 +36,12 @@ fn a_guest_for_a_compatible_version_runs_and_another_one_is_refused_in_words() {
         let made_for = format!("the component is made for {made_for}");
         let needed = format!("it needs {needed}; this Warded has warded:host 0.1");
         with(version).ends(5).says(&[&made_for, &needed, "nothing of it was compiled or run"]);
+        let list = machine.warded(["policy", "list"]).ends(0).stdout;
+        assert!(list.contains(&format!("cannot be run: {made_for}")), "{list}");
+        let shown = machine.warded(["policy", "show", "case", "--json"]).ends(0).object("warded.policy-show/1");
+        assert_eq!(shown["policy"]["broken"], made_for, "{shown}");
     }
+    with("@0.1.9");
+    let shown = machine.warded(["policy", "show", "case", "--json"]).ends(0).object("warded.policy-show/1");
+    assert_eq!(shown["policy"]["broken"], serde_json::Value::Null, "{shown}");
 }

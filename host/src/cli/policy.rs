@@ -23,9 +23,13 @@ use crate::{
         self,
         accepted::{self, Publisher},
     },
-    context::{self, Context, Options},
+    context::{self, Context, OnHang, Options},
     publishing::offered::{self, Newer},
-    sandbox::granting::{Granting, Origin},
+    sandbox::{
+        Component,
+        compiled::Compiled,
+        granting::{Granting, Origin},
+    },
 };
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
@@ -96,6 +100,8 @@ struct PolicyObject<'a> {
     applies: bool,
     /// Why it does not.
     unfit: Option<String>,
+    /// Why its component can never run.
+    broken: Option<String>,
     instead_of: Vec<&'a str>,
     /// Who signed it.
     publisher: Option<Publisher>,
@@ -157,26 +163,44 @@ struct Known {
     machine: Facts,
     /// The directory in which packages offer components.
     offered: PathBuf,
+    /// Where the machine code of components is kept; none: this user has no such place.
+    compiled: Option<Compiled>,
+    on_hang: OnHang,
 }
 
 impl Known {
     fn of(context: Result<Context>, options: &Options) -> Result<Self> {
-        let (policies, machine, offered) = match context {
-            Ok(context) => (context.policies()?, context.facts, context.offered),
+        let on_hang = options.on_hang;
+        match context {
+            Ok(context) => {
+                let (policies, compiled) = (context.policies()?, Some(context.compiled()));
+                Ok(Self { policies, machine: context.facts, offered: context.offered, compiled, on_hang })
+            }
             // Only to look, no place of one's own is needed.
-            Err(_) if !config::is_root() => context::policies_only(options)?,
-            Err(error) => return Err(error),
-        };
-        Ok(Self { policies, machine, offered })
+            Err(_) if !config::is_root() => {
+                let (policies, machine, offered) = context::policies_only(options)?;
+                Ok(Self { policies, machine, offered, compiled: None, on_hang })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Why a component can never run.
+    fn broken(&self, granting: &Granting) -> Option<String> {
+        let on_hang = self.on_hang;
+        let overdue = move |what| (on_hang.0)(&Error::refused(format!("{what} did not come to an end in time")));
+        let error = Component::load_in_time(granting, self.compiled.as_ref(), overdue).err()?;
+        Some(error.message().to_owned())
     }
 }
 
 fn list(known: &Known, output: Output) -> Result<Exit> {
     let objects: Vec<PolicyObject<'_>> = known.policies.iter().map(|granting| object(known, granting)).collect();
     for policy in &objects {
-        let here = match policy.replaced_by {
-            Some(other) => format!("{other} stands in for it here"),
-            None => policy.unfit.clone().unwrap_or_else(|| "for this machine".to_owned()),
+        let here = match (&policy.broken, policy.replaced_by) {
+            (Some(why), _) => format!("cannot be run: {why}"),
+            (None, Some(other)) => format!("{other} stands in for it here"),
+            (None, None) => policy.unfit.clone().unwrap_or_else(|| "for this machine".to_owned()),
         };
         let instead = if policy.instead_of.is_empty() {
             String::new()
@@ -203,6 +227,9 @@ impl Show {
         })?;
         let policy = object(known, granting);
         output.line(format!("{} {} · {} · {}", policy.name, policy.version, policy.component, policy.origin))?;
+        if let Some(why) = &policy.broken {
+            output.line(format!("cannot be run: {why}"))?;
+        }
         if let Some(Publisher { name, key }) = &policy.publisher {
             output.line(format!("signed by {name} ({key})"))?;
         }
@@ -226,7 +253,7 @@ impl Show {
 
 fn object<'a>(known: &'a Known, granting: &'a Granting) -> PolicyObject<'a> {
     let policy = &granting.policy;
-    let Known { policies, machine, offered } = known;
+    let Known { policies, machine, offered, .. } = known;
     let procedures = policy.procedures.iter().map(|(name, procedure)| ProcedureObject {
         name: name.as_str(),
         summary: &procedure.summary,
@@ -241,6 +268,7 @@ fn object<'a>(known: &'a Known, granting: &'a Granting) -> PolicyObject<'a> {
         origin: granting.origin.to_string(),
         applies: policy.applies(machine),
         unfit: policy.unfit(machine),
+        broken: known.broken(granting),
         instead_of: policy.instead_of.iter().map(Name::as_str).collect(),
         publisher: match &granting.origin {
             Origin::File(file) => accepted::provenance(file, &granting.digest).and_then(|one| one.publisher),
