@@ -45,7 +45,7 @@ mod version;
 mod watchdog;
 
 use crate::{
-    context::{Context, OnHang, Options},
+    context::{Context, OnHang, Options, ca_name},
     pipeline::announce::announce,
 };
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -88,8 +88,8 @@ struct Global {
     /// The sshd program, if it is not the one that runs or the one in PATH
     #[arg(long, global = true, env = "WARDED_SSHD", value_name = "FILE", help_heading = "Where things are")]
     sshd: Option<PathBuf>,
-    /// Directory of a local CA
-    #[arg(long, global = true, env = "WARDED_CA", value_name = "DIR", help_heading = "Where things are")]
+    /// Directory of a local CA, or the name of one that `bootstrap --name` configured
+    #[arg(long, global = true, env = "WARDED_CA", value_name = "DIR|NAME", help_heading = "Where things are")]
     ca: Option<PathBuf>,
     /// Print one JSON object instead of words
     #[arg(long, global = true)]
@@ -184,6 +184,11 @@ impl Command {
         other || self.is_run()
     }
 
+    /// Whether it changes what the machine is to its CA, which is the one without a name.
+    fn is_for_machine(&self) -> bool {
+        matches!(self, Self::Plan(_) | Self::Apply(_) | Self::Enrol(_) | Self::Renew(_) | Self::Rekey(_))
+    }
+
     /// Whether it may change what every user of the machine is told.
     fn is_run(&self) -> bool {
         matches!(
@@ -227,6 +232,7 @@ pub fn main() -> ExitCode {
     let options = Options {
         config: global.config,
         makes_config: false,
+        is_for_machine: command.is_for_machine(),
         state: global.state,
         policies: global.policies,
         sshd_config: global.sshd_config,
@@ -262,7 +268,7 @@ pub fn main() -> ExitCode {
         Command::Ca(command) => command.run(&open, output),
         Command::Doctor(command) => open().and_then(|context| command.run(&context, &options, output)),
         Command::Token(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
-        Command::Login(command) if command.on_demand => Ok(command.run_on_demand(|| {
+        Command::Login(command) if command.on_demand => Ok(command.run_on_demand(ca_name(&options).as_ref(), || {
             // stdout is what the program prints that ssh runs.
             let output = Output::new(false, Verbosity::Beside, When::Never);
             open_as(&command.identification).and_then(|context| command.run(&context, output))

@@ -1,17 +1,20 @@
 //! Everything a command works on, found once: configuration, state, audit, facts, places.
 
+mod choice;
 mod renewal;
 
+pub use choice::{Choice, ca_name, step_ca};
 pub use renewal::{installation, rhythm};
 
 use crate::{
     broker::answers::SshdAnswers,
     components,
-    public_status::{self, PublicStatus, directory_of},
+    public_status::directory_of,
     publishing::{pinned, signature::default_allowed_signers},
     sandbox::{compiled::Compiled, granting::Granting},
 };
 use std::{
+    collections::BTreeMap,
     io::{self, Write as _},
     path::{Path, PathBuf, absolute},
     process,
@@ -37,6 +40,7 @@ use warded_lib::{
         schedule::Installation,
         sshd::default_config,
     },
+    name::Name,
     policy::{condition, pattern::Places},
 };
 
@@ -62,6 +66,8 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// Whether the command writes the configuration file, so that it need not be there yet.
     pub makes_config: bool,
+    /// Whether the command changes what this machine is to its CA, which is the one without a name.
+    pub is_for_machine: bool,
     /// The state directory.
     pub state: Option<PathBuf>,
     /// The directory of policies.
@@ -70,7 +76,7 @@ pub struct Options {
     pub sshd_config: Option<PathBuf>,
     /// The sshd program.
     pub sshd: Option<PathBuf>,
-    /// The directory of a local CA.
+    /// The directory of a local CA, or the name of a configured one.
     pub ca: Option<PathBuf>,
     /// Who this machine is to a step-ca.
     pub identification: Identification,
@@ -101,6 +107,10 @@ pub struct Context {
     pub places: Places,
     /// The CA that the operator chose.
     pub authority: Rc<Authority>,
+    /// The name that it has in the configuration, if it has one.
+    pub ca_name: Option<Name>,
+    /// The CAs that have names.
+    pub named_cas: BTreeMap<Name, Settings>,
     /// Whether the operator said for this command which sshd it is about.
     pub is_sshd_chosen: bool,
     /// The sshd program that the operator named.
@@ -150,11 +160,13 @@ impl Context {
 
         let state = given(choose(&options.state, &config.state)?).unwrap_or_else(config::default_state);
         let policies = policies_directory(options, &config)?;
-        let ca = choose(&options.ca, &config.ca)?;
-        // Whether `step` was set up well matters only to what asks the CA.
-        let (step, broken) = match if ca.is_some() { Ok(None) } else { step_ca(&config) } {
-            Ok(step) => (step, None),
-            Err(error) => (None, Some(error)),
+        // Which CA it is matters only to what asks it.
+        let chosen = Choice::of(options, &config);
+        let ca_name = chosen.as_ref().ok().and_then(Choice::name).cloned();
+        let of_choice: Vec<PathBuf> = match &chosen {
+            Ok(Choice::Local(directory)) => vec![directory.as_path().to_owned()],
+            Ok(Choice::Step(_, settings)) => settings.files().collect(),
+            Ok(Choice::None) | Err(_) => Vec::new(),
         };
         let sshd_config = match choose(&options.sshd_config, &config.sshd_config)? {
             Some(path) => path,
@@ -175,11 +187,12 @@ impl Context {
         ];
         // A flag leads one command elsewhere; what is configured is still Warded's.
         let configured = [&config.state, &config.policies, &config.ca];
-        let of_step = config.step_ca.iter().chain(&step).flat_map(Settings::files);
+        let of_step = config.step_ca.iter().chain(config.named_ca.values()).flat_map(Settings::files);
         let protected = own
             .into_iter()
             .flatten()
-            .chain(configured.into_iter().flatten().chain(&ca).map(|path| path.as_path().to_owned()))
+            .chain(configured.into_iter().flatten().map(|path| path.as_path().to_owned()))
+            .chain(of_choice)
             .chain(of_step)
             .chain(steppath::directory())
             .chain([PathBuf::from("/etc/warded"), PathBuf::from("/var/lib/warded")])
@@ -198,12 +211,12 @@ impl Context {
             root: Root::ambient().map_err(|error| Error::failed("cannot open the root directory").cause(error))?,
             places,
             facts,
-            authority: Rc::new(match (ca, step, broken) {
-                (Some(ca), ..) => Authority::local(ca.as_path()),
-                (None, Some(step), _) => Authority::step(step, options.identification.clone()),
-                (None, None, Some(error)) => Authority::broken(error),
-                (None, None, None) => of_machine().map_or_else(Authority::none, Authority::of_root_only),
+            authority: Rc::new(match chosen {
+                Ok(choice) => choice.authority(&options.identification),
+                Err(error) => Authority::broken(error),
             }),
+            ca_name,
+            named_cas: config.named_ca,
             is_sshd_chosen: options.sshd_config.is_some(),
             sshd_binary: given(choose(&options.sshd, &config.sshd)?),
             renew_after: config.renew_after.unwrap_or(due::RENEW_AFTER),
@@ -243,6 +256,8 @@ impl Context {
             facts: self.facts.clone(),
             places: Places { sshd_config: config.clone(), home: self.places.home.clone() },
             authority: self.authority.clone(),
+            ca_name: self.ca_name.clone(),
+            named_cas: self.named_cas.clone(),
             is_sshd_chosen: self.is_sshd_chosen,
             sshd_binary: self.sshd_binary.clone().filter(|_| is_same),
             renew_after: self.renew_after,
@@ -312,26 +327,6 @@ pub fn policies_directory(options: &Options, config: &Config) -> Result<PathBuf>
     let config_file = options.config.clone().unwrap_or_else(config::default_file);
     let beside_config = || config_file.parent().unwrap_or(Path::new("/")).join("policies");
     Ok(named.map_or_else(beside_config, |path| path.as_path().to_owned()))
-}
-
-/// The step-ca that is configured, or the one that `step` was set up for.
-///
-/// # Errors
-/// The set-up of `step` cannot be read.
-pub fn step_ca(config: &Config) -> Result<Option<Settings>> {
-    match (&config.step_ca, steppath::directory()) {
-        (Some(settings), _) => Ok(Some(settings.clone())),
-        (None, Some(directory)) => steppath::read(&directory),
-        (None, None) => Ok(None),
-    }
-}
-
-/// The address of the CA of this machine, for a user who has none: root alone can use it.
-fn of_machine() -> Option<String> {
-    if config::is_root() {
-        return None;
-    }
-    PublicStatus::read(&public_status::file_of_machine()).ok().flatten()?.ca_in_words()
 }
 
 /// A path of the operator's: relative ones are against the working directory.

@@ -4,6 +4,7 @@
 mod agents;
 mod files;
 mod identities;
+mod several;
 mod sso;
 
 use crate::support::{

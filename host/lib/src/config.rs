@@ -6,10 +6,12 @@ use crate::{
     ca::step,
     error::{Error, Result},
     machine::{files, path::AbsolutePath},
+    name::Name,
 };
 use serde::Deserialize;
 use ssh_key::Fingerprint;
 use std::{
+    collections::BTreeMap,
     env,
     fmt::Display,
     path::{Path, PathBuf},
@@ -23,6 +25,9 @@ pub struct Config {
     pub ca: Option<AbsolutePath>,
     /// A step-ca (`warded bootstrap`), instead.
     pub step_ca: Option<step::Settings>,
+    /// Further step-cas, each by a name, for people who log in with several (`--ca NAME`).
+    #[serde(default)]
+    pub named_ca: BTreeMap<Name, step::Settings>,
     /// sshd's main configuration file.
     pub sshd_config: Option<AbsolutePath>,
     /// The sshd program.
@@ -148,6 +153,8 @@ mod tests {
             ("renew-every = 169", "c.toml: "),
             ("known-ca-keys = ['SHA256:short']", "c.toml: "),
             ("known-ca-keys = 'SHA256:short'", "c.toml:1:17"),
+            ("[named-ca.work]\ncolour = 1", "c.toml:2:1"),
+            ("[named-ca.'../x']", "c.toml:1:"),
         ] {
             let error = Config::parse(text, Path::new("c.toml")).unwrap_err();
             assert!(error.message().starts_with(place), "{text}: {error}");

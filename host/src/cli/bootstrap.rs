@@ -21,6 +21,7 @@ use warded_lib::{
     },
     error::{Error, Exit, Result},
     machine::trust_store,
+    name::Name,
 };
 use zeroize::Zeroizing;
 
@@ -38,6 +39,10 @@ pub(super) struct Bootstrap {
     /// A one-time token, which says both. Others on this machine can see it here
     #[arg(long, value_name = "TOKEN", conflicts_with_all = ["ca_url", "token_file"])]
     token: Option<String>,
+    /// What you call it, where you log in with several CAs: then `warded login --ca NAME`. Without a name it is the CA of
+    /// this machine, or yours
+    #[arg(long, value_name = "NAME")]
+    name: Option<Name>,
     /// Also put the root into the system's trust store. SSH does not need that
     #[arg(long)]
     install: bool,
@@ -62,7 +67,7 @@ struct BootstrapObject {
 
 impl Bootstrap {
     pub(super) fn run(&self, options: &Options, output: Output) -> Result<Exit> {
-        let configured = Configured::read(options)?;
+        let configured = Configured::read(options, self.name.as_ref())?;
         let (url, fingerprint, provisioner) = self.wanted(configured.step_ca.as_ref())?;
         let mut trust = configured.trust(url, fingerprint, self.force)?;
         trust.settings.provisioner = trust.settings.provisioner.take().or(provisioner);
@@ -112,7 +117,10 @@ impl Bootstrap {
         if let Some(known) = configured {
             return Ok((known.url.clone(), known.fingerprint, None));
         }
-        if let Some(found) = steppath::directory().map(|directory| steppath::read(&directory)).transpose()?.flatten() {
+        if self.name.is_none()
+            && let Some(found) =
+                steppath::directory().map(|directory| steppath::read(&directory)).transpose()?.flatten()
+        {
             return Ok((found.url, found.fingerprint, found.provisioner));
         }
         Err(Error::usage("which CA?").next(

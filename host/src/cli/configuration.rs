@@ -1,7 +1,7 @@
 //! `warded config`: what the configuration says, and where each value comes from.
 
 use super::output::Output;
-use crate::context::{Options, installation, policies_directory, rhythm, step_ca};
+use crate::context::{Choice, Options, installation, policies_directory, rhythm};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ struct ConfigObject<'a> {
 
 #[derive(Serialize)]
 struct Value {
-    name: &'static str,
+    name: String,
     value: String,
     origin: Origin,
 }
@@ -95,18 +95,23 @@ impl ConfigCommand {
 }
 
 fn values(options: &Options, config: &Config) -> Result<Vec<Value>> {
-    let path = |name, option: &Option<PathBuf>, configured: &Option<AbsolutePath>, default: PathBuf| {
+    let path = |name: &str, option: &Option<PathBuf>, configured: &Option<AbsolutePath>, default: PathBuf| {
         let origin = Origin::of(option.is_some(), configured.is_some());
         let chosen = option.clone().or_else(|| configured.as_ref().map(|path| path.as_path().to_owned()));
-        Value { name, value: neutral_path(&chosen.unwrap_or(default)), origin }
+        Value { name: name.to_owned(), value: neutral_path(&chosen.unwrap_or(default)), origin }
     };
-    let mut values = vec![
-        authority(options, config)?,
+    let mut values = vec![authority(options, config)?];
+    values.extend(config.named_ca.iter().map(|(name, step)| Value {
+        name: format!("named-ca.{name}"),
+        value: step.url.to_string(),
+        origin: Origin::File,
+    }));
+    values.extend([
         path("sshd-config", &options.sshd_config, &config.sshd_config, default_config().into()),
         path("sshd", &options.sshd, &config.sshd, "the one that runs, or the one in PATH".into()),
         path("policies", &options.policies, &config.policies, policies_directory(options, config)?),
         path("state", &options.state, &config.state, config::default_state()),
-    ];
+    ]);
     let sshd_config = config.sshd_config.as_ref().map_or(Path::new(default_config()), AbsolutePath::as_path);
     let hours = rhythm(
         options.sshd_config.as_deref().unwrap_or(sshd_config),
@@ -118,21 +123,28 @@ fn values(options: &Options, config: &Config) -> Result<Vec<Value>> {
         ("renew-every", config.renew_every, hours, "hours"),
     ] {
         let value = format!("{} {unit}", configured.map_or(default, u64::from));
-        values.push(Value { name, value, origin: Origin::of(false, configured.is_some()) });
+        values.push(Value { name: name.to_owned(), value, origin: Origin::of(false, configured.is_some()) });
     }
     if !config.known_ca_keys.is_empty() {
-        values.push(Value { name: "known-ca-keys", value: config.known_ca_keys.join(" "), origin: Origin::File });
+        values.push(Value {
+            name: "known-ca-keys".to_owned(),
+            value: config.known_ca_keys.join(" "),
+            origin: Origin::File,
+        });
     }
     Ok(values)
 }
 
 fn authority(options: &Options, config: &Config) -> Result<Value> {
-    let local = options.ca.as_deref().or(config.ca.as_ref().map(AbsolutePath::as_path));
-    let (value, origin) = match (local, step_ca(config)?) {
-        (Some(directory), _) => (neutral_path(directory), Origin::of(options.ca.is_some(), true)),
-        (None, Some(step)) if config.step_ca.is_some() => (step.url.to_string(), Origin::File),
-        (None, Some(step)) => (step.url.to_string(), Origin::Step),
-        (None, None) => ("none".to_owned(), Origin::Default),
+    let is_option = options.ca.is_some();
+    let (value, origin) = match Choice::of(options, config) {
+        // Each of them has a line of its own.
+        Err(_) if !is_option && config.named_ca.len() > 1 => ("none without a name".to_owned(), Origin::Default),
+        Err(error) => return Err(error),
+        Ok(Choice::Local(directory)) => (neutral_path(directory.as_path()), Origin::of(is_option, true)),
+        Ok(Choice::Step(None, step)) if config.step_ca.is_none() => (step.url.to_string(), Origin::Step),
+        Ok(Choice::Step(_, step)) => (step.url.to_string(), Origin::of(is_option, true)),
+        Ok(Choice::None) => ("none".to_owned(), Origin::Default),
     };
-    Ok(Value { name: "ca", value: neutral(&value), origin })
+    Ok(Value { name: "ca".to_owned(), value: neutral(&value), origin })
 }

@@ -71,7 +71,7 @@ impl Enrol {
                 .unchanged()
                 .next("leave --ca and WARDED_CA out"));
         }
-        let configured = Configured::read(options)?;
+        let configured = Configured::read(options, None)?;
         let code = reading::read(self.code_file.as_deref())?;
         let Invitation { code, given, url, root } = Invitation::of(code)?;
         let mut trust = configured.trust(url, root, false)?;

@@ -3,14 +3,14 @@
 mod files;
 mod into_agent;
 mod on_demand;
+mod place;
 mod report;
 #[cfg(feature = "sso")]
 mod sso;
 
-#[cfg(not(feature = "sso"))]
-pub(super) use files::leave_place;
 pub(super) use files::{Files, known_signers};
 pub(super) use into_agent::{agent_for, told};
+pub(super) use place::Place;
 
 #[cfg(feature = "sso")]
 pub(super) use sso::end_session;
@@ -31,6 +31,7 @@ use warded_lib::{
     },
     error::{Error, Exit, Result},
     machine::users,
+    name::Name,
 };
 
 #[derive(Debug, Args)]
@@ -77,8 +78,8 @@ pub(super) fn parse_host(text: &str) -> Result<String, String> {
 
 impl Login {
     /// As `ssh` runs it before a connection.
-    pub(super) fn run_on_demand(&self, log_in: impl FnOnce() -> Result<Exit>) -> Exit {
-        on_demand::run(self, log_in)
+    pub(super) fn run_on_demand(&self, ca: Option<&Name>, log_in: impl FnOnce() -> Result<Exit>) -> Exit {
+        on_demand::run(self, ca, log_in)
     }
 
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
@@ -89,13 +90,13 @@ impl Login {
         let principals = Principals::parse(Kind::User, &principals).map_err(wrong)?;
         let files = match &self.out {
             Some(file) => Files::at(file)?,
-            None => Files::of(&user)?,
+            None => Files::of(&Place::of(context.ca_name.as_ref())?, &user),
         };
         if self.out.is_some() {
             files.refuse_others()?;
         }
-        let (agent, held) = self.agent().map_err(|error| error.or_state("no certificate was asked for"))?;
         let authority = context.authority.open()?;
+        let (agent, held) = self.agent().map_err(|error| error.or_state("no certificate was asked for"))?;
         let sign_in = self.sign_in(context)?;
         let roots = authority.roots(Kind::User)?;
         if !self.force && !self.confirm {
@@ -153,7 +154,8 @@ impl Login {
         output: Output,
     ) -> Result<Certificate> {
         let authority = context.authority.open_step()?.ok_or_else(|| Error::usage("the CA is no step-ca"))?;
-        self.sign_in.certified(authority, sign_in, request, output)
+        let place = Place::of(context.ca_name.as_ref())?;
+        self.sign_in.certified(authority, sign_in, request, (&place, output))
     }
 
     #[cfg(not(feature = "sso"))]
@@ -236,7 +238,7 @@ impl Login {
         let ca = context.authority.open()?.describe();
         let missing: Vec<&String> =
             self.asked().filter(|name| !outcome.certificate().principals().contains(name)).collect();
-        let object = LoginObject::of(outcome, user, &missing);
+        let object = LoginObject::of(outcome, context.authority.name(), user, &missing);
         report::show(output, outcome, &ca, &object)?;
         output.object(&object)?;
         Ok(if missing.is_empty() { Exit::Done } else { Exit::Degraded })

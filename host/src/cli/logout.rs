@@ -3,7 +3,7 @@
 #[cfg(feature = "sso")]
 use super::login::end_session;
 use super::{
-    login::{Files, agent_for, known_signers, parse_host, told},
+    login::{Files, Place, agent_for, known_signers, parse_host, told},
     output::Output,
 };
 use crate::context::Context;
@@ -37,12 +37,18 @@ struct LogoutObject {
 }
 
 impl Logout {
-    /// Without the CA, where an earlier login left a certificate: so it works on a journey, too.
+    /// Without the CA, where an earlier login left a certificate: so it works on a journey, too. Without `--ca` it is
+    /// about the logins with every CA.
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
-        let files = Files::all(self.out.as_deref())?;
+        let places = match context.options.ca {
+            Some(_) => vec![Place::of(context.ca_name.as_ref())?],
+            None => Place::all()?,
+        };
+        let named = self.out.as_deref().map(Files::at).transpose()?;
+        let files: Vec<Files> = named.into_iter().chain(places.iter().flat_map(Files::all)).collect();
         let mut signers = known_signers(&files);
         if signers.is_empty() {
-            signers = context.authority.open()?.roots(Kind::User)?;
+            signers = asked_signers(context)?;
         }
         let agent = match chosen(self.host.as_deref())? {
             Chosen::Socket { .. } => Some(agent_for(self.host.as_deref())?),
@@ -62,15 +68,30 @@ impl Logout {
             let from = format!("{} from the agent", count(identities, "certificate"));
             output.line(format!("Removed: {}", [vec![from], removed.clone()].concat().join(", ")))?;
         }
-        #[cfg(feature = "sso")]
-        if let Some(said) = end_session() {
-            output.line(said)?;
+        for place in &places {
+            #[cfg(feature = "sso")]
+            if let Some(said) = end_session(place) {
+                output.line(said)?;
+            }
+            #[cfg(not(feature = "sso"))]
+            drop(place.leave(""));
         }
-        #[cfg(not(feature = "sso"))]
-        drop(super::login::leave_place(""));
         output.object(&LogoutObject { schema: "warded.logout/1", identities, files: removed })?;
         Ok(Exit::Done)
     }
+}
+
+/// The keys of the CAs that this is about.
+fn asked_signers(context: &Context) -> Result<Vec<PublicKey>> {
+    let all = context.authorities();
+    if all.is_empty() {
+        context.authority.open()?;
+    }
+    let mut signers = Vec::new();
+    for (_, authority) in all {
+        signers.extend(authority.open()?.roots(Kind::User)?);
+    }
+    Ok(signers)
 }
 
 fn state(removed: &[String]) -> String {

@@ -4,15 +4,17 @@ use super::{known_hosts::pattern, output::Output};
 use crate::context::Context;
 use clap::Args;
 use serde::Serialize;
-use std::{env, net::IpAddr};
+use std::{env, net::IpAddr, rc::Rc};
 use warded_lib::{
+    ca::configured::Authority,
     error::{Error, Exit, Result},
+    name::Name,
     text::shell_word,
 };
 
 #[derive(Debug, Args)]
 pub(super) struct SshConfig {
-    /// The hosts before whose connections ssh logs you in; without it, those of the domain that the CA is in
+    /// The hosts before whose connections ssh logs you in; without it, for each CA those of the domain that it is in
     #[arg(value_name = "PATTERN", value_parser = only_some)]
     patterns: Vec<String>,
 }
@@ -38,7 +40,7 @@ fn only_some(text: &str) -> Result<String, String> {
 
 impl SshConfig {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
-        let hosts = if self.patterns.is_empty() { of_ca(context)? } else { self.patterns.join(",") };
+        let blocks = self.blocks(context)?;
         let program =
             env::current_exe().map_err(|error| Error::failed("this program's own path is not known").cause(error))?;
         let program = program.to_str().map(shell_word).filter(|word| !word.contains('"')).ok_or_else(|| {
@@ -47,12 +49,15 @@ impl SshConfig {
         })?;
         // Of `%` ssh makes tokens.
         let command = format!("{} login --on-demand", program.replace('%', "%%"));
-        let lines = vec![
+        let mut lines = vec![
             "# At the end of ~/.ssh/config: before it connects to one of these hosts, ssh has Warded log you in where"
                 .to_owned(),
             "# that is needed. Nothing belongs below this line but another Host or Match.".to_owned(),
-            format!("Match host {hosts} exec \"{command}\""),
         ];
+        for (ca, hosts) in blocks {
+            let which = ca.map(|ca| format!(" --ca {ca}")).unwrap_or_default();
+            lines.push(format!("Match host {hosts} exec \"{command}{which}\""));
+        }
         for line in &lines {
             output.verbatim(line)?;
         }
@@ -61,11 +66,38 @@ impl SshConfig {
     }
 }
 
+impl SshConfig {
+    /// For each CA the hosts that it is for.
+    fn blocks(&self, context: &Context) -> Result<Vec<(Option<Name>, String)>> {
+        if !self.patterns.is_empty() {
+            // Which of several CAs is not guessed.
+            if context.authority.name().is_none() && !context.authorities().is_empty() {
+                context.authority.open()?;
+            }
+            return Ok(vec![(context.ca_name.clone(), self.patterns.join(","))]);
+        }
+        let all = context.authorities();
+        if all.is_empty() {
+            return Err(unknown(None, "no step-ca is configured".to_owned()));
+        }
+        let block = |(ca, authority): (Option<Name>, Rc<Authority>)| {
+            let hosts = of_ca(ca.as_ref(), &authority)?;
+            Ok((ca, hosts))
+        };
+        all.into_iter().map(block).collect()
+    }
+}
+
+fn unknown(ca: Option<&Name>, why: String) -> Error {
+    let which = ca.map(|ca| format!(" --ca {ca}")).unwrap_or_default();
+    Error::usage("for which hosts is not known").cause(why).next(format!("warded ssh-config{which} '*.example.org'"))
+}
+
 /// The domain that the CA is in.
-fn of_ca(context: &Context) -> Result<String> {
-    let unknown =
-        |why: String| Error::usage("for which hosts is not known").cause(why).next("warded ssh-config '*.example.org'");
-    let address = context.authority.address().ok_or_else(|| unknown("no step-ca is configured".to_owned()))?;
+fn of_ca(ca: Option<&Name>, authority: &Authority) -> Result<String> {
+    let unknown = |why: String| unknown(ca, why);
+    let address =
+        authority.address().ok_or_else(|| unknown("the CA is a local one, which has no domain".to_owned()))?;
     let host = address.split("://").last().unwrap_or_default().split(['/', ':']).next().unwrap_or_default().to_owned();
     let domain = host.split_once('.').map(|(_, domain)| domain.to_owned()).filter(|domain| domain.contains('.'));
     let domain = domain.filter(|_| host.parse::<IpAddr>().is_err());

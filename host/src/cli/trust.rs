@@ -17,6 +17,7 @@ use warded_lib::{
     config::{self, Config, edit},
     error::{Error, Result},
     machine::{durable, path::AbsolutePath},
+    name::Name,
     text::neutral,
     transaction::{FileChange, NewFile, Order},
 };
@@ -27,7 +28,9 @@ const MODE: u32 = 0o644;
 /// The configuration, as it is.
 pub(super) struct Configured {
     file: PathBuf,
-    /// The step-ca that it names.
+    /// The name that the CA has in it, if it has one.
+    name: Option<Name>,
+    /// The step-ca that it says.
     pub(super) step_ca: Option<Settings>,
 }
 
@@ -41,24 +44,28 @@ pub(super) struct Trust {
     pub(super) root: X509,
     /// What will be configured.
     pub(super) settings: Settings,
+    name: Option<Name>,
     before: Option<Settings>,
 }
 
 impl Configured {
-    /// Reads it.
+    /// Reads what it says of the CA: of the one that has no name, or of the one with this name.
     ///
     /// # Errors
-    /// It cannot be read, or it names a local CA.
-    pub(super) fn read(options: &Options) -> Result<Self> {
+    /// It cannot be read, or the CA without a name is a local one.
+    pub(super) fn read(options: &Options, name: Option<&Name>) -> Result<Self> {
         let file = absolute(options.config.clone().unwrap_or_else(config::default_file))
             .map_err(|error| Error::usage("the configuration file has no usable path").cause(error))?;
-        let configured = if file.exists() { Config::load(Some(&file))? } else { Config::default() };
+        let mut configured = if file.exists() { Config::load(Some(&file))? } else { Config::default() };
+        if let Some(name) = name {
+            return Ok(Self { file, step_ca: configured.named_ca.remove(name), name: Some(name.clone()) });
+        }
         if let Some(ca) = &configured.ca {
             return Err(
                 Error::usage(format!("{} names a local CA, {ca}", file.display())).next("take `ca` out of it first")
             );
         }
-        Ok(Self { file, step_ca: configured.step_ca })
+        Ok(Self { file, step_ca: configured.step_ca, name: None })
     }
 
     /// Fetches the root by its fingerprint. Nothing is written yet.
@@ -66,23 +73,27 @@ impl Configured {
     /// # Errors
     /// Another CA is trusted, and this one is not to take its place (`force`); or there is no such root.
     pub(super) fn trust(self, url: CaUrl, fingerprint: Fingerprint, force: bool) -> Result<Trust> {
-        let Self { file, step_ca: before } = self;
+        let Self { file, name, step_ca: before } = self;
         if let Some(before) = before.as_ref().filter(|before| before.fingerprint != fingerprint && !force) {
-            return Err(Differing::between(&url, fingerprint, before).told().unchanged());
+            let differing = Differing::between(&url, fingerprint, before);
+            return Err(differing.told(name.is_none()).unchanged());
         }
         let proxy = before.as_ref().and_then(|before| before.proxy.as_deref());
         let root = bootstrap::fetch(&url, &fingerprint, proxy).map_err(|error| not_fetched(&url, &error, proxy))?;
         let directory = file.parent().unwrap_or(Path::new("/"));
         // Another root gets another file: the configuration alone says which one counts.
         let root_file = match &before {
-            None => directory.join("root_ca.crt"),
+            None => match &name {
+                None => directory.join("root_ca.crt"),
+                Some(name) => directory.join(format!("root_ca-{name}.crt")),
+            },
             Some(known) if known.fingerprint == fingerprint => known.root.as_path().into(),
             Some(_) => directory.join(format!("root_ca-{fingerprint}.crt")),
         };
         let place: AbsolutePath = root_file.as_path().try_into().map_err(|error: String| Error::usage(error))?;
         let mut settings = before.clone().unwrap_or_else(|| Settings::new(url.clone(), fingerprint, place.clone()));
         (settings.url, settings.fingerprint, settings.root) = (url, fingerprint, place);
-        Ok(Trust { file, root_file, root, settings, before })
+        Ok(Trust { file, root_file, root, settings, name, before })
     }
 }
 
@@ -114,7 +125,7 @@ impl Trust {
     /// # Errors
     /// They cannot be written.
     pub(super) fn write(&self) -> Result<bool> {
-        let Self { file, root_file, root, settings, before } = self;
+        let Self { file, root_file, root, settings, name, before } = self;
         let failed = |error| Error::failed(format!("cannot write {}", root_file.display())).cause(error);
         let same_root = fs::read(root_file).is_ok_and(|there| there == root.pem.as_bytes());
         if !same_root {
@@ -125,7 +136,7 @@ impl Trust {
         }
         let same = before.as_ref() == Some(settings);
         if !same {
-            edit::set_step_ca(file, settings)?;
+            edit::set_step_ca(file, name.as_ref(), settings)?;
         }
         Ok(!same || !same_root)
     }
@@ -143,7 +154,7 @@ impl Trust {
             staged.push(StagedFile::new(&self.root_file, (there, after), Order::WriteCertificate, what)?);
         }
         if self.before.as_ref() != Some(&self.settings) {
-            let (before, after) = edit::with_step_ca(&self.file, &self.settings)?;
+            let (before, after) = edit::with_step_ca(&self.file, self.name.as_ref(), &self.settings)?;
             // What a link leads to is changed, and the link stays.
             let file = self.file.canonicalize().unwrap_or_else(|_| self.file.clone());
             staged.push(StagedFile::new(&file, (before, after), Order::WriteOther, String::new())?);
@@ -216,7 +227,8 @@ impl<'a> Differing<'a> {
         Self { url, given, trusted, says }
     }
 
-    fn told(&self) -> Error {
+    /// In words; `can_have_a_name`: a second CA can stand beside the first by a name.
+    fn told(&self, can_have_a_name: bool) -> Error {
         let Self { url, given, trusted, says } = self;
         let is_same_address = trusted.url.canonical() == url.canonical();
         let says_has = |root: &Fingerprint| says.as_ref().is_some_and(|says| says.contains(root));
@@ -248,10 +260,15 @@ impl<'a> Differing<'a> {
         };
         let error = error.cause(both).seen(seen);
         if says_has(given) {
-            return error.next(
+            let beside = if is_same_address || !can_have_a_name {
+                ""
+            } else {
+                "; where it is a second CA that you log in with: the same again with --name NAME"
+            };
+            return error.next(format!(
                 "ask whoever runs the CA whether this is its new root, or the CA that takes its place. Only then: \
-                 the same again with --force",
-            );
+                 the same again with --force{beside}"
+            ));
         }
         error.next("compare the fingerprint with what `warded root-fingerprint root_ca.crt` prints on the CA")
     }

@@ -7,6 +7,7 @@ mod faults;
 mod lemonldap;
 mod names;
 mod on_demand;
+mod several;
 
 use super::Person;
 use crate::support::{

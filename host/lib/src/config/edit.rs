@@ -1,21 +1,22 @@
-//! Writing into the configuration file: the table of a step-ca, and nothing else of it. Comments and order stay.
+//! Writing into the configuration file: the table of one step-ca, and nothing else of it. Comments and order stay.
 
 use crate::{
     ca::step::Settings,
     error::{Error, Result},
     machine::{durable, files},
+    name::Name,
 };
 use std::{os::unix::fs::PermissionsExt as _, path::Path};
 use toml_edit::{DocumentMut, Item, Table, Value, value};
 
-/// Puts the table `[step-ca]` into the file, which need not be there. What stood in the table stays, unless
-/// `settings` says otherwise.
+/// Puts the table of a step-ca into the file, which need not be there: `[step-ca]`, or `[named-ca.NAME]`. What stood in
+/// the table stays, unless `settings` says otherwise.
 ///
 /// # Errors
 /// The file cannot be read as TOML, or not be written.
-pub fn set_step_ca(file: &Path, settings: &Settings) -> Result<()> {
+pub fn set_step_ca(file: &Path, name: Option<&Name>, settings: &Settings) -> Result<()> {
     let failed = |why: String| Error::failed(format!("cannot write the configuration {}", file.display())).cause(why);
-    let (_, text) = with_step_ca(file, settings)?;
+    let (_, text) = with_step_ca(file, name, settings)?;
     if let Some(directory) = file.parent() {
         durable::directory(directory).map_err(|error| failed(error.to_string()))?;
     }
@@ -29,18 +30,28 @@ pub fn set_step_ca(file: &Path, settings: &Settings) -> Result<()> {
 ///
 /// # Errors
 /// The file cannot be read as TOML.
-pub fn with_step_ca(file: &Path, settings: &Settings) -> Result<(Option<Vec<u8>>, Vec<u8>)> {
+pub fn with_step_ca(file: &Path, name: Option<&Name>, settings: &Settings) -> Result<(Option<Vec<u8>>, Vec<u8>)> {
     let failed = |why: String| Error::failed(format!("cannot change the configuration {}", file.display())).cause(why);
     let there = files::read_ours(file, files::MAX_BYTES, |why| failed(why.to_string()))?;
     let text = str::from_utf8(there.as_deref().unwrap_or_default()).map_err(|error| failed(error.to_string()))?;
-    let text = edited(text, settings).map_err(failed)?;
+    let text = edited(text, name, settings).map_err(failed)?;
     Ok((there, text.into_bytes()))
 }
 
-fn edited(text: &str, settings: &Settings) -> std::result::Result<String, String> {
+fn edited(text: &str, name: Option<&Name>, settings: &Settings) -> std::result::Result<String, String> {
     let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| error.to_string())?;
-    let table = document.entry("step-ca").or_insert(Item::Table(Table::new()));
-    let table = table.as_table_mut().ok_or("step-ca is not a table in it")?;
+    let table = match name {
+        None => document.as_table_mut().entry("step-ca").or_insert(Item::Table(Table::new())),
+        Some(name) => {
+            let mut all = Table::new();
+            // No `[named-ca]` of its own.
+            all.set_implicit(true);
+            let all = document.entry("named-ca").or_insert(Item::Table(all));
+            let all = all.as_table_mut().ok_or("named-ca is not a table in it")?;
+            all.entry(name.as_str()).or_insert(Item::Table(Table::new()))
+        }
+    };
+    let table = table.as_table_mut().ok_or("the CA is not a table in it")?;
     set(table, "url", &settings.url.to_string());
     set(table, "fingerprint", &settings.fingerprint.to_string());
     set(table, "root", settings.root.as_str());
@@ -78,7 +89,7 @@ mod tests {
         settings.renewal_provisioner = Some("sshpop".to_owned());
         let before =
             "# ours\nrenew-after = 40 # early\n\n[step-ca]\n# the lab's\nurl = \"https://old\"\nproxy = \"http://p\"\n";
-        let after = edited(before, &settings).unwrap();
+        let after = edited(before, None, &settings).unwrap();
         for line in [
             "# ours",
             "renew-after = 40 # early",
@@ -89,11 +100,21 @@ mod tests {
         ] {
             assert!(after.lines().any(|found| found == line), "{line} is missing:\n{after}");
         }
-        assert_eq!(edited(&after, &settings).unwrap(), after, "a second time changes nothing");
-        let fresh = edited("", &settings).unwrap();
+        assert_eq!(edited(&after, None, &settings).unwrap(), after, "a second time changes nothing");
+        let fresh = edited("", None, &settings).unwrap();
         assert!(fresh.starts_with("[step-ca]\n"), "{fresh}");
         assert_eq!(toml::from_str::<crate::config::Config>(&fresh).unwrap().step_ca, Some(settings.clone()));
-        assert!(edited("step-ca = 1", &settings).is_err());
-        assert!(edited("[", &settings).is_err());
+        let work = "work".parse().unwrap();
+        let both = edited(&fresh, Some(&work), &settings).unwrap();
+        assert!(both.starts_with(&fresh) && both.contains("\n[named-ca.work]\n"), "{both}");
+        assert_eq!(edited(&both, Some(&work), &settings).unwrap(), both, "a second time changes nothing");
+        let read = toml::from_str::<crate::config::Config>(&both).unwrap();
+        assert_eq!((read.step_ca.as_ref(), read.named_ca.get(&work)), (Some(&settings), Some(&settings)));
+        for wrong in ["step-ca = 1", "["] {
+            assert!(edited(wrong, None, &settings).is_err(), "{wrong}");
+        }
+        for wrong in ["named-ca = 1", "[named-ca]\nwork = 1"] {
+            assert!(edited(wrong, Some(&work), &settings).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The files of a login: the key, its certificate, its public half.
 
+use super::place::{PREFIX, Place, home};
 use ssh_key::{LineEnding, PrivateKey, PublicKey};
 use std::{
     ffi::OsString,
@@ -9,14 +10,12 @@ use std::{
 use warded_lib::{
     ca::{self, Certificate, Kind, certificate},
     error::{Error, Result},
-    machine::{durable, private::StateDir, users},
+    machine::durable,
     text::{neutral, shell_word},
 };
 
 /// How the comment of a key ends that Warded made for a login: no other key is ever replaced or removed.
 const MARK: &str = " (warded login)";
-/// How the names of the files in `~/.ssh` begin.
-const PREFIX: &str = "warded-";
 const CERTIFICATE: &str = "-cert.pub";
 
 /// The comment of a login's key.
@@ -35,30 +34,29 @@ pub(crate) struct Files {
 
 impl Files {
     /// The files that a person named.
-    pub(super) fn at(key: &Path) -> Result<Self> {
+    pub(crate) fn at(key: &Path) -> Result<Self> {
         let key = absolute(key).map_err(|error| Error::usage("--out names no file").cause(error))?;
         Ok(Self { key, home: home().ok(), is_named: true })
     }
 
-    /// The files in `~/.ssh` of the home directory where `ssh` looks, whatever `HOME` says.
-    pub(super) fn of(user: &str) -> Result<Self> {
-        let home = home()?;
-        Ok(Self { key: home.join(".ssh").join(format!("{PREFIX}{user}")), home: Some(home), is_named: false })
+    /// The files of a user's logins with one CA.
+    pub(super) fn of(place: &Place, user: &str) -> Self {
+        Self::in_place(place, &format!("{PREFIX}{user}"))
     }
 
-    /// Those of all logins in `~/.ssh`, and of the file that a person named.
-    pub(crate) fn all(out: Option<&Path>) -> Result<Vec<Self>> {
-        let home = home()?;
-        let named = out.map(Self::at).transpose()?;
-        let names = match fs::read_dir(home.join(".ssh")) {
-            Ok(entries) => entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect(),
-            Err(_) => Vec::new(),
-        };
-        let of = |name: String| {
+    /// Those of all logins with one CA.
+    pub(crate) fn all(place: &Place) -> Vec<Self> {
+        let entries = fs::read_dir(place.directory()).into_iter().flatten();
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let is_ours = |name: String| {
             let name = name.strip_suffix(CERTIFICATE).filter(|name| name.starts_with(PREFIX))?;
-            Some(Self { key: home.join(".ssh").join(name), home: Some(home.clone()), is_named: false })
+            Some(Self::in_place(place, name))
         };
-        Ok(named.into_iter().chain(names.into_iter().filter_map(of)).collect())
+        names.filter_map(is_ours).collect()
+    }
+
+    fn in_place(place: &Place, name: &str) -> Self {
+        Self { key: place.directory().join(name), home: Some(place.home().clone()), is_named: false }
     }
 
     /// The certificate.
@@ -185,32 +183,4 @@ impl Files {
 /// The keys that signed the certificates of earlier logins.
 pub(crate) fn known_signers(files: &[Files]) -> Vec<PublicKey> {
     files.iter().filter_map(|files| Some(files.certificate()?.signer().clone())).collect()
-}
-
-/// The directory in `~/.ssh` with what logins know of each other.
-const PLACE: &str = "warded-login";
-
-/// What logins on demand know of each other, and where the provider's session is ended.
-pub(super) fn place() -> Result<StateDir> {
-    StateDir::open(&home()?.join(".ssh").join(PLACE))
-}
-
-/// Takes out what is there, and the place; the contents of one of its files.
-pub(crate) fn leave_place(wanted: &str) -> Option<Vec<u8>> {
-    let above = StateDir::find(&home().ok()?.join(".ssh")).ok()??;
-    let place = StateDir::find(&above.path().join(PLACE)).ok()??;
-    let found = place.read(wanted).ok().flatten().map(|contents| contents.to_vec());
-    for name in place.names().ok()? {
-        place.remove(&name).ok()?;
-    }
-    drop(above.remove_if_empty(PLACE));
-    found
-}
-
-fn home() -> Result<PathBuf> {
-    let home = users::own().map(|user| PathBuf::from(user.home)).filter(|home| home.is_absolute());
-    home.ok_or_else(|| {
-        let missing = io::Error::from(io::ErrorKind::NotFound);
-        Error::usage("this machine knows no home directory of yours").cause(missing).next("name a file with --out")
-    })
 }

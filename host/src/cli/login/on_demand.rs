@@ -1,7 +1,7 @@
 //! `warded login --on-demand`, which ssh_config's `Match exec` runs before each connection: it never keeps `ssh` from going
 //! on, and never keeps it long. ssh runs it twice for a name that it canonicalises, and once for each hop.
 
-use super::{super::output::say, Files, Login, files};
+use super::{super::output::say, Files, Login, Place};
 use rustix::termios::isatty;
 use std::{
     env, io, process, thread,
@@ -12,6 +12,7 @@ use warded_lib::{
     ca,
     error::{Error, Exit, Result},
     machine::{exec::NO_LOGIN, private::StateDir},
+    name::Name,
 };
 
 /// For all of it. The same for who waits while another one logs in.
@@ -24,16 +25,17 @@ const TICK: Duration = Duration::from_millis(50);
 const FAILED: &str = "failed";
 
 /// Logs in where it is needed and a person can be asked. There is always time for `ssh` to go on.
-pub(in crate::cli) fn run(login: &Login, log_in: impl FnOnce() -> Result<Exit>) -> Exit {
+pub(in crate::cli) fn run(login: &Login, ca: Option<&Name>, log_in: impl FnOnce() -> Result<Exit>) -> Exit {
     // `ssh -G`, which a login runs itself, runs this again.
     if env::var_os(NO_LOGIN).is_some() {
         return Exit::Done;
     }
-    let Ok(files) = login.user().and_then(|user| Files::of(&user)) else { return Exit::Done };
+    let (Ok(user), Ok(place)) = (login.user(), Place::of(ca)) else { return Exit::Done };
+    let files = Files::of(&place, &user);
     if is_there(&files) {
         return Exit::Done;
     }
-    let Ok(turns) = files::place() else {
+    let Ok(turns) = place.state() else {
         say("warded: ~/.ssh/warded-login cannot be used, so there is no login on demand");
         return Exit::Done;
     };
@@ -41,7 +43,10 @@ pub(in crate::cli) fn run(login: &Login, log_in: impl FnOnce() -> Result<Exit>) 
         return Exit::Done;
     }
     if !can_ask() {
-        say("warded: there is no certificate for ssh, and nobody to ask here. To log in: warded login");
+        let which = ca.map(|ca| format!(" --ca {ca}")).unwrap_or_default();
+        say(&format!(
+            "warded: there is no certificate for ssh, and nobody to ask here. To log in: warded login{which}"
+        ));
         return Exit::Done;
     }
     let until = Instant::now() + LIMIT;

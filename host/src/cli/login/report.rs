@@ -66,6 +66,8 @@ impl<'a> Outcome<'a> {
 #[derive(Serialize)]
 pub(super) struct LoginObject {
     schema: &'static str,
+    /// The CA's address or directory.
+    ca: Option<String>,
     status: Status,
     key_id: String,
     principals: Vec<String>,
@@ -83,12 +85,13 @@ pub(super) struct LoginObject {
 }
 
 impl LoginObject {
-    pub(super) fn of(outcome: &Outcome<'_>, user: &str, missing: &[&String]) -> Self {
+    pub(super) fn of(outcome: &Outcome<'_>, ca: Option<String>, user: &str, missing: &[&String]) -> Self {
         let certificate = outcome.certificate;
         let is_new = outcome.status == Status::New;
         let identity_file = outcome.files.identity_file(outcome.is_written);
         Self {
             schema: "warded.login/1",
+            ca,
             status: outcome.status,
             key_id: certificate.key_id().to_owned(),
             principals: certificate.principals().to_vec(),

@@ -5,7 +5,7 @@ mod session;
 
 pub(in crate::cli) use session::end as end_session;
 
-use super::super::output::Output;
+use super::{super::output::Output, Place};
 use clap::Args;
 use std::{path::Path, time::Duration};
 use warded_lib::{
@@ -44,7 +44,7 @@ impl Options {
         authority: &StepAuthority,
         sign_in: &SignIn,
         request: &IssueRequest,
-        output: Output,
+        (place, output): (&Place, Output),
     ) -> Result<Certificate> {
         let issue = |token: &IdToken| {
             if token.is_unverified() {
@@ -82,7 +82,7 @@ impl Options {
             };
             match ended {
                 Ok(certificate) => {
-                    session::remember(provider.end_of_session());
+                    session::remember(place, provider.end_of_session());
                     return Ok(certificate);
                 }
                 Err(Ended::Issue(NotSignedIn { is_unexplained: true, .. })) if !is_last => {

@@ -18,7 +18,7 @@ const NAME: &str = "web1.lab.test";
 
 impl Member {
     /// With the line in ssh_config, the machine by a name of the domain, and that browser.
-    fn on_demand() -> Option<Self> {
+    pub(super) fn on_demand() -> Option<Self> {
         let member = Self::new()?;
         let machine = member.person.machine();
         fs::write(member.browser(), BROWSER).unwrap();
@@ -32,7 +32,7 @@ impl Member {
         Some(member)
     }
 
-    fn configure(&self, line: &str) {
+    pub(super) fn configure(&self, line: &str) {
         let known = "StrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nLogLevel ERROR\nBatchMode yes\n";
         let any = format!("Port 2222\nUser root\n{known}");
         self.person.write(".ssh/config", &format!("{any}{line}"));
@@ -43,7 +43,7 @@ impl Member {
     }
 
     /// A program in the environment in which `warded` is run by hand.
-    fn program(&self, name: &str, arguments: &[&str]) -> Command {
+    pub(super) fn program(&self, name: &str, arguments: &[&str]) -> Command {
         let own = self.command(&[]);
         let mut command = self.person.machine().command(name);
         command.args(arguments).stdin(Stdio::null());

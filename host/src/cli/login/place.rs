@@ -1,0 +1,86 @@
+//! Where the logins with one CA keep their files, and what they know of each other. The CA without a name has `~/.ssh`
+//! itself for its certificates; one that has a name has a directory of its own, so no CA's login meets another's files.
+
+use std::{fs, io, path::PathBuf};
+use warded_lib::{
+    error::{Error, Result},
+    machine::{private::StateDir, users},
+    name::Name,
+};
+
+/// The directory in `~/.ssh` with what logins know of each other; with `-NAME` behind it, that of a CA with a name.
+const STATE: &str = "warded-login";
+/// How the names of keys and certificates begin.
+pub(super) const PREFIX: &str = "warded-";
+
+/// The place of one CA's logins, in the home directory where `ssh` looks, whatever `HOME` says.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    home: PathBuf,
+    ca: Option<Name>,
+}
+
+impl Place {
+    /// That of the CA with this name, or of the one without.
+    ///
+    /// # Errors
+    /// This machine knows no home directory of the user's.
+    pub(crate) fn of(ca: Option<&Name>) -> Result<Self> {
+        Ok(Self { home: home()?, ca: ca.cloned() })
+    }
+
+    /// All that there are.
+    ///
+    /// # Errors
+    /// As [`Place::of`].
+    pub(crate) fn all() -> Result<Vec<Self>> {
+        let home = home()?;
+        let entries = fs::read_dir(home.join(".ssh")).into_iter().flatten();
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut cas: Vec<Name> =
+            names.filter_map(|name| name.strip_prefix(STATE)?.strip_prefix('-')?.parse().ok()).collect();
+        cas.sort();
+        Ok([None].into_iter().chain(cas.into_iter().map(Some)).map(|ca| Self { home: home.clone(), ca }).collect())
+    }
+
+    pub(super) fn home(&self) -> &PathBuf {
+        &self.home
+    }
+
+    /// Where keys and certificates are.
+    pub(super) fn directory(&self) -> PathBuf {
+        let ssh = self.home.join(".ssh");
+        if self.ca.is_some() { ssh.join(self.state_name()) } else { ssh }
+    }
+
+    /// What logins on demand know of each other, and where the provider's session is ended.
+    pub(super) fn state(&self) -> Result<StateDir> {
+        StateDir::open(&self.home.join(".ssh").join(self.state_name()))
+    }
+
+    /// Takes out what logins know of each other; the contents of one of its files.
+    pub(crate) fn leave(&self, wanted: &str) -> Option<Vec<u8>> {
+        let above = StateDir::find(&self.home.join(".ssh")).ok()??;
+        let state = StateDir::find(&above.path().join(self.state_name())).ok()??;
+        let found = state.read(wanted).ok().flatten().map(|contents| contents.to_vec());
+        // What is left of keys and certificates is not Warded's.
+        for name in state.names().ok()?.into_iter().filter(|name| !name.starts_with(PREFIX)) {
+            state.remove(&name).ok()?;
+        }
+        drop(above.remove_if_empty(&self.state_name()));
+        found
+    }
+
+    fn state_name(&self) -> String {
+        self.ca.as_ref().map_or_else(|| STATE.to_owned(), |ca| format!("{STATE}-{ca}"))
+    }
+}
+
+/// The home directory of the user who runs this.
+pub(super) fn home() -> Result<PathBuf> {
+    let home = users::own().map(|user| PathBuf::from(user.home)).filter(|home| home.is_absolute());
+    home.ok_or_else(|| {
+        let missing = io::Error::from(io::ErrorKind::NotFound);
+        Error::usage("this machine knows no home directory of yours").cause(missing).next("name a file with --out")
+    })
+}
