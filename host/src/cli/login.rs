@@ -13,7 +13,7 @@ pub(super) use into_agent::{agent_for, told};
 pub(super) use place::Place;
 
 #[cfg(feature = "sso")]
-pub(super) use sso::end_session;
+pub(super) use sso::{admins_token, end_session};
 
 use super::{identification::Identification, output::Output};
 use crate::context::Context;

@@ -1,17 +1,27 @@
 //! `warded token`.
 
+#[cfg(feature = "sso")]
+use super::login::admins_token;
 use super::{identification::Identification, output::Output};
 use crate::context::Context;
 use clap::Args;
 use jiff::SignedDuration;
 use serde::Serialize;
 use std::ops::Range;
+#[cfg(feature = "sso")]
+use std::time::Duration;
+#[cfg(feature = "sso")]
+use warded_lib::{
+    ca::step::{identity::IdToken, signed_in::SignIn},
+    moment::distance,
+    text::neutral,
+};
 use warded_lib::{
     ca::{
         Kind, Principals,
         step::{
             StepAuthority,
-            token::{LIFE, Wanted},
+            token::{LIFE, Token as OneTime, Wanted},
         },
     },
     error::{Error, Exit, Result},
@@ -40,6 +50,10 @@ pub(super) struct Token {
     /// How long they can be used (10s to 1h)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     valid: Option<SignedDuration>,
+    /// Where the provisioner is a single sign-on: sign in on another device, by a code
+    #[cfg(feature = "sso")]
+    #[arg(long, help_heading = "Single sign-on")]
+    device: bool,
     #[command(flatten)]
     pub(super) identification: Identification,
 }
@@ -104,6 +118,10 @@ impl Token {
         let subject = std::slice::from_ref(&self.name);
         let given = if self.principals.is_empty() { subject } else { self.principals.as_slice() };
         let principals = names(kind, given)?;
+        #[cfg(feature = "sso")]
+        if let Some(sign_in) = step.named_sign_in()? {
+            return self.signed_in(step, &sign_in, output);
+        }
         let life = self.valid.map_or(LIFE, |valid| valid.as_secs().unsigned_abs());
         let wanted = Wanted { kind, key_id: &self.name, principals: &principals };
         let number = enough(step, kind, self.count)?;
@@ -114,7 +132,40 @@ impl Token {
         if !output.json {
             output.note(self.said(step, given, tokens.len(), life)?);
         }
-        let tokens = tokens.iter().map(warded_lib::ca::step::token::Token::as_str).collect();
+        let tokens = tokens.iter().map(OneTime::as_str).collect();
+        output.object(&Tokens { schema: "warded.token/1", tokens })?;
+        Ok(Exit::Done)
+    }
+
+    /// An admin's ID tokens, for a machine. They name no machine.
+    #[cfg(feature = "sso")]
+    fn signed_in(&self, step: &StepAuthority, sign_in: &SignIn, output: Output) -> Result<Exit> {
+        let wrong = |what: &str, next: &str| Err(Error::usage(what).next(next));
+        if self.user {
+            return wrong("an ID token is made for a person when they log in", "the person themselves: warded login");
+        }
+        if self.valid.is_some() {
+            return wrong("how long an ID token can be used is the provider's to say", "leave --valid out");
+        }
+        let number = enough(step, Kind::Host, self.count)?;
+        let made = number.map(|_| admins_token(step, sign_in, self.device, output)).collect::<Result<Vec<_>>>()?;
+        for token in &made {
+            output.line(token.token().as_str())?;
+        }
+        if !output.json {
+            let who = neutral(made.first().and_then(IdToken::email).unwrap_or_default());
+            let left = made.iter().filter_map(|token| step.left(token)).min();
+            let within =
+                left.map(|left| format!(", within {}", distance(Duration::from_secs(left)))).unwrap_or_default();
+            output.note(format!(
+                "warning: this is the ID token of {who}. It names no machine: whoever has it gets one certificate from the \
+                 CA, for any name, also a person's. Hand it only to a machine whose root you trust, and have it used at \
+                 once. It serves once{within}. On the machine: warded apply certify-host --token-file FILE --set \
+                 principal={}",
+                self.name
+            ));
+        }
+        let tokens = made.iter().map(|token| token.token().as_str()).collect();
         output.object(&Tokens { schema: "warded.token/1", tokens })?;
         Ok(Exit::Done)
     }

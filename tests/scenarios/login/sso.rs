@@ -5,6 +5,7 @@ mod attacks;
 mod device;
 mod faults;
 mod lemonldap;
+mod machines;
 mod names;
 mod on_demand;
 mod several;
@@ -44,7 +45,7 @@ impl Member {
             let started = Issuer::start(network, json!({ "email": "root@lab.test", "groups": ["users"] }));
             let sso = Provisioner::oidc("sso", &started.name(), CLIENT, more);
             issuer = Some(started);
-            vec![Provisioner::jwk("admin"), sso]
+            vec![Provisioner::jwk("admin"), Provisioner::sshpop("sshpop"), sso]
         })?;
         let agent = Agent::openssh(person.machine(), "agent");
         let browser = person.machine().path("browser");
@@ -84,8 +85,11 @@ impl Member {
     }
 
     /// Runs it; `browser` gets each address that the browser is started with.
-    fn with_browser(&self, more: &[&str], mut browser: impl FnMut(&Self, &str)) -> Run {
-        let mut command = self.command(more);
+    fn with_browser(&self, more: &[&str], browser: impl FnMut(&Self, &str)) -> Run {
+        self.browsing(self.command(more), browser)
+    }
+
+    fn browsing(&self, mut command: Command, mut browser: impl FnMut(&Self, &str)) -> Run {
         drop(fs::remove_file(self.told()));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         loop {

@@ -8,6 +8,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 pub enum Page {
     /// There is a certificate.
     Done,
+    /// There is a token for a machine.
+    Token,
     /// There is none.
     Failed,
     /// The provider said no, or the person did.
@@ -35,7 +37,7 @@ impl Page {
     /// Its HTTP status.
     pub(super) fn status(self) -> &'static str {
         match self {
-            Self::Done | Self::Failed | Self::Denied => "200 OK",
+            Self::Done | Self::Token | Self::Failed | Self::Denied => "200 OK",
             Self::WrongWindow => "400 Bad Request",
             Self::OpenedBefore | Self::Over => "410 Gone",
             Self::Nothing => "404 Not Found",
@@ -47,6 +49,10 @@ impl Page {
             Self::Done => (
                 "You are logged in",
                 "Your SSH certificate is ready. You can close this window and go back to the terminal.",
+            ),
+            Self::Token => (
+                "You are signed in",
+                "The terminal has the token for the machine. You can close this window and go back there.",
             ),
             Self::Failed => {
                 ("You are not logged in", "There is no SSH certificate. The terminal says why, and what to do next.")
@@ -78,7 +84,7 @@ impl Page {
     /// The page.
     pub(super) fn html(self) -> String {
         let (title, text) = self.words();
-        let class = if self == Self::Done { "good" } else { "bad" };
+        let class = if matches!(self, Self::Done | Self::Token) { "good" } else { "bad" };
         format!(
             "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title} - Warded</title>\
              <meta name=\"viewport\" content=\"width=device-width\"><link rel=\"icon\" href=\"data:,\">\
@@ -102,9 +108,16 @@ mod tests {
 
     #[test]
     fn a_page_has_nothing_from_elsewhere() {
-        for page in
-            [Page::Done, Page::Failed, Page::Denied, Page::WrongWindow, Page::OpenedBefore, Page::Over, Page::Nothing]
-        {
+        for page in [
+            Page::Done,
+            Page::Token,
+            Page::Failed,
+            Page::Denied,
+            Page::WrongWindow,
+            Page::OpenedBefore,
+            Page::Over,
+            Page::Nothing,
+        ] {
             let html = page.html();
             assert!(!html.contains("://") && !html.contains("<script") && !html.contains("url("), "{html}");
             assert!(html.contains("<html lang=\"en\">") && html.matches("<h1>").count() == 1, "{html}");

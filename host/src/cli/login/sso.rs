@@ -1,4 +1,5 @@
-//! A certificate for who signs in with the CA's single sign-on: by a browser here, by one elsewhere, or with an ID token.
+//! A certificate for who signs in with the CA's single sign-on: by a browser here, by one elsewhere, or with an ID token. An
+//! admin's ID token for a machine (`warded token`) is got in the same way.
 
 mod browser;
 mod session;
@@ -10,7 +11,7 @@ use clap::Args;
 use std::{path::Path, time::Duration};
 use warded_lib::{
     ca::{
-        Certificate, IssueRequest,
+        CaError, Certificate, IssueRequest,
         step::{StepAuthority, credential::read_secret, identity::IdToken, signed_in::NotSignedIn, signed_in::SignIn},
     },
     error::{Error, Result},
@@ -66,32 +67,60 @@ impl Options {
             })?;
             return issue(&token).map_err(|refused| refused.error.into());
         }
-        let web = authority.web()?;
-        let told = |fault: Fault| fault.told(sign_in);
-        let provider = Provider::discover(&web, &sign_in.oidc).map_err(told)?;
-        let signing_in = SigningIn { provider: &provider, sign_in, output };
-        let has_browser = browser::is_here();
-        let on_device = self.device || (!has_browser && provider.has_device_grant());
-        // The CA refuses tokens from before it was last started: then a fresh one may do.
-        let mut is_last = false;
-        loop {
-            let ended = if on_device {
-                signing_in.on_device().and_then(|token| issue(&token).map_err(Ended::Issue))
-            } else {
-                signing_in.by_browser(has_browser, &issue)
-            };
-            match ended {
-                Ok(certificate) => {
-                    session::remember(place, provider.end_of_session());
-                    return Ok(certificate);
-                }
-                Err(Ended::Issue(NotSignedIn { is_unexplained: true, .. })) if !is_last => {
-                    output.note("The CA refused the sign-in and does not say why. It may have been restarted in the meantime: trying again.");
-                    is_last = true;
-                }
-                Err(Ended::Issue(refused)) => return Err(refused.error.into()),
-                Err(Ended::Fault(fault)) => return Err(told(fault)),
+        let (certificate, end) =
+            signed_in(authority, sign_in, (self.device, Page::Done), output, &|token| issue(&token))?;
+        session::remember(place, end.as_ref());
+        Ok(certificate)
+    }
+}
+
+/// The ID token of an admin, who is to be one: it gets one certificate from the CA.
+///
+/// # Errors
+/// Nobody signed in, or it is no admin who did.
+pub(in crate::cli) fn admins_token(
+    authority: &StepAuthority,
+    sign_in: &SignIn,
+    on_device: bool,
+    output: Output,
+) -> Result<IdToken> {
+    let finish = |token: IdToken| match token.no_admin(&sign_in.oidc, &sign_in.provisioner) {
+        None => Ok(token),
+        Some((cause, next)) => Err(CaError::Credential { cause, next }.into()),
+    };
+    signed_in(authority, sign_in, (on_device, Page::Token), output, &finish).map(|(token, _)| token)
+}
+
+/// What `finish` makes of the ID token of a person who signs in, and where their session with the provider is ended.
+fn signed_in<T>(
+    authority: &StepAuthority,
+    sign_in: &SignIn,
+    (on_device, done): (bool, Page),
+    output: Output,
+    finish: &dyn Fn(IdToken) -> Result<T, NotSignedIn>,
+) -> Result<(T, Option<url::Url>)> {
+    let web = authority.web()?;
+    let told = |fault: Fault| fault.told(sign_in);
+    let provider = Provider::discover(&web, &sign_in.oidc).map_err(told)?;
+    let signing_in = SigningIn { provider: &provider, sign_in, done, output };
+    let has_browser = browser::is_here();
+    let on_device = on_device || (!has_browser && provider.has_device_grant());
+    // The CA refuses tokens from before it was last started: then a fresh one may do.
+    let mut is_last = false;
+    loop {
+        let ended = if on_device {
+            signing_in.on_device().and_then(|token| finish(token).map_err(Ended::Issue))
+        } else {
+            signing_in.by_browser(has_browser, finish)
+        };
+        match ended {
+            Ok(made) => return Ok((made, provider.end_of_session().cloned())),
+            Err(Ended::Issue(NotSignedIn { is_unexplained: true, .. })) if !is_last => {
+                output.note("The CA refused the sign-in and does not say why. It may have been restarted in the meantime: trying again.");
+                is_last = true;
             }
+            Err(Ended::Issue(refused)) => return Err(refused.error.into()),
+            Err(Ended::Fault(fault)) => return Err(told(fault)),
         }
     }
 }
@@ -111,16 +140,14 @@ impl From<Fault> for Ended {
 struct SigningIn<'a> {
     provider: &'a Provider<'a>,
     sign_in: &'a SignIn,
+    /// What the browser shows in the end.
+    done: Page,
     output: Output,
 }
 
 impl SigningIn<'_> {
     /// By a browser that comes back here. It sees how it ended.
-    fn by_browser(
-        &self,
-        has_browser: bool,
-        issue: &dyn Fn(&IdToken) -> Result<Certificate, NotSignedIn>,
-    ) -> Result<Certificate, Ended> {
+    fn by_browser<T>(&self, has_browser: bool, finish: &dyn Fn(IdToken) -> Result<T, NotSignedIn>) -> Result<T, Ended> {
         let mut listener = Listener::bind(&self.sign_in.oidc.listen_address)?;
         let redirect_uri = listener.redirect_uri();
         let attempt = self.provider.attempt(&redirect_uri)?;
@@ -143,11 +170,11 @@ impl SigningIn<'_> {
                 .provider
                 .redeem(attempt, code, issuer.as_deref())
                 .map_err(Ended::from)
-                .and_then(|token| issue(&token).map_err(Ended::Issue)),
+                .and_then(|token| finish(token).map_err(Ended::Issue)),
             Returned::Error { error, description } => Err(Fault::returned(error, description).into()),
         };
         listener.show(match &ended {
-            Ok(_) => Page::Done,
+            Ok(_) => self.done,
             Err(Ended::Fault(fault)) if fault.is_denial() => Page::Denied,
             Err(_) => Page::Failed,
         });

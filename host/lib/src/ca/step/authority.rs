@@ -131,7 +131,7 @@ impl CertificateAuthority for StepAuthority {
         credential.suffices_for(requests.len())?;
         if let Credential::Tokens(tokens) = credential {
             for (token, request) in tokens.borrow().iter().zip(requests) {
-                diagnosis::token(token, request, &self.settings.fingerprint, self.http.names_of_step_ca().as_deref())?;
+                self.check_token(token, request)?;
             }
         }
         Ok(())
@@ -152,7 +152,7 @@ impl CertificateAuthority for StepAuthority {
         self.ask(doing, credential.can_repeat(), request, || {
             let token = credential.token(self.claims("", Use::Sign, &request.key_id, Some(request.into()), LIFE))?;
             if let Credential::Tokens(_) = credential {
-                diagnosis::token(&token, request, &self.settings.fingerprint, self.http.names_of_step_ca().as_deref())?;
+                self.check_token(&token, request)?;
             }
             let body = SignRequest::new(token.as_str(), request).map_err(|error| {
                 credential::unusable(format!("the key to certify cannot be encoded: {error}"), "use another key")

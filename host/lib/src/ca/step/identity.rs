@@ -110,6 +110,67 @@ impl IdToken {
         azp.as_deref().map_or(is_for_others, |azp| azp != client)
     }
 
+    /// Whether a server elsewhere made it, as its issuer says: a CA's own tokens name a provisioner there.
+    #[must_use]
+    pub fn is_of_provider(&self) -> bool {
+        self.claims.iss.starts_with("https://") || self.claims.iss.starts_with("http://")
+    }
+
+    /// The clients that it is for, neutralised.
+    #[must_use]
+    pub fn clients(&self) -> String {
+        neutral(&self.claims.aud.join(", "))
+    }
+
+    /// Whether it is for this client.
+    #[must_use]
+    pub fn is_for(&self, client: &str) -> bool {
+        self.claims.aud.iter().any(|audience| audience == client)
+    }
+
+    /// How many seconds it can still be used at `now`, by the CA's clock.
+    #[must_use]
+    pub fn left(&self, now: u64) -> Option<u64> {
+        Some(seconds(self.claims.exp?).saturating_sub(now))
+    }
+
+    /// Why the CA gives this person no certificate for a machine, and what to do; none where it does.
+    #[must_use]
+    pub fn no_admin(&self, oidc: &Oidc, provisioner: &str) -> Option<(String, String)> {
+        if self.is_admins(oidc) {
+            return None;
+        }
+        let who = self.email().map_or_else(|| "this person".to_owned(), neutral);
+        Some((
+            format!(
+                "{who} is no admin of the CA's provisioner {provisioner}, and the CA certifies machines for these alone"
+            ),
+            format!(
+                "on the CA, put the address, or a group of the ID token, into \"admins\" of the provisioner {provisioner} in \
+                 ca.json and restart it; or use another provisioner"
+            ),
+        ))
+    }
+
+    /// Whether the CA lets this person ask for any certificate (`oidc.go`, IsAdmin, IsAdminGroup).
+    fn is_admins(&self, oidc: &Oidc) -> bool {
+        let groups = match &self.claims.groups {
+            Some(Value::Array(groups)) => groups.as_slice(),
+            Some(_) | None => &[],
+        };
+        self.has_admins_email(oidc)
+            || groups.iter().filter_map(Value::as_str).any(|group| oidc.admins.iter().any(|admin| admin == group))
+    }
+
+    /// step-ca ignores upper and lower case in the domain alone (`oidc.go`, sanitizeEmail).
+    fn has_admins_email(&self, oidc: &Oidc) -> bool {
+        let compared = |email: &str| match email.rsplit_once('@') {
+            Some((local, domain)) => format!("{local}@{}", domain.to_lowercase()),
+            None => email.to_owned(),
+        };
+        self.email().is_some_and(|email| oidc.admins.iter().any(|admin| compared(admin) == compared(email)))
+    }
+
     /// What has no e-mail address in it, and where the provider puts one.
     #[must_use]
     pub fn without_email(&self, oidc: &Oidc) -> (String, String) {
@@ -175,8 +236,7 @@ impl IdToken {
             Some(_) | None => Vec::new(),
         };
         let email = self.email();
-        let is_admin = email.is_some_and(|email| oidc.admins.iter().any(|admin| admin.eq_ignore_ascii_case(email)));
-        if !oidc.domains.is_empty() && !is_admin {
+        if !oidc.domains.is_empty() && !self.has_admins_email(oidc) {
             let Some(email) = email else {
                 let (cause, next) = self.without_email(oidc);
                 return Some(Finding::certain(cause, next));

@@ -6,10 +6,10 @@ use super::{
     credential,
     diagnosis::{self, Doing},
     identity::IdToken,
-    now,
     provisioner::{NotChosen, Oidc, Provisioner, Purpose, Type, choose},
+    token::Token,
 };
-use crate::ca::{CertificateAuthority as _, IssueRequest, Wrong, verify};
+use crate::ca::{CertificateAuthority as _, IssueRequest, Kind, Wrong, now, verify};
 
 /// A provisioner with its single sign-on.
 #[derive(Clone, Debug)]
@@ -60,6 +60,54 @@ impl StepAuthority {
             next: "look at it: warded ca show".to_owned(),
         })?;
         Ok(oidc.map(|oidc| SignIn { provisioner: chosen.to_string(), oidc }))
+    }
+
+    /// The same where a provisioner is named, and no other way.
+    ///
+    /// # Errors
+    /// As [`StepAuthority::sign_in`].
+    pub fn named_sign_in(&self) -> Result<Option<SignIn>, CaError> {
+        let is_named = self.identification.provisioner.is_some() || self.settings.provisioner.is_some();
+        if is_named { self.sign_in() } else { Ok(None) }
+    }
+
+    /// Refuses a token that somebody made and that the CA would refuse, before it is used up: a one-time token of the
+    /// CA's, or, for a machine, the ID token of an admin of the single sign-on.
+    ///
+    /// # Errors
+    /// It will not get what is asked for.
+    pub(super) fn check_token(&self, token: &Token, request: &IssueRequest) -> Result<(), CaError> {
+        let identity =
+            IdToken::read(token.as_str()).ok().filter(|read| request.kind == Kind::Host && read.is_of_provider());
+        let list = if identity.is_some() { self.shown_provisioners()? } else { None };
+        let (Some(identity), Some(list)) = (identity, list) else {
+            return diagnosis::token(
+                token,
+                request,
+                &self.settings.fingerprint,
+                self.http.names_of_step_ca().as_deref(),
+            );
+        };
+        let is_its = |one: &Provisioner| {
+            let oidc = one.oidc()?.ok().filter(|oidc| identity.is_for(&oidc.client_id))?;
+            Some((one.to_string(), oidc))
+        };
+        let Some((provisioner, oidc)) = list.iter().find_map(is_its) else {
+            return Err(credential::unusable(
+                format!("the ID token is for the client {}, which no provisioner of the CA has", identity.clients()),
+                "on the admin's machine: warded token NAME --host --provisioner NAME",
+            ));
+        };
+        if let Some(finding) = identity.problem(&oidc, &provisioner, self.ca_time()) {
+            return Err(credential::unusable(finding.cause, finding.next));
+        }
+        identity.no_admin(&oidc, &provisioner).map_or(Ok(()), |(cause, next)| Err(credential::unusable(cause, next)))
+    }
+
+    /// How many seconds an ID token can still be used, by the CA's clock.
+    #[must_use]
+    pub fn left(&self, token: &IdToken) -> Option<u64> {
+        token.left(self.ca_time())
     }
 
     /// A certificate for the person of this token. The principals in `request` are only for those whom the CA lets
