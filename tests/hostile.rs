@@ -17,6 +17,7 @@ mod known_hosts;
 mod limits;
 mod own;
 mod paths;
+mod principals;
 mod procedure;
 mod record;
 mod trusted_keys;
@@ -62,6 +63,7 @@ fn trial(file: &str, case: Case, costs: Arc<Mutex<Vec<Cost>>>) -> Trial {
 fn all() -> Vec<(&'static str, Case)> {
     let files = [
         ("limits", limits::cases()),
+        ("principals", principals::cases()),
         ("trusted_keys", trusted_keys::cases()),
         ("actions", actions::cases()),
         ("certificates", certificates::cases()),

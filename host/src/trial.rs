@@ -171,7 +171,7 @@ impl<'a> Steps<'a> {
         certificates: BTreeMap<String, Certificate>,
     ) -> Outcome {
         let changed = after.iter().filter(|(path, found)| self.before.get(*path) != Some(found));
-        let text = |(_, bytes): &(u32, Vec<u8>)| String::from_utf8_lossy(bytes).into_owned();
+        let text = |(_, bytes): &(u32, Vec<u8>)| self.tree.with_words(&String::from_utf8_lossy(bytes));
         let files = changed.filter(|(path, _)| !certificates.contains_key(*path)).map(|(path, found)| {
             let is_key = warded_lib::machine::keys::holds_private_key(&found.1);
             (path.clone(), if is_key { "a private key\n".to_owned() } else { text(found) })

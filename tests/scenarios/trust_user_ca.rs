@@ -1,6 +1,7 @@
 //! `trust-user-ca`, with the real sshd and ssh of several releases: root and an ordinary user, by certificates of the
 //! CA, of another one, and by plain keys.
 
+mod principals;
 mod refused;
 
 use crate::support::{Peer, Run, attributes::wholes};

@@ -15,7 +15,7 @@ settings.reload = { type = "choice", values = ["yes", "no"], default = "no", hel
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Grants {
     lists: BTreeMap<String, Vec<String>>,
-    flags: BTreeMap<String, bool>,
+    others: BTreeMap<String, String>,
     tables: Option<String>,
 }
 
@@ -53,7 +53,9 @@ impl Grants {
             value = &value[part];
         }
         match value {
-            toml::Value::Boolean(flag) => drop(self.flags.insert(key.to_owned(), *flag)),
+            toml::Value::Boolean(_) | toml::Value::Table(_) => {
+                drop(self.others.insert(key.to_owned(), value.to_string()));
+            }
             other => {
                 let words = other.as_array().unwrap().iter().map(ToString::to_string);
                 self.lists.entry(key.to_owned()).or_default().extend(words);
@@ -87,8 +89,8 @@ impl Grants {
         for (key, words) in &self.lists {
             writeln!(request, "{key} = [{}]", words.join(", ")).unwrap();
         }
-        for (key, flag) in &self.flags {
-            writeln!(request, "{key} = {flag}").unwrap();
+        for (key, value) in &self.others {
+            writeln!(request, "{key} = {value}").unwrap();
         }
         let name_line = format!("name = {name:?}\n");
         let component = asking(component, &format!("{name_line}{request}"));

@@ -16,7 +16,7 @@ pub mod sshd_config;
 pub mod user_ca;
 mod world;
 
-pub use ::sshd_config::{block, known_hosts, krl, trusted_keys};
+pub use ::sshd_config::{block, known_hosts, krl, principals, trusted_keys};
 pub use bindings::warded::host::types::{Error, Setting};
 pub use bindings::warded::host::{actions, authority, files, keys, log, machine, schedule, services, ssh, sshd, types};
 pub use settings::Settings;

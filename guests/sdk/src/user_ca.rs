@@ -47,17 +47,31 @@ pub fn refuse_another(path: &str, named: &[String], place: &str) -> Result<(), E
     }
 }
 
-/// Stages the file, and says what that means. Returns whether the machine will differ.
+/// Stages the file, and says what that means where the login name decides. Returns whether the machine will differ.
+///
+/// # Errors
+/// As [`write_keys`].
+pub fn write(path: &str, keys: &[String]) -> Result<bool, Error> {
+    say_what_differs(path, keys)?;
+    log::info(MEANING);
+    files::write(path, &trusted_keys::contents(keys), Some(MODE))
+}
+
+/// Stages the file. Returns whether the machine will differ.
 ///
 /// # Errors
 /// `damaged-user-ca` where the file is not as Warded wrote it, and those of `files`.
-pub fn write(path: &str, keys: &[String]) -> Result<bool, Error> {
+pub fn write_keys(path: &str, keys: &[String]) -> Result<bool, Error> {
+    say_what_differs(path, keys)?;
+    files::write(path, &trusted_keys::contents(keys), Some(MODE))
+}
+
+fn say_what_differs(path: &str, keys: &[String]) -> Result<(), Error> {
     if let Some(now) = files::read(path)? {
         let known = trusted_keys::read(&now).map_err(|fault| damaged(path, fault))?;
         say_what_changes(path, &known, keys);
     }
-    log::info(MEANING);
-    files::write(path, &trusted_keys::contents(keys), Some(MODE))
+    Ok(())
 }
 
 fn say_what_changes(path: &str, known: &[String], keys: &[String]) {

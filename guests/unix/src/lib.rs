@@ -3,6 +3,7 @@
 //! One file per procedure. What they may do is in `policy.toml`.
 
 mod certify_host;
+mod principals;
 mod rekey_host;
 mod revoke_users;
 mod revoked_keys;

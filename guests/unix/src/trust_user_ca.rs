@@ -2,6 +2,7 @@
 //!
 //! sshd reads one file of such CAs' keys, so where another one counts already, that is not touched.
 
+use crate::principals;
 use warded_guest::sshd_config::{self, OwnLines};
 use warded_guest::trusted_keys::{self, FILE_NAME};
 use warded_guest::{Error, Settings, files, log, machine, services, sshd, user_ca};
@@ -10,16 +11,24 @@ use warded_guest::{Error, Settings, files, log, machine, services, sshd, user_ca
 const COMMENT: &str = "# Managed by Warded (policy unix, trust-user-ca). `warded undo` takes it out.";
 const PROCEDURE: &str = "trust-user-ca";
 const KEYWORD: &str = "TrustedUserCAKeys";
-pub(crate) fn run(_settings: &Settings) -> Result<(), Error> {
+
+pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let keys = user_ca::keys()?;
     let own = OwnLines::of(PROCEDURE)?;
     let path = format!("{}/{FILE_NAME}", own.directory());
     if let Some(other) = other(&own, &path)? {
-        return trusted_by(&other, &keys);
+        return trusted_by(&other, &keys, !settings.all("principals").is_empty());
     }
-    user_ca::write(&path, &keys)?;
-    // sshd reads the file itself at each login.
-    if own.set(COMMENT, &[sshd_config::path_line(KEYWORD, &path)?])? { services::reload("ssh") } else { Ok(()) }
+    let mut lines = vec![sshd_config::path_line(KEYWORD, &path)?];
+    match principals::line(settings, &own)? {
+        None => user_ca::write(&path, &keys)?,
+        Some(line) => {
+            lines.push(line);
+            user_ca::write_keys(&path, &keys)?
+        }
+    };
+    // sshd reads the files themselves at each login.
+    if own.set(COMMENT, &lines)? { services::reload("ssh") } else { Ok(()) }
 }
 
 /// Another file that sshd takes the keys of user CAs from, where that is so.
@@ -55,12 +64,25 @@ fn other(own: &OwnLines, path: &str) -> Result<Option<String>, Error> {
 }
 
 /// Where sshd takes the keys from another file, that one may have ours already.
-fn trusted_by(other: &str, keys: &[String]) -> Result<(), Error> {
+fn trusted_by(other: &str, keys: &[String], with_principals: bool) -> Result<(), Error> {
     let contents = if is_readable(other) { files::read(other)? } else { None };
     let read = contents.as_deref().map(trusted_keys::read);
     if let Some(Ok(known)) = &read
         && keys.iter().all(|key| known.contains(key))
     {
+        if with_principals {
+            return Err(Error::new(
+                "other-user-ca",
+                format!(
+                    "sshd trusts this CA by {other}, which is not Warded's: principals would hold for every CA in it."
+                ),
+            )
+            .about("path", other)
+            .next(format!(
+                "take the line `{KEYWORD} {other}` out, if nobody needs another CA in it; then run this again"
+            ))
+            .next("or write the lines AuthorizedPrincipalsFile and its files yourself (sshd_config(5))"));
+        }
         log::info(&format!("sshd trusts this CA already, by {other}, which is not Warded's: nothing is to do."));
         return Ok(());
     }

@@ -8,6 +8,7 @@ pub mod file;
 pub mod key;
 pub mod known_hosts;
 pub mod message;
+mod principals;
 pub mod schedule;
 pub mod service;
 pub mod ssh;

@@ -116,6 +116,7 @@ fn staged<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> {
         places: context.places.clone(),
         protected: context.protected.clone(),
         trusted: values_of(procedure, &settings, Type::Domain),
+        mapped: values_of(procedure, &settings, Type::Principals),
         confirmed: confirmed.clone(),
         keys: BTreeMap::new(),
         actions: granting.policy.actions.iter().map(|(name, action)| (name.clone(), action.kind)).collect(),

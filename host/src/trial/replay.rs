@@ -51,6 +51,7 @@ pub fn replay(granting: &Granting, recording: &Recording, on_hang: OnHang) -> Re
         places: context.places.clone(),
         protected: Vec::new(),
         trusted: Vec::new(),
+        mapped: Vec::new(),
         confirmed: [].into(),
         keys: BTreeMap::new(),
         actions: BTreeMap::new(),

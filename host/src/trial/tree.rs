@@ -21,6 +21,7 @@ use std::{
 use warded_lib::{
     ca::{CertificateAuthority as _, IssueRequest, Kind, Principals, configured::Authority, local::LocalAuthority},
     error::{Error, Result},
+    guard::client::known_hosts::line_of,
     machine::{
         facts::Facts,
         files::Root,
@@ -43,6 +44,8 @@ pub(super) type Contents = BTreeMap<String, (u32, Vec<u8>)>;
 pub(super) struct Tree {
     scratch: Scratch,
     pub(super) context: Context,
+    /// The CA's keys, which are made again each time, and what stands for them in a scenario.
+    authority_keys: Vec<(String, &'static str)>,
 }
 
 impl Tree {
@@ -60,11 +63,18 @@ impl Tree {
         for path in &machine.directories {
             directory(&inside(path)).map_err(cannot)?;
         }
-        for (path, text) in &machine.files {
-            put(&inside(path), text.as_bytes(), 0o644).map_err(cannot)?;
-        }
         let ca = scratch.path().join("ca");
         let authority = LocalAuthority::init(&ca)?;
+        let mut authority_keys = Vec::new();
+        for (kind, word) in [(Kind::Host, "{host-ca-key}"), (Kind::User, "{user-ca-key}")] {
+            for key in authority.roots(kind)? {
+                authority_keys.push((line_of(key.key_data())?, word));
+            }
+        }
+        for (path, text) in &machine.files {
+            let text = authority_keys.iter().fold(text.clone(), |text, (key, word)| text.replace(word, key));
+            put(&inside(path), text.as_bytes(), 0o644).map_err(cannot)?;
+        }
         let mut public = BTreeMap::new();
         for (path, algorithm) in &machine.keys {
             let cannot_key = |error| Error::usage(format!("cannot make the key {path}")).cause(error);
@@ -85,7 +95,12 @@ impl Tree {
             made.map_err(cannot)?;
         }
         let context = context(&scratch, machine, &public, on_hang)?;
-        Ok(Self { scratch, context })
+        Ok(Self { scratch, context, authority_keys })
+    }
+
+    /// A text with words for the CA's keys.
+    pub(super) fn with_words(&self, text: &str) -> String {
+        self.authority_keys.iter().fold(text.to_owned(), |text, (key, word)| text.replace(key, word))
     }
 
     /// All that is in it.

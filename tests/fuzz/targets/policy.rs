@@ -27,6 +27,7 @@ fn circumstances() -> &'static Circumstances {
         protected: OWN.iter().map(|path| path.parse().unwrap()).collect(),
         confirmed: BTreeSet::from(["web1.example.org".to_owned()]),
         trusted: vec!["*.example.org".to_owned()],
+        mapped: vec!["ann=ops".to_owned()],
         keys: BTreeMap::from([("/etc/ssh/ssh_host_rsa_key".parse().unwrap(), 3)]),
         actions: BTreeMap::new(),
     })

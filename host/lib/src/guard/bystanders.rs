@@ -4,6 +4,7 @@ use crate::machine::sshd::{
     host_key::DEFAULT_KEYS,
     tree::{Overlay, Staged, Tree},
 };
+use sshd_config::principals::directory_of;
 use std::path::Path;
 
 /// As what an sshd reads a file.
@@ -21,6 +22,10 @@ pub enum Reads {
 pub fn reads(config: &Path, arguments: &[String], changed: &Staged) -> Option<Reads> {
     let (nothing, overlay) = (Staged::new(), Overlay(changed));
     let is_changed = |path: &Path| path.is_absolute() && overlay.staged(path).is_some();
+    let is_named_by = |text: &str| {
+        let has_changed = |directory: &str| !overlay.staged_in(Path::new(directory)).is_empty();
+        is_changed(Path::new(text)) || directory_of(text).is_some_and(has_changed)
+    };
     let named = |text: &str| {
         let value = text.split_once(['=', ' ']).map_or(text, |(_, value)| value);
         is_changed(Path::new(text)) || is_changed(Path::new(value.trim()))
@@ -32,7 +37,7 @@ pub fn reads(config: &Path, arguments: &[String], changed: &Staged) -> Option<Re
     let has_key = |text: &String| text == "-h" || text.to_lowercase().starts_with("hostkey");
     let is_named = trees.iter().flatten().any(|tree| {
         let has_keys = arguments.iter().any(has_key) || tree.directives().any(|(_, _, line)| line.keyword == "hostkey");
-        tree.directives().any(|(_, _, line)| line.arguments.iter().any(|one| is_changed(Path::new(&one.text))))
+        tree.directives().any(|(_, _, line)| line.arguments.iter().any(|one| is_named_by(&one.text)))
             || !has_keys && DEFAULT_KEYS.iter().any(|key| is_changed(Path::new(key)))
     });
     (is_named || arguments.iter().any(|argument| named(argument))).then_some(Reads::Named)
@@ -49,7 +54,11 @@ mod tests {
         let at = |name: &str| scratch.path().canonicalize().unwrap().join(name);
         let shown = |name: &str| at(name).display().to_string();
         fs::create_dir(at("d")).unwrap();
-        let lines = [format!("Include {}/*.conf", shown("d")), format!("HostKey {}", shown("link"))];
+        let lines = [
+            format!("Include {}/*.conf", shown("d")),
+            format!("HostKey {}", shown("link")),
+            format!("AuthorizedPrincipalsFile {}/%u", shown("people")),
+        ];
         fs::write(at("main"), lines.join("\n")).unwrap();
         for name in ["key", "d/a.conf", "cert"] {
             fs::write(at(name), "").unwrap();
@@ -66,6 +75,9 @@ mod tests {
             ("cert", Some("x"), &[], None),
             ("cert", Some("x"), &with_argument, Some(Reads::Named)),
             ("d/b.txt", Some("x"), &[], None),
+            // By the name of a user.
+            ("people/ann", Some("x"), &[], Some(Reads::Named)),
+            ("others/ann", Some("x"), &[], None),
         ] {
             let staged = Staged::from([(at(changed), contents.map(|text| text.as_bytes().to_vec()))]);
             assert_eq!(reads(&at("main"), arguments, &staged), expected, "{changed} {arguments:?}");

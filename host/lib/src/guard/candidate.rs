@@ -23,11 +23,14 @@ use crate::{
     },
 };
 use ssh_key::Certificate;
-use sshd_config::line::with_arguments;
+use sshd_config::{line::with_arguments, principals::directory_of};
 use std::{
     path::{Path, PathBuf},
     sync::OnceLock,
 };
+
+/// The keyword of a line that names files by the user's name.
+const PRINCIPALS: &str = "authorizedprincipalsfile";
 
 /// A staged configuration, ready to be run.
 #[derive(Debug)]
@@ -54,6 +57,8 @@ pub struct Candidate {
     config: PathBuf,
     /// Private paths and the real ones they stand for.
     names: Vec<(String, String)>,
+    /// Copies of directories that sshd reads as the user who logs in.
+    passable: Vec<Scratch>,
     /// Removed with the candidate.
     _scratch: Scratch,
 }
@@ -88,6 +93,7 @@ impl Candidate {
             view: OnceLock::new(),
             config,
             names: copies.names,
+            passable: copies.passable,
             _scratch: scratch,
         })
     }
@@ -139,6 +145,11 @@ impl Candidate {
     #[must_use]
     pub fn config(&self) -> &Path {
         &self.config
+    }
+
+    /// Whether a directory of principals is copied: where it lies, sshd would not trust it.
+    pub(super) fn has_copied_principals(&self) -> bool {
+        !self.passable.is_empty()
     }
 
     /// Its files as they would be, by their real names.
@@ -210,6 +221,7 @@ impl Candidate {
 struct Copies {
     names: Vec<(String, String)>,
     private: String,
+    passable: Vec<Scratch>,
 }
 
 impl Copies {
@@ -217,7 +229,8 @@ impl Copies {
     fn make(tree: &Tree, staged: &Staged, blocks: Blocks) -> Result<(Scratch, Self)> {
         let overlay = Overlay(staged);
         let scratch = Scratch::private()?;
-        let mut copies = Self { names: Vec::new(), private: scratch.path().display().to_string() };
+        let mut copies =
+            Self { names: Vec::new(), private: scratch.path().display().to_string(), passable: Vec::new() };
         for file in &tree.files {
             copies.add(&file.path);
         }
@@ -227,6 +240,7 @@ impl Copies {
                 write(&scratch, &private, contents)?;
             }
         }
+        copies.add_principals(tree, overlay)?;
         for file in &tree.files {
             let private = copies.config(&file.path).unwrap_or_default().to_owned();
             write(&scratch, &private, &copies.rewritten(file, overlay, blocks))?;
@@ -243,6 +257,27 @@ impl Copies {
         let path = format!("{}/{:04}-{name}", self.private, self.names.len());
         self.names.push((path.clone(), real.display().to_string()));
         path
+    }
+
+    /// Copies the directories of principals in which a file is staged: such a path has the user's name in it.
+    fn add_principals(&mut self, tree: &Tree, overlay: Overlay<'_>) -> Result<()> {
+        let lines = tree.directives().filter(|(_, _, directive)| directive.keyword == PRINCIPALS);
+        for argument in lines.flat_map(|(_, _, directive)| directive.arguments) {
+            let Some(directory) = directory_of(&argument.text).map(Path::new) else { continue };
+            if overlay.staged_in(directory).is_empty() || self.config(directory).is_some() {
+                continue;
+            }
+            let scratch = Scratch::passable()?;
+            for path in overlay.files_in(directory) {
+                let name = path.file_name().and_then(|name| name.to_str());
+                if let (Some(name), Ok(contents)) = (name, overlay.read(&path)) {
+                    scratch.write(name, &contents, 0o644)?;
+                }
+            }
+            self.names.push((scratch.path().display().to_string(), directory.display().to_string()));
+            self.passable.push(scratch);
+        }
+        Ok(())
     }
 
     /// The copy of a configuration file: those were added first.
@@ -281,6 +316,10 @@ impl Copies {
                     replaced.push((argument.span.clone(), copies));
                 } else if let Some(copy) = self.staged(&argument.text, overlay) {
                     replaced.push((argument.span.clone(), vec![copy]));
+                } else if directive.keyword == PRINCIPALS
+                    && let Some(copy) = directory_of(&argument.text).and_then(|path| self.config(Path::new(path)))
+                {
+                    replaced.push((argument.span.clone(), vec![format!("{copy}/%u")]));
                 }
             }
             if let Some(line) = lines.get_mut(number - 1).filter(|_| !replaced.is_empty()) {

@@ -141,7 +141,8 @@ impl Compared<'_> {
         for user in self.one_by_one(all) {
             let read = ways(&user, effective, Overlay(&nothing)).files;
             let files = named.iter().flat_map(|(keyword, values)| ways::files(&user, keyword, values));
-            for path in files.filter(|path| !read.contains(path) && !certificates::is_own(path)) {
+            let is_own = |path: &Path| certificates::is_own(path) || certificates::is_own_file(path);
+            for path in files.filter(|path| !read.contains(path) && !is_own(path)) {
                 if let Some((staged, _)) = self.overlay().staged(&path) {
                     self.refuse_uncompared(staged)?;
                 }
@@ -289,8 +290,17 @@ impl Compared<'_> {
         }
         match self.may_change {
             MayChange::Any => !self.baseline.users.contains(&user.name) || !left.is_empty(),
-            MayChange::Only(_) => left.values().any(|other| other.certificate.as_ref() == Some(signed)),
+            MayChange::Only(_) => {
+                left.values().any(|other| other.certificate.as_ref() == Some(signed)) || self.is_mapped_away(user, left)
+            }
         }
+    }
+
+    /// Whether the operator named other principals, and whoever has to get in does so without a certificate.
+    fn is_mapped_away(&self, user: &User, left: &BTreeMap<String, Way>) -> bool {
+        let is_kept = self.baseline.users.contains(&user.name);
+        (!is_kept || left.values().any(|other| other.certificate.is_none()))
+            && self.candidate.is_mapped_by_operator(self.baseline, self.may_change).unwrap_or(false)
     }
 
     /// Asks sshd itself, with today's configuration and with the candidate, whether it would take a key of each user:

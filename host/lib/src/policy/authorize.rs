@@ -23,6 +23,8 @@ pub struct Circumstances {
     pub protected: Vec<AbsolutePath>,
     /// The lists of host name patterns for which the operator trusts the CA.
     pub trusted: Vec<String>,
+    /// Which principals the operator lets log in as which users; none: nothing was said of that.
+    pub mapped: Vec<String>,
     /// The names that the operator confirmed for this machine.
     pub confirmed: BTreeSet<String>,
     /// Private keys the procedure was given handles to, in this run, each with how many segments of its

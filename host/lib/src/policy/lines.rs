@@ -201,6 +201,7 @@ log = ['info', 'warn']
             places: Places { sshd_config: "/etc/ssh/sshd_config".parse().unwrap(), home: None },
             protected: Vec::new(),
             trusted: Vec::new(),
+            mapped: Vec::new(),
             confirmed: BTreeSet::from(["a".to_owned()]),
             keys: BTreeMap::from([("/k/a".parse().unwrap(), 2)]),
             actions: policy.actions.iter().map(|(name, action)| (name.clone(), action.kind)).collect(),

@@ -6,7 +6,7 @@ use crate::{
     name::Name,
 };
 use serde::Deserialize;
-use sshd_config::known_hosts::Patterns;
+use sshd_config::{known_hosts::Patterns, principals};
 use std::collections::BTreeMap;
 
 /// One value that the operator gave, or an enrolment remembers.
@@ -51,6 +51,8 @@ pub enum Type {
     Principal,
     /// A list of host name patterns, for whose names the CA is trusted. Giving it confirms it.
     Domain,
+    /// Which principals may log in as a user, `LOGIN=PRINCIPAL[,PRINCIPAL...]`, or `none`. Giving it confirms it.
+    Principals,
     /// A whole number.
     Integer,
     /// `true` or `false`.
@@ -110,6 +112,7 @@ impl Declaration {
                 .map(ToString::to_string)
                 .collect()),
             Type::Domain => value.parse::<Patterns>().map(|patterns| patterns.to_string()),
+            Type::Principals => principals::check(value).map(|()| value.to_owned()),
             Type::Integer => value
                 .parse::<i64>()
                 .map(|number| number.to_string())

@@ -1,6 +1,8 @@
 //! `files.*`.
 
-use super::{Failure, Operation, known_hosts::only_our_lines, trusted_keys::only_the_authoritys};
+use super::{
+    Failure, Operation, known_hosts::only_our_lines, principals::only_the_named, trusted_keys::only_the_authoritys,
+};
 use crate::broker::{granted::Granted, recording::bytes, session::Session};
 use serde_json::{Value, json};
 use sshd_config::block::{BEGIN, END, outside};
@@ -133,6 +135,7 @@ impl Operation for Write {
         only_our_block(session, path, &place, contents)?;
         only_our_lines(session, path, &place, Some(contents))?;
         only_the_authoritys(session, path, &place, contents)?;
+        only_the_named(session, path, &place, Some((contents, *mode)))?;
         let after = After::Bytes { contents: contents.clone(), mode: *mode };
         Ok(session.changes.stage(path.clone(), place, after, granted.grant().to_owned())?)
     }
@@ -172,6 +175,7 @@ impl Operation for Remove {
         let Some(place) = session.place_to_be(path, granted.literal())? else { return Ok(false) };
         only_our_block(session, path, &place, b"")?;
         only_our_lines(session, path, &place, None)?;
+        only_the_named(session, path, &place, None)?;
         Ok(session.changes.stage(path.clone(), place, After::Removed, granted.grant().to_owned())?)
     }
 }

@@ -31,6 +31,7 @@ fn state(scratch: &Path, grants: &str) -> State {
     let circumstances = Circumstances {
         places: Places { sshd_config: "/nonexistent/sshd_config".parse().unwrap(), home: None },
         trusted: Vec::new(),
+        mapped: Vec::new(),
         protected: Vec::new(),
         confirmed: BTreeSet::new(),
         keys: BTreeMap::new(),

@@ -1,8 +1,11 @@
-//! Logins by user certificate, where sshd would trust keys of a CA that it does not trust now: whose keys these are,
-//! what is left if the CA is lost, and whom sshd would let in, asked of sshd itself.
+//! Logins by user certificate, where sshd would trust keys of a CA that it does not trust now, or take other principals:
+//! whose keys these are, what is left if the CA is lost, and whom sshd would let in, asked of sshd itself.
 
 mod asked;
+mod mapping;
 mod obstacle;
+
+pub(in crate::guard) use mapping::is_own_file;
 
 use super::{
     Candidate, MayChange, Risks,
@@ -87,9 +90,10 @@ impl Candidate {
         if !self.risks.admit {
             self.refuse_changeable(&added)?;
             self.refuse_empty(&added)?;
+            self.refuse_foreign_principals(baseline, may_change)?;
         }
         if new.is_empty() {
-            return Ok(Certificates::default());
+            return self.remaps(baseline, roots);
         }
         if let Some(foreign) = new.iter().find(|key| !has(roots, key.key_data())) {
             return if self.risks.admit { Ok(Certificates::default()) } else { Err(refuse_foreign(foreign)) };
@@ -103,6 +107,17 @@ impl Candidate {
         }
         let found = self.ask_for_certificates(baseline, &new)?;
         judge(found, self.risks)
+    }
+
+    /// Whom keys that sshd trusts already let in by other principals than today.
+    fn remaps(&self, baseline: &Baseline, roots: &[PublicKey]) -> Result<Certificates> {
+        let named = paths(self.view()?.effective.values("trustedusercakeys").iter().cloned());
+        let mut trusted = keys(&named, Overlay(&self.staged));
+        trusted.retain(|key| has(roots, key.key_data()));
+        if trusted.is_empty() || !self.changes_principals(baseline)? {
+            return Ok(Certificates::default());
+        }
+        judge(self.ask_for_certificates(baseline, &trusted)?, self.risks)
     }
 
     /// sshd does not ask who can write such a file. Whoever can, can log in as anybody.

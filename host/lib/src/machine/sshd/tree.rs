@@ -54,6 +54,29 @@ impl<'a> Overlay<'a> {
         })
     }
 
+    /// The staged files of a directory, whatever links lead to it.
+    #[must_use]
+    pub fn staged_in(&self, directory: &Path) -> Vec<&'a Path> {
+        let real = fs::canonicalize(directory).ok().or_else(|| {
+            // One that is still to be made.
+            Some(fs::canonicalize(directory.parent()?).ok()?.join(directory.file_name()?))
+        });
+        let is_in = |path: &&'a Path| {
+            path.parent().is_some_and(|parent| parent == directory || Some(parent) == real.as_deref())
+        };
+        self.0.keys().map(PathBuf::as_path).filter(is_in).collect()
+    }
+
+    /// The regular files of a directory, as they would be.
+    #[must_use]
+    pub fn files_in(&self, directory: &Path) -> Vec<PathBuf> {
+        let there = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut files: Vec<PathBuf> = there.filter(|path| path.is_file() && self.staged(path).is_none()).collect();
+        let is_there = |path: &&Path| self.0.get(*path).is_some_and(Option::is_some);
+        files.extend(self.staged_in(directory).into_iter().filter(is_there).map(Path::to_owned));
+        files
+    }
+
     /// The contents of a file.
     ///
     /// # Errors

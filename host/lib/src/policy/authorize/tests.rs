@@ -33,6 +33,7 @@ fn what_belongs_to_a_key_is_reached_as_the_key_was() {
             places: Places { sshd_config: "/etc/ssh/sshd_config".parse().unwrap(), home: None },
             protected: Vec::new(),
             trusted: Vec::new(),
+            mapped: Vec::new(),
             confirmed: BTreeSet::new(),
             keys: BTreeMap::new(),
             actions: BTreeMap::new(),
@@ -50,6 +51,7 @@ fn nothing_held() -> Circumstances {
         places: Places { sshd_config: "/etc/ssh/sshd_config".parse().unwrap(), home: None },
         protected: vec!["/var/lib/warded".parse().unwrap()],
         trusted: Vec::new(),
+        mapped: Vec::new(),
         confirmed: ["web1".to_owned()].into(),
         keys: BTreeMap::new(),
         actions: [("show", action::Kind::Query), ("set", action::Kind::Change), ("other", action::Kind::Query)]

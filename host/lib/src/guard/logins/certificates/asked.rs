@@ -2,6 +2,7 @@
 
 use super::{
     Candidate, Certificates, files, has, keys,
+    mapping::is_mapped,
     obstacle::{self, KEEP_ROOT_OUT, keeps_root_out},
 };
 use crate::{
@@ -73,7 +74,9 @@ impl Candidate {
         let addresses = proof::addresses(&self.original);
         let bench = |more: &[&str]| {
             let fixed = ["AuthorizedKeysCommand=none", "LogLevel=VERBOSE"];
-            let options = fixed.iter().chain(more).map(|option| (*option).to_owned());
+            // Nobody but root can change what a run stages; only where its copy lies, sshd would not take it.
+            let copied = standing_in.has_copied_principals().then_some("StrictModes=no");
+            let options = fixed.iter().chain(more).chain(&copied).map(|option| (*option).to_owned());
             // What the real list has against the real key was judged before.
             let knows =
                 major_minor(standing_in.sshd.version()).is_none_or(|release| release >= HAS_SIGNATURE_ALGORITHMS);
@@ -96,7 +99,7 @@ impl Candidate {
             revocation,
             locked: users::locked().unwrap_or_default(),
         };
-        let (people, more) = people(baseline);
+        let (people, more) = people(baseline, &self.mapped_logins());
         let mut taken = Vec::new();
         for user in people {
             let principal = asking.about(&user, &mut found)?;
@@ -175,13 +178,14 @@ impl Asking<'_> {
             return Ok(None);
         }
         match self.ask(user, &own)? {
-            Ok(principal) if principal == user.name => {
-                found.taken.push(name);
-                Ok(Some(principal))
-            }
-            Ok(principal) => {
-                found.taken.push(format!("{name} (principal {})", neutral(&principal)));
-                Ok(Some(principal))
+            Ok(principals) => {
+                let shown = neutral(&principals.join(", "));
+                found.taken.push(match principals.as_slice() {
+                    [only] if *only == user.name => name,
+                    [_] => format!("{name} (principal {shown})"),
+                    _ => format!("{name} (principals {shown})"),
+                });
+                Ok(principals.into_iter().next())
             }
             Err(why) => {
                 match obstacle::by_address(&own) {
@@ -195,8 +199,8 @@ impl Asking<'_> {
         }
     }
 
-    /// The principal by which sshd would let a user in, or why there is none.
-    fn ask(&self, user: &User, own: &Effective) -> Result<std::result::Result<String, String>> {
+    /// The principals by which sshd would let a user in, or why there are none.
+    fn ask(&self, user: &User, own: &Effective) -> Result<std::result::Result<Vec<String>, String>> {
         if let Some(why) = keeps_root_out(own).filter(|_| user.is_root()) {
             return Ok(Err(why));
         }
@@ -204,15 +208,18 @@ impl Asking<'_> {
         if let Some(why) = obstacle::algorithms(own, self.authority) {
             return Ok(Err(why));
         }
-        let mut why = match obstacle::principals(user, own, Overlay(&self.candidate.staged)) {
+        let mut why = match obstacle::names(user, own, Overlay(&self.candidate.staged)) {
             Err(why) => return Ok(Err(why)),
             Ok(principals) => {
-                let mut why = String::new();
+                let (mut taken, mut why) = (Vec::new(), String::new());
                 for principal in principals {
                     match self.query(user, &principal)? {
-                        Ok(()) => return Ok(self.refuse_revoked(user, own)?.map(|()| principal)),
+                        Ok(()) => taken.push(principal),
                         Err(said) => why = said,
                     }
+                }
+                if !taken.is_empty() {
+                    return Ok(self.refuse_revoked(user, own)?.map(|()| taken));
                 }
                 why
             }
@@ -317,16 +324,13 @@ impl Asking<'_> {
     }
 }
 
-/// Whether a file says which principals let the user in.
-fn is_mapped(own: &Effective) -> bool {
-    own.values("authorizedprincipalsfile").first().is_some_and(|file| file != "none")
-}
-
-/// Those who must get in, root, and the people in passwd(5); and how many more these are.
-fn people(baseline: &Baseline) -> (Vec<User>, usize) {
+/// Those who must get in, those whom the run maps, root, and the people in passwd(5); and how many more these are.
+fn people(baseline: &Baseline, mapped: &[String]) -> (Vec<User>, usize) {
     let accounts = users::all();
     let all: Vec<User> = accounts.iter().cloned().map(User::from).collect();
     let mut names = baseline.users.clone();
+    // `Invalid user` in sshd's log is what fail2ban waits for.
+    names.extend(mapped.iter().filter(|name| all.iter().any(|user| user.name == **name)).cloned());
     names.extend(accounts.into_iter().filter(|user| user.id == 0 || user.is_person()).map(|user| user.name));
     let mut people: Vec<User> = Vec::new();
     for name in names {

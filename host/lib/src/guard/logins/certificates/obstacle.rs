@@ -1,12 +1,17 @@
 //! Why sshd would let a user in by no certificate of the CA: the line of its configuration that says so.
 
-use super::{User, is_own};
+use super::{
+    User, is_own,
+    mapping::{file, is_own_file},
+};
 use crate::{
     error::{Error, Result},
     machine::sshd::{Effective, tree::Overlay},
     text::neutral,
 };
 use ssh_key::PublicKey;
+use sshd_config::principals;
+use std::io;
 
 /// The type of the certificates that people get; one is enough for sshd to be able to take certificates at all.
 const CERTIFICATE: &str = "ssh-ed25519-cert-v01@openssh.com";
@@ -92,19 +97,20 @@ pub(super) fn keeps_root_out(own: &Effective) -> Option<String> {
 }
 
 /// The names of which one has to be a certificate's principal, or why there are none.
-pub(super) fn principals(user: &User, own: &Effective, overlay: Overlay<'_>) -> Result<Vec<String>, String> {
-    let named = own.values("authorizedprincipalsfile").first().filter(|path| *path != "none");
-    let Some(pattern) = named else { return Ok(vec![user.name.clone()]) };
+pub(super) fn names(user: &User, own: &Effective, overlay: Overlay<'_>) -> Result<Vec<String>, String> {
+    let Some(pattern) = file(own) else { return Ok(vec![user.name.clone()]) };
     let Some(path) = super::super::ways::files(user, "authorizedprincipalsfile", std::slice::from_ref(pattern)).pop()
     else {
         return Err(format!("AuthorizedPrincipalsFile {} cannot be found for this user", neutral(pattern)));
     };
     let shown = neutral(&path.display().to_string());
-    let text = overlay.read(&path).map_err(|error| format!("AuthorizedPrincipalsFile {shown}: {error}"))?;
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    // Options may stand before a name.
-    let names: Vec<String> =
-        lines.filter_map(|line| line.split_whitespace().last()).take(MAX_NAMES).map(str::to_owned).collect();
+    let text = overlay.read(&path).map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound && is_own_file(&path) {
+            format!("{shown} is not there, so no principal logs in")
+        } else {
+            format!("AuthorizedPrincipalsFile {shown}: {error}")
+        }
+    })?;
+    let names: Vec<String> = principals::named(&text).into_iter().take(MAX_NAMES).collect();
     if names.is_empty() { Err(format!("AuthorizedPrincipalsFile {shown} has no name in it")) } else { Ok(names) }
 }

@@ -1,0 +1,111 @@
+//! Which principals log in as which users: one file a user in a directory of ours, which `AuthorizedPrincipalsFile` names.
+//! Where there is no such file, sshd takes no certificate for that user.
+
+use warded_guest::principals::{self, DIRECTORY, Mapping, NONE};
+use warded_guest::sshd_config::{self, OwnLines};
+use warded_guest::{Error, Settings, files, log, machine, sshd};
+
+pub(crate) const KEYWORD: &str = "AuthorizedPrincipalsFile";
+/// sshd reads such a file as the user who logs in.
+const MODE: u32 = 0o644;
+
+/// Stages the files, and returns the line that names them, where there is to be one. Without the setting all stays as
+/// it is: to leave the setting out must not open what is closed.
+pub(crate) fn line(settings: &Settings, own: &OwnLines) -> Result<Option<String>, Error> {
+    let directory = format!("{}/{DIRECTORY}", own.directory());
+    let pattern = format!("{directory}/%u");
+    let given = settings.all("principals");
+    let is_ours = own.values(KEYWORD).contains(&pattern);
+    if given.is_empty() && !is_ours {
+        return Ok(None);
+    }
+    refuse_another(&pattern)?;
+    let there = files::list(&directory)?.unwrap_or_default();
+    if given.is_empty() {
+        say_what_stays(&directory, &there)?;
+        return sshd_config::path_line(KEYWORD, &pattern).map(Some);
+    }
+    let mapping = Mapping::parse(given).map_err(|why| {
+        Error::new("invalid-principals", format!("The setting principals is wrong: {why}."))
+            .about("setting", "principals")
+            .next("give one --set principals=LOGIN=PRINCIPAL[,PRINCIPAL...] for each login")
+    })?;
+    for name in there.iter().filter(|name| mapping.file(name).is_none()) {
+        log::info(&format!("The login {name} has no principals any more."));
+        files::remove(&format!("{directory}/{name}"))?;
+    }
+    if mapping.is_empty() {
+        if is_ours {
+            log::warn(
+                "Principals are not mapped to logins any more: a certificate logs in as the user whose name it has.",
+            );
+        }
+        return Ok(None);
+    }
+    for (login, _) in mapping.logins() {
+        let contents = mapping.file(login).unwrap_or_default();
+        files::write(&format!("{directory}/{login}"), &contents, Some(MODE))?;
+    }
+    for (login, principals) in mapping.logins() {
+        log::info(&format!("Certificates for {} log in as {login}.", principals.join(", ")));
+    }
+    let root = if mapping.file("root").is_none() { ", root too" } else { "" };
+    log::info(&format!("Every other login is closed to certificates{root}: it has no file in {directory}."));
+    sshd_config::path_line(KEYWORD, &pattern).map(Some)
+}
+
+fn say_what_stays(directory: &str, there: &[String]) -> Result<(), Error> {
+    let mut logins = Vec::new();
+    for login in there {
+        let names = principals::named(&files::read(&format!("{directory}/{login}"))?.unwrap_or_default());
+        logins.push(format!("{login} ({})", names.join(", ")));
+    }
+    log::info(&format!(
+        "The principals of logins stay as they are: {}. --set principals={NONE} takes them out.",
+        if logins.is_empty() { "no login has any".to_owned() } else { logins.join(", ") }
+    ));
+    Ok(())
+}
+
+/// sshd takes the first such line, wherever it stands.
+fn refuse_another(pattern: &str) -> Result<(), Error> {
+    let is_another = |value: &String| !value.eq_ignore_ascii_case("none") && value != pattern;
+    if let Some(other) = sshd::effective(KEYWORD, &[])?.into_iter().find(is_another) {
+        return Err(another(&other, "sshd's configuration"));
+    }
+    for text in texts()? {
+        for value in sshd_config::values(&files::read(&text)?.unwrap_or_default(), KEYWORD) {
+            if value.eq_ignore_ascii_case("none") {
+                return Err(another(&value, &text));
+            }
+            if value != pattern {
+                log::warn(&format!(
+                    "{text} names other files, {value}: where that line holds, these say whose certificates log in."
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn another(value: &str, place: &str) -> Error {
+    Error::new(
+        "other-principals",
+        format!("{place} says `{KEYWORD} {value}`, and sshd takes the first such line: ours might not count."),
+    )
+    .about("value", value)
+    .next(format!("to keep that line, leave the setting principals out, and write the principals of each login where it says: {value}"))
+    .next("to have Warded write them, take that line out")
+}
+
+/// The files of sshd's configuration that a line of others may stand in.
+fn texts() -> Result<Vec<String>, Error> {
+    let mut texts: Vec<String> = machine::fact("sshd.config").into_iter().collect();
+    let mut directories: Vec<String> = machine::fact("sshd.directory").into_iter().collect();
+    directories.push("/etc/ssh".to_owned());
+    directories.dedup();
+    for directory in directories.iter().map(|directory| format!("{directory}/sshd_config.d")) {
+        texts.extend(files::list(&directory)?.unwrap_or_default().iter().map(|name| format!("{directory}/{name}")));
+    }
+    Ok(texts)
+}

@@ -1,0 +1,145 @@
+//! Which principals log in as which users, with the real sshd of several releases.
+
+use super::{APPLY, DROP_IN, FILE, ROOT, Server};
+use crate::support::{Run, attributes::wholes};
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+const DIRECTORY: &str = "/etc/ssh/warded-principals";
+const ANN: &str = "/etc/ssh/warded-principals/ann";
+
+impl Server {
+    /// Somebody besides, with the principal `ops`.
+    fn with_ops(self) -> Self {
+        self.sh(
+            "ssh-keygen -q -t ed25519 -N '' -f /people/ops; ssh-keygen -q -s /root/ca/user_ca -I ops -n ops /people/ops.pub",
+        );
+        self
+    }
+
+    fn maps(&self, principals: &[&str], more: &[&str]) -> Run {
+        self.told(&APPLY, principals, more)
+    }
+
+    fn told(&self, command: &[&str], principals: &[&str], more: &[&str]) -> Run {
+        let values: Vec<String> = principals.iter().map(|value| format!("principals={value}")).collect();
+        let settings = values.iter().flat_map(|value| ["--set", value]);
+        self.warded(&command.iter().copied().chain(settings).chain(more.iter().copied()).collect::<Vec<_>>())
+    }
+
+    /// By certificate: ops as ann and as root, ann as ann, root as root.
+    fn opened(&self) -> [bool; 4] {
+        [("ops", "ann"), ("ops", "root"), ("ann", "ann"), ("root", "root")]
+            .map(|(who, user)| self.gets_in(&format!("/people/{who}"), user))
+    }
+
+    fn mode(&self, path: &str) -> u32 {
+        fs::metadata(self.file(path)).unwrap().permissions().mode() & 0o7777
+    }
+}
+
+/// Mapped, used, repeated, mapped otherwise, and taken back step by step.
+#[test]
+fn principals_log_in_as_the_users_that_they_are_mapped_to() {
+    for suite in ["bookworm", "trixie"] {
+        let Some(server) = Server::start(suite, "").map(Server::with_ops) else { return };
+        let before = wholes(&server.file("/etc/ssh"));
+        let plan = server.told(&["plan", "trust-user-ca"], &["ann=ops"], &[]).ends(3);
+        let plan = plan.prints(&[
+            "Certificates for ops log in as ann.",
+            "Every other login is closed to certificates, root too",
+            "sshd would let in ann (principal ops)",
+            "root: /etc/ssh/warded-principals/root is not there, so no principal logs in",
+            "ann logged in by a certificate",
+        ]);
+        assert!(!plan.stdout.contains("From then on") && !plan.stdout.contains(ROOT), "{}", plan.stdout);
+        assert_eq!(wholes(&server.file("/etc/ssh")), before, "{suite}");
+        // Root has no principals, so that nothing has to be accepted.
+        server.maps(&["ann=ops"], &[]).ends(0).prints(&["sshd lets in ann (principal ops)"]);
+        assert_eq!((server.opened(), server.by_key()), ([true, false, false, false], [true; 2]), "{suite}");
+        assert_eq!((server.mode(DIRECTORY), server.mode(ANN)), (0o755, 0o644), "{suite}");
+        let line = format!("AuthorizedPrincipalsFile {DIRECTORY}/%u\n");
+        assert!(server.text(ANN).ends_with("\nops\n") && server.text(DROP_IN).ends_with(&line), "{suite}");
+        let mapped = wholes(&server.file("/etc/ssh"));
+        server.maps(&["ann=ops"], &[]).ends(0).prints(&["Nothing to do."]);
+        // To leave the setting out opens nothing.
+        server.warded(&APPLY).ends(0).prints(&["stay as they are: ann (ops).", "Nothing to do."]);
+        let run = server.maps(&["root=ops,admins"], &[]).ends(0);
+        run.prints(&[
+            "ann has no principals any more",
+            "root (principals ops, admins)",
+            "root logged in by a certificate",
+        ]);
+        assert_eq!(server.opened(), [false, true, false, false], "{suite}");
+        assert!(!server.exists(ANN), "{suite}");
+        server.warded(&["undo", "--yes"]).ends(0);
+        assert_eq!(wholes(&server.file("/etc/ssh")), mapped, "{suite}");
+        assert_eq!(server.opened(), [true, false, false, false], "{suite}");
+        server.warded(&["undo", "--yes"]).ends(0);
+        assert_eq!((server.opened(), server.by_key()), ([false; 4], [true; 2]), "{suite}");
+        assert_eq!(wholes(&server.file("/etc/ssh")), before, "{suite}");
+    }
+}
+
+/// A mapping that comes later closes what was open; one that goes opens it, which for root is a risk again.
+#[test]
+fn a_mapping_comes_and_goes() {
+    let Some(server) = Server::start("trixie", "").map(Server::with_ops) else { return };
+    let before = wholes(&server.file("/etc/ssh"));
+    server.applies().ends(0);
+    assert_eq!(server.opened(), [false, false, true, true]);
+    server.maps(&["ann=ops", "ann=ann,ops"], &[]).ends(0).prints(&["sshd lets in ann (principals ops, ann)"]);
+    assert_eq!((server.opened(), server.by_key()), ([true, false, true, false], [true; 2]));
+    let refused = server.maps(&["none"], &[]).ends(5);
+    refused.says(&["a certificate with the principal root would log in as root", ROOT, "nothing was changed"]);
+    assert_eq!(server.opened(), [true, false, true, false]);
+    server.maps(&["none"], &[ROOT]).ends(0).prints(&["not mapped to logins any more"]);
+    assert!(!server.exists(DIRECTORY) && server.exists(FILE));
+    assert_eq!(server.opened(), [false, false, true, true]);
+    server.maps(&["ann=ops"], &[]).ends(0);
+    server.warded(&["remove", "--yes", "--accept-risk=lose-ssh"]).ends(0);
+    assert_eq!(wholes(&server.file("/etc/ssh")), before);
+}
+
+/// Each with what to do.
+#[test]
+fn principals_that_cannot_be_are_refused() {
+    let Some(server) = Server::start("bookworm", "PermitRootLogin no\n").map(Server::with_ops) else { return };
+    for (value, says) in [
+        ("ann", "has no `=`"),
+        ("../root=ops", "is no login name"),
+        ("ann=", "it is empty"),
+        ("ann=no-pty ops", "takes what stands before that for options"),
+        ("ann=\"ops\"", "a quote"),
+        ("ann=*", "letter by letter"),
+    ] {
+        server.maps(&[value], &[]).ends(2).says(&["setting principals of trust-user-ca", says, "LOGIN=PRINCIPAL"]);
+    }
+    server.maps(&["ann=ops", "none"], &[]).ends(1).says(&["invalid-principals", "none stands alone"]);
+    // Nobody would get in by it.
+    server
+        .maps(&["nobody-here=ops"], &[])
+        .ends(5)
+        .says(&["nobody in by a certificate", "ann: /etc/ssh/warded-principals/ann"]);
+    let theirs = server.file("/etc/ssh/sshd_config.d/10-theirs.conf");
+    for (line, says) in [
+        ("AuthorizedPrincipalsFile /etc/ssh/auth_principals/%u\n", "/etc/ssh/auth_principals/%u"),
+        ("AuthorizedPrincipalsFile none\n", "`AuthorizedPrincipalsFile none`"),
+    ] {
+        fs::write(&theirs, line).unwrap();
+        server.maps(&["ann=ops"], &[]).ends(1).says(&["other-principals", says, "take that line out"]);
+    }
+    fs::write(&theirs, "Match User ann\n  AuthorizedPrincipalsFile /etc/ssh/auth_principals/%u\n").unwrap();
+    let run = server.maps(&["ann=ops"], &[]).ends(5);
+    let all = run.stdout + &run.stderr;
+    for says in
+        ["10-theirs.conf names other files", "ann: AuthorizedPrincipalsFile /etc/ssh/auth_principals/ann: No such"]
+    {
+        assert!(all.contains(says), "{says}: {all}");
+    }
+    fs::remove_file(&theirs).unwrap();
+    assert!(!server.exists(FILE) && !server.exists(DIRECTORY));
+    // A file that somebody else can change, and that a run would put in force.
+    server.sh(&format!("mkdir {DIRECTORY}; echo eve >{DIRECTORY}/ann; chown 1500 {DIRECTORY}/ann"));
+    server.maps(&["ann=ops"], &[]).ends(5).says(&["others can change it", "nothing was changed"]);
+    assert!(!server.exists(FILE));
+}
