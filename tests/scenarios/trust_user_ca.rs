@@ -174,14 +174,16 @@ fn a_new_key_of_the_ca_is_told_and_brought() {
     server.warded(&["status"]).ends(0);
     // An undo would trust what the CA has dropped: a way in that has to be asked for.
     let new = server.text(FILE);
-    let refused = server.warded(&["undo", "--yes"]).ends(5);
-    refused.says(&[
-        "trust user CA keys again",
-        "ssh-ed25519 SHA256:",
-        "--accept-risk=admit-logins",
-        "nothing was changed",
-    ]);
-    assert_eq!(server.text(FILE), new);
+    for command in [["undo", "--plan"], ["undo", "--yes"]] {
+        server.warded(&command).ends(5).says(&[
+            "trust user CA keys again",
+            "ssh-ed25519 SHA256:",
+            "--accept-risk=admit-logins",
+            "nothing was changed",
+        ]);
+        assert_eq!(server.text(FILE), new);
+    }
+    server.warded(&["undo", "--plan", "--accept-risk=admit-logins"]).ends(3);
     server.warded(&["undo", "--yes", "--accept-risk=admit-logins"]).ends(0);
     assert!(server.gets_in("/people/ann", "ann") && !server.gets_in("/people/new", "ann"));
 }

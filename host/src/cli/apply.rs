@@ -126,7 +126,10 @@ impl Plan {
         )
         .map_err(|error| Error::failed("cannot write JSON").cause(error))?;
         if !planned.session.changes.is_empty() {
-            let Foreseen { not_proved, users } = foresee(context, planned)?;
+            // A risk that has to be accepted is told by the command that takes it.
+            let logins = Risks { root: true, ..Risks::default() };
+            let terms = Terms { replace_host_keys: true, any_host: true, logins, ..Terms::default() };
+            let Foreseen { not_proved, users } = foresee(context, &Work::of(planned, terms))?;
             pipeline::users(&users, "would let", "Found out: ").iter().try_for_each(|line| output.line(line))?;
             if users.admits_root {
                 output.line(ROOT)?;
@@ -145,17 +148,13 @@ impl Plan {
 const ROOT: &str = "A certificate with the principal root would log in as root: `apply` refuses that without \
                     --accept-risk=root-by-certificate.";
 
-/// Sees that `apply` would not be refused, as far as this user can see that: another user than root can neither
-/// read sshd's host keys nor run it as it is run. Returns what `apply` would prove, and what not.
-fn foresee(context: &Context, planned: Planned<'_>) -> Result<Foreseen> {
-    // A risk that has to be accepted is told by the command that takes it.
-    let logins = Risks { root: true, ..Risks::default() };
-    let terms = Terms { replace_host_keys: true, any_host: true, logins, ..Terms::default() };
-    let work = Work::of(planned, terms);
+/// Sees that the work would not be refused, as far as this user can see that: another user than root can neither
+/// read sshd's host keys nor run it as it is run. Returns what would be proved, and what not.
+pub(super) fn foresee(context: &Context, work: &Work) -> Result<Foreseen> {
     if work.concerns_sshd() && !is_root() && context.places.sshd_config.as_str() == sshd::default_config() {
         return Ok(Foreseen::default());
     }
-    pipeline::foresee(context, &work)
+    pipeline::foresee(context, work)
 }
 
 /// The terms that this machine would be enrolled on, where they are new: with the same ones the old

@@ -8,7 +8,7 @@ use super::{
     progress::Progress,
     recover, report,
     risk::AcceptRisk,
-    undo::{carry_out, entry, reloading, sshd_of},
+    undo::{carry_out, entry, foresee, reloading, sshd_of},
 };
 use crate::{context::Context, enrolment::Enrolments, pipeline::Done, public_status::PublicStatus};
 use clap::Args;
@@ -71,8 +71,11 @@ impl Remove {
         let context = own.as_ref().unwrap_or(context);
         let shown = show(output, &undo)?;
         if self.plan {
+            let told = object(&undo, &shown);
+            foresee(context, undo, self.risk.terms(&self.confirm))
+                .map_err(|error| error.or_next("put the cause in order, then run this again"))?;
             output.line("Nothing has been changed.")?;
-            output.object(&object(&undo, &shown))?;
+            output.object(&told)?;
             return Ok(Exit::Pending);
         }
         let question = match shown.files.len() {

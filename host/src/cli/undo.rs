@@ -1,7 +1,7 @@
 //! `warded undo`.
 
 use super::{
-    completions,
+    apply, completions,
     confirm::ConfirmWithin,
     output::{Output, confirm},
     progress::Progress,
@@ -94,7 +94,13 @@ impl Undo {
             output.line(format!("! {name} stays: nothing takes it back"))?;
         }
         let as_before: Vec<String> = undo.as_before.iter().map(ToString::to_string).collect();
+        let terms = self.risk.terms(&self.confirm);
+        let explained = |error: Error| match &expired {
+            Some(expired) if error.exit() == Exit::Refused => expired.explain(&runs, &error),
+            _ => error,
+        };
         if self.plan {
+            foresee(context, undo, terms).map_err(|error| way_on(explained(error), earlier))?;
             output.line("Nothing has been changed.")?;
             output.object(&serde_json::json!({
                 "schema": "warded.undo/1", "run": null, "undoes": runs.end(), "down_to": runs.start(),
@@ -111,11 +117,6 @@ impl Undo {
             output.note("Nothing was changed.");
             return Err(Error::quiet(Exit::Failed));
         }
-        let terms = self.risk.terms(&self.confirm);
-        let explained = |error: Error| match expired {
-            Some(expired) if error.exit() == Exit::Refused => expired.explain(&runs, &error),
-            _ => error,
-        };
         let done = carry_out(context, undo, terms, &Progress::new(output))
             .map_err(|error| way_on(explained(error), earlier))?;
         // It is done, whether anybody reads of it or not.
@@ -174,9 +175,9 @@ impl Expired {
     }
 
     /// The refusal of the guard, in the words of an undo.
-    fn explain(self, runs: &RangeInclusive<u64>, refusal: &Error) -> Error {
+    fn explain(&self, runs: &RangeInclusive<u64>, refusal: &Error) -> Error {
         let Self { path, ago } = self;
-        let why = format!("undoing run {} would bring back {path}, which expired {} ago", runs.start(), distance(ago));
+        let why = format!("undoing run {} would bring back {path}, which expired {} ago", runs.start(), distance(*ago));
         Error::refused(why).cause(refusal.message()).unchanged()
     }
 }
@@ -189,6 +190,11 @@ fn way_on(error: Error, earlier: Option<u64>) -> Error {
             "to go back to the state before run {run}, without restoring this one in between: warded undo --down-to {run}"
         )),
     }
+}
+
+/// Sees that it would not be refused, as far as this user can see that.
+pub(super) fn foresee(context: &Context, undo: Changes, terms: Terms) -> Result<()> {
+    apply::foresee(context, &Work::undoing(undo, terms)).map(drop)
 }
 
 /// Takes a run back through the same stages as any other change. The enrolment becomes what it was

@@ -71,6 +71,7 @@ fn principals_log_in_as_the_users_that_they_are_mapped_to() {
         ]);
         assert_eq!(server.opened(), [false, true, false, false], "{suite}");
         assert!(!server.exists(ANN), "{suite}");
+        server.warded(&["undo", "--plan"]).ends(3).prints(&["Nothing has been changed."]);
         server.warded(&["undo", "--yes"]).ends(0);
         assert_eq!(wholes(&server.file("/etc/ssh")), mapped, "{suite}");
         assert_eq!(server.opened(), [true, false, false, false], "{suite}");

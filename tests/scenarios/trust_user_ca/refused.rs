@@ -137,6 +137,14 @@ fn without_another_way_in_nothing_is_done() {
     assert!(!server.exists(FILE));
     server.warded(&[&APPLY[..], &[ROOT, "--accept-risk=lose-ssh"]].concat()).ends(0);
     assert_eq!(server.by_certificate(), [true, true, false, false]);
+    // Nor is it taken back, and the plan says so.
+    for command in [&["undo", "--plan"][..], &["undo", "--yes"], &["remove", "--plan"], &["remove", "--yes"]] {
+        server.warded(command).ends(5).says(&["a way to log in would be gone", "--accept-risk=lose-ssh"]);
+        assert!(server.exists(FILE), "{command:?}");
+    }
+    for command in ["undo", "remove"] {
+        server.warded(&[command, "--plan", "--accept-risk=lose-ssh"]).ends(3).prints(&["Nothing has been changed."]);
+    }
 }
 
 /// A certificate makes root from wherever it comes, and by whatever name of root's.
