@@ -101,6 +101,9 @@ impl Run<'_> {
         work.refuse_irreplaceable().and_then(|()| guard.check(&work)).map_err(unchanged)?;
         reporter.stage(Stage::Certify);
         let given = certify::fill_in(context, identity, &mut work).map_err(unchanged)?;
+        // One wait for the disk also for what the CA gave: from here on that cannot be cut off the log.
+        let intent = identity.event(EventKind::Intent).detail(&work.describe());
+        context.log.append_synced(&intent).map_err(unchanged)?;
         reporter.stage(Stage::Prove);
         let known_hosts = known_hosts::prove(&work).map_err(unchanged)?;
         let proof = guard.prove(&work, &given.certificates).map_err(unchanged)?;
@@ -164,7 +167,6 @@ impl Run<'_> {
     /// Journal and new files, on disk; no file has changed yet.
     fn prepare(&self, guard: &Guard, work: &Work) -> Result<Transaction> {
         let Self { context, identity, .. } = *self;
-        context.log.append_synced(&identity.event(EventKind::Intent).detail(&work.describe()))?;
         let confirm = |within| Confirm { until: Timestamp::now() + within, since: None };
         let (sshd, bystanders) = guard.before(context);
         let followup = Followup {

@@ -52,14 +52,20 @@ fn certify(machine: &Machine, options: &[&str]) -> Command {
 
 /// The newest run's journal, if there is one that can be read just now.
 fn journal(machine: &Machine) -> Option<Value> {
-    let runs = fs::read_dir(machine.path("state/runs")).ok()?;
-    let newest = runs.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok()).max()?;
-    serde_json::from_slice(&fs::read(machine.path(&format!("state/runs/{newest}/journal.json"))).ok()?).ok()
+    serde_json::from_slice(&fs::read(newest(machine)?.join("journal.json")).ok()?).ok()
 }
 
 /// Its state.
 fn state(machine: &Machine) -> String {
-    journal(machine).map_or_else(String::new, |journal| journal["state"].as_str().unwrap().to_owned())
+    let word = newest(machine).and_then(|run| fs::read_link(run.join("journal.state")).ok());
+    word.map_or_else(String::new, |word| word.to_str().unwrap().to_owned())
+}
+
+/// The newest run's directory.
+fn newest(machine: &Machine) -> Option<PathBuf> {
+    let runs = fs::read_dir(machine.path("state/runs")).ok()?;
+    let newest = runs.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok()).max()?;
+    Some(machine.path(&format!("state/runs/{newest}")))
 }
 
 /// The watchdogs of this machine's runs that live.

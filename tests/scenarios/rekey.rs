@@ -206,8 +206,8 @@ pub(super) fn taken_back(machine: &Machine, what: &str) {
 fn journal_is_final(machine: &Machine) -> bool {
     let runs = fs::read_dir(machine.path("state/runs")).unwrap();
     let newest = runs.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u64>().ok()).max().unwrap();
+    let run = machine.path(&format!("state/runs/{newest}"));
     // A number that was only taken has no journal.
-    let Ok(journal) = fs::read(machine.path(&format!("state/runs/{newest}/journal.json"))) else { return true };
-    let journal: serde_json::Value = serde_json::from_slice(&journal).unwrap();
-    matches!(journal["state"].as_str(), Some("kept" | "rolled-back"))
+    let Ok(state) = fs::read_link(run.join("journal.state")) else { return !run.join("journal.json").exists() };
+    matches!(state.to_str(), Some("kept" | "rolled-back"))
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command};
 /// What one run took.
 #[derive(Debug)]
 pub(crate) struct Counts {
-    /// The programs that Warded itself started. What sshd starts for a connection is sshd's.
+    /// The programs that Warded itself started, with their arguments. What sshd starts for a connection is sshd's.
     pub(crate) programs: Vec<String>,
     /// How often it started itself as the compiler of a component.
     pub(crate) compilers: usize,
@@ -16,14 +16,18 @@ pub(crate) struct Counts {
 
 /// Runs Warded on a machine, and counts.
 pub(crate) fn warded(machine: &Machine, arguments: &[&str]) -> (Run, Counts) {
-    let file = machine.path("trace");
-    let mut command = machine.command("strace");
-    machine.environment(&mut command);
+    let mut strace = machine.command("strace");
+    machine.environment(&mut strace);
+    by(strace, &machine.path("trace"), arguments)
+}
+
+/// The same by strace in an environment of its own. `file` is for the trace.
+pub(crate) fn by(mut command: Command, file: &Path, arguments: &[&str]) -> (Run, Counts) {
     command.args(["-f", "-qq", "-y", "-s", "4096", "-e", "signal=none", "-e"]);
-    command.arg("trace=execve,execveat,fork,vfork,clone,clone3,fsync,fdatasync,sync,syncfs").arg("-o").arg(&file);
+    command.arg("trace=execve,execveat,fork,vfork,clone,clone3,fsync,fdatasync,sync,syncfs").arg("-o").arg(file);
     let run = Run::of(command.arg(env!("CARGO_BIN_EXE_warded")).args(arguments));
-    let trace = fs::read_to_string(&file).unwrap();
-    fs::remove_file(&file).unwrap();
+    let trace = fs::read_to_string(file).unwrap();
+    fs::remove_file(file).unwrap();
     (run, count(&trace))
 }
 
@@ -84,7 +88,8 @@ fn count(trace: &str) -> Counts {
         if name.starts_with("exec") && !call.ends_with("= -1 ENOENT (No such file or directory)") {
             let program = call.split('"').nth(1).unwrap_or_default().to_owned();
             if is_warded(&before) && !(counts.programs.is_empty() && program == own) {
-                counts.programs.push(program.clone());
+                let words = call.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+                counts.programs.push(words.map_or_else(String::new, |(words, _)| words.replace(['"', ','], "")));
                 counts.compilers += usize::from(call.contains(", \"compile\"]"));
             }
             running.insert(pid.to_owned(), program);

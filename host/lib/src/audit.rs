@@ -2,7 +2,8 @@
 //!
 //! JSON Lines in `log.jsonl`; each record carries the hash of the one before and of itself, and
 //! `head.json` carries the count and the last hash of what is known to be on disk, so that a
-//! change anywhere, a missing record, and a cut end all show. It binds everybody but those who
+//! change anywhere, a missing record, and a cut end all show. After a power cut the head may be an
+//! earlier one. It binds everybody but those who
 //! can write both files and compute hashes: for them each run tells the head to the system log.
 
 mod chain;

@@ -5,6 +5,7 @@
 //! then on each step is a rename, and the journal on disk alone says how to take it back: a
 //! process may be killed anywhere.
 
+mod archive;
 mod change;
 mod commit;
 mod damaged;
@@ -35,7 +36,7 @@ pub use damaged::damaged;
 pub use directories::MadeDirectory;
 pub use followup::{Confirm, Followup, OwnFile, Reload, SshdBefore};
 pub use history::{History, Outcome, Past, WayBack, history};
-pub use journal::{Entry, FILE as JOURNAL, Journal, State};
+pub use journal::{Entry, FILE as JOURNAL, Journal, STATE as JOURNAL_STATE, State};
 pub use leftovers::{is_left, job_left, policies_left, settings_left};
 pub use overtaken::last_to_change;
 pub use precondition::{Target, refuse_irreplaceable};

@@ -87,7 +87,8 @@ impl Renew {
             return self.renew(context, output, &mut Vec::new());
         }
         context.may_change("renew")?;
-        let Some(_lock) = context.state.sub(LOCK)?.try_lock()? else {
+        // Of no use after a power cut: no need to wait for the disk.
+        let Some(_lock) = context.state.sub_of_many(LOCK)?.try_lock()? else {
             output.line("Another `warded renew` is at work.")?;
             output.object(&DoneObject::nothing(SCHEMA, "", &[]))?;
             return Ok(Exit::Done);

@@ -71,7 +71,8 @@ impl Identity {
             size: found.size(),
             changed: (found.ctime(), found.ctime_nsec()),
         };
-        fs::metadata(path).ok().map(identity)
+        // A link that leads nowhere is a run's state.
+        fs::metadata(path).or_else(|_| fs::symlink_metadata(path)).ok().map(identity)
     }
 }
 
@@ -150,10 +151,11 @@ fn identities(files: BTreeSet<PathBuf>) -> BTreeMap<PathBuf, Option<Identity>> {
     files.into_iter().map(|path| (path.clone(), Identity::of(&path))).collect()
 }
 
-/// The journals of the runs, of which one may be at work: its directory was there before its journal changes.
+/// The journals of the runs and their states, of which one may be at work: its directory was there before these change.
 fn journals(context: &Context) -> impl Iterator<Item = PathBuf> {
     let runs = context.state.path().join(transaction::RUNS);
-    fs::read_dir(&runs).into_iter().flatten().flatten().map(|run| run.path().join(transaction::JOURNAL))
+    let own = |run: PathBuf| [transaction::JOURNAL, transaction::JOURNAL_STATE].map(|name| run.join(name));
+    fs::read_dir(&runs).into_iter().flatten().flatten().flat_map(move |run| own(run.path()))
 }
 
 /// What every run depends on: this program, the configuration, the policies, the enrolments, and the other runs.

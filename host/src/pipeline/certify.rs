@@ -101,8 +101,7 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
     }
     let requests = asked.iter().map(|(_, request)| request).chain(on_word.iter().map(|(_, request, _)| request));
     let keys: Vec<&str> = requests.map(|request| request.key.as_str()).collect();
-    let is_asked = !keys.is_empty();
-    if is_asked {
+    if !keys.is_empty() {
         // One wait for the disk for all of them.
         let detail = format!("ask the CA for {}: {}", text::count(keys.len(), "certificate"), keys.join(" "));
         context.log.append_synced(&identity.event(EventKind::Intent).detail(&detail))?;
@@ -124,10 +123,6 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
     for (id, request, vouchers) in on_word {
         let answer = filling.obtain_on_word(&request, vouchers, roots(&request))?;
         filling.take(work, (id, &request), roots(&request), answer)?;
-    }
-    // What the CA gave cannot be cut off the log from here on.
-    if is_asked {
-        context.log.seal()?;
     }
     filling.finish(work)
 }

@@ -190,8 +190,8 @@ fn what_a_killed_run_recorded_of_its_change_cannot_be_cut_off() {
 fn what_a_killed_run_got_from_the_ca_cannot_be_cut_off() {
     let machine = Machine::start();
     let log = machine.path("state/audit/log.jsonl");
-    // The proof comes after the last certificate is on record and sealed. Its sshd waits until the test has
-    // ended, so the run records no more.
+    // The proof comes after the last certificate is on record, and sealed with the intent of the change. Its sshd waits
+    // until the test has ended, so the run records no more.
     let sshd = stand_in(&machine, When::Proof, "while [ -e \"$0\" ]; do sleep 0.02; done; exit 1");
     let mut run = certify(&machine, &["--sshd", sshd.to_str().unwrap()]);
     let mut run = run.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
@@ -200,9 +200,12 @@ fn what_a_killed_run_got_from_the_ca_cannot_be_cut_off() {
     run.wait().unwrap();
     let text = fs::read_to_string(&log).unwrap();
     assert_eq!(text.matches("\"detail\":\"serial").count(), 3, "{text}");
-    let last = text.lines().last().unwrap();
-    assert!(last.contains("serial"), "it went on: {last}");
-    fs::write(&log, &text[..text.len() - last.len() - 1]).unwrap();
-    let said = machine.warded(["audit", "verify", "--json"]).object("warded.audit-verify/1");
-    assert_eq!((&said["intact"], &said["record"]), (&false.into(), &text.lines().count().into()), "{said}");
+    let lines: Vec<&str> = text.lines().collect();
+    let [.., serial, intent] = lines[..] else { panic!("{text}") };
+    assert!(serial.contains("\"detail\":\"serial") && intent.contains("\"kind\":\"intent\""), "it went on: {text}");
+    for kept in [lines.len() - 2, lines.len() - 1] {
+        fs::write(&log, lines[..kept].iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        let said = machine.warded(["audit", "verify", "--json"]).object("warded.audit-verify/1");
+        assert_eq!((&said["intact"], &said["record"]), (&false.into(), &(kept + 1).into()), "{said}");
+    }
 }

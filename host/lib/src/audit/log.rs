@@ -29,6 +29,9 @@ use std::{
     },
 };
 
+/// More than a head takes.
+const HEAD_BYTES: usize = 127;
+
 /// An open audit log.
 #[derive(Debug)]
 pub struct Log {
@@ -93,7 +96,7 @@ impl Log {
             .map_err(|error| cannot("write to", &self.directory, &error))
     }
 
-    /// Appends a record and waits until it, everything before it and the head are on disk: before
+    /// Appends a record and waits until it and everything before it are on disk, and the head says so: before
     /// an effect that must not happen unrecorded. The record says how many before it were not sealed until
     /// then.
     ///
@@ -136,7 +139,7 @@ impl Log {
     /// Seals what is there, without a record of it.
     ///
     /// # Errors
-    /// When log and head cannot be synced.
+    /// When the log cannot be synced, or the head not be written.
     pub fn seal(&self) -> Result<Head> {
         self.locked(|appender| appender.seal(&self.directory)).map_err(|error| cannot("seal", &self.directory, &error))
     }
@@ -310,8 +313,13 @@ fn read_head(directory: &Path) -> io::Result<Option<Head>> {
     }
 }
 
+/// The head is of what is on disk already. It does not have to be there at once: after a power cut an earlier one says less.
 fn write_head(directory: &Path, head: Head) -> io::Result<()> {
-    durable::replace_soon(&directory.join(HEAD), &serde_json::to_vec(&head)?, 0o600)
+    let (path, mut text) = (directory.join(HEAD), serde_json::to_vec(&head)?);
+    // Of one length, so that it can be written over.
+    text.resize(HEAD_BYTES, b' ');
+    text.extend(b"\n");
+    if durable::overwrite(&path, &text)? { Ok(()) } else { durable::replace_soon(&path, &text, 0o600) }
 }
 
 fn cannot(what: &str, directory: &Path, error: &io::Error) -> Error {

@@ -4,10 +4,11 @@
 
 use super::ownership::{chmod_unwritable, chown};
 use crate::text::shell_word;
+use rustix::fs::OFlags;
 use std::{
-    fs::{File, Permissions},
+    fs::{File, OpenOptions, Permissions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
     process,
     sync::atomic::{AtomicU64, Ordering},
@@ -104,6 +105,26 @@ pub fn replace_soon(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
 /// As [`replace`].
 pub fn replace_unsynced(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     written(parent(path), contents, mode)?.persist(path).map(drop).map_err(|failed| failed.error)
+}
+
+/// Writes over a file of exactly this length, in one write and without a wait: after a power cut the old contents may
+/// still be there. Below 512 bytes that is one sector of a disk, which is written whole or not at all. False: there is
+/// no such file of this length.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn overwrite(path: &Path, contents: &[u8]) -> io::Result<bool> {
+    let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let mut file = match OpenOptions::new().write(true).custom_flags(no_follow).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let found = file.metadata()?;
+    if !found.is_file() || u64::try_from(contents.len()).is_ok_and(|length| length != found.len()) {
+        return Ok(false);
+    }
+    file.write_all(contents).map(|()| true)
 }
 
 /// Writes a file that was not there.
@@ -211,6 +232,21 @@ mod tests {
         replace(&path, b"two", 0o644).unwrap();
         assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"two".to_vec(), 0o644));
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_a_file_of_the_same_length_is_written_over() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("head");
+        assert!(!overwrite(&path, b"one").unwrap() && !path.exists());
+        replace(&path, b"one", 0o600).unwrap();
+        let inode = || fs::metadata(&path).unwrap().ino();
+        let before = inode();
+        assert!(overwrite(&path, b"two").unwrap() && !overwrite(&path, b"longer").unwrap());
+        assert_eq!((fs::read(&path).unwrap(), inode()), (b"two".to_vec(), before));
+        let link = scratch.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(overwrite(&link, b"new").is_err());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use rustix::{
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink},
     path::{Component, Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -157,10 +157,7 @@ impl StateDir {
     }
 
     fn put(&self, name: &str, bytes: &[u8], mode: u32, is_synced: bool) -> Result<()> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let path = self.at(name)?;
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let new = self.at(&format!(".new-{}-{count}", std::process::id()))?;
+        let (path, new) = (self.at(name)?, self.temporary()?);
         let written = (|| {
             let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
             file.write_all(bytes)?;
@@ -223,6 +220,35 @@ impl StateDir {
         fs::rename(&from, &to).and_then(|()| sync(&self.path)).map_err(|error| Self::failed("write", &to, &error))
     }
 
+    /// Makes a link that holds a word and leads nowhere, in one step: all of it is its name, so [`StateDir::sync`] makes
+    /// it last.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn put_word(&self, name: &str, word: &str) -> Result<()> {
+        let (path, new) = (self.at(name)?, self.temporary()?);
+        let made = symlink(word, &new).and_then(|()| fs::rename(&new, &path));
+        made.map_err(|error| {
+            // The first failure is the one to tell.
+            let _nothing_to_add = fs::remove_file(&new);
+            Self::failed("write", &path, &error)
+        })
+    }
+
+    /// The word that a link holds; none where there is no link.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn word(&self, name: &str) -> Result<Option<String>> {
+        let path = self.at(name)?;
+        match fs::read_link(&path) {
+            Ok(word) => Ok(Some(word.to_string_lossy().into_owned())),
+            // EINVAL: something that is no link.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => Ok(None),
+            Err(error) => Err(Self::failed("read", &path, &error)),
+        }
+    }
+
     /// Removes a file, or a directory with all that is in it; fine where there is none.
     ///
     /// # Errors
@@ -278,6 +304,13 @@ impl StateDir {
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(failed(error.into())),
         }
+    }
+
+    /// A name that nothing else of this process has.
+    fn temporary(&self) -> Result<PathBuf> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        self.at(&format!(".new-{}-{count}", std::process::id()))
     }
 
     fn at(&self, name: &str) -> Result<PathBuf> {
@@ -345,51 +378,4 @@ fn sync(directory: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_are_private_whole_and_found_again() {
-        let scratch = tempfile::tempdir().unwrap();
-        assert!(StateDir::find(&scratch.path().join("a/b")).unwrap().is_none());
-        let state = StateDir::open(&scratch.path().join("a/b")).unwrap();
-        state.write("x", b"1", 0o600).unwrap();
-        state.write("x", b"2", 0o644).unwrap();
-        assert_eq!(state.read("x").unwrap().unwrap().as_slice(), b"2");
-        assert_eq!(state.path().join("x").metadata().unwrap().mode() & 0o777, 0o644);
-        assert_eq!(state.path().metadata().unwrap().mode() & 0o777, 0o700);
-        state.sub("runs/3").unwrap().write("y", b"", 0o600).unwrap();
-        assert_eq!(state.names().unwrap(), ["runs", "x"]);
-        state.remove_if_empty("runs").unwrap();
-        assert!(state.find_sub("runs/3").unwrap().is_some());
-        state.remove("runs").unwrap();
-        state.remove("x").unwrap();
-        state.remove("x").unwrap();
-        assert!(state.read("x").unwrap().is_none() && state.names().unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_name_stays_inside_and_an_open_directory_is_refused() {
-        let scratch = tempfile::tempdir().unwrap();
-        let state = StateDir::open(&scratch.path().join("s")).unwrap();
-        for name in ["", ".", "..", "/etc/x", "a/../../x"] {
-            assert!(state.read(name).is_err(), "{name:?}");
-        }
-        fs::set_permissions(state.path(), Permissions::from_mode(0o755)).unwrap();
-        StateDir::open(state.path()).unwrap();
-        assert_eq!(state.path().metadata().unwrap().mode() & 0o777, 0o700);
-        fs::set_permissions(state.path(), Permissions::from_mode(0o770)).unwrap();
-        assert_eq!(StateDir::open(state.path()).unwrap_err().exit(), crate::error::Exit::Refused);
-        assert!(StateDir::open(Path::new("relative")).is_err());
-    }
-
-    #[test]
-    fn one_lock_at_a_time() {
-        let scratch = tempfile::tempdir().unwrap();
-        let state = StateDir::open(scratch.path()).unwrap();
-        let held = state.try_lock().unwrap().unwrap();
-        assert!(state.try_lock().unwrap().is_none());
-        drop(held);
-        assert!(state.try_lock().unwrap().is_some());
-    }
-}
+mod tests;

@@ -1,7 +1,12 @@
 //! Two successive kept runs become one, which is undone in one step: so the way back to before the
 //! first run stays open, however many runs follow it.
 
-use super::{change::Order, interruption, journal::Entry, run_directory::Run};
+use super::{
+    change::Order,
+    interruption,
+    journal::Entry,
+    run_directory::{Copies, Run},
+};
 use crate::{
     error::Result,
     machine::{keys::holds_private_key, private::StateDir},
@@ -18,6 +23,7 @@ pub(super) fn fold(state: &StateDir, earlier: u64, later: u64) -> Result<()> {
         entry.copies = Some(number);
         free = free.max(number + 1);
     }
+    let mut copies = Vec::new();
     for (index, entry) in from.journal().entries.iter().enumerate() {
         let known = journal.entries.iter().position(|known| known.is_of_same_file(entry));
         let known = known.and_then(|at| Some((at, journal.entries.get(at)?.clone())));
@@ -27,8 +33,7 @@ pub(super) fn fold(state: &StateDir, earlier: u64, later: u64) -> Result<()> {
             Some(_) | None => (from.old(index)?, entry.before.clone()),
         };
         // Copies get new numbers: until the journal is replaced, it refers to those that it had.
-        into.store_copies(free, old.as_deref().map(Vec::as_slice), from.left(index)?.as_deref().map(Vec::as_slice))?;
-        interruption::point("copies stored");
+        copies.push(Copies { number: free, old, left: from.left(index)? });
         let folded = Entry { before, copies: Some(free), ..entry.clone() };
         free += 1;
         match known.and_then(|(at, _)| journal.entries.get_mut(at)) {
@@ -36,6 +41,8 @@ pub(super) fn fold(state: &StateDir, earlier: u64, later: u64) -> Result<()> {
             None => journal.entries.push(folded),
         }
     }
+    into.store_copies(&copies)?;
+    interruption::point("copies stored");
     let replaced = replaced_keys(&into, &journal.entries)?;
     journal.entries.retain(|entry| !replaced.iter().any(|key| is_of_key(entry, key)));
     journal.steps.extend(from.journal().steps.iter().cloned());

@@ -1,5 +1,5 @@
-//! The journal of a run, `runs/N/journal.json`: what it changes, and how far it has come. Where
-//! that is kept, and beside what, is `run_directory.rs`.
+//! The journal of a run, `runs/N/journal.json`: what it changes. How far it has come, the link `journal.state` beside
+//! it says. Beside what these are kept is `run_directory.rs`.
 
 use super::{
     change::{FileChange, Order, RunIdentity, Version},
@@ -21,15 +21,20 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-const SCHEMA: &str = "warded.journal/1";
+const SCHEMA: &str = "warded.journal/2";
+/// That of earlier versions: the state is in the journal, and each later state is a whole journal beside it.
+const EARLIER_SCHEMA: &str = "warded.journal/1";
 /// Its name in the directory of the run.
 pub const FILE: &str = "journal.json";
+/// The name of the link to the word for its state.
+pub const STATE: &str = "journal.state";
 
 /// How far a run has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// Nothing has changed; temporary files may be there.
+    #[default]
     Prepared,
     /// Some of the changes may have been made.
     Committing,
@@ -58,6 +63,17 @@ impl State {
             Self::RolledBack => "journal.rolled-back",
         }
     }
+
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Prepared => "prepared",
+            Self::Committing => "committing",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Kept => "kept",
+            Self::RollingBack => "rolling-back",
+            Self::RolledBack => "rolled-back",
+        }
+    }
 }
 
 /// What a run changes, and how far it has come.
@@ -68,7 +84,11 @@ pub struct Journal {
     /// Which run it is.
     pub run: RunIdentity,
     /// How far it has come.
+    #[serde(skip)]
     pub state: State,
+    /// The same in a journal of an earlier version.
+    #[serde(rename = "state", default, skip_serializing_if = "Option::is_none")]
+    own_state: Option<State>,
     /// The services to reload if it is taken back.
     pub reloads: Vec<Reload>,
     /// The programs that it runs, in order, each with what takes it back.
@@ -111,9 +131,9 @@ pub struct Entry {
     pub temporary: String,
     /// When among the other changes.
     pub order: Order,
-    /// What was there; none: nothing. A copy is in `old/`.
+    /// What was there; none: nothing. A copy is kept.
     pub before: Option<Version>,
-    /// What is to be there; none: nothing. A copy is in `new/`.
+    /// What is to be there; none: nothing. A copy is kept.
     pub after: Option<Version>,
     /// The number of its copies there; none: its place among the entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -133,6 +153,7 @@ impl Journal {
             schema: SCHEMA.to_owned(),
             run: run.clone(),
             state: State::Prepared,
+            own_state: None,
             reloads,
             steps,
             sshd,
@@ -175,8 +196,14 @@ impl Journal {
         later.into_iter().rev().filter(move |state| waits || *state != State::Unconfirmed)
     }
 
+    /// Whether an earlier version wrote it, with its state in it.
+    pub(super) fn holds_its_state(&self) -> bool {
+        self.own_state.is_some()
+    }
+
+    /// As it is written in that state.
     pub(super) fn in_state(&self, state: State) -> Result<Vec<u8>> {
-        let journal = Self { state, ..self.clone() };
+        let journal = Self { own_state: self.own_state.map(|_| state), ..self.clone() };
         serde_json::to_vec_pretty(&journal).map_err(|error| Error::failed("could not write the journal").cause(error))
     }
 }
@@ -226,13 +253,23 @@ pub(super) fn read(directory: &StateDir) -> Result<Option<Journal>> {
             .cause(text::neutral(&cause))
             .next(format!(
                 "if another version of Warded wrote it, use that one; if that run has ended, move {} away; its old \
-                 files are in old/ there",
+                 files are in copies.tar there",
                 directory.path().display()
             ))
     };
-    let journal: Journal = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
-    if journal.schema != SCHEMA {
-        return Err(unreadable(format!("its schema is {}, not {SCHEMA}", text::neutral(&journal.schema))));
-    }
+    let mut journal: Journal = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    journal.state = match (journal.schema.as_str(), journal.own_state) {
+        (EARLIER_SCHEMA, Some(state)) => state,
+        (SCHEMA, None) => match directory.word(STATE)? {
+            // A power cut came before the links were on disk: so nothing has changed.
+            None => State::Prepared,
+            Some(word) => State::ALL
+                .into_iter()
+                .find(|state| state.word() == word)
+                .ok_or_else(|| unreadable(format!("{STATE} beside it says {word:?}")))?,
+        },
+        (EARLIER_SCHEMA | SCHEMA, _) => return Err(unreadable("its state is in the wrong place".to_owned())),
+        (other, _) => return Err(unreadable(format!("its schema is {}, not {SCHEMA}", text::neutral(other)))),
+    };
     Ok(Some(journal))
 }

@@ -1,31 +1,30 @@
 //! The directory of a run, `runs/N`: its journal, with copies of the old and the new files beside
 //! it: all that is needed to take the run back, by any process, at any time.
 //!
-//! Every later state of the journal is written out before, so that a change of state is a rename.
+//! A link for every later state is there before, so that a change of state is a rename.
 
+mod copies;
 mod steps;
 
+pub(super) use copies::Copies;
+
 use super::{
+    archive::Archive,
     change::Version,
     followup::OwnFile,
     interruption,
-    journal::{Entry, FILE, Journal, State, read},
+    journal::{Entry, FILE, Journal, STATE, State, read},
     temporary::Prepared,
 };
 use crate::{
     error::{Error, Result},
     machine::{
-        keys::{holds_private_key, is_certificate},
+        keys::is_certificate,
         login,
         private::{StateDir, StateLock},
     },
 };
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
-};
+use std::{cell::OnceCell, path::Path, thread, time::Duration};
 use steps::STEPS;
 use zeroize::Zeroizing;
 
@@ -45,6 +44,7 @@ pub(super) struct Run {
     state: StateDir,
     directory: StateDir,
     journal: Journal,
+    archive: OnceCell<Archive>,
     _lock: Option<StateLock>,
 }
 
@@ -61,7 +61,7 @@ impl Run {
         if directory.read(FILE)?.is_some() {
             return Err(Error::failed(format!("there has been a run {number} already")));
         }
-        let run = Self { state: state.clone(), directory, journal, _lock: Some(lock) };
+        let run = Self { state: state.clone(), directory, journal, archive: OnceCell::new(), _lock: Some(lock) };
         let written = run.write(changes, own);
         if written.is_err() {
             // The journal first: with it this would be a run that was interrupted, and without the
@@ -78,15 +78,18 @@ impl Run {
     pub(super) fn open(state: &StateDir, number: u64) -> Result<Option<Self>> {
         let Some(directory) = state.find_sub(&format!("{RUNS}/{number}"))? else { return Ok(None) };
         let lock = lock(&directory, number)?;
-        let journal = read_own(&directory, number)?;
-        Ok(journal.map(|journal| Self { state: state.clone(), directory, journal, _lock: Some(lock) }))
+        Self::found(state, directory, number, Some(lock))
     }
 
     /// Opens a run for looking at it.
     pub(super) fn look(state: &StateDir, number: u64) -> Result<Option<Self>> {
         let Some(directory) = state.find_sub(&format!("{RUNS}/{number}"))? else { return Ok(None) };
-        let journal = read_own(&directory, number)?;
-        Ok(journal.map(|journal| Self { state: state.clone(), directory, journal, _lock: None }))
+        Self::found(state, directory, number, None)
+    }
+
+    fn found(state: &StateDir, directory: StateDir, number: u64, lock: Option<StateLock>) -> Result<Option<Self>> {
+        let Some(journal) = read_own(&directory, number)? else { return Ok(None) };
+        Ok(Some(Self { state: state.clone(), directory, journal, archive: OnceCell::new(), _lock: lock }))
     }
 
     pub(super) fn journal(&self) -> &Journal {
@@ -121,11 +124,17 @@ impl Run {
     /// Puts the journal into a later state. Needs no room on the disk, but for one state, after
     /// which nothing is changed any more: from when on it waits to be confirmed has to be told.
     pub(super) fn advance(&mut self, state: State) -> Result<()> {
+        let is_of_earlier_version = self.journal.holds_its_state();
         if let Some(confirm) = self.journal.confirm.as_mut().filter(|_| state == State::Unconfirmed) {
             confirm.since = login::now();
-            self.directory.write(state.file(), &self.journal.in_state(state)?, 0o600)?;
+            let file = if is_of_earlier_version { state.file() } else { FILE };
+            self.directory.write(file, &self.journal.in_state(state)?, 0o600)?;
         }
-        self.directory.rename(state.file(), FILE)?;
+        // A power cut may have come before the links were on disk, and after the journal was.
+        if !is_of_earlier_version && self.directory.word(state.file())?.is_none() {
+            self.directory.put_word(state.file(), state.word())?;
+        }
+        self.directory.rename(state.file(), if is_of_earlier_version { FILE } else { STATE })?;
         self.journal.state = state;
         interruption::point("journal advanced");
         Ok(())
@@ -156,56 +165,11 @@ impl Run {
         }
     }
 
-    /// A file as it was before, from its copy.
-    pub(super) fn old(&self, index: usize) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        self.old_copy(self.copies(index))
-    }
-
-    /// The copy with that number.
-    pub(super) fn old_copy(&self, number: usize) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        self.directory.read(&format!("old/{number}"))
-    }
-
-    /// Where the copy of a file as it was before is.
-    pub(super) fn old_path(&self, index: usize) -> PathBuf {
-        self.path().join(format!("old/{}", self.copies(index)))
-    }
-
-    /// A file as the run left it, from its copy.
-    pub(super) fn left(&self, index: usize) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        self.directory.read(&format!("new/{}", self.copies(index)))
-    }
-
-    fn copies(&self, index: usize) -> usize {
-        self.journal.entries.get(index).map_or(index, |entry| entry.copies(index))
-    }
-
-    /// Stores copies under a number that the journal does not name yet.
-    pub(super) fn store_copies(&self, number: usize, old: Option<&[u8]>, left: Option<&[u8]>) -> Result<()> {
-        for (directory, contents) in [("old", old), ("new", left)] {
-            if let Some(contents) = contents {
-                self.directory.sub(directory)?.write(&number.to_string(), contents, 0o600)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Another journal in the place of that of a kept run.
     pub(super) fn replace_journal(&mut self, journal: Journal) -> Result<()> {
         self.directory.write(FILE, &journal.in_state(State::Kept)?, 0o600)?;
         self.journal = journal;
         interruption::point("journal replaced");
-        Ok(())
-    }
-
-    /// Removes the copies that the journal does not name.
-    pub(super) fn remove_spare_copies(&self) -> Result<()> {
-        let named: BTreeSet<String> =
-            self.journal.entries.iter().enumerate().map(|(index, entry)| entry.copies(index).to_string()).collect();
-        for directory in ["old", "new"] {
-            let Some(copies) = self.directory.find_sub(directory)? else { continue };
-            copies.names()?.iter().filter(|name| !named.contains(*name)).try_for_each(|name| copies.remove(name))?;
-        }
         Ok(())
     }
 
@@ -227,17 +191,6 @@ impl Run {
     pub(super) fn forget_own(&self) -> Result<()> {
         self.directory.remove(OWN_WRITTEN)?;
         self.directory.remove(OWN_REMOVED)
-    }
-
-    /// Removes the copies of new files that are private keys: taking a run back that was kept needs
-    /// only the old ones, and the new key is where it belongs.
-    pub(super) fn remove_new_keys(&self) -> Result<()> {
-        for index in 0..self.journal.entries.len() {
-            if self.left(index)?.is_some_and(|left| holds_private_key(&left)) {
-                self.directory.remove(&format!("new/{}", self.copies(index)))?;
-            }
-        }
-        Ok(())
     }
 
     /// Whether the run did no more than put other certificates in the place of certificates.
@@ -271,20 +224,15 @@ impl Run {
         pending.copied().try_for_each(|state| self.directory.remove(state.file()))
     }
 
-    /// Removes the copies of old and new files, which may be private keys.
-    pub(super) fn remove_copies(&self) -> Result<()> {
-        self.directory.remove("old")?;
-        self.directory.remove("new")
-    }
-
     /// Removes what a run has left that was interrupted before it had a journal.
     pub(super) fn discard_unbegun(state: &StateDir, number: u64) -> Result<()> {
         let name = format!("{RUNS}/{number}");
         let Some(directory) = state.find_sub(&name)? else { return Ok(()) };
         let Some(_lock) = directory.try_lock()? else { return Ok(()) };
         if directory.read(FILE)?.is_none() {
-            for waste in ["old", "new", OWN_WRITTEN, OWN_REMOVED, WATCH, UNTOLD, STEPS]
+            for waste in copies::ALL
                 .into_iter()
+                .chain([OWN_WRITTEN, OWN_REMOVED, WATCH, UNTOLD, STEPS, STATE])
                 .chain(State::ALL.map(State::file))
             {
                 directory.remove(waste)?;
@@ -300,21 +248,13 @@ impl Run {
         self.remove_pending()?;
         self.directory.remove(WATCH)?;
         self.directory.remove(FILE)?;
+        self.directory.remove(STATE)?;
         state.remove_if_empty(&format!("{RUNS}/{}", self.journal.run.run))
     }
 
+    /// All names but those of Warded's own files and the programs last with the journal's: until they do, no file changes.
     fn write(&self, changes: &[Prepared], own: Option<&OwnFile>) -> Result<()> {
-        let (old, new) = (self.directory.sub_of_many("old")?, self.directory.sub_of_many("new")?);
-        for (index, change) in changes.iter().enumerate() {
-            if let Some(before) = &change.change.before {
-                old.write_one_of_many(&index.to_string(), &before.contents, 0o600)?;
-            }
-            if let Some(after) = &change.change.after {
-                new.write_one_of_many(&index.to_string(), &after.contents, 0o600)?;
-            }
-        }
-        old.sync()?;
-        new.sync()?;
+        self.write_copies(changes)?;
         match own {
             Some(OwnFile::Write { name, contents }) => self.directory.sub(OWN_WRITTEN)?.write(name, contents, 0o600)?,
             Some(OwnFile::Remove { name }) => self.directory.sub(OWN_REMOVED)?.write(name, b"", 0o600)?,
@@ -322,12 +262,13 @@ impl Run {
         }
         self.directory.write_one_of_many(UNTOLD, b"", 0o600)?;
         self.write_steps()?;
+        // So that the watchdog needs no room.
+        self.directory.sub_of_many(WATCH)?;
         interruption::point("copies written");
         for state in self.journal.later_states() {
-            self.directory.write_one_of_many(state.file(), &self.journal.in_state(state)?, 0o600)?;
+            self.directory.put_word(state.file(), state.word())?;
         }
-        // With the journal, but without the later states, nobody could end the run.
-        self.directory.sync()?;
+        self.directory.put_word(STATE, State::Prepared.word())?;
         self.directory.write(FILE, &self.journal.in_state(State::Prepared)?, 0o600)
     }
 }

@@ -9,10 +9,7 @@ use crate::{
     error::{Error, Result},
     machine::files::{Metadata, Place, Root},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt, io,
-};
+use std::{collections::BTreeSet, fmt, io};
 
 /// Linux's NAME_MAX.
 const MAX_NAME: usize = 255;
@@ -83,20 +80,14 @@ pub(super) fn plan(root: &Root, run: u64, changes: Vec<FileChange>) -> Result<Ve
     Ok(planned)
 }
 
-/// Writes every new file and syncs it and its directory.
+/// Writes every new file and syncs it. Its name is on disk with the exchange, and nothing needs it before that.
 pub(super) fn write_all(changes: &[Prepared]) -> Result<()> {
-    let mut directories = BTreeMap::new();
     for change in changes {
         let Some(after) = &change.change.after else { continue };
         let metadata = after.metadata.as_ref().or(change.metadata.as_ref());
         let written = change.temporary.create(&after.contents, after.mode, metadata, &change.change.place);
         written.map_err(|error| failed(change, &error))?;
-        let key = change.temporary.key();
-        directories.insert((key.device, key.inode), change);
         interruption::point("temporary written");
-    }
-    for change in directories.into_values() {
-        change.temporary.sync_directory().map_err(|error| failed(change, &error))?;
     }
     interruption::point("prepared");
     Ok(())

@@ -2,6 +2,7 @@
 
 mod crash;
 mod directories;
+mod earlier_version;
 mod ending;
 mod fold;
 mod full_disk;

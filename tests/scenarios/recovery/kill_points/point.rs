@@ -8,7 +8,7 @@ use crate::support::trace::{arguments, descriptor};
 use std::collections::BTreeSet;
 
 /// What writes, syncs, exchanges, removes or starts something, or makes that durable.
-pub(super) const CALLS: &str = "openat,write,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,\
+pub(super) const CALLS: &str = "openat,write,fsync,fdatasync,symlink,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,\
     mkdirat,fchmod,chmod,fchown,chown,fchmodat,fchownat,fsetxattr,fremovexattr,ftruncate,kill,clone,clone3,vfork";
 
 /// A process id in a path, as the shell that becomes the traced program writes its own.
@@ -117,7 +117,7 @@ fn file(word: &str) -> Option<String> {
 fn meant(name: &str, words: &[String]) -> Option<String> {
     let at = |index: usize| words.get(index).and_then(|word| file(word));
     let path = match name {
-        "renameat" | "renameat2" | "openat" | "unlinkat" | "mkdirat" | "fchmodat" | "fchownat" => at(1),
+        "symlink" | "renameat" | "renameat2" | "openat" | "unlinkat" | "mkdirat" | "fchmodat" | "fchownat" => at(1),
         "kill" | "clone" | "clone3" | "vfork" => None,
         _ => at(0),
     };

@@ -1,6 +1,6 @@
 //! Stopped after any step: what is left is exactly the old tree or exactly the new one.
 
-use super::*;
+use super::{archive::Archive, *};
 
 /// The number of points at which `example` can be stopped, counted by stopping at each.
 fn run(machine: &Machine, changes: Vec<FileChange>) {
@@ -114,7 +114,7 @@ fn a_journal_of_another_version_stops_everything() {
     drop(transaction);
     let runs = machine.state.sub("runs/1").unwrap();
     let journal = String::from_utf8(runs.read("journal.json").unwrap().unwrap().to_vec()).unwrap();
-    runs.write("journal.json", journal.replace("warded.journal/1", "warded.journal/2").as_bytes(), 0o600).unwrap();
+    runs.write("journal.json", journal.replace("warded.journal/2", "warded.journal/3").as_bytes(), 0o600).unwrap();
     assert!(machine.recover().is_err() && machine.begin(changes.clone()).is_err());
     runs.write("journal.json", b"{", 0o600).unwrap();
     assert!(machine.recover().is_err() && interrupted(&machine.state).is_err() && machine.begin(changes).is_err());
@@ -134,11 +134,8 @@ fn a_damaged_copy_is_not_put_in_place() {
             machine.begin(vec![machine.change("d/conf", Some((b"new", 0o644)), Order::WriteOther)]).unwrap();
         transaction.commit().unwrap();
         drop(transaction);
-        let copies = machine.state.sub("runs/1/old").unwrap();
-        match damage {
-            None => copies.remove("0").unwrap(),
-            Some(bytes) => copies.write("0", bytes, 0o600).unwrap(),
-        }
+        let copies = damage.map(|bytes| ("old/0".to_owned(), bytes));
+        machine.state.write("runs/1/copies.tar", Archive::of(copies).bytes(), 0o600).unwrap();
         let error = machine.recover().unwrap_err().to_string();
         assert!(error.contains("d/conf is missing or damaged") && error.contains("restore the file"), "{error}");
         assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"new");

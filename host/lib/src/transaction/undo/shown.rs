@@ -17,7 +17,7 @@ pub(super) fn remedy(joint: &Joint<'_>) -> String {
     let Part { run, index, entry } = joint.oldest;
     match entry.before {
         None => format!("rm {}", entry.path),
-        Some(_) => format!("cp {} {}", run.old_path(index).display(), entry.path),
+        Some(_) => run.how_to_restore(index, entry.path.as_str()),
     }
 }
 
