@@ -343,6 +343,10 @@ undo = { action = 'set', options = '{before}' }
                 "{from} -> {to}: {fault:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_query_lacks_or_has_for_nothing_is_refused() {
         for (from, to, why) in [
             ("output = { json = ['id', 'options'] }", "", "needs `output`"),
             ("['id', 'options']", "[]", "names no member"),

@@ -76,7 +76,6 @@ impl Candidate {
                     .cause(
                         "whoever writes to such a file decides who can log in; a procedure may name only Warded's own",
                     )
-                    .state("nothing was changed")
                     .next("if that is what you want, run it again with --accept-risk=admit-logins"))
             }
             Some(_) | None => Ok(()),
@@ -94,7 +93,6 @@ impl Candidate {
             if let Err(error) = root.program(&path) {
                 return Err(Error::refused(format!("{} names principals, and others can change it", path.display()))
                     .cause(error.message)
-                    .state("nothing was changed")
                     .next(format!("give that file and its directories to root: chown root {}", path.display())));
             }
         }
