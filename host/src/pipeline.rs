@@ -108,7 +108,7 @@ impl Run<'_> {
         let known_hosts = known_hosts::prove(&work).map_err(unchanged)?;
         let proof = guard.prove(&work, &given.certificates).map_err(unchanged)?;
 
-        let _nobody_needs_to_be_there = Shield::up().map_err(unchanged)?;
+        let _signals_held = Shield::up().map_err(unchanged)?;
         let mut transaction = self.prepare(&guard, &work).map_err(unchanged)?;
         let run = transaction.journal().run.run;
         let outlives_login = work.terms.confirm_within.is_some() && context.facts.init == Init::Systemd && is_root();

@@ -223,7 +223,7 @@ fn a_damaged_list_is_refused_where_no_login_would_show_it() {
     for (contents, reloads, says) in [
         (&b"garbage"[..], true, "a list of plain keys"),
         (b"garbage", false, "a list of plain keys"),
-        (&fs::read(&list).unwrap(), false, "60-case.conf would change, and sshd is not told"),
+        (&fs::read(&list).unwrap(), false, "60-case.conf would change, but the procedure does not reload sshd"),
     ] {
         let run = write_files(&machine, &[(list.as_path(), contents), (&drop_in, b"# none\n")], reloads);
         run.ends(5).says(&["refused: ", "nothing was changed", says]);

@@ -8,9 +8,9 @@ use warded_lib::guard::Risks;
 /// What Warded does not do unless it is told by this name to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Risk {
-    /// Somebody may not be able to log in without a certificate any more
+    /// A user may not be able to log in without a certificate any more
     LoseSsh,
-    /// Somebody may be able to log in who is not today
+    /// A user who cannot log in today may be able to
     AdmitLogins,
     /// A certificate of the CA with the principal root logs in as root
     RootByCertificate,
@@ -20,7 +20,7 @@ enum Risk {
     NewCaKey,
     /// The CA is trusted for hosts of every domain, not only of one's own
     AnyHost,
-    /// What listens is not known to be this sshd, and is not told of its new configuration
+    /// The listening program is not recognised as this sshd, so it is not reloaded
     UnknownListener,
 }
 
@@ -56,7 +56,7 @@ impl AcceptRisk {
 enum RenewalRisk {
     /// Clients that do not know the CA's new key do not accept its certificates
     NewCaKey,
-    /// What listens is not known to be this sshd, and is not told of its new configuration
+    /// The listening program is not recognised as this sshd, so it is not reloaded
     UnknownListener,
 }
 

@@ -119,7 +119,7 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
         let answer = filling.obtain(&request, roots(&request))?;
         filling.take(work, (id, &request), roots(&request), answer)?;
     }
-    // After the renewals: whose own certificate was refused speaks for nobody.
+    // After the renewals: a key whose own renewal was refused vouches for no other key.
     for (id, request, vouchers) in on_word {
         let answer = filling.obtain_on_word(&request, vouchers, roots(&request))?;
         filling.take(work, (id, &request), roots(&request), answer)?;

@@ -131,8 +131,8 @@ impl Done {
         ]
     }
 
-    /// How the run ended: not as it should where nobody knows what is served, clients need a new key of the CA, or a
-    /// later run lacks what this one should have written down.
+    /// How the run ended: `Degraded` if the served certificates are not known, if clients need a new key of the CA, or if
+    /// something could not be recorded that a later run needs.
     #[must_use]
     pub fn exit(&self) -> Exit {
         let has_new_signer = !self.given.put_off.is_empty() || !self.given.last_run.is_empty();

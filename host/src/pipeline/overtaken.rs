@@ -69,7 +69,7 @@ impl Expected {
         let refused = if journal.is_final() {
             refused
         } else {
-            refused.cause("it has not ended: it is at work, or waits to be confirmed, and may be taken back")
+            refused.cause("that run is still at work or unconfirmed, and may be rolled back")
         };
         refused.state("this run changed nothing").next(format!("{} shows what is left to do", self.shows_rest))
     }

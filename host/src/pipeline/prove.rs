@@ -53,8 +53,8 @@ impl Guard {
     /// Looks at sshd as it is, and at the others that read what the work changes.
     ///
     /// # Errors
-    /// A host key would end that the operator did not give up; its configuration is broken already, was changed since the procedure asked about it, or what
-    /// it offers cannot be told: refused.
+    /// Refused: a host key would be lost that the operator did not give up, the configuration is broken or has changed
+    /// since the procedure read it, or what sshd offers is not known.
     pub fn baseline(context: &Context, work: &Work) -> Result<Self> {
         work.refuse_unaccepted()?;
         let config = context.places.sshd_config.clone();
@@ -215,7 +215,7 @@ impl Guard {
     /// Sees that nobody has edited sshd's configuration since it was looked at.
     ///
     /// # Errors
-    /// Refused: somebody has.
+    /// Refused: it was edited.
     pub fn still_holds(&self) -> Result<()> {
         self.all().try_for_each(Watched::still_holds)
     }
@@ -224,7 +224,7 @@ impl Guard {
     /// moment before sshd is told to read it.
     ///
     /// # Errors
-    /// Refused: somebody has edited it.
+    /// Refused: it was edited.
     pub fn is_as_proved(&self) -> Result<()> {
         self.subject.as_ref().map_or(Ok(()), Watched::is_as_proved)
     }
@@ -235,7 +235,7 @@ impl Guard {
     /// Something that was served before is not, or a certificate is not the one on disk.
     pub fn verify(&self, work: &Work) -> Result<Option<Verified>> {
         let verified = self.subject.as_ref().map(Watched::verify).transpose()?;
-        // One that no reload tells goes on with what it has read.
+        // An sshd that this run does not reload keeps its old configuration.
         let is_told = |bystander: &&Watched| work.reloads.iter().any(|reload| bystander.is_told_by(reload));
         self.bystanders.iter().filter(is_told).try_for_each(|bystander| bystander.verify().map(drop))?;
         Ok(verified)

@@ -1,6 +1,6 @@
 //! What lies on disk, and is not what sshd serves: since OpenSSH 9.8 it keeps the certificates that it
-//! read at its start until it is told to read them again. Whoever put them there forgot to, or could
-//! not. No file changes here, so there is nothing to journal and nothing to take back.
+//! read at its start until it is reloaded. They were installed without a reload. No file changes here, so
+//! there is nothing to journal and nothing to roll back.
 
 use super::{Planned, Reporter, Stage, Work, end, end_failed, prove::Guard, settle};
 use crate::{

@@ -1,4 +1,4 @@
-//! After the files are in place, or back in place: a service is told.
+//! Reloads services after a commit or a roll back.
 
 use warded_lib::{
     audit::{Event, Kind, Log},

@@ -1,6 +1,5 @@
-//! Taking a run back: files first, then the services, then a look whether everything is as before.
-//! The same for the run itself, for its watchdog, and for whoever comes after a crash: all there is
-//! to know stands in the journal.
+//! Rolls a run back: files first, then services, then a check that everything is as before. The run itself, its watchdog
+//! and `warded recover` use it; it reads nothing but the journal.
 
 mod aftermath;
 mod programs;
@@ -140,8 +139,8 @@ impl<'a> Recovery<'a> {
         Ok(files.map(|files| self.record(TakenBack { run, files, aftermath }, why)))
     }
 
-    /// Takes programs back, tells the services, and looks. `begins` is told before what may take long. What fails here
-    /// is told, and does not keep the rest back; but a program that could not be taken back keeps the run open.
+    /// Undoes programs' changes, reloads services and checks sshd. It calls `begins` before each slow step. A failure is
+    /// reported and does not stop the remaining steps; a program whose change could not be undone keeps the run open.
     pub fn settled(
         &self,
         journal: &Journal,
@@ -216,7 +215,7 @@ impl<'a> Recovery<'a> {
         was_told: bool,
     ) -> (Aftermath, StillNamed) {
         let boot = facts::boot();
-        // The files are as before by now: what is told and has not read yet, reads those.
+        // The files are as before by now: an sshd that was signalled, and has not read its files yet, reads the restored ones.
         let seen = has_read(before, sshd.listener.as_ref(), boot.as_deref());
         let read = if seen == Read::Unknown && was_told { Read::Yes } else { seen };
         let look = || may_reload(sshd, before, read);
@@ -277,7 +276,7 @@ impl<'a> Recovery<'a> {
         let mut pause = Duration::from_millis(100);
         let outcome = loop {
             match settle::tell(reload, self.systemd, sshd, look).map_err(Error::from) {
-                // Somebody's edit does not pass by itself; that systemd is busy, or no process can be started, does.
+                // Only passing faults are tried again (systemd is busy, no process can be started): a foreign edit stays.
                 Err(error) if error.exit() != Exit::Refused && Instant::now() + pause < deadline => {
                     thread::sleep(pause);
                     pause = (pause * 2).min(Duration::from_secs(5));
@@ -306,9 +305,9 @@ impl<'a> Recovery<'a> {
     }
 }
 
-/// An sshd that may run, and have read what is taken back.
+/// The error for an sshd that cannot be found, and may run with the files that were rolled back.
 fn not_found(what: &str, why: Option<Error>) -> Error {
-    let fault = Error::failed(format!("{what} could not be found, and was not told"));
+    let fault = Error::failed(format!("{what} could not be found, so it was not reloaded"));
     let fault = match why {
         Some(why) => fault.cause(why),
         None => fault,

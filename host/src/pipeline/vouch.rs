@@ -113,8 +113,8 @@ impl Vouching {
     }
 }
 
-/// The host keys that sshd offers and that have a certificate, whether that is theirs or not. One that cannot be read
-/// speaks for nobody.
+/// The host keys that sshd offers and that have a certificate, whether that is theirs or not. An
+/// unreadable certificate vouches for no key.
 fn own_certificates(session: &mut Session) -> Vec<(PublicKey, Voucher)> {
     let keys = session.host_keys().unwrap_or_default();
     let named =

@@ -187,7 +187,7 @@ impl Certificate {
         self.valid_before
     }
 
-    /// The options that whoever does not know them must refuse the certificate for.
+    /// The critical options (PROTOCOL.certkeys): who does not know one of them refuses the certificate.
     #[must_use]
     pub fn critical_options(&self) -> &Options {
         &self.critical_options

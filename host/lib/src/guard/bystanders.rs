@@ -16,7 +16,7 @@ pub enum Reads {
     Named,
 }
 
-/// As what an sshd reads one of the files that would be different; none: it does not. A configuration that cannot
+/// How this sshd uses a file that would change (as configuration, or by name), if it does. A configuration that cannot
 /// be read names nothing.
 #[must_use]
 pub fn reads(config: &Path, arguments: &[String], changed: &Staged) -> Option<Reads> {

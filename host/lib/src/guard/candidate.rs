@@ -206,7 +206,7 @@ impl Candidate {
         Ok(Some(reading.renamed(real)))
     }
 
-    /// An error of the copy's, told of the real files.
+    /// Rewrites the copy's paths in an error to the real ones.
     fn told(&self, error: &Error) -> Error {
         let message = format!("sshd would not accept {} as it would be", self.sshd.config);
         let told = Error::refused(message);

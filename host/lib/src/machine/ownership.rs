@@ -3,8 +3,7 @@
 use crate::text::shell_word;
 use std::path::Path;
 
-/// Gives a file to whom Warded runs as. A directory is never given away: whose it is lives in it, and a home that became
-/// root's would keep its user out.
+/// The `chown` command to suggest for a file. Never for a directory: a home that becomes root's locks its user out.
 #[must_use]
 pub fn chown(path: &Path) -> String {
     let user = rustix::process::geteuid().as_raw();

@@ -90,7 +90,7 @@ fn make_old(run: &Run, index: usize, before: &Version, target: &Place, temporary
         if is_disposable(run, index, temporary)? {
             dispose(run, index, temporary)?;
         } else if inode == before.inode {
-            // The old file itself, which somebody had open and wrote to: theirs goes back.
+            // A process wrote to the old file while it was set aside: it is restored with that change.
             return Ok(());
         } else {
             return Err(in_the_way(temporary));

@@ -28,7 +28,7 @@ pub(super) fn roll_back<S: Into<Settled>>(
     match run.journal().state {
         State::Prepared | State::RollingBack => {}
         State::Committing | State::Unconfirmed => {
-            // On disk before the first file: whoever finds only old files later, tells the services.
+            // Recorded before the first file is restored, so that a later recovery reloads the services all the same.
             if has_changed(root, run) || !run.steps_begun()?.is_empty() {
                 run.advance(State::RollingBack)?;
             }

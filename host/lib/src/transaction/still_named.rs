@@ -1,5 +1,5 @@
-//! What a run brought in and a configuration may name: in a roll back it goes last, when sshd has been
-//! told and no file of its configuration names it.
+//! Files that a run added and a configuration may name. A roll back removes them last, when sshd has been reloaded and no
+//! configuration names them.
 
 use super::{
     change::{LeftAlone, Order, RolledBack},
@@ -28,7 +28,7 @@ pub enum StillNamed {
 pub struct Settled {
     /// What sshd uses then.
     pub named: StillNamed,
-    /// Why the run is not taken back yet; none: it is.
+    /// Why the roll back is unfinished, if it is.
     pub open: Option<Error>,
 }
 

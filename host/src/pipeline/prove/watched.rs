@@ -169,7 +169,7 @@ impl Watched {
         })
     }
 
-    /// Whether it is not told, since it offers keys that it would end by reading its files.
+    /// Whether its reload is left out, because it offers keys that it would drop.
     pub(super) fn is_spared(&self) -> bool {
         !self.baseline.former.is_empty()
     }
@@ -207,7 +207,7 @@ impl Watched {
         if work.reloads.iter().any(|reload| services::is_sshd(&reload.service, listener)) {
             return Ok(());
         }
-        Err(Error::refused(format!("{} would change, and sshd is not told", path.display()))
+        Err(Error::refused(format!("{} would change, but the procedure does not reload sshd", path.display()))
             .cause("what a running sshd has read, and what is on disk, would be two different configurations")
             .next("the procedure has to reload sshd"))
     }
@@ -251,8 +251,7 @@ impl Watched {
         }
     }
 
-    /// What is wrong with a result may be the work of somebody who edits sshd's configuration just now: then that
-    /// is what has to be known.
+    /// If the configuration was edited meanwhile, that edit may be the cause of the failure: it is reported instead.
     fn told(&self, error: Error) -> Error {
         self.named(self.baseline.still_holds(&self.sshd).err().unwrap_or(error))
     }
@@ -278,7 +277,7 @@ impl Watched {
     }
 }
 
-/// What listens may read that configuration, and could neither be told of it nor be asked what it serves.
+/// The refusal where an unknown listener may use this configuration, and can be neither reloaded nor asked.
 fn untold(unknown: &Unknown, path: &Path) -> Error {
     Error::refused(format!("{} would change, and what listens is not known", path.display()))
         .cause(unknown)

@@ -12,7 +12,7 @@ pub struct Aftermath {
     pub programs: Vec<(String, Result<Ended>)>,
     /// How each service was told, or why it was not.
     pub reloads: Vec<(String, Result<Reloaded>)>,
-    /// What is not as before; none: it is, as far as anybody can see.
+    /// The first difference from before, if one was found.
     pub fault: Option<Error>,
 }
 

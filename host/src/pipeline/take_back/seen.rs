@@ -42,10 +42,9 @@ pub(super) fn has_read(before: &SshdBefore, listener: Option<&Listener>, boot: O
     }
 }
 
-/// Whether sshd may be told to read its configuration again: if it is the one that it had before
-/// the run. Somebody else's edit is theirs to switch on; unless sshd has read what is taken back, or
-/// has lost something, for then whatever it accepts is better than what it has: that may keep
-/// everybody out, and a look without a login does not see it.
+/// Refuses to reload sshd if another user edited its configuration during the run: they decide when it takes effect. It
+/// is reloaded all the same if it has read the run's files, or has stopped serving a key: its present configuration may
+/// shut everyone out, which a check without a login does not see.
 pub(super) fn may_reload(sshd: &Sshd, before: &SshdBefore, read: Read) -> Result<()> {
     // A journal of an older version says nothing of them.
     if read == Read::Yes || before.files.is_empty() {

@@ -74,7 +74,7 @@ pub(super) fn load(directory: &Path, kind: Kind) -> Result<PrivateKey> {
 fn check_public(path: &Path, key: &PrivateKey) -> Result<()> {
     let public = path.with_extension("pub");
     let text = match std::fs::read_to_string(&public) {
-        // Nobody has a wrong one, then.
+        // No public file means that no wrong key was distributed.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         read => read.map_err(|error| missing(&public, &error))?,
     };

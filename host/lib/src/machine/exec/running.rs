@@ -86,7 +86,7 @@ impl Running {
 pub fn end_all() {
     let groups = groups();
     groups.iter().copied().for_each(kill);
-    // Whoever waits for what was killed would else start the next one.
+    // The lock is kept, so that no waiting thread starts another program.
     std::mem::forget(groups);
 }
 

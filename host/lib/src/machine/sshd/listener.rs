@@ -28,9 +28,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// What is another one as soon as this has read its configuration again: after a restart, and after a
-    /// reload, which opens its sockets anew. None where that cannot be told: the sockets are not ours to
-    /// see, or are process 1's and stay.
+    /// An identity that changes when sshd restarts or reloads, since a reload opens its sockets anew. None where that
+    /// cannot be seen: the sockets are another user's, or process 1 holds them.
     #[must_use]
     pub fn reading(&self) -> Option<String> {
         let sockets = self.sockets.as_ref().filter(|all| !all.is_empty() && all.iter().all(|one| !one.inherited))?;

@@ -50,8 +50,8 @@ impl Undo {
     }
 }
 
-/// Adds a step. What is about the same as an earlier one is one step with it: an appliance acts on each state that it is
-/// given, and those in between were never proved.
+/// Adds a step, and merges it with an earlier one about the same state: an appliance acts on each state that it is given,
+/// and the intermediate ones were never proved.
 fn lead_on(steps: &mut Vec<Step>, next: Step) {
     let earlier = steps.iter_mut().rfind(|earlier| earlier.is_about_same(&next));
     match earlier.and_then(|earlier| Some((&mut earlier.change, earlier.seen.as_mut()?))).zip(next.seen.as_ref()) {
