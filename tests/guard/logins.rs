@@ -1,6 +1,6 @@
 //! Who gets in, compared with a real sshd.
 
-use crate::private_sshd::PrivateSshd;
+use crate::{private_sshd::PrivateSshd, root};
 use warded_lib::{
     guard::{Baseline, Candidate, MayChange, Risks},
     machine::{sshd::tree::Staged, users},
@@ -8,10 +8,10 @@ use warded_lib::{
 
 #[test]
 fn who_gets_in_is_compared_where_it_may_change() {
-    let private = PrivateSshd::started();
-    if !rustix::process::geteuid().is_root() {
+    if root::is_missing("who_gets_in_is_compared_where_it_may_change") {
         return;
     }
+    let private = PrivateSshd::started();
     let key = std::fs::read_to_string(private.path("ca.pub")).unwrap();
     let authorized = private.path("authorized");
     let main = std::fs::read_to_string(&private.main).unwrap();
@@ -84,7 +84,7 @@ fn who_gets_in_is_compared_where_it_may_change() {
 
 #[test]
 fn a_program_that_a_match_names_is_not_run_to_compare_logins() {
-    if !rustix::process::geteuid().is_root() {
+    if root::is_missing("a_program_that_a_match_names_is_not_run_to_compare_logins") {
         return;
     }
     let private = PrivateSshd::new();

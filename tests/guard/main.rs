@@ -7,4 +7,6 @@ mod logins;
 #[cfg(test)]
 mod private_sshd;
 #[cfg(test)]
+mod root;
+#[cfg(test)]
 mod whole_runs;

@@ -1,7 +1,7 @@
 //! The terms on which a machine is enrolled: what a plan ends is named, an undo brings the old
 //! terms back, and a renewal holds to what was accepted and says when it could not renew.
 
-use crate::support::{Grants, Machine, Run};
+use crate::support::{Grants, Machine, Run, missing};
 use std::{fs, process::Stdio};
 
 fn certify<const N: usize>(machine: &Machine, names: [&str; N]) -> Run {
@@ -120,10 +120,10 @@ fn configuration_that_others_can_write_is_not_read() {
 #[test]
 fn what_lies_in_somebody_elses_directory_is_not_read() {
     use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
-    let machine = Machine::stopped();
-    if !fs::metadata("/proc/self").is_ok_and(|this| std::os::unix::fs::MetadataExt::uid(&this) == 0) {
+    if missing::root() {
         return;
     }
+    let machine = Machine::stopped();
     let at = |name: &str| machine.path(name);
     for directory in ["way/policies", "way/step/config"] {
         fs::create_dir_all(at(directory)).unwrap();

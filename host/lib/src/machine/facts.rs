@@ -1,5 +1,6 @@
 //! What kind of machine this is. Every function takes the directory that stands for `/`.
 
+use super::users;
 use std::{fs, path::Path};
 
 /// What started the machine, and what starts its services.
@@ -120,7 +121,7 @@ pub fn hostname(root: &Path) -> Option<String> {
 #[must_use]
 pub fn home(root: &Path, uid: u32) -> Option<String> {
     let uid = uid.to_string();
-    let passwd = read(root, "etc/passwd").unwrap_or_default();
+    let passwd = users::table(&root.join("etc/passwd"));
     let listed = passwd.lines().find_map(|line| {
         let mut fields = line.split(':').skip(2);
         (fields.next()? == uid).then(|| fields.nth(2))?.map(str::to_owned)

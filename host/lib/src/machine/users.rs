@@ -7,6 +7,7 @@ use rustix::process::geteuid;
 use std::{
     fs::{self, File},
     io::Read as _,
+    path::Path,
 };
 
 /// The user as whom sshd speaks with those who have not logged in yet (OpenSSH's `SSH_PRIVSEP_USER`).
@@ -97,12 +98,16 @@ fn name_with_password(line: &[u8]) -> Option<String> {
 /// All that are in the file; none where it cannot be read.
 #[must_use]
 pub fn all() -> Vec<User> {
+    table(Path::new("/etc/passwd")).lines().filter_map(User::parse).collect()
+}
+
+/// The text of passwd(5) or group(5), up to a bound; empty where it cannot be read.
+pub(super) fn table(path: &Path) -> String {
     let mut text = Vec::new();
-    let read = File::open("/etc/passwd").and_then(|file| file.take(MAX_BYTES).read_to_end(&mut text));
-    if read.is_err() {
-        return Vec::new();
+    match File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut text)) {
+        Ok(_) => String::from_utf8_lossy(&text).into_owned(),
+        Err(_) => String::new(),
     }
-    String::from_utf8_lossy(&text).lines().filter_map(User::parse).collect()
 }
 
 /// The user who runs this. One who is not in the file is looked up as `ssh` does it, by the machine's name services,

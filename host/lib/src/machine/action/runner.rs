@@ -331,8 +331,7 @@ mod tests {
 
     #[test]
     fn only_programs_of_the_same_user_are_waited_for() {
-        if !rustix::process::geteuid().is_root() {
-            println!("skipped: only root can run a program as another user");
+        if crate::machine::root_only::is_skipped("only_programs_of_the_same_user_are_waited_for") {
             return;
         }
         // Nothing else on the machine need be marked: what is asked is whose process it is.

@@ -1,7 +1,8 @@
 //! Whether the members of a group are anybody else than the owner of what it may write: a user's private group is
 //! not, as Fedora and RHEL give one to each user, with the umask 002.
 
-use std::fs;
+use crate::machine::users;
+use std::path::Path;
 
 /// Who else can write what belongs to a user and a group, as the subject of a sentence; none: nobody but the user.
 pub(super) fn who_else_can_write(mode: u32, user: u32, group: u32) -> Option<String> {
@@ -11,8 +12,7 @@ pub(super) fn who_else_can_write(mode: u32, user: u32, group: u32) -> Option<Str
     if mode & 0o020 == 0 {
         return None;
     }
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let (users, groups) = (read("/etc/passwd"), read("/etc/group"));
+    let (users, groups) = (users::table(Path::new("/etc/passwd")), users::table(Path::new("/etc/group")));
     if is_private(&users, &groups, user, group) {
         return None;
     }
