@@ -134,7 +134,7 @@ impl Run<'_> {
                 let told = told(&given.certificates, files, &reloads, confirm.as_ref());
                 end(context, identity, detail, ending, &told)
                     .map_err(|error| error.or_state(format!("the change was made and kept, as run {run}")))?;
-                let unknown = guard.unknown().cloned();
+                let (unknown, unseen) = (guard.unknown().cloned(), guard.unseen().cloned());
                 Ok(Done {
                     run,
                     given,
@@ -143,6 +143,7 @@ impl Run<'_> {
                     known_hosts,
                     verified,
                     unknown,
+                    unseen,
                     reloads,
                     bystanders: guard.bystanders().iter().map(|one| one.sshd().config.clone()).collect(),
                     unwatched: guard.unwatched().to_vec(),

@@ -70,17 +70,50 @@ fn strict_penalties_on_another_address_are_no_obstacle() {
 }
 
 /// Where all of 127/8 counts as one address, the guard goes blind after a few probes: that is not
-/// taken for a change, and nothing is changed by somebody blind.
+/// taken for a change, and a blind guard changes nothing unless the operator names that risk.
 #[test]
 fn a_probe_that_is_turned_away_says_nothing() {
     let blind = "PerSourcePenalties noauth:60s min:1s max:600s\nPerSourceNetBlockSize 8:64\n";
     let Some(peer) = Peer::start("trixie", blind) else { return };
     let files = || crate::support::machine::tree(&peer.file("/etc/ssh"));
+    let is_reloaded = || fs::read_to_string(peer.file("/run/sshd.log")).unwrap().contains("SIGHUP");
     let before = files();
-    let run = peer.warded(&["apply", "certify-host", "--set", SET, "--yes"]);
-    run.ends(5).says(&["cannot be asked which host keys it offers", "nothing was changed"]);
+    let certify = ["apply", "certify-host", "--set", SET, "--yes"];
+    let run = peer.warded(&certify);
+    run.ends(5).says(&[UNSEEN, RISK, "nothing was changed"]);
+    assert!(before == files() && !is_reloaded());
+    peer.warded(&[&certify[..], &[RISK]].concat()).ends(4).prints(&["Certified 3 keys", "Not seen live: sshd at"]);
+    assert!(before != files() && is_reloaded());
+    peer.warded(&["remove", "--yes", RISK]).ends(4).prints(&["Not seen live: sshd at"]);
     assert!(before == files());
-    assert!(!fs::read_to_string(peer.file("/run/sshd.log")).unwrap().contains("SIGHUP"));
+}
+
+const UNSEEN: &str = "cannot be asked which host keys it offers";
+const RISK: &str = "--accept-risk=not-seen-live";
+
+/// Since it was certified, tcp wrappers let nobody of this machine in. Certificates alone are renewed all the same, and
+/// taken back is what the operator takes back.
+#[test]
+fn tcp_wrappers_that_come_later_keep_nothing_from_being_renewed_or_undone() {
+    let Some(peer) = Peer::start("bookworm", "") else { return };
+    let files = || crate::support::machine::tree(&peer.file("/etc/ssh"));
+    let before = files();
+    peer.warded(&["apply", "certify-host", "--set", SET, "--yes"]).ends(0);
+    fs::write(peer.file("/etc/hosts.deny"), "ALL: ALL\n").unwrap();
+    fs::write(peer.file("/etc/hosts.allow"), "sshd: 10.0.0.0/255.0.0.0\n").unwrap();
+    let certified = files();
+    let renewed = peer.warded(&["renew", "--force", "--json"]).ends(4).object("warded.renew/1");
+    assert!(renewed["not_seen_live"].as_str().unwrap().contains(UNSEEN), "{renewed}");
+    assert_eq!(renewed["certificates"].as_array().unwrap().len(), 3, "{renewed}");
+    let renewed = files();
+    assert!(certified != renewed);
+    peer.warded(&["undo", "--yes"]).ends(5).says(&[UNSEEN, RISK, "nothing was changed"]);
+    assert!(renewed == files());
+    peer.warded(&["undo", "--yes", RISK]).ends(4).prints(&["Not seen live: sshd at"]);
+    assert!(before == files());
+    fs::write(peer.file("/etc/hosts.allow"), "ALL: ALL\n").unwrap();
+    let key = fs::read_to_string(peer.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
+    peer.client(&Knows::Keys(key)).connects();
 }
 
 #[test]

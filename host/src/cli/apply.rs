@@ -106,6 +106,7 @@ impl Plan {
         report::messages(output, &planned.session.messages)?;
         let changes = planned.new_signers(context);
         report::new_signers(output, &changes)?;
+        report::unseen(output, &unserved)?;
         report::unserved(output, &unserved)?;
         report::enrolment(output, enrolment.as_ref())?;
         let would = [
@@ -211,6 +212,7 @@ impl Apply {
         report::new_signers(output, &new_signers)?;
         let enrolment = new_terms(context, &planned)?;
         report::enrolment(output, enrolment.as_ref())?;
+        report::unseen(output, &unserved)?;
         if !unserved.is_empty() && files.is_empty() {
             return self.reload_only(context, output, planned, &unserved);
         }
@@ -218,7 +220,8 @@ impl Apply {
         let identity = planned.identity.clone();
         let changes = planned.session.changes.staged().len() + planned.session.changes.steps().len() + files.len();
         if changes == 0 {
-            return self.enrol_only(context, output, &identity, enrolment, &messages);
+            let exit = self.enrol_only(context, output, &identity, enrolment, &messages)?;
+            return Ok(if unserved.unseen.is_some() { Exit::Degraded } else { exit });
         }
         let mut work = Work::of(planned, self.risk.terms(&self.confirm));
         work.refuse_unaccepted().map_err(Error::or_unchanged)?;

@@ -110,7 +110,7 @@ impl Remove {
         done.told_beside().iter().for_each(|line| drop(output.line(line)));
         remains(context, output);
         drop(output.object(&finished(told, &done)));
-        done.unknown.iter().for_each(|unknown| drop(output.line(format!("Not seen live: {unknown}."))));
+        done.not_seen_live().iter().for_each(|why| drop(output.line(format!("Not seen live: {why}."))));
         let is_degraded = of_policies == Some(Exit::Degraded) && done.exit() == Exit::Done;
         Ok(if is_degraded { Exit::Degraded } else { done.exit() })
     }
@@ -191,6 +191,7 @@ fn finished(mut object: serde_json::Value, done: &Done) -> serde_json::Value {
         let until = done.confirm.as_ref().map(|confirm| confirm.until.to_string());
         object.insert("confirm_until".to_owned(), until.into());
     }
+        object.insert("not_seen_live".to_owned(), done.not_seen_live().into());
     object
 }
 

@@ -290,6 +290,7 @@ fn shown(context: &Context, output: Output, planned: &Planned<'_>, exit: Exit) -
 /// Says why sshd is not reloaded, although something on disk is not served, or may not be.
 fn spared(output: Output, unserved: &Unserved) -> Result<Vec<Message>> {
     let told = unserved.former.iter().map(pipeline::not_reloaded);
+    let told = told.chain(unserved.unseen.iter().map(|why| format!("not seen live: {}", why.message())));
     let messages: Vec<_> = told.map(|text| Message { level: Level::Warn, text }).collect();
     report::messages(output, &messages)?;
     Ok(messages)

@@ -123,6 +123,12 @@ pub(super) fn enrolment(output: Output, enrolment: Option<&Enrolment>) -> Result
     enrolment.map_or(Ok(()), |enrolment| output.line(format!("> {}", enrolment.announced())))
 }
 
+/// Why it cannot be told what is served.
+pub(super) fn unseen(output: Output, unserved: &Unserved) -> Result<()> {
+    let told = unserved.unseen.iter().map(|why| format!("not seen live: {}", why.message()));
+    messages(output, &told.map(|text| Message { level: Level::Warn, text }).collect::<Vec<_>>())
+}
+
 /// What lies on disk and is not served.
 pub(super) fn unserved(output: Output, unserved: &Unserved) -> Result<()> {
     if unserved.is_empty() {
@@ -267,6 +273,8 @@ pub(super) struct DoneObject<'a> {
     confirm_until: Option<Timestamp>,
     /// What listens and is not known, so that nothing was seen live.
     unknown_listener: Option<String>,
+    /// Why nothing was seen live, for this reason or another.
+    not_seen_live: Option<String>,
     messages: &'a [Message],
 }
 
@@ -322,6 +330,7 @@ impl<'a> DoneObject<'a> {
             former_keys: Vec::new(),
             confirm_until: None,
             unknown_listener: None,
+            not_seen_live: None,
             messages,
         }
     }
@@ -352,6 +361,7 @@ impl<'a> DoneObject<'a> {
             former_keys: done.former.iter().map(|former| former.key.fingerprint.clone()).collect(),
             confirm_until: done.confirm.as_ref().map(|confirm| confirm.until),
             unknown_listener: done.unknown_listener(),
+            not_seen_live: done.not_seen_live(),
             messages,
         }
     }

@@ -22,6 +22,8 @@ enum Risk {
     AnyHost,
     /// The listening program is not recognised as this sshd, so it is not reloaded
     UnknownListener,
+    /// sshd lets no probe in, so nobody can tell afterwards what it serves
+    NotSeenLive,
 }
 
 /// For the commands that may take one.
@@ -47,6 +49,7 @@ impl AcceptRisk {
             any_host: accepts(Risk::AnyHost),
             new_ca_key: accepts(Risk::NewCaKey),
             unknown_listener: accepts(Risk::UnknownListener),
+            not_seen_live: accepts(Risk::NotSeenLive),
         }
     }
 }
@@ -58,6 +61,8 @@ enum RenewalRisk {
     NewCaKey,
     /// The listening program is not recognised as this sshd, so it is not reloaded
     UnknownListener,
+    /// sshd lets no probe in, so nobody can tell afterwards what it serves
+    NotSeenLive,
 }
 
 /// For `renew`, which takes those that it can name.
@@ -75,6 +80,7 @@ impl AcceptRenewalRisk {
         Terms {
             new_ca_key: accepts(RenewalRisk::NewCaKey),
             unknown_listener: accepts(RenewalRisk::UnknownListener),
+            not_seen_live: accepts(RenewalRisk::NotSeenLive),
             ..Terms::default()
         }
     }

@@ -130,7 +130,8 @@ impl Undo {
             "unknown_listener": done.unknown_listener(),
         })));
         done.told_beside().iter().for_each(|line| drop(output.line(line)));
-        done.unknown.iter().for_each(|unknown| drop(output.line(format!("Not seen live: {unknown}."))));
+            "not_seen_live": done.not_seen_live(),
+        done.not_seen_live().iter().for_each(|why| drop(output.line(format!("Not seen live: {why}."))));
         Ok(done.exit())
     }
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use std::time::Duration;
 use warded_lib::{
     ca::{Certificate, rotation},
-    error::Exit,
+    error::{Error, Exit},
     guard::{Certificates, Former, Proof, Verified, known_hosts::Proof as KnownHosts},
     machine::{path::AbsolutePath, sshd::Unknown},
     moment::distance,
@@ -30,6 +30,8 @@ pub struct Done {
     pub verified: Option<Verified>,
     /// What listens in sshd's place and is not known; then nothing was seen live.
     pub unknown: Option<Unknown>,
+    /// Why sshd could not be asked; then nothing was seen live.
+    pub unseen: Option<Error>,
     /// How each service was reloaded.
     pub reloads: Reloads,
     /// The main configuration files of the other sshds that read what has changed.
@@ -86,7 +88,7 @@ impl Done {
             Some(verified) if verified.live => {
                 lines.push("Seen live: the plain keys are offered as before.".to_owned());
             }
-            Some(_) if let Some(unknown) = &self.unknown => lines.push(format!("Not seen live: {unknown}.")),
+            Some(_) if let Some(why) = self.not_seen_live() => lines.push(format!("Not seen live: {why}.")),
             Some(_) => lines.push("No sshd is listening now: the next one to start serves this.".to_owned()),
             None if self.known_hosts.is_empty() => {
                 lines.push("There is no sshd on this machine, so nothing was proved.".to_owned());
@@ -136,7 +138,8 @@ impl Done {
     #[must_use]
     pub fn exit(&self) -> Exit {
         let has_new_signer = !self.given.put_off.is_empty() || !self.given.last_run.is_empty();
-        let is_in_doubt = self.unknown.is_some() || !self.unwatched.is_empty() || self.given.unrecorded.is_some();
+        let is_in_doubt =
+            self.not_seen_live().is_some() || !self.unwatched.is_empty() || self.given.unrecorded.is_some();
         if is_in_doubt || !self.former.is_empty() || has_new_signer || !self.given.refused.is_empty() {
             Exit::Degraded
         } else {
@@ -148,6 +151,12 @@ impl Done {
     #[must_use]
     pub fn unknown_listener(&self) -> Option<String> {
         self.unknown.as_ref().map(ToString::to_string)
+    }
+
+    /// Why nothing was seen live, in words.
+    #[must_use]
+    pub fn not_seen_live(&self) -> Option<String> {
+        self.unknown_listener().or_else(|| Some(self.unseen.as_ref()?.message().to_owned()))
     }
 
     /// The serial numbers that were seen live, as text: JSON's numbers are not exact above 2^53.

@@ -111,6 +111,13 @@ impl Guard {
                         config.display()
                     )));
                 }
+                    if let Some(unseen) = bystander.as_ref().and_then(|bystander| bystander.baseline.unseen.as_ref()) {
+                        self.unwatched.push(format!(
+                            "the sshd of {} reads files that this run changes, and is not seen live: {}",
+                            config.display(),
+                            unseen.message()
+                        ));
+                    }
                 Err(error) => self.unwatched.push(format!(
                     "the sshd of {} reads files that this run changes, and was not told: {}",
                     config.display(),
@@ -175,6 +182,12 @@ impl Guard {
         if !self.concerned {
             return Ok(Vec::new());
         }
+    /// Why the sshd that the run is for cannot be asked what it offers, if that is so.
+    #[must_use]
+    pub fn unseen(&self) -> Option<&Error> {
+        self.subject.as_ref()?.baseline.unseen.as_ref()
+    }
+
         let result = work.result(|request| placeholder::host_certificate(&request.public, &request.principals))?;
         if self.subject.is_none() {
             unasked::refuse(self.config.as_path(), &result, work.may_change())?;

@@ -41,6 +41,8 @@ pub struct Unserved {
     pub certificates: Vec<Certificate>,
     /// Keys that sshd offers, and that a reload would end.
     pub former: Vec<Former>,
+    /// Why what is served cannot be told, if that is so.
+    pub unseen: Option<Error>,
     /// The services that the policy lets the procedure reload.
     pub reloads: Vec<Reload>,
 }
@@ -93,7 +95,11 @@ pub fn unserved(context: &Context, planned: &Planned<'_>) -> Result<Unserved> {
     };
     let effective = sshd.effective(sshd.config.as_path(), &[])?;
     let on_disk = on_disk(&effective);
-    let Some(offered) = live::served(&sshd)?.filter(|_| !on_disk.is_empty()) else { return Ok(Unserved::default()) };
+    let offered = match live::served(&sshd) {
+        Ok(Some(offered)) if !on_disk.is_empty() => offered,
+        Ok(_) => return Ok(Unserved::default()),
+        Err(unseen) => return Ok(Unserved { unseen: Some(unseen), ..Unserved::default() }),
+    };
     let keys = effective.host_keys.iter();
     let keys: Vec<_> = keys.filter_map(|path| Some((path.clone(), host_key::public(path)?))).collect();
     let is_unserved = |(key, certificate): &(String, Certificate)| {
@@ -106,6 +112,7 @@ pub fn unserved(context: &Context, planned: &Planned<'_>) -> Result<Unserved> {
     let granted = granted.filter(|(_, operations)| operations.contains(&ServiceOperation::Reload));
     Ok(Unserved {
         former: former(&offered, &keys, listener),
+        unseen: None,
         certificates: on_disk.into_iter().filter(is_unserved).map(|(_, certificate)| certificate).collect(),
         reloads: granted
             .filter_map(|(name, _)| Some(Reload::service(name.clone(), services.get(name)?.clone())))

@@ -18,6 +18,8 @@ pub struct Terms {
     pub new_ca_key: bool,
     /// Whether a listener that is not known may be left untold.
     pub unknown_listener: bool,
+    /// Whether a listener that cannot be asked may be told all the same.
+    pub not_seen_live: bool,
 }
 
 impl Terms {
@@ -29,6 +31,7 @@ impl Terms {
             (self.logins.root, "root-by-certificate"),
             (self.replace_host_keys, "replace-host-keys"),
             (self.unknown_listener, "unknown-listener"),
+            (self.not_seen_live, "not-seen-live"),
             (self.new_ca_key, "new-ca-key"),
             (self.any_host, "any-host"),
         ]

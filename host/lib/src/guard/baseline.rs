@@ -36,8 +36,10 @@ pub struct Baseline {
     pub host_keys: Vec<(PathBuf, PublicKey)>,
     /// What is wrong already with the files that the configuration names.
     pub problems: Vec<String>,
-    /// What the listener offers; none without a listener.
+    /// What the listener offers; none without a listener, and where it cannot be asked.
     pub offered: Option<Offered>,
+    /// Why the listener cannot be asked: tcp wrappers, a packet filter, or penalties may keep every probe out.
+    pub unseen: Option<Error>,
     /// The keys among these that sshd would end by reading its files, where the run leaves it as it is.
     pub former: Vec<Former>,
     /// Who must get in: users who are logged in, the one who runs this and the one who became root.
@@ -52,8 +54,7 @@ impl Baseline {
     /// Looks at an sshd as it is.
     ///
     /// # Errors
-    /// When its configuration is broken already, or its listener cannot be asked: then nobody could
-    /// tell afterwards whether a change locked anybody out.
+    /// When its configuration is broken already.
     pub fn take(sshd: &Sshd) -> Result<Self> {
         let tree = Tree::read(sshd.config.as_path(), Overlay(&Staged::new()))?;
         let view = sshd.view(sshd.config.as_path(), &tree).map_err(|error| {
@@ -72,10 +73,14 @@ impl Baseline {
         users.truncate(MAX_LOGGED_IN);
         users.extend(users::to_keep());
         let (client, user) = (Client::default(), users.last().map_or("root", String::as_str));
-        let prober = Prober::new(&client, sshd, user, Some(effective))?;
-        let offered = prober.map(|prober| prober.survey(false)).transpose()?;
+        let surveyed = Prober::new(&client, sshd, user, Some(effective))
+            .and_then(|prober| prober.map(|prober| prober.survey(false)).transpose());
+        let (offered, unseen) = match surveyed {
+            Ok(offered) => (offered, None),
+            Err(error) => (None, Some(error)),
+        };
         let former = Vec::new();
-        Ok(Self { view, host_keys, problems, offered, former, users, more_users, client, tree })
+        Ok(Self { view, host_keys, problems, offered, unseen, former, users, more_users, client, tree })
     }
 
     /// Notes the keys that sshd would end by reading its files: from here on, nothing is refused for them. The caller

@@ -36,6 +36,12 @@ impl<S: Stream + ?Sized> Stream for &mut S {
     }
 }
 
+impl<S: Stream + ?Sized> Stream for Box<S> {
+    fn set_patience(&mut self, patience: Duration) -> io::Result<()> {
+        (**self).set_patience(patience)
+    }
+}
+
 /// The bounds of a whole session.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

@@ -85,7 +85,7 @@ pub struct SshdBefore {
     /// The program, where the operator named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binary: Option<PathBuf>,
-    /// The fingerprints of the host keys that it offered; none: nothing listened.
+    /// The fingerprints of the host keys that it offered; none: nothing listened; empty: it could not be asked.
     pub offered: Option<Vec<String>>,
     /// The serial numbers of the certificates that it served.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

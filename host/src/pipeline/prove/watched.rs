@@ -33,7 +33,7 @@ pub struct Watched {
     role: Role,
     /// What has to be so afterwards: as before, but for the keys that are replaced.
     pub(super) baseline: Baseline,
-    /// The fingerprints of the keys that are offered now; none without a listener.
+    /// The fingerprints of the keys that are offered now; none without a listener, empty where it cannot be asked.
     offered: Option<Vec<String>>,
     /// The files of the configuration that was proved.
     proved: Option<Digests>,
@@ -56,7 +56,7 @@ impl Watched {
         let mut baseline = Baseline::take(&sshd)?;
         let unknown = sshd.unknown_listener()?;
         let prints = |offered: &Offered| offered.keys.iter().map(|key| key.fingerprint.clone()).collect();
-        let offered = baseline.offered.as_ref().map(prints);
+        let offered = baseline.offered.as_ref().map(prints).or(baseline.unseen.as_ref().map(|_| Vec::new()));
         baseline.replace_keys(&work.replaced());
         if let Some(listener) = sshd.listener.as_ref().filter(|_| work.renewal.is_some()) {
             baseline.spare_former(listener);
@@ -186,11 +186,25 @@ impl Watched {
         self.sshd.listener.is_some() && !self.is_spared() && !is_told && keeps_certificates(&self.sshd)
     }
 
+    /// Nobody could tell afterwards whether an sshd that cannot be asked still offers its keys. Certificates alone go on,
+    /// in a renewal that nobody attends, too: the candidate was proved to serve them beside the keys on disk, and were
+    /// they left to end, every client that knows only the CA would be refused for certain. In the middle of an upgrade
+    /// the next run is soon enough.
+    fn refuse_unseen(&self, work: &Work, changed: Option<&Path>) -> Result<()> {
+        let Some(unseen) = self.baseline.unseen.as_ref().filter(|_| !work.terms.not_seen_live) else { return Ok(()) };
+        let is_upgraded = self.sshd.listener.as_ref().is_some_and(Listener::is_upgraded);
+        if changed.is_none() && work.replaced().is_empty() && !is_upgraded {
+            return Ok(());
+        }
+        Err(unseen.clone().next("to go on without it: --accept-risk=not-seen-live"))
+    }
+
     /// A running sshd has to be told of its new configuration. It would go on with the old one, and read files
     /// at each login that only the old one names: those are not held against anything any more.
     fn refuse_untold(&self, work: &Work, candidate: &Candidate) -> Result<()> {
         let files = candidate.files();
         let changed = unchanged::difference(&self.baseline.files(), &files).map(ToOwned::to_owned);
+        self.refuse_unseen(work, changed.as_deref())?;
         let Some(listener) = &self.sshd.listener else {
             return match (&self.unknown, changed) {
                 (Some(unknown), Some(path)) if !work.terms.unknown_listener => Err(untold(unknown, &path)),

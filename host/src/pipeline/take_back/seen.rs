@@ -7,7 +7,7 @@ use std::{
 };
 use warded_lib::{
     error::{Error, Result},
-    guard::{self, unchanged},
+    guard::{self, Offered, unchanged},
     machine::{
         facts,
         sshd::{Listener, Sshd},
@@ -87,7 +87,10 @@ fn seen_now(sshd: &Sshd, before: &SshdBefore) -> Seen {
         Ok(listener) => listener,
         Err(error) => return Seen::Unknown(error),
     };
-    match guard::served(&now) {
+    // What could not be asked before is not asked now.
+    let served =
+        if expected.is_empty() { Ok(now.listener.as_ref().map(|_| Offered::default())) } else { guard::served(&now) };
+    match served {
         // At the next boot there is none yet. In this one, sshd did not survive its reload.
         Ok(None) if sshd.listener.is_none() && before.boot != facts::boot() => Seen::AsBefore,
         Ok(None) => Seen::Lost(Error::failed("sshd does not listen any more").next("start it: systemctl start ssh")),

@@ -1,27 +1,33 @@
 //! An sshd that serves one connection after the other, each in a process of its own (`sshd -i`): no port that
 //! anybody else could reach, and no listener. The connection is TCP on an address of this machine, because sshd
-//! looks the name of any other peer up.
+//! looks the name of any other peer up; where tcp wrappers or a packet filter let none of those through, it is a pair
+//! of Unix sockets, which neither asks about.
 #![expect(clippy::disallowed_methods, reason = "makes a connection of this process with a program of its own")]
 
 use crate::{
-    error::{Error, Result},
-    handshake::{Fault, Limits, Session},
+    error::Result,
+    handshake::{Fault, Limits, Session, Stream},
     machine::exec::{Program, Service},
 };
 use std::{
     io,
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    os::{fd::OwnedFd, unix::net::UnixStream},
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
+
+/// How long a connection of this process with itself may take.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How such an sshd is started, and from where it is spoken to.
 #[derive(Debug)]
 pub struct Bench {
     program: Program,
     words: Vec<String>,
-    /// The addresses that a connection can have at both ends; at least one.
+    /// The addresses that a connection can have at both ends; after them, it has none.
     addresses: Vec<IpAddr>,
-    /// The one that was answered last.
+    /// The one that was answered last, by its index.
     address: AtomicUsize,
 }
 
@@ -29,7 +35,7 @@ pub struct Bench {
 #[derive(Debug)]
 pub struct Connection {
     /// The session, up to the server's lists.
-    pub session: Session<TcpStream>,
+    pub session: Session<Box<dyn Stream>>,
     /// The sshd.
     pub service: Service,
 }
@@ -57,9 +63,8 @@ impl Bench {
     pub fn open(&self) -> Result<Result<Connection, (Fault, String)>> {
         let known = self.address.load(Ordering::Relaxed);
         let mut failed = Err((Fault::Timeout, String::new()));
-        for index in known..self.addresses.len() {
-            let Some(address) = self.addresses.get(index) else { break };
-            match self.open_at(*address)? {
+        for index in known..=self.addresses.len() {
+            match self.open_at(self.addresses.get(index).copied())? {
                 Ok(connection) => {
                     self.address.store(index, Ordering::Relaxed);
                     return Ok(Ok(connection));
@@ -72,10 +77,15 @@ impl Bench {
         Ok(failed)
     }
 
-    fn open_at(&self, address: IpAddr) -> Result<Result<Connection, (Fault, String)>> {
-        let wrong = |error: io::Error| Error::failed("cannot make a connection with sshd on this machine").cause(error);
-        let (ours, theirs) = pair(address).map_err(wrong)?;
-        let service = self.program.serve(theirs.into())?;
+    fn open_at(&self, address: Option<IpAddr>) -> Result<Result<Connection, (Fault, String)>> {
+        let ends = address.map_or_else(unix_pair, |address| {
+            pair(address).map(|(ours, theirs)| -> Ends { (Box::new(ours), theirs.into()) })
+        });
+        let (ours, theirs) = match ends {
+            Ok(ends) => ends,
+            Err(error) => return Ok(Err((error.into(), String::new()))),
+        };
+        let service = self.program.serve(theirs)?;
         match Session::open(ours, &Limits::within(super::LIMIT)) {
             Ok(session) => Ok(Ok(Connection { session, service })),
             Err(fault) => Ok(Err((fault, service.end()))),
@@ -83,10 +93,18 @@ impl Bench {
     }
 }
 
+/// Our end of a connection, and sshd's.
+type Ends = (Box<dyn Stream>, OwnedFd);
+
+fn unix_pair() -> io::Result<Ends> {
+    let (ours, theirs) = UnixStream::pair()?;
+    Ok((Box::new(ours), theirs.into()))
+}
+
 /// Both ends of a TCP connection of this process with itself.
 fn pair(address: IpAddr) -> io::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind((address, 0))?;
-    let ours = TcpStream::connect(listener.local_addr()?)?;
+    let ours = TcpStream::connect_timeout(&listener.local_addr()?, PATIENCE)?;
     ours.set_nodelay(true)?;
     loop {
         // Another process of this machine can connect, too, while the listener is there.

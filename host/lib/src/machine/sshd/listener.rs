@@ -40,6 +40,12 @@ impl Listener {
     /// Whether process 1 has its sockets, and hands them to each sshd that it starts (systemd.socket(5)). A
     /// reload would open them anew, which fails, and end it.
     #[must_use]
+    /// Whether a reload would start another program: an upgrade is under way.
+    #[must_use]
+    pub fn is_upgraded(&self) -> bool {
+        self.binary.as_deref().is_some_and(|program| is_replaced(self.pid, program))
+    }
+
     pub fn is_activated(&self) -> bool {
         self.sockets.iter().flatten().any(|socket| socket.inherited)
     }
@@ -48,6 +54,11 @@ impl Listener {
 /// Whether any sshd of root's or ours runs on this machine, for whatever purpose, or that cannot be told.
 #[must_use]
 pub fn is_running() -> bool {
+/// Whether a process runs another program than the one at a path: an upgrade has replaced it.
+fn is_replaced(pid: i32, program: &Path) -> bool {
+    identity(&proc(pid, "exe")).zip(identity(program)).is_some_and(|(running, installed)| running != installed)
+}
+
     let runs = |(pid, name): &(i32, String)| {
         is_trusted(*pid) && is_named_sshd(*pid, name) && state(*pid) != Some('Z') && is_ours_to_see(*pid)
     };
