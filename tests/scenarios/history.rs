@@ -1,6 +1,6 @@
 //! The history of a machine, and the way back that it shows.
 
-use crate::support::{Machine, Run, machine::NAME};
+use crate::support::{Knows, Machine, Run, machine::NAME};
 use std::fs;
 
 fn lines(machine: &Machine) -> Vec<String> {
@@ -103,4 +103,29 @@ fn an_undo_that_would_restore_an_expired_certificate_names_it() {
         "warded undo --down-to 1",
     ]);
     assert_eq!(before, machine.tree());
+}
+
+/// The machine had another CA's certificates first, and they have expired since: it is as before all the same.
+#[test]
+fn what_was_there_first_comes_back_although_it_has_expired() {
+    for command in ["undo", "remove"] {
+        let machine = Machine::start();
+        let (key, other) = (machine.path("ssh/ssh_host_ed25519_key"), machine.path("other_ca"));
+        let keygen = |words: &[&str]| {
+            Run::of(machine.command("ssh-keygen").args(words)).ends(0);
+        };
+        let (key, other) = (key.to_str().unwrap(), other.to_str().unwrap());
+        keygen(&["-q", "-t", "ed25519", "-N", "", "-f", other]);
+        let public = format!("{key}.pub");
+        keygen(&["-q", "-h", "-I", "x", "-n", NAME, "-V", "-2m:+12s", "-s", other, &public]);
+        let config = fs::read_to_string(machine.config()).unwrap();
+        fs::write(machine.config(), format!("{config}HostCertificate {key}-cert.pub\n")).unwrap();
+        let before = machine.tree();
+        machine.certify();
+        std::thread::sleep(std::time::Duration::from_secs(13));
+        let undone = machine.warded([command, "--yes"]).ends(0).stdout;
+        assert!(undone.contains("ssh_host_ed25519_key-cert.pub comes back as it was; it expired"), "{undone}");
+        assert!(before == machine.tree());
+        machine.client(&Knows::Keys(machine.host_key("ed25519"))).connects();
+    }
 }

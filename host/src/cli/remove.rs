@@ -8,7 +8,7 @@ use super::{
     progress::Progress,
     recover, report,
     risk::AcceptRisk,
-    undo::{carry_out, entry, foresee, reloading, sshd_of},
+    undo::{carry_out, entry, foresee, reloading, sshd_of, tell_expired},
 };
 use crate::{context::Context, enrolment::Enrolments, pipeline::Done, public_status::PublicStatus};
 use clap::Args;
@@ -171,6 +171,7 @@ fn show(output: Output, undo: &Undo) -> Result<Review> {
     })?;
     report::review(output, &shown)?;
     undo.as_before.iter().try_for_each(|path| output.line(format!("= {path}   as before already")))?;
+    tell_expired(output, undo)?;
     undo.irreversible.iter().try_for_each(|name| output.line(format!("! {name} stays: nothing takes it back")))?;
     undo.keys_left.iter().try_for_each(|path| output.line(format!("= {path}   stays: clients know this key")))?;
     Ok(shown)
@@ -190,8 +191,8 @@ fn finished(mut object: serde_json::Value, done: &Done) -> serde_json::Value {
         object.insert("run".to_owned(), done.run.into());
         let until = done.confirm.as_ref().map(|confirm| confirm.until.to_string());
         object.insert("confirm_until".to_owned(), until.into());
-    }
         object.insert("not_seen_live".to_owned(), done.not_seen_live().into());
+    }
     object
 }
 

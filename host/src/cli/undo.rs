@@ -80,6 +80,7 @@ impl Undo {
         }
         let context = own.as_ref().unwrap_or(context);
         let (runs, earlier, expired) = (undo.runs(), undo.earlier, Expired::among(&undo));
+        let refused = expired.into_iter().find(|_| !may_restore_expired(&undo));
         let shown = review::Review {
             files: undo.changes.iter().map(entry).collect(),
             programs: undo.steps.iter().map(review::Running::of).collect(),
@@ -90,12 +91,13 @@ impl Undo {
         for path in &undo.as_before {
             output.line(format!("= {path}   as before already"))?;
         }
+        tell_expired(output, &undo)?;
         for name in &undo.irreversible {
             output.line(format!("! {name} stays: nothing takes it back"))?;
         }
         let as_before: Vec<String> = undo.as_before.iter().map(ToString::to_string).collect();
         let terms = self.risk.terms(&self.confirm);
-        let explained = |error: Error| match &expired {
+        let explained = |error: Error| match &refused {
             Some(expired) if error.exit() == Exit::Refused => expired.explain(&runs, &error),
             _ => error,
         };
@@ -128,9 +130,9 @@ impl Undo {
             "left_alone": done.left_alone.iter().map(report::LeftObject::from).collect::<Vec<_>>(),
             "confirm_until": done.confirm.as_ref().map(|confirm| confirm.until),
             "unknown_listener": done.unknown_listener(),
+            "not_seen_live": done.not_seen_live(),
         })));
         done.told_beside().iter().for_each(|line| drop(output.line(line)));
-            "not_seen_live": done.not_seen_live(),
         done.not_seen_live().iter().for_each(|why| drop(output.line(format!("Not seen live: {why}."))));
         Ok(done.exit())
     }
@@ -167,12 +169,13 @@ struct Expired {
 }
 
 impl Expired {
-    fn among(undo: &Changes) -> Option<Self> {
-        undo.changes.iter().find_map(|change| {
+    fn among(undo: &Changes) -> Vec<Self> {
+        let expired = undo.changes.iter().filter_map(|change| {
             let certificate = certificate::parse(&change.after.as_ref()?.contents).ok()?;
             let ago = ca::now().checked_sub(certificate.valid_before())?;
             Some(Self { path: change.path.to_string(), ago: Duration::from_secs(ago) })
-        })
+        });
+        expired.collect()
     }
 
     /// The refusal of the guard, in the words of an undo.
@@ -181,6 +184,31 @@ impl Expired {
         let why = format!("undoing run {} would bring back {path}, which expired {} ago", runs.start(), distance(*ago));
         Error::refused(why).cause(refusal.message()).unchanged()
     }
+}
+
+/// Whether expired certificates may come back. What the machine had before all runs, or of another CA, is what an undo
+/// is for. Those of a state in between would only take from clients what a longer undo, or none, leaves them.
+fn may_restore_expired(undo: &Changes) -> bool {
+    let has_same_signer = |change: &FileChange| {
+        let signer = |contents: &[u8]| Some(certificate::parse(contents).ok()?.signer().key_data().clone());
+        let now = change.before.as_ref().and_then(|before| signer(&before.contents));
+        now.is_some() && now == change.after.as_ref().and_then(|after| signer(&after.contents))
+    };
+    undo.earlier.is_none() || !undo.changes.iter().any(has_same_signer)
+}
+
+fn work_of(undo: Changes, terms: Terms) -> Work {
+    let restores_expired = may_restore_expired(&undo);
+    let mut work = Work::undoing(undo, terms);
+    work.restores_expired = restores_expired;
+    work
+}
+
+/// Says which certificates come back although they have expired.
+pub(super) fn tell_expired(output: Output, undo: &Changes) -> Result<()> {
+    Expired::among(undo).iter().try_for_each(|Expired { path, ago }| {
+        output.line(format!("! {path} comes back as it was; it expired {} ago", distance(*ago)))
+    })
 }
 
 /// What an operator can do about a state that the guard refuses to restore.
@@ -195,7 +223,7 @@ fn way_on(error: Error, earlier: Option<u64>) -> Error {
 
 /// Sees that it would not be refused, as far as this user can see that.
 pub(super) fn foresee(context: &Context, undo: Changes, terms: Terms) -> Result<()> {
-    apply::foresee(context, &Work::undoing(undo, terms)).map(drop)
+    apply::foresee(context, &work_of(undo, terms)).map(drop)
 }
 
 /// Takes a run back through the same stages as any other change. The enrolment becomes what it was
@@ -206,7 +234,7 @@ pub(super) fn carry_out(context: &Context, undo: Changes, terms: Terms, progress
     let procedure: Name = undo.run.procedure.parse().map_err(unreadable)?;
     let (run, undone, sshds) = (transaction::next_run(&context.state)?, undo.run.run, undo.sshds.clone());
     let identity = Identity { run: Some(run), policy, component: undo.run.component, procedure };
-    let mut work = Work::undoing(undo, terms);
+    let mut work = work_of(undo, terms);
     let _nobody_else_enrols = Enrolments::lock(&context.state)?;
     let enrolments = Enrolments::load(&context.state)?;
     let sshds = if sshds.is_empty() { vec![context.places.sshd_config.clone()] } else { sshds };

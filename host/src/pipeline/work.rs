@@ -59,6 +59,8 @@ pub struct Work {
     pub withdrawn: Vec<AbsolutePath>,
     /// The command that shows what is left to do, should another run be faster.
     pub shows_rest: String,
+    /// Whether certificates that the machine had before may come back although they have expired since.
+    pub restores_expired: bool,
     keywords: Vec<String>,
     undoes: Option<RangeInclusive<u64>>,
 }
@@ -99,6 +101,7 @@ impl Work {
             configuration: planned.session.configuration,
             shows_rest: format!("warded plan {}", planned.identity.procedure),
             authorship: planned.authorship,
+            restores_expired: false,
             undoes: None,
         }
     }
@@ -108,6 +111,7 @@ impl Work {
     pub fn undoing(undo: Undo, terms: Terms) -> Self {
         Self {
             undoes: Some(undo.runs()),
+            restores_expired: false,
             source: Source::Undo(undo.changes),
             certificates: BTreeMap::new(),
             reloads: undo.reloads,

@@ -51,6 +51,8 @@ pub struct Candidate {
     pub(super) with_second_opinion: bool,
     /// Whether the run is for another sshd.
     pub(super) is_bystanders: bool,
+    /// Whether host certificates may come back that were there before, and have expired since.
+    pub(super) restores_expired: bool,
     /// What sshd says of it, once it has been asked.
     view: OnceLock<View>,
     /// The copy of the main file.
@@ -90,6 +92,7 @@ impl Candidate {
             authorship: Authorship::default(),
             with_second_opinion: false,
             is_bystanders: false,
+            restores_expired: false,
             view: OnceLock::new(),
             config,
             names: copies.names,
@@ -121,6 +124,12 @@ impl Candidate {
     #[must_use]
     pub fn of_bystander(self) -> Self {
         Self { is_bystanders: true, ..self }
+    }
+
+    /// Lets host certificates come back that were there before, and have expired since.
+    #[must_use]
+    pub fn restoring_expired(self, restores_expired: bool) -> Self {
+        Self { restores_expired, ..self }
     }
 
     /// Those of the certificates that it would serve: it names the file of each, and has the key.

@@ -167,6 +167,10 @@ impl Candidate {
         new.retain(|problem| {
             known.iter().position(|one| one == problem).map(|index| known.swap_remove(index)).is_none()
         });
+        if self.restores_expired && !new.is_empty() {
+            let expired = files::expired(effective, overlay, &keys, trust::now());
+            new.retain(|problem| !expired.contains(problem));
+        }
         match new.first() {
             None => Ok(()),
             Some(problem) => Err(Error::refused(problem.clone()).cause("sshd itself says nothing about it")),

@@ -246,7 +246,10 @@ impl Watched {
     }
 
     fn candidate(&self, work: &Work, result: &Outcome) -> Result<Candidate> {
-        let candidate = Candidate::build(&self.sshd, result)?.by(&work.authorship).accepting(work.terms.logins);
+        let candidate = Candidate::build(&self.sshd, result)?
+            .by(&work.authorship)
+            .accepting(work.terms.logins)
+            .restoring_expired(work.restores_expired);
         Ok(match self.role {
             Role::Subject => candidate,
             Role::Bystander => candidate.of_bystander(),

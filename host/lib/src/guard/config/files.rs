@@ -33,6 +33,19 @@ pub fn problems(effective: &Effective, overlay: Overlay<'_>, host_keys: &[Public
     found
 }
 
+/// Those of the problems that are nothing but the age of a host certificate.
+#[must_use]
+pub fn expired(effective: &Effective, overlay: Overlay<'_>, host_keys: &[PublicKey], now: u64) -> Vec<String> {
+    let problem = |path: &String| {
+        let contents = overlay.read(Path::new(path));
+        let certificate = Certificate::from_openssh(read(&contents).ok()?.trim()).ok()?;
+        let last = certificate.valid_before().checked_sub(1).filter(|last| *last < now)?;
+        check_certificate(&certificate, host_keys, last).ok()?;
+        told("host certificate", path, host_certificate(&contents, host_keys, now))
+    };
+    effective.values("hostcertificate").iter().filter_map(problem).collect()
+}
+
 fn told(what: &str, path: &str, result: Result<(), String>) -> Option<String> {
     result.err().map(|problem| text::neutral(&format!("the {what} {path} {problem}")))
 }
@@ -197,6 +210,20 @@ mod tests {
             assert_eq!(revoked(&Ok(contents)).is_ok(), revocation, "{shown}");
         }
         assert!(authorities(&missing()).is_err() && revoked(&missing()).is_err());
+    }
+
+    #[test]
+    fn what_has_only_expired_is_told_from_what_was_never_good() {
+        let made = Made::new();
+        let (good, bound) = (made.certificate(CertType::Host, None), made.certificate(CertType::Host, Some("x")));
+        let effective = Effective::parse("hostcertificate /good\nhostcertificate /bound\nhostcertificate /gone\n");
+        let staged = [("/good".into(), Some(good)), ("/bound".into(), Some(bound))].into();
+        let keys = [made.host.public_key().clone()];
+        let found = |now| expired(&effective, Overlay(&staged), &keys, now);
+        assert_eq!(found(NOW), [""; 0]);
+        let late = found(NOW + 7200);
+        assert_eq!(late, ["the host certificate /good expired at 2027-01-15 09:00 UTC"]);
+        assert!(problems(&effective, Overlay(&staged), &keys, NOW + 7200).contains(&late[0]));
     }
 
     #[test]
