@@ -106,7 +106,8 @@ impl Host {
     /// Whether it puts off a successor that the CA's new key signs.
     pub(crate) fn puts_off(&self, now: u64) -> bool {
         let local = self.local(now);
-        local < self.before && local < rotation::last_run_from(self.before, self.schedule.period)
+        local < self.before
+            && local < rotation::last_run_from(self.before, self.before - self.after, self.schedule.period)
     }
 
     /// When the first run after `now` starts that can be other than nothing, by the CA's clock.

@@ -98,6 +98,13 @@ fn the_new_key_is_taken_in_the_last_run_before_the_former_certificates_end() {
     // 40 hours are left: with two days between two runs, this is the last one.
     let config = fs::read_to_string(member.config()).unwrap();
     fs::write(member.config(), format!("renew-every = 48\n{config}")).unwrap();
+    // Not one that has most of its short life before it: it would serve no client that knows only the former key.
+    member.signed_with(&ca.path("former_host_ca"), &["-V", "-5m:+23h"]);
+    let short = certificates(&member);
+    member.warded(&["renew", "--force"]).ends(4).says(&WORDS).says(&["the present certificates stay"]);
+    assert_eq!(certificates(&member), short);
+    member.signed_with(&ca.path("former_host_ca"), &["-V", "-10d:+40h"]);
+    let before = certificates(&member);
     let last = member.warded(&["renew"]).ends(4);
     for words in ["Installed now", &fingerprint(&former), "warded ca roots --host"] {
         assert!(last.stdout.contains(words), "{words}: {}", last.stdout);

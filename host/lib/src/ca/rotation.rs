@@ -17,7 +17,7 @@ pub struct NewSigner {
     pub until: u64,
     /// From when on clients have little time left to learn the new key, in seconds since 1970.
     pub urgent_from: u64,
-    /// From when on no further renewal is sure to run before that end, in seconds since 1970.
+    /// From when on no further renewal is sure to run before that end and little of its life is left, in seconds since 1970.
     pub last_run_from: u64,
 }
 
@@ -45,22 +45,24 @@ pub fn new_signer(present: &Certificate, signer: &PublicKey, now: u64, terms: Te
         return None;
     }
     let until = present.valid_before();
-    let quarter = until.saturating_sub(present.valid_after()) / 4;
+    let life = until.saturating_sub(present.valid_after());
     let rhythm = terms.rhythm;
     Some(NewSigner {
         former: present.signer_fingerprint(),
         new,
         until,
-        urgent_from: until.saturating_sub(quarter.max(rhythm.saturating_mul(2))),
-        last_run_from: last_run_from(until, rhythm),
+        urgent_from: until.saturating_sub((life / 4).max(rhythm.saturating_mul(2))),
+        last_run_from: last_run_from(until, life, rhythm),
     })
 }
 
-/// From when on no further renewal is sure to run before `until`. `rhythm`: seconds between two renewals.
+/// From when on no further renewal is sure to run before `until`, and most of a certificate's `life` is over. `rhythm`:
+/// seconds between two renewals.
 #[must_use]
-pub fn last_run_from(until: u64, rhythm: u64) -> u64 {
-    // A quarter more: a timer may delay the next run.
-    until.saturating_sub(rhythm.saturating_add(rhythm / 4))
+pub fn last_run_from(until: u64, life: u64, rhythm: u64) -> u64 {
+    // A quarter more: a timer may delay the next run. One that lives hardly longer than a rhythm would be in its last
+    // run from its first second on, and clients would have no time at all to learn the new key.
+    until.saturating_sub(rhythm.saturating_add(rhythm / 4).min(life / 4))
 }
 
 impl NewSigner {
@@ -151,8 +153,10 @@ mod tests {
         let (former, new) = (host_key::throw_away().unwrap().0, host_key::throw_away().unwrap().0);
         for (life, rhythm, urgent_before_end, last_before_end) in [
             (40 * DAY, DAY, 10 * DAY, DAY + DAY / 4),
-            (4 * DAY, DAY, 2 * DAY, DAY + DAY / 4),
-            (DAY, DAY, 2 * DAY, DAY + DAY / 4),
+            (5 * DAY, DAY, 2 * DAY, DAY + DAY / 4),
+            (4 * DAY, DAY, 2 * DAY, DAY),
+            (DAY, DAY, 2 * DAY, DAY / 4),
+            (DAY, 7 * DAY, 14 * DAY, DAY / 4),
             (40, 1, 10, 1),
         ] {
             let present = certificate(&former, NOW, NOW + life, CertType::Host);
