@@ -102,6 +102,45 @@ fn an_sshd_with_a_relative_file_is_not_told() {
     through(&machine);
 }
 
+/// Without an environment sshd has no room for its title, and a part of its command line is all that is seen.
+#[test]
+fn an_sshd_without_an_environment_is_found_by_what_is_seen() {
+    let start = |line: &str| {
+        let mut machine = Machine::stopped();
+        let mut shell = machine.command("sh");
+        shell.args(["-c", &format!("exec env -i /usr/sbin/sshd {line}")]).arg(machine.config());
+        machine.serve_by(shell);
+        machine
+    };
+    through(&start("-D $@ -f $0"));
+    // Here an option may be among what is lost.
+    let machine = start("-f $0 -D $@");
+    refused(&machine, &["shows a command line that is cut off", "env -i PATH=", "--accept-risk=unknown-listener"]);
+    let mut command = machine.warded_command(CERTIFY);
+    Run::of(command.arg(format!("principal={NAME}")).arg("--accept-risk=unknown-listener")).ends(4);
+    machine.warded(["undo", "--yes", "--accept-risk=unknown-listener"]).ends(4);
+}
+
+/// In a title the end of an argument is lost.
+#[test]
+fn an_sshd_whose_file_has_a_blank_in_its_name_is_found() {
+    let mut machine = Machine::stopped();
+    let config = machine.path("my  conf/sshd config");
+    fs::create_dir(config.parent().unwrap()).unwrap();
+    fs::copy(machine.config(), &config).unwrap();
+    let mut sshd = machine.command("/usr/sbin/sshd");
+    sshd.args(["-D", "-f"]).arg(&config);
+    machine.serve_by(sshd);
+    let config = config.to_str().unwrap();
+    let principal = format!("principal={NAME}");
+    let certify = ["--sshd-config", config, "apply", "certify-host", "--yes", "--set", &principal];
+    let certified = machine.warded(certify).ends(0);
+    assert!(certified.stdout.contains("Seen live: 3 certificates served"), "{}", certified.stdout);
+    machine.serves_certificates();
+    machine.warded(["--sshd-config", config, "renew", "--force"]).ends(0);
+    machine.warded(["--sshd-config", config, "undo", "--yes"]).ends(0);
+}
+
 #[test]
 fn an_sshd_that_reads_another_file_is_named_with_it() {
     let mut machine = Machine::stopped();

@@ -214,6 +214,22 @@ fn what_would_break_another_sshd_is_refused() {
     assert!(before == tree(&peer.file("/etc/ssh")) && enrolled(&peer).is_empty());
 }
 
+/// It was started with a relative path, which leads nowhere by now: whether it reads what changes is not known, and said.
+#[test]
+fn another_sshd_whose_file_is_not_known_is_told_of() {
+    let peer = Peer::shaped("trixie", |directory| {
+        fs::write(directory.join("sshd_config_sftp"), format!("{SHARED}Port 2222\nUsePAM no\n")).unwrap();
+    });
+    let Some(peer) = peer else { return };
+    let start = "cd /etc && exec /usr/sbin/sshd -f ssh/sshd_config_sftp -E /run/sftp.log -o PidFile=/run/sftp.pid";
+    Run::of(peer.command("sh").args(["-c", start])).ends(0);
+    wait("the second sshd listens", LONG, || peer.file("/run/sftp.pid").exists());
+    let told = ["Attention: process", "is an sshd, too", "`-f ssh/sshd_config_sftp`, a relative path"];
+    certify(&peer, FIRST, &[NAME]).ends(4).prints(&told);
+    peer.warded(&["renew", "--force"]).ends(4).prints(&told);
+    peer.warded(&["undo", "--yes"]).ends(4).prints(&told);
+}
+
 /// The watchdog takes it back, and tells both.
 #[test]
 fn what_nobody_confirms_is_taken_back_for_both() {

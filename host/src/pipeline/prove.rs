@@ -18,7 +18,10 @@ use warded_lib::{
     },
     machine::{
         path::AbsolutePath,
-        sshd::{Sshd, Unknown, listener},
+        sshd::{
+            Sshd, Unknown,
+            listener::{self, Others},
+        },
     },
     transaction::{Reload, SshdBefore},
 };
@@ -83,7 +86,12 @@ impl Guard {
         if changed.is_empty() {
             return Ok(());
         }
-        let mut others = listener::others(self.config.as_path())?;
+        let Others { configured: mut others, unknown } = listener::others(self.config.as_path())?;
+        self.unwatched.extend(unknown.iter().map(|(pid, why)| {
+            format!(
+                "process {pid} is an sshd, too, and whether it reads files that this run changes is not known: it {why}"
+            )
+        }));
         for enrolled in Enrolments::load(&context.state)?.beside(&self.config) {
             refuse_lost_names(work, enrolled)?;
             let config = enrolled.sshd_config.as_path();
@@ -103,6 +111,13 @@ impl Guard {
                             config.display()
                         ));
                     }
+                    if let Some(unseen) = bystander.as_ref().and_then(|bystander| bystander.baseline.unseen.as_ref()) {
+                        self.unwatched.push(format!(
+                            "the sshd of {} reads files that this run changes, and is not seen live: {}",
+                            config.display(),
+                            unseen.message()
+                        ));
+                    }
                     self.bystanders.extend(bystander);
                 }
                 Err(error) if reads == Reads::Configuration && matches!(work.may_change(), MayChange::Only(_)) => {
@@ -111,13 +126,6 @@ impl Guard {
                         config.display()
                     )));
                 }
-                    if let Some(unseen) = bystander.as_ref().and_then(|bystander| bystander.baseline.unseen.as_ref()) {
-                        self.unwatched.push(format!(
-                            "the sshd of {} reads files that this run changes, and is not seen live: {}",
-                            config.display(),
-                            unseen.message()
-                        ));
-                    }
                 Err(error) => self.unwatched.push(format!(
                     "the sshd of {} reads files that this run changes, and was not told: {}",
                     config.display(),
@@ -174,6 +182,12 @@ impl Guard {
         self.subject.as_ref()?.unknown.as_ref()
     }
 
+    /// Why the sshd that the run is for cannot be asked what it offers, if that is so.
+    #[must_use]
+    pub fn unseen(&self) -> Option<&Error> {
+        self.subject.as_ref()?.baseline.unseen.as_ref()
+    }
+
     /// Checks the result before the CA is asked: a stand-in is in each certificate's place. Returns what is not proved.
     ///
     /// # Errors
@@ -182,12 +196,6 @@ impl Guard {
         if !self.concerned {
             return Ok(Vec::new());
         }
-    /// Why the sshd that the run is for cannot be asked what it offers, if that is so.
-    #[must_use]
-    pub fn unseen(&self) -> Option<&Error> {
-        self.subject.as_ref()?.baseline.unseen.as_ref()
-    }
-
         let result = work.result(|request| placeholder::host_certificate(&request.public, &request.principals))?;
         if self.subject.is_none() {
             unasked::refuse(self.config.as_path(), &result, work.may_change())?;

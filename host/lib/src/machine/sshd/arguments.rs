@@ -1,7 +1,7 @@
 //! The command line of an sshd: which arguments make its configuration, and which only say how it
 //! is run. From sshd's own option string (9.2 and 10.0: `46DdeGiqrRtTVC:E:b:c:f:g:h:k:o:p:u:`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Options with a value that shape the configuration.
 const SHAPING: &str = "bcghkopu";
@@ -19,24 +19,45 @@ pub struct CommandLine {
     pub arguments: Vec<String>,
 }
 
-impl CommandLine {
-    /// Takes the command line of an sshd (`/proc/PID/cmdline`) apart, by whatever name it was started. None
-    /// if it is not a listener's: a connection's own process, a test (`-t`), one that serves its input (`-i`).
-    #[must_use]
-    pub fn of_listener(raw: &[u8]) -> Option<Self> {
-        let text = String::from_utf8_lossy(raw);
-        if let Some(title) = title(&text) {
-            // Where one argument ends is lost: what follows `-o Name` without a `-` belongs to it.
-            let (line, _) = title.split_once(" [listener]")?;
-            return Self::parse(join_option_values(line.split(' ')));
-        }
-        let mut words: Vec<_> = text.split('\0').map(str::to_owned).collect();
-        while words.last().is_some_and(String::is_empty) {
-            words.pop();
-        }
-        Self::parse(words)
-    }
+/// What the command line of an sshd is, as `/proc/PID/cmdline` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// A listener's.
+    Listener(CommandLine),
+    /// A listener's, and its end is lost: sshd has written its title over a command line that has no environment
+    /// behind it to make room (`env -i`).
+    CutOff,
+    /// That of a connection's own process, of a test (`-t`), or of one that serves its input (`-i`).
+    Other,
+}
 
+impl Shown {
+    /// Takes a command line apart, by whatever name sshd was started. `paths` may be in it, whole where only their
+    /// beginnings are shown: sshd's own program, and its configuration file.
+    #[must_use]
+    pub fn of(raw: &[u8], paths: &[&Path]) -> Self {
+        let text = String::from_utf8_lossy(raw);
+        let Some(title) = title(&text) else {
+            let mut words: Vec<_> = text.split('\0').map(str::to_owned).collect();
+            while words.last().is_some_and(String::is_empty) {
+                words.pop();
+            }
+            return CommandLine::parse(words).map_or(Self::Other, Self::Listener);
+        };
+        let shown = match title.rsplit_once(LISTENER).map(|(line, _)| line.to_owned()) {
+            Some(line) => line,
+            // Only a listener's title begins with a command line.
+            None if !title.starts_with('/') => return Self::Other,
+            None => match completed(&text, title, paths) {
+                Some(line) => line,
+                None => return Self::CutOff,
+            },
+        };
+        CommandLine::parse(joined(&shown)).map_or(Self::Other, Self::Listener)
+    }
+}
+
+impl CommandLine {
     fn parse(words: Vec<String>) -> Option<Self> {
         let mut words = words.into_iter();
         let program = words.next()?;
@@ -44,8 +65,7 @@ impl CommandLine {
         while let Some(word) = words.next() {
             let flags = word.strip_prefix('-').filter(|flags| !flags.is_empty())?;
             for (index, flag) in flags.char_indices() {
-                let takes_value = SHAPING.contains(flag) || OTHER.contains(flag) || flag == 'f';
-                if !takes_value {
+                if !takes_value(flag) {
                     match flag {
                         'i' | 'R' | 't' | 'T' | 'G' | 'V' => return None,
                         '4' | '6' => line.arguments.push(format!("-{flag}")),
@@ -67,6 +87,13 @@ impl CommandLine {
     }
 }
 
+fn takes_value(flag: char) -> bool {
+    SHAPING.contains(flag) || OTHER.contains(flag) || flag == 'f'
+}
+
+/// What stands in a title behind the command line.
+const LISTENER: &str = " [listener]";
+
 /// What OpenSSH ≥ 8.2 writes over its command line, without the name that it was started by:
 /// `sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups`, `sftpd: /usr/sbin/sftpd …` through a link.
 fn title(text: &str) -> Option<&str> {
@@ -74,21 +101,54 @@ fn title(text: &str) -> Option<&str> {
     (!name.contains(['/', '\0'])).then_some(title)
 }
 
-fn join_option_values<'a>(words: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut joined: Vec<String> = Vec::new();
-    let mut in_option = false;
-    for word in words.filter(|word| !word.is_empty()) {
-        let continues = in_option && !word.starts_with('-');
-        match joined.last_mut() {
-            Some(last) if continues && last != "-o" => {
+/// The command line of a title that is cut off, where only one can be meant: the mark behind it is begun; or a path
+/// is, and as much of that is missing as the title is longer than what it was written over.
+fn completed(text: &str, title: &str, paths: &[&Path]) -> Option<String> {
+    let (shown, behind) = title.split_once('\0').unwrap_or((title, ""));
+    let is_begun = |length: &usize| shown.ends_with(LISTENER.get(..*length).unwrap_or(LISTENER));
+    if let Some(begun) = (2..LISTENER.len()).rev().find(is_begun) {
+        return shown.get(..shown.len() - begun).map(str::to_owned);
+    }
+    // Only a title without room behind it leaves the end of what it was written over.
+    let missing = (text.len() - 1).checked_sub(shown.len()).filter(|_| !behind.is_empty())?;
+    let (before, last) = match shown.rsplit_once(" -f ") {
+        Some((before, last)) => (before.len() + " -f ".len(), last),
+        None => (0, shown),
+    };
+    let left = behind.trim_end_matches('\0');
+    let is_it = |path: &&str| path.len() == last.len() + missing && path.starts_with(last) && path.ends_with(left);
+    let path = paths.iter().filter_map(|path| path.to_str()).find(is_it)?;
+    Some(format!("{}{path}", shown.get(..before)?))
+}
+
+/// The words of a command line in which the ends of arguments are lost. sshd takes no argument but options and their
+/// values, so what follows without a `-` belongs to the value before it.
+fn joined(line: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    // Whether the last word is a value, has one attached, or waits for one.
+    let (mut is_value, mut awaits) = (false, false);
+    for word in line.split(' ') {
+        match words.last_mut() {
+            Some(last) if is_value && !word.starts_with('-') => {
                 last.push(' ');
                 last.push_str(word);
             }
-            _ => joined.push(word.to_owned()),
+            _ if word.is_empty() => {}
+            _ if awaits => {
+                words.push(word.to_owned());
+                (is_value, awaits) = (true, false);
+            }
+            _ => {
+                words.push(word.to_owned());
+                let valued = word.strip_prefix('-').and_then(|flags| flags.find(takes_value)).map(|at| at + 2);
+                awaits = valued.is_some_and(|end| end == word.len());
+                is_value = valued.is_some_and(|end| end < word.len());
+            }
         }
-        in_option = continues || word.starts_with("-o");
     }
-    joined
+    // A blank at the end is no part of a value.
+    words.iter_mut().for_each(|word| word.truncate(word.trim_end().len()));
+    words
 }
 
 #[cfg(test)]
@@ -98,7 +158,7 @@ mod tests {
     #[test]
     fn listeners_are_told_from_the_rest() {
         let line = |binary: &str, config: Option<&str>, arguments: &[&str]| {
-            Some(CommandLine {
+            Shown::Listener(CommandLine {
                 binary: binary.starts_with('/').then(|| binary.into()),
                 config: config.map(Into::into),
                 arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
@@ -124,17 +184,59 @@ mod tests {
             ("sshd.pam: /usr/sbin/sshd.pam [listener] 0 of 10-100 startups", line("/usr/sbin/sshd.pam", None, &[])),
             ("/usr/sbin/sshd.pam\0-D\0", line("/usr/sbin/sshd.pam", None, &[])),
             ("/odd: place/sshd\0-D\0", line("/odd: place/sshd", None, &[])),
-            ("sshd: root@pts/0", None),
-            ("sftpd: nobody@notty", None),
-            ("sshd: root [priv]", None),
-            ("sshd: [accepted]", None),
-            ("/usr/sbin/sshd\0-D\0-R\0", None),
-            ("/usr/sbin/sshd\0-i\0", None),
-            ("/usr/sbin/sshd\0-T\0", None),
-            ("sshd-session: root [priv]", None),
-            ("", None),
+            (
+                "sshd: /usr/sbin/sshd -D -E /var/log/my log -f /etc/ssh/my  conf/sshd_config -o Port 22 [listener] 0 of",
+                line("/usr/sbin/sshd", Some("/etc/ssh/my  conf/sshd_config"), &["-o", "Port 22"]),
+            ),
+            (
+                "sshd: /usr/sbin/sshd -Df/etc/my conf -4 [listener] 0",
+                line("/usr/sbin/sshd", Some("/etc/my conf"), &["-4"]),
+            ),
+            ("sshd: root@pts/0", Shown::Other),
+            ("sftpd: nobody@notty", Shown::Other),
+            ("sshd: root [priv]", Shown::Other),
+            ("sshd: [accepted]", Shown::Other),
+            ("/usr/sbin/sshd\0-D\0-R\0", Shown::Other),
+            ("/usr/sbin/sshd\0-i\0", Shown::Other),
+            ("/usr/sbin/sshd\0-T\0", Shown::Other),
+            ("sshd-session: root [priv]", Shown::Other),
+            ("", Shown::Other),
         ] {
-            assert_eq!(CommandLine::of_listener(raw.as_bytes()), expected, "{raw}");
+            assert_eq!(Shown::of(raw.as_bytes(), &[]), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_title_that_is_cut_off_is_completed_where_only_one_command_line_can_be_meant() {
+        let paths = ["/usr/sbin/sshd", "/etc/ssh/sshd_config"].map(Path::new);
+        // What sshd leaves of a command line without an environment behind it.
+        let cut = |name: &str, line: &str| {
+            let title = format!("{name}: {line} [listener] 0 of 10-100 startups");
+            format!("{}\0{}\0", title.get(..line.len() - 2).unwrap(), line.get(line.len() - 1..).unwrap())
+        };
+        for (line, config) in [
+            ("/usr/sbin/sshd", Some(None)),
+            ("/usr/sbin/sshd -D -f /etc/ssh/sshd_config", Some(Some("/etc/ssh/sshd_config"))),
+            ("/usr/sbin/sshd -f /etc/ssh/sshd_conf2", None),
+            ("/usr/sbin/sshd -f /etc/ssh/sshd_config -D", None),
+            ("/usr/sbin/sshd -D", None),
+            ("/usr/sbin/sshd -f /etc/ssh/sshd_config -o Port=2222", None),
+        ] {
+            for name in ["sshd", "sftpd"] {
+                let found = match Shown::of(cut(name, line).as_bytes(), &paths) {
+                    Shown::Listener(line) => Some(line.config),
+                    Shown::CutOff => None,
+                    Shown::Other => panic!("{line}"),
+                };
+                assert_eq!(found, config.map(|config| config.map(PathBuf::from)), "{name} {line}");
+            }
+        }
+        // With a little of an environment the mark is begun.
+        for (raw, is_whole) in
+            [("sshd: /usr/sbin/sshd -p 22 [lis\0", true), ("sshd: /usr/sbin/sshd -p 22 \0\0\0", false)]
+        {
+            let found = Shown::of(raw.as_bytes(), &paths);
+            assert_eq!(matches!(found, Shown::Listener(line) if line.arguments == ["-p", "22"]), is_whole, "{raw:?}");
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The process that accepts sshd's connections, found in /proc: by its command line, not by a pid
 //! file, which may be stale or shared with another sshd.
 
-use super::{arguments::CommandLine, default_config, sockets};
-use crate::error::{Error, Result};
+use super::{arguments::Shown, default_config, sockets, tree::identity};
+use crate::{
+    error::{Error, Result},
+    text::neutral,
+};
 use std::{
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -37,28 +40,28 @@ impl Listener {
         Some(format!("{}:{}", self.pid, inodes.join(",")))
     }
 
-    /// Whether process 1 has its sockets, and hands them to each sshd that it starts (systemd.socket(5)). A
-    /// reload would open them anew, which fails, and end it.
-    #[must_use]
     /// Whether a reload would start another program: an upgrade is under way.
     #[must_use]
     pub fn is_upgraded(&self) -> bool {
         self.binary.as_deref().is_some_and(|program| is_replaced(self.pid, program))
     }
 
+    /// Whether process 1 has its sockets, and hands them to each sshd that it starts (systemd.socket(5)). A
+    /// reload would open them anew, which fails, and end it.
+    #[must_use]
     pub fn is_activated(&self) -> bool {
         self.sockets.iter().flatten().any(|socket| socket.inherited)
     }
 }
 
-/// Whether any sshd of root's or ours runs on this machine, for whatever purpose, or that cannot be told.
-#[must_use]
-pub fn is_running() -> bool {
 /// Whether a process runs another program than the one at a path: an upgrade has replaced it.
 fn is_replaced(pid: i32, program: &Path) -> bool {
     identity(&proc(pid, "exe")).zip(identity(program)).is_some_and(|(running, installed)| running != installed)
 }
 
+/// Whether any sshd of root's or ours runs on this machine, for whatever purpose, or that cannot be told.
+#[must_use]
+pub fn is_running() -> bool {
     let runs = |(pid, name): &(i32, String)| {
         is_trusted(*pid) && is_named_sshd(*pid, name) && state(*pid) != Some('Z') && is_ours_to_see(*pid)
     };
@@ -73,11 +76,8 @@ fn is_replaced(pid: i32, program: &Path) -> bool {
 pub(super) fn scan(config: &Path, named: Option<&Path>) -> Result<Vec<Listener>> {
     let wanted = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
     let all = processes().map_err(unseen)?;
-    let named = named.and_then(identity);
-    let is_candidate = |(pid, name): &(i32, String)| {
-        let is_sshd = || is_named_sshd(*pid, name) || named.is_some() && identity(&proc(*pid, "exe")) == named;
-        is_trusted(*pid) && is_sshd() && is_ours_to_see(*pid)
-    };
+    let is_candidate =
+        |(pid, name): &(i32, String)| is_trusted(*pid) && is_sshd(*pid, name, named) && is_ours_to_see(*pid);
     let mut pids: Vec<i32> = all.into_iter().filter(is_candidate).map(|(pid, _)| pid).collect();
     pids.sort_unstable();
     // Asked again afterwards: what was read in between may have been another program's by then.
@@ -92,30 +92,46 @@ pub fn started(pid: i32) -> Option<u64> {
     status.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
 }
 
-/// The main configuration files of the sshds of root's or of ours that listen, but for this one, each with the arguments
-/// that shape it; each once.
+/// The other sshds of root's or of ours that listen.
+#[derive(Debug, Default)]
+pub struct Others {
+    /// Their main configuration files, each with the arguments that shape it; each once.
+    pub configured: Vec<(PathBuf, Vec<String>)>,
+    /// Those of which that cannot be told, and why.
+    pub unknown: Vec<(i32, Untold)>,
+}
+
+/// The sshds of root's or of ours that listen, but for the one of this configuration file.
 ///
 /// # Errors
 /// When the processes cannot be looked at.
-pub fn others(config: &Path) -> Result<Vec<(PathBuf, Vec<String>)>> {
+pub fn others(config: &Path) -> Result<Others> {
     let own = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
-    let mut others: Vec<(PathBuf, Vec<String>)> = Vec::new();
+    let mut others = Others::default();
     for (pid, name) in processes().map_err(unseen)? {
         if !is_trusted(pid) || !is_named_sshd(pid, &name) || !is_ours_to_see(pid) {
             continue;
         }
-        let Some(line) = command_line(pid) else { continue };
-        let Configuration::File(used) = configuration(pid, line.config.as_deref()) else { continue };
+        let (used, arguments) = match shown(pid, config) {
+            Shown::Other => continue,
+            Shown::CutOff => (Err(Untold::CutOff), Vec::new()),
+            Shown::Listener(line) => (configuration(pid, line.config.as_deref()).told(), line.arguments),
+        };
         // Asked again afterwards: what was read in between may have been another program's by then.
-        if used != own && is_trusted(pid) && !others.iter().any(|(known, _)| *known == used) {
-            others.push((used, line.arguments));
+        if !is_trusted(pid) {
+            continue;
+        }
+        match used {
+            Ok(used) if used == own || others.configured.iter().any(|(known, _)| *known == used) => {}
+            Ok(used) => others.configured.push((used, arguments)),
+            Err(why) => others.unknown.push((pid, why)),
         }
     }
     Ok(others)
 }
 
 fn listener(pid: i32, wanted: &Path) -> Option<Listener> {
-    let line = command_line(pid)?;
+    let Shown::Listener(line) = shown(pid, wanted) else { return None };
     let Configuration::File(used) = configuration(pid, line.config.as_deref()) else { return None };
     if used != wanted {
         return None;
@@ -139,8 +155,11 @@ fn is_gone(pid: i32, path: &Path) -> bool {
     matches!(seen.try_exists(), Ok(false)) && matches!(path.try_exists(), Ok(false))
 }
 
-pub(super) fn command_line(pid: i32) -> Option<CommandLine> {
-    CommandLine::of_listener(&fs::read(proc(pid, "cmdline")).ok()?)
+/// What a process's command line is; `config` may be a file that it names.
+pub(super) fn shown(pid: i32, config: &Path) -> Shown {
+    let Ok(raw) = fs::read(proc(pid, "cmdline")) else { return Shown::Other };
+    let program = fs::read_link(proc(pid, "exe")).unwrap_or_default();
+    Shown::of(&raw, &[&program, config])
 }
 
 /// Which configuration file a process was started with.
@@ -151,6 +170,45 @@ pub(super) enum Configuration {
     Lost(PathBuf),
     /// A relative path, and we may not see where the process is.
     Unseen,
+}
+
+impl Configuration {
+    /// The file, or why it is not known.
+    pub(super) fn told(self) -> Result<PathBuf, Untold> {
+        match self {
+            Self::File(file) => Ok(file),
+            Self::Lost(named) => Err(Untold::Lost(named)),
+            Self::Unseen => Err(Untold::Unseen),
+        }
+    }
+}
+
+/// Why it cannot be told which configuration an sshd has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Untold {
+    /// It was started with this relative path, which leads nowhere by now.
+    Lost(PathBuf),
+    /// It was started with a relative path, and we may not see where it is.
+    Unseen,
+    /// Its command line is cut off.
+    CutOff,
+}
+
+/// As the rest of a sentence about that sshd.
+impl fmt::Display for Untold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost(named) => write!(
+                f,
+                "was started with `-f {}`, a relative path: which file that is cannot be told, and a reload would end it",
+                neutral(&named.display().to_string())
+            ),
+            Self::Unseen => f.write_str("was started with a relative path, and where it runs cannot be seen"),
+            Self::CutOff => {
+                f.write_str("shows a command line that is cut off, as after `env -i`: its options cannot all be told")
+            }
+        }
+    }
 }
 
 pub(super) fn configuration(pid: i32, named: Option<&Path>) -> Configuration {
@@ -165,20 +223,20 @@ pub(super) fn configuration(pid: i32, named: Option<&Path>) -> Configuration {
     }
 }
 
+/// Whether a process is an sshd: its program is called so, or is `named`.
+pub(super) fn is_sshd(pid: i32, name: &str, named: Option<&Path>) -> bool {
+    let is_named = || named.and_then(identity).is_some_and(|named| identity(&proc(pid, "exe")) == Some(named));
+    is_named_sshd(pid, name) || is_named()
+}
+
 /// Whether a process's program is called sshd, sshd.pam and the like: by its file, whatever link it was
 /// started by. Whoever may run a program as root may do so through a link called sshd. Where we may not see
 /// the file, the process's own name decides.
-pub(super) fn is_named_sshd(pid: i32, name: &str) -> bool {
+fn is_named_sshd(pid: i32, name: &str) -> bool {
     match fs::read_link(proc(pid, "exe")) {
         Ok(path) => path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("sshd")),
         Err(_) => name.starts_with("sshd"),
     }
-}
-
-/// What tells a file from all others, by whatever name.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt as _;
-    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// The system service in the text of `/proc/PID/cgroup`, version 1 or 2.

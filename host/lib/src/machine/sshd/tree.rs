@@ -15,7 +15,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Read as _},
-    os::unix::fs::FileTypeExt as _,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     path::{Component, Path, PathBuf},
 };
 
@@ -145,6 +145,12 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     }
     let mut contents = Vec::new();
     fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut contents)?;
+/// What tells a file or a directory from all others, by whatever name.
+#[must_use]
+pub fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
     if u64::try_from(contents.len()).is_ok_and(|length| length > MAX_BYTES) {
         return unsupported("it is larger than 4 MiB");
     }

@@ -3,11 +3,16 @@
 
 use super::{
     Sshd,
-    listener::{self, Configuration},
+    arguments::Shown,
+    listener::{self, Untold},
     sockets,
 };
 use crate::{error::Result, text::neutral};
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 /// A listener that is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,13 +44,12 @@ pub enum Why {
         /// That file.
         file: PathBuf,
     },
-    /// It is an sshd that was started with a relative `-f`: which file it reads cannot be told, and it would
-    /// not find that file when it reloads.
-    LostConfiguration {
+    /// It is an sshd, and which configuration it has cannot be told.
+    Untold {
         /// Its process.
         pid: i32,
-        /// The file as it was named.
-        named: PathBuf,
+        /// Why not.
+        why: Untold,
     },
 }
 
@@ -64,12 +68,7 @@ impl fmt::Display for Unknown {
                     neutral(&file.display().to_string())
                 )
             }
-            Why::LostConfiguration { pid, named } => write!(
-                f,
-                "the sshd that listens on {address} (process {pid}) was started with `-f {}`, a relative path: which \
-                 file that is cannot be told, and a reload would end it",
-                neutral(&named.display().to_string())
-            ),
+            Why::Untold { pid, why } => write!(f, "the sshd that listens on {address} (process {pid}) {why}"),
         }
     }
 }
@@ -90,7 +89,13 @@ impl Unknown {
             Why::OtherConfiguration { file, .. } => {
                 format!("name the file that it reads: --sshd-config {}", neutral(&file.display().to_string()))
             }
-            Why::LostConfiguration { .. } => "start that sshd with `-f` and an absolute path".to_owned(),
+            Why::Untold { why: Untold::Lost(_) | Untold::Unseen, .. } => {
+                "start that sshd with `-f` and an absolute path".to_owned()
+            }
+            Why::Untold { why: Untold::CutOff, .. } => {
+                "start that sshd as a service, or with some environment: env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+                    .to_owned()
+            }
         }
     }
 }
@@ -121,20 +126,24 @@ impl Sshd {
         if holder.as_ref().is_some_and(|(pid, name)| *pid == 1 && name == "systemd") {
             return Ok(None);
         }
-        Ok(Some(Unknown { address, why: holder.map_or(Why::Unseen, |(pid, name)| why(pid, name)) }))
+        let why = holder.map_or(Why::Unseen, |(pid, name)| why(pid, name, self));
+        Ok(Some(Unknown { address, why }))
     }
 }
 
 /// Why the process that has the socket was not taken for the listener.
-fn why(pid: i32, name: String) -> Why {
-    if listener::is_trusted(pid)
-        && listener::is_named_sshd(pid, &name)
-        && let Some(line) = listener::command_line(pid)
-    {
-        match listener::configuration(pid, line.config.as_deref()) {
-            Configuration::File(file) => return Why::OtherConfiguration { pid, file },
-            Configuration::Lost(named) => return Why::LostConfiguration { pid, named },
-            Configuration::Unseen => {}
+fn why(pid: i32, name: String, sshd: &Sshd) -> Why {
+    let named: Option<&Path> = sshd.named.as_deref();
+    if listener::is_trusted(pid) && listener::is_sshd(pid, &name, named) {
+        match listener::shown(pid, sshd.config.as_path()) {
+            Shown::CutOff => return Why::Untold { pid, why: Untold::CutOff },
+            Shown::Listener(line) => {
+                return match listener::configuration(pid, line.config.as_deref()).told() {
+                    Ok(file) => Why::OtherConfiguration { pid, file },
+                    Err(why) => Why::Untold { pid, why },
+                };
+            }
+            Shown::Other => {}
         }
     }
     Why::OtherProgram { pid, name, program: std::fs::read_link(listener::proc(pid, "exe")).ok() }
