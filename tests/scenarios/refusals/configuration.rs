@@ -1,7 +1,10 @@
 //! Lines that sshd would refuse, and lines that it would take.
 
 use super::{drop_in, refused, serves, write};
-use crate::support::{Machine, Setup, machine::NAME};
+use crate::support::{
+    Machine, Peer, Run, Setup,
+    machine::{NAME, tree},
+};
 use std::fs;
 
 #[test]
@@ -134,4 +137,28 @@ fn a_line_that_somebody_wrote_among_ours_is_not_removed() {
         again().ends(0);
         serves(&machine);
     }
+}
+
+/// A directory of drop-ins that is read for some connections by another name: our lines would be there, too.
+#[test]
+fn a_directory_that_is_read_under_two_names() {
+    let peer = Peer::prepared("trixie", |peer| {
+        fs::create_dir(peer.file("/etc/ssh/more")).unwrap();
+        Run::of(peer.command("mount").args(["--bind", "/etc/ssh/sshd_config.d", "/etc/ssh/more"])).ends(0);
+        let config = peer.file("/etc/ssh/sshd_config");
+        let stock = fs::read_to_string(&config).unwrap();
+        fs::write(config, format!("{stock}Match User backup\n  Include /etc/ssh/more/*.conf\n")).unwrap();
+    });
+    let Some(peer) = peer else { return };
+    let before = tree(&peer.file("/etc/ssh"));
+    let principal = format!("principal={NAME}");
+    for command in [&["plan"][..], &["apply", "--yes"]] {
+        let words = [command, &["certify-host", "--set", &principal]].concat();
+        peer.warded(&words).ends(5).says(&[
+            "50-warded.conf is read a second time, as /etc/ssh/more/50-warded.conf",
+            "their directory has two names",
+        ]);
+    }
+    assert!(before == tree(&peer.file("/etc/ssh")));
+    assert!(!fs::read_to_string(peer.file("/run/sshd.log")).unwrap().contains("SIGHUP"));
 }

@@ -39,11 +39,11 @@ impl Candidate {
     pub fn check(&self, baseline: &Baseline, granted: MayChange<'_>) -> Result<()> {
         let parts = self.parts(baseline);
         structure::refuse_bytes(&self.staged, &parts, granted)?;
+        [&self.tree, &baseline.tree].into_iter().try_for_each(|tree| structure::refuse_second_names(&parts, tree))?;
         self.difference(baseline, granted)?.refuse(granted)?;
         self.check_named()?;
         let view = self.view()?;
         if !parts.is_empty() {
-            structure::refuse_second_names(&parts, &baseline.tree)?;
             let root = Root::ambient().map_err(|error| Error::failed("cannot open the root directory").cause(error))?;
             structure::refuse_foreign_files(&root, &self.staged, &self.tree)?;
             structure::refuse_misread(&baseline.tree, &baseline.view.reading, Blocks::Shut)?;

@@ -13,7 +13,7 @@ use crate::{
         path::AbsolutePath,
         sshd::{
             Reading,
-            tree::{ConfigFile, Line, Overlay, Staged, Tree},
+            tree::{ConfigFile, Line, Overlay, Staged, Tree, identity},
         },
     },
     text::neutral,
@@ -22,7 +22,6 @@ use similar::{Algorithm, DiffTag, capture_diff_slices};
 use std::{
     collections::BTreeSet,
     fs,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -211,26 +210,35 @@ pub fn refuse_bytes(staged: &Staged, parts: &BTreeSet<&Path>, granted: MayChange
     Ok(())
 }
 
-/// Sees that no staged part of a configuration is read under two names: by a hard link, or a mount.
+/// Sees that no staged part of a configuration is read under two names: by a hard link, or a mount of it or of its
+/// directory, where it may be still to be made.
 ///
 /// # Errors
 /// Refused: one is.
 pub fn refuse_second_names(parts: &BTreeSet<&Path>, tree: &Tree) -> Result<()> {
-    let identity = |path: &Path| fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    let directory = |path: &Path| path.parent().and_then(identity);
+    let real = |path: &Path| Some(fs::canonicalize(path.parent()?).ok()?.join(path.file_name()?));
     for path in parts {
-        let Some(own) = identity(path) else { continue };
-        let other = tree.files.iter().find(|file| {
-            identity(&file.path) == Some(own) && fs::canonicalize(&file.path).is_ok_and(|real| real != **path)
-        });
-        if let Some(other) = other {
-            return Err(Error::refused(format!(
-                "{} is read a second time, as {}",
-                path.display(),
-                other.path.display()
-            ))
-            .cause("both names lead to one file, by a hard link or a mount: only one of them would be exchanged")
-            .next("make it one name"));
-        }
+        let own = identity(path);
+        let is_beside = |other: &Path| {
+            other.file_name() == path.file_name()
+                && directory(other).is_some_and(|it| Some(it) == directory(path))
+                && real(other).is_some_and(|real| real != **path)
+        };
+        let is_same = |other: &Path| {
+            own.is_some() && identity(other) == own && fs::canonicalize(other).is_ok_and(|real| real != **path)
+        };
+        let Some(other) = tree.files.iter().map(|file| &file.path).find(|other| is_beside(other) || is_same(other))
+        else {
+            continue;
+        };
+        let cause = if is_beside(other) {
+            "their directory has two names, by a mount: what is written there would be read twice"
+        } else {
+            "both names lead to one file, by a hard link or a mount: only one of them would be exchanged"
+        };
+        let message = format!("{} is read a second time, as {}", path.display(), other.display());
+        return Err(Error::refused(message).cause(cause).next("make it one name"));
     }
     Ok(())
 }

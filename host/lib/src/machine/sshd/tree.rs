@@ -43,15 +43,27 @@ impl<'a> Overlay<'a> {
         let found =
             |path: &Path| self.0.get_key_value(path).map(|(key, contents)| (key.as_path(), contents.as_deref()));
         let real = |path: &Path| Some(fs::canonicalize(path.parent()?).ok()?.join(path.file_name()?));
-        found(path).or_else(|| found(&fs::canonicalize(path).ok()?)).or_else(|| {
-            // A link may lead to a file that is still to be made.
-            let mut path = real(path)?;
-            for _ in 0..MAX_LINKS {
-                let Ok(target) = fs::read_link(&path) else { break };
-                path = real(&path.parent()?.join(target))?;
-            }
-            found(&path)
-        })
+        found(path)
+            .or_else(|| found(&fs::canonicalize(path).ok()?))
+            .or_else(|| {
+                // A link may lead to a file that is still to be made.
+                let mut path = real(path)?;
+                for _ in 0..MAX_LINKS {
+                    let Ok(target) = fs::read_link(&path) else { break };
+                    path = real(&path.parent()?.join(target))?;
+                }
+                found(&path)
+            })
+            .or_else(|| found(self.in_directory_of(path)?))
+    }
+
+    /// The staged file of that name in the same directory, which has two names by a mount.
+    fn in_directory_of(&self, path: &Path) -> Option<&'a Path> {
+        let name = path.file_name()?;
+        let mut alike = self.0.keys().filter(|key| key.file_name() == Some(name)).peekable();
+        alike.peek()?;
+        let directory = identity(path.parent()?)?;
+        alike.find(|key| key.parent().and_then(identity) == Some(directory)).map(PathBuf::as_path)
     }
 
     /// The staged files of a directory, whatever links lead to it.
@@ -97,7 +109,9 @@ impl<'a> Overlay<'a> {
         let real = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
         let entries = fs::read_dir(directory).into_iter().flatten();
         let mut names: Vec<_> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-        let staged = self.0.keys().filter(|path| path.parent() == Some(&real));
+        let own = identity(&real);
+        let is_here = |parent: &Path| parent == real || own.is_some() && identity(parent) == own;
+        let staged = self.0.keys().filter(|path| path.parent().is_some_and(is_here));
         names.extend(staged.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())));
         names.sort();
         names.dedup();
