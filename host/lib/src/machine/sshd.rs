@@ -170,9 +170,8 @@ impl Sshd {
     /// When sshd does not accept it: with sshd's own words.
     pub fn effective(&self, config: &Path, connection: &[(String, String)]) -> Result<Effective> {
         let connection = match connection {
-            [] => {
-                Tree::read(config, Overlay(&Staged::new())).map_or_else(|_| nobody(1), |tree| nobody(tree.spare_port()))
-            }
+            [] => Tree::read(config, Overlay(&Staged::new()))
+                .map_or_else(|_| nobody(u16::MAX), |tree| nobody(tree.spare_port())),
             some => specification(some),
         };
         let (output, without_keys) = self.run("-T", config, &["-C".to_owned(), connection])?;

@@ -83,10 +83,10 @@ fn sshd_says_what_it_reads_whatever_a_match_asks_for() {
     let text = format!(
         "Include {at}/a.d\nPort 2222\nMatch LocalPort 1,2\n  PermitTTY no\nMatch User bob\n Include {at}/b.d\nMatch all\nUseDNS no\n"
     );
-    fs::write(config.as_path(), text.replace("1,2", "1")).unwrap();
+    fs::write(config.as_path(), text.replace("1,2", "tcpmux")).unwrap();
     let sshd = Sshd::find(&config, None).unwrap().unwrap();
     let tree = Tree::read(config.as_path(), Overlay(&Staged::new())).unwrap();
-    assert_eq!(tree.spare_port(), 2);
+    assert_eq!(tree.spare_port(), u16::MAX);
     let view = sshd.view(config.as_path(), &tree).unwrap();
     let names: Vec<_> = view.reading.files.iter().filter_map(|path| path.file_name()?.to_str()).collect();
     assert_eq!(names, ["a.d", "b.d", "odd.conf"]);

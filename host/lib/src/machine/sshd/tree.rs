@@ -145,6 +145,12 @@ impl<'a> Overlay<'a> {
     }
 }
 
+/// What tells a file or a directory from all others, by whatever name.
+#[must_use]
+pub fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
 /// A file that sshd reads, as far as it can be read to its end: sshd itself would wait at a FIFO
 /// and take all memory for a device.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
@@ -159,12 +165,6 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     }
     let mut contents = Vec::new();
     fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut contents)?;
-/// What tells a file or a directory from all others, by whatever name.
-#[must_use]
-pub fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
-}
-
     if u64::try_from(contents.len()).is_ok_and(|length| length > MAX_BYTES) {
         return unsupported("it is larger than 4 MiB");
     }
@@ -262,7 +262,7 @@ impl Tree {
         Ok(tree)
     }
 
-    /// A port that no `Match LocalPort` names.
+    /// A port that no `Match LocalPort` names, by its number or by a name of services(5): it has none.
     #[must_use]
     pub fn spare_port(&self) -> u16 {
         let conditions = self.directives().filter(|(_, _, directive)| directive.keyword == "match");
@@ -272,7 +272,12 @@ impl Tree {
             let port = port.to_string();
             words.iter().any(|word| word.split(|c: char| !c.is_ascii_digit()).any(|digits| digits == port))
         };
-        (1..u16::MAX).find(|port| !is_named(port)).unwrap_or(u16::MAX)
+        let services = fs::read_to_string("/etc/services").unwrap_or_default();
+        let has_name = |port: &u16| {
+            let mut ports = services.lines().filter_map(|line| line.split_whitespace().nth(1)?.split('/').next());
+            ports.any(|known| known == port.to_string())
+        };
+        (1..=u16::MAX).rev().find(|port| !is_named(port) && !has_name(port)).unwrap_or(u16::MAX)
     }
 
     /// Every line that says something as sshd comes upon it: an included file's where the `Include` stands, and
