@@ -138,6 +138,22 @@ fn openssh_10_on_ipv6_alone() {
     peer.warded(&["undo", "--yes"]).ends(0);
 }
 
+/// An address of one interface is reached by way of that one.
+#[test]
+fn openssh_10_on_a_link_local_address() {
+    let peer = Peer::prepared("trixie", |peer| {
+        Run::of(peer.command_beside("ip").args("addr add fe80::7/64 dev lo nodad scope link".split(' '))).ends(0);
+        let config = peer.file("/etc/ssh/sshd_config");
+        let stock = fs::read_to_string(&config).unwrap();
+        fs::write(config, format!("{stock}ListenAddress fe80::7%lo\n")).unwrap();
+    });
+    let Some(peer) = peer else { return };
+    let done = peer.warded(&["apply", "certify-host", "--set", SET, "--yes", "--json"]).ends(0);
+    assert_eq!(done.object("warded.apply/1")["served"].as_array().unwrap().len(), 3);
+    peer.warded(&["renew", "--force"]).ends(0);
+    peer.warded(&["undo", "--yes"]).ends(0);
+}
+
 #[test]
 fn every_listener_is_kept_with_arguments_of_its_own() {
     let lines = "Port 2223\nListenAddress 127.0.0.9\nListenAddress [::1]:2224\n";

@@ -104,10 +104,10 @@ impl<'a> Prober<'a> {
     pub fn new(client: &'a Client, sshd: &Sshd, user: &str, effective: Option<&Effective>) -> Result<Option<Self>> {
         let Some(listener) = &sshd.listener else { return Ok(None) };
         let mut addresses: Vec<SocketAddr> = match &listener.sockets {
-            Some(sockets) => sockets.iter().map(|socket| pace::reachable(socket.address)).collect(),
+            Some(sockets) => sockets.iter().flat_map(|socket| pace::reachable(socket.address)).collect(),
             None => {
                 let effective = sshd.effective(sshd.config.as_path(), &[])?;
-                effective.addresses().map(pace::reachable).collect()
+                effective.addresses().flat_map(pace::reachable).collect()
             }
         };
         // IPv6 is the last choice because it has only one loopback address to come from.

@@ -5,7 +5,8 @@ use crate::machine::sshd::Effective;
 use ssh_key::rand_core::{OsRng, RngCore};
 use std::{
     collections::VecDeque,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
     sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -91,15 +92,33 @@ fn penalties(text: &str) -> Option<Penalties> {
     Some(Penalties { noauth: of("noauth").unwrap_or(DEFAULT.noauth), min: of("min").unwrap_or(DEFAULT.min) })
 }
 
-/// The address at which a listening socket is reached from the machine itself.
+/// The addresses at which a listening socket is reached from the machine itself: one, but for a link-local address that
+/// several interfaces have.
 #[must_use]
-pub fn reachable(socket: SocketAddr) -> SocketAddr {
+pub fn reachable(socket: SocketAddr) -> Vec<SocketAddr> {
     let address = match socket.ip() {
         IpAddr::V4(address) if address.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(address) if address.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        IpAddr::V6(address) if address.is_unicast_link_local() => {
+            let interfaces = zones(&fs::read_to_string("/proc/net/if_inet6").unwrap_or_default(), address);
+            let there = interfaces.iter().map(|zone| SocketAddrV6::new(address, socket.port(), 0, *zone).into());
+            return if interfaces.is_empty() { vec![socket] } else { there.collect() };
+        }
         IpAddr::V4(_) | IpAddr::V6(_) => socket.ip(),
     };
-    SocketAddr::new(address, socket.port())
+    vec![SocketAddr::new(address, socket.port())]
+}
+
+/// The numbers of the interfaces that have an address, by the text of `/proc/net/if_inet6`: without one of them a
+/// link-local address cannot be connected to.
+fn zones(text: &str, address: Ipv6Addr) -> Vec<u32> {
+    let zone = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let known = u128::from_str_radix(fields.next()?, 16).ok()?;
+        let number = u32::from_str_radix(fields.next()?, 16).ok()?;
+        (Ipv6Addr::from(known) == address).then_some(number)
+    };
+    text.lines().filter_map(zone).collect()
 }
 
 /// A loopback address to come from, which nobody has used: the machine reaches each of its own IPv4 addresses
@@ -123,10 +142,22 @@ mod tests {
             ("[::]:2222", "[::1]:2222", false),
             ("192.0.2.1:22", "192.0.2.1:22", true),
         ] {
-            let target = reachable(socket.parse().unwrap());
+            let [target] = reachable(socket.parse().unwrap())[..] else { panic!("{socket}") };
             assert_eq!(target.to_string(), expected);
             assert_eq!(fresh_source(target).is_some(), fresh, "{socket}");
         }
+    }
+
+    #[test]
+    fn a_link_local_address_is_of_an_interface() {
+        let text = "00000000000000000000000000000001 01 80 10 80       lo\n\
+                    fe800000000000000000000000000007 02 40 20 80     eth0\n\
+                    fe800000000000000000000000000007 1f 40 20 80     eth1\n";
+        for (address, expected) in [("fe80::7", &[2, 31][..]), ("::1", &[1]), ("fe80::8", &[])] {
+            assert_eq!(zones(text, address.parse().unwrap()), expected, "{address}");
+        }
+        // One that no interface has by now cannot be reached.
+        assert_eq!(reachable("[fe80::dead:beef:0:7]:22".parse().unwrap()).len(), 1);
     }
 
     #[test]

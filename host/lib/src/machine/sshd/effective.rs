@@ -101,9 +101,10 @@ impl Effective {
         self.values(keyword).first().filter(|value| value.starts_with('/')).map(PathBuf::from)
     }
 
-    /// The addresses it would listen on.
+    /// The addresses it would listen on, without the zones of link-local ones: the kernel's tables do not name those
+    /// either.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.values("listenaddress").iter().filter_map(|value| value.split(' ').next()?.parse().ok())
+        self.values("listenaddress").iter().filter_map(|value| address(value.split(' ').next()?))
     }
 
     /// Every value passed through `name`: a candidate's private paths become the real ones.
@@ -134,6 +135,15 @@ impl Effective {
         self.values.remove("hostkey");
         self.host_keys.clear();
     }
+}
+
+/// `192.0.2.1:22`, `[fe80::7%eth0]:22`.
+fn address(text: &str) -> Option<SocketAddr> {
+    let without_zone = || {
+        let (address, rest) = text.split_once('%')?;
+        format!("{address}]{}", rest.split_once(']')?.1).parse().ok()
+    };
+    text.parse().ok().or_else(without_zone)
 }
 
 fn split_list(value: &str) -> Vec<String> {
@@ -213,12 +223,12 @@ mod tests {
     #[test]
     fn values_accumulate_and_compare() {
         let before = Effective::parse(
-            "port 22\nhostkey /\nhostkey /nonexistent\nhostkey /dev\nusepam no\nlistenaddress [::]:22\nlistenaddress 0.0.0.0:22 rdomain x\n",
+            "port 22\nhostkey /\nhostkey /nonexistent\nhostkey /dev\nusepam no\nlistenaddress [::]:22\nlistenaddress 0.0.0.0:22 rdomain x\nlistenaddress [fe80::7%eth0]:2222\n",
         );
         assert_eq!(before.values("HostKey"), ["/", "/dev"]);
         assert_eq!(
             before.addresses().map(|address| address.to_string()).collect::<Vec<_>>(),
-            ["[::]:22", "0.0.0.0:22"]
+            ["[::]:22", "0.0.0.0:22", "[fe80::7]:2222"]
         );
         let scratch = tempfile::tempdir().unwrap();
         let key = scratch.path().join("key");
