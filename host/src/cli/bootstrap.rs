@@ -8,12 +8,13 @@ use super::{
 use crate::context::Options;
 use clap::Args;
 use serde::Serialize;
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 use warded_lib::{
     ca::{
         Kind,
         step::{
             CaUrl, Fingerprint, Settings,
+            credential::read_trusted,
             provisioner::{Provisioner, Purpose},
             read_token, steppath,
             x509::{X509, day},
@@ -33,7 +34,7 @@ pub(super) struct Bootstrap {
     /// The fingerprint of its root certificate, from whoever runs it (`warded root-fingerprint` there)
     #[arg(long, value_name = "HEX", requires = "ca_url")]
     fingerprint: Option<Fingerprint>,
-    /// File of a one-time token, which says both
+    /// File of a one-time token, which says both; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "ca_url")]
     token_file: Option<PathBuf>,
     /// A one-time token, which says both. Others on this machine can see it here
@@ -141,7 +142,9 @@ impl Bootstrap {
         let text = match (&self.token, &self.token_file) {
             (Some(token), _) => Zeroizing::new(token.clone()),
             (None, Some(file)) => {
-                Zeroizing::new(fs::read_to_string(file).map_err(|error| wrong(format!("{}: {error}", file.display())))?)
+                let bytes = read_trusted(file)?;
+                let text = str::from_utf8(&bytes).map_err(|error| wrong(format!("{}: {error}", file.display())))?;
+                Zeroizing::new(text.to_owned())
             }
             (None, None) => return Ok(None),
         };

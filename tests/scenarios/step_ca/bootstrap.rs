@@ -4,7 +4,7 @@ use crate::support::{
     Machine, Member, Run,
     step_ca::{Provisioner, Setup, StepCa},
 };
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
 
 fn machine() -> Member {
     Member { machine: Machine::stopped() }
@@ -110,6 +110,15 @@ fn a_token_is_enough_to_begin_with() {
         .ends(0)
         .object("warded.bootstrap/1");
     let token = fs::read_to_string(&file).unwrap();
+    // On standard input, too; and not from a file that another user could have written.
+    let mut by_input = admin.command(&["bootstrap", "--token-file", "-", "--json"]);
+    by_input.stdin(fs::File::open(&file).unwrap()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    assert_eq!(Run::ended(by_input.spawn().unwrap()).ends(0).object("warded.bootstrap/1")["changed"], false);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    admin
+        .warded(&["bootstrap", "--token-file", file.to_str().unwrap()])
+        .ends(2)
+        .says(&["could have been written by another user", "standard input (-)"]);
     let again = admin.warded(&["bootstrap", "--token", token.lines().next().unwrap(), "--json"]).ends(0);
     assert_eq!(again.object("warded.bootstrap/1")["changed"], false);
     admin.warded(&["bootstrap", "--token", "abc"]).ends(2).says(&["cannot bootstrap with that token", "three parts"]);

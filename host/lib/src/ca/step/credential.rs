@@ -4,7 +4,7 @@
 mod source;
 
 pub(super) use source::is_given;
-pub use source::{Source, read_secret};
+pub use source::{Source, read_secret, read_trusted};
 
 use super::{
     diagnosis::refusal::sshpop,

@@ -108,6 +108,15 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, CaError> {
     read_private(path)
 }
 
+/// The contents of a file that nobody else could have written. `-` is standard input.
+///
+/// # Errors
+/// Somebody else could have, or it cannot be read.
+pub fn read_trusted(path: &Path) -> Result<Zeroizing<Vec<u8>>, CaError> {
+    Source::Tokens(path.to_owned()).refuse_others()?;
+    read(path)
+}
+
 /// The contents of a file with a password or a private key: one that others can read is no secret any more.
 pub(super) fn read_private(path: &Path) -> Result<Secret, CaError> {
     let others = |path: &Path| path.metadata().is_ok_and(|found| found.is_file() && found.mode() & 0o007 != 0);
