@@ -55,7 +55,11 @@ fn who_gets_in_is_compared_where_it_may_change() {
         let risks = Risks { admit: granted.is_empty(), ..none };
         assert!(told(&more, granted, risks).contains("proved: [\"root\"]"));
     }
-    let system = Staged::from([("/etc/pam.d/sshd".into(), Some(Vec::new()))]);
+    let changed = |path: &str| Staged::from([(path.into(), Some(Vec::new()))]);
+    for path in ["/etc/nsswitch.conf", "/root/.k5login"] {
+        assert!(told(&changed(path), &[], none).contains(&format!("{path} decides who gets in")), "{path}");
+    }
+    let system = changed("/etc/pam.d/sshd");
     for risks in [none, Risks { lose: true, ..none }, Risks { admit: true, ..none }] {
         assert!(told(&system, &[], risks).contains("/etc/pam.d/sshd decides who gets in"));
     }
@@ -63,7 +67,11 @@ fn who_gets_in_is_compared_where_it_may_change() {
     let main = std::fs::read_to_string(&private.main).unwrap();
     // A key that is one of two factors, and a file that only a `Match` names.
     let conditional = private.path("conditional");
+    let hosts = "/etc/ssh/ssh_known_hosts";
+    assert!(told(&changed(hosts), &[], none).contains("proved: []"));
     for (before, after, staged, said) in [
+        ("HostbasedAuthentication yes\n", "", changed(hosts), "ssh_known_hosts decides who gets in"),
+        ("", "Match User ann\n  HostbasedAuthentication yes\n", changed(hosts), "ssh_known_hosts decides who gets in"),
         ("AuthenticationMethods publickey,password\n", "", file(""), "a way to log in would be gone"),
         ("PubkeyAuthentication no\n", "", file(""), "decides who gets in"),
         (

@@ -5,6 +5,7 @@ mod bounds;
 mod certificates;
 mod keywords;
 mod queried;
+mod system;
 mod ways;
 
 pub use certificates::Certificates;
@@ -26,12 +27,10 @@ use crate::{
     },
     text::neutral,
 };
-use keywords::{COMPARED, HARMLESS, NAMING, SYSTEM};
+use keywords::{COMPARED, HARMLESS, NAMING};
 use queried::{runs_programs, takes};
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use sshd_config::line::Directive;
+use std::{collections::BTreeMap, path::Path};
 use ways::{User, Way, ways};
 
 /// As many users of the machine are looked at one by one.
@@ -105,11 +104,23 @@ impl Compared<'_> {
     }
 
     fn refuse_system_files(&self) -> Result<()> {
-        let decides = |path: &&PathBuf| SYSTEM.iter().any(|system| path.starts_with(system));
-        match self.candidate.staged.keys().find(decides) {
+        let hostbased = self.has_hostbased();
+        match self.candidate.staged.keys().find(|path| system::decides(path, hostbased)) {
             Some(path) => self.refuse_uncompared(path),
             None => Ok(()),
         }
+    }
+
+    /// Whether the users of a known host get in on its word, by a line for whichever connections. An undo restores what
+    /// was known before.
+    fn has_hostbased(&self) -> bool {
+        let (trees, any) = ([&self.baseline.tree, &self.candidate.tree], matches!(self.may_change, MayChange::Any));
+        let switches_on = |directive: &Directive| {
+            directive.keyword == "hostbasedauthentication"
+                && directive.arguments.iter().any(|argument| argument.text.eq_ignore_ascii_case("yes"))
+        };
+        let by_line = || trees.iter().any(|tree| tree.directives().any(|(_, _, directive)| switches_on(&directive)));
+        !any && (self.baseline.view.effective.values("hostbasedauthentication") == ["yes"] || by_line())
     }
 
     /// Refuses a change of a file whose effect on logins is not known, unless both risks are accepted.

@@ -1,4 +1,4 @@
-//! Which keywords and files decide about logins, and which do not.
+//! Which keywords decide about logins, and which do not.
 
 /// Keywords that can shut nobody out, and let nobody in. All others count. What `RevokedKeys` names is checked by
 /// itself (`config/revocation.rs`), and host keys are proved by handshakes.
@@ -69,16 +69,4 @@ pub(super) const NAMING: [&str; 5] = [
     "authorizedprincipalscommand",
     "authorizedprincipalsfile",
     "trustedusercakeys",
-];
-/// Files beside sshd's own that decide about logins, and directories of such files.
-pub(super) const SYSTEM: [&str; 9] = [
-    "/etc/nologin",
-    "/etc/hosts.allow",
-    "/etc/hosts.deny",
-    "/etc/passwd",
-    "/etc/shadow",
-    "/etc/group",
-    "/etc/shells",
-    "/etc/pam.d",
-    "/etc/security",
 ];

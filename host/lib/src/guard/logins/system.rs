@@ -1,0 +1,77 @@
+//! Files beside sshd's own that decide about logins.
+
+use std::path::Path;
+
+/// Files, and directories of such files.
+const SYSTEM: [&str; 25] = [
+    "/etc/group",
+    "/etc/hosts.allow",
+    "/etc/hosts.deny",
+    "/etc/hosts.equiv",
+    "/etc/krb5.conf",
+    "/etc/krb5.keytab",
+    // Each program loads what it names, sshd too.
+    "/etc/ld.so.preload",
+    "/etc/login.access",
+    "/etc/master.passwd",
+    "/etc/nologin",
+    "/etc/nsswitch.conf",
+    "/etc/pam.conf",
+    "/etc/pam.d",
+    "/etc/passwd",
+    "/etc/security",
+    "/etc/shadow",
+    "/etc/shells",
+    "/etc/ssh/shosts.equiv",
+    "/etc/sssd",
+    "/run/nologin",
+    "/usr/etc/pam.d",
+    "/usr/etc/security",
+    "/usr/lib/pam.d",
+    "/usr/local/etc/pam.d",
+    "/var/run/nologin",
+];
+/// Names of files in a user's home; in whichever directory, since homes may be anywhere.
+const OF_A_USER: [&str; 4] = [".k5login", ".k5users", ".rhosts", ".shosts"];
+/// The hosts whose word sshd takes for their users, where `HostbasedAuthentication` is on.
+const KNOWN_HOSTS: [&str; 4] =
+    ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2", ".ssh/known_hosts", ".ssh/known_hosts2"];
+
+/// Whether a file decides who gets in. `hostbased`: `HostbasedAuthentication` is on for some connection.
+pub(super) fn decides(path: &Path, hostbased: bool) -> bool {
+    SYSTEM.iter().any(|system| path.starts_with(system))
+        || OF_A_USER.iter().any(|name| path.ends_with(name))
+        || hostbased && KNOWN_HOSTS.iter().any(|name| path.ends_with(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_decides_is_known_by_its_name() {
+        for (path, without, with_hostbased) in [
+            ("/etc/pam.d/sshd", true, true),
+            ("/usr/lib/pam.d/sshd", true, true),
+            ("/etc/pam.conf", true, true),
+            ("/run/nologin", true, true),
+            ("/etc/nsswitch.conf", true, true),
+            ("/etc/sssd/conf.d/x.conf", true, true),
+            ("/etc/krb5.keytab", true, true),
+            ("/etc/ssh/shosts.equiv", true, true),
+            ("/etc/ld.so.preload", true, true),
+            ("/root/.k5login", true, true),
+            ("/srv/people/ann/.shosts", true, true),
+            ("/home/ann/.rhosts", true, true),
+            ("/etc/ssh/ssh_known_hosts", false, true),
+            ("/home/ann/.ssh/known_hosts", false, true),
+            ("/etc/pam.d.orig/sshd", false, false),
+            ("/etc/ssh/ssh_host_rsa_key-cert.pub", false, false),
+            ("/home/ann/.ssh/config", false, false),
+            ("/etc/cron.d/warded", false, false),
+        ] {
+            let path = Path::new(path);
+            assert_eq!((decides(path, false), decides(path, true)), (without, with_hostbased), "{}", path.display());
+        }
+    }
+}
