@@ -5,8 +5,21 @@ use super::MAGIC;
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use zeroize::Zeroizing;
 
-/// What only files with a private key contain: PuTTY, age, SSH 1 (`authfile.c`).
-const MARKS: [&[u8]; 4] = [MAGIC, b"PuTTY-User-Key-File-", b"AGE-SECRET-KEY-", b"SSH PRIVATE KEY FILE FORMAT 1."];
+/// What only files with a private key contain: PuTTY, age, SSH 1 (`authfile.c`), BIND, Tor.
+const MARKS: [&[u8]; 8] = [
+    MAGIC,
+    b"PuTTY-User-Key-File-",
+    b"AGE-SECRET-KEY-",
+    b"SSH PRIVATE KEY FILE FORMAT 1.",
+    b"Private-key-format:",
+    b"PrivateExponent:",
+    b"ed25519v1-secret:",
+    b"ED25519-V3:",
+];
+/// What a private key of minisign, encrypted or not, and one of signify begin with in base64; public ones are far shorter.
+const SIGNERS: [&[u8]; 3] = [b"RWRTY0Iy", b"RWQAAEIy", b"RWRCSw"];
+/// The shortest of those.
+const MIN_SIGNER: usize = 130;
 /// What files with a private key begin with: Java's keystores.
 const BEGINNINGS: [&[u8]; 2] = [b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce"];
 /// The shortest word that is looked at as an encoded key: an Ed25519 key in DER has 64 characters.
@@ -40,7 +53,15 @@ pub fn without_private_key(said: &str) -> String {
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
+    let Some((first, rest)) = part.split_first() else { return true };
+    let mut left = bytes;
+    while let Some(at) = left.iter().position(|byte| byte == first) {
+        left = left.get(at + 1..).unwrap_or_default();
+        if left.starts_with(rest) {
+            return true;
+        }
+    }
+    false
 }
 
 fn is_key_text(bytes: &[u8]) -> bool {
@@ -61,9 +82,20 @@ fn has_pem_key(text: &[u8]) -> bool {
     text.windows(BEGIN.len()).enumerate().any(|(at, window)| window == BEGIN && is_key(at))
 }
 
-/// A JSON Web Key (RFC 7517) with its private member, or a symmetric one; also one within other text.
+/// A JSON Web Key (RFC 7517) with its private member, or a symmetric one; also one within other text, and as YAML and
+/// TOML write it.
 fn is_json_key(text: &[u8]) -> bool {
-    has_member(text, b"kty") && (has_member(text, b"d") || has_member(text, b"k"))
+    let has = |name: &[u8]| has_member(text, name) || has_setting(text, name);
+    has(b"kty") && (has(b"d") || has(b"k"))
+}
+
+/// Whether there is a setting of that name without quotes, at the beginning of a line or in a list of them.
+fn has_setting(text: &[u8], name: &[u8]) -> bool {
+    text.split(|byte| matches!(byte, b'\r' | b'\n' | b',' | b'{' | b'[')).any(|part| {
+        let part = part.trim_ascii();
+        let part = part.strip_prefix(b"- ").unwrap_or(part).trim_ascii_start();
+        part.strip_prefix(name).is_some_and(|rest| matches!(rest.trim_ascii_start(), [b':' | b'=', ..]))
+    })
 }
 
 /// Whether there is a member of that name: in quotes, which may be escaped, and before a colon.
@@ -108,6 +140,9 @@ fn is_base64(byte: u8) -> bool {
 fn is_encoded_key(word: &[u8]) -> bool {
     if word.len() < MIN_ENCODED {
         return false;
+    }
+    if word.len() >= MIN_SIGNER && SIGNERS.iter().any(|beginning| word.starts_with(beginning)) {
+        return true;
     }
     let head = decoded(word.get(..HEAD).unwrap_or(word));
     if is_der_key(&head) || head.starts_with(MAGIC) {

@@ -97,7 +97,42 @@ fn json_web_keys_with_their_private_member_are_known() {
     ] {
         tells(wrap(OKP).as_bytes(), wrap(&public).as_bytes(), "JWK");
     }
+    let yaml = "- kty: OKP\n  crv: Ed25519\n  d: nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A\n  x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMl\n";
+    let toml = "[key]\nkty = \"EC\"\ncrv = \"P-256\"\nd = \"870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE\"\n";
+    let inline = "key: {kty: OKP, crv: Ed25519, d: nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A}\n";
+    for (key, from) in [(yaml, "  d:"), (toml, "\nd ="), (inline, " d:")] {
+        tells(key.as_bytes(), key.replace(from, &from.replace('d', "kid")).as_bytes(), "JWK without quotes");
+    }
     tells(br#"{"kty":"oct","k":"c2VjcmV0"}"#, br#"{"kty":"EC","kid":"d","use":"k"}"#, "symmetric");
+}
+
+#[test]
+fn keys_of_name_servers_signers_and_tor_are_known_by_their_formats() {
+    let long = "A".repeat(200);
+    for (private, public, what) in [
+        (
+            "Private-key-format: v1.3\nAlgorithm: 8 (RSASHA256)\nModulus: 4Hh4\n".to_owned(),
+            "example.org. IN DNSKEY 257 3 8 AwEAAeB4eA==\n".to_owned(),
+            "BIND",
+        ),
+        ("PrivateExponent: Bw==\n".to_owned(), "PublicExponent: AQAB\n".to_owned(), "BIND's number"),
+        (
+            format!("untrusted comment: minisign encrypted secret key\nRWRTY0Iy{long}\n"),
+            "untrusted comment: minisign public key\nRWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\n"
+                .to_owned(),
+            "minisign",
+        ),
+        (format!("RWQAAEIy{long}"), format!("RWQAAEIy{}", "A".repeat(48)), "minisign without a password"),
+        (
+            format!("untrusted comment: signify secret key\nRWRCSwAAAAA{}\n", "A".repeat(129)),
+            "untrusted comment: signify public key\nRWRCSwVW1jJ2Ot5bTv0nYRmpJr7HKhpRXW5nYlRPkXFfLBJ8bXuBNWZD\n"
+                .to_owned(),
+            "signify",
+        ),
+        ("== ed25519v1-secret: type0 ==\0\0\0x".to_owned(), "== ed25519v1-public: type0 ==\0\0\0x".to_owned(), "Tor"),
+    ] {
+        tells(private.as_bytes(), public.as_bytes(), what);
+    }
 }
 
 #[test]
