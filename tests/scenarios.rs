@@ -35,6 +35,7 @@ mod refusals;
 mod rekey;
 mod remove;
 mod replay;
+mod restart;
 mod revoke;
 mod room;
 mod schedule;

@@ -173,7 +173,7 @@ impl Broker {
 /// not make another line of the one that the operator is told.
 fn is_plain(need: &Need) -> bool {
     let is_name = |name: &str| name.parse::<Name>().is_ok();
-    if let Need::Reload(name) | Need::Query(name) | Need::Change(name) = need {
+    if let Need::Service(_, name) | Need::Query(name) | Need::Change(name) = need {
         return is_name(name);
     }
     if let Need::Fact(name) = need {
@@ -205,13 +205,14 @@ fn within(most: usize, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use warded_lib::machine::service::ServiceOperation;
 
     #[test]
     fn no_words_of_a_guest_make_another_line_of_a_policy() {
         let file = |path: &str| Need::ReadFile(path.parse().unwrap());
         for plain in [
             Need::Fact("sshd.config".to_owned()),
-            Need::Reload("ssh".to_owned()),
+            Need::Service(ServiceOperation::Reload, "ssh".to_owned()),
             Need::Effective("port".to_owned()),
             file("/etc/ssh/sshd_config.d/60-ü.conf"),
             Need::HostKeys,
@@ -223,8 +224,8 @@ mod tests {
             Need::Fact("a\", \"b".to_owned()),
             Need::Fact("a".repeat(4_000_000)),
             Need::Fact(String::new()),
-            Need::Reload("ssh = [\"reload\"]\nfiles".to_owned()),
-            Need::Reload("ssh.service".to_owned()),
+            Need::Service(ServiceOperation::Reload, "ssh = [\"reload\"]\nfiles".to_owned()),
+            Need::Service(ServiceOperation::Restart, "ssh.service".to_owned()),
             file("/a\", \"/etc/shadow"),
             file("/a/*"),
             file("/{home}/a"),

@@ -91,7 +91,7 @@ impl<'a> Steps<'a> {
         let mut work = Work::of(planned, Terms::default());
         let named = |queued: Queued<'_>| match queued {
             Queued::Program(_, step) => format!("run {}", step.change.name),
-            Queued::Reload(reload) => format!("reload {}", reload.name),
+            Queued::Reload(reload) => format!("{} {}", reload.operation, reload.name),
         };
         let queue = work.queue().into_iter().map(named).collect();
         if work.is_empty() {

@@ -185,27 +185,32 @@ fn main_file() -> Vec<Case> {
 
 /// Services that nobody granted, and what is no service.
 fn services() -> Vec<Case> {
-    let reload = |name: &str, service: &'static [u8]| {
-        case(format!("reload of {name}"))
-            .granted(&["services.ssh = [\"reload\"]"])
+    let tells = |function: &'static str, name: &str, grant: &str, service: &'static str| {
+        case(format!("{} of {name}", function.trim_start_matches("services.")))
+            .granted(&[grant])
             .does(move |guest| {
-                guest.does("services.reload", &[Text(service)]);
+                guest.does(function, &[Text(service.as_bytes())]);
             })
-            .ends_denied("services.reload", std::str::from_utf8(service).unwrap(), "no grant covers it")
+            .ends_denied(function, service, "no grant covers it")
     };
+    let reload = |name, service| tells("services.reload", name, "services.ssh = [\"reload\"]", service);
+    let restart = |name, grant, service| tells("services.restart", name, grant, service);
     vec![
-        reload("a command", b"ssh; reboot"),
-        reload("an option", b"--force"),
-        reload("a path", b"../../etc/passwd"),
-        reload("another service", b"cron"),
-        reload("a name with a newline", b"ssh\ncron"),
-        reload("a name with a newline at its end", b"ssh\n"),
-        reload("an instance of a template", b"ssh@x.service"),
-        reload("a template", b"ssh@.service"),
-        reload("a unit", b"ssh.service"),
-        reload("a unit and an option", b"ssh.service -t"),
-        reload("another grant", b"ssh = [\"reload\"]\nservices.cron"),
-        reload("a name with an escape code", b"ssh\x1b]0;owned\x07"),
+        restart("sshd, where its reload is granted", "services.ssh = [\"reload\"]", "ssh"),
+        restart("a service that may be reloaded", "services.app = [\"reload\"]", "app"),
+        restart("another service than the granted one", "services.app = [\"restart\"]", "cron"),
+        reload("a command", "ssh; reboot"),
+        reload("an option", "--force"),
+        reload("a path", "../../etc/passwd"),
+        reload("another service", "cron"),
+        reload("a name with a newline", "ssh\ncron"),
+        reload("a name with a newline at its end", "ssh\n"),
+        reload("an instance of a template", "ssh@x.service"),
+        reload("a template", "ssh@.service"),
+        reload("a unit", "ssh.service"),
+        reload("a unit and an option", "ssh.service -t"),
+        reload("another grant", "ssh = [\"reload\"]\nservices.cron"),
+        reload("a name with an escape code", "ssh\x1b]0;owned\x07"),
     ]
 }
 

@@ -141,6 +141,7 @@ fn names() -> Vec<Case> {
     vec![
         denied("machine.fact"),
         denied("services.reload"),
+        denied("services.restart"),
         gives_up("files.read", path, "invalid-path", &[]),
         gives_up("files.list", path, "invalid-path", &[]),
         gives_up("files.remove", path, "invalid-path", &[]),

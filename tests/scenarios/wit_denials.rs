@@ -105,6 +105,7 @@ fn argument(machine: &Machine, capability: &str, parameter: &str) -> String {
         ("machine", _) => return "hostname".to_owned(),
         ("actions", "name") if capability == "actions.query" => return "show".to_owned(),
         ("actions", "name") => return "set".to_owned(),
+        ("services", _) if capability == "services.restart" => return "app".to_owned(),
         ("services", _) => return "ssh".to_owned(),
         _ => return CONFIRMED.to_owned(),
     };

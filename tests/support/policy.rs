@@ -82,6 +82,7 @@ impl Grants {
     fn write_with(&self, directory: &Path, name: &str, procedure: &str, component: &[u8], settings: &str) {
         let mut request = format!(
             "[service.ssh]\nsystemd = [\"ssh.service\"]\ndirect = \"sshd\"\n\
+             [service.app]\nsystemd = [\"app.service\"]\n\
              [schedule]\ncron.d = \"warded-renew\"\n{}\n\
              [procedure.{procedure}]\nsummary = \"A test\"\n{settings}",
             self.tables.as_deref().unwrap_or(ACTIONS)

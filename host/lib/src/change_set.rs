@@ -11,6 +11,7 @@ use crate::{
         files::{FileError, FileErrorKind, Place, PlaceKey, Root, Snapshot},
         keys::replaced::Replaced,
         path::AbsolutePath,
+        service::ServiceOperation,
     },
     name::{Name, UnitName},
 };
@@ -77,7 +78,7 @@ fn answer(query: &Filled, overlay: &Overlay, runner: &dyn Runner, root: &Root) -
 pub struct ChangeSet {
     staged: Vec<Staged>,
     requests: Vec<Request>,
-    reloads: Vec<Name>,
+    services: Vec<(ServiceOperation, Name)>,
     schedule: Vec<UnitName>,
     steps: Vec<Step>,
     asked: Vec<Asked>,
@@ -176,10 +177,11 @@ impl ChangeSet {
         RequestId(id)
     }
 
-    /// Queues a reload, once.
-    pub fn reload(&mut self, service: Name) {
-        if !self.reloads.contains(&service) {
-            self.reloads.push(service);
+    /// Queues a reload or a restart, once.
+    pub fn tell(&mut self, operation: ServiceOperation, service: Name) {
+        let queued = (operation, service);
+        if !self.services.contains(&queued) {
+            self.services.push(queued);
         }
     }
 
@@ -241,7 +243,7 @@ impl ChangeSet {
         self.steps.retain(|known| !known.is_about_same(&step));
         let differs = step.differs();
         if differs {
-            self.steps.push(Step { after_reloads: self.reloads.len(), ..step });
+            self.steps.push(Step { after_reloads: self.services.len(), ..step });
         }
         differs
     }
@@ -339,10 +341,10 @@ impl ChangeSet {
             .filter(move |staged| matches!(&staged.after, After::Certificate { request } if *request == id))
     }
 
-    /// The services to reload, in order.
+    /// The services to tell, in order.
     #[must_use]
-    pub fn reloads(&self) -> &[Name] {
-        &self.reloads
+    pub fn services(&self) -> &[(ServiceOperation, Name)] {
+        &self.services
     }
 
     /// What was read, and as what.

@@ -3,7 +3,7 @@
 use warded_lib::policy::lines::Key;
 
 /// Every function that needs a grant, with the kinds of which one allows it. `keys.replace` needs both of its kinds.
-const FUNCTIONS: [(&str, &[Key]); 24] = [
+const FUNCTIONS: [(&str, &[Key]); 25] = [
     ("actions.change", &[Key::Action]),
     ("actions.query", &[Key::Action]),
     ("authority.issue", &[Key::Issue]),
@@ -27,6 +27,7 @@ const FUNCTIONS: [(&str, &[Key]); 24] = [
     ("schedule.none", &[Key::Schedule]),
     ("schedule.renewals", &[Key::Schedule]),
     ("services.reload", &[Key::Reload]),
+    ("services.restart", &[Key::Restart]),
     ("sshd.effective", &[Key::Effective]),
     ("ssh.effective", &[Key::ClientEffective]),
 ];

@@ -141,6 +141,7 @@ fn replace(procedure: &mut dyn TableLike, line: &Line, instead: &[String]) -> bo
         Key::Effective => return take_out(procedure, &["sshd", "effective"]),
         Key::ClientEffective => return take_out(procedure, &["ssh", "effective"]),
         Key::Reload => (&["services", &line.value], "reload"),
+        Key::Restart => (&["services", &line.value], "restart"),
         Key::Action => (&["actions"], &line.value),
         Key::Schedule => (&["schedule"], &line.value),
         Key::Inform => (&["log"], "info"),

@@ -36,7 +36,7 @@ use warded_lib::{
     config::is_root,
     error::{Error, Exit, Result},
     guard::Risks,
-    machine::sshd,
+    machine::{service::ServiceOperation, sshd},
     name::Name,
     policy::{file::Procedure, setting::Setting},
     text::{count, shell_word},
@@ -393,6 +393,10 @@ impl ProcedureArgs {
 }
 
 fn reloading(reloads: &[Reloading]) -> String {
-    let names: Vec<&str> = reloads.iter().map(Reloading::name).collect();
-    if names.is_empty() { String::new() } else { format!(" and reload {}", names.join(", ")) }
+    let of = |wanted: ServiceOperation| {
+        let named = reloads.iter().map(Reloading::named).filter(|(operation, _)| *operation == wanted);
+        let names: Vec<&str> = named.map(|(_, name)| name).collect();
+        if names.is_empty() { String::new() } else { format!(" and {wanted} {}", names.join(", ")) }
+    };
+    of(ServiceOperation::Reload) + &of(ServiceOperation::Restart)
 }

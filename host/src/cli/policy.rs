@@ -36,7 +36,6 @@ use clap_complete::engine::ArgValueCandidates;
 use serde::Serialize;
 use std::path::PathBuf;
 use warded_lib::{
-    change_set::review::Reloading,
     config,
     error::{Error, Exit, Result},
     machine::{
@@ -326,9 +325,11 @@ fn grants(procedure: &Procedure, policy: &Policy) -> Vec<String> {
     if !keywords.is_empty() {
         all.push(format!("change these keywords of sshd: {}", keywords.join(", ")));
     }
-    // Under its name a policy can have anything reloaded.
-    for (name, service) in services.iter().filter(|(name, _)| procedure.services.contains_key(name)) {
-        all.push(format!("have a service reloaded: {}", Reloading::of(name, service)));
+    // Under its name a policy can have anything reloaded, or restarted.
+    for (name, operations) in &procedure.services {
+        for (operation, service) in operations.iter().filter_map(|one| Some((one, services.get(name)?))) {
+            all.push(format!("have a service {operation}ed: {name} ({service})"));
+        }
     }
     // What cannot be taken back is said first.
     let mut programs: Vec<(&Name, &Action)> =

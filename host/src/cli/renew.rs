@@ -258,7 +258,7 @@ impl Renew {
         done.given.unrecorded.take_if(|text| messages.iter().any(|told| told.text == *text));
         drop(progress);
         if !done.former.is_empty() {
-            review.reloads.retain(|reload| done.reloads.iter().any(|(name, _)| *name == reload.name()));
+            review.reloads.retain(|reload| done.reloads.iter().any(|(name, _)| *name == reload.named().1));
         }
         review.files.retain(|file| !done.withdrawn.iter().any(|path| path.as_str() == file.path));
         // It is done, whether anybody reads of it or not.

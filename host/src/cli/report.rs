@@ -81,7 +81,7 @@ pub(super) fn review(output: Output, review: &Review) -> Result<()> {
         diff(output, &program.diff)?;
     }
     for service in &review.reloads {
-        output.line(format!("> reload {service}"))?;
+        output.line(format!("> {service}"))?;
     }
     Ok(())
 }

@@ -143,7 +143,7 @@ pub(super) fn reloading(reload: &Reload) -> review::Reloading {
     if reload.is_schedule() {
         review::Reloading::schedule(&reload.schedule)
     } else {
-        review::Reloading::of(&reload.name, &reload.service)
+        review::Reloading::of(reload.operation, &reload.name, &reload.service)
     }
 }
 

@@ -54,7 +54,10 @@ pub(super) fn told(
         }
     }];
     parts.extend(reloads.iter().map(|(name, how)| match how {
-        Reloaded::Scheduled { .. } | Reloaded::Started { .. } => how.to_string(),
+        Reloaded::Scheduled { .. }
+        | Reloaded::Started { .. }
+        | Reloaded::Anew { .. }
+        | Reloaded::LeftStopped { .. } => how.to_string(),
         Reloaded::NotRunning => format!("no listener of {name} is known"),
         Reloaded::Unit { .. } | Reloaded::Restarted { .. } | Reloaded::Signalled { .. } => format!("{name} reloaded"),
     }));

@@ -17,7 +17,10 @@ use warded_lib::{
         unasked, unchanged,
     },
     machine::{
+        facts::Init,
         path::AbsolutePath,
+        service::ServiceOperation,
+        services,
         sshd::{
             Sshd, Unknown,
             listener::{self, Others},
@@ -60,6 +63,10 @@ impl Guard {
     /// since the procedure read it, or what sshd offers is not known.
     pub fn baseline(context: &Context, work: &Work) -> Result<Self> {
         work.refuse_unaccepted()?;
+        let systemd = context.facts.init == Init::Systemd;
+        for restart in work.reloads.iter().filter(|reload| reload.operation == ServiceOperation::Restart) {
+            services::refuse_restart(&restart.name, &restart.service, systemd)?;
+        }
         let config = context.places.sshd_config.clone();
         known_hosts::check(context, work)?;
         let (bystanders, unwatched) = (Vec::new(), Vec::new());

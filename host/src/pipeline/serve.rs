@@ -18,6 +18,7 @@ use warded_lib::{
     guard::{Former, OfferedCertificate, former::former, live},
     machine::{
         facts::Init,
+        service::ServiceOperation,
         services::{ReloadFault, Reloaded, Told},
         signals::Shield,
         sshd::{
@@ -27,7 +28,6 @@ use warded_lib::{
             tree::{Overlay, Staged},
         },
     },
-    policy::file::ServiceOperation,
     transaction::Reload,
 };
 
@@ -72,7 +72,7 @@ impl Unserved {
     /// The same, to look at.
     #[must_use]
     pub fn reviewed(&self) -> Vec<Reloading> {
-        self.reloads.iter().map(|reload| Reloading::of(&reload.name, &reload.service)).collect()
+        self.reloads.iter().map(|reload| Reloading::of(reload.operation, &reload.name, &reload.service)).collect()
     }
 }
 

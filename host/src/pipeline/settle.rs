@@ -5,33 +5,38 @@ use warded_lib::{
     error::{Error, Result},
     machine::{
         action::Step,
+        service::ServiceOperation,
         services::{self, ReloadFault, Reloaded, Told},
         sshd::Sshd,
     },
     transaction::Reload,
 };
 
-/// Reloads a service, or has systemd take up a schedule as its files say; off the record.
+/// Reloads or restarts a service, or has systemd take up a schedule as its files say; off the record.
 ///
 /// # Errors
-/// As [`services::reload`] and [`services::reconcile`].
+/// As [`services::reload`], [`services::restart`] and [`services::reconcile`].
 pub fn tell(
     reload: &Reload,
     systemd: bool,
     sshd: Option<&Sshd>,
     last_look: &dyn Fn() -> Result<()>,
 ) -> Result<Reloaded, ReloadFault> {
-    if reload.is_schedule() {
-        services::reconcile(&reload.schedule, systemd)
-    } else {
-        services::reload(&reload.name, &reload.service, systemd, sshd, last_look)
+    match reload.operation {
+        _ if reload.is_schedule() => services::reconcile(&reload.schedule, systemd),
+        ServiceOperation::Reload => services::reload(&reload.name, &reload.service, systemd, sshd, last_look),
+        ServiceOperation::Restart => services::restart(&reload.name, &reload.service, systemd),
     }
 }
 
 /// The event with what is told.
 #[must_use]
 pub fn named(event: Event, reload: &Reload) -> Event {
-    let capability = if reload.is_schedule() { "schedule.renewals" } else { "services.reload" };
+    let capability = match reload.operation {
+        _ if reload.is_schedule() => "schedule.renewals",
+        ServiceOperation::Reload => "services.reload",
+        ServiceOperation::Restart => "services.restart",
+    };
     event.capability(capability).need(reload.name.as_str())
 }
 
@@ -41,7 +46,7 @@ pub fn of_program(event: Event, step: &Step) -> Event {
     event.capability("actions.change").need(step.change.name.as_str())
 }
 
-/// Reloads one service, on record; as [`services::reload`].
+/// Tells one service, on record; as [`tell`].
 ///
 /// # Errors
 /// The reload failed, or could not be recorded.
@@ -59,7 +64,8 @@ pub fn reload(
     let outcome = tell(reload, systemd, sshd, last_look);
     match &outcome {
         Ok(reloaded) => {
-            let told = if *reloaded == Reloaded::NotRunning { Told::No } else { Told::Yes };
+            let is_untold = matches!(reloaded, Reloaded::NotRunning | Reloaded::LeftStopped { .. });
+            let told = if is_untold { Told::No } else { Told::Yes };
             log.append(&event(Kind::Result).detail(&reloaded.to_string()))
                 .map_err(|error| ReloadFault { told, error })?;
         }

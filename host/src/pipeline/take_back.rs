@@ -240,7 +240,14 @@ impl<'a> Recovery<'a> {
             outcomes.into_iter().any(|outcome| match outcome {
                 Ok(Reloaded::Unit { unit } | Reloaded::Restarted { unit }) => listener.unit.as_ref() == Some(unit),
                 Ok(Reloaded::Signalled { pid }) => listener.pid == *pid,
-                Ok(Reloaded::NotRunning | Reloaded::Scheduled { .. } | Reloaded::Started { .. }) | Err(_) => false,
+                Ok(
+                    Reloaded::NotRunning
+                    | Reloaded::Scheduled { .. }
+                    | Reloaded::Started { .. }
+                    | Reloaded::Anew { .. }
+                    | Reloaded::LeftStopped { .. },
+                )
+                | Err(_) => false,
             })
         };
         if read != Read::No && !sshd.listener.as_ref().is_none_or(is_told) {

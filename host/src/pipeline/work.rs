@@ -22,7 +22,10 @@ use warded_lib::{
     },
     error::{Error, Result},
     guard::{Authorship, MayChange, unchanged::Digests},
-    machine::{action::Step, keys::replaced::Replaced, path::AbsolutePath, schedule::SCHEDULE, users},
+    machine::{
+        action::Step, keys::replaced::Replaced, path::AbsolutePath, schedule::SCHEDULE, service::ServiceOperation,
+        users,
+    },
     name::Name,
     text::{count, neutral},
     transaction::{
@@ -77,12 +80,14 @@ impl Work {
     pub fn of(planned: Planned<'_>, terms: Terms) -> Self {
         let services = &planned.granting.policy.services;
         let changes = planned.session.changes;
-        let reload = |name: &Name| Some(Reload::service(name.clone(), services.get(name)?.clone()));
+        let reload = |(operation, name): &(ServiceOperation, Name)| {
+            Some(Reload::service(name.clone(), services.get(name)?.clone()).by(*operation))
+        };
         let (units, steps) = (changes.schedule(), changes.steps().to_vec());
         let schedule = SCHEDULE.parse().ok().filter(|_| !units.is_empty());
         Self {
             reloads: changes
-                .reloads()
+                .services()
                 .iter()
                 .filter_map(reload)
                 .chain(schedule.map(|name| Reload::schedule(name, units.to_vec())))

@@ -9,6 +9,7 @@ use std::{
 use warded_fuzz::{
     ca::Kind,
     is_harmless,
+    machine::service::ServiceOperation,
     policy::{
         authorize::{Circumstances, authorize},
         file::Policy,
@@ -66,7 +67,8 @@ fuzz_target!(|data: &[u8]| {
             Need::WriteFile("/etc/ssh/sshd_config".parse().unwrap()),
             Need::WriteCertificate("/etc/ssh/ssh_host_rsa_key-cert.pub".parse().unwrap()),
             Need::Roots(Kind::Host),
-            Need::Reload("ssh".to_owned()),
+            Need::Service(ServiceOperation::Reload, "ssh".to_owned()),
+            Need::Service(ServiceOperation::Restart, "ssh".to_owned()),
             Need::HostKeys,
         ] {
             match authorize(procedure, circumstances(), &need) {

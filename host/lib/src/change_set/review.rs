@@ -7,7 +7,7 @@ use crate::{
         action::Step,
         keys::{holds_private_key, replaced::Replaced},
         schedule::SCHEDULE,
-        service::Service,
+        service::{Service, ServiceOperation},
     },
     name::{Name, UnitName},
     text::{neutral, neutral_lines},
@@ -59,7 +59,7 @@ pub struct Review {
     /// The programs that are run, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub programs: Vec<Running>,
-    /// The services that are reloaded, in order.
+    /// The services that are reloaded or restarted, in order.
     pub reloads: Vec<Reloading>,
 }
 
@@ -86,10 +86,11 @@ impl Running {
     }
 }
 
-/// A service that is reloaded: to a program its name; to a person also who is told, since a policy can
-/// call anything `ssh`.
+/// A service that is reloaded or restarted: to a program its name, after `restart ` where it is that; to a person also who
+/// is told, since a policy can call anything `ssh`.
 #[derive(Clone, Debug)]
 pub struct Reloading {
+    operation: ServiceOperation,
     name: String,
     told: String,
 }
@@ -97,33 +98,37 @@ pub struct Reloading {
 impl Reloading {
     /// A service, as a policy describes it.
     #[must_use]
-    pub fn of(name: &Name, service: &Service) -> Self {
-        Self { name: name.to_string(), told: service.to_string() }
+    pub fn of(operation: ServiceOperation, name: &Name, service: &Service) -> Self {
+        Self { operation, name: name.to_string(), told: service.to_string() }
     }
 
     /// The units of a schedule.
     #[must_use]
     pub fn schedule(units: &[UnitName]) -> Self {
         let units: Vec<&str> = units.iter().map(UnitName::as_str).collect();
-        Self { name: SCHEDULE.to_owned(), told: format!("systemd takes up {}", units.join(", ")) }
+        let operation = ServiceOperation::Reload;
+        Self { operation, name: SCHEDULE.to_owned(), told: format!("systemd takes up {}", units.join(", ")) }
     }
 
-    /// What the policy calls it.
+    /// What is done, to what the policy calls so.
     #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
+    pub fn named(&self) -> (ServiceOperation, &str) {
+        (self.operation, &self.name)
     }
 }
 
 impl fmt::Display for Reloading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.name, self.told)
+        write!(f, "{} {} ({})", self.operation, self.name, self.told)
     }
 }
 
 impl Serialize for Reloading {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.name)
+        match self.operation {
+            ServiceOperation::Reload => serializer.serialize_str(&self.name),
+            ServiceOperation::Restart => serializer.serialize_str(&format!("restart {}", self.name)),
+        }
     }
 }
 
@@ -132,7 +137,8 @@ impl Review {
     /// sign; none: not known.
     #[must_use]
     pub fn of(changes: &ChangeSet, services: &BTreeMap<Name, Service>, roots: &[PublicKey]) -> Self {
-        let reloads = changes.reloads().iter().filter_map(|name| Some(Reloading::of(name, services.get(name)?)));
+        let told = changes.services().iter();
+        let reloads = told.filter_map(|(what, name)| Some(Reloading::of(*what, name, services.get(name)?)));
         let schedule = Some(changes.schedule()).filter(|units| !units.is_empty()).map(Reloading::schedule);
         let files = changes.staged().iter().map(|staged| entry(changes, staged, roots));
         let programs = changes.steps().iter().map(Running::of).collect();

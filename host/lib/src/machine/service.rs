@@ -4,6 +4,35 @@ use crate::name::UnitName;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// What can be done to a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServiceOperation {
+    /// Read its configuration again, without ending sessions.
+    #[default]
+    Reload,
+    /// End, and start again. Never for sshd.
+    Restart,
+}
+
+impl ServiceOperation {
+    /// Whether it is a reload.
+    #[must_use]
+    pub fn is_reload(&self) -> bool {
+        *self == Self::Reload
+    }
+}
+
+/// The verb.
+impl fmt::Display for ServiceOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reload => "reload",
+            Self::Restart => "restart",
+        })
+    }
+}
+
 /// What a service is called under each init system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -13,6 +42,20 @@ pub struct Service {
     pub systemd: Vec<UnitName>,
     /// How to reach it where nothing manages it.
     pub direct: Option<Direct>,
+}
+
+impl Service {
+    /// Whether it is sshd's by its description, whatever runs at the moment.
+    #[must_use]
+    pub fn is_of_sshd(&self) -> bool {
+        self.direct == Some(Direct::Sshd) || self.systemd.iter().any(|unit| is_of_sshd(unit.as_str()))
+    }
+}
+
+/// Whether a unit has a name that distributions give to sshd's: `ssh.service`, `sshd.socket`, `sshd@.service`.
+pub(super) fn is_of_sshd(unit: &str) -> bool {
+    let stem = unit.split(['.', '@']).next().unwrap_or_default();
+    matches!(stem, "ssh" | "sshd" | "sshd-unix-local" | "openssh")
 }
 
 /// Who is told, in words: `ssh.service or sshd.service; else SIGHUP to sshd`.
@@ -40,6 +83,22 @@ pub enum Direct {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sshds_units_are_known_by_their_names() {
+        for (lines, is) in [
+            ("systemd = ['ssh.service']", true),
+            ("systemd = ['app.service', 'sshd.service']", true),
+            ("systemd = ['ssh.socket']", true),
+            ("systemd = ['sshd@.service']", true),
+            ("direct = 'sshd'", true),
+            ("systemd = ['app.service']", false),
+            ("systemd = ['ssh-agent.service']", false),
+            ("", false),
+        ] {
+            assert_eq!(toml::from_str::<Service>(lines).unwrap().is_of_sshd(), is, "{lines}");
+        }
+    }
 
     #[test]
     fn a_service_says_who_is_told() {

@@ -1,8 +1,10 @@
 //! Services: told to read their configuration again; started anew only where that is the one way, and
 //! nobody's login ends by it.
 
+mod restart;
 mod schedule;
 
+pub use restart::{refuse_restart, restart};
 pub use schedule::{Timer, forget_recovery, reconcile, reconcile_links, timer};
 
 use super::{
@@ -34,6 +36,16 @@ pub enum Reloaded {
         /// Its name.
         unit: String,
     },
+    /// systemd restarted the unit of a service that is not sshd.
+    Anew {
+        /// Its name.
+        unit: String,
+    },
+    /// A service that was to be restarted does not run.
+    LeftStopped {
+        /// Its name in the policy.
+        name: String,
+    },
     /// systemd started the unit, whose process had ended.
     Started {
         /// Its name.
@@ -60,6 +72,8 @@ impl std::fmt::Display for Reloaded {
         match self {
             Self::Unit { unit } => write!(f, "systemd reloaded {unit}"),
             Self::Restarted { unit } => write!(f, "systemd restarted {unit}, whose socket it has"),
+            Self::Anew { unit } => write!(f, "systemd restarted {unit}"),
+            Self::LeftStopped { name } => write!(f, "{name} does not run, and is not started"),
             Self::Started { unit } => write!(f, "systemd started {unit}, which had ended"),
             Self::Signalled { pid } => write!(f, "SIGHUP to process {pid}"),
             Self::Scheduled { enabled, disabled } => {

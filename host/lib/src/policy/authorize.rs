@@ -1,9 +1,7 @@
 //! The decision: does a procedure's policy grant a need? Pure, and deny by default.
 
 use super::{
-    file::{
-        Action, Authority, CertificateGrant, KeyGrant, LogLevel, Procedure, Scheduled, ServiceOperation, WriteGrant,
-    },
+    file::{Action, Authority, CertificateGrant, KeyGrant, LogLevel, Procedure, Scheduled, WriteGrant},
     need::Need,
     pattern::{Pattern, Places},
 };
@@ -99,11 +97,11 @@ pub fn authorize(procedure: &Procedure, circumstances: &Circumstances, need: &Ne
         Need::Rekey(kind, _) => decision.authority(Action::Rekey, *kind),
         Need::Effective(_) => procedure.sshd.effective.then(|| plain("sshd.effective")),
         Need::ClientEffective(_) => procedure.ssh.effective.then(|| plain("ssh.effective")),
-        Need::Reload(service) => procedure
+        Need::Service(operation, service) => procedure
             .services
             .iter()
-            .any(|(name, operations)| name.as_str() == service && operations.contains(&ServiceOperation::Reload))
-            .then(|| plain(format!("services.{service} reload"))),
+            .any(|(name, operations)| name.as_str() == service && operations.contains(operation))
+            .then(|| plain(format!("services.{service} {operation}"))),
         Need::Query(name) => decision.action(name, action::Kind::Query)?,
         Need::Change(name) => decision.action(name, action::Kind::Change)?,
         Need::Schedule(_) => procedure.schedule.contains(&Scheduled::Renew).then(|| plain("schedule renew")),

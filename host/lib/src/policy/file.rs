@@ -16,7 +16,11 @@ use super::{
 use crate::{
     digest::Digest,
     error::{Error, Result},
-    machine::{action, schedule::Schedulers, service::Service},
+    machine::{
+        action,
+        schedule::Schedulers,
+        service::{Service, ServiceOperation},
+    },
     name::{Keyword, Name},
 };
 use serde::Deserialize;
@@ -176,14 +180,6 @@ impl TryFrom<String> for CertificateGrant {
     }
 }
 
-/// What can be done to a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ServiceOperation {
-    /// Read its configuration again, without ending sessions.
-    Reload,
-}
-
 /// What can be run by the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -317,6 +313,7 @@ mod tests {
         for (more, place, what) in [
             ("services.ssh = ['reboot']", "p.toml:6:17", "unknown variant `reboot`"),
             ("services.cron = ['reload']", "p.toml:4:1", "names the service cron"),
+            ("services.ssh = ['restart']", "p.toml:4:1", "procedure do-it may restart ssh, which is sshd"),
             ("actions = ['show']", "p.toml:4:1", "names the action show"),
             (
                 "[action.show]\nkind = 'query'\nargv = ['tool']",

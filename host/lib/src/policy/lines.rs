@@ -1,6 +1,7 @@
 //! The grants of a procedure, one line each, in the words that a record of the audit log names them by.
 
-use super::file::{Action, CertificateGrant, KeyGrant, LogLevel, Procedure, Scheduled, ServiceOperation, WriteGrant};
+use super::file::{Action, CertificateGrant, KeyGrant, LogLevel, Procedure, Scheduled, WriteGrant};
+use crate::machine::service::ServiceOperation;
 use serde::Serialize;
 use std::fmt;
 
@@ -34,6 +35,8 @@ pub enum Key {
     ClientEffective,
     /// `services.NAME = ["reload"]`
     Reload,
+    /// `services.NAME = ["restart"]`
+    Restart,
     /// `actions = ["NAME"]`
     Action,
     /// `schedule = ["renew"]`
@@ -76,6 +79,7 @@ impl fmt::Display for Line {
             Key::Keywords => write!(f, "sshd.keywords {value}"),
             Key::ClientEffective => f.write_str("ssh.effective"),
             Key::Reload => write!(f, "services.{value} reload"),
+            Key::Restart => write!(f, "services.{value} restart"),
             Key::Action => write!(f, "actions {value}"),
             Key::Schedule => write!(f, "schedule {value}"),
             Key::Inform => f.write_str("log info"),
@@ -130,6 +134,7 @@ pub fn of(procedure: &Procedure) -> Vec<Line> {
         for operation in operations {
             match operation {
                 ServiceOperation::Reload => add(Key::Reload, service.to_string()),
+                ServiceOperation::Restart => add(Key::Restart, service.to_string()),
             }
         }
     }
@@ -186,7 +191,7 @@ files.read = ['/r/*']
 files.write = ['{sshd}/w', { path = '{sshd}/t', forbid = '{', parents = true }]
 sshd = { effective = true, keywords = ['HostCertificate'] }
 ssh.effective = true
-services.ssh = ['reload']
+services = { ssh = ['reload'], app = ['restart'] }
 actions = ['show', 'set']
 schedule = ['renew']
 log = ['info', 'warn']
@@ -225,7 +230,8 @@ log = ['info', 'warn']
             Need::WriteFile(path("/etc/ssh/t")),
             Need::Effective("port".to_owned()),
             Need::ClientEffective("port".to_owned()),
-            Need::Reload("ssh".to_owned()),
+            Need::Service(ServiceOperation::Reload, "ssh".to_owned()),
+            Need::Service(ServiceOperation::Restart, "app".to_owned()),
             Need::Query("show".to_owned()),
             Need::Change("set".to_owned()),
             Need::Schedule(true),

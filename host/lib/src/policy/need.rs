@@ -2,7 +2,7 @@
 
 use crate::{
     ca::{Kind, Principals},
-    machine::path::AbsolutePath,
+    machine::{path::AbsolutePath, service::ServiceOperation},
 };
 use std::fmt;
 
@@ -43,8 +43,8 @@ pub enum Need {
     Effective(String),
     /// A keyword of ssh's effective configuration.
     ClientEffective(String),
-    /// The reload of a service.
-    Reload(String),
+    /// The reload of a service, or its restart.
+    Service(ServiceOperation, String),
     /// To ask by a program.
     Query(String),
     /// To change something by a program.
@@ -79,7 +79,8 @@ impl Need {
             Self::WriteCertificate(_) => "authority.write",
             Self::Effective(_) => "sshd.effective",
             Self::ClientEffective(_) => "ssh.effective",
-            Self::Reload(_) => "services.reload",
+            Self::Service(ServiceOperation::Reload, _) => "services.reload",
+            Self::Service(ServiceOperation::Restart, _) => "services.restart",
             Self::Query(_) => "actions.query",
             Self::Change(_) => "actions.change",
             Self::Schedule(true) => "schedule.renewals",
@@ -106,7 +107,7 @@ impl Need {
             Self::Rekey(kind, _) => format!("authority = [\"rekey {kind}\"]"),
             Self::Effective(_) => "sshd.effective = true".to_owned(),
             Self::ClientEffective(_) => "ssh.effective = true".to_owned(),
-            Self::Reload(service) => format!("services.{service} = [\"reload\"]"),
+            Self::Service(operation, service) => format!("services.{service} = [\"{operation}\"]"),
             Self::Query(action) | Self::Change(action) => format!("actions = [\"{action}\"]"),
             Self::Schedule(_) => "schedule = [\"renew\"]".to_owned(),
             Self::Inform => "log = [\"info\"]".to_owned(),
@@ -123,7 +124,7 @@ impl fmt::Display for Need {
             Self::Fact(text)
             | Self::Effective(text)
             | Self::ClientEffective(text)
-            | Self::Reload(text)
+            | Self::Service(_, text)
             | Self::Query(text)
             | Self::Change(text) => f.write_str(text),
             Self::ReadFile(path)

@@ -59,7 +59,7 @@ pub fn beyond(accepted: &Policy, now: &Policy, procedure: &Name) -> Vec<String> 
                 no_longer_forbidden(accepted.procedures.get(procedure), now.procedures.get(procedure), &line)
         {
             found.push(format!("{line}: {lost:?} was forbidden there"));
-        } else if line.key == Key::Reload {
+        } else if matches!(line.key, Key::Reload | Key::Restart) {
             let known = ways(accepted, &line.value);
             let new = ways(now, &line.value).into_iter().filter(|way| !known.contains(way));
             found.extend(new.map(|way| format!("{line}: {way}")));
@@ -141,7 +141,7 @@ fn ways(policy: &Policy, service: &str) -> Vec<String> {
     named.map(|(_, service)| ways_of(service)).unwrap_or_default()
 }
 
-/// How a service is reached: under its name a policy can have anything reloaded.
+/// How a service is reached: under its name a policy can have anything reloaded, or restarted.
 fn ways_of(service: &Service) -> Vec<String> {
     let units = service.systemd.iter().map(UnitName::as_str).map(str::to_owned);
     let direct = service.direct.map(|Direct::Sshd| "SIGHUP to sshd".to_owned());
@@ -192,6 +192,11 @@ mod tests {
                 "[service.ssh]\nsystemd = ['ssh.service']\n[schedule]\ncron.d = 'warded-renew'\n",
                 format!("{RENEW}schedule = ['renew']\n"),
                 &["schedule renew"],
+            ),
+            (
+                "[service.ssh]\nsystemd = ['app.service']\n",
+                RENEW.replace("['reload']", "['reload', 'restart']"),
+                &["services.ssh reload: app.service", "services.ssh restart"],
             ),
             (SERVICE, RENEW.replace("'/a'", "'/a', '/c/d'"), &[]),
             (SERVICE, RENEW.replace("'/a'", "'/b/*'"), &["files.read /b/*"]),

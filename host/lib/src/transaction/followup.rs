@@ -3,7 +3,12 @@
 
 use crate::{
     digest::Digest,
-    machine::{action::Step, path::AbsolutePath, schedule::RECOVER, service::Service},
+    machine::{
+        action::Step,
+        path::AbsolutePath,
+        schedule::RECOVER,
+        service::{Service, ServiceOperation},
+    },
     name::{Name, UnitName},
 };
 use jiff::Timestamp;
@@ -43,6 +48,9 @@ pub struct Reload {
     pub name: Name,
     /// How the policy says it is reached.
     pub service: Service,
+    /// What is done to it.
+    #[serde(default, skip_serializing_if = "ServiceOperation::is_reload")]
+    pub operation: ServiceOperation,
     /// Of a schedule, which is no service of the policy's: the units that systemd is to have as their files say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schedule: Vec<UnitName>,
@@ -52,13 +60,19 @@ impl Reload {
     /// Of a service.
     #[must_use]
     pub fn service(name: Name, service: Service) -> Self {
-        Self { name, service, schedule: Vec::new() }
+        Self { name, service, operation: ServiceOperation::Reload, schedule: Vec::new() }
+    }
+
+    /// The same, where this is done instead.
+    #[must_use]
+    pub fn by(self, operation: ServiceOperation) -> Self {
+        Self { operation, ..self }
     }
 
     /// Of the schedule with these units.
     #[must_use]
     pub fn schedule(name: Name, schedule: Vec<UnitName>) -> Self {
-        Self { name, service: Service { systemd: Vec::new(), direct: None }, schedule }
+        Self { schedule, ..Self::service(name, Service { systemd: Vec::new(), direct: None }) }
     }
 
     /// The same without the unit that recovers at the start of the machine; none where that was all.

@@ -298,7 +298,10 @@ fn not_undoable(number: u64, series: &Series) -> Error {
 fn reloads(runs: &[Run]) -> Vec<Reload> {
     let mut reloads: Vec<Reload> = Vec::new();
     for reload in runs.iter().map(Run::journal).flat_map(|journal: &Journal| &journal.reloads) {
-        if !reloads.iter().any(|known| known.name == reload.name && known.schedule == reload.schedule) {
+        let is_same = |known: &Reload| {
+            known.name == reload.name && known.operation == reload.operation && known.schedule == reload.schedule
+        };
+        if !reloads.iter().any(is_same) {
             reloads.push(reload.clone());
         }
     }

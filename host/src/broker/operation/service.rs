@@ -2,23 +2,24 @@
 
 use super::{Failure, Operation};
 use crate::broker::{granted::Granted, session::Session};
-use warded_lib::{name::Name, policy::need::Need};
+use warded_lib::{machine::service::ServiceOperation, name::Name, policy::need::Need};
 
-/// The reload of a service.
+/// The reload of a service, or its restart.
 #[derive(Debug)]
-pub struct Reload(pub String);
+pub struct Tell(pub ServiceOperation, pub String);
 
-impl Operation for Reload {
+impl Operation for Tell {
     type Output = ();
 
     fn need(&self) -> Need {
-        Need::Reload(self.0.clone())
+        Need::Service(self.0, self.1.clone())
     }
 
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<(), Failure> {
-        let name = granted.operation().0.parse::<Name>().ok().filter(|name| session.services.contains(name));
+        let Tell(operation, name) = granted.operation();
+        let name = name.parse::<Name>().ok().filter(|name| session.services.contains(name));
         let name = name.ok_or_else(|| Failure::new("unknown-service", "the policy has no such service"))?;
-        session.changes.reload(name);
+        session.changes.tell(*operation, name);
         Ok(())
     }
 }

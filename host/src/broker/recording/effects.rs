@@ -50,6 +50,7 @@ fn effects(calls: &[(Call, Outcome)]) -> BTreeMap<String, String> {
                 ("certificate", requests.get(&arguments["request"].to_string()).cloned().unwrap_or_default())
             }
             "services.reload" => ("reload", String::new()),
+            "services.restart" => ("restart", String::new()),
             "actions.change" => ("program", format!("{}\n", arguments["input"])),
             "schedule.renewals" | "schedule.none" => ("schedule", format!("{about}\n")),
             _ => continue,

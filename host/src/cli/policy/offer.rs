@@ -17,7 +17,6 @@ use jiff::Timestamp;
 use std::path::Path;
 use warded_lib::{
     audit::{Ending, Event, Kind},
-    change_set::review::Reloading,
     digest::Digest,
     error::{Error, Result},
     machine::action,
@@ -172,12 +171,12 @@ impl Offer {
         all.sort_by(|one, other| (one.0, one.1).cmp(&(other.0, other.1)));
         let width = all.iter().map(|(_, name, _)| name.len()).max().unwrap_or_default();
         for (weight, name, line) in &all {
-            // Under its name a policy can have anything reloaded.
+            // Under its name a policy can have anything reloaded, or restarted.
             let action = policy.actions.iter().find(|(name, _)| line.key == Key::Action && name.as_str() == line.value);
-            let service =
-                policy.services.iter().find(|(name, _)| line.key == Key::Reload && name.as_str() == line.value);
+            let is_of_service = matches!(line.key, Key::Reload | Key::Restart);
+            let service = policy.services.iter().find(|(name, _)| is_of_service && name.as_str() == line.value);
             let what = match (service, action) {
-                (Some((name, service)), _) => format!("{line}: {}", Reloading::of(name, service)),
+                (Some((name, service)), _) => format!("{line}: {name} ({service})"),
                 (None, Some((_, action))) => format!("{line}: {action}"),
                 (None, None) => line.to_string(),
             };
@@ -250,7 +249,7 @@ impl Weight {
     fn of(line: &Line) -> Self {
         let is_its_own = line.value.starts_with("{sshd}/") && !line.value.contains('*');
         match line.key {
-            Key::Rekey | Key::Keywords | Key::Action => Self::Grave,
+            Key::Rekey | Key::Keywords | Key::Action | Key::Restart => Self::Grave,
             Key::WriteFiles if !is_its_own => Self::Grave,
             Key::ReadFiles if line.value.contains('*') => Self::Watched,
             Key::WriteFiles | Key::Keys | Key::Certificates | Key::Issue | Key::Renew | Key::Reload | Key::Schedule => {

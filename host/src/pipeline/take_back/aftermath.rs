@@ -46,7 +46,12 @@ impl std::fmt::Display for Aftermath {
         }
         for (name, outcome) in &self.reloads {
             match outcome {
-                Ok(how @ (Reloaded::Scheduled { .. } | Reloaded::Started { .. })) => write!(f, "; {how}")?,
+                Ok(
+                    how @ (Reloaded::Scheduled { .. }
+                    | Reloaded::Started { .. }
+                    | Reloaded::Anew { .. }
+                    | Reloaded::LeftStopped { .. }),
+                ) => write!(f, "; {how}")?,
                 Ok(Reloaded::NotRunning) => write!(f, "; no listener of {name} is known")?,
                 Ok(_) => write!(f, "; {name} reloaded")?,
                 Err(error) => write!(f, "; {}", error.message())?,

@@ -130,6 +130,19 @@ pub fn others(config: &Path) -> Result<Others> {
     Ok(others)
 }
 
+/// The system services in which programs that are called sshd run.
+///
+/// # Errors
+/// When the processes cannot be looked at.
+pub fn units() -> Result<Vec<String>> {
+    let sshds = processes().map_err(unseen)?.into_iter().filter(|(pid, name)| is_named_sshd(*pid, name));
+    Ok(sshds.filter_map(|(pid, _)| unit_of(pid)).collect())
+}
+
+fn unit_of(pid: i32) -> Option<String> {
+    fs::read_to_string(proc(pid, "cgroup")).ok().and_then(|text| unit(&text))
+}
+
 fn listener(pid: i32, wanted: &Path) -> Option<Listener> {
     let Shown::Listener(line) = shown(pid, wanted) else { return None };
     let Configuration::File(used) = configuration(pid, line.config.as_deref()) else { return None };
@@ -140,7 +153,7 @@ fn listener(pid: i32, wanted: &Path) -> Option<Listener> {
     let named = line.binary.clone().filter(|path| path.is_file());
     Some(Listener {
         pid,
-        unit: fs::read_to_string(proc(pid, "cgroup")).ok().and_then(|text| unit(&text)),
+        unit: unit_of(pid),
         // After an upgrade the running file is gone; a reload then starts the one of that name.
         binary: running.or(named),
         gone: line.binary.filter(|path| is_gone(pid, path)),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::machine::service::ServiceOperation;
 
 const KEY: &str = "/srv/keys/a/key";
 const CERTIFICATE: &str = "/srv/keys/a/key-cert.pub";
@@ -96,7 +97,8 @@ fn every_need_has_a_grant_of_its_own() {
         (Need::Rekey(Kind::Host, named(&["web1"])), &["authority = ['rekey host']"]),
         (Need::Effective("port".into()), &["sshd.effective = true"]),
         (Need::ClientEffective("user".into()), &["ssh.effective = true"]),
-        (Need::Reload("ssh".into()), &["services.ssh = ['reload']"]),
+        (Need::Service(ServiceOperation::Reload, "ssh".into()), &["services.ssh = ['reload']"]),
+        (Need::Service(ServiceOperation::Restart, "app".into()), &["services.app = ['restart']"]),
         (Need::Query("show".into()), &["actions = ['show']"]),
         (Need::Change("set".into()), &["actions = ['set']"]),
         (Need::Schedule(true), &["schedule = ['renew']"]),

@@ -2,7 +2,10 @@
 
 use super::{CertificateGrant, KeyGrant, Policy, Procedure, RESERVED, WriteGrant};
 use crate::{
-    machine::schedule::{SCHEDULE, Schedulers},
+    machine::{
+        schedule::{SCHEDULE, Schedulers},
+        service::{Service, ServiceOperation},
+    },
     name::Name,
     policy::{condition::Condition, setting::Type},
 };
@@ -68,6 +71,17 @@ impl Policy {
             return Err((
                 header,
                 format!("procedure {name} names the service {service}, and there is no [service.{service}]"),
+            ));
+        }
+        let may_restart_sshd = |(name, operations): &(&Name, &Vec<ServiceOperation>)| {
+            operations.contains(&ServiceOperation::Restart) && self.services.get(*name).is_some_and(Service::is_of_sshd)
+        };
+        if let Some((service, _)) = procedure.services.iter().find(may_restart_sshd) {
+            return Err((
+                header,
+                format!(
+                    "procedure {name} may restart {service}, which is sshd: that ends logins; grant \"reload\" instead"
+                ),
             ));
         }
         if let Some(action) = procedure.actions.iter().find(|action| !self.actions.contains_key(action)) {

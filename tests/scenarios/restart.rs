@@ -1,0 +1,111 @@
+//! Services that read their files only when they start, restarted by systemd as Debian boots it: with the run, and once
+//! more when the run is taken back. Never what runs sshd, by whatever name.
+
+use super::booted::property;
+use crate::support::{
+    Booted, Grants, Run,
+    script::{Argument::Text, Script},
+    wait::{LONG, wait},
+};
+use std::fs;
+
+/// It starts only with a file that has no word `bad`, and keeps a copy of what it has read.
+const APP: &str = "[Service]\nExecStartPre=/bin/sh -c 'read word </etc/app.conf; test $$word != bad'\n\
+                   ExecStartPre=/bin/cp /etc/app.conf /run/app.seen\nExecStart=/bin/sleep infinity\n";
+/// An sshd, and a name of its own for it.
+const DOOR: &str = "[Unit]\nAfter=ssh.service\n[Service]\nRuntimeDirectory=sshd\nRuntimeDirectoryPreserve=yes\n\
+                    ExecStart=/usr/sbin/sshd -D -f /etc/ssh/door_config\n";
+const TABLES: &str = "[service.door]\nsystemd = ['door.service']\n[service.alias]\nsystemd = ['entry.service']\n\
+                      [service.absent]\nsystemd = ['absent.service', 'app.service']\n\
+                      [service.stopped]\nsystemd = ['stopped.service']\n";
+
+struct Server(Booted);
+
+impl Server {
+    fn start() -> Option<Self> {
+        let server = Self(Booted::start("trixie", "ssh.service")?);
+        for (unit, text) in [("app", APP), ("door", DOOR), ("stopped", APP)] {
+            fs::write(server.0.file(&format!("/etc/systemd/system/{unit}.service")), text).unwrap();
+        }
+        fs::create_dir_all(server.0.file("/etc/warded/policies")).unwrap();
+        server.sh("echo old >/etc/app.conf; printf 'Port 2022\\nPidFile /run/door.pid\\n' >/etc/ssh/door_config; \
+                   ln -s /etc/systemd/system/door.service /etc/systemd/system/entry.service; \
+                   systemctl daemon-reload; systemctl start app door");
+        Some(server)
+    }
+
+    fn sh(&self, line: &str) -> String {
+        self.0.shell(line).ends(0).stdout
+    }
+
+    /// Has a guest write the file, and a service restarted.
+    fn writes(&self, text: &str, service: &str) -> Run {
+        let mut script = Script::new("");
+        script.writes("/etc/app.conf", text);
+        script.does("services.restart", &[Text(service.as_bytes())]);
+        let granted = format!("services.{service} = [\"restart\"]");
+        let grants = Grants::of(&["files.write = [\"/etc/app.conf\"]", &granted]).with_actions(TABLES);
+        grants.write(&self.0.file("/etc/warded/policies"), "case", "go", &script.component());
+        self.0.warded("apply go --policy case --yes")
+    }
+
+    /// What the service has read.
+    fn has_read(&self) -> String {
+        self.sh("cat /run/app.seen")
+    }
+
+    fn process(&self) -> String {
+        property(&self.0, "MainPID", "app.service")
+    }
+}
+
+#[test]
+fn a_service_is_restarted_with_the_run_and_when_it_is_taken_back() {
+    let Some(server) = Server::start() else { return };
+    let first = server.process();
+    let plan = server.writes("new\n", "app").ends(0);
+    plan.prints(&["> restart app (app.service)", "Take it back with"]);
+    assert_eq!(server.has_read(), "new\n");
+    let second = server.process();
+    assert!(first != second && second != "0", "{first} {second}");
+    // Nothing changes, so nothing is restarted.
+    server.writes("new\n", "app").ends(0).prints(&["Nothing to do."]);
+    assert_eq!(server.process(), second);
+    // The first unit that is there and runs counts.
+    server.writes("newer\n", "absent").ends(0);
+    assert_eq!(server.has_read(), "newer\n");
+    server.0.warded("undo --plan").ends(3).prints(&["> restart absent (absent.service or app.service)"]);
+    server.0.warded("undo --yes").ends(0);
+    assert_eq!(server.has_read(), "new\n");
+    // It does not come up: the file goes back, and it runs with that.
+    let failed = server.writes("bad\n", "app");
+    assert!(!matches!(failed.code, None | Some(0)), "{failed:?}");
+    failed.says(&["systemd could not restart app.service", "journalctl -u app.service"]);
+    assert_eq!((server.sh("cat /etc/app.conf"), server.has_read()), ("new\n".to_owned(), "new\n".to_owned()));
+    wait("it runs again", LONG, || server.0.shell("systemctl is-active --quiet app").code == Some(0));
+    // What does not run is not started.
+    server.writes("last\n", "stopped").ends(0);
+    assert!(server.sh("warded audit log").contains("stopped does not run, and is not started"));
+    assert_eq!(server.0.shell("systemctl is-active --quiet stopped").code, Some(3));
+    let log = server.sh("warded audit log");
+    assert_eq!(log.matches("systemd restarted app.service").count(), 4, "{log}");
+}
+
+#[test]
+fn what_runs_sshd_is_never_restarted() {
+    let Some(server) = Server::start() else { return };
+    let door = property(&server.0, "MainPID", "door.service");
+    for (service, unit) in [("door", "door.service"), ("alias", "entry.service")] {
+        let refused = server.writes("new\n", service).ends(5);
+        refused.says(&[
+            &format!("{service} is not restarted"),
+            &format!("{unit} runs sshd: a restart ends logins"),
+            &format!("services.{service} = [\"reload\"]"),
+            "nothing was changed",
+        ]);
+        assert_eq!(server.sh("cat /etc/app.conf"), "old\n");
+    }
+    // By its description: no such policy is read.
+    server.writes("new\n", "ssh").ends(2).says(&["procedure go may restart ssh, which is sshd", "\"reload\" instead"]);
+    assert_eq!(property(&server.0, "MainPID", "door.service"), door);
+}
