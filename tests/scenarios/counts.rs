@@ -11,8 +11,8 @@ fn a_renewal_starts_few_programs_and_waits_seldom_for_the_disk() {
     let machine = Machine::start();
     machine.certify();
     let steps = [
-        (&["renew", "--force"][..], 10, 15),
-        (&["renew"], 4, 1),
+        (&["renew", "--force"][..], 8, 15),
+        (&["renew"], 2, 1),
         // Nothing has changed since the last look.
         (&["renew"], 0, 0),
         (&["status"], 4, 0),

@@ -110,6 +110,8 @@ pub struct Session {
     sshd: Option<Option<Sshd>>,
     effective: BTreeMap<Vec<(String, String)>, Effective>,
     host_keys: Option<Vec<HostKey>>,
+    /// The configuration for nobody in particular, but for the `LogLevel`, as sshd told it with the host keys.
+    for_nobody: Option<Effective>,
 }
 
 impl Session {
@@ -145,6 +147,7 @@ impl Session {
             sshd: None,
             effective: BTreeMap::new(),
             host_keys: None,
+            for_nobody: None,
         }
     }
 
@@ -298,7 +301,8 @@ impl Session {
         if let Some(known) = &self.host_keys {
             return Ok(known.clone());
         }
-        let found = self.sshd()?.host_keys().map_err(|error| invalid(&error))?;
+        let (for_nobody, found) = self.sshd()?.look().map_err(|error| invalid(&error))?;
+        self.for_nobody = Some(for_nobody);
         Ok(self.host_keys.insert(found).clone())
     }
 
@@ -309,11 +313,22 @@ impl Session {
         }
     }
 
-    /// The effective configuration for a connection, asked of sshd once.
+    /// The values of a keyword in the effective configuration for a connection, asked of sshd once.
     ///
     /// # Errors
     /// As [`Session::sshd`].
-    pub fn effective(&mut self, connection: &[(String, String)]) -> Result<&Effective, Failure> {
+    pub fn values(&mut self, connection: &[(String, String)], keyword: &str) -> Result<Vec<String>, Failure> {
+        if connection.is_empty() && !keyword.eq_ignore_ascii_case("loglevel") {
+            // Most procedures ask for the host keys, too. Where that fails, the question itself says why.
+            drop(self.host_keys());
+            if let Some(known) = &self.for_nobody {
+                return Ok(known.values(keyword).to_vec());
+            }
+        }
+        Ok(self.effective(connection)?.values(keyword).to_vec())
+    }
+
+    fn effective(&mut self, connection: &[(String, String)]) -> Result<&Effective, Failure> {
         if !self.effective.contains_key(connection) {
             let config = self.circumstances.places.sshd_config.clone();
             let effective = self.sshd()?.effective(config.as_path(), connection).map_err(|error| invalid(&error))?;

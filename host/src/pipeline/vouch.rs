@@ -117,8 +117,7 @@ impl Vouching {
 /// unreadable certificate vouches for no key.
 fn own_certificates(session: &mut Session) -> Vec<(PublicKey, Voucher)> {
     let keys = session.host_keys().unwrap_or_default();
-    let named =
-        session.effective(&[]).map(|effective| effective.values("hostcertificate").to_vec()).unwrap_or_default();
+    let named = session.values(&[], "hostcertificate").unwrap_or_default();
     keys.into_iter()
         .filter_map(|key| {
             let agent = match &key.standing {

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     machine::{
+        keys::is_certificate,
         scratch::Scratch,
         sshd::{
             Effective, Reading, Sshd, View,
@@ -117,6 +118,22 @@ impl Candidate {
     #[must_use]
     pub fn with_second_opinion(self, wanted: bool) -> Self {
         Self { with_second_opinion: wanted, ..self }
+    }
+
+    /// Takes over what sshd said of another candidate for the same sshd, if the two differ only in what certificates
+    /// hold: sshd would say the same again. Whether it serves these certificates, the proof shows.
+    #[must_use]
+    pub fn after(self, other: &Self) -> Self {
+        let is_certificate = |contents: &Option<Vec<u8>>| contents.as_deref().is_some_and(is_certificate);
+        let is_alike = |path: &PathBuf| match (self.staged.get(path), other.staged.get(path)) {
+            (Some(own), Some(others)) => own == others || is_certificate(own) && is_certificate(others),
+            _ => false,
+        };
+        let same_files = self.staged.keys().chain(other.staged.keys()).all(is_alike);
+        if let Some(view) = other.view.get().filter(|_| same_files && self.files() == other.files()) {
+            self.view.get_or_init(|| view.clone());
+        }
+        self
     }
 
     /// For an sshd that only reads files which a run for another one changes: certificates of the other's keys do it
@@ -378,4 +395,32 @@ fn write(scratch: &Scratch, path: &str, contents: &[u8]) -> Result<()> {
     let name = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     // sshd ignores a private key that others can read; for anything else 0600 does as well.
     scratch.write(name, contents, 0o600).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::fixture::PrivateSshd;
+
+    #[test]
+    fn what_sshd_said_is_taken_over_only_where_certificates_alone_differ() {
+        let private = PrivateSshd::new();
+        let sshd = private.found();
+        let of = |serial| private.staged(&[("ed25519", &private.certificate("ed25519", serial, &[]))]);
+        let candidate = |staged: &Staged| Candidate::build(&sshd, staged).unwrap();
+        let checked = candidate(&of(1));
+        let view = checked.view().unwrap().clone();
+        let after = |staged: &Staged| candidate(staged).after(&checked).view.get().cloned();
+        assert_eq!(after(&of(2)), Some(view));
+        let (mut other, mut more, mut fewer, mut no_certificate) = (of(2), of(2), of(2), of(2));
+        other.insert(private.drop_in(), Some(b"HostCertificate /nowhere\n".to_vec()));
+        more.insert(private.path("other").into(), Some(b"x".to_vec()));
+        let certificate = other.keys().find(|path| path.to_string_lossy().ends_with("-cert.pub")).unwrap().clone();
+        fewer.remove(&certificate);
+        no_certificate.insert(certificate, Some(b"x".to_vec()));
+        for staged in [other, more, fewer, no_certificate] {
+            assert_eq!(after(&staged), None, "{staged:?}");
+        }
+        assert_eq!(candidate(&of(2)).after(&candidate(&of(1))).view.get(), None, "it was never asked");
+    }
 }

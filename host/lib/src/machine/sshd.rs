@@ -186,6 +186,15 @@ impl Sshd {
     /// # Errors
     /// When sshd does not accept the configuration: with sshd's own words.
     pub fn host_keys(&self) -> Result<Vec<HostKey>> {
+        self.look().map(|(_, host_keys)| host_keys)
+    }
+
+    /// What sshd makes of the main configuration file for nobody in particular, but for the `LogLevel`, and the same host
+    /// keys: in one process.
+    ///
+    /// # Errors
+    /// When sshd does not accept the configuration: with sshd's own words.
+    pub fn look(&self) -> Result<(Effective, Vec<HostKey>)> {
         let config = self.config.as_path();
         let tree = Tree::read(config, Overlay(&Staged::new()))?;
         // Only the debugging output says which keys were loaded.
@@ -198,7 +207,7 @@ impl Sshd {
             // The one that it loaded is ours.
             output.stderr = output.stderr.replace("debug1: private host key #", "");
         }
-        Ok(host_key::read(&output.stdout, &output.stderr))
+        Ok((self.parsed(&output.stdout, without_keys), host_key::read(&output.stdout, &output.stderr)))
     }
 
     /// All that sshd says of a configuration file and of the files that it includes, which are in `tree`, for

@@ -40,6 +40,6 @@ impl Operation for EffectiveValues {
                 ));
             }
         }
-        Ok(session.effective(connection)?.values(keyword).to_vec())
+        session.values(connection, keyword)
     }
 }

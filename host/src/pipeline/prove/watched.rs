@@ -3,7 +3,7 @@
 use super::{super::serve::keeps_certificates, Foreseen, Work};
 use ssh_key::PublicKey;
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
@@ -35,6 +35,8 @@ pub struct Watched {
     pub(super) baseline: Baseline,
     /// The fingerprints of the keys that are offered now; none without a listener, empty where it cannot be asked.
     offered: Option<Vec<String>>,
+    /// The candidate with stand-ins for the certificates, once it was checked.
+    checked: OnceCell<Candidate>,
     /// The files of the configuration that was proved.
     proved: Option<Digests>,
     /// The certificates that it was proved to serve.
@@ -61,7 +63,8 @@ impl Watched {
         if let Some(listener) = sshd.listener.as_ref().filter(|_| work.renewal.is_some()) {
             baseline.spare_former(listener);
         }
-        Ok(Self { sshd, unknown, role, baseline, offered, proved: None, certificates: Vec::new() })
+        let (checked, certificates) = (OnceCell::new(), Vec::new());
+        Ok(Self { sshd, unknown, role, baseline, offered, checked, proved: None, certificates })
     }
 
     /// Checks the result before the CA is asked. Returns what is not proved.
@@ -75,7 +78,9 @@ impl Watched {
                 self.refuse_untold(work, &candidate)?;
                 Ok(logins.not_proved)
             });
-        checked.map(|not_proved| self.each_named(not_proved)).map_err(|error| self.told(error))
+        let not_proved = checked.map_err(|error| self.told(error))?;
+        self.checked.get_or_init(|| candidate);
+        Ok(self.each_named(not_proved))
     }
 
     /// Proves the result with stand-ins for the certificates.
@@ -98,7 +103,11 @@ impl Watched {
 
     /// Proves the result by handshakes.
     pub(super) fn prove(&mut self, work: &Work, result: &Outcome, certificates: &[Certificate]) -> Result<Proof> {
-        let candidate = self.candidate(work, result)?;
+        let mut candidate = self.candidate(work, result)?;
+        // Of a bystander not every certificate is proved.
+        if let Some(checked) = self.checked.take().filter(|_| self.is_subject()) {
+            candidate = candidate.after(&checked);
+        }
         // The lines of the configuration come with the first certificates; later, certificates alone change.
         let is_first = unchanged::difference(&self.baseline.files(), &candidate.files()).is_some();
         let candidate = candidate.with_second_opinion(is_first);
