@@ -9,4 +9,6 @@ mod private_sshd;
 #[cfg(test)]
 mod root;
 #[cfg(test)]
+mod taken_over;
+#[cfg(test)]
 mod whole_runs;

@@ -122,10 +122,8 @@ impl Plan {
             let procedure = &planned.identity.procedure;
             output.line(format!("{procedure} would {}. Nothing has been changed.", would.join(", and ")))?;
         }
-        let mut object = serde_json::to_value(
-            PlanObject::new(&planned, &review, enrolment.as_ref(), !would.is_empty()).with(&changes),
-        )
-        .map_err(|error| Error::failed("cannot write JSON").cause(error))?;
+        let object = PlanObject::new(&planned, &review, enrolment.as_ref(), !would.is_empty()).with(&changes);
+        let mut object = report::value(&object)?;
         if !planned.session.changes.is_empty() {
             // A risk that has to be accepted is told by the command that takes it.
             let logins = Risks { root: true, ..Risks::default() };

@@ -150,9 +150,6 @@ impl Candidate {
     }
 
     /// Those of the certificates that it would serve: it names the file of each, and has the key.
-    ///
-    /// # Errors
-    /// When sshd does not accept the configuration.
     pub fn serves(&self, certificates: &[Certificate]) -> Result<Vec<Certificate>> {
         let (effective, overlay) = (&self.view()?.effective, Overlay(&self.staged));
         let keys = baseline::public_keys(effective, overlay);
@@ -191,12 +188,15 @@ impl Candidate {
     }
 
     /// What sshd makes of it, with the real paths: as [`Sshd::effective`].
-    ///
-    /// # Errors
-    /// When sshd does not accept it.
     pub fn effective(&self, connection: &[(String, String)]) -> Result<Effective> {
         let effective = self.sshd.effective(&self.config, connection).map_err(|error| self.told(&error))?;
         Ok(effective.renamed(|value| self.real_names(value)))
+    }
+
+    /// Whether it is known already what sshd says of it.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.view.get().is_some()
     }
 
     /// All that sshd says of it, with the real paths.
@@ -395,32 +395,4 @@ fn write(scratch: &Scratch, path: &str, contents: &[u8]) -> Result<()> {
     let name = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     // sshd ignores a private key that others can read; for anything else 0600 does as well.
     scratch.write(name, contents, 0o600).map(|_| ())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::guard::fixture::PrivateSshd;
-
-    #[test]
-    fn what_sshd_said_is_taken_over_only_where_certificates_alone_differ() {
-        let private = PrivateSshd::new();
-        let sshd = private.found();
-        let of = |serial| private.staged(&[("ed25519", &private.certificate("ed25519", serial, &[]))]);
-        let candidate = |staged: &Staged| Candidate::build(&sshd, staged).unwrap();
-        let checked = candidate(&of(1));
-        let view = checked.view().unwrap().clone();
-        let after = |staged: &Staged| candidate(staged).after(&checked).view.get().cloned();
-        assert_eq!(after(&of(2)), Some(view));
-        let (mut other, mut more, mut fewer, mut no_certificate) = (of(2), of(2), of(2), of(2));
-        other.insert(private.drop_in(), Some(b"HostCertificate /nowhere\n".to_vec()));
-        more.insert(private.path("other").into(), Some(b"x".to_vec()));
-        let certificate = other.keys().find(|path| path.to_string_lossy().ends_with("-cert.pub")).unwrap().clone();
-        fewer.remove(&certificate);
-        no_certificate.insert(certificate, Some(b"x".to_vec()));
-        for staged in [other, more, fewer, no_certificate] {
-            assert_eq!(after(&staged), None, "{staged:?}");
-        }
-        assert_eq!(candidate(&of(2)).after(&candidate(&of(1))).view.get(), None, "it was never asked");
-    }
 }
