@@ -181,8 +181,17 @@ fn section(page: &mut String, name: &str, procedure: &Procedure, assessed: &Asse
             format!("It counts as calling all {all} functions that the component imports: {because}.")
         }
     };
-    append(page, format_args!("<h2>{}</h2>\n<p>{}</p>\n<div class=\"scroll\"><table>\n", Text(name), Text(reach)));
-    append(page, format_args!("<caption>Grants of {}</caption>\n<thead><tr>", Text(name)));
+    append(page, format_args!("<h2>{}</h2>\n<p>{}</p>\n", Text(name), Text(reach)));
+    // On a narrow screen the table is moved by the keyboard, too.
+    append(
+        page,
+        format_args!(
+            "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"Grants of {}\"><table>\n\
+             <caption>Grants of {}</caption>\n<thead><tr>",
+            Text(name),
+            Text(name)
+        ),
+    );
     for column in ["grant", "reachable", "requested", "granted", "calls"] {
         append(page, format_args!("<th scope=\"col\">{column}</th>"));
     }
