@@ -9,6 +9,7 @@ use std::{
 use warded_lib::digest::Digest;
 
 mod completed;
+mod killed;
 mod locked;
 mod offered;
 mod registry;
