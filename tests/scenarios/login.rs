@@ -36,11 +36,16 @@ impl Person {
 
     /// A person whose CA has these provisioners.
     fn of(provisioners: impl FnOnce(&Network) -> Vec<Provisioner>) -> Option<Self> {
+        Self::with(|network| step_ca::Setup::of(provisioners(network)))
+    }
+
+    /// A person whose CA is as told.
+    fn with(setup: impl FnOnce(&Network) -> step_ca::Setup) -> Option<Self> {
         if missing::root() {
             return None;
         }
         let mut machine = Machine::with(&Setup { stopped: true, without_rsa: true, ..Setup::default() });
-        let ca = StepCa::with(&machine.network(), &step_ca::Setup::of(provisioners(&machine.network())))?;
+        let ca = StepCa::with(&machine.network(), &setup(&machine.network()))?;
         // `ssh` looks for `~` in passwd(5), and so does Warded.
         let home = machine.path("home");
         fs::create_dir(&home).unwrap();

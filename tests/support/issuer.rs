@@ -6,18 +6,21 @@ mod wire;
 use super::{
     jwk::{Jwk, encode},
     network::Network,
+    x509::Leaf,
 };
 use jiff::Timestamp;
+use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::HashMap,
+    io::{Read, Write},
     net::{Ipv4Addr, TcpListener},
     sync::{Arc, Mutex},
     thread,
 };
 use wire::{Answer, Asked};
-pub(crate) use wire::{Visit, browse, visit};
+pub(crate) use wire::{Visit, browse, browse_trusting, visit};
 
 /// The client that the CA has there.
 pub(crate) const CLIENT: &str = "step-cli";
@@ -79,12 +82,23 @@ pub(crate) struct Issuer {
     port: u16,
     key: Arc<Jwk>,
     other: Arc<Jwk>,
+    /// With TLS, and this certificate.
+    tls: Option<Arc<Mutex<Arc<ServerConfig>>>>,
     state: Arc<Mutex<State>>,
 }
 
 impl Issuer {
     /// A provider for a person with these claims.
     pub(crate) fn start(network: &Network, claims: Value) -> Self {
+        Self::serving(network, claims, None)
+    }
+
+    /// The same with TLS, showing this certificate.
+    pub(crate) fn start_with_tls(network: &Network, claims: Value, leaf: &Leaf) -> Self {
+        Self::serving(network, claims, Some(Arc::new(Mutex::new(configuration(leaf)))))
+    }
+
+    fn serving(network: &Network, claims: Value, tls: Option<Arc<Mutex<Arc<ServerConfig>>>>) -> Self {
         let listener = network.on(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         let port = listener.local_addr().unwrap().port();
         let state = State { claims, ..State::default() };
@@ -92,16 +106,20 @@ impl Issuer {
             port,
             key: Arc::new(Jwk::random()),
             other: Arc::new(Jwk::random()),
+            tls,
             state: Arc::new(Mutex::new(state)),
         };
         let serving = issuer.clone();
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (issuer, mut stream) = (serving.clone(), stream.unwrap());
-                thread::spawn(move || {
-                    let is_there = issuer.state.lock().unwrap().wrong != Wrong::Gone;
-                    if let Some(asked) = Asked::read(&mut stream).filter(|_| is_there) {
-                        issuer.answer(&asked).write(&mut stream);
+                thread::spawn(move || match issuer.tls.as_ref().map(|tls| Arc::clone(&tls.lock().unwrap())) {
+                    None => issuer.converse(&mut stream),
+                    Some(tls) => {
+                        let mut stream = StreamOwned::new(ServerConnection::new(tls).unwrap(), stream);
+                        issuer.converse(&mut stream);
+                        stream.conn.send_close_notify();
+                        drop(stream.flush());
                     }
                 });
             }
@@ -109,9 +127,22 @@ impl Issuer {
         issuer
     }
 
+    fn converse(&self, stream: &mut (impl Read + Write)) {
+        let is_there = self.state.lock().unwrap().wrong != Wrong::Gone;
+        if let Some(asked) = Asked::read(stream).filter(|_| is_there) {
+            self.answer(&asked).write(stream);
+        }
+    }
+
+    /// Has it show another certificate.
+    pub(crate) fn shows(&self, leaf: &Leaf) {
+        *self.tls.as_ref().unwrap().lock().unwrap() = configuration(leaf);
+    }
+
     /// Its name.
     pub(crate) fn name(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
     /// Has it do this wrong from now on.
@@ -292,4 +323,10 @@ impl Issuer {
         }
         Answer::json(200, &answer)
     }
+}
+
+fn configuration(leaf: &Leaf) -> Arc<ServerConfig> {
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    Arc::new(builder.with_single_cert(leaf.chain.clone(), leaf.private()).unwrap())
 }

@@ -4,6 +4,7 @@
 mod attacks;
 mod device;
 mod faults;
+mod https;
 mod lemonldap;
 mod machines;
 mod names;
@@ -17,7 +18,7 @@ use crate::support::{
     issuer::{CLIENT, Issuer, Visit, browse},
     missing,
     network::Network,
-    step_ca::Provisioner,
+    step_ca::{Provisioner, Setup},
     wait::{LONG, wait},
 };
 use serde_json::{Value, json};
@@ -40,12 +41,18 @@ struct Member {
 impl Member {
     /// With this entry of the provisioner's beside the usual one.
     fn with(more: &Value) -> Option<Self> {
+        Self::of(more, None, Issuer::start)
+    }
+
+    /// With this provider; `web_root`: what its certificate leads to.
+    fn of(more: &Value, web_root: Option<String>, start: impl FnOnce(&Network, Value) -> Issuer) -> Option<Self> {
         let mut issuer = None;
-        let person = Person::of(|network| {
-            let started = Issuer::start(network, json!({ "email": "root@lab.test", "groups": ["users"] }));
+        let person = Person::with(|network| {
+            let started = start(network, json!({ "email": "root@lab.test", "groups": ["users"] }));
             let sso = Provisioner::oidc("sso", &started.name(), CLIENT, more);
             issuer = Some(started);
-            vec![Provisioner::jwk("admin"), Provisioner::sshpop("sshpop"), sso]
+            let setup = Setup::of([Provisioner::jwk("admin"), Provisioner::sshpop("sshpop"), sso]);
+            Setup { web_root, ..setup }
         })?;
         let agent = Agent::openssh(person.machine(), "agent");
         let browser = person.machine().path("browser");

@@ -1,9 +1,9 @@
 //! HTTP, one exchange a connection: what a provider reads and writes, and a person's browser.
 
-use super::super::network::Network;
+use super::super::{https::Https, network::Network};
 use serde_json::Value;
 use std::{
-    io::{Read as _, Write as _},
+    io::{Read, Write},
     net::{Ipv4Addr, TcpStream},
 };
 
@@ -16,7 +16,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn read(stream: &mut TcpStream) -> Option<Self> {
+    pub(super) fn read(stream: &mut impl Read) -> Option<Self> {
         let mut bytes = Vec::new();
         let head = loop {
             if let Some(at) = bytes.windows(4).position(|end| end == b"\r\n\r\n") {
@@ -91,7 +91,7 @@ impl Answer {
         Self { head: format!("302 Found\r\nLocation: {to}"), body: String::new() }
     }
 
-    pub(super) fn write(&self, stream: &mut TcpStream) {
+    pub(super) fn write(&self, stream: &mut impl Write) {
         let Self { head, body } = self;
         let text = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
         drop(stream.write_all(text.as_bytes()));
@@ -109,10 +109,18 @@ pub(crate) struct Visit {
 
 /// Goes to an address on the loopback interface and follows where it leads, as a browser does.
 pub(crate) fn browse(network: &Network, url: &str) -> Vec<Visit> {
+    browse_trusting(network, url, "")
+}
+
+/// The same where servers show certificates that lead to this root.
+pub(crate) fn browse_trusting(network: &Network, url: &str, root: &str) -> Vec<Visit> {
     let mut visits = Vec::new();
     let mut url = url.to_owned();
     loop {
-        let visit = visit(network, &url);
+        let visit = match url.strip_prefix("https://127.0.0.1:") {
+            Some(rest) => visit_with_tls(network, rest, root),
+            None => visit(network, &url),
+        };
         let next = visit.head.lines().find_map(|line| line.strip_prefix("Location: ")).map(str::to_owned);
         visits.push(visit);
         match next {
@@ -125,6 +133,19 @@ pub(crate) fn browse(network: &Network, url: &str) -> Vec<Visit> {
         }
         assert!(visits.len() < 10, "{visits:?}");
     }
+}
+
+fn visit_with_tls(network: &Network, rest: &str, root: &str) -> Visit {
+    let (port, path) = rest.split_once('/').unwrap();
+    let server = Https {
+        network: network.clone(),
+        port: port.parse().unwrap(),
+        name: "127.0.0.1".to_owned(),
+        root: root.to_owned(),
+    };
+    let answer = server.get(&format!("/{path}")).unwrap();
+    let body = String::from_utf8(answer.body).unwrap();
+    Visit { url: format!("https://127.0.0.1:{rest}"), status: answer.status, head: answer.head, body }
 }
 
 /// One page.

@@ -1,6 +1,9 @@
 //! The process of a CA. However the test ends, it ends too.
 
-use super::super::{missing, network::Network};
+use super::{
+    super::{missing, network::Network},
+    setup::WEB_ROOT,
+};
 use std::{
     fs,
     fs::File,
@@ -33,8 +36,12 @@ impl Server {
     /// Starts it with the configuration in a directory, where its log goes too.
     pub(super) fn start(binary: &Path, directory: &Path, network: &Network) -> Self {
         let log = File::options().create(true).append(true).open(directory.join("log")).unwrap();
-        let keeper = network
-            .command("sh")
+        let web_root = directory.join(WEB_ROOT);
+        let mut command = network.command("sh");
+        if web_root.exists() {
+            command.env("SSL_CERT_FILE", web_root);
+        }
+        let keeper = command
             .args(["-c", KEEPER, "keeper"])
             .arg(binary)
             .arg(directory.join("ca.json"))

@@ -7,6 +7,9 @@ use super::{
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
+/// The file of the root that it trusts on other servers.
+pub(super) const WEB_ROOT: &str = "web.crt";
+
 /// A CA.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
@@ -22,6 +25,8 @@ pub(crate) struct Setup {
     pub(crate) ends: Option<[i64; 2]>,
     /// Whether it lists a second root.
     pub(crate) second_root: bool,
+    /// The root that it trusts, where it asks another server, a provider of single sign-on.
+    pub(crate) web_root: Option<String>,
     /// The only patterns of names that certificates of hosts may have. None of them: every name.
     pub(crate) allowed: Vec<String>,
     /// How often the password of a JWK provisioner is hashed. `step` has 600000, which takes a while.
@@ -38,6 +43,7 @@ impl Default for Setup {
             only: None,
             ends: None,
             second_root: false,
+            web_root: None,
             allowed: Vec::new(),
             iterations: 10_000,
         }
@@ -101,6 +107,9 @@ impl Setup {
         if self.second_root {
             write("second.crt", &others.root());
             config["root"] = json!([path("root.crt"), path("second.crt")]);
+        }
+        if let Some(root) = &self.web_root {
+            write(WEB_ROOT, root);
         }
         if !self.allowed.is_empty() {
             config["authority"]["policy"] = json!({ "ssh": { "host": { "allow": { "dns": self.allowed } } } });

@@ -160,13 +160,17 @@ impl Fault {
                  /usr/local/share/ca-certificates, update-ca-certificates), or name a file of roots in SSL_CERT_FILE"
             }
             Problem::OtherTime => "compare this machine's clock with the provider's",
+            Problem::OtherName => {
+                "the address has to have a name that the provider's certificate has: correct \"configurationEndpoint\" of \
+                 the CA's provisioner, or the provider's certificate"
+            }
+            Problem::Unsupported(_) | Problem::Invalid(_) => "have the provider show another certificate",
+            Problem::Redirect => {
+                "on the CA, name the address that it leads to in \"configurationEndpoint\" of the provisioner"
+            }
             Problem::NoConnection(_)
             | Problem::TimedOut
-            | Problem::OtherName
-            | Problem::Unsupported(_)
-            | Problem::Invalid(_)
             | Problem::Tls(_)
-            | Problem::Redirect
             | Problem::TooLong(_)
             | Problem::Broken(_)
             | Problem::Local(_) => "make sure that the provider runs, and that this machine reaches it",
@@ -194,4 +198,63 @@ const NO_DEVICE: &str = "from a machine with a browser: ssh -L PORT:127.0.0.1:PO
 fn said(error: Error, word: &str, sentence: &str) -> Error {
     let sentence = if sentence.is_empty() { String::new() } else { format!(": {}", neutral(sentence)) };
     error.cause(format!("it says {}{sentence}", neutral(word)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn told(listen_address: &str, fault: &Fault) -> String {
+        let oidc = json!({
+            "clientID": "step-cli", "configurationEndpoint": "https://auth.test", "listenAddress": listen_address,
+        });
+        let sign_in = SignIn { provisioner: "sso (OIDC)".to_owned(), oidc: serde_json::from_value(oidc).unwrap() };
+        fault.told(&sign_in).to_string()
+    }
+
+    fn no_answer(visits: Visits) -> Fault {
+        let redirect_uri = "http://127.0.0.1:10000".to_owned();
+        Fault::NoAnswer { patience: Duration::from_secs(180), redirect_uri, visits }
+    }
+
+    #[test]
+    fn a_browser_that_does_not_come_back_is_told_with_the_uri_to_register() {
+        let nobody = told(":10000", &no_answer(Visits::default()));
+        for part in [
+            "the browser did not come back from https://auth.test",
+            "nothing came to http://127.0.0.1:10000 within 3 min",
+            "no browser opened the login",
+            "add to the client step-cli exactly this redirect URI: http://127.0.0.1:10000\n",
+        ] {
+            assert!(format!("{nobody}\n").contains(part), "{part}: {nobody}");
+        }
+        let some = told("", &no_answer(Visits { is_opened: true, opened_again: 1, strangers: 2 }));
+        for part in [
+            "the browser opened the login",
+            "opened more than once",
+            "2 answers came that belong to no login here",
+            "the port changes with each login",
+        ] {
+            assert!(some.contains(part), "{part}: {some}");
+        }
+    }
+
+    #[test]
+    fn each_problem_on_the_way_has_its_own_next_step() {
+        for (problem, next) in [
+            (Problem::NoConnection("refused".to_owned()), "make sure that the provider runs"),
+            (Problem::TimedOut, "make sure that the provider runs"),
+            (Problem::OtherRoot, "SSL_CERT_FILE"),
+            (Problem::OtherTime, "clock"),
+            (Problem::OtherName, "a name that the provider's certificate has"),
+            (Problem::Invalid("x".to_owned()), "another certificate"),
+            (Problem::Redirect, "the address that it leads to"),
+        ] {
+            let told = told("", &Fault::Unreachable { address: "https://auth.test/x".to_owned(), problem });
+            assert!(told.contains("cannot be reached") && told.contains(next), "{next}: {told}");
+        }
+        assert!(told("here", &Fault::NoAddress("here".to_owned())).contains("write it as \":10000\""));
+        assert!(told("", &Fault::NoDeviceGrant).contains("ssh -L"));
+    }
 }
