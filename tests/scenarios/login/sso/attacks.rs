@@ -1,8 +1,19 @@
 //! Others on the same machine, while a person signs in.
 
 use super::Member;
-use crate::support::issuer::{browse, visit};
-use std::{fs, net::TcpStream};
+use crate::support::{
+    Run,
+    issuer::{browse, visit},
+    missing,
+    network::Network,
+};
+use serde_json::json;
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    thread,
+};
 
 /// Nothing that lets somebody log in, or take part in a login, is where others can read it.
 #[test]
@@ -105,4 +116,92 @@ fn an_address_that_another_program_opened_first_is_told() {
 fn of_this_test(pid: &str, member: &Member) -> bool {
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     String::from_utf8_lossy(&environment).contains(member.agent.socket.to_str().unwrap())
+}
+
+/// Where a page leads on.
+fn led_to(network: &Network, address: &str) -> String {
+    let visit = visit(network, address);
+    visit.head.lines().find_map(|line| line.strip_prefix("Location: ")).unwrap().to_owned()
+}
+
+fn value(address: &str, name: &str) -> String {
+    let mut parts = address.split(['?', '&']);
+    parts.find_map(|part| part.strip_prefix(&format!("{name}="))).unwrap().to_owned()
+}
+
+/// Somebody who has seen the login's `state` gives the person a code of their own login: the person would get a
+/// certificate of that other one, without knowing it.
+#[test]
+fn a_code_of_another_login_is_of_no_use() {
+    let Some(member) = Member::new() else { return };
+    for name in ["code_challenge", "nonce"] {
+        let run = member.with_browser(&["root"], |member, address| {
+            let network = member.network();
+            let provider = led_to(&network, address);
+            // A login of their own with the same client: with another verifier, or with this one's and another nonce.
+            let own = provider.replace(&value(&provider, name), &"a".repeat(43));
+            assert_ne!(own, provider);
+            let theirs = led_to(&network, &own);
+            let back = visit(&network, &theirs);
+            assert_eq!(back.status, 303);
+        });
+        let says = if name == "nonce" { ["is not used", "another login's"] } else { ["invalid_grant", "begin again"] };
+        run.ends(if name == "nonce" { 5 } else { 1 }).says(&says);
+    }
+    assert_eq!(member.person.asked(), 0);
+}
+
+/// Another user who wants to be where the browser comes back to.
+#[test]
+fn a_second_user_does_not_get_the_port() {
+    let Some(member) = Member::with(&json!({ "listenAddress": ":10009" })) else { return };
+    let race = "import socket, sys\nfor family, address in ((2, '127.0.0.1'), (2, '0.0.0.0'), (10, '::')):\n\
+        \x20 one = socket.socket(family)\n\
+        \x20 for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT): one.setsockopt(socket.SOL_SOCKET, option, 1)\n\
+        \x20 try:\n    one.bind((address, 10009)); one.listen(); print('got', address)\n\
+        \x20 except OSError: print('refused', address)\n";
+    let run = member.with_browser(&["root"], |member, address| {
+        let mut other = member.person.machine().command("setpriv");
+        other.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "/usr/bin/python3", "-c", race]);
+        Run::of(&mut other).ends(0).prints(&["refused 127.0.0.1\n", "refused 0.0.0.0\n", "refused ::\n"]);
+        browse(&member.network(), address);
+    });
+    run.ends(0);
+}
+
+/// A page elsewhere that has the person's own browser bring an answer, with the right `state` even: as an image, a
+/// frame, a script's request. A form that a person would have to send has it not.
+#[test]
+fn a_page_elsewhere_brings_no_answer() {
+    if missing::program("chromium-headless-shell", "chromium-headless-shell") {
+        return;
+    }
+    let Some(member) = Member::new() else { return };
+    let run = member.with_browser(&["root"], |member, address| {
+        let network = member.network();
+        let provider = led_to(&network, address);
+        let (origin, _) = address.split_once("/go/").unwrap();
+        let evil = format!("{origin}/?code=evil&state={}", value(&provider, "state"));
+        let page = format!(
+            "<img src='{evil}'><iframe src='{evil}'></iframe><link rel=prefetch href='{evil}'>\
+             <script>fetch('{evil}', {{mode: 'no-cors'}}).catch(() => 0)</script><p>seen</p>"
+        );
+        let listener = network.on(|| TcpListener::bind("127.0.0.1:0").unwrap());
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                drop(stream.read(&mut [0; 4096]));
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close";
+                drop(write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{page}", page.len()));
+            }
+        });
+        let mut browser = network.command("chromium-headless-shell");
+        let profile = format!("--user-data-dir={}", member.person.machine().path("profile").display());
+        browser.args(["--no-sandbox", "--disable-gpu", &profile, "--dump-dom", &format!("http://127.0.0.1:{port}/")]);
+        Run::of(&mut browser).ends(0).prints(&["seen"]);
+        // The person goes on in their own window.
+        assert!(browse(&network, &provider).last().unwrap().body.contains("You are logged in"));
+    });
+    run.ends(0);
 }
