@@ -22,6 +22,7 @@ pub(crate) mod member;
 pub(crate) mod missing;
 pub(crate) mod nethserver;
 pub(crate) mod network;
+pub(crate) mod oidc_provider;
 pub(crate) mod peer;
 pub(crate) mod policy;
 pub(crate) mod request;

@@ -123,4 +123,43 @@ mod tests {
             assert!(html.contains("<html lang=\"en\">") && html.matches("<h1>").count() == 1, "{html}");
         }
     }
+
+    /// The colours of a scheme, by name.
+    fn colours(of: &str) -> Vec<(&str, [f64; 3])> {
+        let after = STYLE.split(of).nth(1).unwrap().split('}').next().unwrap();
+        let named = after.split("--").skip(1).map(|one| one.split_once(":#").unwrap());
+        let wide = |digits: &str| match digits.len() {
+            3 => digits.chars().flat_map(|digit| [digit, digit]).collect(),
+            _ => digits.to_owned(),
+        };
+        let channel = |digits: &str, at: usize| f64::from(u8::from_str_radix(&digits[at..at + 2], 16).unwrap()) / 255.0;
+        named
+            .map(|(name, value)| {
+                let digits = wide(value.trim_end_matches(';'));
+                (name, [channel(&digits, 0), channel(&digits, 2), channel(&digits, 4)])
+            })
+            .collect()
+    }
+
+    /// WCAG 2.2, "relative luminance" and "contrast ratio".
+    fn contrast(one: [f64; 3], other: [f64; 3]) -> f64 {
+        let linear = |part: f64| if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) };
+        let luminance = |[red, green, blue]: [f64; 3]| {
+            0.0722f64.mul_add(linear(blue), 0.2126f64.mul_add(linear(red), 0.7152 * linear(green)))
+        };
+        let (one, other) = (luminance(one) + 0.05, luminance(other) + 0.05);
+        one.max(other) / one.min(other)
+    }
+
+    #[test]
+    fn every_word_has_contrast_by_day_and_by_night() {
+        for scheme in ["color-scheme:light dark;", "prefers-color-scheme:dark){:root{"] {
+            let colours = colours(scheme);
+            let of = |name: &str| colours.iter().find(|(found, _)| *found == name).unwrap().1;
+            for name in ["text", "dim", "good", "bad"] {
+                let contrast = contrast(of(name), of("card"));
+                assert!(contrast >= 4.5, "{scheme} {name}: {contrast}");
+            }
+        }
+    }
 }

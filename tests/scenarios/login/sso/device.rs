@@ -1,7 +1,22 @@
 //! A login on another device (RFC 8628).
 
-use super::Member;
-use crate::support::{Run, issuer::Wrong};
+use super::{super::Person, Member};
+use crate::support::{
+    Run,
+    agent::Agent,
+    issuer::{CLIENT, Wrong},
+    lemonldap::script,
+    missing,
+    oidc_provider::OidcProvider,
+    step_ca::Provisioner,
+    terminal::Terminal,
+    wait::{LONG, wait},
+};
+use serde_json::json;
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 impl Member {
     /// On a machine without a browser.
@@ -45,4 +60,67 @@ fn a_device_is_chosen_by_name_and_its_refusals_are_told() {
     member.issuer.goes_wrong(Wrong::OtherKey);
     Run::of(&mut member.command(&["root", "--device"])).ends(5).says(&["signature"]);
     assert!(!member.told().exists(), "a browser was opened");
+}
+
+/// A provider that knows the grant by itself, and a person with a browser on another device.
+#[test]
+fn a_real_provider_lets_a_person_in_by_a_code() {
+    if missing::root()
+        || missing::program("node", "nodejs")
+        || missing::program("npm", "npm")
+        || missing::program("chromium-headless-shell", "chromium-headless-shell")
+    {
+        return;
+    }
+    let mut provider = None;
+    let person = Person::of(|network| {
+        let started = OidcProvider::start(network);
+        let sso = Provisioner::oidc("sso", &started.name(), CLIENT, &json!({}));
+        provider = Some(started);
+        vec![sso]
+    });
+    let (Some(person), Some(provider)) = (person, provider) else { return };
+    let agent = Agent::openssh(person.machine(), "agent");
+    let said = person.machine().path("said");
+    let mut command = person.command(Some(&agent.socket), &["login", "root", "--device"]);
+    let file = fs::File::create(&said).unwrap();
+    let login = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file).spawn().unwrap();
+    let whole = || {
+        let said = fs::read_to_string(&said).unwrap();
+        said.lines().find_map(|line| line.strip_prefix("or open ")).map(str::to_owned)
+    };
+    wait("the address is shown", LONG, || whole().is_some());
+    let address = whole().unwrap();
+    assert!(address.starts_with(&provider.name()) && address.contains("user_code="), "{address}");
+    let mut browser = person.machine().network().command(script("browser"));
+    Run::of(browser.args(["root", "any", &address])).ends(0).prints(&["Your sign-in was successful"]);
+    Run::ended(login).ends(0).prints(&["root@lab.test has a certificate"]);
+    person.ssh(Some(&agent.socket), &[]).ends(0).prints(&["in"]);
+}
+
+#[test]
+fn a_camera_reads_the_address_off_a_terminal() {
+    if missing::program("node", "nodejs") || missing::program("npm", "npm") {
+        return;
+    }
+    let Some(member) = Member::new() else { return };
+    member.issuer.has_devices(&[]);
+    let login = member.command(&["root", "--device"]);
+    let line = format!("{} login root --device", env!("CARGO_BIN_EXE_warded"));
+    let terminal = Terminal::run(member.person.machine(), 120, &line, |command| {
+        for (name, value) in login.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+    });
+    let (code, screen) = terminal.ends();
+    assert_eq!(code, 0, "{screen}");
+    let file = member.person.machine().path("screen");
+    fs::write(&file, screen).unwrap();
+    let mut camera = Command::new(script("read-qr"));
+    camera.stdin(fs::File::open(&file).unwrap()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let read = Run::ended(camera.spawn().unwrap()).ends(0);
+    assert_eq!(read.stdout.trim(), format!("{}/activate?user_code=WDJB-MJHT", member.issuer.name()));
 }

@@ -22,7 +22,11 @@ fn of_the_guide(provider: &str) -> Value {
 
 #[test]
 fn the_guides_set_up_lets_a_person_in() {
-    if missing::root() || missing::program("jq", "jq") || missing::program("python3", "python3") {
+    if missing::root()
+        || missing::program("jq", "jq")
+        || missing::program("python3", "python3")
+        || missing::program("chromium-headless-shell", "chromium-headless-shell")
+    {
         return;
     }
     let mut provider = None;
@@ -40,10 +44,15 @@ fn the_guides_set_up_lets_a_person_in() {
     let (Some(person), Some(_provider)) = (person, provider) else { return };
     let agent = Agent::openssh(person.machine(), "agent");
     let (browser, seen) = (person.machine().path("browser"), person.machine().path("seen"));
-    let (script, page) = (script("sign-in"), seen.display());
-    let sign_in = format!("#!/bin/sh\n{} dwho dwho \"$1\" > {page}.new 2>&1\nmv {page}.new {page}\n", script.display());
-    fs::write(&browser, sign_in).unwrap();
-    fs::set_permissions(&browser, fs::Permissions::from_mode(0o755)).unwrap();
+    // A person with this program instead of a browser.
+    let uses = |program: &str| {
+        let (script, page) = (script(program), seen.display());
+        let sign_in =
+            format!("#!/bin/sh\n{} dwho dwho \"$1\" > {page}.new 2>&1\nmv {page}.new {page}\n", script.display());
+        fs::write(&browser, sign_in).unwrap();
+        fs::set_permissions(&browser, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    uses("sign-in");
     let login = |more: &[&str]| {
         let mut command = person.command(Some(&agent.socket), &[&["login", "dwho"][..], more].concat());
         Run::of(command.env("BROWSER", &browser))
@@ -63,6 +72,18 @@ fn the_guides_set_up_lets_a_person_in() {
     assert!(last_page.contains("You are logged in"), "{last_page}");
     // The machine lets dwho be root.
     person.ssh(Some(&agent.socket), &[]).ends(0).prints(&["in"]);
+
+    // A real browser, the portal's form filled in by the keyboard.
+    uses("browser");
+    let run = login(&["--provisioner", "sso", "--force"]);
+    let last_page = page();
+    assert_eq!(run.code, Some(0), "{run:?}: {last_page}");
+    assert!(last_page.contains("You are logged in"), "{last_page}");
+    let history: Vec<&str> = last_page.lines().filter(|line| line.starts_with("history ")).collect();
+    assert!(history.len() >= 2 && history.iter().all(|line| !line.contains("code=")), "{last_page}");
+    assert!(last_page.contains("\nwidth 320\n"), "on a narrow screen nothing lies beside it: {last_page}");
+    person.ssh(Some(&agent.socket), &[]).ends(0).prints(&["in"]);
+    uses("sign-in");
 
     // A relying party without the option that the guide asks for: the token lacks the address.
     let run = login(&["--provisioner", "bare", "--force"]);

@@ -62,10 +62,19 @@ fn found(program: &str) -> Option<PathBuf> {
 
 /// The address as a QR code, on a terminal.
 pub(super) fn picture(address: &str) -> Option<String> {
-    if !io::stderr().is_terminal() {
-        return None;
-    }
-    Some(QRBuilder::new(address).build().ok()?.to_str())
+    if io::stderr().is_terminal() { drawn(address) } else { None }
+}
+
+/// Dark on white, whatever the terminal's own colours are: not every camera reads the inverse. With two more modules of
+/// white around it than the library draws.
+fn drawn(address: &str) -> Option<String> {
+    let code = QRBuilder::new(address).build().ok()?.to_str();
+    let width = code.lines().next()?.chars().count() + 4;
+    let white = "\u{2588}".repeat(width);
+    let lines =
+        [white.clone()].into_iter().chain(code.lines().map(|line| format!("\u{2588}\u{2588}{line}\u{2588}\u{2588}")));
+    let lines: Vec<String> = lines.chain([white]).map(|line| format!("\u{1b}[97;40m{line}\u{1b}[0m")).collect();
+    Some(lines.join("\n"))
 }
 
 #[cfg(test)]
