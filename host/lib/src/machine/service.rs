@@ -52,9 +52,9 @@ impl Service {
     }
 }
 
-/// Whether a unit has a name that distributions give to sshd's: `ssh.service`, `sshd.socket`, `sshd@.service`.
+/// Whether a unit has a name that distributions give to sshd's: `ssh.service`, `sshd.socket`.
 pub(super) fn is_of_sshd(unit: &str) -> bool {
-    let stem = unit.split(['.', '@']).next().unwrap_or_default();
+    let stem = unit.split('.').next().unwrap_or_default();
     matches!(stem, "ssh" | "sshd" | "sshd-unix-local" | "openssh")
 }
 
@@ -90,7 +90,6 @@ mod tests {
             ("systemd = ['ssh.service']", true),
             ("systemd = ['app.service', 'sshd.service']", true),
             ("systemd = ['ssh.socket']", true),
-            ("systemd = ['sshd@.service']", true),
             ("direct = 'sshd'", true),
             ("systemd = ['app.service']", false),
             ("systemd = ['ssh-agent.service']", false),

@@ -171,6 +171,8 @@ mod tests {
 name = 'x'
 [service.ssh]
 systemd = ['ssh.service']
+[service.app]
+systemd = ['app.service']
 [action.show]
 kind = 'query'
 argv = ['/bin/show']
