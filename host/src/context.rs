@@ -10,7 +10,7 @@ use crate::{
     broker::answers::SshdAnswers,
     components,
     public_status::directory_of,
-    publishing::{pinned, signature::default_allowed_signers},
+    publishing::beside_policies,
     sandbox::{compiled::Compiled, granting::Granting},
 };
 use std::{
@@ -179,9 +179,7 @@ impl Context {
             Some(state.path().to_owned()),
             Some(directory_of(state.path())),
             Some(policies.clone()),
-            Some(pinned::file(&policies)),
             Some(config.offered()),
-            Some(default_allowed_signers(&policies)),
             Some(config_file),
             std::env::current_exe().ok(),
         ];
@@ -191,6 +189,7 @@ impl Context {
         let protected = own
             .into_iter()
             .flatten()
+            .chain(beside_policies(&policies))
             .chain(configured.into_iter().flatten().map(|path| path.as_path().to_owned()))
             .chain(of_choice)
             .chain(of_step)
@@ -384,6 +383,7 @@ mod tests {
             "policies",
             "policies.lock",
             "allowed_signers",
+            "revoked_signers",
             "ca",
             "config.toml",
         ] {

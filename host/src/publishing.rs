@@ -21,6 +21,13 @@ use warded_lib::{
 /// The largest manifest or signature that is read, in bytes.
 pub const MAX_BYTES: u64 = 64 << 10;
 
+/// What lies beside the directory of policies, and decides on what comes into it.
+#[must_use]
+pub fn beside_policies(policies: &Path) -> [PathBuf; 3] {
+    let allowed = signature::default_allowed_signers(policies);
+    [pinned::file(policies), signature::revoked_signers(&allowed), allowed]
+}
+
 /// Where a component's manifest is, and where its signature.
 #[must_use]
 pub fn beside(component: &Path) -> (PathBuf, PathBuf) {

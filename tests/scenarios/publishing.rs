@@ -202,6 +202,17 @@ fn nobody_publishes_who_is_not_trusted_to() {
     fs::remove_file(desk.machine.path("allowed_signers")).unwrap();
     refused(&["it is not known who may publish policies"]);
     desk.trusts(&desk.signer("namespaces=\"warded-policy,git\""));
+    // Whom revoked_signers names: as a key, in a list of ssh-keygen's, or in a file that cannot be read.
+    let revoked = desk.machine.path("revoked_signers");
+    fs::write(&revoked, desk.public("key")).unwrap();
+    refused(&["may make on this machine", "revoked_signers does not have it"]);
+    let list = desk.path("list");
+    keygen(&["-q", "-k", "-f", list.to_str().unwrap(), desk.path("key.pub").to_str().unwrap()]);
+    fs::copy(&list, &revoked).unwrap();
+    refused(&["may make on this machine"]);
+    fs::write(&revoked, "no key").unwrap();
+    refused(&["may make on this machine"]);
+    fs::write(&revoked, desk.public("other")).unwrap();
 
     // What is signed.
     let (manifest, signature) = (file.with_extension("wasm.manifest"), file.with_extension("wasm.manifest.sig"));

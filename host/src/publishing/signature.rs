@@ -22,43 +22,60 @@ pub fn default_allowed_signers(policies: &Path) -> PathBuf {
     policies.parent().unwrap_or(Path::new("/")).join("allowed_signers")
 }
 
+/// Which keys and certificates may no longer sign, beside the list of those that may: as OpenSSH reads such lists.
+#[must_use]
+pub fn revoked_signers(allowed: &Path) -> PathBuf {
+    allowed.with_file_name("revoked_signers")
+}
+
 /// Verifies the signature of a manifest. What comes back is what ssh-keygen says of the key.
 ///
 /// The signature has to be valid now: nobody says reliably when it was made.
 ///
 /// # Errors
 /// Refused: it is none of this manifest, or not by a key that may sign for its publisher. Failed: there is no ssh-keygen.
-pub fn verify(manifest: &Manifest, text: &[u8], signature: &[u8], signers: &[u8]) -> Result<String> {
+pub fn verify(
+    manifest: &Manifest,
+    (text, signature): (&[u8], &[u8]),
+    signers: &[u8],
+    revoked: Option<&[u8]>,
+) -> Result<String> {
     refuse_everybody(signers)?;
-    check((NAMESPACE, &manifest.publisher), text, signature, signers)?.map_err(|why| {
+    check((NAMESPACE, &manifest.publisher), (text, signature), signers, revoked)?.map_err(|why| {
         Error::refused(format!("the signature is not one that {} may make on this machine", manifest.publisher))
             .cause(why)
-            .next("see that allowed_signers has the publisher's key, with the namespace warded-policy and valid today")
+            .next(
+                "see that allowed_signers has the publisher's key, with the namespace warded-policy and valid today, and \
+                 that revoked_signers does not have it",
+            )
     })
 }
 
-/// Asks ssh-keygen whether a signature is one of this text that `identity` may make by `signers`: what it says of the key,
-/// or why not.
+/// Asks ssh-keygen whether a signature is one of this text that `identity` may make by `signers`, and by no key that is
+/// `revoked`: what it says of the key, or why not.
 ///
 /// # Errors
 /// There is no ssh-keygen, or it cannot be run.
 pub fn check(
     (namespace, identity): (&str, &str),
-    text: &[u8],
-    signature: &[u8],
+    (text, signature): (&[u8], &[u8]),
     signers: &[u8],
+    revoked: Option<&[u8]>,
 ) -> Result<std::result::Result<String, String>> {
     let scratch = Scratch::private()?;
     let put = |name: &str, bytes: &[u8]| scratch.write(name, bytes, 0o600);
     let (text, signature, signers) =
         (put("manifest", text)?, put("signature", signature)?, put("allowed_signers", signers)?);
-    let output = Program::new(ssh_keygen()?)
+    let mut program = Program::new(ssh_keygen()?)
         .args(["-Y", "verify", "-n", namespace, "-I", identity, "-f"])
         .arg(&signers)
         .arg("-s")
         .arg(&signature)
-        .input(&text)
-        .run()?;
+        .input(&text);
+    if let Some(revoked) = revoked {
+        program = program.arg("-r").arg(put("revoked_signers", revoked)?);
+    }
+    let output = program.run()?;
     let said = neutral(output.stdout.trim().lines().last().unwrap_or_default());
     if output.succeeded() {
         return Ok(Ok(said.rsplit_once(" with ").map_or(said.clone(), |(_, key)| key.to_owned())));

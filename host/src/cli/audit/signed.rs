@@ -126,7 +126,7 @@ impl Signing {
             PublicKey::new(key.key_data().clone(), "").to_openssh().map_err(|error| refused(error.to_string()))?;
         let signers = format!("{IDENTITY} namespaces=\"{NAMESPACE}\" {line}\n");
         let (text, sealed) = (signed.statement.as_bytes(), signed.signature.as_bytes());
-        signature::check((NAMESPACE, IDENTITY), text, sealed, signers.as_bytes())?
+        signature::check((NAMESPACE, IDENTITY), (text, sealed), signers.as_bytes(), None)?
             .map_err(|why| refused(format!("the key {fingerprint} did not sign it: {why}")))?;
         let statement: Statement =
             serde_json::from_str(&signed.statement).map_err(|error| refused(neutral(&error.to_string())))?;

@@ -19,7 +19,7 @@ use warded_lib::{
     audit::{Ending, Event, Kind},
     digest::Digest,
     error::{Error, Result},
-    machine::action,
+    machine::{action, files},
     name::Name,
     policy::{
         file::Policy,
@@ -278,10 +278,12 @@ impl Weight {
 fn verified(signed: &Signed, signers: &Path, component: &[u8], request: &str, policy: &Policy) -> Result<Publisher> {
     let (text, sealed) = (signed.manifest.as_bytes(), signed.signature.as_bytes());
     let manifest = Manifest::read(text, component, request, policy)?;
-    let unreadable =
-        |why: &dyn std::fmt::Display| Error::failed(format!("cannot read {}", neutral_path(signers))).cause(why);
-    let list = warded_lib::machine::files::read_ours(signers, warded_lib::machine::files::MAX_BYTES, unreadable)?;
-    let list = list.ok_or_else(|| {
+    let read = |file: &Path| {
+        let unreadable =
+            |why: &dyn std::fmt::Display| Error::failed(format!("cannot read {}", neutral_path(file))).cause(why);
+        files::read_ours(file, files::MAX_BYTES, unreadable)
+    };
+    let list = read(signers)?.ok_or_else(|| {
         Error::refused("it is not known who may publish policies on this machine")
             .cause(format!("there is no {}", neutral_path(signers)))
             .next(format!(
@@ -290,6 +292,7 @@ fn verified(signed: &Signed, signers: &Path, component: &[u8], request: &str, po
                 signature::NAMESPACE
             ))
     })?;
-    let key = signature::verify(&manifest, text, sealed, &list)?;
+    let revoked = read(&signature::revoked_signers(signers))?;
+    let key = signature::verify(&manifest, (text, sealed), &list, revoked.as_deref())?;
     Ok(Publisher { name: manifest.publisher, key })
 }
