@@ -2,24 +2,25 @@
 //! where the machine is not at hand. A recording holds what the procedure read, and no private key.
 
 mod answer;
+mod bytes;
+mod call;
 mod effects;
 mod file;
 mod replay;
 
-pub use answer::{Answer, bytes};
+pub use answer::Answer;
+pub use bytes::bytes;
+pub use call::{Call, Outcome};
 pub use effects::{Difference, differences};
 pub use file::{Head, MAX_BYTES, Recording};
 pub use replay::{Divergence, Replay};
 
 use super::{Failure, Operation};
-use answer::{bytes_of, holds_private_key};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use std::{borrow::Cow, cell::RefCell, collections::BTreeSet, fmt, rc::Rc};
+use answer::holds_private_key;
+use std::{borrow::Cow, cell::RefCell, collections::BTreeSet, rc::Rc};
 use warded_lib::{
     ca::Certificate,
     error::{Error, Result},
-    text::neutral,
 };
 
 /// Whether a run is recorded, or gets its answers from a recording.
@@ -34,58 +35,12 @@ pub enum Tape {
     Replaying(Rc<Replay>),
 }
 
-/// A call of a guest, with all of its arguments.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Call {
-    /// `interface.function`
-    pub function: String,
-    /// What it is about, as in the audit: a path, names, a keyword.
-    pub about: String,
-    /// The other arguments.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub arguments: Value,
-}
-
 impl Call {
     /// A call.
     pub fn of<O: Operation>(operation: &O) -> Self {
         let need = operation.need();
         Self { function: need.capability().to_owned(), about: need.to_string(), arguments: operation.arguments() }
     }
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", neutral(&self.function), neutral(&self.about))?;
-        if let Some(arguments) = self.arguments.as_object() {
-            for (name, value) in arguments.iter().filter(|(_, value)| !value.is_null()) {
-                let text = bytes_of(value).map_or_else(|| value.to_string(), |bytes| format!("{} bytes", bytes.len()));
-                let text = text.chars().take(120).collect::<String>();
-                write!(f, ", {}: {}", neutral(name), neutral(&text))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What came of a call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// What the guest got.
-    Answer(Value),
-    /// The `error` that it got.
-    Failure {
-        /// As in types.wit.
-        code: String,
-        /// As in types.wit.
-        message: String,
-        /// As in types.wit.
-        details: Vec<(String, String)>,
-    },
-    /// The run was stopped there, for this reason.
-    Stopped(String),
 }
 
 impl Outcome {

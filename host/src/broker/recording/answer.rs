@@ -1,7 +1,7 @@
 //! What operations give, as JSON and back.
 
+use super::bytes::{bytes, bytes_of};
 use crate::broker::operation::key::KeyPair;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use ssh_key::PublicKey;
 use warded_lib::{
@@ -131,25 +131,6 @@ impl<T: Answer> Answer for Vec<T> {
 
     fn read(value: &Value) -> Option<Self> {
         value.as_array()?.iter().map(T::read).collect()
-    }
-}
-
-/// Bytes, as text where they are text.
-#[must_use]
-pub fn bytes(bytes: &[u8]) -> Value {
-    match str::from_utf8(bytes) {
-        Ok(text) => json!({ "text": text }),
-        Err(_) => json!({ "base64": STANDARD.encode(bytes) }),
-    }
-}
-
-/// The same bytes again; none: these are none.
-pub(super) fn bytes_of(value: &Value) -> Option<Vec<u8>> {
-    let object = value.as_object().filter(|object| object.len() == 1)?;
-    match (object.get("text"), object.get("base64")) {
-        (Some(text), _) => Some(text.as_str()?.as_bytes().to_vec()),
-        (None, Some(text)) => STANDARD.decode(text.as_str()?).ok(),
-        (None, None) => None,
     }
 }
 

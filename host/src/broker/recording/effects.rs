@@ -1,6 +1,6 @@
 //! What a run would change, told from its calls, and how two runs differ in that.
 
-use super::{Call, Outcome, answer::bytes_of};
+use super::{Call, Outcome, bytes::bytes_of};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 

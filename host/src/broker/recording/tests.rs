@@ -1,6 +1,6 @@
 use super::*;
 use crate::broker::operation::key::KeyPair;
-use serde_json::json;
+use serde_json::{Value, json};
 use warded_lib::{change_set::RequestId, digest::Digest};
 
 const PUBLIC: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB";
@@ -40,7 +40,7 @@ fn recording() -> Recording {
 
 #[test]
 fn every_answer_reads_back() {
-    fn same<T: Answer + PartialEq + fmt::Debug>(value: &T) {
+    fn same<T: Answer + PartialEq + std::fmt::Debug>(value: &T) {
         assert_eq!(T::read(&value.written()).as_ref(), Some(value));
     }
     same(&());
