@@ -164,9 +164,11 @@ impl Decision<'_> {
     fn directory(&self, path: &AbsolutePath) -> Result<Option<Permit>, Denial> {
         self.unprotected(path)?;
         let files = &self.procedure.files;
-        Ok(files.read.iter().chain(files.write.iter().map(|grant| &grant.path)).find_map(|pattern| {
+        let read = files.read.iter().map(|pattern| (pattern, format!("files.read {pattern}")));
+        let written = files.write.iter().map(|grant| (&grant.path, format!("files.write {grant}")));
+        Ok(read.chain(written).find_map(|(pattern, grant)| {
             let directory = pattern.directory(&self.circumstances.places)?;
-            (directory == *path).then(|| at(format!("files.read {pattern}"), path.segments().count()))
+            (directory == *path).then(|| at(grant, path.segments().count()))
         }))
     }
 
