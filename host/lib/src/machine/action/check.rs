@@ -279,16 +279,6 @@ undo = { action = 'set', options = '{before}' }
             ("'set', {", "'--options={options}', {", Some("a placeholder fills a whole text")),
             ("options = '{options}' } }", "options = 'x {options}' } }", Some("a placeholder fills a whole text")),
             ("options = '{options}' } }", "options = '{other}' } }", Some("{other} is no input")),
-            ("options = '{options}' } }", "options = '{other.x}' } }", Some("{other.x} is no placeholder")),
-            ("options = '{options}' } }", "options = '{warded.x}' } }", Some("{warded.x} is no placeholder")),
-            ("options = '{options}' } }", "options = '{state.}' } }", Some("{state.} is no placeholder")),
-            ("options = '{options}' } }", "options = '{Warded}' } }", Some("is not a name")),
-            (
-                "options = '{options}' } }",
-                "options = '{warded} {options}' } }",
-                Some("a placeholder fills a whole text"),
-            ),
-            ("'/bin/tool', 'set'", "'{warded}', 'set'", Some("not an absolute path")),
             ("options = '{options}' } }", "options = 'x' } }", Some("nothing uses its input options")),
             ("options = '{options}' } }", "command = '{options}' } }", Some("a command that is run later")),
             (
@@ -377,6 +367,23 @@ undo = { action = 'set', options = '{before}' }
             let all: BTreeMap<Name, Action> = toml::from_str(&ALL.replacen(from, to, 1)).unwrap();
             let faults: Vec<String> = all.values().filter_map(|action| action.fault(&all)).collect();
             assert!(faults.iter().any(|fault| fault.contains(why)), "{from} -> {to}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_placeholder_is_refused() {
+        for (from, to, why) in [
+            ("'{options}' } }", "'{other.x}' } }", "{other.x} is no placeholder"),
+            ("'{options}' } }", "'{warded.x}' } }", "{warded.x} is no placeholder"),
+            ("'{options}' } }", "'{state.}' } }", "{state.} is no placeholder"),
+            ("'{options}' } }", "'{Warded}' } }", "is not a name"),
+            ("'{options}' } }", "'{warded} {options}' } }", "a placeholder fills a whole text"),
+            ("'/bin/tool', 'set'", "'{warded}', 'set'", "not an absolute path"),
+        ] {
+            assert!(ALL.contains(from), "{from}");
+            let all: BTreeMap<Name, Action> = toml::from_str(&ALL.replacen(from, to, 1)).unwrap();
+            let fault = all.values().find_map(|action| action.fault(&all));
+            assert!(fault.as_ref().is_some_and(|fault| fault.contains(why)), "{from} -> {to}: {fault:?}");
         }
     }
 }
