@@ -2,9 +2,12 @@
 //! Fewer is better; more is a step back.
 
 use crate::support::{
-    Machine,
+    Machine, Setup,
     counts::{self, Counts},
 };
+
+/// As many renewals can be told apart.
+const RUNS_KEPT: usize = 20;
 
 #[test]
 fn a_renewal_starts_few_programs_and_waits_seldom_for_the_disk() {
@@ -12,7 +15,7 @@ fn a_renewal_starts_few_programs_and_waits_seldom_for_the_disk() {
     machine.certify();
     let steps = [
         (&["renew", "--force"][..], 8, 15),
-        (&["renew"], 2, 1),
+        (&["renew"], 2, 0),
         // Nothing has changed since the last look.
         (&["renew"], 0, 0),
         (&["status"], 4, 0),
@@ -25,4 +28,17 @@ fn a_renewal_starts_few_programs_and_waits_seldom_for_the_disk() {
         assert_eq!(*compilers, 0, "{arguments:?}: {counts:#?}");
         assert!(started.len() <= programs && waited.len() <= syncs, "{arguments:?}: {counts:#?}");
     }
+}
+
+/// From then on each renewal folds the oldest one into the run before it.
+#[test]
+fn a_renewal_after_many_waits_little_more() {
+    let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
+    machine.certify();
+    (0..RUNS_KEPT).for_each(|_| drop(machine.warded(["renew", "--force"]).ends(0)));
+    let (run, counts) = counts::warded(&machine, &["renew", "--force"]);
+    run.ends(0);
+    println!("{counts:#?}");
+    // With two keys, a new file less.
+    assert!(counts.programs.len() <= 8 && counts.syncs.len() <= 17, "{counts:#?}");
 }

@@ -209,7 +209,8 @@ impl Transaction {
     }
 }
 
-/// The number of the next run, reserved: no other run gets it, whether this one begins or not.
+/// The number of the next run, reserved: no other run gets it, whether this one begins or not, unless there is a power cut
+/// before it does.
 ///
 /// # Errors
 /// When the state directory cannot be read or written.

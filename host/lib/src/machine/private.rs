@@ -99,16 +99,15 @@ impl StateDir {
         }
     }
 
-    /// Makes a directory in this one; false where there is one already.
+    /// Makes a directory in this one, but without its name: [`StateDir::sync`] makes that last. False where there is one
+    /// already.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn make_sub(&self, name: &str) -> Result<bool> {
         let path = self.at(name)?;
         match DirBuilder::new().mode(0o700).create(&path) {
-            Ok(()) => sync(path.parent().unwrap_or(&self.path))
-                .map(|()| true)
-                .map_err(|error| Self::failed("make", &path, &error)),
+            Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(Self::failed("make", &path, &error)),
         }

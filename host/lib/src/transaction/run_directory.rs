@@ -254,6 +254,8 @@ impl Run {
 
     /// All names but those of Warded's own files and the programs last with the journal's: until they do, no file changes.
     fn write(&self, changes: &[Prepared], own: Option<&OwnFile>) -> Result<()> {
+        // The run's own directory: a run that changes nothing does without.
+        self.state.sub(RUNS)?.sync()?;
         self.write_copies(changes)?;
         match own {
             Some(OwnFile::Write { name, contents }) => self.directory.sub(OWN_WRITTEN)?.write(name, contents, 0o600)?,

@@ -68,10 +68,13 @@ impl Run {
         self.rewrite(|name| named.contains(name), &more)
     }
 
-    /// Removes the copies that the journal does not name.
+    /// Removes the copies that the journal does not name, where a private key is among them. The others go when the next
+    /// ones are stored, without a wait of their own.
     pub(in crate::transaction) fn remove_spare_copies(&mut self) -> Result<()> {
         let named = self.named();
-        self.rewrite(|name| named.contains(name), &[])?;
+        if self.archive()?.files().any(|(name, copy)| !named.contains(name) && holds_private_key(copy)) {
+            self.rewrite(|name| named.contains(name), &[])?;
+        }
         for kind in [OLD, NEW] {
             let Some(copies) = self.directory.find_sub(kind)? else { continue };
             let is_spare = |number: &&String| !named.contains(&format!("{kind}/{number}"));
@@ -123,12 +126,9 @@ impl Run {
         numbers.flat_map(|index| [OLD, NEW].map(|kind| name(kind, self.copies(index)))).collect()
     }
 
-    /// Writes the archive anew where that changes it, without its name.
+    /// Writes the archive anew, without its name.
     fn rewrite(&mut self, keeps: impl Fn(&str) -> bool, more: &[(String, Zeroizing<Vec<u8>>)]) -> Result<()> {
         let archive = self.archive()?;
-        if more.is_empty() && archive.files().all(|(name, _)| keeps(name)) {
-            return Ok(());
-        }
         let kept = archive.files().filter(|(name, _)| keeps(name)).map(|(name, copy)| (name.to_owned(), copy));
         let more = more.iter().map(|(name, copy)| (name.clone(), copy.as_slice()));
         let archive = Archive::of(kept.chain(more));
