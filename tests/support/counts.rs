@@ -3,6 +3,8 @@
 use super::{Machine, Run};
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
+const OWN: &str = env!("CARGO_BIN_EXE_warded");
+
 /// What one run took.
 #[derive(Debug)]
 pub(crate) struct Counts {
@@ -18,17 +20,17 @@ pub(crate) struct Counts {
 pub(crate) fn warded(machine: &Machine, arguments: &[&str]) -> (Run, Counts) {
     let mut strace = machine.command("strace");
     machine.environment(&mut strace);
-    by(strace, &machine.path("trace"), arguments)
+    by(strace, &machine.path("trace"), &[&[OWN], arguments].concat())
 }
 
-/// The same by strace in an environment of its own. `file` is for the trace.
-pub(crate) fn by(mut command: Command, file: &Path, arguments: &[&str]) -> (Run, Counts) {
+/// The same by strace in an environment of its own, of a build of Warded with its arguments. `file` is for the trace.
+pub(crate) fn by(mut command: Command, file: &Path, words: &[&str]) -> (Run, Counts) {
     command.args(["-f", "-qq", "-y", "-s", "4096", "-e", "signal=none", "-e"]);
     command.arg("trace=execve,execveat,fork,vfork,clone,clone3,fsync,fdatasync,sync,syncfs").arg("-o").arg(file);
-    let run = Run::of(command.arg(env!("CARGO_BIN_EXE_warded")).args(arguments));
+    let run = Run::of(command.args(words));
     let trace = fs::read_to_string(file).unwrap();
     fs::remove_file(file).unwrap();
-    (run, count(&trace))
+    (run, count(&trace, words[0]))
 }
 
 /// Runs a command, and counts its connections by TCP, those that were refused too. `file` is for the trace.
@@ -50,11 +52,10 @@ pub(crate) fn connections(command: &Command, file: &Path) -> (Run, usize) {
     (run, trace.lines().filter(is_tcp).filter(|line| !is_other(line)).count())
 }
 
-fn count(trace: &str) -> Counts {
+fn count(trace: &str, own: &str) -> Counts {
     // Which program each process runs.
     let mut running: BTreeMap<String, String> = BTreeMap::new();
     let mut counts = Counts { programs: Vec::new(), compilers: 0, syncs: Vec::new() };
-    let own = env!("CARGO_BIN_EXE_warded");
     let is_warded = |program: &str| [own, "/proc/self/exe"].contains(&program);
     // A child can be seen before its parent's call comes back: then it is whatever its parent runs.
     let mut unfinished: Vec<String> = Vec::new();
