@@ -164,7 +164,8 @@ pub(super) fn bearer(challenge: &str) -> Option<Bearer> {
         while let (Some(before), Some(value)) = (pieces.next(), pieces.next()) {
             let key = before.trim_matches([',', ' ']).trim_end_matches('=');
             if key.eq_ignore_ascii_case(name) {
-                return Some(value.to_owned());
+                // One that no quote ends is none.
+                return pieces.next().map(|_| value.to_owned());
             }
         }
         None
@@ -248,6 +249,7 @@ mod tests {
             (r#"Basic realm="x""#, None),
             ("Bearer", None),
             ("Bearer realm=x", None),
+            ("Bearer realm=\"x", None),
             ("", None),
         ] {
             let found = bearer(challenge);
