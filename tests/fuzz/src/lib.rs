@@ -3,15 +3,38 @@
 
 extern crate self as warded_engine;
 
-mod features;
 /// Links to the host's files, as those below.
+pub mod broker {
+    pub mod recording {
+        mod bytes;
+        mod call;
+        mod effects;
+        #[expect(dead_code, reason = "the host has limits for reading and writing them")]
+        mod file;
+
+        pub use bytes::bytes;
+        pub use call::{Call, Outcome};
+        pub use effects::{Difference, differences};
+        pub use file::{Head, Recording};
+    }
+}
+pub mod components {
+    pub mod read;
+}
+mod features;
 pub mod publishing {
+    pub mod archive;
+    pub mod lock;
     pub mod manifest;
     pub mod signers;
+
+    /// As in the host's `publishing.rs`.
+    const MAX_BYTES: u64 = 64 << 10;
 }
 pub mod reach;
 pub mod recipe;
 pub mod reference;
+pub mod registry;
 pub mod sandbox {
     pub mod imports;
 }

@@ -1,0 +1,1 @@
+../../../../../host/src/broker/recording/bytes.rs

@@ -1,0 +1,1 @@
+../../../../host/src/components/read.rs

@@ -1,0 +1,1 @@
+../../../../host/lib/src/registry/manifest.rs
