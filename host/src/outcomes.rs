@@ -104,6 +104,9 @@ pub struct LastProof {
     pub at: Timestamp,
     /// The version of OpenSSH that proved it.
     pub openssh: String,
+    /// When the running sshd was last seen to serve what is on disk; none: that is not known.
+    #[serde(default)]
+    pub seen_live: Option<Timestamp>,
 }
 
 impl Outcome for LastProof {

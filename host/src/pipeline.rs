@@ -47,7 +47,7 @@ use warded_lib::{
     config::is_root,
     error::{Error, Result},
     guard::Verified,
-    machine::{action::Step, facts::Init, schedule::SCHEDULE, services::Reloaded, signals::Shield, sshd::Sshd},
+    machine::{action::Step, facts::Init, schedule::SCHEDULE, services::Reloaded, signals::Shield},
     transaction::{Confirm, Followup, LeftAlone, Reload, Transaction},
 };
 use watchdog::Watchdog;
@@ -125,7 +125,7 @@ impl Run<'_> {
                     watchdog.release();
                 }
                 issued::forget(context, &given.certificates);
-                remember_proof(context, run, guard.sshd());
+                remember_proof(context, run, &guard);
                 let (detail, ending) = match &confirm {
                     Some(_) => ("waits to be confirmed", Ending::Waits),
                     None => ("kept", Ending::Kept),
@@ -288,8 +288,12 @@ struct Changed {
 }
 
 /// The next `status` compares the version of OpenSSH with this one's.
-fn remember_proof(context: &Context, run: u64, sshd: Option<&Sshd>) {
-    if let Some(sshd) = sshd {
-        LastProof { run, at: Timestamp::now(), openssh: sshd.version().to_owned() }.save(&context.state);
+fn remember_proof(context: &Context, run: u64, guard: &Guard) {
+    if let Some(sshd) = guard.sshd() {
+        let at = Timestamp::now();
+        let is_seen = guard.unseen().is_none() && guard.former().is_empty();
+        let before = || LastProof::load(&context.state).and_then(|proof| proof.seen_live);
+        let seen_live = if is_seen { Some(at) } else { before() };
+        LastProof { run, at, openssh: sshd.version().to_owned(), seen_live }.save(&context.state);
     }
 }

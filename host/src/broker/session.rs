@@ -319,8 +319,8 @@ impl Session {
     /// As [`Session::sshd`].
     pub fn values(&mut self, connection: &[(String, String)], keyword: &str) -> Result<Vec<String>, Failure> {
         if connection.is_empty() && !keyword.eq_ignore_ascii_case("loglevel") {
-            // Most procedures ask for the host keys, too. Where that fails, the question itself says why.
-            drop(self.host_keys());
+            // Most procedures ask for the host keys, too.
+            self.host_keys()?;
             if let Some(known) = &self.for_nobody {
                 return Ok(known.values(keyword).to_vec());
             }

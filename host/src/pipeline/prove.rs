@@ -6,8 +6,9 @@ use super::{Work, known_hosts};
 use crate::{
     context::Context,
     enrolment::{Enrolment, Enrolments},
+    outcomes::{LastProof, Outcome as _},
 };
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, time::SystemTime};
 use warded_lib::{
     ca::{Certificate, Principal, placeholder},
     error::{Error, Result},
@@ -74,7 +75,9 @@ impl Guard {
             return Ok(Self { config, subject: None, concerned: false, bystanders, unwatched });
         }
         let sshd = Sshd::find(&config, context.sshd_binary.as_deref())?;
+        let seen_live = LastProof::load(&context.state).and_then(|proof| proof.seen_live);
         let subject = sshd.map(|sshd| Watched::take(sshd, Role::Subject, work)).transpose()?;
+        let subject = subject.map(|subject| subject.seen_live(seen_live.map(SystemTime::from)));
         if let (Some(read), Some(subject)) = (&work.configuration, &subject)
             && let Some(path) = unchanged::difference(read, &subject.baseline.files())
         {
@@ -262,10 +265,10 @@ impl Guard {
     /// # Errors
     /// Something that was served before is not, or a certificate is not the one on disk.
     pub fn verify(&self, work: &Work) -> Result<Option<Verified>> {
-        let verified = self.subject.as_ref().map(Watched::verify).transpose()?;
+        let verified = self.subject.as_ref().map(|subject| subject.verify(&work.reloads)).transpose()?;
         // An sshd that this run does not reload keeps its old configuration.
         let is_told = |bystander: &&Watched| work.reloads.iter().any(|reload| bystander.is_told_by(reload));
-        self.bystanders.iter().filter(is_told).try_for_each(|bystander| bystander.verify().map(drop))?;
+        self.bystanders.iter().filter(is_told).try_for_each(|bystander| bystander.verify(&work.reloads).map(drop))?;
         Ok(verified)
     }
 

@@ -159,6 +159,9 @@ pub fn carry_out(
     let unchanged = |error| failed(error, UNCHANGED);
     reporter.stage(Stage::Baseline);
     let mut guard = Guard::baseline(context, work).map_err(unchanged)?;
+    if let Some(unseen) = guard.unseen() {
+        return Err(unchanged(unseen.clone()));
+    }
     reporter.stage(Stage::Prove);
     guard.check(work).map_err(unchanged)?;
     guard.prove(work, &unserved.certificates).map_err(unchanged)?;

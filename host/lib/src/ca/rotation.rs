@@ -56,13 +56,13 @@ pub fn new_signer(present: &Certificate, signer: &PublicKey, now: u64, terms: Te
     })
 }
 
-/// From when on no further renewal is sure to run before `until`, and most of a certificate's `life` is over. `rhythm`:
+/// From when on no further renewal is sure to run before `until`, and half of a certificate's `life` is over. `rhythm`:
 /// seconds between two renewals.
 #[must_use]
 pub fn last_run_from(until: u64, life: u64, rhythm: u64) -> u64 {
     // A quarter more: a timer may delay the next run. One that lives hardly longer than a rhythm would be in its last
     // run from its first second on, and clients would have no time at all to learn the new key.
-    until.saturating_sub(rhythm.saturating_add(rhythm / 4).min(life / 4))
+    until.saturating_sub(rhythm.saturating_add(rhythm / 4).min(life / 2))
 }
 
 impl NewSigner {
@@ -154,9 +154,10 @@ mod tests {
         for (life, rhythm, urgent_before_end, last_before_end) in [
             (40 * DAY, DAY, 10 * DAY, DAY + DAY / 4),
             (5 * DAY, DAY, 2 * DAY, DAY + DAY / 4),
-            (4 * DAY, DAY, 2 * DAY, DAY),
-            (DAY, DAY, 2 * DAY, DAY / 4),
-            (DAY, 7 * DAY, 14 * DAY, DAY / 4),
+            (4 * DAY, DAY, 2 * DAY, DAY + DAY / 4),
+            (2 * DAY, DAY, 2 * DAY, DAY),
+            (DAY, DAY, 2 * DAY, DAY / 2),
+            (DAY, 7 * DAY, 14 * DAY, DAY / 2),
             (40, 1, 10, 1),
         ] {
             let present = certificate(&former, NOW, NOW + life, CertType::Host);

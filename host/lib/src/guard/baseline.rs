@@ -11,7 +11,7 @@ use super::{
     survey::{Offered, Prober},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Exit, Result},
     machine::{
         keys::replaced::Replaced,
         sshd::{
@@ -22,7 +22,12 @@ use crate::{
     },
 };
 use ssh_key::{HashAlg, PublicKey};
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// As many users who are logged in are asked about one by one: each takes four questions to sshd.
 const MAX_LOGGED_IN: usize = 20;
@@ -73,11 +78,12 @@ impl Baseline {
         users.truncate(MAX_LOGGED_IN);
         users.extend(users::to_keep());
         let (client, user) = (Client::default(), users.last().map_or("root", String::as_str));
-        let surveyed = Prober::new(&client, sshd, user, Some(effective))
-            .and_then(|prober| prober.map(|prober| prober.survey(false)).transpose());
-        let (offered, unseen) = match surveyed {
+        let prober = Prober::new(&client, sshd, user, Some(effective))?;
+        let (offered, unseen) = match prober.map(|prober| prober.survey(false)).transpose() {
             Ok(offered) => (offered, None),
-            Err(error) => (None, Some(error)),
+            // It was asked, and did not answer.
+            Err(error) if error.exit() == Exit::Refused => (None, Some(error)),
+            Err(error) => return Err(error),
         };
         let former = Vec::new();
         Ok(Self { view, host_keys, problems, offered, unseen, former, users, more_users, client, tree })
@@ -131,6 +137,22 @@ impl Baseline {
     #[must_use]
     pub fn files(&self) -> Digests {
         unchanged::digests(&self.tree)
+    }
+
+    /// The first host key or file of the configuration that changed after a time, or is gone: sshd may go on with what it
+    /// read before. What cannot be seen counts as changed.
+    #[must_use]
+    pub fn changed_since(&self, time: SystemTime) -> Option<PathBuf> {
+        let is_older = |path: &Path| {
+            let changed = fs::metadata(path).ok().and_then(|found| {
+                let (seconds, nanoseconds) = (found.ctime(), found.ctime_nsec());
+                let since = Duration::new(seconds.try_into().ok()?, nanoseconds.try_into().ok()?);
+                UNIX_EPOCH.checked_add(since)
+            });
+            changed.is_some_and(|changed| changed < time)
+        };
+        let keys = self.host_keys.iter().map(|(path, _)| path.clone());
+        keys.chain(self.tree.files.iter().map(|file| file.path.clone())).find(|path| !is_older(path))
     }
 
     /// The public keys of the host keys.

@@ -78,6 +78,24 @@ pub fn verify_within(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate], p
     }
 }
 
+/// Sees that a listener which cannot be asked has opened its sockets anew after a reload, where that can be seen: until
+/// then it may still fail to start again.
+///
+/// # Errors
+/// It has not within the time that a reload may take.
+pub fn has_reloaded(sshd: &Sshd) -> Result<()> {
+    let reading = |listener: Option<&Listener>| listener.and_then(Listener::reading);
+    let Some(before) = reading(sshd.listener.as_ref()) else { return Ok(()) };
+    let deadline = Instant::now() + PATIENCE;
+    while reading(sshd.listener_now()?.as_ref()).is_none_or(|now| now == before) {
+        if Instant::now() >= deadline {
+            return Err(Error::failed("sshd was told to reload, and has not opened its sockets anew"));
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
 /// Of a listener that cannot be asked, that much can be seen: it is there, with the sockets that it had.
 fn still_listens(sshd: &Sshd, deadline: Instant) -> Result<()> {
     loop {

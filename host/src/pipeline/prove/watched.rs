@@ -6,6 +6,7 @@ use std::{
     cell::{OnceCell, RefCell},
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 use warded_lib::{
     ca::{Certificate, placeholder},
@@ -16,8 +17,9 @@ use warded_lib::{
     },
     machine::{
         facts, services,
-        sshd::{Listener, Sshd, Unknown},
+        sshd::{Listener, Sshd, Unknown, listener::started_at},
     },
+    text::neutral,
     transaction::{Reload, SshdBefore},
 };
 
@@ -37,6 +39,8 @@ pub struct Watched {
     offered: Option<Vec<String>>,
     /// The candidate with stand-ins for the certificates, once it was checked.
     checked: OnceCell<Candidate>,
+    /// When it was last seen to serve what is on disk, as far as that is recorded.
+    seen_live: Option<SystemTime>,
     /// The files of the configuration that was proved.
     proved: Option<Digests>,
     /// The certificates that it was proved to serve.
@@ -64,7 +68,12 @@ impl Watched {
             baseline.spare_former(listener);
         }
         let (checked, certificates) = (OnceCell::new(), Vec::new());
-        Ok(Self { sshd, unknown, role, baseline, offered, checked, proved: None, certificates })
+        Ok(Self { sshd, unknown, role, baseline, offered, checked, seen_live: None, proved: None, certificates })
+    }
+
+    /// With when it was last seen to serve what is on disk.
+    pub(super) fn seen_live(self, seen_live: Option<SystemTime>) -> Self {
+        Self { seen_live, ..self }
     }
 
     /// Checks the result before the CA is asked. Returns what is not proved.
@@ -145,11 +154,13 @@ impl Watched {
         }
     }
 
-    /// Sees what is served, once sshd has been told.
-    pub(super) fn verify(&self) -> Result<Verified> {
+    /// Sees what is served, once sshd has been told by one of the reloads.
+    pub(super) fn verify(&self, reloads: &[Reload]) -> Result<Verified> {
         // It goes on with the certificates that it has.
         let certificates = if self.is_spared() { &[][..] } else { &self.certificates };
-        live::verify(&self.sshd, &self.baseline, certificates).map_err(|error| {
+        let is_told = reloads.iter().any(|reload| self.is_told_by(reload));
+        let reloaded = if self.baseline.unseen.is_some() && is_told { live::has_reloaded(&self.sshd) } else { Ok(()) };
+        reloaded.and_then(|()| live::verify(&self.sshd, &self.baseline, certificates)).map_err(|error| {
             // It may have read the half of an edit.
             let error = match self.is_as_proved() {
                 Ok(()) => error,
@@ -197,15 +208,32 @@ impl Watched {
 
     /// Nobody could tell afterwards whether an sshd that cannot be asked still offers its keys. Certificates alone go on,
     /// in a renewal that nobody attends, too: the candidate was proved to serve them beside the keys on disk, and were
-    /// they left to end, every client that knows only the CA would be refused for certain. In the middle of an upgrade
-    /// the next run is soon enough.
+    /// they left to end, every client that knows only the CA would be refused for certain. That holds only where sshd has
+    /// no other keys in memory than those on disk. In the middle of an upgrade the next run is soon enough.
     fn refuse_unseen(&self, work: &Work, changed: Option<&Path>) -> Result<()> {
         let Some(unseen) = self.baseline.unseen.as_ref().filter(|_| !work.terms.not_seen_live) else { return Ok(()) };
         let is_upgraded = self.sshd.listener.as_ref().is_some_and(Listener::is_upgraded);
-        if changed.is_none() && work.replaced().is_empty() && !is_upgraded {
+        let is_told = work.reloads.iter().any(|reload| self.is_told_by(reload));
+        let since_read = self.changed_since_it_was_read().filter(|_| is_told);
+        if changed.is_none() && work.replaced().is_empty() && !is_upgraded && since_read.is_none() {
             return Ok(());
         }
-        Err(unseen.clone().next("to go on without it: --accept-risk=not-seen-live"))
+        let mut refused = unseen.clone();
+        if let Some(path) = since_read {
+            refused = refused.seen(format!(
+                "{} has changed since sshd was last known to have read it: sshd may offer a former key, which a reload ends",
+                neutral(&path.to_string_lossy())
+            ));
+        }
+        Err(refused.next("to go on without it: --accept-risk=not-seen-live"))
+    }
+
+    /// A file of which sshd may hold another version than the one on disk: since OpenSSH 9.8 it keeps what it read when it
+    /// started, and when a reload was last seen to work.
+    fn changed_since_it_was_read(&self) -> Option<PathBuf> {
+        let listener = self.sshd.listener.as_ref().filter(|_| keeps_certificates(&self.sshd))?;
+        let read = self.seen_live.into_iter().chain(started_at(listener.pid)).max().unwrap_or(UNIX_EPOCH);
+        self.baseline.changed_since(read)
     }
 
     /// A running sshd has to be told of its new configuration. It would go on with the old one, and read files

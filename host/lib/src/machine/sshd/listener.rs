@@ -9,6 +9,7 @@ use crate::{
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// An sshd that is running and accepts connections.
@@ -90,6 +91,16 @@ pub(super) fn scan(config: &Path, named: Option<&Path>) -> Result<Vec<Listener>>
 pub fn started(pid: i32) -> Option<u64> {
     let status = fs::read_to_string(proc(pid, "stat")).ok()?;
     status.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+}
+
+/// The same as a time of the wall clock, to the second (proc_stat(5), `btime`).
+#[must_use]
+pub fn started_at(pid: i32) -> Option<SystemTime> {
+    /// Clock ticks in a second, as Linux shows them to programs on every architecture that Warded is built for.
+    const TICKS: u64 = 100;
+    let status = fs::read_to_string("/proc/stat").ok()?;
+    let boot: u64 = status.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    UNIX_EPOCH.checked_add(Duration::from_secs(boot.checked_add(started(pid)? / TICKS)?))
 }
 
 /// The other sshds of root's or of ours that listen.
