@@ -104,9 +104,10 @@ pub struct LastProof {
     pub at: Timestamp,
     /// The version of OpenSSH that proved it.
     pub openssh: String,
-    /// When the running sshd was last seen to serve what is on disk; none: that is not known.
+    /// When the running sshd was last known to have read the host keys and the configuration on disk; none: that is not
+    /// known.
     #[serde(default)]
-    pub seen_live: Option<Timestamp>,
+    pub read_at: Option<Timestamp>,
 }
 
 impl Outcome for LastProof {

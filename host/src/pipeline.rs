@@ -125,7 +125,7 @@ impl Run<'_> {
                     watchdog.release();
                 }
                 issued::forget(context, &given.certificates);
-                remember_proof(context, run, &guard);
+                remember_proof(context, run, &guard, &work.reloads);
                 let (detail, ending) = match &confirm {
                     Some(_) => ("waits to be confirmed", Ending::Waits),
                     None => ("kept", Ending::Kept),
@@ -288,12 +288,11 @@ struct Changed {
 }
 
 /// The next `status` compares the version of OpenSSH with this one's.
-fn remember_proof(context: &Context, run: u64, guard: &Guard) {
+fn remember_proof(context: &Context, run: u64, guard: &Guard, reloads: &[Reload]) {
     if let Some(sshd) = guard.sshd() {
         let at = Timestamp::now();
-        let is_seen = guard.unseen().is_none() && guard.former().is_empty();
-        let before = || LastProof::load(&context.state).and_then(|proof| proof.seen_live);
-        let seen_live = if is_seen { Some(at) } else { before() };
-        LastProof { run, at, openssh: sshd.version().to_owned(), seen_live }.save(&context.state);
+        let before = || LastProof::load(&context.state).and_then(|proof| proof.read_at);
+        let read_at = if guard.has_read(reloads) { Some(at) } else { before() };
+        LastProof { run, at, openssh: sshd.version().to_owned(), read_at }.save(&context.state);
     }
 }

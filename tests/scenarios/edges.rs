@@ -84,6 +84,20 @@ fn a_probe_that_is_turned_away_says_nothing() {
     assert!(before == files() && !is_reloaded());
     peer.warded(&[&certify[..], &[RISK]].concat()).ends(4).prints(&["Certified 3 keys", "Not seen live: sshd at"]);
     assert!(before != files() && is_reloaded());
+
+    // sshd has opened its sockets anew, so it has the keys on disk: certificates alone are renewed.
+    peer.warded(&["renew", "--force"]).ends(4).prints(&["Not seen live: sshd at"]);
+    // It may offer a key that is on disk no longer, and nobody could see that.
+    let key = peer.file("/etc/ssh/ssh_host_ecdsa_key");
+    let former = fs::read(&key).unwrap();
+    fs::write(&key, &former).unwrap();
+    let renewed = files();
+    peer.warded(&["renew", "--force"]).ends(5).says(&[
+        "ssh_host_ecdsa_key has changed since sshd was last known to have read it",
+        RISK,
+        "nothing was changed",
+    ]);
+    assert!(renewed == files());
     peer.warded(&["remove", "--yes", RISK]).ends(4).prints(&["Not seen live: sshd at"]);
     assert!(before == files());
 }

@@ -75,9 +75,9 @@ impl Guard {
             return Ok(Self { config, subject: None, concerned: false, bystanders, unwatched });
         }
         let sshd = Sshd::find(&config, context.sshd_binary.as_deref())?;
-        let seen_live = LastProof::load(&context.state).and_then(|proof| proof.seen_live);
+        let read_at = LastProof::load(&context.state).and_then(|proof| proof.read_at);
         let subject = sshd.map(|sshd| Watched::take(sshd, Role::Subject, work)).transpose()?;
-        let subject = subject.map(|subject| subject.seen_live(seen_live.map(SystemTime::from)));
+        let subject = subject.map(|subject| subject.read_at(read_at.map(SystemTime::from)));
         if let (Some(read), Some(subject)) = (&work.configuration, &subject)
             && let Some(path) = unchanged::difference(read, &subject.baseline.files())
         {
@@ -190,6 +190,13 @@ impl Guard {
     #[must_use]
     pub fn unknown(&self) -> Option<&Unknown> {
         self.subject.as_ref()?.unknown.as_ref()
+    }
+
+    /// Whether the sshd that the run is for has read what is on disk, after these reloads have been verified: it was seen to
+    /// serve that, or it opened its sockets anew.
+    #[must_use]
+    pub fn has_read(&self, reloads: &[Reload]) -> bool {
+        self.subject.as_ref().is_some_and(|subject| subject.has_read(reloads))
     }
 
     /// Why the sshd that the run is for cannot be asked what it offers, if that is so.

@@ -39,8 +39,8 @@ pub struct Watched {
     offered: Option<Vec<String>>,
     /// The candidate with stand-ins for the certificates, once it was checked.
     checked: OnceCell<Candidate>,
-    /// When it was last seen to serve what is on disk, as far as that is recorded.
-    seen_live: Option<SystemTime>,
+    /// When it was last known to have read what is on disk, as far as that is recorded.
+    read_at: Option<SystemTime>,
     /// The files of the configuration that was proved.
     proved: Option<Digests>,
     /// The certificates that it was proved to serve.
@@ -68,12 +68,12 @@ impl Watched {
             baseline.spare_former(listener);
         }
         let (checked, certificates) = (OnceCell::new(), Vec::new());
-        Ok(Self { sshd, unknown, role, baseline, offered, checked, seen_live: None, proved: None, certificates })
+        Ok(Self { sshd, unknown, role, baseline, offered, checked, read_at: None, proved: None, certificates })
     }
 
-    /// With when it was last seen to serve what is on disk.
-    pub(super) fn seen_live(self, seen_live: Option<SystemTime>) -> Self {
-        Self { seen_live, ..self }
+    /// With when it was last known to have read what is on disk.
+    pub(super) fn read_at(self, read_at: Option<SystemTime>) -> Self {
+        Self { read_at, ..self }
     }
 
     /// Checks the result before the CA is asked. Returns what is not proved.
@@ -189,6 +189,13 @@ impl Watched {
         })
     }
 
+    /// Whether it has read what is on disk, once these reloads have been verified.
+    pub(super) fn has_read(&self, reloads: &[Reload]) -> bool {
+        let shows_reloads = || self.sshd.listener.as_ref().is_some_and(|listener| listener.reading().is_some());
+        let is_told = || reloads.iter().any(|reload| self.is_told_by(reload));
+        !self.is_spared() && (self.baseline.unseen.is_none() || is_told() && shows_reloads())
+    }
+
     /// Whether its reload is left out, because it offers keys that it would drop.
     pub(super) fn is_spared(&self) -> bool {
         !self.baseline.former.is_empty()
@@ -232,7 +239,7 @@ impl Watched {
     /// started, and when a reload was last seen to work.
     fn changed_since_it_was_read(&self) -> Option<PathBuf> {
         let listener = self.sshd.listener.as_ref().filter(|_| keeps_certificates(&self.sshd))?;
-        let read = self.seen_live.into_iter().chain(started_at(listener.pid)).max().unwrap_or(UNIX_EPOCH);
+        let read = self.read_at.into_iter().chain(started_at(listener.pid)).max().unwrap_or(UNIX_EPOCH);
         self.baseline.changed_since(read)
     }
 
