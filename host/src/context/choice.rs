@@ -43,10 +43,12 @@ impl Choice {
             },
         };
         match &chosen {
-            Self::Step(Some(name), _) if options.is_for_machine => Err(Error::usage(format!(
-                "the CA {name} has a name, and so it is for people who log in with it"
-            ))
-            .next("trust the CA of this machine without a name: warded bootstrap --ca-url URL --fingerprint HEX")),
+            Self::Step(Some(name), _) if options.is_for_machine => {
+                Err(Error::usage(format!("{name} is a CA for logins, and this command uses the CA of the machine"))
+                    .next(
+                        "to set the CA of the machine: warded bootstrap --ca-url URL --fingerprint HEX, without --name",
+                    ))
+            }
             Self::Step(..) | Self::Local(_) | Self::None => Ok(chosen),
         }
     }

@@ -12,7 +12,10 @@ use super::{
     sign::{Window, sign},
     verify,
 };
-use crate::{error::Result, machine::keys};
+use crate::{
+    error::{Error, Result},
+    machine::keys,
+};
 use ssh_key::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use std::path::{Path, PathBuf};
 
@@ -40,7 +43,7 @@ impl LocalAuthority {
     /// # Errors
     /// When there is something in the directory already, or it cannot be written.
     pub fn init(directory: &Path) -> Result<Self> {
-        store::create(directory)?;
+        store::create(directory).map_err(Error::or_unchanged)?;
         Self::open(directory)
     }
 

@@ -29,7 +29,7 @@ impl Init {
         let directory = absolute(&self.directory).map_err(|error| {
             Error::usage(format!("{} is no directory to make", self.directory.display())).cause(error)
         })?;
-        let authority = LocalAuthority::init(&directory).map_err(Error::or_unchanged)?;
+        let authority = LocalAuthority::init(&directory)?;
         let key = |kind| -> Result<String> {
             let roots = authority.roots(kind).map_err(Error::from)?;
             let root = roots.first().ok_or_else(|| Error::failed("the new CA has no key"))?;

@@ -199,7 +199,7 @@ fn what_cannot_be_renewed_says_why() {
     ] {
         let error = ca.renew(&certificate, HeldKey::in_file(&workshop.path("key"))).unwrap_err();
         assert!(error.to_string().contains(why), "{why}: {error}");
-        assert_eq!(crate::error::Error::from(error).exit(), Exit::Failed);
+        assert_eq!(Error::from(error).exit(), Exit::Failed);
     }
 }
 
