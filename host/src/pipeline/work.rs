@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use order::{order_of, order_of_removal};
 pub use queue::Queued;
 use ssh_key::PublicKey;
+use sshd_config::principals::Mapping;
 use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf};
 use warded_lib::{
     ca::Certificate,
@@ -54,6 +55,8 @@ pub struct Work {
     pub vouched: BTreeMap<RequestId, Vec<Voucher>>,
     /// The keys that the CA gave this run for users' certificates: sshd may come to trust no others.
     pub user_authorities: Vec<PublicKey>,
+    /// Which principals the operator lets log in as which users; none: nothing was said of that.
+    pub principals: Option<Mapping>,
     /// The configuration that sshd's answers to the procedure were about.
     pub configuration: Option<Digests>,
     /// Which lines of sshd's configuration are Warded's.
@@ -103,6 +106,7 @@ impl Work {
             vouched: BTreeMap::new(),
             withdrawn: Vec::new(),
             user_authorities: planned.session.user_authorities,
+            principals: mapping(&planned.session.circumstances.mapped),
             configuration: planned.session.configuration,
             shows_rest: format!("warded plan {}", planned.identity.procedure),
             authorship: planned.authorship,
@@ -128,6 +132,7 @@ impl Work {
             vouched: BTreeMap::new(),
             withdrawn: Vec::new(),
             user_authorities: Vec::new(),
+            principals: None,
             configuration: None,
             shows_rest: "warded undo".to_owned(),
             authorship: Authorship::default(),
@@ -382,6 +387,11 @@ fn target(staged: &Staged) -> Target<'_> {
         After::Certificate { .. } => Some(1),
     };
     Target { path: &staged.path, place: &staged.place, bytes }
+}
+
+/// What the operator said of principals. What is no mapping says nothing: then none may change.
+fn mapping(given: &[String]) -> Option<Mapping> {
+    Mapping::parse(given.iter().map(String::as_str)).ok().filter(|_| !given.is_empty())
 }
 
 fn nameless() -> Error {

@@ -31,7 +31,7 @@ use std::{
 };
 
 /// The keyword of a line that names files by the user's name.
-const PRINCIPALS: &str = "authorizedprincipalsfile";
+pub(super) const PRINCIPALS: &str = "authorizedprincipalsfile";
 
 /// A staged configuration, ready to be run.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ pub struct Candidate {
     pub(super) staged: Staged,
     /// What the operator accepts about logins.
     pub(super) risks: Risks,
+    /// Which principals the operator lets log in as which users; none: nothing was said of that.
+    pub(super) mapping: Option<sshd_config::principals::Mapping>,
     /// Which lines are Warded's.
     pub(super) authorship: Authorship,
     /// Whether the `ssh` program is asked as well.
@@ -80,9 +82,7 @@ impl Candidate {
         let mut sshd = sshd.clone();
         let with_host_keys = default_keys(&sshd, &tree, overlay)?;
         sshd.arguments.extend(with_host_keys);
-        for argument in &mut sshd.arguments {
-            *argument = copies.argument(argument, overlay);
-        }
+        sshd.arguments.iter_mut().for_each(|argument| *argument = copies.argument(argument, overlay));
         let config = copies.config(sshd.config.as_path()).unwrap_or_default().into();
         Ok(Self {
             original,
@@ -90,6 +90,7 @@ impl Candidate {
             tree,
             staged: staged.clone(),
             risks: Risks::default(),
+            mapping: None,
             authorship: Authorship::default(),
             with_second_opinion: false,
             is_bystanders: false,

@@ -76,6 +76,7 @@ impl Candidate {
         let compared = Compared { candidate: self, baseline, may_change };
         compared.refuse_system_files()?;
         compared.refuse_conditional_files(&all)?;
+        self.refuse_unasked_principals(baseline, may_change)?;
         if deciding.is_empty() && !compared.touches_files(&all) {
             return Ok(Logins::default());
         }
@@ -311,7 +312,7 @@ impl Compared<'_> {
     fn is_mapped_away(&self, user: &User, left: &BTreeMap<String, Way>) -> bool {
         let is_kept = self.baseline.users.contains(&user.name);
         (!is_kept || left.values().any(|other| other.certificate.is_none()))
-            && self.candidate.is_mapped_by_operator(self.baseline, self.may_change).unwrap_or(false)
+            && self.candidate.is_mapped_by_operator(self.baseline).unwrap_or(false)
     }
 
     /// Asks sshd itself, with today's configuration and with the candidate, whether it would take a key of each user:

@@ -293,6 +293,7 @@ impl Watched {
         let candidate = Candidate::build(&self.sshd, result)?
             .by(&work.authorship)
             .accepting(work.terms.logins)
+            .mapping(work.principals.clone())
             .restoring_expired(work.restores_expired);
         Ok(match self.role {
             Role::Subject => candidate,

@@ -90,10 +90,9 @@ impl Candidate {
         if !self.risks.admit {
             self.refuse_changeable(&added)?;
             self.refuse_empty(&added)?;
-            self.refuse_foreign_principals(baseline, may_change)?;
         }
         if new.is_empty() {
-            return self.remaps(baseline, roots);
+            return self.remaps(baseline);
         }
         if let Some(foreign) = new.iter().find(|key| !has(roots, key.key_data())) {
             return if self.risks.admit { Ok(Certificates::default()) } else { Err(refuse_foreign(foreign)) };
@@ -109,12 +108,14 @@ impl Candidate {
         judge(found, self.risks)
     }
 
-    /// Whom keys that sshd trusts already let in by other principals than today.
-    fn remaps(&self, baseline: &Baseline, roots: &[PublicKey]) -> Result<Certificates> {
-        let named = paths(self.view()?.effective.values("trustedusercakeys").iter().cloned());
-        let mut trusted = keys(&named, Overlay(&self.staged));
-        trusted.retain(|key| has(roots, key.key_data()));
-        if trusted.is_empty() || !self.changes_principals(baseline)? {
+    /// Whom keys that sshd trusts already let in by other principals than today: all of these keys, whichever the
+    /// procedure asked for.
+    fn remaps(&self, baseline: &Baseline) -> Result<Certificates> {
+        if !self.changes_principals(baseline)? {
+            return Ok(Certificates::default());
+        }
+        let trusted = keys(&files(&self.view()?.effective, &self.tree), Overlay(&self.staged));
+        if trusted.is_empty() {
             return Ok(Certificates::default());
         }
         judge(self.ask_for_certificates(baseline, &trusted)?, self.risks)

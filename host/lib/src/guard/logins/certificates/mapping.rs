@@ -3,20 +3,22 @@
 use super::{Candidate, MayChange};
 use crate::{
     error::{Error, Result},
-    guard::baseline::Baseline,
+    guard::{baseline::Baseline, candidate::PRINCIPALS as KEYWORD},
     machine::{
         files::Root,
-        sshd::{Effective, tree::Overlay},
+        path::AbsolutePath,
+        sshd::{
+            Effective,
+            tree::{Overlay, Tree},
+        },
     },
     text::neutral,
 };
-use sshd_config::principals::{DIRECTORY, directory_of};
+use sshd_config::principals::{DIRECTORY, Mapping, directory_of};
 use std::{
     fs,
     path::{Path, PathBuf},
 };
-
-const KEYWORD: &str = "authorizedprincipalsfile";
 
 /// What says which principals let a user in, where a file does.
 pub(super) fn file(own: &Effective) -> Option<&String> {
@@ -33,29 +35,47 @@ pub(in crate::guard) fn is_own_file(path: &Path) -> bool {
     path.parent().and_then(Path::file_name).is_some_and(|name| name == DIRECTORY)
 }
 
-/// The directory of ours that a configuration names the files in.
-fn own_directory(effective: &Effective) -> Option<PathBuf> {
-    let directory = PathBuf::from(directory_of(file(effective)?)?);
-    directory.file_name().is_some_and(|name| name == DIRECTORY).then_some(directory)
+/// The lines that name files, in whatever order, those within a `Match` too.
+fn lines(tree: &Tree) -> Vec<String> {
+    let lines = tree.directives().filter(|(_, _, directive)| directive.keyword == KEYWORD);
+    let mut values: Vec<String> =
+        lines.flat_map(|(_, _, directive)| directive.arguments).map(|argument| argument.text).collect();
+    values.sort();
+    values
 }
 
 impl Candidate {
+    /// Says which principals the operator lets log in as which users; nothing was said, where this is not.
+    #[must_use]
+    pub fn mapping(mut self, mapping: Option<Mapping>) -> Self {
+        self.mapping = mapping;
+        self
+    }
+
     /// Whether it would be another set of principals that logs in as some user.
     pub(super) fn changes_principals(&self, baseline: &Baseline) -> Result<bool> {
-        let after = &self.view()?.effective;
-        let is_staged = self.staged.keys().any(|path| is_own_file(path));
-        Ok(is_staged || file(after) != file(&baseline.view.effective))
+        Ok(self.staged.keys().any(|path| is_own_file(path)) || self.changes_lines(baseline)?)
+    }
+
+    fn changes_lines(&self, baseline: &Baseline) -> Result<bool> {
+        let (before, after) = (&baseline.view.effective, &self.view()?.effective);
+        Ok(file(before) != file(after) || lines(&baseline.tree) != lines(&self.tree))
+    }
+
+    /// The directory of ours where a configuration names the files in it: beside the main file or, where that is the
+    /// vendor's, in `/etc/ssh`. Another one by that name may be anybody's.
+    fn own_directory(&self, effective: &Effective) -> Option<PathBuf> {
+        let directory = Path::new(directory_of(file(effective)?)?);
+        let beside = self.original.config.as_path().parent();
+        let is_own = beside.into_iter().chain([Path::new("/etc/ssh")]).any(|one| one.join(DIRECTORY) == directory);
+        is_own.then(|| directory.to_owned())
     }
 
     /// Whether users may lose what a certificate opened: the operator named the principals that are left, or took them
     /// out.
-    pub(in crate::guard::logins) fn is_mapped_by_operator(
-        &self,
-        baseline: &Baseline,
-        may_change: MayChange<'_>,
-    ) -> Result<bool> {
-        let is_own = |effective| own_directory(effective).is_some();
-        Ok(may_change.has(KEYWORD) && (is_own(&self.view()?.effective) || is_own(&baseline.view.effective)))
+    pub(in crate::guard::logins) fn is_mapped_by_operator(&self, baseline: &Baseline) -> Result<bool> {
+        let is_own = |effective| self.own_directory(effective).is_some();
+        Ok(self.mapping.is_some() && (is_own(&self.view()?.effective) || is_own(&baseline.view.effective)))
     }
 
     /// The logins of whom a file is staged.
@@ -64,27 +84,68 @@ impl Candidate {
         staged.filter_map(|(path, _)| Some(path.file_name()?.to_str()?.to_owned())).collect()
     }
 
-    /// A procedure may name no other files than Warded's: in others, and later, there may be any principal.
-    pub(super) fn refuse_foreign_principals(&self, baseline: &Baseline, may_change: MayChange<'_>) -> Result<()> {
-        let MayChange::Only(_) = may_change else { return Ok(()) };
-        let after = &self.view()?.effective;
-        let Some(named) = file(after) else { return Ok(()) };
-        match own_directory(after) {
-            Some(directory) if self.changes_principals(baseline)? => self.refuse_changeable_principals(&directory),
-            None if file(&baseline.view.effective) != Some(named) => {
-                Err(Error::refused(format!("sshd would take principals from {}", neutral(named)))
-                    .cause(
-                        "whoever writes to such a file decides who can log in; a procedure may name only Warded's own",
-                    )
-                    .next("if that is what you want, run it again with --accept-risk=admit-logins"))
-            }
-            Some(_) | None => Ok(()),
+    /// A procedure may name no files but Warded's, which hold what the operator gave: others could hold any principal,
+    /// now or later. Without a file, a principal logs in as the user of that name: so the line that names Warded's comes
+    /// and goes only as the operator says.
+    ///
+    /// # Errors
+    /// Refused: sshd would take principals from other files than the operator asked for.
+    pub(in crate::guard::logins) fn refuse_unasked_principals(
+        &self,
+        baseline: &Baseline,
+        may_change: MayChange<'_>,
+    ) -> Result<()> {
+        if self.risks.admit || matches!(may_change, MayChange::Any) || !self.changes_principals(baseline)? {
+            return Ok(());
         }
+        let own = self.own_directory(&self.view()?.effective);
+        if self.changes_lines(baseline)? {
+            self.refuse_unasked_lines(baseline, own.as_deref())?;
+        }
+        own.map_or(Ok(()), |directory| self.refuse_changeable_principals(&directory))
+    }
+
+    fn refuse_unasked_lines(&self, baseline: &Baseline, own: Option<&Path>) -> Result<()> {
+        let (before, after) = (file(&baseline.view.effective), file(&self.view()?.effective));
+        let known = lines(&baseline.tree);
+        let is_own = |value: &str| directory_of(value).map(Path::new).is_some_and(|directory| Some(directory) == own);
+        let come = lines(&self.tree).into_iter().filter(|value| !known.contains(value) && value != "none");
+        let counts = after.filter(|_| after != before).cloned();
+        let foreign = counts.into_iter().chain(come).find(|value| !is_own(value));
+        let what = match (foreign.as_ref().or(after), before) {
+            (Some(named), _) => format!("sshd would take principals from {}", neutral(named)),
+            (None, Some(named)) => format!("sshd would no longer take principals from {}", neutral(named)),
+            (None, None) => "a line that names files of principals would come or go".to_owned(),
+        };
+        let why = match &self.mapping {
+            _ if foreign.is_some() => {
+                "whoever writes to such a file decides who can log in; a procedure may name only Warded's own"
+            }
+            None => "the operator named no principals, so AuthorizedPrincipalsFile stays as it is",
+            Some(mapping) if mapping.is_empty() && own.is_some() => "the operator said that there is to be no mapping",
+            Some(mapping) if !mapping.is_empty() && own.is_none() => {
+                "the operator named principals, which only Warded's own files hold"
+            }
+            Some(_) => return Ok(()),
+        };
+        Err(Error::refused(what)
+            .cause(why)
+            .next("if that is what you want, run it again with --accept-risk=admit-logins"))
     }
 
     /// Such a file may be there already, and a run that writes it keeps its owner.
     fn refuse_changeable_principals(&self, directory: &Path) -> Result<()> {
         let root = Root::ambient().map_err(|error| Error::failed("cannot open the root directory").cause(error))?;
+        // Where it is still to be made, the directories on the way to it count.
+        let inside = AbsolutePath::try_from(directory.join("any").as_path());
+        let inside = inside.map_err(|why| Error::refused(format!("{} is no path", directory.display())).cause(why))?;
+        if let Err(error) = root.place(&inside, usize::MAX) {
+            return Err(Error::refused(format!("{} is for principals, and others can change it", directory.display()))
+                .cause(error.message)
+                .next(
+                    error.next.unwrap_or_else(|| "give that directory, and those that it is in, to root".to_owned()),
+                ));
+        }
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let path = entry.path();
             if matches!(Overlay(&self.staged).staged(&path), Some((_, None))) {
