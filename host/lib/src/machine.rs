@@ -7,6 +7,7 @@ pub mod durable;
 pub mod exec;
 pub mod facts;
 pub mod files;
+pub(crate) mod interruption;
 pub mod keys;
 pub mod login;
 pub mod ownership;

@@ -13,7 +13,6 @@ mod directories;
 mod fold;
 mod followup;
 mod history;
-mod interruption;
 mod journal;
 mod leftovers;
 mod lock;
@@ -51,7 +50,7 @@ pub use written::{BeforeAfter, written};
 
 use crate::{
     error::{Error, Result, UNCHANGED},
-    machine::{files::Root, private::StateDir},
+    machine::{files::Root, interruption, private::StateDir},
 };
 use lock::Locks;
 use run_directory::Run;

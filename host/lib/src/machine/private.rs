@@ -2,7 +2,9 @@
 //! program reads; that is `files.rs`.
 #![expect(clippy::disallowed_methods, reason = "the state directory")]
 
-use super::ownership::chmod_unwritable;
+mod unfinished;
+
+use super::{interruption, ownership::chmod_unwritable};
 use crate::error::{Error, Result};
 use rustix::{
     fs::{FlockOperation, flock},
@@ -13,7 +15,6 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink},
     path::{Component, Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
 };
 use zeroize::Zeroizing;
 
@@ -158,8 +159,9 @@ impl StateDir {
     fn put(&self, name: &str, bytes: &[u8], mode: u32, is_synced: bool) -> Result<()> {
         let (path, new) = (self.at(name)?, self.temporary()?);
         let written = (|| {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
             file.write_all(bytes)?;
+            interruption::point("written beside");
             if mode != 0o600 {
                 file.set_permissions(Permissions::from_mode(mode))?;
             }
@@ -200,14 +202,17 @@ impl StateDir {
     /// # Errors
     /// When it cannot be read.
     pub fn names(&self) -> Result<Vec<String>> {
+        let mut names = self.all_names()?;
+        names.retain(|name| !unfinished::is(name));
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn all_names(&self) -> Result<Vec<String>> {
         let listed = fs::read_dir(&self.path).and_then(|entries| {
             entries.map(|entry| Ok(entry?.file_name().into_string().ok())).collect::<io::Result<Vec<_>>>()
         });
-        let mut names: Vec<String> =
-            listed.map_err(|error| Self::failed("read", &self.path, &error))?.into_iter().flatten().collect();
-        names.retain(|name| !name.starts_with(".new-"));
-        names.sort_unstable();
-        Ok(names)
+        Ok(listed.map_err(|error| Self::failed("read", &self.path, &error))?.into_iter().flatten().collect())
     }
 
     /// Renames a file over another and syncs the directory: needs no room on the disk.
@@ -226,7 +231,10 @@ impl StateDir {
     /// When that fails.
     pub fn put_word(&self, name: &str, word: &str) -> Result<()> {
         let (path, new) = (self.at(name)?, self.temporary()?);
-        let made = symlink(word, &new).and_then(|()| fs::rename(&new, &path));
+        let made = symlink(word, &new).and_then(|()| {
+            interruption::point("word written beside");
+            fs::rename(&new, &path)
+        });
         made.map_err(|error| {
             // The first failure is the one to tell.
             let _nothing_to_add = fs::remove_file(&new);
@@ -303,13 +311,6 @@ impl StateDir {
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(failed(error.into())),
         }
-    }
-
-    /// A name that nothing else of this process has.
-    fn temporary(&self) -> Result<PathBuf> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        self.at(&format!(".new-{}-{count}", std::process::id()))
     }
 
     fn at(&self, name: &str) -> Result<PathBuf> {

@@ -57,6 +57,11 @@ pub(super) fn fold(state: &StateDir, earlier: u64, later: u64) -> Result<()> {
     from.remove(state)
 }
 
+/// Removes what an interrupted fold left in the run that stands for both.
+pub(super) fn finish(state: &StateDir, into: u64) -> Result<()> {
+    Run::open(state, into)?.map_or(Ok(()), |mut into| into.remove_spare_copies())
+}
+
 /// The private keys that the run replaced. A key that was given up, perhaps because somebody else got
 /// to know it, is not kept for ever.
 fn replaced_keys(run: &Run, entries: &[Entry]) -> Result<Vec<String>> {

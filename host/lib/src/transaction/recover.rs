@@ -275,7 +275,10 @@ pub fn tidy_ended(state: &StateDir, root: &Root) -> Result<Vec<LeftAlone>> {
     let mut left = Vec::new();
     let runs = Runs::look(state)?;
     for run in runs.readable {
-        if run.journal().is_final() && run.is_untidy()? && !run.is_running()? {
+        if run.journal().is_final()
+            && run.is_untidy()?
+            && let Some(_lock) = run.try_lock()?
+        {
             left.extend(tidy::tidy(root, &run));
         }
     }

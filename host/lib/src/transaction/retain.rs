@@ -2,7 +2,7 @@
 
 use super::{
     change::LeftAlone,
-    fold::fold,
+    fold::{finish, fold},
     interruption,
     run_directory::{Run, numbers},
     series::Series,
@@ -21,6 +21,12 @@ pub(super) fn prune(state: &StateDir) -> Result<()> {
     let Series { undoable, spent, folded, fault } = Series::look(state)?;
     if let Some(fault) = fault {
         return Err(fault);
+    }
+    let ended = undoable.iter().chain(&spent);
+    ended.clone().try_for_each(Run::remove_unfinished)?;
+    if !folded.is_empty() {
+        let into = ended.filter(|run| run.journal().folded.is_some());
+        into.map(|run| run.journal().run.run).try_for_each(|run| finish(state, run))?;
     }
     folded.into_iter().try_for_each(|run| run.remove(state))?;
     let mut runs: Vec<(u64, bool)> = undoable.iter().map(|run| (run.journal().run.run, run.only_renews())).collect();

@@ -45,7 +45,7 @@ pub(super) struct Run {
     directory: StateDir,
     journal: Journal,
     archive: OnceCell<Archive>,
-    _lock: Option<StateLock>,
+    lock: Option<StateLock>,
 }
 
 impl Run {
@@ -61,7 +61,7 @@ impl Run {
         if directory.read(FILE)?.is_some() {
             return Err(Error::failed(format!("there has been a run {number} already")));
         }
-        let run = Self { state: state.clone(), directory, journal, archive: OnceCell::new(), _lock: Some(lock) };
+        let run = Self { state: state.clone(), directory, journal, archive: OnceCell::new(), lock: Some(lock) };
         let written = run.write(changes, own);
         if written.is_err() {
             // The journal first: with it this would be a run that was interrupted, and without the
@@ -89,7 +89,7 @@ impl Run {
 
     fn found(state: &StateDir, directory: StateDir, number: u64, lock: Option<StateLock>) -> Result<Option<Self>> {
         let Some(journal) = read_own(&directory, number)? else { return Ok(None) };
-        Ok(Some(Self { state: state.clone(), directory, journal, archive: OnceCell::new(), _lock: lock }))
+        Ok(Some(Self { state: state.clone(), directory, journal, archive: OnceCell::new(), lock }))
     }
 
     pub(super) fn journal(&self) -> &Journal {
@@ -237,19 +237,47 @@ impl Run {
             {
                 directory.remove(waste)?;
             }
+            directory.remove_unfinished()?;
             state.remove_if_empty(&name)?;
         }
         Ok(())
     }
 
+    /// Locks it for tidying up; none where another process works on it.
+    pub(super) fn try_lock(&self) -> Result<Option<StateLock>> {
+        self.directory.try_lock()
+    }
+
+    /// Removes what was being written when a process was killed, unless one works on it.
+    pub(super) fn remove_unfinished(&self) -> Result<()> {
+        if self.directory.has_unfinished()?
+            && let Some(_lock) = self.try_lock()?
+        {
+            self.directory.remove_unfinished()?;
+        }
+        Ok(())
+    }
+
     /// Removes all that belongs to a run that has ended.
-    pub(super) fn remove(self, state: &StateDir) -> Result<()> {
+    pub(super) fn remove(mut self, state: &StateDir) -> Result<()> {
+        let name = format!("{RUNS}/{}", self.journal.run.run);
+        let lock = match self.lock.take() {
+            Some(lock) => lock,
+            // Another process may have removed it.
+            None => match state.find_sub(&name)? {
+                Some(directory) => lock(&directory, self.journal.run.run)?,
+                None => return Ok(()),
+            },
+        };
+        if !lock.is_of(&self.directory) {
+            return Ok(());
+        }
         self.remove_copies()?;
         self.remove_pending()?;
         self.directory.remove(WATCH)?;
         self.directory.remove(FILE)?;
         self.directory.remove(STATE)?;
-        state.remove_if_empty(&format!("{RUNS}/{}", self.journal.run.run))
+        state.remove_if_empty(&name)
     }
 
     /// All names but those of Warded's own files and the programs last with the journal's: until they do, no file changes.

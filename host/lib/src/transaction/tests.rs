@@ -141,6 +141,12 @@ impl Machine {
         recover(&self.state, &self.root, |_, _| StillNamed::nothing())
     }
 
+    /// What was being written when a process was killed.
+    fn unfinished(&self) -> String {
+        let found = std::process::Command::new("find").arg(self.state.path()).args(["-name", ".new-*"]).output();
+        String::from_utf8(found.unwrap().stdout).unwrap()
+    }
+
     /// Everything below the live directory, temporary files too.
     fn tree(&self) -> Tree {
         let mut tree = Tree::new();

@@ -25,6 +25,30 @@ fn files_are_private_whole_and_found_again() {
 }
 
 #[test]
+fn what_a_killed_process_left_is_neither_written_to_nor_kept() {
+    let scratch = tempfile::tempdir().unwrap();
+    let state = StateDir::open(&scratch.path().join("s")).unwrap();
+    let elsewhere = scratch.path().join("elsewhere");
+    fs::write(&elsewhere, "theirs").unwrap();
+    let next = unfinished::COUNT.load(std::sync::atomic::Ordering::Relaxed);
+    // Other tests use up numbers, too.
+    for count in next..next + 5000 {
+        symlink(&elsewhere, state.path().join(format!(".new-{}-{count}", std::process::id()))).unwrap();
+    }
+    state.write("x", b"ours", 0o600).unwrap();
+    state.put_word("y", "word").unwrap();
+    assert_eq!(fs::read(&elsewhere).unwrap(), b"theirs");
+    assert!(state.has_unfinished().unwrap());
+    state.remove_unfinished().unwrap();
+    assert!(!state.has_unfinished().unwrap());
+    assert_eq!(state.names().unwrap(), ["x", "y"]);
+    assert_eq!(
+        (state.read("x").unwrap().unwrap().as_slice(), state.word("y").unwrap()),
+        (&b"ours"[..], Some("word".into()))
+    );
+}
+
+#[test]
 fn a_name_stays_inside_and_an_open_directory_is_refused() {
     let scratch = tempfile::tempdir().unwrap();
     let state = StateDir::open(&scratch.path().join("s")).unwrap();

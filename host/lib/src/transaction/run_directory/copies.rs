@@ -86,6 +86,7 @@ impl Run {
     /// Removes the copies of new files that are private keys: taking a run back that was kept needs
     /// only the old ones, and the new key is where it belongs.
     pub(in crate::transaction) fn remove_new_keys(&self) -> Result<()> {
+        self.directory.remove_unfinished()?;
         let archive = self.archive()?;
         let is_new_key = |name: &str, copy: &[u8]| name.starts_with(NEW) && holds_private_key(copy);
         if archive.files().any(|(name, copy)| is_new_key(name, copy)) {
@@ -104,6 +105,7 @@ impl Run {
 
     /// Removes all copies, which may be private keys.
     pub(in crate::transaction) fn remove_copies(&self) -> Result<()> {
+        self.directory.remove_unfinished()?;
         ALL.iter().try_for_each(|name| self.directory.remove(name))
     }
 

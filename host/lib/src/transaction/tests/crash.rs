@@ -15,7 +15,7 @@ fn recovery_after_any_step_gives_old_or_new() {
         let mut steps = 0;
         let mut seen = (0, 0);
         for number in 1.. {
-            for name in ["d/cert", "d/conf", "d/gone", "e/key"] {
+            for name in ["d/cert", "d/conf", "d/gone", "e/key", "e/more"] {
                 let _absent = fs::remove_file(machine.path(name));
             }
             let changes = example(machine);
@@ -38,6 +38,8 @@ fn recovery_after_any_step_gives_old_or_new() {
             }
             assert!(interrupted(&machine.state).unwrap().is_none());
             assert!(machine.recover().unwrap().is_none());
+            machine.apply(vec![machine.change("e/more", Some((b"more", 0o644)), Order::WriteOther)]);
+            assert_eq!(machine.unfinished(), "", "point {number}");
         }
         assert!(steps > 20 && seen.0 > 10 && seen.1 > 3, "{steps} {seen:?}");
     });
@@ -62,6 +64,7 @@ fn recovery_may_itself_be_stopped_anywhere() {
             machine.recover().unwrap();
             assert_eq!(machine.tree(), old, "point {number}");
             assert!(interrupted(&machine.state).unwrap().is_none());
+            assert_eq!(machine.unfinished(), "", "point {number}");
             if !killed {
                 assert!(number > 8);
                 break;

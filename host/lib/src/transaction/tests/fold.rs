@@ -67,6 +67,7 @@ fn an_interrupted_fold_is_repeated() {
         if machine.journals() {
             machine.write("d/cert", "one more", Order::WriteCertificate);
         }
+        assert_eq!(machine.unfinished(), "", "killed at {number}");
         machine.undo_all();
         assert_eq!(machine.tree(), start, "killed at {number}");
         if !killed {
@@ -97,8 +98,8 @@ fn an_edit_between_two_runs_survives_their_fold() {
     assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"theirs");
 }
 
-#[test]
-fn a_private_key_that_was_replaced_is_not_kept_for_ever() {
+/// A run that replaced a private key, with so many since that the next one folds it into the one before.
+fn with_a_replaced_key() -> Machine {
     let machine = Machine::new("/dev/shm");
     machine.put("e/key", KEY[0], 0o600);
     machine.put("e/key.pub", b"one", 0o644);
@@ -108,16 +109,45 @@ fn a_private_key_that_was_replaced_is_not_kept_for_ever() {
         machine.change("e/key.pub", Some((b"two", 0o644)), Order::WriteKey),
         machine.change("d/cert", Some((b"second", 0o644)), Order::WriteCertificate),
     ]);
-    let copies = || {
-        let found = std::process::Command::new("grep").args(["-rl", "PRIVATE"]).arg(machine.state.path()).output();
-        String::from_utf8(found.unwrap().stdout).unwrap().lines().count()
-    };
     for number in 0..retain::RUNS_KEPT - 2 {
         machine.write("d/cert", format!("certificate {number}"), Order::WriteCertificate);
     }
-    assert_eq!(copies(), 1);
+    machine
+}
+
+impl Machine {
+    /// The files of the state directory that hold private keys.
+    fn copies_of_keys(&self) -> usize {
+        let found = std::process::Command::new("grep").args(["-rl", "PRIVATE"]).arg(self.state.path()).output();
+        String::from_utf8(found.unwrap().stdout).unwrap().lines().count()
+    }
+}
+
+#[test]
+fn a_private_key_that_was_replaced_goes_although_the_fold_was_interrupted() {
+    for number in 1.. {
+        let machine = with_a_replaced_key();
+        let change = machine.change("d/cert", Some((b"the last", 0o644)), Order::WriteCertificate);
+        let mut transaction = machine.begin(vec![change]).unwrap();
+        transaction.commit().unwrap();
+        let killed = kill_at(number, || drop(transaction.keep()));
+        drop(transaction);
+        machine.recover().unwrap();
+        machine.write("d/cert", "one more", Order::WriteCertificate);
+        assert_eq!(machine.copies_of_keys(), 0, "killed at {number}");
+        if !killed {
+            assert!(number > 9, "{number}");
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_private_key_that_was_replaced_is_not_kept_for_ever() {
+    let machine = with_a_replaced_key();
+    assert_eq!(machine.copies_of_keys(), 1);
     machine.write("d/cert", "one more", Order::WriteCertificate);
-    assert_eq!(copies(), 0);
+    assert_eq!(machine.copies_of_keys(), 0);
     machine.undo_all();
     assert_eq!(machine.tree().keys().collect::<Vec<_>>(), ["e/key", "e/key.pub"]);
     assert_eq!(fs::read(machine.path("e/key")).unwrap(), KEY[1]);

@@ -98,14 +98,21 @@ fn twenty_runs_can_be_undone_one_by_one() {
 
 #[test]
 fn what_a_run_without_a_journal_left_goes() {
-    let machine = Machine::new("/tmp");
-    let changes = example(&machine);
-    let killed = kill_at(1, || drop(machine.begin(changes.clone())));
-    assert!(killed);
-    assert!(machine.state.path().join("runs/1/copies.tar").exists());
-    assert!(interrupted(&machine.state).unwrap().is_none());
-    machine.apply(changes);
-    assert_eq!(run_directory::numbers(&machine.state).unwrap(), [2]);
+    let (mut copies, mut unfinished) = (0, 0);
+    for number in 1.. {
+        let machine = Machine::new("/tmp");
+        let changes = example(&machine);
+        assert!(kill_at(number, || drop(machine.begin(changes.clone()))));
+        if interrupted(&machine.state).unwrap().is_some() {
+            break;
+        }
+        copies += usize::from(machine.state.path().join("runs/1/copies.tar").exists());
+        unfinished += usize::from(!machine.unfinished().is_empty());
+        machine.apply(changes);
+        assert_eq!(run_directory::numbers(&machine.state).unwrap(), [2], "point {number}");
+        assert_eq!(machine.unfinished(), "", "point {number}");
+    }
+    assert!(copies > 5 && unfinished > 5, "{copies} {unfinished}");
 }
 
 #[test]

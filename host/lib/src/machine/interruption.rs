@@ -3,13 +3,13 @@
 
 /// A moment between two steps.
 #[cfg(not(test))]
-pub(super) const fn point(_name: &'static str) {}
+pub(crate) const fn point(_name: &'static str) {}
 
 #[cfg(test)]
-pub(super) use for_tests::point;
+pub(crate) use for_tests::point;
 
 #[cfg(test)]
-pub(super) mod for_tests {
+pub(crate) mod for_tests {
     use std::cell::RefCell;
 
     type Hook = Box<dyn FnMut(&'static str, usize)>;
@@ -18,7 +18,7 @@ pub(super) mod for_tests {
         static HOOK: RefCell<(usize, Option<Hook>)> = const { RefCell::new((0, None)) };
     }
 
-    pub(in crate::transaction) fn point(name: &'static str) {
+    pub(crate) fn point(name: &'static str) {
         let (count, hook) = HOOK.with_borrow_mut(|(count, hook)| {
             *count += 1;
             (*count, hook.take())
@@ -30,11 +30,11 @@ pub(super) mod for_tests {
     }
 
     /// Calls `hook` with name and number (from 1) of each point that this thread passes.
-    pub(in crate::transaction) fn set(hook: impl FnMut(&'static str, usize) + 'static) {
+    pub(crate) fn set(hook: impl FnMut(&'static str, usize) + 'static) {
         HOOK.with_borrow_mut(|place| *place = (0, Some(Box::new(hook))));
     }
 
-    pub(in crate::transaction) fn clear() {
+    pub(crate) fn clear() {
         HOOK.with_borrow_mut(|place| *place = (0, None));
     }
 }
