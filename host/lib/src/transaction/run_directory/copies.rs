@@ -54,7 +54,10 @@ impl Run {
         if beside.exists() {
             return format!("cp {} {path}", shell_word(&beside.to_string_lossy()));
         }
-        format!("tar -xOf {} {copy} >{path}", shell_word(&self.path().join(COPIES).to_string_lossy()))
+        // Elsewhere first: where the archive cannot be read, the file stays as it is. One that is made anew gets the mode
+        // of what mktemp(1) makes, 0600, since it may be a private key.
+        let archive = shell_word(&self.path().join(COPIES).to_string_lossy());
+        format!("t=$(mktemp) && tar -xOf {archive} {copy} >\"$t\" && cp \"$t\" {path}; rm -f \"$t\"")
     }
 
     /// Stores copies beside those that the journal names, and drops those that it does not.

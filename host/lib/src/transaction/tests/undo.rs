@@ -190,6 +190,38 @@ fn a_file_that_is_as_before_is_no_edit() {
     assert_eq!(machine.tree(), start);
 }
 
+/// The command that restores a file gives a key to nobody else, and leaves the file where it cannot read the copies.
+#[test]
+fn a_command_restores_a_file_whole_or_not_at_all() {
+    const KEY: &[u8] = b"-----BEGIN OPENSSH PRIVATE KEY-----\n1\n";
+    let machine = Machine::new("/tmp");
+    machine.put("e/key", KEY, 0o600);
+    machine.apply(vec![machine.change("e/key", Some((b"new", 0o600)), Order::WriteKey)]);
+    fs::remove_file(machine.path("e/key")).unwrap();
+    let error = Error::from(undo_changes(&machine.state, &machine.root, Which::Newest).unwrap_err()).to_string();
+    let command = error.lines().map(str::trim).find(|line| line.contains("copies.tar")).unwrap();
+    let run = || {
+        let command = format!("umask 022; {command}");
+        let mut shell = std::process::Command::new("sh");
+        let output = shell.args(["-c", &command]).env("TMPDIR", machine.path("d")).output().unwrap();
+        assert!(fs::read_dir(machine.path("d")).unwrap().next().is_none(), "{output:?}");
+        (fs::read(machine.path("e/key")).unwrap(), machine.path("e/key").metadata().unwrap().mode() & 0o777, output)
+    };
+    let (contents, mode, output) = run();
+    assert_eq!((contents.as_slice(), mode), (KEY, 0o600), "{output:?}");
+    machine.put("e/key", b"theirs", 0o640);
+    let (contents, mode, _) = run();
+    assert_eq!((contents.as_slice(), mode), (KEY, 0o640));
+    machine.put("e/key", b"theirs", 0o640);
+    let archive = machine.state.read("runs/1/copies.tar").unwrap().unwrap();
+    for damaged in [&archive[..600], &archive[..100], b"", &[b'x'; 2048]] {
+        machine.state.write("runs/1/copies.tar", damaged, 0o600).unwrap();
+        let (contents, mode, output) = run();
+        assert_eq!((contents.as_slice(), mode), (&b"theirs"[..], 0o640), "{output:?}");
+        assert!(!output.stderr.is_empty());
+    }
+}
+
 #[test]
 fn each_refusal_says_how_to_go_on() {
     let machine = Machine::new("/tmp");
@@ -206,7 +238,7 @@ fn each_refusal_says_how_to_go_on() {
     machine.put("d/new", b"theirs\n", 0o644);
     let error = Error::from(undo_changes(&machine.state, &machine.root, Which::Newest).unwrap_err());
     let shown = error.to_string();
-    let is_command = |line: &&str| ["tar ", "rm "].iter().any(|program| line.starts_with(program));
+    let is_command = |line: &&str| ["t=$(mktemp) ", "rm "].iter().any(|program| line.starts_with(program));
     let commands: Vec<&str> = shown.lines().map(str::trim).filter(is_command).collect();
     assert_eq!(commands.len(), 2, "{shown}");
     for command in commands {
