@@ -242,16 +242,19 @@ impl StateDir {
         })
     }
 
-    /// The word that a link holds; none where there is no link.
+    /// The word that a link holds; none where there is nothing.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When it cannot be read, or is no link.
     pub fn word(&self, name: &str) -> Result<Option<String>> {
         let path = self.at(name)?;
         match fs::read_link(&path) {
             Ok(word) => Ok(Some(word.to_string_lossy().into_owned())),
-            // EINVAL: something that is no link.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // EINVAL.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                Err(Error::failed(format!("{} is no symbolic link", path.display())))
+            }
             Err(error) => Err(Self::failed("read", &path, &error)),
         }
     }

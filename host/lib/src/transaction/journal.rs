@@ -245,6 +245,18 @@ impl Entry {
     }
 }
 
+/// What to do where the state of a run is lost.
+pub(super) fn how_to_set_state(directory: &StateDir) -> String {
+    let link = text::shell_word(&directory.path().join(STATE).to_string_lossy());
+    let set = |state: State| format!("ln -sfn {} {link}", state.word());
+    format!(
+        "restore it from a backup that has symbolic links; or, if `warded audit log` says that the run was done: {}; if \
+         it was interrupted: {}, then warded recover",
+        set(State::Kept),
+        set(State::Committing)
+    )
+}
+
 /// The journal in a run's directory; none: nothing was ever written there.
 pub(super) fn read(directory: &StateDir) -> Result<Option<Journal>> {
     let Some(bytes) = directory.read(FILE)? else { return Ok(None) };
@@ -260,8 +272,8 @@ pub(super) fn read(directory: &StateDir) -> Result<Option<Journal>> {
     let mut journal: Journal = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
     journal.state = match (journal.schema.as_str(), journal.own_state) {
         (EARLIER_SCHEMA, Some(state)) => state,
-        (SCHEMA, None) => match directory.word(STATE)? {
-            // A power cut came before the links were on disk: so nothing has changed.
+        (SCHEMA, None) => match directory.word(STATE).map_err(|error| error.or_next(how_to_set_state(directory)))? {
+            // A power cut came before the links were on disk: so nothing has changed, which `roll_back.rs` makes sure of.
             None => State::Prepared,
             Some(word) => State::ALL
                 .into_iter()

@@ -26,7 +26,16 @@ pub(super) fn roll_back<S: Into<Settled>>(
 ) -> Result<RolledBack> {
     let is_first_attempt = run.journal().state != State::RollingBack;
     match run.journal().state {
-        State::Prepared | State::RollingBack => {}
+        State::Prepared => {
+            // A power cut may have left no state, but before anything changed. Otherwise the state was lost, as in a copy
+            // of the state directory without symbolic links, and the run may have been kept.
+            if let Some(error) = run.without_state()?
+                && !(is_untouched(root, run) && run.steps_begun()?.is_empty())
+            {
+                return Err(error);
+            }
+        }
+        State::RollingBack => {}
         State::Committing | State::Unconfirmed => {
             // Recorded before the first file is restored, so that a later recovery reloads the services all the same.
             if has_changed(root, run) || !run.steps_begun()?.is_empty() {
@@ -81,6 +90,16 @@ fn restore_all(root: &Root, run: &Run, entries: &[(usize, &Entry)], done: &mut R
         failures.extend(synced.err().map(|error| Error::failed("could not sync a directory").cause(error)));
     }
     failures
+}
+
+/// Whether every file is as before the run. What cannot be looked at may not be.
+fn is_untouched(root: &Root, run: &Run) -> bool {
+    let is_as_before = |entry: &Entry| -> Result<bool> {
+        let Some((target, _)) = entry.places(root)? else { return Ok(entry.before.is_none()) };
+        let found = look(&target, entry)?;
+        Ok(matches!((&entry.before, found), (Some(_), Found::Old) | (None, Found::Nothing)))
+    };
+    run.journal().entries.iter().all(|entry| is_as_before(entry).unwrap_or(false))
 }
 
 /// Whether any of the changes is in place. What cannot be looked at may be one.

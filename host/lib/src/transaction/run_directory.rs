@@ -13,7 +13,7 @@ use super::{
     change::Version,
     followup::OwnFile,
     interruption,
-    journal::{Entry, FILE, Journal, STATE, State, read},
+    journal::{Entry, FILE, Journal, STATE, State, how_to_set_state, read},
     temporary::Prepared,
 };
 use crate::{
@@ -98,6 +98,20 @@ impl Run {
 
     pub(super) fn path(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Why the run is not known to have changed nothing, if its state is missing beside its journal.
+    pub(super) fn without_state(&self) -> Result<Option<Error>> {
+        if self.journal.holds_its_state() || self.directory.word(STATE)?.is_some() {
+            return Ok(None);
+        }
+        let missing = Error::refused(format!("{} is not taken back: its state is missing", self.journal.run))
+            .cause(format!(
+                "there is no {}, and the changes of the run may be in place",
+                self.path().join(STATE).display()
+            ))
+            .next(how_to_set_state(&self.directory));
+        Ok(Some(missing))
     }
 
     /// The journal, without its directory.

@@ -21,6 +21,9 @@ fn files_are_private_whole_and_found_again() {
     state.remove("x").unwrap();
     state.remove("x").unwrap();
     assert_eq!(state.word("x").unwrap(), None);
+    state.write("x", b"three", 0o600).unwrap();
+    assert!(state.word("x").unwrap_err().message().ends_with("x is no symbolic link"));
+    state.remove("x").unwrap();
     assert!(state.read("x").unwrap().is_none() && state.names().unwrap().is_empty());
 }
 

@@ -125,6 +125,58 @@ fn a_journal_of_another_version_stops_everything() {
     machine.recover().unwrap().unwrap();
 }
 
+/// As in a copy of the state directory without symbolic links.
+#[test]
+fn a_kept_run_without_its_state_is_not_taken_back() {
+    let machine = Machine::new("/tmp");
+    let changes = example(&machine);
+    let start = machine.tree();
+    machine.apply(changes);
+    let kept = machine.tree();
+    let run = machine.state.sub("runs/1").unwrap();
+    let refused = |edit: &dyn Fn()| {
+        edit();
+        let error = machine.recover().unwrap_err();
+        assert!(error.to_string().contains("next:  "), "{error}");
+        error.to_string()
+    };
+    let error = refused(&|| run.remove("journal.state").unwrap());
+    assert!(error.contains("its state is missing"), "{error}");
+    assert_eq!(machine.tree(), kept);
+    // Also where somebody has changed the files since.
+    for name in ["d/conf", "d/cert", "e/key"] {
+        machine.put(name, b"theirs", 0o600);
+    }
+    let theirs = machine.tree();
+    refused(&|| {});
+    assert_eq!(machine.tree(), theirs);
+    // A link that became a file.
+    run.write("journal.state", b"kept", 0o600).unwrap();
+    let damaged = damaged(&machine.state).unwrap();
+    assert!(damaged.len() == 1 && damaged[0].to_string().contains("is no symbolic link"), "{damaged:?}");
+    assert!(interrupted(&machine.state).unwrap().is_none());
+    // As the message says.
+    let command = error.split("was done: ").nth(1).unwrap().split(';').next().unwrap();
+    assert!(std::process::Command::new("sh").args(["-c", command]).status().unwrap().success());
+    for (name, (contents, mode, ..)) in &kept {
+        machine.put(name, contents, *mode & 0o7777);
+    }
+    assert!(machine.recover().unwrap().is_none() && machine.undo());
+    assert_eq!(machine.tree(), start);
+}
+
+#[test]
+fn a_run_that_had_not_begun_may_lack_its_state() {
+    Machine::everywhere(|machine| {
+        let changes = example(machine);
+        let old = machine.tree();
+        drop(machine.begin(changes).unwrap());
+        machine.state.remove("runs/1/journal.state").unwrap();
+        assert!(machine.recover().unwrap().is_some());
+        assert_eq!(machine.tree(), old);
+    });
+}
+
 /// Where a file system cannot exchange, the old file comes from its copy: never from another one.
 #[test]
 fn a_damaged_copy_is_not_put_in_place() {

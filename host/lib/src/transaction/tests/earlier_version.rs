@@ -17,7 +17,7 @@ impl Machine {
             run.remove(name).unwrap();
             run.write(name, &serde_json::to_vec_pretty(&journal).unwrap(), 0o600).unwrap();
         };
-        for state in State::ALL {
+        for state in State::ALL.into_iter().filter(|state| *state != State::Prepared) {
             if let Some(word) = run.word(state.file()).unwrap() {
                 write(state.file(), &word);
             }
