@@ -1,16 +1,17 @@
-//! Runs whose journals cannot be read. One that has ended keeps nothing from going on; whether another one has, nobody
+//! Runs whose journals or copies cannot be read. One that has ended keeps nothing from going on; whether another one has, nobody
 //! knows, so it does.
 
 use super::{
     journal::{FILE, State},
     run_directory::{RUNS, Run, numbers},
+    series::Series,
 };
 use crate::{
     error::{Error, Result},
     machine::private::StateDir,
 };
 
-/// Why the journals of runs that have ended cannot be read, the newest first.
+/// Why the journals of runs that have ended cannot be read, or the copies of those that could be undone.
 ///
 /// # Errors
 /// When the state directory cannot be read.
@@ -23,6 +24,7 @@ pub fn damaged(state: &StateDir) -> Result<Vec<Error>> {
             damaged.push(error);
         }
     }
+    damaged.extend(Series::look(state)?.undoable.iter().filter_map(Run::copies_fault));
     Ok(damaged)
 }
 

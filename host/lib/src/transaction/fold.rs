@@ -15,7 +15,12 @@ use crate::{
 /// Folds the later run into the earlier one. Interrupted anywhere, either both are as they were, or the
 /// earlier one stands for both, and what is left of the later one is removed by the next attempt.
 pub(super) fn fold(state: &StateDir, earlier: u64, later: u64) -> Result<()> {
-    let (Some(mut into), Some(from)) = (Run::open(state, earlier)?, Run::open(state, later)?) else { return Ok(()) };
+    let (Some(mut into), Some(mut from)) = (Run::open(state, earlier)?, Run::open(state, later)?) else {
+        return Ok(());
+    };
+    // They have been told of with every command since, and must not keep runs from being folded for ever.
+    into.forget_damaged_copies()?;
+    from.forget_damaged_copies()?;
     let mut journal = into.journal().clone();
     let mut free = 0;
     for (index, entry) in journal.entries.iter_mut().enumerate() {
@@ -59,7 +64,9 @@ pub(super) fn fold(state: &StateDir, earlier: u64, later: u64) -> Result<()> {
 
 /// Removes what an interrupted fold left in the run that stands for both.
 pub(super) fn finish(state: &StateDir, into: u64) -> Result<()> {
-    Run::open(state, into)?.map_or(Ok(()), |mut into| into.remove_spare_copies())
+    let Some(mut into) = Run::open(state, into)? else { return Ok(()) };
+    into.forget_damaged_copies()?;
+    into.remove_spare_copies()
 }
 
 /// The private keys that the run replaced. A key that was given up, perhaps because somebody else got

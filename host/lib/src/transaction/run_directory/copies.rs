@@ -112,6 +112,19 @@ impl Run {
         ALL.iter().try_for_each(|name| self.directory.remove(name))
     }
 
+    /// Why the copies cannot be read, if they cannot.
+    pub(in crate::transaction) fn copies_fault(&self) -> Option<Error> {
+        self.archive().err()
+    }
+
+    /// From here on copies that cannot be read are missing ones.
+    pub(in crate::transaction) fn forget_damaged_copies(&mut self) -> Result<()> {
+        if self.directory.read(COPIES)?.is_some_and(|bytes| Archive::parse(bytes).is_err()) {
+            self.archive = Archive::default().into();
+        }
+        Ok(())
+    }
+
     /// Writes the copies, without their name.
     pub(super) fn write_copies(&self, changes: &[Prepared]) -> Result<()> {
         let copies = changes.iter().enumerate().flat_map(|(index, change)| {
@@ -162,6 +175,10 @@ impl Run {
 fn read(directory: &StateDir) -> Result<Archive> {
     let Some(bytes) = directory.read(COPIES)? else { return Ok(Archive::default()) };
     Archive::parse(bytes).map_err(|why| {
-        Error::failed(format!("the copies in {} cannot be read", directory.path().join(COPIES).display())).cause(why)
+        let archive = directory.path().join(COPIES);
+        let remove = format!("rm {}", shell_word(&archive.to_string_lossy()));
+        Error::failed(format!("the copies in {} cannot be read", archive.display()))
+            .cause(why)
+            .next(format!("restore that file from a backup; or give up undoing this run: {remove}"))
     })
 }

@@ -85,6 +85,30 @@ impl Machine {
 }
 
 #[test]
+fn damaged_copies_are_told_and_stop_nothing() {
+    for run in [1, 2] {
+        let machine = Machine::new("/dev/shm");
+        machine.write("d/conf", "ours", Order::WriteOther);
+        machine.write("e/conf", "ours", Order::WriteOther);
+        machine.write("d/cert", "first", Order::WriteCertificate);
+        assert_eq!((written(&machine.state).unwrap().len(), damaged(&machine.state).unwrap().len()), (2, 0));
+        machine.state.write(&format!("runs/{run}/copies.tar"), b"no archive", 0o600).unwrap();
+        let known = written(&machine.state).unwrap();
+        assert!(known.len() == 1 && known[0].0 != machine.path(["d/conf", "e/conf"][run - 1]), "{known:?}");
+        let told = damaged(&machine.state).unwrap();
+        let told = told.iter().map(ToString::to_string).collect::<String>();
+        assert!(told.contains("it is cut off") && told.contains("restore that file from a backup"), "{told}");
+        // Nothing is left untidy, which `apply` asserts.
+        for number in 0..retain::RUNS_KEPT + 5 {
+            machine.write("d/cert", format!("certificate {number}"), Order::WriteCertificate);
+        }
+        assert_eq!(machine.runs(), retain::RUNS_KEPT);
+        assert_eq!((0..retain::RUNS_KEPT - 1).filter(|_| machine.undo()).count(), retain::RUNS_KEPT - 1);
+        assert!(damaged(&machine.state).unwrap().is_empty());
+    }
+}
+
+#[test]
 fn an_edit_between_two_runs_survives_their_fold() {
     let machine = Machine::new("/dev/shm");
     machine.write("d/conf", "ours", Order::WriteOther);
