@@ -39,6 +39,6 @@ fn a_renewal_after_many_waits_little_more() {
     let (run, counts) = counts::warded(&machine, &["renew", "--force"]);
     run.ends(0);
     println!("{counts:#?}");
-    // With two keys, a new file less.
-    assert!(counts.programs.len() <= 8 && counts.syncs.len() <= 17, "{counts:#?}");
+    // With two keys, a new file less. Copies and their name are on disk before the journal that names them: 4 in a fold.
+    assert!(counts.programs.len() <= 8 && counts.syncs.len() <= 18, "{counts:#?}");
 }

@@ -60,7 +60,8 @@ impl Run {
         format!("t=$(mktemp) && tar -xOf {archive} {copy} >\"$t\" && cp \"$t\" {path}; rm -f \"$t\"")
     }
 
-    /// Stores copies beside those that the journal names, and drops those that it does not.
+    /// Stores copies beside those that the journal names, and drops those that it does not. They are on disk before a
+    /// journal that names them.
     pub(in crate::transaction) fn store_copies(&mut self, copies: &[Copies]) -> Result<()> {
         let more = copies.iter().flat_map(|Copies { number, old, left }| {
             let one = |kind, copy: &Option<Zeroizing<Vec<u8>>>| copy.clone().map(|copy| (name(kind, *number), copy));
@@ -68,7 +69,8 @@ impl Run {
         });
         let more: Vec<_> = more.collect();
         let named = self.named();
-        self.rewrite(|name| named.contains(name), &more)
+        self.rewrite(|name| named.contains(name), &more)?;
+        self.directory.sync()
     }
 
     /// Removes the copies that the journal does not name, where a private key is among them. The others go when the next
