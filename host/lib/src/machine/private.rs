@@ -220,8 +220,17 @@ impl StateDir {
     /// # Errors
     /// When that fails.
     pub fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.rename_one_of_many(from, to)?;
+        self.sync()
+    }
+
+    /// Renames a file over another, in one step, but without a sync.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn rename_one_of_many(&self, from: &str, to: &str) -> Result<()> {
         let (from, to) = (self.at(from)?, self.at(to)?);
-        fs::rename(&from, &to).and_then(|()| sync(&self.path)).map_err(|error| Self::failed("write", &to, &error))
+        fs::rename(&from, &to).map_err(|error| Self::failed("write", &to, &error))
     }
 
     /// Makes a link that holds a word and leads nowhere, in one step: all of it is its name, so [`StateDir::sync`] makes

@@ -289,7 +289,9 @@ impl Run {
         self.remove_copies()?;
         self.remove_pending()?;
         self.directory.remove(WATCH)?;
-        self.directory.remove(FILE)?;
+        // In one step: after a power cut a journal without its state would be one of a run that was interrupted.
+        self.directory.rename_one_of_many(FILE, STATE)?;
+        interruption::point("journal removed");
         self.directory.remove(STATE)?;
         state.remove_if_empty(&name)
     }
