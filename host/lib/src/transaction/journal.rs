@@ -201,6 +201,11 @@ impl Journal {
         self.own_state.is_some()
     }
 
+    /// As this version writes it: its state is beside it.
+    pub(super) fn in_this_version(self) -> Self {
+        Self { schema: SCHEMA.to_owned(), own_state: None, ..self }
+    }
+
     /// As it is written in that state.
     pub(super) fn in_state(&self, state: State) -> Result<Vec<u8>> {
         let journal = Self { own_state: self.own_state.map(|_| state), ..self.clone() };

@@ -179,8 +179,14 @@ impl Run {
         }
     }
 
-    /// Another journal in the place of that of a kept run.
+    /// Another journal in the place of that of a kept run. An earlier version does not know an archive of copies, so it
+    /// must not take that journal for one of its own.
     pub(super) fn replace_journal(&mut self, journal: Journal) -> Result<()> {
+        if self.journal.holds_its_state() {
+            self.directory.put_word(STATE, State::Kept.word())?;
+            self.directory.sync()?;
+        }
+        let journal = journal.in_this_version();
         self.directory.write(FILE, &journal.in_state(State::Kept)?, 0o600)?;
         self.journal = journal;
         interruption::point("journal replaced");

@@ -80,6 +80,11 @@ fn one_that_was_kept_is_undone_and_folded() {
                 machine.as_earlier_version(2);
             }
         }
+        let journal = machine.state.read("runs/1/journal.json").unwrap().unwrap();
+        let journal: Value = serde_json::from_slice(&journal).unwrap();
+        let is_folded = number > retain::RUNS_KEPT;
+        let schema = if is_folded { "warded.journal/2" } else { "warded.journal/1" };
+        assert_eq!((journal["schema"].as_str(), journal["state"].is_null()), (Some(schema), is_folded));
         while machine.undo() {}
         assert_eq!(machine.tree(), start, "after {number} more");
     }
