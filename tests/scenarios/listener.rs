@@ -113,6 +113,11 @@ fn an_sshd_without_an_environment_is_found_by_what_is_seen() {
         machine
     };
     through(&start("-D $@ -f $0"));
+    // Another file may be meant.
+    let machine = start("-D $@ -f $0");
+    let other = machine.config().with_file_name("sshd_konfig");
+    fs::copy(machine.config(), &other).unwrap();
+    refused(&machine, &["shows a command line that is cut off"]);
     // Here an option may be among what is lost.
     let machine = start("-f $0 -D $@");
     refused(&machine, &["shows a command line that is cut off", "env -i PATH=", "--accept-risk=unknown-listener"]);

@@ -84,6 +84,7 @@ mod tests {
             binary: None,
             gone: None,
             arguments: Vec::new(),
+            is_completed: false,
             sockets: None,
         };
         let file = |key: &PublicKey| (PathBuf::from("/k"), key.clone());

@@ -321,6 +321,7 @@ impl Sshd {
     /// Of the listeners with this configuration, the one whose id is in its own PidFile; the oldest
     /// if none is.
     fn choose(&self, mut scan: Vec<Listener>) -> Option<Listener> {
+        scan.retain(|listener| !listener.is_completed || self.is_where_configured(listener));
         if scan.len() > 1 {
             let named = self.pid_file().and_then(|path| std::fs::read_to_string(path).ok());
             let named: Option<i32> = named.and_then(|text| text.trim().parse().ok());

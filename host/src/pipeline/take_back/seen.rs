@@ -125,8 +125,15 @@ mod tests {
     #[test]
     fn who_was_not_told_may_have_read_it_all_the_same() {
         let socket = |inode, inherited| Socket { address: ([127, 0, 0, 1], 22).into(), inherited, inode };
-        let listener =
-            |sockets| Listener { pid: 7, unit: None, binary: None, gone: None, arguments: Vec::new(), sockets };
+        let listener = |sockets| Listener {
+            pid: 7,
+            unit: None,
+            binary: None,
+            gone: None,
+            arguments: Vec::new(),
+            is_completed: false,
+            sockets,
+        };
         let own = |inode| Some(listener(Some(vec![socket(inode, false)])));
         let inherited = || Some(listener(Some(vec![socket(1, true)])));
         let before = |listener: Option<Listener>, boot: Option<&str>| SshdBefore {

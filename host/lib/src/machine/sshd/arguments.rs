@@ -1,7 +1,10 @@
 //! The command line of an sshd: which arguments make its configuration, and which only say how it
 //! is run. From sshd's own option string (9.2 and 10.0: `46DdeGiqrRtTVC:E:b:c:f:g:h:k:o:p:u:`).
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 /// Options with a value that shape the configuration.
 const SHAPING: &str = "bcghkopu";
@@ -17,6 +20,8 @@ pub struct CommandLine {
     pub config: Option<PathBuf>,
     /// What else shapes the configuration: `-o X=y`, `-p 22`, `-4`.
     pub arguments: Vec<String>,
+    /// Whether its end is lost, and was told from the files that are there.
+    pub is_completed: bool,
 }
 
 /// What the command line of an sshd is, as `/proc/PID/cmdline` shows it.
@@ -33,7 +38,7 @@ pub enum Shown {
 
 impl Shown {
     /// Takes a command line apart, by whatever name sshd was started. `paths` may be in it, whole where only their
-    /// beginnings are shown: sshd's own program, and its configuration file.
+    /// beginnings are shown: sshd's own program, its configuration file, and the files beside that.
     #[must_use]
     pub fn of(raw: &[u8], paths: &[&Path]) -> Self {
         let text = String::from_utf8_lossy(raw);
@@ -44,16 +49,19 @@ impl Shown {
             }
             return CommandLine::parse(words).map_or(Self::Other, Self::Listener);
         };
-        let shown = match title.rsplit_once(LISTENER).map(|(line, _)| line.to_owned()) {
-            Some(line) => line,
+        let whole = title.rsplit_once(LISTENER).map(|(line, _)| line);
+        let (shown, is_completed) = match whole {
+            Some(line) => (line.to_owned(), false),
             // Only a listener's title begins with a command line.
             None if !title.starts_with('/') => return Self::Other,
-            None => match completed(&text, title, paths) {
-                Some(line) => line,
-                None => return Self::CutOff,
+            None => match (begun(title), completed(&text, title, paths)) {
+                (Some(line), _) => (line.to_owned(), false),
+                (None, Some(line)) => (line, true),
+                (None, None) => return Self::CutOff,
             },
         };
-        CommandLine::parse(joined(&shown)).map_or(Self::Other, Self::Listener)
+        let line = CommandLine::parse(joined(&shown));
+        line.map_or(Self::Other, |line| Self::Listener(CommandLine { is_completed, ..line }))
     }
 }
 
@@ -101,14 +109,18 @@ fn title(text: &str) -> Option<&str> {
     (!name.contains(['/', '\0'])).then_some(title)
 }
 
-/// The command line of a title that is cut off, where only one can be meant: the mark behind it is begun; or a path
-/// is, and as much of that is missing as the title is longer than what it was written over.
+/// The command line of a title that is cut off within the mark behind it.
+fn begun(title: &str) -> Option<&str> {
+    let (shown, _) = title.split_once('\0').unwrap_or((title, ""));
+    let is_begun = |length: &usize| shown.ends_with(LISTENER.get(..*length).unwrap_or(LISTENER));
+    let begun = (2..LISTENER.len()).rev().find(is_begun)?;
+    shown.get(..shown.len() - begun)
+}
+
+/// The command line of a title that is cut off within a path, where only one path can be meant: as much of it is missing
+/// as the title is longer than what it was written over.
 fn completed(text: &str, title: &str, paths: &[&Path]) -> Option<String> {
     let (shown, behind) = title.split_once('\0').unwrap_or((title, ""));
-    let is_begun = |length: &usize| shown.ends_with(LISTENER.get(..*length).unwrap_or(LISTENER));
-    if let Some(begun) = (2..LISTENER.len()).rev().find(is_begun) {
-        return shown.get(..shown.len() - begun).map(str::to_owned);
-    }
     // Only a title without room behind it leaves the end of what it was written over.
     let missing = (text.len() - 1).checked_sub(shown.len()).filter(|_| !behind.is_empty())?;
     let (before, last) = match shown.rsplit_once(" -f ") {
@@ -117,7 +129,8 @@ fn completed(text: &str, title: &str, paths: &[&Path]) -> Option<String> {
     };
     let left = behind.trim_end_matches('\0');
     let is_it = |path: &&str| path.len() == last.len() + missing && path.starts_with(last) && path.ends_with(left);
-    let path = paths.iter().filter_map(|path| path.to_str()).find(is_it)?;
+    let fitting: BTreeSet<&str> = paths.iter().filter_map(|path| path.to_str()).filter(is_it).collect();
+    let path = fitting.first().filter(|_| fitting.len() == 1)?;
     Some(format!("{}{path}", shown.get(..before)?))
 }
 
@@ -162,6 +175,7 @@ mod tests {
                 binary: binary.starts_with('/').then(|| binary.into()),
                 config: config.map(Into::into),
                 arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+                is_completed: false,
             })
         };
         for (raw, expected) in [
@@ -208,7 +222,9 @@ mod tests {
 
     #[test]
     fn a_title_that_is_cut_off_is_completed_where_only_one_command_line_can_be_meant() {
-        let paths = ["/usr/sbin/sshd", "/etc/ssh/sshd_config"].map(Path::new);
+        let paths =
+            ["/usr/sbin/sshd", "/etc/ssh/sshd_config", "/etc/ssh/lan.conf", "/etc/ssh/wan.conf", "/etc/ssh/moduli"]
+                .map(Path::new);
         // What sshd leaves of a command line without an environment behind it.
         let cut = |name: &str, line: &str| {
             let title = format!("{name}: {line} [listener] 0 of 10-100 startups");
@@ -220,11 +236,15 @@ mod tests {
             ("/usr/sbin/sshd -f /etc/ssh/sshd_conf2", None),
             ("/usr/sbin/sshd -f /etc/ssh/sshd_config -D", None),
             ("/usr/sbin/sshd -D", None),
+            // Each of two files would fit.
+            ("/usr/sbin/sshd -f /etc/ssh/lan.conf", None),
+            ("/usr/sbin/sshd -f /etc/ssh/wan.conf", None),
             ("/usr/sbin/sshd -f /etc/ssh/sshd_config -o Port=2222", None),
         ] {
             for name in ["sshd", "sftpd"] {
                 let found = match Shown::of(cut(name, line).as_bytes(), &paths) {
-                    Shown::Listener(line) => Some(line.config),
+                    Shown::Listener(line) if line.is_completed => Some(line.config),
+                    Shown::Listener(line) => panic!("{line:?}"),
                     Shown::CutOff => None,
                     Shown::Other => panic!("{line}"),
                 };
@@ -236,7 +256,11 @@ mod tests {
             [("sshd: /usr/sbin/sshd -p 22 [lis\0", true), ("sshd: /usr/sbin/sshd -p 22 \0\0\0", false)]
         {
             let found = Shown::of(raw.as_bytes(), &paths);
-            assert_eq!(matches!(found, Shown::Listener(line) if line.arguments == ["-p", "22"]), is_whole, "{raw:?}");
+            assert_eq!(
+                matches!(found, Shown::Listener(line) if line.arguments == ["-p", "22"] && !line.is_completed),
+                is_whole,
+                "{raw:?}"
+            );
         }
     }
 }

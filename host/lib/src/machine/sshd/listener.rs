@@ -27,6 +27,8 @@ pub struct Listener {
     pub gone: Option<PathBuf>,
     /// The arguments that shape its configuration.
     pub arguments: Vec<String>,
+    /// Whether the end of its command line is lost, and was told from the files that are there.
+    pub is_completed: bool,
     /// What it listens on right now; none if we may not see that.
     pub sockets: Option<Vec<sockets::Socket>>,
 }
@@ -169,6 +171,7 @@ fn listener(pid: i32, wanted: &Path) -> Option<Listener> {
         binary: running.or(named),
         gone: line.binary.filter(|path| is_gone(pid, path)),
         arguments: line.arguments,
+        is_completed: line.is_completed,
         sockets: sockets::of(pid),
     })
 }
@@ -183,7 +186,16 @@ fn is_gone(pid: i32, path: &Path) -> bool {
 pub(super) fn shown(pid: i32, config: &Path) -> Shown {
     let Ok(raw) = fs::read(proc(pid, "cmdline")) else { return Shown::Other };
     let program = fs::read_link(proc(pid, "exe")).unwrap_or_default();
-    Shown::of(&raw, &[&program, config])
+    let files = beside(config);
+    let paths: Vec<&Path> = [program.as_path()].into_iter().chain(files.iter().map(PathBuf::as_path)).collect();
+    Shown::of(&raw, &paths)
+}
+
+/// A file and those beside it: each may be the one of a command line that is cut off. None where they cannot be listed:
+/// then that file is not known to be the only one.
+fn beside(file: &Path) -> Vec<PathBuf> {
+    let Some(Ok(entries)) = file.parent().map(fs::read_dir) else { return Vec::new() };
+    entries.flatten().map(|entry| entry.path()).chain([file.to_owned()]).collect()
 }
 
 /// Which configuration file a process was started with.

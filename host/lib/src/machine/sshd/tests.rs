@@ -97,3 +97,35 @@ fn sshd_says_what_it_reads_whatever_a_match_asks_for() {
     let within = |keyword: &str| lines.iter().find(|one| one.directive.keyword == keyword).unwrap().within.len();
     assert_eq!([within("port"), within("permittty"), within("x11forwarding"), within("usedns")], [0, 1, 1, 0]);
 }
+
+#[test]
+fn a_completed_listener_listens_where_the_configuration_says() {
+    let (_scratch, config) = directory();
+    fs::write(config.as_path(), "Port 2222\nListenAddress 127.0.0.1\n").unwrap();
+    let sshd = Sshd::find(&config, None).unwrap().unwrap();
+    let socket = |address: &str| Socket { address: address.parse().unwrap(), inherited: false, inode: 1 };
+    for (addresses, arguments, expected) in [
+        (Some(&["127.0.0.1:2222"][..]), &[][..], true),
+        (Some(&["127.0.0.1:22", "127.0.0.1:2222"]), &[], true),
+        (Some(&["127.0.0.1:22"]), &[], false),
+        (Some(&["127.0.0.2:2222"]), &[], false),
+        (Some(&["127.0.0.1:2223"]), &[], false),
+        (Some(&["127.0.0.1:2223"]), &["-p", "2223"], true),
+        // What cannot be seen says nothing against it.
+        (Some(&[]), &[], true),
+        (None, &[], true),
+    ] {
+        let listener = Listener {
+            pid: 7,
+            unit: None,
+            binary: None,
+            gone: None,
+            arguments: arguments.iter().map(|&argument: &&str| argument.to_owned()).collect(),
+            is_completed: true,
+            sockets: addresses.map(|addresses| addresses.iter().map(|address| socket(address)).collect()),
+        };
+        assert_eq!(sshd.is_where_configured(&listener), expected, "{addresses:?} {arguments:?}");
+        let known = sshd.choose(vec![listener]).is_some();
+        assert_eq!(known, expected, "{addresses:?} {arguments:?}");
+    }
+}

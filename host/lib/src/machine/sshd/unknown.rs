@@ -129,6 +129,16 @@ impl Sshd {
         let why = holder.map_or(Why::Unseen, |(pid, name)| why(pid, name, self));
         Ok(Some(Unknown { address, why }))
     }
+
+    /// Whether a listener listens where the configuration says: one whose command line is cut off may have another file,
+    /// which is gone by now.
+    pub(super) fn is_where_configured(&self, listener: &listener::Listener) -> bool {
+        let Some(sockets) = listener.sockets.as_ref().filter(|sockets| !sockets.is_empty()) else { return true };
+        let started = Self { arguments: listener.arguments.clone(), ..self.clone() };
+        let Ok(effective) = started.effective(self.config.as_path(), &[]) else { return true };
+        let is_configured = |socket: &sockets::Socket| effective.addresses().any(|one| overlap(one, socket.address));
+        sockets.iter().any(is_configured)
+    }
 }
 
 /// Why the process that has the socket was not taken for the listener.
