@@ -13,24 +13,42 @@ use std::fs;
 const APP: &str = "[Service]\nExecStartPre=/bin/sh -c 'read word </etc/app.conf; test $$word != bad'\n\
                    ExecStartPre=/bin/cp /etc/app.conf /run/app.seen\nExecStart=/bin/sleep infinity\n";
 /// An sshd, and a name of its own for it.
-const DOOR: &str = "[Unit]\nAfter=ssh.service\n[Service]\nRuntimeDirectory=sshd\nRuntimeDirectoryPreserve=yes\n\
+const DOOR: &str = "[Unit]\nAfter=ssh.service\nPartOf=base.service\n[Service]\nSlice=lobby.slice\nRuntimeDirectory=sshd\nRuntimeDirectoryPreserve=yes\n\
                     ExecStart=/usr/sbin/sshd -D -f /etc/ssh/door_config\n";
+/// An sshd for each connection, and none before the first.
+const GATE: &str = "[Socket]\nListenStream=2023\nAccept=yes\n[Install]\nWantedBy=sockets.target\n";
+const GATES_SSHD: &str = "[Service]\nStandardInput=socket\nExecStart=-/usr/sbin/sshd -i\n";
+const ONCE: &str = "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'read word </etc/app.conf; test $$word != bad'\n";
+/// Warded itself.
+const OWN: &str = "[Service]\nType=oneshot\nEnvironment=WARDED_CA=/root/ca\nStandardError=file:/run/own.said\n\
+                   ExecStart=/usr/local/bin/warded apply go --policy case --yes\n";
 const TABLES: &str = "[service.door]\nsystemd = ['door.service']\n[service.alias]\nsystemd = ['entry.service']\n\
                       [service.absent]\nsystemd = ['absent.service', 'app.service']\n\
-                      [service.stopped]\nsystemd = ['stopped.service']\n";
+                      [service.stopped]\nsystemd = ['stopped.service']\n\
+                      [service.base]\nsystemd = ['base.service']\n[service.gate]\nsystemd = ['gate.socket']\n\
+                      [service.own]\nsystemd = ['own.service']\n[service.once]\nsystemd = ['once.service']\n";
 
 struct Server(Booted);
 
 impl Server {
     fn start() -> Option<Self> {
         let server = Self(Booted::start("trixie", "ssh.service")?);
-        for (unit, text) in [("app", APP), ("door", DOOR), ("stopped", APP)] {
-            fs::write(server.0.file(&format!("/etc/systemd/system/{unit}.service")), text).unwrap();
+        for (unit, text) in [
+            ("app.service", APP),
+            ("base.service", APP),
+            ("door.service", DOOR),
+            ("gate.socket", GATE),
+            ("gate@.service", GATES_SSHD),
+            ("once.service", ONCE),
+            ("own.service", OWN),
+            ("stopped.service", APP),
+        ] {
+            fs::write(server.0.file(&format!("/etc/systemd/system/{unit}")), text).unwrap();
         }
         fs::create_dir_all(server.0.file("/etc/warded/policies")).unwrap();
         server.sh("echo old >/etc/app.conf; printf 'Port 2022\\nPidFile /run/door.pid\\n' >/etc/ssh/door_config; \
                    ln -s /etc/systemd/system/door.service /etc/systemd/system/entry.service; \
-                   systemctl daemon-reload; systemctl start app door");
+                   systemctl daemon-reload; systemctl start app base door gate.socket");
         Some(server)
     }
 
@@ -40,13 +58,17 @@ impl Server {
 
     /// Has a guest write the file, and a service restarted.
     fn writes(&self, text: &str, service: &str) -> Run {
+        self.has_policy(text, service);
+        self.0.warded("apply go --policy case --yes")
+    }
+
+    fn has_policy(&self, text: &str, service: &str) {
         let mut script = Script::new("");
         script.writes("/etc/app.conf", text);
         script.does("services.restart", &[Text(service.as_bytes())]);
         let granted = format!("services.{service} = [\"restart\"]");
         let grants = Grants::of(&["files.write = [\"/etc/app.conf\"]", &granted]).with_actions(TABLES);
         grants.write(&self.0.file("/etc/warded/policies"), "case", "go", &script.component());
-        self.0.warded("apply go --policy case --yes")
     }
 
     /// What the service has read.
@@ -84,18 +106,31 @@ fn a_service_is_restarted_with_the_run_and_when_it_is_taken_back() {
     assert_eq!((server.sh("cat /etc/app.conf"), server.has_read()), ("new\n".to_owned(), "new\n".to_owned()));
     wait("it runs again", LONG, || server.0.shell("systemctl is-active --quiet app").code == Some(0));
     // What does not run is not started.
-    server.writes("last\n", "stopped").ends(0);
+    let stopped = server.writes("last\n", "stopped").ends(0);
+    stopped.prints(&["stopped does not run, and is not started."]);
     assert!(server.sh("warded audit log").contains("stopped does not run, and is not started"));
     assert_eq!(server.0.shell("systemctl is-active --quiet stopped").code, Some(3));
     let log = server.sh("warded audit log");
     assert_eq!(log.matches("systemd restarted app.service").count(), 4, "{log}");
+    // What runs once and had failed has ended well.
+    server.sh("echo bad >/etc/app.conf; systemctl start once; systemctl is-failed once");
+    server.writes("good\n", "once").ends(0);
+    assert_eq!(property(&server.0, "ActiveState", "once.service"), "inactive");
+    server.sh("echo bad >/etc/app.conf; systemctl start once; systemctl is-failed once");
+    server.writes("bad\n# still\n", "once").says(&["systemd could not restart once.service", "cause: "]);
 }
 
 #[test]
 fn what_runs_sshd_is_never_restarted() {
     let Some(server) = Server::start() else { return };
     let door = property(&server.0, "MainPID", "door.service");
-    for (service, unit) in [("door", "door.service"), ("alias", "entry.service")] {
+    let base = property(&server.0, "MainPID", "base.service");
+    for (service, unit) in [
+        ("door", "door.service"),
+        ("alias", "entry.service"),
+        ("base", "a restart of base.service reaches door.service, which"),
+        ("gate", "a restart of gate.socket reaches gate@warded.service, which"),
+    ] {
         let refused = server.writes("new\n", service).ends(5);
         refused.says(&[
             &format!("{service} is not restarted"),
@@ -107,5 +142,15 @@ fn what_runs_sshd_is_never_restarted() {
     }
     // By its description: no such policy is read.
     server.writes("new\n", "ssh").ends(2).says(&["procedure go may restart ssh, which is sshd", "\"reload\" instead"]);
+    // The unit in which the run itself is.
+    server.has_policy("new\n", "own");
+    assert_ne!(server.0.shell("systemctl start own").code, Some(0));
+    assert_eq!(property(&server.0, "ExecMainStatus", "own.service"), "5");
+    let said = server.sh("cat /run/own.said");
+    for words in ["own is not restarted", "this run is in own.service", "systemd-run --scope", "nothing was changed"] {
+        assert!(said.contains(words), "{said}");
+    }
+    assert_eq!(server.sh("cat /etc/app.conf"), "old\n");
     assert_eq!(property(&server.0, "MainPID", "door.service"), door);
+    assert_eq!(property(&server.0, "MainPID", "base.service"), base);
 }

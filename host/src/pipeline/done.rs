@@ -7,7 +7,7 @@ use warded_lib::{
     ca::{Certificate, rotation},
     error::{Error, Exit},
     guard::{Certificates, Former, Proof, Verified, known_hosts::Proof as KnownHosts},
-    machine::{path::AbsolutePath, sshd::Unknown},
+    machine::{path::AbsolutePath, services::Reloaded, sshd::Unknown},
     moment::distance,
     text::count,
     transaction::{Confirm, LeftAlone},
@@ -110,11 +110,12 @@ impl Done {
         lines
     }
 
-    /// What there is to say of the other sshds that read what has changed.
+    /// What there is to say of services that were not started, and of the other sshds that read what has changed.
     #[must_use]
     pub fn told_beside(&self) -> Vec<String> {
         let told = self.bystanders.iter();
-        let told = told.map(|config| format!("The sshd of {config} reads these files, too; it was proved as well."));
+        let told = not_started(&self.reloads)
+            .chain(told.map(|config| format!("The sshd of {config} reads these files, too; it was proved as well.")));
         told.chain(self.unwatched.iter().map(|what| format!("Attention: {what}."))).collect()
     }
 
@@ -166,6 +167,11 @@ impl Done {
     }
 }
 
+/// The services that were to be restarted and do not run, each in a sentence.
+fn not_started(reloads: &Reloads) -> impl Iterator<Item = String> {
+    reloads.iter().filter(|(_, how)| matches!(how, Reloaded::LeftStopped { .. })).map(|(_, how)| format!("{how}."))
+}
+
 /// Why sshd was not reloaded, in a sentence or two.
 #[must_use]
 pub(crate) fn not_reloaded(former: &Former) -> String {
@@ -190,4 +196,23 @@ pub fn users(found: &Certificates, lets: &str, label: &str) -> Vec<String> {
     }
     lines.extend(found.refused.iter().map(|why| format!("Not let in by a certificate: {why}.")));
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_that_does_not_run_is_told() {
+        let unit = || "app.service".to_owned();
+        for (how, expected) in [
+            (Reloaded::LeftStopped { name: "app".to_owned() }, Some("app does not run, and is not started.")),
+            (Reloaded::Anew { unit: unit() }, None),
+            (Reloaded::Unit { unit: unit() }, None),
+            (Reloaded::NotRunning, None),
+        ] {
+            let reloads = vec![("app".to_owned(), how)];
+            assert_eq!(not_started(&reloads).next().as_deref(), expected);
+        }
+    }
 }

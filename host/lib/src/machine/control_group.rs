@@ -1,4 +1,4 @@
-//! Which service this process belongs to: systemd ends all of a service's processes with its main
+//! Which service a process belongs to: systemd ends all of a service's processes with its main
 //! one, whatever session they have, unless the service says otherwise.
 
 use std::fs;
@@ -7,6 +7,12 @@ use std::fs;
 #[must_use]
 pub fn service() -> Option<String> {
     service_in(&fs::read_to_string("/proc/self/cgroup").ok()?)
+}
+
+/// The same of another process.
+#[must_use]
+pub fn service_of(pid: i32) -> Option<String> {
+    service_in(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
 }
 
 /// The same, in the text of `/proc/PID/cgroup`, version 1 or 2.
@@ -28,6 +34,10 @@ mod tests {
         for (cgroup, expected) in [
             ("0::/system.slice/run-u7.service\n", Some("run-u7.service")),
             ("0::/system.slice/system-sshd.slice/sshd@1.service\n", Some("sshd@1.service")),
+            ("0::/lobby.slice/lobby-door.slice/door.service\n", Some("door.service")),
+            // Its processes are in groups of its own.
+            ("0::/system.slice/door.service/init\n", Some("door.service")),
+            ("0::/system.slice/door.service/system.slice/inner.service\n", Some("door.service")),
             // A desktop's terminal ends with all of the user's programs.
             ("0::/user.slice/user-7.slice/user@7.service/app.slice/app-term.scope\n", Some("user@7.service")),
             ("0::/user.slice/user-7.slice/user@7.service/app.slice/x.service\n", Some("user@7.service")),

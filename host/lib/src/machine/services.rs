@@ -1,6 +1,7 @@
 //! Services: told to read their configuration again; started anew only where that is the one way, and
 //! nobody's login ends by it.
 
+mod reach;
 mod restart;
 mod schedule;
 
@@ -274,7 +275,7 @@ fn reload_unit(unit: &UnitName) -> Result<Reloaded, ReloadFault> {
     }
     Err(unknown(
         Error::failed(format!("systemd could not reload {}", unit.as_str()))
-            .cause(crate::text::neutral_lines(output.stderr.trim()))
+            .cause(output.complaint())
             .next(format!("journalctl -u {} -n 20", unit.as_str())),
     ))
 }
@@ -290,7 +291,7 @@ fn restart_unit(unit: &UnitName) -> Result<Reloaded, ReloadFault> {
     let unit = unit.as_str();
     let failed = |output: &exec::Output| {
         Error::failed(format!("systemd could not restart {unit}"))
-            .cause(crate::text::neutral_lines(output.stderr.trim()))
+            .cause(output.complaint())
             .next(format!("journalctl -u {unit} -n 20"))
     };
     let reset = systemctl(["reset-failed", "--", unit])?;
@@ -318,7 +319,7 @@ pub fn start(unit: &str) -> Result<Reloaded> {
     }
     // What is told of services after a roll back is one line each.
     Err(Error::failed(format!("sshd has ended, and systemd could not start {unit} (journalctl -u {unit} -n 20)"))
-        .cause(crate::text::neutral_lines(output.stderr.trim())))
+        .cause(output.complaint()))
 }
 
 fn systemctl<const N: usize>(arguments: [&str; N]) -> Result<exec::Output> {

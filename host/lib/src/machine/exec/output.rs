@@ -1,5 +1,6 @@
 //! What is left of a program that has ended.
 
+use crate::text::neutral_lines;
 use zeroize::Zeroizing;
 
 /// How a program ended, and what it printed, byte for byte; wiped from memory afterwards, since it may be a secret.
@@ -35,6 +36,13 @@ impl Output {
     #[must_use]
     pub fn succeeded(&self) -> bool {
         self.status == Some(0)
+    }
+
+    /// Why it failed: what it said, or how it ended where it said nothing.
+    #[must_use]
+    pub fn complaint(&self) -> String {
+        let said = self.stderr.trim();
+        if said.is_empty() { self.ending() } else { neutral_lines(said) }
     }
 
     /// How it ended, in words: `exit status 255`.

@@ -4,6 +4,7 @@
 use super::{arguments::Shown, default_config, sockets, tree::identity};
 use crate::{
     error::{Error, Result},
+    machine::control_group,
     text::neutral,
 };
 use std::{
@@ -143,17 +144,13 @@ pub fn others(config: &Path) -> Result<Others> {
     Ok(others)
 }
 
-/// The system services in which programs that are called sshd run.
+/// The services in which programs that are called sshd run.
 ///
 /// # Errors
 /// When the processes cannot be looked at.
 pub fn units() -> Result<Vec<String>> {
     let sshds = processes().map_err(unseen)?.into_iter().filter(|(pid, name)| is_named_sshd(*pid, name));
-    Ok(sshds.filter_map(|(pid, _)| unit_of(pid)).collect())
-}
-
-fn unit_of(pid: i32) -> Option<String> {
-    fs::read_to_string(proc(pid, "cgroup")).ok().and_then(|text| unit(&text))
+    Ok(sshds.filter_map(|(pid, _)| control_group::service_of(pid)).collect())
 }
 
 fn listener(pid: i32, wanted: &Path) -> Option<Listener> {
@@ -166,7 +163,8 @@ fn listener(pid: i32, wanted: &Path) -> Option<Listener> {
     let named = line.binary.clone().filter(|path| path.is_file());
     Some(Listener {
         pid,
-        unit: unit_of(pid),
+        // A user's own manager is no service of sshd's.
+        unit: control_group::service_of(pid).filter(|unit| !unit.starts_with("user@")),
         // After an upgrade the running file is gone; a reload then starts the one of that name.
         binary: running.or(named),
         gone: line.binary.filter(|path| is_gone(pid, path)),
@@ -275,18 +273,6 @@ fn is_named_sshd(pid: i32, name: &str) -> bool {
     }
 }
 
-/// The system service in the text of `/proc/PID/cgroup`, version 1 or 2.
-fn unit(cgroup: &str) -> Option<String> {
-    let path = cgroup.lines().find_map(|line| {
-        let (_, rest) = line.split_once(':')?;
-        let (controllers, path) = rest.split_once(':')?;
-        matches!(controllers, "" | "name=systemd").then_some(path)
-    })?;
-    let inner = path.strip_prefix("/system.slice/")?;
-    let service = inner.rsplit('/').next()?;
-    service.ends_with(".service").then(|| service.to_owned())
-}
-
 /// Whether all that a process is and was allowed is root's or ours. Anybody can give a process of
 /// their own the name and the command line of an sshd.
 pub(super) fn is_trusted(pid: i32) -> bool {
@@ -373,20 +359,5 @@ mod tests {
         }
         assert!(!belongs_to("Name:\tsshd\n", 0));
         assert!(is_trusted(i32::try_from(std::process::id()).unwrap()));
-    }
-
-    #[test]
-    fn only_a_system_service_is_a_unit() {
-        for (cgroup, expected) in [
-            ("0::/system.slice/ssh.service\n", Some("ssh.service")),
-            ("0::/system.slice/system-sshd.slice/sshd@1.service\n", Some("sshd@1.service")),
-            ("12:cpu:/\n1:name=systemd:/system.slice/sshd.service\n0::/\n", Some("sshd.service")),
-            ("0::/user.slice/user-0.slice/session-3.scope\n", None),
-            ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.service\n", None),
-            ("0::/\n", None),
-            ("", None),
-        ] {
-            assert_eq!(unit(cgroup).as_deref(), expected, "{cgroup}");
-        }
     }
 }
