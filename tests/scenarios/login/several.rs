@@ -93,6 +93,33 @@ fn each_of_two_cas_has_its_certificate_and_keeps_the_others() {
     assert_eq!(fs::read_dir(person.home(".ssh")).unwrap().count(), 0);
 }
 
+/// A CA whose certificate is in the agent alone is asked for its keys; the others are not.
+#[test]
+fn a_certificate_whose_file_is_gone_is_removed_from_the_agent() {
+    let Some(person) = Person::new() else { return };
+    let Some(mut work) = person.with_another("work") else { return };
+    let agent = Agent::openssh(person.machine(), "agent");
+    let (socket, agent) = (agent.socket.as_path(), Some(agent.socket.as_path()));
+    let lose = || fs::remove_file(person.home(".ssh/warded-login-work/warded-root-cert.pub")).unwrap();
+    person.login(agent, &[]).ends(0);
+    person.login_with("work", &work, agent, &[]).ends(0);
+    lose();
+    person.warded(agent, &["logout"]).ends(0).prints(&["2 certificates from the agent"]);
+    assert!(person.listed(socket).is_empty());
+
+    person.login(agent, &[]).ends(0);
+    person.login_with("work", &work, agent, &[]).ends(0);
+    lose();
+    work.stop();
+    let left = person.warded(agent, &["logout", "--json"]).ends(4);
+    let left = left.says(&["the CA work could not be asked for its keys", "may still be in the agent"]);
+    let object = left.object("warded.logout/1");
+    assert_eq!((&object["identities"], &object["not_asked"]), (&1.into(), &serde_json::json!(["the CA work"])));
+    assert_eq!(person.listed(socket).len(), 1);
+    // Nothing is left to log out of but that.
+    person.warded(agent, &["logout"]).ends(6);
+}
+
 /// An expired certificate of one CA is left to that CA's own login.
 #[test]
 fn a_login_sweeps_up_behind_its_own_ca_alone() {
