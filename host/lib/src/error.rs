@@ -166,6 +166,13 @@ impl Error {
         self.or_state(UNCHANGED)
     }
 
+    /// The same failure after something was changed: `earlier` says what, where the failure itself says that nothing was
+    /// changed, or nothing of that.
+    #[must_use]
+    pub fn after(self, earlier: impl fmt::Display) -> Self {
+        if self.state.as_deref().is_none_or(|state| state == UNCHANGED) { self.state(earlier) } else { self }
+    }
+
     /// Adds what to do.
     #[must_use]
     pub fn next(mut self, text: impl fmt::Display) -> Self {
@@ -270,6 +277,17 @@ mod tests {
     fn a_state_that_is_known_is_kept() {
         let error = Error::failed("no").or_state("untouched").or_state("who knows");
         assert_eq!(error.to_string(), "error: no\nstate: untouched");
+    }
+
+    #[test]
+    fn what_was_changed_before_a_failure_is_told() {
+        for (error, expected) in [
+            (Error::failed("no"), "one is out"),
+            (Error::failed("no").unchanged(), "one is out"),
+            (Error::failed("no").state("as before (2 files)"), "as before (2 files)"),
+        ] {
+            assert_eq!(error.after("one is out").to_string(), format!("error: no\nstate: {expected}"));
+        }
     }
 
     #[test]

@@ -232,8 +232,7 @@ impl Apply {
         }
         let question = format!("Apply {}{}?", count(changes, "change"), reloading(&review.reloads));
         if !self.yes && !confirm(&question)? {
-            output.note("Nothing was changed.");
-            return Err(Error::quiet(Exit::Failed));
+            return Err(output.declined());
         }
         work.shows_rest = self.procedure.plan_line();
         Expected::of(&work).refuse_overtaken(context).map_err(Error::or_unchanged)?;
@@ -269,8 +268,7 @@ impl Apply {
     ) -> Result<Exit> {
         if let Some(enrolment) = enrolment {
             if !self.yes && !confirm("Enrol this machine on these terms?")? {
-                output.note("Nothing was changed.");
-                return Err(Error::quiet(Exit::Failed));
+                return Err(output.declined());
             }
             let event = |kind| identity.event(kind).capability("enrolment").need(&enrolment.to_string());
             context.log.append_synced(&event(Kind::Intent))?;
@@ -295,8 +293,7 @@ impl Apply {
     ) -> Result<Exit> {
         report::unserved(output, unserved)?;
         if !self.yes && !confirm(&format!("Reload {}?", unserved.services().join(", ")))? {
-            output.note("Nothing was changed.");
-            return Err(Error::quiet(Exit::Failed));
+            return Err(output.declined());
         }
         let object = report::reloaded(context, output, "warded.apply/1", planned, unserved)?;
         // It is done, whether anybody reads of it or not.

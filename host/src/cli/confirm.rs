@@ -8,8 +8,8 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use warded_lib::{
     audit::{Ending, Kind},
-    error::{Error, Exit, Result},
-    machine::{control_group, facts::Init, login, services},
+    error::{Error, Exit, Result, UNCHANGED},
+    machine::{control_group, facts::Init, login, private::StateDir, services},
     text::{count, neutral},
     transaction::{self, Journal, State},
 };
@@ -25,6 +25,15 @@ fn late(context: &Context) -> Result<Option<String>> {
         journal.state == State::RollingBack && is_late
     });
     Ok(undone_now.map(|journal| format!("{} was not confirmed in time and is being undone", journal.run)))
+}
+
+/// What is so where nothing was confirmed.
+fn state(runs: &StateDir) -> String {
+    let waiting = transaction::unconfirmed(runs).ok().flatten();
+    waiting.map_or_else(
+        || UNCHANGED.to_owned(),
+        |journal| format!("{} is undone unless it is confirmed ({})", journal.run, journal.until()),
+    )
 }
 
 #[derive(Debug, Args)]
@@ -92,10 +101,13 @@ impl Confirm {
             self.check(journal)?;
             // What cannot be recorded does not happen.
             context.log.append_synced(&event(&journal.run, Kind::Intent).detail("confirm"))
-        })?;
+        });
+        let confirmed = confirmed.map_err(|error| error.or_state(state(&context.state)))?;
         let Some((journal, left)) = confirmed else {
-            if let Some(late) = late(context)? {
-                return Err(Error::refused(late).next("apply it again, and confirm it in time"));
+            if let Some(late) = late(context).map_err(Error::or_unchanged)? {
+                return Err(Error::refused(late)
+                    .state("this command changed nothing")
+                    .next("apply it again, and confirm it in time"));
             }
             output.line("There is nothing to confirm.")?;
             output.object(&serde_json::json!({ "schema": "warded.confirm/1", "run": null, "files": [] }))?;

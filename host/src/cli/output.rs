@@ -9,7 +9,7 @@ use std::{
     env,
     io::{self, IsTerminal, Write as _},
 };
-use warded_lib::error::{Error, Result};
+use warded_lib::error::{Error, Exit, Result};
 
 /// Where a command's words go.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +19,8 @@ pub struct Output {
     /// How much is said beside that.
     pub verbosity: Verbosity,
     colour: bool,
+    /// Whether it is what a part of a command says.
+    is_part: bool,
 }
 
 /// How much a command says.
@@ -68,7 +70,7 @@ impl Output {
             When::Always => true,
             When::Never => false,
         };
-        Self { json, verbosity, colour: colour && !json }
+        Self { json, verbosity, colour: colour && !json, is_part: false }
     }
 
     /// The same words for a part of a command, whose one object is printed by the whole.
@@ -76,11 +78,18 @@ impl Output {
     pub fn of_part(self) -> Self {
         let verbosity =
             if self.json && self.verbosity == Verbosity::Usual { Verbosity::Beside } else { self.verbosity };
-        Self { json: false, verbosity, ..self }
+        Self { json: false, verbosity, is_part: true, ..self }
     }
 
     fn is_silent(self) -> bool {
         self.json || matches!(self.verbosity, Verbosity::Quiet | Verbosity::Beside)
+    }
+
+    /// The end of a command, or of a part of one, whose question was answered with no.
+    #[must_use]
+    pub fn declined(self) -> Error {
+        self.note(if self.is_part { "This step changed nothing." } else { "Nothing was changed." });
+        Error::quiet(Exit::Failed)
     }
 
     /// Prints a line for a person; nothing where JSON is asked for.

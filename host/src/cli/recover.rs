@@ -17,7 +17,7 @@ use serde::Serialize;
 use warded_lib::{
     audit::{Event, Kind},
     config::is_root,
-    error::{Error, Exit, Result},
+    error::{Error, Exit, Result, UNCHANGED},
     machine::{action::Ended, facts::Init, scratch},
     transaction::{self, Journal},
 };
@@ -83,13 +83,40 @@ impl Recover {
 
 /// Before a command changes anything: finishes what an interrupted run left. Nothing is changed
 /// on top of a run that waits to be confirmed.
+///
+/// # Errors
+/// As [`Recovery::all`]; refused: a run waits. Each says what state the machine is in.
 pub(super) fn first(context: &Context, output: Output) -> Result<()> {
-    Recovery::of(context).all(|done| output.note(format!("{} had been interrupted: {done}", done.run)))?;
-    tidy(context, output)?;
-    report_damaged(context, output)?;
-    // A run that was killed before it had a journal has left its copies, and there is nothing to take back.
-    scratch::sweep();
-    transaction::refuse_unconfirmed(&context.state)
+    let mut taken_back = Vec::new();
+    let recovered = Recovery::of(context).all(|done| {
+        output.note(format!("{} had been interrupted: {done}", done.run));
+        taken_back.push(done.run.run);
+    });
+    let looked = recovered.and_then(|()| {
+        tidy(context, output)?;
+        report_damaged(context, output)?;
+        // A run that was killed before it had a journal has left its copies, and there is nothing to take back.
+        scratch::sweep();
+        transaction::refuse_unconfirmed(&context.state)
+    });
+    looked.map_err(|error| {
+        let left = transaction::interrupted(&context.state).ok().flatten();
+        error.or_state(state(&taken_back, left.map(|journal| journal.run.run)))
+    })
+}
+
+/// What is so where a command ends before changes of its own: these runs were taken back, and this one is still to be.
+fn state(taken_back: &[u64], left: Option<u64>) -> String {
+    let numbers = |runs: &[u64]| runs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let parts = [
+        (!taken_back.is_empty()).then(|| match taken_back {
+            [one] => format!("run {one}, which was interrupted, was taken back"),
+            several => format!("runs {}, which were interrupted, were taken back", numbers(several)),
+        }),
+        left.map(|run| format!("run {run} was interrupted, and is not taken back, or not wholly")),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { UNCHANGED.to_owned() } else { format!("{}; nothing else was changed", parts.join("; ")) }
 }
 
 /// Says which runs have ended and cannot be looked at. Returns whether there is one.
@@ -246,6 +273,29 @@ impl From<&TakenBack> for RunObject {
             programs: done.aftermath.programs.iter().map(program).collect(),
             reloads: done.aftermath.reloads.iter().map(reload).collect(),
             fault: done.aftermath.fault.as_ref().map(|fault| fault.message().to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_names_the_runs_that_were_taken_back() {
+        for (taken_back, left, expected) in [
+            (&[][..], None, UNCHANGED),
+            (&[3], None, "run 3, which was interrupted, was taken back; nothing else was changed"),
+            (&[4, 3], None, "runs 4, 3, which were interrupted, were taken back; nothing else was changed"),
+            (&[], Some(2), "run 2 was interrupted, and is not taken back, or not wholly; nothing else was changed"),
+            (
+                &[3],
+                Some(2),
+                "run 3, which was interrupted, was taken back; run 2 was interrupted, and is not taken back, or not \
+                 wholly; nothing else was changed",
+            ),
+        ] {
+            assert_eq!(state(taken_back, left), expected);
         }
     }
 }

@@ -39,6 +39,20 @@ pub(super) struct Remove {
 /// What is so once the policies' own procedures have run, and nothing else has.
 const ONLY_THEIRS: &str = "the policies' own lines are out; nothing else was changed";
 
+/// A failure before the runs were taken back, or as that was tried.
+fn told(error: Error, by_policies: bool) -> Error {
+    if by_policies { error.after(ONLY_THEIRS) } else { error.or_unchanged() }
+}
+
+/// The end where a question was answered with no.
+fn stopped(output: Output, by_policies: bool) -> Error {
+    if !by_policies {
+        return output.declined();
+    }
+    output.note(format!("Stopped: {ONLY_THEIRS}."));
+    Error::quiet(Exit::Failed)
+}
+
 impl Remove {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         if !self.plan {
@@ -55,13 +69,16 @@ impl Remove {
             output.object(&serde_json::json!({ "schema": "warded.remove/1", "run": null, "by_policies": true }))?;
             return Ok(Exit::Pending);
         }
-        let told = |error: Error| {
-            if by_policies { error.state(ONLY_THEIRS) } else { error.or_unchanged() }
-        };
-        let Some(mut undo) = self.found(context, output, by_policies).map_err(told)? else {
+        self.take_back(context, output, of_policies).map_err(|error| told(error, by_policies))
+    }
+
+    /// Takes back what the runs changed, after the policies' own procedures where these were needed.
+    fn take_back(&self, context: &Context, output: Output, of_policies: Option<Exit>) -> Result<Exit> {
+        let by_policies = of_policies.is_some();
+        let Some(mut undo) = self.found(context, output, by_policies)? else {
             return nothing(context, output);
         };
-        undo.look_at_states(context.runner.as_ref()).map_err(told)?;
+        undo.look_at_states(context.runner.as_ref())?;
         if !(self.plan || undo.is_of_known_hosts()) {
             context.may_change("remove")?;
         }
@@ -86,12 +103,7 @@ impl Remove {
             files => format!("Take {} back, and stop renewing?", count(files, "file")),
         };
         if !self.yes && !confirm(&question)? {
-            output.note(if by_policies {
-                format!("Stopped: {ONLY_THEIRS}.")
-            } else {
-                "Nothing was changed.".to_owned()
-            });
-            return Err(Error::quiet(Exit::Failed));
+            return Err(stopped(output, by_policies));
         }
         let told = object(&undo, &shown);
         let keys = undo.keys_left.clone();
@@ -134,12 +146,7 @@ impl Remove {
                 output.line(format!("{what}:"))?;
                 diffs.iter().try_for_each(|diff| output.line(diff))?;
                 if !confirm("Give these edits up?")? {
-                    output.note(if by_policies {
-                        format!("Stopped: {ONLY_THEIRS}.")
-                    } else {
-                        "Nothing was changed.".to_owned()
-                    });
-                    return Err(Error::quiet(Exit::Failed));
+                    return Err(stopped(output, by_policies));
                 }
                 Ok(look(Edits::Discard)?)
             }
@@ -205,4 +212,24 @@ fn remains(context: &Context, output: Output) {
     drop(
         output.line("Certificates in ssh-agents go with `warded logout`, run by each person who logged in with them."),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_policies_took_out_is_told() {
+        for (state, by_policies, expected) in [
+            (None, false, "nothing was changed"),
+            (None, true, ONLY_THEIRS),
+            (Some("nothing was changed"), true, ONLY_THEIRS),
+            (Some("nothing was changed"), false, "nothing was changed"),
+            (Some("as before (2 files restored)"), true, "as before (2 files restored)"),
+        ] {
+            let error = Error::refused("no");
+            let error = state.into_iter().fold(error, Error::state);
+            assert_eq!(told(error, by_policies).to_string(), format!("refused: no\nstate: {expected}"));
+        }
+    }
 }

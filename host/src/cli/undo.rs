@@ -21,7 +21,7 @@ use warded_lib::{
     ca::{self, certificate},
     change_set::review,
     error::{Error, Exit, Result},
-    machine::path::AbsolutePath,
+    machine::{path::AbsolutePath, private::StateLock},
     moment::distance,
     name::Name,
     text::count,
@@ -116,8 +116,7 @@ impl Undo {
             files => format!("Take {} back?", count(files, "file")),
         };
         if !self.yes && !confirm(&question)? {
-            output.note("Nothing was changed.");
-            return Err(Error::quiet(Exit::Failed));
+            return Err(output.declined());
         }
         let done = carry_out(context, undo, terms, &Progress::new(output))
             .map_err(|error| way_on(explained(error), earlier))?;
@@ -229,20 +228,26 @@ pub(super) fn foresee(context: &Context, undo: Changes, terms: Terms) -> Result<
 /// Takes a run back through the same stages as any other change. The enrolment becomes what it was
 /// before that run, for the sshds that the run was for.
 pub(super) fn carry_out(context: &Context, undo: Changes, terms: Terms, progress: &Progress) -> Result<pipeline::Done> {
+    let (identity, work, _nobody_else_enrols) = prepared(context, undo, terms).map_err(Error::or_unchanged)?;
+    pipeline::carry_out(context, &identity, work, progress)
+}
+
+/// The run that takes another one back. Nobody else changes the enrolments until it has ended.
+fn prepared(context: &Context, undo: Changes, terms: Terms) -> Result<(Identity, Work, StateLock)> {
     let unreadable = |what: String| Error::failed("the journal names what this version does not know").cause(what);
     let policy: Name = undo.run.policy.parse().map_err(unreadable)?;
     let procedure: Name = undo.run.procedure.parse().map_err(unreadable)?;
     let (run, undone, sshds) = (transaction::next_run(&context.state)?, undo.run.run, undo.sshds.clone());
     let identity = Identity { run: Some(run), policy, component: undo.run.component, procedure };
     let mut work = work_of(undo, terms);
-    let _nobody_else_enrols = Enrolments::lock(&context.state)?;
+    let nobody_else_enrols = Enrolments::lock(&context.state)?;
     let enrolments = Enrolments::load(&context.state)?;
     let sshds = if sshds.is_empty() { vec![context.places.sshd_config.clone()] } else { sshds };
     let before = enrolments.clone().before(undone, &sshds);
     if before != enrolments {
         work.own = Some(before.with_run()?);
     }
-    pipeline::carry_out(context, &identity, work, progress)
+    Ok((identity, work, nobody_else_enrols))
 }
 
 pub(super) fn entry(change: &FileChange) -> review::Entry {

@@ -38,8 +38,7 @@ impl Unenrol {
         output.line(format!("- {config}: {enrolment}"))?;
         output.line("  Its certificates and its configuration stay as they are; nothing renews the certificates.")?;
         if !self.yes && !confirm("Renew the certificates of this sshd no more?")? {
-            output.note("Nothing was changed.");
-            return Err(Error::quiet(Exit::Failed));
+            return Err(output.declined());
         }
         let _nobody_else_enrols = Enrolments::lock(&context.state)?;
         let event = |kind| Event::new(0, kind).capability("enrolment").need(&format!("none for {config}"));

@@ -79,8 +79,12 @@ impl Unserved {
 /// Looks, for the procedure that renews this machine's certificates, where it found nothing to do.
 ///
 /// # Errors
-/// What is served cannot be told.
+/// What is served cannot be told; nothing was changed.
 pub fn unserved(context: &Context, planned: &Planned<'_>) -> Result<Unserved> {
+    look(context, planned).map_err(Error::or_unchanged)
+}
+
+fn look(context: &Context, planned: &Planned<'_>) -> Result<Unserved> {
     let identity = &planned.identity;
     let renews = |enrolled: &Enrolment| enrolled.procedure == identity.procedure && enrolled.policy == identity.policy;
     let is_renewal = Enrolments::load(&context.state)?.of(&context.places.sshd_config).is_some_and(renews);

@@ -106,7 +106,13 @@ fn what_is_confirmed_from_a_new_login_stays() {
         let (code, said) = login.runs(&machine.warded_line("confirm"));
         assert!(code == 5 && said.contains("refused: run 1") && said.contains("before the change"), "{code} {said}");
     }
-    machine.warded(["confirm"]).ends(5).says(&["refused: run 1", "no sshd", "--same-login"]);
+    machine.warded(["confirm"]).ends(5).says(&[
+        "refused: run 1",
+        "no sshd",
+        "state: run 1",
+        "is undone unless it is confirmed",
+        "--same-login",
+    ]);
     assert_eq!(state(&machine), "unconfirmed");
     let said = confirm(&machine).ends(0).stdout;
     assert!(said.contains("Confirmed run 1") && said.contains("4 files stay"), "{said}");

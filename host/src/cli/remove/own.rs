@@ -35,7 +35,7 @@ impl Remove {
                 .unchanged()
                 .next(format!("warded apply {REMOVE} with that option, then this again")));
         }
-        let mut ended = Exit::Done;
+        let (mut ended, mut out) = (Exit::Done, Vec::new());
         // One command prints one object.
         let words = output.of_part();
         for granting in own {
@@ -57,13 +57,19 @@ impl Remove {
                     risk: self.risk.clone(),
                     identification: Default::default(),
                 };
-                let exit = apply.run(context, words)?;
+                let exit = apply.run(context, words).map_err(|error| {
+                    if error.is_quiet() && !out.is_empty() {
+                        output.note(format!("Stopped: {}.", state(&out)));
+                    }
+                    told(error, &out)
+                })?;
                 if exit == Exit::Degraded {
                     ended = exit;
                 } else if exit != Exit::Done {
                     return Err(Error::quiet(exit));
                 }
-                recover::first(context, output)?;
+                out.push(name.as_str());
+                recover::first(context, output).map_err(|error| told(error, &out))?;
             }
         }
         Ok(Some(ended))
@@ -84,6 +90,16 @@ impl Remove {
     }
 }
 
+/// A failure after the procedures of these policies have run.
+fn told(error: Error, out: &[&str]) -> Error {
+    if out.is_empty() { error } else { error.after(state(out)) }
+}
+
+/// What is so once the procedures of these policies have run, and nothing else has.
+fn state(out: &[&str]) -> String {
+    format!("the lines of {} are out; nothing else was changed", out.join(", "))
+}
+
 /// The policy of that name, where it has such a procedure that needs no settings.
 fn with_remove<'a>(policies: &'a [Granting], name: &str) -> Option<&'a Granting> {
     let remove: Name = REMOVE.parse().ok()?;
@@ -92,4 +108,20 @@ fn with_remove<'a>(policies: &'a [Granting], name: &str) -> Option<&'a Granting>
         granting.policy.name.as_str() == name
             && procedure.is_some_and(|procedure| !procedure.settings.values().any(|setting| setting.required))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_policys_refusal_says_what_the_first_took_out() {
+        for (out, expected) in [
+            (&[][..], "refused: no\nstate: nothing was changed"),
+            (&["unix"], "refused: no\nstate: the lines of unix are out; nothing else was changed"),
+            (&["unix", "bsd"], "refused: no\nstate: the lines of unix, bsd are out; nothing else was changed"),
+        ] {
+            assert_eq!(told(Error::refused("no").unchanged(), out).to_string(), expected);
+        }
+    }
 }
