@@ -109,7 +109,7 @@ fn a_list_stays_where_sshd_cannot_be_found() {
     let recovered = recover(&machine, 4);
     fs::rename(machine.path("moved"), machine.config()).unwrap();
     assert!(list.exists(), "{recovered}");
-    assert!(recovered["runs"][0]["fault"].as_str().unwrap().contains("was not told"), "{recovered}");
+    assert!(recovered["runs"][0]["fault"].as_str().unwrap().contains("was not reloaded"), "{recovered}");
     serves(&machine);
 }
 
