@@ -29,7 +29,8 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(outside(text).as_ref(), without.as_ref().ok());
     }
     // Nobody puts the marks themselves between the marks.
-    if without.is_err() || [BEGIN, END].contains(&wanted.trim()) || wanted.contains(['\n', '\r']) {
+    let is_mark = [BEGIN, END].iter().any(|mark| wanted.trim().starts_with(mark));
+    if without.is_err() || is_mark || wanted.contains(['\n', '\r']) {
         return;
     }
     let made = marks.set(text, &[&wanted]).unwrap();
