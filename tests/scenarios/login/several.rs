@@ -165,7 +165,7 @@ fn which_ca_is_never_guessed() {
     // A machine's certificates come from the CA without a name.
     person
         .warded(None, &["plan", "certify-host", "--set", "principal=web1.example.org", "--ca", "work"])
-        .says(&["for people who log in", "without a name"]);
+        .says(&["work is a CA for logins", "without --name"]);
 
     // The hosts of each, by the domain of its address.
     let port = |ca: &StepCa| ca.url().rsplit(':').next().unwrap().to_owned();
