@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(chosen(Some("wrok"), two, false).unwrap_err(), "there is no CA called wrok");
         assert_eq!(chosen(None, two, false).unwrap_err(), "several CAs are configured: lab, work");
         for ca in [None, Some("work")] {
-            assert!(chosen(ca, "[named-ca.work]", true).unwrap_err().contains("for people"), "{ca:?}");
+            assert!(chosen(ca, "[named-ca.work]", true).unwrap_err().contains("is a CA for logins"), "{ca:?}");
         }
     }
 }
