@@ -172,8 +172,12 @@ fn followup() -> Followup {
     Followup { reloads: vec![Reload::service("ssh".parse().unwrap(), service)], ..Followup::default() }
 }
 
-/// Three files of a host's set-up: a new certificate, a changed configuration, a file to go.
+/// Three files of a host's set-up: a new certificate, a changed configuration, a file to go. What an earlier round left of
+/// them is gone.
 fn example(machine: &Machine) -> Vec<FileChange> {
+    for name in ["d/cert", "d/conf", "d/gone", "e/key"] {
+        let _absent = fs::remove_file(machine.path(name));
+    }
     machine.put("d/conf", b"old configuration", 0o640);
     machine.put("d/gone", b"to be removed", 0o600);
     machine.put("e/key", b"old key", 0o600);
@@ -183,6 +187,15 @@ fn example(machine: &Machine) -> Vec<FileChange> {
         machine.change("d/cert", Some((b"certificate", 0o644)), Order::WriteCertificate),
         machine.change("e/key", Some((b"old key", 0o400)), Order::WriteKey),
     ]
+}
+
+/// A run that has changed them all, and was stopped before it was kept: what was there, and its number.
+fn committed(machine: &Machine) -> (Tree, u64) {
+    let changes = example(machine);
+    let old = machine.tree();
+    let mut transaction = machine.begin(changes).unwrap();
+    transaction.commit().unwrap();
+    (old, transaction.journal().run.run)
 }
 
 /// Runs `act`, and stops it for good at the numbered point, as SIGKILL would; says whether it was.

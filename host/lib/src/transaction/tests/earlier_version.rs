@@ -42,15 +42,7 @@ impl Machine {
 fn one_that_was_interrupted_is_taken_back() {
     Machine::everywhere(|machine| {
         for number in 1.. {
-            for name in ["d/cert", "d/conf", "d/gone", "e/key"] {
-                let _absent = fs::remove_file(machine.path(name));
-            }
-            let changes = example(machine);
-            let old = machine.tree();
-            let mut transaction = machine.begin(changes).unwrap();
-            let run = transaction.journal().run.run;
-            transaction.commit().unwrap();
-            drop(transaction);
+            let (old, run) = committed(machine);
             machine.as_earlier_version(run);
             let killed = kill_at(number, || drop(machine.recover().unwrap()));
             machine.recover().unwrap();
