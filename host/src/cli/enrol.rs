@@ -67,7 +67,7 @@ impl Enrol {
         }
         context.may_change("enrol")?;
         if options.ca.is_some() {
-            return Err(Error::usage("a code is for a step-ca, and --ca names a local CA")
+            return Err(Error::usage("a code says which CA it is for, and --ca names another one")
                 .unchanged()
                 .next("leave --ca and WARDED_CA out"));
         }

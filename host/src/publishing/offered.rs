@@ -15,7 +15,7 @@ use warded_lib::{
     error::Error,
     machine::files,
     policy::file::Policy,
-    text::{neutral, neutral_path},
+    text::{neutral, neutral_path, shell_word},
 };
 
 /// A higher version than the accepted one.
@@ -35,7 +35,7 @@ impl Newer {
     /// The command that accepts it.
     #[must_use]
     pub fn next(&self) -> String {
-        format!("warded policy update {}", self.file)
+        format!("warded policy update {}", shell_word(&self.file))
     }
 }
 
@@ -68,12 +68,12 @@ fn offer(file: &Path, accepted: &Policy) -> Option<Newer> {
     })
 }
 
-/// Whether a version is higher than another one: both are compared by their numbers, and one that has other parts is
-/// never higher.
+/// Whether a version is higher than another one. Both are compared by their numbers: where one has other parts, neither is
+/// higher.
 #[must_use]
 pub fn is_higher(version: &str, other: &str) -> bool {
     let numbers = |text: &str| -> Option<Vec<u64>> { text.split('.').map(|part| part.parse().ok()).collect() };
-    numbers(version).is_some_and(|version| Some(version) > numbers(other))
+    numbers(version).zip(numbers(other)).is_some_and(|(version, other)| version > other)
 }
 
 #[cfg(test)]
@@ -82,13 +82,11 @@ mod tests {
 
     #[test]
     fn versions_are_compared_by_their_numbers() {
-        for (older, newer) in
-            [("1.9", "1.10"), ("1.2.3", "1.2.4"), ("0.9.9", "1"), ("1.2", "1.2.1"), ("1.2-rc", "1.2"), ("", "0")]
-        {
+        for (older, newer) in [("1.9", "1.10"), ("1.2.3", "1.2.4"), ("0.9.9", "1"), ("1.2", "1.2.1")] {
             assert!(is_higher(newer, older) && !is_higher(older, newer), "{older} {newer}");
         }
-        for (one, other) in [("1.2-rc", "1.2-rc"), ("1.2", "1.2"), ("", "")] {
-            assert!(!is_higher(one, other), "{one} {other}");
+        for (one, other) in [("1.2-rc", "1.2-rc"), ("1.2", "1.2"), ("", ""), ("2.0-rc", "1.0"), ("", "0")] {
+            assert!(!is_higher(one, other) && !is_higher(other, one), "{one} {other}");
         }
     }
 }

@@ -100,26 +100,30 @@ pub(super) fn accept(context: &Context, all: &[Locked], yes: bool, output: Outpu
     let is_new = |locked: &&Locked| matches!(locked, Locked::New(judged) if !judged.is_there());
     let new = all.iter().filter(is_new).count();
     if new > 0 && !yes && !confirm(&format!("Add {}?", policies(new)))? {
-        output.note("Nothing was changed.");
-        return Err(Error::quiet(Exit::Failed));
+        return Err(output.declined());
     }
-    let (mut any_changed, mut objects): (bool, Vec<Value>) = (false, Vec::new());
+    let (mut added, mut any_changed, mut objects) = (Vec::new(), false, Vec::<Value>::new());
     for locked in all {
-        let (changed, object) = match locked {
+        let told =
+            |error: Error| if added.is_empty() { error } else { error.after(format!("added: {}", added.join(", "))) };
+        let (name, changed, object) = match locked {
             Locked::There(name, entry) => {
-                let changed =
-                    pinned::Change::begin(&context.state, &context.policies).and_then(|change| change.record(name))?;
+                let change = pinned::Change::begin(&context.state, &context.policies).map_err(told)?;
+                let changed = change.record(name).map_err(told)?;
                 let object = json!({
                     "name": name.as_str(), "version": entry.version, "component": entry.component, "changed": changed,
                 });
-                (changed, object)
+                (name, changed, object)
             }
             Locked::New(judged) => {
-                let changed = judged.accept(context, output)?;
-                (changed, judged.object(changed))
+                let changed = judged.accept(context, output).map_err(told)?;
+                (judged.name(), changed, judged.object(changed))
             }
         };
         any_changed |= changed;
+        if changed {
+            added.push(name.to_string());
+        }
         objects.push(object);
     }
     output.object(&json!({ "schema": "warded.policy-load/1", "changed": any_changed, "policies": objects }))?;

@@ -46,7 +46,10 @@ pub(super) struct Offer {
 }
 
 /// How an offer stands to the policy of its name that is there.
+#[derive(PartialEq, Eq)]
 pub(super) struct Standing {
+    /// The component that is there.
+    component: Digest,
     /// The version that is there.
     pub(super) version: String,
     /// Nothing of it is to be stored: the same component is there with the same grants, by the same publisher with its
@@ -127,6 +130,7 @@ impl Offer {
         let same_component = there.digest == self.granting.digest;
         let is_signed_so = self.publisher.is_none() || (self.publisher == publisher && is_whole);
         Ok(Some(Standing {
+            component: there.digest,
             is_same: same_component && there.grants == self.granting.grants && was_added && is_signed_so,
             wider: widening::wider(&there.policy, policy),
             same_component,
@@ -188,11 +192,12 @@ impl Offer {
         Ok(())
     }
 
-    /// Stores it, on record.
+    /// Stores it, on record. `before`: what it was judged against.
     ///
     /// # Errors
-    /// It cannot be written, or not be recorded; the policy that was there is as it was.
-    pub(super) fn accept(&self, context: &Context) -> Result<()> {
+    /// Another command has changed that since; it cannot be written, or not be recorded. The policy that was there is as it
+    /// was.
+    pub(super) fn accept(&self, context: &Context, before: Option<&Standing>) -> Result<()> {
         let Granting { policy, digest, component, .. } = &self.granting;
         let by = match &self.publisher {
             Some(publisher) => {
@@ -206,6 +211,14 @@ impl Offer {
             ..Event::new(0, kind).capability("policy.add").detail(&by)
         };
         let change = pinned::Change::begin(&context.state, &context.policies)?;
+        if self.standing(context)?.as_ref() != before {
+            return Err(Error::refused(format!(
+                "another command has changed policy {} since this was judged",
+                policy.name
+            ))
+            .unchanged()
+            .next("run this again"));
+        }
         context.log.append_synced(&event(Kind::Intent))?;
         let provenance = accepted::Provenance {
             publisher: self.publisher.clone(),

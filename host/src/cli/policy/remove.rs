@@ -51,10 +51,10 @@ impl Rollback {
         if components::is_bundled(&self.name) {
             return Err(Error::refused(format!("policy {} is part of this program", self.name)));
         }
+        let change = pinned::Change::begin(&context.state, &context.policies)?;
         let there = components::find(&context.policies, &self.name)?;
         accepted::refuse_elsewhere(&context.policies, &there)?;
         let event = |kind| Event { policy: self.name.to_string(), ..Event::new(0, kind) }.capability("policy.rollback");
-        let change = pinned::Change::begin(&context.state, &context.policies)?;
         let before = there.policy.version;
         context.log.append_synced(&event(Kind::Intent).detail(&before))?;
         if let Err(error) = accepted::roll_back(&context.policies, &self.name) {
@@ -75,6 +75,19 @@ impl Rollback {
 }
 
 impl Remove {
+    /// Refused: `warded renew` needs it.
+    fn refuse_enrolled(&self, context: &Context) -> Result<()> {
+        let enrolments = Enrolments::load(&context.state)?;
+        let enrolled = enrolments.iter().find(|enrolment| enrolment.policy == self.name);
+        match enrolled.filter(|_| !self.accept_risk.contains(&Risk::StopRenewal)) {
+            None => Ok(()),
+            Some(enrolment) => Err(Error::refused(format!("policy {} renews this machine's certificates", self.name))
+                .cause(format!("{} is what `warded renew` runs here", enrolment.procedure))
+                .unchanged()
+                .next("apply another policy first, or let the certificates expire: --accept-risk=stop-renewal")),
+        }
+    }
+
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         let name = &self.name;
         if components::is_bundled(name) {
@@ -83,19 +96,13 @@ impl Remove {
         }
         let granting = components::find(&context.policies, name)?;
         accepted::refuse_elsewhere(&context.policies, &granting)?;
-        let enrolments = Enrolments::load(&context.state)?;
-        let enrolled = enrolments.iter().find(|enrolment| enrolment.policy == *name);
-        if let Some(enrolment) = enrolled.filter(|_| !self.accept_risk.contains(&Risk::StopRenewal)) {
-            return Err(Error::refused(format!("policy {name} renews this machine's certificates"))
-                .cause(format!("{} is what `warded renew` runs here", enrolment.procedure))
-                .unchanged()
-                .next("apply another policy first, or let the certificates expire: --accept-risk=stop-renewal"));
-        }
+        self.refuse_enrolled(context)?;
         if !self.yes && !confirm(&format!("Remove policy {name} {}?", granting.policy.version))? {
-            output.note("Nothing was changed.");
-            return Err(Error::quiet(Exit::Failed));
+            return Err(output.declined());
         }
         let change = pinned::Change::begin(&context.state, &context.policies)?;
+        // The machine may have been enrolled with it during the question.
+        self.refuse_enrolled(context)?;
         let event = |kind| Event {
             policy: name.to_string(),
             component: Some(granting.digest),

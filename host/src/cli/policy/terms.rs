@@ -112,7 +112,7 @@ impl Judged {
             // An earlier command may have ended before it wrote that down.
             return pinned::Change::begin(&context.state, &context.policies)?.record(&policy.name);
         }
-        self.offer.accept(context)?;
+        self.offer.accept(context, self.before.as_ref())?;
         let place = self.before.as_ref().map_or_else(String::new, |before| format!(" in place of {}", before.version));
         output.line(format!(
             "Added {} {}{place}. It changes nothing until a procedure is applied:",
@@ -122,6 +122,11 @@ impl Judged {
             output.line(format!("  warded plan {name}  {}", procedure.summary))?;
         }
         Ok(true)
+    }
+
+    /// The policy's name.
+    pub(super) fn name(&self) -> &warded_lib::name::Name {
+        &self.offer.granting.policy.name
     }
 
     /// What a program gets to know of it.
