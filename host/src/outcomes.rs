@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::fmt;
+use std::{fmt, path::PathBuf};
 use warded_lib::{error::Exit, machine::private::StateDir, moment};
 
 /// One of these.
@@ -108,6 +108,9 @@ pub struct LastProof {
     /// known.
     #[serde(default)]
     pub read_at: Option<Timestamp>,
+    /// The host keys that were there then.
+    #[serde(default)]
+    pub host_keys: Vec<PathBuf>,
 }
 
 impl Outcome for LastProof {

@@ -166,11 +166,15 @@ impl Error {
         self.or_state(UNCHANGED)
     }
 
-    /// The same failure after something was changed: `earlier` says what, where the failure itself says that nothing was
-    /// changed, or nothing of that.
+    /// The same failure after something else was changed: `earlier` says what, and stands before what the failure says of
+    /// the machine.
     #[must_use]
     pub fn after(self, earlier: impl fmt::Display) -> Self {
-        if self.state.as_deref().is_none_or(|state| state == UNCHANGED) { self.state(earlier) } else { self }
+        let rest = match self.state.as_deref() {
+            None | Some(UNCHANGED) => "nothing else was changed".to_owned(),
+            Some(rest) => format!("then: {rest}"),
+        };
+        self.state(format!("{earlier}; {rest}"))
     }
 
     /// Adds what to do.
@@ -282,9 +286,9 @@ mod tests {
     #[test]
     fn what_was_changed_before_a_failure_is_told() {
         for (error, expected) in [
-            (Error::failed("no"), "one is out"),
-            (Error::failed("no").unchanged(), "one is out"),
-            (Error::failed("no").state("as before (2 files)"), "as before (2 files)"),
+            (Error::failed("no"), "one is out; nothing else was changed"),
+            (Error::failed("no").unchanged(), "one is out; nothing else was changed"),
+            (Error::failed("no").state("as before (2 files)"), "one is out; then: as before (2 files)"),
         ] {
             assert_eq!(error.after("one is out").to_string(), format!("error: no\nstate: {expected}"));
         }

@@ -37,7 +37,7 @@ pub(super) struct Remove {
 }
 
 /// What is so once the policies' own procedures have run, and nothing else has.
-const ONLY_THEIRS: &str = "the policies' own lines are out; nothing else was changed";
+const ONLY_THEIRS: &str = "the policies' own lines are out";
 
 /// A failure before the runs were taken back, or as that was tried.
 fn told(error: Error, by_policies: bool) -> Error {
@@ -49,7 +49,7 @@ fn stopped(output: Output, by_policies: bool) -> Error {
     if !by_policies {
         return output.declined();
     }
-    output.note(format!("Stopped: {ONLY_THEIRS}."));
+    output.note(format!("Stopped: {ONLY_THEIRS}; nothing else was changed."));
     Error::quiet(Exit::Failed)
 }
 
@@ -222,10 +222,10 @@ mod tests {
     fn what_the_policies_took_out_is_told() {
         for (state, by_policies, expected) in [
             (None, false, "nothing was changed"),
-            (None, true, ONLY_THEIRS),
-            (Some("nothing was changed"), true, ONLY_THEIRS),
+            (None, true, "the policies' own lines are out; nothing else was changed"),
+            (Some("nothing was changed"), true, "the policies' own lines are out; nothing else was changed"),
             (Some("nothing was changed"), false, "nothing was changed"),
-            (Some("as before (2 files restored)"), true, "as before (2 files restored)"),
+            (Some("as before (2 files)"), true, "the policies' own lines are out; then: as before (2 files)"),
         ] {
             let error = Error::refused("no");
             let error = state.into_iter().fold(error, Error::state);

@@ -59,7 +59,7 @@ impl Remove {
                 };
                 let exit = apply.run(context, words).map_err(|error| {
                     if error.is_quiet() && !out.is_empty() {
-                        output.note(format!("Stopped: {}.", state(&out)));
+                        output.note(format!("Stopped: {}; nothing else was changed.", state(&out)));
                     }
                     told(error, &out)
                 })?;
@@ -97,7 +97,7 @@ fn told(error: Error, out: &[&str]) -> Error {
 
 /// What is so once the procedures of these policies have run, and nothing else has.
 fn state(out: &[&str]) -> String {
-    format!("the lines of {} are out; nothing else was changed", out.join(", "))
+    format!("the lines of {} are out", out.join(", "))
 }
 
 /// The policy of that name, where it has such a procedure that needs no settings.

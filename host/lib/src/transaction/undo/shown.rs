@@ -16,7 +16,7 @@ use crate::{
 pub(super) fn remedy(joint: &Joint<'_>) -> String {
     let Part { run, index, entry } = joint.oldest;
     match entry.before {
-        None => format!("rm {}", entry.path),
+        None => format!("rm {}", text::shell_word(entry.path.as_str())),
         Some(_) => run.how_to_restore(index, entry.path.as_str()),
     }
 }
