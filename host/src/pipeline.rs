@@ -291,8 +291,12 @@ struct Changed {
 fn remember_proof(context: &Context, run: u64, guard: &Guard, reloads: &[Reload]) {
     if let Some(sshd) = guard.sshd() {
         let at = Timestamp::now();
-        let before = || LastProof::load(&context.state).and_then(|proof| proof.read_at);
-        let read_at = if guard.has_read(reloads) { Some(at) } else { before() };
-        LastProof { run, at, openssh: sshd.version().to_owned(), read_at }.save(&context.state);
+        let (read_at, host_keys) = if guard.has_read(reloads) {
+            (Some(at), guard.host_keys())
+        } else {
+            let before = LastProof::load(&context.state);
+            before.map(|proof| (proof.read_at, proof.host_keys)).unwrap_or_default()
+        };
+        LastProof { run, at, openssh: sshd.version().to_owned(), read_at, host_keys }.save(&context.state);
     }
 }

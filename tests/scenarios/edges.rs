@@ -98,6 +98,10 @@ fn a_probe_that_is_turned_away_says_nothing() {
         "nothing was changed",
     ]);
     assert!(renewed == files());
+    let gone = peer.file("/etc/ssh/ssh_host_rsa_key");
+    fs::rename(&gone, gone.with_extension("kept")).unwrap();
+    peer.warded(&["renew", "--force"]).ends(5).says(&["ssh_host_rsa_key has changed", "or is gone", RISK]);
+    fs::rename(gone.with_extension("kept"), &gone).unwrap();
     peer.warded(&["remove", "--yes", RISK]).ends(4).prints(&["Not seen live: sshd at"]);
     assert!(before == files());
 }

@@ -8,7 +8,11 @@ use crate::{
     enrolment::{Enrolment, Enrolments},
     outcomes::{LastProof, Outcome as _},
 };
-use std::{collections::BTreeSet, path::Path, time::SystemTime};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 use warded_lib::{
     ca::{Certificate, Principal, placeholder},
     error::{Error, Result},
@@ -75,9 +79,12 @@ impl Guard {
             return Ok(Self { config, subject: None, concerned: false, bystanders, unwatched });
         }
         let sshd = Sshd::find(&config, context.sshd_binary.as_deref())?;
-        let read_at = LastProof::load(&context.state).and_then(|proof| proof.read_at);
+        let proof = LastProof::load(&context.state);
         let subject = sshd.map(|sshd| Watched::take(sshd, Role::Subject, work)).transpose()?;
-        let subject = subject.map(|subject| subject.read_at(read_at.map(SystemTime::from)));
+        let subject = match proof {
+            Some(proof) => subject.map(|subject| subject.read_at(proof.read_at.map(SystemTime::from), proof.host_keys)),
+            None => subject,
+        };
         if let (Some(read), Some(subject)) = (&work.configuration, &subject)
             && let Some(path) = unchanged::difference(read, &subject.baseline.files())
         {
@@ -197,6 +204,13 @@ impl Guard {
     #[must_use]
     pub fn has_read(&self, reloads: &[Reload]) -> bool {
         self.subject.as_ref().is_some_and(|subject| subject.has_read(reloads))
+    }
+
+    /// The files of its host keys.
+    #[must_use]
+    pub fn host_keys(&self) -> Vec<PathBuf> {
+        let keys = self.subject.iter().flat_map(|subject| &subject.baseline.host_keys);
+        keys.map(|(path, _)| path.clone()).collect()
     }
 
     /// Why the sshd that the run is for cannot be asked what it offers, if that is so.

@@ -14,7 +14,7 @@ use warded_lib::{
     audit::{Ending, Kind as EventKind},
     ca::{self, Certificate, Kind, certificate, verify},
     change_set::review::Reloading,
-    error::{Error, Result, UNCHANGED},
+    error::{Error, Exit, Result, UNCHANGED},
     guard::{Former, OfferedCertificate, former::former, live},
     machine::{
         facts::Init,
@@ -99,10 +99,17 @@ fn look(context: &Context, planned: &Planned<'_>) -> Result<Unserved> {
     };
     let effective = sshd.effective(sshd.config.as_path(), &[])?;
     let on_disk = on_disk(&effective);
+    if on_disk.is_empty() {
+        return Ok(Unserved::default());
+    }
     let offered = match live::served(&sshd) {
-        Ok(Some(offered)) if !on_disk.is_empty() => offered,
-        Ok(_) => return Ok(Unserved::default()),
-        Err(unseen) => return Ok(Unserved { unseen: Some(unseen), ..Unserved::default() }),
+        Ok(Some(offered)) => offered,
+        Ok(None) => return Ok(Unserved::default()),
+        // It was asked, and did not answer.
+        Err(unseen) if unseen.exit() == Exit::Refused => {
+            return Ok(Unserved { unseen: Some(unseen), ..Unserved::default() });
+        }
+        Err(error) => return Err(error),
     };
     let keys = effective.host_keys.iter();
     let keys: Vec<_> = keys.filter_map(|path| Some((path.clone(), host_key::public(path)?))).collect();

@@ -152,7 +152,26 @@ impl Baseline {
             changed.is_some_and(|changed| changed < time)
         };
         let keys = self.host_keys.iter().map(|(path, _)| path.clone());
-        keys.chain(self.tree.files.iter().map(|file| file.path.clone())).find(|path| !is_older(path))
+        let files = self.tree.files.iter().map(|file| file.path.clone());
+        keys.chain(files).chain(self.places_of_what_is_gone()).find(|path| !is_older(path))
+    }
+
+    /// Where a file would be missed that sshd may have read: host keys that a line names and that are not there, and the
+    /// directories that an `Include` lists.
+    fn places_of_what_is_gone(&self) -> Vec<PathBuf> {
+        let mut places = Vec::new();
+        for (_, _, directive) in self.tree.directives() {
+            for argument in directive.arguments {
+                // What does not begin at the root, sshd looks for there.
+                let path = Path::new("/etc/ssh").join(&argument.text);
+                match directive.keyword.as_str() {
+                    "hostkey" if !path.exists() => places.push(path),
+                    "include" => places.extend(path.parent().filter(|listed| listed.is_dir()).map(Path::to_owned)),
+                    _ => {}
+                }
+            }
+        }
+        places
     }
 
     /// The public keys of the host keys.

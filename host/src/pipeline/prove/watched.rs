@@ -41,6 +41,8 @@ pub struct Watched {
     checked: OnceCell<Candidate>,
     /// When it was last known to have read what is on disk, as far as that is recorded.
     read_at: Option<SystemTime>,
+    /// The host keys that were there then.
+    read_keys: Vec<PathBuf>,
     /// The files of the configuration that was proved.
     proved: Option<Digests>,
     /// The certificates that it was proved to serve.
@@ -68,12 +70,23 @@ impl Watched {
             baseline.spare_former(listener);
         }
         let (checked, certificates) = (OnceCell::new(), Vec::new());
-        Ok(Self { sshd, unknown, role, baseline, offered, checked, read_at: None, proved: None, certificates })
+        Ok(Self {
+            sshd,
+            unknown,
+            role,
+            baseline,
+            offered,
+            checked,
+            read_at: None,
+            read_keys: Vec::new(),
+            proved: None,
+            certificates,
+        })
     }
 
-    /// With when it was last known to have read what is on disk.
-    pub(super) fn read_at(self, read_at: Option<SystemTime>) -> Self {
-        Self { read_at, ..self }
+    /// With when it was last known to have read what is on disk, and the host keys that were there then.
+    pub(super) fn read_at(self, read_at: Option<SystemTime>, read_keys: Vec<PathBuf>) -> Self {
+        Self { read_at, read_keys, ..self }
     }
 
     /// Checks the result before the CA is asked. Returns what is not proved.
@@ -228,7 +241,8 @@ impl Watched {
         let mut refused = unseen.clone();
         if let Some(path) = since_read {
             refused = refused.seen(format!(
-                "{} has changed since sshd was last known to have read it: sshd may offer a former key, which a reload ends",
+                "{} has changed since sshd was last known to have read it, or is gone: sshd may offer a former key, which a \
+                 reload ends",
                 neutral(&path.to_string_lossy())
             ));
         }
@@ -240,7 +254,8 @@ impl Watched {
     fn changed_since_it_was_read(&self) -> Option<PathBuf> {
         let listener = self.sshd.listener.as_ref().filter(|_| keeps_certificates(&self.sshd))?;
         let read = self.read_at.into_iter().chain(started_at(listener.pid)).max().unwrap_or(UNIX_EPOCH);
-        self.baseline.changed_since(read)
+        let gone = self.read_keys.iter().find(|key| !key.exists()).cloned();
+        gone.or_else(|| self.baseline.changed_since(read))
     }
 
     /// A running sshd has to be told of its new configuration. It would go on with the old one, and read files

@@ -96,14 +96,16 @@ pub fn started(pid: i32) -> Option<u64> {
     status.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
 }
 
-/// The same as a time of the wall clock, to the second (proc_stat(5), `btime`).
+/// The same as a time of the wall clock, to the second (proc_stat(5), `btime`); none where it would lie ahead.
 #[must_use]
 pub fn started_at(pid: i32) -> Option<SystemTime> {
     /// Clock ticks in a second, as Linux shows them to programs on every architecture that Warded is built for.
     const TICKS: u64 = 100;
     let status = fs::read_to_string("/proc/stat").ok()?;
     let boot: u64 = status.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
-    UNIX_EPOCH.checked_add(Duration::from_secs(boot.checked_add(started(pid)? / TICKS)?))
+    let started = UNIX_EPOCH.checked_add(Duration::from_secs(boot.checked_add(started(pid)? / TICKS)?))?;
+    // In a container the two may count from different starts.
+    (started <= SystemTime::now()).then_some(started)
 }
 
 /// The other sshds of root's or of ours that listen.
