@@ -3,18 +3,25 @@
 use std::path::Path;
 
 /// Files, and directories of such files.
-const SYSTEM: [&str; 25] = [
+const SYSTEM: [&str; 35] = [
+    // The options that sshd starts with.
+    "/etc/conf.d/ssh",
+    "/etc/conf.d/sshd",
+    "/etc/default/ssh",
+    "/etc/default/sshd",
     "/etc/group",
     "/etc/hosts.allow",
     "/etc/hosts.deny",
     "/etc/hosts.equiv",
     "/etc/krb5.conf",
+    "/etc/krb5.conf.d",
     "/etc/krb5.keytab",
     // Each program loads what it names, sshd too.
     "/etc/ld.so.preload",
     "/etc/login.access",
     "/etc/master.passwd",
     "/etc/nologin",
+    "/etc/nslcd.conf",
     "/etc/nsswitch.conf",
     "/etc/pam.conf",
     "/etc/pam.d",
@@ -24,7 +31,11 @@ const SYSTEM: [&str; 25] = [
     "/etc/shells",
     "/etc/ssh/shosts.equiv",
     "/etc/sssd",
+    "/etc/sysconfig/sshd",
+    "/etc/userdb",
     "/run/nologin",
+    "/run/userdb",
+    "/usr/etc/nsswitch.conf",
     "/usr/etc/pam.d",
     "/usr/etc/security",
     "/usr/lib/pam.d",
@@ -57,6 +68,11 @@ mod tests {
             ("/run/nologin", true, true),
             ("/etc/nsswitch.conf", true, true),
             ("/etc/sssd/conf.d/x.conf", true, true),
+            ("/etc/krb5.conf.d/x", true, true),
+            ("/etc/default/ssh", true, true),
+            ("/etc/sysconfig/sshd", true, true),
+            ("/run/userdb/x.user", true, true),
+            ("/etc/default/sshguard", false, false),
             ("/etc/krb5.keytab", true, true),
             ("/etc/ssh/shosts.equiv", true, true),
             ("/etc/ld.so.preload", true, true),

@@ -12,11 +12,12 @@ use crate::{
             tree::{Overlay, Tree},
         },
     },
-    text::neutral,
+    text::{neutral, shell_word},
 };
 use sshd_config::principals::{DIRECTORY, Mapping, directory_of};
 use std::{
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -95,11 +96,11 @@ impl Candidate {
         baseline: &Baseline,
         may_change: MayChange<'_>,
     ) -> Result<()> {
-        if self.risks.admit || matches!(may_change, MayChange::Any) || !self.changes_principals(baseline)? {
+        if matches!(may_change, MayChange::Any) || !self.changes_principals(baseline)? {
             return Ok(());
         }
         let own = self.own_directory(&self.view()?.effective);
-        if self.changes_lines(baseline)? {
+        if !self.risks.admit && self.changes_lines(baseline)? {
             self.refuse_unasked_lines(baseline, own.as_deref())?;
         }
         own.map_or(Ok(()), |directory| self.refuse_changeable_principals(&directory))
@@ -133,6 +134,28 @@ impl Candidate {
             .next("if that is what you want, run it again with --accept-risk=admit-logins"))
     }
 
+    /// sshd reads these files as the user who logs in, and with StrictModes takes none that the group can write, or that
+    /// lies where the group can (`safe_path` in OpenSSH's misc.c; only Debian's lets a private group pass).
+    fn refuse_unread_principals(&self, directory: &Path) -> Result<()> {
+        let is_strict = self.view()?.effective.values("strictmodes").first().is_none_or(|strict| strict != "no");
+        let refused = |path: &Path, why: &str, command: &str| {
+            let path = path.display();
+            Err(Error::refused(format!("sshd would take no principals from {}", directory.display()))
+                .cause(format!("{path} {why}"))
+                .next(format!("{command} {}", shell_word(&path.to_string()))))
+        };
+        for path in directory.ancestors() {
+            let Ok(found) = fs::metadata(path) else { continue };
+            if found.mode() & 0o001 == 0 {
+                return refused(path, "lets no user of the machine through to its files", "chmod o+x");
+            }
+            if is_strict && found.mode() & 0o022 != 0 {
+                return refused(path, "can be written by its group or by others", "chmod go-w");
+            }
+        }
+        Ok(())
+    }
+
     /// Such a file may be there already, and a run that writes it keeps its owner.
     fn refuse_changeable_principals(&self, directory: &Path) -> Result<()> {
         let root = Root::ambient().map_err(|error| Error::failed("cannot open the root directory").cause(error))?;
@@ -146,6 +169,7 @@ impl Candidate {
                     error.next.unwrap_or_else(|| "give that directory, and those that it is in, to root".to_owned()),
                 ));
         }
+        self.refuse_unread_principals(directory)?;
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let path = entry.path();
             if matches!(Overlay(&self.staged).staged(&path), Some((_, None))) {
