@@ -205,11 +205,12 @@ pub(super) fn lists(effective: &Effective, tree: Option<&Tree>) -> Vec<Problem> 
     let keywords = ["revokedkeys", "trustedusercakeys"];
     let everywhere =
         keywords.iter().flat_map(|keyword| effective.values(keyword).iter().map(move |path| (*keyword, path.clone())));
-    let within = tree.into_iter().flat_map(Tree::directives).flat_map(|(_, _, directive)| {
-        let keyword = keywords.into_iter().find(|keyword| *keyword == directive.keyword);
+    let lines = tree.and_then(|tree| tree.lines().ok()).unwrap_or_default();
+    let within = lines.iter().filter(|line| !line.within.is_empty()).flat_map(|line| {
+        let keyword = keywords.into_iter().find(|keyword| *keyword == line.directive.keyword);
         keyword
             .into_iter()
-            .flat_map(move |keyword| directive.arguments.clone().into_iter().map(move |one| (keyword, one.text)))
+            .flat_map(|keyword| line.directive.arguments.iter().map(move |one| (keyword, one.text.clone())))
     });
     let named: BTreeSet<(&str, String)> = everywhere.chain(within).collect();
     let lists: String = named

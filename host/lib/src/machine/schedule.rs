@@ -72,7 +72,7 @@ impl Schedule {
         }
     }
 
-    /// Whether Warded wrote it, so that it runs every hour.
+    /// Whether Warded wrote its file.
     #[must_use]
     pub fn is_ours(&self) -> bool {
         let path = match self {
@@ -89,6 +89,7 @@ impl Schedule {
     #[must_use]
     pub fn interval(&self, now: Timestamp) -> Option<Duration> {
         match self {
+            Self::Cron(cron) if cron.times.is_some() => cron.interval(now),
             _ if self.is_ours() => Some(Duration::from_secs(3600)),
             Self::Cron(cron) => cron.interval(now),
             Self::Timer(_)

@@ -4,6 +4,7 @@ use crate::cli::outlook::Problem;
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 use warded_lib::{
     machine::{
+        ownership::chmod_unwritable,
         sshd::Effective,
         users::{self, User},
     },
@@ -29,24 +30,37 @@ pub(super) fn look(effective: &Effective) -> Vec<Problem> {
 fn passed_over(user: &User, files: &[&str]) -> Option<Problem> {
     let home = fs::canonicalize(&user.home).unwrap_or_else(|_| user.home.clone().into());
     files.iter().find_map(|named| {
-        let named = named.replace("%%", "%").replace("%h", &user.home).replace("%u", &user.name);
+        let named = expanded(named, user);
         let file = fs::canonicalize(Path::new(&user.home).join(named)).ok()?;
         let is_at_home = file.starts_with(&home);
         let looked_at = file.ancestors().take_while(|path| !is_at_home || path.starts_with(&home));
-        let theirs = looked_at.into_iter().find(|path| !is_own(path, user))?;
-        let (theirs, file) = (neutral(&theirs.to_string_lossy()), neutral(&file.to_string_lossy()));
+        let (why, next) = looked_at.into_iter().find_map(|path| fault(path, user))?;
+        let file = neutral(&file.to_string_lossy());
         Some(Problem::with(
-            format!("sshd passes {file} over, so {} does not get in by a key: others can write {theirs}", user.name),
-            format!("chmod go-w {theirs}, if it belongs to {} or root", user.name),
+            format!("sshd passes {file} over, so {} does not get in by a key: {why}", neutral(&user.name)),
+            next,
         ))
     })
 }
 
-/// Debian's sshd takes what the user's own group can write, where nobody else is in it; that is not told as a fault.
-fn is_own(path: &Path, user: &User) -> bool {
-    let Ok(found) = fs::metadata(path) else { return true };
+/// The tokens of `AuthorizedKeysFile` (sshd_config(5)).
+fn expanded(named: &str, user: &User) -> String {
+    let parts = named.split("%%").map(|part| part.replace("%u", &user.name).replace("%h", &user.home));
+    parts.collect::<Vec<_>>().join("%")
+}
+
+/// Why a file or directory is not the user's alone, and what to do. Debian's sshd takes what the user's own group can
+/// write, where nobody else is in it; that is not told as a fault.
+fn fault(path: &Path, user: &User) -> Option<(String, String)> {
+    let found = fs::metadata(path).ok()?;
+    let shown = neutral(&path.to_string_lossy());
+    if ![0, user.id].contains(&found.uid()) {
+        let next = format!("let {shown} belong to {} or root", neutral(&user.name));
+        return Some((format!("{shown} belongs to another user"), next));
+    }
     let is_others_group = found.mode() & 0o020 != 0 && found.gid() != user.group;
-    [0, user.id].contains(&found.uid()) && found.mode() & 0o002 == 0 && !is_others_group
+    let is_writable = found.mode() & 0o002 != 0 || is_others_group;
+    is_writable.then(|| (format!("others can write {shown}"), chmod_unwritable(path, found.mode())))
 }
 
 #[cfg(test)]
@@ -76,6 +90,14 @@ mod tests {
             fs::set_permissions(&path, before).unwrap();
             told.map(|problem| problem.to_string())
         };
+        for (named, expected) in [("%h/.keys/%u", "/keys/jane"), ("/etc/%%h/%u", "/etc/%h/jane"), (".ssh/a", ".ssh/a")]
+        {
+            assert!(expanded(named, &user).ends_with(expected.trim_start_matches("/keys")), "{named}");
+        }
+        let other = User { id: user.id + 1, ..user.clone() };
+        // Root's files count as everybody's own.
+        let foreign = passed_over(&other, &[".ssh/authorized_keys"]).map(|problem| problem.to_string());
+        assert_eq!(foreign.is_some_and(|foreign| foreign.contains("belongs to another user")), found.uid() != 0);
         for (name, mode, is_told) in [
             ("", 0o700, false),
             ("", 0o775, false),

@@ -1,13 +1,14 @@
 //! When cron runs a line or a script (crontab(5), run-parts(8)).
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
 
-/// Runs that are looked at for the longest time between two of them: a week of hourly ones.
-const RUNS: usize = 168;
+/// For the longest time between two runs, those of so many days are looked at, and so many runs at least.
+const DAYS: i64 = 8;
+const RUNS: usize = 14;
 
 /// A table of cron's or a script that it starts, by which renewals run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +38,14 @@ impl Cron {
     #[must_use]
     pub fn interval(&self, now: Timestamp) -> Option<Duration> {
         let times = cronexpr::parse_crontab(&format!("{} UTC", self.times.as_ref()?)).ok()?;
-        let runs = times.iter_after(now).ok()?.take(RUNS).map(|run| Some(run.ok()?.timestamp()));
-        let runs = runs.collect::<Option<Vec<_>>>()?;
+        let last = now.checked_add(SignedDuration::from_hours(DAYS * 24)).ok()?;
+        let mut runs: Vec<Timestamp> = Vec::new();
+        for run in times.iter_after(now).ok()? {
+            if runs.len() >= RUNS && runs.last().is_some_and(|run| *run > last) {
+                break;
+            }
+            runs.push(run.ok()?.timestamp());
+        }
         let gaps = runs.iter().zip(runs.iter().skip(1)).map(|(run, next)| next.duration_since(*run).unsigned_abs());
         gaps.max()
     }
@@ -83,6 +90,7 @@ mod tests {
             ("etc/cron.d/w", "*/20 * * * * root warded renew", Some(0)),
             ("etc/cron.d/w", "7 2,14 * * * root warded renew", Some(12)),
             ("etc/cron.d/w", "0 4 * * 1-5 root warded renew", Some(72)),
+            ("etc/cron.d/w", "*/5 * * * 1-5 root warded renew", Some(48)),
             ("etc/cron.d/w", "0 3 1 1 * root warded renew", Some(366 * 24)),
             ("etc/crontab", "@daily root warded renew", Some(24)),
             ("var/spool/cron/crontabs/root", "@monthly warded renew", Some(31 * 24)),

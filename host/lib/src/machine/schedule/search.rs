@@ -125,8 +125,9 @@ impl<'a> Search<'a> {
             let name = path.strip_prefix(self.root).ok().and_then(Path::to_str).map(str::to_owned);
             let Some((name, text)) = name.and_then(|name| Some((name.clone(), self.text(&name)?))) else { continue };
             let has_users = name == "etc/crontab" || name.starts_with("etc/cron.d/");
-            let lines = text.lines().filter(|line| !has_users || user_of(line) == Some("root"));
-            let why = match self.installation.is_renewed_by(lines, &text) {
+            let lines = || text.lines().filter(|line| !has_users || user_of(line) == Some("root"));
+            let by_the_clock = self.installation.is_renewed_by(lines().filter(|line| !is_at_start(line)), &text);
+            let why = match by_the_clock.or_else(|| self.installation.is_renewed_by(lines(), &text)) {
                 None => continue,
                 Some(Ok(line)) if is_at_start(line) => Why::OnlyAtStart,
                 Some(Ok(line)) if self.is_run(&name) => return Some(Cron::new(path, &name, line)),

@@ -178,6 +178,12 @@ fn tables_and_scripts_of_crons_are_found() {
             passed("/etc/cron.d/w", Why::OnlyAtStart),
         ),
         (
+            "a line for each start, and one by the clock",
+            &[("etc/cron.d/w", "@reboot root warded renew\n17 4 * * * root warded renew\n")],
+            false,
+            by_cron("etc/cron.d/w", Some("17 4 * * *")),
+        ),
+        (
             "a line for one sshd",
             &[("etc/cron.d/w", "7 * * * * root warded --sshd-config /s renew\n")],
             false,

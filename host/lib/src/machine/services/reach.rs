@@ -106,12 +106,11 @@ fn walk(unit: &str, ask: impl Fn(&str) -> Result<Unit>, wanted: impl Fn(&Unit) -
         if wanted(&found) {
             return Ok(Some(found));
         }
-        // Each unit conflicts with shutdown.target, and that one with each unit.
-        if passes_on {
-            let passed_on = found.passed_on.into_iter().map(|name| (name, true));
-            let next = passed_on.chain(found.stopped.into_iter().map(|name| (name, false)));
-            waiting.extend(next.filter(|next| known.insert(next.clone())));
-        }
+        // A stop is passed on as a restart is. Only from a unit that is stopped for a conflict no other conflict is
+        // followed: each unit conflicts with shutdown.target, and that one with each unit.
+        let passed_on = found.passed_on.into_iter().map(|name| (name, passes_on));
+        let stopped = found.stopped.into_iter().filter(|_| passes_on).map(|name| (name, false));
+        waiting.extend(passed_on.chain(stopped).filter(|next| known.insert(next.clone())));
     }
     Ok(None)
 }
@@ -121,7 +120,8 @@ mod tests {
     use super::*;
 
     /// A machine's units, as `systemctl show` shows them.
-    const UNITS: [(&str, &str); 14] = [
+    const UNITS: [(&str, &str); 15] = [
+        ("rival.service", "Conflicts=base.service"),
         (
             "plain.service",
             "Conflicts=shutdown.target\nExecStart={ path=/bin/app ; argv[]=/bin/app -c /etc/ssh/sshd_config ; }",
@@ -163,6 +163,7 @@ mod tests {
             ("idle.socket", Some("failed.service")),
             ("gate.socket", Some("gate@warded.service")),
             ("opposite.service", Some("ssh.service")),
+            ("rival.service", Some("ssh.service")),
         ] {
             let found = walk(unit, ask, |unit| unit.is_of_sshd(&running)).unwrap();
             assert_eq!(found.map(|unit| unit.id).as_deref(), reached, "{unit}");
