@@ -13,8 +13,8 @@ pub use finding::{Finding, Severity};
 pub use suggestion::Suggestion;
 pub use usage::{Usage, Usages};
 
-use crate::reach::{self, HostFunction, Reach, Reached};
 use std::collections::{BTreeMap, BTreeSet};
+use warded_artifact::reach::{self, HostFunction, Reach, Reached};
 use warded_lib::{
     error::Result,
     name::Name,
@@ -146,8 +146,8 @@ fn interface(function: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::imports;
     use std::fs;
+    use warded_artifact::imports;
 
     /// An interpreter imports whole interfaces; one of which nothing is granted is one too many.
     #[test]

@@ -14,7 +14,7 @@ pub use granted::Granted;
 pub use operation::{Failure, Operation};
 pub use session::Session;
 
-use recording::{Call, Tape};
+use recording::Tape;
 use std::{cell::Cell, sync::Arc};
 use warded_lib::{
     audit::{Event, Kind as EventKind, Log},
@@ -85,12 +85,12 @@ impl Broker {
         match &self.tape {
             Tape::Off => self.carry_out(operation, session),
             Tape::Recording(recorder) => {
-                let call = Call::of(&operation);
+                let call = recording::call(&operation);
                 let came = self.carry_out(operation, session);
                 recorder.note(call, &came, |certificate| session.renewal.is_due(certificate))?;
                 came
             }
-            Tape::Replaying(replay) => replay.answer(Call::of(&operation)),
+            Tape::Replaying(replay) => replay.answer(recording::call(&operation)),
         }
     }
 

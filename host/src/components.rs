@@ -1,18 +1,15 @@
 //! Where policies come from: the binary, and a directory of the administrator's.
 
 pub mod accepted;
-pub mod read;
 
-use crate::sandbox::{
-    granting::{Granting, Origin, bind},
-    imports,
-};
+use crate::sandbox::granting::{Granting, Origin, bind};
 use std::{
     borrow::Cow,
     fmt::Display,
     fs,
     path::{Path, PathBuf},
 };
+use warded_artifact::{imports, read};
 use warded_lib::{
     digest::Digest,
     error::{Error, Result},

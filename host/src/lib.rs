@@ -15,6 +15,5 @@ pub mod outcomes;
 pub mod pipeline;
 pub mod public_status;
 pub mod publishing;
-pub mod reach;
 pub mod sandbox;
 pub mod trial;

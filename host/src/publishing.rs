@@ -1,25 +1,16 @@
 //! Who publishes a component: a manifest beside it that names publisher, version and digests, signed by an SSH key.
 
-pub mod archive;
-pub mod lock;
-mod manifest;
 pub mod offered;
 pub mod pinned;
 pub mod signature;
-pub mod signers;
 
-pub use manifest::Manifest;
-
-use crate::components::read;
 use std::path::{Path, PathBuf};
+use warded_artifact::{manifest::MAX_BYTES, read};
 use warded_lib::{
     error::{Error, Result},
     registry::Signed,
     text::neutral_path,
 };
-
-/// The largest manifest or signature that is read, in bytes.
-pub const MAX_BYTES: u64 = 64 << 10;
 
 /// What lies beside the directory of policies, and decides on what comes into it.
 #[must_use]

@@ -7,7 +7,6 @@ pub mod compiler;
 pub mod granting;
 pub mod guest_error;
 mod host;
-pub mod imports;
 pub mod limits;
 pub mod precompiled;
 pub mod procedures;

@@ -5,13 +5,16 @@ mod features;
 
 pub use features::FEATURES;
 pub use wasmparser::WasmFeatures;
+#[cfg(feature = "wasmtime")]
 use wasmtime::Config;
 
 /// What the engine compiles besides: where one inner component calls another, wasmtime copies between their memories
 /// by a core module of its own making, which has both.
+#[cfg(feature = "wasmtime")]
 const ADAPTERS: WasmFeatures = WasmFeatures::MULTI_MEMORY;
 
 /// The configuration of the one engine.
+#[cfg(feature = "wasmtime")]
 #[must_use]
 pub fn config() -> Config {
     let mut config = Config::new();

@@ -2,7 +2,7 @@
 //! the digest that was asked for, because some registries serve a blob that was altered on their disk.
 
 pub mod credentials;
-mod manifest;
+pub mod manifest;
 mod reference;
 
 pub use reference::{Reference, Version};

@@ -175,11 +175,9 @@ fn descend<'a>(table: &'a mut dyn TableLike, way: &[&str]) -> Option<&'a mut dyn
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        assessment::{self, Usages},
-        sandbox::imports,
-    };
+    use crate::assessment::{self, Usages};
     use std::fs;
+    use warded_artifact::imports;
     use warded_lib::{
         audit::{Event, Kind, Record},
         digest::Digest,

@@ -2,22 +2,15 @@
 //! where the machine is not at hand. A recording holds what the procedure read, and no private key.
 
 mod answer;
-mod bytes;
-mod call;
-mod effects;
-mod file;
 mod replay;
 
 pub use answer::Answer;
-pub use bytes::bytes;
-pub use call::{Call, Outcome};
-pub use effects::{Difference, differences};
-pub use file::{Head, MAX_BYTES, Recording};
 pub use replay::{Divergence, Replay};
 
 use super::{Failure, Operation};
 use answer::holds_private_key;
 use std::{borrow::Cow, cell::RefCell, collections::BTreeSet, rc::Rc};
+use warded_artifact::recording::{CALL_BYTES, Call, Head, Outcome, Recording};
 use warded_lib::{
     ca::Certificate,
     error::{Error, Result},
@@ -35,34 +28,30 @@ pub enum Tape {
     Replaying(Rc<Replay>),
 }
 
-impl Call {
-    /// A call.
-    pub fn of<O: Operation>(operation: &O) -> Self {
-        let need = operation.need();
-        Self { function: need.capability().to_owned(), about: need.to_string(), arguments: operation.arguments() }
+/// A call of this operation.
+pub(super) fn call<O: Operation>(operation: &O) -> Call {
+    let need = operation.need();
+    Call { function: need.capability().to_owned(), about: need.to_string(), arguments: operation.arguments() }
+}
+
+fn outcome<T: Answer>(came: &Result<Result<T, Failure>>) -> Outcome {
+    match came {
+        Ok(Ok(output)) => Outcome::Answer(output.written()),
+        Ok(Err(Failure { code, message, details })) => {
+            Outcome::Failure { code: code.to_string(), message: message.clone(), details: details.clone() }
+        }
+        Err(error) => Outcome::Stopped(error.message().to_owned()),
     }
 }
 
-impl Outcome {
-    fn of<T: Answer>(came: &Result<Result<T, Failure>>) -> Self {
-        match came {
-            Ok(Ok(output)) => Self::Answer(output.written()),
-            Ok(Err(Failure { code, message, details })) => {
-                Self::Failure { code: code.to_string(), message: message.clone(), details: details.clone() }
-            }
-            Err(error) => Self::Stopped(error.message().to_owned()),
-        }
-    }
-
-    /// As the broker gives it to the guest.
-    fn given<T: Answer>(self) -> Result<Result<T, Failure>> {
-        match self {
-            Self::Answer(value) => T::read(&value)
-                .map(Ok)
-                .ok_or_else(|| Error::refused("the recording has an answer of another type than the interface")),
-            Self::Failure { code, message, details } => Ok(Err(Failure { code: Cow::Owned(code), message, details })),
-            Self::Stopped(why) => Err(Error::refused(why)),
-        }
+/// As the broker gives it to the guest.
+fn given<T: Answer>(outcome: Outcome) -> Result<Result<T, Failure>> {
+    match outcome {
+        Outcome::Answer(value) => T::read(&value)
+            .map(Ok)
+            .ok_or_else(|| Error::refused("the recording has an answer of another type than the interface")),
+        Outcome::Failure { code, message, details } => Ok(Err(Failure { code: Cow::Owned(code), message, details })),
+        Outcome::Stopped(why) => Err(Error::refused(why)),
     }
 }
 
@@ -89,12 +78,12 @@ impl Recorder {
         came: &Result<Result<T, Failure>>,
         is_due: impl Fn(&Certificate) -> bool,
     ) -> Result<()> {
-        let outcome = Outcome::of(came);
+        let outcome = outcome(came);
         let mut recorded = self.0.borrow_mut();
         let size = serde_json::to_string(&(&call, &outcome)).map_or(0, |text| text.len());
         recorded.bytes = recorded.bytes.saturating_add(size);
-        if recorded.bytes > file::CALL_BYTES {
-            return Err(Error::refused(format!("its recording would be larger than {} MiB", file::CALL_BYTES >> 20))
+        if recorded.bytes > CALL_BYTES {
+            return Err(Error::refused(format!("its recording would be larger than {} MiB", CALL_BYTES >> 20))
                 .next("run it without --record"));
         }
         let came_of_it = serde_json::to_value(&outcome).unwrap_or_default();

@@ -2,13 +2,14 @@
 
 use super::output::Output;
 use crate::{
-    broker::recording::{Head, Recorder, Tape},
+    broker::recording::{Recorder, Tape},
     sandbox::granting::Granting,
 };
 use std::{
     path::{Path, PathBuf},
     rc::Rc,
 };
+use warded_artifact::recording::Head;
 use warded_lib::{
     error::{Error, Result},
     machine::durable,

@@ -177,7 +177,7 @@ pub fn roll_back(directory: &Path, name: &Name) -> Result<()> {
         return Err(Error::refused(format!("there is no earlier version of policy {name} on this machine"))
             .next("add it again from its file: warded policy add --allow-downgrade"));
     };
-    let text = super::read::any(&path, files::MAX_BYTES)?;
+    let text = warded_artifact::read::any(&path, files::MAX_BYTES)?;
     durable::replace(&file, &text, 0o644).map_err(failed)
 }
 

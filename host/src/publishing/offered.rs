@@ -1,16 +1,14 @@
 //! Components that packages put on this machine. They are offers: nothing runs from there, and a higher version is only
 //! told of, until `warded policy update` accepts it.
 
-use super::lock;
 use crate::{
-    components::{accepted, read},
-    sandbox::{
-        granting::{Granting, Origin},
-        imports,
-    },
+    components::accepted,
+    sandbox::granting::{Granting, Origin},
 };
 use serde::Serialize;
 use std::{fmt, path::Path};
+use warded_artifact::lock;
+use warded_artifact::{imports, read};
 use warded_lib::{
     error::Error,
     machine::files,

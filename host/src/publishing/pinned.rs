@@ -1,11 +1,12 @@
 //! `policies.lock` beside the directory of policies, and what it says of each policy that was added.
 
-use super::lock::{self, Entry, Lock};
 use crate::{
-    components::{self, accepted, read},
+    components::{self, accepted},
     sandbox::granting::{Granting, Origin},
 };
 use std::path::{Path, PathBuf};
+use warded_artifact::lock::{self, Entry, Lock};
+use warded_artifact::read;
 use warded_lib::{
     error::{Error, Result},
     machine::{

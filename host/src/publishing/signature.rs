@@ -1,9 +1,12 @@
 //! Signatures of manifests: OpenSSH's own, made and verified by `ssh-keygen -Y`, so that any key signs that signs in
 //! with SSH: in a file, an agent or a token. `allowed_signers` (ssh-keygen(1)) says who may be a publisher.
 
-use super::{MAX_BYTES, Manifest, signers::refuse_everybody};
-use crate::components::read;
 use std::path::{Path, PathBuf};
+use warded_artifact::read;
+use warded_artifact::{
+    manifest::{MAX_BYTES, Manifest},
+    signers::refuse_everybody,
+};
 use warded_lib::{
     error::{Error, Result},
     machine::{

@@ -3,13 +3,14 @@
 use super::{
     bindings::{Capabilities, warded::host::types},
     compiled::Compiled,
-    guest_error, imports, limits, precompiled, procedures,
+    guest_error, limits, precompiled, procedures,
     watch::{Clock, EPOCHS, Watch},
 };
 use crate::{
     broker::{Broker, session::Session},
     sandbox::{granting::Granting, host::State},
 };
+use warded_artifact::imports;
 use warded_lib::{
     error::{Error, Result},
     name::Name,

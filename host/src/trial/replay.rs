@@ -4,13 +4,14 @@ use super::{scenario::Machine, tree::Tree};
 use crate::{
     broker::{
         Broker, Identity,
-        recording::{self, Difference, Divergence, Recording, Tape},
+        recording::{self, Divergence, Tape},
         session::{Renewal, Session},
     },
     context::OnHang,
     sandbox::{self, granting::Granting},
 };
 use std::{collections::BTreeMap, rc::Rc};
+use warded_artifact::recording::{Difference, Recording, differences};
 use warded_lib::{
     error::{Error, Result},
     policy::{authorize::Circumstances, setting},
@@ -82,7 +83,7 @@ pub fn replay(granting: &Granting, recording: &Recording, on_hang: OnHang) -> Re
     Ok(Replayed {
         calls: calls.len(),
         divergence,
-        differences: recording::differences(&recording.calls, &calls),
+        differences: differences(&recording.calls, &calls),
         ended: ended.err().map(|error| error.message().to_owned()),
     })
 }

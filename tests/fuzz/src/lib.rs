@@ -1,45 +1,12 @@
 //! What the fuzz targets share: the product's own code, without what runs guests, so that all of it is
 //! compiled with coverage in a minute or two.
 
-extern crate self as warded_engine;
-
-/// Links to the host's files, as those below.
-pub mod broker {
-    pub mod recording {
-        mod bytes;
-        mod call;
-        mod effects;
-        #[expect(dead_code, reason = "the host has limits for reading and writing them")]
-        mod file;
-
-        pub use bytes::bytes;
-        pub use call::{Call, Outcome};
-        pub use effects::{Difference, differences};
-        pub use file::{Head, Recording};
-    }
-}
-pub mod components {
-    pub mod read;
-}
-mod features;
-pub mod publishing {
-    pub mod archive;
-    pub mod lock;
-    pub mod manifest;
-    pub mod signers;
-
-    /// As in the host's `publishing.rs`.
-    const MAX_BYTES: u64 = 64 << 10;
-}
-pub mod reach;
 pub mod recipe;
 pub mod reference;
 pub mod registry;
-pub mod sandbox {
-    pub mod imports;
-}
 
-pub use features::FEATURES;
+pub use warded_artifact::{archive, imports, lock, manifest, reach, read, recording, signers};
+pub use warded_engine::FEATURES;
 pub use warded_lib::{audit, ca, digest, error, guard, machine, name, policy, text, transaction};
 
 use std::{path::PathBuf, sync::OnceLock};

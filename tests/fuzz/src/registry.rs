@@ -1,13 +1,13 @@
 //! What a registry answers, and where it is, as the host reads that.
 
-#[expect(dead_code, reason = "the host's registry asks for more")]
-mod credentials;
-mod manifest;
-
-pub use credentials::Credentials;
+pub use warded_lib::registry::credentials::Credentials;
 pub use warded_lib::registry::{Artifact, Reference, Signed, Version};
 
-use warded_lib::{digest::Digest, error::Result};
+use warded_lib::{
+    digest::Digest,
+    error::Result,
+    registry::{credentials, manifest},
+};
 
 /// What there is in the manifest of an artifact.
 #[derive(Debug, PartialEq, Eq)]

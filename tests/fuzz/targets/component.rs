@@ -5,10 +5,9 @@
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeSet;
 use warded_fuzz::{
-    is_harmless,
+    imports, is_harmless,
     reach::{self, Reach},
     recipe::{PROCEDURES, Recipe},
-    sandbox::imports,
 };
 
 fuzz_target!(|data: &[u8]| {

@@ -5,12 +5,10 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use libfuzzer_sys::fuzz_target;
 use warded_fuzz::{
+    archive::Archive,
     digest::Digest,
     is_harmless,
-    publishing::{
-        archive::Archive,
-        lock::{Entry, Lock, Place},
-    },
+    lock::{Entry, Lock, Place},
     registry::{Artifact, Version},
 };
 

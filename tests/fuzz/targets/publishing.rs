@@ -4,11 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::sync::OnceLock;
-use warded_fuzz::{
-    is_harmless,
-    policy::file::Policy,
-    publishing::{manifest::Manifest, signers::refuse_everybody},
-};
+use warded_fuzz::{is_harmless, manifest::Manifest, policy::file::Policy, signers::refuse_everybody};
 
 const REQUEST: &str = "name = 'x'\nversion = '1.2.0'\n[procedure.p]\nsummary = 's'\n";
 

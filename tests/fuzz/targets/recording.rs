@@ -5,9 +5,9 @@
 use libfuzzer_sys::fuzz_target;
 use std::sync::OnceLock;
 use warded_fuzz::{
-    broker::recording::{Call, Head, Outcome, Recording, bytes, differences},
     digest::Digest,
     is_harmless,
+    recording::{Call, Head, Outcome, Recording, bytes, differences},
 };
 
 fuzz_target!(|data: &[u8]| {

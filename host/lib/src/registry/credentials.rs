@@ -16,7 +16,7 @@ pub struct Credentials(Zeroizing<String>);
 
 /// What a registry is shown.
 #[derive(Debug)]
-pub(super) enum Access {
+pub enum Access {
     /// Its user and password.
     Basic(Credentials),
     /// A token, of its token server.
@@ -123,13 +123,13 @@ impl Credentials {
         Ok(Self(Zeroizing::new(STANDARD.encode(pair.as_bytes()))))
     }
 
-    pub(super) fn header(&self) -> Result<HeaderValue> {
+    pub fn header(&self) -> Result<HeaderValue> {
         secret("Basic", &self.0)
     }
 }
 
 impl Access {
-    pub(super) fn header(&self) -> Result<HeaderValue> {
+    pub fn header(&self) -> Result<HeaderValue> {
         match self {
             Self::Basic(credentials) => credentials.header(),
             Self::Bearer(token) => secret("Bearer", &token.0),
@@ -147,13 +147,14 @@ fn secret(scheme: &str, text: &str) -> Result<HeaderValue> {
 
 /// Who gives tokens for a registry.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Bearer {
-    pub(super) realm: String,
-    pub(super) service: Option<String>,
+pub struct Bearer {
+    pub realm: String,
+    pub service: Option<String>,
 }
 
 /// Reads `Bearer realm="…",service="…",scope="…"`; none: it is another challenge. The scope is ours to choose.
-pub(super) fn bearer(challenge: &str) -> Option<Bearer> {
+#[must_use]
+pub fn bearer(challenge: &str) -> Option<Bearer> {
     let (scheme, rest) = challenge.trim().split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return None;
@@ -174,7 +175,7 @@ pub(super) fn bearer(challenge: &str) -> Option<Bearer> {
 }
 
 /// Reads the answer of a token server.
-pub(super) fn token(answer: &[u8]) -> Result<Access> {
+pub fn token(answer: &[u8]) -> Result<Access> {
     #[derive(Deserialize)]
     struct Answer {
         #[serde(default, deserialize_with = "zeroed")]

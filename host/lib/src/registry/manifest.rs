@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The type of the manifest.
-pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.wasm.config.v0+json";
 const COMPONENT: &str = "application/wasm";
 const SIGNED: &str = "warded.policy.manifest";
@@ -19,7 +19,7 @@ const SIGNATURE: &str = "warded.policy.signature";
 /// A manifest.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Manifest {
+pub struct Manifest {
     schema_version: u64,
     #[serde(default)]
     media_type: String,
@@ -32,10 +32,10 @@ pub(super) struct Manifest {
 /// What a blob is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Descriptor {
+pub struct Descriptor {
     media_type: String,
-    pub(super) digest: Digest,
-    pub(super) size: u64,
+    pub digest: Digest,
+    pub size: u64,
 }
 
 impl Descriptor {
@@ -49,7 +49,8 @@ impl Descriptor {
 }
 
 /// The configuration that such an artifact has. It has no date: the same component gives the same artifact.
-pub(super) fn config(component: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn config(component: &[u8]) -> Vec<u8> {
     let digest = Digest::of(component);
     serde_json::json!({
         "created": "1970-01-01T00:00:00Z", "architecture": "wasm", "os": "wasip2", "layerDigests": [digest],
@@ -60,7 +61,8 @@ pub(super) fn config(component: &[u8]) -> Vec<u8> {
 
 impl Manifest {
     /// The manifest of an artifact.
-    pub(super) fn of(artifact: &super::Artifact, config: &[u8]) -> Self {
+    #[must_use]
+    pub fn of(artifact: &super::Artifact, config: &[u8]) -> Self {
         let annotations = artifact.signed.iter().flat_map(|signed| {
             [(SIGNED.to_owned(), signed.manifest.clone()), (SIGNATURE.to_owned(), signed.signature.clone())]
         });
@@ -74,7 +76,7 @@ impl Manifest {
     }
 
     /// As it is stored.
-    pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
         serde_json::to_vec(self)
             .map_err(|error| Error::failed("cannot write the manifest of the artifact").cause(error))
     }
@@ -83,7 +85,7 @@ impl Manifest {
     ///
     /// # Errors
     /// Refused: it is not one of an artifact with one component.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
         let wrong = |why: String| Error::refused("the registry's manifest is not one of a policy").cause(why);
         let manifest: Self = serde_json::from_slice(bytes).map_err(|error| wrong(neutral(&error.to_string())))?;
         if manifest.schema_version != 2 || !matches!(manifest.media_type.as_str(), "" | MANIFEST) {
@@ -100,12 +102,14 @@ impl Manifest {
     }
 
     /// The component.
-    pub(super) fn component(&self) -> Option<&Descriptor> {
+    #[must_use]
+    pub fn component(&self) -> Option<&Descriptor> {
         self.layers.first()
     }
 
     /// The signed manifest and its signature, if it has both.
-    pub(super) fn signed(&self) -> Option<super::Signed> {
+    #[must_use]
+    pub fn signed(&self) -> Option<super::Signed> {
         let annotation = |name: &str| self.annotations.get(name).cloned();
         Some(super::Signed { manifest: annotation(SIGNED)?, signature: annotation(SIGNATURE)? })
     }

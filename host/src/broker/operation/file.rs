@@ -3,10 +3,11 @@
 use super::{
     Failure, Operation, known_hosts::only_our_lines, principals::only_the_named, trusted_keys::only_the_authoritys,
 };
-use crate::broker::{granted::Granted, recording::bytes, session::Session};
+use crate::broker::{granted::Granted, session::Session};
 use serde_json::{Value, json};
 use sshd_config::block::{BEGIN, END, outside};
 use std::collections::BTreeSet;
+use warded_artifact::recording::bytes;
 use warded_lib::{
     change_set::staged::After,
     machine::{files::Place, keys::holds_private_key, path::AbsolutePath},

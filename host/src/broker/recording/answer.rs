@@ -1,9 +1,9 @@
 //! What operations give, as JSON and back.
 
-use super::bytes::{bytes, bytes_of};
 use crate::broker::operation::key::KeyPair;
 use serde_json::{Value, json};
 use ssh_key::PublicKey;
+use warded_artifact::recording::{bytes, bytes_of};
 use warded_lib::{
     ca::{self, Certificate},
     change_set::RequestId,

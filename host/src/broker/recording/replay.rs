@@ -1,9 +1,10 @@
 //! A run whose answers come from a recording.
 
-use super::{Answer, Call, Outcome};
+use super::{Answer, given};
 use crate::broker::Failure;
 use serde_json::{Value, json};
 use std::{cell::RefCell, collections::BTreeMap};
+use warded_artifact::recording::{Call, Outcome};
 use warded_lib::error::{Error, Result};
 
 /// Where a run first asked for something else.
@@ -68,7 +69,7 @@ impl Replay {
         }
         progress.made.push((call, outcome.clone()));
         drop(progress);
-        outcome.given()
+        given(outcome)
     }
 
     /// What a call gets that comes out of turn.

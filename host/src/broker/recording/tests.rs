@@ -1,6 +1,7 @@
 use super::*;
 use crate::broker::operation::key::KeyPair;
 use serde_json::{Value, json};
+use warded_artifact::recording::{Difference, bytes, differences};
 use warded_lib::{change_set::RequestId, digest::Digest};
 
 const PUBLIC: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB";
@@ -137,6 +138,6 @@ fn no_private_key_and_no_more_than_there_is_room_for_is_recorded() {
     }
     let input = call("actions.change", "set", json!({ "input": [["pem", key]] }));
     note(input, Vec::new()).unwrap_err();
-    let full = note(read("/a"), vec![b'x'; file::CALL_BYTES]).unwrap_err();
+    let full = note(read("/a"), vec![b'x'; CALL_BYTES]).unwrap_err();
     assert!(full.message().contains("larger than 32 MiB"), "{full}");
 }

@@ -2,10 +2,7 @@
 //! escaped, and a content policy lets nothing run even if one were not.
 
 use super::report::Subject;
-use crate::{
-    assessment::{Assessment, Basis, Finding, Procedure, Severity},
-    reach::Reach,
-};
+use crate::assessment::{Assessment, Basis, Finding, Procedure, Severity};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use std::{
@@ -14,6 +11,7 @@ use std::{
     io::Read as _,
     path::Path,
 };
+use warded_artifact::reach::Reach;
 use warded_lib::{
     audit::{Kind, Record},
     digest::Digest,

@@ -4,18 +4,19 @@ use super::html;
 use crate::{
     assessment::{self, Assessment, Basis, Finding, Procedure, Severity, Suggestion, Usages},
     cli::output::{Output, Style},
-    components::{
-        self,
-        read::{self, MAX_COMPONENT_BYTES},
-    },
+    components,
     context::{self, Context, Options},
-    reach::Reach,
-    sandbox::{granting::Granting, imports},
+    sandbox::granting::Granting,
 };
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use warded_artifact::{
+    imports,
+    reach::Reach,
+    read::{self, MAX_COMPONENT_BYTES},
+};
 use warded_lib::{
     audit::{self, Record},
     config,

@@ -1,18 +1,14 @@
 //! `audit verify --sign` and `--signed`: the head of the log, signed by a host key, for whoever keeps it elsewhere. Log and
 //! head can be cut back together on the machine; a signed head shows that later.
 
-use crate::{
-    cli::output::Output,
-    components::read,
-    context::Context,
-    publishing::{MAX_BYTES, signature},
-};
+use crate::{cli::output::Output, context::Context, publishing::signature};
 use clap::Args;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use ssh_key::{HashAlg, PublicKey};
 use std::path::{Path, PathBuf};
+use warded_artifact::{manifest::MAX_BYTES, read};
 use warded_lib::{
     audit::{self, Head},
     ca::{Kind, certificate, verify},

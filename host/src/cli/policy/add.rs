@@ -10,12 +10,12 @@ use crate::{
         output::{Output, confirm},
         policy::offer::Offer,
     },
-    components::read,
     context::Context,
 };
 use clap::Args;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use warded_artifact::read;
 use warded_lib::{
     digest::Digest,
     error::{Error, Exit, Result},

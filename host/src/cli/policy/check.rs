@@ -3,7 +3,6 @@
 use crate::{
     assessment::{self, Severity, Usages},
     cli::output::Output,
-    components::read,
     context::OnHang,
     sandbox::{
         Component,
@@ -13,6 +12,7 @@ use crate::{
 use clap::Args;
 use serde_json::json;
 use std::{borrow::Cow, path::PathBuf};
+use warded_artifact::read;
 use warded_lib::{
     digest::Digest,
     error::{Error, Exit, Result},

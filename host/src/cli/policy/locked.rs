@@ -8,13 +8,11 @@ use crate::{
     cli::output::{Output, confirm},
     components,
     context::Context,
-    publishing::{
-        lock::{Entry, Place},
-        pinned,
-    },
+    publishing::pinned,
 };
 use serde_json::{Value, json};
 use std::path::Path;
+use warded_artifact::lock::{Entry, Place};
 use warded_lib::{
     error::{Error, Exit, Result},
     name::Name,

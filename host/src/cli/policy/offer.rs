@@ -7,14 +7,14 @@ use crate::{
     components::{
         self,
         accepted::{self, Publisher},
-        read,
     },
     context::Context,
-    publishing::{Manifest, offered, pinned, signature},
+    publishing::{offered, pinned, signature},
     sandbox::{Component, granting::Granting},
 };
 use jiff::Timestamp;
 use std::path::Path;
+use warded_artifact::{manifest::Manifest, read};
 use warded_lib::{
     audit::{Ending, Event, Kind},
     digest::Digest,

@@ -4,12 +4,15 @@
 use super::source::Reach;
 use crate::{
     cli::output::{Output, can_ask},
-    components::read::{self, MAX_COMPONENT_BYTES},
-    publishing::{self, Manifest},
+    publishing,
 };
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
+use warded_artifact::{
+    manifest::Manifest,
+    read::{self, MAX_COMPONENT_BYTES},
+};
 use warded_lib::{
     digest::Digest,
     error::{Error, Exit, Result},

@@ -1,9 +1,9 @@
 //! `warded policy replay`: another build of a component against a recording. Needs neither root, sshd nor a CA.
 
 use crate::{
-    broker::recording::{self, Call, Divergence, Recording},
+    broker::recording::Divergence,
     cli::output::Output,
-    components::{self, read},
+    components,
     context::OnHang,
     trial::{self, Replayed},
 };
@@ -11,6 +11,10 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 use std::path::PathBuf;
+use warded_artifact::{
+    read,
+    recording::{self, Call, Recording},
+};
 use warded_lib::{
     change_set::review,
     error::{Exit, Result},

@@ -3,21 +3,19 @@
 use super::{locked, source::Found, terms::Terms};
 use crate::{
     cli::output::Output,
-    components::{
-        self, accepted,
-        read::{self, there},
-    },
+    components::{self, accepted},
     context::Context,
-    publishing::{
-        archive::{self, Archive},
-        lock::{Entry, Place},
-        pinned,
-    },
+    publishing::pinned,
     sandbox::granting::Origin,
 };
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
+use warded_artifact::{
+    archive::{self, Archive},
+    lock::{Entry, Place},
+    read::{self, there},
+};
 use warded_lib::{
     digest::Digest,
     error::{Error, Exit, Result},

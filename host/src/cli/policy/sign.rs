@@ -2,12 +2,12 @@
 
 use crate::{
     cli::output::Output,
-    components::read,
-    publishing::{self, Manifest, signature},
+    publishing::{self, signature},
 };
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
+use warded_artifact::{manifest::Manifest, read};
 use warded_lib::{
     error::{Error, Exit, Result},
     machine::durable,

@@ -2,16 +2,16 @@
 
 mod login;
 
-use crate::{
-    cli::output::Output,
-    components::read::{self, MAX_COMPONENT_BYTES},
-    publishing::{self, lock},
-};
+use crate::{cli::output::Output, publishing};
 use clap::Args;
 use std::{
     io::{self, Read as _},
     path::{Path, PathBuf},
     str::FromStr,
+};
+use warded_artifact::{
+    lock, manifest,
+    read::{self, MAX_COMPONENT_BYTES},
 };
 use warded_lib::{
     ca::step::x509::X509,
@@ -119,10 +119,10 @@ impl Reach {
     /// An artifact, and the digest of its manifest.
     pub(super) fn pull(&self, reference: &Reference, is_person: bool, output: Output) -> Result<(Artifact, Digest)> {
         let (artifact, stored) = self.registry(reference, is_person, output)?.pull(MAX_COMPONENT_BYTES)?;
-        let limit = usize::try_from(publishing::MAX_BYTES).unwrap_or(usize::MAX);
+        let limit = usize::try_from(manifest::MAX_BYTES).unwrap_or(usize::MAX);
         if artifact.signed.iter().any(|signed| signed.manifest.len().max(signed.signature.len()) > limit) {
             return Err(Error::refused("the signature in the registry is larger than one may be")
-                .cause(format!("the limit is {} KiB", publishing::MAX_BYTES >> 10)));
+                .cause(format!("the limit is {} KiB", manifest::MAX_BYTES >> 10)));
         }
         Ok((artifact, stored))
     }

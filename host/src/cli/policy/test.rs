@@ -2,7 +2,7 @@
 
 use crate::{
     cli::output::{Output, Style},
-    components::{self, read},
+    components,
     context::OnHang,
     sandbox::granting::Granting,
     trial::{self, Outcome, Scenario, Trial},
@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use toml_edit::DocumentMut;
+use warded_artifact::read;
 use warded_lib::{
     change_set::review,
     error::{Error, Exit, Result},

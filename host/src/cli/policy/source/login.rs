@@ -1,11 +1,12 @@
 //! Credentials for registries, as podman and docker keep them for the user who runs this.
 
-use crate::{cli::output::Output, components::read};
+use crate::cli::output::Output;
 use std::{
     env,
     ffi::OsString,
     path::{Path, PathBuf},
 };
+use warded_artifact::read;
 use warded_lib::{
     config,
     error::{Error, Exit, Result},

@@ -16,7 +16,7 @@ const SCHEMA: &str = "warded.recording/1";
 /// The interfaces whose calls are recorded, as in `wit/`.
 const INTERFACES: &str = "warded:host@0.1.0";
 /// Bytes of all calls of a recording.
-pub(super) const CALL_BYTES: usize = 32 << 20;
+pub const CALL_BYTES: usize = 32 << 20;
 /// The largest file that is read: those calls, and what is around them.
 pub const MAX_BYTES: u64 = 40 << 20;
 

@@ -13,7 +13,8 @@ pub fn bytes(bytes: &[u8]) -> Value {
 }
 
 /// The same bytes again; none: these are none.
-pub(super) fn bytes_of(value: &Value) -> Option<Vec<u8>> {
+#[must_use]
+pub fn bytes_of(value: &Value) -> Option<Vec<u8>> {
     let object = value.as_object().filter(|object| object.len() == 1)?;
     match (object.get("text"), object.get("base64")) {
         (Some(text), _) => Some(text.as_str()?.as_bytes().to_vec()),

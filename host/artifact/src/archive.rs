@@ -1,7 +1,6 @@
 //! All policies of a lock file in one file, with their components and signatures, for a machine without network.
 
-use super::{MAX_BYTES as MAX_SIGNED_BYTES, lock::Entry};
-use crate::components::read::MAX_COMPONENT_BYTES;
+use crate::{lock::Entry, manifest::MAX_BYTES as MAX_SIGNED_BYTES, read::MAX_COMPONENT_BYTES};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Components and other files that an operator names, from wherever they are.
 
-use crate::sandbox::imports;
+use crate::imports;
 use std::{
     fs,
     io::{self, Read as _},

@@ -8,6 +8,9 @@ use warded_lib::{
     text::{is_neutral, neutral},
 };
 
+/// The largest manifest or signature that is read, in bytes.
+pub const MAX_BYTES: u64 = 64 << 10;
+
 /// What is signed: not the component alone, so that no signature can be used for another name or version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -10,7 +10,7 @@ mod module;
 #[cfg(test)]
 mod tests;
 
-use crate::sandbox::imports;
+use crate::imports;
 use component::{Component, Function};
 use graph::Graph;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,0 +1,12 @@
+//! What reaches Warded as files, read without running anything: components and what they can call, the manifests and
+//! lists of signers beside them, lock files and archives of policies, recordings of runs. Nothing here needs an engine, so
+//! that fuzz targets build it with coverage.
+
+pub mod archive;
+pub mod imports;
+pub mod lock;
+pub mod manifest;
+pub mod reach;
+pub mod read;
+pub mod recording;
+pub mod signers;

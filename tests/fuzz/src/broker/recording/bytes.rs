@@ -1,1 +1,0 @@
-../../../../../host/src/broker/recording/bytes.rs

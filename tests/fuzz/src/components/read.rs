@@ -1,1 +1,0 @@
-../../../../host/src/components/read.rs

@@ -1,1 +1,0 @@
-../../../host/engine/src/features.rs

@@ -1,1 +1,0 @@
-../../../../host/src/publishing/lock.rs

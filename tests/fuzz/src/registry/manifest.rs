@@ -1,1 +1,0 @@
-../../../../host/lib/src/registry/manifest.rs
