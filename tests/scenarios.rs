@@ -39,6 +39,7 @@ mod restart;
 mod revoke;
 mod room;
 mod schedule;
+mod screens;
 mod second_sshd;
 mod secrets;
 mod served;

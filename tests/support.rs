@@ -27,6 +27,7 @@ pub(crate) mod peer;
 pub(crate) mod policy;
 pub(crate) mod request;
 pub(crate) mod run;
+pub(crate) mod screen;
 pub(crate) mod script;
 pub(crate) mod stand_in;
 pub(crate) mod step_ca;

@@ -172,6 +172,7 @@ pub fn request(component: &[u8]) -> Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use warded_lib::error::Label;
 
     #[test]
     fn all_that_is_foreign_is_listed() {
@@ -186,7 +187,7 @@ mod tests {
         )
         .unwrap();
         let error = only_ours(&component).unwrap_err();
-        let cause = error.notes().find(|(label, _)| *label == "cause").map(|(_, text)| text);
+        let cause = error.notes_of(Label::Cause).next();
         assert_eq!(cause, Some("wasi:cli/environment@0.2.0\nrun\nhandle"));
     }
 

@@ -45,6 +45,38 @@ impl Exit {
     }
 }
 
+/// What a line below the first one of a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// Why it failed.
+    Cause,
+    /// What was observed.
+    Seen,
+    /// What condition the machine is in now.
+    State,
+    /// What to do.
+    Next,
+}
+
+impl Label {
+    /// The word before the line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cause => "cause",
+            Self::Seen => "seen",
+            Self::State => "state",
+            Self::Next => "next",
+        }
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// The first word of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Heading {
@@ -61,7 +93,7 @@ pub struct Error {
     exit: Exit,
     message: String,
     /// Causes, and what was seen.
-    found: Vec<(&'static str, String)>,
+    found: Vec<(Label, String)>,
     state: Option<String>,
     next: Vec<String>,
 }
@@ -131,14 +163,14 @@ impl Error {
     /// Adds why.
     #[must_use]
     pub fn cause(mut self, text: impl fmt::Display) -> Self {
-        self.found.push(("cause", text.to_string()));
+        self.found.push((Label::Cause, text.to_string()));
         self
     }
 
     /// Adds what was observed.
     #[must_use]
     pub fn seen(mut self, text: impl fmt::Display) -> Self {
-        self.found.push(("seen", text.to_string()));
+        self.found.push((Label::Seen, text.to_string()));
         self
     }
 
@@ -225,11 +257,23 @@ impl Error {
         &self.message
     }
 
-    /// The labelled lines below the first: `cause`, `seen`, `state`, `next`.
-    pub fn notes(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    /// The labelled lines below the first, in the order in which they are shown.
+    pub fn notes(&self) -> impl Iterator<Item = (Label, &str)> {
         let found = self.found.iter().map(|(label, text)| (*label, text.as_str()));
-        let state = self.state.iter().map(|text| ("state", text.as_str()));
-        found.chain(state).chain(self.next.iter().map(|text| ("next", text.as_str())))
+        let state = self.state.iter().map(|text| (Label::State, text.as_str()));
+        found.chain(state).chain(self.next.iter().map(|text| (Label::Next, text.as_str())))
+    }
+
+    /// The texts of one label.
+    pub fn notes_of(&self, wanted: Label) -> impl Iterator<Item = &str> {
+        self.notes().filter(move |(label, _)| *label == wanted).map(|(_, text)| text)
+    }
+
+    /// The message with its first cause.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        let cause = self.notes_of(Label::Cause).next().map(|cause| format!(": {cause}"));
+        format!("{}{}", self.message, cause.unwrap_or_default())
     }
 
     /// The heading as it is printed: `error`, `refused`, `rolled back`.

@@ -18,7 +18,11 @@ mod trusted_keys;
 use crate::broker::{granted::Granted, recording::Answer, session::Session};
 use serde_json::Value;
 use std::{borrow::Cow, fmt};
-use warded_lib::{error::Error, machine::files::FileError, policy::need::Need};
+use warded_lib::{
+    error::{Error, Label},
+    machine::files::FileError,
+    policy::need::Need,
+};
 
 /// A typed effect that a guest can request.
 pub trait Operation: Sized {
@@ -71,13 +75,11 @@ impl Failure {
     /// A failure for a reason that is told in several lines.
     #[must_use]
     pub fn because(code: &'static str, error: &Error) -> Self {
-        let notes: Vec<&str> = error.notes().filter(|(label, _)| *label == "cause").map(|(_, text)| text).collect();
+        let notes: Vec<&str> = error.notes_of(Label::Cause).collect();
         let cause =
             if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ").replace('\n', "; ")) };
-        let next = error.notes().filter(|(label, _)| *label == "next");
-        next.fold(Self::new(code, format!("{}{cause}", error.message())), |failure, (label, text)| {
-            failure.about(label, text)
-        })
+        let failure = Self::new(code, format!("{}{cause}", error.message()));
+        error.notes_of(Label::Next).fold(failure, |failure, text| failure.about(Label::Next.as_str(), text))
     }
 
     /// Adds what it is about.

@@ -18,7 +18,7 @@ use warded_lib::{
         },
         verify,
     },
-    error::{Error, Exit, Result},
+    error::{Error, Exit, Label, Result},
     machine::{facts::Init, services},
     moment::distance,
 };
@@ -72,10 +72,8 @@ impl Finding {
 
     /// What an error says.
     fn of(check: &'static str, error: &Error) -> Self {
-        let note = |wanted| error.notes().find(|(label, _)| *label == wanted).map(|(_, text)| text.to_owned());
-        let seen =
-            note("cause").map_or_else(|| error.message().to_owned(), |cause| format!("{}: {cause}", error.message()));
-        Self { check, state: State::Wrong, seen, next: note("next") }
+        let next = error.notes_of(Label::Next).next().map(str::to_owned);
+        Self { check, state: State::Wrong, seen: error.brief(), next }
     }
 }
 

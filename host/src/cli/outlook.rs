@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use std::{collections::BTreeSet, fmt, path::Path};
 use warded_lib::{
     ca::{self, CaError, Certificate, Kind, due, rotation, step::inspection::Concern, verify},
-    error::{Error, Result},
+    error::{Error, Label, Result},
     guard::files,
     machine::{
         path::AbsolutePath,
@@ -42,9 +42,8 @@ impl Problem {
     }
 
     pub(super) fn of_error(what: &str, error: &Error) -> Self {
-        let note = |wanted| error.notes().find(|(label, _)| *label == wanted).map(|(_, text)| text.to_owned());
-        let cause = note("cause").map(|cause| format!(": {cause}")).unwrap_or_default();
-        Self { next: note("next"), ..Self::of(format!("{what}: {}{cause}", error.message())) }
+        let next = error.notes_of(Label::Next).next().map(str::to_owned);
+        Self { next, ..Self::of(format!("{what}: {}", error.brief())) }
     }
 }
 

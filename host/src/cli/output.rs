@@ -192,7 +192,7 @@ impl<'a> Failure<'a> {
             kind: error.heading(),
             exit: error.exit().code(),
             message: error.message(),
-            notes: error.notes().map(|(label, text)| Note { label, text }).collect(),
+            notes: error.notes().map(|(label, text)| Note { label: label.as_str(), text }).collect(),
         }
     }
 }

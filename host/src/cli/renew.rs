@@ -305,9 +305,7 @@ fn conclude(context: &Context, concluded: usize, error: &Error) {
 
 /// What failed, with its cause.
 fn in_a_line(error: &Error) -> String {
-    let cause = error.notes().find(|(label, _)| *label == "cause");
-    let cause = cause.map(|(_, text)| format!(": {}", text.replace('\n', "; "))).unwrap_or_default();
-    format!("{}{cause}", error.message())
+    error.brief().replace('\n', "; ")
 }
 
 /// Something failed, something wants attention, all is well: which is worse.

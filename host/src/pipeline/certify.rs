@@ -22,7 +22,7 @@ use warded_lib::{
     audit::Kind as EventKind,
     ca::{self, CaError, Certificate, HeldKey, IssueRequest, Kind, rotation::NewSigner, verify},
     change_set::{Request, RequestId},
-    error::{Error, Result},
+    error::{Error, Label, Result},
     machine::path::AbsolutePath,
     text,
 };
@@ -64,8 +64,8 @@ impl fmt::Display for Refusal {
         } else {
             write!(f, "{key}: {message}")?;
         }
-        self.error.notes().filter(|(label, _)| *label != "state").try_for_each(|(label, text)| match label {
-            "cause" => write!(f, ": {text}"),
+        self.error.notes().filter(|(label, _)| *label != Label::State).try_for_each(|(label, text)| match label {
+            Label::Cause => write!(f, ": {text}"),
             label => write!(f, "; {label}: {text}"),
         })
     }

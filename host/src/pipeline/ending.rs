@@ -31,9 +31,7 @@ pub fn did_not_begin(context: &Context, command: &str, error: &Error) {
 
 /// What failed, with its cause.
 fn in_a_line(error: &Error) -> String {
-    let cause = error.notes().find(|(label, _)| *label == "cause");
-    let cause = cause.map(|(_, text)| format!(": {}", text.replace('\n', "; "))).unwrap_or_default();
-    format!("{}: {}{cause}", error.heading(), error.message())
+    format!("{}: {}", error.heading(), error.brief().replace('\n', "; "))
 }
 
 /// What a kept run did, in a line.

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     machine::{
         durable,
-        ownership::{chmod_unwritable, chown},
+        ownership::{chmod_unwritable, chown, is_ours},
     },
 };
 use rustix::fs::{FlockOperation, OFlags, flock};
@@ -293,7 +293,7 @@ fn open_file(directory: &Path) -> io::Result<File> {
     if !metadata.is_file() {
         return denied(format!("{} is not a file", path.display()));
     }
-    if !durable::is_ours(metadata.uid()) {
+    if !is_ours(metadata.uid()) {
         return denied(format!("{} belongs to another user: {}", path.display(), chown(&path)));
     }
     if metadata.mode() & 0o022 != 0 {

@@ -5,7 +5,7 @@ use super::{
     local::LocalAuthority,
     step::{Identification, Settings, StepAuthority},
 };
-use crate::error::Error;
+use crate::error::{Error, Label};
 use std::{
     cell::OnceCell,
     path::{Path, PathBuf},
@@ -162,11 +162,10 @@ impl Authority {
         }
         let opened = match &self.choice {
             Choice::Broken(error) => {
-                let note = |wanted| error.notes().find(|(label, _)| *label == wanted).map(|(_, text)| text.to_owned());
-                let cause = [Some(error.message().to_owned()), note("cause")].into_iter().flatten();
+                let next = error.notes_of(Label::Next).next();
                 return Err(CaError::Credential {
-                    cause: cause.collect::<Vec<_>>().join(": "),
-                    next: note("next").unwrap_or_else(|| "warded bootstrap --ca-url URL --fingerprint HEX".to_owned()),
+                    cause: error.brief(),
+                    next: next.unwrap_or("warded bootstrap --ca-url URL --fingerprint HEX").to_owned(),
                 });
             }
             Choice::None(Some(address)) => {

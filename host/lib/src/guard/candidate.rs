@@ -11,7 +11,7 @@ use super::{
     logins::Risks,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Label, Result},
     machine::{
         keys::is_certificate,
         scratch::Scratch,
@@ -236,11 +236,7 @@ impl Candidate {
     /// Rewrites the copy's paths in an error to the real ones.
     fn told(&self, error: &Error) -> Error {
         let message = format!("sshd would not accept {} as it would be", self.sshd.config);
-        let told = Error::refused(message);
-        error.notes().fold(told, |told, (label, text)| match label {
-            "cause" => told.cause(self.real_names(text)),
-            _ => told,
-        })
+        error.notes_of(Label::Cause).fold(Error::refused(message), |told, text| told.cause(self.real_names(text)))
     }
 }
 

@@ -2,7 +2,7 @@
 //! else. For what is not a run's: the CA directory, the heads of audit logs, the configuration, the public status, logins.
 #![expect(clippy::disallowed_methods, reason = "the CA directory, heads of audit logs, configuration, status, logins")]
 
-use super::ownership::{chmod_unwritable, chown};
+use super::ownership::{chmod_unwritable, chown, is_ours};
 use crate::text::shell_word;
 use rustix::fs::OFlags;
 use std::{
@@ -72,12 +72,6 @@ pub fn public_directory(path: &Path) -> io::Result<()> {
         return denied(&format!("others can write it: {}", chmod_unwritable(path, metadata.mode())));
     }
     Ok(())
-}
-
-/// Whether root or the effective user is that owner.
-#[must_use]
-pub fn is_ours(uid: u32) -> bool {
-    uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
 
 /// Writes a file that takes the place of the one at `path`, if there is one.

@@ -1,4 +1,4 @@
-//! The command that gives a path the owner or the mode that Warded asks for, as an advice names it.
+//! Whose files Warded relies on, and the command that gives a path the owner or the mode that it asks for.
 
 use crate::text::shell_word;
 use std::path::Path;
@@ -36,6 +36,12 @@ fn chown_to(user: u32, path: &Path) -> String {
 pub fn chmod_unwritable(path: &Path, mode: u32) -> String {
     let classes = if mode & 0o002 == 0 { "g" } else { "go" };
     format!("chmod {classes}-w {}", shell_word(&path.to_string_lossy()))
+}
+
+/// Whether root or the effective user is that owner.
+#[must_use]
+pub fn is_ours(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::{
     run_directory::Run,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Label, Result},
     machine::files::{Place, Root},
 };
 use std::collections::BTreeMap;
@@ -103,7 +103,6 @@ fn retire(root: &Root, entry: &Entry, temporary: &Place) -> Result<Option<LeftAl
 
 /// Why something was left, and what becomes of it.
 pub(super) fn untidy(what: &str, error: &Error) -> String {
-    let causes: String =
-        error.notes().filter(|(label, _)| *label == "cause").map(|(_, cause)| format!(": {cause}")).collect();
+    let causes: String = error.notes_of(Label::Cause).map(|cause| format!(": {cause}")).collect();
     format!("{what} could not be tidied away, the next command tries again ({}{causes})", error.message())
 }

@@ -21,7 +21,7 @@ use warded_lib::{
     ca::{Certificate, Kind, certificate},
     change_set::review::{Action, Review},
     digest::Digest,
-    error::{Error, Exit, Result},
+    error::{Error, Exit, Label, Result},
     guard::Risks,
     machine::{
         exec::{Program, find},
@@ -187,8 +187,10 @@ impl<'a> Demonstration<'a> {
         self.client(&self.authorities()?)?;
         let ssh = format!("{}/", self.machine.ssh().display());
         let why = |error: &Error| {
-            let notes =
-                error.notes().filter(|(label, _)| *label != "next").map(|(label, text)| format!("{label}: {text}"));
+            let notes = error
+                .notes()
+                .filter(|(label, _)| *label != Label::Next)
+                .map(|(label, text)| format!("{label}: {text}"));
             let lines: Vec<String> = std::iter::once(error.message().to_owned()).chain(notes).collect();
             lines.join("\n").replace(&ssh, "…/").replace('\n', "\n  ")
         };

@@ -101,7 +101,7 @@ pub(super) fn run(file: &Path, options: &Options, output: Output, asked: &Status
     let certificates = certificates(sshd_config.parent().unwrap_or(Path::new("/")));
     let (recorded, mut problems) = match PublicStatus::read(file) {
         Ok(recorded) => (recorded, Vec::new()),
-        Err(error) => (None, vec![Problem::of(words(&error))]),
+        Err(error) => (None, vec![Problem::of(error.brief())]),
     };
     let expired = certificates.iter().filter(|seen| seen.has_expired);
     problems.extend(expired.map(|seen| Problem::with(format!("{} has expired", seen.path), "sudo warded renew")));
@@ -256,11 +256,6 @@ fn show_recorded(recorded: &PublicStatus, keys: &[CertifiedKey], output: Output)
         None => "unknown",
     };
     output.line(format!("  schedule     {schedule}"))
-}
-
-fn words(error: &Error) -> String {
-    let cause = error.notes().find(|(label, _)| *label == "cause");
-    format!("{}{}", error.message(), cause.map(|(_, text)| format!(": {text}")).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use ssh_key::PublicKey;
 use std::collections::{BTreeMap, BTreeSet};
 use warded_lib::{
     digest::Digest,
-    error::{Error, Result},
+    error::{Error, Label, Result},
     machine::{path::AbsolutePath, private::StateDir},
     text::neutral,
 };
@@ -105,7 +105,7 @@ pub fn note<'a>(state: &StateDir, keys: impl IntoIterator<Item = (&'a AbsolutePa
 #[must_use]
 pub fn warning(fault: &Error) -> String {
     let notes = fault.notes().map(|(label, text)| match label {
-        "cause" => format!(": {text}"),
+        Label::Cause => format!(": {text}"),
         label => format!("; {label}: {text}"),
     });
     let why: String = notes.collect();

@@ -3,7 +3,10 @@
 use crate::{
     ca::kind::Kind,
     error::{Error, Result},
-    machine::{durable, ownership::chown},
+    machine::{
+        durable,
+        ownership::{self, chown},
+    },
 };
 use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey, rand_core::OsRng};
 use std::{
@@ -119,7 +122,7 @@ fn read(path: &Path) -> Result<Zeroizing<String>> {
 
 fn check(path: &Path, mode: &str, metadata: &std::fs::Metadata, forbidden: u32) -> Result<()> {
     let shown = path.display();
-    if !durable::is_ours(metadata.uid()) {
+    if !ownership::is_ours(metadata.uid()) {
         return Err(Error::refused(format!("{shown} belongs to another user"))
             .cause("the owner of a CA's files can sign as this CA")
             .next(format!("if nobody else has read it: {}; otherwise make a new CA", chown(path))));

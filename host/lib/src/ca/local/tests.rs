@@ -2,7 +2,7 @@ use super::*;
 use crate::ca::testing::Certifies as _;
 use crate::{
     ca::placeholder,
-    error::Exit,
+    error::{Exit, Label},
     machine::keys::testing::{TYPES, Workshop, line},
 };
 use std::{
@@ -32,7 +32,7 @@ fn a_new_ca_is_private_and_never_overwritten() {
     let host = fs::read(directory.join("host_ca")).unwrap();
     let error = LocalAuthority::init(&directory).unwrap_err();
     assert_eq!(error.exit(), Exit::Refused);
-    assert!(error.notes().any(|(label, _)| label == "next"), "{error}");
+    assert!(error.notes_of(Label::Next).next().is_some(), "{error}");
     assert_eq!(fs::read(directory.join("host_ca")).unwrap(), host);
     for kind in [Kind::Host, Kind::User] {
         let file = directory.join(format!("{kind}_ca.pub"));

@@ -102,7 +102,7 @@ fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Exit;
+    use crate::error::{Exit, Label};
     use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 
     const MIB: u64 = 1 << 20;
@@ -111,9 +111,7 @@ mod tests {
         match read_ours(path, MIB, |why| Error::failed(why.to_string())) {
             Ok(None) => "nothing".to_owned(),
             Ok(Some(contents)) => format!("{} bytes", contents.len()),
-            Err(error) if error.exit() == Exit::Refused => {
-                error.notes().find(|(label, _)| *label == "cause").unwrap().1.to_owned()
-            }
+            Err(error) if error.exit() == Exit::Refused => error.notes_of(Label::Cause).next().unwrap().to_owned(),
             Err(error) => error.to_string(),
         }
     }

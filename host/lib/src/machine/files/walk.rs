@@ -3,7 +3,7 @@
 
 use super::{Directory, FileError, group::who_else_can_write};
 use crate::{
-    machine::ownership::{chmod_unwritable, chown, elsewhere},
+    machine::ownership::{chmod_unwritable, chown, elsewhere, is_ours},
     text,
 };
 use cap_std::fs::Dir;
@@ -63,7 +63,7 @@ pub(super) enum Owners {
 
 impl Owners {
     pub(super) fn has(self, found: &Stat) -> bool {
-        is_ours(found) || matches!(self, Self::And(user) if user == found.st_uid)
+        is_ours(found.st_uid) || matches!(self, Self::And(user) if user == found.st_uid)
     }
 }
 
@@ -216,7 +216,7 @@ pub(super) fn refuse_foreign_file(found: &Stat, shown: &Path) -> Result<(), File
     if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
         return Err(FileError::not_a_file(shown, "not a regular file"));
     }
-    if !is_ours(found) {
+    if !is_ours(found.st_uid) {
         return Err(FileError::untrusted(shown, "it belongs to another user").with_next(chown(shown)));
     }
     if let Some(who) = who_else_can_write(found.st_mode, found.st_uid, found.st_gid) {
@@ -246,8 +246,4 @@ fn writable(path: &Path, who: &str, what: &str, mode: u32) -> FileError {
 pub(super) fn is_link(directory: impl AsFd, name: &str) -> bool {
     statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
         .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Symlink)
-}
-
-fn is_ours(found: &Stat) -> bool {
-    found.st_uid == 0 || found.st_uid == rustix::process::geteuid().as_raw()
 }
