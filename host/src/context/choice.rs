@@ -59,10 +59,15 @@ impl Choice {
         if let Some((name, settings)) = name.as_ref().and_then(|name| config.named_ca.get_key_value(name)) {
             return Ok(Self::Step(Some(name.clone()), Box::new(settings.clone())));
         }
-        if name.is_some() && !config.named_ca.is_empty() && !given.exists() {
-            return Err(Error::usage(format!("there is no CA called {}", neutral_path(given)))
-                .cause(format!("the configuration names {}", names(config)))
-                .next("name one of these, or the directory of a local CA"));
+        if let Some(name) = name.filter(|_| !given.exists()) {
+            let error = Error::usage(format!("there is no CA called {name}, and no directory of that name"));
+            return Err(if config.named_ca.is_empty() {
+                error.next(format!("to configure one for logins: warded bootstrap --name {name}"))
+            } else {
+                error
+                    .cause(format!("the configuration names {}", names(config)))
+                    .next("name one of these, or the directory of a local CA")
+            });
         }
         operators_path(given).map(Self::Local)
     }
@@ -176,9 +181,11 @@ mod tests {
         ] {
             assert_eq!(chosen(ca, config, false).as_deref(), Ok(expected), "{ca:?} {config}");
         }
-        assert!(chosen(Some("work"), "[step-ca]", false).unwrap().ends_with("/work"), "a directory, as ever");
         assert!(chosen(Some("src"), two, false).unwrap().ends_with("/src"), "a directory that is there");
-        assert_eq!(chosen(Some("wrok"), two, false).unwrap_err(), "there is no CA called wrok");
+        let missing = "there is no CA called wrok, and no directory of that name";
+        for config in ["[step-ca]", two] {
+            assert_eq!(chosen(Some("wrok"), config, false).unwrap_err(), missing);
+        }
         assert_eq!(chosen(None, two, false).unwrap_err(), "several CAs are configured: lab, work");
         for ca in [None, Some("work")] {
             assert!(chosen(ca, "[named-ca.work]", true).unwrap_err().contains("is a CA for logins"), "{ca:?}");

@@ -255,7 +255,7 @@ impl Compared<'_> {
         gained.extend(shut_out(after, before).into_iter().map(|what| format!("no more {what}")));
         if !lost.is_empty() && !self.risks().lose {
             return Err(told("a way to log in would be gone", lost)
-                .cause("who has no other could not log in any more")
+                .cause("a user who has no other way in could not log in any more")
                 .next(LOSE));
         }
         // An undo lets in whom the machine let in before.
