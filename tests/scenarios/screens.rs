@@ -1,0 +1,5 @@
+//! Whole screens: what a person sees of each command where all goes well, and of each kind of refusal.
+
+mod daily;
+mod policies;
+mod refusals;
