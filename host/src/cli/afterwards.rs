@@ -40,7 +40,7 @@ fn renewal(context: &Context, due: &str) -> String {
     let next = "run it every hour from cron or a systemd timer (docs/RENEWAL.md). It asks nothing, and does nothing until a \
                 certificate is due.";
     match context.found_schedule() {
-        Schedule::Timer(name) => format!("by {}{due}.", neutral(&name)),
+        Schedule::Timer(timer) => format!("by {}{due}.", neutral(&timer.name)),
         Schedule::Cron(cron) => format!("by cron ({}){due}.", neutral(&cron.file.to_string_lossy())),
         Schedule::Job(action) => format!("by a job of the appliance's ({action}){due}."),
         Schedule::DisabledTimer(name) => {

@@ -5,12 +5,18 @@ mod command_line;
 mod cron;
 mod scheduler;
 mod search;
+mod table;
 mod text;
+mod timer;
+mod times;
 
 pub use command_line::{Installation, Why};
 pub use cron::Cron;
 pub use scheduler::{Scheduler, Schedulers};
+pub use table::Ignored;
 pub use text::{Command, File, MARK, RECOVER, UNITS, is_ours, recovers};
+pub use timer::Timer;
+pub(super) use timer::span;
 
 use super::facts::Init;
 use jiff::Timestamp;
@@ -24,7 +30,7 @@ pub const SCHEDULE: &str = "schedule";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Schedule {
     /// A timer that starts with the machine.
-    Timer(String),
+    Timer(Timer),
     /// A timer that is installed, and not enabled.
     DisabledTimer(String),
     /// A table or a script of cron's.
@@ -76,7 +82,7 @@ impl Schedule {
     #[must_use]
     pub fn is_ours(&self) -> bool {
         let path = match self {
-            Self::Timer(name) => Path::new(UNITS).join(name),
+            Self::Timer(timer) => Path::new(UNITS).join(&timer.name),
             Self::Cron(cron) => cron.file.clone(),
             // Made by the policy's own words.
             Self::Job(_) => return true,
@@ -89,15 +95,11 @@ impl Schedule {
     #[must_use]
     pub fn interval(&self, now: Timestamp) -> Option<Duration> {
         match self {
-            Self::Cron(cron) if cron.times.is_some() => cron.interval(now),
-            _ if self.is_ours() => Some(Duration::from_secs(3600)),
+            Self::Timer(timer) => timer.interval(now),
             Self::Cron(cron) => cron.interval(now),
-            Self::Timer(_)
-            | Self::Job(_)
-            | Self::DisabledTimer(_)
-            | Self::Passed(_)
-            | Self::Nothing
-            | Self::Unknown(_) => None,
+            // Made by the policy's own words.
+            Self::Job(_) => Some(Duration::from_secs(3600)),
+            Self::DisabledTimer(_) | Self::Passed(_) | Self::Nothing | Self::Unknown(_) => None,
         }
     }
 
@@ -106,12 +108,12 @@ impl Schedule {
     pub fn find(root: &Path, has_systemd: bool, installation: &Installation) -> Self {
         let mut search = Search::new(root, installation);
         let timer = if has_systemd { search.timer() } else { None };
-        if let Some((name, true)) = timer {
-            return Self::Timer(name);
+        if let Some((timer, true)) = timer {
+            return Self::Timer(timer);
         }
         match (search.cron(), timer) {
             (Some(cron), _) => Self::Cron(cron),
-            (None, Some((name, _))) => Self::DisabledTimer(name),
+            (None, Some((timer, _))) => Self::DisabledTimer(timer.name),
             (None, None) if !search.is_whole => Self::Unknown(Unseen::Crontabs),
             (None, None) => search.passed.map_or_else(|| Self::none(root, has_systemd), Self::Passed),
         }
@@ -148,7 +150,7 @@ impl fmt::Display for Passed {
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Timer(name) => write!(f, "{name}"),
+            Self::Timer(timer) => f.write_str(&timer.name),
             Self::DisabledTimer(name) => write!(f, "none: {name} is not enabled"),
             Self::Cron(cron) => write!(f, "cron, {}", cron.file.display()),
             Self::Job(action) => write!(f, "a job of the appliance's, made by {action}"),

@@ -54,7 +54,7 @@ impl Circumstances {
         found.notes.extend(found.last_roll_back.as_ref().map(ToString::to_string));
         found.problems.extend(rooms(context));
         let timer = match &found.schedule {
-            Schedule::Timer(name) => services::timer(name),
+            Schedule::Timer(timer) => services::timer(&timer.name),
             Schedule::DisabledTimer(_)
             | Schedule::Cron(_)
             | Schedule::Job(_)
@@ -92,8 +92,8 @@ const SCHEDULED: &str = "warded apply certify-host schedules it where systemd or
 /// What is wrong where nothing renews the machine's certificates by itself.
 fn unscheduled(schedule: &Schedule, timer: Option<&Timer>) -> Option<Problem> {
     match schedule {
-        Schedule::Timer(name) if timer.is_some_and(|timer| !timer.is_active) => {
-            let name = neutral(name);
+        Schedule::Timer(found) if timer.is_some_and(|timer| !timer.is_active) => {
+            let name = neutral(&found.name);
             let seen = format!("{name} is enabled, and not started");
             Some(Problem::with(seen, format!("systemctl start {name}")))
         }
@@ -108,7 +108,10 @@ fn unscheduled(schedule: &Schedule, timer: Option<&Timer>) -> Option<Problem> {
             let next = match passed.why {
                 Why::NoDaemon => format!("start that cron daemon; or {SCHEDULED}"),
                 Why::User(_) => format!("let root run it; or {SCHEDULED}"),
-                Why::State(_) | Why::Config(_) | Why::OneSshd(_) | Why::OnlyAtStart => SCHEDULED.to_owned(),
+                Why::Ignored(why) => format!("{}; or {SCHEDULED}", why.next(&neutral(&passed.by))),
+                Why::State(_) | Why::Config(_) | Why::OneSshd(_) | Why::OnlyAtStart | Why::NeverStarts => {
+                    SCHEDULED.to_owned()
+                }
             };
             Some(Problem::with(seen, next))
         }

@@ -1,5 +1,6 @@
 //! What a line of a unit or of a table runs, and for which installation.
 
+use super::table::Ignored;
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -33,6 +34,10 @@ pub enum Why {
     User(String),
     /// It runs at the start of the machine alone.
     OnlyAtStart,
+    /// A timer that only counts from its last run, and has no first one.
+    NeverStarts,
+    /// cron passes over it.
+    Ignored(Ignored),
 }
 
 impl fmt::Display for Why {
@@ -44,6 +49,8 @@ impl fmt::Display for Why {
             Self::OneSshd(config) => write!(f, "renews the sshd of {} alone", config.display()),
             Self::User(user) => write!(f, "runs `warded renew` as {user}, and not as root"),
             Self::OnlyAtStart => f.write_str("runs `warded renew` at the start of the machine alone"),
+            Self::NeverStarts => f.write_str("would run `warded renew`, and says no time of its first start"),
+            Self::Ignored(why) => write!(f, "would run `warded renew`, and {why}"),
         }
     }
 }
@@ -92,14 +99,23 @@ impl Installation {
     }
 }
 
+/// Whether a line of a user's runs `warded renew` as root.
+pub(super) fn is_by_sudo(line: &str) -> bool {
+    let before: Vec<&str> = words(line).take_while(|word| !is_warded(word)).collect();
+    let is_program = |word: &&str| ["sudo", "doas"].contains(&word.rsplit('/').next().unwrap_or_default());
+    before.iter().any(is_program) && !before.iter().any(|word| word.starts_with("-u") || word.starts_with("--user"))
+}
+
+fn is_warded(word: &str) -> bool {
+    word.trim_start_matches(['-', '@', ':', '+', '!']).rsplit('/').next() == Some("warded")
+}
+
 /// The words of a line after `warded`, if it runs `warded renew`, whatever stands around that.
 fn renewal(line: &str) -> Option<Vec<&str>> {
     if line.trim_start().starts_with('#') {
         return None;
     }
     let mut words = words(line);
-    let is_warded =
-        |word: &str| word.trim_start_matches(['-', '@', ':', '+', '!']).rsplit('/').next() == Some("warded");
     words.by_ref().find(|word| is_warded(word))?;
     let words: Vec<&str> = words.collect();
     words.contains(&"renew").then_some(words)
@@ -191,5 +207,18 @@ mod tests {
             assert_eq!(own.is_anothers(line), expected, "{line}");
         }
         assert_eq!(usual().is_renewed_by(std::iter::once("warded status"), ""), None);
+    }
+
+    #[test]
+    fn a_user_may_renew_by_sudo() {
+        for (line, expected) in [
+            ("7 * * * * sudo warded renew", true),
+            ("7 * * * * /usr/bin/sudo -n /usr/local/bin/warded renew", true),
+            ("7 * * * * doas warded renew", true),
+            ("7 * * * * sudo -u jane warded renew", false),
+            ("7 * * * * warded renew; sudo date", false),
+        ] {
+            assert_eq!(is_by_sudo(line), expected, "{line}");
+        }
     }
 }

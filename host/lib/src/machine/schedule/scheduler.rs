@@ -83,7 +83,7 @@ impl Schedulers {
         self.all().find(|scheduler| match scheduler {
             Scheduler::Systemd(_) => init == Init::Systemd && shares_etc(root, "1") == Some(true),
             Scheduler::CronD(_) => {
-                let reads = |daemon: &Daemon| !daemon.is_busybox && daemon.shares_etc == Some(true);
+                let reads = |daemon: &Daemon| daemon.family != Family::Busybox && daemon.shares_etc == Some(true);
                 root.join("etc/cron.d").is_dir() && daemons.iter().any(reads)
             }
             Scheduler::Periodic(_) => {
@@ -102,8 +102,17 @@ impl Schedulers {
 pub(super) struct Daemon {
     /// Whether it sees the `/etc` that this process sees; none: that cannot be read.
     pub(super) shares_etc: Option<bool>,
-    /// BusyBox's reads no `/etc/cron.d`.
-    pub(super) is_busybox: bool,
+    pub(super) family: Family,
+}
+
+/// Which cron it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    /// Debian's, and others that descend from Vixie's.
+    Debian,
+    Cronie,
+    /// It reads no `/etc/cron.d`.
+    Busybox,
 }
 
 /// The cron daemons among the processes: `cron` (Debian), `crond` (cronie, dcron, BusyBox).
@@ -119,13 +128,14 @@ pub(super) fn daemons(root: &Path) -> Vec<Daemon> {
         let applet = words.nth(1).unwrap_or_default();
         let program = fs::read_link(entry.path().join("exe")).unwrap_or_default();
         let is_busybox = program.file_name().is_some_and(|name| name == "busybox");
-        match name.trim() {
-            "cron" | "crond" => found.push(Daemon { shares_etc: shares_etc(root, &pid), is_busybox }),
-            "busybox" if applet == b"crond" => {
-                found.push(Daemon { shares_etc: shares_etc(root, &pid), is_busybox: true });
-            }
-            _ => {}
-        }
+        let family = match name.trim() {
+            "cron" | "crond" if is_busybox => Family::Busybox,
+            "cron" => Family::Debian,
+            "crond" => Family::Cronie,
+            "busybox" if applet == b"crond" => Family::Busybox,
+            _ => continue,
+        };
+        found.push(Daemon { shares_etc: shares_etc(root, &pid), family });
     }
     found
 }

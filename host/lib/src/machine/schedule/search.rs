@@ -2,16 +2,17 @@
 
 use super::{
     Passed,
-    command_line::{Installation, Why},
+    command_line::{Installation, Why, is_by_sudo},
     cron::{Cron, is_at_start},
-    scheduler::{Daemon, daemons},
+    scheduler::{Daemon, Family, daemons},
+    table,
+    timer::{Timer, assignments, last},
 };
 use std::{
     collections::BTreeMap,
     fs::{self, DirEntry},
     io,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 /// Where systemd reads units, the first of a name wins (systemd.unit(5)).
@@ -22,21 +23,6 @@ pub(super) const UNIT_DIRECTORIES: [&str; 5] = [
     "usr/lib/systemd/system",
     "lib/systemd/system",
 ];
-/// Tables of cron daemons: cronie's and Debian's, BusyBox's, anacron's.
-const TABLES: [&str; 5] =
-    ["etc/crontab", "etc/anacrontab", "var/spool/cron/crontabs/root", "var/spool/cron/root", "etc/crontabs/root"];
-/// A directory of such tables.
-const TABLES_OF_PACKAGES: &str = "etc/cron.d";
-/// Directories of scripts: Debian's and cronie's, Alpine's.
-const SCRIPTS: [&str; 6] = [
-    "etc/cron.hourly",
-    "etc/cron.daily",
-    "etc/cron.weekly",
-    "etc/periodic/15min",
-    "etc/periodic/hourly",
-    "etc/periodic/daily",
-];
-
 pub(super) struct Search<'a> {
     root: &'a Path,
     /// Whether everything could be read that may say it.
@@ -53,29 +39,37 @@ impl<'a> Search<'a> {
     }
 
     /// A timer whose service renews, and whether it is enabled.
-    pub(super) fn timer(&mut self) -> Option<(String, bool)> {
+    pub(super) fn timer(&mut self) -> Option<(Timer, bool)> {
         let mut disabled = None;
         for directory in UNIT_DIRECTORIES {
             for entry in self.entries(directory) {
                 let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
                 let Some(stem) = name.strip_suffix(".timer") else { continue };
                 let Some(text) = self.unit(&name) else { continue };
-                let service = value(&text, "Unit").map_or_else(|| format!("{stem}.service"), str::to_owned);
-                let Some(service) = self.unit(&service) else { continue };
-                let user = value(&service, "User").filter(|user| !["", "root", "0"].contains(user));
-                let why = match self.installation.is_renewed_by(starts(&service).into_iter(), &service) {
+                let unit = last(&text, "Unit").unwrap_or_else(|| format!("{stem}.service"));
+                let Some(service) = self.unit(&unit) else { continue };
+                let user = last(&service, "User").filter(|user| !["", "root", "0"].contains(&user.as_str()));
+                let starts = starts(&service);
+                let why = match self.installation.is_renewed_by(starts.iter().map(String::as_str), &service) {
                     None => continue,
                     Some(Err(why)) => Some(why),
-                    Some(Ok(_)) => user.map(|user| Why::User(user.to_owned())),
+                    Some(Ok(_)) => user.map(Why::User),
                 };
-                if let Some(why) = why {
-                    self.passed.get_or_insert(Passed { by: name, why });
-                    continue;
+                let is_started = self.wanted(&unit).is_some();
+                let wanted = self.wanted(&name);
+                let timer = match why {
+                    None => Timer::read(wanted.clone().unwrap_or_else(|| name.clone()), &text, is_started),
+                    Some(why) => Err(why),
+                };
+                match timer {
+                    Ok(timer) if wanted.is_some() => return Some((timer, true)),
+                    Ok(timer) => {
+                        disabled.get_or_insert((timer, false));
+                    }
+                    Err(why) => {
+                        self.passed.get_or_insert(Passed { by: name, why });
+                    }
                 }
-                if self.is_wanted(&name) {
-                    return Some((name, true));
-                }
-                disabled.get_or_insert((name, false));
             }
         }
         disabled
@@ -103,51 +97,69 @@ impl<'a> Search<'a> {
         Some(text)
     }
 
-    /// Whether something that starts with the machine wants it (`systemctl enable` makes that link).
-    fn is_wanted(&mut self, name: &str) -> bool {
-        UNIT_DIRECTORIES.into_iter().any(|directory| {
+    /// What something that starts with the machine wants (`systemctl enable` makes that link): the unit, or the first of a
+    /// template's instances.
+    fn wanted(&mut self, name: &str) -> Option<String> {
+        let template = name.split_once("@.");
+        UNIT_DIRECTORIES.into_iter().find_map(|directory| {
             let wants = self.entries(directory).into_iter().map(|entry| entry.path());
             let wants = wants.filter(|path| path.extension().is_some_and(|kind| kind == "wants" || kind == "requires"));
-            wants.into_iter().any(|wants| wants.join(name).symlink_metadata().is_ok())
+            wants.into_iter().find_map(|wants| match template {
+                None => wants.join(name).symlink_metadata().is_ok().then(|| name.to_owned()),
+                Some((stem, kind)) => {
+                    let links = fs::read_dir(wants).ok()?.filter_map(|link| link.ok()?.file_name().into_string().ok());
+                    let is_instance =
+                        |link: &String| link.starts_with(&format!("{stem}@")) && link.ends_with(&format!(".{kind}"));
+                    links.filter(is_instance).min()
+                }
+            })
         })
     }
 
     pub(super) fn cron(&mut self) -> Option<Cron> {
-        let packages = self.entries(TABLES_OF_PACKAGES).into_iter().filter(is_read_by_cron).map(|entry| entry.path());
-        let tables = TABLES.iter().map(|table| self.root.join(table)).chain(packages);
-        let tables: Vec<PathBuf> = tables.collect();
-        let scripts = SCRIPTS.iter().flat_map(|directory| self.entries(directory));
-        let is_executable =
-            |entry: &DirEntry| entry.metadata().is_ok_and(|found| found.permissions().mode() & 0o111 != 0);
-        let scripts: Vec<PathBuf> =
-            scripts.filter(|entry| is_read_by_cron(entry) && is_executable(entry)).map(|entry| entry.path()).collect();
-        for path in tables.into_iter().chain(scripts) {
-            let name = path.strip_prefix(self.root).ok().and_then(Path::to_str).map(str::to_owned);
-            let Some((name, text)) = name.and_then(|name| Some((name.clone(), self.text(&name)?))) else { continue };
-            let has_users = name == "etc/crontab" || name.starts_with("etc/cron.d/");
-            let lines = || text.lines().filter(|line| !has_users || user_of(line) == Some("root"));
-            let by_the_clock = self.installation.is_renewed_by(lines().filter(|line| !is_at_start(line)), &text);
-            let why = match by_the_clock.or_else(|| self.installation.is_renewed_by(lines(), &text)) {
-                None => continue,
-                Some(Ok(line)) if is_at_start(line) => Why::OnlyAtStart,
-                Some(Ok(line)) if self.is_run(&name) => return Some(Cron::new(path, &name, line)),
-                Some(Ok(_)) => Why::NoDaemon,
+        for (name, kind) in table::all(|directory| self.names(directory)) {
+            let Some(text) = self.text(&name) else { continue };
+            let found = |lines: &[&'_ str]| {
+                let found = self.installation.is_renewed_by(lines.iter().copied(), &text);
+                found.map(|found| found.map(str::to_owned))
+            };
+            let (roots, others): (Vec<&str>, Vec<&str>) = text
+                .lines()
+                .partition(|line| kind.user(&name, line).is_none_or(|user| user == "root") || is_by_sudo(line));
+            let by_the_clock: Vec<&str> = roots.iter().filter(|line| !is_at_start(line)).copied().collect();
+            let why = match found(&by_the_clock).or_else(|| found(&roots)) {
+                None => match others.iter().find(|line| found(&[line]).is_some()) {
+                    None => continue,
+                    Some(line) => Why::User(kind.user(&name, line).unwrap_or_default().to_owned()),
+                },
                 Some(Err(why)) => why,
+                Some(Ok(line)) if is_at_start(&line) => Why::OnlyAtStart,
+                Some(Ok(line)) => {
+                    let path = self.root.join(&name);
+                    let ignored = self.reader(&name).map(|daemon| table::ignored(&path, kind, daemon, (&text, &line)));
+                    match ignored {
+                        None => Why::NoDaemon,
+                        Some(None) => return Some(Cron::new(path, &name, &line)),
+                        Some(Some(why)) => Why::Ignored(why),
+                    }
+                }
             };
             self.passed.get_or_insert(Passed { by: format!("/{name}"), why });
         }
         None
     }
 
-    /// Whether something runs that reads this table or starts this script.
-    fn is_run(&mut self, name: &str) -> bool {
+    /// What runs that reads this table or starts this script.
+    fn reader(&mut self, name: &str) -> Option<Family> {
         // BusyBox's daemon has no tables but the users', of which Alpine's starts the scripts.
         let is_systems = ["etc/cron", "etc/anacrontab"].iter().any(|start| name.starts_with(start))
             && !name.starts_with("etc/crontabs/");
-        let reads = |daemon: &Daemon| daemon.shares_etc != Some(false) && !(is_systems && daemon.is_busybox);
-        let is_anacrons =
-            ["etc/anacrontab", "etc/cron.daily/", "etc/cron.weekly/"].iter().any(|start| name.starts_with(start));
-        self.daemons.iter().any(reads) || is_anacrons && self.is_wanted("anacron.timer")
+        let reads =
+            |daemon: &&Daemon| daemon.shares_etc != Some(false) && !(is_systems && daemon.family == Family::Busybox);
+        let is_anacrons = ["etc/anacrontab", "etc/cron.daily/", "etc/cron.weekly/", "etc/cron.monthly/"];
+        let is_anacrons = is_anacrons.iter().any(|start| name.starts_with(start));
+        let daemon = self.daemons.iter().find(reads).map(|daemon| daemon.family);
+        daemon.or_else(|| (is_anacrons && self.wanted("anacron.timer").is_some()).then_some(Family::Debian))
     }
 
     fn text(&mut self, path: &str) -> Option<String> {
@@ -162,6 +174,11 @@ impl<'a> Search<'a> {
                 None
             }
         }
+    }
+
+    fn names(&mut self, directory: &str) -> Vec<String> {
+        let entries = self.entries(directory).into_iter();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
 
     fn entries(&mut self, directory: &str) -> Vec<DirEntry> {
@@ -181,21 +198,10 @@ impl<'a> Search<'a> {
     }
 }
 
-/// cron passes over what editors and packages leave beside its files: names with dots or tildes.
-fn is_read_by_cron(entry: &DirEntry) -> bool {
-    entry.file_name().to_str().is_some_and(|name| !name.contains(['.', '~']))
-}
-
-/// The last assignment of a key in a unit.
-fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    let mut assignments = text.lines().rev().filter_map(|line| line.trim().split_once('='));
-    assignments.find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim())
-}
-
 /// What a service starts: an empty assignment takes back what stands before it (systemd.service(5)).
-fn starts(service: &str) -> Vec<&str> {
+fn starts(service: &str) -> Vec<String> {
     let mut starts = Vec::new();
-    for command in service.lines().filter_map(|line| line.trim().strip_prefix("ExecStart=")).map(str::trim) {
+    for (_, command) in assignments(service).filter(|(key, _)| *key == "ExecStart") {
         if command.is_empty() {
             starts.clear();
         } else {
@@ -203,11 +209,4 @@ fn starts(service: &str) -> Vec<&str> {
         }
     }
     starts
-}
-
-/// The user of a line of the system's tables (crontab(5)).
-fn user_of(line: &str) -> Option<&str> {
-    let mut words = line.split_whitespace();
-    let is_named = words.clone().next()?.starts_with('@');
-    words.nth(if is_named { 1 } else { 5 })
 }

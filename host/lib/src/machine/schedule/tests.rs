@@ -1,5 +1,8 @@
-use super::*;
-use std::path::PathBuf;
+use super::{times::Times, *};
+use std::{
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::PathBuf,
+};
 
 const SERVICE: &str = "[Service]\nExecStart=/usr/local/bin/warded renew\n";
 const TIMER: &str = "[Timer]\nOnCalendar=daily\n";
@@ -10,7 +13,11 @@ fn installation(root: &Path) -> Installation {
     fs::create_dir_all(&process).unwrap();
     fs::create_dir_all(root.join("etc")).unwrap();
     fs::write(process.join("comm"), "cron\n").unwrap();
-    std::os::unix::fs::symlink(root, process.join("root")).unwrap();
+    symlink(root, process.join("root")).unwrap();
+    usual()
+}
+
+fn usual() -> Installation {
     Installation {
         state: "/var/lib/warded".into(),
         config: "/etc/warded/config.toml".into(),
@@ -25,8 +32,9 @@ fn passed(by: &str, why: Why) -> Schedule {
 
 const MANAGER: (&str, &str) = ("usr/lib/systemd/systemd", "");
 
+/// By the name alone: how often each runs has tests of its own.
 fn timer(name: &str) -> Schedule {
-    Schedule::Timer(name.to_owned())
+    Schedule::Timer(Timer::read(name.to_owned(), "OnCalendar=daily", false).unwrap())
 }
 
 /// What is found on a machine with these files, below its root.
@@ -35,12 +43,16 @@ fn found(files: &[(&str, &str)], has_systemd: bool) -> Schedule {
     for (path, text) in files {
         let path = root.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        fs::write(&path, text).unwrap();
+        let mode = if text.starts_with("#!") { 0o755 } else { 0o644 };
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     }
     match Schedule::find(root.path(), has_systemd, &installation(root.path())) {
-        Schedule::Cron(cron) => by_cron(cron.file.strip_prefix(root.path()).unwrap(), cron.times.as_deref()),
-        other @ (Schedule::Timer(_)
-        | Schedule::DisabledTimer(_)
+        Schedule::Timer(found) => timer(&found.name),
+        Schedule::Cron(cron) => {
+            Schedule::Cron(Cron { file: cron.file.strip_prefix(root.path()).unwrap().to_owned(), ..cron.clone() })
+        }
+        other @ (Schedule::DisabledTimer(_)
         | Schedule::Job(_)
         | Schedule::Passed(_)
         | Schedule::Nothing
@@ -49,7 +61,7 @@ fn found(files: &[(&str, &str)], has_systemd: bool) -> Schedule {
 }
 
 fn by_cron(file: impl Into<PathBuf>, times: Option<&str>) -> Schedule {
-    Schedule::Cron(Cron { file: file.into(), times: times.map(str::to_owned) })
+    Schedule::Cron(Cron { file: file.into(), times: times.map(|times| Times::Fields(times.to_owned())) })
 }
 
 #[test]
@@ -73,7 +85,7 @@ fn timers_are_found() {
             "a timer of a package, for a service of another name",
             &[
                 ("usr/lib/systemd/system/w.service", SERVICE),
-                ("usr/lib/systemd/system/t.timer", "[Timer]\nUnit=w.service\n"),
+                ("usr/lib/systemd/system/t.timer", "[Timer]\nOnBootSec=1\nOnUnitActiveSec=1d\nUnit=w.service\n"),
                 ("etc/systemd/system/timers.target.wants/t.timer", ""),
             ],
             true,
@@ -95,14 +107,21 @@ fn timers_are_found() {
             true,
             Schedule::DisabledTimer("r.timer".to_owned()),
         ),
+    ] {
+        assert_eq!(found(files, has_systemd), expected, "{case}");
+    }
+}
+
+#[test]
+fn what_the_text_of_a_unit_says_decides() {
+    for (case, files, expected) in [
         (
             "a masked service",
             &[
                 ("etc/systemd/system/r.service", ""),
                 ("usr/lib/systemd/system/r.service", SERVICE),
                 ("usr/lib/systemd/system/r.timer", TIMER),
-            ],
-            true,
+            ][..],
             Schedule::Nothing,
         ),
         (
@@ -111,7 +130,6 @@ fn timers_are_found() {
                 ("etc/systemd/system/r.service", "[Service]\nExecStart=/usr/bin/certbot renew\n"),
                 ("etc/systemd/system/r.timer", TIMER),
             ],
-            true,
             Schedule::Nothing,
         ),
         (
@@ -122,7 +140,6 @@ fn timers_are_found() {
                 ("etc/systemd/system/r.timer", TIMER),
                 ("etc/systemd/system/timers.target.wants/r.timer", TIMER),
             ],
-            true,
             passed("r.timer", Why::User("nobody".to_owned())),
         ),
         (
@@ -133,8 +150,34 @@ fn timers_are_found() {
                 ("etc/systemd/system/r.timer", TIMER),
                 ("etc/systemd/system/timers.target.wants/r.timer", TIMER),
             ],
-            true,
             Schedule::Nothing,
+        ),
+        (
+            "blanks, and a line that goes on",
+            &[
+                ("etc/systemd/system/r.service", "[Service]\nExecStart = /bin/sh -c \\\n  '/opt/warded renew'\n"),
+                ("etc/systemd/system/r.timer", TIMER),
+                ("etc/systemd/system/timers.target.wants/r.timer", TIMER),
+            ],
+            timer("r.timer"),
+        ),
+        (
+            "an instance of a template",
+            &[
+                ("etc/systemd/system/r@.service", SERVICE),
+                ("etc/systemd/system/r@.timer", TIMER),
+                ("etc/systemd/system/timers.target.wants/r@main.timer", TIMER),
+            ],
+            timer("r@main.timer"),
+        ),
+        (
+            "a timer for the start of the machine",
+            &[
+                ("etc/systemd/system/r.service", SERVICE),
+                ("etc/systemd/system/r.timer", "[Timer]\nOnBootSec=5min\n"),
+                ("etc/systemd/system/timers.target.wants/r.timer", ""),
+            ],
+            passed("r.timer", Why::OnlyAtStart),
         ),
         (
             "a timer of another installation",
@@ -143,11 +186,10 @@ fn timers_are_found() {
                 ("etc/systemd/system/r.timer", TIMER),
                 ("etc/systemd/system/timers.target.wants/r.timer", TIMER),
             ],
-            true,
             passed("r.timer", Why::State("/s".into())),
         ),
     ] {
-        assert_eq!(found(files, has_systemd), expected, "{case}");
+        assert_eq!(found(files, true), expected, "{case}");
     }
 }
 
@@ -189,12 +231,54 @@ fn tables_and_scripts_of_crons_are_found() {
             false,
             passed("/etc/cron.d/w", Why::OneSshd("/s".into())),
         ),
+        (
+            "a crontab of a user's",
+            &[("var/spool/cron/crontabs/jane", "17 * * * * warded renew\n")],
+            false,
+            passed("/var/spool/cron/crontabs/jane", Why::User("jane".to_owned())),
+        ),
+        (
+            "a crontab of a user's, by sudo",
+            &[("var/spool/cron/crontabs/jane", "17 * * * * sudo warded renew\n")],
+            false,
+            by_cron("var/spool/cron/crontabs/jane", Some("17 * * * *")),
+        ),
+        (
+            "a user's line in the system's table",
+            &[("etc/crontab", "17 * * * * jane warded renew\n")],
+            false,
+            passed("/etc/crontab", Why::User("jane".to_owned())),
+        ),
+        (
+            "root's line behind a user's",
+            &[("etc/crontab", "17 * * * * jane warded renew\n@daily root warded renew\n")],
+            false,
+            by_cron("etc/crontab", Some("0 0 * * *")),
+        ),
+        (
+            "a table without an end",
+            &[("etc/cron.d/w", "17 * * * * root warded renew")],
+            false,
+            passed("/etc/cron.d/w", Why::Ignored(Ignored::NoEnd)),
+        ),
+        (
+            "a name with a dot",
+            &[("etc/cron.d/warded.cron", "17 * * * * root warded renew\n")],
+            false,
+            passed("/etc/cron.d/warded.cron", Why::Ignored(Ignored::Name)),
+        ),
+        (
+            "a script each month",
+            &[("etc/cron.monthly/warded", "#!/bin/sh\nexec warded renew\n")],
+            false,
+            by_cron("etc/cron.monthly/warded", Some("0 0 1 * *")),
+        ),
         ("what an editor left", &[("etc/cron.d/warded~", "17 4 * * * root warded renew\n")], false, Schedule::Nothing),
         (
-            "a script that nothing runs",
-            &[("etc/cron.daily/warded", "#!/bin/sh\nexec warded renew\n")],
+            "a script that may not be executed",
+            &[("etc/cron.daily/warded", "exec warded renew\n")],
             false,
-            Schedule::Nothing,
+            passed("/etc/cron.daily/warded", Why::Ignored(Ignored::NotExecutable)),
         ),
     ] {
         assert_eq!(found(files, has_systemd), expected, "{case}");
@@ -204,11 +288,11 @@ fn tables_and_scripts_of_crons_are_found() {
 #[test]
 fn only_a_line_of_roots_in_the_systems_tables_counts() {
     for (file, line, expected) in [
-        ("etc/cron.d/w", "7 * * * * jane warded renew", false),
-        ("etc/crontab", "@daily jane warded renew", false),
-        ("etc/crontab", "@daily root warded renew", true),
-        ("etc/cron.d/w", "7 * * * * root warded renew", true),
-        ("var/spool/cron/root", "7 * * * * warded renew", true),
+        ("etc/cron.d/w", "7 * * * * jane warded renew\n", false),
+        ("etc/crontab", "@daily jane warded renew\n", false),
+        ("etc/crontab", "@daily root warded renew\n", true),
+        ("etc/cron.d/w", "7 * * * * root warded renew\n", true),
+        ("var/spool/cron/root", "7 * * * * warded renew\n", true),
     ] {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join(file);
@@ -238,7 +322,7 @@ fn a_line_of_crons_counts_where_a_daemon_reads_it() {
             let at = |path: &str| root.path().join(path);
             let installation = installation(root.path());
             fs::write(at("proc/20/comm"), name).unwrap();
-            std::os::unix::fs::symlink(program, at("proc/20/exe")).unwrap_or_default();
+            symlink(program, at("proc/20/exe")).unwrap_or_default();
             if wants {
                 fs::create_dir_all(at("etc/systemd/system/timers.target.wants")).unwrap();
                 fs::write(at("etc/systemd/system/timers.target.wants/anacron.timer"), "").unwrap();
@@ -252,5 +336,36 @@ fn a_line_of_crons_counts_where_a_daemon_reads_it() {
                 assert_eq!(found, passed(&format!("/{file}"), Why::NoDaemon), "{case}");
             }
         }
+    }
+}
+
+#[test]
+fn a_drop_in_of_our_own_timer_says_how_often_it_runs() {
+    let root = tempfile::tempdir().unwrap();
+    let units = root.path().join("etc/systemd/system");
+    fs::create_dir_all(units.join("timers.target.wants")).unwrap();
+    fs::create_dir_all(units.join("warded-renew.timer.d")).unwrap();
+    let ours = "[Timer]\nOnCalendar=hourly\nRandomizedDelaySec=1h\nFixedRandomDelay=yes\n";
+    for (file, text) in [
+        ("warded-renew.service", SERVICE),
+        ("warded-renew.timer", ours),
+        ("timers.target.wants/warded-renew.timer", ours),
+    ] {
+        fs::write(units.join(file), text).unwrap();
+    }
+    let now = "2026-11-29T09:30:00Z".parse().unwrap();
+    let hours = || {
+        let found = Schedule::find(root.path(), true, &usual());
+        found.interval(now).map(|interval| interval.as_secs() / 3600)
+    };
+    assert_eq!(hours(), Some(1));
+    let drop_in = units.join("warded-renew.timer.d/override.conf");
+    for (text, expected) in [
+        ("[Timer]\nOnCalendar=\nOnCalendar=weekly\n", Some(168)),
+        ("[Timer]\nOnCalendar=\nOnCalendar=Mon *-*-1..7 04:00\n", None),
+        ("[Timer]\nFixedRandomDelay=no\n", Some(2)),
+    ] {
+        fs::write(&drop_in, text).unwrap();
+        assert_eq!(hours(), expected, "{text}");
     }
 }

@@ -6,13 +6,14 @@ use crate::{
     error::{Error, Result},
     machine::{
         exec::{Output, Program},
-        schedule::{RECOVER, UNITS},
+        schedule::{RECOVER, UNITS, span},
     },
     name::UnitName,
     text::neutral_lines,
 };
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use std::{
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -110,16 +111,24 @@ pub struct Timer {
 #[must_use]
 pub fn timer(name: &str) -> Option<Timer> {
     let program = Program::new(systemctl_program().ok()?).env("TZ", "UTC");
-    let shown = ["show", "--property=ActiveState", "--property=NextElapseUSecRealtime", "--", name];
-    let output = program.args(shown).run().ok()?;
-    output.succeeded().then(|| as_shown(&output.stdout))
+    let properties = "--property=ActiveState,NextElapseUSecRealtime,NextElapseUSecMonotonic";
+    let output = program.args(["show", properties, "--", name]).run().ok()?;
+    let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let since_start = uptime.split_whitespace().next().and_then(span);
+    output.succeeded().then(|| as_shown(&output.stdout, Timestamp::now(), since_start))
 }
 
-fn as_shown(properties: &str) -> Timer {
+/// `since_start`: how long ago the machine started, from when systemd counts the spans of a timer.
+fn as_shown(properties: &str, now: Timestamp, since_start: Option<Duration>) -> Timer {
     let value = |key: &str| properties.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    let next = value("NextElapseUSecRealtime")
-        .and_then(|time| DateTime::strptime("%a %Y-%m-%d %H:%M:%S UTC", time).ok()?.to_zoned(TimeZone::UTC).ok());
-    Timer { is_active: value("ActiveState") == Some("active"), next: next.map(|next| next.timestamp()) }
+    let by_calendar = value("NextElapseUSecRealtime")
+        .and_then(|time| DateTime::strptime("%a %Y-%m-%d %H:%M:%S UTC", time).ok()?.to_zoned(TimeZone::UTC).ok())
+        .map(|next| next.timestamp());
+    let by_span = value("NextElapseUSecMonotonic")
+        .and_then(span)
+        .and_then(|span| now.checked_add(span.checked_sub(since_start?)?).ok());
+    let next = by_calendar.into_iter().chain(by_span).min();
+    Timer { is_active: value("ActiveState") == Some("active"), next }
 }
 
 /// Some releases of systemd fail for a unit that has no file, and take its links away all the same.
@@ -187,10 +196,18 @@ mod tests {
             ),
             ("NextElapseUSecRealtime=\nActiveState=active\n", true, None),
             ("NextElapseUSecRealtime=n/a\nActiveState=inactive\n", false, None),
+            (
+                "NextElapseUSecRealtime=\nNextElapseUSecMonotonic=1h 30min 10s\nActiveState=active\n",
+                true,
+                Some("2026-11-28T10:30:10Z"),
+            ),
+            ("NextElapseUSecRealtime=\nNextElapseUSecMonotonic=infinity\nActiveState=active\n", true, None),
             ("", false, None),
         ] {
             let next = next.map(|next| next.parse().unwrap());
-            assert_eq!(as_shown(shown), Timer { is_active, next }, "{shown}");
+            let now = "2026-11-28T10:00:00Z".parse().unwrap();
+            let seen = as_shown(shown, now, Some(Duration::from_secs(3600)));
+            assert_eq!(seen, Timer { is_active, next }, "{shown}");
         }
     }
 }

@@ -1,0 +1,127 @@
+//! The tables and scripts of cron daemons: where they are, whose they are, and which of them cron passes over.
+
+use super::scheduler::Family;
+use std::{
+    fmt,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::Path,
+};
+
+/// The system's tables, whose lines name a user; and anacron's, whose lines are root's.
+const SYSTEMS: [(&str, Kind); 2] = [("etc/crontab", Kind::System), ("etc/anacrontab", Kind::Anacron)];
+/// A directory of tables of the system.
+const TABLES_OF_PACKAGES: &str = "etc/cron.d";
+/// Directories with one table a user: Debian's, cronie's, BusyBox's.
+const TABLES_OF_USERS: [&str; 3] = ["var/spool/cron/crontabs", "var/spool/cron", "etc/crontabs"];
+/// Directories of scripts: Debian's and cronie's, Alpine's.
+const SCRIPTS: [&str; 9] = [
+    "etc/cron.hourly",
+    "etc/cron.daily",
+    "etc/cron.weekly",
+    "etc/cron.monthly",
+    "etc/periodic/15min",
+    "etc/periodic/hourly",
+    "etc/periodic/daily",
+    "etc/periodic/weekly",
+    "etc/periodic/monthly",
+];
+
+/// Whose lines a file has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Each line names its user.
+    System,
+    Anacron,
+    /// A user's own, by its name.
+    User,
+    Script,
+}
+
+/// Why cron passes over a file, or over its last line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ignored {
+    /// By its name.
+    Name,
+    /// A table that another user than root owns, or may write.
+    Owner,
+    /// A script that may not be executed.
+    NotExecutable,
+    /// A script that does not say what runs it.
+    NoInterpreter,
+    /// The line has no end.
+    NoEnd,
+}
+
+impl fmt::Display for Ignored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Name => "cron passes over names with a dot",
+            Self::Owner => "cron passes over a table that not only root may write",
+            Self::NotExecutable => "cron passes over a script that is not executable",
+            Self::NoInterpreter => "the script does not begin with `#!`, so it cannot be run",
+            Self::NoEnd => "cron passes over a table whose last line has no line feed",
+        })
+    }
+}
+
+impl Ignored {
+    /// What mends it.
+    #[must_use]
+    pub fn next(self, file: &str) -> String {
+        match self {
+            Self::Name => format!("give {file} a name without a dot"),
+            Self::Owner => format!("chown root:root {file} && chmod 644 {file}"),
+            Self::NotExecutable => format!("chmod 755 {file}"),
+            Self::NoInterpreter => format!("put `#!/bin/sh` in the first line of {file}"),
+            Self::NoEnd => format!("end the last line of {file} with a line feed"),
+        }
+    }
+}
+
+/// All of them by their paths from the root of the file system, tables first. `names` lists a directory.
+pub(super) fn all(mut names: impl FnMut(&str) -> Vec<String>) -> Vec<(String, Kind)> {
+    let mut found: Vec<(String, Kind)> = SYSTEMS.iter().map(|(path, kind)| ((*path).to_owned(), *kind)).collect();
+    let directories = TABLES_OF_USERS.iter().map(|directory| (*directory, Kind::User));
+    let directories = directories.chain([(TABLES_OF_PACKAGES, Kind::System)]);
+    for (directory, kind) in directories.chain(SCRIPTS.map(|directory| (directory, Kind::Script))) {
+        // What editors and packages leave beside their files.
+        let is_kept = |name: &String| !name.starts_with('.') && !name.contains('~');
+        let mut names: Vec<String> = names(directory).into_iter().filter(is_kept).collect();
+        names.sort_by_key(|name| name != "root");
+        found.extend(names.into_iter().map(|name| (format!("{directory}/{name}"), kind)));
+    }
+    found
+}
+
+impl Kind {
+    /// The user as whom a line of a file runs; none where that is root by itself. `name`: the file's path.
+    pub(super) fn user<'a>(self, name: &'a str, line: &'a str) -> Option<&'a str> {
+        match self {
+            Self::System => {
+                let mut words = line.split_whitespace();
+                let is_named = words.clone().next()?.starts_with('@');
+                // A line that ends before is none.
+                Some(words.nth(if is_named { 1 } else { 5 }).unwrap_or_default())
+            }
+            Self::User => Path::new(name).file_name().and_then(|name| name.to_str()),
+            Self::Anacron | Self::Script => None,
+        }
+    }
+}
+
+/// Why a daemon passes over a file, or over the line of it that counts.
+pub(super) fn ignored(path: &Path, kind: Kind, daemon: Family, (text, line): (&str, &str)) -> Option<Ignored> {
+    let found = path.metadata().ok()?;
+    let mode = found.permissions().mode();
+    let has_dot = path.file_name().is_some_and(|name| name.as_encoded_bytes().contains(&b'.'));
+    // Debian's passes over the whole table, cronie over the line.
+    let has_end = text.ends_with('\n') || daemon == Family::Cronie && text.lines().last() != Some(line);
+    match kind {
+        Kind::System | Kind::Script if has_dot && daemon != Family::Cronie => Some(Ignored::Name),
+        Kind::System if found.uid() != 0 || mode & 0o022 != 0 => Some(Ignored::Owner),
+        Kind::Script if mode & 0o111 == 0 => Some(Ignored::NotExecutable),
+        Kind::Script if !text.starts_with("#!") => Some(Ignored::NoInterpreter),
+        Kind::System | Kind::User if !has_end && daemon != Family::Busybox => Some(Ignored::NoEnd),
+        Kind::System | Kind::User | Kind::Anacron | Kind::Script => None,
+    }
+}

@@ -1,0 +1,55 @@
+//! When a schedule runs: the five fields of a table of cron's (crontab(5)), or a distance between two runs.
+
+use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+/// For the longest time between two runs, those of so many days are looked at, and so many runs at least.
+const DAYS: i64 = 8;
+const RUNS: usize = 14;
+
+/// When something runs again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Times {
+    /// The fields of a table.
+    Fields(String),
+    /// The next run comes so long after the last one.
+    Every(Duration),
+}
+
+impl Times {
+    /// What a name stands for: cron's, without their sign, and those of systemd that cron lacks.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let fields = match name.to_ascii_lowercase().as_str() {
+            "minutely" => "* * * * *",
+            "hourly" => "0 * * * *",
+            "daily" | "midnight" => "0 0 * * *",
+            "weekly" => "0 0 * * 0",
+            "monthly" => "0 0 1 * *",
+            "quarterly" => "0 0 1 1,4,7,10 *",
+            "semiannually" | "semi-annually" => "0 0 1 1,7 *",
+            "yearly" | "annually" => "0 0 1 1 *",
+            _ => return None,
+        };
+        Some(Self::Fields(fields.to_owned()))
+    }
+
+    /// The longest time between two of the runs that come next; none where that is not known.
+    #[must_use]
+    pub(super) fn interval(&self, now: Timestamp) -> Option<Duration> {
+        let fields = match self {
+            Self::Every(interval) => return Some(*interval),
+            Self::Fields(fields) => fields,
+        };
+        let times = cronexpr::parse_crontab(&format!("{fields} UTC")).ok()?;
+        let last = now.checked_add(SignedDuration::from_hours(DAYS * 24)).ok()?;
+        let mut runs: Vec<Timestamp> = Vec::new();
+        for run in times.iter_after(now).ok()? {
+            if runs.len() >= RUNS && runs.last().is_some_and(|run| *run > last) {
+                break;
+            }
+            runs.push(run.ok()?.timestamp());
+        }
+        let gaps = runs.iter().zip(runs.iter().skip(1)).map(|(run, next)| next.duration_since(*run).unsigned_abs());
+        gaps.max()
+    }
+}
