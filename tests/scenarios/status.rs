@@ -63,6 +63,41 @@ fn a_certified_key_that_sshd_ignores_is_told() {
 }
 
 /// The file is root's, for everybody to read; its fields are a closed list.
+/// Without its line a certificate is served until sshd reads its configuration again: that is told before, and each refusal
+/// says how the line comes back.
+#[test]
+fn a_certificate_that_no_line_names_is_told_before_the_next_reload() {
+    let machine = Machine::start();
+    machine.certify();
+    let drop_in = machine.path("ssh/sshd_config.d/50-warded.conf");
+    let lines = fs::read_to_string(&drop_in).unwrap();
+    fs::remove_file(&drop_in).unwrap();
+    machine.serves_certificates();
+    let told =
+        ["no HostCertificate line of sshd's configuration names its certificate", "warded apply certify-host puts"];
+    machine.warded(["status"]).ends(4).prints(&told).prints(&["serves it until its next reload"]);
+    machine.warded(["renew", "--force"]).ends(5).says(&["no HostCertificate line", "next:  warded apply certify-host"]);
+    machine.certify();
+    assert_eq!(fs::read_to_string(&drop_in).unwrap(), lines);
+    machine.warded(["status"]).ends(0);
+}
+
+#[test]
+fn a_certificate_that_has_lost_its_key_is_told() {
+    let machine = Machine::start();
+    machine.certify();
+    let key = machine.path("ssh/ssh_host_ecdsa_key");
+    let line = format!("HostKey {}\n", key.display());
+    let main = fs::read_to_string(machine.config()).unwrap();
+    assert!(main.contains(&line), "{main}");
+    fs::write(machine.config(), main.replace(&line, "")).unwrap();
+    for file in ["ssh_host_ecdsa_key", "ssh_host_ecdsa_key.pub"] {
+        fs::remove_file(machine.path("ssh").join(file)).unwrap();
+    }
+    let told = ["ssh_host_ecdsa_key-cert.pub, and has no host key for it", "warded apply certify-host"];
+    machine.warded(["status"]).ends(4).prints(&told);
+}
+
 #[test]
 fn the_public_status_has_these_fields_and_no_other() {
     if missing::root() {

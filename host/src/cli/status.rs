@@ -259,6 +259,7 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
         let seen = format!("{}: {}", key.path, key.problem.as_ref()?);
         Some(Problem { next: key.next.clone(), ..Problem::of(seen) })
     }));
+    problems.extend(enrolled.iter().flat_map(|_| advice::without_key(&named, &host_keys, &on_disk)));
     let certificates: Vec<_> =
         host_keys.iter().filter_map(|key| Some((key.certificate_file.clone(), key.parsed.clone()?))).collect();
     let due = host_keys.iter().filter_map(|key| key.due).min();
@@ -358,7 +359,9 @@ fn host_key(
     // A key that sshd does not offer needs no certificate.
     let is_offered = offered.is_none_or(|offered| offered.keys.iter().any(|seen| seen.fingerprint == fingerprint));
     match certificate {
-        None if enrolled && is_offered => key.problem = Some("no certificate".to_owned()),
+        None if enrolled && is_offered => {
+            (key.problem, key.next) = (Some("no certificate".to_owned()), Some(advice::NONE.to_owned()));
+        }
         None => {}
         Some(Err(error)) => key.problem = Some(format!("its certificate is {error}")),
         Some(Ok(certificate)) => {
@@ -374,6 +377,8 @@ fn host_key(
             if let Some(wrong) = wrong {
                 let (seen, next) = advice::on(&wrong, &key.until, enrolled);
                 (key.problem, key.next) = (Some(seen), next);
+            } else if enrolled && is_offered && !named.contains(&key.certificate_file) {
+                (key.problem, key.next) = advice::unnamed(key.served == Some(true));
             } else if key.served == Some(false) && is_offered {
                 key.problem = Some(format!("serial {} is on disk, and not served", certificate.serial()));
                 key.next = Some(unserved.to_owned());

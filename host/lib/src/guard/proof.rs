@@ -222,6 +222,9 @@ impl<'a> Stage<'a> {
             None => {
                 let error = Error::refused(format!("sshd would not serve the certificate of its {key_type} key"));
                 match seen.end {
+                    End::NotOffered if self.winner(certificate).is_none() => error
+                        .cause("no HostCertificate line of sshd's configuration names it")
+                        .next("warded apply certify-host puts its line back"),
                     End::NotOffered => error
                         .cause("sshd does not offer it")
                         .seen(format!("offered: {}", crate::text::neutral(&seen.offer.join(",")))),

@@ -1,6 +1,12 @@
 //! What `status` says of a certificate that clients do not accept, and what a person does about it.
 
-use warded_lib::ca::verify::Wrong;
+use super::HostKey;
+use crate::cli::outlook::Problem;
+use ssh_key::PublicKey;
+use warded_lib::{
+    ca::{certificate, verify::Wrong},
+    text::neutral,
+};
 
 /// What a person does about a certificate that sshd does not serve.
 pub(super) const UNSERVED: &str =
@@ -10,9 +16,34 @@ pub(super) const UNNAMED: &str = "no HostCertificate line of sshd's configuratio
 pub(super) const NAME_AGAIN: &str = "warded apply certify-host puts the line back";
 /// As [`UNSERVED`], where it offers a key that it would end by reading its files.
 pub(super) const UNSERVED_FOR_A_FORMER_KEY: &str = "have sshd read its files, as is said of its former host key";
+/// The same for a host key without one.
+pub(super) const NONE: &str = "warded renew gets one, or says that it takes a token";
 const REPLACED: &str = "if the key was replaced on purpose: warded renew, which has the new key certified or says that it \
                         takes a token";
 const EXPIRED: &str = "warded renew; if the CA does not renew what has expired: warded apply certify-host";
+
+/// A certificate that no line of sshd's configuration names: what is wrong, and what to do. `served`: sshd has not read
+/// its configuration again since.
+pub(super) fn unnamed(served: bool) -> (Option<String>, Option<String>) {
+    let seen = "no HostCertificate line of sshd's configuration names its certificate";
+    let until = if served { ": sshd serves it until its next reload or start" } else { ", and sshd does not serve it" };
+    (Some(format!("{seen}{until}")), Some("warded apply certify-host puts its line back".to_owned()))
+}
+
+/// The certificates that sshd is told to serve, and has no host key for. `keys` are those that it has.
+pub(super) fn without_key<T>(named: &[String], shown: &[HostKey], keys: &[(T, PublicKey)]) -> Vec<Problem> {
+    let is_of_a_key = |path: &str| {
+        let certificate = std::fs::read(path).ok().and_then(|bytes| certificate::parse(&bytes).ok());
+        certificate.is_some_and(|one| keys.iter().any(|(_, key)| key.key_data() == one.key().key_data()))
+    };
+    let is_shown = |path: &str| shown.iter().any(|key| key.certificate_file == path);
+    let lost = named.iter().filter(|path| !is_shown(path) && !is_of_a_key(path));
+    let problem = |path: &String| {
+        let seen = format!("sshd is told to serve {}, and has no host key for it", neutral(path));
+        Problem::with(seen, "put the key back, or have the line taken out: warded apply certify-host")
+    };
+    lost.map(problem).collect()
+}
 
 /// What is wrong with the certificate beside a host key, and what to do where that is known. `until` tells its end, with
 /// the distance from now.
