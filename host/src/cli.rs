@@ -294,6 +294,7 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(error) => {
+            let error = recover::told(error);
             output.failure(&error);
             ExitCode::from(error.exit().code())
         }
@@ -307,7 +308,7 @@ fn definition() -> clap::Command {
 
 /// Ends the process because a host call does not come back: the thread that would return hangs in it.
 fn hung(error: &Error, json: bool) -> ! {
-    Output::new(json, Verbosity::Usual, When::Never).failure(error);
+    Output::new(json, Verbosity::Usual, When::Never).failure(&recover::told(error.clone()));
     exec::end_all();
     process::exit(i32::from(error.exit().code()))
 }

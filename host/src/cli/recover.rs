@@ -14,6 +14,7 @@ use crate::{
 };
 use clap::Args;
 use serde::Serialize;
+use std::sync::{Mutex, PoisonError};
 use warded_lib::{
     audit::{Event, Kind},
     config::is_root,
@@ -102,21 +103,38 @@ pub(super) fn first(context: &Context, output: Output) -> Result<()> {
     looked.map_err(|error| {
         let left = transaction::interrupted(&context.state).ok().flatten();
         error.or_state(state(&taken_back, left.map(|journal| journal.run.run)))
-    })
+    })?;
+    TAKEN_BACK.lock().unwrap_or_else(PoisonError::into_inner).extend(taken_back);
+    Ok(())
+}
+
+/// The runs that [`first`] has taken back in this process: whatever ends the command afterwards, they were changes.
+static TAKEN_BACK: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+
+/// The failure that ends a command, with the runs that it took back before.
+pub(super) fn told(error: Error) -> Error {
+    let taken_back = TAKEN_BACK.lock().unwrap_or_else(PoisonError::into_inner);
+    if taken_back.is_empty() { error } else { error.after(were_taken_back(&taken_back)) }
 }
 
 /// What is so where a command ends before changes of its own: these runs were taken back, and this one is still to be.
 fn state(taken_back: &[u64], left: Option<u64>) -> String {
-    let numbers = |runs: &[u64]| runs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let parts = [
-        (!taken_back.is_empty()).then(|| match taken_back {
-            [one] => format!("run {one}, which was interrupted, was taken back"),
-            several => format!("runs {}, which were interrupted, were taken back", numbers(several)),
-        }),
+        (!taken_back.is_empty()).then(|| were_taken_back(taken_back)),
         left.map(|run| format!("run {run} was interrupted, and is not taken back, or not wholly")),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     if parts.is_empty() { UNCHANGED.to_owned() } else { format!("{}; nothing else was changed", parts.join("; ")) }
+}
+
+fn were_taken_back(runs: &[u64]) -> String {
+    match runs {
+        [one] => format!("run {one}, which was interrupted, was taken back"),
+        several => {
+            let numbers: Vec<_> = several.iter().map(ToString::to_string).collect();
+            format!("runs {}, which were interrupted, were taken back", numbers.join(", "))
+        }
+    }
 }
 
 /// Says which runs have ended and cannot be looked at. Returns whether there is one.

@@ -138,6 +138,23 @@ fn what_was_interrupted_is_told_and_the_next_apply_begins_with_it() {
     assert_eq!(seen(&machine), old);
 }
 
+/// Whatever ends a command that took a run back first, that was a change.
+#[test]
+fn a_failure_after_a_run_was_taken_back_says_so() {
+    if missing::strace() {
+        return;
+    }
+    let machine = Machine::start();
+    let old = seen(&machine);
+    killed(&machine, &certify(&machine, &[]));
+    let drop_in = machine.path("ssh/sshd_config.d/60-odd.conf");
+    fs::write(&drop_in, "NoSuchKeyword 7\n").unwrap();
+    let said = Run::of(&mut certify(&machine, &[])).ends(1).stderr;
+    assert!(said.contains("state: run 1, which was interrupted, was taken back; nothing else was changed"), "{said}");
+    fs::remove_file(&drop_in).unwrap();
+    assert_eq!(seen(&machine), old);
+}
+
 #[test]
 fn every_command_that_changes_something_begins_with_what_was_interrupted() {
     if missing::strace() {
