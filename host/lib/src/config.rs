@@ -62,6 +62,10 @@ impl Config {
             |why: &dyn Display| Error::usage(format!("cannot read the configuration {}", file.display())).cause(why);
         match files::read_ours(&file, files::MAX_BYTES, unreadable)? {
             Some(bytes) => Self::parse(str::from_utf8(&bytes).map_err(|error| unreadable(&error))?, &file),
+            None if file.is_symlink() => {
+                Err(unreadable(&"it is a link to a file that is not there")
+                    .next("put the file there, or remove the link"))
+            }
             None if path.is_none() => Ok(Self::default()),
             None => Err(unreadable(&"there is no such file")),
         }
@@ -159,6 +163,11 @@ mod tests {
             let error = Config::parse(text, Path::new("c.toml")).unwrap_err();
             assert!(error.message().starts_with(place), "{text}: {error}");
         }
+        let scratch = tempfile::tempdir().unwrap();
+        let link = scratch.path().join("config.toml");
+        std::os::unix::fs::symlink("/nonexistent/config.toml", &link).unwrap();
+        let error = Config::load(Some(&link)).unwrap_err().to_string();
+        assert!(error.contains("a link to a file that is not there") && error.contains("next: "), "{error}");
         assert_eq!(Config::parse("renew-after = 60\nca = '/ca'", Path::new("c")).unwrap().renew_after, Some(60));
     }
 }

@@ -36,7 +36,10 @@ pub(super) fn ended_with(procedure: &Name, error: &types::Error, authority: Opti
     if let Some(more) = error.details.len().checked_sub(limits::ERROR_DETAILS).filter(|more| *more > 0) {
         ended = ended.seen(format!("and {more} more details"));
     }
-    ended.or_next("warded audit log shows what it asked for before that")
+    ended.or_next(match error.code.as_str() {
+        "not-a-file" => "move what is there out of the way, then run this again",
+        _ => "warded audit log shows what it asked for before that",
+    })
 }
 
 /// A component that could not be instantiated: what stopped its own code, what it has too many of, or

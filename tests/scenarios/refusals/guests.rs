@@ -13,11 +13,16 @@ fn every_failure_says_what_to_do_next() {
         let text = fs::read_to_string(machine.config()).unwrap();
         fs::write(machine.config(), text + lines).unwrap();
     };
-    let cases: [Case<'_>; 8] = [
+    let cases: [Case<'_>; 9] = [
         (
             &CERTIFY,
             &|machine| main(machine, "# BEGIN warded\nUseDNS no\n# BEGIN warded\n"),
             &["gave up (broken-block)", "such marks are in line ", "put them right"],
+        ),
+        (
+            &CERTIFY,
+            &|machine| fs::create_dir(machine.path("ssh/sshd_config.d/50-warded.conf")).unwrap(),
+            &["gave up (not-a-file)", "50-warded.conf: a directory", "move what is there out of the way"],
         ),
         (
             &CERTIFY,
