@@ -33,6 +33,21 @@ fn mount(machine: &Machine, directory: &Path, options: &str) {
     run(machine, "mount", &["-t", "tmpfs", "-o", options, "tmpfs", text(directory)]);
 }
 
+/// Where there may be no further process or thread, that is said, and no thread ends in words of Rust's.
+#[test]
+fn without_room_for_threads_it_is_said_what_is_missing() {
+    let Some(machine) = machine() else { return };
+    for kilobytes in [10_000, 20_000, 40_000] {
+        let mut command = machine.command("sh");
+        let line = format!("ulimit -d {kilobytes}; exec \"$@\"");
+        let set = format!("principal={NAME}");
+        command.args(["-c", &line, "sh", env!("CARGO_BIN_EXE_warded"), "plan", "certify-host", "--set", &set]);
+        let ended = Run::of(machine.environment(&mut command));
+        assert!(!ended.stderr.contains("panicked"), "{kilobytes}: {ended:?}");
+        assert!(ended.code == Some(3) || ended.stderr.contains("next:  "), "{kilobytes}: {ended:?}");
+    }
+}
+
 /// A run as the kernel saw it: how it ended, and which of sshd's files it changed, by their real names.
 struct Traced {
     run: Run,

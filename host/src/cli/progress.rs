@@ -37,13 +37,13 @@ impl Progress {
         }
         let (done, is_done) = channel();
         let shown = bar.clone();
-        let thread = thread::spawn(move || {
+        let thread = thread::Builder::new().spawn(move || {
             if is_done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
                 shown.set_draw_target(ProgressDrawTarget::stderr());
                 shown.enable_steady_tick(Duration::from_millis(100));
             }
         });
-        Self { bar, verbosity, appear: Some((done, thread)) }
+        Self { bar, verbosity, appear: thread.ok().map(|thread| (done, thread)) }
     }
 
     /// None at all.

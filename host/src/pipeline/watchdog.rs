@@ -139,7 +139,7 @@ pub fn watch(options: &Options, number: u64, stage_limit: Option<u64>) -> Result
     let journal = transaction::look(&state, number)?.ok_or_else(none)?;
     writeln!(std::io::stdout(), "ready").map_err(|error| Error::failed("the run is gone").cause(error))?;
 
-    let why = match listen(&lines(), limit) {
+    let why = match listen(&lines()?, limit) {
         End::Ended => return Ok(Exit::Done),
         End::Gone => Why::Died,
         End::Hung => {
@@ -202,9 +202,9 @@ fn listen(lines: &Receiver<String>, limit: Duration) -> End {
 }
 
 /// The lines of the input, from a thread of their own: reading one has no time limit.
-fn lines() -> Receiver<String> {
+fn lines() -> Result<Receiver<String>> {
     let (sender, receiver) = channel();
-    thread::spawn(move || {
+    let reading = thread::Builder::new().spawn(move || {
         let whole = std::io::stdin().lock().lines().map_while(Result::ok);
         for line in whole {
             if sender.send(line).is_err() {
@@ -212,7 +212,8 @@ fn lines() -> Receiver<String> {
             }
         }
     });
-    receiver
+    reading.map_err(|error| Error::failed("cannot hear how the run goes on").cause(error))?;
+    Ok(receiver)
 }
 
 /// How a confirmation is waited for.

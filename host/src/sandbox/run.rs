@@ -57,7 +57,7 @@ impl Component {
         overdue: impl Fn(&'static str) + Send + 'static,
     ) -> Result<Self> {
         let (engine, clock) = (new_engine()?, Clock::default());
-        let _watch = Watch::start(engine.clone(), clock.clone(), overdue);
+        let _watch = Watch::start(engine.clone(), clock.clone(), overdue)?;
         let cache = cache.map(|cache| (cache, &granting.digest));
         let load = |engine: &Engine, component: &[u8]| {
             let kept = cache.and_then(|(cache, digest)| precompiled::load_kept(engine, cache, digest));
@@ -122,7 +122,7 @@ pub fn run(
     store.limiter(|state| state.taken());
     store.set_epoch_deadline(EPOCHS);
     store.set_hostcall_fuel(limits::CALL_BYTES);
-    let _watch = Watch::start(component.engine.clone(), clock, overdue);
+    let _watch = Watch::start(component.engine.clone(), clock, overdue)?;
 
     let instance = linker
         .instantiate(&mut store, &component.component)

@@ -11,6 +11,7 @@ use std::{
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
+use warded_lib::error::{Error, Result};
 use wasmtime::Engine;
 
 /// How often time is looked at.
@@ -83,9 +84,12 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Starts watching. `overdue` is told which call did not come back, and must end the process.
-    pub(crate) fn start(engine: Engine, clock: Clock, overdue: impl Fn(&'static str) + Send + 'static) -> Self {
+    ///
+    /// # Errors
+    /// There can be no further thread.
+    pub(crate) fn start(engine: Engine, clock: Clock, overdue: impl Fn(&'static str) + Send + 'static) -> Result<Self> {
         let (stop, stopped) = channel();
-        let thread = thread::spawn(move || {
+        let thread = thread::Builder::new().spawn(move || {
             while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                 match clock.call() {
                     None => engine.increment_epoch(),
@@ -94,7 +98,8 @@ impl Watch {
                 }
             }
         });
-        Self { stop: Some(stop), thread: Some(thread) }
+        let thread = thread.map_err(|error| Error::failed("cannot watch how long a component takes").cause(error))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
 
@@ -118,7 +123,7 @@ mod tests {
         let since = Instant::now().checked_sub(HOST_CALL_TIME * 2).unwrap();
         clock.calls().now = Some(("files.read", since));
         let (tell, told) = channel();
-        let _watch = Watch::start(Engine::default(), clock, move |what| tell.send(what).unwrap_or_default());
+        let _watch = Watch::start(Engine::default(), clock, move |what| tell.send(what).unwrap_or_default()).unwrap();
         assert_eq!(told.recv_timeout(Duration::from_secs(30)), Ok("files.read"));
     }
 

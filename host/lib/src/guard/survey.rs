@@ -160,7 +160,10 @@ impl<'a> Prober<'a> {
         };
         let mut all: Vec<_> = thread::scope(|scope| {
             let at_once = pace::at_once(self.effective.as_ref());
-            let more: Vec<_> = (1..at_once.min(rest.len())).map(|_| scope.spawn(work)).collect();
+            let more: Vec<_> = (1..at_once.min(rest.len()))
+                // Where there can be no more threads, those that there are do the work.
+                .map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
+                .collect();
             let mut all = work();
             all.extend(
                 more.into_iter().flat_map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),

@@ -72,7 +72,10 @@ pub fn survey(targets: &[Target], at_once: NonZero<usize>, limits: &Limits) -> V
     };
     thread::scope(|scope| {
         for _ in 1..at_once.get().min(targets.len()) {
-            scope.spawn(ask);
+            // Where there can be no more threads, those that there are do the work.
+            if thread::Builder::new().spawn_scoped(scope, ask).is_err() {
+                break;
+            }
         }
         ask();
     });

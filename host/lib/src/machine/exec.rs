@@ -35,6 +35,8 @@ use std::{
 };
 use zeroize::Zeroizing;
 
+/// What a person does about a process or a thread that there may not be.
+const LIMITS: &str = "raise the limits on processes and memory under which this runs: ulimit -a, or its control group";
 /// Where programs are looked for: never the caller's own PATH, which sudo may have let through.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Where some systems keep programs that only other programs run.
@@ -159,8 +161,13 @@ impl Program {
         let mut running = Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
             .map_err(|error| self.cannot_start(&error))?;
         let (done, ended) = mpsc::channel();
-        let stdout = running.child.stdout.take().map(|stream| collect(stream, done.clone()));
-        let stderr = running.child.stderr.take().map(|stream| collect(stream, done));
+        let (stdout, stderr) = (running.child.stdout.take(), running.child.stderr.take());
+        let stdout = stdout.map(|stream| collect(stream, done.clone())).transpose();
+        let collected = stdout.and_then(|stdout| Ok((stdout, stderr.map(|stream| collect(stream, done)).transpose()?)));
+        let (stdout, stderr) = collected.map_err(|error| {
+            running.finish(Duration::ZERO);
+            self.cannot_start(&error)
+        })?;
         let (status, timed_out) = running.wait(&ended, deadline);
         // Both readers end when their pipe is closed; then the channel says that nobody is left.
         let drained = Instant::now() + DRAIN;
@@ -230,7 +237,8 @@ impl Program {
     }
 
     fn cannot_start(&self, error: &io::Error) -> Error {
-        Error::failed(format!("cannot start {}", self.path.display())).cause(error)
+        let failed = Error::failed(format!("cannot start {}", self.path.display())).cause(error);
+        if error.kind() == io::ErrorKind::WouldBlock { failed.next(LIMITS) } else { failed }
     }
 }
 
@@ -372,10 +380,10 @@ type Kept = Arc<Mutex<Vec<u8>>>;
 
 /// Reads a stream to its end on a thread of its own, keeping the first [`KEPT`] bytes, and one more to tell that there
 /// were more. The room for them is there from the start, so that no copy of what may be a secret is left behind.
-fn collect(mut stream: impl Read + Send + 'static, done: mpsc::Sender<()>) -> Kept {
+fn collect(mut stream: impl Read + Send + 'static, done: mpsc::Sender<()>) -> io::Result<Kept> {
     let kept: Kept = Arc::new(Mutex::new(Vec::with_capacity(KEPT + 1)));
     let shared = Arc::clone(&kept);
-    thread::spawn(move || {
+    thread::Builder::new().spawn(move || {
         let mut buffer = Zeroizing::new([0; 8192]);
         while let Ok(length @ 1..) = stream.read(buffer.as_mut_slice()) {
             let mut kept = shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -383,8 +391,8 @@ fn collect(mut stream: impl Read + Send + 'static, done: mpsc::Sender<()>) -> Ke
             kept.extend_from_slice(buffer.get(..length.min(room)).unwrap_or_default());
         }
         done.send(()).ok();
-    });
-    kept
+    })?;
+    Ok(kept)
 }
 
 #[cfg(test)]

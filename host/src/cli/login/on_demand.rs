@@ -80,12 +80,16 @@ fn has_just_failed(turns: &StateDir) -> bool {
 
 /// Ends this process with success: `ssh` is to go on, whatever hangs.
 fn end_after(limit: Duration, turns: StateDir) {
-    thread::spawn(move || {
+    let ending = thread::Builder::new().spawn(move || {
         thread::sleep(limit);
         drop(turns.write(FAILED, b"", 0o600));
         say("warded: the login took too long; ssh goes on without it. Later: warded login");
         process::exit(0);
     });
+    if let Err(error) = ending {
+        say(&format!("warded: no login, since its time cannot be limited ({error}); ssh goes on without it"));
+        process::exit(0);
+    }
 }
 
 /// Whether the last login's certificate holds, and the agent has it. Without asking the CA, and first without `ssh`.

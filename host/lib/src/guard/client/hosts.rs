@@ -70,7 +70,10 @@ pub fn ask(
     };
     thread::scope(|scope| {
         for _ in 1..AT_ONCE.min(open.len()) {
-            scope.spawn(work);
+            // Where there can be no more threads, those that there are do the work.
+            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
         }
         work();
     });

@@ -97,7 +97,8 @@ impl Stage {
         listener.set_nonblocking(true).map_err(wrong)?;
         let address = listener.local_addr().map_err(wrong)?;
         let (sender, served) = channel();
-        thread::spawn(move || sender.send(serve_one(&listener, &identities)).unwrap_or_default());
+        let serve = move || sender.send(serve_one(&listener, &identities)).unwrap_or_default();
+        thread::Builder::new().spawn(serve).map_err(wrong)?;
         let output = connect(ssh, name, address, options)?;
         Ok((judge(&served, End::of(&output.stderr)), output))
     }

@@ -54,9 +54,17 @@ pub fn run_self_apart<A: AsRef<OsStr>>(
     let most = u64::try_from(most).unwrap_or(u64::MAX);
     thread::scope(|scope| {
         // It ends before it has read everything, or is killed: then nothing of that is missed.
-        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input)));
-        let output = scope.spawn(move || (read(stdout, most), drop(done)).0);
-        let said = scope.spawn(move || read(stderr, SAID));
+        let thread = thread::Builder::new;
+        let writing = thread().spawn_scoped(scope, move || stdin.map(|mut stdin| stdin.write_all(input)));
+        let output = writing.and_then(|_| thread().spawn_scoped(scope, move || (read(stdout, most), drop(done)).0));
+        let readers = output.and_then(|output| Ok((output, thread().spawn_scoped(scope, move || read(stderr, SAID))?)));
+        let (output, said) = match readers {
+            Ok(readers) => readers,
+            Err(error) => {
+                running.finish(Duration::ZERO);
+                return Err(failed(&error));
+            }
+        };
         let (_, timed_out) = running.wait(&ended, deadline);
         let (output, said) = (output.join().unwrap_or_default(), said.join().unwrap_or_default());
         Ok(Apart { output, said: String::from_utf8_lossy(&said).into_owned(), timed_out })

@@ -64,11 +64,16 @@ impl Companion {
         let (input, output) = (process.stdin.take(), process.stdout.take());
         let (input, output) = input.zip(output).ok_or_else(|| cannot_accompany(&"it has no input"))?;
         let (said, line) = mpsc::channel();
-        thread::spawn(move || {
+        let reading = thread::Builder::new().spawn(move || {
             let mut text = String::new();
             let read = BufReader::new(output).read_line(&mut text);
             said.send(read.is_ok_and(|length| length > 0)).ok();
         });
+        if let Err(error) = reading {
+            process.kill().ok();
+            process.wait().ok();
+            return Err(cannot_accompany(&error));
+        }
         if line.recv_timeout(patience) == Ok(true) {
             return Ok(Self { process, input });
         }

@@ -50,7 +50,10 @@ impl Program {
         command.stdin(connection).stdout(output).stderr(Stdio::piped());
         let mut running = Running::start(&mut command).map_err(|error| self.cannot_start(&error))?;
         let (done, ended) = mpsc::channel();
-        let stderr = running.child.stderr.take().map(|stream| collect(stream, done));
+        let stderr = running.child.stderr.take().map(|stream| collect(stream, done)).transpose().map_err(|error| {
+            running.finish(Duration::ZERO);
+            self.cannot_start(&error)
+        })?;
         Ok(Service { running, stderr, ended })
     }
 }
