@@ -62,7 +62,6 @@ fn a_certified_key_that_sshd_ignores_is_told() {
     );
 }
 
-/// The file is root's, for everybody to read; its fields are a closed list.
 /// Without its line a certificate is served until sshd reads its configuration again: that is told before, and each refusal
 /// says how the line comes back.
 #[test]
@@ -98,6 +97,7 @@ fn a_certificate_that_has_lost_its_key_is_told() {
     machine.warded(["status"]).ends(4).prints(&told);
 }
 
+/// The file is root's, for everybody to read; its fields are a closed list.
 #[test]
 fn the_public_status_has_these_fields_and_no_other() {
     if missing::root() {

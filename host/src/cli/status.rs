@@ -382,8 +382,6 @@ fn host_key(
             } else if key.served == Some(false) && is_offered {
                 key.problem = Some(format!("serial {} is on disk, and not served", certificate.serial()));
                 key.next = Some(unserved.to_owned());
-            } else if enrolled && !named.contains(&key.certificate_file) {
-                (key.problem, key.next) = (Some(advice::UNNAMED.to_owned()), Some(advice::NAME_AGAIN.to_owned()));
             }
             key.certificate = Some(CertificateObject::from(&certificate));
         }

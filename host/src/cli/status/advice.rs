@@ -11,12 +11,9 @@ use warded_lib::{
 /// What a person does about a certificate that sshd does not serve.
 pub(super) const UNSERVED: &str =
     "warded apply certify-host puts its line back where it is gone; warded renew has sshd read it";
-/// What is said of a certificate that sshd would not present after its next start.
-pub(super) const UNNAMED: &str = "no HostCertificate line of sshd's configuration names its certificate, which sshd would not present after its next start";
-pub(super) const NAME_AGAIN: &str = "warded apply certify-host puts the line back";
 /// As [`UNSERVED`], where it offers a key that it would end by reading its files.
 pub(super) const UNSERVED_FOR_A_FORMER_KEY: &str = "have sshd read its files, as is said of its former host key";
-/// The same for a host key without one.
+/// What a person does about a host key without a certificate.
 pub(super) const NONE: &str = "warded renew gets one, or says that it takes a token";
 const REPLACED: &str = "if the key was replaced on purpose: warded renew, which has the new key certified or says that it \
                         takes a token";
