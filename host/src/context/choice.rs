@@ -12,7 +12,6 @@ use warded_lib::{
     error::{Error, Result},
     machine::path::AbsolutePath,
     name::Name,
-    text::neutral_path,
 };
 
 /// A CA, as it is configured.
