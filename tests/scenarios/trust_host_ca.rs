@@ -1,5 +1,6 @@
 //! `trust-host-ca`, with the real ssh of several releases, as root and as an ordinary user.
 
+mod configuration;
 mod files;
 
 use crate::support::{Peer, Run};

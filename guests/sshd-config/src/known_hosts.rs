@@ -5,7 +5,7 @@ mod entry;
 mod pattern;
 
 pub use entry::{Entry, Marker, lines};
-pub use pattern::{Patterns, Wanted, matches};
+pub use pattern::{Patterns, Wanted, matches, overlap};
 
 /// Names by which a file is taken for one of ssh's: nothing but our lines may change in such a file.
 const FILE_NAMES: [&str; 4] = ["known_hosts", "known_hosts2", "ssh_known_hosts", "ssh_known_hosts2"];
@@ -32,7 +32,7 @@ pub struct Trust<'a> {
 pub enum Conflict {
     /// ssh does not read files in this encoding.
     Encoding(&'static str),
-    /// The line of this number revokes one of the CA's keys.
+    /// The line of this number revokes one of the CA's keys for names that our lines are for.
     Revoked(usize),
     /// The line of this number trusts one of the CA's keys, but not for this pattern.
     Excluded(usize, String),
@@ -49,7 +49,10 @@ impl Trust<'_> {
             let entry = Entry::parse(line).filter(|entry| self.keys.iter().any(|key| entry.has_key(key)))?;
             match entry.marker {
                 Marker::None => None,
-                Marker::Revoked => Some(Conflict::Revoked(index + 1)),
+                Marker::Revoked => {
+                    let is_for_ours = self.patterns.iter().any(|list| overlap(entry.hosts, list.as_bytes()));
+                    is_for_ours.then_some(Conflict::Revoked(index + 1))
+                }
                 Marker::Authority => {
                     let known = |excluded: &String| self.patterns.iter().any(|list| excludes(list, excluded));
                     let excluded = excluded(entry.hosts).find(|one| !known(one))?;
@@ -64,9 +67,12 @@ impl Trust<'_> {
     #[must_use]
     pub fn added_to(&self, file: &[u8]) -> Vec<u8> {
         let mut result: Vec<u8> = lines(file).filter(|line| !self.is_stale(line)).flatten().copied().collect();
-        let end: &[u8] = if lines(file).last().is_some_and(|line| line.ends_with(b"\r\n")) { b"\r\n" } else { b"\n" };
+        let last_ended = lines(file).filter(|line| line.ends_with(b"\n")).last();
+        let end: &[u8] = if last_ended.is_some_and(|line| line.ends_with(b"\r\n")) { b"\r\n" } else { b"\n" };
         for line in self.lines().filter(|line| !lines(file).any(|there| is_same(there, line))) {
-            if !result.is_empty() && !result.ends_with(b"\n") {
+            if result.ends_with(b"\r") {
+                result.push(b'\n');
+            } else if !result.is_empty() && !result.ends_with(b"\n") {
                 result.extend_from_slice(end);
             }
             result.extend_from_slice(line.as_bytes());
@@ -95,7 +101,7 @@ impl Trust<'_> {
         for (index, line) in lines(after).enumerate() {
             match kept.peek() {
                 // Before ours come, the last line gets the end that it lacked.
-                Some(next) if **next == line || (!next.ends_with(b"\n") && without_end(line) == **next) => {
+                Some(next) if **next == line || (!next.ends_with(b"\n") && is_end(line.strip_prefix(**next))) => {
                     kept.next();
                 }
                 _ if is_ours(line) => {}
@@ -142,23 +148,35 @@ pub fn undone(before: &[u8], left: &[u8], now: &[u8]) -> Vec<u8> {
     result
 }
 
-/// An encoding in which ssh finds no line, by its name.
+/// An encoding in which ssh finds no line, by its name. NUL bytes alone are none: ssh reads a line up to its first one.
 fn foreign_encoding(file: &[u8]) -> Option<&'static str> {
     if file.starts_with(b"\xff\xfe") {
         Some("UTF-16, little-endian")
     } else if file.starts_with(b"\xfe\xff") {
         Some("UTF-16, big-endian")
-    } else if file.contains(&0) {
-        Some("text with NUL bytes (UTF-16 without a mark, or no text at all)")
+    } else if is_wide(file) && lines(file).all(|line| Entry::parse(line).is_none()) {
+        Some("UTF-16 without a byte order mark")
     } else {
         None
     }
+}
+
+/// Whether a quarter of the pairs of bytes have one NUL: ASCII in UTF-16 has it in all of them, in UTF-32 in half.
+fn is_wide(file: &[u8]) -> bool {
+    let pairs = file.chunks_exact(2);
+    let all = pairs.len();
+    let half = pairs.filter(|pair| matches!(pair, [0, other] | [other, 0] if *other != 0)).count();
+    half > 0 && half * 4 >= all
 }
 
 /// Whether ssh takes both lines for the same, whatever their comments.
 fn is_same(left: &[u8], right: &str) -> bool {
     let (Some(left), Some(right)) = (Entry::parse(left), Entry::parse(right.as_bytes())) else { return false };
     left.marker == right.marker && left.hosts.eq_ignore_ascii_case(right.hosts) && left.key() == right.key()
+}
+
+fn is_end(rest: Option<&[u8]>) -> bool {
+    matches!(rest, Some(b"\n" | b"\r\n"))
 }
 
 fn without_end(line: &[u8]) -> &[u8] {

@@ -4,7 +4,7 @@
 //! all, is asked of ssh. Every line that is not ours stays.
 
 use warded_guest::authority::{self, Kind};
-use warded_guest::known_hosts::{Conflict, Patterns, Trust, Wanted};
+use warded_guest::known_hosts::{self, Conflict, Patterns, Trust, Wanted};
 use warded_guest::{Error, Settings, files, log, machine, ssh};
 
 /// ssh's files, as it has them unless it is configured otherwise.
@@ -14,6 +14,9 @@ const OF_USER: [&str; 2] = [".ssh/known_hosts", ".ssh/known_hosts2"];
 /// Everybody has to read the system's file; a user's hosts are nobody else's business.
 const SYSTEM_MODE: u32 = 0o644;
 const NEW_USER_MODE: u32 = 0o600;
+
+/// Values of the keywords that name no file with lines.
+const NO_FILE: [&str; 2] = ["none", "/dev/null"];
 
 const ORDER: &str = "Clients come first: once a host presents a certificate, Go programs that know the host's plain \
                      key, and not this CA, refuse the host (golang/go#33366).";
@@ -41,6 +44,10 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let next = trust.added_to(now.as_deref().unwrap_or_default());
     if now.as_deref().is_some_and(|now| now.starts_with(b"\xef\xbb\xbf")) {
         log::warn(&format!("{path} begins with a byte order mark, so ssh does not read its first line."));
+    }
+    let has_nul = |line: &[u8]| line.contains(&0);
+    if let Some(index) = known_hosts::lines(now.as_deref().unwrap_or_default()).position(has_nul) {
+        log::warn(&format!("{path} line {} has a NUL byte: ssh reads the line no further than there.", index + 1));
     }
     let mode = place.mode(now.is_some());
     files::write(&path, &next, mode)?;
@@ -133,24 +140,32 @@ fn look_for_conflicts(trust: &Trust<'_>, own: &Own, name: &str) -> Result<(), Er
 }
 
 fn not_read(trust: &Trust<'_>, own: &Own, name: &str, read: &[String]) -> Error {
-    let path = own.path();
-    let instead = read.first().map_or("no such file", String::as_str);
+    let (path, keyword) = (own.path(), own.keyword());
     let error = Error::new("not-read", format!("ssh does not read {path} for {name}: it reads {}.", read.join(" ")))
         .about("path", &*path);
+    let files: Vec<&str> = read.iter().map(String::as_str).filter(|file| !NO_FILE.contains(file)).collect();
+    let Some(instead) = files.first() else {
+        return error.next(format!("have ssh read it, in ssh_config: {keyword} {path}"));
+    };
+    // With the name in it, it is another file for each host.
+    if files.iter().any(|file| file.contains(name)) {
+        return error
+            .next(format!("have ssh read it, too: put {path} behind the files of the {keyword} line of ssh_config"));
+    }
     let lines = trust.lines().fold(error, |error, line| error.next(format!("put this line into {instead}: {line}")));
-    lines.next(format!("or have ssh read it, too, in ssh_config: {} {} {path}", own.keyword(), read.join(" ")))
+    lines.next(format!("or have ssh read it, too, in ssh_config: {keyword} {} {path}", files.join(" ")))
 }
 
 fn refusal(file: &str, conflict: Conflict) -> Error {
     let error = match conflict {
         Conflict::Encoding(name) => Error::new(
             "foreign-encoding",
-            format!("{file} is {name}, and ssh finds no line in that: what is added to it would not be read either."),
+            format!("{file} is {name}, and ssh finds no line in that."),
         )
         .next(format!("write it again as UTF-8: iconv -f UTF-16 -t UTF-8 {file} >{file}.new")),
         Conflict::Revoked(line) => Error::new(
             "revoked",
-            format!("{file} line {line} revokes a key of this CA: ssh refuses its hosts whatever else is there."),
+            format!("{file} line {line} revokes a key of this CA: ssh refuses the hosts of that line whatever else is there."),
         )
         .next("see why it was revoked; if that is over, take the line out"),
         Conflict::Excluded(line, pattern) => Error::new(

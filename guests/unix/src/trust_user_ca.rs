@@ -66,7 +66,7 @@ fn other(own: &OwnLines, path: &str) -> Result<Option<String>, Error> {
 /// Where sshd takes the keys from another file, that one may have ours already.
 fn trusted_by(other: &str, keys: &[String], with_principals: bool) -> Result<(), Error> {
     let contents = if is_readable(other) { files::read(other)? } else { None };
-    let read = contents.as_deref().map(trusted_keys::read);
+    let read = contents.as_deref().map(|contents| trusted_keys::read(&tidied(contents)));
     if let Some(Ok(known)) = &read
         && keys.iter().all(|key| known.contains(key))
     {
@@ -95,9 +95,7 @@ fn trusted_by(other: &str, keys: &[String], with_principals: bool) -> Result<(),
         format!("sshd takes the keys of user CAs from {other}, and from one file only: ours would not count."),
     )
     .about("path", other);
-    if let Some(Err(fault)) = read
-        && !fault.kind.is_harmless()
-    {
+    if let Some(Err(fault)) = read {
         error = error.about(
             "next",
             format!("mend that file first: it {fault}, so that sshd takes no certificate by any key in it"),
@@ -107,6 +105,12 @@ fn trusted_by(other: &str, keys: &[String], with_principals: bool) -> Result<(),
         .about("next", format!("to have sshd trust this CA as well, as root: {}", append(other, &missing)))
         .about("next", format!("a procedure of your own that does so needs the grant: files.write = [\"{other}\"]"))
         .about("next", format!("or take the line `{KEYWORD} {other}` out, if nobody needs that CA")))
+}
+
+/// A list without the carriage returns, and with the end of its last line: sshd reads the keys either way.
+fn tidied(list: &[u8]) -> Vec<u8> {
+    let lines = list.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    lines.flat_map(|line| [line, b"\n"].concat()).collect()
 }
 
 /// Whether `policy.toml` lets this procedure read a file of others.

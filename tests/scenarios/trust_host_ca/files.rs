@@ -29,6 +29,11 @@ fn every_other_byte_stays() {
         ("another CA's", format!("@cert-authority *.lab.test {PIN}\n").into_bytes(), ""),
         ("another key revoked", format!("@revoked * {PIN}\n").into_bytes(), ""),
         ("an unknown marker", format!("@trusted *.lab.test {key}\n").into_bytes(), ""),
+        ("a key revoked for another domain", format!("@revoked *.other {key}\n").into_bytes(), ""),
+        ("a NUL in a comment", format!("web9.example {PIN} a\0b\n").into_bytes(), ""),
+        ("what a crash left", [format!("web9.example {PIN}\n").as_bytes(), &[0; 64]].concat(), "\n"),
+        ("PowerShell has appended", [format!("web9.example {PIN}\n").as_bytes(), &utf16(&stale)].concat(), "\n"),
+        ("lines of the old Macintosh", format!("web9.example {PIN}\rweb8.example {PIN}\r").into_bytes(), "\n"),
     ] {
         client.knows(&before);
         assert!(!client.reaches("web1.lab.test"), "{name}: it was trusted before");
@@ -40,13 +45,19 @@ fn every_other_byte_stays() {
         client.user(&["undo", "--yes"]).ends(0);
         assert_eq!(fs::read(client.known_hosts()).unwrap(), before, "{name}");
     }
-    // Lines of Windows: ours is like them.
-    let windows = format!("web9.example {PIN}\r\n# Windows\r\n");
-    client.knows(windows.as_bytes());
-    client.trusts().ends(0);
-    let after = fs::read_to_string(client.known_hosts()).unwrap();
-    assert_eq!(after, format!("{windows}{}\r\n", line.trim_end()));
-    assert!(client.reaches("web1.lab.test"));
+    // Lines of Windows: ours is like them, and so is the end that the last one lacks.
+    let windows = format!("web9.example {PIN}\r\n# Windows");
+    for (end, added) in [("\r\n", ""), ("", "\r\n"), ("\r", "\n")] {
+        client.knows(format!("{windows}{end}").as_bytes());
+        client.trusts().ends(0);
+        let after = fs::read_to_string(client.known_hosts()).unwrap();
+        assert_eq!(after, format!("{windows}{end}{added}{}\r\n", line.trim_end()));
+        assert!(client.reaches("web1.lab.test"));
+    }
+}
+
+fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
 /// What ssh takes for our line is not repeated.
@@ -75,11 +86,13 @@ fn a_line_that_is_there_already_is_left_alone() {
 fn what_stands_against_them_is_told() {
     let Some(client) = Client::start("bookworm") else { return };
     let key = client.key();
-    let utf16: Vec<u8> = format!("web9.example {PIN}\r\n").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf16 = utf16(&format!("web9.example {PIN}\r\n"));
     for (contents, words) in [
         ([b"\xff\xfe", utf16.as_slice()].concat(), &["foreign-encoding", "UTF-16", "iconv"][..]),
-        (utf16.clone(), &["foreign-encoding", "NUL"]),
+        (utf16.clone(), &["foreign-encoding", "without a byte order mark"]),
         (format!("web9 {PIN}\n@revoked * {key}\n").into_bytes(), &["revoked", "line 2"]),
+        (format!("@revoked [db.lab.test]:2222 {key}\n").into_bytes(), &["revoked", "line 1"]),
+        (format!("@revoked {HASHED}{key}\n").into_bytes(), &["revoked", "line 1"]),
         (format!("@cert-authority *.lab.test,!db.lab.test {key}\n").into_bytes(), &["excluded", "db.lab.test"]),
     ] {
         client.knows(&contents);
@@ -90,4 +103,27 @@ fn what_stands_against_them_is_told() {
     client.knows(b"");
     fs::write(client.file("/etc/ssh/ssh_known_hosts"), format!("@revoked *.lab.test {key}\n")).unwrap();
     client.trusts().ends(1).says(&["/etc/ssh/ssh_known_hosts line 1 revokes"]);
+}
+
+/// What is no file that can be replaced is told with the command that mends it.
+#[test]
+fn what_is_no_file_of_its_own_is_told() {
+    let Some(client) = Client::start("trixie") else { return };
+    for (script, words) in [
+        ("ln known_hosts other", &["(a hard link)", "cp -p /home/ann/.ssh/known_hosts"][..]),
+        ("rm known_hosts; mkdir known_hosts", &["a directory", "mv /home/ann/.ssh/known_hosts"]),
+        ("rm known_hosts; mkfifo known_hosts", &["a FIFO", "mv /home/ann/.ssh/known_hosts"]),
+        ("ln -sf /dev/null known_hosts", &["/dev/null: a device", "take the link away"]),
+        ("ln -sf round known_hosts; ln -s known_hosts round", &["too many links", "namei -l"]),
+        ("ln -sf /nowhere/hosts known_hosts", &["/nowhere/hosts", "rm /home/ann/.ssh/known_hosts"]),
+    ] {
+        client.sh("rm -rf /home/ann/.ssh; mkdir -m 700 /home/ann/.ssh; touch /home/ann/.ssh/known_hosts");
+        client.sh(&format!("cd /home/ann/.ssh; {script}; chown -hR 1500:1500 ."));
+        client.trusts().ends(1).says(words).says(&["nothing was changed"]);
+    }
+    client.sh(
+        "rm -rf /home/ann/.ssh; mkdir -m 700 /home/ann/.ssh; mkdir -p /store; echo >/store/hosts; chmod 555 /store",
+    );
+    client.sh("ln -s /store/hosts /home/ann/.ssh/known_hosts; chown 1500:1500 /home/ann/.ssh /store/hosts");
+    client.trusts().ends(5).says(&["it leads to /store/hosts", "its directory cannot be written by this user"]);
 }

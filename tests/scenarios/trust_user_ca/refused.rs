@@ -37,11 +37,40 @@ fn another_file_that_counts_stays_and_what_to_do_is_said() {
     assert_eq!(fs::read_to_string(&theirs).unwrap(), format!("{}\n{}\n", other.trim_end(), server.key()));
     assert_eq!(server.by_certificate(), [true, false, true, false]);
     server.warded(&APPLY).ends(0).prints(&["sshd trusts this CA already, by /etc/ssh/trustedca.pub", "Nothing to do."]);
+    // sshd reads the last line without its end, and one of Windows.
+    for end in ["", "\r\n"] {
+        fs::write(&theirs, format!("{}\n{}{end}", other.trim_end(), server.key())).unwrap();
+        assert_eq!(server.by_certificate(), [true, false, true, false], "{end:?}");
+        server.warded(&APPLY).ends(0).prints(&["sshd trusts this CA already, by /etc/ssh/trustedca.pub"]);
+    }
     // A file that nobody but root's program reads, as Okta's agent has it.
     fs::write(&line, "TrustedUserCAKeys \"/var/lib/sftd/ssh_ca.pub\"\n").unwrap();
     server.warded(&APPLY).ends(1).says(&["other-user-ca", "from /var/lib/sftd/ssh_ca.pub"]);
     fs::write(&line, "TrustedUserCAKeys none\n").unwrap();
     server.warded(&APPLY).ends(1).says(&["TrustedUserCAKeys none", "take that line out"]);
+}
+
+/// Our own list: what sshd reads as ours is brought into order, and nobody else may own it.
+#[test]
+fn our_list_is_in_order_and_roots() {
+    let Some(server) = Server::start("bookworm", "PermitRootLogin no\n") else { return };
+    server.warded(&APPLY).ends(0);
+    let list = server.file(FILE);
+    let ours = fs::read_to_string(&list).unwrap();
+    for edited in [ours.replace(' ', "\t"), format!("# a comment\n\n  {ours}")] {
+        fs::write(&list, &edited).unwrap();
+        assert!(server.by_certificate()[0], "sshd reads it: {edited:?}");
+        server.warded(&APPLY).ends(0);
+        assert_eq!(fs::read_to_string(&list).unwrap(), ours);
+        server.warded(&["undo", "--yes"]).ends(0);
+        assert_eq!(fs::read_to_string(&list).unwrap(), edited);
+    }
+    fs::write(&list, &ours).unwrap();
+    server.sh(&format!("chown 4321 {FILE}"));
+    let run = server.warded(&APPLY).ends(1);
+    run.says(&["belongs to another user (uid 4321)", &format!("chown root {FILE}"), "nothing was changed"]);
+    server.sh(&format!("mv {FILE} /etc/ssh/other; chown root /etc/ssh/other; ln -s other {FILE}"));
+    server.warded(&APPLY).ends(1).says(&["a link", "put what it leads to in the place of the link"]);
 }
 
 /// Hardening by which sshd takes no certificate, and says nothing.

@@ -1,6 +1,6 @@
 //! Lists of host name patterns, as ssh matches them (OpenSSH's match.c).
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 /// What an operator may name: patterns with commas between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Wanted {
 
 /// What a wildcard becomes in an example.
 const EXAMPLE: &str = "warded-example";
+/// From this length on, ssh passes a pattern over (`match_pattern_list` in match.c).
+const LONGEST: usize = 1023;
 /// A name that nobody has (RFC 6761).
 const NOBODY: &str = "warded-example.invalid";
 
@@ -89,6 +91,62 @@ pub fn matches(list: &[u8], name: &str) -> bool {
         }
     }
     holds
+}
+
+/// Whether there may be a name for which both lists hold, with a port or without. What a list leaves out is not looked
+/// at, and a hashed name is taken for any.
+#[must_use]
+pub fn overlap(left: &[u8], right: &[u8]) -> bool {
+    if left.starts_with(b"|") || right.starts_with(b"|") {
+        return true;
+    }
+    wanted(left).any(|left| {
+        wanted(right).any(|right| {
+            // ssh looks a name with a port up without it as well.
+            both_match(left, right) || both_match(without_port(left), right) || both_match(left, without_port(right))
+        })
+    })
+}
+
+/// The patterns of a list that ssh compares a name with; it passes longer ones over.
+fn wanted(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|byte| *byte == b',').filter(|one| !one.starts_with(b"!") && one.len() < LONGEST)
+}
+
+fn without_port(pattern: &[u8]) -> &[u8] {
+    let end = pattern.iter().rposition(|byte| *byte == b']');
+    match (pattern.strip_prefix(b"["), end) {
+        (Some(rest), Some(end)) => rest.get(..end.saturating_sub(1)).unwrap_or(pattern),
+        _ => pattern,
+    }
+}
+
+/// Whether some name matches both patterns.
+fn both_match(left: &[u8], right: &[u8]) -> bool {
+    let (left, right) = (left.to_ascii_lowercase(), right.to_ascii_lowercase());
+    let mut pending = vec![(left.as_slice(), right.as_slice())];
+    let mut seen = BTreeSet::new();
+    while let Some((left, right)) = pending.pop() {
+        if !seen.insert((left.len(), right.len())) {
+            continue;
+        }
+        match (left, right) {
+            ([], []) => return true,
+            ([b'*', rest @ ..], other) => {
+                pending.push((rest, other));
+                pending.extend(other.split_first().map(|(_, behind)| (left, behind)));
+            }
+            (other, [b'*', rest @ ..]) => {
+                pending.push((other, rest));
+                pending.extend(other.split_first().map(|(_, behind)| (behind, right)));
+            }
+            ([one, left @ ..], [other, right @ ..]) if one == other || *one == b'?' || *other == b'?' => {
+                pending.push((left, right));
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 /// `*` stands for any characters, `?` for one; iterative, so that no pattern makes it slow.

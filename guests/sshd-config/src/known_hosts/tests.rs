@@ -32,6 +32,22 @@ fn our_lines_come_and_every_other_byte_stays() {
             joined(&[b"a ssh-rsa AAAA\r\n# W\r\n"]),
             joined(&[b"a ssh-rsa AAAA\r\n# W\r\n", OURS.trim_end().as_bytes(), b"\r\n"]),
         ),
+        (
+            joined(&[b"a ssh-rsa AAAA\r\nb ssh-rsa AAAA"]),
+            joined(&[b"a ssh-rsa AAAA\r\nb ssh-rsa AAAA\r\n", OURS.trim_end().as_bytes(), b"\r\n"]),
+        ),
+        // A file that is cut off within its last end of line, and one of the old Macintosh.
+        (
+            joined(&[b"a ssh-rsa AAAA\r\nb ssh-rsa AAAA\r"]),
+            joined(&[b"a ssh-rsa AAAA\r\nb ssh-rsa AAAA\r\n", OURS.trim_end().as_bytes(), b"\r\n"]),
+        ),
+        (
+            joined(&[b"a ssh-rsa AAAA\rb ssh-rsa AAAA\r"]),
+            joined(&[b"a ssh-rsa AAAA\rb ssh-rsa AAAA\r\n", OURS.as_bytes()]),
+        ),
+        // What a crash leaves of a file, and a line that ssh reads up to its NUL.
+        (joined(&[PIN.as_bytes(), &[0; 64]]), joined(&[PIN.as_bytes(), &[0; 64], b"\n", OURS.as_bytes()])),
+        (joined(&[b"a ssh-rsa AAAA a\0b\n"]), joined(&[b"a ssh-rsa AAAA a\0b\n", OURS.as_bytes()])),
         // Latin-1 in a comment, and what no ssh of today reads.
         (
             joined(&[b"a ssh-rsa AAAA M\xfcller\nb 1024 37 1591\n"]),
@@ -90,7 +106,24 @@ fn what_speaks_against_our_lines_is_found() {
     assert_eq!(conflict(b"\xef\xbb\xbfweb9 ssh-rsa AAAA\n"), None);
     assert!(matches!(conflict(&[b"\xff\xfe", utf16.as_slice()].concat()), Some(Conflict::Encoding(_))));
     assert!(matches!(conflict(&utf16), Some(Conflict::Encoding(_))));
+    let utf32: Vec<u8> = PIN.chars().flat_map(|letter| u32::from(letter).to_le_bytes()).collect();
+    assert!(matches!(conflict(&utf32), Some(Conflict::Encoding(_))));
+    // PowerShell has appended to a file of lines that ssh reads.
+    assert_eq!(conflict(&[PIN.as_bytes(), &utf16].concat()), None);
+    assert_eq!(conflict(&[PIN.as_bytes(), &[0; 512]].concat()), None);
     assert_eq!(conflict(format!("{PIN}@revoked * {KEY}\n").as_bytes()), Some(Conflict::Revoked(2)));
+    for (hosts, is_told) in [
+        ("*.other", false),
+        ("db.lab.test", true),
+        ("web?.lab.*", true),
+        ("[*.lab.test]:2222", true),
+        ("lab.test,other", false),
+        ("other,*test", true),
+        ("|1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg=", true),
+    ] {
+        let file = format!("@revoked {hosts} {KEY}\n");
+        assert_eq!(conflict(file.as_bytes()).is_some(), is_told, "{hosts}");
+    }
     assert_eq!(conflict(format!("@revoked web9 {OLD}\n#@revoked * {KEY}\n").as_bytes()), None);
     let excluded = format!("@cert-authority *.lab.test,!db.lab.test {KEY}\n");
     assert_eq!(conflict(excluded.as_bytes()), Some(Conflict::Excluded(1, "db.lab.test".to_owned())));
@@ -166,6 +199,32 @@ fn lists_match_as_ssh_matches_them() {
     ] {
         assert_eq!(matches(list.as_bytes(), name), expected, "{list} {name}");
     }
+}
+
+#[test]
+fn two_lists_overlap_where_a_name_may_be_in_both() {
+    for (left, right, expected) in [
+        ("*", "*", true),
+        ("a", "a", true),
+        ("a", "b", false),
+        ("a*", "*b", true),
+        ("a*c", "ab*", true),
+        ("a?c", "a*", true),
+        ("a?c", "abcd", false),
+        ("*a*b*", "*b*a*", true),
+        ("*.a", "*.b", false),
+        ("A.lab", "a.LAB", true),
+        ("x,*.lab", "!w.lab,w.lab", true),
+        ("", "a", false),
+        ("[w.lab]:22", "w.lab", true),
+        ("[w.lab]:22", "[w.lab]:23", false),
+        ("|1|a|b", "w.lab", true),
+    ] {
+        assert_eq!(overlap(left.as_bytes(), right.as_bytes()), expected, "{left} {right}");
+        assert_eq!(overlap(right.as_bytes(), left.as_bytes()), expected, "{right} {left}");
+    }
+    let long = "*a".repeat(600);
+    assert!(!overlap(long.as_bytes(), b"*"), "ssh passes it over");
 }
 
 #[test]

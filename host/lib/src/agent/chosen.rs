@@ -1,12 +1,13 @@
 //! Which agent `ssh` uses: `IdentityAgent` of its configuration goes before `SSH_AUTH_SOCK`.
 
 use crate::{
-    error::{Error, Result},
+    error::Result,
     machine::{
         exec::{self, Program},
+        ssh::{unusable, without_dns},
         users,
     },
-    text::{neutral, neutral_lines},
+    text::neutral,
 };
 use std::{
     env,
@@ -60,11 +61,13 @@ pub fn chosen(host: Option<&str>) -> Result<Chosen> {
         program = program.env(name, value);
     }
     let host = host.unwrap_or(ANY_HOST);
-    let output = program.args(["-G", "-o", "CanonicalizeHostname=no", "--"]).arg(host).run()?;
+    let output = program.args(["-G", "-o", without_dns(host), "--"]).arg(host).run()?;
     if !output.succeeded() {
-        return Err(Error::failed("ssh cannot use its configuration, so the agent that it uses is not known")
-            .cause(neutral_lines(output.stderr.trim()))
-            .next(format!("see what is wrong with it: ssh -G {host}")));
+        return Err(unusable(
+            &output,
+            "ssh cannot use its configuration, so the agent that it uses is not known",
+            host,
+        ));
     }
     let setting = output.stdout.lines().find_map(|line| line.strip_prefix("identityagent "));
     let home = setting.filter(|setting| setting.starts_with('~')).and_then(|_| users::own()).map(|user| user.home);

@@ -1,6 +1,8 @@
 //! A change of ssh's known_hosts, proved before it is made, on the very bytes: what `ssh-keygen` finds in them, and
 //! whom the real `ssh` then trusts. No sshd takes part.
 
+mod options;
+mod revoked;
 mod server;
 
 use crate::{
@@ -180,11 +182,13 @@ impl Change {
                 .next("name the patterns for the names that ssh looks up"));
         }
         for one in new {
+            self.refuse_revoked(one, &inside, &settings, scratch)?;
             let name = format!("stand-in-{}", one.number);
             let algorithm = self.algorithm(one, &settings)?;
             let stage = Stage::new(&algorithm)?;
             let file = scratch.write(&name, &self.with_stand_in(one, stage.authority()), 0o600)?;
-            let (met, output) = stage.meet(&ssh, &looked_up, &self.options(&settings, &file))?;
+            let options = self.options(&ssh, &looked_up, &settings, &file)?;
+            let (met, output) = stage.meet(&ssh, &looked_up, &options)?;
             match met {
                 Met::Trusted => {}
                 Met::Refused => {
@@ -195,7 +199,8 @@ impl Change {
             }
             let Some(outside) = patterns.example(Wanted::Outside) else { continue };
             let settings = ssh.settings(&host(&outside)?)?;
-            let (met, output) = stage.meet(&ssh, &outside, &self.options(&settings, &file))?;
+            let options = self.options(&ssh, &outside, &settings, &file)?;
+            let (met, output) = stage.meet(&ssh, &outside, &options)?;
             match met {
                 Met::Refused | Met::NoAlgorithm => {}
                 Met::Trusted => return Err(self.refused(format!("ssh would trust the CA for {outside}, too"))),
@@ -263,19 +268,6 @@ impl Change {
         Err(self
             .refused(format!("ssh does not read this file for {name}"))
             .seen(format!("it reads: {}", read.join(" "))))
-    }
-
-    /// The files that ssh is told of, with another one in this one's place.
-    fn options(&self, settings: &Settings, file: &Path) -> Vec<String> {
-        let option = |name: &str| {
-            let shown = |path: String| {
-                let path = if Path::new(&path) == self.path { file.display().to_string() } else { path };
-                format!("\"{path}\"")
-            };
-            let files: Vec<String> = settings.values(name).into_iter().map(shown).collect();
-            format!("{name}={}", if files.is_empty() { "none".to_owned() } else { files.join(" ") })
-        };
-        vec![option("userknownhostsfile"), option("globalknownhostsfile")]
     }
 
     fn refused(&self, what: impl fmt::Display) -> Error {

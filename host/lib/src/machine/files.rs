@@ -99,6 +99,7 @@ impl FileError {
 
     fn below_a_wildcard(path: impl AsRef<Path>) -> Self {
         Self::untrusted(path, "a link, where the grant has a wildcard")
+            .with_next("put what it leads to in the place of the link, or grant the path that it leads to".to_owned())
     }
 
     fn not_a_file(path: impl AsRef<Path>, why: impl fmt::Display) -> Self {

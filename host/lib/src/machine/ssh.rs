@@ -1,6 +1,9 @@
 //! The SSH client of this machine: its programs, and what it says of its configuration.
 
-use super::{exec, keys::without_private_key};
+use super::{
+    exec::{self, Output},
+    keys::without_private_key,
+};
 use crate::{
     error::{Error, Result},
     text::neutral_lines,
@@ -56,19 +59,47 @@ impl Ssh {
     /// # Errors
     /// When ssh cannot be run, or refuses its configuration.
     pub fn settings(&self, host: &Host) -> Result<Settings> {
-        // What ssh would ask DNS for is not asked here.
-        let mut program = exec::Program::new(&self.program).args(["-G", "-o", "CanonicalizeHostname=no"]);
+        self.settings_with(host, &[])
+    }
+
+    /// The same with options in place of those of the configuration.
+    ///
+    /// # Errors
+    /// As [`Ssh::settings`].
+    pub fn settings_with(&self, host: &Host, options: &[String]) -> Result<Settings> {
+        let mut program = exec::Program::new(&self.program).args(["-G", "-o", without_dns(&host.name)]);
+        for option in options {
+            program = program.arg("-o").arg(option);
+        }
         if let Some(port) = host.port {
             program = program.arg("-p").arg(port.to_string());
         }
         let output = program.arg("--").arg(&host.name).run()?;
         if !output.succeeded() {
-            return Err(Error::failed("ssh cannot use its configuration")
-                .cause(neutral_lines(without_private_key(&output.stderr).trim()))
-                .next(format!("see what is wrong with it: ssh -G {}", host.name)));
+            return Err(unusable(&output, "ssh cannot use its configuration", &host.name));
         }
         Ok(Settings::parse(&output.stdout))
     }
+}
+
+/// An option with which `ssh -G` asks DNS for nothing. A name with a dot in it is as canonical as it can be, so that what
+/// the configuration says of canonical names (`Match canonical`) holds.
+#[must_use]
+pub fn without_dns(name: &str) -> &'static str {
+    if name.contains('.') { "CanonicalizeMaxDots=0" } else { "CanonicalizeHostname=no" }
+}
+
+/// The error where `ssh -G` failed.
+#[must_use]
+pub fn unusable(output: &Output, what: &'static str, host: &str) -> Error {
+    let said = neutral_lines(without_private_key(&output.stderr).trim());
+    let (error, next) = (Error::failed(what), format!("see what is wrong with it: ssh -G {host}"));
+    if output.timed_out {
+        return error
+            .cause("`ssh -G` did not end in time; it runs the commands of `Match exec`, each to its end")
+            .next(next);
+    }
+    error.cause(if said.is_empty() { output.ending() } else { said }).next(next)
 }
 
 impl Settings {

@@ -80,7 +80,14 @@ pub fn refuse_irreplaceable(targets: &[Target<'_>]) -> Result<()> {
         let beside = targets.iter().filter(|other| other.place.key().is_beside(&target.place.key()));
         let room: Vec<usize> = beside.filter_map(|other| other.bytes).collect();
         if let Some(obstacle) = target.place.obstacle(&room)? {
-            return Err(irreplaceable(target.path).cause(obstacle).next(obstacle.next(target.path.as_str())));
+            let file = target.place.resolved();
+            let error = irreplaceable(target.path);
+            let error = if file == target.path.as_path() {
+                error
+            } else {
+                error.seen(format!("it leads to {}", file.display()))
+            };
+            return Err(error.cause(obstacle).next(obstacle.next(&file.to_string_lossy())));
         }
     }
     Ok(())

@@ -104,8 +104,9 @@ fn date(seconds: u64) -> String {
 /// One line that does not parse, and sshd takes none of the keys.
 fn authorities(contents: &std::io::Result<Vec<u8>>) -> Result<(), String> {
     for (index, line) in read(contents)?.lines().enumerate() {
-        let line = line.trim();
-        if !line.is_empty() && !line.starts_with('#') && PublicKey::from_openssh(line).is_err() {
+        // sshd takes a tab, and several blanks, for one.
+        let line = line.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+        if !line.is_empty() && !line.starts_with('#') && PublicKey::from_openssh(&line).is_err() {
             return Err(format!("has no key in line {}: sshd would then accept no user certificate", index + 1));
         }
     }

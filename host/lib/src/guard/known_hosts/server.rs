@@ -141,12 +141,16 @@ fn judge(served: &Receiver<Option<Result<Served, Fault>>>, end: End) -> Met {
     }
 }
 
+/// How ssh reaches the server under this name.
+pub(super) fn reached(name: &str) -> [String; 2] {
+    [format!("HostName={}", Ipv4Addr::LOCALHOST), format!("HostKeyAlias={name}")]
+}
+
 /// The user's own configuration holds, but for how the server is reached and what a login would do.
 fn connect(ssh: &Ssh, name: &str, address: SocketAddr, options: &[String]) -> Result<Output> {
     let mut program = exec::Program::new(&ssh.program).timeout(LIMIT).args(["-T", "-x", "-a", "-p"]);
     program = program.arg(address.port().to_string());
-    let own = [format!("HostName={}", address.ip()), format!("HostKeyAlias={name}")];
-    for option in own.iter().chain(options).map(String::as_str).chain(OPTIONS) {
+    for option in reached(name).iter().chain(options).map(String::as_str).chain(OPTIONS) {
         program = program.args(["-o", option]);
     }
     let host = name.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(name, |(host, _)| host);
@@ -154,7 +158,11 @@ fn connect(ssh: &Ssh, name: &str, address: SocketAddr, options: &[String]) -> Re
 }
 
 /// Nothing may ask, nothing may be written, and nobody logs in.
-const OPTIONS: [&str; 22] = [
+const OPTIONS: [&str; 25] = [
+    // How the connection is protected is no matter of whom ssh trusts. Every OpenSSH has these, and so has the server.
+    "KexAlgorithms=ecdh-sha2-nistp256",
+    "Ciphers=aes128-ctr",
+    "MACs=hmac-sha2-256",
     "AddressFamily=any",
     "CanonicalizeHostname=no",
     "ProxyCommand=none",

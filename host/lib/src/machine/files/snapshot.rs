@@ -1,7 +1,7 @@
 //! What a file holds, and which file it is, at one moment.
 
 use super::{FileError, FileErrorKind, Metadata, Place};
-use crate::digest::Digest;
+use crate::{digest::Digest, text::shell_word};
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat},
     io::Errno,
@@ -125,6 +125,19 @@ impl Place {
             FileType::CharacterDevice | FileType::BlockDevice => "a device",
             FileType::Unknown => "not a regular file",
         };
-        Err(FileError::not_a_file(self.resolved(), what))
+        let error = FileError::not_a_file(self.resolved(), what);
+        let path = shell_word(&self.resolved().to_string_lossy());
+        Err(match FileType::from_raw_mode(found.st_mode) {
+            FileType::RegularFile if found.st_nlink > 1 => {
+                error.with_next(format!("make it a file of its own: cp -p {path} {path}.new && mv {path}.new {path}"))
+            }
+            FileType::Directory | FileType::Fifo | FileType::Socket => {
+                error.with_next(format!("move it away, so that a file can be there: mv {path} {path}.old"))
+            }
+            FileType::CharacterDevice | FileType::BlockDevice => {
+                error.with_next("if a link leads there, take the link away: a file can then be in its place".to_owned())
+            }
+            FileType::RegularFile | FileType::Symlink | FileType::Unknown => error,
+        })
     }
 }

@@ -4,7 +4,7 @@
 use super::{Directory, FileError, group::who_else_can_write};
 use crate::{
     machine::ownership::{chmod_unwritable, chown, elsewhere, is_ours},
-    text,
+    text::{self, shell_word},
 };
 use cap_std::fs::Dir;
 use rustix::{
@@ -179,7 +179,8 @@ impl Walk {
         }
         self.links += 1;
         if self.links > MAX_LINKS {
-            return Err(FileError::untrusted(shown, "too many links"));
+            let next = format!("see where they lead: namei -l {}", shell_word(&shown.to_string_lossy()));
+            return Err(FileError::untrusted(shown, "too many links").with_next(next));
         }
         let target = readlinkat(&self.here()?.handle, segment, Vec::new()).map_err(|e| FileError::io(&shown, e))?;
         let target = target.into_string().map_err(|_| FileError::invalid(&shown, "the link's target is not UTF-8"))?;

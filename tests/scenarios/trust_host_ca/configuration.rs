@@ -1,0 +1,100 @@
+//! Configurations of ssh as people have them: what Warded says of them is what ssh itself does.
+
+use super::{Client, USER};
+use crate::support::Run;
+use std::fs;
+
+const PIN: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDOu+GOIRRAH2+0BR2aQmOYRjvJhESqjO0sF9Fiw6p4L";
+
+impl Client {
+    /// ssh of this user's reaches sshd of this machine by its name, with nothing on the command line that could change
+    /// what a `Match` compares.
+    fn reaches_by_name(&self) -> bool {
+        let mut command = self.0.command("chroot");
+        // ssh looks for the files of an `Include` where HOME says.
+        command.env("HOME", "/home/ann").args([&format!("--userspec={USER}:{USER}"), "/", "ssh"]);
+        let run = Run::of(command.args([
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "StrictHostKeyChecking=yes",
+            "-l",
+            "nobody",
+            "web1.lab.test",
+            "true",
+        ]));
+        run.stderr.contains("Permission denied (")
+    }
+
+    fn configures(&self, config: &str) {
+        fs::write(self.file("/home/ann/.ssh/config"), config).unwrap();
+        self.sh("chown 1500:1500 /home/ann/.ssh/config");
+    }
+
+    /// A client whose machine finds itself under the name that its sshd is certified for.
+    fn named() -> Option<Self> {
+        let client = Self::start("bookworm")?;
+        fs::write(client.file("/etc/hosts"), "127.0.0.1 web1.lab.test\n").unwrap();
+        fs::write(client.file("/etc/nsswitch.conf"), "hosts: files\n").unwrap();
+        client.root(&["apply", "certify-host", "--set", "principal=web1.lab.test", "--yes"]).ends(0);
+        Some(client)
+    }
+}
+
+#[test]
+fn what_ssh_does_with_a_configuration_is_what_is_said_of_it() {
+    let Some(client) = Client::named() else { return };
+    let key = client.key();
+    fs::write(client.file("/home/ann/revoked"), format!("{PIN} other\n{key} the CA\n")).unwrap();
+    fs::write(client.file("/home/ann/fine"), format!("{PIN} other\n")).unwrap();
+    fs::write(client.file("/home/ann/ca.pub"), format!("{key}\n")).unwrap();
+    client.sh("ssh-keygen -q -k -f /home/ann/list.krl /home/ann/ca.pub; chmod 644 /home/ann/list.krl");
+    let canonical = "CanonicalizeHostname always\nCanonicalDomains lab.test\nMatch canonical host *.lab.test\n ";
+    for (config, code, words) in [
+        ("Match host *.lab.test\n HostKeyAlgorithms ssh-ed25519\n", 5, &["takes no host certificate"][..]),
+        ("Match final host *.lab.test\n HostKeyAlgorithms ssh-ed25519\n", 5, &["takes no host certificate"]),
+        ("Match host *.lab.test\n CASignatureAlgorithms rsa-sha2-512\n", 5, &["CASignatureAlgorithms"]),
+        (&format!("{canonical}HostKeyAlgorithms ssh-ed25519\n"), 5, &["takes no host certificate"]),
+        (&format!("{canonical}UserKnownHostsFile ~/.ssh/canonical\n"), 1, &["it reads /home/ann/.ssh/canonical"]),
+        ("RevokedHostKeys /home/ann/revoked\n", 5, &["/home/ann/revoked", "the CA's own key"]),
+        ("RevokedHostKeys /home/ann/list.krl\n", 5, &["/home/ann/list.krl", "the CA's own key"]),
+        ("RevokedHostKeys /home/ann/gone\n", 5, &["/home/ann/gone"]),
+        ("UserKnownHostsFile none\n", 1, &["in ssh_config: UserKnownHostsFile /home/ann/.ssh/known_hosts"]),
+        ("UserKnownHostsFile /dev/null\n", 1, &["in ssh_config: UserKnownHostsFile /home/ann/.ssh/known_hosts"]),
+        ("UserKnownHostsFile ~/.ssh/hosts.d/%k\n", 1, &["behind the files of the UserKnownHostsFile line"]),
+        ("Include ~/.ssh/config\n", 1, &["ssh cannot use its configuration"]),
+    ] {
+        client.knows(b"");
+        client.configures(config);
+        let run = client.trusts().ends(code).says(words).says(&["nothing was changed"]);
+        assert!(!run.stderr.contains("put this line into none") && !run.stderr.contains("hosts.d/warded-example: "));
+        // With the line, ssh does not come in either.
+        client.knows(client.line("/srv-ca").as_bytes());
+        assert!(!client.reaches_by_name(), "{config}");
+    }
+    for config in [
+        "Match host *.lab.test\n KexAlgorithms diffie-hellman-group16-sha512\n",
+        "KexAlgorithms sntrup761x25519-sha512@openssh.com\nCiphers aes256-ctr\nMACs umac-128@openssh.com\n",
+        "Match host 127.0.0.1\n HostKeyAlgorithms ssh-ed25519\n",
+        "CanonicalizeHostname yes\nCanonicalDomains lab.test\n",
+        "RevokedHostKeys /home/ann/fine\n",
+        "UserKnownHostsFile \"~/.ssh/known hosts\" %d/.ssh/known_hosts ~/.ssh/hosts.d/%k\n",
+        "UserKnownHostsFile ${HOME}/.ssh/known_hosts\n",
+        "Match exec \"false\"\n HostKeyAlgorithms ssh-ed25519\n",
+        "ControlMaster auto\nControlPath ~/.ssh/master-%C\nRequestTTY force\nLogLevel DEBUG3\nHashKnownHosts yes\n",
+        "Host *.lab.test\r\n  User ann\r\n",
+    ] {
+        client.knows(b"");
+        client.configures(config);
+        client.trusts().ends(0).prints(&["Proved beforehand: ssh trusts the CA for *.lab.test"]);
+        assert!(client.reaches_by_name(), "{config}");
+    }
+}
+
+/// A command in the configuration that does not end keeps ssh waiting, and Warded no longer than that it can say so.
+#[test]
+fn a_configuration_that_waits_is_told_as_such() {
+    let Some(client) = Client::start("trixie") else { return };
+    client.configures("Match exec \"sleep 1000\"\n User x\n");
+    client.trusts().ends(1).says(&["`ssh -G` did not end in time", "Match exec", "nothing was changed"]);
+}
