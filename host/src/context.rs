@@ -166,7 +166,7 @@ impl Context {
         let of_choice: Vec<PathBuf> = match &chosen {
             Ok(Choice::Local(directory)) => vec![directory.as_path().to_owned()],
             Ok(Choice::Step(_, settings)) => settings.files().collect(),
-            Ok(Choice::None) | Err(_) => Vec::new(),
+            Ok(Choice::Several(_) | Choice::None) | Err(_) => Vec::new(),
         };
         let sshd_config = match choose(&options.sshd_config, &config.sshd_config)? {
             Some(path) => path,

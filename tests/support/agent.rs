@@ -77,6 +77,14 @@ pub(crate) enum Manner {
     Forgets,
     /// It says that it took a certificate, and keeps the bare key.
     KeepsBareKey,
+    /// It keeps each certificate twice.
+    KeepsTwice,
+    /// It refuses to give a certificate up.
+    KeepsForGood,
+    /// It does not say what it holds.
+    Unlisted,
+    /// It sends a byte each second.
+    Dribbles,
 }
 
 /// A stand-in, and what it holds: blobs of keys and certificates.
@@ -125,6 +133,12 @@ impl StandIn {
                     thread::sleep(Duration::from_secs(3600));
                 }
                 Manner::Closes if adds => return Ok(()),
+                Manner::Dribbles => {
+                    for byte in string(&self.answer(&request)) {
+                        stream.write_all(&[byte])?;
+                        thread::sleep(Duration::from_secs(1));
+                    }
+                }
                 _ => stream.write_all(&string(&self.answer(&request)))?,
             }
         }
@@ -134,6 +148,7 @@ impl StandIn {
         let mut held = self.held.lock().unwrap();
         let (success, failure) = (vec![6], vec![5]);
         match request[0] {
+            11 if self.manner == Manner::Unlisted => failure,
             11 => {
                 let entries: Vec<u8> = held.iter().flat_map(|blob| [string(blob), string(b"one")].concat()).collect();
                 [&[12], &u32::try_from(held.len()).unwrap().to_be_bytes()[..], &entries].concat()
@@ -144,10 +159,12 @@ impl StandIn {
                 match self.manner {
                     Manner::Forgets => {}
                     Manner::KeepsBareKey => held.push([string(b"ssh-ed25519"), string(&public)].concat()),
+                    Manner::KeepsTwice => held.extend([certificate.clone(), certificate]),
                     _ => held.push(certificate),
                 }
                 success
             }
+            18 if self.manner == Manner::KeepsForGood => failure,
             18 => {
                 let (before, blob) = (held.len(), nth(&request[1..], 0));
                 held.retain(|one| *one != blob);

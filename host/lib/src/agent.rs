@@ -154,7 +154,7 @@ fn listed(socket: &Path, whose: Whose) -> Result<Vec<Identity>, AgentError> {
     let answer = ask(socket, &Request::RequestIdentities, whose)?;
     match answer.split_first() {
         Some((&IDENTITIES, list)) => identities(list).ok_or(AgentError::Malformed),
-        Some((number, _)) if FAILURES.contains(number) => Err(AgentError::Refused),
+        Some((number, _)) if FAILURES.contains(number) => Err(AgentError::Unlisted),
         Some((&number, _)) => Err(AgentError::Unexpected { number }),
         None => Err(AgentError::Malformed),
     }

@@ -139,7 +139,7 @@ fn authority(options: &Options, config: &Config) -> Result<Value> {
     let is_option = options.ca.is_some();
     let (value, origin) = match Choice::of(options, config) {
         // Each of them has a line of its own.
-        Err(_) if !is_option && config.named_ca.len() > 1 => ("none without a name".to_owned(), Origin::Default),
+        Ok(Choice::Several(_)) => ("none without a name".to_owned(), Origin::Default),
         Err(error) => return Err(error),
         Ok(Choice::Local(directory)) => (neutral_path(directory.as_path()), Origin::of(is_option, true)),
         Ok(Choice::Step(None, step)) if config.step_ca.is_none() => (step.url.to_string(), Origin::Step),

@@ -3,20 +3,23 @@
 #[cfg(feature = "sso")]
 use super::login::end_session;
 use super::{
-    login::{Files, Place, agent_for, known_signers, parse_host, told},
+    login::{Files, Place, known_signers, parse_host},
     output::Output,
 };
 use crate::context::Context;
 use clap::Args;
 use serde::Serialize;
 use ssh_key::PublicKey;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use warded_lib::{
-    agent::{Agent, Chosen, Identity, chosen},
+    agent::{Agent, AgentError, Chosen, Identity, chosen},
     ca::{Certificate, Kind, verify},
     error::{Error, Exit, Result},
     text::{count, neutral},
 };
+
+/// What empties an agent that does not do as it is asked.
+const END: &str = "end that agent, or empty it: ssh-add -D";
 
 #[derive(Debug, Args)]
 pub(super) struct Logout {
@@ -57,23 +60,18 @@ impl Logout {
         let named = self.out.as_deref().map(Files::at).transpose()?;
         let files: Vec<Files> = named.into_iter().chain(places.iter().flat_map(Files::all)).collect();
         let known = known_signers(&files);
-        let asked = if known.is_empty() { Some(asked_signers(context)?) } else { None };
-        let agent = match chosen(self.host.as_deref())? {
-            Chosen::Socket { .. } => Some(agent_for(self.host.as_deref())?),
-            Chosen::None(_) => None,
-        };
-        let signers = match asked {
-            Some(keys) => Signers { keys, not_asked: Vec::new() },
-            None => completed(context, known, agent.as_ref())?,
+        // What stays in an agent that does not answer is no reason to leave a private key in a file.
+        let held = self.held();
+        let signers = match &held {
+            Ok(held) => completed(context, known, held.as_ref())?,
+            Err(_) => Signers { keys: known, not_asked: Vec::new() },
         };
         let mut removed = Vec::new();
         for files in &files {
             removed.extend(files.remove()?.into_iter().map(|path| path.display().to_string()));
         }
-        let identities = match &agent {
-            Some(agent) => emptied(agent, &signers.keys).map_err(|error| error.state(state(&removed)))?,
-            None => 0,
-        };
+        let emptied = held.and_then(|held| held.map_or(Ok(0), |held| held.emptied(&signers.keys)));
+        let identities = emptied.map_err(|error| error.state(state(&removed)))?;
         if identities == 0 && removed.is_empty() {
             output.line("There is no login of Warded's here.")?;
         } else {
@@ -101,28 +99,21 @@ impl Logout {
     }
 }
 
-/// The keys of the CAs that this is about.
-fn asked_signers(context: &Context) -> Result<Vec<PublicKey>> {
-    let all = context.authorities();
-    if all.is_empty() {
-        context.authority.open()?;
-    }
-    let mut signers = Vec::new();
-    for (_, authority) in all {
-        signers.extend(authority.open()?.roots(Kind::User)?);
-    }
-    Ok(signers)
-}
-
 /// These keys, and those of the CAs of which no login left a certificate, where the agent has a certificate of another
 /// signer: the file may be gone. Else no CA is asked, so it works on a journey.
-fn completed(context: &Context, mut keys: Vec<PublicKey>, agent: Option<&Agent>) -> Result<Signers> {
-    let mut not_asked = Vec::new();
-    let held = agent.map(user_certificates).transpose()?.unwrap_or_default();
-    if held.iter().all(|one| verify::signed_by(one, &keys).is_ok()) {
+///
+/// # Errors
+/// No key is known, and no CA gives its keys.
+fn completed(context: &Context, mut keys: Vec<PublicKey>, held: Option<&Held>) -> Result<Signers> {
+    let mut not_asked: Vec<(String, Error)> = Vec::new();
+    if held.is_none_or(|held| held.certificates.iter().all(|one| verify::signed_by(one, &keys).is_ok())) {
         return Ok(Signers { keys, not_asked });
     }
-    for (name, authority) in context.authorities() {
+    let all = context.authorities();
+    if all.is_empty() && keys.is_empty() {
+        context.authority.open()?;
+    }
+    for (name, authority) in all {
         if !known_signers(&Files::all(&Place::of(name.as_ref())?)).is_empty() {
             continue;
         }
@@ -135,37 +126,71 @@ fn completed(context: &Context, mut keys: Vec<PublicKey>, agent: Option<&Agent>)
             }
         }
     }
+    if keys.is_empty()
+        && let Some((_, why)) = not_asked.pop()
+    {
+        return Err(why);
+    }
     Ok(Signers { keys, not_asked })
+}
+
+/// An agent, and the certificates in it that are for people.
+struct Held {
+    agent: Agent,
+    certificates: Vec<Certificate>,
+}
+
+impl Logout {
+    /// None where `ssh` uses no agent, or one that has ended, with all that it held.
+    fn held(&self) -> Result<Option<Held>> {
+        let Chosen::Socket { path, .. } = chosen(self.host.as_deref())? else { return Ok(None) };
+        let agent = match Agent::open(&path) {
+            Err(AgentError::NotThere | AgentError::NotListening) => return Ok(None),
+            opened => opened.map_err(|error| left_in(&path, &error))?,
+        };
+        let certificates = user_certificates(&agent)?;
+        Ok(Some(Held { agent, certificates }))
+    }
+}
+
+impl Held {
+    /// Removes the certificates of these CAs from the agent; how many. What it answers proves nothing: it is listed.
+    fn emptied(self, signers: &[PublicKey]) -> Result<usize> {
+        let is_ours = |one: &Certificate| verify::signed_by(one, signers).is_ok();
+        let ours: Vec<Certificate> = self.certificates.into_iter().filter(is_ours).collect();
+        let mut has_refused = false;
+        for certificate in &ours {
+            match self.agent.remove(certificate) {
+                Ok(()) => {}
+                Err(AgentError::Refused) => has_refused = true,
+                Err(error) => return Err(left_in(self.agent.socket(), &error)),
+            }
+        }
+        let left = if ours.is_empty() { Vec::new() } else { user_certificates(&self.agent)? };
+        match left.into_iter().find(is_ours) {
+            None => Ok(ours.len()),
+            Some(left) => Err(Error::failed(format!(
+                "the agent at {} still has the certificate of {}",
+                self.agent.socket().display(),
+                neutral(left.key_id())
+            ))
+            .cause(if has_refused { "it refused to remove it" } else { "it said that it had removed it" })
+            .next(END)),
+        }
+    }
 }
 
 /// The certificates in the agent that are for people.
 fn user_certificates(agent: &Agent) -> Result<Vec<Certificate>> {
-    let held = agent.list().map_err(|error| told(agent.socket(), &error))?;
+    let held = agent.list().map_err(|error| left_in(agent.socket(), &error))?;
     Ok(held.iter().filter_map(Identity::certificate).filter(|one| one.kind() == Kind::User).collect())
+}
+
+/// What the agent did; a certificate may still be in it.
+fn left_in(socket: &Path, error: &AgentError) -> Error {
+    Error::failed(format!("the agent at {} {error}", socket.display())).next(END)
 }
 
 fn state(removed: &[String]) -> String {
     if removed.is_empty() { "no file was removed".to_owned() } else { format!("removed: {}", removed.join(", ")) }
-}
-
-/// Removes the certificates of these CAs from the agent; how many.
-fn emptied(agent: &Agent, signers: &[PublicKey]) -> Result<usize> {
-    let ours = |agent: &Agent| -> Result<Vec<Certificate>> {
-        let held = user_certificates(agent)?.into_iter();
-        Ok(held.filter(|one| verify::signed_by(one, signers).is_ok()).collect())
-    };
-    let before = ours(agent)?;
-    for certificate in &before {
-        agent.remove(certificate).map_err(|error| told(agent.socket(), &error))?;
-    }
-    match ours(agent)?.first() {
-        None => Ok(before.len()),
-        Some(left) => Err(Error::failed(format!(
-            "the agent at {} still has the certificate of {}",
-            agent.socket().display(),
-            neutral(left.key_id())
-        ))
-        .cause("it said that it had removed it")
-        .next("end that agent")),
-    }
 }

@@ -21,6 +21,8 @@ pub enum Choice {
     Local(AbsolutePath),
     /// A step-ca, with the name that it has in the configuration, if it has one.
     Step(Option<Name>, Box<Settings>),
+    /// One of these, which has to be named.
+    Several(String),
     /// None.
     None,
 }
@@ -38,7 +40,7 @@ impl Choice {
                 (None, Ok(Some(settings))) => Self::Step(None, Box::new(settings)),
                 // Whether `step` was set up well matters only where its CA would be the one.
                 (None, Err(error)) => return Err(error),
-                (None, Ok(None)) => Self::only(config)?,
+                (None, Ok(None)) => Self::only(config),
             },
         };
         match &chosen {
@@ -48,7 +50,7 @@ impl Choice {
                         "to set the CA of the machine: warded bootstrap --ca-url URL --fingerprint HEX, without --name",
                     ))
             }
-            Self::Step(..) | Self::Local(_) | Self::None => Ok(chosen),
+            Self::Step(..) | Self::Local(_) | Self::Several(_) | Self::None => Ok(chosen),
         }
     }
 
@@ -71,13 +73,12 @@ impl Choice {
         operators_path(given).map(Self::Local)
     }
 
-    fn only(config: &Config) -> Result<Self> {
+    fn only(config: &Config) -> Self {
         let mut named = config.named_ca.iter();
         match (named.next(), named.next()) {
-            (None, _) => Ok(Self::None),
-            (Some((name, settings)), None) => Ok(Self::Step(Some(name.clone()), Box::new(settings.clone()))),
-            (Some((first, _)), Some(_)) => Err(Error::usage(format!("several CAs are configured: {}", names(config)))
-                .next(format!("name one: --ca {first}"))),
+            (None, _) => Self::None,
+            (Some((name, settings)), None) => Self::Step(Some(name.clone()), Box::new(settings.clone())),
+            (Some(_), Some(_)) => Self::Several(names(config)),
         }
     }
 
@@ -86,7 +87,7 @@ impl Choice {
     pub fn name(&self) -> Option<&Name> {
         match self {
             Self::Step(name, _) => name.as_ref(),
-            Self::Local(_) | Self::None => None,
+            Self::Local(_) | Self::Several(_) | Self::None => None,
         }
     }
 
@@ -95,6 +96,13 @@ impl Choice {
         match self {
             Self::Local(directory) => Authority::local(directory.as_path()),
             Self::Step(_, settings) => Authority::step(*settings, identification.clone()),
+            Self::Several(names) => {
+                let first = names.split(',').next().unwrap_or_default().to_owned();
+                Authority::unchosen(
+                    Error::usage(format!("several CAs are configured: {names}"))
+                        .next(format!("name one: --ca {first}")),
+                )
+            }
             Self::None => of_machine().map_or_else(Authority::none, Authority::of_root_only),
         }
     }
@@ -132,10 +140,11 @@ fn of_machine() -> Option<String> {
 }
 
 impl Context {
-    /// Each CA that this command is for, with its name if it has one: the one of `--ca`, else all that are configured.
+    /// Each CA that this command is for, with its name if it has one: the one of `--ca`, else all that are configured,
+    /// those too whose configuration cannot be read.
     #[must_use]
     pub fn authorities(&self) -> Vec<(Option<Name>, Rc<Authority>)> {
-        let is_one = self.options.ca.is_some() || (self.ca_name.is_none() && self.authority.name().is_some());
+        let is_one = self.options.ca.is_some() || (self.ca_name.is_none() && self.authority.is_there());
         let first = is_one.then(|| (self.ca_name.clone(), Rc::clone(&self.authority)));
         let named = self.named_cas.iter().filter(|_| self.options.ca.is_none()).map(|(name, settings)| {
             (Some(name.clone()), Rc::new(Authority::step(settings.clone(), self.options.identification.clone())))
@@ -162,6 +171,7 @@ mod tests {
             Ok(Choice::Step(name, _)) => {
                 Ok(name.map_or_else(|| "the one without a name".to_owned(), |name| name.to_string()))
             }
+            Ok(Choice::Several(names)) => Ok(format!("one of {names}")),
             Ok(Choice::None) => Ok("none".to_owned()),
             Err(error) => Err(error.message().to_owned()),
         }
@@ -185,7 +195,7 @@ mod tests {
         for config in ["[step-ca]", two] {
             assert_eq!(chosen(Some("wrok"), config, false).unwrap_err(), missing);
         }
-        assert_eq!(chosen(None, two, false).unwrap_err(), "several CAs are configured: lab, work");
+        assert_eq!(chosen(None, two, false).unwrap(), "one of lab, work");
         for ca in [None, Some("work")] {
             assert!(chosen(ca, "[named-ca.work]", true).unwrap_err().contains("is a CA for logins"), "{ca:?}");
         }

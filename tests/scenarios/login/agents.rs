@@ -58,6 +58,8 @@ fn an_agent_that_does_not_serve_costs_no_certificate() {
         (Some(stand_in(Manner::Silent)), &["did not answer within 5 s"]),
         (Some(stand_in(Manner::Deaf)), &["did not answer within 5 s"]),
         (Some(stand_in(Manner::Half)), &["did not answer within 5 s"]),
+        (Some(stand_in(Manner::Dribbles)), &["did not answer within 5 s"]),
+        (Some(stand_in(Manner::Unlisted)), &["refuses to say what it holds"]),
         (Some(stand_in(Manner::Huge)), &["4294967295 bytes"]),
         (None, &["SSH_AUTH_SOCK is not set"]),
     ] {
@@ -67,6 +69,55 @@ fn an_agent_that_does_not_serve_costs_no_certificate() {
     }
     assert_eq!(person.asked(), 0);
     assert!(!person.home(".ssh").exists());
+}
+
+/// Keys of types that nobody here knows, entries that are no keys, and as much of them as an agent may list.
+#[test]
+fn what_else_an_agent_holds_hides_nothing() {
+    let Some(person) = Person::new() else { return };
+    let large = |size: usize| [string(b"ssh-of-tomorrow"), string(&vec![b'x'; size])].concat();
+    let odd = [string(b"ssh-of-tomorrow-cert-v01@openssh.com"), Vec::new(), vec![0, 0, 0, 255]];
+    let held = [&odd[..], &vec![large(25_000); 10]].concat();
+    let agent = StandIn::start(&person.machine().path("odd"), Manner::Honest, &held);
+    person.login(Some(&agent.socket), &[]).ends(0).says(&["the agent has 14 identities"]);
+    let again = person.warded(Some(&agent.socket), &["login", "root", "--json"]).ends(0).object("warded.login/1");
+    assert_eq!(again["status"], "unchanged");
+    person.warded(Some(&agent.socket), &["logout"]).ends(0).prints(&["1 certificate from the agent"]);
+    assert_eq!(*agent.held.lock().unwrap(), held);
+
+    let agent = StandIn::start(&person.machine().path("full"), Manner::Honest, &vec![large(26_500); 10]);
+    person.login(Some(&agent.socket), &[]).ends(1).says(&["at most 262144 are read", "no certificate was asked for"]);
+}
+
+/// What an agent answers proves nothing, and what it does not do leaves no private key in a file.
+#[test]
+fn an_agent_that_does_not_do_as_it_is_asked_keeps_no_file_at_logout() {
+    let Some(person) = Person::new() else { return };
+    let path = |name: &str| person.machine().path(name);
+    let left = || fs::read_dir(person.home(".ssh")).unwrap().count();
+    for (manner, code, words) in [
+        (Manner::KeepsTwice, 0, &[][..]),
+        (Manner::KeepsForGood, 1, &["still has the certificate of root", "it refused to remove it", "ssh-add -D"]),
+    ] {
+        let agent = StandIn::start(&path(&format!("{manner:?}")), manner, &[]);
+        person.login(Some(&agent.socket), &[]).ends(0);
+        person.warded(Some(&agent.socket), &["logout"]).ends(code).says(words);
+        assert_eq!((agent.held.lock().unwrap().len(), left()), (usize::from(code == 1), 0), "{manner:?}");
+    }
+    drop(UnixListener::bind(path("dead")).unwrap());
+    let unlisted = StandIn::start(&path("unlisted"), Manner::Unlisted, &[]);
+    let refuses = StandIn::start(&path("refuses"), Manner::ReadOnly, &[]);
+    for (socket, code, words) in [
+        // What an agent held that has ended is gone with it.
+        (path("dead"), 0, &[][..]),
+        (unlisted.socket, 1, &["refuses to say what it holds", "removed: ", "ssh-add -D"]),
+    ] {
+        // The key goes into files where an agent does not take it.
+        person.login(Some(&refuses.socket), &[]).ends(1);
+        assert!(person.home(".ssh/warded-root").is_file());
+        person.warded(Some(&socket), &["logout"]).ends(code).says(words);
+        assert_eq!(left(), 0, "{socket:?}");
+    }
 }
 
 #[test]

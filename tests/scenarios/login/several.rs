@@ -116,8 +116,19 @@ fn a_certificate_whose_file_is_gone_is_removed_from_the_agent() {
     let object = left.object("warded.logout/1");
     assert_eq!((&object["identities"], &object["not_asked"]), (&1.into(), &serde_json::json!(["the CA work"])));
     assert_eq!(person.listed(socket).len(), 1);
-    // Nothing is left to log out of but that.
+    // Nothing is left to log out of but that; the other CA does answer.
+    person.warded(agent, &["logout"]).ends(4).says(&["the CA work could not be asked for its keys"]);
+    let mut person = person;
+    person.ca.stop();
     person.warded(agent, &["logout"]).ends(6);
+    person.ca.serve();
+    // A CA whose configuration cannot be read is named, too.
+    let step = person.machine().path("step");
+    fs::create_dir_all(step.join("config")).unwrap();
+    fs::write(step.join("config/defaults.json"), "{").unwrap();
+    person.reconfigure("[step-ca]", "[named-ca.lab]");
+    let mut command = person.command(agent, &["logout"]);
+    Run::of(command.env("STEPPATH", &step)).ends(4).says(&["the CA without a name could not be asked", "the CA work"]);
 }
 
 /// An expired certificate of one CA is left to that CA's own login.

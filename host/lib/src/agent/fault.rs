@@ -48,6 +48,9 @@ pub enum AgentError {
     /// It says no, and never why.
     #[error("refused")]
     Refused,
+    /// It does not say what it holds.
+    #[error("refuses to say what it holds")]
+    Unlisted,
     /// It does not sign: it has no such key, or was told not to.
     #[error("does not sign with this key")]
     Unsigned,

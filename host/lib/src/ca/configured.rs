@@ -23,6 +23,8 @@ enum Choice {
     /// The address of the machine's, which is root's to use.
     None(Option<String>),
     Broken(Error),
+    /// One of several, none of which was named.
+    Unchosen(Error),
     Other,
     Local(PathBuf),
     Step(Box<(Settings, Identification)>),
@@ -69,6 +71,18 @@ impl Authority {
         Self::choose(Choice::Broken(error))
     }
 
+    /// None of several, until one is named: what needs one fails with this.
+    #[must_use]
+    pub fn unchosen(error: Error) -> Self {
+        Self::choose(Choice::Unchosen(error))
+    }
+
+    /// Whether there is one, be it that it cannot be used.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        !matches!(self.choice, Choice::None(_) | Choice::Unchosen(_))
+    }
+
     /// A local CA.
     #[must_use]
     pub fn local(directory: &Path) -> Self {
@@ -105,7 +119,7 @@ impl Authority {
         match &self.choice {
             Choice::Local(directory) => format!("the local CA in {}", directory.display()),
             Choice::Step(step) => format!("the CA {} with the root {}", step.0.url.canonical(), step.0.fingerprint),
-            Choice::None(_) | Choice::Broken(_) | Choice::Other => {
+            Choice::None(_) | Choice::Broken(_) | Choice::Unchosen(_) | Choice::Other => {
                 self.opened.get().map_or_else(|| "no CA".to_owned(), |opened| opened.authority().describe())
             }
         }
@@ -116,7 +130,7 @@ impl Authority {
     pub fn address(&self) -> Option<String> {
         match &self.choice {
             Choice::Step(step) => Some(step.0.url.canonical().to_owned()),
-            Choice::None(_) | Choice::Broken(_) | Choice::Other | Choice::Local(_) => None,
+            Choice::None(_) | Choice::Broken(_) | Choice::Unchosen(_) | Choice::Other | Choice::Local(_) => None,
         }
     }
 
@@ -127,7 +141,7 @@ impl Authority {
             Choice::Local(directory) => Some(directory.display().to_string()),
             Choice::Step(step) => Some(step.0.url.canonical().to_string()),
             Choice::Other => self.opened.get().map(|opened| opened.authority().describe()),
-            Choice::None(_) | Choice::Broken(_) => None,
+            Choice::None(_) | Choice::Broken(_) | Choice::Unchosen(_) => None,
         }
     }
 
@@ -161,7 +175,7 @@ impl Authority {
             return Ok(opened);
         }
         let opened = match &self.choice {
-            Choice::Broken(error) => {
+            Choice::Broken(error) | Choice::Unchosen(error) => {
                 let next = error.notes_of(Label::Next).next();
                 return Err(CaError::Credential {
                     cause: error.brief(),

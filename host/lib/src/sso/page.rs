@@ -54,29 +54,25 @@ impl Page {
                 "You are signed in",
                 "The terminal has the token for the machine. You can close this window and go back there.",
             ),
-            Self::Failed => {
-                ("You are not logged in", "There is no SSH certificate. The terminal says why, and what to do next.")
+            // These are for a login and for a token alike.
+            Self::Failed => ("That did not work", "The terminal says why, and what to do next."),
+            Self::Denied => {
+                ("You are not signed in", "The sign-in was denied or cancelled. The terminal says what to do next.")
             }
-            Self::Denied => (
-                "You are not logged in",
-                "The sign-in was denied or cancelled, so there is no SSH certificate. The terminal says what to do next.",
-            ),
             Self::WrongWindow => (
                 "This is the wrong window",
-                "This answer does not belong to the login that is waiting in the terminal: perhaps to an earlier one. \
+                "This answer does not belong to the sign-in that the terminal waits for: perhaps to an earlier one. \
                  It was not used. Close this window, and go on in the newest one.",
             ),
             Self::OpenedBefore => (
-                "This login was opened before",
+                "This sign-in was opened before",
                 "Its address can be opened once. If you did not open it yourself, another program did: go back to the \
-                 terminal, end the login there (Ctrl-C) and begin again.",
+                 terminal, end the command there (Ctrl-C) and begin again.",
             ),
-            Self::Over => {
-                ("This login is over", "Its answer was used already. Begin again in the terminal: warded login")
-            }
+            Self::Over => ("This sign-in is over", "Its answer was used already. Begin again in the terminal."),
             Self::Nothing => (
                 "There is nothing here",
-                "A login of Warded's is waiting at this address. Go on in the window that it opened.",
+                "Warded waits at this address for a sign-in. Go on in the window that it opened.",
             ),
         }
     }

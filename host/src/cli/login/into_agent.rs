@@ -112,6 +112,7 @@ pub(crate) fn told(socket: &Path, error: &AgentError) -> Error {
         | AgentError::Malformed
         | AgentError::Unexpected { .. }
         | AgentError::Refused
+        | AgentError::Unlisted
         | AgentError::Unsigned
         | AgentError::WrongSignature
         | AgentError::NotEncodable => said.next(OUT),

@@ -90,5 +90,5 @@ fn the_guides_set_up_lets_a_person_in() {
     let last_page = page();
     assert_eq!(run.code, Some(1), "{run:?}: {last_page}");
     run.says(&["no claim \"email\"", "Force claims", "the client bare"]);
-    assert!(last_page.contains("You are not logged in"), "{last_page}");
+    assert!(last_page.contains("That did not work"), "{last_page}");
 }

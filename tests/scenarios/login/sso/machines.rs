@@ -65,7 +65,7 @@ fn whom_the_ca_would_refuse_is_told_beforehand() {
     let says = ["root@lab.test is no admin of the CA's provisioner sso", "\"admins\""];
     let run = run.ends(2).says(&says);
     assert_eq!(run.stdout, "");
-    assert!(visits.last().unwrap().body.contains("You are not logged in"), "{visits:?}");
+    assert!(visits.last().unwrap().body.contains("That did not work"), "{visits:?}");
 
     let now = jiff::Timestamp::now().as_second();
     let boss = |changes: serde_json::Value| {

@@ -40,7 +40,7 @@ fn a_browser_is_led_there_and_back_and_the_code_stays_in_no_address() {
         let back = get(port, "/?code=abc&state=right&iss=https%3A%2F%2Fsso.test", "");
         assert!(back.contains(&format!("Location: /done/{secret}\r\n")) && back.contains("no-referrer"), "{back}");
         // Once more, as by the browser's "back": the code is of no use.
-        assert!(get(port, "/?code=abc&state=right", "").contains("This login is over"));
+        assert!(get(port, "/?code=abc&state=right", "").contains("This sign-in is over"));
         assert!(get(port, &format!("/done/{secret}"), "").contains("You are logged in"));
     });
     assert_eq!(visits, Visits { is_opened: true, opened_again: 1, strangers: 0 });
