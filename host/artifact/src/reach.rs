@@ -65,11 +65,8 @@ pub fn reached(component: &[u8]) -> Result<Reached> {
     let bytes = component;
     let component = Component::read(bytes)
         .map_err(|error| Error::refused("this component cannot be read").cause(neutral(&error.to_string())))?;
-    let mut imported: BTreeSet<HostFunction> = component.host_functions().map(host_function).collect();
-    if component.opaque.is_some() {
-        // A component within gets whole interfaces.
-        imported.extend(imports::functions(bytes)?.iter().map(|name| host_function(name)));
-    }
+    // Whole interfaces: a function can be had of one that was handed on, to a component within or by another name.
+    let imported = imports::functions(bytes)?.iter().map(|name| host_function(name)).collect();
     let everything = |because| Reach::Everything { because };
     let graph = component.opaque.map_or_else(|| Graph::of(&component), Err);
     let procedures = component.exports.iter().map(|(name, function)| {

@@ -5,7 +5,7 @@ use super::module::{Module, at};
 use std::collections::{BTreeMap, BTreeSet};
 use wasmparser::{
     BinaryReaderError, CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentInstance,
-    ComponentTypeRef, ExternalKind, Instance as CoreInstance, Parser, Payload,
+    ComponentOuterAliasKind, ComponentTypeRef, ExternalKind, Instance as CoreInstance, Parser, Payload,
 };
 
 type Read<T> = Result<T, BinaryReaderError>;
@@ -181,7 +181,9 @@ impl Component {
                 ExternalKind::Table => self.core_tables.push(Some((*instance_index, (*name).to_owned()))),
                 ExternalKind::Memory | ExternalKind::Global | ExternalKind::Tag => {}
             },
-            // Of an outer component there is none here, and a type calls nothing.
+            // A component is an outer one to itself, too: so a module gets another number.
+            ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, .. } => self.gives_module(),
+            // A type calls nothing, and other components are not followed.
             ComponentAlias::Outer { .. } => {}
         }
     }
@@ -222,7 +224,7 @@ impl Component {
                 self.functions.push(function);
             }
             ComponentExternalKind::Instance => self.component_instances.push(None),
-            ComponentExternalKind::Module => self.modules.push(None),
+            ComponentExternalKind::Module => self.gives_module(),
             ComponentExternalKind::Component => {}
             ComponentExternalKind::Type | ComponentExternalKind::Value => return,
         }
@@ -231,12 +233,10 @@ impl Component {
         }
     }
 
-    /// Every function of the host that it imports and could call.
-    pub(super) fn host_functions(&self) -> impl Iterator<Item = &str> {
-        self.functions.iter().filter_map(|function| match function {
-            Function::Host(name) => Some(name.as_str()),
-            Function::Lifted(_) | Function::Unknown => None,
-        })
+    /// One of its modules, once more.
+    fn gives_module(&mut self) {
+        self.modules.push(None);
+        self.opaque = Some("it gives a core module a second name");
     }
 
     /// The instance and name behind the component's own number of a table.

@@ -4,7 +4,10 @@ use super::{
     component::{Component, CoreFunction, Function, Instance},
     module::{Body, Module, Place, at},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+};
 use wasmparser::FuncType;
 
 /// Why something cannot be told.
@@ -12,6 +15,13 @@ type Unclear = &'static str;
 type Clear<T> = Result<T, Unclear>;
 
 const DANGLING: Unclear = "an import of a core module leads nowhere";
+const TOO_LARGE: Unclear = "there is too much of it to follow";
+
+/// References that are kept, of all tables of all instances: some hundred bytes each.
+const REFERENCES: usize = 1 << 19;
+/// Steps that are taken for a component. A file of some hundred KiB can ask for thousands of millions, by instances of
+/// one large module, or by calls of many types through one large table.
+const STEPS: usize = 1 << 24;
 
 /// What a call ends in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,12 +56,23 @@ pub(super) struct Graph<'a> {
     loose: Vec<(Callee, &'a FuncType)>,
     /// What runs in every procedure: start functions and destructors.
     always: Vec<Callee>,
+    /// References in `tables` and `loose`.
+    references: usize,
+    /// What is left of `STEPS`.
+    steps: Cell<usize>,
 }
 
 impl<'a> Graph<'a> {
     pub(super) fn of(component: &'a Component) -> Clear<Self> {
-        let mut graph = Self { component, tables: BTreeMap::new(), loose: Vec::new(), always: Vec::new() };
-        for (instance, module) in graph.modules() {
+        let mut graph = Self {
+            component,
+            tables: BTreeMap::new(),
+            loose: Vec::new(),
+            always: Vec::new(),
+            references: 0,
+            steps: Cell::new(STEPS),
+        };
+        for (instance, module) in graph.modules()? {
             graph.add(instance, module)?;
         }
         for destructor in &component.destructors {
@@ -62,8 +83,15 @@ impl<'a> Graph<'a> {
     }
 
     /// Every instance of a core module, by its number.
-    fn modules(&self) -> Vec<(u32, &'a Module)> {
-        (0..).zip(&self.component.instances).filter_map(|(number, _)| Some((number, self.module(number)?))).collect()
+    fn modules(&self) -> Clear<Vec<(u32, &'a Module)>> {
+        let instances = (0..).zip(&self.component.instances);
+        let of_modules = instances.filter(|(_, instance)| matches!(instance, Instance::Module { .. }));
+        of_modules.map(|(number, _)| Ok((number, self.module(number).ok_or(DANGLING)?))).collect()
+    }
+
+    fn spend(&self, steps: usize) -> Clear<()> {
+        self.steps.set(self.steps.get().checked_sub(steps).ok_or(TOO_LARGE)?);
+        Ok(())
     }
 
     fn module(&self, instance: u32) -> Option<&'a Module> {
@@ -74,11 +102,17 @@ impl<'a> Graph<'a> {
     }
 
     fn add(&mut self, instance: u32, module: &'a Module) -> Clear<()> {
-        let with_type = |graph: &Self, function: u32| {
+        let with_type = |graph: &mut Self, function: u32| {
+            graph.references += 1;
+            if graph.references > REFERENCES {
+                return Err(TOO_LARGE);
+            }
             let of_type = module.type_of(function).ok_or(DANGLING)?;
             Clear::Ok((graph.function(instance, function)?, of_type))
         };
+        self.spend(module.bodies.len())?;
         for element in &module.elements {
+            self.spend(element.functions.len())?;
             for (position, function) in (0..).zip(&element.functions) {
                 let Some(function) = function else { continue };
                 let entry = with_type(self, *function)?;
@@ -101,6 +135,7 @@ impl<'a> Graph<'a> {
             self.loose.push(entry);
         }
         for table in module.bodies.iter().flat_map(|body| &body.writes) {
+            self.spend(1)?;
             self.contents(instance, *table)?.written = true;
         }
         if let Some(start) = module.start {
@@ -152,25 +187,33 @@ impl<'a> Graph<'a> {
     ) -> Clear<Vec<Callee>> {
         let module = self.module(instance).ok_or(DANGLING)?;
         let body = body(module, function).ok_or(DANGLING)?;
+        self.spend(1 + body.calls.len() + body.through.len())?;
         let mut callees = body.calls.iter().map(|one| self.function(instance, *one)).collect::<Clear<Vec<_>>>()?;
         for (table, of_type, index) in &body.through {
             if seen_through.insert((instance, *table, *of_type, *index)) {
                 let of_type = module.function_type(*of_type).ok_or(DANGLING)?;
-                callees.extend(self.through(self.table(instance, *table)?, of_type, *index));
+                callees.extend(self.through(self.table(instance, *table)?, of_type, *index)?);
             }
         }
         Ok(callees)
     }
 
-    fn through(&self, table: Table, of_type: &FuncType, index: Option<u32>) -> Vec<Callee> {
-        let Some(contents) = self.tables.get(&table) else { return Vec::new() };
+    fn through(&self, table: Table, of_type: &FuncType, index: Option<u32>) -> Clear<Vec<Callee>> {
+        let Some(contents) = self.tables.get(&table) else { return Ok(Vec::new()) };
         let exact = index.filter(|_| !contents.written && contents.somewhere.is_empty());
-        let inside = contents.at.iter().filter(|(at, _)| exact.is_none_or(|exact| **at == exact));
-        let loose = if contents.written { self.loose.as_slice() } else { &[] };
-        // Anything that is written may have come out of another table.
-        let others = self.tables.values().filter(|_| contents.written).flat_map(Contents::all);
-        let all = inside.flat_map(|(_, entries)| entries).chain(&contents.somewhere).chain(loose).chain(others);
-        all.filter(|(_, its_type)| *its_type == of_type).map(|(callee, _)| *callee).collect()
+        let mut entries: Vec<&[(Callee, &FuncType)]> = match exact {
+            Some(exact) => contents.at.get(&exact).map(Vec::as_slice).into_iter().collect(),
+            None => contents.all().collect(),
+        };
+        if contents.written {
+            entries.push(&self.loose);
+            // Anything that is written may have come out of another table.
+            self.spend(self.tables.len())?;
+            entries.extend(self.tables.values().flat_map(Contents::all));
+        }
+        self.spend(entries.iter().map(|entries| 1 + entries.len()).sum())?;
+        let entries = entries.into_iter().flatten();
+        Ok(entries.filter(|(_, its_type)| *its_type == of_type).map(|(callee, _)| *callee).collect())
     }
 
     /// What a function of an instance is: its own, or what was given for it.
@@ -204,6 +247,7 @@ impl<'a> Graph<'a> {
 
     /// What an instance was given for one of its imports.
     fn given(&self, instance: u32, (from, name): &(String, String)) -> Clear<Given> {
+        self.spend(1)?;
         match self.component.instances.get(at(instance)) {
             Some(Instance::Module { arguments, .. }) => self.export(*arguments.get(from).ok_or(DANGLING)?, name),
             Some(Instance::Exports(_)) | None => Err(DANGLING),
@@ -241,8 +285,8 @@ enum Given {
 }
 
 impl<'a> Contents<'a> {
-    fn all(&self) -> impl Iterator<Item = &(Callee, &'a FuncType)> {
-        self.at.values().flatten().chain(&self.somewhere)
+    fn all(&self) -> impl Iterator<Item = &[(Callee, &'a FuncType)]> {
+        self.at.values().chain([&self.somewhere]).map(Vec::as_slice)
     }
 }
 

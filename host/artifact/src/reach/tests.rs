@@ -231,3 +231,98 @@ fn what_cannot_be_followed_counts_as_everything() {
     );
     assert_eq!(functions(&own.unwrap()), ["it exports a function that is not its own"]);
 }
+
+const SECOND_NAME: &str = "it gives a core module a second name";
+
+/// An alias and an export are modules with numbers of their own: what follows them would be taken for another one.
+#[test]
+fn a_module_does_not_hide_behind_a_second_name() {
+    let evil = r#"(core module $evil (import "host" "write" (func $write))
+        (func $go call $write) (export "p" (func $go)))"#;
+    let starting = r#"(core module $evil (import "host" "write" (func $write)) (start $write))"#;
+    let good = r#"(core module $good (func (export "p")))"#;
+    let instance =
+        |name: &str, of: &str| format!(r#"(core instance {name} (instantiate {of} (with "host" (instance $host))))"#);
+    for (what, core) in [
+        (
+            "an alias of the component's own module",
+            format!("{evil} (alias outer 0 0 (core module $again)) {good} {}", instance("$m", "$again")),
+        ),
+        (
+            "a module that is exported, and starts",
+            format!(
+                r#"{starting} (export $again "evil" (core module $evil)) {good} {} {}"#,
+                instance("", "$again"),
+                instance("$m", "$good")
+            ),
+        ),
+        (
+            "a module that is exported, and fills a table",
+            format!(
+                r#"(core module $tables (table (export "t") 2 funcref)) (core instance $tables (instantiate $tables))
+                (core module $evil (import "host" "write" (func $write)) (import "tables" "t" (table 2 funcref))
+                    (elem (i32.const 0) func $write))
+                (export $again "evil" (core module $evil))
+                (core instance (instantiate $again (with "host" (instance $host)) (with "tables" (instance $tables))))
+                (core module $calling (import "tables" "t" (table 2 funcref))
+                    (func (export "p") i32.const 0 call_indirect))
+                (core instance $m (instantiate $calling (with "tables" (instance $tables))))"#
+            ),
+        ),
+    ] {
+        let component = component(&core);
+        assert_eq!(functions(&component), [SECOND_NAME], "{what}");
+        assert_eq!(reached(&component).unwrap().of("p").len(), 3, "{what}");
+    }
+}
+
+/// A function of an interface that was handed on has another name in the component, and is imported all the same.
+#[test]
+fn everything_is_all_of_the_interfaces() {
+    let component = wat::parse_str(
+        r#"(component
+            (import "warded:host/files@0.1.0" (instance $files (export "read" (func)) (export "write" (func))))
+            (instance $bag (export "files" (instance $files)))
+            (alias export $bag "files" (instance $again))
+            (core func $write (canon lower (func $again "write")))
+            (core module $module (import "host" "write" (func $write)) (func (export "p") call $write))
+            (core instance $m (instantiate $module (with "host" (instance (export "write" (func $write))))))
+            (func (export "p") (canon lift (core func $m "p"))))"#,
+    );
+    let reached = reached(&component.unwrap()).unwrap();
+    assert_eq!(reached.of("p").iter().collect::<Vec<_>>(), ["files.read", "files.write"]);
+}
+
+/// Each is small as a file, and thousands of millions of steps without a bound.
+#[test]
+fn what_is_too_large_to_follow_counts_as_everything() {
+    const MODULE: &str = r#"(type $plain (func)) (import "host" "read" (func $read))"#;
+    let many = |text: &str, times: usize| text.repeat(times);
+    let instances = |elements: &str| {
+        component(&format!(
+            r#"(core module $large {MODULE} (table 3000 funcref) {elements} (func (export "p")))
+            (core instance $m (instantiate $large (with "host" (instance $host)))) {}"#,
+            many(r#"(core instance (instantiate $large (with "host" (instance $host))))"#, 400)
+        ))
+    };
+    let types = |number: usize| {
+        let parameters: String = (0..12).map(|bit| if number >> bit & 1 == 1 { " i32" } else { " i64" }).collect();
+        format!("(type $t{number} (func (param{parameters})))")
+    };
+    let through_each_type: String =
+        (0..2000).map(|number| format!("unreachable i32.eqz call_indirect (type $t{number}) ")).collect();
+    let large_table = component(&format!(
+        r#"(core module $large {MODULE} {} (table 60000 funcref) (elem (i32.const 0) func {})
+            (func (export "p") {through_each_type}))
+        (core instance $m (instantiate $large (with "host" (instance $host))))"#,
+        (0..2000).map(types).collect::<String>(),
+        many("$read ", 60000)
+    ));
+    for (what, component) in [
+        ("a filled table in each instance", instances(&format!("(elem (i32.const 0) func {})", many("$read ", 3000)))),
+        ("references in each instance", instances(&format!("(elem func {})", many("$read ", 3000)))),
+        ("a large table, by many types", large_table),
+    ] {
+        assert_eq!(functions(&component), ["there is too much of it to follow"], "{what}");
+    }
+}
