@@ -270,6 +270,7 @@ mod tests {
             ("a\n# BEGIN warded\nOld\n# END warded\nb\n", "a\n# BEGIN warded\nX 1\n# END warded\nb\n"),
             ("a\n# BEGIN warded \r\nOld\n  # END warded\t\nb\n", "a\n# BEGIN warded\nX 1\n# END warded\nb\n"),
             ("a\n# BEGIN warded\nX 1\n# END warded", "a\n# BEGIN warded\nX 1\n# END warded"),
+            ("# BEGIN warded\nOld\n# END warded\nb\nMatch all\n", "# BEGIN warded\nX 1\n# END warded\nb\nMatch all\n"),
             (
                 "Match all\nb\n# BEGIN warded\nOld\n# END warded\nc\n",
                 "# BEGIN warded\nX 1\n# END warded\nMatch all\nb\nc\n",
@@ -316,6 +317,8 @@ mod tests {
         let first = shared.set(before, &["X 1"]).unwrap();
         let both = own.set(&first, &["Y 1"]).unwrap();
         let block = "# BEGIN warded trust-user-ca\nY 1\n# END warded trust-user-ca\n";
+        assert_eq!((shared.begin(), shared.end()), ("# BEGIN warded", "# END warded"));
+        assert_eq!((own.begin(), own.end()), ("# BEGIN warded trust-user-ca", "# END warded trust-user-ca"));
         assert_eq!(text(&both), format!("Port 22\n# BEGIN warded\nX 1\n# END warded\n{block}Match all\n"));
         assert_eq!(own.remove(&both).unwrap(), first);
         assert_eq!(text(&shared.remove(&both).unwrap()), format!("Port 22\n{block}Match all\n"));

@@ -83,6 +83,7 @@ mod tests {
             ("Include /etc/ssh/sshd_config.d", STOCK, false),
             ("Include /etc/ssh/*.conf", STOCK, false),
             ("Include ~/sshd_config.d/*.conf", STOCK, false),
+            ("Include ~/x", "/etc/ssh/~/x", false),
             ("Include \"\"", "/etc/ssh", false),
             ("#Include /etc/ssh/sshd_config.d/*.conf\n", STOCK, false),
             ("Match all\nInclude /etc/ssh/sshd_config.d/*.conf\n", STOCK, false),

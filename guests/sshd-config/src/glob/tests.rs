@@ -72,6 +72,40 @@ fn patterns_match_as_sshd_has_it() {
     }
 }
 
+/// The ASCII characters of each class, in ranges, as POSIX has the C locale.
+#[test]
+fn classes_have_the_characters_of_the_c_locale() {
+    for (class, ranges) in [
+        ("alnum", &["09", "AZ", "az"][..]),
+        ("alpha", &["AZ", "az"]),
+        ("blank", &["\t\t", "  "]),
+        ("cntrl", &["\0\x1f", "\x7f\x7f"]),
+        ("digit", &["09"]),
+        ("graph", &["!~"]),
+        ("lower", &["az"]),
+        ("print", &[" ~"]),
+        ("punct", &["!/", ":@", "[`", "{~"]),
+        ("space", &["\t\r", "  "]),
+        ("upper", &["AZ"]),
+        ("xdigit", &["09", "AF", "af"]),
+    ] {
+        let has = character_class(class.as_bytes()).unwrap();
+        for byte in 0..=u8::MAX {
+            let expected = ranges.iter().any(|range| (range.as_bytes()[0]..=range.as_bytes()[1]).contains(&byte));
+            assert_eq!(has(&byte), expected, "{class} {byte:#x}");
+        }
+    }
+}
+
+#[test]
+fn what_is_literal_is_no_pattern() {
+    for (text, expected) in
+        [("", false), ("a.conf", false), ("a]b", false), ("*", true), ("a?", true), ("[a", true), ("a\\b", true)]
+    {
+        assert_eq!(is_pattern(text), expected, "{text}");
+    }
+}
+
 #[test]
 fn no_pattern_is_slow_or_deep() {
     let name = "a".repeat(255);

@@ -110,6 +110,7 @@ fn what_is_no_list_is_not_added_to() {
         assert!(Krl::parse(&bytes[..length]).is_err(), "{length}");
     }
     assert_eq!(Krl::parse(b"ssh-ed25519 AAAA\n"), Err(Fault::NoList));
+    assert!(is_list(&bytes) && is_list(MAGIC) && !is_list(b"ssh-ed25519 AAAA\n") && !is_list(&MAGIC[1..]));
 }
 
 fn list(sections: &[(u8, Vec<u8>)]) -> Vec<u8> {
@@ -162,12 +163,16 @@ fn lists(ca: &[u8]) -> Vec<(&'static str, Vec<u8>, bool)> {
         ("serial 0 by a bit", of(ca, &[bits(0, &[0x07])]), false),
         ("the last serial", of(ca, &[bits(u64::MAX, &[0x01])]), true),
         ("bits over the end", of(ca, &[bits(u64::MAX, &[0x02])]), false),
+        ("the last serial by a bit of a later byte", of(ca, &[bits(u64::MAX - 8, &[0x01, 0x00])]), true),
+        ("bits of a later byte over the end", of(ca, &[bits(u64::MAX - 7, &[0x01, 0x00])]), false),
+        ("the last serial after a byte of zeros", of(ca, &[bits(u64::MAX, &[0x00, 0x01])]), true),
         ("negative bits", of(ca, &[bits(7, &[0x80])]), false),
         ("many bits", of(ca, &[bits(7, &long)]), true),
         ("too many bits", of(ca, &[bits(7, &longest)]), false),
         ("bits and more", of(ca, &[(BITMAP, [bits(7, &[1]).1, vec![0]].concat())]), false),
         ("ids", of(ca, &[(IDS, [string(b"a"), string(b"b")].concat())]), true),
         ("an id with a NUL", of(ca, &[(IDS, string(b"a\0b"))]), false),
+        ("an id that ends with a NUL", of(ca, &[(IDS, string(b"a\0"))]), true),
         ("half an id", of(ca, &[(IDS, vec![0, 0, 0, 2, b'a'])]), false),
         ("an unknown part", of(ca, &[(0x24, vec![])]), false),
         ("an unknown section", list(&[(6, vec![])]), false),

@@ -80,6 +80,19 @@ fn arguments_are_replaced_in_place() {
 }
 
 #[test]
+fn lines_that_mean_the_same_have_one_normal_form() {
+    for (line, normal) in [
+        ("Port 22", "port \"22\""),
+        ("  PORT=22 # x\r\n", "port \"22\""),
+        ("AcceptEnv A 'B C'", "acceptenv \"A\" \"B C\""),
+        ("Banner a\\\\b\\\"", "banner \"a\\\\b\\\"\""),
+        ("Match", "match"),
+    ] {
+        assert_eq!(Directive::parse(line.as_bytes()).unwrap().normal(), normal, "{line}");
+    }
+}
+
+#[test]
 fn only_match_all_is_unconditional() {
     for (line, conditional) in
         [("Match all", false), ("match ALL", false), ("Match User x", true), ("Match all user x", true), ("X", false)]
