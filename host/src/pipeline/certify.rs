@@ -66,7 +66,7 @@ impl fmt::Display for Refusal {
         }
         self.error.notes().filter(|(label, _)| *label != Label::State).try_for_each(|(label, text)| match label {
             Label::Cause => write!(f, ": {text}"),
-            label => write!(f, "; {label}: {text}"),
+            Label::Seen | Label::State | Label::Next => write!(f, "; {label}: {text}"),
         })
     }
 }

@@ -3,6 +3,7 @@
 use crate::support::{Machine, Setup, machine::NAME, screen::Screens};
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the screens, as they are")]
 fn from_the_first_plan_to_the_end() {
     let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
     let mut screens = Screens::of(&machine);

@@ -14,6 +14,7 @@ fn machine(lines: &str) -> Machine {
 const APPLY: &str = "apply certify-host --yes --set principal=web1.example.org";
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the screens, as they are")]
 fn of_what_was_typed() {
     let machine = Machine::stopped();
     let mut screens = Screens::of(&machine);
@@ -259,6 +260,7 @@ fn of_grants_and_of_who_gets_in() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the screens, as they are")]
 fn of_what_somebody_else_did() {
     let machine = machine("");
     machine.certify();

@@ -258,8 +258,7 @@ fn a_module_does_not_hide_behind_a_second_name() {
         ),
         (
             "a module that is exported, and fills a table",
-            format!(
-                r#"(core module $tables (table (export "t") 2 funcref)) (core instance $tables (instantiate $tables))
+            r#"(core module $tables (table (export "t") 2 funcref)) (core instance $tables (instantiate $tables))
                 (core module $evil (import "host" "write" (func $write)) (import "tables" "t" (table 2 funcref))
                     (elem (i32.const 0) func $write))
                 (export $again "evil" (core module $evil))
@@ -267,7 +266,7 @@ fn a_module_does_not_hide_behind_a_second_name() {
                 (core module $calling (import "tables" "t" (table 2 funcref))
                     (func (export "p") i32.const 0 call_indirect))
                 (core instance $m (instantiate $calling (with "tables" (instance $tables))))"#
-            ),
+                .to_owned(),
         ),
     ] {
         let component = component(&core);

@@ -106,7 +106,7 @@ pub fn note<'a>(state: &StateDir, keys: impl IntoIterator<Item = (&'a AbsolutePa
 pub fn warning(fault: &Error) -> String {
     let notes = fault.notes().map(|(label, text)| match label {
         Label::Cause => format!(": {text}"),
-        label => format!("; {label}: {text}"),
+        Label::Seen | Label::State | Label::Next => format!("; {label}: {text}"),
     });
     let why: String = notes.collect();
     format!("No host key is certified on the word of another one: {}{why}", fault.message())
