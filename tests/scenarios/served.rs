@@ -124,6 +124,23 @@ fn openssh_10_is_not_reloaded_while_it_offers_a_former_key() {
     peer.client(&Knows::Keys(read(format!("{ecdsa}.pub")))).connects();
 }
 
+/// No file has to change, and that is not all there is to say.
+#[test]
+fn apply_tells_of_a_former_key_where_it_has_nothing_to_change() {
+    let Some(peer) = Peer::start("trixie", "") else { return };
+    let apply = ["apply", "certify-host", "--set", SET, "--yes"];
+    peer.warded(&apply).ends(0);
+    peer.warded(&apply).ends(0).prints(&["Nothing to do."]);
+    let key = "/etc/ssh/ssh_host_ecdsa_key";
+    ["", ".pub"].iter().for_each(|end| fs::remove_file(peer.file(&format!("{key}{end}"))).unwrap());
+    Run::of(peer.command("ssh-keygen").args(["-q", "-t", "ecdsa", "-N", "", "-f", key])).ends(0);
+    let told = ["Not reloaded: ", "in whose place /etc/ssh/ssh_host_ecdsa_key has another one", "kill -HUP"];
+    peer.warded(&["renew"]).ends(4).prints(&told);
+    peer.warded(&apply).ends(4).prints(&told).prints(&["Nothing to do."]);
+    Run::of(peer.command("sh").args(["-c", "kill -HUP $(cat /run/sshd.pid)"])).ends(0);
+    wait("the former key is gone", LONG, || peer.warded(&apply).code == Some(0));
+}
+
 #[test]
 fn openssh_9_2_serves_it_at_once() {
     let machine = Machine::start();

@@ -219,7 +219,7 @@ impl Apply {
         let changes = planned.session.changes.staged().len() + planned.session.changes.steps().len() + files.len();
         if changes == 0 {
             let exit = self.enrol_only(context, output, &identity, enrolment, &messages)?;
-            return Ok(if unserved.unseen.is_some() { Exit::Degraded } else { exit });
+            return Ok(if unserved.is_spared() { Exit::Degraded } else { exit });
         }
         let mut work = Work::of(planned, self.risk.terms(&self.confirm));
         work.refuse_unaccepted().map_err(Error::or_unchanged)?;

@@ -10,7 +10,7 @@ use crate::{
     context::Context,
     enrolment::Enrolment,
     pipeline::{
-        Done, Planned, Terms, Work,
+        self, Done, Planned, Terms, Work,
         certify::Refusal,
         serve::{self, Unserved},
     },
@@ -125,7 +125,8 @@ pub(super) fn enrolment(output: Output, enrolment: Option<&Enrolment>) -> Result
 
 /// Why it cannot be told what is served.
 pub(super) fn unseen(output: Output, unserved: &Unserved) -> Result<()> {
-    let told = unserved.unseen.iter().map(|why| format!("not seen live: {}", why.message()));
+    let told = unserved.former.iter().map(pipeline::not_reloaded);
+    let told = told.chain(unserved.unseen.iter().map(|why| format!("not seen live: {}", why.message())));
     messages(output, &told.map(|text| Message { level: Level::Warn, text }).collect::<Vec<_>>())
 }
 

@@ -3,11 +3,7 @@
 //! there is nothing to journal and nothing to roll back.
 
 use super::{Planned, Reporter, Stage, Work, end, end_failed, prove::Guard, settle};
-use crate::{
-    broker::Identity,
-    context::Context,
-    enrolment::{Enrolment, Enrolments},
-};
+use crate::{broker::Identity, context::Context, enrolment::Enrolments};
 use ssh_key::HashAlg;
 use std::{collections::BTreeMap, path::Path};
 use warded_lib::{
@@ -63,6 +59,12 @@ impl Unserved {
         self.certificates.is_empty() || self.reloads.is_empty()
     }
 
+    /// Whether sshd is left as it is although it may serve something else than what is there.
+    #[must_use]
+    pub fn is_spared(&self) -> bool {
+        self.unseen.is_some() || !self.former.is_empty()
+    }
+
     /// The services, by their names.
     #[must_use]
     pub fn services(&self) -> Vec<String> {
@@ -86,9 +88,11 @@ pub fn unserved(context: &Context, planned: &Planned<'_>) -> Result<Unserved> {
 
 fn look(context: &Context, planned: &Planned<'_>) -> Result<Unserved> {
     let identity = &planned.identity;
-    let renews = |enrolled: &Enrolment| enrolled.procedure == identity.procedure && enrolled.policy == identity.policy;
-    let is_renewal = Enrolments::load(&context.state)?.of(&context.places.sshd_config).is_some_and(renews);
-    if !is_renewal || !planned.session.changes.is_empty() {
+    let enrolments = Enrolments::load(&context.state)?;
+    let enrolled = enrolments.of(&context.places.sshd_config).filter(|enrolled| enrolled.policy == identity.policy);
+    let is_renewal = enrolled.is_some_and(|enrolled| enrolled.procedure == identity.procedure);
+    let enrols = enrolled.is_some_and(|enrolled| planned.procedure.renewal.as_ref() == Some(&enrolled.procedure));
+    if !(is_renewal || enrols) || !planned.session.changes.is_empty() {
         return Ok(Unserved::default());
     }
     let Some(sshd) = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())? else {
@@ -125,7 +129,9 @@ fn look(context: &Context, planned: &Planned<'_>) -> Result<Unserved> {
         former: former(&offered, &keys, listener),
         unseen: None,
         certificates: on_disk.into_iter().filter(is_unserved).map(|(_, certificate)| certificate).collect(),
+        // What enrols only says why sshd is to read its files; the renewal has it do so.
         reloads: granted
+            .filter(|_| is_renewal)
             .filter_map(|(name, _)| Some(Reload::service(name.clone(), services.get(name)?.clone())))
             .collect(),
     })
