@@ -85,7 +85,8 @@ fn a_key_that_had_a_certificate_takes_a_token_of_its_own() {
     };
     lose(&["rsa", "ed25519"]);
     let told = ["2 one-time tokens needed", "1 given", "rsa_key takes a token of its own", "may have revoked"];
-    member.certifies(&["--token-file", &give("1")]).ends(2).says(&told).says(&["nothing was changed"]);
+    let next = format!("warded token {NAME} --host --count 2, or for `warded enrol`: warded invite {NAME} --keys 2");
+    member.certifies(&["--token-file", &give("1")]).ends(2).says(&told).says(&["nothing was changed", &next]);
     // One that was made anew gets the only token, and the other one waits.
     let ecdsa = member.machine.path("ssh/ssh_host_ecdsa_key");
     fs::remove_file(&ecdsa).unwrap();

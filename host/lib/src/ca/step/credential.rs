@@ -8,6 +8,7 @@ pub use source::{Source, read_secret, read_trusted};
 
 use super::{
     diagnosis::refusal::sshpop,
+    given::Given,
     jwe, jwk,
     jwk::ProvisionerKey,
     provisioner::{self, NotChosen, Provisioner, Purpose, choose},
@@ -211,18 +212,32 @@ impl Credential {
     /// There are fewer tokens.
     pub fn suffices_for(&self, times: usize) -> Result<(), CaError> {
         let Self::Tokens(tokens) = self else { return Ok(()) };
-        let there = tokens.borrow().len();
+        let tokens = tokens.borrow();
+        let there = tokens.len();
         if there >= times {
             return Ok(());
         }
+        let names = tokens.front().and_then(|token| Given::read(token).ok()).map(|given| given.principals());
         Err(unusable(
             format!("{} needed, and {there} given", count(times, "one-time token")),
-            format!(
-                "on the admin's machine: warded token NAME --host --count {times}, or for `warded enrol`: warded invite \
-                 NAME --keys {times}"
-            ),
+            more_tokens(&names.unwrap_or_default(), times),
         ))
     }
+}
+
+/// The commands that make tokens for so many host keys of the machine with these names.
+fn more_tokens(names: &[String], keys: usize) -> String {
+    let is_plain = |name: &String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-_".contains(&byte));
+    // What a token says is nothing to be typed into a shell, unless it is a name.
+    let names = if names.iter().all(is_plain) { names } else { &[] };
+    let name = names.first().map_or("NAME", String::as_str);
+    let with = |names: &[String]| names.iter().map(|name| format!(" -n {name}")).collect::<String>();
+    let (all, others) =
+        if names.len() > 1 { (with(names), with(names.get(1..).unwrap_or_default())) } else { Default::default() };
+    format!(
+        "on the admin's machine: warded token {name} --host{all} --count {keys}, or for `warded enrol`: warded invite \
+         {name}{others} --keys {keys}"
+    )
 }
 
 /// The provisioner to ask.
