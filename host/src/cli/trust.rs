@@ -10,6 +10,7 @@ use warded_lib::{
     ca::step::{
         CaUrl, Fingerprint, Identification, Settings, StepAuthority, api,
         bootstrap::{self, NotFetched},
+        http::Problem,
         provisioner::{Provisioner, Purpose, choose},
         x509::X509,
     },
@@ -22,6 +23,8 @@ use warded_lib::{
     transaction::{FileChange, NewFile, Order},
 };
 
+/// What a person looks at where something else than a CA answers.
+const ADDRESS: &str = "make sure that the address and the port are the CA's";
 /// Anybody may read both.
 const MODE: u32 = 0o644;
 
@@ -299,12 +302,12 @@ fn not_fetched(url: &CaUrl, error: &NotFetched, proxy: Option<&str>) -> Error {
             error.next("get the fingerprint on the CA: warded root-fingerprint root_ca.crt")
         }
         NotFetched::Failure(failure @ (api::Failure::NotStepCa { .. } | api::Failure::Status { .. })) => {
-            Error::failed(message).cause(failure).next("make sure that the address and the port are the CA's")
+            Error::failed(message).cause(failure).next(ADDRESS)
         }
         NotFetched::Failure(api::Failure::Problem(problem)) => {
-            Error::unreachable(format!("the CA {url} cannot be reached"))
-                .cause(problem)
-                .next("make sure that it runs, and that this machine reaches it")
+            let is_elsewhere = matches!(problem, Problem::Tls(_) | Problem::Redirect | Problem::TooLong(_));
+            let next = if is_elsewhere { ADDRESS } else { "make sure that it runs, and that this machine reaches it" };
+            Error::unreachable(format!("the CA {url} cannot be reached")).cause(problem).next(next)
         }
     }
     .unchanged()

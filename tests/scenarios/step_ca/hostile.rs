@@ -96,7 +96,7 @@ fn every_broken_answer_is_told() {
         (Fault::Answer("/ssh/sign", Manner::Busy(3600)), "left alone for 60 min"),
         (Fault::Answer("/ssh/sign", Manner::Redirect("https://127.0.0.1:1/")), "redirection"),
         (Fault::Answer("/ssh/sign", Manner::Truncated), "not what a step-ca answers"),
-        (Fault::Answer("/ssh/sign", Manner::Cut), "ended before the answer did"),
+        (Fault::Answer("/ssh/sign", Manner::Cut), "ended before the answer did: the server closed it"),
         (Fault::Answer("/provisioners", Manner::Endless), "longer than"),
         (Fault::Answer("/ssh/roots", Manner::EndlessHead), "cannot be reached"),
         (Fault::Answer("/ssh/roots", slow), "no answer in time"),
@@ -109,6 +109,7 @@ fn every_broken_answer_is_told() {
         let (_, run, _) = certifies(fault);
         assert_ne!(run.code, Some(0), "{fault:?}");
         assert!(run.stderr.contains(words), "{fault:?}: {words:?} is not in\n{}", run.stderr);
+        assert!(!run.stderr.contains("docs.rs"), "{fault:?}: {}", run.stderr);
     }
 }
 

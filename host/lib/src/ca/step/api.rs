@@ -378,11 +378,15 @@ fn post<T: DeserializeOwned>(http: &Http, path: &str, request: &impl Serialize) 
 /// Reads and signatures come with 200 or 201, everything else is a no; and a no need not be JSON.
 fn understand<T: DeserializeOwned>(question: &str, answer: &Answer) -> Result<T, Failure> {
     if matches!(answer.status, 200 | 201) {
-        return serde_json::from_slice(&answer.body).map_err(|error| Failure::NotStepCa {
-            question: question.to_owned(),
+        let wrong = |why: String| Failure::NotStepCa { question: question.to_owned(), why };
+        return match serde_json::from_slice(&answer.body) {
+            // serde would take a list for an object without names.
+            _ if !answer.body.trim_ascii_start().starts_with(b"{") => Err(wrong("it is no JSON object".to_owned())),
             // serde quotes what it met.
-            why: neutral(&error.to_string()).chars().take(MAX_TEXT).collect(),
-        });
+            Err(error) if error.is_data() => Err(wrong(neutral(&error.to_string()).chars().take(MAX_TEXT).collect())),
+            Err(_) => Err(wrong("it is no JSON, or cut off".to_owned())),
+            Ok(read) => Ok(read),
+        };
     }
     let text = serde_json::from_slice::<Refusal>(&answer.body).map_or_else(
         |_| String::from_utf8_lossy(&answer.body).lines().next().unwrap_or_default().to_owned(),

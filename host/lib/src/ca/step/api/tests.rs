@@ -22,10 +22,22 @@ fn a_no_need_not_be_json() {
 
 #[test]
 fn what_is_no_step_ca_is_said() {
-    for body in ["<html>", "", "{}", "[]", "{\"crt\":1}", "{\"crt\":\"abc"] {
+    for (body, why) in [
+        ("<html>", "it is no JSON object"),
+        ("", "it is no JSON object"),
+        ("null", "it is no JSON object"),
+        ("[]", "it is no JSON object"),
+        ("{}", "missing field `crt`"),
+        ("{\"crt\":1}", "expected a string"),
+        ("{\"crt\":\"abc", "cut off"),
+        ("{\"crt\"}", "no JSON"),
+    ] {
         let failure = understand::<Signed>("/ssh/sign", &answer(200, body)).err().unwrap();
-        assert!(matches!(failure, Failure::NotStepCa { .. }), "{body}: {failure}");
+        let Failure::NotStepCa { why: said, .. } = failure else { panic!("{body}: {failure}") };
+        assert!(said.contains(why) && !said.contains("struct"), "{body}: {said}");
     }
+    // A list without anything in it is no CA without keys.
+    assert!(understand::<Keys>("/ssh/roots", &answer(200, "[]")).is_err());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Why there was no whole answer.
 
-use std::error::Error;
+use std::{error::Error, io};
 use x509_cert::der::{Decode as _, SliceReader, asn1::ObjectIdentifier};
 
 /// What went wrong between this machine and the server.
@@ -53,13 +53,29 @@ impl Problem {
         if error.is_timeout() && !error.is_connect() {
             return Self::TimedOut;
         }
-        let cause = innermost(error);
+        let has_ended = |error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof;
+        // The library says it with an address of its documentation.
+        let cause = match find::<io::Error>(error) {
+            Some(error) if has_ended(error) => "the server closed it".to_owned(),
+            _ => innermost(error),
+        };
         if error.is_connect() { Self::NoConnection(cause) } else { Self::Broken(cause) }
     }
 
     fn of_tls(error: &rustls::Error) -> Self {
         use rustls::CertificateError as Wrong;
-        let rustls::Error::InvalidCertificate(wrong) = error else { return Self::Tls(error.to_string()) };
+        #[expect(clippy::wildcard_enum_match_arm, reason = "rustls may add others; they are told in its words")]
+        let wrong = match error {
+            rustls::Error::InvalidCertificate(wrong) => wrong,
+            rustls::Error::InvalidMessage(_) => {
+                return Self::Tls("what answers there does not speak TLS".to_owned());
+            }
+            rustls::Error::AlertReceived(alert) => {
+                return Self::Tls(format!("the server ended it: {}", words(&format!("{alert:?}"))));
+            }
+            rustls::Error::PeerIncompatible(why) => return Self::Tls(words(&format!("{why:?}"))),
+            other => return Self::Tls(other.to_string()),
+        };
         #[expect(clippy::wildcard_enum_match_arm, reason = "rustls may add others; they are told in its words")]
         match wrong {
             Wrong::UnknownIssuer | Wrong::BadSignature => Self::OtherRoot,
@@ -145,7 +161,7 @@ fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
         if let Some(found) = error.downcast_ref::<T>() {
             return Some(found);
         }
-        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         if let Some(found) = wrapped.and_then(|inner| find::<T>(inner)) {
             return Some(found);
         }
@@ -193,6 +209,17 @@ mod tests {
         ] {
             let told = Problem::of_tls(&rustls::Error::InvalidCertificate(error)).to_string();
             assert!(told.contains(expected) && !told.contains(['{', '[']), "{told}");
+        }
+        for (error, expected) in [
+            (rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType), "does not speak TLS"),
+            (rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion), "protocol version"),
+            (
+                rustls::Error::PeerIncompatible(rustls::PeerIncompatible::NoCipherSuitesInCommon),
+                "no cipher suites in common",
+            ),
+        ] {
+            let told = Problem::of_tls(&error).to_string();
+            assert!(told.starts_with("TLS failed: ") && told.ends_with(expected), "{told}");
         }
     }
 }
