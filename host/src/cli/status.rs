@@ -3,6 +3,7 @@
 mod advice;
 mod circumstances;
 mod drift;
+mod principals;
 mod prometheus;
 mod strict_modes;
 mod user_ca;
@@ -240,6 +241,7 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
             warnings.extend(strict_modes::look(&effective));
             let (wrong, unknown) = user_ca::look(context, &effective);
             problems.extend(wrong);
+            problems.extend(principals::look(context, &effective)?);
             user_notes = unknown;
             named = effective.values("hostcertificate").to_vec();
             sshd.host_keys()?

@@ -144,3 +144,49 @@ fn principals_that_cannot_be_are_refused() {
     server.maps(&["ann=ops"], &[]).ends(5).says(&["others can change it", "nothing was changed"]);
     assert!(!server.exists(FILE));
 }
+
+/// What keeps sshd from the principals that the operator named, or gives it others: each with what to do.
+#[test]
+fn status_tells_what_is_wrong_with_the_files_of_principals() {
+    let Some(server) = Server::start("trixie", "").map(Server::with_ops) else { return };
+    server.maps(&["ann=ops", "root=admins"], &[]).ends(0);
+    server.maps(&["ann=ops"], &[]).ends(0);
+    let told = |script: &str, words: &[&str], [ops, eve]: [bool; 2]| {
+        server.sh(&format!("cp -a {DIRECTORY} /before; {script}"));
+        assert_eq!(
+            [("ops", "ann"), ("eve", "ann")].map(|(who, user)| server.gets_in(&format!("/people/{who}"), user)),
+            [ops, eve],
+            "{script}"
+        );
+        let said = server.warded(&["status"]);
+        assert_eq!(said.code == Some(4), !words.is_empty(), "{script}: {said:?}");
+        let all = said.stdout + &said.stderr;
+        assert!(words.iter().all(|word| all.contains(word)), "{script}: {all}");
+        assert_eq!(all.contains("principals"), !words.is_empty(), "{script}: {all}");
+        server.sh(&format!("rm -rf {DIRECTORY}; mv /before {DIRECTORY}"));
+    };
+    server.sh("ssh-keygen -q -s /root/ca/user_ca -I eve -n eve /people/eve.pub");
+    told("true", &[], [true, false]);
+    for (script, words, opened) in [
+        ("chmod 664 ann", &["others can write", "chmod g-w /etc/ssh/warded-principals/ann"][..], [false, false]),
+        ("chmod 600 ann", &["cannot read", "chmod o+r /etc/ssh/warded-principals/ann"], [false, false]),
+        ("chown 1234 ann", &["belongs to another user", "chown root /etc/ssh/warded-principals/ann"], [false, false]),
+        ("chmod 777 .", &["others can write /etc/ssh/warded-principals", "chmod go-w"], [false, false]),
+        ("chmod 700 .", &["cannot read /etc/ssh/warded-principals", "chmod o+x"], [false, false]),
+        ("rm ann", &["ann is gone: no certificate logs in as ann", "--set principals="], [false, false]),
+        ("rm -r $PWD", &["warded-principals is gone: nobody logs in by a certificate"], [false, false]),
+        ("echo eve >>ann", &["somebody changed who logs in as ann"], [true, true]),
+        (
+            "echo eve >root",
+            &["root was not named to Warded", "log in as root", "rm /etc/ssh/warded-principals/root"],
+            [true, false],
+        ),
+        ("ln -sf /etc/passwd bob", &["bob is no regular file"], [true, false]),
+    ] {
+        told(&format!("cd {DIRECTORY}; {script}"), words, opened);
+    }
+    // A mapping that was taken back is none that is missing.
+    server.warded(&["undo", "--yes"]).ends(0);
+    let all = server.warded(&["status"]).ends(0).stdout;
+    assert!(!all.contains("is gone"), "{all}");
+}

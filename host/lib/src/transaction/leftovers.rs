@@ -1,7 +1,13 @@
-//! What programs of kept runs have left: jobs that an appliance runs by the clock, and stored settings.
+//! What kept runs have left: files, and of their programs jobs that an appliance runs by the clock, and stored settings.
 
-use super::{journal::Journal, run_directory::Run, series::Series};
+use super::{
+    journal::Journal,
+    run_directory::Run,
+    series::{Joint, Series},
+    written::real,
+};
 use crate::{
+    digest::Digest,
     error::Result,
     machine::{
         action::{Observed, Step},
@@ -9,6 +15,7 @@ use crate::{
     },
 };
 use sshd_config::block;
+use std::path::PathBuf;
 
 /// The step of a kept run that left a job which runs this program; none where a later one took it out again.
 ///
@@ -37,6 +44,16 @@ pub fn settings_left(state: &StateDir) -> Result<Vec<Step>> {
         }
     }
     Ok(newest.into_iter().filter(|step| leaves_something(step)).cloned().collect())
+}
+
+/// The files that the runs left which still stand, by their paths without links: what is in each, if they left one.
+///
+/// # Errors
+/// When the journals cannot be read.
+pub fn files_left(state: &StateDir) -> Result<Vec<(PathBuf, Option<Digest>)>> {
+    let series = Series::look(state)?;
+    let newest = Joint::all(&series.undoable).into_iter().map(|joint| joint.newest.entry);
+    Ok(newest.map(|entry| (real(entry), entry.after.as_ref().map(|after| after.digest))).collect())
 }
 
 /// Whether what a step left is there still. Of a text with a marked block only that block counts: the rest is an

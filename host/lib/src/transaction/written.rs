@@ -39,6 +39,7 @@ pub fn written(state: &StateDir) -> Result<Vec<(PathBuf, BeforeAfter)>> {
     Ok(written)
 }
 
-fn real(entry: &Entry) -> PathBuf {
+/// The path of the file, without links.
+pub(super) fn real(entry: &Entry) -> PathBuf {
     Path::new(&entry.at.directory).join(&entry.name)
 }
