@@ -1,6 +1,7 @@
 //! The lock-out matrix: releases of OpenSSH × configurations × commands × what goes wrong, each cell
 //! through the shipped binary and a real sshd, with clients that pinned each host key or know only
-//! the CA, and log in by an authorized key. `tests/lockout` tries all cells and prints the table;
+//! the CA, and log in by an authorized key or by a certificate, as root or, where root is out, as an ordinary user.
+//! `tests/lockout` tries all cells and prints the table;
 //! as a test it is a sample.
 
 mod caught;

@@ -34,6 +34,7 @@ pub(crate) struct Client<'a> {
     accepts: bool,
     algorithms: Option<&'a str>,
     server: &'static str,
+    user: Option<&'static str>,
     beside: bool,
 }
 
@@ -57,6 +58,7 @@ impl<'a> Client<'a> {
             accepts,
             algorithms: None,
             server: "127.0.0.1",
+            user: None,
             beside: false,
         }
     }
@@ -70,6 +72,11 @@ impl<'a> Client<'a> {
     /// a certificate, and not its `HostKeyAlias`.
     pub(crate) fn by_name(self) -> Self {
         Self { server: NAME, ..self }
+    }
+
+    /// The same client, who logs in as this user.
+    pub(crate) fn logs_in_as(self, user: &'static str) -> Self {
+        Self { user: Some(user), ..self }
     }
 
     /// The same client, by this machine's own OpenSSH, in the same network.
@@ -110,6 +117,7 @@ impl<'a> Client<'a> {
         if let Some(algorithms) = self.algorithms {
             command.args(["-o", &format!("HostKeyAlgorithms={algorithms}")]);
         }
+        command.args(self.user.into_iter().flat_map(|user| ["-l", user]));
         command.args([self.server, line]);
         command
     }

@@ -4,7 +4,7 @@ use super::{
     caught,
     condition::{Condition, Lie, Moment, Stage},
     liar,
-    subject::{Files, Subject, Task, is_certificate, without_what_is_made_anew},
+    subject::{Files, Subject, Task, is_certificate, is_host_key, without_what_is_made_anew},
 };
 use crate::support::{Run, attributes::Whole};
 use rustix::{
@@ -34,11 +34,10 @@ enum Left {
 /// Whether there is such a cell: an undo asks no CA, and a first certificate may be any key's of the CA.
 pub(super) fn exists(task: Task, condition: Condition) -> bool {
     match (task, condition) {
-        // The trust in users has the CA sign nothing.
-        (Task::Undo | Task::TrustUsers, Condition::CaLies(_)) | (Task::Certify, Condition::CaLies(Lie::NewSigner)) => {
-            false
-        }
-        (Task::Certify | Task::Renew | Task::Undo | Task::TrustUsers, _) => true,
+        // The trust in users has the CA sign nothing; new keys are certified as the old ones are.
+        (Task::Undo | Task::TrustUsers | Task::Rekey | Task::Remove, Condition::CaLies(_))
+        | (Task::Certify, Condition::CaLies(Lie::NewSigner)) => false,
+        (Task::Certify | Task::Renew | Task::Undo | Task::TrustUsers | Task::Rekey | Task::Remove, _) => true,
     }
 }
 
@@ -61,7 +60,7 @@ fn go_wrong(subject: &Subject, task: Task, condition: Condition, dead: bool) -> 
             fs::rename(peer.file("/root/ca"), peer.file("/root/gone")).unwrap();
             let run = subject.warded(task.arguments());
             fs::rename(peer.file("/root/gone"), peer.file("/root/ca")).unwrap();
-            if task == Task::Undo { succeeds(&run) } else { fails(&run, &["/root/ca"]) }
+            if matches!(task, Task::Undo | Task::Remove) { succeeds(&run) } else { fails(&run, &["/root/ca"]) }
         }
         Condition::CaLies(lie) => {
             let procedure = if task == Task::Renew { "renew-host" } else { "certify-host" };
@@ -242,8 +241,8 @@ fn judge(subject: &Subject, task: Task, left: Left) -> Result<(), String> {
     base.pins.iter().try_for_each(|key| subject.pinned(key))?;
     let is_certified = match task {
         Task::Certify => is_new,
-        Task::Renew | Task::TrustUsers => true,
-        Task::Undo => is_old,
+        Task::Renew | Task::TrustUsers | Task::Rekey => true,
+        Task::Undo | Task::Remove => is_old,
     };
     // Who has a certificate of the CA's gets in from then on, and not before.
     if task == Task::TrustUsers && subject.by_certificate().is_ok() == is_old {
@@ -258,14 +257,17 @@ fn judge(subject: &Subject, task: Task, left: Left) -> Result<(), String> {
 
 fn is_new(subject: &Subject, task: Task, now: &Files) -> bool {
     match task {
-        Task::Undo => return *now == subject.clean.files,
+        Task::Undo | Task::Remove => return *now == subject.clean.files,
         Task::TrustUsers => return *now == subject.trusting,
-        Task::Certify | Task::Renew => {}
+        Task::Certify | Task::Renew | Task::Rekey => {}
     }
-    let like = without_what_is_made_anew(now) == without_what_is_made_anew(&subject.certified.files);
+    let keys = task == Task::Rekey;
+    let plain = |files: &Files| without_what_is_made_anew(files, keys);
+    let like = plain(now) == plain(&subject.certified.files);
     let base = &subject.base_of(task).files;
-    // All certificates are new ones, not some.
-    let is_new = |(path, file): &(&PathBuf, &Whole)| is_certificate(path) && !file.is_link();
+    // All certificates are new ones, and all keys where these are made anew, not some.
+    let is_new =
+        |(path, file): &(&PathBuf, &Whole)| (is_certificate(path) || (keys && is_host_key(path))) && !file.is_link();
     like && now.iter().filter(is_new).all(|(path, file)| base.get(path) != Some(file))
 }
 

@@ -15,10 +15,32 @@ pub(super) struct Sample {
     renew: &'static [Condition],
     undo: &'static [Condition],
     trust_users: &'static [Condition],
+    rekey: &'static [Condition],
+    remove: &'static [Condition],
 }
 
 /// Every condition is among them.
-pub(super) const SAMPLE: [Sample; 9] = [
+pub(super) const SAMPLE: [Sample; 11] = [
+    Sample {
+        suite: "bookworm",
+        shape: Shape::RootOut,
+        certify: &[Condition::Nothing, Condition::Killed(Stage::Live)],
+        renew: &[Condition::Nothing],
+        undo: &[Condition::Nothing],
+        trust_users: &[Condition::Nothing, Condition::Killed(Stage::Exchange)],
+        rekey: &[Condition::Nothing],
+        remove: &[Condition::Nothing],
+    },
+    Sample {
+        suite: "trixie",
+        shape: Shape::RootOut,
+        certify: &[Condition::Nothing],
+        renew: &[Condition::Killed(Stage::Exchange)],
+        undo: &[Condition::Nothing],
+        trust_users: &[Condition::Nothing, Condition::Killed(Stage::Live)],
+        rekey: &[Condition::Killed(Stage::Exchange)],
+        remove: &[Condition::Nothing, Condition::Killed(Stage::Live)],
+    },
     Sample {
         suite: "bookworm",
         shape: Shape::NoInclude,
@@ -34,6 +56,8 @@ pub(super) const SAMPLE: [Sample; 9] = [
         ],
         undo: &[Condition::Nothing, Condition::Edited(Stage::Exchange)],
         trust_users: &[Condition::Nothing, Condition::Killed(Stage::Exchange)],
+        rekey: &[Condition::Nothing],
+        remove: &[Condition::Nothing],
     },
     Sample {
         suite: "bookworm",
@@ -55,6 +79,8 @@ pub(super) const SAMPLE: [Sample; 9] = [
             Condition::Killed(Stage::At(Moment::Asked)),
         ],
         trust_users: &[Condition::CaGone, Condition::Killed(Stage::Live)],
+        rekey: &[Condition::Killed(Stage::Exchange)],
+        remove: &[Condition::Killed(Stage::Exchange)],
     },
     Sample {
         suite: "trixie",
@@ -76,6 +102,8 @@ pub(super) const SAMPLE: [Sample; 9] = [
         ],
         undo: &[Condition::Nothing, Condition::Edited(Stage::Exchange), Condition::Killed(Stage::At(Moment::Reload))],
         trust_users: &[Condition::Nothing, Condition::Edited(Stage::At(Moment::Reload))],
+        rekey: &[Condition::Nothing],
+        remove: &[Condition::CaGone],
     },
     Sample {
         suite: "trixie",
@@ -95,6 +123,8 @@ pub(super) const SAMPLE: [Sample; 9] = [
         ],
         undo: &[Condition::ReadOnly, Condition::Killed(Stage::At(Moment::Candidate))],
         trust_users: &[Condition::DiskFull(0), Condition::Killed(Stage::At(Moment::Reload))],
+        rekey: &[Condition::Killed(Stage::Live)],
+        remove: &[Condition::Killed(Stage::At(Moment::Reload))],
     },
     Sample {
         suite: "bookworm",
@@ -103,6 +133,8 @@ pub(super) const SAMPLE: [Sample; 9] = [
         renew: &[Condition::Nothing],
         undo: &[Condition::Nothing],
         trust_users: &[Condition::Nothing],
+        rekey: &[],
+        remove: &[Condition::Nothing],
     },
     Sample {
         suite: "bookworm",
@@ -111,6 +143,8 @@ pub(super) const SAMPLE: [Sample; 9] = [
         renew: &[Condition::CaLies(Lie::NewSigner)],
         undo: &[Condition::Nothing],
         trust_users: &[Condition::HungUp],
+        rekey: &[Condition::Nothing],
+        remove: &[],
     },
     Sample {
         suite: "trixie",
@@ -119,6 +153,8 @@ pub(super) const SAMPLE: [Sample; 9] = [
         renew: &[Condition::Nothing],
         undo: &[Condition::Nothing],
         trust_users: &[Condition::Nothing],
+        rekey: &[],
+        remove: &[Condition::Nothing],
     },
     Sample {
         suite: "trixie",
@@ -127,6 +163,8 @@ pub(super) const SAMPLE: [Sample; 9] = [
         renew: &[Condition::Nothing, Condition::Killed(Stage::Exchange)],
         undo: &[Condition::Nothing],
         trust_users: &[Condition::Nothing],
+        rekey: &[Condition::Nothing],
+        remove: &[Condition::Nothing],
     },
     Sample {
         suite: "trixie",
@@ -135,6 +173,8 @@ pub(super) const SAMPLE: [Sample; 9] = [
         renew: &[Condition::Nothing, Condition::Killed(Stage::Live)],
         undo: &[Condition::Nothing],
         trust_users: &[Condition::ReadOnly],
+        rekey: &[],
+        remove: &[Condition::Nothing],
     },
 ];
 
@@ -146,6 +186,8 @@ impl Sample {
             Task::Renew => self.renew,
             Task::Undo => self.undo,
             Task::TrustUsers => self.trust_users,
+            Task::Rekey => self.rekey,
+            Task::Remove => self.remove,
         }
     }
 }

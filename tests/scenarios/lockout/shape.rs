@@ -5,12 +5,15 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 
 /// The main file of a second sshd, and its port.
 pub(super) const SECOND: (&str, u16) = ("/etc/ssh/sshd_config_second", 2222);
+/// The ordinary user.
+const PERSON: &str = "ann";
 const AGENT: &str = "/run/host-agent";
 
 /// A configuration, made from Debian's stock one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     Stock,
+    RootOut,
     HostKeys,
     NoInclude,
     MatchAtTheEnd,
@@ -26,8 +29,9 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Stock,
+        Self::RootOut,
         Self::HostKeys,
         Self::NoInclude,
         Self::MatchAtTheEnd,
@@ -46,6 +50,7 @@ impl Shape {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Stock => "stock, no HostKey lines",
+            Self::RootOut => "root out, ordinary users",
             Self::HostKeys => "explicit HostKey lines",
             Self::NoInclude => "no Include",
             Self::MatchAtTheEnd => "Match at the end",
@@ -61,6 +66,11 @@ impl Shape {
         }
     }
 
+    /// As whom people log in.
+    pub(super) fn user(self) -> &'static str {
+        if self == Self::RootOut { PERSON } else { "root" }
+    }
+
     /// Gives a machine whose configuration is the stock one this shape.
     pub(super) fn make(self, suite: &str, peer: &Peer) {
         let directory = &peer.file("/etc/ssh");
@@ -72,6 +82,10 @@ impl Shape {
         let drop_in = |name: &str, text: &str| fs::write(directory.join("sshd_config.d").join(name), text).unwrap();
         let text = match self {
             Self::Stock => stock,
+            Self::RootOut => {
+                add_person(peer);
+                format!("PermitRootLogin no\n{stock}")
+            }
             Self::HostKeys => format!("{stock}{keys}"),
             Self::NoInclude => {
                 let lines: Vec<&str> = stock.lines().filter(|line| !line.starts_with("Include")).collect();
@@ -120,6 +134,15 @@ impl Shape {
         };
         fs::write(config, text).unwrap();
     }
+}
+
+/// An ordinary user, whose account has no password.
+fn add_person(peer: &Peer) {
+    let script = format!(
+        "echo '{PERSON}:x:1500:1500::/home/{PERSON}:/bin/sh' >>/etc/passwd; echo '{PERSON}:x:1500:' >>/etc/group; \
+         echo '{PERSON}:*:19000:0:99999:7:::' >>/etc/shadow; mkdir -p /home/{PERSON}/.ssh"
+    );
+    Run::of(peer.command("sh").args(["-ec", &script])).ends(0);
 }
 
 /// Has links lead to the host keys, and to where the certificate of one of them will be.

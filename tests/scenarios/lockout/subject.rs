@@ -30,10 +30,13 @@ pub(super) enum Task {
     Renew,
     Undo,
     TrustUsers,
+    Rekey,
+    Remove,
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 4] = [Self::Certify, Self::Renew, Self::Undo, Self::TrustUsers];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Certify, Self::Renew, Self::Undo, Self::TrustUsers, Self::Rekey, Self::Remove];
 
     pub(super) fn arguments(self) -> &'static [&'static str] {
         match self {
@@ -41,6 +44,8 @@ impl Task {
             Self::Renew => &["renew", "--force"],
             Self::Undo => &["undo", "--yes"],
             Self::TrustUsers => &["apply", "trust-user-ca", "--yes", "--accept-risk=root-by-certificate"],
+            Self::Rekey => &["rekey", "--yes", "--accept-risk=replace-host-keys"],
+            Self::Remove => &["remove", "--yes"],
         }
     }
 
@@ -50,6 +55,8 @@ impl Task {
             Self::Renew => "renew",
             Self::Undo => "undo",
             Self::TrustUsers => "trust-user-ca",
+            Self::Rekey => "rekey",
+            Self::Remove => "remove",
         }
     }
 }
@@ -76,6 +83,8 @@ pub(super) struct Subject {
     sshds: Vec<(String, String, usize)>,
     /// Where clients connect.
     ports: Vec<u16>,
+    /// As whom they log in.
+    user: &'static str,
 }
 
 impl Subject {
@@ -98,7 +107,9 @@ impl Subject {
         }
         let none = |name| Base { name, files: Files::new(), pins: Vec::new(), is_certified: false };
         let (clean, certified) = (none("clean"), none("certified"));
-        let mut subject = Self { peer, clean, certified, trusting: Files::new(), sshds, ports };
+        let user = shape.user();
+        let mut subject = Self { peer, clean, certified, trusting: Files::new(), sshds, ports, user };
+        subject.let_in();
         for sshd in &mut subject.sshds {
             sshd.2 = listens(&subject.peer, &sshd.1);
         }
@@ -174,19 +185,31 @@ impl Subject {
         self.gets_in(&Knows::Keys(public)).map_err(|said| format!("who pinned {key} does not get in: {said}"))
     }
 
+    /// Has the user's own files let the client's key in.
+    fn let_in(&self) {
+        if self.user != "root" {
+            let home = format!("/home/{}", self.user);
+            let script = format!(
+                "cp /root/.ssh/authorized_keys {home}/.ssh/; chown -R {0}:{0} {home}; chmod 700 {home}/.ssh",
+                self.user
+            );
+            Run::of(self.peer.command("sh").args(["-ec", &script])).ends(0);
+        }
+    }
+
     /// Makes a person who has a certificate of the CA's, and no authorized key.
     fn sign_user(&self) {
         let key = self.peer.shared().join("client/person");
         Run::of(self.peer.command("ssh-keygen").args(["-q", "-N", "", "-t", "ed25519", "-f"]).arg(&key)).ends(0);
         let mut sign = self.peer.command("ssh-keygen");
-        sign.args(["-q", "-s", "/root/ca/user_ca", "-I", "person", "-n", "root"]);
+        sign.args(["-q", "-s", "/root/ca/user_ca", "-I", "person", "-n", self.user]);
         Run::of(sign.arg(key.with_extension("pub"))).ends(0);
     }
 
     /// Whether that person logs in.
     pub(super) fn by_certificate(&self) -> Result<(), String> {
         let public = fs::read_to_string(self.peer.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
-        let client = self.peer.client(&Knows::Keys(public)).command("echo in");
+        let client = self.peer.client(&Knows::Keys(public)).logs_in_as(self.user).command("echo in");
         let [authorized, certified] = ["client/key", "client/person"].map(|key| self.peer.shared().join(key));
         let mut person = Command::new(client.get_program());
         person.args(client.get_args().map(|word| if *word == *authorized { certified.as_os_str() } else { word }));
@@ -202,7 +225,7 @@ impl Subject {
 
     fn gets_in(&self, knows: &Knows) -> Result<(), String> {
         self.ports.iter().try_for_each(|port| {
-            let tried = self.peer.client_at(*port, knows).tries();
+            let tried = self.peer.client_at(*port, knows).logs_in_as(self.user).tries();
             let is_in = tried.code == Some(0) && tried.stdout == "in\n";
             if is_in { Ok(()) } else { Err(format!("port {port}: {}", tried.stderr)) }
         })
@@ -323,15 +346,20 @@ fn shell(script: &str) {
     Run::of(Command::new("sh").args(["-ec", script])).ends(0);
 }
 
-/// The certificates' bytes and the enrolment's time are others every time.
-pub(super) fn without_what_is_made_anew(files: &Files) -> Files {
+/// The certificates' bytes and the enrolment's time are others every time; `keys`: those of the host keys are, too.
+pub(super) fn without_what_is_made_anew(files: &Files, keys: bool) -> Files {
     let mut files = files.clone();
     for (path, file) in &mut files {
-        if is_certificate(path) || path.ends_with("enrolment.json") {
+        if is_certificate(path) || path.ends_with("enrolment.json") || (keys && is_host_key(path)) {
             file.bytes.clear();
         }
     }
     files
+}
+
+pub(super) fn is_host_key(path: &Path) -> bool {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    name.starts_with("ssh_host_") && (name.ends_with("_key") || name.ends_with("_key.pub"))
 }
 
 pub(super) fn is_certificate(path: &Path) -> bool {
