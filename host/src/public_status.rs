@@ -54,6 +54,8 @@ pub struct CertifiedKey {
     pub algorithm: String,
     /// The certificate's end; none: it has none.
     pub until: Option<Timestamp>,
+    /// When the next one is due.
+    pub due: Option<Timestamp>,
 }
 
 /// How a renewal ended.

@@ -120,7 +120,7 @@ fn the_public_status_has_these_fields_and_no_other() {
         ["ca", "change_waits", "due", "keys", "last_renewal", "names", "scheduled", "schema"],
         "{status}"
     );
-    assert_eq!(fields(&status["keys"][0]), ["algorithm", "until"]);
+    assert_eq!(fields(&status["keys"][0]), ["algorithm", "due", "until"]);
     assert_eq!(fields(&status["last_renewal"]), ["at", "error", "exit"]);
     assert_eq!((&status["ca"], &status["names"]), (&"local".into(), &serde_json::json!([NAME])), "{status}");
     assert_eq!((status["keys"].as_array().unwrap().len(), &status["last_renewal"]["exit"]), (3, &0.into()));
@@ -234,6 +234,7 @@ fn a_machine_is_monitored_by_prometheus() {
     let now = Timestamp::now().as_second();
     assert_eq!(ends.len(), 2, "{text}");
     assert!(ends.iter().all(|line| line.rsplit(' ').next().unwrap().parse::<i64>().unwrap() > now), "{text}");
+    assert_eq!(text.matches("\nwarded_certificate_due_seconds{").count(), 2, "{text}");
     assert_eq!(text.matches("} 1\n").count(), 3, "two are served, and there is a version: {text}");
     assert!(text.contains("\nwarded_last_renewal_exit_code 0\n") && !text.contains("warded_ca_reachable 0"), "{text}");
 

@@ -69,8 +69,8 @@ pub fn announce(options: &Options) -> Result<()> {
 fn fill(status: &mut PublicStatus, context: &Context, enrolments: &Enrolments, before: PublicStatus) {
     match certificates_of(context, enrolments) {
         Ok(found) => {
-            status.due = found.iter().filter_map(|(_, due)| *due).min();
-            status.keys = found.into_iter().map(|(key, _)| key).collect();
+            status.due = found.iter().filter_map(|key| key.due).min();
+            status.keys = found;
         }
         // An sshd that does not start now says nothing about the certificates.
         Err(_) => (status.keys, status.due) = (before.keys, before.due),
@@ -78,7 +78,7 @@ fn fill(status: &mut PublicStatus, context: &Context, enrolments: &Enrolments, b
 }
 
 /// Those of every sshd that is enrolled, each once.
-fn certificates_of(context: &Context, enrolments: &Enrolments) -> Result<Vec<(CertifiedKey, Option<Timestamp>)>> {
+fn certificates_of(context: &Context, enrolments: &Enrolments) -> Result<Vec<CertifiedKey>> {
     let mut all = BTreeMap::new();
     for enrolled in enrolments.iter().filter(|enrolled| enrolled.sshd_config.as_path().exists()) {
         all.extend(certificates(&context.for_sshd(&enrolled.sshd_config))?);
@@ -86,8 +86,8 @@ fn certificates_of(context: &Context, enrolments: &Enrolments) -> Result<Vec<(Ce
     Ok(all.into_values().collect())
 }
 
-/// The certificates of the host keys, by the paths of these, each with the time at which it is due.
-fn certificates(context: &Context) -> Result<BTreeMap<AbsolutePath, (CertifiedKey, Option<Timestamp>)>> {
+/// The certificates of the host keys, by the paths of these.
+fn certificates(context: &Context) -> Result<BTreeMap<AbsolutePath, CertifiedKey>> {
     let Some(sshd) = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())? else {
         return Ok(BTreeMap::new());
     };
@@ -107,7 +107,7 @@ fn certificates(context: &Context) -> Result<BTreeMap<AbsolutePath, (CertifiedKe
         let algorithm = neutral(key.public.as_ref()?.algorithm());
         let due = due::due_at(&certificate, context.renew_after, &context.facts.machine_id);
         let until = time(certificate.valid_before());
-        Some((path, (CertifiedKey { algorithm, until }, due.and_then(time))))
+        Some((path, CertifiedKey { algorithm, until, due: due.and_then(time) }))
     };
     Ok(sshd.host_keys()?.iter().filter_map(certified).collect())
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 struct Certified {
     labels: Vec<(&'static str, String)>,
     not_after: Option<i64>,
+    due: Option<Timestamp>,
     served: Option<bool>,
 }
 
@@ -33,7 +34,7 @@ pub(super) fn of(status: &StatusObject) -> Metrics {
                 ("sshd_config", sshd.sshd_config.to_string()),
             ];
             let not_after = certificate.valid_before.map(Timestamp::as_second);
-            Some(Certified { labels, not_after, served: key.served })
+            Some(Certified { labels, not_after, due: key.due, served: key.served })
         })
     });
     let known = Known {
@@ -52,6 +53,7 @@ pub(super) fn of_public(status: Option<&PublicStatus>, healthy: bool) -> Metrics
     let certificates = status.iter().flat_map(|status| &status.keys).map(|key| Certified {
         labels: vec![("algorithm", key.algorithm.clone())],
         not_after: key.until.map(Timestamp::as_second),
+        due: key.due,
         served: None,
     });
     let known = Known {
@@ -72,6 +74,11 @@ fn metrics(known: &Known, healthy: bool) -> Metrics {
         "warded_certificate_not_after_seconds",
         "When the host certificate on disk ends, in seconds since 1970.",
         certificates.iter().filter_map(|one| Some((one.labels.clone(), one.not_after?))),
+    );
+    metrics.gauge(
+        "warded_certificate_due_seconds",
+        "When the host certificate is due for renewal, in seconds since 1970.",
+        certificates.iter().filter_map(|one| Some((one.labels.clone(), one.due?.as_second()))),
     );
     metrics.gauge(
         "warded_certificate_served",
