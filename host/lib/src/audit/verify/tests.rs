@@ -158,7 +158,8 @@ fn a_log_that_somebody_holds_is_not_waited_for_without_end() {
 fn a_log_needs_its_head() {
     let scratch = Scratch::new();
     scratch.verify(&WHOLE.0).unwrap();
-    for head in ["", "{}", "{\"count\":6,\"hash\":\"sha256:00\"}"] {
+    let other = serde_json::to_string(&Head { count: 0, hash: Digest::of(b"another beginning") }).unwrap();
+    for head in ["", "{}", "{\"count\":6,\"hash\":\"sha256:00\"}", &other] {
         fs::write(scratch.path.join(HEAD), head).unwrap();
         assert!(verify(&scratch.path).is_err(), "{head}");
     }
@@ -166,6 +167,17 @@ fn a_log_needs_its_head() {
     assert_eq!(verify(&scratch.path).unwrap_err().record, 6);
     fs::remove_file(scratch.path.join(LOG)).unwrap();
     assert_eq!(verify(&scratch.path), Ok(Verified { records: 0, unsealed: 0 }), "nothing was ever logged here");
+}
+
+#[test]
+fn what_cannot_be_opened_is_not_taken_for_none() {
+    for (file, record, what) in [(LOG, 1, "cannot be read: "), (HEAD, 0, "is the head, which cannot be read: ")] {
+        let directory = private();
+        std::os::unix::fs::symlink(file, directory.path().join(file)).unwrap();
+        let broken = verify(directory.path()).unwrap_err();
+        assert!(broken.record == record && broken.what.starts_with(what), "{file}: {broken}");
+        assert_eq!(read(directory.path()).is_err(), file == LOG, "{file}");
+    }
 }
 
 #[test]
@@ -216,6 +228,19 @@ fn reading_goes_on_behind_a_damaged_line() {
     assert_eq!(all.len(), 7);
     assert_eq!(all[3], Err(Unreadable { line: 4, bytes: 10 }));
     assert_eq!(all[4].as_ref().unwrap().event.kind, Kind::Recovered);
+}
+
+/// Someone else can write a line whose own hash is right.
+#[test]
+fn a_text_that_is_read_is_harmless_whoever_wrote_it() {
+    let (line, _) = chain::line(Head::empty(), &Event::new(1, Kind::Asked).need("NEED"), Account::default()).unwrap();
+    let text = String::from_utf8(line).unwrap().replace("NEED", "\\u001b[2J");
+    let (body, _) = text.rsplit_once(",\"hash\":\"").unwrap();
+    let hash = Digest::of(format!("{body}}}").as_bytes());
+    let scratch = Scratch::new();
+    fs::write(scratch.path.join(LOG), format!("{body},\"hash\":\"{hash}\"}}\n")).unwrap();
+    let record = read(&scratch.path).unwrap().next().unwrap().unwrap();
+    assert_eq!(record.event.need.as_deref(), Some("\\u{1b}[2J"));
 }
 
 proptest! {
