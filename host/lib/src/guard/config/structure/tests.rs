@@ -214,14 +214,17 @@ fn texts_are_short_and_have_no_nul() {
         refuse_bytes(&staged, &parts, MayChange::Only(&[])).err().map(|error| error.message().to_owned())
     };
     assert_eq!(refusal(b"Port 22\n"), None);
-    assert_eq!(refusal(&vec![b'#'; ROOM]), None);
-    assert!(refusal(&vec![b'#'; ROOM + 100]).unwrap().contains("would grow by"));
+    let longer = |by: usize| refusal(&vec![b'#'; "Port 22\n".len() + by]);
+    assert_eq!(longer(16 * 1024), None);
+    assert!(longer(16 * 1024 + 1).unwrap().contains("would grow by 16385 bytes"));
     assert!(refusal(b"Port 22\n#\0\n").unwrap().contains("line 2 has a NUL byte"));
 }
 
 #[test]
 fn one_file_under_two_names_is_refused() {
-    let made = Made::new(&[("main", "Include DIR/d/*.conf\n"), ("d/a.conf", "UseDNS no\n")]);
+    // Neither another file in the directory nor one of that name in another directory is the same file.
+    let main = ("main", "Include DIR/d/*.conf\nInclude DIR/e/*.conf\n");
+    let made = Made::new(&[main, ("d/a.conf", "UseDNS no\n"), ("d/c.conf", ""), ("e/a.conf", "")]);
     let staged = made.staged("d/a.conf", Some("UseDNS yes\n"));
     let refused =
         |made: &Made| refuse_second_names(&parts(&staged, &made.tree(&staged).files), &made.tree(&Staged::new()));
@@ -232,7 +235,7 @@ fn one_file_under_two_names_is_refused() {
 
 #[test]
 fn sshd_reads_what_is_read_here() {
-    use crate::machine::sshd::Sshd;
+    use crate::machine::sshd::{Sshd, reading::Setting};
     for (main, agrees) in [
         (
             "Include DIR/d/*.conf\nPort 22\nMatch User bob\n  X11Forwarding no\n  Include DIR/e\nMatch all\nUseDNS no\n",
@@ -251,6 +254,13 @@ fn sshd_reads_what_is_read_here() {
         let mut reading = sshd.view(&path, &tree).unwrap().reading;
         let told = refuse_misread(&tree, &reading, Blocks::Shut).err().map(|error| error.to_string());
         assert_eq!(told.is_none(), agrees, "{main}: {told:?}");
+        let spoilers: [fn(&mut Setting); 3] =
+            [|one| one.file.push("x"), |one| one.line += 1, |one| one.keyword.push('x')];
+        for spoil in spoilers {
+            let mut other = reading.clone();
+            spoil(other.settings.last_mut().unwrap());
+            assert!(refuse_misread(&tree, &other, Blocks::Shut).is_err(), "{main}: {:?}", other.settings.last());
+        }
         reading.settings.pop();
         assert!(refuse_misread(&tree, &reading, Blocks::Shut).is_err() || tree.lines().unwrap().len() < 2);
         reading.files.insert("/else".into());
