@@ -12,12 +12,12 @@ pub mod known_hosts;
 pub mod overtaken;
 pub mod plan;
 pub mod prove;
+pub mod roll_back;
 mod rolled_back;
 pub mod rotation;
 pub mod serve;
 pub mod settle;
 pub mod stage;
-pub mod take_back;
 pub mod terms;
 pub mod vouch;
 pub mod watchdog;
@@ -41,7 +41,7 @@ use ending::{end, end_failed, told};
 use jiff::Timestamp;
 use overtaken::Expected;
 use prove::{Foreseen, Guard};
-use take_back::Recovery;
+use roll_back::Recovery;
 use warded_lib::{
     audit::{Ending, Kind as EventKind},
     config::is_root,
@@ -114,7 +114,7 @@ impl Run<'_> {
         let outlives_login = work.terms.confirm_within.is_some() && context.facts.init == Init::Systemd && is_root();
         let mut watchdog = match Watchdog::start(context, run, outlives_login) {
             Ok(watchdog) => watchdog,
-            Err(error) => return Err(unchanged(self.take_back(&mut transaction, error, &mut || {}))),
+            Err(error) => return Err(unchanged(self.roll_back(&mut transaction, error, &mut || {}))),
         };
         match self.change(&guard, &work, &mut transaction, &mut watchdog) {
             Ok(Changed { reloads, verified, left_alone }) => {
@@ -155,7 +155,7 @@ impl Run<'_> {
             Err(error) => {
                 reporter.stage(Stage::RollBack);
                 watchdog.stage();
-                let error = self.take_back(&mut transaction, error, &mut || watchdog.stage());
+                let error = self.roll_back(&mut transaction, error, &mut || watchdog.stage());
                 // What could not be put back now, the watchdog tries again.
                 if transaction.journal().is_final() {
                     watchdog.release();
@@ -182,7 +182,7 @@ impl Run<'_> {
         Transaction::begin(&context.root, &context.state, &run, work.changes()?, work.reads(), &followup)
     }
 
-    /// From the first file to the last look. After an error the caller takes everything back.
+    /// From the first file to the last look. After an error the caller rolls everything back.
     fn change(
         &self,
         guard: &Guard,
@@ -272,8 +272,8 @@ impl Run<'_> {
 
     /// Files first, then programs, then the reload, then a look whether everything is as before; each for itself.
     /// `begins` is told before what may take long.
-    fn take_back(&self, transaction: &mut Transaction, error: Error, begins: &mut dyn FnMut()) -> Error {
-        let mut aftermath = take_back::Aftermath::default();
+    fn roll_back(&self, transaction: &mut Transaction, error: Error, begins: &mut dyn FnMut()) -> Error {
+        let mut aftermath = roll_back::Aftermath::default();
         let restored = transaction
             .roll_back(|journal, done| Recovery::of(self.context).settled(journal, done, &mut aftermath, begins));
         rolled_back::told(error, restored, &aftermath)

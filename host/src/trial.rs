@@ -142,7 +142,7 @@ impl<'a> Steps<'a> {
         Ok(transaction)
     }
 
-    /// False: a renewal, which `warded undo` does not take back by itself.
+    /// False: a renewal, which `warded undo` does not undo by itself.
     fn undo(&self, identity: &Identity) -> Result<bool> {
         let context = self.context();
         let undo = undo_changes(&context.state, &context.root, Which::Newest).map_err(Error::from)?;

@@ -54,7 +54,7 @@ fn a_whole_run_goes_through() {
     assert_eq!(offered.certificates[0].seen.principals, ["a.example", "b.example"]);
     eprintln!("{}", times.join(", "));
 
-    // Taking it back is a change like any other.
+    // Rolling it back is a change like any other.
     let back = Staged::from([(private.drop_in(), None)]);
     assert_eq!(private.checked(&back, &GRANTED), "");
     assert!(private.checked(&back, &[]).contains("50-warded.conf line 1 removes"));

@@ -214,7 +214,7 @@ fn unasked() -> Vec<Case> {
             [opens, "the operator named principals"],
         ),
         (
-            "a line before that of principals, which takes it back",
+            "a line before that of principals, which undoes it",
             mapped,
             &[],
             "{dir}/ssh/sshd_config.d/10-own.conf",

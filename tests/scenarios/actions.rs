@@ -1,4 +1,4 @@
-//! Programs of an appliance: asked in a plan, queued with reloads, taken back with the files.
+//! Programs of an appliance: asked in a plan, queued with reloads, undone with the files.
 
 use crate::support::{
     Appliance, Machine, Run,
@@ -131,22 +131,22 @@ fn a_change_alone_is_something_to_do() {
 }
 
 #[test]
-fn what_cannot_be_taken_back_says_so() {
+fn what_cannot_be_rolled_back_says_so() {
     let machine = Machine::start();
     let appliance = Appliance::on(&machine);
     procedure(&appliance, |script| {
         script.does("actions.change", &[Text(b"once"), Settings(&[])]);
     });
-    go(&machine, ["plan", "go"]).ends(3).prints(&["> run once", "it cannot be taken back"]);
+    go(&machine, ["plan", "go"]).ends(3).prints(&["> run once", "it cannot be undone"]);
     machine.warded(["policy", "show", "case"]).ends(0).prints(&[
         "CHANGE SOMETHING BY A PROGRAM",
-        "once CANNOT BE TAKEN BACK: runs ",
+        "once CANNOT BE UNDONE: runs ",
         "set runs ",
-        "taken back by set",
+        "undone by set",
         "the procedure gets of it: options",
     ]);
     apply(&machine).ends(0);
-    machine.warded(["undo", "--yes"]).ends(0).prints(&["once stays: nothing takes it back"]);
+    machine.warded(["undo", "--yes"]).ends(0).prints(&["once stays: nothing undoes it"]);
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn somebody_elses_change_stops_the_run() {
 }
 
 #[test]
-fn a_run_that_is_killed_is_taken_back_with_its_programs() {
+fn a_run_that_is_killed_is_rolled_back_with_its_programs() {
     let machine = Machine::start();
     let appliance = Appliance::on(&machine);
     procedure(&appliance, certifies);
@@ -224,7 +224,7 @@ fn a_run_that_is_killed_is_taken_back_with_its_programs() {
     for mode in ["set:kills-before", "set:kills-after", "create:kills-before", "create:kills-after"] {
         appliance.mode(mode);
         apply(&machine);
-        wait("its watchdog has taken it back", LONG, || state(&machine) == "rolled-back");
+        wait("its watchdog has rolled it back", LONG, || state(&machine) == "rolled-back");
         assert_eq!(all(&appliance), before, "{mode}");
     }
     for mode in ["set:kills-both", "create:kills-both"] {
@@ -236,7 +236,7 @@ fn a_run_that_is_killed_is_taken_back_with_its_programs() {
         machine.warded(["recover"]).ends(1).says(&["no such thing", "warded recover"]);
         assert_eq!(state(&machine), "interrupted", "{mode}");
         appliance.mode("none");
-        machine.warded(["recover"]).ends(0).prints(&["set   taken back"]);
+        machine.warded(["recover"]).ends(0).prints(&["set   rolled back"]);
         assert_eq!(all(&appliance), before, "{mode}");
     }
     // Somebody was there meanwhile.

@@ -159,7 +159,7 @@ fn each_run_is_one_line_in_the_system_log() {
     machine.warded(certify).ends(0);
     is_told(&machine, &system_log, "<85>", &["certify-host: 3 certificates", "waits to be confirmed until "]);
     let last = || machine.audit().last().unwrap()["detail"].as_str().unwrap_or_default().to_owned();
-    wait("it is taken back", LONG, || last().contains("nobody confirmed it in time"));
+    wait("it is rolled back", LONG, || last().contains("nobody confirmed it in time"));
     let undone = "certify-host: undone, nobody confirmed it in time: 4 files restored; ssh reloaded, checked [audit ";
     is_told(&machine, &system_log, "<84>", &[undone]);
     assert!(system_log.try_recv().is_err());

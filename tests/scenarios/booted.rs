@@ -1,5 +1,5 @@
 //! A machine as Debian boots it: systemd is process 1, reloads sshd's unit, has sshd's socket where that
-//! is how sshd is started, and takes back at its start what nobody kept.
+//! is how sshd is started, and rolls back at its start what nobody kept.
 
 use super::schedule::below;
 use crate::support::{
@@ -107,13 +107,13 @@ fn a_reload_that_systemd_refuses_takes_the_run_back_and_is_told_again() {
     is_as(&machine, &old);
     serves(&machine);
 
-    // Nobody confirms it, and systemd refuses when the watchdog takes it back.
+    // Nobody confirms it, and systemd refuses when the watchdog rolls it back.
     machine.shell("rm /root/busy").ends(0);
     machine.warded(&format!("{CERTIFY} --confirm-within 20s")).ends(0);
     serves_certificates(&machine);
     machine.shell("touch /root/busy").ends(0);
     let written = machine.file("/etc/ssh/sshd_config.d/50-warded.conf");
-    wait("it is taken back", LONG, || !written.exists());
+    wait("it is rolled back", LONG, || !written.exists());
     let refusals = || fs::read_to_string(machine.file("/root/refused")).unwrap_or_default().lines().count();
     let before = refusals();
     wait("the watchdog is refused, and asks again", LONG, || refusals() >= before + 2);
@@ -131,7 +131,7 @@ fn a_reload_that_systemd_refuses_takes_the_run_back_and_is_told_again() {
 
 /// The reload ends sshd; systemd would leave it so.
 #[test]
-fn an_sshd_that_ended_is_started_when_the_run_is_taken_back() {
+fn an_sshd_that_ended_is_started_when_the_run_is_rolled_back() {
     let Some(machine) = Booted::start("trixie", "ssh.service") else { return };
     drop_in(&machine, "ssh.service", "[Service]\nExecReload=\nExecReload=/bin/kill -KILL $MAINPID\nRestart=no\n");
     let (old, before) = (files(&machine), property(&machine, "MainPID", "ssh.service"));
@@ -224,7 +224,7 @@ fn install(machine: &Booted, page: &str, unit: &str) {
 }
 
 #[test]
-fn at_the_start_of_the_machine_it_is_taken_back_before_sshd_starts() {
+fn at_the_start_of_the_machine_it_is_rolled_back_before_sshd_starts() {
     for (suite, unit) in [("bookworm", "ssh.service"), ("trixie", "ssh.service"), ("trixie", "ssh.socket")] {
         let Some(mut machine) = Booted::start(suite, unit) else { return };
         install(&machine, include_str!("../../docs/RECOVERY.md"), "warded-recover.service");
@@ -242,17 +242,17 @@ fn at_the_start_of_the_machine_it_is_taken_back_before_sshd_starts() {
         assert_eq!(property(&machine, "Result", "warded-recover.service"), "success");
         serves(&machine);
         let log = machine.shell("warded audit log").ends(0).stdout;
-        assert!(log.contains("taken back (it had been interrupted)"), "{log}");
+        assert!(log.contains("rolled back (it had been interrupted)"), "{log}");
         machine.shell("warded audit verify").ends(0);
         machine.warded(CERTIFY).ends(0);
         serves_certificates(&machine);
     }
 }
 
-/// Why the last run was taken back, if it was.
-fn taken_back(machine: &Booted) -> String {
+/// Why the last run was rolled back, if it was.
+fn rolled_back(machine: &Booted) -> String {
     let log = machine.shell("warded audit log").ends(0).stdout;
-    log.lines().rfind(|line| line.contains("taken back (")).unwrap_or_default().to_owned()
+    log.lines().rfind(|line| line.contains("rolled back (")).unwrap_or_default().to_owned()
 }
 
 /// Longer than a machine takes that nothing keeps, and much shorter than systemd waits for what does (90 s).
@@ -284,10 +284,10 @@ fn a_reboot_takes_back_what_nobody_has_confirmed() {
         // No link is left to a unit that is gone.
         assert_eq!(below(&machine, "/etc/systemd/system"), units);
         serves(&machine);
-        let why = taken_back(&machine);
+        let why = rolled_back(&machine);
         // Of these, three are of the schedule; a unit that somebody made by the page stays.
         let restored = if with_unit { "6 files restored" } else { "7 files restored" };
-        assert!(why.contains("taken back (the machine went down before it was confirmed): "), "{why}");
+        assert!(why.contains("rolled back (the machine went down before it was confirmed): "), "{why}");
         assert!(why.contains(restored), "{why}");
         machine.shell("warded audit verify").ends(0);
         let status = machine.shell("warded status --json").object("warded.status/1");

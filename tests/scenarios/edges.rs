@@ -15,7 +15,7 @@ use std::{
 
 const SET: &str = "principal=web1.example.org";
 
-/// Certified, renewed, and taken back again.
+/// Certified, renewed, and undone again.
 fn through(peer: &Peer) {
     for command in [
         &["apply", "certify-host", "--set", SET, "--yes"][..],
@@ -110,7 +110,7 @@ const UNSEEN: &str = "cannot be asked which host keys it offers";
 const RISK: &str = "--accept-risk=not-seen-live";
 
 /// Since it was certified, tcp wrappers let nobody of this machine in. Certificates alone are renewed all the same, and
-/// taken back is what the operator takes back.
+/// undone is what the operator undoes.
 #[test]
 fn tcp_wrappers_that_come_later_keep_nothing_from_being_renewed_or_undone() {
     let Some(peer) = Peer::start("bookworm", "") else { return };

@@ -55,7 +55,7 @@ fn runs_are_listed_with_who_ran_them_and_undone_with_their_renewals() {
     assert_ne!(revoked, machine.tree());
 
     let undone = machine.warded(["undo", "--yes", "3"]).ends(0).stdout;
-    assert!(undone.starts_with("Taking back run 3 (unix revoke-users"), "{undone}");
+    assert!(undone.starts_with("Undoing run 3 (unix revoke-users"), "{undone}");
     assert!(undone.lines().next().unwrap().ends_with(", and 1 renewal since"), "{undone}");
     says("3", 2, &["run 3 cannot be undone", "undid it"]);
     says("5", 2, &["run 5 cannot be undone", "it is an undo itself"]);

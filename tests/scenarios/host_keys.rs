@@ -24,7 +24,7 @@ fn configure(machine: &Machine, line: &str) {
     fs::write(machine.config(), format!("{line}\n{config}")).unwrap();
 }
 
-/// Certified, renewed, rekeyed and taken back: the host keys that are certified, by name.
+/// Certified, renewed, rekeyed and undone: the host keys that are certified, by name.
 #[track_caller]
 fn through(machine: &Machine, certified: &[&str]) {
     let before = machine.tree();

@@ -30,7 +30,7 @@ fn copy(machine: &Machine, name: &str) -> PathBuf {
     program
 }
 
-/// Certified, renewed, and taken back.
+/// Certified, renewed, and rolled back.
 #[track_caller]
 fn through(machine: &Machine) {
     let before = machine.tree();

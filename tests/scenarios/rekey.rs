@@ -157,7 +157,7 @@ fn a_real_step_ca_takes_the_old_keys_word() {
     machine.client(&Knows::Authority(ca.authority("host"))).connects();
 }
 
-/// Killed before any of the exchanges, whoever takes it back: afterwards each key has its
+/// Killed before any of the exchanges, whoever rolls it back: afterwards each key has its
 /// certificate, all of them are old or all new, and whoever knows them gets in.
 #[test]
 fn no_crash_leaves_a_key_without_its_certificate() {
@@ -174,7 +174,7 @@ fn no_crash_leaves_a_key_without_its_certificate() {
         if !fs::read_to_string(&trace).expect("strace did not run: is it installed?").contains("killed by SIGKILL") {
             break;
         }
-        taken_back(&machine, &format!("exchange {when}"));
+        rolled_back(&machine, &format!("exchange {when}"));
         let now = pairs(&machine);
         if now == old {
             assert_eq!(first, machine.tree(), "exchange {when}");
@@ -192,10 +192,10 @@ fn no_crash_leaves_a_key_without_its_certificate() {
     assert!(pairs(&machine).iter().all(|print| !old.contains(print)), "the last one was not killed");
 }
 
-/// Waits until a run that was killed is taken back: by its watchdog, or by this.
+/// Waits until a run that was killed is rolled back: by its watchdog, or by this.
 #[track_caller]
-pub(super) fn taken_back(machine: &Machine, what: &str) {
-    wait(&format!("taken back: {what}"), LONG, || {
+pub(super) fn rolled_back(machine: &Machine, what: &str) {
+    wait(&format!("rolled back: {what}"), LONG, || {
         let is_final = machine.warded(["recover"]).code == Some(0) && journal_is_final(machine);
         // The watchdog tidies up after that.
         is_final && !machine.tree().keys().any(|path| path.to_string_lossy().contains(".warded-"))

@@ -18,7 +18,7 @@ fn everything_goes_after_25_renewals() {
     machine.warded(["apply", "revoke-users", "--yes", "--set", "serial=7"]).ends(0);
     let with_everything = machine.tree();
     let plan = machine.warded(["remove", "--plan"]).ends(3).stdout;
-    assert!(plan.contains("Taking back run 27 (unix revoke-users") && plan.contains("down to run 1 "), "{plan}");
+    assert!(plan.contains("Undoing run 27 (unix revoke-users") && plan.contains("down to run 1 "), "{plan}");
     assert!(plan.contains("-HostCertificate"), "{plan}");
     assert_eq!(machine.tree(), with_everything);
 

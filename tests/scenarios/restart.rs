@@ -1,5 +1,5 @@
 //! Services that read their files only when they start, restarted by systemd as Debian boots it: with the run, and once
-//! more when the run is taken back. Never what runs sshd, by whatever name.
+//! more when the run is rolled back. Never what runs sshd, by whatever name.
 
 use super::booted::property;
 use crate::support::{
@@ -82,11 +82,11 @@ impl Server {
 }
 
 #[test]
-fn a_service_is_restarted_with_the_run_and_when_it_is_taken_back() {
+fn a_service_is_restarted_with_the_run_and_when_it_is_rolled_back() {
     let Some(server) = Server::start() else { return };
     let first = server.process();
     let plan = server.writes("new\n", "app").ends(0);
-    plan.prints(&["> restart app (app.service)", "Take it back with"]);
+    plan.prints(&["> restart app (app.service)", "Roll it back with"]);
     assert_eq!(server.has_read(), "new\n");
     let second = server.process();
     assert!(first != second && second != "0", "{first} {second}");

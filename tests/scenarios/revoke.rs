@@ -1,6 +1,6 @@
 //! User certificates are refused by their serial numbers; and at no moment is anybody else.
 
-use super::rekey::taken_back;
+use super::rekey::rolled_back;
 use crate::support::{
     Grants, Knows, Machine, Peer, Run, Setup,
     machine::{KEYS, NAME, keygen},
@@ -280,7 +280,7 @@ fn no_crash_leaves_a_line_without_its_list() {
             break;
         }
         killed += 1;
-        taken_back(&machine, &format!("exchange {when}"));
+        rolled_back(&machine, &format!("exchange {when}"));
         assert!(gets_in(&machine, &other), "exchange {when}");
         if machine.tree() != first {
             machine.warded(["undo", "--yes"]).ends(0);

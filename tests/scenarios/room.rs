@@ -180,7 +180,7 @@ fn what_is_immutable_stops_a_run() {
     for name in ["ssh", "ssh/sshd_config.d", "ssh/ssh_host_rsa_key-cert.pub"] {
         let at = machine.path(name);
         run(&machine, "chattr", &["+i", text(&at)]);
-        // The renewal has nothing to do with the drop-in; to take the enrolment back has.
+        // The renewal has nothing to do with the drop-in; to roll the enrolment back has.
         for command in [["renew", "--force"], ["undo", "--yes"]] {
             let before = seen(&machine);
             let ended = traced(&machine, &command);

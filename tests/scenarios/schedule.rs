@@ -193,7 +193,7 @@ fn a_schedule_is_rolled_back_with_its_run() {
 
     // Nobody confirms it.
     machine.warded(&format!("{CERTIFY} --confirm-within 5s")).ends(0);
-    wait("it is taken back", LONG, is_gone);
+    wait("it is rolled back", LONG, is_gone);
     wait("the units are as before", LONG, || configuration(&machine)[1] == before[1]);
     is_as(&machine, &before[0]);
 }
@@ -233,7 +233,7 @@ fn what_takes_the_recovery_out_is_recovered_at_the_start_of_the_machine() {
         machine.loses_power();
         assert_eq!(property(&machine, "Result", "warded-recover.service"), "success");
         let log = machine.shell("warded audit log").ends(0).stdout;
-        assert!(log.contains("taken back (it had been interrupted)"), "{command}: {log}");
+        assert!(log.contains("rolled back (it had been interrupted)"), "{command}: {log}");
         assert_eq!(configuration(&machine), certified, "{command}");
         is_scheduled(&machine);
         serves_certificates(&machine);
@@ -243,7 +243,7 @@ fn what_takes_the_recovery_out_is_recovered_at_the_start_of_the_machine() {
     assert_eq!(property(&machine, "LoadState", "warded-recover.service"), "not-found");
 }
 
-/// It is taken back at the start of the machine as well, and by a shutdown.
+/// It is rolled back at the start of the machine as well, and by a shutdown.
 #[test]
 fn what_takes_the_recovery_out_may_wait_to_be_confirmed() {
     let Some(mut machine) = Booted::start("trixie", "ssh.service") else { return };

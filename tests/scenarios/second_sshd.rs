@@ -230,21 +230,21 @@ fn another_sshd_whose_file_is_not_known_is_told_of() {
     peer.warded(&["undo", "--yes"]).ends(4).prints(&told);
 }
 
-/// The watchdog takes it back, and tells both.
+/// The watchdog rolls it back, and tells both.
 #[test]
-fn what_nobody_confirms_is_taken_back_for_both() {
+fn what_nobody_confirms_is_rolled_back_for_both() {
     let Some(peer) = with_second("trixie", "") else { return };
     both(&peer);
     let before = tree(&peer.file("/etc/ssh"));
     let mut command = peer.warded_command(&["rekey", "--yes", "--accept-risk=replace-host-keys"]);
     Run::of(command.args(["--confirm-within", "5s"])).ends(0);
     assert!(before != tree(&peer.file("/etc/ssh")));
-    wait("it is taken back", LONG, || {
+    wait("it is rolled back", LONG, || {
         let ended = peer.warded(&["audit", "log", "--json"]).ends(0).object("warded.audit-log/1");
         let records = ended["records"].as_array().unwrap();
         records.iter().any(|record| {
             record["detail"].as_str().is_some_and(|detail| {
-                detail.contains("taken back") && detail.contains(&format!("ssh ({SECOND}) reloaded, checked"))
+                detail.contains("rolled back") && detail.contains(&format!("ssh ({SECOND}) reloaded, checked"))
             })
         })
     });

@@ -53,7 +53,7 @@ fn no_private_key_is_written_or_told() {
         said.extend(run.stdout.into_bytes());
         said.extend(run.stderr.into_bytes());
     };
-    // A key that is made, kept, shown in an undo, and taken back; and everything about the others.
+    // A key that is made, kept, shown in an undo, and undone; and everything about the others.
     let mut maker = Script::new(machine.path("").to_str().unwrap().trim_end_matches('/'));
     maker.does("keys.ensure", &[Text(b"{dir}/ssh/made"), Text(b"ssh-ed25519")]);
     let grants = Grants::of(&[&format!("keys = [\"{}\"]", machine.path("ssh/made").display())]);

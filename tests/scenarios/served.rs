@@ -58,7 +58,7 @@ fn openssh_10_is_told_of_it() {
     assert_ne!(peer.warded(&["renew"]).code, Some(0));
     fs::write(&path, good).unwrap();
     assert!(peer.warded(&["apply", "renew-host", "--yes"]).ends(0).stdout.contains("1 certificate served"));
-    // What was reloaded for is no run of its own: the certification is what an undo takes back.
+    // What was reloaded for is no run of its own: the certification is what an undo undoes.
     fs::remove_file(peer.file("/etc/ssh/ssh_host_ed25519_key-cert.pub")).unwrap();
     peer.warded(&["undo", "--yes"]).ends(5).says(&["ssh_host_e"]);
 }

@@ -107,7 +107,7 @@ impl Server {
     }
 }
 
-/// Planned, refused for root's sake, applied, used, repeated, and taken back, each next to `certify-host`.
+/// Planned, refused for root's sake, applied, used, repeated, and undone, each next to `certify-host`.
 #[test]
 fn people_log_in_by_certificates_of_the_ca() {
     for suite in ["bookworm", "trixie"] {
@@ -222,7 +222,7 @@ fn a_list_that_is_gone_or_damaged_is_told() {
     assert!(server.by_certificate()[0]);
 }
 
-/// Without an `Include` both procedures have a block in the main file, and each is taken back alone.
+/// Without an `Include` both procedures have a block in the main file, and each is undone alone.
 #[test]
 fn blocks_stand_side_by_side() {
     let server = Server::prepared("bookworm", |peer| {

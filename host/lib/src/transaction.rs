@@ -2,7 +2,7 @@
 //! undo. Which changes, and whether they are any good, is decided before and after.
 //!
 //! Everything that needs room on a disk is written and synced before the first exchange. From
-//! then on each step is a rename, and the journal on disk alone says how to take it back: a
+//! then on each step is a rename, and the journal on disk alone says how to roll it back: a
 //! process may be killed anywhere.
 
 mod archive;
@@ -40,7 +40,7 @@ pub use leftovers::{files_left, is_left, job_left, policies_left, settings_left}
 pub use overtaken::last_to_change;
 pub use precondition::{Target, refuse_irreplaceable};
 pub use recover::{
-    Recovered, being_taken_back, confirm, interrupted, look, newest, prepare_watch, recover, refuse_unconfirmed,
+    Recovered, being_rolled_back, confirm, interrupted, look, newest, prepare_watch, recover, refuse_unconfirmed,
     roll_back_run, tidy_ended, unconfirmed, watch,
 };
 pub use run_directory::RUNS;
@@ -56,8 +56,8 @@ use lock::Locks;
 use run_directory::Run;
 use temporary::Prepared;
 
-/// A set of changes that is ready to be made, or has been made and can be taken back. Dropping it
-/// takes nothing back: the journal says what is to be done, and [`recover`] does it.
+/// A set of changes that is ready to be made, or has been made and can be rolled back. Dropping it
+/// rolls nothing back: the journal says what is to be done, and [`recover`] does it.
 #[must_use]
 #[derive(Debug)]
 pub struct Transaction {
@@ -169,7 +169,7 @@ impl Transaction {
         self.journal().entries.iter().any(|entry| entry.order == Order::RemoveRecovery)
     }
 
-    /// Leaves the changes for somebody to confirm in time. Whoever watches takes them back otherwise.
+    /// Leaves the changes for somebody to confirm in time. Whoever watches rolls them back otherwise.
     ///
     /// # Errors
     /// As [`Transaction::keep`]; or the journal says nothing of a confirmation.
@@ -189,7 +189,7 @@ impl Transaction {
         Err(Error::failed(format!("{} has made no changes to keep", self.run.journal().run)))
     }
 
-    /// Takes back whatever has been changed, from the journal alone; `settle` tells the services,
+    /// Rolls back whatever has been changed, from the journal alone; `settle` tells the services,
     /// unless nothing had been changed, and says what sshd uses then.
     ///
     /// # Errors

@@ -309,7 +309,7 @@ impl Apply {
         done: &Done,
     ) -> Result<()> {
         if done.confirm.is_none() {
-            output.line(format!("Take it back with: warded undo  (run {})", done.run))?;
+            output.line(format!("Undo it with: warded undo  (run {})", done.run))?;
         }
         let procedure = self.procedure.procedure.as_str();
         output.object(&DoneObject::new(schema, procedure, review, messages, done))

@@ -2,7 +2,7 @@
 
 use super::{output::Output, recover, status::last_roll_back};
 use crate::{
-    context::Context, enrolment::Enrolments, outcomes::Why, pipeline::take_back::event, public_status::PublicStatus,
+    context::Context, enrolment::Enrolments, outcomes::Why, pipeline::roll_back::event, public_status::PublicStatus,
 };
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
@@ -53,11 +53,11 @@ pub(super) struct ConfirmWithin {
     pub(super) confirm_within: Option<SignedDuration>,
 }
 
-/// What takes back at the start of the machine what was interrupted (docs/RECOVERY.md).
+/// What rolls back at the start of the machine what was interrupted (docs/RECOVERY.md).
 pub(super) const RECOVER: &str = "warded-recover.service";
 
 impl ConfirmWithin {
-    /// Whether what would take the change back can stay as long as that; before anything else.
+    /// Whether what would roll the change back can stay as long as that; before anything else.
     ///
     /// # Errors
     /// Refused: systemd would end it.
@@ -68,7 +68,7 @@ impl ConfirmWithin {
         if let Some(service) = control_group::service().filter(|service| !services::spares_processes(service)) {
             return Err(Error::refused("--confirm-within does not work in a service of systemd")
                 .cause(format!(
-                    "this runs in {}: systemd ends the watchdog with it, and nobody would take the change back",
+                    "this runs in {}: systemd ends the watchdog with it, and nobody would roll the change back",
                     neutral(&service)
                 ))
                 .unchanged()
@@ -76,7 +76,7 @@ impl ConfirmWithin {
         }
         if !services::is_enabled(RECOVER) {
             output.note(format!(
-                "note: {RECOVER} is not enabled: if the machine stops before this is confirmed, it is taken back by \
+                "note: {RECOVER} is not enabled: if the machine stops before this is confirmed, it is rolled back by \
                  the next command that changes something, not at the start"
             ));
         }
@@ -140,7 +140,7 @@ impl Confirm {
         if Timestamp::now() > confirm.until {
             return Err(Error::refused(format!("{} was not confirmed in time", journal.run))
                 .cause(format!("the time for it ended: {}", journal.until()))
-                .state("it is being taken back")
+                .state("it is being rolled back")
                 .next("warded recover, which waits for that, then apply it again"));
         }
         let why = match (login::opened(), confirm.since) {

@@ -331,7 +331,7 @@ fn grants(procedure: &Procedure, policy: &Policy) -> Vec<String> {
             all.push(format!("have a service {operation}ed: {name} ({service})"));
         }
     }
-    // What cannot be taken back is said first.
+    // What cannot be undone is said first.
     let mut programs: Vec<(&Name, &Action)> =
         actions.iter().filter(|(name, _)| procedure.actions.contains(name)).collect();
     programs.sort_by_key(|(_, action)| !action.irreversible);

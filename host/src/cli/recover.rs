@@ -8,8 +8,8 @@ use super::{
 use crate::{
     context::{Context, Options},
     pipeline::{
+        roll_back::{Recovery, RolledBack},
         settle,
-        take_back::{Recovery, TakenBack},
     },
 };
 use clap::Args;
@@ -39,14 +39,14 @@ impl Recover {
     }
 
     fn recover(context: &Context, output: Output) -> Result<Exit> {
-        let mut taken_back = Vec::new();
-        let recovered = Recovery::of(context).all(|done| taken_back.push(done));
+        let mut rolled_back = Vec::new();
+        let recovered = Recovery::of(context).all(|done| rolled_back.push(done));
         let recovered = recovered.and_then(|()| tidy(context, output));
-        for done in &taken_back {
+        for done in &rolled_back {
             drop(show(output, done));
         }
         if let Err(error) = recovered {
-            return Self::failed(context, &taken_back, error, output);
+            return Self::failed(context, &rolled_back, error, output);
         }
         let waiting = transaction::unconfirmed(&context.state)?;
         if let Some(journal) = &waiting {
@@ -55,27 +55,27 @@ impl Recover {
                 journal.run,
                 journal.until()
             )));
-        } else if taken_back.is_empty() {
+        } else if rolled_back.is_empty() {
             output.line("Nothing was interrupted.")?;
         }
         let damaged = report_damaged(context, output)?;
         let unconfirmed = waiting.map(|journal| journal.run.run);
-        let shown = output.object(&RecoverObject { unconfirmed, ..RecoverObject::of(&taken_back) });
-        let clean = !damaged && taken_back.iter().all(TakenBack::is_clean);
+        let shown = output.object(&RecoverObject { unconfirmed, ..RecoverObject::of(&rolled_back) });
+        let clean = !damaged && rolled_back.iter().all(RolledBack::is_clean);
         // What was done is done, whether anybody reads of it or not.
-        if taken_back.is_empty() {
+        if rolled_back.is_empty() {
             shown?;
         }
         Ok(if clean { Exit::Done } else { Exit::Degraded })
     }
 
-    /// The one object says of what was taken back as well.
-    fn failed(context: &Context, taken_back: &[TakenBack], error: Error, output: Output) -> Result<Exit> {
-        if taken_back.is_empty() || !output.json {
+    /// The one object says of what was rolled back as well.
+    fn failed(context: &Context, rolled_back: &[RolledBack], error: Error, output: Output) -> Result<Exit> {
+        if rolled_back.is_empty() || !output.json {
             return Err(error);
         }
         let unconfirmed = transaction::unconfirmed(&context.state).ok().flatten().map(|journal| journal.run.run);
-        let object = RecoverObject { unconfirmed, error: Some(error.message()), ..RecoverObject::of(taken_back) };
+        let object = RecoverObject { unconfirmed, error: Some(error.message()), ..RecoverObject::of(rolled_back) };
         drop(output.object(&object));
         output.note(error.to_string());
         Ok(error.exit())
@@ -88,51 +88,51 @@ impl Recover {
 /// # Errors
 /// As [`Recovery::all`]; refused: a run waits. Each says what state the machine is in.
 pub(super) fn first(context: &Context, output: Output) -> Result<()> {
-    let mut taken_back = Vec::new();
+    let mut rolled_back = Vec::new();
     let recovered = Recovery::of(context).all(|done| {
         output.note(format!("{} had been interrupted: {done}", done.run));
-        taken_back.push(done.run.run);
+        rolled_back.push(done.run.run);
     });
     let looked = recovered.and_then(|()| {
         tidy(context, output)?;
         report_damaged(context, output)?;
-        // A run that was killed before it had a journal has left its copies, and there is nothing to take back.
+        // A run that was killed before it had a journal has left its copies, and there is nothing to roll back.
         scratch::sweep();
         transaction::refuse_unconfirmed(&context.state)
     });
     looked.map_err(|error| {
         let left = transaction::interrupted(&context.state).ok().flatten();
-        error.or_state(state(&taken_back, left.map(|journal| journal.run.run)))
+        error.or_state(state(&rolled_back, left.map(|journal| journal.run.run)))
     })?;
-    TAKEN_BACK.lock().unwrap_or_else(PoisonError::into_inner).extend(taken_back);
+    TAKEN_BACK.lock().unwrap_or_else(PoisonError::into_inner).extend(rolled_back);
     Ok(())
 }
 
-/// The runs that [`first`] has taken back in this process: whatever ends the command afterwards, they were changes.
+/// The runs that [`first`] has rolled back in this process: whatever ends the command afterwards, they were changes.
 static TAKEN_BACK: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 
-/// The failure that ends a command, with the runs that it took back before.
+/// The failure that ends a command, with the runs that it rolled back before.
 pub(super) fn told(error: Error) -> Error {
-    let taken_back = TAKEN_BACK.lock().unwrap_or_else(PoisonError::into_inner);
-    if taken_back.is_empty() { error } else { error.after(were_taken_back(&taken_back)) }
+    let rolled_back = TAKEN_BACK.lock().unwrap_or_else(PoisonError::into_inner);
+    if rolled_back.is_empty() { error } else { error.after(were_rolled_back(&rolled_back)) }
 }
 
-/// What is so where a command ends before changes of its own: these runs were taken back, and this one is still to be.
-fn state(taken_back: &[u64], left: Option<u64>) -> String {
+/// What is so where a command ends before changes of its own: these runs were rolled back, and this one is still to be.
+fn state(rolled_back: &[u64], left: Option<u64>) -> String {
     let parts = [
-        (!taken_back.is_empty()).then(|| were_taken_back(taken_back)),
-        left.map(|run| format!("run {run} was interrupted, and is not taken back, or not wholly")),
+        (!rolled_back.is_empty()).then(|| were_rolled_back(rolled_back)),
+        left.map(|run| format!("run {run} was interrupted, and is not rolled back, or not wholly")),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     if parts.is_empty() { UNCHANGED.to_owned() } else { format!("{}; nothing else was changed", parts.join("; ")) }
 }
 
-fn were_taken_back(runs: &[u64]) -> String {
+fn were_rolled_back(runs: &[u64]) -> String {
     match runs {
-        [one] => format!("run {one}, which was interrupted, was taken back"),
+        [one] => format!("run {one}, which was interrupted, was rolled back"),
         several => {
             let numbers: Vec<_> = several.iter().map(ToString::to_string).collect();
-            format!("runs {}, which were interrupted, were taken back", numbers.join(", "))
+            format!("runs {}, which were interrupted, were rolled back", numbers.join(", "))
         }
     }
 }
@@ -173,8 +173,8 @@ pub(super) fn forget_recovery(context: &Context, event: impl Fn(Kind) -> Event, 
 pub(super) fn report(context: &Context, output: Output) -> Result<()> {
     let (interrupted, unconfirmed) =
         (transaction::interrupted(&context.state)?, transaction::unconfirmed(&context.state)?);
-    let taken_back = transaction::being_taken_back(&context.state)?;
-    unended(interrupted.as_ref(), unconfirmed.as_ref(), taken_back.as_ref())
+    let rolled_back = transaction::being_rolled_back(&context.state)?;
+    unended(interrupted.as_ref(), unconfirmed.as_ref(), rolled_back.as_ref())
         .for_each(|what| output.note(format!("note: {what}")));
     Ok(())
 }
@@ -183,21 +183,21 @@ pub(super) fn report(context: &Context, output: Output) -> Result<()> {
 pub(super) fn unended(
     interrupted: Option<&Journal>,
     unconfirmed: Option<&Journal>,
-    taken_back: Option<&Journal>,
+    rolled_back: Option<&Journal>,
 ) -> impl Iterator<Item = String> {
     let interrupted = interrupted.map(|Journal { run, .. }| {
-        format!("{run} was interrupted; `warded recover`, or the next command that changes something, takes it back")
+        format!("{run} was interrupted; `warded recover`, or the next command that changes something, rolls it back")
     });
     let unconfirmed = unconfirmed.map(|journal| {
         let (run, until) = (&journal.run, journal.until());
         format!("{run} is undone unless it is confirmed ({until}): run `warded confirm` in a new login")
     });
-    let taken_back = taken_back.map(|Journal { run, .. }| format!("{run} is being taken back now"));
-    interrupted.into_iter().chain(unconfirmed).chain(taken_back)
+    let rolled_back = rolled_back.map(|Journal { run, .. }| format!("{run} is being rolled back now"));
+    interrupted.into_iter().chain(unconfirmed).chain(rolled_back)
 }
 
-fn show(output: Output, done: &TakenBack) -> Result<()> {
-    output.line(format!("{} had been interrupted; it was taken back:", done.run))?;
+fn show(output: Output, done: &RolledBack) -> Result<()> {
+    output.line(format!("{} had been interrupted; it was rolled back:", done.run))?;
     for path in &done.files.restored {
         output.line(format!("{} {path}   as before", output.paint(Style::Green, "~")))?;
     }
@@ -207,7 +207,7 @@ fn show(output: Output, done: &TakenBack) -> Result<()> {
     for (name, ended) in &done.aftermath.programs {
         output.line(match ended {
             Ok(Ended::AsBefore) => format!("= {name}   had not run"),
-            Ok(Ended::TakenBack) => format!("{} {name}   taken back", output.paint(Style::Green, "~")),
+            Ok(Ended::Undone) => format!("{} {name}   rolled back", output.paint(Style::Green, "~")),
             Ok(Ended::LeftAlone(why)) => format!("{} {name}   left alone: {why}", output.paint(Style::Yellow, "!")),
             Err(error) => error.to_string(),
         })?;
@@ -233,13 +233,13 @@ struct RecoverObject<'a> {
     runs: Vec<RunObject>,
     /// A run that waits to be confirmed, and was left alone.
     unconfirmed: Option<u64>,
-    /// Why not everything could be taken back.
+    /// Why not everything could be rolled back.
     error: Option<&'a str>,
 }
 
 impl RecoverObject<'_> {
-    fn of(taken_back: &[TakenBack]) -> Self {
-        let runs = taken_back.iter().map(RunObject::from).collect();
+    fn of(rolled_back: &[RolledBack]) -> Self {
+        let runs = rolled_back.iter().map(RunObject::from).collect();
         Self { schema: "warded.recover/1", runs, unconfirmed: None, error: None }
     }
 }
@@ -266,8 +266,8 @@ struct ReloadObject {
     error: Option<String>,
 }
 
-impl From<&TakenBack> for RunObject {
-    fn from(done: &TakenBack) -> Self {
+impl From<&RolledBack> for RunObject {
+    fn from(done: &RolledBack) -> Self {
         let reload = |(service, outcome): &(String, Result<_>)| ReloadObject {
             service: service.clone(),
             how: outcome.as_ref().ok().map(ToString::to_string),
@@ -277,7 +277,7 @@ impl From<&TakenBack> for RunObject {
             service: service.clone(),
             how: ended.as_ref().ok().map(|ended| match ended {
                 Ended::AsBefore => "it had not run".to_owned(),
-                Ended::TakenBack => "taken back".to_owned(),
+                Ended::Undone => "rolled back".to_owned(),
                 Ended::LeftAlone(why) => format!("left alone: {why}"),
             }),
             error: ended.as_ref().err().map(|error| error.message().to_owned()),
@@ -300,20 +300,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_state_names_the_runs_that_were_taken_back() {
-        for (taken_back, left, expected) in [
+    fn the_state_names_the_runs_that_were_rolled_back() {
+        for (rolled_back, left, expected) in [
             (&[][..], None, UNCHANGED),
-            (&[3], None, "run 3, which was interrupted, was taken back; nothing else was changed"),
-            (&[4, 3], None, "runs 4, 3, which were interrupted, were taken back; nothing else was changed"),
-            (&[], Some(2), "run 2 was interrupted, and is not taken back, or not wholly; nothing else was changed"),
+            (&[3], None, "run 3, which was interrupted, was rolled back; nothing else was changed"),
+            (&[4, 3], None, "runs 4, 3, which were interrupted, were rolled back; nothing else was changed"),
+            (&[], Some(2), "run 2 was interrupted, and is not rolled back, or not wholly; nothing else was changed"),
             (
                 &[3],
                 Some(2),
-                "run 3, which was interrupted, was taken back; run 2 was interrupted, and is not taken back, or not \
+                "run 3, which was interrupted, was rolled back; run 2 was interrupted, and is not rolled back, or not \
                  wholly; nothing else was changed",
             ),
         ] {
-            assert_eq!(state(taken_back, left), expected);
+            assert_eq!(state(rolled_back, left), expected);
         }
     }
 }

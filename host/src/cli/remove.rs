@@ -39,7 +39,7 @@ pub(super) struct Remove {
 /// What is so once the policies' own procedures have run, and nothing else has.
 const ONLY_THEIRS: &str = "the policies' own lines are out";
 
-/// A failure before the runs were taken back, or as that was tried.
+/// A failure before the runs were undone, or as that was tried.
 fn told(error: Error, by_policies: bool) -> Error {
     if by_policies { error.after(ONLY_THEIRS) } else { error.or_unchanged() }
 }
@@ -63,17 +63,17 @@ impl Remove {
         let by_policies = of_policies.is_some();
         if by_policies && self.plan {
             output.line(
-                "Then the rest would be taken back, unless somebody edited that, too: `warded remove` shows it then, and \
+                "Then the rest would be undone, unless somebody edited that, too: `warded remove` shows it then, and \
                  asks. Nothing has been changed.",
             )?;
             output.object(&serde_json::json!({ "schema": "warded.remove/1", "run": null, "by_policies": true }))?;
             return Ok(Exit::Pending);
         }
-        self.take_back(context, output, of_policies).map_err(|error| told(error, by_policies))
+        self.roll_back(context, output, of_policies).map_err(|error| told(error, by_policies))
     }
 
-    /// Takes back what the runs changed, after the policies' own procedures where these were needed.
-    fn take_back(&self, context: &Context, output: Output, of_policies: Option<Exit>) -> Result<Exit> {
+    /// Undoes what the runs changed, after the policies' own procedures where these were needed.
+    fn roll_back(&self, context: &Context, output: Output, of_policies: Option<Exit>) -> Result<Exit> {
         let by_policies = of_policies.is_some();
         let Some(mut undo) = self.found(context, output, by_policies)? else {
             return nothing(context, output);
@@ -100,7 +100,7 @@ impl Remove {
                 format!("Run {}, and stop renewing?", count(shown.programs.len(), "program"))
             }
             0 => "No file has to change. Count every run as undone, and stop renewing?".to_owned(),
-            files => format!("Take {} back, and stop renewing?", count(files, "file")),
+            files => format!("Undo the changes to {}, and stop renewing?", count(files, "file")),
         };
         if !self.yes && !confirm(&question)? {
             return Err(stopped(output, by_policies));
@@ -127,7 +127,7 @@ impl Remove {
         Ok(if is_degraded { Exit::Degraded } else { done.exit() })
     }
 
-    /// What there is to take back; edits that would be lost are shown and asked about.
+    /// What there is to undo; edits that would be lost are shown and asked about.
     fn found(&self, context: &Context, output: Output, by_policies: bool) -> Result<Option<Undo>> {
         let look = |edits| transaction::undo_changes(&context.state, &context.root, Which::All(edits));
         if self.discard_edits {
@@ -158,7 +158,7 @@ impl Remove {
 /// No run has left a change.
 fn nothing(context: &Context, output: Output) -> Result<Exit> {
     let is_enrolled = Enrolments::load(&context.state)?.iter().next().is_some();
-    output.line("Warded has changed no file here, or every change was taken back.")?;
+    output.line("Warded has changed no file here, or every change was undone.")?;
     if is_enrolled {
         output.line("This machine is still enrolled: `warded renew` goes on with what it found here.")?;
     }
@@ -173,13 +173,13 @@ fn show(output: Output, undo: &Undo) -> Result<Review> {
         reloads: undo.reloads.iter().map(reloading).collect(),
     };
     output.line(match &undo.newest {
-        Some(newest) => format!("Taking back {newest} and all before it, down to {}", undo.run),
-        None => format!("Taking back {}", undo.run),
+        Some(newest) => format!("Undoing {newest} and all before it, down to {}", undo.run),
+        None => format!("Undoing {}", undo.run),
     })?;
     report::review(output, &shown)?;
     undo.as_before.iter().try_for_each(|path| output.line(format!("= {path}   as before already")))?;
     tell_expired(output, undo)?;
-    undo.irreversible.iter().try_for_each(|name| output.line(format!("! {name} stays: nothing takes it back")))?;
+    undo.irreversible.iter().try_for_each(|name| output.line(format!("! {name} stays: nothing undoes it")))?;
     undo.keys_left.iter().try_for_each(|path| output.line(format!("= {path}   stays: clients know this key")))?;
     Ok(shown)
 }

@@ -76,7 +76,7 @@ pub(super) fn review(output: Output, review: &Review) -> Result<()> {
         let sign = output.paint(if program.irreversible { Style::Red } else { Style::Yellow }, ">");
         output.line(format!("{sign} run {} ({})", program.name, program.program))?;
         if program.irreversible {
-            output.line(format!("    {} it cannot be taken back", output.paint(Style::Red, "!")))?;
+            output.line(format!("    {} it cannot be undone", output.paint(Style::Red, "!")))?;
         }
         diff(output, &program.diff)?;
     }

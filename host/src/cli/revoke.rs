@@ -79,7 +79,7 @@ impl Revoke {
             output.object(&serde_json::json!({ "schema": "warded.revoke/1", "plan": true, "serials": serials }))?;
             return Ok(Exit::Pending);
         }
-        if !self.yes && !confirm(&format!("Revoke {what}? The CA does not take it back."))? {
+        if !self.yes && !confirm(&format!("Revoke {what}? The CA cannot undo it."))? {
             output.note("Nothing was revoked.");
             return Err(Error::quiet(Exit::Failed));
         }

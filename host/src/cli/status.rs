@@ -74,7 +74,7 @@ pub(super) struct StatusObject {
     /// The other sshds that are enrolled, unless the operator chose one.
     others: Vec<Self>,
     interrupted: Option<u64>,
-    /// A run that is taken back unless it is confirmed in time.
+    /// A run that is rolled back unless it is confirmed in time.
     unconfirmed: Option<u64>,
     pub(super) problems: Vec<Problem>,
     /// What is wrong with sshd's logins, and neither of Warded's making nor in its way.
@@ -275,8 +275,8 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
     let interrupted = transaction::interrupted(&context.state)?;
     let unconfirmed = transaction::unconfirmed(&context.state)?;
     problems.extend(recover::damaged(context)?);
-    let taken_back = transaction::being_taken_back(&context.state)?;
-    let unended = recover::unended(interrupted.as_ref(), unconfirmed.as_ref(), taken_back.as_ref());
+    let rolled_back = transaction::being_rolled_back(&context.state)?;
+    let unended = recover::unended(interrupted.as_ref(), unconfirmed.as_ref(), rolled_back.as_ref());
     problems.extend(unended.map(Problem::of));
     let unreadable = sshd.as_ref().filter(|_| {
         keys.iter().all(|key| matches!(key.standing, Standing::Ignored(Ignored::Unreadable(_) | Ignored::Missing)))

@@ -33,7 +33,7 @@ pub(super) struct Undo {
     /// The run, as `warded history` shows it; else the newest that changed more than certificates' contents
     #[arg(value_name = "RUN", conflicts_with = "down_to", add = ArgValueCandidates::new(completions::runs))]
     number: Option<u64>,
-    /// Take back this run and all since, in one step
+    /// Undo this run and all since, in one step
     #[arg(long, value_name = "RUN", add = ArgValueCandidates::new(completions::runs))]
     down_to: Option<u64>,
     /// Show what would change, and change nothing
@@ -93,7 +93,7 @@ impl Undo {
         }
         tell_expired(output, &undo)?;
         for name in &undo.irreversible {
-            output.line(format!("! {name} stays: nothing takes it back"))?;
+            output.line(format!("! {name} stays: nothing undoes it"))?;
         }
         let as_before: Vec<String> = undo.as_before.iter().map(ToString::to_string).collect();
         let terms = self.risk.terms(&self.confirm);
@@ -113,7 +113,7 @@ impl Undo {
         let question = match shown.files.len() {
             0 if !shown.programs.is_empty() => format!("Run {}?", count(shown.programs.len(), "program")),
             0 => "No file has to change. Count the run as undone?".to_owned(),
-            files => format!("Take {} back?", count(files, "file")),
+            files => format!("Undo the changes to {}?", count(files, "file")),
         };
         if !self.yes && !confirm(&question)? {
             return Err(output.declined());
@@ -137,7 +137,7 @@ impl Undo {
     }
 }
 
-/// What a run that is taken back tells, in words.
+/// What a run that is undone tells, in words.
 pub(super) fn reloading(reload: &Reload) -> review::Reloading {
     if reload.is_schedule() {
         review::Reloading::schedule(&reload.schedule)
@@ -153,11 +153,11 @@ pub(super) fn sshd_of(context: &Context, undo: &Changes) -> Option<Context> {
 
 fn title(undo: &Changes) -> String {
     match &undo.newest {
-        None => format!("Taking back {}", undo.run),
+        None => format!("Undoing {}", undo.run),
         Some(_) if undo.is_one_step => {
-            format!("Taking back {}, and {} since", undo.run, count(undo.count - 1, "renewal"))
+            format!("Undoing {}, and {} since", undo.run, count(undo.count - 1, "renewal"))
         }
-        Some(newest) => format!("Taking back {newest} and all before it, down to {}", undo.run),
+        Some(newest) => format!("Undoing {newest} and all before it, down to {}", undo.run),
     }
 }
 
@@ -225,14 +225,14 @@ pub(super) fn foresee(context: &Context, undo: Changes, terms: Terms) -> Result<
     apply::foresee(context, &work_of(undo, terms)).map(drop)
 }
 
-/// Takes a run back through the same stages as any other change. The enrolment becomes what it was
+/// Undoes a run through the same stages as any other change. The enrolment becomes what it was
 /// before that run, for the sshds that the run was for.
 pub(super) fn carry_out(context: &Context, undo: Changes, terms: Terms, progress: &Progress) -> Result<pipeline::Done> {
     let (identity, work, _nobody_else_enrols) = prepared(context, undo, terms).map_err(Error::or_unchanged)?;
     pipeline::carry_out(context, &identity, work, progress)
 }
 
-/// The run that takes another one back. Nobody else changes the enrolments until it has ended.
+/// The run that undoes another one. Nobody else changes the enrolments until it has ended.
 fn prepared(context: &Context, undo: Changes, terms: Terms) -> Result<(Identity, Work, StateLock)> {
     let unreadable = |what: String| Error::failed("the journal names what this version does not know").cause(what);
     let policy: Name = undo.run.policy.parse().map_err(unreadable)?;

@@ -100,7 +100,7 @@ impl Enrolments {
         self
     }
 
-    /// As before a run, where it is taken back for these sshds: each of these has its newest enrolment that is
+    /// As before a run, where it is rolled back for these sshds: each of these has its newest enrolment that is
     /// older, or none. The others stay.
     #[must_use]
     pub fn before(self, run: u64, sshds: &[AbsolutePath]) -> Self {

@@ -16,7 +16,7 @@ use warded_lib::{
 /// What a run that was carried out did.
 #[derive(Debug)]
 pub struct Done {
-    /// Its number: `warded undo` takes the newest back.
+    /// Its number: `warded undo` undoes the newest.
     pub run: u64,
     /// What the CA gave.
     pub given: Filled,

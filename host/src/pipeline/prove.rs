@@ -293,7 +293,7 @@ impl Guard {
         Ok(verified)
     }
 
-    /// What has to be so again if the run is taken back: of the sshd that it is for, and of the others.
+    /// What has to be so again if the run is rolled back: of the sshd that it is for, and of the others.
     #[must_use]
     pub fn before(&self, context: &Context) -> (Option<SshdBefore>, Vec<SshdBefore>) {
         let subject = self.subject.as_ref().map(|subject| subject.before(context.sshd_binary.as_deref()));

@@ -1,7 +1,7 @@
-//! What a person is told of a run that failed and was taken back. Only what is wholly as before may
+//! What a person is told of a run that failed and was rolled back. Only what is wholly as before may
 //! be called so: files, services and what was seen of sshd are three things.
 
-use super::take_back::Aftermath;
+use super::roll_back::Aftermath;
 use warded_lib::{
     error::{Error, Result, UNCHANGED},
     transaction::RolledBack,

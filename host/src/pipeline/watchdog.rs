@@ -1,4 +1,4 @@
-//! A second process that takes the run back if the run does not come to its end: killed, hung, or
+//! A second process that rolls the run back if the run does not come to its end: killed, hung, or
 //! not confirmed in time. It has a session of its own, and the journal; it is spoken to in lines,
 //! and the end of its input without one that lets it go means that the run is gone.
 //!
@@ -7,7 +7,7 @@
 
 use super::{
     announce::announce,
-    take_back::{self, Recovery, has_ended},
+    roll_back::{self, Recovery, has_ended},
 };
 use crate::{
     context::{Context, Options},
@@ -51,7 +51,7 @@ const START: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(200);
 /// How often it asks after a SIGTERM whether the machine goes down: that may not be known at once.
 const QUESTIONS: u8 = 5;
-/// How long it tries to take a run back.
+/// How long it tries to roll a run back.
 const TRY: Duration = Duration::from_secs(300);
 
 const STAGE_BEGINS: &str = "stage";
@@ -101,11 +101,11 @@ impl Watchdog {
     /// From now on the watchdog waits for a confirmation, and this process may end.
     ///
     /// # Errors
-    /// When the watchdog is gone: then nobody would take the run back.
+    /// When the watchdog is gone: then nobody would roll the run back.
     pub fn hand_over(&mut self) -> Result<()> {
         self.0
             .tell(AWAIT)
-            .map_err(|error| Error::failed("the watchdog has ended, so nobody could take this back").cause(error))
+            .map_err(|error| Error::failed("the watchdog has ended, so nobody could roll this back").cause(error))
     }
 
     /// The run has come to its end, one way or the other.
@@ -120,10 +120,10 @@ impl Watchdog {
     }
 }
 
-/// The watchdog itself: stays until the run has ended, or has been taken back.
+/// The watchdog itself: stays until the run has ended, or has been rolled back.
 ///
 /// # Errors
-/// When there is no such run, or it could not be taken back.
+/// When there is no such run, or it could not be rolled back.
 pub fn watch(options: &Options, number: u64, stage_limit: Option<u64>) -> Result<Exit> {
     let limit = stage_limit.map_or(STAGE, |seconds| Duration::from_secs(seconds).min(STAGE));
     let parent = Parent::now();
@@ -159,15 +159,15 @@ pub fn watch(options: &Options, number: u64, stage_limit: Option<u64>) -> Result
     };
     if is_kept(&state, number) {
         let detail = format!("kept, although {why}");
-        log.conclude(&take_back::event(&journal.run, Kind::Ended).detail(&detail), Ending::Kept, &detail)?;
+        log.conclude(&roll_back::event(&journal.run, Kind::Ended).detail(&detail), Ending::Kept, &detail)?;
         return Ok(Exit::Done);
     }
-    // What its programs may take to be taken back, several times over.
+    // What its programs may take to be undone, several times over.
     let programs: Duration = journal.steps.iter().map(Step::limit).sum();
     give_up_on(&Recovery::new(&state, &root, &log).patient(TRY), number, why, TRY.max(programs * 2)).inspect_err(
         |error| {
-            let detail = format!("could not be taken back: {}", error.message());
-            let event = take_back::event(&journal.run, Kind::Failed).detail(&detail);
+            let detail = format!("could not be rolled back: {}", error.message());
+            let event = roll_back::event(&journal.run, Kind::Failed).detail(&detail);
             drop(log.conclude(&event, Ending::Failed, &format!("{detail}; next: warded recover")));
         },
     )?;
@@ -248,7 +248,7 @@ fn wait(state: &StateDir, number: u64, journal: &Journal, terminated: &AtomicBoo
     Awaited::TimeIsOver
 }
 
-/// Takes the run back. Its process may still be on its way out, or another may be about the same.
+/// Rolls the run back. Its process may still be on its way out, or another may be about the same.
 fn give_up_on(recovery: &Recovery<'_>, number: u64, why: Why, patience: Duration) -> Result<()> {
     let deadline = Instant::now() + patience;
     let mut pause = Duration::from_millis(20);

@@ -115,7 +115,7 @@ impl Work {
         }
     }
 
-    /// The work of taking a run back.
+    /// The work of rolling a run back.
     #[must_use]
     pub fn undoing(undo: Undo, terms: Terms) -> Self {
         Self {

@@ -1,6 +1,6 @@
 //! Time: a thread that stops a guest which computes for too long, and ends the process when one
 //! host call does not come back (a file system that hangs, say). All of that is before the journal,
-//! so there is nothing to take back.
+//! so there is nothing to roll back.
 
 use super::limits::{GUEST_TIME, HOST_CALL_TIME};
 use std::{

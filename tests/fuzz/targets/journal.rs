@@ -1,5 +1,5 @@
 //! The journal of a run, which may be cut off, of another version, or anything: it is read whole or
-//! refused, and what is read is written as it was. Nothing is taken back here.
+//! refused, and what is read is written as it was. Nothing is rolled back here.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -160,7 +160,7 @@ fn hang_up(subject: &Subject, task: Task) -> Result<Left, String> {
     if subject.state() == "kept" { Ok(Left::New) } else { Err("it did not go on".to_owned()) }
 }
 
-/// Killed there, and before it its watchdog, if that is to be dead; else the watchdog takes it back.
+/// Killed there, and before it its watchdog, if that is to be dead; else the watchdog rolls it back.
 fn killed(subject: &Subject, task: Task, stage: Stage, dead: bool) -> Result<Left, String> {
     // No watchdog of an earlier run is on its way out.
     caught::quiet(subject)?;

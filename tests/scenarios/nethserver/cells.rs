@@ -145,7 +145,7 @@ fn a_new_openssh_with_a_match_before() {
     through(NEW, false, true);
 }
 
-/// In the other order, and each taken back by itself.
+/// In the other order, and each undone by itself.
 #[test]
 fn the_procedures_in_the_other_order() {
     let Some(machine) = NethServer::start(NEW, properties(false, true)) else { return };

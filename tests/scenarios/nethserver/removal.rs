@@ -8,7 +8,7 @@ const CERTIFY: [&str; 5] = ["apply", "certify-host", "--set", SET, "--yes"];
 const TRUST: [&str; 4] = ["apply", "trust-user-ca", "--yes", "--accept-risk=root-by-certificate"];
 const REMOVE: [&str; 4] = ["apply", "remove", "--yes", "--accept-risk=lose-ssh"];
 const RENEW: [&str; 2] = ["renew", "--force"];
-/// Takes everything back.
+/// Undoes everything.
 const ALL: [&str; 4] = ["remove", "--yes", "--accept-risk=lose-ssh", "--json"];
 const INCLUDE: &str = "/etc/backup-config.d/custom.include";
 

@@ -43,7 +43,7 @@ fn a_fragment_that_changes_meanwhile() {
     assert!(!machine.file(CUSTOM).exists());
 }
 
-/// Killed under the lock, when the new files and the directories of the fragment are there: its watchdog takes them back.
+/// Killed under the lock, when the new files and the directories of the fragment are there: its watchdog rolls them back.
 #[test]
 fn a_run_that_is_killed_while_the_engine_is_asked_again() {
     let Some(machine) = NethServer::start(NEW, properties(false, false)) else { return };
@@ -56,7 +56,7 @@ fn a_run_that_is_killed_while_the_engine_is_asked_again() {
     assert!(certify(&machine).code.is_none_or(|code| code > 128));
     assert!(machine.file("/run/seen").exists(), "no directory had been made");
     fs::write(&tool, engine).unwrap();
-    wait("it is taken back", LONG, || machine.tree() == before);
+    wait("it is rolled back", LONG, || machine.tree() == before);
     machine.warded(&["recover"]).ends(0);
     assert_eq!(machine.tree(), before);
     certify(&machine).ends(0);

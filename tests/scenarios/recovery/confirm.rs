@@ -61,7 +61,7 @@ impl Drop for Login {
 }
 
 #[test]
-fn what_nobody_confirms_is_taken_back_after_the_run_has_ended() {
+fn what_nobody_confirms_is_rolled_back_after_the_run_has_ended() {
     let machine = Machine::start();
     let old = seen(&machine);
     let done = apply(&machine, "8s");
@@ -79,7 +79,7 @@ fn what_nobody_confirms_is_taken_back_after_the_run_has_ended() {
     let recovered = recover(&machine, 0);
     assert_eq!((&recovered["unconfirmed"], recovered["runs"].as_array().unwrap().len()), (&done["run"], 0));
 
-    wait("taken back", LONG, || state(&machine) == "rolled-back" && watchdogs(&machine).is_empty());
+    wait("rolled back", LONG, || state(&machine) == "rolled-back" && watchdogs(&machine).is_empty());
     assert_eq!(seen(&machine), old);
     serves(&machine);
     let last = details(&machine, "ended").pop().unwrap();
@@ -161,7 +161,7 @@ fn new_without_temporaries(files: BTreeMap<PathBuf, (u32, u32, u32)>) -> BTreeMa
 }
 
 #[test]
-fn after_a_restart_of_the_machine_it_is_taken_back() {
+fn after_a_restart_of_the_machine_it_is_rolled_back() {
     let machine = Machine::start();
     let old = seen(&machine);
     apply(&machine, "10m");

@@ -1,4 +1,4 @@
-//! Somebody's own edit is theirs to switch on: taking back what sshd has never read is no reason to do it
+//! Somebody's own edit is theirs to switch on: rolling back what sshd has never read is no reason to do it
 //! for them, and neither is a look at sshd that did not come to its end.
 
 use super::*;

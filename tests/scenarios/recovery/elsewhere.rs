@@ -1,4 +1,4 @@
-//! Runs with different state directories know of each other: what one of them may yet take back, no
+//! Runs with different state directories know of each other: what one of them may yet roll back, no
 //! other builds on.
 
 use super::*;
@@ -10,7 +10,7 @@ fn elsewhere(machine: &Machine, mut command: Command) -> Command {
 }
 
 #[test]
-fn nothing_is_built_on_what_another_state_directory_may_take_back() {
+fn nothing_is_built_on_what_another_state_directory_may_roll_back() {
     if missing::root() {
         return;
     }

@@ -133,7 +133,7 @@ impl std::fmt::Display for Tally {
         write!(
             f,
             "{points} kill points ({left_out} calls that not every run makes are left out); runs killed: {killed}, \
-             {at_namesakes} of them at another call of the same name only; left old {old}, new {new}; taken back by \
+             {at_namesakes} of them at another call of the same name only; left old {old}, new {new}; rolled back by \
              the watchdog {by_watchdog}; failures {}",
             failures.len()
         )

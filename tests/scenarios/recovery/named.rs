@@ -131,7 +131,7 @@ fn an_undo_takes_a_list_out_when_sshd_has_been_told() {
     assert!(run.code != Some(0) && fs::read_to_string(&trace).unwrap().contains("killed by SIGKILL"), "{run:?}");
     assert!(told() > before, "it was taken out before sshd was told");
     serves(&machine);
-    wait("it is taken back", LONG, || state(&machine) == "rolled-back" && watchdogs(&machine).is_empty());
+    wait("it is rolled back", LONG, || state(&machine) == "rolled-back" && watchdogs(&machine).is_empty());
     assert!(list.exists());
     serves(&machine);
     machine.warded(["undo", "--yes"]).ends(0);

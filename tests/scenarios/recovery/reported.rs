@@ -1,5 +1,5 @@
 //! A run that was killed, and its watchdog with it: what only looks says so and changes nothing; what
-//! changes something takes it back first, and then does its own work.
+//! changes something rolls it back first, and then does its own work.
 
 use super::*;
 use crate::support::stand_in::{When, is_asked, stand_in};
@@ -54,7 +54,7 @@ pub(super) fn killed(machine: &Machine, what: &Command) {
     run.wait().unwrap();
     assert!(fs::read_to_string(&trace).unwrap().contains("+++ killed by SIGKILL +++"));
     wait("the watchdog ends", LONG, || watchdogs(machine).is_empty());
-    assert_eq!(state(machine), "committing", "somebody took it back already");
+    assert_eq!(state(machine), "committing", "somebody rolled it back already");
 }
 
 /// What may pass is tried again: nobody comes by later to tell sshd.
@@ -76,9 +76,9 @@ fn a_reload_that_fails_for_a_moment_is_tried_again() {
     serves(&machine);
 }
 
-/// One run is taken back, and another cannot be looked at: both are said.
+/// One run is undone, and another cannot be looked at: both are said.
 #[test]
-fn what_was_taken_back_is_told_although_something_else_cannot_be_read() {
+fn what_was_rolled_back_is_told_although_something_else_cannot_be_read() {
     if missing::strace() {
         return;
     }
@@ -93,7 +93,7 @@ fn what_was_taken_back_is_told_although_something_else_cannot_be_read() {
     assert_eq!((&object["runs"][0]["run"], &object["unconfirmed"]), (&2.into(), &Value::Null), "{object}");
     assert!(object["error"].as_str().unwrap().contains("runs/1/journal.json cannot be read"), "{object}");
     assert_eq!(seen(&machine), old);
-    // Now there is nothing to take back, and that alone is what can be said.
+    // Now there is nothing to roll back, and that alone is what can be said.
     machine.warded(["recover", "--json"]).ends(1).object("warded.error/1");
     machine.warded(["renew", "--force"]).ends(1).says(&["runs/1/journal.json cannot be read"]);
     // A run that has ended and is tidied up has no states to come: it is told, and keeps nothing from going on.
@@ -133,14 +133,16 @@ fn what_was_interrupted_is_told_and_the_next_apply_begins_with_it() {
     assert!(apply.stderr.contains("had been interrupted: 1 file restored"), "{}", apply.stderr);
     assert_eq!(apply.object("warded.apply/1")["review"]["files"].as_array().unwrap().len(), 4);
     machine.serves_certificates();
-    assert!(details(&machine, "ended").iter().any(|detail| detail.starts_with("taken back (it had been interrupted)")));
+    assert!(
+        details(&machine, "ended").iter().any(|detail| detail.starts_with("rolled back (it had been interrupted)"))
+    );
     machine.warded(["undo", "--yes"]).ends(0);
     assert_eq!(seen(&machine), old);
 }
 
-/// Whatever ends a command that took a run back first, that was a change.
+/// Whatever ends a command that rolled a run back first, that was a change.
 #[test]
-fn a_failure_after_a_run_was_taken_back_says_so() {
+fn a_failure_after_a_run_was_rolled_back_says_so() {
     if missing::strace() {
         return;
     }
@@ -150,7 +152,7 @@ fn a_failure_after_a_run_was_taken_back_says_so() {
     let drop_in = machine.path("ssh/sshd_config.d/60-odd.conf");
     fs::write(&drop_in, "NoSuchKeyword 7\n").unwrap();
     let said = Run::of(&mut certify(&machine, &[])).ends(1).stderr;
-    assert!(said.contains("state: run 1, which was interrupted, was taken back; nothing else was changed"), "{said}");
+    assert!(said.contains("state: run 1, which was interrupted, was rolled back; nothing else was changed"), "{said}");
     fs::remove_file(&drop_in).unwrap();
     assert_eq!(seen(&machine), old);
 }
@@ -174,7 +176,7 @@ fn every_command_that_changes_something_begins_with_what_was_interrupted() {
         assert_ne!(state(&machine), "committing", "{command:?}");
         machine.serves_certificates();
     }
-    // The last one took the new keys back, and left the certificates.
+    // The last one rolled the new keys back, and left the certificates.
     machine.warded(["undo", "--yes"]).ends(0);
     assert_eq!(seen(&machine), plain);
 }

@@ -42,7 +42,7 @@ fn everybody_is_told_when_a_change_is_rolled_back() {
     // A process that is killed holds its locks for a moment.
     wait("it is recovered", LONG, || {
         let recover = Run::of(machine.warded_command(["recover"]).env("WARDED_CONFIG", &broken)).ends(4);
-        recover.says(&["broken.toml", "going on with"]).stdout.contains("taken back")
+        recover.says(&["broken.toml", "going on with"]).stdout.contains("rolled back")
     });
     assert_eq!(waits_and_keys(&machine), (false, 3));
     // The CA, which only the configuration names, stays as it was recorded.

@@ -87,7 +87,7 @@ fn the_watchdog_takes_back_what_a_killed_run_left() {
     let mut run = committing(&machine, certify(&machine, &[]).stdout(Stdio::null()));
     send(warded(&run), Signal::KILL);
     run.wait().unwrap();
-    wait("taken back", LONG, || state(&machine) == "rolled-back" && watchdogs(&machine).is_empty());
+    wait("rolled back", LONG, || state(&machine) == "rolled-back" && watchdogs(&machine).is_empty());
     assert_eq!(seen(&machine), old);
     serves(&machine);
     assert!(details(&machine, "ended").last().unwrap().contains("the run ended without coming to its end"));
@@ -103,7 +103,7 @@ fn the_watchdog_ends_a_run_that_hangs_and_takes_it_back() {
     let pid = warded(&run);
     send(pid, Signal::STOP);
     assert_eq!(state(&machine), "committing");
-    wait("taken back", LONG, || state(&machine) == "rolled-back" && watchdogs(&machine).is_empty());
+    wait("rolled back", LONG, || state(&machine) == "rolled-back" && watchdogs(&machine).is_empty());
     assert!(!PathBuf::from(format!("/proc/{pid}/exe")).exists(), "it was not ended");
     // nsenter(1) stops with what it started.
     run.kill().unwrap();

@@ -105,7 +105,7 @@ fn from_the_first_plan_to_the_end() {
     $ warded renew
     refused: run 1 (unix certify-host by root, 0 s ago, at 00:00 UTC) has not been confirmed yet
     state: it is undone unless that is done (0 s left, until 00:00 UTC)
-    next:  open a new login to this machine and run `warded confirm` there; or wait until it has been taken back
+    next:  open a new login to this machine and run `warded confirm` there; or wait until it has been rolled back
     [5]
 
     $ warded confirm
@@ -150,7 +150,7 @@ fn from_the_first_plan_to_the_end() {
     [0]
 
     $ warded undo --plan
-    Taking back run 1 (unix certify-host by root, 0 s ago, at 00:00 UTC), and 1 renewal since
+    Undoing run 1 (unix certify-host by root, 0 s ago, at 00:00 UTC), and 1 renewal since
     - /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key-cert.pub     certificate
     - /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub   certificate
     - /tmp/warded-test-dddddd/ssh/sshd_config.d/50-warded.conf
@@ -162,7 +162,7 @@ fn from_the_first_plan_to_the_end() {
     [3]
 
     $ warded undo --yes
-    Taking back run 1 (unix certify-host by root, 0 s ago, at 00:00 UTC), and 1 renewal since
+    Undoing run 1 (unix certify-host by root, 0 s ago, at 00:00 UTC), and 1 renewal since
     - /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key-cert.pub     certificate
     - /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub   certificate
     - /tmp/warded-test-dddddd/ssh/sshd_config.d/50-warded.conf
@@ -192,7 +192,7 @@ fn from_the_first_plan_to_the_end() {
     Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for all machines):
     @cert-authority web1.example.org ssh-ed25519 AAAA…
     Log:     warded audit log --run 5
-    Take it back with: warded undo  (run 5)
+    Undo it with: warded undo  (run 5)
     [0]
 
     $ warded rekey --plan
@@ -258,7 +258,7 @@ fn from_the_first_plan_to_the_end() {
     Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for all machines):
     @cert-authority web1.example.org ssh-ed25519 AAAA…
     Log:     warded audit log --run 7
-    Take it back with: warded undo  (run 7)
+    Undo it with: warded undo  (run 7)
     [0]
 
     $ warded history
@@ -286,7 +286,7 @@ fn from_the_first_plan_to_the_end() {
     [2]
 
     $ warded remove --plan
-    Taking back run 7 (unix rekey-host by root, 0 s ago, at 00:00 UTC) and all before it, down to run 5 (unix certify-host by root, 0 s ago, at 00:00 UTC)
+    Undoing run 7 (unix rekey-host by root, 0 s ago, at 00:00 UTC) and all before it, down to run 5 (unix certify-host by root, 0 s ago, at 00:00 UTC)
     - /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key-cert.pub     certificate
     - /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub   certificate
     - /tmp/warded-test-dddddd/ssh/sshd_config.d/50-warded.conf
@@ -302,7 +302,7 @@ fn from_the_first_plan_to_the_end() {
     [3]
 
     $ warded remove --yes
-    Taking back run 7 (unix rekey-host by root, 0 s ago, at 00:00 UTC) and all before it, down to run 5 (unix certify-host by root, 0 s ago, at 00:00 UTC)
+    Undoing run 7 (unix rekey-host by root, 0 s ago, at 00:00 UTC) and all before it, down to run 5 (unix certify-host by root, 0 s ago, at 00:00 UTC)
     - /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key-cert.pub     certificate
     - /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub   certificate
     - /tmp/warded-test-dddddd/ssh/sshd_config.d/50-warded.conf
@@ -321,7 +321,7 @@ fn from_the_first_plan_to_the_end() {
     [0]
 
     $ warded remove --yes
-    Warded has changed no file here, or every change was taken back.
+    Warded has changed no file here, or every change was undone.
     [0]
 
     $ warded undo --yes

@@ -356,7 +356,7 @@ fn of_what_somebody_else_did() {
     Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for all machines):
     @cert-authority web1.example.org ssh-ed00000 AAAA…
     Log:     warded audit log --run 3
-    Take it back with: warded undo  (run 3)
+    Undo it with: warded undo  (run 3)
     [0]
 
     $ warded audit verify

@@ -145,7 +145,7 @@ fn of_the_first_day() {
              all machines):
     @cert-authority web1.example.org,web1 ecdsa-sha2-nistp256 HOST-CA-KEY
     Log:     warded audit log --run 1
-    Take it back with: warded undo  (run 1)
+    Undo it with: warded undo  (run 1)
     == roots, 80 columns
     # Host CA, which signs machines. For clients, in known_hosts (narrow the *):
     @cert-authority * ecdsa-sha2-nistp256 HOST-CA-KEY
@@ -205,7 +205,7 @@ fn of_the_first_day() {
     Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for all machines):
     @cert-authority web1.example.org,web1 ecdsa-sha2-nistp256 HOST-CA-KEY
     Log:     warded audit log --run 1
-    Take it back with: warded undo  (run 1)
+    Undo it with: warded undo  (run 1)
     == roots, 120 columns
     # Host CA, which signs machines. For clients, in known_hosts (narrow the *):
     @cert-authority * ecdsa-sha2-nistp256 HOST-CA-KEY

@@ -96,7 +96,7 @@ fn a_tool_that_others_can_change_is_not_run() {
 }
 
 #[test]
-fn a_run_that_is_killed_is_taken_back_with_the_stored_settings() {
+fn a_run_that_is_killed_is_rolled_back_with_the_stored_settings() {
     let Some(machine) = start("Banner none") else { return };
     let before = machine.state();
     for mode in [
@@ -107,11 +107,11 @@ fn a_run_that_is_killed_is_taken_back_with_the_stored_settings() {
     ] {
         machine.mode(mode);
         machine.warded(&CERTIFY);
-        wait("the watchdog has taken it back", LONG, || machine.processes().is_empty() && machine.state() == before);
+        wait("the watchdog has rolled it back", LONG, || machine.processes().is_empty() && machine.state() == before);
         machine.is_as_generated();
         machine.lets_everybody_in(false);
     }
-    // The next command finds nothing to take back.
+    // The next command finds nothing to roll back.
     machine.warded(&["recover"]).ends(0);
     assert_eq!(machine.state(), before);
 }

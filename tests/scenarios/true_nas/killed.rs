@@ -37,7 +37,7 @@ fn settings_jobs_and_files_agree_wherever_a_run_is_killed() {
     assert!(points > 0, "no call of the middleware was met");
 }
 
-/// How often a command calls the middleware, and what it leads to. It is taken back.
+/// How often a command calls the middleware, and what it leads to. It is rolled back.
 fn calls(machine: &TrueNas, words: &[&str]) -> (usize, State) {
     fs::write(machine.file("/data/store/calls"), "").unwrap();
     machine.warded(words).ends(0);

@@ -3,7 +3,7 @@
 use super::USER;
 use crate::support::true_nas::{CERTIFY, REMOVE, Settings, State, TRUST, TrueNas};
 
-/// Takes everything back.
+/// Undoes everything.
 const ALL: [&str; 3] = ["remove", "--yes", "--accept-risk=lose-ssh"];
 const RENEW: [&str; 2] = ["renew", "--force"];
 

@@ -37,7 +37,7 @@ impl Server {
     }
 }
 
-/// Mapped, used, repeated, mapped otherwise, and taken back step by step.
+/// Mapped, used, repeated, mapped otherwise, and undone step by step.
 #[test]
 fn principals_log_in_as_the_users_that_they_are_mapped_to() {
     for suite in ["bookworm", "trixie"] {
@@ -185,7 +185,7 @@ fn status_tells_what_is_wrong_with_the_files_of_principals() {
     ] {
         told(&format!("cd {DIRECTORY}; {script}"), words, opened);
     }
-    // A mapping that was taken back is none that is missing.
+    // A mapping that was undone is none that is missing.
     server.warded(&["undo", "--yes"]).ends(0);
     let all = server.warded(&["status"]).ends(0).stdout;
     assert!(!all.contains("is gone"), "{all}");

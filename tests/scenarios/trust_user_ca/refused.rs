@@ -166,7 +166,7 @@ fn without_another_way_in_nothing_is_done() {
     assert!(!server.exists(FILE));
     server.warded(&[&APPLY[..], &[ROOT, "--accept-risk=lose-ssh"]].concat()).ends(0);
     assert_eq!(server.by_certificate(), [true, true, false, false]);
-    // Nor is it taken back, and the plan says so.
+    // Nor is it undone, and the plan says so.
     for command in [&["undo", "--plan"][..], &["undo", "--yes"], &["remove", "--plan"], &["remove", "--yes"]] {
         server.warded(command).ends(5).says(&["a way to log in would be gone", "--accept-risk=lose-ssh"]);
         assert!(server.exists(FILE), "{command:?}");

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: remove
-short_description: Take back everything that Warded changed
+short_description: Undo everything that Warded changed
 description:
   - Runs C(warded remove). Check mode runs C(warded remove --plan).
 options:
@@ -22,7 +22,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Take Warded's configuration back
+- name: Undo Warded's configuration
   warded.ssh.remove:
 """
 

@@ -180,7 +180,7 @@ impl Appender {
         self.write(&line, tail.length, head)
     }
 
-    /// One write; a part of one (a full disk) is taken back, as far as the file lets us.
+    /// One write; a part of one (a full disk) is cut off again, as far as the file lets us.
     fn write(&mut self, text: &[u8], length: u64, head: Head) -> io::Result<()> {
         self.tail = None;
         match self.file.write(text) {
@@ -234,7 +234,7 @@ impl Appender {
         if let Some(whole) = &whole {
             head = whole.head;
         }
-        // Before bytes count as a crash's: no crash takes back what was known to be on disk.
+        // Before bytes count as a crash's: no crash rolls back what was known to be on disk.
         let account = match self.lost(directory, length, head)? {
             Some((known, detail)) => {
                 Some((Kind::Missing, detail, Account { known: Some(known), ..Account::default() }))

@@ -42,7 +42,7 @@ pub enum Wrong {
     /// Its time is over.
     #[error("it expired at {}", time(*.0))]
     Expired(u64),
-    /// It has no end, and cannot be taken back.
+    /// It has no end, and cannot be undone.
     #[error("it never expires")]
     NoEnd,
     /// It has an option that makes OpenSSH refuse it.

@@ -70,7 +70,7 @@ pub struct Running {
     pub name: String,
     /// The program.
     pub program: String,
-    /// Whether nothing takes it back.
+    /// Whether nothing rolls it back.
     pub irreversible: bool,
     /// What it changes, line by line, as in [`Entry::diff`].
     pub diff: Vec<String>,

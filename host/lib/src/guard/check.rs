@@ -216,7 +216,7 @@ fn check_addresses(sshd: &Sshd, effective: &Effective) -> Result<()> {
             return Err(Error::refused(format!("a reload would close {}, where sshd listens now", socket.address))
                 .cause("the configuration was changed and sshd has not read it yet")
                 .seen(format!("configured: {}", configured.join(", ")))
-                .next("finish or take back that change, reload sshd, and try again"));
+                .next("finish or undo that change, reload sshd, and try again"));
         }
     }
     Ok(())

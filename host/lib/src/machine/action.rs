@@ -58,7 +58,7 @@ pub struct Action {
     /// How the host sees whether a change has happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
-    /// What takes a change back.
+    /// What undoes a change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<Undo>,
     /// The file that its program makes from what it is given.
@@ -67,7 +67,7 @@ pub struct Action {
     /// Seconds that it may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
-    /// Whether nothing takes a change back.
+    /// Whether nothing undoes a change.
     #[serde(default, skip_serializing_if = "is_false")]
     pub irreversible: bool,
 }
@@ -200,7 +200,7 @@ pub struct State {
     pub becomes: Value,
 }
 
-/// What takes a change back: another change, with its inputs.
+/// What undoes a change: another change, with its inputs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Undo {
     /// Which.
@@ -248,7 +248,7 @@ impl Action {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.irreversible {
-            f.write_str("CANNOT BE TAKEN BACK: ")?;
+            f.write_str("CANNOT BE UNDONE: ")?;
         }
         f.write_str("runs")?;
         for argument in &self.argv {
@@ -271,7 +271,7 @@ impl fmt::Display for Action {
             write!(f, "; {{scratch}}/{below} is a copy of {}", directories.join(", then "))?;
         }
         match &self.undo {
-            Some(undo) => write!(f, "; taken back by {}", undo.action),
+            Some(undo) => write!(f, "; undone by {}", undo.action),
             None => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 //! Live files: where they are, what they hold, and the few ways in which they change. Every
 //! access to a file that Warded does not own goes through here. What changes when, and how it
-//! is taken back, is decided in `transaction`.
+//! is rolled back, is decided in `transaction`.
 #![expect(clippy::disallowed_methods, reason = "the files that change the machine")]
 
 mod change;

@@ -99,7 +99,7 @@ pub enum Order {
     /// A key, to go.
     RemoveKey,
     /// What recovers interrupted runs at the start of the machine, to go: until this run is kept, it may be what
-    /// takes this run back.
+    /// rolls this run back.
     RemoveRecovery,
 }
 
@@ -126,10 +126,10 @@ pub struct RunIdentity {
     /// The user who ran it; none: the journal is of a version that did not note that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// The run that this one takes back, if it is an undo.
+    /// The run that this one undoes, if it is an undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<u64>,
-    /// The oldest of them, if this one takes back several; `undoes` is the newest.
+    /// The oldest of them, if this one rolls back several; `undoes` is the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down_to: Option<u64>,
     /// Whether it changes the terms of the renewal, too.
@@ -143,14 +143,14 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl RunIdentity {
-    /// The numbers of the runs that this one takes back, if it is an undo.
+    /// The numbers of the runs that this one undoes, if it is an undo.
     #[must_use]
     pub fn undone(&self) -> Option<RangeInclusive<u64>> {
         let newest = self.undoes?;
         Some(self.down_to.unwrap_or(newest)..=newest)
     }
 
-    /// The same run, as one that takes those back.
+    /// The same run, as one that rolls those back.
     #[must_use]
     pub fn undoing(self, runs: &RangeInclusive<u64>) -> Self {
         let (oldest, newest) = (*runs.start(), *runs.end());
@@ -188,7 +188,7 @@ pub struct Version {
     pub metadata: Option<Metadata>,
 }
 
-/// What was taken back.
+/// What was rolled back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RolledBack {
     /// The files that are as before again, in the order in which that happened.

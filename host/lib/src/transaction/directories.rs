@@ -1,4 +1,4 @@
-//! Directories that a run makes for its files, and that go with them: when the run is taken back, or when a later one
+//! Directories that a run makes for its files, and that go with them: when the run is rolled back, or when a later one
 //! has removed the files.
 
 use super::{

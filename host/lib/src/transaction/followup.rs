@@ -1,5 +1,5 @@
 //! What goes with the files of a run, written down before any of them changes: whom to tell if it
-//! is taken back, what was so before, and what holds once it is kept.
+//! is rolled back, what was so before, and what holds once it is kept.
 
 use crate::{
     digest::Digest,
@@ -22,7 +22,7 @@ pub struct Followup {
     pub reloads: Vec<Reload>,
     /// The programs to run, in order.
     pub steps: Vec<Step>,
-    /// The sshd that has to be as before if the run is taken back; none where there is none.
+    /// The sshd that has to be as before if the run is rolled back; none where there is none.
     pub sshd: Option<SshdBefore>,
     /// The other sshds that read what the run changes; they have to be as before as well.
     pub bystanders: Vec<SshdBefore>,

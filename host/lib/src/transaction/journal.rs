@@ -42,9 +42,9 @@ pub enum State {
     Unconfirmed,
     /// All changes have been made, for good.
     Kept,
-    /// Some of the changes may have been taken back; the services may not have been told.
+    /// Some of the changes may have been rolled back; the services may not have been told.
     RollingBack,
-    /// All changes have been taken back.
+    /// All changes have been rolled back.
     RolledBack,
 }
 
@@ -89,12 +89,12 @@ pub struct Journal {
     /// The same in a journal of an earlier version.
     #[serde(rename = "state", default, skip_serializing_if = "Option::is_none")]
     own_state: Option<State>,
-    /// The services to reload if it is taken back.
+    /// The services to reload if it is rolled back.
     pub reloads: Vec<Reload>,
-    /// The programs that it runs, in order, each with what takes it back.
+    /// The programs that it runs, in order, each with what undoes it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
-    /// The sshd that has to be as before if it is taken back.
+    /// The sshd that has to be as before if it is rolled back.
     pub sshd: Option<SshdBefore>,
     /// The other sshds that read what it changes; they have to be as before as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -74,7 +74,7 @@ pub(super) fn is_removed(runs: &[Run], policy: &str) -> bool {
     of_policy.next().is_some_and(is_removal)
 }
 
-/// The policies whose kept runs are there to be taken back, the newest first; without those whose own procedure
+/// The policies whose kept runs are there to be undone, the newest first; without those whose own procedure
 /// `remove` came last.
 ///
 /// # Errors

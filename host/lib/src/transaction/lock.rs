@@ -66,7 +66,7 @@ impl Locks {
 
     /// Refuses to change anything on top of a run that has not ended and has another state directory:
     /// neither would know of the other. What it left is in order again after the next boot, or is
-    /// taken back then.
+    /// rolled back then.
     ///
     /// # Errors
     /// Refused: there is one.
@@ -87,7 +87,7 @@ impl Locks {
             {
                 let whose = text::neutral(&other.to_string_lossy());
                 return Err(Error::refused(format!("{}, whose state is in {whose}, has not ended", journal.run))
-                    .cause("it was interrupted, or waits to be confirmed; it may be taken back any moment")
+                    .cause("it was interrupted, or waits to be confirmed; it may be rolled back any moment")
                     .next(format!("warded --state {whose} status")));
             }
         }
@@ -114,7 +114,7 @@ impl Locks {
 }
 
 /// The directory of root's locks. None for other users; and where none can be made, as on a full
-/// disk: taking a run back must not depend on it, and only root can have brought that about.
+/// disk: rolling a run back must not depend on it, and only root can have brought that about.
 fn roots_locks() -> Option<StateDir> {
     let run = RUN.into_iter().map(Path::new).find(|run| run.is_dir())?;
     let root = rustix::process::geteuid().is_root();

@@ -1,4 +1,4 @@
-//! After a crash, a kill or a power cut: is there a run that did not end, and taking it back. Also
+//! After a crash, a kill or a power cut: is there a run that did not end, and rolling it back. Also
 //! the run that waits for somebody's confirmation, which is neither.
 
 use super::{
@@ -28,12 +28,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How long after its time a run that nobody confirmed is left to whoever watches it.
 const GRACE: SignedDuration = SignedDuration::from_secs(60);
 
-/// An interrupted run that was taken back.
+/// An interrupted run that was rolled back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
     /// Which run it was.
     pub run: RunIdentity,
-    /// What was taken back.
+    /// What was rolled back.
     pub rolled_back: RolledBack,
 }
 
@@ -64,11 +64,11 @@ pub(super) fn at_work(state: &StateDir) -> Result<Option<Journal>> {
     Ok(None)
 }
 
-/// A run that a process is taking back.
+/// A run that a process is rolling back.
 ///
 /// # Errors
 /// When the journals cannot be read.
-pub fn being_taken_back(state: &StateDir) -> Result<Option<Journal>> {
+pub fn being_rolled_back(state: &StateDir) -> Result<Option<Journal>> {
     Ok(at_work(state)?.filter(|journal| journal.state == State::RollingBack))
 }
 
@@ -125,7 +125,7 @@ pub fn recover<S: Into<Settled>>(
     Ok(rolled_back.map(|rolled_back| Recovered { run: journal.run, rolled_back }))
 }
 
-/// Takes one run back, from its journal alone; none where it has ended already. For a watchdog,
+/// Rolls one run back, from its journal alone; none where it has ended already. For a watchdog,
 /// after the process that made the changes is gone: while that lives, this is refused.
 ///
 /// # Errors
@@ -159,7 +159,7 @@ pub fn prepare_watch(state: &StateDir, number: u64) -> Result<()> {
     state.sub(&format!("{RUNS}/{number}/{WATCH}")).map(drop)
 }
 
-/// Says for as long as the result lives that this process takes the run back if it has to be.
+/// Says for as long as the result lives that this process rolls the run back if it has to be.
 ///
 /// # Errors
 /// When there is no such run, or another process does that.
@@ -229,7 +229,7 @@ pub(super) fn refuse_unended(state: &StateDir) -> Result<()> {
 }
 
 /// With the directories locked: no run of this state directory that changed something there, or the same
-/// sshd, is on its way. Whoever is about to take one back waits for these locks, and would take back what
+/// sshd, is on its way. Whoever is about to roll one back waits for these locks, and would roll back what
 /// is built on it, too.
 pub(super) fn refuse_unended_here(state: &StateDir, changes: &[Prepared], followup: &Followup) -> Result<()> {
     let directories: BTreeSet<String> =
@@ -244,12 +244,12 @@ pub(super) fn refuse_unended_here(state: &StateDir, changes: &[Prepared], follow
     match runs.into_iter().map(Run::into_journal).find(|journal| !journal.is_final() && is_in_the_way(journal)) {
         None => Ok(()),
         Some(journal) => Err(Error::refused(format!("{} has not ended", journal.run))
-            .cause("it was interrupted just now, and is about to be taken back")
+            .cause("it was interrupted just now, and is about to be rolled back")
             .next("warded recover, then run this again")),
     }
 }
 
-/// Nothing is changed on top of what may be taken back any moment.
+/// Nothing is changed on top of what may be rolled back any moment.
 ///
 /// # Errors
 /// Refused: a run waits to be confirmed.
@@ -257,10 +257,10 @@ pub fn refuse_unconfirmed(state: &StateDir) -> Result<()> {
     let Some(journal) = unconfirmed(state)? else { return Ok(()) };
     Err(Error::refused(format!("{} has not been confirmed yet", journal.run))
         .state(format!("it is undone unless that is done ({})", journal.until()))
-        .next("open a new login to this machine and run `warded confirm` there; or wait until it has been taken back"))
+        .next("open a new login to this machine and run `warded confirm` there; or wait until it has been rolled back"))
 }
 
-/// Whether a run waits to be confirmed, and somebody sees to it that it is taken back otherwise.
+/// Whether a run waits to be confirmed, and somebody sees to it that it is rolled back otherwise.
 fn waits(run: &Run) -> Result<bool> {
     let journal = run.journal();
     let in_time = journal.confirm.as_ref().is_some_and(|confirm| Timestamp::now() <= confirm.until + GRACE);

@@ -1,4 +1,4 @@
-//! Taking a run back, from its journal alone: by the process that made the changes, by a
+//! Rolling a run back, from its journal alone: by the process that made the changes, by a
 //! watchdog, or at the next boot. A file is touched only if its bytes are the journal's.
 
 use super::{
@@ -16,7 +16,7 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// Takes back what the run has changed, in reverse order; has `settle` take its programs back and tell the services, and
+/// Undoes what the run has changed, in reverse order; has `settle` undo its programs and tell the services, and
 /// say what sshd uses then; takes out what it does not; and removes the temporary files. Stopped anywhere, it can be done again, and
 /// tells them then.
 pub(super) fn roll_back<S: Into<Settled>>(

@@ -1,5 +1,5 @@
 //! The directory of a run, `runs/N`: its journal, with copies of the old and the new files beside
-//! it: all that is needed to take the run back, by any process, at any time.
+//! it: all that is needed to roll the run back, by any process, at any time.
 //!
 //! A link for every later state is there before, so that a change of state is a rename.
 
@@ -28,7 +28,7 @@ use std::{cell::OnceCell, path::Path, thread, time::Duration};
 use steps::STEPS;
 use zeroize::Zeroizing;
 
-/// Locked by whoever sees to it that the run is taken back if it has to be.
+/// Locked by whoever sees to it that the run is rolled back if it has to be.
 pub(super) const WATCH: &str = "watch";
 /// Files of Warded's own that take their places once the run is kept; and the names of those that go.
 const OWN_WRITTEN: &str = "own";
@@ -105,7 +105,7 @@ impl Run {
         if self.journal.holds_its_state() || self.directory.word(STATE)?.is_some() {
             return Ok(None);
         }
-        let missing = Error::refused(format!("{} is not taken back: its state is missing", self.journal.run))
+        let missing = Error::refused(format!("{} is not rolled back: its state is missing", self.journal.run))
             .cause(format!(
                 "there is no {}, and the changes of the run may be in place",
                 self.path().join(STATE).display()
@@ -124,7 +124,7 @@ impl Run {
         self.directory.is_locked()
     }
 
-    /// Says for as long as the result lives that somebody sees to it that the run is taken back if
+    /// Says for as long as the result lives that somebody sees to it that the run is rolled back if
     /// it has to be; none where another process does already.
     pub(super) fn watch(&self) -> Result<Option<StateLock>> {
         self.directory.sub(WATCH)?.try_lock()
@@ -170,7 +170,7 @@ impl Run {
     /// Makes the changes final.
     pub(super) fn keep(&mut self) -> Result<()> {
         match self.advance(State::Kept) {
-            // Renamed but not synced is kept: a power cut may take it back, but then as a whole.
+            // Renamed but not synced is kept: a power cut may roll it back, but then as a whole.
             Err(error) if read(&self.directory)?.map(|journal| journal.state) != Some(State::Kept) => Err(error),
             Ok(()) | Err(_) => {
                 self.journal.state = State::Kept;

@@ -75,7 +75,7 @@ impl Series {
     }
 }
 
-/// What one undo takes back: a run, with the renewals since. To take a renewal back alone would restore
+/// What one undo reverts: a run, with the renewals since. To undo a renewal alone would restore
 /// certificates that are nearer to their end.
 #[derive(Debug)]
 pub(super) struct Step<'a> {
@@ -86,7 +86,7 @@ pub(super) struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// How many runs it takes back.
+    /// How many runs it undoes.
     pub(super) fn len(&self) -> usize {
         self.renewals.len() + 1
     }

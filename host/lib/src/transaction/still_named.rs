@@ -14,7 +14,7 @@ use crate::{
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
-/// What sshd uses, after the services have been told that a run is taken back.
+/// What sshd uses, after the services have been told that a run is rolled back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StillNamed {
     /// It may still have the configuration of the run, or what it has cannot be read.
@@ -23,7 +23,7 @@ pub enum StillNamed {
     Named(Vec<(PathBuf, Vec<u8>)>),
 }
 
-/// What there is after the programs of a run were taken back and the services told.
+/// What there is after the programs of a run were undone and the services told.
 #[derive(Debug)]
 pub struct Settled {
     /// What sshd uses then.
@@ -39,7 +39,7 @@ impl From<StillNamed> for Settled {
 }
 
 impl StillNamed {
-    /// There is no sshd, or it has never read what is taken back.
+    /// There is no sshd, or it has never read what is rolled back.
     #[must_use]
     pub fn nothing() -> Self {
         Self::Named(Vec::new())

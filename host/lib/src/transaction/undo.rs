@@ -1,4 +1,4 @@
-//! Taking kept runs back, later: as a change set of its own, through the same pipeline.
+//! Undoing kept runs, later: as a change set of its own, through the same pipeline.
 
 mod everything;
 mod lines;
@@ -38,10 +38,10 @@ use zeroize::Zeroizing;
 /// How long another run may take to come to its end.
 const WAIT: Duration = if cfg!(test) { Duration::from_secs(2) } else { Duration::from_secs(60) };
 
-/// The changes that take runs back.
+/// The changes that undo runs.
 #[derive(Debug)]
 pub struct Undo {
-    /// The run that is taken back; of several, the oldest. The undo's own identity says so in
+    /// The run that is undone; of several, the oldest. The undo's own identity says so in
     /// [`RunIdentity::undoes`].
     pub run: RunIdentity,
     /// The newest of several runs.
@@ -50,7 +50,7 @@ pub struct Undo {
     pub count: usize,
     /// Whether those after the oldest only renewed certificates.
     pub is_one_step: bool,
-    /// The next run that an undo would take back after this.
+    /// The next run that an undo would undo after this.
     pub earlier: Option<u64>,
     /// What has to change.
     pub changes: Vec<FileChange>,
@@ -58,9 +58,9 @@ pub struct Undo {
     pub as_before: Vec<AbsolutePath>,
     /// The host keys that stay as they are: clients know them.
     pub keys_left: Vec<AbsolutePath>,
-    /// The programs that take back what programs of the runs changed, in order.
+    /// The programs that undo what programs of the runs changed, in order.
     pub steps: Vec<action::Step>,
-    /// The programs of the runs that nothing takes back.
+    /// The programs of the runs that nothing undoes.
     pub irreversible: Vec<Name>,
     /// The services that the runs reloaded.
     pub reloads: Vec<Reload>,
@@ -76,14 +76,14 @@ impl Undo {
         self.steps.is_empty() && self.changes.iter().all(FileChange::is_known_hosts)
     }
 
-    /// The numbers of the runs that are taken back.
+    /// The numbers of the runs that are undone.
     #[must_use]
     pub fn runs(&self) -> RangeInclusive<u64> {
         self.run.run..=self.newest.as_ref().unwrap_or(&self.run).run
     }
 }
 
-/// Which runs are to be taken back.
+/// Which runs are to be undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
     /// The newest that changed more than certificates' contents, with the renewals since.
@@ -105,7 +105,7 @@ pub enum Edits {
     Discard,
 }
 
-/// Why runs cannot be taken back.
+/// Why runs cannot be undone.
 #[derive(Debug)]
 pub enum UndoError {
     /// Somebody has changed files since.
@@ -155,7 +155,7 @@ impl From<UndoError> for Error {
     }
 }
 
-/// The changes that take runs back; none where there is no run to undo. A run that is at work is waited for.
+/// The changes that undo runs; none where there is no run to undo. A run that is at work is waited for.
 ///
 /// # Errors
 /// Where a file is neither what the run left nor what was there before, there is no such run to undo, other runs
@@ -247,7 +247,7 @@ fn compute(state: &StateDir, root: &Root, which: Which) -> Result<Option<Undo>, 
     }))
 }
 
-/// How many of the runs that can be undone are to be taken back; none: there is none.
+/// How many of the runs that can be undone are to be undone; none: there is none.
 fn count(series: &Series, which: Which) -> Result<Option<usize>> {
     let number = |run: &Run| run.journal().run.run;
     let steps = series.steps();

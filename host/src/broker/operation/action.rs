@@ -96,7 +96,7 @@ impl Operation for Change {
 fn filled(session: &Session, name: &str, input: &Input) -> Result<Filled, Failure> {
     let known = session.actions.iter().find(|(known, _)| known.as_str() == name);
     let (name, action) = known.ok_or_else(|| Failure::new("no-program", "the policy has no such action"))?;
-    // What takes it back may name this program where it does not.
+    // What undoes it may name this program where it does not.
     let back = action.undo.as_ref().and_then(|undo| session.actions.get(&undo.action));
     let names_warded = [Some(action), back].into_iter().flatten().any(Action::names_warded);
     let warded = if names_warded { own_words(session)? } else { String::new() };

@@ -17,7 +17,7 @@ use warded_lib::{
 const REMOVE: &str = "remove";
 
 impl Remove {
-    /// Runs these procedures where edits keep the runs from being taken back, each as a run of its own; or shows what
+    /// Runs these procedures where edits keep the runs from being undone, each as a run of its own; or shows what
     /// they would do. Returns how they ended; none: there was none.
     pub(super) fn by_policies(&self, context: &Context, output: Output) -> Result<Option<Exit>> {
         if !self.meets_edits(context)? {
@@ -75,7 +75,7 @@ impl Remove {
         Ok(Some(ended))
     }
 
-    /// Whether the records of the runs are not enough to take them back.
+    /// Whether the records of the runs are not enough to undo them.
     fn meets_edits(&self, context: &Context) -> Result<bool> {
         let edits = if self.discard_edits { Edits::Discard } else { Edits::Refuse };
         match transaction::undo_changes(&context.state, &context.root, Which::All(edits)) {

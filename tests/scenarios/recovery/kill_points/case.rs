@@ -23,7 +23,7 @@ pub(super) enum Left {
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) left: Left,
-    /// Whether the watchdog alone took it back.
+    /// Whether the watchdog alone rolled it back.
     pub(super) by_watchdog: bool,
     /// Whether it was killed at the very call.
     pub(super) met: Met,
@@ -147,7 +147,7 @@ fn is_left_to_watchdog(bench: &Bench<'_>, seen: &Seen, run: &Traced) -> bool {
     }
 }
 
-/// How it is left, and whether the watchdog alone took it back.
+/// How it is left, and whether the watchdog alone rolled it back.
 fn judge(bench: &Bench<'_>, waits: bool, by_watchdog_alone: bool) -> Result<(Left, bool), String> {
     let Bench { machine, work, old, .. } = bench;
     if waits {
@@ -181,7 +181,7 @@ fn judge(bench: &Bench<'_>, waits: bool, by_watchdog_alone: bool) -> Result<(Lef
     Ok((left, by_watchdog_alone && of_watchdog && left == Left::Old))
 }
 
-/// A change that waits for its confirmation, with its watchdog: it is in place, nobody takes it back, and
+/// A change that waits for its confirmation, with its watchdog: it is in place, nobody rolls it back, and
 /// once it is confirmed it stays.
 fn judge_waiting(bench: &Bench<'_>) -> Result<(), String> {
     let machine = bench.machine;

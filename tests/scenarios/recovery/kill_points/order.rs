@@ -77,13 +77,13 @@ fn shape(steps: &[Step<'_>]) -> String {
 }
 
 /// What each work does, as [`shape`] tells it. Certificates are put in place before the file that names
-/// them; they go after it, when sshd has been told so, and before the run is final. What it could be taken back
+/// them; they go after it, when sshd has been told so, and before the run is final. What it could be rolled back
 /// from goes last; of a run that is kept the copies stay, for an undo.
 const SHAPES: [(Work, &str); 9] = [
     (Work::Certify, "ccco|.t"),
     (Work::Renew, "ccc|.ttt"),
     (Work::Undo, "o|ccc.tttt"),
-    (Work::TakeBack, "cccoo|ccc.ttttk"),
+    (Work::RollBack, "cccoo|ccc.ttttk"),
     (Work::Await, "ccco|"),
     (Work::Recover, "o|ccc.ttttk"),
     (Work::Watchdog, "o|ccc.ttttk"),
@@ -126,7 +126,7 @@ fn all_is_on_disk(machine: &Machine, work: Work, steps: &[Step<'_>]) {
     for (at, step) in steps.iter().enumerate() {
         let rest = &steps[at..];
         match step {
-            // Neither the log's last records nor what a CA gave before are what a run is taken back from.
+            // Neither the log's last records nor what a CA gave before are what a run is rolled back from.
             Step::Written(path) if !path.contains("/audit/") && !path.contains("/issued/") => {
                 assert!(rest.contains(&Step::Synced(path)), "{path} is not on disk: {steps:?}");
             }
@@ -180,7 +180,7 @@ fn exchanges_are_on_disk(machine: &Machine, work: Work, steps: &[Step<'_>]) {
     }
 }
 
-/// That the run has ended is on disk before anything goes that it could be taken back from; and a private key
+/// That the run has ended is on disk before anything goes that it could be rolled back from; and a private key
 /// that has gone does not come back with a power cut.
 fn the_end_is_on_disk(machine: &Machine, work: Work, steps: &[Step<'_>]) {
     let Some(end) = steps.iter().position(|step| *step == Step::Final) else { return };
@@ -188,7 +188,7 @@ fn the_end_is_on_disk(machine: &Machine, work: Work, steps: &[Step<'_>]) {
     let is_runs = |path: &str| path.strip_prefix(runs.to_str().unwrap()).is_some_and(|run| !run.contains('/'));
     let synced = steps[end..].iter().position(|step| matches!(step, Step::Synced(path) if is_runs(path)));
     let first = steps[end..].iter().position(|step| step.kept().is_some());
-    assert!(synced.unwrap() < first.unwrap(), "{work:?}: what it has to be taken back from went first: {steps:?}");
+    assert!(synced.unwrap() < first.unwrap(), "{work:?}: what it has to be rolled back from went first: {steps:?}");
     let last = steps.iter().rposition(|step| step.kept() == Some(Kept::Temporary)).unwrap();
     let directory = machine.path("ssh");
     assert!(

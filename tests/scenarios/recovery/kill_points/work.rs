@@ -1,4 +1,4 @@
-//! What is killed: each command that changes something, and each way of taking a change back.
+//! What is killed: each command that changes something, and each way of rolling a change back.
 
 use super::{point::Seen, *};
 use crate::support::attributes::{Whole, adorn, wholes};
@@ -19,17 +19,17 @@ pub(super) enum Work {
     Renew,
     /// Certificates go, the main file is as before.
     Undo,
-    /// A change that sshd would not start with in the end: the run itself takes it back.
-    TakeBack,
+    /// A change that sshd would not start with in the end: the run itself rolls it back.
+    RollBack,
     /// A change that was made and not kept, because run and watchdog are dead.
     Recover,
-    /// The watchdog of such a run, which finds itself alone and takes it back.
+    /// The watchdog of such a run, which finds itself alone and rolls it back.
     Watchdog,
     /// The confirmation of a change that waits for it; its watchdog may be dead.
     Confirm,
     /// A change that waits to be confirmed in the end, and is left to its watchdog.
     Await,
-    /// The watchdog of a change that nobody has confirmed in time, which takes it back.
+    /// The watchdog of a change that nobody has confirmed in time, which rolls it back.
     Expire,
 }
 
@@ -38,7 +38,7 @@ impl Work {
         Self::Certify,
         Self::Renew,
         Self::Undo,
-        Self::TakeBack,
+        Self::RollBack,
         Self::Recover,
         Self::Watchdog,
         Self::Confirm,
@@ -59,7 +59,7 @@ impl Work {
 
     pub(super) fn arguments(self, machine: &Machine) -> Vec<String> {
         let words: &[&str] = match self {
-            Self::Certify | Self::TakeBack | Self::Await => {
+            Self::Certify | Self::RollBack | Self::Await => {
                 &["apply", "certify-host", "--set", "principal=web1.example.org", "--yes"]
             }
             Self::Renew => &["renew", "--force"],
@@ -71,7 +71,7 @@ impl Work {
         let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         match self {
             Self::Watchdog | Self::Expire => words.push(newest_run(machine).to_string()),
-            Self::TakeBack => {
+            Self::RollBack => {
                 words.extend(["--sshd".to_owned(), machine.path("refuses").to_str().unwrap().to_owned()]);
             }
             Self::Await => words.extend(["--confirm-within".to_owned(), "24h".to_owned()]),
@@ -87,12 +87,12 @@ impl Work {
 
     /// How it ends if nobody kills it.
     pub(super) fn exit(self) -> i32 {
-        if self == Self::TakeBack { 1 } else { 0 }
+        if self == Self::RollBack { 1 } else { 0 }
     }
 
     /// Whether it has a watchdog, which may be alive or dead.
     pub(super) fn is_watched(self) -> bool {
-        matches!(self, Self::Certify | Self::Renew | Self::Undo | Self::TakeBack | Self::Await) || self.finds_watchdog()
+        matches!(self, Self::Certify | Self::Renew | Self::Undo | Self::RollBack | Self::Await) || self.finds_watchdog()
     }
 
     /// Whether that was there before it.
@@ -175,7 +175,7 @@ impl<'a> Bench<'a> {
     pub(super) fn set_up(machine: &'a Machine, work: Work) -> Self {
         let clean = files(machine);
         match work {
-            Work::Certify | Work::TakeBack | Work::Await => {}
+            Work::Certify | Work::RollBack | Work::Await => {}
             Work::Renew | Work::Undo => drop(machine.certify()),
             Work::Confirm | Work::Expire => {
                 Run::of(machine.warded_command([]).args(Work::Await.arguments(machine))).ends(0);
@@ -229,7 +229,7 @@ impl<'a> Bench<'a> {
         bench
     }
 
-    /// Takes everything back, so that the next one starts from the same.
+    /// Rolls everything back, so that the next one starts from the same.
     pub(super) fn restore(&self) {
         end_watchdogs(self.machine);
         let now = files(self.machine);

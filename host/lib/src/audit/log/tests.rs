@@ -288,7 +288,7 @@ fn a_head_that_cannot_be_read_now_is_not_held_against_the_log() {
     assert_eq!(records(scratch.path()), 2);
 }
 
-/// Whoever holds it may have been stopped; what is taken back meanwhile waits for nobody.
+/// Whoever holds it may have been stopped; what is rolled back meanwhile waits for nobody.
 #[test]
 fn a_log_that_somebody_holds_is_waited_for_and_not_for_ever() {
     let scratch = private();

@@ -193,14 +193,14 @@ impl Filled {
         })
     }
 
-    /// The change that takes this one back, given what the state was before.
+    /// The change that undoes this one, given what the state was before.
     ///
     /// # Errors
     /// The state before has no value that it could be given, or one that it cannot take.
     pub(super) fn undo(&self, back: &Action, before: (&Observed, Option<&Element>)) -> Result<Option<Self>, Fault> {
         let Some(undo) = &self.action.undo else { return Ok(None) };
         let (observed, element) = before;
-        let none = || Fault::unexpected(format!("{} cannot be taken back: the state before has no value", self.name));
+        let none = || Fault::unexpected(format!("{} cannot be undone: the state before has no value", self.name));
         let mut given = Vec::new();
         for (name, text) in &undo.input {
             let value = match Piece::of(text).map_err(Fault::invalid)? {

@@ -1,4 +1,4 @@
-//! A change that is queued: with the state that it starts from, the one that it leads to, and what takes it back. So
+//! A change that is queued: with the state that it starts from, the one that it leads to, and what undoes it. So
 //! the host knows after a crash whether it ran.
 
 use super::{Action, Element, Fault, Filled, Kind, Observed, Runner, State};
@@ -14,12 +14,12 @@ pub struct Step {
     pub after_reloads: usize,
     /// What runs.
     pub change: Filled,
-    /// How its state is seen; none: it cannot be taken back.
+    /// How its state is seen; none: it cannot be undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,
 }
 
-/// How the state of a change is seen, before and after it; and what takes it back.
+/// How the state of a change is seen, before and after it; and what undoes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seen {
@@ -31,17 +31,17 @@ pub struct Seen {
     pub before: Observed,
     /// The state after it.
     pub after: Observed,
-    /// What takes it back.
+    /// What undoes it.
     pub undo: Filled,
 }
 
-/// How taking a step back ended.
+/// How undoing a step ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// It had not run.
     AsBefore,
-    /// It was taken back.
-    TakenBack,
+    /// It was undone.
+    Undone,
     /// It was left, and why.
     LeftAlone(String),
 }
@@ -50,7 +50,7 @@ impl Step {
     /// The step that an action would be, from the state that is there now. `ask` asks a query.
     ///
     /// # Errors
-    /// The state cannot be asked for, or the change could not be taken back.
+    /// The state cannot be asked for, or the change could not be undone.
     pub fn of(
         change: Filled,
         actions: &BTreeMap<Name, Action>,
@@ -135,13 +135,13 @@ impl Step {
         seen.lead(runner, begins, (&self.change, element), &seen.after)
     }
 
-    /// Takes it back if it ran. The state says whether it did.
+    /// Undoes it if it ran. The state says whether it did.
     ///
     /// # Errors
     /// The state cannot be asked for, or the program fails: then it is to be tried again.
-    pub fn take_back(&self, runner: &dyn Runner, begins: &mut dyn FnMut()) -> Result<Ended, Fault> {
+    pub fn roll_back(&self, runner: &dyn Runner, begins: &mut dyn FnMut()) -> Result<Ended, Fault> {
         let Some(seen) = &self.seen else {
-            return Ok(Ended::LeftAlone("nothing takes it back, and it may have run".to_owned()));
+            return Ok(Ended::LeftAlone("nothing undoes it, and it may have run".to_owned()));
         };
         begins();
         let (now, element) = seen.now(runner)?;
@@ -156,9 +156,9 @@ impl Step {
         }
         match seen.lead(runner, begins, (&seen.undo, element), &seen.before) {
             // Whatever the program says: what counts is the state.
-            Err(_) if seen.now(runner).is_ok_and(|(now, _)| now == seen.before) => Ok(Ended::TakenBack),
+            Err(_) if seen.now(runner).is_ok_and(|(now, _)| now == seen.before) => Ok(Ended::Undone),
             Err(fault) => Err(fault),
-            Ok(()) => Ok(Ended::TakenBack),
+            Ok(()) => Ok(Ended::Undone),
         }
     }
 }
@@ -279,23 +279,23 @@ undo = { action = 'job-create' }
         let tool = Tool { options: Mutex::new("old".to_owned()), ..Tool::default() };
         let set = step(&tool, "set", &[("options", "new")]).unwrap();
         assert!(set.differs());
-        assert_eq!(set.take_back(&tool, &mut || {}), Ok(Ended::AsBefore));
+        assert_eq!(set.roll_back(&tool, &mut || {}), Ok(Ended::AsBefore));
         set.carry_out(&tool, &mut || {}).unwrap();
         assert_eq!(*tool.options.lock().unwrap(), "new");
         assert!(!step(&tool, "set", &[("options", "new")]).unwrap().differs());
         // Planned before, and somebody was faster.
         assert_eq!(set.carry_out(&tool, &mut || {}).unwrap_err().code, Code::Changed);
         "theirs".clone_into(&mut tool.options.lock().unwrap());
-        assert!(matches!(set.take_back(&tool, &mut || {}), Ok(Ended::LeftAlone(_))));
+        assert!(matches!(set.roll_back(&tool, &mut || {}), Ok(Ended::LeftAlone(_))));
         assert_eq!(*tool.options.lock().unwrap(), "theirs");
         "new".clone_into(&mut tool.options.lock().unwrap());
         let again = step(&tool, "set", &[("options", "newer")]).unwrap();
         again.carry_out(&tool, &mut || {}).unwrap();
-        assert_eq!(again.take_back(&tool, &mut || {}), Ok(Ended::TakenBack));
+        assert_eq!(again.roll_back(&tool, &mut || {}), Ok(Ended::Undone));
         assert_eq!(*tool.options.lock().unwrap(), "new");
         let once = step(&tool, "once", &[]).unwrap();
         assert!(once.differs() && once.inverse().is_none());
-        assert!(matches!(once.take_back(&tool, &mut || {}), Ok(Ended::LeftAlone(_))));
+        assert!(matches!(once.roll_back(&tool, &mut || {}), Ok(Ended::LeftAlone(_))));
     }
 
     #[test]
@@ -309,7 +309,7 @@ undo = { action = 'job-create' }
         let back = create.inverse().unwrap();
         back.carry_out(&tool, &mut || {}).unwrap();
         assert!(tool.jobs.lock().unwrap().is_empty());
-        assert_eq!(back.take_back(&tool, &mut || {}), Ok(Ended::TakenBack));
+        assert_eq!(back.roll_back(&tool, &mut || {}), Ok(Ended::Undone));
         assert_eq!(*tool.jobs.lock().unwrap(), [7]);
         tool.jobs.lock().unwrap().push(8);
         assert_eq!(step(&tool, "job-delete", &[]).unwrap_err().code, Code::UnexpectedOutput);
@@ -326,6 +326,6 @@ undo = { action = 'job-create' }
         let mut programs = 0;
         assert_eq!(set.carry_out(&tool, &mut || programs += 1).unwrap_err().code, Code::UnexpectedOutput);
         assert_eq!(programs, 3);
-        assert_eq!(set.take_back(&tool, &mut || {}), Ok(Ended::AsBefore));
+        assert_eq!(set.roll_back(&tool, &mut || {}), Ok(Ended::AsBefore));
     }
 }

@@ -198,7 +198,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// What a service starts: an empty assignment takes back what stands before it (systemd.service(5)).
+/// What a service starts: an empty assignment clears what stands before it (systemd.service(5)).
 fn starts(service: &str) -> Vec<String> {
     let mut starts = Vec::new();
     for (_, command) in assignments(service).filter(|(key, _)| *key == "ExecStart") {

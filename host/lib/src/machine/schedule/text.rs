@@ -170,7 +170,7 @@ fn recovery(recover: &str, command: &Command) -> String {
     format!(
         "{MARK}
 [Unit]
-Description=Take back what an interrupted run of Warded left
+Description=Roll back what an interrupted run of Warded left
 DefaultDependencies=no
 RequiresMountsFor={}
 After=local-fs.target

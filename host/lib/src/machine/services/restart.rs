@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Restarts the first of a service's units that nobody stopped. One that has failed is among these: it may have failed in
-/// the very run that is taken back.
+/// the very run that is rolled back.
 ///
 /// # Errors
 /// As [`refuse_restart`]; or systemd could not.

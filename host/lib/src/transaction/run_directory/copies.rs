@@ -88,7 +88,7 @@ impl Run {
         Ok(())
     }
 
-    /// Removes the copies of new files that are private keys: taking a run back that was kept needs
+    /// Removes the copies of new files that are private keys: rolling a run back that was kept needs
     /// only the old ones, and the new key is where it belongs.
     pub(in crate::transaction) fn remove_new_keys(&self) -> Result<()> {
         self.directory.remove_unfinished()?;

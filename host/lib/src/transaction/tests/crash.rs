@@ -46,7 +46,7 @@ fn recovery_after_any_step_gives_old_or_new() {
 #[test]
 fn recovery_may_itself_be_stopped_anywhere() {
     Machine::everywhere(|machine| {
-        // After the whole commit there is most to take back.
+        // After the whole commit there is most to roll back.
         for number in 1.. {
             let (old, _) = committed(machine);
             let killed = kill_at(number, || {
@@ -118,7 +118,7 @@ fn a_journal_of_another_version_stops_everything() {
 
 /// As in a copy of the state directory without symbolic links.
 #[test]
-fn a_kept_run_without_its_state_is_not_taken_back() {
+fn a_kept_run_without_its_state_is_not_rolled_back() {
     let machine = Machine::new("/tmp");
     let changes = example(&machine);
     let start = machine.tree();

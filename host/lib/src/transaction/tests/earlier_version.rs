@@ -39,7 +39,7 @@ impl Machine {
 }
 
 #[test]
-fn one_that_was_interrupted_is_taken_back() {
+fn one_that_was_interrupted_is_rolled_back() {
     Machine::everywhere(|machine| {
         for number in 1.. {
             let (old, run) = committed(machine);

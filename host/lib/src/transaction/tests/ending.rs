@@ -1,4 +1,4 @@
-//! How a run ends: kept with what belongs to it, waiting to be confirmed, or taken back with
+//! How a run ends: kept with what belongs to it, waiting to be confirmed, or rolled back with
 //! everybody told.
 
 use super::*;
@@ -37,15 +37,15 @@ fn whoever_takes_a_run_back_tells_the_services_wherever_the_one_before_was_stopp
             transaction.commit().unwrap();
             drop(transaction);
             let told = Cell::new(0);
-            let take_back = || {
+            let roll_back = || {
                 let settle = |journal: &Journal, _: &RolledBack| {
                     told.set(told.get() + journal.reloads.len());
                     StillNamed::nothing()
                 };
                 drop(recover(&machine.state, &machine.root, settle).unwrap());
             };
-            let killed = kill_at(number, take_back);
-            take_back();
+            let killed = kill_at(number, roll_back);
+            roll_back();
             assert!((1..=2).contains(&told.get()), "point {number}: told {} times", told.get());
             if !killed {
                 assert!(number > 9, "{number}");
@@ -56,21 +56,21 @@ fn whoever_takes_a_run_back_tells_the_services_wherever_the_one_before_was_stopp
 }
 
 #[test]
-fn a_run_that_is_being_taken_back_is_told() {
+fn a_run_that_is_being_rolled_back_is_told() {
     let machine = Machine::new("/tmp");
     let mut transaction = begin(&machine, &followup()).unwrap();
     transaction.commit().unwrap();
     let number = transaction.journal().run.run;
-    assert_eq!(being_taken_back(&machine.state).unwrap(), None);
+    assert_eq!(being_rolled_back(&machine.state).unwrap(), None);
     drop(transaction);
     let seen = Cell::new(None);
     let settle = |_: &Journal, _: &RolledBack| {
-        seen.set(being_taken_back(&machine.state).unwrap().map(|journal| journal.run.run));
+        seen.set(being_rolled_back(&machine.state).unwrap().map(|journal| journal.run.run));
         StillNamed::nothing()
     };
     drop(recover(&machine.state, &machine.root, settle).unwrap());
     assert_eq!(seen.get(), Some(number));
-    assert_eq!(being_taken_back(&machine.state).unwrap(), None);
+    assert_eq!(being_rolled_back(&machine.state).unwrap(), None);
 }
 
 #[test]
@@ -170,9 +170,9 @@ fn what_is_confirmed_stays_and_what_is_not_goes() {
             drop(watched);
             assert!(machine.undo());
         } else {
-            let taken_back =
+            let rolled_back =
                 roll_back_run(&machine.state, &machine.root, 1, |_, _| StillNamed::nothing()).unwrap().unwrap();
-            assert_eq!((taken_back.restored.len(), taken_back.reloads.len()), (4, 1));
+            assert_eq!((rolled_back.restored.len(), rolled_back.reloads.len()), (4, 1));
             assert!(own(&machine).is_none());
             assert!(confirm(&machine.state, &machine.root, |_| Ok(())).unwrap().is_none());
         }
@@ -296,9 +296,9 @@ fn many_files_are_put_back_with_few_descriptors() {
     assert_eq!(recovered.unwrap().unwrap().rolled_back.restored.len(), 600);
 }
 
-/// Its process is gone, and whoever takes it back has it, and waits for the directories.
+/// Its process is gone, and whoever rolls it back has it, and waits for the directories.
 #[test]
-fn nothing_is_built_on_a_run_that_is_about_to_be_taken_back() {
+fn nothing_is_built_on_a_run_that_is_about_to_be_rolled_back() {
     let machine = Machine::new("/tmp");
     let changes = example(&machine);
     let mut transaction = machine.begin(changes).unwrap();

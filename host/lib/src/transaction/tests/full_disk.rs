@@ -81,6 +81,6 @@ fn a_full_disk_never_leaves_a_mixture() {
             fs::remove_file(filler).unwrap();
         }
     }
-    println!("stopped before the first change: {stopped}; done and taken back: {done}");
+    println!("stopped before the first change: {stopped}; done and rolled back: {done}");
     assert!(stopped > 0 && done > 0);
 }

@@ -237,7 +237,7 @@ fn an_immutable_file_is_seen_beforehand() {
         assert!(begun.unwrap_err().to_string().contains("immutable"));
         assert_eq!(machine.tree(), before);
     }
-    // Made immutable only after that: the exchange fails, and what was done is taken back.
+    // Made immutable only after that: the exchange fails, and what was done is rolled back.
     let mut transaction = machine.begin(changes).unwrap();
     let open = fs::File::open(machine.path("d/conf")).unwrap();
     let flags = ioctl_getflags(&open).unwrap();

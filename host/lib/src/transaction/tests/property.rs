@@ -68,7 +68,7 @@ proptest! {
         let old = machine.tree();
         let new = expected(&old, &edits);
 
-        // Stopped somewhere, then taken back: the old tree. Stopped after `keep`: the new one.
+        // Stopped somewhere, then rolled back: the old tree. Stopped after `keep`: the new one.
         let killed = kill_at(stop, || {
             let mut transaction = machine.begin(changes.clone()).unwrap();
             transaction.commit().unwrap();

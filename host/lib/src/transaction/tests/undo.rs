@@ -1,4 +1,4 @@
-//! Taking kept runs back, one after the other.
+//! Undoing kept runs, one after the other.
 
 use super::{archive::Archive, *};
 
@@ -89,7 +89,7 @@ fn twenty_runs_can_be_undone_one_by_one() {
     let run = machine.state.sub("runs/23").unwrap();
     assert_eq!(run.names().unwrap(), ["copies.tar", "journal.json", "journal.state", "watch"]);
     assert_eq!(run.path().join("copies.tar").metadata().unwrap().mode() & 0o777, 0o600);
-    // Copies of a run that was taken back are of no use to anybody.
+    // Copies of a run that was undone are of no use to anybody.
     let mut transaction = machine.begin(vec![machine.change("d/x", None, Order::RemoveOther)]).unwrap();
     transaction.commit().unwrap();
     transaction.roll_back(|_, _| StillNamed::nothing()).unwrap();
@@ -154,7 +154,7 @@ fn private_keys_are_not_kept_twice() {
     ]);
     let copies = Archive::parse(machine.state.read("runs/1/copies.tar").unwrap().unwrap()).unwrap();
     assert_eq!(copies.files().map(|(name, _)| name).collect::<Vec<_>>(), ["new/1"]);
-    // Enough to say what has changed, and to take it back.
+    // Enough to say what has changed, and to undo it.
     machine.put("d/key", b"theirs\n", 0o600);
     let shown = Error::from(undo_changes(&machine.state, &machine.root, Which::Newest).unwrap_err()).to_string();
     assert!(shown.contains("d/key: somebody changed it") && !shown.contains("c2VjcmV0"), "{shown}");

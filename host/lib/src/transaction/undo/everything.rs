@@ -1,4 +1,4 @@
-//! Taking back everything that runs did. Unlike the undo of some of them, this one leaves no marked block, and keeps
+//! Undoing everything that runs did. Unlike the undo of some of them, this one leaves no marked block, and keeps
 //! host keys: clients know those that are served now, and former ones may have been given up for a reason.
 
 use super::{Edits, Found, old_copy, order, undo_one};

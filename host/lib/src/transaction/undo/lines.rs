@@ -1,4 +1,4 @@
-//! A known_hosts file: ssh adds hosts to it all the time, so an undo takes back the run's own lines, and no others.
+//! A known_hosts file: ssh adds hosts to it all the time, so an undo takes out the run's own lines, and no others.
 
 use super::{Found, order};
 use crate::{

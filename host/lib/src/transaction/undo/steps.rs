@@ -8,7 +8,7 @@ use crate::{
     transaction::run_directory::Run,
 };
 
-/// The steps that lead back, of runs that are given newest first; and those that nothing takes back.
+/// The steps that lead back, of runs that are given newest first; and those that nothing undoes.
 pub(super) fn back<'a>(runs: impl IntoIterator<Item = &'a Run>) -> (Vec<Step>, Vec<Name>) {
     let (mut steps, mut irreversible) = (Vec::new(), Vec::new());
     for step in runs.into_iter().flat_map(|run| run.journal().steps.iter().rev()) {

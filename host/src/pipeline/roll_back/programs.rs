@@ -1,4 +1,4 @@
-//! Taking back what programs of a run changed: in reverse, each by what its state query shows now.
+//! Undoing what programs of a run changed: in reverse, each by what its state query shows now.
 
 use super::{Recovery, event};
 use crate::pipeline::settle;
@@ -10,7 +10,7 @@ use warded_lib::{
 };
 
 impl Recovery<'_> {
-    /// Takes back those that may have run, the last one first; where one cannot be, those before it wait, too.
+    /// Undoes those that may have run, the last one first; where one cannot be, those before it wait, too.
     pub(super) fn take_programs_back(
         &self,
         journal: &Journal,
@@ -37,11 +37,11 @@ impl Recovery<'_> {
     /// Not recording it is no reason to leave a change: a full disk may be why this happens.
     fn take_program_back(&self, run: &RunIdentity, step: &Step, begins: &mut dyn FnMut()) -> Result<Ended> {
         let event = |kind| settle::of_program(event(run, kind), step);
-        drop(self.log.append_synced(&event(Kind::Intent).detail("take it back")));
-        let outcome = step.take_back(self.runner.as_ref(), begins).map_err(Error::from);
+        drop(self.log.append_synced(&event(Kind::Intent).detail("undo it")));
+        let outcome = step.roll_back(self.runner.as_ref(), begins).map_err(Error::from);
         let detail = match &outcome {
             Ok(Ended::AsBefore) => "it had not run",
-            Ok(Ended::TakenBack) => "taken back",
+            Ok(Ended::Undone) => "undone",
             Ok(Ended::LeftAlone(why)) => why,
             Err(error) => error.message(),
         };

@@ -39,7 +39,7 @@ use warded_lib::{
 /// How long a service is told again, where that failed for a reason that may pass.
 const TELL: Duration = Duration::from_secs(10);
 
-/// What is needed to take runs back: nothing of the configuration, which may be what went wrong.
+/// What is needed to roll runs back: nothing of the configuration, which may be what went wrong.
 #[derive(Debug)]
 pub struct Recovery<'a> {
     state: &'a StateDir,
@@ -50,9 +50,9 @@ pub struct Recovery<'a> {
     patience: Duration,
 }
 
-/// A run that was taken back.
+/// A run that was rolled back.
 #[derive(Debug)]
-pub struct TakenBack {
+pub struct RolledBack {
     /// Which one.
     pub run: RunIdentity,
     /// Its files.
@@ -83,11 +83,11 @@ impl<'a> Recovery<'a> {
         Self { state: &context.state, root: &context.root, log: &context.log, runner, systemd, patience: TELL }
     }
 
-    /// Takes back every run that was interrupted, and gives each to `show`.
+    /// Rolls back every run that was interrupted, and gives each to `show`.
     ///
     /// # Errors
     /// When a file could not be put back, or another run has its directory.
-    pub fn all(&self, mut show: impl FnMut(TakenBack)) -> Result<()> {
+    pub fn all(&self, mut show: impl FnMut(RolledBack)) -> Result<()> {
         loop {
             let mut aftermath = Aftermath::default();
             let mut why = Why::Interrupted;
@@ -96,16 +96,16 @@ impl<'a> Recovery<'a> {
                 why = Why::Unconfirmed;
             }
             let Some(recovered) = transaction::recover(self.state, self.root, settle)? else { return Ok(()) };
-            let done = TakenBack { run: recovered.run, files: recovered.rolled_back, aftermath };
+            let done = RolledBack { run: recovered.run, files: recovered.rolled_back, aftermath };
             show(self.record(done, why));
         }
     }
 
-    /// Takes one run back; none where it has ended by now.
+    /// Rolls one run back; none where it has ended by now.
     ///
     /// # Errors
     /// As [`Recovery::all`]; refused while the run is at work.
-    pub fn one(&self, number: u64, why: Why) -> Result<Option<TakenBack>> {
+    pub fn one(&self, number: u64, why: Why) -> Result<Option<RolledBack>> {
         self.roll_back(number, why, |journal, done, aftermath| self.settled(journal, done, aftermath, &mut || {}))
     }
 
@@ -114,14 +114,14 @@ impl<'a> Recovery<'a> {
     ///
     /// # Errors
     /// As [`Recovery::one`].
-    pub fn files_of_one(&self, number: u64, why: Why) -> Result<Option<TakenBack>> {
+    pub fn files_of_one(&self, number: u64, why: Why) -> Result<Option<RolledBack>> {
         self.roll_back(number, why, |journal, done, aftermath| {
             for reload in journal.reloads.iter().filter(|reload| reload.is_schedule()) {
                 let linked = services::reconcile_links(&reload.schedule, self.systemd).map_err(Error::from);
                 aftermath.reloads.push((reload.name.to_string(), linked));
             }
             let open = (!done.steps.is_empty())
-                .then(|| Error::failed("the machine goes down: what programs changed is taken back at its next start"));
+                .then(|| Error::failed("the machine goes down: what programs changed is undone at its next start"));
             Settled { named: StillNamed::nothing(), open }
         })
     }
@@ -131,12 +131,12 @@ impl<'a> Recovery<'a> {
         number: u64,
         why: Why,
         settle: impl FnOnce(&Journal, &RolledBack, &mut Aftermath) -> Settled,
-    ) -> Result<Option<TakenBack>> {
+    ) -> Result<Option<RolledBack>> {
         let Some(Journal { run, .. }) = transaction::look(self.state, number)? else { return Ok(None) };
         let mut aftermath = Aftermath::default();
         let settle = |journal: &Journal, done: &RolledBack| settle(journal, done, &mut aftermath);
         let files = transaction::roll_back_run(self.state, self.root, number, settle)?;
-        Ok(files.map(|files| self.record(TakenBack { run, files, aftermath }, why)))
+        Ok(files.map(|files| self.record(RolledBack { run, files, aftermath }, why)))
     }
 
     /// Undoes programs' changes, reloads services and checks sshd. It calls `begins` before each slow step. A failure is
@@ -268,7 +268,7 @@ impl<'a> Recovery<'a> {
         reloads.iter().map(|reload| (reload.name.to_string(), self.tell(run, reload, sshd, look))).collect()
     }
 
-    /// Not recording it is no reason to leave a service with what was taken back: a full disk may
+    /// Not recording it is no reason to leave a service with what was rolled back: a full disk may
     /// be why this happens.
     fn tell(
         &self,
@@ -298,8 +298,8 @@ impl<'a> Recovery<'a> {
         outcome
     }
 
-    fn record(&self, mut done: TakenBack, why: Why) -> TakenBack {
-        let detail = format!("taken back ({why}): {done}");
+    fn record(&self, mut done: RolledBack, why: Why) -> RolledBack {
+        let detail = format!("rolled back ({why}): {done}");
         let told = format!("undone, {why}: {done}");
         let recorded = self.log.conclude(&event(&done.run, Kind::Ended).detail(&detail), Ending::Undone, &told);
         if let Err(error) = recorded {
@@ -322,7 +322,7 @@ fn not_found(what: &str, why: Option<Error>) -> Error {
     fault.next("see that sshd runs, and reload it")
 }
 
-impl TakenBack {
+impl RolledBack {
     /// Whether everything is as before, as far as anybody can see.
     #[must_use]
     pub fn is_clean(&self) -> bool {
@@ -330,7 +330,7 @@ impl TakenBack {
     }
 }
 
-impl std::fmt::Display for TakenBack {
+impl std::fmt::Display for RolledBack {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}{}", self.files, self.aftermath)
     }

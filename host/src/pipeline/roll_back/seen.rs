@@ -1,4 +1,4 @@
-//! What sshd has read and what it offers, where a run is taken back: what it may be told, and whether
+//! What sshd has read and what it offers, where a run is rolled back: what it may be told, and whether
 //! it is as before.
 
 use std::{

@@ -1,4 +1,4 @@
-//! What is told of programs, services and sshd after a run was taken back.
+//! What is told of programs, services and sshd after a run was undone.
 
 use warded_lib::{
     error::{Error, Result},
@@ -8,7 +8,7 @@ use warded_lib::{
 /// What became of programs, services and sshd after the files were back.
 #[derive(Debug, Default)]
 pub struct Aftermath {
-    /// How each program that may have run was taken back, the last one first, or why it was not.
+    /// How each program that may have run was undone, the last one first, or why it was not.
     pub programs: Vec<(String, Result<Ended>)>,
     /// How each service was told, or why it was not.
     pub reloads: Vec<(String, Result<Reloaded>)>,
@@ -24,12 +24,12 @@ impl Aftermath {
         programs.or_else(|| self.reloads.iter().find_map(|(_, outcome)| outcome.as_ref().err())).or(self.fault.as_ref())
     }
 
-    /// A program that was not taken back, because somebody else changed what it is about, or nothing takes it back.
+    /// A program that was not undone, because somebody else changed what it is about, or nothing undoes it.
     #[must_use]
     pub fn left(&self) -> Option<&str> {
         self.programs.iter().find_map(|(_, ended)| match ended {
             Ok(Ended::LeftAlone(why)) => Some(why.as_str()),
-            Ok(Ended::AsBefore | Ended::TakenBack) | Err(_) => None,
+            Ok(Ended::AsBefore | Ended::Undone) | Err(_) => None,
         })
     }
 }
@@ -39,9 +39,9 @@ impl std::fmt::Display for Aftermath {
         for (name, ended) in &self.programs {
             match ended {
                 Ok(Ended::AsBefore) => write!(f, "; {name} had not run")?,
-                Ok(Ended::TakenBack) => write!(f, "; {name} taken back")?,
+                Ok(Ended::Undone) => write!(f, "; {name} rolled back")?,
                 Ok(Ended::LeftAlone(why)) => write!(f, "; {name} left alone: {why}")?,
-                Err(error) => write!(f, "; {name} not taken back: {}", error.message())?,
+                Err(error) => write!(f, "; {name} not rolled back: {}", error.message())?,
             }
         }
         for (name, outcome) in &self.reloads {
