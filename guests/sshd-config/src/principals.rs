@@ -149,6 +149,7 @@ mod tests {
     fn a_mapping_is_read_and_written() {
         let mapping = Mapping::parse(["jane=jane,ops", "root=admins", "jane=ops,jane@example.org"]).unwrap();
         assert_eq!(mapping.to_string(), "jane (jane, ops, jane@example.org), root (admins)");
+        assert!(!mapping.is_empty());
         let file = mapping.file("root").unwrap();
         assert_eq!(
             String::from_utf8(file.clone()).unwrap(),
@@ -195,6 +196,11 @@ mod tests {
         assert!(Mapping::parse(["jane=jane", NONE]).unwrap_err().contains("stands alone"));
         for value in ["none", "jane=jane", "jane=jane@example.org,urn:ops/a", "none=ops", "j.d_e-x@ad=ops"] {
             assert_eq!(check(value), Ok(()), "{value}");
+        }
+        let name = |length| "a".repeat(length);
+        for (login, principal, is_fine) in [(128, 128, true), (129, 1, false), (1, 129, false)] {
+            let value = format!("{}={}", name(login), name(principal));
+            assert_eq!(check(&value).is_ok(), is_fine, "{login} {principal}");
         }
     }
 }

@@ -182,4 +182,24 @@ mod tests {
         assert_eq!(read(&utf16), Err(Fault { line: 1, kind: Kind::NotText }));
         assert_eq!(read(b"\xff\xff\n"), Err(Fault { line: 1, kind: Kind::NotText }));
     }
+
+    #[test]
+    fn a_fault_says_what_is_wrong_and_in_which_line() {
+        for (kind, is_harmless, words) in [
+            (Kind::ByteOrderMark, false, "begins with a byte order mark"),
+            (Kind::NotText, false, "is not text"),
+            (Kind::Markup, false, "has HTML in line 7"),
+            (Kind::KnownHosts, false, "has a line of known_hosts in line 7"),
+            (Kind::Options, false, "has options before the key in line 7"),
+            (Kind::Certificate, false, "has a certificate in line 7"),
+            (Kind::PrivateKey, false, "has a private key in line 7"),
+            (Kind::CarriageReturn, true, "has a carriage return at the end of line 7"),
+            (Kind::Unended, true, "has no end of line after line 7"),
+            (Kind::NoKey, false, "has no key in line 7"),
+        ] {
+            let said = Fault { line: 7, kind }.to_string();
+            assert!(said.starts_with(words), "{kind:?}: {said}");
+            assert_eq!(kind.is_harmless(), is_harmless, "{kind:?}");
+        }
+    }
 }

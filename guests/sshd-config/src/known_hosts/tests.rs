@@ -154,6 +154,12 @@ fn only_our_lines_may_change() {
     ] {
         assert!(refused(&after), "{after:?}");
     }
+    // What takes the place of a last line without an end is that line, or one of ours before it.
+    let in_place = |after: &[u8]| with(&["*.lab.test"], |trust| trust.refuse_others(PIN.trim_end().as_bytes(), after));
+    assert_eq!(in_place(PIN.as_bytes()), Ok(()));
+    assert!(in_place(b"evil ssh-ed25519 AAAAevil\n").unwrap_err().starts_with("line 1 is neither there now"));
+    let gone = with(&["*.lab.test"], |trust| trust.refuse_others(before.as_bytes(), PIN.as_bytes()));
+    assert!(gone.unwrap_err().starts_with("line 3 would go"));
     // A line of ours for a key that the CA has, stays.
     let kept = with(&["*.lab.test"], |trust| trust.refuse_others(OURS.as_bytes(), b""));
     assert!(kept.is_err());
@@ -175,9 +181,45 @@ fn what_was_written_since_survives_an_undo() {
         // A line that was there before the run stays, and what the user wrote between is not the run's.
         (OURS.to_owned(), format!("{OURS}{new}"), format!("{OURS}{new}"), format!("{OURS}{new}")),
         (PIN.to_owned(), format!("{PIN}{OURS}"), PIN.to_owned(), PIN.to_owned()),
+        // A line comes back only if the run took it out.
+        (OURS.to_owned(), OURS.to_owned(), new.to_owned(), new.to_owned()),
+        (STALE.to_owned(), OURS.to_owned(), OURS.to_owned(), STALE.to_owned()),
+        (STALE.to_owned(), OURS.to_owned(), format!("{OURS}{}", new.trim_end()), format!("{new}{STALE}")),
     ] {
         let result = undone(before.as_bytes(), left.as_bytes(), now.as_bytes());
         assert_eq!(String::from_utf8(result).unwrap(), expected, "{before:?} {now:?}");
+    }
+}
+
+#[test]
+fn a_line_needs_hosts_type_and_key() {
+    for (line, is_one) in [
+        ("web9 ssh-rsa AAAA", true),
+        ("@revoked web9 ssh-rsa AAAA", true),
+        ("web9 ssh-rsa", false),
+        ("web9", false),
+        ("web9 # ssh-rsa AAAA", false),
+        ("@revoked", false),
+        ("@revoked ", false),
+        (" \t", false),
+    ] {
+        assert_eq!(Entry::parse(line.as_bytes()).is_some(), is_one, "{line:?}");
+    }
+}
+
+#[test]
+fn files_of_sshs_are_known_by_their_names() {
+    for (name, expected) in [
+        ("known_hosts", true),
+        ("known_hosts2", true),
+        ("ssh_known_hosts", true),
+        ("ssh_known_hosts2", true),
+        ("known_hosts3", false),
+        ("known_hosts.old", false),
+        ("Known_hosts", false),
+        ("", false),
+    ] {
+        assert_eq!(is_file_name(name), expected, "{name}");
     }
 }
 
@@ -241,6 +283,7 @@ fn what_an_operator_may_name() {
         ("fd00::*", "fd00::warded-example", true),
     ] {
         let list: Patterns = text.parse().unwrap();
+        assert_eq!(list.to_string(), text.to_ascii_lowercase());
         assert_eq!(list.example(Wanted::Inside).as_deref(), Some(inside), "{text}");
         assert_eq!(list.wide().count() > 0, wide, "{text}");
         assert_eq!(list.example(Wanted::Outside).is_none(), ["*"].contains(&text) || text == "*.*", "{text}");
@@ -259,5 +302,8 @@ fn what_an_operator_may_name() {
         "bücher.test",
     ] {
         assert!(bad.parse::<Patterns>().is_err(), "{bad:?}");
+    }
+    for (length, is_fine) in [(1024, true), (1025, false), (1026, false)] {
+        assert_eq!("a".repeat(length).parse::<Patterns>().is_ok(), is_fine, "{length}");
     }
 }
