@@ -2,8 +2,11 @@
 
 use crate::{lock::Entry, manifest::MAX_BYTES as MAX_SIGNED_BYTES, read::MAX_COMPONENT_BYTES};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, MapAccess, Visitor},
+};
+use std::{collections::BTreeMap, fmt};
 use warded_lib::{
     digest::Digest,
     error::{Error, Result},
@@ -21,6 +24,7 @@ const SCHEMA: &str = "warded.policies/1";
 #[serde(deny_unknown_fields)]
 pub struct Archive {
     schema: String,
+    #[serde(deserialize_with = "each_once")]
     policies: BTreeMap<Name, Saved>,
 }
 
@@ -32,6 +36,30 @@ struct Saved {
     /// In Base64.
     component: String,
     signed: Option<Signed>,
+}
+
+/// A map in which no name stands twice: of two, JSON would keep the last one, and people read the first.
+fn each_once<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<BTreeMap<Name, Saved>, D::Error> {
+    struct Policies;
+    impl<'de> Visitor<'de> for Policies {
+        type Value = BTreeMap<Name, Saved>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("policies by their names")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
+            let mut all = BTreeMap::new();
+            while let Some((name, saved)) = map.next_entry::<Name, Saved>()? {
+                if let Some((name, _)) = all.get_key_value(&name) {
+                    return Err(A::Error::custom(format!("policy {name} is there twice")));
+                }
+                all.insert(name, saved);
+            }
+            Ok(all)
+        }
+    }
+    from.deserialize_map(Policies)
 }
 
 impl Archive {
@@ -131,6 +159,24 @@ mod tests {
             let error = Archive::parse(changed.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(why), "{why}: {error}");
         }
+    }
+
+    /// Whoever reads the file sees the first, and a map would keep the last.
+    #[test]
+    fn a_policy_is_in_an_archive_once() {
+        let entry = |component: &[u8]| {
+            let digest = Digest::of(component);
+            let component = STANDARD.encode(component);
+            format!(
+                r#""a": {{ "lock": {{ "version": "1", "component": "{digest}", "source": "a.wasm" }},
+                "component": "{component}", "signed": null }}"#
+            )
+        };
+        let archive = |policies: &str| format!(r#"{{ "schema": "{SCHEMA}", "policies": {{ {policies} }} }}"#);
+        assert_eq!(Archive::parse(archive(&entry(b"one")).as_bytes()).unwrap().len(), 1);
+        let twice = archive(&format!("{}, {}", entry(b"one"), entry(b"two")));
+        let error = Archive::parse(twice.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("policy a is there twice"), "{error}");
     }
 
     #[test]

@@ -13,6 +13,10 @@ const PACKAGE_NAME: &str = "warded:host";
 /// The major and minor version of that package, as in `wit/`.
 const VERSION: (u64, u64) = (0, 1);
 
+/// Modules and components that may be within a component. Validation takes time by the square of their number, and
+/// some hundred KiB can hold ten thousand of them.
+const MAX_WITHIN: usize = 1000;
+
 /// The instances and functions that a component imports at its top level.
 ///
 /// # Errors
@@ -26,6 +30,13 @@ pub fn of(component: &[u8]) -> Result<Vec<String>> {
     if !Parser::is_component(component) {
         return Err(Error::refused("this is not a WebAssembly component")
             .next("build it for a world that includes `warded:host/capabilities`, as docs/WRITING-A-POLICY.md shows"));
+    }
+    let within = Parser::new(0).parse_all(component).map_while(Result::ok);
+    let within =
+        within.filter(|payload| matches!(payload, Payload::ModuleSection { .. } | Payload::ComponentSection { .. }));
+    if within.take(MAX_WITHIN + 1).count() > MAX_WITHIN {
+        return Err(Error::refused("the component has too many modules and components within")
+            .cause(format!("the limit is {MAX_WITHIN}")));
     }
     Validator::new_with_features(warded_engine::FEATURES).validate_all(component).map_err(invalid)?;
     let mut names = Vec::new();
@@ -159,8 +170,11 @@ pub fn request(component: &[u8]) -> Result<Option<String>> {
                     return Err(Error::refused("the component carries more than one request")
                         .next("build it again: nobody can say which of them its publisher meant"));
                 }
-                let text = std::str::from_utf8(section.data())
-                    .map_err(|error| Error::refused("the component carries a request that is not text").cause(error))?;
+                let text = std::str::from_utf8(section.data()).map_err(|error| {
+                    Error::refused("the component carries a request that is not text")
+                        .cause(error)
+                        .next("write the request in UTF-8, and build the component again")
+                })?;
                 found = Some(text.to_owned());
             }
             _ => {}
@@ -228,6 +242,28 @@ mod tests {
         assert_eq!(error.message(), "the component carries a request that is not text");
         // One within belongs to what it is in.
         assert_eq!(request(&with(&format!("(component {})", section("a")))).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_within_is_counted_however_deep_it_lies() {
+        let nested = |depth: usize| {
+            const HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
+            let outwards = (0..depth).map(|within| {
+                // Each level is a section: its id, its size in five bytes, and a header.
+                let size = u32::try_from(HEADER.len() + 14 * within).unwrap();
+                let size =
+                    [0, 7, 14, 21, 28].map(|shift| (size >> shift) as u8 & 0x7f | if shift < 28 { 0x80 } else { 0 });
+                [HEADER, &[4], &size].concat()
+            });
+            let levels: Vec<Vec<u8>> = outwards.collect();
+            levels.into_iter().rev().flatten().chain(HEADER.to_vec()).collect::<Vec<u8>>()
+        };
+        only_ours(&nested(3)).unwrap();
+        // Half a MiB, which would take minutes.
+        let error = only_ours(&nested(40_000)).unwrap_err();
+        assert_eq!(error.message(), "the component has too many modules and components within");
+        let beside = wat::parse_str(format!("(component {})", "(core module)".repeat(MAX_WITHIN + 1))).unwrap();
+        assert_eq!(only_ours(&beside).unwrap_err().message(), error.message());
     }
 
     /// The engine knows several memories for what it makes itself where components are composed.

@@ -5,7 +5,7 @@ use warded_lib::{
     digest::Digest,
     error::{Error, Result},
     policy::file::Policy,
-    text::{is_neutral, neutral},
+    text::neutral,
 };
 
 /// The largest manifest or signature that is read, in bytes.
@@ -33,8 +33,9 @@ impl Manifest {
     /// # Errors
     /// The publisher is no name that one line of `allowed_signers` can have.
     pub fn of(publisher: &str, component: &[u8], request: &str, policy: &Policy) -> Result<Self> {
-        // A pattern, or a list of them, would be more than one publisher.
-        if publisher.is_empty() || publisher.contains(['*', '?', '!', ',', '"', ' ']) || !is_neutral(publisher) {
+        // A pattern, or a list of them, would be more than one publisher; another script has letters that look like these.
+        let is_plain = publisher.bytes().all(|byte| byte.is_ascii_graphic());
+        if publisher.is_empty() || publisher.contains(['*', '?', '!', ',', '"']) || !is_plain {
             return Err(Error::usage(format!("{:?} cannot be a publisher's name", neutral(publisher)))
                 .next("take a name as in the first column of allowed_signers, such as ops@example.org"));
         }
@@ -109,7 +110,7 @@ mod tests {
             let error = read(text, component, request).unwrap_err();
             assert!(error.to_string().contains(why), "{why}: {error}");
         }
-        for publisher in ["", "*", "*@example.org", "a,b", "!a", "a b", "a\u{1b}"] {
+        for publisher in ["", "*", "*@example.org", "a,b", "!a", "a b", "a\u{1b}", "\u{43e}ps@example.org"] {
             Manifest::of(publisher, b"component", REQUEST, &policy).unwrap_err();
         }
     }

@@ -1,9 +1,11 @@
 //! Components and other files that an operator names, from wherever they are.
 
 use crate::imports;
+use rustix::fs::OFlags;
 use std::{
     fs,
     io::{self, Read as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 use warded_lib::{
@@ -21,12 +23,19 @@ pub const MAX_COMPONENT_BYTES: u64 = 16 << 20;
 pub fn any(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let cannot = |error| Error::failed(format!("cannot read {}", neutral_path(path))).cause(error);
     let mut bytes = Vec::new();
-    let read = fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(cannot)?;
+    let read = open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(cannot)?;
     if u64::try_from(read).is_ok_and(|read| read > limit) {
         return Err(Error::refused(format!("{} is larger than such a file may be", neutral_path(path)))
             .cause(format!("the limit is {} KiB", limit >> 10)));
     }
     Ok(bytes)
+}
+
+/// Opens a regular file: at a FIFO, Warded would wait for whoever writes into it.
+fn open(path: &Path) -> io::Result<fs::File> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
 }
 
 /// What is in a file; none where there is none.
@@ -61,4 +70,25 @@ pub fn request(component: &[u8], what: &str) -> Result<String> {
             .cause("a component says in its custom section warded:policy what it asks for")
             .next("build it as docs/WRITING-A-POLICY.md shows: `warded policy new` makes a folder that does so")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn only_regular_files_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("fifo");
+        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        for path in [fifo.as_path(), directory.path(), Path::new("/dev/zero")] {
+            let error = any(path, 1).unwrap_err().to_string();
+            assert!(error.contains("it is no regular file"), "{error}");
+        }
+        let file = directory.path().join("file");
+        fs::write(&file, "ab").unwrap();
+        assert_eq!(any(&file, 2).unwrap(), b"ab");
+        any(&file, 1).unwrap_err();
+    }
 }

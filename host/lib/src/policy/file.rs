@@ -27,6 +27,9 @@ use serde::Deserialize;
 use sshd_config::known_hosts::is_file_name;
 use std::collections::BTreeMap;
 
+/// The largest text that is read as a policy, in bytes: some twenty times what the largest of ours has. Parsing takes a
+/// hundred times its size in memory, and comparing two policies is quadratic.
+pub const MAX_BYTES: usize = 128 << 10;
 /// Names of what `warded audit` does besides reporting on a policy.
 const RESERVED: [&str; 3] = ["export", "log", "verify"];
 
@@ -230,6 +233,13 @@ impl Policy {
             }
             None => origin.to_owned(),
         };
+        if text.len() > MAX_BYTES {
+            return Err(Error::usage(format!("{origin}: larger than a policy may be")).cause(format!(
+                "it has {} KiB, and the limit is {} KiB",
+                text.len() >> 10,
+                MAX_BYTES >> 10
+            )));
+        }
         if let Some(hidden) = plain::hidden(text) {
             return Err(Error::usage(format!("{}: {hidden}", at(Some(hidden.offset))))
                 .cause("whoever reads the policy, or is shown it, would see something else than what it says")
@@ -337,6 +347,14 @@ mod tests {
             ("files.read = ['{nowhere}/x']", "p.toml:6:14", "unknown place"),
             ("sshd.keywords = ['Host Key']", "p.toml:6:17", "not a keyword"),
             ("settings.a = { type = 'choice', help = 'h' }", "p.toml:4:1", "`values`"),
+            (
+                "settings.a = { type = 'principal', default = 'a.example', help = 'h' }",
+                "p.toml:4:1",
+                "giving its value",
+            ),
+            ("settings.a = { type = 'domain', default = '*', help = 'h' }", "p.toml:4:1", "it can have no default"),
+            ("settings.a = { type = 'principals', default = 'root=x', help = 'h' }", "p.toml:4:1", "no default"),
+            ("settings.a = { type = 'integer', default = 'x', help = 'h' }", "p.toml:4:1", "not a whole number"),
             ("settings.a = { type = 'text', help = 'h' }", "p.toml:6:23", "unknown variant `text`"),
             ("[procedure.b]\nsummary = 's'\nlog = ['debug']", "p.toml:8:8", "unknown variant"),
             ("log = ['debug']", "p.toml:6:8", "unknown variant"),
@@ -346,6 +364,14 @@ mod tests {
             assert!(error.message().starts_with(&format!("{place}: ")), "{more}: {place}: {error}");
             assert!(error.message().contains(what), "{more}: {error}");
         }
+    }
+
+    #[test]
+    fn a_policy_has_a_largest_size() {
+        let padded = |to: usize| format!("{SMALL}#{}", "x".repeat(to - SMALL.len() - 1));
+        Policy::parse(&padded(MAX_BYTES), "p.toml").unwrap();
+        let error = Policy::parse(&padded(MAX_BYTES + 1), "p.toml").unwrap_err();
+        assert_eq!(error.message(), "p.toml: larger than a policy may be");
     }
 
     #[test]

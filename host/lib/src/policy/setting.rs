@@ -61,6 +61,16 @@ pub enum Type {
     Choice,
 }
 
+impl Type {
+    /// Whether the operator confirms a value by giving it.
+    const fn confirms(self) -> bool {
+        match self {
+            Self::Principal | Self::Domain | Self::Principals => true,
+            Self::String | Self::Integer | Self::Boolean | Self::Choice => false,
+        }
+    }
+}
+
 /// Checks what was given against what is declared, and adds defaults. Values are kept as given: in their order, and
 /// as often.
 ///
@@ -89,7 +99,10 @@ pub fn resolve(procedure: &Name, declared: &BTreeMap<Name, Declaration>, given: 
             continue;
         }
         if let Some(default) = &declaration.default {
-            resolved.push(Setting { name: name.clone(), value: default.clone() });
+            let value = declaration.check(default).map_err(|why| {
+                Error::usage(format!("setting {name} of {procedure}: its default cannot be used: {why}"))
+            })?;
+            resolved.push(Setting { name: name.clone(), value });
         } else if declaration.required {
             return Err(Error::usage(format!("{procedure} needs the setting {name}: {}", declaration.help))
                 .next(format!("--set {name}=…")));
@@ -99,6 +112,15 @@ pub fn resolve(procedure: &Name, declared: &BTreeMap<Name, Declaration>, given: 
 }
 
 impl Declaration {
+    /// Why its default cannot be one; none: it can, or there is none.
+    pub(super) fn fault_of_default(&self) -> Option<String> {
+        let default = self.default.as_ref()?;
+        if self.kind.confirms() {
+            return Some("giving its value confirms it, so it can have no default".to_owned());
+        }
+        self.check(default).err().map(|why| format!("its default cannot be used: {why}"))
+    }
+
     /// The value in its canonical form.
     fn check(&self, value: &str) -> Result<String, String> {
         if value.len() > 64 * 1024 || value.chars().any(|character| character.is_control() && character != '\t') {

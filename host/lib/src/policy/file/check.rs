@@ -101,6 +101,9 @@ impl Policy {
                     format!("setting {setting} of {name}: `values` belongs to the type \"choice\", and only there"),
                 ));
             }
+            if let Some(fault) = declaration.fault_of_default() {
+                return Err((header, format!("setting {setting} of {name}: {fault}")));
+            }
         }
         Ok(())
     }
