@@ -311,6 +311,14 @@ fn what_nobody_signed_needs_the_risk_by_name() {
     let with = ["--accept-risk", "unsigned-policy", "--grants", grants.to_str().unwrap()];
     fs::write(&grants, text("/etc/motd")).unwrap();
     desk.add(&file, &with).ends(5).says(&["grants what its component does not ask for", "files.write /etc/motd"]);
+    let of_another = format!("\"mine\"\ncomponent = \"{}\"", Digest::of(b""));
+    for (from, to, why) in [
+        ("\"mine\"", of_another.as_str(), "another component of this name"),
+        ("1.0.0", "9.0.0", "they name \"9.0.0\", and the component has \"1.0.0\""),
+    ] {
+        fs::write(&grants, text("{sshd}/motd").replacen(from, to, 1)).unwrap();
+        desk.add(&file, &with).ends(5).says(&[why]);
+    }
     fs::write(&grants, text("{sshd}/motd")).unwrap();
     desk.add(&file, &with).ends(0);
     let shown = desk.run(&["policy", "show", "mine"]).ends(0).stdout;

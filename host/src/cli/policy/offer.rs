@@ -94,14 +94,9 @@ impl Offer {
         let publisher = signed.as_ref().map(|signed| verified(signed, signers, &component, &request, &policy));
         let publisher = publisher.transpose()?;
         let (chosen, origin) = grants.unwrap_or((&request, &place));
+        written_for(&Policy::parse(chosen, &neutral_path(origin))?, &policy, Digest::of(&component))?;
         let text = accepted::for_component(chosen, &component);
         let granting = components::bind_file(&text, origin, component)?;
-        if granting.policy.name != policy.name {
-            return Err(Error::refused(format!(
-                "the grants are those of {}, and the component is {}",
-                granting.policy.name, policy.name
-            )));
-        }
         let overdue = {
             let on_hang = context.on_hang;
             move |what| (on_hang.0)(&Error::refused(format!("{what} did not come to an end in time")))
@@ -285,6 +280,27 @@ impl Weight {
             Self::Plain => "",
         }
     }
+}
+
+/// Refuses grants that were written for another component, or that say that it has another version: its publisher signed
+/// the version, and a later one takes its place by that.
+fn written_for(grants: &Policy, request: &Policy, component: Digest) -> Result<()> {
+    if grants.name != request.name {
+        return Err(Error::refused(format!(
+            "the grants are those of {}, and the component is {}",
+            grants.name, request.name
+        )));
+    }
+    if grants.component.is_some_and(|other| other != component) {
+        return Err(Error::refused("the grants are for another component of this name")
+            .next("see that they are what this one should get, and take their line `component` out"));
+    }
+    if grants.version != request.version {
+        return Err(Error::refused(format!("the grants are for another version of {}", request.name))
+            .cause(format!("they name {:?}, and the component has {:?}", grants.version, request.version))
+            .next("see that they are what this one should get, and correct their line `version`"));
+    }
+    Ok(())
 }
 
 /// Verifies what is signed of a component.

@@ -53,11 +53,12 @@ impl Terms {
         (expected, grants): (Option<&Digest>, Option<(&str, &Path)>),
         output: Output,
     ) -> Result<Judged> {
-        let offer = Offer::of(context, found, grants, self.allowed_signers.as_deref())?;
-        if let Some(expected) = expected.filter(|expected| **expected != offer.granting.digest) {
+        let digest = Digest::of(&found.artifact.component);
+        if let Some(expected) = expected.filter(|expected| **expected != digest) {
             return Err(Error::refused("this is another component than the one that was named")
-                .cause(format!("named: {expected}\nthere is: {}", offer.granting.digest)));
+                .cause(format!("named: {expected}\nthere is: {digest}")));
         }
+        let offer = Offer::of(context, found, grants, self.allowed_signers.as_deref())?;
         let before = offer.standing(context)?;
         let judged = Judged { offer, before };
         if judged.is_there() {
