@@ -48,7 +48,9 @@ pub enum Fault {
     },
     /// The person, or the provider, said no.
     Denied {
-        /// The provider's sentence for it.
+        /// The provider's word for it.
+        error: String,
+        /// Its sentence.
         description: String,
     },
     /// The provider refused the request.
@@ -79,7 +81,12 @@ impl Fault {
     /// What a provider says when it leads the browser back with an error.
     #[must_use]
     pub fn returned(error: String, description: String) -> Self {
-        if error == "access_denied" { Self::Denied { description } } else { Self::Refused { error, description } }
+        // LemonLDAP::NG's word for a person who does not agree is the second one.
+        if matches!(error.as_str(), "access_denied" | "consent_required") {
+            Self::Denied { error, description }
+        } else {
+            Self::Refused { error, description }
+        }
     }
 
     /// Whether the provider, or the person, said no.
@@ -124,7 +131,8 @@ impl Fault {
                     error = error.seen(format!("{} came that belong to no login here (an older window, or another program)", crate::text::count(visits.strangers, "answer")));
                 }
                 error.next(format!(
-                    "warded login again, and finish in the browser. Where the browser shows an error about the redirect URI \
+                    "warded login again, and finish in the browser. Where the browser shows the form again, name or password were \
+                     wrong, or the form was open for too long. Where the browser shows an error about the redirect URI \
                      (LemonLDAP::NG: error 108): at the provider, add to the client {client} exactly this redirect URI: {redirect_uri}{}",
                     if sign_in.oidc.listen_address.is_empty() {
                         "; the port changes with each login, unless the CA's provisioner has a listenAddress such as \":10000\""
@@ -133,7 +141,7 @@ impl Fault {
                     }
                 ))
             }
-            Self::Denied { description } => said(failed("the sign-in was denied by"), "access_denied", description)
+            Self::Denied { error, description } => said(failed("the sign-in was denied by"), error, description)
                 .next("sign in again and agree: warded login; or ask those who run the provider to allow you its client "
                     .to_owned()
                     + &client),
@@ -184,6 +192,12 @@ impl Fault {
                 "compare the client {client} at the provider with \"clientID\" and \"clientSecret\" of the CA's provisioner \
                  {provisioner}: public, or with that secret; allowed what was asked"
             )),
+            "login_required" | "interaction_required" | "account_selection_required" => {
+                told.next("sign in at the provider in the browser, then begin again: warded login")
+            }
+            "server_error" | "temporarily_unavailable" => {
+                told.next("the trouble is the provider's own: begin again later, and look at its log")
+            }
             "invalid_grant" => told.next("begin again, and finish soon: warded login"),
             "invalid_scope" => told.next(format!("on the CA, look at \"scopes\" of the provisioner {provisioner}")),
             _ => told.next(format!("look at the provider's log, and at its client {client}: code flow, PKCE (S256), scopes openid and email")),
@@ -237,6 +251,23 @@ mod tests {
             "the port changes with each login",
         ] {
             assert!(some.contains(part), "{part}: {some}");
+        }
+    }
+
+    #[test]
+    fn what_a_provider_returns_has_its_own_next_step() {
+        for (error, heading, next) in [
+            ("access_denied", "the sign-in was denied by", "sign in again and agree"),
+            ("consent_required", "the sign-in was denied by", "sign in again and agree"),
+            ("login_required", "the sign-in was refused by", "sign in at the provider in the browser"),
+            ("temporarily_unavailable", "the sign-in was refused by", "begin again later"),
+            ("unauthorized_client", "the sign-in was refused by", "compare the client step-cli"),
+            ("invalid_scope", "the sign-in was refused by", "look at \"scopes\""),
+            ("unknown", "the sign-in was refused by", "code flow, PKCE (S256)"),
+        ] {
+            let told = told("", &Fault::returned(error.to_owned(), "a sentence".to_owned()));
+            let cause = format!("it says {error}: a sentence");
+            assert!([heading, &cause, next].iter().all(|part| told.contains(part)), "{error}: {told}");
         }
     }
 

@@ -283,9 +283,10 @@ impl<'a> Provider<'a> {
             .request(&carrier(self.web), thread::sleep, patience.map(|patience| patience.min(device.life())));
         let answer = answer.map_err(|error| match error {
             RequestTokenError::ServerResponse(said) => match said.error() {
-                Kind::AccessDenied => {
-                    Fault::Denied { description: said.error_description().cloned().unwrap_or_default() }
-                }
+                Kind::AccessDenied => Fault::Denied {
+                    error: said.error().to_string(),
+                    description: said.error_description().cloned().unwrap_or_default(),
+                },
                 Kind::ExpiredToken | Kind::AuthorizationPending | Kind::SlowDown => Fault::DeviceExpired,
                 Kind::Basic(_) => Fault::Refused {
                     error: said.error().to_string(),

@@ -37,11 +37,12 @@ fn the_guides_set_up_lets_a_person_in() {
             let more = json!({ "listenAddress": guide["listenAddress"], "domains": guide["domains"] });
             Provisioner::oidc(name, &started.name(), client, &more)
         };
-        let both = vec![of(guide["name"].as_str().unwrap(), guide["clientID"].as_str().unwrap()), of("bare", "bare")];
+        let guides = of(guide["name"].as_str().unwrap(), guide["clientID"].as_str().unwrap());
+        let all = vec![guides, of("bare", "bare"), of("asking", "asking")];
         provider = Some(started);
-        both
+        all
     });
-    let (Some(person), Some(_provider)) = (person, provider) else { return };
+    let (Some(person), Some(provider)) = (person, provider) else { return };
     let agent = Agent::openssh(person.machine(), "agent");
     let (browser, seen) = (person.machine().path("browser"), person.machine().path("seen"));
     // A person with this program instead of a browser.
@@ -81,6 +82,15 @@ fn the_guides_set_up_lets_a_person_in() {
     assert!(last_page.contains("You are logged in"), "{last_page}");
     let history: Vec<&str> = last_page.lines().filter(|line| line.starts_with("history ")).collect();
     assert!(history.len() >= 2 && history.iter().all(|line| !line.contains("code=")), "{last_page}");
+    // Nor on the disk, in whatever the browser keeps of the pages that it saw. That the provider led it back with a code,
+    // which serves once and for this login alone, the provider lets it keep.
+    let searched = last_page.lines().find_map(|line| line.strip_prefix("searched ")).unwrap_or_default();
+    assert!(searched.split_once(' ').is_some_and(|(_, seen)| seen != "0"), "{last_page}");
+    let led_back = format!(" of {}/oauth2/authorize", provider.name());
+    assert!(
+        last_page.lines().filter(|line| line.starts_with("kept ")).all(|line| line.ends_with(&led_back)),
+        "{last_page}"
+    );
     assert!(last_page.contains("\nwidth 320\n"), "on a narrow screen nothing lies beside it: {last_page}");
     person.ssh(Some(&agent.socket), &[]).ends(0).prints(&["in"]);
     uses("sign-in");
@@ -91,4 +101,11 @@ fn the_guides_set_up_lets_a_person_in() {
     assert_eq!(run.code, Some(1), "{run:?}: {last_page}");
     run.says(&["no claim \"email\"", "Force claims", "the client bare"]);
     assert!(last_page.contains("That did not work"), "{last_page}");
+
+    // A person who does not agree.
+    let run = login(&["--provisioner", "asking", "--force"]);
+    let last_page = page();
+    assert_eq!(run.code, Some(1), "{run:?}: {last_page}");
+    run.says(&["the sign-in was denied by", "consent_required: consent not given", "sign in again and agree"]);
+    assert!(!last_page.contains("You are logged in"), "{last_page}");
 }
