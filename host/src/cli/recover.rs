@@ -8,7 +8,7 @@ use super::{
 use crate::{
     context::{Context, Options},
     pipeline::{
-        roll_back::{Recovery, RolledBack},
+        roll_back::{Recovery, RolledBackRun},
         settle,
     },
 };
@@ -61,7 +61,7 @@ impl Recover {
         let damaged = report_damaged(context, output)?;
         let unconfirmed = waiting.map(|journal| journal.run.run);
         let shown = output.object(&RecoverObject { unconfirmed, ..RecoverObject::of(&rolled_back) });
-        let clean = !damaged && rolled_back.iter().all(RolledBack::is_clean);
+        let clean = !damaged && rolled_back.iter().all(RolledBackRun::is_clean);
         // What was done is done, whether anybody reads of it or not.
         if rolled_back.is_empty() {
             shown?;
@@ -70,7 +70,7 @@ impl Recover {
     }
 
     /// The one object says of what was rolled back as well.
-    fn failed(context: &Context, rolled_back: &[RolledBack], error: Error, output: Output) -> Result<Exit> {
+    fn failed(context: &Context, rolled_back: &[RolledBackRun], error: Error, output: Output) -> Result<Exit> {
         if rolled_back.is_empty() || !output.json {
             return Err(error);
         }
@@ -196,7 +196,7 @@ pub(super) fn unended(
     interrupted.into_iter().chain(unconfirmed).chain(rolled_back)
 }
 
-fn show(output: Output, done: &RolledBack) -> Result<()> {
+fn show(output: Output, done: &RolledBackRun) -> Result<()> {
     output.line(format!("{} had been interrupted; it was rolled back:", done.run))?;
     for path in &done.files.restored {
         output.line(format!("{} {path}   as before", output.paint(Style::Green, "~")))?;
@@ -238,7 +238,7 @@ struct RecoverObject<'a> {
 }
 
 impl RecoverObject<'_> {
-    fn of(rolled_back: &[RolledBack]) -> Self {
+    fn of(rolled_back: &[RolledBackRun]) -> Self {
         let runs = rolled_back.iter().map(RunObject::from).collect();
         Self { schema: "warded.recover/1", runs, unconfirmed: None, error: None }
     }
@@ -266,8 +266,8 @@ struct ReloadObject {
     error: Option<String>,
 }
 
-impl From<&RolledBack> for RunObject {
-    fn from(done: &RolledBack) -> Self {
+impl From<&RolledBackRun> for RunObject {
+    fn from(done: &RolledBackRun) -> Self {
         let reload = |(service, outcome): &(String, Result<_>)| ReloadObject {
             service: service.clone(),
             how: outcome.as_ref().ok().map(ToString::to_string),

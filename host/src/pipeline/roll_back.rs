@@ -52,7 +52,7 @@ pub struct Recovery<'a> {
 
 /// A run that was rolled back.
 #[derive(Debug)]
-pub struct RolledBack {
+pub struct RolledBackRun {
     /// Which one.
     pub run: RunIdentity,
     /// Its files.
@@ -87,7 +87,7 @@ impl<'a> Recovery<'a> {
     ///
     /// # Errors
     /// When a file could not be put back, or another run has its directory.
-    pub fn all(&self, mut show: impl FnMut(RolledBack)) -> Result<()> {
+    pub fn all(&self, mut show: impl FnMut(RolledBackRun)) -> Result<()> {
         loop {
             let mut aftermath = Aftermath::default();
             let mut why = Why::Interrupted;
@@ -96,7 +96,7 @@ impl<'a> Recovery<'a> {
                 why = Why::Unconfirmed;
             }
             let Some(recovered) = transaction::recover(self.state, self.root, settle)? else { return Ok(()) };
-            let done = RolledBack { run: recovered.run, files: recovered.rolled_back, aftermath };
+            let done = RolledBackRun { run: recovered.run, files: recovered.rolled_back, aftermath };
             show(self.record(done, why));
         }
     }
@@ -105,7 +105,7 @@ impl<'a> Recovery<'a> {
     ///
     /// # Errors
     /// As [`Recovery::all`]; refused while the run is at work.
-    pub fn one(&self, number: u64, why: Why) -> Result<Option<RolledBack>> {
+    pub fn one(&self, number: u64, why: Why) -> Result<Option<RolledBackRun>> {
         self.roll_back(number, why, |journal, done, aftermath| self.settled(journal, done, aftermath, &mut || {}))
     }
 
@@ -114,7 +114,7 @@ impl<'a> Recovery<'a> {
     ///
     /// # Errors
     /// As [`Recovery::one`].
-    pub fn files_of_one(&self, number: u64, why: Why) -> Result<Option<RolledBack>> {
+    pub fn files_of_one(&self, number: u64, why: Why) -> Result<Option<RolledBackRun>> {
         self.roll_back(number, why, |journal, done, aftermath| {
             for reload in journal.reloads.iter().filter(|reload| reload.is_schedule()) {
                 let linked = services::reconcile_links(&reload.schedule, self.systemd).map_err(Error::from);
@@ -131,12 +131,12 @@ impl<'a> Recovery<'a> {
         number: u64,
         why: Why,
         settle: impl FnOnce(&Journal, &RolledBack, &mut Aftermath) -> Settled,
-    ) -> Result<Option<RolledBack>> {
+    ) -> Result<Option<RolledBackRun>> {
         let Some(Journal { run, .. }) = transaction::look(self.state, number)? else { return Ok(None) };
         let mut aftermath = Aftermath::default();
         let settle = |journal: &Journal, done: &RolledBack| settle(journal, done, &mut aftermath);
         let files = transaction::roll_back_run(self.state, self.root, number, settle)?;
-        Ok(files.map(|files| self.record(RolledBack { run, files, aftermath }, why)))
+        Ok(files.map(|files| self.record(RolledBackRun { run, files, aftermath }, why)))
     }
 
     /// Undoes programs' changes, reloads services and checks sshd. It calls `begins` before each slow step. A failure is
@@ -298,7 +298,7 @@ impl<'a> Recovery<'a> {
         outcome
     }
 
-    fn record(&self, mut done: RolledBack, why: Why) -> RolledBack {
+    fn record(&self, mut done: RolledBackRun, why: Why) -> RolledBackRun {
         let detail = format!("rolled back ({why}): {done}");
         let told = format!("undone, {why}: {done}");
         let recorded = self.log.conclude(&event(&done.run, Kind::Ended).detail(&detail), Ending::Undone, &told);
@@ -322,7 +322,7 @@ fn not_found(what: &str, why: Option<Error>) -> Error {
     fault.next("see that sshd runs, and reload it")
 }
 
-impl RolledBack {
+impl RolledBackRun {
     /// Whether everything is as before, as far as anybody can see.
     #[must_use]
     pub fn is_clean(&self) -> bool {
@@ -330,7 +330,7 @@ impl RolledBack {
     }
 }
 
-impl std::fmt::Display for RolledBack {
+impl std::fmt::Display for RolledBackRun {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}{}", self.files, self.aftermath)
     }
