@@ -55,8 +55,8 @@ fn an_answer_that_is_none_is_told_at_once() {
         ([&(MAX + 1).to_be_bytes()[..], b"x"].concat(), "262145 bytes"),
         (string(&[]), "damaged"),
         (string(&cut), "damaged"),
-        (string(&[5]), "refused"),
-        (string(&[28]), "refused"),
+        (string(&[5]), "refuses to say what it holds"),
+        (string(&[28]), "refuses to say what it holds"),
         (string(&[6]), "the answer 6"),
     ] {
         let said = listed(&answer).unwrap_err().to_string();
