@@ -64,15 +64,15 @@ fn of_what_was_typed() {
     [2]
 
     $ warded apply certify-host --set principal=web1
-    Debian GNU/Linux 12 (bookworm) · OpenSSH 9.2 · init none · policy unix 0.1.0 (bundled)
+    OS · OpenSSH 9.2 · init none · policy unix 0.1.0 (bundled)
     + /tmp/warded-test-dddddd/ssh/ssh_host_rsa_key-cert.pub       new host certificate · web1
     + /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key-cert.pub     new host certificate · web1
-    + /tmp/warded-test-dddddd/ssh/ssh_host_ed00000_key-cert.pub   new host certificate · web1
+    + /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub   new host certificate · web1
     + /tmp/warded-test-dddddd/ssh/sshd_config.d/50-warded.conf
         +# Managed by Warded (policy unix, certify-host). `warded undo` takes it out.
         +HostCertificate /tmp/warded-test-dddddd/ssh/ssh_host_rsa_key-cert.pub
         +HostCertificate /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key-cert.pub
-        +HostCertificate /tmp/warded-test-dddddd/ssh/ssh_host_ed00000_key-cert.pub
+        +HostCertificate /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub
     > reload ssh (ssh.service or sshd.service; else SIGHUP to sshd)
     warning: Nothing runs `warded renew` automatically: /tmp/warded-test-dddddd/ssh/sshd_config is not the configuration of this machine's own sshd. Run it every hour from cron or a systemd timer (docs/RENEWAL.md).
     > renew from now on: web1 from the local CA in /tmp/warded-test-dddddd/ca
@@ -112,11 +112,11 @@ fn of_what_was_typed() {
     [2]
 
     $ warded plan certify-host --set principal=web1 --ca nowhere
-    error: the local CA in /work/wt/lead/host/nowhere cannot be reached
-    cause: could not read /work/wt/lead/host/nowhere
+    error: the CA cannot be asked for a certificate
+    cause: there is no CA called nowhere, and no directory of that name
     state: nothing was changed
-    next:  name the right directory with --ca DIR
-    [6]
+    next:  to configure one for logins: warded bootstrap --name nowhere
+    [2]
 
     $ warded renew
     error: this machine is not enrolled, so there is nothing to renew
@@ -179,7 +179,37 @@ fn of_configurations_that_stand_in_the_way() {
     fs::remove_file(machine.path("ssh/sshd_config.d/10-theirs.conf")).unwrap();
     fs::set_permissions(machine.path("ssh/sshd_config.d"), fs::Permissions::from_mode(0o777)).unwrap();
     screens.show(&machine, APPLY);
-    insta::assert_snapshot!(screens.seen(), @"");
+    insta::assert_snapshot!(screens.seen(), @r#"
+    $ warded apply certify-host --yes --set principal=web1.example.org
+    OS · OpenSSH 9.2 · init none · policy unix 0.1.0 (bundled)
+    + /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key-cert.pub     new host certificate · web1.example.org
+    + /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub   new host certificate · web1.example.org
+    + /tmp/warded-test-dddddd/ssh/sshd_config.d/50-warded.conf
+        +# Managed by Warded (policy unix, certify-host). `warded undo` takes it out.
+        +HostCertificate /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key-cert.pub
+        +HostCertificate /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub
+    > reload ssh (ssh.service or sshd.service; else SIGHUP to sshd)
+    warning: Nothing runs `warded renew` automatically: /tmp/warded-test-dddddd/ssh/sshd_config is not the configuration of this machine's own sshd. Run it every hour from cron or a systemd timer (docs/RENEWAL.md).
+    > renew from now on: web1.example.org from the local CA in /tmp/warded-test-dddddd/ca
+    refused: sshd would not serve these certificates
+    cause: HostKeyAlgorithms (/tmp/warded-test-dddddd/ssh/sshd_config line 12) does not list their types
+    seen:  types: ecdsa-sha2-nistp256, ssh-ed25519
+    state: nothing was changed
+    next:  add ecdsa-sha2-nistp256-cert-v01@openssh.com,ssh-ed25519-cert-v01@openssh.com to that list, or remove it
+    [5]
+
+    $ warded apply certify-host --yes --set principal=web1.example.org
+    error: certify-host gave up (invalid-configuration): sshd does not accept /tmp/warded-test-dddddd/ssh/sshd_config (/tmp/warded-test-dddddd/ssh/sshd_config.d/10-theirs.conf line 1: invalid time value.)
+    state: nothing was changed
+    next:  correct sshd's configuration: `sshd -t` says nothing once sshd accepts it
+    [1]
+
+    $ warded apply certify-host --yes --set principal=web1.example.org
+    error: certify-host gave up (untrusted-path): /tmp/warded-test-dddddd/ssh/sshd_config.d: others can write this directory
+    state: nothing was changed
+    next:  chmod go-w /tmp/warded-test-dddddd/ssh/sshd_config.d
+    [1]
+    "#);
 }
 
 #[test]
@@ -285,13 +315,13 @@ fn of_what_somebody_else_did() {
     screens.show(&machine, "status");
     insta::assert_snapshot!(screens.seen(), @r#"
     $ warded undo --yes
-    refused: run 0 (unix certify-host by root, 0 s ago, at 00:00 UTC) is not undone: 0 file changed since
-    seen:  --- /tmp/warded-test-dddddd/ssh/sshd_config.d/00-warded.conf (as the run left it)
+    refused: run 1 (unix certify-host by root, 0 s ago, at 00:00 UTC) is not undone: 1 file changed since
+    seen:  --- /tmp/warded-test-dddddd/ssh/sshd_config.d/50-warded.conf (as the run left it)
            +++ /tmp/warded-test-dddddd/ssh/sshd_config.d/50-warded.conf (now)
            @@ -1,3 +1,4 @@
             # Managed by Warded (policy unix, certify-host). `warded undo` takes it out.
             HostCertificate /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key-cert.pub
-            HostCertificate /tmp/warded-test-dddddd/ssh/ssh_host_ed00000_key-cert.pub
+            HostCertificate /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub
            +LoginGraceTime 99
     state: nothing was changed
     next:  to give these changes up, restore each file, then run this again:
@@ -300,76 +330,79 @@ fn of_what_somebody_else_did() {
 
     $ warded remove --yes
     refused: 1 file changed since the last run
-    seen:  --- /tmp/warded-test-dddddd/ssh/sshd_config.d/00-warded.conf (as the run left it)
+    seen:  --- /tmp/warded-test-dddddd/ssh/sshd_config.d/50-warded.conf (as the run left it)
            +++ /tmp/warded-test-dddddd/ssh/sshd_config.d/50-warded.conf (now)
            @@ -1,3 +1,4 @@
             # Managed by Warded (policy unix, certify-host). `warded undo` takes it out.
             HostCertificate /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key-cert.pub
-            HostCertificate /tmp/warded-test-dddddd/ssh/ssh_host_ed00000_key-cert.pub
+            HostCertificate /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub
            +LoginGraceTime 99
     state: nothing was changed
     next:  to give these edits up: warded remove --discard-edits
     [5]
 
     $ warded status
-    vm · Debian GNU/Linux 12 (bookworm) · OpenSSH 9.2
-    host key     ecdsa-sha0-nistp000  00 days left, until 0000-00-00 00:00 UTC · served
-    host key     ssh-ed00000          00 days left, until 0000-00-00 00:00 UTC · served
+    HOST · OS · OpenSSH 9.2
+    host key     ecdsa-sha2-nistp256  no HostCertificate line of sshd's configuration names its certificate: sshd serves it until its next reload or start
+    host key     ssh-ed25519          no HostCertificate line of sshd's configuration names its certificate: sshd serves it until its next reload or start
     enrolled     web1.example.org by the local CA in /tmp/warded-test-dddddd/ca, policy unix
-    renewal      due in 00 days, at 0000-00-00 00:00 UTC: warded renew
+    renewal      due in 0 s, at 0000-00-00 00:00 UTC: warded renew
     schedule     unknown: systemd is installed, and is not process 1 here
-    note         this machine is called vm, and is certified as web1.example.org
-    problems     none
-    [0]
+    note         this machine is called HOST, and is certified as web1.example.org
+    problem      /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key: no HostCertificate line of sshd's configuration names its certificate: sshd serves it until its next reload or start; warded apply certify-host puts its line back
+    problem      /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key: no HostCertificate line of sshd's configuration names its certificate: sshd serves it until its next reload or start; warded apply certify-host puts its line back
+    [4]
 
     $ warded renew
     Nothing is due.
     [0]
 
     $ warded status
-    vm · Debian GNU/Linux 12 (bookworm) · OpenSSH 9.2
-    host key     ecdsa-sha0-nistp000  00 days left, until 0000-00-00 00:00 UTC · served
-    host key     ssh-ed00000          its certificate is not an SSH certificate: it is not a certificate's line (a plain key?)
+    HOST · OS · OpenSSH 9.2
+    host key     ecdsa-sha2-nistp256  no HostCertificate line of sshd's configuration names its certificate: sshd serves it until its next reload or start
+    host key     ssh-ed25519          its certificate is not an SSH certificate: it is not a certificate's line (a plain key?)
     enrolled     web1.example.org by the local CA in /tmp/warded-test-dddddd/ca, policy unix
-    renewal      due in 00 days, at 0000-00-00 00:00 UTC: warded renew
+    renewal      due in 0 s, at 0000-00-00 00:00 UTC: warded renew
     last run     0 s ago, at 00:00 UTC: succeeded
     schedule     unknown: systemd is installed, and is not process 1 here
-    note         this machine is called vm, and is certified as web1.example.org
-    problem      /tmp/warded-test-dddddd/ssh/ssh_host_ed00000_key: its certificate is not an SSH certificate: it is not a certificate's line (a plain key?)
+    note         this machine is called HOST, and is certified as web1.example.org
+    problem      /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key: no HostCertificate line of sshd's configuration names its certificate: sshd serves it until its next reload or start; warded apply certify-host puts its line back
+    problem      /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key: its certificate is not an SSH certificate: it is not a certificate's line (a plain key?)
     [4]
 
     $ warded apply certify-host --yes --set principal=web1.example.org
-    Debian GNU/Linux 12 (bookworm) · OpenSSH 9.2 · init none · policy unix 0.1.0 (bundled)
-    ~ /tmp/warded-test-dddddd/ssh/ssh_host_ed00000_key-cert.pub   new host certificate · web1.example.org
+    OS · OpenSSH 9.2 · init none · policy unix 0.1.0 (bundled)
+    ~ /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub   new host certificate · web1.example.org
     + /tmp/warded-test-dddddd/ssh/sshd_config.d/50-warded.conf
         +# Managed by Warded (policy unix, certify-host). `warded undo` takes it out.
         +HostCertificate /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key-cert.pub
-        +HostCertificate /tmp/warded-test-dddddd/ssh/ssh_host_ed00000_key-cert.pub
+        +HostCertificate /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub
     > reload ssh (ssh.service or sshd.service; else SIGHUP to sshd)
-    warning: /tmp/warded-test-dddddd/ssh/ssh_host_ed00000_key-cert.pub is no certificate, and is replaced by one.
+    warning: /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub is no certificate, and is replaced by one.
     warning: Nothing runs `warded renew` automatically: /tmp/warded-test-dddddd/ssh/sshd_config is not the configuration of this machine's own sshd. Run it every hour from cron or a systemd timer (docs/RENEWAL.md).
     Certified 1 key for web1.example.org.
-    Proved beforehand: clients that pinned a plain key (ecdsa-sha2-nistp256, ssh-ed00000) get in, clients that know only the CA (SHA256:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx) get in.
+    Proved beforehand: clients that pinned a plain key (ecdsa-sha2-nistp256, ssh-ed25519) get in, clients that know only the CA (SHA256:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx) get in.
     Seen live: 1 certificate served, the plain keys still offered.
-    Valid:   00 days left, until 0000-00-00 00:00 UTC
-    Renewal: by `warded renew`, due in 00 days, at 0000-00-00 00:00 UTC. If nothing runs it yet: run it every hour from cron or a systemd timer (docs/RENEWAL.md). It asks nothing, and does nothing until a certificate is due.
+    Valid:   0 s left, until 0000-00-00 00:00 UTC
+    Renewal: by `warded renew`, due in 0 s, at 0000-00-00 00:00 UTC. If nothing runs it yet: run it every hour from cron or a systemd timer (docs/RENEWAL.md). It asks nothing, and does nothing until a certificate is due.
     Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for all machines):
-    @cert-authority web1.example.org ssh-ed00000 AAAA…
+    @cert-authority web1.example.org ssh-ed25519 AAAA…
     Log:     warded audit log --run 3
     Undo it with: warded undo  (run 3)
     [0]
 
     $ warded audit verify
-    68 records, chain intact
-    [0]
+    error: the audit log is not intact: record 1: is changed
+    next:  keep the directory as evidence; everything before that record is as it was written
+    [1]
 
     $ warded config check
-    error: /tmp/warded-test-dddddd/config.toml:2:7: invalid type: integer `7`, expected a string
+    error: /tmp/warded-test-dddddd/config.toml:0:0: invalid type: integer `7`, expected a string
     next:  docs/USAGE.md describes the configuration
     [2]
 
     $ warded status
-    error: /tmp/warded-test-dddddd/config.toml:2:7: invalid type: integer `7`, expected a string
+    error: /tmp/warded-test-dddddd/config.toml:0:0: invalid type: integer `7`, expected a string
     state: nothing was changed
     next:  docs/USAGE.md describes the configuration
     [2]
