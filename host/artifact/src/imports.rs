@@ -251,8 +251,8 @@ mod tests {
             let outwards = (0..depth).map(|within| {
                 // Each level is a section: its id, its size in five bytes, and a header.
                 let size = u32::try_from(HEADER.len() + 14 * within).unwrap();
-                let size =
-                    [0, 7, 14, 21, 28].map(|shift| (size >> shift) as u8 & 0x7f | if shift < 28 { 0x80 } else { 0 });
+                let more = |shift| if shift < 28 { 0x80 } else { 0 };
+                let size = [0, 7, 14, 21, 28].map(|shift| u8::try_from(size >> shift & 0x7f).unwrap() | more(shift));
                 [HEADER, &[4], &size].concat()
             });
             let levels: Vec<Vec<u8>> = outwards.collect();
