@@ -232,3 +232,44 @@ fn other_spellings_of_a_path_are_taken() {
     machine.serve();
     through(&machine, &STOCK);
 }
+
+#[test]
+fn a_path_with_two_dots_is_a_path() {
+    let mut machine = prepared();
+    let config = fs::read_to_string(machine.config()).unwrap();
+    let roundabout = config.replace("/ssh/ssh_host_ed25519_key", "/ssh/../ssh/ssh_host_ed25519_key");
+    assert_ne!(config, roundabout);
+    fs::write(machine.config(), roundabout).unwrap();
+    machine.serve();
+    through(&machine, &STOCK);
+}
+
+/// A client that knows only this key would take the certificate of the other key for a changed host key.
+#[test]
+fn a_preferred_key_that_would_be_the_only_one_without_a_certificate() {
+    let mut machine = prepared();
+    let key = machine.path("ssh/ssh_host_ed25519_key");
+    fs::hard_link(&key, machine.path("ssh/linked")).unwrap();
+    machine.serve();
+    let before = machine.tree();
+    let pinned = machine.client(&Knows::Keys(machine.host_key("ed25519")));
+    pinned.connects();
+    let apply = ["apply", "certify-host", "--yes", "--set", "principal=web1.example.org"];
+    for command in ["plan", "apply"] {
+        let mut arguments = apply;
+        arguments[0] = command;
+        if command == "plan" {
+            arguments[2] = "--quiet";
+        }
+        let run = machine.warded(arguments).ends(5);
+        run.says(&["clients that know only sshd's ssh-ed25519 host key would be refused", "replace-host-keys"]);
+    }
+    assert_eq!(before, machine.tree());
+    pinned.connects();
+    let risk = "--accept-risk=replace-host-keys";
+    let [a, b, c, d, e] = apply;
+    machine.warded([a, b, c, d, e, risk]).ends(0);
+    machine.warded(["renew", "--force"]).ends(0);
+    machine.warded(["undo", "--yes"]).ends(0);
+    pinned.connects();
+}

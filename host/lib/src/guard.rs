@@ -16,6 +16,7 @@ pub mod former;
 pub mod known_hosts;
 pub mod live;
 pub mod logins;
+pub mod pins;
 pub mod proof;
 pub mod survey;
 pub mod unasked;

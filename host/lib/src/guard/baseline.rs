@@ -181,6 +181,15 @@ impl Baseline {
     }
 }
 
+/// Whether a plain key has to be offered: it is now, or, without a listener, it is on disk now.
+pub(super) fn is_offered(key: &PublicKey, baseline: &Baseline) -> bool {
+    let print = key.fingerprint(HashAlg::Sha256).to_string();
+    match &baseline.offered {
+        Some(offered) => offered.keys.iter().any(|one| one.fingerprint == print),
+        None => baseline.host_keys.iter().any(|(_, one)| one.key_data() == key.key_data()),
+    }
+}
+
 /// The public halves of a configuration's host keys, with the staged files in place.
 pub(super) fn public_keys(effective: &Effective, overlay: Overlay<'_>) -> Vec<PublicKey> {
     let key = |path: &String| match overlay.staged(Path::new(path)) {

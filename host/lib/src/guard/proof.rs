@@ -3,7 +3,7 @@
 
 use super::{
     Candidate,
-    baseline::{self, Baseline},
+    baseline::{self, Baseline, is_offered},
     client::{
         Question,
         bench::Bench,
@@ -68,7 +68,7 @@ impl Candidate {
         let by_certificate =
             |key: &PublicKey| expect.iter().any(|one| one.public_key() == key.key_data()) && single(key);
         let plain: Vec<&PublicKey> =
-            keys.iter().filter(|key| is_needed(key, baseline) && !by_certificate(key)).collect();
+            keys.iter().filter(|key| is_offered(key, baseline) && !by_certificate(key)).collect();
         let mut questions = Vec::new();
         let signers: Vec<_> = expect.iter().map(|one| [PublicKey::new(one.signature_key().clone(), "")]).collect();
         for (certificate, signer) in expect.iter().zip(&signers) {
@@ -86,22 +86,13 @@ impl Candidate {
         for (key, seen) in plain.iter().zip(pinned) {
             stage.judge_key(key, seen, &mut proof)?;
         }
-        let named = keys.iter().filter(|key| is_needed(key, baseline) && by_certificate(key));
+        let named = keys.iter().filter(|key| is_offered(key, baseline) && by_certificate(key));
         proof.keys.extend(named.map(|key| type_of(key).to_owned()));
         if self.with_second_opinion {
             stage.second_opinion(&questions)?;
         }
         proof.by_program = baseline.client.needed_program();
         Ok(proof)
-    }
-}
-
-/// Whether a plain key has to be offered: it is now, or, without a listener, it is on disk now.
-fn is_needed(key: &PublicKey, baseline: &Baseline) -> bool {
-    let print = key.fingerprint(HashAlg::Sha256).to_string();
-    match &baseline.offered {
-        Some(offered) => offered.keys.iter().any(|one| one.fingerprint == print),
-        None => baseline.host_keys.iter().any(|(_, one)| one.key_data() == key.key_data()),
     }
 }
 

@@ -12,7 +12,7 @@ use warded_lib::{
     ca::{Certificate, placeholder},
     error::{Error, Result},
     guard::{
-        Baseline, Candidate, Offered, Proof, Verified, live,
+        Baseline, Candidate, MayChange, Offered, Proof, Verified, live,
         unchanged::{self, Digests},
     },
     machine::{
@@ -115,6 +115,7 @@ impl Watched {
         })?;
         let candidate = self.candidate(work, &result)?;
         let certificates = self.served(&candidate, plain(&stand_ins.into_inner())?)?;
+        self.refuse_lost_pins(work, &candidate).map_err(|error| self.told(error))?;
         let proved = candidate.prove(&self.baseline, &certificates, &[]).and_then(|proof| {
             let mut users = candidate.admits_certificates(&self.baseline, work.may_change(), &work.user_authorities)?;
             let not_proved = self.each_named([proof.not_proved, std::mem::take(&mut users.not_proved)].concat());
@@ -140,6 +141,7 @@ impl Watched {
             .check(baseline, work.may_change())
             .and_then(|()| candidate.keeps_logins(baseline, work.may_change()))
             .and_then(|logins| {
+                self.refuse_lost_pins(work, &candidate)?;
                 let mut proof = candidate.prove(baseline, &certificates, &signers)?;
                 proof.logins = logins.proved;
                 proof.not_proved.extend(logins.not_proved);
@@ -150,6 +152,12 @@ impl Watched {
         let proof = proved.map_err(|error| self.told(error))?;
         (self.proved, self.certificates) = (Some(candidate.files()), certificates);
         Ok(proof)
+    }
+
+    fn refuse_lost_pins(&self, work: &Work, candidate: &Candidate) -> Result<()> {
+        // An undo gives back what let clients in before.
+        let is_undo = matches!(work.may_change(), MayChange::Any);
+        if is_undo || work.terms.replace_host_keys { Ok(()) } else { candidate.keeps_pins(&self.baseline) }
     }
 
     pub(super) fn still_holds(&self) -> Result<()> {

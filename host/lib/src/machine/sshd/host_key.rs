@@ -15,7 +15,7 @@ use crate::{
 use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey, rand_core::OsRng};
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 use zeroize::Zeroizing;
 
@@ -76,15 +76,23 @@ impl HostKey {
     /// certificate lies beside it.
     #[must_use]
     pub fn private_path(&self) -> PathBuf {
+        let path = without_parents(&self.path);
         match &self.standing {
             Standing::InAgent { .. } | Standing::Ignored(Ignored::PublicOnly | Ignored::UnknownAgent)
-                if self.path.extension().is_some_and(|end| end == "pub") =>
+                if path.extension().is_some_and(|end| end == "pub") =>
             {
-                self.path.with_extension("")
+                path.with_extension("")
             }
-            Standing::InAgent { .. } | Standing::Loaded | Standing::Ignored(_) => self.path.clone(),
+            Standing::InAgent { .. } | Standing::Loaded | Standing::Ignored(_) => path,
         }
     }
+}
+
+/// The same path without `..`, where its directory is there.
+fn without_parents(path: &Path) -> PathBuf {
+    let has_parents = path.components().any(|part| part == Component::ParentDir);
+    let directory = path.parent().filter(|_| has_parents).and_then(|directory| directory.canonicalize().ok());
+    directory.zip(path.file_name()).map_or_else(|| path.to_owned(), |(directory, name)| directory.join(name))
 }
 
 /// The host keys in the output of `sshd -T -d`: all that its configuration names, and those of its default ones

@@ -1,0 +1,101 @@
+//! Clients that know one host key. OpenSSH's asks for any certificate before a plain key where the one key that it knows is
+//! of the type that it prefers (sshconnect2.c, `order_hostkeyalgs`). It has no CA, takes the certificate for the plain key in
+//! it, finds that it knows another one, and refuses. So a key of such a type must not stay without a certificate beside
+//! others that get one.
+
+use super::{
+    Baseline, Candidate,
+    baseline::{self, is_offered},
+};
+use crate::{
+    error::{Error, Result},
+    machine::sshd::{
+        Effective,
+        tree::{Overlay, Staged},
+    },
+};
+use ssh_key::{Certificate, PublicKey};
+use std::path::Path;
+
+/// The types that clients prefer: from OpenSSH 8.5 on, and before.
+const PREFERRED: [&str; 2] = ["ssh-ed25519", "ecdsa-sha2-nistp256"];
+
+impl Candidate {
+    /// Refuses a configuration in which a host key that is offered would be the only one of its kind without a
+    /// certificate, so that clients that know only this key would be refused.
+    ///
+    /// # Errors
+    /// Refused: with the type of the key.
+    pub fn keeps_pins(&self, baseline: &Baseline) -> Result<()> {
+        let before = exposed_in(&baseline.view.effective, Overlay(&Staged::new()), baseline);
+        let after = exposed_in(&self.view()?.effective, Overlay(&self.staged), baseline);
+        let Some(key_type) = after.into_iter().find(|key_type| !before.contains(key_type)) else { return Ok(()) };
+        Err(Error::refused(format!("clients that know only sshd's {key_type} host key would be refused"))
+            .cause(format!(
+                "this key has no certificate, and others would have one: a client that prefers {key_type} asks for a \
+                 certificate first, gets that of another key, and takes it for a changed host key"
+            ))
+            .next("correct what keeps this key from being certified: `warded status` says it")
+            .next("if these clients do not matter, run it again with --accept-risk=replace-host-keys"))
+    }
+}
+
+/// The types of the exposed keys of a configuration.
+fn exposed_in(effective: &Effective, overlay: Overlay<'_>, baseline: &Baseline) -> Vec<&'static str> {
+    let mut keys = baseline::public_keys(effective, overlay);
+    keys.retain(|key| is_offered(key, baseline));
+    let paths = effective.values("hostcertificate").iter();
+    let certificates: Vec<Certificate> = paths
+        .filter_map(|path| String::from_utf8(overlay.read(Path::new(path)).ok()?).ok()?.trim().parse().ok())
+        .collect();
+    exposed(&keys, &certificates)
+}
+
+/// The preferred types of which sshd offers a key without a certificate, while it has certificates for others. Of several
+/// keys of a type sshd offers the first.
+fn exposed(keys: &[PublicKey], certificates: &[Certificate]) -> Vec<&'static str> {
+    let is_certified = |key: &PublicKey| certificates.iter().any(|one| one.public_key() == key.key_data());
+    if !keys.iter().any(is_certified) {
+        return Vec::new();
+    }
+    let first = |key_type: &str| keys.iter().find(|key| key.algorithm().as_str() == key_type);
+    PREFERRED.into_iter().filter(|key_type| first(key_type).is_some_and(|key| !is_certified(key))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ca::testing::Certifies as _, machine::keys::testing::Workshop};
+
+    #[test]
+    fn a_preferred_key_is_exposed_beside_the_certificates_of_others() {
+        let workshop = Workshop::new();
+        workshop.key("ca", &["-t", "ed25519"]);
+        for (name, kind) in [("rsa", "rsa"), ("ecdsa", "ecdsa"), ("ed25519", "ed25519"), ("second", "ed25519")] {
+            workshop.key(name, &["-t", kind]);
+            workshop.certify("ca", name, &["-h", "-n", "web1"]);
+        }
+        let read = |name: &str| std::fs::read_to_string(workshop.path(name)).unwrap();
+        for (keys, certified, expected) in [
+            ("rsa ecdsa ed25519", "", vec![]),
+            ("rsa ecdsa ed25519", "rsa ecdsa ed25519", vec![]),
+            ("rsa ecdsa ed25519", "ecdsa", vec!["ssh-ed25519"]),
+            ("rsa ecdsa ed25519", "ed25519", vec!["ecdsa-sha2-nistp256"]),
+            ("rsa ecdsa ed25519", "rsa", vec!["ssh-ed25519", "ecdsa-sha2-nistp256"]),
+            ("rsa ecdsa", "ecdsa", vec![]),
+            ("rsa ed25519", "ed25519", vec![]),
+            ("ed25519 second rsa", "ed25519 rsa", vec![]),
+            ("second ed25519 rsa", "ed25519 rsa", vec!["ssh-ed25519"]),
+            // A certificate of a key that sshd does not have is not offered.
+            ("ed25519", "rsa", vec![]),
+        ] {
+            let keys: Vec<PublicKey> =
+                keys.split(' ').map(|name| read(&format!("{name}.pub")).parse().unwrap()).collect();
+            let certificates: Vec<Certificate> = certified
+                .split_whitespace()
+                .map(|name| read(&format!("{name}-cert.pub")).trim().parse().unwrap())
+                .collect();
+            assert_eq!(exposed(&keys, &certificates), expected, "{certified}");
+        }
+    }
+}
