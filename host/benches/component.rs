@@ -7,7 +7,7 @@ use std::{
 };
 use warded::{
     components,
-    sandbox::{Component, granting::Granting},
+    sandbox::{Component, granting::BoundPolicy},
 };
 use warded_lib::error::Result;
 
@@ -16,7 +16,7 @@ const ROUNDS: usize = 25;
 fn main() -> Result<()> {
     let policies = components::load(std::path::Path::new("/nonexistent"))?;
     for granting in policies.into_iter().chain([components::demo()?]) {
-        let slow = Granting { precompiled: None, ..granting.clone() };
+        let slow = BoundPolicy { precompiled: None, ..granting.clone() };
         let (fast, slow) = (median(&granting)?, median(&slow)?);
         println!(
             "{:6} {:6} bytes   precompiled {:8.3} ms   compiled {:8.3} ms   ratio {:5.1}",
@@ -30,7 +30,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn median(granting: &Granting) -> Result<Duration> {
+fn median(granting: &BoundPolicy) -> Result<Duration> {
     let mut times = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
         let start = Instant::now();

@@ -14,7 +14,7 @@ pub use suggestion::Suggestion;
 pub use usage::{Usage, Usages};
 
 use std::collections::{BTreeMap, BTreeSet};
-use warded_artifact::reach::{self, HostFunction, Reach, Reached};
+use warded_artifact::reach::{self, ComponentReach, HostFunction, Reach};
 use warded_lib::{
     error::Result,
     name::Name,
@@ -105,7 +105,7 @@ pub fn assess(
 }
 
 impl Procedure {
-    fn of(reached: &Reached, name: &str, requested: &[Line], granted: &[Line]) -> Self {
+    fn of(reached: &ComponentReach, name: &str, requested: &[Line], granted: &[Line]) -> Self {
         let functions = reached.of(name);
         let others = requested.iter().filter(|line| !granted.contains(line));
         let grants = granted.iter().chain(others).map(|line| Grant {

@@ -2,7 +2,7 @@
 
 pub mod accepted;
 
-use crate::sandbox::granting::{Granting, Origin, bind};
+use crate::sandbox::granting::{BoundPolicy, Origin, bind};
 use std::{
     borrow::Cow,
     fmt::Display,
@@ -47,7 +47,7 @@ const DEMO: Bundled = bundled!("demo");
 ///
 /// # Errors
 /// Never, in a binary that passed its tests.
-pub fn bundled() -> Result<Vec<Granting>> {
+pub fn bundled() -> Result<Vec<BoundPolicy>> {
     OFFERED.iter().map(Bundled::load).collect()
 }
 
@@ -55,7 +55,7 @@ pub fn bundled() -> Result<Vec<Granting>> {
 ///
 /// # Errors
 /// Never, in a binary that passed its tests.
-pub fn demo() -> Result<Granting> {
+pub fn demo() -> Result<BoundPolicy> {
     DEMO.load()
 }
 
@@ -70,7 +70,7 @@ pub fn earlier_policies() -> impl Iterator<Item = (Digest, Policy)> {
 ///
 /// # Errors
 /// There is none of that name that can be used: why not.
-pub fn find(directory: &Path, name: &Name) -> Result<Granting> {
+pub fn find(directory: &Path, name: &Name) -> Result<BoundPolicy> {
     if let Some(bundled) =
         OFFERED.iter().map(Bundled::load).find(|loaded| loaded.as_ref().is_ok_and(|one| one.policy.name == *name))
     {
@@ -99,8 +99,8 @@ pub fn is_bundled(name: &Name) -> bool {
 ///
 /// # Errors
 /// It cannot be read, or is another one by now.
-pub fn text(granting: &Granting) -> Result<String> {
-    let Granting { policy, origin, .. } = granting;
+pub fn text(granting: &BoundPolicy) -> Result<String> {
+    let BoundPolicy { policy, origin, .. } = granting;
     let gone = || Error::failed(format!("the file of policy {} is not the one that was read", policy.name));
     let text = match origin {
         Origin::Bundled => {
@@ -116,7 +116,7 @@ pub fn text(granting: &Granting) -> Result<String> {
 ///
 /// # Errors
 /// It grants what the component does not ask for, or the component asks for nothing.
-pub fn bind_file(text: &str, origin: &Path, component: Vec<u8>) -> Result<Granting> {
+pub fn bind_file(text: &str, origin: &Path, component: Vec<u8>) -> Result<BoundPolicy> {
     let policy = Policy::parse(text, &neutral_path(origin))?;
     let granting = bind((policy, text), Origin::File(origin.to_owned()), Cow::Owned(component), None)?;
     within_request(&granting, &neutral_path(origin))?;
@@ -128,7 +128,7 @@ pub fn bind_file(text: &str, origin: &Path, component: Vec<u8>) -> Result<Granti
 /// # Errors
 /// A policy file that cannot be read, that others can write, that is not valid, takes a bundled
 /// name, or whose component is missing or another than the one it was accepted for.
-pub fn load(directory: &Path) -> Result<Vec<Granting>> {
+pub fn load(directory: &Path) -> Result<Vec<BoundPolicy>> {
     let mut all = bundled()?;
     for file in files(directory)? {
         let granting = load_file(&file)?;
@@ -155,7 +155,7 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn load_file(file: &Path) -> Result<Granting> {
+fn load_file(file: &Path) -> Result<BoundPolicy> {
     let unreadable =
         |what: &Path, why: &dyn Display| Error::failed(format!("cannot read {}", neutral_path(what))).cause(why);
     let read = |what: &Path, limit| {
@@ -172,7 +172,7 @@ fn load_file(file: &Path) -> Result<Granting> {
 
 /// A policy file may grant less than its component asks for, never more: what it asks for is what its publisher
 /// answers for, and what was read when it was accepted.
-fn within_request(granting: &Granting, file: &str) -> Result<()> {
+fn within_request(granting: &BoundPolicy, file: &str) -> Result<()> {
     // What is no component cannot be run, and a run of it says why.
     if imports::only_ours(&granting.component).is_err() {
         return Ok(());
@@ -190,7 +190,7 @@ fn within_request(granting: &Granting, file: &str) -> Result<()> {
 }
 
 impl Bundled {
-    fn load(&self) -> Result<Granting> {
+    fn load(&self) -> Result<BoundPolicy> {
         let policy = Policy::parse(self.policy, "a bundled policy")?;
         bind((policy, self.policy), Origin::Bundled, Cow::Borrowed(self.component), Some(self.precompiled))
     }
@@ -201,12 +201,13 @@ impl Bundled {
 /// # Errors
 /// None does, or more than one and `name` does not choose.
 pub fn choose<'a>(
-    all: &'a [Granting],
+    all: &'a [BoundPolicy],
     procedure: &str,
     name: Option<&Name>,
     machine: &dyn Machine,
-) -> Result<&'a Granting> {
-    let offers = |granting: &&Granting| granting.policy.procedures.keys().any(|offered| offered.as_str() == procedure);
+) -> Result<&'a BoundPolicy> {
+    let offers =
+        |granting: &&BoundPolicy| granting.policy.procedures.keys().any(|offered| offered.as_str() == procedure);
     if let Some(name) = name {
         let granting = all.iter().find(|granting| granting.policy.name == *name).ok_or_else(|| {
             Error::usage(format!("there is no policy {name}")).next("`warded policy list` shows those there are")
@@ -217,7 +218,7 @@ pub fn choose<'a>(
         });
     }
     let here = here(all, machine)?;
-    let offering: Vec<&Granting> = here.iter().copied().filter(offers).collect();
+    let offering: Vec<&BoundPolicy> = here.iter().copied().filter(offers).collect();
     match offering.as_slice() {
         [one] => Ok(one),
         [] if here.is_empty() => Err(Error::usage("no policy is meant for this machine")
@@ -241,8 +242,8 @@ pub fn choose<'a>(
 ///
 /// # Errors
 /// Two of them replace the same one.
-fn here<'a>(all: &'a [Granting], machine: &dyn Machine) -> Result<Vec<&'a Granting>> {
-    let applying: Vec<&Granting> = all.iter().filter(|granting| granting.policy.applies(machine)).collect();
+fn here<'a>(all: &'a [BoundPolicy], machine: &dyn Machine) -> Result<Vec<&'a BoundPolicy>> {
+    let applying: Vec<&BoundPolicy> = all.iter().filter(|granting| granting.policy.applies(machine)).collect();
     let mut left = Vec::new();
     for granting in &applying {
         let name = &granting.policy.name;
@@ -264,11 +265,11 @@ fn here<'a>(all: &'a [Granting], machine: &dyn Machine) -> Result<Vec<&'a Granti
 
 /// The policy that replaces this one on this machine.
 #[must_use]
-pub fn replacement<'a>(all: &'a [Granting], name: &Name, machine: &dyn Machine) -> Option<&'a Granting> {
+pub fn replacement<'a>(all: &'a [BoundPolicy], name: &Name, machine: &dyn Machine) -> Option<&'a BoundPolicy> {
     all.iter().find(|other| other.policy.instead_of.contains(name) && other.policy.applies(machine))
 }
 
-fn procedures<'a>(policies: impl IntoIterator<Item = &'a Granting>) -> String {
+fn procedures<'a>(policies: impl IntoIterator<Item = &'a BoundPolicy>) -> String {
     let names: Vec<&str> =
         policies.into_iter().flat_map(|granting| granting.policy.procedures.keys().map(Name::as_str)).collect();
     names.join(", ")

@@ -11,7 +11,7 @@ use crate::{
     components,
     public_status::directory_of,
     publishing::beside_policies,
-    sandbox::{compiled::Compiled, granting::Granting},
+    sandbox::{compiled::Compiled, granting::BoundPolicy},
 };
 use std::{
     collections::BTreeMap,
@@ -277,7 +277,7 @@ impl Context {
     ///
     /// # Errors
     /// As [`components::load`].
-    pub fn policies(&self) -> Result<Vec<Granting>> {
+    pub fn policies(&self) -> Result<Vec<BoundPolicy>> {
         components::load(&self.policies).inspect_err(|error| {
             if error.exit() == Exit::Refused {
                 let notes: Vec<&str> = error.notes().map(|(_, text)| text).collect();
@@ -309,7 +309,7 @@ impl Context {
 ///
 /// # Errors
 /// As [`components::load`].
-pub fn policies_only(options: &Options) -> Result<(Vec<Granting>, Facts, PathBuf)> {
+pub fn policies_only(options: &Options) -> Result<(Vec<BoundPolicy>, Facts, PathBuf)> {
     let config = Config::load(options.config.as_deref())?;
     Ok((components::load(&policies_directory(options, &config)?)?, Facts::read(Path::new("/")), config.offered()))
 }

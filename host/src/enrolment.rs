@@ -7,7 +7,7 @@ pub use all::Enrolments;
 
 use crate::{
     components,
-    sandbox::granting::{Granting, Origin},
+    sandbox::granting::{BoundPolicy, Origin},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -97,7 +97,7 @@ impl Enrolment {
     /// A record made now.
     #[must_use]
     pub fn new(
-        granting: &Granting,
+        granting: &BoundPolicy,
         (procedure, run): (Name, u64),
         settings: Vec<Setting>,
         principals: BTreeSet<String>,
@@ -123,7 +123,7 @@ impl Enrolment {
 
     /// How a procedure stands to the policy that was accepted.
     #[must_use]
-    pub fn standing(&self, granting: &Granting, procedure: &Name) -> Standing {
+    pub fn standing(&self, granting: &BoundPolicy, procedure: &Name) -> Standing {
         if (self.component, self.grants) == (granting.digest, granting.grants) {
             return Standing::Accepted;
         }

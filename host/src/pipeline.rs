@@ -30,7 +30,7 @@ pub use ending::did_not_begin;
 pub use plan::{Planned, Request, plan};
 pub use stage::{Reporter, Stage};
 pub use terms::Terms;
-pub use work::{Queued, Work};
+pub use work::{QueueItem, Work};
 
 use crate::{
     broker::Identity,
@@ -39,27 +39,27 @@ use crate::{
 };
 use ending::{end, end_failed, told};
 use jiff::Timestamp;
-use overtaken::Expected;
-use prove::{Foreseen, Guard};
+use overtaken::PlanInputs;
+use prove::{Forecast, Guard};
 use roll_back::Recovery;
 use warded_lib::{
     audit::{Ending, Kind as EventKind},
     config::is_root,
     error::{Error, Result},
     guard::Verified,
-    machine::{action::Step, facts::Init, schedule::SCHEDULE, services::Reloaded, signals::Shield},
+    machine::{action::Step, facts::Init, schedule::SCHEDULE, services::ReloadResult, signals::Shield},
     transaction::{Confirm, Followup, LeftAlone, Reload, Transaction},
 };
 use watchdog::Watchdog;
 
 /// How each service was reloaded, by its name in the policy.
-type Reloads = Vec<(String, Reloaded)>;
+type Reloads = Vec<(String, ReloadResult)>;
 
 /// Finds out what `carry_out` would refuse before it asks the CA, and changes nothing.
 ///
 /// # Errors
 /// Refused: what stands against it.
-pub fn foresee(context: &Context, work: &Work) -> Result<Foreseen> {
+pub fn foresee(context: &Context, work: &Work) -> Result<Forecast> {
     let look = || {
         let guard = Guard::baseline(context, work)?;
         work.refuse_irreplaceable()?;
@@ -87,7 +87,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn carry_out(&self, mut work: Work) -> Result<Done> {
         let Self { context, identity, reporter } = *self;
-        let expected = Expected::of(&work);
+        let expected = PlanInputs::of(&work);
         let unchanged = |error: Error| -> Error {
             let error = expected.explained(error, context);
             end_failed(context, identity, &error);
@@ -206,13 +206,13 @@ impl Run<'_> {
         let told_now = |reload: &Reload| if retires { reload.without_recovery() } else { Some(reload.clone()) };
         for queued in work.queue() {
             let reload = match queued {
-                Queued::Program(index, step) => {
+                QueueItem::Program(index, step) => {
                     // What it does may have sshd read its configuration.
                     guard.is_as_proved().and_then(|()| transaction.note_reload_begins())?;
                     self.run(step, || transaction.note_step_begins(index), &mut || stage(Stage::Run))?;
                     continue;
                 }
-                Queued::Reload(reload) => told_now(reload),
+                QueueItem::Reload(reload) => told_now(reload),
             };
             let Some(reload) = &reload else { continue };
             stage(Stage::Reload);
@@ -282,7 +282,7 @@ impl Run<'_> {
 
 /// What was seen of a change.
 struct Changed {
-    reloads: Vec<(String, Reloaded)>,
+    reloads: Vec<(String, ReloadResult)>,
     verified: Option<Verified>,
     left_alone: Vec<LeftAlone>,
 }

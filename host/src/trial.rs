@@ -6,14 +6,14 @@ mod replay;
 mod scenario;
 mod tree;
 
-pub use replay::{Replayed, replay};
+pub use replay::{ReplayResult, replay};
 pub use scenario::{Outcome, Scenario};
 
 use crate::{
     broker::{Identity, recording::Tape},
     context::{Context, OnHang},
-    pipeline::{self, Planned, Request, Terms, Work, certify, work::Queued},
-    sandbox::granting::Granting,
+    pipeline::{self, Planned, Request, Terms, Work, certify, work::QueueItem},
+    sandbox::granting::BoundPolicy,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use tree::{Contents, Tree};
@@ -36,7 +36,7 @@ pub struct Trial {
 ///
 /// # Errors
 /// The machine cannot be made, or what is no part of the policy fails.
-pub fn run(granting: &Granting, scenario: &Scenario, on_hang: OnHang) -> Result<Trial> {
+pub fn run(granting: &BoundPolicy, scenario: &Scenario, on_hang: OnHang) -> Result<Trial> {
     let tree = Tree::make(&scenario.machine, on_hang)?;
     let before = tree.contents()?;
     let mut steps = Steps { tree: &tree, granting, scenario, before: &before, broken: Vec::new() };
@@ -56,7 +56,7 @@ fn refused(error: &Error) -> Outcome {
 
 struct Steps<'a> {
     tree: &'a Tree,
-    granting: &'a Granting,
+    granting: &'a BoundPolicy,
     scenario: &'a Scenario,
     before: &'a Contents,
     broken: Vec<String>,
@@ -89,9 +89,9 @@ impl<'a> Steps<'a> {
         let messages = planned.session.messages.iter().map(|message| message.text.clone()).collect();
         let identity = planned.identity.clone();
         let mut work = Work::of(planned, Terms::default());
-        let named = |queued: Queued<'_>| match queued {
-            Queued::Program(_, step) => format!("run {}", step.change.name),
-            Queued::Reload(reload) => format!("{} {}", reload.operation, reload.name),
+        let named = |queued: QueueItem<'_>| match queued {
+            QueueItem::Program(_, step) => format!("run {}", step.change.name),
+            QueueItem::Reload(reload) => format!("{} {}", reload.operation, reload.name),
         };
         let queue = work.queue().into_iter().map(named).collect();
         if work.is_empty() {

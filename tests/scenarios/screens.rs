@@ -1,5 +1,6 @@
 //! Whole screens: what a person sees of each command where all goes well, and of each kind of refusal.
 
 mod daily;
+mod edits;
 mod policies;
 mod refusals;

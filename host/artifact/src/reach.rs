@@ -36,7 +36,7 @@ pub enum Reach {
 
 /// What a component imports, and what of it each of its procedures can call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reached {
+pub struct ComponentReach {
     /// Every function that the component imports.
     pub imported: BTreeSet<HostFunction>,
     /// For each function that the component exports.
@@ -45,7 +45,7 @@ pub struct Reached {
     pub other_exports: BTreeSet<String>,
 }
 
-impl Reached {
+impl ComponentReach {
     /// Every function that a procedure can call.
     #[must_use]
     pub fn of(&self, procedure: &str) -> &BTreeSet<HostFunction> {
@@ -60,7 +60,7 @@ impl Reached {
 ///
 /// # Errors
 /// It is no component, or imports what no procedure gets.
-pub fn reached(component: &[u8]) -> Result<Reached> {
+pub fn reached(component: &[u8]) -> Result<ComponentReach> {
     imports::only_ours(component)?;
     let bytes = component;
     let component = Component::read(bytes)
@@ -81,7 +81,7 @@ pub fn reached(component: &[u8]) -> Result<Reached> {
         (name.clone(), reach)
     });
     let procedures = procedures.collect();
-    Ok(Reached { imported, procedures, other_exports: component.other_exports })
+    Ok(ComponentReach { imported, procedures, other_exports: component.other_exports })
 }
 
 /// `warded:host/files@0.1.0#write` as `files.write`.

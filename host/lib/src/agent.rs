@@ -13,7 +13,7 @@ mod signing;
 #[cfg(test)]
 mod tests;
 
-pub use chosen::{Chosen, Unusable, chosen};
+pub use chosen::{AgentChoice, Unusable, chosen};
 pub use exchange::Peer;
 pub use fault::AgentError;
 pub use host_key::{Lost, lost, lost_types};

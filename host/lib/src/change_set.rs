@@ -9,14 +9,14 @@ use crate::{
     machine::{
         action::{Code, Fault, Filled, Overlay, Runner, Shown, Step, inside},
         files::{FileError, FileErrorKind, Place, PlaceKey, Root, Snapshot},
-        keys::replaced::Replaced,
+        keys::replaced::KeyReplacement,
         path::AbsolutePath,
         service::ServiceOperation,
     },
     name::{Name, UnitName},
 };
 use ssh_key::PublicKey;
-use staged::{After, Staged};
+use staged::{After, StagedChange};
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// Which certificate request, in the order asked for.
@@ -76,7 +76,7 @@ fn answer(query: &Filled, overlay: &Overlay, runner: &dyn Runner, root: &Root) -
 /// Everything a procedure staged, and everything it looked at.
 #[derive(Debug, Default)]
 pub struct ChangeSet {
-    staged: Vec<Staged>,
+    staged: Vec<StagedChange>,
     requests: Vec<Request>,
     services: Vec<(ServiceOperation, Name)>,
     schedule: Vec<UnitName>,
@@ -120,8 +120,8 @@ impl ChangeSet {
     }
 
     /// The private keys in whose place others come.
-    pub fn replaced(&self) -> impl Iterator<Item = Replaced> + '_ {
-        self.staged.iter().filter_map(Staged::replaced)
+    pub fn replaced(&self) -> impl Iterator<Item = KeyReplacement> + '_ {
+        self.staged.iter().filter_map(StagedChange::replaced)
     }
 
     /// What is on the machine at a place, staged changes not seen; noted as read.
@@ -157,7 +157,7 @@ impl ChangeSet {
         self.staged.retain(|staged| staged.place.key() != place.key());
         if differs {
             let place = self.kept(place);
-            self.staged.push(Staged { path, place, before, after, grant });
+            self.staged.push(StagedChange { path, place, before, after, grant });
         }
         Ok(differs)
     }
@@ -290,7 +290,7 @@ impl ChangeSet {
     /// How many bytes are staged, with those that they replace or remove.
     #[must_use]
     pub fn staged_bytes(&self) -> usize {
-        let bytes = |staged: &Staged| {
+        let bytes = |staged: &StagedChange| {
             let before = staged.before.as_ref().map_or(0, |before| before.contents.len());
             let after = match &staged.after {
                 After::Bytes { contents, .. } => contents.len(),
@@ -303,7 +303,7 @@ impl ChangeSet {
 
     /// The staged changes, in the order in which they were first asked for.
     #[must_use]
-    pub fn staged(&self) -> &[Staged] {
+    pub fn staged(&self) -> &[StagedChange] {
         &self.staged
     }
 
@@ -330,12 +330,11 @@ impl ChangeSet {
 
     /// Leaves what waits for these requests as it is on the machine, and returns its paths.
     pub fn withdraw(&mut self, ids: &[RequestId]) -> Vec<AbsolutePath> {
-        let waits =
-            |staged: &mut Staged| matches!(&staged.after, After::Certificate { request } if ids.contains(request));
+        let waits = |staged: &mut StagedChange| matches!(&staged.after, After::Certificate { request } if ids.contains(request));
         self.staged.extract_if(.., waits).map(|staged| staged.path).collect()
     }
 
-    fn answered_by(&self, id: RequestId) -> impl Iterator<Item = &Staged> {
+    fn answered_by(&self, id: RequestId) -> impl Iterator<Item = &StagedChange> {
         self.staged
             .iter()
             .filter(move |staged| matches!(&staged.after, After::Certificate { request } if *request == id))

@@ -28,4 +28,4 @@ pub use former::Former;
 pub use live::{Verified, served, verify};
 pub use logins::{Certificates, Logins, Risks};
 pub use proof::Proof;
-pub use survey::{Offered, OfferedCertificate, OfferedKey};
+pub use survey::{ListenerOffer, OfferedCertificate, OfferedKey};

@@ -36,6 +36,6 @@ pub use fault::{Choice, Fault, Verdict};
 pub use proof::{HostKey, checked, kind_of};
 pub use server::{Identity, Served, serve};
 pub use stream::{Limits, Stream};
-pub use survey::{Exchanged, Target, dial, prove, survey};
+pub use survey::{Exchange, Target, dial, prove, survey};
 #[cfg(test)]
 pub(crate) use {proof::sign, testing::key as test_key};

@@ -31,7 +31,7 @@ const STACK: usize = 1024 * 1024;
 
 /// How servers are asked.
 #[derive(Clone, Copy, Debug)]
-pub struct Asking {
+pub struct ProbeOptions {
     /// How many at a time.
     pub at_once: usize,
     /// How long one server may take.
@@ -42,7 +42,7 @@ pub struct Asking {
 
 /// What a server presented.
 #[derive(Clone, Debug)]
-pub struct Presented {
+pub struct Presentation {
     /// For which algorithm it was asked; none: it offers no certificate, or was not reached.
     pub algorithm: Option<HostKeyAlgorithm>,
     /// What it proved to hold.
@@ -53,9 +53,9 @@ pub struct Presented {
 
 /// Asks them all; the answers come in the order of the places.
 #[must_use]
-pub fn ask(places: &[Place], asking: Asking, judge: &Judge<'_>) -> Vec<Vec<Presented>> {
+pub fn ask(places: &[Place], asking: ProbeOptions, judge: &Judge<'_>) -> Vec<Vec<Presentation>> {
     let next = AtomicUsize::new(0);
-    let answers: Vec<Mutex<Vec<Presented>>> = places.iter().map(|_| Mutex::default()).collect();
+    let answers: Vec<Mutex<Vec<Presentation>>> = places.iter().map(|_| Mutex::default()).collect();
     let work = || {
         while let Some((place, answer)) =
             Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|index| places.get(index).zip(answers.get(index)))
@@ -77,23 +77,23 @@ pub fn ask(places: &[Place], asking: Asking, judge: &Judge<'_>) -> Vec<Vec<Prese
 }
 
 /// Asks one server: for the certificate that a client would choose, or for all of them.
-fn of_one(place: &Place, asking: Asking, judge: &Judge<'_>) -> Vec<Presented> {
+fn of_one(place: &Place, asking: ProbeOptions, judge: &Judge<'_>) -> Vec<Presentation> {
     let (first, offered) = match persistently(|| one(place, asking, judge, None)) {
         Ok(first) => first,
         Err(fault) => return vec![unproved(&fault)],
     };
     let further = offered.into_iter().filter(|one| Some(*one) != first.algorithm && asking.all_keys);
-    let further: Vec<Presented> = further
+    let further: Vec<Presentation> = further
         .map(|algorithm| {
             let asked = persistently(|| one(place, asking, judge, Some(algorithm)));
-            asked.map_or_else(|fault| Presented { algorithm: Some(algorithm), ..unproved(&fault) }, |(one, _)| one)
+            asked.map_or_else(|fault| Presentation { algorithm: Some(algorithm), ..unproved(&fault) }, |(one, _)| one)
         })
         .collect();
     std::iter::once(first).chain(further).collect()
 }
 
-fn unproved(fault: &Fault) -> Presented {
-    Presented { algorithm: None, certificate: None, finding: Finding::of_fault(fault) }
+fn unproved(fault: &Fault) -> Presentation {
+    Presentation { algorithm: None, certificate: None, finding: Finding::of_fault(fault) }
 }
 
 /// Again where a server ended the connection before it had said anything that counts.
@@ -116,16 +116,16 @@ fn is_worth_repeating(fault: &Fault) -> bool {
 /// One connection, and one exchange; also what else could be asked for.
 fn one(
     place: &Place,
-    asking: Asking,
+    asking: ProbeOptions,
     judge: &Judge<'_>,
     wanted: Option<HostKeyAlgorithm>,
-) -> Result<(Presented, Vec<HostKeyAlgorithm>), Fault> {
+) -> Result<(Presentation, Vec<HostKeyAlgorithm>), Fault> {
     let deadline = Instant::now() + asking.patience;
     let limits = Limits { deadline, ..Limits::within(asking.patience) };
     let mut session = Session::open(connected(place, &limits)?, &limits)?;
     let algorithms = once_per_key(certificates().filter(|one| session.server().offers(*one)).collect());
     let Some(algorithm) = wanted.or_else(|| algorithms.first().copied()) else {
-        let none = Presented { algorithm: None, certificate: None, finding: Finding::NoCertificate };
+        let none = Presentation { algorithm: None, certificate: None, finding: Finding::NoCertificate };
         return Ok((none, Vec::new()));
     };
     let proved = session.exchange(algorithm)?;
@@ -136,7 +136,7 @@ fn one(
         }
         Err(error) => (None, Finding::Wrong(error.to_string())),
     };
-    Ok((Presented { algorithm: Some(algorithm), certificate, finding }, algorithms))
+    Ok((Presentation { algorithm: Some(algorithm), certificate, finding }, algorithms))
 }
 
 /// In the order in which `ssh` prefers them (HostKeyAlgorithms in ssh_config(5)).

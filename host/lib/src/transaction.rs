@@ -40,12 +40,12 @@ pub use leftovers::{files_left, is_left, job_left, policies_left, settings_left}
 pub use overtaken::last_to_change;
 pub use precondition::{Target, refuse_irreplaceable};
 pub use recover::{
-    Recovered, being_rolled_back, confirm, interrupted, look, newest, prepare_watch, recover, refuse_unconfirmed,
+    RecoveredRun, being_rolled_back, confirm, interrupted, look, newest, prepare_watch, recover, refuse_unconfirmed,
     roll_back_run, tidy_ended, unconfirmed, watch,
 };
 pub use run_directory::RUNS;
-pub use still_named::{Settled, StillNamed};
-pub use undo::{Edited, Edits, Undo, UndoError, Which, undo_changes};
+pub use still_named::{Settlement, StillNamed};
+pub use undo::{EditedFile, Edits, Undo, UndoError, Which, undo_changes};
 pub use written::{BeforeAfter, written};
 
 use crate::{
@@ -194,7 +194,7 @@ impl Transaction {
     ///
     /// # Errors
     /// When a file could not be put back; the others have been. [`recover`] tries again.
-    pub fn roll_back<S: Into<Settled>>(
+    pub fn roll_back<S: Into<Settlement>>(
         &mut self,
         settle: impl FnOnce(&Journal, &RolledBack) -> S,
     ) -> Result<RolledBack> {

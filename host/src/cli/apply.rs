@@ -19,20 +19,20 @@ use crate::{
     enrolment::{Enrolment, Enrolments},
     pipeline::{
         self, Done, Planned, Request, Terms, Work, certify,
-        overtaken::Expected,
-        prove::Foreseen,
+        overtaken::PlanInputs,
+        prove::Forecast,
         rotation,
-        serve::{self, Unserved},
-        vouch::Vouching,
+        serve::{self, PendingReload},
+        vouch::HostKeyRecords,
     },
-    sandbox::granting::Granting,
+    sandbox::granting::BoundPolicy,
 };
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use std::{collections::BTreeSet, path::PathBuf};
 use warded_lib::{
     audit::{Ending, Kind},
-    change_set::review::{Reloading, Review},
+    change_set::review::{Review, ServiceChange},
     config::is_root,
     error::{Error, Exit, Result},
     guard::Risks,
@@ -128,7 +128,7 @@ impl Plan {
             // A risk that has to be accepted is told by the command that takes it.
             let logins = Risks { root: true, ..Risks::default() };
             let terms = Terms { replace_host_keys: true, any_host: true, logins, ..Terms::default() };
-            let Foreseen { not_proved, users } = foresee(context, &Work::of(planned, terms))?;
+            let Forecast { not_proved, users } = foresee(context, &Work::of(planned, terms))?;
             pipeline::users(&users, "would let", "Found out: ").iter().try_for_each(|line| output.line(line))?;
             if users.admits_root {
                 output.line(ROOT)?;
@@ -149,9 +149,9 @@ const ROOT: &str = "A certificate with the principal root would log in as root: 
 
 /// Sees that the work would not be refused, as far as this user can see that: another user than root can neither
 /// read sshd's host keys nor run it as it is run. Returns what would be proved, and what not.
-pub(super) fn foresee(context: &Context, work: &Work) -> Result<Foreseen> {
+pub(super) fn foresee(context: &Context, work: &Work) -> Result<Forecast> {
     if work.concerns_sshd() && !is_root() && context.places.sshd_config.as_str() == sshd::default_config() {
-        return Ok(Foreseen::default());
+        return Ok(Forecast::default());
     }
     pipeline::foresee(context, work)
 }
@@ -196,7 +196,7 @@ impl Apply {
         let run = (self.yes || can_ask()).then(|| transaction::next_run(&context.state)).transpose()?;
         let mut planned = self.procedure.plan(context, &policies, output, run)?;
         // The certificates that lie beside keys are noted: a key that had one is certified on no other key's word.
-        drop(Vouching::look(context, &mut planned.session));
+        drop(HostKeyRecords::look(context, &mut planned.session));
         let mut review = planned.review();
         let unserved = serve::unserved(context, &planned)?;
         if !unserved.is_empty() {
@@ -235,7 +235,7 @@ impl Apply {
             return Err(output.declined());
         }
         work.shows_rest = self.procedure.plan_line();
-        Expected::of(&work).refuse_overtaken(context).map_err(Error::or_unchanged)?;
+        PlanInputs::of(&work).refuse_overtaken(context).map_err(Error::or_unchanged)?;
         certify::ready(context, &mut work)?;
         work.trust =
             files.iter().map(|file| file.change(context)).collect::<Result<_>>().map_err(Error::or_unchanged)?;
@@ -289,7 +289,7 @@ impl Apply {
         context: &Context,
         output: Output,
         planned: Planned<'_>,
-        unserved: &Unserved,
+        unserved: &PendingReload,
     ) -> Result<Exit> {
         report::unserved(output, unserved)?;
         if !self.yes && !confirm(&format!("Reload {}?", unserved.services().join(", ")))? {
@@ -330,7 +330,7 @@ impl ProcedureArgs {
     }
 
     /// Whether the procedure may have to do with sshd.
-    fn concerns_sshd(&self, context: &Context, policies: &[Granting]) -> Result<bool> {
+    fn concerns_sshd(&self, context: &Context, policies: &[BoundPolicy]) -> Result<bool> {
         let granting = components::choose(policies, self.procedure.as_str(), self.policy.as_ref(), context)?;
         Ok(granting.policy.procedures.get(&self.procedure).is_none_or(Procedure::concerns_sshd))
     }
@@ -341,7 +341,7 @@ impl ProcedureArgs {
     pub(super) fn plan<'a>(
         &self,
         context: &Context,
-        policies: &'a [Granting],
+        policies: &'a [BoundPolicy],
         output: Output,
         run: Option<u64>,
     ) -> Result<Planned<'a>> {
@@ -387,9 +387,9 @@ impl ProcedureArgs {
     }
 }
 
-fn reloading(reloads: &[Reloading]) -> String {
+fn reloading(reloads: &[ServiceChange]) -> String {
     let of = |wanted: ServiceOperation| {
-        let named = reloads.iter().map(Reloading::named).filter(|(operation, _)| *operation == wanted);
+        let named = reloads.iter().map(ServiceChange::named).filter(|(operation, _)| *operation == wanted);
         let names: Vec<&str> = named.map(|(_, name)| name).collect();
         if names.is_empty() { String::new() } else { format!(" and {wanted} {}", names.join(", ")) }
     };

@@ -16,7 +16,7 @@ use warded_lib::{
     ca::{
         configured::Authority,
         now,
-        step::{CaUrl, Fingerprint, Identification, code::Code, given::Given, x509::day},
+        step::{CaUrl, Fingerprint, Identification, code::Code, given::TokenClaims, x509::day},
     },
     error::{Error, Exit, Result},
     name::Name,
@@ -52,7 +52,7 @@ pub(super) struct Enrol {
 /// What a code says.
 struct Invitation {
     code: Code,
-    given: Given,
+    given: TokenClaims,
     url: CaUrl,
     root: Fingerprint,
 }
@@ -115,7 +115,7 @@ impl Enrol {
 impl Invitation {
     fn of(code: Code) -> Result<Self> {
         let wrong = |cause: String| Error::usage("this code cannot be used").cause(cause).next(reading::ANOTHER);
-        let mut all = code.tokens.iter().map(Given::read);
+        let mut all = code.tokens.iter().map(TokenClaims::read);
         let given = all.next().ok_or_else(|| wrong("there is no token in it".to_owned()))?.map_err(wrong)?;
         let (url, root) =
             given.bootstrap().ok_or_else(|| wrong("it does not say which CA it is for, with which root".to_owned()))?;
@@ -130,7 +130,7 @@ impl Invitation {
 }
 
 /// A failure before the CA was asked, in the words of a code.
-fn told(error: Error, given: &Given) -> Error {
+fn told(error: Error, given: &TokenClaims) -> Error {
     match given.expired(now()) {
         Some(ago) if error.exit() == Exit::Usage => {
             Error::usage(format!("the code expired {ago} ago")).unchanged().next(reading::ANOTHER)

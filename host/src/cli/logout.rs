@@ -12,7 +12,7 @@ use serde::Serialize;
 use ssh_key::PublicKey;
 use std::path::{Path, PathBuf};
 use warded_lib::{
-    agent::{Agent, AgentError, Chosen, Identity, chosen},
+    agent::{Agent, AgentChoice, AgentError, Identity, chosen},
     ca::{Certificate, Kind, verify},
     error::{Error, Exit, Result},
     text::{count, neutral},
@@ -143,7 +143,7 @@ struct Held {
 impl Logout {
     /// None where `ssh` uses no agent, or one that has ended, with all that it held.
     fn held(&self) -> Result<Option<Held>> {
-        let Chosen::Socket { path, .. } = chosen(self.host.as_deref())? else { return Ok(None) };
+        let AgentChoice::Socket { path, .. } = chosen(self.host.as_deref())? else { return Ok(None) };
         let agent = match Agent::open(&path) {
             Err(AgentError::NotThere | AgentError::NotListening) => return Ok(None),
             opened => opened.map_err(|error| left_in(&path, &error))?,

@@ -28,7 +28,7 @@ use crate::{
     sandbox::{
         Component,
         compiled::Compiled,
-        granting::{Granting, Origin},
+        granting::{BoundPolicy, Origin},
     },
 };
 use clap::{Args, Subcommand};
@@ -158,7 +158,7 @@ impl PolicyCommand {
 
 /// What there is to look at.
 struct Known {
-    policies: Vec<Granting>,
+    policies: Vec<BoundPolicy>,
     machine: Facts,
     /// The directory in which packages offer components.
     offered: PathBuf,
@@ -185,7 +185,7 @@ impl Known {
     }
 
     /// Why a component can never run.
-    fn broken(&self, granting: &Granting) -> Option<String> {
+    fn broken(&self, granting: &BoundPolicy) -> Option<String> {
         let on_hang = self.on_hang;
         let overdue = move |what| (on_hang.0)(&Error::refused(format!("{what} did not come to an end in time")));
         let error = Component::load_in_time(granting, self.compiled.as_ref(), overdue).err()?;
@@ -250,7 +250,7 @@ impl Show {
     }
 }
 
-fn object<'a>(known: &'a Known, granting: &'a Granting) -> PolicyObject<'a> {
+fn object<'a>(known: &'a Known, granting: &'a BoundPolicy) -> PolicyObject<'a> {
     let policy = &granting.policy;
     let Known { policies, machine, offered, .. } = known;
     let procedures = policy.procedures.iter().map(|(name, procedure)| ProcedureObject {

@@ -3,7 +3,7 @@
 use super::output::Output;
 use crate::{
     broker::recording::{Recorder, Tape},
-    sandbox::granting::Granting,
+    sandbox::granting::BoundPolicy,
 };
 use std::{
     path::{Path, PathBuf},
@@ -42,7 +42,7 @@ impl NewRecording {
     /// Writes it, however the run ended; nothing where it failed before it asked anything.
     pub(super) fn write(
         &self,
-        granting: &Granting,
+        granting: &BoundPolicy,
         (procedure, settings): (&Name, Vec<Setting>),
         error: Option<&Error>,
         output: Output,

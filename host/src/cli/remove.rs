@@ -13,7 +13,7 @@ use super::{
 use crate::{context::Context, enrolment::Enrolments, pipeline::Done, public_status::PublicStatus};
 use clap::Args;
 use warded_lib::{
-    change_set::review::{Review, Running},
+    change_set::review::{ProgramRun, Review},
     error::{Error, Exit, Result},
     text::{count, neutral},
     transaction::{self, Edits, Undo, UndoError, Which},
@@ -169,7 +169,7 @@ fn nothing(context: &Context, output: Output) -> Result<Exit> {
 fn show(output: Output, undo: &Undo) -> Result<Review> {
     let shown = Review {
         files: undo.changes.iter().map(entry).collect(),
-        programs: undo.steps.iter().map(Running::of).collect(),
+        programs: undo.steps.iter().map(ProgramRun::of).collect(),
         reloads: undo.reloads.iter().map(reloading).collect(),
     };
     output.line(match &undo.newest {

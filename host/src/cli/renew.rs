@@ -23,10 +23,10 @@ use crate::{
         self, Done, Planned, Request, Work,
         at_rest::AtRest,
         certify,
-        serve::{self, Unserved},
-        vouch::Vouching,
+        serve::{self, PendingReload},
+        vouch::HostKeyRecords,
     },
-    sandbox::granting::Granting,
+    sandbox::granting::BoundPolicy,
 };
 use clap::Args;
 use serde_json::Value;
@@ -215,7 +215,7 @@ impl Renew {
             tape: Tape::Off,
         };
         let mut planned = pipeline::plan(context, request)?;
-        let vouching = Vouching::look(context, &mut planned.session);
+        let vouching = HostKeyRecords::look(context, &mut planned.session);
         vouching.warning().into_iter().for_each(|text| planned.session.tell(Level::Warn, text));
         let (mut review, mut messages, identity) =
             (planned.review(), planned.session.messages.clone(), planned.identity.clone());
@@ -243,7 +243,7 @@ impl Renew {
         let mut work = Work::of(planned, self.risk.terms());
         work.shows_rest = "warded status".to_owned();
         // Who names a password or a token wants that to be used.
-        work.renewal = Some(if self.identification.is_given() { Vouching::default() } else { vouching });
+        work.renewal = Some(if self.identification.is_given() { HostKeyRecords::default() } else { vouching });
         let put_off = certify::ready(context, &mut work)?.into_iter();
         let put_off: Vec<_> = put_off.map(|text| Message { level: Level::Warn, text: neutral(&text) }).collect();
         report::messages(output, &put_off)?;
@@ -288,7 +288,7 @@ fn shown(context: &Context, output: Output, planned: &Planned<'_>, exit: Exit) -
 }
 
 /// Says why sshd is not reloaded, although something on disk is not served, or may not be.
-fn spared(output: Output, unserved: &Unserved) -> Result<Vec<Message>> {
+fn spared(output: Output, unserved: &PendingReload) -> Result<Vec<Message>> {
     let told = unserved.former.iter().map(pipeline::not_reloaded);
     let told = told.chain(unserved.unseen.iter().map(|why| format!("not seen live: {}", why.message())));
     let messages: Vec<_> = told.map(|text| Message { level: Level::Warn, text }).collect();
@@ -358,7 +358,7 @@ pub(super) const ACCEPT: &str = "warded apply certify-host: it shows what the ne
 
 /// The policy that the machine renews with: the one that was accepted when it was enrolled, or its
 /// successor in a newer binary; for that sshd, with that CA.
-fn enrolled(context: &Context, enrolment: &Enrolment) -> Result<Granting> {
+fn enrolled(context: &Context, enrolment: &Enrolment) -> Result<BoundPolicy> {
     let granting = components::find(&context.policies, &enrolment.policy)?;
     match obstacle(context, enrolment, &granting) {
         None => Ok(granting),
@@ -373,7 +373,7 @@ pub(super) struct Obstacle {
 }
 
 /// What the machine was enrolled with and is not so any more, if there is anything.
-pub(super) fn obstacle(context: &Context, enrolment: &Enrolment, granting: &Granting) -> Option<Obstacle> {
+pub(super) fn obstacle(context: &Context, enrolment: &Enrolment, granting: &BoundPolicy) -> Option<Obstacle> {
     let obstacle = |what: &str, cause: String| {
         let message = format!("this machine was enrolled with {what}, and nobody has accepted this one");
         Some(Obstacle { message, cause })

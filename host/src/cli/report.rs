@@ -12,7 +12,7 @@ use crate::{
     pipeline::{
         self, Done, Planned, Terms, Work,
         certify::Refusal,
-        serve::{self, Unserved},
+        serve::{self, PendingReload},
     },
 };
 use jiff::Timestamp;
@@ -124,14 +124,14 @@ pub(super) fn enrolment(output: Output, enrolment: Option<&Enrolment>) -> Result
 }
 
 /// Why it cannot be told what is served.
-pub(super) fn unseen(output: Output, unserved: &Unserved) -> Result<()> {
+pub(super) fn unseen(output: Output, unserved: &PendingReload) -> Result<()> {
     let told = unserved.former.iter().map(pipeline::not_reloaded);
     let told = told.chain(unserved.unseen.iter().map(|why| format!("not seen live: {}", why.message())));
     messages(output, &told.map(|text| Message { level: Level::Warn, text }).collect::<Vec<_>>())
 }
 
 /// What lies on disk and is not served.
-pub(super) fn unserved(output: Output, unserved: &Unserved) -> Result<()> {
+pub(super) fn unserved(output: Output, unserved: &PendingReload) -> Result<()> {
     if unserved.is_empty() {
         return Ok(());
     }
@@ -150,7 +150,7 @@ pub(super) fn reloaded(
     output: Output,
     schema: &'static str,
     planned: Planned<'_>,
-    unserved: &Unserved,
+    unserved: &PendingReload,
 ) -> Result<serde_json::Value> {
     let (identity, messages) = (planned.identity.clone(), planned.session.messages.clone());
     let progress = Progress::new(output);
@@ -309,7 +309,7 @@ impl From<&LeftAlone> for LeftObject {
 struct ReloadObject {
     service: String,
     #[serde(flatten)]
-    how: warded_lib::machine::services::Reloaded,
+    how: warded_lib::machine::services::ReloadResult,
 }
 
 impl<'a> DoneObject<'a> {

@@ -38,13 +38,13 @@ use warded_lib::{
     ca::{self, Certificate, Kind, certificate, due, verify},
     config,
     error::{Exit, Result},
-    guard::{Offered, former::former, live},
+    guard::{ListenerOffer, former::former, live},
     machine::{
         keys::public::Public,
         path::AbsolutePath,
         sshd::{
             self, Sshd,
-            host_key::{Ignored, Standing, Uncertified},
+            host_key::{IgnoredReason, Standing, UncertifiedReason},
             tree::{Overlay, Staged, Tree},
         },
     },
@@ -279,7 +279,8 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
     let unended = recover::unended(interrupted.as_ref(), unconfirmed.as_ref(), rolled_back.as_ref());
     problems.extend(unended.map(Problem::of));
     let unreadable = sshd.as_ref().filter(|_| {
-        keys.iter().all(|key| matches!(key.standing, Standing::Ignored(Ignored::Unreadable(_) | Ignored::Missing)))
+        keys.iter()
+            .all(|key| matches!(key.standing, Standing::Ignored(IgnoredReason::Unreadable(_) | IgnoredReason::Missing)))
     });
     let keys_are_roots = unreadable.is_some() && !config::is_root();
     if let Some(sshd) = unreadable {
@@ -322,7 +323,7 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
 fn host_key(
     context: &Context,
     (found, named): (&sshd::HostKey, &[String]),
-    offered: Option<&Offered>,
+    offered: Option<&ListenerOffer>,
     enrolled: bool,
     unserved: &str,
 ) -> Option<HostKey> {
@@ -348,8 +349,8 @@ fn host_key(
         Err(why) => {
             // What was certified once was served once.
             let was_certified = enrolled && matches!(certificate, Some(Ok(_)));
-            let is_expected = |why: &Ignored| matches!(why, Ignored::SecondOfItsType(_) | Ignored::Unreadable(_));
-            let is_lost = matches!(&why, Uncertified::Ignored(why) if !is_expected(why));
+            let is_expected = |why: &_| matches!(why, IgnoredReason::SecondOfItsType(_) | IgnoredReason::Unreadable(_));
+            let is_lost = matches!(&why, UncertifiedReason::Ignored(why) if !is_expected(why));
             key.problem = (was_certified && is_lost).then(|| why.because());
             key.next = why.next(&found.path);
             key.left_alone = Some(why.because());

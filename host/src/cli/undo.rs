@@ -83,7 +83,7 @@ impl Undo {
         let refused = expired.into_iter().find(|_| !may_restore_expired(&undo));
         let shown = review::Review {
             files: undo.changes.iter().map(entry).collect(),
-            programs: undo.steps.iter().map(review::Running::of).collect(),
+            programs: undo.steps.iter().map(review::ProgramRun::of).collect(),
             reloads: undo.reloads.iter().map(reloading).collect(),
         };
         output.line(title(&undo))?;
@@ -138,11 +138,11 @@ impl Undo {
 }
 
 /// What a run that is undone tells, in words.
-pub(super) fn reloading(reload: &Reload) -> review::Reloading {
+pub(super) fn reloading(reload: &Reload) -> review::ServiceChange {
     if reload.is_schedule() {
-        review::Reloading::schedule(&reload.schedule)
+        review::ServiceChange::schedule(&reload.schedule)
     } else {
-        review::Reloading::of(reload.operation, &reload.name, &reload.service)
+        review::ServiceChange::of(reload.operation, &reload.name, &reload.service)
     }
 }
 

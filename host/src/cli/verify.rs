@@ -19,7 +19,7 @@ use std::{
 use warded_lib::{
     ca::{self, Kind},
     error::{Error, Exit, Result},
-    probe::{self, Asking, Judge, Place, Presented},
+    probe::{self, Judge, Place, Presentation, ProbeOptions},
     text::neutral,
 };
 
@@ -83,9 +83,10 @@ impl Verify {
                 "note: {allowed} machines are asked at a time, not {at_once}: this process may open no more files (ulimit -Hn)"
             ));
         }
-        let asking = Asking { at_once: allowed, patience: Duration::from_secs(self.timeout), all_keys: self.all_keys };
+        let asking =
+            ProbeOptions { at_once: allowed, patience: Duration::from_secs(self.timeout), all_keys: self.all_keys };
         let judge = Judge { roots: &roots, now: ca::now(), at_least: self.expect_within.unwrap_or_default() };
-        let answers: Vec<(Place, Vec<Presented>)> =
+        let answers: Vec<(Place, Vec<Presentation>)> =
             places.iter().cloned().zip(probe::ask(&places, asking, &judge)).collect();
         let object = VerifyObject::of(&answers, begun.elapsed());
         report::show(output, &object, self.hosts.is_none())?;

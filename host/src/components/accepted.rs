@@ -4,7 +4,7 @@
 //! `warded policy rollback`; the texts of all that were accepted stay, so that a machine which was enrolled with one of
 //! them goes on renewing.
 
-use crate::sandbox::granting::{Granting, Origin};
+use crate::sandbox::granting::{BoundPolicy, Origin};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -78,7 +78,7 @@ pub fn component_of(policy: &Path, digest: &Digest) -> PathBuf {
 ///
 /// # Errors
 /// It lies in another file, which the administrator put there.
-pub fn refuse_elsewhere(directory: &Path, granting: &Granting) -> Result<()> {
+pub fn refuse_elsewhere(directory: &Path, granting: &BoundPolicy) -> Result<()> {
     let name = &granting.policy.name;
     match &granting.origin {
         Origin::File(file) if *file != directory.join(format!("{name}.toml")) => {

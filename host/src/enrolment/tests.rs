@@ -7,7 +7,7 @@ fn name(text: &str) -> Name {
 }
 
 /// A record of an earlier binary, and the policy that is in this one.
-pub(super) fn earlier() -> (Enrolment, Granting) {
+pub(super) fn earlier() -> (Enrolment, BoundPolicy) {
     let granting = components::find("/nonexistent".as_ref(), &name("unix")).unwrap();
     let (grants, accepted) = components::earlier_policies().next().unwrap();
     let config = "/etc/ssh/sshd_config".parse().unwrap();
@@ -25,7 +25,7 @@ fn only_a_bundled_successor_that_is_granted_no_more_is_covered() {
         granted.files.write.push("/etc/cron.d/*".parse().unwrap());
         wider
     };
-    let from_a_file = Granting { origin: Origin::File("/etc/warded/policies/unix.toml".into()), ..bundled.clone() };
+    let from_a_file = BoundPolicy { origin: Origin::File("/etc/warded/policies/unix.toml".into()), ..bundled.clone() };
     let other_grants = Enrolment { grants: Digest::of(b""), ..record.clone() };
     let other_component = Enrolment { component: Digest::of(b""), ..record.clone() };
     let same_component = Enrolment { component: bundled.digest, ..other_grants.clone() };

@@ -7,7 +7,7 @@ use warded_lib::{
     ca::{Certificate, rotation},
     error::{Error, Exit},
     guard::{Certificates, Former, Proof, Verified, known_hosts::Proof as KnownHosts},
-    machine::{path::AbsolutePath, services::Reloaded, sshd::Unknown},
+    machine::{path::AbsolutePath, services::ReloadResult, sshd::Unknown},
     moment::distance,
     text::count,
     transaction::{Confirm, LeftAlone},
@@ -169,7 +169,7 @@ impl Done {
 
 /// The services that were to be restarted and do not run, each in a sentence.
 fn not_started(reloads: &Reloads) -> impl Iterator<Item = String> {
-    reloads.iter().filter(|(_, how)| matches!(how, Reloaded::LeftStopped { .. })).map(|(_, how)| format!("{how}."))
+    reloads.iter().filter(|(_, how)| matches!(how, ReloadResult::LeftStopped { .. })).map(|(_, how)| format!("{how}."))
 }
 
 /// Why sshd was not reloaded, in a sentence or two.
@@ -206,10 +206,10 @@ mod tests {
     fn a_service_that_does_not_run_is_told() {
         let unit = || "app.service".to_owned();
         for (how, expected) in [
-            (Reloaded::LeftStopped { name: "app".to_owned() }, Some("app does not run, and is not started.")),
-            (Reloaded::Anew { unit: unit() }, None),
-            (Reloaded::Unit { unit: unit() }, None),
-            (Reloaded::NotRunning, None),
+            (ReloadResult::LeftStopped { name: "app".to_owned() }, Some("app does not run, and is not started.")),
+            (ReloadResult::Anew { unit: unit() }, None),
+            (ReloadResult::Unit { unit: unit() }, None),
+            (ReloadResult::NotRunning, None),
         ] {
             let reloads = vec![("app".to_owned(), how)];
             assert_eq!(not_started(&reloads).next().as_deref(), expected);

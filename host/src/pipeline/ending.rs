@@ -6,7 +6,7 @@ use warded_lib::{
     audit::{Ending, Event, Kind as EventKind},
     ca::Certificate,
     error::{Error, Result},
-    machine::services::Reloaded,
+    machine::services::ReloadResult,
     text::count,
     transaction::Confirm,
 };
@@ -38,7 +38,7 @@ fn in_a_line(error: &Error) -> String {
 pub(super) fn told(
     certificates: &[Certificate],
     files: usize,
-    reloads: &[(String, Reloaded)],
+    reloads: &[(String, ReloadResult)],
     confirm: Option<&Confirm>,
 ) -> String {
     let mut parts = vec![match certificates {
@@ -52,12 +52,14 @@ pub(super) fn told(
         }
     }];
     parts.extend(reloads.iter().map(|(name, how)| match how {
-        Reloaded::Scheduled { .. }
-        | Reloaded::Started { .. }
-        | Reloaded::Anew { .. }
-        | Reloaded::LeftStopped { .. } => how.to_string(),
-        Reloaded::NotRunning => format!("no listener of {name} is known"),
-        Reloaded::Unit { .. } | Reloaded::Restarted { .. } | Reloaded::Signalled { .. } => format!("{name} reloaded"),
+        ReloadResult::Scheduled { .. }
+        | ReloadResult::Started { .. }
+        | ReloadResult::Anew { .. }
+        | ReloadResult::LeftStopped { .. } => how.to_string(),
+        ReloadResult::NotRunning => format!("no listener of {name} is known"),
+        ReloadResult::Unit { .. } | ReloadResult::Restarted { .. } | ReloadResult::Signalled { .. } => {
+            format!("{name} reloaded")
+        }
     }));
     parts.extend(confirm.map(|confirm| format!("waits to be confirmed until {}", confirm.until.strftime("%T UTC"))));
     parts.join(", ")

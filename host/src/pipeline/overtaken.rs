@@ -14,13 +14,13 @@ use warded_lib::{
 
 /// What a piece of work was computed from.
 #[derive(Debug)]
-pub struct Expected {
+pub struct PlanInputs {
     files: ReadSet,
     configuration: Option<Digests>,
     shows_rest: String,
 }
 
-impl Expected {
+impl PlanInputs {
     /// What this one was.
     #[must_use]
     pub fn of(work: &Work) -> Self {

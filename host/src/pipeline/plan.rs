@@ -8,7 +8,7 @@ use crate::{
     },
     context::Context,
     enrolment::{Enrolment, Enrolments},
-    sandbox::{self, granting::Granting},
+    sandbox::{self, granting::BoundPolicy},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,7 +40,7 @@ const RECORD: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Request<'a> {
     /// The policy and its component.
-    pub granting: &'a Granting,
+    pub granting: &'a BoundPolicy,
     /// The procedure.
     pub procedure: Name,
     /// What the operator set, or the enrolment remembers.
@@ -65,7 +65,7 @@ pub struct Planned<'a> {
     /// Which run.
     pub identity: Identity,
     /// The policy.
-    pub granting: &'a Granting,
+    pub granting: &'a BoundPolicy,
     /// The procedure's table.
     pub procedure: &'a Procedure,
     /// The settings, complete.
@@ -167,7 +167,7 @@ fn values_of(procedure: &Procedure, settings: &[Setting], kind: Type) -> Vec<Str
 fn run_guest(
     context: &Context,
     identity: &Identity,
-    (granting, settings): (&Granting, &[Setting]),
+    (granting, settings): (&BoundPolicy, &[Setting]),
     broker: Broker,
     (circumstances, renewal): (Circumstances, Renewal),
 ) -> Result<Session> {

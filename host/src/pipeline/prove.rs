@@ -34,7 +34,7 @@ use warded_lib::{
     transaction::{Reload, SshdBefore},
 };
 use watched::Role;
-pub use watched::Watched;
+pub use watched::WatchedSshd;
 
 /// The guard of one run.
 #[derive(Debug)]
@@ -42,18 +42,18 @@ pub struct Guard {
     config: AbsolutePath,
     /// None without an sshd: then its configuration, if there is one, stays as it is. None, too, where the run has
     /// nothing to do with it.
-    subject: Option<Watched>,
+    subject: Option<WatchedSshd>,
     /// Whether the run has anything to do with sshd.
     concerned: bool,
     /// The other sshds that read what the run changes.
-    bystanders: Vec<Watched>,
+    bystanders: Vec<WatchedSshd>,
     /// Those of them that could not be looked at, and why, each in a sentence.
     unwatched: Vec<String>,
 }
 
 /// What a plan tells of the proof.
 #[derive(Debug, Default)]
-pub struct Foreseen {
+pub struct Forecast {
     /// What would not be proved.
     pub not_proved: Vec<String>,
     /// Whom sshd would let in by certificates of a CA that it does not trust yet.
@@ -80,7 +80,7 @@ impl Guard {
         }
         let sshd = Sshd::find(&config, context.sshd_binary.as_deref())?;
         let proof = LastProof::load(&context.state);
-        let subject = sshd.map(|sshd| Watched::take(sshd, Role::Subject, work)).transpose()?;
+        let subject = sshd.map(|sshd| WatchedSshd::take(sshd, Role::Subject, work)).transpose()?;
         let subject = match proof {
             Some(proof) => subject.map(|subject| subject.read_at(proof.read_at.map(SystemTime::from), proof.host_keys)),
             None => subject,
@@ -154,24 +154,24 @@ impl Guard {
     }
 
     /// What each of them is asked, in one list.
-    fn each(&self, ask: impl Fn(&Watched) -> Result<Vec<String>>) -> Result<Vec<String>> {
+    fn each(&self, ask: impl Fn(&WatchedSshd) -> Result<Vec<String>>) -> Result<Vec<String>> {
         let answers: Vec<Vec<String>> = self.all().map(ask).collect::<Result<_>>()?;
         Ok(answers.concat())
     }
 
-    fn all(&self) -> impl Iterator<Item = &Watched> {
+    fn all(&self) -> impl Iterator<Item = &WatchedSshd> {
         self.subject.iter().chain(&self.bystanders)
     }
 
     /// The sshd that the run is for.
     #[must_use]
     pub fn sshd(&self) -> Option<&Sshd> {
-        self.subject.as_ref().map(Watched::sshd)
+        self.subject.as_ref().map(WatchedSshd::sshd)
     }
 
     /// The other sshds that read what the run changes.
     #[must_use]
-    pub fn bystanders(&self) -> &[Watched] {
+    pub fn bystanders(&self) -> &[WatchedSshd] {
         &self.bystanders
     }
 
@@ -238,11 +238,11 @@ impl Guard {
     ///
     /// # Errors
     /// Refused: what would be wrong with it.
-    pub fn foresee(&self, work: &Work) -> Result<Foreseen> {
+    pub fn foresee(&self, work: &Work) -> Result<Forecast> {
         known_hosts::prove(work)?;
-        let mut foreseen = Foreseen { not_proved: self.check(work)?, users: Certificates::default() };
+        let mut foreseen = Forecast { not_proved: self.check(work)?, users: Certificates::default() };
         for watched in self.all() {
-            let Foreseen { not_proved, users } = watched.foresee(work)?;
+            let Forecast { not_proved, users } = watched.foresee(work)?;
             foreseen.not_proved.extend(not_proved);
             if watched.is_subject() {
                 foreseen.users = users;
@@ -258,7 +258,7 @@ impl Guard {
     /// Refused: who could not connect, and why.
     pub fn prove(&mut self, work: &Work, certificates: &[Certificate]) -> Result<Option<Proof>> {
         let result = work.result(|_| Err(Error::failed("a certificate was not issued")))?;
-        let mut prove = |watched: &mut Watched| watched.prove(work, &result, certificates);
+        let mut prove = |watched: &mut WatchedSshd| watched.prove(work, &result, certificates);
         let proof = self.subject.as_mut().map(&mut prove).transpose()?;
         self.bystanders.iter_mut().try_for_each(|bystander| prove(bystander).map(drop))?;
         Ok(proof)
@@ -269,7 +269,7 @@ impl Guard {
     /// # Errors
     /// Refused: it was edited.
     pub fn still_holds(&self) -> Result<()> {
-        self.all().try_for_each(Watched::still_holds)
+        self.all().try_for_each(WatchedSshd::still_holds)
     }
 
     /// Sees that the configuration of the sshd that the run is for is the one that was proved, byte by byte: for the
@@ -278,7 +278,7 @@ impl Guard {
     /// # Errors
     /// Refused: it was edited.
     pub fn is_as_proved(&self) -> Result<()> {
-        self.subject.as_ref().map_or(Ok(()), Watched::is_as_proved)
+        self.subject.as_ref().map_or(Ok(()), WatchedSshd::is_as_proved)
     }
 
     /// Sees what is served, once each sshd has been told. Returns what was seen of the sshd that the run is for.
@@ -288,7 +288,7 @@ impl Guard {
     pub fn verify(&self, work: &Work) -> Result<Option<Verified>> {
         let verified = self.subject.as_ref().map(|subject| subject.verify(&work.reloads)).transpose()?;
         // An sshd that this run does not reload keeps its old configuration.
-        let is_told = |bystander: &&Watched| work.reloads.iter().any(|reload| bystander.is_told_by(reload));
+        let is_told = |bystander: &&WatchedSshd| work.reloads.iter().any(|reload| bystander.is_told_by(reload));
         self.bystanders.iter().filter(is_told).try_for_each(|bystander| bystander.verify(&work.reloads).map(drop))?;
         Ok(verified)
     }
@@ -327,9 +327,9 @@ fn refuse_lost_names(work: &Work, enrolled: &Enrolment) -> Result<()> {
 }
 
 /// An sshd that the run is not for; none where there is none.
-fn watch(config: &Path, work: &Work) -> Result<Option<Watched>> {
+fn watch(config: &Path, work: &Work) -> Result<Option<WatchedSshd>> {
     let config = AbsolutePath::try_from(config)
         .map_err(|why| Error::failed(format!("{} cannot be used as a path", config.display())).cause(why))?;
     let sshd = Sshd::find(&config, None)?;
-    sshd.map(|sshd| Watched::take(sshd, Role::Bystander, work)).transpose()
+    sshd.map(|sshd| WatchedSshd::take(sshd, Role::Bystander, work)).transpose()
 }

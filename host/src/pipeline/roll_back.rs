@@ -30,10 +30,10 @@ use warded_lib::{
         files::Root,
         private::StateDir,
         scratch,
-        services::{self, Reloaded},
+        services::{self, ReloadResult},
         sshd::{self, Listener, Sshd},
     },
-    transaction::{self, Journal, Reload, RolledBack, RunIdentity, Settled, SshdBefore, State, StillNamed},
+    transaction::{self, Journal, Reload, RolledBack, RunIdentity, Settlement, SshdBefore, State, StillNamed},
 };
 
 /// How long a service is told again, where that failed for a reason that may pass.
@@ -122,7 +122,7 @@ impl<'a> Recovery<'a> {
             }
             let open = (!done.steps.is_empty())
                 .then(|| Error::failed("the machine goes down: what programs changed is undone at its next start"));
-            Settled { named: StillNamed::nothing(), open }
+            Settlement { named: StillNamed::nothing(), open }
         })
     }
 
@@ -130,7 +130,7 @@ impl<'a> Recovery<'a> {
         &self,
         number: u64,
         why: Why,
-        settle: impl FnOnce(&Journal, &RolledBack, &mut Aftermath) -> Settled,
+        settle: impl FnOnce(&Journal, &RolledBack, &mut Aftermath) -> Settlement,
     ) -> Result<Option<RolledBackRun>> {
         let Some(Journal { run, .. }) = transaction::look(self.state, number)? else { return Ok(None) };
         let mut aftermath = Aftermath::default();
@@ -147,7 +147,7 @@ impl<'a> Recovery<'a> {
         done: &RolledBack,
         aftermath: &mut Aftermath,
         begins: &mut dyn FnMut(),
-    ) -> Settled {
+    ) -> Settlement {
         let programs = self.take_programs_back(journal, done, begins);
         let open = programs.iter().find_map(|(_, ended)| ended.as_ref().err()).cloned();
         // sshd was told by the first attempt.
@@ -158,7 +158,7 @@ impl<'a> Recovery<'a> {
             self.told(journal, done, aftermath)
         };
         aftermath.programs = programs;
-        Settled { named, open }
+        Settlement { named, open }
     }
 
     /// Tells the services, and looks; what the sshds use then.
@@ -219,8 +219,11 @@ impl<'a> Recovery<'a> {
         let seen = has_read(before, sshd.listener.as_ref(), boot.as_deref());
         let read = if seen == Read::Unknown && was_told { Read::Yes } else { seen };
         let look = || may_reload(sshd, before, read);
-        let told = |(_, outcome): &(_, Result<Reloaded>)| {
-            matches!(outcome, Ok(Reloaded::Unit { .. } | Reloaded::Restarted { .. } | Reloaded::Signalled { .. }))
+        let told = |(_, outcome): &(_, Result<ReloadResult>)| {
+            matches!(
+                outcome,
+                Ok(ReloadResult::Unit { .. } | ReloadResult::Restarted { .. } | ReloadResult::Signalled { .. })
+            )
         };
         let once = || {
             let reloads = self.tell_all(run, reloads, Some(sshd), &look);
@@ -238,14 +241,16 @@ impl<'a> Recovery<'a> {
         let is_told = |listener: &Listener| {
             let outcomes = aftermath.reloads.iter().map(|(_, outcome)| outcome);
             outcomes.into_iter().any(|outcome| match outcome {
-                Ok(Reloaded::Unit { unit } | Reloaded::Restarted { unit }) => listener.unit.as_ref() == Some(unit),
-                Ok(Reloaded::Signalled { pid }) => listener.pid == *pid,
+                Ok(ReloadResult::Unit { unit } | ReloadResult::Restarted { unit }) => {
+                    listener.unit.as_ref() == Some(unit)
+                }
+                Ok(ReloadResult::Signalled { pid }) => listener.pid == *pid,
                 Ok(
-                    Reloaded::NotRunning
-                    | Reloaded::Scheduled { .. }
-                    | Reloaded::Started { .. }
-                    | Reloaded::Anew { .. }
-                    | Reloaded::LeftStopped { .. },
+                    ReloadResult::NotRunning
+                    | ReloadResult::Scheduled { .. }
+                    | ReloadResult::Started { .. }
+                    | ReloadResult::Anew { .. }
+                    | ReloadResult::LeftStopped { .. },
                 )
                 | Err(_) => false,
             })
@@ -264,7 +269,7 @@ impl<'a> Recovery<'a> {
         reloads: &[&Reload],
         sshd: Option<&Sshd>,
         look: &dyn Fn() -> Result<()>,
-    ) -> Vec<(String, Result<Reloaded>)> {
+    ) -> Vec<(String, Result<ReloadResult>)> {
         reloads.iter().map(|reload| (reload.name.to_string(), self.tell(run, reload, sshd, look))).collect()
     }
 
@@ -276,7 +281,7 @@ impl<'a> Recovery<'a> {
         reload: &Reload,
         sshd: Option<&Sshd>,
         look: &dyn Fn() -> Result<()>,
-    ) -> Result<Reloaded> {
+    ) -> Result<ReloadResult> {
         let event = |kind| settle::named(event(run, kind), reload);
         drop(self.log.append_synced(&event(Kind::Intent)));
         let deadline = Instant::now() + self.patience;

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
     use warded_lib::{
         error::Exit,
-        machine::{service::Service, services::Reloaded},
+        machine::{service::Service, services::ReloadResult},
         transaction::{LeftAlone, Reload},
     };
 
@@ -57,16 +57,16 @@ mod tests {
         }
     }
 
-    fn aftermath(reloaded: Result<Reloaded>, fault: Option<&str>) -> Aftermath {
+    fn aftermath(reloaded: Result<ReloadResult>, fault: Option<&str>) -> Aftermath {
         let fault = fault.map(Error::failed);
         Aftermath { reloads: vec![("ssh".to_owned(), reloaded)], fault, ..Aftermath::default() }
     }
 
     #[test]
     fn only_what_is_wholly_as_before_is_called_so() {
-        let fine = || aftermath(Ok(Reloaded::NotRunning), None);
+        let fine = || aftermath(Ok(ReloadResult::NotRunning), None);
         let not_told = || aftermath(Err(Error::failed("ssh could not be reloaded")), None);
-        let lost = || aftermath(Ok(Reloaded::NotRunning), Some("sshd does not listen any more"));
+        let lost = || aftermath(Ok(ReloadResult::NotRunning), Some("sshd does not listen any more"));
         let cases = [
             (
                 Ok(restored(&[])),

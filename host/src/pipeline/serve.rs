@@ -9,13 +9,13 @@ use std::{collections::BTreeMap, path::Path};
 use warded_lib::{
     audit::{Ending, Kind as EventKind},
     ca::{self, Certificate, Kind, certificate, verify},
-    change_set::review::Reloading,
+    change_set::review::ServiceChange,
     error::{Error, Exit, Result, UNCHANGED},
     guard::{Former, OfferedCertificate, former::former, live},
     machine::{
         facts::Init,
         service::ServiceOperation,
-        services::{ReloadFault, Reloaded, Told},
+        services::{ReloadFault, ReloadResult, Told},
         signals::Shield,
         sshd::{
             Effective, Sshd,
@@ -32,7 +32,7 @@ const KEEPS_THEM: (u32, u32) = (9, 8);
 
 /// What a reload would bring.
 #[derive(Debug, Default)]
-pub struct Unserved {
+pub struct PendingReload {
     /// Certificates on disk in whose place others are served, or none.
     pub certificates: Vec<Certificate>,
     /// Keys that sshd offers, and that a reload would end.
@@ -47,12 +47,12 @@ pub struct Unserved {
 #[derive(Debug)]
 pub struct Served {
     /// How each service was reloaded.
-    pub reloads: Vec<(String, Reloaded)>,
+    pub reloads: Vec<(String, ReloadResult)>,
     /// The serial numbers of what is served now.
     pub certificates: Vec<u64>,
 }
 
-impl Unserved {
+impl PendingReload {
     /// Whether everything is served.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -73,8 +73,8 @@ impl Unserved {
 
     /// The same, to look at.
     #[must_use]
-    pub fn reviewed(&self) -> Vec<Reloading> {
-        self.reloads.iter().map(|reload| Reloading::of(reload.operation, &reload.name, &reload.service)).collect()
+    pub fn reviewed(&self) -> Vec<ServiceChange> {
+        self.reloads.iter().map(|reload| ServiceChange::of(reload.operation, &reload.name, &reload.service)).collect()
     }
 }
 
@@ -82,36 +82,36 @@ impl Unserved {
 ///
 /// # Errors
 /// What is served cannot be told; nothing was changed.
-pub fn unserved(context: &Context, planned: &Planned<'_>) -> Result<Unserved> {
+pub fn unserved(context: &Context, planned: &Planned<'_>) -> Result<PendingReload> {
     look(context, planned).map_err(Error::or_unchanged)
 }
 
-fn look(context: &Context, planned: &Planned<'_>) -> Result<Unserved> {
+fn look(context: &Context, planned: &Planned<'_>) -> Result<PendingReload> {
     let identity = &planned.identity;
     let enrolments = Enrolments::load(&context.state)?;
     let enrolled = enrolments.of(&context.places.sshd_config).filter(|enrolled| enrolled.policy == identity.policy);
     let is_renewal = enrolled.is_some_and(|enrolled| enrolled.procedure == identity.procedure);
     let enrols = enrolled.is_some_and(|enrolled| planned.procedure.renewal.as_ref() == Some(&enrolled.procedure));
     if !(is_renewal || enrols) || !planned.session.changes.is_empty() {
-        return Ok(Unserved::default());
+        return Ok(PendingReload::default());
     }
     let Some(sshd) = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())? else {
-        return Ok(Unserved::default());
+        return Ok(PendingReload::default());
     };
     let Some(listener) = sshd.listener.as_ref().filter(|_| keeps_certificates(&sshd)) else {
-        return Ok(Unserved::default());
+        return Ok(PendingReload::default());
     };
     let effective = sshd.effective(sshd.config.as_path(), &[])?;
     let on_disk = on_disk(&effective);
     if on_disk.is_empty() {
-        return Ok(Unserved::default());
+        return Ok(PendingReload::default());
     }
     let offered = match live::served(&sshd) {
         Ok(Some(offered)) => offered,
-        Ok(None) => return Ok(Unserved::default()),
+        Ok(None) => return Ok(PendingReload::default()),
         // It was asked, and did not answer.
         Err(unseen) if unseen.exit() == Exit::Refused => {
-            return Ok(Unserved { unseen: Some(unseen), ..Unserved::default() });
+            return Ok(PendingReload { unseen: Some(unseen), ..PendingReload::default() });
         }
         Err(error) => return Err(error),
     };
@@ -125,7 +125,7 @@ fn look(context: &Context, planned: &Planned<'_>) -> Result<Unserved> {
     let services = &planned.granting.policy.services;
     let granted = planned.procedure.services.iter();
     let granted = granted.filter(|(_, operations)| operations.contains(&ServiceOperation::Reload));
-    Ok(Unserved {
+    Ok(PendingReload {
         former: former(&offered, &keys, listener),
         unseen: None,
         certificates: on_disk.into_iter().filter(is_unserved).map(|(_, certificate)| certificate).collect(),
@@ -166,7 +166,7 @@ pub fn carry_out(
     context: &Context,
     identity: &Identity,
     work: &Work,
-    unserved: &Unserved,
+    unserved: &PendingReload,
     reporter: &dyn Reporter,
 ) -> Result<Served> {
     let failed = |error: Error, state: &str| {
@@ -192,7 +192,7 @@ pub fn carry_out(
     for reload in &unserved.reloads {
         let reloaded = settle::reload(&context.log, event, reload, systemd, guard.sshd(), &|| guard.is_as_proved());
         let reloaded = reloaded.map_err(|ReloadFault { told, error }| {
-            let before: Vec<&str> = reloads.iter().map(|(name, _): &(String, Reloaded)| name.as_str()).collect();
+            let before: Vec<&str> = reloads.iter().map(|(name, _): &(String, ReloadResult)| name.as_str()).collect();
             failed(error, &state(reload.name.as_str(), told, &before))
         })?;
         reloads.push((reload.name.to_string(), reloaded));

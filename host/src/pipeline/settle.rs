@@ -6,7 +6,7 @@ use warded_lib::{
     machine::{
         action::Step,
         service::ServiceOperation,
-        services::{self, ReloadFault, Reloaded, Told},
+        services::{self, ReloadFault, ReloadResult, Told},
         sshd::Sshd,
     },
     transaction::Reload,
@@ -21,7 +21,7 @@ pub fn tell(
     systemd: bool,
     sshd: Option<&Sshd>,
     last_look: &dyn Fn() -> Result<()>,
-) -> Result<Reloaded, ReloadFault> {
+) -> Result<ReloadResult, ReloadFault> {
     match reload.operation {
         _ if reload.is_schedule() => services::reconcile(&reload.schedule, systemd),
         ServiceOperation::Reload => services::reload(&reload.name, &reload.service, systemd, sshd, last_look),
@@ -57,14 +57,14 @@ pub fn reload(
     systemd: bool,
     sshd: Option<&Sshd>,
     last_look: &dyn Fn() -> Result<()>,
-) -> Result<Reloaded, ReloadFault> {
+) -> Result<ReloadResult, ReloadFault> {
     let event = |kind| named(event(kind), reload);
     // What the run was about to do is on disk since before its first change.
     log.append(&event(Kind::Intent))?;
     let outcome = tell(reload, systemd, sshd, last_look);
     match &outcome {
         Ok(reloaded) => {
-            let is_untold = matches!(reloaded, Reloaded::NotRunning | Reloaded::LeftStopped { .. });
+            let is_untold = matches!(reloaded, ReloadResult::NotRunning | ReloadResult::LeftStopped { .. });
             let told = if is_untold { Told::No } else { Told::Yes };
             log.append(&event(Kind::Result).detail(&reloaded.to_string()))
                 .map_err(|error| ReloadFault { told, error })?;
@@ -78,7 +78,7 @@ pub fn reload(
 /// Has systemd forget what recovers at the start of the machine, after a run that took it out was kept; on record. None:
 /// there is nothing to forget.
 #[must_use]
-pub fn forget_recovery(log: &Log, event: impl Fn(Kind) -> Event, systemd: bool) -> Option<Result<Reloaded>> {
+pub fn forget_recovery(log: &Log, event: impl Fn(Kind) -> Event, systemd: bool) -> Option<Result<ReloadResult>> {
     let outcome = services::forget_recovery(systemd)?.map_err(Error::from);
     // The run is kept, whatever cannot be recorded now.
     drop(log.append(&match &outcome {

@@ -43,12 +43,12 @@ impl Voucher {
 
 /// What is known of this machine's host keys and their certificates.
 #[derive(Debug, Default)]
-pub struct Vouching {
+pub struct HostKeyRecords {
     vouchers: Vec<Voucher>,
     certified: Certified,
 }
 
-impl Vouching {
+impl HostKeyRecords {
     /// Looks at the host keys, and records those that have a certificate.
     #[must_use]
     pub fn look(context: &Context, session: &mut Session) -> Self {

@@ -6,12 +6,12 @@ mod queue;
 
 use super::{
     Planned, Terms,
-    vouch::{Voucher, Vouching},
+    vouch::{HostKeyRecords, Voucher},
 };
 use crate::broker::Identity;
 use jiff::Timestamp;
 use order::{order_of, order_of_removal};
-pub use queue::Queued;
+pub use queue::QueueItem;
 use ssh_key::PublicKey;
 use sshd_config::principals::Mapping;
 use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf};
@@ -19,13 +19,13 @@ use warded_lib::{
     ca::Certificate,
     change_set::{
         ChangeSet, Request, RequestId,
-        staged::{After, Staged},
+        staged::{After, StagedChange},
     },
     error::{Error, Result},
     guard::{Authorship, MayChange, unchanged::Digests},
     machine::{
-        action::Step, keys::replaced::Replaced, path::AbsolutePath, schedule::SCHEDULE, service::ServiceOperation,
-        users,
+        action::Step, keys::replaced::KeyReplacement, path::AbsolutePath, schedule::SCHEDULE,
+        service::ServiceOperation, users,
     },
     name::Name,
     text::{count, neutral},
@@ -50,7 +50,7 @@ pub struct Work {
     /// On what terms they are made.
     pub terms: Terms,
     /// Of a renewal, what is known of the host keys: it may leave certificates that cannot be had now for another run.
-    pub renewal: Option<Vouching>,
+    pub renewal: Option<HostKeyRecords>,
     /// The requests that are asked for on the word of other host keys.
     pub vouched: BTreeMap<RequestId, Vec<Voucher>>,
     /// The keys that the CA gave this run for users' certificates: sshd may come to trust no others.
@@ -267,14 +267,14 @@ impl Work {
 
     /// The private keys in whose place others come.
     #[must_use]
-    pub fn replaced(&self) -> Vec<Replaced> {
+    pub fn replaced(&self) -> Vec<KeyReplacement> {
         match &self.source {
             Source::Staged(changes) => changes.replaced().collect(),
             Source::Undo(changes) => changes
                 .iter()
                 .filter_map(|change| {
                     let (before, after) = (change.before.as_ref()?, change.after.as_ref()?);
-                    Replaced::between(change.path.as_str(), &before.contents, &after.contents)
+                    KeyReplacement::between(change.path.as_str(), &before.contents, &after.contents)
                 })
                 .collect(),
         }
@@ -378,7 +378,7 @@ impl Work {
     }
 }
 
-fn target(staged: &Staged) -> Target<'_> {
+fn target(staged: &StagedChange) -> Target<'_> {
     let bytes = match &staged.after {
         After::Removed => None,
         After::Bytes { contents, .. } => Some(contents.len()),

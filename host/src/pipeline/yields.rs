@@ -6,7 +6,7 @@ use sshd_config::block;
 use std::sync::Arc;
 use warded_lib::{
     error::{Error, Result},
-    machine::action::{Action, Filled, Kind, Observed, Seen},
+    machine::action::{Action, Filled, Kind, Seen, StateValue},
     name::Name,
     text::count,
 };
@@ -64,10 +64,10 @@ fn check_change(session: &mut Session, name: &Name) -> Result<()> {
     Ok(())
 }
 
-fn text(observed: &Observed) -> &str {
+fn text(observed: &StateValue) -> &str {
     match observed {
-        Observed::Value(value) => value.as_str().unwrap_or_default(),
-        Observed::Absent | Observed::Present => "",
+        StateValue::Value(value) => value.as_str().unwrap_or_default(),
+        StateValue::Absent | StateValue::Present => "",
     }
 }
 

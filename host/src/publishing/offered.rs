@@ -3,7 +3,7 @@
 
 use crate::{
     components::accepted,
-    sandbox::granting::{Granting, Origin},
+    sandbox::granting::{BoundPolicy, Origin},
 };
 use serde::Serialize;
 use std::{fmt, path::Path};
@@ -47,7 +47,7 @@ impl fmt::Display for Newer {
 /// The higher version that `directory` offers of an accepted policy: in a file of the name that the accepted component
 /// came from, or in NAME.wasm. What cannot be read there, or others could have written, is no offer.
 #[must_use]
-pub fn newer(directory: &Path, granting: &Granting) -> Option<Newer> {
+pub fn newer(directory: &Path, granting: &BoundPolicy) -> Option<Newer> {
     let Origin::File(accepted_file) = &granting.origin else { return None };
     let source = accepted::provenance(accepted_file, &granting.digest).and_then(|provenance| provenance.source);
     let names = [source.filter(|name| lock::is_file_name(name)), Some(format!("{}.wasm", granting.policy.name))];

@@ -2,7 +2,7 @@
 
 use crate::{
     components::{self, accepted},
-    sandbox::granting::{Granting, Origin},
+    sandbox::granting::{BoundPolicy, Origin},
 };
 use std::path::{Path, PathBuf};
 use warded_artifact::lock::{self, Entry, Lock};
@@ -45,7 +45,7 @@ pub fn load(file: &Path) -> Result<Lock> {
 ///
 /// # Errors
 /// Its files cannot be read.
-pub fn entry(granting: &Granting) -> Result<Option<Entry>> {
+pub fn entry(granting: &BoundPolicy) -> Result<Option<Entry>> {
     let Origin::File(file) = &granting.origin else { return Ok(None) };
     let Some(provenance) = accepted::provenance(file, &granting.digest) else { return Ok(None) };
     let name = &granting.policy.name;
@@ -66,7 +66,7 @@ pub fn entry(granting: &Granting) -> Result<Option<Entry>> {
 ///
 /// # Errors
 /// Its files cannot be read.
-pub fn is_whole(granting: &Granting) -> Result<bool> {
+pub fn is_whole(granting: &BoundPolicy) -> Result<bool> {
     let Origin::File(file) = &granting.origin else { return Ok(true) };
     let is_signed = accepted::provenance(file, &granting.digest).is_some_and(|one| one.publisher.is_some());
     Ok(!is_signed || accepted::signed(file, &granting.digest)?.is_some())

@@ -14,7 +14,7 @@ use warded_lib::{
 
 /// A policy together with the component that it grants to; the digest has been checked.
 #[derive(Clone, Debug)]
-pub struct Granting {
+pub struct BoundPolicy {
     /// The policy.
     pub policy: Policy,
     /// The digest of the component.
@@ -54,11 +54,13 @@ pub fn bind(
     origin: Origin,
     component: Cow<'static, [u8]>,
     precompiled: Option<&'static [u8]>,
-) -> Result<Granting> {
+) -> Result<BoundPolicy> {
     let grants = Digest::of(text.as_bytes());
     let digest = Digest::of(&component);
     match policy.component {
-        Some(accepted) if accepted == digest => Ok(Granting { policy, digest, grants, origin, component, precompiled }),
+        Some(accepted) if accepted == digest => {
+            Ok(BoundPolicy { policy, digest, grants, origin, component, precompiled })
+        }
         Some(accepted) => {
             Err(Error::refused(format!("the component of policy {} is not the one that was accepted", policy.name))
                 .cause(format!("accepted: {accepted}\nthere is: {digest}"))

@@ -1,7 +1,7 @@
 //! Procedures are those of a component's exports that its policy describes: functions, all of one type. The host calls
 //! nothing else that a component exports, such as the `init` of a JavaScript engine.
 
-use crate::sandbox::granting::Granting;
+use crate::sandbox::granting::BoundPolicy;
 use std::collections::BTreeSet;
 use warded_lib::{
     error::{Error, Result},
@@ -20,7 +20,7 @@ use wasmtime::{
 ///
 /// # Errors
 /// A table without an export, or an export of another kind.
-pub(super) fn check(engine: &Engine, component: &Component, granting: &Granting) -> Result<()> {
+pub(super) fn check(engine: &Engine, component: &Component, granting: &BoundPolicy) -> Result<()> {
     let name = &granting.policy.name;
     let mut missing: BTreeSet<&str> = granting.policy.procedures.keys().map(Name::as_str).collect();
     let mut others = Vec::new();

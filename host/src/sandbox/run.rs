@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     broker::{Broker, session::Session},
-    sandbox::{granting::Granting, host::State},
+    sandbox::{granting::BoundPolicy, host::State},
 };
 use warded_artifact::imports;
 use warded_lib::{
@@ -36,7 +36,7 @@ impl Component {
     ///
     /// # Errors
     /// It is no component, imports what no procedure gets, or has other procedures than its policy.
-    pub fn load(granting: &Granting) -> Result<Self> {
+    pub fn load(granting: &BoundPolicy) -> Result<Self> {
         let here = |engine: &Engine, component: &[u8]| {
             component::Component::new(engine, component).map_err(|error| {
                 Error::refused("the component cannot be compiled").cause(guest_error::short(&format!("{error:#}")))
@@ -52,7 +52,7 @@ impl Component {
     /// # Errors
     /// As [`Component::load`].
     pub fn load_in_time(
-        granting: &Granting,
+        granting: &BoundPolicy,
         cache: Option<&Compiled>,
         overdue: impl Fn(&'static str) + Send + 'static,
     ) -> Result<Self> {
@@ -69,7 +69,7 @@ impl Component {
     fn load_with(
         engine: Engine,
         clock: &Clock,
-        granting: &Granting,
+        granting: &BoundPolicy,
         compile: impl FnOnce(&Engine, &[u8]) -> Result<component::Component>,
     ) -> Result<Self> {
         let loaded = granting.precompiled.and_then(|code| precompiled::load(&engine, code));

@@ -8,7 +8,7 @@ use crate::{
         session::{Renewal, Session},
     },
     context::OnHang,
-    sandbox::{self, granting::Granting},
+    sandbox::{self, granting::BoundPolicy},
 };
 use std::{collections::BTreeMap, rc::Rc};
 use warded_artifact::recording::{Difference, Recording, differences};
@@ -19,7 +19,7 @@ use warded_lib::{
 
 /// How a replay ended.
 #[derive(Debug)]
-pub struct Replayed {
+pub struct ReplayResult {
     /// How many calls it made.
     pub calls: usize,
     /// Where it first asked for something else; none: nowhere.
@@ -35,7 +35,7 @@ pub struct Replayed {
 ///
 /// # Errors
 /// The component has no such procedure, or cannot be run.
-pub fn replay(granting: &Granting, recording: &Recording, on_hang: OnHang) -> Result<Replayed> {
+pub fn replay(granting: &BoundPolicy, recording: &Recording, on_hang: OnHang) -> Result<ReplayResult> {
     let head = &recording.head;
     let procedure = granting.policy.procedures.get(&head.procedure).ok_or_else(|| {
         Error::refused(format!("the recording is of {}, and this component has no such procedure", head.procedure))
@@ -80,7 +80,7 @@ pub fn replay(granting: &Granting, recording: &Recording, on_hang: OnHang) -> Re
     let broker = Broker::new(identity, procedure.clone(), context.log.clone()).with(tape);
     let ended = sandbox::run(&component, &head.procedure, &settings, broker, session, overdue("the procedure"));
     let (calls, divergence) = replay.ended();
-    Ok(Replayed {
+    Ok(ReplayResult {
         calls: calls.len(),
         divergence,
         differences: differences(&recording.calls, &calls),

@@ -22,7 +22,7 @@ const VARIABLE: &str = "SSH_AUTH_SOCK";
 
 /// The agent that `ssh` uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Chosen {
+pub enum AgentChoice {
     /// The one at this socket; `by` is the setting or the variable that names it.
     Socket {
         /// The socket.
@@ -52,7 +52,7 @@ pub enum Unusable {
 ///
 /// # Errors
 /// `ssh` refuses its configuration.
-pub fn chosen(host: Option<&str>) -> Result<Chosen> {
+pub fn chosen(host: Option<&str>) -> Result<AgentChoice> {
     let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
     let Some(ssh) = exec::find("ssh") else { return Ok(of(None, variable, None)) };
     let mut program = Program::new(ssh);
@@ -76,22 +76,22 @@ pub fn chosen(host: Option<&str>) -> Result<Chosen> {
 
 /// The meaning of a value of `IdentityAgent` (ssh_config(5)) as `ssh -G` prints it: with tokens and `${…}` expanded, but
 /// for variables that stand alone, and by older releases for `~`.
-fn of(setting: Option<&str>, variable: impl Fn(&str) -> Option<OsString>, home: Option<&str>) -> Chosen {
+fn of(setting: Option<&str>, variable: impl Fn(&str) -> Option<OsString>, home: Option<&str>) -> AgentChoice {
     let by_variable = |name: &str| match variable(name) {
-        Some(path) => Chosen::Socket { path: path.into(), by: name.to_owned() },
-        None => Chosen::None(Unusable::Unset(name.to_owned())),
+        Some(path) => AgentChoice::Socket { path: path.into(), by: name.to_owned() },
+        None => AgentChoice::None(Unusable::Unset(name.to_owned())),
     };
     match setting {
         None | Some(VARIABLE) => by_variable(VARIABLE),
-        Some("none") => Chosen::None(Unusable::SwitchedOff),
+        Some("none") => AgentChoice::None(Unusable::SwitchedOff),
         Some(name) if name.starts_with('$') => by_variable(name.trim_start_matches('$')),
         Some(setting) => {
             let below_home = setting.strip_prefix("~/").zip(home).map(|(rest, home)| Path::new(home).join(rest));
             let path = below_home.unwrap_or_else(|| setting.into());
             if path.is_absolute() {
-                Chosen::Socket { path, by: format!("IdentityAgent {}", neutral(setting)) }
+                AgentChoice::Socket { path, by: format!("IdentityAgent {}", neutral(setting)) }
             } else {
-                Chosen::None(Unusable::Unclear(neutral(setting)))
+                AgentChoice::None(Unusable::Unclear(neutral(setting)))
             }
         }
     }
@@ -108,19 +108,19 @@ mod tests {
             "MINE" => Some(OsString::from("/run/mine")),
             _ => None,
         };
-        let socket = |path: &str, by: &str| Chosen::Socket { path: path.into(), by: by.to_owned() };
+        let socket = |path: &str, by: &str| AgentChoice::Socket { path: path.into(), by: by.to_owned() };
         for (setting, expected) in [
             (None, socket("/run/agent", "SSH_AUTH_SOCK")),
             (Some("SSH_AUTH_SOCK"), socket("/run/agent", "SSH_AUTH_SOCK")),
-            (Some("none"), Chosen::None(Unusable::SwitchedOff)),
+            (Some("none"), AgentChoice::None(Unusable::SwitchedOff)),
             (Some("$MINE"), socket("/run/mine", "MINE")),
-            (Some("$GONE"), Chosen::None(Unusable::Unset("GONE".to_owned()))),
+            (Some("$GONE"), AgentChoice::None(Unusable::Unset("GONE".to_owned()))),
             (Some("/home/a b/agent"), socket("/home/a b/agent", "IdentityAgent /home/a b/agent")),
             (Some("~/agent"), socket("/home/ann/agent", "IdentityAgent ~/agent")),
-            (Some("relative"), Chosen::None(Unusable::Unclear("relative".to_owned()))),
+            (Some("relative"), AgentChoice::None(Unusable::Unclear("relative".to_owned()))),
         ] {
             assert_eq!(of(setting, variable, Some("/home/ann")), expected, "{setting:?}");
         }
-        assert_eq!(of(None, |_| None, None), Chosen::None(Unusable::Unset("SSH_AUTH_SOCK".to_owned())));
+        assert_eq!(of(None, |_| None, None), AgentChoice::None(Unusable::Unset("SSH_AUTH_SOCK".to_owned())));
     }
 }

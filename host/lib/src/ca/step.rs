@@ -34,8 +34,8 @@ pub use url::CaUrl;
 use super::{CaError, Certificate, CertificateAuthority as _, HeldKey, now};
 use api::{Failure, RevokeRequest, SshRoots};
 use credential::Provisioners;
-use diagnosis::{Doing, Known};
-use given::Given;
+use diagnosis::{Known, Task};
+use given::TokenClaims;
 use http::{Http, Trust};
 use provisioner::{Provisioner, Purpose};
 use renewer::NoRenewer;
@@ -134,7 +134,7 @@ impl StepAuthority {
         if let Some(known) = self.roots.get() {
             return Ok(known);
         }
-        let asked = self.repeated(api::ssh_roots).map_err(|failure| self.diagnosed(&failure, Doing::ReadingSshKeys))?;
+        let asked = self.repeated(api::ssh_roots).map_err(|failure| self.diagnosed(&failure, Task::ReadingSshKeys))?;
         Ok(self.roots.get_or_init(|| asked))
     }
 
@@ -146,7 +146,7 @@ impl StepAuthority {
         let asked = self.provisioners.get_or_init(|| self.repeated(api::provisioners));
         match asked {
             Ok(list) => Ok(list),
-            Err(failure) => Err(self.diagnosed(failure, Doing::Reading("its provisioners"))),
+            Err(failure) => Err(self.diagnosed(failure, Task::Reading("its provisioners"))),
         }
     }
 
@@ -175,7 +175,7 @@ impl StepAuthority {
         }
     }
 
-    fn diagnosed(&self, failure: &Failure, doing: Doing<'_>) -> CaError {
+    fn diagnosed(&self, failure: &Failure, doing: Task<'_>) -> CaError {
         self.knowing(|known| diagnosis::of(failure, doing, known))
     }
 
@@ -202,7 +202,7 @@ impl StepAuthority {
         let encrypted_key = |kid: &str| match api::encrypted_key(&self.http, kid) {
             Ok(key) => Ok(Some(key)),
             Err(Failure::Status { status: 404, .. }) => Ok(None),
-            Err(failure) => Err(self.diagnosed(&failure, Doing::Reading("the provisioner's encrypted key"))),
+            Err(failure) => Err(self.diagnosed(&failure, Task::Reading("the provisioner's encrypted key"))),
         };
         let provisioners =
             Provisioners { list: &list, shown: &shown, encrypted_key: &encrypted_key, ca: self.describe() };
@@ -256,7 +256,7 @@ impl StepAuthority {
         let ask = |token: Token| {
             let (ott, reason_code) = (token.as_str(), reason);
             let request = RevokeRequest { serial: &serial, ott, reason_code, reason: "warded revoke", passive: true };
-            api::revoke(&self.http, &request).map_err(|failure| self.diagnosed(&failure, Doing::Revoking))
+            api::revoke(&self.http, &request).map_err(|failure| self.diagnosed(&failure, Task::Revoking))
         };
         let Some((certificate, key)) = own else {
             return ask(self.credential()?.token(self.claims("", Use::Revoke, &serial, None, LIFE))?);
@@ -285,6 +285,6 @@ pub fn describe(settings: &Settings) -> String {
 ///
 /// # Errors
 /// It is no token.
-pub fn read_token(text: &str) -> Result<Given, String> {
-    Given::read(&Token::given(text))
+pub fn read_token(text: &str) -> Result<TokenClaims, String> {
+    TokenClaims::read(&Token::given(text))
 }

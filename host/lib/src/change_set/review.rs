@@ -5,7 +5,7 @@ use crate::{
     ca::certificate,
     machine::{
         action::Step,
-        keys::{holds_private_key, replaced::Replaced},
+        keys::{holds_private_key, replaced::KeyReplacement},
         schedule::SCHEDULE,
         service::{Service, ServiceOperation},
     },
@@ -58,14 +58,14 @@ pub struct Review {
     pub files: Vec<Entry>,
     /// The programs that are run, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub programs: Vec<Running>,
+    pub programs: Vec<ProgramRun>,
     /// The services that are reloaded or restarted, in order.
-    pub reloads: Vec<Reloading>,
+    pub reloads: Vec<ServiceChange>,
 }
 
 /// A program that is run.
 #[derive(Clone, Debug, Serialize)]
-pub struct Running {
+pub struct ProgramRun {
     /// What the policy calls it.
     pub name: String,
     /// The program.
@@ -76,7 +76,7 @@ pub struct Running {
     pub diff: Vec<String>,
 }
 
-impl Running {
+impl ProgramRun {
     /// A queued program.
     #[must_use]
     pub fn of(step: &Step) -> Self {
@@ -89,13 +89,13 @@ impl Running {
 /// A service that is reloaded or restarted: to a program its name, after `restart ` where it is that; to a person also who
 /// is told, since a policy can call anything `ssh`.
 #[derive(Clone, Debug)]
-pub struct Reloading {
+pub struct ServiceChange {
     operation: ServiceOperation,
     name: String,
     told: String,
 }
 
-impl Reloading {
+impl ServiceChange {
     /// A service, as a policy describes it.
     #[must_use]
     pub fn of(operation: ServiceOperation, name: &Name, service: &Service) -> Self {
@@ -117,13 +117,13 @@ impl Reloading {
     }
 }
 
-impl fmt::Display for Reloading {
+impl fmt::Display for ServiceChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} ({})", self.operation, self.name, self.told)
     }
 }
 
-impl Serialize for Reloading {
+impl Serialize for ServiceChange {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.operation {
             ServiceOperation::Reload => serializer.serialize_str(&self.name),
@@ -138,10 +138,10 @@ impl Review {
     #[must_use]
     pub fn of(changes: &ChangeSet, services: &BTreeMap<Name, Service>, roots: &[PublicKey]) -> Self {
         let told = changes.services().iter();
-        let reloads = told.filter_map(|(what, name)| Some(Reloading::of(*what, name, services.get(name)?)));
-        let schedule = Some(changes.schedule()).filter(|units| !units.is_empty()).map(Reloading::schedule);
+        let reloads = told.filter_map(|(what, name)| Some(ServiceChange::of(*what, name, services.get(name)?)));
+        let schedule = Some(changes.schedule()).filter(|units| !units.is_empty()).map(ServiceChange::schedule);
         let files = changes.staged().iter().map(|staged| entry(changes, staged, roots));
-        let programs = changes.steps().iter().map(Running::of).collect();
+        let programs = changes.steps().iter().map(ProgramRun::of).collect();
         Self { files: files.collect(), programs, reloads: reloads.chain(schedule).collect() }
     }
 }
@@ -166,7 +166,7 @@ impl Entry {
             ""
         };
         let diff = if what.is_empty() { lines(was, becomes) } else { Vec::new() };
-        let ends = Replaced::between(path, was, becomes).iter().map(Replaced::ends).collect();
+        let ends = KeyReplacement::between(path, was, becomes).iter().map(KeyReplacement::ends).collect();
         let (path, grant) = (neutral(path), grant.to_owned());
         Self { action, path, what: what.to_owned(), ends, diff, mode: None, grant }
     }
@@ -191,7 +191,7 @@ fn ends(before: &[u8], request: &Request, roots: &[PublicKey]) -> Vec<String> {
     ends
 }
 
-fn entry(changes: &ChangeSet, staged: &super::Staged, roots: &[PublicKey]) -> Entry {
+fn entry(changes: &ChangeSet, staged: &super::StagedChange, roots: &[PublicKey]) -> Entry {
     let before = staged.before.as_ref().map(|before| before.contents.as_slice());
     let after = match &staged.after {
         After::Bytes { contents, .. } => Some(contents.as_slice()),
@@ -207,7 +207,7 @@ fn entry(changes: &ChangeSet, staged: &super::Staged, roots: &[PublicKey]) -> En
             let replaced = staged.replaced();
             let how = if replaced.is_some() { "another one, made here" } else { "made here" };
             entry.what = format!("private key, {how}");
-            entry.ends = replaced.iter().map(Replaced::ends).collect();
+            entry.ends = replaced.iter().map(KeyReplacement::ends).collect();
             entry.diff.clear();
         }
         After::Certificate { request } => {

@@ -3,7 +3,7 @@
 use super::RequestId;
 use crate::machine::{
     files::{Place, Snapshot},
-    keys::replaced::Replaced,
+    keys::replaced::KeyReplacement,
     path::AbsolutePath,
 };
 use ssh_key::PublicKey;
@@ -15,7 +15,7 @@ pub const DEFAULT_MODE: u32 = 0o644;
 
 /// A change to one file.
 #[derive(Debug)]
-pub struct Staged {
+pub struct StagedChange {
     /// The path as the procedure gave it.
     pub path: AbsolutePath,
     /// Where that is.
@@ -28,7 +28,7 @@ pub struct Staged {
     pub grant: String,
 }
 
-impl Staged {
+impl StagedChange {
     /// Whether it is one of ssh's known_hosts files, by the name that was given or by its own. A key or a certificate is
     /// none, whatever its name.
     #[must_use]
@@ -42,9 +42,9 @@ impl Staged {
 
     /// The private key that goes, if another comes in its place.
     #[must_use]
-    pub fn replaced(&self) -> Option<Replaced> {
+    pub fn replaced(&self) -> Option<KeyReplacement> {
         let (After::PrivateKey { text, .. }, Some(before)) = (&self.after, &self.before) else { return None };
-        Replaced::between(self.path.as_str(), &before.contents, text.as_bytes())
+        KeyReplacement::between(self.path.as_str(), &before.contents, text.as_bytes())
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
         let staged = |name: &str, after: After| {
             let path: AbsolutePath = scratch.path().join(name).to_str().unwrap().parse().unwrap();
             let place = Root::ambient().unwrap().place(&path, usize::MAX).unwrap().unwrap();
-            Staged { path, place, before: None, after, grant: String::new() }
+            StagedChange { path, place, before: None, after, grant: String::new() }
         };
         let bytes = || After::Bytes { contents: Vec::new(), mode: None };
         let public = generate("ssh-ed25519", "x").unwrap().public;

@@ -8,12 +8,12 @@ use super::{
         unchanged::{self, Digests},
     },
     former::{self, Former},
-    survey::{Offered, Prober},
+    survey::{ListenerOffer, Prober},
 };
 use crate::{
     error::{Error, Exit, Result},
     machine::{
-        keys::replaced::Replaced,
+        keys::replaced::KeyReplacement,
         sshd::{
             Effective, Listener, Sshd, View, host_key,
             tree::{Overlay, Staged, Tree},
@@ -42,7 +42,7 @@ pub struct Baseline {
     /// What is wrong already with the files that the configuration names.
     pub problems: Vec<String>,
     /// What the listener offers; none without a listener, and where it cannot be asked.
-    pub offered: Option<Offered>,
+    pub offered: Option<ListenerOffer>,
     /// Why the listener cannot be asked: tcp wrappers, a packet filter, or penalties may keep every probe out.
     pub unseen: Option<Error>,
     /// The keys among these that sshd would end by reading its files, where the run leaves it as it is.
@@ -119,7 +119,7 @@ impl Baseline {
 
     /// Puts keys in the place of others: in everything that is compared with this from here on,
     /// the new one is expected where the old one was. Who has to be recognised is still known.
-    pub fn replace_keys(&mut self, replaced: &[Replaced]) {
+    pub fn replace_keys(&mut self, replaced: &[KeyReplacement]) {
         for one in replaced {
             let ended = one.ended().to_string();
             for key in self.offered.iter_mut().flat_map(|offered| &mut offered.keys) {

@@ -16,7 +16,7 @@ use crate::{
         keys::is_certificate,
         scratch::Scratch,
         sshd::{
-            Effective, Reading, Sshd, View,
+            ConfigReading, Effective, Sshd, View,
             host_key::DEFAULT_KEYS,
             sshd_words,
             tree::{ConfigFile, Overlay, Staged, Tree},
@@ -221,7 +221,7 @@ impl Candidate {
     ///
     /// # Errors
     /// When the copy cannot be made, or sshd not be run.
-    pub fn reading_with_blocks_open(&self) -> Result<Option<Reading>> {
+    pub fn reading_with_blocks_open(&self) -> Result<Option<ConfigReading>> {
         if !self.tree.directives().any(|(_, _, directive)| directive.is_conditional()) {
             return Ok(None);
         }

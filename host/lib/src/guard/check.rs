@@ -18,7 +18,7 @@ use crate::{
     machine::{
         files::Root,
         sshd::{
-            Effective, Sshd, Tested, View,
+            ConfigTest, Effective, Sshd, View,
             tree::{self, Overlay, Tree},
         },
     },
@@ -129,7 +129,7 @@ impl Candidate {
         })
     }
 
-    fn check_words(&self, before: &Tested, after: &Tested) -> Result<()> {
+    fn check_words(&self, before: &ConfigTest, after: &ConfigTest) -> Result<()> {
         if after.without_keys && !before.without_keys {
             return Err(Error::refused("sshd would not start: it would have no host key that it can use"));
         }

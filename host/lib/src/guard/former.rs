@@ -2,7 +2,7 @@
 //! keys that it read at its start. Once sshd reads its files again, clients that know only those keys are refused, so no
 //! unattended run reloads it.
 
-use super::survey::{Offered, OfferedKey};
+use super::survey::{ListenerOffer, OfferedKey};
 use crate::{machine::sshd::Listener, text::neutral};
 use ssh_key::{HashAlg, PublicKey};
 use std::{fmt, path::PathBuf};
@@ -42,7 +42,7 @@ impl fmt::Display for Former {
 
 /// Those among the offered keys; `on_disk` are the keys in the files. Where no file can be read, nothing is known.
 #[must_use]
-pub fn former(offered: &Offered, on_disk: &[(PathBuf, PublicKey)], listener: &Listener) -> Vec<Former> {
+pub fn former(offered: &ListenerOffer, on_disk: &[(PathBuf, PublicKey)], listener: &Listener) -> Vec<Former> {
     let is_on_disk = |offered: &&OfferedKey| {
         on_disk.iter().any(|(_, key)| key.fingerprint(HashAlg::Sha256).to_string() == offered.fingerprint)
     };
@@ -71,12 +71,12 @@ mod tests {
     fn a_key_is_a_former_one_where_no_file_has_it() {
         let [old, new] = [(); 2].map(|()| generate("ssh-ed25519", "x").unwrap().public);
         let other = generate("ecdsa-sha2-nistp256", "x").unwrap().public;
-        let offered = Offered {
+        let offered = ListenerOffer {
             keys: vec![OfferedKey {
                 key_type: "ssh-ed25519".to_owned(),
                 fingerprint: old.fingerprint(HashAlg::Sha256).to_string(),
             }],
-            ..Offered::default()
+            ..ListenerOffer::default()
         };
         let listener = |unit: Option<&str>| Listener {
             pid: 7,

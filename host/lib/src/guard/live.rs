@@ -8,7 +8,7 @@ use super::{
         known_hosts::{self, Knows},
         transcript::Transcript,
     },
-    survey::{Offered, OfferedKey, Prober},
+    survey::{ListenerOffer, OfferedKey, Prober},
 };
 use crate::{
     error::{Error, Result},
@@ -113,7 +113,7 @@ fn still_listens(sshd: &Sshd, deadline: Instant) -> Result<()> {
 ///
 /// # Errors
 /// When it does not answer.
-pub fn served(sshd: &Sshd) -> Result<Option<Offered>> {
+pub fn served(sshd: &Sshd) -> Result<Option<ListenerOffer>> {
     let (client, users) = (Client::default(), users::to_keep());
     let user = users.last().map_or("root", String::as_str);
     // What it bears is asked only where its own configuration can be read.

@@ -57,7 +57,7 @@ pub struct OfferedCertificate {
 
 /// All that a listener offers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Offered {
+pub struct ListenerOffer {
     /// Its plain host keys, one for each type.
     pub keys: Vec<OfferedKey>,
     /// Its certificates, one for each type at most.
@@ -234,11 +234,11 @@ impl<'a> Prober<'a> {
     ///
     /// # Errors
     /// When the listener does not answer: refused, because nothing is known then.
-    pub fn survey(&self, certificates: bool) -> Result<Offered> {
+    pub fn survey(&self, certificates: bool) -> Result<ListenerOffer> {
         let deadline = Instant::now() + PATIENCE;
         let First { offer, mut pending, seen } = self.first(deadline, certificates)?;
         let others = offer.into_iter().filter(|name| known_hosts::type_of(name).is_none()).collect();
-        let mut offered = Offered { others, ..Offered::default() };
+        let mut offered = ListenerOffer { others, ..ListenerOffer::default() };
         let unsigned = self.effective.as_ref().map(agent::lost_types).unwrap_or_default();
         if let Some(seen) = seen.filter(|seen| seen.end != End::Incomplete) {
             pending.remove(0);
@@ -337,7 +337,7 @@ fn questions(offer: &[String], certificates: bool) -> Vec<Question<'static>> {
     wanted.into_iter().map(question).collect()
 }
 
-impl Offered {
+impl ListenerOffer {
     /// Adds what one exchange showed.
     fn add(&mut self, seen: &Transcript) {
         if let Some(certificate) = &seen.certificate {

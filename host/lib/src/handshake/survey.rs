@@ -39,7 +39,7 @@ pub struct Target {
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exchanged {
+pub struct Exchange {
     /// What the server says of itself.
     pub server: Server,
     /// What it proved.
@@ -50,15 +50,15 @@ pub struct Exchanged {
 ///
 /// # Errors
 /// When the server did not prove that it holds such a host key.
-pub fn prove<S: Stream>(stream: S, algorithm: HostKeyAlgorithm, limits: &Limits) -> Result<Exchanged, Fault> {
+pub fn prove<S: Stream>(stream: S, algorithm: HostKeyAlgorithm, limits: &Limits) -> Result<Exchange, Fault> {
     let mut session = Session::open(stream, limits)?;
     let host_key = session.exchange(algorithm)?;
-    Ok(Exchanged { server: session.server().clone(), host_key })
+    Ok(Exchange { server: session.server().clone(), host_key })
 }
 
 /// Asks all of them, at most `at_once` at a time; the answers come in the order of the questions.
 #[must_use]
-pub fn survey(targets: &[Target], at_once: NonZero<usize>, limits: &Limits) -> Vec<Result<Exchanged, Fault>> {
+pub fn survey(targets: &[Target], at_once: NonZero<usize>, limits: &Limits) -> Vec<Result<Exchange, Fault>> {
     let next = AtomicUsize::new(0);
     let answers: Vec<_> = targets.iter().map(|_| Mutex::new(Err(Fault::Timeout))).collect();
     let ask = || {

@@ -9,7 +9,7 @@ mod step;
 
 pub use copy::{Overlay, inside};
 pub use fill::Filled;
-pub use output::{Element, Observed, Shown};
+pub use output::{Element, Shown, StateValue};
 pub use runner::{Call, Code, Fault, Programs, Runner};
 pub use step::{Ended, Seen, Step};
 

@@ -26,7 +26,7 @@ const ANSWER: Duration = Duration::from_millis(500);
 /// How a reload was carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "how")]
-pub enum Reloaded {
+pub enum ReloadResult {
     /// systemd reloaded the unit.
     Unit {
         /// Its name.
@@ -68,7 +68,7 @@ pub enum Reloaded {
     NotRunning,
 }
 
-impl std::fmt::Display for Reloaded {
+impl std::fmt::Display for ReloadResult {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unit { unit } => write!(f, "systemd reloaded {unit}"),
@@ -136,7 +136,7 @@ pub fn reload(
     systemd: bool,
     sshd: Option<&Sshd>,
     last_look: &dyn Fn() -> Result<()>,
-) -> Result<Reloaded, ReloadFault> {
+) -> Result<ReloadResult, ReloadFault> {
     let listener = sshd.map(Sshd::listener_now).transpose()?.flatten();
     let unit = listener.as_ref().and_then(|listener| unit_of(service, listener));
     if let (Some(sshd), Some(listener)) = (sshd, &listener)
@@ -160,12 +160,12 @@ pub fn reload(
             exec::signal(listener.pid, Signal::Hangup).map_err(|error| {
                 Error::failed(format!("cannot tell {name} to reload: SIGHUP to process {}", listener.pid)).cause(error)
             })?;
-            Ok(Reloaded::Signalled { pid: listener.pid })
+            Ok(ReloadResult::Signalled { pid: listener.pid })
         }
-        (Some(Direct::Sshd), None) => Ok(Reloaded::NotRunning),
+        (Some(Direct::Sshd), None) => Ok(ReloadResult::NotRunning),
         (None, _) if systemd => match service.systemd.iter().find(|unit| is_active(unit)) {
             Some(unit) => reload_unit(unit),
-            None => Ok(Reloaded::NotRunning),
+            None => Ok(ReloadResult::NotRunning),
         },
         (None, _) => {
             Err(Error::refused(format!("the policy does not say how to reload {name} on this machine")).into())
@@ -267,11 +267,11 @@ fn is_active(unit: &UnitName) -> bool {
     systemctl(["is-active", "--quiet", unit.as_str()]).is_ok_and(|output| output.succeeded())
 }
 
-fn reload_unit(unit: &UnitName) -> Result<Reloaded, ReloadFault> {
+fn reload_unit(unit: &UnitName) -> Result<ReloadResult, ReloadFault> {
     let program = systemctl_program()?;
     let output = Program::new(program).args(["reload", unit.as_str()]).run().map_err(unknown)?;
     if output.succeeded() {
-        return Ok(Reloaded::Unit { unit: unit.as_str().to_owned() });
+        return Ok(ReloadResult::Unit { unit: unit.as_str().to_owned() });
     }
     Err(unknown(
         Error::failed(format!("systemd could not reload {}", unit.as_str()))
@@ -287,7 +287,7 @@ fn unknown(error: Error) -> ReloadFault {
 
 /// What systemd keeps count of is forgotten first: after some starts in a row it would start the service
 /// no more, and close the socket (systemd.unit(5), `StartLimitBurst`).
-fn restart_unit(unit: &UnitName) -> Result<Reloaded, ReloadFault> {
+fn restart_unit(unit: &UnitName) -> Result<ReloadResult, ReloadFault> {
     let unit = unit.as_str();
     let failed = |output: &exec::Output| {
         Error::failed(format!("systemd could not restart {unit}"))
@@ -303,7 +303,7 @@ fn restart_unit(unit: &UnitName) -> Result<Reloaded, ReloadFault> {
     if !restarted.succeeded() {
         return Err(unknown(failed(&restarted)));
     }
-    Ok(Reloaded::Restarted { unit: unit.to_owned() })
+    Ok(ReloadResult::Restarted { unit: unit.to_owned() })
 }
 
 /// Starts a unit whose process has ended. systemd would not by itself: for Debian's unit the status 255, with which sshd
@@ -311,11 +311,11 @@ fn restart_unit(unit: &UnitName) -> Result<Reloaded, ReloadFault> {
 ///
 /// # Errors
 /// systemd could not.
-pub fn start(unit: &str) -> Result<Reloaded> {
+pub fn start(unit: &str) -> Result<ReloadResult> {
     drop(systemctl(["reset-failed", "--", unit]));
     let output = systemctl(["start", "--", unit])?;
     if output.succeeded() {
-        return Ok(Reloaded::Started { unit: unit.to_owned() });
+        return Ok(ReloadResult::Started { unit: unit.to_owned() });
     }
     // What is told of services after a roll back is one line each.
     Err(Error::failed(format!("sshd has ended, and systemd could not start {unit} (journalctl -u {unit} -n 20)"))

@@ -25,7 +25,7 @@ use crate::{
 pub use effective::{Effective, words as sshd_words};
 pub use host_key::HostKey;
 pub use listener::{Listener, is_running};
-pub use reading::Reading;
+pub use reading::ConfigReading;
 pub use sockets::Socket;
 use std::{
     path::{Path, PathBuf},
@@ -74,7 +74,7 @@ struct Learnt {
 
 /// What `sshd -t` says of a configuration that it accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tested {
+pub struct ConfigTest {
     /// Its warnings, without paths and numbers of lines, sorted; the same one may come twice.
     pub words: Vec<String>,
     /// Whether it has no host key that it can use, which would keep it from starting.
@@ -87,9 +87,9 @@ pub struct View {
     /// The configuration for nobody in particular: no `Match` block holds.
     pub effective: Effective,
     /// Its warnings.
-    pub tested: Tested,
+    pub tested: ConfigTest,
     /// What it read.
-    pub reading: Reading,
+    pub reading: ConfigReading,
 }
 
 impl Sshd {
@@ -224,8 +224,8 @@ impl Sshd {
         }
         Ok(View {
             effective: self.parsed(&output.stdout, without_keys),
-            tested: Tested { words: effective::words(&said), without_keys },
-            reading: Reading::parse(&output.stderr),
+            tested: ConfigTest { words: effective::words(&said), without_keys },
+            reading: ConfigReading::parse(&output.stderr),
         })
     }
 
@@ -233,22 +233,22 @@ impl Sshd {
     ///
     /// # Errors
     /// When it cannot be run.
-    pub fn reading(&self, config: &Path, tree: &Tree) -> Result<Reading> {
+    pub fn reading(&self, config: &Path, tree: &Tree) -> Result<ConfigReading> {
         let arguments = ["-ddd".to_owned(), "-C".to_owned(), nobody(tree.spare_port())];
-        Ok(Reading::parse(&self.run("-T", config, &arguments)?.0.stderr))
+        Ok(ConfigReading::parse(&self.run("-T", config, &arguments)?.0.stderr))
     }
 
     /// Whether sshd would start with its configuration (`sshd -t`), and its warnings.
     ///
     /// # Errors
     /// When it would not: with sshd's own words.
-    pub fn test(&self) -> Result<Tested> {
+    pub fn test(&self) -> Result<ConfigTest> {
         let config = self.config.as_path();
         let (output, without_keys) = self.run("-t", config, &[])?;
         if !output.succeeded() {
             return Err(not_accepted(config, &output.stderr, &output));
         }
-        Ok(Tested { words: effective::words(&output.stderr), without_keys })
+        Ok(ConfigTest { words: effective::words(&output.stderr), without_keys })
     }
 
     /// Keeps the directory in being that sshd needs and the machine does not have just now.

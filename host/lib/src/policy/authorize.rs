@@ -1,7 +1,7 @@
 //! The decision: does a procedure's policy grant a need? Pure, and deny by default.
 
 use super::{
-    file::{Action, Authority, CertificateGrant, KeyGrant, LogLevel, Procedure, Scheduled, WriteGrant},
+    file::{Action, Authority, CertificateGrant, KeyGrant, LogLevel, Procedure, ScheduledJob, WriteGrant},
     need::Need,
     pattern::{Pattern, Places},
 };
@@ -104,7 +104,7 @@ pub fn authorize(procedure: &Procedure, circumstances: &Circumstances, need: &Ne
             .then(|| plain(format!("services.{service} {operation}"))),
         Need::Query(name) => decision.action(name, action::Kind::Query)?,
         Need::Change(name) => decision.action(name, action::Kind::Change)?,
-        Need::Schedule(_) => procedure.schedule.contains(&Scheduled::Renew).then(|| plain("schedule renew")),
+        Need::Schedule(_) => procedure.schedule.contains(&ScheduledJob::Renew).then(|| plain("schedule renew")),
         Need::Inform => procedure.log.contains(&LogLevel::Info).then(|| plain("log info")),
         Need::Warn => procedure.log.contains(&LogLevel::Warn).then(|| plain("log warn")),
     };

@@ -110,7 +110,7 @@ pub struct Procedure {
     pub actions: Vec<Name>,
     /// What it may have run by the clock.
     #[serde(default)]
-    pub schedule: Vec<Scheduled>,
+    pub schedule: Vec<ScheduledJob>,
     /// How it may speak.
     #[serde(default)]
     pub log: Vec<LogLevel>,
@@ -186,7 +186,7 @@ impl TryFrom<String> for CertificateGrant {
 /// What can be run by the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Scheduled {
+pub enum ScheduledJob {
     /// `warded renew`, and nothing else.
     Renew,
 }

@@ -1,6 +1,6 @@
 //! The grants of a procedure, one line each, in the words that a record of the audit log names them by.
 
-use super::file::{Action, CertificateGrant, KeyGrant, LogLevel, Procedure, Scheduled, WriteGrant};
+use super::file::{Action, CertificateGrant, KeyGrant, LogLevel, Procedure, ScheduledJob, WriteGrant};
 use crate::machine::service::ServiceOperation;
 use serde::Serialize;
 use std::fmt;
@@ -141,7 +141,7 @@ pub fn of(procedure: &Procedure) -> Vec<Line> {
     procedure.actions.iter().for_each(|action| add(Key::Action, action.to_string()));
     for scheduled in &procedure.schedule {
         match scheduled {
-            Scheduled::Renew => add(Key::Schedule, "renew".to_owned()),
+            ScheduledJob::Renew => add(Key::Schedule, "renew".to_owned()),
         }
     }
     for level in &procedure.log {

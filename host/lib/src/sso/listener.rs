@@ -51,7 +51,7 @@ pub struct Visits {
 
 /// What the browser brings back from the provider.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Returned {
+pub enum Callback {
     /// A code.
     Code {
         /// It.
@@ -68,7 +68,7 @@ pub enum Returned {
     },
 }
 
-impl std::fmt::Debug for Returned {
+impl std::fmt::Debug for Callback {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Returned(…)")
     }
@@ -130,7 +130,7 @@ impl Listener {
     ///
     /// # Errors
     /// None came in time.
-    pub fn wait(&mut self, provider: &Url, state: &str, patience: Duration) -> Result<Returned, Fault> {
+    pub fn wait(&mut self, provider: &Url, state: &str, patience: Duration) -> Result<Callback, Fault> {
         let until = Instant::now() + patience;
         let (go, done) = (format!("/go/{}", self.secret), format!("/done/{}", self.secret));
         let mut visits = self.visits;
@@ -291,7 +291,7 @@ impl Connection {
 }
 
 /// The provider's answer in a query; none where it is not the login's with this `state`.
-fn answer(query: &[(String, String)], state: &str) -> Option<Returned> {
+fn answer(query: &[(String, String)], state: &str) -> Option<Callback> {
     let only = |name: &str| {
         let mut found = query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
         found.next().filter(|_| found.next().is_none())
@@ -302,9 +302,9 @@ fn answer(query: &[(String, String)], state: &str) -> Option<Returned> {
     }
     if let Some(error) = only("error") {
         let description = only("error_description").unwrap_or_default().to_owned();
-        return Some(Returned::Error { error: error.to_owned(), description });
+        return Some(Callback::Error { error: error.to_owned(), description });
     }
-    Some(Returned::Code { code: only("code")?.to_owned(), issuer: only("iss").map(str::to_owned) })
+    Some(Callback::Code { code: only("code")?.to_owned(), issuer: only("iss").map(str::to_owned) })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::{
     digest::Digest,
     error::Result,
     machine::{
-        action::{Observed, Step},
+        action::{StateValue, Step},
         private::StateDir,
     },
 };
@@ -24,7 +24,7 @@ use std::path::PathBuf;
 pub fn job_left(state: &StateDir) -> Result<Option<Step>> {
     let series = Series::look(state)?;
     let mut steps = steps(&series);
-    let made = |step: &&Step| step.seen.as_ref().is_some_and(|seen| seen.after == Observed::Present);
+    let made = |step: &&Step| step.seen.as_ref().is_some_and(|seen| seen.after == StateValue::Present);
     // Newest first: what was done last to the same job counts.
     let about = steps.find(|step| is_about_job(step));
     Ok(about.filter(made).cloned())
@@ -59,7 +59,7 @@ pub fn files_left(state: &StateDir) -> Result<Vec<(PathBuf, Option<Digest>)>> {
 /// Whether what a step left is there still. Of a text with a marked block only that block counts: the rest is an
 /// administrator's.
 #[must_use]
-pub fn is_left(after: &Observed, now: &Observed) -> bool {
+pub fn is_left(after: &StateValue, now: &StateValue) -> bool {
     if after == now {
         return true;
     }
@@ -111,10 +111,10 @@ fn leaves_something(step: &Step) -> bool {
     has_block(&seen.after) || !has_block(&seen.before)
 }
 
-fn text(state: &Observed) -> Option<&str> {
+fn text(state: &StateValue) -> Option<&str> {
     match state {
-        Observed::Value(value) => value.as_str(),
-        Observed::Absent | Observed::Present => None,
+        StateValue::Value(value) => value.as_str(),
+        StateValue::Absent | StateValue::Present => None,
     }
 }
 
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn of_a_text_with_a_block_only_that_counts() {
-        let value = |text: &str| Observed::Value(text.into());
+        let value = |text: &str| StateValue::Value(text.into());
         let block = "# BEGIN warded\nHostCertificate /a\n# END warded\n";
         for (after, now, expected) in [
             (value("x"), value("x"), true),
@@ -137,9 +137,9 @@ mod tests {
             (value(block), value(&format!("theirs\n{block}more\n")), true),
             (value(block), value(&block.replace("/a", "/b")), false),
             (value(block), value("theirs\n"), false),
-            (value(block), Observed::Absent, false),
-            (Observed::Present, Observed::Absent, false),
-            (Observed::Absent, Observed::Absent, true),
+            (value(block), StateValue::Absent, false),
+            (StateValue::Present, StateValue::Absent, false),
+            (StateValue::Absent, StateValue::Absent, true),
         ] {
             assert_eq!(is_left(&after, &now), expected, "{after:?} {now:?}");
         }

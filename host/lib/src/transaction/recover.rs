@@ -10,7 +10,7 @@ use super::{
     retain,
     roll_back::roll_back,
     run_directory::{RUNS, Run, WATCH, numbers},
-    still_named::Settled,
+    still_named::Settlement,
     temporary::Prepared,
     tidy,
 };
@@ -30,7 +30,7 @@ const GRACE: SignedDuration = SignedDuration::from_secs(60);
 
 /// An interrupted run that was rolled back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recovered {
+pub struct RecoveredRun {
     /// Which run it was.
     pub run: RunIdentity,
     /// What was rolled back.
@@ -115,14 +115,14 @@ impl Runs {
 ///
 /// # Errors
 /// When a file could not be put back, or another run has its directory.
-pub fn recover<S: Into<Settled>>(
+pub fn recover<S: Into<Settlement>>(
     state: &StateDir,
     root: &Root,
     settle: impl FnOnce(&Journal, &RolledBack) -> S,
-) -> Result<Option<Recovered>> {
+) -> Result<Option<RecoveredRun>> {
     let Some(journal) = interrupted(state)? else { return Ok(None) };
     let rolled_back = roll_back_run(state, root, journal.run.run, settle)?;
-    Ok(rolled_back.map(|rolled_back| Recovered { run: journal.run, rolled_back }))
+    Ok(rolled_back.map(|rolled_back| RecoveredRun { run: journal.run, rolled_back }))
 }
 
 /// Rolls one run back, from its journal alone; none where it has ended already. For a watchdog,
@@ -130,7 +130,7 @@ pub fn recover<S: Into<Settled>>(
 ///
 /// # Errors
 /// As [`recover`].
-pub fn roll_back_run<S: Into<Settled>>(
+pub fn roll_back_run<S: Into<Settlement>>(
     state: &StateDir,
     root: &Root,
     number: u64,

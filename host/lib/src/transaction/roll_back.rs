@@ -7,7 +7,7 @@ use super::{
     journal::{Entry, Journal, State},
     restore::{Found, Outcome, look, restore},
     run_directory::Run,
-    still_named::{self, Settled, StillNamed},
+    still_named::{self, Settlement, StillNamed},
     tidy::tidy,
 };
 use crate::{
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 /// Undoes what the run has changed, in reverse order; has `settle` undo its programs and tell the services, and
 /// say what sshd uses then; takes out what it does not; and removes the temporary files. Stopped anywhere, it can be done again, and
 /// tells them then.
-pub(super) fn roll_back<S: Into<Settled>>(
+pub(super) fn roll_back<S: Into<Settlement>>(
     root: &Root,
     run: &mut Run,
     settle: impl FnOnce(&Journal, &RolledBack) -> S,
@@ -55,7 +55,7 @@ pub(super) fn roll_back<S: Into<Settled>>(
     let (brought_in, others): (Vec<_>, Vec<_>) = entries.partition(|(_, entry)| still_named::after_reload(entry));
     let failures = restore_all(root, run, &others, &mut done);
     // Services are told of what is back, even if one file is not: but not by every attempt anew.
-    let mut settled = Settled::from(StillNamed::nothing());
+    let mut settled = Settlement::from(StillNamed::nothing());
     if run.journal().state == State::RollingBack && (is_first_attempt || failures.is_empty()) {
         done.reloads.clone_from(&run.journal().reloads);
         settled = settle(run.journal(), &done).into();

@@ -25,14 +25,14 @@ pub enum StillNamed {
 
 /// What there is after the programs of a run were undone and the services told.
 #[derive(Debug)]
-pub struct Settled {
+pub struct Settlement {
     /// What sshd uses then.
     pub named: StillNamed,
     /// Why the roll back is unfinished, if it is.
     pub open: Option<Error>,
 }
 
-impl From<StillNamed> for Settled {
+impl From<StillNamed> for Settlement {
     fn from(named: StillNamed) -> Self {
         Self { named, open: None }
     }

@@ -136,7 +136,7 @@ impl Machine {
         true
     }
 
-    fn recover(&self) -> Result<Option<Recovered>> {
+    fn recover(&self) -> Result<Option<RecoveredRun>> {
         tidy_ended(&self.state, &self.root)?;
         recover(&self.state, &self.root, |_, _| StillNamed::nothing())
     }

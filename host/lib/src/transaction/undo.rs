@@ -113,7 +113,7 @@ pub enum UndoError {
         /// The run.
         run: Box<RunIdentity>,
         /// Those files.
-        edited: Vec<Edited>,
+        edited: Vec<EditedFile>,
     },
     /// The journal or a file cannot be read, or another run is at work.
     Failed(Error),
@@ -121,7 +121,7 @@ pub enum UndoError {
 
 /// A file that is neither as the run left it nor as it was before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edited {
+pub struct EditedFile {
     /// Its path.
     pub path: AbsolutePath,
     /// What has changed since, as a unified diff; or a word on why that is not shown.
@@ -211,7 +211,7 @@ fn compute(state: &StateDir, root: &Root, which: Which) -> Result<Option<Undo>, 
             Found::KeyLeft => keys_left.push(joint.newest.entry.path.clone()),
             Found::Edited(diff) => {
                 let (path, remedy) = (joint.newest.entry.path.clone(), remedy(&joint));
-                edited.push(Edited { path, diff, remedy });
+                edited.push(EditedFile { path, diff, remedy });
             }
         }
     }

@@ -15,7 +15,7 @@ use warded_lib::{
         files::Place,
         keys::{self, NewKey},
         path::AbsolutePath,
-        sshd::host_key::{HostKey, Ignored, Standing, Uncertified},
+        sshd::host_key::{HostKey, IgnoredReason, Standing, UncertifiedReason},
     },
     policy::need::Need,
     text::neutral,
@@ -69,7 +69,7 @@ impl Operation for HostKeys {
             session.tell(Level::Warn, format!("A host key gets no certificate: {}.", failure.message));
         }
         // Where no host key is there at all, a procedure may make some.
-        let is_there = |why: &Uncertified| !matches!(why, Uncertified::Ignored(Ignored::Missing));
+        let is_there = |why: &UncertifiedReason| !matches!(why, UncertifiedReason::Ignored(IgnoredReason::Missing));
         if pairs.is_empty() && left_alone.iter().any(|(_, why)| is_there(why)) {
             return Err(none_certifiable(&left_alone));
         }
@@ -81,12 +81,12 @@ impl Operation for HostKeys {
 }
 
 /// A host key that is left alone, and why, as a sentence or two.
-fn told(path: &Path, why: &Uncertified) -> String {
+fn told(path: &Path, why: &UncertifiedReason) -> String {
     let next = why.next(path).map(|next| format!(" To change that: {next}.")).unwrap_or_default();
     format!("{} gets no certificate: {}.{next}", neutral(&path.to_string_lossy()), why.because())
 }
 
-fn none_certifiable(left_alone: &[(PathBuf, Uncertified)]) -> Failure {
+fn none_certifiable(left_alone: &[(PathBuf, UncertifiedReason)]) -> Failure {
     let mut failure = Failure::new("no-host-key", "sshd has host keys, and none of them can be certified");
     for (path, why) in left_alone {
         failure = failure.about(&neutral(&path.to_string_lossy()), why.because());

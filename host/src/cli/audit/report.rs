@@ -6,7 +6,7 @@ use crate::{
     cli::output::{Output, Style},
     components,
     context::{self, Context, Options},
-    sandbox::granting::Granting,
+    sandbox::granting::BoundPolicy,
 };
 use clap::Args;
 use jiff::Timestamp;
@@ -145,7 +145,7 @@ impl Subject {
                     .next("`warded policy list` shows those there are")
             })?;
         let text = Some(components::text(&granting)?);
-        let Granting { policy, component, origin, .. } = granting;
+        let BoundPolicy { policy, component, origin, .. } = granting;
         Ok(Self {
             text,
             title: format!("{} {}", policy.name, policy.version),

@@ -8,7 +8,7 @@ use crate::{
     context::Context,
     enrolment::{Enrolment, Enrolments},
     pipeline::{self, Done, Planned, Request, Terms, Work},
-    sandbox::granting::Granting,
+    sandbox::granting::BoundPolicy,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,8 +43,8 @@ type Step<'a> = fn(&mut Demonstration<'a>) -> Result<Outcome>;
 pub(super) struct Demonstration<'a> {
     machine: &'a PrivateMachine,
     context: Context,
-    policies: Vec<Granting>,
-    demo: Granting,
+    policies: Vec<BoundPolicy>,
+    demo: BoundPolicy,
     first: Tree,
 }
 
@@ -302,7 +302,7 @@ impl<'a> Demonstration<'a> {
         pipeline::carry_out(&self.context, &identity, work, &Progress::hidden())
     }
 
-    fn granting(&self, policy: &str) -> Result<&Granting> {
+    fn granting(&self, policy: &str) -> Result<&BoundPolicy> {
         let found = self.policies.iter().find(|granting| granting.policy.name.as_str() == policy);
         found.ok_or_else(|| Error::failed(format!("there is no policy {policy}")))
     }

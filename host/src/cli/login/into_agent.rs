@@ -3,7 +3,7 @@
 use ssh_key::{PrivateKey, PublicKey};
 use std::path::Path;
 use warded_lib::{
-    agent::{Agent, AgentError, Chosen, Constraints, Identity, Unusable, chosen},
+    agent::{Agent, AgentChoice, AgentError, Constraints, Identity, Unusable, chosen},
     ca::{self, Certificate, Kind, verify},
     error::{Error, Result},
 };
@@ -20,8 +20,8 @@ pub(super) struct Added {
 /// The agent that `ssh` uses.
 pub(crate) fn agent_for(host: Option<&str>) -> Result<Agent> {
     match chosen(host)? {
-        Chosen::Socket { path, .. } => Agent::open(&path).map_err(|error| told(&path, &error)),
-        Chosen::None(why) => {
+        AgentChoice::Socket { path, .. } => Agent::open(&path).map_err(|error| told(&path, &error)),
+        AgentChoice::None(why) => {
             let next = match &why {
                 Unusable::Unset(_) => format!("{START}; {OUT}"),
                 Unusable::SwitchedOff | Unusable::Unclear(_) => OUT.to_owned(),

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 use warded_lib::{
-    agent::{Agent, Chosen, chosen},
+    agent::{Agent, AgentChoice, chosen},
     ca,
     error::{Error, Exit, Result},
     machine::{exec::NO_LOGIN, private::StateDir},
@@ -101,7 +101,7 @@ fn is_there(files: &Files) -> bool {
     let has_it = |agent: &Agent| agent.list().is_ok_and(|held| held.iter().any(|one| one.blob == certificate.bytes()));
     let usual = env::var_os("SSH_AUTH_SOCK").and_then(|socket| Agent::open(socket.as_ref()).ok());
     usual.as_ref().is_some_and(has_it)
-        || matches!(chosen(None), Ok(Chosen::Socket { path, .. }) if Agent::open(&path).is_ok_and(|agent| has_it(&agent)))
+        || matches!(chosen(None), Ok(AgentChoice::Socket { path, .. }) if Agent::open(&path).is_ok_and(|agent| has_it(&agent)))
 }
 
 /// Whether there is a terminal, or a screen with a browser.

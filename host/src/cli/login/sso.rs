@@ -15,7 +15,7 @@ use warded_lib::{
         step::{StepAuthority, credential::read_secret, identity::IdToken, signed_in::NotSignedIn, signed_in::SignIn},
     },
     error::{Error, Result},
-    sso::{Device, Fault, Listener, Page, Provider, Returned},
+    sso::{Callback, Device, Fault, Listener, Page, Provider},
     text::{neutral, neutral_lines},
 };
 
@@ -166,12 +166,12 @@ impl SigningIn<'_> {
         let url = attempt.url.clone();
         let returned = listener.wait(&url, &state, PATIENCE)?;
         let ended = match returned {
-            Returned::Code { code, issuer } => self
+            Callback::Code { code, issuer } => self
                 .provider
                 .redeem(attempt, code, issuer.as_deref())
                 .map_err(Ended::from)
                 .and_then(|token| finish(token).map_err(Ended::Issue)),
-            Returned::Error { error, description } => Err(Fault::returned(error, description).into()),
+            Callback::Error { error, description } => Err(Fault::returned(error, description).into()),
         };
         listener.show(match &ended {
             Ok(_) => self.done,

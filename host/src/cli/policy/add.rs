@@ -3,7 +3,7 @@
 use super::{
     locked,
     source::{Reach, Source},
-    terms::{Judged, Terms},
+    terms::{Judgement, Terms},
 };
 use crate::{
     cli::{
@@ -123,13 +123,13 @@ impl Update {
                 ));
             }
         }
-        let judged = Judged { offer, before: Some(standing) };
+        let judged = Judgement { offer, before: Some(standing) };
         let changed = judged.accept(context, output)?;
         object(&judged, changed, output)
     }
 }
 
-fn object(judged: &Judged, changed: bool, output: Output) -> Result<Exit> {
+fn object(judged: &Judgement, changed: bool, output: Output) -> Result<Exit> {
     let mut object = judged.object(changed);
     if let Some(fields) = object.as_object_mut() {
         fields.insert("schema".to_owned(), Value::from("warded.policy-add/1"));

@@ -6,7 +6,7 @@ use crate::{
     context::OnHang,
     sandbox::{
         Component,
-        granting::{Granting, Origin},
+        granting::{BoundPolicy, Origin},
     },
 };
 use clap::Args;
@@ -88,7 +88,7 @@ impl Check {
 
 /// Compiles it within the bounds of a run, and compares its exports with its request.
 fn compile(component: &[u8], request: &Policy, on_hang: OnHang) -> Result<()> {
-    let granting = Granting {
+    let granting = BoundPolicy {
         policy: request.clone(),
         digest: Digest::of(component),
         grants: Digest::of(&[]),

@@ -2,7 +2,7 @@
 
 use super::{
     source::{Found, Reach, Source},
-    terms::{Judged, Terms},
+    terms::{Judgement, Terms},
 };
 use crate::{
     cli::output::{Output, confirm},
@@ -20,10 +20,10 @@ use warded_lib::{
 };
 
 /// A policy of a lock file.
-pub(super) enum Locked {
+pub(super) enum LockedPolicy {
     /// It is on the machine as the lock file has it; its name and entry.
     There(Name, Entry),
-    New(Box<Judged>),
+    New(Box<Judgement>),
 }
 
 pub(super) fn policies(number: usize) -> String {
@@ -37,7 +37,7 @@ pub(super) fn judge(
     terms: &Terms,
     reach: &Reach,
     output: Output,
-) -> Result<Vec<Locked>> {
+) -> Result<Vec<LockedPolicy>> {
     if lock.symlink_metadata().is_err() {
         return Err(Error::usage(format!("there is no {}", neutral_path(lock))));
     }
@@ -59,13 +59,13 @@ pub(super) fn judge_entry(
     find: impl FnOnce(&Entry) -> Result<Found>,
     terms: &Terms,
     output: Output,
-) -> Result<Locked> {
+) -> Result<LockedPolicy> {
     let there = components::load(&context.policies)?.into_iter().find(|there| there.policy.name == *name);
     let is_whole = there.as_ref().map_or(Ok(false), pinned::is_whole)?;
     let there = there.as_ref().map(pinned::entry).transpose()?.flatten();
     if is_whole && there.is_some_and(|there| there.is_same(entry)) {
         output.line(format!("{name} {} is there already.", entry.version))?;
-        return Ok(Locked::There(name.clone(), entry.clone()));
+        return Ok(LockedPolicy::There(name.clone(), entry.clone()));
     }
     let named = |error: Error| error.seen(format!("policy {name} of the lock file"));
     let found = find(entry).map_err(named)?;
@@ -90,12 +90,12 @@ pub(super) fn judge_entry(
         let shown = |name: Option<&str>| name.unwrap_or("nobody").to_owned();
         return Err(wrong("publisher", &shown(publisher), &shown(entry.publisher.as_deref())));
     }
-    Ok(Locked::New(Box::new(judged)))
+    Ok(LockedPolicy::New(Box::new(judged)))
 }
 
 /// Adds what is not there, after one question.
-pub(super) fn accept(context: &Context, all: &[Locked], yes: bool, output: Output) -> Result<Exit> {
-    let is_new = |locked: &&Locked| matches!(locked, Locked::New(judged) if !judged.is_there());
+pub(super) fn accept(context: &Context, all: &[LockedPolicy], yes: bool, output: Output) -> Result<Exit> {
+    let is_new = |locked: &&LockedPolicy| matches!(locked, LockedPolicy::New(judged) if !judged.is_there());
     let new = all.iter().filter(is_new).count();
     if new > 0 && !yes && !confirm(&format!("Add {}?", policies(new)))? {
         return Err(output.declined());
@@ -105,7 +105,7 @@ pub(super) fn accept(context: &Context, all: &[Locked], yes: bool, output: Outpu
         let told =
             |error: Error| if added.is_empty() { error } else { error.after(format!("added: {}", added.join(", "))) };
         let (name, changed, object) = match locked {
-            Locked::There(name, entry) => {
+            LockedPolicy::There(name, entry) => {
                 let change = pinned::Change::begin(&context.state, &context.policies).map_err(told)?;
                 let changed = change.record(name).map_err(told)?;
                 let object = json!({
@@ -113,7 +113,7 @@ pub(super) fn accept(context: &Context, all: &[Locked], yes: bool, output: Outpu
                 });
                 (name, changed, object)
             }
-            Locked::New(judged) => {
+            LockedPolicy::New(judged) => {
                 let changed = judged.accept(context, output).map_err(told)?;
                 (judged.name(), changed, judged.object(changed))
             }

@@ -10,7 +10,7 @@ use crate::{
     },
     context::Context,
     publishing::{offered, pinned, signature},
-    sandbox::{Component, granting::Granting},
+    sandbox::{Component, granting::BoundPolicy},
 };
 use jiff::Timestamp;
 use std::path::Path;
@@ -33,7 +33,7 @@ use warded_lib::{
 /// What is offered.
 pub(super) struct Offer {
     /// The policy as it would be accepted, bound to its component.
-    pub(super) granting: Granting,
+    pub(super) granting: BoundPolicy,
     /// Its text.
     pub(super) text: String,
     /// Who signed it.
@@ -148,7 +148,7 @@ impl Offer {
     /// # Errors
     /// stdout cannot be written.
     pub(super) fn show(&self, output: Output) -> Result<()> {
-        let Granting { policy, digest, .. } = &self.granting;
+        let BoundPolicy { policy, digest, .. } = &self.granting;
         let by = match &self.publisher {
             Some(publisher) => format!("signed by {} ({})", neutral(&publisher.name), publisher.key),
             None => output.paint(Style::Yellow, "NOT SIGNED"),
@@ -193,7 +193,7 @@ impl Offer {
     /// Another command has changed that since; it cannot be written, or not be recorded. The policy that was there is as it
     /// was.
     pub(super) fn accept(&self, context: &Context, before: Option<&Standing>) -> Result<()> {
-        let Granting { policy, digest, component, .. } = &self.granting;
+        let BoundPolicy { policy, digest, component, .. } = &self.granting;
         let by = match &self.publisher {
             Some(publisher) => {
                 format!("{} {}, signed by {} ({})", policy.name, policy.version, publisher.name, publisher.key)

@@ -5,7 +5,7 @@ use crate::{
     cli::output::Output,
     components,
     context::OnHang,
-    trial::{self, Replayed},
+    trial::{self, ReplayResult},
 };
 use clap::Args;
 use jiff::Timestamp;
@@ -68,7 +68,7 @@ impl Replay {
     }
 }
 
-fn say(recording: &Recording, replayed: &Replayed, output: Output) -> Result<()> {
+fn say(recording: &Recording, replayed: &ReplayResult, output: Output) -> Result<()> {
     if let Some(Divergence { number, asked, recorded }) = &replayed.divergence {
         let shown = |call: &Option<Call>| call.as_ref().map_or_else(|| "nothing more".to_owned(), ToString::to_string);
         output.line(format!("Call {number} is the first one that differs:"))?;

@@ -36,7 +36,7 @@ pub(super) struct Terms {
 }
 
 /// An offer that may be accepted.
-pub(super) struct Judged {
+pub(super) struct Judgement {
     pub(super) offer: Offer,
     pub(super) before: Option<Standing>,
 }
@@ -52,7 +52,7 @@ impl Terms {
         found: Found,
         (expected, grants): (Option<&Digest>, Option<(&str, &Path)>),
         output: Output,
-    ) -> Result<Judged> {
+    ) -> Result<Judgement> {
         let digest = Digest::of(&found.artifact.component);
         if let Some(expected) = expected.filter(|expected| **expected != digest) {
             return Err(Error::refused("this is another component than the one that was named")
@@ -60,7 +60,7 @@ impl Terms {
         }
         let offer = Offer::of(context, found, grants, self.allowed_signers.as_deref())?;
         let before = offer.standing(context)?;
-        let judged = Judged { offer, before };
+        let judged = Judgement { offer, before };
         if judged.is_there() {
             return Ok(judged);
         }
@@ -99,7 +99,7 @@ impl Terms {
     }
 }
 
-impl Judged {
+impl Judgement {
     /// Nothing is to be stored.
     pub(super) fn is_there(&self) -> bool {
         self.before.as_ref().is_some_and(|before| before.is_same)

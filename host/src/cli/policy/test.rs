@@ -4,7 +4,7 @@ use crate::{
     cli::output::{Output, Style},
     components,
     context::OnHang,
-    sandbox::granting::Granting,
+    sandbox::granting::BoundPolicy,
     trial::{self, Outcome, Scenario, Trial},
 };
 use clap::Args;
@@ -63,7 +63,7 @@ impl Test {
         Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
     }
 
-    fn granting(&self) -> Result<Granting> {
+    fn granting(&self) -> Result<BoundPolicy> {
         let file = match &self.component {
             Some(file) => file.clone(),
             None => only_component(&self.directory)?,
@@ -98,7 +98,7 @@ impl Test {
         Ok(found)
     }
 
-    fn one(&self, granting: &Granting, path: &Path, on_hang: OnHang, output: Output) -> Result<(Value, bool)> {
+    fn one(&self, granting: &BoundPolicy, path: &Path, on_hang: OnHang, output: Output) -> Result<(Value, bool)> {
         let name = path.file_stem().map(|stem| neutral(&stem.to_string_lossy())).unwrap_or_default();
         let bytes = read::any(path, files::MAX_BYTES)?;
         let text = String::from_utf8(bytes)

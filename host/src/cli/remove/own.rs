@@ -5,7 +5,7 @@ use super::{Output, Remove, recover, report};
 use crate::{
     cli::apply::{Apply, ProcedureArgs},
     context::Context,
-    sandbox::granting::Granting,
+    sandbox::granting::BoundPolicy,
 };
 use warded_lib::{
     error::{Error, Exit, Result},
@@ -25,7 +25,7 @@ impl Remove {
         }
         let policies = context.policies()?;
         let left = transaction::policies_left(&context.state)?;
-        let own: Vec<&Granting> = left.iter().filter_map(|name| with_remove(&policies, name)).collect();
+        let own: Vec<&BoundPolicy> = left.iter().filter_map(|name| with_remove(&policies, name)).collect();
         if own.is_empty() {
             return Ok(None);
         }
@@ -101,7 +101,7 @@ fn state(out: &[&str]) -> String {
 }
 
 /// The policy of that name, where it has such a procedure that needs no settings.
-fn with_remove<'a>(policies: &'a [Granting], name: &str) -> Option<&'a Granting> {
+fn with_remove<'a>(policies: &'a [BoundPolicy], name: &str) -> Option<&'a BoundPolicy> {
     let remove: Name = REMOVE.parse().ok()?;
     policies.iter().find(|granting| {
         let procedure = granting.policy.procedures.get(&remove);

@@ -3,14 +3,14 @@
 use crate::cli::prometheus::Metrics;
 use warded_lib::{
     ca::Certificate,
-    probe::{Finding, Place, Presented},
+    probe::{Finding, Place, Presentation},
 };
 
-pub(super) fn metrics(answers: &[(Place, Vec<Presented>)], now: u64) -> Metrics {
+pub(super) fn metrics(answers: &[(Place, Vec<Presentation>)], now: u64) -> Metrics {
     let mut metrics = Metrics::default();
-    let known = |presented: &[Presented]| {
+    let known = |presented: &[Presentation]| {
         let is_unknown = presented.iter().any(|one| matches!(one.finding, Finding::Unknown(_)));
-        let good = |one: &Presented| matches!(one.finding, Finding::Good | Finding::EndsSoon);
+        let good = |one: &Presentation| matches!(one.finding, Finding::Good | Finding::EndsSoon);
         (!is_unknown).then(|| u8::from(presented.iter().all(good)))
     };
     metrics.gauge(
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn what_is_unknown_is_absent() {
         let answer = |name: &str, finding| {
-            let one = Presented { algorithm: None, certificate: None, finding };
+            let one = Presentation { algorithm: None, certificate: None, finding };
             (name.parse::<Place>().unwrap(), vec![one])
         };
         let answers = [

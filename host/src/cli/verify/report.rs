@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::time::Duration;
 use warded_lib::{
     error::Result,
-    probe::{Finding, Place, Presented},
+    probe::{Finding, Place, Presentation},
     text::neutral,
 };
 
@@ -59,7 +59,7 @@ fn severity(finding: &Finding) -> u8 {
 }
 
 impl Host {
-    fn of(place: &Place, presented: &[Presented]) -> Self {
+    fn of(place: &Place, presented: &[Presentation]) -> Self {
         let worst = presented.iter().map(|one| &one.finding).max_by_key(|finding| severity(finding));
         let cause = |finding: &Finding| finding.cause().map(neutral);
         Self {
@@ -90,7 +90,7 @@ impl Host {
 }
 
 impl VerifyObject {
-    pub(super) fn of(answers: &[(Place, Vec<Presented>)], took: Duration) -> Self {
+    pub(super) fn of(answers: &[(Place, Vec<Presentation>)], took: Duration) -> Self {
         let hosts: Vec<Host> = answers.iter().map(|(place, presented)| Host::of(place, presented)).collect();
         let healthy = hosts.iter().all(|host| host.state == Finding::Good.code());
         Self { schema: "warded.verify/1", healthy, seconds: (took.as_secs_f64() * 1000.0).round() / 1000.0, hosts }

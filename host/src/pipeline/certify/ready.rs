@@ -3,7 +3,7 @@
 use super::{
     super::{
         Work, issued,
-        vouch::{Voucher, Vouching, certified::Certified},
+        vouch::{HostKeyRecords, Voucher, certified::Certified},
     },
     wanted,
 };
@@ -56,7 +56,7 @@ fn look(context: &Context, work: &mut Work) -> Result<Vec<String>> {
     };
     let Err(error) = authority.ready(&needed.requests()) else { return Ok(Vec::new()) };
     // Renewals need no password and no token: they go on.
-    let goes_on = requests.len() > new.len() || work.renewal.as_ref().is_some_and(Vouching::has_any);
+    let goes_on = requests.len() > new.len() || work.renewal.as_ref().is_some_and(HostKeyRecords::has_any);
     if let CaError::Credential { .. } = &error
         && work.renewal.is_some()
     {

@@ -1,6 +1,6 @@
 //! One sshd, watched by the guard: the one that a run is for, or one that reads the same files.
 
-use super::{super::serve::keeps_certificates, Foreseen, Work};
+use super::{super::serve::keeps_certificates, Forecast, Work};
 use ssh_key::PublicKey;
 use std::{
     cell::{OnceCell, RefCell},
@@ -12,7 +12,7 @@ use warded_lib::{
     ca::{Certificate, placeholder},
     error::{Error, Result},
     guard::{
-        Baseline, Candidate, MayChange, Offered, Proof, Verified, live,
+        Baseline, Candidate, ListenerOffer, MayChange, Proof, Verified, live,
         unchanged::{self, Digests},
     },
     machine::{
@@ -28,7 +28,7 @@ type Outcome = BTreeMap<PathBuf, Option<Vec<u8>>>;
 
 /// An sshd, and what has to be so after a run.
 #[derive(Debug)]
-pub struct Watched {
+pub struct WatchedSshd {
     pub(super) sshd: Sshd,
     /// What listens in its place and is not known.
     pub(super) unknown: Option<Unknown>,
@@ -58,12 +58,12 @@ pub(super) enum Role {
     Bystander,
 }
 
-impl Watched {
+impl WatchedSshd {
     /// Looks at an sshd as it is.
     pub(super) fn take(sshd: Sshd, role: Role, work: &Work) -> Result<Self> {
         let mut baseline = Baseline::take(&sshd)?;
         let unknown = sshd.unknown_listener()?;
-        let prints = |offered: &Offered| offered.keys.iter().map(|key| key.fingerprint.clone()).collect();
+        let prints = |offered: &ListenerOffer| offered.keys.iter().map(|key| key.fingerprint.clone()).collect();
         let offered = baseline.offered.as_ref().map(prints).or(baseline.unseen.as_ref().map(|_| Vec::new()));
         baseline.replace_keys(&work.replaced());
         if let Some(listener) = sshd.listener.as_ref().filter(|_| work.renewal.is_some()) {
@@ -106,7 +106,7 @@ impl Watched {
     }
 
     /// Proves the result with stand-ins for the certificates.
-    pub(super) fn foresee(&self, work: &Work) -> Result<Foreseen> {
+    pub(super) fn foresee(&self, work: &Work) -> Result<Forecast> {
         let stand_ins = RefCell::new(Vec::new());
         let result = work.result(|request| {
             let certificate = placeholder::host_certificate(&request.public, &request.principals)?;
@@ -119,7 +119,7 @@ impl Watched {
         let proved = candidate.prove(&self.baseline, &certificates, &[]).and_then(|proof| {
             let mut users = candidate.admits_certificates(&self.baseline, work.may_change(), &work.user_authorities)?;
             let not_proved = self.each_named([proof.not_proved, std::mem::take(&mut users.not_proved)].concat());
-            Ok(Foreseen { not_proved, users })
+            Ok(Forecast { not_proved, users })
         });
         proved.map_err(|error| self.told(error))
     }

@@ -2,7 +2,7 @@
 
 use warded_lib::{
     error::{Error, Result},
-    machine::{action::Ended, services::Reloaded},
+    machine::{action::Ended, services::ReloadResult},
 };
 
 /// What became of programs, services and sshd after the files were back.
@@ -11,7 +11,7 @@ pub struct Aftermath {
     /// How each program that may have run was undone, the last one first, or why it was not.
     pub programs: Vec<(String, Result<Ended>)>,
     /// How each service was told, or why it was not.
-    pub reloads: Vec<(String, Result<Reloaded>)>,
+    pub reloads: Vec<(String, Result<ReloadResult>)>,
     /// The first difference from before, if one was found.
     pub fault: Option<Error>,
 }
@@ -47,19 +47,19 @@ impl std::fmt::Display for Aftermath {
         for (name, outcome) in &self.reloads {
             match outcome {
                 Ok(
-                    how @ (Reloaded::Scheduled { .. }
-                    | Reloaded::Started { .. }
-                    | Reloaded::Anew { .. }
-                    | Reloaded::LeftStopped { .. }),
+                    how @ (ReloadResult::Scheduled { .. }
+                    | ReloadResult::Started { .. }
+                    | ReloadResult::Anew { .. }
+                    | ReloadResult::LeftStopped { .. }),
                 ) => write!(f, "; {how}")?,
-                Ok(Reloaded::NotRunning) => write!(f, "; no listener of {name} is known")?,
+                Ok(ReloadResult::NotRunning) => write!(f, "; no listener of {name} is known")?,
                 Ok(_) => write!(f, "; {name} reloaded")?,
                 Err(error) => write!(f, "; {}", error.message())?,
             }
         }
         match &self.fault {
             Some(fault) => write!(f, "; {}", fault.message()),
-            None if self.reloads.iter().all(|(_, how)| matches!(how, Ok(Reloaded::Scheduled { .. }))) => Ok(()),
+            None if self.reloads.iter().all(|(_, how)| matches!(how, Ok(ReloadResult::Scheduled { .. }))) => Ok(()),
             None => f.write_str(", checked"),
         }
     }

@@ -7,7 +7,7 @@ use std::{
 };
 use warded_lib::{
     error::{Error, Result},
-    guard::{self, Offered, unchanged},
+    guard::{self, ListenerOffer, unchanged},
     machine::{
         facts,
         sshd::{Listener, Sshd},
@@ -88,8 +88,11 @@ fn seen_now(sshd: &Sshd, before: &SshdBefore) -> Seen {
         Err(error) => return Seen::Unknown(error),
     };
     // What could not be asked before is not asked now.
-    let served =
-        if expected.is_empty() { Ok(now.listener.as_ref().map(|_| Offered::default())) } else { guard::served(&now) };
+    let served = if expected.is_empty() {
+        Ok(now.listener.as_ref().map(|_| ListenerOffer::default()))
+    } else {
+        guard::served(&now)
+    };
     match served {
         // At the next boot there is none yet. In this one, sshd did not survive its reload.
         Ok(None) if sshd.listener.is_none() && before.boot != facts::boot() => Seen::AsBefore,

@@ -5,7 +5,7 @@ use warded_lib::{
     audit::Kind,
     machine::{
         facts,
-        services::{self, Reloaded},
+        services::{self, ReloadResult},
         sshd::Sshd,
     },
     transaction::{RunIdentity, SshdBefore},
@@ -25,7 +25,7 @@ impl Recovery<'_> {
         match services::start(unit) {
             Ok(started) => {
                 drop(self.log.append(&event(Kind::Result)));
-                aftermath.reloads.retain(|(_, how)| !matches!(how, Ok(Reloaded::NotRunning)));
+                aftermath.reloads.retain(|(_, how)| !matches!(how, Ok(ReloadResult::NotRunning)));
                 aftermath.reloads.push((unit.to_owned(), Ok(started)));
                 aftermath.fault = as_before(sshd, before).err();
             }

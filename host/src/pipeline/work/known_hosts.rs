@@ -2,7 +2,7 @@
 
 use super::{Source, Work};
 use warded_lib::{
-    change_set::staged::Staged,
+    change_set::staged::StagedChange,
     guard::known_hosts::Change as KnownHosts,
     machine::{files::Snapshot, path::AbsolutePath},
     transaction::FileChange,
@@ -14,7 +14,7 @@ impl Work {
     #[must_use]
     pub fn concerns_sshd(&self) -> bool {
         let known_hosts: Vec<bool> = match &self.source {
-            Source::Staged(changes) => changes.staged().iter().map(Staged::is_known_hosts).collect(),
+            Source::Staged(changes) => changes.staged().iter().map(StagedChange::is_known_hosts).collect(),
             Source::Undo(changes) => changes.iter().map(FileChange::is_known_hosts).collect(),
         };
         known_hosts.is_empty() || known_hosts.contains(&false) || !self.reloads.is_empty() || !self.steps.is_empty()

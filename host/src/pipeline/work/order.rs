@@ -3,7 +3,7 @@
 use warded_lib::{
     change_set::{
         ChangeSet,
-        staged::{After, Staged},
+        staged::{After, StagedChange},
     },
     guard::krl,
     machine::schedule,
@@ -12,11 +12,11 @@ use warded_lib::{
 
 /// What belongs to a key goes with it, and what a configuration may name before the configuration:
 /// where sshd cannot read a list of revoked keys, it refuses every key.
-pub(super) fn order_of(file: &Staged, contents: &[u8], changes: &ChangeSet) -> Order {
+pub(super) fn order_of(file: &StagedChange, contents: &[u8], changes: &ChangeSet) -> Order {
     let key = file.path.as_str().strip_suffix(".pub");
-    let is_made = |one: &Staged| key == Some(one.path.as_str()) && matches!(one.after, After::PrivateKey { .. });
+    let is_made = |one: &StagedChange| key == Some(one.path.as_str()) && matches!(one.after, After::PrivateKey { .. });
     let others = || changes.staged().iter().filter(|one| one.path != file.path);
-    let names = |one: &Staged| matches!(&one.after, After::Bytes { contents, .. } if is_named(file, contents));
+    let names = |one: &StagedChange| matches!(&one.after, After::Bytes { contents, .. } if is_named(file, contents));
     if changes.staged().iter().any(is_made) {
         Order::WriteKey
     } else if krl::is_list(contents) || others().any(names) {
@@ -27,8 +27,9 @@ pub(super) fn order_of(file: &Staged, contents: &[u8], changes: &ChangeSet) -> O
 }
 
 /// What a configuration may name goes after the configuration.
-pub(super) fn order_of_removal(file: &Staged, changes: &ChangeSet) -> Order {
-    let holds = |one: &Staged, what: &dyn Fn(&[u8]) -> bool| one.before.as_ref().is_some_and(|old| what(&old.contents));
+pub(super) fn order_of_removal(file: &StagedChange, changes: &ChangeSet) -> Order {
+    let holds =
+        |one: &StagedChange, what: &dyn Fn(&[u8]) -> bool| one.before.as_ref().is_some_and(|old| what(&old.contents));
     let is_used = holds(file, &|contents| krl::is_list(contents))
         || changes.staged().iter().any(|one| one.path != file.path && holds(one, &|contents| is_named(file, contents)));
     if file.before.as_ref().is_some_and(|old| schedule::recovers(&old.contents)) {
@@ -38,7 +39,7 @@ pub(super) fn order_of_removal(file: &Staged, changes: &ChangeSet) -> Order {
 }
 
 /// Whether another file of the run names this one: then it is there before, and goes after.
-fn is_named(file: &Staged, by: &[u8]) -> bool {
+fn is_named(file: &StagedChange, by: &[u8]) -> bool {
     let path = file.path.as_str().as_bytes();
     by.windows(path.len()).any(|part| part == path)
 }

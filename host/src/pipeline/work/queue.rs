@@ -12,7 +12,7 @@ use warded_lib::{
 
 /// One item of the queue.
 #[derive(Clone, Copy, Debug)]
-pub enum Queued<'a> {
+pub enum QueueItem<'a> {
     /// A program, with its place among all programs.
     Program(usize, &'a Step),
     /// A service.
@@ -22,17 +22,17 @@ pub enum Queued<'a> {
 impl Work {
     /// The queue.
     #[must_use]
-    pub fn queue(&self) -> Vec<Queued<'_>> {
+    pub fn queue(&self) -> Vec<QueueItem<'_>> {
         let programs = |at: Option<usize>| {
             let is_here =
                 move |step: &Step| at.map_or(step.after_reloads >= self.reloads.len(), |at| step.after_reloads == at);
             let all = self.steps.iter().enumerate();
-            all.filter(move |(_, step)| is_here(step)).map(|(index, step)| Queued::Program(index, step))
+            all.filter(move |(_, step)| is_here(step)).map(|(index, step)| QueueItem::Program(index, step))
         };
         let mut queue = Vec::new();
         for (index, reload) in self.reloads.iter().enumerate() {
             queue.extend(programs(Some(index)));
-            queue.push(Queued::Reload(reload));
+            queue.push(QueueItem::Reload(reload));
         }
         queue.extend(programs(None));
         queue

@@ -4,7 +4,7 @@ use super::{
     Credential, StepAuthority, api,
     api::{Failure, SignRequest},
     credential, describe, diagnosis,
-    diagnosis::Doing,
+    diagnosis::Task,
     provisioner::{Purpose, choose},
     retries::Retries,
     token::{self, LIFE, Proof, Token, Use},
@@ -36,7 +36,7 @@ impl StepAuthority {
     /// Asks for a certificate until there is one, or there is no use in asking.
     fn ask(
         &self,
-        doing: Doing<'_>,
+        doing: Task<'_>,
         repeat: bool,
         wanted: &IssueRequest,
         mut once: impl FnMut() -> Result<Result<Vec<u8>, Failure>, CaError>,
@@ -148,7 +148,7 @@ impl CertificateAuthority for StepAuthority {
     fn issue(&self, request: &IssueRequest) -> Result<Certificate, CaError> {
         self.clock()?;
         let credential = self.credential()?;
-        let doing = Doing::Issuing { request, credential };
+        let doing = Task::Issuing { request, credential };
         self.ask(doing, credential.can_repeat(), request, || {
             let token = credential.token(self.claims("", Use::Sign, &request.key_id, Some(request.into()), LIFE))?;
             if let Credential::Tokens(_) = credential {
@@ -168,7 +168,7 @@ impl CertificateAuthority for StepAuthority {
         let mut read = None;
         let key = Self::signer(key, &mut read)?;
         self.by_renewer(purpose, |provisioner| {
-            self.ask(Doing::Renewing { current, rekey: false, provisioner }, true, &wanted, || {
+            self.ask(Task::Renewing { current, rekey: false, provisioner }, true, &wanted, || {
                 Ok(api::renew(&self.http, self.sshpop(provisioner, Use::Renew, current, key)?.as_str()))
             })
         })
@@ -180,7 +180,7 @@ impl CertificateAuthority for StepAuthority {
         let mut read = None;
         let key = Self::signer(key, &mut read)?;
         self.by_renewer(Purpose::Rekey, |provisioner| {
-            self.ask(Doing::Renewing { current, rekey: true, provisioner }, true, &wanted, || {
+            self.ask(Task::Renewing { current, rekey: true, provisioner }, true, &wanted, || {
                 Ok(api::rekey(&self.http, self.sshpop(provisioner, Use::Rekey, current, key)?.as_str(), new))
             })
         })

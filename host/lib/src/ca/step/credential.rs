@@ -8,7 +8,7 @@ pub use source::{Source, read_secret, read_trusted};
 
 use super::{
     diagnosis::refusal::sshpop,
-    given::Given,
+    given::TokenClaims,
     jwe, jwk,
     jwk::ProvisionerKey,
     provisioner::{self, NotChosen, Provisioner, Purpose, choose},
@@ -217,7 +217,7 @@ impl Credential {
         if there >= times {
             return Ok(());
         }
-        let names = tokens.front().and_then(|token| Given::read(token).ok()).map(|given| given.principals());
+        let names = tokens.front().and_then(|token| TokenClaims::read(token).ok()).map(|given| given.principals());
         Err(unusable(
             format!("{} needed, and {there} given", count(times, "one-time token")),
             more_tokens(&names.unwrap_or_default(), times),

@@ -7,7 +7,7 @@ use super::{
     api::{Failure, SshRoots},
     credential::Credential,
     fingerprint::Fingerprint,
-    given::Given,
+    given::TokenClaims,
     http::{Http, Problem, Trust},
     identity::IdToken,
     provisioner::Provisioner,
@@ -33,7 +33,7 @@ pub const ENABLE_SSH: &str = "on the CA: `step ca init --ssh` for a new one; els
 
 /// What was being done.
 #[derive(Clone, Copy, Debug)]
-pub enum Doing<'a> {
+pub enum Task<'a> {
     /// The CA's SSH keys, which anybody may read.
     ReadingSshKeys,
     /// Something else that anybody may read.
@@ -102,7 +102,7 @@ impl Finding {
 
 /// The failure with its cause.
 #[must_use]
-pub fn of(failure: &Failure, doing: Doing<'_>, known: &Known<'_>) -> CaError {
+pub fn of(failure: &Failure, doing: Task<'_>, known: &Known<'_>) -> CaError {
     let ca = known.ca.clone();
     match failure {
         Failure::Problem(problem) => {
@@ -128,7 +128,7 @@ pub fn of(failure: &Failure, doing: Doing<'_>, known: &Known<'_>) -> CaError {
 
 /// Whether the cause is known for sure, so that asking again is of no use.
 #[must_use]
-pub fn is_certain(failure: &Failure, doing: Doing<'_>, known: &Known<'_>) -> bool {
+pub fn is_certain(failure: &Failure, doing: Task<'_>, known: &Known<'_>) -> bool {
     match failure {
         Failure::Status { status, text, .. } => refusal::finding(*status, text, doing, known).certain,
         Failure::Problem(_) | Failure::NotStepCa { .. } => true,
@@ -168,7 +168,7 @@ pub fn token(
             next: format!("on the admin's machine: warded token {} --host -n {}", request.key_id, names.join(" -n ")),
         }
     };
-    let given = Given::read(token).map_err(&refused)?;
+    let given = TokenClaims::read(token).map_err(&refused)?;
     given.problem(request, root, names, now()).map_or(Ok(()), |cause| Err(refused(cause)))
 }
 

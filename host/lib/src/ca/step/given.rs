@@ -16,7 +16,7 @@ const LEEWAY: u64 = 60;
 
 /// What a token says.
 #[derive(Debug, Deserialize)]
-pub struct Given {
+pub struct TokenClaims {
     #[serde(default)]
     iss: String,
     #[serde(default)]
@@ -57,7 +57,7 @@ struct Ssh {
     principals: Vec<String>,
 }
 
-impl Given {
+impl TokenClaims {
     /// Reads a token's claims.
     ///
     /// # Errors
@@ -233,7 +233,7 @@ mod tests {
             (names_of(&["web1"]), 1000, Some("; web2 is needed")),
             (names_of(&["web1", "web2", "bad\u{1b}"]), 1000, Some("also for bad\\u{1b}")),
         ] {
-            let given = Given::read(&token(&claims)).unwrap();
+            let given = TokenClaims::read(&token(&claims)).unwrap();
             let problem = given.problem(&request, &root, Some(&names), now);
             match (&problem, expected) {
                 (None, None) => {}
@@ -243,7 +243,9 @@ mod tests {
         }
         // Letters count, and what the CA goes by may be long, or not known at all.
         let many: Vec<String> = (0..40).map(|number| format!("n{number}.lab.test")).collect();
-        let of = |host: &str| Given::read(&token(&with("aud", json!(format!("https://{host}/1.0/ssh/sign"))))).unwrap();
+        let of = |host: &str| {
+            TokenClaims::read(&token(&with("aud", json!(format!("https://{host}/1.0/ssh/sign"))))).unwrap()
+        };
         for (host, names, fits) in [
             ("n39.lab.test:9000", Some(&many[..]), true),
             ("N39.lab.test:9000", Some(&many[..]), false),
@@ -253,7 +255,7 @@ mod tests {
         ] {
             assert_eq!(of(host).problem(&request, &root, names, 1000).is_none(), fits, "{host}");
         }
-        let (url, sha) = Given::read(&token(&good)).unwrap().bootstrap().unwrap();
+        let (url, sha) = TokenClaims::read(&token(&good)).unwrap().bootstrap().unwrap();
         assert_eq!((url.to_string().as_str(), sha), ("https://ca.example.org:9000", root));
     }
 
@@ -262,7 +264,7 @@ mod tests {
         for (text, why) in
             [("", "three parts"), ("a.b.c.d", "three parts"), ("a.!.c", "base64url"), ("a.e30x.c", "JSON")]
         {
-            let error = Given::read(&Token::given(text)).unwrap_err();
+            let error = TokenClaims::read(&Token::given(text)).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
         }
     }

@@ -4,7 +4,7 @@ use super::{
     CaError, Certificate, StepAuthority,
     api::{self, Failure, SignRequest},
     credential,
-    diagnosis::{self, Doing},
+    diagnosis::{self, Task},
     identity::IdToken,
     provisioner::{NotChosen, Oidc, Provisioner, Purpose, Type, choose},
     token::Token,
@@ -125,7 +125,7 @@ impl StepAuthority {
         let body = SignRequest::new(token.token().as_str(), request).map_err(|error| {
             credential::unusable(format!("the key to certify cannot be encoded: {error}"), "use another key")
         })?;
-        let doing = Doing::SigningIn { token, sign_in };
+        let doing = Task::SigningIn { token, sign_in };
         let bytes = api::sign(&self.http, &body).map_err(|failure| self.not_signed_in(&failure, doing))?;
         let refused = |cause: String, next: String| CaError::Refused { ca: self.describe(), cause, next };
         let certificate = Certificate::from_bytes(&bytes).map_err(|unreadable| {
@@ -145,7 +145,7 @@ impl StepAuthority {
         }
     }
 
-    fn not_signed_in(&self, failure: &Failure, doing: Doing<'_>) -> NotSignedIn {
+    fn not_signed_in(&self, failure: &Failure, doing: Task<'_>) -> NotSignedIn {
         let is_unexplained =
             failure.status() == Some(401) && !self.knowing(|known| diagnosis::is_certain(failure, doing, known));
         NotSignedIn { error: self.diagnosed(failure, doing), is_unexplained }

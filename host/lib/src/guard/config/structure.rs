@@ -12,7 +12,7 @@ use crate::{
         files::Root,
         path::AbsolutePath,
         sshd::{
-            Reading,
+            ConfigReading,
             tree::{ConfigFile, Line, Overlay, Staged, Tree, identity},
         },
     },
@@ -284,7 +284,7 @@ pub enum Blocks {
 ///
 /// # Errors
 /// Refused: both differ; with the first place.
-pub fn refuse_misread(tree: &Tree, reading: &Reading, blocks: Blocks) -> Result<()> {
+pub fn refuse_misread(tree: &Tree, reading: &ConfigReading, blocks: Blocks) -> Result<()> {
     let refused = |what: String| {
         Error::refused("sshd reads its configuration otherwise than Warded does")
             .cause(what)

@@ -1,6 +1,6 @@
 //! An action with its inputs: placeholders become arguments, and the host does the quoting.
 
-use super::{ARGUMENT_BYTES, Action, Argument, Call, Element, Fault, INPUT_BYTES, InputType, Json, Kind, Observed};
+use super::{ARGUMENT_BYTES, Action, Argument, Call, Element, Fault, INPUT_BYTES, InputType, Json, Kind, StateValue};
 use crate::{digest::Digest, name::Name, text::count};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -185,11 +185,11 @@ impl Filled {
     ///
     /// # Errors
     /// `invalid-input`.
-    pub(super) fn becomes(&self, becomes: &Value) -> Result<Observed, Fault> {
+    pub(super) fn becomes(&self, becomes: &Value) -> Result<StateValue, Fault> {
         Ok(match becomes.as_str() {
-            Some("absent") => Observed::Absent,
-            Some("present") => Observed::Present,
-            Some(_) | None => Observed::Value(self.document(becomes, None)?),
+            Some("absent") => StateValue::Absent,
+            Some("present") => StateValue::Present,
+            Some(_) | None => StateValue::Value(self.document(becomes, None)?),
         })
     }
 
@@ -197,7 +197,7 @@ impl Filled {
     ///
     /// # Errors
     /// The state before has no value that it could be given, or one that it cannot take.
-    pub(super) fn undo(&self, back: &Action, before: (&Observed, Option<&Element>)) -> Result<Option<Self>, Fault> {
+    pub(super) fn undo(&self, back: &Action, before: (&StateValue, Option<&Element>)) -> Result<Option<Self>, Fault> {
         let Some(undo) = &self.action.undo else { return Ok(None) };
         let (observed, element) = before;
         let none = || Fault::unexpected(format!("{} cannot be undone: the state before has no value", self.name));
@@ -205,8 +205,8 @@ impl Filled {
         for (name, text) in &undo.input {
             let value = match Piece::of(text).map_err(Fault::invalid)? {
                 Piece::Before(None) => match observed {
-                    Observed::Value(value) => plain(value),
-                    Observed::Absent | Observed::Present => return Err(none()),
+                    StateValue::Value(value) => plain(value),
+                    StateValue::Absent | StateValue::Present => return Err(none()),
                 },
                 Piece::Before(Some(member)) => plain(element.and_then(|one| one.get(&member)).ok_or_else(none)?),
                 Piece::Literal(text) => text.to_owned(),

@@ -27,7 +27,7 @@ pub enum Shown {
 /// A state, as a query shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Observed {
+pub enum StateValue {
     /// There is no such thing.
     Absent,
     /// There is one, whatever it is.
@@ -81,26 +81,26 @@ impl Shown {
     ///
     /// # Errors
     /// `unexpected-output`: it is about several things, or lacks the member.
-    pub(super) fn observed(&self, filled: &Filled, state: &State) -> Result<(Observed, Option<Element>), Fault> {
+    pub(super) fn observed(&self, filled: &Filled, state: &State) -> Result<(StateValue, Option<Element>), Fault> {
         let unexpected = |what: String| Fault::unexpected(format!("{} shows {what}", filled.name));
         let element = match self {
-            Self::Text(text) if text.trim().is_empty() => return Ok((Observed::Absent, None)),
+            Self::Text(text) if text.trim().is_empty() => return Ok((StateValue::Absent, None)),
             Self::Text(text) if is_presence(state) => return Ok((presence(text), None)),
-            Self::Text(text) => return Ok((Observed::Value(text.trim_end().into()), None)),
+            Self::Text(text) => return Ok((StateValue::Value(text.trim_end().into()), None)),
             Self::One(element) => element,
             Self::List(elements) => match elements.as_slice() {
-                [] => return Ok((Observed::Absent, None)),
+                [] => return Ok((StateValue::Absent, None)),
                 [one] => one,
                 several => return Err(unexpected(format!("{} things where one is expected", several.len()))),
             },
         };
         let observed = match &state.member {
-            _ if is_presence(state) => Observed::Present,
+            _ if is_presence(state) => StateValue::Present,
             Some(member) => match element.get(member) {
-                Some(value) => Observed::Value(value.clone()),
+                Some(value) => StateValue::Value(value.clone()),
                 None => return Err(unexpected(format!("no {member}"))),
             },
-            None => Observed::Value(Value::Object(element.clone())),
+            None => StateValue::Value(Value::Object(element.clone())),
         };
         Ok((observed, Some(element.clone())))
     }
@@ -111,11 +111,11 @@ fn is_presence(state: &State) -> bool {
     matches!(&state.becomes, Value::String(word) if word == "absent" || word == "present")
 }
 
-fn presence(text: &str) -> Observed {
-    if text.trim().is_empty() { Observed::Absent } else { Observed::Present }
+fn presence(text: &str) -> StateValue {
+    if text.trim().is_empty() { StateValue::Absent } else { StateValue::Present }
 }
 
-impl Observed {
+impl StateValue {
     /// For a person: lines to compare.
     #[must_use]
     pub fn lines(&self) -> String {
@@ -246,16 +246,16 @@ mod tests {
         let there = State { member: None, becomes: "absent".into(), ..member.clone() };
         let text = State { member: None, ..member.clone() };
         for (output, state, printed, expected) in [
-            ("{ json = ['id'] }", &member, r#"{"id":3}"#, Some(Observed::Value(3.into()))),
+            ("{ json = ['id'] }", &member, r#"{"id":3}"#, Some(StateValue::Value(3.into()))),
             ("{ json = ['id'] }", &member, r#"{"other":3}"#, None),
-            ("{ json = ['id'] }", &member, "[]", Some(Observed::Absent)),
-            ("{ json = ['id'] }", &member, r#"[{"id":3}]"#, Some(Observed::Value(3.into()))),
+            ("{ json = ['id'] }", &member, "[]", Some(StateValue::Absent)),
+            ("{ json = ['id'] }", &member, r#"[{"id":3}]"#, Some(StateValue::Value(3.into()))),
             ("{ json = ['id'] }", &member, r#"[{"id":3},{"id":3}]"#, None),
-            ("{ json = ['id'] }", &there, r#"[{"id":3}]"#, Some(Observed::Present)),
+            ("{ json = ['id'] }", &there, r#"[{"id":3}]"#, Some(StateValue::Present)),
             ("{ json = ['id'] }", &there, r#"[{"id":3},{"id":4}]"#, None),
-            ("{ text = true }", &text, "on\n", Some(Observed::Value("on".into()))),
-            ("{ text = true }", &there, "on\n", Some(Observed::Present)),
-            ("{ text = true }", &there, " \n", Some(Observed::Absent)),
+            ("{ text = true }", &text, "on\n", Some(StateValue::Value("on".into()))),
+            ("{ text = true }", &there, "on\n", Some(StateValue::Present)),
+            ("{ text = true }", &there, " \n", Some(StateValue::Absent)),
         ] {
             let found = shown(output, printed.as_bytes()).unwrap().observed(&filled(output), state);
             assert_eq!(found.ok().map(|(observed, _)| observed), expected, "{printed}");

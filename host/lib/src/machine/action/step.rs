@@ -1,7 +1,7 @@
 //! A change that is queued: with the state that it starts from, the one that it leads to, and what undoes it. So
 //! the host knows after a crash whether it ran.
 
-use super::{Action, Element, Fault, Filled, Kind, Observed, Runner, State};
+use super::{Action, Element, Fault, Filled, Kind, Runner, State, StateValue};
 use crate::name::Name;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
@@ -28,9 +28,9 @@ pub struct Seen {
     /// What of its answer counts.
     pub state: State,
     /// The state before it.
-    pub before: Observed,
+    pub before: StateValue,
     /// The state after it.
-    pub after: Observed,
+    pub after: StateValue,
     /// What undoes it.
     pub undo: Filled,
 }
@@ -168,7 +168,7 @@ impl Seen {
     ///
     /// # Errors
     /// It cannot be asked for.
-    pub fn now(&self, runner: &dyn Runner) -> Result<(Observed, Option<Element>), Fault> {
+    pub fn now(&self, runner: &dyn Runner) -> Result<(StateValue, Option<Element>), Fault> {
         self.query.ask(runner)?.observed(&self.query, &self.state)
     }
 
@@ -178,7 +178,7 @@ impl Seen {
         runner: &dyn Runner,
         begins: &mut dyn FnMut(),
         (change, element): (&Filled, Option<Element>),
-        to: &Observed,
+        to: &StateValue,
     ) -> Result<(), Fault> {
         begins();
         change.run(runner, &change.call(element.as_ref())?)?;

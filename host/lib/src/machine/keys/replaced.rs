@@ -5,7 +5,7 @@ use ssh_key::{Fingerprint, HashAlg, PublicKey};
 
 /// A private key that is replaced by another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replaced {
+pub struct KeyReplacement {
     /// The private key's path.
     pub path: String,
     /// The public half of the key that goes.
@@ -14,7 +14,7 @@ pub struct Replaced {
     pub new: PublicKey,
 }
 
-impl Replaced {
+impl KeyReplacement {
     /// The replacement that a change of a file amounts to; none: it does not hold a private key
     /// before and after, or it is the same key.
     #[must_use]
@@ -45,16 +45,16 @@ mod tests {
     fn only_another_private_key_replaces_one() {
         let [one, other] = [(); 2].map(|()| generate("ssh-ed25519", "x").unwrap());
         let (before, after) = (one.private.as_bytes(), other.private.as_bytes());
-        let replaced = Replaced::between("/k", before, after).unwrap();
+        let replaced = KeyReplacement::between("/k", before, after).unwrap();
         assert_eq!(
             (replaced.old.key_data(), replaced.new.key_data()),
             (one.public.key_data(), other.public.key_data())
         );
         assert!(replaced.ends().contains(&one.public.fingerprint(HashAlg::Sha256).to_string()));
-        assert_eq!(Replaced::between("/k", before, before), None);
+        assert_eq!(KeyReplacement::between("/k", before, before), None);
         let public = one.public_file().unwrap();
         for (before, after) in [(b"".as_slice(), after), (before, b"".as_slice()), (before, public.as_bytes())] {
-            assert_eq!(Replaced::between("/k", before, after), None);
+            assert_eq!(KeyReplacement::between("/k", before, after), None);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Restarts of services that read their files only when they start. Never of what runs sshd: a restart ends logins, and
 //! one that fails keeps everybody out.
 
-use super::{ReloadFault, Reloaded, reach, systemctl, systemctl_program, unknown};
+use super::{ReloadFault, ReloadResult, reach, systemctl, systemctl_program, unknown};
 use crate::{
     error::{Error, Result},
     machine::{control_group, exec::Program, service::Service, sshd::listener},
@@ -14,10 +14,10 @@ use crate::{
 ///
 /// # Errors
 /// As [`refuse_restart`]; or systemd could not.
-pub fn restart(name: &Name, service: &Service, systemd: bool) -> Result<Reloaded, ReloadFault> {
+pub fn restart(name: &Name, service: &Service, systemd: bool) -> Result<ReloadResult, ReloadFault> {
     refuse_restart(name, service, systemd)?;
     let Some(unit) = service.systemd.iter().find(|unit| !is_stopped(unit)) else {
-        return Ok(Reloaded::LeftStopped { name: name.to_string() });
+        return Ok(ReloadResult::LeftStopped { name: name.to_string() });
     };
     // Else a unit that failed some times in a row would not be started.
     drop(systemctl(["reset-failed", "--", unit.as_str()]));
@@ -26,7 +26,7 @@ pub fn restart(name: &Name, service: &Service, systemd: bool) -> Result<Reloaded
     let cause = if output.succeeded() {
         let shown = systemctl(["show", "--property=ActiveState,SubState,Type,Result", "--", unit.as_str()]);
         match has_come_up(&shown.map_err(unknown)?.stdout) {
-            Ok(()) => return Ok(Reloaded::Anew { unit: unit.as_str().to_owned() }),
+            Ok(()) => return Ok(ReloadResult::Anew { unit: unit.as_str().to_owned() }),
             Err(cause) => cause,
         }
     } else {

@@ -1,7 +1,7 @@
 //! The units of a schedule: systemd is brought to what their files say. The same when the files came, when they went
 //! again, and when an undo took them out; nothing else has to be remembered.
 
-use super::{ReloadFault, Reloaded, systemctl_program, unknown};
+use super::{ReloadFault, ReloadResult, systemctl_program, unknown};
 use crate::{
     error::{Error, Result},
     machine::{
@@ -28,9 +28,9 @@ const LINKS: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// systemd refused.
-pub fn reconcile(units: &[UnitName], systemd: bool) -> Result<Reloaded, ReloadFault> {
+pub fn reconcile(units: &[UnitName], systemd: bool) -> Result<ReloadResult, ReloadFault> {
     if !systemd {
-        return Ok(Reloaded::NotRunning);
+        return Ok(ReloadResult::NotRunning);
     }
     let (there, gone) = parted(units);
     for unit in &gone {
@@ -59,9 +59,9 @@ pub fn reconcile(units: &[UnitName], systemd: bool) -> Result<Reloaded, ReloadFa
 ///
 /// # Errors
 /// A link could not be made or removed.
-pub fn reconcile_links(units: &[UnitName], systemd: bool) -> Result<Reloaded, ReloadFault> {
+pub fn reconcile_links(units: &[UnitName], systemd: bool) -> Result<ReloadResult, ReloadFault> {
     if !systemd {
-        return Ok(Reloaded::NotRunning);
+        return Ok(ReloadResult::NotRunning);
     }
     let (there, gone) = parted(units);
     for (command, units) in [("disable", &gone), ("enable", &there)] {
@@ -82,7 +82,7 @@ pub fn reconcile_links(units: &[UnitName], systemd: bool) -> Result<Reloaded, Re
 /// # Errors
 /// systemd refused.
 #[must_use]
-pub fn forget_recovery(systemd: bool) -> Option<Result<Reloaded, ReloadFault>> {
+pub fn forget_recovery(systemd: bool) -> Option<Result<ReloadResult, ReloadFault>> {
     let unit = RECOVER.to_owned().try_into().ok()?;
     let is_dangling = links(RECOVER).any(|link| link.symlink_metadata().is_ok() && !link.exists());
     (systemd && is_dangling).then(|| reconcile(&[unit], systemd))
@@ -93,9 +93,9 @@ fn parted(units: &[UnitName]) -> (Vec<&str>, Vec<&str>) {
     units.iter().map(UnitName::as_str).partition(|unit| Path::new(UNITS).join(unit).is_file())
 }
 
-fn scheduled(there: &[&str], gone: &[&str]) -> Reloaded {
+fn scheduled(there: &[&str], gone: &[&str]) -> ReloadResult {
     let owned = |units: &[&str]| units.iter().map(|unit| (*unit).to_owned()).collect();
-    Reloaded::Scheduled { enabled: owned(there), disabled: owned(gone) }
+    ReloadResult::Scheduled { enabled: owned(there), disabled: owned(gone) }
 }
 
 /// A timer as systemd has it.

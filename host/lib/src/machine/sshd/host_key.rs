@@ -2,7 +2,7 @@
 
 mod reason;
 
-pub use reason::{Ignored, LEAST_RSA_BITS, Uncertified};
+pub use reason::{IgnoredReason, LEAST_RSA_BITS, UncertifiedReason};
 
 use crate::{
     error::{Error, Result},
@@ -47,7 +47,7 @@ pub enum Standing {
         socket: PathBuf,
     },
     /// It does not offer it.
-    Ignored(Ignored),
+    Ignored(IgnoredReason),
 }
 
 impl HostKey {
@@ -55,19 +55,19 @@ impl HostKey {
     ///
     /// # Errors
     /// Why there is none to be asked for.
-    pub fn certifiable(&self) -> Result<PublicKey, Uncertified> {
+    pub fn certifiable(&self) -> Result<PublicKey, UncertifiedReason> {
         if let Standing::Ignored(ignored) = &self.standing {
-            return Err(Uncertified::Ignored(ignored.clone()));
+            return Err(UncertifiedReason::Ignored(ignored.clone()));
         }
-        AbsolutePath::spelled(&self.private_path()).map_err(Uncertified::Path)?;
-        let Some(public) = &self.public else { return Err(Uncertified::NoPublicHalf) };
-        let unknown = || Uncertified::UnknownType(public.algorithm().to_owned());
+        AbsolutePath::spelled(&self.private_path()).map_err(UncertifiedReason::Path)?;
+        let Some(public) = &self.public else { return Err(UncertifiedReason::NoPublicHalf) };
+        let unknown = || UncertifiedReason::UnknownType(public.algorithm().to_owned());
         let key = public.key().ok_or_else(unknown)?;
         if key.algorithm().is_rsa() && self.signs_by_sha1 {
-            return Err(Uncertified::SignsBySha1);
+            return Err(UncertifiedReason::SignsBySha1);
         }
         match keys::public::rsa_bits(&key) {
-            Some(bits) if bits < LEAST_RSA_BITS => Err(Uncertified::ShortRsa { bits }),
+            Some(bits) if bits < LEAST_RSA_BITS => Err(UncertifiedReason::ShortRsa { bits }),
             Some(_) | None => Ok(key),
         }
     }
@@ -78,7 +78,7 @@ impl HostKey {
     pub fn private_path(&self) -> PathBuf {
         let path = without_parents(&self.path);
         match &self.standing {
-            Standing::InAgent { .. } | Standing::Ignored(Ignored::PublicOnly | Ignored::UnknownAgent)
+            Standing::InAgent { .. } | Standing::Ignored(IgnoredReason::PublicOnly | IgnoredReason::UnknownAgent)
                 if path.extension().is_some_and(|end| end == "pub") =>
             {
                 path.with_extension("")
@@ -107,7 +107,7 @@ pub fn read(stdout: &str, stderr: &str) -> Vec<HostKey> {
     for (index, path) in said.paths.iter().enumerate() {
         let path = PathBuf::from(path);
         let standing = said.standing(index, &path);
-        if standing == Standing::Ignored(Ignored::Missing) && said.is_default(&path) {
+        if standing == Standing::Ignored(IgnoredReason::Missing) && said.is_default(&path) {
             continue;
         }
         let public = blob(&path);
@@ -127,7 +127,7 @@ fn mark_second_keys(keys: &mut [HostKey]) {
     for key in keys.iter_mut().filter(|key| !matches!(key.standing, Standing::Ignored(_))) {
         let Some(public) = &key.public else { continue };
         match first.iter().find(|(algorithm, _)| algorithm == public.algorithm()) {
-            Some((_, path)) => key.standing = Standing::Ignored(Ignored::SecondOfItsType(path.clone())),
+            Some((_, path)) => key.standing = Standing::Ignored(IgnoredReason::SecondOfItsType(path.clone())),
             None => first.push((public.algorithm().to_owned(), key.path.clone())),
         }
     }
@@ -174,7 +174,7 @@ impl<'a> Said<'a> {
         match (self.used.iter().find(|(number, _)| *number == index), &self.agent) {
             (Some((_, Holder::Sshd)), _) => Standing::Loaded,
             (Some((_, Holder::Agent)), Some(socket)) => Standing::InAgent { socket: socket.clone() },
-            (Some((_, Holder::Agent)), None) => Standing::Ignored(Ignored::UnknownAgent),
+            (Some((_, Holder::Agent)), None) => Standing::Ignored(IgnoredReason::UnknownAgent),
             (None, _) => Standing::Ignored(reason::find(path, self.required_rsa_bits, &self.words(path))),
         }
     }

@@ -9,7 +9,7 @@ use std::{
 
 /// One look of sshd's at a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
+pub struct ConfigReading {
     /// The files that it loaded.
     pub files: BTreeSet<PathBuf>,
     /// The lines that took effect, in their order.
@@ -30,7 +30,7 @@ pub struct Setting {
     pub keyword: String,
 }
 
-impl Reading {
+impl ConfigReading {
     /// Reads sshd's standard error.
     #[must_use]
     pub fn parse(stderr: &str) -> Self {
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn files_lines_and_keys_are_read() {
-        let reading = Reading::parse(SAID);
+        let reading = ConfigReading::parse(SAID);
         let files: Vec<_> = reading.files.iter().map(|path| path.to_str().unwrap()).collect();
         assert_eq!(files, ["/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/a b.conf"]);
         let lines: Vec<_> = reading.settings.iter().map(|one| (one.line, one.keyword.as_str())).collect();

@@ -12,7 +12,7 @@ fn get(port: u16, target: &str, more: &str) -> String {
 }
 
 /// What a login with the state `right` gets while others do this.
-fn meanwhile(patience: Duration, others: impl FnOnce(u16, &str) + Send + 'static) -> (Result<Returned, Fault>, Visits) {
+fn meanwhile(patience: Duration, others: impl FnOnce(u16, &str) + Send + 'static) -> (Result<Callback, Fault>, Visits) {
     let mut listener = Listener::bind("").unwrap();
     let (port, secret) = (listener.port, listener.secret.clone());
     let others = thread::spawn(move || others(port, &secret));
@@ -44,7 +44,7 @@ fn a_browser_is_led_there_and_back_and_the_code_stays_in_no_address() {
         assert!(get(port, &format!("/done/{secret}"), "").contains("You are logged in"));
     });
     assert_eq!(visits, Visits { is_opened: true, opened_again: 1, strangers: 0 });
-    let code = Returned::Code { code: "abc".to_owned(), issuer: Some("https://sso.test".to_owned()) };
+    let code = Callback::Code { code: "abc".to_owned(), issuer: Some("https://sso.test".to_owned()) };
     assert!(returned.unwrap() == code);
 }
 
@@ -68,7 +68,7 @@ fn others_on_the_machine_change_nothing() {
         get(port, "/?error=access_denied&error_description=no&state=right", "");
     });
     assert_eq!(visits.strangers, 6);
-    assert!(returned.unwrap() == Returned::Error { error: "access_denied".to_owned(), description: "no".to_owned() });
+    assert!(returned.unwrap() == Callback::Error { error: "access_denied".to_owned(), description: "no".to_owned() });
 }
 
 /// Connections that send nothing, that send without end, and that come by hundreds keep the browser's answer from

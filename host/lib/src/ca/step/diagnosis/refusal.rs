@@ -1,6 +1,6 @@
 //! The cause behind a status.
 
-use super::{Doing, ENABLE_SSH, Finding, Known, clock};
+use super::{ENABLE_SSH, Finding, Known, Task, clock};
 use crate::ca::{
     Certificate, IssueRequest, Kind, Principal,
     step::{
@@ -21,9 +21,9 @@ const LOG: &str = "look at the CA's log: it has the reason";
 /// The CA gave no reason, and none was found.
 const NOT_KNOWN: &str = "the cause is not known";
 
-pub(super) fn finding(status: u16, text: &str, doing: Doing<'_>, known: &Known<'_>) -> Finding {
+pub(super) fn finding(status: u16, text: &str, doing: Task<'_>, known: &Known<'_>) -> Finding {
     match status {
-        404 if matches!(doing, Doing::ReadingSshKeys) => {
+        404 if matches!(doing, Task::ReadingSshKeys) => {
             Finding::certain("this CA does not issue SSH certificates", ENABLE_SSH)
         }
         404 | 405 => Finding::certain(format!("HTTP {status}: {}", said(text)), "make sure that this is a step-ca"),
@@ -49,7 +49,7 @@ fn said(text: &str) -> &str {
     if text.is_empty() { "(no text)" } else { text }
 }
 
-fn unauthorized(text: &str, doing: Doing<'_>, known: &Known<'_>) -> Finding {
+fn unauthorized(text: &str, doing: Task<'_>, known: &Known<'_>) -> Finding {
     if let Some(error) = clock(&known.ca, known.http.ahead())
         && let crate::ca::CaError::Refused { cause, next, .. } = error
     {
@@ -59,13 +59,13 @@ fn unauthorized(text: &str, doing: Doing<'_>, known: &Known<'_>) -> Finding {
         return Finding::certain(text, LOG);
     }
     match doing {
-        Doing::Renewing { current, rekey, provisioner } => renewing(current, rekey, provisioner, known),
-        Doing::Issuing { request, credential: Credential::Tokens(_) } => of_token(request, known),
-        Doing::Issuing { credential, .. } => issuing(credential, known),
-        Doing::SigningIn { token, sign_in } => signing_in(token, sign_in, known),
-        Doing::Revoking => Finding::unknown(format!("{NOT_KNOWN}: it does not say why"), LOG),
-        Doing::ReadingSshKeys => Finding::unknown("its SSH keys cannot be read without authorization", LOG),
-        Doing::Reading(what) => Finding::unknown(format!("{what} cannot be read without authorization"), LOG),
+        Task::Renewing { current, rekey, provisioner } => renewing(current, rekey, provisioner, known),
+        Task::Issuing { request, credential: Credential::Tokens(_) } => of_token(request, known),
+        Task::Issuing { credential, .. } => issuing(credential, known),
+        Task::SigningIn { token, sign_in } => signing_in(token, sign_in, known),
+        Task::Revoking => Finding::unknown(format!("{NOT_KNOWN}: it does not say why"), LOG),
+        Task::ReadingSshKeys => Finding::unknown("its SSH keys cannot be read without authorization", LOG),
+        Task::Reading(what) => Finding::unknown(format!("{what} cannot be read without authorization"), LOG),
     }
 }
 

@@ -15,7 +15,7 @@ pub const LEAST_RSA_BITS: usize = 2048;
 
 /// Why sshd does not offer a host key that its configuration names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ignored {
+pub enum IgnoredReason {
     /// There is no such file.
     Missing,
     /// It is a directory, a device or a pipe.
@@ -49,9 +49,9 @@ pub enum Ignored {
 
 /// Why no certificate is asked for a host key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Uncertified {
+pub enum UncertifiedReason {
     /// sshd does not offer it.
-    Ignored(Ignored),
+    Ignored(IgnoredReason),
     /// sshd offers it; its type is not one that CAs certify.
     UnknownType(String),
     /// sshd offers it; CAs do not certify RSA keys of less than [`LEAST_RSA_BITS`].
@@ -67,7 +67,7 @@ pub enum Uncertified {
     Path(String),
 }
 
-impl Uncertified {
+impl UncertifiedReason {
     /// The reason, as the end of a sentence about the key.
     #[must_use]
     pub fn because(&self) -> String {
@@ -104,7 +104,7 @@ impl Uncertified {
     }
 }
 
-impl Ignored {
+impl IgnoredReason {
     /// The reason, as a part of a sentence.
     #[must_use]
     pub fn because(&self) -> String {
@@ -160,42 +160,42 @@ impl Ignored {
 }
 
 /// Why sshd did not load the key in a file. `words`: what sshd says of it.
-pub(super) fn find(path: &Path, required: usize, words: &str) -> Ignored {
+pub(super) fn find(path: &Path, required: usize, words: &str) -> IgnoredReason {
     let found = match fs::metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound && super::beside(path).exists() => {
-            return Ignored::PublicOnly;
+            return IgnoredReason::PublicOnly;
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ignored::Missing,
-        Err(error) => return Ignored::Unreadable(error.to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return IgnoredReason::Missing,
+        Err(error) => return IgnoredReason::Unreadable(error.to_string()),
     };
     if !found.is_file() {
-        return Ignored::NotAFile;
+        return IgnoredReason::NotAFile;
     }
     if found.len() == 0 {
-        return Ignored::Empty;
+        return IgnoredReason::Empty;
     }
     let contents = match keys::read(path) {
         Ok(contents) => contents,
-        Err(error) => return Ignored::Unreadable(error.to_string()),
+        Err(error) => return IgnoredReason::Unreadable(error.to_string()),
     };
     let public = keys::blob_of(&contents);
     if public.is_err() && super::blob(path).is_some() && !keys::holds_private_key(&contents) {
-        return Ignored::PublicOnly;
+        return IgnoredReason::PublicOnly;
     }
     let mode = found.permissions().mode() & 0o7777;
     // sshd looks at the mode of its own user's files only (sshkey_perm_ok in authfile.c).
     if mode & 0o077 != 0 && found.uid() == rustix::process::geteuid().as_raw() {
-        return Ignored::Mode(mode);
+        return IgnoredReason::Mode(mode);
     }
     if keys::has_passphrase(&contents) {
-        return Ignored::Passphrase;
+        return IgnoredReason::Passphrase;
     }
     match public {
-        Err(error) => Ignored::Damaged(error.to_string()),
+        Err(error) => IgnoredReason::Damaged(error.to_string()),
         Ok(public) => match public.key().as_ref().and_then(keys::public::rsa_bits) {
-            Some(bits) if bits < required => Ignored::ShortRsa { bits, required },
-            Some(_) | None => Ignored::Unexplained(words.to_owned()),
+            Some(bits) if bits < required => IgnoredReason::ShortRsa { bits, required },
+            Some(_) | None => IgnoredReason::Unexplained(words.to_owned()),
         },
     }
 }

@@ -100,7 +100,7 @@ fn a_key_below_the_required_size_is_not_offered() {
     let (at, _) = odd_keys();
     let keys = seen(&at, &["short", "good"], "RequiredRSASize 2048\n");
     let Standing::Ignored(why) = &keys[0].1.standing else { panic!("{keys:?}") };
-    assert_eq!(*why, Ignored::ShortRsa { bits: 1024, required: 2048 });
+    assert_eq!(*why, IgnoredReason::ShortRsa { bits: 1024, required: 2048 });
     assert_eq!(keys[1].1.standing, Standing::Loaded);
 }
 
@@ -133,7 +133,7 @@ fn a_key_in_an_agent_is_offered() {
     assert_eq!(keys[0].1.private_path(), keys[0].1.path.with_extension(""));
     assert_eq!(keys[0].1.certifiable().unwrap().algorithm().as_str(), "ecdsa-sha2-nistp256");
     let without = seen(&at, &["held.pub", "good"], "");
-    assert_eq!(without[0].1.standing, Standing::Ignored(Ignored::PublicOnly));
+    assert_eq!(without[0].1.standing, Standing::Ignored(IgnoredReason::PublicOnly));
     drop(agent.stdin.take());
     agent.wait().unwrap();
 }
@@ -151,14 +151,14 @@ fn sshds_words_are_read() {
         assert_eq!(keys.len(), expected, "{keys:?}");
         assert_eq!(keys, read(&stdout.replace("hostkey", "HostKey"), &stderr));
         assert_eq!(keys[0].standing, Standing::Loaded);
-        assert_eq!(keys.last().unwrap().standing, Standing::Ignored(Ignored::Missing));
+        assert_eq!(keys.last().unwrap().standing, Standing::Ignored(IgnoredReason::Missing));
     }
     let agent = "debug1: will rely on agent for hostkey /n/rsa\ndebug1: agent host key #0: ssh-rsa SHA256:x\n";
     let socket = "/run/agent";
     let standing =
         |agent_line: &str| read(&format!("hostkey /n/rsa\nhostkeyagent {agent_line}\n"), agent)[0].standing.clone();
     assert_eq!(standing(socket), Standing::InAgent { socket: socket.into() });
-    assert_eq!(standing("SSH_AUTH_SOCK"), Standing::Ignored(Ignored::UnknownAgent));
+    assert_eq!(standing("SSH_AUTH_SOCK"), Standing::Ignored(IgnoredReason::UnknownAgent));
     let said = Said::read(stdout, "error: main: Host key /n/rsa: Invalid key length\n");
     assert_eq!(said.words(Path::new("/n/rsa")), "Invalid key length");
     let said = Said::read(stdout, "Unable to load host key \"/n/rsa\": bad permissions\n");
@@ -177,6 +177,6 @@ fn a_type_that_is_not_known_stays_offered() {
         signs_by_sha1: false,
     };
     let why = key.certifiable().unwrap_err();
-    assert_eq!(why, Uncertified::UnknownType(name.to_owned()));
+    assert_eq!(why, UncertifiedReason::UnknownType(name.to_owned()));
     assert!(why.because().contains("goes on offering it") && why.next(&key.path).is_none());
 }
