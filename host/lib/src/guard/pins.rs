@@ -28,7 +28,7 @@ impl Candidate {
     /// Refused: with the type of the key.
     pub fn keeps_pins(&self, baseline: &Baseline) -> Result<()> {
         let before = exposed_in(&baseline.view.effective, Overlay(&Staged::new()), baseline);
-        let after = exposed_in(&self.view()?.effective, Overlay(&self.staged), baseline);
+        let after = self.exposed(baseline)?;
         let Some(key_type) = after.into_iter().find(|key_type| !before.contains(key_type)) else { return Ok(()) };
         Err(Error::refused(format!("clients that know only sshd's {key_type} host key would be refused"))
             .cause(format!(
@@ -37,6 +37,11 @@ impl Candidate {
             ))
             .next("correct what keeps this key from being certified: `warded status` says it")
             .next("if these clients do not matter, run it again with --accept-risk=replace-host-keys"))
+    }
+
+    /// The types of the host keys with which a client is not let in that knows only this one.
+    pub(super) fn exposed(&self, baseline: &Baseline) -> Result<Vec<&'static str>> {
+        Ok(exposed_in(&self.view()?.effective, Overlay(&self.staged), baseline))
     }
 }
 

@@ -88,6 +88,13 @@ impl Candidate {
         }
         let named = keys.iter().filter(|key| is_offered(key, baseline) && by_certificate(key));
         proof.keys.extend(named.map(|key| type_of(key).to_owned()));
+        for exposed in self.exposed(baseline)? {
+            proof.keys.retain(|key_type| key_type != exposed);
+            proof.not_proved.push(format!(
+                "clients that know only the {exposed} host key: it has no certificate, and they take that of another key \
+                 for a changed host key"
+            ));
+        }
         if self.with_second_opinion {
             stage.second_opinion(&questions)?;
         }
