@@ -8,13 +8,14 @@ use super::{
     baseline::{self, is_offered},
 };
 use crate::{
+    ca::certificate::{self, Certificate},
     error::{Error, Result},
     machine::sshd::{
         Effective,
         tree::{Overlay, Staged},
     },
 };
-use ssh_key::{Certificate, PublicKey};
+use ssh_key::PublicKey;
 use std::path::Path;
 
 /// The types that clients prefer: from OpenSSH 8.5 on, and before.
@@ -50,16 +51,15 @@ fn exposed_in(effective: &Effective, overlay: Overlay<'_>, baseline: &Baseline) 
     let mut keys = baseline::public_keys(effective, overlay);
     keys.retain(|key| is_offered(key, baseline));
     let paths = effective.values("hostcertificate").iter();
-    let certificates: Vec<Certificate> = paths
-        .filter_map(|path| String::from_utf8(overlay.read(Path::new(path)).ok()?).ok()?.trim().parse().ok())
-        .collect();
+    let certificates: Vec<Certificate> =
+        paths.filter_map(|path| certificate::parse(&overlay.read(Path::new(path)).ok()?).ok()).collect();
     exposed(&keys, &certificates)
 }
 
 /// The preferred types of which sshd offers a key without a certificate, while it has certificates for others. Of several
 /// keys of a type sshd offers the first.
 fn exposed(keys: &[PublicKey], certificates: &[Certificate]) -> Vec<&'static str> {
-    let is_certified = |key: &PublicKey| certificates.iter().any(|one| one.public_key() == key.key_data());
+    let is_certified = |key: &PublicKey| certificates.iter().any(|one| one.key().key_data() == key.key_data());
     if !keys.iter().any(is_certified) {
         return Vec::new();
     }
@@ -80,7 +80,7 @@ mod tests {
             workshop.key(name, &["-t", kind]);
             workshop.certify("ca", name, &["-h", "-n", "web1"]);
         }
-        let read = |name: &str| std::fs::read_to_string(workshop.path(name)).unwrap();
+        let read = |name: &str| std::fs::read(workshop.path(name)).unwrap();
         for (keys, certified, expected) in [
             ("rsa ecdsa ed25519", "", vec![]),
             ("rsa ecdsa ed25519", "rsa ecdsa ed25519", vec![]),
@@ -94,12 +94,10 @@ mod tests {
             // A certificate of a key that sshd does not have is not offered.
             ("ed25519", "rsa", vec![]),
         ] {
-            let keys: Vec<PublicKey> =
-                keys.split(' ').map(|name| read(&format!("{name}.pub")).parse().unwrap()).collect();
-            let certificates: Vec<Certificate> = certified
-                .split_whitespace()
-                .map(|name| read(&format!("{name}-cert.pub")).trim().parse().unwrap())
-                .collect();
+            let key = |name: &str| String::from_utf8(read(&format!("{name}.pub"))).unwrap().parse().unwrap();
+            let certificate = |name: &str| certificate::parse(&read(&format!("{name}-cert.pub"))).unwrap();
+            let keys: Vec<PublicKey> = keys.split(' ').map(key).collect();
+            let certificates: Vec<Certificate> = certified.split_whitespace().map(certificate).collect();
             assert_eq!(exposed(&keys, &certificates), expected, "{certified}");
         }
     }
