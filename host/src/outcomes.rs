@@ -139,9 +139,9 @@ impl fmt::Display for LastRollBack {
         let Self { run, procedure, at, why } = self;
         let at = moment::when(*at, Timestamp::now());
         match why {
-            Why::Unconfirmed => write!(f, "run {run} was not confirmed in time and was undone {at}"),
+            Why::Unconfirmed => write!(f, "run {run} was not confirmed in time and was rolled back {at}"),
             Why::ShutDown | Why::Died | Why::Hung | Why::Interrupted => {
-                write!(f, "run {run} ({procedure}) was undone {at}: {why}")
+                write!(f, "run {run} ({procedure}) was rolled back {at}: {why}")
             }
         }
     }

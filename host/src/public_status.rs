@@ -43,7 +43,7 @@ pub struct PublicStatus {
     pub due: Option<Timestamp>,
     /// Whether something runs `warded renew`; none: that is not known.
     pub scheduled: Option<bool>,
-    /// Whether a change is undone unless somebody confirms it.
+    /// Whether a change is rolled back unless somebody confirms it.
     pub change_waits: bool,
 }
 

@@ -149,7 +149,7 @@ fn look(case: &Case, machine: &Machine, run: &Run, directory: &str, before: &BTr
     assert_eq!(stray, None, "{name}: a temporary file stayed");
 }
 
-/// Every file of the machine; of Warded's state what it rolls things back and renews by.
+/// Every file of the machine; of Warded's state what it rolls back, undoes and renews by.
 fn everything(machine: &Machine) -> BTreeMap<PathBuf, Found> {
     let [state, runs, enrolment] = ["state", "state/runs", "state/enrolment.json"].map(|name| machine.path(name));
     let mut all = tree(&machine.path(""));

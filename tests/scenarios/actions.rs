@@ -1,4 +1,4 @@
-//! Programs of an appliance: asked in a plan, queued with reloads, undone with the files.
+//! Programs of an appliance: asked in a plan, queued with reloads, rolled back and undone with the files.
 
 use crate::support::{
     Appliance, Machine, Run,

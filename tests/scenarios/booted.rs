@@ -96,7 +96,7 @@ const BUSY: &str = "[Service]\nExecReload=\nExecReload=/bin/sh -c 'test ! -e /ro
                     ExecReload=/bin/kill -HUP $MAINPID\n";
 
 #[test]
-fn a_reload_that_systemd_refuses_takes_the_run_back_and_is_told_again() {
+fn a_reload_that_systemd_refuses_rolls_the_run_back_and_is_told_again() {
     let Some(machine) = Booted::start("trixie", "ssh.service") else { return };
     drop_in(&machine, "ssh.service", BUSY);
     machine.shell("touch /root/busy").ends(0);
@@ -259,7 +259,7 @@ fn rolled_back(machine: &Booted) -> String {
 const DOWN: Duration = Duration::from_secs(20);
 
 #[test]
-fn a_reboot_takes_back_what_nobody_has_confirmed() {
+fn a_reboot_rolls_back_what_nobody_has_confirmed() {
     for (suite, with_unit) in [("bookworm", false), ("trixie", true)] {
         let Some(mut machine) = Booted::start(suite, "ssh.service") else { return };
         if with_unit {

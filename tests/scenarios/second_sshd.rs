@@ -255,7 +255,7 @@ fn what_nobody_confirms_is_rolled_back_for_both() {
 }
 
 #[test]
-fn remove_takes_the_changes_for_both_back() {
+fn remove_undoes_the_changes_for_both() {
     let Some(peer) = with_second("trixie", &format!("{SHARED}HostKey {OWN_KEY}\n")) else { return };
     let before = tree(&peer.file("/etc/ssh"));
     both(&peer);

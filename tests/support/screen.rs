@@ -2,6 +2,7 @@
 
 use super::{Machine, Run};
 use std::{fmt::Write as _, fs};
+use warded_lib::machine::users::operator;
 
 /// The screens of one machine, one after the other.
 pub(crate) struct Screens {
@@ -19,7 +20,7 @@ impl Screens {
     pub(crate) fn show(&mut self, machine: &Machine, line: &str) {
         let words = line.replace("DIR", &self.directory);
         let mut run = Run::of(machine.warded_command([]).args(words.split(' ')));
-        if line == "history" {
+        if line == "history" || line.starts_with("audit log") {
             // Its columns are as wide as the longest of the times in them.
             run.stdout = run.stdout.lines().map(|line| columns(line) + "\n").collect();
         }
@@ -34,18 +35,21 @@ impl Screens {
 
     /// All of them.
     pub(crate) fn seen(self) -> String {
-        let scratch: String = self.directory.chars().take(self.directory.len() - 6).collect::<String>() + "dddddd";
+        let scratch = "/tmp/warded-test-dddddd";
         let mut text =
-            self.all.replace(&self.directory, &scratch).replace(env!("CARGO_BIN_EXE_warded"), "/usr/bin/warded");
-        let host = host_name();
+            self.all.replace(&self.directory, scratch).replace(env!("CARGO_BIN_EXE_warded"), "/usr/bin/warded");
+        let (host, who) = (host_name(), operator());
         for (of_this_machine, in_its_place) in [
             (os(), "OS"),
             (format!("\n{host} · "), "\nHOST · "),
             (format!("this machine is called {host},"), "this machine is called HOST,"),
+            (format!(" by {who},"), " by root,"),
+            (format!("  {who}  "), "  root  "),
         ] {
             text = text.replace(&of_this_machine, in_its_place);
         }
-        text.lines().map(neutral_line).collect::<Vec<_>>().join("\n")
+        // A time of today has no date.
+        text.lines().map(neutral_line).collect::<Vec<_>>().join("\n").replace("0000-00-00 ", "")
     }
 }
 

@@ -20,11 +20,11 @@ fn late(context: &Context) -> Result<Option<String>> {
         return Ok(Some(last.to_string()));
     }
     let newest = transaction::newest(&context.state)?;
-    let undone_now = newest.filter(|journal| {
+    let rolled_back_now = newest.filter(|journal| {
         let is_late = journal.confirm.as_ref().is_some_and(|confirm| confirm.until < Timestamp::now());
         journal.state == State::RollingBack && is_late
     });
-    Ok(undone_now.map(|journal| format!("{} was not confirmed in time and is being undone", journal.run)))
+    Ok(rolled_back_now.map(|journal| format!("{} was not confirmed in time and is being rolled back", journal.run)))
 }
 
 /// What is so where nothing was confirmed.
@@ -32,7 +32,7 @@ fn state(runs: &StateDir) -> String {
     let waiting = transaction::unconfirmed(runs).ok().flatten();
     waiting.map_or_else(
         || UNCHANGED.to_owned(),
-        |journal| format!("{} is undone unless it is confirmed ({})", journal.run, journal.until()),
+        |journal| format!("{} is rolled back unless it is confirmed ({})", journal.run, journal.until()),
     )
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Confirm {
 /// For the commands whose changes can be confirmed.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ConfirmWithin {
-    /// Undo it automatically unless `warded confirm` is run from a new login within this time (5s
+    /// Roll it back automatically unless `warded confirm` is run from a new login within this time (5s
     /// to 24h, such as 10m)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(super) confirm_within: Option<SignedDuration>,

@@ -104,16 +104,16 @@ pub(super) fn first(context: &Context, output: Output) -> Result<()> {
         let left = transaction::interrupted(&context.state).ok().flatten();
         error.or_state(state(&rolled_back, left.map(|journal| journal.run.run)))
     })?;
-    TAKEN_BACK.lock().unwrap_or_else(PoisonError::into_inner).extend(rolled_back);
+    ROLLED_BACK.lock().unwrap_or_else(PoisonError::into_inner).extend(rolled_back);
     Ok(())
 }
 
 /// The runs that [`first`] has rolled back in this process: whatever ends the command afterwards, they were changes.
-static TAKEN_BACK: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+static ROLLED_BACK: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 
 /// The failure that ends a command, with the runs that it rolled back before.
 pub(super) fn told(error: Error) -> Error {
-    let rolled_back = TAKEN_BACK.lock().unwrap_or_else(PoisonError::into_inner);
+    let rolled_back = ROLLED_BACK.lock().unwrap_or_else(PoisonError::into_inner);
     if rolled_back.is_empty() { error } else { error.after(were_rolled_back(&rolled_back)) }
 }
 
@@ -190,7 +190,7 @@ pub(super) fn unended(
     });
     let unconfirmed = unconfirmed.map(|journal| {
         let (run, until) = (&journal.run, journal.until());
-        format!("{run} is undone unless it is confirmed ({until}): run `warded confirm` in a new login")
+        format!("{run} is rolled back unless it is confirmed ({until}): run `warded confirm` in a new login")
     });
     let rolled_back = rolled_back.map(|Journal { run, .. }| format!("{run} is being rolled back now"));
     interrupted.into_iter().chain(unconfirmed).chain(rolled_back)

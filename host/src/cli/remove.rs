@@ -69,11 +69,11 @@ impl Remove {
             output.object(&serde_json::json!({ "schema": "warded.remove/1", "run": null, "by_policies": true }))?;
             return Ok(Exit::Pending);
         }
-        self.roll_back(context, output, of_policies).map_err(|error| told(error, by_policies))
+        self.undo_runs(context, output, of_policies).map_err(|error| told(error, by_policies))
     }
 
     /// Undoes what the runs changed, after the policies' own procedures where these were needed.
-    fn roll_back(&self, context: &Context, output: Output, of_policies: Option<Exit>) -> Result<Exit> {
+    fn undo_runs(&self, context: &Context, output: Output, of_policies: Option<Exit>) -> Result<Exit> {
         let by_policies = of_policies.is_some();
         let Some(mut undo) = self.found(context, output, by_policies)? else {
             return nothing(context, output);

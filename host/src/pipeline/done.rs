@@ -130,7 +130,7 @@ impl Done {
                 distance(left),
                 confirm.until.strftime("%T UTC")
             ),
-            format!("Otherwise run {} is undone automatically.", self.run),
+            format!("Otherwise run {} is rolled back automatically.", self.run),
         ]
     }
 

@@ -148,7 +148,7 @@ impl<'a> Recovery<'a> {
         aftermath: &mut Aftermath,
         begins: &mut dyn FnMut(),
     ) -> Settlement {
-        let programs = self.take_programs_back(journal, done, begins);
+        let programs = self.roll_back_programs(journal, done, begins);
         let open = programs.iter().find_map(|(_, ended)| ended.as_ref().err()).cloned();
         // sshd was told by the first attempt.
         let named = if open.is_some() && done.is_again {

@@ -84,7 +84,7 @@ fn what_nobody_confirms_is_rolled_back_after_the_run_has_ended() {
     serves(&machine);
     let last = details(&machine, "ended").pop().unwrap();
     assert!(last.contains("nobody confirmed it in time") && last.contains("ssh reloaded, checked"), "{last}");
-    let late = "run 1 was not confirmed in time and was undone ";
+    let late = "run 1 was not confirmed in time and was rolled back ";
     confirm(&machine).ends(5).says(&[&format!("refused: {late}"), " s ago, at ", "next:  apply it again"]);
     let status = machine.warded(["status"]).ends(0);
     assert!(status.stdout.contains(&format!("note         {late}")), "{}", status.stdout);
@@ -110,7 +110,7 @@ fn what_is_confirmed_from_a_new_login_stays() {
         "refused: run 1",
         "no sshd",
         "state: run 1",
-        "is undone unless it is confirmed",
+        "is rolled back unless it is confirmed",
         "--same-login",
     ]);
     assert_eq!(state(&machine), "unconfirmed");

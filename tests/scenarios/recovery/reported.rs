@@ -76,7 +76,7 @@ fn a_reload_that_fails_for_a_moment_is_tried_again() {
     serves(&machine);
 }
 
-/// One run is undone, and another cannot be looked at: both are said.
+/// One run is rolled back, and another cannot be looked at: both are said.
 #[test]
 fn what_was_rolled_back_is_told_although_something_else_cannot_be_read() {
     if missing::strace() {

@@ -81,7 +81,7 @@ fn nobody_has_to_read_what_it_says() {
 }
 
 #[test]
-fn the_watchdog_takes_back_what_a_killed_run_left() {
+fn the_watchdog_rolls_back_what_a_killed_run_left() {
     let machine = Machine::start();
     let old = seen(&machine);
     let mut run = committing(&machine, certify(&machine, &[]).stdout(Stdio::null()));
@@ -94,7 +94,7 @@ fn the_watchdog_takes_back_what_a_killed_run_left() {
 }
 
 #[test]
-fn the_watchdog_ends_a_run_that_hangs_and_takes_it_back() {
+fn the_watchdog_ends_a_run_that_hangs_and_rolls_it_back() {
     let machine = Machine::start();
     let old = seen(&machine);
     // Else a stage may take two minutes.

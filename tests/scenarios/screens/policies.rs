@@ -225,9 +225,9 @@ fn of_policies_and_the_audit() {
     [0]
 
     $ warded audit log --last 3
-       46  0000-00-00 00:00:00 UTC, 0 s ago      failed    unix certify-host schedule.renewals renewals  · no-scheduler: Nothing runs `warded renew` automatically: /tmp/warded-test-dddddd/ssh/sshd_config is not the configuration of this machine's own sshd. Run it every hour from cron or a systemd timer (docs/RENEWAL.md).
-       47  0000-00-00 00:00:00 UTC, 0 s ago      asked     unix certify-host log.warn a message  [log warn]
-       48  0000-00-00 00:00:00 UTC, 0 s ago      done      unix certify-host  · nothing to do
+    46  00:00:00 UTC, 0 s ago  failed  unix certify-host schedule.renewals renewals  · no-scheduler: Nothing runs `warded renew` automatically: /tmp/warded-test-dddddd/ssh/sshd_config is not the configuration of this machine's own sshd. Run it every hour from cron or a systemd timer (docs/RENEWAL.md).
+    47  00:00:00 UTC, 0 s ago  asked  unix certify-host log.warn a message  [log warn]
+    48  00:00:00 UTC, 0 s ago  done  unix certify-host  · nothing to do
     [0]
 
     $ warded audit log --denied

@@ -91,7 +91,7 @@ fn code(tokens: &[String]) -> String {
 }
 
 #[test]
-fn one_code_certifies_a_machine_and_undo_takes_all_of_it_back() {
+fn one_code_certifies_a_machine_and_undo_reverts_all_of_it() {
     let Some(site) = Site::new(Machine::start(), &Setup::default()) else { return };
     let machine = &site.member.machine;
     let before = machine.tree();

@@ -56,6 +56,6 @@ options:
     CONFIRMATION = r"""
 options:
   confirm_within:
-    description: The change is undone unless M(warded.ssh.confirm) runs over a new connection within this time (C(2m)).
+    description: The change is rolled back unless M(warded.ssh.confirm) runs over a new connection within this time (C(2m)).
     type: str
 """

@@ -265,6 +265,7 @@ impl<'a> Graph<'a> {
     }
 
     fn core_function(&self, number: u32) -> Clear<Callee> {
+        self.spend(1)?;
         match self.component.core_functions.get(at(number)).ok_or(DANGLING)? {
             CoreFunction::Lowered { .. } => Ok(Callee::Lowered(number)),
             CoreFunction::Intrinsic => Ok(Callee::Intrinsic),

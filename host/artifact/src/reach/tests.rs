@@ -317,7 +317,23 @@ fn what_is_too_large_to_follow_counts_as_everything() {
         (0..2000).map(types).collect::<String>(),
         many("$read ", 60000)
     ));
+    let chain: String = (1..900)
+        .map(|n| {
+            let before = n - 1;
+            format!(
+                r#"(core instance $c{n} (export "read" (func $f{before})))
+                (alias core export $c{n} "read" (core func $f{n}))"#
+            )
+        })
+        .collect();
+    let handed_on = component(&format!(
+        r#"(core instance $c0 (export "read" (func $read))) (alias core export $c0 "read" (core func $f0)) {chain}
+        (core module $large {MODULE} (elem func {}) (func (export "p")))
+        (core instance $m (instantiate $large (with "host" (instance $c899))))"#,
+        many("$read ", 60000)
+    ));
     for (what, component) in [
+        ("references to what was handed on often", handed_on),
         ("a filled table in each instance", instances(&format!("(elem (i32.const 0) func {})", many("$read ", 3000)))),
         ("references in each instance", instances(&format!("(elem func {})", many("$read ", 3000)))),
         ("a large table, by many types", large_table),

@@ -234,7 +234,7 @@ impl Appender {
         if let Some(whole) = &whole {
             head = whole.head;
         }
-        // Before bytes count as a crash's: no crash rolls back what was known to be on disk.
+        // Before bytes count as a crash's: no crash loses what was known to be on disk.
         let account = match self.lost(directory, length, head)? {
             Some((known, detail)) => {
                 Some((Kind::Missing, detail, Account { known: Some(known), ..Account::default() }))

@@ -70,7 +70,7 @@ pub struct ProgramRun {
     pub name: String,
     /// The program.
     pub program: String,
-    /// Whether nothing rolls it back.
+    /// Whether nothing undoes it.
     pub irreversible: bool,
     /// What it changes, line by line, as in [`Entry::diff`].
     pub diff: Vec<String>,

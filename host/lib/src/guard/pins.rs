@@ -22,8 +22,8 @@ use std::path::Path;
 const PREFERRED: [&str; 2] = ["ssh-ed25519", "ecdsa-sha2-nistp256"];
 
 impl Candidate {
-    /// Refuses a configuration in which a host key that is offered would be the only one of its kind without a
-    /// certificate, so that clients that know only this key would be refused.
+    /// Refuses a configuration in which a host key that is offered would be without a certificate beside others, so that
+    /// clients that know only this key would be refused.
     ///
     /// # Errors
     /// Refused: with the type of the key.

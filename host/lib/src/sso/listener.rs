@@ -70,7 +70,7 @@ pub enum Callback {
 
 impl std::fmt::Debug for Callback {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Returned(…)")
+        f.write_str("Callback(…)")
     }
 }
 

@@ -129,7 +129,7 @@ pub struct RunIdentity {
     /// The run that this one undoes, if it is an undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<u64>,
-    /// The oldest of them, if this one rolls back several; `undoes` is the newest.
+    /// The oldest of them, if this one undoes several; `undoes` is the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down_to: Option<u64>,
     /// Whether it changes the terms of the renewal, too.
@@ -150,7 +150,7 @@ impl RunIdentity {
         Some(self.down_to.unwrap_or(newest)..=newest)
     }
 
-    /// The same run, as one that rolls those back.
+    /// The same run, as one that undoes those.
     #[must_use]
     pub fn undoing(self, runs: &RangeInclusive<u64>) -> Self {
         let (oldest, newest) = (*runs.start(), *runs.end());

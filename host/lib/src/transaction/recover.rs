@@ -110,7 +110,7 @@ impl Runs {
     }
 }
 
-/// Takes the newest interrupted run back. To be called until there is none. `settle` tells the
+/// Rolls the newest interrupted run back. To be called until there is none. `settle` tells the
 /// services, while nobody else can work on the run, and says what sshd uses then.
 ///
 /// # Errors
@@ -256,7 +256,7 @@ pub(super) fn refuse_unended_here(state: &StateDir, changes: &[Prepared], follow
 pub fn refuse_unconfirmed(state: &StateDir) -> Result<()> {
     let Some(journal) = unconfirmed(state)? else { return Ok(()) };
     Err(Error::refused(format!("{} has not been confirmed yet", journal.run))
-        .state(format!("it is undone unless that is done ({})", journal.until()))
+        .state(format!("it is rolled back unless that is done ({})", journal.until()))
         .next("open a new login to this machine and run `warded confirm` there; or wait until it has been rolled back"))
 }
 

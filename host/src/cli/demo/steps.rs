@@ -196,7 +196,7 @@ impl<'a> Demonstration<'a> {
         };
         Ok(Outcome::Seen(format!(
             "a line that sshd refuses was stopped before anything was touched\n  {}\n\
-             one that only the running sshd shows to be wrong was undone, all within {took} ms\n  {}",
+             one that only the running sshd shows to be wrong was rolled back, all within {took} ms\n  {}",
             why(&refused),
             why(&rolled_back)
         )))
@@ -214,17 +214,17 @@ impl<'a> Demonstration<'a> {
     }
 
     fn undo(&mut self) -> Result<Outcome> {
-        let mut rolled_back = 0;
+        let mut undone = 0;
         while let Some(undo) =
             transaction::undo_changes(&self.context.state, &self.context.root, Which::Newest).map_err(Error::from)?
         {
-            rolled_back += undo.count;
+            undone += undo.count;
             undo::carry_out(&self.context, undo, Terms::default(), &Progress::hidden())?;
         }
         if self.machine.tree()? != self.first {
             return Err(Error::failed("not every byte is as before"));
         }
-        Ok(Outcome::Seen(format!("{} undone: every byte as before", count(rolled_back, "run"))))
+        Ok(Outcome::Seen(format!("{} undone: every byte as before", count(undone, "run"))))
     }
 
     fn audit(&mut self) -> Result<Outcome> {

@@ -82,7 +82,7 @@ impl Add {
             self.terms.judge(context, source.find(&self.reach, output)?, (self.digest.as_ref(), grants), output)?;
         if !judged.is_there() && !self.yes && !confirm("Add this policy?")? {
             output.note("Nothing was changed.");
-            return Err(Error::quiet(Exit::Failed));
+            return Err(output.declined());
         }
         let changed = judged.accept(context, output)?;
         object(&judged, changed, output)

@@ -101,7 +101,13 @@ impl Remove {
             return Err(output.declined());
         }
         let change = pinned::Change::begin(&context.state, &context.policies)?;
-        // The machine may have been enrolled with it during the question.
+        // During the question another command may have changed it, or enrolled the machine with it.
+        let now = components::find(&context.policies, name)?;
+        if (now.digest, now.grants) != (granting.digest, granting.grants) {
+            return Err(Error::refused(format!("another command has changed policy {name} since this was asked"))
+                .unchanged()
+                .next("run this again"));
+        }
         self.refuse_enrolled(context)?;
         let event = |kind| Event {
             policy: name.to_string(),

@@ -107,7 +107,7 @@ fn metrics(known: &Known, healthy: bool) -> Metrics {
     );
     metrics.value(
         "warded_change_waits",
-        "Whether a change is undone unless it is confirmed.",
+        "Whether a change is rolled back unless it is confirmed.",
         Some(u8::from(known.waits)),
     );
     metrics.value("warded_ca_reachable", "Whether the CA answered.", known.ca_reachable.map(u8::from));

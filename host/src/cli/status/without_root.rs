@@ -172,7 +172,7 @@ fn judge(
     }
     if recorded.change_waits {
         let next = "sudo warded status says which, and until when";
-        problems.push(Problem::with("a change is undone unless it is confirmed", next));
+        problems.push(Problem::with("a change is rolled back unless it is confirmed", next));
     }
     let due = recorded.due.filter(|due| *due <= now);
     let failed = recorded.last_renewal.as_ref().and_then(|last| Some((last.at, last.error?, last.exit)));

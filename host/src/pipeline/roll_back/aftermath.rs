@@ -1,4 +1,4 @@
-//! What is told of programs, services and sshd after a run was undone.
+//! What is told of programs, services and sshd after a run was rolled back.
 
 use warded_lib::{
     error::{Error, Result},

@@ -11,7 +11,7 @@ use warded_lib::{
 
 impl Recovery<'_> {
     /// Undoes those that may have run, the last one first; where one cannot be, those before it wait, too.
-    pub(super) fn take_programs_back(
+    pub(super) fn roll_back_programs(
         &self,
         journal: &Journal,
         done: &RolledBack,
@@ -24,7 +24,7 @@ impl Recovery<'_> {
         // One that outlived its run could still change what it is about.
         self.runner.wait_for_left(begins);
         for step in done.steps.iter().rev().filter_map(|index| journal.steps.get(*index)) {
-            let outcome = self.take_program_back(&journal.run, step, begins);
+            let outcome = self.roll_back_program(&journal.run, step, begins);
             let failed = outcome.is_err();
             ended.push((step.change.name.to_string(), outcome));
             if failed {
@@ -35,7 +35,7 @@ impl Recovery<'_> {
     }
 
     /// Not recording it is no reason to leave a change: a full disk may be why this happens.
-    fn take_program_back(&self, run: &RunIdentity, step: &Step, begins: &mut dyn FnMut()) -> Result<Ended> {
+    fn roll_back_program(&self, run: &RunIdentity, step: &Step, begins: &mut dyn FnMut()) -> Result<Ended> {
         let event = |kind| settle::of_program(event(run, kind), step);
         drop(self.log.append_synced(&event(Kind::Intent).detail("undo it")));
         let outcome = step.roll_back(self.runner.as_ref(), begins).map_err(Error::from);

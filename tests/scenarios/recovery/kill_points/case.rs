@@ -223,7 +223,7 @@ fn recovers(machine: &Machine) -> Result<Value, String> {
     Ok(recovered.object("warded.recover/1"))
 }
 
-/// Whether it took something back.
+/// Whether it rolled something back.
 fn has_runs(recovered: &Value) -> bool {
     !recovered["runs"].as_array().unwrap().is_empty()
 }

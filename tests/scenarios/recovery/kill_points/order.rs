@@ -37,7 +37,7 @@ fn step(seen: &Seen) -> Option<Step<'_>> {
     })
 }
 
-/// What is removed only when nobody takes anything back from it any more.
+/// What is removed only when nothing is rolled back from it any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kept {
     /// Beside a live file: the old one after an exchange, or what was taken out.

@@ -136,7 +136,7 @@ fn recovery_of_them_may_itself_be_stopped_anywhere() {
 }
 
 #[test]
-fn runs_that_are_one_by_now_take_them_back() {
+fn runs_that_are_one_by_now_undo_them() {
     let machine = Machine::new("/tmp");
     machine.put("d/other", b"0", 0o644);
     machine.apply(vec![written(&machine)]);

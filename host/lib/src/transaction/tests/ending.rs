@@ -29,7 +29,7 @@ fn clear(machine: &Machine) {
 }
 
 #[test]
-fn whoever_takes_a_run_back_tells_the_services_wherever_the_one_before_was_stopped() {
+fn whoever_rolls_a_run_back_tells_the_services_wherever_the_one_before_was_stopped() {
     Machine::everywhere(|machine| {
         for number in 1.. {
             clear(machine);
