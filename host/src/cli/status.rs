@@ -381,7 +381,7 @@ fn host_key(
                 let (seen, next) = advice::on(&wrong, &key.until, enrolled);
                 (key.problem, key.next) = (Some(seen), next);
             } else if enrolled && is_offered && !named.contains(&key.certificate_file) {
-                (key.problem, key.next) = advice::unnamed(key.served == Some(true));
+                (key.problem, key.next) = advice::unnamed(key.served);
             } else if key.served == Some(false) && is_offered {
                 key.problem = Some(format!("serial {} is on disk, and not served", certificate.serial()));
                 key.next = Some(unserved.to_owned());

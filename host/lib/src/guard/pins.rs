@@ -18,7 +18,7 @@ use crate::{
 use ssh_key::PublicKey;
 use std::path::Path;
 
-/// The types that clients prefer: from OpenSSH 8.5 on, and before.
+/// The types that clients prefer: from OpenSSH 8.5 on; in 8.4, where the rule came in.
 const PREFERRED: [&str; 2] = ["ssh-ed25519", "ecdsa-sha2-nistp256"];
 
 impl Candidate {
@@ -36,7 +36,7 @@ impl Candidate {
                 "this key has no certificate, and others would have one: a client that prefers {key_type} asks for a \
                  certificate first, gets that of another key, and takes it for a changed host key"
             ))
-            .next("correct what keeps this key from being certified: `warded status` says it")
+            .next("correct what keeps this key from being certified: a warning above says it")
             .next("if these clients do not matter, run it again with --accept-risk=replace-host-keys"))
     }
 
@@ -48,23 +48,27 @@ impl Candidate {
 
 /// The types of the exposed keys of a configuration.
 fn exposed_in(effective: &Effective, overlay: Overlay<'_>, baseline: &Baseline) -> Vec<&'static str> {
-    let mut keys = baseline::public_keys(effective, overlay);
-    keys.retain(|key| is_offered(key, baseline));
+    let keys = baseline::public_keys(effective, overlay);
     let paths = effective.values("hostcertificate").iter();
     let certificates: Vec<Certificate> =
         paths.filter_map(|path| certificate::parse(&overlay.read(Path::new(path)).ok()?).ok()).collect();
-    exposed(&keys, &certificates)
+    exposed(&keys, &certificates, |key| is_offered(key, baseline))
 }
 
-/// The preferred types of which sshd offers a key without a certificate, while it has certificates for others. Of several
-/// keys of a type sshd offers the first.
-fn exposed(keys: &[PublicKey], certificates: &[Certificate]) -> Vec<&'static str> {
+/// The preferred types of which sshd has a key without a certificate that somebody may know, while it has certificates for
+/// others, new keys among them. Of several keys of a type sshd offers the first.
+fn exposed(
+    keys: &[PublicKey],
+    certificates: &[Certificate],
+    may_be_known: impl Fn(&PublicKey) -> bool,
+) -> Vec<&'static str> {
     let is_certified = |key: &PublicKey| certificates.iter().any(|one| one.key().key_data() == key.key_data());
     if !keys.iter().any(is_certified) {
         return Vec::new();
     }
     let first = |key_type: &str| keys.iter().find(|key| key.algorithm().as_str() == key_type);
-    PREFERRED.into_iter().filter(|key_type| first(key_type).is_some_and(|key| !is_certified(key))).collect()
+    let is_exposed = |key: &PublicKey| may_be_known(key) && !is_certified(key);
+    PREFERRED.into_iter().filter(|key_type| first(key_type).is_some_and(is_exposed)).collect()
 }
 
 #[cfg(test)]
@@ -98,7 +102,9 @@ mod tests {
             let certificate = |name: &str| certificate::parse(&read(&format!("{name}-cert.pub"))).unwrap();
             let keys: Vec<PublicKey> = keys.split(' ').map(key).collect();
             let certificates: Vec<Certificate> = certified.split_whitespace().map(certificate).collect();
-            assert_eq!(exposed(&keys, &certificates), expected, "{certified}");
+            assert_eq!(exposed(&keys, &certificates, |_| true), expected, "{certified}");
+            // What nobody can have seen, nobody knows.
+            assert_eq!(exposed(&keys, &certificates, |_| false), [""; 0], "{certified}");
         }
     }
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use warded_lib::{
     agent,
     change_set::staged::After,
+    error::Label,
     machine::{
         files::Place,
         keys::{self, NewKey},
@@ -66,7 +67,9 @@ impl Operation for HostKeys {
             if pairs.is_empty() {
                 return Err(failure);
             }
-            session.tell(Level::Warn, format!("A host key gets no certificate: {}.", failure.message));
+            let steps = failure.details.iter().filter(|(label, _)| label == Label::Next.as_str());
+            let next: String = steps.map(|(_, step)| format!(" To change that: {step}.")).collect();
+            session.tell(Level::Warn, format!("A host key gets no certificate: {}.{next}", failure.message));
         }
         // Where no host key is there at all, a procedure may make some.
         let is_there = |why: &UncertifiedReason| !matches!(why, UncertifiedReason::Ignored(IgnoredReason::Missing));

@@ -20,10 +20,14 @@ const REPLACED: &str = "if the key was replaced on purpose: warded renew, which 
 const EXPIRED: &str = "warded renew; if the CA does not renew what has expired: warded apply certify-host";
 
 /// A certificate that no line of sshd's configuration names: what is wrong, and what to do. `served`: sshd has not read
-/// its configuration again since.
-pub(super) fn unnamed(served: bool) -> (Option<String>, Option<String>) {
+/// its configuration again since; none: nobody could ask it.
+pub(super) fn unnamed(served: Option<bool>) -> (Option<String>, Option<String>) {
     let seen = "no HostCertificate line of sshd's configuration names its certificate";
-    let until = if served { ": sshd serves it until its next reload or start" } else { ", and sshd does not serve it" };
+    let until = match served {
+        Some(true) => ": sshd serves it until its next reload or start",
+        Some(false) => ", and sshd does not serve it",
+        None => "",
+    };
     (Some(format!("{seen}{until}")), Some("warded apply certify-host puts its line back".to_owned()))
 }
 
@@ -36,8 +40,17 @@ pub(super) fn without_key<T>(named: &[String], shown: &[HostKey], keys: &[(T, Pu
     let is_shown = |path: &str| shown.iter().any(|key| key.certificate_file == path);
     let lost = named.iter().filter(|path| !is_shown(path) && !is_of_a_key(path));
     let problem = |path: &String| {
-        let seen = format!("sshd is told to serve {}, and has no host key for it", neutral(path));
-        Problem::with(seen, "put the key back, or have the line taken out: warded apply certify-host")
+        let shown = neutral(path);
+        let line =
+            format!("take the HostCertificate line of {shown} out; warded apply certify-host does so with its own");
+        match std::fs::read(path).map(|bytes| certificate::parse(&bytes).is_ok()) {
+            Ok(true) => {
+                let seen = format!("sshd is told to serve {shown}, and has no host key for it");
+                Problem::with(seen, format!("put the key back; or {line}"))
+            }
+            Ok(false) => Problem::with(format!("sshd is told to serve {shown}, which is no certificate"), line),
+            Err(error) => Problem::with(format!("sshd is told to serve {shown}, which cannot be read: {error}"), line),
+        }
     };
     lost.map(problem).collect()
 }

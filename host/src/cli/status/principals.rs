@@ -11,7 +11,7 @@ use warded_lib::{
     digest::Digest,
     error::Result,
     machine::{
-        ownership::{chmod_unwritable, chown},
+        ownership::{chmod_unwritable, chown, is_ours},
         sshd::Effective,
     },
     text::{neutral, shell_word},
@@ -82,7 +82,7 @@ fn fault(path: &Path, is_strict: bool) -> Option<(String, String)> {
     if !found.is_dir() && !found.is_file() {
         return Some((format!("{shown} is no regular file"), format!("rm {word}; {APPLY}")));
     }
-    if found.uid() != 0 {
+    if !is_ours(found.uid()) {
         let next = if found.is_dir() { format!("let {shown} belong to root") } else { chown(path) };
         return Some((format!("{shown} belongs to another user"), next));
     }

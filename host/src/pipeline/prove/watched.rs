@@ -155,9 +155,9 @@ impl WatchedSshd {
     }
 
     fn refuse_lost_pins(&self, work: &Work, candidate: &Candidate) -> Result<()> {
-        // An undo gives back what let clients in before.
-        let is_undo = matches!(work.may_change(), MayChange::Any);
-        if is_undo || work.terms.replace_host_keys { Ok(()) } else { candidate.keeps_pins(&self.baseline) }
+        // An undo gives back what let clients in before, and a renewal what the operator accepted then.
+        let is_again = work.renewal.is_some() || matches!(work.may_change(), MayChange::Any);
+        if is_again || work.terms.replace_host_keys { Ok(()) } else { candidate.keeps_pins(&self.baseline) }
     }
 
     pub(super) fn still_holds(&self) -> Result<()> {

@@ -37,11 +37,11 @@ impl Recovery<'_> {
     /// Not recording it is no reason to leave a change: a full disk may be why this happens.
     fn roll_back_program(&self, run: &RunIdentity, step: &Step, begins: &mut dyn FnMut()) -> Result<Ended> {
         let event = |kind| settle::of_program(event(run, kind), step);
-        drop(self.log.append_synced(&event(Kind::Intent).detail("undo it")));
+        drop(self.log.append_synced(&event(Kind::Intent).detail("roll it back")));
         let outcome = step.roll_back(self.runner.as_ref(), begins).map_err(Error::from);
         let detail = match &outcome {
             Ok(Ended::AsBefore) => "it had not run",
-            Ok(Ended::Undone) => "undone",
+            Ok(Ended::Undone) => "rolled back",
             Ok(Ended::LeftAlone(why)) => why,
             Err(error) => error.message(),
         };

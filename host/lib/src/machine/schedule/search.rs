@@ -5,7 +5,7 @@ use super::{
     command_line::{Installation, Why, is_by_sudo},
     cron::{Cron, is_at_start},
     scheduler::{Daemon, Family, daemons},
-    table,
+    table::{self, Ignored},
     timer::{Timer, assignments, last},
 };
 use std::{
@@ -130,7 +130,10 @@ impl<'a> Search<'a> {
             let why = match found(&by_the_clock).or_else(|| found(&roots)) {
                 None => match others.iter().find(|line| found(&[line]).is_some()) {
                     None => continue,
-                    Some(line) => Why::User(kind.user(&name, line).unwrap_or_default().to_owned()),
+                    Some(line) => match kind.user(&name, line).unwrap_or_default() {
+                        word if table::is_user_name(word) => Why::User(word.to_owned()),
+                        _ => Why::Ignored(Ignored::NoUser),
+                    },
                 },
                 Some(Err(why)) => why,
                 Some(Ok(line)) if is_at_start(&line) => Why::OnlyAtStart,

@@ -50,6 +50,8 @@ pub enum Ignored {
     NoInterpreter,
     /// The line has no end.
     NoEnd,
+    /// A line of the system's tables that has the command where its user belongs.
+    NoUser,
 }
 
 impl fmt::Display for Ignored {
@@ -60,6 +62,7 @@ impl fmt::Display for Ignored {
             Self::NotExecutable => "cron passes over a script that is not executable",
             Self::NoInterpreter => "the script does not begin with `#!`, so it cannot be run",
             Self::NoEnd => "cron passes over a table whose last line has no line feed",
+            Self::NoUser => "its line names no user before the command, so cron passes over it",
         })
     }
 }
@@ -74,6 +77,7 @@ impl Ignored {
             Self::NotExecutable => format!("chmod 755 {file}"),
             Self::NoInterpreter => format!("put `#!/bin/sh` in the first line of {file}"),
             Self::NoEnd => format!("end the last line of {file} with a line feed"),
+            Self::NoUser => format!("put root before the command in {file}"),
         }
     }
 }
@@ -109,6 +113,12 @@ impl Kind {
     }
 }
 
+/// Whether a word may be the name of a user, as useradd(8) takes it.
+pub(super) fn is_user_name(word: &str) -> bool {
+    let is_part = |one: char| one.is_ascii_alphanumeric() || matches!(one, '_' | '-' | '.' | '$');
+    word.starts_with(|one: char| one.is_ascii_alphabetic() || one == '_') && word.chars().all(is_part)
+}
+
 /// Why a daemon passes over a file, or over the line of it that counts.
 pub(super) fn ignored(path: &Path, kind: Kind, daemon: Family, (text, line): (&str, &str)) -> Option<Ignored> {
     let found = path.metadata().ok()?;
@@ -120,7 +130,8 @@ pub(super) fn ignored(path: &Path, kind: Kind, daemon: Family, (text, line): (&s
         Kind::System | Kind::Script if has_dot && daemon != Family::Cronie => Some(Ignored::Name),
         Kind::System if found.uid() != 0 || mode & 0o022 != 0 => Some(Ignored::Owner),
         Kind::Script if mode & 0o111 == 0 => Some(Ignored::NotExecutable),
-        Kind::Script if !text.starts_with("#!") => Some(Ignored::NoInterpreter),
+        // cronie's run-parts is a shell script, and the shell runs such a file itself.
+        Kind::Script if daemon != Family::Cronie && !text.starts_with("#!") => Some(Ignored::NoInterpreter),
         Kind::System | Kind::User if !has_end && daemon != Family::Busybox => Some(Ignored::NoEnd),
         Kind::System | Kind::User | Kind::Anacron | Kind::Script => None,
     }

@@ -250,6 +250,12 @@ fn tables_and_scripts_of_crons_are_found() {
             passed("/etc/crontab", Why::User("jane".to_owned())),
         ),
         (
+            "a line without a user",
+            &[("etc/cron.d/w", "17 * * * * /usr/local/bin/warded renew\n")],
+            false,
+            passed("/etc/cron.d/w", Why::Ignored(Ignored::NoUser)),
+        ),
+        (
             "root's line behind a user's",
             &[("etc/crontab", "17 * * * * jane warded renew\n@daily root warded renew\n")],
             false,

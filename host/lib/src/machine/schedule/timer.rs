@@ -15,6 +15,10 @@ pub struct Timer {
     delay: Duration,
 }
 
+/// What says when a timer starts its service. An empty one of them clears all before it.
+const STARTS: [&str; 6] =
+    ["OnCalendar", "OnUnitActiveSec", "OnUnitInactiveSec", "OnBootSec", "OnStartupSec", "OnActiveSec"];
+
 impl Timer {
     /// By its text with those of its drop-ins; `is_started`: something else than the timer starts its service.
     ///
@@ -22,7 +26,7 @@ impl Timer {
     /// A timer that starts its service once, or never.
     pub(super) fn read(name: String, text: &str, is_started: bool) -> Result<Self, Why> {
         let (mut once, mut again, mut times) = (false, false, Vec::new());
-        for (key, value) in assignments(text).filter(|(key, _)| key.starts_with("On")) {
+        for (key, value) in assignments(text).filter(|(key, _)| STARTS.contains(key)) {
             if value.is_empty() {
                 (once, again) = (false, false);
                 times.clear();
@@ -217,6 +221,7 @@ mod tests {
             ("OnActiveSec=1\nOnUnitInactiveSec=1d", Ok(Some(24 * 60))),
             ("OnBootSec=15min", Err(Why::OnlyAtStart)),
             ("OnCalendar=hourly\nOnBootSec=\nOnStartupSec=1", Err(Why::OnlyAtStart)),
+            ("OnCalendar=hourly\nOnFailure=", Ok(Some(60))),
             ("OnUnitActiveSec=1h", Err(Why::NeverStarts)),
             ("Unit=w.service", Err(Why::NeverStarts)),
         ] {

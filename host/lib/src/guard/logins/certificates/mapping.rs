@@ -144,9 +144,11 @@ impl Candidate {
                 .cause(format!("{path} {why}"))
                 .next(format!("{command} {}", shell_word(&path.to_string()))))
         };
+        // sshd reads root's file as root.
+        let are_others_mapped = self.mapping.iter().flat_map(Mapping::logins).any(|(login, _)| login != "root");
         for path in directory.ancestors() {
             let Ok(found) = fs::metadata(path) else { continue };
-            if found.mode() & 0o001 == 0 {
+            if found.mode() & 0o001 == 0 && are_others_mapped {
                 return refused(path, "lets no user of the machine through to its files", "chmod o+x");
             }
             if is_strict && found.mode() & 0o022 != 0 {
