@@ -32,8 +32,16 @@ fn a_certificate_that_no_client_would_take() {
     serves(&machine);
 
     // One that is good: the others are not refused for another reason.
-    let good = sign(&machine, "good", own, &["-h", "-n", NAME, "-V", "-1m:+1h"]);
-    drop_in(&machine, r#"["HostCertificate"]"#, &[&format!("HostCertificate {}", good.display())]).ends(0);
+    let good = |name: &str, of: &str| {
+        let certificate = sign(&machine, name, of, &["-h", "-n", NAME, "-V", "-1m:+1h"]);
+        format!("HostCertificate {}", certificate.display())
+    };
+    let lines = [good("good", own), good("good-ecdsa", "ssh/ssh_host_ecdsa_key.pub")];
+    // With one of them alone a client that knows only the other key would be refused.
+    for line in &lines {
+        refused(&machine, r#"["HostCertificate"]"#, &[line], &["clients that know only sshd's", "replace-host-keys"]);
+    }
+    drop_in(&machine, r#"["HostCertificate"]"#, &lines.each_ref().map(String::as_str)).ends(0);
 }
 
 /// Has the machine's CA sign a public key.

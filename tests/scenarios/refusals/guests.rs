@@ -22,7 +22,7 @@ fn every_failure_says_what_to_do_next() {
         (
             &CERTIFY,
             &|machine| fs::create_dir(machine.path("ssh/sshd_config.d/50-warded.conf")).unwrap(),
-            &["gave up (not-a-file)", "50-warded.conf: a directory", "move what is there out of the way"],
+            &["gave up (not-a-file)", "50-warded.conf: a directory", "move it away, so that a file can be there"],
         ),
         (
             &CERTIFY,

@@ -106,5 +106,12 @@ mod tests {
             // What nobody can have seen, nobody knows.
             assert_eq!(exposed(&keys, &certificates, |_| false), [""; 0], "{certified}");
         }
+        // A key that comes with its certificate: nobody knows it, and clients ask for it all the same.
+        let keys =
+            ["rsa.pub", "ed25519.pub", "ecdsa.pub"].map(|name| String::from_utf8(read(name)).unwrap().parse().unwrap());
+        let [_, known, new]: &[PublicKey; 3] = &keys;
+        let certificates = [certificate::parse(&read("ecdsa-cert.pub")).unwrap()];
+        assert_eq!(exposed(&keys, &certificates, |key| key != new), ["ssh-ed25519"]);
+        assert_eq!(exposed(&keys, &certificates, |key| key != known), [""; 0]);
     }
 }
