@@ -86,7 +86,7 @@ fn a_service_is_restarted_with_the_run_and_when_it_is_rolled_back() {
     let Some(server) = Server::start() else { return };
     let first = server.process();
     let plan = server.writes("new\n", "app").ends(0);
-    plan.prints(&["> restart app (app.service)", "Roll it back with"]);
+    plan.prints(&["> restart app (app.service)", "Undo it with"]);
     assert_eq!(server.has_read(), "new\n");
     let second = server.process();
     assert!(first != second && second != "0", "{first} {second}");

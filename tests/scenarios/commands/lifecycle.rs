@@ -176,7 +176,11 @@ fn status_says_what_is_amiss() {
     let without: Vec<&str> = whole.lines().filter(|line| !line.contains("ecdsa")).collect();
     fs::write(&drop_in, format!("{}\n", without.join("\n"))).unwrap();
     reload(&machine);
-    blames(&machine, "ecdsa", " is on disk, and not served");
+    blames(
+        &machine,
+        "ecdsa",
+        "no HostCertificate line of sshd's configuration names its certificate, and sshd does not",
+    );
     fs::write(&drop_in, whole).unwrap();
     reload(&machine);
     healthy(&machine);

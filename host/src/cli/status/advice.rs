@@ -3,8 +3,10 @@
 use super::HostKey;
 use crate::cli::outlook::Problem;
 use ssh_key::PublicKey;
+use std::path::Path;
 use warded_lib::{
     ca::{certificate, verify::Wrong},
+    machine::sshd::host_key,
     text::neutral,
 };
 
@@ -31,11 +33,14 @@ pub(super) fn unnamed(served: Option<bool>) -> (Option<String>, Option<String>) 
     (Some(format!("{seen}{until}")), Some("warded apply certify-host puts its line back".to_owned()))
 }
 
-/// The certificates that sshd is told to serve, and has no host key for. `keys` are those that it has.
+/// The certificates that sshd is told to serve, and has no host key for. `keys` are those that it has. One whose key lies
+/// beside it is another sshd's.
 pub(super) fn without_key<T>(named: &[String], shown: &[HostKey], keys: &[(T, PublicKey)]) -> Vec<Problem> {
     let is_of_a_key = |path: &str| {
         let certificate = std::fs::read(path).ok().and_then(|bytes| certificate::parse(&bytes).ok());
-        certificate.is_some_and(|one| keys.iter().any(|(_, key)| key.key_data() == one.key().key_data()))
+        let beside = path.strip_suffix("-cert.pub").and_then(|key| host_key::public(Path::new(key)));
+        let mut keys = keys.iter().map(|(_, key)| key).chain(&beside);
+        certificate.is_some_and(|one| keys.any(|key| key.key_data() == one.key().key_data()))
     };
     let is_shown = |path: &str| shown.iter().any(|key| key.certificate_file == path);
     let lost = named.iter().filter(|path| !is_shown(path) && !is_of_a_key(path));
