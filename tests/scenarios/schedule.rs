@@ -114,6 +114,11 @@ fn a_machine_with_systemd_renews_itself() {
         let due = make_due(&machine);
         machine.reboots();
         await_renewal(&machine, &due);
+        // Its files are there before sshd has read them, and sshd does not listen while it begins anew.
+        let told = "journalctl --no-pager --boot --output=cat --identifier=warded";
+        wait("the renewal is told", LONG, || {
+            machine.shell(told).ends(0).stdout.contains("renew-host: 3 certificates until ")
+        });
         let failed = machine.shell("journalctl --no-pager --boot --identifier=warded --priority=warning --output=cat");
         assert_eq!(failed.ends(0).stdout, "");
         serves_certificates(&machine);
