@@ -128,12 +128,12 @@ impl Plan {
             // A risk that has to be accepted is told by the command that takes it.
             let logins = Risks { root: true, ..Risks::default() };
             let terms = Terms { replace_host_keys: true, any_host: true, logins, ..Terms::default() };
-            let Forecast { not_proved, users } = foresee(context, &Work::of(planned, terms))?;
+            let Forecast { not_proved, users, loses_pins } = foresee(context, &Work::of(planned, terms))?;
             pipeline::users(&users, "would let", "Found out: ").iter().try_for_each(|line| output.line(line))?;
-            if users.admits_root {
-                output.line(ROOT)?;
-            }
             not_proved.iter().try_for_each(|what| output.line(format!("Would not be proved: {what}.")))?;
+            for (_, line) in [(users.admits_root, ROOT), (loses_pins, PINS)].iter().filter(|(would, _)| *would) {
+                output.line(line)?;
+            }
             if let Some(object) = object.as_object_mut() {
                 object.insert("not_proved".to_owned(), not_proved.into());
             }
@@ -143,6 +143,9 @@ impl Plan {
     }
 }
 
+/// What a plan says of clients that it would end.
+const PINS: &str = "Clients that know only this host key would be refused: `apply` refuses that without \
+                    --accept-risk=replace-host-keys.";
 /// What a plan says of root, whom it lets in where that is accepted.
 const ROOT: &str = "A certificate with the principal root would log in as root: `apply` refuses that without \
                     --accept-risk=root-by-certificate.";

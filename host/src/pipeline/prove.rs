@@ -58,6 +58,8 @@ pub struct Forecast {
     pub not_proved: Vec<String>,
     /// Whom sshd would let in by certificates of a CA that it does not trust yet.
     pub users: Certificates,
+    /// Whether clients with one pin would be refused.
+    pub loses_pins: bool,
 }
 
 impl Guard {
@@ -240,10 +242,11 @@ impl Guard {
     /// Refused: what would be wrong with it.
     pub fn foresee(&self, work: &Work) -> Result<Forecast> {
         known_hosts::prove(work)?;
-        let mut foreseen = Forecast { not_proved: self.check(work)?, users: Certificates::default() };
+        let mut foreseen = Forecast { not_proved: self.check(work)?, ..Forecast::default() };
         for watched in self.all() {
-            let Forecast { not_proved, users } = watched.foresee(work)?;
+            let Forecast { not_proved, users, loses_pins } = watched.foresee(work)?;
             foreseen.not_proved.extend(not_proved);
+            foreseen.loses_pins |= loses_pins;
             if watched.is_subject() {
                 foreseen.users = users;
             }

@@ -56,7 +56,7 @@ fn exposed_in(effective: &Effective, overlay: Overlay<'_>, baseline: &Baseline) 
 }
 
 /// The preferred types of which sshd has a key without a certificate that somebody may know, while it has certificates for
-/// others, new keys among them. Of several keys of a type sshd offers the first.
+/// others, new keys among them. Of several keys of a type sshd offers the first that it loads.
 fn exposed(
     keys: &[PublicKey],
     certificates: &[Certificate],
@@ -66,9 +66,8 @@ fn exposed(
     if !keys.iter().any(is_certified) {
         return Vec::new();
     }
-    let first = |key_type: &str| keys.iter().find(|key| key.algorithm().as_str() == key_type);
-    let is_exposed = |key: &PublicKey| may_be_known(key) && !is_certified(key);
-    PREFERRED.into_iter().filter(|key_type| first(key_type).is_some_and(is_exposed)).collect()
+    let known = |key_type: &str| keys.iter().find(|key| key.algorithm().as_str() == key_type && may_be_known(key));
+    PREFERRED.into_iter().filter(|key_type| known(key_type).is_some_and(|key| !is_certified(key))).collect()
 }
 
 #[cfg(test)]
@@ -107,11 +106,16 @@ mod tests {
             assert_eq!(exposed(&keys, &certificates, |_| false), [""; 0], "{certified}");
         }
         // A key that comes with its certificate: nobody knows it, and clients ask for it all the same.
-        let keys =
-            ["rsa.pub", "ed25519.pub", "ecdsa.pub"].map(|name| String::from_utf8(read(name)).unwrap().parse().unwrap());
-        let [_, known, new]: &[PublicKey; 3] = &keys;
+        let public = |name: &str| -> PublicKey { String::from_utf8(read(name)).unwrap().parse().unwrap() };
+        let keys = ["rsa.pub", "ed25519.pub", "ecdsa.pub"].map(public);
+        let [_, known, new] = &keys;
         let certificates = [certificate::parse(&read("ecdsa-cert.pub")).unwrap()];
         assert_eq!(exposed(&keys, &certificates, |key| key != new), ["ssh-ed25519"]);
         assert_eq!(exposed(&keys, &certificates, |key| key != known), [""; 0]);
+        // sshd does not load the first one of this type.
+        let keys = ["ed25519.pub", "second.pub", "rsa.pub"].map(public);
+        let certificates = ["ed25519-cert.pub", "rsa-cert.pub"].map(|name| certificate::parse(&read(name)).unwrap());
+        let [ignored, ..] = &keys;
+        assert_eq!(exposed(&keys, &certificates, |key| key != ignored), ["ssh-ed25519"]);
     }
 }

@@ -92,7 +92,7 @@ impl Candidate {
             proof.keys.retain(|key_type| key_type != exposed);
             proof.not_proved.push(format!(
                 "clients that know only the {exposed} host key: it has no certificate, and they take that of another key \
-                 for a changed host key; `apply` refuses that without --accept-risk=replace-host-keys"
+                 for a changed host key"
             ));
         }
         if self.with_second_opinion {

@@ -6,7 +6,10 @@ use ssh_key::PublicKey;
 use std::path::Path;
 use warded_lib::{
     ca::{certificate, verify::Wrong},
-    machine::sshd::host_key,
+    machine::sshd::{
+        host_key,
+        tree::{Overlay, Staged},
+    },
     text::neutral,
 };
 
@@ -36,8 +39,10 @@ pub(super) fn unnamed(served: Option<bool>) -> (Option<String>, Option<String>) 
 /// The certificates that sshd is told to serve, and has no host key for. `keys` are those that it has. One whose key lies
 /// beside it is another sshd's.
 pub(super) fn without_key<T>(named: &[String], shown: &[HostKey], keys: &[(T, PublicKey)]) -> Vec<Problem> {
+    let nothing = Staged::new();
+    let there = Overlay(&nothing);
     let is_of_a_key = |path: &str| {
-        let certificate = std::fs::read(path).ok().and_then(|bytes| certificate::parse(&bytes).ok());
+        let certificate = there.read(Path::new(path)).ok().and_then(|bytes| certificate::parse(&bytes).ok());
         let beside = path.strip_suffix("-cert.pub").and_then(|key| host_key::public(Path::new(key)));
         let mut keys = keys.iter().map(|(_, key)| key).chain(&beside);
         certificate.is_some_and(|one| keys.any(|key| key.key_data() == one.key().key_data()))
@@ -48,7 +53,7 @@ pub(super) fn without_key<T>(named: &[String], shown: &[HostKey], keys: &[(T, Pu
         let shown = neutral(path);
         let line =
             format!("take the HostCertificate line of {shown} out; warded apply certify-host does so with its own");
-        match std::fs::read(path).map(|bytes| certificate::parse(&bytes).is_ok()) {
+        match there.read(Path::new(path)).map(|bytes| certificate::parse(&bytes).is_ok()) {
             Ok(true) => {
                 let seen = format!("sshd is told to serve {shown}, and has no host key for it");
                 Problem::with(seen, format!("put the key back; or {line}"))

@@ -119,7 +119,7 @@ impl WatchedSshd {
         let proved = candidate.prove(&self.baseline, &certificates, &[]).and_then(|proof| {
             let mut users = candidate.admits_certificates(&self.baseline, work.may_change(), &work.user_authorities)?;
             let not_proved = self.each_named([proof.not_proved, std::mem::take(&mut users.not_proved)].concat());
-            Ok(Forecast { not_proved, users })
+            Ok(Forecast { not_proved, users, loses_pins: candidate.keeps_pins(&self.baseline).is_err() })
         });
         proved.map_err(|error| self.told(error))
     }

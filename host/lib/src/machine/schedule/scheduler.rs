@@ -130,6 +130,8 @@ pub(super) fn daemons(root: &Path) -> Vec<Daemon> {
         let is_busybox = program.file_name().is_some_and(|name| name == "busybox");
         let family = match name.trim() {
             "cron" | "crond" if is_busybox => Family::Busybox,
+            // openSUSE's is cronie.
+            "cron" if root.join("var/spool/cron/tabs").is_dir() => Family::Cronie,
             "cron" => Family::Debian,
             "crond" => Family::Cronie,
             "busybox" if applet == b"crond" => Family::Busybox,

@@ -154,11 +154,7 @@ impl<'a> Search<'a> {
 
     /// What runs that reads this table or starts this script.
     fn reader(&mut self, name: &str) -> Option<Family> {
-        // BusyBox's daemon has no tables but the users', of which Alpine's starts the scripts.
-        let is_systems = ["etc/cron", "etc/anacrontab"].iter().any(|start| name.starts_with(start))
-            && !name.starts_with("etc/crontabs/");
-        let reads =
-            |daemon: &&Daemon| daemon.shares_etc != Some(false) && !(is_systems && daemon.family == Family::Busybox);
+        let reads = |daemon: &&Daemon| daemon.shares_etc != Some(false) && table::is_read_by(name, daemon.family);
         let is_anacrons = ["etc/anacrontab", "etc/cron.daily/", "etc/cron.weekly/", "etc/cron.monthly/"];
         let is_anacrons = is_anacrons.iter().any(|start| name.starts_with(start));
         let daemon = self.daemons.iter().find(reads).map(|daemon| daemon.family);

@@ -11,8 +11,8 @@ use std::{
 const SYSTEMS: [(&str, Kind); 2] = [("etc/crontab", Kind::System), ("etc/anacrontab", Kind::Anacron)];
 /// A directory of tables of the system.
 const TABLES_OF_PACKAGES: &str = "etc/cron.d";
-/// Directories with one table a user: Debian's, cronie's, BusyBox's.
-const TABLES_OF_USERS: [&str; 3] = ["var/spool/cron/crontabs", "var/spool/cron", "etc/crontabs"];
+/// Directories with one table a user: Debian's, openSUSE's (cronie), cronie's, BusyBox's.
+const TABLES_OF_USERS: [&str; 4] = ["var/spool/cron/crontabs", "var/spool/cron/tabs", "var/spool/cron", "etc/crontabs"];
 /// Directories of scripts: Debian's and cronie's, Alpine's.
 const SCRIPTS: [&str; 9] = [
     "etc/cron.hourly",
@@ -48,6 +48,8 @@ pub enum Ignored {
     NotExecutable,
     /// A script that does not say what runs it.
     NoInterpreter,
+    /// A user's own table that others may read.
+    Mode,
     /// The line has no end.
     NoEnd,
     /// A line of the system's tables that has the command where its user belongs.
@@ -61,6 +63,7 @@ impl fmt::Display for Ignored {
             Self::Owner => "cron passes over a table that not only root may write",
             Self::NotExecutable => "cron passes over a script that is not executable",
             Self::NoInterpreter => "the script does not begin with `#!`, so it cannot be run",
+            Self::Mode => "cron passes over a user's table with another mode than 0600",
             Self::NoEnd => "cron passes over a table whose last line has no line feed",
             Self::NoUser => "its line names no user before the command, so cron passes over it",
         })
@@ -76,6 +79,7 @@ impl Ignored {
             Self::Owner => format!("chown root:root {file} && chmod 644 {file}"),
             Self::NotExecutable => format!("chmod 755 {file}"),
             Self::NoInterpreter => format!("put `#!/bin/sh` in the first line of {file}"),
+            Self::Mode => format!("chmod 600 {file}"),
             Self::NoEnd => format!("end the last line of {file} with a line feed"),
             Self::NoUser => format!("put root before the command in {file}"),
         }
@@ -113,6 +117,25 @@ impl Kind {
     }
 }
 
+/// Whether a daemon reads this file, or starts it, where it does so by its family. Of `crond` other ones than cronie are
+/// not told apart from it: dcron reads the directories of BusyBox's.
+pub(super) fn is_read_by(name: &str, daemon: Family) -> bool {
+    match daemon {
+        Family::Debian => {
+            let is_of_users = TABLES_OF_USERS.iter().any(|directory| name.starts_with(&format!("{directory}/")));
+            let is_its = name.starts_with("var/spool/cron/crontabs/");
+            (is_its || !is_of_users) && !name.starts_with("etc/periodic/")
+        }
+        // Its daemon has no tables but the users', of which Alpine's starts the scripts.
+        Family::Busybox => {
+            name.starts_with("etc/crontabs/")
+                || name.starts_with("etc/periodic/")
+                || name.starts_with("var/spool/cron/crontabs/")
+        }
+        Family::Cronie => true,
+    }
+}
+
 /// Whether a word may be the name of a user, as useradd(8) takes it.
 pub(super) fn is_user_name(word: &str) -> bool {
     let is_part = |one: char| one.is_ascii_alphanumeric() || matches!(one, '_' | '-' | '.' | '$');
@@ -128,6 +151,8 @@ pub(super) fn ignored(path: &Path, kind: Kind, daemon: Family, (text, line): (&s
     let has_end = text.ends_with('\n') || daemon == Family::Cronie && text.lines().last() != Some(line);
     match kind {
         Kind::System | Kind::Script if has_dot && daemon != Family::Cronie => Some(Ignored::Name),
+        // Debian's says "INSECURE MODE (mode 0600 expected)"; cronie takes 0644.
+        Kind::User if daemon == Family::Debian && mode & 0o7577 != 0o400 => Some(Ignored::Mode),
         Kind::System if found.uid() != 0 || mode & 0o022 != 0 => Some(Ignored::Owner),
         Kind::Script if mode & 0o111 == 0 => Some(Ignored::NotExecutable),
         // cronie's run-parts is a shell script, and the shell runs such a file itself.

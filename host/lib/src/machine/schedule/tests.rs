@@ -38,14 +38,20 @@ fn timer(name: &str) -> Schedule {
 }
 
 /// What is found on a machine with these files, below its root.
+/// Writes a file with the mode that such a one has.
+fn put(root: &Path, name: &str, text: &str) {
+    let path = root.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, text).unwrap();
+    let of_table = if name.starts_with("var/spool/") { 0o600 } else { 0o644 };
+    let mode = if text.starts_with("#!") { 0o755 } else { of_table };
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
 fn found(files: &[(&str, &str)], has_systemd: bool) -> Schedule {
     let root = tempfile::tempdir().unwrap();
     for (path, text) in files {
-        let path = root.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-        let mode = if text.starts_with("#!") { 0o755 } else { 0o644 };
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        put(root.path(), path, text);
     }
     match Schedule::find(root.path(), has_systemd, &installation(root.path())) {
         Schedule::Timer(found) => timer(&found.name),
@@ -298,12 +304,11 @@ fn only_a_line_of_roots_in_the_systems_tables_counts() {
         ("etc/crontab", "@daily jane warded renew\n", false),
         ("etc/crontab", "@daily root warded renew\n", true),
         ("etc/cron.d/w", "7 * * * * root warded renew\n", true),
-        ("var/spool/cron/root", "7 * * * * warded renew\n", true),
+        ("var/spool/cron/crontabs/root", "7 * * * * warded renew\n", true),
     ] {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, line).unwrap();
+        put(root.path(), file, line);
         let found = Schedule::find(root.path(), false, &installation(root.path()));
         let is_it = matches!(&found, Schedule::Cron(cron) if cron.file == path);
         assert_eq!(is_it, expected, "{file}: {line}");
@@ -316,12 +321,17 @@ fn a_line_of_crons_counts_where_a_daemon_reads_it() {
         ("etc/cron.d/w", "7 * * * * root warded renew\n"),
         ("var/spool/cron/crontabs/root", "7 * * * * warded renew\n"),
         ("etc/anacrontab", "1 5 w warded renew\n"),
+        ("var/spool/cron/root", "7 * * * * warded renew\n"),
+        ("var/spool/cron/tabs/root", "7 * * * * warded renew\n"),
+        ("etc/periodic/hourly/w", "#!/bin/sh\nwarded renew\n"),
     ];
     for (case, name, program, wants, counts) in [
-        ("Debian's", "cron", "/usr/sbin/cron", false, [true, true, true]),
-        ("BusyBox's", "crond", "/bin/busybox", false, [false, true, false]),
-        ("none", "", "", false, [false, false, false]),
-        ("anacron by a timer", "", "", true, [false, false, true]),
+        // By the directory of tables, the last but one is openSUSE's.
+        ("Debian's", "cron", "/usr/sbin/cron", false, [true, true, true, false, true, false]),
+        ("cronie's", "crond", "/usr/sbin/crond", false, [true; 6]),
+        ("BusyBox's", "crond", "/bin/busybox", false, [false, true, false, false, false, true]),
+        ("none", "", "", false, [false; 6]),
+        ("anacron by a timer", "", "", true, [false, false, true, false, false, false]),
     ] {
         for ((file, line), counts) in by_hand.into_iter().zip(counts) {
             let root = tempfile::tempdir().unwrap();
@@ -333,8 +343,7 @@ fn a_line_of_crons_counts_where_a_daemon_reads_it() {
                 fs::create_dir_all(at("etc/systemd/system/timers.target.wants")).unwrap();
                 fs::write(at("etc/systemd/system/timers.target.wants/anacron.timer"), "").unwrap();
             }
-            fs::create_dir_all(at(file).parent().unwrap()).unwrap();
-            fs::write(at(file), line).unwrap();
+            put(root.path(), file, line);
             let found = Schedule::find(root.path(), false, &installation);
             if counts {
                 assert!(matches!(&found, Schedule::Cron(cron) if cron.file == at(file)), "{case}: {found:?}");
@@ -343,6 +352,20 @@ fn a_line_of_crons_counts_where_a_daemon_reads_it() {
             }
         }
     }
+}
+
+/// What an editor or a redirection leaves: Debian's passes over it, cronie does not.
+#[test]
+fn a_table_of_roots_that_others_may_read() {
+    let root = tempfile::tempdir().unwrap();
+    let installation = installation(root.path());
+    let file = "var/spool/cron/crontabs/root";
+    put(root.path(), file, "7 * * * * warded renew\n");
+    fs::set_permissions(root.path().join(file), fs::Permissions::from_mode(0o644)).unwrap();
+    let find = || Schedule::find(root.path(), false, &installation);
+    assert_eq!(find(), passed("/var/spool/cron/crontabs/root", Why::Ignored(Ignored::Mode)));
+    fs::write(root.path().join("proc/20/comm"), "crond").unwrap();
+    assert!(matches!(find(), Schedule::Cron(_)));
 }
 
 #[test]
