@@ -5,10 +5,14 @@ use super::{Change, New, keygen};
 use crate::{
     error::Result,
     guard::config::krl::is_list,
-    machine::{scratch::Scratch, ssh::Settings},
+    machine::{
+        scratch::Scratch,
+        ssh::Settings,
+        sshd::tree::{Overlay, Staged},
+    },
     text::neutral,
 };
-use std::fs;
+use std::path::Path;
 
 impl Change {
     /// Refuses a line for a key that ssh takes for revoked.
@@ -23,7 +27,7 @@ impl Change {
         let key = [key_type, b" ", blob].concat();
         for (index, list) in settings.values("revokedhostkeys").iter().enumerate() {
             // One that ssh cannot read makes it refuse every host: the proof shows that.
-            let Ok(contents) = fs::read(list) else { continue };
+            let Ok(contents) = Overlay(&Staged::new()).read(Path::new(list)) else { continue };
             let has_key = if is_list(&contents) {
                 let name = format!("authority-{}-{index}.pub", new.number);
                 let file = scratch.write(&name, &[&key, b"\n".as_slice()].concat(), 0o600)?;
