@@ -11,6 +11,7 @@ mod compatibility;
 mod compiled;
 mod core_dump;
 mod counts;
+mod earlier;
 mod edges;
 mod failures;
 mod history;

@@ -8,6 +8,7 @@ pub(crate) mod calls;
 pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod counts;
+pub(crate) mod earlier;
 pub(crate) mod enclosure;
 pub(crate) mod file_system;
 pub(crate) mod files;

@@ -1,5 +1,6 @@
 //! What a test needs and this machine does not have. Such a test fails, whoever runs it. Only where the
-//! person who runs it sets `WARDED_SKIP_MISSING=1` does it return early, listed on stderr as skipped.
+//! person who runs it sets `WARDED_SKIP_MISSING=1` does it return early, listed on stderr as skipped; so it does, too, in a
+//! clone without the history that it needs.
 
 use super::enclosure::is_root;
 use std::{
@@ -36,13 +37,23 @@ pub(crate) fn peer(why: &str) -> bool {
     skipped(&test_name(), why)
 }
 
+/// This checkout lacks the history that the test needs: the test has to return. It fails nowhere, since a shallow clone
+/// is a choice, and nothing that could be installed.
+pub(crate) fn history(why: &str) {
+    list(&test_name(), why);
+}
+
 /// Always true, or the test has failed here.
 fn skipped(test: &str, why: &str) -> bool {
     let skips = env::var(SKIP).is_ok_and(|value| value == "1");
     assert!(skips, "{test} cannot run here: {why}. With {SKIP}=1 such tests are skipped, and listed");
+    list(test, why);
+    true
+}
+
+fn list(test: &str, why: &str) {
     // The harness shows what eprintln! prints only for tests that fail.
     writeln!(io::stderr(), "skipped: {test}: {why}").unwrap();
-    true
 }
 
 /// With `--test-threads=1` tests run in the main thread, and the harness prints their names first.
