@@ -8,7 +8,7 @@ use crate::{
 use std::time::Duration;
 use warded_lib::ca::{
     attempts::{Attempts, Outcome},
-    due, rotation,
+    due,
     step::{diagnosis, retries},
 };
 
@@ -105,9 +105,7 @@ impl Host {
 
     /// Whether it puts off a successor that the CA's new key signs.
     pub(crate) fn puts_off(&self, now: u64) -> bool {
-        let local = self.local(now);
-        local < self.before
-            && local < rotation::last_run_from(self.before, self.before - self.after, self.schedule.period)
+        self.local(now) < self.before
     }
 
     /// When the first run after `now` starts that can be other than nothing, by the CA's clock.

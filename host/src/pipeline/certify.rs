@@ -38,8 +38,6 @@ pub struct Filled {
     pub refused: Vec<Refusal>,
     /// The new keys of the CA that the operator accepts.
     pub accepted: Vec<NewSigner>,
-    /// The new keys of the CA whose certificates come now because the present ones may end before the next renewal.
-    pub last_run: Vec<NewSigner>,
     /// The new keys of the CA for which certificates were put off.
     pub put_off: Vec<NewSigner>,
     /// Why it was not written down that these keys have certificates, and what follows.
@@ -289,15 +287,12 @@ impl Filling<'_> {
             self.filled.unrecorded = Some(certified::warning(&error));
         }
         let change = rotation::of_request(self.context, work, (id, request), (certificate.signer(), roots));
-        let is_last_run = work.renewal.is_some() && change.as_ref().is_some_and(|change| change.is_last_run(ca::now()));
-        let is_put_off = change.is_some() && !work.terms.new_ca_key && !is_last_run;
+        let is_put_off = change.is_some() && !work.terms.new_ca_key;
         if let Some(change) = change {
             let (what, told) = if is_put_off {
                 ("put off", &mut self.filled.put_off)
-            } else if work.terms.new_ca_key {
-                ("accepted", &mut self.filled.accepted)
             } else {
-                ("in the last run before the end", &mut self.filled.last_run)
+                ("accepted", &mut self.filled.accepted)
             };
             if !told.contains(&change) {
                 told.push(change.clone());

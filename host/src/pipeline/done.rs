@@ -103,7 +103,6 @@ impl Done {
         lines.extend(self.given.accepted.iter().map(|change| {
             format!("Clients that know only the CA's former key, {}, do not accept this; {next}", change.former)
         }));
-        lines.extend(self.given.last_run.iter().map(|change| format!("{}; {next}", change.installed_in_last_run())));
         lines.extend(self.given.put_off.iter().map(|change| format!("Put off: {change}; {next}")));
         lines.extend(self.given.unrecorded.clone());
         lines.extend(self.confirm_lines());
@@ -134,11 +133,11 @@ impl Done {
         ]
     }
 
-    /// How the run ended: `Degraded` if the served certificates are not known, if clients need a new key of the CA, or if
+    /// How the run ended: `Degraded` if the served certificates are not known, if the CA's new key is put off, or if
     /// something could not be recorded that a later run needs.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        let has_new_signer = !self.given.put_off.is_empty() || !self.given.last_run.is_empty();
+        let has_new_signer = !self.given.put_off.is_empty();
         let is_in_doubt =
             self.not_seen_live().is_some() || !self.unwatched.is_empty() || self.given.unrecorded.is_some();
         if is_in_doubt || !self.former.is_empty() || has_new_signer || !self.given.refused.is_empty() {

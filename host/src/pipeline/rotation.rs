@@ -87,9 +87,10 @@ pub fn refusal(changes: &[NewSigner]) -> Error {
 /// What a renewal does where nobody accepts the new key.
 #[must_use]
 pub fn otherwise(changes: &[NewSigner]) -> String {
-    let from = changes.iter().map(|change| change.last_run_from).max().and_then(|from| i64::try_from(from).ok());
-    let from = from.and_then(|from| Timestamp::from_second(from).ok());
-    from.map_or_else(String::new, |from| {
-        format!("; otherwise `warded renew` installs them {}", moment::when(from, Timestamp::now()))
+    let end = changes.iter().map(|change| change.until).max().and_then(|end| i64::try_from(end).ok());
+    let end = end.and_then(|end| Timestamp::from_second(end).ok());
+    end.map_or_else(String::new, |end| {
+        let end = moment::when(end, Timestamp::now());
+        format!("; otherwise `warded renew` installs them once the present ones have ended, {end}")
     })
 }

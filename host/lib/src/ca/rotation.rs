@@ -17,8 +17,6 @@ pub struct NewSigner {
     pub until: u64,
     /// From when on clients have little time left to learn the new key, in seconds since 1970.
     pub urgent_from: u64,
-    /// From when on no further renewal is sure to run before that end and little of its life is left, in seconds since 1970.
-    pub last_run_from: u64,
 }
 
 /// What decides whether a successor of another key can be installed now.
@@ -52,31 +50,10 @@ pub fn new_signer(present: &Certificate, signer: &PublicKey, now: u64, terms: Te
         new,
         until,
         urgent_from: until.saturating_sub((life / 4).max(rhythm.saturating_mul(2))),
-        last_run_from: last_run_from(until, life, rhythm),
     })
 }
 
-/// From when on no further renewal is sure to run before `until`, and half of a certificate's `life` is over. `rhythm`:
-/// seconds between two renewals.
-#[must_use]
-pub fn last_run_from(until: u64, life: u64, rhythm: u64) -> u64 {
-    // A quarter more: a timer may delay the next run. One that lives hardly longer than a rhythm would be in its last
-    // run from its first second on, and clients would have no time at all to learn the new key.
-    until.saturating_sub(rhythm.saturating_add(rhythm / 4).min(life / 2))
-}
-
 impl NewSigner {
-    /// What is said where the successor is installed in the last run.
-    #[must_use]
-    pub fn installed_in_last_run(&self) -> String {
-        format!(
-            "Installed now, because the former certificate may end ({}) before the next renewal: clients that know only \
-             the CA's former key, {}, do not accept the new one",
-            verify::time(self.until),
-            self.former
-        )
-    }
-
     /// The setting that says that clients know the new key.
     #[must_use]
     pub fn setting(&self) -> String {
@@ -87,13 +64,6 @@ impl NewSigner {
     #[must_use]
     pub fn is_urgent(&self, now: u64) -> bool {
         now >= self.urgent_from
-    }
-
-    /// Whether the present certificate may end before the next renewal runs. Then no client that knows only the CA would
-    /// get in until that renewal.
-    #[must_use]
-    pub fn is_last_run(&self, now: u64) -> bool {
-        now >= self.last_run_from
     }
 }
 
@@ -149,24 +119,22 @@ mod tests {
     }
 
     #[test]
-    fn little_time_is_the_last_quarter_and_the_last_run_is_one_renewal_before_the_end() {
+    fn little_time_is_the_last_quarter_and_at_least_two_renewals() {
         let (former, new) = (host_key::throw_away().unwrap().0, host_key::throw_away().unwrap().0);
-        for (life, rhythm, urgent_before_end, last_before_end) in [
-            (40 * DAY, DAY, 10 * DAY, DAY + DAY / 4),
-            (5 * DAY, DAY, 2 * DAY, DAY + DAY / 4),
-            (4 * DAY, DAY, 2 * DAY, DAY + DAY / 4),
-            (2 * DAY, DAY, 2 * DAY, DAY),
-            (DAY, DAY, 2 * DAY, DAY / 2),
-            (DAY, 7 * DAY, 14 * DAY, DAY / 2),
-            (40, 1, 10, 1),
+        for (life, rhythm, urgent_before_end) in [
+            (40 * DAY, DAY, 10 * DAY),
+            (5 * DAY, DAY, 2 * DAY),
+            (4 * DAY, DAY, 2 * DAY),
+            (2 * DAY, DAY, 2 * DAY),
+            (DAY, DAY, 2 * DAY),
+            (DAY, 7 * DAY, 14 * DAY),
+            (40, 1, 10),
         ] {
             let present = certificate(&former, NOW, NOW + life, CertType::Host);
             let changed = new_signer(&present, new.public_key(), NOW, Terms { rhythm, known: &[] }).unwrap();
             let from = NOW + life - urgent_before_end;
             assert_eq!(changed.urgent_from, from);
             assert!(changed.is_urgent(from) && !changed.is_urgent(from - 1));
-            let last = NOW + life - last_before_end;
-            assert!(changed.is_last_run(last) && !changed.is_last_run(last - 1));
             assert!(changed.to_string().contains(&changed.former) && changed.to_string().contains(&changed.new));
         }
     }
