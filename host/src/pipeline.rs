@@ -40,7 +40,8 @@ use crate::{
 use ending::{end, end_failed, told};
 use jiff::Timestamp;
 use overtaken::PlanInputs;
-use prove::{Forecast, Guard};
+pub use prove::Forecast;
+use prove::Guard;
 use roll_back::Recovery;
 use warded_lib::{
     audit::{Ending, Kind as EventKind},

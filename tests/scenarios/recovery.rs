@@ -7,7 +7,7 @@ mod elsewhere;
 mod kill_points;
 mod named;
 mod question;
-mod reported;
+pub(super) mod reported;
 mod start_scripts;
 mod told;
 mod unattended;

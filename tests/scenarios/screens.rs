@@ -2,5 +2,7 @@
 
 mod daily;
 mod edits;
+mod people;
 mod policies;
 mod refusals;
+mod rolled_back;

@@ -1,6 +1,7 @@
 //! With the real step-ca: everything that the `step` program was needed for.
 
 mod agent;
+mod away;
 mod bootstrap;
 mod causes;
 mod day_one;

@@ -16,6 +16,11 @@ impl Screens {
         Self { directory: directory.trim_end_matches('/').to_owned(), all: String::new() }
     }
 
+    /// The screens of a machine whose files are where they are by default.
+    pub(crate) fn by_default() -> Self {
+        Self { directory: "/nowhere".to_owned(), all: String::new() }
+    }
+
     /// Runs a line of Warded's, and keeps what is seen of it: what it prints, what it says, and how it ends.
     pub(crate) fn show(&mut self, machine: &Machine, line: &str) {
         let words = line.replace("DIR", &self.directory);
@@ -98,7 +103,9 @@ fn word(rest: &str, seen: &mut String) -> usize {
     }
     let hex = end(|one| one.is_ascii_hexdigit());
     if hex >= 16 {
-        seen.push_str(&"f".repeat(hex));
+        // Serial numbers are of several lengths.
+        let is_serial = rest[..hex].bytes().all(|byte| byte.is_ascii_digit());
+        seen.push_str(&"f".repeat(if is_serial { 20 } else { hex }));
         return hex;
     }
     let digits = end(|one| one.is_ascii_digit());

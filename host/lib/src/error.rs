@@ -239,12 +239,6 @@ impl Error {
         self.state(state)
     }
 
-    /// The same failure, without what it says of the machine's state.
-    #[must_use]
-    pub fn without_state(self) -> Self {
-        Self { state: None, ..self }
-    }
-
     /// The exit code that goes with it.
     #[must_use]
     pub fn exit(&self) -> Exit {

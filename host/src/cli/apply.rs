@@ -130,7 +130,7 @@ impl Plan {
             let terms = Terms { replace_host_keys: true, any_host: true, logins, ..Terms::default() };
             let Forecast { not_proved, users, loses_pins } = foresee(context, &Work::of(planned, terms))?;
             pipeline::users(&users, "would let", "Found out: ").iter().try_for_each(|line| output.line(line))?;
-            not_proved.iter().try_for_each(|what| output.line(format!("Would not be proved: {what}.")))?;
+            report::unproved(output, &not_proved)?;
             for (_, line) in [(users.admits_root, ROOT), (loses_pins, PINS)].iter().filter(|(would, _)| *would) {
                 output.line(line)?;
             }

@@ -10,7 +10,12 @@ use super::{
     risk::AcceptRisk,
     undo::{carry_out, entry, foresee, reloading, sshd_of, tell_expired},
 };
-use crate::{context::Context, enrolment::Enrolments, pipeline::Done, public_status::PublicStatus};
+use crate::{
+    context::Context,
+    enrolment::Enrolments,
+    pipeline::{Done, Forecast},
+    public_status::PublicStatus,
+};
 use clap::Args;
 use warded_lib::{
     change_set::review::{ProgramRun, Review},
@@ -88,9 +93,13 @@ impl Remove {
         let context = own.as_ref().unwrap_or(context);
         let shown = show(output, &undo)?;
         if self.plan {
-            let told = object(&undo, &shown);
-            foresee(context, undo, self.risk.terms(&self.confirm))
+            let mut told = object(&undo, &shown);
+            let Forecast { not_proved, .. } = foresee(context, undo, self.risk.terms(&self.confirm))
                 .map_err(|error| error.or_next("put the cause in order, then run this again"))?;
+            report::unproved(output, &not_proved)?;
+            if let Some(told) = told.as_object_mut() {
+                told.insert("not_proved".to_owned(), not_proved.into());
+            }
             output.line("Nothing has been changed.")?;
             output.object(&told)?;
             return Ok(Exit::Pending);
@@ -118,7 +127,7 @@ impl Remove {
             let keys: Vec<String> = keys.iter().map(|path| neutral(path.as_str())).collect();
             drop(output.line(format!("Left as they are, since clients know them: {}.", keys.join(", "))));
         }
-        done.confirm_lines().into_iter().for_each(|line| drop(output.line(line)));
+        done.not_proved_lines().chain(done.confirm_lines()).for_each(|line| drop(output.line(line)));
         done.told_beside().iter().for_each(|line| drop(output.line(line)));
         remains(context, output);
         drop(output.object(&finished(told, &done)));
@@ -198,6 +207,7 @@ fn finished(mut object: serde_json::Value, done: &Done) -> serde_json::Value {
         object.insert("run".to_owned(), done.run.into());
         let until = done.confirm.as_ref().map(|confirm| confirm.until.to_string());
         object.insert("confirm_until".to_owned(), until.into());
+        object.insert("not_proved".to_owned(), done.not_proved().to_vec().into());
         object.insert("not_seen_live".to_owned(), done.not_seen_live().into());
     }
     object

@@ -244,6 +244,11 @@ impl From<&Certificate> for CertificateObject {
     }
 }
 
+/// Says of which users and keys a proof would say nothing.
+pub(super) fn unproved(output: Output, not_proved: &[String]) -> Result<()> {
+    not_proved.iter().try_for_each(|what| output.line(format!("Would not be proved: {what}.")))
+}
+
 /// What an apply, a renewal or an undo did, as an object.
 #[derive(Serialize)]
 pub(super) struct DoneObject<'a> {
@@ -356,7 +361,7 @@ impl<'a> DoneObject<'a> {
             served: done.served(),
             left_alone: done.left_alone.iter().map(LeftObject::from).collect(),
             refused: done.given.refused.iter().map(RefusedObject::from).collect(),
-            not_proved: done.proof.iter().flat_map(|proof| proof.not_proved.clone()).collect(),
+            not_proved: done.not_proved().to_vec(),
             put_off: done.given.put_off.iter().map(|change| change.new.clone()).collect(),
             unrecorded: done.given.unrecorded.as_deref(),
             former_keys: done.former.iter().map(|former| former.key.fingerprint.clone()).collect(),

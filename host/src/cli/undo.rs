@@ -12,7 +12,7 @@ use crate::{
     broker::Identity,
     context::Context,
     enrolment::Enrolments,
-    pipeline::{self, Terms, Work},
+    pipeline::{self, Forecast, Terms, Work},
 };
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
@@ -102,11 +102,13 @@ impl Undo {
             _ => error,
         };
         if self.plan {
-            foresee(context, undo, terms).map_err(|error| way_on(explained(error), earlier))?;
+            let forecast = foresee(context, undo, terms).map_err(|error| way_on(explained(error), earlier))?;
+            report::unproved(output, &forecast.not_proved)?;
             output.line("Nothing has been changed.")?;
             output.object(&serde_json::json!({
                 "schema": "warded.undo/1", "run": null, "undoes": runs.end(), "down_to": runs.start(),
                 "files": shown.files, "programs": shown.programs, "as_before": as_before,
+                "not_proved": forecast.not_proved,
             }))?;
             return Ok(Exit::Pending);
         }
@@ -122,13 +124,13 @@ impl Undo {
             .map_err(|error| way_on(explained(error), earlier))?;
         // It is done, whether anybody reads of it or not.
         drop(output.line(format!("Undone: {} as before.", count(shown.files.len() + as_before.len(), "file"))));
-        done.confirm_lines().into_iter().for_each(|line| drop(output.line(line)));
+        done.not_proved_lines().chain(done.confirm_lines()).for_each(|line| drop(output.line(line)));
         drop(output.object(&serde_json::json!({
             "schema": "warded.undo/1", "run": done.run, "undoes": runs.end(), "down_to": runs.start(), "files": shown.files,
             "programs": shown.programs, "as_before": as_before,
             "left_alone": done.left_alone.iter().map(report::LeftObject::from).collect::<Vec<_>>(),
             "confirm_until": done.confirm.as_ref().map(|confirm| confirm.until),
-            "unknown_listener": done.unknown_listener(),
+            "not_proved": done.not_proved(), "unknown_listener": done.unknown_listener(),
             "not_seen_live": done.not_seen_live(),
         })));
         done.told_beside().iter().for_each(|line| drop(output.line(line)));
@@ -221,8 +223,8 @@ fn way_on(error: Error, earlier: Option<u64>) -> Error {
 }
 
 /// Sees that it would not be refused, as far as this user can see that.
-pub(super) fn foresee(context: &Context, undo: Changes, terms: Terms) -> Result<()> {
-    apply::foresee(context, &work_of(undo, terms)).map(drop)
+pub(super) fn foresee(context: &Context, undo: Changes, terms: Terms) -> Result<Forecast> {
+    apply::foresee(context, &work_of(undo, terms))
 }
 
 /// Undoes a run through the same stages as any other change. The enrolment becomes what it was

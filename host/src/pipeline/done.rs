@@ -75,7 +75,7 @@ impl Done {
                 lines.push(format!("Proved beforehand: {}.", proved.join(", ")));
             }
             lines.extend(users(&proof.users, "lets", "Proved beforehand: "));
-            lines.extend(proof.not_proved.iter().map(|what| format!("Not proved: {what}.")));
+            lines.extend(self.not_proved_lines());
         }
         lines.extend(self.known_hosts.iter().map(|proof| format!("Proved beforehand: {proof}.")));
         match &self.verified {
@@ -98,7 +98,6 @@ impl Done {
         lines.extend(self.given.vouched.iter().cloned());
         lines.extend(self.given.refused.iter().map(ToString::to_string));
         lines.extend(self.told_beside());
-        lines.extend(self.former.iter().map(not_reloaded));
         let next = rotation::NEXT;
         lines.extend(self.given.accepted.iter().map(|change| {
             format!("Clients that know only the CA's former key, {}, do not accept this; {next}", change.former)
@@ -109,13 +108,26 @@ impl Done {
         lines
     }
 
-    /// What there is to say of services that were not started, and of the other sshds that read what has changed.
+    /// Of which users and keys nothing was proved, and why.
+    #[must_use]
+    pub fn not_proved(&self) -> &[String] {
+        self.proof.as_ref().map_or(&[], |proof| &proof.not_proved)
+    }
+
+    /// The same, a line each.
+    pub fn not_proved_lines(&self) -> impl Iterator<Item = String> {
+        self.not_proved().iter().map(|what| format!("Not proved: {what}."))
+    }
+
+    /// What there is to say of services that were not started, of the other sshds that read what has changed, and of an
+    /// sshd that was not reloaded.
     #[must_use]
     pub fn told_beside(&self) -> Vec<String> {
         let told = self.bystanders.iter();
         let told = not_started(&self.reloads)
             .chain(told.map(|config| format!("The sshd of {config} reads these files, too; it was proved as well.")));
-        told.chain(self.unwatched.iter().map(|what| format!("Attention: {what}."))).collect()
+        let told = told.chain(self.unwatched.iter().map(|what| format!("Attention: {what}.")));
+        told.chain(self.former.iter().map(not_reloaded)).collect()
     }
 
     /// What a person has to do, if it does not stay by itself.

@@ -38,7 +38,7 @@ pub(super) fn kill_with_watchdog(machine: &Machine) {
 }
 
 /// A command that changes files; it is killed half-way, when its watchdog is dead already.
-pub(super) fn killed(machine: &Machine, what: &Command) {
+pub(in crate::scenarios) fn killed(machine: &Machine, what: &Command) {
     let first = || fs::read(machine.path("ssh/ssh_host_rsa_key-cert.pub")).ok();
     let before = first();
     let trace = machine.path("trace");

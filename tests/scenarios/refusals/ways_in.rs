@@ -2,7 +2,7 @@
 //! that proves a change has a key file of its own, and notices nothing of it.
 
 use super::{drop_in, serves, write};
-use crate::support::{Grants, Machine, Run, missing, wait};
+use crate::support::{Grants, Machine, Run, Setup, missing, wait};
 use std::{fmt::Write as _, fs};
 
 const GRANTED: &str = r#"["AuthorizedKeysFile", "PubkeyAuthentication", "PasswordAuthentication"]"#;
@@ -64,6 +64,19 @@ fn an_undo_is_a_change_like_any_other() {
     drop_in(&machine, GRANTED, &["PasswordAuthentication yes"]).ends(0);
     machine.warded(["undo", "--yes"]).ends(5).says(&["a password", "--accept-risk=lose-ssh"]);
     machine.warded(["undo", "--yes", "--accept-risk=lose-ssh"]).ends(0);
+}
+
+/// The proof of an undo says of whom it says nothing.
+#[test]
+fn an_undo_names_whom_it_proved_nothing_for() {
+    let machine = Machine::with(&Setup { lines: "PubkeyAuthentication no\n".to_owned(), ..Setup::default() });
+    drop_in(&machine, GRANTED, &["PubkeyAuthentication yes"]).ends(0);
+    let accepted = ": accepted by --accept-risk=lose-ssh";
+    let plan = machine.warded(["undo", "--plan", "--accept-risk=lose-ssh"]).ends(3);
+    assert!(plan.stdout.contains("Would not be proved: ") && plan.stdout.contains(accepted), "{}", plan.stdout);
+    let undone = machine.warded(["undo", "--yes", "--json", "--accept-risk=lose-ssh"]).ends(0).object("warded.undo/1");
+    let not_proved = undone["not_proved"].as_array().unwrap();
+    assert!(not_proved.iter().any(|what| what.as_str().unwrap().contains(accepted)), "{undone}");
 }
 
 /// sshd's process for the connection of `games`, as `/proc` shows it.
