@@ -1,4 +1,4 @@
-//! A certificate that somebody put in place and sshd was not told of: since OpenSSH 9.8 the old one is
+//! A certificate that was put in place without a reload of sshd: since OpenSSH 9.8 the old one is
 //! served until it is. That is something to do for a renewal, although no file differs.
 
 use crate::support::{

@@ -27,9 +27,9 @@ pub type HostFunction = String;
 pub enum Reach {
     /// These functions, and no other.
     Functions(BTreeSet<HostFunction>),
-    /// It cannot be told, so it counts as all that the component imports.
+    /// It cannot be found out, so it counts as all that the component imports.
     Everything {
-        /// Why it cannot be told.
+        /// Why it cannot be found out.
         because: &'static str,
     },
 }

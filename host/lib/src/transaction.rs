@@ -119,8 +119,8 @@ impl Transaction {
         }
     }
 
-    /// Makes the changes, in order, but for what sshd uses until it has been told: that goes when they
-    /// are kept. After an error the caller rolls back.
+    /// Makes the changes, in order. Files that sshd uses until it has been reloaded are removed later, when the changes are
+    /// kept. After an error the caller rolls back.
     ///
     /// # Errors
     /// Refused: something was changed by somebody else since. Failed: anything else.

@@ -150,7 +150,7 @@ const PINS: &str = "Clients that know only this host key would be refused: `appl
 const ROOT: &str = "A certificate with the principal root would log in as root: `apply` refuses that without \
                     --accept-risk=root-by-certificate.";
 
-/// Sees that the work would not be refused, as far as this user can see that: another user than root can neither
+/// Checks that the work would not be refused, as far as this user can see that: another user than root can neither
 /// read sshd's host keys nor run it as it is run. Returns what would be proved, and what not.
 pub(super) fn foresee(context: &Context, work: &Work) -> Result<Forecast> {
     if work.concerns_sshd() && !is_root() && context.places.sshd_config.as_str() == sshd::default_config() {

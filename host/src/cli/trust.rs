@@ -237,7 +237,7 @@ impl<'a> Differing<'a> {
         let says_has = |root: &Fingerprint| says.as_ref().is_some_and(|says| says.contains(root));
         let both = format!("trusted: {}\ngiven:   {given}", trusted.fingerprint);
         if says_has(&trusted.fingerprint) && !says_has(given) {
-            return Error::refused(format!("the fingerprint that was given is of no root of {url}"))
+            return Error::refused(format!("no root of {url} has the fingerprint that was given"))
                 .cause(both)
                 .seen(format!(
                     "that server says that it has the root {}, which this machine trusts already",

@@ -222,7 +222,7 @@ fn way_on(error: Error, earlier: Option<u64>) -> Error {
     }
 }
 
-/// Sees that it would not be refused, as far as this user can see that.
+/// Checks that it would not be refused, as far as this user can see that.
 pub(super) fn foresee(context: &Context, undo: Changes, terms: Terms) -> Result<Forecast> {
     apply::foresee(context, &work_of(undo, terms))
 }

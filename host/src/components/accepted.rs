@@ -74,7 +74,7 @@ pub fn component_of(policy: &Path, digest: &Digest) -> PathBuf {
     named(policy, digest, "wasm")
 }
 
-/// Sees that a policy lies where `warded policy add` puts it: two files of one name would stop every command.
+/// Checks that a policy lies where `warded policy add` puts it: two files of one name would stop every command.
 ///
 /// # Errors
 /// It lies in another file, which the administrator put there.

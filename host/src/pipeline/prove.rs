@@ -267,7 +267,7 @@ impl Guard {
         Ok(proof)
     }
 
-    /// Sees that nobody has edited sshd's configuration since it was looked at.
+    /// Checks that nobody has edited sshd's configuration since it was looked at.
     ///
     /// # Errors
     /// Refused: it was edited.
@@ -275,7 +275,7 @@ impl Guard {
         self.all().try_for_each(WatchedSshd::still_holds)
     }
 
-    /// Sees that the configuration of the sshd that the run is for is the one that was proved, byte by byte: for the
+    /// Checks that the configuration of the sshd that the run is for is the one that was proved, byte by byte: for the
     /// moment before sshd is told to read it.
     ///
     /// # Errors
@@ -284,7 +284,7 @@ impl Guard {
         self.subject.as_ref().map_or(Ok(()), WatchedSshd::is_as_proved)
     }
 
-    /// Sees what is served, once each sshd has been told. Returns what was seen of the sshd that the run is for.
+    /// Asks each sshd what it serves, once it has been reloaded. Returns what the sshd of the run served.
     ///
     /// # Errors
     /// Something that was served before is not, or a certificate is not the one on disk.

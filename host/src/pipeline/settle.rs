@@ -29,7 +29,7 @@ pub fn tell(
     }
 }
 
-/// The event with what is told.
+/// The event with the service and the operation.
 #[must_use]
 pub fn named(event: Event, reload: &Reload) -> Event {
     let capability = match reload.operation {

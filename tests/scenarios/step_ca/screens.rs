@@ -152,7 +152,7 @@ fn of_the_first_day() {
     # User CA, which signs people. For the file that TrustedUserCAKeys names:
     ecdsa-sha2-nistp256 USER-CA-KEY
     == wrong fingerprint, 80 columns
-    refused: the fingerprint that was given is of no root of https://127.0.0.1:99999
+    refused: no root of https://127.0.0.1:99999 has the fingerprint that was given
     cause: trusted: ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
            given:   0000000000000000000000000000000000000000000000000000000000000000
     seen:  that server says that it has the root ffff…ffff, which this machine
@@ -212,7 +212,7 @@ fn of_the_first_day() {
     # User CA, which signs people. For the file that TrustedUserCAKeys names:
     ecdsa-sha2-nistp256 USER-CA-KEY
     == wrong fingerprint, 120 columns
-    refused: the fingerprint that was given is of no root of https://127.0.0.1:99999
+    refused: no root of https://127.0.0.1:99999 has the fingerprint that was given
     cause: trusted: ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
            given:   0000000000000000000000000000000000000000000000000000000000000000
     seen:  that server says that it has the root ffff…ffff, which this machine trusts already

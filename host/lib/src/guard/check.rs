@@ -152,7 +152,7 @@ impl Candidate {
                 return Err(Error::refused(format!("sshd would no longer offer its {} host key", key.key_type))
                     .cause("every client that knows it would warn of a changed identity, and refuse")
                     .seen(format!("offered now: {}", key.fingerprint))
-                    .next("look for a changed HostKey line, or key file, that sshd was not told of"));
+                    .next("look for a HostKey line or a key file that was changed without a reload of sshd"));
             }
         }
         Ok(())

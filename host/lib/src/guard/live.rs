@@ -78,7 +78,7 @@ pub fn verify_within(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate], p
     }
 }
 
-/// Sees that a listener which cannot be asked has opened its sockets anew after a reload, where that can be seen: until
+/// Checks that a listener which cannot be asked has opened its sockets anew after a reload, where that can be seen: until
 /// then it may still fail to start again.
 ///
 /// # Errors

@@ -59,7 +59,7 @@ pub struct Logins {
 }
 
 impl Candidate {
-    /// Sees that every user gets in by the same means as today, and by no others. Where nothing changes that decides
+    /// Checks that every user gets in by the same means as today, and by no others. Where nothing changes that decides
     /// it, nothing is asked.
     ///
     /// # Errors
@@ -130,7 +130,7 @@ impl Compared<'_> {
             return Ok(());
         }
         Err(Error::refused(format!("{} decides who gets in", path.display()))
-            .cause("what a change of it does to logins cannot be told beforehand")
+            .cause("what a change of it does to logins cannot be found out beforehand")
             .next("if that is what you want, run it again with --accept-risk=lose-ssh --accept-risk=admit-logins"))
     }
 

@@ -40,7 +40,7 @@ impl Candidate {
             .next("if these clients do not matter, run it again with --accept-risk=replace-host-keys"))
     }
 
-    /// The types of the host keys with which a client is not let in that knows only this one.
+    /// The types of those host keys that shut a client out which knows no other key of this machine.
     pub(super) fn exposed(&self, baseline: &Baseline) -> Result<Vec<&'static str>> {
         Ok(exposed_in(&self.view()?.effective, Overlay(&self.staged), baseline))
     }

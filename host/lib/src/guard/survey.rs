@@ -313,7 +313,7 @@ impl<'a> Prober<'a> {
         let target = self.ways.first().map(|way| way.target);
         let tried = target.map_or_else(String::new, |target| format!("ssh -v -p {} {}", target.port(), target.ip()));
         Error::refused(format!("sshd at {} cannot be asked which host keys it offers", self.target()))
-            .cause("so it could not be told afterwards whether it still offers the same ones")
+            .cause("so nothing could show afterwards whether it still offers the same ones")
             .seen(seen.said())
             .next(tried)
     }

@@ -8,7 +8,7 @@ use crate::{
 };
 use std::{collections::BTreeSet, path::Path};
 
-/// Sees that no staged file is part of the configuration, as it is or as it would be.
+/// Checks that no staged file is part of the configuration, as it is or as it would be.
 ///
 /// # Errors
 /// Refused: one is. With the first line that is not `granted`, if there is one.

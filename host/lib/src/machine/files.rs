@@ -205,7 +205,7 @@ impl Root {
         self.find(&Whereabouts { directory, trusted: usize::MAX }, name)
     }
 
-    /// Sees that only root and we can have made a program what it is, and that way to it.
+    /// Checks that only root and we can have made a program what it is, and that way to it.
     ///
     /// # Errors
     /// As [`Root::place`]; `untrusted-path` also if the file itself is somebody else's, or others
@@ -354,7 +354,7 @@ impl Place {
         Whereabouts { directory, trusted: self.directory.trusted.saturating_add(self.missing.len()) }
     }
 
-    /// Sees that the file is one that only root and we can change.
+    /// Checks that the file is one that only root and we can change.
     ///
     /// # Errors
     /// `untrusted-path`, `not-a-file`, `io`.

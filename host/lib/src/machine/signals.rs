@@ -59,7 +59,7 @@ impl Drop for Shield {
 pub fn termination() -> Result<Arc<AtomicBool>> {
     let came = Arc::new(AtomicBool::new(false));
     let caught = flag::register(SIGTERM, Arc::clone(&came));
-    caught.map_err(|error| Error::failed("cannot be told when this is to end").cause(error))?;
+    caught.map_err(|error| Error::failed("SIGTERM cannot be caught, so this would not end in order").cause(error))?;
     Ok(came)
 }
 

@@ -41,7 +41,7 @@ const VENDORS_CONFIG: &str = "/usr/etc/ssh/sshd_config";
 const NO_KEYS: &str = "no hostkeys available";
 const NO_PRIVSEP: &str = "Missing privilege separation directory: ";
 
-/// The configuration file of an sshd that is not told of another one.
+/// The configuration file of an sshd whose arguments name none.
 #[must_use]
 pub fn default_config() -> &'static str {
     let is_vendors = !Path::new(DEFAULT_CONFIG).exists() && Path::new(VENDORS_CONFIG).is_file();
@@ -133,8 +133,7 @@ impl Sshd {
         Ok(Some(sshd))
     }
 
-    /// Sees that the program that the operator named, if one was named, is there, and that nobody else could
-    /// have put it there.
+    /// Checks the program that the operator named: it is there, and no other user can have put it there.
     ///
     /// # Errors
     /// Usage: it is not. Refused: somebody else could have.
@@ -333,7 +332,7 @@ impl Sshd {
     }
 }
 
-/// Sees that this user may read sshd's configuration; where it is not there, sshd says so itself.
+/// Checks that this user may read sshd's configuration; where it is not there, sshd says so itself.
 fn readable(config: &AbsolutePath) -> Result<()> {
     match std::fs::File::open(config.as_path()) {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {

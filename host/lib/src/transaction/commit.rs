@@ -12,12 +12,12 @@ use std::{collections::BTreeMap, io};
 /// How often somebody else may replace a file while it is put back.
 const MAX_EXCHANGES: u8 = 100;
 
-/// Makes the changes up to where sshd is told, in order: what goes then is in use until it has been.
+/// Makes the changes that come before sshd is reloaded, in order. Files that sshd uses until then are removed after it.
 pub(super) fn put_in(changes: &[Prepared]) -> Result<()> {
     carry_out(changes.split_at(reload_at(changes)).0)
 }
 
-/// Makes the rest, once sshd has been told: nobody reads it any more.
+/// Removes the files that no process reads once sshd has been reloaded.
 pub(super) fn remove_retired(changes: &[Prepared]) -> Result<()> {
     let retired = changes.split_at(reload_at(changes)).1;
     carry_out(retired.split_at(retired.partition_point(|change| change.change.order.goes_after_reload())).0)

@@ -71,7 +71,7 @@ impl<'a> From<&'a FileChange> for Target<'a> {
     }
 }
 
-/// Sees that the file system lets these files be exchanged, as far as that can be seen beforehand.
+/// Checks that the file system lets these files be exchanged, as far as that can be seen beforehand.
 ///
 /// # Errors
 /// Refused: the file that cannot be exchanged, why, and what to do. Failed: a directory cannot be looked at.

@@ -135,8 +135,8 @@ impl Run {
         self.directory.find_sub(WATCH)?.map_or(Ok(false), |directory| directory.is_locked())
     }
 
-    /// Puts the journal into a later state. Needs no room on the disk, but for one state, after
-    /// which nothing is changed any more: from when on it waits to be confirmed has to be told.
+    /// Puts the journal into a later state. This needs no room on the disk, but for `Unconfirmed`: that state has a time,
+    /// which is written. No file is changed after it.
     pub(super) fn advance(&mut self, state: State) -> Result<()> {
         let is_of_earlier_version = self.journal.holds_its_state();
         if let Some(confirm) = self.journal.confirm.as_mut().filter(|_| state == State::Unconfirmed) {

@@ -61,7 +61,7 @@ impl StillNamed {
     fn keeps(&self, name: &str) -> Option<String> {
         let Self::Named(files) = self else {
             return Some(
-                "sshd was not told that it goes, or its configuration cannot be read: it may still read it".to_owned(),
+                "sshd was not reloaded, or its configuration cannot be read: it may still read this file".to_owned(),
             );
         };
         let is_comment = |line: &[u8]| line.trim_ascii_start().starts_with(b"#");

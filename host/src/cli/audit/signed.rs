@@ -173,7 +173,7 @@ impl Signing {
     }
 }
 
-/// Sees that the log has the record that was the last one then.
+/// Checks that the log has the record that was the last one then.
 fn holds(context: &Context, statement: &Statement) -> Result<()> {
     let mut records = audit::read(context.log.directory())?.flatten();
     let is_there = match statement.records {

@@ -164,7 +164,7 @@ impl WatchedSshd {
         self.baseline.still_holds(&self.sshd)
     }
 
-    /// Sees that sshd's configuration is the one that was proved, byte by byte.
+    /// Checks that sshd's configuration is the one that was proved, byte by byte.
     pub fn is_as_proved(&self) -> Result<()> {
         let Some(proved) = &self.proved else { return Ok(()) };
         match unchanged::difference(proved, &unchanged::now(self.sshd.config.as_path())?) {
@@ -175,7 +175,7 @@ impl WatchedSshd {
         }
     }
 
-    /// Sees what is served, once sshd has been told by one of the reloads.
+    /// Asks sshd what it serves, once one of the reloads has reached it.
     pub(super) fn verify(&self, reloads: &[Reload]) -> Result<Verified> {
         // It goes on with the certificates that it has.
         let certificates = if self.is_spared() { &[][..] } else { &self.certificates };

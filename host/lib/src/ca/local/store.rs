@@ -85,7 +85,7 @@ fn check_public(path: &Path, key: &PrivateKey) -> Result<()> {
         return Ok(());
     }
     Err(Error::refused(format!("{} is not the public key of {}", public.display(), path.display()))
-        .cause("whoever trusts the one would not accept what the other signs")
+        .cause("clients that trust the public key would not accept what the private key signs")
         .next(format!(
             "find out which of them is the CA's; if it is the private key: ssh-keygen -y -f {} >{}",
             path.display(),

@@ -185,7 +185,7 @@ pub fn parts<'a, 'b>(staged: &'a Staged, files: impl IntoIterator<Item = &'b Con
     files.into_iter().filter_map(|file| overlay.staged(&file.path).map(|(key, _)| key)).collect()
 }
 
-/// Sees that the staged `parts` of a configuration are texts that sshd reads as they are read here, and not too
+/// Checks that the staged `parts` of a configuration are texts that sshd reads as they are read here, and not too
 /// long.
 ///
 /// # Errors
@@ -210,7 +210,7 @@ pub fn refuse_bytes(staged: &Staged, parts: &BTreeSet<&Path>, granted: MayChange
     Ok(())
 }
 
-/// Sees that no staged part of a configuration is read under two names: by a hard link, or a mount of it or of its
+/// Checks that no staged part of a configuration is read under two names: by a hard link, or a mount of it or of its
 /// directory, where it may be still to be made.
 ///
 /// # Errors
@@ -243,7 +243,7 @@ pub fn refuse_second_names(parts: &BTreeSet<&Path>, tree: &Tree) -> Result<()> {
     Ok(())
 }
 
-/// Sees that only root and the user who runs this can change the files that an `Include` names, and their
+/// Checks that only root and the user who runs this can change the files that an `Include` names, and their
 /// directories: else lines could come and go between a look and the next.
 ///
 /// # Errors

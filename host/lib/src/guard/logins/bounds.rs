@@ -35,7 +35,7 @@ pub(super) fn problem(keyword: &str, before: &[String], after: &[String]) -> Opt
         ("forcecommand" | "chrootdirectory", "none" | "") | ("strictmodes", "no") => None,
         ("forcecommand", _) => Some("a user could run nothing else".to_owned()),
         ("chrootdirectory", _) => Some("a user could use nothing outside that directory".to_owned()),
-        _ => Some("what it does to logins cannot be told beforehand".to_owned()),
+        _ => Some("what it does to logins cannot be found out beforehand".to_owned()),
     }
 }
 

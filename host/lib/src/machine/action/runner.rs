@@ -127,7 +127,7 @@ fn is_own(process: &Path) -> bool {
     real == Some(rustix::process::getuid().as_raw())
 }
 
-/// Sees that nobody but root could have put the program there: neither itself, nor a directory or link on the way.
+/// Checks that nobody but root could have put the program there: neither itself, nor a directory or link on the way.
 fn trusted(path: &str) -> Result<(), Fault> {
     let none = |why: String| Fault::new(Code::NoProgram, why);
     if !Path::new(path).exists() {

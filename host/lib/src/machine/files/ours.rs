@@ -43,7 +43,7 @@ pub fn read_ours(
     })
 }
 
-/// Sees that nobody else can have made a file what it is that the operator named on the command line: it and the
+/// Checks that nobody else can have made a file what it is that the operator named on the command line: it and the
 /// way to it belong to root, to us, or to the user who became root by sudo(8). What is open already (`-`,
 /// `/dev/stdin`, `/dev/fd/…`) has no way, and what is not there is for its reader to say.
 ///

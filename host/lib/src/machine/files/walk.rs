@@ -206,7 +206,7 @@ impl Walk {
     }
 }
 
-/// Sees that a file is one that only root and we can change.
+/// Checks that a file is one that only root and we can change.
 pub(super) fn refuse_foreign(directory: &Dir, name: &str, shown: &Path) -> Result<(), FileError> {
     let found = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| FileError::io(shown, error))?;
     refuse_foreign_file(&found, shown)
@@ -226,7 +226,7 @@ pub(super) fn refuse_foreign_file(found: &Stat, shown: &Path) -> Result<(), File
     Ok(())
 }
 
-/// Sees that only these users can change what is there, a file or a pipe.
+/// Checks that only these users can change what is there, a file or a pipe.
 pub(super) fn refuse_writable(directory: &Dir, name: &str, shown: &Path, owners: Owners) -> Result<(), FileError> {
     let found = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| FileError::io(shown, error))?;
     if !owners.has(&found) {

@@ -113,7 +113,7 @@ pub fn started_at(pid: i32) -> Option<SystemTime> {
 pub struct Others {
     /// Their main configuration files, each with the arguments that shape it; each once.
     pub configured: Vec<(PathBuf, Vec<String>)>,
-    /// Those of which that cannot be told, and why.
+    /// Those whose configuration is not known, and why.
     pub unknown: Vec<(i32, Untold)>,
 }
 
@@ -219,7 +219,7 @@ impl Configuration {
     }
 }
 
-/// Why it cannot be told which configuration an sshd has.
+/// Why the configuration of an sshd is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Untold {
     /// It was started with this relative path, which leads nowhere by now.

@@ -77,7 +77,7 @@ impl Source {
         settings.provisioner_password_file.as_ref().map_or(Self::Password, |file| Self::PasswordFile(path(file)))
     }
 
-    /// Sees that no other user could have written the files.
+    /// Checks that no other user could have written the files.
     ///
     /// # Errors
     /// Another user could have.

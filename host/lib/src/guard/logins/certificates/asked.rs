@@ -296,8 +296,10 @@ impl Asking<'_> {
         let another = ThrowAway::like(&self.authority.algorithm())?;
         match self.log_in(user, principal, &another)? {
             Err(_) => Ok(()),
-            Ok(()) => Err(Error::refused("sshd would take certificates of any CA")
-                .cause(format!("it let {} in by a certificate of a CA that it is not told of", neutral(&user.name)))),
+            Ok(()) => Err(Error::refused("sshd would take certificates of any CA").cause(format!(
+                "it let {} in by a certificate of a CA that its configuration does not name",
+                neutral(&user.name)
+            ))),
         }
     }
 
