@@ -8,7 +8,10 @@ use crate::support::{
 };
 use serde_json::Value;
 use std::{fs, process::Command};
-use warded_lib::digest::Digest;
+use warded_lib::{
+    audit::{Event, Kind as EventKind, Log},
+    digest::Digest,
+};
 
 fn audit(machine: &Machine, policy: &str) -> Value {
     machine.warded(["audit", policy, "--json"]).ends(0).object("warded.audit/1")
@@ -166,6 +169,51 @@ fn the_log_is_filtered_and_exported() {
     machine.warded(["audit", "log", "--since", "soon"]).ends(2);
     let exported = machine.warded(["audit", "export"]).ends(0).stdout;
     assert_eq!(exported, fs::read_to_string(machine.path("state/audit/log.jsonl")).unwrap());
+}
+
+/// A log of several files, of which commands read what they show.
+#[test]
+fn a_log_of_several_files_is_one_log() {
+    let machine = Machine::stopped();
+    machine.certify();
+    let directory = machine.path("state/audit");
+    let log = Log::open(&directory).unwrap();
+    let runs = 1_000_u64;
+    for run in 1..=runs {
+        for one in 0..30 {
+            let event = Event::new(9_000 + run, if one == 0 { EventKind::Started } else { EventKind::Asked });
+            let need = format!("/etc/ssh/{}", "x".repeat(500));
+            log.append(&Event { policy: "long".to_owned(), ..event }.capability("files.read").need(&need)).unwrap();
+        }
+    }
+    log.seal().unwrap();
+    let name = |number: u64| directory.join(format!("log.{number}.jsonl"));
+    assert!(name(1).exists() && name(2).exists() && name(1).metadata().unwrap().len() < 9 * 1024 * 1024);
+    let numbers = |words: &[&str]| {
+        let run = Run::of(machine.warded_command([]).args([&["audit", "log", "--json"], words].concat())).ends(0);
+        let records = run.object("warded.audit-log/1")["records"].as_array().unwrap().clone();
+        records.iter().map(|record| record["n"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let all = numbers(&[]);
+    let last = *all.last().unwrap();
+    assert!(all.iter().copied().eq(1..=last) && last > 30 * runs, "{last}");
+    assert_eq!(numbers(&["--last", "3"]), [last - 2, last - 1, last]);
+    assert_eq!(numbers(&["--last", "0"]), [0; 0]);
+    assert_eq!(numbers(&["--since", "1h"]), all);
+    assert_eq!(numbers(&["--run", "10000"]).len(), 30, "the last run");
+    assert_eq!(numbers(&["--run", "9001"]).len(), 30, "the first one");
+    assert_eq!(numbers(&["--policy", "unix", "--last", "2"]).len(), 2, "from the first file");
+    assert_eq!(machine.warded(["audit", "export"]).ends(0).stdout.lines().count(), all.len());
+    let intact = format!("{last} records, chain intact");
+    assert_eq!(machine.warded(["audit", "verify"]).ends(0).stdout.trim_end(), intact);
+    // The next one goes on from there, unless told to begin anew.
+    let again = machine.warded(["audit", "verify", "--json"]).ends(0).object("warded.audit-verify/1");
+    assert_eq!(again["checked_from"], last + 1);
+    let first = fs::read_to_string(name(1)).unwrap();
+    fs::write(name(1), first.replacen("\"run\":9001", "\"run\":9002", 1)).unwrap();
+    machine.warded(["audit", "verify"]).ends(0).prints(&["were checked earlier (--all checks them again)"]);
+    let changed = machine.warded(["audit", "verify", "--all"]).ends(1);
+    assert!(changed.stderr.contains("the audit log is not intact"), "{}", changed.stderr);
 }
 
 #[test]

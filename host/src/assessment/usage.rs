@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+};
 use warded_lib::{
     audit::{Kind, Record},
     digest::Digest,
@@ -14,6 +17,8 @@ pub struct Usages {
     procedures: BTreeMap<String, Usage>,
     /// When the log begins.
     pub since: Option<Timestamp>,
+    /// How many records it has, of all policies.
+    pub records: usize,
     /// The components that ran under this policy's name.
     pub components: BTreeSet<String>,
 }
@@ -62,12 +67,14 @@ type RunKey = (u64, u64);
 impl Usages {
     /// Reads the records of a policy, in the order of the log.
     #[must_use]
-    pub fn read<'a>(policy: &str, records: impl IntoIterator<Item = &'a Record>) -> Self {
+    pub fn read(policy: &str, records: impl IntoIterator<Item: Borrow<Record>>) -> Self {
         let mut usages = Self::default();
         // Runs without a number begin anew with each `started`.
         let mut unnumbered = 0;
         let mut last_runs: BTreeMap<String, RunKey> = BTreeMap::new();
         for record in records {
+            let record = record.borrow();
+            usages.records += 1;
             usages.since = usages.since.or(Some(record.time));
             let event = &record.event;
             unnumbered += u64::from(event.kind == Kind::Started);
@@ -98,7 +105,9 @@ impl Usages {
                 | Kind::Result
                 | Kind::Ended
                 | Kind::Recovered
-                | Kind::Missing => {}
+                | Kind::Missing
+                | Kind::Rotated
+                | Kind::Continued => {}
             }
         }
         usages

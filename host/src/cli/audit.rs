@@ -44,13 +44,14 @@ impl Audit {
 }
 
 fn verify(context: &Context, signing: &signed::Signing, output: Output) -> Result<Exit> {
-    match audit::verify(context.log.directory())? {
+    let verify = if signing.all { audit::verify_all } else { audit::verify };
+    match verify(context.log.directory())? {
         Ok(verified) => {
             output.line(verified.to_string())?;
             let signed = signing.run(context, output)?;
             output.object(&serde_json::json!({
                 "schema": "warded.audit-verify/1", "intact": true, "records": verified.records,
-                "unsealed": verified.unsealed, "signed": signed,
+                "unsealed": verified.unsealed, "checked_from": verified.from, "signed": signed,
             }))?;
             Ok(Exit::Done)
         }

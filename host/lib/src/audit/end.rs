@@ -1,10 +1,11 @@
-//! The end of a log file, read backwards, so that a long log costs no more than a short one.
+//! The end of a log, read backwards, so that a long log costs no more than a short one.
 
-use super::chain::{self, Head, Link};
-use std::{fs::File, io, ops::ControlFlow, os::unix::fs::FileExt as _};
-
-/// More than most records take.
-const FIRST_SPAN: u64 = 16 * 1024;
+use super::{
+    backwards::Backwards,
+    chain::{self, Head, Link},
+    files,
+};
+use std::{fs::File, io, ops::ControlFlow, os::unix::fs::FileExt as _, path::Path};
 
 /// Where a log ends.
 #[derive(Debug)]
@@ -13,67 +14,63 @@ pub(super) struct End {
     pub(super) head: Head,
     /// What stands behind its newline: a crash's leavings.
     pub(super) unfinished: Vec<u8>,
+    /// Whether that record says that its file is closed.
+    pub(super) is_closing: bool,
+    /// The closed file that has that record, where the file that is written has none yet.
+    pub(super) continues: Option<u64>,
 }
 
-/// Finds the end of a log of that length in bytes.
-pub(super) fn find(file: &File, length: u64) -> io::Result<End> {
-    let found = backwards(file, length, |link, behind| {
-        ControlFlow::Break(End { head: link.head, unfinished: behind.to_vec() })
-    })?;
-    match found {
-        Some(end) => Ok(end),
-        None => {
-            let mut unfinished = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-            file.read_exact_at(&mut unfinished, 0)?;
-            Ok(End { head: Head::empty(), unfinished })
+/// Finds the end of the log whose file is so long.
+pub(super) fn find(directory: &Path, file: &File, length: u64) -> io::Result<End> {
+    let behind = |end: u64| {
+        let mut bytes = vec![0; usize::try_from(length.saturating_sub(end)).map_err(io::Error::other)?];
+        file.read_exact_at(&mut bytes, end)?;
+        io::Result::Ok(bytes)
+    };
+    let last = |link: &Link, end: u64| ControlFlow::Break((link.head, link.kind == "rotated", end));
+    if let Some((head, is_closing, end)) = in_file(file, length, last)? {
+        return Ok(End { head, unfinished: behind(end)?, is_closing, continues: None });
+    }
+    let unfinished = behind(0)?;
+    for number in files::closed(directory)?.into_iter().rev() {
+        let file = File::open(directory.join(files::closed_name(number)))?;
+        if let Some((head, ..)) = in_file(&file, file.metadata()?.len(), last)? {
+            return Ok(End { head, unfinished, is_closing: false, continues: Some(number) });
         }
     }
+    Ok(End { head: Head::empty(), unfinished, is_closing: false, continues: None })
 }
 
 /// Whether the log has the record that a head knows.
-pub(super) fn holds(file: &File, length: u64, known: Head) -> io::Result<bool> {
+pub(super) fn holds(directory: &Path, file: &File, length: u64, known: Head) -> io::Result<bool> {
     if known.count == 0 {
         return Ok(known == Head::empty());
     }
-    let found = backwards(file, length, |link, _| {
+    let is_it = |link: &Link, _: u64| {
         if link.head.count > known.count { ControlFlow::Continue(()) } else { ControlFlow::Break(link.head == known) }
-    })?;
-    Ok(found.unwrap_or(false))
+    };
+    if let Some(found) = in_file(file, length, is_it)? {
+        return Ok(found);
+    }
+    for number in files::closed(directory)?.into_iter().rev() {
+        let file = File::open(directory.join(files::closed_name(number)))?;
+        if let Some(found) = in_file(&file, file.metadata()?.len(), is_it)? {
+            return Ok(found);
+        }
+    }
+    Ok(false)
 }
 
-/// Visits the whole records from the last to the first, each with the bytes behind its line.
-fn backwards<T>(
-    file: &File,
-    length: u64,
-    mut visit: impl FnMut(&Link, &[u8]) -> ControlFlow<T>,
-) -> io::Result<Option<T>> {
-    let mut span = FIRST_SPAN;
-    // Where the line begins that was visited last: a longer span does not visit it again.
-    let mut visited = length;
-    loop {
-        let start = length.saturating_sub(span);
-        let mut bytes = vec![0; usize::try_from(length - start).map_err(io::Error::other)?];
-        file.read_exact_at(&mut bytes, start)?;
-        let mut end = usize::try_from(visited - start).map_err(io::Error::other)?;
-        while let Some(newline) = bytes.get(..end).and_then(|part| part.iter().rposition(|byte| *byte == b'\n')) {
-            let before = bytes.get(..newline).unwrap_or_default();
-            let begin = match before.iter().rposition(|byte| *byte == b'\n') {
-                Some(at) => at + 1,
-                None if start == 0 => 0,
-                // It may begin before this span.
-                None => break,
-            };
-            if let Some(link) = before.get(begin..).and_then(chain::link)
-                && let ControlFlow::Break(found) = visit(&link, bytes.get(newline + 1..).unwrap_or_default())
-            {
-                return Ok(Some(found));
-            }
-            end = begin;
-            visited = start + u64::try_from(begin).map_err(io::Error::other)?;
+/// Visits the whole records of a file from the last to the first, each with the place behind its line.
+fn in_file<T>(file: &File, length: u64, mut visit: impl FnMut(&Link, u64) -> ControlFlow<T>) -> io::Result<Option<T>> {
+    let mut lines = Backwards::new(file, length);
+    while let Some(line) = lines.line()? {
+        let link = line.bytes.filter(|_| line.is_ended).and_then(|bytes| chain::link(&bytes));
+        if let Some(link) = link
+            && let ControlFlow::Break(found) = visit(&link, line.end)
+        {
+            return Ok(Some(found));
         }
-        if start == 0 {
-            return Ok(None);
-        }
-        span = span.saturating_mul(4);
     }
+    Ok(None)
 }

@@ -1,10 +1,13 @@
 //! Appending to the log: under a lock, in one write, from any number of processes.
 #![expect(clippy::disallowed_methods, reason = "the audit log")]
 
+mod rotation;
+
 use super::{
     HEAD, LOG,
     chain::{self, Account, Head},
     end::{self, End},
+    files,
     lock::{PATIENCE, lock},
     record::{Event, Kind},
     syslog::{Ending, Line},
@@ -48,6 +51,8 @@ struct Appender {
     /// The last record that this process has seen in the log, whichever file that was: the head on disk
     /// says nothing of those that are not sealed yet.
     seen: Option<Head>,
+    /// A file that is so long is closed.
+    limit: u64,
 }
 
 /// The end of the log.
@@ -56,6 +61,8 @@ struct Tail {
     /// The file's length: where it differs, somebody else has appended.
     length: u64,
     head: Head,
+    /// Whether the last record says that this file is closed.
+    is_closing: bool,
 }
 
 impl Log {
@@ -67,11 +74,13 @@ impl Log {
         let failed = |error: io::Error| cannot("open", directory, &error);
         durable::private_directory(directory).map_err(failed)?;
         let file = open_file(directory).map_err(failed)?;
-        let appender = Appender { file, tail: None, seen: None };
+        let appender = Appender { file, tail: None, seen: None, limit: rotation::LIMIT };
         let log = Self { directory: directory.to_owned(), state: Mutex::new(appender), concluded: AtomicUsize::new(0) };
         // The first head comes before the first record: a log without a head was tampered with.
         log.locked(|appender| {
-            if !directory.join(HEAD).try_exists()? && appender.file.metadata()?.len() == 0 {
+            let is_new =
+                || Ok::<_, io::Error>(appender.file.metadata()?.len() == 0 && files::closed(directory)?.is_empty());
+            if !directory.join(HEAD).try_exists()? && is_new()? {
                 write_head(directory, Head::empty())?;
             }
             Ok(())
@@ -144,6 +153,13 @@ impl Log {
         self.locked(|appender| appender.seal(&self.directory)).map_err(|error| cannot("seal", &self.directory, &error))
     }
 
+    /// The same log, whose file is closed once it is so long.
+    #[cfg(test)]
+    pub(super) fn rotating_at(self, limit: u64) -> Self {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).limit = limit;
+        self
+    }
+
     /// Runs something while neither a thread nor a process appends.
     fn locked<T>(&self, work: impl FnOnce(&mut Appender) -> io::Result<T>) -> io::Result<T> {
         // A panic elsewhere leaves at worst a stale tail, which its length gives away.
@@ -175,18 +191,18 @@ impl Appender {
         event: &Event,
         account: impl FnOnce(Head) -> io::Result<Account>,
     ) -> io::Result<()> {
-        let tail = self.tail(directory)?;
+        let tail = self.room(directory)?;
         let (line, head) = chain::line(tail.head, event, account(tail.head)?)?;
-        self.write(&line, tail.length, head)
+        self.write(&line, Tail { head, ..tail })
     }
 
-    /// One write; a part of one (a full disk) is cut off again, as far as the file lets us.
-    fn write(&mut self, text: &[u8], length: u64, head: Head) -> io::Result<()> {
+    /// One write, at the end that a file had; a part of one (a full disk) is cut off again, as far as the file lets us.
+    fn write(&mut self, text: &[u8], Tail { length, head, .. }: Tail) -> io::Result<()> {
         self.tail = None;
         match self.file.write(text) {
             Ok(written) if written == text.len() => {
                 let length = length.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
-                self.ends_with(Tail { length, head });
+                self.ends_with(Tail { length, head, is_closing: false });
                 Ok(())
             }
             Ok(_) => {
@@ -224,7 +240,7 @@ impl Appender {
     /// no longer has.
     /// The head may then move on: `verify` stops at such a record for ever.
     fn read_tail(&mut self, directory: &Path, length: u64) -> io::Result<Tail> {
-        let End { mut head, unfinished } = end::find(&self.file, length)?;
+        let End { mut head, unfinished, is_closing, continues } = end::find(directory, &self.file, length)?;
         let mut text = Vec::new();
         // A whole record that lacks only its newline.
         let whole = chain::link(&unfinished).filter(|link| link.follows(head));
@@ -250,11 +266,20 @@ impl Appender {
             text.extend(line);
             head = next;
         }
+        if let Some(number) = continues.filter(|_| whole.is_none()) {
+            let (line, next) = chain::line(head, &rotation::continued(number, head), Account::default())?;
+            text.extend(line);
+            head = next;
+        }
         if text.is_empty() {
-            self.ends_with(Tail { length, head });
+            self.ends_with(Tail { length, head, is_closing });
         } else {
-            self.write(&text, length, head)?;
+            self.write(&text, Tail { length, head, is_closing: false })?;
             self.seal(directory)?;
+        }
+        if continues.is_some() {
+            // Its name is on disk before anything relies on what is in it.
+            durable::sync_directory(directory)?;
         }
         self.tail.ok_or_else(|| io::Error::other("the end of the log is unknown"))
     }
@@ -268,7 +293,7 @@ impl Appender {
         for (known, who) in [(Some(sealed), "the head knew it"), (self.seen, "this run saw it")] {
             if let Some(known) = known
                 && known != end
-                && !end::holds(&self.file, length, known)?
+                && !end::holds(directory, &self.file, length, known)?
             {
                 let Head { count, .. } = known;
                 return Ok(Some((count, format!("the log no longer has record {count} as {who}"))));

@@ -33,6 +33,10 @@ pub enum Kind {
     Recovered,
     /// The log itself: records that were known to be on disk were missing.
     Missing,
+    /// The log itself: this file is closed, and the chain goes on in another one.
+    Rotated,
+    /// The log itself: this file goes on where a closed one ends.
+    Continued,
 }
 
 impl Kind {
@@ -50,6 +54,8 @@ impl Kind {
             Self::Ended => "ended",
             Self::Recovered => "recovered",
             Self::Missing => "missing",
+            Self::Rotated => "rotated",
+            Self::Continued => "continued",
         }
     }
 }

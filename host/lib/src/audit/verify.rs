@@ -1,23 +1,26 @@
-//! Reading the log back, and checking that it is whole.
+//! Checking that a log is whole.
 
 use super::{
     HEAD, LOG,
     chain::{self, Head, Link},
+    checkpoint::Checkpoint,
+    files::{self, Files, Section},
     lock::{PATIENCE, lock},
-    record::Record,
 };
 use crate::{
     error::{Error, Result},
     text,
 };
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::FlockOperation;
 use std::{
     fmt,
-    fs::File,
-    io::{self, BufRead as _, BufReader, Read as _},
+    io::{self, BufRead as _, BufReader},
     path::Path,
     time::Duration,
 };
+
+/// After so many bytes the next verification goes on from a checkpoint: a shorter log is soon checked as a whole.
+const STEP: u64 = 1024 * 1024;
 
 /// A log that is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +29,21 @@ pub struct Verified {
     pub records: u64,
     /// How many of them, the last ones, are not sealed: if some of those were cut off, nothing shows it.
     pub unsealed: u64,
+    /// The first record that was checked now: those before were checked by an earlier verification.
+    pub from: u64,
 }
 
 impl fmt::Display for Verified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counted = |count| text::count(usize::try_from(count).unwrap_or(usize::MAX), "record");
         write!(f, "{}, chain intact", counted(self.records))?;
-        match self.unsealed {
-            0 => Ok(()),
-            unsealed => write!(f, "; the last {} not sealed", counted(unsealed)),
+        if self.unsealed > 0 {
+            write!(f, "; the last {} not sealed", counted(self.unsealed))?;
         }
+        if self.from > 1 {
+            write!(f, "; those before record {} were checked earlier (--all checks them again)", self.from)?;
+        }
+        Ok(())
     }
 }
 
@@ -49,49 +57,77 @@ pub struct Broken {
     pub what: String,
 }
 
-/// A line of the log that is no record: what a crash left unfinished, or what somebody wrote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {bytes} unfinished bytes, not a record")]
-pub struct Unreadable {
-    /// The line's number, from 1.
-    pub line: u64,
-    /// How long it is.
-    pub bytes: usize,
-}
-
-/// Checks every record and the head, as they are at one moment: others may be appending. The inner
-/// result names the first record that is changed, missing, out of place or unfinished. A log that
+/// Checks the records that were added since the last verification, and the head, as they are at one moment: others may be
+/// appending. The inner result names the first record that is changed, missing, out of place or unfinished. A log that
 /// cannot be read counts as broken at the record that was to be read.
 ///
 /// # Errors
 /// Somebody else holds the log, and so it cannot be told.
 pub fn verify(directory: &Path) -> Result<Result<Verified, Broken>> {
-    verify_within(directory, PATIENCE)
+    Check { patience: PATIENCE, from_beginning: false, step: STEP }.run(directory)
 }
 
-fn verify_within(directory: &Path, patience: Duration) -> Result<Result<Verified, Broken>> {
-    let broken = |why: io::Error| Broken { record: 1, what: format!("cannot be read: {why}") };
-    let opened = match open(directory) {
-        Ok(opened) => opened,
-        Err(error) => return Ok(Err(broken(error))),
-    };
-    // While nobody appends: neither is a line half written, nor is the head ahead of the log.
-    if let Some(file) = &opened
-        && let Err(error) = lock(file, FlockOperation::NonBlockingLockShared, patience)
-    {
-        let is_held = error.kind() == io::ErrorKind::WouldBlock;
-        return if is_held { Err(in_use(directory, &error)) } else { Ok(Err(broken(error))) };
+/// The same from the first record on.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_all(directory: &Path) -> Result<Result<Verified, Broken>> {
+    Check { patience: PATIENCE, from_beginning: true, step: STEP }.run(directory)
+}
+
+/// How a log is checked.
+struct Check {
+    /// How long others may hold it.
+    patience: Duration,
+    from_beginning: bool,
+    /// After so many bytes there is a new checkpoint.
+    step: u64,
+}
+
+impl Check {
+    fn run(&self, directory: &Path) -> Result<Result<Verified, Broken>> {
+        let broken = |why: io::Error| Broken { record: 1, what: format!("cannot be read: {why}") };
+        let (files, sealed) = match self.snapshot(directory) {
+            Ok(snapshot) => snapshot,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(in_use(directory, &error)),
+            Err(error) => return Ok(Err(broken(error))),
+        };
+        Ok(sealed.and_then(|sealed| self.check(directory, &files, sealed)))
     }
-    let sealed = head(directory);
-    let log = match opened.map(|file| file.metadata().map(|found| (found.len(), file))).transpose() {
-        Ok(log) => log,
-        Err(error) => return Ok(Err(broken(error))),
-    };
-    // What is appended from here on is no part of the log that is checked.
-    if let Some((_, file)) = &log {
-        flock(file, FlockOperation::Unlock).unwrap_or_default();
+
+    /// The files and the head while nobody appends: neither is a line half written, nor is the head ahead of the log.
+    /// What is appended from then on is no part of the log that is checked.
+    fn snapshot(&self, directory: &Path) -> io::Result<(Files, Result<Option<Head>, Broken>)> {
+        loop {
+            let held = files::newest(directory)?;
+            if let Some(file) = &held {
+                lock(file, FlockOperation::NonBlockingLockShared, self.patience)?;
+            }
+            let snapshot = (Files::open(directory)?, head(directory));
+            // Another one has become the newest since.
+            if files::is_same(held.as_ref(), files::newest(directory)?.as_ref())? {
+                return Ok(snapshot);
+            }
+        }
     }
-    Ok(sealed.and_then(|sealed| check(log, sealed)))
+
+    fn check(&self, directory: &Path, files: &Files, sealed: Option<Head>) -> Result<Verified, Broken> {
+        let last = Checkpoint::read(directory);
+        let start = last.filter(|checkpoint| {
+            !self.from_beginning
+                && sealed.is_some_and(|sealed| sealed.count >= checkpoint.n)
+                && checkpoint.fits(files).unwrap_or(false)
+        });
+        let mut walk = Walk::new(sealed, last, start)?;
+        let checked = walk.files(files, start).and_then(|()| walk.end());
+        if let (Ok(_), Some(mark)) = (&checked, walk.mark)
+            && walk.marked_after >= self.step
+        {
+            // Without it the next verification takes longer, and finds the same.
+            mark.write(directory).unwrap_or_default();
+        }
+        checked
+    }
 }
 
 fn in_use(directory: &Path, why: &io::Error) -> Error {
@@ -100,53 +136,59 @@ fn in_use(directory: &Path, why: &io::Error) -> Error {
         .next(format!("try again; `fuser -v {}` names the process", directory.join(LOG).display()))
 }
 
-/// Checks a log as far as it went when its head was read.
-fn check(log: Option<(u64, File)>, sealed: Option<Head>) -> Result<Verified, Broken> {
-    let mut walk = Walk { head: Head::empty(), unfinished: None, sealed };
-    if let Some((length, file)) = log {
-        let mut reader = BufReader::new(file.take(length));
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            match reader.read_until(b'\n', &mut line) {
-                Err(error) => return Err(walk.broken(format!("cannot be read: {error}"))),
-                Ok(0) => break,
-                Ok(_) => walk.line(&line)?,
-            }
-        }
-    }
-    walk.end()
-}
-
-/// The records in order, for showing them: lines whose own hash is right. Whether they hang together
-/// [`verify`] says.
-///
-/// # Errors
-/// When there is a log that cannot be opened. A line that is not a record is an item.
-pub fn read(directory: &Path) -> Result<impl Iterator<Item = Result<Record, Unreadable>>> {
-    let file = open(directory).map_err(|error| {
-        Error::failed(format!("could not read the audit log in {}", directory.display())).cause(error)
-    })?;
-    let lines = file.into_iter().flat_map(|file| BufReader::new(file).split(b'\n').map_while(io::Result::ok));
-    let record = |(text, line): (Vec<u8>, u64)| {
-        let own = chain::link(&text).and_then(|_| serde_json::from_slice::<Record>(&text).ok());
-        // Who wrote the line need not have been Warded.
-        own.map(|record| Record { event: record.event.neutralised(), ..record })
-            .ok_or(Unreadable { line, bytes: text.len() })
-    };
-    Ok(lines.zip(1..).map(record))
-}
-
 /// How far the check is.
 struct Walk {
+    /// The last record before.
+    start: Head,
     head: Head,
     /// Lines that are no records, until a `recovered` record accounts for them.
     unfinished: Option<Vec<u8>>,
     /// What was known to be on disk.
     sealed: Option<Head>,
+    /// What the last verification saw.
+    seen: Option<Head>,
+    /// The last sealed record here.
+    mark: Option<Checkpoint>,
+    /// How many bytes were checked up to that.
+    marked_after: u64,
 }
 
 impl Walk {
+    fn new(sealed: Option<Head>, last: Option<Checkpoint>, start: Option<Checkpoint>) -> Result<Self, Broken> {
+        let head = start.map_or_else(Head::empty, |start| start.head());
+        let seen = last.map(|last| last.head());
+        let walk = Self { start: head, head, unfinished: None, sealed, seen, mark: None, marked_after: 0 };
+        walk.compare()?;
+        Ok(walk)
+    }
+
+    fn files(&mut self, files: &Files, start: Option<Checkpoint>) -> Result<(), Broken> {
+        let mut checked = 0;
+        for number in files.numbers().filter(|number| start.is_none_or(|start| start.file <= *number)) {
+            let unreadable = |walk: &Self, error: io::Error| walk.broken(format!("cannot be read: {error}"));
+            let Some((file, end)) = files.file(number).map_err(|error| unreadable(self, error))? else { continue };
+            let mut at = start.filter(|start| start.file == number).map_or(0, |start| start.offset);
+            let mut reader = BufReader::new(Section { file, at, end });
+            let mut line = Vec::new();
+            loop {
+                line.clear();
+                let read = reader.read_until(b'\n', &mut line).map_err(|error| unreadable(self, error))?;
+                if read == 0 {
+                    break;
+                }
+                let before = self.head.count;
+                self.line(&line)?;
+                (at, checked) = (at + u64::try_from(read).unwrap_or(0), checked + u64::try_from(read).unwrap_or(0));
+                let Head { count, hash } = self.head;
+                if count > before && self.sealed.is_some_and(|sealed| sealed.count >= count) {
+                    self.mark = Some(Checkpoint { file: number, offset: at, n: count, hash });
+                    self.marked_after = checked;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn line(&mut self, line: &[u8]) -> Result<(), Broken> {
         let link = line.strip_suffix(b"\n").and_then(chain::link);
         let Some(link) = link else {
@@ -177,13 +219,21 @@ impl Walk {
             return Err(self.broken("does not follow the record before it"));
         }
         self.head = link.head;
-        if self.sealed.is_some_and(|sealed| sealed.count == expected && sealed.hash != self.head.hash) {
-            return Err(Broken { record: expected, what: "is another one than the head knows".to_owned() });
+        self.compare()
+    }
+
+    /// The last record here with what is known of it from elsewhere.
+    fn compare(&self) -> Result<(), Broken> {
+        for (known, who) in [(self.sealed, "the head knows"), (self.seen, "the last verification saw")] {
+            let is_other = known.is_some_and(|known| known.count == self.head.count && known.hash != self.head.hash);
+            if is_other && self.head.count > 0 {
+                return Err(Broken { record: self.head.count, what: format!("is another one than {who}") });
+            }
         }
         Ok(())
     }
 
-    fn end(self) -> Result<Verified, Broken> {
+    fn end(&self) -> Result<Verified, Broken> {
         if self.unfinished.is_some() {
             return Err(self.broken("is changed or unfinished; after a crash the next run accounts for it"));
         }
@@ -199,8 +249,16 @@ impl Walk {
                 Err(self.broken("follows another beginning than the head knows"))
             }
             None | Some(_) => {
+                if let Some(seen) = self.seen.filter(|seen| seen.count > self.head.count) {
+                    let what = format!("and all after it are gone: the last verification saw {} records", seen.count);
+                    return Err(self.broken(what));
+                }
                 let sealed = self.sealed.map_or(0, |sealed| sealed.count);
-                Ok(Verified { records: self.head.count, unsealed: self.head.count.saturating_sub(sealed) })
+                Ok(Verified {
+                    records: self.head.count,
+                    unsealed: self.head.count.saturating_sub(sealed),
+                    from: self.start.count.saturating_add(1),
+                })
             }
         }
     }
@@ -208,13 +266,6 @@ impl Walk {
     /// The record that comes next is where it breaks.
     fn broken(&self, what: impl Into<String>) -> Broken {
         Broken { record: self.head.count.saturating_add(1), what: what.into() }
-    }
-}
-
-fn open(directory: &Path) -> io::Result<Option<File>> {
-    match File::open(directory.join(LOG)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        other => other.map(Some),
     }
 }
 
@@ -228,5 +279,7 @@ fn head(directory: &Path) -> Result<Option<Head>, Broken> {
     }
 }
 
+#[cfg(test)]
+mod checkpoint_tests;
 #[cfg(test)]
 mod tests;

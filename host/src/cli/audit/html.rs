@@ -6,6 +6,7 @@ use crate::assessment::{Assessment, Basis, Finding, Procedure, Severity};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use std::{
+    collections::VecDeque,
     fmt::{self, Display, Write as _},
     fs::File,
     io::Read as _,
@@ -73,12 +74,12 @@ fn is_report(path: &Path) -> bool {
 }
 
 /// The page.
-pub(super) fn page(
+pub(super) fn page<'r>(
     subject: &Subject,
     machine: &str,
     assessed: &Assessment,
     findings: &[Finding],
-    records: &[Record],
+    runs: impl Iterator<Item = &'r [Record]>,
 ) -> String {
     let mut page = String::new();
     let hash = BASE64_STANDARD.encode(Digest::of(STYLE.as_bytes()).bytes());
@@ -99,7 +100,7 @@ pub(super) fn page(
     for (name, procedure) in &assessed.procedures {
         section(&mut page, name, procedure, assessed);
     }
-    timeline(&mut page, records);
+    timeline(&mut page, runs);
     page.push_str("</main>\n</body>\n</html>\n");
     page
 }
@@ -239,12 +240,33 @@ fn runs(count: u64) -> String {
     if count == 1 { "1 run".to_owned() } else { format!("{count} runs") }
 }
 
+/// The records of the newest runs, the oldest one first.
+#[derive(Default)]
+pub(super) struct Newest {
+    pub(super) runs: VecDeque<Vec<Record>>,
+}
+
+impl Newest {
+    /// Takes the next record of the log.
+    pub(super) fn add(&mut self, record: &Record) {
+        let of_run = self.runs.back_mut().filter(|run| {
+            record.event.kind != Kind::Started && run.last().is_some_and(|last| last.event.run == record.event.run)
+        });
+        if let Some(run) = of_run {
+            run.push(record.clone());
+            return;
+        }
+        self.runs.push_back(vec![record.clone()]);
+        if self.runs.len() > RUNS {
+            self.runs.pop_front();
+        }
+    }
+}
+
 /// The runs, each with what it did and how it ended.
-fn timeline(page: &mut String, records: &[Record]) {
-    let runs: Vec<&[Record]> =
-        records.chunk_by(|one, next| one.event.run == next.event.run && next.event.kind != Kind::Started).collect();
-    let runs: Vec<&[Record]> = runs.into_iter().filter(|run| !run.is_empty()).rev().take(RUNS).collect();
-    if runs.is_empty() {
+fn timeline<'r>(page: &mut String, runs: impl Iterator<Item = &'r [Record]>) {
+    let mut runs = runs.peekable();
+    if runs.peek().is_none() {
         return;
     }
     page.push_str("<h2>Runs</h2>\n<ul>\n");

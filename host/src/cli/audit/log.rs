@@ -9,6 +9,10 @@ use warded_lib::{
     error::{Error, Exit, Result},
 };
 
+/// With so many older records in a row, all before them count as older, too. Fewer may come from a time at which the
+/// machine's clock was wrong.
+const OLDER: u32 = 1000;
+
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Log {
     #[command(flatten)]
@@ -59,19 +63,32 @@ impl Filter {
             && (!self.denied || event.kind == Kind::Denied)
     }
 
-    /// The records that it takes. Of a line that is none, nobody can say whose it is.
-    fn read(&self, context: &Context) -> Result<Vec<std::result::Result<Record, Unreadable>>> {
-        let all = audit::read(context.log.directory())?;
-        Ok(all
-            .filter(|line| line.as_ref().map_or_else(|_| self.is_everything(), |record| self.takes(record)))
-            .collect())
+    /// The records that it takes, in the order of the log; of these only so many, the newest. They are looked for from
+    /// the end of the log. Of a line that is no record, nobody can say whose it is.
+    fn read(
+        &self,
+        context: &Context,
+        last: Option<usize>,
+    ) -> Result<impl Iterator<Item = std::result::Result<Record, Unreadable>>> {
+        let (mut older, mut taken) = (0, 0);
+        let takes = |record: Option<&Record>| record.map_or_else(|| self.is_everything(), |record| self.takes(record));
+        let records = audit::newest(context.log.directory(), |record| {
+            let is_older = |since| record.is_some_and(|record| record.time < since);
+            older = if self.since.is_some_and(is_older) { older + 1 } else { 0 };
+            taken += usize::from(takes(record));
+            let starts = |run| {
+                record.is_some_and(|record| run > 0 && record.event.run == run && record.event.kind == Kind::Started)
+            };
+            last.is_some_and(|last| taken >= last) || older >= OLDER || self.run.is_some_and(starts)
+        })?;
+        Ok(records.filter(move |line| takes(line.as_ref().ok())).take(last.unwrap_or(usize::MAX)))
     }
 
     /// Prints them as they are in the log.
     pub(super) fn export(&self, context: &Context) -> Result<Exit> {
         let failed = |error: io::Error| Error::failed("cannot write to stdout").cause(error);
         let mut output = io::stdout().lock();
-        for record in self.read(context)?.into_iter().flatten() {
+        for record in self.read(context, None)?.flatten() {
             let line = serde_json::to_string(&record).map_err(|error| failed(error.into()))?;
             match writeln!(output, "{line}") {
                 // A reader that went away is no error.
@@ -85,22 +102,23 @@ impl Filter {
 
 impl Log {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
-        let mut lines = self.filter.read(context)?;
-        let skipped = self.last.map_or(0, |last| lines.len().saturating_sub(last));
-        lines.drain(..skipped);
         let now = Timestamp::now();
-        for line in &lines {
-            match line {
+        let (mut records, mut unreadable_lines) = (Vec::new(), Vec::new());
+        for line in self.filter.read(context, self.last)? {
+            match &line {
                 Ok(record) => output.line(record.told(now))?,
                 // What a crash left does not keep the rest from being read; `verify` judges it.
                 Err(unreadable) => output.line(format!("    !  {unreadable}"))?,
             }
+            if output.json {
+                match line {
+                    Ok(record) => records.push(record),
+                    Err(unreadable) => unreadable_lines.push(unreadable.line),
+                }
+            }
         }
-        let unreadable: Vec<u64> =
-            lines.iter().filter_map(|line| line.as_ref().err()).map(|unreadable| unreadable.line).collect();
-        let records: Vec<_> = lines.into_iter().flatten().collect();
         output.object(&serde_json::json!({
-            "schema": "warded.audit-log/1", "records": records, "unreadable_lines": unreadable,
+            "schema": "warded.audit-log/1", "records": records, "unreadable_lines": unreadable_lines,
         }))?;
         Ok(Exit::Done)
     }

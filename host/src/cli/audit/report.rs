@@ -11,7 +11,10 @@ use crate::{
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+};
 use warded_artifact::{
     imports,
     reach::Reach,
@@ -69,8 +72,7 @@ enum Logged {
     Private,
     Read {
         usages: Usages,
-        all: usize,
-        of_policy: Vec<Record>,
+        of_policy: VecDeque<Vec<Record>>,
         broken: Option<String>,
     },
 }
@@ -85,7 +87,7 @@ impl Report {
         let subject = if what.contains('/') || what.ends_with(".wasm") {
             Subject::file(Path::new(what))?
         } else {
-            Subject::policy(what, context, options)?
+            Subject::policy(what, self.html.is_some(), context, options)?
         };
         let request = imports::request(&subject.component)?;
         let request = request.map(|text| Policy::parse(&text, "the component's request")).transpose()?;
@@ -107,11 +109,7 @@ impl Report {
         output.object(&object(&subject, &assessed, &findings, usages, suggestion.as_ref()))?;
         if let Some(path) = &self.html {
             let machine = Facts::read(Path::new("/")).hostname;
-            html::write(
-                path,
-                &html::page(&subject, &machine, &assessed, &findings, subject.records()),
-                self.overwrite,
-            )?;
+            html::write(path, &html::page(&subject, &machine, &assessed, &findings, subject.runs()), self.overwrite)?;
         }
         let failed = findings.iter().any(|finding| self.fail_on.contains(&finding.severity));
         Ok(if failed { Exit::Degraded } else { Exit::Done })
@@ -132,9 +130,9 @@ impl Subject {
         })
     }
 
-    fn policy(name: &str, context: Result<Context>, options: &Options) -> Result<Self> {
+    fn policy(name: &str, with_runs: bool, context: Result<Context>, options: &Options) -> Result<Self> {
         let (policies, log) = match context {
-            Ok(context) => (context.policies()?, Logged::of(name, context.log.directory())?),
+            Ok(context) => (context.policies()?, Logged::of(name, with_runs, context.log.directory())?),
             // Only to look, no place of one's own is needed.
             Err(_) if !config::is_root() => (context::policies_only(options)?.0, Logged::Private),
             Err(error) => return Err(error),
@@ -163,13 +161,13 @@ impl Subject {
         match &self.log {
             Logged::NotApplicable => "none: a file is nobody's policy yet".to_owned(),
             Logged::Private => "this account may not read it".to_owned(),
-            Logged::Read { usages, all, broken, .. } => {
+            Logged::Read { usages, broken, .. } => {
                 let since = usages
                     .since
                     .map_or_else(String::new, |since| format!(", the first {}", moment::when(since, Timestamp::now())));
                 let chain =
                     broken.as_ref().map_or_else(|| "chain intact".to_owned(), |why| format!("NOT INTACT: {why}"));
-                format!("{}{since}, {chain}", count(*all, "record"))
+                format!("{}{since}, {chain}", count(usages.records, "record"))
             }
         }
     }
@@ -193,22 +191,28 @@ impl Subject {
         }
     }
 
-    /// The policy's records.
-    fn records(&self) -> &[Record] {
-        match &self.log {
-            Logged::Read { of_policy, .. } => of_policy,
-            Logged::NotApplicable | Logged::Private => &[],
-        }
+    /// The records of the policy's newest runs, the newest one first.
+    fn runs(&self) -> impl Iterator<Item = &[Record]> {
+        let runs = match &self.log {
+            Logged::Read { of_policy, .. } => Some(of_policy),
+            Logged::NotApplicable | Logged::Private => None,
+        };
+        runs.into_iter().flat_map(|runs| runs.iter().rev()).map(Vec::as_slice)
     }
 }
 
 impl Logged {
-    fn of(policy: &str, directory: &Path) -> Result<Self> {
+    /// With the records of the newest runs, if a page shows them.
+    fn of(policy: &str, with_runs: bool, directory: &Path) -> Result<Self> {
         let broken = audit::verify(directory)?.err().map(|broken| broken.to_string());
-        let mut records: Vec<_> = audit::read(directory)?.flatten().collect();
-        let (usages, all) = (Usages::read(policy, &records), records.len());
-        records.retain(|record| record.event.policy == policy);
-        Ok(Self::Read { usages, all, of_policy: records, broken })
+        let mut newest = html::Newest::default();
+        let records = audit::read(directory)?.flatten().inspect(|record| {
+            if with_runs && record.event.policy == policy {
+                newest.add(record);
+            }
+        });
+        let usages = Usages::read(policy, records);
+        Ok(Self::Read { usages, of_policy: newest.runs, broken })
     }
 }
 
@@ -352,8 +356,8 @@ fn object(
     let log = match &subject.log {
         Logged::NotApplicable => json!({ "read": false, "because": "a file is nobody's policy yet" }),
         Logged::Private => json!({ "read": false, "because": "this account may not read it" }),
-        Logged::Read { all, broken, .. } => json!({
-            "read": true, "records": all, "since": usages.since, "intact": broken.is_none(), "broken": broken,
+        Logged::Read { broken, .. } => json!({
+            "read": true, "records": usages.records, "since": usages.since, "intact": broken.is_none(), "broken": broken,
             "components": usages.components,
         }),
     };

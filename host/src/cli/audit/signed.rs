@@ -10,7 +10,7 @@ use ssh_key::{HashAlg, PublicKey};
 use std::path::{Path, PathBuf};
 use warded_artifact::{manifest::MAX_BYTES, read};
 use warded_lib::{
-    audit::{self, Head},
+    audit::{self, Head, Record},
     ca::{Kind, certificate, verify},
     digest::Digest,
     error::{Error, Result},
@@ -26,6 +26,9 @@ const IDENTITY: &str = "host";
 
 #[derive(Debug, Args)]
 pub(super) struct Signing {
+    /// Check every record from the first one on, not only those since the last verification
+    #[arg(long)]
+    pub(super) all: bool,
     /// Sign the head of the log with a host key, and write that to a new file
     #[arg(long, value_name = "FILE")]
     sign: Option<PathBuf>,
@@ -175,7 +178,8 @@ impl Signing {
 
 /// Checks that the log has the record that was the last one then.
 fn holds(context: &Context, statement: &Statement) -> Result<()> {
-    let mut records = audit::read(context.log.directory())?.flatten();
+    let is_it = |record: Option<&Record>| record.is_some_and(|record| record.n == statement.records);
+    let mut records = audit::newest(context.log.directory(), is_it)?.flatten();
     let is_there = match statement.records {
         0 => statement.hash == Head::empty().hash,
         number => records.any(|record| record.n == number && record.hash == statement.hash),

@@ -1,10 +1,16 @@
 use super::{
-    super::{Event, Kind, Log, chain::Account, log::tests::private},
+    super::{Event, Kind, Log, Unreadable, chain::Account, log::tests::private, read},
     *,
 };
 use crate::digest::Digest;
 use proptest::prelude::proptest;
-use std::{fs, path::PathBuf, sync::LazyLock, thread};
+use rustix::fs::flock;
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    sync::LazyLock,
+    thread,
+};
 
 /// A sealed log of six records, of which the fourth accounts for unfinished bytes before it.
 static WHOLE: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
@@ -52,7 +58,7 @@ fn lines() -> Vec<(&'static [u8], u64)> {
 
 #[test]
 fn a_whole_log_is_whole() {
-    assert_eq!(Scratch::new().verify(&WHOLE.0), Ok(Verified { records: 6, unsealed: 0 }));
+    assert_eq!(Scratch::new().verify(&WHOLE.0), Ok(Verified { records: 6, unsealed: 0, from: 1 }));
 }
 
 #[test]
@@ -137,7 +143,7 @@ fn a_log_is_checked_between_two_appends() {
         thread::sleep(Duration::from_millis(200));
         fs::write(&path, &WHOLE.0).unwrap();
         flock(&held, FlockOperation::Unlock).unwrap();
-        assert_eq!(checked.join().unwrap(), Ok(Verified { records: 6, unsealed: 0 }));
+        assert_eq!(checked.join().unwrap(), Ok(Verified { records: 6, unsealed: 0, from: 1 }));
     });
 }
 
@@ -147,11 +153,12 @@ fn a_log_that_somebody_holds_is_not_waited_for_without_end() {
     fs::write(scratch.path.join(LOG), &WHOLE.0).unwrap();
     let held = File::open(scratch.path.join(LOG)).unwrap();
     flock(&held, FlockOperation::LockExclusive).unwrap();
-    let error = verify_within(&scratch.path, Duration::from_millis(50)).unwrap_err();
+    let check = Check { patience: Duration::from_millis(50), from_beginning: false, step: STEP };
+    let error = check.run(&scratch.path).unwrap_err();
     assert!(error.message().ends_with("was not checked: it is in use"), "{error}");
     // Others who only look are in nobody's way.
     flock(&held, FlockOperation::LockShared).unwrap();
-    assert_eq!(verify(&scratch.path), Ok(Verified { records: 6, unsealed: 0 }));
+    assert_eq!(verify(&scratch.path), Ok(Verified { records: 6, unsealed: 0, from: 1 }));
 }
 
 #[test]
@@ -166,7 +173,11 @@ fn a_log_needs_its_head() {
     fs::remove_file(scratch.path.join(HEAD)).unwrap();
     assert_eq!(verify(&scratch.path).unwrap_err().record, 6);
     fs::remove_file(scratch.path.join(LOG)).unwrap();
-    assert_eq!(verify(&scratch.path), Ok(Verified { records: 0, unsealed: 0 }), "nothing was ever logged here");
+    assert_eq!(
+        verify(&scratch.path),
+        Ok(Verified { records: 0, unsealed: 0, from: 1 }),
+        "nothing was ever logged here"
+    );
 }
 
 #[test]

@@ -1,0 +1,236 @@
+use super::{
+    super::{
+        super::{HEAD, newest, read, verify_all},
+        Log,
+        tests::private,
+    },
+    *,
+};
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+const LIMIT: u64 = 4096;
+
+fn event(run: u64) -> Event {
+    Event::new(run, Kind::Asked).capability("files.write").need("/etc/ssh/sshd_config.d/50-warded.conf")
+}
+
+fn open(directory: &Path) -> Log {
+    Log::open(directory).unwrap().rotating_at(LIMIT)
+}
+
+/// A sealed log of several files.
+fn rotated() -> tempfile::TempDir {
+    let scratch = private();
+    let log = open(scratch.path());
+    (0..60).for_each(|run| log.append(&event(run)).unwrap());
+    log.seal().unwrap();
+    scratch
+}
+
+/// The names of the files, oldest first.
+fn names(directory: &Path) -> Vec<String> {
+    files::closed(directory).unwrap().into_iter().map(files::closed_name).chain([LOG.to_owned()]).collect()
+}
+
+fn text(directory: &Path, name: &str) -> String {
+    fs::read_to_string(directory.join(name)).unwrap()
+}
+
+fn head(line: &str) -> Head {
+    chain::link(line.as_bytes()).unwrap().head
+}
+
+/// Of a log that is whole: the numbers are those from 1 on.
+fn records(directory: &Path) -> Vec<super::super::super::Record> {
+    let verified = verify_all(directory).unwrap().unwrap();
+    // What was left unfinished is accounted for.
+    let records: Vec<_> = read(directory).unwrap().flatten().collect();
+    assert!(records.iter().zip(1..).all(|(record, number)| record.n == number));
+    assert_eq!(u64::try_from(records.len()).unwrap(), verified.records);
+    records
+}
+
+#[test]
+fn a_large_file_is_closed_and_the_chain_goes_on() {
+    let scratch = rotated();
+    let names = names(scratch.path());
+    assert!(names.len() > 3, "{names:?}");
+    let kind = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["kind"].clone();
+    for (index, name) in names.iter().enumerate() {
+        let text = text(scratch.path(), name);
+        let (first, last) = (text.lines().next().unwrap(), text.lines().last().unwrap());
+        assert_eq!((kind(first) == "continued", kind(last) == "rotated"), (index > 0, name != LOG), "{name}");
+        assert!(text.len() < usize::try_from(LIMIT).unwrap() + 1024, "{name}: {} bytes", text.len());
+        assert_eq!(scratch.path().join(name).metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let all = records(scratch.path());
+    assert_eq!(all.iter().filter(|record| record.event.kind == Kind::Asked).count(), 60);
+
+    // From wherever on the newest are wanted, they are those that are read from the beginning.
+    for record in &all {
+        let from = newest(scratch.path(), |found| found.is_some_and(|found| found.n == record.n)).unwrap();
+        let expected = all.iter().skip_while(|other| other.n < record.n);
+        assert!(from.map(Result::unwrap).eq(expected.cloned()), "from {}", record.n);
+    }
+}
+
+/// A line that is none is counted through all files.
+#[test]
+fn a_line_that_is_no_record_has_its_number() {
+    let scratch = rotated();
+    let before: usize = names(scratch.path()).iter().map(|name| text(scratch.path(), name).lines().count()).sum();
+    let log = scratch.path().join(LOG);
+    fs::write(&log, text(scratch.path(), LOG) + "no record\n").unwrap();
+    for last in [1, 3, before + 1] {
+        let mut count = 0;
+        let found = newest(scratch.path(), |_| {
+            count += 1;
+            count == last
+        });
+        let unreadable: Vec<_> = found.unwrap().filter_map(Result::err).collect();
+        assert_eq!(unreadable.len(), 1);
+        assert_eq!((unreadable[0].line, unreadable[0].bytes), (u64::try_from(before).unwrap() + 1, 9), "last {last}");
+    }
+}
+
+/// Wherever it is interrupted, the next append goes on from there, and nothing counts as lost.
+#[test]
+fn a_rotation_that_was_interrupted_is_brought_to_its_end() {
+    let whole = private();
+    let log = open(whole.path());
+    let mut count = 0;
+    while !whole.path().join("log.1.jsonl").exists() {
+        count += 1;
+        log.append(&event(count)).unwrap();
+    }
+    drop(log);
+    let closed = text(whole.path(), "log.1.jsonl");
+    let continued = format!("{}\n", text(whole.path(), LOG).lines().next().unwrap());
+    let at_rotated = serde_json::to_string(&head(closed.lines().last().unwrap())).unwrap();
+    let half = &continued[..continued.len() / 2];
+    let unended = continued.trim_end();
+    let cases: [(&str, Option<&str>, Option<&str>, bool); 6] = [
+        ("before the renaming", None, Some(&closed), true),
+        ("before there is a new file", Some(&closed), None, true),
+        ("before anything is written", Some(&closed), Some(""), true),
+        ("while it is written", Some(&closed), Some(half), false),
+        ("but for a newline", Some(&closed), Some(unended), false),
+        ("before it is sealed", Some(&closed), Some(&continued), true),
+    ];
+    for (when, first, current, is_whole) in cases {
+        let scratch = private();
+        fs::write(scratch.path().join(HEAD), &at_rotated).unwrap();
+        for (name, text) in [("log.1.jsonl", first), (LOG, current)] {
+            if let Some(text) = text {
+                fs::write(scratch.path().join(name), text).unwrap();
+                fs::set_permissions(scratch.path().join(name), fs::Permissions::from_mode(0o600)).unwrap();
+            }
+        }
+        assert_eq!(verify_all(scratch.path()).unwrap().is_ok(), is_whole, "{when}");
+        open(scratch.path()).append_synced(&event(9)).unwrap();
+        let records = records(scratch.path());
+        let kinds = |kind| records.iter().filter(|record| record.event.kind == kind).count();
+        assert_eq!((kinds(Kind::Rotated), kinds(Kind::Continued)), (1, 1), "{when}");
+        assert_eq!(kinds(Kind::Missing), 0, "{when}");
+        assert_eq!(names(scratch.path()).len(), 2, "{when}");
+    }
+}
+
+/// What is done to the files of a log.
+type Forgery = fn(&Path, &str);
+/// Of the numbers of a file's first and last record, that of the one to be named.
+type Named = fn(u64, u64) -> u64;
+
+/// Whatever is changed in a file, or taken away with it, is named by the first record that it was done to.
+#[test]
+fn what_is_forged_in_any_file_is_found() {
+    let cases: [(&str, Forgery, Named); 6] = [
+        (
+            "the first record is changed",
+            |file, text| write(file, &text.replacen("\"run\":", "\"run\":7", 1)),
+            |first, _| first,
+        ),
+        ("the last record is changed", |file, text| write(file, &last_changed(text)), |_, last| last),
+        ("the last record is cut off", |file, text| write(file, &without_last(text)), |_, last| last),
+        (NEWLINE, |file, text| write(file, text.trim_end()), |_, last| last),
+        ("the file is empty", |file, _| write(file, ""), |first, _| first),
+        ("the file is gone", |file, _| fs::remove_file(file).unwrap(), |first, _| first),
+    ];
+    for (what, forge, expected) in cases {
+        for name in names(rotated().path()) {
+            let scratch = rotated();
+            let text = text(scratch.path(), &name);
+            let (first, last) = (head(text.lines().next().unwrap()), head(text.lines().last().unwrap()));
+            forge(&scratch.path().join(&name), &text);
+            let broken = verify_all(scratch.path()).unwrap().unwrap_err();
+            // Of bytes without a newline, the record that follows them says what they were.
+            let expected = expected(first.count, last.count);
+            assert_eq!(broken.record, expected, "{what}: {name}: {broken}");
+            if name == LOG && what == NEWLINE {
+                // A record that lacks only its newline is one that was written last.
+                continue;
+            }
+            // Going on does not make it whole.
+            open(scratch.path()).append_synced(&event(9)).unwrap();
+            assert_eq!(verify_all(scratch.path()).unwrap().unwrap_err().record, expected, "{what}: {name}, later");
+        }
+    }
+    let scratch = rotated();
+    let [one, other, aside] = ["log.1.jsonl", "log.2.jsonl", "aside"].map(|name| scratch.path().join(name));
+    [(&one, &aside), (&other, &one), (&aside, &other)].iter().for_each(|(from, to)| fs::rename(from, to).unwrap());
+    assert_eq!(verify_all(scratch.path()).unwrap().unwrap_err().record, 1, "two files are exchanged");
+}
+
+const NEWLINE: &str = "its newline is cut off";
+
+fn write(file: &Path, text: &str) {
+    fs::write(file, text).unwrap();
+}
+
+fn without_last(text: &str) -> String {
+    let lines: Vec<_> = text.split_inclusive('\n').collect();
+    lines[..lines.len() - 1].concat()
+}
+
+fn last_changed(text: &str) -> String {
+    let kept = without_last(text);
+    let last = &text[kept.len()..];
+    kept.clone() + &last.replacen("\"run\":", "\"run\":7", 1)
+}
+
+/// A process that saw a record, and no head that knows it, notices when it is gone with its file.
+#[test]
+fn a_record_that_was_seen_is_looked_for_in_closed_files() {
+    for (remove, expected) in [(false, true), (true, false)] {
+        let scratch = private();
+        let (log, other) = (open(scratch.path()), open(scratch.path()));
+        log.append(&event(1)).unwrap();
+        (0..30).for_each(|run| other.append(&event(run)).unwrap());
+        assert!(names(scratch.path()).len() > 2);
+        if remove {
+            fs::remove_file(scratch.path().join("log.1.jsonl")).unwrap();
+        }
+        log.append(&event(2)).unwrap();
+        let is_missing = read(scratch.path()).unwrap().flatten().any(|record| record.event.kind == Kind::Missing);
+        assert_eq!((verify_all(scratch.path()).unwrap().is_ok(), is_missing), (expected, remove));
+    }
+}
+
+#[test]
+fn many_at_once_rotate_one_log() {
+    let scratch = private();
+    std::thread::scope(|scope| {
+        for run in 0..4 {
+            let log = open(scratch.path());
+            scope.spawn(move || {
+                let append = |n| if n % 20 == 0 { log.append_synced(&event(run)) } else { log.append(&event(run)) };
+                (0..50).for_each(|n| append(n).unwrap());
+            });
+        }
+        // And somebody looks all the time.
+        scope.spawn(|| (0..40).for_each(|_| assert!(verify_all(scratch.path()).unwrap().is_ok())));
+    });
+    let asked = records(scratch.path()).into_iter().filter(|record| record.event.kind == Kind::Asked).count();
+    assert_eq!(asked, 200);
+    assert!(names(scratch.path()).len() > 8);
+}

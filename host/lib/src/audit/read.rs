@@ -1,0 +1,142 @@
+//! Reading the records back, for showing them.
+
+use super::{
+    backwards::Backwards,
+    chain,
+    files::{Files, Section},
+    record::Record,
+};
+use crate::error::{Error, Result};
+use std::{
+    io::{self, BufRead as _, BufReader, Read as _},
+    path::Path,
+};
+
+/// A line of the log that is no record: what a crash left unfinished, or what somebody wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {bytes} unfinished bytes, not a record")]
+pub struct Unreadable {
+    /// The line's number, from 1, counted through all files of the log.
+    pub line: u64,
+    /// How long it is.
+    pub bytes: usize,
+}
+
+/// The records in order, for showing them: lines whose own hash is right. Whether they hang together
+/// [`super::verify`] says.
+///
+/// # Errors
+/// When there is a log that cannot be opened. A line that is not a record is an item.
+pub fn read(directory: &Path) -> Result<Records> {
+    newest(directory, |_| false)
+}
+
+/// The newest records in order, from the one on of which `is_first` says so. It is asked from the last record
+/// backwards, and of a line that is none, too; so a long log costs no more than what is shown of it.
+///
+/// # Errors
+/// When there is a log that cannot be opened or read.
+pub fn newest(directory: &Path, mut is_first: impl FnMut(Option<&Record>) -> bool) -> Result<Records> {
+    let failed = |error: io::Error| {
+        Error::failed(format!("could not read the audit log in {}", directory.display())).cause(error)
+    };
+    let files = Files::open(directory).map_err(failed)?;
+    let start = place(&files, &mut is_first).map_err(failed)?;
+    Ok(Records::new(files, start))
+}
+
+/// The number of a file, and where in it a line begins.
+type Place = (u64, u64);
+
+/// Where the first wanted record is; the beginning of the log where none is the first.
+fn place(files: &Files, is_first: &mut impl FnMut(Option<&Record>) -> bool) -> io::Result<Place> {
+    for number in files.numbers().rev() {
+        let Some((file, length)) = files.file(number)? else { continue };
+        let mut lines = Backwards::new(&file, length);
+        while let Some(line) = lines.line()? {
+            let record = line.bytes.as_deref().and_then(record);
+            if is_first(record.as_ref()) {
+                return Ok((number, line.begin));
+            }
+        }
+    }
+    Ok((0, 0))
+}
+
+/// What a line says. Who wrote it need not have been Warded, so its texts are made harmless.
+fn record(line: &[u8]) -> Option<Record> {
+    let record = chain::link(line).and_then(|_| serde_json::from_slice::<Record>(line).ok())?;
+    Some(Record { event: record.event.neutralised(), ..record })
+}
+
+/// The records from a place in the log on. A line that is not a record is an item.
+#[derive(Debug)]
+pub struct Records {
+    files: Files,
+    start: Place,
+    numbers: Vec<u64>,
+    lines: Option<BufReader<Section>>,
+    /// How many lines were read here.
+    count: u64,
+    /// How many there are before the place, once that matters.
+    before: Option<u64>,
+}
+
+impl Records {
+    fn new(files: Files, start: Place) -> Self {
+        let numbers = files.numbers().rev().filter(|number| *number >= start.0).collect();
+        Self { files, start, numbers, lines: None, count: 0, before: None }
+    }
+
+    /// A line without its newline. What cannot be read ends the log here: `verify` says so.
+    fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        loop {
+            if let Some(lines) = &mut self.lines {
+                let mut line = Vec::new();
+                if lines.read_until(b'\n', &mut line)? > 0 {
+                    line.pop_if(|last| *last == b'\n');
+                    return Ok(Some(line));
+                }
+            }
+            let Some(number) = self.numbers.pop() else { return Ok(None) };
+            let at = if number == self.start.0 { self.start.1 } else { 0 };
+            let file = self.files.file(number)?;
+            self.lines = file.map(|(file, end)| BufReader::new(Section { file, at, end }));
+        }
+    }
+
+    /// How many lines there are before the first one here.
+    fn before(&self) -> io::Result<u64> {
+        let mut count = 0;
+        for number in self.files.numbers().take_while(|number| *number <= self.start.0) {
+            let Some((file, length)) = self.files.file(number)? else { continue };
+            let end = if number == self.start.0 { self.start.1 } else { length };
+            let mut section = Section { file, at: 0, end };
+            let mut chunk = [0; 16 * 1024];
+            loop {
+                match section.read(&mut chunk)? {
+                    0 => break,
+                    read => count += chunk.iter().take(read).filter(|byte| **byte == b'\n').count(),
+                }
+            }
+        }
+        u64::try_from(count).map_err(io::Error::other)
+    }
+}
+
+impl Iterator for Records {
+    type Item = Result<Record, Unreadable>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let line = self.line().ok()??;
+        self.count += 1;
+        if let Some(record) = record(&line) {
+            return Some(Ok(record));
+        }
+        let before = match self.before {
+            Some(before) => before,
+            None => *self.before.insert(self.before().ok()?),
+        };
+        Some(Err(Unreadable { line: before.saturating_add(self.count), bytes: line.len() }))
+    }
+}
