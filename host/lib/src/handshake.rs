@@ -5,6 +5,9 @@
 //! and can log in between. [`serve`] is the other role, for one client. A [`Fault`] says why something was not
 //! proved, and its [`Verdict`] what that means: ask again, ask the `ssh` program, or believe it.
 //!
+//! `sntrup761x25519-sha512` is not spoken: its one crate in Rust (`sntrup761`) is a single author's and was not reviewed, and a
+//! server has to allow no other method before that matters. Such a server is asked by the `ssh` program.
+//!
 //! The specifications are RFC 4251 to 4254, 5656, 8308, 8332, 8731 and OpenSSH's PROTOCOL files. Possession of a
 //! host key is proved; whether a certificate is any good is the caller's to judge.
 

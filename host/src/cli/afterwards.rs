@@ -11,8 +11,9 @@ use warded_lib::{
     text::neutral,
 };
 
-/// Says it; nothing where no host certificate came.
+/// Says it; little where no host certificate came.
 pub(super) fn say(context: &Context, output: Output, done: &Done) -> Result<()> {
+    done.ways_of_proof().iter().for_each(|way| output.detail(way));
     let certificates: Vec<&Certificate> =
         done.given.certificates.iter().filter(|certificate| certificate.kind() == Kind::Host).collect();
     let Some(first) = certificates.iter().min_by_key(|certificate| certificate.valid_before()) else {

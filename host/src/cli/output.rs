@@ -127,6 +127,13 @@ impl Output {
         written(writeln!(io::stdout(), "{text}"))
     }
 
+    /// Says on stderr what a person wants to know who asked for more.
+    pub fn detail(self, text: impl AsRef<str>) {
+        if self.verbosity == Verbosity::Verbose {
+            say(&format!("» {}", text.as_ref()));
+        }
+    }
+
     /// Says something beside the result, on stderr. What cannot be said there is not worth failing.
     pub fn note(self, text: impl AsRef<str>) {
         if self.verbosity != Verbosity::Quiet {

@@ -25,6 +25,7 @@ use warded_lib::{
     },
     change_set::review::{Action, Review},
     error::{Error, Result},
+    guard::client::hosts::Way,
     moment,
     name::Name,
     text::count,
@@ -268,6 +269,10 @@ pub(super) struct DoneObject<'a> {
     refused: Vec<RefusedObject>,
     /// Users and keys of whom nothing was proved, and why.
     not_proved: Vec<String>,
+    /// How the host keys were proved; none: none was.
+    proved_by: Option<&'static str>,
+    /// Whether that took the `ssh` program.
+    needed_ssh: bool,
     /// The new keys of the CA for which certificates were put off.
     put_off: Vec<String>,
     /// Why it was not written down that these keys have certificates.
@@ -331,6 +336,8 @@ impl<'a> DoneObject<'a> {
             left_alone: Vec::new(),
             refused: Vec::new(),
             not_proved: Vec::new(),
+            proved_by: None,
+            needed_ssh: false,
             put_off: Vec::new(),
             unrecorded: None,
             former_keys: Vec::new(),
@@ -362,6 +369,8 @@ impl<'a> DoneObject<'a> {
             left_alone: done.left_alone.iter().map(LeftObject::from).collect(),
             refused: done.given.refused.iter().map(RefusedObject::from).collect(),
             not_proved: done.not_proved().to_vec(),
+            proved_by: done.proved_by().map(Way::as_str),
+            needed_ssh: done.needed_ssh(),
             put_off: done.given.put_off.iter().map(|change| change.new.clone()).collect(),
             unrecorded: done.given.unrecorded.as_deref(),
             former_keys: done.former.iter().map(|former| former.key.fingerprint.clone()).collect(),

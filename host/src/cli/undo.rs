@@ -21,6 +21,7 @@ use warded_lib::{
     ca::{self, certificate},
     change_set::review,
     error::{Error, Exit, Result},
+    guard::client::hosts::Way,
     machine::{path::AbsolutePath, private::StateLock},
     moment::distance,
     name::Name,
@@ -132,7 +133,9 @@ impl Undo {
             "confirm_until": done.confirm.as_ref().map(|confirm| confirm.until),
             "not_proved": done.not_proved(), "unknown_listener": done.unknown_listener(),
             "not_seen_live": done.not_seen_live(),
+            "proved_by": done.proved_by().map(Way::as_str), "needed_ssh": done.needed_ssh(),
         })));
+        done.ways_of_proof().iter().for_each(|way| output.detail(way));
         done.told_beside().iter().for_each(|line| drop(output.line(line)));
         done.not_seen_live().iter().for_each(|why| drop(output.line(format!("Not seen live: {why}."))));
         Ok(done.exit())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use warded_lib::{
     ca::{Certificate, rotation},
     error::{Error, Exit},
-    guard::{Certificates, Former, Proof, Verified, known_hosts::Proof as KnownHosts},
+    guard::{Certificates, Former, Proof, Verified, client::hosts::Way, known_hosts::Proof as KnownHosts},
     machine::{path::AbsolutePath, services::ReloadResult, sshd::Unknown},
     moment::distance,
     text::count,
@@ -47,6 +47,31 @@ pub struct Done {
 }
 
 impl Done {
+    /// How the host keys were proved, if any were.
+    #[must_use]
+    pub fn proved_by(&self) -> Option<Way> {
+        let proof = self.proof.as_ref()?;
+        (!proof.keys.is_empty() || !proof.certificates.is_empty()).then_some(proof.way)
+    }
+
+    /// Whether that took the `ssh` program, since sshd allows nothing that is spoken here.
+    #[must_use]
+    pub fn needed_ssh(&self) -> bool {
+        self.proof.as_ref().is_some_and(|proof| proof.by_program)
+    }
+
+    /// How it was proved, for a person who wants to know more.
+    #[must_use]
+    pub fn ways_of_proof(&self) -> Option<String> {
+        let way = match self.proved_by()? {
+            Way::Session => "in one session with a private copy of sshd",
+            Way::Connections => "by a connection to a private copy of sshd for each host key",
+        };
+        let program =
+            if self.needed_ssh() { ", made by `ssh`: sshd allows no algorithms that Warded knows" } else { "" };
+        Some(format!("proved {way}{program}"))
+    }
+
     /// What a person wants to know of it.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {

@@ -289,10 +289,10 @@ impl Guard {
     /// # Errors
     /// Something that was served before is not, or a certificate is not the one on disk.
     pub fn verify(&self, work: &Work) -> Result<Option<Verified>> {
-        let verified = self.subject.as_ref().map(|subject| subject.verify(&work.reloads)).transpose()?;
+        let verified = self.subject.as_ref().map(|subject| subject.verify(work)).transpose()?;
         // An sshd that this run does not reload keeps its old configuration.
         let is_told = |bystander: &&WatchedSshd| work.reloads.iter().any(|reload| bystander.is_told_by(reload));
-        self.bystanders.iter().filter(is_told).try_for_each(|bystander| bystander.verify(&work.reloads).map(drop))?;
+        self.bystanders.iter().filter(is_told).try_for_each(|bystander| bystander.verify(work).map(drop))?;
         Ok(verified)
     }
 

@@ -52,6 +52,11 @@ impl Question<'_> {
     pub fn ask<S: Stream>(&self, session: &mut Session<S>) -> Result<Transcript, Fault> {
         let offer = session.server().host_keys.clone();
         let Some(algorithm) = self.algorithms().find(|algorithm| session.server().offers(*algorithm)) else {
+            // It has the key, and signs with it by an algorithm that is not asked for here: ssh-rsa, which is SHA-1.
+            let is_it = |name: &&String| known_hosts::type_of(name) == Some((self.key_type, self.certificate));
+            if let Some(name) = offer.iter().find(is_it) {
+                return Err(Fault::Unsupported { name: name.clone() });
+            }
             return Ok(Transcript { end: End::NotOffered, offer, ..Transcript::default() });
         };
         let proved = session.exchange(algorithm)?;

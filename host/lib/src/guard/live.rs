@@ -50,20 +50,46 @@ pub fn verify(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate]) -> Resul
     verify_within(sshd, baseline, expect, PATIENCE)
 }
 
+/// The same after a change for which nothing is told to reload: nothing is waited for before the first look.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_at_once(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate]) -> Result<Verified> {
+    look(sshd, baseline, expect, Instant::now() + PATIENCE)
+}
+
 /// The same with another limit of time.
 ///
 /// # Errors
 /// As [`verify`].
 pub fn verify_within(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate], patience: Duration) -> Result<Verified> {
+    let deadline = Instant::now() + patience;
+    if sshd.listener.is_some() {
+        await_reload_within(sshd, SETTLE.min(patience));
+    }
+    look(sshd, baseline, expect, deadline)
+}
+
+fn look(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate], deadline: Instant) -> Result<Verified> {
     if sshd.listener.is_none() {
         return Ok(Verified::default());
     }
-    let deadline = Instant::now() + patience;
     let mut verified = Verified { live: true, ..Verified::default() };
     let public = baseline.public_keys();
-    let keys = baseline.offered.iter().flat_map(|offered| &offered.keys).map(|key| Expected::key(key, &public));
-    let mut pending: Vec<_> = expect.iter().map(Expected::certificate).chain(keys).collect();
-    await_reload_within(sshd, SETTLE.min(patience));
+    let keys = || baseline.offered.iter().flat_map(|offered| &offered.keys);
+    // A certificate is proved by a signature of its key: where sshd has only one of that type, it offers that.
+    let is_single = |key: &OfferedKey| {
+        let of_type = |one: &&PublicKey| known_hosts::type_of(one.algorithm().as_str()) == Some((&key.key_type, false));
+        public.len() == baseline.view.effective.values("hostkey").len() && public.iter().filter(of_type).count() == 1
+    };
+    let stands_for = |certificate: &Certificate| {
+        let print = certificate.public_key().fingerprint(HashAlg::Sha256).to_string();
+        keys().find(|key| key.fingerprint == print && is_single(key))
+    };
+    let certificates: Vec<_> = expect.iter().map(|one| Expected::certificate(one, stands_for(one))).collect();
+    let is_covered = |key: &OfferedKey| expect.iter().any(|one| stands_for(one).is_some_and(|covered| covered == key));
+    let alone: Vec<_> = keys().filter(|key| !is_covered(key)).map(|key| Expected::key(key, &public)).collect();
+    let mut pending: Vec<_> = certificates.into_iter().chain(alone).collect();
     if baseline.unseen.is_some() {
         return still_listens(sshd, deadline).map(|()| Verified::default());
     }
@@ -152,17 +178,16 @@ enum Expected<'a> {
     Certificate {
         certificate: &'a Certificate,
         signer: [PublicKey; 1],
+        /// The plain key that is seen with it.
+        key: Option<&'a OfferedKey>,
     },
     /// A plain key; by its fingerprint alone where its public half is not on disk.
-    Key {
-        key: &'a OfferedKey,
-        known: Vec<PublicKey>,
-    },
+    Key { key: &'a OfferedKey, known: Vec<PublicKey> },
 }
 
 impl<'a> Expected<'a> {
-    fn certificate(certificate: &'a Certificate) -> Self {
-        Self::Certificate { certificate, signer: [PublicKey::new(certificate.signature_key().clone(), "")] }
+    fn certificate(certificate: &'a Certificate, key: Option<&'a OfferedKey>) -> Self {
+        Self::Certificate { certificate, signer: [PublicKey::new(certificate.signature_key().clone(), "")], key }
     }
 
     fn key(key: &'a OfferedKey, public: &[PublicKey]) -> Self {
@@ -172,7 +197,7 @@ impl<'a> Expected<'a> {
 
     fn question(&self) -> Question<'_> {
         match self {
-            Self::Certificate { certificate, signer } => Question {
+            Self::Certificate { certificate, signer, .. } => Question {
                 knows: Knows::Authorities(signer),
                 key_type: key_type(certificate),
                 certificate: true,
@@ -190,18 +215,26 @@ impl<'a> Expected<'a> {
     /// What is wrong with what was seen.
     fn fault(&self, target: &str, seen: &Transcript) -> Option<Error> {
         match self {
-            Self::Certificate { certificate, .. } => {
+            Self::Certificate { certificate, key, .. } => {
                 let serial = seen.certificate.as_ref().map(|one| one.serial);
                 let good = serial == Some(certificate.serial()) && seen.by_certificate && seen.is_past_host_key();
-                (!good).then(|| certificate_fault(target, key_type(certificate), certificate.serial(), seen))
+                if !good {
+                    return Some(certificate_fault(target, key_type(certificate), certificate.serial(), seen));
+                }
+                let offers = |key: &OfferedKey| {
+                    let plain = Some((key.key_type.as_str(), false));
+                    seen.offer.iter().any(|name| known_hosts::type_of(name) == plain)
+                };
+                let lost = key.filter(|key| !offers(key))?;
+                let offered = text::neutral(&seen.offer.join(","));
+                Some(key_fault(target, lost).seen(format!("offered: {offered}")))
             }
             Self::Key { key, known } => {
                 let same = seen.key.as_ref().is_some_and(|(_, print)| *print == key.fingerprint);
                 let good = same && (known.is_empty() || seen.is_past_host_key());
                 (!good).then(|| {
-                    let message = format!("sshd at {target} does not offer its {} host key as before", key.key_type);
                     let shown = seen.key.as_ref().map_or_else(|| "no key".to_owned(), |(_, print)| print.clone());
-                    Error::failed(message).cause(seen.said()).seen(shown)
+                    key_fault(target, key).cause(seen.said()).seen(shown)
                 })
             }
         }
@@ -209,7 +242,10 @@ impl<'a> Expected<'a> {
 
     fn note(&self, verified: &mut Verified) {
         match self {
-            Self::Certificate { certificate, .. } => verified.certificates.push(certificate.serial()),
+            Self::Certificate { certificate, key, .. } => {
+                verified.certificates.push(certificate.serial());
+                verified.keys.extend(key.map(|key| key.key_type.clone()));
+            }
             Self::Key { key, .. } => verified.keys.push(key.key_type.clone()),
         }
     }
@@ -269,6 +305,10 @@ fn lost_sockets(before: &Sshd, now: &Sshd) -> Option<Error> {
     let (before, now) = (before.listener.as_ref()?.sockets.as_ref()?, listener.sockets.as_ref()?);
     let lost = before.iter().find(|socket| !now.iter().any(|one| one.address == socket.address))?;
     Some(Error::failed(format!("sshd does not listen on {} any more", lost.address)))
+}
+
+fn key_fault(target: &str, key: &OfferedKey) -> Error {
+    Error::failed(format!("sshd at {target} does not offer its {} host key as before", key.key_type))
 }
 
 fn certificate_fault(target: &str, key_type: &str, serial: u64, seen: &Transcript) -> Error {

@@ -96,7 +96,7 @@ impl Candidate {
             ));
         }
         if self.with_second_opinion {
-            stage.second_opinion(&questions)?;
+            proof.not_proved.extend(stage.second_opinion(&questions)?);
         }
         proof.by_program = baseline.client.needed_program();
         Ok(proof)
@@ -275,9 +275,10 @@ impl<'a> Stage<'a> {
             .cause(seen.said()))
     }
 
-    /// The same questions by the `ssh` program, where there is one.
-    fn second_opinion(&self, questions: &[Question<'_>]) -> Result<()> {
-        let Ok(program) = self.baseline.client.program() else { return Ok(()) };
+    /// The same questions by the `ssh` program, where there is one. Returns what it could not tell.
+    fn second_opinion(&self, questions: &[Question<'_>]) -> Result<Vec<String>> {
+        let mut open = Vec::new();
+        let Ok(program) = self.baseline.client.program() else { return Ok(open) };
         for question in questions {
             let route = Route::Pipe(self.candidate.words().to_vec());
             let user = self.baseline.user();
@@ -285,17 +286,22 @@ impl<'a> Stage<'a> {
             if seen.end == End::Incomplete {
                 seen = self.baseline.client.ask_program(question, &route, user)?;
             }
+            if seen.is_past_host_key() {
+                continue;
+            }
             // An old client may not know what this sshd allows: that is no fault of the sshd.
-            let unknown = seen.end == End::Incomplete || program.version < MODERN;
-            if !seen.is_past_host_key() && !unknown {
+            if seen.end != End::Incomplete && program.version >= MODERN {
                 return Err(Error::refused(format!(
                     "the `ssh` program of this machine could not connect by the {} host key",
                     question.key_type
                 ))
                 .cause(seen.said()));
             }
+            let (what, said) = (if question.certificate { "certificate" } else { "host key" }, seen.said());
+            let key_type = question.key_type;
+            open.push(format!("the {key_type} {what} by the `ssh` program as well, which did not get so far: {said}"));
         }
-        Ok(())
+        Ok(open)
     }
 }
 

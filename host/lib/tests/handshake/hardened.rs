@@ -4,7 +4,10 @@ use crate::{
     peer::{each, limits},
     session::compare,
 };
-use warded_lib::handshake::{Choice, Fault, HostKeyAlgorithm, KeyKind, Login, Session, Verdict};
+use warded_lib::{
+    guard::client::{Question, known_hosts::Knows},
+    handshake::{Choice, Fault, HostKeyAlgorithm, KeyKind, Login, Session, Verdict},
+};
 
 const KEX: [&str; 6] = [
     "curve25519-sha256",
@@ -36,7 +39,7 @@ fn every_algorithm_is_spoken_with_every_peer() {
                 Ok(session) => session,
                 // sshd does not know the method, and ends.
                 Err(fault) => {
-                    assert!(names[0].contains("mlkem"), "{names:?}: {fault}");
+                    assert!(names[0].contains("mlkem") && !peer.knows_mlkem(), "{names:?}: {fault}");
                     continue;
                 }
             };
@@ -71,5 +74,17 @@ fn what_is_not_spoken_here_is_named() {
             assert_eq!(fault.verdict(), Verdict::Incapable);
             assert!(matches!(fault, Fault::NotSpoken { choice, .. } if choice == what), "{fault}");
         }
+    });
+}
+
+/// Such a key is there, for clients that know SHA-1: nothing says that it is not offered.
+#[test]
+fn an_rsa_key_that_is_offered_by_sha_1_alone_is_not_called_missing() {
+    each(|peer| {
+        let (stream, _sshd) = peer.once(&["HostKeyAlgorithms=ssh-rsa"]);
+        let question = Question { knows: Knows::Nothing, key_type: "ssh-rsa", certificate: false, name: "probe" };
+        let fault = question.ask_alone(stream).unwrap_err();
+        assert!(matches!(&fault, Fault::Unsupported { name } if name == "ssh-rsa"), "{fault}");
+        assert_eq!(fault.verdict(), Verdict::Incapable);
     });
 }

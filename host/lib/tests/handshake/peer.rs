@@ -135,6 +135,11 @@ impl Peer {
         fs::write(self.path("banner"), "Authorised use only.\n".repeat(100)).unwrap();
     }
 
+    /// Whether its OpenSSH has the method `mlkem768x25519-sha256`, which came with 9.9.
+    pub(crate) fn knows_mlkem(&self) -> bool {
+        run(self.command("ssh").args(["-Q", "kex"])).lines().any(|method| method == "mlkem768x25519-sha256")
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.shared.path().join(name)
     }

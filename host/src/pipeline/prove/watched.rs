@@ -175,13 +175,15 @@ impl WatchedSshd {
         }
     }
 
-    /// Asks sshd what it serves, once one of the reloads has reached it.
-    pub(super) fn verify(&self, reloads: &[Reload]) -> Result<Verified> {
+    /// Asks sshd what it serves, once one of the reloads has reached it, or perhaps a program of the run.
+    pub(super) fn verify(&self, Work { reloads, steps, .. }: &Work) -> Result<Verified> {
+        let may_reload = !reloads.is_empty() || !steps.is_empty();
         // It goes on with the certificates that it has.
         let certificates = if self.is_spared() { &[][..] } else { &self.certificates };
         let is_told = reloads.iter().any(|reload| self.is_told_by(reload));
+        let verify = if may_reload { live::verify } else { live::verify_at_once };
         let reloaded = if self.baseline.unseen.is_some() && is_told { live::has_reloaded(&self.sshd) } else { Ok(()) };
-        reloaded.and_then(|()| live::verify(&self.sshd, &self.baseline, certificates)).map_err(|error| {
+        reloaded.and_then(|()| verify(&self.sshd, &self.baseline, certificates)).map_err(|error| {
             // It may have read the half of an edit.
             let error = match self.is_as_proved() {
                 Ok(()) => error,

@@ -41,6 +41,17 @@ pub enum Way {
     Connections,
 }
 
+impl Way {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Connections => "connections",
+        }
+    }
+}
+
 /// Asks all the questions; the answers come in the order of the questions.
 ///
 /// # Errors
