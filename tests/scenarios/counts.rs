@@ -2,9 +2,10 @@
 //! Fewer is better; more is a step back.
 
 use crate::support::{
-    Machine, Setup,
+    Machine, Run, Setup,
     counts::{self, Counts},
 };
+use std::fs;
 
 /// As many renewals can be told apart.
 const RUNS_KEPT: usize = 20;
@@ -15,8 +16,7 @@ fn a_renewal_starts_few_programs_and_waits_seldom_for_the_disk() {
     machine.certify();
     let steps = [
         (&["renew", "--force"][..], 8, 15),
-        (&["renew"], 2, 0),
-        // Nothing has changed since the last look.
+        // The renewal remembers what it saw served.
         (&["renew"], 0, 0),
         (&["status"], 4, 0),
     ];
@@ -41,4 +41,36 @@ fn a_renewal_after_many_waits_little_more() {
     println!("{counts:#?}");
     // With two keys, a new file less. Copies and their name are on disk before the journal that names them: 4 in a fold.
     assert!(counts.programs.len() <= 8 && counts.syncs.len() <= 18, "{counts:#?}");
+}
+
+/// Where nothing is staged that decides who gets in, no user's files are looked at.
+#[test]
+fn a_renewal_reads_no_files_of_users() {
+    let machine = Machine::start();
+    machine.certify();
+    let trace = machine.path("trace");
+    // Of Warded's own process alone: sshd, which is asked, reads them.
+    let mut strace = machine.command("strace");
+    machine.environment(&mut strace).args(["-qq", "-e", "trace=openat,readlink", "-o"]).arg(&trace);
+    Run::of(strace.arg(env!("CARGO_BIN_EXE_warded")).args(["renew", "--force"])).ends(0);
+    let calls = fs::read_to_string(&trace).unwrap();
+    let of_user = format!("openat(AT_FDCWD, \"{}\"", machine.path("authorized_keys").display());
+    let read: Vec<&str> = calls.lines().filter(|line| line.contains(&of_user)).collect();
+    assert!(calls.contains("sshd_config") && read.is_empty(), "{read:#?}");
+}
+
+/// Where nobody may log in, each host key is proved by a connection; printed, and not limited.
+#[test]
+fn a_hardened_machine_is_counted() {
+    for lines in ["AllowGroups nogroup\n", "PermitRootLogin no\n", "AuthenticationMethods publickey,publickey\n"] {
+        let machine = Machine::with(&Setup { lines: lines.to_owned(), ..Setup::default() });
+        machine.certify();
+        let (run, counts) = counts::warded(&machine, &["renew", "--force"]);
+        run.ends(0);
+        println!("{lines:?}: {} programs, {} syncs: {counts:#?}", counts.programs.len(), counts.syncs.len());
+        assert_eq!(counts.compilers, 0);
+        let (run, counts) = counts::warded(&machine, &["renew"]);
+        run.ends(0);
+        assert!(counts.programs.is_empty() && counts.syncs.is_empty(), "{lines:?}: {counts:#?}");
+    }
 }

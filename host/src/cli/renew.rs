@@ -21,7 +21,7 @@ use crate::{
     outcomes::{LastRenewal, Outcome as _},
     pipeline::{
         self, Done, Planned, Request, Work,
-        at_rest::AtRest,
+        at_rest::{AtRest, Looked},
         certify,
         serve::{self, PendingReload},
         vouch::HostKeyRecords,
@@ -70,7 +70,7 @@ struct Ended {
     object: Value,
     /// The serial numbers of the certificates that it got.
     serials: Vec<u64>,
-    /// What it looked at, where nothing was due and nothing was wrong.
+    /// What it looked at, where all is renewed and nothing is wrong.
     at_rest: Option<AtRest>,
 }
 
@@ -113,7 +113,7 @@ impl Renew {
         // A machine that is not enrolled has nothing to renew.
         if Enrolments::load(&context.state).is_ok_and(|enrolments| enrolments.iter().next().is_some()) {
             if let Err(error) = &ended {
-                failures.push(in_a_line(error));
+                failures.push(unattended::in_a_line(error));
                 conclude(context, concluded, error);
             }
             let exit = ended.as_ref().map_or_else(Error::exit, |exit| *exit);
@@ -175,7 +175,7 @@ impl Renew {
                 }
                 Err(error) => {
                     output.note(error.to_string());
-                    failures.push(format!("sshd of {config}: {}", in_a_line(&error)));
+                    failures.push(format!("sshd of {config}: {}", unattended::in_a_line(&error)));
                     conclude(context, concluded, &error);
                     (error.exit(), report::value(&Failure::of(&error))?)
                 }
@@ -237,9 +237,11 @@ impl Renew {
             let is_well = exit == Exit::Done;
             output.line(if is_well { NOTHING_DUE } else { "Nothing was renewed." })?;
             let object = report::value(&DoneObject::nothing(SCHEMA, procedure, &messages))?;
-            let at_rest = if is_well { AtRest::of(context, &mut planned.session, began) } else { None };
+            let looked = if is_well { Looked::at(&mut planned.session, began) } else { None };
+            let at_rest = looked.and_then(|looked| looked.where_nothing_was_due(context));
             return Ok(Ended { at_rest, ..Ended::new(exit, object) });
         }
+        let looked = Looked::at(&mut planned.session, began);
         let mut work = Work::of(planned, self.risk.terms());
         work.shows_rest = "warded status".to_owned();
         // Who names a password or a token wants that to be used.
@@ -266,7 +268,8 @@ impl Renew {
         let object = report::value(&DoneObject::new(SCHEMA, procedure, &review, &messages, &done))?;
         let exit = if exit == Exit::Done { done.exit() } else { exit };
         let serials = done.given.certificates.iter().map(Certificate::serial).collect();
-        Ok(Ended { serials, ..Ended::new(exit, object) })
+        let at_rest = looked.filter(|_| exit == Exit::Done).and_then(|looked| looked.after(context, &done));
+        Ok(Ended { exit, object, serials, at_rest })
     }
 }
 
@@ -301,11 +304,6 @@ fn conclude(context: &Context, concluded: usize, error: &Error) {
     if context.log.concluded() == concluded {
         pipeline::did_not_begin(context, "renew", error);
     }
-}
-
-/// What failed, with its cause.
-fn in_a_line(error: &Error) -> String {
-    error.brief().replace('\n', "; ")
 }
 
 /// Something failed, something wants attention, all is well: which is worse.
@@ -350,6 +348,7 @@ fn exit_after(messages: &[Message]) -> Exit {
 
 fn tell(output: Output, review: &Review, done: &Done) -> Result<()> {
     report::review(output, review)?;
+    done.ways_of_proof().iter().for_each(|way| output.detail(way));
     done.lines().into_iter().try_for_each(|line| output.line(line))
 }
 

@@ -1,6 +1,7 @@
-//! What a renewal looked at when nothing was due. As long as all of it is as it was, and nothing is due, the next
+//! What a renewal looked at when nothing was due, or when it had renewed what was. As long as all of it is as it was, and nothing is due, the next
 //! unattended renewal need not look again: it reads a file and asks for the status of some others, and starts no program.
 
+use super::Done;
 use crate::{broker::session::Session, context::Context, enrolment::Enrolments, outcomes::Outcome};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -11,13 +12,14 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use warded_lib::{
-    ca::{certificate, due, now},
+    ca::{Certificate, certificate, due, now},
     config,
+    error::Exit,
     guard::unchanged::{self, Digests},
     machine::{
         facts,
         path::AbsolutePath,
-        sshd::{Listener, listener},
+        sshd::{Listener, Sshd, listener},
     },
     transaction,
 };
@@ -85,18 +87,21 @@ impl Identity {
     }
 }
 
-impl AtRest {
-    /// What a session that began then looked at, in which nothing was due. None where it cannot be told what that depends
-    /// on, or where some of it changed meanwhile.
+/// What a session looked at, before anything changes.
+#[derive(Debug)]
+pub struct Looked {
+    sshd: Sshd,
+    configuration: Digests,
+    files: BTreeSet<PathBuf>,
+    began: SystemTime,
+}
+
+impl Looked {
+    /// What a session that began then looked at. None where it cannot be told on what it depends.
     #[must_use]
-    pub fn of(context: &Context, session: &mut Session, began: SystemTime) -> Option<Self> {
-        let since = now();
+    pub fn at(session: &mut Session, began: SystemTime) -> Option<Self> {
         let sshd = session.sshd().ok()?.clone();
         let configuration = session.configuration.clone()?;
-        let listener = match &sshd.listener {
-            None => None,
-            Some(Listener { pid, .. }) => Some((*pid, listener::started(*pid)?)),
-        };
         let mut files = BTreeSet::from([sshd.binary.clone()]);
         for key in session.host_keys().ok()? {
             let path = key.private_path();
@@ -104,17 +109,51 @@ impl AtRest {
             files.extend(["", ".pub", "-cert.pub"].map(beside));
         }
         files.extend(session.changes.reads().map(|(place, _)| place.resolved().as_path().to_owned()));
+        Some(Self { sshd, configuration, files, began })
+    }
+
+    /// The rest of a machine on which nothing was due. None where some of it changed meanwhile.
+    #[must_use]
+    pub fn where_nothing_was_due(self, context: &Context) -> Option<AtRest> {
+        self.rest(context, &BTreeSet::new())
+    }
+
+    /// The rest of a machine whose certificates were renewed, all of which were seen to be served. None where that is not
+    /// so, or where anything else changed meanwhile.
+    #[must_use]
+    pub fn after(self, context: &Context, done: &Done) -> Option<AtRest> {
+        let is_settled = done.exit() == Exit::Done && done.confirm.is_none() && done.left_alone.is_empty();
+        let verified = done.verified.as_ref().filter(|_| is_settled && done.bystanders.is_empty())?;
+        let of = |path: &PathBuf| certificate_in(path).map(|found| (path.clone(), found.serial()));
+        let found: BTreeMap<PathBuf, u64> = self.files.iter().filter_map(of).collect();
+        let is_served = |serial: &u64| self.sshd.listener.is_none() || verified.certificates.contains(serial);
+        if !found.values().all(is_served) {
+            return None;
+        }
+        let new: BTreeSet<u64> = done.given.certificates.iter().map(Certificate::serial).collect();
+        let renewed = found.into_iter().filter(|(_, serial)| new.contains(serial)).map(|(path, _)| path).collect();
+        self.rest(context, &renewed)
+    }
+
+    /// `renewed`: the files that this run wrote.
+    fn rest(self, context: &Context, renewed: &BTreeSet<PathBuf>) -> Option<AtRest> {
+        let Self { sshd, configuration, files, began } = self;
+        let since = now();
+        let listener = match &sshd.listener {
+            None => None,
+            Some(Listener { pid, .. }) => Some((*pid, listener::started(*pid)?)),
+        };
         let due = files.iter().filter_map(|path| due_at(context, path)).min()?;
         let looked_at = identities(files);
         let began = began.duration_since(UNIX_EPOCH).ok()?.checked_sub(TICK)?;
         let own = identities(own(context).collect());
-        // The renewal itself takes a number for its run, and gives it back.
+        // The renewal itself takes a number for its run.
         let runs = context.state.path().join(transaction::RUNS);
-        let others = looked_at.iter().chain(&own).filter(|(path, _)| **path != runs);
+        let others = looked_at.iter().chain(&own).filter(|(path, _)| **path != runs && !renewed.contains(*path));
         if others.filter_map(|(_, identity)| identity.as_ref()).any(|identity| identity.changed_since(began)) {
             return None;
         }
-        Some(Self {
+        Some(AtRest {
             since,
             until: due.min(since.saturating_add(LONGEST)),
             sshd: sshd.config,
@@ -125,7 +164,9 @@ impl AtRest {
             files: looked_at.into_iter().chain(own).chain(identities(journals(context).collect())).collect(),
         })
     }
+}
 
+impl AtRest {
     /// Whether nothing is due, and all is as it was.
     #[must_use]
     pub fn holds(&self, context: &Context) -> bool {
@@ -173,7 +214,10 @@ fn own(context: &Context) -> impl Iterator<Item = PathBuf> {
 
 /// When the certificate in a file is due; none where there is none.
 fn due_at(context: &Context, path: &Path) -> Option<u64> {
+    due::due_at(&certificate_in(path)?, context.renew_after, &context.facts.machine_id)
+}
+
+fn certificate_in(path: &Path) -> Option<Certificate> {
     fs::metadata(path).ok().filter(|found| found.is_file() && found.len() <= MAX_BYTES)?;
-    let certificate = certificate::parse(&fs::read(path).ok()?).ok()?;
-    due::due_at(&certificate, context.renew_after, &context.facts.machine_id)
+    certificate::parse(&fs::read(path).ok()?).ok()
 }

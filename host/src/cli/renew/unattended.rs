@@ -9,7 +9,7 @@ use warded_lib::{
         attempts::{Attempts, Outcome},
         now,
     },
-    error::{Exit, Result},
+    error::{Error, Exit, Result},
     machine::private::StateDir,
     moment,
     text::count,
@@ -44,6 +44,11 @@ pub(super) fn spare(context: &Context, attempts: Attempts, is_unattended: bool) 
     {
         step.ask_once();
     }
+}
+
+/// What failed, with its cause.
+pub(super) fn in_a_line(error: &Error) -> String {
+    error.brief().replace('\n', "; ")
 }
 
 /// Remembers how a run ended.
