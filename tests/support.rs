@@ -7,6 +7,7 @@ pub(crate) mod booted;
 pub(crate) mod calls;
 pub(crate) mod client;
 pub(crate) mod clock;
+pub(crate) mod cost;
 pub(crate) mod counts;
 pub(crate) mod earlier;
 pub(crate) mod enclosure;

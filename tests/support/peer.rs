@@ -6,6 +6,7 @@ use super::{
     enclosure::Enclosure,
     machine::{KEYS, await_file, copy_key},
     missing,
+    network::Network,
     run::Run,
     wait::{LONG, wait},
 };
@@ -132,6 +133,11 @@ impl Peer {
         let mut command = self.command(WARDED);
         command.env("WARDED_CA", "/root/ca").args(arguments);
         command
+    }
+
+    /// Its network.
+    pub(crate) fn network(&self) -> Network {
+        self.enclosure.network()
     }
 
     /// A program of this machine's, beside the tree, in the same namespaces.

@@ -4,7 +4,14 @@
 //!
 //! `benches/renewal`
 
-use crate::support::{Machine, Member, Run, counts, machine::KEYS, step_ca::StepCa};
+use crate::support::{
+    Machine, Member,
+    cost::{self, Cost, median},
+    counts,
+    machine::KEYS,
+    step_ca::StepCa,
+    wait::{LONG, wait},
+};
 use std::{
     env,
     ffi::{OsStr, OsString},
@@ -16,9 +23,6 @@ use std::{
 /// How often each command is run; the median counts.
 const RUNS: usize = 11;
 
-/// Seconds on the clock, seconds of computing with all that it started and waited for, kilobytes.
-type Cost = (f64, f64, u64);
-
 /// A program on the machine, in the environment that Warded has there.
 fn on(member: &Member, program: &str) -> Command {
     let mut command = member.machine.command(program);
@@ -27,25 +31,8 @@ fn on(member: &Member, program: &str) -> Command {
     command
 }
 
-/// bash tells both times to the millisecond, and time(1) the memory.
-const MEASURED: &str = "file=$1; shift; exec 3>&2; TIMEFORMAT='%R %U %S'; \
-    { time /usr/bin/time -q -f %M -o \"$file\" \"$@\" 2>&3; } 2>\"$file.time\"";
-
 fn cost<T: AsRef<OsStr>>(member: &Member, words: &[T], exits: &[i32]) -> Cost {
-    let file = member.machine.path("cost");
-    let mut command = on(member, "/bin/bash");
-    command.args(["-c", MEASURED, "bash"]).arg(&file).args(words);
-    let run = Run::of(&mut command);
-    assert!(run.code.is_some_and(|code| exits.contains(&code)), "{run:?}");
-    let read = |file: &Path| fs::read_to_string(file).unwrap().trim().to_owned();
-    let times = read(&file.with_extension("time"));
-    let times: Vec<f64> = times.split(' ').map(|part| part.parse().unwrap()).collect();
-    (times[0], times[1] + times[2], read(&file).parse().unwrap())
-}
-
-fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
-    values.sort_by(|one, other| one.partial_cmp(other).unwrap());
-    values[values.len() / 2]
+    cost::by(on(member, "/bin/bash"), &member.machine.path("cost"), words, exits)
 }
 
 #[test]
@@ -60,8 +47,7 @@ fn figures() {
     let bootstrap = ["bootstrap", "--ca-url", &url, "--fingerprint", &fingerprint];
     let names = ["principal=web1.example.org", "principal=web2.example.org"];
     let program = env::var("WARDED_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_warded").to_owned());
-    println!("processor: {}", processor());
-    println!("load: {}", fs::read_to_string("/proc/loadavg").unwrap().trim());
+    println!("processor: {}", cost::processor());
     println!(
         "| command | wall, ms | CPU, ms | peak, MiB | programs | syncs | requests |\n|---|---|---|---|---|---|---|"
     );
@@ -116,11 +102,14 @@ fn against(member: &Member, ca: &StepCa, step: OsString, program: &str) {
     by_step.extend([step, ca.url().into(), root.into(), member.machine.path("sshd.pid").into()]);
     by_step.extend(KEYS.map(|name| member.machine.path(&format!("ssh/ssh_host_{name}_key")).into()));
     let by_warded = [program, "renew", "--force"];
+    let log = member.machine.path("sshd.log");
     let mut pairs = Vec::new();
     for _ in 0..RUNS {
-        pairs.push((cost(member, &by_warded, &[0]), cost(member, &by_step, &[0])));
+        let ours = cost(member, &by_warded, &[0]);
+        let before = listens(&log);
+        pairs.push((ours, cost(member, &by_step, &[0])));
         // What it was told to read anew is read.
-        await_listener(&member.machine.path("sshd.log"), pairs.len());
+        wait("sshd listens again", LONG, || listens(&log) > before);
     }
     let of = |part: fn(&Cost) -> f64| {
         let ratio = median(pairs.iter().map(|(ours, theirs)| part(ours) / part(theirs)).collect());
@@ -132,17 +121,7 @@ fn against(member: &Member, ca: &StepCa, step: OsString, program: &str) {
     println!("renew --force : step, medians of {RUNS} pairs: wall {wall:.2}, CPU {computing:.2}");
 }
 
-/// Waits until sshd listens again, as often as that.
-fn await_listener(log: &Path, pairs: usize) {
-    crate::support::wait::wait("sshd listens again", crate::support::wait::LONG, || {
-        fs::read_to_string(log).unwrap().matches("Server listening").count() > 2 * pairs
-    });
-}
-
-/// What it runs on.
-fn processor() -> String {
-    let text = fs::read_to_string("/proc/cpuinfo").unwrap();
-    let name = text.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
-    let count = text.lines().filter(|line| line.starts_with("processor")).count();
-    format!("{count} of {}", name.trim_start_matches(['\t', ' ', ':']))
+/// How often sshd has begun to listen.
+fn listens(log: &Path) -> usize {
+    fs::read_to_string(log).unwrap().matches("Server listening").count()
 }
