@@ -33,7 +33,11 @@ impl Appender {
             self.write(&line, Tail { head, ..tail })?;
         }
         self.seal(directory)?;
-        std::fs::rename(directory.join(LOG), directory.join(files::closed_name(number)))?;
+        if std::fs::rename(directory.join(LOG), directory.join(files::closed_name(number))).is_err() {
+            // A longer file is no reason to record nothing. Another process tries it again.
+            self.limit = u64::MAX;
+            return self.tail(directory);
+        }
         // Before a new file takes the name: the closed one must not lose its own.
         durable::sync_directory(directory)?;
         self.lock(directory)?;
