@@ -110,3 +110,29 @@ fn a_program_that_a_match_names_is_not_run_to_compare_logins() {
     assert!(logins.proved.is_empty() && logins.not_proved[0].contains("would run a program"), "{logins:?}");
     assert!(!std::path::Path::new(&ran).exists());
 }
+
+/// sshd asks PAM about the account after the key; a proof runs none of its modules, and says so.
+#[test]
+fn what_pam_would_say_is_not_proved() {
+    if root::is_missing("what_pam_would_say_is_not_proved") {
+        return;
+    }
+    for (pam, is_told) in [("yes", true), ("no", false)] {
+        let private = PrivateSshd::new();
+        let key = std::fs::read_to_string(private.path("ca.pub")).unwrap();
+        let authorized = private.path("authorized");
+        std::fs::write(&authorized, &key).unwrap();
+        let main = std::fs::read_to_string(&private.main).unwrap();
+        let lines = format!("UsePAM {pam}\nAuthorizedKeysFile {authorized}\n");
+        std::fs::write(&private.main, main.replacen("UsePAM no\n", &lines, 1)).unwrap();
+        let sshd = private.found();
+        let mut baseline = Baseline::take(&sshd).unwrap();
+        baseline.users = users::to_keep();
+        let candidate = Candidate::build(&sshd, &private.drop_in_with("LoginGraceTime 30\n")).unwrap();
+        let granted = ["LoginGraceTime".to_owned()];
+        let logins = candidate.keeps_logins(&baseline, MayChange::Only(&granted)).unwrap();
+        assert!(logins.proved.iter().any(|user| user == "root"), "{logins:?}");
+        let told = logins.not_proved.iter().any(|what| what.starts_with("what PAM would say"));
+        assert_eq!(told, is_told, "{logins:?}");
+    }
+}

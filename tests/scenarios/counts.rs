@@ -74,3 +74,15 @@ fn a_hardened_machine_is_counted() {
         assert!(counts.programs.is_empty() && counts.syncs.is_empty(), "{lines:?}: {counts:#?}");
     }
 }
+
+/// A certificate that is seen live stands for its plain key: 3 for the survey, 1 for the proof, 3 to look afterwards.
+#[test]
+fn a_renewal_makes_few_connections() {
+    let machine = Machine::start();
+    machine.certify();
+    let renewal = machine.warded_command(["renew", "--force"]);
+    let (run, connections) = counts::connections(&renewal, &machine.path("trace"));
+    run.ends(0);
+    println!("connections to sshd, and to the private copy: {connections}");
+    assert!(connections <= 7, "{connections}");
+}
