@@ -7,7 +7,7 @@ use crate::support::{
     Machine, Run, Setup,
     cost::{self, Cost, median},
     counts,
-    machine::{NAME, keygen},
+    machine::keygen,
 };
 use std::{
     fmt::Write as _,
@@ -67,7 +67,10 @@ fn measure(machine: &Machine) -> Vec<Row> {
 
 /// Prints a table; each row beside the one of the smallest size.
 fn table(what: &str, sizes: &[usize], machines: impl Fn(usize) -> Machine, syncs_each: usize) {
-    println!("\n| {what} | command | wall, ms | CPU, ms | peak, MiB | programs | syncs | wall, ratio | CPU, ratio |");
+    println!(
+        "\n{}; medians of {RUNS} runs\n\n| {what} | command | wall, ms | CPU, ms | peak, MiB | programs | syncs | wall, ratio | CPU, ratio |",
+        cost::processor()
+    );
     println!("|---|---|---|---|---|---|---|---|---|");
     let mut first: Option<Vec<Row>> = None;
     for size in sizes {
@@ -148,7 +151,7 @@ fn host_keys(count: usize) -> Machine {
             .filter(|line| !line.starts_with("HostKey"))
             .fold(String::new(), |text, line| text + line + "\n");
         for (kind, bits) in &kinds[..count] {
-            let file = machine.path(&format!("ssh/ssh_host_{kind}{bits}_key"));
+            let file = machine.path(&format!("ssh/more_{kind}{bits}_key"));
             let bits: &[&str] = if bits.is_empty() { &[] } else { &["-b", bits] };
             keygen(&[&["-q", "-N", "", "-t", kind], bits, &["-f"]].concat(), &file);
             writeln!(lines, "HostKey {}", file.display()).unwrap();
@@ -179,11 +182,30 @@ fn authorities(count: usize) -> Machine {
 
 #[test]
 #[ignore = "takes minutes, and prints figures"]
-fn growth() {
-    println!("{}: {}; medians of {RUNS} runs", NAME, cost::processor());
+fn with_match_blocks() {
     table("`Match` blocks", &[0, 10, 100, 1000], matches, 0);
+}
+
+#[test]
+#[ignore = "takes minutes, and prints figures"]
+fn with_include_lines() {
     table("`Include` lines", &[0, 50, 500], includes, 0);
+}
+
+#[test]
+#[ignore = "takes minutes, and prints figures"]
+fn with_audit_records() {
     table("audit records", &[1000, 10_000, 100_000, 1_000_000], records, 0);
+}
+
+#[test]
+#[ignore = "takes minutes, and prints figures"]
+fn with_host_keys() {
     table("host keys", &[1, 2, 4, 5], host_keys, SYNCS_A_KEY);
+}
+
+#[test]
+#[ignore = "takes minutes, and prints figures"]
+fn with_keys_of_cas() {
     table("CA keys of users", &[1, 10, 100, 1000], authorities, 0);
 }
