@@ -5,6 +5,7 @@ mod bounds;
 mod certificates;
 mod keywords;
 mod queried;
+mod staged;
 mod system;
 mod ways;
 
@@ -29,7 +30,6 @@ use crate::{
 };
 use keywords::{COMPARED, HARMLESS, NAMING};
 use queried::{runs_programs, takes};
-use ssh_key::Certificate;
 use sshd_config::line::Directive;
 use std::{collections::BTreeMap, path::Path};
 use ways::{User, Way, ways};
@@ -168,20 +168,6 @@ impl Compared<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Whether nothing is staged but certificates that sshd serves today, as in a renewal. By what they say nobody gets
-    /// in, even if a user's list of keys were a link to one; so no user's files are looked at.
-    fn stages_only_certificates(&self) -> bool {
-        let served = self.baseline.view.effective.values("hostcertificate");
-        let is_certificate = |contents: &Option<Vec<u8>>| {
-            let text = contents.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
-            text.is_some_and(|text| Certificate::from_openssh(text.trim()).is_ok())
-        };
-        self.candidate
-            .staged
-            .iter()
-            .all(|(path, contents)| served.iter().any(|name| Path::new(name) == path) && is_certificate(contents))
     }
 
     /// Whether a staged file is one of those from which a way in comes.

@@ -1,0 +1,21 @@
+//! What a renewal stages decides about no login.
+
+use super::Compared;
+use ssh_key::Certificate;
+use std::path::Path;
+
+impl Compared<'_> {
+    /// Whether nothing is staged but certificates that sshd serves today, as in a renewal. By what they say nobody gets
+    /// in, even if a user's list of keys were a link to one; so no user's files are looked at.
+    pub(super) fn stages_only_certificates(&self) -> bool {
+        let served = self.baseline.view.effective.values("hostcertificate");
+        let is_certificate = |contents: &Option<Vec<u8>>| {
+            let text = contents.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+            text.is_some_and(|text| Certificate::from_openssh(text.trim()).is_ok())
+        };
+        self.candidate
+            .staged
+            .iter()
+            .all(|(path, contents)| served.iter().any(|name| Path::new(name) == path) && is_certificate(contents))
+    }
+}
