@@ -4,6 +4,7 @@ mod actions;
 mod at_rest;
 mod audit;
 mod authoring;
+mod blocks;
 mod booted;
 mod bsd;
 mod commands;

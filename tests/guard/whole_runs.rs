@@ -315,3 +315,38 @@ fn a_staged_host_key_is_used_by_the_candidate() {
     let told = candidate.check(&baseline, MayChange::Only(&[])).unwrap_err().to_string();
     assert!(told.contains("no longer offer its ssh-ed25519 host key"), "{told}");
 }
+
+/// A cause is what was found: the line that wins with its place, or the key that comes first.
+#[test]
+fn the_cause_of_a_certificate_that_is_not_served_is_what_was_found() {
+    let private = PrivateSshd::new();
+    let ours = private.certificate("ed25519", 7, &[]);
+    let staged = private.staged(&[("ed25519", &ours)]);
+    let main = std::fs::read_to_string(&private.main).unwrap();
+    let [key, first] = ["ed25519", "other_ca"].map(|name| format!("HostKey {}\n", private.path(name)));
+    let theirs = private.path("theirs-cert.pub");
+    let line = format!("HostCertificate {theirs}\n");
+    let place = |text: &str, line: &str| {
+        let number = text.lines().position(|one| one == line.trim_end()).unwrap() + 1;
+        format!("{} line {number}", private.main.display())
+    };
+    let later = main.replacen(&key, &format!("{key}{line}"), 1);
+    let (wins, comes_first) = (place(&later, &line), main.replacen(&key, &format!("{first}{key}{line}"), 1));
+    let keys = place(&comes_first, &first);
+    for (text, certified, says) in [
+        (&later, "ed25519", vec!["serial 900", "is read later", wins.as_str(), "expected serial 7", theirs.as_str()]),
+        (
+            &comes_first,
+            "other_ca",
+            vec!["another ssh-ed25519 host key comes first", "remove the HostKey line", keys.as_str()],
+        ),
+    ] {
+        std::fs::write(&private.main, text).unwrap();
+        std::fs::write(&theirs, private.certificate(certified, 900, &[]).to_openssh().unwrap()).unwrap();
+        let sshd = private.found();
+        let baseline = Baseline::take(&sshd).unwrap();
+        let candidate = Candidate::build(&sshd, &staged).unwrap();
+        let told = candidate.prove(&baseline, std::slice::from_ref(&ours), &[]).unwrap_err().to_string();
+        assert!(says.iter().all(|word| told.contains(word)), "{says:?}: {told}");
+    }
+}

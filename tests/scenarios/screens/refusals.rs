@@ -245,6 +245,7 @@ fn of_grants_and_of_who_gets_in() {
     refused: /tmp/warded-test-dddddd/ssh/sshd_config.d/60-test.conf line 1 has `denyusers "*"`, which is not granted
     cause: granted: hostcertificate
     state: nothing was changed
+    next:  make that change yourself where you want it; what a procedure may change, its policy's author grants (sshd.keywords)
     [5]
 
     $ warded apply write-file, which is granted HostCertificate: HostCertificate
@@ -256,6 +257,7 @@ fn of_grants_and_of_who_gets_in() {
     cause: /tmp/warded-test-dddddd/ssh/sshd_config.d/60-test.conf line 1: no argument after keyword "HostCertificate"
            /tmp/warded-test-dddddd/ssh/sshd_config.d/60-test.conf: terminating, 1 bad configuration options
     state: nothing was changed
+    next:  correct that place; where the procedure writes it, that is for the policy's author
     [5]
 
     $ warded apply write-file, which is granted DenyUsers: DenyUsers *
@@ -278,6 +280,7 @@ fn of_grants_and_of_who_gets_in() {
     refused: a client that knows sshd's ecdsa-sha2-nistp256 host key could not connect any more
     cause: no answer
     state: nothing was changed
+    next:  make such a change yourself, once no client needs that key any more
     [5]
 
     $ warded apply write-file, which is granted nothing

@@ -29,7 +29,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// As many users who are logged in are asked about one by one: each takes four questions to sshd.
+/// As many users who are logged in are asked about one by one where who gets in may change.
 const MAX_LOGGED_IN: usize = 20;
 
 /// The state of an sshd before a change.
@@ -49,6 +49,8 @@ pub struct Baseline {
     pub former: Vec<Former>,
     /// Who must get in: users who are logged in, the one who runs this and the one who became root.
     pub users: Vec<String>,
+    /// Those of them who run this: the user, and the one who became root.
+    pub(super) kept: Vec<String>,
     /// How many more are logged in.
     pub(super) more_users: usize,
     pub(super) client: Client,
@@ -76,7 +78,8 @@ impl Baseline {
         let mut users = users::logged_in();
         let more_users = users.len().saturating_sub(MAX_LOGGED_IN);
         users.truncate(MAX_LOGGED_IN);
-        users.extend(users::to_keep());
+        let kept = users::to_keep();
+        users.extend(kept.iter().cloned());
         let (client, user) = (Client::default(), users.last().map_or("root", String::as_str));
         let prober = Prober::new(&client, sshd, user, Some(effective))?;
         let (offered, unseen) = match prober.map(|prober| prober.survey(false)).transpose() {
@@ -86,7 +89,7 @@ impl Baseline {
             Err(error) => return Err(error),
         };
         let former = Vec::new();
-        Ok(Self { view, host_keys, problems, offered, unseen, former, users, more_users, client, tree })
+        Ok(Self { view, host_keys, problems, offered, unseen, former, users, kept, more_users, client, tree })
     }
 
     /// Notes the keys that sshd would end by reading its files: from here on, nothing is refused for them. The caller

@@ -236,7 +236,9 @@ impl Candidate {
     /// Rewrites the copy's paths in an error to the real ones.
     fn told(&self, error: &Error) -> Error {
         let message = format!("sshd would not accept {} as it would be", self.sshd.config);
-        error.notes_of(Label::Cause).fold(Error::refused(message), |told, text| told.cause(self.real_names(text)))
+        let refused = Error::refused(message)
+            .next("correct that place; where the procedure writes it, that is for the policy's author");
+        error.notes_of(Label::Cause).fold(refused, |told, text| told.cause(self.real_names(text)))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     machine::{
         files::Root,
         sshd::{
-            ConfigTest, Effective, Sshd, View,
+            self, ConfigTest, Effective, Sshd, View,
             tree::{self, Overlay, Tree},
         },
     },
@@ -62,7 +62,7 @@ impl Candidate {
             self.check_effects(baseline, effective, granted)?;
         }
         self.check_host_keys(baseline, effective)?;
-        check_addresses(&self.original, effective)?;
+        keeps_addresses(&self.original, effective)?;
         self.check_files(baseline, effective)
     }
 
@@ -89,29 +89,26 @@ impl Candidate {
                 continue;
             }
             for argument in &directive.arguments {
-                // sshd takes a relative path against its working directory, which may be either.
-                for base in [std::env::current_dir().unwrap_or_default(), "/".into()] {
-                    let path = base.join(&argument.text);
-                    match overlay.read(&path) {
-                        Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
-                            return Err(tree::endless(&path, &directive.keyword, &error));
-                        }
-                        Ok(_) | Err(_) => {}
+                let path = Path::new(sshd::DIRECTORY).join(&argument.text);
+                match overlay.read(&path) {
+                    Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
+                        return Err(tree::endless(&path, &directive.keyword, &error));
                     }
+                    Ok(_) | Err(_) => {}
                 }
             }
         }
         Ok(())
     }
 
-    /// What sshd makes of the lines, as a second opinion: without a connection, and for the users who run
-    /// this.
+    /// What sshd makes of the lines, as a second opinion: without a connection, and for those who run this. However many
+    /// users and blocks there are, that is at most three questions.
     fn check_effects(&self, baseline: &Baseline, after: &Effective, granted: MayChange<'_>) -> Result<()> {
         refuse_effects(&self.resolved(&baseline.view.effective), after, "everybody", granted)?;
         if !baseline.tree.directives().any(|(_, _, directive)| directive.is_conditional()) {
             return Ok(());
         }
-        for user in &baseline.users {
+        for user in &baseline.kept {
             let connection = login(user);
             let before = self.original.effective(self.original.config.as_path(), &connection)?;
             refuse_effects(&self.resolved(&before), &self.effective(&connection)?, &format!("user {user}"), granted)?;
@@ -131,7 +128,8 @@ impl Candidate {
 
     fn check_words(&self, before: &ConfigTest, after: &ConfigTest) -> Result<()> {
         if after.without_keys && !before.without_keys {
-            return Err(Error::refused("sshd would not start: it would have no host key that it can use"));
+            return Err(Error::refused("sshd would not start: it would have no host key that it can use")
+                .next("restore a host key, or have `ssh-keygen -A` make new ones; then run this again"));
         }
         let mut known = before.words.clone();
         let mut new = after.words.clone();
@@ -140,7 +138,9 @@ impl Candidate {
         if new.is_empty() {
             return Ok(());
         }
-        Err(Error::refused("sshd would accept the configuration, but complain").cause(new.join("\n")))
+        Err(Error::refused("sshd would accept the configuration, but complain")
+            .cause(new.join("\n"))
+            .next("put right what it complains of; where the procedure writes it, that is for the policy's author"))
     }
 
     fn check_host_keys(&self, baseline: &Baseline, effective: &Effective) -> Result<()> {
@@ -173,8 +173,28 @@ impl Candidate {
         }
         match new.first() {
             None => Ok(()),
-            Some(problem) => Err(Error::refused(problem.clone()).cause("sshd itself says nothing about it")),
+            Some(problem) => Err(Error::refused(problem.clone())
+                .cause("sshd itself says nothing about it")
+                .next("put that file right, or take its line out of sshd's configuration; then run this again")),
         }
+    }
+}
+
+impl Candidate {
+    /// Where sshd would listen besides, and where no more, in words: an effect of `Port` and `AddressFamily`, which their
+    /// lines do not show.
+    ///
+    /// # Errors
+    /// As [`Candidate::view`].
+    pub fn moves(&self, baseline: &Baseline) -> Result<Vec<String>> {
+        let addresses = |effective: &Effective| effective.addresses().collect::<BTreeSet<SocketAddr>>();
+        let (before, after) = (addresses(&baseline.view.effective), addresses(&self.view()?.effective));
+        let told = |what: &str, found: Vec<String>| (!found.is_empty()).then(|| format!("{what} {}", found.join(", ")));
+        let named = |one: &BTreeSet<SocketAddr>, other: &BTreeSet<SocketAddr>| {
+            one.difference(other).map(SocketAddr::to_string).collect::<Vec<_>>()
+        };
+        let come = told("sshd would also listen on", named(&after, &before));
+        Ok(come.into_iter().chain(told("sshd would no longer listen on", named(&before, &after))).collect())
     }
 }
 
@@ -199,12 +219,16 @@ fn refuse_effects(before: &Effective, after: &Effective, whom: &str, granted: Ma
     }
     Err(Error::refused(format!("sshd's configuration would change beyond what is granted (for {whom})"))
         .cause(granted.described())
-        .seen(found.join("\n")))
+        .seen(found.join("\n"))
+        .next(structure::ASK))
 }
 
-/// Every address that is live must be in the candidate: our reload would switch on what somebody
+/// Every address that is live must be in a configuration: our reload would switch on what somebody
 /// else has left unfinished. Those that systemd holds are not sshd's to give up.
-fn check_addresses(sshd: &Sshd, effective: &Effective) -> Result<()> {
+///
+/// # Errors
+/// Refused: an address on which sshd listens is not in it.
+pub fn keeps_addresses(sshd: &Sshd, effective: &Effective) -> Result<()> {
     let sockets = sshd.listener.iter().filter_map(|listener| listener.sockets.as_ref()).flatten();
     for socket in sockets.filter(|socket| !socket.inherited) {
         let covers = |address: SocketAddr| {

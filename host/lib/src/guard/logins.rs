@@ -12,7 +12,12 @@ mod ways;
 pub use certificates::Certificates;
 
 use super::{
-    Candidate, MayChange, baseline::Baseline, check, client::bench::Bench, config::structure::Difference, proof,
+    Candidate, MayChange,
+    baseline::Baseline,
+    check,
+    client::bench::Bench,
+    config::{keywords::only_opens, structure::Difference},
+    proof,
 };
 use crate::{
     error::{Error, Result},
@@ -224,7 +229,7 @@ impl Compared<'_> {
         for keyword in difference.keywords.iter().map(|one| canonical(one)) {
             let known = HARMLESS.contains(&keyword.as_str()) || COMPARED.contains(&keyword.as_str());
             let values = (before.values(&keyword), after.values(&keyword));
-            if known || values.0 == values.1 {
+            if known || values.0 == values.1 || only_opens(&keyword, before, after) {
                 continue;
             }
             if let Some(why) = bounds::problem(&keyword, values.0, values.1) {

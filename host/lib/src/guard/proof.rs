@@ -15,6 +15,7 @@ use super::{
     logins::Certificates,
 };
 use crate::{
+    ca,
     error::{Error, Result},
     machine::{
         scratch::Scratch,
@@ -204,11 +205,7 @@ impl<'a> Stage<'a> {
                     .cause(format!("serial {} of the CA key {}", other.serial, other.signer))
                     .seen(format!("expected serial {}", certificate.serial()));
                 match self.winner(certificate) {
-                    Some((path, place)) => error
-                        .cause(format!("{path} is read later, and sshd takes the last one of a key ({place})"))
-                        .next(format!(
-                            "remove the line HostCertificate {path} if that certificate is not needed any more"
-                        )),
+                    Some(winner) => winner.told(error),
                     None => error,
                 }
             }
@@ -219,14 +216,16 @@ impl<'a> Stage<'a> {
             }
             None => {
                 let error = Error::refused(format!("sshd would not serve the certificate of its {key_type} key"));
-                match seen.end {
-                    End::NotOffered if self.winner(certificate).is_none() => error
+                match (seen.end, self.winner(certificate)) {
+                    (End::NotOffered, None) => error
                         .cause("no HostCertificate line of sshd's configuration names it")
                         .next("warded apply certify-host puts its line back"),
-                    End::NotOffered => error
+                    (End::NotOffered, Some(_)) => error
                         .cause("sshd does not offer it")
                         .seen(format!("offered: {}", crate::text::neutral(&seen.offer.join(",")))),
-                    End::Incomplete | End::HostKeyRefused | End::NotLoggedIn | End::LoggedIn => {
+                    // One without an end, say, of which nothing else can be told.
+                    (_, Some(winner)) if winner.serial != certificate.serial() => winner.told(error.cause(seen.said())),
+                    (End::Incomplete | End::HostKeyRefused | End::NotLoggedIn | End::LoggedIn, _) => {
                         error.cause(seen.said())
                     }
                 }
@@ -235,19 +234,18 @@ impl<'a> Stage<'a> {
         Err(error)
     }
 
-    /// The last of the certificates that sshd reads for the same key, and the place of its line.
-    fn winner(&self, certificate: &Certificate) -> Option<(String, String)> {
+    /// The last of the certificates that sshd reads for the same key.
+    fn winner(&self, certificate: &Certificate) -> Option<Winner> {
         let paths = self.effective.values("hostcertificate");
-        let of_key = |path: &&String| {
-            let bytes = self.overlay.read(Path::new(path)).ok()?;
-            let other = Certificate::from_openssh(std::str::from_utf8(&bytes).ok()?.trim()).ok()?;
-            (other.public_key() == certificate.public_key()).then_some(other.serial())
+        let of_key = |path: &String| {
+            let other = ca::certificate::parse(&self.overlay.read(Path::new(path)).ok()?).ok()?;
+            (other.key().key_data() == certificate.public_key()).then(|| (path.clone(), other.serial()))
         };
-        let path = paths.iter().rev().find(|path| of_key(path).is_some())?;
+        let (path, serial) = paths.iter().rev().find_map(of_key)?;
         let (file, line, _) = self.tree.directives().find(|(_, _, directive)| {
-            directive.keyword == "hostcertificate" && directive.arguments.iter().any(|one| one.text == *path)
+            directive.keyword == "hostcertificate" && directive.arguments.iter().any(|one| one.text == path)
         })?;
-        Some((path.clone(), format!("{} line {line}", file.display())))
+        Some(Winner { place: format!("{} line {line}", file.display()), path, serial })
     }
 
     fn with_place(&self, error: Error, keyword: &str, next: &str) -> Error {
@@ -272,7 +270,8 @@ impl<'a> Stage<'a> {
             }
         }
         Err(Error::refused(format!("a client that knows sshd's {key_type} host key could not connect any more"))
-            .cause(seen.said()))
+            .cause(seen.said())
+            .next("make such a change yourself, once no client needs that key any more"))
     }
 
     /// The same questions by the `ssh` program, where there is one. Returns what it could not tell.
@@ -302,6 +301,24 @@ impl<'a> Stage<'a> {
             open.push(format!("the {key_type} {what} by the `ssh` program as well, which did not get so far: {said}"));
         }
         Ok(open)
+    }
+}
+
+/// A certificate that sshd takes for a key, whatever others it reads for it.
+struct Winner {
+    path: String,
+    serial: u64,
+    /// Of its line.
+    place: String,
+}
+
+impl Winner {
+    /// Adds to an error that another certificate of the same key loses against it.
+    fn told(&self, error: Error) -> Error {
+        let Self { path, place, .. } = self;
+        error
+            .cause(format!("{path} is read later, and sshd takes the last one of a key ({place})"))
+            .next(format!("remove the line HostCertificate {path} if that certificate is not needed any more"))
     }
 }
 

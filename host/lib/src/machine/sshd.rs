@@ -38,6 +38,9 @@ pub use unknown::Unknown;
 const DEFAULT_CONFIG: &str = "/etc/ssh/sshd_config";
 /// What openSUSE's sshd reads where that one is not there.
 const VENDORS_CONFIG: &str = "/usr/etc/ssh/sshd_config";
+/// Where the daemon works, whoever asks about its configuration: what a line names relative to that is another file
+/// elsewhere (daemon(3) in OpenSSH's sshd.c).
+pub(crate) const DIRECTORY: &str = "/";
 const NO_KEYS: &str = "no hostkeys available";
 const NO_PRIVSEP: &str = "Missing privilege separation directory: ";
 
@@ -267,7 +270,8 @@ impl Sshd {
 
     /// Runs sshd on a configuration file; when no host key can be used, once more with one of ours.
     fn run(&self, mode: &str, config: &Path, extra: &[String]) -> Result<(Output, bool)> {
-        let program = Program::new(&self.binary).arg(mode).arg("-f").arg(config).args(&self.arguments).args(extra);
+        let program = Program::new(&self.binary).directory(DIRECTORY).arg(mode).arg("-f").arg(config);
+        let program = program.args(&self.arguments).args(extra);
         let held = self.hold()?;
         let tried = self.tried(&program)?;
         let missing = tried.0.stderr.lines().find_map(|line| line.trim_end().strip_prefix(NO_PRIVSEP));
@@ -358,7 +362,7 @@ fn trusted(program: &Path) -> Result<PathBuf> {
 
 /// The version that a program of OpenSSH names; before 9.2 sshd does so only in its usage text.
 fn version(binary: &Path) -> Result<Option<String>> {
-    let output = Program::new(binary).arg("-V").run()?;
+    let output = Program::new(binary).directory(DIRECTORY).arg("-V").run()?;
     Ok(effective::version(&format!("{}\n{}", output.stderr, output.stdout)))
 }
 

@@ -7,7 +7,10 @@
 use crate::{
     error::Result,
     handshake::{Fault, Limits, Session, Stream},
-    machine::exec::{Program, Service},
+    machine::{
+        exec::{Program, Service},
+        sshd,
+    },
 };
 use std::{
     io,
@@ -46,7 +49,7 @@ impl Bench {
     #[must_use]
     pub fn new(words: Vec<String>, addresses: Vec<IpAddr>) -> Self {
         let (binary, arguments) = words.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
-        let program = Program::new(binary).args(arguments);
+        let program = Program::new(binary).args(arguments).directory(sshd::DIRECTORY);
         Self { program, addresses, words, address: AtomicUsize::new(0) }
     }
 

@@ -35,6 +35,16 @@ impl MayChange<'_> {
     }
 }
 
+/// Keywords that decide where sshd listens, which `sshd -T` tells of as `listenaddress`. No bundled policy grants one; for
+/// an operator's own, the plan says where sshd would listen.
+pub const LISTENING: [&str; 2] = ["port", "addressfamily"];
+
+/// Whether a keyword decides where sshd listens, and it would go on listening wherever it does: that shuts nobody out.
+#[must_use]
+pub fn only_opens(keyword: &str, before: &Effective, after: &Effective) -> bool {
+    LISTENING.contains(&keyword) && before.addresses().all(|one| after.addresses().any(|other| other == one))
+}
+
 /// The keywords that differ between two effective configurations without a grant, in words.
 #[must_use]
 pub fn effects(before: &Effective, after: &Effective, granted: MayChange<'_>) -> Vec<String> {
@@ -45,8 +55,11 @@ pub fn effects(before: &Effective, after: &Effective, granted: MayChange<'_>) ->
     // Host keys that come to be where there was none are files, not configuration: a line that names
     // one is seen among the lines.
     let first_keys = |keyword: &str, values: &[String]| keyword == "hostkey" && values.is_empty();
+    let moves = |keyword: &str| keyword == "listenaddress" && LISTENING.iter().any(|one| granted.has(one));
+    let is_effect =
+        |keyword: &str, before: &[String]| !granted.has(keyword) && !first_keys(keyword, before) && !moves(keyword);
     let differences = before.differences(after).into_iter();
-    let differences = differences.filter(|one| !granted.has(&one.keyword) && !first_keys(&one.keyword, &one.before));
+    let differences = differences.filter(|one| is_effect(&one.keyword, &one.before));
     differences.map(|one| format!("{}: {} → {}", one.keyword, shown(&one.before), shown(&one.after))).collect()
 }
 

@@ -12,15 +12,17 @@ use crate::{
         files::Root,
         path::AbsolutePath,
         sshd::{
-            ConfigReading,
+            self, ConfigReading,
+            reading::Setting as ReadLine,
             tree::{ConfigFile, Line, Overlay, Staged, Tree, identity},
         },
     },
     text::neutral,
 };
 use similar::{Algorithm, DiffTag, capture_diff_slices};
+use sshd_config::line::Directive;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -32,6 +34,9 @@ const ROOM: usize = 16 * 1024;
 /// `Include` brings in lines that nobody reviewed. A `Match all` may open the last block ([`OwnEnd`]).
 const NEVER: [&str; 2] = ["match", "include"];
 const REMOVES: &str = "removes";
+/// What an operator does about a line that a procedure may not write.
+pub const ASK: &str = "make that change yourself where you want it; what a procedure may change, its policy's author grants \
+                       (sshd.keywords)";
 
 /// The lines that come or go.
 #[derive(Debug, Default)]
@@ -45,7 +50,10 @@ pub struct Difference {
 /// Why a line may not come or go: its place, and the rest of a sentence.
 #[derive(Debug)]
 enum Wrong {
-    NotGranted(String),
+    NotGranted {
+        what: String,
+        next: &'static str,
+    },
     /// It goes, and is not Warded's.
     Foreign(String),
 }
@@ -98,10 +106,10 @@ pub fn difference(
                     continue;
                 }
                 let ends_blocks = line.directive.is_match_all() && end.has(line) && !is_mixed;
-                difference.wrong =
-                    (!ends_blocks).then(|| wrong(line, verb, &new, granted)).flatten().map(Wrong::NotGranted).or_else(
-                        || (verb == REMOVES && is_foreign(line)).then(|| Wrong::Foreign(described(line, verb))),
-                    );
+                difference.wrong = (!ends_blocks)
+                    .then(|| wrong(line, verb, &new, granted))
+                    .flatten()
+                    .or_else(|| (verb == REMOVES && is_foreign(line)).then(|| Wrong::Foreign(described(line, verb))));
             }
         }
     }
@@ -130,14 +138,17 @@ impl<'a> OwnEnd<'a> {
 }
 
 /// What is wrong with a line that comes or goes.
-fn wrong(line: &Line<'_>, verb: &str, after: &[Line<'_>], granted: MayChange<'_>) -> Option<String> {
+fn wrong(line: &Line<'_>, verb: &str, after: &[Line<'_>], granted: MayChange<'_>) -> Option<Wrong> {
     let keyword = line.directive.keyword.as_str();
     let what = described(line, verb);
     if NEVER.contains(&keyword) || !granted.has(keyword) {
-        return Some(format!("{what}, which is not granted"));
+        return Some(Wrong::NotGranted { what: format!("{what}, which is not granted"), next: ASK });
     }
     if let Some(condition) = line.within.first() {
-        return Some(format!("{what}, which holds only below `{}`", neutral(condition)));
+        let what = format!("{what}, which holds only below `{}`", neutral(condition));
+        let next =
+            "move that `Match` below the Include of this file, or to the end of the main file; then run this again";
+        return Some(Wrong::NotGranted { what, next });
     }
     let by_name = |one: &&Line<'_>| {
         one.directive.is_conditional()
@@ -147,10 +158,9 @@ fn wrong(line: &Line<'_>, verb: &str, after: &[Line<'_>], granted: MayChange<'_>
         && let Some(other) = after.iter().find(by_name)
     {
         let place = format!("{} line {}", other.file.display(), other.number);
-        return Some(format!(
-            "{what}, which decides for whom `{}` ({place}) holds",
-            neutral(&other.directive.normal())
-        ));
+        let what = format!("{what}, which decides for whom `{}` ({place}) holds", neutral(&other.directive.normal()));
+        let next = "name addresses in that `Match`, or set UseDNS yourself, once you know whom it then holds for";
+        return Some(Wrong::NotGranted { what, next });
     }
     None
 }
@@ -170,7 +180,7 @@ impl Difference {
     pub fn refuse(&self, granted: MayChange<'_>) -> Result<()> {
         let refused = match &self.wrong {
             None => return Ok(()),
-            Some(Wrong::NotGranted(what)) => Error::refused(what.clone()).cause(granted.described()),
+            Some(Wrong::NotGranted { what, next }) => Error::refused(what.clone()).cause(granted.described()).next(*next),
             Some(Wrong::Foreign(what)) => Error::refused(format!("{what}, which Warded did not write"))
                 .cause("the file, or Warded's block in it, is not as a run left it: a procedure removes only its own lines")
                 .next("move that line to another file of sshd's configuration, or take it out; then run this again"),
@@ -198,14 +208,16 @@ pub fn refuse_bytes(staged: &Staged, parts: &BTreeSet<&Path>, granted: MayChange
         // sshd would stop reading the line there, and take the next one for the rest of it.
         if let Some(index) = new.split(|byte| *byte == b'\n').position(|line| line.contains(&0)) {
             return Err(Error::refused(format!("{} line {} has a NUL byte", path.display(), index + 1))
-                .cause(granted.described()));
+                .cause(granted.described())
+                .next("this is a fault of the policy: tell its author"));
         }
         let old = fs::metadata(path).map_or(0, |metadata| usize::try_from(metadata.len()).unwrap_or(usize::MAX));
         added += new.len().saturating_sub(old);
     }
     if added > ROOM {
         return Err(Error::refused(format!("sshd's configuration would grow by {added} bytes"))
-            .cause(format!("a procedure may add {ROOM} bytes; some releases of sshd serve nobody with a long one")));
+            .cause(format!("a procedure may add {ROOM} bytes; some releases of sshd serve nobody with a long one"))
+            .next("this is a fault of the policy: tell its author"));
     }
     Ok(())
 }
@@ -290,6 +302,15 @@ pub fn refuse_misread(tree: &Tree, reading: &ConfigReading, blocks: Blocks) -> R
             .cause(what)
             .next("write that place in a plainer way, and run this again")
     };
+    if let Some(file) = tree.files.iter().find(|file| depends_on_process(&file.path))
+        && std::env::current_dir().map_or(true, |own| own != Path::new(sshd::DIRECTORY))
+    {
+        return Err(refused(format!(
+            "{}: which file that is depends on the directory that a process works in, and sshd's is {}",
+            file.path.display(),
+            sshd::DIRECTORY
+        )));
+    }
     let ours: BTreeSet<&Path> = tree.files.iter().map(|file| file.path.as_path()).collect();
     // sshd opens a directory whose name a pattern matches, and finds no line in it.
     let theirs: BTreeSet<&Path> = reading.files.iter().map(PathBuf::as_path).filter(|path| !path.is_dir()).collect();
@@ -300,24 +321,57 @@ pub fn refuse_misread(tree: &Tree, reading: &ConfigReading, blocks: Blocks) -> R
         return Err(refused(format!("sshd does not read {}, which an Include seems to name", path.display())));
     }
     let lines = tree.lines()?;
-    let is_shown = |one: &&Line<'_>| {
-        (one.within.is_empty() || blocks == Blocks::Open) && !NEVER.contains(&one.directive.keyword.as_str())
-    };
-    let mut expected = lines.iter().filter(is_shown);
-    for setting in &reading.settings {
-        let line = expected.next();
-        let same = line.is_some_and(|line| {
+    let mut settings = reading.settings.iter().peekable();
+    // Whether the blocks hold that ask for nothing but sshd's version: for every connection, or for none.
+    let mut by_version: BTreeMap<&[String], bool> = BTreeMap::new();
+    for line in lines.iter().filter(|line| !NEVER.contains(&line.directive.keyword.as_str())) {
+        let is_it = |setting: &ReadLine| {
             line.file == setting.file && line.number == setting.line && line.directive.keyword == setting.keyword
-        });
-        if !same {
-            let place = format!("{} line {}", setting.file.display(), setting.line);
-            return Err(refused(format!("{place}: sshd takes it for `{}`", neutral(&setting.keyword))));
+        };
+        if !line.within.is_empty() && blocks == Blocks::Shut {
+            let is_shown =
+                || line.within.iter().all(|one| asks_for_version(one)) && settings.peek().is_some_and(|one| is_it(one));
+            if !*by_version.entry(&line.within).or_insert_with(is_shown) {
+                continue;
+            }
+        }
+        match settings.next() {
+            Some(setting) if is_it(setting) => {}
+            Some(setting) => return Err(refused(misread(setting))),
+            None => {
+                return Err(refused(format!("{} line {}: sshd passes it over", line.file.display(), line.number)));
+            }
         }
     }
-    match expected.next() {
-        Some(line) => Err(refused(format!("{} line {}: sshd passes it over", line.file.display(), line.number))),
-        None => Ok(()),
+    settings.next().map_or(Ok(()), |setting| Err(refused(misread(setting))))
+}
+
+/// Whether a path leads through the process that reads it, by its name or by a link: `/proc/self/cwd/x`.
+fn depends_on_process(path: &Path) -> bool {
+    let is_own = |path: &Path| ["/proc/self", "/proc/thread-self"].iter().any(|own| path.starts_with(own));
+    is_own(path) || path.ancestors().any(|part| fs::read_link(part).is_ok_and(|target| is_own(&target)))
+}
+
+fn misread(setting: &ReadLine) -> String {
+    let place = format!("{} line {}", setting.file.display(), setting.line);
+    format!("{place}: sshd takes it for `{}`", neutral(&setting.keyword))
+}
+
+/// Whether a condition asks for nothing but sshd's version (`Match Version`, since OpenSSH 10): it holds for all
+/// connections or for none, and only sshd says which.
+fn asks_for_version(condition: &str) -> bool {
+    let Some(Directive { arguments, .. }) = Directive::parse(condition.as_bytes()) else { return false };
+    let mut words = arguments.iter().map(|argument| argument.text.to_ascii_lowercase());
+    let mut asks = false;
+    while let Some(word) = words.next() {
+        // `Version=PATTERN`, or the pattern is the next word.
+        let is_version = word.starts_with("version=") || word == "version" && words.next().is_some();
+        if !is_version {
+            return false;
+        }
+        asks = true;
     }
+    asks
 }
 
 #[cfg(test)]
