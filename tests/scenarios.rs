@@ -16,6 +16,7 @@ mod earlier;
 mod edges;
 mod failures;
 mod growth;
+mod foreseen;
 mod history;
 mod host_keys;
 mod left_alone;

@@ -128,15 +128,14 @@ impl Plan {
             // A risk that has to be accepted is told by the command that takes it.
             let logins = Risks { root: true, ..Risks::default() };
             let terms = Terms { replace_host_keys: true, any_host: true, logins, ..Terms::default() };
-            let Forecast { not_proved, users, loses_pins } = foresee(context, &Work::of(planned, terms))?;
+            let Forecast { not_proved, effects, users, loses_pins } = foresee(context, &Work::of(planned, terms))?;
+            effects.iter().try_for_each(|effect| output.line(format!("Effect: {effect}.")))?;
             pipeline::users(&users, "would let", "Found out: ").iter().try_for_each(|line| output.line(line))?;
             report::unproved(output, &not_proved)?;
             for (_, line) in [(users.admits_root, ROOT), (loses_pins, PINS)].iter().filter(|(would, _)| *would) {
                 output.line(line)?;
             }
-            if let Some(object) = object.as_object_mut() {
-                object.insert("not_proved".to_owned(), not_proved.into());
-            }
+            drop(object.as_object_mut().map(|object| object.insert("not_proved".to_owned(), not_proved.into())));
         }
         output.object(&object)?;
         Ok(if would.is_empty() { Exit::Done } else { Exit::Pending })

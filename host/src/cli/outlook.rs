@@ -166,11 +166,12 @@ fn irreplaceable(context: &Context, certificates: &[(String, Certificate)]) -> V
     let mut problems = Vec::new();
     for (path, certificate) in certificates {
         let Ok(path) = AbsolutePath::spelled(Path::new(path)) else { continue };
-        let Ok(Some(place)) = context.root.place(&path, usize::MAX) else { continue };
         let bytes = Some(certificate.to_file().len());
-        if let Err(error) = transaction::refuse_irreplaceable(&[Target { path: &path, place: &place, bytes }]) {
-            problems.push(Problem::of_error("renew would be refused", &error));
-        }
+        let found = context.root.place(&path, usize::MAX).map_err(Error::from).and_then(|place| {
+            let target = place.as_ref().map(|place| Target { path: &path, place, bytes });
+            target.map_or(Ok(()), |target| transaction::refuse_irreplaceable(&[target]))
+        });
+        problems.extend(found.err().map(|error| Problem::of_error("renew would be refused", &error)));
     }
     problems
 }

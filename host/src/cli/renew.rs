@@ -1,5 +1,6 @@
 //! `warded renew`.
 
+mod shown;
 mod unattended;
 
 use super::{
@@ -7,7 +8,7 @@ use super::{
     output::{Failure, Output},
     progress::Progress,
     recover,
-    report::{self, DoneObject, PlanObject},
+    report::{self, DoneObject},
     risk::AcceptRenewalRisk,
 };
 use crate::{
@@ -20,10 +21,9 @@ use crate::{
     enrolment::{Enrolment, Enrolments, Standing},
     outcomes::{LastRenewal, Outcome as _},
     pipeline::{
-        self, Done, Planned, Request, Work,
+        self, Done, Request, Work,
         at_rest::{AtRest, Looked},
-        certify,
-        serve::{self, PendingReload},
+        certify, serve,
         vouch::HostKeyRecords,
     },
     sandbox::granting::BoundPolicy,
@@ -223,11 +223,11 @@ impl Renew {
         report::messages(output, &messages)?;
         let exit = exit_after(&messages);
         if self.plan {
-            return shown(context, output, &planned, exit);
+            return shown::show(context, output, planned, (exit, self.risk.terms()));
         }
         if planned.session.changes.is_empty() {
             let unserved = serve::unserved(context, &planned)?;
-            let spared = spared(output, &unserved)?;
+            let spared = shown::spared(output, &unserved)?;
             let exit = if spared.is_empty() { exit } else { Exit::Degraded };
             messages.extend(spared);
             if !unserved.is_empty() && unserved.former.is_empty() {
@@ -271,32 +271,6 @@ impl Renew {
         let at_rest = looked.filter(|_| exit == Exit::Done).and_then(|looked| looked.after(context, &done));
         Ok(Ended { exit, object, serials, at_rest })
     }
-}
-
-/// What a renewal would change.
-fn shown(context: &Context, output: Output, planned: &Planned<'_>, exit: Exit) -> Result<Ended> {
-    let (review, unserved) = (planned.review(), serve::unserved(context, planned)?);
-    let spared = spared(output, &unserved)?;
-    let exit = if spared.is_empty() { exit } else { Exit::Degraded };
-    let pending = !planned.session.changes.is_empty() || (!unserved.is_empty() && spared.is_empty());
-    report::review(output, &review)?;
-    report::unserved(output, &unserved)?;
-    output.line(match (pending, exit) {
-        (true, _) => "Nothing has been changed.",
-        (false, Exit::Done) => NOTHING_DUE,
-        (false, _) => "Nothing would be renewed.",
-    })?;
-    let object = report::value(&PlanObject::new(planned, &review, None, pending))?;
-    Ok(Ended::new(if pending { Exit::Pending } else { exit }, object))
-}
-
-/// Says why sshd is not reloaded, although something on disk is not served, or may not be.
-fn spared(output: Output, unserved: &PendingReload) -> Result<Vec<Message>> {
-    let told = unserved.former.iter().map(pipeline::not_reloaded);
-    let told = told.chain(unserved.unseen.iter().map(|why| format!("not seen live: {}", why.message())));
-    let messages: Vec<_> = told.map(|text| Message { level: Level::Warn, text }).collect();
-    report::messages(output, &messages)?;
-    Ok(messages)
 }
 
 /// Has the logs say that nothing was run, unless a run has ended since and they say how.

@@ -2,6 +2,7 @@
 
 mod advice;
 mod circumstances;
+mod configured;
 mod drift;
 mod principals;
 mod prometheus;
@@ -29,6 +30,7 @@ use crate::{
 };
 use circumstances::Circumstances;
 use clap::Args;
+use configured::Configured;
 use jiff::Timestamp;
 use serde::Serialize;
 use ssh_key::HashAlg;
@@ -45,7 +47,6 @@ use warded_lib::{
         sshd::{
             self, Sshd,
             host_key::{IgnoredReason, Standing, UncertifiedReason},
-            tree::{Overlay, Staged, Tree},
         },
     },
     text::neutral,
@@ -230,24 +231,9 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
         }
         None => None,
     };
-    let unknown = sshd.as_ref().map(Sshd::unknown_listener).transpose()?.flatten();
-    problems.extend(unknown.map(|unknown| Problem::with(unknown.to_string(), unknown.next())));
-    let (mut warnings, mut user_notes, mut named) = (Vec::new(), Vec::new(), Vec::new());
-    let keys = match &sshd {
-        Some(sshd) => {
-            let effective = sshd.effective(context.places.sshd_config.as_path(), &[])?;
-            let tree = Tree::read(context.places.sshd_config.as_path(), Overlay(&Staged::new()));
-            warnings.extend(outlook::lists(&effective, tree.as_ref().ok()));
-            warnings.extend(strict_modes::look(&effective));
-            let (wrong, unknown) = user_ca::look(context, &effective);
-            problems.extend(wrong);
-            problems.extend(principals::look(context, &effective)?);
-            user_notes = unknown;
-            named = effective.values("hostcertificate").to_vec();
-            sshd.host_keys()?
-        }
-        None => Vec::new(),
-    };
+    let configured = sshd.as_ref().map(|sshd| configured::look(context, sshd, enrolled)).transpose()?;
+    let Configured { keys, named, problems: wrong, warnings, notes: user_notes } = configured.unwrap_or_default();
+    problems.extend(wrong);
     let on_disk = |key: &sshd::HostKey| Some((key.path.clone(), key.public.as_ref()?.key()?));
     let on_disk: Vec<_> = keys.iter().filter_map(on_disk).collect();
     let listener = sshd.as_ref().and_then(|sshd| sshd.listener.as_ref());
@@ -391,6 +377,9 @@ fn host_key(
     }
     if let Some(lost) = lost {
         (key.problem, key.next) = (Some(lost.because()), Some(lost.next()));
+    } else if enrolled && let Some(error) = advice::unusable(context, found, &path, key.parsed.is_some()) {
+        let unusable = Problem::of_error("renew would not use it", &error);
+        (key.problem, key.next) = (Some(unusable.seen), unusable.next);
     }
     Some(key)
 }

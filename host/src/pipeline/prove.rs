@@ -56,6 +56,8 @@ pub struct Guard {
 pub struct Forecast {
     /// What would not be proved.
     pub not_proved: Vec<String>,
+    /// What the change would do that its lines do not show, each in a sentence.
+    pub effects: Vec<String>,
     /// Whom sshd would let in by certificates of a CA that it does not trust yet.
     pub users: Certificates,
     /// Whether clients with one pin would be refused.
@@ -244,8 +246,9 @@ impl Guard {
         known_hosts::prove(work)?;
         let mut foreseen = Forecast { not_proved: self.check(work)?, ..Forecast::default() };
         for watched in self.all() {
-            let Forecast { not_proved, users, loses_pins } = watched.foresee(work)?;
+            let Forecast { not_proved, effects, users, loses_pins } = watched.foresee(work)?;
             foreseen.not_proved.extend(not_proved);
+            foreseen.effects.extend(effects);
             foreseen.loses_pins |= loses_pins;
             if watched.is_subject() {
                 foreseen.users = users;

@@ -162,3 +162,164 @@ fn a_directory_that_is_read_under_two_names() {
     assert!(before == tree(&peer.file("/etc/ssh")));
     assert!(!fs::read_to_string(peer.file("/run/sshd.log")).unwrap().contains("SIGHUP"));
 }
+
+/// The daemon works in `/`, whoever runs Warded where: what an Include names by way of a process's own directory.
+#[test]
+fn what_an_include_names_by_the_directory_of_a_process() {
+    let principal = format!("principal={NAME}");
+    // Its line; the files that it may name; where Warded is run; what it then says.
+    for (line, files, directory, says) in [
+        ("Include /proc/self/cwd/etc/ssh/here.conf", "/etc/ssh/here.conf", "/", None),
+        (
+            "Include /proc/self/cwd/etc/ssh/here.conf",
+            "/etc/ssh/here.conf",
+            "/root",
+            Some("sshd reads /proc/self/cwd/etc/ssh/here.conf, which no Include seems to name"),
+        ),
+        (
+            "Include /proc/self/cwd/etc/ssh/here.conf",
+            "/etc/ssh/here.conf /root/etc/ssh/here.conf",
+            "/root",
+            Some("/proc/self/cwd/etc/ssh/here.conf: which file that is depends on the directory"),
+        ),
+        ("Include /proc/self/cwd/here.conf", "/root/here.conf", "/root", Some("/proc/self/cwd/here.conf")),
+        (
+            "Include ~/here.conf",
+            "/~/here.conf",
+            "/root",
+            Some("sshd reads ~/here.conf, which no Include seems to name"),
+        ),
+        ("Include ~/here.conf", "/~/here.conf", "/", Some("sshd reads ~/here.conf, which no Include seems to name")),
+        // The daemon reads nothing there.
+        ("Include ~/here.conf", "/root/~/here.conf", "/root", None),
+    ] {
+        let peer = Peer::prepared("trixie", |peer| {
+            for file in files.split(' ').map(|file| peer.file(file)) {
+                fs::create_dir_all(file.parent().unwrap()).unwrap();
+                fs::write(file, "LoginGraceTime 77\n").unwrap();
+            }
+            let config = peer.file("/etc/ssh/sshd_config");
+            let stock = fs::read_to_string(&config).unwrap();
+            fs::write(config, format!("{line}\n{stock}")).unwrap();
+        });
+        let Some(peer) = peer else { return };
+        let before = tree(&peer.file("/etc/ssh"));
+        let mut command = peer.command("sh");
+        let script = format!("cd '{directory}' && exec warded apply certify-host --set {principal} --yes");
+        let run = Run::of(command.env("WARDED_CA", "/root/ca").args(["-c", &script]));
+        match says {
+            None => drop(run.ends(0)),
+            Some(says) => {
+                run.ends(5).says(&[says, "write that place in a plainer way", "nothing was changed"]);
+                assert!(before == tree(&peer.file("/etc/ssh")), "{line}");
+            }
+        }
+    }
+}
+
+/// Where sshd would listen does not stand in the line: the plan says it. What is open stays open.
+#[test]
+fn a_port_is_an_operators_to_grant_and_the_plan_says_where_sshd_would_listen() {
+    let machine = Machine::start();
+    let keywords = r#"["Port"]"#;
+    let path = machine.path("ssh/sshd_config.d/60-test.conf");
+    let grants = [
+        "files.write = [\"{sshd}/sshd_config.d/60-test.conf\"]",
+        "services.ssh = [\"reload\"]",
+        "sshd.keywords = [\"Port\"]",
+    ];
+    crate::support::Grants::of(&grants).write_demo(&machine.path("policies"));
+    let path = format!("path={}", path.display());
+    let words =
+        ["plan", "write-file", "--policy", "writer", "--set", &path, "--set", "text=Port 2201", "--set", "reload=yes"];
+    machine.warded(words).ends(3).prints(&["Effect: sshd would also listen on 127.0.0.1:2201."]);
+    drop_in(&machine, keywords, &["Port 2201"]).ends(0);
+    let listed = Run::of(machine.command("ss").args(["-tlnH"])).stdout;
+    assert!(listed.contains(":2201 ") && listed.contains(":2222 "), "{listed}");
+    serves(&machine);
+    machine.warded(["undo", "--yes"]).ends(5).says(&["a reload would close 127.0.0.1:2201"]);
+    refused(&machine, r#"["LoginGraceTime"]"#, &["Port 2202"], &["port", "not granted"]);
+    // No policy of this project's grants it.
+    for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../policies")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|end| end == "toml") {
+            let text = fs::read_to_string(&path).unwrap();
+            let granted = text.lines().filter(|line| line.starts_with("sshd.keywords"));
+            assert!(
+                granted.into_iter().all(|line| !line.contains("Port") && !line.contains("AddressFamily")),
+                "{path:?}"
+            );
+        }
+    }
+}
+
+/// A `Match all` of the guest's at the top of its block in the main file: every global line below would lose.
+#[test]
+fn a_match_all_at_the_top_of_the_main_file() {
+    let machine = Machine::with(&Setup { alone: true, without_rsa: true, ..Setup::default() });
+    let before = machine.tree();
+    let config = fs::read_to_string(machine.config()).unwrap();
+    let block = ["# BEGIN warded", "Match all", "LoginGraceTime 77", "# END warded"];
+    let lines: Vec<&str> = block.into_iter().chain(config.lines()).collect();
+    let grants = [
+        "files.write = [\"{sshd-config}\"]",
+        "services.ssh = [\"reload\"]",
+        "sshd.keywords = [\"LoginGraceTime\", \"Match\"]",
+    ];
+    let run = write(&machine, &grants, machine.config().to_str().unwrap(), &lines);
+    assert!(matches!(run.code, Some(1 | 2 | 5)), "{run:?}");
+    run.says(&["match"]);
+    assert!(before == machine.tree());
+    serves(&machine);
+}
+
+/// A directory of drop-ins that is read twice: for everybody each time, or for some connections.
+#[test]
+fn a_directory_of_drop_ins_that_is_included_twice() {
+    for (around, harmless) in [("", true), ("Match User backup\n  ", false), ("Match all\n", true)] {
+        let machine = Machine::stopped();
+        let config = fs::read_to_string(machine.config()).unwrap();
+        let include =
+            format!("Include {}/ssh/sshd_config.d/*.conf\n", machine.path("").to_str().unwrap().trim_end_matches('/'));
+        assert!(config.contains(&include), "{config}");
+        fs::write(machine.config(), format!("{config}{around}{include}")).unwrap();
+        if harmless {
+            drop_in(&machine, r#"["LoginGraceTime"]"#, &["LoginGraceTime 77"]).ends(0);
+        } else {
+            let says = ["which holds only below `match \"User\" \"backup\"`", "move that `Match` below the Include"];
+            refused(&machine, r#"["LoginGraceTime"]"#, &["LoginGraceTime 77"], &says);
+        }
+    }
+}
+
+/// OpenSSH 10.0 finds nothing wrong with a configuration above 256 KiB, and resets every connection with it.
+#[test]
+fn a_configuration_that_is_too_long_to_serve() {
+    let Some(peer) = Peer::start("trixie", "") else { return };
+    let config = peer.file("/etc/ssh/sshd_config");
+    let stock = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{stock}{}", format!("# {}\n", "x".repeat(97)).repeat(2_750))).unwrap();
+    Run::of(peer.command("/usr/sbin/sshd").arg("-t")).ends(0);
+    let before = tree(&peer.file("/etc/ssh"));
+    let principal = format!("principal={NAME}");
+    for command in [&["plan"][..], &["apply", "--yes"]] {
+        let run = peer.warded(&[command, &["certify-host", "--set", &principal]].concat());
+        run.ends(5).says(&["nothing was changed"]);
+    }
+    assert!(before == tree(&peer.file("/etc/ssh")));
+    assert!(!fs::read_to_string(peer.file("/run/sshd.log")).unwrap().contains("SIGHUP"));
+}
+
+/// Each refusal has a next step.
+#[test]
+fn every_refusal_of_a_line_says_what_to_do() {
+    let machine = Machine::start();
+    for (keywords, lines, says) in [
+        (r#"["HostCertificate"]"#, vec!["DenyUsers *"], "make that change yourself where you want it"),
+        (r#"["HostCertificate"]"#, vec!["HostCertificate /none"], "put right what it complains of"),
+        (r#"["TrustedUserCAKeys"]"#, vec!["TrustedUserCAKeys /none"], "put that file right, or take its line out"),
+        (r#"["HostKey"]"#, vec!["HostKey /none"], "next:  "),
+    ] {
+        refused(&machine, keywords, &lines, &[says, "next:  "]);
+    }
+}

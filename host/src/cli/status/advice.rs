@@ -1,14 +1,19 @@
 //! What `status` says of a certificate that clients do not accept, and what a person does about it.
 
 use super::HostKey;
-use crate::cli::outlook::Problem;
+use crate::{cli::outlook::Problem, context::Context};
 use ssh_key::PublicKey;
 use std::path::Path;
 use warded_lib::{
     ca::{certificate, verify::Wrong},
-    machine::sshd::{
-        host_key,
-        tree::{Overlay, Staged},
+    error::Error,
+    machine::{
+        path::AbsolutePath,
+        sshd::{
+            HostKey as HostKeyFile,
+            host_key::{self, Standing},
+            tree::{Overlay, Staged},
+        },
     },
     text::neutral,
 };
@@ -23,6 +28,18 @@ pub(super) const NONE: &str = "warded renew gets one, or says that it takes a to
 const REPLACED: &str = "if the key was replaced on purpose: warded renew, which has the new key certified or says that it \
                         takes a token";
 const EXPIRED: &str = "warded renew; if the CA does not renew what has expired: warded apply certify-host";
+
+/// Why `renew` would not use a host key's file, if it would not. What is wrong with the way to a certificate is told of the
+/// certificate.
+pub(super) fn unusable(context: &Context, key: &HostKeyFile, path: &AbsolutePath, is_certified: bool) -> Option<Error> {
+    if key.standing != Standing::Loaded {
+        return None;
+    }
+    match context.root.place(path, usize::MAX) {
+        Ok(place) => place?.metadata().err().map(Error::from),
+        Err(error) => (!is_certified).then(|| error.into()),
+    }
+}
 
 /// A certificate that no line of sshd's configuration names: what is wrong, and what to do. `served`: sshd has not read
 /// its configuration again since; none: nobody could ask it.

@@ -98,7 +98,7 @@ impl WatchedSshd {
             .and_then(|()| candidate.keeps_logins(baseline, work.may_change()))
             .and_then(|logins| {
                 self.refuse_untold(work, &candidate)?;
-                Ok(logins.not_proved)
+                Ok(logins.not_proved.into_iter().chain(self.unasked_beside()?).collect())
             });
         let not_proved = checked.map_err(|error| self.told(error))?;
         self.checked.get_or_init(|| candidate);
@@ -119,7 +119,8 @@ impl WatchedSshd {
         let proved = candidate.prove(&self.baseline, &certificates, &[]).and_then(|proof| {
             let mut users = candidate.admits_certificates(&self.baseline, work.may_change(), &work.user_authorities)?;
             let not_proved = self.each_named([proof.not_proved, std::mem::take(&mut users.not_proved)].concat());
-            Ok(Forecast { not_proved, users, loses_pins: candidate.keeps_pins(&self.baseline).is_err() })
+            let effects = self.each_named(candidate.moves(&self.baseline)?);
+            Ok(Forecast { not_proved, effects, users, loses_pins: candidate.keeps_pins(&self.baseline).is_err() })
         });
         proved.map_err(|error| self.told(error))
     }
@@ -144,7 +145,7 @@ impl WatchedSshd {
                 self.refuse_lost_pins(work, &candidate)?;
                 let mut proof = candidate.prove(baseline, &certificates, &signers)?;
                 proof.logins = logins.proved;
-                proof.not_proved.extend(logins.not_proved);
+                proof.not_proved.extend(logins.not_proved.into_iter().chain(self.unasked_beside()?));
                 proof.users = candidate.admits_certificates(baseline, work.may_change(), &work.user_authorities)?;
                 proof.not_proved.append(&mut proof.users.not_proved);
                 Ok(proof)
@@ -152,6 +153,12 @@ impl WatchedSshd {
         let proof = proved.map_err(|error| self.told(error))?;
         (self.proved, self.certificates) = (Some(candidate.files()), certificates);
         Ok(proof)
+    }
+
+    /// Other programs on ports of its configuration: clients who connect there meet those, which are not asked.
+    fn unasked_beside(&self) -> Result<Vec<String>> {
+        let beside = self.sshd.unknown_beside(&self.baseline.view.effective)?;
+        Ok(beside.iter().map(ToString::to_string).collect())
     }
 
     fn refuse_lost_pins(&self, work: &Work, candidate: &Candidate) -> Result<()> {
@@ -256,7 +263,7 @@ impl WatchedSshd {
                 neutral(&path.to_string_lossy())
             ));
         }
-        Err(refused.next("to go on without it: --accept-risk=not-seen-live"))
+        Err(refused.next("to go on without it, until something changes again: --accept-risk=not-seen-live"))
     }
 
     /// A file of which sshd may hold another version than the one on disk: since OpenSSH 9.8 it keeps what it read when it

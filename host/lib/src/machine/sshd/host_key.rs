@@ -9,7 +9,10 @@ use crate::{
     machine::{
         keys::{self, public::Public},
         path::AbsolutePath,
-        sshd::effective::{self, CERTIFICATES_HAVE_NAMES},
+        sshd::{
+            effective::{self, CERTIFICATES_HAVE_NAMES},
+            tree::Tree,
+        },
     },
 };
 use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey, rand_core::OsRng};
@@ -119,6 +122,28 @@ pub fn read(stdout: &str, stderr: &str) -> Vec<HostKey> {
     }
     mark_second_keys(&mut found);
     found
+}
+
+/// The host keys that the lines of a configuration name, or sshd's default ones, as far as they are there: for a
+/// configuration that sshd does not accept, so that it cannot say which of them it would offer.
+#[must_use]
+pub fn on_disk(tree: &Tree) -> Vec<HostKey> {
+    let lines = named(tree, "hostkey");
+    let paths = if lines.is_empty() { DEFAULT_KEYS.map(str::to_owned).to_vec() } else { lines };
+    let mut found: Vec<HostKey> = Vec::new();
+    for path in paths.into_iter().map(PathBuf::from).filter(|path| path.exists()) {
+        if found.iter().all(|known| known.path != path) {
+            found.push(HostKey { public: blob(&path), path, standing: Standing::Loaded, signs_by_sha1: false });
+        }
+    }
+    found
+}
+
+/// What the lines of a keyword name.
+#[must_use]
+pub fn named(tree: &Tree, keyword: &str) -> Vec<String> {
+    let lines = tree.directives().filter(|(_, _, directive)| directive.keyword == keyword);
+    lines.filter_map(|(_, _, directive)| Some(directive.arguments.into_iter().next()?.text)).collect()
 }
 
 /// sshd offers one key of each type: the first that it has.

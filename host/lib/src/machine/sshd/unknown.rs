@@ -2,13 +2,15 @@
 //! that reads another file, or one that a reload would end.
 
 use super::{
-    Sshd,
+    Effective, Sshd,
     arguments::Shown,
     listener::{self, Untold},
     sockets,
+    tree::identity,
 };
 use crate::{error::Result, text::neutral};
 use std::{
+    collections::BTreeSet,
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -111,23 +113,51 @@ impl Sshd {
             return Ok(None);
         }
         let effective = self.effective(self.config.as_path(), &[])?;
+        Ok(self.unknown_holders(&effective, &BTreeSet::new())?.into_iter().next())
+    }
+
+    /// What listens on addresses of the configuration beside the listener that is known, and is not known: clients who
+    /// connect there meet another program. None where the listener's own sockets cannot be seen.
+    ///
+    /// # Errors
+    /// The processes cannot be looked at.
+    pub fn unknown_beside(&self, effective: &Effective) -> Result<Vec<Unknown>> {
+        let Some(sockets) = self.listener.as_ref().and_then(|listener| listener.sockets.as_ref()) else {
+            return Ok(Vec::new());
+        };
+        let own = sockets.iter().map(|socket| socket.inode).collect();
+        let mut found = self.unknown_holders(effective, &own)?;
+        // Another process with the same configuration file is found by that.
+        found.retain(|unknown| !matches!(&unknown.why, Why::OtherConfiguration { file, .. } if self.reads(file)));
+        Ok(found)
+    }
+
+    fn reads(&self, file: &Path) -> bool {
+        identity(file).is_some_and(|one| Some(one) == identity(self.config.as_path()))
+    }
+
+    /// What listens where the configuration says, but for the sockets of these numbers.
+    fn unknown_holders(&self, effective: &Effective, known: &BTreeSet<u64>) -> Result<Vec<Unknown>> {
         let configured: Vec<SocketAddr> = effective.addresses().collect();
         let own = i32::try_from(std::process::id()).unwrap_or_default();
         let mut taken = sockets::listening(own);
-        taken.retain(|(address, _)| configured.iter().any(|one| overlap(*one, *address)));
-        taken.sort_unstable();
-        let Some((address, inode)) = taken.first().copied() else { return Ok(None) };
-        let processes = listener::processes().map_err(listener::unseen)?;
-        let mut holders = processes
-            .into_iter()
-            .filter(|(pid, _)| sockets::inodes(*pid).is_some_and(|inodes| inodes.contains(&inode)));
-        let holder = holders.next();
-        // Socket activation: systemd starts sshd when somebody connects.
-        if holder.as_ref().is_some_and(|(pid, name)| *pid == 1 && name == "systemd") {
-            return Ok(None);
+        taken.retain(|(address, inode)| !known.contains(inode) && configured.iter().any(|one| overlap(*one, *address)));
+        if taken.is_empty() {
+            return Ok(Vec::new());
         }
-        let why = holder.map_or(Why::Unseen, |(pid, name)| why(pid, name, self));
-        Ok(Some(Unknown { address, why }))
+        taken.sort_unstable();
+        let processes = listener::processes().map_err(listener::unseen)?;
+        let unknown = |(address, inode): (SocketAddr, u64)| {
+            let holder =
+                processes.iter().find(|(pid, _)| sockets::inodes(*pid).is_some_and(|inodes| inodes.contains(&inode)));
+            // Socket activation: systemd starts sshd when somebody connects.
+            if holder.is_some_and(|(pid, name)| *pid == 1 && name == "systemd") {
+                return None;
+            }
+            let why = holder.map_or(Why::Unseen, |(pid, name)| why(*pid, name.clone(), self));
+            Some(Unknown { address, why })
+        };
+        Ok(taken.into_iter().filter_map(unknown).collect())
     }
 
     /// Whether a listener listens where the configuration says: one whose command line is cut off may have another file,

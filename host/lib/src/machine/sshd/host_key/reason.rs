@@ -98,7 +98,7 @@ impl UncertifiedReason {
             Self::ShortRsa { .. } => Some(format!(
                 "when no client needs it any more: ssh-keygen -t rsa -b 3072 -f {named} makes a longer one in its place"
             )),
-            Self::Path(_) => Some("write its path without `..` in its HostKey line".to_owned()),
+            Self::Path(_) => Some("move the key, and name it by a plain absolute path in its HostKey line".to_owned()),
             Self::NoPublicHalf => Some(format!("ssh-keygen -y -f {named} > {named}.pub")),
         }
     }

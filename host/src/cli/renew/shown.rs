@@ -1,0 +1,61 @@
+//! What `renew --plan` shows, and nothing changes.
+
+use super::Ended;
+use crate::{
+    broker::session::{Level, Message},
+    cli::{
+        apply,
+        output::Output,
+        report::{self, PlanObject},
+    },
+    context::Context,
+    pipeline::{
+        self, Planned, Terms, Work,
+        prove::Forecast,
+        serve::{self, PendingReload},
+        vouch::HostKeyRecords,
+    },
+};
+use warded_lib::error::{Exit, Result};
+
+/// What a renewal would change, and whether it would be refused before the CA is asked.
+///
+/// # Errors
+/// Refused: what stands against it.
+pub(super) fn show(
+    context: &Context,
+    output: Output,
+    planned: Planned<'_>,
+    (exit, terms): (Exit, Terms),
+) -> Result<Ended> {
+    let (review, unserved) = (planned.review(), serve::unserved(context, &planned)?);
+    let spared = spared(output, &unserved)?;
+    let exit = if spared.is_empty() { exit } else { Exit::Degraded };
+    let has_changes = !planned.session.changes.is_empty();
+    let pending = has_changes || (!unserved.is_empty() && spared.is_empty());
+    report::review(output, &review)?;
+    report::unserved(output, &unserved)?;
+    output.line(match (pending, exit) {
+        (true, _) => "Nothing has been changed.",
+        (false, Exit::Done) => super::NOTHING_DUE,
+        (false, _) => "Nothing would be renewed.",
+    })?;
+    let mut object = report::value(&PlanObject::new(&planned, &review, None, pending))?;
+    if has_changes {
+        let mut work = Work::of(planned, terms);
+        work.renewal = Some(HostKeyRecords::default());
+        let Forecast { not_proved, .. } = apply::foresee(context, &work)?;
+        not_proved.iter().try_for_each(|what| output.line(format!("Would not be proved: {what}.")))?;
+        drop(object.as_object_mut().map(|object| object.insert("not_proved".to_owned(), not_proved.into())));
+    }
+    Ok(Ended::new(if pending { Exit::Pending } else { exit }, object))
+}
+
+/// Says why sshd is not reloaded, although something on disk is not served, or may not be.
+pub(super) fn spared(output: Output, unserved: &PendingReload) -> Result<Vec<Message>> {
+    let told = unserved.former.iter().map(pipeline::not_reloaded);
+    let told = told.chain(unserved.unseen.iter().map(|why| format!("not seen live: {}", why.message())));
+    let messages: Vec<_> = told.map(|text| Message { level: Level::Warn, text }).collect();
+    report::messages(output, &messages)?;
+    Ok(messages)
+}

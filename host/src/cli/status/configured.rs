@@ -1,0 +1,70 @@
+//! What sshd's configuration is, as far as `status` looks at it; where sshd does not accept it, what its lines name.
+
+use super::{principals, strict_modes, user_ca};
+use crate::{
+    cli::outlook::{self, Problem},
+    context::Context,
+    enrolment::Enrolment,
+};
+use warded_lib::{
+    error::{Error, Exit, Label, Result},
+    guard::check,
+    machine::sshd::{
+        HostKey, Sshd, host_key,
+        tree::{Overlay, Staged, Tree},
+    },
+};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Configured {
+    pub(super) keys: Vec<HostKey>,
+    /// What `HostCertificate` lines name.
+    pub(super) named: Vec<String>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
+    pub(super) notes: Vec<String>,
+}
+
+/// Looks at the configuration of an sshd.
+///
+/// # Errors
+/// sshd cannot be run, or something of Warded's own cannot be read.
+pub(super) fn look(context: &Context, sshd: &Sshd, enrolled: Option<&Enrolment>) -> Result<Configured> {
+    let config = context.places.sshd_config.as_path();
+    let tree = Tree::read(config, Overlay(&Staged::new()));
+    let effective = match (sshd.effective(config, &[]), &tree) {
+        (Ok(effective), _) => effective,
+        (Err(error), Ok(tree)) if error.exit() == Exit::Refused => return Ok(broken(sshd, tree, &error)),
+        (Err(error), _) => return Err(error),
+    };
+    let mut found = Configured { named: effective.values("hostcertificate").to_vec(), ..Configured::default() };
+    let unknown = sshd.unknown_listener()?.into_iter().chain(sshd.unknown_beside(&effective)?);
+    found.problems.extend(unknown.map(|unknown| Problem::with(unknown.to_string(), unknown.next())));
+    if enrolled.is_some()
+        && let Err(error) = check::keeps_addresses(sshd, &effective)
+    {
+        found.problems.push(Problem::of_error("renew would be refused", &error));
+    }
+    found.warnings.extend(outlook::lists(&effective, tree.as_ref().ok()));
+    found.warnings.extend(strict_modes::look(&effective));
+    let (wrong, unknown) = user_ca::look(context, &effective);
+    found.problems.extend(wrong);
+    found.problems.extend(principals::look(context, &effective)?);
+    found.notes = unknown;
+    found.keys = sshd.host_keys()?;
+    Ok(found)
+}
+
+/// A configuration that sshd does not accept: the place, in sshd's words, and what the files show all the same.
+fn broken(sshd: &Sshd, tree: &Tree, error: &Error) -> Configured {
+    let words: Vec<&str> = error.notes_of(Label::Cause).flat_map(str::lines).collect();
+    let seen = format!("{}: {}", error.message(), words.join("; "));
+    let next = format!("correct it until `{} -t` is silent: a reload would end sshd", sshd.binary.display());
+    Configured {
+        keys: host_key::on_disk(tree),
+        named: host_key::named(tree, "hostcertificate"),
+        problems: vec![Problem::with(seen, next)],
+        ..Configured::default()
+    }
+}

@@ -1,0 +1,117 @@
+//! What `renew` would refuse, `status` says from the first day on, and `renew --plan` says it as well.
+
+use crate::support::{
+    Machine, Run,
+    machine::{NAME, Setup},
+    missing,
+};
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+fn certified() -> Machine {
+    let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
+    machine.certify();
+    machine.warded(["status"]).ends(0);
+    machine
+}
+
+/// Others could lead the certificates elsewhere.
+#[test]
+fn a_directory_that_others_can_write_later() {
+    let machine = certified();
+    let directory = machine.path("ssh");
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
+    let refused = machine.warded(["renew", "--force"]);
+    assert!(!matches!(refused.code, Some(0 | 4)), "{refused:?}");
+    for command in ["status", "doctor"] {
+        machine.warded([command]).ends(4).prints(&["renew would be refused: ", directory.to_str().unwrap(), "chmod"]);
+    }
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    machine.warded(["status"]).ends(0);
+}
+
+/// The place is named, the certificates are shown, and monitoring goes on.
+#[test]
+fn a_configuration_that_sshd_does_not_accept() {
+    for stopped in [false, true] {
+        let machine = Machine::with(&Setup { without_rsa: true, stopped, ..Setup::default() });
+        machine.certify();
+        let drop_in = machine.path("ssh/sshd_config.d/90-theirs.conf");
+        fs::write(&drop_in, "# theirs\nNoSuchKeyword 7\n").unwrap();
+        machine.warded(["renew", "--force"]).ends(1).says(&["NoSuchKeyword"]);
+        let place = format!("{} line 2: ", drop_in.display()).replace(" line 2: ", ": line 2: ");
+        let words = ["NoSuchKeyword", "sshd -t` is silent", place.as_str()];
+        machine.warded(["doctor"]).ends(4).prints(&words);
+        let shown = machine.warded(["status"]).ends(4).prints(&words).prints(&[NAME, "renewal      due in "]).stdout;
+        assert_eq!(shown.matches("host key     ").count(), 2, "{shown}");
+        assert!(!shown.contains("no certificate"), "{shown}");
+        let file = machine.path("warded.prom");
+        machine.warded(["status", "--prometheus", file.to_str().unwrap()]).ends(4);
+        let metrics = fs::read_to_string(&file).unwrap();
+        assert_eq!(metrics.matches("\nwarded_certificate_not_after_seconds{").count(), 2, "{metrics}");
+        assert!(metrics.contains("\nwarded_healthy 0\n"), "{metrics}");
+        fs::remove_file(&drop_in).unwrap();
+        machine.warded(["status"]).ends(0);
+    }
+}
+
+/// Somebody's edit would have a reload close an address.
+#[test]
+fn an_address_that_a_reload_would_close() {
+    let lines = "ListenAddress 127.0.0.9\n".to_owned();
+    let machine = Machine::with(&Setup { lines, without_rsa: true, ..Setup::default() });
+    machine.certify();
+    machine.warded(["status"]).ends(0);
+    let config = fs::read_to_string(machine.config()).unwrap();
+    fs::write(machine.config(), config.replace("ListenAddress 127.0.0.9\n", "")).unwrap();
+    let why = "a reload would close 127.0.0.9:2222";
+    machine.warded(["renew", "--force"]).ends(5).says(&[why]);
+    let before = machine.tree();
+    machine.warded(["renew", "--force", "--plan"]).ends(5).says(&[why, "nothing was changed"]);
+    assert!(before == machine.tree());
+    for command in ["status", "doctor"] {
+        machine.warded([command]).ends(4).prints(&[why, "finish or undo that change"]);
+    }
+    fs::write(machine.config(), config).unwrap();
+    machine.warded(["status"]).ends(0);
+    machine.warded(["renew", "--force", "--plan"]).ends(3).prints(&["Nothing has been changed."]);
+}
+
+/// A host key with a second name is not used, whatever it had before.
+#[test]
+fn a_host_key_with_a_second_name() {
+    for has_certificate in [true, false] {
+        let machine = certified();
+        let key = machine.path("ssh/ssh_host_ecdsa_key");
+        fs::hard_link(&key, machine.path("backup")).unwrap();
+        if !has_certificate {
+            fs::remove_file(machine.path("ssh/ssh_host_ecdsa_key-cert.pub")).unwrap();
+        }
+        let words = ["renew would not use it", "a hard link", "cp -p "];
+        let said = machine.warded(["status"]).ends(4).prints(&words).stdout;
+        assert!(!said.contains("warded renew gets one"), "{said}");
+        let mut renews = machine.warded_command(["renew", "--force"]);
+        let renewed = Run::of(&mut renews);
+        assert!(renewed.code != Some(0), "{renewed:?}");
+    }
+}
+
+/// Another program has one of the ports that the configuration names.
+#[test]
+fn a_port_of_the_configuration_that_another_program_has() {
+    if missing::root() {
+        return;
+    }
+    let lines = "Port 2203\n".to_owned();
+    let mut machine = Machine::with(&Setup { lines, stopped: true, without_rsa: true, ..Setup::default() });
+    let other = machine.listen(2203);
+    machine.serve();
+    let told = "something listens on 127.0.0.1:2203";
+    let set = format!("principal={NAME}");
+    machine.warded(["apply", "certify-host", "--yes", "--set", &set]).ends(0).prints(&["Not proved: ", told]);
+    machine.serves_certificates();
+    for command in ["status", "doctor"] {
+        machine.warded([command]).ends(4).prints(&[told]);
+    }
+    drop(other);
+    machine.warded(["status"]).ends(0);
+}
