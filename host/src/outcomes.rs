@@ -104,8 +104,8 @@ pub struct LastProof {
     pub at: Timestamp,
     /// The version of OpenSSH that proved it.
     pub openssh: String,
-    /// When the running sshd was last known to have read the host keys and the configuration on disk; none: that is not
-    /// known.
+    /// When the running sshd was last known to have read the host keys and the configuration on disk, or the operator
+    /// answered for it; none: that is not known.
     #[serde(default)]
     pub read_at: Option<Timestamp>,
     /// The host keys that were there then.

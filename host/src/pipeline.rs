@@ -126,7 +126,7 @@ impl Run<'_> {
                     watchdog.release();
                 }
                 issued::forget(context, &given.certificates);
-                remember_proof(context, run, &guard, &work.reloads);
+                remember_proof(context, run, &guard, &work);
                 let (detail, ending) = match &confirm {
                     Some(_) => ("waits to be confirmed", Ending::Waits),
                     None => ("kept", Ending::Kept),
@@ -289,10 +289,12 @@ struct Changed {
 }
 
 /// The next `status` compares the version of OpenSSH with this one's.
-fn remember_proof(context: &Context, run: u64, guard: &Guard, reloads: &[Reload]) {
+fn remember_proof(context: &Context, run: u64, guard: &Guard, work: &Work) {
     if let Some(sshd) = guard.sshd() {
+        // The operator answers for what nobody can see: until something changes again, it is not asked about once more.
+        let is_accepted = guard.unseen().is_some() && work.terms.not_seen_live;
         let at = Timestamp::now();
-        let (read_at, host_keys) = if guard.has_read(reloads) {
+        let (read_at, host_keys) = if guard.has_read(&work.reloads) || is_accepted {
             (Some(at), guard.host_keys())
         } else {
             let before = LastProof::load(&context.state);

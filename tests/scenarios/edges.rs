@@ -106,6 +106,31 @@ fn a_probe_that_is_turned_away_says_nothing() {
     assert!(before == files());
 }
 
+/// A host key that the administrator retired: once that is accepted, it keeps no renewal from going on.
+#[test]
+fn a_host_key_that_was_retired_where_nobody_can_ask() {
+    let blind = "PerSourcePenalties noauth:60s min:1s max:600s\nPerSourceNetBlockSize 8:64\n";
+    let Some(peer) = Peer::start("trixie", blind) else { return };
+    peer.warded(&["apply", "certify-host", "--set", SET, "--yes", RISK]).ends(4);
+    for file in ["ssh_host_rsa_key", "ssh_host_rsa_key.pub", "ssh_host_rsa_key-cert.pub"] {
+        fs::remove_file(peer.file("/etc/ssh").join(file)).unwrap();
+    }
+    let drop_in = peer.file("/etc/ssh/sshd_config.d/50-warded.conf");
+    let lines = fs::read_to_string(&drop_in).unwrap();
+    let kept: String = lines.lines().filter(|line| !line.contains("_rsa_")).map(|line| format!("{line}\n")).collect();
+    fs::write(&drop_in, kept).unwrap();
+    let pid = fs::read_to_string(peer.file("/run/sshd.pid")).unwrap();
+    Run::of(peer.command("kill").args(["-HUP", pid.trim()])).ends(0);
+    let renew = |more: &[&str]| {
+        // Each one lets sshd read its files, after which it has counted nothing.
+        (0..3).for_each(|_| drop(Run::of(peer.command("ssh-keyscan").args(["-T", "2", "127.0.0.1"]))));
+        peer.warded(&[&["renew", "--force"], more].concat())
+    };
+    renew(&[]).ends(5).says(&["or is gone: sshd may offer a former key", "until something changes again", RISK]);
+    renew(&[RISK]).ends(4).prints(&["Not seen live: sshd at"]);
+    renew(&[]).ends(4).prints(&["Not seen live: sshd at"]);
+}
+
 const UNSEEN: &str = "cannot be asked which host keys it offers";
 const RISK: &str = "--accept-risk=not-seen-live";
 
