@@ -117,11 +117,13 @@ pub trait CertificateAuthority {
 /// Why there is no certificate.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CaError {
-    /// The CA did not answer.
-    #[error("{ca} cannot be reached: {cause}")]
+    /// The CA did not answer, or something else did in its place.
+    #[error("{ca} {}: {cause}", unreached(*.answered))]
     Unreachable {
         /// Which CA.
         ca: String,
+        /// Whether there was an answer, which is of no use.
+        answered: bool,
         /// What was tried and how it ended.
         cause: String,
         /// What to do.
@@ -199,11 +201,17 @@ impl CaError {
     }
 }
 
+/// How a CA is told of that was not reached, after its name. `answered`: by something, which is of no use.
+#[must_use]
+pub fn unreached(answered: bool) -> &'static str {
+    if answered { "gives no usable answer" } else { "cannot be reached" }
+}
+
 impl From<CaError> for Error {
     fn from(error: CaError) -> Self {
         match error {
-            CaError::Unreachable { ca, cause, next } => {
-                Self::unreachable(format!("{ca} cannot be reached")).cause(cause).next(next)
+            CaError::Unreachable { ca, answered, cause, next } => {
+                Self::unreachable(format!("{ca} {}", unreached(answered))).cause(cause).next(next)
             }
             CaError::NotConfigured { next } => Self::no_authority("no CA is configured").next(next),
             CaError::OfRootOnly { .. } => Self::usage(error.to_string()).next("run it with sudo"),

@@ -7,12 +7,15 @@ use std::{
     path::{Path, PathBuf, absolute},
 };
 use warded_lib::{
-    ca::step::{
-        CaUrl, Fingerprint, Identification, Settings, StepAuthority, api,
-        bootstrap::{self, NotFetched},
-        http::Problem,
-        provisioner::{Provisioner, Purpose, choose},
-        x509::X509,
+    ca::{
+        step::{
+            CaUrl, Fingerprint, Identification, Settings, StepAuthority, api,
+            bootstrap::{self, NotFetched},
+            http::Problem,
+            provisioner::{Provisioner, Purpose, choose},
+            x509::X509,
+        },
+        unreached,
     },
     change_set::review::Entry,
     config::{self, Config, edit},
@@ -307,7 +310,7 @@ fn not_fetched(url: &CaUrl, error: &NotFetched, proxy: Option<&str>) -> Error {
         NotFetched::Failure(api::Failure::Problem(problem)) => {
             let is_elsewhere = matches!(problem, Problem::Tls(_) | Problem::Redirect | Problem::TooLong(_));
             let next = if is_elsewhere { ADDRESS } else { "make sure that it runs, and that this machine reaches it" };
-            Error::unreachable(format!("the CA {url} cannot be reached")).cause(problem).next(next)
+            Error::unreachable(format!("the CA {url} {}", unreached(problem.is_an_answer()))).cause(problem).next(next)
         }
     }
     .unchanged()

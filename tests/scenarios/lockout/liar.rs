@@ -93,7 +93,7 @@ impl Liar {
     fn answers(&self, key: &PublicKey) -> Result<Certificate, CaError> {
         if self.0 == Lie::Silent {
             let (cause, next) = ("it does not answer".to_owned(), "start it".to_owned());
-            return Err(CaError::Unreachable { ca: self.describe(), cause, next });
+            return Err(CaError::Unreachable { ca: self.describe(), answered: false, cause, next });
         }
         Ok(self.lies(key))
     }

@@ -196,6 +196,7 @@ impl Authority {
             Choice::Local(directory) => {
                 Opened::Local(Box::new(LocalAuthority::open(directory).map_err(|error| CaError::Unreachable {
                     ca: format!("the local CA in {}", directory.display()),
+                    answered: false,
                     cause: error.message().to_owned(),
                     next: "name the right directory with --ca DIR".to_owned(),
                 })?))

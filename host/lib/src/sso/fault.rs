@@ -2,7 +2,10 @@
 
 use super::listener::Visits;
 use crate::{
-    ca::step::{http::Problem, signed_in::SignIn},
+    ca::{
+        step::{http::Problem, signed_in::SignIn},
+        unreached,
+    },
     error::Error,
     moment::distance,
     text::neutral,
@@ -102,7 +105,7 @@ impl Fault {
         let (client, provisioner) = (neutral(&sign_in.oidc.client_id), &sign_in.provisioner);
         let failed = |what: &str| Error::failed(format!("{what} {provider}"));
         match self {
-            Self::Unreachable { address, problem } => Error::unreachable(format!("the single sign-on {provider} cannot be reached"))
+            Self::Unreachable { address, problem } => Error::unreachable(format!("the single sign-on {provider} {}", unreached(problem.is_an_answer())))
                 .cause(format!("{}: {problem}", neutral(address)))
                 .next(Self::reach(problem)),
             Self::Discovery { address, why } => failed("this is no configuration of a single sign-on:")
@@ -282,8 +285,9 @@ mod tests {
             (Problem::Invalid("x".to_owned()), "another certificate"),
             (Problem::Redirect, "the address that it leads to"),
         ] {
+            let what = unreached(problem.is_an_answer());
             let told = told("", &Fault::Unreachable { address: "https://auth.test/x".to_owned(), problem });
-            assert!(told.contains("cannot be reached") && told.contains(next), "{next}: {told}");
+            assert!(told.contains(what) && told.contains(next), "{next}: {told}");
         }
         assert!(told("here", &Fault::NoAddress("here".to_owned())).contains("write it as \":10000\""));
         assert!(told("", &Fault::NoDeviceGrant).contains("ssh -L"));

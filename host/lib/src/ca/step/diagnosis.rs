@@ -107,15 +107,17 @@ pub fn of(failure: &Failure, doing: Task<'_>, known: &Known<'_>) -> CaError {
     match failure {
         Failure::Problem(problem) => {
             let (cause, next) = of_connection(problem, known);
-            CaError::Unreachable { ca, cause, next }
+            CaError::Unreachable { ca, answered: problem.is_an_answer(), cause, next }
         }
         Failure::NotStepCa { .. } => CaError::Unreachable {
             ca,
+            answered: true,
             cause: failure.to_string(),
             next: "make sure that the address and the port are the CA's".to_owned(),
         },
         Failure::Status { status: 429 | 502..=504, text, retry_after } => CaError::Unreachable {
             ca,
+            answered: true,
             cause: busy(failure.status().unwrap_or_default(), text, *retry_after),
             next: "try again later".to_owned(),
         },

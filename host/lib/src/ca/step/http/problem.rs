@@ -102,6 +102,22 @@ impl Problem {
         }
     }
 
+    /// Whether something answered: with another certificate, another protocol, or more than an answer is long.
+    #[must_use]
+    pub fn is_an_answer(&self) -> bool {
+        match self {
+            Self::OtherRoot
+            | Self::OtherName
+            | Self::OtherTime
+            | Self::Unsupported(_)
+            | Self::Invalid(_)
+            | Self::Tls(_)
+            | Self::Redirect
+            | Self::TooLong(_) => true,
+            Self::NoConnection(_) | Self::TimedOut | Self::Broken(_) | Self::Local(_) => false,
+        }
+    }
+
     /// Whether another try, a little later, may go better, and cannot have done anything twice.
     #[must_use]
     pub fn was_not_sent(&self) -> bool {
