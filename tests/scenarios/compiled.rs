@@ -1,6 +1,6 @@
 //! Machine code of policies that did not come with the binary: made once, and again where it does not fit.
 
-use crate::support::{Grants, Machine, Run, counts, missing, script::Script};
+use crate::support::{Grants, Machine, Run, counts, guest::Guest, missing, script::Script};
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
@@ -73,6 +73,28 @@ fn machine_code_that_was_touched_is_made_again() {
         assert_eq!(fs::read(path).unwrap().len(), whole.len(), "{what}");
         assert!(!compiles(&machine, "case"), "{what}");
     }
+}
+
+/// A component of some hundred KiB that keeps the compiler busy for longer than it is given: within its memory, since
+/// each of its functions is compiled by itself.
+#[test]
+fn a_component_that_takes_too_much_of_a_processor() {
+    let machine = Machine::stopped();
+    let function = |locals: usize| {
+        let changed: String =
+            (0..locals).map(|n| format!("(local.set {n} (i64.add (local.get {n}) (i64.const 1)))")).collect();
+        let back: String = (0..locals).map(|n| format!("(br_if {n} (i64.eqz (local.get {n})))")).collect();
+        let (types, open, close) = ("i64 ".repeat(locals), "(loop ".repeat(locals), ")".repeat(locals));
+        format!("(func (local {types}) {open} {changed} {back} {close})")
+    };
+    let guest = Guest::doing("", &function(250).repeat(120), "");
+    Grants::of(&["log = [\"info\"]"]).write(&machine.path("policies"), "busy", "go", &guest.component());
+    // Less than the 60 s that it has otherwise: no test is to take as long.
+    let mut command = machine.command("prlimit");
+    command.args(["--cpu=2:2", env!("CARGO_BIN_EXE_warded"), "plan", "go", "--policy", "busy"]);
+    let run = Run::of(machine.environment(&mut command)).ends(5);
+    run.says(&["the component cannot be compiled", "too much of a processor", "60 s of a processor"]);
+    assert!(!machine.path("state/compiled").exists() || cached(&machine).is_empty());
 }
 
 /// Builds what `warded policy new` makes for JavaScript into a policy `banner`, which renews by writing this file again.

@@ -2,7 +2,7 @@
 //! it want gigabytes. All that is taken over from that process is what it writes, and only if that is whole.
 
 use super::guest_error;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     io::{self, Read as _, Write as _},
     panic::{self, AssertUnwindSafe},
@@ -53,7 +53,7 @@ pub(super) fn compile(component: &[u8]) -> Result<Vec<u8>> {
     }
     let said = neutral(apart.said.trim().lines().next().unwrap_or_default());
     refused(if said.is_empty() {
-        "its compiler was killed, or made more machine code than is taken over"
+        "its compiler was killed, having used too much of a processor, or made more machine code than is taken over"
     } else {
         &said
     })
@@ -96,7 +96,7 @@ fn refuse_panic<T>(compile: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-/// Bounds this process.
+/// Bounds this process; a tighter bound that it was started with stays.
 fn limit() -> io::Result<()> {
     let bounds = [
         (Resource::Data, MEMORY_BYTES),
@@ -107,6 +107,7 @@ fn limit() -> io::Result<()> {
         (Resource::Fsize, 0),
     ];
     bounds.into_iter().try_for_each(|(resource, bound)| {
+        let bound = getrlimit(resource).maximum.map_or(bound, |given| given.min(bound));
         setrlimit(resource, Rlimit { current: Some(bound), maximum: Some(bound) }).map_err(io::Error::from)
     })
 }
