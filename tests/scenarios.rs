@@ -24,6 +24,7 @@ mod listener;
 mod lockout;
 mod login;
 mod nethserver;
+mod odd_servers;
 mod old_openssh;
 mod operation;
 mod other_algorithms;

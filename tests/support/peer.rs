@@ -145,6 +145,11 @@ impl Peer {
         self.enclosure.command_beside(program)
     }
 
+    /// Its network.
+    pub(crate) fn network(&self) -> Network {
+        self.enclosure.network()
+    }
+
     /// The tree, as programs beside it see it.
     pub(crate) fn tree(&self) -> PathBuf {
         self.shared.path().join("box/root")
