@@ -268,12 +268,16 @@ pub fn main() -> ExitCode {
         Command::Ca(command) => command.run(&open, output),
         Command::Doctor(command) => open().and_then(|context| command.run(&context, &options, output)),
         Command::Token(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
-        Command::Login(command) if command.on_demand => Ok(command.run_on_demand(ca_name(&options).as_ref(), || {
-            // stdout is what the program prints that ssh runs.
-            let output = Output::new(false, Verbosity::Beside, When::Never);
-            open_as(&command.identification).and_then(|context| command.run(&context, output))
-        })),
-        Command::Login(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
+        Command::Login(command) if command.on_demand => {
+            Ok(login::Login::run_on_demand(ca_name(&options).as_ref(), |until| {
+                // stdout is what the program prints that ssh runs.
+                let output = Output::new(false, Verbosity::Beside, When::Never);
+                open_as(&command.identification).and_then(|context| command.run(&context, Some(until), output))
+            }))
+        }
+        Command::Login(command) => {
+            open_as(&command.identification).and_then(|context| command.run(&context, None, output))
+        }
         Command::Verify(command) => open().and_then(|context| command.run(&context, output)),
         Command::SshConfig(command) => open().and_then(|context| command.run(&context, output)),
         Command::Logout(command) => open().and_then(|context| command.run(&context, output)),

@@ -8,7 +8,7 @@ use super::{
     network::Network,
     x509::Leaf,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -24,6 +24,9 @@ pub(crate) use wire::{Visit, browse, browse_trusting, visit};
 
 /// The client that the CA has there.
 pub(crate) const CLIENT: &str = "step-cli";
+
+/// Instead of an error: the connection is closed without an answer.
+pub(crate) const CLOSED: &str = "closed";
 
 /// What it does wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +47,8 @@ pub(crate) enum Wrong {
     NoNonce,
     /// It says in the browser's answer that it is another provider.
     OtherIssuer,
+    /// It does not say in the browser's answer who it is, although it promises to.
+    NoIssuer,
     /// It does not know the client.
     UnknownClient,
     /// Its token endpoint knows no code.
@@ -58,6 +63,8 @@ pub(crate) enum Wrong {
     NeverOnDevice,
     /// It closes every connection without an answer.
     Gone,
+    /// The same at its token endpoint alone, and the code of a device is good for two seconds.
+    SilentAboutTokens,
 }
 
 /// What it was told, and what it knows of the logins.
@@ -67,7 +74,9 @@ struct State {
     wrong: Wrong,
     redirect_uris: Vec<String>,
     has_devices: bool,
-    /// What the next polls of a device get before there is a token.
+    /// How far its clock is ahead, in seconds, where it says what time it has.
+    clock: Option<i64>,
+    /// What the next polls of a device get before there is a token; `CLOSED`: no answer.
     polls: Vec<&'static str>,
     /// By code: PKCE's challenge, the nonce, the redirect URI.
     logins: HashMap<String, [String; 3]>,
@@ -128,10 +137,31 @@ impl Issuer {
     }
 
     fn converse(&self, stream: &mut (impl Read + Write)) {
-        let is_there = self.state.lock().unwrap().wrong != Wrong::Gone;
-        if let Some(asked) = Asked::read(stream).filter(|_| is_there) {
-            self.answer(&asked).write(stream);
+        let Some(asked) = Asked::read(stream) else { return };
+        let is_there = {
+            let mut state = self.state.lock().unwrap();
+            let is_closed = asked.path == "/token" && state.polls.pop_if(|next| *next == CLOSED).is_some();
+            if is_closed {
+                state.log.push((Timestamp::now(), format!("{} {}", asked.method, asked.path)));
+            }
+            match state.wrong {
+                Wrong::Gone => false,
+                Wrong::SilentAboutTokens => asked.path != "/token",
+                _ => !is_closed,
+            }
+        };
+        if is_there {
+            let answer = self.answer(&asked);
+            let clock = self.state.lock().unwrap().clock;
+            clock
+                .map_or(answer.clone(), |ahead| answer.dated(Timestamp::now() + SignedDuration::from_secs(ahead)))
+                .write(stream);
         }
+    }
+
+    /// Has it say what time it has, so many seconds ahead of this machine's.
+    pub(crate) fn clock(&self, ahead: i64) {
+        self.state.lock().unwrap().clock = Some(ahead);
     }
 
     /// Has it show another certificate.
@@ -229,6 +259,7 @@ impl Issuer {
             "issuer": issuer, "authorization_endpoint": format!("{name}/authorize"), "token_endpoint": format!("{name}/token"),
             "jwks_uri": format!("{name}/jwks"), "response_types_supported": ["code"], "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["ES256", "HS256", "none"], "end_session_endpoint": format!("{name}/logout"),
+            "authorization_response_iss_parameter_supported": true,
         });
         if state.has_devices {
             configuration["device_authorization_endpoint"] = format!("{name}/device").into();
@@ -247,7 +278,12 @@ impl Issuer {
             // As LemonLDAP::NG's error 108: the browser is not led back.
             return Answer::page(400, "<h1>The redirect URI is not known</h1>");
         }
-        let back = |more: &str| Answer::redirect(&format!("{redirect_uri}/?state={}&{more}", of("state")));
+        let iss = match state.wrong {
+            Wrong::OtherIssuer => "&iss=https://evil.test".to_owned(),
+            Wrong::NoIssuer => String::new(),
+            _ => format!("&iss={name}"),
+        };
+        let back = |more: &str| Answer::redirect(&format!("{redirect_uri}/?state={}&{more}{iss}", of("state")));
         if state.wrong == Wrong::Denied {
             return back("error=access_denied&error_description=The+person+said+no");
         }
@@ -255,8 +291,7 @@ impl Issuer {
         let code = format!("code-{}-{}", state.number, encode(&Sha256::digest(of("nonce"))[..8]));
         state.issued.push(code.clone());
         state.logins.insert(code.clone(), [of("code_challenge"), of("nonce"), redirect_uri.clone()]);
-        let iss = if state.wrong == Wrong::OtherIssuer { "https://evil.test".to_owned() } else { name };
-        back(&format!("code={code}&iss={iss}"))
+        back(&format!("code={code}"))
     }
 
     fn device(&self, asked: &Asked) -> Answer {
@@ -266,7 +301,7 @@ impl Issuer {
         let code = "device-secret-1".to_owned();
         state.issued.push(code.clone());
         state.logins.insert(code.clone(), [asked.value("code_challenge"), String::new(), String::new()]);
-        let life = if state.wrong == Wrong::NeverOnDevice { 2 } else { 120 };
+        let life = if matches!(state.wrong, Wrong::NeverOnDevice | Wrong::SilentAboutTokens) { 2 } else { 120 };
         Answer::json(
             200,
             &json!({

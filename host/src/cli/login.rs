@@ -20,7 +20,7 @@ use crate::context::Context;
 use clap::Args;
 use report::{LoginObject, Outcome};
 use ssh_key::{Algorithm, PrivateKey, PublicKey, rand_core::OsRng};
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Instant};
 #[cfg(feature = "sso")]
 use warded_lib::ca::step::StepAuthority;
 use warded_lib::{
@@ -78,11 +78,12 @@ pub(super) fn parse_host(text: &str) -> Result<String, String> {
 
 impl Login {
     /// As `ssh` runs it before a connection.
-    pub(super) fn run_on_demand(&self, ca: Option<&Name>, log_in: impl FnOnce() -> Result<Exit>) -> Exit {
-        on_demand::run(self, ca, log_in)
+    pub(super) fn run_on_demand(ca: Option<&Name>, log_in: impl FnOnce(Instant) -> Result<Exit>) -> Exit {
+        on_demand::run(ca, log_in)
     }
 
-    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+    /// `until`: when a single sign-on that nobody finishes is given up, where that is sooner than usual.
+    pub(super) fn run(&self, context: &Context, until: Option<Instant>, output: Output) -> Result<Exit> {
         let user = self.user()?;
         let wrong = |error: String| Error::usage("these are no names for a certificate").cause(error);
         Principal::parse(Kind::User, &user).map_err(wrong)?;
@@ -122,7 +123,7 @@ impl Login {
         let (key, request) = requested(&user, principals)?;
         let certificate = match &sign_in {
             None => issued(authority, &request)?,
-            Some(sign_in) => self.signed_in(context, sign_in, &request, output)?,
+            Some(sign_in) => self.signed_in(context, sign_in, &request, (until, output))?,
         };
         self.deliver(context, output, (&key, &certificate), (agent.as_ref(), &files, &roots), &user)
     }
@@ -151,11 +152,11 @@ impl Login {
         context: &Context,
         sign_in: &SignIn,
         request: &IssueRequest,
-        output: Output,
+        (until, output): (Option<Instant>, Output),
     ) -> Result<Certificate> {
         let authority = context.authority.open_step()?.ok_or_else(|| Error::usage("the CA is no step-ca"))?;
         let place = Place::of(context.ca_name.as_ref())?;
-        self.sign_in.certified(authority, sign_in, request, (&place, output))
+        self.sign_in.certified(authority, sign_in, request, (&place, until, output))
     }
 
     #[cfg(not(feature = "sso"))]
@@ -165,7 +166,7 @@ impl Login {
         _context: &Context,
         _sign_in: &SignIn,
         _request: &IssueRequest,
-        _output: Output,
+        _until_and_output: (Option<Instant>, Output),
     ) -> Result<Certificate> {
         Err(Error::usage("this build has no single sign-on"))
     }

@@ -50,9 +50,9 @@ impl SshConfig {
         // Of `%` ssh makes tokens.
         let command = format!("{} login --on-demand", program.replace('%', "%%"));
         let mut lines = vec![
-            "# At the end of ~/.ssh/config: before it connects to one of these hosts, ssh has Warded log you in where"
+            "# For the end of ~/.ssh/config. Before it connects to a host that a Match line names, ssh has Warded log you in"
                 .to_owned(),
-            "# that is needed. Nothing belongs below this line but another Host or Match.".to_owned(),
+            "# where that is needed. Below each Match line only another Match or a Host may follow.".to_owned(),
         ];
         for (ca, hosts) in blocks {
             let which = ca.map(|ca| format!(" --ca {ca}")).unwrap_or_default();

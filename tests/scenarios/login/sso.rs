@@ -149,7 +149,7 @@ fn a_person_signs_in_and_gets_in() {
     drop(fs::remove_file(member.told()));
     let logout = Run::of(logout.env("BROWSER", member.person.machine().path("browser"))).ends(0);
     let end = format!("{}/logout", member.issuer.name());
-    logout.prints(&["The browser ends your session with the provider", &end]);
+    logout.prints(&["The browser opens the page on which you end your session with the provider", &end]);
     wait("the browser is opened where the session is ended", LONG, || {
         fs::read_to_string(member.told()).is_ok_and(|at| at == end)
     });

@@ -1,6 +1,7 @@
 //! HTTP, one exchange a connection: what a provider reads and writes, and a person's browser.
 
 use super::super::{https::Https, network::Network};
+use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 use serde_json::Value;
 use std::{
     io::{Read, Write},
@@ -72,7 +73,7 @@ fn decoded(text: &str) -> String {
 }
 
 /// What a provider answers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Answer {
     head: String,
     body: String,
@@ -89,6 +90,13 @@ impl Answer {
 
     pub(super) fn redirect(to: &str) -> Self {
         Self { head: format!("302 Found\r\nLocation: {to}"), body: String::new() }
+    }
+
+    /// With this time of the provider's clock.
+    pub(super) fn dated(mut self, at: Timestamp) -> Self {
+        let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&at).unwrap();
+        self.head.push_str(&format!("\r\nDate: {date}"));
+        self
     }
 
     pub(super) fn write(&self, stream: &mut impl Write) {

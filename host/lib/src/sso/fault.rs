@@ -48,6 +48,8 @@ pub enum Fault {
         redirect_uri: String,
         /// Who came instead.
         visits: Visits,
+        /// Whether the provider knows the client; none where it did not tell.
+        knows_client: Option<bool>,
     },
     /// The person, or the provider, said no.
     Denied {
@@ -65,6 +67,8 @@ pub enum Fault {
     },
     /// Another provider says that it gave the code.
     OtherIssuer(String),
+    /// No provider says that it gave the code, and this one always says so.
+    NoIssuer,
     /// An answer cannot be understood.
     Answer {
         /// Which one.
@@ -98,9 +102,19 @@ impl Fault {
         matches!(self, Self::Denied { .. })
     }
 
+    /// What a person who is waited for may have to know.
+    #[must_use]
+    pub fn reminder(redirect_uri: &str, sign_in: &SignIn) -> String {
+        format!(
+            "Still waiting for the browser. If it shows an error about the redirect URI (LemonLDAP::NG: error 108), register \
+             exactly {redirect_uri} for the client {} at the provider",
+            neutral(&sign_in.oidc.client_id)
+        )
+    }
+
     /// In words.
     #[must_use]
-    pub fn told(&self, sign_in: &SignIn) -> Error {
+    pub fn told(&self, sign_in: &SignIn, has_device_grant: bool) -> Error {
         let provider = neutral(sign_in.oidc.configuration().split("/.well-known/").next().unwrap_or_default());
         let (client, provisioner) = (neutral(&sign_in.oidc.client_id), &sign_in.provisioner);
         let failed = |what: &str| Error::failed(format!("{what} {provider}"));
@@ -119,30 +133,16 @@ impl Fault {
                 .next("on the CA, write it as \":10000\""),
             Self::Listen { port, is_taken: true, .. } => Error::failed(format!("nothing can wait for the browser at 127.0.0.1:{port}"))
                 .cause(format!("another program listens there, and the provisioner {provisioner} allows this port alone (listenAddress)"))
-                .next(format!("see which one: ss -ltnp 'sport = :{port}'; end it, perhaps an earlier `warded login`; or warded login --device")),
+                .next(format!(
+                    "see which one: ss -ltnp 'sport = :{port}'; end it, perhaps an earlier `warded login`{}",
+                    if has_device_grant { "; or warded login --device" } else { "" }
+                )),
             Self::Listen { port, error, .. } => {
-                Error::failed(format!("nothing can wait for the browser at 127.0.0.1:{port}")).cause(error).next("warded login --device")
+                let next = if has_device_grant { "warded login --device" } else { "see why nothing can listen there: ip addr show dev lo" };
+                Error::failed(format!("nothing can wait for the browser at 127.0.0.1:{port}")).cause(error).next(next)
             }
-            Self::NoAnswer { patience, redirect_uri, visits } => {
-                let mut error = failed("the browser did not come back from")
-                    .cause(format!("nothing came to {redirect_uri} within {}", distance(*patience)))
-                    .seen(if visits.is_opened { "the browser opened the login" } else { "no browser opened the login" });
-                if visits.opened_again > 0 {
-                    error = error.seen("the login's address was opened more than once: if that was not you, another program on this machine tried it");
-                }
-                if visits.strangers > 0 {
-                    error = error.seen(format!("{} came that belong to no login here (an older window, or another program)", crate::text::count(visits.strangers, "answer")));
-                }
-                error.next(format!(
-                    "warded login again, and finish in the browser. Where the browser shows the form again, name or password were \
-                     wrong, or the form was open for too long. Where the browser shows an error about the redirect URI \
-                     (LemonLDAP::NG: error 108): at the provider, add to the client {client} exactly this redirect URI: {redirect_uri}{}",
-                    if sign_in.oidc.listen_address.is_empty() {
-                        "; the port changes with each login, unless the CA's provisioner has a listenAddress such as \":10000\""
-                    } else {
-                        ""
-                    }
-                ))
+            Self::NoAnswer { patience, redirect_uri, visits, knows_client } => {
+                Self::no_answer(failed("the browser did not come back from"), (*patience, redirect_uri), *visits, *knows_client, sign_in)
             }
             Self::Denied { error, description } => said(failed("the sign-in was denied by"), error, description)
                 .next("sign in again and agree: warded login; or ask those who run the provider to allow you its client "
@@ -152,6 +152,9 @@ impl Fault {
             Self::OtherIssuer(issuer) => Error::refused("the answer that the browser brought is not used")
                 .cause(format!("it says that {} gave it, and {provider} was asked", neutral(issuer)))
                 .next("begin again, and sign in only where the login leads: warded login"),
+            Self::NoIssuer => Error::refused("the answer that the browser brought is not used")
+                .cause(format!("it does not say who gave it, and {provider} promises to say so in each (RFC 9207)"))
+                .next("begin again, and sign in only where the login leads: warded login; if it stays so, look at the provider's log"),
             Self::Answer { what, why } => failed("there was no usable answer from").cause(format!("{what}: {}", neutral(why))).next("look at the provider's log"),
             Self::WrongToken(why) => Error::refused(format!("the ID token from {provider} is not used"))
                 .cause(neutral(why))
@@ -162,6 +165,53 @@ impl Fault {
             Self::DeviceExpired => failed("the code was not used in time at")
                 .next("warded login --device again, and finish before the code expires"),
         }
+    }
+
+    fn no_answer(
+        told: Error,
+        (patience, redirect_uri): (Duration, &str),
+        visits: Visits,
+        knows_client: Option<bool>,
+        sign_in: &SignIn,
+    ) -> Error {
+        let (client, provisioner) = (neutral(&sign_in.oidc.client_id), &sign_in.provisioner);
+        let changes = if sign_in.oidc.listen_address.is_empty() {
+            "; the port changes with each login, unless the CA's provisioner has a listenAddress such as \":10000\""
+        } else {
+            ""
+        };
+        if knows_client == Some(false) {
+            return told
+                .cause(format!(
+                    "the provider does not know the client {client}, or not with the secret that the CA's provisioner \
+                     {provisioner} has: its token endpoint says so (LemonLDAP::NG: error 107 in the browser)"
+                ))
+                .next(format!(
+                    "at the provider, register the client {client} with the redirect URI {redirect_uri}, public or with the \
+                     provisioner's \"clientSecret\"; or correct \"clientID\" and \"clientSecret\" on the CA{changes}"
+                ));
+        }
+        let mut told = told
+            .cause(format!("nothing came to {redirect_uri} within {}", distance(patience)))
+            .seen(if visits.is_opened { "the browser opened the login" } else { "no browser opened the login" });
+        if visits.opened_again > 0 {
+            told = told.seen("the login's address was opened more than once: if that was not you, another program on this machine tried it");
+        }
+        if visits.strangers > 0 {
+            told = told.seen(format!(
+                "{} came that belong to no login here (an older window, or another program)",
+                crate::text::count(visits.strangers, "answer")
+            ));
+        }
+        if knows_client == Some(true) {
+            told = told.seen(format!("the provider knows the client {client}"));
+        }
+        told.next(format!(
+            "warded login again, and finish in the browser. Where the browser shows the form again, name or password were \
+             wrong, or the form was open for too long. Where it shows an error, of LemonLDAP::NG 107: the provider has no \
+             client {client}; 84 or 90: its rules do not let this person use the client; 108, or one about the redirect URI: \
+             at the provider, add to the client {client} exactly this redirect URI: {redirect_uri}{changes}"
+        ))
     }
 
     fn reach(problem: &Problem) -> &'static str {
@@ -227,12 +277,12 @@ mod tests {
             "clientID": "step-cli", "configurationEndpoint": "https://auth.test", "listenAddress": listen_address,
         });
         let sign_in = SignIn { provisioner: "sso (OIDC)".to_owned(), oidc: serde_json::from_value(oidc).unwrap() };
-        fault.told(&sign_in).to_string()
+        fault.told(&sign_in, false).to_string()
     }
 
     fn no_answer(visits: Visits) -> Fault {
         let redirect_uri = "http://127.0.0.1:10000".to_owned();
-        Fault::NoAnswer { patience: Duration::from_secs(180), redirect_uri, visits }
+        Fault::NoAnswer { patience: Duration::from_secs(180), redirect_uri, visits, knows_client: None }
     }
 
     #[test]

@@ -27,6 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the browser has to fetch the last page.
 const LAST_PAGE: Duration = Duration::from_secs(3);
 
+/// Where an answer leads that belongs to no login here: to an address without it.
+const WRONG_WINDOW: &str = "/wrong-window";
+/// The same after the login.
+const OVER: &str = "/over";
+
 /// A listener, bound to its port.
 #[derive(Debug)]
 pub struct Listener {
@@ -51,14 +56,18 @@ pub struct Visits {
 
 /// What the browser brings back from the provider.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Callback {
+pub struct Callback {
+    /// The provider that says it answered (RFC 9207).
+    pub issuer: Option<String>,
+    /// What it answered.
+    pub answered: Answered,
+}
+
+/// What a provider answers.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Answered {
     /// A code.
-    Code {
-        /// It.
-        code: String,
-        /// The provider that says it gave it (RFC 9207).
-        issuer: Option<String>,
-    },
+    Code(String),
     /// A refusal.
     Error {
         /// The provider's word for it.
@@ -126,17 +135,23 @@ impl Listener {
         format!("http://127.0.0.1:{}/go/{}", self.port, self.secret)
     }
 
-    /// Waits for the provider's answer to the login with this `state`.
+    /// Waits for the provider's answer to the login with this `state`. After so long a person is reminded, once.
     ///
     /// # Errors
     /// None came in time.
-    pub fn wait(&mut self, provider: &Url, state: &str, patience: Duration) -> Result<Callback, Fault> {
-        let until = Instant::now() + patience;
+    pub fn wait(
+        &mut self,
+        provider: &Url,
+        state: &str,
+        patience: Duration,
+        (after, remind): (Duration, &dyn Fn()),
+    ) -> Result<Callback, Fault> {
+        let begun = Instant::now();
         let (go, done) = (format!("/go/{}", self.secret), format!("/done/{}", self.secret));
         let mut visits = self.visits;
         let host = format!("127.0.0.1:{}", self.port);
         let mut returned = None;
-        let served = self.serve(until, |request| {
+        let mut reply = |request: &Request| {
             if !request.is_of(&host) {
                 return (Reply::Page(Page::Nothing), false);
             }
@@ -151,6 +166,9 @@ impl Listener {
                 visits.is_opened = true;
                 return (Reply::Redirect(provider.to_string()), false);
             }
+            if request.path == WRONG_WINDOW {
+                return (Reply::Page(Page::WrongWindow), false);
+            }
             if request.path != "/" || request.query.is_empty() {
                 return (Reply::Page(Page::Nothing), false);
             }
@@ -161,13 +179,22 @@ impl Listener {
                 }
                 None => {
                     visits.strangers += 1;
-                    (Reply::Page(Page::WrongWindow), false)
+                    // Nor does another login's code stay in the address bar.
+                    (Reply::Redirect(WRONG_WINDOW.to_owned()), false)
                 }
             }
+        };
+        let served = self.serve(begun + patience.min(after), &mut reply).and_then(|has_ended| {
+            if has_ended || after >= patience {
+                return Ok(has_ended);
+            }
+            remind();
+            self.serve(begun + patience, &mut reply)
         });
         self.visits = visits;
         served.map_err(|error| Fault::Listen { port: self.port, is_taken: false, error: error.to_string() })?;
-        returned.ok_or_else(|| Fault::NoAnswer { patience, redirect_uri: self.redirect_uri(), visits })
+        let redirect_uri = self.redirect_uri();
+        returned.ok_or(Fault::NoAnswer { patience, redirect_uri, visits, knows_client: None })
     }
 
     /// Shows the browser how it ended. That it does not ask is no fault.
@@ -175,17 +202,24 @@ impl Listener {
         let (done, host) = (format!("/done/{}", self.secret), format!("127.0.0.1:{}", self.port));
         let served = self.serve(Instant::now() + LAST_PAGE, |request| {
             let is_last = request.is_of(&host) && request.path == done;
-            (Reply::Page(if is_last { page } else { Page::Over }), is_last)
+            let reply = if is_last {
+                Reply::Page(page)
+            } else if request.query.is_empty() {
+                Reply::Page(Page::Over)
+            } else {
+                Reply::Redirect(OVER.to_owned())
+            };
+            (reply, is_last)
         });
         drop(served);
     }
 
-    /// Answers requests until one is the last, or the time is over.
-    fn serve(&mut self, until: Instant, mut reply: impl FnMut(&Request) -> (Reply, bool)) -> io::Result<()> {
+    /// Answers requests until one is the last, or the time is over; whether one was.
+    fn serve(&mut self, until: Instant, mut reply: impl FnMut(&Request) -> (Reply, bool)) -> io::Result<bool> {
         loop {
             let now = Instant::now();
             self.connections.retain(|one| one.until > now);
-            let Some(left) = until.checked_duration_since(now).filter(|left| !left.is_zero()) else { return Ok(()) };
+            let Some(left) = until.checked_duration_since(now).filter(|left| !left.is_zero()) else { return Ok(false) };
             let wait = left.min(Duration::from_secs(1));
             let mut sockets: Vec<PollFd<'_>> = vec![PollFd::new(&self.listener, PollFlags::IN)];
             sockets.extend(self.connections.iter().map(|one| PollFd::new(&one.stream, PollFlags::IN)));
@@ -212,7 +246,7 @@ impl Listener {
                 }
             });
             if is_last {
-                return Ok(());
+                return Ok(true);
             }
         }
     }
@@ -300,11 +334,13 @@ fn answer(query: &[(String, String)], state: &str) -> Option<Callback> {
     if Sha256::digest(only("state")?) != Sha256::digest(state) {
         return None;
     }
-    if let Some(error) = only("error") {
+    let answered = if let Some(error) = only("error") {
         let description = only("error_description").unwrap_or_default().to_owned();
-        return Some(Callback::Error { error: error.to_owned(), description });
-    }
-    Some(Callback::Code { code: only("code")?.to_owned(), issuer: only("iss").map(str::to_owned) })
+        Answered::Error { error: error.to_owned(), description }
+    } else {
+        Answered::Code(only("code")?.to_owned())
+    };
+    Some(Callback { issuer: only("iss").map(str::to_owned), answered })
 }
 
 #[cfg(test)]

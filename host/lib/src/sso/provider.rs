@@ -1,10 +1,17 @@
 //! A provider of single sign-on, and what is asked of it.
 
+mod device;
+
+pub use device::Device;
+
 use super::Fault;
-use crate::ca::step::{
-    http::{Problem, Request, Web, is_safe},
-    identity::IdToken,
-    provisioner::Oidc,
+use crate::{
+    ca::step::{
+        http::{Problem, Request, Web, is_safe},
+        identity::IdToken,
+        provisioner::Oidc,
+    },
+    moment::distance,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use openidconnect::{
@@ -14,14 +21,14 @@ use openidconnect::{
     ProviderMetadata, RedirectUrl, RequestTokenError, Scope, StandardErrorResponse, TokenResponse as _, TokenUrl,
     core::{
         CoreAuthDisplay, CoreAuthenticationFlow, CoreClaimName, CoreClaimType, CoreClient, CoreClientAuthMethod,
-        CoreDeviceAuthorizationResponse, CoreErrorResponseType, CoreGrantType, CoreIdToken, CoreJsonWebKey,
-        CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreJwsSigningAlgorithm as Algorithm,
-        CoreResponseMode, CoreResponseType, CoreSubjectIdentifierType, CoreTokenResponse,
+        CoreErrorResponseType, CoreGrantType, CoreIdToken, CoreJsonWebKey, CoreJweContentEncryptionAlgorithm,
+        CoreJweKeyManagementAlgorithm, CoreJwsSigningAlgorithm as Algorithm, CoreResponseMode, CoreResponseType,
+        CoreSubjectIdentifierType, CoreTokenResponse,
     },
 };
 use serde::{Deserialize, Serialize};
 use ssh_key::rand_core::{OsRng, RngCore as _};
-use std::{thread, time::Duration};
+use std::time::Duration;
 use url::Url;
 
 /// How the path of a provider's configuration ends, behind its name.
@@ -46,6 +53,9 @@ struct Beside {
     device_authorization_endpoint: Option<DeviceAuthorizationUrl>,
     #[serde(default)]
     end_session_endpoint: Option<Url>,
+    /// RFC 9207, 3.
+    #[serde(default)]
+    authorization_response_iss_parameter_supported: bool,
 }
 
 impl AdditionalProviderMetadata for Beside {}
@@ -86,43 +96,11 @@ pub struct Attempt {
     redirect_uri: RedirectUrl,
 }
 
-/// A login by a code that a person types on another machine.
-pub struct Device {
-    details: CoreDeviceAuthorizationResponse,
-    verifier: PkceCodeVerifier,
-}
-
 impl Attempt {
     /// What the answer to this login has with it.
     #[must_use]
     pub fn state(&self) -> &str {
         self.state.secret()
-    }
-}
-
-impl Device {
-    /// Where the person goes.
-    #[must_use]
-    pub fn address(&self) -> &str {
-        self.details.verification_uri().as_str()
-    }
-
-    /// The same with the code in it, where the provider has that.
-    #[must_use]
-    pub fn whole_address(&self) -> Option<&str> {
-        self.details.verification_uri_complete().map(|address| address.secret().as_str())
-    }
-
-    /// What the person types there.
-    #[must_use]
-    pub fn code(&self) -> &str {
-        self.details.user_code().secret()
-    }
-
-    /// How long it can be used.
-    #[must_use]
-    pub fn life(&self) -> Duration {
-        self.details.expires_in()
     }
 }
 
@@ -227,14 +205,43 @@ impl<'a> Provider<'a> {
         Ok(Attempt { url, state, nonce, verifier, redirect_uri })
     }
 
+    /// That an answer which the browser brought is this provider's, as far as it says whose it is (RFC 9207, 2.4).
+    ///
+    /// # Errors
+    /// It names another one, or none although this one always names itself.
+    pub fn is_of_it(&self, issuer: Option<&str>) -> Result<(), Fault> {
+        match issuer {
+            Some(issuer) if issuer != self.issuer() => Err(Fault::OtherIssuer(issuer.to_owned())),
+            None if self.metadata.additional_metadata().authorization_response_iss_parameter_supported => {
+                Err(Fault::NoIssuer)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether the provider knows the client, as its token endpoint says to a code that nobody has got; none where it
+    /// does not tell.
+    pub fn knows_client(&self, redirect_uri: &str) -> Option<bool> {
+        let redirect_uri = RedirectUrl::new(redirect_uri.to_owned()).ok()?;
+        let (_, verifier) = PkceCodeChallenge::new_random_sha256();
+        let request = self.client.exchange_code(AuthorizationCode::new(random())).ok()?;
+        let answer = request
+            .set_redirect_uri(std::borrow::Cow::Owned(redirect_uri))
+            .set_pkce_verifier(verifier)
+            .request(&carrier(self.web));
+        let Err(RequestTokenError::ServerResponse(said)) = answer else { return None };
+        match said.error().as_ref() {
+            "invalid_client" | "unauthorized_client" => Some(false),
+            "invalid_grant" => Some(true),
+            _ => None,
+        }
+    }
+
     /// The ID token for a code that came back from the browser.
     ///
     /// # Errors
     /// The code is not this login's, or the ID token is not.
-    pub fn redeem(&self, attempt: Attempt, code: String, issuer: Option<&str>) -> Result<IdToken, Fault> {
-        if let Some(issuer) = issuer.filter(|issuer| *issuer != self.issuer()) {
-            return Err(Fault::OtherIssuer(issuer.to_owned()));
-        }
+    pub fn redeem(&self, attempt: Attempt, code: String) -> Result<IdToken, Fault> {
         let request = self.client.exchange_code(AuthorizationCode::new(code));
         let request = request.map_err(|_| Fault::Discovery {
             address: self.oidc.configuration(),
@@ -246,58 +253,6 @@ impl<'a> Provider<'a> {
             .request(&carrier(self.web))
             .map_err(|error| self.refused(error))?;
         self.verified(&answer, Some(&attempt.nonce))
-    }
-
-    /// Begins a login on another machine.
-    ///
-    /// # Errors
-    /// The provider has no such logins, or refuses this one.
-    pub fn begin_on_device(&self) -> Result<Device, Fault> {
-        let at =
-            self.metadata.additional_metadata().device_authorization_endpoint.clone().ok_or(Fault::NoDeviceGrant)?;
-        let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
-        let client = self.client.clone().set_device_authorization_url(at);
-        let details = client
-            .exchange_device_code()
-            .add_scopes(self.scopes())
-            .add_extra_param("code_challenge", challenge.as_str().to_owned())
-            .add_extra_param("code_challenge_method", challenge.method().as_str().to_owned())
-            .request(&carrier(self.web))
-            .map_err(|error| self.refused(error))?;
-        Ok(Device { details, verifier })
-    }
-
-    /// Waits until the person has logged in there.
-    ///
-    /// # Errors
-    /// They refused, or did not do it in time.
-    pub fn await_device(&self, device: &Device, patience: Option<Duration>) -> Result<IdToken, Fault> {
-        use openidconnect::DeviceCodeErrorResponseType as Kind;
-        let request = self.client.exchange_device_access_token(&device.details);
-        let request = request.map_err(|_| Fault::Discovery {
-            address: self.oidc.configuration(),
-            why: "it names no token_endpoint".to_owned(),
-        })?;
-        let answer: Result<CoreTokenResponse, _> = request
-            .add_extra_param("code_verifier", device.verifier.secret().clone())
-            .request(&carrier(self.web), thread::sleep, patience.map(|patience| patience.min(device.life())));
-        let answer = answer.map_err(|error| match error {
-            RequestTokenError::ServerResponse(said) => match said.error() {
-                Kind::AccessDenied => Fault::Denied {
-                    error: said.error().to_string(),
-                    description: said.error_description().cloned().unwrap_or_default(),
-                },
-                Kind::ExpiredToken | Kind::AuthorizationPending | Kind::SlowDown => Fault::DeviceExpired,
-                Kind::Basic(_) => Fault::Refused {
-                    error: said.error().to_string(),
-                    description: said.error_description().cloned().unwrap_or_default(),
-                },
-            },
-            RequestTokenError::Request(problem) => self.unreachable(problem),
-            RequestTokenError::Parse(error, _) => Fault::Answer { what: "its answer", why: error.to_string() },
-            RequestTokenError::Other(why) => Fault::Answer { what: "its answer", why },
-        })?;
-        self.verified(&answer, None)
     }
 
     fn unreachable(&self, problem: Problem) -> Fault {
@@ -330,7 +285,7 @@ impl<'a> Provider<'a> {
             (Some(nonce), Some(claimed)) if nonce.secret() == claimed.secret() => Ok(()),
             (Some(_), _) => Err("it is another login's".to_owned()),
         };
-        token.claims(&verifier, is_this_login).map_err(|error| Fault::WrongToken(why(&error)))?;
+        token.claims(&verifier, is_this_login).map_err(|error| Fault::WrongToken(self.why(&error)))?;
         let read = IdToken::read(&token.to_string()).map_err(Fault::WrongToken)?;
         if read.is_of_another_client(&self.oidc.client_id) {
             return Err(Fault::WrongToken("it was made for another client".to_owned()));
@@ -338,22 +293,24 @@ impl<'a> Provider<'a> {
         Ok(read)
     }
 
-    /// How far the provider's clock is ahead of this machine's, in seconds, where it says what time it has.
-    #[must_use]
-    pub fn ahead(&self) -> Option<i64> {
-        self.web.ahead()
-    }
-}
-
-/// Why an ID token does not count.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the others are told in the library's words")]
-fn why(error: &ClaimsVerificationError) -> String {
-    match error {
-        ClaimsVerificationError::SignatureVerification(inner) => {
-            format!("its signature is not the provider's: {inner}")
+    /// Why an ID token does not count.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are told in the library's words")]
+    fn why(&self, error: &ClaimsVerificationError) -> String {
+        match error {
+            ClaimsVerificationError::SignatureVerification(inner) => {
+                format!("its signature is not the provider's: {inner}")
+            }
+            ClaimsVerificationError::InvalidNonce(why) => format!("its nonce does not fit: {why}"),
+            ClaimsVerificationError::Expired(_) => format!("{error}{}", self.other_time().unwrap_or_default()),
+            error => error.to_string(),
         }
-        ClaimsVerificationError::InvalidNonce(why) => format!("its nonce does not fit: {why}"),
-        error => error.to_string(),
+    }
+
+    /// How the provider's clock differs from this machine's, where it says what time it has, and that is another one.
+    fn other_time(&self) -> Option<String> {
+        let ahead = self.web.ahead().filter(|ahead| ahead.unsigned_abs() >= 5)?;
+        let by = distance(Duration::from_secs(ahead.unsigned_abs()));
+        Some(format!("; the provider's clock is {by} {} this machine's", if ahead > 0 { "ahead of" } else { "behind" }))
     }
 }
 

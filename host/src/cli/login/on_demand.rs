@@ -1,7 +1,7 @@
 //! `warded login --on-demand`, which ssh_config's `Match exec` runs before each connection: it never keeps `ssh` from going
 //! on, and never keeps it long. ssh runs it twice for a name that it canonicalises, and once for each hop.
 
-use super::{super::output::say, Files, Login, Place};
+use super::{super::output::say, Files, Place};
 use rustix::termios::isatty;
 use std::{
     env, io, process, thread,
@@ -9,7 +9,7 @@ use std::{
 };
 use warded_lib::{
     agent::{Agent, AgentChoice, chosen},
-    ca,
+    ca::{self, Certificate},
     error::{Error, Exit, Result},
     machine::{exec::NO_LOGIN, private::StateDir},
     name::Name,
@@ -17,6 +17,8 @@ use warded_lib::{
 
 /// For all of it. The same for who waits while another one logs in.
 const LIMIT: Duration = Duration::from_secs(60);
+/// The last part of it, in which a login that nobody took part in finds out why, and says so.
+const TO_TELL: Duration = Duration::from_secs(8);
 /// So long after a login that failed nobody is asked again.
 const REST: Duration = Duration::from_secs(60);
 /// How often it is looked whether another login has ended.
@@ -25,21 +27,22 @@ const TICK: Duration = Duration::from_millis(50);
 const FAILED: &str = "failed";
 
 /// Logs in where it is needed and a person can be asked. There is always time for `ssh` to go on.
-pub(in crate::cli) fn run(login: &Login, ca: Option<&Name>, log_in: impl FnOnce() -> Result<Exit>) -> Exit {
+/// `log_in` gets the time at which it is to give up.
+pub(in crate::cli) fn run(ca: Option<&Name>, log_in: impl FnOnce(Instant) -> Result<Exit>) -> Exit {
     // `ssh -G`, which a login runs itself, runs this again.
     if env::var_os(NO_LOGIN).is_some() {
         return Exit::Done;
     }
-    let (Ok(user), Ok(place)) = (login.user(), Place::of(ca)) else { return Exit::Done };
-    let files = Files::of(&place, &user);
-    if is_there(&files) {
+    let Ok(place) = Place::of(ca) else { return Exit::Done };
+    if is_at_hand(&valid(&place)) {
         return Exit::Done;
     }
     let Ok(turns) = place.state() else {
         say("warded: ~/.ssh/warded-login cannot be used, so there is no login on demand");
         return Exit::Done;
     };
-    if has_just_failed(&turns) {
+    // Before `ssh -G`, which may take longer than a person notices.
+    if has_just_failed(&turns) || is_elsewhere(&valid(&place)) {
         return Exit::Done;
     }
     if !can_ask() {
@@ -58,8 +61,9 @@ pub(in crate::cli) fn run(login: &Login, ca: Option<&Name>, log_in: impl FnOnce(
             Ok(None) | Err(_) => return Exit::Done,
         }
     };
-    if !is_there(&files) && !has_just_failed(&turns) {
-        match log_in() {
+    let held = valid(&place);
+    if !is_at_hand(&held) && !has_just_failed(&turns) && !is_elsewhere(&held) {
+        match log_in(until.checked_sub(TO_TELL).unwrap_or(until)) {
             Ok(_) => drop(turns.remove(FAILED)),
             Err(error) => failed(&turns, &error),
         }
@@ -92,21 +96,42 @@ fn end_after(limit: Duration, turns: StateDir) {
     }
 }
 
-/// Whether the last login's certificate holds, and the agent has it. Without asking the CA, and first without `ssh`.
-fn is_there(files: &Files) -> bool {
-    let Some(certificate) = files.certificate() else { return false };
-    if certificate.valid_before().saturating_sub(ca::now()) < 60 {
+/// The files of the logins with this CA whose certificates hold, and go on holding for a while: whatever login name each was
+/// made for. The CA is not asked.
+fn valid(place: &Place) -> Vec<(Files, Certificate)> {
+    let holds = |certificate: &Certificate| certificate.valid_before().saturating_sub(ca::now()) >= 60;
+    let with_certificate = |files: Files| {
+        let certificate = files.certificate().filter(holds)?;
+        Some((files, certificate))
+    };
+    Files::all(place).into_iter().filter_map(with_certificate).collect()
+}
+
+/// Whether one of them can be used: its key is in the agent that the environment names, or beside it, where an agent took
+/// nothing.
+fn is_at_hand(valid: &[(Files, Certificate)]) -> bool {
+    if valid.is_empty() {
         return false;
     }
-    let has_it = |agent: &Agent| agent.list().is_ok_and(|held| held.iter().any(|one| one.blob == certificate.bytes()));
     let usual = env::var_os("SSH_AUTH_SOCK").and_then(|socket| Agent::open(socket.as_ref()).ok());
-    usual.as_ref().is_some_and(has_it)
-        || matches!(chosen(None), Ok(AgentChoice::Socket { path, .. }) if Agent::open(&path).is_ok_and(|agent| has_it(&agent)))
+    usual.is_some_and(|agent| has_one(&agent, valid)) || valid.iter().any(|(files, _)| files.usable().is_some())
+}
+
+/// Whether one of them is in the agent that ssh_config names.
+fn is_elsewhere(valid: &[(Files, Certificate)]) -> bool {
+    !valid.is_empty()
+        && matches!(chosen(None), Ok(AgentChoice::Socket { path, .. })
+            if Agent::open(&path).is_ok_and(|agent| has_one(&agent, valid)))
+}
+
+fn has_one(agent: &Agent, valid: &[(Files, Certificate)]) -> bool {
+    let is_one = |blob: &[u8]| valid.iter().any(|(_, certificate)| blob == certificate.bytes());
+    agent.list().is_ok_and(|held| held.iter().any(|one| is_one(&one.blob)))
 }
 
 /// Whether there is a terminal, or a screen with a browser.
 fn can_ask() -> bool {
-    let has_screen = ["DISPLAY", "WAYLAND_DISPLAY", "BROWSER"]
+    let has_screen = ["DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "WSL_DISTRO_NAME"]
         .into_iter()
         .any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()));
     has_screen || isatty(io::stderr())

@@ -4,23 +4,32 @@
 mod browser;
 mod session;
 
+use session::Session;
 pub(in crate::cli) use session::end as end_session;
 
 use super::{super::output::Output, Place};
 use clap::Args;
-use std::{path::Path, time::Duration};
+use std::{
+    env,
+    path::Path,
+    time::{Duration, Instant},
+};
 use warded_lib::{
     ca::{
         CaError, Certificate, IssueRequest,
         step::{StepAuthority, credential::read_secret, identity::IdToken, signed_in::NotSignedIn, signed_in::SignIn},
     },
     error::{Error, Result},
-    sso::{Callback, Device, Fault, Listener, Page, Provider},
+    sso::{Answered, Device, Fault, Listener, Page, Provider},
     text::{neutral, neutral_lines},
 };
 
 /// How long a person has to sign in.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// Tests do not wait that long: a lower limit, in seconds. The environment can set no higher one.
+const PATIENCE_LIMIT: &str = "WARDED_TEST_PATIENCE";
+/// After this long they are told what a browser may show that does not come back.
+const REMINDER: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -45,7 +54,7 @@ impl Options {
         authority: &StepAuthority,
         sign_in: &SignIn,
         request: &IssueRequest,
-        (place, output): (&Place, Output),
+        (place, until, output): (&Place, Option<Instant>, Output),
     ) -> Result<Certificate> {
         let issue = |token: &IdToken| {
             if token.is_unverified() {
@@ -67,9 +76,9 @@ impl Options {
             })?;
             return issue(&token).map_err(|refused| refused.error.into());
         }
-        let (certificate, end) =
-            signed_in(authority, sign_in, (self.device, Page::Done), output, &|token| issue(&token))?;
-        session::remember(place, end.as_ref());
+        let wanted = Wanted { on_device: self.device, until, done: Page::Done };
+        let (certificate, session) = signed_in(authority, sign_in, &wanted, output, &|token| issue(&token))?;
+        session::remember(place, session.as_ref());
         Ok(certificate)
     }
 }
@@ -88,23 +97,33 @@ pub(in crate::cli) fn admins_token(
         None => Ok(token),
         Some((cause, next)) => Err(CaError::Credential { cause, next }.into()),
     };
-    signed_in(authority, sign_in, (on_device, Page::Token), output, &finish).map(|(token, _)| token)
+    let wanted = Wanted { on_device, until: None, done: Page::Token };
+    signed_in(authority, sign_in, &wanted, output, &finish).map(|(token, _)| token)
 }
 
-/// What `finish` makes of the ID token of a person who signs in, and where their session with the provider is ended.
+/// How a person is to sign in.
+struct Wanted {
+    on_device: bool,
+    /// When it is given up, where that is sooner than usual.
+    until: Option<Instant>,
+    /// What the browser shows in the end.
+    done: Page,
+}
+
+/// What `finish` makes of the ID token of a person who signs in, and their session with the provider.
 fn signed_in<T>(
     authority: &StepAuthority,
     sign_in: &SignIn,
-    (on_device, done): (bool, Page),
+    wanted: &Wanted,
     output: Output,
     finish: &dyn Fn(IdToken) -> Result<T, NotSignedIn>,
-) -> Result<(T, Option<url::Url>)> {
+) -> Result<(T, Option<Session>)> {
     let web = authority.web()?;
-    let told = |fault: Fault| fault.told(sign_in);
-    let provider = Provider::discover(&web, &sign_in.oidc).map_err(told)?;
-    let signing_in = SigningIn { provider: &provider, sign_in, done, output };
+    let provider = Provider::discover(&web, &sign_in.oidc).map_err(|fault| fault.told(sign_in, false))?;
+    let told = |fault: Fault| fault.told(sign_in, provider.has_device_grant());
+    let signing_in = SigningIn { provider: &provider, sign_in, wanted, output };
     let has_browser = browser::is_here();
-    let on_device = on_device || (!has_browser && provider.has_device_grant());
+    let on_device = wanted.on_device || (!has_browser && provider.has_device_grant());
     // The CA refuses tokens from before it was last started: then a fresh one may do.
     let mut is_last = false;
     loop {
@@ -114,7 +133,10 @@ fn signed_in<T>(
             signing_in.by_browser(has_browser, finish)
         };
         match ended {
-            Ok(made) => return Ok((made, provider.end_of_session().cloned())),
+            Ok(made) => {
+                let end = provider.end_of_session().cloned();
+                return Ok((made, end.map(|end| Session { end, is_elsewhere: on_device })));
+            }
             Err(Ended::Issue(NotSignedIn { is_unexplained: true, .. })) if !is_last => {
                 output.note("The CA refused the sign-in and does not say why. It may have been restarted in the meantime: trying again.");
                 is_last = true;
@@ -140,8 +162,7 @@ impl From<Fault> for Ended {
 struct SigningIn<'a> {
     provider: &'a Provider<'a>,
     sign_in: &'a SignIn,
-    /// What the browser shows in the end.
-    done: Page,
+    wanted: &'a Wanted,
     output: Output,
 }
 
@@ -164,17 +185,21 @@ impl SigningIn<'_> {
         }
         let state = attempt.state().to_owned();
         let url = attempt.url.clone();
-        let returned = listener.wait(&url, &state, PATIENCE)?;
-        let ended = match returned {
-            Callback::Code { code, issuer } => self
-                .provider
-                .redeem(attempt, code, issuer.as_deref())
-                .map_err(Ended::from)
-                .and_then(|token| finish(token).map_err(Ended::Issue)),
-            Callback::Error { error, description } => Err(Fault::returned(error, description).into()),
-        };
+        let remind = || self.output.note(Fault::reminder(&redirect_uri, self.sign_in));
+        let returned = listener
+            .wait(&url, &state, self.patience(PATIENCE), (REMINDER, &remind))
+            .map_err(|fault| self.explained(fault))?;
+        let ended = self
+            .provider
+            .is_of_it(returned.issuer.as_deref())
+            .and_then(|()| match returned.answered {
+                Answered::Code(code) => self.provider.redeem(attempt, code),
+                Answered::Error { error, description } => Err(Fault::returned(error, description)),
+            })
+            .map_err(Ended::from)
+            .and_then(|token| finish(token).map_err(Ended::Issue));
         listener.show(match &ended {
-            Ok(_) => self.done,
+            Ok(_) => self.wanted.done,
             Err(Ended::Fault(fault)) if fault.is_denial() => Page::Denied,
             Err(_) => Page::Failed,
         });
@@ -185,7 +210,24 @@ impl SigningIn<'_> {
     fn on_device(&self) -> Result<IdToken, Ended> {
         let device = self.provider.begin_on_device()?;
         self.show(&device);
-        Ok(self.provider.await_device(&device, None)?)
+        Ok(self.provider.await_device(&device, self.patience(device.life()))?)
+    }
+
+    /// How long is waited, of this time at most.
+    fn patience(&self, most: Duration) -> Duration {
+        let limit = env::var(PATIENCE_LIMIT).ok().and_then(|limit| limit.parse().ok()).map(Duration::from_secs);
+        let most = limit.map_or(most, |limit| most.min(limit));
+        self.wanted.until.map_or(most, |until| most.min(until.saturating_duration_since(Instant::now())))
+    }
+
+    /// Whether the provider knows the client, where the browser did not come back: it shows that to the browser alone.
+    fn explained(&self, fault: Fault) -> Fault {
+        if let Fault::NoAnswer { patience, redirect_uri, visits, .. } = fault {
+            let knows_client = self.provider.knows_client(&redirect_uri);
+            Fault::NoAnswer { patience, redirect_uri, visits, knows_client }
+        } else {
+            fault
+        }
     }
 
     fn show(&self, device: &Device) {

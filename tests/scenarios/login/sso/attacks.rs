@@ -57,6 +57,53 @@ fn no_secret_is_on_a_command_line_in_an_environment_or_on_a_screen() {
     }
 }
 
+/// The same at every moment of a login: no program that it starts, and none that they start, gets a secret on its command
+/// line or in its environment.
+#[test]
+fn no_program_of_a_login_gets_a_secret() {
+    if missing::program("strace", "strace") {
+        return;
+    }
+    let Some(member) = Member::new() else { return };
+    let trace = member.person.machine().path("trace");
+    let login = member.command(&["root"]);
+    let mut command = member.person.machine().command("strace");
+    command.args(["-f", "-v", "-s", "100000", "-e", "trace=execve,execveat", "-o"]).arg(&trace);
+    command.arg(env!("CARGO_BIN_EXE_warded")).args(["login", "root"]);
+    for (name, value) in login.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let mut visits = Vec::new();
+    member.browsing(command, |member, address| visits = browse(&member.network(), address)).ends(0);
+    let trace = fs::read_to_string(&trace).unwrap();
+    // The login itself, `ssh -G` for its agent, and the browser; with their environments.
+    let programs = trace.matches("execve(").count();
+    assert!(programs >= 3 && trace.contains("/go/") && trace.contains("BROWSER="), "{trace}");
+    let provider = &visits[1].url;
+    let of = |name: &str| value(provider, name);
+    let mut secrets = member.issuer.issued();
+    secrets.extend([of("state"), of("nonce"), of("code_challenge")]);
+    assert!(secrets.len() >= 6, "{secrets:?}");
+    for secret in secrets {
+        assert!(!trace.contains(&secret), "{secret} is seen");
+    }
+}
+
+/// A refresh token would let its holder sign in for months: it is not asked for even where the CA's provisioner would.
+#[test]
+fn no_refresh_token_is_asked_for() {
+    let scopes = json!({ "scopes": ["openid", "email", "profile", "offline_access"] });
+    let Some(member) = Member::with(&scopes) else { return };
+    let (run, visits) = member.sign_in(&["root"]);
+    run.ends(0);
+    // The provider of the tests refuses to be asked for it.
+    let scope = value(&visits[1].url, "scope");
+    assert!(scope.contains("profile") && scope.contains("email") && !scope.contains("offline"), "{scope}");
+}
+
 /// Another user guesses, floods, and injects an answer of their own; the person gets in as themselves.
 #[test]
 fn others_on_the_machine_get_nothing_and_stop_nothing() {
@@ -70,8 +117,8 @@ fn others_on_the_machine_get_nothing_and_stop_nothing() {
         for target in
             ["/?code=mine&state=guessed", "/?code=mine", "/?error=access_denied&state=", "/go/guessed", "/done/guessed"]
         {
-            let got = visit(&network, &format!("{origin}{target}"));
-            assert!(got.status >= 400 && !got.head.contains("Location"), "{target}: {got:?}");
+            let got = browse(&network, &format!("{origin}{target}")).pop().unwrap();
+            assert!(got.status >= 400 && got.url.starts_with(origin) && !got.url.contains('?'), "{target}: {got:?}");
         }
         // A code that was used, from a login of the same person's before.
         let visits = browse(&network, address);

@@ -4,7 +4,7 @@ use super::{super::Person, Member};
 use crate::support::{
     Run,
     agent::Agent,
-    issuer::{CLIENT, Wrong},
+    issuer::{CLIENT, CLOSED, Wrong},
     lemonldap::script,
     missing,
     oidc_provider::OidcProvider,
@@ -42,6 +42,22 @@ fn a_machine_without_a_browser_shows_a_code() {
     assert!(matches!(gaps.as_slice(), [first, second, third] if *first < 5 && *second >= 6 && *third >= 6), "{gaps:?}");
 }
 
+/// A connection that breaks makes the pause between two polls no shorter than the provider wants it.
+#[test]
+fn polls_stay_as_slow_as_the_provider_wants_them() {
+    let Some(member) = Member::new() else { return };
+    member.issuer.has_devices(&["slow_down", "slow_down", CLOSED, "authorization_pending"]);
+    member.on_device(&["root"]).ends(0).prints(&["root@lab.test has a certificate"]);
+    let polls: Vec<_> = member.issuer.log().into_iter().filter(|(_, asked)| asked == "POST /token").collect();
+    let gaps: Vec<i64> = polls.windows(2).map(|two| two[1].0.duration_since(two[0].0).as_secs()).collect();
+    assert!(matches!(gaps.as_slice(), [_, _, third, fourth] if *third >= 11 && *fourth >= 11), "{gaps:?}");
+    // The session with the provider is in another device's browser.
+    let mut logout = member.person.command(member.socket(), &["logout"]);
+    logout.env("BROWSER", member.person.machine().path("browser"));
+    Run::of(&mut logout).ends(0).prints(&["On the device where you signed in", "/logout"]);
+    assert!(!member.told().exists(), "a browser was opened");
+}
+
 #[test]
 fn a_device_is_chosen_by_name_and_its_refusals_are_told() {
     let Some(member) = Member::new() else { return };
@@ -55,6 +71,10 @@ fn a_device_is_chosen_by_name_and_its_refusals_are_told() {
     Run::of(&mut member.command(&["root", "--device"]))
         .ends(1)
         .says(&["the code was not used in time", "--device again"]);
+    // Nor is a provider that answers no poll a person who was late.
+    member.issuer.goes_wrong(Wrong::SilentAboutTokens);
+    let run = Run::of(&mut member.command(&["root", "--device"])).ends(6).says(&["cannot be reached"]);
+    assert!(!run.stderr.contains("in time"), "{}", run.stderr);
     member.issuer.goes_wrong(Wrong::Denied);
     Run::of(&mut member.command(&["root", "--device"])).ends(1).says(&["denied by", "access_denied"]);
     member.issuer.goes_wrong(Wrong::OtherKey);

@@ -29,6 +29,7 @@ fn what_the_provider_does_wrong_is_told() {
         (Wrong::OtherNonce, 5, "The terminal says why", &["is not used", "nonce", "another login's"]),
         (Wrong::NoNonce, 5, "The terminal says why", &["is not used", "nonce"]),
         (Wrong::OtherIssuer, 5, "The terminal says why", &["it says that https://evil.test gave it", "was asked"]),
+        (Wrong::NoIssuer, 5, "The terminal says why", &["it does not say who gave it", "RFC 9207"]),
     ] {
         member.issuer.goes_wrong(wrong);
         let (run, visits) = member.sign_in(&["root"]);
@@ -114,8 +115,59 @@ fn a_port_that_is_taken_is_told_before_a_browser_is_opened() {
         drop(taken);
         ended
     };
-    run.ends(1).says(&["127.0.0.1:10008", "another program listens there", "ss -ltnp", "warded login --device"]);
-    assert!(!member.told().exists());
+    let run = run.ends(1).says(&["127.0.0.1:10008", "another program listens there", "ss -ltnp"]);
+    // What the provider does not have is not advised.
+    assert!(!run.stderr.contains("--device") && !member.told().exists(), "{}", run.stderr);
+    member.issuer.has_devices(&[]);
+    let taken = member.network().on(|| std::net::TcpListener::bind("127.0.0.1:10008").unwrap());
+    member.sign_in(&["root"]).0.ends(1).says(&["or warded login --device"]);
+    drop(taken);
+}
+
+/// The provider shows the browser alone what is wrong. Whether it knows the client, its token endpoint tells.
+#[test]
+fn a_browser_that_does_not_come_back_is_explained() {
+    let Some(member) = Member::with(&json!({ "listenAddress": ":10011" })) else { return };
+    member.issuer.knows_only("http://127.0.0.1:1");
+    let sign_in = || {
+        let mut command = member.command(&["root"]);
+        command.env("WARDED_TEST_PATIENCE", "2");
+        member.browsing(command, |member, address| {
+            let visits = browse(&member.network(), address);
+            assert!(visits.last().unwrap().body.contains("not known"), "{visits:?}");
+        })
+    };
+    sign_in().ends(1).says(&[
+        "the browser did not come back",
+        "nothing came to http://127.0.0.1:10011 within 2 s",
+        "the provider knows the client step-cli",
+        "84 or 90",
+        "exactly this redirect URI: http://127.0.0.1:10011\n",
+    ]);
+    member.issuer.goes_wrong(Wrong::UnknownClient);
+    sign_in().ends(1).says(&["does not know the client step-cli", "token endpoint says so", "\"clientSecret\""]);
+    // Where it does not tell, nothing is said of it.
+    member.issuer.goes_wrong(Wrong::SilentAboutTokens);
+    let run = sign_in().ends(1).says(&["the browser did not come back", "107"]);
+    assert!(!run.stderr.contains("knows the client") && !run.stderr.contains("does not know"), "{}", run.stderr);
+}
+
+/// An ID token that has expired is more often a clock that is wrong.
+#[test]
+fn an_expired_token_is_told_with_the_clocks() {
+    let Some(member) = Member::new() else { return };
+    let now = jiff::Timestamp::now().as_second();
+    member.issuer.claims(&json!({ "iat": now - 600, "exp": now - 300 }));
+    member.sign_in(&["root"]).0.ends(5).says(&["is not used", "xpired"]);
+    member.issuer.clock(-600);
+    member.sign_in(&["root"]).0.ends(5).says(&[
+        "is not used",
+        "xpired",
+        "the provider's clock is 10 min behind this machine's",
+    ]);
+    member.issuer.clock(0);
+    let run = member.sign_in(&["root"]).0.ends(5).says(&["xpired"]);
+    assert!(!run.stderr.contains("the provider's clock is"), "{}", run.stderr);
 }
 
 /// The second window of an earlier login, and a person who opens the address twice.
@@ -125,8 +177,9 @@ fn a_wrong_window_says_so_and_the_right_one_goes_on() {
     let run = member.with_browser(&["root"], |member, address| {
         let network = member.network();
         let origin = address.split("/go/").next().unwrap();
-        let earlier = visit(&network, &format!("{origin}/?code=old&state=old"));
+        let earlier = browse(&network, &format!("{origin}/?code=old&state=old")).pop().unwrap();
         assert!(earlier.status == 400 && earlier.body.contains("wrong window"), "{earlier:?}");
+        assert_eq!(earlier.url, format!("{origin}/wrong-window"), "no code stays in the address bar");
         let first = visit(&network, address);
         let second = visit(&network, address);
         assert!(second.body.contains("was opened before"), "{second:?}");

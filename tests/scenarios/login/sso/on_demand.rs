@@ -2,7 +2,11 @@
 //! anything waits for it.
 
 use super::Member;
-use crate::support::{Run, missing};
+use crate::support::{
+    Run,
+    agent::{Manner, StandIn},
+    missing,
+};
 use serde_json::json;
 use std::{
     fs,
@@ -102,6 +106,85 @@ fn every_program_over_ssh_logs_in_once() {
     let asked = member.logged_out();
     Run::of(&mut member.program("ssh", &["-G", "web1.other.test"])).ends(0);
     assert_eq!(member.person.asked(), asked);
+}
+
+/// ssh_config(5): `Match final` has `ssh` read everything twice.
+#[test]
+fn a_configuration_that_is_read_twice_logs_in_once() {
+    let Some(member) = Member::on_demand() else { return };
+    let line = member.person.warded(None, &["ssh-config", "*.lab.test"]).ends(0).stdout;
+    member.configure(&format!("{line}Match final\n\tCompression no\n"));
+    let run = Run::of(&mut member.program("ssh", &["-v", NAME, "echo in"])).ends(0);
+    assert!(run.stderr.matches("Executing command").count() != 1 && run.stdout == "in\n", "{}", run.stderr);
+    assert_eq!(member.person.asked(), 1);
+}
+
+/// A login asks `ssh -G` which agent it is to use, of the host that is named, and else of a name that is none: where the
+/// line is for these, `ssh` would run a login again, and that one `ssh`.
+#[test]
+fn a_login_that_runs_ssh_runs_no_login() {
+    let Some(member) = Member::on_demand() else { return };
+    let line = member.person.warded(None, &["ssh-config", "*.lab.test", "host.invalid"]).ends(0).stdout;
+    assert!(line.contains("Match host *.lab.test,host.invalid exec"), "{line}");
+    member.configure(&line);
+    for (more, times) in [(&["root", "--host", NAME][..], 1), (&["root", "--force"], 2), (&["--on-demand"], 2)] {
+        let mut command = member.command(more);
+        Run::of(command.stdin(Stdio::null())).ends(0);
+        assert_eq!(member.person.asked(), times, "{more:?}");
+    }
+}
+
+/// Whatever name the certificate was asked for, and where no agent took its key, it is a login.
+#[test]
+fn a_login_by_another_name_is_one() {
+    let Some(member) = Member::on_demand() else { return };
+    member.issuer.claims(&json!({ "email": "jane@lab.test" }));
+    let look = || Run::of(&mut member.program("ssh", &["-G", NAME])).ends(0);
+    Run::of(member.command(&["jane"]).stdin(Stdio::null())).ends(0);
+    assert!(member.person.home(".ssh/warded-jane-cert.pub").is_file());
+    assert!(!member.person.home(".ssh/warded-root-cert.pub").exists());
+    look();
+    assert_eq!(member.person.asked(), 1, "the local user is root, the certificate jane's");
+    // In the agent it is gone: somebody is asked again.
+    member.person.program("ssh-add", member.socket(), &["-q", "-D"]).ends(0);
+    look();
+    assert_eq!(member.person.asked(), 2);
+
+    let asked = member.logged_out();
+    let agent = StandIn::start(&member.person.machine().path("read-only"), Manner::ReadOnly, &[]);
+    let mut command = member.command(&["jane"]);
+    Run::of(command.env("SSH_AUTH_SOCK", &agent.socket).stdin(Stdio::null())).ends(1).says(&["in files"]);
+    assert_eq!(member.person.asked(), asked + 1);
+    for _ in 0..2 {
+        let mut ssh = member.program("ssh", &["-G", NAME]);
+        Run::of(ssh.env("SSH_AUTH_SOCK", &agent.socket)).ends(0);
+    }
+    assert_eq!(member.person.asked(), asked + 1, "the key is in a file");
+}
+
+/// A person who does not sign in: it is told why, within the time, and who waits meanwhile goes on, too.
+#[test]
+fn a_browser_that_nobody_uses_holds_ssh_up_for_a_minute_at_most() {
+    let Some(member) = Member::on_demand() else { return };
+    let opened = member.person.machine().path("opened-times");
+    fs::write(member.browser(), format!("#!/bin/sh\necho opened >> {}\n", opened.display())).unwrap();
+    let begun = Instant::now();
+    let start = || {
+        let mut command = member.program("ssh", &[NAME, "echo in"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let (first, second) = (start(), start());
+    let runs = [Run::ended(first), Run::ended(second)].map(|run| run.ends(255));
+    let taken = begun.elapsed();
+    assert!((Duration::from_secs(45)..Duration::from_secs(65)).contains(&taken), "{taken:?}");
+    let said = runs.map(|run| run.stderr).concat();
+    for part in ["Still waiting for the browser", "register exactly http://127.0.0.1:", "the browser did not come back"]
+    {
+        assert_eq!(said.matches(part).count(), 1, "{part}: {said}");
+    }
+    assert!(!said.contains("took too long"), "{said}");
+    assert_eq!(fs::read_to_string(&opened).unwrap(), "opened\n", "one browser was opened");
+    assert_eq!(member.person.asked(), 0);
 }
 
 #[test]

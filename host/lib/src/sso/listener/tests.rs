@@ -16,7 +16,7 @@ fn meanwhile(patience: Duration, others: impl FnOnce(u16, &str) + Send + 'static
     let mut listener = Listener::bind("").unwrap();
     let (port, secret) = (listener.port, listener.secret.clone());
     let others = thread::spawn(move || others(port, &secret));
-    let returned = listener.wait(&"https://sso.test/authorize?x=1".parse().unwrap(), "right", patience);
+    let returned = listener.wait(&"https://sso.test/authorize?x=1".parse().unwrap(), "right", patience, (LONG, &|| ()));
     let visits = listener.visits;
     if returned.is_ok() {
         listener.show(Page::Done);
@@ -40,11 +40,12 @@ fn a_browser_is_led_there_and_back_and_the_code_stays_in_no_address() {
         let back = get(port, "/?code=abc&state=right&iss=https%3A%2F%2Fsso.test", "");
         assert!(back.contains(&format!("Location: /done/{secret}\r\n")) && back.contains("no-referrer"), "{back}");
         // Once more, as by the browser's "back": the code is of no use.
-        assert!(get(port, "/?code=abc&state=right", "").contains("This sign-in is over"));
+        assert!(get(port, "/?code=abc&state=right", "").contains("\r\nLocation: /over\r\n"));
+        assert!(get(port, "/over", "").contains("This sign-in is over"));
         assert!(get(port, &format!("/done/{secret}"), "").contains("You are logged in"));
     });
     assert_eq!(visits, Visits { is_opened: true, opened_again: 1, strangers: 0 });
-    let code = Callback::Code { code: "abc".to_owned(), issuer: Some("https://sso.test".to_owned()) };
+    let code = Callback { issuer: Some("https://sso.test".to_owned()), answered: Answered::Code("abc".to_owned()) };
     assert!(returned.unwrap() == code);
 }
 
@@ -59,8 +60,10 @@ fn others_on_the_machine_change_nothing() {
             "/?state=right",
             "/?error=access_denied&state=wrong",
         ] {
-            assert!(get(port, target, "").contains("wrong window"), "{target}");
+            // The code does not stay in the address bar.
+            assert!(get(port, target, "").contains("\r\nLocation: /wrong-window\r\n"), "{target}");
         }
+        assert!(get(port, "/wrong-window", "").contains("This is the wrong window"));
         for more in ["Sec-Fetch-Mode: no-cors\r\n", "Sec-Fetch-Dest: iframe\r\n"] {
             assert!(get(port, "/?code=evil&state=right", more).contains("nothing here"), "{more}");
         }
@@ -68,7 +71,8 @@ fn others_on_the_machine_change_nothing() {
         get(port, "/?error=access_denied&error_description=no&state=right", "");
     });
     assert_eq!(visits.strangers, 6);
-    assert!(returned.unwrap() == Callback::Error { error: "access_denied".to_owned(), description: "no".to_owned() });
+    let refusal = Answered::Error { error: "access_denied".to_owned(), description: "no".to_owned() };
+    assert!(returned.unwrap() == Callback { issuer: None, answered: refusal });
 }
 
 /// Connections that send nothing, that send without end, and that come by hundreds keep the browser's answer from
@@ -97,6 +101,26 @@ fn that_nobody_comes_is_told() {
     let (returned, _) = meanwhile(Duration::from_millis(300), |_, _| ());
     assert!(matches!(returned, Err(Fault::NoAnswer { visits: Visits { is_opened: false, .. }, .. })));
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_person_is_reminded_once_and_the_answer_still_counts() {
+    let reminded = std::cell::Cell::new(0);
+    let mut listener = Listener::bind("").unwrap();
+    let port = listener.port;
+    let browser = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(500));
+        get(port, "/?code=abc&state=right", "")
+    });
+    let remind = || reminded.set(reminded.get() + 1);
+    let provider = "https://sso.test/".parse().unwrap();
+    let returned = listener.wait(&provider, "right", LONG, (Duration::from_millis(100), &remind));
+    assert!(returned.is_ok() && reminded.get() == 1, "{}", reminded.get());
+    assert!(browser.join().unwrap().contains("Location: /done/"));
+    // Where it is given up before, nobody is reminded.
+    let mut listener = Listener::bind("").unwrap();
+    let returned = listener.wait(&provider, "right", Duration::from_millis(50), (LONG, &remind));
+    assert!(returned.is_err() && reminded.get() == 1);
 }
 
 #[test]

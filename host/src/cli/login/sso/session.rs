@@ -1,30 +1,49 @@
 //! The person's session with the provider, which lives in the browser: where `warded logout` ends it.
 
 use super::{super::Place, browser};
+use url::Url;
 use warded_lib::{ca::step::http::is_safe, text::neutral};
 
-/// The file with the address.
+/// The file with the address, and behind it [`ELSEWHERE`].
 const FILE: &str = "session";
+/// That the session is in a browser on another device.
+const ELSEWHERE: &str = "elsewhere";
 
-/// Remembers where a session is ended. Without that, `logout` does not.
-pub(super) fn remember(place: &Place, at: Option<&url::Url>) {
-    drop(place.state().and_then(|place| match at {
-        Some(at) => place.write(FILE, at.as_str().as_bytes(), 0o600),
+/// A session.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// Where it is ended.
+    pub(super) end: Url,
+    /// Whether it is in a browser on another device.
+    pub(super) is_elsewhere: bool,
+}
+
+/// Remembers a session. Without that, `logout` does not end one.
+pub(super) fn remember(place: &Place, session: Option<&Session>) {
+    drop(place.state().and_then(|place| match session {
+        Some(Session { end, is_elsewhere }) => {
+            let text = format!("{end}\n{}", if *is_elsewhere { ELSEWHERE } else { "" });
+            place.write(FILE, text.as_bytes(), 0o600)
+        }
         None => place.remove(FILE),
     }));
 }
 
-/// Opens the browser there, and says so; none where no sign-in is known. Nothing is known of logins then.
+/// Opens the browser where the session is ended, and says so; none where no sign-in is known. Nothing is known of logins
+/// then.
 pub(in crate::cli) fn end(place: &Place) -> Option<String> {
-    let address = place.leave(FILE)?;
-    let address: url::Url = std::str::from_utf8(&address).ok()?.parse().ok()?;
+    let session = place.leave(FILE)?;
+    let mut lines = std::str::from_utf8(&session).ok()?.lines();
+    let address: Url = lines.next()?.parse().ok()?;
     if !is_safe(&address) {
         return None;
     }
     let shown = neutral(address.as_str());
-    Some(if browser::open(address.as_str()) {
-        format!("The browser ends your session with the provider: {shown}")
+    Some(if lines.next() == Some(ELSEWHERE) {
+        format!("On the device where you signed in, end your session with the provider: {shown}")
+    } else if browser::open(address.as_str()) {
+        format!("The browser opens the page on which you end your session with the provider: {shown}")
     } else {
-        format!("To end your session with the provider: {shown}")
+        format!("To end your session with the provider, open: {shown}")
     })
 }
