@@ -20,3 +20,5 @@ mod screens;
 mod secrets;
 mod tokens;
 mod unattended;
+
+pub(super) use day_one::commands_of;

@@ -29,6 +29,15 @@ pub(crate) struct LemonLdap {
 impl LemonLdap {
     /// A provider that knows this redirect URI alone. None: it cannot be had on this machine, and the test is skipped.
     pub(crate) fn start(network: &Network, redirect_uri: &str) -> Option<Self> {
+        Self::serving(network, redirect_uri, None)
+    }
+
+    /// One that knows no client but what these commands make known to it.
+    pub(crate) fn after(network: &Network, commands: &Path) -> Option<Self> {
+        Self::serving(network, "", Some(commands))
+    }
+
+    fn serving(network: &Network, redirect_uri: &str, commands: Option<&Path>) -> Option<Self> {
         let made = Run::of(&mut Command::new(script("lemonldap")));
         if made.code == Some(69) && missing::peer(made.stderr.trim()) {
             return None;
@@ -36,7 +45,7 @@ impl LemonLdap {
         let tree = made.ends(0).stdout;
         let port = network.free_port();
         let mut command = network.command(script("lemonldap-serve"));
-        command.args([tree.trim(), &port.to_string(), redirect_uri]).process_group(0);
+        command.args([tree.trim(), &port.to_string(), redirect_uri]).args(commands).process_group(0);
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let provider = Self { process, port };
         wait("nginx listens", LONG, || network.on(|| TcpStream::connect(("127.0.0.1", port)).is_ok()));

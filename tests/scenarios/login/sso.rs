@@ -9,6 +9,7 @@ mod lemonldap;
 mod machines;
 mod names;
 mod on_demand;
+mod portal;
 mod several;
 
 use super::Person;

@@ -8,8 +8,8 @@ const PAGE: &str = include_str!("../../../docs/DAY-ONE.md");
 const CA: &str = "https://ca.example.org";
 
 /// The commands of a page: on which machine, and what.
-pub(super) fn commands_of(page: &'static str) -> Vec<(&'static str, &'static str)> {
-    let hosts = ["build", "ca", "admin", "web1", "clone", "laptop"];
+pub(in crate::scenarios) fn commands_of(page: &'static str) -> Vec<(&'static str, &'static str)> {
+    let hosts = ["build", "sso", "ca", "admin", "web1", "clone", "laptop"];
     let command = |line: &'static str| {
         let (host, command) = line.split_once("$ ")?;
         hosts.contains(&host).then_some((host, command))

@@ -64,6 +64,14 @@ impl Provisioner {
         provisioner
     }
 
+    /// Of OpenID Connect, as this entry of a ca.json has it.
+    pub(crate) fn entry(entry: &Value) -> Self {
+        let mut provisioner = Self::new(entry["name"].as_str().unwrap(), Kind::Oidc);
+        assert_eq!(entry["type"], "OIDC");
+        provisioner.more = entry.clone();
+        provisioner
+    }
+
     fn new(name: &str, kind: Kind) -> Self {
         let claims = Map::from_iter([("enableSSHCA".to_owned(), true.into())]);
         Self { name: name.to_owned(), kind, claims, more: json!({}) }

@@ -9,15 +9,25 @@ use crate::support::{
     step_ca::Provisioner,
     wait::{LONG, wait},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 /// The provisioner that the guide has one put into ca.json, for this provider and a domain of its people.
-fn of_the_guide(provider: &str) -> Value {
+pub(super) fn of_the_guide(provider: &str) -> Value {
     let guide = include_str!("../../../../docs/LOGIN.md");
     let block = guide.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
     let block = block.replace("https://auth.example.org", provider).replace("example.org", "badwolf.org");
     serde_json::from_str(&block).unwrap()
+}
+
+/// The same for another client.
+pub(super) fn of_client(provider: &str, name: &str) -> Provisioner {
+    let mut entry = of_the_guide(provider);
+    if entry["name"] != name {
+        entry["name"] = name.into();
+        entry["clientID"] = name.into();
+    }
+    Provisioner::entry(&entry)
 }
 
 #[test]
@@ -32,15 +42,9 @@ fn the_guides_set_up_lets_a_person_in() {
     let mut provider = None;
     let person = Person::of(|network| {
         let Some(started) = LemonLdap::start(network, "http://127.0.0.1:10000") else { return Vec::new() };
-        let guide = of_the_guide(&started.name());
-        let of = |name: &str, client: &str| {
-            let more = json!({ "listenAddress": guide["listenAddress"], "domains": guide["domains"] });
-            Provisioner::oidc(name, &started.name(), client, &more)
-        };
-        let guides = of(guide["name"].as_str().unwrap(), guide["clientID"].as_str().unwrap());
-        let all = vec![guides, of("bare", "bare"), of("asking", "asking")];
+        let all = ["sso", "bare", "asking"].map(|name| of_client(&started.name(), name));
         provider = Some(started);
-        all
+        all.to_vec()
     });
     let (Some(person), Some(provider)) = (person, provider) else { return };
     let agent = Agent::openssh(person.machine(), "agent");
