@@ -230,7 +230,7 @@ impl Run<'_> {
         stage(Stage::Verify);
         // A file that a program wrote under a running sshd would be read at the next start of the machine.
         if !work.steps.is_empty() {
-            guard.is_as_proved()?;
+            guard.all_are_as_proved()?;
         }
         let verified = guard.verify(work)?;
         context.log.append(&event(EventKind::Intent).detail("keep"))?;

@@ -9,7 +9,10 @@ use crate::support::{
     },
     wait::{LONG, wait},
 };
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 const FILE: &str = "ssh/sshd_config.d/60-case.conf";
 const NEW: &str = "Banner none\n# \"ours\"\n";
@@ -192,6 +195,50 @@ fn a_tool_that_misbehaves_changes_nothing() {
         }
         assert_eq!(state(&machine), "rolled-back", "{mode}");
     }
+}
+
+/// An appliance's tool may make files anew when a setting goes back: from what it last saw, say.
+#[test]
+fn a_file_that_an_undo_writes_again_is_put_back_again() {
+    let machine = Machine::start();
+    let appliance = Appliance::on(&machine);
+    procedure(&appliance, certifies);
+    for old in [None, Some("# old\n")] {
+        if let Some(old) = old {
+            fs::write(machine.path(FILE), old).unwrap();
+        }
+        let before = all(&appliance);
+        fs::write(appliance.store("calls"), "").unwrap();
+        appliance.mode("create:again");
+        apply(&machine).ends(1).says(&["ended with status 3: no such thing", "as before"]);
+        assert_eq!(calls(&appliance).iter().filter(|call| *call == "set").count(), 2, "it was undone by the tool");
+        assert_eq!(all(&appliance), before, "{old:?}");
+        assert_eq!(machine.path(FILE).exists(), old.is_some());
+        assert_eq!(state(&machine), "rolled-back");
+    }
+}
+
+/// The watchdog gives a run the time of its programs, one after the other, and no more.
+#[test]
+fn programs_that_take_their_time_are_waited_for_and_one_that_stalls_is_not() {
+    let machine = Machine::start();
+    let appliance = Appliance::on(&machine);
+    procedure(&appliance, certifies);
+    let before = all(&appliance);
+    let apply = || {
+        let mut command = machine.warded_command(["apply", "go", "--yes", "--policy", "case"]);
+        Run::of(command.env("WARDED_TEST_STAGE_LIMIT", "5"))
+    };
+    appliance.mode("create:stalls");
+    assert_ne!(apply().code, Some(0));
+    wait("its watchdog has rolled it back", LONG, || state(&machine) == "rolled-back");
+    assert_eq!(all(&appliance), before);
+    let begun = Instant::now();
+    appliance.mode("both:slow");
+    apply().ends(0);
+    // Together longer than the watchdog waits for one.
+    assert!(begun.elapsed() > Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(state(&machine), "kept");
 }
 
 #[test]

@@ -19,6 +19,9 @@ $1:nonsense) echo nonsense; exit 0 ;;
 $1:fails) echo "no such thing" >&2; exit 3 ;;
 $1:talks) exec head -c 2000000 /dev/zero ;;
 $1:lies) exit 0 ;;
+$1:again) echo "no such thing" >&2; exit 3 ;;
+create:stalls) [ $1 != create ] || exec sleep 8 ;;
+*:slow) case $1 in set) sleep 1.5 ;; create) sleep 3.5 ;; esac ;;
 $1:kills-before) echo none >$store/mode; kill -9 $PPID; sleep 2 ;;
 $1:kills-both)
     echo none >$store/mode
@@ -40,6 +43,7 @@ status=$?
 case $mode in
 $1:kills-after) echo none >$store/mode; kill -9 $PPID; sleep 1 ;;
 $1:fails-after) echo "no such thing" >&2; exit 3 ;;
+*:again) [ $1 != set ] || grep -q ours $store/settings || echo '# ours' >{dir}/ssh/sshd_config.d/60-case.conf ;;
 $1:edits-file) echo '# of the appliance' >>{dir}/ssh/sshd_config.d/60-case.conf ;;
 esac
 exit $status

@@ -43,6 +43,7 @@ pub use recover::{
     RecoveredRun, being_rolled_back, confirm, interrupted, look, newest, prepare_watch, recover, refuse_unconfirmed,
     roll_back_run, tidy_ended, unconfirmed, watch,
 };
+pub use roll_back::restore_again;
 pub use run_directory::RUNS;
 pub use still_named::{Settlement, StillNamed};
 pub use undo::{EditedFile, Edits, Undo, UndoError, Which, undo_changes};

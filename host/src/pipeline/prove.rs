@@ -287,6 +287,15 @@ impl Guard {
         self.subject.as_ref().map_or(Ok(()), WatchedSshd::is_as_proved)
     }
 
+    /// The same for every sshd that reads a file of the run: for the moment after programs have run, which may write any of
+    /// them.
+    ///
+    /// # Errors
+    /// Refused: one was edited.
+    pub fn all_are_as_proved(&self) -> Result<()> {
+        self.all().try_for_each(WatchedSshd::is_as_proved)
+    }
+
     /// Asks each sshd what it serves, once it has been reloaded. Returns what the sshd of the run served.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ use warded_lib::{
     error::{Error, Exit, Result},
     guard::{live, unchanged},
     machine::{
-        action::{Programs, Runner},
+        action::{Ended, Programs, Runner},
         facts::{self, Facts, Init},
         files::Root,
         private::StateDir,
@@ -33,7 +33,9 @@ use warded_lib::{
         services::{self, ReloadResult},
         sshd::{self, Listener, Sshd},
     },
-    transaction::{self, Journal, Reload, RolledBack, RunIdentity, Settlement, SshdBefore, State, StillNamed},
+    transaction::{
+        self, Journal, LeftAlone, Reload, RolledBack, RunIdentity, Settlement, SshdBefore, State, StillNamed,
+    },
 };
 
 /// How long a service is told again, where that failed for a reason that may pass.
@@ -149,7 +151,8 @@ impl<'a> Recovery<'a> {
         begins: &mut dyn FnMut(),
     ) -> Settlement {
         let programs = self.roll_back_programs(journal, done, begins);
-        let open = programs.iter().find_map(|(_, ended)| ended.as_ref().err()).cloned();
+        let again = self.restored_again(journal, done, &programs, aftermath);
+        let open = programs.iter().find_map(|(_, ended)| ended.as_ref().err()).cloned().or(again.err());
         // sshd was told by the first attempt.
         let named = if open.is_some() && done.is_again {
             StillNamed::Unknown
@@ -159,6 +162,23 @@ impl<'a> Recovery<'a> {
         };
         aftermath.programs = programs;
         Settlement { named, open }
+    }
+
+    /// A program that undoes its own change may have written a file once more as the run had it: that is put back, too.
+    fn restored_again(
+        &self,
+        journal: &Journal,
+        done: &RolledBack,
+        programs: &[(String, Result<Ended>)],
+        aftermath: &mut Aftermath,
+    ) -> Result<()> {
+        if programs.is_empty() {
+            return Ok(());
+        }
+        let again = transaction::restore_again(self.state, self.root, journal.run.run)?;
+        let is_told = |left: &LeftAlone| done.left_alone.iter().any(|told| told.path == left.path);
+        aftermath.left_alone.extend(again.left_alone.into_iter().filter(|left| !is_told(left)));
+        Ok(())
     }
 
     /// Tells the services, and looks; what the sshds use then.
@@ -230,7 +250,7 @@ impl<'a> Recovery<'a> {
             if reloads.iter().any(told) {
                 live::await_reload(sshd);
             }
-            Aftermath { fault: as_before(sshd, before).err(), reloads, programs: Vec::new() }
+            Aftermath { fault: as_before(sshd, before).err(), reloads, ..Aftermath::default() }
         };
         let mut aftermath = once();
         // While sshd starts itself anew for one reload, it ignores SIGHUP, so that the next one may be lost.

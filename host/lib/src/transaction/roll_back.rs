@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    machine::files::{Place, Root},
+    machine::{
+        files::{Place, Root},
+        private::StateDir,
+    },
 };
 use std::collections::BTreeMap;
 
@@ -70,6 +73,24 @@ pub(super) fn roll_back<S: Into<Settlement>>(
     interruption::point("rolled back");
     done.left_alone.extend(tidy(root, run));
     Ok(done)
+}
+
+/// Looks at the files of a run again that is being rolled back, and whose programs have been undone since: such a program may
+/// have written what the run wrote. For what settles the roll back, before services are told.
+///
+/// # Errors
+/// A file could not be put back.
+pub fn restore_again(state: &StateDir, root: &Root, number: u64) -> Result<RolledBack> {
+    let mut done = RolledBack::default();
+    let Some(run) = Run::look(state, number)?.filter(|run| run.journal().state == State::RollingBack) else {
+        return Ok(done);
+    };
+    let entries = run.journal().entries.iter().enumerate().rev();
+    let again: Vec<_> = entries.filter(|(_, entry)| !still_named::after_reload(entry)).collect();
+    match restore_all(root, &run, &again, &mut done).into_iter().next() {
+        None => Ok(done),
+        Some(failure) => Err(failure),
+    }
 }
 
 /// Restores those, each for itself; what went wrong.

@@ -3,6 +3,7 @@
 use warded_lib::{
     error::{Error, Result},
     machine::{action::Ended, services::ReloadResult},
+    transaction::LeftAlone,
 };
 
 /// What became of programs, services and sshd after the files were back.
@@ -10,6 +11,8 @@ use warded_lib::{
 pub struct Aftermath {
     /// How each program that may have run was undone, the last one first, or why it was not.
     pub programs: Vec<(String, Result<Ended>)>,
+    /// Files that have other contents since a program was undone.
+    pub left_alone: Vec<LeftAlone>,
     /// How each service was told, or why it was not.
     pub reloads: Vec<(String, Result<ReloadResult>)>,
     /// The first difference from before, if one was found.
@@ -24,13 +27,15 @@ impl Aftermath {
         programs.or_else(|| self.reloads.iter().find_map(|(_, outcome)| outcome.as_ref().err())).or(self.fault.as_ref())
     }
 
-    /// A program that was not undone, because somebody else changed what it is about, or nothing undoes it.
+    /// Why a program was not undone, because somebody else changed what it is about, or nothing undoes it; or why a file
+    /// that such a program wrote is not as before.
     #[must_use]
     pub fn left(&self) -> Option<&str> {
-        self.programs.iter().find_map(|(_, ended)| match ended {
+        let programs = self.programs.iter().find_map(|(_, ended)| match ended {
             Ok(Ended::LeftAlone(why)) => Some(why.as_str()),
             Ok(Ended::AsBefore | Ended::Undone) | Err(_) => None,
-        })
+        });
+        programs.or_else(|| self.left_alone.first().map(|left| left.why.as_str()))
     }
 }
 
@@ -43,6 +48,9 @@ impl std::fmt::Display for Aftermath {
                 Ok(Ended::LeftAlone(why)) => write!(f, "; {name} left alone: {why}")?,
                 Err(error) => write!(f, "; {name} not rolled back: {}", error.message())?,
             }
+        }
+        for left in &self.left_alone {
+            write!(f, "; {left}")?;
         }
         for (name, outcome) in &self.reloads {
             match outcome {
