@@ -142,7 +142,8 @@ impl Bsd {
         let there = directories.into_iter().filter(|path| path.exists());
         let mut tree: BTreeMap<_, _> = there.flat_map(|directory| with_directories(&directory)).collect();
         let extra = self.peer.file("/etc/sshd_extra");
-        tree.extend(fs::read(&extra).ok().map(|text| (extra, (0, 0, 0, text))));
+        let etc = with_directories(&self.peer.file("/etc"));
+        tree.extend(etc.into_iter().filter(|(path, _)| *path == extra));
         tree
     }
 

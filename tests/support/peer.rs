@@ -11,7 +11,7 @@ use super::{
     wait::{LONG, wait},
 };
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -23,6 +23,11 @@ const WARDED: &str = "/usr/bin/warded";
 pub(crate) const SYSTEMD: &str = "/usr/lib/systemd/systemd";
 /// The release that is built from source.
 pub(crate) const OLD: &str = "7.5";
+
+/// Warded on these machines: today's, or an earlier one where `WARDED_PROGRAM` names it (`tests/earlier-host`).
+fn program() -> PathBuf {
+    env::var_os("WARDED_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_warded").into(), PathBuf::from)
+}
 
 /// A machine with another OpenSSH.
 #[derive(Debug)]
@@ -54,7 +59,7 @@ impl Peer {
             return None;
         }
         let shared = tempfile::Builder::new().prefix("warded-peer-").tempdir().unwrap();
-        let enclosure = Enclosure::within(&tree(suite), shared.path(), Path::new(env!("CARGO_BIN_EXE_warded")));
+        let enclosure = Enclosure::within(&tree(suite), shared.path(), &program());
         let peer = Self { enclosure, shared };
         for name in KEYS {
             copy_key(name, &peer.file(&format!("/etc/ssh/ssh_host_{name}_key")));

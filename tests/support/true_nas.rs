@@ -2,9 +2,10 @@
 
 use super::{
     Knows, Peer, Run,
+    files::Found,
     machine::{KEYS, tree},
 };
-use std::{fs, ops::Deref, os::unix::fs::PermissionsExt as _};
+use std::{collections::BTreeMap, fs, ops::Deref, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 const SET: &str = "principal=web1.example.org";
 pub(crate) const CERTIFY: [&str; 5] = ["apply", "certify-host", "--set", SET, "--yes"];
@@ -35,8 +36,8 @@ pub(crate) struct State {
     pub(crate) options: String,
     pub(crate) jobs: String,
     pub(crate) sshd_config: String,
-    /// The names in /etc/ssh and of Warded's files in /root.
-    pub(crate) names: Vec<String>,
+    /// What is in /etc/ssh, and of Warded's files in /root.
+    pub(crate) files: BTreeMap<PathBuf, Found>,
 }
 
 /// The machine.
@@ -96,16 +97,18 @@ impl TrueNas {
     }
 
     pub(crate) fn state(&self) -> State {
-        let known = tree(&self.file("/etc/ssh")).into_keys().chain(tree(&self.file("/root")).into_keys());
-        let names = known.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+        let known = tree(&self.file("/etc/ssh")).into_iter().chain(tree(&self.file("/root")));
         // The CA of a test lies there, too.
-        let is_kept = |name: &String| name.starts_with("ssh") || name.starts_with("warded-") || name.starts_with('.');
+        let is_kept = |(path, _): &(PathBuf, Found)| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.starts_with("ssh") || name.starts_with("warded-") || name.starts_with('.')
+        };
         let sshd_config = fs::read_to_string(self.file("/etc/ssh/sshd_config")).unwrap();
         State {
             options: self.stored("options"),
             jobs: self.stored("jobs"),
             sshd_config,
-            names: names.filter(is_kept).collect(),
+            files: known.filter(is_kept).collect(),
         }
     }
 

@@ -44,7 +44,8 @@ fn nobody_is_locked_out_of_an_appliance() {
                 let settings = Settings { password_user: password.then_some("jane"), two_factor, options, version };
                 let mark = match is_wanted.then(|| cell(&machine, settings)) {
                     None => " ",
-                    Some(Ok(())) => ".",
+                    Some(Ok(Cell::Through)) => ".",
+                    Some(Ok(Cell::Refused)) => "r",
                     Some(Err(why)) => {
                         eprintln!("{row}, {name}: {why}");
                         failures.push(format!("{row}, {name}: {why}"));
@@ -64,6 +65,7 @@ fn nobody_is_locked_out_of_an_appliance() {
     }
     println!(
         "  .  certify-host, trust-user-ca, renew, undo and remove as they should be    F  not so    (empty)  not tried\n\
+         \x20 r  no sshd takes what the appliance makes of that: refused with sshd's words, and nothing changed\n\
          appliances: {cells} cells, {} failures, {} s",
         failures.len(),
         begun.elapsed().as_secs()
@@ -71,8 +73,14 @@ fn nobody_is_locked_out_of_an_appliance() {
     assert!(failures.is_empty() && cells >= SAMPLE.len(), "{failures:#?}");
 }
 
+/// What became of a cell in which all is as it should be.
+enum Cell {
+    Through,
+    Refused,
+}
+
 /// Every procedure, and the way back.
-fn cell(machine: &TrueNas, settings: Settings<'_>) -> Result<(), String> {
+fn cell(machine: &TrueNas, settings: Settings<'_>) -> Result<Cell, String> {
     machine.sets(settings);
     let before = machine.state();
     if let Err(broken) = machine.sshd_takes_it() {
@@ -93,15 +101,20 @@ fn cell(machine: &TrueNas, settings: Settings<'_>) -> Result<(), String> {
     does(machine, "certify-host", &CERTIFY)?;
     does(machine, "undo", &["undo", "--yes"])?;
     in_order(machine, false, "undo")?;
-    is_same(machine, &before, "undo")
+    is_same(machine, &before, "undo")?;
+    Ok(Cell::Through)
 }
 
-fn refused(machine: &TrueNas, before: &State, broken: &str) -> Result<(), String> {
+fn refused(machine: &TrueNas, before: &State, broken: &str) -> Result<Cell, String> {
     let run = machine.warded(&CERTIFY);
-    if run.code == Some(0) {
-        return Err(format!("was applied to what sshd does not take: {broken}"));
+    // sshd's own words, with the line.
+    let said = broken.lines().find(|line| line.contains(" line ")).unwrap_or(broken);
+    let said = said.split_once(" line ").map_or(said, |(_, said)| said).trim_end();
+    if !matches!(run.code, Some(1 | 5)) || !run.stderr.contains(said) {
+        return Err(format!("sshd does not take it ({broken}), and the refusal is another: {run:?}"));
     }
-    is_same(machine, before, "a refusal")
+    is_same(machine, before, "a refusal")?;
+    Ok(Cell::Refused)
 }
 
 fn does(machine: &TrueNas, what: &str, words: &[&str]) -> Result<(), String> {
@@ -117,7 +130,7 @@ fn in_order(machine: &TrueNas, is_certified: bool, after: &str) -> Result<(), St
         return Err(format!("{after}: the middleware generates something else"));
     }
     machine.sshd_takes_it().map_err(|said| format!("{after}: {said}"))?;
-    for key in ["rsa", "ed25519"] {
+    for key in ["rsa", "ecdsa", "ed25519"] {
         if !machine.gets_in(Some(key)) {
             return Err(format!("{after}: who pinned {key} is locked out"));
         }
