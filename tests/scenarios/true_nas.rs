@@ -134,6 +134,18 @@ fn the_documents_steps_lock_people_out_and_ours_do_not() {
         assert!(format!("{}{}", plan.stdout, plan.stderr).contains(words), "{plan:?}");
     }
 
+    // With a certificate of the administrator's for it nothing is left to certify, and so nothing to renew.
+    sh("ssh-keygen -q -s /root/ca/host_ca -h -I x -n web1.example.org /root/keys/ssh_host_ecdsa_key2.pub");
+    let theirs = "HostKey /root/keys/ssh_host_ecdsa_key2\nHostCertificate /root/keys/ssh_host_ecdsa_key2-cert.pub";
+    machine.sets(Settings { options: theirs, ..quiet });
+    machine.sshd_takes_it().unwrap();
+    let jobs = machine.stored("jobs");
+    machine
+        .warded(&CERTIFY)
+        .ends(1)
+        .says(&["there is nothing to certify", "take the HostKey and HostCertificate lines out"]);
+    assert_eq!(machine.stored("jobs"), jobs);
+
     // A certificate in /etc/ssh is the database's, so a renewal beside the key is lost at the next reload; and a file
     // with the user CA is deleted.
     machine.sets(quiet);

@@ -16,6 +16,13 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let appliance = Appliance::read()?;
     let foreign = appliance.foreign()?;
     let keys = keys_of(&foreign)?;
+    if keys.is_empty() {
+        return Err(Error::new(
+            "no-host-key",
+            "Each host key that sshd uses has a certificate by a line of the auxiliary parameters: there is nothing to certify.",
+        )
+        .next("take the HostKey and HostCertificate lines out of the auxiliary parameters, then run this again"));
+    }
     let place = place()?;
     let Certified { paths, mut changed } = host_certificates::certify(&keys, &principals, |key| path_of(&place, key))?;
     let lines = host_certificates::lines(&paths, &[], &values(foreign.as_bytes(), KEYWORD))?;
