@@ -6,7 +6,7 @@ use crate::support::{
     files::{Found, with_directories},
     wait::{LONG, wait},
 };
-use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, time::Instant};
 
 const CERTIFY: [&str; 5] = ["apply", "certify-host", "--set", "principal=web1.example.org", "--yes"];
 const TRUST: [&str; 4] = ["apply", "trust-user-ca", "--yes", "--accept-risk=root-by-certificate"];
@@ -170,7 +170,9 @@ fn through(system: System, extra: Option<&str>) {
     let Some(machine) = Bsd::start(system, extra) else { return };
     let before = machine.tree();
     machine.lets_in(false);
+    let begun = Instant::now();
     let plan = machine.warded(&["plan", "certify-host", "--set", "principal=web1.example.org"]).ends(3);
+    eprintln!("plan on {system:?}: {} ms", begun.elapsed().as_millis());
     assert!(plan.stdout.lines().next().unwrap().contains("instead of unix"), "{}", plan.stdout);
     assert_eq!(machine.tree(), before);
 
@@ -221,6 +223,24 @@ fn pfsense() {
 #[test]
 fn pfsense_whose_packages_append_a_match() {
     through(PfSense, Some(APPENDED));
+}
+
+#[test]
+fn after_any_order_of_procedures_all_is_as_before() {
+    const RENEW: [&str; 2] = ["renew", "--force"];
+    let Some(machine) = Bsd::start(PfSense, Some("Banner none\n")) else { return };
+    let before = machine.tree();
+    let orders: [&[&[&str]]; 4] =
+        [&[&TRUST], &[&CERTIFY, &RENEW, &TRUST], &[&TRUST, &CERTIFY, &RENEW], &[&CERTIFY, &REMOVE, &TRUST]];
+    for order in orders {
+        for removal in [&REMOVE[..], &ALL] {
+            order.iter().for_each(|words| drop(machine.warded(words).ends(0)));
+            machine.warded(removal).ends(0);
+            assert_eq!(machine.tree(), before, "{order:?}, {removal:?}");
+        }
+    }
+    machine.is_as_generated();
+    machine.lets_in(false);
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod removal;
 mod stops;
 
 use crate::support::{
-    Knows,
+    Knows, Peer,
     nethserver::{NethServer, Properties},
 };
 use std::fs;
@@ -27,6 +27,20 @@ fn trusting(machine: &NethServer) -> Knows {
 /// Everybody with one of these keys pinned gets in.
 fn pinned_get_in(machine: &NethServer, kinds: &[&str]) {
     machine.pins(kinds).iter().for_each(|pin| drop(machine.client(pin).connects()));
+}
+
+/// NethServer 8 is a Rocky Linux with containers, and has no templates of sshd's.
+#[test]
+fn the_next_release_gets_the_usual_policy() {
+    let Some(peer) = Peer::start(NEW, "") else { return };
+    peer.adds_policy("nethserver");
+    let release = "NAME=\"Rocky Linux\"\nID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\nVERSION_ID=\"9.4\"\n";
+    fs::remove_file(peer.file("/etc/os-release")).unwrap_or_default();
+    fs::write(peer.file("/etc/os-release"), release).unwrap();
+    let plan = peer.warded(&["plan", "certify-host", "--set", SET]).ends(3);
+    assert!(!plan.stdout.contains("nethserver") && plan.stdout.contains("sshd_config.d/50-warded.conf"), "{plan:?}");
+    let shown = peer.warded(&["policy", "show", "nethserver", "--json"]).ends(0).object("warded.policy-show/1");
+    assert_eq!(shown["policy"]["applies"], false, "{shown}");
 }
 
 fn instruction(name: &str) -> String {

@@ -6,7 +6,7 @@ use crate::support::{
     nethserver::{CUSTOM, NethServer},
     peer::OLD,
 };
-use std::fs;
+use std::{fs, time::Instant};
 
 /// NethServer lets root log in.
 const ROOT_TOO: &str = "--accept-risk=root-by-certificate";
@@ -61,6 +61,9 @@ fn through(suite: &str, strong: bool, shell_override: bool) {
     let before = machine.tree();
     pinned_get_in(&machine, offered);
     let mut done: Vec<&str> = Vec::new();
+    let begun = Instant::now();
+    machine.warded(&["plan", "certify-host", "--set", SET]);
+    eprintln!("plan on NethServer, {suite}: {} ms", begun.elapsed().as_millis());
     if kinds.is_empty() {
         let refused = certify(&machine).ends(5);
         refused.says(&["ssh-ed25519-cert-v01@openssh.com", "HostKeyAlgorithms", "nothing was changed"]);

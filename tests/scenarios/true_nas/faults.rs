@@ -50,11 +50,10 @@ fn a_person_at_the_web_interface_is_not_overruled() {
     let Some(machine) = start("Banner none\n") else { return };
     let before = machine.state();
     // The second question is under the lock, the third right before the change.
-    for (asked, codes) in [("2", [5, 5]), ("3", [1, 4])] {
+    for (asked, code) in [("2", 5), ("3", 4)] {
         fs::write(machine.file("/data/store/calls"), "").unwrap();
         fs::write(machine.file("/data/store/edit-before"), format!("ssh.config:{asked} LogLevel INFO")).unwrap();
-        let run = machine.warded(&CERTIFY);
-        assert!(run.code.is_some_and(|code| codes.contains(&code)), "{run:?}");
+        machine.warded(&CERTIFY).ends(code);
         assert_eq!(machine.stored("options"), "LogLevel INFO\n");
         assert_eq!(machine.state().jobs, before.jobs);
         fs::write(machine.file("/data/store/options"), "Banner none\n").unwrap();
