@@ -18,7 +18,6 @@ mod limits;
 mod own;
 mod paths;
 mod principals;
-mod procedure;
 mod record;
 mod trusted_keys;
 

@@ -24,6 +24,7 @@ mod support {
     pub(crate) mod machine;
     pub(crate) mod missing;
     pub(crate) mod network;
+    pub(crate) mod odd;
     pub(crate) mod policy;
     pub(crate) mod run;
     pub(crate) mod script;

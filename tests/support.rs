@@ -24,6 +24,7 @@ pub(crate) mod member;
 pub(crate) mod missing;
 pub(crate) mod nethserver;
 pub(crate) mod network;
+pub(crate) mod odd;
 pub(crate) mod oidc_provider;
 pub(crate) mod peer;
 pub(crate) mod policy;

@@ -2,12 +2,12 @@
 
 use super::{
     case::{Case, case},
-    procedure::{DOING_NOTHING, MEMORY, PROCEDURE, TYPES},
     record::Record,
 };
 use crate::support::{
     Machine,
     guest::{Guest, procedure},
+    odd::{DOING_NOTHING, MEMORY, PROCEDURE, TYPES, composed},
 };
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -46,36 +46,6 @@ fn with_export(more: &str) -> Vec<u8> {
     text(&format!("(component {TYPES} {MEMORY} {module} (core instance $i (instantiate $m)) {PROCEDURE} {more})"))
 }
 
-/// A component of two, one of which calls the other with a text: wasmtime makes a core module with both memories.
-fn composed() -> Vec<u8> {
-    text(&format!(
-        r#"(component {TYPES}
-        (component $callee
-            (core module $m (memory (export "memory") 1)
-                (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
-                (func (export "take") (param i32 i32)))
-            (core instance $i (instantiate $m))
-            (func (export "take") (param "text" string)
-                (canon lift (core func $i "take") (memory $i "memory") (realloc (func $i "realloc")))))
-        (component $caller {TYPES}
-            (import "take" (func $take (param "text" string)))
-            (core module $own (memory (export "memory") 1)
-                (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024))
-            (core instance $own (instantiate $own))
-            (core func $take (canon lower (func $take) (memory $own "memory") (realloc (func $own "realloc"))))
-            (core module $m (import "" "take" (func $take (param i32 i32)))
-                (func (export "f") (param i32 i32) (result i32) (call $take (i32.const 0) (i32.const 5)) i32.const 8))
-            (core instance $i (instantiate $m (with "" (instance (export "take" (func $take))))))
-            (func $f (type $procedure)
-                (canon lift (core func $i "f") (memory $own "memory") (realloc (func $own "realloc"))))
-            (export "go" (func $f)))
-        (instance $callee (instantiate $callee))
-        (instance $caller (instantiate $caller
-            (with "warded:host/types@0.1.0" (instance $types)) (with "take" (func $callee "take"))))
-        (export "go" (func $caller "go")))"#
-    ))
-}
-
 /// More than the host offers, or something else by the same name.
 fn imports() -> Vec<Case> {
     vec![
@@ -107,7 +77,7 @@ fn imports() -> Vec<Case> {
         is("imports of a function that a later version has", || {
             importing(r#""warded:host/log@0.1.9" (instance (export "shout" (func (param "message" string))))"#)
         })
-        .ends_refused(&["does not fit this version", "warded:host/log@0.1.9"]),
+        .ends_refused(&["made for a newer Warded", "it needs log.shout, which this Warded does not have"]),
         is("a record with one more field", || {
             importing(
                 r#""warded:host/services@0.1.0" (instance
@@ -119,15 +89,15 @@ fn imports() -> Vec<Case> {
                     (export "reload" (func (param "name" string) (result (result (error $error))))))"#,
             )
         })
-        .ends_refused(&["does not fit this version", "warded:host/services@0.1.0"]),
+        .ends_refused(&["made for another version of Warded", "services.reload with other types than this Warded has"]),
         is("imports of an interface that is not there", || {
             importing(r#""warded:host/shell@0.1.0" (instance (export "run" (func)))"#)
         })
-        .ends_refused(&["does not fit this version", "warded:host/shell@0.1.0"]),
+        .ends_refused(&["made for a newer Warded", "it needs shell.run, which this Warded does not have"]),
         is("imports of a function by another type", || {
             importing(r#""warded:host/log@0.1.0" (instance (export "info" (func (param "path" u64))))"#)
         })
-        .ends_refused(&["does not fit this version", "warded:host/log@0.1.0"]),
+        .ends_refused(&["made for another version of Warded", "it needs log.info with other types"]),
         is("imports of a core module", || {
             text(r#"(component (import "warded" (core module)))"#)
         })
@@ -220,6 +190,8 @@ fn damaged() -> Vec<Case> {
         "refused: this is not a valid WebAssembly component",
         "refused: the component imports what no procedure gets",
         "refused: the component cannot be compiled",
+        "refused: the component is made for a newer Warded",
+        "refused: the component is made for another version of Warded",
         "refused: policy case describes procedures that its component does not have",
         "which is no function",
     ];

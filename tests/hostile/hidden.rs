@@ -3,11 +3,11 @@
 
 use super::{
     case::{Case, case},
-    procedure::{DOING_NOTHING, MEMORY, PROCEDURE, TYPES},
     record::{Record, asked, ended},
 };
 use crate::support::{
     Machine,
+    odd::{DOING_NOTHING, MEMORY, PROCEDURE, TYPES},
     script::Argument::{self, Expression, Number, Text, Texts},
 };
 use std::{collections::BTreeSet, fs, ops::RangeInclusive};

@@ -2,10 +2,12 @@
 
 use super::{
     case::{Case, case},
-    procedure::{DOING_NOTHING, MEMORY, PROCEDURE, TYPES},
     record::{asked, ended},
 };
-use crate::support::script::Argument::{Expression, Number, Text, Texts};
+use crate::support::{
+    odd::{DOING_NOTHING, MEMORY, PROCEDURE, TYPES},
+    script::Argument::{Expression, Number, Text, Texts},
+};
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 /// A file that there is, and that may be read.

@@ -1,6 +1,7 @@
 //! Guests that were made for other versions of the interfaces.
 
-use crate::support::{Grants, Machine, script::Script};
+use crate::support::{Grants, Machine, guest::Guest, script::Script};
+use std::{fs, path::Path};
 
 /// A guest that says something, made for this version of `warded:host`: its name is in the component, as often as it is
 /// imported.
@@ -44,4 +45,79 @@ fn a_guest_for_a_compatible_version_runs_and_another_one_is_refused_in_words() {
     with("@0.1.9");
     let shown = machine.warded(["policy", "show", "case", "--json"]).ends(0).object("warded.policy-show/1");
     assert_eq!(shown["policy"]["broken"], serde_json::Value::Null, "{shown}");
+}
+
+/// Interfaces that differ from those of this version, and a guest that uses them.
+struct Other {
+    file: &'static str,
+    /// A text of the file, and what stands in its place.
+    change: [&'static str; 2],
+    import: &'static str,
+    call: &'static str,
+    /// Why the guest is refused.
+    why: [&'static str; 2],
+}
+
+/// What a later version may have, and what none may change within a minor version.
+const OTHERS: [Other; 4] = [
+    Other {
+        file: "log.wit",
+        change: ["    warn: func", "    shout: func(message: string);\n    warn: func"],
+        import: "\"warded:host/log@0.1.0\" \"shout\" (func $call (param i32 i32))",
+        call: "(call $call (i32.const 0) (i32.const 0))",
+        why: ["made for a newer Warded", "it needs log.shout, which this Warded does not have"],
+    },
+    Other {
+        file: "log.wit",
+        change: ["    warn: func(message: string)", "    warn: func(message: string, loud: bool)"],
+        import: "\"warded:host/log@0.1.0\" \"warn\" (func $call (param i32 i32 i32))",
+        call: "(call $call (i32.const 0) (i32.const 0) (i32.const 0))",
+        why: ["made for another version of Warded", "it needs log.warn with other types than this Warded has"],
+    },
+    Other {
+        file: "types.wit",
+        change: ["        message: string,", "        message: string,\n        severity: u32,"],
+        import: "\"warded:host/files@0.1.0\" \"read\" (func $call (param i32 i32 i32))",
+        call: "(call $call (i32.const 0) (i32.const 0) (i32.const 1024))",
+        why: ["made for another version of Warded", "it needs files.read with other types than this Warded has"],
+    },
+    Other {
+        file: "keys.wit",
+        change: ["        public-key: func", "        comment: func() -> string;\n        public-key: func"],
+        import: "\"warded:host/keys@0.1.0\" \"[method]key-pair.comment\" (func $call (param i32 i32))",
+        call: "(call $call (i32.const 0) (i32.const 1024))",
+        why: ["made for a newer Warded", "it needs keys.[method]key-pair.comment, which this Warded does not have"],
+    },
+];
+
+/// Refused where it is looked at, and not by its first run.
+#[test]
+fn what_this_version_does_not_have_is_said_before_anything_runs() {
+    let machine = Machine::stopped();
+    let (policies, interfaces) = (machine.path("policies"), machine.path("wit"));
+    for Other { file, change: [from, to], import, call, why: [made_for, needed] } in OTHERS {
+        fs::create_dir(&interfaces).unwrap();
+        for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit")).unwrap() {
+            let path = entry.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            let is_it = path.file_name().is_some_and(|name| name == file);
+            assert!(!is_it || text.contains(from), "{file}: {from}");
+            let text = if is_it { text.replacen(from, to, 1) } else { text };
+            fs::write(interfaces.join(path.file_name().unwrap()), text).unwrap();
+        }
+        let guest =
+            Guest { interfaces: Some(interfaces.clone()), ..Guest::doing(&format!("(import {import})"), "", call) };
+        Grants::of(&["log = [\"warn\"]"]).write(&policies, "case", "go", &guest.component());
+        let says = [made_for, needed, "nothing of it was run", "update Warded"];
+        machine.warded(["plan", "go"]).ends(5).says(&says);
+        let list = machine.warded(["policy", "list"]).ends(0).stdout;
+        assert!(list.contains(&format!("cannot be run: the component is {made_for}")), "{list}");
+        let file = machine.path("case.wasm");
+        fs::rename(policies.join("case.wasm"), &file).unwrap();
+        fs::remove_file(policies.join("case.toml")).unwrap();
+        let file = file.to_str().unwrap();
+        machine.warded(["policy", "check", file]).ends(5).says(&says);
+        machine.warded(["policy", "add", file, "--accept-risk", "unsigned-policy"]).ends(5).says(&says);
+        fs::remove_dir_all(&interfaces).unwrap();
+    }
 }

@@ -1,7 +1,7 @@
 //! Guests made on the fly: a core module in text, wrapped into a component as the guests'
 //! toolchain does it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{PackageId, Resolve, WorldId};
 
@@ -21,6 +21,8 @@ pub(crate) struct Guest {
     pub(crate) imports: String,
     /// `(func …)`, `(data …)`; a function that exports each procedure among them.
     pub(crate) fields: String,
+    /// The directory of the host's interfaces, if the guest is made for others than those of this version.
+    pub(crate) interfaces: Option<PathBuf>,
 }
 
 impl Guest {
@@ -36,7 +38,10 @@ impl Guest {
 
     /// The component.
     pub(crate) fn component(&self) -> Vec<u8> {
-        let (mut resolve, _) = interfaces();
+        let mut resolve = match &self.interfaces {
+            Some(directory) => interfaces_in(directory).0,
+            None => interfaces().0,
+        };
         let world = self.world(&mut resolve);
         let module = format!(
             r#"(module {}
@@ -88,7 +93,11 @@ pub(crate) fn data(at: usize, bytes: &[u8]) -> String {
 
 /// The interfaces that the host offers.
 pub(crate) fn interfaces() -> (Resolve, PackageId) {
+    interfaces_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit"))
+}
+
+fn interfaces_in(directory: &Path) -> (Resolve, PackageId) {
     let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit")).unwrap();
+    let (package, _) = resolve.push_dir(directory).unwrap();
     (resolve, package)
 }

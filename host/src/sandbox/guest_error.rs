@@ -49,7 +49,31 @@ pub(super) fn not_started(procedure: &Name, error: &wasmtime::Error) -> Error {
     if ran { trapped(procedure, error) } else { limits::too_many(error).unwrap_or_else(|| broken(error)) }
 }
 
-/// A component that asks for what this version does not have, or offers something else.
+/// A component that imports a function which this version does not have, or has with other types. wasmtime says so in a
+/// chain of texts: the interface, the function in it, and what is wrong with that.
+pub(super) fn not_linked(error: &wasmtime::Error) -> Error {
+    let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let quoted = |at: usize, before: &str| {
+        let (named, rest) = chain.get(at)?.split_once('`')?;
+        named.starts_with(before).then(|| rest.split('`').next().unwrap_or_default())
+    };
+    let (Some(interface), Some(function)) = (quoted(0, "component imports"), quoted(1, "instance export")) else {
+        return broken(error);
+    };
+    let interface = interface.rsplit('/').next().unwrap_or(interface);
+    let interface = interface.split('@').next().unwrap_or(interface);
+    let function = short(&format!("{interface}.{function}"));
+    let refused = if chain.last().is_some_and(|last| last.ends_with("implementation is missing")) {
+        Error::refused("the component is made for a newer Warded")
+            .cause(format!("it needs {function}, which this Warded does not have"))
+    } else {
+        Error::refused("the component is made for another version of Warded")
+            .cause(format!("it needs {function} with other types than this Warded has"))
+    };
+    refused.state("nothing of it was run").next("update Warded, or use the component that was made for this version")
+}
+
+/// A component that offers something else than this version calls.
 pub(super) fn broken(error: &wasmtime::Error) -> Error {
     Error::refused("the component does not fit this version of Warded").cause(short(&format!("{error:#}")))
 }

@@ -18,16 +18,16 @@ use warded_lib::{
 };
 use wasmtime::{
     Engine, Store,
-    component::{self, HasSelf, Linker},
+    component::{self, HasSelf, InstancePre, Linker},
 };
 
 /// What [`Component::load_in_time`] was doing.
 pub const COMPILING: &str = "the compiler";
 
-/// A component that can be run.
+/// A component that can be run: all that it imports is here, with the types that it expects.
 pub struct Component {
     engine: Engine,
-    component: component::Component,
+    linked: InstancePre<State>,
 }
 
 impl Component {
@@ -35,7 +35,8 @@ impl Component {
     /// compiled now, in this process: for what is known to be harmless.
     ///
     /// # Errors
-    /// It is no component, imports what no procedure gets, or has other procedures than its policy.
+    /// It is no component, imports what no procedure gets or this version does not have, or has other procedures than its
+    /// policy.
     pub fn load(granting: &BoundPolicy) -> Result<Self> {
         let here = |engine: &Engine, component: &[u8]| {
             component::Component::new(engine, component).map_err(|error| {
@@ -84,9 +85,18 @@ impl Component {
             }
         };
         let _looking = clock.enter(COMPILING);
+        let linked = link(&engine, &component)?;
         procedures::check(&engine, &component, granting)?;
-        Ok(Self { engine, component })
+        Ok(Self { engine, linked })
     }
+}
+
+/// Finds the function of the host for each one that a component imports.
+fn link(engine: &Engine, component: &component::Component) -> Result<InstancePre<State>> {
+    let mut linker: Linker<State> = Linker::new(engine);
+    Capabilities::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
+        .map_err(|error| guest_error::broken(&error))?;
+    linker.instantiate_pre(component).map_err(|error| guest_error::not_linked(&error))
 }
 
 fn new_engine() -> Result<Engine> {
@@ -114,19 +124,14 @@ pub fn run(
     overdue: impl Fn(&'static str) + Send + 'static,
 ) -> Result<Session> {
     let clock = Clock::default();
-    let mut linker: Linker<State> = Linker::new(&component.engine);
-    Capabilities::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
-        .map_err(|error| guest_error::broken(&error))?;
-
     let mut store = Store::new(&component.engine, State::new(broker, session, clock.clone()));
     store.limiter(|state| state.taken());
     store.set_epoch_deadline(EPOCHS);
     store.set_hostcall_fuel(limits::CALL_BYTES);
     let _watch = Watch::start(component.engine.clone(), clock, overdue)?;
 
-    let instance = linker
-        .instantiate(&mut store, &component.component)
-        .map_err(|error| guest_error::not_started(procedure, &error))?;
+    let instance =
+        component.linked.instantiate(&mut store).map_err(|error| guest_error::not_started(procedure, &error))?;
     let function = instance
         .get_typed_func::<(Vec<types::Setting>,), (std::result::Result<(), types::Error>,)>(
             &mut store,
