@@ -14,6 +14,7 @@ mod locked;
 mod offered;
 mod registry;
 mod registry_lies;
+mod renewal;
 
 const PUBLISHER: &str = "ops@example.org";
 
@@ -335,66 +336,4 @@ fn what_nobody_signed_needs_the_risk_by_name() {
     fs::remove_file(unsigned.with_extension("wasm.manifest.sig")).unwrap();
     desk.update(&unsigned).ends(5).says(&["nobody has signed it"]);
     assert_eq!(desk.version(), "1.1.0");
-}
-
-/// Whoever is enrolled with a policy goes on renewing after it was updated, as long as it is granted no more.
-#[test]
-fn renewal_goes_on_after_an_update() {
-    let desk = Desk::on(Machine::start());
-    let unix = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/unix.wasm")).unwrap();
-    let request = include_str!("../../guests/unix/policy.toml").replacen("\"unix\"", "\"vendor\"", 1);
-    let file = desk.path("vendor.wasm");
-    let publish = |version: &str, more: &str| {
-        let request = request.replacen("\"0.1.0\"", &format!("\"{version}\"\ninstead-of = [\"unix\"]"), 1);
-        let request = request.replacen("authority = [\"renew host\"", &format!("{more}authority = [\"renew host\""), 1);
-        fs::write(&file, policy::asking(&unix, &request)).unwrap();
-        desk.sign(&file, PUBLISHER, "key").ends(0);
-    };
-    publish("1.0.0", "");
-    desk.add(&file, &[]).ends(0);
-    desk.machine.certify();
-    desk.run(&["policy", "remove", "vendor", "--yes"]).ends(5).says(&["renews this machine's certificates"]);
-    publish("1.1.0", "");
-    desk.update(&file).ends(0);
-    desk.run(&["renew", "--force"]).ends(0);
-    desk.machine.serves_certificates();
-    let started = desk.machine.audit().into_iter().rfind(|record| record["kind"] == "started").unwrap();
-    assert!(started["detail"].as_str().unwrap().contains("asks for no more"), "{started}");
-    // What asks for more is the operator's decision, and then renews only once it was applied.
-    publish("1.2.0", "files.read = [\"/etc/hostname\"]\n");
-    desk.update(&file).ends(5).says(&["it asks for more: files.read /etc/hostname (of renew-host)"]);
-    desk.add(&file, &[]).ends(0);
-    desk.run(&["renew", "--force"]).ends(5).says(&["files.read /etc/hostname"]);
-    desk.run(&["policy", "rollback", "vendor"]).ends(0);
-    desk.run(&["renew", "--force"]).ends(0);
-    desk.run(&["policy", "remove", "vendor", "--yes", "--accept-risk", "stop-renewal"]).ends(0);
-}
-
-/// What a machine did is enough for it to do the same again.
-#[test]
-fn a_suggested_policy_grants_what_was_used() {
-    let desk = Desk::on(Machine::start());
-    let unix = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/unix.wasm")).unwrap();
-    let request = include_str!("../../guests/unix/policy.toml").replacen("\"unix\"", "\"vendor\"", 1);
-    let request = request.replacen("\"0.1.0\"", "\"1.0.0\"\ninstead-of = [\"unix\"]", 1);
-    let file = desk.path("vendor.wasm");
-    fs::write(&file, policy::asking(&unix, &request)).unwrap();
-    desk.sign(&file, PUBLISHER, "key").ends(0);
-    desk.add(&file, &[]).ends(0);
-    desk.machine.certify();
-    desk.run(&["renew", "--force"]).ends(0);
-    let suggested = desk.run(&["audit", "vendor", "--suggest"]).ends(0).stdout;
-    for words in ["# vendor 1.0.0, as far as it was used", "#   renew-host: authority issue host (not used)"] {
-        assert!(suggested.contains(words), "{words}: {suggested}");
-    }
-    let grants = desk.path("suggested.toml");
-    fs::write(&grants, &suggested).unwrap();
-    desk.run(&["undo", "--yes"]).ends(0);
-    desk.add(&file, &["--grants", grants.to_str().unwrap()]).ends(0);
-    desk.machine.certify();
-    desk.run(&["renew", "--force"]).ends(0);
-    desk.machine.serves_certificates();
-    let again = desk.run(&["audit", "vendor", "--suggest", "--json"]).ends(0).object("warded.audit/1");
-    assert_eq!(again["suggestion"]["changes"], serde_json::json!([]), "{again}");
-    desk.run(&["audit", file.to_str().unwrap(), "--suggest"]).ends(5).says(&["has no audit log"]);
 }

@@ -1,8 +1,8 @@
 //! What `warded policy add` puts into the directory of policies: the policy file, and, named by the component's digest,
 //! the component, its signature, the policy file once more, and where they came from. The policy file is exchanged last and in one
 //! step, so an interruption leaves the policy as it was or as it is to be. What was there before stays beside it, for
-//! `warded policy rollback`; the texts of all that were accepted stay, so that a machine which was enrolled with one of
-//! them goes on renewing.
+//! `warded policy rollback`. The texts of all that were accepted stay, so that a machine which was enrolled with one of
+//! them goes on renewing: an earlier text for the same component has its own digest in its name, too.
 
 use crate::sandbox::granting::{BoundPolicy, Origin};
 use jiff::Timestamp;
@@ -136,6 +136,9 @@ pub fn store(
     let digest = Digest::of(component);
     let origin = serde_json::to_vec_pretty(provenance).map_err(|error| failed(error.into()))?;
     let before = digest_in(&file).map(|before| digits(&before));
+    for replaced in [&file, &named(&file, &digest, "grants")] {
+        keep_text(&file, replaced, Some(&digest)).map_err(failed)?;
+    }
     let signature = |part: fn(&Signed) -> &String| signed.map(|signed| part(signed).as_bytes());
     for (ending, bytes) in [
         ("wasm", Some(component)),
@@ -178,7 +181,21 @@ pub fn roll_back(directory: &Path, name: &Name) -> Result<()> {
             .next("add it again from its file: warded policy add --allow-downgrade"));
     };
     let text = warded_artifact::read::any(&path, files::MAX_BYTES)?;
+    keep_text(&file, &file, None).map_err(failed)?;
     durable::replace(&file, &text, 0o644).map_err(failed)
+}
+
+/// Keeps the text of a policy file that is about to be replaced, where it is not kept yet: a machine may have been enrolled
+/// with it. An administrator may have narrowed that file by hand. `overwritten`: the component whose newest text goes, too.
+fn keep_text(policy: &Path, replaced: &Path, overwritten: Option<&Digest>) -> io::Result<()> {
+    let Ok(text) = fs::read_to_string(replaced) else { return Ok(()) };
+    let Some(component) = Policy::parse(&text, "a policy").ok().and_then(|policy| policy.component) else {
+        return Ok(());
+    };
+    let newest = fs::read_to_string(named(policy, &component, "grants"));
+    let stays = overwritten != Some(&component) && newest.is_ok_and(|newest| newest == text);
+    let kept = named_by_text(policy, &component, &text);
+    if stays || kept.exists() { Ok(()) } else { durable::replace(&kept, text.as_bytes(), 0o644) }
 }
 
 /// The policy files that `warded policy add` stored for a policy, each with the digest of its text.
@@ -238,7 +255,11 @@ fn stored(directory: &Path, name: &Name) -> io::Result<Vec<(PathBuf, String)>> {
         let is_ours = matches!(ending, Some("wasm" | "origin" | "grants" | "manifest" | "signature"));
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let digits = stem.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('-')).unwrap_or_default();
-        if is_ours && digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let (digits, of_text) = match digits.split_once('.') {
+            Some((digits, of_text)) => (digits, Some(of_text)),
+            None => (digits, None),
+        };
+        if is_ours && is_digits(digits) && of_text.is_none_or(|of_text| is_digits(of_text) && is_grants(&path)) {
             let digits = digits.to_owned();
             found.push((path, digits));
         }
@@ -250,6 +271,15 @@ fn stored(directory: &Path, name: &Name) -> io::Result<Vec<(PathBuf, String)>> {
 fn named(policy: &Path, digest: &Digest, ending: &str) -> PathBuf {
     let stem = policy.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     policy.with_file_name(format!("{stem}-{}.{ending}", digits(digest)))
+}
+
+/// Where an earlier text for a component is kept. No policy's name has a dot, so it is no other policy's file.
+fn named_by_text(policy: &Path, component: &Digest, text: &str) -> PathBuf {
+    named(policy, component, &format!("{}.grants", digits(&Digest::of(text.as_bytes()))))
+}
+
+fn is_digits(text: &str) -> bool {
+    text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn digits(digest: &Digest) -> String {
@@ -314,8 +344,15 @@ mod tests {
         // A change of grants alone keeps the version before.
         super::store(&directory, (&name, &narrowed), b"three", Some(&signed), &provenance).unwrap();
         assert_eq!(now(), narrowed);
+        // What was accepted before stays known, and so does what an administrator wrote into the policy file.
+        let known = |text: &str| earlier(&file, &name).iter().any(|(of, _)| *of == Digest::of(text.as_bytes()));
+        let by_hand = narrowed.replace("'Less'", "'Least'");
+        fs::write(&file, &by_hand).unwrap();
         roll_back(&directory, &name).unwrap();
         assert_eq!(now(), text(b"two"));
+        for text in [&text(b"one"), &text(b"two"), &text(b"three"), &narrowed, &by_hand] {
+            assert!(known(text), "{text}");
+        }
         // Another policy's, and what is no component.
         let others = ["mine-2.toml", "mine-2.wasm", "mine-0123456789abcdef-2.wasm", "mine.txt"];
         others.iter().for_each(|other| fs::write(directory.join(other), "x").unwrap());
