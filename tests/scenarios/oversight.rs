@@ -3,15 +3,17 @@
 use crate::support::{
     Grants, Machine, Run,
     guest::{self, Guest},
-    missing, policy,
+    policy,
     script::{Argument::Text, Script},
 };
 use serde_json::Value;
-use std::{fs, process::Command};
+use std::fs;
 use warded_lib::{
     audit::{Event, Kind as EventKind, Log},
     digest::Digest,
 };
+
+mod page;
 
 fn audit(machine: &Machine, policy: &str) -> Value {
     machine.warded(["audit", policy, "--json"]).ends(0).object("warded.audit/1")
@@ -111,42 +113,6 @@ fn the_page_says_what_the_object_says_and_runs_nothing() {
     for tag in ["<script", "<b>", "<i>", "<img"] {
         assert!(!html.contains(tag), "{tag}: {html}");
     }
-}
-
-/// In a frame of a phone's width, a browser has nothing to scroll sideways but the tables.
-#[test]
-fn the_page_fits_a_phone() {
-    if missing::program("chromium-headless-shell", "chromium-headless-shell") {
-        return;
-    }
-    let machine = Machine::stopped();
-    machine.certify();
-    let page = machine.path("audit.html");
-    machine.warded(["audit", "unix", "--html", page.to_str().unwrap()]).ends(0);
-    let html = fs::read_to_string(&page).unwrap().replace('&', "&amp;").replace('"', "&quot;");
-    let frame = machine.path("frame.html");
-    // The frame is this page's own, so that it can be measured; the report runs nothing.
-    let measure = "const report = frame.contentDocument; \
-        report.querySelectorAll('details').forEach(one => one.open = true); \
-        const page = report.documentElement; \
-        document.body.append('it has ' + page.scrollWidth + ' in ' + page.clientWidth)";
-    fs::write(
-        &frame,
-        format!(
-            "<body><iframe id=frame width=320 height=9000 frameborder=0 srcdoc=\"{html}\"></iframe>\
-             <script>frame.onload = () => {{ {measure} }}</script>"
-        ),
-    )
-    .unwrap();
-    let mut browser = Command::new("chromium-headless-shell");
-    browser.args(["--no-sandbox", "--disable-gpu", "--dump-dom"]);
-    browser.arg(format!("--user-data-dir={}", machine.path("browser").display()));
-    let shown = Run::of(browser.arg(format!("file://{}", frame.display()))).ends(0).stdout;
-    // Beside a scroll bar there is less than the whole width.
-    let measured = shown.rsplit("</script>").next().unwrap();
-    let numbers: Vec<u32> =
-        measured.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect();
-    assert!(matches!(numbers[..], [has, within] if has == within && within <= 320), "{measured}");
 }
 
 #[test]
