@@ -10,6 +10,7 @@ mod suggestion;
 mod usage;
 
 pub use finding::{Finding, Severity};
+use functions::Grants;
 pub use suggestion::Suggestion;
 pub use usage::{Usage, Usages};
 
@@ -18,10 +19,7 @@ use warded_artifact::reach::{self, ComponentReach, HostFunction, Reach};
 use warded_lib::{
     error::Result,
     name::Name,
-    policy::{
-        file::Policy,
-        lines::{self, Line},
-    },
+    policy::{file::Policy, lines::Line, widening},
 };
 
 /// A component, judged by what is known of it.
@@ -58,6 +56,8 @@ pub struct Procedure {
     /// Functions that it can call, and that nothing in force allows. Where calls cannot be followed: those of interfaces of
     /// which nothing is allowed, since an interpreter imports whole interfaces.
     pub ungranted: BTreeSet<HostFunction>,
+    /// The others of these interfaces, where calls cannot be followed: it may call them or not, and nothing allows them.
+    pub not_ruled_out: BTreeSet<HostFunction>,
     /// What the log says of it.
     pub usage: Usage,
 }
@@ -73,6 +73,8 @@ pub struct Grant {
     pub requested: bool,
     /// Whether the policy file has it.
     pub granted: bool,
+    /// Where it has a wildcard: the names for it that stand in the component's data.
+    pub named: BTreeSet<String>,
 }
 
 /// Assesses a component. Without a policy the request counts as what is granted.
@@ -90,13 +92,9 @@ pub fn assess(
     let described: BTreeSet<&str> =
         granting.into_iter().flat_map(|policy| policy.procedures.keys()).map(Name::as_str).collect();
     let procedures = described.iter().map(|name| {
-        let of = |policy: Option<&Policy>| {
-            let (_, procedure) = policy?.procedures.iter().find(|(its_name, _)| its_name.as_str() == *name)?;
-            Some(lines::of(procedure))
-        };
-        let (requested, granted) = (of(request).unwrap_or_default(), of(policy).unwrap_or_default());
-        let judged = Procedure::of(&reached, name, &requested, &granted);
-        ((*name).to_owned(), Procedure { basis, usage: usages.of(name), ..judged })
+        let (requested, granted) = (Grants::of(request, name), Grants::of(policy, name));
+        let judged = Procedure::of((component, &reached), (name, basis), &requested, &granted);
+        ((*name).to_owned(), Procedure { usage: usages.of(name), ..judged })
     });
     let procedures = procedures.collect();
     let exports = reached.procedures.keys().chain(&reached.other_exports);
@@ -105,38 +103,48 @@ pub fn assess(
 }
 
 impl Procedure {
-    fn of(reached: &ComponentReach, name: &str, requested: &[Line], granted: &[Line]) -> Self {
+    fn of(
+        (component, reached): (&[u8], &ComponentReach),
+        (name, basis): (&str, Basis),
+        requested: &Grants<'_>,
+        granted: &Grants<'_>,
+    ) -> Self {
         let functions = reached.of(name);
-        let others = requested.iter().filter(|line| !granted.contains(line));
-        let grants = granted.iter().chain(others).map(|line| Grant {
-            reachable: functions.iter().any(|function| functions::needs(function).contains(&line.key)),
-            requested: requested.contains(line),
-            granted: granted.contains(line),
+        let in_force = match basis {
+            Basis::Request => requested,
+            Basis::Policy => granted,
+        };
+        // A policy may grant less than a line of the request: that line is requested, and what is granted is, too.
+        let covers = |wide: &Line, line: &Line| wide == line || widening::is_within(line, wide);
+        let others = requested.lines.iter().filter(|line| !granted.lines.contains(line));
+        let others = others.map(|line| (line, requested));
+        let grants = granted.lines.iter().map(|line| (line, granted)).chain(others).map(|(line, of)| Grant {
+            reachable: functions.iter().any(|function| of.serves(line, function)),
+            requested: requested.lines.iter().any(|wide| covers(wide, line)),
+            granted: granted.lines.contains(line),
+            named: named(component, line),
             line: line.clone(),
         });
-        let in_force = if granted.is_empty() { requested } else { granted };
-        let allowed = |function: &&HostFunction| {
-            let needs = functions::needs(function);
-            needs.is_empty() || in_force.iter().any(|line| needs.contains(&line.key))
-        };
         let reach = reached.procedures.get(name).cloned();
         let reach = reach.unwrap_or(Reach::Everything { because: "the component does not export it" });
         let used: BTreeSet<&str> = match &reach {
             Reach::Functions(_) => BTreeSet::new(),
             Reach::Everything { .. } => {
-                let granted = |function: &&HostFunction| !functions::needs(function).is_empty() && allowed(function);
+                let granted = |function: &&HostFunction| Grants::is_bound(function) && in_force.allow(function);
                 functions.iter().filter(granted).map(|function| interface(function)).collect()
             }
         };
-        let ungranted = functions.iter().filter(|function| !allowed(function) && !used.contains(interface(function)));
-        Self {
-            basis: Basis::Policy,
-            grants: grants.collect(),
-            ungranted: ungranted.cloned().collect(),
-            reach,
-            usage: Usage::default(),
-        }
+        let not_allowed = functions.iter().filter(|function| !in_force.allow(function));
+        let (not_ruled_out, ungranted) = not_allowed.cloned().partition(|function| used.contains(interface(function)));
+        Self { basis, grants: grants.collect(), ungranted, not_ruled_out, reach, usage: Usage::default() }
     }
+}
+
+/// The names in a component's data that the last part of a path grant could be for.
+fn named(component: &[u8], line: &Line) -> BTreeSet<String> {
+    let pattern = line.paths().map(|grant| grant.path.to_string()).unwrap_or_default();
+    let last = pattern.rsplit('/').next().and_then(|last| last.split_once('*'));
+    last.filter(|(_, after)| !after.contains('*')).map(|parts| reach::names(component, parts)).unwrap_or_default()
 }
 
 fn interface(function: &str) -> &str {
@@ -169,6 +177,64 @@ mod tests {
         assert_eq!(found("files.write = [\"/a\"]\nlog = [\"info\"]"), Vec::<String>::new());
         let not_asked = |function: &str| format!("it can call {function}, and the request does not ask for it");
         assert_eq!(found("files.write = [\"/a\"]"), [not_asked("log.info"), not_asked("log.warn")]);
+    }
+
+    /// A component whose procedure `p` calls `keys.replace` and `files.write`.
+    const CALLS: &str = r#"(component
+        (import "warded:host/keys@0.1.0" (instance $keys (export "replace" (func))))
+        (import "warded:host/files@0.1.0" (instance $files (export "write" (func))))
+        (core func $replace (canon lower (func $keys "replace")))
+        (core func $write (canon lower (func $files "write")))
+        (core instance $host (export "replace" (func $replace)) (export "write" (func $write)))
+        (core module $module
+            (import "host" "replace" (func $replace)) (import "host" "write" (func $write))
+            (func (export "p") call $replace call $write))
+        (core instance $m (instantiate $module (with "host" (instance $host))))
+        (func (export "p") (canon lift (core func $m "p"))))"#;
+
+    fn policy(grants: &str) -> Policy {
+        let text = format!("name = \"a\"\nversion = \"1\"\n[procedure.p]\nsummary = \"s\"\n{grants}");
+        Policy::parse(&text, "a policy").unwrap()
+    }
+
+    /// Keywords allow no file, and a key alone no new one in its place.
+    #[test]
+    fn a_call_needs_all_of_its_grants() {
+        let component = wat::parse_str(CALLS).unwrap();
+        let ungranted = |grants: &str| {
+            let assessed = assess(&component, Some(&policy(grants)), None, &Usages::default()).unwrap();
+            Vec::from_iter(assessed.procedures["p"].ungranted.clone())
+        };
+        let (key, rekey) = ("keys = [\"/k\"]\n", "authority = [\"rekey host\"]\n");
+        let (keywords, write) = ("sshd.keywords = [\"Port\"]\n", "files.write = [\"/f\"]\n");
+        assert_eq!(ungranted(&[key, rekey, write].concat()), [""; 0]);
+        assert_eq!(ungranted(&[key, write, keywords].concat()), ["keys.replace"]);
+        assert_eq!(ungranted(&[rekey, write].concat()), ["keys.replace"]);
+        assert_eq!(ungranted(&[key, rekey, keywords].concat()), ["files.write"]);
+    }
+
+    #[test]
+    fn what_a_policy_narrows_was_requested_and_what_it_leaves_out_is_not_granted() {
+        let component = wat::parse_str(CALLS).unwrap();
+        let request = policy("keys = [\"/k/*\"]\nauthority = [\"rekey host\"]\nfiles.write = [\"/d/*\"]\n");
+        let of = |grants: &str| {
+            let assessed = assess(&component, Some(&request), Some(&policy(grants)), &Usages::default()).unwrap();
+            let rows = assessed.procedures["p"].grants.iter();
+            let rows = rows.map(|row| format!("{} {} {}", row.line, row.requested, row.granted)).collect::<Vec<_>>();
+            (rows, assessed.findings().into_iter().map(|finding| finding.severity).collect::<Vec<_>>())
+        };
+        let narrowed =
+            "keys = [\"/k/a\"]\nauthority = [\"rekey host\"]\nfiles.write = [{ path = \"/d/a\", forbid = \"{\" }]\n";
+        let (rows, findings) = of(narrowed);
+        insta::assert_snapshot!(rows.join("\n"), @r#"
+        authority rekey host true true
+        keys /k/a true true
+        files.write { path = "/d/a", forbid = "{" } true true
+        keys /k/* true false
+        files.write /d/* true false
+        "#);
+        assert_eq!(findings, []);
+        assert_eq!(of("").1, [Severity::Under, Severity::Under]);
     }
 
     /// What this repository ships asks for what it can call, and for nothing else.

@@ -17,7 +17,9 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use tree::{Contents, Tree};
+use warded_artifact::reach::{self, HostFunction};
 use warded_lib::{
+    audit::{self, Kind},
     ca::Certificate,
     error::{Error, Result},
     transaction::{self, Followup, StillNamed, Transaction, Which, undo_changes},
@@ -47,7 +49,18 @@ pub fn run(granting: &BoundPolicy, scenario: &Scenario, on_hang: OnHang) -> Resu
         }
         Ok(planned) => steps.carried_out(planned)?,
     };
+    steps
+        .broken
+        .extend(unforeseen(&steps.calls()?, reach::reached(&granting.component)?.of(scenario.procedure.as_str())));
     Ok(Trial { outcome, broken: steps.broken })
+}
+
+/// The calls of a run that its component's code was not said to lead to. `policy check` and `audit` rely on there being none.
+fn unforeseen(calls: &BTreeSet<String>, reach: &BTreeSet<HostFunction>) -> Vec<String> {
+    let unforeseen = calls.iter().filter(|function| !reach.contains(*function));
+    unforeseen
+        .map(|function| format!("it called {function}, which `warded audit` does not say that it can call"))
+        .collect()
 }
 
 fn refused(error: &Error) -> Outcome {
@@ -133,6 +146,13 @@ impl<'a> Steps<'a> {
         Ok(given)
     }
 
+    /// What was asked of the host, by all runs of the scenario.
+    fn calls(&self) -> Result<BTreeSet<String>> {
+        let records = audit::read(self.context().log.directory())?.flatten();
+        let asked = records.filter(|record| matches!(record.event.kind, Kind::Asked | Kind::Denied));
+        Ok(asked.filter_map(|record| record.event.capability).collect())
+    }
+
     fn begin(&self, identity: &Identity, work: &Work) -> Result<Transaction> {
         let (context, run) = (self.context(), work.run_identity(identity)?);
         let followup = Followup { reloads: work.reloads.clone(), ..Followup::default() };
@@ -184,5 +204,19 @@ impl<'a> Steps<'a> {
             certificates: certificates.into_iter().map(|(path, one)| (path, one.principals().to_vec())).collect(),
             ..Outcome::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_nobody_foresaw_is_told() {
+        let functions = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let reach = functions(&["files.read", "log.info"]);
+        assert_eq!(unforeseen(&functions(&["files.read"]), &reach), [""; 0]);
+        let told = unforeseen(&functions(&["files.read", "files.write"]), &reach);
+        assert_eq!(told, ["it called files.write, which `warded audit` does not say that it can call"]);
     }
 }

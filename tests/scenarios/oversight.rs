@@ -13,6 +13,7 @@ use warded_lib::{
     digest::Digest,
 };
 
+mod hidden_calls;
 mod page;
 
 fn audit(machine: &Machine, policy: &str) -> Value {

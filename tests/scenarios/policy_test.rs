@@ -1,8 +1,9 @@
 //! `warded policy test`: described machines, and what is not as expected on them.
 
-use crate::support::{Grants, Run, script::Script};
+use crate::support::{Grants, Machine, Run, script::Script};
 use serde_json::json;
 use std::{fs, path::Path, process::Command};
+use warded_lib::digest::Digest;
 
 fn tried(directory: &Path, more: &[&str]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_warded"));
@@ -27,6 +28,28 @@ fn each_policy_does_what_its_scenarios_say() {
     }
 }
 
+/// What `--suggest` takes out of the policies that are shipped is needed on no described machine.
+#[test]
+fn scenarios_pass_with_the_suggested_grants() {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let machine = Machine::stopped();
+    for name in ["unix", "nethserver", "bsd"] {
+        let component = checkout.join(format!("policies/{name}.wasm"));
+        let component = component.to_str().unwrap();
+        if name != "unix" {
+            let digest = Digest::of(&fs::read(component).unwrap()).to_string();
+            let accept = ["--yes", "--digest", &digest, "--accept-risk", "unsigned-policy"];
+            let add = [&["policy", "add", component], &accept[..]].concat();
+            Run::of(machine.warded_command([]).args(add)).ends(0);
+        }
+        let suggested = machine.path(&format!("{name}-suggested.toml"));
+        fs::write(&suggested, machine.warded(["audit", name, "--suggest"]).ends(0).stdout).unwrap();
+        let folder = checkout.join("guests").join(name);
+        let words = ["--component", component, "--grants", suggested.to_str().unwrap()];
+        tried(&folder, &words).ends(0);
+    }
+}
+
 /// A folder with a component that writes one file, and with one scenario.
 fn folder(scenario: &str) -> tempfile::TempDir {
     let scratch = tempfile::tempdir().unwrap();
@@ -41,6 +64,21 @@ fn folder(scenario: &str) -> tempfile::TempDir {
 
 const SCENARIO: &str = "# A note.\nsummary = 'the file is written'\nprocedure = 'go'\n\n\
                         [machine.files]\n'/etc/motd' = \"old\\n\"\n";
+
+/// Narrower grants are tried on the same machines.
+#[test]
+fn a_scenario_is_tried_with_other_grants() {
+    let folder = folder(&format!("{SCENARIO}\n[expect.files]\n'/etc/motd' = \"new\\n\"\n"));
+    tried(folder.path(), &[]).ends(0);
+    let grants = folder.path().join("less.toml");
+    let request = fs::read_to_string(folder.path().join("mine.toml")).unwrap();
+    let request = request.lines().filter(|line| !line.starts_with("component = ")).collect::<Vec<_>>().join("\n");
+    fs::write(&grants, request.replace("/etc/motd", "/etc/issue")).unwrap();
+    let words = ["--grants", grants.to_str().unwrap()];
+    tried(folder.path(), &words).ends(5).says(&["grants what its component does not ask for"]);
+    fs::write(&grants, request.replace("files.write", "# files.write")).unwrap();
+    tried(folder.path(), &words).ends(1).prints(&["FAILED first", "files.write"]);
+}
 
 #[test]
 fn a_difference_is_shown_and_blessed() {

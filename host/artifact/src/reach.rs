@@ -7,8 +7,11 @@
 mod component;
 mod graph;
 mod module;
+mod names;
 #[cfg(test)]
 mod tests;
+
+pub use names::names;
 
 use crate::imports;
 use component::{Component, Function};

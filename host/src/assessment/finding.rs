@@ -3,7 +3,8 @@
 use super::{Assessment, Basis, Grant, Procedure};
 use serde::Serialize;
 use std::fmt;
-use warded_lib::policy::lines::Key;
+use warded_artifact::reach::Reach;
+use warded_lib::policy::{lines::Key, widening};
 
 /// Something to look at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -55,6 +56,15 @@ impl Assessment {
         findings.sort_by_key(|finding| finding.severity);
         findings
     }
+
+    /// The notes on all procedures, each with its procedure's name.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let of = |(name, procedure): (&String, &Procedure)| {
+            procedure.notes().into_iter().map(|note| format!("{name}: {note}")).collect::<Vec<_>>()
+        };
+        self.procedures.iter().flat_map(of).collect()
+    }
 }
 
 impl Procedure {
@@ -97,6 +107,26 @@ impl Procedure {
         }
     }
 
+    /// What is no finding, and worth knowing: calls that cannot be ruled out, and wildcards whose names the code seems to
+    /// know.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let functions: Vec<&str> = self.not_ruled_out.iter().map(String::as_str).collect();
+        let unclear = match &self.reach {
+            Reach::Everything { because } if !functions.is_empty() => {
+                let functions = functions.join(", ");
+                Some(format!("{because}: whether it calls {functions} cannot be told, and nothing allows such a call"))
+            }
+            Reach::Everything { .. } | Reach::Functions(_) => None,
+        };
+        let wide = self.grants.iter().filter(|grant| self.is_in_force(grant) && !grant.named.is_empty());
+        let named = wide.map(|grant| {
+            let names: Vec<&str> = grant.named.iter().map(String::as_str).collect();
+            format!("{} has a wildcard, and the code names {}", grant.line, names.join(", "))
+        });
+        unclear.into_iter().chain(named).collect()
+    }
+
     fn is_in_force(&self, grant: &Grant) -> bool {
         match self.basis {
             Basis::Policy => grant.granted,
@@ -104,13 +134,19 @@ impl Procedure {
         }
     }
 
-    /// Whether a file that may be read may be written, too.
-    pub(super) fn is_covered(&self, grant: &Grant) -> bool {
-        grant.line.key == Key::ReadFiles
-            && self.grants.iter().any(|other| {
-                let is_same = || other.line.paths().map(|one| one.path) == grant.line.paths().map(|one| one.path);
-                self.is_in_force(other) && other.line.key == Key::WriteFiles && is_same()
-            })
+    /// Whether every file that may be read may be written, too.
+    fn is_covered(&self, grant: &Grant) -> bool {
+        self.covering(grant).next().is_some()
+    }
+
+    /// The grants to write what a grant lets be read.
+    pub(super) fn covering<'a>(&'a self, grant: &'a Grant) -> impl Iterator<Item = &'a Grant> {
+        self.grants.iter().filter(|other| {
+            grant.line.key == Key::ReadFiles
+                && self.is_in_force(other)
+                && other.line.key == Key::WriteFiles
+                && widening::is_within(&grant.line, &other.line)
+        })
     }
 
     /// A grant that the log does not have, or of whose wildcard it has one name. Messages may be rare, and keywords

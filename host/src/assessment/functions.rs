@@ -1,39 +1,88 @@
 //! Which grants each function of the host needs.
 
-use warded_lib::policy::lines::Key;
+use warded_lib::{
+    machine::action::Kind,
+    policy::{
+        file::Policy,
+        lines::{self, Key, Line},
+    },
+};
 
-/// Every function that needs a grant, with the kinds of which one allows it. `keys.replace` needs both of its kinds.
-const FUNCTIONS: [(&str, &[Key]); 25] = [
-    ("actions.change", &[Key::Action]),
-    ("actions.query", &[Key::Action]),
-    ("authority.issue", &[Key::Issue]),
-    ("authority.read", &[Key::Certificates, Key::ReadFiles]),
-    ("authority.rekey", &[Key::Rekey]),
-    ("authority.renew", &[Key::Renew]),
-    ("authority.roots", &[Key::Roots]),
-    ("authority.write", &[Key::Certificates]),
-    ("files.list", &[Key::ReadFiles, Key::WriteFiles]),
-    ("files.read", &[Key::ReadFiles, Key::WriteFiles]),
-    ("files.remove", &[Key::WriteFiles]),
-    // Keywords bound what may be written.
-    ("files.write", &[Key::WriteFiles, Key::Keywords]),
-    ("keys.ensure", &[Key::Keys]),
-    ("keys.host-keys", &[Key::Keys]),
-    ("keys.open", &[Key::Keys]),
-    ("keys.replace", &[Key::Keys, Key::Rekey]),
-    ("log.info", &[Key::Inform]),
-    ("log.warn", &[Key::Warn]),
-    ("machine.fact", &[Key::Facts]),
-    ("schedule.none", &[Key::Schedule]),
-    ("schedule.renewals", &[Key::Schedule]),
-    ("services.reload", &[Key::Reload]),
-    ("services.restart", &[Key::Restart]),
-    ("sshd.effective", &[Key::Effective]),
-    ("ssh.effective", &[Key::ClientEffective]),
+/// Every function that needs a grant: for each kind of grant that it needs, those of which one is enough.
+const FUNCTIONS: [(&str, &[&[Key]]); 25] = [
+    ("actions.change", &[&[Key::Action]]),
+    ("actions.query", &[&[Key::Action]]),
+    ("authority.issue", &[&[Key::Issue]]),
+    ("authority.read", &[&[Key::Certificates, Key::ReadFiles]]),
+    ("authority.rekey", &[&[Key::Rekey]]),
+    ("authority.renew", &[&[Key::Renew]]),
+    ("authority.roots", &[&[Key::Roots]]),
+    ("authority.write", &[&[Key::Certificates]]),
+    ("files.list", &[&[Key::ReadFiles, Key::WriteFiles]]),
+    ("files.read", &[&[Key::ReadFiles, Key::WriteFiles]]),
+    ("files.remove", &[&[Key::WriteFiles]]),
+    ("files.write", &[&[Key::WriteFiles]]),
+    ("keys.ensure", &[&[Key::Keys]]),
+    ("keys.host-keys", &[&[Key::Keys]]),
+    ("keys.open", &[&[Key::Keys]]),
+    ("keys.replace", &[&[Key::Keys], &[Key::Rekey]]),
+    ("log.info", &[&[Key::Inform]]),
+    ("log.warn", &[&[Key::Warn]]),
+    ("machine.fact", &[&[Key::Facts]]),
+    ("schedule.none", &[&[Key::Schedule]]),
+    ("schedule.renewals", &[&[Key::Schedule]]),
+    ("services.reload", &[&[Key::Reload]]),
+    ("services.restart", &[&[Key::Restart]]),
+    ("sshd.effective", &[&[Key::Effective]]),
+    ("ssh.effective", &[&[Key::ClientEffective]]),
 ];
 
-/// The kinds of grants that a function needs; none for what a handle allows whoever has it.
-pub(super) fn needs(function: &str) -> &'static [Key] {
+/// The grants that a policy has for a procedure.
+pub(super) struct Grants<'a> {
+    policy: Option<&'a Policy>,
+    pub(super) lines: Vec<Line>,
+}
+
+impl<'a> Grants<'a> {
+    pub(super) fn of(policy: Option<&'a Policy>, procedure: &str) -> Self {
+        let named = policy.and_then(|policy| policy.procedures.iter().find(|(name, _)| name.as_str() == procedure));
+        Self { policy, lines: named.map(|(_, procedure)| lines::of(procedure)).unwrap_or_default() }
+    }
+
+    /// Whether a function needs a grant at all: a method needs none, since its handle was granted.
+    pub(super) fn is_bound(function: &str) -> bool {
+        !needs(function).is_empty()
+    }
+
+    /// Whether all that a function needs is granted.
+    pub(super) fn allow(&self, function: &str) -> bool {
+        let is_granted = |kinds: &&[Key]| {
+            self.lines.iter().any(|line| kinds.contains(&line.key) && is_of_kind(function, line, self.policy))
+        };
+        needs(function).iter().all(is_granted)
+    }
+
+    /// Whether a grant is of use to a function.
+    pub(super) fn serves(&self, line: &Line, function: &str) -> bool {
+        // Keywords allow no call: they bound what may be written.
+        let bounds = line.key == Key::Keywords && function == "files.write";
+        let is_needed = needs(function).iter().any(|kinds| kinds.contains(&line.key));
+        bounds || (is_needed && is_of_kind(function, line, self.policy))
+    }
+}
+
+/// A grant of an action is for one of the two functions.
+fn is_of_kind(function: &str, line: &Line, policy: Option<&Policy>) -> bool {
+    let wanted = match function {
+        "actions.change" => Kind::Change,
+        "actions.query" => Kind::Query,
+        _ => return true,
+    };
+    let named = policy.into_iter().flat_map(|policy| &policy.actions).find(|(name, _)| name.as_str() == line.value);
+    named.is_none_or(|(_, action)| action.kind == wanted)
+}
+
+fn needs(function: &str) -> &'static [&'static [Key]] {
     FUNCTIONS.iter().find(|(name, _)| *name == function).map_or(&[], |(_, needs)| needs)
 }
 

@@ -92,7 +92,7 @@ impl Procedure {
             Verdict::Stays
         } else if !grant.reachable {
             Verdict::Goes("the procedure can call nothing that needs it")
-        } else if self.is_covered(grant) {
+        } else if self.covering(grant).any(|write| matches!(self.verdict(write), Verdict::Stays)) {
             Verdict::Goes("files.write covers it")
         } else if self.usage.runs == 0 || !of_the_log {
             Verdict::Stays

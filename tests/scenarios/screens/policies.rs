@@ -138,6 +138,7 @@ fn of_policies_and_the_audit() {
                                            2 × renewals
           ●         ●        ●          -  log info
           ●         ●        ●          2  log warn
+      note: keys {sshd}/ssh_host_*_key has a wildcard, and the code names ssh_host_ecdsa_key, ssh_host_ed25519_key, ssh_host_rsa_key
       asked for something in 2 runs, the last 0 s ago, at 00:00 UTC
 
     rekey-host: can call 17 of the 28 functions that the component imports

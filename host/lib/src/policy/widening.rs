@@ -84,7 +84,8 @@ pub fn beyond(accepted: &Policy, now: &Policy, procedure: &Name) -> Vec<String> 
 }
 
 /// Whether a grant of paths allows nothing that another does not: what may be written may be read.
-fn is_within(line: &Line, accepted: &Line) -> bool {
+#[must_use]
+pub fn is_within(line: &Line, accepted: &Line) -> bool {
     let same_kind = line.key == accepted.key || (line.key == Key::ReadFiles && accepted.key == Key::WriteFiles);
     let (Some(narrow), Some(wide)) = (line.paths(), accepted.paths()) else { return false };
     same_kind && if line.key == Key::WriteFiles { narrow.is_within(&wide) } else { narrow.path.is_within(&wide.path) }

@@ -181,6 +181,9 @@ fn section(page: &mut String, name: &str, procedure: &Procedure, assessed: &Asse
         }
     };
     append(page, format_args!("<h2>{}</h2>\n<p>{}</p>\n", Text(name), Text(reach)));
+    for note in procedure.notes() {
+        append(page, format_args!("<p>Note: {}.</p>\n", Text(note)));
+    }
     // On a narrow screen the table is moved by the keyboard, too.
     append(
         page,

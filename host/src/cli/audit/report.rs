@@ -317,6 +317,9 @@ fn table(procedure: &Procedure, output: Output) -> Result<()> {
             if of_policy { "  ·          -  " } else { "" }
         ))?;
     }
+    for note in procedure.notes() {
+        output.line(format!("  note: {}", neutral(&note)))?;
+    }
     if procedure.usage.runs > 0 {
         let last = procedure
             .usage
@@ -343,12 +346,13 @@ fn object(
         let grants = procedure.grants.iter().map(|grant| {
             json!({
                 "grant": grant.line.to_string(), "key": grant.line.key, "reachable": grant.reachable,
-                "requested": grant.requested, "granted": grant.granted,
+                "requested": grant.requested, "granted": grant.granted, "named": grant.named,
                 "exercised": procedure.usage.grants.get(&grant.line.to_string()),
             })
         });
         json!({
             "name": name, "reach": reach, "grants": grants.collect::<Vec<_>>(), "ungranted": procedure.ungranted,
+            "not_ruled_out": procedure.not_ruled_out,
             "runs": procedure.usage.runs, "first": procedure.usage.first, "last": procedure.usage.last,
             "denied": procedure.usage.denied,
         })

@@ -55,6 +55,10 @@ impl Check {
             let names: Vec<String> = assessed.never_called.iter().map(|name| neutral(name)).collect();
             output.line(format!("exported, and never called by the host: {}", names.join(", ")))?;
         }
+        let notes = assessed.notes();
+        for note in &notes {
+            output.line(format!("note: {}", neutral(note)))?;
+        }
         for (what, next) in &findings {
             output.line(format!("finding: {}\n         next: {next}", neutral(what)))?;
         }
@@ -62,7 +66,7 @@ impl Check {
         output.object(&json!({
             "schema": "warded.policy-check/1", "name": request.name.as_str(), "version": request.version,
             "component": digest.to_string(), "bytes": component.len(),
-            "never_called": assessed.never_called, "findings": what,
+            "never_called": assessed.never_called, "findings": what, "notes": notes,
         }))?;
         if findings.is_empty() {
             output.line("It asks for what it can call, and for nothing else.")?;

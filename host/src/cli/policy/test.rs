@@ -33,6 +33,9 @@ pub(in crate::cli) struct Test {
     /// The component, where it does not lie in that folder
     #[arg(long, value_name = "FILE.wasm")]
     component: Option<PathBuf>,
+    /// Grant what this policy file says, and not all that the component asks for
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "bless")]
+    grants: Option<PathBuf>,
     /// Only this scenario: its file's name without .toml
     #[arg(long, value_name = "NAME")]
     scenario: Option<String>,
@@ -69,8 +72,12 @@ impl Test {
             None => only_component(&self.directory)?,
         };
         let (component, request) = read::component(&file)?;
-        let text = components::accepted::for_component(&request, &component);
-        components::bind_file(&text, &file, component)
+        let (chosen, origin) = match &self.grants {
+            Some(grants) => (text_of(grants)?, grants),
+            None => (request, &file),
+        };
+        let text = components::accepted::for_component(&chosen, &component);
+        components::bind_file(&text, origin, component)
     }
 
     fn scenarios(&self) -> Result<Vec<PathBuf>> {
@@ -100,9 +107,7 @@ impl Test {
 
     fn one(&self, granting: &BoundPolicy, path: &Path, on_hang: OnHang, output: Output) -> Result<(Value, bool)> {
         let name = path.file_stem().map(|stem| neutral(&stem.to_string_lossy())).unwrap_or_default();
-        let bytes = read::any(path, files::MAX_BYTES)?;
-        let text = String::from_utf8(bytes)
-            .map_err(|error| Error::usage(format!("{} is not text", neutral_path(path))).cause(error))?;
+        let text = text_of(path)?;
         let scenario = Scenario::parse(&text, &neutral_path(path))?;
         let Trial { outcome, broken } = trial::run(granting, &scenario, on_hang)?;
         let differs = if self.bless { Vec::new() } else { difference(&scenario.expect, &outcome)? };
@@ -126,6 +131,11 @@ impl Test {
         });
         Ok((result, passed))
     }
+}
+
+fn text_of(path: &Path) -> Result<String> {
+    String::from_utf8(read::any(path, files::MAX_BYTES)?)
+        .map_err(|error| Error::usage(format!("{} is not text", neutral_path(path))).cause(error))
 }
 
 /// The one component in a folder.
