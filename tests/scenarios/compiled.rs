@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, SystemTime},
 };
 
 /// A machine with a policy of its own, which does nothing; and another one.
@@ -95,6 +96,22 @@ fn a_component_that_takes_too_much_of_a_processor() {
     let run = Run::of(machine.environment(&mut command)).ends(5);
     run.says(&["the component cannot be compiled", "too much of a processor", "60 s of a processor"]);
     assert!(!machine.path("state/compiled").exists() || cached(&machine).is_empty());
+}
+
+/// Many policies do not drive each other out: where there is no room, the oldest go.
+#[test]
+fn the_oldest_machine_code_goes_first() {
+    let machine = machine();
+    assert!(compiles(&machine, "case"));
+    let directory = machine.path("state/compiled");
+    let earlier = SystemTime::now() - Duration::from_secs(3600);
+    for number in 0..40 {
+        let file = fs::File::create(directory.join(format!("old-{number}"))).unwrap();
+        file.set_modified(earlier).unwrap();
+    }
+    assert!(compiles(&machine, "other"));
+    assert_eq!(cached(&machine).len(), 32);
+    assert!(!compiles(&machine, "case") && !compiles(&machine, "other"));
 }
 
 /// Builds what `warded policy new` makes for JavaScript into a policy `banner`, which renews by writing this file again.

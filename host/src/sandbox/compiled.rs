@@ -1,13 +1,18 @@
 //! Machine code of components that did not come with the binary, kept in the state directory, so that a renewal
 //! compiles nothing. Only a cache: what does not fit is made again, and nothing fails for lack of it.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use warded_lib::{digest::Digest, machine::private::StateDir};
+use std::{
+    fs::Metadata,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::SystemTime,
+};
+use warded_lib::{digest::Digest, error::Result, machine::private::StateDir};
 use wasmtime::Engine;
 
 const DIRECTORY: &str = "compiled";
-/// As many are kept; one more, and all others go.
-const KEPT: usize = 8;
+/// As many are kept, and as many bytes of them; for one more, the oldest go.
+const KEPT: usize = 32;
+const KEPT_BYTES: u64 = 256 << 20;
 
 /// The cache in a state directory: only its owner can have written what is in it.
 #[derive(Clone, Debug)]
@@ -32,16 +37,34 @@ impl Compiled {
     pub(super) fn keep(&self, engine: &Engine, component: &Digest, code: &[u8]) {
         let kept = (|| {
             let directory = self.0.sub(DIRECTORY)?;
-            let names = directory.names()?;
-            if names.len() >= KEPT {
-                names.iter().try_for_each(|name| directory.remove(name))?;
-            }
-            let bytes = [code, sealed(code, component).bytes()].concat();
-            directory.write_one_of_many(&name(engine, component), &bytes, 0o600)
+            let (name, bytes) = (name(engine, component), [code, sealed(code, component).bytes()].concat());
+            make_room(&directory, &name, bytes.len())?;
+            directory.write_one_of_many(&name, &bytes, 0o600)
         })();
         // A full disk, for example: the component has been compiled all the same.
         kept.unwrap_or_default();
     }
+}
+
+/// Removes the oldest, so that there is room for one of this name and size.
+fn make_room(directory: &StateDir, name: &str, bytes: usize) -> Result<()> {
+    let names = directory.names()?.into_iter().filter(|there| there != name);
+    let mut there: Vec<(SystemTime, u64, String)> = names
+        .map(|name| {
+            let found = directory.path().join(&name).symlink_metadata();
+            let size = found.as_ref().map_or(0, Metadata::len);
+            (found.and_then(|found| found.modified()).unwrap_or(SystemTime::UNIX_EPOCH), size, name)
+        })
+        .collect();
+    there.sort();
+    let mut room = KEPT_BYTES.saturating_sub(u64::try_from(bytes).unwrap_or(u64::MAX));
+    for (number, (_, size, name)) in (1..).zip(there.iter().rev()) {
+        room = room.saturating_sub(*size);
+        if number >= KEPT || room == 0 {
+            directory.remove(name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Another release of wasmtime, or another configuration, takes other machine code.

@@ -32,7 +32,7 @@ pub fn differences(recorded: &[(Call, Outcome)], replayed: &[(Call, Outcome)]) -
 
 /// What would be there in the end, by what it is. A call that only asks leaves nothing.
 fn effects(calls: &[(Call, Outcome)]) -> BTreeMap<String, String> {
-    let mut effects = BTreeMap::new();
+    let mut effects: BTreeMap<String, String> = BTreeMap::new();
     let mut requests = BTreeMap::new();
     for (Call { function, about, arguments }, outcome) in calls {
         let Outcome::Answer(answer) = outcome else { continue };
@@ -56,7 +56,12 @@ fn effects(calls: &[(Call, Outcome)]) -> BTreeMap<String, String> {
             _ => continue,
         };
         let what = if kind == "schedule" { kind.to_owned() } else { format!("{kind} {about}") };
-        effects.insert(what, left);
+        if kind == "program" {
+            // A program that is run twice is run with both inputs, in this order.
+            effects.entry(what).or_default().push_str(&left);
+        } else {
+            effects.insert(what, left);
+        }
     }
     effects
 }
@@ -72,4 +77,28 @@ fn file(arguments: &Value) -> String {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_run_of_a_program_counts() {
+        let run = |input: &[&str]| {
+            let call = |input: &&str| {
+                let arguments = json!({ "input": input });
+                let call = Call { function: "actions.change".to_owned(), about: "set".to_owned(), arguments };
+                (call, Outcome::Answer(Value::Null))
+            };
+            input.iter().map(call).collect::<Vec<_>>()
+        };
+        assert_eq!(differences(&run(&["a", "b"]), &run(&["a", "b"])), []);
+        for other in [&["b"][..], &["b", "a"], &["c", "b"], &["a", "b", "b"]] {
+            let found = differences(&run(&["a", "b"]), &run(other));
+            assert_eq!(found.len(), 1, "{other:?}");
+            assert_eq!(found[0].recorded.as_deref(), Some("\"a\"\n\"b\"\n"));
+        }
+    }
 }
