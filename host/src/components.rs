@@ -95,6 +95,15 @@ pub fn is_bundled(name: &Name) -> bool {
     OFFERED.iter().chain([&DEMO]).any(|bundled| bundled.load().is_ok_and(|granting| granting.policy.name == *name))
 }
 
+/// Names of commands below `warded audit`, where a policy of that name could not be named.
+const RESERVED: [&str; 4] = ["export", "help", "log", "verify"];
+
+/// Whether no policy can have a name.
+#[must_use]
+pub fn is_reserved(name: &Name) -> bool {
+    RESERVED.contains(&name.as_str())
+}
+
 /// The text of a policy.
 ///
 /// # Errors

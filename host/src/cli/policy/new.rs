@@ -68,6 +68,11 @@ impl New {
         if components::is_bundled(&self.name) {
             return Err(Error::usage(format!("the name {name} is that of a bundled policy")).next("take another one"));
         }
+        if components::is_reserved(&self.name) {
+            return Err(Error::usage(format!("no policy can be called {name}"))
+                .cause(format!("`warded audit {name}` is a command"))
+                .next("take another name"));
+        }
         let directory = Path::new(name);
         let (files, procedure, next) = match self.language {
             Language::Rust => (rust(name), "set-motd", "read src/set_motd.rs and policy.toml, then ./build"),

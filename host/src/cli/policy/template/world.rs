@@ -5,7 +5,7 @@ use crate::set_motd;
 warded_guest::world! {
     path: "wit",
     inline: r"
-        package guest:NAME;
+        package policy:guest;
 
         world guest {
             include warded:host/capabilities@0.1.0;
