@@ -26,7 +26,7 @@ mod yields;
 
 pub(crate) use done::not_reloaded;
 pub use done::{Done, users};
-pub use ending::did_not_begin;
+pub use ending::{did_not_begin, not_accepted};
 pub use plan::{Planned, Request, plan};
 pub use stage::{Reporter, Stage};
 pub use terms::Terms;

@@ -8,6 +8,7 @@ use std::{
 };
 use warded_lib::digest::Digest;
 
+mod bounds;
 mod completed;
 mod killed;
 mod locked;
@@ -15,6 +16,7 @@ mod offered;
 mod registry;
 mod registry_lies;
 mod renewal;
+mod signers;
 
 const PUBLISHER: &str = "ops@example.org";
 
@@ -97,7 +99,22 @@ impl Desk {
     }
 
     fn run(&self, words: &[&str]) -> Run {
-        Run::of(self.machine.warded_command([]).args(words))
+        self.recorded(words, || Run::of(self.machine.warded_command([]).args(words)))
+    }
+
+    /// Runs a command; one that refuses to accept a component has left one record of that, and any other one none.
+    fn recorded(&self, words: &[&str], run: impl FnOnce() -> Run) -> Run {
+        let count = || {
+            let log = fs::read_to_string(self.machine.path("state/audit/log.jsonl")).unwrap_or_default();
+            let is_refusal = |line: &&str| line.contains("\"kind\":\"failed\",\"capability\":\"policy.");
+            log.lines().filter(is_refusal).count()
+        };
+        let before = count();
+        let run = run();
+        let accepts = matches!(words, ["policy", "add" | "update" | "load", ..]);
+        let expected = usize::from(accepts && run.code == Some(5));
+        assert_eq!(count() - before, expected, "{words:?}: {run:?}");
+        run
     }
 
     /// All files of the directory of policies, with their contents.
@@ -131,7 +148,8 @@ fn a_policy_is_signed_added_updated_and_removed() {
     for part in [
         "mine 1.0.0 · sha256:",
         "signed by ops@example.org (ED25519 key SHA256:",
-        "  !! go  files.write /etc/motd",
+        "Its procedures:\n  go: A test\n",
+        "  !! go  files.write /etc/motd · make, change and remove this file",
         "   ! go  files.write {sshd}/a",
     ] {
         assert!(run.stdout.contains(part), "{part}: {}", run.stdout);
@@ -225,9 +243,7 @@ fn nobody_publishes_who_is_not_trusted_to() {
         (PUBLISHER, "*", "cannot be a publisher's name"),
     ] {
         fs::write(&manifest, whole.replacen(from, to, 1)).unwrap();
-        let run = desk.add(&file, &[]);
-        assert!(run.stderr.contains(why), "{why}: {}", run.stderr);
-        assert_eq!(desk.policies(), [], "{why}");
+        refused(&[why]);
     }
     // Its digests are right, its publisher is not who signed.
     fs::write(&manifest, whole.replace(PUBLISHER, "root@example.org")).unwrap();

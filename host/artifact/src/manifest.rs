@@ -56,7 +56,8 @@ impl Manifest {
         let wrong = |why: String| Error::refused("the manifest is not one of this component").cause(why);
         let text = str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
         let manifest: Self = toml::from_str(text).map_err(|error| wrong(neutral(error.message())))?;
-        let expected = Self::of(&manifest.publisher, component, request, policy)?;
+        let expected = Self::of(&manifest.publisher, component, request, policy)
+            .map_err(|error| wrong(error.message().to_owned()).next("have its publisher sign it under another name"))?;
         for (field, says, is) in [
             ("name", &manifest.name, &expected.name),
             ("version", &manifest.version, &expected.version),

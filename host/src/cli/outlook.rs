@@ -181,7 +181,7 @@ fn unrenewed(context: &Context, enrolled: &Enrolment) -> Option<Problem> {
     let (message, cause) = match components::find(&context.policies, &enrolled.policy) {
         Ok(granting) => {
             let renew::Obstacle { message, cause } = renew::obstacle(context, enrolled, &granting)?;
-            (message, format!("{cause}; {}", renew::ACCEPT))
+            (message, format!("{cause}; {}", renew::accept(context, enrolled, &granting)))
         }
         Err(error) => {
             let notes: Vec<&str> = error.notes().map(|(_, text)| text).collect();

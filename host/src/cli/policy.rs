@@ -13,6 +13,7 @@ mod sign;
 mod source;
 mod terms;
 mod test;
+mod words;
 
 use super::{
     completions,
@@ -24,6 +25,7 @@ use crate::{
         accepted::{self, Publisher},
     },
     context::{self, Context, OnHang, Options},
+    pipeline,
     publishing::offered::{self, Newer},
     sandbox::{
         Component,
@@ -34,7 +36,7 @@ use crate::{
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 use warded_lib::{
     config,
     error::{Error, Exit, Result},
@@ -127,6 +129,15 @@ struct SettingObject<'a> {
     required: bool,
 }
 
+/// As it is given on the command line, with what it is for.
+impl fmt::Display for SettingObject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let needed = if self.required { ", needed" } else { "" };
+        let many = if self.many { ", may be repeated" } else { "" };
+        write!(f, "--set {}=…  {}{needed}{many}", self.name, self.help)
+    }
+}
+
 impl PolicyCommand {
     /// `open` finds this machine's state; what is about a file alone leaves that as it is.
     pub(super) fn run(
@@ -146,14 +157,34 @@ impl PolicyCommand {
             Self::Sign(sign) => sign.run(output),
             Self::Push(push) => push.run(output),
             Self::Pull(pull) => pull.run(output),
-            Self::Add(add) => add.run(&open()?, output),
-            Self::Update(update) => update.run(&open()?, output),
+            Self::Add(add) => accepting(&open()?, ("policy.add", &add.from()), |context| add.run(context, output)),
+            Self::Update(update) => {
+                accepting(&open()?, ("policy.update", &update.from()), |context| update.run(context, output))
+            }
             Self::Save(save) => save.run(&open()?, output),
-            Self::Load(load) => load.run(&open()?, output),
+            Self::Load(load) => accepting(&open()?, ("policy.load", &load.from()), |context| load.run(context, output)),
             Self::Rollback(rollback) => rollback.run(&open()?, output),
             Self::Remove(remove) => remove.run(&open()?, output),
         }
     }
+}
+
+/// Runs a command that may accept components, and has the logs say so where it refuses one: an update that nobody watches
+/// is refused without a reader, too.
+fn accepting(
+    context: &Context,
+    (capability, from): (&str, &str),
+    run: impl FnOnce(&Context) -> Result<Exit>,
+) -> Result<Exit> {
+    let concluded = context.log.concluded();
+    let ended = run(context);
+    if let Err(error) = &ended
+        && error.exit() == Exit::Refused
+        && context.log.concluded() == concluded
+    {
+        pipeline::not_accepted(context, capability, from, error);
+    }
+    ended
 }
 
 /// What there is to look at.
@@ -229,17 +260,15 @@ impl Show {
         if let Some(why) = &policy.broken {
             output.line(format!("cannot be run: {why}"))?;
         }
-        if let Some(Publisher { name, key }) = &policy.publisher {
-            output.line(format!("signed by {name} ({key})"))?;
+        if let Some(publisher) = &policy.publisher {
+            output.line(publisher.to_string())?;
         }
         output.line(policy.summary)?;
         for procedure in &policy.procedures {
             output.line("")?;
             output.line(format!("{}: {}", procedure.name, procedure.summary))?;
             for setting in &procedure.settings {
-                let needed = if setting.required { ", needed" } else { "" };
-                let many = if setting.many { ", may be repeated" } else { "" };
-                output.line(format!("  --set {}=…  {}{needed}{many}", setting.name, setting.help))?;
+                output.line(format!("  {setting}"))?;
             }
             for grant in &procedure.grants {
                 output.line(format!("  may  {grant}"))?;

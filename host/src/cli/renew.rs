@@ -1,7 +1,10 @@
 //! `warded renew`.
 
+mod obstacle;
 mod shown;
 mod unattended;
+
+pub(super) use obstacle::{Obstacle, accept, obstacle};
 
 use super::{
     identification::Identification,
@@ -16,9 +19,8 @@ use crate::{
         recording::Tape,
         session::{Level, Message},
     },
-    components,
     context::Context,
-    enrolment::{Enrolment, Enrolments, Standing},
+    enrolment::{Enrolment, Enrolments},
     outcomes::{LastRenewal, Outcome as _},
     pipeline::{
         self, Done, Request, Work,
@@ -26,13 +28,12 @@ use crate::{
         certify, serve,
         vouch::HostKeyRecords,
     },
-    sandbox::granting::BoundPolicy,
+    publishing::offered,
 };
 use clap::Args;
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
-    fmt::Display,
     io::{self, IsTerminal as _},
     time::SystemTime,
 };
@@ -198,7 +199,7 @@ impl Renew {
             return Err(Error::put_off(gone(enrolment)).unchanged().next(gone_next(enrolment)));
         }
         let began = SystemTime::now();
-        let granting = enrolled(context, enrolment)?;
+        let granting = obstacle::enrolled(context, enrolment)?;
         let accepted = Some(enrolment.component).filter(|accepted| *accepted != granting.digest);
         let progress = Progress::new(output);
         progress.say("looking for what is due");
@@ -217,6 +218,8 @@ impl Renew {
         let mut planned = pipeline::plan(context, request)?;
         let vouching = HostKeyRecords::look(context, &mut planned.session);
         vouching.warning().into_iter().for_each(|text| planned.session.tell(Level::Warn, text));
+        let offer = offered::newer(&context.offered, &granting);
+        offer.into_iter().for_each(|newer| planned.session.tell(Level::Info, newer.to_string()));
         let (mut review, mut messages, identity) =
             (planned.review(), planned.session.messages.clone(), planned.identity.clone());
         let procedure = identity.procedure.as_str();
@@ -324,48 +327,4 @@ fn tell(output: Output, review: &Review, done: &Done) -> Result<()> {
     report::review(output, review)?;
     done.ways_of_proof().iter().for_each(|way| output.detail(way));
     done.lines().into_iter().try_for_each(|line| output.line(line))
-}
-
-/// What a person does about a policy that nobody accepted.
-pub(super) const ACCEPT: &str = "warded apply certify-host: it shows what the new one does, and asks";
-
-/// The policy that the machine renews with: the one that was accepted when it was enrolled, or its
-/// successor in a newer binary; for that sshd, with that CA.
-fn enrolled(context: &Context, enrolment: &Enrolment) -> Result<BoundPolicy> {
-    let granting = components::find(&context.policies, &enrolment.policy)?;
-    match obstacle(context, enrolment, &granting) {
-        None => Ok(granting),
-        Some(Obstacle { message, cause }) => Err(Error::refused(message).cause(cause).unchanged().next(ACCEPT)),
-    }
-}
-
-/// Why a machine is not renewed.
-pub(super) struct Obstacle {
-    pub(super) message: String,
-    pub(super) cause: String,
-}
-
-/// What the machine was enrolled with and is not so any more, if there is anything.
-pub(super) fn obstacle(context: &Context, enrolment: &Enrolment, granting: &BoundPolicy) -> Option<Obstacle> {
-    let obstacle = |what: &str, cause: String| {
-        let message = format!("this machine was enrolled with {what}, and nobody has accepted this one");
-        Some(Obstacle { message, cause })
-    };
-    let differs = |what: &str, enrolled: &dyn Display, now: &dyn Display| {
-        obstacle(&format!("another {what}"), format!("enrolled: {enrolled}\nnow:      {now}"))
-    };
-    match enrolment.standing(granting, &enrolment.procedure) {
-        Standing::Accepted | Standing::Successor => {}
-        Standing::Wider(beyond) => {
-            let cause = format!("policy {} now also asks for: {}", enrolment.policy, beyond.join(", "));
-            return obstacle("narrower grants", cause);
-        }
-        Standing::OtherComponent => return differs("component", &enrolment.component, &granting.digest),
-        Standing::OtherGrants => return differs("grants", &enrolment.grants, &granting.grants),
-    }
-    let authority = context.authority.identity();
-    if enrolment.authority != authority {
-        return differs("CA", &enrolment.authority, &authority);
-    }
-    None
 }

@@ -8,7 +8,7 @@ use crate::sandbox::granting::{BoundPolicy, Origin};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
-    fmt::Display,
+    fmt::{self, Display},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -50,6 +50,28 @@ pub struct Publisher {
     pub name: String,
     /// The key, as ssh-keygen names it.
     pub key: String,
+    /// Until when that key may sign, as was known when the policy was added; none: no end was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+impl Publisher {
+    /// Whether the same publisher signed with the same key.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.name, &self.key) == (&other.name, &other.key)
+    }
+}
+
+/// In words that a terminal shows as they are.
+impl Display for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "signed by {} ({}", neutral(&self.name), self.key)?;
+        match self.until {
+            Some(until) => write!(f, ", who may sign until {})", until.strftime("%F %H:%M UTC")),
+            None => f.write_str(")"),
+        }
+    }
 }
 
 /// A request as the grants of a component: its digest as the first key.

@@ -29,6 +29,14 @@ pub fn did_not_begin(context: &Context, command: &str, error: &Error) {
     drop(context.log.conclude(&event.detail(&told), Ending::Failed, &told));
 }
 
+/// A component that is refused where somebody wanted to accept it, so that it becomes no policy: `capability` is what it was
+/// refused for, `from` the file or reference that was named.
+pub fn not_accepted(context: &Context, capability: &str, from: &str, error: &Error) {
+    let told = in_a_line(error);
+    let event = Event::new(0, EventKind::Failed).capability(capability).need(from).detail(&told);
+    drop(context.log.conclude(&event, Ending::Failed, &format!("{capability} {from}: {told}")));
+}
+
 /// What failed, with its cause.
 fn in_a_line(error: &Error) -> String {
     format!("{}: {}", error.heading(), error.brief().replace('\n', "; "))

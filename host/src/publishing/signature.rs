@@ -1,7 +1,11 @@
 //! Signatures of manifests: OpenSSH's own, made and verified by `ssh-keygen -Y`, so that any key signs that signs in
 //! with SSH: in a file, an agent or a token. `allowed_signers` (ssh-keygen(1)) says who may be a publisher.
 
-use std::path::{Path, PathBuf};
+use jiff::{Timestamp, tz::TimeZone};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 use warded_artifact::read;
 use warded_artifact::{
     manifest::{MAX_BYTES, Manifest},
@@ -19,6 +23,12 @@ use warded_lib::{
 /// What a signature is for, so that one of another kind of text is none of a policy.
 pub const NAMESPACE: &str = "warded-policy";
 
+/// What verifies signatures: `-Y` came with 8.1, `valid-before` and `valid-after` with 8.7.
+const INSTALL: &str = "install OpenSSH's client: 8.1 or later verifies signatures, and 8.7 or later knows valid-before in allowed_signers";
+
+/// No list of signers is for as long.
+const YEAR_2200: i64 = 7_258_118_400;
+
 /// Who is trusted to publish policies on this machine: a file beside the directory of policies.
 #[must_use]
 pub fn default_allowed_signers(policies: &Path) -> PathBuf {
@@ -31,61 +41,137 @@ pub fn revoked_signers(allowed: &Path) -> PathBuf {
     allowed.with_file_name("revoked_signers")
 }
 
-/// Verifies the signature of a manifest. What comes back is what ssh-keygen says of the key.
+/// What ssh-keygen says of a signature that is valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The key, as ssh-keygen names it.
+    pub key: String,
+    /// Until when it may sign, by `allowed_signers` and by its certificate; none: no end is known.
+    pub until: Option<Timestamp>,
+}
+
+/// Verifies the signature of a manifest.
 ///
 /// The signature has to be valid now: nobody says reliably when it was made.
 ///
 /// # Errors
-/// Refused: it is none of this manifest, or not by a key that may sign for its publisher. Failed: there is no ssh-keygen.
+/// Refused: it is none of this manifest, or not by a key that may sign for its publisher. Failed: there is no ssh-keygen
+/// that verifies signatures.
 pub fn verify(
     manifest: &Manifest,
     (text, signature): (&[u8], &[u8]),
     signers: &[u8],
     revoked: Option<&[u8]>,
-) -> Result<String> {
+) -> Result<Verified> {
     refuse_everybody(signers)?;
-    check((NAMESPACE, &manifest.publisher), (text, signature), signers, revoked)?.map_err(|why| {
+    let question = Question::new((NAMESPACE, &manifest.publisher), (text, signature), signers, revoked)?;
+    let key = question.ask(None)?.map_err(|why| {
         Error::refused(format!("the signature is not one that {} may make on this machine", manifest.publisher))
             .cause(why)
             .next(
                 "see that allowed_signers has the publisher's key, with the namespace warded-policy and valid today, and \
                  that revoked_signers does not have it",
             )
-    })
+    })?;
+    let until = question.until(Timestamp::now())?;
+    Ok(Verified { key, until })
 }
 
 /// Asks ssh-keygen whether a signature is one of this text that `identity` may make by `signers`, and by no key that is
 /// `revoked`: what it says of the key, or why not.
 ///
 /// # Errors
-/// There is no ssh-keygen, or it cannot be run.
+/// There is no ssh-keygen that verifies signatures, or it cannot be run.
 pub fn check(
-    (namespace, identity): (&str, &str),
-    (text, signature): (&[u8], &[u8]),
+    claim: (&str, &str),
+    signed: (&[u8], &[u8]),
     signers: &[u8],
     revoked: Option<&[u8]>,
 ) -> Result<std::result::Result<String, String>> {
-    let scratch = Scratch::private()?;
-    let put = |name: &str, bytes: &[u8]| scratch.write(name, bytes, 0o600);
-    let (text, signature, signers) =
-        (put("manifest", text)?, put("signature", signature)?, put("allowed_signers", signers)?);
-    let mut program = Program::new(ssh_keygen()?)
-        .args(["-Y", "verify", "-n", namespace, "-I", identity, "-f"])
-        .arg(&signers)
-        .arg("-s")
-        .arg(&signature)
-        .input(&text);
-    if let Some(revoked) = revoked {
-        program = program.arg("-r").arg(put("revoked_signers", revoked)?);
+    Question::new(claim, signed, signers, revoked)?.ask(None)
+}
+
+/// A question to ssh-keygen, as files.
+struct Question {
+    program: Program,
+    _files: Scratch,
+}
+
+impl Question {
+    fn new(
+        (namespace, identity): (&str, &str),
+        (text, signature): (&[u8], &[u8]),
+        signers: &[u8],
+        revoked: Option<&[u8]>,
+    ) -> Result<Self> {
+        let scratch = Scratch::private()?;
+        let put = |name: &str, bytes: &[u8]| scratch.write(name, bytes, 0o600);
+        let (text, signature, signers) =
+            (put("manifest", text)?, put("signature", signature)?, put("allowed_signers", signers)?);
+        let mut program = Program::new(ssh_keygen()?)
+            .args(["-Y", "verify", "-n", namespace, "-I", identity, "-f"])
+            .arg(&signers)
+            .arg("-s")
+            .arg(&signature)
+            .input(&text);
+        if let Some(revoked) = revoked {
+            program = program.arg("-r").arg(put("revoked_signers", revoked)?);
+        }
+        Ok(Self { program, _files: scratch })
     }
-    let output = program.run()?;
-    let said = neutral(output.stdout.trim().lines().last().unwrap_or_default());
-    if output.succeeded() {
-        return Ok(Ok(said.rsplit_once(" with ").map_or(said.clone(), |(_, key)| key.to_owned())));
+
+    /// What ssh-keygen says of the key, or why the signature is none, as of now or of another time.
+    fn ask(&self, at: Option<Timestamp>) -> Result<std::result::Result<String, String>> {
+        let program = self.program.clone();
+        let output = match at {
+            None => program,
+            Some(at) => {
+                let at = at.to_zoned(local_zone());
+                program.arg("-O").arg(format!("verify-time={}", at.strftime("%Y%m%d%H%M%S")))
+            }
+        }
+        .run()?;
+        let said = neutral(output.stdout.trim().lines().last().unwrap_or_default());
+        if output.succeeded() {
+            return Ok(Ok(said.rsplit_once(" with ").map_or(said.clone(), |(_, key)| key.to_owned())));
+        }
+        refuse_too_old(&output.stderr)?;
+        let why = neutral(output.stderr.trim().lines().last().unwrap_or_default());
+        let reason = [said, why].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
+        Ok(Err(if reason.is_empty() { output.ending() } else { format!("ssh-keygen: {reason}") }))
     }
-    let why = neutral(output.stderr.trim().lines().last().unwrap_or_default());
-    let reason = [said, why].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
-    Ok(Err(if reason.is_empty() { output.ending() } else { format!("ssh-keygen: {reason}") }))
+
+    /// Until when the signature is valid. Only ssh-keygen knows how `valid-before`, several lines for a key and the life of
+    /// a certificate go together, so it is asked about other times (since OpenSSH 8.7; earlier ones know no end).
+    fn until(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        let at = |second: i64| Timestamp::from_second(second).unwrap_or(now);
+        let holds = |second: i64| Ok::<_, Error>(self.ask(Some(at(second)))?.is_ok());
+        let (mut valid, mut invalid) = (now.as_second(), YEAR_2200);
+        if holds(invalid)? || !holds(valid)? {
+            return Ok(None);
+        }
+        while invalid - valid > 1 {
+            let between = i64::midpoint(valid, invalid);
+            if holds(between)? { valid = between } else { invalid = between }
+        }
+        Ok(Some(at(invalid)))
+    }
+}
+
+/// The zone of the times that ssh-keygen reads, where no environment names another one. It takes UTC by name since 9.1 only.
+fn local_zone() -> TimeZone {
+    let zone = fs::read("/etc/localtime").ok().and_then(|zone| TimeZone::tzif("", &zone).ok());
+    zone.unwrap_or(TimeZone::UTC)
+}
+
+/// Whether ssh-keygen did not understand the question: then it has verified nothing.
+fn refuse_too_old(stderr: &str) -> Result<()> {
+    if !stderr.contains("usage: ssh-keygen") {
+        return Ok(());
+    }
+    Err(Error::failed("the ssh-keygen of this machine knows no signatures")
+        .cause(neutral(stderr.trim().lines().next().unwrap_or_default()))
+        .next(INSTALL))
 }
 
 /// Signs a text with a key that ssh-keygen can use: a private key's file, or the public half of one in an agent.
@@ -104,6 +190,7 @@ pub fn sign(namespace: &str, text: &[u8], key: &Path) -> Result<Vec<u8>> {
     let output = program.args(["-Y", "sign", "-n", namespace, "-f"]).arg(key).arg(&manifest).run()?;
     let cannot = || Error::failed(format!("cannot sign with {}", neutral(&key.display().to_string())));
     if !output.succeeded() {
+        refuse_too_old(&output.stderr)?;
         return Err(cannot()
             .cause(format!("ssh-keygen: {}", neutral(output.stderr.trim())))
             .next("for a key with a passphrase: ssh-add it, and name its public half"));
@@ -114,8 +201,5 @@ pub fn sign(namespace: &str, text: &[u8], key: &Path) -> Result<Vec<u8>> {
 }
 
 fn ssh_keygen() -> Result<PathBuf> {
-    exec::find("ssh-keygen").ok_or_else(|| {
-        Error::failed("there is no ssh-keygen on this machine")
-            .next("install OpenSSH's client (8.0 or later), which verifies signatures")
-    })
+    exec::find("ssh-keygen").ok_or_else(|| Error::failed("there is no ssh-keygen on this machine").next(INSTALL))
 }

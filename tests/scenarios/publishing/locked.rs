@@ -58,8 +58,10 @@ fn a_policy_is_added_from_a_registry_and_a_tag_that_moved_is_not_followed() {
     add(&latest, &component).ends(0).prints(&["is there already"]);
     assert_eq!(lock(&desk), before);
 
+    moved(&desk, &["update", "mine"]).ends(0).prints(&["is there already"]);
     // The tag moves: a run that nobody watches does not follow it, and who is asked sees it.
     let (_, newer) = push("1.1.0", &latest);
+    moved(&desk, &["update", "mine"]).ends(5).says(&["the tag has moved since", &artifact, "nothing was changed"]);
     moved(&desk, &["update", &latest]).ends(5).says(&["the tag has moved since", &artifact, "nothing was changed"]);
     moved(&desk, &["add", &latest]).ends(2).says(&["no terminal"]).prints(&["the tag has moved since"]);
     assert_eq!((desk.version().as_str(), lock(&desk)), ("1.0.0", before.clone()));

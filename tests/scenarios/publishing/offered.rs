@@ -28,6 +28,8 @@ fn only_a_higher_version_of_an_accepted_policy_is_told_of() {
     let there = directory.join("mine.wasm");
     fs::copy(&accepted, &there).unwrap();
     // Nothing is accepted yet, so nothing of that name is there.
+    desk.run(&["policy", "update", "mine"]).ends(5).says(&["there is no policy mine"]);
+    desk.run(&["policy", "update", "unix"]).ends(5).says(&["policy unix is part of this program"]);
     assert!(!desk.run(&["policy", "list"]).ends(0).stdout.contains("mine"));
     desk.add(&accepted, &[]).ends(0);
     for (version, is_higher) in [("1.9.0", false), ("1.8.9", false), ("1.10.0-rc", false), ("1.10.0", true)] {
@@ -48,6 +50,7 @@ fn only_a_higher_version_of_an_accepted_policy_is_told_of() {
     fs::rename(desk.component("2.0.0", &[]), directory.join("yours.wasm")).unwrap();
     fs::remove_file(&there).unwrap();
     assert_eq!(offered(&desk, "mine"), Value::Null);
+    desk.run(&["policy", "update", "mine"]).ends(5).says(&["nothing is offered of policy mine", "there is no "]);
     assert_eq!(desk.version(), "1.9.0");
 }
 
@@ -73,7 +76,8 @@ fn an_upgraded_package_changes_nothing_until_it_is_accepted() {
     let accepted = desk.policies();
 
     package("1.3.0");
-    desk.run(&["renew", "--force"]).ends(0);
+    let waits = "vendor 1.3.0 is offered, and 1.2.0 is accepted: warded policy update ";
+    desk.run(&["renew", "--force"]).ends(0).prints(&[waits]);
     desk.machine.serves_certificates();
     assert_eq!(desk.policies(), accepted);
     let ran = |desk: &Desk| {
@@ -88,8 +92,9 @@ fn an_upgraded_package_changes_nothing_until_it_is_accepted() {
     let told = "note         vendor 1.3.0 is offered, and 1.2.0 is accepted: warded policy update ";
     desk.run(&["status"]).ends(0).prints(&[told, "problems     none"]);
 
-    desk.update(&file).ends(0);
-    desk.run(&["renew", "--force"]).ends(0);
+    desk.run(&["policy", "update", "vendor"]).ends(0).prints(&["Added vendor 1.3.0 in place of 1.2.0"]);
+    desk.run(&["policy", "update", "vendor"]).ends(0).prints(&["vendor 1.3.0 is there already"]);
+    assert!(!desk.run(&["renew", "--force"]).ends(0).stdout.contains("is offered"));
     assert_eq!(ran(&desk), digest(&file));
     assert_eq!(offered(&desk, "vendor"), Value::Null);
 }

@@ -71,8 +71,9 @@ impl Drop for Registry {
 }
 
 pub(super) fn moved(desk: &Desk, words: &[&str]) -> Run {
-    let mut command = desk.machine.warded_command([]);
-    Run::of(command.arg("policy").args(words).arg("--plain-http").env("REGISTRY_AUTH_FILE", desk.path("auth.json")))
+    let mut command = desk.machine.warded_command(["policy"]);
+    command.args(words).arg("--plain-http").env("REGISTRY_AUTH_FILE", desk.path("auth.json"));
+    desk.recorded(&[&["policy"], words].concat(), || Run::of(&mut command))
 }
 
 pub(super) fn pull(desk: &Desk, reference: &str) -> Run {

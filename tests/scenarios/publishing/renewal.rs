@@ -56,7 +56,8 @@ fn renewal_goes_on_after_an_update() {
     vendor.publish("1.2.0", "files.read = [\"/etc/hostname\"]\n");
     desk.update(file).ends(5).says(&["it asks for more: files.read /etc/hostname (of renew-host)"]);
     desk.add(file, &[]).ends(0);
-    desk.run(&["renew", "--force"]).ends(5).says(&["files.read /etc/hostname"]);
+    let advice = "warded apply certify-host: it shows what the new one does, and asks";
+    desk.run(&["renew", "--force"]).ends(5).says(&["files.read /etc/hostname", advice]);
     desk.run(&["policy", "rollback", "vendor"]).ends(0);
     desk.run(&["renew", "--force"]).ends(0);
     desk.run(&["policy", "remove", "vendor", "--yes", "--accept-risk", "stop-renewal"]).ends(0);
@@ -126,4 +127,24 @@ fn renewal_goes_on_after_its_grants_were_narrowed() {
     fs::write(&grants, first.replacen("\"1.0.0\"", "\"1.1.0\"", 1)).unwrap();
     desk.add(file, &["--grants", grants.to_str().unwrap()]).ends(0);
     vendor.renews();
+}
+
+/// Where two policies have the procedure, the advice names the one.
+#[test]
+fn the_advice_names_the_policy_where_it_has_to() {
+    let vendor = Vendor::new();
+    let Vendor { desk, file } = &vendor;
+    let beside_unix = |version: &str, more: &str| {
+        let request = vendor.publish(version, more).replacen("instead-of = [\"unix\"]", "", 1);
+        fs::write(file, policy::asking(&fs::read(file).unwrap(), &request)).unwrap();
+        desk.sign(file, PUBLISHER, "key").ends(0);
+        desk.add(file, &[]).ends(0);
+    };
+    beside_unix("1.0.0", "");
+    let certify = ["apply", "certify-host", "--policy", "vendor", "--set", "principal=web1.example.org", "--yes"];
+    desk.run(&certify).ends(0);
+    beside_unix("1.1.0", "files.read = [\"/etc/hostname\"]\n");
+    let advice = "warded apply certify-host --policy vendor: it shows";
+    desk.run(&["renew", "--force"]).ends(5).says(&["files.read /etc/hostname", advice]);
+    desk.run(&["status"]).ends(4).prints(&[advice]);
 }

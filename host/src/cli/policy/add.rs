@@ -7,19 +7,27 @@ use super::{
 };
 use crate::{
     cli::{
+        completions,
         output::{Output, confirm},
         policy::offer::Offer,
     },
+    components,
     context::Context,
+    publishing::{offered, pinned},
 };
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 use warded_artifact::read;
 use warded_lib::{
     digest::Digest,
     error::{Error, Exit, Result},
     machine::files,
+    name::Name,
     text::neutral_path,
 };
 
@@ -52,10 +60,11 @@ pub(in crate::cli) struct Add {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Update {
-    /// The component: a file, whose signature is looked for in FILE.wasm.manifest and FILE.wasm.manifest.sig, or an
-    /// artifact in a registry, oci://HOST[:PORT]/NAME:TAG or …@sha256:HEX
-    #[arg(value_name = "FILE.wasm|oci://…")]
-    component: Source,
+    /// The policy, to be taken from what a package offers, or from the registry that it came from; or the component: a
+    /// file, whose signature is looked for in FILE.wasm.manifest and FILE.wasm.manifest.sig, or an artifact in a registry,
+    /// oci://HOST[:PORT]/NAME:TAG or …@sha256:HEX
+    #[arg(value_name = "NAME|FILE.wasm|oci://…", add = ArgValueCandidates::new(completions::policies))]
+    component: Newer,
     /// Who may publish policies, instead of /etc/warded/allowed_signers
     #[arg(long, value_name = "FILE")]
     allowed_signers: Option<PathBuf>,
@@ -64,6 +73,12 @@ pub(in crate::cli) struct Update {
 }
 
 impl Add {
+    /// What is named on the command line.
+    pub(super) fn from(&self) -> String {
+        let lock = self.lock.as_deref().map(neutral_path);
+        lock.or_else(|| self.component.as_ref().map(Source::to_string)).unwrap_or_default()
+    }
+
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         if let Some(lock) = &self.lock {
             let from = self.from.as_ref().unwrap_or(&context.offered);
@@ -94,11 +109,70 @@ fn text(path: &Path) -> Result<String> {
         .map_err(|error| Error::usage(format!("{} is not text", neutral_path(path))).cause(error))
 }
 
+/// Where a newer version comes from.
+#[derive(Clone, Debug)]
+enum Newer {
+    /// From where the policy's own component came from.
+    Of(Name),
+    At(Source),
+}
+
+impl FromStr for Newer {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        text.parse().map(Self::Of).or_else(|_| text.parse().map(Self::At))
+    }
+}
+
+impl Newer {
+    fn source(&self, context: &Context) -> Result<Source> {
+        let name = match self {
+            Self::At(source) => return Ok(source.clone()),
+            Self::Of(name) => name,
+        };
+        if components::is_bundled(name) {
+            return Err(Error::refused(format!("policy {name} is part of this program"))
+                .unchanged()
+                .next("a newer Warded brings a newer one"));
+        }
+        let there = components::find(&context.policies, name)?;
+        let Some(entry) = pinned::entry(&there)? else {
+            return Err(Error::refused(format!("policy {name} was not added by `warded policy`"))
+                .unchanged()
+                .next("name the component: warded policy update FILE.wasm"));
+        };
+        // What lies on this machine needs no network.
+        if let Some(newer) = offered::newer(&context.offered, &there) {
+            return Ok(Source::File(PathBuf::from(newer.file)));
+        }
+        if entry.artifact.is_some() {
+            return entry.source.parse().map(Source::Registry).map_err(Error::refused);
+        }
+        let file = context.offered.join(&entry.source);
+        if file.exists() {
+            return Ok(Source::File(file));
+        }
+        Err(Error::refused(format!("nothing is offered of policy {name} on this machine"))
+            .cause(format!("there is no {}", neutral_path(&file)))
+            .unchanged()
+            .next("name the component: warded policy update FILE.wasm"))
+    }
+}
+
 impl Update {
+    /// What is named on the command line.
+    pub(super) fn from(&self) -> String {
+        match &self.component {
+            Newer::Of(name) => name.to_string(),
+            Newer::At(source) => source.to_string(),
+        }
+    }
+
     /// Takes what needs no decision: a higher version by the same publisher that asks for nothing more.
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
-        let offer =
-            Offer::of(context, self.component.find(&self.reach, output)?, None, self.allowed_signers.as_deref())?;
+        let found = self.component.source(context)?.find(&self.reach, output)?;
+        let offer = Offer::of(context, found, None, self.allowed_signers.as_deref())?;
         let name = &offer.granting.policy.name;
         let by_hand =
             |error: Error| error.unchanged().next("to decide on it: warded policy add, with the same component");

@@ -1,6 +1,9 @@
 //! A component that an operator may accept: who signed it, what it asks for, and how it stands to what is there.
 
-use super::source::Found;
+use super::{
+    source::Found,
+    words::{self, Weight},
+};
 use crate::{
     assessment::{self, Assessment, Severity, Usages},
     cli::output::{Output, Style},
@@ -9,7 +12,10 @@ use crate::{
         accepted::{self, Publisher},
     },
     context::Context,
-    publishing::{offered, pinned, signature},
+    publishing::{
+        offered, pinned,
+        signature::{self, Verified},
+    },
     sandbox::{Component, granting::BoundPolicy},
 };
 use jiff::Timestamp;
@@ -19,7 +25,7 @@ use warded_lib::{
     audit::{Ending, Event, Kind},
     digest::Digest,
     error::{Error, Result},
-    machine::{action, files},
+    machine::{files, schedule::Schedulers},
     name::Name,
     policy::{
         file::Policy,
@@ -27,7 +33,7 @@ use warded_lib::{
         widening,
     },
     registry::{Artifact, Signed},
-    text::{neutral, neutral_path},
+    text::{neutral, neutral_path, shell_word},
 };
 
 /// What is offered.
@@ -83,16 +89,27 @@ impl Offer {
     ) -> Result<Self> {
         let Found { artifact: Artifact { component, signed }, place, source, pinned } = found;
         let request = read::request(&component, &neutral_path(&place))?;
-        let policy = Policy::parse(&request, "the component's request")?;
+        let policy = Policy::parse(&request, "the component's request").map_err(|error| {
+            let next = "have its publisher correct it: `warded policy check` shows the same";
+            Error::refused("the component's request is not valid").cause(error.message()).next(next)
+        })?;
         if components::is_bundled(&policy.name) {
             return Err(Error::refused(format!("the name {} is taken", policy.name))
                 .cause("it is that of a policy which came with this program")
+                .next("have its publisher give it another name"));
+        }
+        if components::is_reserved(&policy.name) {
+            return Err(Error::refused(format!("no policy can be called {}", policy.name))
+                .cause(format!("`warded audit {}` is a command", policy.name))
                 .next("have its publisher give it another name"));
         }
         let default_signers = signature::default_allowed_signers(&context.policies);
         let signers = signers.unwrap_or(&default_signers);
         let publisher = signed.as_ref().map(|signed| verified(signed, signers, &component, &request, &policy));
         let publisher = publisher.transpose()?;
+        if grants.is_none() {
+            refuse_other_beside(&place, &policy, Digest::of(&component))?;
+        }
         let (chosen, origin) = grants.unwrap_or((&request, &place));
         written_for(&Policy::parse(chosen, &neutral_path(origin))?, &policy, Digest::of(&component))?;
         let text = accepted::for_component(chosen, &component);
@@ -123,7 +140,8 @@ impl Offer {
         let publisher = provenance.and_then(|provenance| provenance.publisher);
         let name = |publisher: &Option<Publisher>| publisher.as_ref().map(|publisher| publisher.name.clone());
         let same_component = there.digest == self.granting.digest;
-        let is_signed_so = self.publisher.is_none() || (self.publisher == publisher && is_whole);
+        let is_by_same = |one: &Publisher| publisher.as_ref().is_some_and(|before| before.is_same(one));
+        let is_signed_so = self.publisher.as_ref().is_none_or(is_by_same) && (self.publisher.is_none() || is_whole);
         Ok(Some(Standing {
             component: there.digest,
             is_same: same_component && there.grants == self.granting.grants && was_added && is_signed_so,
@@ -150,7 +168,7 @@ impl Offer {
     pub(super) fn show(&self, output: Output) -> Result<()> {
         let BoundPolicy { policy, digest, .. } = &self.granting;
         let by = match &self.publisher {
-            Some(publisher) => format!("signed by {} ({})", neutral(&publisher.name), publisher.key),
+            Some(publisher) => publisher.to_string(),
             None => output.paint(Style::Yellow, "NOT SIGNED"),
         };
         output.line(format!("{} {} · {digest} · {by}", policy.name, policy.version))?;
@@ -159,6 +177,25 @@ impl Offer {
             let names: Vec<&str> = policy.instead_of.iter().map(Name::as_str).collect();
             output.line(format!("!! stands in for {} on the machines that it is for", names.join(", ")))?;
         }
+        output.line("Its procedures:")?;
+        for (name, procedure) in &policy.procedures {
+            output.line(format!("  {name}: {}", procedure.summary))?;
+            for setting in super::settings(procedure) {
+                output.line(format!("    {setting}"))?;
+            }
+        }
+        self.show_grants(output)?;
+        for finding in self.assessed.findings().iter().filter(|finding| finding.severity != Severity::Unused) {
+            output.line(format!("note: {}: {}", finding.procedure, neutral(&finding.what)))?;
+        }
+        for note in self.assessed.notes() {
+            output.line(format!("note: {}", neutral(&note)))?;
+        }
+        Ok(())
+    }
+
+    fn show_grants(&self, output: Output) -> Result<()> {
+        let policy = &self.granting.policy;
         output.line("It would be granted:")?;
         let mut all: Vec<(Weight, &str, Line)> = policy
             .procedures
@@ -174,15 +211,16 @@ impl Offer {
             let action = policy.actions.iter().find(|(name, _)| line.key == Key::Action && name.as_str() == line.value);
             let is_of_service = matches!(line.key, Key::Reload | Key::Restart);
             let service = policy.services.iter().find(|(name, _)| is_of_service && name.as_str() == line.value);
+            let schedulers = policy.schedule.iter().filter(|_| line.key == Key::Schedule).flat_map(Schedulers::all);
+            let files: Vec<String> = schedulers.flat_map(|scheduler| scheduler.paths()).collect();
             let what = match (service, action) {
                 (Some((name, service)), _) => format!("{line}: {name} ({service})"),
                 (None, Some((_, action))) => format!("{line}: {action}"),
-                (None, None) => line.to_string(),
+                (None, None) if files.is_empty() => line.to_string(),
+                (None, None) => format!("{line}: by one of {}", files.join(", ")),
             };
-            output.line(format!("  {:2} {name:width$}  {what}", weight.mark()))?;
-        }
-        for finding in self.assessed.findings().iter().filter(|finding| finding.severity != Severity::Unused) {
-            output.line(format!("note: {}: {}", finding.procedure, neutral(&finding.what)))?;
+            let words = output.paint(Style::Dim, &format!("· {}", words::of(line, policy)));
+            output.line(format!("  {:2} {name:width$}  {what} {words}", weight.mark()))?;
         }
         Ok(())
     }
@@ -195,9 +233,7 @@ impl Offer {
     pub(super) fn accept(&self, context: &Context, before: Option<&Standing>) -> Result<()> {
         let BoundPolicy { policy, digest, component, .. } = &self.granting;
         let by = match &self.publisher {
-            Some(publisher) => {
-                format!("{} {}, signed by {} ({})", policy.name, policy.version, publisher.name, publisher.key)
-            }
+            Some(publisher) => format!("{} {}, {publisher}", policy.name, policy.version),
             None => format!("{} {}, not signed", policy.name, policy.version),
         };
         let event = |kind| Event {
@@ -233,55 +269,6 @@ impl Offer {
     }
 }
 
-/// How closely a grant should be looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Weight {
-    /// Who gets in, what this machine is, or files that are not its own.
-    Grave,
-    /// Keys, certificates, services.
-    Watched,
-    Plain,
-}
-
-impl Weight {
-    /// A program that may change something is root's; one that only shows something is looked at, too.
-    fn in_policy(line: &Line, policy: &Policy) -> Self {
-        let named = policy.actions.iter().find(|(name, _)| line.key == Key::Action && name.as_str() == line.value);
-        match named.map(|(_, action)| action.kind) {
-            Some(action::Kind::Change) => Self::Grave,
-            Some(action::Kind::Query) => Self::Watched,
-            None => Self::of(line),
-        }
-    }
-
-    fn of(line: &Line) -> Self {
-        let is_its_own = line.value.starts_with("{sshd}/") && !line.value.contains('*');
-        match line.key {
-            Key::Rekey | Key::Keywords | Key::Action | Key::Restart => Self::Grave,
-            Key::WriteFiles if !is_its_own => Self::Grave,
-            Key::ReadFiles if line.value.contains('*') => Self::Watched,
-            Key::WriteFiles | Key::Keys | Key::Certificates | Key::Issue | Key::Renew | Key::Reload | Key::Schedule => {
-                Self::Watched
-            }
-            Key::ReadFiles
-            | Key::Facts
-            | Key::Roots
-            | Key::Effective
-            | Key::ClientEffective
-            | Key::Inform
-            | Key::Warn => Self::Plain,
-        }
-    }
-
-    fn mark(self) -> &'static str {
-        match self {
-            Self::Grave => "!!",
-            Self::Watched => " !",
-            Self::Plain => "",
-        }
-    }
-}
-
 /// Refuses grants that were written for another component, or that say that it has another version: its publisher signed
 /// the version, and a later one takes its place by that.
 fn written_for(grants: &Policy, request: &Policy, component: Digest) -> Result<()> {
@@ -303,6 +290,35 @@ fn written_for(grants: &Policy, request: &Policy, component: Digest) -> Result<(
     Ok(())
 }
 
+/// Refuses a component beside which a policy file says something else than the request in it: whoever reads that file
+/// would accept another policy than is there.
+fn refuse_other_beside(component: &Path, request: &Policy, digest: Digest) -> Result<()> {
+    if component.extension().is_none_or(|ending| ending != "wasm") {
+        return Ok(());
+    }
+    let beside = component.with_extension("toml");
+    let Some(bytes) = read::there(&beside, files::MAX_BYTES)? else { return Ok(()) };
+    let shown = neutral_path(&beside);
+    let differs = |error: Error| {
+        error.unchanged().next(format!(
+            "if it is what the component is to be granted: --grants {}; else move it away",
+            shell_word(&beside.to_string_lossy())
+        ))
+    };
+    let other = format!("{shown} is not the request that the component carries");
+    let text = String::from_utf8(bytes).map_err(|error| differs(Error::refused(&other).cause(error)))?;
+    let there = Policy::parse(&text, &shown).map_err(|error| differs(Error::refused(&other).cause(error.message())))?;
+    let is_for_it = there.component.is_none_or(|named| named == digest);
+    if is_for_it && (Policy { component: request.component, ..there.clone() }) == *request {
+        return Ok(());
+    }
+    let beyond = widening::wider(request, &there).into_iter().map(|what| format!("only in the file: {what}"));
+    let within = widening::wider(&there, request).into_iter().map(|what| format!("only in the component: {what}"));
+    let found: Vec<String> = beyond.chain(within).collect();
+    let refused = Error::refused(other);
+    Err(differs(if found.is_empty() { refused } else { refused.cause(found.join("\n")) }))
+}
+
 /// Verifies what is signed of a component.
 fn verified(signed: &Signed, signers: &Path, component: &[u8], request: &str, policy: &Policy) -> Result<Publisher> {
     let (text, sealed) = (signed.manifest.as_bytes(), signed.signature.as_bytes());
@@ -322,6 +338,6 @@ fn verified(signed: &Signed, signers: &Path, component: &[u8], request: &str, po
             ))
     })?;
     let revoked = read(&signature::revoked_signers(signers))?;
-    let key = signature::verify(&manifest, (text, sealed), &list, revoked.as_deref())?;
-    Ok(Publisher { name: manifest.publisher, key })
+    let Verified { key, until } = signature::verify(&manifest, (text, sealed), &list, revoked.as_deref())?;
+    Ok(Publisher { name: manifest.publisher, key, until })
 }

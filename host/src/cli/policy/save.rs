@@ -124,6 +124,11 @@ fn again(context: &Context, name: &Name, entry: &Entry) -> String {
 }
 
 impl Load {
+    /// What is named on the command line.
+    pub(super) fn from(&self) -> String {
+        neutral_path(&self.file)
+    }
+
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         let bytes = read::any(&self.file, archive::MAX_BYTES)?;
         let digest = Digest::of(&bytes);

@@ -5,6 +5,7 @@ mod login;
 use crate::{cli::output::Output, publishing};
 use clap::Args;
 use std::{
+    fmt,
     io::{self, Read as _},
     path::{Path, PathBuf},
     str::FromStr,
@@ -62,6 +63,16 @@ impl FromStr for Source {
             "-" => Ok(Self::Input),
             _ if text.starts_with("oci://") => text.parse().map(Self::Registry),
             _ => Ok(Self::File(PathBuf::from(text))),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(file) => f.write_str(&neutral_path(file)),
+            Self::Registry(reference) => write!(f, "{reference}"),
+            Self::Input => f.write_str("standard input"),
         }
     }
 }

@@ -1,0 +1,76 @@
+//! What keeps a machine from being renewed: nobody has accepted what would renew it now.
+
+use crate::{
+    components,
+    context::Context,
+    enrolment::{Enrolment, Standing},
+    sandbox::granting::BoundPolicy,
+};
+use std::fmt::Display;
+use warded_lib::{
+    error::{Error, Result},
+    name::Name,
+    policy::file::Procedure,
+};
+
+/// What a person does about a policy that nobody accepted: the command that enrols the machine with it again.
+pub(in crate::cli) fn accept(context: &Context, enrolment: &Enrolment, granting: &BoundPolicy) -> String {
+    let enrols = |(name, procedure): (&Name, &Procedure)| {
+        procedure.renewal.as_ref().filter(|renewal| **renewal == enrolment.procedure).map(|_| name.to_string())
+    };
+    let Some(procedure) = granting.policy.procedures.iter().find_map(enrols) else {
+        return format!(
+            "policy {} has no procedure any more that {} renews for",
+            enrolment.policy, enrolment.procedure
+        );
+    };
+    let all = context.policies().unwrap_or_default();
+    let is_chosen = components::choose(&all, &procedure, None, &context.facts)
+        .is_ok_and(|chosen| chosen.policy.name == granting.policy.name);
+    let policy = if is_chosen { String::new() } else { format!(" --policy {}", granting.policy.name) };
+    format!("warded apply {procedure}{policy}: it shows what the new one does, and asks")
+}
+
+/// The policy that the machine renews with: the one that was accepted when it was enrolled, or its
+/// successor in a newer binary; for that sshd, with that CA.
+pub(super) fn enrolled(context: &Context, enrolment: &Enrolment) -> Result<BoundPolicy> {
+    let granting = components::find(&context.policies, &enrolment.policy)?;
+    match obstacle(context, enrolment, &granting) {
+        None => Ok(granting),
+        Some(Obstacle { message, cause }) => {
+            let next = accept(context, enrolment, &granting);
+            Err(Error::refused(message).cause(cause).unchanged().next(next))
+        }
+    }
+}
+
+/// Why a machine is not renewed.
+pub(in crate::cli) struct Obstacle {
+    pub(in crate::cli) message: String,
+    pub(in crate::cli) cause: String,
+}
+
+/// What the machine was enrolled with and is not so any more, if there is anything.
+pub(in crate::cli) fn obstacle(context: &Context, enrolment: &Enrolment, granting: &BoundPolicy) -> Option<Obstacle> {
+    let obstacle = |what: &str, cause: String| {
+        let message = format!("this machine was enrolled with {what}, and nobody has accepted this one");
+        Some(Obstacle { message, cause })
+    };
+    let differs = |what: &str, enrolled: &dyn Display, now: &dyn Display| {
+        obstacle(what, format!("enrolled: {enrolled}\nnow:      {now}"))
+    };
+    match enrolment.standing(granting, &enrolment.procedure) {
+        Standing::Accepted | Standing::Successor => {}
+        Standing::Wider(beyond) => {
+            let cause = format!("policy {} now also asks for: {}", enrolment.policy, beyond.join(", "));
+            return obstacle("narrower grants", cause);
+        }
+        Standing::OtherComponent => return differs("another component", &enrolment.component, &granting.digest),
+        Standing::OtherGrants => return differs("other grants", &enrolment.grants, &granting.grants),
+    }
+    let authority = context.authority.identity();
+    if enrolment.authority != authority {
+        return differs("another CA", &enrolment.authority, &authority);
+    }
+    None
+}
