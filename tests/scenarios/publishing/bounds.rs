@@ -94,9 +94,16 @@ fn a_request_that_is_not_valid_is_refused_in_words() {
 /// The record says what was refused, and why; so does the system log.
 #[test]
 fn a_refusal_is_on_record() {
+    if missing::root() {
+        return;
+    }
     let desk = Desk::new();
     let file = desk.component("1.0.0", &[]);
+    let system_log = desk.machine.system_log();
     desk.add(&file, &[]).ends(5);
+    let line = system_log.recv_timeout(Duration::from_secs(30)).unwrap();
+    let told = format!("policy.add {}: refused: nobody has signed this component [audit ", file.display());
+    assert!(line.starts_with("<84>warded[") && line.contains(&told), "{line}");
     let record = desk.machine.audit().pop().unwrap();
     let shown = (&record["kind"], &record["capability"], &record["need"]);
     assert_eq!(shown, (&"failed".into(), &"policy.add".into(), &file.to_str().unwrap().into()));
