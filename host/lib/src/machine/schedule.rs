@@ -3,6 +3,7 @@
 
 mod command_line;
 mod cron;
+mod recovery;
 mod scheduler;
 mod search;
 mod table;
@@ -12,6 +13,7 @@ mod times;
 
 pub use command_line::{Installation, Why};
 pub use cron::Cron;
+pub use recovery::recovers_at_start;
 pub use scheduler::{Scheduler, Schedulers};
 pub use table::Ignored;
 pub use text::{Command, File, MARK, RECOVER, UNITS, is_ours, recovers};

@@ -5,7 +5,7 @@ use crate::{
     cli::outlook::Problem,
     context::Context,
     enrolment::Enrolment,
-    outcomes::{Failure, LastProof, LastRenewal, LastRollBack, Outcome as _},
+    outcomes::{LastProof, LastRenewal, LastRollBack, Outcome as _},
 };
 use jiff::Timestamp;
 use std::path::Path;
@@ -109,9 +109,12 @@ fn unscheduled(schedule: &Schedule, timer: Option<&Timer>) -> Option<Problem> {
                 Why::NoDaemon => format!("start that cron daemon; or {SCHEDULED}"),
                 Why::User(_) => format!("let root run it; or {SCHEDULED}"),
                 Why::Ignored(why) => format!("{}; or {SCHEDULED}", why.next(&neutral(&passed.by))),
-                Why::State(_) | Why::Config(_) | Why::OneSshd(_) | Why::OnlyAtStart | Why::NeverStarts => {
-                    SCHEDULED.to_owned()
-                }
+                Why::State(_)
+                | Why::Config(_)
+                | Why::OneSshd(_)
+                | Why::OnlyAtStart
+                | Why::NeverStarts
+                | Why::FixedYears => SCHEDULED.to_owned(),
             };
             Some(Problem::with(seen, next))
         }
@@ -152,9 +155,7 @@ fn job_gone(context: &Context) -> Result<Option<Problem>> {
 /// A renewal that did not succeed, in words.
 fn failed(renewal: &LastRenewal) -> Option<String> {
     let error = renewal.error?;
-    // What was left out is told by what keeps it from renewal.
-    let told = renewal.message.as_ref().filter(|_| error != Failure::Attention);
-    let message = told.map(|message| format!(": {}", neutral(message))).unwrap_or_default();
+    let message = renewal.message.as_ref().map(|message| format!(": {}", neutral(message))).unwrap_or_default();
     Some(format!("the last renewal ({}) {error} (exit code {}){message}", time(renewal.at), renewal.exit))
 }
 

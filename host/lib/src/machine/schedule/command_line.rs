@@ -36,6 +36,8 @@ pub enum Why {
     OnlyAtStart,
     /// A timer that only counts from its last run, and has no first one.
     NeverStarts,
+    /// A timer that runs in years that it names, and then no more.
+    FixedYears,
     /// cron passes over it.
     Ignored(Ignored),
 }
@@ -50,6 +52,7 @@ impl fmt::Display for Why {
             Self::User(user) => write!(f, "runs `warded renew` as {user}, and not as root"),
             Self::OnlyAtStart => f.write_str("runs `warded renew` at the start of the machine alone"),
             Self::NeverStarts => f.write_str("would run `warded renew`, and says no time of its first start"),
+            Self::FixedYears => f.write_str("runs `warded renew` in the years that it names, and then no more"),
             Self::Ignored(why) => write!(f, "would run `warded renew`, and {why}"),
         }
     }
@@ -110,15 +113,24 @@ fn is_warded(word: &str) -> bool {
     word.trim_start_matches(['-', '@', ':', '+', '!']).rsplit('/').next() == Some("warded")
 }
 
-/// The words of a line after `warded`, if it runs `warded renew`, whatever stands around that.
+/// Whether a line runs this command of Warded's, whatever stands around that.
+pub(super) fn runs(line: &str, command: &str) -> bool {
+    of_command(line, command).is_some()
+}
+
+/// The words of a line after `warded`, if it runs `warded renew`.
 fn renewal(line: &str) -> Option<Vec<&str>> {
+    of_command(line, "renew")
+}
+
+fn of_command<'a>(line: &'a str, command: &str) -> Option<Vec<&'a str>> {
     if line.trim_start().starts_with('#') {
         return None;
     }
     let mut words = words(line);
     words.by_ref().find(|word| is_warded(word))?;
     let words: Vec<&str> = words.collect();
-    words.contains(&"renew").then_some(words)
+    words.contains(&command).then_some(words)
 }
 
 fn words(line: &str) -> impl Iterator<Item = &str> {

@@ -75,14 +75,14 @@ impl<'a> Search<'a> {
         disabled
     }
 
-    /// A unit's text, with those of its drop-ins behind it (systemd.unit(5)); none where it is masked by an empty file or a
+    /// A unit's text, with those of its drop-ins behind it, by the order of their names (systemd.unit(5)); none where it is masked by an empty file or a
     /// link to /dev/null.
     fn unit(&mut self, name: &str) -> Option<String> {
         let path = UNIT_DIRECTORIES.iter().map(|directory| format!("{directory}/{name}"));
         let path = path.into_iter().find(|path| self.root.join(path).symlink_metadata().is_ok())?;
         let mut text = self.text(&path).filter(|text| !text.is_empty())?;
         let mut drop_ins = BTreeMap::new();
-        for directory in UNIT_DIRECTORIES.map(|directory| format!("{directory}/{name}.d")) {
+        for directory in drop_in_directories(name) {
             for entry in self.entries(&directory) {
                 let Some(file) = entry.file_name().to_str().map(str::to_owned) else { continue };
                 if file.ends_with(".conf") {
@@ -153,7 +153,7 @@ impl<'a> Search<'a> {
     }
 
     /// What runs that reads this table or starts this script.
-    fn reader(&mut self, name: &str) -> Option<Family> {
+    pub(super) fn reader(&mut self, name: &str) -> Option<Family> {
         let reads = |daemon: &&Daemon| daemon.shares_etc != Some(false) && table::is_read_by(name, daemon.family);
         let is_anacrons = ["etc/anacrontab", "etc/cron.daily/", "etc/cron.weekly/", "etc/cron.monthly/"];
         let is_anacrons = is_anacrons.iter().any(|start| name.starts_with(start));
@@ -161,7 +161,7 @@ impl<'a> Search<'a> {
         daemon.or_else(|| (is_anacrons && self.wanted("anacron.timer").is_some()).then_some(Family::Debian))
     }
 
-    fn text(&mut self, path: &str) -> Option<String> {
+    pub(super) fn text(&mut self, path: &str) -> Option<String> {
         /// More than any unit or table has.
         const MAX: u64 = 1 << 20;
         let path = self.root.join(path);
@@ -175,7 +175,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn names(&mut self, directory: &str) -> Vec<String> {
+    pub(super) fn names(&mut self, directory: &str) -> Vec<String> {
         let entries = self.entries(directory).into_iter();
         entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
@@ -197,6 +197,21 @@ impl<'a> Search<'a> {
     }
 }
 
+/// Where systemd reads drop-ins of a unit; of files with one name the first counts. Beside its own directory there is one for
+/// each beginning of its name up to a dash (`warded-.timer.d`), and, after all of these, one for its type (`timer.d`).
+fn drop_in_directories(name: &str) -> Vec<String> {
+    let mut names = vec![name];
+    let (stem, kind) = name.rsplit_once('.').unwrap_or((name, ""));
+    let (prefix, instance) = stem.find('@').map_or((stem, ""), |at| stem.split_at(at));
+    let dashes = prefix.trim_end_matches('-').rmatch_indices('-');
+    let beginnings: Vec<String> =
+        dashes.filter_map(|(at, _)| Some(format!("{}{instance}.{kind}", prefix.get(..=at)?))).collect();
+    names.extend(beginnings.iter().map(String::as_str));
+    let own =
+        UNIT_DIRECTORIES.iter().flat_map(|directory| names.iter().map(move |name| format!("{directory}/{name}.d")));
+    own.chain(UNIT_DIRECTORIES.iter().map(|directory| format!("{directory}/{kind}.d"))).collect()
+}
+
 /// What a service starts: an empty assignment clears what stands before it (systemd.service(5)).
 fn starts(service: &str) -> Vec<String> {
     let mut starts = Vec::new();
@@ -208,4 +223,24 @@ fn starts(service: &str) -> Vec<String> {
         }
     }
     starts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drop_ins_are_in_these_directories() {
+        for (name, expected) in [
+            ("w.timer", &["w.timer.d", "timer.d"][..]),
+            ("warded-renew.timer", &["warded-renew.timer.d", "warded-.timer.d", "timer.d"]),
+            ("a-b-c@x.service", &["a-b-c@x.service.d", "a-b-@x.service.d", "a-@x.service.d", "service.d"]),
+        ] {
+            let found = drop_in_directories(name);
+            let first: Vec<&str> = found.iter().filter_map(|path| path.strip_prefix("etc/systemd/system/")).collect();
+            assert_eq!(first, expected);
+            assert_eq!(found.len(), expected.len() * UNIT_DIRECTORIES.len());
+            assert!(found.last().unwrap().starts_with("lib/"), "{found:?}");
+        }
+    }
 }

@@ -54,6 +54,8 @@ pub enum Ignored {
     NoEnd,
     /// A line of the system's tables that has the command where its user belongs.
     NoUser,
+    /// A line of a user's own table that has a user before the command.
+    User,
 }
 
 impl fmt::Display for Ignored {
@@ -65,6 +67,7 @@ impl fmt::Display for Ignored {
             Self::NoInterpreter => "the script does not begin with `#!`, so it cannot be run",
             Self::Mode => "cron passes over a user's table with another mode than 0600",
             Self::NoEnd => "cron passes over a table whose last line has no line feed",
+            Self::User => "its line names a user before the command, and cron takes that for the command",
             Self::NoUser => "its line names no user before the command, so cron passes over it",
         })
     }
@@ -81,6 +84,7 @@ impl Ignored {
             Self::NoInterpreter => format!("put `#!/bin/sh` in the first line of {file}"),
             Self::Mode => format!("chmod 600 {file}"),
             Self::NoEnd => format!("end the last line of {file} with a line feed"),
+            Self::User => format!("take root out of that line of {file}"),
             Self::NoUser => format!("put root before the command in {file}"),
         }
     }
@@ -105,16 +109,19 @@ impl Kind {
     /// The user as whom a line of a file runs; none where that is root by itself. `name`: the file's path.
     pub(super) fn user<'a>(self, name: &'a str, line: &'a str) -> Option<&'a str> {
         match self {
-            Self::System => {
-                let mut words = line.split_whitespace();
-                let is_named = words.clone().next()?.starts_with('@');
-                // A line that ends before is none.
-                Some(words.nth(if is_named { 1 } else { 5 }).unwrap_or_default())
-            }
+            // A line that ends before is none.
+            Self::System => Some(after_times(line).unwrap_or_default()),
             Self::User => Path::new(name).file_name().and_then(|name| name.to_str()),
             Self::Anacron | Self::Script => None,
         }
     }
+}
+
+/// The first word of a line behind the times at which it runs.
+fn after_times(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace();
+    let is_named = words.clone().next()?.starts_with('@');
+    words.nth(if is_named { 1 } else { 5 })
 }
 
 /// Whether a daemon reads this file, or starts it, where it does so by its family. Of `crond` other ones than cronie are
@@ -157,6 +164,7 @@ pub(super) fn ignored(path: &Path, kind: Kind, daemon: Family, (text, line): (&s
         Kind::Script if mode & 0o111 == 0 => Some(Ignored::NotExecutable),
         // cronie's run-parts is a shell script, and the shell runs such a file itself.
         Kind::Script if daemon != Family::Cronie && !text.starts_with("#!") => Some(Ignored::NoInterpreter),
+        Kind::User if after_times(line) == Some("root") => Some(Ignored::User),
         Kind::System | Kind::User if !has_end && daemon != Family::Busybox => Some(Ignored::NoEnd),
         Kind::System | Kind::User | Kind::Anacron | Kind::Script => None,
     }

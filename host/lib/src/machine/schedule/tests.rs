@@ -1,3 +1,6 @@
+mod drop_ins;
+mod recovery;
+
 use super::{times::Times, *};
 use std::{
     os::unix::fs::{PermissionsExt as _, symlink},
@@ -262,6 +265,12 @@ fn tables_and_scripts_of_crons_are_found() {
             passed("/etc/cron.d/w", Why::Ignored(Ignored::NoUser)),
         ),
         (
+            "root's own line with a user",
+            &[("var/spool/cron/crontabs/root", "17 * * * * root warded renew\n")],
+            false,
+            passed("/var/spool/cron/crontabs/root", Why::Ignored(Ignored::User)),
+        ),
+        (
             "root's line behind a user's",
             &[("etc/crontab", "17 * * * * jane warded renew\n@daily root warded renew\n")],
             false,
@@ -366,35 +375,4 @@ fn a_table_of_roots_that_others_may_read() {
     assert_eq!(find(), passed("/var/spool/cron/crontabs/root", Why::Ignored(Ignored::Mode)));
     fs::write(root.path().join("proc/20/comm"), "crond").unwrap();
     assert!(matches!(find(), Schedule::Cron(_)));
-}
-
-#[test]
-fn a_drop_in_of_our_own_timer_says_how_often_it_runs() {
-    let root = tempfile::tempdir().unwrap();
-    let units = root.path().join("etc/systemd/system");
-    fs::create_dir_all(units.join("timers.target.wants")).unwrap();
-    fs::create_dir_all(units.join("warded-renew.timer.d")).unwrap();
-    let ours = "[Timer]\nOnCalendar=hourly\nRandomizedDelaySec=1h\nFixedRandomDelay=yes\n";
-    for (file, text) in [
-        ("warded-renew.service", SERVICE),
-        ("warded-renew.timer", ours),
-        ("timers.target.wants/warded-renew.timer", ours),
-    ] {
-        fs::write(units.join(file), text).unwrap();
-    }
-    let now = "2026-11-29T09:30:00Z".parse().unwrap();
-    let hours = || {
-        let found = Schedule::find(root.path(), true, &usual());
-        found.interval(now).map(|interval| interval.as_secs() / 3600)
-    };
-    assert_eq!(hours(), Some(1));
-    let drop_in = units.join("warded-renew.timer.d/override.conf");
-    for (text, expected) in [
-        ("[Timer]\nOnCalendar=\nOnCalendar=weekly\n", Some(168)),
-        ("[Timer]\nOnCalendar=\nOnCalendar=Mon *-*-1..7 04:00\n", None),
-        ("[Timer]\nFixedRandomDelay=no\n", Some(2)),
-    ] {
-        fs::write(&drop_in, text).unwrap();
-        assert_eq!(hours(), expected, "{text}");
-    }
 }

@@ -25,11 +25,15 @@ impl Timer {
     /// # Errors
     /// A timer that starts its service once, or never.
     pub(super) fn read(name: String, text: &str, is_started: bool) -> Result<Self, Why> {
-        let (mut once, mut again, mut times) = (false, false, Vec::new());
+        let (mut once, mut again, mut in_years, mut times) = (false, false, false, Vec::new());
         for (key, value) in assignments(text).filter(|(key, _)| STARTS.contains(key)) {
             if value.is_empty() {
-                (once, again) = (false, false);
+                (once, again, in_years) = (false, false, false);
                 times.clear();
+                continue;
+            }
+            if key == "OnCalendar" && is_of_fixed_years(&value) {
+                in_years = true;
                 continue;
             }
             let time = match key {
@@ -46,7 +50,8 @@ impl Timer {
             once |= key == "OnCalendar";
             times.extend(time);
         }
-        match (once || is_started, again) {
+        match (once || in_years || is_started, again) {
+            (_, false) if in_years => Err(Why::FixedYears),
             (_, false) if once => Err(Why::OnlyAtStart),
             (true, true) => {
                 let value = |key| last(text, key);
@@ -125,6 +130,16 @@ pub(in crate::machine) fn span(text: &str) -> Option<Duration> {
         whole = whole.checked_add(Duration::try_from_secs_f64(number * unit).ok()?)?;
     }
     (!text.trim().is_empty()).then_some(whole)
+}
+
+/// Whether a calendar event comes to an end: it names its years, and no repetition of them.
+fn is_of_fixed_years(text: &str) -> bool {
+    let dates = text.split_whitespace().filter(|word| word.contains('-') && !word.contains(':'));
+    let year = dates.filter(|word| !word.starts_with(|sign: char| sign.is_ascii_alphabetic())).find_map(|date| {
+        let (rest, _) = date.rsplit_once(['-', '~'])?;
+        Some(rest.rsplit_once('-')?.0)
+    });
+    year.is_some_and(|year| !year.contains(['*', '/']))
 }
 
 /// A calendar event in the fields of cron, where these can say it; seconds and time zones change nothing in how often it is.
@@ -211,7 +226,15 @@ mod tests {
             ("OnCalendar=Monday,Thu *-*-* 03:00:00", Ok(Some(4 * 24 * 60))),
             ("OnCalendar=*-*-01 03:00:00", Ok(Some(31 * 24 * 60))),
             ("OnCalendar=Mon *-*-01..07 03:00", Ok(None)),
-            ("OnCalendar=2026-12-24 18:00", Ok(None)),
+            ("OnCalendar=2026-12-24 18:00", Err(Why::FixedYears)),
+            ("OnCalendar=2026,2027-*-* 18:00", Err(Why::FixedYears)),
+            ("OnCalendar=Mon 2026..2030-*-* *:00", Err(Why::FixedYears)),
+            ("OnCalendar=2026-02~03 04:00", Err(Why::FixedYears)),
+            ("OnCalendar=2026/1-*-* 18:00", Ok(None)),
+            ("OnCalendar=2026-12-24 18:00\nOnCalendar=daily", Ok(Some(24 * 60))),
+            ("OnCalendar=2026-12-24 18:00\nOnUnitActiveSec=1h", Ok(Some(60))),
+            ("OnCalendar=2026-12-24 18:00\nOnCalendar=\nOnBootSec=5min", Err(Why::OnlyAtStart)),
+            ("OnCalendar=12-24 18:00 America/Port-au-Prince", Ok(Some(366 * 24 * 60))),
             ("OnCalendar=*-02~01", Ok(None)),
             ("OnCalendar=hourly\nRandomizedDelaySec=30min", Ok(Some(90))),
             ("OnCalendar=hourly\nRandomizedDelaySec=1h\nFixedRandomDelay=yes", Ok(Some(60))),
