@@ -23,6 +23,7 @@ pub mod signals;
 pub mod space;
 pub mod ssh;
 pub mod sshd;
+pub mod terminal;
 pub mod trust_store;
 pub mod users;
 pub mod waiting;

@@ -2,7 +2,7 @@
 
 use rustix::{
     io::Errno,
-    termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
+    termios::{LocalModes, OptionalActions, tcsetattr},
 };
 use std::{
     io::{self, IsTerminal as _, Stdin, Write as _},
@@ -14,6 +14,7 @@ use warded_lib::{
         credential::read_secret,
     },
     error::{Error, Result},
+    machine::terminal::Restored,
 };
 use zeroize::Zeroizing;
 
@@ -49,34 +50,23 @@ fn contents(file: &Path) -> Result<Zeroizing<String>> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// A terminal that does not show what is typed until this is dropped.
-struct Silent<'a> {
-    terminal: &'a Stdin,
-    before: Termios,
+/// A terminal that does not show what is typed until this is dropped, or a signal ends the process.
+fn silent(terminal: &Stdin) -> Result<Restored> {
+    let restored = Restored::later(terminal)?;
+    let mut silent = restored.before().clone();
+    silent.local_modes.remove(LocalModes::ECHO);
+    silent.local_modes.insert(LocalModes::ECHONL);
+    tcsetattr(terminal, OptionalActions::Drain, &silent).map_err(failed)?;
+    Ok(restored)
 }
 
-impl<'a> Silent<'a> {
-    fn new(terminal: &'a Stdin) -> Result<Self, Errno> {
-        let before = tcgetattr(terminal)?;
-        let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
-        silent.local_modes.insert(LocalModes::ECHONL);
-        tcsetattr(terminal, OptionalActions::Drain, &silent)?;
-        Ok(Self { terminal, before })
-    }
-}
-
-impl Drop for Silent<'_> {
-    fn drop(&mut self) {
-        // What was pasted too much must not answer the next question.
-        tcsetattr(self.terminal, OptionalActions::Flush, &self.before).unwrap_or_default();
-    }
+fn failed(error: Errno) -> Error {
+    Error::failed("cannot read the code from the terminal").cause(error)
 }
 
 /// Reads lines until the code is whole, or an empty one comes.
 fn typed(terminal: &Stdin) -> Result<Zeroizing<String>> {
-    let failed = |error: Errno| Error::failed("cannot read the code from the terminal").cause(error);
-    let _silent = Silent::new(terminal).map_err(failed)?;
+    let _silent = silent(terminal)?;
     ask("Code from `warded invite` (it is not shown): ");
     let mut text = Zeroizing::new(String::with_capacity(64 * 1024));
     let mut buffer = Zeroizing::new([0; 8 * 1024]);

@@ -1,0 +1,92 @@
+//! A terminal whose modes a question changes, such as one that does not show a secret.
+
+use super::signals::Shield;
+use crate::error::{Error, Result};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use signal_hook::{
+    SigId,
+    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM},
+    flag,
+    low_level::{emulate_default_handler, pipe, unregister},
+};
+use std::{
+    io::{self, Read as _},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+/// What ends a process that asks.
+const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+
+/// While this lives, a signal that ends this process puts the terminal's modes back first; and so does its drop. Ctrl-Z
+/// stops nothing meanwhile.
+#[derive(Debug)]
+#[must_use]
+pub struct Restored {
+    terminal: OwnedFd,
+    before: Termios,
+    caught: Vec<SigId>,
+    _shield: Shield,
+}
+
+impl Restored {
+    /// For a terminal as it is now.
+    ///
+    /// # Errors
+    /// It is no terminal, or signals cannot be caught.
+    pub fn later(terminal: impl AsFd) -> Result<Self> {
+        let failed = |error: &dyn std::fmt::Display| Error::failed("cannot ask at the terminal").cause(error);
+        let before = tcgetattr(&terminal).map_err(|error| failed(&error))?;
+        let terminal = terminal.as_fd().try_clone_to_owned().map_err(|error| failed(&error))?;
+        let mut restored = Self { terminal, before, caught: Vec::new(), _shield: Shield::up()? };
+        restored.watch().map_err(|error| failed(&error))?;
+        Ok(restored)
+    }
+
+    /// The modes that come back.
+    #[must_use]
+    pub fn before(&self) -> &Termios {
+        &self.before
+    }
+
+    fn watch(&mut self) -> io::Result<()> {
+        let (mut woken, wakes) = UnixStream::pair()?;
+        let which = Arc::new(AtomicUsize::new(0));
+        for signal in ENDING {
+            let number = usize::try_from(signal).unwrap_or_default();
+            self.caught.push(flag::register_usize(signal, Arc::clone(&which), number)?);
+            self.caught.push(pipe::register(signal, wakes.try_clone()?)?);
+        }
+        let (terminal, before) = (self.terminal.try_clone()?, self.before.clone());
+        // It ends with this process, or once nothing can wake it any more.
+        thread::Builder::new().spawn(move || {
+            if woken.read(&mut [0]).is_ok_and(|read| read > 0) {
+                restore(&terminal, &before);
+                let signal = i32::try_from(which.load(Ordering::SeqCst)).unwrap_or(SIGTERM);
+                emulate_default_handler(signal).unwrap_or_default();
+            }
+        })?;
+        Ok(())
+    }
+}
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        for caught in self.caught.drain(..) {
+            unregister(caught);
+        }
+        restore(&self.terminal, &self.before);
+    }
+}
+
+/// What was pasted too much must not answer the next question.
+fn restore(terminal: &OwnedFd, before: &Termios) {
+    tcsetattr(terminal, OptionalActions::Flush, before).unwrap_or_default();
+}
