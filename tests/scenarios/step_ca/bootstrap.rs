@@ -1,7 +1,7 @@
 //! Trust in a CA, by fingerprint, by token, and as `step` left it.
 
 use crate::support::{
-    Machine, Member, Run,
+    Machine, Member, Run, missing,
     step_ca::{Provisioner, Setup, StepCa},
 };
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
@@ -218,6 +218,9 @@ fn a_broken_set_up_of_step_stops_only_what_asks_the_ca() {
 /// Debian's umask for users, where their group has other members.
 #[test]
 fn what_a_user_makes_with_the_umask_002_is_accepted_afterwards() {
+    if missing::root() {
+        return;
+    }
     let member = machine();
     let Some(ca) = StepCa::start(&member.machine.network()) else { return };
     let (home, program) = (member.machine.path("home"), member.machine.path("warded"));
@@ -243,4 +246,34 @@ fn what_a_user_makes_with_the_umask_002_is_accepted_afterwards() {
     fs::set_permissions(&config, fs::Permissions::from_mode(0o775)).unwrap();
     let refused = run("002", &["ca", "roots"]).ends(5);
     refused.says(&[&format!("chmod g-w {}", config.display())]);
+}
+
+/// With a careful administrator's umask, too, the configuration and the root are every user's to read.
+#[test]
+fn what_root_makes_with_the_umask_077_others_can_read() {
+    if missing::root() {
+        return;
+    }
+    let member = machine();
+    let Some(ca) = StepCa::start(&member.machine.network()) else { return };
+    let (program, etc) = (member.machine.path("program"), member.machine.path("etc/warded"));
+    Run::copies_warded(&program);
+    fs::set_permissions(member.machine.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let (config, url, fingerprint) = (etc.join("config.toml"), ca.url(), ca.fingerprint());
+    let run = |user: &[&str], arguments: &[&str]| {
+        let mut command = member.machine.command("env");
+        command.args(user).args(["sh", "-c", "umask 077; exec \"$@\"", "sh"]).arg(&program).args(arguments);
+        command.env_clear().env("HOME", "/nonexistent").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        Run::of(command.env("WARDED_CONFIG", &config).env("WARDED_STATE", member.machine.path("state")))
+    };
+    run(&[], &["bootstrap", "--ca-url", &url, "--fingerprint", &fingerprint]).ends(0);
+    for directory in [etc.as_path(), etc.parent().unwrap()] {
+        assert_eq!(directory.metadata().unwrap().permissions().mode() & 0o777, 0o755, "{}", directory.display());
+    }
+    let home = member.machine.path("home");
+    fs::create_dir(&home).unwrap();
+    std::os::unix::fs::chown(&home, Some(65534), Some(65534)).unwrap();
+    let state = format!("WARDED_STATE={}", home.join("state").display());
+    let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", &state];
+    run(&nobody, &["ca", "roots"]).ends(0);
 }

@@ -39,13 +39,28 @@ pub fn private_directory(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a directory that others may look into and only its owner can write (0755, less the umask), and what is missing
-/// above it. With the umask 0002 the group could write it otherwise, and what is in it would not be read.
+/// Makes a directory that others may look into and only its owner can write (0755), and what is missing above it. With the
+/// umask 0002 the group could write it otherwise, and what is in it would not be read. Root's are for every user of the
+/// machine whatever the umask; what it takes from others a user keeps from them.
 ///
 /// # Errors
 /// When it cannot be made.
 pub fn directory(path: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
+    directory_by(path, rustix::process::geteuid().is_root())
+}
+
+fn directory_by(path: &Path, is_for_all: bool) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        directory_by(parent, is_for_all)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o755).create(path) {
+        Ok(()) if is_for_all => std::fs::set_permissions(path, Permissions::from_mode(0o755)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    }
 }
 
 /// Makes sure that `path` is a directory of the effective user that everybody may look into, and nobody else can
