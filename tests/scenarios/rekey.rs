@@ -3,6 +3,8 @@
 use crate::support::{
     Knows, Machine, Run,
     machine::{Found, KEYS, NAME, keygen},
+    policy::Grants,
+    script::Script,
     step_ca::StepCa,
     wait::{LONG, wait},
 };
@@ -210,4 +212,22 @@ fn journal_is_final(machine: &Machine) -> bool {
     // A number that was only taken has no journal.
     let Ok(state) = fs::read_link(run.join("journal.state")) else { return !run.join("journal.json").exists() };
     matches!(state.to_str(), Some("kept" | "rolled-back"))
+}
+
+/// Where two policies can, one is chosen, by the option that the refusal names.
+#[test]
+fn the_policy_is_chosen_where_several_replace_keys() {
+    let machine = Machine::start();
+    machine.certify();
+    let nothing = Script::new("").component();
+    Grants::of(&[]).write(&machine.path("policies"), "case", "rekey-host", &nothing);
+    let before = machine.tree();
+    let several = ["more than one policy for this machine has a procedure rekey-host", "choose one with --policy: "];
+    machine.warded(["rekey", "--yes"]).ends(2).says(&several).says(&["case", "unix"]);
+    machine.warded(["rekey", "--yes", "--policy", "case"]).ends(0).prints(&["Nothing to do."]);
+    machine.warded(["rekey", "--plan", "--policy", "case"]).ends(0);
+    machine.warded(["rekey", "--yes", "--policy", "unix"]).ends(5).says(&[ACCEPT]);
+    assert_eq!(before, machine.tree());
+    machine.warded(["rekey", "--yes", "--policy", "unix", ACCEPT]).ends(0);
+    assert_ne!(before, machine.tree());
 }

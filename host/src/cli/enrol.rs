@@ -7,7 +7,7 @@ use super::{
     confirm::ConfirmWithin,
     output::Output,
     risk::AcceptRisk,
-    trust::{Configured, Trust},
+    trust::{Asked, Configured, Trust},
 };
 use crate::context::{Context, Options};
 use clap::Args;
@@ -74,7 +74,7 @@ impl Enrol {
         let configured = Configured::read(options, None)?;
         let code = reading::read(self.code_file.as_deref())?;
         let Invitation { code, given, url, root } = Invitation::of(code)?;
-        let mut trust = configured.trust(url, root, false)?;
+        let mut trust = configured.trust(url, root, Asked::Enrol)?;
         let step = trust.authority()?;
         trust.name_renewer(&step)?;
         let step = trust.authority()?.with_tokens(code.tokens);

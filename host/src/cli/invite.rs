@@ -26,7 +26,7 @@ const LINE: usize = 2000;
 pub(super) struct Invite {
     /// The machine's name, which its certificates hold for
     name: String,
-    /// Another name that they hold for; may be given more than once
+    /// Another name that they hold for, beside NAME; may be given more than once
     #[arg(long = "principal", short = 'n', value_name = "NAME")]
     principals: Vec<String>,
     /// How long the code can be used (10s to 1h; 5 min unless told otherwise)

@@ -9,7 +9,10 @@ use super::{
 };
 use crate::context::Context;
 use clap::Args;
-use warded_lib::error::{Error, Exit, Result};
+use warded_lib::{
+    error::{Error, Exit, Result},
+    name::Name,
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Rekey {
@@ -21,6 +24,9 @@ pub(super) struct Rekey {
     yes: bool,
     #[command(flatten)]
     confirm: ConfirmWithin,
+    /// The policy, where more than one has the procedure rekey-host
+    #[arg(long, value_name = "NAME")]
+    policy: Option<Name>,
     #[command(flatten)]
     risk: AcceptRisk,
     #[command(flatten)]
@@ -31,6 +37,7 @@ impl Rekey {
     /// `warded apply rekey-host`, or `warded plan rekey-host`.
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         let procedure = ProcedureArgs::named("rekey-host").map_err(Error::failed)?;
+        let procedure = ProcedureArgs { policy: self.policy.clone(), ..procedure };
         if self.plan {
             return Plan { procedure }.run(context, output);
         }

@@ -28,8 +28,19 @@ use warded_lib::{
 
 /// What a person looks at where something else than a CA answers.
 const ADDRESS: &str = "make sure that the address and the port are the CA's";
+/// What a person does about a fingerprint that no server has.
+const COMPARE: &str = "compare the fingerprint with what `warded root-fingerprint root_ca.crt` prints on the CA";
 /// Anybody may read both.
 const MODE: u32 = 0o644;
+
+/// Which command is to have a CA trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// `bootstrap`; by force it replaces a CA that is trusted already.
+    Bootstrap { force: bool },
+    /// `enrol`, by a code.
+    Enrol,
+}
 
 /// The configuration, as it is.
 pub(super) struct Configured {
@@ -77,12 +88,17 @@ impl Configured {
     /// Fetches the root by its fingerprint. Nothing is written yet.
     ///
     /// # Errors
-    /// Another CA is trusted, and this one is not to take its place (`force`); or there is no such root.
-    pub(super) fn trust(self, url: CaUrl, fingerprint: Fingerprint, force: bool) -> Result<Trust> {
+    /// Another CA is trusted, and this one is not to take its place; or there is no such root.
+    pub(super) fn trust(self, url: CaUrl, fingerprint: Fingerprint, asked: Asked) -> Result<Trust> {
         let Self { file, name, step_ca: before } = self;
-        if let Some(before) = before.as_ref().filter(|before| before.fingerprint != fingerprint && !force) {
+        let may_replace = asked == Asked::Bootstrap { force: true };
+        if let Some(before) = before.as_ref().filter(|before| before.fingerprint != fingerprint && !may_replace) {
             let differing = Differing::between(&url, fingerprint, before);
-            return Err(differing.told(name.is_none()).unchanged());
+            let error = match asked {
+                Asked::Bootstrap { .. } => differing.told(name.is_none()),
+                Asked::Enrol => differing.told_of_code(),
+            };
+            return Err(error.unchanged());
         }
         let proxy = before.as_ref().and_then(|before| before.proxy.as_deref());
         let root = bootstrap::fetch(&url, &fingerprint, proxy).map_err(|error| not_fetched(&url, &error, proxy))?;
@@ -233,50 +249,77 @@ impl<'a> Differing<'a> {
         Self { url, given, trusted, says }
     }
 
-    /// In words; `can_have_a_name`: a second CA can stand beside the first by a name.
-    fn told(&self, can_have_a_name: bool) -> Error {
+    fn says_has(&self, root: &Fingerprint) -> bool {
+        self.says.as_ref().is_some_and(|says| says.contains(root))
+    }
+
+    /// What differs, and what that server says of it.
+    fn seen(&self) -> Error {
         let Self { url, given, trusted, says } = self;
-        let is_same_address = trusted.url.canonical() == url.canonical();
-        let says_has = |root: &Fingerprint| says.as_ref().is_some_and(|says| says.contains(root));
         let both = format!("trusted: {}\ngiven:   {given}", trusted.fingerprint);
-        if says_has(&trusted.fingerprint) && !says_has(given) {
-            return Error::refused(format!("no root of {url} has the fingerprint that was given"))
-                .cause(both)
-                .seen(format!(
+        if self.is_of_no_root() {
+            return Error::refused(format!("no root of {url} has the fingerprint that was given")).cause(both).seen(
+                format!(
                     "that server says that it has the root {}, which this machine trusts already",
                     trusted.fingerprint.short()
-                ))
-                .next("compare the fingerprint with what `warded root-fingerprint root_ca.crt` prints on the CA");
+                ),
+            );
         }
         let seen = match says {
             None => "that server does not say which root it has".to_owned(),
-            Some(_) if says_has(given) && says_has(&trusted.fingerprint) => {
+            Some(_) if self.says_has(given) && self.says_has(&trusted.fingerprint) => {
                 "that server says that it has both roots".to_owned()
             }
-            Some(_) if says_has(given) => "that server says that it has the root that was given".to_owned(),
+            Some(_) if self.says_has(given) => "that server says that it has the root that was given".to_owned(),
             Some(says) => {
                 let says: Vec<String> = says.iter().map(Fingerprint::short).collect();
                 format!("that server says that it has neither, but {}", says.join(", "))
             }
         };
-        let error = if is_same_address {
+        let error = if self.is_same_address() {
             Error::refused(format!("{url} was trusted with another root"))
         } else {
             Error::refused(format!("this machine trusts another CA, {}", trusted.url))
         };
-        let error = error.cause(both).seen(seen);
-        if says_has(given) {
-            let beside = if is_same_address || !can_have_a_name {
-                ""
-            } else {
-                "; where it is a second CA that you log in with: the same again with --name NAME"
-            };
-            return error.next(format!(
-                "ask whoever runs the CA whether this is its new root, or the CA that takes its place. Only then: \
-                 the same again with --force{beside}"
-            ));
+        error.cause(both).seen(seen)
+    }
+
+    fn is_of_no_root(&self) -> bool {
+        self.says_has(&self.trusted.fingerprint) && !self.says_has(&self.given)
+    }
+
+    fn is_same_address(&self) -> bool {
+        self.trusted.url.canonical() == self.url.canonical()
+    }
+
+    /// For `bootstrap`; `can_have_a_name`: a second CA can stand beside the first by a name.
+    fn told(&self, can_have_a_name: bool) -> Error {
+        if !self.says_has(&self.given) {
+            return self.seen().next(COMPARE);
         }
-        error.next("compare the fingerprint with what `warded root-fingerprint root_ca.crt` prints on the CA")
+        let beside = if self.is_same_address() || !can_have_a_name {
+            ""
+        } else {
+            "; where it is a second CA that you log in with: the same again with --name NAME"
+        };
+        self.seen().next(format!(
+            "ask whoever runs the CA whether this is its new root, or the CA that takes its place. Only then: the same \
+             again with --force{beside}"
+        ))
+    }
+
+    /// For `enrol`, which replaces no CA: `bootstrap` does.
+    fn told_of_code(&self) -> Error {
+        let Self { url, given, .. } = self;
+        if !self.says_has(given) {
+            return self
+                .seen()
+                .next("ask whoever made the code which CA it is for, and how that CA is reached from here");
+        }
+        self.seen().next(format!(
+            "ask whoever runs the CA whether this is its new root, or the CA that takes its place. Only then: sudo \
+             warded bootstrap --ca-url {url} --fingerprint {given} --force; and then: sudo warded enrol"
+        ))
     }
 }
 

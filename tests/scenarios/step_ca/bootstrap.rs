@@ -34,7 +34,13 @@ fn a_ca_is_trusted_by_its_fingerprint_once_and_for_all() {
     let other = "00".repeat(32);
     // The typed one is wrong: that is no reason for --force.
     let refused = member.bootstrap(&url, &other).ends(5);
-    let refused = refused.says(&["has the fingerprint that was given", "trusts already", "root-fingerprint", &fingerprint, &other]);
+    let refused = refused.says(&[
+        "has the fingerprint that was given",
+        "trusts already",
+        "root-fingerprint",
+        &fingerprint,
+        &other,
+    ]);
     assert!(!refused.stderr.contains("--force"), "{}", refused.stderr);
     assert_eq!(fs::read(member.config()).unwrap(), written);
     for (kind, option) in [("host", "--host"), ("user", "--user")] {

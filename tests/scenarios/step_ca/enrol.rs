@@ -251,16 +251,61 @@ fn a_machine_with_another_ca_stays_with_it() {
     let Some(other) = StepCa::start(&site.member.machine.network()) else { return };
     site.member.bootstrap(&other.url(), &other.fingerprint()).ends(0);
     let configured = fs::read(site.member.config()).unwrap();
-    site.enrols(&site.invites(&[]), &[]).ends(5).says(&["trusts another CA"]);
+    let code = site.invites(&[]);
+    let refused = site.enrols(&code, &[]).ends(5).says(&[
+        "trusts another CA",
+        "says that it has the root that was given",
+        "nothing was changed",
+    ]);
     assert_eq!(fs::read(site.member.config()).unwrap(), configured);
     assert_eq!(site.requests("/ssh/sign"), 0);
+    // What it names is there: another CA takes the first one's place by `bootstrap`, and the code serves then.
+    let replace = format!(
+        "sudo warded bootstrap --ca-url {} --fingerprint {} --force; and then: sudo warded enrol",
+        site.ca.url(),
+        site.ca.fingerprint()
+    );
+    assert!(refused.stderr.contains(&replace) && !refused.stderr.contains("--name"), "{}", refused.stderr);
+    let (url, root) = (site.ca.url(), site.ca.fingerprint());
+    site.member.warded(&["bootstrap", "--ca-url", &url, "--fingerprint", &root, "--force"]).ends(0);
+    site.enrols(&code, &[]).ends(0);
 }
 
-/// A user who reads all that he can, as often as he can, until there is a file `over`; what he reads is what he prints.
+/// Ctrl-C and `kill` at the question leave the terminal as it was.
+#[test]
+fn a_terminal_shows_again_what_is_typed_after_the_question() {
+    let Some(site) = Site::new(Machine::stopped(), &Setup::default()) else { return };
+    let machine = &site.member.machine;
+    let enrol = machine_line(&site.member, "enrol");
+    // The shell goes on; what it prints then says whether the terminal echoes.
+    let after =
+        "trap : INT; RUN; echo \"ended with $?\"; stty -a | grep -q -w -e '-echo' && echo silent || echo echoes";
+    let mut terminal = Terminal::run(machine, 400, &after.replace("RUN", &enrol), |_| ());
+    terminal.until("it is not shown): ").types("\x03");
+    let (_, seen) = terminal.ends();
+    assert!(seen.contains("ended with 130") && seen.contains("\nechoes"), "{seen}");
+    let pid = machine.path("pid");
+    let noted = format!("sh -c 'echo $$ >{}; exec {enrol}'", pid.display());
+    let mut terminal = Terminal::run(machine, 400, &after.replace("RUN", &noted), |_| ());
+    terminal.until("it is not shown): ");
+    Run::of(machine.command("kill").arg("-TERM").arg(fs::read_to_string(pid).unwrap().trim())).ends(0);
+    let (_, seen) = terminal.ends();
+    assert!(seen.contains("ended with 143") && seen.contains("\nechoes"), "{seen}");
+    // After the question they do what they always do.
+    let mut terminal = Terminal::run(machine, 400, &after.replace("RUN", &enrol), |_| ());
+    terminal.until("it is not shown): ").types(&site.invites(&[]));
+    terminal.until("[y/N] ").types("\x03");
+    let (_, seen) = terminal.ends();
+    assert!(seen.contains("ended with 130") && !site.member.config().exists(), "{seen}");
+}
+
+/// A user who reads all that he can, as often as he can, until there is a file `over`; what he reads is what he prints. `$2`
+/// is the machine's own directory. Of the directories that all tests share he reads what is new.
 const SPY: &str = "touch \"$1/spying\"
     until [ -e \"$1/over\" ]; do
         cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null
-        find \"$1\" /run /dev/shm -type f -readable -exec cat {} + 2>/dev/null
+        find \"$1\" \"$2\" /run /dev/shm -type f -readable -exec cat {} + 2>/dev/null
+        find /tmp /var/tmp -xdev -newer \"$1/spying\" -type f -readable -size -64k -exec cat {} + 2>/dev/null
     done";
 
 /// At a terminal, too: it is not shown there.
@@ -277,9 +322,7 @@ fn another_user_who_reads_everything_finds_no_token() {
     fs::create_dir(&theirs).unwrap();
     fs::set_permissions(&theirs, fs::Permissions::from_mode(0o777)).unwrap();
     let mut spy = machine.command("setpriv");
-    spy.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", SPY, "spy"]).arg(&theirs);
-    // He finds what is there to be found.
-    fs::write(theirs.join("bait"), "a token that lies about").unwrap();
+    spy.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", SPY, "spy"]).arg(&theirs).arg(&directory);
     let mut spy = spy.stdout(Stdio::piped()).spawn().unwrap();
     let mut output = spy.stdout.take().unwrap();
     let reads = std::thread::spawn(move || {
@@ -288,6 +331,19 @@ fn another_user_who_reads_everything_finds_no_token() {
         seen
     });
     wait("he reads", LONG, || theirs.join("spying").exists());
+    // He finds what is there to be found, wherever it is.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let baits = [theirs.clone(), machine.path("ssh"), "/tmp".into(), "/var/tmp".into()];
+    let baits: Vec<_> = baits
+        .iter()
+        .map(|place| {
+            let mut file = tempfile::NamedTempFile::new_in(place).unwrap();
+            let bait = format!("a token that lies about in {}", place.display());
+            std::io::Write::write_all(&mut file, bait.as_bytes()).unwrap();
+            fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).unwrap();
+            (file, bait)
+        })
+        .collect();
 
     let mut terminal = Terminal::run(machine, 400, &machine_line(&site.member, "enrol"), |_| ());
     // In two lines: the first is not the whole.
@@ -309,7 +365,8 @@ fn another_user_who_reads_everything_finds_no_token() {
     spy.wait().unwrap();
     let read = reads.join().unwrap();
     let has = |text: &str| read.windows(text.len()).any(|part| part == text.as_bytes());
-    assert!(has("a token that lies about") && has("enrol"), "he does not see what there is");
+    assert!(has("enrol"), "he does not see what there is");
+    baits.iter().for_each(|(_, bait)| assert!(has(bait), "he does not find {bait}"));
     let signature = code.trim().rsplit('.').next().unwrap();
     for secret in [signature, &code[50..120], &code[420..500]] {
         assert!(!has(secret), "{secret} was read");
