@@ -4,7 +4,7 @@ mod choice;
 mod renewal;
 
 pub use choice::{Choice, ca_name, step_ca};
-pub use renewal::{installation, rhythm};
+pub use renewal::{installation, rhythm, rhythm_of_machine};
 
 use crate::{
     broker::answers::SshdAnswers,
@@ -42,6 +42,7 @@ use warded_lib::{
     },
     name::Name,
     policy::{condition, pattern::Places},
+    text::by_sudo,
 };
 
 /// Tells of a host call that does not come back, ends what it started, and ends the process.
@@ -300,7 +301,7 @@ impl Context {
         }
         Err(Error::usage(format!("{what} needs root: {} and the keys beside it are root's", file.display()))
             .unchanged()
-            .next("run it with sudo"))
+            .next(by_sudo()))
     }
 }
 

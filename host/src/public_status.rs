@@ -21,7 +21,8 @@ const SCHEMA: &str = "warded.public-status/1";
 const FILE: &str = "status.json";
 /// Stands for the address of a local CA.
 pub const LOCAL: &str = "local";
-const ROOTS_CONFIG: &str = "/etc/warded/config.toml";
+/// The configuration by which root renews.
+pub const ROOTS_CONFIG: &str = "/etc/warded/config.toml";
 const ROOTS_STATE: &str = "/var/lib/warded";
 /// More than the file of any machine has.
 const MAX_BYTES: u64 = 64 << 10;
@@ -86,8 +87,14 @@ pub fn directory_of(state: &Path) -> PathBuf {
 /// The file of this machine, as a user finds it: where root's configuration says, or where it is by default.
 #[must_use]
 pub fn file_of_machine() -> PathBuf {
+    file_of(&state_of_machine())
+}
+
+/// The state directory of this machine, as a user finds it.
+#[must_use]
+pub fn state_of_machine() -> PathBuf {
     let configured = Config::load(Some(Path::new(ROOTS_CONFIG))).ok().and_then(|config| config.state);
-    file_of(configured.as_ref().map_or(Path::new(ROOTS_STATE), AbsolutePath::as_path))
+    configured.as_ref().map_or(Path::new(ROOTS_STATE), AbsolutePath::as_path).to_owned()
 }
 
 impl PublicStatus {

@@ -194,6 +194,44 @@ fn a_user_sees_what_root_recorded_and_what_is_private() {
     assert_eq!(fs::read_dir(&home).unwrap().count(), 0, "to look leaves nothing behind");
 }
 
+/// What asks the CA is for root there, and the way is the same command by sudo.
+#[test]
+fn an_ordinary_user_on_an_enrolled_machine_is_not_told_that_there_is_no_ca() {
+    if missing::root() {
+        return;
+    }
+    let machine = Machine::start();
+    machine.certify();
+    fs::set_permissions(machine.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    Run::copies_warded(&machine.path("warded"));
+    // Where root keeps its state by default, and the user none.
+    let copied = "mount -t tmpfs -o mode=755 tmpfs /var/lib && cp -r \"$1\" /var/lib/warded-status";
+    Run::of(machine.command("sh").args(["-ec", copied, "sh"]).arg(machine.path("state-status"))).ends(0);
+    let home = machine.path("home");
+    fs::create_dir(&home).unwrap();
+    std::os::unix::fs::chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+    let nobody = |words: &[&str]| {
+        let mut command = machine.command("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(machine.path("warded"));
+        command.args(words).env_clear().env("HOME", &home).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        Run::of(&mut command)
+    };
+    let plan = ["plan", "trust-host-ca", "--set", "domain=*.example.org"];
+    let has_one = "you have no CA configured; this machine has one, a local CA";
+    for (words, again) in [
+        (&plan[..], "next:  sudo warded plan trust-host-ca --set 'domain=*.example.org'"),
+        (&["ca", "roots"], "next:  sudo warded ca roots"),
+        (
+            &["ca", "roots", "--known-hosts", "*.example.org"],
+            "next:  sudo warded ca roots --known-hosts '*.example.org'",
+        ),
+    ] {
+        let run = nobody(words).ends(2).says(&[has_one, again]);
+        assert!(!run.stderr.contains("no CA is configured"), "{}", run.stderr);
+    }
+    nobody(&["doctor"]).prints(&[has_one]);
+}
+
 #[test]
 fn another_openssh_than_the_one_that_proved_the_change_is_told() {
     let machine = Machine::start();

@@ -214,7 +214,7 @@ impl From<CaError> for Error {
                 Self::unreachable(format!("{ca} {}", unreached(answered))).cause(cause).next(next)
             }
             CaError::NotConfigured { next } => Self::no_authority("no CA is configured").next(next),
-            CaError::OfRootOnly { .. } => Self::usage(error.to_string()).next("run it with sudo"),
+            CaError::OfRootOnly { .. } => Self::usage(error.to_string()).next(crate::text::by_sudo()),
             CaError::Unusable { ca, cause, next } => {
                 Self::usage(format!("{ca} cannot be used")).cause(cause).next(next)
             }

@@ -79,6 +79,20 @@ pub fn shell_word(text: &str) -> String {
     if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
+/// The command that this process was given, for root. Without what it was given if that may be a secret.
+#[must_use]
+pub fn by_sudo() -> String {
+    by_sudo_of(std::env::args().skip(1))
+}
+
+fn by_sudo_of(arguments: impl Iterator<Item = String>) -> String {
+    let words: Vec<String> = arguments.map(|word| shell_word(&word)).collect();
+    if words.iter().any(|word| word.starts_with("--token") && !word.starts_with("--token-file")) {
+        return "run it with sudo".to_owned();
+    }
+    format!("sudo warded {}", words.join(" "))
+}
+
 /// Whether a terminal shows `text` as it is: [`neutral`] would change nothing in it.
 #[must_use]
 pub fn is_neutral(text: &str) -> bool {
@@ -145,5 +159,15 @@ mod tests {
             assert_eq!(is_neutral(raw), raw == shown);
         }
         assert_eq!(neutral_lines("a\r\nb\x07"), "a\nb\\u{7}");
+    }
+
+    #[test]
+    fn root_is_given_the_same_command() {
+        let of = |words: &[&str]| by_sudo_of(words.iter().map(|word| (*word).to_owned()));
+        assert_eq!(of(&["plan", "x", "--set", "a=b c"]), "sudo warded plan x --set 'a=b c'");
+        assert_eq!(of(&["bootstrap", "--token-file", "-"]), "sudo warded bootstrap --token-file -");
+        for secret in [&["bootstrap", "--token", "abc"][..], &["bootstrap", "--token=abc"]] {
+            assert_eq!(of(secret), "run it with sudo");
+        }
     }
 }

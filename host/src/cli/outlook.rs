@@ -82,15 +82,7 @@ pub(super) fn look(context: &Context, enrolled: &Enrolment, certificates: &[(Str
     let (now, rhythm) = (ca::now(), context.renew_every);
     // One that has expired is told as that.
     let holding = || certificates.iter().map(|(_, certificate)| certificate).filter(|one| now < one.valid_before());
-    if let Some(short) = holding().find(|one| life(one) < rhythm.saturating_mul(2)) {
-        let seen = format!(
-            "its certificates last {}, and `warded renew` runs every {}: they can end before they are renewed",
-            in_words(life(short)),
-            in_words(rhythm)
-        );
-        let next = "run `warded renew` more often and set renew-every, or have the CA certify for a longer time";
-        outlook.problems.push(Problem::with(seen, next));
-    }
+    outlook.problems.extend(holding().find_map(|one| too_short(one, rhythm)));
     let due_since = |certificate: &Certificate| {
         due::due_at(certificate, context.renew_after, &context.facts.machine_id).filter(|due| *due <= now)
     };
@@ -99,7 +91,7 @@ pub(super) fn look(context: &Context, enrolled: &Enrolment, certificates: &[(Str
     outlook.problems.extend(irreplaceable(context, certificates));
     let before = outlook.problems.len();
     ask(context, certificates, is_due, &mut outlook);
-    if let Some(due) = earliest.filter(|due| due.saturating_add(rhythm.saturating_mul(2)) <= now)
+    if let Some(due) = earliest.filter(|due| due::is_overdue(*due, now, rhythm))
         && outlook.problems.len() == before
     {
         let seen = format!("a renewal has been due for {}, and there was none", in_words(now - due));
@@ -109,6 +101,18 @@ pub(super) fn look(context: &Context, enrolled: &Enrolment, certificates: &[(Str
         ));
     }
     outlook
+}
+
+/// A certificate that can end between two renewals, which come every `rhythm` seconds.
+pub(super) fn too_short(certificate: &Certificate, rhythm: u64) -> Option<Problem> {
+    let life = due::short_life(certificate, rhythm)?;
+    let seen = format!(
+        "its certificates last {}, and `warded renew` runs every {}: they can end before they are renewed",
+        distance(life),
+        in_words(rhythm)
+    );
+    let next = "run `warded renew` more often and set renew-every, or have the CA certify for a longer time";
+    Some(Problem::with(seen, next))
 }
 
 /// What the CA says that it would do.
@@ -189,10 +193,6 @@ fn unrenewed(context: &Context, enrolled: &Enrolment) -> Option<Problem> {
         }
     };
     Some(Problem::of(format!("renew would refuse: {message} ({})", cause.replace('\n', "; "))))
-}
-
-fn life(certificate: &Certificate) -> u64 {
-    certificate.valid_before().saturating_sub(certificate.valid_after())
 }
 
 fn in_words(seconds: u64) -> String {

@@ -1,7 +1,10 @@
 //! What a schedule has to run for the files of this context.
 
 use super::{Context, Options, RENEW_EVERY};
-use crate::{broker::operation::schedule::Terms, public_status::directory_of};
+use crate::{
+    broker::operation::schedule::Terms,
+    public_status::{ROOTS_CONFIG, directory_of, state_of_machine},
+};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf, absolute};
 use warded_lib::{
@@ -18,9 +21,29 @@ use warded_lib::{
 /// runs them.
 #[must_use]
 pub fn rhythm(sshd_config: &Path, init: Init, installation: &Installation) -> u64 {
+    found_rhythm(sshd_config, init, installation).unwrap_or(RENEW_EVERY)
+}
+
+/// The same of what was found; none: nothing, or something of which that is not known.
+fn found_rhythm(sshd_config: &Path, init: Init, installation: &Installation) -> Option<u64> {
     let found = || Schedule::find(Path::new("/"), init == Init::Systemd, installation).interval(Timestamp::now());
-    let interval = is_of_machine(sshd_config).then(found).flatten();
-    interval.map_or(RENEW_EVERY, |interval| interval.as_secs().div_ceil(3600).max(1))
+    let interval = is_of_machine(sshd_config).then(found).flatten()?;
+    Some(interval.as_secs().div_ceil(3600).max(1))
+}
+
+/// Every how many hours root renews on this machine, as far as a user sees it: as root's configuration says, or by a
+/// schedule that everybody can read; none: that is not known.
+#[must_use]
+pub fn rhythm_of_machine(sshd_config: &Path, init: Init) -> Option<u64> {
+    let config = Config::load(Some(Path::new(ROOTS_CONFIG))).unwrap_or_default();
+    let state = state_of_machine();
+    let installation = Installation {
+        state: state.clone(),
+        config: ROOTS_CONFIG.into(),
+        default_state: state,
+        default_config: ROOTS_CONFIG.into(),
+    };
+    config.renew_every.map(u64::from).or_else(|| found_rhythm(sshd_config, init, &installation))
 }
 
 /// The files that a schedule has to lead `warded renew` to.

@@ -33,7 +33,14 @@ pub fn short_life(certificate: &Certificate, rhythm: u64) -> Option<Duration> {
     (life < rhythm.saturating_mul(2)).then(|| Duration::from_secs(life))
 }
 
-/// The same for a certificate that is valid from `after` until `before`, in seconds since 1970.
+/// Whether what has been due since `due` should have been renewed by `now`: two runs, which come every `rhythm`; all in
+/// seconds.
+#[must_use]
+pub fn is_overdue(due: u64, now: u64, rhythm: u64) -> bool {
+    due.saturating_add(rhythm.saturating_mul(2)) <= now
+}
+
+/// The second from which on a certificate is due that is valid from `after` until `before`, in seconds since 1970.
 #[must_use]
 pub fn moment(after: u64, before: u64, percent: u8, machine_id: &str) -> Option<u64> {
     if before == u64::MAX {

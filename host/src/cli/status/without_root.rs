@@ -3,14 +3,14 @@
 use super::{Status, circumstances::time, prometheus};
 use crate::{
     cli::{
-        outlook::Problem,
+        outlook::{Problem, too_short},
         output::{Output, Style},
         report,
     },
-    context::Options,
+    context::{Options, rhythm_of_machine},
     public_status::{CertifiedKey, PublicStatus, file_of, file_of_machine},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 use std::{
     fs,
@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use warded_lib::{
-    ca::{self, Certificate, Kind, certificate},
+    ca::{self, Certificate, Kind, certificate, due},
     config::{self, Config},
     error::{Error, Exit, Result},
     machine::{
@@ -36,9 +36,6 @@ use warded_lib::{
 const MAX_CERTIFICATES: usize = 64;
 /// More than a certificate takes.
 const MAX_BYTES: u64 = 64 << 10;
-/// How long after a renewal was due it counts as missing: two daily runs.
-const OVERDUE: SignedDuration = SignedDuration::from_hours(48);
-
 /// Where no schedule was found.
 const UNSCHEDULED: &str = "no timer and no line of cron's runs `warded renew`";
 /// What to do then.
@@ -68,6 +65,8 @@ struct SeenCertificate {
     words: String,
     #[serde(skip)]
     has_expired: bool,
+    #[serde(skip)]
+    certificate: Certificate,
 }
 
 /// The file that root writes for this machine, where the user who runs this has no state, and sshd is
@@ -109,7 +108,12 @@ pub(super) fn run(file: &Path, options: &Options, output: Output, asked: &Status
     match &recorded {
         Some(recorded) => {
             let is_scheduled = !is_of_machine(&sshd_config) || recorded.scheduled != Some(false);
-            judge(recorded, Timestamp::now(), is_scheduled, &mut problems, &mut notes);
+            let rhythm = rhythm_of_machine(&sshd_config, facts.init).map(|hours| hours * 3600);
+            let holding = certificates.iter().filter(|seen| !seen.has_expired);
+            problems.extend(rhythm.and_then(|rhythm| {
+                holding.map(|seen| &seen.certificate).find_map(|certificate| too_short(certificate, rhythm))
+            }));
+            judge((recorded, Timestamp::now()), (rhythm, is_scheduled), &mut problems, &mut notes);
             let seen = certificates.iter().filter(|seen| seen.has_expired).count();
             problems.extend(expired_keys(recorded, seen, Timestamp::now()));
         }
@@ -156,14 +160,14 @@ fn seen(path: &Path, certificate: &Certificate) -> SeenCertificate {
         until: report::time(certificate.valid_before()),
         words: report::until(certificate),
         has_expired: certificate.valid_before() <= ca::now(),
+        certificate: certificate.clone(),
     }
 }
 
-/// What is wrong with what root has recorded.
+/// What is wrong with what root has recorded; `rhythm`: how many seconds lie between two renewals, where that is known.
 fn judge(
-    recorded: &PublicStatus,
-    now: Timestamp,
-    is_scheduled: bool,
+    (recorded, now): (&PublicStatus, Timestamp),
+    (rhythm, is_scheduled): (Option<u64>, bool),
     problems: &mut Vec<Problem>,
     notes: &mut Vec<String>,
 ) {
@@ -184,7 +188,7 @@ fn judge(
         (None, Some((at, error, exit))) => {
             notes.push(format!("the last renewal ({}) {error} (exit code {exit}); none is due yet", time(at)));
         }
-        (Some(due), None) if now.duration_since(due) > OVERDUE => {
+        (Some(due), None) if recorded.keys.iter().any(|key| is_overdue(key, now, rhythm)) => {
             let since = moment::distance(now.duration_since(due).unsigned_abs());
             problems.push(Problem::with(
                 format!("a renewal has been due for {since}, and there was none"),
@@ -193,6 +197,16 @@ fn judge(
         }
         (Some(_) | None, None) => {}
     }
+}
+
+/// Whether a certificate should have been renewed by now: as root judges it where the rhythm is known, else where half of
+/// the time from then to its end is over. One that has ended is told by itself.
+fn is_overdue(key: &CertifiedKey, now: Timestamp, rhythm: Option<u64>) -> bool {
+    let seconds = |at: Timestamp| u64::try_from(at.as_second()).unwrap_or_default();
+    let (Some(due), until) = (key.due.map(seconds), key.until.map_or(u64::MAX, seconds)) else { return false };
+    let now = seconds(now);
+    let rhythm = rhythm.unwrap_or_else(|| until.saturating_sub(due) / 4);
+    now < until && due::is_overdue(due, now, rhythm)
 }
 
 /// The recorded certificates that have ended, where these are more than the user sees.
@@ -262,37 +276,47 @@ fn show_recorded(recorded: &PublicStatus, keys: &[CertifiedKey], output: Output)
 mod tests {
     use super::*;
     use crate::{outcomes::Failure, public_status::PublicRenewal};
+    use jiff::SignedDuration;
+
+    const NOW: i64 = 2_000_000_000;
+
+    fn in_hours(hours: i64) -> Timestamp {
+        Timestamp::from_second(NOW).unwrap() + SignedDuration::from_hours(hours)
+    }
+
+    /// With one certificate that has been due for so many hours, and ends in so many.
+    fn due_for(hours: i64, left: i64) -> PublicStatus {
+        let due = Some(in_hours(-hours));
+        let key = CertifiedKey { algorithm: "ssh-ed25519".to_owned(), until: Some(in_hours(left)), due };
+        PublicStatus { due, keys: vec![key], ..PublicStatus::empty() }
+    }
+
+    fn judged(recorded: &PublicStatus, rhythm: Option<u64>) -> (Vec<String>, Vec<String>) {
+        let (mut problems, mut notes) = (Vec::new(), Vec::new());
+        let is_scheduled = recorded.scheduled != Some(false);
+        judge((recorded, in_hours(0)), (rhythm, is_scheduled), &mut problems, &mut notes);
+        (problems.iter().map(ToString::to_string).collect(), notes)
+    }
 
     #[test]
-    fn what_is_recorded_is_judged_as_root_would() {
-        let now = Timestamp::from_second(2_000_000_000).unwrap();
-        let hours = |hours: i64| now - SignedDuration::from_hours(hours);
-        let renewal = |exit, error| Some(PublicRenewal { at: hours(1), exit, error });
+    fn what_is_recorded_is_told() {
+        let failed = Some(PublicRenewal { at: in_hours(-1), exit: 6, error: Some(Failure::Unreachable) });
         for (case, recorded, problem, note) in [
             ("nothing", PublicStatus::empty(), None, None),
-            ("healthy", PublicStatus { due: Some(hours(-100)), ..PublicStatus::empty() }, None, None),
+            ("healthy", due_for(-100, 400), None, None),
             ("waits", PublicStatus { change_waits: true, ..PublicStatus::empty() }, Some("confirmed"), None),
             (
                 "failed while nothing was due",
-                PublicStatus {
-                    due: Some(hours(-1)),
-                    last_renewal: renewal(6, Some(Failure::Unreachable)),
-                    ..PublicStatus::empty()
-                },
+                PublicStatus { last_renewal: failed.clone(), ..due_for(-1, 9) },
                 None,
                 Some("did not reach the CA"),
             ),
             (
                 "failed since it was due",
-                PublicStatus {
-                    due: Some(hours(2)),
-                    last_renewal: renewal(6, Some(Failure::Unreachable)),
-                    ..PublicStatus::empty()
-                },
+                PublicStatus { last_renewal: failed, ..due_for(2, 9) },
                 Some("did not reach the CA (exit code 6)"),
                 None,
             ),
-            ("due a while", PublicStatus { due: Some(hours(47)), ..PublicStatus::empty() }, None, None),
             (
                 "not scheduled, not enrolled",
                 PublicStatus { scheduled: Some(false), ..PublicStatus::empty() },
@@ -305,15 +329,31 @@ mod tests {
                 Some("nothing renews automatically"),
                 None,
             ),
-            ("overdue", PublicStatus { due: Some(hours(49)), ..PublicStatus::empty() }, Some("2 days"), None),
+            ("overdue", due_for(49, 400), Some("2 days"), None),
         ] {
-            let (mut problems, mut notes) = (Vec::new(), Vec::new());
-            judge(&recorded, now, recorded.scheduled != Some(false), &mut problems, &mut notes);
-            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            let (problems, notes) = judged(&recorded, Some(24 * 3600));
             assert_eq!(problems.len(), usize::from(problem.is_some()), "{case}: {problems:?}");
             assert!(problem.is_none_or(|problem| problems[0].contains(problem)), "{case}: {problems:?}");
             assert_eq!(notes.len(), usize::from(note.is_some()), "{case}: {notes:?}");
             assert!(note.is_none_or(|note| notes[0].contains(note)), "{case}: {notes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_recorded_is_judged_as_root_would() {
+        let now = u64::try_from(NOW).unwrap();
+        for rhythm in [1, 2, 24, 168] {
+            for hours in [-1, 0, 1, 2, 3, 4, 5, 47, 48, 49, 335, 336, 400] {
+                let due = now.checked_add_signed(-hours * 3600).unwrap();
+                let by_root = due::is_overdue(due, now, rhythm * 3600);
+                let (problems, _) = judged(&due_for(hours, 1000), Some(rhythm * 3600));
+                assert_eq!(!problems.is_empty(), by_root, "every {rhythm} h, due for {hours} h: {problems:?}");
+            }
+        }
+        // Where a user cannot see how often root renews: by the time that was left when it became due.
+        for (hours, left, expected) in [(1, 3, false), (2, 2, true), (1, 1, true), (10, 100, false), (3, 1, true)] {
+            let (problems, _) = judged(&due_for(hours, left), None);
+            assert_eq!(!problems.is_empty(), expected, "due for {hours} h, {left} h left: {problems:?}");
         }
     }
 }
