@@ -133,7 +133,7 @@ enum Command {
     Remove(remove::Remove),
     /// From a new login, keep what `apply --confirm-within` has changed
     Confirm(confirm::Confirm),
-    /// Undo what an interrupted run left (runs at boot)
+    /// Roll back what an interrupted run left (runs at boot)
     Recover(recover::Recover),
     /// Report what procedures can do, may do and did
     Audit(audit::Audit),

@@ -38,7 +38,7 @@ pub struct LastRenewal {
     pub exit: u8,
     /// The exit code as a word; none: it succeeded.
     pub error: Option<Failure>,
-    /// What it said on failing, in one line.
+    /// Why it failed, or what it left out and why, in one line.
     pub message: Option<String>,
 }
 
@@ -84,7 +84,7 @@ impl fmt::Display for Failure {
 }
 
 impl LastRenewal {
-    /// Of a renewal that ended now, with what failed.
+    /// Of a renewal that ended now, with what failed or was left out.
     #[must_use]
     pub fn now(exit: Exit, message: Option<String>) -> Self {
         Self { at: Timestamp::now(), exit: exit.code(), error: Failure::of(exit), message }

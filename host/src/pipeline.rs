@@ -26,7 +26,7 @@ mod yields;
 
 pub(crate) use done::not_reloaded;
 pub use done::{Done, users};
-pub use ending::{did_not_begin, not_accepted};
+pub use ending::{not_accepted, nothing_renewed, renewal_did_not_begin};
 pub use plan::{Planned, Request, plan};
 pub use stage::{Reporter, Stage};
 pub use terms::Terms;
@@ -37,14 +37,14 @@ use crate::{
     context::Context,
     outcomes::{LastProof, Outcome as _},
 };
-use ending::{end, end_failed, told};
+use ending::{end_failed, end_kept, end_served};
 use jiff::Timestamp;
 use overtaken::PlanInputs;
 pub use prove::Forecast;
 use prove::Guard;
 use roll_back::Recovery;
 use warded_lib::{
-    audit::{Ending, Kind as EventKind},
+    audit::Kind as EventKind,
     config::is_root,
     error::{Error, Result},
     guard::Verified,
@@ -127,19 +127,11 @@ impl Run<'_> {
                 }
                 issued::forget(context, &given.certificates);
                 remember_proof(context, run, &guard, &work);
-                let (detail, ending) = match &confirm {
-                    Some(_) => ("waits to be confirmed", Ending::Waits),
-                    None => ("kept", Ending::Kept),
-                };
-                let files = transaction.journal().entries.len();
-                let told = told(&given.certificates, files, &reloads, confirm.as_ref());
-                end(context, identity, detail, ending, &told)
-                    .map_err(|error| error.or_state(format!("the change was made and kept, as run {run}")))?;
                 let (unknown, unseen) = (guard.unknown().cloned(), guard.unseen().cloned());
-                Ok(Done {
+                let done = Done {
                     run,
                     given,
-                    withdrawn: work.withdrawn,
+                    withdrawn: std::mem::take(&mut work.withdrawn),
                     proof,
                     known_hosts,
                     verified,
@@ -151,7 +143,11 @@ impl Run<'_> {
                     former: guard.former(),
                     left_alone,
                     confirm,
-                })
+                };
+                let files = transaction.journal().entries.len();
+                end_kept(context, identity, &work, files, &done)
+                    .map_err(|error| error.or_state(format!("the change was made and kept, as run {run}")))?;
+                Ok(done)
             }
             Err(error) => {
                 reporter.stage(Stage::RollBack);

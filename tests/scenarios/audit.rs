@@ -160,14 +160,15 @@ fn each_run_is_one_line_in_the_system_log() {
     is_told(&machine, &system_log, "<85>", &["certify-host: 3 certificates", "waits to be confirmed until "]);
     let last = || machine.audit().last().unwrap()["detail"].as_str().unwrap_or_default().to_owned();
     wait("it is rolled back", LONG, || last().contains("nobody confirmed it in time"));
-    let undone = "certify-host: undone, nobody confirmed it in time: 4 files restored; ssh reloaded, checked [audit ";
-    is_told(&machine, &system_log, "<84>", &[undone]);
+    let rolled_back =
+        "certify-host: rolled back, nobody confirmed it in time: 4 files restored; ssh reloaded, checked [audit ";
+    is_told(&machine, &system_log, "<84>", &[rolled_back]);
     assert!(system_log.try_recv().is_err());
 }
 
 /// The next line says this, and ends with the head that is on disk.
 #[track_caller]
-fn is_told(machine: &Machine, system_log: &Receiver<String>, priority: &str, words: &[&str]) {
+pub(super) fn is_told(machine: &Machine, system_log: &Receiver<String>, priority: &str, words: &[&str]) {
     let line = system_log.recv_timeout(Duration::from_secs(30)).unwrap_or_else(|_| panic!("not told: {words:?}"));
     let text = line.strip_prefix(&format!("{priority}warded[")).and_then(|line| line.split_once("]: "));
     let (_, text) = text.unwrap_or_else(|| panic!("{line}"));

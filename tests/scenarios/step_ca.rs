@@ -19,6 +19,7 @@ mod rotation;
 mod screens;
 mod secrets;
 mod tokens;
+mod told;
 mod unattended;
 
 pub(super) use day_one::commands_of;

@@ -25,7 +25,7 @@ pub use chain::Head;
 pub use log::Log;
 pub use read::{Records, Unreadable, newest, read};
 pub use record::{Event, Kind, Record};
-pub use syslog::Ending;
+pub use syslog::{Ending, Urgency};
 pub use verify::{Broken, Verified, verify, verify_all};
 
 /// The records, in the log's directory.

@@ -207,7 +207,7 @@ fn show(output: Output, done: &RolledBackRun) -> Result<()> {
     for (name, ended) in &done.aftermath.programs {
         output.line(match ended {
             Ok(Ended::AsBefore) => format!("= {name}   had not run"),
-            Ok(Ended::Undone) => format!("{} {name}   rolled back", output.paint(Style::Green, "~")),
+            Ok(Ended::RolledBack) => format!("{} {name}   rolled back", output.paint(Style::Green, "~")),
             Ok(Ended::LeftAlone(why)) => format!("{} {name}   left alone: {why}", output.paint(Style::Yellow, "!")),
             Err(error) => error.to_string(),
         })?;
@@ -277,7 +277,7 @@ impl From<&RolledBackRun> for RunObject {
             service: service.clone(),
             how: ended.as_ref().ok().map(|ended| match ended {
                 Ended::AsBefore => "it had not run".to_owned(),
-                Ended::Undone => "rolled back".to_owned(),
+                Ended::RolledBack => "rolled back".to_owned(),
                 Ended::LeftAlone(why) => format!("left alone: {why}"),
             }),
             error: ended.as_ref().err().map(|error| error.message().to_owned()),

@@ -11,7 +11,7 @@ use super::{
     output::{Failure, Output},
     progress::Progress,
     recover,
-    report::{self, DoneObject},
+    report::{self, DoneObject, warnings},
     risk::AcceptRenewalRisk,
 };
 use crate::{
@@ -41,10 +41,12 @@ use warded_lib::{
     ca::{self, Certificate},
     change_set::review::Review,
     error::{Error, Exit, Result},
-    machine::{path::AbsolutePath, sshd},
     text::neutral,
     transaction,
 };
+
+pub(super) use obstacle::{ACCEPT, Obstacle, gone, gone_next, is_gone, obstacle};
+use obstacle::{enrolled, not_enrolled};
 
 const SCHEMA: &str = "warded.renew/1";
 /// Held while a renewal is at work.
@@ -73,12 +75,19 @@ struct Ended {
     serials: Vec<u64>,
     /// What it looked at, where all is renewed and nothing is wrong.
     at_rest: Option<AtRest>,
+    /// What it left out, and what is unusual, each in a sentence.
+    remarks: Vec<String>,
 }
 
 impl Ended {
     /// One after which everything is to be looked at again.
     fn new(exit: Exit, object: Value) -> Self {
-        Self { exit, object, serials: Vec::new(), at_rest: None }
+        Self { exit, object, serials: Vec::new(), at_rest: None, remarks: Vec::new() }
+    }
+
+    /// What is remembered of it: nothing where all went well.
+    fn remembered(&self) -> Option<String> {
+        (self.exit == Exit::Degraded && !self.remarks.is_empty()).then(|| unattended::in_a_line_of(&self.remarks))
     }
 }
 
@@ -126,7 +135,7 @@ impl Renew {
     }
 
     /// Renews for every sshd that is enrolled; for one, where the operator said which. What failed for one of
-    /// several is added to `failures`.
+    /// several, and what was left out, is added to `failures`.
     fn renew(&self, context: &Context, output: Output, failures: &mut Vec<String>) -> Result<Exit> {
         if self.plan {
             recover::report(context, output)?;
@@ -145,6 +154,7 @@ impl Renew {
             [one] => {
                 let context = context.for_sshd(&one.sshd_config);
                 let ended = self.renew_one(&context, output, one, (&enrolments, BTreeSet::new()))?;
+                failures.extend(ended.remembered());
                 if let Some(at_rest) = ended.at_rest {
                     at_rest.save(&context.state);
                 }
@@ -170,9 +180,10 @@ impl Renew {
             let concluded = context.log.concluded();
             let ended = self.renew_one(&context.for_sshd(config), output, enrolment, (enrolments, renewed.clone()));
             let (exit, result) = match ended {
-                Ok(Ended { exit, object, serials, at_rest: _ }) => {
-                    renewed.extend(serials);
-                    (exit, object)
+                Ok(ended) => {
+                    failures.extend(ended.remembered().map(|remarks| format!("sshd of {config}: {remarks}")));
+                    renewed.extend(ended.serials);
+                    (ended.exit, ended.object)
                 }
                 Err(error) => {
                     output.note(error.to_string());
@@ -235,12 +246,15 @@ impl Renew {
             messages.extend(spared);
             if !unserved.is_empty() && unserved.former.is_empty() {
                 report::unserved(output, &unserved)?;
-                return Ok(Ended::new(exit, report::reloaded(context, output, SCHEMA, planned, &unserved)?));
+                let object = report::reloaded(context, output, SCHEMA, planned, &unserved)?;
+                return Ok(Ended { remarks: warnings(&messages), ..Ended::new(exit, object) });
             }
-            let is_well = exit == Exit::Done;
-            output.line(if is_well { NOTHING_DUE } else { "Nothing was renewed." })?;
+            if exit != Exit::Done {
+                return nothing_renewed(context, output, procedure, &messages);
+            }
+            output.line(NOTHING_DUE)?;
             let object = report::value(&DoneObject::nothing(SCHEMA, procedure, &messages))?;
-            let looked = if is_well { Looked::at(&mut planned.session, began) } else { None };
+            let looked = Looked::at(&mut planned.session, began);
             let at_rest = looked.and_then(|looked| looked.where_nothing_was_due(context));
             return Ok(Ended { at_rest, ..Ended::new(exit, object) });
         }
@@ -255,10 +269,9 @@ impl Renew {
         messages.extend(put_off);
         let exit = exit_after(&messages);
         if work.is_empty() {
-            output.line("Nothing was renewed.")?;
-            let object = report::value(&DoneObject::nothing(SCHEMA, procedure, &messages))?;
-            return Ok(Ended::new(exit, object));
+            return nothing_renewed(context, output, procedure, &messages);
         }
+        work.warnings = warnings(&messages);
         let mut done = pipeline::carry_out(context, &identity, work, &progress)?;
         done.given.unrecorded.take_if(|text| messages.iter().any(|told| told.text == *text));
         drop(progress);
@@ -272,14 +285,24 @@ impl Renew {
         let exit = if exit == Exit::Done { done.exit() } else { exit };
         let serials = done.given.certificates.iter().map(Certificate::serial).collect();
         let at_rest = looked.filter(|_| exit == Exit::Done).and_then(|looked| looked.after(context, &done));
-        Ok(Ended { exit, object, serials, at_rest })
+        let remarks = warnings(&messages).into_iter().chain(done.reservations()).collect();
+        Ok(Ended { exit, object, serials, at_rest, remarks })
     }
+}
+
+/// The end of a renewal that leaves everything as it is, and warned why.
+fn nothing_renewed(context: &Context, output: Output, procedure: &str, messages: &[Message]) -> Result<Ended> {
+    let remarks = warnings(messages);
+    pipeline::nothing_renewed(context, &remarks);
+    output.line("Nothing was renewed.")?;
+    let object = report::value(&DoneObject::nothing(SCHEMA, procedure, messages))?;
+    Ok(Ended { remarks, ..Ended::new(Exit::Degraded, object) })
 }
 
 /// Has the logs say that nothing was run, unless a run has ended since and they say how.
 fn conclude(context: &Context, concluded: usize, error: &Error) {
     if context.log.concluded() == concluded {
-        pipeline::did_not_begin(context, "renew", error);
+        pipeline::renewal_did_not_begin(context, error);
     }
 }
 
@@ -290,32 +313,6 @@ fn severity(exit: Exit) -> u8 {
         Exit::Pending | Exit::Degraded => 1,
         Exit::Failed | Exit::Usage | Exit::Refused | Exit::Unreachable | Exit::NoAuthority => 2,
     }
-}
-
-fn not_enrolled(sshd: &AbsolutePath, enrolments: &Enrolments) -> Error {
-    let others: Vec<&str> = enrolments.iter().map(|enrolment| enrolment.sshd_config.as_str()).collect();
-    if others.is_empty() {
-        return Error::usage("this machine is not enrolled, so there is nothing to renew")
-            .next("warded apply certify-host --set principal=NAME");
-    }
-    Error::usage(format!("the sshd of {sshd} is not enrolled, so there is nothing to renew"))
-        .seen(format!("enrolled: {}", others.join(", ")))
-        .next(format!("warded --sshd-config {sshd} apply certify-host --set principal=NAME"))
-}
-
-/// Whether the configuration of an sshd that is enrolled is gone. The default one may be missing where no sshd is.
-pub(super) fn is_gone(enrolment: &Enrolment) -> bool {
-    let config = &enrolment.sshd_config;
-    config.as_str() != sshd::default_config() && !config.as_path().exists()
-}
-
-pub(super) fn gone(enrolment: &Enrolment) -> String {
-    format!("{} is gone: the certificates of that sshd are not renewed", enrolment.sshd_config)
-}
-
-pub(super) fn gone_next(enrolment: &Enrolment) -> String {
-    let config = &enrolment.sshd_config;
-    format!("put it back; or, if that sshd is not used any more: warded --sshd-config {config} unenrol")
 }
 
 /// Whoever runs this unattended looks at how it ends.

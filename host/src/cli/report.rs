@@ -111,6 +111,11 @@ pub(super) fn messages(output: Output, messages: &[Message]) -> Result<()> {
     Ok(())
 }
 
+/// The warnings among what the procedure said.
+pub(super) fn warnings(messages: &[Message]) -> Vec<String> {
+    messages.iter().filter(|message| message.level == Level::Warn).map(|message| message.text.clone()).collect()
+}
+
 /// The new keys of the CA that clients would need.
 pub(super) fn new_signers(output: Output, changes: &[NewSigner]) -> Result<()> {
     changes.iter().try_for_each(|change| {
@@ -155,7 +160,9 @@ pub(super) fn reloaded(
 ) -> Result<serde_json::Value> {
     let (identity, messages) = (planned.identity.clone(), planned.session.messages.clone());
     let progress = Progress::new(output);
-    let served = serve::carry_out(context, &identity, &Work::of(planned, Terms::default()), unserved, &progress)?;
+    let mut work = Work::of(planned, Terms::default());
+    work.warnings = warnings(&messages);
+    let served = serve::carry_out(context, &identity, &work, unserved, &progress)?;
     drop(progress);
     let serials: Vec<String> = served.certificates.iter().map(ToString::to_string).collect();
     // It is done, whether anybody reads of it or not.

@@ -120,17 +120,34 @@ impl Done {
             }
             None => {}
         }
-        lines.extend(self.given.vouched.iter().cloned());
-        lines.extend(self.given.refused.iter().map(ToString::to_string));
         lines.extend(self.told_beside());
-        let next = rotation::NEXT;
-        lines.extend(self.given.accepted.iter().map(|change| {
-            format!("Clients that know only the CA's former key, {}, do not accept this; {next}", change.former)
-        }));
-        lines.extend(self.given.put_off.iter().map(|change| format!("Put off: {change}; {next}")));
-        lines.extend(self.given.unrecorded.clone());
+        lines.extend(self.remarks());
         lines.extend(self.confirm_lines());
         lines
+    }
+
+    /// What is unusual about the certificates: those on another key's word, and those that are missing, or of
+    /// a new key of the CA. Each in a sentence.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = self.given.vouched.clone();
+        remarks.extend(self.given.refused.iter().map(ToString::to_string));
+        let next = rotation::NEXT;
+        remarks.extend(self.given.accepted.iter().map(|change| {
+            format!("Clients that know only the CA's former key, {}, do not accept this; {next}", change.former)
+        }));
+        remarks.extend(self.given.put_off.iter().map(|change| format!("Put off: {change}; {next}")));
+        remarks.extend(self.given.unrecorded.clone());
+        remarks
+    }
+
+    /// The same, with what was not seen afterwards, for those who do not read the rest.
+    #[must_use]
+    pub fn reservations(&self) -> Vec<String> {
+        let unwatched = self.unwatched.iter().map(|what| format!("Attention: {what}."));
+        let not_seen = self.not_seen_live().map(|why| format!("Not seen live: {why}."));
+        let former = self.former.iter().map(not_reloaded);
+        self.remarks().into_iter().chain(unwatched).chain(former).chain(not_seen).collect()
     }
 
     /// Of which users and keys nothing was proved, and why.

@@ -1,19 +1,43 @@
 //! How a run ended: its last record, and its line in the system log.
 
-use crate::{broker::Identity, context::Context};
+use super::{Done, Work};
+use crate::{
+    broker::Identity,
+    context::Context,
+    enrolment::Enrolments,
+    public_status::{PublicStatus, file_of},
+};
 use jiff::Timestamp;
 use warded_lib::{
-    audit::{Ending, Event, Kind as EventKind},
-    ca::Certificate,
-    error::{Error, Result},
+    audit::{Ending, Event, Kind as EventKind, Urgency},
+    ca::{self, Certificate},
+    error::{Error, Exit, Result},
     machine::services::ReloadResult,
     text::count,
     transaction::Confirm,
 };
 
-/// The last record of a run, and its line in the system log.
-pub(super) fn end(context: &Context, identity: &Identity, detail: &str, ending: Ending, told: &str) -> Result<()> {
-    context.log.conclude(&identity.event(EventKind::Ended).detail(detail), ending, told)
+/// The command whose failures before a run are told.
+const RENEW: &str = "renew";
+
+/// The last record of a run that stays, and its line in the system log; `files` is how many it changed.
+pub(super) fn end_kept(context: &Context, identity: &Identity, work: &Work, files: usize, done: &Done) -> Result<()> {
+    let told = told(&done.given.certificates, files, &done.reloads, done.confirm.as_ref());
+    let told = with_remarks(told, done.reservations().iter().chain(&work.warnings));
+    let is_partial = done.exit() == Exit::Degraded || !work.warnings.is_empty();
+    let (detail, ending) = match &done.confirm {
+        Some(_) => ("waits to be confirmed", Ending::Waits),
+        None if is_partial => ("kept", Ending::Partial),
+        None => ("kept", Ending::Kept),
+    };
+    end(context, identity, detail, ending, &told)
+}
+
+/// The last record of a run that had sshd read what is on disk, and its line in the system log.
+pub(super) fn end_served(context: &Context, identity: &Identity, work: &Work, services: &[String]) -> Result<()> {
+    let told = format!("certificates that lay on disk are served, {} reloaded", services.join(", "));
+    let ending = if work.warnings.is_empty() { Ending::Kept } else { Ending::Partial };
+    end(context, identity, "sshd reads what was on disk", ending, &with_remarks(told, work.warnings.iter()))
 }
 
 /// The end of a run that failed. A log that cannot be written must not hide why.
@@ -22,11 +46,43 @@ pub(super) fn end_failed(context: &Context, identity: &Identity, error: &Error) 
     drop(end(context, identity, &detail, Ending::Failed, &in_a_line(error)));
 }
 
-/// A command that failed before it became a run: nobody may be there to read its message.
-pub fn did_not_begin(context: &Context, command: &str, error: &Error) {
-    let event = Event { procedure: command.to_owned(), ..Event::new(0, EventKind::Failed) };
-    let told = in_a_line(error);
-    drop(context.log.conclude(&event.detail(&told), Ending::Failed, &told));
+/// A renewal that failed before it became a run: nobody may be there to read its message.
+pub fn renewal_did_not_begin(context: &Context, error: &Error) {
+    conclude_renewal(context, EventKind::Failed, Ending::Failed, &in_a_line(error));
+}
+
+/// A renewal that has nothing to do but what it has to leave, for these reasons.
+pub fn nothing_renewed(context: &Context, warnings: &[String]) {
+    let told = with_remarks("nothing was renewed".to_owned(), warnings.iter());
+    conclude_renewal(context, EventKind::Result, Ending::Partial, &told);
+}
+
+fn conclude_renewal(context: &Context, kind: EventKind, ending: Ending, told: &str) {
+    let event = Event { procedure: RENEW.to_owned(), ..Event::new(0, kind) }.detail(told);
+    drop(context.log.conclude_with(&event, (ending, urgency(context, RENEW)), told));
+}
+
+fn end(context: &Context, identity: &Identity, detail: &str, ending: Ending, told: &str) -> Result<()> {
+    let event = identity.event(EventKind::Ended).detail(detail);
+    let urgency = match ending {
+        Ending::Kept | Ending::Waits | Ending::Confirmed => Urgency::Usual,
+        Ending::Partial | Ending::RolledBack | Ending::Failed => urgency(context, identity.procedure.as_str()),
+    };
+    context.log.conclude_with(&event, (ending, urgency), told)
+}
+
+/// How near the end of a certificate is that this procedure was to renew. What the last run wrote for everybody says it:
+/// where something fails, sshd may not be there to be asked.
+fn urgency(context: &Context, procedure: &str) -> Urgency {
+    let renews = |enrolments: Enrolments| enrolments.iter().any(|enrolled| enrolled.procedure.as_str() == procedure);
+    if procedure != RENEW && !Enrolments::load(&context.state).is_ok_and(renews) {
+        return Urgency::Usual;
+    }
+    let status = PublicStatus::read(&file_of(context.state.path())).ok().flatten();
+    let seconds = |at: Timestamp| u64::try_from(at.as_second()).unwrap_or_default();
+    let keys = status.iter().flat_map(|status| &status.keys);
+    let urgencies = keys.filter_map(|key| Some(Urgency::of(seconds(key.due?), seconds(key.until?), ca::now())));
+    urgencies.max().unwrap_or_default()
 }
 
 /// A component that is refused where somebody wanted to accept it, so that it becomes no policy: `capability` is what it was
@@ -42,8 +98,14 @@ fn in_a_line(error: &Error) -> String {
     format!("{}: {}", error.heading(), error.brief().replace('\n', "; "))
 }
 
+/// A line with sentences after it.
+fn with_remarks<'a>(told: String, remarks: impl Iterator<Item = &'a String>) -> String {
+    let sentence = |remark: &String| format!("; {}", remark.trim_end_matches('.').replace('\n', "; "));
+    told + &remarks.map(sentence).collect::<String>()
+}
+
 /// What a kept run did, in a line.
-pub(super) fn told(
+fn told(
     certificates: &[Certificate],
     files: usize,
     reloads: &[(String, ReloadResult)],

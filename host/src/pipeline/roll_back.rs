@@ -122,8 +122,9 @@ impl<'a> Recovery<'a> {
                 let linked = services::reconcile_links(&reload.schedule, self.systemd).map_err(Error::from);
                 aftermath.reloads.push((reload.name.to_string(), linked));
             }
-            let open = (!done.steps.is_empty())
-                .then(|| Error::failed("the machine goes down: what programs changed is undone at its next start"));
+            let open = (!done.steps.is_empty()).then(|| {
+                Error::failed("the machine goes down: what programs changed is rolled back at its next start")
+            });
             Settlement { named: StillNamed::nothing(), open }
         })
     }
@@ -141,8 +142,9 @@ impl<'a> Recovery<'a> {
         Ok(files.map(|files| self.record(RolledBackRun { run, files, aftermath }, why)))
     }
 
-    /// Undoes programs' changes, reloads services and checks sshd. It calls `begins` before each slow step. A failure is
-    /// reported and does not stop the remaining steps; a program whose change could not be undone keeps the run open.
+    /// Rolls programs' changes back, reloads services and checks sshd. It calls `begins` before each slow step. A failure
+    /// is reported and does not stop the remaining steps; a program whose change could not be rolled back keeps the run
+    /// open.
     pub fn settled(
         &self,
         journal: &Journal,
@@ -325,8 +327,8 @@ impl<'a> Recovery<'a> {
 
     fn record(&self, mut done: RolledBackRun, why: Why) -> RolledBackRun {
         let detail = format!("rolled back ({why}): {done}");
-        let told = format!("undone, {why}: {done}");
-        let recorded = self.log.conclude(&event(&done.run, Kind::Ended).detail(&detail), Ending::Undone, &told);
+        let told = format!("rolled back, {why}: {done}");
+        let recorded = self.log.conclude(&event(&done.run, Kind::Ended).detail(&detail), Ending::RolledBack, &told);
         if let Err(error) = recorded {
             done.aftermath.fault = done.aftermath.fault.or(Some(error));
         }

@@ -2,12 +2,12 @@
 //! read at its start until it is reloaded. They were installed without a reload. No file changes here, so
 //! there is nothing to journal and nothing to roll back.
 
-use super::{Planned, Reporter, Stage, Work, end, end_failed, prove::Guard, settle};
+use super::{Planned, Reporter, Stage, Work, end_failed, end_served, prove::Guard, settle};
 use crate::{broker::Identity, context::Context, enrolment::Enrolments};
 use ssh_key::HashAlg;
 use std::{collections::BTreeMap, path::Path};
 use warded_lib::{
-    audit::{Ending, Kind as EventKind},
+    audit::Kind as EventKind,
     ca::{self, Certificate, Kind, certificate, verify},
     change_set::review::ServiceChange,
     error::{Error, Exit, Result, UNCHANGED},
@@ -199,8 +199,7 @@ pub fn carry_out(
     }
     reporter.stage(Stage::Verify);
     let verified = guard.verify(work).map_err(|error| failed(error, "sshd was reloaded; no file was changed"))?;
-    let told = format!("certificates that lay on disk are served, {} reloaded", unserved.services().join(", "));
-    end(context, identity, "sshd reads what was on disk", Ending::Kept, &told)
+    end_served(context, identity, work, &unserved.services())
         .map_err(|error| error.or_state("no file was changed; sshd was reloaded, and serves what is on disk"))?;
     Ok(Served { reloads, certificates: verified.map(|verified| verified.certificates).unwrap_or_default() })
 }

@@ -162,7 +162,7 @@ pub fn watch(options: &Options, number: u64, stage_limit: Option<u64>) -> Result
         log.conclude(&roll_back::event(&journal.run, Kind::Ended).detail(&detail), Ending::Kept, &detail)?;
         return Ok(Exit::Done);
     }
-    // What its programs may take to be undone, several times over.
+    // What its programs may take to be rolled back, several times over.
     let programs: Duration = journal.steps.iter().map(Step::limit).sum();
     give_up_on(&Recovery::new(&state, &root, &log).patient(TRY), number, why, TRY.max(programs * 2)).inspect_err(
         |error| {

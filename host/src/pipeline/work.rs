@@ -51,6 +51,8 @@ pub struct Work {
     pub terms: Terms,
     /// Of a renewal, what is known of the host keys: it may leave certificates that cannot be had now for another run.
     pub renewal: Option<HostKeyRecords>,
+    /// Of a renewal, what was warned of before it began, such as a key that it leaves out.
+    pub warnings: Vec<String>,
     /// The requests that are asked for on the word of other host keys.
     pub vouched: BTreeMap<RequestId, Vec<Voucher>>,
     /// The keys that the CA gave this run for users' certificates: sshd may come to trust no others.
@@ -103,6 +105,7 @@ impl Work {
             own: None,
             terms,
             renewal: None,
+            warnings: Vec::new(),
             vouched: BTreeMap::new(),
             withdrawn: Vec::new(),
             user_authorities: planned.session.user_authorities,
@@ -129,6 +132,7 @@ impl Work {
             own: None,
             terms,
             renewal: None,
+            warnings: Vec::new(),
             vouched: BTreeMap::new(),
             withdrawn: Vec::new(),
             user_authorities: Vec::new(),
@@ -143,19 +147,15 @@ impl Work {
     /// The certificates that have to be asked for.
     #[must_use]
     pub fn requests(&self) -> Vec<(RequestId, Request)> {
-        match &self.source {
-            Source::Staged(changes) => changes.requests().map(|(id, request)| (id, request.clone())).collect(),
-            Source::Undo(_) => Vec::new(),
-        }
+        let Source::Staged(changes) = &self.source else { return Vec::new() };
+        changes.requests().map(|(id, request)| (id, request.clone())).collect()
     }
 
     /// The certificates that lie where a request's answer will be written.
     #[must_use]
     pub fn present(&self, request: RequestId) -> Vec<Certificate> {
-        match &self.source {
-            Source::Staged(changes) => changes.present(request).collect(),
-            Source::Undo(_) => Vec::new(),
-        }
+        let Source::Staged(changes) = &self.source else { return Vec::new() };
+        changes.present(request).collect()
     }
 
     /// Leaves what waits for these requests as it is on the machine. False: nothing is left to do.

@@ -113,7 +113,7 @@ fn only_a_key_with_the_same_names_and_a_valid_certificate_speaks_for_another() {
 }
 
 /// Has the CA revoke a host certificate, as an administrator does from elsewhere.
-fn revoke(ca: &StepCa, certificate: &str) {
+pub(super) fn revoke(ca: &StepCa, certificate: &str) {
     let serial = ssh_key::Certificate::from_openssh(certificate).unwrap().serial().to_string();
     let mut claims = claims(&ca.https(), "admin", "revoke");
     claims["sub"] = serial.clone().into();

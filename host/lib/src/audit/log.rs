@@ -10,7 +10,7 @@ use super::{
     files,
     lock::{PATIENCE, lock},
     record::{Event, Kind},
-    syslog::{Ending, Line},
+    syslog::{Ending, Line, Urgency},
 };
 use crate::{
     digest::Digest,
@@ -121,8 +121,16 @@ impl Log {
     /// # Errors
     /// As [`Log::append_synced`]; the line is sent nevertheless.
     pub fn conclude(&self, event: &Event, ending: Ending, text: &str) -> Result<()> {
+        self.conclude_with(event, (ending, Urgency::Usual), text)
+    }
+
+    /// The same of a run that was to renew certificates.
+    ///
+    /// # Errors
+    /// As [`Log::conclude`].
+    pub fn conclude_with(&self, event: &Event, (ending, urgency): (Ending, Urgency), text: &str) -> Result<()> {
         let sealed = self.append_sealed(event);
-        Line { event, ending, text, head: sealed.as_ref().ok().copied() }.send();
+        Line { event, ending, urgency, text, head: sealed.as_ref().ok().copied() }.send();
         self.concluded.fetch_add(1, Ordering::Relaxed);
         sealed.map(drop)
     }

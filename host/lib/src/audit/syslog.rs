@@ -26,12 +26,14 @@ const MESSAGE_ID: &str = "0d5d0ed7a6fc4f8da803d8f8b3722e5d";
 pub enum Ending {
     /// Its changes stay.
     Kept,
+    /// Its changes stay, and some of what it was to do is left: a certificate that was refused or put off.
+    Partial,
     /// Its changes stay if they are confirmed in time.
     Waits,
     /// Its changes were confirmed, and stay.
     Confirmed,
-    /// It was rolled back after its process had ended.
-    Undone,
+    /// Another process than its own rolled it back.
+    RolledBack,
     /// It failed or was refused, and its changes were rolled back.
     Failed,
 }
@@ -42,18 +44,47 @@ impl Ending {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Kept => "kept",
+            Self::Partial => "partial",
             Self::Waits => "waits",
             Self::Confirmed => "confirmed",
-            Self::Undone => "undone",
+            Self::RolledBack => "rolled-back",
             Self::Failed => "failed",
         }
     }
 
-    /// `notice`; what went wrong is a `warning` (RFC 5424, 6.2.1).
-    fn severity(self) -> u8 {
-        match self {
-            Self::Kept | Self::Waits | Self::Confirmed => 5,
-            Self::Undone | Self::Failed => 4,
+    /// `notice`; what went wrong is a `warning`, or more where certificates end soon (RFC 5424, 6.2.1).
+    fn severity(self, urgency: Urgency) -> u8 {
+        match (self, urgency) {
+            (Self::Kept | Self::Waits | Self::Confirmed, _) => 5,
+            (Self::Partial | Self::RolledBack | Self::Failed, Urgency::Usual) => 4,
+            (Self::Partial | Self::RolledBack | Self::Failed, Urgency::Soon) => 3,
+            (Self::Partial | Self::RolledBack | Self::Failed, Urgency::Expired) => 2,
+        }
+    }
+}
+
+/// How near the end of a certificate is that was to be renewed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// There is time for further tries, or nothing was to be renewed.
+    #[default]
+    Usual,
+    /// Half of the time between the first try and its end is over.
+    Soon,
+    /// It has ended.
+    Expired,
+}
+
+impl Urgency {
+    /// Of a certificate that is renewed from `due` on and ends at `end`; all in seconds.
+    #[must_use]
+    pub fn of(due: u64, end: u64, now: u64) -> Self {
+        if end <= now {
+            Self::Expired
+        } else if now.saturating_sub(due) > end.saturating_sub(due) / 2 {
+            Self::Soon
+        } else {
+            Self::Usual
         }
     }
 }
@@ -63,6 +94,7 @@ impl Ending {
 pub(super) struct Line<'a> {
     pub(super) event: &'a Event,
     pub(super) ending: Ending,
+    pub(super) urgency: Urgency,
     pub(super) text: &'a str,
     /// None: the end of the run could not be recorded.
     pub(super) head: Option<Head>,
@@ -103,7 +135,7 @@ impl Line<'_> {
         };
         field("MESSAGE", self);
         field("MESSAGE_ID", &MESSAGE_ID);
-        field("PRIORITY", &self.ending.severity());
+        field("PRIORITY", &self.ending.severity(self.urgency));
         field("SYSLOG_FACILITY", &FACILITY);
         field("SYSLOG_IDENTIFIER", &"warded");
         field("SYSLOG_PID", &std::process::id());
@@ -120,7 +152,7 @@ impl Line<'_> {
 
     /// For any other daemon (RFC 3164).
     fn datagram(&self) -> String {
-        let priority = FACILITY * 8 + self.ending.severity();
+        let priority = FACILITY * 8 + self.ending.severity(self.urgency);
         format!("<{priority}>warded[{}]: {}", std::process::id(), text::neutral(&self.to_string()))
     }
 }
@@ -147,7 +179,13 @@ mod tests {
         let path = scratch.path().join("log");
         let (event, hash) = (event(), Digest::of(b""));
         let text = "a\nb\x1b[2J";
-        let line = Line { event: &event, ending: Ending::Kept, text, head: Some(Head { count: 57, hash }) };
+        let line = Line {
+            event: &event,
+            ending: Ending::Kept,
+            urgency: Urgency::Usual,
+            text,
+            head: Some(Head { count: 57, hash }),
+        };
         assert!(send(&path, line.datagram().as_bytes()).is_err());
         let daemon = UnixDatagram::bind(&path).unwrap();
         send(&path, line.datagram().as_bytes()).unwrap();
@@ -162,7 +200,8 @@ mod tests {
     #[test]
     fn journald_gets_a_field_a_line() {
         let event = event();
-        let line = Line { event: &event, ending: Ending::Failed, text: "the CA\nRUN=1", head: None };
+        let line =
+            Line { event: &event, ending: Ending::Failed, urgency: Urgency::Usual, text: "the CA\nRUN=1", head: None };
         let entry = line.entry();
         let fields: Vec<(&str, &str)> = entry.lines().map(|line| line.split_once('=').unwrap()).collect();
         let value = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
@@ -180,9 +219,44 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_is_louder_the_nearer_the_end_is() {
+        use Urgency::{Expired, Soon, Usual};
+        for (due, end, now, expected) in [
+            (100, 200, 0, Usual),
+            (100, 200, 100, Usual),
+            (100, 200, 150, Usual),
+            (100, 200, 151, Soon),
+            (100, 200, 199, Soon),
+            (100, 200, 200, Expired),
+            (100, 200, 300, Expired),
+            // One that is due only after its end, by a wrong clock or setting.
+            (200, 100, 50, Usual),
+            (200, 100, 100, Expired),
+        ] {
+            assert_eq!(Urgency::of(due, end, now), expected, "{due} {end} {now}");
+        }
+        for (ending, expected) in [
+            (Ending::Kept, [5, 5, 5]),
+            (Ending::Waits, [5, 5, 5]),
+            (Ending::Confirmed, [5, 5, 5]),
+            (Ending::Partial, [4, 3, 2]),
+            (Ending::RolledBack, [4, 3, 2]),
+            (Ending::Failed, [4, 3, 2]),
+        ] {
+            assert_eq!([Usual, Soon, Expired].map(|urgency| ending.severity(urgency)), expected, "{ending:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_rolled_back_was_not_undone() {
+        assert_eq!(Ending::RolledBack.as_str(), "rolled-back");
+    }
+
+    #[test]
     fn what_belongs_to_no_run_has_no_number() {
         let event = Event::new(0, Kind::Result);
-        let line = Line { event: &event, ending: Ending::Kept, text: "policy added", head: None };
+        let line =
+            Line { event: &event, ending: Ending::Kept, urgency: Urgency::Usual, text: "policy added", head: None };
         assert_eq!(line.to_string(), "policy added [not in the audit log]");
     }
 }

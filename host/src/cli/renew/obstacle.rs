@@ -1,17 +1,44 @@
-//! What keeps a machine from being renewed: nobody has accepted what would renew it now.
+//! What keeps a machine from being renewed: nothing accepted its policy, or an sshd that is gone or was never enrolled.
 
 use crate::{
     components,
     context::Context,
-    enrolment::{Enrolment, Standing},
+    enrolment::{Enrolment, Enrolments, Standing},
     sandbox::granting::BoundPolicy,
 };
 use std::fmt::Display;
 use warded_lib::{
     error::{Error, Result},
+    machine::{path::AbsolutePath, sshd},
     name::Name,
     policy::file::Procedure,
 };
+
+pub(super) fn not_enrolled(sshd: &AbsolutePath, enrolments: &Enrolments) -> Error {
+    let others: Vec<&str> = enrolments.iter().map(|enrolment| enrolment.sshd_config.as_str()).collect();
+    if others.is_empty() {
+        return Error::usage("this machine is not enrolled, so there is nothing to renew")
+            .next("warded apply certify-host --set principal=NAME");
+    }
+    Error::usage(format!("the sshd of {sshd} is not enrolled, so there is nothing to renew"))
+        .seen(format!("enrolled: {}", others.join(", ")))
+        .next(format!("warded --sshd-config {sshd} apply certify-host --set principal=NAME"))
+}
+
+/// Whether the configuration of an sshd that is enrolled is gone. The default one may be missing where no sshd is.
+pub(in crate::cli) fn is_gone(enrolment: &Enrolment) -> bool {
+    let config = &enrolment.sshd_config;
+    config.as_str() != sshd::default_config() && !config.as_path().exists()
+}
+
+pub(in crate::cli) fn gone(enrolment: &Enrolment) -> String {
+    format!("{} is gone: the certificates of that sshd are not renewed", enrolment.sshd_config)
+}
+
+pub(in crate::cli) fn gone_next(enrolment: &Enrolment) -> String {
+    let config = &enrolment.sshd_config;
+    format!("put it back; or, if that sshd is not used any more: warded --sshd-config {config} unenrol")
+}
 
 /// What a person does about a policy that nobody accepted: the command that enrols the machine with it again.
 pub(in crate::cli) fn accept(context: &Context, enrolment: &Enrolment, granting: &BoundPolicy) -> String {

@@ -51,6 +51,12 @@ pub(super) fn in_a_line(error: &Error) -> String {
     error.brief().replace('\n', "; ")
 }
 
+/// Sentences in one line.
+pub(super) fn in_a_line_of(sentences: &[String]) -> String {
+    let sentences = sentences.iter().map(|one| one.trim_end_matches('.').replace('\n', "; "));
+    sentences.collect::<Vec<_>>().join("; ")
+}
+
 /// Remembers how a run ended.
 pub(super) fn note(context: &Context, before: Attempts, ended: &Result<Exit>) -> Result<()> {
     let after = before.after(now(), outcome(context, ended), OsRng.next_u32());

@@ -9,7 +9,7 @@ use warded_lib::{
 /// What became of programs, services and sshd after the files were back.
 #[derive(Debug, Default)]
 pub struct Aftermath {
-    /// How each program that may have run was undone, the last one first, or why it was not.
+    /// How each program that may have run was rolled back, the last one first, or why it was not.
     pub programs: Vec<(String, Result<Ended>)>,
     /// Files that have other contents since a program was undone.
     pub left_alone: Vec<LeftAlone>,
@@ -27,13 +27,13 @@ impl Aftermath {
         programs.or_else(|| self.reloads.iter().find_map(|(_, outcome)| outcome.as_ref().err())).or(self.fault.as_ref())
     }
 
-    /// Why a program was not undone, because somebody else changed what it is about, or nothing undoes it; or why a file
+    /// Why a program was not rolled back, because somebody else changed what it is about, or nothing undoes it; or why a file
     /// that such a program wrote is not as before.
     #[must_use]
     pub fn left(&self) -> Option<&str> {
         let programs = self.programs.iter().find_map(|(_, ended)| match ended {
             Ok(Ended::LeftAlone(why)) => Some(why.as_str()),
-            Ok(Ended::AsBefore | Ended::Undone) | Err(_) => None,
+            Ok(Ended::AsBefore | Ended::RolledBack) | Err(_) => None,
         });
         programs.or_else(|| self.left_alone.first().map(|left| left.why.as_str()))
     }
@@ -44,7 +44,7 @@ impl std::fmt::Display for Aftermath {
         for (name, ended) in &self.programs {
             match ended {
                 Ok(Ended::AsBefore) => write!(f, "; {name} had not run")?,
-                Ok(Ended::Undone) => write!(f, "; {name} rolled back")?,
+                Ok(Ended::RolledBack) => write!(f, "; {name} rolled back")?,
                 Ok(Ended::LeftAlone(why)) => write!(f, "; {name} left alone: {why}")?,
                 Err(error) => write!(f, "; {name} not rolled back: {}", error.message())?,
             }

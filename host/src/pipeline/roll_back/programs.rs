@@ -1,4 +1,4 @@
-//! Undoing what programs of a run changed: in reverse, each by what its state query shows now.
+//! Rolls back what programs of a run changed: in reverse, each by what its state query shows now.
 
 use super::{Recovery, event};
 use crate::pipeline::settle;
@@ -10,7 +10,7 @@ use warded_lib::{
 };
 
 impl Recovery<'_> {
-    /// Undoes those that may have run, the last one first; where one cannot be, those before it wait, too.
+    /// Rolls those back that may have run, the last one first; where one cannot be, those before it wait, too.
     pub(super) fn roll_back_programs(
         &self,
         journal: &Journal,
@@ -41,7 +41,7 @@ impl Recovery<'_> {
         let outcome = step.roll_back(self.runner.as_ref(), begins).map_err(Error::from);
         let detail = match &outcome {
             Ok(Ended::AsBefore) => "it had not run",
-            Ok(Ended::Undone) => "rolled back",
+            Ok(Ended::RolledBack) => "rolled back",
             Ok(Ended::LeftAlone(why)) => why,
             Err(error) => error.message(),
         };

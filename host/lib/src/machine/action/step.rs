@@ -35,13 +35,13 @@ pub struct Seen {
     pub undo: Filled,
 }
 
-/// How undoing a step ended.
+/// How rolling a step back ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// It had not run.
     AsBefore,
-    /// It was undone.
-    Undone,
+    /// It was rolled back.
+    RolledBack,
     /// It was left, and why.
     LeftAlone(String),
 }
@@ -156,9 +156,9 @@ impl Step {
         }
         match seen.lead(runner, begins, (&seen.undo, element), &seen.before) {
             // Whatever the program says: what counts is the state.
-            Err(_) if seen.now(runner).is_ok_and(|(now, _)| now == seen.before) => Ok(Ended::Undone),
+            Err(_) if seen.now(runner).is_ok_and(|(now, _)| now == seen.before) => Ok(Ended::RolledBack),
             Err(fault) => Err(fault),
-            Ok(()) => Ok(Ended::Undone),
+            Ok(()) => Ok(Ended::RolledBack),
         }
     }
 }
@@ -291,7 +291,7 @@ undo = { action = 'job-create' }
         "new".clone_into(&mut tool.options.lock().unwrap());
         let again = step(&tool, "set", &[("options", "newer")]).unwrap();
         again.carry_out(&tool, &mut || {}).unwrap();
-        assert_eq!(again.roll_back(&tool, &mut || {}), Ok(Ended::Undone));
+        assert_eq!(again.roll_back(&tool, &mut || {}), Ok(Ended::RolledBack));
         assert_eq!(*tool.options.lock().unwrap(), "new");
         let once = step(&tool, "once", &[]).unwrap();
         assert!(once.differs() && once.inverse().is_none());
@@ -309,7 +309,7 @@ undo = { action = 'job-create' }
         let back = create.inverse().unwrap();
         back.carry_out(&tool, &mut || {}).unwrap();
         assert!(tool.jobs.lock().unwrap().is_empty());
-        assert_eq!(back.roll_back(&tool, &mut || {}), Ok(Ended::Undone));
+        assert_eq!(back.roll_back(&tool, &mut || {}), Ok(Ended::RolledBack));
         assert_eq!(*tool.jobs.lock().unwrap(), [7]);
         tool.jobs.lock().unwrap().push(8);
         assert_eq!(step(&tool, "job-delete", &[]).unwrap_err().code, Code::UnexpectedOutput);
