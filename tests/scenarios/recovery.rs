@@ -86,6 +86,13 @@ fn send(pid: i32, signal: Signal) {
     let _gone = kill_process(Pid::from_raw(pid).unwrap(), signal);
 }
 
+/// A change that nobody has confirmed, and that nobody watches any more, as after a power cut.
+fn apply_unconfirmed(machine: &Machine) {
+    Run::of(&mut certify(machine, &["--confirm-within", "10m"])).ends(0);
+    watchdogs(machine).into_iter().for_each(|pid| send(pid, Signal::KILL));
+    wait("the watchdog ends", LONG, || watchdogs(machine).is_empty());
+}
+
 /// Someone who knows a plain host key gets in.
 #[track_caller]
 fn serves(machine: &Machine) {

@@ -8,8 +8,9 @@ use super::{
 use crate::context::{Context, Options};
 use clap::Args;
 use serde::Serialize;
-use std::time::Duration;
+use std::{collections::BTreeMap, path::Path, time::Duration};
 use warded_lib::{
+    agent,
     ca::{
         CaError, CertificateAuthority as _, Kind, certificate, due, now,
         step::{
@@ -19,8 +20,13 @@ use warded_lib::{
         verify,
     },
     error::{Error, Exit, Label, Result},
-    machine::{facts::Init, services},
+    machine::{
+        facts::Init,
+        schedule, services,
+        sshd::{Sshd, host_key::Standing},
+    },
     moment::distance,
+    text::{count, neutral},
 };
 
 #[derive(Debug, Args)]
@@ -206,7 +212,7 @@ fn clock(step: &StepAuthority) -> Finding {
     }
 }
 
-/// sshd, its keys, the disk, the schedule, and what recovers an interrupted run at the start.
+/// sshd, its keys and agents, the disk, the schedule, and what recovers an interrupted run at the start.
 fn parts(context: &Context, status: &StatusObject) -> Vec<Finding> {
     let mut findings = vec![match &status.sshd {
         Some(version) if status.listening => Finding::ok("sshd", format!("OpenSSH {version} listens")),
@@ -236,19 +242,53 @@ fn parts(context: &Context, status: &StatusObject) -> Vec<Finding> {
             Some(true) => Finding::ok("schedule", seen),
         });
     }
-    if context.facts.init == Init::Systemd {
-        let next = "docs/RECOVERY.md has the unit: without it an interrupted run waits for the next command or renewal";
-        findings.push(if services::is_enabled(RECOVER) {
-            Finding::ok("recovery", format!("{RECOVER} is enabled"))
-        } else {
-            Finding::note("recovery", format!("{RECOVER} is not enabled"), next)
-        });
-    }
+    findings.extend(recovery(context, status.is_enrolled()));
+    findings.extend(agents(context));
     findings.extend(status.notes.iter().map(|note| {
         // Root sees here what this user does not.
         let seen = note.replace("sudo warded status", "sudo warded doctor");
         Finding { next: None, ..Finding::note("machine", seen, "") }
     }));
+    findings
+}
+
+/// What recovers an interrupted run at the start of the machine.
+fn recovery(context: &Context, is_enrolled: bool) -> Option<Finding> {
+    let has_systemd = context.facts.init == Init::Systemd;
+    if has_systemd && services::is_enabled(RECOVER) {
+        return Some(Finding::ok("recovery", format!("{RECOVER} is enabled")));
+    }
+    if let Some(file) = schedule::recovers_at_start(Path::new("/"), &context.installation) {
+        let seen = format!("{} runs `warded recover` at the start of the machine", neutral(&file.to_string_lossy()));
+        return Some(Finding::ok("recovery", seen));
+    }
+    let waits = "without it an interrupted run waits for the next command or renewal";
+    if has_systemd {
+        let next = format!("docs/RECOVERY.md has the unit: {waits}");
+        return Some(Finding::note("recovery", format!("{RECOVER} is not enabled"), next));
+    }
+    let next = format!("docs/RECOVERY.md has a script for this init: {waits}");
+    is_enrolled.then(|| Finding::note("recovery", "nothing runs `warded recover` at the start of the machine", next))
+}
+
+/// The agents that sign for sshd with its host keys.
+fn agents(context: &Context) -> Vec<Finding> {
+    let sshd = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref()).ok().flatten();
+    let keys = sshd.and_then(|sshd| sshd.host_keys().ok()).unwrap_or_default();
+    let mut findings = Vec::new();
+    let mut held: BTreeMap<String, usize> = BTreeMap::new();
+    for key in &keys {
+        let Standing::InAgent { socket } = &key.standing else { continue };
+        match agent::lost(key) {
+            Some(lost) => {
+                let seen = format!("{}: {}", neutral(&key.path.to_string_lossy()), lost.because());
+                findings.push(Finding::wrong("agent", seen, lost.next()));
+            }
+            None => *held.entry(neutral(&socket.to_string_lossy())).or_default() += 1,
+        }
+    }
+    let holds = |(socket, keys)| Finding::ok("agent", format!("{socket} holds {} of sshd", count(keys, "host key")));
+    findings.extend(held.into_iter().map(holds));
     findings
 }
 

@@ -1,6 +1,7 @@
 //! What docs/RECOVERY.md gives inits other than systemd to run before sshd: each script is run as its init does.
 
-use crate::support::{Machine, Run};
+use super::{apply_unconfirmed, seen, serves, state, watchdogs};
+use crate::support::{Machine, Run, missing};
 use std::fs;
 
 const GUIDE: &str = include_str!("../../../docs/RECOVERY.md");
@@ -12,12 +13,16 @@ const INITS: [(&str, &str); 3] = [
     ("runit (Void), ", "[ -r SCRIPT ] && . SCRIPT"),
 ];
 
+fn script_of(init: &str) -> &'static str {
+    let (_, rest) = GUIDE.split_once(&format!("\n{init}")).unwrap();
+    rest.split("```sh\n").nth(1).unwrap().split("```").next().unwrap()
+}
+
 #[test]
 fn each_init_has_a_script_that_recovers() {
-    let machine = Machine::start();
     for (init, how) in INITS {
-        let (_, rest) = GUIDE.split_once(&format!("\n{init}")).unwrap();
-        let script = rest.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+        let machine = Machine::start();
+        let script = script_of(init);
         assert!(
             script.contains("/usr/local/bin/warded recover\n") || script.contains("/usr/local/bin/warded recover ;;")
         );
@@ -25,7 +30,37 @@ fn each_init_has_a_script_that_recovers() {
         // The rest of the line is the program's with this machine's options.
         fs::write(&file, script.replace("/usr/local/bin/warded recover", &machine.warded_line("recover"))).unwrap();
         let line = how.replace("SCRIPT", &file.display().to_string());
-        let run = Run::of(machine.command("sh").args(["-euc", &line]));
-        run.ends(0).prints(&["Nothing was interrupted."]);
+        let runs = || Run::of(machine.command("sh").args(["-euc", &line])).ends(0);
+        let before = seen(&machine);
+        apply_unconfirmed(&machine);
+        assert!(watchdogs(&machine).is_empty() && seen(&machine) != before, "{init}");
+        runs().prints(&["had been interrupted; it was rolled back:"]);
+        assert_eq!((seen(&machine), state(&machine)), (before, "rolled-back".to_owned()), "{init}");
+        serves(&machine);
+        runs().prints(&["Nothing was interrupted."]);
     }
+}
+
+/// `doctor` sees that sysvinit starts the script, once the command of the page has had it started.
+#[test]
+fn a_script_that_sysvinit_starts_is_found_by_doctor() {
+    if missing::root() || missing::program("update-rc.d", "init-system-helpers") {
+        return;
+    }
+    let (_, command) = GUIDE.split_once("`/etc/init.d/warded-recover`, then `").unwrap();
+    let command = command.split('`').next().unwrap();
+    assert_eq!(command, "update-rc.d warded-recover defaults");
+    let machine = Machine::start();
+    machine.certify();
+    let etc = "mkdir /run/u /run/w && mount -t overlay -o lowerdir=/etc,upperdir=/run/u,workdir=/run/w overlay /etc";
+    Run::of(machine.command("sh").args(["-ec", etc])).ends(0);
+    let found = "/etc/init.d/warded-recover runs `warded recover` at the start of the machine";
+    let doctor = || machine.warded(["doctor"]).stdout;
+    assert!(!doctor().contains(found));
+    let file = machine.path("script");
+    fs::write(&file, script_of("sysvinit, ")).unwrap();
+    let install = format!("install -m 755 {} /etc/init.d/warded-recover; {command}", file.display());
+    Run::of(machine.command("sh").args(["-ec", &install])).ends(0);
+    let seen = doctor();
+    assert!(seen.contains(found), "{seen}");
 }

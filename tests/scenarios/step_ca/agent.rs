@@ -38,7 +38,7 @@ fn certificates(member: &Member) -> Vec<String> {
 
 #[test]
 fn keys_in_an_agent_are_certified_renewed_and_revoked() {
-    let (machine, _agent) = machine();
+    let (machine, agent) = machine();
     let Some(ca) = StepCa::start(&machine.network()) else { return };
     let member = Member::of(machine, &ca).certified(&ca);
     let strict = || member.machine.client(&Knows::Authority(ca.authority("host"))).connects();
@@ -51,6 +51,8 @@ fn keys_in_an_agent_are_certified_renewed_and_revoked() {
     let log = fs::read_to_string(ca.path("log")).unwrap();
     assert_eq!(log.matches("\"/ssh/renew\"").count(), 3, "one request for each key");
     member.warded(&["status"]).ends(0).prints(&["problems     none"]);
+    let holds = format!("ok      agent        {} holds 3 host keys of sshd\n", agent.socket.display());
+    member.warded(&["doctor"]).prints(&[&holds]);
 
     let file = member.certificate_file("rsa");
     member.warded(&["revoke", "--yes", file.to_str().unwrap()]).ends(0);
