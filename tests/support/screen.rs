@@ -116,7 +116,15 @@ fn word(rest: &str, seen: &mut String) -> usize {
         (!rest.starts_with(|one: char| one.is_ascii_alphabetic())).then_some(digits + unit.len())
     });
     if let Some(taken) = unit.filter(|_| digits > 0) {
-        seen.push_str("0 s");
+        // What is still to come is told by its unit, and that nothing is left of it is seen; how long ago something was
+        // depends on how busy this machine is.
+        let is_to_come = rest[taken..].starts_with(" left") || seen.ends_with("in ");
+        if is_to_come && rest[..digits].bytes().any(|digit| digit != b'0') {
+            seen.push('N');
+            seen.push_str(&rest[digits..taken]);
+        } else {
+            seen.push_str("0 s");
+        }
         return taken;
     }
     let within_time = seen.ends_with([':', '-']) && seen.trim_end_matches([':', '-']).ends_with('0');

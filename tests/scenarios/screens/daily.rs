@@ -86,9 +86,9 @@ fn from_the_first_plan_to_the_end() {
     Certified 2 keys for web1.example.org.
     Proved beforehand: clients that pinned a plain key (ecdsa-sha2-nistp256, ssh-ed25519) get in, clients that know only the CA (SHA256:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx) get in.
     Seen live: 2 certificates served, the plain keys still offered.
-    Not final yet. Log in to this machine again and run `warded confirm` there within 0 s (by 00:00:00 UTC).
+    Not final yet. Log in to this machine again and run `warded confirm` there within N min (by 00:00:00 UTC).
     Otherwise run 1 is rolled back automatically.
-    Valid:   0 s left, until 00:00 UTC
+    Valid:   N days left, until 00:00 UTC
     Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for all machines):
     @cert-authority web1.example.org ssh-ed25519 AAAA…
     Log:     warded audit log --run 1
@@ -96,22 +96,22 @@ fn from_the_first_plan_to_the_end() {
 
     $ warded status
     HOST · OS · OpenSSH 9.2
-    host key     ecdsa-sha2-nistp256  0 s left, until 00:00 UTC · served
-    host key     ssh-ed25519          0 s left, until 00:00 UTC · served
+    host key     ecdsa-sha2-nistp256  N days left, until 00:00 UTC · served
+    host key     ssh-ed25519          N days left, until 00:00 UTC · served
     enrolled     no: warded apply certify-host --set principal=NAME
-    problem      run 1 (unix certify-host by root, 0 s ago, at 00:00 UTC) is rolled back unless it is confirmed (0 s left, until 00:00 UTC): run `warded confirm` in a new login
+    problem      run 1 (unix certify-host by root, 0 s ago, at 00:00 UTC) is rolled back unless it is confirmed (N min left, until 00:00 UTC): run `warded confirm` in a new login
     [4]
 
     $ warded renew
     refused: run 1 (unix certify-host by root, 0 s ago, at 00:00 UTC) has not been confirmed yet
-    state: it is rolled back unless that is done (0 s left, until 00:00 UTC)
+    state: it is rolled back unless that is done (N min left, until 00:00 UTC)
     next:  open a new login to this machine and run `warded confirm` there; or wait until it has been rolled back
     [5]
 
     $ warded confirm
     refused: run 1 (unix certify-host by root, 0 s ago, at 00:00 UTC) has to be confirmed from a new login
     cause: no sshd is among the processes that started this one: a console, a script, tmux or screen says nothing about new logins
-    state: run 1 (unix certify-host by root, 0 s ago, at 00:00 UTC) is rolled back unless it is confirmed (0 s left, until 00:00 UTC)
+    state: run 1 (unix certify-host by root, 0 s ago, at 00:00 UTC) is rolled back unless it is confirmed (N min left, until 00:00 UTC)
     next:  open a new login by SSH and run `warded confirm` in its own shell; or take the risk: warded confirm --same-login
     [5]
 
@@ -127,10 +127,10 @@ fn from_the_first_plan_to_the_end() {
 
     $ warded status
     HOST · OS · OpenSSH 9.2
-    host key     ecdsa-sha2-nistp256  0 s left, until 00:00 UTC · served
-    host key     ssh-ed25519          0 s left, until 00:00 UTC · served
+    host key     ecdsa-sha2-nistp256  N days left, until 00:00 UTC · served
+    host key     ssh-ed25519          N days left, until 00:00 UTC · served
     enrolled     web1.example.org by the local CA in /tmp/warded-test-dddddd/ca, policy unix
-    renewal      due in 0 s, at 00:00 UTC: warded renew
+    renewal      due in N days, at 00:00 UTC: warded renew
     schedule     unknown: systemd is installed, and is not process 1 here
     note         this machine is called HOST, and is certified as web1.example.org
     problems     none
@@ -187,8 +187,8 @@ fn from_the_first_plan_to_the_end() {
     Certified 2 keys for web1.example.org.
     Proved beforehand: clients that pinned a plain key (ecdsa-sha2-nistp256, ssh-ed25519) get in, clients that know only the CA (SHA256:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx) get in.
     Seen live: 2 certificates served, the plain keys still offered.
-    Valid:   0 s left, until 00:00 UTC
-    Renewal: by `warded renew`, due in 0 s, at 00:00 UTC. If nothing runs it yet: run it every hour from cron or a systemd timer (docs/RENEWAL.md). It asks nothing, and does nothing until a certificate is due.
+    Valid:   N days left, until 00:00 UTC
+    Renewal: by `warded renew`, due in N days, at 00:00 UTC. If nothing runs it yet: run it every hour from cron or a systemd timer (docs/RENEWAL.md). It asks nothing, and does nothing until a certificate is due.
     Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for all machines):
     @cert-authority web1.example.org ssh-ed25519 AAAA…
     Log:     warded audit log --run 5
@@ -253,8 +253,8 @@ fn from_the_first_plan_to_the_end() {
     Certified 2 keys for web1.example.org.
     Proved beforehand: clients that pinned a plain key (ecdsa-sha2-nistp256, ssh-ed25519) get in, clients that know only the CA (SHA256:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx) get in.
     Seen live: 2 certificates served, the plain keys still offered.
-    Valid:   0 s left, until 00:00 UTC
-    Renewal: by `warded renew`, due in 0 s, at 00:00 UTC. If nothing runs it yet: run it every hour from cron or a systemd timer (docs/RENEWAL.md). It asks nothing, and does nothing until a certificate is due.
+    Valid:   N days left, until 00:00 UTC
+    Renewal: by `warded renew`, due in N days, at 00:00 UTC. If nothing runs it yet: run it every hour from cron or a systemd timer (docs/RENEWAL.md). It asks nothing, and does nothing until a certificate is due.
     Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for all machines):
     @cert-authority web1.example.org ssh-ed25519 AAAA…
     Log:     warded audit log --run 7

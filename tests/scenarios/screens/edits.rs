@@ -61,7 +61,7 @@ fn of_what_somebody_else_did() {
     host key     ecdsa-sha2-nistp256  no HostCertificate line of sshd's configuration names its certificate: sshd serves it until its next reload or start
     host key     ssh-ed25519          no HostCertificate line of sshd's configuration names its certificate: sshd serves it until its next reload or start
     enrolled     web1.example.org by the local CA in /tmp/warded-test-dddddd/ca, policy unix
-    renewal      due in 0 s, at 00:00 UTC: warded renew
+    renewal      due in N days, at 00:00 UTC: warded renew
     schedule     unknown: systemd is installed, and is not process 1 here
     note         this machine is called HOST, and is certified as web1.example.org
     problem      /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key: no HostCertificate line of sshd's configuration names its certificate: sshd serves it until its next reload or start; warded apply certify-host puts its line back
@@ -77,7 +77,7 @@ fn of_what_somebody_else_did() {
     host key     ecdsa-sha2-nistp256  no HostCertificate line of sshd's configuration names its certificate: sshd serves it until its next reload or start
     host key     ssh-ed25519          its certificate is not an SSH certificate: it is not a certificate's line (a plain key?)
     enrolled     web1.example.org by the local CA in /tmp/warded-test-dddddd/ca, policy unix
-    renewal      due in 0 s, at 00:00 UTC: warded renew
+    renewal      due in N days, at 00:00 UTC: warded renew
     last run     0 s ago, at 00:00 UTC: succeeded
     schedule     unknown: systemd is installed, and is not process 1 here
     note         this machine is called HOST, and is certified as web1.example.org
@@ -98,8 +98,8 @@ fn of_what_somebody_else_did() {
     Certified 1 key for web1.example.org.
     Proved beforehand: clients that pinned a plain key (ecdsa-sha2-nistp256, ssh-ed25519) get in, clients that know only the CA (SHA256:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx) get in.
     Seen live: 1 certificate served, the plain keys still offered.
-    Valid:   0 s left, until 00:00 UTC
-    Renewal: by `warded renew`, due in 0 s, at 00:00 UTC. If nothing runs it yet: run it every hour from cron or a systemd timer (docs/RENEWAL.md). It asks nothing, and does nothing until a certificate is due.
+    Valid:   N days left, until 00:00 UTC
+    Renewal: by `warded renew`, due in N days, at 00:00 UTC. If nothing runs it yet: run it every hour from cron or a systemd timer (docs/RENEWAL.md). It asks nothing, and does nothing until a certificate is due.
     Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for all machines):
     @cert-authority web1.example.org ssh-ed25519 AAAA…
     Log:     warded audit log --run 3

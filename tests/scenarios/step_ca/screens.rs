@@ -1,5 +1,7 @@
 //! The screens of the first day, as a person reads them at a terminal of 80 and of 120 columns.
 
+mod commands;
+
 use super::enrol::Site;
 use crate::support::{
     Machine, Member,
@@ -11,11 +13,17 @@ use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt as _};
 
 /// What is seen of a line, without what differs from machine to machine. The lengths stay, so that lines end where they do.
 fn screen(member: &Member, ca: &StepCa, columns: u16, line: &str) -> String {
+    let (_, seen) = Terminal::run(&member.machine, columns, &here(member, line), |_| ()).ends();
+    neutral(&seen, member, ca)
+}
+
+/// A line of Warded's with the files of this machine.
+fn here(member: &Member, line: &str) -> String {
     let at = |name: &str| member.machine.path(name).display().to_string();
     // The admin has other files.
     let [config, state] =
         if line.starts_with("invite") { ["admin/config.toml", "admin-state"] } else { ["step.toml", "state"] };
-    let prepared = format!(
+    format!(
         "env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb NO_COLOR=1 STEPPATH=/nonexistent WARDED_CONFIG={} \
          WARDED_STATE={} WARDED_POLICIES={} WARDED_SSHD_CONFIG={} {} {line}",
         at(config),
@@ -23,9 +31,7 @@ fn screen(member: &Member, ca: &StepCa, columns: u16, line: &str) -> String {
         at("policies"),
         at("ssh/sshd_config"),
         env!("CARGO_BIN_EXE_warded"),
-    );
-    let (_, seen) = Terminal::run(&member.machine, columns, &prepared, |_| ()).ends();
-    neutral(&seen, member, ca)
+    )
 }
 
 fn neutral(seen: &str, member: &Member, ca: &StepCa) -> String {
@@ -50,16 +56,51 @@ fn neutral(seen: &str, member: &Member, ca: &StepCa) -> String {
         let start = text[..start].rfind("names ").and_then(|at| text[at..].find('\n').map(|end| at + end + 1));
         text.replace_range(start.unwrap_or_default()..=changes, "(the machine)\n");
     }
-    let digits = |text: &str| text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect::<String>();
+    let of_machine = |line: &str| {
+        // What the machine and its CA are, and how far their clocks are apart.
+        let [host, clock] = ["this machine is called ", "clock        "];
+        if let Some((_, listens)) = line.split_once(" · OpenSSH ") {
+            let listens = listens.split_once(' ').map_or("", |(_, listens)| listens);
+            format!("HOST · OS · OpenSSH VERSION {listens}")
+        } else if let Some((before, (_, after))) =
+            line.split_once(host).and_then(|(before, rest)| Some((before, rest.split_once(',')?)))
+        {
+            format!("{before}{host}HOST,{after}")
+        } else if let Some((_, after)) = line.strip_prefix(clock).and_then(|rest| rest.split_once(" s ")) {
+            format!("{clock}+0.0 s {after}")
+        } else if line.starts_with("schedule ") {
+            "schedule     (the machine's)".to_owned()
+        } else if let Some((before, _)) = line.split_once("step-ca ").filter(|_| line.starts_with("health ")) {
+            format!("{before}step-ca VERSION")
+        } else {
+            line.to_owned()
+        }
+    };
     let line = |line: &str| match line.split_once("SHA256:") {
         Some((before, after)) => {
             let (print, after) = after.split_at(43.min(after.len()));
             format!("{before}SHA256:{}{after}", same(print, 'x'))
         }
-        None if line.contains("UTC") || line.contains("until ") => digits(line),
-        None => line.to_owned(),
+        None => without_times(line),
     };
-    text.lines().map(|text| line(text).trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    text.lines().map(|text| line(&of_machine(text)).trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// A line without the digits of dates, of times of day, and of how long it takes until a certificate is due, which differs
+/// from machine to machine. All other numbers stay.
+fn without_times(line: &str) -> String {
+    let zeros = |text: &str| text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect::<String>();
+    let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    for at in 0..words.len() {
+        let bare = words[at].trim_matches(|sign: char| !sign.is_ascii_digit());
+        let is_time =
+            bare.contains([':', '-']) && bare.bytes().all(|byte| byte.is_ascii_digit() || b":-".contains(&byte));
+        let is_of_due = at >= 2 && words[at - 2] == "due" && words[at - 1] == "in";
+        if is_time || is_of_due {
+            words[at] = zeros(&words[at]);
+        }
+    }
+    words.join(" ")
 }
 
 #[test]
@@ -101,7 +142,7 @@ fn of_the_first_day() {
     Until then, whoever has the code can have any key certified for these names:
     hand it over as you would a password.
     == enrol, 80 columns
-    CA    https://000.0.0.0:00000 · CN="Test, Inc. Root" (ECDSA, until 0000-00-00)
+    CA    https://127.0.0.1:99999 · CN="Test, Inc. Root" (ECDSA, until 0000-00-00)
     root  ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
     names web1.example.org web1
     (the machine)
@@ -136,7 +177,7 @@ fn of_the_first_day() {
     ecdsa-sha2-nistp256, ssh-ed25519) get in, clients that know only the CA
     (SHA256:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx) get in.
     No sshd is listening now: the next one to start serves this.
-    Valid:   00 days left, until 0000-00-00 00:00 UTC
+    Valid:   29 days left, until 0000-00-00 00:00 UTC
     Renewal: by `warded renew`, due in 00 days, at 0000-00-00 00:00 UTC. If nothing
              runs it yet: run it every hour from cron or a systemd timer
              (docs/RENEWAL.md). It asks nothing, and does nothing until a
@@ -167,11 +208,11 @@ fn of_the_first_day() {
     next:  copy all of it again; where it does not get through a terminal:
            --code-file FILE, or standard input
     == invite, 120 columns
-    This code (0 token) certifies web0.example.org web0 once, within 0 min (until 00:00 UTC). On the machine: sudo warded
+    This code (1 token) certifies web1.example.org web1 once, within 5 min (until 00:00 UTC). On the machine: sudo warded
     enrol, and paste the code when it asks. Until then, whoever has the code can have any key certified for these names:
     hand it over as you would a password.
     == enrol, 120 columns
-    CA    https://000.0.0.0:00000 · CN="Test, Inc. Root" (ECDSA, until 0000-00-00)
+    CA    https://127.0.0.1:99999 · CN="Test, Inc. Root" (ECDSA, until 0000-00-00)
     root  ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
     names web1.example.org web1
     (the machine)
@@ -199,7 +240,7 @@ fn of_the_first_day() {
     Proved beforehand: clients that pinned a plain key (ssh-rsa, ecdsa-sha2-nistp256, ssh-ed25519) get in, clients that know
     only the CA (SHA256:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx) get in.
     No sshd is listening now: the next one to start serves this.
-    Valid:   00 days left, until 0000-00-00 00:00 UTC
+    Valid:   29 days left, until 0000-00-00 00:00 UTC
     Renewal: by `warded renew`, due in 00 days, at 0000-00-00 00:00 UTC. If nothing runs it yet: run it every hour from cron
              or a systemd timer (docs/RENEWAL.md). It asks nothing, and does nothing until a certificate is due.
     Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for all machines):
