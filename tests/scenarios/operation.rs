@@ -26,6 +26,9 @@ const KINDS: [(&str, &str, &str); 3] = [
 /// The timer that `enrol` wrote is for certificates of days.
 const OFTEN: &str = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/5\nRandomizedDelaySec=0\nAccuracySec=100ms\n";
 
+/// So many certificates are compared in each situation, each key's once at least.
+const LEAST: usize = KINDS.len();
+
 const FORCED: &str = "apply certify-host --force --yes --set principal=web1.example.org";
 
 /// Which clients have to get in.
@@ -44,6 +47,8 @@ struct Seen {
     on_disk: Vec<Option<String>>,
     served: Vec<(Option<String>, bool)>,
     change_waits: bool,
+    /// What everybody is told of the certificates.
+    keys: Vec<Value>,
 }
 
 /// How the samples came out.
@@ -52,20 +57,26 @@ struct Samples {
     taken: usize,
     /// Certificates about which `status` could be held against what was seen before and after it alike.
     compared: usize,
+    /// The longest time that a sample took, and so the longest for which nothing was looked at.
     longest: Duration,
+    /// Of these, how many moments of renewal.
+    of_due: usize,
     wrong: Vec<String>,
 }
 
 struct Site {
     machine: Booted,
     ca: StepCa,
+    /// How long a certificate lives.
+    life: Duration,
 }
 
 impl Site {
     /// A machine with a CA beside it, which knows nothing of it yet.
     fn start() -> Option<Self> {
         let machine = Booted::start("trixie", "ssh.service")?;
-        let life = life(&machine);
+        let seconds = life(&machine);
+        let life = format!("{seconds}s");
         let renewer = Provisioner::sshpop("sshpop").lasting(&life).claim("allowRenewalAfterExpiry", true);
         let setup = Setup::of([Provisioner::jwk("admin").lasting(&life), renewer]);
         let mut ca = StepCa::with(&machine.network(), &setup)?;
@@ -76,7 +87,7 @@ impl Site {
         // Half of each life is left for what takes long.
         fs::create_dir(machine.file("/etc/warded")).unwrap();
         fs::write(machine.file("/etc/warded/config.toml"), "renew-after = 25\n").unwrap();
-        Some(Self { machine, ca })
+        Some(Self { machine, ca, life: Duration::from_secs(seconds) })
     }
 
     /// Warded on the machine, by its administrator.
@@ -138,6 +149,7 @@ impl Site {
                 clients.map(|client| client.join().unwrap()).into()
             }),
             change_waits: told["change_waits"].as_bool().unwrap(),
+            keys: told["keys"].as_array().unwrap().clone(),
         }
     }
 
@@ -171,6 +183,16 @@ impl Site {
             samples.compared += 1;
             let keys = told["host_keys"].as_array().unwrap();
             let key = keys.iter().find(|key| key["algorithm"] == *algorithm).unwrap();
+            // Of one certificate root and everybody are told the same moment.
+            let public = after.keys.iter().find(|public| {
+                public["algorithm"] == *algorithm && public["until"] == key["certificate"]["valid_before"]
+            });
+            if let Some(public) = public
+                && public["due"] != key["due"]
+            {
+                samples.wrong.push(format!("everybody is told {public}, and root {key}"));
+            }
+            samples.of_due += usize::from(public.is_some());
             // A client that saw no certificate may have met no sshd at all.
             let says_bad = told["healthy"] == false && (serial.is_none() || !key["problem"].is_null());
             let is_true = if *is_accepted { key["served"] == (*serial == after.on_disk[at]) } else { says_bad };
@@ -191,7 +213,7 @@ impl Site {
             let sampler = scope.spawn(|| {
                 let (mut samples, mut seen) = (Samples::default(), self.look());
                 // One sample may fall wholly into a renewal.
-                while !over.load(Ordering::Relaxed) || (samples.compared == 0 && samples.taken < 10) {
+                while !over.load(Ordering::Relaxed) || (samples.compared < LEAST && samples.taken < 10) {
                     seen = self.sample(clients, &seen, &mut samples);
                     if samples.wrong.len() > 3 {
                         break;
@@ -213,7 +235,8 @@ impl Site {
             samples
         });
         assert!(samples.wrong.is_empty(), "{what}: {:#?}", samples.wrong);
-        assert!(samples.compared > 0, "{what}: nothing was compared: {samples:?}");
+        assert!(samples.compared >= LEAST && samples.of_due > 0, "{what}: too little was compared: {samples:?}");
+        assert!(samples.longest < self.life / 3, "{what}: too long nothing was looked at: {samples:?}");
     }
 
     /// Waits until each certificate is another one than before, and served.
@@ -231,15 +254,15 @@ impl Site {
     }
 }
 
-/// How long a certificate lives: 75 seconds where three logins take one second. Half of it has to outlast a reboot beside
+/// How many seconds a certificate lives: 75 where three logins take one second. Half of it has to outlast a reboot beside
 /// other tests.
-fn life(machine: &Booted) -> String {
+fn life(machine: &Booted) -> u64 {
     let key = fs::read_to_string(machine.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
     let began = Instant::now();
     for _ in 0..3 {
         machine.client(&Knows::Keys(key.clone())).connects();
     }
-    format!("{}s", (began.elapsed().as_secs() * 75).clamp(75, 150))
+    (began.elapsed().as_secs() * 75).clamp(75, 150)
 }
 
 /// What a client sees: sshd takes no connection for the moment in which it reads its configuration again.

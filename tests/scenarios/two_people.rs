@@ -2,12 +2,13 @@
 //! who was faster is named.
 
 use crate::support::{
-    Machine,
+    Machine, Run,
     wait::{LONG, wait},
 };
 use std::{
     fs::{self, File},
     io::Write as _,
+    os::unix::fs::MetadataExt as _,
     process::{Child, Command, Stdio},
 };
 
@@ -102,4 +103,47 @@ fn an_edit_while_a_question_waits_is_no_run() {
     let (code, shown) = asked.yes();
     assert_eq!(code, Some(5), "{shown}");
     assert!(shown.contains("changed since it was read") && !shown.contains("refused: run "), "{shown}");
+}
+
+/// It waits for the other run, or names it; a colleague's run is no edit by hand, and its certificates are no diff.
+#[test]
+fn an_undo_while_an_apply_exchanges_files_calls_nothing_an_edit() {
+    let machine = Machine::start();
+    machine.certify();
+    let certificate = machine.path("ssh/ssh_host_rsa_key-cert.pub");
+    for round in 0..5 {
+        let before = certificate.metadata().unwrap().ino();
+        let other = format!("principal=web{round}.example.net");
+        let mut apply =
+            machine.warded_command(["apply", "certify-host", "--set", "principal=web1.example.org", "--set", &other]);
+        let mut apply = apply.args(["--yes"]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        // Its first exchange, or its end.
+        while certificate.metadata().is_ok_and(|now| now.ino() == before) && apply.try_wait().unwrap().is_none() {}
+        let undo = machine.warded(["undo", "--yes"]);
+        assert_eq!(apply.wait().unwrap().code(), Some(0), "{undo:?}");
+        let said = format!("{}{}", undo.stdout, undo.stderr);
+        for never in ["by hand", "changed since", "-cert-v01@openssh.com AAAA"] {
+            assert!(!said.contains(never), "{never:?} is in\n{said}");
+        }
+        match undo.code {
+            Some(0) => drop(machine.certify()),
+            Some(5) => assert!(said.contains("refused: run ") || said.contains(" is at work"), "{said}"),
+            _ => panic!("{undo:?}"),
+        }
+    }
+    machine.serves_certificates();
+}
+
+/// However often a machine was renewed, `undo` leads back to before its first run.
+#[test]
+fn after_more_renewals_than_runs_are_kept_undo_leaves_nothing() {
+    let machine = Machine::start();
+    let before = machine.tree();
+    machine.certify();
+    for _ in 0..21 {
+        machine.warded(["renew", "--force"]).ends(0);
+    }
+    let undone: Vec<Run> = (0..3).map(|_| machine.warded(["undo", "--yes"]).ends(0)).collect();
+    assert!(undone.last().unwrap().stdout.contains("nothing to undo"), "{undone:?}");
+    assert_eq!(machine.tree(), before);
 }

@@ -189,3 +189,34 @@ fn a_time_that_makes_no_sense_is_refused() {
         Run::of(&mut certify(&machine, &[&option])).ends(2).says(&["--confirm-within"]);
     }
 }
+
+/// Without systemd the runlevel says whether the machine goes down.
+#[test]
+fn at_the_runlevels_of_a_halt_and_a_reboot_the_watchdog_puts_the_files_back() {
+    if missing::root() {
+        return;
+    }
+    for (runlevel, goes_down) in [("N 2", false), ("2 0", true), ("2 6", true)] {
+        let machine = Machine::start();
+        let stub = format!(
+            "mkdir /run/u /run/w; mount -t overlay -o lowerdir=/usr/sbin,upperdir=/run/u,workdir=/run/w overlay /usr/sbin
+             printf '#!/bin/sh\necho {runlevel}\n' >/usr/sbin/runlevel; chmod 755 /usr/sbin/runlevel"
+        );
+        Run::of(machine.command("sh").args(["-ec", &stub])).ends(0);
+        let before = seen(&machine);
+        apply(&machine, "10m");
+        let watching = watchdogs(&machine);
+        assert!(!watching.is_empty());
+        watching.iter().for_each(|pid| send(*pid, Signal::TERM));
+        if goes_down {
+            wait("it ends", Duration::from_secs(10), || watchdogs(&machine).is_empty());
+            assert_eq!(seen(&machine), before, "{runlevel}");
+            let ended = details(&machine, "ended");
+            let why = "rolled back (the machine went down before it was confirmed): ";
+            assert!(ended.iter().any(|detail| detail.starts_with(why)), "{ended:?}");
+        } else {
+            sleep(Duration::from_secs(3));
+            assert_eq!((watchdogs(&machine), state(&machine)), (watching, "unconfirmed".to_owned()), "{runlevel}");
+        }
+    }
+}
