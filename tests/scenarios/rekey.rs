@@ -3,8 +3,6 @@
 use crate::support::{
     Knows, Machine, Run,
     machine::{Found, KEYS, NAME, keygen},
-    policy::Grants,
-    script::Script,
     step_ca::StepCa,
     wait::{LONG, wait},
 };
@@ -219,14 +217,21 @@ fn journal_is_final(machine: &Machine) -> bool {
 fn the_policy_is_chosen_where_several_replace_keys() {
     let machine = Machine::start();
     machine.certify();
-    let nothing = Script::new("").component();
-    Grants::of(&[]).write(&machine.path("policies"), "case", "rekey-host", &nothing);
+    // The same policy by another name.
+    let bundled = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
+    let policies = machine.path("policies");
+    fs::create_dir_all(&policies).unwrap();
+    fs::copy(bundled.join("unix.wasm"), policies.join("case.wasm")).unwrap();
+    let text = fs::read_to_string(bundled.join("unix.toml")).unwrap();
+    fs::write(policies.join("case.toml"), text.replacen("\"unix\"", "\"case\"", 1)).unwrap();
     let before = machine.tree();
     let several = ["more than one policy for this machine has a procedure rekey-host", "choose one with --policy: "];
     machine.warded(["rekey", "--yes"]).ends(2).says(&several).says(&["case", "unix"]);
-    machine.warded(["rekey", "--yes", "--policy", "case"]).ends(0).prints(&["Nothing to do."]);
-    machine.warded(["rekey", "--plan", "--policy", "case"]).ends(0);
+    // The names were confirmed for the policy that the machine is enrolled with.
+    let unconfirmed = "web1.example.org is not a name that the operator confirmed for this machine";
+    machine.warded(["rekey", "--yes", "--policy", "case"]).ends(1).says(&[unconfirmed]);
     machine.warded(["rekey", "--yes", "--policy", "unix"]).ends(5).says(&[ACCEPT]);
+    machine.warded(["rekey", "--plan", "--policy", "unix"]).ends(3).prints(&["policy unix "]);
     assert_eq!(before, machine.tree());
     machine.warded(["rekey", "--yes", "--policy", "unix", ACCEPT]).ends(0);
     assert_ne!(before, machine.tree());
