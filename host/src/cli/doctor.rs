@@ -262,12 +262,12 @@ fn recovery(context: &Context, is_enrolled: bool) -> Option<Finding> {
         let seen = format!("{} runs `warded recover` at the start of the machine", neutral(&file.to_string_lossy()));
         return Some(Finding::ok("recovery", seen));
     }
-    let waits = "without it an interrupted run waits for the next command or renewal";
+    let waits = "an interrupted run waits for the next command or renewal";
     if has_systemd {
-        let next = format!("docs/RECOVERY.md has the unit: {waits}");
+        let next = format!("docs/RECOVERY.md has the unit: without it {waits}");
         return Some(Finding::note("recovery", format!("{RECOVER} is not enabled"), next));
     }
-    let next = format!("docs/RECOVERY.md has a script for this init: {waits}");
+    let next = format!("docs/RECOVERY.md has scripts for other inits: without one {waits}");
     is_enrolled.then(|| Finding::note("recovery", "nothing runs `warded recover` at the start of the machine", next))
 }
 

@@ -112,8 +112,8 @@ fn of_a_ca_that_refuses_and_of_one_that_is_away() {
     Certified 3 keys for web1.example.org.
     Proved beforehand: clients that pinned a plain key (ssh-rsa, ecdsa-sha2-nistp256, ssh-ed25519) get in, clients that know only the CA (SHA256:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx) get in.
     Seen live: 3 certificates served, the plain keys still offered.
-    Valid:   0 s left, until 00:00 UTC
-    Renewal: by `warded renew`, due in 0 s, at 00:00 UTC. If nothing runs it yet: run it every hour from cron or a systemd timer (docs/RENEWAL.md). It asks nothing, and does nothing until a certificate is due.
+    Valid:   N days left, until 00:00 UTC
+    Renewal: by `warded renew`, due in N days, at 00:00 UTC. If nothing runs it yet: run it every hour from cron or a systemd timer (docs/RENEWAL.md). It asks nothing, and does nothing until a certificate is due.
     Clients: this line in known_hosts (or *.DOMAIN in place of the names, once for all machines):
     @cert-authority web1.example.org ecdsa-sha2-nistp256 AAAA…
     Log:     warded audit log --run 4
@@ -140,11 +140,13 @@ fn of_a_ca_that_refuses_and_of_one_that_is_away() {
     ok      disk         there is room for what a renewal writes
     note    schedule     unknown: systemd is installed, and is not process 1 here
                          see that something runs `warded renew` every hour: docs/RENEWAL.md
+    note    recovery     nothing runs `warded recover` at the start of the machine
+                         docs/RECOVERY.md has scripts for other inits: without one an interrupted run waits for the next command or renewal
     note    machine      this machine is called HOST, and is certified as web1.example.org
     [0]
 
     $ warded revoke DIR/ssh/ssh_host_rsa_key-cert.pub
-    - ffffffffffffffffffff  host certificate "web1.example.org", 0 s left, until 00:00 UTC
+    - ffffffffffffffffffff  host certificate "web1.example.org", N days left, until 00:00 UTC
       It is this machine's own: from then on it can be neither renewed nor rekeyed. If it is to go on being served, do `warded rekey` first, and revoke the old serial number afterwards. To have this key certified anew all the same: warded apply certify-host --force
     error: there is no terminal to ask at
     state: nothing was changed
@@ -163,11 +165,11 @@ fn of_a_ca_that_refuses_and_of_one_that_is_away() {
 
     $ warded status
     HOST · OS · OpenSSH 9.2
-    host key     ssh-rsa              0 s left, until 00:00 UTC · served
-    host key     ecdsa-sha2-nistp256  0 s left, until 00:00 UTC · served
-    host key     ssh-ed25519          0 s left, until 00:00 UTC · served
+    host key     ssh-rsa              N days left, until 00:00 UTC · served
+    host key     ecdsa-sha2-nistp256  N days left, until 00:00 UTC · served
+    host key     ssh-ed25519          N days left, until 00:00 UTC · served
     enrolled     web1.example.org by the CA https://127.0.0.0:00000 with the root ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff, policy unix
-    renewal      due in 0 s, at 00:00 UTC: warded renew
+    renewal      due in N days, at 00:00 UTC: warded renew
     last run     0 s ago, at 00:00 UTC: succeeded
     schedule     unknown: systemd is installed, and is not process 1 here
     note         this machine is called HOST, and is certified as web1.example.org
@@ -183,11 +185,11 @@ fn of_a_ca_that_refuses_and_of_one_that_is_away() {
 
     $ warded status
     HOST · OS · OpenSSH 9.2
-    host key     ssh-rsa              0 s left, until 00:00 UTC · served
-    host key     ecdsa-sha2-nistp256  0 s left, until 00:00 UTC · served
-    host key     ssh-ed25519          0 s left, until 00:00 UTC · served
+    host key     ssh-rsa              N days left, until 00:00 UTC · served
+    host key     ecdsa-sha2-nistp256  N days left, until 00:00 UTC · served
+    host key     ssh-ed25519          N days left, until 00:00 UTC · served
     enrolled     web1.example.org by the CA https://127.0.0.0:00000 with the root ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff, policy unix
-    renewal      due in 0 s, at 00:00 UTC: warded renew
+    renewal      due in N days, at 00:00 UTC: warded renew
     last run     0 s ago, at 00:00 UTC: did not reach the CA
     schedule     unknown: systemd is installed, and is not process 1 here
     note         the CA https://127.0.0.0:00000 cannot be reached: Connection refused (os error 111); no renewal is due yet
@@ -207,6 +209,8 @@ fn of_a_ca_that_refuses_and_of_one_that_is_away() {
     ok      disk         there is room for what a renewal writes
     note    schedule     unknown: systemd is installed, and is not process 1 here
                          see that something runs `warded renew` every hour: docs/RENEWAL.md
+    note    recovery     nothing runs `warded recover` at the start of the machine
+                         docs/RECOVERY.md has scripts for other inits: without one an interrupted run waits for the next command or renewal
     note    machine      the CA https://127.0.0.0:00000 cannot be reached: Connection refused (os error 111); no renewal is due yet
     note    machine      the last renewal (0 s ago, at 00:00 UTC) did not reach the CA (exit code 6): the CA https://127.0.0.0:00000 cannot be reached: Connection refused (os error 111); no renewal is due yet
     note    machine      this machine is called HOST, and is certified as web1.example.org
