@@ -56,3 +56,17 @@ fn an_old_openssh_trusts_the_users_of_the_ca() {
     let trusts = ["apply", "trust-user-ca", "--yes", "--accept-risk=root-by-certificate"];
     peer.warded(&trusts).ends(0).prints(&["TrustedUserCAKeys"]);
 }
+
+/// The list had another name before 8.5: the advice has the one that this sshd takes.
+#[test]
+fn the_advice_names_the_list_as_an_old_openssh_does() {
+    let Some(peer) = Peer::start(OLD, "PubkeyAcceptedKeyTypes ssh-ed25519,ssh-rsa\n") else { return };
+    let word = "ssh-ed25519-cert-v01@openssh.com";
+    let trusts = ["plan", "trust-user-ca"];
+    peer.warded(&trusts).ends(5).says(&[&format!("add {word} to PubkeyAcceptedKeyTypes"), "nothing was changed"]);
+    let config = peer.file("/etc/ssh/sshd_config");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("ssh-ed25519,ssh-rsa", &format!("ssh-ed25519,ssh-rsa,{word}"))).unwrap();
+    peer.restarts_sshd();
+    peer.warded(&trusts).ends(3);
+}

@@ -56,7 +56,17 @@ impl Effective {
     /// The values of a keyword in any spelling; several where it accumulates (`HostKey`).
     #[must_use]
     pub fn values(&self, keyword: &str) -> &[String] {
-        self.values.get(&canonical(keyword)).map(Vec::as_slice).unwrap_or_default()
+        let (printed, current) = (keyword.to_lowercase(), canonical(keyword));
+        // Before a keyword was renamed, sshd printed it by its former name.
+        let former = || self.values.iter().find(|(known, _)| canonical(known) == current).map(|(_, values)| values);
+        let found = self.values.get(&printed).or_else(|| self.values.get(&current)).or_else(former);
+        found.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether this sshd prints a keyword by this very name, and so knows that name.
+    #[must_use]
+    pub fn prints(&self, keyword: &str) -> bool {
+        self.values.contains_key(&keyword.to_lowercase())
     }
 
     /// Whether sshd may name several files in one line of a keyword that had one file before 10.3.
@@ -123,7 +133,7 @@ impl Effective {
         let difference = |keyword: &String| {
             let (before, after) = (self.values(keyword), after.values(keyword));
             (before != after).then(|| Difference {
-                keyword: keyword.clone(),
+                keyword: canonical(keyword),
                 before: before.to_vec(),
                 after: after.to_vec(),
             })
@@ -241,7 +251,15 @@ mod tests {
         let keywords: Vec<_> = before.differences(&after).into_iter().map(|one| one.keyword).collect();
         assert_eq!(keywords, ["denyusers", "hostkey", "listenaddress"]);
         assert!(before.differences(&before).is_empty());
-        assert_eq!(Effective::parse("pubkeyacceptedalgorithms x\n").values("PubkeyAcceptedKeyTypes"), ["x"]);
+        for printed in ["pubkeyacceptedalgorithms", "pubkeyacceptedkeytypes"] {
+            let effective = Effective::parse(&format!("{printed} x\n"));
+            for asked in ["PubkeyAcceptedKeyTypes", "PubkeyAcceptedAlgorithms"] {
+                assert_eq!(effective.values(asked), ["x"], "{asked} of {printed}");
+                assert_eq!(effective.prints(asked), asked.eq_ignore_ascii_case(printed));
+            }
+            let [difference] = &effective.differences(&Effective::default())[..] else { panic!("{printed}") };
+            assert_eq!(difference.keyword, "pubkeyacceptedalgorithms");
+        }
         assert_eq!(Effective::parse("revokedkeys none\n").path("RevokedKeys"), None);
         assert_eq!(Effective::parse("revokedkeys /k\n").path("RevokedKeys"), Some("/k".into()));
     }

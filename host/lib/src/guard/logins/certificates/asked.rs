@@ -365,8 +365,8 @@ fn reason(said: &str) -> String {
 
 /// A key of a type whose certificates sshd takes.
 fn user_key(effective: &Effective) -> Result<PrivateKey> {
-    let lists = effective.values("pubkeyacceptedalgorithms").iter().chain(effective.values("pubkeyacceptedkeytypes"));
-    let accepted: Vec<&str> = lists.flat_map(|list| list.split(',')).collect();
+    let accepted: Vec<&str> =
+        effective.values("pubkeyacceptedalgorithms").iter().flat_map(|list| list.split(',')).collect();
     let is_plain = accepted.is_empty() || accepted.iter().any(|name| name.starts_with("ssh-ed25519-cert"));
     let kind = if is_plain { Algorithm::Ed25519 } else { Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 } };
     PrivateKey::random(&mut OsRng, kind).map_err(|error| Error::failed("cannot make a throw-away key").cause(error))

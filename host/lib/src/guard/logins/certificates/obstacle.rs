@@ -40,14 +40,12 @@ fn missing(effective: &Effective, key: &PublicKey) -> Option<Missing> {
     let list = |keyword: &str| -> Vec<String> {
         effective.values(keyword).iter().flat_map(|value| value.split(',')).map(str::to_owned).collect()
     };
-    // Before 8.5 by another name.
-    for keyword in ["pubkeyacceptedalgorithms", "pubkeyacceptedkeytypes"] {
-        let accepted = list(keyword);
-        if !accepted.is_empty() && !accepted.iter().any(|name| name.contains("-cert-v0")) {
-            let keyword =
-                if keyword.ends_with("types") { "PubkeyAcceptedKeyTypes" } else { "PubkeyAcceptedAlgorithms" };
-            return Some(Missing { keyword, word: CERTIFICATE.to_owned() });
-        }
+    let accepted = list("pubkeyacceptedalgorithms");
+    if !accepted.is_empty() && !accepted.iter().any(|name| name.contains("-cert-v0")) {
+        // Before 8.5 sshd knows it by its former name alone.
+        let former = "PubkeyAcceptedKeyTypes";
+        let keyword = if effective.prints(former) { former } else { "PubkeyAcceptedAlgorithms" };
+        return Some(Missing { keyword, word: CERTIFICATE.to_owned() });
     }
     let (signs, algorithm) = (list("casignaturealgorithms"), key.algorithm());
     let own = [algorithm.as_str()];
