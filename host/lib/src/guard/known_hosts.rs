@@ -1,6 +1,7 @@
 //! A change of ssh's known_hosts, proved before it is made, on the very bytes: what `ssh-keygen` finds in them, and
 //! whom the real `ssh` then trusts. No sshd takes part.
 
+mod names;
 mod options;
 mod revoked;
 mod server;
@@ -15,6 +16,8 @@ use crate::{
     },
     text::{count, neutral, neutral_lines},
 };
+pub use names::{AuthorityLine, Known};
+use options::StandIn;
 use server::{Met, Stage};
 use ssh_key::Algorithm;
 use sshd_config::known_hosts::{Entry, Marker, Patterns, Wanted, is_file_name, lines, matches};
@@ -174,7 +177,7 @@ impl Change {
         let inside = patterns.example(Wanted::Inside).unwrap_or_default();
         let settings = ssh.settings(&host(&inside)?)?;
         self.refuse_unread(&inside, &settings)?;
-        let looked_up = looked_up(&inside, &settings)?;
+        let looked_up = looked_up(&host(&inside)?, &settings);
         if !matches(patterns.to_string().as_bytes(), &looked_up) {
             return Err(self
                 .refused(format!("ssh does not look {inside} up by that name, but as {looked_up}"))
@@ -187,19 +190,18 @@ impl Change {
             let algorithm = self.algorithm(one, &settings)?;
             let stage = Stage::new(&algorithm)?;
             let file = scratch.write(&name, &self.with_stand_in(one, stage.authority()), 0o600)?;
-            let options = self.options(&ssh, &looked_up, &settings, &file)?;
+            let stand_in = StandIn { new: one, key: stage.authority(), file: &file, scratch, tried: "inside" };
+            let options = self.options(&ssh, &looked_up, &settings, stand_in)?;
             let (met, output) = stage.meet(&ssh, &looked_up, &options)?;
             match met {
                 Met::Trusted => {}
-                Met::Refused => {
-                    return Err(self.refused(format!("ssh would not trust the CA for {inside}")).cause(said(&output)));
-                }
+                Met::Refused => return Err(self.refused_by_ssh(one, (&inside, &looked_up), &settings, &output)),
                 Met::NoAlgorithm => return Err(self.without_certificates(&inside, &settings)),
                 Met::Unclear => return Err(self.not_shown(&inside, &output)),
             }
             let Some(outside) = patterns.example(Wanted::Outside) else { continue };
             let settings = ssh.settings(&host(&outside)?)?;
-            let options = self.options(&ssh, &outside, &settings, &file)?;
+            let options = self.options(&ssh, &outside, &settings, StandIn { tried: "outside", ..stand_in })?;
             let (met, output) = stage.meet(&ssh, &outside, &options)?;
             match met {
                 Met::Refused | Met::NoAlgorithm => {}
@@ -208,6 +210,20 @@ impl Change {
             }
         }
         Ok(())
+    }
+
+    fn refused_by_ssh(
+        &self,
+        new: &New<'_>,
+        (name, looked_up): (&str, &str),
+        settings: &Settings,
+        output: &Output,
+    ) -> Error {
+        let error = self.refused(format!("ssh would not trust the CA for {name}"));
+        match self.revoked_by(new, looked_up, settings) {
+            Some(by) => error.cause(by).seen(said(output)).next("see why it was revoked; if that is over, take it out"),
+            None => error.cause(said(output)),
+        }
     }
 
     fn not_shown(&self, name: &str, output: &Output) -> Error {
@@ -276,14 +292,13 @@ impl Change {
 }
 
 /// The name by which ssh looks a host up, as its configuration has it.
-fn looked_up(name: &str, settings: &Settings) -> Result<String> {
+fn looked_up(host: &Host, settings: &Settings) -> String {
     if let Some(alias) = settings.first("hostkeyalias") {
-        return Ok(alias);
+        return alias;
     }
-    let host = host(name)?;
     let real = settings.first("hostname").unwrap_or_else(|| host.name.clone());
     // Without a port, a pattern holds for every port: ssh tries again without it.
-    Ok(host.port.map_or_else(|| real.clone(), |port| format!("[{real}]:{port}")))
+    host.port.map_or_else(|| real.clone(), |port| format!("[{real}]:{port}"))
 }
 
 fn host(name: &str) -> Result<Host> {

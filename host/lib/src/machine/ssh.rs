@@ -26,6 +26,11 @@ pub struct Host {
     pub port: Option<u16>,
 }
 
+/// The keywords whose values are names of files, several in a line.
+const FILES: [&str; 3] = ["userknownhostsfile", "globalknownhostsfile", "revokedhostkeys"];
+/// The keyword whose value is one command, with its arguments and their quotes.
+const COMMAND: &str = "knownhostscommand";
+
 /// What `ssh -G` says: keywords, each with its values.
 #[derive(Clone, Debug, Default)]
 pub struct Settings(BTreeMap<String, Vec<String>>);
@@ -106,8 +111,13 @@ impl Settings {
     fn parse(text: &str) -> Self {
         let mut settings: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (keyword, values) in text.lines().filter_map(|line| line.split_once(' ')) {
-            let values = values.split_whitespace().map(str::to_owned);
-            settings.entry(keyword.to_ascii_lowercase()).or_default().extend(values);
+            let keyword = keyword.to_ascii_lowercase();
+            let values = match keyword.as_str() {
+                COMMAND => vec![values.to_owned()],
+                keyword if FILES.contains(&keyword) => file_names(values),
+                _ => values.split_whitespace().map(str::to_owned).collect(),
+            };
+            settings.entry(keyword).or_default().extend(values);
         }
         Self(settings)
     }
@@ -123,6 +133,22 @@ impl Settings {
     pub fn first(&self, keyword: &str) -> Option<String> {
         self.values(keyword).into_iter().next().filter(|value| value != "none")
     }
+}
+
+/// The names of files in a line. ssh prints them without quotes (`dump_cfg_strarray_oneline` in its readconf.c), so a
+/// blank ends a name only where the next one begins as a path does.
+fn file_names(line: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for word in line.split(' ') {
+        match names.last_mut() {
+            Some(name) if name != "none" && !word.starts_with(['/', '~', '%', '$']) => {
+                name.push(' ');
+                name.push_str(word);
+            }
+            Some(_) | None => names.push(word.to_owned()),
+        }
+    }
+    names
 }
 
 #[cfg(test)]
@@ -142,8 +168,14 @@ mod tests {
 
     #[test]
     fn what_ssh_says_is_read_by_keywords() {
-        let settings = Settings::parse("user ann\nuserknownhostsfile /a /b\nhostkeyalias none\nhost x\n");
+        let settings = Settings::parse(
+            "user ann\nuserknownhostsfile /a /b\nhostkeyalias none\nhost x\nrevokedhostkeys none\n\
+             globalknownhostsfile /a b/c  d /e ~/f g\nknownhostscommand /bin/x \"a  b\" %H\n",
+        );
         assert_eq!(settings.values("UserKnownHostsFile"), ["/a", "/b"]);
+        assert_eq!(settings.values("GlobalKnownHostsFile"), ["/a b/c  d", "/e", "~/f g"]);
+        assert_eq!(settings.values("KnownHostsCommand"), ["/bin/x \"a  b\" %H"]);
+        assert!(settings.first("RevokedHostKeys").is_none());
         assert!(settings.values("port").is_empty() && settings.first("hostkeyalias").is_none());
     }
 }

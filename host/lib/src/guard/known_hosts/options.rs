@@ -1,38 +1,85 @@
 //! The options with which the real `ssh` is run for the proof, so that it trusts whom it will trust without them.
 
-use super::{Change, host, server::reached};
+use super::{
+    Change, New, host,
+    revoked::{Other, stands_in, wrapped},
+    server::reached,
+};
 use crate::{
     error::Result,
-    machine::ssh::{Settings, Ssh},
+    machine::{
+        scratch::Scratch,
+        ssh::{Settings, Ssh},
+    },
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What decides whom ssh trusts, besides the files. `Match host` compares the address that ssh connects to, which is
 /// another one in the proof.
-const DECIDING: [&str; 5] =
-    ["hostkeyalgorithms", "casignaturealgorithms", "revokedhostkeys", "knownhostscommand", "requiredrsasize"];
+const DECIDING: [&str; 4] = ["hostkeyalgorithms", "casignaturealgorithms", "revokedhostkeys", "requiredrsasize"];
+/// The keywords that name files with lines.
+pub(super) const FILES: [&str; 2] = ["userknownhostsfile", "globalknownhostsfile"];
+/// The keyword that names a program which prints lines.
+pub(super) const COMMAND: &str = "knownhostscommand";
+
+/// The CA that stands in for ours, as one of the new lines has it.
+#[derive(Clone, Copy)]
+pub(super) struct StandIn<'a> {
+    pub(super) new: &'a New<'a>,
+    /// Its public key, type and Base64.
+    pub(super) key: &'a str,
+    /// The file with the new line, for it.
+    pub(super) file: &'a Path,
+    pub(super) scratch: &'a Scratch,
+    /// A word for what it is tried with, for the names of copies.
+    pub(super) tried: &'static str,
+}
 
 impl Change {
     /// The files that ssh is told of, with another one in this one's place; and what else decides for this name, where
-    /// the server's address would change it.
-    pub(super) fn options(&self, ssh: &Ssh, name: &str, settings: &Settings, file: &Path) -> Result<Vec<String>> {
-        let files = ["userknownhostsfile", "globalknownhostsfile"].map(|name| self.files(name, settings, file));
+    /// the server's address would change it. What revokes the CA's key in another file, or by what a program prints,
+    /// revokes the stand-in's.
+    pub(super) fn options(
+        &self,
+        ssh: &Ssh,
+        name: &str,
+        settings: &Settings,
+        stand_in: StandIn<'_>,
+    ) -> Result<Vec<String>> {
+        let mut options = Vec::new();
+        for keyword in FILES {
+            options.push(self.files(keyword, settings, stand_in)?);
+        }
+        if let Some(command) = settings.first(COMMAND) {
+            options.push(format!("{COMMAND}={}", wrapped(&command, stand_in)?));
+        }
         let there = ssh.settings_with(&host(name)?, &reached(name))?;
         let differing = DECIDING.iter().filter_map(|keyword| {
             let values = settings.values(keyword);
             let is_other = values != there.values(keyword);
+            let quoted = |value: String| if value.contains(' ') { format!("\"{value}\"") } else { value };
+            let values: Vec<String> = values.into_iter().map(quoted).collect();
             is_other
                 .then(|| format!("{keyword}={}", if values.is_empty() { "none".to_owned() } else { values.join(" ") }))
         });
-        Ok(files.into_iter().chain(differing).collect())
+        options.extend(differing);
+        Ok(options)
     }
 
-    fn files(&self, name: &str, settings: &Settings, file: &Path) -> String {
-        let shown = |path: String| {
-            let path = if Path::new(&path) == self.path { file.display().to_string() } else { path };
-            format!("\"{path}\"")
-        };
-        let files: Vec<String> = settings.values(name).into_iter().map(shown).collect();
-        format!("{name}={}", if files.is_empty() { "none".to_owned() } else { files.join(" ") })
+    fn files(&self, keyword: &str, settings: &Settings, stand_in: StandIn<'_>) -> Result<String> {
+        let mut files = Vec::new();
+        for (index, path) in settings.values(keyword).into_iter().enumerate() {
+            let read = if Path::new(&path) == self.path {
+                stand_in.file.to_owned()
+            } else {
+                let copy = format!("{keyword}-{index}-{}-{}", stand_in.new.number, stand_in.tried);
+                match stands_in(&path, stand_in, &copy)? {
+                    Other::Copied(copy) => copy,
+                    Other::AsItIs => PathBuf::from(path),
+                }
+            };
+            files.push(format!("\"{}\"", read.display()));
+        }
+        Ok(format!("{keyword}={}", if files.is_empty() { "none".to_owned() } else { files.join(" ") }))
     }
 }
