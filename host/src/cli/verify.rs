@@ -1,5 +1,6 @@
 //! `warded verify`: machines as a client sees them that knows the CA, and nothing else.
 
+mod client;
 mod person;
 mod prometheus;
 mod report;
@@ -19,6 +20,7 @@ use std::{
 use warded_lib::{
     ca::{self, Kind},
     error::{Error, Exit, Result},
+    guard::known_hosts::Known,
     probe::{self, Judge, Place, Presentation, ProbeOptions},
     text::neutral,
 };
@@ -88,13 +90,20 @@ impl Verify {
         let judge = Judge { roots: &roots, now: ca::now(), at_least: self.expect_within.unwrap_or_default() };
         let answers: Vec<(Place, Vec<Presentation>)> =
             places.iter().cloned().zip(probe::ask(&places, asking, &judge)).collect();
-        let object = VerifyObject::of(&answers, begun.elapsed());
+        let object = VerifyObject::of(&answers, &self.known(&roots), begun.elapsed());
         report::show(output, &object, self.hosts.is_none())?;
+        client::tell(output, &object);
         output.object(&object)?;
         if let Some(file) = &self.prometheus {
             prometheus::metrics(&answers, judge.now).write(file)?;
         }
         Ok(if object.healthy { Exit::Done } else { Exit::Degraded })
+    }
+
+    /// What this user's ssh knows of the CA, for each machine of the command line; a list is for monitoring, whose
+    /// user need not be a client.
+    fn known(&self, roots: &[PublicKey]) -> Vec<Option<Known>> {
+        self.places.iter().map(|place| client::known(place, roots)).collect()
     }
 
     fn places(&self) -> Result<Vec<Place>> {

@@ -49,6 +49,17 @@ fn what_ssh_does_with_a_configuration_is_what_is_said_of_it() {
     fs::write(client.file("/home/ann/fine"), format!("{PIN} other\n")).unwrap();
     fs::write(client.file("/home/ann/ca.pub"), format!("{key}\n")).unwrap();
     client.sh("ssh-keygen -q -k -f /home/ann/list.krl /home/ann/ca.pub; chmod 644 /home/ann/list.krl");
+    // Other files and programs that ssh asks, and what each says of the CA's key.
+    for name in ["other", "another one"] {
+        fs::write(client.file(&format!("/home/ann/{name}")), format!("# more\n@revoked *.lab.test {key}\n")).unwrap();
+    }
+    fs::write(client.file("/home/ann/elsewhere"), format!("@revoked *.other.test {key}\n")).unwrap();
+    for (name, hosts) in [("revoking", "*"), ("harmless", "*.other.test")] {
+        let file = client.file(&format!("/home/ann/{name}"));
+        let script = format!("#!/bin/sh\nprintf '%s\\n' 'web9.lab.test {PIN}' '@revoked {hosts} {key}'\n");
+        fs::write(file, script).unwrap();
+        client.sh(&format!("chmod 755 /home/ann/{name}"));
+    }
     let canonical = "CanonicalizeHostname always\nCanonicalDomains lab.test\nMatch canonical host *.lab.test\n ";
     for (config, code, words) in [
         ("Match host *.lab.test\n HostKeyAlgorithms ssh-ed25519\n", 5, &["takes no host certificate"][..]),
@@ -59,6 +70,14 @@ fn what_ssh_does_with_a_configuration_is_what_is_said_of_it() {
         ("RevokedHostKeys /home/ann/revoked\n", 5, &["/home/ann/revoked", "the CA's own key"]),
         ("RevokedHostKeys /home/ann/list.krl\n", 5, &["/home/ann/list.krl", "the CA's own key"]),
         ("RevokedHostKeys /home/ann/gone\n", 5, &["/home/ann/gone"]),
+        ("UserKnownHostsFile ~/.ssh/known_hosts ~/other\n", 5, &["/home/ann/other line 2 revokes the CA's own key"]),
+        (
+            "UserKnownHostsFile ~/.ssh/known_hosts \"/home/ann/another one\"\n",
+            5,
+            &["/home/ann/another one line 2 revokes the CA's own key"],
+        ),
+        ("KnownHostsCommand /home/ann/revoking %I \"%H\"\n", 5, &["KnownHostsCommand /home/ann/revoking", "REVOKED"]),
+        ("KnownHostsCommand /bin/false\n", 5, &["KnownHostsCommand failed"]),
         ("UserKnownHostsFile none\n", 1, &["in ssh_config: UserKnownHostsFile /home/ann/.ssh/known_hosts"]),
         ("UserKnownHostsFile /dev/null\n", 1, &["in ssh_config: UserKnownHostsFile /home/ann/.ssh/known_hosts"]),
         ("UserKnownHostsFile ~/.ssh/hosts.d/%k\n", 1, &["behind the files of the UserKnownHostsFile line"]),
@@ -78,6 +97,7 @@ fn what_ssh_does_with_a_configuration_is_what_is_said_of_it() {
         "Match host 127.0.0.1\n HostKeyAlgorithms ssh-ed25519\n",
         "CanonicalizeHostname yes\nCanonicalDomains lab.test\n",
         "RevokedHostKeys /home/ann/fine\n",
+        "UserKnownHostsFile ~/.ssh/known_hosts ~/elsewhere\nKnownHostsCommand /home/ann/harmless %I \"%H\"\n",
         "UserKnownHostsFile \"~/.ssh/known hosts\" %d/.ssh/known_hosts ~/.ssh/hosts.d/%k\n",
         "UserKnownHostsFile ${HOME}/.ssh/known_hosts\n",
         "Match exec \"false\"\n HostKeyAlgorithms ssh-ed25519\n",
@@ -97,4 +117,33 @@ fn a_configuration_that_waits_is_told_as_such() {
     let Some(client) = Client::start("trixie") else { return };
     client.configures("Match exec \"sleep 1000\"\n User x\n");
     client.trusts().ends(1).says(&["`ssh -G` did not end in time", "Match exec", "nothing was changed"]);
+}
+
+/// A certificate that is good for a name is of no use to a client whose pattern misses it.
+#[test]
+fn verify_names_what_the_pattern_misses() {
+    let Some(client) = Client::named() else { return };
+    fs::write(client.file("/etc/hosts"), "127.0.0.1 web1.lab.test web1 web1.other.test\n").unwrap();
+    let names = ["principal=web1.lab.test", "principal=web1", "principal=web1.other.test"];
+    let sets = names.iter().flat_map(|name| ["--set", name]);
+    let certify: Vec<&str> = ["apply", "certify-host", "--yes"].into_iter().chain(sets).collect();
+    client.root(&certify).ends(0);
+    let verify = ["verify", "web1.lab.test", "web1", "web1.other.test"];
+    let matches = || {
+        let object = client.user(&[&verify[..], &["--json"]].concat()).ends(0).object("warded.verify/1");
+        let hosts = object["hosts"].as_array().unwrap();
+        assert!(hosts.iter().all(|host| host["state"] == "ok"), "{object}");
+        hosts.iter().map(|host| host["pattern_matches"].as_bool()).collect::<Vec<_>>()
+    };
+    assert_eq!(matches(), [None; 3]);
+    assert!(!client.user(&verify).ends(0).stderr.contains("note:"));
+    client.trusts().ends(0);
+    assert_eq!(matches(), [Some(true), Some(false), Some(false)]);
+    assert!(client.reaches("web1.lab.test") && !client.reaches("web1"));
+    let run = client.user(&verify).ends(0);
+    let run = run.says(&["certificate of web1: no pattern holds", "/home/ann/.ssh/known_hosts line 1: *.lab.test"]);
+    assert!(!run.stderr.contains("certificate of web1.lab.test"), "{}", run.stderr);
+    // What ssh looks up counts, whatever the name on the command line.
+    client.configures("Host web1\n  HostName web1.lab.test\n");
+    assert_eq!(matches(), [Some(true), Some(true), Some(false)]);
 }

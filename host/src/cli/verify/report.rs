@@ -6,9 +6,10 @@ use super::super::{
 };
 use jiff::Timestamp;
 use serde::Serialize;
-use std::time::Duration;
+use std::{iter::repeat, time::Duration};
 use warded_lib::{
     error::Result,
+    guard::known_hosts::Known,
     probe::{Finding, Place, Presentation},
     text::neutral,
 };
@@ -31,7 +32,12 @@ struct Host {
     /// `ok`, `ends-soon`, `no-certificate`, `wrong`, `unknown`: of its keys the worst.
     state: &'static str,
     cause: Option<String>,
+    /// Whether a line of this CA in the files that the caller's ssh reads holds for the name; none: there is no such
+    /// line, or nobody looked.
+    pattern_matches: Option<bool>,
     keys: Vec<Key>,
+    #[serde(skip)]
+    known: Option<Known>,
 }
 
 #[derive(Serialize)]
@@ -59,7 +65,7 @@ fn severity(finding: &Finding) -> u8 {
 }
 
 impl Host {
-    fn of(place: &Place, presented: &[Presentation]) -> Self {
+    fn of(place: &Place, presented: &[Presentation], known: Option<&Known>) -> Self {
         let worst = presented.iter().map(|one| &one.finding).max_by_key(|finding| severity(finding));
         let cause = |finding: &Finding| finding.cause().map(neutral);
         Self {
@@ -68,6 +74,8 @@ impl Host {
             port: place.port,
             state: worst.map_or("unknown", Finding::code),
             cause: worst.and_then(cause),
+            pattern_matches: known.map(|known| known.matches),
+            known: known.cloned(),
             keys: presented
                 .iter()
                 .map(|one| Key {
@@ -90,10 +98,18 @@ impl Host {
 }
 
 impl VerifyObject {
-    pub(super) fn of(answers: &[(Place, Vec<Presentation>)], took: Duration) -> Self {
-        let hosts: Vec<Host> = answers.iter().map(|(place, presented)| Host::of(place, presented)).collect();
+    /// `known` is what the caller's ssh has of the CA for the first of them.
+    pub(super) fn of(answers: &[(Place, Vec<Presentation>)], known: &[Option<Known>], took: Duration) -> Self {
+        let known = known.iter().map(Option::as_ref).chain(repeat(None));
+        let hosts: Vec<Host> =
+            answers.iter().zip(known).map(|((place, presented), known)| Host::of(place, presented, known)).collect();
         let healthy = hosts.iter().all(|host| host.state == Finding::Good.code());
         Self { schema: "warded.verify/1", healthy, seconds: (took.as_secs_f64() * 1000.0).round() / 1000.0, hosts }
+    }
+
+    /// What the caller's ssh has of the CA, for each machine for which it has a line.
+    pub(super) fn known(&self) -> impl Iterator<Item = &Known> {
+        self.hosts.iter().filter_map(|host| host.known.as_ref())
     }
 
     fn count(&self, is_counted: impl Fn(&Host) -> bool) -> usize {
