@@ -24,12 +24,15 @@ pub(super) fn below(machine: &Booted, directory: &str) -> BTreeMap<PathBuf, Foun
     tree(&directory).into_iter().map(|(path, found)| (name(path), found)).collect()
 }
 
-/// systemd takes the units without a word, and the timer's text means every hour.
+/// systemd takes the units without a word, and the timer that is installed means every hour.
 fn systemd_takes_the_units(machine: &Booted) {
     let units = UNITS.join(" ");
     let said = machine.shell(&format!("systemd-analyze verify {units} 2>&1")).stdout;
     assert!(!said.contains("warded-re"), "{said}");
-    let next = machine.shell("systemd-analyze calendar --iterations=2 hourly").ends(0).stdout;
+    let text = fs::read_to_string(machine.file("/etc/systemd/system/warded-renew.timer")).unwrap();
+    let times: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("OnCalendar=")).collect();
+    let [time] = times[..] else { panic!("{text}") };
+    let next = machine.shell(&format!("systemd-analyze calendar --iterations=2 '{time}'")).ends(0).stdout;
     assert!(next.contains("Normalized form: *-*-* *:00:00"), "{next}");
 }
 
@@ -344,7 +347,23 @@ fn a_machine_with_cron_renews_itself() {
         || KEYS.map(|name| fs::read(machine.file(&format!("/etc/ssh/ssh_host_{name}_key-cert.pub"))).unwrap());
     let due = certificates();
     fs::write(&table, format!("{head}\n* * * * * root {rest}")).unwrap();
+    // cron(8) takes no such name.
+    fs::write(machine.file("/etc/cron.d/other+name"), "* * * * * root touch /run/other-name\n").unwrap();
     wait("cron renews", 3 * LONG, || certificates().iter().zip(&due).all(|(now, due)| now != due));
+    assert!(!machine.file("/run/other-name").exists());
+
+    // A script for run-parts, which starts it itself, and no shell.
+    fs::remove_file(&table).unwrap();
+    let script =
+        "mkdir -p /etc/cron.hourly; echo 'exec warded renew' >/etc/cron.hourly/mine; chmod 755 /etc/cron.hourly/mine";
+    Run::of(machine.command("sh").args(["-c", script])).ends(0);
+    let run = Run::of(machine.command("run-parts").arg("/etc/cron.hourly"));
+    assert!(run.code != Some(0) && run.stderr.contains("Exec format error"), "{run:?}");
+    machine
+        .warded(&["status"])
+        .ends(4)
+        .prints(&["the script does not begin with `#!`", "put `#!/bin/sh` in the first"]);
+    fs::remove_file(machine.file("/etc/cron.hourly/mine")).unwrap();
 
     // Of no use from here on, and each of its jobs takes some time.
     fs::write(&table, &text).unwrap();

@@ -40,7 +40,6 @@ fn timer(name: &str) -> Schedule {
     Schedule::Timer(Timer::read(name.to_owned(), "OnCalendar=daily", false).unwrap())
 }
 
-/// What is found on a machine with these files, below its root.
 /// Writes a file with the mode that such a one has.
 fn put(root: &Path, name: &str, text: &str) {
     let path = root.join(name);
@@ -51,6 +50,7 @@ fn put(root: &Path, name: &str, text: &str) {
     fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
+/// What is found on a machine with these files, below its root.
 fn found(files: &[(&str, &str)], has_systemd: bool) -> Schedule {
     let root = tempfile::tempdir().unwrap();
     for (path, text) in files {
