@@ -7,6 +7,7 @@ pub mod fact;
 pub mod file;
 pub mod key;
 pub mod known_hosts;
+mod managed;
 pub mod message;
 mod principals;
 pub mod schedule;

@@ -254,8 +254,16 @@ impl Session {
                 .map_err(|error| invalid(&error))?;
             self.sshd = Some(found);
         }
-        self.sshd.as_ref().and_then(Option::as_ref).ok_or_else(|| {
-            Failure::new("no-sshd", "there is no sshd on this machine").about("next", "install OpenSSH's server")
+        if matches!(self.sshd, Some(Some(_))) {
+            return self.sshd.as_ref().and_then(Option::as_ref).ok_or_else(no_sshd);
+        }
+        Err(if self.has_dropbear() { dropbear() } else { no_sshd() })
+    }
+
+    fn has_dropbear(&self) -> bool {
+        DROPBEAR.iter().any(|path| {
+            let place = path.parse().ok().and_then(|path: AbsolutePath| self.root.place(&path, usize::MAX).ok()?);
+            place.is_some_and(|place| place.list().is_ok_and(|names| names.iter().any(|name| name == place.name())))
         })
     }
 
@@ -336,6 +344,29 @@ impl Session {
         }
         self.effective.get(connection).ok_or_else(|| Failure::new("no-sshd", "sshd did not answer"))
     }
+}
+
+fn no_sshd() -> Failure {
+    Failure::new("no-sshd", "there is no sshd on this machine").about("next", "install OpenSSH's server")
+}
+
+/// Where it is: Debian's, Alpine's and Gentoo's, OpenWrt's, Void's.
+const DROPBEAR: [&str; 5] = [
+    "/usr/sbin/dropbear",
+    "/etc/default/dropbear",
+    "/etc/conf.d/dropbear",
+    "/etc/config/dropbear",
+    "/etc/sv/dropbear/run",
+];
+
+fn dropbear() -> Failure {
+    Failure::new("no-sshd", "the SSH server of this machine is dropbear, which knows no certificates")
+        .about("next", "install OpenSSH's server in its place (package openssh-server; Alpine: openssh)")
+        .about(
+            "next",
+            "before that, take its host key over, so that clients know the machine as before: dropbearconvert dropbear \
+             openssh /etc/dropbear/dropbear_ed25519_host_key /etc/ssh/ssh_host_ed25519_key",
+        )
 }
 
 /// Why there is no place for a file.

@@ -127,3 +127,33 @@ fn what_is_no_file_of_its_own_is_told() {
     client.sh("ln -s /store/hosts /home/ann/.ssh/known_hosts; chown 1500:1500 /home/ann/.ssh /store/hosts");
     client.trusts().ends(5).says(&["it leads to /store/hosts", "its directory cannot be written by this user"]);
 }
+
+/// Proxmox VE keeps the system's file in the file system of its cluster; NixOS keeps it in its store.
+#[test]
+fn a_file_that_the_system_makes_itself_stays() {
+    let Some(client) = Client::start("bookworm") else { return };
+    client.root(&["apply", "certify-host", "--set", "principal=web1.lab.test", "--yes"]).ends(0);
+    let apply = ["apply", "trust-host-ca", "--set", "domain=*.lab.test", "--yes"];
+    let system = client.file("/etc/ssh/ssh_known_hosts");
+    for (target, says) in [
+        ("/etc/pve/priv/known_hosts", "the Proxmox VE cluster, which writes that one itself"),
+        ("/nix/store/hash-ssh_known_hosts", "programs.ssh.knownHosts.warded = { certAuthority = true;"),
+    ] {
+        client.sh(&format!(
+            "mkdir -p $(dirname {target}); echo 'web9.example {PIN}' >{target}; ln -sf {target} {}",
+            "/etc/ssh/ssh_known_hosts"
+        ));
+        let before = fs::read(client.file(target)).unwrap();
+        let run =
+            client.root(&apply).ends(1).says(&["/etc/ssh/ssh_known_hosts stays as it is", says, "nothing was changed"]);
+        assert_eq!(fs::read(client.file(target)).unwrap(), before);
+        assert!(system.is_symlink());
+        if target.contains("pve") {
+            // What it says does what it is for.
+            let said = run.stderr.clone();
+            client.sh(said.lines().find_map(|line| line.split_once("beside it: ")).unwrap().1);
+            assert!(client.reaches("web1.lab.test") && !client.reaches("web1.other.test"));
+            client.sh("rm /etc/ssh/ssh_known_hosts2");
+        }
+    }
+}

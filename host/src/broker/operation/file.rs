@@ -1,7 +1,8 @@
 //! `files.*`.
 
 use super::{
-    Failure, Operation, known_hosts::only_our_lines, principals::only_the_named, trusted_keys::only_the_authoritys,
+    Failure, Operation, known_hosts::only_our_lines, managed::refuse_managed, principals::only_the_named,
+    trusted_keys::only_the_authoritys,
 };
 use crate::broker::{granted::Granted, session::Session};
 use serde_json::{Value, json};
@@ -135,6 +136,7 @@ impl Operation for Write {
         }
         only_our_block(session, path, &place, contents)?;
         only_our_lines(session, path, &place, Some(contents))?;
+        refuse_managed(session, path, &place, contents)?;
         only_the_authoritys(session, path, &place, contents)?;
         only_the_named(session, path, &place, Some((contents, *mode)))?;
         let after = After::Bytes { contents: contents.clone(), mode: *mode };

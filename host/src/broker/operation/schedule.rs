@@ -1,6 +1,6 @@
 //! `schedule.*`: staged like any other file; systemd takes the units up after the files are in place.
 
-use super::{Failure, Operation};
+use super::{Failure, Operation, managed::Maker};
 use crate::broker::{
     granted::Granted,
     session::{Level, Session},
@@ -236,6 +236,10 @@ impl Staging<'_> {
     /// Before anything is staged: a timer without its service would be of no use.
     fn refuse_foreign(&mut self, file: &File) -> Result<(), Failure> {
         let path = absolute(&file.path)?;
+        let place = self.session.place(&path, path.segments().count())?;
+        if place.as_ref().and_then(Maker::of) == Some(Maker::NixOs) {
+            return Err(no_scheduler("NixOS makes units from its configuration (systemd.services, systemd.timers)"));
+        }
         // A person who made that unit by the documentation has what is needed.
         if !is_recovery(&path) && self.is_foreign(&path)? { Err(foreign(&path)) } else { Ok(()) }
     }
