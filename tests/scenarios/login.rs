@@ -206,3 +206,23 @@ fn names_are_shown_as_they_are_and_never_taken_for_options() {
     }
     assert_eq!(person.asked(), asked);
 }
+
+/// What Warded brought goes altogether: what the person who removes it is logged in with, too.
+#[test]
+fn a_removal_takes_the_callers_logins_along() {
+    let Some(person) = Person::new() else { return };
+    let agent = Agent::openssh(person.machine(), "agent");
+    person.login(Some(&agent.socket), &[]).ends(0);
+    assert_eq!(person.listed(&agent.socket).len(), 1);
+    let is_there = || {
+        fs::read_dir(person.home(".ssh"))
+            .unwrap()
+            .any(|entry| entry.unwrap().file_name().to_string_lossy().starts_with("warded-"))
+    };
+    assert!(is_there());
+    let removed = person.warded(Some(&agent.socket), &["remove", "--yes", "--json"]).ends(0).object("warded.remove/1");
+    assert_eq!((&removed["logout"]["identities"], &removed["logout"]["cause"]), (&1.into(), &serde_json::Value::Null));
+    assert!(person.listed(&agent.socket).is_empty() && !is_there());
+    let again = person.warded(Some(&agent.socket), &["remove", "--yes", "--json"]).ends(0).object("warded.remove/1");
+    assert_eq!(again["logout"]["identities"], 0);
+}

@@ -3,6 +3,7 @@
 use crate::support::{
     Machine, Peer,
     machine::{Setup, tree},
+    terminal::Terminal,
 };
 use std::fs;
 
@@ -103,15 +104,65 @@ fn edits_in_a_file_of_wardeds_are_shown_first() {
     assert_eq!(machine.tree(), before);
 }
 
+/// At a terminal it is a question: no leaves all as it is.
+#[test]
+fn edits_are_asked_about_at_a_terminal() {
+    let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
+    let before = machine.tree();
+    machine.certify();
+    let drop_in = machine.path("ssh/sshd_config.d/50-warded.conf");
+    let text = fs::read_to_string(&drop_in).unwrap();
+    fs::write(&drop_in, format!("{text}# mine\n")).unwrap();
+    let edited = machine.tree();
+    let removes = || {
+        let line = format!("{} remove", env!("CARGO_BIN_EXE_warded"));
+        let mut terminal = Terminal::run(&machine, 100, &line, |command| {
+            machine.environment(command);
+        });
+        terminal.until("Give these edits up? [y/N] ");
+        assert!(terminal.seen.contains("1 file changed since the last run") && terminal.seen.contains("+# mine"));
+        terminal
+    };
+    let mut terminal = removes();
+    terminal.types("n\n");
+    let (code, screen) = terminal.ends();
+    assert!(code != 0 && !screen.contains("Removed"), "{code}: {screen}");
+    assert_eq!(machine.tree(), edited);
+    let mut terminal = removes();
+    terminal.types("y\n").until("stop renewing? [y/N] ").types("y\n");
+    let (code, screen) = terminal.ends();
+    assert!(code == 0 && screen.contains("as before Warded."), "{code}: {screen}");
+    assert_eq!(machine.tree(), before);
+}
+
+/// Nothing is changed by a plan, and afterwards it is as the plan said.
+#[test]
+fn what_stops_renewals_is_shown_first() {
+    let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
+    machine.certify();
+    let shown = machine.warded(["unenrol", "--plan", "--json"]).ends(3).object("warded.unenrol/1");
+    assert_eq!(shown["unenrolled"], false);
+    machine
+        .warded(["unenrol", "--plan"])
+        .ends(3)
+        .prints(&["nothing renews the certificates", "Nothing has been changed."]);
+    machine.warded(["renew"]).ends(0);
+    let done = machine.warded(["unenrol", "--yes", "--json"]).ends(0).object("warded.unenrol/1");
+    assert_eq!((&done["unenrolled"], &done["sshd_config"]), (&true.into(), &shown["sshd_config"]));
+    machine.warded(["unenrol", "--plan"]).ends(2).says(&["is not enrolled"]);
+}
+
 /// Files, modes and owners are as at first in whichever order procedures were applied.
 #[test]
 fn procedures_in_every_order() {
-    let procedures: [&[&str]; 3] = [
+    let procedures: [&[&str]; 4] = [
         &["certify-host", "--set", "principal=web1.example.org"],
         &["revoke-users", "--set", "serial=7"],
+        &["trust-user-ca", "--accept-risk=root-by-certificate"],
         &["trust-host-ca", "--set", "domain=*.example.org"],
     ];
-    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+    // Each order of the three that are about sshd, with the clients' one at each place among them.
+    for order in [[3, 0, 1, 2], [0, 3, 2, 1], [1, 0, 3, 2], [1, 2, 0, 3], [2, 3, 0, 1], [3, 2, 1, 0]] {
         let Some(peer) = Peer::start("trixie", "") else { return };
         fs::write(peer.file("/etc/ssh/ssh_known_hosts"), "# hosts\nother.example.org ssh-ed25519 AAAA").unwrap();
         let before = tree(&peer.file("/etc/ssh"));

@@ -31,15 +31,21 @@ pub(super) struct Logout {
     out: Option<PathBuf>,
 }
 
-#[derive(Serialize)]
-struct LogoutObject {
+#[derive(Debug, Serialize)]
+pub(super) struct LogoutObject {
     schema: &'static str,
     /// How many certificates the agent gave up.
-    identities: usize,
-    files: Vec<String>,
+    pub(super) identities: usize,
+    pub(super) files: Vec<String>,
     /// The CAs that could not be asked for their keys: a certificate of theirs may still be in the agent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_asked: Vec<String>,
+}
+
+impl LogoutObject {
+    fn exit(&self) -> Exit {
+        if self.not_asked.is_empty() { Exit::Done } else { Exit::Degraded }
+    }
 }
 
 /// Whose certificates are removed.
@@ -50,9 +56,23 @@ struct Signers {
 }
 
 impl Logout {
+    /// As `warded logout` is without options.
+    pub(super) fn of_caller() -> Self {
+        Self { host: None, out: None }
+    }
+
+    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        let object = self.carry_out(context, output)?;
+        if object.identities == 0 && object.files.is_empty() {
+            output.line("There is no login of Warded's here.")?;
+        }
+        output.object(&object)?;
+        Ok(object.exit())
+    }
+
     /// Without the CA, where an earlier login left a certificate: so it works on a journey, too. Without `--ca` it is
     /// about the logins with every CA.
-    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+    pub(super) fn carry_out(&self, context: &Context, output: Output) -> Result<LogoutObject> {
         let places = match context.options.ca {
             Some(_) => vec![Place::of(context.ca_name.as_ref())?],
             None => Place::all()?,
@@ -72,9 +92,7 @@ impl Logout {
         }
         let emptied = held.and_then(|held| held.map_or(Ok(0), |held| held.emptied(&signers.keys)));
         let identities = emptied.map_err(|error| error.state(state(&removed)))?;
-        if identities == 0 && removed.is_empty() {
-            output.line("There is no login of Warded's here.")?;
-        } else {
+        if identities > 0 || !removed.is_empty() {
             let from = format!("{} from the agent", count(identities, "certificate"));
             output.line(format!("Removed: {}", [vec![from], removed.clone()].concat().join(", ")))?;
         }
@@ -92,10 +110,8 @@ impl Logout {
                 why.message()
             ));
         }
-        let exit = if signers.not_asked.is_empty() { Exit::Done } else { Exit::Degraded };
         let not_asked = signers.not_asked.into_iter().map(|(ca, _)| ca).collect();
-        output.object(&LogoutObject { schema: "warded.logout/1", identities, files: removed, not_asked })?;
-        Ok(exit)
+        Ok(LogoutObject { schema: "warded.logout/1", identities, files: removed, not_asked })
     }
 }
 

@@ -4,6 +4,7 @@ mod own;
 
 use super::{
     confirm::ConfirmWithin,
+    logout::{Logout, LogoutObject},
     output::{Output, can_ask, confirm},
     progress::Progress,
     recover, report,
@@ -81,7 +82,7 @@ impl Remove {
     fn undo_runs(&self, context: &Context, output: Output, of_policies: Option<Exit>) -> Result<Exit> {
         let by_policies = of_policies.is_some();
         let Some(mut undo) = self.found(context, output, by_policies)? else {
-            return nothing(context, output);
+            return self.nothing(context, output);
         };
         undo.look_at_states(context.runner.as_ref())?;
         if !(self.plan || undo.is_of_known_hosts()) {
@@ -129,11 +130,30 @@ impl Remove {
         }
         done.not_proved_lines().chain(done.confirm_lines()).for_each(|line| drop(output.line(line)));
         done.told_beside().iter().for_each(|line| drop(output.line(line)));
+        // What waits to be confirmed may be rolled back, and a login would not come back with it.
+        let logout = done.confirm.is_none().then(|| log_out(context, output));
         remains(context, output);
-        drop(output.object(&finished(told, &done)));
+        drop(output.object(&finished(told, &done, logout.as_ref())));
         done.not_seen_live().iter().for_each(|why| drop(output.line(format!("Not seen live: {why}."))));
-        let is_degraded = of_policies == Some(Exit::Degraded) && done.exit() == Exit::Done;
+        let is_degraded = of_policies == Some(Exit::Degraded) || matches!(logout, Some(Err(_)));
+        let is_degraded = is_degraded && done.exit() == Exit::Done;
         Ok(if is_degraded { Exit::Degraded } else { done.exit() })
+    }
+
+    /// No run has left a change.
+    fn nothing(&self, context: &Context, output: Output) -> Result<Exit> {
+        let is_enrolled = Enrolments::load(&context.state)?.iter().next().is_some();
+        output.line("Warded has changed no file here, or every change was undone.")?;
+        if is_enrolled {
+            output.line("This machine is still enrolled: `warded renew` goes on with what it found here.")?;
+        }
+        let logout = (!self.plan).then(|| log_out(context, output));
+        let object = serde_json::json!({
+            "schema": "warded.remove/1", "run": null, "undoes": null, "logout": logout_object(logout.as_ref()),
+        });
+        output.object(&object)?;
+        let is_degraded = is_enrolled || matches!(logout, Some(Err(_)));
+        Ok(if is_degraded { Exit::Degraded } else { Exit::Done })
     }
 
     /// What there is to undo; edits that would be lost are shown and asked about.
@@ -164,17 +184,6 @@ impl Remove {
     }
 }
 
-/// No run has left a change.
-fn nothing(context: &Context, output: Output) -> Result<Exit> {
-    let is_enrolled = Enrolments::load(&context.state)?.iter().next().is_some();
-    output.line("Warded has changed no file here, or every change was undone.")?;
-    if is_enrolled {
-        output.line("This machine is still enrolled: `warded renew` goes on with what it found here.")?;
-    }
-    output.object(&serde_json::json!({ "schema": "warded.remove/1", "run": null, "undoes": null }))?;
-    Ok(if is_enrolled { Exit::Degraded } else { Exit::Done })
-}
-
 fn show(output: Output, undo: &Undo) -> Result<Review> {
     let shown = Review {
         files: undo.changes.iter().map(entry).collect(),
@@ -202,13 +211,36 @@ fn object(undo: &Undo, shown: &Review) -> serde_json::Value {
     })
 }
 
-fn finished(mut object: serde_json::Value, done: &Done) -> serde_json::Value {
+/// Takes the logins of whoever runs this out of their agent and files.
+fn log_out(context: &Context, output: Output) -> Result<LogoutObject> {
+    let ended = Logout::of_caller().carry_out(context, output);
+    if let Err(why) = &ended {
+        let why = why.message();
+        drop(
+            output.line(format!("Certificates of your logins may still be in your agent: {why}. next: warded logout")),
+        );
+    }
+    ended
+}
+
+fn logout_object(logout: Option<&Result<LogoutObject>>) -> serde_json::Value {
+    match logout {
+        None => serde_json::Value::Null,
+        Some(Ok(object)) => {
+            serde_json::json!({ "identities": object.identities, "files": object.files, "cause": null })
+        }
+        Some(Err(why)) => serde_json::json!({ "identities": null, "files": null, "cause": why.message() }),
+    }
+}
+
+fn finished(mut object: serde_json::Value, done: &Done, logout: Option<&Result<LogoutObject>>) -> serde_json::Value {
     if let Some(object) = object.as_object_mut() {
         object.insert("run".to_owned(), done.run.into());
         let until = done.confirm.as_ref().map(|confirm| confirm.until.to_string());
         object.insert("confirm_until".to_owned(), until.into());
         object.insert("not_proved".to_owned(), done.not_proved().to_vec().into());
         object.insert("not_seen_live".to_owned(), done.not_seen_live().into());
+        object.insert("logout".to_owned(), logout_object(logout));
     }
     object
 }
@@ -219,9 +251,7 @@ fn remains(context: &Context, output: Output) {
         "The log of what Warded did stays in {}: delete that directory when you need it no more.",
         context.state.path().display()
     )));
-    drop(
-        output.line("Certificates in ssh-agents go with `warded logout`, run by each person who logged in with them."),
-    );
+    drop(output.line("The certificates of other people's logins go with `warded logout`, run by each of them."));
 }
 
 #[cfg(test)]

@@ -317,7 +317,7 @@ fn from_the_first_plan_to_the_end() {
     Removed: 3 files as before Warded.
     Left as they are, since clients know them: /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key, /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key.pub, /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key, /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key.pub.
     The log of what Warded did stays in /tmp/warded-test-dddddd/state: delete that directory when you need it no more.
-    Certificates in ssh-agents go with `warded logout`, run by each person who logged in with them.
+    The certificates of other people's logins go with `warded logout`, run by each of them.
     [0]
 
     $ warded remove --yes
