@@ -22,6 +22,7 @@ mod logout;
 mod man;
 mod outlook;
 pub mod output;
+mod plan;
 mod policy;
 pub mod progress;
 mod prometheus;
@@ -114,7 +115,7 @@ enum Command {
     /// Trust a CA and get certificates for this machine, with a code from `warded invite`
     Enrol(enrol::Enrol),
     /// Show what a procedure would change, and change nothing
-    Plan(apply::Plan),
+    Plan(plan::Plan),
     /// Run a procedure: show, ask, prove, change, prove again
     Apply(apply::Apply),
     /// Renew the certificates that are due

@@ -6,6 +6,7 @@ use super::{
     apply::{Apply, FirstDay, ProcedureArgs},
     confirm::ConfirmWithin,
     output::Output,
+    plan::Plan,
     risk::AcceptRisk,
     trust::{Asked, Configured, Trust},
 };
@@ -37,6 +38,9 @@ pub(super) struct Enrol {
     /// The policy, where more than one has the procedure
     #[arg(long, value_name = "NAME")]
     policy: Option<Name>,
+    /// Show what would change, and change nothing; the code stays good
+    #[arg(long, conflicts_with_all = ["yes", "confirm_within"])]
+    plan: bool,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -65,7 +69,9 @@ impl Enrol {
                 .unchanged()
                 .next("make another one (warded invite), run `sudo warded enrol`, and paste it when it asks"));
         }
-        context.may_change("enrol")?;
+        if !self.plan {
+            context.may_change("enrol")?;
+        }
         if options.ca.is_some() {
             return Err(Error::usage("a code says which CA it is for, and --ca names another one")
                 .unchanged()
@@ -92,6 +98,13 @@ impl Enrol {
             force: false,
             record: None,
         };
+        let files = trust.staged()?;
+        if self.plan {
+            if let Some(ago) = given.expired(now()) {
+                return Err(expired(&ago.to_string()));
+            }
+            return Plan { procedure }.with_files(&context, output, &files);
+        }
         let apply = Apply {
             procedure,
             yes: self.yes,
@@ -99,7 +112,6 @@ impl Enrol {
             risk: self.risk.clone(),
             identification: super::identification::Identification::default(),
         };
-        let files = trust.staged()?;
         apply.carry_out(&context, output, Some(&FirstDay { files, told: &|error| told(error, &given) }))
     }
 
@@ -132,9 +144,11 @@ impl Invitation {
 /// A failure before the CA was asked, in the words of a code.
 fn told(error: Error, given: &TokenClaims) -> Error {
     match given.expired(now()) {
-        Some(ago) if error.exit() == Exit::Usage => {
-            Error::usage(format!("the code expired {ago} ago")).unchanged().next(reading::ANOTHER)
-        }
+        Some(ago) if error.exit() == Exit::Usage => expired(&ago.to_string()),
         Some(_) | None => error,
     }
+}
+
+fn expired(ago: &str) -> Error {
+    Error::usage(format!("the code expired {ago} ago")).unchanged().next(reading::ANOTHER)
 }

@@ -24,16 +24,24 @@ use warded_lib::{
 };
 
 #[derive(Debug, Args)]
-pub(super) struct Recover {}
+pub(super) struct Recover {
+    /// Show which run would be rolled back, and change nothing
+    #[arg(long)]
+    plan: bool,
+}
 
 impl Recover {
     /// A configuration that cannot be read must not keep the start of the machine from this.
     pub(super) fn run(&self, options: &Options, output: Output) -> Result<Exit> {
         let broken = match Context::open(options) {
+            Ok(context) if self.plan => return plan(&context, output),
             Ok(context) => return Self::recover(&context, output),
             Err(error) => error,
         };
         let Ok(context) = Context::open(&options.without_config()) else { return Err(broken) };
+        if self.plan {
+            return Err(broken);
+        }
         output.note(format!("{broken}\nstate: going on with {}", context.state.path().display()));
         Self::recover(&context, output).map(|_| Exit::Degraded)
     }
@@ -80,6 +88,31 @@ impl Recover {
         output.note(error.to_string());
         Ok(error.exit())
     }
+}
+
+/// What would be rolled back, of the newest run that was interrupted.
+fn plan(context: &Context, output: Output) -> Result<Exit> {
+    let (interrupted, waiting) = (transaction::interrupted(&context.state)?, transaction::unconfirmed(&context.state)?);
+    let rolled_back = transaction::being_rolled_back(&context.state)?;
+    unended(None, waiting.as_ref(), rolled_back.as_ref()).for_each(|what| output.note(format!("note: {what}")));
+    if let Some(journal) = &interrupted {
+        output.line(format!("{} was interrupted; it would be rolled back:", journal.run))?;
+        journal.entries.iter().try_for_each(|entry| output.line(format!("~ {}   as before", entry.path)))?;
+        output.line("Nothing has been changed.")?;
+    } else {
+        output.line("Nothing was interrupted.")?;
+    }
+    let would = interrupted.as_ref().map(|journal| {
+        let files: Vec<&str> = journal.entries.iter().map(|entry| entry.path.as_str()).collect();
+        let Journal { run, .. } = journal;
+        serde_json::json!({ "run": run.run, "policy": run.policy, "procedure": run.procedure, "files": files })
+    });
+    let object = serde_json::json!({
+        "schema": "warded.recover/1", "runs": [], "would_roll_back": would,
+        "unconfirmed": waiting.map(|journal| journal.run.run), "error": null,
+    });
+    output.object(&object)?;
+    Ok(if interrupted.is_some() { Exit::Pending } else { Exit::Done })
 }
 
 /// Before a command changes anything: finishes what an interrupted run left. Nothing is changed

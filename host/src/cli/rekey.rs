@@ -1,10 +1,11 @@
 //! `warded rekey`.
 
 use super::{
-    apply::{Apply, Plan, ProcedureArgs},
+    apply::{Apply, ProcedureArgs},
     confirm::ConfirmWithin,
     identification::Identification,
     output::Output,
+    plan::Plan,
     risk::AcceptRisk,
 };
 use crate::context::Context;

@@ -1,9 +1,10 @@
 //! `warded undo`.
 
 use super::{
-    apply, completions,
+    completions,
     confirm::ConfirmWithin,
     output::{Output, confirm},
+    plan,
     progress::Progress,
     recover, report,
     risk::AcceptRisk,
@@ -227,7 +228,7 @@ fn way_on(error: Error, earlier: Option<u64>) -> Error {
 
 /// Checks that it would not be refused, as far as this user can see that.
 pub(super) fn foresee(context: &Context, undo: Changes, terms: Terms) -> Result<Forecast> {
-    apply::foresee(context, &work_of(undo, terms))
+    plan::foresee(context, &work_of(undo, terms))
 }
 
 /// Undoes a run through the same stages as any other change. The enrolment becomes what it was

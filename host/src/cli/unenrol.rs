@@ -13,6 +13,9 @@ use warded_lib::{
 
 #[derive(Debug, Args)]
 pub(super) struct Unenrol {
+    /// Show what would change, and change nothing
+    #[arg(long, conflicts_with = "yes")]
+    plan: bool,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -20,8 +23,12 @@ pub(super) struct Unenrol {
 
 impl Unenrol {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
-        context.may_change("unenrol")?;
-        recover::first(context, output)?;
+        if self.plan {
+            recover::report(context, output)?;
+        } else {
+            context.may_change("unenrol")?;
+            recover::first(context, output)?;
+        }
         let config = &context.places.sshd_config;
         let find = || -> Result<_> {
             let enrolments = Enrolments::load(&context.state)?;
@@ -37,6 +44,13 @@ impl Unenrol {
         let enrolment = find()?;
         output.line(format!("- {config}: {enrolment}"))?;
         output.line("  Its certificates and its configuration stay as they are; nothing renews the certificates.")?;
+        let object =
+            |done: bool| serde_json::json!({ "schema": "warded.unenrol/1", "sshd_config": config, "unenrolled": done });
+        if self.plan {
+            output.line("Nothing has been changed.")?;
+            output.object(&object(false))?;
+            return Ok(Exit::Pending);
+        }
         if !self.yes && !confirm("Renew the certificates of this sshd no more?")? {
             return Err(output.declined());
         }
@@ -46,7 +60,7 @@ impl Unenrol {
         Enrolments::load(&context.state)?.without(config).save(&context.state)?;
         context.log.conclude(&event(Kind::Result), Ending::Kept, &format!("{config} is not enrolled any more"))?;
         output.line("Not enrolled any more.")?;
-        output.object(&serde_json::json!({ "schema": "warded.unenrol/1", "sshd_config": config }))?;
+        output.object(&object(true))?;
         Ok(Exit::Done)
     }
 }

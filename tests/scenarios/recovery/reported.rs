@@ -66,6 +66,17 @@ fn a_reload_that_fails_for_a_moment_is_tried_again() {
     let machine = Machine::start();
     let old = seen(&machine);
     killed(&machine, &certify(&machine, &[]));
+    // What it would do is shown, and not done.
+    let half = machine.tree();
+    let plan = machine.warded(["recover", "--plan", "--json"]).ends(3).object("warded.recover/1");
+    let would: Vec<&str> =
+        plan["would_roll_back"]["files"].as_array().unwrap().iter().map(|file| file.as_str().unwrap()).collect();
+    assert!(would.contains(&machine.path("ssh/ssh_host_rsa_key-cert.pub").to_str().unwrap()), "{plan}");
+    machine
+        .warded(["recover", "--plan"])
+        .ends(3)
+        .prints(&["was interrupted; it would be rolled back", "Nothing has been"]);
+    assert_eq!((machine.tree(), state(&machine).as_str()), (half, "committing"));
     let mut recover = machine.command("strace");
     recover.args(["-o", "/dev/null", "-e", "trace=kill", "-e", "inject=kill:error=EAGAIN:when=1"]);
     recover.args([env!("CARGO_BIN_EXE_warded"), "recover", "--json"]);
@@ -74,6 +85,7 @@ fn a_reload_that_fails_for_a_moment_is_tried_again() {
     assert!(how.starts_with("SIGHUP to process"), "{recovered}");
     assert_eq!(seen(&machine), old);
     serves(&machine);
+    machine.warded(["recover", "--plan"]).ends(0).prints(&["Nothing was interrupted."]);
 }
 
 /// One run is rolled back, and another cannot be looked at: both are said.

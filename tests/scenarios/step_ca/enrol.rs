@@ -98,6 +98,16 @@ fn one_code_certifies_a_machine_and_undo_reverts_all_of_it() {
     let code = site.invites(&[]);
     assert_eq!(code.lines().count(), 1);
     assert!(code.len() < 900, "{} characters", code.len());
+    // A plan shows all of it, changes nothing, and uses up nothing.
+    let mut plans = site.member.command(&["enrol", "--plan", "--json"]);
+    let plan = fed(&mut plans, &code).ends(3).object("warded.plan/1");
+    let shown: Vec<&str> =
+        plan["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap()).collect();
+    for path in [machine.path("root_ca.crt"), site.member.config(), machine.path("ssh/ssh_host_rsa_key-cert.pub")] {
+        assert!(shown.contains(&path.to_str().unwrap()) && !path.exists(), "{} is not in {shown:?}", path.display());
+    }
+    fed(&mut site.member.command(&["enrol", "--plan"]), &code).ends(3).prints(&[NAME, "Nothing has been changed."]);
+    assert_eq!((machine.tree(), site.requests("/ssh/sign")), (before.clone(), 0));
     // A mail breaks lines and quotes none.
     let broken: Vec<&str> = code.trim().as_bytes().chunks(61).map(|part| str::from_utf8(part).unwrap()).collect();
     let done = site.enrols(&format!("\n  {} \r\n", broken.join(" \r\n")), &["--json"]).ends(0).object("warded.enrol/1");
@@ -190,6 +200,8 @@ fn a_code_has_a_time_and_serves_once() {
     past["sha"] = site.ca.fingerprint().into();
     let past = code(&[site.ca.key("admin").token(&past)]);
     site.enrols(&past, &[]).ends(2).says(&["the code expired 6 min ago", "warded invite"]);
+    let plan = fed(&mut site.member.command(&["enrol", "--plan"]), &past).ends(2);
+    plan.says(&["the code expired 6 min ago", "warded invite"]);
 
     // Somebody else was faster: that is no typing mistake.
     let used = site.invites(&[]);

@@ -4,8 +4,8 @@ use super::Ended;
 use crate::{
     broker::session::{Level, Message},
     cli::{
-        apply,
         output::Output,
+        plan,
         report::{self, PlanObject},
     },
     context::Context,
@@ -44,8 +44,8 @@ pub(super) fn show(
     if has_changes {
         let mut work = Work::of(planned, terms);
         work.renewal = Some(HostKeyRecords::default());
-        let Forecast { not_proved, .. } = apply::foresee(context, &work)?;
-        not_proved.iter().try_for_each(|what| output.line(format!("Would not be proved: {what}.")))?;
+        let Forecast { not_proved, .. } = plan::foresee(context, &work)?;
+        report::unproved(output, &not_proved)?;
         drop(object.as_object_mut().map(|object| object.insert("not_proved".to_owned(), not_proved.into())));
     }
     Ok(Ended::new(if pending { Exit::Pending } else { exit }, object))
