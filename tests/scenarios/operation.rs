@@ -1,6 +1,9 @@
 //! The days of an enrolled machine, in minutes: certificates of 75 seconds (more where all is slow) that its timer renews,
 //! and what happens to such a machine. Meanwhile clients log in, and what `status` says is compared with what they see.
 
+mod asleep;
+mod overlap;
+
 use super::booted::drop_in;
 use crate::support::{
     Booted, Knows, Run,
@@ -74,11 +77,16 @@ struct Site {
 impl Site {
     /// A machine with a CA beside it, which knows nothing of it yet.
     fn start() -> Option<Self> {
+        Self::of(life, |setup| setup)
+    }
+
+    /// The same with certificates that live so long, and a CA that is shaped besides.
+    fn of(life: impl FnOnce(&Booted) -> String, shape: impl FnOnce(Setup) -> Setup) -> Option<Self> {
         let machine = Booted::start("trixie", "ssh.service")?;
         let seconds = life(&machine);
         let life = format!("{seconds}s");
         let renewer = Provisioner::sshpop("sshpop").lasting(&life).claim("allowRenewalAfterExpiry", true);
-        let setup = Setup::of([Provisioner::jwk("admin").lasting(&life), renewer]);
+        let setup = shape(Setup::of([Provisioner::jwk("admin").lasting(&life), renewer]));
         let mut ca = StepCa::with(&machine.network(), &setup)?;
         ca.reconfigure(|config| config["authority"]["backdate"] = "1s".into());
         let password = machine.file("/root/password");

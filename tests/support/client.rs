@@ -20,7 +20,7 @@ pub(crate) enum Knows {
     Nothing,
     /// Host keys, one line each.
     Keys(String),
-    /// The host CA's key, and nothing else.
+    /// The host CA's keys, one line each, and nothing else.
     Authority(String),
 }
 
@@ -46,7 +46,9 @@ impl<'a> Client<'a> {
         let lines: Vec<String> = match knows {
             Knows::Nothing => Vec::new(),
             Knows::Keys(keys) => keys.lines().map(|key| format!("{NAME} {key}\n")).collect(),
-            Knows::Authority(key) => vec![format!("@cert-authority *.example.org {key}\n")],
+            Knows::Authority(keys) => {
+                keys.lines().map(|key| format!("@cert-authority *.example.org {key}\n")).collect()
+            }
         };
         fs::write(&known_hosts, lines.concat()).unwrap();
         let accepts = matches!(knows, Knows::Nothing);
