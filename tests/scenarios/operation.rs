@@ -81,7 +81,7 @@ impl Site {
     }
 
     /// The same with certificates that live so long, and a CA that is shaped besides.
-    fn of(life: impl FnOnce(&Booted) -> String, shape: impl FnOnce(Setup) -> Setup) -> Option<Self> {
+    fn of(life: impl FnOnce(&Booted) -> u64, shape: impl FnOnce(Setup) -> Setup) -> Option<Self> {
         let machine = Booted::start("trixie", "ssh.service")?;
         let seconds = life(&machine);
         let life = format!("{seconds}s");

@@ -31,11 +31,12 @@ pub(crate) fn is_root() -> bool {
 }
 
 impl Enclosure {
-    /// This machine's own files, with a `/run` and a `/proc` of its own. Who logs in runs nothing that
-    /// somebody here wants at each start of a shell.
+    /// This machine's own files, its programs read-only, with a `/run` and a `/proc` of its own. Who logs in runs nothing
+    /// that somebody here wants at each start of a shell.
     pub(crate) fn beside() -> Self {
         Self::start(&format!(
-            "{BEGIN}; mount -t tmpfs -o mode=755 tmpfs /run; mkdir /run/sshd; mount -t proc proc /proc; \
+            "{BEGIN}; mount --bind /usr /usr; mount -o remount,bind,ro /usr; \
+             mount -t tmpfs -o mode=755 tmpfs /run; mkdir /run/sshd; mount -t proc proc /proc; \
              mkdir /run/upper /run/work; \
              mount -t overlay -o lowerdir=/etc/ssh,upperdir=/run/upper,workdir=/run/work overlay /etc/ssh; \
              [ ! -e ~/.bashrc ] || mount --bind /dev/null ~/.bashrc; {WAIT}"

@@ -140,11 +140,6 @@ impl Peer {
         command
     }
 
-    /// Its network.
-    pub(crate) fn network(&self) -> Network {
-        self.enclosure.network()
-    }
-
     /// A program of this machine's, beside the tree, in the same namespaces.
     pub(crate) fn command_beside(&self, program: &str) -> Command {
         self.enclosure.command_beside(program)

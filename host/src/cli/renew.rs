@@ -4,8 +4,6 @@ mod obstacle;
 mod shown;
 mod unattended;
 
-pub(super) use obstacle::{Obstacle, accept, obstacle};
-
 use super::{
     identification::Identification,
     output::{Failure, Output},
@@ -45,8 +43,8 @@ use warded_lib::{
     transaction,
 };
 
-pub(super) use obstacle::{ACCEPT, Obstacle, gone, gone_next, is_gone, obstacle};
-use obstacle::{enrolled, not_enrolled};
+use obstacle::not_enrolled;
+pub(super) use obstacle::{Obstacle, accept, gone, gone_next, is_gone, obstacle};
 
 const SCHEMA: &str = "warded.renew/1";
 /// Held while a renewal is at work.

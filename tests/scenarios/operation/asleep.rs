@@ -18,7 +18,7 @@ const NAME: &str = "ca.lab.test";
 impl Site {
     fn named() -> Option<Self> {
         let site = Self::of(
-            |_| "24h".to_owned(),
+            |_| 24 * 3600,
             |mut setup| {
                 setup.names.insert(0, NAME.to_owned());
                 setup

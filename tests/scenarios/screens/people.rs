@@ -3,6 +3,7 @@
 use crate::support::{Peer, screen::Screens};
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the screens, as they are")]
 fn of_trust() {
     let Some(peer) = Peer::start("bookworm", "") else { return };
     let mut screens = Screens::by_default();

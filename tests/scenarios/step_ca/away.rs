@@ -8,6 +8,7 @@ use crate::support::{
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the screens, as they are")]
 fn of_a_ca_that_refuses_and_of_one_that_is_away() {
     let machine = Machine::start();
     let setup = Setup::of([Provisioner::jwk("admin"), Provisioner::sshpop("pop")]);

@@ -95,7 +95,7 @@ impl Answer {
     /// With this time of the provider's clock.
     pub(super) fn dated(mut self, at: Timestamp) -> Self {
         let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&at).unwrap();
-        self.head.push_str(&format!("\r\nDate: {date}"));
+        self.head.extend(["\r\nDate: ", &date]);
         self
     }
 

@@ -33,7 +33,7 @@ use crate::{
     },
     text::neutral,
 };
-use keywords::{COMPARED, HARMLESS, NAMING};
+use keywords::{COMPARED, HARMLESS, NAMING, shut_out};
 use queried::{runs_programs, takes};
 use sshd_config::line::Directive;
 use std::{collections::BTreeMap, path::Path};
@@ -379,26 +379,6 @@ fn told(message: &str, mut differences: Vec<String>) -> Error {
         differences.push(format!("and {more} more"));
     }
     Error::refused(message).seen(differences.join("\n"))
-}
-
-/// Users and groups that lists of names would shut out.
-fn shut_out(before: &Effective, after: &Effective) -> Vec<String> {
-    let mut lost = Vec::new();
-    for keyword in ["denyusers", "denygroups"] {
-        let new = after.values(keyword).iter().filter(|name| !before.values(keyword).contains(name));
-        lost.extend(new.map(|name| format!("{keyword} {}", neutral(name))));
-    }
-    for keyword in ["allowusers", "allowgroups"] {
-        let (old, new) = (before.values(keyword), after.values(keyword));
-        if old.is_empty() && !new.is_empty() {
-            lost.push(format!("everybody but {keyword} {}", neutral(&new.join(" "))));
-        } else if !new.is_empty() {
-            lost.extend(
-                old.iter().filter(|name| !new.contains(name)).map(|name| format!("{keyword} {}", neutral(name))),
-            );
-        }
-    }
-    lost
 }
 
 #[cfg(test)]

@@ -221,6 +221,7 @@ impl<'a> Provider<'a> {
 
     /// Whether the provider knows the client, as its token endpoint says to a code that nobody has got; none where it
     /// does not tell.
+    #[must_use]
     pub fn knows_client(&self, redirect_uri: &str) -> Option<bool> {
         let redirect_uri = RedirectUrl::new(redirect_uri.to_owned()).ok()?;
         let (_, verifier) = PkceCodeChallenge::new_random_sha256();

@@ -225,7 +225,7 @@ impl From<ca::CaError> for Failure {
             | ca::CaError::Refused { next, .. }
             | ca::CaError::Credential { next, .. } => Self::new(error.code(), error.to_string()).about("next", next),
             ca::CaError::OfRootOnly { .. } => {
-                Self::new(error.code(), error.to_string()).about("next", &warded_lib::text::by_sudo())
+                Self::new(error.code(), error.to_string()).about("next", warded_lib::text::by_sudo())
             }
             ca::CaError::Wrong(wrong) => Self::new(error.code(), error.to_string()).about("next", wrong.advice()),
         }

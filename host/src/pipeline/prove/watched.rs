@@ -178,10 +178,7 @@ impl WatchedSshd {
             None => Ok(()),
             Some(path) => Err(Error::refused(format!("{} was changed while this ran", path.display()))
                 .cause("sshd was not told to reload: it would read what was not proved")
-                .next(
-                    "run this again when nothing else writes sshd's configuration: no person, and no program of this \
-                     machine, such as an appliance that makes it from its own settings",
-                )),
+                .next("run this again when nothing else writes sshd's configuration: no person, and no appliance's program")),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Which keywords decide about logins, and which do not.
 
+use crate::{machine::sshd::Effective, text::neutral};
+
 /// Keywords that can shut nobody out, and let nobody in. All others count. What `RevokedKeys` names is checked by
 /// itself (`config/revocation.rs`), and host keys are proved by handshakes.
 pub(super) const HARMLESS: [&str; 36] = [
@@ -70,3 +72,23 @@ pub(super) const NAMING: [&str; 5] = [
     "authorizedprincipalsfile",
     "trustedusercakeys",
 ];
+
+/// Users and groups that lists of names would shut out.
+pub(super) fn shut_out(before: &Effective, after: &Effective) -> Vec<String> {
+    let mut lost = Vec::new();
+    for keyword in ["denyusers", "denygroups"] {
+        let new = after.values(keyword).iter().filter(|name| !before.values(keyword).contains(name));
+        lost.extend(new.map(|name| format!("{keyword} {}", neutral(name))));
+    }
+    for keyword in ["allowusers", "allowgroups"] {
+        let (old, new) = (before.values(keyword), after.values(keyword));
+        if old.is_empty() && !new.is_empty() {
+            lost.push(format!("everybody but {keyword} {}", neutral(&new.join(" "))));
+        } else if !new.is_empty() {
+            lost.extend(
+                old.iter().filter(|name| !new.contains(name)).map(|name| format!("{keyword} {}", neutral(name))),
+            );
+        }
+    }
+    lost
+}
