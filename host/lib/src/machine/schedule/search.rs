@@ -67,7 +67,7 @@ impl<'a> Search<'a> {
                         disabled.get_or_insert((timer, false));
                     }
                     Err(why) => {
-                        self.passed.get_or_insert(Passed { by: name, why });
+                        self.pass_over(Passed { by: name, why });
                     }
                 }
             }
@@ -147,9 +147,18 @@ impl<'a> Search<'a> {
                     }
                 }
             };
-            self.passed.get_or_insert(Passed { by: format!("/{name}"), why });
+            self.pass_over(Passed { by: format!("/{name}"), why });
         }
         None
+    }
+
+    /// Keeps the first that does not count, or one that is for this installation in place of one that is not.
+    fn pass_over(&mut self, passed: Passed) {
+        let is_ours = |passed: &Passed| !matches!(passed.why, Why::State(_) | Why::Config(_));
+        match &self.passed {
+            Some(kept) if is_ours(kept) || !is_ours(&passed) => {}
+            _ => self.passed = Some(passed),
+        }
     }
 
     /// What runs that reads this table or starts this script.
