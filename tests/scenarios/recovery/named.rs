@@ -38,7 +38,7 @@ fn a_list_stays_where_sshd_cannot_be_told_or_somebodys_file_names_it() {
     let recovered = recover(&machine, 4);
     assert!(list.exists(), "{recovered}");
     let left = recovered["runs"][0]["left_alone"].to_string();
-    assert!(left.contains("warded-revoked.krl") && left.contains("may still read it"), "{recovered}");
+    assert!(left.contains("warded-revoked.krl") && left.contains("may still read this file"), "{recovered}");
     serves(&machine);
 
     let machine = Machine::start();
