@@ -38,6 +38,7 @@ fn of_trust() {
     trust-user-ca would change 2 files. Nothing has been changed.
     Found out: by certificates of this CA sshd would let in root.
     Found out: root logged in by a certificate of a CA made up in place of this one, and not by one of another CA.
+    Would not be proved: what PAM would say of these users (an account that is locked or has expired, a rule of pam_access).
     A certificate with the principal root would log in as root: `apply` refuses that without --accept-risk=root-by-certificate.
     [3]
 
@@ -70,6 +71,7 @@ fn of_trust() {
     Proved beforehand: clients that pinned a plain key (ssh-rsa, ecdsa-sha2-nistp256, ssh-ed25519) get in, root can log in.
     Proved beforehand: by certificates of this CA sshd lets in root.
     Proved beforehand: root logged in by a certificate of a CA made up in place of this one, and not by one of another CA.
+    Not proved: what PAM would say of these users (an account that is locked or has expired, a rule of pam_access).
     Seen live: the plain keys are offered as before.
     Undo it with: warded undo  (run 2)
     [0]
@@ -169,8 +171,9 @@ fn of_trust() {
         -TrustedUserCAKeys /etc/ssh/warded-user-ca.pub
     > reload ssh (ssh.service or sshd.service; else SIGHUP to sshd)
     Removed: 5 files as before Warded.
+    Not proved: what PAM would say of these users (an account that is locked or has expired, a rule of pam_access).
     The log of what Warded did stays in /var/lib/warded: delete that directory when you need it no more.
-    Certificates in ssh-agents go with `warded logout`, run by each person who logged in with them.
+    The certificates of other people's logins go with `warded logout`, run by each of them.
     [0]
     "#);
 }

@@ -33,7 +33,9 @@ fn of_runs_that_did_not_stay() {
     for line in ["status", "renew", "recover", "recover", "history"] {
         screens.show(&machine, line);
     }
-    insta::assert_snapshot!(screens.seen(), @r#"
+    // sshd says why it takes no connection, if the kernel does not end it first.
+    let said = "the server closed the connection: Exceeded MaxStartups";
+    insta::assert_snapshot!(screens.seen().replace("the connection was reset", said), @r#"
     $ warded apply write-file --policy writer --yes --set reload=yes --accept-risk=lose-ssh --set text=PerSourceMaxStartups=0 --set path=DIR/ssh/sshd_config.d/60-test.conf
     OS · OpenSSH 9.2 · init none · policy writer  (/tmp/warded-test-dddddd/policies/writer.toml)
     + /tmp/warded-test-dddddd/ssh/sshd_config.d/60-test.conf
