@@ -44,7 +44,7 @@ impl Audit {
 }
 
 fn verify(context: &Context, signing: &signed::Signing, output: Output) -> Result<Exit> {
-    let verify = if signing.all { audit::verify_all } else { audit::verify };
+    let verify = if signing.needs_all() { audit::verify_all } else { audit::verify };
     match verify(context.log.directory())? {
         Ok(verified) => {
             output.line(verified.to_string())?;

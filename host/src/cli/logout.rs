@@ -29,6 +29,9 @@ pub(super) struct Logout {
     /// Also remove the files that `warded login --out FILE` wrote
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Whether only CAs count with which a login on this machine left a certificate.
+    #[arg(skip)]
+    is_local: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -56,9 +59,10 @@ struct Signers {
 }
 
 impl Logout {
-    /// As `warded logout` is without options.
+    /// Of the logins that the caller made on this machine. The agent may be a forwarded one, whose other certificates are
+    /// for other machines: no CA is asked what its keys are.
     pub(super) fn of_caller() -> Self {
-        Self { host: None, out: None }
+        Self { host: None, out: None, is_local: true }
     }
 
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
@@ -83,8 +87,8 @@ impl Logout {
         // What stays in an agent that does not answer is no reason to leave a private key in a file.
         let held = self.held();
         let signers = match &held {
-            Ok(held) => completed(context, known, held.as_ref())?,
-            Err(_) => Signers { keys: known, not_asked: Vec::new() },
+            Ok(held) if !self.is_local => completed(context, known, held.as_ref())?,
+            Ok(_) | Err(_) => Signers { keys: known, not_asked: Vec::new() },
         };
         let mut removed = Vec::new();
         for files in &files {

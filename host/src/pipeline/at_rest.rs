@@ -1,5 +1,6 @@
-//! What a renewal looked at when nothing was due, or when it had renewed what was. As long as all of it is as it was, and nothing is due, the next
-//! unattended renewal need not look again: it reads a file and asks for the status of some others, and starts no program.
+//! What a renewal looked at when nothing was due, or when it had renewed everything that was. As long as all of it is as it
+//! was, and nothing is due, the next unattended renewal need not look again: it reads a file and asks for the status of some
+//! others, and starts no program.
 
 use super::Done;
 use crate::{broker::session::Session, context::Context, enrolment::Enrolments, outcomes::Outcome};
@@ -124,14 +125,20 @@ impl Looked {
     pub fn after(self, context: &Context, done: &Done) -> Option<AtRest> {
         let is_settled = done.exit() == Exit::Done && done.confirm.is_none() && done.left_alone.is_empty();
         let verified = done.verified.as_ref().filter(|_| is_settled && done.bystanders.is_empty())?;
-        let of = |path: &PathBuf| certificate_in(path).map(|found| (path.clone(), found.serial()));
-        let found: BTreeMap<PathBuf, u64> = self.files.iter().filter_map(of).collect();
-        let is_served = |serial: &u64| self.sshd.listener.is_none() || verified.certificates.contains(serial);
+        let of = |path: &PathBuf| certificate_in(path).map(|found| (path.clone(), found));
+        let found: BTreeMap<PathBuf, Certificate> = self.files.iter().filter_map(of).collect();
+        // A CA may give one serial number to several.
+        let is_same = |one: &Certificate, other: &Certificate| {
+            one.serial() == other.serial() && one.key().key_data() == other.key().key_data()
+        };
+        let is_new = |found: &Certificate| done.given.certificates.iter().any(|one| is_same(one, found));
+        let is_served = |found: &Certificate| {
+            self.sshd.listener.is_none() || is_new(found) && verified.certificates.contains(&found.serial())
+        };
         if !found.values().all(is_served) {
             return None;
         }
-        let new: BTreeSet<u64> = done.given.certificates.iter().map(Certificate::serial).collect();
-        let renewed = found.into_iter().filter(|(_, serial)| new.contains(serial)).map(|(path, _)| path).collect();
+        let renewed = found.into_iter().filter(|(_, found)| is_new(found)).map(|(path, _)| path).collect();
         self.rest(context, &renewed)
     }
 

@@ -75,7 +75,7 @@ pub(super) fn closed_name(number: u64) -> String {
 
 fn number(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("log.")?.strip_suffix(".jsonl")?;
-    digits.parse().ok().filter(|number| *number > 0 && closed_name(*number) == name)
+    digits.parse().ok().filter(|number| (1..u64::MAX).contains(number) && closed_name(*number) == name)
 }
 
 /// The file whose lock keeps everyone else from appending: the one that is written or, while there is none, the one that

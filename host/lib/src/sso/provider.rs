@@ -232,7 +232,7 @@ impl<'a> Provider<'a> {
             .request(&carrier(self.web));
         let Err(RequestTokenError::ServerResponse(said)) = answer else { return None };
         match said.error().as_ref() {
-            "invalid_client" | "unauthorized_client" => Some(false),
+            "invalid_client" => Some(false),
             "invalid_grant" => Some(true),
             _ => None,
         }

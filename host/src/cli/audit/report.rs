@@ -204,7 +204,7 @@ impl Subject {
 impl Logged {
     /// With the records of the newest runs, if a page shows them.
     fn of(policy: &str, with_runs: bool, directory: &Path) -> Result<Self> {
-        let broken = audit::verify(directory)?.err().map(|broken| broken.to_string());
+        let broken = audit::verify_all(directory)?.err().map(|broken| broken.to_string());
         let mut newest = html::Newest::default();
         let records = audit::read(directory)?.flatten().inspect(|record| {
             if with_runs && record.event.policy == policy {

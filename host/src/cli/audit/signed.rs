@@ -65,6 +65,11 @@ struct Signed {
 }
 
 impl Signing {
+    /// Whether every record is to be checked: a signature speaks for all of them.
+    pub(super) fn needs_all(&self) -> bool {
+        self.all || self.sign.is_some() || self.signed.is_some()
+    }
+
     /// Of a log whose chain is intact: signs its head, or checks a signed one, and says what that adds.
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Value> {
         if let Some(file) = &self.sign {

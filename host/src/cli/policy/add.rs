@@ -176,6 +176,11 @@ impl Update {
         let name = &offer.granting.policy.name;
         let by_hand =
             |error: Error| error.unchanged().next("to decide on it: warded policy add, with the same component");
+        if let Newer::Of(asked) = &self.component
+            && asked != name
+        {
+            return Err(by_hand(Error::refused(format!("what is there for policy {asked} is policy {name}"))));
+        }
         let Some(standing) = offer.standing(context)? else {
             return Err(by_hand(Error::refused(format!("there is no policy {name} that could be updated"))));
         };

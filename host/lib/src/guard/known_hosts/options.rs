@@ -50,10 +50,13 @@ impl Change {
         for keyword in FILES {
             options.push(self.files(keyword, settings, stand_in)?);
         }
-        if let Some(command) = settings.first(COMMAND) {
-            options.push(format!("{COMMAND}={}", wrapped(&command, stand_in)?));
-        }
         let there = ssh.settings_with(&host(name)?, &reached(name))?;
+        match settings.first(COMMAND) {
+            Some(command) => options.push(format!("{COMMAND}={}", wrapped(&command, stand_in)?)),
+            // ssh before 8.5 does not know the keyword.
+            None if there.first(COMMAND).is_some() => options.push(format!("{COMMAND}=none")),
+            None => {}
+        }
         let differing = DECIDING.iter().filter_map(|keyword| {
             let values = settings.values(keyword);
             let is_other = values != there.values(keyword);

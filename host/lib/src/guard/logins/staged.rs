@@ -11,7 +11,9 @@ impl Compared<'_> {
         let served = self.baseline.view.effective.values("hostcertificate");
         let is_certificate = |contents: &Option<Vec<u8>>| {
             let text = contents.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
-            text.is_some_and(|text| Certificate::from_openssh(text.trim()).is_ok())
+            // A parser may take further lines for the comment, and sshd may read them as keys.
+            text.map(str::trim)
+                .is_some_and(|text| !text.contains(['\n', '\r', '\0']) && Certificate::from_openssh(text).is_ok())
         };
         self.candidate
             .staged

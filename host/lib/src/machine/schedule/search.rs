@@ -75,8 +75,8 @@ impl<'a> Search<'a> {
         disabled
     }
 
-    /// A unit's text, with those of its drop-ins behind it, by the order of their names (systemd.unit(5)); none where it is masked by an empty file or a
-    /// link to /dev/null.
+    /// A unit's text, with those of its drop-ins behind it, by the order of their names (systemd.unit(5)); none where it is
+    /// masked by an empty file or a link to /dev/null.
     fn unit(&mut self, name: &str) -> Option<String> {
         let path = UNIT_DIRECTORIES.iter().map(|directory| format!("{directory}/{name}"));
         let path = path.into_iter().find(|path| self.root.join(path).symlink_metadata().is_ok())?;
