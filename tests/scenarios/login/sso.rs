@@ -9,6 +9,7 @@ mod lemonldap;
 mod machines;
 mod names;
 mod on_demand;
+mod pages;
 mod portal;
 mod several;
 

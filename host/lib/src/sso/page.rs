@@ -30,10 +30,22 @@ const STYLE: &str = "\
 *{box-sizing:border-box}body{margin:0;min-height:100vh;display:grid;place-items:center;background:var(--ground);color:var(--text);\
 font:1.0625rem/1.5 system-ui,sans-serif}main{width:min(32rem,calc(100vw - 2rem));padding:2rem;background:var(--card);\
 border:1px solid var(--line);border-radius:.5rem;border-top:.3rem solid var(--mark)}main.good{--mark:var(--good)}\
-main.bad{--mark:var(--bad)}h1{margin:0 0 .5rem;font-size:1.5rem;line-height:1.25;color:var(--mark)}p{margin:.5rem 0 0}\
+main.bad{--mark:var(--bad)}h1{margin:0 0 .5rem;font-size:1.5rem;line-height:1.25;text-wrap:balance;color:var(--mark)}p{margin:.5rem 0 0}\
 footer{margin-top:1.5rem;font-size:.875rem;color:var(--dim)}";
 
 impl Page {
+    /// Every page that there is.
+    pub const ALL: [Self; 8] = [
+        Self::Done,
+        Self::Token,
+        Self::Failed,
+        Self::Denied,
+        Self::WrongWindow,
+        Self::OpenedBefore,
+        Self::Over,
+        Self::Nothing,
+    ];
+
     /// Its HTTP status.
     pub(super) fn status(self) -> &'static str {
         match self {
@@ -67,7 +79,7 @@ impl Page {
             Self::OpenedBefore => (
                 "This sign-in was opened before",
                 "Its address can be opened once. If you did not open it yourself, another program did: go back to the \
-                 terminal, end the command there (Ctrl-C) and begin again.",
+                 terminal, end the command there (Ctrl+C) and begin again.",
             ),
             Self::Over => ("This sign-in is over", "Its answer was used already. Begin again in the terminal."),
             Self::Nothing => (
@@ -78,7 +90,8 @@ impl Page {
     }
 
     /// The page.
-    pub(super) fn html(self) -> String {
+    #[must_use]
+    pub fn html(self) -> String {
         let (title, text) = self.words();
         let class = if matches!(self, Self::Done | Self::Token) { "good" } else { "bad" };
         format!(
@@ -104,16 +117,7 @@ mod tests {
 
     #[test]
     fn a_page_has_nothing_from_elsewhere() {
-        for page in [
-            Page::Done,
-            Page::Token,
-            Page::Failed,
-            Page::Denied,
-            Page::WrongWindow,
-            Page::OpenedBefore,
-            Page::Over,
-            Page::Nothing,
-        ] {
+        for page in Page::ALL {
             let html = page.html();
             assert!(!html.contains("://") && !html.contains("<script") && !html.contains("url("), "{html}");
             assert!(html.contains("<html lang=\"en\">") && html.matches("<h1>").count() == 1, "{html}");

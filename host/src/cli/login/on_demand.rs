@@ -17,8 +17,9 @@ use warded_lib::{
 
 /// For all of it. The same for who waits while another one logs in.
 const LIMIT: Duration = Duration::from_secs(60);
-/// The last part of it, in which a login that nobody took part in finds out why, and says so.
-const TO_TELL: Duration = Duration::from_secs(8);
+/// The last part of it, in which a login that nobody took part in finds out why, and says so: longer than a request to the
+/// provider may take.
+const TO_TELL: Duration = Duration::from_secs(14);
 /// So long after a login that failed nobody is asked again.
 const REST: Duration = Duration::from_secs(60);
 /// How often it is looked whether another login has ended.

@@ -16,6 +16,7 @@ use serde_json::json;
 use std::{
     fs,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 impl Member {
@@ -66,11 +67,14 @@ fn a_device_is_chosen_by_name_and_its_refusals_are_told() {
         "device_authorization_endpoint",
         "ssh -L",
     ]);
-    member.issuer.has_devices(&[]);
+    // The pause of six seconds after `slow_down` does not outlast the code, which ends after two.
+    member.issuer.has_devices(&["slow_down"]);
     member.issuer.goes_wrong(Wrong::NeverOnDevice);
-    Run::of(&mut member.command(&["root", "--device"]))
-        .ends(1)
-        .says(&["the code was not used in time", "--device again"]);
+    let begun = Instant::now();
+    let run = Run::of(&mut member.command(&["root", "--device"])).ends(1);
+    run.says(&["the code was not used in time", "--device again"]);
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    member.issuer.has_devices(&[]);
     // Nor is a provider that answers no poll a person who was late.
     member.issuer.goes_wrong(Wrong::SilentAboutTokens);
     let run = Run::of(&mut member.command(&["root", "--device"])).ends(6).says(&["cannot be reached"]);

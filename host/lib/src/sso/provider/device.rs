@@ -9,8 +9,11 @@ use openidconnect::{
 use std::{
     cell::{Cell, RefCell},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+/// Long enough for the library to see that the time is over, instead of polling once more.
+const PAST_THE_END: Duration = Duration::from_millis(50);
 
 /// A login by a code that a person types on another machine.
 pub struct Device {
@@ -81,15 +84,18 @@ impl Provider<'_> {
             *last_problem.borrow_mut() = answer.as_ref().err().cloned();
             answer
         };
-        // It then doubles the interval up to a limit, even to one that is shorter than what `slow_down` made it.
+        // It then doubles the interval up to a limit, even to one that is shorter than what `slow_down` made it; and it sleeps
+        // for the whole interval where the code ends before that.
         let longest = Cell::new(Duration::ZERO);
+        let (begun, patience) = (Instant::now(), patience.min(device.life()));
         let pause = |interval: Duration| {
             longest.set(longest.get().max(interval));
-            thread::sleep(longest.get());
+            let left = patience.saturating_sub(begun.elapsed()) + PAST_THE_END;
+            thread::sleep(longest.get().min(left));
         };
         let answer: Result<CoreTokenResponse, _> = request
             .add_extra_param("code_verifier", device.verifier.secret().clone())
-            .request(&carried, pause, Some(patience.min(device.life())));
+            .request(&carried, pause, Some(patience));
         let answer = answer.map_err(|error| match error {
             RequestTokenError::ServerResponse(_) if last_problem.borrow().is_some() => {
                 last_problem.take().map_or(Fault::DeviceExpired, |problem| self.unreachable(problem))
