@@ -16,7 +16,10 @@ use std::{
     fmt::Write as _,
     fs,
     net::{Ipv4Addr, TcpListener},
-    os::{fd::AsFd as _, unix::net::UnixDatagram},
+    os::{
+        fd::AsFd as _,
+        unix::{fs::PermissionsExt as _, net::UnixDatagram},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -338,19 +341,23 @@ impl Drop for Machine {
     }
 }
 
-/// Copies one of the host keys that this process made: an RSA key takes a while.
+/// Writes one of the host keys that this process made: an RSA key takes a while.
 pub(crate) fn copy_key(name: &str, to: &Path) {
-    static MADE: OnceLock<TempDir> = OnceLock::new();
+    // No directory of a static one would ever be removed.
+    static MADE: OnceLock<Vec<[Vec<u8>; 2]>> = OnceLock::new();
     let made = MADE.get_or_init(|| {
         let directory = tempfile::tempdir().unwrap();
-        for name in KEYS {
-            keygen(&["-q", "-N", "", "-C", "root@web1", "-t", name, "-f"], &directory.path().join(name));
-        }
-        directory
+        let made = KEYS.map(|name| {
+            let key = directory.path().join(name);
+            keygen(&["-q", "-N", "", "-C", "root@web1", "-t", name, "-f"], &key);
+            [fs::read(&key).unwrap(), fs::read(key.with_extension("pub")).unwrap()]
+        });
+        made.to_vec()
     });
-    // fs::copy keeps the mode.
-    fs::copy(made.path().join(name), to).unwrap();
-    fs::copy(made.path().join(format!("{name}.pub")), to.with_extension("pub")).unwrap();
+    let [private, public] = &made[KEYS.iter().position(|one| *one == name).unwrap()];
+    fs::write(to, private).unwrap();
+    fs::set_permissions(to, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(to.with_extension("pub"), public).unwrap();
 }
 
 /// Waits for the file that sshd writes when it listens.
