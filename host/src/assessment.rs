@@ -44,7 +44,6 @@ pub enum Basis {
     Policy,
 }
 
-/// One procedure.
 #[derive(Debug)]
 pub struct Procedure {
     /// What its grants are those of.
@@ -65,7 +64,6 @@ pub struct Procedure {
 /// One grant of a procedure.
 #[derive(Debug)]
 pub struct Grant {
-    /// The grant.
     pub line: Line,
     /// Whether the procedure can call a function that needs it.
     pub reachable: bool,

@@ -33,11 +33,9 @@ const CHAIN_BYTES: usize = 256;
 pub struct Identity {
     /// The run's number; none for a run that changes nothing.
     pub run: Option<u64>,
-    /// The policy.
     pub policy: Name,
     /// The component's digest.
     pub component: Digest,
-    /// The procedure.
     pub procedure: Name,
 }
 

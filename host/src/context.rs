@@ -63,19 +63,16 @@ impl Default for OnHang {
 /// else from the defaults.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The configuration file.
     pub config: Option<PathBuf>,
     /// Whether the command writes the configuration file, so that it need not be there yet.
     pub makes_config: bool,
     /// Whether the command changes what this machine is to its CA, which is the one without a name.
     pub is_for_machine: bool,
-    /// The state directory.
     pub state: Option<PathBuf>,
     /// The directory of policies.
     pub policies: Option<PathBuf>,
     /// sshd's main configuration file.
     pub sshd_config: Option<PathBuf>,
-    /// The sshd program.
     pub sshd: Option<PathBuf>,
     /// The directory of a local CA, or the name of a configured one.
     pub ca: Option<PathBuf>,
@@ -98,11 +95,9 @@ impl Options {
 pub struct Context {
     /// State, journal, enrolment.
     pub state: StateDir,
-    /// The audit log.
     pub log: Arc<Log>,
     /// The machine's files.
     pub root: Root,
-    /// The machine's facts.
     pub facts: Facts,
     /// What `{sshd}` and `{home}` stand for.
     pub places: Places,

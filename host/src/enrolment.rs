@@ -29,7 +29,6 @@ const HISTORY: usize = 20;
 #[serde(deny_unknown_fields)]
 pub struct Enrolment {
     schema: String,
-    /// The policy.
     pub policy: Name,
     /// The component that was accepted.
     pub component: Digest,
@@ -37,7 +36,6 @@ pub struct Enrolment {
     pub grants: Digest,
     /// The procedure to run.
     pub procedure: Name,
-    /// Its settings.
     pub settings: Vec<Setting>,
     /// The names that the operator confirmed.
     pub principals: BTreeSet<String>,
@@ -45,7 +43,6 @@ pub struct Enrolment {
     pub sshd_config: AbsolutePath,
     /// The CA, as it describes itself.
     pub authority: String,
-    /// When.
     pub enrolled: Timestamp,
     /// The run that made this record.
     pub run: u64,

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, path::PathBuf};
 use warded_lib::{error::Exit, machine::private::StateDir, moment};
 
-/// One of these.
 pub trait Outcome: Serialize + DeserializeOwned {
     /// Its file in the state directory.
     const FILE: &'static str;
@@ -32,7 +31,6 @@ pub trait Outcome: Serialize + DeserializeOwned {
 /// How the last `warded renew` ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastRenewal {
-    /// When.
     pub at: Timestamp,
     /// Its exit code.
     pub exit: u8,
@@ -98,9 +96,7 @@ impl Outcome for LastRenewal {
 /// The newest run whose result was proved with an sshd.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastProof {
-    /// The run.
     pub run: u64,
-    /// When.
     pub at: Timestamp,
     /// The version of OpenSSH that proved it.
     pub openssh: String,
@@ -120,13 +116,9 @@ impl Outcome for LastProof {
 /// The newest run that was rolled back after its process had ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastRollBack {
-    /// The run.
     pub run: u64,
-    /// Its procedure.
     pub procedure: String,
-    /// When.
     pub at: Timestamp,
-    /// Why.
     pub why: Why,
 }
 

@@ -62,7 +62,6 @@ pub struct CertifiedKey {
 /// How a renewal ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicRenewal {
-    /// When.
     pub at: Timestamp,
     /// Its exit code.
     pub exit: u8,

@@ -157,7 +157,6 @@ impl Case<()> {
         self.ends(&[1], &says, failed(capability, asked, code))
     }
 
-    /// It is stopped.
     pub(super) fn ends_stopped(self, why: &str) -> Case {
         self.ends(&[5], &[" was stopped: ", why, "nothing was changed"], ended(why))
     }

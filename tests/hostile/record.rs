@@ -60,7 +60,6 @@ impl Record {
         self
     }
 
-    /// Looks for it.
     pub(super) fn look(&self, name: &str, log: &str, directory: &str) {
         let found = log.lines().filter(|line| self.is(&serde_json::from_str(line).unwrap(), directory)).count();
         let Self { kind, about, words, .. } = self;

@@ -55,7 +55,6 @@ fn journal(machine: &Machine) -> Option<Value> {
     serde_json::from_slice(&fs::read(newest(machine)?.join("journal.json")).ok()?).ok()
 }
 
-/// Its state.
 fn state(machine: &Machine) -> String {
     let word = newest(machine).and_then(|run| fs::read_link(run.join("journal.state")).ok());
     word.map_or_else(String::new, |word| word.to_str().unwrap().to_owned())

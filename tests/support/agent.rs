@@ -21,13 +21,11 @@ use std::{
 /// A real agent on a machine, which ends with it.
 #[derive(Debug)]
 pub(crate) struct Agent {
-    /// Its socket.
     pub(crate) socket: PathBuf,
     _process: Child,
 }
 
 impl Agent {
-    /// OpenSSH's.
     pub(crate) fn openssh(machine: &Machine, name: &str) -> Self {
         let socket = machine.path(name);
         let mut command = machine.command("ssh-agent");
@@ -36,7 +34,6 @@ impl Agent {
         Self { socket, _process: process }
     }
 
-    /// GnuPG's.
     pub(crate) fn gnupg(machine: &Machine) -> Self {
         let home = machine.path("gnupg");
         fs::create_dir(&home).unwrap();
@@ -90,7 +87,6 @@ pub(crate) enum Manner {
 /// A stand-in, and what it holds: blobs of keys and certificates.
 #[derive(Clone, Debug)]
 pub(crate) struct StandIn {
-    /// Its socket.
     pub(crate) socket: PathBuf,
     /// What it holds.
     pub(crate) held: Arc<Mutex<Vec<Vec<u8>>>>,

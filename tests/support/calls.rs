@@ -15,7 +15,6 @@ pub(crate) struct Callable {
     pub(crate) interface: String,
     /// The interface with its package and version.
     module: String,
-    /// The function.
     pub(crate) function: Function,
 }
 

@@ -94,7 +94,6 @@ impl<'a> Client<'a> {
         run
     }
 
-    /// Tries to.
     pub(crate) fn tries(&self) -> Run {
         Run::of(&mut self.command("echo in"))
     }

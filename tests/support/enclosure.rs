@@ -101,7 +101,6 @@ impl Enclosure {
         command_of(&self.inner, program)
     }
 
-    /// Its network.
     pub(crate) fn network(&self) -> Network {
         Network::of_process(&self.inner)
     }

@@ -12,7 +12,6 @@ use std::{
 /// Says in the environment that a test has been started again, and where.
 const ON: &str = "WARDED_TEST_ON";
 
-/// A file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileSystem {
     /// In a file, by a loop device.

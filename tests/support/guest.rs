@@ -36,7 +36,6 @@ impl Guest {
         }
     }
 
-    /// The component.
     pub(crate) fn component(&self) -> Vec<u8> {
         let mut resolve = match &self.interfaces {
             Some(directory) => interfaces_in(directory).0,

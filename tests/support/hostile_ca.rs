@@ -63,7 +63,6 @@ impl HostileCa {
         Self { network: network.clone(), port, honest, requests, end, listener: Some(listener) }
     }
 
-    /// Its address.
     pub(crate) fn url(&self) -> String {
         format!("https://{NAME}:{}", self.port)
     }

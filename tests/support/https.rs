@@ -21,7 +21,6 @@ pub(crate) const ENOUGH: u64 = 1 << 20;
 /// A server, and how it is known.
 #[derive(Clone, Debug)]
 pub(crate) struct Https {
-    /// The network that it is in.
     pub(crate) network: Network,
     /// Its port, on the loopback interface.
     pub(crate) port: u16,
@@ -31,14 +30,11 @@ pub(crate) struct Https {
     pub(crate) root: String,
 }
 
-/// What it answered.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// The status.
     pub(crate) status: u16,
     /// Everything before the body.
     pub(crate) head: String,
-    /// The body.
     pub(crate) body: Vec<u8>,
 }
 

@@ -43,7 +43,6 @@ pub(crate) enum Wrong {
     OtherKey,
     /// The nonce is another login's.
     OtherNonce,
-    /// There is no nonce.
     NoNonce,
     /// It says in the browser's answer that it is another provider.
     OtherIssuer,
@@ -169,7 +168,6 @@ impl Issuer {
         *self.tls.as_ref().unwrap().lock().unwrap() = configuration(leaf);
     }
 
-    /// Its name.
     pub(crate) fn name(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://127.0.0.1:{}", self.port)

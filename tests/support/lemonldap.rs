@@ -55,7 +55,6 @@ impl LemonLdap {
         Some(provider)
     }
 
-    /// Its name.
     pub(crate) fn name(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }

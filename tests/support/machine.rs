@@ -255,7 +255,6 @@ impl Machine {
         self.client(&Knows::Authority(self.authority())).connects();
     }
 
-    /// The network that it is in.
     pub(crate) fn network(&self) -> Network {
         self.enclosure.as_ref().map(Enclosure::network).unwrap_or_default()
     }

@@ -10,7 +10,6 @@ use std::{
 /// The machine, with its own configuration file `step.toml`.
 #[derive(Debug)]
 pub(crate) struct Member {
-    /// The machine.
     pub(crate) machine: Machine,
 }
 

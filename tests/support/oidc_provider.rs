@@ -38,7 +38,6 @@ impl OidcProvider {
         provider
     }
 
-    /// Its name.
     pub(crate) fn name(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }

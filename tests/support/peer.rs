@@ -145,7 +145,6 @@ impl Peer {
         self.enclosure.command_beside(program)
     }
 
-    /// Its network.
     pub(crate) fn network(&self) -> Network {
         self.enclosure.network()
     }

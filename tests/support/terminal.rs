@@ -43,7 +43,6 @@ impl Terminal {
         self
     }
 
-    /// Types.
     pub(crate) fn types(&mut self, text: &str) -> &mut Self {
         self.keys.write_all(text.as_bytes()).unwrap();
         self

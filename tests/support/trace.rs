@@ -50,7 +50,6 @@ const CALLS: &[(&str, &[Named])] = &[
     ("execveat", &[(Some(0), Some(1))]),
 ];
 
-/// One effect.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Effect {
     /// A file was opened for writing, made, removed, renamed, or got another mode or owner.
@@ -60,7 +59,6 @@ pub(crate) enum Effect {
 }
 
 impl Effect {
-    /// Which file.
     pub(crate) fn path(&self) -> &str {
         match self {
             Self::Change(path) | Self::Run(path) => path,

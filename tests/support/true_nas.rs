@@ -40,7 +40,6 @@ pub(crate) struct State {
     pub(crate) files: BTreeMap<PathBuf, Found>,
 }
 
-/// The machine.
 #[derive(Debug)]
 pub(crate) struct TrueNas(Peer);
 

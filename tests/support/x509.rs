@@ -27,7 +27,6 @@ pub(crate) struct Leaf {
     pub(crate) chain: Vec<CertificateDer<'static>>,
     /// The same, as it stands in a file.
     pub(crate) pem: String,
-    /// Its key.
     pub(crate) key: KeyPair,
 }
 
@@ -47,7 +46,6 @@ impl Authority {
         Self { root: certificate, intermediate: signed, issuer: Issuer::new(intermediate, key) }
     }
 
-    /// The root.
     pub(crate) fn root(&self) -> String {
         self.root.pem()
     }
@@ -57,7 +55,6 @@ impl Authority {
         Sha256::digest(self.root.der()).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The intermediate.
     pub(crate) fn intermediate(&self) -> String {
         self.intermediate.pem()
     }

@@ -19,7 +19,6 @@ use warded_lib::{
 pub const MAX_BYTES: u64 = 256 << 20;
 const SCHEMA: &str = "warded.policies/1";
 
-/// An archive.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Archive {

@@ -20,11 +20,9 @@ const HEAD: &str = "# `warded policy add`, `update`, `rollback` and `remove` wri
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lock(BTreeMap<Name, Entry>);
 
-/// One policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// Its version.
     pub version: String,
     /// The digest of its component.
     pub component: Digest,

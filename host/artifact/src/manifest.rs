@@ -17,9 +17,7 @@ pub const MAX_BYTES: u64 = 64 << 10;
 pub struct Manifest {
     /// Who publishes it: a principal of the line of `allowed_signers` that matches.
     pub publisher: String,
-    /// The policy's name.
     pub name: String,
-    /// Its version.
     pub version: String,
     /// The digest of the component.
     pub component: Digest,

@@ -3,7 +3,6 @@
 
 use wasmparser::WasmFeatures;
 
-/// The features.
 pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
     // References to objects of a host: there are none, and no collector for them is compiled in.
     .difference(WasmFeatures::GC_TYPES)

@@ -78,7 +78,6 @@ impl Agent {
         Ok(Self { socket: socket.to_owned(), peer: exchange::peer(socket)? })
     }
 
-    /// Its socket.
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket

@@ -120,55 +120,28 @@ pub enum CaError {
     /// The CA did not answer, or something else did in its place.
     #[error("{ca} {}: {cause}", unreached(*.answered))]
     Unreachable {
-        /// Which CA.
         ca: String,
         /// Whether there was an answer, which is of no use.
         answered: bool,
         /// What was tried and how it ended.
         cause: String,
-        /// What to do.
         next: String,
     },
     /// No CA was chosen.
     #[error("no CA is configured")]
-    NotConfigured {
-        /// What to do.
-        next: String,
-    },
+    NotConfigured { next: String },
     /// The user who runs this has chosen none, and the machine has one.
     #[error("you have no CA configured; this machine has one, {address}")]
-    OfRootOnly {
-        /// Its address.
-        address: String,
-    },
+    OfRootOnly { address: String },
     /// What this machine knows of the CA does not serve: it is not asked.
     #[error("{ca} cannot be used: {cause}")]
-    Unusable {
-        /// Which CA.
-        ca: String,
-        /// Why.
-        cause: String,
-        /// What to do.
-        next: String,
-    },
+    Unusable { ca: String, cause: String, next: String },
     /// The CA answered with a no.
     #[error("{ca} refused: {cause}")]
-    Refused {
-        /// Which CA.
-        ca: String,
-        /// Why.
-        cause: String,
-        /// What to do.
-        next: String,
-    },
+    Refused { ca: String, cause: String, next: String },
     /// It cannot be asked: a password, a key or a token is missing, or does not fit.
     #[error("{cause}")]
-    Credential {
-        /// Why.
-        cause: String,
-        /// What to do.
-        next: String,
-    },
+    Credential { cause: String, next: String },
     /// The CA's answer is not what was asked for.
     #[error("the CA's certificate is not the one that was asked for: {0}")]
     Wrong(#[from] Wrong),

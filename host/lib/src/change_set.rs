@@ -34,7 +34,6 @@ pub struct Request {
     pub public: PublicKey,
     /// Host or user.
     pub kind: Kind,
-    /// The names.
     pub principals: Principals,
     /// What it succeeds, if anything.
     pub current: Option<Certificate>,
@@ -51,7 +50,6 @@ impl Request {
 /// A query that was asked.
 #[derive(Debug)]
 pub struct Asked {
-    /// Which.
     pub query: Filled,
     /// What was staged then in the directories that it works on copies of.
     pub overlay: Overlay,
@@ -316,7 +314,6 @@ impl ChangeSet {
             .filter(|(id, _)| self.answered_by(*id).next().is_some())
     }
 
-    /// One request.
     #[must_use]
     pub fn request_of(&self, id: RequestId) -> Option<&Request> {
         self.requests.get(id.0)

@@ -30,7 +30,6 @@ pub struct Config {
     pub named_ca: BTreeMap<Name, step::Settings>,
     /// sshd's main configuration file.
     pub sshd_config: Option<AbsolutePath>,
-    /// The sshd program.
     pub sshd: Option<AbsolutePath>,
     /// Policies of the administrator's.
     pub policies: Option<AbsolutePath>,

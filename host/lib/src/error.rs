@@ -54,7 +54,6 @@ pub enum Label {
     Seen,
     /// What condition the machine is in now.
     State,
-    /// What to do.
     Next,
 }
 

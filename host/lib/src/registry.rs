@@ -27,7 +27,6 @@ const MAX_ANSWER: usize = 64 << 10;
 /// A component, as it lies in a registry.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Artifact {
-    /// The component.
     pub component: Vec<u8>,
     /// Who publishes it.
     pub signed: Option<Signed>,
@@ -39,7 +38,6 @@ pub struct Artifact {
 pub struct Signed {
     /// The manifest that names publisher, version and digests.
     pub manifest: String,
-    /// Its signature.
     pub signature: String,
 }
 

@@ -11,7 +11,6 @@ use warded_lib::policy::{lines::Key, widening};
 pub struct Finding {
     /// How it counts.
     pub severity: Severity,
-    /// In which procedure.
     pub procedure: String,
     /// What it is, in a sentence.
     pub what: String,

@@ -21,7 +21,6 @@ const NAMES: usize = 8;
 /// A policy file that grants less.
 #[derive(Debug, Serialize)]
 pub struct Suggestion {
-    /// The file.
     #[serde(rename = "policy")]
     pub text: String,
     /// How it differs from the one that is there.

@@ -51,7 +51,6 @@ pub struct Exercise {
 /// How often, and when last.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Count {
-    /// Calls.
     pub calls: u64,
     /// Runs in which there were any.
     pub runs: u64,

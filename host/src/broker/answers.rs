@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use warded_lib::machine::sshd::{Effective, HostKey};
 
-/// The answers.
 #[derive(Clone, Debug)]
 pub struct SshdAnswers {
     /// Its version; none: there is no sshd.

@@ -26,7 +26,6 @@ impl<O> Granted<O> {
         Ok(Self { operation, permit })
     }
 
-    /// The operation.
     pub fn operation(&self) -> &O {
         &self.operation
     }

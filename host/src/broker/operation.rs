@@ -67,7 +67,6 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure.
     #[must_use]
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { code: Cow::Borrowed(code), message: message.into(), details: Vec::new() }

@@ -41,9 +41,7 @@ pub enum Level {
 /// What a procedure said, neutralised.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Message {
-    /// How loud.
     pub level: Level,
-    /// What.
     pub text: String,
 }
 
@@ -82,9 +80,7 @@ pub struct Session {
     pub messages: Vec<Message>,
     /// The machine's files.
     pub root: Root,
-    /// The machine's facts.
     pub facts: Facts,
-    /// The CA.
     pub authority: Rc<Authority>,
     /// When certificates are due.
     pub renewal: Renewal,

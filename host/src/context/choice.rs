@@ -23,7 +23,6 @@ pub enum Choice {
     Step(Option<Name>, Box<Settings>),
     /// One of these, which has to be named.
     Several(String),
-    /// None.
     None,
 }
 

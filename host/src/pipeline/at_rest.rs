@@ -42,7 +42,6 @@ pub struct AtRest {
     until: u64,
     /// The main configuration file of the one sshd that is enrolled.
     sshd: AbsolutePath,
-    /// Which CA.
     authority: String,
     /// Which start of the machine.
     boot: String,

@@ -41,7 +41,6 @@ const RECORD: Duration = Duration::from_secs(2);
 pub struct Request<'a> {
     /// The policy and its component.
     pub granting: &'a BoundPolicy,
-    /// The procedure.
     pub procedure: Name,
     /// What the operator set, or the enrolment remembers.
     pub settings: Vec<Setting>,
@@ -62,9 +61,7 @@ pub struct Request<'a> {
 /// What a procedure would change.
 #[derive(Debug)]
 pub struct Planned<'a> {
-    /// Which run.
     pub identity: Identity,
-    /// The policy.
     pub granting: &'a BoundPolicy,
     /// The procedure's table.
     pub procedure: &'a Procedure,

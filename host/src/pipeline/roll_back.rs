@@ -55,9 +55,7 @@ pub struct Recovery<'a> {
 /// A run that was rolled back.
 #[derive(Debug)]
 pub struct RolledBackRun {
-    /// Which one.
     pub run: RunIdentity,
-    /// Its files.
     pub files: RolledBack,
     /// Its services.
     pub aftermath: Aftermath,

@@ -17,7 +17,6 @@ pub enum Stage {
     Commit,
     /// A program of the appliance.
     Run,
-    /// The services.
     Reload,
     /// What sshd serves after the reload.
     Verify,

@@ -19,7 +19,6 @@ use warded_lib::{
 /// A higher version than the accepted one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Newer {
-    /// The policy.
     pub name: String,
     /// The version that is offered.
     pub version: String,

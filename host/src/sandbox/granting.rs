@@ -15,7 +15,6 @@ use warded_lib::{
 /// A policy together with the component that it grants to; the digest has been checked.
 #[derive(Clone, Debug)]
 pub struct BoundPolicy {
-    /// The policy.
     pub policy: Policy,
     /// The digest of the component.
     pub digest: Digest,
@@ -23,7 +22,6 @@ pub struct BoundPolicy {
     pub grants: Digest,
     /// Where it came from.
     pub origin: Origin,
-    /// The component.
     pub component: Cow<'static, [u8]>,
     /// The same, compiled when this binary was built.
     pub precompiled: Option<&'static [u8]>,

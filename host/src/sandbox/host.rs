@@ -119,7 +119,6 @@ impl State {
         self.parse(capability, "invalid-path", path, path.parse())
     }
 
-    /// A new handle.
     fn hold<T: Send + 'static>(&mut self, value: T) -> wasmtime::Result<wasmtime::component::Resource<T>> {
         self.handles.push(value).map_err(|error| match error {
             ResourceTableError::Full => stopped(&format!("it holds more than {} handles", limits::HANDLES)),

@@ -18,13 +18,11 @@ pub struct Scenario {
     pub summary: String,
     /// What is run.
     pub procedure: Name,
-    /// Its settings.
     #[serde(default)]
     pub settings: BTreeMap<Name, Values>,
     /// Every certificate is due.
     #[serde(default)]
     pub force: bool,
-    /// The machine.
     #[serde(default)]
     pub machine: Machine,
     /// What is expected; what is not named is expected to be empty.
@@ -36,13 +34,10 @@ pub struct Scenario {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Values {
-    /// One.
     One(String),
-    /// Several.
     Many(Vec<String>),
 }
 
-/// A machine.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Machine {

@@ -49,7 +49,6 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Makes it.
     pub(super) fn make(machine: &Machine, on_hang: OnHang) -> Result<Self> {
         refuse_below_links(machine)?;
         let scratch = Scratch::private()?;

@@ -17,7 +17,6 @@ const SEGMENTS: u32 = 3;
 /// Operations of one run, and calls within calls.
 const FUEL: u32 = 400;
 const DEPTH: u32 = 30;
-/// The procedures.
 pub const PROCEDURES: [&str; 2] = ["go", "other"];
 
 /// What a function does. Functions are numbered as in the core module: the host's first.
@@ -57,7 +56,6 @@ pub struct Recipe {
 /// A run goes no further: it trapped, or this has seen enough.
 struct Stop;
 
-/// A run.
 struct Running<'a> {
     recipe: &'a Recipe,
     table: Vec<Option<u32>>,
@@ -121,7 +119,6 @@ impl Recipe {
         (running.called, ended.is_ok())
     }
 
-    /// The component.
     #[must_use]
     pub fn component(&self) -> Vec<u8> {
         let mut component = ComponentBuilder::default();

@@ -12,11 +12,9 @@ use warded_lib::{
 /// What there is in the manifest of an artifact.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Described {
-    /// The component.
     pub component: Digest,
     /// Its bytes.
     pub size: u64,
-    /// What is signed of it.
     pub signed: Option<Signed>,
     /// The manifest, written again.
     pub again: Vec<u8>,

@@ -71,7 +71,6 @@ pub(super) struct Base {
     pub(super) is_certified: bool,
 }
 
-/// The machine.
 #[derive(Debug)]
 pub(super) struct Subject {
     pub(super) peer: Peer,
@@ -315,7 +314,6 @@ impl Subject {
         self.peer.shared().join("stand-in")
     }
 
-    /// Arms it.
     pub(super) fn arm(&self, moment: Moment) {
         self.disarm();
         fs::write(self.peer.shared().join("armed"), format!("{}\n", moment.word())).unwrap();

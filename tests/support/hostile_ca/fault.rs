@@ -5,7 +5,6 @@ use std::time::Duration;
 /// What is wrong; everything else is as it should be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
-    /// Nothing.
     Nothing,
     /// Connections, whatever is asked.
     Connection(Connection),
@@ -88,7 +87,6 @@ pub(crate) enum Lie {
     Sha1,
     /// It has expired.
     Expired,
-    /// It is not yet valid.
     NotYetValid,
     /// It never expires.
     Forever,

@@ -41,7 +41,6 @@ impl Honest {
         Self { tls, others, signer: Signer::new(lie), jwk, encrypted, fault }
     }
 
-    /// What it answers.
     pub(super) fn answer(&self, request: &Request) -> Answer {
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
         let (status, answer) = match (request.method.as_str(), request.path.as_str()) {

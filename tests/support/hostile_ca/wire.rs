@@ -13,25 +13,19 @@ use std::{
     time::Duration,
 };
 
-/// What is asked.
 #[derive(Debug)]
 pub(super) struct Request {
-    /// The method.
     pub(super) method: String,
     /// The path, without the version of the API and without what follows a question mark.
     pub(super) path: String,
-    /// The body.
     pub(super) body: Vec<u8>,
 }
 
-/// What is answered.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// The status.
     pub(super) status: u16,
     /// Lines of the head.
     pub(super) head: Vec<String>,
-    /// The body.
     pub(super) body: Vec<u8>,
     /// How it is sent.
     pub(super) pace: Pace,

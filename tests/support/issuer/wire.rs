@@ -156,7 +156,6 @@ fn visit_with_tls(network: &Network, rest: &str, root: &str) -> Visit {
     Visit { url: format!("https://127.0.0.1:{rest}"), status: answer.status, head: answer.head, body }
 }
 
-/// One page.
 pub(crate) fn visit(network: &Network, url: &str) -> Visit {
     let rest = url.strip_prefix("http://127.0.0.1:").unwrap_or_else(|| panic!("{url} leads elsewhere"));
     let (port, path) = rest.split_once('/').unwrap_or((rest, ""));

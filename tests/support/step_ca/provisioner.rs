@@ -10,7 +10,6 @@ pub(crate) const PASSWORD: &str = "open sesame, says Ali";
 /// One entry of a CA's configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Provisioner {
-    /// Its name.
     pub(crate) name: String,
     kind: Kind,
     claims: Map<String, Value>,

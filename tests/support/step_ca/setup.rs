@@ -10,7 +10,6 @@ use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::Pa
 /// The file of the root that it trusts on other servers.
 pub(super) const WEB_ROOT: &str = "web.crt";
 
-/// A CA.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     /// Who may ask it, in this order.

@@ -26,17 +26,12 @@ pub const MAX_BYTES: u64 = 40 << 20;
 pub struct Head {
     schema: String,
     interfaces: String,
-    /// The policy.
     pub policy: Name,
-    /// Its version.
     pub version: String,
-    /// The component.
     pub component: Digest,
-    /// The procedure.
     pub procedure: Name,
     /// Its settings, as they were given.
     pub settings: Vec<Setting>,
-    /// When.
     pub recorded: Timestamp,
     /// The serial numbers of certificates that the run was told are not due.
     pub not_due: Vec<u64>,
@@ -68,7 +63,6 @@ impl Head {
     }
 }
 
-/// A recording.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Recording {
     /// What it is of.

@@ -25,7 +25,6 @@ const VARIABLE: &str = "SSH_AUTH_SOCK";
 pub enum AgentChoice {
     /// The one at this socket; `by` is the setting or the variable that names it.
     Socket {
-        /// The socket.
         path: PathBuf,
         /// What names it.
         by: String,

@@ -19,7 +19,6 @@ pub(super) struct Backwards<'f> {
     held: Vec<u8>,
 }
 
-/// One line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line {
     /// Without its newline; none of a line that is too long for a record.

@@ -20,7 +20,6 @@ pub(super) struct Checkpoint {
     pub(super) offset: u64,
     /// The record's number.
     pub(super) n: u64,
-    /// Its hash.
     pub(super) hash: Digest,
 }
 

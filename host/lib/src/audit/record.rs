@@ -9,7 +9,6 @@ use std::fmt;
 /// line stays far below what one write(2) takes.
 const MAX_TEXT: usize = 4096;
 
-/// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -66,16 +65,13 @@ impl Kind {
 pub struct Event {
     /// The run's number; 0 outside of runs.
     pub run: u64,
-    /// The policy's name.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub policy: String,
     /// The component that ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub component: Option<Digest>,
-    /// The procedure's name.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub procedure: String,
-    /// What happened.
     pub kind: Kind,
     /// The function that was called, such as `files.write`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,7 +154,6 @@ pub struct Record {
     pub time: Timestamp,
     /// The hash of the record before.
     pub previous: Digest,
-    /// What happened.
     #[serde(flatten)]
     pub event: Event,
     /// With `recovered`: the digest of the unfinished bytes before this line.

@@ -24,7 +24,6 @@ pub struct Unreadable(String);
 /// The named, ordered values of a certificate: critical options, or extensions.
 pub type Options = Vec<(String, Vec<u8>)>;
 
-/// An SSH certificate.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Certificate {
     bytes: Vec<u8>,
@@ -125,7 +124,6 @@ impl Certificate {
         })
     }
 
-    /// The wire form.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

@@ -52,7 +52,6 @@ impl Principal {
         }
     }
 
-    /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -23,7 +23,6 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 pub enum Action {
     /// It comes into being.
     Add,
-    /// It changes.
     Change,
     /// It goes.
     Remove,
@@ -54,7 +53,6 @@ pub struct Entry {
 /// A change set, to look at.
 #[derive(Clone, Debug, Serialize)]
 pub struct Review {
-    /// The files.
     pub files: Vec<Entry>,
     /// The programs that are run, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -63,12 +61,10 @@ pub struct Review {
     pub reloads: Vec<ServiceChange>,
 }
 
-/// A program that is run.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProgramRun {
     /// What the policy calls it.
     pub name: String,
-    /// The program.
     pub program: String,
     /// Whether nothing undoes it.
     pub irreversible: bool,

@@ -54,16 +54,12 @@ pub enum After {
     Removed,
     /// These bytes. No mode: as now, or [`DEFAULT_MODE`].
     Bytes {
-        /// The contents.
         contents: Vec<u8>,
         /// Permission bits.
         mode: Option<u32>,
     },
     /// The certificate that the CA will answer a request with.
-    Certificate {
-        /// Which request.
-        request: RequestId,
-    },
+    Certificate { request: RequestId },
     /// A private key made by the host. It exists nowhere else.
     PrivateKey {
         /// OpenSSH's format.

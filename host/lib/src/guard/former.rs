@@ -10,7 +10,6 @@ use std::{fmt, path::PathBuf};
 /// One of these keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Former {
-    /// The key.
     pub key: OfferedKey,
     /// The host key file with another key of that type; none: no file has one.
     pub replaced_in: Option<PathBuf>,

@@ -46,7 +46,6 @@ pub struct OfferedKey {
     pub fingerprint: String,
 }
 
-/// A certificate that is offered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfferedCertificate {
     /// The type of the host key it is for.
@@ -55,7 +54,6 @@ pub struct OfferedCertificate {
     pub seen: SeenCertificate,
 }
 
-/// All that a listener offers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListenerOffer {
     /// Its plain host keys, one for each type.

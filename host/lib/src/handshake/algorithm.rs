@@ -50,7 +50,6 @@ impl KeyKind {
 /// An algorithm by which a server can prove that it holds a host key, or the key of a host certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostKeyAlgorithm {
-    /// The key.
     pub kind: KeyKind,
     /// Whether the server presents it within a certificate.
     pub certificate: bool,
@@ -63,7 +62,6 @@ impl HostKeyAlgorithm {
         Self { kind, certificate: false }
     }
 
-    /// For a certificate.
     #[must_use]
     pub const fn certificate(kind: KeyKind) -> Self {
         Self { kind, certificate: true }

@@ -24,7 +24,6 @@ const LENGTH: usize = 4;
 const AES_BLOCK: usize = 16;
 const AEAD_TAG: usize = 16;
 
-/// A cipher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cipher {
     Aes128Gcm,

@@ -47,10 +47,7 @@ pub enum Fault {
     },
     /// A name that is no host key algorithm which can be asked for here, as `ssh-rsa` with its SHA-1.
     #[error("host keys by {} cannot be asked for", .name.escape_default())]
-    Unsupported {
-        /// The name.
-        name: String,
-    },
+    Unsupported { name: String },
     /// A key whose size cannot be checked here.
     #[error("an RSA key of {bits} bits cannot be checked")]
     KeySize {
@@ -71,10 +68,7 @@ pub enum Fault {
     },
     /// The server does not offer the host key algorithm that it was to be asked for. It was not asked.
     #[error("the server does not offer a host key by {algorithm}")]
-    NotOffered {
-        /// The algorithm.
-        algorithm: HostKeyAlgorithm,
-    },
+    NotOffered { algorithm: HostKeyAlgorithm },
     /// A message that does not follow the protocol.
     #[error("{what} is malformed")]
     Malformed {
@@ -84,7 +78,6 @@ pub enum Fault {
     /// A message that has no place where it came.
     #[error("message {number} came instead of {awaited}")]
     Unexpected {
-        /// Its number.
         number: u8,
         /// What was awaited.
         awaited: &'static str,

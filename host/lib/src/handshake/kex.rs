@@ -41,7 +41,6 @@ impl Kex {
         Self::NistP521,
     ];
 
-    /// Its hash.
     pub(super) fn hash(self) -> Hash {
         match self {
             Self::Curve25519 | Self::Curve25519Libssh | Self::NistP256 | Self::MlKem768X25519 => Hash::Sha256,

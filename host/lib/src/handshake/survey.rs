@@ -29,7 +29,6 @@ use std::{
 /// A question: does this server hold such a host key?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// The server.
     pub server: SocketAddr,
     /// The address to ask from; the system's choice, if none.
     pub from: Option<IpAddr>,

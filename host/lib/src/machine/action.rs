@@ -95,7 +95,6 @@ pub enum Yield {
     SshdConfig,
 }
 
-/// One argument.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "an argument is a text, or { json = … }")]
 pub enum Argument {
@@ -113,7 +112,6 @@ pub struct Json {
     pub json: Value,
 }
 
-/// One input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
@@ -125,13 +123,11 @@ pub struct Input {
     pub max: Option<usize>,
 }
 
-/// The types of inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum InputType {
     /// Lines of text.
     Text,
-    /// One line.
     Line,
     /// A whole number; in JSON a number.
     Integer,
@@ -145,7 +141,6 @@ pub enum InputType {
 pub enum Output {
     /// These members of an object, or of each object of a list.
     Json(Vec<String>),
-    /// All of it, which is text.
     Text(Whole),
     /// The text in this file below `{scratch}`, where the program writes it.
     File(String),
@@ -203,7 +198,6 @@ pub struct State {
 /// What undoes a change: another change, with its inputs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Undo {
-    /// Which.
     pub action: Name,
     /// What it is given.
     #[serde(flatten)]
@@ -217,7 +211,6 @@ impl Action {
         Duration::from_secs(self.timeout.unwrap_or(DEFAULT_SECONDS))
     }
 
-    /// The program.
     #[must_use]
     pub fn program(&self) -> &str {
         match self.argv.first() {

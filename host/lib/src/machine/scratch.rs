@@ -67,7 +67,6 @@ impl Scratch {
         }
     }
 
-    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.directory.path()

@@ -28,30 +28,18 @@ const ANSWER: Duration = Duration::from_millis(500);
 #[serde(rename_all = "kebab-case", tag = "how")]
 pub enum ReloadResult {
     /// systemd reloaded the unit.
-    Unit {
-        /// Its name.
-        unit: String,
-    },
+    Unit { unit: String },
     /// systemd started the unit anew, and kept its sockets meanwhile.
-    Restarted {
-        /// Its name.
-        unit: String,
-    },
+    Restarted { unit: String },
     /// systemd restarted the unit of a service that is not sshd.
-    Anew {
-        /// Its name.
-        unit: String,
-    },
+    Anew { unit: String },
     /// A service that was to be restarted does not run.
     LeftStopped {
         /// Its name in the policy.
         name: String,
     },
     /// systemd started the unit, whose process had ended.
-    Started {
-        /// Its name.
-        unit: String,
-    },
+    Started { unit: String },
     /// The process was sent SIGHUP.
     Signalled {
         /// Its id.

@@ -53,7 +53,6 @@ impl FromStr for Host {
 }
 
 impl Ssh {
-    /// Finds it.
     #[must_use]
     pub fn find() -> Option<Self> {
         exec::find("ssh").map(|program| Self { program })

@@ -91,7 +91,6 @@ pub struct View {
     pub effective: Effective,
     /// Its warnings.
     pub tested: ConfigTest,
-    /// What it read.
     pub reading: ConfigReading,
 }
 

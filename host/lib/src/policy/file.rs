@@ -93,7 +93,6 @@ pub struct Procedure {
     /// Where it may put certificates, and read them.
     #[serde(default)]
     pub certificates: Vec<CertificateGrant>,
-    /// Files.
     #[serde(default)]
     pub files: Files,
     /// sshd's configuration.

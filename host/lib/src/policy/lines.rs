@@ -50,7 +50,6 @@ pub enum Key {
 /// One grant: `files.write {sshd}/sshd_config.d/50-warded.conf`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Line {
-    /// Its kind.
     pub key: Key,
     /// What the policy file says behind the key; empty where the key alone says all.
     pub value: String,

@@ -11,13 +11,10 @@ use std::fmt;
 pub enum Need {
     /// A fact about the machine.
     Fact(String),
-    /// To read a file.
     ReadFile(AbsolutePath),
     /// To list what it may read in a directory.
     ListDirectory(AbsolutePath),
-    /// To write a file.
     WriteFile(AbsolutePath),
-    /// To remove a file.
     RemoveFile(AbsolutePath),
     /// The key pairs that sshd uses.
     HostKeys,
@@ -29,7 +26,6 @@ pub enum Need {
     ReplaceKey(AbsolutePath),
     /// The CA's public keys.
     Roots(Kind),
-    /// To read a certificate.
     ReadCertificate(AbsolutePath),
     /// A certificate.
     Issue(Kind, Principals),
@@ -37,7 +33,6 @@ pub enum Need {
     Renew(Kind, Principals),
     /// A successor to a certificate, for another key.
     Rekey(Kind, Principals),
-    /// To write a certificate.
     WriteCertificate(AbsolutePath),
     /// A keyword of sshd's effective configuration.
     Effective(String),

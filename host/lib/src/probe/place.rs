@@ -14,14 +14,12 @@ use std::{
 
 const PORT: u16 = 22;
 
-/// A server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The name or address that clients use, in the form in which `ssh` compares it.
     pub name: String,
     /// The name or address to connect to.
     pub address: String,
-    /// Its port.
     pub port: u16,
 }
 

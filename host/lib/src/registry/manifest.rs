@@ -16,7 +16,6 @@ const COMPONENT: &str = "application/wasm";
 const SIGNED: &str = "warded.policy.manifest";
 const SIGNATURE: &str = "warded.policy.signature";
 
-/// A manifest.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
@@ -101,7 +100,6 @@ impl Manifest {
         }
     }
 
-    /// The component.
     #[must_use]
     pub fn component(&self) -> Option<&Descriptor> {
         self.layers.first()

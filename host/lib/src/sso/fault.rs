@@ -26,14 +26,12 @@ pub enum Fault {
     Discovery {
         /// Where it should be.
         address: String,
-        /// What is wrong.
         why: String,
     },
     /// The provisioner's `listenAddress` has no port.
     NoAddress(String),
     /// Nothing can listen for the browser.
     Listen {
-        /// The port.
         port: u16,
         /// Whether another program listens there.
         is_taken: bool,
@@ -70,12 +68,7 @@ pub enum Fault {
     /// No provider says that it gave the code, and this one always says so.
     NoIssuer,
     /// An answer cannot be understood.
-    Answer {
-        /// Which one.
-        what: &'static str,
-        /// Why.
-        why: String,
-    },
+    Answer { what: &'static str, why: String },
     /// The ID token is not one of this provider's for this login.
     WrongToken(String),
     /// The provider lets nobody log in on another machine.

@@ -59,16 +59,13 @@ pub struct Visits {
 pub struct Callback {
     /// The provider that says it answered (RFC 9207).
     pub issuer: Option<String>,
-    /// What it answered.
     pub answered: Answered,
 }
 
 /// What a provider answers.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Answered {
-    /// A code.
     Code(String),
-    /// A refusal.
     Error {
         /// The provider's word for it.
         error: String,

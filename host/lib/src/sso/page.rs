@@ -3,7 +3,6 @@
 use crate::digest::Digest;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-/// A page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Page {
     /// There is a certificate.
@@ -89,7 +88,6 @@ impl Page {
         }
     }
 
-    /// The page.
     #[must_use]
     pub fn html(self) -> String {
         let (title, text) = self.words();

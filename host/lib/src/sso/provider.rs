@@ -157,7 +157,6 @@ impl<'a> Provider<'a> {
         Ok(Self { web, oidc, metadata, client })
     }
 
-    /// Its name.
     #[must_use]
     pub fn issuer(&self) -> &str {
         self.metadata.issuer().as_str()

@@ -21,7 +21,6 @@ const FIXED: [(usize, &[u8]); 8] = [
     (263, b"00"),
 ];
 
-/// An archive.
 #[derive(Debug, Default)]
 pub(super) struct Archive {
     bytes: Zeroizing<Vec<u8>>,
@@ -77,7 +76,6 @@ impl Archive {
         self.bytes.get(self.files.get(name)?.clone())
     }
 
-    /// All files in it.
     pub(super) fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.files.keys().filter_map(|name| Some((name.as_str(), self.get(name)?)))
     }

@@ -20,7 +20,6 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// One file that is to change.
 #[derive(Clone, Debug)]
 pub struct FileChange {
     /// The path as it was asked for; messages show this one.
@@ -55,7 +54,6 @@ impl FileChange {
     }
 }
 
-/// A file that is to be there.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewFile {
     /// All of it; wiped from memory afterwards, because it may be a private key.
@@ -115,7 +113,6 @@ impl Order {
 pub struct RunIdentity {
     /// Its number in this state directory.
     pub run: u64,
-    /// The policy's name.
     pub policy: String,
     /// The component that ran.
     pub component: Digest,

@@ -29,7 +29,6 @@ use std::path::{Path, PathBuf};
 pub struct MadeDirectory {
     /// Where it is.
     pub at: Whereabouts,
-    /// Its name there.
     pub name: String,
     /// Whether it goes once the run is kept, because its last file did; else the run makes it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

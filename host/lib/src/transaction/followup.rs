@@ -57,7 +57,6 @@ pub struct Reload {
 }
 
 impl Reload {
-    /// Of a service.
     #[must_use]
     pub fn service(name: Name, service: Service) -> Self {
         Self { name, service, operation: ServiceOperation::Reload, schedule: Vec::new() }
@@ -136,14 +135,10 @@ pub struct Confirm {
 pub enum OwnFile {
     /// It is written.
     Write {
-        /// Its name.
         name: &'static str,
         /// All of it.
         contents: Vec<u8>,
     },
     /// It goes.
-    Remove {
-        /// Its name.
-        name: &'static str,
-    },
+    Remove { name: &'static str },
 }

@@ -22,7 +22,6 @@ pub struct History {
 /// A run that there has been.
 #[derive(Debug)]
 pub struct Past {
-    /// Its journal.
     pub journal: Journal,
     /// What became of it.
     pub outcome: Outcome,
@@ -33,7 +32,6 @@ pub struct Past {
 /// What became of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is kept.
     Kept,
     /// It was undone by that run.
     Undone(u64),

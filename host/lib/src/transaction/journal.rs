@@ -81,7 +81,6 @@ impl State {
 #[serde(deny_unknown_fields)]
 pub struct Journal {
     schema: String,
-    /// Which run it is.
     pub run: RunIdentity,
     /// How far it has come.
     #[serde(skip)]
@@ -123,11 +122,9 @@ pub struct Entry {
     pub path: AbsolutePath,
     /// Where the file is.
     pub at: Whereabouts,
-    /// Its name there.
     pub name: String,
     /// Where the temporary file is.
     pub temporary_at: Whereabouts,
-    /// Its name there.
     pub temporary: String,
     /// When among the other changes.
     pub order: Order,

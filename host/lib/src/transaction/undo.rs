@@ -110,7 +110,6 @@ pub enum Edits {
 pub enum UndoError {
     /// Somebody has changed files since.
     Edited {
-        /// The run.
         run: Box<RunIdentity>,
         /// Those files.
         edited: Vec<EditedFile>,
@@ -122,7 +121,6 @@ pub enum UndoError {
 /// A file that is neither as the run left it nor as it was before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EditedFile {
-    /// Its path.
     pub path: AbsolutePath,
     /// What has changed since, as a unified diff; or a word on why that is not shown.
     pub diff: String,

@@ -20,7 +20,6 @@ type Input = Vec<(String, String)>;
 /// What a program says.
 #[derive(Debug)]
 pub struct Query {
-    /// The action.
     pub name: String,
     /// What it is given.
     pub input: Input,
@@ -29,7 +28,6 @@ pub struct Query {
 /// What a program is to change.
 #[derive(Debug)]
 pub struct Change {
-    /// The action.
     pub name: String,
     /// What it is given.
     pub input: Input,

@@ -51,7 +51,6 @@ impl Operation for Read {
 /// A certificate for a key.
 #[derive(Debug)]
 pub struct Issue {
-    /// The key.
     pub key: KeyPair,
     /// Host or user.
     pub kind: Kind,
@@ -87,11 +86,9 @@ impl Operation for Issue {
 /// A successor with the same names.
 #[derive(Debug)]
 pub struct Renew {
-    /// The key.
     pub key: KeyPair,
     /// What is succeeded.
     pub current: Certificate,
-    /// Its kind.
     pub kind: Kind,
     /// Its names.
     pub principals: Principals,
@@ -128,7 +125,6 @@ pub struct Rekey {
     pub key: KeyPair,
     /// What is succeeded.
     pub current: Certificate,
-    /// Its kind.
     pub kind: Kind,
     /// Its names.
     pub principals: Principals,
@@ -190,7 +186,6 @@ fn successor(
 /// Stages a certificate file.
 #[derive(Debug)]
 pub struct Write {
-    /// Where.
     pub path: AbsolutePath,
     /// The request whose answer it will hold.
     pub request: RequestId,

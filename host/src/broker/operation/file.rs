@@ -43,7 +43,6 @@ impl Operation for Read {
 /// Lists what may be read in a directory.
 #[derive(Debug)]
 pub struct List {
-    /// Which directory.
     pub directory: AbsolutePath,
     /// What the procedure may read: the names it gets to see.
     pub readable: Vec<Pattern>,
@@ -84,9 +83,7 @@ impl Operation for List {
 /// Stages a file.
 #[derive(Debug)]
 pub struct Write {
-    /// Where.
     pub path: AbsolutePath,
-    /// What.
     pub contents: Vec<u8>,
     /// Permission bits; none keeps them.
     pub mode: Option<u32>,

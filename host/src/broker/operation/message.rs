@@ -12,7 +12,6 @@ use warded_lib::{policy::need::Need, text::neutral};
 /// Says something to the operator.
 #[derive(Debug)]
 pub struct Say {
-    /// How loud.
     pub level: Level,
     /// What; raw, as the guest gave it.
     pub text: String,

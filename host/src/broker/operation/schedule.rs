@@ -29,11 +29,9 @@ use warded_lib::{
 pub struct Terms {
     /// The names that the policy gives; none: it has no schedule.
     pub schedulers: Option<Schedulers>,
-    /// This program.
     pub program: PathBuf,
     /// The options that lead it to the same files, where these are not the default ones.
     pub options: Vec<(&'static str, PathBuf)>,
-    /// The state directory.
     pub state: PathBuf,
     /// The directory of what root tells everybody.
     pub status: PathBuf,

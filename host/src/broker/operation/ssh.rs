@@ -12,7 +12,6 @@ use warded_lib::{machine::ssh::Ssh, policy::need::Need};
 /// The values of a keyword, for a host.
 #[derive(Debug)]
 pub struct EffectiveValues {
-    /// The keyword.
     pub keyword: String,
     /// The host, as ssh looks it up.
     pub host: String,

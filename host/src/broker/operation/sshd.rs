@@ -8,7 +8,6 @@ use warded_lib::policy::need::Need;
 /// The values of a keyword, for a connection.
 #[derive(Debug)]
 pub struct EffectiveValues {
-    /// The keyword.
     pub keyword: String,
     /// Criteria as `sshd -C` takes them (sshd(8)); none: outside every `Match`.
     pub connection: Vec<(String, String)>,

@@ -205,7 +205,6 @@ impl WatchedSshd {
         self.role == Role::Subject
     }
 
-    /// The sshd.
     #[must_use]
     pub fn sshd(&self) -> &Sshd {
         &self.sshd

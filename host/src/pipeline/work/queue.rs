@@ -10,17 +10,14 @@ use warded_lib::{
     transaction::Reload,
 };
 
-/// One item of the queue.
 #[derive(Clone, Copy, Debug)]
 pub enum QueueItem<'a> {
     /// A program, with its place among all programs.
     Program(usize, &'a Step),
-    /// A service.
     Reload(&'a Reload),
 }
 
 impl Work {
-    /// The queue.
     #[must_use]
     pub fn queue(&self) -> Vec<QueueItem<'_>> {
         let programs = |at: Option<usize>| {

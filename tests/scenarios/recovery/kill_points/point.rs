@@ -20,7 +20,6 @@ const NONE: &str = "-";
 /// A system call of a run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Point {
-    /// Its name.
     pub(super) call: String,
     /// The file, or what stands for it where it has none.
     pub(super) path: String,

@@ -10,14 +10,12 @@ use std::{
 /// How a traced run ended.
 pub(super) struct Traced {
     pub(super) code: Option<i32>,
-    /// What it said.
     pub(super) said: String,
     pub(super) was_killed: bool,
     /// Whether there was a watchdog that had begun its work, and it was killed.
     pub(super) watchdog_was_killed: bool,
     /// The calls that were traced; the last one is the one that it was killed before.
     pub(super) seen: Vec<Seen>,
-    /// Their lines.
     pub(super) trace: String,
 }
 

@@ -10,7 +10,6 @@ pub(super) type Files = BTreeMap<PathBuf, Whole>;
 /// What a run says to its watchdog that leaves the rest to it.
 const AWAIT: &str = "await\n";
 
-/// A command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
     /// New certificates, and a block in the main file.

@@ -34,7 +34,6 @@ pub enum Failure {
     /// The server said no.
     #[error("HTTP {status}: {text}")]
     Status {
-        /// The HTTP status.
         status: u16,
         /// What it says, neutralised.
         text: String,
@@ -43,12 +42,7 @@ pub enum Failure {
     },
     /// The answer is not what a step-ca answers.
     #[error("its answer to {question} is not what a step-ca answers: {why}")]
-    NotStepCa {
-        /// The path.
-        question: String,
-        /// What is wrong.
-        why: String,
-    },
+    NotStepCa { question: String, why: String },
 }
 
 impl Failure {
@@ -75,7 +69,6 @@ impl Failure {
 pub struct SignRequest<'a> {
     /// The wire form of the key, in base64.
     public_key: String,
-    /// The token.
     ott: &'a str,
     cert_type: &'a str,
     #[serde(rename = "keyID")]
@@ -116,13 +109,11 @@ struct RenewRequest<'a> {
     public_key: Option<String>,
 }
 
-/// What is revoked.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RevokeRequest<'a> {
     /// The serial number, in decimal.
     pub serial: &'a str,
-    /// The token.
     pub ott: &'a str,
     /// RFC 5280, 5.3.1: 0 unspecified, 1 key compromise, 4 superseded, 5 cessation of operation …
     pub reason_code: u8,

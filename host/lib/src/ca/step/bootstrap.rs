@@ -29,7 +29,6 @@ pub enum NotFetched {
     /// It gave the right one, which does not hold now.
     #[error("its root certificate {subject} {fault}{clock}")]
     OutOfTime {
-        /// Whose.
         subject: String,
         /// When it held, or will hold.
         fault: String,

@@ -29,7 +29,6 @@ pub enum Credential {
     Tokens(RefCell<VecDeque<Token>>),
     /// A provisioner's key.
     Key {
-        /// It.
         key: SigningKey,
         /// Its ID.
         kid: String,
@@ -38,7 +37,6 @@ pub enum Credential {
     },
     /// An X.509 certificate.
     X5c {
-        /// Its key.
         key: SigningKey,
         /// It, and those above it, in DER.
         chain: Vec<Vec<u8>>,
@@ -60,7 +58,6 @@ pub struct Provisioners<'a> {
     pub shown: &'a dyn Fn() -> Result<Option<&'a [Provisioner]>, CaError>,
     /// The key of one of them as the CA keeps it; none where it does not.
     pub encrypted_key: &'a dyn Fn(&str) -> Result<Option<String>, CaError>,
-    /// Which CA.
     pub ca: String,
 }
 

@@ -42,10 +42,8 @@ pub enum Task<'a> {
     Issuing {
         /// What was asked for.
         request: &'a IssueRequest,
-        /// With what.
         credential: &'a Credential,
     },
-    /// A successor.
     Renewing {
         /// Of this one.
         current: &'a Certificate,
@@ -55,23 +53,16 @@ pub enum Task<'a> {
         provisioner: &'a str,
     },
     /// A certificate for a person who comes with a single sign-on.
-    SigningIn {
-        /// With what.
-        token: &'a IdToken,
-        /// By whom.
-        sign_in: &'a SignIn,
-    },
+    SigningIn { token: &'a IdToken, sign_in: &'a SignIn },
     /// A revocation.
     Revoking,
 }
 
 /// What can be looked at to find the cause.
 pub struct Known<'a> {
-    /// Which CA.
     pub ca: String,
     /// How it is configured here.
     pub settings: &'a Settings,
-    /// The connection.
     pub http: &'a Http,
     /// The CA's provisioners, if they can be had.
     pub provisioners: &'a dyn Fn() -> Option<&'a [Provisioner]>,
@@ -82,9 +73,7 @@ pub struct Known<'a> {
 /// A cause, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Why.
     pub cause: String,
-    /// What to do.
     pub next: String,
     /// Whether the cause was found; else asking once more may help.
     pub certain: bool,

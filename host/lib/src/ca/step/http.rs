@@ -62,20 +62,15 @@ pub enum Trust<'a> {
 pub struct Request {
     /// `GET`, `PUT` …
     pub method: Method,
-    /// Where.
     pub url: Url,
-    /// Its headers.
     pub headers: HeaderMap,
-    /// Its body.
     pub body: Bytes,
 }
 
 /// An answer, whatever it says.
 #[derive(Debug)]
 pub struct Answer {
-    /// The HTTP status.
     pub status: u16,
-    /// The body.
     pub body: Zeroizing<Vec<u8>>,
     /// When the server wants to be asked again.
     pub retry_after: Option<Duration>,
@@ -107,7 +102,6 @@ impl Http {
         Ok(Self { runtime: Some(runtime), client, base: base.clone(), ahead, exchanges, retry_after, shown })
     }
 
-    /// Which CA.
     #[must_use]
     pub fn base(&self) -> &CaUrl {
         &self.base

@@ -27,7 +27,6 @@ pub enum Part {
 pub enum Concern {
     /// A certificate that TLS with the CA depends on has expired, or will within 30 days.
     Ending {
-        /// Which.
         part: Part,
         /// Its whole subject, neutralised.
         subject: String,
@@ -38,7 +37,6 @@ pub enum Concern {
     OtherRoot {
         /// Its whole subject, neutralised.
         subject: String,
-        /// Its fingerprint.
         fingerprint: Fingerprint,
     },
     /// The CA has no key that signs host certificates.

@@ -31,7 +31,6 @@ struct Jwk {
     q: String,
 }
 
-/// A provisioner's key.
 #[derive(Debug)]
 pub(super) struct ProvisionerKey {
     /// What signs.

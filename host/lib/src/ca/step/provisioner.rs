@@ -120,7 +120,6 @@ pub enum Unfit {
 }
 
 impl Provisioner {
-    /// Its name, as it is.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -132,7 +131,6 @@ impl Provisioner {
         neutral(&self.kind)
     }
 
-    /// Its type.
     #[must_use]
     pub fn of_type(&self) -> Type {
         match self.kind.to_ascii_lowercase().as_str() {

@@ -24,7 +24,6 @@ pub struct Settings {
     /// The SSHPOP provisioner to ask for renewals; without it the CA's list is asked for first.
     #[serde(default)]
     pub renewal_provisioner: Option<String>,
-    /// The file of the provisioner's password.
     #[serde(default)]
     pub provisioner_password_file: Option<AbsolutePath>,
     /// The file of the provisioner's private key: a JWK, encrypted or not, or PEM.
@@ -90,7 +89,6 @@ pub type AskPassword = fn(provisioner: &str) -> std::io::Result<Zeroizing<String
 pub struct Identification {
     /// The CA's provisioner, where several would do.
     pub provisioner: Option<String>,
-    /// File of the provisioner's password.
     pub provisioner_password_file: Option<PathBuf>,
     /// File of the provisioner's private key (JWK or PEM), instead of a password.
     pub provisioner_key_file: Option<PathBuf>,

@@ -23,7 +23,6 @@ pub struct SignIn {
 /// Why there is no certificate, and whether another ID token may get one.
 #[derive(Debug)]
 pub struct NotSignedIn {
-    /// Why.
     pub error: CaError,
     /// The CA refused the token, and nothing is seen that is wrong with it: it may have been restarted since.
     pub is_unexplained: bool,

@@ -50,15 +50,9 @@ pub enum Proof<'a> {
         kid: &'a str,
     },
     /// A chain of X.509 certificates in DER, the one of the key first.
-    X5c {
-        /// The chain.
-        chain: &'a [Vec<u8>],
-    },
+    X5c { chain: &'a [Vec<u8>] },
     /// The host certificate of the key.
-    SshPop {
-        /// The certificate.
-        certificate: &'a Certificate,
-    },
+    SshPop { certificate: &'a Certificate },
 }
 
 /// What a token is for.
@@ -66,7 +60,6 @@ pub enum Proof<'a> {
 pub enum Use {
     /// A new certificate.
     Sign,
-    /// A successor.
     Renew,
     /// A successor with another key.
     Rekey,
@@ -90,9 +83,7 @@ impl Use {
 pub struct Wanted<'a> {
     /// Host or user.
     pub kind: Kind,
-    /// The key ID.
     pub key_id: &'a str,
-    /// The names.
     pub principals: &'a Principals,
 }
 
@@ -105,9 +96,7 @@ impl<'a> From<&'a IssueRequest> for Wanted<'a> {
 /// Everything that a token says, but who says it.
 #[derive(Clone, Copy, Debug)]
 pub struct Claims<'a> {
-    /// The CA.
     pub ca: &'a CaUrl,
-    /// Its root.
     pub root: &'a Fingerprint,
     /// The name of the provisioner.
     pub provisioner: &'a str,

@@ -16,7 +16,6 @@ use x509_cert::{
 /// A certificate, and what it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct X509 {
-    /// DER.
     pub der: Vec<u8>,
     /// PEM, as it is kept in a file.
     pub pem: String,
@@ -81,7 +80,6 @@ impl X509 {
         })
     }
 
-    /// Its fingerprint.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.der)

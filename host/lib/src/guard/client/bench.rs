@@ -34,7 +34,6 @@ pub struct Bench {
     address: AtomicUsize,
 }
 
-/// One connection with it.
 #[derive(Debug)]
 pub struct Connection {
     /// The session, up to the server's lists.

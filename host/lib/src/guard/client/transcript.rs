@@ -12,18 +12,15 @@ pub struct SeenCertificate {
     pub key: String,
     /// Its serial number.
     pub serial: u64,
-    /// Its key ID.
     pub key_id: String,
     /// The fingerprint of the CA key that signed it: `SHA256:…`.
     pub signer: String,
-    /// Its principals.
     pub principals: Vec<String>,
 }
 
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum End {
-    /// Logged in.
     LoggedIn,
     /// The client accepted the host key and went on to log in, and could not.
     NotLoggedIn,

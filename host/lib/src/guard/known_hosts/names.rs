@@ -16,7 +16,6 @@ use std::path::PathBuf;
 /// A line with a CA's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorityLine {
-    /// The file.
     pub file: PathBuf,
     /// Its number in there, from 1 on.
     pub number: usize,

@@ -21,7 +21,6 @@ pub(super) struct User {
     pub(super) home: Option<String>,
 }
 
-/// One way in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Way {
     /// How it is called in a message.
@@ -37,7 +36,6 @@ pub(super) struct Way {
 pub(super) struct Signed {
     /// The file that `TrustedUserCAKeys` names.
     pub(super) file: PathBuf,
-    /// The principal.
     pub(super) principal: String,
 }
 

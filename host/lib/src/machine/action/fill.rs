@@ -17,7 +17,6 @@ pub(super) const SCRATCH: &str = "{scratch}";
 pub(super) enum Piece<'a> {
     /// Itself, with [`WARDED`] and [`SCRATCH`] replaced.
     Literal(&'a str),
-    /// An input.
     Input(Name),
     /// `{state.MEMBER}`: of the one thing that the state query shows.
     State(String),

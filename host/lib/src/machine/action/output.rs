@@ -20,7 +20,6 @@ pub enum Shown {
     One(Element),
     /// A list of objects.
     List(Vec<Element>),
-    /// Text.
     Text(String),
 }
 

@@ -31,7 +31,6 @@ const WORDS: usize = 300;
 /// A program that is to be run, with everything filled in.
 #[derive(Debug)]
 pub struct Call {
-    /// The action.
     pub name: Name,
     /// The program, by its absolute path, and its arguments.
     pub argv: Vec<String>,
@@ -146,7 +145,6 @@ pub enum Code {
     NoProgram,
     /// Others than root could have put it there.
     UntrustedProgram,
-    /// It failed.
     Failed,
     /// It did not end in time.
     Timeout,
@@ -175,7 +173,6 @@ impl Code {
 /// A failure of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Which.
     pub code: Code,
     /// One sentence.
     pub message: String,

@@ -23,7 +23,6 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seen {
-    /// The query.
     pub query: Filled,
     /// What of its answer counts.
     pub state: State,
@@ -31,7 +30,6 @@ pub struct Seen {
     pub before: StateValue,
     /// The state after it.
     pub after: StateValue,
-    /// What undoes it.
     pub undo: Filled,
 }
 

@@ -27,7 +27,6 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts it.
     pub(super) fn start(command: &mut Command) -> io::Result<Self> {
         let mut groups = groups();
         let child = command.spawn()?;

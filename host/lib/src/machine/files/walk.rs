@@ -27,7 +27,6 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 pub(super) enum Last {
     /// A file, which need not exist; a link is followed.
     File,
-    /// A directory.
     Directory,
 }
 

@@ -9,9 +9,7 @@ use std::{
 /// The files that `warded renew` has to work on, and those that it works on unless it is told otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installation {
-    /// The state directory.
     pub state: PathBuf,
-    /// The configuration file.
     pub config: PathBuf,
     /// The state directory where no option names one, by the configuration file.
     pub default_state: PathBuf,

@@ -10,7 +10,6 @@ use std::{
 /// A table of cron's or a script that it starts, by which renewals run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cron {
-    /// The file.
     pub file: PathBuf,
     /// When; none: that is not known.
     pub(super) times: Option<Times>,

@@ -40,7 +40,6 @@ pub(super) enum Kind {
 /// Why cron passes over a file, or over its last line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ignored {
-    /// By its name.
     Name,
     /// A table that another user than root owns, or may write.
     Owner,

@@ -19,11 +19,9 @@ pub const UNITS: &str = "/etc/systemd/system";
 /// What a schedule runs, and what that has to reach.
 #[derive(Clone, Debug)]
 pub struct Command {
-    /// This program.
     pub program: AbsolutePath,
     /// Options that lead it to the files that this run works on, each with its value.
     pub options: Vec<(&'static str, AbsolutePath)>,
-    /// The state directory.
     pub state: AbsolutePath,
     /// The directories beside it where a renewal writes.
     pub writes: Vec<AbsolutePath>,
@@ -34,7 +32,6 @@ pub struct Command {
 /// A file of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// Where.
     pub path: String,
     /// All of it.
     pub text: String,

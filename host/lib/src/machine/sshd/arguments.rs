@@ -27,7 +27,6 @@ pub struct CommandLine {
 /// What the command line of an sshd is, as `/proc/PID/cmdline` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shown {
-    /// A listener's.
     Listener(CommandLine),
     /// A listener's, and its end is lost: sshd has written its title over a command line that has no environment
     /// behind it to make room (`env -i`).

@@ -43,7 +43,6 @@ pub enum Why {
     OtherConfiguration {
         /// Its process.
         pid: i32,
-        /// That file.
         file: PathBuf,
     },
     /// It is an sshd, and which configuration it has cannot be told.

@@ -8,9 +8,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Authority {
-    /// What is asked.
     pub action: Action,
-    /// Of which kind.
     pub kind: Kind,
 }
 
@@ -21,7 +19,6 @@ pub enum Action {
     Roots,
     /// A certificate.
     Issue,
-    /// A successor.
     Renew,
     /// A successor for another key, and that key.
     Rekey,

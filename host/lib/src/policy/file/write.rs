@@ -10,7 +10,6 @@ use std::{fmt, str::FromStr};
 /// One entry of `files.write`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteGrant {
-    /// Which files.
     pub path: Pattern,
     /// The characters that neither their contents nor their names have. Where there are any, the contents end in a
     /// line's end.

@@ -40,7 +40,6 @@ pub enum Source {
     X5c {
         /// The certificate and those above it.
         certificate: PathBuf,
-        /// Its key.
         key: PathBuf,
     },
     /// A provisioner's key in a file.
@@ -152,7 +151,6 @@ pub(super) fn read(path: &Path) -> Result<Secret, CaError> {
     read().map_err(|error| unusable(format!("cannot read {}: {error}", path.display()), "name a file that can be read"))
 }
 
-/// The password in a file.
 pub(super) fn password_file(path: &Path) -> Result<Secret, CaError> {
     let password = trimmed(read_private(path)?);
     if password.is_empty() {

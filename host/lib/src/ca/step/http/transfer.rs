@@ -21,11 +21,8 @@ pub struct Transfer {
 /// An answer, whatever it says.
 #[derive(Debug)]
 pub struct Reply {
-    /// The HTTP status.
     pub status: u16,
-    /// Its headers.
     pub headers: HeaderMap,
-    /// Its body.
     pub body: Zeroizing<Vec<u8>>,
 }
 

@@ -41,7 +41,6 @@ const HAS_SIGNATURE_ALGORITHMS: (u32, u32) = (7, 9);
 /// As many users are asked about; more would take minutes.
 const MAX_USERS: usize = 16;
 
-/// What is asked with.
 struct Asking<'a> {
     candidate: &'a Candidate,
     /// The key of the CA that is new to sshd.
