@@ -30,9 +30,8 @@ mod tidy;
 mod undo;
 mod written;
 
-pub use change::{FileChange, LeftAlone, NewFile, Order, ReadSet, RolledBack, RunIdentity, Version};
+pub use change::{FileChange, LeftAlone, MadeDirectory, NewFile, Order, ReadSet, RolledBack, RunIdentity, Version};
 pub use damaged::damaged;
-pub use directories::MadeDirectory;
 pub use followup::{Confirm, Followup, OwnFile, Reload, SshdBefore};
 pub use history::{History, Outcome, Past, WayBack, history};
 pub use journal::{Entry, FILE as JOURNAL, Journal, STATE as JOURNAL_STATE, State};

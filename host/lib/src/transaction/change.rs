@@ -3,8 +3,9 @@
 use super::followup::Reload;
 use crate::{
     digest::Digest,
+    error::{Error, Label},
     machine::{
-        files::{Metadata, Place, Snapshot},
+        files::{Metadata, Place, Snapshot, Whereabouts},
         keys::{holds_private_key, is_certificate},
         path::AbsolutePath,
     },
@@ -185,7 +186,7 @@ pub struct Version {
     pub metadata: Option<Metadata>,
 }
 
-/// What was rolled back.
+/// The result of a roll back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RolledBack {
     /// The files that are as before again, in the order in which that happened.
@@ -229,4 +230,29 @@ impl fmt::Display for LeftAlone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} left alone: {}", self.path, self.why)
     }
+}
+
+/// A directory of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MadeDirectory {
+    /// Where it is.
+    pub at: Whereabouts,
+    pub name: String,
+    /// Whether it goes once the run is kept, because its last file did; else the run makes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub goes: bool,
+}
+
+impl MadeDirectory {
+    /// The path that it had when the run began.
+    pub(super) fn path(&self) -> PathBuf {
+        Path::new(&self.at.directory).join(&self.name)
+    }
+}
+
+/// Why something was left, and what becomes of it.
+pub(super) fn untidy(what: &str, error: &Error) -> String {
+    let causes: String = error.notes_of(Label::Cause).map(|cause| format!(": {cause}")).collect();
+    format!("{what} could not be tidied away, the next command tries again ({}{causes})", error.message())
 }

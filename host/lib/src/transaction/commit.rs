@@ -1,10 +1,11 @@
 //! Putting the new files in place, one rename each. After every exchange what came out is
 //! compared with what should have: an edit that slipped in between goes back.
 
-use super::{change::Order, interruption, precondition, temporary::Prepared};
+use super::{change::Order, precondition, temporary::Prepared};
 use crate::{
     error::{Error, Result},
     machine::files::{Place, Step},
+    machine::interruption,
 };
 use rustix::io::Errno;
 use std::{collections::BTreeMap, io};

@@ -2,44 +2,20 @@
 //! has removed the files.
 
 use super::{
-    change::LeftAlone,
-    interruption,
+    change::{LeftAlone, MadeDirectory, untidy},
     journal::{Journal, State},
     precondition::changed,
     run_directory::Run,
     series::Series,
     temporary::Prepared,
-    tidy::untidy,
 };
 use crate::{
     error::{Error, Result},
-    machine::{
-        files::{Root, Whereabouts},
-        private::StateDir,
-    },
+    machine::{files::Root, interruption, private::StateDir},
     text,
 };
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
-
-/// A directory of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MadeDirectory {
-    /// Where it is.
-    pub at: Whereabouts,
-    pub name: String,
-    /// Whether it goes once the run is kept, because its last file did; else the run makes it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub goes: bool,
-}
-
-impl MadeDirectory {
-    fn path(&self) -> PathBuf {
-        Path::new(&self.at.directory).join(&self.name)
-    }
-}
+use std::path::PathBuf;
 
 /// The directories of a run with these changes: those that it makes, the outermost first; and those that earlier runs
 /// made for what this one removes.

@@ -3,13 +3,12 @@
 
 use super::{
     change::Order,
-    interruption,
     journal::Entry,
     run_directory::{Copies, Run},
 };
 use crate::{
     error::Result,
-    machine::{keys::holds_private_key, private::StateDir},
+    machine::{interruption, keys::holds_private_key, private::StateDir},
 };
 
 /// Folds the later run into the earlier one. Interrupted anywhere, either both are as they were, or the

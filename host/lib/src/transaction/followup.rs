@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf};
 
-/// What follows from a run, one way or the other.
+/// The actions after a commit or a roll back: reloads, programs, the confirmation.
 #[derive(Clone, Debug, Default)]
 pub struct Followup {
     /// The services to tell, in order.

@@ -2,8 +2,7 @@
 //! it says. Beside what these are kept is `run_directory.rs`.
 
 use super::{
-    change::{FileChange, Order, RunIdentity, Version},
-    directories::MadeDirectory,
+    change::{FileChange, MadeDirectory, Order, RunIdentity, Version},
     followup::{Confirm, Followup, Reload, SshdBefore},
     temporary::Prepared,
 };

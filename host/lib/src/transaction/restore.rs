@@ -1,11 +1,12 @@
 //! One file of a run, as it was before, from the journal alone. It is touched only if its bytes are the
 //! journal's.
 
-use super::{change::Version, commit, interruption, journal::Entry, run_directory::Run};
+use super::{change::Version, commit, journal::Entry, run_directory::Run};
 use crate::{
     digest::Digest,
     error::{Error, Result},
     machine::files::{FileError, FileErrorKind, Place, Root, Snapshot, Step},
+    machine::interruption,
     text,
 };
 use std::{collections::BTreeMap, io};
@@ -18,7 +19,7 @@ pub(super) enum Outcome {
     LeftAlone(String),
 }
 
-/// What is at an entry's place now.
+/// Which file is at an entry's place now.
 pub(super) enum Found {
     Nothing,
     Old,

@@ -1,14 +1,15 @@
 //! How long runs and their old copies are kept. Copies may be private keys, so not for ever.
 
 use super::{
-    change::LeftAlone,
+    change::{LeftAlone, untidy},
     fold::{finish, fold},
-    interruption,
     run_directory::{Run, numbers},
     series::Series,
-    tidy::untidy,
 };
-use crate::{error::Result, machine::private::StateDir};
+use crate::{
+    error::Result,
+    machine::{interruption, private::StateDir},
+};
 
 /// How many runs can be undone one by one, besides the renewals since each; those before are one more step.
 /// As many renewals are kept as runs of their own, for the history.

@@ -3,7 +3,6 @@
 
 use super::{
     change::{LeftAlone, RolledBack},
-    interruption,
     journal::{Entry, Journal, State},
     restore::{Found, Outcome, look, restore},
     run_directory::Run,
@@ -14,6 +13,7 @@ use crate::{
     error::{Error, Result},
     machine::{
         files::{Place, Root},
+        interruption,
         private::StateDir,
     },
 };

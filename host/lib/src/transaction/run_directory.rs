@@ -12,13 +12,13 @@ use super::{
     archive::Archive,
     change::Version,
     followup::OwnFile,
-    interruption,
     journal::{Entry, FILE, Journal, STATE, State, how_to_set_state, read},
     temporary::Prepared,
 };
 use crate::{
     error::{Error, Result},
     machine::{
+        interruption,
         keys::is_certificate,
         login,
         private::{StateDir, StateLock},

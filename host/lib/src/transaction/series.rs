@@ -104,7 +104,7 @@ pub(super) fn refuse_undone(state: &StateDir, number: u64) -> Result<()> {
     }
 }
 
-/// What one run did to one file.
+/// One run's change of one file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part<'a> {
     pub(super) run: &'a Run,
@@ -112,7 +112,7 @@ pub(super) struct Part<'a> {
     pub(super) entry: &'a Entry,
 }
 
-/// What several runs did to one file together.
+/// The changes of several runs to one file, taken together.
 #[derive(Debug)]
 pub(super) struct Joint<'a> {
     /// What it is now, if nobody edited it since.

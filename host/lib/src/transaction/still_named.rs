@@ -3,7 +3,6 @@
 
 use super::{
     change::{LeftAlone, Order, RolledBack},
-    interruption,
     journal::Entry,
     restore::{Found, Outcome, look, restore},
     run_directory::Run,
@@ -11,10 +10,11 @@ use super::{
 use crate::{
     error::Error,
     machine::files::{Place, Root},
+    machine::interruption,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
-/// What sshd uses, after the services have been told that a run is rolled back.
+/// The files that sshd may still read after a roll back and its reloads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StillNamed {
     /// It may still have the configuration of the run, or what it has cannot be read.
@@ -23,7 +23,7 @@ pub enum StillNamed {
     Named(Vec<(PathBuf, Vec<u8>)>),
 }
 
-/// What there is after the programs of a run were undone and the services told.
+/// The state after the programs of a run were undone and the services were reloaded.
 #[derive(Debug)]
 pub struct Settlement {
     /// What sshd uses then.

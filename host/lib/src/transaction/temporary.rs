@@ -1,13 +1,11 @@
 //! New files beside the ones that they will replace: complete, with owner, mode and attributes,
 //! and synced, so that what is left to do is a rename.
 
-use super::{
-    change::{FileChange, Version},
-    interruption,
-};
+use super::change::{FileChange, Version};
 use crate::{
     error::{Error, Result},
     machine::files::{Metadata, Place, Root},
+    machine::interruption,
 };
 use std::{collections::BTreeSet, fmt, io};
 

@@ -13,6 +13,7 @@ mod recovery_unit;
 mod undo;
 
 use super::*;
+use crate::machine::interruption::for_tests;
 use crate::{
     digest::Digest,
     machine::{
@@ -20,7 +21,6 @@ use crate::{
         path::AbsolutePath,
     },
 };
-use interruption::for_tests;
 use std::{
     collections::BTreeMap,
     fs,

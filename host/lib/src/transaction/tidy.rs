@@ -1,16 +1,19 @@
 //! What a run that has ended leaves behind: its temporary files, and copies that are of no more use.
 
 use super::{
-    change::{LeftAlone, Order},
+    change::{LeftAlone, Order, untidy},
     commit::move_to_free,
-    directories, interruption,
+    directories,
     journal::{Entry, State},
     restore::{Found, is_disposable, look},
     run_directory::Run,
 };
 use crate::{
-    error::{Error, Label, Result},
-    machine::files::{Place, Root},
+    error::{Error, Result},
+    machine::{
+        files::{Place, Root},
+        interruption,
+    },
 };
 use std::collections::BTreeMap;
 
@@ -99,10 +102,4 @@ fn retire(root: &Root, entry: &Entry, temporary: &Place) -> Result<Option<LeftAl
             Ok(Some(LeftAlone { path: entry.path.clone(), why: "somebody else changed it".to_owned() }))
         }
     }
-}
-
-/// Why something was left, and what becomes of it.
-pub(super) fn untidy(what: &str, error: &Error) -> String {
-    let causes: String = error.notes_of(Label::Cause).map(|cause| format!(": {cause}")).collect();
-    format!("{what} could not be tidied away, the next command tries again ({}{causes})", error.message())
 }

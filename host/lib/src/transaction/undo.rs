@@ -306,7 +306,7 @@ fn reloads(runs: &[Run]) -> Vec<Reload> {
     reloads
 }
 
-/// What there is to do about one file.
+/// How one file is undone.
 enum Found {
     Change(Box<FileChange>),
     AsBefore,

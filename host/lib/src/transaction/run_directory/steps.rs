@@ -1,7 +1,7 @@
 //! Which programs of a run may have run: what is noted of each before it begins.
 
 use super::Run;
-use crate::{error::Result, transaction::interruption};
+use crate::{error::Result, machine::interruption};
 
 /// In it a file for each program that the run may run, there until it begins: then it may have run.
 pub(super) const STEPS: &str = "steps";
