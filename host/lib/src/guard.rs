@@ -18,6 +18,7 @@ pub mod live;
 pub mod logins;
 pub mod pins;
 pub mod proof;
+pub mod risks;
 pub mod survey;
 pub mod unasked;
 
@@ -26,6 +27,7 @@ pub use candidate::Candidate;
 pub use config::{authorship::Authorship, files, keywords::MayChange, krl, revocation, unchanged};
 pub use former::Former;
 pub use live::{Verified, served, verify};
-pub use logins::{Certificates, Logins, Risks};
+pub use logins::{Certificates, Logins};
 pub use proof::Proof;
+pub use risks::Risks;
 pub use survey::{ListenerOffer, OfferedCertificate, OfferedKey};

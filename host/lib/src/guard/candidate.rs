@@ -8,7 +8,7 @@ use super::{
         structure::Blocks,
         unchanged::{self, Digests},
     },
-    logins::Risks,
+    risks::Risks,
 };
 use crate::{
     error::{Error, Label, Result},

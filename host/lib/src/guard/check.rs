@@ -2,8 +2,8 @@
 //! the CA is asked, and before any handshake.
 
 use super::{
-    Candidate,
     baseline::{self, Baseline},
+    candidate::Candidate,
     client::trust,
     config::{
         files,

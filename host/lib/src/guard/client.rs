@@ -26,7 +26,7 @@ use transcript::{End, Transcript};
 /// How long one exchange may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
 
-/// What is asked of a server.
+/// A question to a server: one host key or certificate.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// What the client knows of the server beforehand.
@@ -72,7 +72,7 @@ impl Question<'_> {
     }
 }
 
-/// What makes the exchanges.
+/// Makes the exchanges, by the library or by the `ssh` program.
 #[derive(Debug, Default)]
 pub struct Client {
     program: OnceLock<Program>,

@@ -12,12 +12,15 @@ mod ways;
 pub use certificates::Certificates;
 
 use super::{
-    Candidate, MayChange,
     baseline::Baseline,
+    candidate::Candidate,
     check,
-    client::bench::Bench,
-    config::{keywords::only_opens, structure::Difference},
-    proof,
+    client::bench::{Bench, addresses, command, login_options},
+    config::{
+        keywords::{MayChange, only_opens},
+        structure::Difference,
+    },
+    risks::Risks,
 };
 use crate::{
     error::{Error, Result},
@@ -44,18 +47,7 @@ const MAX_USERS: usize = 1000;
 /// As many differences are shown.
 const SHOWN: usize = 5;
 
-/// What an operator accepts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Risks {
-    /// Users may lose a way in.
-    pub lose: bool,
-    /// Users may gain one.
-    pub admit: bool,
-    /// A certificate with the principal `root` may log in as root.
-    pub root: bool,
-}
-
-/// What was found out about logins.
+/// The users whose logins are proved, and those about whom nothing is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Logins {
     /// Users whose public keys sshd takes as before.
@@ -341,9 +333,9 @@ impl Compared<'_> {
         let (key, _) = host_key::throw_away()?;
         let line = super::client::known_hosts::line_of(key.public_key().key_data())?;
         let authorized = passable.write("authorized_keys", line.as_bytes(), 0o644)?;
-        let options = proof::login_options(&authorized);
-        let addresses = proof::addresses(&self.candidate.original);
-        let bench = |sshd: &Sshd, config: &Path| Bench::new(proof::command(sshd, config, &options), addresses.clone());
+        let options = login_options(&authorized);
+        let addresses = addresses(&self.candidate.original);
+        let bench = |sshd: &Sshd, config: &Path| Bench::new(command(sshd, config, &options), addresses.clone());
         let after = bench(&self.candidate.sshd, self.candidate.config());
         let today = bench(&self.candidate.original, self.candidate.original.config.as_path());
         for user in &self.baseline.users {

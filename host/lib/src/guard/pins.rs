@@ -4,8 +4,8 @@
 //! others that get one.
 
 use super::{
-    Baseline, Candidate,
-    baseline::{self, is_offered},
+    baseline::{self, Baseline, is_offered},
+    candidate::Candidate,
 };
 use crate::{
     ca::certificate::{self, Certificate},

@@ -2,11 +2,11 @@
 //! real handshakes with it. No listener, no network.
 
 use super::{
-    Candidate,
     baseline::{self, Baseline, is_offered},
+    candidate::Candidate,
     client::{
         Question,
-        bench::Bench,
+        bench::{Bench, addresses, command, login_options},
         hosts::{self, Guest, Way},
         known_hosts::{self, Knows},
         program::Route,
@@ -26,11 +26,7 @@ use crate::{
     },
 };
 use ssh_key::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey};
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 /// What was proved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,7 +114,7 @@ fn key_question(key: &PublicKey) -> Question<'_> {
     }
 }
 
-/// What all the exchanges have in common.
+/// What all exchanges of a proof share: the sshd as it is, the candidate, and a throw-away key.
 struct Stage<'a> {
     baseline: &'a Baseline,
     original: &'a Sshd,
@@ -340,17 +336,6 @@ fn runs_programs(tree: &Tree) -> bool {
     tree.directives().any(|(_, _, directive)| directive.keyword.starts_with("authorizedkeyscommand"))
 }
 
-/// The addresses at both ends of a connection with a bench: those of the listener after the usual one, where tcp
-/// wrappers let nobody else in.
-pub(super) fn addresses(sshd: &Sshd) -> Vec<IpAddr> {
-    let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-    let sockets = sshd.listener.iter().filter_map(|listener| listener.sockets.as_ref()).flatten();
-    addresses.extend(sockets.map(|socket| socket.address.ip()).filter(|address| !address.is_unspecified()));
-    let mut seen = BTreeMap::new();
-    addresses.retain(|address| seen.insert(*address, ()).is_none());
-    addresses
-}
-
 /// What lets a user with a throw-away key in, and runs nothing: all of it decides about logins only, so nothing
 /// that a host key proves is weaker by it. The name of a peer is not looked up.
 fn host_key_options(authorized: &Path) -> Vec<String> {
@@ -367,24 +352,4 @@ fn host_key_options(authorized: &Path) -> Vec<String> {
         options.push(option.to_owned());
     }
     options
-}
-
-/// What has a bench take a throw-away key for that of each user, and run no program to look for one.
-pub(super) fn login_options(authorized: &Path) -> Vec<String> {
-    vec![
-        format!("AuthorizedKeysFile={}", authorized.display()),
-        "AuthorizedKeysCommand=none".to_owned(),
-        "StrictModes=no".to_owned(),
-        "LogLevel=INFO".to_owned(),
-    ]
-}
-
-/// An sshd that serves one connection. What stands first on its command line wins over everything later, so ours
-/// does.
-pub(super) fn command(sshd: &Sshd, config: &Path, options: &[String]) -> Vec<String> {
-    let mut words: Vec<String> = vec![sshd.binary.display().to_string(), "-i".into(), "-e".into(), "-f".into()];
-    words.push(PathBuf::from(config).display().to_string());
-    words.extend(options.iter().flat_map(|option| ["-o".to_owned(), option.clone()]));
-    words.extend(sshd.arguments.iter().cloned());
-    words
 }

@@ -9,13 +9,15 @@ use crate::{
     handshake::{Fault, Limits, Session, Stream},
     machine::{
         exec::{Program, Service},
-        sshd,
+        sshd::{self, Sshd},
     },
 };
 use std::{
+    collections::BTreeMap,
     io,
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::{fd::OwnedFd, unix::net::UnixStream},
+    path::Path,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -23,7 +25,7 @@ use std::{
 /// How long a connection of this process with itself may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How such an sshd is started, and from where it is spoken to.
+/// The command line of such an sshd, and the addresses of a connection with it.
 #[derive(Debug)]
 pub struct Bench {
     program: Program,
@@ -115,6 +117,37 @@ fn pair(address: IpAddr) -> io::Result<(TcpStream, TcpStream)> {
             return Ok((ours, theirs));
         }
     }
+}
+
+/// The addresses at both ends of a connection with a bench: those of the listener after the usual one, where tcp
+/// wrappers let nobody else in.
+pub(in crate::guard) fn addresses(sshd: &Sshd) -> Vec<IpAddr> {
+    let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    let sockets = sshd.listener.iter().filter_map(|listener| listener.sockets.as_ref()).flatten();
+    addresses.extend(sockets.map(|socket| socket.address.ip()).filter(|address| !address.is_unspecified()));
+    let mut seen = BTreeMap::new();
+    addresses.retain(|address| seen.insert(*address, ()).is_none());
+    addresses
+}
+
+/// What has a bench take a throw-away key for that of each user, and run no program to look for one.
+pub(in crate::guard) fn login_options(authorized: &Path) -> Vec<String> {
+    vec![
+        format!("AuthorizedKeysFile={}", authorized.display()),
+        "AuthorizedKeysCommand=none".to_owned(),
+        "StrictModes=no".to_owned(),
+        "LogLevel=INFO".to_owned(),
+    ]
+}
+
+/// An sshd that serves one connection. What stands first on its command line wins over everything later, so ours
+/// does.
+pub(in crate::guard) fn command(sshd: &Sshd, config: &Path, options: &[String]) -> Vec<String> {
+    let mut words: Vec<String> = vec![sshd.binary.display().to_string(), "-i".into(), "-e".into(), "-f".into()];
+    words.push(config.display().to_string());
+    words.extend(options.iter().flat_map(|option| ["-o".to_owned(), option.clone()]));
+    words.extend(sshd.arguments.iter().cloned());
+    words
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use std::{
 /// As many at once where each host key needs a connection.
 const AT_ONCE: usize = 3;
 
-/// Who logs in.
+/// The user and the key of a login that ends the proof.
 #[derive(Clone, Copy, Debug)]
 pub struct Guest<'a> {
     /// The user.

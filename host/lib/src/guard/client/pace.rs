@@ -32,7 +32,7 @@ const LONGEST: Duration = Duration::from_secs(20);
 /// When this process asked from addresses that it cannot choose.
 static RECENT: Mutex<VecDeque<Instant>> = Mutex::new(VecDeque::new());
 
-/// What one listener bears from an address.
+/// How fast connections may follow each other, so that a listener does not punish their address.
 #[derive(Clone, Debug)]
 pub struct Pace {
     penalties: Option<Penalties>,

@@ -36,7 +36,7 @@ pub enum Route {
     Network(SocketAddr, Option<IpAddr>),
 }
 
-/// What is tried.
+/// One connection of the `ssh` program, which tries no login.
 #[derive(Clone, Debug)]
 pub struct Attempt<'a> {
     /// What the client knows of the server beforehand.

@@ -37,7 +37,7 @@ const OF_CERTIFICATES: [&str; 2] = ["TrustedUserCAKeys", "AuthorizedPrincipalsCo
 /// What opens a way in by something that the user knows.
 const OF_PASSWORDS: [&str; 2] = ["PasswordAuthentication", "KbdInteractiveAuthentication"];
 
-/// What sshd would make of certificates of a CA that it does not trust yet.
+/// How sshd would treat certificates of a CA that it does not trust yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Certificates {
     /// Users whom a certificate lets in, each with the principal that does, where that is not the user's name.

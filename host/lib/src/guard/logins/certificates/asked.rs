@@ -12,14 +12,13 @@ use crate::{
         baseline::Baseline,
         check,
         client::{
-            bench::{Bench, Connection},
+            bench::{Bench, Connection, addresses, command},
             known_hosts::line_of,
         },
         logins::{
             queried::{runs_programs, takes},
             ways::User,
         },
-        proof,
     },
     handshake::{HostKeyAlgorithm, Login, Query},
     machine::{
@@ -70,7 +69,7 @@ impl Candidate {
         let stand_in = ThrowAway::like(&authority.algorithm())?;
         let standing_in = Self::build(&self.original, &self.with_stand_in(new, &stand_in)?)?;
         let _held = self.original.hold()?;
-        let addresses = proof::addresses(&self.original);
+        let addresses = addresses(&self.original);
         let bench = |more: &[&str]| {
             let fixed = ["AuthorizedKeysCommand=none", "LogLevel=VERBOSE"];
             // Nobody but root can change what a run stages; only where its copy lies, sshd would not take it.
@@ -81,7 +80,7 @@ impl Candidate {
                 major_minor(standing_in.sshd.version()).is_none_or(|release| release >= HAS_SIGNATURE_ALGORITHMS);
             let signs = knows.then(|| format!("CASignatureAlgorithms={}", stand_in.public().algorithm()));
             let options: Vec<String> = options.chain(signs).collect();
-            Bench::new(proof::command(&standing_in.sshd, standing_in.config(), &options), addresses.clone())
+            Bench::new(command(&standing_in.sshd, standing_in.config(), &options), addresses.clone())
         };
         let passable = Scratch::passable()?;
         let authorized = passable.write("authorized_keys", line_of(authority.key_data())?.as_bytes(), 0o644)?;
