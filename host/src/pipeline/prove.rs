@@ -51,7 +51,7 @@ pub struct Guard {
     unwatched: Vec<String>,
 }
 
-/// What a plan tells of the proof.
+/// What a plan says about the proof.
 #[derive(Debug, Default)]
 pub struct Forecast {
     /// What would not be proved.

@@ -11,24 +11,23 @@ use warded_lib::{
     ca::{self, Certificate, Kind, certificate, verify},
     change_set::review::ServiceChange,
     error::{Error, Exit, Result, UNCHANGED},
-    guard::{Former, OfferedCertificate, former::former, live},
+    guard::{
+        Former, OfferedCertificate,
+        former::{former, keeps_certificates},
+        live,
+    },
     machine::{
         facts::Init,
         service::ServiceOperation,
         services::{ReloadFault, ReloadResult, Told},
         signals::Shield,
         sshd::{
-            Effective, Sshd,
-            effective::major_minor,
-            host_key,
+            Effective, Sshd, host_key,
             tree::{Overlay, Staged},
         },
     },
     transaction::Reload,
 };
-
-/// Before this version sshd reads them anew for every connection.
-const KEEPS_THEM: (u32, u32) = (9, 8);
 
 /// What a reload would bring.
 #[derive(Debug, Default)]
@@ -43,7 +42,7 @@ pub struct PendingReload {
     pub reloads: Vec<Reload>,
 }
 
-/// What a reload brought.
+/// The report on a reload that changed no file.
 #[derive(Debug)]
 pub struct Served {
     /// How each service was reloaded.
@@ -135,11 +134,6 @@ fn look(context: &Context, planned: &Planned<'_>) -> Result<PendingReload> {
             .filter_map(|(name, _)| Some(Reload::service(name.clone(), services.get(name)?.clone())))
             .collect(),
     })
-}
-
-/// Whether sshd goes on with the certificates that it has read until it is told to read them again.
-pub(super) fn keeps_certificates(sshd: &Sshd) -> bool {
-    major_minor(sshd.version()).is_none_or(|version| version >= KEEPS_THEM)
 }
 
 /// The certificates that sshd would serve if it were started now, with the fingerprints of their keys.

@@ -3,11 +3,23 @@
 //! unattended run reloads it.
 
 use super::survey::{ListenerOffer, OfferedKey};
-use crate::{machine::sshd::Listener, text::neutral};
+use crate::{
+    machine::sshd::{Listener, Sshd, effective::major_minor},
+    text::neutral,
+};
 use ssh_key::{HashAlg, PublicKey};
 use std::{fmt, path::PathBuf};
 
-/// One of these keys.
+/// Before this version sshd reads its certificates anew for every connection.
+const KEEPS_CERTIFICATES: (u32, u32) = (9, 8);
+
+/// Whether sshd goes on with the certificates that it has read until it is told to read them again.
+#[must_use]
+pub fn keeps_certificates(sshd: &Sshd) -> bool {
+    major_minor(sshd.version()).is_none_or(|version| version >= KEEPS_CERTIFICATES)
+}
+
+/// A host key that a running sshd offers and that none of its files holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Former {
     pub key: OfferedKey,

@@ -1,6 +1,6 @@
 //! One sshd, watched by the guard: the one that a run is for, or one that reads the same files.
 
-use super::{super::serve::keeps_certificates, Forecast, Work};
+use super::{Forecast, Work};
 use ssh_key::PublicKey;
 use std::{
     cell::{OnceCell, RefCell},
@@ -12,7 +12,9 @@ use warded_lib::{
     ca::{Certificate, placeholder},
     error::{Error, Result},
     guard::{
-        Baseline, Candidate, ListenerOffer, MayChange, Proof, Verified, live,
+        Baseline, Candidate, ListenerOffer, MayChange, Proof, Verified,
+        former::keeps_certificates,
+        live,
         unchanged::{self, Digests},
     },
     machine::{
@@ -49,7 +51,7 @@ pub struct WatchedSshd {
     certificates: Vec<ssh_key::Certificate>,
 }
 
-/// What a run is to an sshd.
+/// Why a run watches an sshd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// The run is for it.
