@@ -121,16 +121,7 @@ fn told(
             format!("{}{until}", count(certificates.len(), "certificate"))
         }
     }];
-    parts.extend(reloads.iter().map(|(name, how)| match how {
-        ReloadResult::Scheduled { .. }
-        | ReloadResult::Started { .. }
-        | ReloadResult::Anew { .. }
-        | ReloadResult::LeftStopped { .. } => how.to_string(),
-        ReloadResult::NotRunning => format!("no listener of {name} is known"),
-        ReloadResult::Unit { .. } | ReloadResult::Restarted { .. } | ReloadResult::Signalled { .. } => {
-            format!("{name} reloaded")
-        }
-    }));
+    parts.extend(reloads.iter().map(|(name, how)| how.brief(name)));
     parts.extend(confirm.map(|confirm| format!("waits to be confirmed until {}", confirm.until.strftime("%T UTC"))));
     parts.join(", ")
 }

@@ -56,6 +56,20 @@ pub enum ReloadResult {
     NotRunning,
 }
 
+impl ReloadResult {
+    /// What became of the service that the policy calls `name`, in a few words.
+    #[must_use]
+    pub fn brief(&self, name: &str) -> String {
+        match self {
+            Self::Scheduled { .. } | Self::Started { .. } | Self::Anew { .. } | Self::LeftStopped { .. } => {
+                self.to_string()
+            }
+            Self::NotRunning => format!("no listener of {name} is known"),
+            Self::Unit { .. } | Self::Restarted { .. } | Self::Signalled { .. } => format!("{name} reloaded"),
+        }
+    }
+}
+
 impl std::fmt::Display for ReloadResult {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -54,14 +54,7 @@ impl std::fmt::Display for Aftermath {
         }
         for (name, outcome) in &self.reloads {
             match outcome {
-                Ok(
-                    how @ (ReloadResult::Scheduled { .. }
-                    | ReloadResult::Started { .. }
-                    | ReloadResult::Anew { .. }
-                    | ReloadResult::LeftStopped { .. }),
-                ) => write!(f, "; {how}")?,
-                Ok(ReloadResult::NotRunning) => write!(f, "; no listener of {name} is known")?,
-                Ok(_) => write!(f, "; {name} reloaded")?,
+                Ok(how) => write!(f, "; {}", how.brief(name))?,
                 Err(error) => write!(f, "; {}", error.message())?,
             }
         }
