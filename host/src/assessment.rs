@@ -35,7 +35,7 @@ pub struct Assessment {
     pub never_called: BTreeSet<String>,
 }
 
-/// What the grants of an assessment are those of.
+/// Where the grants of an assessment come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basis {
     /// A component's request.
@@ -46,7 +46,7 @@ pub enum Basis {
 
 #[derive(Debug)]
 pub struct Procedure {
-    /// What its grants are those of.
+    /// Where its grants come from.
     pub basis: Basis,
     /// What it can call.
     pub reach: Reach,

@@ -90,7 +90,7 @@ impl Options {
     }
 }
 
-/// What a command works on.
+/// The machine, the configuration and the services of a command.
 #[derive(Debug)]
 pub struct Context {
     /// State, journal, enrolment.

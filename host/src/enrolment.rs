@@ -24,7 +24,7 @@ const SCHEMA: &str = "warded.enrolment/1";
 /// As many earlier records are kept as runs can be undone.
 const HISTORY: usize = 20;
 
-/// What holds for one sshd, as the operator accepted it.
+/// The terms of one sshd's renewals, as the operator accepted them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Enrolment {

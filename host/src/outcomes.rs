@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, path::PathBuf};
 use warded_lib::{error::Exit, machine::private::StateDir, moment};
 
+/// An outcome that the state directory keeps in a file of its own.
 pub trait Outcome: Serialize + DeserializeOwned {
     /// Its file in the state directory.
     const FILE: &'static str;

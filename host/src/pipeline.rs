@@ -277,7 +277,7 @@ impl Run<'_> {
     }
 }
 
-/// What was seen of a change.
+/// What a committed change led to: reloads, and what sshd serves.
 struct Changed {
     reloads: Vec<(String, ReloadResult)>,
     verified: Option<Verified>,

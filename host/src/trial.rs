@@ -25,7 +25,7 @@ use warded_lib::{
     transaction::{self, Followup, StillNamed, Transaction, Which, undo_changes},
 };
 
-/// What a trial gave.
+/// The result of a trial.
 #[derive(Debug)]
 pub struct Trial {
     /// What the run gave.

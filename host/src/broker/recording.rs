@@ -55,7 +55,7 @@ fn given<T: Answer>(outcome: Outcome) -> Result<Result<T, Failure>> {
     }
 }
 
-/// What is recorded of one run.
+/// Records the calls of one run.
 #[derive(Debug, Default)]
 pub struct Recorder(RefCell<Recorded>);
 

@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// More than any certificate has.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// What was looked at.
+/// The files and the time span for which a renewal found nothing to do.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AtRest {
@@ -87,7 +87,7 @@ impl Identity {
     }
 }
 
-/// What a session looked at, before anything changes.
+/// The files that a session read, before anything changes.
 #[derive(Debug)]
 pub struct Looked {
     sshd: Sshd,

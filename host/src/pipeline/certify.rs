@@ -27,7 +27,7 @@ use warded_lib::{
     text,
 };
 
-/// What the CA gave.
+/// The certificates that the CA issued to a run, and those that it refused.
 #[derive(Debug, Default)]
 pub struct Filled {
     /// The certificates to install.

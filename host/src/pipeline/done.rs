@@ -13,7 +13,7 @@ use warded_lib::{
     transaction::{Confirm, LeftAlone},
 };
 
-/// What a run that was carried out did.
+/// The report on a run that was carried out.
 #[derive(Debug)]
 pub struct Done {
     /// Its number: `warded undo` undoes the newest.

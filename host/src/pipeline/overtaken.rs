@@ -12,7 +12,7 @@ use warded_lib::{
     transaction::{self, Journal, ReadSet, RunIdentity},
 };
 
-/// What a piece of work was computed from.
+/// The inputs that a piece of work was computed from.
 #[derive(Debug)]
 pub struct PlanInputs {
     files: ReadSet,

@@ -58,7 +58,7 @@ pub struct Request<'a> {
     pub tape: Tape,
 }
 
-/// What a procedure would change.
+/// A procedure that has run, with the changes that it staged.
 #[derive(Debug)]
 pub struct Planned<'a> {
     pub identity: Identity,

@@ -41,7 +41,7 @@ impl Voucher {
     }
 }
 
-/// What is known of this machine's host keys and their certificates.
+/// The records about this machine's host keys and their certificates.
 #[derive(Debug, Default)]
 pub struct HostKeyRecords {
     vouchers: Vec<Voucher>,
@@ -88,7 +88,7 @@ impl HostKeyRecords {
     /// Who can speak for a key that needs a certificate; the CA has these `roots`.
     ///
     /// # Errors
-    /// Why nobody can.
+    /// No host key of this machine can vouch for the new one: why.
     pub fn vouchers_for(&self, request: &Request, roots: &[PublicKey]) -> Result<Vec<Voucher>, &'static str> {
         if request.kind != Kind::Host || request.current.is_some() {
             return Err("only a new host certificate can be had on the word of another host key");

@@ -180,7 +180,7 @@ fn is_kept(state: &StateDir, number: u64) -> bool {
     transaction::look(state, number).is_ok_and(|now| now.is_some_and(|journal| journal.state == State::Kept))
 }
 
-/// How the run's part ends.
+/// How the watched run ended, as far as its watchdog sees.
 enum End {
     Ended,
     Await,
@@ -216,7 +216,7 @@ fn lines() -> Result<Receiver<String>> {
     Ok(receiver)
 }
 
-/// How a confirmation is waited for.
+/// How the wait for a confirmation ended.
 enum Awaited {
     Ended,
     TimeIsOver,

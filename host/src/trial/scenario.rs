@@ -92,7 +92,7 @@ impl Default for Machine {
     }
 }
 
-/// What sshd answers.
+/// The answers of the scenario's sshd.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Sshd {

@@ -23,7 +23,7 @@ const REFERENCES: usize = 1 << 19;
 /// one large module, or by calls of many types through one large table.
 const STEPS: usize = 1 << 24;
 
-/// What a call ends in.
+/// The function that a call leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Callee {
     /// A core function of the component that is a lowered function of the host, by its number there.

@@ -20,7 +20,7 @@ pub const CALL_BYTES: usize = 32 << 20;
 /// The largest file that is read: those calls, and what is around them.
 pub const MAX_BYTES: u64 = 40 << 20;
 
-/// What a recording is of.
+/// The head of a recording: which component and procedure it is of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {

@@ -27,7 +27,7 @@ impl Head {
     }
 }
 
-/// What matters of a line for the chain.
+/// The fields of a line that the chain is built on.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) head: Head,
@@ -37,7 +37,7 @@ pub(super) struct Link {
     pub(super) known: Option<u64>,
 }
 
-/// What a record says of the log itself.
+/// The fields of a record about the log itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Account {
     /// With `recovered`: the digest of the unfinished bytes before this line.
@@ -51,7 +51,7 @@ pub(super) struct Account {
     pub(super) seals: Option<u64>,
 }
 
-/// Everything of a line but its hash.
+/// A line of the log without its hash.
 #[derive(Serialize)]
 struct Body<'a> {
     n: u64,

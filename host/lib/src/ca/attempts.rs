@@ -12,7 +12,7 @@ const LONGEST: u64 = 3600;
 /// The longest wait that a CA can ask for, in seconds: more would let certificates of one day end.
 const MOST_ASKED: u64 = 6 * 3600;
 
-/// What is remembered from one run to the next.
+/// The failures of earlier runs, and when the next one may ask the CA.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attempts {

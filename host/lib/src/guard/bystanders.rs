@@ -7,7 +7,7 @@ use crate::machine::sshd::{
 use sshd_config::principals::directory_of;
 use std::path::Path;
 
-/// As what an sshd reads a file.
+/// The use that an sshd makes of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
     /// As a part of its configuration, as it is or as it would be.

@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a reload may take to begin; SIGHUP itself takes 3 to 40 ms.
 const SETTLE: Duration = Duration::from_millis(600);
 
-/// What the listener was seen to serve.
+/// The keys and certificates that the listener serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
     /// Whether there is a listener that can be asked; without one nothing could be seen.

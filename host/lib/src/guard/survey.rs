@@ -317,7 +317,7 @@ impl<'a> Prober<'a> {
     }
 }
 
-/// What the first connection showed.
+/// The algorithms of host keys that the first connection showed, and the questions that follow from them.
 struct First {
     offer: Vec<String>,
     pending: Vec<Question<'static>>,

@@ -24,7 +24,7 @@ pub enum Login {
     Refused(Refusal),
 }
 
-/// What a server says of a public key.
+/// A server's answer to the query whether it takes a public key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
     /// It would let the user in who signs with that key, or ask for more.

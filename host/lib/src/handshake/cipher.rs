@@ -97,7 +97,7 @@ impl Named for Mac {
     }
 }
 
-/// What protects the packets of one direction.
+/// The cipher and the authentication code of one direction.
 pub(super) enum Guard {
     Clear,
     Gcm { key: Box<LessSafeKey>, nonce: [u8; NONCE_LEN] },

@@ -124,7 +124,7 @@ pub enum Verdict {
     Wrong,
 }
 
-/// What the two sides of a key exchange have to agree on.
+/// An algorithm that the two sides of a key exchange negotiate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// The key exchange method.

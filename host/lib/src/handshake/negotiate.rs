@@ -46,7 +46,7 @@ impl Lists {
     }
 }
 
-/// What this side can do, in order of preference.
+/// The algorithms of this side, in order of preference.
 #[derive(Clone, Debug)]
 pub(super) struct Abilities {
     pub(super) kex: Vec<Kex>,
@@ -90,7 +90,7 @@ pub(super) struct Protection {
     pub(super) mac: Option<Mac>,
 }
 
-/// What was agreed on, but for the host key.
+/// The negotiated algorithms, but for the host key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Suite {
     pub(super) kex: Kex,

@@ -27,7 +27,7 @@ pub struct Identity {
     pub certificate: Option<Vec<u8>>,
 }
 
-/// What a client did.
+/// The report on one client: its version, and how far it went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Served {
     /// Its version line, which is printable ASCII.
@@ -83,7 +83,7 @@ fn refuse_users<S: Stream>(transport: &mut Transport<S>) -> Result<(), Fault> {
     }
 }
 
-/// What is served.
+/// The identities of a server, and the algorithms that it offers.
 pub(super) struct Host<'a> {
     identities: &'a [Identity],
     algorithms: Vec<HostKeyAlgorithm>,

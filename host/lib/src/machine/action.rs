@@ -135,7 +135,7 @@ pub enum InputType {
     Boolean,
 }
 
-/// What of a query's output leaves the host.
+/// The part of a query's output that a guest gets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Output {

@@ -34,7 +34,7 @@ pub fn now() -> Option<u64> {
     seconds.checked_mul(100)?.checked_add(hundredths)
 }
 
-/// What is known of a process.
+/// A process, as `/proc` shows it.
 #[derive(Debug, PartialEq, Eq)]
 struct Process {
     name: String,

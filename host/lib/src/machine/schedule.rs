@@ -47,7 +47,7 @@ pub enum Schedule {
     Unknown(Unseen),
 }
 
-/// What cannot be seen.
+/// A place where a schedule may be that this process cannot look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unseen {
     /// A user sees no other user's table.
@@ -134,7 +134,7 @@ impl Schedule {
     }
 }
 
-/// What was found, and does not renew this installation's certificates.
+/// A schedule that does not renew this installation's certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passed {
     /// The timer, or the file of cron's.

@@ -12,7 +12,7 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the decision depends on besides the policy.
+/// The facts that a decision depends on besides the policy.
 #[derive(Clone, Debug)]
 pub struct Circumstances {
     /// What `{sshd}` and `{home}` stand for.

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 #[derive(Clone)]
 pub struct Credentials(Zeroizing<String>);
 
-/// What a registry is shown.
+/// How a request to a registry authenticates.
 #[derive(Debug)]
 pub enum Access {
     /// Its user and password.
@@ -145,7 +145,7 @@ fn secret(scheme: &str, text: &str) -> Result<HeaderValue> {
     Ok(value)
 }
 
-/// Who gives tokens for a registry.
+/// The token service that a registry names in its challenge.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Bearer {
     pub realm: String,

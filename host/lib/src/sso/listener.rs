@@ -43,7 +43,7 @@ pub struct Listener {
     visits: Visits,
 }
 
-/// Who came.
+/// How often the browser opened the login's address, and answers of other logins came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Visits {
     /// Whether the login's address was opened.
@@ -54,7 +54,7 @@ pub struct Visits {
     pub strangers: usize,
 }
 
-/// What the browser brings back from the provider.
+/// The redirect that the browser brings back from the provider.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Callback {
     /// The provider that says it answered (RFC 9207).
@@ -62,7 +62,7 @@ pub struct Callback {
     pub answered: Answered,
 }
 
-/// What a provider answers.
+/// The provider's authorization response (RFC 6749, 4.1.2).
 #[derive(Clone, PartialEq, Eq)]
 pub enum Answered {
     Code(String),
@@ -87,7 +87,7 @@ struct Connection {
     until: Instant,
 }
 
-/// What a request gets.
+/// The answer to one request of the browser.
 enum Reply {
     Page(Page),
     Redirect(String),
@@ -271,7 +271,7 @@ impl Listener {
     }
 }
 
-/// How far a connection is.
+/// How much of a request a connection has sent.
 enum Read {
     More,
     Broken,

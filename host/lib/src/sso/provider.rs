@@ -46,7 +46,7 @@ const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::EdDsa,
 ];
 
-/// What a provider says of itself beside what every provider says.
+/// The metadata that only some providers publish.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct Beside {
     #[serde(default)]

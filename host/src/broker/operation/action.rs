@@ -17,7 +17,7 @@ use warded_lib::{
 /// Inputs that a guest gives, by name.
 type Input = Vec<(String, String)>;
 
-/// What a program says.
+/// Runs a program that changes nothing, for its answer.
 #[derive(Debug)]
 pub struct Query {
     pub name: String,
@@ -25,7 +25,7 @@ pub struct Query {
     pub input: Input,
 }
 
-/// What a program is to change.
+/// Stages a program that changes something.
 #[derive(Debug)]
 pub struct Change {
     pub name: String,

@@ -9,7 +9,7 @@ use warded_lib::{
     text::neutral,
 };
 
-/// What makes a file.
+/// The program that makes a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Maker {
     /// NixOS, from its configuration.

@@ -10,7 +10,7 @@ use warded_lib::{
     machine::keys,
 };
 
-/// What an operation gives.
+/// A result of an operation that a recording can hold.
 pub trait Answer: Sized {
     /// As a recording has it.
     fn written(&self) -> Value;

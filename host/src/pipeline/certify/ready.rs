@@ -72,7 +72,7 @@ fn look(context: &Context, work: &mut Work) -> Result<Vec<String>> {
     Err(needed.told(error))
 }
 
-/// What is asked for with tokens.
+/// The requests that need tokens.
 struct Needed<'a> {
     requests: Vec<IssueRequest>,
     /// For keys that are certified on no other key's word, because they may have had a certificate before.

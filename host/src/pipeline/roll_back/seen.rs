@@ -19,7 +19,7 @@ use warded_lib::{
 /// How long sshd may take until it offers again what it offered before.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Whether sshd has read what a run had changed.
+/// Whether sshd has read the files of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Read {
     Yes,
@@ -72,7 +72,7 @@ pub(super) fn as_before(sshd: &Sshd, before: &SshdBefore) -> Result<()> {
     }
 }
 
-/// What one look at sshd says.
+/// The result of one look at sshd.
 enum Seen {
     AsBefore,
     Lost(Error),

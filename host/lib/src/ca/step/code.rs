@@ -14,7 +14,7 @@ const TERMINAL_LINE: usize = 4095;
 /// Far more than any code has.
 const MAX: usize = 64 * 1024;
 
-/// What an invitation holds.
+/// The contents of an invitation.
 #[derive(Debug)]
 pub struct Code {
     /// The tokens: one, or one for each host key.

@@ -50,7 +50,7 @@ pub(super) fn unusable(cause: impl Into<String>, next: impl Into<String>) -> CaE
     CaError::Credential { cause: cause.into(), next: next.into() }
 }
 
-/// What a provisioner is chosen from.
+/// Fetches a CA's provisioners, from which one is chosen.
 pub struct Provisioners<'a> {
     /// The CA's list; asked for only where it is needed.
     pub list: &'a dyn Fn() -> Result<&'a [Provisioner], CaError>,

@@ -31,7 +31,7 @@ const CLOCK: i64 = 60_000;
 pub const ENABLE_SSH: &str = "on the CA: `step ca init --ssh` for a new one; else put \"ssh\": {\"hostKey\": …, \
                               \"userKey\": …} into ca.json, and the claim \"enableSSHCA\": true to its provisioners";
 
-/// What was being done.
+/// The task that failed.
 #[derive(Clone, Copy, Debug)]
 pub enum Task<'a> {
     /// The CA's SSH keys, which anybody may read.
@@ -58,7 +58,7 @@ pub enum Task<'a> {
     Revoking,
 }
 
-/// What can be looked at to find the cause.
+/// The evidence from which a diagnosis finds the cause.
 pub struct Known<'a> {
     pub ca: String,
     /// How it is configured here.

@@ -14,7 +14,7 @@ use url::Url;
 /// step-ca allows for clocks that differ by a minute.
 const LEEWAY: u64 = 60;
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Debug, Deserialize)]
 pub struct TokenClaims {
     #[serde(default)]

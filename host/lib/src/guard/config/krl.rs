@@ -10,7 +10,7 @@ pub use sshd_config::krl::is_list;
 /// As sshkey.h: no RSA modulus is shorter, in bits.
 const SHORTEST_MODULUS: usize = 1024;
 
-/// What a list takes away.
+/// The kinds of keys that a revocation list revokes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revokes {
     /// Certificates, and nothing else.

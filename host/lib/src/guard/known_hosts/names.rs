@@ -23,7 +23,7 @@ pub struct AuthorityLine {
     pub patterns: String,
 }
 
-/// What ssh's files have of a CA, for one host.
+/// The lines of ssh's files for one CA and one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
     /// The name by which ssh looks the host up.

@@ -25,7 +25,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(5);
 
-/// What ssh made of the server. Another program may have connected before it, so what the server saw counts only with
+/// ssh's verdict on the server. Another program may have connected before it, so what the server saw counts only with
 /// what ssh says itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Met {

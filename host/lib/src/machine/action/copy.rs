@@ -120,7 +120,7 @@ impl Filled {
     }
 }
 
-/// What may still be copied.
+/// The files and bytes that may still be copied.
 struct Room {
     files: usize,
     bytes: usize,

@@ -12,7 +12,7 @@ pub(super) const WARDED: &str = "{warded}";
 /// The placeholder for the copies that a query works on; likewise.
 pub(super) const SCRATCH: &str = "{scratch}";
 
-/// What a text of an action stands for.
+/// A part of a text of an action: literal, or a placeholder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
     /// Itself, with [`WARDED`] and [`SCRATCH`] replaced.

@@ -15,7 +15,7 @@ use std::{
 /// The most that is kept of what it says on standard error, in bytes.
 const SAID: u64 = 4096;
 
-/// What became of it.
+/// The result of the separate process.
 #[derive(Debug)]
 pub struct Apart {
     /// What it wrote, as far as it was read.

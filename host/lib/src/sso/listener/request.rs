@@ -2,7 +2,7 @@
 
 use url::form_urlencoded;
 
-/// What is read of it.
+/// The parts of a request that a login reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) path: String,

@@ -31,7 +31,7 @@ const VARIABLE: &str = "WARDED_PROVISIONER_PASSWORD";
 /// The name of the systemd credential (`LoadCredential=provisioner-password:…`, systemd.exec(5)).
 const CREDENTIAL: &str = "provisioner-password";
 
-/// What the operator named.
+/// The credential that the operator named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// One-time tokens in a file.
