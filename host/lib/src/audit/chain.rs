@@ -35,6 +35,8 @@ pub(super) struct Link {
     pub(super) kind: String,
     pub(super) torn: Option<Digest>,
     pub(super) known: Option<u64>,
+    /// What the first record of a file says of the file before it.
+    pub(super) continued: Option<String>,
 }
 
 /// The fields of a record about the log itself.
@@ -87,6 +89,8 @@ pub(super) fn link(line: &[u8]) -> Option<Link> {
         n: u64,
         previous: Digest,
         kind: String,
+        #[serde(default)]
+        detail: Option<String>,
         #[serde(flatten)]
         account: Account,
     }
@@ -100,7 +104,9 @@ pub(super) fn link(line: &[u8]) -> Option<Link> {
     }
     let part: Part = serde_json::from_str(&body).ok()?;
     let Account { torn, known, seals: _ } = part.account;
-    Some(Link { head: Head { count: part.n, hash: parsed }, previous: part.previous, kind: part.kind, torn, known })
+    let continued = part.detail.filter(|_| part.kind == "continued");
+    let head = Head { count: part.n, hash: parsed };
+    Some(Link { head, previous: part.previous, kind: part.kind, torn, known, continued })
 }
 
 impl Link {

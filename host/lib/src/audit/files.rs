@@ -37,6 +37,17 @@ impl Files {
         self.closed.clone().into_iter().chain(self.current.is_some().then_some(next))
     }
 
+    /// The file that the first record of another one continues, where it is not there.
+    pub(super) fn lacks(&self, continued: &str) -> Option<String> {
+        let name = continued.split(' ').next()?;
+        number(name).filter(|number| self.closed.binary_search(number).is_err()).map(closed_name)
+    }
+
+    /// Whether there is a file that is written.
+    pub(super) fn has_current(&self) -> bool {
+        self.current.is_some()
+    }
+
     /// A file, and how long it was. None where there is none with this number.
     pub(super) fn file(&self, number: u64) -> io::Result<Option<(File, u64)>> {
         if self.closed.binary_search(&number).is_ok() {

@@ -283,11 +283,11 @@ impl Appender {
             self.ends_with(Tail { length, head, is_closing });
         } else {
             self.write(&text, Tail { length, head, is_closing: false })?;
+            if continues.is_some() {
+                // The name of a new file is on disk before the head says what is in it.
+                durable::sync_directory(directory)?;
+            }
             self.seal(directory)?;
-        }
-        if continues.is_some() {
-            // Its name is on disk before anything relies on what is in it.
-            durable::sync_directory(directory)?;
         }
         self.tail.ok_or_else(|| io::Error::other("the end of the log is unknown"))
     }

@@ -118,8 +118,8 @@ impl Check {
                 && sealed.is_some_and(|sealed| sealed.count >= checkpoint.n)
                 && checkpoint.fits(files).unwrap_or(false)
         });
-        let mut walk = Walk::new(sealed, last, start)?;
-        let checked = walk.files(files, start).and_then(|()| walk.end());
+        let mut walk = Walk::new(files, sealed, last, start)?;
+        let checked = walk.files(start).and_then(|()| walk.end());
         if let (Ok(_), Some(mark)) = (&checked, walk.mark)
             && walk.marked_after >= self.step
         {
@@ -137,7 +137,8 @@ fn in_use(directory: &Path, why: &io::Error) -> Error {
 }
 
 /// How far the check is.
-struct Walk {
+struct Walk<'a> {
+    files: &'a Files,
     /// The last record before.
     start: Head,
     head: Head,
@@ -153,16 +154,22 @@ struct Walk {
     marked_after: u64,
 }
 
-impl Walk {
-    fn new(sealed: Option<Head>, last: Option<Checkpoint>, start: Option<Checkpoint>) -> Result<Self, Broken> {
+impl<'a> Walk<'a> {
+    fn new(
+        files: &'a Files,
+        sealed: Option<Head>,
+        last: Option<Checkpoint>,
+        start: Option<Checkpoint>,
+    ) -> Result<Self, Broken> {
         let head = start.map_or_else(Head::empty, |start| start.head());
         let seen = last.map(|last| last.head());
-        let walk = Self { start: head, head, unfinished: None, sealed, seen, mark: None, marked_after: 0 };
+        let walk = Self { files, start: head, head, unfinished: None, sealed, seen, mark: None, marked_after: 0 };
         walk.compare()?;
         Ok(walk)
     }
 
-    fn files(&mut self, files: &Files, start: Option<Checkpoint>) -> Result<(), Broken> {
+    fn files(&mut self, start: Option<Checkpoint>) -> Result<(), Broken> {
+        let files = self.files;
         let mut checked = 0;
         for number in files.numbers().filter(|number| start.is_none_or(|start| start.file <= *number)) {
             let unreadable = |walk: &Self, error: io::Error| walk.broken(format!("cannot be read: {error}"));
@@ -213,7 +220,9 @@ impl Walk {
     fn record(&mut self, link: &Link) -> Result<(), Broken> {
         let expected = self.head.count.saturating_add(1);
         if link.head.count != expected {
-            return Err(self.broken(format!("is missing: record {} stands in its place", link.head.count)));
+            let file = link.continued.as_deref().and_then(|continued| self.files.lacks(continued));
+            let file = file.map_or_else(String::new, |name| format!(", and continues {name}, which is not there"));
+            return Err(self.broken(format!("is missing: record {} stands in its place{file}", link.head.count)));
         }
         if link.previous != self.head.hash {
             return Err(self.broken("does not follow the record before it"));
@@ -243,7 +252,8 @@ impl Walk {
                 what: "is the last, and the head that confirms it is gone".into(),
             }),
             Some(sealed) if sealed.count > self.head.count => {
-                Err(self.broken(format!("and all after it are gone: the head knows {} records", sealed.count)))
+                let file = if self.files.has_current() { String::new() } else { format!("; there is no {LOG}") };
+                Err(self.broken(format!("and all after it are gone: the head knows {} records{file}", sealed.count)))
             }
             Some(sealed) if sealed.count == 0 && sealed != Head::empty() => {
                 Err(self.broken("follows another beginning than the head knows"))

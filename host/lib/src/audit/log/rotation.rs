@@ -11,7 +11,10 @@ use super::{
     Appender, Tail,
 };
 use crate::machine::durable;
-use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
+use rustix::{
+    fs::{AtFlags, CWD, RenameFlags, StatxAttributes, StatxFlags, renameat_with, statx},
+    io::Errno,
+};
 use std::{io, path::Path};
 
 /// A file that is so long is closed.
@@ -33,7 +36,7 @@ impl Appender {
             self.write(&line, Tail { head, ..tail })?;
         }
         self.seal(directory)?;
-        if std::fs::rename(directory.join(LOG), directory.join(files::closed_name(number))).is_err() {
+        if close(&directory.join(LOG), &directory.join(files::closed_name(number))).is_err() {
             // A longer file is no reason to record nothing. Another process tries it again.
             self.limit = u64::MAX;
             return self.tail(directory);
@@ -50,6 +53,15 @@ impl Appender {
         let keeps = StatxAttributes::APPEND | StatxAttributes::IMMUTABLE;
         // Where the kernel is too old to say so, the renaming shows it.
         found.map_or(true, |found| !found.stx_attributes.intersects(keeps))
+    }
+}
+
+/// Gives a file the name of a closed one, which no other file has: not even one that was put there a moment ago.
+fn close(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot say so.
+        Err(Errno::INVAL | Errno::NOSYS) if !to.try_exists()? => std::fs::rename(from, to),
+        other => Ok(other?),
     }
 }
 

@@ -136,6 +136,44 @@ fn a_rotation_that_was_interrupted_is_brought_to_its_end() {
     }
 }
 
+/// Who has put files away reads which ones are wanted.
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    for (name, words) in [
+        ("log.1.jsonl", ", and continues log.1.jsonl, which is not there"),
+        ("log.2.jsonl", ", and continues log.2.jsonl, which is not there"),
+        ("last", ", which is not there"),
+        (LOG, "; there is no log.jsonl"),
+    ] {
+        let scratch = rotated();
+        let last = files::closed(scratch.path()).unwrap().pop().map(files::closed_name).unwrap();
+        let file = if name == "last" { &last } else { name };
+        fs::remove_file(scratch.path().join(file)).unwrap();
+        let broken = verify_all(scratch.path()).unwrap().unwrap_err().to_string();
+        assert!(broken.ends_with(words) && broken.contains(file), "{name}: {broken}");
+    }
+    // All of them: what is left says which came before it.
+    let scratch = rotated();
+    let closed: Vec<_> = files::closed(scratch.path()).unwrap().into_iter().map(files::closed_name).collect();
+    closed.iter().for_each(|name| fs::remove_file(scratch.path().join(name)).unwrap());
+    let broken = verify_all(scratch.path()).unwrap().unwrap_err();
+    assert!(broken.record == 1 && broken.to_string().contains(closed.last().unwrap()), "{broken}");
+}
+
+/// A file of another origin that has the name already is left alone.
+#[test]
+fn a_closed_file_takes_no_other_files_name() {
+    let scratch = private();
+    let [from, to] = [LOG, "log.1.jsonl"].map(|name| scratch.path().join(name));
+    fs::write(&from, "log").unwrap();
+    fs::write(&to, "other").unwrap();
+    assert_eq!(close(&from, &to).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!((fs::read(&from).unwrap(), fs::read(&to).unwrap()), (b"log".to_vec(), b"other".to_vec()));
+    fs::remove_file(&to).unwrap();
+    close(&from, &to).unwrap();
+    assert!(!from.exists() && to.exists());
+}
+
 /// What is done to the files of a log.
 type Forgery = fn(&Path, &str);
 /// Of the numbers of a file's first and last record, that of the one to be named.
