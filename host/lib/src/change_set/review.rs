@@ -2,7 +2,7 @@
 
 use super::{ChangeSet, Request, staged::After};
 use crate::{
-    ca::certificate,
+    ca::{certificate, step::x509::X509},
     machine::{
         action::Step,
         keys::{holds_private_key, replaced::KeyReplacement},
@@ -156,7 +156,7 @@ impl Entry {
         let [was, becomes] = sides;
         let what = if sides.into_iter().any(holds_private_key) {
             "private key"
-        } else if sides.into_iter().any(|side| certificate::parse(side).is_ok()) {
+        } else if sides.into_iter().all(|side| side.is_empty() || is_certificate(side)) && sides.concat() != b"" {
             "certificate"
         } else {
             ""
@@ -166,6 +166,14 @@ impl Entry {
         let (path, grant) = (neutral(path), grant.to_owned());
         Self { action, path, what: what.to_owned(), ends, diff, mode: None, grant }
     }
+}
+
+/// Whether that is an SSH certificate, or X.509 certificates in PEM as Warded writes them, and nothing else: of any other
+/// text a person has to see each line.
+fn is_certificate(contents: &[u8]) -> bool {
+    let is_x509 =
+        || X509::parse_all(contents).is_ok_and(|all| all.iter().flat_map(|one| one.pem.as_bytes()).eq(contents));
+    certificate::parse(contents).is_ok() || (contents.starts_with(b"-----BEGIN CERTIFICATE-----") && is_x509())
 }
 
 /// What a certificate that is replaced did, and the new one will not do.
@@ -256,6 +264,7 @@ pub fn lines(before: &[u8], after: &[u8]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ca::step::x509::tests::PLAIN;
 
     #[test]
     fn a_private_key_is_never_shown() {
@@ -263,6 +272,22 @@ mod tests {
         for (before, after) in [(Some(key), None), (None, Some(key)), (Some(key), Some(b"x\n".as_slice()))] {
             let entry = Entry::new("/k", before, after, "g");
             assert_eq!((entry.what.as_str(), entry.diff.len()), ("private key", 0));
+        }
+    }
+
+    /// They say nothing to a person; what else stands in such a file does.
+    #[test]
+    fn certificates_are_named_and_other_text_is_shown() {
+        let root = X509::parse(PLAIN.as_bytes()).unwrap().pem;
+        let more = format!("{root}more\n");
+        for (before, after, what) in [
+            (Some(root.as_str()), None, "certificate"),
+            (None, Some(root.as_str()), "certificate"),
+            (Some(root.as_str()), Some(more.as_str()), ""),
+            (Some(root.as_str()), Some("other\n"), ""),
+        ] {
+            let entry = Entry::new("/c", before.map(str::as_bytes), after.map(str::as_bytes), "g");
+            assert_eq!((entry.what.as_str(), entry.diff.is_empty()), (what, !what.is_empty()), "{before:?} {after:?}");
         }
     }
 

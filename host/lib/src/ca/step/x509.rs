@@ -154,4 +154,4 @@ fn alternative(name: &GeneralName) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

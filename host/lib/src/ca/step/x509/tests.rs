@@ -17,7 +17,7 @@ iSo6DoAnUw4mGck=
 ";
 
 /// `/CN=Plain Root`, with a wildcard.
-const PLAIN: &str = "-----BEGIN CERTIFICATE-----
+pub(crate) const PLAIN: &str = "-----BEGIN CERTIFICATE-----
 MIIBljCCATygAwIBAgIUFQBhmP/htPHmKbHjY2ugMfoG8lkwCgYIKoZIzj0EAwIw
 FTETMBEGA1UEAwwKUGxhaW4gUm9vdDAeFw0yNjExMjgxMTAzMTBaFw0zNjExMjUx
 MTAzMTBaMBUxEzARBgNVBAMMClBsYWluIFJvb3QwWTATBgcqhkjOPQIBBggqhkjO
