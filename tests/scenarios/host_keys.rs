@@ -3,7 +3,7 @@
 
 use crate::support::{
     Knows, Machine, Run,
-    machine::{NAME, Setup, keygen},
+    machine::{KEYS, NAME, Setup, keygen},
     wait::{LONG, wait},
 };
 use std::{
@@ -101,6 +101,25 @@ fn a_certified_key_that_sshd_ignores_since_is_a_problem() {
     let status = machine.warded(["status", "--json"]).ends(4).object("warded.status/1");
     let problems = status["problems"].to_string();
     assert!(problems.contains("its mode is 0644"), "{problems}");
+}
+
+/// The others are renewed, and the end says that not all are.
+#[test]
+fn a_damaged_key_keeps_no_other_from_renewal() {
+    let machine = Machine::stopped();
+    machine.certify();
+    let certificate =
+        |name: &str| fs::read_to_string(machine.path(&format!("ssh/ssh_host_{name}_key-cert.pub"))).unwrap();
+    let before = KEYS.map(certificate);
+    fs::write(machine.path("ssh/ssh_host_rsa_key"), "damaged\n").unwrap();
+    let told =
+        ["ssh_host_rsa_key gets no certificate: sshd does not offer it: no key can be read from it", "ssh-keygen"];
+    machine.warded(["renew", "--force"]).ends(4).prints(&["Certified 2 keys"]).prints(&told);
+    for (name, before) in KEYS.iter().zip(before) {
+        assert_eq!(certificate(name) == before, *name == "rsa", "{name}");
+    }
+    machine.warded(["renew"]).ends(4).prints(&told);
+    machine.warded(["status"]).ends(4).prints(&["no key can be read from it"]);
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl Operation for HostKeys {
                     Ok(pair) => pairs.push(pair),
                     Err(failure) => unusable.push(failure),
                 },
-                Err(why) => left_alone.push((key.path, why)),
+                Err(why) => left_alone.push((key, why)),
             }
         }
         // One key that cannot be used does not keep the others from their certificates.
@@ -76,11 +76,21 @@ impl Operation for HostKeys {
         if pairs.is_empty() && left_alone.iter().any(|(_, why)| is_there(why)) {
             return Err(none_certifiable(&left_alone));
         }
-        for (path, why) in left_alone {
-            session.tell(Level::Info, told(&path, &why));
+        for (key, why) in left_alone {
+            let level = if has_lost_one(&key, &why) { Level::Warn } else { Level::Info };
+            session.tell(level, told(&key.path, &why));
         }
         Ok(pairs)
     }
+}
+
+/// Whether a host key had a certificate and gets no other one, because sshd does not offer the key any more.
+fn has_lost_one(key: &HostKey, why: &UncertifiedReason) -> bool {
+    let UncertifiedReason::Ignored(ignored) = why else { return false };
+    let mut certificate = key.private_path().into_os_string();
+    certificate.push("-cert.pub");
+    // Where another key of its type comes first, that one has its place.
+    !matches!(ignored, IgnoredReason::SecondOfItsType(_)) && Path::new(&certificate).exists()
 }
 
 /// A host key that is left alone, and why, as a sentence or two.
@@ -89,12 +99,12 @@ fn told(path: &Path, why: &UncertifiedReason) -> String {
     format!("{} gets no certificate: {}.{next}", neutral(&path.to_string_lossy()), why.because())
 }
 
-fn none_certifiable(left_alone: &[(PathBuf, UncertifiedReason)]) -> Failure {
+fn none_certifiable(left_alone: &[(HostKey, UncertifiedReason)]) -> Failure {
     let mut failure = Failure::new("no-host-key", "sshd has host keys, and none of them can be certified");
-    for (path, why) in left_alone {
-        failure = failure.about(&neutral(&path.to_string_lossy()), why.because());
+    for (key, why) in left_alone {
+        failure = failure.about(&neutral(&key.path.to_string_lossy()), why.because());
     }
-    match left_alone.iter().find_map(|(path, why)| why.next(path)) {
+    match left_alone.iter().find_map(|(key, why)| why.next(&key.path)) {
         Some(next) => failure.about("next", next),
         None => failure,
     }

@@ -235,9 +235,13 @@ fn used(line: &str) -> Option<(usize, Holder)> {
 /// The public half of a host key, whatever its type: from the private key's file, else from a public key in that
 /// file or in the `.pub` beside it.
 fn blob(path: &Path) -> Option<Public> {
-    let line = |path: &Path| Public::from_line(&fs::read_to_string(path).ok()?).ok();
     let private = keys::read(path).ok().and_then(|bytes| keys::blob_of(&bytes).ok());
     private.or_else(|| line(path)).or_else(|| line(&beside(path)))
+}
+
+/// The public key that is all of a file.
+fn line(path: &Path) -> Option<Public> {
+    Public::from_line(&fs::read_to_string(path).ok()?).ok()
 }
 
 fn beside(path: &Path) -> PathBuf {

@@ -180,7 +180,8 @@ pub(super) fn find(path: &Path, required: usize, words: &str) -> IgnoredReason {
         Err(error) => return IgnoredReason::Unreadable(error.to_string()),
     };
     let public = keys::blob_of(&contents);
-    if public.is_err() && super::blob(path).is_some() && !keys::holds_private_key(&contents) {
+    // The key beside a file in which nothing can be read says nothing of that file.
+    if public.is_err() && super::line(path).is_some() && !keys::holds_private_key(&contents) {
         return IgnoredReason::PublicOnly;
     }
     let mode = found.permissions().mode() & 0o7777;

@@ -22,6 +22,8 @@ fn odd_keys() -> (Workshop, Vec<&'static str>) {
     fs::copy(at.path("public.pub"), at.path("public")).unwrap();
     at.key("gone", &["-t", "ecdsa"]);
     fs::remove_file(at.path("gone")).unwrap();
+    at.key("damaged", &["-t", "ecdsa"]);
+    fs::write(at.path("damaged"), "damaged\n").unwrap();
     let whole = fs::read(at.path("secret")).unwrap();
     for (name, contents) in [("empty", &b""[..]), ("cut", &whole[..60]), ("junk", b"junk\n")] {
         fs::write(at.path(name), contents).unwrap();
@@ -42,6 +44,7 @@ fn odd_keys() -> (Workshop, Vec<&'static str>) {
         "empty",
         "cut",
         "junk",
+        "damaged",
         "directory",
     ];
     (at, names.to_vec())
@@ -83,6 +86,7 @@ fn each_key_that_sshd_ignores_is_named_with_its_cause() {
         ("empty", "is empty"),
         ("cut", "no key can be read"),
         ("junk", "no key can be read"),
+        ("damaged", "no key can be read"),
         ("directory", "not a regular file"),
     ] {
         assert!(why(name).contains(expected), "{name}: {}", why(name));
