@@ -2,6 +2,7 @@
 //! and what happens to such a machine. Meanwhile clients log in, and what `status` says is compared with what they see.
 
 mod asleep;
+mod first_keys;
 mod overlap;
 
 use super::booted::drop_in;
@@ -13,7 +14,7 @@ use crate::support::{
 };
 use serde_json::Value;
 use std::{
-    fs,
+    env, fs,
     os::unix::fs::PermissionsExt as _,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -256,16 +257,19 @@ impl Site {
             let now = self.on_disk(kind);
             now.is_some() && now != before[at] && self.client(algorithm) == (now, true)
         };
-        wait("everything is renewed", 3 * LONG, || {
+        wait("everything is renewed", 3 * LONG + self.life, || {
             thread::sleep(Duration::from_millis(500));
             KINDS.iter().enumerate().all(|(at, kind)| is_renewed(at, kind))
         });
     }
 }
 
-/// How many seconds a certificate lives: 75 where three logins take one second. Half of it has to outlast a reboot beside
-/// other tests.
+/// How many seconds a certificate lives: as `tests/hour` says, else 75 where three logins take one second. Half of it has
+/// to outlast a reboot beside other tests.
 fn life(machine: &Booted) -> u64 {
+    if let Ok(seconds) = env::var("WARDED_LIFE") {
+        return seconds.parse().unwrap();
+    }
     let key = fs::read_to_string(machine.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
     let began = Instant::now();
     for _ in 0..3 {
@@ -364,7 +368,7 @@ fn it_reboots_with_a_waiting_change(site: &mut Site) {
 fn the_ca_is_away(site: &mut Site) {
     site.ca.stop();
     site.watched("the CA is away", Clients::Pinned, |site| {
-        wait("the certificates expire", 3 * LONG, || {
+        wait("the certificates expire", 3 * LONG + site.life, || {
             thread::sleep(Duration::from_millis(500));
             KINDS.iter().all(|(_, _, algorithm)| !site.client(algorithm).1)
         });

@@ -47,15 +47,15 @@ pub struct IssueRequest {
 pub struct HeldKey<'a> {
     /// The file of the private key, or of where it would be: the public one lies beside it.
     pub path: &'a Path,
-    /// What signs with it where an agent has it.
-    pub agent: Option<&'a dyn Sign>,
+    /// What signs with it where that file does not have it: an agent, or the key itself before it is in place.
+    pub signer: Option<&'a dyn Sign>,
 }
 
 impl<'a> HeldKey<'a> {
     /// One whose private half is in this file.
     #[must_use]
     pub fn in_file(path: &'a Path) -> Self {
-        Self { path, agent: None }
+        Self { path, signer: None }
     }
 }
 

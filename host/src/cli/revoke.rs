@@ -92,8 +92,8 @@ impl Revoke {
                 Some((certificate, key)) => in_agent(context, certificate, key)?,
                 None => None,
             };
-            let agent = signer.as_ref().map(|signer| -> &dyn Sign { signer });
-            let held = own.as_ref().map(|(certificate, path)| (certificate, HeldKey { path, agent }));
+            let signer = signer.as_ref().map(|signer| -> &dyn Sign { signer });
+            let held = own.as_ref().map(|(certificate, path)| (certificate, HeldKey { path, signer }));
             if let Err(error) = step.revoke(*serial, held, self.reason) {
                 let told = format!("serial {text} was not revoked: {error}");
                 context.log.conclude(&event(EventKind::Failed).detail(&error.to_string()), Ending::Failed, &told)?;

@@ -23,7 +23,7 @@ use warded_lib::{
     ca::{self, CaError, Certificate, HeldKey, IssueRequest, Kind, rotation::NewSigner, verify},
     change_set::{Request, RequestId},
     error::{Error, Label, Result},
-    machine::path::AbsolutePath,
+    machine::{keys::signing::SigningKey, path::AbsolutePath},
     text,
 };
 
@@ -114,7 +114,7 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
         asked.iter().map(|(id, request)| Ok((*id, takes_own(request)?))).collect::<Result<BTreeMap<_, _>>>()?;
     asked.sort_by_key(|(id, _)| takes_own.get(id).copied());
     for (id, request) in asked {
-        let answer = filling.obtain(&request, roots(&request))?;
+        let answer = filling.obtain(work, &request, roots(&request))?;
         filling.take(work, (id, &request), roots(&request), answer)?;
     }
     // After the renewals: a key whose own renewal was refused vouches for no other key.
@@ -142,12 +142,12 @@ struct Filling<'a> {
 
 impl Filling<'_> {
     /// One certificate: one that an earlier run was given and did not install, or else a new one.
-    fn obtain(&self, request: &Request, roots: &[PublicKey]) -> Result<Result<Certificate, CaError>> {
+    fn obtain(&self, work: &Work, request: &Request, roots: &[PublicKey]) -> Result<Result<Certificate, CaError>> {
         if let Some(known) = self.known(request, roots)? {
             return Ok(Ok(known));
         }
         let authority = self.context.authority.open()?;
-        if let Some(answer) = self.on_word_of_first(request, roots)? {
+        if let Some(answer) = self.on_word_of_first(work, request, roots)? {
             return Ok(Ok(answer));
         }
         let (action, detail) = (action(request), authority.describe());
@@ -165,7 +165,7 @@ impl Filling<'_> {
 
     /// One for which no further token is used: on the word of a key that was certified in this run. None where that is not
     /// the way, as for a key that had a certificate before, or where the CA refuses it and a token is left.
-    fn on_word_of_first(&self, request: &Request, roots: &[PublicKey]) -> Result<Option<Certificate>> {
+    fn on_word_of_first(&self, work: &Work, request: &Request, roots: &[PublicKey]) -> Result<Option<Certificate>> {
         let authority = self.context.authority.open()?;
         let wanted = wanted(request);
         let speaks = |word: &&Voucher| request.kind == Kind::Host && word.has_names(&wanted.principals);
@@ -173,8 +173,16 @@ impl Filling<'_> {
         let word = self.new.iter().find(speaks).filter(|_| may_go_by_word && authority.goes_by_word());
         let Some(Voucher { key, agent, certificate }) = word else { return Ok(None) };
         let detail = format!("{}, on the word of {key}", authority.describe());
-        let answer = self.ask(request, roots, ("authority.rekey", &detail), || {
-            holding((key, agent.as_deref()), certificate, |key| authority.rekey(certificate, key, &request.public))
+        // A key that this run makes is in no file yet.
+        let made = work.made_key(key).and_then(|text| SigningKey::parse(text.as_bytes()).ok());
+        let answer = self.ask(request, roots, ("authority.rekey", &detail), || match &made {
+            Some(made) => {
+                let held = HeldKey { path: key.as_path(), signer: Some(made) };
+                authority.rekey(certificate, held, &request.public)
+            }
+            None => {
+                holding((key, agent.as_deref()), certificate, |key| authority.rekey(certificate, key, &request.public))
+            }
         })?;
         match answer {
             Ok(certificate) => Ok(Some(certificate)),
@@ -269,7 +277,8 @@ impl Filling<'_> {
             Ok(certificate) => certificate,
             Err(error) => {
                 // A key that this run makes must not be left without the certificate that belongs to it.
-                let may_be_left = work.renewal.is_some() && error.is_about_one() && !work.makes_key(&request.key);
+                let may_be_left =
+                    work.renewal.is_some() && error.is_about_one() && work.made_key(&request.key).is_none();
                 let error = told(error, request);
                 if !may_be_left {
                     return Err(error);
@@ -342,7 +351,7 @@ fn holding(
         cause: format!("the host key {} cannot sign: {error}", path.display()),
         next: "look at that key".to_owned(),
     })?;
-    ask(HeldKey { path, agent: Some(&signer) })
+    ask(HeldKey { path, signer: Some(&signer) })
 }
 
 fn action(request: &Request) -> &'static str {

@@ -169,11 +169,11 @@ impl Work {
         }
     }
 
-    /// Whether a private key is made there.
+    /// The private key that is made there; none: no key is made there.
     #[must_use]
-    pub fn makes_key(&self, path: &AbsolutePath) -> bool {
-        let Source::Staged(changes) = &self.source else { return false };
-        changes.staged().iter().any(|one| one.path == *path && matches!(one.after, After::PrivateKey { .. }))
+    pub fn made_key(&self, path: &AbsolutePath) -> Option<&str> {
+        let Source::Staged(changes) = &self.source else { return None };
+        changes.staged().iter().find(|one| one.path == *path)?.after.private_key()
     }
 
     /// Whether nothing is left to do.

@@ -91,6 +91,15 @@ impl After {
         }
     }
 
+    /// The private key that is made here, if it is one.
+    #[must_use]
+    pub fn private_key(&self) -> Option<&str> {
+        match self {
+            Self::PrivateKey { text, .. } => Some(text),
+            Self::Removed | Self::Bytes { .. } | Self::Certificate { .. } => None,
+        }
+    }
+
     /// The permission bits of the result.
     #[must_use]
     pub fn mode(&self, before: Option<&Snapshot>) -> u32 {

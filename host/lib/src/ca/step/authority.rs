@@ -95,8 +95,8 @@ impl StepAuthority {
     }
 
     pub(super) fn signer<'a>(key: HeldKey<'a>, read: &'a mut Option<SigningKey>) -> Result<&'a dyn Sign, CaError> {
-        if let Some(agent) = key.agent {
-            return Ok(agent);
+        if let Some(signer) = key.signer {
+            return Ok(signer);
         }
         let file = SigningKey::read(key.path).map_err(|error| {
             credential::unusable(format!("the host key cannot sign for its renewal: {error}"), "look at that file")
