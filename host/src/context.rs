@@ -4,6 +4,7 @@ mod choice;
 mod renewal;
 
 pub use choice::{Choice, ca_name, step_ca};
+use renewal::in_seconds;
 pub use renewal::{installation, rhythm, rhythm_of_machine};
 
 use crate::{
@@ -135,8 +136,8 @@ pub struct Context {
     pub options: Options,
 }
 
-/// Hours between two renewals, unless told otherwise or by Warded's own schedule.
-const RENEW_EVERY: u64 = 24;
+/// Hours between two renewals, unless told otherwise or by what runs them.
+const RENEW_EVERY: u8 = 24;
 
 impl Context {
     /// Finds everything.
@@ -198,7 +199,7 @@ impl Context {
         let places = Places { sshd_config, home };
         let installation = installation(options, &config);
         let found = || rhythm(places.sshd_config.as_path(), facts.init, &installation);
-        let renew_every = config.renew_every.map_or_else(found, u64::from);
+        let renew_every = config.renew_every.map_or_else(found, in_seconds);
         Ok(Self {
             offered: config.offered(),
             log: Arc::new(Log::open(&state.path().join("audit"))?),
@@ -215,7 +216,7 @@ impl Context {
             is_sshd_chosen: options.sshd_config.is_some(),
             sshd_binary: given(choose(&options.sshd, &config.sshd)?),
             renew_after: config.renew_after.unwrap_or(due::RENEW_AFTER),
-            renew_every: renew_every * 3600,
+            renew_every,
             known_ca_keys: config.known_ca_keys,
             policies,
             runner: Arc::new(Programs),

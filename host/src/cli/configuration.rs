@@ -4,12 +4,16 @@ use super::output::Output;
 use crate::context::{Choice, Options, installation, policies_directory, rhythm};
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use warded_lib::{
     ca::due::RENEW_AFTER,
     config::{self, Config},
     error::{Exit, Result},
     machine::{facts::Init, path::AbsolutePath, sshd::default_config},
+    moment::distance,
     text::{neutral, neutral_path},
 };
 
@@ -113,17 +117,22 @@ fn values(options: &Options, config: &Config) -> Result<Vec<Value>> {
         path("state", &options.state, &config.state, config::default_state()),
     ]);
     let sshd_config = config.sshd_config.as_ref().map_or(Path::new(default_config()), AbsolutePath::as_path);
-    let hours = rhythm(
+    let found = rhythm(
         options.sshd_config.as_deref().unwrap_or(sshd_config),
         Init::detect(Path::new("/")),
         &installation(options, config),
     );
-    for (name, configured, default, unit) in [
-        ("renew-after", config.renew_after, u64::from(RENEW_AFTER), "percent of a certificate's life"),
-        ("renew-every", config.renew_every, hours, "hours"),
+    let hours = |hours: u64| format!("{hours} hours");
+    let found = if found % 3600 == 0 { hours(found / 3600) } else { distance(Duration::from_secs(found)) };
+    for (name, is_set, value) in [
+        (
+            "renew-after",
+            config.renew_after.is_some(),
+            format!("{} percent of a certificate's life", config.renew_after.unwrap_or(RENEW_AFTER)),
+        ),
+        ("renew-every", config.renew_every.is_some(), config.renew_every.map_or(found, |every| hours(every.into()))),
     ] {
-        let value = format!("{} {unit}", configured.map_or(default, u64::from));
-        values.push(Value { name: name.to_owned(), value, origin: Origin::of(false, configured.is_some()) });
+        values.push(Value { name: name.to_owned(), value, origin: Origin::of(false, is_set) });
     }
     if !config.known_ca_keys.is_empty() {
         values.push(Value {

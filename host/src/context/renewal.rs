@@ -17,21 +17,28 @@ use warded_lib::{
     transaction,
 };
 
-/// Hours between two renewals, begun ones counted, where the configuration file does not say: as often as what was found
-/// runs them.
+/// systemd starts a unit up to so many seconds late, and cron knows nothing shorter.
+const MINUTE: u64 = 60;
+
+/// Hours, in seconds.
+pub(super) fn in_seconds(hours: u8) -> u64 {
+    u64::from(hours) * 3600
+}
+
+/// Seconds between two renewals, where the configuration file does not say: as often as what was found runs them.
 #[must_use]
 pub fn rhythm(sshd_config: &Path, init: Init, installation: &Installation) -> u64 {
-    found_rhythm(sshd_config, init, installation).unwrap_or(RENEW_EVERY)
+    found_rhythm(sshd_config, init, installation).unwrap_or_else(|| in_seconds(RENEW_EVERY))
 }
 
 /// The same of what was found; none: nothing, or something of which that is not known.
 fn found_rhythm(sshd_config: &Path, init: Init, installation: &Installation) -> Option<u64> {
     let found = || Schedule::find(Path::new("/"), init == Init::Systemd, installation).interval(Timestamp::now());
     let interval = is_of_machine(sshd_config).then(found).flatten()?;
-    Some(interval.as_secs().div_ceil(3600).max(1))
+    Some(interval.as_secs().max(MINUTE))
 }
 
-/// Every how many hours root renews on this machine, as far as a user sees it: as root's configuration says, or by a
+/// Every how many seconds root renews on this machine, as far as a user sees it: as root's configuration says, or by a
 /// schedule that everybody can read; none: that is not known.
 #[must_use]
 pub fn rhythm_of_machine(sshd_config: &Path, init: Init) -> Option<u64> {
@@ -43,7 +50,7 @@ pub fn rhythm_of_machine(sshd_config: &Path, init: Init) -> Option<u64> {
         default_state: state,
         default_config: ROOTS_CONFIG.into(),
     };
-    config.renew_every.map(u64::from).or_else(|| found_rhythm(sshd_config, init, &installation))
+    config.renew_every.map(in_seconds).or_else(|| found_rhythm(sshd_config, init, &installation))
 }
 
 /// The files that a schedule has to lead `warded renew` to.

@@ -108,7 +108,7 @@ pub(super) fn run(file: &Path, options: &Options, output: Output, asked: &Status
     match &recorded {
         Some(recorded) => {
             let is_scheduled = !is_of_machine(&sshd_config) || recorded.scheduled != Some(false);
-            let rhythm = rhythm_of_machine(&sshd_config, facts.init).map(|hours| hours * 3600);
+            let rhythm = rhythm_of_machine(&sshd_config, facts.init);
             let holding = certificates.iter().filter(|seen| !seen.has_expired);
             problems.extend(rhythm.and_then(|rhythm| {
                 holding.map(|seen| &seen.certificate).find_map(|certificate| too_short(certificate, rhythm))

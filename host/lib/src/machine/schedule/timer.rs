@@ -13,6 +13,9 @@ pub struct Timer {
     times: Vec<Times>,
     /// By how much each start may be late.
     delay: Duration,
+    /// Whether that is the same time each time: then the starts lie no farther apart for it, unless it is longer than a
+    /// period. systemd counts the next one from the last.
+    is_fixed: bool,
 }
 
 /// What says when a timer starts its service. An empty one of them clears all before it.
@@ -56,8 +59,8 @@ impl Timer {
             (true, true) => {
                 let value = |key| last(text, key);
                 let is_fixed = value("FixedRandomDelay").is_some_and(|value| is_true(&value));
-                let delay = value("RandomizedDelaySec").and_then(|value| span(&value)).filter(|_| !is_fixed);
-                Ok(Self { name, times, delay: delay.unwrap_or_default() })
+                let delay = value("RandomizedDelaySec").and_then(|value| span(&value)).unwrap_or_default();
+                Ok(Self { name, times, delay, is_fixed })
             }
             _ => Err(Why::NeverStarts),
         }
@@ -67,7 +70,8 @@ impl Timer {
     #[must_use]
     pub fn interval(&self, now: Timestamp) -> Option<Duration> {
         let shortest = self.times.iter().filter_map(|times| times.interval(now)).min()?;
-        Some(shortest.saturating_add(self.delay))
+        let is_lost = self.is_fixed && self.delay <= shortest;
+        Some(if is_lost { shortest } else { shortest.saturating_add(self.delay) })
     }
 }
 
@@ -238,6 +242,8 @@ mod tests {
             ("OnCalendar=*-02~01", Ok(None)),
             ("OnCalendar=hourly\nRandomizedDelaySec=30min", Ok(Some(90))),
             ("OnCalendar=hourly\nRandomizedDelaySec=1h\nFixedRandomDelay=yes", Ok(Some(60))),
+            ("OnCalendar=*:0/20\nRandomizedDelaySec=1h\nFixedRandomDelay=yes", Ok(Some(80))),
+            ("OnCalendar=*:*:0/30", Ok(Some(1))),
             ("OnCalendar=hourly\nOnCalendar=\nOnCalendar=daily", Ok(Some(24 * 60))),
             ("OnCalendar=daily\n#OnCalendar=\nOnCalendar=hourly", Ok(Some(60))),
             ("OnBootSec=5min\nOnUnitActiveSec=1h 30min", Ok(Some(90))),

@@ -1,5 +1,6 @@
 //! When a schedule runs: the five fields of a table of cron's (crontab(5)), or a distance between two runs.
 
+use cronexpr::{FallbackTimezoneOption, ParseOptions};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
@@ -40,7 +41,10 @@ impl Times {
             Self::Every(interval) => return Some(*interval),
             Self::Fields(fields) => fields,
         };
-        let times = cronexpr::parse_crontab(&format!("{fields} UTC")).ok()?;
+        // By no name of a zone: that would be looked up in files, which a small machine lacks.
+        let mut options = ParseOptions::default();
+        options.fallback_timezone_option = FallbackTimezoneOption::UTC;
+        let times = cronexpr::parse_crontab_with(fields, options).ok()?;
         let last = now.checked_add(SignedDuration::from_hours(DAYS * 24)).ok()?;
         let mut runs: Vec<Timestamp> = Vec::new();
         for run in times.iter_after(now).ok()? {
