@@ -21,6 +21,7 @@ pub mod name;
 pub mod policy;
 pub mod probe;
 pub mod registry;
+pub mod resolver;
 #[cfg(feature = "sso")]
 pub mod sso;
 pub mod text;

@@ -1,14 +1,13 @@
 //! A server to ask: the name that it is to be certified for, and where it listens.
-#![expect(clippy::disallowed_methods, reason = "looks the names of servers up that are asked from outside")]
 
 use crate::{
     ca::{Kind, Principal},
     handshake::Fault,
+    resolver,
     text::neutral,
 };
 use std::{
-    io,
-    net::{Ipv6Addr, SocketAddr, ToSocketAddrs as _},
+    net::{Ipv6Addr, SocketAddr},
     str::FromStr,
 };
 
@@ -46,11 +45,7 @@ impl Place {
 
     /// Where to connect to: what the name leads to now.
     pub(super) fn addresses(&self) -> Result<Vec<SocketAddr>, Fault> {
-        let found: Vec<SocketAddr> = (self.address.as_str(), self.port).to_socket_addrs()?.collect();
-        if found.is_empty() {
-            return Err(Fault::Io(io::Error::other("the name has no address")));
-        }
-        Ok(found)
+        resolver::addresses(&self.address, self.port).map_err(Fault::Io)
     }
 }
 

@@ -4,6 +4,7 @@
 //! operator names one.
 #![expect(clippy::disallowed_methods, reason = "the CA client")]
 
+mod names;
 mod problem;
 mod tls;
 mod transfer;
@@ -210,6 +211,7 @@ fn client(tls: ClientConfig, https_only: bool, proxy: Option<&str>) -> Result<(R
         .referer(false)
         .no_proxy()
         .user_agent(AGENT)
+        .dns_resolver(names::Names)
         .connect_timeout(CONNECT)
         // step-ca closes a connection that is idle for 15 s, and this process does not look at the socket meanwhile.
         .pool_idle_timeout(IDLE)

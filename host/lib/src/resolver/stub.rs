@@ -1,0 +1,184 @@
+//! The resolver of a static program: `/etc/hosts`, then the name servers of `/etc/resolv.conf`.
+
+mod message;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use message::{Kind, Reply};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use settings::Settings;
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
+    time::{Duration, Instant},
+};
+
+/// How long the second answer is waited for where the first one has addresses: some servers never answer for IPv6.
+const SECOND_ANSWER: Duration = Duration::from_secs(1);
+
+/// What a machine says about names.
+pub(super) struct Resolver {
+    /// The text of `/etc/hosts`.
+    hosts: String,
+    settings: Settings,
+}
+
+impl Resolver {
+    /// What cannot be read says nothing, as for the C library.
+    #[cfg(feature = "static-resolver")]
+    pub(super) fn of_this_machine() -> Self {
+        let text = |path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
+        Self { hosts: text("/etc/hosts"), settings: Settings::of(&text("/etc/resolv.conf")) }
+    }
+
+    /// The addresses of a name. Those to which this machine has no route come last.
+    pub(super) fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        if let Ok(address) = name.parse() {
+            return Ok(vec![address]);
+        }
+        let mut found = settings::in_hosts(&self.hosts, name);
+        if found.is_empty() && is_localhost(name) {
+            found = vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()];
+        }
+        if found.is_empty() {
+            found = self.ask_servers(name)?;
+        }
+        found.sort_by_key(|address| !has_route(*address));
+        Ok(found)
+    }
+
+    fn ask_servers(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        for candidate in self.settings.candidates(name) {
+            let found = self.ask_for(&candidate)?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        let servers: Vec<String> = self.settings.servers.iter().map(|server| server.ip().to_string()).collect();
+        let servers = servers.join(", ");
+        Err(io::Error::new(io::ErrorKind::NotFound, format!("the name has no address (asked: {servers})")))
+    }
+
+    /// The addresses of a whole name; none where a server says that it has none.
+    fn ask_for(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        let mut failed = io::Error::from(io::ErrorKind::TimedOut);
+        for _ in 0..self.settings.attempts {
+            for server in &self.settings.servers {
+                let about = |why: &str| io::Error::other(format!("the name server {} {why}", server.ip()));
+                failed = match ask(*server, name, self.settings.timeout) {
+                    Ok(replies) => match conclude(replies) {
+                        Ok(found) => return Ok(found),
+                        Err(why) => about(&why),
+                    },
+                    Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
+                    Err(error) => about(&format!("cannot be asked: {error}")),
+                };
+            }
+        }
+        Err(failed)
+    }
+}
+
+/// RFC 6761, 6.3: no server is asked for these.
+fn is_localhost(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+/// Whether there is a route to an address. Connecting sends nothing.
+fn has_route(address: IpAddr) -> bool {
+    socket_to(SocketAddr::new(address, 53)).is_ok()
+}
+
+fn socket_to(server: SocketAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(server)?;
+    Ok(socket)
+}
+
+/// The addresses in all replies of a server. An error says what is missing.
+fn conclude(replies: Vec<Option<Reply>>) -> Result<Vec<IpAddr>, String> {
+    let mut found = Vec::new();
+    let mut missing = None;
+    for reply in replies {
+        match reply {
+            Some(Reply::Addresses(addresses)) => found.extend(addresses),
+            Some(Reply::NoSuchName) => {}
+            Some(Reply::Failed(code)) => missing = Some(format!("answers with error {code}")),
+            Some(Reply::Truncated) | None => missing = Some("does not answer".to_owned()),
+        }
+    }
+    match missing {
+        Some(why) if found.is_empty() => Err(why),
+        Some(_) | None => Ok(found),
+    }
+}
+
+/// Asks one server for the addresses of both kinds.
+fn ask(server: SocketAddr, name: &str, timeout: Duration) -> io::Result<Vec<Option<Reply>>> {
+    let mut questions = Vec::new();
+    for kind in [Kind::V6, Kind::V4] {
+        let mut id = [0; 2];
+        SystemRandom::new().fill(&mut id).map_err(|_| io::Error::other("there are no random numbers"))?;
+        let question = message::question(id, name, kind);
+        let unusable = || io::Error::new(io::ErrorKind::InvalidInput, "this cannot be a name in the DNS");
+        questions.push(question.ok_or_else(unusable)?);
+    }
+    let mut replies = over_udp(server, &questions, timeout)?;
+    for (question, reply) in questions.iter().zip(&mut replies) {
+        if matches!(reply, Some(Reply::Truncated)) {
+            *reply = over_tcp(server, question, timeout)?;
+        }
+    }
+    Ok(replies)
+}
+
+/// What comes and answers none of the questions is passed over: anybody can send a datagram.
+fn over_udp(server: SocketAddr, questions: &[Vec<u8>], timeout: Duration) -> io::Result<Vec<Option<Reply>>> {
+    let socket = socket_to(server)?;
+    for question in questions {
+        socket.send(question)?;
+    }
+    let mut replies: Vec<Option<Reply>> = questions.iter().map(|_| None).collect();
+    let mut end = Instant::now() + timeout;
+    let mut datagram = [0; 4096];
+    while replies.iter().any(Option::is_none) {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        socket.set_read_timeout(Some(left))?;
+        let length = match socket.recv(&mut datagram) {
+            Ok(length) => length,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let answer = datagram.get(..length).unwrap_or_default();
+        for (question, reply) in questions.iter().zip(&mut replies) {
+            if reply.is_none() {
+                *reply = message::read(question, answer);
+            }
+        }
+        if replies.iter().flatten().any(|reply| matches!(reply, Reply::Addresses(found) if !found.is_empty())) {
+            end = end.min(Instant::now() + SECOND_ANSWER);
+        }
+    }
+    Ok(replies)
+}
+
+/// Asks again where an answer did not fit into a datagram.
+fn over_tcp(server: SocketAddr, question: &[u8], timeout: Duration) -> io::Result<Option<Reply>> {
+    let mut stream = TcpStream::connect_timeout(&server, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
+    let length = u16::try_from(question.len()).map_err(io::Error::other)?;
+    stream.write_all(&[length.to_be_bytes().as_slice(), question].concat())?;
+    let mut length = [0; 2];
+    stream.read_exact(&mut length)?;
+    let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut answer)?;
+    Ok(message::read(question, &answer).filter(|reply| !matches!(reply, Reply::Truncated)))
+}

@@ -1,0 +1,92 @@
+//! `/etc/hosts` and `/etc/resolv.conf`, as hosts(5) and resolv.conf(5) describe them.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+const PORT: u16 = 53;
+/// More servers are not asked.
+const SERVERS: usize = 3;
+
+/// What `/etc/resolv.conf` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// Whom to ask, in this order.
+    pub(super) servers: Vec<SocketAddr>,
+    /// What is appended to a short name.
+    pub(super) search: Vec<String>,
+    /// A name with as many dots is first asked for as it is.
+    pub(super) dots: usize,
+    /// How long one server may take.
+    pub(super) timeout: Duration,
+    /// How often each is asked.
+    pub(super) attempts: u32,
+}
+
+impl Settings {
+    /// What a text says; of nothing, what the C library takes then: a server on this machine.
+    pub(super) fn of(text: &str) -> Self {
+        let mut settings =
+            Self { servers: Vec::new(), search: Vec::new(), dots: 1, timeout: Duration::from_secs(5), attempts: 2 };
+        for line in text.lines().filter(|line| !line.starts_with(['#', ';'])) {
+            let mut words = line.split_whitespace();
+            match words.next() {
+                Some("nameserver") => {
+                    let address = words.next().and_then(|word| word.parse().ok());
+                    settings.servers.extend(address.map(|address: IpAddr| SocketAddr::new(address, PORT)));
+                }
+                // The last of these counts.
+                Some("search" | "domain") => settings.search = words.map(str::to_owned).collect(),
+                Some("options") => words.for_each(|option| settings.option(option)),
+                Some(_) | None => {}
+            }
+        }
+        settings.servers.truncate(SERVERS);
+        if settings.servers.is_empty() {
+            settings.servers.push(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), PORT));
+        }
+        settings
+    }
+
+    fn option(&mut self, option: &str) {
+        let Some((name, Ok(value))) = option.split_once(':').map(|(name, value)| (name, value.parse::<u32>())) else {
+            return;
+        };
+        match name {
+            "ndots" => self.dots = usize::try_from(value.min(15)).unwrap_or(1),
+            "timeout" => self.timeout = Duration::from_secs(u64::from(value.clamp(1, 30))),
+            "attempts" => self.attempts = value.clamp(1, 5),
+            _ => {}
+        }
+    }
+
+    /// The whole names that a name may stand for, in the order in which they are asked for.
+    pub(super) fn candidates(&self, name: &str) -> Vec<String> {
+        if name.ends_with('.') {
+            return vec![name.to_owned()];
+        }
+        let mut all: Vec<String> =
+            self.search.iter().map(|domain| format!("{name}.{domain}")).filter(|long| long.len() <= 253).collect();
+        let place = if name.matches('.').count() >= self.dots { 0 } else { all.len() };
+        all.insert(place, name.to_owned());
+        all
+    }
+}
+
+/// The addresses that `/etc/hosts` gives a name.
+pub(super) fn in_hosts(text: &str, name: &str) -> Vec<IpAddr> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let of_line = |line: &str| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        let address = words.next()?.parse().ok()?;
+        words.any(|word| word.eq_ignore_ascii_case(name)).then_some(address)
+    };
+    let mut found: Vec<IpAddr> = Vec::new();
+    for address in text.lines().filter_map(of_line) {
+        if !found.contains(&address) {
+            found.push(address);
+        }
+    }
+    found
+}
