@@ -11,9 +11,12 @@ use wasmtime::Engine;
 fn main() {
     let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
     let target = env::var("TARGET").expect("cargo sets TARGET");
+    let target = warded_engine::BUNDLED_FOR.unwrap_or(&target);
     let mut config = warded_engine::config();
     // With a target the code is for every processor of that kind; without, for this machine's.
-    config.target(&target).unwrap_or_else(|error| panic!("wasmtime cannot compile for {target}: {error}"));
+    config.target(target).unwrap_or_else(|error| {
+        panic!("wasmtime cannot compile for {target} here: {error}. With the feature `portable` it need not")
+    });
     let engine = Engine::new(&config).expect("the engine's configuration is valid");
     for name in ["unix", "demo"] {
         let wasm = format!("../policies/{name}.wasm");

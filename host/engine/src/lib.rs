@@ -13,7 +13,10 @@ use wasmtime::Config;
 #[cfg(feature = "wasmtime")]
 const ADAPTERS: WasmFeatures = WasmFeatures::MULTI_MEMORY;
 
-/// The configuration of the one engine.
+/// What bundled components are compiled for, where that is not the machine that the binary is for.
+pub const BUNDLED_FOR: Option<&str> = if cfg!(feature = "portable") { Some("pulley64") } else { None };
+
+/// The configuration of the engine.
 #[cfg(feature = "wasmtime")]
 #[must_use]
 pub fn config() -> Config {

@@ -73,15 +73,16 @@ impl Component {
         granting: &BoundPolicy,
         compile: impl FnOnce(&Engine, &[u8]) -> Result<component::Component>,
     ) -> Result<Self> {
-        let loaded = granting.precompiled.and_then(|code| precompiled::load(&engine, code));
-        let component = match loaded {
+        let bundled = granting.precompiled.map(|code| load_bundled(&engine, code)).transpose()?.flatten();
+        let (engine, component) = match bundled {
             // Its imports were checked when it was built: what it was made from is what the digest names.
-            Some(component) => component,
+            Some(loaded) => loaded,
             None => {
                 let looking = clock.enter(COMPILING);
                 imports::only_ours(&granting.component)?;
                 drop(looking);
-                compile(&engine, &granting.component)?
+                let component = compile(&engine, &granting.component)?;
+                (engine, component)
             }
         };
         let _looking = clock.enter(COMPILING);
@@ -99,9 +100,24 @@ fn link(engine: &Engine, component: &component::Component) -> Result<InstancePre
     linker.instantiate_pre(component).map_err(|error| guest_error::not_linked(&error))
 }
 
+/// Loads a component that came with this binary, with the engine that can run it.
+fn load_bundled(engine: &Engine, code: &'static [u8]) -> Result<Option<(Engine, component::Component)>> {
+    let engine = match warded_engine::BUNDLED_FOR {
+        None => engine.clone(),
+        Some(target) => {
+            let mut config = warded_engine::config();
+            config.target(target).and_then(|config| Engine::new(config)).map_err(|error| not_started(&error))?
+        }
+    };
+    Ok(precompiled::load(&engine, code).map(|component| (engine, component)))
+}
+
 fn new_engine() -> Result<Engine> {
-    Engine::new(&warded_engine::config())
-        .map_err(|error| Error::failed("cannot start the WebAssembly engine").cause(format!("{error:#}")))
+    Engine::new(&warded_engine::config()).map_err(|error| not_started(&error))
+}
+
+fn not_started(error: &wasmtime::Error) -> Error {
+    Error::failed("cannot start the WebAssembly engine").cause(format!("{error:#}"))
 }
 
 impl std::fmt::Debug for Component {
