@@ -1,6 +1,7 @@
 //! `warded policy`: one file for each of its commands; `list` and `show` are here.
 
 mod add;
+mod attempt;
 mod check;
 mod locked;
 mod new;
@@ -25,7 +26,6 @@ use crate::{
         accepted::{self, Publisher},
     },
     context::{self, Context, OnHang, Options},
-    pipeline,
     publishing::offered::{self, Newer},
     sandbox::{
         Component,
@@ -33,6 +33,7 @@ use crate::{
         granting::{BoundPolicy, Origin},
     },
 };
+use attempt::Attempt;
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
 use serde::Serialize;
@@ -157,34 +158,23 @@ impl PolicyCommand {
             Self::Sign(sign) => sign.run(output),
             Self::Push(push) => push.run(output),
             Self::Pull(pull) => pull.run(output),
-            Self::Add(add) => accepting(&open()?, ("policy.add", &add.from()), |context| add.run(context, output)),
+            Self::Add(add) => {
+                let attempt = Attempt { capability: "policy.add", from: &add.from() };
+                attempt.of(&open()?, None, |context| add.run(context, output))
+            }
             Self::Update(update) => {
-                accepting(&open()?, ("policy.update", &update.from()), |context| update.run(context, output))
+                let attempt = Attempt { capability: "policy.update", from: &update.from() };
+                attempt.of(&open()?, None, |context| update.run(context, output))
             }
             Self::Save(save) => save.run(&open()?, output),
-            Self::Load(load) => accepting(&open()?, ("policy.load", &load.from()), |context| load.run(context, output)),
+            Self::Load(load) => {
+                let attempt = Attempt { capability: "policy.load", from: &load.from() };
+                attempt.of(&open()?, None, |context| load.run(context, attempt, output))
+            }
             Self::Rollback(rollback) => rollback.run(&open()?, output),
             Self::Remove(remove) => remove.run(&open()?, output),
         }
     }
-}
-
-/// Runs a command that may accept components, and has the logs say so where it refuses one: an update that nobody watches
-/// is refused without a reader, too.
-fn accepting(
-    context: &Context,
-    (capability, from): (&str, &str),
-    run: impl FnOnce(&Context) -> Result<Exit>,
-) -> Result<Exit> {
-    let concluded = context.log.concluded();
-    let ended = run(context);
-    if let Err(error) = &ended
-        && error.exit() == Exit::Refused
-        && context.log.concluded() == concluded
-    {
-        pipeline::not_accepted(context, capability, from, error);
-    }
-    ended
 }
 
 /// What there is to look at.

@@ -157,10 +157,9 @@ pub fn store(
     })?;
     let digest = Digest::of(component);
     let origin = serde_json::to_vec_pretty(provenance).map_err(|error| failed(error.into()))?;
-    let before = digest_in(&file).map(|before| digits(&before));
-    for replaced in [&file, &named(&file, &digest, "grants")] {
-        keep_text(&file, replaced, Some(&digest)).map_err(failed)?;
-    }
+    let before = text_in(&file).map(|(before, _)| digits(&before));
+    keep_in_force(&file, Some(&digest)).map_err(failed)?;
+    keep_by_text(&file, &named(&file, &digest, "grants")).map_err(failed)?;
     let signature = |part: fn(&Signed) -> &String| signed.map(|signed| part(signed).as_bytes());
     for (ending, bytes) in [
         ("wasm", Some(component)),
@@ -193,7 +192,7 @@ pub fn store(
 pub fn roll_back(directory: &Path, name: &Name) -> Result<()> {
     let file = directory.join(format!("{name}.toml"));
     let failed = |error: io::Error| Error::failed(format!("cannot write policy {name}")).cause(error);
-    let now = digest_in(&file).map(|now| digits(&now));
+    let now = text_in(&file).map(|(now, _)| digits(&now));
     // Of what was accepted earlier, the one whose component is still there.
     let is_whole = |path: &Path| is_grants(path) && path.with_extension("wasm").exists();
     let all = stored(directory, name).map_err(failed)?.into_iter();
@@ -203,21 +202,38 @@ pub fn roll_back(directory: &Path, name: &Name) -> Result<()> {
             .next("add it again from its file: warded policy add --allow-downgrade"));
     };
     let text = warded_artifact::read::any(&path, files::MAX_BYTES)?;
-    keep_text(&file, &file, None).map_err(failed)?;
+    keep_in_force(&file, None).map_err(failed)?;
     durable::replace(&file, &text, 0o644).map_err(failed)
 }
 
-/// Keeps the text of a policy file that is about to be replaced, where it is not kept yet: a machine may have been enrolled
-/// with it. An administrator may have narrowed that file by hand. `overwritten`: the component whose newest text goes, too.
-fn keep_text(policy: &Path, replaced: &Path, overwritten: Option<&Digest>) -> io::Result<()> {
-    let Ok(text) = fs::read_to_string(replaced) else { return Ok(()) };
-    let Some(component) = Policy::parse(&text, "a policy").ok().and_then(|policy| policy.component) else {
+/// Keeps the text in force, which is about to be replaced: a machine may have been enrolled with it. It becomes the newest of
+/// its component, which a roll back takes, because an administrator may have narrowed the policy file by hand; where the
+/// `next` component is the same, the newest text is the next one.
+fn keep_in_force(policy: &Path, next: Option<&Digest>) -> io::Result<()> {
+    let Some((component, text)) = text_in(policy) else { return Ok(()) };
+    if next == Some(&component) {
+        return keep_by_text(policy, policy);
+    }
+    let newest = named(policy, &component, "grants");
+    if text_in(&newest).is_some_and(|(_, kept)| kept == text) {
         return Ok(());
-    };
-    let newest = fs::read_to_string(named(policy, &component, "grants"));
-    let stays = overwritten != Some(&component) && newest.is_ok_and(|newest| newest == text);
+    }
+    keep_by_text(policy, &newest)?;
+    durable::replace(&newest, text.as_bytes(), 0o644)
+}
+
+/// Keeps a text for a component under its own digest, so that a machine which was enrolled with it goes on renewing.
+fn keep_by_text(policy: &Path, replaced: &Path) -> io::Result<()> {
+    let Some((component, text)) = text_in(replaced) else { return Ok(()) };
     let kept = named_by_text(policy, &component, &text);
-    if stays || kept.exists() { Ok(()) } else { durable::replace(&kept, text.as_bytes(), 0o644) }
+    if kept.exists() { Ok(()) } else { durable::replace(&kept, text.as_bytes(), 0o644) }
+}
+
+/// A policy file, and the component that it grants to; none where it can grant nothing.
+fn text_in(file: &Path) -> Option<(Digest, String)> {
+    let text = String::from_utf8(warded_artifact::read::there(file, files::MAX_BYTES).ok()??).ok()?;
+    let component = Policy::parse(&text, "a policy").ok()?.component?;
+    Some((component, text))
 }
 
 /// The policy files that `warded policy add` stored for a policy, each with the digest of its text.
@@ -231,12 +247,6 @@ pub fn earlier(file: &Path, name: &Name) -> Vec<(Digest, Policy)> {
     };
     let grants = stored(directory, name).unwrap_or_default().into_iter();
     grants.filter(|(path, _)| is_grants(path)).filter_map(read).collect()
-}
-
-/// The component that a policy file grants to.
-fn digest_in(file: &Path) -> Option<Digest> {
-    let text = fs::read_to_string(file).ok()?;
-    Policy::parse(&text, "a policy").ok()?.component
 }
 
 /// Removes a policy.
@@ -372,6 +382,8 @@ mod tests {
         fs::write(&file, &by_hand).unwrap();
         roll_back(&directory, &name).unwrap();
         assert_eq!(now(), text(b"two"));
+        roll_back(&directory, &name).unwrap();
+        assert_eq!(now(), by_hand);
         for text in [&text(b"one"), &text(b"two"), &text(b"three"), &narrowed, &by_hand] {
             assert!(known(text), "{text}");
         }

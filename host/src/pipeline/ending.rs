@@ -13,6 +13,7 @@ use warded_lib::{
     ca::{self, Certificate},
     error::{Error, Exit, Result},
     machine::services::ReloadResult,
+    name::Name,
     text::count,
     transaction::Confirm,
 };
@@ -86,11 +87,14 @@ fn urgency(context: &Context, procedure: &str) -> Urgency {
 }
 
 /// A component that is refused where somebody wanted to accept it, so that it becomes no policy: `capability` is what it was
-/// refused for, `from` the file or reference that was named.
-pub fn not_accepted(context: &Context, capability: &str, from: &str, error: &Error) {
+/// refused for, `from` the file or reference that was named; of which policy it is, if that is known.
+pub fn not_accepted(context: &Context, capability: &str, (policy, from): (Option<&Name>, &str), error: &Error) {
     let told = in_a_line(error);
-    let event = Event::new(0, EventKind::Failed).capability(capability).need(from).detail(&told);
-    drop(context.log.conclude(&event, Ending::Failed, &format!("{capability} {from}: {told}")));
+    let policy = policy.map(Name::as_str).unwrap_or_default();
+    let event = Event { policy: policy.to_owned(), ..Event::new(0, EventKind::Failed) };
+    let event = event.capability(capability).need(from).detail(&told);
+    let of = if policy.is_empty() { String::new() } else { format!(" (policy {policy})") };
+    drop(context.log.conclude(&event, Ending::Failed, &format!("{capability} {from}{of}: {told}")));
 }
 
 /// What failed, with its cause.

@@ -6,7 +6,10 @@ use crate::{
     sandbox::granting::{BoundPolicy, Origin},
 };
 use serde::Serialize;
-use std::{fmt, path::Path};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 use warded_artifact::lock;
 use warded_artifact::{imports, read};
 use warded_lib::{
@@ -24,8 +27,11 @@ pub struct Newer {
     pub version: String,
     /// The version that is accepted.
     pub accepted: String,
-    /// The component.
+    /// The component, as it is shown.
     pub file: String,
+    /// The component.
+    #[serde(skip)]
+    pub path: PathBuf,
 }
 
 impl Newer {
@@ -62,6 +68,7 @@ fn offer(file: &Path, accepted: &Policy) -> Option<Newer> {
         version: neutral(&offered.version),
         accepted: neutral(&accepted.version),
         file: neutral_path(file),
+        path: file.to_owned(),
     })
 }
 

@@ -91,6 +91,18 @@ fn a_request_that_is_not_valid_is_refused_in_words() {
     }
 }
 
+/// Nobody can say which of two requests a publisher meant.
+#[test]
+fn a_component_with_two_requests_is_not_added() {
+    let desk = Desk::new();
+    let file = desk.signed("1.0.0", &[]);
+    let request = b"\x0dwarded:policyname = 'mine'\n";
+    let section = [&[0, u8::try_from(request.len()).unwrap()][..], request].concat();
+    fs::write(&file, [fs::read(&file).unwrap(), section].concat()).unwrap();
+    desk.add(&file, &[]).ends(5).says(&["the component carries more than one request"]);
+    assert_eq!(desk.policies(), []);
+}
+
 /// The record says what was refused, and why; so does the system log.
 #[test]
 fn a_refusal_is_on_record() {
@@ -102,12 +114,14 @@ fn a_refusal_is_on_record() {
     let system_log = desk.machine.system_log();
     desk.add(&file, &[]).ends(5);
     let line = system_log.recv_timeout(Duration::from_secs(30)).unwrap();
-    let told = format!("policy.add {}: refused: nobody has signed this component [audit ", file.display());
+    let told =
+        format!("policy.add {} (policy mine): refused: nobody has signed this component [audit ", file.display());
     assert!(line.starts_with("<84>warded[") && line.contains(&told), "{line}");
     let record = desk.machine.audit().pop().unwrap();
     let shown = (&record["kind"], &record["capability"], &record["need"]);
     assert_eq!(shown, (&"failed".into(), &"policy.add".into(), &file.to_str().unwrap().into()));
     assert_eq!(record["detail"], "refused: nobody has signed this component");
+    assert_eq!(record["policy"], "mine");
     let log = desk.run(&["audit", "log", "--capability", "policy"]).ends(0).stdout;
     assert!(log.contains("policy.add") && log.contains("refused: nobody has signed"), "{log}");
 }

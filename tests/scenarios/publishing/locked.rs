@@ -4,7 +4,7 @@ use super::{
     Desk, PUBLISHER,
     registry::{ADDS, Registry, moved, public},
 };
-use crate::support::{Run, missing, terminal::Terminal};
+use crate::support::{Run, missing, policy, script::Script, terminal::Terminal};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -67,6 +67,10 @@ fn a_policy_is_added_from_a_registry_and_a_tag_that_moved_is_not_followed() {
     assert_eq!((desk.version().as_str(), lock(&desk)), ("1.0.0", before.clone()));
     moved(&desk, &["update", &newer]).ends(0).prints(&["Added mine 1.1.0 in place of 1.0.0"]);
     assert!(lock(&desk).contains(&format!("source = \"{newer}\"")), "{}", lock(&desk));
+    // An earlier version is a decision; a policy of a digest is what it is.
+    moved(&desk, &["update", &pinned]).ends(5).says(&["version 1.1.0 is there, and this one is not higher"]);
+    add(&pinned, &component).ends(5).says(&["--allow-downgrade"]);
+    moved(&desk, &["update", "mine"]).ends(0).prints(&["mine 1.1.0 is there already"]);
     desk.run(&["policy", "rollback", "mine"]).ends(0);
     assert_eq!(lock(&desk), before);
     desk.run(&["policy", "remove", "mine", "--yes"]).ends(0);
@@ -251,6 +255,43 @@ fn unsigned(archive: &str) -> String {
     let mut all: Value = serde_json::from_str(archive).unwrap();
     all["policies"]["mine"]["signed"] = Value::Null;
     all.to_string()
+}
+
+/// What was accepted stays, and what is refused after it is on record under its own name.
+#[test]
+fn a_refusal_after_the_first_policy_is_on_record() {
+    let desk = Desk::new();
+    let second = |version: &str| {
+        let request = format!("name = \"yours\"\nversion = {version:?}\n[procedure.go]\nsummary = \"s\"\n");
+        let file = desk.path("yours.wasm");
+        fs::write(&file, policy::asking(&Script::new("/").component(), &request)).unwrap();
+        desk.sign(&file, PUBLISHER, "key").ends(0);
+        file
+    };
+    let first = desk.signed("1.0.0", &ADDS);
+    for file in [&first, &second("1.0.0")] {
+        desk.add(file, &[]).ends(0);
+    }
+    let other = Desk::new();
+    other.trusts(&desk.signer(""));
+    let list = other.path("list.lock");
+    fs::write(&list, lock(&desk)).unwrap();
+    let from = first.parent().unwrap().display();
+    let line = format!("{} policy add --lock {} --from {from}", env!("CARGO_BIN_EXE_warded"), list.display());
+    let mut terminal = Terminal::run(&other.machine, 200, &line, |command| {
+        other.machine.environment(command);
+    });
+    terminal.until("Add 2 policies? [y/N] ");
+    other.add(&second("1.1.0"), &[]).ends(0);
+    terminal.types("y\n");
+    let (code, screen) = terminal.ends();
+    assert!(code == 5 && screen.contains("another command has changed policy yours since this was judged"), "{screen}");
+    assert!(screen.contains("added: mine"), "{screen}");
+    let records = other.machine.audit();
+    let refused: Vec<_> = records.iter().filter(|record| record["kind"] == "failed").collect();
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert_eq!((&refused[0]["policy"], &refused[0]["capability"]), (&json!("yours"), &json!("policy.add")));
+    assert_eq!(refused[0]["need"], list.to_str().unwrap());
 }
 
 /// A helper may ask its user, and so it is run for a person alone.

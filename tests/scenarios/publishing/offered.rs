@@ -43,6 +43,7 @@ fn only_a_higher_version_of_an_accepted_policy_is_told_of() {
     // What others could have written is no offer, and neither is what is no component.
     fs::set_permissions(&there, fs::Permissions::from_mode(0o666)).unwrap();
     assert_eq!(offered(&desk, "mine"), Value::Null);
+    desk.run(&["policy", "update", "mine"]).ends(5).says(&["could have been written by another user"]);
     fs::remove_file(&there).unwrap();
     fs::write(&there, "\0asm").unwrap();
     assert_eq!(offered(&desk, "mine"), Value::Null);

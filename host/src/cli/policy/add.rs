@@ -1,8 +1,9 @@
 //! `warded policy add` and `warded policy update`.
 
 use super::{
+    attempt::Attempt,
     locked,
-    source::{Reach, Source},
+    source::{Found, Reach, Source},
     terms::{Judgement, Terms},
 };
 use crate::{
@@ -60,9 +61,9 @@ pub(in crate::cli) struct Add {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Update {
-    /// The policy, to be taken from what a package offers, or from the registry that it came from; or the component: a
-    /// file, whose signature is looked for in FILE.wasm.manifest and FILE.wasm.manifest.sig, or an artifact in a registry,
-    /// oci://HOST[:PORT]/NAME:TAG or …@sha256:HEX
+    /// The policy, of which a package offers a higher version (one that was added from a registry is only compared with what
+    /// its reference names now); or the component: a file, whose signature is looked for in FILE.wasm.manifest and
+    /// FILE.wasm.manifest.sig, or an artifact in a registry, oci://HOST[:PORT]/NAME@sha256:HEX or a tag that was not used before
     #[arg(value_name = "NAME|FILE.wasm|oci://…", add = ArgValueCandidates::new(completions::policies))]
     component: Newer,
     /// Who may publish policies, instead of /etc/warded/allowed_signers
@@ -82,8 +83,9 @@ impl Add {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         if let Some(lock) = &self.lock {
             let from = self.from.as_ref().unwrap_or(&context.offered);
-            let judged = locked::judge(context, (lock, from), &self.terms, &self.reach, output)?;
-            return locked::accept(context, &judged, self.yes, output);
+            let attempt = Attempt { capability: "policy.add", from: &self.from() };
+            let judged = locked::judge(context, attempt, (lock, from), (&self.terms, &self.reach), output)?;
+            return locked::accept(context, attempt, &judged, self.yes, output);
         }
         if self.yes && self.digest.is_none() {
             return Err(
@@ -93,14 +95,17 @@ impl Add {
         let Some(source) = &self.component else { return Err(Error::usage("no component is named")) };
         let grants = self.grants.as_deref().map(text).transpose()?;
         let grants = grants.as_deref().zip(self.grants.as_deref());
-        let judged =
-            self.terms.judge(context, source.find(&self.reach, output)?, (self.digest.as_ref(), grants), output)?;
-        if !judged.is_there() && !self.yes && !confirm("Add this policy?")? {
-            output.note("Nothing was changed.");
-            return Err(output.declined());
-        }
-        let changed = judged.accept(context, output)?;
-        object(&judged, changed, output)
+        let found = source.find(&self.reach, output)?;
+        let policy = found.policy();
+        Attempt { capability: "policy.add", from: &self.from() }.of(context, policy.as_ref(), |context| {
+            let judged = self.terms.judge(context, found, (self.digest.as_ref(), grants), output)?;
+            if !judged.is_there() && !self.yes && !confirm("Add this policy?")? {
+                output.note("Nothing was changed.");
+                return Err(output.declined());
+            }
+            let changed = judged.accept(context, output)?;
+            object(&judged, changed, output)
+        })
     }
 }
 
@@ -144,13 +149,15 @@ impl Newer {
         };
         // What lies on this machine needs no network.
         if let Some(newer) = offered::newer(&context.offered, &there) {
-            return Ok(Source::File(PathBuf::from(newer.file)));
+            return Ok(Source::File(newer.path));
         }
         if entry.artifact.is_some() {
             return entry.source.parse().map(Source::Registry).map_err(Error::refused);
         }
         let file = context.offered.join(&entry.source);
-        if file.exists() {
+        let unreadable =
+            |why: &dyn std::fmt::Display| Error::failed(format!("cannot read {}", neutral_path(&file))).cause(why);
+        if files::read_ours(&file, read::MAX_COMPONENT_BYTES, unreadable)?.is_some() {
             return Ok(Source::File(file));
         }
         Err(Error::refused(format!("nothing is offered of policy {name} on this machine"))
@@ -172,6 +179,12 @@ impl Update {
     /// Takes what needs no decision: a higher version by the same publisher that asks for nothing more.
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         let found = self.component.source(context)?.find(&self.reach, output)?;
+        let policy = found.policy();
+        let attempt = Attempt { capability: "policy.update", from: &self.from() };
+        attempt.of(context, policy.as_ref(), |context| self.take(context, found, output))
+    }
+
+    fn take(&self, context: &Context, found: Found, output: Output) -> Result<Exit> {
         let offer = Offer::of(context, found, None, self.allowed_signers.as_deref())?;
         let name = &offer.granting.policy.name;
         let by_hand =

@@ -1,6 +1,7 @@
 //! All policies of a lock file: `warded policy add --lock`.
 
 use super::{
+    attempt::Attempt,
     source::{Found, Reach, Source},
     terms::{Judgement, Terms},
 };
@@ -33,9 +34,9 @@ pub(super) fn policies(number: usize) -> String {
 /// Reads a lock file, fetches what is not on the machine, and verifies it. Nothing is changed.
 pub(super) fn judge(
     context: &Context,
+    attempt: Attempt<'_>,
     (lock, from): (&Path, &Path),
-    terms: &Terms,
-    reach: &Reach,
+    (terms, reach): (&Terms, &Reach),
     output: Output,
 ) -> Result<Vec<LockedPolicy>> {
     if lock.symlink_metadata().is_err() {
@@ -49,7 +50,10 @@ pub(super) fn judge(
         };
         source.find(reach, output)
     };
-    lock.entries().map(|(name, entry)| judge_entry(context, (name, entry), find, terms, output)).collect()
+    let judge = |(name, entry): (&Name, &Entry)| {
+        attempt.of(context, Some(name), |context| judge_entry(context, (name, entry), find, terms, output))
+    };
+    lock.entries().map(judge).collect()
 }
 
 /// The same for one of its policies, which `find` gets if it is not on the machine.
@@ -94,7 +98,13 @@ pub(super) fn judge_entry(
 }
 
 /// Adds what is not there, after one question.
-pub(super) fn accept(context: &Context, all: &[LockedPolicy], yes: bool, output: Output) -> Result<Exit> {
+pub(super) fn accept(
+    context: &Context,
+    attempt: Attempt<'_>,
+    all: &[LockedPolicy],
+    yes: bool,
+    output: Output,
+) -> Result<Exit> {
     let is_new = |locked: &&LockedPolicy| matches!(locked, LockedPolicy::New(judged) if !judged.is_there());
     let new = all.iter().filter(is_new).count();
     if new > 0 && !yes && !confirm(&format!("Add {}?", policies(new)))? {
@@ -106,15 +116,19 @@ pub(super) fn accept(context: &Context, all: &[LockedPolicy], yes: bool, output:
             |error: Error| if added.is_empty() { error } else { error.after(format!("added: {}", added.join(", "))) };
         let (name, changed, object) = match locked {
             LockedPolicy::There(name, entry) => {
-                let change = pinned::Change::begin(&context.state, &context.policies).map_err(told)?;
-                let changed = change.record(name).map_err(told)?;
+                let record = |context: &Context| {
+                    let change = pinned::Change::begin(&context.state, &context.policies).map_err(told)?;
+                    change.record(name).map_err(told)
+                };
+                let changed = attempt.of(context, Some(name), record)?;
                 let object = json!({
                     "name": name.as_str(), "version": entry.version, "component": entry.component, "changed": changed,
                 });
                 (name, changed, object)
             }
             LockedPolicy::New(judged) => {
-                let changed = judged.accept(context, output).map_err(told)?;
+                let accept = |context: &Context| judged.accept(context, output).map_err(told);
+                let changed = attempt.of(context, Some(judged.name()), accept)?;
                 (judged.name(), changed, judged.object(changed))
             }
         };

@@ -1,6 +1,6 @@
 //! `warded policy save` and `warded policy load`: all policies of the lock file in one file, for machines without network.
 
-use super::{locked, source::Found, terms::Terms};
+use super::{attempt::Attempt, locked, source::Found, terms::Terms};
 use crate::{
     cli::output::Output,
     components::{self, accepted},
@@ -129,7 +129,7 @@ impl Load {
         neutral_path(&self.file)
     }
 
-    pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+    pub(super) fn run(&self, context: &Context, attempt: Attempt<'_>, output: Output) -> Result<Exit> {
         let bytes = read::any(&self.file, archive::MAX_BYTES)?;
         let digest = Digest::of(&bytes);
         if let Some(expected) = self.digest.filter(|expected| *expected != digest) {
@@ -140,9 +140,11 @@ impl Load {
         let policies = Archive::parse(&bytes)?;
         let judge = |(name, entry, artifact)| {
             let found = Found { artifact, place: self.file.clone(), source: None, pinned: None };
-            locked::judge_entry(context, (&name, &entry), |_| Ok(found), &self.terms, output)
+            let judge =
+                |context: &Context| locked::judge_entry(context, (&name, &entry), |_| Ok(found), &self.terms, output);
+            attempt.of(context, Some(&name), judge)
         };
         let judged = policies.into_iter().map(judge).collect::<Result<Vec<_>>>()?;
-        locked::accept(context, &judged, self.yes, output)
+        locked::accept(context, attempt, &judged, self.yes, output)
     }
 }

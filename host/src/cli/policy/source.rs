@@ -11,7 +11,7 @@ use std::{
     str::FromStr,
 };
 use warded_artifact::{
-    lock, manifest,
+    imports, lock, manifest,
     read::{self, MAX_COMPONENT_BYTES},
 };
 use warded_lib::{
@@ -19,6 +19,8 @@ use warded_lib::{
     digest::Digest,
     error::{Error, Result},
     machine::files,
+    name::Name,
+    policy::file::Policy,
     registry::{Artifact, Means, Reference, Registry},
     text::neutral_path,
 };
@@ -53,6 +55,14 @@ pub(super) struct Reach {
     /// Without TLS; only for a registry at a loopback address
     #[arg(long)]
     plain_http: bool,
+}
+
+impl Found {
+    /// The policy that the component says it is; none where it says nothing that can be read.
+    pub(super) fn policy(&self) -> Option<Name> {
+        let request = imports::request(&self.artifact.component).ok()??;
+        Some(Policy::parse(&request, "the component's request").ok()?.name)
+    }
 }
 
 impl FromStr for Source {

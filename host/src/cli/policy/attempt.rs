@@ -1,0 +1,35 @@
+//! What somebody tries to accept, and the record of a refusal.
+
+use crate::{context::Context, pipeline};
+use warded_lib::{
+    error::{Exit, Result},
+    name::Name,
+};
+
+/// What somebody wants to accept: the command, and the file or reference that is named.
+#[derive(Clone, Copy)]
+pub(super) struct Attempt<'a> {
+    pub(super) capability: &'a str,
+    pub(super) from: &'a str,
+}
+
+impl Attempt<'_> {
+    /// Does a part of it, for one policy if it is known which, and has the logs say so where a component is refused: an
+    /// update that nobody watches is refused without a reader, too.
+    pub(super) fn of<T>(
+        self,
+        context: &Context,
+        policy: Option<&Name>,
+        part: impl FnOnce(&Context) -> Result<T>,
+    ) -> Result<T> {
+        let concluded = context.log.concluded();
+        let ended = part(context);
+        if let Err(error) = &ended
+            && error.exit() == Exit::Refused
+            && context.log.concluded() == concluded
+        {
+            pipeline::not_accepted(context, self.capability, (policy, self.from), error);
+        }
+        ended
+    }
+}
