@@ -1,7 +1,12 @@
 //! Guests that were made for other versions of the interfaces.
 
-use crate::support::{Grants, Machine, guest::Guest, script::Script};
-use std::{fs, path::Path};
+use crate::support::{Grants, Machine, guest::Guest, policy, script::Script};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use warded_artifact::imports;
+use warded_lib::digest::Digest;
 
 /// A guest that says something, made for this version of `warded:host`: its name is in the component, as often as it is
 /// imported.
@@ -119,5 +124,68 @@ fn what_this_version_does_not_have_is_said_before_anything_runs() {
         machine.warded(["policy", "check", file]).ends(5).says(&says);
         machine.warded(["policy", "add", file, "--accept-risk", "unsigned-policy"]).ends(5).says(&says);
         fs::remove_dir_all(&interfaces).unwrap();
+    }
+}
+
+/// The guests that came with each release: `tests/guests/VERSION/NAME.wasm`.
+fn released() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/guests");
+    let inside = |path: &Path| fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    inside(&directory).iter().flat_map(|release| inside(release)).collect()
+}
+
+/// Accepts a guest of a release as a policy of its own, which stands in for the bundled one.
+fn accepts(machine: &Machine, file: &Path, request: &str) {
+    let component = policy::asking(&fs::read(file).unwrap(), request);
+    let kept = machine.path("kept.wasm");
+    fs::write(&kept, &component).unwrap();
+    let digest = Digest::of(&component).to_string();
+    let risk = "--accept-risk=unsigned-policy";
+    machine.warded(["policy", "add", kept.to_str().unwrap(), "--yes", "--digest", &digest, risk]).ends(0);
+}
+
+/// Whatever has changed in this program since, what was made for an earlier release of the same minor version does its work.
+#[test]
+fn the_guests_of_each_release_do_their_work() {
+    let all = released();
+    for name in ["unix.wasm", "demo.wasm"] {
+        assert!(all.iter().any(|file| file.ends_with(Path::new("0.1.0").join(name))), "{all:?}");
+    }
+    for file in all {
+        let what = file.display();
+        let request = imports::request(&fs::read(&file).unwrap()).unwrap().unwrap();
+        let is_unix = file.ends_with("unix.wasm");
+        let machine = if is_unix { Machine::start() } else { Machine::stopped() };
+        machine.warded(["policy", "check", file.to_str().unwrap()]).ends(0);
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        let request = request.replacen(&format!("{name:?}"), "\"kept\"", 1);
+        if is_unix {
+            let version = request.lines().find(|line| line.starts_with("version")).unwrap().to_owned();
+            accepts(&machine, &file, &request.replacen(&version, &format!("{version}\ninstead-of = [\"unix\"]"), 1));
+            let before = machine.tree();
+            for (procedure, setting) in
+                [("trust-host-ca", "domain=*.example.org"), ("certify-host", "principal=web1.example.org")]
+            {
+                machine.warded(["apply", procedure, "--set", setting, "--yes"]).ends(0);
+            }
+            machine.serves_certificates();
+            machine.warded(["renew", "--force"]).ends(0);
+            machine.serves_certificates();
+            machine.warded(["plan", "trust-user-ca"]).ends(3);
+            let started = machine.audit().into_iter().filter(|record| record["kind"] == "started");
+            assert!(started.clone().count() >= 4, "{what}");
+            started.for_each(|record| assert_eq!(record["policy"], "kept", "{what}: {record}"));
+            machine.warded(["undo", "--yes"]).ends(0);
+            machine.warded(["undo", "--yes"]).ends(0);
+            assert_eq!(machine.tree(), before, "{what}");
+        } else {
+            accepts(&machine, &file, &request);
+            let path = machine.path("ssh/sshd_config.d/60-demo.conf");
+            let setting = format!("path={}", path.display());
+            let words = ["apply", "write-file", "--policy", "kept", "--set", &setting, "--set", "text=# kept", "--yes"];
+            machine.warded(words).ends(0);
+            assert_eq!(fs::read_to_string(&path).unwrap(), "# kept\n", "{what}");
+            machine.warded(["undo", "--yes"]).ends(0);
+        }
     }
 }
