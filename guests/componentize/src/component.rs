@@ -22,6 +22,8 @@ pub(crate) struct Component {
     pub(crate) bytes: Vec<u8>,
     imports: BTreeSet<String>,
     procedures: BTreeSet<String>,
+    /// What it exports besides: the host never calls that.
+    never_called: BTreeSet<String>,
 }
 
 /// Why a core module did not become a component that the host would take.
@@ -35,14 +37,12 @@ pub(crate) enum Invalid {
     Decode(String),
     #[error("the component that came of it cannot be stripped: {0}")]
     Strip(#[from] reencode::Error),
-    #[error("it imports {0}, which is not one of the host's capabilities")]
-    Import(String),
-    #[error("it exports `{0}`, for which its policy has no [procedure.{0}]")]
-    NotInPolicy(String),
+    #[error(
+        "it imports what no procedure gets; take out what needs it (cargo tree shows which crates there are):\n  {0}"
+    )]
+    Imports(String),
     #[error("its policy has [procedure.{0}], which it does not export")]
     NotExported(String),
-    #[error("it exports `{0}`, which is not a function")]
-    NotAFunction(String),
 }
 
 /// Makes the component, without names, versions of tools and the like: the same source gives the
@@ -60,21 +60,22 @@ pub(crate) fn make(core: &[u8], policy: &Policy) -> Result<Component, Invalid> {
         return Err(Invalid::Decode("it is a package of interfaces".to_owned()));
     };
     let imports = imports(&resolve, world)?;
-    let procedures = exports(&resolve, world)?;
-    if let Some(name) = procedures.difference(&policy.procedures).next() {
-        return Err(Invalid::NotInPolicy(name.clone()));
-    }
+    let (procedures, never_called) = exports(&resolve, world, policy);
     if let Some(name) = policy.procedures.difference(&procedures).next() {
         return Err(Invalid::NotExported(name.clone()));
     }
-    Ok(Component { bytes, imports, procedures })
+    Ok(Component { bytes, imports, procedures, never_called })
 }
 
 impl Component {
     /// What was made, for a person.
     pub(crate) fn report(&self, name: &str) -> String {
         let mut report = format!("{name}: {} bytes\n", self.bytes.len());
-        for (what, names) in [("exports", &self.procedures), ("imports", &self.imports)] {
+        for (what, names) in [
+            ("exports", &self.procedures),
+            ("exports, as no procedure of its policy,", &self.never_called),
+            ("imports", &self.imports),
+        ] {
             for name in names {
                 // Writing to a string does not fail.
                 let _unfailing = writeln!(report, "  {what} {name}");
@@ -88,7 +89,7 @@ impl Component {
 /// uses only types, the interface.
 #[expect(clippy::indexing_slicing, reason = "the IDs are of this very resolve")]
 fn imports(resolve: &Resolve, world: WorldId) -> Result<BTreeSet<String>, Invalid> {
-    let mut imports = BTreeSet::new();
+    let (mut imports, mut foreign) = (BTreeSet::new(), Vec::new());
     for (key, item) in &resolve.worlds[world].imports {
         let name = resolve.name_world_key(key);
         match item {
@@ -101,20 +102,21 @@ fn imports(resolve: &Resolve, world: WorldId) -> Result<BTreeSet<String>, Invali
                 }
                 imports.extend(functions.keys().map(|function| format!("{name} {function}")));
             }
-            WorldItem::Interface { .. } | WorldItem::Function(_) => return Err(Invalid::Import(name)),
+            WorldItem::Interface { .. } | WorldItem::Function(_) => foreign.push(name),
         }
     }
-    Ok(imports)
+    if foreign.is_empty() { Ok(imports) } else { Err(Invalid::Imports(foreign.join("\n  "))) }
 }
 
-/// The functions that a component exports: its procedures.
+/// What a component exports: the procedures of its policy, and all else.
 #[expect(clippy::indexing_slicing, reason = "the IDs are of this very resolve")]
-fn exports(resolve: &Resolve, world: WorldId) -> Result<BTreeSet<String>, Invalid> {
-    let export = |(key, item)| match item {
-        &WorldItem::Function(_) => Ok(resolve.name_world_key(key)),
-        WorldItem::Interface { .. } | WorldItem::Type { .. } => Err(Invalid::NotAFunction(resolve.name_world_key(key))),
-    };
-    resolve.worlds[world].exports.iter().map(export).collect()
+fn exports(resolve: &Resolve, world: WorldId, policy: &Policy) -> (BTreeSet<String>, BTreeSet<String>) {
+    let exports = resolve.worlds[world].exports.iter();
+    let (procedures, others): (Vec<_>, Vec<_>) = exports
+        .map(|(key, item)| (resolve.name_world_key(key), item))
+        .partition(|(name, item)| matches!(item, WorldItem::Function(_)) && policy.procedures.contains(name));
+    let names = |found: Vec<(String, &WorldItem)>| found.into_iter().map(|(name, _)| name).collect();
+    (names(procedures), names(others))
 }
 
 /// Leaves out every custom section, at every depth.
@@ -185,17 +187,22 @@ mod tests {
     #[test]
     fn what_the_host_would_refuse_is_refused() {
         let refusal = |world| made(world).unwrap_err().to_string();
-        let import = refusal("import wasi:cli/exit@0.2.0; export do-it: func();");
-        assert_eq!(import, "it imports wasi:cli/exit@0.2.0, which is not one of the host's capabilities");
-        let function = refusal("import loose: func(); export do-it: func();");
-        assert_eq!(function, "it imports loose, which is not one of the host's capabilities");
-        let extra = refusal("export do-it: func(); export do-more: func();");
-        assert_eq!(extra, "it exports `do-more`, for which its policy has no [procedure.do-more]");
+        let imports = refusal("import wasi:cli/exit@0.2.0; import loose: func(); export do-it: func();");
+        assert!(imports.starts_with("it imports what no procedure gets"), "{imports}");
+        assert!(imports.ends_with("\n  wasi:cli/exit@0.2.0\n  loose"), "{imports}");
         let missing = refusal("export do-more: func();");
-        assert!(missing.contains("do-more"), "{missing}");
-        assert_eq!(refusal(""), "its policy has [procedure.do-it], which it does not export");
-        let interface = refusal("export do-it: func(); export warded:host/files@0.1.0;");
-        assert_eq!(interface, "it exports `warded:host/files@0.1.0`, which is not a function");
+        assert_eq!(missing, "its policy has [procedure.do-it], which it does not export");
+        assert_eq!(refusal(""), missing);
+    }
+
+    #[test]
+    fn what_is_no_procedure_is_listed() {
+        let world = "export do-it: func(); export do-more: func(); export warded:host/files@0.1.0;";
+        let report = made(world).unwrap().report("a");
+        for name in ["do-more", "warded:host/files@0.1.0"] {
+            assert!(report.contains(&format!("exports, as no procedure of its policy, {name}\n")), "{report}");
+        }
+        assert!(report.contains("exports do-it\n"), "{report}");
     }
 
     #[test]

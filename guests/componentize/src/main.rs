@@ -2,7 +2,7 @@
 //! `DIRECTORY/NAME.toml`, its policy bound to the component's digest. NAME is the policy's.
 //!
 //! It refuses what the host would refuse later: an import from outside `warded:host`, and a
-//! procedure that the policy or the component does not have.
+//! procedure of the policy that the component does not have.
 
 mod component;
 mod policy;
