@@ -1,6 +1,9 @@
 //! The report as a page, in a real browser (tests/peers/page).
 
-use crate::support::{Machine, missing};
+use crate::support::{
+    Grants, Machine, missing,
+    script::{Argument::Text, Script},
+};
 use serde_json::{Value, json};
 use std::{fs, path::Path, process::Command};
 
@@ -101,10 +104,31 @@ impl Page {
     }
 }
 
+fn has_no_browser() -> bool {
+    missing::program("chromium-headless-shell", "chromium-headless-shell") || missing::program("python3", "python3")
+}
+
+/// A guest that puts markup into every text that it controls has it shown, and nothing of it is done.
+#[test]
+fn markup_of_a_guest_is_text() {
+    if has_no_browser() {
+        return;
+    }
+    let machine = Machine::stopped();
+    let markup = "/etc/<img src=/x onerror=console.log(1)><script>console.log(2)</script>&amp;\"'";
+    let mut script = Script::new("/");
+    script.tries("files.read", &[Text(markup.as_bytes())]);
+    let grants = Grants::of(&["facts = [\"</code><script>console.log(3)</script>\"]", "files.read = [\"/srv/<i>\"]"]);
+    grants.write(&machine.path("policies"), "case", "go", &script.component());
+    machine.warded(["apply", "go", "--policy", "case", "--yes"]).ends(5);
+    let page = Page::of(&machine, "case");
+    page.asks_for_nothing_and_says_nothing();
+    page.has_the_rows_of_the_object();
+}
+
 #[test]
 fn the_page_is_for_everybody_and_for_paper() {
-    if missing::program("chromium-headless-shell", "chromium-headless-shell") || missing::program("python3", "python3")
-    {
+    if has_no_browser() {
         return;
     }
     let machine = Machine::stopped();
