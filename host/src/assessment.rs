@@ -52,6 +52,8 @@ pub struct Procedure {
     pub reach: Reach,
     /// Every grant that is requested or granted.
     pub grants: Vec<Grant>,
+    /// What in force allows each function that it can call; none: nothing has to.
+    pub calls: BTreeMap<HostFunction, Option<Vec<String>>>,
     /// Functions that it can call, and that nothing in force allows. Where calls cannot be followed: those of interfaces of
     /// which nothing is allowed, since an interpreter imports whole interfaces.
     pub ungranted: BTreeSet<HostFunction>,
@@ -132,9 +134,14 @@ impl Procedure {
                 functions.iter().filter(granted).map(|function| interface(function)).collect()
             }
         };
+        let allowing = |function: &HostFunction| {
+            let lines = in_force.lines.iter().filter(|line| in_force.serves(line, function));
+            Grants::is_bound(function).then(|| lines.map(ToString::to_string).collect())
+        };
+        let calls = functions.iter().map(|function| (function.clone(), allowing(function))).collect();
         let not_allowed = functions.iter().filter(|function| !in_force.allow(function));
         let (not_ruled_out, ungranted) = not_allowed.cloned().partition(|function| used.contains(interface(function)));
-        Self { basis, grants: grants.collect(), ungranted, not_ruled_out, reach, usage: Usage::default() }
+        Self { basis, grants: grants.collect(), calls, ungranted, not_ruled_out, reach, usage: Usage::default() }
     }
 }
 

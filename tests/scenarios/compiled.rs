@@ -125,10 +125,10 @@ fn in_javascript(machine: &Machine, file: &Path) -> PathBuf {
         let text = fs::read_to_string(folder.join(name)).unwrap().replace("/etc/issue.net", file.to_str().unwrap());
         fs::write(folder.join(name), text.replace("log = [", "renewal = \"set-banner\"\nlog = [")).unwrap();
     }
-    for words in [&["ci", "--no-audit", "--no-fund"][..], &["run", "build"]] {
-        let mut npm = Command::new("npm");
-        Run::of(npm.current_dir(&folder).env("npm_config_prefer_offline", "true").args(words)).ends(0);
-    }
+    let mut npm = Command::new("npm");
+    npm.current_dir(&folder).env("npm_config_prefer_offline", "true").args(["ci", "--no-audit", "--no-fund"]);
+    Run::of(&mut npm).ends(0);
+    Run::of(Command::new(binary).args(["policy", "build"]).arg(&folder)).ends(0);
     folder.join("banner.wasm")
 }
 

@@ -3,6 +3,7 @@
 //! that fuzz targets build it with coverage.
 
 pub mod archive;
+pub mod embed;
 pub mod imports;
 pub mod lock;
 pub mod manifest;

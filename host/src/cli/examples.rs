@@ -76,6 +76,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &["warded policy replay appliance.rec mine.wasm", "warded policy replay --json appliance.rec mine.wasm"],
     ),
     ("policy test", &["warded policy test mine", "warded policy test mine --scenario first --json"]),
+    ("policy build", &["warded policy build mine", "warded policy build mine --json"]),
     ("policy check", &["warded policy check mine.wasm", "warded policy check mine.wasm --json"]),
     (
         "policy sign",

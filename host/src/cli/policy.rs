@@ -2,6 +2,7 @@
 
 mod add;
 mod attempt;
+mod build;
 mod check;
 mod locked;
 mod new;
@@ -55,6 +56,8 @@ pub(super) enum PolicyCommand {
     List,
     /// Show what each procedure of a policy may do
     Show(Show),
+    /// Compile a guest, and make the component that is shipped: with its request, and without names, versions and paths
+    Build(build::Build),
     /// Check that a component asks for what it can call, and for nothing else
     Check(check::Check),
     /// Run a component on the machines that its scenarios describe
@@ -150,6 +153,7 @@ impl PolicyCommand {
         match self {
             Self::List => list(&Known::of(open(), options)?, output),
             Self::Show(show) => show.run(&Known::of(open(), options)?, output),
+            Self::Build(build) => build.run(output),
             Self::Check(check) => check.run(options.on_hang, output),
             Self::Test(test) => test.run(options.on_hang, output),
             Self::Replay(replay) => replay.run(options.on_hang, output),

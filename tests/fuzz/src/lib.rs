@@ -5,7 +5,7 @@ pub mod recipe;
 pub mod reference;
 pub mod registry;
 
-pub use warded_artifact::{archive, imports, lock, manifest, reach, read, recording, signers};
+pub use warded_artifact::{archive, embed, imports, lock, manifest, reach, read, recording, signers};
 pub use warded_engine::FEATURES;
 pub use warded_lib::{audit, ca, digest, error, guard, machine, name, policy, text, transaction};
 

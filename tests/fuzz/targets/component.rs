@@ -5,8 +5,8 @@
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeSet;
 use warded_fuzz::{
-    imports, is_harmless,
-    reach::{self, Reach},
+    embed, imports, is_harmless,
+    reach::{self, ComponentReach, Reach},
     recipe::{PROCEDURES, Recipe},
 };
 
@@ -28,8 +28,16 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
+/// What is shipped of a component calls the same, and carries one request.
+fn shipped(component: &[u8], reached: &ComponentReach) {
+    let shipped = embed::embedded(component, "a = 1").expect("it is a component");
+    assert_eq!(reach::reached(&shipped).as_ref().ok(), Some(reached));
+    assert_eq!(imports::request(&shipped).ok().flatten().as_deref(), Some("a = 1"));
+}
+
 fn whole(recipe: &Recipe, component: &[u8]) {
     let reached = reach::reached(component).expect("the recipe gives a component");
+    shipped(component, &reached);
     for (number, name) in (0..).zip(PROCEDURES) {
         let (called, has_ended) = recipe.run(number);
         let called: BTreeSet<String> = called.iter().map(|number| format!("files.f{number}")).collect();
@@ -59,6 +67,7 @@ fn damaged(component: &[u8]) {
                 assert!(reached.of(procedure).is_subset(&reached.imported), "{reached:?}");
             }
             reached.imported.iter().for_each(|name| is_harmless(name));
+            shipped(component, &reached);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::day_one::Page;
 use crate::support::{Grants, Run, agent::Agent, policy, script::Script, terminal::Terminal};
-use std::{fs, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 /// The help of every command, as the program prints it.
 fn help(words: &[&str]) -> String {
@@ -88,6 +88,9 @@ const STEPS: &[Step] = &[
     ("web1", "warded policy new --json other", 0),
     ("web1", "warded policy wit wit", 0),
     ("web1", "warded policy wit --json interfaces", 0),
+    // The compiler of this test has no network.
+    ("web1", "warded policy build mine", 1),
+    ("web1", "warded policy build mine --json", 1),
     ("web1", "warded policy check mine.wasm", 0),
     ("web1", "warded policy check mine.wasm --json", 0),
     ("web1", "warded policy test mine", 0),
@@ -163,6 +166,8 @@ fn every_example_of_the_help_works() {
     let Some(page) = Page::new() else { return };
     let at = |name: &str| page.member.machine.path(name);
     Run::copies_warded(&at("bin/warded"));
+    fs::write(at("bin/cargo"), "#!/bin/sh\nexit 101\n").unwrap();
+    fs::set_permissions(at("bin/cargo"), fs::Permissions::from_mode(0o755)).unwrap();
     let agent = Agent::openssh(&page.member.machine, "agent");
     let (key, port) = (at("web1/.ssh/id_ed25519"), page.member.machine.config());
     Run::of(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key)).ends(0);

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "the one file that starts processes")]
 
 mod apart;
+mod attended;
 mod companion;
 mod input;
 mod output;

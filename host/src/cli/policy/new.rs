@@ -14,8 +14,7 @@ use warded_lib::{
 /// The interfaces, and the crates that a guest is made with, as they are in this binary's repository.
 const AUTHORING: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/authoring.rs"));
 /// What is the author's own in Rust. NAME is the policy's name.
-const RUST: [(&str, &str); 6] = [
-    ("build", include_str!("template/build")),
+const RUST: [(&str, &str); 5] = [
     ("policy.toml", include_str!("template/policy.toml")),
     ("src/lib.rs", include_str!("template/lib.rs")),
     ("src/set_motd.rs", include_str!("template/set_motd.rs")),
@@ -24,9 +23,8 @@ const RUST: [(&str, &str); 6] = [
 ];
 const PACKAGE: &str = include_str!("template/Cargo.toml");
 /// What is the author's own in JavaScript. `example` is the policy's name.
-const JAVASCRIPT: [(&str, &str); 10] = [
+const JAVASCRIPT: [(&str, &str); 9] = [
     (".gitignore", include_str!("../../../../guests/examples/javascript/.gitignore")),
-    ("build.js", include_str!("../../../../guests/examples/javascript/build.js")),
     ("package-lock.json", include_str!("../../../../guests/examples/javascript/package-lock.json")),
     ("package.json", include_str!("../../../../guests/examples/javascript/package.json")),
     ("policy.toml", include_str!("../../../../guests/examples/javascript/policy.toml")),
@@ -75,10 +73,14 @@ impl New {
         }
         let directory = Path::new(name);
         let (files, procedure, next) = match self.language {
-            Language::Rust => (rust(name), "set-motd", "read src/set_motd.rs and policy.toml, then ./build"),
-            Language::JavaScript => {
-                (javascript(name), "set-banner", "read src/guest.js and policy.toml, then npm ci && npm run build")
+            Language::Rust => {
+                (rust(name), "set-motd", "read src/set_motd.rs and policy.toml, then warded policy build")
             }
+            Language::JavaScript => (
+                javascript(name),
+                "set-banner",
+                "read src/guest.js and policy.toml, then npm ci && warded policy build",
+            ),
         };
         write(directory, &files)?;
         let count = count(files.len(), "file");
@@ -151,8 +153,7 @@ fn write(directory: &Path, files: &[(String, String)]) -> Result<()> {
     for (name, text) in files {
         let path = directory.join(name);
         durable::directory(path.parent().unwrap_or(directory)).map_err(failed)?;
-        let mode = if name == "build" { 0o755 } else { 0o644 };
-        durable::replace(&path, text.as_bytes(), mode).map_err(failed)?;
+        durable::replace(&path, text.as_bytes(), 0o644).map_err(failed)?;
     }
     Ok(())
 }
