@@ -13,6 +13,7 @@ mod completed;
 mod killed;
 mod locked;
 mod offered;
+mod planned;
 mod registry;
 mod registry_lies;
 mod renewal;

@@ -185,23 +185,32 @@ pub fn store(
     tidy(directory, name, &kept).map_err(failed)
 }
 
-/// Puts the policy file back that was there before the last one.
+/// The text of the policy file that was there before the last one.
+///
+/// # Errors
+/// There is none.
+pub fn before(directory: &Path, name: &Name) -> Result<PathBuf> {
+    let file = directory.join(format!("{name}.toml"));
+    let now = text_in(&file).map(|(now, _)| digits(&now));
+    // Of what was accepted earlier, the one whose component is still there.
+    let is_whole = |path: &Path| is_grants(path) && path.with_extension("wasm").exists();
+    let all = stored(directory, name);
+    let all = all.map_err(|error| Error::failed(format!("cannot read policy {name}")).cause(error))?.into_iter();
+    let mut others = all.filter(|(path, digits)| is_whole(path) && Some(digits) != now.as_ref());
+    others.next_back().map(|(path, _)| path).ok_or_else(|| {
+        Error::refused(format!("there is no earlier version of policy {name} on this machine"))
+            .next("add it again from its file: warded policy add --allow-downgrade")
+    })
+}
+
+/// Puts that file back.
 ///
 /// # Errors
 /// There is none, or it cannot be written.
 pub fn roll_back(directory: &Path, name: &Name) -> Result<()> {
     let file = directory.join(format!("{name}.toml"));
     let failed = |error: io::Error| Error::failed(format!("cannot write policy {name}")).cause(error);
-    let now = text_in(&file).map(|(now, _)| digits(&now));
-    // Of what was accepted earlier, the one whose component is still there.
-    let is_whole = |path: &Path| is_grants(path) && path.with_extension("wasm").exists();
-    let all = stored(directory, name).map_err(failed)?.into_iter();
-    let mut others = all.filter(|(path, digits)| is_whole(path) && Some(digits) != now.as_ref());
-    let Some((path, _)) = others.next_back() else {
-        return Err(Error::refused(format!("there is no earlier version of policy {name} on this machine"))
-            .next("add it again from its file: warded policy add --allow-downgrade"));
-    };
-    let text = warded_artifact::read::any(&path, files::MAX_BYTES)?;
+    let text = warded_artifact::read::any(&before(directory, name)?, files::MAX_BYTES)?;
     keep_in_force(&file, None).map_err(failed)?;
     durable::replace(&file, &text, 0o644).map_err(failed)
 }

@@ -47,6 +47,9 @@ pub(in crate::cli) struct Add {
     /// Grant what this policy file says, and not all that the component asks for
     #[arg(long, value_name = "FILE.toml")]
     grants: Option<PathBuf>,
+    /// Show what would be added, and add nothing
+    #[arg(long, conflicts_with = "yes")]
+    plan: bool,
     /// Do not ask; needs --digest, or --lock
     #[arg(long, short)]
     yes: bool,
@@ -66,6 +69,9 @@ pub(in crate::cli) struct Update {
     /// FILE.wasm.manifest.sig, or an artifact in a registry, oci://HOST[:PORT]/NAME@sha256:HEX or a tag that was not used before
     #[arg(value_name = "NAME|FILE.wasm|oci://…", add = ArgValueCandidates::new(completions::policies))]
     component: Newer,
+    /// Show what would be taken, and take nothing
+    #[arg(long)]
+    plan: bool,
     /// Who may publish policies, instead of /etc/warded/allowed_signers
     #[arg(long, value_name = "FILE")]
     allowed_signers: Option<PathBuf>,
@@ -85,7 +91,11 @@ impl Add {
             let from = self.from.as_ref().unwrap_or(&context.offered);
             let attempt = Attempt { capability: "policy.add", from: &self.from() };
             let judged = locked::judge(context, attempt, (lock, from), (&self.terms, &self.reach), output)?;
-            return locked::accept(context, attempt, &judged, self.yes, output);
+            return if self.plan {
+                locked::plan(&judged, output)
+            } else {
+                locked::accept(context, attempt, &judged, self.yes, output)
+            };
         }
         if self.yes && self.digest.is_none() {
             return Err(
@@ -99,12 +109,15 @@ impl Add {
         let policy = found.policy();
         Attempt { capability: "policy.add", from: &self.from() }.of(context, policy.as_ref(), |context| {
             let judged = self.terms.judge(context, found, (self.digest.as_ref(), grants), output)?;
+            if self.plan {
+                return plan(&judged, output);
+            }
             if !judged.is_there() && !self.yes && !confirm("Add this policy?")? {
                 output.note("Nothing was changed.");
                 return Err(output.declined());
             }
             let changed = judged.accept(context, output)?;
-            object(&judged, changed, output)
+            done(&judged, changed, output)
         })
     }
 }
@@ -216,16 +229,31 @@ impl Update {
             }
         }
         let judged = Judgement { offer, before: Some(standing) };
+        if self.plan {
+            return plan(&judged, output);
+        }
         let changed = judged.accept(context, output)?;
-        object(&judged, changed, output)
+        done(&judged, changed, output)
     }
 }
 
-fn object(judged: &Judgement, changed: bool, output: Output) -> Result<Exit> {
-    let mut object = judged.object(changed);
+/// What would be accepted, and is not.
+fn plan(judged: &Judgement, output: Output) -> Result<Exit> {
+    let pending = judged.plan(output)?;
+    object(judged, [("changed", false), ("pending", pending)], output)?;
+    Ok(if pending { Exit::Pending } else { Exit::Done })
+}
+
+fn done(judged: &Judgement, changed: bool, output: Output) -> Result<Exit> {
+    object(judged, [("changed", changed)], output)?;
+    Ok(Exit::Done)
+}
+
+fn object<const N: usize>(judged: &Judgement, more: [(&str, bool); N], output: Output) -> Result<()> {
+    let mut object = judged.object();
     if let Some(fields) = object.as_object_mut() {
         fields.insert("schema".to_owned(), Value::from("warded.policy-add/1"));
+        fields.extend(more.map(|(name, value)| (name.to_owned(), Value::from(value))));
     }
-    output.object(&object)?;
-    Ok(Exit::Done)
+    output.object(&object)
 }

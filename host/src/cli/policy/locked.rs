@@ -97,6 +97,39 @@ pub(super) fn judge_entry(
     Ok(LockedPolicy::New(Box::new(judged)))
 }
 
+impl LockedPolicy {
+    fn is_new(&self) -> bool {
+        matches!(self, Self::New(judged) if !judged.is_there())
+    }
+}
+
+/// What a program gets to know of one of them.
+fn object(locked: &LockedPolicy, changed: bool) -> Value {
+    let mut object = match locked {
+        LockedPolicy::There(name, entry) => {
+            json!({ "name": name.as_str(), "version": entry.version, "component": entry.component })
+        }
+        LockedPolicy::New(judged) => judged.object(),
+    };
+    object["changed"] = changed.into();
+    object
+}
+
+/// Says what is not there, and adds nothing.
+pub(super) fn plan(all: &[LockedPolicy], output: Output) -> Result<Exit> {
+    let new = all.iter().filter(|locked| locked.is_new()).count();
+    for locked in all {
+        if let LockedPolicy::New(judged) = locked {
+            judged.plan(output)?;
+        }
+    }
+    let objects: Vec<Value> = all.iter().map(|locked| object(locked, false)).collect();
+    output.object(&json!({
+        "schema": "warded.policy-load/1", "changed": false, "pending": new > 0, "policies": objects,
+    }))?;
+    Ok(if new > 0 { Exit::Pending } else { Exit::Done })
+}
+
 /// Adds what is not there, after one question.
 pub(super) fn accept(
     context: &Context,
@@ -105,8 +138,7 @@ pub(super) fn accept(
     yes: bool,
     output: Output,
 ) -> Result<Exit> {
-    let is_new = |locked: &&LockedPolicy| matches!(locked, LockedPolicy::New(judged) if !judged.is_there());
-    let new = all.iter().filter(is_new).count();
+    let new = all.iter().filter(|locked| locked.is_new()).count();
     if new > 0 && !yes && !confirm(&format!("Add {}?", policies(new)))? {
         return Err(output.declined());
     }
@@ -115,21 +147,18 @@ pub(super) fn accept(
         let told =
             |error: Error| if added.is_empty() { error } else { error.after(format!("added: {}", added.join(", "))) };
         let (name, changed, object) = match locked {
-            LockedPolicy::There(name, entry) => {
+            LockedPolicy::There(name, _) => {
                 let record = |context: &Context| {
                     let change = pinned::Change::begin(&context.state, &context.policies).map_err(told)?;
                     change.record(name).map_err(told)
                 };
                 let changed = attempt.of(context, Some(name), record)?;
-                let object = json!({
-                    "name": name.as_str(), "version": entry.version, "component": entry.component, "changed": changed,
-                });
-                (name, changed, object)
+                (name, changed, object(locked, changed))
             }
             LockedPolicy::New(judged) => {
                 let accept = |context: &Context| judged.accept(context, output).map_err(told);
                 let changed = attempt.of(context, Some(judged.name()), accept)?;
-                (judged.name(), changed, judged.object(changed))
+                (judged.name(), changed, object(locked, changed))
             }
         };
         any_changed |= changed;

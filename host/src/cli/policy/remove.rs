@@ -13,10 +13,14 @@ use crate::{
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;
+use warded_artifact::read;
 use warded_lib::{
     audit::{Ending, Event, Kind},
     error::{Error, Exit, Result},
+    machine::files,
     name::Name,
+    policy::file::Policy,
+    text::neutral_path,
 };
 
 /// What an operator may take upon himself.
@@ -31,6 +35,9 @@ pub(in crate::cli) struct Remove {
     /// The policy
     #[arg(add = ArgValueCandidates::new(completions::policies))]
     name: Name,
+    /// Show what would be removed, and remove nothing
+    #[arg(long, conflicts_with = "yes")]
+    plan: bool,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -44,12 +51,18 @@ pub(in crate::cli) struct Rollback {
     /// The policy
     #[arg(add = ArgValueCandidates::new(completions::policies))]
     name: Name,
+    /// Show which version would be taken, and take none
+    #[arg(long)]
+    plan: bool,
 }
 
 impl Rollback {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         if components::is_bundled(&self.name) {
             return Err(Error::refused(format!("policy {} is part of this program", self.name)));
+        }
+        if self.plan {
+            return self.show(context, output);
         }
         let change = pinned::Change::begin(&context.state, &context.policies)?;
         let there = components::find(&context.policies, &self.name)?;
@@ -71,6 +84,24 @@ impl Rollback {
             "schema": "warded.policy-rollback/1", "name": self.name.as_str(), "version": now, "replaces": before,
         }))?;
         Ok(Exit::Done)
+    }
+
+    fn show(&self, context: &Context, output: Output) -> Result<Exit> {
+        let there = components::find(&context.policies, &self.name)?;
+        accepted::refuse_elsewhere(&context.policies, &there)?;
+        let file = accepted::before(&context.policies, &self.name)?;
+        let text = String::from_utf8(read::any(&file, files::MAX_BYTES)?);
+        let text = text.map_err(|error| Error::failed(format!("{} is not text", neutral_path(&file))).cause(error))?;
+        let (earlier, now) = (Policy::parse(&text, &neutral_path(&file))?.version, there.policy.version);
+        output.line(format!(
+            "Policy {} would be at {earlier} again, in place of {now}. Nothing has been changed.",
+            self.name
+        ))?;
+        output.object(&json!({
+            "schema": "warded.policy-rollback/1", "name": self.name.as_str(), "version": earlier, "replaces": now,
+            "pending": true,
+        }))?;
+        Ok(Exit::Pending)
     }
 }
 
@@ -97,6 +128,13 @@ impl Remove {
         let granting = components::find(&context.policies, name)?;
         accepted::refuse_elsewhere(&context.policies, &granting)?;
         self.refuse_enrolled(context)?;
+        if self.plan {
+            let version = &granting.policy.version;
+            output.line(format!("Would remove policy {name} {version}. Nothing has been changed."))?;
+            let object = json!({ "schema": "warded.policy-remove/1", "name": name.as_str(), "pending": true });
+            output.object(&object)?;
+            return Ok(Exit::Pending);
+        }
         if !self.yes && !confirm(&format!("Remove policy {name} {}?", granting.policy.version))? {
             return Err(output.declined());
         }

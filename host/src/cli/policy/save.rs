@@ -35,6 +35,9 @@ pub(in crate::cli) struct Save {
 pub(in crate::cli) struct Load {
     /// A file that `warded policy save` wrote
     file: PathBuf,
+    /// Show what would be added, and add nothing
+    #[arg(long, conflicts_with = "yes")]
+    plan: bool,
     /// Do not ask; needs --digest
     #[arg(long, short, requires = "digest")]
     yes: bool,
@@ -145,6 +148,10 @@ impl Load {
             attempt.of(context, Some(&name), judge)
         };
         let judged = policies.into_iter().map(judge).collect::<Result<Vec<_>>>()?;
-        locked::accept(context, attempt, &judged, self.yes, output)
+        if self.plan {
+            locked::plan(&judged, output)
+        } else {
+            locked::accept(context, attempt, &judged, self.yes, output)
+        }
     }
 }

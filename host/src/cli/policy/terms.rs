@@ -105,6 +105,23 @@ impl Judgement {
         self.before.as_ref().is_some_and(|before| before.is_same)
     }
 
+    /// Says what would be stored; whether anything would.
+    pub(super) fn plan(&self, output: Output) -> Result<bool> {
+        let policy = &self.offer.granting.policy;
+        if self.is_there() {
+            output.line(format!("{} {} is there already.", policy.name, policy.version))?;
+        } else {
+            let place = self.place();
+            output.line(format!("Would add {} {}{place}. Nothing has been changed.", policy.name, policy.version))?;
+        }
+        Ok(!self.is_there())
+    }
+
+    /// In which version's place it comes.
+    fn place(&self) -> String {
+        self.before.as_ref().map_or_else(String::new, |before| format!(" in place of {}", before.version))
+    }
+
     /// Stores it, unless it is there; whether anything was written.
     pub(super) fn accept(&self, context: &Context, output: Output) -> Result<bool> {
         let policy = &self.offer.granting.policy;
@@ -114,7 +131,7 @@ impl Judgement {
             return pinned::Change::begin(&context.state, &context.policies)?.record(&policy.name);
         }
         self.offer.accept(context, self.before.as_ref())?;
-        let place = self.before.as_ref().map_or_else(String::new, |before| format!(" in place of {}", before.version));
+        let place = self.place();
         output.line(format!(
             "Added {} {}{place}. It changes nothing until a procedure is applied:",
             policy.name, policy.version
@@ -131,14 +148,14 @@ impl Judgement {
     }
 
     /// What a program gets to know of it.
-    pub(super) fn object(&self, changed: bool) -> Value {
+    pub(super) fn object(&self) -> Value {
         let policy = &self.offer.granting.policy;
         let before = self.before.as_ref().filter(|before| !before.is_same);
         let there = self.before.as_ref().filter(|before| before.is_same);
         let publisher = there.map_or(&self.offer.publisher, |there| &there.publisher);
         json!({
             "name": policy.name.as_str(), "version": policy.version,
-            "component": self.offer.granting.digest.to_string(), "changed": changed,
+            "component": self.offer.granting.digest.to_string(),
             "replaces": before.map(|before| before.version.clone()), "publisher": publisher,
         })
     }

@@ -1,0 +1,80 @@
+//! What commands about policies would change is shown, and changes nothing.
+
+use super::Desk;
+use serde_json::Value;
+use std::fs;
+use warded_lib::digest::Digest;
+
+impl Desk {
+    /// The object of a plan that has something to change, after which all policies are as before.
+    #[track_caller]
+    fn plans(&self, words: &[&str], schema: &str) -> Value {
+        let before = self.policies();
+        let said = self.run(&[words, &["--plan"]].concat()).ends(3).stdout;
+        assert!(said.contains("Nothing has been changed."), "{said}");
+        let object = self.run(&[words, &["--plan", "--json"]].concat()).ends(3).object(schema);
+        assert_eq!(self.policies(), before, "{words:?}");
+        object
+    }
+}
+
+#[test]
+fn plans_of_policies_change_nothing() {
+    let desk = Desk::new();
+    let file = desk.signed("1.0.0", &["files.write = [\"{sshd}/a\"]"]);
+    let add = ["policy", "add", file.to_str().unwrap()];
+    let (one, digest) = (desk.path("one.wasm"), Digest::of(&fs::read(&file).unwrap()).to_string());
+    let planned = desk.plans(&add, "warded.policy-add/1");
+    assert_eq!(
+        (&planned["version"], &planned["changed"], &planned["pending"], &planned["component"]),
+        (&"1.0.0".into(), &false.into(), &true.into(), &digest.as_str().into())
+    );
+    desk.run(&[&add[..], &["--plan"]].concat()).ends(3).prints(&["files.write {sshd}/a", "Would add mine 1.0.0."]);
+    desk.run(&[&add[..], &["--plan", "--yes"]].concat()).ends(2);
+    desk.add(&file, &[]).ends(0);
+    let there = desk.run(&[&add[..], &["--plan", "--json"]].concat()).ends(0).object("warded.policy-add/1");
+    assert_eq!(there["pending"], false, "{there}");
+    for end in ["", ".manifest", ".manifest.sig"] {
+        fs::copy(format!("{}{end}", file.display()), format!("{}{end}", one.display())).unwrap();
+    }
+
+    // A lock file, and an archive.
+    let (lock, saved) = (desk.path("fleet.lock"), desk.path("saved.json"));
+    fs::copy(desk.machine.path("policies.lock"), &lock).unwrap();
+    desk.run(&["policy", "save", saved.to_str().unwrap()]).ends(0);
+    let load = ["policy", "load", saved.to_str().unwrap()];
+    desk.run(&[&load[..], &["--plan"]].concat()).ends(0).prints(&["mine 1.0.0 is there already."]);
+
+    // A higher version, and the one before it.
+    let file = desk.signed("1.1.0", &["files.write = [\"{sshd}/a\"]"]);
+    let update = ["policy", "update", file.to_str().unwrap()];
+    let planned = desk.plans(&update, "warded.policy-add/1");
+    assert_eq!((&planned["version"], &planned["replaces"]), (&"1.1.0".into(), &"1.0.0".into()));
+    desk.run(&["policy", "rollback", "mine", "--plan"]).ends(5).says(&["there is no earlier version"]);
+    desk.update(&file).ends(0);
+    let planned = desk.plans(&["policy", "rollback", "mine"], "warded.policy-rollback/1");
+    assert_eq!((&planned["version"], &planned["replaces"]), (&"1.0.0".into(), &"1.1.0".into()));
+    assert_eq!(desk.version(), "1.1.0");
+    desk.run(&["policy", "rollback", "mine"]).ends(0);
+    assert_eq!(desk.version(), "1.0.0");
+
+    // A plan is refused where the command would be.
+    let wider = desk.signed("1.2.0", &["files.write = [\"{sshd}/b\"]"]);
+    desk.run(&["policy", "update", wider.to_str().unwrap(), "--plan"]).ends(5).says(&["it asks for more"]);
+    desk.run(&["policy", "remove", "unix", "--plan"]).ends(5).says(&["part of this program"]);
+
+    let planned = desk.plans(&["policy", "remove", "mine"], "warded.policy-remove/1");
+    assert_eq!(planned["pending"], true);
+    assert_eq!(desk.version(), "1.0.0");
+    desk.run(&["policy", "remove", "mine", "--yes"]).ends(0);
+    let planned = desk.plans(&load, "warded.policy-load/1");
+    assert_eq!((&planned["pending"], &planned["policies"][0]["version"]), (&true.into(), &"1.0.0".into()));
+    fs::copy(&one, desk.path("mine.wasm")).unwrap();
+    for end in [".manifest", ".manifest.sig"] {
+        fs::copy(format!("{}{end}", one.display()), format!("{}{end}", desk.path("mine.wasm").display())).unwrap();
+    }
+    let desk_directory = desk.path("");
+    let locked = ["policy", "add", "--lock", lock.to_str().unwrap(), "--from", desk_directory.to_str().unwrap()];
+    desk.plans(&locked, "warded.policy-load/1");
+    assert_eq!(desk.policies(), []);
+}
