@@ -1,6 +1,7 @@
 //! Nobody needs to be there: whatever happens to a run, to its terminal or to its watchdog, the
 //! machine is as it was or as it was meant to be, and sshd serves.
 
+mod beside;
 mod confirm;
 mod edited;
 mod elsewhere;

@@ -39,8 +39,8 @@ pub use leftovers::{files_left, is_left, job_left, policies_left, settings_left}
 pub use overtaken::last_to_change;
 pub use precondition::{Target, refuse_irreplaceable};
 pub use recover::{
-    RecoveredRun, being_rolled_back, confirm, interrupted, look, newest, prepare_watch, recover, refuse_unconfirmed,
-    roll_back_run, tidy_ended, unconfirmed, watch,
+    RecoveredRun, await_roll_back, being_rolled_back, confirm, interrupted, look, newest, prepare_watch, recover,
+    refuse_unconfirmed, roll_back_run, tidy_ended, unconfirmed, watch,
 };
 pub use roll_back::restore_again;
 pub use run_directory::RUNS;

@@ -14,7 +14,10 @@ use crate::{
 };
 use clap::Args;
 use serde::Serialize;
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 use warded_lib::{
     audit::{Event, Kind},
     config::is_root,
@@ -22,6 +25,9 @@ use warded_lib::{
     machine::{action::Ended, facts::Init, scratch},
     transaction::{self, Journal},
 };
+
+/// How long another process may take that rolls a run back.
+const OTHERS: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
 pub(super) struct Recover {
@@ -47,9 +53,21 @@ impl Recover {
     }
 
     fn recover(context: &Context, output: Output) -> Result<Exit> {
-        let mut rolled_back = Vec::new();
-        let recovered = Recovery::of(context).all(|done| rolled_back.push(done));
-        let recovered = recovered.and_then(|()| tidy(context, output));
+        let (mut rolled_back, mut others) = (Vec::new(), Vec::new());
+        let recovered = loop {
+            let recovered = Recovery::of(context).all(|done| rolled_back.push(done));
+            let recovered = recovered.and_then(|()| tidy(context, output));
+            match recovered.and_then(|()| transaction::await_roll_back(&context.state, OTHERS)) {
+                // That process may have ended in the middle, or left the rest to who comes next.
+                Ok(Some(run)) => others.push(run),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        others.retain(|run| rolled_back.iter().all(|done: &RolledBackRun| done.run.run != run.run));
+        for run in &others {
+            drop(output.line(format!("{run} had been interrupted; another process rolled it back.")));
+        }
         for done in &rolled_back {
             drop(show(output, done));
         }
@@ -63,7 +81,7 @@ impl Recover {
                 journal.run,
                 journal.until()
             )));
-        } else if rolled_back.is_empty() {
+        } else if rolled_back.is_empty() && others.is_empty() {
             output.line("Nothing was interrupted.")?;
         }
         let damaged = report_damaged(context, output)?;

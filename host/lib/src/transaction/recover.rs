@@ -23,10 +23,18 @@ use crate::{
     },
 };
 use jiff::{SignedDuration, Timestamp};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+    time::{Duration, Instant},
+};
 
 /// How long after its time a run that nobody confirmed is left to whoever watches it.
 const GRACE: SignedDuration = SignedDuration::from_secs(60);
+
+/// How soon a process that begins to roll a run back has written that down.
+const BEGINS: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// An interrupted run that was rolled back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +78,34 @@ pub(super) fn at_work(state: &StateDir) -> Result<Option<Journal>> {
 /// When the journals cannot be read.
 pub fn being_rolled_back(state: &StateDir) -> Result<Option<Journal>> {
     Ok(at_work(state)?.filter(|journal| journal.state == State::RollingBack))
+}
+
+/// Waits until no other process rolls a run back: the run that one did, if there was one. At the start of the machine
+/// sshd may be what comes next, and has to find its files as before.
+///
+/// # Errors
+/// Refused: it takes longer. Or when the journals cannot be read.
+pub fn await_roll_back(state: &StateDir, patience: Duration) -> Result<Option<RunIdentity>> {
+    let (begun, mut seen) = (Instant::now(), None);
+    loop {
+        let mut at_work = Runs::look(state)?.readable;
+        at_work.retain(|run| run.is_running().is_ok_and(|is_running| is_running));
+        let is_rolled_back = |run: &&Run| matches!(run.journal().state, State::RollingBack | State::RolledBack);
+        match (at_work.iter().find(is_rolled_back), at_work.iter().any(|run| !run.journal().is_final())) {
+            (Some(run), _) if begun.elapsed() > patience => {
+                return Err(Error::refused(format!(
+                    "{} is still being rolled back by another process",
+                    run.journal().run
+                ))
+                .next("wait until that has ended, then run this again"));
+            }
+            (Some(run), _) => seen = Some(run.journal().run.clone()),
+            // A process that goes on with a run rolls nothing back.
+            (None, true) if begun.elapsed() < BEGINS => {}
+            (None, _) => return Ok(seen),
+        }
+        thread::sleep(PAUSE);
+    }
 }
 
 /// The run that waits for its confirmation, watched. Changes nothing.
