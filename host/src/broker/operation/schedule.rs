@@ -262,6 +262,10 @@ impl Staging<'_> {
         if self.is_foreign(&path)? {
             return if wanted.is_some() || is_recovery(&path) { Ok(()) } else { Err(foreign(&path)) };
         }
+        // Of what is not there systemd has nothing to take up.
+        if matches!(self.session.changes.look(&place), Ok(None)) {
+            return Ok(());
+        }
         self.stage(path, place, After::Removed)
     }
 
