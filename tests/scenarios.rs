@@ -23,6 +23,7 @@ mod left_alone;
 mod listener;
 mod lockout;
 mod login;
+mod metrics;
 mod nethserver;
 mod odd_servers;
 mod old_openssh;

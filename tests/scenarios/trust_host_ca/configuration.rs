@@ -147,3 +147,29 @@ fn verify_names_what_the_pattern_misses() {
     client.configures("Host web1\n  HostName web1.lab.test\n");
     assert_eq!(matches(), [Some(true), Some(true), Some(false)]);
 }
+
+/// As sshd(8) says of known_hosts: a pattern without a port holds for every port, one with a port for that port alone.
+#[test]
+fn a_pattern_with_a_port_holds_for_that_port_alone() {
+    let Some(client) = Client::named() else { return };
+    let second = "Port 2222\nUsePAM no\nInclude /etc/ssh/sshd_config.d/*.conf\n";
+    fs::write(client.file("/etc/ssh/second_config"), second).unwrap();
+    client.0.serve("/etc/ssh/second_config");
+    let reaches = |port: &str| {
+        let mut command = client.0.command("chroot");
+        command.args([&format!("--userspec={USER}:{USER}"), "/", "ssh", "-o", "BatchMode=yes", "-p", port]);
+        command.args(["-o", "StrictHostKeyChecking=yes", "-l", "nobody", "web1.lab.test", "true"]);
+        Run::of(&mut command).stderr.contains("Permission denied (")
+    };
+    for (domain, holds) in [("[*.lab.test]:2222", [false, true]), ("*.lab.test", [true, true])] {
+        let set = format!("domain={domain}");
+        client.user(&["apply", "trust-host-ca", "--yes", "--set", &set]).ends(0);
+        assert_eq!([reaches("22"), reaches("2222")], holds, "{domain}");
+        let hosts = ["verify", "web1.lab.test", "web1.lab.test:2222", "--json"];
+        let told = client.user(&hosts).ends(0).object("warded.verify/1");
+        let told: Vec<_> =
+            told["hosts"].as_array().unwrap().iter().map(|host| host["pattern_matches"].as_bool().unwrap()).collect();
+        assert_eq!(told, holds, "{domain}");
+        client.user(&["undo", "--yes"]).ends(0);
+    }
+}

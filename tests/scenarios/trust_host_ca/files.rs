@@ -91,6 +91,8 @@ fn what_stands_against_them_is_told() {
         ([b"\xff\xfe", utf16.as_slice()].concat(), &["foreign-encoding", "UTF-16", "iconv"][..]),
         (utf16.clone(), &["foreign-encoding", "without a byte order mark"]),
         (format!("web9 {PIN}\n@revoked * {key}\n").into_bytes(), &["revoked", "line 2"]),
+        // Wherever it stands.
+        (format!("{}@revoked * {key}\n", client.line("/srv-ca")).into_bytes(), &["revoked", "line 2"]),
         (format!("@revoked [db.lab.test]:2222 {key}\n").into_bytes(), &["revoked", "line 1"]),
         (format!("@revoked {HASHED}{key}\n").into_bytes(), &["revoked", "line 1"]),
         (format!("@cert-authority *.lab.test,!db.lab.test {key}\n").into_bytes(), &["excluded", "db.lab.test"]),

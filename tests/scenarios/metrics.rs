@@ -1,0 +1,46 @@
+//! Metrics of certificates that are over, and of those that nobody can read.
+
+use crate::support::{
+    Machine,
+    machine::{NAME, Setup, keygen},
+};
+use jiff::Timestamp;
+use std::{collections::BTreeMap, fs};
+
+/// By the name of the key, when each certificate ends.
+fn ends(machine: &Machine) -> BTreeMap<String, i64> {
+    let text = machine.warded(["status", "--prometheus"]).stdout;
+    let samples = text.lines().filter(|line| line.starts_with("warded_certificate_not_after_seconds{"));
+    let end = |line: &str| {
+        let (labels, value) = line.rsplit_once(' ').unwrap();
+        let path = labels.split_once("path=\"").unwrap().1.split_once('"').unwrap().0;
+        (path.rsplit_once('/').unwrap().1.to_owned(), value.parse().unwrap())
+    };
+    samples.map(end).collect()
+}
+
+/// An alert on a certificate that ends has to go on when it has ended; a value of 0 would be an end in 1970.
+#[test]
+fn an_end_that_is_past_stays_and_what_is_unknown_is_absent() {
+    let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
+    machine.certify();
+    let (first, second) = ("ssh_host_ecdsa_key", "ssh_host_ed25519_key");
+    let now = Timestamp::now().as_second();
+    let both = ends(&machine);
+    assert!(both.len() == 2 && both.values().all(|end| *end > now), "{both:?}");
+
+    let authority = machine.path("ca/host_ca");
+    let sign = ["-q", "-h", "-I", "x", "-n", NAME, "-V", "-3d:-2d", "-s", authority.to_str().unwrap()];
+    keygen(&sign, &machine.path("ssh/ssh_host_ecdsa_key.pub"));
+    let past = ends(&machine);
+    assert!((past[first] - (now - 2 * 24 * 3600)).abs() < 120, "{past:?}");
+    assert_eq!(past[second], both[second]);
+
+    fs::write(machine.path(&format!("ssh/{second}-cert.pub")), "no certificate\n").unwrap();
+    assert_eq!(ends(&machine), BTreeMap::from([(first.to_owned(), past[first])]));
+    fs::remove_file(machine.path(&format!("ssh/{first}-cert.pub"))).unwrap();
+    assert_eq!(ends(&machine), BTreeMap::new());
+    let text = machine.warded(["status", "--prometheus"]).ends(4).stdout;
+    assert!(text.contains("\nwarded_healthy 0\n"), "{text}");
+    assert!(!text.contains("warded_certificate_due_seconds{"), "{text}");
+}
