@@ -1,4 +1,5 @@
-//! Compiles the bundled components to machine code, so that a run does not have to.
+//! Compiles the bundled components to machine code, so that a run does not have to. Without the feature `compiler` it takes
+//! the machine code that `warded policy compile` made of them, so that no compiler is built.
 #![expect(clippy::panic, clippy::expect_used, reason = "a build script fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "what it makes goes to OUT_DIR")]
 
@@ -6,29 +7,55 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
 };
-use wasmtime::Engine;
 
 fn main() {
     let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
     let target = env::var("TARGET").expect("cargo sets TARGET");
-    let target = warded_engine::BUNDLED_FOR.unwrap_or(&target);
-    let mut config = warded_engine::config();
-    // With a target the code is for every processor of that kind; without, for this machine's.
-    config.target(target).unwrap_or_else(|error| {
-        panic!("wasmtime cannot compile for {target} here: {error}. With the feature `portable` it need not")
-    });
-    let engine = Engine::new(&config).expect("the engine's configuration is valid");
+    let machine_code = machine_code(&target);
     for name in ["unix", "demo"] {
         let wasm = format!("../policies/{name}.wasm");
         println!("cargo::rerun-if-changed={wasm}");
         let component = fs::read(&wasm).unwrap_or_else(|error| panic!("{wasm}: {error}"));
-        let code = engine.precompile_component(&component).unwrap_or_else(|error| panic!("{wasm}: {error:#}"));
+        let code = machine_code(&component).unwrap_or_else(|error| panic!("{wasm}: {error}"));
         fs::write(Path::new(&out).join(format!("{name}.cwasm")), code).expect("OUT_DIR can be written");
     }
+    println!("cargo::rustc-env=WARDED_TARGET={target}");
     println!("cargo::rustc-env=WARDED_WASMTIME={}", wasmtime_version());
     fs::write(Path::new(&out).join("earlier.rs"), earlier()).expect("OUT_DIR can be written");
     fs::write(Path::new(&out).join("authoring.rs"), authoring()).expect("OUT_DIR can be written");
     println!("cargo::rerun-if-changed=../wit");
+}
+
+/// Compiles components: with a target for every processor of that kind, not for this machine's alone.
+#[cfg(feature = "compiler")]
+fn machine_code(target: &str) -> impl Fn(&[u8]) -> Result<Vec<u8>, String> {
+    let target = warded_engine::BUNDLED_FOR.unwrap_or(target);
+    let mut config = warded_engine::config();
+    config.target(target).unwrap_or_else(|error| {
+        panic!("wasmtime cannot compile for {target} here: {error}. With the feature `portable` it need not")
+    });
+    let engine = wasmtime::Engine::new(&config).expect("the engine's configuration is valid");
+    move |component| engine.precompile_component(component).map_err(|error| format!("{error:#}"))
+}
+
+/// Finds the machine code of components in a directory, under the names and with the seals that `sandbox/compiled.rs` gives
+/// them.
+#[cfg(not(feature = "compiler"))]
+fn machine_code(_: &str) -> impl Fn(&[u8]) -> Result<Vec<u8>, String> {
+    use sha2::{Digest as _, Sha256};
+    println!("cargo::rerun-if-env-changed=WARDED_MACHINE_CODE");
+    let directory = env::var_os("WARDED_MACHINE_CODE").map(PathBuf::from);
+    let directory =
+        directory.expect("without the feature `compiler`, WARDED_MACHINE_CODE names a directory of machine code");
+    move |component| {
+        let digest = Sha256::digest(component);
+        let file = directory.join(format!("{digest:x}-{}", wasmtime_version()));
+        println!("cargo::rerun-if-changed={}", file.display());
+        let mut code = fs::read(&file).map_err(|error| format!("its machine code, {}: {error}", file.display()))?;
+        let seal = code.split_off(code.len().saturating_sub(digest.len()));
+        let sealed = Sha256::digest([Sha256::digest(&code), digest].concat());
+        if seal == sealed.as_slice() { Ok(code) } else { Err(format!("{} is not its machine code", file.display())) }
+    }
 }
 
 /// The version in the lock file.

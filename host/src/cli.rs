@@ -5,6 +5,7 @@ mod apply;
 mod audit;
 mod bootstrap;
 mod ca;
+#[cfg(feature = "compiler")]
 mod compile;
 mod completions;
 mod configuration;
@@ -173,6 +174,7 @@ enum Command {
     Version(version::Version),
     #[command(hide = true)]
     Watchdog(watchdog::Watchdog),
+    #[cfg(feature = "compiler")]
     #[command(hide = true)]
     Compile(compile::Compile),
 }
@@ -290,6 +292,7 @@ pub fn main() -> ExitCode {
         Command::Man(command) => command.run(output),
         Command::Version(_) => version::Version::run(&options, output),
         Command::Watchdog(command) => command.run(&options),
+        #[cfg(feature = "compiler")]
         Command::Compile(command) => Ok(command.run()),
     };
     if is_run {

@@ -2,7 +2,7 @@
 
 use crate::support::{Grants, Machine, Run, counts, guest::Guest, missing, script::Script};
 use std::{
-    fs,
+    env, fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
@@ -74,6 +74,58 @@ fn machine_code_that_was_touched_is_made_again() {
         assert_eq!(fs::read(path).unwrap().len(), whole.len(), "{what}");
         assert!(!compiles(&machine, "case"), "{what}");
     }
+}
+
+/// `warded policy compile` writes it for a program without a compiler, into a directory of its own.
+fn compiled_elsewhere(machine: &Machine, policy: &str) -> (PathBuf, Vec<u8>) {
+    let (component, directory) = (machine.path(&format!("policies/{policy}.wasm")), machine.path("machine-code"));
+    let words = ["policy", "compile", component.to_str().unwrap(), directory.to_str().unwrap()];
+    machine.warded(words).ends(0).prints(&["Wrote ", &format!("the machine code of {policy} ")]);
+    let written = fs::read_dir(&directory).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(written.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let bytes = fs::read(&written).unwrap();
+    fs::remove_dir_all(&directory).unwrap();
+    (machine.path("state/compiled").join(written.file_name().unwrap()), bytes)
+}
+
+#[test]
+fn machine_code_that_was_compiled_elsewhere_is_run() {
+    let machine = machine();
+    let (file, code) = compiled_elsewhere(&machine, "case");
+    assert!(!file.exists());
+    assert!(compiles(&machine, "other"));
+    fs::write(&file, &code).unwrap();
+    assert!(!compiles(&machine, "case"));
+    let (_, other) = compiled_elsewhere(&machine, "other");
+    fs::write(&file, other).unwrap();
+    assert!(compiles(&machine, "case"));
+}
+
+/// What `deploy/dist --without-compiler` builds: it has the bundled policies' machine code, and runs others whose machine
+/// code was put in place. What would need a compiler is refused.
+#[test]
+#[ignore = "tries the program at WARDED_PROGRAM, which was built without a compiler"]
+fn a_program_without_a_compiler_refuses_what_it_cannot_run() {
+    let program = env::var_os("WARDED_PROGRAM").expect("WARDED_PROGRAM names a program without a compiler");
+    let machine = machine();
+    let warded = |words: &[&str]| Run::of(machine.environment(&mut Command::new(&program)).args(words));
+    let version = warded(&["version", "--json"]).ends(0).object("warded.version/1");
+    assert_eq!(version["compiler"], false);
+    let (file, code) = compiled_elsewhere(&machine, "case");
+    let component = machine.path("policies/case.wasm");
+    let component = component.to_str().unwrap();
+    let why = ["the component cannot be compiled", "this program was built without a compiler", "that has a compiler"];
+    let next = format!("as root, copy the file from there to {}", file.parent().unwrap().display());
+    warded(&["plan", "go", "--policy", "case"]).ends(5).says(&[&why[..], &[&next]].concat());
+    warded(&["policy", "list"]).ends(0).prints(&["cannot be run: the component cannot be compiled"]);
+    warded(&["policy", "check", component]).ends(5).says(&why);
+    warded(&["policy", "compile", component, machine.path("elsewhere").to_str().unwrap()]).ends(5).says(&why);
+    warded(&["policy", "show", "unix"]).ends(0);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::set_permissions(file.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(&file, code).unwrap();
+    warded(&["plan", "go", "--policy", "case"]).ends(0).prints(&["this is case"]);
+    warded(&["policy", "check", component]).ends(5).says(&why);
 }
 
 /// A component of some hundred KiB that keeps the compiler busy for longer than it is given: within its memory, since

@@ -79,6 +79,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("policy build", &["warded policy build mine", "warded policy build mine --json"]),
     ("policy check", &["warded policy check mine.wasm", "warded policy check mine.wasm --json"]),
     (
+        "policy compile",
+        &["warded policy compile mine.wasm machine-code", "warded policy compile mine.wasm machine-code --json"],
+    ),
+    (
         "policy sign",
         &[
             "warded policy sign mine.wasm --publisher ops@example.org --key ~/.ssh/id_ed25519",

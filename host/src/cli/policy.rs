@@ -4,6 +4,7 @@ mod add;
 mod attempt;
 mod build;
 mod check;
+mod compile;
 mod locked;
 mod new;
 mod offer;
@@ -68,6 +69,8 @@ pub(super) enum PolicyCommand {
     New(new::New),
     /// Write the interfaces that this program offers to guests
     Wit(new::Wit),
+    /// Write the machine code of a component, for programs that were built without a compiler
+    Compile(compile::Compile),
     /// Sign a component for the people who add it
     Sign(sign::Sign),
     /// Store a signed component in an OCI registry
@@ -159,6 +162,7 @@ impl PolicyCommand {
             Self::Replay(replay) => replay.run(options.on_hang, output),
             Self::New(new) => new.run(output),
             Self::Wit(wit) => wit.run(output),
+            Self::Compile(compile) => compile.run(output),
             Self::Sign(sign) => sign.run(output),
             Self::Push(push) => push.run(output),
             Self::Pull(pull) => pull.run(output),

@@ -1,7 +1,7 @@
 //! `warded version`: of what this program is made.
 
 use super::output::Output;
-use crate::{components, context::Options};
+use crate::{components, context::Options, sandbox::compiler};
 use clap::Args;
 use serde::Serialize;
 use warded_lib::{
@@ -28,6 +28,8 @@ struct VersionObject {
     commit: Option<&'static str>,
     policies: Vec<BundledObject>,
     wasmtime: &'static str,
+    /// Whether it can compile components.
+    compiler: bool,
     /// Null: there is none.
     sshd: Option<String>,
 }
@@ -56,6 +58,7 @@ impl Version {
             commit: COMMIT,
             policies: policies.collect(),
             wasmtime: env!("WARDED_WASMTIME"),
+            compiler: compiler::IS_HERE,
             sshd: sshd.map(|sshd| neutral(sshd.version())),
         };
         output.line(format!("warded {}", object.version))?;
@@ -63,7 +66,8 @@ impl Version {
         for BundledObject { name, version, component } in &object.policies {
             output.line(format!("policy    {name} {version} ({component})"))?;
         }
-        output.line(format!("wasmtime  {}", object.wasmtime))?;
+        let compiler = if object.compiler { "" } else { ", without a compiler" };
+        output.line(format!("wasmtime  {}{compiler}", object.wasmtime))?;
         output.line(format!("sshd      {}", object.sshd.as_deref().unwrap_or("none found")))?;
         output.object(&object)?;
         Ok(Exit::Done)

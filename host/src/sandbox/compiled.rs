@@ -1,13 +1,8 @@
 //! Machine code of components that did not come with the binary, kept in the state directory, so that a renewal
 //! compiles nothing. Only a cache: what does not fit is made again, and nothing fails for lack of it.
 
-use std::{
-    fs::Metadata,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    time::SystemTime,
-};
+use std::{fs::Metadata, path::PathBuf, time::SystemTime};
 use warded_lib::{digest::Digest, error::Result, machine::private::StateDir};
-use wasmtime::Engine;
 
 const DIRECTORY: &str = "compiled";
 /// As many are kept, and as many bytes of them; for one more, the oldest go.
@@ -25,19 +20,25 @@ impl Compiled {
         Self(state.clone())
     }
 
+    /// The directory that they lie in, once there are any.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        self.0.path().join(DIRECTORY)
+    }
+
     /// The machine code of a component, if it is here and whole.
-    pub(super) fn find(&self, engine: &Engine, component: &Digest) -> Option<Vec<u8>> {
+    pub(super) fn find(&self, component: &Digest) -> Option<Vec<u8>> {
         let directory = self.0.find_sub(DIRECTORY).ok()??;
-        let mut code = directory.read(&name(engine, component)).ok()??.to_vec();
+        let mut code = directory.read(&name(component)).ok()??.to_vec();
         let seal = code.split_off(code.len().checked_sub(Digest::BYTES)?);
-        (sealed(&code, component).bytes() == seal.as_slice()).then_some(code)
+        (self::seal(&code, component).bytes() == seal.as_slice()).then_some(code)
     }
 
     /// Keeps machine code. Where that fails, the next run compiles again.
-    pub(super) fn keep(&self, engine: &Engine, component: &Digest, code: &[u8]) {
+    pub(super) fn keep(&self, component: &Digest, code: &[u8]) {
         let kept = (|| {
             let directory = self.0.sub(DIRECTORY)?;
-            let (name, bytes) = (name(engine, component), [code, sealed(code, component).bytes()].concat());
+            let (name, bytes) = (name(component), sealed(code, component));
             make_room(&directory, &name, bytes.len())?;
             directory.write_one_of_many(&name, &bytes, 0o600)
         })();
@@ -67,15 +68,21 @@ fn make_room(directory: &StateDir, name: &str, bytes: usize) -> Result<()> {
     Ok(())
 }
 
-/// Another release of wasmtime, or another configuration, takes other machine code.
-fn name(engine: &Engine, component: &Digest) -> String {
-    let mut hasher = DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
+/// The name of a file with a component's machine code. Another release of wasmtime takes other machine code; so may
+/// another version of this program, which finds that out when it loads it.
+#[must_use]
+pub fn name(component: &Digest) -> String {
     let digits = component.to_string();
-    format!("{}-{:016x}", digits.trim_start_matches("sha256:"), hasher.finish())
+    format!("{}-{}", digits.trim_start_matches("sha256:"), env!("WARDED_WASMTIME"))
+}
+
+/// The contents of a file with a component's machine code.
+#[must_use]
+pub fn sealed(code: &[u8], component: &Digest) -> Vec<u8> {
+    [code, seal(code, component).bytes()].concat()
 }
 
 /// What shows that the code is whole, and this component's.
-fn sealed(code: &[u8], component: &Digest) -> Digest {
+fn seal(code: &[u8], component: &Digest) -> Digest {
     Digest::of(&[Digest::of(code).bytes().as_slice(), component.bytes()].concat())
 }

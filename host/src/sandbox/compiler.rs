@@ -1,27 +1,26 @@
 //! The compiler, in a process of its own with bounded memory and time: a component of some hundred KiB can make
 //! it want gigabytes. All that is taken over from that process is what it writes, and only if that is whole.
+//! A program that was built without the feature `compiler` has none.
 
-use super::guest_error;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::{
-    io::{self, Read as _, Write as _},
-    panic::{self, AssertUnwindSafe},
-    time::Duration,
-};
+#[cfg(feature = "compiler")]
+mod serve;
+
+#[cfg(feature = "compiler")]
+pub use serve::serve;
+use std::{path::Path, time::Duration};
 use warded_lib::{
     digest::Digest,
     error::{Error, Result},
     machine::exec,
-    text::neutral,
+    text::{neutral, neutral_path},
 };
-use wasmtime::Engine;
 
+/// Whether this program can compile components.
+pub const IS_HERE: bool = cfg!(feature = "compiler");
 /// The hidden command by which this program is the compiler (`cli/compile.rs`).
 pub const COMMAND: &str = "compile";
 /// Memory that the compiler may have.
 pub const MEMORY_BYTES: u64 = 512 << 20;
-/// Its address space: beside that memory, the program and its libraries.
-const ADDRESS_BYTES: u64 = MEMORY_BYTES + (256 << 20);
 /// Seconds of a processor that it may use. A busy machine may take longer to give it that.
 pub const PROCESSOR_SECONDS: u64 = 60;
 /// Time after which it is given up, whatever the machine does.
@@ -31,11 +30,16 @@ const CODE_BYTES: usize = 128 << 20;
 /// Bytes of a digest, which ends what the compiler writes: without it, that is not whole.
 const DIGEST_BYTES: usize = 32;
 
-/// Compiles a component, in a process apart.
+/// Compiles a component, in a process apart, for every processor of this one's kind. `kept` is the directory in which its
+/// machine code was looked for.
 ///
 /// # Errors
-/// Refused: the compiler does not take it, or wants too much. Failed: the process cannot be started.
-pub(super) fn compile(component: &[u8]) -> Result<Vec<u8>> {
+/// Refused: the compiler does not take it, or wants too much; or there is no compiler. Failed: the process cannot be
+/// started.
+pub fn compile(component: &[u8], kept: Option<&Path>) -> Result<Vec<u8>> {
+    if !IS_HERE {
+        return Err(missing(kept));
+    }
     let apart = exec::run_self_apart([COMMAND], component, CODE_BYTES + DIGEST_BYTES, PATIENCE)?;
     let refused = |why: &str| {
         let memory = MEMORY_BYTES >> 20;
@@ -59,57 +63,19 @@ pub(super) fn compile(component: &[u8]) -> Result<Vec<u8>> {
     })
 }
 
-/// Is the compiler: reads a component from standard input, and writes its machine code to standard output.
-///
-/// # Errors
-/// It cannot be compiled.
-pub fn serve() -> Result<()> {
-    let failed = |what: &str, error: io::Error| Error::failed(format!("the compiler {what}")).cause(error);
-    limit().map_err(|error| failed("cannot bound itself", error))?;
-    let mut component = Vec::new();
-    io::stdin().lock().read_to_end(&mut component).map_err(|error| failed("cannot read the component", error))?;
-    let mut config = warded_engine::config();
-    // Each thread would take memory, and there may be many processors.
-    config.parallel_compilation(false);
-    let code = refuse_panic(|| {
-        Engine::new(&config)
-            .and_then(|engine| engine.precompile_component(&component))
-            .map_err(|error| Error::refused(guest_error::short(&format!("{error:#}"))))
-    })?;
-    let mut output = io::stdout().lock();
-    [code.as_slice(), Digest::of(&code).bytes()]
-        .into_iter()
-        .try_for_each(|part| output.write_all(part))
-        .and_then(|()| output.flush())
-        .map_err(|error| failed("cannot write its machine code", error))
-}
-
-/// A component on which the compiler itself fails is refused like one that it does not take.
-fn refuse_panic<T>(compile: impl FnOnce() -> Result<T>) -> Result<T> {
-    panic::set_hook(Box::new(|_| {}));
-    panic::catch_unwind(AssertUnwindSafe(compile)).unwrap_or_else(|payload| {
-        let why = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref().copied());
-        Err(Error::refused(format!(
-            "the compiler fails on it: {}",
-            guest_error::short(why.unwrap_or("no reason given"))
-        )))
-    })
-}
-
-/// Bounds this process; a tighter bound that it was started with stays.
-fn limit() -> io::Result<()> {
-    let bounds = [
-        (Resource::Data, MEMORY_BYTES),
-        (Resource::As, ADDRESS_BYTES),
-        // Should the run that started it be killed, it still comes to an end.
-        (Resource::Cpu, PROCESSOR_SECONDS),
-        // It writes to its pipe, and to no file.
-        (Resource::Fsize, 0),
-    ];
-    bounds.into_iter().try_for_each(|(resource, bound)| {
-        let bound = getrlimit(resource).maximum.map_or(bound, |given| given.min(bound));
-        setrlimit(resource, Rlimit { current: Some(bound), maximum: Some(bound) }).map_err(io::Error::from)
-    })
+/// Why a program without a compiler does not run a component, and what helps.
+fn missing(kept: Option<&Path>) -> Error {
+    let another = format!("take a build of Warded {} that has a compiler", env!("CARGO_PKG_VERSION"));
+    let error = Error::refused("the component cannot be compiled").cause(
+        "this program was built without a compiler: it runs the policies that came with it, and those that were \
+         compiled elsewhere",
+    );
+    match kept {
+        None => error.next(another),
+        Some(directory) => error
+            .next(format!("{another}: warded policy compile FILE.wasm DIRECTORY"))
+            .next(format!("then, as root, copy the file from there to {}", neutral_path(directory))),
+    }
 }
 
 #[cfg(test)]
@@ -117,11 +83,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_compiler_that_panics_refuses() {
-        for why in ["in a word", "with a value"] {
-            let error = refuse_panic::<()>(|| if why.len() == 9 { panic!("in a word") } else { panic!("{why}") });
-            assert_eq!(error.unwrap_err().message(), format!("the compiler fails on it: {why}"));
+    fn a_program_without_a_compiler_names_what_helps() {
+        let error = missing(Some(Path::new("/var/lib/warded/compiled"))).to_string();
+        for part in
+            ["cannot be compiled", "built without a compiler", "warded policy compile", "/var/lib/warded/compiled"]
+        {
+            assert!(error.contains(part), "{error}");
         }
-        assert_eq!(refuse_panic(|| Ok(7)).unwrap(), 7);
+        assert!(!missing(None).to_string().contains("copy"));
     }
 }

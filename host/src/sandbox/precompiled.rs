@@ -23,10 +23,10 @@ pub(super) fn load(engine: &Engine, code: &'static [u8]) -> Option<Component> {
 /// Loads machine code that an earlier run kept. None where there is none, or this processor or this wasmtime cannot
 /// run it.
 pub(super) fn load_kept(engine: &Engine, kept: &Compiled, component: &Digest) -> Option<Component> {
-    let code = kept.find(engine, component)?;
-    // SAFETY: `code` was made from the component by an earlier run of this user, as below. Nobody else can write to
-    // the directory that it lies in (`StateDir` sees to that), and its seal shows that it is whole and this
-    // component's. Whoever could forge it could change this program's configuration and its policies, too.
+    let code = kept.find(component)?;
+    // SAFETY: `code` was made from the component by an earlier run of this user, as below, or by `warded policy compile`,
+    // and this user put it there. Nobody else can write to the directory that it lies in (`StateDir` sees to that), and
+    // its seal shows that it is whole and this component's. Whoever could forge it could change this program's configuration and its policies, too.
     unsafe { Component::deserialize(engine, code) }.ok()
 }
 
@@ -35,9 +35,10 @@ pub(super) fn load_kept(engine: &Engine, kept: &Compiled, component: &Digest) ->
 /// # Errors
 /// It cannot be compiled.
 pub(super) fn compile(engine: &Engine, component: &[u8], kept: Option<(&Compiled, &Digest)>) -> Result<Component> {
-    let code = compiler::compile(component)?;
+    let directory = kept.map(|(cache, _)| cache.directory());
+    let code = compiler::compile(component, directory.as_deref())?;
     if let Some((cache, digest)) = kept {
-        cache.keep(engine, digest, &code);
+        cache.keep(digest, &code);
     }
     // SAFETY: `code` was made from the component by the very file that runs (`/proc/self/exe`), with the same
     // wasmtime and the same configuration, and came over a pipe that no other process has. Its digest shows that

@@ -37,6 +37,7 @@ impl Component {
     /// # Errors
     /// It is no component, imports what no procedure gets or this version does not have, or has other procedures than its
     /// policy.
+    #[cfg(feature = "compiler")]
     pub fn load(granting: &BoundPolicy) -> Result<Self> {
         let here = |engine: &Engine, component: &[u8]| {
             component::Component::new(engine, component).map_err(|error| {

@@ -93,6 +93,8 @@ const STEPS: &[Step] = &[
     ("web1", "warded policy build mine --json", 1),
     ("web1", "warded policy check mine.wasm", 0),
     ("web1", "warded policy check mine.wasm --json", 0),
+    ("web1", "warded policy compile mine.wasm machine-code", 0),
+    ("web1", "warded policy compile mine.wasm machine-code --json", 0),
     ("web1", "warded policy test mine", 0),
     ("web1", "warded policy test mine --scenario first --json", 0),
     ("web1", "warded policy sign mine.wasm --publisher ops@example.org --key ~/.ssh/id_ed25519", 0),
