@@ -10,6 +10,7 @@ pub use renewal::{installation, rhythm, rhythm_of_machine};
 use crate::{
     broker::answers::SshdAnswers,
     components,
+    outcomes::{LastProof, Outcome as _},
     public_status::directory_of,
     publishing::beside_policies,
     sandbox::{compiled::Compiled, granting::BoundPolicy},
@@ -39,7 +40,7 @@ use warded_lib::{
         path::AbsolutePath,
         private::StateDir,
         schedule::Installation,
-        sshd::default_config,
+        sshd::{Sshd, default_config},
     },
     name::Name,
     policy::{condition, pattern::Places},
@@ -238,6 +239,18 @@ impl Context {
     #[must_use]
     pub fn compiled(&self) -> Compiled {
         Compiled::in_state(&self.state)
+    }
+
+    /// This machine's sshd; none: there is none. Its version is not asked for where the last run knows it.
+    ///
+    /// # Errors
+    /// As [`Sshd::find`].
+    pub fn sshd(&self) -> Result<Option<Sshd>> {
+        let sshd = Sshd::find(&self.places.sshd_config, self.sshd_binary.as_deref())?;
+        if let (Some(sshd), Some(proof)) = (&sshd, LastProof::load(&self.state)) {
+            proof.tell_version(sshd);
+        }
+        Ok(sshd)
     }
 
     /// The same for another sshd of this machine, by its main configuration file. Its program is the one that listens,

@@ -5,7 +5,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, path::PathBuf};
-use warded_lib::{error::Exit, machine::private::StateDir, moment};
+use warded_lib::{
+    error::Exit,
+    machine::{file_identity::FileIdentity, private::StateDir, sshd::Sshd},
+    moment,
+};
 
 /// An outcome that the state directory keeps in a file of its own.
 pub trait Outcome: Serialize + DeserializeOwned {
@@ -101,6 +105,9 @@ pub struct LastProof {
     pub at: Timestamp,
     /// The version of OpenSSH that proved it.
     pub openssh: String,
+    /// The program that has this version.
+    #[serde(default)]
+    pub program: Option<FileIdentity>,
     /// When the running sshd was last known to have read the host keys and the configuration on disk, or the operator
     /// answered for it; none: that is not known.
     #[serde(default)]
@@ -112,6 +119,15 @@ pub struct LastProof {
 
 impl Outcome for LastProof {
     const FILE: &'static str = "last-proof.json";
+}
+
+impl LastProof {
+    /// Spares an sshd the question for its version, if it is the program that this was proved with.
+    pub fn tell_version(&self, sshd: &Sshd) {
+        if self.program.is_some() && self.program == FileIdentity::of(&sshd.binary) {
+            sshd.has_version(&self.openssh);
+        }
+    }
 }
 
 /// The newest run that was rolled back after its process had ended.

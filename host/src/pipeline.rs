@@ -43,12 +43,16 @@ use overtaken::PlanInputs;
 pub use prove::Forecast;
 use prove::Guard;
 use roll_back::Recovery;
+use std::time::SystemTime;
 use warded_lib::{
     audit::Kind as EventKind,
     config::is_root,
     error::{Error, Result},
     guard::Verified,
-    machine::{action::Step, facts::Init, schedule::SCHEDULE, services::ReloadResult, signals::Shield},
+    machine::{
+        action::Step, facts::Init, file_identity::FileIdentity, schedule::SCHEDULE, services::ReloadResult,
+        signals::Shield,
+    },
     transaction::{Confirm, Followup, LeftAlone, Reload, Transaction},
 };
 use watchdog::Watchdog;
@@ -296,6 +300,8 @@ fn remember_proof(context: &Context, run: u64, guard: &Guard, work: &Work) {
             let before = LastProof::load(&context.state);
             before.map(|proof| (proof.read_at, proof.host_keys)).unwrap_or_default()
         };
-        LastProof { run, at, openssh: sshd.version().to_owned(), read_at, host_keys }.save(&context.state);
+        let program = FileIdentity::of(&sshd.binary).filter(|program| !program.is_fresh_at(SystemTime::now()));
+        let openssh = sshd.version().to_owned();
+        LastProof { run, at, openssh, program, read_at, host_keys }.save(&context.state);
     }
 }

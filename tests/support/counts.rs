@@ -1,6 +1,6 @@
 //! How many programs Warded starts, and how often it waits for the disk, from a trace of strace.
 
-use super::{Machine, Run};
+use super::{Machine, Peer, Run};
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 const OWN: &str = env!("CARGO_BIN_EXE_warded");
@@ -23,14 +23,33 @@ pub(crate) fn warded(machine: &Machine, arguments: &[&str]) -> (Run, Counts) {
     by(strace, &machine.path("trace"), &[&[OWN], arguments].concat())
 }
 
+/// The same on a machine with another OpenSSH.
+pub(crate) fn on(peer: &Peer, arguments: &[&str]) -> (Run, Counts) {
+    const WARDED: &str = "/usr/bin/warded";
+    let (tree, trace) = (peer.tree(), peer.shared().join("trace"));
+    let mut strace = peer.command_beside("strace");
+    strace.env_clear().env("PATH", "/usr/sbin:/usr/bin").env("HOME", "/root").env("WARDED_CA", "/root/ca");
+    let words = [&["chroot", tree.to_str().unwrap(), WARDED], arguments].concat();
+    let (run, trace) = traced(strace, &trace, &words);
+    let mut counts = count(&trace, WARDED);
+    // chroot(8), which became Warded.
+    counts.programs.remove(0);
+    (run, counts)
+}
+
 /// The same by strace in an environment of its own, of a build of Warded with its arguments. `file` is for the trace.
-pub(crate) fn by(mut command: Command, file: &Path, words: &[&str]) -> (Run, Counts) {
+pub(crate) fn by(command: Command, file: &Path, words: &[&str]) -> (Run, Counts) {
+    let (run, trace) = traced(command, file, words);
+    (run, count(&trace, words[0]))
+}
+
+fn traced(mut command: Command, file: &Path, words: &[&str]) -> (Run, String) {
     command.args(["-f", "-qq", "-y", "-s", "4096", "-e", "signal=none", "-e"]);
     command.arg("trace=execve,execveat,fork,vfork,clone,clone3,fsync,fdatasync,sync,syncfs").arg("-o").arg(file);
     let run = Run::of(command.args(words));
     let trace = fs::read_to_string(file).unwrap();
     fs::remove_file(file).unwrap();
-    (run, count(&trace, words[0]))
+    (run, trace)
 }
 
 /// Runs a command, and counts its connections by TCP, those that were refused too. `file` is for the trace.

@@ -6,6 +6,7 @@ pub mod core_dump;
 pub mod durable;
 pub mod exec;
 pub mod facts;
+pub mod file_identity;
 pub mod files;
 pub(crate) mod interruption;
 pub mod keys;

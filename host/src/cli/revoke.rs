@@ -20,7 +20,7 @@ use warded_lib::{
     machine::{
         keys::{self, signing::Sign},
         path::AbsolutePath,
-        sshd::{Sshd, host_key::Standing},
+        sshd::host_key::Standing,
     },
     text::{count, neutral},
 };
@@ -129,7 +129,7 @@ impl Revoke {
 
 /// The key of a certificate where sshd's agent has it. Where sshd cannot be asked, its file is tried.
 fn in_agent(context: &Context, certificate: &Certificate, path: &Path) -> Result<Option<AgentKey>> {
-    let sshd = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref()).ok().flatten();
+    let sshd = context.sshd().ok().flatten();
     let keys = sshd.and_then(|sshd| sshd.host_keys().ok()).unwrap_or_default();
     let socket = keys.iter().filter(|key| key.private_path() == path).find_map(|key| match &key.standing {
         Standing::InAgent { socket } => Some(socket),

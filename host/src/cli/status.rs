@@ -45,7 +45,7 @@ use warded_lib::{
         keys::public::Public,
         path::AbsolutePath,
         sshd::{
-            self, Sshd,
+            self,
             host_key::{IgnoredReason, Standing, UncertifiedReason},
         },
     },
@@ -221,7 +221,7 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
 
 /// Looks at one sshd, and asks it what it serves.
 fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObject> {
-    let sshd = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())?;
+    let sshd = context.sshd()?;
     let mut problems = Vec::new();
     let offered = match sshd.as_ref().map(live::served) {
         Some(Ok(offered)) => offered,

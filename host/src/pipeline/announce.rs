@@ -13,10 +13,7 @@ use warded_lib::{
     ca::{certificate, due},
     config,
     error::Result,
-    machine::{
-        path::AbsolutePath,
-        sshd::{HostKey, Sshd},
-    },
+    machine::{path::AbsolutePath, sshd::HostKey},
     text::neutral,
     transaction,
 };
@@ -88,12 +85,12 @@ fn certificates_of(context: &Context, enrolments: &Enrolments) -> Result<Vec<Cer
 
 /// The certificates of the host keys, by the paths of these.
 fn certificates(context: &Context) -> Result<BTreeMap<AbsolutePath, CertifiedKey>> {
-    let Some(sshd) = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())? else {
+    let Some(sshd) = context.sshd()? else {
         return Ok(BTreeMap::new());
     };
     let named = OnceCell::new();
     let ask = || {
-        let effective = sshd.effective(context.places.sshd_config.as_path(), &[]);
+        let effective = sshd.for_nobody();
         effective.map(|effective| effective.values("hostcertificate").to_vec()).unwrap_or_default()
     };
     let certified = |key: &HostKey| {

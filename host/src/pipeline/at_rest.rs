@@ -7,10 +7,9 @@ use crate::{broker::session::Session, context::Context, enrolment::Enrolments, o
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, Metadata},
-    os::unix::fs::MetadataExt as _,
+    fs,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 use warded_lib::{
     ca::{Certificate, certificate, due, now},
@@ -19,6 +18,7 @@ use warded_lib::{
     guard::unchanged::{self, Digests},
     machine::{
         facts,
+        file_identity::FileIdentity,
         path::AbsolutePath,
         sshd::{Listener, Sshd, listener},
     },
@@ -27,8 +27,6 @@ use warded_lib::{
 
 /// After so many seconds everything is looked at, whether something is known to have changed or not.
 const LONGEST: u64 = 24 * 3600;
-/// The time of a file's change is that of the last tick of the kernel's clock, which has at least 100 in a second.
-const TICK: Duration = Duration::from_millis(10);
 /// More than any certificate has.
 const MAX_BYTES: u64 = 64 * 1024;
 
@@ -49,45 +47,14 @@ pub struct AtRest {
     listener: Option<(i32, u64)>,
     configuration: Digests,
     /// Programs, keys, certificates and Warded's own files; none: there was no such file.
-    files: BTreeMap<PathBuf, Option<Identity>>,
+    files: BTreeMap<PathBuf, Option<FileIdentity>>,
 }
 
 impl Outcome for AtRest {
     const FILE: &'static str = "at-rest.json";
 }
 
-/// A file is another one, or has been written, when this differs (inode(7)).
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Identity {
-    device: u64,
-    inode: u64,
-    size: u64,
-    changed: (i64, i64),
-}
-
-impl Identity {
-    fn of(path: &Path) -> Option<Self> {
-        let identity = |found: Metadata| Self {
-            device: found.dev(),
-            inode: found.ino(),
-            size: found.size(),
-            changed: (found.ctime(), found.ctime_nsec()),
-        };
-        // A link that leads nowhere is a run's state.
-        fs::metadata(path).or_else(|_| fs::symlink_metadata(path)).ok().map(identity)
-    }
-}
-
-impl Identity {
-    /// Whether the file changed after this time, which is counted from 1970.
-    fn changed_since(&self, time: Duration) -> bool {
-        let (seconds, nanoseconds) = self.changed;
-        let changed = u64::try_from(seconds).ok().zip(u32::try_from(nanoseconds).ok());
-        changed.is_none_or(|(seconds, nanoseconds)| Duration::new(seconds, nanoseconds) >= time)
-    }
-}
-
-/// The files that a session read, before anything changes.
+/// What a session looked at, before anything changes.
 #[derive(Debug)]
 pub struct Looked {
     sshd: Sshd,
@@ -151,12 +118,11 @@ impl Looked {
         };
         let due = files.iter().filter_map(|path| due_at(context, path)).min()?;
         let looked_at = identities(files);
-        let began = began.duration_since(UNIX_EPOCH).ok()?.checked_sub(TICK)?;
         let own = identities(own(context).collect());
         // The renewal itself takes a number for its run.
         let runs = context.state.path().join(transaction::RUNS);
         let others = looked_at.iter().chain(&own).filter(|(path, _)| **path != runs && !renewed.contains(*path));
-        if others.filter_map(|(_, identity)| identity.as_ref()).any(|identity| identity.changed_since(began)) {
+        if others.filter_map(|(_, identity)| identity.as_ref()).any(|identity| identity.is_fresh_at(began)) {
             return None;
         }
         Some(AtRest {
@@ -182,7 +148,7 @@ impl AtRest {
             && facts::boot().as_ref() == Some(&self.boot)
             && self.listener.is_none_or(|(pid, started)| listener::started(pid) == Some(started))
             && own(context).all(|path| self.files.contains_key(&path))
-            && self.files.iter().all(|(path, identity)| Identity::of(path) == *identity)
+            && self.files.iter().all(|(path, identity)| FileIdentity::of(path) == *identity)
             && unchanged::now(self.sshd.as_path()).is_ok_and(|now| now == self.configuration)
     }
 
@@ -194,8 +160,8 @@ impl AtRest {
     }
 }
 
-fn identities(files: BTreeSet<PathBuf>) -> BTreeMap<PathBuf, Option<Identity>> {
-    files.into_iter().map(|path| (path.clone(), Identity::of(&path))).collect()
+fn identities(files: BTreeSet<PathBuf>) -> BTreeMap<PathBuf, Option<FileIdentity>> {
+    files.into_iter().map(|path| (path.clone(), FileIdentity::of(&path))).collect()
 }
 
 /// The journals of the runs and their states, of which one may be at work: its directory was there before these change.

@@ -7,10 +7,7 @@ use warded_lib::{
     config::is_root,
     error::{Error, Result},
     guard::known_hosts::{Change, Proof},
-    machine::sshd::{
-        Sshd,
-        tree::{Overlay, Staged, Tree},
-    },
+    machine::sshd::tree::{Overlay, Staged, Tree},
     text::neutral,
 };
 
@@ -88,9 +85,9 @@ fn hostbased(context: &Context) -> Result<Option<String>> {
     if !is_root() {
         return Ok(None);
     }
-    let Some(sshd) = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())? else { return Ok(None) };
+    let Some(sshd) = context.sshd()? else { return Ok(None) };
     // Where it does not accept its configuration, the lines above are all there is.
-    let Ok(effective) = sshd.effective(config, &[]) else { return Ok(None) };
+    let Ok(effective) = sshd.for_nobody() else { return Ok(None) };
     let is_on = effective.values(KEYWORD).iter().any(|value| is_on(value));
     Ok(is_on.then(|| format!("{KEYWORD} yes (sshd -T)")))
 }

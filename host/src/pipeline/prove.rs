@@ -82,7 +82,7 @@ impl Guard {
         if !work.concerns_sshd() {
             return Ok(Self { config, subject: None, concerned: false, bystanders, unwatched });
         }
-        let sshd = Sshd::find(&config, context.sshd_binary.as_deref())?;
+        let sshd = context.sshd()?;
         let proof = LastProof::load(&context.state);
         let subject = sshd.map(|sshd| WatchedSshd::take(sshd, Role::Subject, work)).transpose()?;
         let subject = match proof {

@@ -94,13 +94,13 @@ fn look(context: &Context, planned: &Planned<'_>) -> Result<PendingReload> {
     if !(is_renewal || enrols) || !planned.session.changes.is_empty() {
         return Ok(PendingReload::default());
     }
-    let Some(sshd) = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref())? else {
+    let Some(sshd) = context.sshd()? else {
         return Ok(PendingReload::default());
     };
     let Some(listener) = sshd.listener.as_ref().filter(|_| keeps_certificates(&sshd)) else {
         return Ok(PendingReload::default());
     };
-    let effective = sshd.effective(sshd.config.as_path(), &[])?;
+    let effective = sshd.for_nobody()?;
     let on_disk = on_disk(&effective);
     if on_disk.is_empty() {
         return Ok(PendingReload::default());

@@ -374,7 +374,7 @@ fn default_keys(sshd: &Sshd, tree: &Tree, overlay: Overlay<'_>) -> Result<Vec<St
     if named || overlay.0.is_empty() {
         return Ok(Vec::new());
     }
-    let effective = sshd.effective(sshd.config.as_path(), &[])?;
+    let effective = sshd.for_nobody()?;
     // Without any host key sshd does not say where it looks for them.
     let compiled_in = DEFAULT_KEYS.map(str::to_owned);
     let defaults = match effective.values("hostkey") {

@@ -143,7 +143,7 @@ pub fn served(sshd: &Sshd) -> Result<Option<ListenerOffer>> {
     let (client, users) = (Client::default(), users::to_keep());
     let user = users.last().map_or("root", String::as_str);
     // What it bears is asked only where its own configuration can be read.
-    let effective = sshd.effective(sshd.config.as_path(), &[]).ok();
+    let effective = sshd.for_nobody().ok();
     let prober = Prober::new(&client, sshd, user, effective.as_ref())?;
     prober.map(|prober| prober.survey(true)).transpose()
 }

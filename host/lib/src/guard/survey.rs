@@ -104,7 +104,7 @@ impl<'a> Prober<'a> {
         let mut addresses: Vec<SocketAddr> = match &listener.sockets {
             Some(sockets) => sockets.iter().flat_map(|socket| pace::reachable(socket.address)).collect(),
             None => {
-                let effective = sshd.effective(sshd.config.as_path(), &[])?;
+                let effective = sshd.for_nobody()?;
                 effective.addresses().flat_map(pace::reachable).collect()
             }
         };

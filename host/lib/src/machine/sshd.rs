@@ -3,6 +3,7 @@
 //! `guard` does.
 
 pub mod arguments;
+mod asked;
 pub mod effective;
 pub mod host_key;
 pub mod listener;
@@ -22,6 +23,7 @@ use crate::{
     },
     text,
 };
+use asked::everything;
 pub use effective::{Effective, words as sshd_words};
 pub use host_key::HostKey;
 pub use listener::{Listener, is_running};
@@ -159,8 +161,7 @@ impl Sshd {
     /// The file in which the listener leaves its process id; none if it leaves none.
     #[must_use]
     pub fn pid_file(&self) -> Option<PathBuf> {
-        let effective = self.effective(self.config.as_path(), &[]).ok()?;
-        effective.path("pidfile")
+        self.for_nobody().ok()?.path("pidfile")
     }
 
     /// What sshd makes of a configuration file (`sshd -T`): for nobody in particular, or for one
@@ -199,8 +200,7 @@ impl Sshd {
         let config = self.config.as_path();
         let tree = Tree::read(config, Overlay(&Staged::new()))?;
         // Only the debugging output says which keys were loaded.
-        let (mut output, without_keys) =
-            self.run("-T", config, &["-d".to_owned(), "-C".to_owned(), nobody(tree.spare_port())])?;
+        let (mut output, without_keys) = self.asked(&tree)?;
         if !output.succeeded() {
             return Err(not_accepted(config, &reading::without_debugging(&output.stderr), &output));
         }
@@ -217,8 +217,11 @@ impl Sshd {
     /// # Errors
     /// When sshd does not accept it: with sshd's own words.
     pub fn view(&self, config: &Path, tree: &Tree) -> Result<View> {
-        let arguments = ["-ddd".to_owned(), "-C".to_owned(), nobody(tree.spare_port())];
-        let (output, without_keys) = self.run("-T", config, &arguments)?;
+        let (output, without_keys) = if config == self.config.as_path() {
+            self.asked(tree)?
+        } else {
+            self.run("-T", config, &everything(tree))?
+        };
         let said = reading::without_debugging(&output.stderr);
         if !output.succeeded() {
             return Err(not_accepted(config, &said, &output));
@@ -235,8 +238,7 @@ impl Sshd {
     /// # Errors
     /// When it cannot be run.
     pub fn reading(&self, config: &Path, tree: &Tree) -> Result<ConfigReading> {
-        let arguments = ["-ddd".to_owned(), "-C".to_owned(), nobody(tree.spare_port())];
-        Ok(ConfigReading::parse(&self.run("-T", config, &arguments)?.0.stderr))
+        Ok(ConfigReading::parse(&self.run("-T", config, &everything(tree))?.0.stderr))
     }
 
     /// Whether sshd would start with its configuration (`sshd -t`), and its warnings.
@@ -265,6 +267,11 @@ impl Sshd {
     pub fn version(&self) -> &str {
         let ask = || version(&self.binary).ok().flatten().unwrap_or_else(|| "unknown".to_owned());
         self.learnt.version.get_or_init(ask)
+    }
+
+    /// Notes its version, which is known.
+    pub fn has_version(&self, version: &str) {
+        self.learnt.version.get_or_init(|| version.to_owned());
     }
 
     /// Runs sshd on a configuration file; when no host key can be used, once more with one of ours.

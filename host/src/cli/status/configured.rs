@@ -33,7 +33,7 @@ pub(super) struct Configured {
 pub(super) fn look(context: &Context, sshd: &Sshd, enrolled: Option<&Enrolment>) -> Result<Configured> {
     let config = context.places.sshd_config.as_path();
     let tree = Tree::read(config, Overlay(&Staged::new()));
-    let effective = match (sshd.effective(config, &[]), &tree) {
+    let effective = match (sshd.for_nobody(), &tree) {
         (Ok(effective), _) => effective,
         (Err(error), Ok(tree)) if error.exit() == Exit::Refused => return Ok(broken(sshd, tree, &error)),
         (Err(error), _) => return Err(error),

@@ -129,3 +129,58 @@ fn a_completed_listener_listens_where_the_configuration_says() {
         assert_eq!(known, expected, "{addresses:?} {arguments:?}");
     }
 }
+
+/// The procedure and the guard ask the same; what sshd read meanwhile is read again.
+#[test]
+fn sshd_is_asked_once_while_nothing_changes() {
+    use crate::machine::file_identity::FileIdentity;
+    use std::{os::unix::fs::PermissionsExt as _, time::SystemTime};
+    let (scratch, config) = directory();
+    let at = scratch.path().canonicalize().unwrap();
+    let (key, calls, program) = (at.join("key"), at.join("calls"), at.join("sshd"));
+    let script = format!("#!/bin/sh\n[ $1 = -V ] || echo x >>{}\necho hostkey {}\n", calls.display(), key.display());
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(&key, "one").unwrap();
+    let base = format!("HostKey {}\n", key.display());
+    fs::write(config.as_path(), &base).unwrap();
+    let mut sshd = Sshd::find(&config, Some(&program)).unwrap().unwrap();
+    let asks = |sshd: &Sshd| {
+        // So that what was written is older than a tick of the kernel's clock.
+        let is_fresh = |path: &Path| FileIdentity::of(path).is_some_and(|one| one.is_fresh_at(SystemTime::now()));
+        while [&program, &key, &at.join("key.pub"), &at.join("cert")].iter().any(|path| is_fresh(path)) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let before = fs::read_to_string(&calls).map_or(0, |text| text.lines().count());
+        sshd.look().unwrap();
+        sshd.for_nobody().unwrap();
+        let tree = Tree::read(config.as_path(), Overlay(&Staged::new())).unwrap();
+        sshd.view(config.as_path(), &tree).unwrap();
+        Sshd::find(&config, Some(&program)).unwrap().unwrap().look().unwrap();
+        fs::read_to_string(&calls).unwrap().lines().count() - before
+    };
+    assert_eq!((asks(&sshd), asks(&sshd)), (1, 0));
+    for (what, path, contents) in [
+        ("a host key", key.clone(), "two".to_owned()),
+        ("its public half", at.join("key.pub"), String::new()),
+        ("a line", config.as_path().to_owned(), format!("{base}HostCertificate {}/cert\n", at.display())),
+        ("a certificate", at.join("cert"), String::new()),
+    ] {
+        fs::write(path, contents).unwrap();
+        assert_eq!((asks(&sshd), asks(&sshd)), (1, 0), "{what}");
+    }
+    // Another program has to have its time, too.
+    fs::copy(&program, at.join("other")).unwrap();
+    fs::rename(at.join("other"), &program).unwrap();
+    assert_eq!(asks(&sshd), 1);
+    for line in ["Match exec true", "Match user x Exec=true", "HostKeyAgent none"] {
+        fs::write(config.as_path(), format!("{base}{line}\n")).unwrap();
+        assert_eq!((asks(&sshd), asks(&sshd)), (4, 4), "{line}");
+    }
+    fs::write(config.as_path(), &base).unwrap();
+    assert_eq!(asks(&sshd), 1);
+    sshd.arguments = vec!["-p".to_owned(), "2222".to_owned()];
+    assert_eq!(asks(&sshd), 2);
+    sshd.arguments = vec!["-oHostKey=/elsewhere".to_owned()];
+    assert_eq!(asks(&sshd), 3);
+}

@@ -111,7 +111,7 @@ impl Sshd {
         if self.listener.is_some() {
             return Ok(None);
         }
-        let effective = self.effective(self.config.as_path(), &[])?;
+        let effective = self.for_nobody()?;
         Ok(self.unknown_holders(&effective, &BTreeSet::new())?.into_iter().next())
     }
 

@@ -1,0 +1,46 @@
+//! What tells a file from another one of the same name, and from itself before it was written.
+
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::{self, Metadata},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// The time of a file's change is that of the last tick of the kernel's clock, which has at least 100 in a second.
+const TICK: Duration = Duration::from_millis(10);
+
+/// A file is another one, or has been written, when this differs (inode(7)).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileIdentity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl FileIdentity {
+    /// That of the file which a path leads to; of a link that leads nowhere, its own.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        let identity = |found: Metadata| Self {
+            device: found.dev(),
+            inode: found.ino(),
+            size: found.size(),
+            changed: (found.ctime(), found.ctime_nsec()),
+        };
+        fs::metadata(path).or_else(|_| fs::symlink_metadata(path)).ok().map(identity)
+    }
+
+    /// Whether the file may have been written after this was found without that a later look can tell it from this one:
+    /// it changed at that time, or so shortly before that a later change has the same time.
+    #[must_use]
+    pub fn is_fresh_at(&self, time: SystemTime) -> bool {
+        let settled = time.duration_since(UNIX_EPOCH).ok().and_then(|time| time.checked_sub(TICK));
+        let (seconds, nanoseconds) = self.changed;
+        let changed = u64::try_from(seconds).ok().zip(u32::try_from(nanoseconds).ok());
+        let changed = changed.map(|(seconds, nanoseconds)| Duration::new(seconds, nanoseconds));
+        changed.zip(settled).is_none_or(|(changed, settled)| changed >= settled)
+    }
+}
