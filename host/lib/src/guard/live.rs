@@ -29,6 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a reload may take to begin; SIGHUP itself takes 3 to 40 ms.
 const SETTLE: Duration = Duration::from_millis(600);
+/// How long to wait before the next look whether it has begun.
+const LOOK: Duration = Duration::from_millis(4);
+/// Of so many looks one goes through all processes, for another one in the place of the listener.
+const LOOKS: u32 = 4;
 
 /// The keys and certificates that the listener serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -163,12 +167,17 @@ fn await_reload_within(sshd: &Sshd, limit: Duration) {
         !new.is_empty() && (before.pid != after.pid || new.iter().all(|inode| !old.contains(inode)))
     };
     let started = Instant::now();
-    while started.elapsed() < limit {
-        let now = sshd.listener_now().ok().flatten();
+    for look in 1.. {
+        if started.elapsed() >= limit {
+            return;
+        }
+        // Mostly it is the same process, so that not each look goes through all of them.
+        let same = sshd.listener.as_ref().filter(|_| look % LOOKS != 0).map(Listener::seen_now);
+        let now = same.or_else(|| sshd.listener_now().ok().flatten());
         if sshd.listener.as_ref().zip(now.as_ref()).is_some_and(|(before, after)| is_new(before, after)) {
             return;
         }
-        thread::sleep(Duration::from_millis(10));
+        thread::sleep(LOOK);
     }
 }
 

@@ -44,6 +44,12 @@ impl Listener {
         Some(format!("{}:{}", self.pid, inodes.join(",")))
     }
 
+    /// The same process with the sockets that it has now.
+    #[must_use]
+    pub fn seen_now(&self) -> Self {
+        Self { sockets: sockets::of(self.pid), ..self.clone() }
+    }
+
     /// Whether a reload would start another program: an upgrade is under way.
     #[must_use]
     pub fn is_upgraded(&self) -> bool {
