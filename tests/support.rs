@@ -19,6 +19,7 @@ pub(crate) mod https;
 pub(crate) mod issuer;
 pub(crate) mod jwk;
 pub(crate) mod lemonldap;
+pub(crate) mod libraries;
 pub(crate) mod machine;
 pub(crate) mod member;
 pub(crate) mod missing;

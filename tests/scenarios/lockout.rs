@@ -29,7 +29,7 @@ use std::{
 use subject::{Subject, Task};
 
 /// The suites of Debian that have these releases.
-const RELEASES: [(&str, &str); 2] = [("9.2", "bookworm"), ("10.0", "trixie")];
+const RELEASES: [(&str, &str); 3] = [("8.4", "bullseye"), ("9.2", "bookworm"), ("10.0", "trixie")];
 
 /// One machine: its place in the table, what it is, and which of its cells are tried. None: all.
 struct Machine {

@@ -4,6 +4,7 @@
 use super::{
     client::{self, Client, Knows},
     enclosure::Enclosure,
+    libraries,
     machine::{KEYS, await_file, copy_key},
     missing,
     network::Network,
@@ -59,13 +60,27 @@ impl Peer {
             return None;
         }
         let shared = tempfile::Builder::new().prefix("warded-peer-").tempdir().unwrap();
-        let enclosure = Enclosure::within(&tree(suite), shared.path(), &program());
+        let (mut program, own) = (program(), program());
+        if libraries::are_old(suite) {
+            program = shared.path().join("warded");
+            libraries::adapt(&own, &program);
+        }
+        let enclosure = Enclosure::within(&tree(suite), shared.path(), &program);
         let peer = Self { enclosure, shared };
+        if libraries::are_old(suite) {
+            libraries::bring(&own, &peer.file("/"));
+        }
         for name in KEYS {
             copy_key(name, &peer.file(&format!("/etc/ssh/ssh_host_{name}_key")));
         }
         // Those that this release makes besides: OpenSSH 10.6 has a fourth.
         Run::of(peer.command("ssh-keygen").arg("-A")).ends(0);
+        if suite == "bullseye" {
+            // And one that sshd does not load, and Debian's package does not make.
+            for name in ["ssh_host_dsa_key", "ssh_host_dsa_key.pub"] {
+                fs::remove_file(peer.file("/etc/ssh").join(name)).unwrap();
+            }
+        }
         let stock = fs::read_to_string(peer.file("/etc/ssh/sshd_config")).unwrap();
         assert!(!stock.lines().any(|line| line.starts_with("HostKey")), "not a stock configuration");
         // A machine without systemd: one that has it, and on which it is not process 1, may be renewed by its timers.

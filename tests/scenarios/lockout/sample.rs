@@ -20,7 +20,27 @@ pub(super) struct Sample {
 }
 
 /// Every condition is among them.
-pub(super) const SAMPLE: [Sample; 11] = [
+pub(super) const SAMPLE: [Sample; 13] = [
+    Sample {
+        suite: "bullseye",
+        shape: Shape::Stock,
+        certify: &[Condition::Nothing, Condition::CaLies(Lie::OtherKey), Condition::Killed(Stage::Live)],
+        renew: &[Condition::Nothing, Condition::Killed(Stage::Exchange)],
+        undo: &[Condition::Nothing],
+        trust_users: &[Condition::Nothing, Condition::Killed(Stage::At(Moment::Reload))],
+        rekey: &[Condition::Nothing],
+        remove: &[Condition::Nothing, Condition::Killed(Stage::Exchange)],
+    },
+    Sample {
+        suite: "bullseye",
+        shape: Shape::RootOut,
+        certify: &[Condition::Nothing],
+        renew: &[Condition::Nothing],
+        undo: &[Condition::Killed(Stage::Live)],
+        trust_users: &[Condition::Nothing, Condition::Edited(Stage::At(Moment::Reload))],
+        rekey: &[Condition::Killed(Stage::Exchange)],
+        remove: &[Condition::Nothing],
+    },
     Sample {
         suite: "bookworm",
         shape: Shape::RootOut,

@@ -105,6 +105,8 @@ impl Shape {
                 format!("{stock}MaxAuthTries 6\n")
             }
             Self::ExtraPort => format!("{stock}Port 22\nPort 2200\n"),
+            // Both are of later releases.
+            Self::Penalties if suite == "bullseye" => format!("{stock}MaxStartups 2:50:4\n"),
             Self::Penalties if suite == "bookworm" => format!("{stock}MaxStartups 2:50:4\nPerSourceMaxStartups 1\n"),
             Self::Penalties => format!(
                 "{stock}MaxStartups 2:50:4\nPerSourceMaxStartups 1\n\

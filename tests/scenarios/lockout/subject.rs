@@ -9,6 +9,7 @@ use super::{
 use crate::support::{
     Knows, Peer, Run,
     attributes::{Whole, whole, wholes},
+    libraries,
     machine::{KEYS, await_file},
 };
 use std::{
@@ -92,7 +93,9 @@ impl Subject {
         let peer = Peer::prepared(suite, |peer| shape.make(suite, peer))?;
         let program = peer.shared().join("tests");
         let own = env::current_exe().unwrap();
-        if fs::hard_link(&own, &program).is_err() {
+        if libraries::are_old(suite) {
+            libraries::adapt(&own, &program);
+        } else if fs::hard_link(&own, &program).is_err() {
             fs::copy(&own, &program).unwrap();
         }
         let mut sshds = vec![("/run/sshd.pid".to_owned(), "/run/sshd.log".to_owned(), 0)];
