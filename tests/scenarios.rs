@@ -6,6 +6,7 @@ mod audit;
 mod authoring;
 mod blocks;
 mod booted;
+mod boxes;
 mod bsd;
 mod commands;
 mod compatibility;

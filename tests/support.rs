@@ -18,6 +18,7 @@ pub(crate) mod hostile_ca;
 pub(crate) mod https;
 pub(crate) mod issuer;
 pub(crate) mod jwk;
+pub(crate) mod lan;
 pub(crate) mod lemonldap;
 pub(crate) mod libraries;
 pub(crate) mod machine;
@@ -43,7 +44,7 @@ pub(crate) mod wait;
 pub(crate) mod x509;
 
 pub(crate) use appliance::Appliance;
-pub(crate) use booted::Booted;
+pub(crate) use booted::{Booted, Init};
 pub(crate) use client::{Client, Knows};
 pub(crate) use file_system::FileSystem;
 pub(crate) use machine::{Machine, Setup};

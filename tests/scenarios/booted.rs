@@ -39,7 +39,7 @@ pub(super) fn serves_certificates(machine: &Booted) {
 
 /// Who knows one of the plain host keys gets in.
 #[track_caller]
-fn serves(machine: &Booted) {
+pub(super) fn serves(machine: &Booted) {
     for name in KEYS {
         let key = fs::read_to_string(machine.file(&format!("/etc/ssh/ssh_host_{name}_key.pub"))).unwrap();
         machine.client(&Knows::Keys(key)).connects();

@@ -1,9 +1,10 @@
-//! A machine that has booted: Debian's systemd is its first process, and OpenSSH runs as Debian's units
-//! say. Whenever that process ends, it boots anew with the files that it has.
+//! A machine that has booted: Debian's systemd, or another init of Debian's, is its first process, and starts OpenSSH as
+//! Debian has it. Whenever that process ends, it boots anew with the files that it has.
 
 use super::{
     client::{self, Client, Knows},
     enclosure::{Enclosure, child, command_of, outside_of},
+    libraries,
     machine::{KEYS, copy_key},
     missing,
     network::Network,
@@ -24,13 +25,56 @@ use tempfile::TempDir;
 pub(crate) const WARDED: &str = "/usr/local/bin/warded";
 const LONG: Duration = Duration::from_secs(60);
 
-/// A machine with systemd.
+/// What starts a machine's services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Init {
+    Systemd,
+    Sysvinit,
+    /// Beneath sysvinit's first process.
+    Openrc,
+}
+
+impl Init {
+    /// The name of the first process.
+    fn process(self) -> &'static str {
+        match self {
+            Self::Systemd => "systemd",
+            Self::Sysvinit | Self::Openrc => "init",
+        }
+    }
+
+    /// How systemd-nspawn(1) starts it.
+    fn boot(self) -> &'static str {
+        match self {
+            Self::Systemd => "--boot",
+            Self::Sysvinit | Self::Openrc => "/sbin/init",
+        }
+    }
+
+    /// What is so inside once it is up.
+    fn is_up(self) -> &'static str {
+        match self {
+            Self::Systemd => "systemctl is-active --quiet multi-user.target",
+            Self::Sysvinit | Self::Openrc => "test -e /run/sshd.pid -a -e /run/crond.pid",
+        }
+    }
+
+    fn reboot(self) -> &'static str {
+        match self {
+            Self::Systemd => "systemctl --no-block reboot",
+            Self::Sysvinit | Self::Openrc => "reboot",
+        }
+    }
+}
+
+/// A machine that boots.
 #[derive(Debug)]
 pub(crate) struct Booted {
     // Its first process has a child, a shell that boots the machine; that one's child is systemd-nspawn(1), and
     // that one's the machine's first process.
     enclosure: Enclosure,
     first: String,
+    init: Init,
     // Can be removed when the enclosure's processes have ended.
     _groups: Groups,
     shared: TempDir,
@@ -40,14 +84,44 @@ impl Booted {
     /// A machine with OpenSSH and systemd as a suite of Debian ships them, with three host keys, on which this
     /// unit is enabled. None: nothing can boot here, and the test is skipped.
     pub(crate) fn start(suite: &str, unit: &str) -> Option<Self> {
+        let enable = |root: &Path| {
+            fs::write(root.join("etc/machine-id"), "").unwrap();
+            let mut enable = Command::new("systemctl");
+            // The package's script for sysvinit is there as well, and nothing is that would enable it.
+            enable.env("SYSTEMCTL_SKIP_SYSV", "1");
+            Run::of(enable.arg("--root").arg(root).args(["enable", unit])).ends(0);
+        };
+        Self::boot(Init::Systemd, suite, || tree(suite), enable)
+    }
+
+    /// A machine with OpenSSH and cron as Debian bookworm ships them, and another init than systemd.
+    pub(crate) fn with(init: Init) -> Option<Self> {
+        let name = match init {
+            Init::Systemd => return Self::start("bookworm", "ssh.service"),
+            Init::Sysvinit => "sysvinit",
+            Init::Openrc => "openrc",
+        };
+        Self::boot(init, "bookworm", || init_tree(name), |_| ())
+    }
+
+    fn boot(init: Init, suite: &str, tree: impl FnOnce() -> PathBuf, prepare: impl FnOnce(&Path)) -> Option<Self> {
         if missing::root() || missing::program("systemd-nspawn", "systemd-container") {
             return None;
         }
         let shared = tempfile::Builder::new().prefix("warded-box-").tempdir().unwrap();
         let groups = Groups::new(shared.path().file_name().unwrap().to_str().unwrap());
-        let program = Path::new(env!("CARGO_BIN_EXE_warded"));
-        let enclosure = Enclosure::before_boot(&tree(suite), shared.path(), program, WARDED, &groups.0);
+        let own = Path::new(env!("CARGO_BIN_EXE_warded"));
+        let mut program = own.to_owned();
+        if libraries::are_old(suite) {
+            program = shared.path().join("warded");
+            libraries::adapt(own, &program);
+        }
+        let boot = [nspawn(suite), init.boot()];
+        let enclosure = Enclosure::before_boot(&tree(), shared.path(), (&program, WARDED), &groups.0, &boot);
         let root = enclosure.outside(&shared.path().join("box/root"));
+        if libraries::are_old(suite) {
+            libraries::bring(own, &root);
+        }
         for name in KEYS {
             copy_key(name, &root.join(format!("etc/ssh/ssh_host_{name}_key")));
         }
@@ -55,10 +129,9 @@ impl Booted {
         client::make_key(shared.path());
         fs::create_dir_all(root.join("root/.ssh")).unwrap();
         fs::copy(shared.path().join("authorized_keys"), root.join("root/.ssh/authorized_keys")).unwrap();
-        fs::write(root.join("etc/machine-id"), "").unwrap();
-        Run::of(Command::new("systemctl").arg("--root").arg(&root).args(["enable", unit])).ends(0);
+        prepare(&root);
         fs::write(shared.path().join("boot"), "").unwrap();
-        let mut booted = Self { enclosure, first: String::new(), _groups: groups, shared };
+        let mut booted = Self { enclosure, first: String::new(), init, _groups: groups, shared };
         booted.await_boot();
         booted.shell("warded ca init /root/ca").ends(0);
         Some(booted)
@@ -73,7 +146,7 @@ impl Booted {
     /// It is shut down as a reboot does it, and boots; how long its first process took to end.
     pub(crate) fn reboots(&mut self) -> Duration {
         let (began, first) = (Instant::now(), format!("/proc/{}", self.first));
-        self.shell("systemctl --no-block reboot");
+        self.shell(self.init.reboot());
         while Path::new(&first).exists() {
             assert!(began.elapsed() < 2 * LONG, "it does not go down");
             sleep(Duration::from_millis(10));
@@ -89,12 +162,13 @@ impl Booted {
         let is_up = |booted: &mut Self| {
             let keeper = booted.enclosure.first_process();
             let Some(first) = child(keeper).and_then(child).and_then(child) else { return false };
-            let is_init = fs::read_to_string(format!("/proc/{first}/comm")).is_ok_and(|name| name.trim() == "systemd");
+            let name = fs::read_to_string(format!("/proc/{first}/comm")).unwrap_or_default();
+            let is_init = name.trim() == booted.init.process();
             if !is_init || first == earlier {
                 return false;
             }
             booted.first = first;
-            booted.shell("systemctl is-active --quiet multi-user.target").code == Some(0)
+            booted.shell(booted.init.is_up()).code == Some(0)
         };
         while !is_up(self) {
             let console = || fs::read_to_string(self.shared.path().join("console")).unwrap_or_default();
@@ -110,6 +184,14 @@ impl Booted {
         Run::of(shell.env("WARDED_CA", "/root/ca").args(["-c", line]))
     }
 
+    /// A line for sh(1), inside, as an ordinary user who has this home directory.
+    pub(crate) fn shell_of(&self, id: u32, home: &str, line: &str) -> Run {
+        let mut shell = Command::new("nsenter");
+        shell.args(["--target", &self.first, "--mount", "--net", "--pid", "--root", "--wd"]);
+        shell.args([format!("--setuid={id}"), format!("--setgid={id}")]).args(["--", "/bin/sh", "-c", line]);
+        Run::of(shell.env_clear().env("PATH", "/usr/local/bin:/usr/bin").env("HOME", home))
+    }
+
     /// Runs Warded there in a login of its own, as its administrator would.
     pub(crate) fn warded(&self, words: &str) -> Run {
         let key = fs::read_to_string(self.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
@@ -121,6 +203,11 @@ impl Booted {
         Client::new(Some(&self.enclosure), self.shared.path(), 22, knows)
     }
 
+    /// The number of a process whose network it has, as long as it is there.
+    pub(super) fn keeper(&self) -> &str {
+        self.enclosure.first_process()
+    }
+
     /// Its network, in which servers beside it can listen.
     pub(crate) fn network(&self) -> Network {
         self.enclosure.network()
@@ -130,6 +217,17 @@ impl Booted {
     pub(crate) fn file(&self, path: &str) -> PathBuf {
         outside_of(&self.first, Path::new(path))
     }
+}
+
+/// systemd-nspawn(1): from 256 on systemd starts on no control groups of version 1, which this machine may have.
+fn nspawn(suite: &str) -> &'static str {
+    if suite == "sid" { "env SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn" } else { "systemd-nspawn" }
+}
+
+/// The tree of a machine whose init is not systemd; made where there is none yet.
+fn init_tree(name: &str) -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/init-tree");
+    PathBuf::from(Run::of(Command::new(script).arg(name)).ends(0).stdout.trim())
 }
 
 /// Control groups for one machine: its systemd takes the one that it is in for its own.

@@ -63,8 +63,15 @@ impl Enclosure {
     }
 
     /// The files of a tree, to be booted once there is a file `boot` in `shared`, and whenever what was booted
-    /// has ended; `program` is seen there as `name`. Its first process is whoever boots it.
-    pub(super) fn before_boot(tree: &Path, shared: &Path, program: &Path, name: &str, groups: &[PathBuf]) -> Self {
+    /// has ended: by systemd-nspawn(1) and what it starts, `nspawn` and `boot`. `program` is seen there as `name`. Its first
+    /// process is whoever boots it.
+    pub(super) fn before_boot(
+        tree: &Path,
+        shared: &Path,
+        (program, name): (&Path, &str),
+        groups: &[PathBuf],
+        [nspawn, boot]: &[&str; 2],
+    ) -> Self {
         let (tree, shared, program) = (tree.display(), shared.display(), program.display());
         let joined: String = groups.iter().map(|group| format!("echo 0 >{}/cgroup.procs; ", group.display())).collect();
         Self::start(&format!(
@@ -73,8 +80,8 @@ impl Enclosure {
              mount -t overlay -o lowerdir={tree},upperdir=upper,workdir=work overlay root
              exec 3<&0; echo ready; until [ -e ../boot ]; do sleep 0.02; done
              while :; do
-                 systemd-nspawn --quiet --register=no --keep-unit --directory=root --machine=box --resolv-conf=off \
-                     --timezone=off --link-journal=no --console=read-only --boot --bind-ro={program}:{name} \
+                 {nspawn} --quiet --register=no --keep-unit --directory=root --machine=box --resolv-conf=off \
+                     --timezone=off --link-journal=no --console=read-only --bind-ro={program}:{name} {boot} \
                      </dev/null >>../console 2>&1 || :
              done & exec cat <&3"
         ))
