@@ -4,7 +4,7 @@ use super::{
     condition::Condition,
     file::{Policy, Procedure, WriteGrant},
     lines::{self, Key, Line},
-    setting::{Declaration, Type},
+    setting::Declaration,
 };
 use crate::{
     machine::{
@@ -108,7 +108,7 @@ fn no_longer_forbidden(accepted: Option<&Procedure>, now: Option<&Procedure>, li
 /// Settings that were not accepted, or that take more than was.
 fn settings(accepted: &Procedure, now: &Procedure) -> Vec<String> {
     let takes_more = |accepted: &Declaration, now: &Declaration| {
-        let more_values = now.kind == Type::Choice && !now.values.iter().all(|value| accepted.values.contains(value));
+        let more_values = !now.values.iter().all(|value| accepted.values.contains(value));
         now.kind != accepted.kind || (now.many && !accepted.many) || more_values
     };
     let new = now.settings.iter().filter(|(name, declaration)| {
@@ -150,170 +150,4 @@ fn ways_of(service: &Service) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SERVICE: &str = "[service.ssh]\nsystemd = ['ssh.service']\n";
-    const RENEW: &str = "[procedure.renew-host]\nsummary = 's'\nauthority = ['renew host']\nfiles.read = ['/a', '/c/*']\n\
-                         services.ssh = ['reload']\n";
-
-    fn policy(service: &str, renew: &str) -> Policy {
-        Policy::parse(&format!("name = 'x'\n{service}{renew}"), "p.toml").unwrap()
-    }
-
-    #[test]
-    fn only_what_was_not_accepted_is_beyond() {
-        let accepted = policy(SERVICE, RENEW);
-        let another = format!("{RENEW}[procedure.other]\nsummary = 's'\nfiles.write = ['/b']\n");
-        for (service, renew, beyond_it) in [
-            (SERVICE, RENEW.to_owned(), &[][..]),
-            (SERVICE, RENEW.replace("files.read = ['/a', '/c/*']\n", ""), &[]),
-            (SERVICE, another, &[]),
-            (SERVICE, RENEW.replace("'/a'", "'/a', '/b'"), &["files.read /b"]),
-            (SERVICE, RENEW.replace("files.read", "files.write"), &["files.write /a", "files.write /c/*"]),
-            (
-                SERVICE,
-                RENEW.replace("files.read = ['/a'", "files.write = [{ path = '/a', forbid = '{' }"),
-                &["files.write { path = \"/a\", forbid = \"{\" }", "files.write /c/*"],
-            ),
-            (SERVICE, RENEW.replace("'renew host'", "'issue host', 'renew host'"), &["authority issue host"]),
-            (SERVICE, format!("{RENEW}sshd.keywords = ['Port']\n"), &["sshd.keywords port"]),
-            (SERVICE, format!("{RENEW}sshd.effective = true\n"), &["sshd.effective"]),
-            (SERVICE, format!("{RENEW}ssh.effective = true\n"), &["ssh.effective"]),
-            (SERVICE, format!("{RENEW}keys = ['sshd-host-keys']\n"), &["keys sshd-host-keys"]),
-            (SERVICE, format!("{RENEW}certificates = ['beside-key']\n"), &["certificates beside-key"]),
-            (SERVICE, format!("{RENEW}facts = ['hostname']\n"), &["facts hostname"]),
-            (SERVICE, format!("{RENEW}log = ['warn']\n"), &["log warn"]),
-            (
-                "[service.ssh]\nsystemd = ['ssh.service', 'other.service']\n",
-                RENEW.to_owned(),
-                &["services.ssh reload: other.service"],
-            ),
-            (
-                "[service.ssh]\nsystemd = ['ssh.service']\n[schedule]\ncron.d = 'warded-renew'\n",
-                format!("{RENEW}schedule = ['renew']\n"),
-                &["schedule renew"],
-            ),
-            (
-                "[service.ssh]\nsystemd = ['app.service']\n",
-                RENEW.replace("['reload']", "['reload', 'restart']"),
-                &["services.ssh reload: app.service", "services.ssh restart"],
-            ),
-            (SERVICE, RENEW.replace("'/a'", "'/a', '/c/d'"), &[]),
-            (SERVICE, RENEW.replace("'/a'", "'/b/*'"), &["files.read /b/*"]),
-        ] {
-            let found = beyond(&accepted, &policy(service, &renew), &"renew-host".parse().unwrap());
-            assert_eq!(found, beyond_it, "{service}{renew}");
-        }
-    }
-
-    #[test]
-    fn another_program_under_the_same_name_is_beyond() {
-        const ACTIONS: &str = "name = 'x'
-[action.show]
-kind = 'query'
-argv = ['/bin/tool', 'show']
-output = { json = ['options'] }
-[action.set]
-kind = 'change'
-argv = ['/bin/tool', 'set', { json = '{options}' }]
-input.options = { type = 'text' }
-state = { query = 'show', member = 'options', becomes = '{options}' }
-undo = { action = 'back', options = '{before}' }
-[action.back]
-kind = 'change'
-argv = ['/bin/tool', 'back', '{options}']
-input.options = { type = 'text' }
-state = { query = 'show', member = 'options', becomes = '{options}' }
-undo = { action = 'set', options = '{before}' }
-[procedure.renew-host]
-summary = 's'
-actions = ['set']
-";
-        let parse = |text: &str| Policy::parse(text, "p.toml").unwrap();
-        let accepted = parse(ACTIONS);
-        for (from, to, found) in [
-            ("", "", 0),
-            ("['/bin/tool', 'set'", "['/bin/other', 'set'", 1),
-            ("['/bin/tool', 'back'", "['/bin/tool', 'back', '--all'", 1),
-            ("['options'] }", "['options', 'key'] }", 1),
-            ("'text' }", "'text', max = 9000 }", 1),
-            ("['set']", "['set', 'show']", 1),
-        ] {
-            let now = parse(&ACTIONS.replacen(from, to, 1));
-            assert_eq!(beyond(&accepted, &now, &"renew-host".parse().unwrap()).len(), found, "{from} -> {to}");
-        }
-    }
-
-    #[test]
-    fn a_whole_policy_is_compared() {
-        const ACCEPTED: &str = "name = 'x'\nwhen = [{ init = 'systemd' }]\nunless = [{ path = '/x' }]\n\
-            instead-of = ['unix']\n[procedure.a]\nsummary = 's'\nfiles.write = ['/w/*']\n\
-            settings.level = { type = 'choice', values = ['1', '2'], help = 'h' }\n";
-        let parse = |text: &str| Policy::parse(text, "p.toml").unwrap();
-        let accepted = parse(ACCEPTED);
-        for (from, to, expected) in [
-            ("", "", &[][..]),
-            ("'/w/*'", "'/w/one'", &[]),
-            ("files.write = ['/w/*']", "files.read = ['/w/one']", &[]),
-            ("'/w/*'", "'/w/*', '/v'", &["files.write /v (of a)"]),
-            ("'/w/*'", "{ path = '/w/*', forbid = '{' }", &[]),
-            (
-                "'/w/*'",
-                "{ path = '/w/*', parents = true }",
-                &["files.write { path = \"/w/*\", parents = true } (of a)"],
-            ),
-            ("[{ init = 'systemd' }]", "[{ init = 'systemd', os = 'debian' }]", &[]),
-            ("[{ init = 'systemd' }]", "[{ os = 'debian' }]", &["when"]),
-            ("when = [{ init = 'systemd' }]\n", "", &["when"]),
-            ("unless = [{ path = '/x' }]", "unless = [{ path = '/x' }, { os = 'debian' }]", &[]),
-            ("unless = [{ path = '/x' }]\n", "", &["unless"]),
-            ("instead-of = ['unix']\n", "", &[]),
-            ("['unix']", "['unix', 'other']", &["instead-of other"]),
-            ("values = ['1', '2']", "values = ['1']", &[]),
-            ("values = ['1', '2']", "values = ['1', '3']", &["settings.level (of a)"]),
-            ("help = 'h' }", "help = 'h', many = true }", &["settings.level (of a)"]),
-            ("help = 'h' }\n", "help = 'h' }\n[procedure.b]\nsummary = 's'\n", &["[procedure.b]"]),
-        ] {
-            let now = parse(&ACCEPTED.replacen(from, to, 1));
-            assert_eq!(wider(&accepted, &now), expected, "{from} -> {to}");
-        }
-    }
-
-    #[test]
-    fn what_a_grant_forbade_besides_stays_forbidden() {
-        let parse = |write: &str| {
-            let text = format!("name = 'x'\n[procedure.a]\nsummary = 's'\nfiles.write = [{write}]\n");
-            Policy::parse(&text, "p.toml").unwrap()
-        };
-        let all = "{ path = '/t/d/*', forbid = '{}' }";
-        for (accepted, now, expected) in [
-            (format!("'/t/d/x', {all}"), format!("'/t/d/x', {all}"), &[][..]),
-            (format!("'/t/d/x', {all}"), all.to_owned(), &[]),
-            (
-                format!("'/t/d/x', {all}"),
-                "'/t/d/x'".to_owned(),
-                &["files.write /t/d/x: \"{}\" was forbidden there (of a)"],
-            ),
-            (format!("'/t/d/x', {all}"), "'/t/d/x', { path = '/t/d/*', forbid = '{}<' }".to_owned(), &[]),
-            (
-                format!("'/t/d/x', {all}"),
-                "{ path = '/t/d/x', forbid = '{' }".to_owned(),
-                &["files.write { path = \"/t/d/x\", forbid = \"{\" }: \"}\" was forbidden there (of a)"],
-            ),
-            (format!("'/t/e', {all}"), "'/t/e'".to_owned(), &[]),
-            (
-                "'/t/*/x', { path = '/t/d/*', forbid = '{' }".to_owned(),
-                "'/t/*/x'".to_owned(),
-                &["files.write /t/*/x: \"{\" was forbidden there (of a)"],
-            ),
-            (
-                "'/t/*/x', { path = '/t/d/*', forbid = '{' }".to_owned(),
-                "'/t/*/x', { path = '/t/*/*', forbid = '{' }".to_owned(),
-                &["files.write { path = \"/t/*/*\", forbid = \"{\" } (of a)"],
-            ),
-        ] {
-            assert_eq!(wider(&parse(&accepted), &parse(&now)), expected, "{accepted} -> {now}");
-        }
-    }
-}
+mod tests;

@@ -165,4 +165,16 @@ mod tests {
             assert_eq!(authorship.lines(Path::new("/else"), contents.as_bytes()), BTreeSet::new(), "{case}");
         }
     }
+
+    #[test]
+    fn the_lines_of_blocks_are_numbered_from_one() {
+        for (text, lines) in [
+            ("Port 22\n".to_owned(), vec![]),
+            (BLOCK.to_owned(), vec![1, 2, 3]),
+            (format!("Port 22\n{BLOCK}UsePAM yes\n{}", BLOCK.replace("warded", "warded x")), vec![2, 3, 4, 6, 7, 8]),
+            (format!("# END warded\n{BLOCK}"), vec![]),
+        ] {
+            assert_eq!(marked(text.as_bytes()), lines.into_iter().collect(), "{text}");
+        }
+    }
 }

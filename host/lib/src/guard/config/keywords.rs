@@ -67,15 +67,69 @@ pub fn effects(before: &Effective, after: &Effective, granted: MayChange<'_>) ->
 mod tests {
     use super::*;
 
+    const NONE: MayChange<'_> = MayChange::Only(&[]);
+
+    #[test]
+    fn a_keyword_is_granted_in_any_spelling() {
+        let keywords = ["HostCertificate".to_owned(), "ChallengeResponseAuthentication".to_owned()];
+        let only = MayChange::Only(&keywords);
+        for (granted, keyword, expected) in [
+            (only, "hostcertificate", true),
+            (only, "KbdInteractiveAuthentication", true),
+            (only, "hostkey", false),
+            (NONE, "hostcertificate", false),
+            (MayChange::Any, "hostkey", true),
+        ] {
+            assert_eq!(granted.has(keyword), expected, "{granted:?} {keyword}");
+        }
+        assert_eq!(only.described(), "granted: HostCertificate, ChallengeResponseAuthentication");
+        assert_eq!(NONE.described(), "no sshd keyword is granted");
+        assert_eq!(MayChange::Any.described(), "any sshd keyword may change");
+    }
+
     #[test]
     fn effects_need_a_grant() {
-        let before = Effective::parse("port 22\nusepam yes\n");
-        let after = Effective::parse("port 22\nusepam no\nhostcertificate /a\n");
-        let keywords = ["hostcertificate".to_owned()];
-        assert_eq!(effects(&before, &after, MayChange::Only(&keywords)), ["usepam: yes → no"]);
-        assert_eq!(
-            effects(&before, &after, MayChange::Only(&[])),
-            ["hostcertificate: nothing → /a", "usepam: yes → no"]
-        );
+        let before = "port 22\nusepam yes\nlistenaddress 0.0.0.0:22\n";
+        let scratch = tempfile::NamedTempFile::new().unwrap();
+        let first_key = format!("{before}hostkey {}\n", scratch.path().display());
+        let another_key = format!("{first_key}hostkey /dev/null\n");
+        let moved = before.replace("22", "2222");
+        let only = |keywords: &[&str], before: &str, after: &str| {
+            let keywords: Vec<String> = keywords.iter().map(|&one| one.to_owned()).collect();
+            effects(&Effective::parse(before), &Effective::parse(after), MayChange::Only(&keywords))
+        };
+        let (changed, kept) = (before.replace("yes", "no") + "hostcertificate /a\n", [""; 0]);
+        assert_eq!(only(&["hostcertificate"], before, &changed), ["usepam: yes → no"]);
+        assert_eq!(only(&[], before, &changed), ["hostcertificate: nothing → /a", "usepam: yes → no"]);
+        assert_eq!(only(&[], &changed, before), ["hostcertificate: /a → nothing", "usepam: no → yes"]);
+        assert_eq!(effects(&Effective::parse(before), &Effective::parse(&changed), MayChange::Any), kept);
+        // The first host keys are files that came to be; one more is a line that names it.
+        assert_eq!(only(&[], before, &first_key), kept);
+        assert_eq!(only(&[], &first_key, &another_key).len(), 1);
+        assert_eq!(only(&[], &first_key, before).len(), 1);
+        // Where sshd listens follows from other keywords.
+        assert_eq!(only(&["Port"], before, &moved), kept);
+        assert_eq!(only(&["Port"], before, &moved.replace("yes", "no")), ["usepam: yes → no"]);
+        assert_eq!(only(&[], before, &moved), ["listenaddress: 0.0.0.0:22 → 0.0.0.0:2222", "port: 22 → 2222"]);
+        assert_eq!(only(&["UsePAM"], before, &moved).len(), 2);
+    }
+
+    #[test]
+    fn more_addresses_shut_nobody_out() {
+        let listening = |addresses: &[&str]| {
+            let lines: Vec<String> = addresses.iter().map(|one| format!("listenaddress {one}\n")).collect();
+            Effective::parse(&lines.concat())
+        };
+        let (one, two) = (listening(&["0.0.0.0:22"]), listening(&["0.0.0.0:22", "0.0.0.0:2222"]));
+        for (keyword, before, after, expected) in [
+            ("port", &one, &two, true),
+            ("port", &one, &one, true),
+            ("port", &two, &one, false),
+            ("port", &one, &listening(&["0.0.0.0:2222"]), false),
+            ("addressfamily", &one, &two, true),
+            ("usepam", &one, &two, false),
+        ] {
+            assert_eq!(only_opens(keyword, before, after), expected, "{keyword} {before:?} {after:?}");
+        }
     }
 }

@@ -34,9 +34,6 @@ pub fn read(list: &[u8]) -> Result<Revokes, String> {
 /// Whether sshd can read a public key: as its bytes, not as a certificate.
 fn is_key(bytes: &[u8]) -> bool {
     let Ok(key) = ssh_key::PublicKey::from_bytes(bytes) else { return false };
-    if key.to_bytes().ok().as_deref() != Some(bytes) {
-        return false;
-    }
     match key.key_data() {
         KeyData::Ed25519(_) => true,
         KeyData::SkEd25519(key) => !key.application().contains('\0'),
@@ -48,9 +45,7 @@ fn is_key(bytes: &[u8]) -> bool {
             let length = |number: &ssh_key::Mpint| number.as_positive_bytes().map_or(0, <[u8]>::len);
             let zeros = key.n.as_positive_bytes().and_then(<[u8]>::first).map_or(0, |byte| byte.leading_zeros());
             let bits = (length(&key.n) * 8).saturating_sub(usize::try_from(zeros).unwrap_or(0));
-            bits >= SHORTEST_MODULUS
-                && length(&key.n) <= LONGEST_NUMBER
-                && (1..=LONGEST_NUMBER).contains(&length(&key.e))
+            bits >= SHORTEST_MODULUS && length(&key.n) <= LONGEST_NUMBER && length(&key.e) <= LONGEST_NUMBER
         }
         // DSA is gone from newer releases; others no sshd knows.
         KeyData::Dsa(_) | KeyData::Other(_) | _ => false,
@@ -73,7 +68,7 @@ fn is_point(key: &EcdsaPublicKey) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::keys::testing::Workshop;
+    use crate::machine::keys::testing::{TYPES, Workshop};
     use std::{fs, process::Command};
 
     /// Each list, by the key that it names as a CA, and whether sshd loads it.
@@ -98,24 +93,104 @@ mod tests {
         ]
     }
 
-    /// The same table, read here and by this machine's OpenSSH.
+    fn string(bytes: &[u8]) -> Vec<u8> {
+        [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
+    }
+
+    /// A number of so many bits, the first and the last of them set, as a key has it.
+    fn number(bits: usize) -> Vec<u8> {
+        let mut bytes = vec![0; bits / 8 + 1];
+        let first = bytes.len() - 1 - (bits - 1) / 8;
+        bytes[first] = 1 << ((bits - 1) % 8);
+        *bytes.last_mut().unwrap() |= 1;
+        string(&bytes)
+    }
+
+    fn rsa(modulus: usize, exponent: usize) -> Vec<u8> {
+        [string(b"ssh-rsa"), number(exponent), number(modulus)].concat()
+    }
+
+    /// A point of P-256: its coordinates in hexadecimal digits.
+    fn point([x, y]: [&str; 2]) -> Vec<u8> {
+        let digits = format!("{x:0>64}{y:0>64}");
+        let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+        std::iter::once(4).chain((0..digits.len()).step_by(2).map(byte)).collect()
+    }
+
+    fn ecdsa(point: &[u8]) -> Vec<u8> {
+        [string(b"ecdsa-sha2-nistp256"), string(b"nistp256"), string(point)].concat()
+    }
+
+    fn sk_ecdsa(point: &[u8], application: &str) -> Vec<u8> {
+        let name = string(b"sk-ecdsa-sha2-nistp256@openssh.com");
+        [name, string(b"nistp256"), string(point), string(application.as_bytes())].concat()
+    }
+
+    fn sk_ed25519(application: &str) -> Vec<u8> {
+        [string(b"sk-ssh-ed25519@openssh.com"), string(&[7; 32]), string(application.as_bytes())].concat()
+    }
+
+    /// Points of P-256: half of a coordinate's bits are not enough for sshd, and one more is.
+    const LONG: [&str; 2] =
+        ["100000000000000000000000000000000", "4d8531d11aecbfe7bc2c6f48e2a1a3fd264a9165a891001f9b7c2d4a19d9d622"];
+    const SHORT_X: [&str; 2] =
+        ["ffffffffffffffffffffffffffffffff", "4f2b92b4c596a5a47f8b041d2dea6043021ac77b9a80b1343ac9d778f4f8f733"];
+    const SHORT_Y: [&str; 2] = ["d7325d7646cd60d80a92738ceb345f844cffaf35841022cab176f692de8de1d7", "5"];
+    const OFF_CURVE: [&str; 2] = [LONG[0], SHORT_X[1]];
+
+    /// The same list, read here and by this machine's OpenSSH.
+    #[track_caller]
+    fn compare(workshop: &Workshop, what: &str, list: &[u8], is_fine: bool) {
+        let ours = read(list);
+        assert_eq!(ours.is_ok(), is_fine, "{what}: {ours:?}");
+        let path = workshop.path("list");
+        fs::write(&path, list).unwrap();
+        let theirs = Command::new("ssh-keygen").args(["-Q", "-l", "-f"]).arg(&path).output().unwrap();
+        assert_eq!(theirs.status.success(), is_fine, "{what}: {theirs:?}");
+    }
+
     #[test]
     fn what_sshd_would_not_load_is_refused() {
         let workshop = Workshop::new();
-        for (name, kind) in [("ecdsa", "ecdsa"), ("ed25519", "ed25519"), ("rsa", "rsa")] {
-            workshop.keygen(&["-q", "-N", "", "-t", kind, "-f", name]);
-            let line = fs::read_to_string(workshop.path(&format!("{name}.pub"))).unwrap();
-            let ca = ssh_key::PublicKey::from_openssh(&line).unwrap().to_bytes().unwrap();
+        for (index, kind) in TYPES.into_iter().enumerate() {
+            let ca = workshop.key(&index.to_string(), kind).to_bytes().unwrap();
             for (what, list, is_fine) in lists(&ca) {
                 // Any other 32 bytes are an Ed25519 key, and any other number is a modulus.
-                let is_fine = is_fine || what == "off its curve" && kind != "ecdsa";
-                let ours = read(&list);
-                assert_eq!(ours.is_ok(), is_fine, "{kind}: {what}: {ours:?}");
-                let path = workshop.path("list");
-                fs::write(&path, &list).unwrap();
-                let theirs = Command::new("ssh-keygen").args(["-Q", "-l", "-f"]).arg(&path).output().unwrap();
-                assert_eq!(theirs.status.success(), is_fine, "{kind}: {what}: {theirs:?}");
+                let is_fine = is_fine || what == "off its curve" && !kind.contains(&"ecdsa");
+                compare(&workshop, &format!("{kind:?}: {what}"), &list, is_fine);
             }
+        }
+    }
+
+    #[test]
+    fn keys_at_the_bounds_of_what_sshd_reads() {
+        let workshop = Workshop::new();
+        // Its x alone has all the bits that are wanted.
+        let compressed = [&[3], &point(SHORT_Y)[1..33]].concat();
+        for (what, ca, is_fine) in [
+            ("a short modulus", rsa(1023, 17), false),
+            ("the shortest modulus", rsa(1024, 17), true),
+            ("a modulus of one bit more", rsa(1025, 17), true),
+            ("the longest modulus", rsa(8 * LONGEST_NUMBER, 17), true),
+            ("a long modulus", rsa(8 * LONGEST_NUMBER + 1, 17), false),
+            ("the longest exponent", rsa(2048, 8 * LONGEST_NUMBER), true),
+            ("a long exponent", rsa(2048, 8 * LONGEST_NUMBER + 1), false),
+            ("a point", ecdsa(&point(LONG)), true),
+            ("a compressed point", ecdsa(&compressed), false),
+            ("a short x", ecdsa(&point(SHORT_X)), false),
+            ("a short y", ecdsa(&point(SHORT_Y)), false),
+            ("no point", ecdsa(&point(OFF_CURVE)), false),
+            ("a point in a token", sk_ecdsa(&point(LONG), "ssh:"), true),
+            ("no point in a token", sk_ecdsa(&point(OFF_CURVE), "ssh:"), false),
+            ("a token's point for a name with a NUL", sk_ecdsa(&point(LONG), "s\0h"), false),
+            ("a key in a token", sk_ed25519("ssh:"), true),
+            ("a key in a token for a name with a NUL", sk_ed25519("s\0h"), false),
+            ("of a type that there is not", [string(b"ssh-none"), string(b"x")].concat(), false),
+        ] {
+            let mut list = Krl::default();
+            assert!(list.revoke(&ca, &[7]));
+            compare(&workshop, what, &list.to_bytes(), is_fine);
+            assert_eq!(read(&list.to_bytes()).ok(), is_fine.then_some(Revokes::Certificates), "{what}");
         }
     }
 }

@@ -46,7 +46,7 @@ pub fn refuse_lists(staged: &Staged, named: &[String], granted: MayChange<'_>) -
 mod tests {
     use super::*;
     use crate::machine::keys::testing::{TYPES, Workshop};
-    use std::{collections::BTreeMap, fs, path::PathBuf};
+    use std::fs;
 
     #[test]
     fn only_certificates_are_taken_away() {
@@ -62,21 +62,41 @@ mod tests {
         let serials = list("serial: 7\nserial: 9-12\nid: somebody\n", "serials");
         let keys = list(&format!("serial: 7\nkey: {key}"), "keys");
         let prints = list(&format!("sha256: {key}"), "prints");
-        let refused = |contents: &[u8], granted| {
-            let staged: BTreeMap<PathBuf, Option<Vec<u8>>> = [("/list".into(), Some(contents.to_vec()))].into();
+        let refused = |path: &str, contents: Option<&[u8]>, granted| {
+            let staged: Staged = [(path.into(), contents.map(<[u8]>::to_vec))].into();
             refuse_lists(&staged, &["/list".to_owned()], granted).err().map(|error| error.to_string())
         };
-        assert_eq!(refused(&serials, MayChange::Only(&[])), None);
-        for (contents, why) in [
-            (keys.as_slice(), "revokes plain keys"),
-            (&prints, "revokes plain keys"),
-            (key.as_bytes(), "a list of plain keys"),
-            (&serials[..serials.len() - 1], "cut off"),
-            (&serials[..20], "cut off"),
+        let only = MayChange::Only(&[]);
+        assert_eq!(refused("/list", Some(&serials), only), None);
+        // A file that no line names may hold what it likes, unless it is a list all the same.
+        for (path, contents, why) in [
+            ("/list", keys.as_slice(), Some("revokes plain keys")),
+            ("/list", &prints, Some("revokes plain keys")),
+            ("/list", key.as_bytes(), Some("a list of plain keys")),
+            ("/list", b"", Some("a list of plain keys")),
+            ("/list", &serials[..serials.len() - 1], Some("cut off")),
+            ("/list", &serials[..20], Some("cut off")),
+            ("/other", &keys, Some("revokes plain keys")),
+            ("/other", &serials[..20], Some("cut off")),
+            ("/other", key.as_bytes(), None),
+            ("/other", b"", None),
         ] {
-            let error = refused(contents, MayChange::Only(&[])).unwrap();
-            assert!(error.contains(why), "{error}");
-            assert_eq!(refused(contents, MayChange::Any), None);
+            let error = refused(path, Some(contents), only);
+            assert_eq!(error.is_some(), why.is_some(), "{path}: {error:?}");
+            assert!(error.unwrap_or_default().contains(why.unwrap_or_default()), "{path}: {why:?}");
+            assert_eq!(refused(path, Some(contents), MayChange::Any), None);
+            assert_eq!(refused(path, None, only), None);
         }
+    }
+
+    #[test]
+    fn a_list_is_known_behind_a_link() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = scratch.path().canonicalize().unwrap();
+        std::os::unix::fs::symlink("real", at.join("link")).unwrap();
+        let staged: Staged = [(at.join("real"), Some(b"ssh-ed25519 AAAA\n".to_vec()))].into();
+        let refused =
+            |name: &str| refuse_lists(&staged, &[at.join(name).display().to_string()], MayChange::Only(&[])).is_err();
+        assert_eq!(["real", "link", "other"].map(refused), [true, true, false]);
     }
 }

@@ -56,6 +56,10 @@ mod tests {
         fs::write(&main, format!("Include {}/*.d\n", at.display())).unwrap();
         fs::write(at.join("a.d"), "LoginGraceTime 1\n").unwrap();
         let before = now(&main).unwrap();
+        let read = contents(&main).unwrap();
+        let paths: Vec<&Path> = read.iter().map(|(path, _)| path.as_path()).collect();
+        assert_eq!(paths, [&main, &at.join("a.d")]);
+        assert_eq!(read[1].1, b"LoginGraceTime 1\n");
         assert_eq!(difference(&before, &now(&main).unwrap()), None);
         fs::write(at.join("unrelated"), "").unwrap();
         assert_eq!(difference(&before, &now(&main).unwrap()), None);
@@ -74,6 +78,6 @@ mod tests {
                 None => fs::remove_file(&path).unwrap(),
             }
         }
-        assert!(now(&at.join("none")).is_err());
+        assert!(now(&at.join("none")).is_err() && contents(&at.join("none")).is_err());
     }
 }
