@@ -3,10 +3,11 @@
 
 use super::krl;
 use crate::{
+    ca,
     machine::sshd::{Effective, tree::Overlay},
     text,
 };
-use ssh_key::{Algorithm, Certificate, HashAlg, PublicKey, certificate::CertType};
+use ssh_key::{Certificate, HashAlg, PublicKey, certificate::CertType};
 use std::path::Path;
 
 /// What is wrong with a file's contents, as the rest of a sentence.
@@ -39,8 +40,10 @@ pub fn expired(effective: &Effective, overlay: Overlay<'_>, host_keys: &[PublicK
     let problem = |path: &String| {
         let contents = overlay.read(Path::new(path));
         let certificate = Certificate::from_openssh(read(&contents).ok()?.trim()).ok()?;
-        let last = certificate.valid_before().checked_sub(1).filter(|last| *last < now)?;
-        check_certificate(&certificate, host_keys, last).ok()?;
+        if now < certificate.valid_before() {
+            return None;
+        }
+        check_certificate(&certificate, host_keys, certificate.valid_before().checked_sub(1)?).ok()?;
         told("host certificate", path, host_certificate(&contents, host_keys, now))
     };
     effective.values("hostcertificate").iter().filter_map(problem).collect()
@@ -54,6 +57,17 @@ fn host_certificate(contents: &std::io::Result<Vec<u8>>, host_keys: &[PublicKey]
     let text = read(contents)?;
     if text.trim().is_empty() {
         return Err("is empty".to_owned());
+    }
+    // The crate that judges them reads neither kind.
+    if let Ok(other) = ca::certificate::parse(text.as_bytes()) {
+        // Refused by clients since OpenSSH 8.2.
+        if matches!(other.signature_algorithm(), "ssh-rsa" | "ssh-dss") {
+            let problem = "is signed with a disallowed algorithm (SHA-1): the CA should sign with rsa-sha2-512";
+            return Err(problem.to_owned());
+        }
+        if other.valid_before() == u64::MAX {
+            return Err("never expires, and so it is not checked any further".to_owned());
+        }
     }
     let certificate =
         Certificate::from_openssh(text.trim()).map_err(|error| format!("is not a certificate ({error})"))?;
@@ -83,10 +97,6 @@ pub(in crate::guard) fn check_certificate(
     }
     if certificate.critical_options().iter().next().is_some() {
         return wrong("has critical options: no client accepts those in a host certificate");
-    }
-    // SHA-1: refused by clients since OpenSSH 8.2.
-    if matches!(certificate.signature().algorithm(), Algorithm::Rsa { hash: None } | Algorithm::Dsa) {
-        return wrong("is signed with a disallowed algorithm (SHA-1): the CA should sign with rsa-sha2-512");
     }
     let signer = certificate.signature_key().fingerprint(HashAlg::Sha256);
     certificate
@@ -131,7 +141,10 @@ fn read(contents: &std::io::Result<Vec<u8>>) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::sshd::host_key;
+    use crate::machine::{
+        keys::testing::{TYPES, Workshop},
+        sshd::host_key,
+    };
     use ssh_key::{PrivateKey, certificate::Builder, rand_core::OsRng};
 
     const NOW: u64 = 1_800_000_000;
@@ -168,6 +181,11 @@ mod tests {
         assert_eq!(made.problem(&good, NOW), "");
         assert!(made.problem(&good, NOW + 7200).starts_with("expired at 2027-01-15 09:00 UTC"));
         assert!(made.problem(&good, NOW - 61).starts_with("is not valid before 2027-01-15 07:59 UTC"));
+        // The first second counts, and the one after the last does not.
+        assert_eq!((made.problem(&good, NOW - 60), made.problem(&good, NOW + 3599)), (String::new(), String::new()));
+        assert!(made.problem(&good, NOW + 3600).starts_with("expired at 2027-01-15 09:00 UTC"));
+        // Of an sshd whose host keys are not known, nothing is said about them.
+        assert_eq!(host_certificate(&Ok(good.clone()), &[], NOW), Ok(()));
         assert!(Made::new().problem(&good, NOW).contains("none of sshd's host keys"));
         let user = made.certificate(CertType::User, None);
         assert!(made.problem(&user, NOW).starts_with("is a user certificate"));
@@ -193,6 +211,33 @@ mod tests {
     }
 
     #[test]
+    fn a_signature_with_sha_1_and_a_life_without_an_end_are_named() {
+        const LIFE: &str = "20200101:20370101";
+        let workshop = Workshop::new();
+        workshop.key("ca", TYPES[4]);
+        let host = workshop.key("host", TYPES[0]);
+        for (kind, life, start) in [
+            ("ssh-rsa", LIFE, "is signed with a disallowed algorithm (SHA-1)"),
+            ("ssh-rsa", "always:forever", "is signed with a disallowed algorithm (SHA-1)"),
+            ("rsa-sha2-512", "always:forever", "never expires"),
+            ("rsa-sha2-256", LIFE, ""),
+            ("rsa-sha2-512", LIFE, ""),
+        ] {
+            let sign = ["-q", "-s", "ca", "-t", kind, "-h", "-I", "x", "-n", "a.example", "-V", life];
+            workshop.keygen(&[&sign[..], &["host.pub"]].concat());
+            let made = std::fs::read(workshop.path("host-cert.pub")).unwrap();
+            let problem = host_certificate(&Ok(made), std::slice::from_ref(&host), NOW).err().unwrap_or_default();
+            assert!(problem.starts_with(start) && problem.is_empty() == start.is_empty(), "{kind}: {problem}");
+        }
+    }
+
+    #[test]
+    fn a_time_without_a_date_is_told_in_seconds() {
+        assert_eq!(date(0), "1970-01-01 00:00 UTC");
+        assert_eq!(date(u64::MAX), u64::MAX.to_string());
+    }
+
+    #[test]
     fn lists_of_keys_are_read() {
         let key = Made::new().ca.public_key().to_openssh().unwrap();
         let missing = || Err(std::io::ErrorKind::NotFound.into());
@@ -200,6 +245,7 @@ mod tests {
         let garbage = [&krl[..], b"\x01\x00\x00\x00\x07garbage"].concat();
         for (contents, trusted, revocation) in [
             (format!("# CA\n\n{key}\n").into_bytes(), true, true),
+            (format!(" {}  \n", key.replace(' ', "\t  ")).into_bytes(), true, true),
             (Vec::new(), true, true),
             (format!("garbage\n{key}\n").into_bytes(), false, false),
             (krl[..8].to_vec(), false, false),
@@ -211,6 +257,8 @@ mod tests {
             assert_eq!(revoked(&Ok(contents)).is_ok(), revocation, "{shown}");
         }
         assert!(authorities(&missing()).is_err() && revoked(&missing()).is_err());
+        let place = authorities(&Ok(format!("{key}\n# CA\ngarbage\n").into_bytes())).unwrap_err();
+        assert!(place.starts_with("has no key in line 3:"), "{place}");
     }
 
     #[test]
@@ -218,10 +266,13 @@ mod tests {
         let made = Made::new();
         let (good, bound) = (made.certificate(CertType::Host, None), made.certificate(CertType::Host, Some("x")));
         let effective = Effective::parse("hostcertificate /good\nhostcertificate /bound\nhostcertificate /gone\n");
-        let staged = [("/good".into(), Some(good)), ("/bound".into(), Some(bound))].into();
+        let staged = [("/good".into(), Some(good)), ("/bound".into(), Some(bound)), ("/gone".into(), None)].into();
         let keys = [made.host.public_key().clone()];
         let found = |now| expired(&effective, Overlay(&staged), &keys, now);
-        assert_eq!(found(NOW), [""; 0]);
+        for now in [NOW - 61, NOW - 60, NOW, NOW + 3599] {
+            assert_eq!(found(now), [""; 0], "{now}");
+        }
+        assert_eq!(found(NOW + 3600).len(), 1);
         let late = found(NOW + 7200);
         assert_eq!(late, ["the host certificate /good expired at 2027-01-15 09:00 UTC"]);
         assert!(problems(&effective, Overlay(&staged), &keys, NOW + 7200).contains(&late[0]));
