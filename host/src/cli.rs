@@ -60,7 +60,7 @@ use std::{
 use warded_lib::{
     ca::step,
     error::{Error, Exit},
-    machine::{core_dump, exec},
+    machine::{core_dump, exec, memory},
 };
 
 /// SSH certificates on every machine, by sandboxed procedures that are planned, proved and undone.
@@ -192,6 +192,19 @@ impl Command {
         matches!(self, Self::Plan(_) | Self::Apply(_) | Self::Enrol(_) | Self::Renew(_) | Self::Rekey(_))
     }
 
+    /// Whether it needs the memory of a run, which is checked first. What brings a machine back does what it can.
+    fn is_with_memory(&self) -> bool {
+        !matches!(
+            self,
+            Self::Recover(_)
+                | Self::Watchdog(_)
+                | Self::Compile(_)
+                | Self::Completions(_)
+                | Self::Man(_)
+                | Self::Version(_)
+        )
+    }
+
     /// Whether it may change what every user of the machine is told.
     fn is_run(&self) -> bool {
         matches!(
@@ -232,6 +245,12 @@ pub fn main() -> ExitCode {
         exec::watch_programs(|program| output::say(&format!("$ {}", program.shell_line())));
     }
     let output = Output::new(global.json, verbosity, global.color);
+    if command.is_with_memory()
+        && let Err(error) = memory::refuse_too_little().map_err(Error::or_unchanged)
+    {
+        output.failure(&error);
+        return ExitCode::from(error.exit().code());
+    }
     let options = Options {
         config: global.config,
         makes_config: false,

@@ -11,6 +11,7 @@ pub mod files;
 pub(crate) mod interruption;
 pub mod keys;
 pub mod login;
+pub mod memory;
 pub mod ownership;
 pub mod path;
 pub mod private;

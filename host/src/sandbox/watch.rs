@@ -11,7 +11,10 @@ use std::{
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
-use warded_lib::error::{Error, Result};
+use warded_lib::{
+    error::{Error, Result},
+    machine::exec,
+};
 use wasmtime::Engine;
 
 /// How often time is looked at.
@@ -98,7 +101,8 @@ impl Watch {
                 }
             }
         });
-        let thread = thread.map_err(|error| Error::failed("cannot watch how long a component takes").cause(error))?;
+        let thread =
+            thread.map_err(|error| exec::caused(Error::failed("cannot watch how long a component takes"), &error))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }

@@ -7,12 +7,14 @@ mod attended;
 mod companion;
 mod input;
 mod output;
+mod room;
 mod running;
 mod service;
 
 pub use apart::{Apart, run_self_apart};
 pub use companion::Companion;
 pub use output::{Output, Ran};
+pub use room::caused;
 pub use running::end_all;
 pub use service::Service;
 
@@ -36,8 +38,6 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// What a person does about a process or a thread that there may not be.
-const LIMITS: &str = "raise the limits on processes and memory under which this runs: ulimit -a, or its control group";
 /// Where programs are looked for: never the caller's own PATH, which sudo may have let through.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Where some systems keep programs that only other programs run.
@@ -238,8 +238,7 @@ impl Program {
     }
 
     fn cannot_start(&self, error: &io::Error) -> Error {
-        let failed = Error::failed(format!("cannot start {}", self.path.display())).cause(error);
-        if error.kind() == io::ErrorKind::WouldBlock { failed.next(LIMITS) } else { failed }
+        caused(Error::failed(format!("cannot start {}", self.path.display())), error)
     }
 }
 

@@ -1,10 +1,10 @@
 //! This program again, as a process of its own that turns bytes into bytes.
 
-use super::{own_environment, own_program, running::Running};
+use super::{caused, own_environment, own_program, running::Running};
 use crate::error::{Error, Result};
 use std::{
     ffi::OsStr,
-    io::{Read, Write as _},
+    io::{self, Read, Write as _},
     os::unix::process::CommandExt as _,
     process::{Command, Stdio},
     sync::mpsc,
@@ -37,7 +37,7 @@ pub fn run_self_apart<A: AsRef<OsStr>>(
     most: usize,
     time: Duration,
 ) -> Result<Apart> {
-    let failed = |why: &dyn std::fmt::Display| Error::failed("cannot start a second process of warded").cause(why);
+    let failed = |why: &io::Error| caused(Error::failed("cannot start a second process of warded"), why);
     let deadline = Instant::now() + time;
     let mut command = Command::new(own_program().map_err(|error| failed(&error))?);
     own_environment(&mut command)

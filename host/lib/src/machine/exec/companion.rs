@@ -1,6 +1,6 @@
 //! A second process of this program, beside this one.
 
-use super::{TICK, find, own_environment, own_program};
+use super::{TICK, caused, find, own_environment, own_program};
 use crate::error::{Error, Result};
 use std::{
     ffi::OsStr,
@@ -25,7 +25,7 @@ impl Companion {
     /// # Errors
     /// When it cannot be started, ends, or says nothing in time.
     pub fn start<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>, patience: Duration) -> Result<Self> {
-        let program = own_program().map_err(|error| cannot_accompany(&error))?;
+        let program = own_program().map_err(|error| cannot_start(&error))?;
         let mut command = Command::new(program);
         command.args(arguments);
         Self::spawn(command, patience)
@@ -60,7 +60,7 @@ impl Companion {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|error| cannot_accompany(&error))?;
+            .map_err(|error| cannot_start(&error))?;
         let (input, output) = (process.stdin.take(), process.stdout.take());
         let (input, output) = input.zip(output).ok_or_else(|| cannot_accompany(&"it has no input"))?;
         let (said, line) = mpsc::channel();
@@ -72,7 +72,7 @@ impl Companion {
         if let Err(error) = reading {
             process.kill().ok();
             process.wait().ok();
-            return Err(cannot_accompany(&error));
+            return Err(cannot_start(&error));
         }
         if line.recv_timeout(patience) == Ok(true) {
             return Ok(Self { process, input });
@@ -100,6 +100,10 @@ impl Companion {
             thread::sleep(TICK / 4);
         }
     }
+}
+
+fn cannot_start(error: &io::Error) -> Error {
+    caused(Error::failed("cannot start a second process of warded"), error)
 }
 
 fn cannot_accompany(why: &dyn std::fmt::Display) -> Error {
