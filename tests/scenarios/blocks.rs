@@ -62,20 +62,56 @@ fn a_block_that_asks_for_the_version_is_taken_by_what_sshd_shows() {
     }
 }
 
-/// Ours would hold for some releases of sshd alone.
+const INCLUDE: &str = "Include /etc/ssh/sshd_config.d/*.conf\n";
+
+/// Puts the Include of the stock configuration into a block that asks for the version.
+fn include_in_block(peer: &Peer, pattern: &str) {
+    let config = peer.file("/etc/ssh/sshd_config");
+    let stock = fs::read_to_string(&config).unwrap();
+    assert!(stock.contains(INCLUDE), "{stock}");
+    fs::write(config, format!("{}Match Version {pattern}\n  {INCLUDE}", stock.replace(INCLUDE, ""))).unwrap();
+}
+
+/// In a file that a block includes, ours would hold for some releases of sshd alone: they come into the main file, before it.
 #[test]
 fn no_line_of_wardeds_comes_into_a_block_that_asks_for_the_version() {
-    let peer = Peer::shaped("trixie", |directory| {
-        let config = directory.join("sshd_config");
-        let stock = fs::read_to_string(&config).unwrap();
-        let include = "Include /etc/ssh/sshd_config.d/*.conf\n";
-        assert!(stock.contains(include), "{stock}");
-        fs::write(config, stock.replace(include, "") + "Match Version OpenSSH_*\n  " + include).unwrap();
-    });
-    let Some(peer) = peer else { return };
-    let run = peer.warded(&["apply", "certify-host", "--set", SET, "--yes"]);
-    assert!(run.code == Some(0) || run.stderr.contains("which holds only below"), "{run:?}");
-    connects(&peer);
+    for pattern in ["OpenSSH_*", "OpenSSH_9*"] {
+        let Some(peer) = Peer::prepared("trixie", |peer| include_in_block(peer, pattern)) else { return };
+        peer.warded(&["apply", "certify-host", "--set", SET, "--yes"]).ends(0);
+        assert!(!peer.file("/etc/ssh/sshd_config.d/50-warded.conf").exists(), "{pattern}");
+        let config = fs::read_to_string(peer.file("/etc/ssh/sshd_config")).unwrap();
+        let place = |text: &str| config.find(text).unwrap_or_else(|| panic!("no {text} in {config}"));
+        assert!(
+            place("# BEGIN warded\n") < place("HostCertificate ") && place("# END warded\n") < place("Match Version ")
+        );
+        let authority = peer.warded(&["ca", "roots", "--host"]).ends(0).stdout.trim().to_owned();
+        peer.client(&Knows::Authority(authority)).connects();
+        connects(&peer);
+    }
+}
+
+/// Where that block came later, the drop-in is served as long as the block holds, and else it is said what sshd says of it.
+#[test]
+fn a_drop_in_that_came_into_a_block_that_asks_for_the_version() {
+    for (pattern, holds) in [("OpenSSH_*", true), ("OpenSSH_9*", false)] {
+        let Some(peer) = Peer::start("trixie", "") else { return };
+        peer.renews_by_cron();
+        peer.warded(&["apply", "certify-host", "--set", SET, "--yes"]).ends(0);
+        include_in_block(&peer, pattern);
+        let (renew, apply) = (["renew", "--force"], ["apply", "certify-host", "--set", SET, "--yes"]);
+        let authority = || Knows::Authority(peer.warded(&["ca", "roots", "--host"]).ends(0).stdout.trim().to_owned());
+        if holds {
+            // For every connection, as sshd shows.
+            peer.warded(&renew).ends(0).prints(&["Seen live: 3 certificates served"]);
+            peer.warded(&apply).ends(0).prints(&["Nothing to do."]);
+            peer.client(&authority()).connects();
+        } else {
+            let not_in_force = "50-warded.conf line 2: Directive 'HostCertificate' is not allowed within a Match block";
+            peer.warded(&renew).ends(1).says(&[not_in_force, "state: nothing was changed"]);
+            peer.warded(&apply).ends(1).says(&[not_in_force, "state: nothing was changed"]);
+        }
+        connects(&peer);
+    }
 }
 
 #[test]
