@@ -12,6 +12,7 @@ mod without_root;
 mod words;
 
 pub(super) use circumstances::{last_roll_back, rooms};
+use user_ca::UserCa;
 pub(super) use user_ca::is_own as is_own_list;
 
 use super::{
@@ -72,6 +73,8 @@ pub(super) struct StatusObject {
     pub(super) listening: bool,
     enrolled: Option<Enrolment>,
     host_keys: Vec<HostKey>,
+    /// The CA keys by whose certificates sshd lets people in, where the list is Warded's own.
+    user_cas: Vec<UserCa>,
     /// The other sshds that are enrolled, unless the operator chose one.
     others: Vec<Self>,
     interrupted: Option<u64>,
@@ -232,7 +235,8 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
         None => None,
     };
     let configured = sshd.as_ref().map(|sshd| configured::look(context, sshd, enrolled)).transpose()?;
-    let Configured { keys, named, problems: wrong, warnings, notes: user_notes } = configured.unwrap_or_default();
+    let Configured { keys, named, user_cas, problems: wrong, warnings, notes: user_notes } =
+        configured.unwrap_or_default();
     problems.extend(wrong);
     let on_disk = |key: &sshd::HostKey| Some((key.path.clone(), key.public.as_ref()?.key()?));
     let on_disk: Vec<_> = keys.iter().filter_map(on_disk).collect();
@@ -286,6 +290,7 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
         sshd: sshd.map(|sshd| sshd.version().to_owned()),
         enrolled: enrolled.cloned(),
         host_keys,
+        user_cas,
         others: Vec::new(),
         interrupted: interrupted.map(|journal| journal.run.run),
         unconfirmed: unconfirmed.map(|journal| journal.run.run),

@@ -1,6 +1,9 @@
 //! What sshd's configuration is, as far as `status` looks at it; where sshd does not accept it, what its lines name.
 
-use super::{principals, strict_modes, user_ca};
+use super::{
+    principals, strict_modes,
+    user_ca::{self, UserCa},
+};
 use crate::{
     cli::outlook::{self, Problem},
     context::Context,
@@ -21,6 +24,7 @@ pub(super) struct Configured {
     pub(super) keys: Vec<HostKey>,
     /// What `HostCertificate` lines name.
     pub(super) named: Vec<String>,
+    pub(super) user_cas: Vec<UserCa>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
     pub(super) notes: Vec<String>,
@@ -48,10 +52,11 @@ pub(super) fn look(context: &Context, sshd: &Sshd, enrolled: Option<&Enrolment>)
     }
     found.warnings.extend(outlook::lists(&effective, tree.as_ref().ok()));
     found.warnings.extend(strict_modes::look(&effective));
-    let (wrong, unknown) = user_ca::look(context, &effective);
-    found.problems.extend(wrong);
+    let user_cas = user_ca::look(context, &effective);
+    found.problems.extend(user_cas.problems);
     found.problems.extend(principals::look(context, &effective)?);
-    found.notes = unknown;
+    found.notes = user_cas.unknown;
+    found.user_cas = user_cas.keys;
     found.keys = sshd.host_keys()?;
     Ok(found)
 }

@@ -1,6 +1,7 @@
 //! Whether sshd takes the certificates that the CA gives people, where `trust-user-ca` has it do so.
 
 use crate::{cli::outlook::Problem, context::Context};
+use serde::Serialize;
 use ssh_key::{HashAlg, PublicKey, public::KeyData};
 use sshd_config::trusted_keys::{self, FILE_NAME};
 use std::{fs, io, path::Path};
@@ -13,10 +14,33 @@ pub(in crate::cli) fn is_own(path: &str) -> bool {
     Path::new(path).file_name().is_some_and(|name| name == FILE_NAME)
 }
 
-/// What is wrong with the list that sshd reads, and what could not be found out.
-pub(super) fn look(context: &Context, effective: &Effective) -> (Vec<Problem>, Vec<String>) {
+/// A key by whose certificates people log in.
+#[derive(Debug, Serialize)]
+pub(super) struct UserCa {
+    pub(super) fingerprint: String,
+    pub(super) algorithm: String,
+    /// Warded's list, which sshd reads.
+    pub(super) file: String,
+}
+
+/// The list that sshd reads: its keys, what is wrong with it, and what could not be found out.
+#[derive(Default)]
+pub(super) struct UserCas {
+    pub(super) keys: Vec<UserCa>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) unknown: Vec<String>,
+}
+
+impl UserCas {
+    fn broken(problem: Problem) -> Self {
+        Self { problems: vec![problem], ..Self::default() }
+    }
+}
+
+/// Looks at the list that sshd reads, where it is Warded's own.
+pub(super) fn look(context: &Context, effective: &Effective) -> UserCas {
     let Some(path) = effective.values("trustedusercakeys").first().filter(|path| is_own(path)) else {
-        return (Vec::new(), Vec::new());
+        return UserCas::default();
     };
     let shown = neutral(path);
     let nobody = "nobody logs in by a certificate";
@@ -25,24 +49,29 @@ pub(super) fn look(context: &Context, effective: &Effective) -> (Vec<Problem>, V
         Err(error) => {
             let is_gone = error.kind() == io::ErrorKind::NotFound;
             let why = if is_gone { "is gone".to_owned() } else { format!("cannot be read ({error})") };
-            return (
-                vec![Problem::with(format!("the list of the CA's user keys {shown} {why}: {nobody}"), APPLY)],
-                Vec::new(),
-            );
+            return UserCas::broken(Problem::with(
+                format!("the list of the CA's user keys {shown} {why}: {nobody}"),
+                APPLY,
+            ));
         }
     };
     if let Err(fault) = trusted_keys::read(&contents) {
         let effect = if fault.kind.is_harmless() { "it was edited" } else { nobody };
         let next = format!("mv {shown} {shown}.old; {APPLY}");
-        return (
-            vec![Problem::with(format!("the list of the CA's user keys {shown} {fault}: {effect}"), next)],
-            Vec::new(),
-        );
+        let seen = format!("the list of the CA's user keys {shown} {fault}: {effect}");
+        return UserCas::broken(Problem::with(seen, next));
     }
-    match context.authority.open().and_then(|authority| authority.roots(Kind::User)) {
-        Ok(roots) => (differences(&shown, &listed(&contents), &roots), Vec::new()),
+    let listed = listed(&contents);
+    let (problems, unknown) = match context.authority.open().and_then(|authority| authority.roots(Kind::User)) {
+        Ok(roots) => (differences(&shown, &listed, &roots), Vec::new()),
         Err(error) => (Vec::new(), vec![format!("whether {shown} has the CA's user keys is not known: {error}")]),
-    }
+    };
+    let of = |key: &PublicKey| UserCa {
+        fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
+        algorithm: key.algorithm().to_string(),
+        file: shown.clone(),
+    };
+    UserCas { keys: listed.iter().map(of).collect(), problems, unknown }
 }
 
 fn listed(contents: &[u8]) -> Vec<PublicKey> {

@@ -1,6 +1,6 @@
 //! `status` in words.
 
-use super::{StatusObject, circumstances::time};
+use super::{StatusObject, circumstances::time, user_ca::UserCa};
 use crate::cli::output::{Output, Style};
 use warded_lib::error::Result;
 
@@ -54,6 +54,9 @@ fn show_sshd(status: &StatusObject, output: Output) -> Result<()> {
             }
         };
         output.line(format!("host key     {:20} {}", key.algorithm, output.paint(style, &state)))?;
+    }
+    for UserCa { fingerprint, algorithm, file } in &status.user_cas {
+        output.line(format!("user CA      {fingerprint} {algorithm} · sshd lets people in by it ({file})"))?;
     }
     let Some(enrolled) = &status.enrolled else {
         return output.line("enrolled     no: warded apply certify-host --set principal=NAME");
