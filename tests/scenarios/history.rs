@@ -1,6 +1,6 @@
 //! The history of a machine, and the way back that it shows.
 
-use crate::support::{Knows, Machine, Run, machine::NAME};
+use crate::support::{Knows, Machine, Run, clock::shift, machine::NAME};
 use std::fs;
 
 fn lines(machine: &Machine) -> Vec<String> {
@@ -82,22 +82,28 @@ fn runs_are_listed_with_who_ran_them_and_undone_with_their_renewals() {
     machine.warded(["undo", "--yes"]).ends(0).prints(&["There is nothing to undo."]);
 }
 
+/// A command at a time when a certificate of one hour has expired.
+fn two_hours_later(machine: &Machine, command: &str) -> Run {
+    let mut command = machine.warded_command([command, "--yes"]);
+    shift(&mut command, 7200);
+    Run::of(&mut command)
+}
+
 /// The certificates that it would bring back have expired by now: the refusal says so, and the way on.
 #[test]
 fn an_undo_that_would_restore_an_expired_certificate_names_it() {
     let machine = Machine::start();
     machine.certify();
     let key = machine.path("ssh/ssh_host_ed25519_key");
-    let sign = ["-q", "-h", "-I", "x", "-n", NAME, "-V", "-2m:+4s", "-s"];
+    let sign = ["-q", "-h", "-I", "x", "-n", NAME, "-V", "-2m:+1h", "-s"];
     let by_hand = |times: [&str; 9]| {
         let mut command = machine.command("ssh-keygen");
         Run::of(command.args(times).arg(machine.path("ca/host_ca")).arg(format!("{}.pub", key.display()))).ends(0);
     };
     by_hand(sign);
     machine.warded(["apply", "certify-host", "--yes", "--set", "principal=web2.example.org"]).ends(0);
-    std::thread::sleep(std::time::Duration::from_secs(5));
     let before = machine.tree();
-    machine.warded(["undo", "--yes"]).ends(5).says(&[
+    two_hours_later(&machine, "undo").ends(5).says(&[
         "refused: undoing run 2 would bring back",
         "ssh_host_ed25519_key-cert.pub, which expired",
         "warded undo --down-to 1",
@@ -117,13 +123,12 @@ fn what_was_there_first_comes_back_although_it_has_expired() {
         let (key, other) = (key.to_str().unwrap(), other.to_str().unwrap());
         keygen(&["-q", "-t", "ed25519", "-N", "", "-f", other]);
         let public = format!("{key}.pub");
-        keygen(&["-q", "-h", "-I", "x", "-n", NAME, "-V", "-2m:+12s", "-s", other, &public]);
+        keygen(&["-q", "-h", "-I", "x", "-n", NAME, "-V", "-2m:+1h", "-s", other, &public]);
         let config = fs::read_to_string(machine.config()).unwrap();
         fs::write(machine.config(), format!("{config}HostCertificate {key}-cert.pub\n")).unwrap();
         let before = machine.tree();
         machine.certify();
-        std::thread::sleep(std::time::Duration::from_secs(13));
-        let undone = machine.warded([command, "--yes"]).ends(0).stdout;
+        let undone = two_hours_later(&machine, command).ends(0).stdout;
         assert!(undone.contains("ssh_host_ed25519_key-cert.pub comes back as it was; it expired"), "{undone}");
         assert!(before == machine.tree());
         machine.client(&Knows::Keys(machine.host_key("ed25519"))).connects();

@@ -201,7 +201,7 @@ fn at_the_runlevels_of_a_halt_and_a_reboot_the_watchdog_puts_the_files_back() {
         let stub = format!(
             "mkdir /run/u /run/w; mount -t overlay -o lowerdir=/usr/sbin,upperdir=/run/u,workdir=/run/w overlay /usr/sbin
              rm -f /usr/sbin/runlevel # a link to systemctl, which would be written
-             printf '#!/bin/sh\necho {runlevel}\n' >/usr/sbin/runlevel; chmod 755 /usr/sbin/runlevel"
+             printf '#!/bin/sh\necho >>/run/asked\necho {runlevel}\n' >/usr/sbin/runlevel; chmod 755 /usr/sbin/runlevel"
         );
         Run::of(machine.command("sh").args(["-ec", &stub])).ends(0);
         let before = seen(&machine);
@@ -216,7 +216,9 @@ fn at_the_runlevels_of_a_halt_and_a_reboot_the_watchdog_puts_the_files_back() {
             let why = "rolled back (the machine went down before it was confirmed): ";
             assert!(ended.iter().any(|detail| detail.starts_with(why)), "{ended:?}");
         } else {
-            sleep(Duration::from_secs(3));
+            // It asks several times; asking again, it was not ended by the answer.
+            let asked = || Run::of(machine.command("cat").arg("/run/asked")).stdout.lines().count();
+            wait("each watchdog asks again", LONG, || asked() > watching.len());
             assert_eq!((watchdogs(&machine), state(&machine)), (watching, "unconfirmed".to_owned()), "{runlevel}");
         }
     }

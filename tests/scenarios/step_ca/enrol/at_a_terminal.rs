@@ -63,9 +63,14 @@ fn another_user_who_reads_everything_finds_no_token() {
         output.read_to_end(&mut seen).unwrap();
         seen
     });
-    wait("he reads", LONG, || theirs.join("spying").exists());
-    // He finds what is there to be found, wherever it is.
-    std::thread::sleep(std::time::Duration::from_millis(20));
+    let (spying, tick) = (theirs.join("spying"), machine.path("tick"));
+    wait("he reads", LONG, || spying.exists());
+    // He finds what is newer than his mark. The times of files go on in steps.
+    let marked = fs::metadata(spying).unwrap().modified().unwrap();
+    wait("a file is newer", LONG, || {
+        fs::write(&tick, "").unwrap();
+        fs::metadata(&tick).unwrap().modified().unwrap() > marked
+    });
     let baits = [theirs.clone(), machine.path("ssh"), "/tmp".into(), "/var/tmp".into()];
     let baits: Vec<_> = baits
         .iter()
