@@ -5,10 +5,11 @@ use super::{
     record::asked,
 };
 use crate::support::{
-    Appliance,
+    Appliance, Run,
     appliance::{self, SECRET},
     script::Argument::{Expression, Number, Settings, Text},
 };
+use std::{fs, process::Command};
 
 const GRANT: &str = "actions = [\"show\", \"set\", \"print\"]";
 
@@ -37,6 +38,8 @@ fn gives(name: &'static str, function: &'static str, action: &'static str, input
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = inputs();
     cases.extend(others());
+    cases.extend(lies());
+    cases.extend(keys());
     cases.push(
         of_appliance("a text of 1 MiB for a setting of an appliance")
             .does(|guest| {
@@ -141,5 +144,85 @@ fn others() -> Vec<Case> {
                 });
             })
             .ends_stopped("it asked more than 32 queries"),
+    ]
+}
+
+/// A state query that does not say what is so. `says`: a script that prints its answer.
+fn lies() -> Vec<Case> {
+    let asks_to_set = |title: &str, says: &'static str| {
+        let says_so = "argv = [\"/bin/sh\", \"{dir}/store/says\"]";
+        let tables = appliance::tables().replacen("argv = [\"{dir}/tool\", \"show\"]", says_so, 1);
+        of_appliance(title)
+            .with_actions(&tables)
+            .given(move |machine| fs::write(machine.path("store/says"), says).unwrap())
+            .does(|guest| {
+                guest.does("actions.change", &[Text(b"set"), Settings(&[(b"options", b"mine")])]);
+            })
+    };
+    vec![
+        asks_to_set("a state query that says that it is done", r#"echo '{"options":"mine"}'"#).ends(
+            &[0],
+            &["Nothing to do"],
+            asked("actions.change", "set"),
+        ),
+        asks_to_set(
+            "a state query that says something else each time",
+            r#"read word </proc/sys/kernel/random/uuid; echo "{\"options\":\"$word\"}""#,
+        )
+        .may_change(&["store/calls"])
+        .ends(
+            &[5],
+            &["another answer than when this was planned", "nothing was changed"],
+            asked("actions.change", "set"),
+        ),
+        // What the program did is not undone: to the host it never happened. The policy's author is told.
+        asks_to_set("a state query that never says that it is done", r#"echo '{"options":"theirs"}'"#)
+            .may_change(&["store/calls", "store/settings"])
+            .ends(
+                &[1],
+                &["set succeeded, and show does not show that", "state: as before"],
+                asked("actions.change", "set"),
+            ),
+        asks_to_set("a state query without the member", r#"echo '{"others":"x"}'"#).gives_up(
+            "actions.change",
+            "set",
+            "unexpected-output",
+            "shows no options",
+        ),
+        asks_to_set("a state query about two things", r#"echo '[{"options":"x"},{"options":"y"}]'"#).gives_up(
+            "actions.change",
+            "set",
+            "unexpected-output",
+            "2 things where one is expected",
+        ),
+    ]
+}
+
+/// Private keys of the appliance's, asked for by their member's name: the policy's author shows too much.
+fn keys() -> Vec<Case> {
+    let by_name = |title: &str, encode: &'static str| {
+        let tables = appliance::tables().replacen("[\"options\"]", "[\"options\", \"host_key\"]", 1);
+        let tables = tables.replacen("[\"{dir}/tool\", \"show\"]", "[\"/bin/cat\", \"{dir}/store/database\"]", 1);
+        of_appliance(title)
+            .with_actions(&tables)
+            .hides("PRIVATE KEY")
+            .hides("b3BlbnNzaC1rZXktdjE")
+            .given(move |machine| {
+                let script = format!(
+                    "printf '{{\"options\":\"x\",\"host_key\":\"%s\"}}' \"$({encode} <ssh/ssh_host_ed25519_key)\" \
+                     >store/database"
+                );
+                let mut shell = Command::new("sh");
+                Run::of(shell.args(["-ec", &script]).current_dir(machine.path(""))).ends(0);
+            })
+            .does(|guest| {
+                guest.does("actions.query", &[Text(b"show"), Settings(&[])]);
+            })
+            .gives_up("actions.query", "show", "private-key", "holds a private key")
+    };
+    vec![
+        by_name("a private key asked for by the name of its member", r"sed ':a;N;$!ba;s/\n/\\n/g'"),
+        // So TrueNAS stores them.
+        by_name("a private key in base64 asked for by the name of its member", "base64 -w0"),
     ]
 }
