@@ -73,7 +73,11 @@ fn fragments_that_others_could_have_written() {
     fs::set_permissions(&tool, fs::Permissions::from_mode(0o777)).unwrap();
     stops(&machine, 1, &["expand-template", "can write it"]);
     fs::rename(&tool, machine.file("/sbin/e-smith/other")).unwrap();
-    certify(&machine).ends(2);
+    certify(&machine).ends(2).says(&["no policy is meant for this machine", "warded policy list"]);
+    let tree = machine.tree();
+    let anyway = ["apply", "certify-host", "--set", SET, "--yes", "--policy", "nethserver"];
+    machine.warded(&anyway).ends(1).says(&["there is no /sbin/e-smith/expand-template", "nothing was changed"]);
+    assert_eq!(machine.tree(), tree);
     fs::rename(machine.file("/sbin/e-smith/other"), &tool).unwrap();
     fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
     certify(&machine).ends(0);

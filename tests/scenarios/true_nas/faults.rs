@@ -20,7 +20,9 @@ fn a_middleware_that_fails_changes_nothing() {
         ("ssh.config:is-down", "Failed connection handshake"),
         ("ssh.config:login", "neither an object nor a list of objects"),
         ("ssh.config:nonsense", "neither an object nor a list of objects"),
+        ("ssh.config:other-version", "have no text `options`"),
         ("cronjob.query:refuses", "not permitted"),
+        ("cronjob.query:other-version", "renewal-job shows none of the members that the policy names"),
         ("ssh.update:refuses", "not permitted"),
         ("ssh.update:dies", "was ended by a signal"),
         // The store has it, and sshd was told nothing.
@@ -80,6 +82,11 @@ fn a_tool_that_others_can_change_is_not_run() {
             "tmp",
         ),
         ("chmod 644 /usr/bin/midclt", "chmod 755 /usr/bin/midclt", "midclt"),
+        (
+            "mv /usr/bin/midclt /usr/lib/midclt; chmod 757 /usr/lib/midclt; ln -s /usr/lib/midclt /usr/bin/midclt",
+            "rm /usr/bin/midclt; chmod 755 /usr/lib/midclt; mv /usr/lib/midclt /usr/bin/midclt",
+            "midclt",
+        ),
     ] {
         sh(harm);
         let run = machine.warded(&CERTIFY);

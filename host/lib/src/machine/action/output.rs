@@ -94,6 +94,10 @@ impl Shown {
             },
         };
         let observed = match &state.member {
+            // The appliance may have renamed them: then this is about something else, too.
+            _ if is_presence(state) && element.is_empty() => {
+                return Err(unexpected("none of the members that the policy names".to_owned()));
+            }
             _ if is_presence(state) => StateValue::Present,
             Some(member) => match element.get(member) {
                 Some(value) => StateValue::Value(value.clone()),
@@ -252,6 +256,8 @@ mod tests {
             ("{ json = ['id'] }", &member, r#"[{"id":3},{"id":3}]"#, None),
             ("{ json = ['id'] }", &there, r#"[{"id":3}]"#, Some(StateValue::Present)),
             ("{ json = ['id'] }", &there, r#"[{"id":3},{"id":4}]"#, None),
+            ("{ json = ['id'] }", &there, r#"[{"number":3}]"#, None),
+            ("{ json = ['id'] }", &there, r#"{"result":[]}"#, None),
             ("{ text = true }", &text, "on\n", Some(StateValue::Value("on".into()))),
             ("{ text = true }", &there, "on\n", Some(StateValue::Present)),
             ("{ text = true }", &there, " \n", Some(StateValue::Absent)),
