@@ -4,6 +4,7 @@
 mod cells;
 mod faults;
 mod killed;
+mod lasting;
 mod removal;
 
 use crate::support::{

@@ -3,6 +3,7 @@
 
 use crate::{
     cli::outlook::Problem,
+    components,
     context::Context,
     enrolment::Enrolment,
     outcomes::{LastProof, LastRenewal, LastRollBack, Outcome as _},
@@ -12,12 +13,14 @@ use std::path::Path;
 use warded_lib::{
     error::Result,
     machine::{
+        action::{Action, Filled, Step},
         schedule::{self, Schedule, Why},
         services::{self, Timer},
         space,
         sshd::Sshd,
     },
     moment,
+    name::Name,
     text::neutral,
     transaction,
 };
@@ -45,7 +48,7 @@ impl Circumstances {
     ) -> Result<Self> {
         let mut found = Self {
             last_renewal: LastRenewal::load(&context.state),
-            schedule: context.found_schedule(),
+            schedule: schedule(context, enrolled),
             next_run: None,
             last_roll_back: last_roll_back(context)?,
             problems: Vec::new(),
@@ -84,6 +87,36 @@ impl Circumstances {
         found.notes.extend(other_name(&context.facts.hostname, enrolled));
         Ok(found)
     }
+}
+
+/// What renews. An appliance's job may be older than what Warded has on record: an upgrade of the appliance can keep the one and
+/// not the other.
+fn schedule(context: &Context, enrolled: Option<&Enrolment>) -> Schedule {
+    match context.found_schedule() {
+        found @ (Schedule::Passed(_) | Schedule::Nothing | Schedule::Unknown(_)) => {
+            enrolled.and_then(|enrolled| job_of_policy(context, enrolled)).map_or(found, Schedule::Job)
+        }
+        found => found,
+    }
+}
+
+/// The action that makes the job which is there, of the policy that was accepted.
+fn job_of_policy(context: &Context, enrolled: &Enrolment) -> Option<String> {
+    let granting = components::find(&context.policies, &enrolled.policy).ok()?;
+    if !enrolled.standing(&granting, &enrolled.procedure).is_covered() {
+        return None;
+    }
+    let actions = &granting.policy.actions;
+    let is_there = |(name, action): &(&Name, &Action)| {
+        let makes = action.names_warded() && action.state.as_ref().is_some_and(|state| state.becomes == "present");
+        let asked = || {
+            let filled = Filled::new(name, action, [], "")?;
+            Step::of(filled, actions, |query| query.ask(context.runner.as_ref()))
+        };
+        // A job that is missing would be made: that is known by an error, too, since nothing is filled in.
+        makes && asked().is_ok_and(|step| step.seen.is_some() && !step.differs())
+    };
+    actions.iter().find(is_there).map(|(name, _)| name.to_string())
 }
 
 /// What schedules renewals.

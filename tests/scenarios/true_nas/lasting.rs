@@ -1,0 +1,130 @@
+//! What comes after: the machine starts again while its middleware is down, an upgrade replaces the system, and somebody has the
+//! host keys made anew.
+
+use super::USER;
+use crate::support::{
+    Run,
+    true_nas::{CERTIFY, Settings, TrueNas},
+    wait::{LONG, wait},
+};
+use std::fs;
+
+fn start() -> Option<TrueNas> {
+    TrueNas::start(Settings { password_user: USER, options: "Banner none", ..Settings::of("25.10") })
+}
+
+fn sh(machine: &TrueNas, script: &str) {
+    Run::of(machine.command("sh").args(["-ec", script])).ends(0);
+}
+
+/// A power cut while a job was being made; and the middleware comes up later than what recovers. Each command tries again.
+#[test]
+fn what_a_middleware_that_was_down_kept_from_being_rolled_back_is_tried_again() {
+    let Some(machine) = start() else { return };
+    let before = machine.state();
+    for (again, code) in [(&["recover"][..], 0), (&["renew"], 2), (&["apply", "trust-user-ca", "--yes"], 5)] {
+        machine.mode("cronjob.create:kills-all-after");
+        machine.warded(&CERTIFY);
+        wait("run and watchdog have ended", LONG, || machine.processes().is_empty());
+        assert_ne!(machine.state(), before);
+        machine.mode("cronjob.query:is-down");
+        machine.warded(&["recover"]).ends(1).says(&["Failed connection handshake", "warded recover"]);
+        let interrupted =
+            "was interrupted; `warded recover`, or the next command that changes something, rolls it back";
+        machine.warded(&["status"]).ends(4).prints(&[interrupted]);
+        machine.mode("none");
+        let run = machine.warded(again).ends(code);
+        let said = format!("{}{}", run.stdout, run.stderr);
+        assert!(said.contains("had been interrupted") && said.contains("renewal-job-create"), "{said}");
+        assert_eq!(machine.state(), before, "{again:?}: {run:?}");
+        machine.is_as_generated();
+        machine.lets_everybody_in(false);
+    }
+}
+
+/// An upgrade keeps /root, the stored settings and the jobs, and replaces the rest of the system.
+fn upgrade(machine: &TrueNas) {
+    sh(
+        machine,
+        "pid=$(cat /run/sshd.pid); kill $pid; while [ -e /run/sshd.pid ]; do sleep 0.01; done
+         rm -rf /var/lib/warded /etc/warded /etc/cron.d/middlewared /etc/ssh/ssh_host* /etc/ssh/sshd_config",
+    );
+    machine.calls(&["etc.generate", "ssh"]).ends(0);
+    machine.serves();
+}
+
+const JOB: &str = "schedule     a job of the appliance's, made by renewal-job-create";
+
+#[test]
+fn an_upgrade_leaves_what_lies_in_places_that_last() {
+    let Some(machine) = start() else { return };
+    sh(&machine, "mv /etc/warded/policies /root/warded-policies; echo >/root/warded.toml");
+    let warded = |words: &[&str]| {
+        let mut command = machine.warded_command(words);
+        command.env("WARDED_STATE", "/root/warded-state").env("WARDED_POLICIES", "/root/warded-policies");
+        Run::of(command.env("WARDED_CONFIG", "/root/warded.toml"))
+    };
+    warded(&CERTIFY).ends(0);
+    let job = machine.stored("jobs");
+    assert!(job.contains("/root/warded-state") && job.contains("/root/warded-policies"), "{job}");
+    upgrade(&machine);
+    machine.lets_everybody_in(true);
+    machine.is_as_generated();
+    warded(&["status"]).ends(0).prints(&[JOB, "problems     none"]);
+    machine.calls(&["cronjob.run", "1", "true"]).ends(0);
+    warded(&["renew", "--force"]).ends(0);
+    machine.lets_everybody_in(true);
+
+    // A certificate is gone: sshd serves the others, and the next renewal makes it.
+    fs::remove_file(machine.file("/root/warded-ssh_host_ed25519_key-cert.pub")).unwrap();
+    machine.calls(&["service.reload", "ssh"]).ends(0);
+    let lost = ["/etc/ssh/ssh_host_ed25519_key: no certificate; warded renew gets one", "which cannot be read"];
+    warded(&["status"]).ends(4).prints(&lost);
+    machine.calls(&["cronjob.run", "1", "true"]).ends(0);
+    machine.lets_everybody_in(true);
+    warded(&["status"]).ends(0);
+}
+
+#[test]
+fn an_upgrade_replaces_what_lies_elsewhere() {
+    let Some(machine) = start() else { return };
+    machine.warded(&CERTIFY).ends(0);
+    let certified = machine.state();
+    upgrade(&machine);
+    // What sshd serves lasts. What renews is told that it cannot, and so is who looks at the jobs.
+    machine.lets_everybody_in(true);
+    machine.is_as_generated();
+    machine.warded(&["status"]).ends(0).prints(&["enrolled     no: warded apply certify-host"]);
+    let words = ["this machine is not enrolled", "warded apply certify-host --set principal=NAME", "exited with 2"];
+    machine.calls(&["cronjob.run", "1", "true"]).ends(1).says(&words);
+    // Accepted and applied again, all is as it was, with the one job that is there.
+    machine.adds_policy("truenas");
+    machine.warded(&CERTIFY).ends(0).prints(&["Enrolled. No file had to change."]);
+    assert_eq!(machine.state(), certified);
+    machine.warded(&["status"]).ends(0).prints(&[JOB, "problems     none"]);
+    machine.calls(&["cronjob.run", "1", "true"]).ends(0);
+    machine.calls(&["cronjob.delete", "1"]).ends(0);
+    machine.warded(&["status"]).ends(4).prints(&["nothing renews automatically"]);
+    machine.warded(&CERTIFY).ends(0).prints(&["> run renewal-job-create"]);
+    machine.warded(&["status"]).ends(0).prints(&[JOB]);
+}
+
+#[test]
+fn host_keys_that_are_made_anew_get_new_certificates() {
+    let Some(machine) = start() else { return };
+    machine.warded(&CERTIFY).ends(0);
+    sh(
+        &machine,
+        "cd /data/store/keys; for kind in rsa ecdsa ed25519; do rm ssh_host_${kind}_key*
+         ssh-keygen -q -N '' -t $kind -f ssh_host_${kind}_key; done",
+    );
+    machine.calls(&["service.reload", "ssh"]).ends(0).prints(&["True"]);
+    machine.lets_everybody_in(false);
+    let problems =
+        ["/etc/ssh/ssh_host_ed25519_key: no certificate; warded renew gets one", "and has no host key for it"];
+    machine.warded(&["status"]).ends(4).prints(&problems);
+    machine.calls(&["cronjob.run", "1", "true"]).ends(0);
+    machine.lets_everybody_in(true);
+    machine.is_as_generated();
+    machine.warded(&["status"]).ends(0).prints(&["problems     none"]);
+}
