@@ -1,7 +1,8 @@
 //! A policy is tried on a machine that a scenario describes: the guest, the broker, the change set and the transaction
-//! are the real ones, on a directory that stands for `/`. No sshd is asked, and no service is told.
+//! are the real ones, on a directory that stands for `/`. No sshd is asked, no service is told, and no program run.
 
 mod programs;
+mod queue;
 mod replay;
 mod scenario;
 mod tree;
@@ -22,7 +23,8 @@ use warded_lib::{
     audit::{self, Kind},
     ca::Certificate,
     error::{Error, Result},
-    transaction::{self, Followup, StillNamed, Transaction, Which, undo_changes},
+    name::Name,
+    transaction::{self, Followup, Transaction, Which, undo_changes},
 };
 
 /// The result of a trial.
@@ -97,40 +99,49 @@ impl<'a> Steps<'a> {
         pipeline::plan(self.context(), request)
     }
 
-    /// Rolled back, then kept, then undone; what it gave is taken from between.
+    /// Rolled back after each fault, then kept, then undone; what it gave is taken from between.
     fn carried_out(&mut self, planned: Planned<'_>) -> Result<Outcome> {
         let messages = planned.session.messages.iter().map(|message| message.text.clone()).collect();
-        let identity = planned.identity.clone();
+        let mut identity = planned.identity.clone();
         let mut work = Work::of(planned, Terms::default());
-        let named = |queued: QueueItem<'_>| match queued {
-            QueueItem::Program(_, step) => format!("run {}", step.change.name),
-            QueueItem::Reload(reload) => format!("{} {}", reload.operation, reload.name),
-        };
         let queue = work.queue().into_iter().map(named).collect();
         if work.is_empty() {
             return Ok(Outcome { messages, queue, ..Outcome::default() });
         }
         let certificates = self.fill(&mut work)?;
-        self.begin(&identity, &work)?.roll_back(|_, _| StillNamed::nothing())?;
-        self.is_as_before("after the run was rolled back, because a service could not be told")?;
-
-        let planned = self.plan()?;
-        let identity = planned.identity.clone();
-        let mut work = Work::of(planned, Terms::default());
-        self.fill(&mut work)?;
-        drop(self.begin(&identity, &work)?.keep()?);
-        let after = self.tree.contents()?;
-        let again = self.plan()?;
-        // No program is run, so what the queries print stays.
-        let settles = !self.scenario.force && work.steps.is_empty();
-        if settles && !again.session.changes.is_empty() {
-            let paths: Vec<&str> = again.session.changes.staged().iter().map(|staged| staged.path.as_str()).collect();
-            self.broken.push(format!("a second run changes something again: {}", paths.join(", ")));
+        for fault in queue::faults(&work) {
+            let left = queue::fails(self, &identity, &work, fault)?;
+            self.broken.extend(left);
+            self.is_as_before(&format!("after the run was rolled back, because {}", queue::told(&work, fault)))?;
+            let planned = self.plan()?;
+            identity = planned.identity.clone();
+            work = Work::of(planned, Terms::default());
+            self.fill(&mut work)?;
+        }
+        self.keep(&identity, &work)?;
+        let (after, documents) = (self.tree.contents()?, self.tree.programs.documents());
+        let again = self.plan()?.session.changes;
+        // What cannot be undone is done each time that it is asked for.
+        let programs = again.steps().iter().filter(|step| step.seen.is_some()).map(|step| step.change.name.as_str());
+        let differ: Vec<&str> = again.staged().iter().map(|staged| staged.path.as_str()).chain(programs).collect();
+        if !self.scenario.force && !differ.is_empty() {
+            self.broken.push(format!("a second run changes something again: {}", differ.join(", ")));
         }
         if self.undo(&identity)? {
             self.is_as_before("after it was undone")?;
         }
-        Ok(self.outcome(&after, (messages, queue), certificates))
+        let outcome = self.outcome(&after, (messages, queue), certificates);
+        let was = |(name, printed): &(Name, String)| self.scenario.machine.queries.get(name) != Some(printed);
+        let documents = documents.into_iter().filter(was).map(|(name, printed)| (name.to_string(), printed));
+        Ok(Outcome { documents: documents.collect(), ..outcome })
+    }
+
+    /// Carries everything out, and keeps it.
+    fn keep(&self, identity: &Identity, work: &Work) -> Result<()> {
+        let mut transaction = self.begin(identity, work)?;
+        queue::run(self, &transaction, work, None)?;
+        drop(transaction.keep()?);
+        Ok(())
     }
 
     /// Asks the scenario's CA for every certificate.
@@ -155,7 +166,7 @@ impl<'a> Steps<'a> {
 
     fn begin(&self, identity: &Identity, work: &Work) -> Result<Transaction> {
         let (context, run) = (self.context(), work.run_identity(identity)?);
-        let followup = Followup { reloads: work.reloads.clone(), ..Followup::default() };
+        let followup = Followup { reloads: work.reloads.clone(), steps: work.steps.clone(), ..Followup::default() };
         let (changes, reads) = (work.changes()?, work.reads());
         let mut transaction = Transaction::begin(&context.root, &context.state, &run, changes, reads, &followup)?;
         transaction.commit()?;
@@ -169,15 +180,19 @@ impl<'a> Steps<'a> {
         let Some(undo) = undo else { return Ok(false) };
         let work = Work::undoing(undo, Terms::default());
         let identity = Identity { run: Some(transaction::next_run(&context.state)?), ..identity.clone() };
-        drop(self.begin(&identity, &work)?.keep()?);
+        self.keep(&identity, &work)?;
         Ok(true)
     }
 
     fn is_as_before(&mut self, when: &str) -> Result<()> {
         let now = self.tree.contents()?;
         let paths: BTreeSet<&String> = self.before.keys().chain(now.keys()).collect();
-        let differ: Vec<&str> =
+        let mut differ: Vec<&str> =
             paths.into_iter().filter(|path| self.before.get(*path) != now.get(*path)).map(String::as_str).collect();
+        let documents = self.tree.programs.documents();
+        let queries = &self.scenario.machine.queries;
+        differ
+            .extend(queries.keys().filter(|name| !is_same(queries.get(*name), documents.get(*name))).map(Name::as_str));
         if !differ.is_empty() {
             self.broken.push(format!("{when}, these are not as they were: {}", differ.join(", ")));
         }
@@ -205,6 +220,19 @@ impl<'a> Steps<'a> {
             ..Outcome::default()
         }
     }
+}
+
+fn named(queued: QueueItem<'_>) -> String {
+    match queued {
+        QueueItem::Program(_, step) => format!("run {}", step.change.name),
+        QueueItem::Reload(reload) => format!("{} {}", reload.operation, reload.name),
+    }
+}
+
+/// Whether two answers are the same: as JSON, where they are that.
+fn is_same(one: Option<&String>, other: Option<&String>) -> bool {
+    let parsed = |text: Option<&String>| serde_json::from_str::<serde_json::Value>(text?).ok();
+    one == other || parsed(one).is_some_and(|one| parsed(other) == Some(one))
 }
 
 #[cfg(test)]

@@ -1,6 +1,12 @@
 //! `warded policy test`: described machines, and what is not as expected on them.
 
-use crate::support::{Grants, Machine, Run, script::Script};
+use crate::support::{
+    Grants, Machine, Run, appliance,
+    script::{
+        Argument::{Settings, Text},
+        Script,
+    },
+};
 use serde_json::json;
 use std::{fs, path::Path, process::Command};
 use warded_lib::digest::Digest;
@@ -19,7 +25,7 @@ fn tried(directory: &Path, more: &[&str]) -> Run {
 #[test]
 fn each_policy_does_what_its_scenarios_say() {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    for name in ["unix", "nethserver", "bsd"] {
+    for name in ["unix", "nethserver", "truenas", "bsd"] {
         let component = checkout.join(format!("policies/{name}.wasm"));
         let folder = checkout.join("guests").join(name);
         let run = tried(&folder, &["--component", component.to_str().unwrap(), "--json"]).ends(0);
@@ -33,7 +39,7 @@ fn each_policy_does_what_its_scenarios_say() {
 fn scenarios_pass_with_the_suggested_grants() {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let machine = Machine::stopped();
-    for name in ["unix", "nethserver", "bsd"] {
+    for name in ["unix", "nethserver", "truenas", "bsd"] {
         let component = checkout.join(format!("policies/{name}.wasm"));
         let component = component.to_str().unwrap();
         if name != "unix" {
@@ -99,6 +105,41 @@ fn a_difference_is_shown_and_blessed() {
     let object = tried(folder.path(), &["--json"]).ends(1).object("warded.policy-test/1");
     assert_eq!(object["scenarios"][0]["passed"], json!(false), "{object}");
     assert_eq!(object["scenarios"][0]["got"]["files"]["/etc/motd"], "new\n", "{object}");
+}
+
+const CHANGES: &str = "summary = 'a setting of an appliance'\nprocedure = 'go'\n\n[machine.queries]\nshow = '{\"options\": \"old\"}'\n\
+                       [expect]\nqueue = ['run set']\n[expect.documents]\nshow = '{\"options\":\"mine\"}'\n";
+
+/// A program of an appliance changes what its query prints. Where the policy's own undo does not lead back, that is told.
+#[test]
+fn a_program_that_fails_is_rolled_back() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut script = Script::new("");
+    script.does("actions.change", &[Text(b"set"), Settings(&[(b"options", b"mine")])]);
+    let component = script.component();
+    fs::create_dir(scratch.path().join("scenarios")).unwrap();
+    fs::write(scratch.path().join("scenarios/first.toml"), CHANGES).unwrap();
+    let tables = appliance::tables().replace("{dir}", "/usr/lib/appliance");
+    let tries = |tables: &str, arguments: &[&str]| {
+        let grants = Grants::of(&["actions = [\"show\", \"set\"]"]).with_actions(tables);
+        grants.write(scratch.path(), "mine", "go", &component);
+        tried(scratch.path(), arguments)
+    };
+    tries(&tables, &[]).ends(0);
+    let wrong = tables.replacen(
+        "undo = { action = \"set\", options = \"{before}\" }",
+        "undo = { action = \"set\", options = \"x\" }",
+        1,
+    );
+    assert_ne!(wrong, tables);
+    tries(&wrong, &[]).ends(1).prints(&[
+        "`run set` was not rolled back: set succeeded, and show does not show that",
+        "because `run set` did its work and failed, these are not as they were: show",
+    ]);
+    // A change needs an answer in which its state can be.
+    fs::write(scratch.path().join("scenarios/first.toml"), CHANGES.replace("{\"options\": \"old\"}", "nonsense"))
+        .unwrap();
+    tries(&tables, &[]).ends(1).prints(&["neither an object nor a list of objects as JSON"]);
 }
 
 /// What is not granted ends the run, and a scenario that is none is told with its place.

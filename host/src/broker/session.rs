@@ -154,6 +154,12 @@ impl Session {
         self.answers = Some(answers);
     }
 
+    /// Whether the machine is only described.
+    #[must_use]
+    pub fn is_described(&self) -> bool {
+        self.answers.is_some()
+    }
+
     /// The place that a granted path stands for.
     ///
     /// # Errors

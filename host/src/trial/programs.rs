@@ -1,20 +1,148 @@
-//! No program is run in a trial: the scenario says what queries print.
+//! No program is run in a trial: the scenario says what queries print, and a change has a query print what the policy says
+//! that its state becomes.
 
-use std::collections::BTreeMap;
+use serde_json::{Map, Value};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 use warded_lib::{
-    machine::action::{Call, Code, Fault, Ran, Runner},
+    machine::action::{Call, Code, Fault, Filled, Output, Ran, Runner, Seen, StateValue, Step},
     name::Name,
 };
 
-/// What each query prints, by its action's name.
+/// How the next change fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// It does nothing.
+    Before,
+    /// It does all that it is to do, and says that it failed.
+    After,
+}
+
+/// What queries print, by their actions' names; and what becomes of that.
 #[derive(Debug)]
-pub(super) struct Scripted(pub(super) BTreeMap<Name, String>);
+pub(super) struct Scripted(Mutex<Documents>);
+
+#[derive(Debug, Default)]
+struct Documents {
+    printed: BTreeMap<Name, String>,
+    next: Next,
+    failure: Option<Failure>,
+    /// What a change took out of a list: it is the same when it comes back.
+    taken: BTreeMap<Name, Value>,
+}
+
+/// What the next change leads to.
+#[derive(Debug, Default)]
+struct Next {
+    /// Where its state is seen, and what that becomes; none: nowhere.
+    state: Option<(Seen, StateValue)>,
+    /// What it has to print, and how it ends, to have succeeded.
+    printed: String,
+    status: i32,
+}
+
+impl Scripted {
+    pub(super) fn new(printed: BTreeMap<Name, String>) -> Self {
+        Self(Mutex::new(Documents { printed, ..Documents::default() }))
+    }
+
+    /// What every query prints now.
+    pub(super) fn documents(&self) -> BTreeMap<Name, String> {
+        self.lock().printed.clone()
+    }
+
+    /// The next change is this step's, or the one that rolls it back.
+    ///
+    /// # Errors
+    /// What it leads to cannot be said.
+    pub(super) fn expects(&self, step: &Step, rolls_back: bool, failure: Option<Failure>) -> Result<(), Fault> {
+        let seen = step.seen.clone();
+        let change = seen.as_ref().filter(|_| rolls_back).map_or(&step.change, |seen| &seen.undo);
+        let (ok, state) = (&change.action.ok, change.action.state.as_ref());
+        let (printed, status) = (ok.stdout.clone().unwrap_or_default(), ok.status);
+        // As the change itself says it, and not as the host hopes: its policy may be wrong.
+        let to = state.map(|state| change.becomes(&state.becomes)).transpose()?;
+        let mut documents = self.lock();
+        documents.next = Next { state: seen.zip(to), printed, status };
+        documents.failure = failure;
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Documents> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Runner for Scripted {
     fn run(&self, call: &Call) -> Result<Ran, Fault> {
-        match self.0.get(&call.name).filter(|_| !call.is_change) {
-            Some(printed) => Ok(Ran { status: Some(0), stdout: printed.clone().into_bytes().into(), ..Ran::default() }),
+        let mut documents = self.lock();
+        if call.is_change {
+            return documents.change(call);
+        }
+        match documents.printed.get(&call.name) {
+            Some(printed) => Ok(ended(0, printed)),
             None => Err(Fault::new(Code::NoProgram, format!("the scenario does not say what {} prints", call.name))),
         }
     }
+}
+
+impl Documents {
+    fn change(&mut self, call: &Call) -> Result<Ran, Fault> {
+        let failure = self.failure.take();
+        let Next { state, printed, status } = std::mem::take(&mut self.next);
+        if failure == Some(Failure::Before) {
+            return Ok(ended(status.wrapping_add(1), ""));
+        }
+        if let Some((seen, to)) = state {
+            let query = &seen.query.name;
+            let taken = self.taken.get(query).cloned();
+            let now = self.printed.get(query).map(String::as_str).unwrap_or_default();
+            let (next, took) = becomes(now, &seen, &to, taken).ok_or_else(|| {
+                let why = format!("{} cannot change what {query} prints in this scenario", call.name);
+                Fault::new(Code::UnexpectedOutput, why)
+            })?;
+            if let Some(took) = took {
+                self.taken.insert(query.clone(), took);
+            }
+            self.printed.insert(query.clone(), next);
+        }
+        Ok(ended(status.wrapping_add(i32::from(failure.is_some())), &printed))
+    }
+}
+
+fn ended(status: i32, printed: &str) -> Ran {
+    Ran { status: Some(status), stdout: printed.as_bytes().to_vec().into(), ..Ran::default() }
+}
+
+/// What a query prints after a change, and what that took out of a list. None: it printed nothing in which such a state can be.
+fn becomes(now: &str, seen: &Seen, to: &StateValue, taken: Option<Value>) -> Option<(String, Option<Value>)> {
+    let document = || serde_json::from_str::<Value>(now).ok();
+    let is_text = !matches!(&seen.query.action.output, Some(Output::Json(_)));
+    Some(match (to, &seen.state.member) {
+        (StateValue::Value(value), Some(member)) => {
+            let mut document = document()?;
+            let element = match &mut document {
+                Value::Array(elements) => elements.first_mut()?,
+                one => one,
+            };
+            element.as_object_mut()?.insert(member.clone(), value.clone());
+            (document.to_string(), None)
+        }
+        (StateValue::Value(value), None) => (value.as_str().map_or_else(|| value.to_string(), str::to_owned), None),
+        (StateValue::Absent, _) if is_text => (String::new(), None),
+        (StateValue::Present, _) if is_text => ("present\n".to_owned(), None),
+        (StateValue::Absent, _) => ("[]".to_owned(), document()?.as_array()?.first().cloned()),
+        (StateValue::Present, _) => (Value::Array(vec![taken.unwrap_or_else(|| made(&seen.query))]).to_string(), None),
+    })
+}
+
+/// What an appliance makes: each member that the query shows is 1.
+fn made(query: &Filled) -> Value {
+    let members = match &query.action.output {
+        Some(Output::Json(members)) => members.as_slice(),
+        Some(Output::Text(_) | Output::File(_)) | None => &[],
+    };
+    Value::Object(members.iter().map(|member| (member.clone(), 1.into())).collect::<Map<_, _>>())
 }

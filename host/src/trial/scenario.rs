@@ -65,7 +65,7 @@ pub struct Machine {
     pub certificates: BTreeMap<AbsolutePath, Vec<String>>,
     /// sshd; none: there is none.
     pub sshd: Option<Sshd>,
-    /// What queries of the policy's actions print, by the actions' names.
+    /// What queries of the policy's actions print, by the actions' names, before any change.
     pub queries: BTreeMap<Name, String>,
     /// Whether there is a CA.
     pub ca: bool,
@@ -118,12 +118,15 @@ pub struct Outcome {
     /// What is told to whom applies it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<String>,
-    /// Services that are reloaded, in order.
+    /// Programs that run and services that are reloaded, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub queue: Vec<String>,
     /// Files that are gone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<String>,
+    /// What queries print that print something else than before, by their actions' names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub documents: BTreeMap<String, String>,
     /// Certificates that are new, with the names in them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub certificates: BTreeMap<String, Vec<String>>,

@@ -44,6 +44,8 @@ pub(super) type Contents = BTreeMap<String, (u32, Vec<u8>)>;
 pub(super) struct Tree {
     scratch: Scratch,
     pub(super) context: Context,
+    /// Runs actions of the policy in the context.
+    pub(super) programs: Arc<Scripted>,
     /// The CA's keys, which are made again each time, and what stands for them in a scenario.
     authority_keys: Vec<(String, &'static str)>,
 }
@@ -93,8 +95,10 @@ impl Tree {
             let made = directory(inside(path).parent().unwrap_or(&root)).and_then(|()| symlink(target, inside(path)));
             made.map_err(cannot)?;
         }
-        let context = context(&scratch, machine, &public, on_hang)?;
-        Ok(Self { scratch, context, authority_keys })
+        let programs = Arc::new(Scripted::new(machine.queries.clone()));
+        let mut context = context(&scratch, machine, &public, on_hang)?;
+        context.runner = Arc::<Scripted>::clone(&programs);
+        Ok(Self { scratch, context, programs, authority_keys })
     }
 
     /// A text with words for the CA's keys.
@@ -174,7 +178,6 @@ fn context(
         Some(sshd) => answers(sshd, keys)?,
         None => SshdAnswers::none(),
     });
-    context.runner = Arc::new(Scripted(machine.queries.clone()));
     if !machine.ca {
         context.authority = Rc::new(Authority::none());
     }

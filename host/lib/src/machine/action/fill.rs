@@ -184,7 +184,7 @@ impl Filled {
     ///
     /// # Errors
     /// `invalid-input`.
-    pub(super) fn becomes(&self, becomes: &Value) -> Result<StateValue, Fault> {
+    pub fn becomes(&self, becomes: &Value) -> Result<StateValue, Fault> {
         Ok(match becomes.as_str() {
             Some("absent") => StateValue::Absent,
             Some("present") => StateValue::Present,
