@@ -22,7 +22,7 @@ use warded_lib::{
         services::{ReloadFault, ReloadResult, Told},
         signals::Shield,
         sshd::{
-            Effective, Sshd, host_key,
+            Effective, host_key,
             tree::{Overlay, Staged},
         },
     },
