@@ -65,6 +65,10 @@ impl Server {
         self.warded(&[&APPLY[..], &[ROOT]].concat())
     }
 
+    fn reloads(&self) {
+        self.0.reloads_sshd();
+    }
+
     fn file(&self, path: &str) -> PathBuf {
         self.0.file(path)
     }

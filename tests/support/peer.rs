@@ -101,6 +101,16 @@ impl Peer {
         await_file(&self.file("/run/sshd.pid"), &self.file("/run/sshd.log"));
     }
 
+    /// Its sshd reads its files again, and listens.
+    pub(crate) fn reloads_sshd(&self) {
+        let pid_file = self.file("/run/sshd.pid");
+        let pid = fs::read_to_string(&pid_file).unwrap();
+        // sshd writes it again when it listens.
+        fs::remove_file(&pid_file).unwrap();
+        Run::of(self.command("kill").args(["-HUP", pid.trim()])).ends(0);
+        await_file(&pid_file, &self.file("/run/sshd.log"));
+    }
+
     /// Its sshd ends, and another one is started; logins live on.
     pub(crate) fn restarts_sshd(&self) {
         let pid_file = self.file("/run/sshd.pid");

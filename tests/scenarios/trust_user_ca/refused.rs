@@ -1,6 +1,6 @@
 //! What is refused, each in words that say what to do.
 
-use super::{APPLY, FILE, ROOT, Server};
+use super::{APPLY, DROP_IN, FILE, ROOT, Server};
 use std::fs;
 
 /// Another CA's file counts already: in whatever state it is, and whoever wrote it.
@@ -9,7 +9,6 @@ fn another_file_that_counts_stays_and_what_to_do_is_said() {
     let Some(server) = Server::start("bookworm", "PermitRootLogin no\n") else { return };
     let (line, theirs) = (server.file("/etc/ssh/sshd_config.d/10-theirs.conf"), server.file("/etc/ssh/trustedca.pub"));
     let other = server.text("/people/other_ca.pub");
-    let reload = || server.sh("kill -HUP $(cat /run/sshd.pid); sleep 0.3");
     fs::write(&line, "TrustedUserCAKeys /etc/ssh/trustedca.pub\n").unwrap();
     let grant = "files.write = [\"/etc/ssh/trustedca.pub\"]";
     for (contents, says) in [
@@ -30,7 +29,7 @@ fn another_file_that_counts_stays_and_what_to_do_is_said() {
     }
     // The command that it says does what it says, also where the last line does not end.
     fs::write(&theirs, other.trim_end()).unwrap();
-    reload();
+    server.reloads();
     let said = server.warded(&APPLY).ends(1).stderr;
     let command = said.lines().find_map(|line| line.split_once("as root: ")).unwrap().1;
     server.sh(command);
@@ -185,7 +184,8 @@ fn root_is_root_from_elsewhere_and_by_another_name() {
     let config = server.file("/etc/ssh/sshd_config");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replace("Login prohibit-password", "Login forced-commands-only")).unwrap();
-    server.sh("echo 'toor:x:0:0::/root:/bin/sh' >>/etc/passwd; kill -HUP $(cat /run/sshd.pid); sleep 0.3");
+    server.sh("echo 'toor:x:0:0::/root:/bin/sh' >>/etc/passwd");
+    server.reloads();
     server.warded(&APPLY).ends(0).prints(&["toor: PermitRootLogin no"]);
 }
 
@@ -196,6 +196,7 @@ fn a_list_that_others_can_change_is_refused() {
     server.warded(&APPLY).ends(0);
     server.sh("chown 1000 /etc/ssh/warded-user-ca.pub; : >/etc/ssh/warded-user-ca.pub");
     server.warded(&["undo", "--yes", "--down-to", "1"]).ends(5);
-    server.sh("rm /etc/ssh/sshd_config.d/50-warded-trust-user-ca.conf; kill -HUP $(cat /run/sshd.pid); sleep 0.3");
+    fs::remove_file(server.file(DROP_IN)).unwrap();
+    server.reloads();
     server.warded(&APPLY).ends(5).says(&["others can change it", "nothing was changed"]);
 }
