@@ -4,6 +4,7 @@
 mod agents;
 mod files;
 mod identities;
+mod screens;
 mod several;
 mod sso;
 

@@ -17,6 +17,7 @@ mod planned;
 mod registry;
 mod registry_lies;
 mod renewal;
+mod screens;
 mod signers;
 
 const PUBLISHER: &str = "ops@example.org";

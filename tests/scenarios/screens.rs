@@ -2,6 +2,7 @@
 
 mod daily;
 mod edits;
+mod obstacles;
 mod people;
 mod policies;
 mod refusals;
