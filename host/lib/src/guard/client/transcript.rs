@@ -74,6 +74,8 @@ impl Transcript {
                 peer = true;
             } else if let Some(list) = line.strip_prefix("debug2: host key algorithms: ").filter(|_| peer) {
                 seen.offer = list.split(',').map(str::to_owned).collect();
+                // From 10.0 on the client tells its own list once more, after the exchange.
+                peer = false;
             } else if line.starts_with("debug1: Host '") && line.contains("' is known and matches the ") {
                 accepted = true;
                 seen.by_certificate = line.ends_with(" host certificate.");
@@ -161,6 +163,17 @@ mod tests {
         assert_eq!((certificate.signer.as_str(), certificate.key.as_str()), ("SHA256:e5g", "SHA256:MTS"));
         assert_eq!(certificate.algorithm, "ssh-ed25519-cert-v01@openssh.com");
         assert_eq!(certificate.principals, ["a.example", "b.example"]);
+    }
+
+    /// As OpenSSH 10.0 prints it.
+    #[test]
+    fn the_clients_own_list_is_not_the_servers_offer() {
+        let known = "debug1: Host 'a.example' is known and matches the ED25519-CERT host certificate.\n";
+        let own = "debug1: SSH2_MSG_NEWKEYS received\ndebug2: KEX algorithms: curve25519-sha256\n\
+                   debug2: host key algorithms: ssh-ed25519-cert-v01@openssh.com\n";
+        let seen = Transcript::parse(&format!("{KEX}{known}{own}debug1: SSH2_MSG_SERVICE_ACCEPT received\n"));
+        assert_eq!((seen.end, seen.by_certificate), (End::NotLoggedIn, true));
+        assert_eq!(seen.offer, ["rsa-sha2-512", "ssh-ed25519-cert-v01@openssh.com"]);
     }
 
     #[test]
