@@ -1,13 +1,14 @@
 //! The lock-out matrix: releases of OpenSSH × configurations × commands × what goes wrong, each cell
 //! through the shipped binary and a real sshd, with clients that pinned each host key or know only
 //! the CA, and log in by an authorized key or by a certificate, as root or, where root is out, as an ordinary user.
-//! `tests/lockout` tries all cells and prints the table;
+//! `tests/lockout` tries all cells and prints the table, and with `--both-probes` compares both probes in each;
 //! as a test it is a sample.
 
 mod caught;
 mod cell;
 mod condition;
 mod liar;
+mod probes;
 mod sample;
 mod shape;
 mod subject;
@@ -86,6 +87,9 @@ fn nobody_is_locked_out() {
     let failures: Vec<&String> = rows.iter().flat_map(|(_, rows)| &rows.failures).collect();
     let cells: usize = rows.iter().map(|(_, rows)| rows.cells).sum();
     failures.iter().for_each(|failure| println!("\n{failure}"));
+    if let Some(said) = probes::summary() {
+        println!("{said}");
+    }
     println!("lock-out matrix: {cells} cells, {} failures, {} s", failures.len(), begun.elapsed().as_secs());
     assert!(failures.is_empty() && cells > 20, "{} of {cells} cells failed", failures.len());
 }
@@ -112,7 +116,7 @@ fn rows_of(subject: &Subject, machine: &Machine) -> Rows {
         write!(rows.text, "{:44}", format!("{release}  {}, {}", shape.name(), task.name())).unwrap();
         subject.restore(subject.base_of(task));
         for (column, condition) in Condition::all().into_iter().enumerate() {
-            let mark = if !cell::exists(task, condition) {
+            let mark = if !cell::exists(*shape, task, condition) {
                 "-"
             } else if sample.is_none_or(|sample| sample.of(task).contains(&condition)) {
                 rows.cells += 1;

@@ -15,7 +15,7 @@ use std::{
 };
 
 /// A file, or a link.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Whole {
     pub(crate) mode: u32,
     pub(crate) owner: (u32, u32),

@@ -36,6 +36,7 @@ pub(crate) struct Client<'a> {
     server: &'static str,
     user: Option<&'static str>,
     beside: bool,
+    attended: bool,
 }
 
 impl<'a> Client<'a> {
@@ -62,6 +63,7 @@ impl<'a> Client<'a> {
             server: "127.0.0.1",
             user: None,
             beside: false,
+            attended: false,
         }
     }
 
@@ -84,6 +86,11 @@ impl<'a> Client<'a> {
     /// The same client, by this machine's own OpenSSH, in the same network.
     pub(crate) fn of_this_machine(self) -> Self {
         Self { beside: true, ..self }
+    }
+
+    /// The same client, which may log in by what a person is asked. No question comes: nobody is there.
+    pub(crate) fn attended(self) -> Self {
+        Self { attended: true, ..self }
     }
 
     /// Logs in, and runs a command there.
@@ -110,11 +117,12 @@ impl<'a> Client<'a> {
         };
         let known_hosts = format!("UserKnownHostsFile={}", self.known_hosts.display());
         command
-            .args(["-v", "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", &known_hosts])
+            .args(["-v", "-F", "none", "-o", "IdentitiesOnly=yes", "-o", &known_hosts])
             .args(["-o", "GlobalKnownHostsFile=/dev/null", "-o", &format!("HostKeyAlias={NAME}")])
             .args(["-o", &format!("StrictHostKeyChecking={}", if self.accepts { "accept-new" } else { "yes" })])
             .args(["-b", &format!("127.77.{high}.{}", low.max(1)), "-p", &self.port.to_string(), "-i"])
             .arg(self.directory.join("client/key"));
+        command.args(["-o", if self.attended { "PasswordAuthentication=no" } else { "BatchMode=yes" }]);
         if let Some(algorithms) = self.algorithms {
             command.args(["-o", &format!("HostKeyAlgorithms={algorithms}")]);
         }

@@ -3,7 +3,8 @@
 use super::{
     caught,
     condition::{Condition, Lie, Moment, Stage},
-    liar,
+    liar, probes,
+    shape::Shape,
     subject::{Files, Subject, Task, is_certificate, is_host_key, without_what_is_made_anew},
 };
 use crate::support::{Run, attributes::Whole};
@@ -31,8 +32,13 @@ enum Left {
     },
 }
 
-/// Whether there is such a cell: an undo asks no CA, and a first certificate may be any key's of the CA.
-pub(super) fn exists(task: Task, condition: Condition) -> bool {
+/// Whether there is such a cell: an undo asks no CA, a first certificate may be any key's of the CA, and to renew the
+/// certificate of one key exchanges one file.
+pub(super) fn exists(shape: Shape, task: Task, condition: Condition) -> bool {
+    let is_between_files = matches!(condition, Condition::Edited(Stage::Exchange) | Condition::Killed(Stage::Exchange));
+    if task == Task::Renew && is_between_files && shape.has_one_key() {
+        return false;
+    }
     match (task, condition) {
         // The trust in users has the CA sign nothing; new keys are certified as the old ones are.
         (Task::Undo | Task::TrustUsers | Task::Rekey | Task::Remove, Condition::CaLies(_))
@@ -45,6 +51,7 @@ pub(super) fn exists(task: Task, condition: Condition) -> bool {
 pub(super) fn cell(subject: &Subject, task: Task, condition: Condition, dead: bool) -> Result<(), String> {
     let done = go_wrong(subject, task, condition, dead)
         .and_then(|left| judge(subject, task, left))
+        .and_then(|()| probes::agree(subject))
         .map_err(|why| format!("{why}\nthe journal is {}", subject.state()));
     subject.disarm();
     subject.restore(subject.base_of(task));
@@ -64,7 +71,7 @@ fn go_wrong(subject: &Subject, task: Task, condition: Condition, dead: bool) -> 
         }
         Condition::CaLies(lie) => {
             let procedure = if task == Task::Renew { "renew-host" } else { "certify-host" };
-            let run = Run::of(subject.liar().env(liar::LIE, lie.word()).env(liar::PROCEDURE, procedure));
+            let run = Run::of(subject.own_test(liar::TEST).env(liar::LIE, lie.word()).env(liar::PROCEDURE, procedure));
             if run.code == Some(0) && run.stdout.contains("1 passed") {
                 Ok(Left::Old)
             } else {

@@ -20,7 +20,7 @@ pub(super) struct Sample {
 }
 
 /// Every condition is among them.
-pub(super) const SAMPLE: [Sample; 13] = [
+pub(super) const SAMPLE: [Sample; 19] = [
     Sample {
         suite: "bullseye",
         shape: Shape::Stock,
@@ -196,6 +196,66 @@ pub(super) const SAMPLE: [Sample; 13] = [
         rekey: &[],
         remove: &[Condition::Nothing],
     },
+    Sample {
+        suite: "bookworm",
+        shape: Shape::TwoFactors,
+        certify: &[Condition::Nothing],
+        renew: &[Condition::Nothing],
+        undo: &[],
+        trust_users: &[Condition::Nothing],
+        rekey: &[],
+        remove: &[],
+    },
+    Sample {
+        suite: "trixie",
+        shape: Shape::AllowGroups,
+        certify: &[Condition::Killed(Stage::Live)],
+        renew: &[Condition::Nothing],
+        undo: &[],
+        trust_users: &[Condition::Nothing],
+        rekey: &[],
+        remove: &[],
+    },
+    Sample {
+        suite: "trixie",
+        shape: Shape::LockedPassword,
+        certify: &[Condition::Nothing],
+        renew: &[Condition::Nothing],
+        undo: &[],
+        trust_users: &[Condition::Nothing],
+        rekey: &[],
+        remove: &[],
+    },
+    Sample {
+        suite: "bookworm",
+        shape: Shape::NoLogin,
+        certify: &[Condition::Nothing],
+        renew: &[Condition::Killed(Stage::Live)],
+        undo: &[],
+        trust_users: &[Condition::Nothing],
+        rekey: &[],
+        remove: &[],
+    },
+    Sample {
+        suite: "trixie",
+        shape: Shape::EcdsaOnly,
+        certify: &[Condition::Nothing],
+        renew: &[Condition::Nothing],
+        undo: &[Condition::Nothing],
+        trust_users: &[Condition::Nothing],
+        rekey: &[],
+        remove: &[],
+    },
+    Sample {
+        suite: "bookworm",
+        shape: Shape::RsaOnly,
+        certify: &[Condition::Nothing],
+        renew: &[Condition::Killed(Stage::Live)],
+        undo: &[Condition::Nothing],
+        trust_users: &[Condition::Nothing],
+        rekey: &[],
+        remove: &[],
+    },
 ];
 
 impl Sample {
@@ -214,11 +274,13 @@ impl Sample {
 
 #[test]
 fn every_condition_is_in_the_sample() {
-    let sampled: Vec<_> = SAMPLE.iter().flat_map(|sample| Task::ALL.map(|task| (task, sample.of(task)))).collect();
-    for (task, conditions) in &sampled {
-        assert!(conditions.iter().all(|condition| super::cell::exists(*task, *condition)), "{task:?}");
+    let of = |sample: &'static Sample| Task::ALL.map(|task| (sample.shape, task, sample.of(task)));
+    let sampled: Vec<_> = SAMPLE.iter().flat_map(of).collect();
+    for (shape, task, conditions) in &sampled {
+        let exist = conditions.iter().all(|condition| super::cell::exists(*shape, *task, *condition));
+        assert!(exist, "{shape:?} {task:?}");
     }
-    let is_sampled = |wanted: &Condition| sampled.iter().any(|(_, conditions)| conditions.contains(wanted));
+    let is_sampled = |wanted: &Condition| sampled.iter().any(|(_, _, conditions)| conditions.contains(wanted));
     let left_out: Vec<_> = Condition::all().into_iter().filter(|condition| !is_sampled(condition)).collect();
     assert!(left_out.is_empty(), "{left_out:?}");
 }

@@ -26,10 +26,16 @@ pub(super) enum Shape {
     DirectoryGroups,
     SecondSshd,
     KeyInAgent,
+    TwoFactors,
+    AllowGroups,
+    LockedPassword,
+    NoLogin,
+    EcdsaOnly,
+    RsaOnly,
 }
 
 impl Shape {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::Stock,
         Self::RootOut,
         Self::HostKeys,
@@ -44,6 +50,12 @@ impl Shape {
         Self::DirectoryGroups,
         Self::SecondSshd,
         Self::KeyInAgent,
+        Self::TwoFactors,
+        Self::AllowGroups,
+        Self::LockedPassword,
+        Self::NoLogin,
+        Self::EcdsaOnly,
+        Self::RsaOnly,
     ];
 
     /// What the table calls it.
@@ -63,12 +75,54 @@ impl Shape {
             Self::DirectoryGroups => "users and groups of LDAP",
             Self::SecondSshd => "a second sshd",
             Self::KeyInAgent => "a key in an agent",
+            Self::TwoFactors => "two factors",
+            Self::AllowGroups => "AllowGroups, without root",
+            Self::LockedPassword => "root's password locked",
+            Self::NoLogin => "/etc/nologin",
+            Self::EcdsaOnly => "ECDSA only",
+            Self::RsaOnly => "RSA only",
         }
     }
 
     /// As whom people log in.
     pub(super) fn user(self) -> &'static str {
-        if self == Self::RootOut { PERSON } else { "root" }
+        if matches!(self, Self::RootOut | Self::AllowGroups) { PERSON } else { "root" }
+    }
+
+    /// Whether a key alone lets nobody in.
+    pub(super) fn asks_twice(self) -> bool {
+        self == Self::TwoFactors
+    }
+
+    /// Whether it has a single host key.
+    pub(super) fn has_one_key(self) -> bool {
+        matches!(self, Self::EcdsaOnly | Self::RsaOnly)
+    }
+
+    /// The kinds of its host keys that clients must get in by.
+    pub(super) fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::EcdsaOnly => &["ecdsa"],
+            Self::RsaOnly => &["rsa"],
+            Self::Stock
+            | Self::RootOut
+            | Self::HostKeys
+            | Self::NoInclude
+            | Self::MatchAtTheEnd
+            | Self::Hardened
+            | Self::SeveralDropIns
+            | Self::ExtraPort
+            | Self::Penalties
+            | Self::Links
+            | Self::MatchLocalPort
+            | Self::DirectoryGroups
+            | Self::SecondSshd
+            | Self::KeyInAgent
+            | Self::TwoFactors
+            | Self::AllowGroups
+            | Self::LockedPassword
+            | Self::NoLogin => &["ed25519", "rsa"],
+        }
     }
 
     /// Gives a machine whose configuration is the stock one this shape.
@@ -133,6 +187,43 @@ impl Shape {
                 give_to_agent(peer, "/etc/ssh/ssh_host_ecdsa_key");
                 format!("HostKeyAgent {AGENT}\n{stock}{keys}")
             }
+            // PAM lets everybody through who has a key: the second factor asks nothing, and is a factor all the same. Without
+            // the last line, sshd would have it fail for root.
+            Self::TwoFactors => {
+                let pam: String =
+                    ["auth", "account", "session"].map(|kind| format!("{kind} required pam_permit.so\n")).concat();
+                fs::write(peer.file("/etc/pam.d/sshd"), pam).unwrap();
+                let lines = "AuthenticationMethods publickey,keyboard-interactive\nKbdInteractiveAuthentication yes\n\
+                             PermitRootLogin yes\n";
+                format!("{lines}{stock}")
+            }
+            Self::AllowGroups => {
+                add_person(peer);
+                shell(peer, &format!("echo 'people:x:1600:{PERSON}' >>/etc/group"));
+                format!("AllowGroups people\n{stock}")
+            }
+            // PAM does not mind, and an sshd that does not ask PAM lets nobody in who has that.
+            Self::LockedPassword => {
+                let shadow = peer.file("/etc/shadow");
+                let text = fs::read_to_string(&shadow).unwrap();
+                assert!(text.starts_with("root:*:"), "{text}");
+                fs::write(shadow, text.replacen("root:*:", "root:!:", 1)).unwrap();
+                stock
+            }
+            Self::NoLogin => {
+                fs::write(peer.file("/etc/nologin"), "tonight\n").unwrap();
+                stock
+            }
+            Self::EcdsaOnly | Self::RsaOnly => {
+                let kept = format!("ssh_host_{}_key", self.keys()[0]);
+                for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+                    let name = entry.file_name().into_string().unwrap();
+                    if name.starts_with("ssh_host_") && !name.starts_with(&kept) {
+                        fs::remove_file(entry.path()).unwrap();
+                    }
+                }
+                format!("HostKey /etc/ssh/{kept}\n{stock}")
+            }
         };
         fs::write(config, text).unwrap();
     }
@@ -144,7 +235,11 @@ fn add_person(peer: &Peer) {
         "echo '{PERSON}:x:1500:1500::/home/{PERSON}:/bin/sh' >>/etc/passwd; echo '{PERSON}:x:1500:' >>/etc/group; \
          echo '{PERSON}:*:19000:0:99999:7:::' >>/etc/shadow; mkdir -p /home/{PERSON}/.ssh"
     );
-    Run::of(peer.command("sh").args(["-ec", &script])).ends(0);
+    shell(peer, &script);
+}
+
+fn shell(peer: &Peer, script: &str) {
+    Run::of(peer.command("sh").args(["-ec", script])).ends(0);
 }
 
 /// Has links lead to the host keys, and to where the certificate of one of them will be.

@@ -3,11 +3,10 @@
 
 use super::{
     condition::Moment,
-    liar,
     shape::{SECOND, Shape},
 };
 use crate::support::{
-    Knows, Peer, Run,
+    Client, Knows, Peer, Run,
     attributes::{Whole, whole, wholes},
     libraries,
     machine::{KEYS, await_file},
@@ -83,8 +82,7 @@ pub(super) struct Subject {
     sshds: Vec<(String, String, usize)>,
     /// Where clients connect.
     ports: Vec<u16>,
-    /// As whom they log in.
-    user: &'static str,
+    shape: Shape,
 }
 
 impl Subject {
@@ -109,8 +107,7 @@ impl Subject {
         }
         let none = |name| Base { name, files: Files::new(), pins: Vec::new(), is_certified: false };
         let (clean, certified) = (none("clean"), none("certified"));
-        let user = shape.user();
-        let mut subject = Self { peer, clean, certified, trusting: Files::new(), sshds, ports, user };
+        let mut subject = Self { peer, clean, certified, trusting: Files::new(), sshds, ports, shape };
         subject.let_in();
         for sshd in &mut subject.sshds {
             sshd.2 = listens(&subject.peer, &sshd.1);
@@ -147,7 +144,11 @@ impl Subject {
         let copies = self.parts().map(|(path, part)| format!("cp -a {} {}/{part}; ", path.display(), copy.display()));
         shell(&format!("rm -rf {0}; mkdir {0}; {1}", copy.display(), copies.concat()));
         let pins: Vec<&str> = KEYS.into_iter().filter(|key| self.pinned(key).is_ok()).collect();
-        assert!(pins.contains(&"ed25519") && pins.contains(&"rsa"), "{pins:?}");
+        assert!(
+            self.shape.keys().iter().all(|key| pins.contains(key)),
+            "{pins:?}: {:?}",
+            self.pinned(self.shape.keys()[0])
+        );
         Base { name, files: self.files(), pins, is_certified: self.stranger().is_ok() }
     }
 
@@ -183,17 +184,18 @@ impl Subject {
 
     /// A client that has pinned a host key logs in by its authorized key.
     pub(super) fn pinned(&self, key: &str) -> Result<(), String> {
-        let public = fs::read_to_string(self.peer.file(&format!("/etc/ssh/ssh_host_{key}_key.pub"))).unwrap();
+        let file = self.peer.file(&format!("/etc/ssh/ssh_host_{key}_key.pub"));
+        let public = fs::read_to_string(file).map_err(|error| format!("{key}: {error}"))?;
         self.gets_in(&Knows::Keys(public)).map_err(|said| format!("who pinned {key} does not get in: {said}"))
     }
 
     /// Has the user's own files let the client's key in.
     fn let_in(&self) {
-        if self.user != "root" {
-            let home = format!("/home/{}", self.user);
+        let user = self.shape.user();
+        if user != "root" {
+            let home = format!("/home/{user}");
             let script = format!(
-                "cp /root/.ssh/authorized_keys {home}/.ssh/; chown -R {0}:{0} {home}; chmod 700 {home}/.ssh",
-                self.user
+                "cp /root/.ssh/authorized_keys {home}/.ssh/; chown -R {user}:{user} {home}; chmod 700 {home}/.ssh"
             );
             Run::of(self.peer.command("sh").args(["-ec", &script])).ends(0);
         }
@@ -204,14 +206,15 @@ impl Subject {
         let key = self.peer.shared().join("client/person");
         Run::of(self.peer.command("ssh-keygen").args(["-q", "-N", "", "-t", "ed25519", "-f"]).arg(&key)).ends(0);
         let mut sign = self.peer.command("ssh-keygen");
-        sign.args(["-q", "-s", "/root/ca/user_ca", "-I", "person", "-n", self.user]);
+        sign.args(["-q", "-s", "/root/ca/user_ca", "-I", "person", "-n", self.shape.user()]);
         Run::of(sign.arg(key.with_extension("pub"))).ends(0);
     }
 
     /// Whether that person logs in.
     pub(super) fn by_certificate(&self) -> Result<(), String> {
-        let public = fs::read_to_string(self.peer.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
-        let client = self.peer.client(&Knows::Keys(public)).logs_in_as(self.user).command("echo in");
+        let file = format!("/etc/ssh/ssh_host_{}_key.pub", self.shape.keys()[0]);
+        let public = fs::read_to_string(self.peer.file(&file)).unwrap();
+        let client = self.client(22, &Knows::Keys(public)).command("echo in");
         let [authorized, certified] = ["client/key", "client/person"].map(|key| self.peer.shared().join(key));
         let mut person = Command::new(client.get_program());
         person.args(client.get_args().map(|word| if *word == *authorized { certified.as_os_str() } else { word }));
@@ -227,10 +230,15 @@ impl Subject {
 
     fn gets_in(&self, knows: &Knows) -> Result<(), String> {
         self.ports.iter().try_for_each(|port| {
-            let tried = self.peer.client_at(*port, knows).logs_in_as(self.user).tries();
+            let tried = self.client(*port, knows).tries();
             let is_in = tried.code == Some(0) && tried.stdout == "in\n";
             if is_in { Ok(()) } else { Err(format!("port {port}: {}", tried.stderr)) }
         })
+    }
+
+    fn client(&self, port: u16, knows: &Knows) -> Client<'_> {
+        let client = self.peer.client_at(port, knows).logs_in_as(self.shape.user());
+        if self.shape.asks_twice() { client.attended() } else { client }
     }
 
     /// Another sshd starts with the configuration as it is.
@@ -279,11 +287,17 @@ impl Subject {
         fs::read_link(state).map_or_else(|_| "none".to_owned(), |state| state.to_str().unwrap().to_owned())
     }
 
-    /// This test's own program, which lies for the CA.
-    pub(super) fn liar(&self) -> Command {
+    /// This test's own program, which is one of its tests inside.
+    pub(super) fn own_test(&self, name: &str) -> Command {
         let mut command = self.peer.command(self.peer.shared().join("tests").to_str().unwrap());
-        command.args(["--exact", liar::TEST, "--ignored", "--nocapture"]);
+        command.args(["--exact", name, "--ignored", "--nocapture"]);
         command
+    }
+
+    /// The main files of its sshds.
+    pub(super) fn configurations(&self) -> Vec<&'static str> {
+        let second = (self.shape == Shape::SecondSshd).then_some(SECOND.0);
+        std::iter::once("/etc/ssh/sshd_config").chain(second).collect()
     }
 
     /// The program in sshd's place: where it is armed for a moment, it says when that has come,

@@ -1,0 +1,126 @@
+//! Both probes, the handshakes of Warded's own process and the `ssh` program, ask every sshd of a machine the same.
+
+use super::subject::{Files, Subject};
+use crate::support::{Run, both_probes::difference};
+use ssh_key::PublicKey;
+use std::{
+    collections::HashSet,
+    env,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::sleep,
+    time::Duration,
+};
+use warded_lib::{
+    guard::{
+        client::{
+            Client, Question,
+            known_hosts::{Knows, TYPES},
+            pace,
+            program::Route,
+            transcript::{End, Transcript},
+        },
+        survey::Prober,
+    },
+    machine::sshd::Sshd,
+};
+
+/// Says that this is wanted.
+const WANTED: &str = "WARDED_LOCKOUT_PROBES";
+/// The main files of the machine's sshds, with colons between them.
+const CONFIGURATIONS: &str = "WARDED_TEST_CONFIGURATIONS";
+/// The test below.
+const TEST: &str = "scenarios::lockout::probes::both_probes_say_the_same";
+/// A connection that sshd drops because it is busy says nothing.
+const ATTEMPTS: usize = 20;
+
+/// The states that were asked about, and how many questions that took.
+static SEEN: Mutex<Option<HashSet<Files>>> = Mutex::new(None);
+static ASKED: AtomicUsize = AtomicUsize::new(0);
+
+fn is_wanted() -> bool {
+    env::var_os(WANTED).is_some_and(|value| !value.is_empty())
+}
+
+/// What was asked; none: it is not wanted.
+pub(super) fn summary() -> Option<String> {
+    let states = SEEN.lock().unwrap().as_ref().map_or(0, HashSet::len);
+    is_wanted().then(|| format!("both probes: {} questions in {states} states", ASKED.load(Ordering::Relaxed)))
+}
+
+/// Asks by both, if that is wanted: each state of the files once.
+pub(super) fn agree(subject: &Subject) -> Result<(), String> {
+    if !is_wanted() || !SEEN.lock().unwrap().get_or_insert_default().insert(subject.files()) {
+        return Ok(());
+    }
+    let mut command = subject.own_test(TEST);
+    let run = Run::of(command.env(CONFIGURATIONS, subject.configurations().join(":")));
+    let asked = run.stdout.lines().find_map(|line| line.split_once("questions: ")?.1.parse::<usize>().ok());
+    match asked.filter(|_| run.code == Some(0)) {
+        Some(asked) => {
+            ASKED.fetch_add(asked, Ordering::Relaxed);
+            Ok(())
+        }
+        None => Err(format!("both probes do not say the same: {}\n{}", run.stdout, run.stderr)),
+    }
+}
+
+fn read(path: &str) -> Option<PublicKey> {
+    PublicKey::read_openssh_file(Path::new(path)).ok()
+}
+
+/// Until sshd answers.
+fn answered(mut ask: impl FnMut() -> Transcript) -> Transcript {
+    for _ in 1..ATTEMPTS {
+        let seen = ask();
+        if seen.end != End::Incomplete {
+            return seen;
+        }
+        sleep(Duration::from_millis(100));
+    }
+    ask()
+}
+
+#[test]
+#[ignore = "the lock-out matrix runs it, on its machines"]
+fn both_probes_say_the_same() {
+    let Ok(configurations) = env::var(CONFIGURATIONS) else { panic!("only the lock-out matrix runs this") };
+    let [ca, other] = ["host_ca", "user_ca"].map(|name| [read(&format!("/root/ca/{name}.pub")).unwrap()]);
+    let (mut asked, mut different) = (0, Vec::new());
+    for config in configurations.split(':') {
+        let sshd = Sshd::find(&config.parse().unwrap(), None).unwrap().unwrap();
+        let effective = sshd.effective(sshd.config.as_path(), &[]).unwrap();
+        let keys: Vec<PublicKey> =
+            effective.values("hostkey").iter().filter_map(|key| read(&format!("{key}.pub"))).collect();
+        let client = Client::default();
+        let prober = Prober::new(&client, &sshd, "root", Some(&effective)).unwrap().unwrap();
+        let target: SocketAddr = prober.target().parse().unwrap();
+        for key_type in TYPES {
+            for (certificate, knows, name) in [
+                (false, Knows::Nothing, "probe"),
+                (false, Knows::Keys(&keys), "probe"),
+                (false, Knows::Keys(&other), "probe"),
+                (true, Knows::Nothing, "probe"),
+                (true, Knows::Authorities(&ca), "web1.example.org"),
+                (true, Knows::Authorities(&ca), "db9.example.org"),
+                (true, Knows::Authorities(&other), "web1.example.org"),
+            ] {
+                let question = Question { knows, key_type, certificate, name };
+                let ours = answered(|| prober.ask(&question).unwrap());
+                let theirs = answered(|| {
+                    let route = Route::Network(target, pace::fresh_source(target));
+                    client.ask_program(&question, &route, "root").unwrap()
+                });
+                asked += 1;
+                different.extend(difference(&ours, &theirs).map(|what| format!("{config}: {question:?}: {what}")));
+            }
+        }
+        assert!(!client.needed_program(), "{config}: some question could be asked by the program alone");
+    }
+    assert!(different.is_empty(), "{}", different.join("\n"));
+    println!("questions: {asked}");
+}
