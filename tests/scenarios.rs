@@ -1,6 +1,7 @@
 //! What a person does, and what stops a procedure.
 
 mod actions;
+mod appliances_killed;
 mod at_rest;
 mod audit;
 mod authoring;

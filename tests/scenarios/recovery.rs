@@ -5,7 +5,7 @@ mod beside;
 mod confirm;
 mod edited;
 mod elsewhere;
-mod kill_points;
+pub(super) mod kill_points;
 mod named;
 mod question;
 pub(super) mod reported;

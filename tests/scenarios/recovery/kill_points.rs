@@ -7,7 +7,7 @@
 mod case;
 mod known;
 mod order;
-mod point;
+pub(in crate::scenarios) mod point;
 mod trace;
 mod work;
 

@@ -8,7 +8,7 @@ use crate::support::trace::{arguments, descriptor};
 use std::collections::BTreeSet;
 
 /// What writes, syncs, exchanges, removes or starts something, or makes that durable.
-pub(super) const CALLS: &str = "openat,write,fsync,fdatasync,symlink,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,\
+pub(in crate::scenarios) const CALLS: &str = "openat,write,fsync,fdatasync,symlink,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,\
     mkdirat,fchmod,chmod,fchown,chown,fchmodat,fchownat,fsetxattr,fremovexattr,ftruncate,kill,clone,clone3,vfork";
 
 /// A process id in a path, as the shell that becomes the traced program writes its own.
@@ -19,35 +19,35 @@ const NONE: &str = "-";
 
 /// A system call of a run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Point {
-    pub(super) call: String,
+pub(in crate::scenarios) struct Point {
+    pub(in crate::scenarios) call: String,
     /// The file, or what stands for it where it has none.
-    pub(super) path: String,
+    pub(in crate::scenarios) path: String,
     /// Which one of that name on that file.
-    pub(super) nth: usize,
+    pub(in crate::scenarios) nth: usize,
 }
 
 /// One, and where it stood in a trace.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
-    pub(super) point: Point,
+pub(in crate::scenarios) struct Seen {
+    pub(in crate::scenarios) point: Point,
     /// Which one of its name.
-    pub(super) number: usize,
+    pub(in crate::scenarios) number: usize,
     /// Whether it changes something that is neither a probe's nor a copy for one.
-    pub(super) counts: bool,
+    pub(in crate::scenarios) counts: bool,
     /// Whether the run says by it that a stage begins: then its watchdog is there.
-    pub(super) tells: bool,
+    pub(in crate::scenarios) tells: bool,
     /// Whether it leaves the rest to its watchdog by it, which waits for a confirmation from then on.
-    pub(super) awaits: bool,
+    pub(in crate::scenarios) awaits: bool,
     /// The file with its directory.
-    pub(super) whole: String,
+    pub(in crate::scenarios) whole: String,
     /// What a file is renamed to.
-    pub(super) to: Option<String>,
+    pub(in crate::scenarios) to: Option<String>,
 }
 
 impl Point {
     /// Whether strace can be told which file is meant.
-    pub(super) fn has_path(&self) -> bool {
+    pub(in crate::scenarios) fn has_path(&self) -> bool {
         self.path != NONE && !self.path.contains('*')
     }
 }
@@ -58,9 +58,8 @@ impl std::fmt::Display for Point {
     }
 }
 
-/// The calls in a trace (with `-y`), in order. `own`: the directory of the machine; what lies elsewhere
-/// is a probe's.
-pub(super) fn read(trace: &str, own: &str) -> Vec<Seen> {
+/// The calls in a trace (with `-y`), in order. `is_own`: whether a file is the machine's; others are a probe's.
+pub(in crate::scenarios) fn read(trace: &str, is_own: impl Fn(&str) -> bool) -> Vec<Seen> {
     let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
     let mut touched: BTreeMap<(String, String), usize> = BTreeMap::new();
     let mut calls = Vec::new();
@@ -88,7 +87,7 @@ pub(super) fn read(trace: &str, own: &str) -> Vec<Seen> {
             Some(path) if !path.starts_with('/') => format!("{base}/{path}"),
             path => path.clone().unwrap_or_default(),
         };
-        let is_own = path.is_none() || whole.starts_with(own);
+        let is_own = path.is_none() || is_own(&whole);
         let says = |line: &str| name == "write" && rest.contains(&format!("\"{line}\\n\""));
         // What is printed is nobody's state.
         let is_output = name == "write" && (rest.starts_with("1<") || rest.starts_with("2<"));
