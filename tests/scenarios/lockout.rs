@@ -13,7 +13,7 @@ mod sample;
 mod shape;
 mod subject;
 
-use crate::support::missing;
+use crate::support::{missing, peer::OLD};
 use condition::Condition;
 use sample::{SAMPLE, Sample};
 use shape::Shape;
@@ -29,8 +29,8 @@ use std::{
 };
 use subject::{Subject, Task};
 
-/// The suites of Debian that have these releases.
-const RELEASES: [(&str, &str); 3] = [("8.4", "bullseye"), ("9.2", "bookworm"), ("10.0", "trixie")];
+/// The suites of Debian that have these releases; one is built from source.
+const RELEASES: [(&str, &str); 4] = [("7.5", OLD), ("8.4", "bullseye"), ("9.2", "bookworm"), ("10.0", "trixie")];
 
 /// One machine: its place in the table, what it is, and which of its cells are tried. None: all.
 struct Machine {
@@ -106,7 +106,7 @@ fn machines(wanted: Option<&str>) -> Vec<Machine> {
         };
         Some(Machine { index, release, suite, shape, sample })
     };
-    shapes.enumerate().filter_map(row).collect()
+    shapes.filter(|(_, suite, shape)| shape.is_for(suite)).enumerate().filter_map(row).collect()
 }
 
 fn rows_of(subject: &Subject, machine: &Machine) -> Rows {

@@ -35,8 +35,7 @@ enum Left {
 /// Whether there is such a cell: an undo asks no CA, a first certificate may be any key's of the CA, and to renew the
 /// certificate of one key exchanges one file.
 pub(super) fn exists(shape: Shape, task: Task, condition: Condition) -> bool {
-    let is_between_files = matches!(condition, Condition::Edited(Stage::Exchange) | Condition::Killed(Stage::Exchange));
-    if task == Task::Renew && is_between_files && shape.has_one_key() {
+    if task == Task::Renew && condition.is_between_files() && shape.has_one_key() {
         return false;
     }
     match (task, condition) {
@@ -87,7 +86,7 @@ fn go_wrong(subject: &Subject, task: Task, condition: Condition, dead: bool) -> 
             if pages > 0 && run.code == Some(0) {
                 return Ok(Left::New);
             }
-            fails(&run, &["no storage space", "No space left on device"])
+            fails(&run, &["no storage space", "No space left on device", "no room for it"])
         }
         // An immutable file is tried in room.rs: an overlay need not have the attribute.
         Condition::ReadOnly => {

@@ -143,6 +143,11 @@ impl Condition {
         all
     }
 
+    /// Whether it takes two files that are exchanged.
+    pub(super) fn is_between_files(self) -> bool {
+        matches!(self, Self::Edited(Stage::Exchange) | Self::Killed(Stage::Exchange))
+    }
+
     /// The head of its column.
     pub(super) fn name(self) -> String {
         match self {

@@ -5,6 +5,7 @@ use super::{
     shape::Shape,
     subject::Task,
 };
+use crate::support::peer::OLD;
 
 /// A machine of the matrix, and which conditions each command meets on it.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub(super) struct Sample {
 }
 
 /// Every condition is among them.
-pub(super) const SAMPLE: [Sample; 19] = [
+pub(super) const SAMPLE: [Sample; 21] = [
     Sample {
         suite: "bullseye",
         shape: Shape::Stock,
@@ -255,6 +256,26 @@ pub(super) const SAMPLE: [Sample; 19] = [
         trust_users: &[Condition::Nothing],
         rekey: &[],
         remove: &[],
+    },
+    Sample {
+        suite: OLD,
+        shape: Shape::Stock,
+        certify: &[Condition::Nothing, Condition::Killed(Stage::Live)],
+        renew: &[Condition::Nothing],
+        undo: &[Condition::Killed(Stage::Exchange)],
+        trust_users: &[Condition::Nothing],
+        rekey: &[],
+        remove: &[Condition::Nothing],
+    },
+    Sample {
+        suite: OLD,
+        shape: Shape::ListOfNethServer,
+        certify: &[Condition::Nothing, Condition::Edited(Stage::At(Moment::Reload))],
+        renew: &[Condition::Killed(Stage::Live)],
+        undo: &[Condition::Nothing],
+        trust_users: &[Condition::Nothing],
+        rekey: &[],
+        remove: &[Condition::Nothing],
     },
 ];
 

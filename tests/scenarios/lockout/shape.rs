@@ -1,6 +1,6 @@
 //! sshd as administrators configure it.
 
-use crate::support::{Peer, Run};
+use crate::support::{Peer, Run, peer::OLD};
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 /// The main file of a second sshd, and its port.
@@ -32,10 +32,11 @@ pub(super) enum Shape {
     NoLogin,
     EcdsaOnly,
     RsaOnly,
+    ListOfNethServer,
 }
 
 impl Shape {
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::Stock,
         Self::RootOut,
         Self::HostKeys,
@@ -56,7 +57,17 @@ impl Shape {
         Self::NoLogin,
         Self::EcdsaOnly,
         Self::RsaOnly,
+        Self::ListOfNethServer,
     ];
+
+    /// Whether there is a row of it for a suite: the release that is built from source has the two that such machines have.
+    pub(super) fn is_for(self, suite: &str) -> bool {
+        match self {
+            Self::Stock => true,
+            Self::ListOfNethServer => suite == OLD,
+            _ => suite != OLD,
+        }
+    }
 
     /// What the table calls it.
     pub(super) fn name(self) -> &'static str {
@@ -81,6 +92,7 @@ impl Shape {
             Self::NoLogin => "/etc/nologin",
             Self::EcdsaOnly => "ECDSA only",
             Self::RsaOnly => "RSA only",
+            Self::ListOfNethServer => "NethServer's list of algorithms",
         }
     }
 
@@ -94,9 +106,9 @@ impl Shape {
         self == Self::TwoFactors
     }
 
-    /// Whether it has a single host key.
+    /// Whether it serves a single host key.
     pub(super) fn has_one_key(self) -> bool {
-        matches!(self, Self::EcdsaOnly | Self::RsaOnly)
+        matches!(self, Self::EcdsaOnly | Self::RsaOnly | Self::ListOfNethServer)
     }
 
     /// The kinds of its host keys that clients must get in by.
@@ -104,6 +116,7 @@ impl Shape {
         match self {
             Self::EcdsaOnly => &["ecdsa"],
             Self::RsaOnly => &["rsa"],
+            Self::ListOfNethServer => &["ed25519"],
             Self::Stock
             | Self::RootOut
             | Self::HostKeys
@@ -182,6 +195,10 @@ impl Shape {
                 let lines = format!("Include /etc/ssh/sshd_config.d/*.conf\nPort {}\nUsePAM no\n", SECOND.1);
                 fs::write(peer.file(SECOND.0), lines).unwrap();
                 stock
+            }
+            // No certificate is in it, and of the keys only one: before OpenSSH 7.8 a plain name covers its certificate.
+            Self::ListOfNethServer => {
+                format!("{stock}HostKeyAlgorithms ssh-dss,ssh-ed25519,rsa-sha2-256,rsa-sha2-512\n")
             }
             Self::KeyInAgent => {
                 give_to_agent(peer, "/etc/ssh/ssh_host_ecdsa_key");

@@ -9,7 +9,8 @@ use crate::support::{
     Client, Knows, Peer, Run,
     attributes::{Whole, whole, wholes},
     libraries,
-    machine::{KEYS, await_file},
+    machine::{KEYS, NAME, await_file},
+    peer::OLD,
 };
 use std::{
     collections::BTreeMap,
@@ -83,6 +84,8 @@ pub(super) struct Subject {
     /// Where clients connect.
     ports: Vec<u16>,
     shape: Shape,
+    /// Whether its client compares a certificate's names with the host's name only.
+    is_old: bool,
 }
 
 impl Subject {
@@ -107,7 +110,11 @@ impl Subject {
         }
         let none = |name| Base { name, files: Files::new(), pins: Vec::new(), is_certified: false };
         let (clean, certified) = (none("clean"), none("certified"));
-        let mut subject = Self { peer, clean, certified, trusting: Files::new(), sshds, ports, shape };
+        let is_old = suite == OLD;
+        if is_old {
+            fs::write(peer.file("/etc/hosts"), format!("127.0.0.1 localhost {NAME}\n")).unwrap();
+        }
+        let mut subject = Self { peer, clean, certified, trusting: Files::new(), sshds, ports, shape, is_old };
         subject.let_in();
         for sshd in &mut subject.sshds {
             sshd.2 = listens(&subject.peer, &sshd.1);
@@ -230,9 +237,15 @@ impl Subject {
 
     fn gets_in(&self, knows: &Knows) -> Result<(), String> {
         self.ports.iter().try_for_each(|port| {
-            let tried = self.client(*port, knows).tries();
-            let is_in = tried.code == Some(0) && tried.stdout == "in\n";
-            if is_in { Ok(()) } else { Err(format!("port {port}: {}", tried.stderr)) }
+            let client = || self.client(*port, knows);
+            // Of an old release, its own client and this machine's.
+            let clients =
+                if self.is_old { vec![client().by_name(), client().of_this_machine()] } else { vec![client()] };
+            clients.iter().try_for_each(|client| {
+                let tried = client.tries();
+                let is_in = tried.code == Some(0) && tried.stdout == "in\n";
+                if is_in { Ok(()) } else { Err(format!("port {port}: {}", tried.stderr)) }
+            })
         })
     }
 
