@@ -2,6 +2,7 @@
 
 mod choice;
 mod renewal;
+mod sshd;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +13,6 @@ pub use renewal::{installation, rhythm, rhythm_of_machine};
 use crate::{
     broker::answers::SshdAnswers,
     components,
-    outcomes::{LastProof, Outcome as _},
     public_status::directory_of,
     publishing::beside_policies,
     sandbox::{compiled::Compiled, granting::BoundPolicy},
@@ -42,7 +42,7 @@ use warded_lib::{
         path::AbsolutePath,
         private::StateDir,
         schedule::Installation,
-        sshd::{Sshd, default_config},
+        sshd::default_config,
     },
     name::Name,
     policy::{condition, pattern::Places},
@@ -241,18 +241,6 @@ impl Context {
     #[must_use]
     pub fn compiled(&self) -> Compiled {
         Compiled::in_state(&self.state)
-    }
-
-    /// This machine's sshd; none: there is none. Its version is not asked for where the last run knows it.
-    ///
-    /// # Errors
-    /// As [`Sshd::find`].
-    pub fn sshd(&self) -> Result<Option<Sshd>> {
-        let sshd = Sshd::find(&self.places.sshd_config, self.sshd_binary.as_deref())?;
-        if let (Some(sshd), Some(proof)) = (&sshd, LastProof::load(&self.state)) {
-            proof.tell_version(sshd);
-        }
-        Ok(sshd)
     }
 
     /// The same for another sshd of this machine, by its main configuration file. Its program is the one that listens,
