@@ -123,7 +123,7 @@ fn values(options: &Options, config: &Config) -> Result<Vec<Value>> {
         &installation(options, config),
     );
     let hours = |hours: u64| format!("{hours} hours");
-    let found = if found % 3600 == 0 { hours(found / 3600) } else { distance(Duration::from_secs(found)) };
+    let found = if found.is_multiple_of(3600) { hours(found / 3600) } else { distance(Duration::from_secs(found)) };
     for (name, is_set, value) in [
         (
             "renew-after",

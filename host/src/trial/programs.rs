@@ -123,10 +123,7 @@ fn becomes(now: &str, seen: &Seen, to: &StateValue, taken: Option<Value>) -> Opt
     Some(match (to, &seen.state.member) {
         (StateValue::Value(value), Some(member)) => {
             let mut document = document()?;
-            let element = match &mut document {
-                Value::Array(elements) => elements.first_mut()?,
-                one => one,
-            };
+            let element = if document.is_array() { document.as_array_mut()?.first_mut()? } else { &mut document };
             element.as_object_mut()?.insert(member.clone(), value.clone());
             (document.to_string(), None)
         }

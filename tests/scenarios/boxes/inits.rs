@@ -120,7 +120,7 @@ fn what_nobody_has_confirmed_does_not_outlast_a_boot() {
         machine.loses_power();
         let is_new = |kind: &&str| machine.file(&format!("/etc/ssh/ssh_host_{kind}_key-cert.pub")).exists();
         wait("cron has it rolled back", LONG, || {
-            rolled_back(&machine) == 2 && !machine.file(TABLE).exists() && !KEYS.iter().any(|kind| is_new(&kind))
+            rolled_back(&machine) == 2 && !machine.file(TABLE).exists() && !KEYS.iter().any(is_new)
         });
         is_configured_as(&machine, &before);
         serves(&machine);

@@ -111,7 +111,9 @@ fn object(locked: &LockedPolicy, changed: bool) -> Value {
         }
         LockedPolicy::New(judged) => judged.object(),
     };
-    object["changed"] = changed.into();
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert("changed".to_owned(), changed.into());
+    }
     object
 }
 

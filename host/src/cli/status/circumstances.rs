@@ -96,7 +96,7 @@ fn schedule(context: &Context, enrolled: Option<&Enrolment>) -> Schedule {
         found @ (Schedule::Passed(_) | Schedule::Nothing | Schedule::Unknown(_)) => {
             enrolled.and_then(|enrolled| job_of_policy(context, enrolled)).map_or(found, Schedule::Job)
         }
-        found => found,
+        found @ (Schedule::Timer(_) | Schedule::DisabledTimer(_) | Schedule::Cron(_) | Schedule::Job(_)) => found,
     }
 }
 
